@@ -1,0 +1,124 @@
+/**
+ * One class for failures and one catalogue of their codes.
+ *
+ * Expected outcomes (a miss, NXDOMAIN, a bad signature) are return values; a NearcastError is what is thrown when
+ * the work at hand can't go on. The catalogue decides the HTTP status, who caused it and whether trying again may
+ * help; nobody else does. The README lists the same codes and a test holds the two lists equal.
+ */
+
+export type ErrorSource = "client" | "origin" | "disk" | "internal";
+
+interface ErrorKind {
+  /** HTTP status of the answer when the failure reaches a client. */
+  readonly status: number;
+  readonly source: ErrorSource;
+  readonly retryable: boolean;
+  /** A sentence for people, the same for every occurrence (RFC 9457 `title`). */
+  readonly title: string;
+}
+
+const client = (status: number, title: string): ErrorKind => ({ status, source: "client", retryable: false, title });
+
+export const errorCatalogue = {
+  BAD_REQUEST: client(400, "The request can't be read"),
+  BAD_PARAMETER: client(400, "A parameter has a value outside its range"),
+  BAD_PATH: client(400, "The path is not a valid name"),
+  BAD_FLEET: client(422, "The fleet document has problems"),
+  UNAUTHORIZED: client(401, "A valid bearer token is needed"),
+  FORBIDDEN: client(403, "This token may not do that"),
+  NOT_FOUND: client(404, "There is nothing under this name"),
+  UNKNOWN_HOST: client(421, "This host is not served here"),
+  METHOD_NOT_ALLOWED: client(405, "This method is not allowed here"),
+  CONFLICT: client(409, "Somebody else changed this meanwhile"),
+  GONE: client(410, "This was deleted"),
+  PRECONDITION_FAILED: client(412, "The precondition does not hold"),
+  BODY_TOO_LARGE: client(413, "The body is larger than the limit"),
+  URI_TOO_LONG: client(414, "The request target is longer than the limit"),
+  UNSUPPORTED_IMAGE: client(415, "The bytes are not a picture of a supported type"),
+  BROKEN_IMAGE: client(422, "The picture can't be decoded"),
+  TOO_MANY_PIXELS: client(422, "The picture has more pixels than the limit"),
+  OVERLOADED: { status: 503, source: "internal", retryable: true, title: "Too much work is waiting" },
+  NOT_READY: { status: 503, source: "internal", retryable: true, title: "This node is not ready to serve" },
+  ORIGIN_UNREACHABLE: { status: 502, source: "origin", retryable: true, title: "The origin can't be reached" },
+  ORIGIN_TIMEOUT: { status: 504, source: "origin", retryable: true, title: "The origin did not answer in time" },
+  ORIGIN_BAD_ANSWER: { status: 502, source: "origin", retryable: true, title: "The origin's answer makes no sense" },
+  DECODER_CRASHED: { status: 502, source: "internal", retryable: true, title: "The picture's decoder died" },
+  DECODER_TIMEOUT: { status: 502, source: "internal", retryable: true, title: "Decoding took longer than the limit" },
+  DECODER_MEMORY: {
+    status: 502,
+    source: "internal",
+    retryable: false,
+    title: "Decoding took more memory than the limit",
+  },
+  DISK_FAILED: { status: 500, source: "disk", retryable: true, title: "The disk refused" },
+  INTERNAL: { status: 500, source: "internal", retryable: false, title: "Something went wrong inside" },
+} as const satisfies Record<string, ErrorKind>;
+
+export type ErrorCode = keyof typeof errorCatalogue;
+
+export class NearcastError extends Error {
+  readonly code: ErrorCode;
+  /** Facts that a program may want, such as the list of problems. Sent to clients only for 4xx. */
+  readonly facts: Readonly<Record<string, unknown>>;
+
+  /**
+   * @param detail what happened this time: what, where, the allowed range. Clients see it for 4xx only, so it must
+   *   name nothing of the machine there.
+   */
+  constructor(
+    code: ErrorCode,
+    detail: string,
+    options: { cause?: unknown; facts?: Readonly<Record<string, unknown>> } = {},
+  ) {
+    super(detail, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "NearcastError";
+    this.code = code;
+    this.facts = options.facts ?? {};
+  }
+
+  get status(): number {
+    return errorCatalogue[this.code].status;
+  }
+
+  get source(): ErrorSource {
+    return errorCatalogue[this.code].source;
+  }
+
+  get retryable(): boolean {
+    return errorCatalogue[this.code].retryable;
+  }
+}
+
+/** The failure itself, or the unknown thing wrapped as INTERNAL. */
+export function asNearcastError(thrown: unknown): NearcastError {
+  if (thrown instanceof NearcastError) return thrown;
+  return new NearcastError("INTERNAL", thrown instanceof Error ? thrown.message : String(thrown), { cause: thrown });
+}
+
+/** A body of type application/problem+json (RFC 9457), with our `code` and the request's id beside its members. */
+export interface Problem {
+  type: string;
+  title: string;
+  status: number;
+  code: ErrorCode;
+  requestId: string;
+  detail?: string;
+  [fact: string]: unknown;
+}
+
+/**
+ * The answer that a client may see: detail and facts for 4xx; for 5xx only code and request id, so that no message,
+ * path or address of this machine leaks.
+ */
+export function problemOf(error: NearcastError, requestId: string): Problem {
+  const kind = errorCatalogue[error.code];
+  const problem: Problem = {
+    type: `urn:nearcast:error:${error.code}`,
+    title: kind.title,
+    status: kind.status,
+    code: error.code,
+    requestId,
+  };
+  if (kind.status < 500) Object.assign(problem, { detail: error.message }, error.facts);
+  return problem;
+}

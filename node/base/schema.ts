@@ -1,0 +1,110 @@
+/**
+ * Checking values against a TypeBox (JSON Schema) schema, for configuration files and the fleet document.
+ *
+ * All problems are reported at once, each with the path of the value, what it is and what is allowed. Unknown keys
+ * are problems; nothing is coerced; defaults are filled in; the result is frozen all the way down.
+ */
+import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
+import { isIP } from "node:net";
+import type { Static, TSchema } from "typebox";
+
+export interface ValueProblem {
+  /** Where, such as `sites[0].place.latitude`; empty for the whole document. */
+  path: string;
+  /** What is wrong and what is allowed, such as `95 is above 90`. */
+  message: string;
+}
+
+export type Checked<T> = { ok: true; value: T } | { ok: false; problems: ValueProblem[] };
+
+const ajv = new Ajv({ allErrors: true, useDefaults: true, discriminator: true, strict: true, allowUnionTypes: true });
+ajv.addKeyword({ keyword: "unit", schemaType: "string" }); // documentation only: printed in the README's table
+ajv.addFormat("ip", (text: string) => isIP(text) !== 0);
+ajv.addFormat("http-url", (text: string) => {
+  const url = URL.parse(text);
+  return url !== null && (url.protocol === "http:" || url.protocol === "https:") && url.username === "";
+});
+
+const compiled = new WeakMap<TSchema, ValidateFunction>();
+
+/** Checks a copy of `value`; the caller's own is left alone. Schemas are compiled once each. */
+export function check<Schema extends TSchema>(schema: Schema, value: unknown): Checked<Static<Schema>> {
+  let validate = compiled.get(schema);
+  if (validate === undefined) {
+    validate = ajv.compile(schema);
+    compiled.set(schema, validate);
+  }
+  const copy: unknown = structuredClone(value);
+  if (validate(copy)) return { ok: true, value: deepFreeze(copy) as Static<Schema> };
+  return { ok: false, problems: (validate.errors ?? []).map((error) => describe(error, copy)) };
+}
+
+function describe(error: ErrorObject, root: unknown): ValueProblem {
+  const steps = error.instancePath.split("/").slice(1).map(unescapePointer);
+  const value = steps.reduce<unknown>((inside, step) => (inside as Record<string, unknown> | undefined)?.[step], root);
+  const shown = show(value);
+  const params = error.params as Record<string, unknown>;
+  const bound = String(params["limit"]);
+  switch (error.keyword) {
+    case "additionalProperties":
+      return { path: pathOf([...steps, String(params["additionalProperty"])]), message: "is not a known key" };
+    case "required":
+      return { path: pathOf([...steps, String(params["missingProperty"])]), message: "is missing" };
+    case "minimum":
+      return { path: pathOf(steps), message: `${shown} is below ${bound}` };
+    case "maximum":
+      return { path: pathOf(steps), message: `${shown} is above ${bound}` };
+    case "minLength":
+    case "maxLength":
+      return { path: pathOf(steps), message: `${shown} must have ${atBound(error.keyword)} ${bound} characters` };
+    case "minItems":
+    case "maxItems":
+      return { path: pathOf(steps), message: `must have ${atBound(error.keyword)} ${bound} entries` };
+    case "maxProperties":
+      return { path: pathOf(steps), message: `must have at most ${bound} keys` };
+    case "const":
+      return { path: pathOf(steps), message: `${shown} must be ${show(params["allowedValue"])}` };
+    case "enum":
+      return {
+        path: pathOf(steps),
+        message: `${shown} is not one of ${(params["allowedValues"] as unknown[]).join(", ")}`,
+      };
+    case "discriminator":
+      return {
+        path: pathOf([...steps, String(params["tag"])]),
+        message: `${show(params["tagValue"])} is not a known kind`,
+      };
+    default:
+      return { path: pathOf(steps), message: `${shown} ${error.message ?? "is not allowed"}` };
+  }
+}
+
+function atBound(keyword: string): string {
+  return keyword.startsWith("min") ? "at least" : "at most";
+}
+
+function pathOf(steps: readonly string[]): string {
+  return steps.map((step, index) => (/^\d+$/.test(step) ? `[${step}]` : index === 0 ? step : `.${step}`)).join("");
+}
+
+function unescapePointer(step: string): string {
+  return step.replaceAll("~1", "/").replaceAll("~0", "~");
+}
+
+/** A value as people would write it, cut short: configuration may hold long texts. */
+function show(value: unknown): string {
+  const text = JSON.stringify(value) ?? "nothing";
+  return text.length <= 60 ? text : `${text.slice(0, 57)}...`;
+}
+
+function deepFreeze(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value;
+  Object.freeze(value);
+  for (const inside of Object.values(value)) deepFreeze(inside);
+  return value;
+}
+
+/** The problems as lines of text, for a terminal or an error's detail. */
+export function problemLines(problems: readonly ValueProblem[]): string[] {
+  return problems.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`));
+}

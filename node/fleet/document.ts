@@ -1,0 +1,517 @@
+/**
+ * The fleet document: everything that all edges must agree on, one YAML file, kept and versioned by the origin.
+ *
+ *   zones     what DNS answers for          sites    where nodes stand, and their service addresses
+ *   hosts     what HTTP answers for         steering how a name's address is chosen for a client
+ *   presets   named image parameters        limits, probe, anycast
+ *
+ * This file is the only description of its shape. parseFleet() gives a frozen Fleet or the list of all problems;
+ * no other code checks the document again.
+ */
+import { isIP } from "node:net";
+import { check, type Checked, type ValueProblem } from "#base/schema.ts";
+import { Type, type Static, type TSchema } from "typebox";
+import { parseDocument } from "yaml";
+
+/** A fleet document is text that people write: 1 MiB is some ten thousand records. */
+export const fleetBytesMax = 1024 * 1024;
+
+const strict = { additionalProperties: false } as const;
+
+function oneWordOf<const Word extends string>(words: readonly Word[], description: string, fallback?: Word) {
+  return Type.Unsafe<Word>({
+    type: "string",
+    enum: words,
+    description,
+    ...(fallback === undefined ? {} : { default: fallback }),
+  });
+}
+
+/** A union told apart by one key, so that a problem speaks of the kind that was meant. */
+function kinds<const Kinds extends TSchema[]>(key: string, members: Kinds) {
+  return Type.Unsafe<Static<Kinds[number]>>({
+    type: "object",
+    discriminator: { propertyName: key },
+    required: [key],
+    oneOf: members,
+  });
+}
+
+const seconds = (description: string, fallback: number, maximum = 31_536_000) =>
+  Type.Integer({ minimum: 0, maximum, default: fallback, unit: "s", description });
+
+const label = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?";
+const absoluteName = Type.String({
+  pattern: `^${label}(?:\\.${label})*\\.?$`,
+  maxLength: 253,
+  description: "a whole domain name, with or without the final dot",
+});
+const ownerName = Type.String({
+  pattern: `^(?:@|(?:\\*\\.)?${label}(?:\\.${label})*\\.?|\\*)$`,
+  maxLength: 253,
+  description:
+    "`@` for the zone's apex, a name relative to the zone, or a whole name with a final dot; `*` is a wildcard",
+});
+const targetName = Type.String({
+  pattern: `^(?:@|\\.|${label}(?:\\.${label})*\\.?)$`,
+  maxLength: 253,
+  description: "a name relative to the zone, or a whole name with a final dot",
+});
+const shortName = (description: string) =>
+  Type.String({ pattern: "^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$", description });
+const ipAddress = Type.String({ format: "ip", description: "an IPv4 or IPv6 address" });
+
+const recordTtl = Type.Optional(
+  Type.Integer({ minimum: 0, maximum: 2_147_483_647, unit: "s", description: "default: the zone's ttlSeconds" }),
+);
+const record = <Kind extends string, Data extends Record<string, TSchema>>(type: Kind, data: Data) =>
+  Type.Object({ name: ownerName, type: Type.Literal(type), ttlSeconds: recordTtl, ...data }, strict);
+const uint16 = Type.Integer({ minimum: 0, maximum: 65_535 });
+
+const zoneRecord = kinds("type", [
+  record("A", { address: Type.String({ format: "ip", description: "an IPv4 address" }) }),
+  record("AAAA", { address: Type.String({ format: "ip", description: "an IPv6 address" }) }),
+  record("NS", { target: targetName }),
+  record("CNAME", { target: targetName }),
+  record("TXT", {
+    // A character-string holds 255 octets (RFC 1035 §3.3.14); JSON Schema counts code points, parseFleet() octets.
+    text: Type.Array(Type.String({ maxLength: 255 }), { minItems: 1, maxItems: 64 }),
+  }),
+  record("MX", { preference: uint16, exchange: targetName }),
+  record("CAA", {
+    flags: Type.Integer({ minimum: 0, maximum: 255, default: 0 }),
+    tag: Type.String({ pattern: "^[A-Za-z0-9]{1,15}$" }),
+    value: Type.String({ maxLength: 1024 }),
+  }),
+  record("SRV", { priority: uint16, weight: uint16, port: uint16, target: targetName }),
+]);
+export type ZoneRecord = Static<typeof zoneRecord>;
+
+const zone = Type.Object(
+  {
+    name: absoluteName,
+    ttlSeconds: seconds("TTL of records that state none", 300, 604_800),
+    negativeTtlSeconds: seconds("how long resolvers remember that a name is not there (SOA MINIMUM)", 60, 10_800),
+    contact: Type.Optional(
+      Type.String({ pattern: "^[^@\\s]{1,64}@[A-Za-z0-9.-]{1,253}$", description: "SOA RNAME, as a mail address" }),
+    ),
+    nameservers: Type.Array(
+      Type.Object(
+        {
+          name: targetName,
+          addresses: Type.Array(ipAddress, {
+            maxItems: 16,
+            default: [],
+            description: "glue, for names inside the zone",
+          }),
+        },
+        strict,
+      ),
+      { minItems: 1, maxItems: 13 },
+    ),
+    records: Type.Array(zoneRecord, { maxItems: 10_000, default: [] }),
+  },
+  strict,
+);
+export type Zone = Static<typeof zone>;
+
+const site = Type.Object(
+  {
+    name: shortName("the site's short name, such as `fra`"),
+    place: Type.Object(
+      {
+        latitude: Type.Number({ minimum: -90, maximum: 90, unit: "degrees north" }),
+        longitude: Type.Number({ minimum: -180, maximum: 180, unit: "degrees east" }),
+        city: Type.Optional(Type.String({ maxLength: 100 })),
+        country: Type.Optional(Type.String({ pattern: "^[A-Z]{2}$", description: "ISO 3166-1 alpha-2" })),
+      },
+      strict,
+    ),
+    addresses: Type.Array(ipAddress, {
+      minItems: 1,
+      maxItems: 32,
+      description: "the service addresses that DNS gives to clients of this site",
+    }),
+    capacity: Type.Optional(
+      Type.Object({ requestsPerSecond: Type.Integer({ minimum: 1, maximum: 10_000_000, unit: "1/s" }) }, strict),
+    ),
+    state: oneWordOf(
+      ["auto", "up", "down", "draining"],
+      "`auto` follows the probes; the others force the site's state",
+      "auto",
+    ),
+    nodes: Type.Array(
+      Type.Object(
+        {
+          name: shortName("the node's name, unique in the fleet"),
+          http: Type.String({ format: "http-url", description: "base URL at which other nodes reach and probe it" }),
+        },
+        strict,
+      ),
+      { minItems: 1, maxItems: 256 },
+    ),
+  },
+  strict,
+);
+export type Site = Static<typeof site>;
+
+const imagesHost = Type.Object(
+  {
+    name: absoluteName,
+    kind: Type.Literal("images"),
+    sourcePrefix: Type.String({
+      pattern: "^(?:[A-Za-z0-9._-]+/)*$",
+      maxLength: 200,
+      default: "",
+      description: "put before the URL's path to get the source's name, such as `shop/`",
+    }),
+    freshSeconds: seconds("how long an edge uses a source before it asks the origin again (purges work at once)", 3600),
+    staleWhileRevalidateSeconds: seconds("how long after that it may still answer at once, asking behind", 86_400),
+    staleIfErrorSeconds: seconds("how long after that it may still answer while the origin fails", 604_800),
+    negativeSeconds: seconds("how long it remembers that a source is not there", 10, 3600),
+    cacheControl: Type.String({
+      maxLength: 200,
+      pattern: "^[\\x20-\\x7e]+$",
+      default: "public, max-age=300, stale-while-revalidate=86400",
+      description: "the Cache-Control that browsers get",
+    }),
+  },
+  strict,
+);
+export type ImagesHost = Static<typeof imagesHost>;
+
+const assetsHost = Type.Object(
+  {
+    name: absoluteName,
+    kind: Type.Literal("assets"),
+    origin: Type.String({ format: "http-url", description: "the HTTP/1.1 origin behind this host" }),
+    freshSeconds: seconds("lifetime of answers that state none; 0: revalidate each time", 0),
+    staleWhileRevalidateSeconds: seconds("used when the answer states none (RFC 5861)", 0),
+    staleIfErrorSeconds: seconds("used when the answer states none (RFC 5861)", 86_400),
+    negativeSeconds: seconds("lifetime of 404 and 410 answers that state none", 5, 3600),
+    timeoutMs: Type.Integer({
+      minimum: 100,
+      maximum: 120_000,
+      default: 10_000,
+      unit: "ms",
+      description: "wait for the origin's headers",
+    }),
+  },
+  strict,
+);
+export type AssetsHost = Static<typeof assetsHost>;
+
+const host = kinds("kind", [imagesHost, assetsHost]);
+export type Host = Static<typeof host>;
+
+const override = Type.Object(
+  {
+    cidr: Type.Optional(Type.String({ pattern: "^[0-9a-fA-F.:]+/\\d{1,3}$", description: "client network" })),
+    country: Type.Optional(Type.String({ pattern: "^[A-Z]{2}$", description: "ISO 3166-1 alpha-2" })),
+    site: shortName("the site to prefer while it is up"),
+  },
+  strict,
+);
+
+const steeredName = Type.Object(
+  {
+    name: absoluteName,
+    policy: oneWordOf(
+      ["geo", "anycast", "local", "weighted", "fixed"],
+      "geo: nearest site; anycast: the shared address; local: the answering site's own; weighted: by chance; fixed: the named sites in order",
+    ),
+    ttlSeconds: seconds("TTL of the answer", 30, 86_400),
+    sites: Type.Optional(
+      Type.Array(shortName("a site"), {
+        minItems: 1,
+        maxItems: 1000,
+        description: "the sites that may be answered, default all; for `fixed` also their order",
+      }),
+    ),
+    weights: Type.Optional(
+      Type.Record(Type.String(), Type.Integer({ minimum: 0, maximum: 1_000_000 }), {
+        maxProperties: 1000,
+        description: "site: weight, for `weighted`; a site that is not named weighs 1",
+      }),
+    ),
+    overrides: Type.Array(override, {
+      maxItems: 10_000,
+      default: [],
+      description: "for `geo`, the first that matches",
+    }),
+  },
+  strict,
+);
+export type SteeredName = Static<typeof steeredName>;
+
+/** The parameters of an image URL that a preset may set: the grammar itself stands in node/variant. */
+const preset = Type.Object(
+  {
+    w: Type.Optional(Type.Integer({ minimum: 1, maximum: 8192, unit: "px" })),
+    h: Type.Optional(Type.Integer({ minimum: 1, maximum: 8192, unit: "px" })),
+    fit: Type.Optional(oneWordOf(["clip", "crop", "fill", "max", "min", "scale"], "how the picture meets w and h")),
+    q: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
+    fm: Type.Optional(oneWordOf(["jpg", "png", "webp", "avif"], "output format")),
+    auto: Type.Optional(oneWordOf(["format"], "choose the format by Accept")),
+    dpr: Type.Optional(Type.Number({ minimum: 0.1, maximum: 5 })),
+    bg: Type.Optional(Type.String({ pattern: "^[0-9A-Fa-f]{3,8}$", description: "background, hexadecimal" })),
+  },
+  strict,
+);
+export type Preset = Static<typeof preset>;
+
+const limits = Type.Object(
+  {
+    sourceBytesMax: Type.Integer({
+      minimum: 1024,
+      maximum: 1_073_741_824,
+      default: 104_857_600,
+      unit: "B",
+      description: "size of an uploaded picture",
+    }),
+    sourcePixelsMax: Type.Integer({
+      minimum: 1024,
+      maximum: 268_402_689,
+      default: 100_000_000,
+      unit: "px",
+      description: "width × height × frames of an uploaded picture",
+    }),
+    renderTimeoutMs: Type.Integer({
+      minimum: 100,
+      maximum: 120_000,
+      default: 15_000,
+      unit: "ms",
+      description: "one rendering, from its start",
+    }),
+    renderQueueMax: Type.Integer({
+      minimum: 1,
+      maximum: 100_000,
+      default: 1000,
+      description: "renderings that may wait on one node; more are answered 503",
+    }),
+    objectBytesMax: Type.Integer({
+      minimum: 1024,
+      maximum: 1_073_741_824,
+      default: 67_108_864,
+      unit: "B",
+      description: "largest body that an edge stores; larger ones pass through",
+    }),
+  },
+  { ...strict, default: {} },
+);
+export type Limits = Static<typeof limits>;
+
+const probe = Type.Object(
+  {
+    intervalMs: Type.Integer({
+      minimum: 100,
+      maximum: 60_000,
+      default: 1000,
+      unit: "ms",
+      description: "between two probes of one node",
+    }),
+    timeoutMs: Type.Integer({
+      minimum: 50,
+      maximum: 60_000,
+      default: 1000,
+      unit: "ms",
+      description: "a probe without answer by then has failed",
+    }),
+    failuresDown: Type.Integer({
+      minimum: 1,
+      maximum: 100,
+      default: 3,
+      description: "failures in a row that take a node down",
+    }),
+    successesUp: Type.Integer({
+      minimum: 1,
+      maximum: 100,
+      default: 2,
+      description: "successes in a row that bring it up",
+    }),
+  },
+  { ...strict, default: {} },
+);
+export type ProbeSettings = Static<typeof probe>;
+
+export const fleetSchema = Type.Object(
+  {
+    zones: Type.Array(zone, { minItems: 1, maxItems: 100 }),
+    sites: Type.Array(site, { minItems: 1, maxItems: 1000 }),
+    anycast: Type.Object(
+      {
+        addresses: Type.Array(ipAddress, { maxItems: 16, default: [], description: "addresses that all sites share" }),
+      },
+      { ...strict, default: {} },
+    ),
+    hosts: Type.Array(host, { minItems: 1, maxItems: 10_000 }),
+    steering: Type.Array(steeredName, { maxItems: 10_000, default: [] }),
+    presets: Type.Record(Type.String({ pattern: "^[a-z0-9][a-z0-9_-]{0,31}$" }), preset, {
+      maxProperties: 1000,
+      default: {},
+    }),
+    limits,
+    probe,
+  },
+  strict,
+);
+export type Fleet = Static<typeof fleetSchema>;
+
+/** Reads the YAML text of a fleet document; all its problems at once, or the frozen document. */
+export function parseFleet(yamlText: string): Checked<Fleet> {
+  if (Buffer.byteLength(yamlText) > fleetBytesMax) {
+    return { ok: false, problems: [{ path: "", message: `the document is larger than ${fleetBytesMax} bytes` }] };
+  }
+  const document = parseDocument(yamlText, { prettyErrors: true, uniqueKeys: true });
+  if (document.errors.length > 0) {
+    return {
+      ok: false,
+      problems: document.errors.map((error) => ({ path: "", message: error.message.split("\n")[0] ?? "" })),
+    };
+  }
+  let value: unknown;
+  try {
+    value = document.toJS({ maxAliasCount: 100 });
+  } catch (error) {
+    return { ok: false, problems: [{ path: "", message: error instanceof Error ? error.message : String(error) }] };
+  }
+  return checkFleet(value);
+}
+
+/** Checks a fleet document that is already a value, such as one read from JSON. */
+export function checkFleet(value: unknown): Checked<Fleet> {
+  const checked = check(fleetSchema, value);
+  if (!checked.ok) return checked;
+  const problems = [...contradictionsOf(checked.value)];
+  return problems.length === 0 ? checked : { ok: false, problems };
+}
+
+/** A name without the final dot, in lower case: the form in which hosts and steered names are compared. */
+export function canonicalName(name: string): string {
+  return (name.endsWith(".") ? name.slice(0, -1) : name).toLowerCase();
+}
+
+/** What a schema can't say: names that must be unique, must exist, or must fit each other. */
+function* contradictionsOf(fleet: Fleet): Generator<ValueProblem> {
+  yield* twice(
+    fleet.zones.map((one) => canonicalName(one.name)),
+    (index) => `zones[${index}].name`,
+  );
+  yield* twice(
+    fleet.sites.map((one) => one.name),
+    (index) => `sites[${index}].name`,
+  );
+  yield* twice(
+    fleet.hosts.map((one) => canonicalName(one.name)),
+    (index) => `hosts[${index}].name`,
+  );
+  yield* twice(
+    fleet.steering.map((one) => canonicalName(one.name)),
+    (index) => `steering[${index}].name`,
+  );
+  const nodes = fleet.sites.flatMap((one, s) =>
+    one.nodes.map((node, n) => ({ name: node.name, path: `sites[${s}].nodes[${n}].name` })),
+  );
+  yield* twice(
+    nodes.map((one) => one.name),
+    (index) => nodes[index]?.path ?? "",
+  );
+
+  const siteNames = new Set(fleet.sites.map((one) => one.name));
+  for (const [z, one] of fleet.zones.entries()) yield* contradictionsOfZone(one, `zones[${z}]`);
+  for (const [s, steered] of fleet.steering.entries()) {
+    const path = `steering[${s}]`;
+    const name = canonicalName(steered.name);
+    const home = fleet.zones.find((one) => isInside(name, canonicalName(one.name)));
+    if (home === undefined) yield { path: `${path}.name`, message: `"${steered.name}" lies in none of the zones` };
+    else if (
+      home.records.some(
+        (one) => ownerOf(one.name, canonicalName(home.name)) === name && ["A", "AAAA", "CNAME"].includes(one.type),
+      )
+    ) {
+      yield { path: `${path}.name`, message: `"${steered.name}" also has an A, AAAA or CNAME record in its zone` };
+    }
+    const named = [
+      ...(steered.sites ?? []).map((one, index) => ({ one, at: `${path}.sites[${index}]` })),
+      ...Object.keys(steered.weights ?? {}).map((one) => ({ one, at: `${path}.weights.${one}` })),
+      ...steered.overrides.map((each, index) => ({ one: each.site, at: `${path}.overrides[${index}].site` })),
+    ];
+    for (const { one, at } of named)
+      if (!siteNames.has(one)) yield { path: at, message: `"${one}" is not one of the sites` };
+    if (steered.policy === "anycast" && fleet.anycast.addresses.length === 0) {
+      yield { path: `${path}.policy`, message: `"anycast" needs at least one address in anycast.addresses` };
+    }
+    if (steered.policy === "fixed" && steered.sites === undefined) {
+      yield { path: `${path}.sites`, message: `is missing: "fixed" answers the sites that it names` };
+    }
+    for (const [o, each] of steered.overrides.entries()) {
+      if ((each.cidr === undefined) === (each.country === undefined)) {
+        yield { path: `${path}.overrides[${o}]`, message: "must have either cidr or country" };
+      }
+      if (each.cidr !== undefined && !isCidr(each.cidr)) {
+        yield {
+          path: `${path}.overrides[${o}].cidr`,
+          message: `"${each.cidr}" is not an address prefix such as 192.0.2.0/24`,
+        };
+      }
+    }
+  }
+}
+
+function* contradictionsOfZone(zoneOfFleet: Zone, path: string): Generator<ValueProblem> {
+  const apex = canonicalName(zoneOfFleet.name);
+  const ttls = new Map<string, number>();
+  const types = new Map<string, Set<string>>();
+  for (const [r, one] of zoneOfFleet.records.entries()) {
+    const at = `${path}.records[${r}]`;
+    const owner = ownerOf(one.name, apex);
+    if (!isInside(owner, apex)) yield { path: `${at}.name`, message: `"${one.name}" lies outside the zone ${apex}` };
+    if (owner.length > 253) yield { path: `${at}.name`, message: `"${owner}" is longer than 253 characters` };
+    if (one.type === "A" && isIP(one.address) !== 4)
+      yield { path: `${at}.address`, message: `"${one.address}" is not an IPv4 address` };
+    if (one.type === "AAAA" && isIP(one.address) !== 6)
+      yield { path: `${at}.address`, message: `"${one.address}" is not an IPv6 address` };
+    if (one.type === "TXT") {
+      for (const [t, text] of one.text.entries()) {
+        if (Buffer.byteLength(text) > 255) yield { path: `${at}.text[${t}]`, message: "has more than 255 octets" };
+      }
+    }
+    // RFC 2181 §5.2: the records of one RRset have one TTL.
+    const rrset = `${owner} ${one.type}`;
+    const ttl = one.ttlSeconds ?? zoneOfFleet.ttlSeconds;
+    const first = ttls.get(rrset);
+    if (first !== undefined && first !== ttl)
+      yield { path: `${at}.ttlSeconds`, message: `${ttl} differs from the ${first} of an earlier record of ${rrset}` };
+    ttls.set(rrset, first ?? ttl);
+    const seen = types.get(owner) ?? new Set();
+    types.set(owner, seen.add(one.type));
+    // RFC 1034 §3.6.2: a CNAME stands alone, and (§3.6.2, RFC 1912 §2.4) never at the apex, where SOA and NS are.
+    if (seen.has("CNAME") && (seen.size > 1 || first !== undefined || owner === apex)) {
+      yield { path: at, message: `${owner} has a CNAME beside other records` };
+    }
+  }
+}
+
+/** The whole name, without final dot, of an owner written relative to its zone. */
+export function ownerOf(name: string, apex: string): string {
+  if (name === "@") return apex;
+  return name.endsWith(".") ? canonicalName(name) : `${name.toLowerCase()}.${apex}`;
+}
+
+function isInside(name: string, apex: string): boolean {
+  return name === apex || name.endsWith(`.${apex}`);
+}
+
+function isCidr(text: string): boolean {
+  const [address = "", bits = ""] = text.split("/");
+  const family = isIP(address);
+  return family !== 0 && Number(bits) <= (family === 4 ? 32 : 128);
+}
+
+function* twice(names: readonly string[], pathAt: (index: number) => string): Generator<ValueProblem> {
+  const seen = new Set<string>();
+  for (const [index, name] of names.entries()) {
+    if (seen.has(name)) yield { path: pathAt(index), message: `"${name}" is there twice` };
+    seen.add(name);
+  }
+}
