@@ -1,0 +1,88 @@
+/**
+ * Settings of one process: one YAML file and environment variables, one schema, all problems at once, frozen.
+ *
+ * An environment variable overrides one key: PREFIX_CACHE__DISK_BYTES=5 sets `cache.diskBytes` (two underscores go a
+ * level down, one joins words). A variable with the prefix that names no key is fatal, so that a typing error can't
+ * pass unseen. Secrets are never values here, only paths of files.
+ */
+import { readFile } from "node:fs/promises";
+import type { Static, TSchema } from "typebox";
+import { parse } from "yaml";
+import { check, type Checked, problemLines, type ValueProblem } from "./schema.ts";
+
+/** What the user must mend; `main` prints the message and ends with status 2. */
+export class ConfigError extends Error {
+  readonly problems: readonly ValueProblem[];
+  constructor(where: string, problems: readonly ValueProblem[]) {
+    super([`${where} has problems:`, ...problemLines(problems).map((line) => `  ${line}`)].join("\n"));
+    this.name = "ConfigError";
+    this.problems = problems;
+  }
+}
+
+/**
+ * @param file path of the YAML file, or undefined for defaults and environment alone
+ * @param prefix of the environment variables, such as `NEARCAST_EDGE`
+ */
+export async function loadConfig<Schema extends TSchema>(
+  schema: Schema,
+  file: string | undefined,
+  prefix: string,
+  environment: Readonly<Record<string, string | undefined>>,
+): Promise<Static<Schema>> {
+  let value: unknown = {};
+  if (file !== undefined) {
+    let text: string;
+    try {
+      text = await readFile(file, "utf8");
+    } catch (error) {
+      throw new ConfigError(file, [{ path: "", message: `can't be read: ${(error as Error).message}` }]);
+    }
+    try {
+      value = parse(text) ?? {};
+    } catch (error) {
+      throw new ConfigError(file, [{ path: "", message: (error as Error).message }]);
+    }
+  }
+  const checked = checkConfig(schema, value, prefix, environment);
+  if (!checked.ok) throw new ConfigError(file ?? "the configuration", checked.problems);
+  return checked.value;
+}
+
+/** The pure part of loadConfig(): a value and the environment in, the checked settings or all problems out. */
+export function checkConfig<Schema extends TSchema>(
+  schema: Schema,
+  value: unknown,
+  prefix: string,
+  environment: Readonly<Record<string, string | undefined>>,
+): Checked<Static<Schema>> {
+  const settings: unknown = structuredClone(value);
+  for (const [variable, text] of Object.entries(environment)) {
+    if (text === undefined || !variable.startsWith(`${prefix}_`)) continue;
+    const steps = variable
+      .slice(prefix.length + 1)
+      .split("__")
+      .map(camelCase);
+    if (!set(settings, steps, text)) {
+      return { ok: false, problems: [{ path: variable, message: "can't override a value that is not an object" }] };
+    }
+  }
+  return check(schema, settings);
+}
+
+function camelCase(words: string): string {
+  return words.toLowerCase().replaceAll(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+/** Sets a value deep inside; YAML's own reading of scalars turns the text into a number, boolean or string. */
+function set(target: unknown, steps: readonly string[], text: string): boolean {
+  const [step, ...deeper] = steps;
+  if (typeof target !== "object" || target === null || step === undefined || step === "__proto__") return false;
+  const inside = target as Record<string, unknown>;
+  if (deeper.length === 0) {
+    inside[step] = parse(text);
+    return true;
+  }
+  inside[step] ??= {};
+  return set(inside[step], deeper, text);
+}

@@ -1,0 +1,68 @@
+/**
+ * The thing that both tiers keep: one response body with what is needed to send it.
+ *
+ *   ┌ facts: small JSON, written in front of the file on disk ┐ ┌ headerBlock ┐ ┌ body ┐
+ *
+ * An object never changes: a new version of anything has another key. `headerBlock` holds the header lines that are
+ * the same for everyone (`Name: value\r\n`, latin1), ready to be written in front of the body in one call.
+ */
+import { createHash } from "node:crypto";
+
+/** An object's tags are what a purge can name: `source:…`, `host:…`, `url:…` and the origin's own. */
+export const tagsMax = 24;
+export const tagLengthMax = 600;
+
+export interface ObjectFacts {
+  readonly status: number;
+  readonly tags: readonly string[];
+  /** Wall clock at which it was stored. */
+  readonly storedAtMs: number;
+  /** The feed's position when the fetch of these bytes began: a later purge of one of the tags outdates them. */
+  readonly feedSeq: number;
+  /** What the room that made the object needs to know of it again; JSON. */
+  readonly notes: Readonly<Record<string, unknown>>;
+}
+
+export interface CachedObject {
+  readonly key: string;
+  readonly facts: ObjectFacts;
+  readonly headerBlock: Buffer;
+  readonly body: Buffer;
+}
+
+export type HeaderPairs = readonly (readonly [name: string, value: string])[];
+
+/** Header lines as they go over the wire. Values must be free of CR and LF; undici and our own code see to that. */
+export function headerBlockOf(pairs: HeaderPairs): Buffer {
+  return Buffer.from(pairs.map(([name, value]) => `${name}: ${value}\r\n`).join(""), "latin1");
+}
+
+/** The pairs of a header block, for the listener that wants them one by one. */
+export function headerPairsOf(block: Buffer): HeaderPairs {
+  const lines = block.toString("latin1").split("\r\n");
+  lines.pop();
+  return lines.map((line) => {
+    const colon = line.indexOf(":");
+    return [line.slice(0, colon), line.slice(colon + 2)] as const;
+  });
+}
+
+/** Bytes that the object takes in memory: its buffers and a flat guess for the rest. */
+export function memoryBytesOf(object: CachedObject): number {
+  return object.body.length + object.headerBlock.length + 512;
+}
+
+/**
+ * A cache key: SHA-256 of its parts, in hexadecimal. Each part is preceded by its length, so that no two lists of
+ * parts give the same bytes.
+ */
+export function keyOf(...parts: readonly string[]): string {
+  const hash = createHash("sha256");
+  for (const part of parts) hash.update(`${Buffer.byteLength(part)}:`).update(part);
+  return hash.digest("hex");
+}
+
+/** A strong entity tag (RFC 9110 §8.8.3) that differs whenever the bytes do. */
+export function etagOf(body: Buffer): string {
+  return `"${createHash("sha256").update(body).digest("base64url").slice(0, 27)}"`;
+}

@@ -1,0 +1,72 @@
+/**
+ * Memory before disk, seen as one store.
+ *
+ * load() asks memory, then the disk once per key however many ask, and admits what the disk gave to memory. store()
+ * writes to both. A purge is in force for memory when purge() returns and for the disk when its promise resolves; an
+ * object that was on its way from disk to memory meanwhile is dropped.
+ */
+import type { DiskTier } from "./disk.ts";
+import { createFlights } from "./flights.ts";
+import type { MemoryTier } from "./memory.ts";
+import type { CachedObject, ObjectFacts } from "./object.ts";
+import type { Purge } from "./purge.ts";
+
+export type Tier = "memory" | "disk";
+
+export type TierLookup = { outcome: "hit"; tier: Tier; object: CachedObject } | { outcome: "miss" };
+
+export interface Tiers {
+  /** Memory alone, at once. */
+  loadMemory: (key: string) => CachedObject | undefined;
+  load: (key: string) => Promise<TierLookup>;
+  /** Where the object lies and its facts, without reading it or counting it as used. */
+  locate: (key: string) => { tier: Tier; facts: ObjectFacts } | undefined;
+  /** Returns whether one tier at least took the object. */
+  store: (object: CachedObject) => boolean;
+  /** For what is read whole once and rarely again, such as sources: the disk alone. */
+  storeOnDisk: (object: CachedObject) => boolean;
+  remove: (key: string) => Promise<void>;
+  purge: (purge: Purge) => Promise<number>;
+}
+
+export function joinTiers(memory: MemoryTier, disk: DiskTier): Tiers {
+  const loads = createFlights<CachedObject | undefined>();
+  return {
+    loadMemory: (key) => memory.load(key),
+    async load(key) {
+      const ready = memory.load(key);
+      if (ready !== undefined) return { outcome: "hit", tier: "memory", object: ready };
+      const { result } = loads.join(key, async (flight) => {
+        const object = await disk.load(key);
+        if (object === undefined || flight.isOvertaken) return undefined;
+        memory.store(object);
+        return object;
+      });
+      const object = await result;
+      return object === undefined ? { outcome: "miss" } : { outcome: "hit", tier: "disk", object };
+    },
+    locate(key) {
+      const ready = memory.peek(key);
+      if (ready !== undefined) return { tier: "memory", facts: ready.facts };
+      const facts = disk.factsOf(key);
+      return facts === undefined ? undefined : { tier: "disk", facts };
+    },
+    store(object) {
+      const isInMemory = memory.store(object);
+      return disk.store(object) || isInMemory;
+    },
+    storeOnDisk: (object) => disk.store(object),
+    async remove(key) {
+      memory.remove(key);
+      loads.overtake((other) => other === key);
+      await disk.remove(key);
+    },
+    async purge(purge) {
+      const inMemory = memory.purge(purge);
+      // A file may be on its way to memory: its tags are not known before it is read, so all loads begin anew.
+      loads.overtake(() => true);
+      const onDisk = await disk.purge(purge);
+      return Math.max(inMemory, onDisk);
+    },
+  };
+}

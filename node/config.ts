@@ -1,0 +1,97 @@
+/** What one edge machine must be told. Everything that edges must agree on is in the fleet document instead. */
+import { type Static, Type } from "typebox";
+import { logLevels } from "#base/log.ts";
+
+const strict = { additionalProperties: false } as const;
+const word = (pattern: string, description: string) => Type.String({ pattern, description });
+const endpoint = (port: number, description: string) =>
+  Type.Object(
+    {
+      host: Type.String({ format: "ip", default: "127.0.0.1", description: "an IPv4 or IPv6 address of this machine" }),
+      port: Type.Integer({ minimum: 0, maximum: 65_535, default: port, description: "0: any free port" }),
+    },
+    { ...strict, default: {}, description },
+  );
+const mebibyte = 1024 * 1024;
+const shortName = "^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$";
+
+export const edgeConfigSchema = Type.Object(
+  {
+    node: word(shortName, "this node's name, as in the fleet document"),
+    site: word(shortName, "this node's site, as in the fleet document"),
+    dataDir: Type.String({ minLength: 1, default: "./data", description: "cache, last fleet document, feed position" }),
+    origin: Type.Object(
+      {
+        url: Type.String({ format: "http-url", description: "base URL of the origin" }),
+        tokenFile: Type.String({ minLength: 1, description: "file with the edge token that the origin made" }),
+      },
+      strict,
+    ),
+    http: Type.Array(endpoint(8080, "where pictures are served"), { minItems: 1, maxItems: 64, default: [{}] }),
+    admin: endpoint(8081, "health, metrics and explain; keep it on loopback"),
+    dns: Type.Object(
+      {
+        addresses: Type.Array(endpoint(5300, "where DNS answers, UDP and TCP"), { maxItems: 64, default: [{}] }),
+        geoFile: Type.Optional(
+          Type.String({ minLength: 1, description: "an .mmdb with both families, instead of the npm city database" }),
+        ),
+        geoFileIpv6: Type.Optional(
+          Type.String({ minLength: 1, description: "the IPv6 half, where geoFile is IPv4 only" }),
+        ),
+      },
+      { ...strict, default: {} },
+    ),
+    cache: Type.Object(
+      {
+        memoryBytes: Type.Integer({
+          minimum: mebibyte,
+          maximum: 1024 ** 4,
+          default: 256 * mebibyte,
+          unit: "B",
+          description: "bodies and headers in memory",
+        }),
+        diskBytes: Type.Integer({
+          minimum: 0,
+          maximum: 1024 ** 5,
+          default: 10 * 1024 * mebibyte,
+          unit: "B",
+          description: "files on disk; 0: none",
+        }),
+      },
+      { ...strict, default: {} },
+    ),
+    decoders: Type.Object(
+      {
+        processes: Type.Integer({
+          minimum: 1,
+          maximum: 256,
+          default: 2,
+          description: "renderings at the same time; one per core is a good number",
+        }),
+        memoryBytes: Type.Integer({
+          minimum: 128 * mebibyte,
+          maximum: 1024 ** 4,
+          default: 1024 * mebibyte,
+          unit: "B",
+          description: "resident memory at which a decoder is killed",
+        }),
+      },
+      { ...strict, default: {} },
+    ),
+    drainMs: Type.Integer({
+      minimum: 0,
+      maximum: 600_000,
+      default: 5000,
+      unit: "ms",
+      description: "after SIGTERM: how long it says `draining` before it stops to accept",
+    }),
+    logLevel: Type.Unsafe<(typeof logLevels)[number]>({
+      type: "string",
+      enum: logLevels,
+      default: "info",
+      description: "what is logged to standard error",
+    }),
+  },
+  strict,
+);
+export type EdgeConfig = Static<typeof edgeConfigSchema>;
