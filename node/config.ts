@@ -32,11 +32,11 @@ export const edgeConfigSchema = Type.Object(
     dns: Type.Object(
       {
         addresses: Type.Array(endpoint(5300, "where DNS answers, UDP and TCP"), { maxItems: 64, default: [{}] }),
-        geoFile: Type.Optional(
-          Type.String({ minLength: 1, description: "an .mmdb with both families, instead of the npm city database" }),
-        ),
-        geoFileIpv6: Type.Optional(
-          Type.String({ minLength: 1, description: "the IPv6 half, where geoFile is IPv4 only" }),
+        geoFiles: Type.Optional(
+          Type.Array(Type.String({ minLength: 1 }), {
+            maxItems: 8,
+            description: "paths of .mmdb files instead of the city database from npm; []: steer without geo data",
+          }),
         ),
       },
       { ...strict, default: {} },

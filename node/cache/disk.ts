@@ -50,6 +50,7 @@ export interface DiskTier {
   remove: (key: string) => Promise<void>;
   /** Resolves when nothing that the purge names can be loaded any more, also not after a restart. */
   purge: (purge: Purge) => Promise<number>;
+  keysOf: (purge: Purge) => Set<string>;
   /** Resolves when the scan of the start is done. */
   scanned: Promise<void>;
   /** Resolves when all that was taken is written. */
@@ -278,7 +279,7 @@ export async function openDiskTier(options: {
       if (state.isScanning) {
         pendingPurges.push(purge);
         if (pendingPurges.length > pendingPurgesMax) {
-          pendingPurges = [{ seq: 0, tags: new Set(), sourcePrefix: null, isAll: true, isSoft: false }];
+          pendingPurges = [{ seq: 0, tags: new Set(), sourcePrefixes: [], isAll: true, isSoft: false }];
         }
       }
       const keys = [...tags.keysOf(purge)].filter((key) => {
@@ -297,6 +298,7 @@ export async function openDiskTier(options: {
       );
       return keys.length;
     },
+    keysOf: tags.keysOf,
     flushed,
     stats: () => ({ entries: slots.size, bytes: slots.calculatedSize, bytesMax, ...counts }),
     async close() {

@@ -17,6 +17,7 @@ export interface MemoryTier {
   remove: (key: string) => void;
   /** Removes what the purge names; returns how many objects that were. */
   purge: (purge: Purge) => number;
+  keysOf: (purge: Purge) => Set<string>;
   stats: () => { entries: number; bytes: number; bytesMax: number; evictions: number };
 }
 
@@ -52,6 +53,7 @@ export function openMemoryTier(bytesMax: number): MemoryTier {
       }
       return count;
     },
+    keysOf: tags.keysOf,
     stats: () => ({ entries: cache.size, bytes: cache.calculatedSize, bytesMax, evictions }),
   };
 }

@@ -10,8 +10,8 @@ export interface Purge {
   /** Position in the feed; 0 for a purge that came from elsewhere and concerns everything present. */
   readonly seq: number;
   readonly tags: ReadonlySet<string>;
-  /** Sources whose name begins so, or null. */
-  readonly sourcePrefix: string | null;
+  /** Sources whose name begins with one of these. */
+  readonly sourcePrefixes: readonly string[];
   readonly isAll: boolean;
   /** Soft: may still be served while it is revalidated, or while the origin fails. */
   readonly isSoft: boolean;
@@ -19,10 +19,11 @@ export interface Purge {
 
 export function isPurgedBy(facts: Pick<ObjectFacts, "tags" | "feedSeq">, purge: Purge): boolean {
   if (purge.seq !== 0 && facts.feedSeq >= purge.seq) return false;
-  if (purge.isAll) return true;
-  return facts.tags.some(
-    (tag) => purge.tags.has(tag) || (purge.sourcePrefix !== null && tag.startsWith(`source:${purge.sourcePrefix}`)),
-  );
+  return purge.isAll || facts.tags.some((tag) => namesTag(purge, tag));
+}
+
+function namesTag(purge: Purge, tag: string): boolean {
+  return purge.tags.has(tag) || purge.sourcePrefixes.some((prefix) => tag.startsWith(`source:${prefix}`));
 }
 
 /** tag → keys of the objects that carry it. Holds what its tier holds, so the tier's bound bounds it. */
@@ -54,11 +55,10 @@ export function createTagIndex(): TagIndex {
       const take = (keys: Iterable<string> | undefined): void => {
         for (const key of keys ?? []) found.add(key);
       };
-      for (const tag of purge.tags) take(keysByTag.get(tag));
-      if (purge.isAll || purge.sourcePrefix !== null) {
-        for (const [tag, keys] of keysByTag) {
-          if (purge.isAll || tag.startsWith(`source:${purge.sourcePrefix}`)) take(keys);
-        }
+      if (!purge.isAll && purge.sourcePrefixes.length === 0) {
+        for (const tag of purge.tags) take(keysByTag.get(tag));
+      } else {
+        for (const [tag, keys] of keysByTag) if (purge.isAll || namesTag(purge, tag)) take(keys);
       }
       return found;
     },

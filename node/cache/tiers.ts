@@ -25,8 +25,12 @@ export interface Tiers {
   store: (object: CachedObject) => boolean;
   /** For what is read whole once and rarely again, such as sources: the disk alone. */
   storeOnDisk: (object: CachedObject) => boolean;
+  /** The disk alone; memory does not admit it. */
+  loadFromDisk: (key: string) => Promise<CachedObject | undefined>;
   remove: (key: string) => Promise<void>;
   purge: (purge: Purge) => Promise<number>;
+  /** The keys of the objects in either tier that a purge concerns. */
+  keysOf: (purge: Purge) => Set<string>;
 }
 
 export function joinTiers(memory: MemoryTier, disk: DiskTier): Tiers {
@@ -56,6 +60,7 @@ export function joinTiers(memory: MemoryTier, disk: DiskTier): Tiers {
       return disk.store(object) || isInMemory;
     },
     storeOnDisk: (object) => disk.store(object),
+    loadFromDisk: (key) => disk.load(key),
     async remove(key) {
       memory.remove(key);
       loads.overtake((other) => other === key);
@@ -68,5 +73,6 @@ export function joinTiers(memory: MemoryTier, disk: DiskTier): Tiers {
       const onDisk = await disk.purge(purge);
       return Math.max(inMemory, onDisk);
     },
+    keysOf: (purge) => new Set([...memory.keysOf(purge), ...disk.keysOf(purge)]),
   };
 }

@@ -1,0 +1,52 @@
+/**
+ * Packing: TypeScript in, JavaScript of the same layout out, for `npm pack` (Node strips no types below node_modules).
+ *
+ *   node/ dns/ origin/ deploy/cli/ ──types stripped──▶ dist/…         "./x.ts" and "#base/x.ts" become "….js"
+ *   package.json ──────────────────────────────────▶ dist/package.json   the `#…` rooms, seen from dist/
+ *
+ * Stripping leaves every line and column where it was, so stack traces still point into the sources. String literals
+ * that name a file of ours (they begin with `./`, `../` or `#` and end in `.ts`) are rewritten wherever they stand:
+ * imports, and `new URL("./x.ts", import.meta.url)` of child processes and workers alike.
+ */
+import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { stripTypeScriptTypes } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("../", import.meta.url));
+const rooms = ["node", "dns", "origin", "deploy/cli"];
+
+interface Manifest {
+  name: string;
+  version: string;
+  license: string;
+  imports: Record<string, string>;
+}
+
+/** Compiles all rooms into `outDir`, which is emptied first. */
+async function build(outDir: string): Promise<void> {
+  await rm(outDir, { recursive: true, force: true });
+  for (const room of rooms) {
+    for (const entry of await readdir(join(root, room), { recursive: true, withFileTypes: true })) {
+      if (entry.isDirectory()) continue;
+      const from = join(entry.parentPath, entry.name);
+      const to = join(outDir, from.slice(root.length));
+      await mkdir(dirname(to), { recursive: true });
+      if (entry.name.endsWith(".ts"))
+        await writeFile(to.replace(/\.ts$/, ".js"), compile(await readFile(from, "utf8")));
+      else await cp(from, to);
+    }
+  }
+  const manifest = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as Manifest;
+  const { name, version, license, imports } = manifest;
+  const scope = { name, version, license, private: true, type: "module", imports };
+  await writeFile(join(outDir, "package.json"), `${JSON.stringify(scope, null, 2)}\n`);
+}
+
+function compile(source: string): string {
+  return stripTypeScriptTypes(source).replaceAll(/(["'])((?:\.{1,2}\/|#)[^"'\n]*)\.ts\1/g, "$1$2.js$1");
+}
+
+// Node calls stripping experimental; whoever packs need not hear of it, the test of the packed tarball watches over it.
+process.removeAllListeners("warning");
+await build(join(root, "dist"));

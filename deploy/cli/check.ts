@@ -1,0 +1,62 @@
+/** `nearcast check`: is this a fleet document? All its problems at once, nothing is sent anywhere. */
+import { problemLines } from "#base/schema.ts";
+import { type Fleet, parseFleet } from "#fleet/document.ts";
+import type { Command } from "commander";
+import { readFile } from "node:fs/promises";
+import { CommandFailure, exitCodes } from "./exit-codes.ts";
+import { addVerb, type Cli, outputOf } from "./verb.ts";
+
+export function addCheck(program: Command, cli: Cli): void {
+  addVerb(program, {
+    usage: "check <file>",
+    summary: "say whether a fleet document is valid, with all its problems",
+    more: "Each problem is one line: the place in the document, the value, and what is allowed there.",
+    examples: ["check fleet.yaml"],
+  }).action(async (file: string, options: { json?: boolean }) => {
+    const output = outputOf(cli, options);
+    const checked = parseFleet(await readFleetText(file));
+    if (checked.ok) {
+      output.answer({ file, ok: true, problems: [], ...countsOf(checked.value) }, () => [
+        `${file} is valid: ${countsText(checked.value)}`,
+      ]);
+    } else {
+      const { problems } = checked;
+      output.answer({ file, ok: false, problems }, () => [
+        `${file} has ${problems.length} problem${problems.length === 1 ? "" : "s"}:`,
+        ...problemLines(problems).map((line) => `  ${line}`),
+      ]);
+    }
+    cli.end(checked.ok ? exitCodes.ok : exitCodes.usage);
+  });
+}
+
+/** The file's text, or a failure that says why not. */
+export async function readFleetText(file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    throw new CommandFailure(exitCodes.usage, `${file} can't be read: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function countsOf(fleet: Fleet): Record<"zones" | "sites" | "nodes" | "hosts" | "steered", number> {
+  return {
+    zones: fleet.zones.length,
+    sites: fleet.sites.length,
+    nodes: fleet.sites.reduce((sum, site) => sum + site.nodes.length, 0),
+    hosts: fleet.hosts.length,
+    steered: fleet.steering.length,
+  };
+}
+
+function countsText(fleet: Fleet): string {
+  const counts = countsOf(fleet);
+  const some = (count: number, word: string): string => `${count} ${word}${count === 1 ? "" : "s"}`;
+  return [
+    some(counts.zones, "zone"),
+    some(counts.sites, "site"),
+    some(counts.nodes, "node"),
+    some(counts.hosts, "host"),
+    some(counts.steered, "steered name"),
+  ].join(", ");
+}

@@ -1,0 +1,39 @@
+/** How every verb ends, and the failure that carries it up to main.ts. Scripts depend on these numbers. */
+
+export const exitCodes = {
+  ok: 0,
+  /** The work was tried and did not succeed, wholly or in part. */
+  failed: 1,
+  /** The command line, a configuration file or a fleet document has to be mended. */
+  usage: 2,
+  /** The origin or a node can't be reached. */
+  unreachable: 3,
+  /** The origin or a node understood and said no: no such name, a bad token, not a picture. */
+  refused: 4,
+} as const;
+
+export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
+
+export const exitCodesHelp =
+  "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 can't be reached, 4 refused by the server.";
+
+/** Ends a verb. main.ts prints the message, the lines below it, and ends the process with the code. */
+export class CommandFailure extends Error {
+  readonly exitCode: ExitCode;
+  /** What was tried, what is wrong in detail, what to do next: one line each. */
+  readonly lines: readonly string[];
+  /** What the server called it, such as `NOT_FOUND`. */
+  readonly code: string | undefined;
+
+  constructor(
+    exitCode: ExitCode,
+    message: string,
+    options: { lines?: readonly string[]; code?: string; cause?: unknown } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "CommandFailure";
+    this.exitCode = exitCode;
+    this.lines = options.lines ?? [];
+    this.code = options.code;
+  }
+}

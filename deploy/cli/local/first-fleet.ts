@@ -1,0 +1,71 @@
+/** The fleet document that `nearcast up` publishes first: one zone, the sites that run, one image host, steered by place. */
+import { stringify } from "yaml";
+import { localHost, localZone, type PlannedEdge, ports } from "./plan.ts";
+
+export interface PlacedEdge extends PlannedEdge {
+  httpPort: number;
+}
+
+/** Returns YAML with its comments, valid by parseFleet(). */
+export function firstFleet(edges: readonly PlacedEdge[]): string {
+  const sections: [comment: string, section: Record<string, unknown>][] = [
+    [
+      "The fleet document: what all edges must agree on. `nearcast up` published this one; yours replaces it:\n" +
+        "  npx nearcast releases            the versions so far\n" +
+        "  npx nearcast check my-fleet.yaml\n" +
+        "  npx nearcast apply my-fleet.yaml\n" +
+        "  npx nearcast rollback            back to the version before",
+      {
+        zones: [
+          {
+            name: localZone,
+            nameservers: edges
+              .slice(0, 13)
+              .map((edge, index) => ({ name: `ns${index + 1}`, addresses: [edge.address] })),
+            records: [{ name: "@", type: "TXT", text: ["nearcast on one machine"] }],
+          },
+        ],
+      },
+    ],
+    [
+      "Where nodes stand. DNS gives a site's addresses to the clients that are nearest to its place.",
+      {
+        sites: edges.map(({ site, place, address, node, httpPort }) => ({
+          name: site,
+          place: {
+            latitude: place.latitude,
+            longitude: place.longitude,
+            city: place.city,
+            ...(place.country === "" ? {} : { country: place.country }),
+          },
+          addresses: [address],
+          nodes: [{ name: node, http: `http://${address}:${httpPort}` }],
+        })),
+      },
+    ],
+    [
+      "What HTTP answers for. The first image host also answers requests to a bare address.",
+      {
+        hosts: [{ name: localHost, kind: "images" }],
+      },
+    ],
+    [
+      "How a name's address is chosen for a client.",
+      {
+        steering: [{ name: localHost, policy: "geo", ttlSeconds: 30 }],
+      },
+    ],
+    [
+      `Image parameters under a name: http://${edges[0]?.address ?? ""}:${ports.http}/sample.jpg?preset=card`,
+      {
+        presets: { card: { w: 480, h: 320, fit: "crop", auto: "format" } },
+      },
+    ],
+  ];
+  return sections
+    .map(
+      ([comment, section]) =>
+        `${comment.replaceAll(/^/gm, "# ")}\n${stringify(section, { flowCollectionPadding: true })}`,
+    )
+    .join("\n");
+}

@@ -1,0 +1,70 @@
+/** Is an address free? Asked before anything is started, since a clear word then is worth more than a log line later. */
+import { createSocket } from "node:dgram";
+import { createServer } from "node:net";
+import { hostPort } from "../settings.ts";
+
+export interface Listen {
+  /** Who wants it, for people: `HTTP of edge fra1`. */
+  what: string;
+  host: string;
+  port: number;
+  transport: "tcp" | "udp";
+}
+
+/** Returns the system's error code of each address that can't be listened on, such as EADDRINUSE. */
+export async function findTaken(wanted: readonly Listen[]): Promise<{ listen: Listen; code: string }[]> {
+  const tried = await Promise.all(wanted.map(async (listen) => ({ listen, code: await tryListen(listen) })));
+  return tried.flatMap(({ listen, code }) => (code === undefined ? [] : [{ listen, code }]));
+}
+
+function tryListen({ host, port, transport }: Listen): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const codeOf = (error: Error): string => (error as NodeJS.ErrnoException).code ?? error.message;
+    if (transport === "tcp") {
+      const server = createServer();
+      server.once("error", (error) => {
+        resolve(codeOf(error));
+      });
+      server.listen({ host, port, exclusive: true }, () => {
+        server.close(() => {
+          resolve(undefined);
+        });
+      });
+      return;
+    }
+    const socket = createSocket(host.includes(":") ? "udp6" : "udp4");
+    socket.once("error", (error) => {
+      socket.close();
+      resolve(codeOf(error));
+    });
+    socket.bind({ address: host, port, exclusive: true }, () => {
+      socket.close(() => {
+        resolve(undefined);
+      });
+    });
+  });
+}
+
+/** What is in the way and what to do about it, one line each. */
+export function takenLines(taken: readonly { listen: Listen; code: string }[], dataDir: string): string[] {
+  const lines = taken.map(({ listen, code }) => {
+    const at = `${hostPort(listen.host, listen.port)}/${listen.transport} (${listen.what})`;
+    if (code === "EADDRINUSE") return `${at} is in use by another program`;
+    if (code === "EACCES") return `${at} needs a privilege that this user does not have`;
+    if (code === "EADDRNOTAVAIL") return `${at} is not an address of this machine`;
+    return `${at} can't be listened on: ${code}`;
+  });
+  if (taken.some(({ code }) => code === "EADDRINUSE")) {
+    lines.push(
+      "Perhaps nearcast runs already: npx nearcast status",
+      "Else stop the other program (`ss -lntup` names it), or run beside it on other addresses and with other data:",
+      "  npx nearcast up --address 127.0.101.1 --data ./data2",
+      `or change the ports in the files ${dataDir}/*.yaml.`,
+    );
+  }
+  const absent = taken.find(({ code }) => code === "EADDRNOTAVAIL")?.listen.host;
+  if (absent !== undefined) {
+    lines.push(`Linux has all of 127.0.0.0/8; macOS needs: sudo ifconfig lo0 alias ${absent}`);
+  }
+  return lines;
+}

@@ -1,0 +1,91 @@
+/**
+ * Who runs where when one machine plays the whole CDN; pure.
+ *
+ *   one edge       origin 127.0.0.1:7070   edge 127.0.0.1   HTTP 8080, admin 8081, DNS 5300
+ *   --sites a,b,c  origin 127.0.0.1:7070   edges 127.0.1.1, 127.0.2.1, 127.0.3.1, the same ports each
+ *
+ * The base address (127.0.0.1 unless `--address` says otherwise) is the origin's; each further site adds one to its
+ * third number, so that several such CDNs can stand beside each other on one loopback network.
+ */
+import { isIPv4 } from "node:net";
+import { CommandFailure, exitCodes } from "../exit-codes.ts";
+import { cities, type City, localPlace, localSite } from "./cities.ts";
+
+export const ports = { origin: 7070, http: 8080, admin: 8081, dns: 5300 } as const;
+export const localZone = "cdn.test";
+export const localHost = `img.${localZone}`;
+export const defaultAddress = "127.0.0.1";
+
+/** Every edge is a Node process with decoders beside it: more than this is no longer a trial on one machine. */
+const sitesMax = 16;
+
+export interface PlannedEdge {
+  node: string;
+  site: string;
+  place: City;
+  address: string;
+}
+
+/** @param text such as `fra,nyc,tyo`; throws a CommandFailure that lists the known codes */
+export function parseSites(text: string): string[] {
+  const codes = text
+    .split(",")
+    .map((code) => code.trim().toLowerCase())
+    .filter((code) => code !== "");
+  const unknown = codes.filter((code) => !cities.has(code) && code !== localSite);
+  if (unknown.length > 0) {
+    throw new CommandFailure(
+      exitCodes.usage,
+      `--sites: unknown site ${unknown.map((code) => `"${code}"`).join(", ")}`,
+      {
+        lines: ["Known ones:", ...knownCities(), `For other places write a fleet document and use \`nearcast apply\`.`],
+      },
+    );
+  }
+  if (codes.length === 0) throw new CommandFailure(exitCodes.usage, "--sites: names no site; try --sites fra,nyc,tyo");
+  const twice = codes.find((code, index) => codes.indexOf(code) !== index);
+  if (twice !== undefined) throw new CommandFailure(exitCodes.usage, `--sites: "${twice}" is there twice`);
+  if (codes.length > sitesMax) {
+    throw new CommandFailure(exitCodes.usage, `--sites: ${codes.length} sites, at most ${sitesMax} run on one machine`);
+  }
+  return codes;
+}
+
+function knownCities(): string[] {
+  const texts = [...cities].map(([code, { city }]) => `${code} ${city}`.padEnd(20));
+  return Array.from({ length: Math.ceil(texts.length / 4) }, (_none, row) =>
+    texts
+      .slice(row * 4, row * 4 + 4)
+      .join("")
+      .trimEnd(),
+  );
+}
+
+/** @param base an address of the loopback network 127.0.0.0/8 */
+export function parseBaseAddress(base: string): string {
+  if (isIPv4(base) && base.startsWith("127.")) return base;
+  throw new CommandFailure(
+    exitCodes.usage,
+    `--address: "${base}" is not an address of 127.0.0.0/8, such as 127.0.9.1`,
+    {
+      lines: ["`nearcast up` is a trial on one machine; for a server write configurations (see deploy/config)."],
+    },
+  );
+}
+
+/** @param sites known codes; the single `local` shares the base address with the origin */
+export function planEdges(sites: readonly string[], base: string): PlannedEdge[] {
+  if (sites.length === 1 && sites[0] === localSite) {
+    return [{ node: `${localSite}1`, site: localSite, place: localPlace, address: base }];
+  }
+  const [first = 127, second = 0, third = 0, fourth = 1] = base.split(".").map(Number);
+  if (third + sites.length > 255) {
+    throw new CommandFailure(exitCodes.usage, `--address: ${base} leaves no room for ${sites.length} sites after it`);
+  }
+  return sites.map((site, index) => ({
+    node: `${site}1`,
+    site,
+    place: cities.get(site) ?? localPlace,
+    address: [first, second, third + index + 1, fourth].join("."),
+  }));
+}

@@ -1,0 +1,152 @@
+/**
+ * The folder of `nearcast up`: writes the configurations that are not there, and keeps those that somebody changed.
+ * Every file is written under a temporary name and renamed, so that a start that is cut short leaves no half of one.
+ */
+import { createHash } from "node:crypto";
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { basename, join, resolve } from "node:path";
+import { stringify } from "yaml";
+import type { EdgeConfig } from "../../../node/config.ts";
+import type { OriginConfig } from "../../../origin/config.ts";
+import {
+  edgeFileOf,
+  hostPort,
+  originFileOf,
+  readEdgeConfig,
+  readOriginConfig,
+  readUpState,
+  upFileOf,
+  type UpState,
+} from "../settings.ts";
+import type { ChildPlan } from "./children.ts";
+import type { Listen } from "./listening.ts";
+import { type PlannedEdge, planEdges, ports } from "./plan.ts";
+
+const mebibyte = 1024 * 1024;
+
+export interface Setup {
+  dataDir: string;
+  origin: { config: OriginConfig; plan: ChildPlan };
+  edges: { planned: PlannedEdge; config: EdgeConfig; plan: ChildPlan }[];
+  state: UpState;
+}
+
+/** What `up` was asked for; undefined: as the last time, or one edge on 127.0.0.1. */
+export interface Wanted {
+  sites: string[] | undefined;
+  address: string | undefined;
+}
+
+export async function setUp(dataDir: string, wanted: Wanted): Promise<Setup> {
+  const before = await readUpState(dataDir);
+  const sites = wanted.sites ?? before?.sites ?? ["local"];
+  const address = wanted.address ?? before?.address ?? "127.0.0.1";
+  const planned = planEdges(sites, address);
+  await mkdir(dataDir, { recursive: true });
+  const state: UpState = { sites, address, nodes: planned.map(({ node }) => node), written: { ...before?.written } };
+
+  const originFile = originFileOf(dataDir);
+  await keepOrWrite(originFile, originText(dataDir, address), state);
+  const originConfig = await readOriginConfig(originFile);
+  const origin = {
+    config: originConfig,
+    plan: {
+      name: "origin",
+      script: new URL("../../../origin/main.ts", import.meta.url),
+      configFile: originFile,
+      logFile: join(dataDir, "origin.log"),
+      listens: [{ what: "the origin", ...originConfig.listen, transport: "tcp" as const }],
+    },
+  };
+  const edges: Setup["edges"] = [];
+  for (const edge of planned) {
+    const configFile = edgeFileOf(dataDir, edge.node);
+    await keepOrWrite(configFile, edgeText(dataDir, edge, originConfig, planned.length), state);
+    const config = await readEdgeConfig(configFile);
+    edges.push({
+      planned: { ...edge, address: config.http[0]?.host ?? edge.address },
+      config,
+      plan: {
+        name: `edge ${edge.node}`,
+        script: new URL("../../../node/main.ts", import.meta.url),
+        configFile,
+        logFile: join(dataDir, `edge-${edge.node}.log`),
+        listens: listensOf(config),
+      },
+    });
+  }
+  await saveState(dataDir, state);
+  return { dataDir, origin, edges, state };
+}
+
+export async function saveState(dataDir: string, state: UpState): Promise<void> {
+  await replaceFile(upFileOf(dataDir), `${JSON.stringify(state, null, 2)}\n`);
+}
+
+export function digestOf(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+/** Writes the file unless somebody changed it since `up` wrote it. */
+async function keepOrWrite(file: string, text: string, state: UpState): Promise<void> {
+  const there = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  const name = basename(file);
+  if (there !== undefined && digestOf(there) !== state.written[name]) return;
+  state.written[name] = digestOf(text);
+  if (there !== text) await replaceFile(file, text);
+}
+
+async function replaceFile(file: string, text: string): Promise<void> {
+  await writeFile(`${file}.tmp`, text);
+  await rename(`${file}.tmp`, file);
+}
+
+function originText(dataDir: string, address: string): string {
+  return withHead("The origin", {
+    listen: { host: address, port: ports.origin },
+    dataDir: resolve(dataDir, "origin"),
+    // `up` has five seconds to stop all, the edges first.
+    drainMs: 500,
+  });
+}
+
+function edgeText(dataDir: string, edge: PlannedEdge, origin: OriginConfig, edgeCount: number): string {
+  return withHead(`The edge node ${edge.node}`, {
+    node: edge.node,
+    site: edge.site,
+    dataDir: resolve(dataDir, `edge-${edge.node}`),
+    origin: {
+      url: `http://${hostPort(origin.listen.host, origin.listen.port)}`,
+      tokenFile: resolve(origin.dataDir, "secrets", "edge.token"),
+    },
+    http: [{ host: edge.address, port: ports.http }],
+    admin: { host: edge.address, port: ports.admin },
+    dns: { addresses: [{ host: edge.address, port: ports.dns }] },
+    cache: { memoryBytes: 128 * mebibyte, diskBytes: 2048 * mebibyte },
+    decoders: { processes: Math.max(1, Math.floor(availableParallelism() / edgeCount)) },
+    drainMs: 1000,
+  });
+}
+
+function withHead(what: string, settings: Record<string, unknown>): string {
+  const head =
+    `# ${what}, written by \`nearcast up\`. Change what you like: a changed file is kept as it is.\n` +
+    "# All settings with their ranges: the README's configuration tables and deploy/config.\n";
+  return head + stringify(settings);
+}
+
+function listensOf(config: EdgeConfig): Listen[] {
+  const tcp = (what: string, at: { host: string; port: number }): Listen => ({ what, ...at, transport: "tcp" });
+  return [
+    ...config.http.map((at) => tcp(`HTTP of edge ${config.node}`, at)),
+    tcp(`admin of edge ${config.node}`, config.admin),
+    ...config.dns.addresses.flatMap((at) => [
+      tcp(`DNS of edge ${config.node}`, at),
+      { what: `DNS of edge ${config.node}`, ...at, transport: "udp" as const },
+    ]),
+  ].filter(({ port }) => port !== 0);
+}

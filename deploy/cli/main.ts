@@ -1,0 +1,103 @@
+/**
+ * The `nearcast` command: its verbs, and the only place in it that reads the environment and ends the process.
+ * deploy/nearcast.mjs starts it.
+ */
+import { systemClock } from "#base/clock.ts";
+import { ConfigError } from "#base/config.ts";
+import { problemLines } from "#base/schema.ts";
+import { Command, CommanderError } from "commander";
+import { readFileSync } from "node:fs";
+import { addApply } from "./apply.ts";
+import { addCheck } from "./check.ts";
+import { addDig } from "./dig.ts";
+import { addEdge } from "./edge.ts";
+import { CommandFailure, exitCodes, exitCodesHelp } from "./exit-codes.ts";
+import { addExplain } from "./explain.ts";
+import { addLs } from "./ls.ts";
+import { addOrigin } from "./origin.ts";
+import { writeFailure } from "./output.ts";
+import { addPurge } from "./purge.ts";
+import { addPut } from "./put.ts";
+import { addReleases } from "./releases.ts";
+import { addRm } from "./rm.ts";
+import { addRollback } from "./rollback.ts";
+import { addStatus } from "./status.ts";
+import { addUp } from "./up.ts";
+import type { Cli } from "./verb.ts";
+import { addVersions } from "./versions.ts";
+
+const cli: Cli = {
+  environment: process.env,
+  clock: systemClock,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  end(code) {
+    process.exitCode = code;
+  },
+};
+
+const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
+
+const program = new Command("nearcast")
+  .description("Own your image CDN: one origin, edge nodes that serve and resize pictures, and their DNS.")
+  .version(manifest.version, "-v, --version", "print the version")
+  .helpOption("-h, --help", "print this help")
+  .helpCommand("help [verb]", "print a verb's help")
+  .showHelpAfterError("(add --help for the options and an example)")
+  .addHelpText(
+    "after",
+    ["", "Begin with:", "  npx nearcast up          the whole CDN on this machine", "", exitCodesHelp].join("\n"),
+  );
+
+program.commandsGroup("Run:");
+addUp(program, cli);
+addOrigin(program, cli);
+addEdge(program);
+program.commandsGroup("Pictures:");
+addPut(program, cli);
+addLs(program, cli);
+addRm(program, cli);
+addVersions(program, cli);
+addRollback(program, cli);
+addPurge(program, cli);
+program.commandsGroup("The fleet document:");
+addCheck(program, cli);
+addApply(program, cli);
+addReleases(program, cli);
+program.commandsGroup("Look:");
+addStatus(program, cli);
+addExplain(program, cli);
+addDig(program, cli);
+
+for (const command of [program, ...program.commands]) command.exitOverride();
+
+// Whoever reads the answer may have seen enough (`nearcast ls | head`).
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(exitCodes.ok);
+  throw error;
+});
+
+try {
+  await program.parseAsync(process.argv);
+} catch (error) {
+  fail(error);
+}
+
+function fail(error: unknown): void {
+  const isJson = process.argv.includes("--json");
+  if (error instanceof CommanderError) {
+    // Commander has printed its message, and has called `--help` and `--version` errors, too.
+    process.exitCode = error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+  } else if (error instanceof CommandFailure) {
+    writeFailure(process.stderr, error, isJson);
+    process.exitCode = error.exitCode;
+  } else if (error instanceof ConfigError) {
+    const [head = ""] = error.message.split("\n", 1);
+    const failure = new CommandFailure(exitCodes.usage, head.replace(/:$/, ""), { lines: problemLines(error.problems) });
+    writeFailure(process.stderr, failure, isJson);
+    process.exitCode = exitCodes.usage;
+  } else {
+    process.stderr.write(`nearcast: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.exitCode = exitCodes.failed;
+  }
+}

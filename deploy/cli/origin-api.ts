@@ -1,0 +1,149 @@
+/**
+ * What the origin's API answers, as far as the verbs read it. The shapes are checked, since the origin may be of
+ * another release than this command: a clear failure then, instead of `undefined` in a table.
+ */
+import { check, problemLines } from "#base/schema.ts";
+import { type Static, type TSchema, Type } from "typebox";
+import { CommandFailure, exitCodes } from "./exit-codes.ts";
+import { type Answer, encodeName, type OriginClient } from "./origin-client.ts";
+
+const authored = { author: Type.String(), createdAt: Type.String() };
+const picture = {
+  sizeBytes: Type.Integer(),
+  type: Type.String(),
+  width: Type.Integer(),
+  height: Type.Integer(),
+};
+
+const storedImage = Type.Object({
+  name: Type.String(),
+  version: Type.Integer(),
+  ...picture,
+  unchanged: Type.Boolean(),
+});
+export type StoredImage = Static<typeof storedImage>;
+
+const listedImage = Type.Object({ name: Type.String(), version: Type.Integer(), ...picture, ...authored });
+export type ListedImage = Static<typeof listedImage>;
+const imageList = Type.Object({ images: Type.Array(listedImage), cursor: Type.Optional(Type.String()) });
+
+const imageVersion = Type.Object({
+  version: Type.Integer(),
+  reason: Type.String(),
+  fromVersion: Type.Optional(Type.Integer()),
+  ...authored,
+  sizeBytes: Type.Optional(Type.Integer()),
+  type: Type.Optional(Type.String()),
+  width: Type.Optional(Type.Integer()),
+  height: Type.Optional(Type.Integer()),
+});
+const imageVersions = Type.Object({ name: Type.String(), versions: Type.Array(imageVersion) });
+export type ImageVersions = Static<typeof imageVersions>;
+
+const rolledBackImage = Type.Object({
+  name: Type.String(),
+  version: Type.Integer(),
+  fromVersion: Type.Optional(Type.Integer()),
+  unchanged: Type.Boolean(),
+});
+const deletedImage = Type.Object({ name: Type.String(), version: Type.Integer() });
+
+const fleetVersion = Type.Object({
+  version: Type.Integer(),
+  ...authored,
+  summary: Type.String(),
+  fromVersion: Type.Optional(Type.Integer()),
+});
+export type FleetVersion = Static<typeof fleetVersion>;
+const fleetVersions = Type.Object({ versions: Type.Array(fleetVersion) });
+const fleetText = Type.Object({ version: Type.Integer(), text: Type.String() });
+export type FleetText = Static<typeof fleetText>;
+const publishedFleet = Type.Object({ ...fleetVersion.properties, unchanged: Type.Boolean() });
+export type PublishedFleet = Static<typeof publishedFleet>;
+
+const purged = Type.Object({ seq: Type.Integer() });
+
+export interface PurgeOrder {
+  names?: string[];
+  prefix?: string;
+  hosts?: string[];
+  tags?: string[];
+  all?: true;
+  soft?: boolean;
+}
+
+/** Names of one page; the origin's own greatest. */
+const pageLength = 1000;
+
+export async function putImage(
+  client: OriginClient,
+  name: string,
+  source: { file: string; sizeBytes: number; onBytes: (sentBytes: number) => void },
+): Promise<StoredImage> {
+  return read(storedImage, await client.call({ method: "PUT", path: `/images/${encodeName(name)}`, body: source }));
+}
+
+export async function hasImage(client: OriginClient, name: string): Promise<boolean> {
+  const answer = await client.call({ method: "HEAD", path: `/images/${encodeName(name)}`, expect: [404, 410] });
+  return answer.status < 400;
+}
+
+/** Every name that begins with the prefix, page after page. */
+export async function* listImages(client: OriginClient, prefix: string): AsyncGenerator<ListedImage> {
+  let cursor: string | undefined;
+  do {
+    const query = { prefix, limit: pageLength, cursor };
+    const page: Static<typeof imageList> = read(imageList, await client.call({ method: "GET", path: "/images", query }));
+    yield* page.images;
+    cursor = page.cursor;
+  } while (cursor !== undefined);
+}
+
+export async function removeImage(client: OriginClient, name: string): Promise<Static<typeof deletedImage>> {
+  return read(deletedImage, await client.call({ method: "DELETE", path: `/images/${encodeName(name)}` }));
+}
+
+export async function readVersions(client: OriginClient, name: string): Promise<ImageVersions> {
+  return read(imageVersions, await client.call({ method: "GET", path: `/versions/${encodeName(name)}` }));
+}
+
+export async function rollbackImage(
+  client: OriginClient,
+  name: string,
+  version: number | undefined,
+): Promise<Static<typeof rolledBackImage>> {
+  const json = { name, ...(version === undefined ? {} : { version }) };
+  return read(rolledBackImage, await client.call({ method: "POST", path: "/rollbacks", body: { json } }));
+}
+
+export async function purge(client: OriginClient, order: PurgeOrder): Promise<Static<typeof purged>> {
+  return read(purged, await client.call({ method: "POST", path: "/purges", body: { json: order } }));
+}
+
+/** The newest fleet document, or undefined when none was published yet. */
+export async function readFleet(client: OriginClient): Promise<FleetText | undefined> {
+  const answer = await client.call({ method: "GET", path: "/fleet", expect: [404] });
+  return answer.status === 404 ? undefined : read(fleetText, answer);
+}
+
+export async function readFleetVersions(client: OriginClient, limit: number): Promise<FleetVersion[]> {
+  return read(fleetVersions, await client.call({ method: "GET", path: "/fleet/versions", query: { limit } })).versions;
+}
+
+export async function publishFleet(client: OriginClient, text: string): Promise<PublishedFleet> {
+  const body = { text, type: "application/yaml" };
+  return read(publishedFleet, await client.call({ method: "PUT", path: "/fleet", body }));
+}
+
+export async function rollbackFleet(client: OriginClient, version: number | undefined): Promise<PublishedFleet> {
+  const json = version === undefined ? {} : { version };
+  return read(publishedFleet, await client.call({ method: "POST", path: "/fleet/rollbacks", body: { json } }));
+}
+
+function read<Schema extends TSchema>(schema: Schema, answer: Answer): Static<Schema> {
+  const checked = check(schema, answer.body);
+  if (checked.ok) return checked.value;
+  throw new CommandFailure(exitCodes.failed, "the answer makes no sense: is this address a nearcast origin?", {
+    lines: problemLines(checked.problems).slice(0, 5),
+  });
+}

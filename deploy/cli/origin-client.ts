@@ -1,0 +1,214 @@
+/**
+ * The origin's HTTP API, as the verbs use it: each call has a deadline, each failure becomes a CommandFailure that says
+ * what was tried and what to do next.
+ */
+import { createReadStream } from "node:fs";
+import { userInfo } from "node:os";
+import { Readable } from "node:stream";
+import { Agent, type Dispatcher, request } from "undici";
+import { CommandFailure, exitCodes } from "./exit-codes.ts";
+import type { OriginPlace } from "./settings.ts";
+
+/** The origin answers out of SQLite within milliseconds; after so long nobody is there. */
+const answerTimeoutMs = 15_000;
+const connectTimeoutMs = 3000;
+/** After an upload the origin decodes the picture before it answers; its own limit is half a minute, per picture in turn. */
+const uploadAnswerTimeoutMs = 300_000;
+const bodyBytesMax = 16 * 1024 * 1024;
+
+export interface Answer {
+  status: number;
+  headers: Readonly<Record<string, string>>;
+  /** Parsed JSON, or the text when it is none; undefined when empty. */
+  body: unknown;
+}
+
+interface Call {
+  method: "GET" | "HEAD" | "PUT" | "POST" | "DELETE";
+  /** Below `/api/v1`, already percent-encoded. */
+  path: string;
+  query?: Readonly<Record<string, string | number | undefined>>;
+  headers?: Readonly<Record<string, string>>;
+  body?: { json: unknown } | { text: string; type: string } | { file: string; sizeBytes: number; onBytes: OnBytes };
+  /** Statuses that are no failure here although they are 4xx. */
+  expect?: readonly number[];
+}
+
+export type OnBytes = (sentBytes: number) => void;
+
+export interface OriginClient {
+  readonly url: string;
+  call: (call: Call) => Promise<Answer>;
+  close: () => Promise<void>;
+}
+
+/** A picture's name as a URL's path. */
+export function encodeName(name: string): string {
+  return name.split("/").map(encodeURIComponent).join("/");
+}
+
+export function createOriginClient(place: OriginPlace): OriginClient {
+  const agent = new Agent({ connect: { timeout: connectTimeoutMs }, connections: 8, keepAliveTimeout: 1000 });
+  let token: Promise<string> | undefined;
+
+  async function call(wanted: Call): Promise<Answer> {
+    const url = new URL(`${place.url}/api/v1${wanted.path}`);
+    for (const [key, value] of Object.entries(wanted.query ?? {})) {
+      if (value !== undefined) url.searchParams.set(key, String(value));
+    }
+    token ??= place.token();
+    const headers: Record<string, string> = {
+      ...wanted.headers,
+      authorization: `Bearer ${await token}`,
+      "nearcast-author": authorHeader(),
+    };
+    const body = bodyOf(wanted.body, headers);
+    const isUpload = wanted.body !== undefined && "file" in wanted.body;
+    const timeoutMs = isUpload ? uploadAnswerTimeoutMs : answerTimeoutMs;
+    let response: Dispatcher.ResponseData;
+    try {
+      response = await request(url, {
+        method: wanted.method,
+        headers,
+        body: body ?? null,
+        dispatcher: agent,
+        headersTimeout: timeoutMs,
+        bodyTimeout: answerTimeoutMs,
+      });
+    } catch (error) {
+      throw unreachable(place, error);
+    }
+    const text = await readText(response, place);
+    const answer: Answer = { status: response.statusCode, headers: flatHeaders(response.headers), body: parse(text) };
+    if (answer.status >= 400 && wanted.expect?.includes(answer.status) !== true) throw refusal(place, answer);
+    return answer;
+  }
+  return { url: place.url, call, close: async () => await agent.close() };
+}
+
+/** Who is noted beside each version: the user of this machine. */
+function authorHeader(): string {
+  try {
+    return encodeURIComponent(userInfo().username).slice(0, 100);
+  } catch {
+    // A user id without an entry, as in some containers: the origin then notes `writer`.
+    return "";
+  }
+}
+
+function bodyOf(body: Call["body"], headers: Record<string, string>): Dispatcher.RequestOptions["body"] | undefined {
+  if (body === undefined) return undefined;
+  if ("json" in body) {
+    headers["content-type"] = "application/json";
+    return JSON.stringify(body.json);
+  }
+  if ("text" in body) {
+    headers["content-type"] = body.type;
+    return body.text;
+  }
+  headers["content-type"] = "application/octet-stream";
+  headers["content-length"] = String(body.sizeBytes);
+  return Readable.from(fileChunks(body.file, body.onBytes), { objectMode: false });
+}
+
+async function* fileChunks(file: string, onBytes: OnBytes): AsyncGenerator<Buffer> {
+  for await (const chunk of createReadStream(file, { highWaterMark: 256 * 1024 })) {
+    const bytes = chunk as Buffer;
+    yield bytes;
+    onBytes(bytes.length);
+  }
+}
+
+async function readText(response: Dispatcher.ResponseData, place: OriginPlace): Promise<string> {
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  try {
+    for await (const chunk of response.body) {
+      const bytes = chunk as Buffer;
+      sizeBytes += bytes.length;
+      if (sizeBytes > bodyBytesMax) {
+        response.body.destroy();
+        throw new CommandFailure(exitCodes.failed, `the answer of ${place.url} is larger than ${bodyBytesMax} bytes`);
+      }
+      chunks.push(bytes);
+    }
+  } catch (error) {
+    if (error instanceof CommandFailure) throw error;
+    throw unreachable(place, error);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+function parse(text: string): unknown {
+  if (text === "") return undefined;
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
+  }
+}
+
+function flatHeaders(headers: Dispatcher.ResponseData["headers"]): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).flatMap(([name, value]) =>
+      value === undefined ? [] : [[name, Array.isArray(value) ? value.join(", ") : value]],
+    ),
+  );
+}
+
+/** The first sentence of an error that may hold others (one per address that was tried). */
+export function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
+  if (!(error instanceof Error)) return String(error);
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === "ECONNREFUSED") return "connection refused";
+  return error.message;
+}
+
+function unreachable(place: OriginPlace, error: unknown): CommandFailure {
+  return new CommandFailure(exitCodes.unreachable, `the origin at ${place.url} can't be reached: ${reasonOf(error)}`, {
+    code: "UNREACHABLE",
+    cause: error,
+    lines: [
+      `The address is from ${place.urlFrom}.`,
+      "Is it running? Start it with: npx nearcast up",
+      "Is it elsewhere? Name it: --origin URL or NEARCAST_ORIGIN, and its token: --token-file FILE",
+    ],
+  });
+}
+
+function refusal(place: OriginPlace, answer: Answer): CommandFailure {
+  const problem = (typeof answer.body === "object" && answer.body !== null ? answer.body : {}) as Record<
+    string,
+    unknown
+  >;
+  const text = (key: string): string | undefined => {
+    const value = problem[key];
+    return typeof value === "string" ? value : undefined;
+  };
+  const code = text("code") ?? `HTTP_${answer.status}`;
+  const message = text("detail") ?? text("title") ?? `the origin answered ${answer.status}`;
+  const lines = problemsOf(problem);
+  if (answer.status === 401 || answer.status === 403) {
+    lines.push("The token is not the one of this origin's writer: see --token-file and --data.");
+  }
+  if (answer.status >= 500)
+    lines.push(`The origin at ${place.url} failed; its log says more (request ${text("requestId") ?? "?"}).`);
+  return new CommandFailure(answer.status < 500 ? exitCodes.refused : exitCodes.failed, `${message} (${code})`, {
+    code,
+    lines,
+  });
+}
+
+/** The list of problems of a fleet document, one line each. */
+function problemsOf(problem: Record<string, unknown>): string[] {
+  const problems = problem["problems"];
+  if (!Array.isArray(problems)) return [];
+  return problems.flatMap((each: unknown) => {
+    if (typeof each === "string") return [each];
+    const { path, message } = each as { path?: unknown; message?: unknown };
+    return typeof message === "string"
+      ? [typeof path === "string" && path !== "" ? `${path}: ${message}` : message]
+      : [];
+  });
+}

@@ -1,0 +1,33 @@
+/** `nearcast origin`: one origin in the foreground, for a server's service manager. */
+import type { Command } from "commander";
+import { serveProcess } from "./serve-process.ts";
+import { type CommonOptions, dataDirOf, exists, originFileOf } from "./settings.ts";
+import { addVerb, type Cli, withDataDir } from "./verb.ts";
+
+interface OriginOptions extends CommonOptions {
+  config?: string;
+  checkConfig?: boolean;
+}
+
+export function addOrigin(program: Command, cli: Cli): void {
+  const verb = addVerb(program, {
+    usage: "origin",
+    summary: "run the origin in the foreground",
+    more: [
+      "Without --config it runs with DIR/origin.yaml if `nearcast up` wrote one, else with the defaults.",
+      "Its log is JSON lines on standard error; SIGTERM stops it in order within 5 s.",
+    ].join("\n"),
+    examples: ["origin --config /etc/nearcast/origin.yaml"],
+  });
+  withDataDir(verb)
+    .option("--config <file>", "its settings, see deploy/config/origin.example.yaml")
+    .option("--check-config", "say whether the settings are good, and stop")
+    .action(async (options: OriginOptions) => {
+      const written = originFileOf(dataDirOf(options, cli.environment));
+      const file = options.config ?? ((await exists(written)) ? written : undefined);
+      await serveProcess(new URL("../../origin/main.ts", import.meta.url), [
+        ...(file === undefined ? [] : ["--config", file]),
+        ...(options.checkConfig === true ? ["--check-config"] : []),
+      ]);
+    });
+}

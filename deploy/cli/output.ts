@@ -1,0 +1,81 @@
+/**
+ * What a verb says: its answer on standard output, as text for people or as one JSON value for programs (`--json`);
+ * progress and failures on standard error, so that a pipe gets the answer alone.
+ */
+import type { CommandFailure } from "./exit-codes.ts";
+
+export interface Output {
+  readonly isJson: boolean;
+  /** Whether standard error is a terminal, on which a line may be drawn anew. */
+  readonly isInteractive: boolean;
+  /** The verb's answer: `value` with --json, else the lines. */
+  answer: (value: unknown, lines: () => readonly string[]) => void;
+  /** Something on the way, for people: standard error, also with --json. */
+  note: (line: string) => void;
+}
+
+export type TextStream = Pick<NodeJS.WriteStream, "write"> & { isTTY?: boolean };
+
+export function createOutput(stdout: TextStream, stderr: TextStream, isJson: boolean): Output {
+  return {
+    isJson,
+    isInteractive: stderr.isTTY === true,
+    answer(value, lines) {
+      const text = isJson ? [JSON.stringify(value, null, 2)] : lines();
+      stdout.write(text.map((line) => `${line}\n`).join(""));
+    },
+    note(line) {
+      stderr.write(`${line}\n`);
+    },
+  };
+}
+
+export function writeFailure(stderr: TextStream, failure: CommandFailure, isJson: boolean): void {
+  if (isJson) {
+    const { exitCode, code, message, lines } = failure;
+    stderr.write(`${JSON.stringify({ error: { message, code, exitCode, lines } }, null, 2)}\n`);
+    return;
+  }
+  stderr.write([`nearcast: ${failure.message}`, ...failure.lines.map((line) => `  ${line}`), ""].join("\n"));
+}
+
+/** Columns as wide as their widest cell, two spaces between them; numbers stand to the right. */
+export function tableLines(
+  heads: readonly string[],
+  rows: readonly (readonly (string | number | undefined)[])[],
+): string[] {
+  const cells = [[...heads], ...rows.map((row) => heads.map((_head, column) => String(row[column] ?? "-")))];
+  const widths = heads.map((_head, column) => Math.max(...cells.map((row) => (row[column] ?? "").length)));
+  const isNumeric = heads.map((_head, column) => rows.every((row) => typeof row[column] === "number"));
+  return cells.map((row) =>
+    row
+      .map((cell, column) =>
+        isNumeric[column] === true ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
+      )
+      .join("  ")
+      .trimEnd(),
+  );
+}
+
+/** Bytes as people read them: `312 kB`, `4.1 MB`. */
+export function sizeText(sizeBytes: number): string {
+  if (sizeBytes < 1000) return `${sizeBytes} B`;
+  for (const [unit, factor] of [
+    ["kB", 1e3],
+    ["MB", 1e6],
+    ["GB", 1e9],
+  ] as const) {
+    const amount = sizeBytes / factor;
+    if (amount < 999.5) return `${amount < 10 ? amount.toFixed(1) : amount.toFixed(0)} ${unit}`;
+  }
+  return `${(sizeBytes / 1e12).toFixed(1)} TB`;
+}
+
+/** A time of the API (ISO 8601, UTC) as people read it: `2026-03-01 12:00:07`, in this machine's zone. */
+export function timeText(iso: string): string {
+  const time = new Date(iso);
+  if (Number.isNaN(time.getTime())) return iso;
+  const two = (number: number): string => String(number).padStart(2, "0");
+  const day = `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`;
+  return `${day} ${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}`;
+}

@@ -1,0 +1,206 @@
+/**
+ * `nearcast put`: store pictures, one under a name or many below one.
+ *
+ *   put chair.jpg                    chair.jpg
+ *   put chair.jpg shop/stool.jpg     shop/stool.jpg        one file: PATH is its name, or its folder if it ends in /
+ *   put a.jpg photos/ shop           shop/a.jpg, shop/…    several, or a folder: PATH is what stands before the names
+ *
+ * The last word is PATH when no such file or folder is here; `--to PATH` leaves no doubt. Bytes are streamed, four
+ * uploads at a time; one that breaks is tried again from its beginning, which is harmless, as storing is atomic.
+ */
+import { sleep } from "#base/clock.ts";
+import { MultiBar, Presets } from "cli-progress";
+import type { Command } from "commander";
+import { CommandFailure, type ExitCode, exitCodes } from "./exit-codes.ts";
+import type { OriginClient } from "./origin-client.ts";
+import { putImage, type StoredImage } from "./origin-api.ts";
+import { type Output, sizeText } from "./output.ts";
+import { findUploads, type Upload } from "./put-files.ts";
+import type { CommonOptions } from "./settings.ts";
+import { addVerb, type Cli, outputOf, withClient, withOrigin } from "./verb.ts";
+
+/** The origin decodes two pictures at a time: four keep it and the line busy, more would only wait there. */
+const uploadsMax = 4;
+/** Waits before the second, third and fourth try; an origin that restarts is back by then. */
+const retryDelaysMs = [500, 1500, 4000];
+
+interface PutOptions extends CommonOptions {
+  to?: string;
+}
+
+type PutResult = { file: string; name: string } & (
+  { ok: true; image: StoredImage } | { ok: false; failure: CommandFailure }
+);
+
+export function addPut(program: Command, cli: Cli): void {
+  const verb = addVerb(program, {
+    usage: "put <files...>",
+    summary: "store pictures at the origin",
+    more: [
+      "The last word may be the PATH at the origin: one file's new name, or what stands before the names of several.",
+      "A folder is searched for .jpg .jpeg .png .webp .gif and .avif; a name that exists gets a new version.",
+    ].join("\n"),
+    examples: ["put chair.jpg", "put chair.jpg shop/stool.jpg", "put *.jpg photos --to shop/2026"],
+  }).usage("[options] <FILE...> [PATH]");
+  withOrigin(verb)
+    .option("--to <path>", "the PATH, when the last word is a file, too")
+    .action(async (words: string[], options: PutOptions) => {
+      const output = outputOf(cli, options);
+      const { uploads, skipped } = await findUploads(words, options.to);
+      if (uploads.length === 0) {
+        throw new CommandFailure(exitCodes.usage, `there is no picture in ${words.join(", ")}`);
+      }
+      const results = await withClient(cli, options, async (client) => await putAll(cli, client, uploads, output));
+      output.answer(jsonOf(results, skipped), () => summaryOf(results, skipped));
+      cli.end(endOf(results));
+    });
+}
+
+async function putAll(
+  cli: Cli,
+  client: OriginClient,
+  uploads: readonly Upload[],
+  output: Output,
+): Promise<PutResult[]> {
+  const progress = openProgress(uploads, output);
+  const waiting = [...uploads];
+  const results: PutResult[] = [];
+  const worker = async (): Promise<void> => {
+    for (let upload = waiting.shift(); upload !== undefined; upload = waiting.shift()) {
+      const result = await putOne(cli, client, upload, progress);
+      results.push(result);
+      progress.done(result);
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: Math.min(uploadsMax, uploads.length) }, worker));
+  } finally {
+    progress.close();
+  }
+  const order = new Map(uploads.map(({ name }, index) => [name, index]));
+  return results.toSorted((a, b) => (order.get(a.name) ?? 0) - (order.get(b.name) ?? 0));
+}
+
+async function putOne(cli: Cli, client: OriginClient, upload: Upload, progress: Progress): Promise<PutResult> {
+  const { file, name, sizeBytes } = upload;
+  for (let attempt = 0; ; attempt += 1) {
+    let sentBytes = 0;
+    try {
+      const onBytes = (count: number): void => {
+        sentBytes += count;
+        progress.sent(count);
+      };
+      return { file, name, ok: true, image: await putImage(client, name, { file, sizeBytes, onBytes }) };
+    } catch (error) {
+      progress.sent(-sentBytes);
+      const failure =
+        error instanceof CommandFailure
+          ? error
+          : new CommandFailure(exitCodes.failed, error instanceof Error ? error.message : String(error));
+      const delayMs = retryDelaysMs[attempt];
+      const mayHelp = failure.exitCode === exitCodes.unreachable || failure.code === "OVERLOADED";
+      if (!mayHelp || delayMs === undefined) return { file, name, ok: false, failure };
+      progress.note(`${name}: ${failure.message}; trying again in ${delayMs / 1000} s`);
+      // The clock's own timers let the process end; a command that waits must stay.
+      const stay = setInterval(() => {}, 1000);
+      await sleep(cli.clock, delayMs);
+      clearInterval(stay);
+    }
+  }
+}
+
+interface Progress {
+  sent: (count: number) => void;
+  note: (line: string) => void;
+  done: (result: PutResult) => void;
+  close: () => void;
+}
+
+/** One bar for all on a terminal; elsewhere a line for each picture. */
+function openProgress(uploads: readonly Upload[], output: Output): Progress {
+  const lineOf = (result: PutResult): string =>
+    result.ok ? storedLine(result.image) : `${result.name}: ${result.failure.message}`;
+  if (!output.isInteractive || output.isJson) {
+    const isQuiet = output.isJson || uploads.length === 1;
+    return {
+      sent: () => {},
+      note: output.note,
+      done: (result) => {
+        if (!isQuiet || (!output.isJson && !result.ok)) output.note(lineOf(result));
+      },
+      close: () => {},
+    };
+  }
+  const totalBytes = uploads.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const bars = new MultiBar(
+    {
+      format: "{bar} {percentage}% | {sent} of {all} | {finished} of {files} files | {eta_formatted} left",
+      hideCursor: true,
+      clearOnComplete: true,
+    },
+    Presets.shades_classic,
+  );
+  let sentBytes = 0;
+  let finished = 0;
+  const payload = (): Record<string, unknown> => ({
+    sent: sizeText(sentBytes),
+    all: sizeText(totalBytes),
+    finished,
+    files: uploads.length,
+  });
+  const bar = bars.create(totalBytes, 0, payload());
+  return {
+    sent(count) {
+      sentBytes += count;
+      bar.update(sentBytes, payload());
+    },
+    note(line) {
+      bars.log(`${line}\n`);
+    },
+    done(result) {
+      finished += 1;
+      if (uploads.length > 1 || !result.ok) bars.log(`${lineOf(result)}\n`);
+      bar.update(sentBytes, payload());
+    },
+    close: () => {
+      bars.stop();
+    },
+  };
+}
+
+function storedLine(image: StoredImage): string {
+  const { name, version, width, height, type, sizeBytes, unchanged } = image;
+  const facts = `${type}, ${width}×${height}, ${sizeText(sizeBytes)}`;
+  return unchanged ? `${name}: unchanged, version ${version} (${facts})` : `${name}: version ${version} (${facts})`;
+}
+
+function summaryOf(results: readonly PutResult[], skipped: number): string[] {
+  const stored = results.filter((result) => result.ok);
+  const failed = results.length - stored.length;
+  const also = skipped === 0 ? [] : [`${skipped} other file${skipped === 1 ? "" : "s"} skipped (no picture by the name)`];
+  const [only] = stored;
+  if (results.length === 1) return only === undefined ? also : [storedLine(only.image), ...also];
+  const bytes = stored.reduce((sum, { image }) => sum + image.sizeBytes, 0);
+  return [`${stored.length} stored (${sizeText(bytes)})${failed === 0 ? "" : `, ${failed} failed`}`, ...also];
+}
+
+function jsonOf(results: readonly PutResult[], skipped: number): unknown {
+  return {
+    stored: results.flatMap((result) => (result.ok ? [{ file: result.file, ...result.image }] : [])),
+    failed: results.flatMap((result) => {
+      if (result.ok) return [];
+      const { file, name, failure } = result;
+      return [{ file, name, code: failure.code, message: failure.message }];
+    }),
+    skipped,
+  };
+}
+
+/** 0 when all are stored; what the failures have in common, else 1. An origin that is away says what to do about it. */
+function endOf(results: readonly PutResult[]): ExitCode {
+  const failures = results.flatMap((result) => (result.ok ? [] : [result.failure]));
+  const [first] = failures;
+  if (first === undefined) return exitCodes.ok;
+  if (failures.length === results.length && first.exitCode === exitCodes.unreachable) throw first;
+  return failures.every(({ exitCode }) => exitCode === first.exitCode) ? first.exitCode : exitCodes.failed;
+}

@@ -1,0 +1,168 @@
+/**
+ * Where the command finds the origin, its token and the nodes. The only file of the command that knows the environment
+ * variables and the layout of the folder that `nearcast up` keeps:
+ *
+ *   DIR/up.json             what `up` ran last: its edges and the texts that it wrote
+ *   DIR/origin.yaml         the origin's configuration     DIR/origin/          its data; secrets/*.token
+ *   DIR/edge-fra1.yaml      a node's configuration         DIR/edge-fra1/       its cache
+ *   DIR/origin.log …        what the processes say; *.log.1 the time before
+ *
+ * Order of precedence: flag, environment, DIR, the default of a machine on which nothing was changed.
+ */
+import { loadConfig } from "#base/config.ts";
+import { access, readdir, readFile } from "node:fs/promises";
+import { isIPv6 } from "node:net";
+import { join } from "node:path";
+import { edgeConfigSchema, type EdgeConfig } from "../../node/config.ts";
+import { loadOriginConfig, type OriginConfig } from "../../origin/config.ts";
+import { CommandFailure, exitCodes } from "./exit-codes.ts";
+
+export const defaultDataDir = "./data";
+export const defaultOriginUrl = "http://127.0.0.1:7070";
+export const defaultDnsServer = { host: "127.0.0.1", port: 5300 };
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The options that every verb has which speaks to the origin or to nodes. */
+export interface CommonOptions {
+  data?: string;
+  origin?: string;
+  tokenFile?: string;
+  json?: boolean;
+}
+
+export interface OriginPlace {
+  url: string;
+  /** Why this URL: `--origin`, `NEARCAST_ORIGIN`, a file, `the default`. */
+  urlFrom: string;
+  /** Read when it is first needed, since reading pictures needs none. */
+  token: () => Promise<string>;
+}
+
+export interface NodePlace {
+  /** The node's name, or its admin URL where only that is known. */
+  name: string;
+  site: string | undefined;
+  adminUrl: string;
+  dns: readonly { host: string; port: number }[];
+}
+
+export function dataDirOf(options: CommonOptions, environment: Environment): string {
+  return options.data ?? environment["NEARCAST_DATA"] ?? defaultDataDir;
+}
+
+export const originFileOf = (dataDir: string): string => join(dataDir, "origin.yaml");
+export const edgeFileOf = (dataDir: string, node: string): string => join(dataDir, `edge-${node}.yaml`);
+export const upFileOf = (dataDir: string): string => join(dataDir, "up.json");
+
+/** `host:port`, an IPv6 host in brackets. */
+export function hostPort(host: string, port: number): string {
+  return `${isIPv6(host) ? `[${host}]` : host}:${port}`;
+}
+
+export async function findOrigin(options: CommonOptions, environment: Environment): Promise<OriginPlace> {
+  const dataDir = dataDirOf(options, environment);
+  const config = (await exists(originFileOf(dataDir))) ? await readOriginConfig(originFileOf(dataDir)) : undefined;
+  const { url, urlFrom } = ((): { url: string; urlFrom: string } => {
+    if (options.origin !== undefined) return { url: options.origin, urlFrom: "--origin" };
+    const fromEnvironment = environment["NEARCAST_ORIGIN"];
+    if (fromEnvironment !== undefined) return { url: fromEnvironment, urlFrom: "NEARCAST_ORIGIN" };
+    if (config === undefined) return { url: defaultOriginUrl, urlFrom: "the default" };
+    return { url: `http://${hostPort(config.listen.host, config.listen.port)}`, urlFrom: originFileOf(dataDir) };
+  })();
+  const parsed = URL.parse(url);
+  if (parsed === null || !["http:", "https:"].includes(parsed.protocol)) {
+    throw new CommandFailure(exitCodes.usage, `${urlFrom}: "${url}" is not an http:// or https:// URL`);
+  }
+  const tokenFiles = [options.tokenFile ?? environment["NEARCAST_TOKEN_FILE"]].filter((file) => file !== undefined);
+  if (tokenFiles.length === 0) {
+    const originDir = config?.dataDir ?? join(dataDir, "origin");
+    tokenFiles.push(join(originDir, "secrets", "writer.token"));
+  }
+  return { url: url.replace(/\/+$/, ""), urlFrom, token: async () => await readToken(tokenFiles) };
+}
+
+async function readToken(files: readonly string[]): Promise<string> {
+  const tried: string[] = [];
+  for (const file of files) {
+    try {
+      return (await readFile(file, "utf8")).trim();
+    } catch (error) {
+      tried.push(`${file}: ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`);
+    }
+  }
+  throw new CommandFailure(exitCodes.usage, "the writer's token can't be read", {
+    lines: [
+      ...tried,
+      "The origin makes it at its first start, in secrets/writer.token of its data folder.",
+      "Name the file by --token-file FILE or NEARCAST_TOKEN_FILE, or the folder that `nearcast up` keeps by --data DIR.",
+    ],
+  });
+}
+
+export async function readOriginConfig(file: string): Promise<OriginConfig> {
+  return await loadOriginConfig({ file });
+}
+
+export async function readEdgeConfig(file: string): Promise<EdgeConfig> {
+  return await loadConfig(edgeConfigSchema, file, "NEARCAST_EDGE", {});
+}
+
+/** The nodes whose admin listeners are known: those of `--admin`, else those that DIR describes. */
+export async function findNodes(
+  options: CommonOptions & { admin?: readonly string[] },
+  environment: Environment,
+): Promise<NodePlace[]> {
+  if (options.admin !== undefined && options.admin.length > 0) {
+    return options.admin.map((adminUrl) => ({
+      name: adminUrl,
+      site: undefined,
+      adminUrl: adminUrl.replace(/\/+$/, ""),
+      dns: [],
+    }));
+  }
+  const dataDir = dataDirOf(options, environment);
+  const names = (await readUpState(dataDir))?.nodes ?? (await edgeFilesIn(dataDir));
+  const nodes: NodePlace[] = [];
+  for (const name of names) {
+    const config = await readEdgeConfig(edgeFileOf(dataDir, name));
+    nodes.push({
+      name: config.node,
+      site: config.site,
+      adminUrl: `http://${hostPort(config.admin.host, config.admin.port)}`,
+      dns: config.dns.addresses,
+    });
+  }
+  return nodes;
+}
+
+async function edgeFilesIn(dataDir: string): Promise<string[]> {
+  const files = await readdir(dataDir).catch(() => []);
+  return files.flatMap((file) => /^edge-(.+)\.yaml$/.exec(file)?.[1] ?? []).toSorted();
+}
+
+export async function exists(file: string): Promise<boolean> {
+  return await access(file).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** What `up` remembers from one start to the next. */
+export interface UpState {
+  sites: string[];
+  address: string;
+  /** Names of the nodes, in the order of the sites. */
+  nodes: string[];
+  /** SHA-256 of each text that `up` wrote, by file name: one that still has it was not edited by hand. */
+  written: Record<string, string>;
+}
+
+export async function readUpState(dataDir: string): Promise<UpState | undefined> {
+  try {
+    return JSON.parse(await readFile(upFileOf(dataDir), "utf8")) as UpState;
+  } catch {
+    // Not there, or cut off by a full disk: `up` then starts from what its configuration files say.
+    return undefined;
+  }
+}

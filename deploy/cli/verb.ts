@@ -1,0 +1,103 @@
+/**
+ * What all verbs share: how they are described, which options they have, what they are given to work with.
+ * A verb is a file beside this one that exports `add…(program, cli)`; main.ts lists them.
+ */
+import type { Clock } from "#base/clock.ts";
+import { type Command, InvalidArgumentError } from "commander";
+import { exitCodesHelp, type ExitCode } from "./exit-codes.ts";
+import { createOriginClient, type OriginClient } from "./origin-client.ts";
+import { createOutput, type Output, type TextStream } from "./output.ts";
+import { type CommonOptions, defaultDataDir, type Environment, findOrigin } from "./settings.ts";
+
+/** The process around the command, passed in once by main.ts. */
+export interface Cli {
+  readonly environment: Environment;
+  readonly clock: Clock;
+  readonly stdout: TextStream;
+  readonly stderr: TextStream;
+  /** Says how the command ends; the last word of each verb. */
+  readonly end: (code: ExitCode) => void;
+}
+
+export interface VerbText {
+  /** As commander reads it: `put <files...>`. */
+  usage: string;
+  summary: string;
+  /** What `--help` says below the options: whole sentences. */
+  more?: string;
+  /** Command lines without the leading `npx nearcast`. */
+  examples: readonly string[];
+}
+
+/** Adds a verb with `--json`, its examples and the exit codes. */
+export function addVerb(program: Command, text: VerbText): Command {
+  const verb = program.command(text.usage).summary(text.summary).description(text.summary);
+  const examples = text.examples.map((line) => `  npx nearcast ${line}`);
+  verb.addHelpText(
+    "after",
+    [
+      ...(text.more === undefined ? [] : ["", text.more]),
+      "",
+      examples.length === 1 ? "Example:" : "Examples:",
+      ...examples,
+      "",
+      exitCodesHelp,
+    ].join("\n"),
+  );
+  return verb.option("--json", "print one JSON value instead of text");
+}
+
+/** The options that say where the origin is. */
+export function withOrigin(verb: Command): Command {
+  return withDataDir(verb)
+    .option("--origin <url>", "the origin's base URL (or NEARCAST_ORIGIN; default: as --data says)")
+    .option("--token-file <file>", "file with the writer's token (or NEARCAST_TOKEN_FILE; default: as --data says)");
+}
+
+export function withDataDir(verb: Command): Command {
+  return verb.option(
+    "--data <dir>",
+    `the folder that \`nearcast up\` keeps (or NEARCAST_DATA; default: ${defaultDataDir})`,
+  );
+}
+
+export function withAdmin(verb: Command): Command {
+  return verb.option(
+    "--admin <url>",
+    "admin listener of a node; may be given several times (default: the nodes in --data)",
+    (url: string, before: string[] | undefined) => [...(before ?? []), checkedUrl(url)],
+  );
+}
+
+function checkedUrl(text: string): string {
+  const url = URL.parse(text);
+  if (url?.protocol === "http:" || url?.protocol === "https:") return text;
+  throw new InvalidArgumentError("It must begin with http:// or https://.");
+}
+
+/** Reads a whole number in a range, for options and arguments. */
+export function wholeNumber(minimum: number, maximum: number): (text: string) => number {
+  return (text) => {
+    const number = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    if (number >= minimum && number <= maximum) return number;
+    throw new InvalidArgumentError(`It must be a whole number from ${minimum} to ${maximum}.`);
+  };
+}
+
+export function outputOf(cli: Cli, options: { json?: boolean }): Output {
+  return createOutput(cli.stdout, cli.stderr, options.json === true);
+}
+
+/** Runs the work with a client of the origin and closes that afterwards. */
+export async function withClient<Result>(
+  cli: Cli,
+  options: CommonOptions,
+  work: (client: OriginClient) => Promise<Result>,
+): Promise<Result> {
+  const client = createOriginClient(await findOrigin(options, cli.environment));
+  try {
+    return await work(client);
+  } finally {
+    await client.close();
+  }
+}

@@ -1,0 +1,35 @@
+/** `nearcast versions`: what was ever stored under a name. */
+import type { Command } from "commander";
+import { exitCodes } from "./exit-codes.ts";
+import { readVersions } from "./origin-api.ts";
+import { sizeText, tableLines, timeText } from "./output.ts";
+import type { CommonOptions } from "./settings.ts";
+import { addVerb, type Cli, outputOf, withClient, withOrigin } from "./verb.ts";
+
+export function addVersions(program: Command, cli: Cli): void {
+  const verb = addVerb(program, {
+    usage: "versions <name>",
+    summary: "list the versions of a picture",
+    more: "`nearcast rollback NAME VERSION` brings one of them back.",
+    examples: ["versions shop/chair.jpg"],
+  });
+  withOrigin(verb).action(async (name: string, options: CommonOptions) => {
+    const output = outputOf(cli, options);
+    const found = await withClient(cli, options, async (client) => await readVersions(client, name));
+    output.answer(found, () =>
+      tableLines(
+        ["VERSION", "HOW", "TYPE", "PIXELS", "SIZE", "STORED", "BY"],
+        found.versions.map(({ version, reason, fromVersion, type, width, height, sizeBytes, createdAt, author }) => [
+          version,
+          fromVersion === undefined ? reason : `${reason} to ${fromVersion}`,
+          type,
+          width === undefined ? undefined : `${width}×${height ?? "?"}`,
+          sizeBytes === undefined ? undefined : sizeText(sizeBytes),
+          timeText(createdAt),
+          author,
+        ]),
+      ),
+    );
+    cli.end(exitCodes.ok);
+  });
+}

@@ -1,0 +1,90 @@
+/**
+ * DNS over UDP on Node's dgram: one socket per address. Each packet is answered at once, in the order of arrival;
+ * when the kernel's queue for us is full it drops packets, and their clients ask again.
+ *
+ * No error of a socket ends the process: a failed send is counted (the client may have gone, or its network), and so
+ * are errors that the socket reports by itself.
+ */
+import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
+import { isIPv6 } from "node:net";
+import { messageLengthMax, type Client } from "../responder.ts";
+import { emptyAddress, readIp } from "../wire/address.ts";
+import type { ListenAddress, Transport, TransportDeps } from "./transport.ts";
+
+/** Room for a burst of some 10,000 queries while the process is busy; the kernel may grant less. */
+const receiveBufferBytes = 4 * 1024 * 1024;
+
+/** Binds the socket; rejects when the address can't be bound. */
+export async function openDatagram(listen: ListenAddress, deps: TransportDeps): Promise<Transport> {
+  const { respond, stats, log } = deps;
+  const six = isIPv6(listen.host);
+  const socket = createSocket({
+    type: six ? "udp6" : "udp4",
+    ipv6Only: six,
+    // Destinations are always addresses: without this each send would take a turn through the resolver's queue.
+    lookup: (hostname, _options, done) => {
+      done(null, hostname, six ? 6 : 4);
+    },
+  });
+  await bind(socket, listen);
+  try {
+    socket.setRecvBufferSize(receiveBufferBytes);
+  } catch (error) {
+    log.debug({ error }, "the receive buffer keeps its size");
+  }
+
+  const out = new Uint8Array(messageLengthMax);
+  const address = emptyAddress();
+  const client = { address, port: 0, transport: "udp" } satisfies Client;
+  let isClosed = false;
+
+  const onSent = (error: Error | null): void => {
+    if (error !== null) stats.sendErrors++;
+  };
+  socket.on("message", (query: Buffer, sender: RemoteInfo) => {
+    if (!readIp(sender.address, address)) return;
+    client.port = sender.port;
+    const length = respond(query, client, out);
+    if (length === 0) return;
+    try {
+      // The kernel may take the bytes later, so each answer gets its own.
+      socket.send(Buffer.copyBytesFrom(out, 0, length), sender.port, sender.address, onSent);
+    } catch {
+      stats.sendErrors++;
+    }
+  });
+  socket.on("error", (error) => {
+    stats.sendErrors++;
+    log.debug({ error }, "UDP socket");
+  });
+
+  return {
+    address: { host: listen.host, port: socket.address().port },
+    close: () =>
+      new Promise((resolve) => {
+        if (isClosed) {
+          resolve();
+          return;
+        }
+        isClosed = true;
+        socket.close(() => {
+          resolve();
+        });
+      }),
+  };
+}
+
+function bind(socket: Socket, { host, port }: ListenAddress): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onError = (error: Error): void => {
+      socket.close();
+      reject(error);
+    };
+    socket.once("error", onError);
+    // exclusive: a socket of one process, not shared through a cluster's parent.
+    socket.bind({ address: host, port, exclusive: true }, () => {
+      socket.off("error", onError);
+      resolve();
+    });
+  });
+}

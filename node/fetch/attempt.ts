@@ -1,0 +1,59 @@
+/**
+ * One piece of work towards an origin: through the breaker, under a deadline, tried once more where that may help.
+ *
+ * Only what is safe to repeat goes through here (GET and HEAD).
+ */
+import { type Clock, sleep } from "#base/clock.ts";
+import { asNearcastError, NearcastError } from "#base/errors.ts";
+import type { Random } from "#base/random.ts";
+import type { Breaker } from "./breaker.ts";
+
+/** Two: a broken keep-alive connection costs one try; more would triple the load on an origin in trouble. */
+const attemptsMax = 2;
+const pauseMsMin = 50;
+
+export interface AttemptSettings {
+  breaker: Breaker;
+  clock: Clock;
+  random: Random;
+  /** For all attempts together. */
+  timeoutMs: number;
+}
+
+/** @throws NearcastError ORIGIN_UNREACHABLE, ORIGIN_TIMEOUT, or what `work` threw */
+export async function attempt<Result>(
+  settings: AttemptSettings,
+  work: (signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  const { breaker, clock, random, timeoutMs } = settings;
+  const signal = AbortSignal.timeout(timeoutMs);
+  for (let number = 1; ; number += 1) {
+    if (!breaker.tryPass())
+      throw new NearcastError("ORIGIN_UNREACHABLE", "the origin failed repeatedly; not asked now");
+    try {
+      const result = await work(signal);
+      breaker.succeeded();
+      return result;
+    } catch (thrown) {
+      const error = originFailure(thrown, timeoutMs);
+      if (error.source !== "origin") throw error;
+      breaker.failed();
+      if (!error.retryable || number >= attemptsMax || signal.aborted) throw error;
+      await sleep(clock, pauseMsMin + random() * pauseMsMin);
+    }
+  }
+}
+
+/** Names of undici's and the system's errors, in our catalogue's words. */
+function originFailure(thrown: unknown, timeoutMs: number): NearcastError {
+  if (thrown instanceof NearcastError) return thrown;
+  const error = thrown as { name?: string; code?: string; message?: string };
+  const code = error.code ?? "";
+  if (error.name === "TimeoutError" || error.name === "AbortError" || /TIMEOUT|ABORTED/.test(code)) {
+    return new NearcastError("ORIGIN_TIMEOUT", `no answer within ${timeoutMs} ms`, { cause: thrown });
+  }
+  if (code !== "" || error.name === "SocketError") {
+    return new NearcastError("ORIGIN_UNREACHABLE", `${code}: ${error.message ?? ""}`, { cause: thrown });
+  }
+  return asNearcastError(thrown);
+}

@@ -1,0 +1,151 @@
+/**
+ * The edge's side of the origin's API: sources, the fleet document, the feed.
+ *
+ * What comes back is checked before anyone uses it: a source's bytes must have the SHA-256 that its ETag names.
+ */
+import { createHash } from "node:crypto";
+import type { Readable } from "node:stream";
+import { type Dispatcher, Pool } from "undici";
+import type { Clock } from "#base/clock.ts";
+import { NearcastError } from "#base/errors.ts";
+import type { Random } from "#base/random.ts";
+import { attempt } from "./attempt.ts";
+import { createBreaker } from "./breaker.ts";
+
+const apiPath = "/api/v1";
+/** Sources come over the WAN; the deadline holds for both attempts and the whole body. */
+const sourceTimeoutMs = 30_000;
+const fleetTimeoutMs = 5000;
+const fleetBytesMax = 4 * 1024 * 1024;
+/** Connections to the origin; what comes beyond waits in undici's queue until its deadline. */
+const connectionsMax = 64;
+
+export type SourceAnswer =
+  /** The name now means one of the versions that the asker knows: no bytes were sent. */
+  | { outcome: "known"; sha256: string }
+  | { outcome: "found"; sha256: string; body: Buffer }
+  | { outcome: "absent"; status: 404 | 410 };
+
+export interface OriginClient {
+  /**
+   * What does this name mean now? One conditional request answers it: unchanged, rolled back or replaced.
+   *
+   * @param name the source's name, without leading slash
+   * @param known hashes of the versions that need not be sent again (RFC 9110 §13.1.2: a list is allowed)
+   * @throws NearcastError ORIGIN_*, or BODY_TOO_LARGE past `bytesMax`
+   */
+  source: (name: string, known: readonly string[], bytesMax: number) => Promise<SourceAnswer>;
+  fleet: () => Promise<{ version: number; text: string }>;
+  /** The feed's bytes from after `since` (null: from now on), until `signal` ends it. Not retried here: the follower does. */
+  feed: (since: number | null, signal: AbortSignal) => Promise<Readable>;
+  counts: () => { sources: number; sourceBodies: number; failures: number };
+  isBroken: () => boolean;
+  close: () => Promise<void>;
+}
+
+export function openOriginClient(options: { url: string; token: string; clock: Clock; random: Random }): OriginClient {
+  const base = new URL(options.url);
+  const pool = new Pool(base.origin, {
+    connections: connectionsMax,
+    connect: { timeout: 3000 },
+    headersTimeout: 10_000,
+    bodyTimeout: 10_000,
+    keepAliveTimeout: 30_000,
+  });
+  const breaker = createBreaker(options.clock);
+  const headers = { authorization: `Bearer ${options.token}` };
+  const counts = { sources: 0, sourceBodies: 0, failures: 0 };
+  const prefix = base.pathname.replace(/\/$/, "") + apiPath;
+  const settings = { breaker, clock: options.clock, random: options.random };
+
+  async function counted<Result>(work: Promise<Result>): Promise<Result> {
+    try {
+      return await work;
+    } catch (error) {
+      counts.failures += 1;
+      throw error;
+    }
+  }
+
+  return {
+    source(name, known, bytesMax) {
+      const path = `${prefix}/images/${name.split("/").map(encodeURIComponent).join("/")}`;
+      const condition = known.length === 0 ? {} : { "if-none-match": known.map((hash) => `"${hash}"`).join(", ") };
+      counts.sources += 1;
+      return counted(
+        attempt({ ...settings, timeoutMs: sourceTimeoutMs }, async (signal) => {
+          const answer = await pool.request({ path, method: "GET", headers: { ...headers, ...condition }, signal });
+          const source = await readSource(answer, bytesMax);
+          if (source.outcome === "found") counts.sourceBodies += 1;
+          return source;
+        }),
+      );
+    },
+    fleet: () =>
+      counted(
+        attempt({ ...settings, timeoutMs: fleetTimeoutMs }, async (signal) => {
+          const answer = await pool.request({ path: `${prefix}/fleet`, method: "GET", headers, signal });
+          const bytes = await readBody(answer, fleetBytesMax);
+          if (answer.statusCode !== 200) throw badAnswer("the fleet document", answer.statusCode);
+          const { version, text } = JSON.parse(bytes.toString()) as { version?: unknown; text?: unknown };
+          if (!Number.isSafeInteger(version) || typeof text !== "string") throw badAnswer("the fleet document", 200);
+          return { version: version as number, text };
+        }),
+      ),
+    async feed(since, signal) {
+      const answer = await pool.request({
+        path: `${prefix}/feed${since === null ? "" : `?since=${since}`}`,
+        method: "GET",
+        headers: { ...headers, accept: "text/event-stream" },
+        signal,
+        bodyTimeout: 0, // the follower watches the heartbeat itself
+      });
+      if (answer.statusCode === 200) return answer.body;
+      await answer.body.dump();
+      throw badAnswer("the feed", answer.statusCode);
+    },
+    counts: () => ({ ...counts }),
+    isBroken: () => breaker.state() !== "closed",
+    close: () => pool.destroy(),
+  };
+}
+
+async function readSource(answer: Dispatcher.ResponseData, bytesMax: number): Promise<SourceAnswer> {
+  const { statusCode } = answer;
+  const sha256 = /^"([0-9a-f]{64})"$/.exec(String(answer.headers["etag"]))?.[1];
+  if (statusCode === 200 && sha256 !== undefined) {
+    const body = await readBody(answer, bytesMax);
+    if (createHash("sha256").update(body).digest("hex") === sha256) return { outcome: "found", sha256, body };
+    throw new NearcastError("ORIGIN_BAD_ANSWER", "the bytes of a source do not have the checksum of its ETag");
+  }
+  await answer.body.dump();
+  if (statusCode === 304 && sha256 !== undefined) return { outcome: "known", sha256 };
+  if (statusCode === 404 || statusCode === 410) return { outcome: "absent", status: statusCode };
+  throw badAnswer("a source", statusCode);
+}
+
+/** The whole body, or BODY_TOO_LARGE as soon as it is known to pass the bound. */
+export async function readBody(answer: Dispatcher.ResponseData, bytesMax: number): Promise<Buffer> {
+  const tooLarge = (): NearcastError =>
+    new NearcastError("BODY_TOO_LARGE", `the origin's answer is larger than ${bytesMax} bytes`);
+  const announced = Number(answer.headers["content-length"] ?? 0);
+  if (announced > bytesMax) {
+    answer.body.destroy();
+    throw tooLarge();
+  }
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > bytesMax) {
+      answer.body.destroy();
+      throw tooLarge();
+    }
+    chunks.push(chunk);
+  }
+  return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, length);
+}
+
+function badAnswer(what: string, status: number): NearcastError {
+  return new NearcastError("ORIGIN_BAD_ANSWER", `status ${status} for ${what}`, { facts: { originStatus: status } });
+}

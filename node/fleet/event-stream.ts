@@ -1,0 +1,46 @@
+/**
+ * Reading server-sent events (WHATWG HTML §9.2.6) piece by piece; pure but for the buffer that it holds.
+ *
+ * Any byte proves that the sender lives; comments (heartbeats) give no event.
+ */
+import { StringDecoder } from "node:string_decoder";
+
+export interface ServerSentEvent {
+  event: string;
+  id: string;
+  data: string;
+}
+
+/** A line longer than this is no event of ours: the largest, a purge of a thousand names, has some 600 KB. */
+const lineLengthMax = 1024 * 1024;
+
+/** Returns a function that takes the next bytes and gives the events that they complete. Throws on a line too long. */
+export function createEventStreamReader(): (bytes: Buffer) => ServerSentEvent[] {
+  const decoder = new StringDecoder("utf8");
+  let rest = "";
+  let event = "";
+  let id = "";
+  let data: string[] = [];
+  return (bytes) => {
+    const events: ServerSentEvent[] = [];
+    const lines = (rest + decoder.write(bytes)).split(/\r\n|\n|\r(?!$)/);
+    rest = lines.pop() ?? "";
+    if (rest.length > lineLengthMax) throw new Error(`a line of the event stream is longer than ${lineLengthMax}`);
+    for (const line of lines) {
+      if (line === "") {
+        if (data.length > 0) events.push({ event: event === "" ? "message" : event, id, data: data.join("\n") });
+        event = "";
+        data = [];
+        continue;
+      }
+      const colon = line.indexOf(":");
+      if (colon === 0) continue;
+      const field = colon === -1 ? line : line.slice(0, colon);
+      const value = colon === -1 ? "" : line.slice(colon + 1).replace(/^ /, "");
+      if (field === "data") data.push(value);
+      else if (field === "event") event = value;
+      else if (field === "id") id = value;
+    }
+    return events;
+  };
+}

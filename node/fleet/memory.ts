@@ -1,0 +1,51 @@
+/**
+ * What an edge remembers of the fleet across restarts, so that it can start while the origin is away: the last good
+ * fleet document, and its position in the feed.
+ */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { type Static, type TSchema, Type } from "typebox";
+import { readJson, writeAtomic } from "#base/atomic-file.ts";
+import { check } from "#base/schema.ts";
+import { type Fleet, parseFleet } from "./document.ts";
+import type { FeedPosition } from "./feed.ts";
+
+export interface FleetVersion {
+  version: number;
+  document: Fleet;
+}
+
+const storedFleet = Type.Object({ version: Type.Integer({ minimum: 0 }), text: Type.String() });
+const storedPosition = Type.Object({ originId: Type.String(), seq: Type.Integer({ minimum: 0 }) });
+
+export interface FleetMemory {
+  loadFleet: () => Promise<FleetVersion | null>;
+  storeFleet: (version: number, text: string) => Promise<void>;
+  loadPosition: () => Promise<FeedPosition | null>;
+  storePosition: (position: FeedPosition) => Promise<void>;
+}
+
+/** A file that is missing or damaged is as if nothing were remembered. */
+export async function openFleetMemory(directory: string): Promise<FleetMemory> {
+  await mkdir(directory, { recursive: true });
+  const fleetPath = join(directory, "fleet.json");
+  const positionPath = join(directory, "feed.json");
+  return {
+    async loadFleet() {
+      const stored = await readChecked(storedFleet, fleetPath);
+      if (stored === undefined) return null;
+      const parsed = parseFleet(stored.text);
+      return parsed.ok ? { version: stored.version, document: parsed.value } : null;
+    },
+    storeFleet: (version, text) => writeAtomic(fleetPath, JSON.stringify({ version, text }), { durable: true }),
+    loadPosition: async () => (await readChecked(storedPosition, positionPath)) ?? null,
+    storePosition: (position) => writeAtomic(positionPath, JSON.stringify(position)),
+  };
+}
+
+async function readChecked<Schema extends TSchema>(schema: Schema, path: string): Promise<Static<Schema> | undefined> {
+  const value = await readJson(path);
+  if (value === undefined) return undefined;
+  const checked = check(schema, value);
+  return checked.ok ? checked.value : undefined;
+}

@@ -1,0 +1,102 @@
+/**
+ * The admin listener: for the machine's owner, on loopback unless told otherwise. It changes nothing.
+ *
+ *   /healthz      the process lives              /metrics       Prometheus
+ *   /readyz       200 when it may get clients    /status        what `nearcast status` shows
+ *   /explain?url=&accept=                        where an answer would come from, and why
+ *   /explain/dns?name=&type=&ip=                 which address DNS would give, and why
+ */
+import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
+import { fastify, type FastifyError, type FastifyInstance } from "fastify";
+import { randomBytes } from "node:crypto";
+import { Type } from "typebox";
+import { asNearcastError, NearcastError, problemOf } from "#base/errors.ts";
+
+export interface AdminParts {
+  /** Why the node is not ready, or nothing when it is. */
+  unready: () => readonly string[];
+  status: () => Record<string, unknown>;
+  metrics: { render: () => Promise<string>; contentType: string };
+  /** @throws NearcastError 4xx for a URL that would be refused */
+  explainUrl: (url: URL, accept: string | undefined) => Promise<Record<string, unknown>>;
+  /** Undefined while DNS has no snapshot. */
+  explainName: (question: { name: string; type: string; ip: string }) => unknown;
+}
+
+const strict = { additionalProperties: false } as const;
+
+/** Builds the application; the caller makes it listen (its handler is `app.routing`). */
+export async function buildAdminApp(parts: AdminParts): Promise<FastifyInstance> {
+  const app = fastify({ logger: false, genReqId: () => randomBytes(8).toString("hex"), return503OnClosing: false });
+  const typed = app.withTypeProvider<TypeBoxTypeProvider>();
+
+  typed.get("/healthz", async () => ({ state: "alive" }));
+
+  typed.get("/readyz", async (_request, reply) => {
+    const reasons = parts.unready();
+    reply.code(reasons.length === 0 ? 200 : 503);
+    return { ready: reasons.length === 0, reasons };
+  });
+
+  typed.get("/status", async () => parts.status());
+
+  typed.get("/metrics", async (_request, reply) => {
+    const text = await parts.metrics.render();
+    return reply.type(parts.metrics.contentType).send(text);
+  });
+
+  typed.get(
+    "/explain",
+    {
+      schema: {
+        querystring: Type.Object(
+          { url: Type.String({ maxLength: 8192 }), accept: Type.Optional(Type.String({ maxLength: 2048 })) },
+          strict,
+        ),
+      },
+    },
+    async (request) => {
+      const url = URL.parse(request.query.url);
+      if (url === null)
+        throw new NearcastError("BAD_PARAMETER", "url: must be a whole URL such as http://host/path?w=200");
+      return parts.explainUrl(url, request.query.accept);
+    },
+  );
+
+  typed.get(
+    "/explain/dns",
+    {
+      schema: {
+        querystring: Type.Object(
+          {
+            name: Type.String({ minLength: 1, maxLength: 1024 }),
+            type: Type.String({ pattern: "^[A-Za-z0-9]{1,10}$", default: "A" }),
+            ip: Type.String({ maxLength: 64, default: "127.0.0.1" }),
+          },
+          strict,
+        ),
+      },
+    },
+    async (request) => {
+      const { name, type, ip } = request.query;
+      const explained = parts.explainName({ name, type: type.toUpperCase(), ip });
+      if (explained === undefined) throw new NearcastError("NOT_READY", "DNS has no fleet document yet");
+      return explained;
+    },
+  );
+
+  app.setNotFoundHandler(async () => {
+    const known = "/healthz, /readyz, /status, /metrics, /explain?url=, /explain/dns?name=&type=&ip=";
+    throw new NearcastError("NOT_FOUND", `there are ${known}`);
+  });
+  app.setErrorHandler((thrown: FastifyError, request, reply) => {
+    const isBadInput = thrown.validation !== undefined || (thrown.statusCode ?? 500) < 500;
+    const error =
+      thrown instanceof NearcastError || !isBadInput
+        ? asNearcastError(thrown)
+        : new NearcastError("BAD_PARAMETER", thrown.message, { cause: thrown });
+    return reply.code(error.status).type("application/problem+json").send(problemOf(error, request.id));
+  });
+  await app.ready();
+  return app;
+}

@@ -1,0 +1,54 @@
+/**
+ * The request target (RFC 9112 §3.2), read raw; pure.
+ *
+ * Nothing here decodes what it passes on: the image side decodes each segment by the rules of source names, the asset
+ * side hands the target to the origin as the client wrote it, once it is known to contain no way upwards.
+ */
+
+/** Longer targets are 414: the longest honest one (a name of 500 encoded bytes and all parameters) has 2 KB. */
+export const targetLengthMax = 8192;
+
+export type ParsedTarget =
+  | { outcome: "target"; path: string; query: string; authority: string | null }
+  | { outcome: "rejected"; code: "URI_TOO_LONG" | "BAD_REQUEST" | "BAD_PATH"; reason: string };
+
+/** Splits origin-form (`/a?b`) and absolute-form (`http://host/a?b`); other forms are rejected. */
+export function parseTarget(target: string): ParsedTarget {
+  if (target.length > targetLengthMax) {
+    const reason = `the request target has ${target.length} characters, at most ${targetLengthMax} are allowed`;
+    return { outcome: "rejected", code: "URI_TOO_LONG", reason };
+  }
+  const absolute = /^https?:\/\/([^/?#]*)([^#]*)$/i.exec(target);
+  const authority = absolute?.[1] ?? null;
+  const rest = absolute === null ? target : (absolute[2] ?? "");
+  const originForm = rest === "" || rest.startsWith("?") ? `/${rest}` : rest;
+  if (!originForm.startsWith("/")) {
+    return { outcome: "rejected", code: "BAD_REQUEST", reason: "the request target does not begin with a slash" };
+  }
+  const mark = originForm.indexOf("?");
+  const path = mark === -1 ? originForm : originForm.slice(0, mark);
+  const reason = whyBadPath(path);
+  if (reason !== null) return { outcome: "rejected", code: "BAD_PATH", reason };
+  return { outcome: "target", path, query: mark === -1 ? "" : originForm.slice(mark + 1), authority };
+}
+
+/** A path that some server behind could read as a way upwards, or can't read at all. */
+function whyBadPath(path: string): string | null {
+  if (/%(?![0-9A-Fa-f]{2})/.test(path)) return "the path has a percent sign without two hexadecimal digits";
+  if (/%00/.test(path)) return "the path has a NUL";
+  // oxlint-disable-next-line no-control-regex -- these are what is looked for
+  if (/[\u0000-\u0020\u007f"<>\\^`{|}]/.test(path)) return "the path has a character that must be percent-encoded";
+  for (const segment of path.split("/")) {
+    const dots = segment.replaceAll(/%2e/gi, ".");
+    if (dots === "." || dots === "..") return "the path has a `.` or `..` segment";
+    if (/%(?:2f|5c)/i.test(segment) && /\.\./.test(dots)) return "the path has an encoded slash beside dots";
+  }
+  return null;
+}
+
+/** The host of a Host field or an authority: lower case, without port and final dot; null when it is malformed. */
+export function hostOf(authority: string | undefined): string | null {
+  if (authority === undefined) return null;
+  const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]/?#@\s]+)(?::\d{0,5})?$/.exec(authority);
+  return match?.[1]?.toLowerCase().replace(/\.$/, "") ?? null;
+}

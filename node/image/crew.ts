@@ -1,0 +1,255 @@
+/**
+ * The decoder processes of a pool: so many are kept alive, each is idle or has one job, and one that is lost is
+ * replaced.
+ *
+ *   start ─▶ starting ──ready──▶ in service ──lost, dismissed, retired──▶ leaving ──▶ gone
+ *                └──died──▶ (growing pause, then another)
+ *
+ * What a worker works on is the pool's business (pool.ts); the crew tells it who is free and who was lost.
+ */
+import type { Cancel, Clock } from "#base/clock.ts";
+import { NearcastError } from "#base/errors.ts";
+import type { Log } from "#base/log.ts";
+import { startDecoder, type DecoderProcess, type DecoderSettings } from "./decoder-process.ts";
+import type { Reply } from "./messages.ts";
+
+export interface CrewSettings extends DecoderSettings {
+  readonly size: number;
+  readonly startTimeoutMs: number;
+}
+
+/** One decoder process in service. */
+export interface Worker {
+  readonly process: DecoderProcess;
+  isReady: boolean;
+  cancelStart: Cancel;
+}
+
+export type JobReply = Exclude<Reply, { outcome: "ready" }>;
+
+export interface CrewListener {
+  /** This worker can take its first job. */
+  onFree: (worker: Worker) => void;
+  onReply: (worker: Worker, reply: JobReply, body: Buffer) => void;
+  /** It died, or wrote what it may not. It is out of service and its successor is starting. */
+  onLost: (worker: Worker, what: string) => void;
+}
+
+export interface CrewStats {
+  /** Processes that died by themselves, or were killed for an answer that made no sense. */
+  crashes: number;
+  /** Processes replaced for whatever reason. */
+  restarts: number;
+  pids: number[];
+  sandbox: "starting" | "seccomp" | "none";
+  /** Why there is no sandbox; empty with one. */
+  sandboxReason: string;
+}
+
+export interface Crew {
+  /** Workers in service, ready or not. */
+  workers: ReadonlySet<Worker>;
+  /** Ends a process at once and replaces it. Nothing more is heard of it. */
+  kill: (worker: Worker) => void;
+  /** As `kill`, for one that wrote what it may not; `onLost` follows. */
+  distrust: (worker: Worker, what: string) => void;
+  /** Lets an idle process end and replaces it. */
+  retire: (worker: Worker) => void;
+  ready: () => Promise<void>;
+  stats: () => CrewStats;
+  /** Lets processes finish their jobs within `graceMs`; resolves when all are gone. `onLost` is told of each. */
+  close: (graceMs: number) => Promise<void>;
+}
+
+/** A process that was told to end and does not is killed. */
+const retireGraceMs = 2000;
+const restartPauseMaxMs = 10_000;
+/** So many failed starts before any success, and the sandbox is suspected. */
+const failedStartsMax = 3;
+
+export function openCrew(settings: CrewSettings, clock: Clock, log: Log, listener: CrewListener): Crew {
+  const workers = new Set<Worker>();
+  const leaving = new Set<Worker>();
+  const waitingForReady = new Set<() => void>();
+  let sandboxMode = settings.sandbox;
+  let sandbox: CrewStats["sandbox"] = "starting";
+  let sandboxReason = "";
+  let crashes = 0;
+  let restarts = 0;
+  let failedStarts = 0;
+  let cancelRestart: Cancel | undefined;
+  let isClosed = false;
+  let onAllGone: (() => void) | undefined;
+
+  function refill(): void {
+    if (isClosed || cancelRestart !== undefined) return;
+    while (workers.size < settings.size) start();
+  }
+
+  function start(): void {
+    const process = startDecoder(
+      { ...settings, sandbox: sandboxMode },
+      {
+        onReply(reply, body) {
+          if (!workers.has(worker)) return;
+          if (reply.outcome !== "ready") listener.onReply(worker, reply, body);
+          else if (worker.isReady) distrust(worker, "it became ready twice");
+          else becomeReady(worker, reply);
+        },
+        onViolation(what) {
+          distrust(worker, what);
+        },
+        onEnd(how) {
+          end(worker, how);
+        },
+      },
+    );
+    const worker: Worker = {
+      process,
+      isReady: false,
+      cancelStart: clock.after(settings.startTimeoutMs, () => {
+        process.kill(); // end() counts it as a failed start
+      }),
+    };
+    workers.add(worker);
+  }
+
+  function dismiss(worker: Worker): void {
+    worker.cancelStart();
+    if (workers.delete(worker)) leaving.add(worker);
+  }
+
+  function replace(worker: Worker): void {
+    dismiss(worker);
+    restarts += 1;
+    refill();
+  }
+
+  function kill(worker: Worker): void {
+    worker.process.kill();
+    replace(worker);
+  }
+
+  function distrust(worker: Worker, what: string): void {
+    if (!workers.has(worker)) return;
+    log.error({ pid: worker.process.pid, what }, "a decoder process wrote what it may not");
+    crashes += 1;
+    kill(worker);
+    listener.onLost(worker, "its answer made no sense");
+  }
+
+  function end(worker: Worker, how: string): void {
+    const wasInService = workers.has(worker);
+    if (isClosed) {
+      dismiss(worker);
+      if (wasInService) listener.onLost(worker, "the pool is closed");
+    } else if (wasInService && worker.isReady) {
+      log.error({ pid: worker.process.pid, how }, "a decoder process died");
+      crashes += 1;
+      replace(worker);
+      listener.onLost(worker, "its process died");
+    } else if (wasInService) {
+      dismiss(worker);
+      pauseAfterFailedStart(worker, how);
+    }
+    leaving.delete(worker);
+    if (workers.size === 0 && leaving.size === 0) onAllGone?.();
+  }
+
+  function pauseAfterFailedStart(worker: Worker, how: string): void {
+    failedStarts += 1;
+    crashes += 1;
+    restarts += 1;
+    const pauseMs = Math.min(restartPauseMaxMs, 100 * 2 ** Math.min(failedStarts, 10));
+    log.error({ pid: worker.process.pid, how, pauseMs }, "a decoder process did not start");
+    if (failedStarts >= failedStartsMax && sandbox === "starting" && sandboxMode === "auto") {
+      // None ever came up: the filter may be what ends them. No picture is involved yet.
+      sandboxMode = "off";
+      sandboxReason = "decoder processes died while they entered it";
+    }
+    cancelRestart ??= clock.after(pauseMs, () => {
+      cancelRestart = undefined;
+      refill();
+    });
+  }
+
+  function becomeReady(worker: Worker, reply: Reply & { outcome: "ready" }): void {
+    if (reply.sandbox === "broken") {
+      // The filter keeps decoders from their work on this system: all start again without it.
+      log.error({ reason: reply.reason }, "decoder processes can't work in the sandbox");
+      sandboxMode = "off";
+      sandboxReason = reply.reason;
+      kill(worker);
+      return;
+    }
+    worker.isReady = true;
+    worker.cancelStart();
+    failedStarts = 0;
+    if (sandbox === "starting" || reply.sandbox === "none") noteSandbox(reply.sandbox, reply.reason);
+    for (const resolve of waitingForReady) resolve();
+    listener.onFree(worker);
+  }
+
+  /** Logged once for each change; one unprotected process is enough to say "none". */
+  function noteSandbox(seen: "seccomp" | "none", reason: string): void {
+    if (sandbox === seen) return;
+    sandbox = seen;
+    if (seen === "seccomp") {
+      log.info("decoder processes run under a system-call filter");
+    } else {
+      if (sandboxReason === "") sandboxReason = reason;
+      log.warn({ reason: sandboxReason }, "decoder processes are not sandboxed");
+    }
+  }
+
+  refill();
+
+  return {
+    workers,
+    kill,
+    distrust,
+    retire(worker) {
+      worker.process.retire();
+      replace(worker);
+      clock.after(retireGraceMs, () => {
+        if (leaving.has(worker)) worker.process.kill();
+      });
+    },
+    ready() {
+      return new Promise((resolve, reject) => {
+        if ([...workers].some((worker) => worker.isReady)) {
+          resolve();
+          return;
+        }
+        const cancel = clock.after(settings.startTimeoutMs, () => {
+          waitingForReady.delete(onReady);
+          reject(new NearcastError("NOT_READY", `no decoder process started within ${settings.startTimeoutMs} ms`));
+        });
+        const onReady = (): void => {
+          waitingForReady.delete(onReady);
+          cancel();
+          resolve();
+        };
+        waitingForReady.add(onReady);
+      });
+    },
+    stats() {
+      const pids = [...workers].map((worker) => worker.process.pid).filter((pid) => pid !== undefined);
+      return { crashes, restarts, pids, sandbox, sandboxReason };
+    },
+    async close(graceMs) {
+      isClosed = true;
+      cancelRestart?.();
+      if (workers.size === 0 && leaving.size === 0) return;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      onAllGone = resolve;
+      // The end of its input lets a process finish the job that it has, and no further one.
+      for (const worker of [...workers, ...leaving]) worker.process.retire();
+      const cancel = clock.after(graceMs, () => {
+        for (const worker of [...workers, ...leaving]) worker.process.kill();
+      });
+      await promise;
+      cancel();
+    },
+  };
+}

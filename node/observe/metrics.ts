@@ -1,0 +1,82 @@
+/**
+ * Prometheus metrics of an edge. Counts live where things happen, as plain numbers; here they get their names.
+ *
+ * No label takes its values from users: hosts, paths and addresses would let anyone fill the scraper's memory.
+ */
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { ServedRequest } from "../http/app.ts";
+
+export interface Metrics {
+  served: (request: ServedRequest) => void;
+  /** Declares a number that is read when somebody scrapes. `read` gives it with its labels' values. */
+  observe: (metric: {
+    name: string;
+    help: string;
+    kind: "counter" | "gauge";
+    labels?: readonly string[];
+    read: () => number | readonly { labels: Readonly<Record<string, string>>; value: number }[];
+  }) => void;
+  /** The text format of the exposition. */
+  render: () => Promise<string>;
+  contentType: string;
+}
+
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  const requests = new Counter({
+    name: "nearcast_http_requests_total",
+    help: "Requests answered, by kind of host, outcome (as in Cache-Status) and class of status",
+    labelNames: ["kind", "outcome", "status"],
+    registers: [registry],
+  });
+  const bodyBytes = new Counter({
+    name: "nearcast_http_body_bytes_total",
+    help: "Bytes of bodies sent",
+    labelNames: ["kind", "outcome"],
+    registers: [registry],
+  });
+  const durations = new Histogram({
+    name: "nearcast_http_request_duration_seconds",
+    help: "From the arrival of a request's header to its answer being handed to the system",
+    labelNames: ["outcome"],
+    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers: [registry],
+  });
+  return {
+    served({ kind, outcome, status, durationMs, bodyBytes: bytes }) {
+      requests.inc({ kind, outcome, status: `${Math.floor(status / 100)}xx` });
+      bodyBytes.inc({ kind, outcome }, bytes);
+      durations.observe({ outcome }, durationMs / 1000);
+    },
+    observe({ name, help, kind, labels = [], read }) {
+      const about = { name, help, labelNames: [...labels], registers: [registry] };
+      const collect = (set: (labels: Readonly<Record<string, string>>, value: number) => void): void => {
+        const now = read();
+        for (const one of typeof now === "number" ? [{ labels: {}, value: now }] : now) set(one.labels, one.value);
+      };
+      if (kind === "gauge") {
+        void new Gauge({
+          ...about,
+          collect() {
+            this.reset();
+            collect((values, value) => {
+              this.set(values, value);
+            });
+          },
+        });
+        return;
+      }
+      void new Counter({
+        ...about,
+        collect() {
+          this.reset();
+          collect((values, value) => {
+            this.inc(values, value);
+          });
+        },
+      });
+    },
+    render: () => registry.metrics(),
+    contentType: registry.contentType,
+  };
+}

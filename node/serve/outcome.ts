@@ -1,0 +1,61 @@
+/**
+ * What became of a request, in the words that the code switches on, the metrics count and Cache-Status (RFC 9211)
+ * prints.
+ *
+ *   hit     answered from a tier, fresh
+ *   stale   answered from a tier, past its lifetime: somebody revalidates behind, or the origin failed
+ *   miss    the answer had to be fetched or rendered (or revalidated) first
+ *   bypass  the answer went through without being stored or shared
+ */
+import type { Readable } from "node:stream";
+import type { HeaderPairs } from "../cache/object.ts";
+import type { Tier } from "../cache/tiers.ts";
+
+export type MissReason = "uri-miss" | "vary-miss" | "stale";
+
+export type Outcome =
+  | { word: "hit"; tier: Tier; ttlSeconds: number }
+  | { word: "stale"; tier: Tier; reason: "revalidating" | "origin-error"; ttlSeconds: number }
+  | { word: "miss"; reason: MissReason; isStored: boolean; isCollapsed: boolean; detail: string; ttlSeconds: number }
+  | { word: "bypass"; reason: string };
+
+/** Milliseconds that parts of the work took, for Server-Timing. A part that did not happen is absent. */
+export interface Timings {
+  fetchMs?: number;
+  renderMs?: number;
+}
+
+/** An answer, before conditions and ranges of the request are applied to it. */
+export interface Delivery {
+  readonly outcome: Outcome;
+  readonly status: number;
+  /** Header lines that belong to the object, ready to send. */
+  readonly headerBlock: Buffer;
+  /** Header lines that depend on host or URL. */
+  readonly headers: HeaderPairs;
+  /** A stream only for what passes through. */
+  readonly body: Buffer | Readable;
+  /** Null for a stream of unknown length. */
+  readonly lengthBytes: number | null;
+  readonly etag: string | null;
+  readonly lastModified: string | null;
+  /** Null: the answer was made or validated for this request. */
+  readonly ageSeconds: number | null;
+  readonly timings: Timings;
+}
+
+/** The value of Cache-Status (RFC 9211 §2) that this node adds. */
+export function cacheStatusOf(node: string, outcome: Outcome): string {
+  switch (outcome.word) {
+    case "hit":
+      return `${node}; hit; ttl=${outcome.ttlSeconds}; detail=${outcome.tier}`;
+    case "stale":
+      return `${node}; hit; ttl=${outcome.ttlSeconds}; detail=${outcome.tier}-${outcome.reason}`;
+    case "miss": {
+      const flags = `${outcome.isStored ? "; stored" : ""}${outcome.isCollapsed ? "; collapsed" : ""}`;
+      return `${node}; fwd=${outcome.reason}${flags}; ttl=${outcome.ttlSeconds}; detail=${outcome.detail}`;
+    }
+    case "bypass":
+      return `${node}; fwd=bypass; detail=${outcome.reason}`;
+  }
+}

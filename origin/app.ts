@@ -1,0 +1,88 @@
+/**
+ * The origin's HTTP application, built apart from listening: hooks and routes in their order, and every limit of the
+ * server in one place.
+ *
+ *   head too large, no HTTP ─▶ answerUnreadable        target too long ─▶ 414
+ *   router ─▶ access (token) ─▶ route's own onRequest ─▶ body ─▶ schema ─▶ handler ─▶ answer | problem
+ */
+import { randomUUID } from "node:crypto";
+import swagger from "@fastify/swagger";
+import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
+import Fastify from "fastify";
+import type { Clock } from "#base/clock.ts";
+import { NearcastError } from "#base/errors.ts";
+import type { Log } from "#base/log.ts";
+import type { OriginConfig } from "./config.ts";
+import { guardRoutes } from "./http/access.ts";
+import type { App } from "./http/app-type.ts";
+import { watchBodies } from "./http/body.ts";
+import { describeRoute, openApiHead } from "./http/openapi.ts";
+import { answerProblems, answerRouterError, answerUnreadable } from "./http/problems.ts";
+import { compileValidator, describeProblems } from "./http/validation.ts";
+import { openMetrics } from "./metrics.ts";
+import { addFeedRoute } from "./routes/feed.ts";
+import { addFleetRoutes } from "./routes/fleet.ts";
+import { addImageRoutes, type ImageRouteDeps } from "./routes/images.ts";
+import { addNameRoutes } from "./routes/names.ts";
+import { addServiceRoutes } from "./routes/service.ts";
+import type { Tokens } from "./tokens.ts";
+
+/** Bytes of a request target: a name of 500 bytes, every byte encoded, and a query. */
+const targetBytesMax = 8192;
+/** Node counts the target in; a target that is too long shall still be told from headers that are too large. */
+const headBytesMax = 96 * 1024;
+/** Of JSON bodies: a purge of 1000 names of ordinary length. */
+const jsonBytesMax = 256 * 1024;
+
+export interface AppDeps extends ImageRouteDeps {
+  readonly config: OriginConfig;
+  readonly tokens: Tokens;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (blobs: number) => void }> {
+  const { config, clock, log } = deps;
+  const { limits } = config;
+  const app = Fastify({
+    logger: false,
+    genReqId: () => randomUUID(),
+    requestIdHeader: false,
+    bodyLimit: jsonBytesMax,
+    // Edges keep their connections for 30 s; the side that asks should be the one that closes.
+    keepAliveTimeout: 65_000,
+    // Silence in both directions. The longest rightful one is an upload that waits for its decoding (upload/put.ts).
+    connectionTimeout: 3 * limits.inspectionTimeoutMs + 30_000,
+    // Node counts the body in, so this must outlast the longest upload, which has its own, earlier deadline.
+    requestTimeout: limits.uploadTimeoutMs + 60_000,
+    forceCloseConnections: "idle",
+    http: { maxHeaderSize: headBytesMax, headersTimeout: 15_000, connectionsCheckingInterval: 5000 },
+    routerOptions: { maxParamLength: targetBytesMax },
+    frameworkErrors: answerRouterError(log),
+    clientErrorHandler: answerUnreadable,
+    schemaErrorFormatter: describeProblems,
+  }).withTypeProvider<TypeBoxTypeProvider>();
+  app.server.maxConnections = limits.connectionsMax;
+  app.setValidatorCompiler(compileValidator);
+
+  const metrics = openMetrics({ uploads: deps.uploads.counts, feed: deps.feed.counts });
+  metrics.observe(app, clock);
+  app.addHook("onRequest", async (request, reply) => {
+    void reply.header("x-request-id", request.id).header("x-content-type-options", "nosniff");
+    if ((request.raw.url ?? "").length > targetBytesMax) {
+      throw new NearcastError("URI_TOO_LONG", `the request target has more than ${targetBytesMax} bytes`);
+    }
+  });
+  answerProblems(app, log);
+  guardRoutes(app, deps.tokens);
+  watchBodies(app, clock);
+
+  await app.register(swagger, { openapi: openApiHead, transform: describeRoute });
+  addServiceRoutes(app, metrics);
+  addImageRoutes(app, deps);
+  addNameRoutes(app, deps);
+  addFleetRoutes(app, deps);
+  addFeedRoute(app, deps.feed);
+  await app.ready();
+  return { app, countSwept: metrics.countSwept };
+}

@@ -1,0 +1,149 @@
+/**
+ * The catalogue: which names there are, which bytes each of their versions stands for, every fleet version, and the
+ * log of events that edges follow. Blobs hold the bytes; the catalogue holds all that is said about them.
+ *
+ *   put ──▶ name 1 2 3 …  ──▶ blob        each change of a name and the purge event that tells of it are ONE
+ *   delete, rollback ─▲                   transaction: no edge misses a change, none hears of one that never was
+ *
+ * Invariants: the versions of a name count 1, 2, 3 … and never begin anew; a deletion is a version without bytes; a
+ * rollback is a new version with an old one's bytes. Events are numbered without gaps and never renumbered.
+ *
+ * One implementation stands in sqlite.ts. All methods are asynchronous so that a database elsewhere can be another.
+ */
+import type { PictureFacts } from "#image/picture.ts";
+import type { Precondition } from "../precondition.ts";
+
+export interface BlobFacts extends PictureFacts {
+  /** 64 hexadecimal digits, lower case. */
+  readonly sha256: string;
+  readonly sizeBytes: number;
+}
+
+export type VersionReason = "put" | "delete" | "rollback";
+
+export interface Version {
+  readonly name: string;
+  readonly version: number;
+  /** Undefined: this version is a deletion. */
+  readonly blob: BlobFacts | undefined;
+  readonly author: string;
+  readonly createdMs: number;
+  readonly reason: VersionReason;
+  /** For a rollback: the version that it brought back. */
+  readonly fromVersion: number | undefined;
+}
+
+export type PutOutcome =
+  /** `isNew`: there was nothing under the name. */
+  | { outcome: "stored"; version: Version; isNew: boolean }
+  /** The name has these very bytes already: nothing was written and no event came of it. */
+  | { outcome: "unchanged"; version: Version }
+  | { outcome: "precondition-failed" };
+
+export type DeleteOutcome =
+  | { outcome: "deleted"; version: Version }
+  | { outcome: "never-there" }
+  | { outcome: "deleted-before" }
+  | { outcome: "precondition-failed" };
+
+export type RollbackOutcome =
+  | { outcome: "rolled-back"; version: Version }
+  | { outcome: "unchanged"; version: Version }
+  | { outcome: "never-there" }
+  /** The wanted version is not kept (any more), or there is no earlier one with bytes. */
+  | { outcome: "no-such-version" }
+  | { outcome: "version-is-deletion" };
+
+/** What edges must drop. Keys that are not there select nothing; `soft` marks as stale instead. */
+export interface Purge {
+  readonly reason: VersionReason | "purge";
+  readonly names?: readonly string[];
+  /** The version that the one name in `names` now has. */
+  readonly version?: number;
+  readonly prefix?: string;
+  readonly hosts?: readonly string[];
+  readonly tags?: readonly string[];
+  readonly all?: boolean;
+  readonly soft?: boolean;
+}
+
+export type EventKind = "purge" | "fleet";
+
+export interface FeedEvent {
+  readonly seq: number;
+  readonly kind: EventKind;
+  /** JSON of one line. */
+  readonly json: string;
+}
+
+export interface FeedBounds {
+  /** Of the first event that is kept; latestSeq + 1 when none is. */
+  readonly oldestSeq: number;
+  /** 0 before the first event. */
+  readonly latestSeq: number;
+}
+
+export interface FleetVersion {
+  readonly version: number;
+  readonly author: string;
+  readonly createdMs: number;
+  /** What changed against the version before, in one line. */
+  readonly summary: string;
+  /** For a rollback: the version that it brought back. */
+  readonly fromVersion: number | undefined;
+}
+
+export interface FleetText extends FleetVersion {
+  readonly text: string;
+}
+
+export type PublishOutcome =
+  | { outcome: "published"; fleet: FleetVersion }
+  | { outcome: "unchanged"; fleet: FleetVersion }
+  | { outcome: "precondition-failed" };
+
+/** Who changes something; `author` is at most 100 characters. */
+export interface Change {
+  readonly author: string;
+  readonly precondition: Precondition;
+}
+
+export interface Catalogue {
+  /** Random, made with the catalogue, and made anew when its file was put there from elsewhere (a restored backup). */
+  readonly originId: string;
+
+  readonly blob: (sha256: string) => Promise<BlobFacts | undefined>;
+  /** The newest version of a name, a deletion too; or the version of that number. */
+  readonly version: (name: string, version?: number) => Promise<Version | undefined>;
+  /** All kept versions of a name, newest first. */
+  readonly versions: (name: string) => Promise<readonly Version[]>;
+  /** Newest versions of names that are not deleted, by the bytes of the name, beginning after `after`. */
+  readonly list: (prefix: string, after: string, limit: number) => Promise<readonly Version[]>;
+
+  /** The blob must be durable before this is called: once it resolves, the version is, too. */
+  readonly put: (name: string, blob: BlobFacts, change: Change) => Promise<PutOutcome>;
+  readonly remove: (name: string, change: Change) => Promise<DeleteOutcome>;
+  /** @param version default: the newest earlier one that has bytes */
+  readonly rollback: (name: string, version: number | undefined, author: string) => Promise<RollbackOutcome>;
+  /** @returns the number of the event */
+  readonly purge: (purge: Purge) => Promise<number>;
+  /** Forgets the blob unless a version stands for it. @returns whether it may be removed */
+  readonly forgetBlob: (sha256: string) => Promise<boolean>;
+
+  /** The newest fleet version, or the one of that number. */
+  readonly fleet: (version?: number) => Promise<FleetText | undefined>;
+  /** Newest first, only those below `before`. */
+  readonly fleetVersions: (before: number, limit: number) => Promise<readonly FleetVersion[]>;
+  /** @param summarize makes the line from the text before, inside the transaction */
+  readonly publishFleet: (
+    text: string,
+    change: Change & { fromVersion?: number },
+    summarize: (before: string | undefined) => string,
+  ) => Promise<PublishOutcome>;
+
+  readonly feedBounds: () => Promise<FeedBounds>;
+  /** Events with a greater number, in order. */
+  readonly eventsAfter: (seq: number, limit: number) => Promise<readonly FeedEvent[]>;
+
+  readonly close: () => Promise<void>;
+}

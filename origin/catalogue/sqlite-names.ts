@@ -1,0 +1,175 @@
+/** The statements of blobs, names and their versions. See catalogue.ts for what each method promises. */
+import type { SQLOutputValue } from "node:sqlite";
+import type { PictureType } from "#image/picture.ts";
+import { holds } from "../precondition.ts";
+import type { BlobFacts, Catalogue, Version, VersionReason } from "./catalogue.ts";
+import type { AppendEvent } from "./sqlite-log.ts";
+import type { SqliteSession } from "./sqlite.ts";
+
+type Row = Record<string, SQLOutputValue>;
+
+type NameMethods = Pick<
+  Catalogue,
+  "blob" | "version" | "versions" | "list" | "put" | "remove" | "rollback" | "forgetBlob"
+>;
+
+const versionColumns = `v.name, v.version, v.author, v.created_ms, v.reason, v.from_version,
+  b.sha256, b.size_bytes, b.type, b.width, b.height, b.frames, b.has_alpha`;
+
+/** Greater than every character that a name may have, so `prefix` + this ends the names that begin with `prefix`. */
+const beyondNames = "\u{10FFFF}";
+
+export function openNameTables(session: SqliteSession, append: AppendEvent): NameMethods {
+  const { db, clock, limits, transaction } = session;
+  const selectBlob = db.prepare("SELECT * FROM blobs WHERE sha256 = ?");
+  const insertBlob = db.prepare(
+    `INSERT INTO blobs (sha256, size_bytes, type, width, height, frames, has_alpha) VALUES (?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT (sha256) DO NOTHING`,
+  );
+  const deleteBlob = db.prepare(
+    "DELETE FROM blobs WHERE sha256 = :sha256 AND NOT EXISTS (SELECT 1 FROM versions WHERE versions.sha256 = :sha256)",
+  );
+  const selectNewest = db.prepare(
+    `SELECT ${versionColumns} FROM names n JOIN versions v ON v.name = n.name AND v.version = n.version
+     LEFT JOIN blobs b ON b.sha256 = v.sha256 WHERE n.name = ?`,
+  );
+  const selectVersion = db.prepare(
+    `SELECT ${versionColumns} FROM versions v LEFT JOIN blobs b ON b.sha256 = v.sha256
+     WHERE v.name = ? AND v.version = ?`,
+  );
+  const selectVersions = db.prepare(
+    `SELECT ${versionColumns} FROM versions v LEFT JOIN blobs b ON b.sha256 = v.sha256
+     WHERE v.name = ? ORDER BY v.version DESC`,
+  );
+  const selectEarlier = db.prepare(
+    `SELECT ${versionColumns} FROM versions v JOIN blobs b ON b.sha256 = v.sha256
+     WHERE v.name = ? AND v.version < ? ORDER BY v.version DESC LIMIT 1`,
+  );
+  const selectList = db.prepare(
+    `SELECT ${versionColumns} FROM names n INDEXED BY names_there
+     JOIN versions v ON v.name = n.name AND v.version = n.version JOIN blobs b ON b.sha256 = v.sha256
+     WHERE n.is_deleted = 0 AND n.name > :after AND n.name >= :prefix AND n.name < :end ORDER BY n.name LIMIT :limit`,
+  );
+  const writeName = db.prepare(
+    `INSERT INTO names (name, version, is_deleted) VALUES (?, ?, ?)
+     ON CONFLICT (name) DO UPDATE SET version = excluded.version, is_deleted = excluded.is_deleted`,
+  );
+  const insertVersion = db.prepare(
+    `INSERT INTO versions (name, version, sha256, author, created_ms, reason, from_version) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+  );
+  const dropVersions = db.prepare("DELETE FROM versions WHERE name = ? AND version <= ?");
+
+  const newest = (name: string): Version | undefined => versionOf(selectNewest.get(name));
+
+  /** Inside a transaction: the next version of `name`, the pruning of its oldest, and the event. */
+  const appendVersion = (
+    before: Version | undefined,
+    facts: Pick<Version, "name" | "blob" | "author" | "reason" | "fromVersion">,
+  ): Version => {
+    const version = { ...facts, version: (before?.version ?? 0) + 1, createdMs: clock.wallMs() };
+    writeName.run(version.name, version.version, version.blob === undefined ? 1 : 0);
+    insertVersion.run(
+      version.name,
+      version.version,
+      version.blob?.sha256 ?? null,
+      version.author,
+      version.createdMs,
+      version.reason,
+      version.fromVersion ?? null,
+    );
+    dropVersions.run(version.name, version.version - limits.versionsPerName);
+    append("purge", { reason: version.reason, names: [version.name], version: version.version });
+    return version;
+  };
+
+  return {
+    blob: async (sha256) => {
+      const row = selectBlob.get(sha256);
+      return row === undefined ? undefined : blobOf(row);
+    },
+    version: async (name, version) =>
+      version === undefined ? newest(name) : versionOf(selectVersion.get(name, version)),
+    versions: async (name) => selectVersions.all(name).flatMap((row) => versionOf(row) ?? []),
+    list: async (prefix, after, limit) =>
+      selectList.all({ prefix, after, limit, end: prefix + beyondNames }).flatMap((row) => versionOf(row) ?? []),
+
+    put: async (name, blob, change) =>
+      transaction(() => {
+        const before = newest(name);
+        if (!holds(change.precondition, before?.blob?.sha256)) return { outcome: "precondition-failed" };
+        if (before?.blob?.sha256 === blob.sha256) return { outcome: "unchanged", version: before };
+        insertBlob.run(
+          blob.sha256,
+          blob.sizeBytes,
+          blob.type,
+          blob.width,
+          blob.height,
+          blob.frames,
+          blob.hasAlpha ? 1 : 0,
+        );
+        const version = appendVersion(before, {
+          name,
+          blob,
+          author: change.author,
+          reason: "put",
+          fromVersion: undefined,
+        });
+        return { outcome: "stored", version, isNew: before?.blob === undefined };
+      }),
+
+    remove: async (name, change) =>
+      transaction(() => {
+        const before = newest(name);
+        if (!holds(change.precondition, before?.blob?.sha256)) return { outcome: "precondition-failed" };
+        if (before === undefined) return { outcome: "never-there" };
+        if (before.blob === undefined) return { outcome: "deleted-before" };
+        const facts = { name, blob: undefined, author: change.author, fromVersion: undefined };
+        return { outcome: "deleted", version: appendVersion(before, { ...facts, reason: "delete" }) };
+      }),
+
+    rollback: async (name, wanted, author) =>
+      transaction(() => {
+        const before = newest(name);
+        if (before === undefined) return { outcome: "never-there" };
+        const row = wanted === undefined ? selectEarlier.get(name, before.version) : selectVersion.get(name, wanted);
+        const target = versionOf(row);
+        if (target === undefined) return { outcome: "no-such-version" };
+        if (target.blob === undefined) return { outcome: "version-is-deletion" };
+        if (target.blob.sha256 === before.blob?.sha256) return { outcome: "unchanged", version: before };
+        const facts = { name, blob: target.blob, author, fromVersion: target.version };
+        return { outcome: "rolled-back", version: appendVersion(before, { ...facts, reason: "rollback" }) };
+      }),
+
+    forgetBlob: async (sha256) =>
+      transaction(() => {
+        deleteBlob.run({ sha256 });
+        // What is left has a version; what is not there, or was just deleted, has none.
+        return selectBlob.get(sha256) === undefined;
+      }),
+  };
+}
+
+function blobOf(row: Row): BlobFacts {
+  return {
+    sha256: String(row["sha256"]),
+    sizeBytes: Number(row["size_bytes"]),
+    type: String(row["type"]) as PictureType,
+    width: Number(row["width"]),
+    height: Number(row["height"]),
+    frames: Number(row["frames"]),
+    hasAlpha: row["has_alpha"] === 1,
+  };
+}
+
+function versionOf(row: Row | undefined): Version | undefined {
+  if (row === undefined) return undefined;
+  return {
+    name: String(row["name"]),
+    version: Number(row["version"]),
+    blob: row["sha256"] === null ? undefined : blobOf(row),
+    author: String(row["author"]),
+    createdMs: Number(row["created_ms"]),
+    reason: String(row["reason"]) as VersionReason,
+    fromVersion: row["from_version"] === null ? undefined : Number(row["from_version"]),
+  };
+}

@@ -1,0 +1,161 @@
+/**
+ * The catalogue in one SQLite file, through `node:sqlite`: opening, upgrading and the transaction; the statements
+ * stand in sqlite-names.ts and sqlite-log.ts.
+ *
+ * Write-ahead log with synchronous=FULL: a commit returns after fsync, so what was acknowledged survives the power
+ * cord. Calls are synchronous inside, a few dozen microseconds to read and one fsync to write, which keeps every
+ * transaction whole on its own: no other code of this process runs in its midst.
+ */
+import { randomUUID } from "node:crypto";
+import { statSync } from "node:fs";
+import { DatabaseSync } from "node:sqlite";
+import type { Clock } from "#base/clock.ts";
+import { NearcastError } from "#base/errors.ts";
+import type { Catalogue } from "./catalogue.ts";
+import { openLogTables } from "./sqlite-log.ts";
+import { openNameTables } from "./sqlite-names.ts";
+
+export interface CatalogueLimits {
+  readonly versionsPerName: number;
+  readonly fleetVersions: number;
+  readonly events: number;
+}
+
+/** One entry for each version of the schema; never changed, only added to. */
+const upgrades = [
+  `
+  CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE blobs (
+    sha256 TEXT PRIMARY KEY, size_bytes INTEGER NOT NULL, type TEXT NOT NULL, width INTEGER NOT NULL,
+    height INTEGER NOT NULL, frames INTEGER NOT NULL, has_alpha INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE names (name TEXT PRIMARY KEY, version INTEGER NOT NULL, is_deleted INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE INDEX names_there ON names (name) WHERE is_deleted = 0;
+
+  CREATE TABLE versions (
+    name TEXT NOT NULL REFERENCES names, version INTEGER NOT NULL, sha256 TEXT REFERENCES blobs,
+    author TEXT NOT NULL, created_ms INTEGER NOT NULL, reason TEXT NOT NULL, from_version INTEGER,
+    PRIMARY KEY (name, version)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX versions_of_blob ON versions (sha256) WHERE sha256 IS NOT NULL;
+
+  CREATE TABLE fleet (
+    version INTEGER PRIMARY KEY AUTOINCREMENT, text TEXT NOT NULL, author TEXT NOT NULL, created_ms INTEGER NOT NULL,
+    summary TEXT NOT NULL, from_version INTEGER
+  ) STRICT;
+
+  CREATE TABLE events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, json TEXT NOT NULL, created_ms INTEGER NOT NULL
+  ) STRICT;
+  `,
+];
+
+/** What the statements share. */
+export interface SqliteSession {
+  readonly db: DatabaseSync;
+  readonly clock: Clock;
+  readonly limits: CatalogueLimits;
+  /** Runs `work` as one transaction; its writes are durable on return, or none of them is there. */
+  readonly transaction: <Result>(work: () => Result) => Result;
+}
+
+export function openSqliteCatalogue(path: string, limits: CatalogueLimits, clock: Clock): Catalogue {
+  const db = new DatabaseSync(path, { timeout: 5000 });
+  try {
+    db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;");
+    upgrade(db, path);
+    const session: SqliteSession = { db, clock, limits, transaction: (work) => transaction(db, work) };
+    const originId = identify(session, path);
+    const log = openLogTables(session);
+    const names = openNameTables(session, log.append);
+    return {
+      originId,
+      ...names,
+      fleet: log.fleet,
+      fleetVersions: log.fleetVersions,
+      publishFleet: log.publishFleet,
+      purge: log.purge,
+      feedBounds: log.feedBounds,
+      eventsAfter: log.eventsAfter,
+      close: () => {
+        if (db.isOpen) db.close();
+        return Promise.resolve();
+      },
+    };
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+function upgrade(db: DatabaseSync, path: string): void {
+  const row = db.prepare("PRAGMA user_version").get();
+  const version = Number(row?.["user_version"] ?? 0);
+  if (version > upgrades.length) {
+    throw new NearcastError(
+      "INTERNAL",
+      `${path} was written by a newer nearcast (schema ${version}, known: ${upgrades.length})`,
+    );
+  }
+  for (const [index, statements] of upgrades.entries()) {
+    if (index < version) continue;
+    transaction(db, () => {
+      db.exec(`${statements}; PRAGMA user_version = ${index + 1};`);
+    });
+  }
+}
+
+/**
+ * Edges remember (originId, seq). A backup that is put back has events of the same numbers with another meaning, so it
+ * must not keep the identity: the file itself tells, because a copied file has another inode or birth time. Copying
+ * the directory elsewhere costs the edges their cache once, which is the harmless side to err on.
+ */
+function identify(session: SqliteSession, path: string): string {
+  const fileMark = markOf(path);
+  const read = session.db.prepare("SELECT value FROM meta WHERE key = ?");
+  const textOf = (key: string): string | undefined => {
+    const value = read.get(key)?.["value"];
+    return typeof value === "string" ? value : undefined;
+  };
+  const known = textOf("origin_id");
+  if (known !== undefined && textOf("file_mark") === fileMark) return known;
+  const originId = randomUUID();
+  session.transaction(() => {
+    const write = session.db.prepare(
+      "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    );
+    write.run("origin_id", originId);
+    write.run("file_mark", fileMark);
+  });
+  return originId;
+}
+
+function markOf(path: string): string {
+  if (path === ":memory:") return "memory";
+  const facts = statSync(path, { bigint: true });
+  // Where the file system keeps no birth time, Node reports 0 or the time of the last change, which says nothing.
+  const birth = facts.birthtimeNs === facts.ctimeNs ? 0n : facts.birthtimeNs;
+  return `${facts.ino}:${birth}`;
+}
+
+function transaction<Result>(db: DatabaseSync, work: () => Result): Result {
+  try {
+    db.exec("BEGIN IMMEDIATE");
+    const result = work();
+    db.exec("COMMIT");
+    return result;
+  } catch (error) {
+    if (db.isOpen && db.isTransaction) db.exec("ROLLBACK");
+    throw asDiskFailure(error);
+  }
+}
+
+/** SQLite says why it refuses (full, read-only, damaged, input/output); all of it is the disk's side, not a client's. */
+export function asDiskFailure(error: unknown): unknown {
+  if (error instanceof Error && (error as NodeJS.ErrnoException).code === "ERR_SQLITE_ERROR") {
+    return new NearcastError("DISK_FAILED", `the catalogue refused: ${error.message}`, { cause: error });
+  }
+  return error;
+}

@@ -1,0 +1,29 @@
+/** The limits for uploads: those of the newest fleet version, or the document's own defaults while there is none. */
+import type { Log } from "#base/log.ts";
+import { parseFleet, type Limits } from "#fleet/document.ts";
+import type { Catalogue } from "./catalogue/catalogue.ts";
+
+export type UploadLimitsOfFleet = Pick<Limits, "sourceBytesMax" | "sourcePixelsMax">;
+
+/** The defaults that node/fleet/document.ts writes into a document that states none; a test holds them equal. */
+export const defaultLimits: UploadLimitsOfFleet = { sourceBytesMax: 104_857_600, sourcePixelsMax: 100_000_000 };
+
+export interface FleetLimits {
+  readonly current: () => UploadLimitsOfFleet;
+  /** Reads the newest fleet version again; to be called after one was published. */
+  readonly refresh: () => Promise<void>;
+}
+
+export async function openFleetLimits(catalogue: Catalogue, log: Log): Promise<FleetLimits> {
+  let limits = defaultLimits;
+  const refresh = async (): Promise<void> => {
+    const fleet = await catalogue.fleet();
+    if (fleet === undefined) return;
+    const parsed = parseFleet(fleet.text);
+    if (parsed.ok) limits = parsed.value.limits;
+    else
+      log.warn({ version: fleet.version }, "the stored fleet document is not valid any more; its limits stay unused");
+  };
+  await refresh();
+  return { current: () => limits, refresh };
+}

@@ -1,0 +1,35 @@
+/**
+ * Who may call what. Every route states its access in its config; one that states none does not get registered, so
+ * forgetting it can't open a door.
+ */
+import { NearcastError } from "#base/errors.ts";
+import type { Tokens } from "../tokens.ts";
+import type { App } from "./app-type.ts";
+
+export function guardRoutes(app: App, tokens: Tokens): void {
+  app.addHook("onRoute", (route) => {
+    if (route.config?.access === undefined) throw new Error(`the route ${route.url} does not say who may call it`);
+  });
+  app.addHook("onRequest", async (request, reply) => {
+    // Requests that no route matches carry no config: they are answered 404 or 405 whoever asks.
+    const access = request.routeOptions.config.access ?? "anybody";
+    if (access === "anybody") return;
+    const presented = tokens.judge(request.headers.authorization);
+    if (presented.outcome !== "known") {
+      // RFC 6750 §3.1: no error code when no credentials were there.
+      const error = presented.outcome === "missing" ? "" : `, error="invalid_token"`;
+      void reply.header("www-authenticate", `Bearer realm="nearcast"${error}`);
+      throw new NearcastError("UNAUTHORIZED", refusals[presented.outcome]);
+    }
+    if (access === "writer" && presented.kind !== "writer") {
+      void reply.header("www-authenticate", `Bearer realm="nearcast", error="insufficient_scope"`);
+      throw new NearcastError("FORBIDDEN", "this needs the writer's token, the edge's was presented");
+    }
+  });
+}
+
+const refusals = {
+  missing: "no Authorization header was sent",
+  malformed: "the Authorization header is not of the form: Bearer TOKEN",
+  unknown: "the token is not one of this origin's",
+} as const;

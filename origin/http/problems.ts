@@ -1,0 +1,114 @@
+/**
+ * The only place where the origin turns failures into answers: application/problem+json (RFC 9457) with a code of the
+ * catalogue in node/base/errors.ts, whoever noticed it — a route, Fastify, or Node's parser before either.
+ */
+import { randomUUID } from "node:crypto";
+import type { Socket } from "node:net";
+import { asNearcastError, NearcastError, problemOf, type ErrorCode } from "#base/errors.ts";
+import type { Log } from "#base/log.ts";
+import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
+import type { App } from "./app-type.ts";
+import { letBodyRunOut } from "./body.ts";
+
+const mediaType = "application/problem+json";
+
+/** Fastify's own errors that a client causes, by its code. All others are 4xx by status, or ours to be ashamed of. */
+const fastifyCodes: Readonly<Record<string, ErrorCode>> = {
+  FST_ERR_BAD_URL: "BAD_PATH",
+  FST_ERR_MAX_PARAM_LENGTH: "URI_TOO_LONG",
+  FST_ERR_CTP_BODY_TOO_LARGE: "BODY_TOO_LARGE",
+};
+
+export function answerProblems(app: App, log: Log): void {
+  app.setErrorHandler(async (thrown, request, reply) => await sendProblem(thrown, request, reply, log));
+  const routes: { method: string; matches: (path: string) => boolean }[] = [];
+  app.addHook("onRoute", ({ method, url }) => {
+    const matches = url.endsWith("/*")
+      ? (path: string) => path.startsWith(url.slice(0, -1))
+      : (path: string) => path === url;
+    for (const each of [method].flat()) routes.push({ method: each, matches });
+  });
+  app.setNotFoundHandler(async (request, reply) => {
+    const path = request.raw.url?.split("?", 1)[0] ?? "";
+    const allowed = new Set(routes.filter((route) => route.matches(path)).map((route) => route.method));
+    if (allowed.size === 0) {
+      return await sendProblem(new NearcastError("NOT_FOUND", "there is no such route"), request, reply, log);
+    }
+    void reply.header("allow", [...allowed].toSorted().join(", "));
+    const detail = `${request.method} is not among ${[...allowed].toSorted().join(", ")}`;
+    return await sendProblem(new NearcastError("METHOD_NOT_ALLOWED", detail), request, reply, log);
+  });
+}
+
+/** For `frameworkErrors`: what Fastify's router notices before any route or hook. */
+export function answerRouterError(log: Log) {
+  return (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void => {
+    void sendProblem(error, request, reply, log);
+  };
+}
+
+async function sendProblem(
+  thrown: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  log: Log,
+): Promise<FastifyReply> {
+  const error = asOurs(thrown);
+  if (error.status >= 500)
+    log.error({ err: error, requestId: request.id, route: request.routeOptions.url }, "a request failed");
+  else log.debug({ code: error.code, detail: error.message, requestId: request.id }, "a request was refused");
+  letBodyRunOut(request.raw, reply.raw);
+  if (error.status === 503) void reply.header("retry-after", "1");
+  if (error.code === "REQUEST_TIMEOUT") void reply.header("connection", "close");
+  return await reply
+    .code(error.status)
+    .header("x-request-id", request.id)
+    .header("cache-control", "no-store")
+    .header("content-type", mediaType)
+    .serializer(JSON.stringify)
+    .send(problemOf(error, request.id));
+}
+
+function asOurs(thrown: unknown): NearcastError {
+  if (thrown instanceof NearcastError) return thrown;
+  const error = thrown as Partial<FastifyError>;
+  if (error.validation !== undefined) {
+    const code = error.validationContext === "querystring" ? "BAD_PARAMETER" : "BAD_REQUEST";
+    return new NearcastError(code, error.message ?? "", { cause: thrown });
+  }
+  const known = fastifyCodes[error.code ?? ""];
+  if (known !== undefined) return new NearcastError(known, error.message ?? "", { cause: thrown });
+  const status = error.statusCode ?? 500;
+  if (status >= 400 && status < 500) return new NearcastError("BAD_REQUEST", error.message ?? "", { cause: thrown });
+  return asNearcastError(thrown);
+}
+
+/** For `clientErrorHandler`: what Node's parser can't read has no request, only a socket. */
+export function answerUnreadable(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const code =
+    error.code === "HPE_HEADER_OVERFLOW"
+      ? "HEADERS_TOO_LARGE"
+      : error.code === "ERR_HTTP_REQUEST_TIMEOUT"
+        ? "REQUEST_TIMEOUT"
+        : "BAD_REQUEST";
+  const problem = problemOf(new NearcastError(code, "the request is not well-formed HTTP/1.1"), randomUUID());
+  const body = JSON.stringify(problem);
+  const head = [
+    `HTTP/1.1 ${problem.status} ${statusWords[code]}`,
+    `content-type: ${mediaType}`,
+    `content-length: ${Buffer.byteLength(body)}`,
+    `x-request-id: ${problem.requestId}`,
+    "connection: close",
+  ];
+  socket.end(`${head.join("\r\n")}\r\n\r\n${body}`);
+}
+
+const statusWords = {
+  HEADERS_TOO_LARGE: "Request Header Fields Too Large",
+  REQUEST_TIMEOUT: "Request Timeout",
+  BAD_REQUEST: "Bad Request",
+} as const;

@@ -1,0 +1,103 @@
+/**
+ * The origin's process: settings → decoders → origin → listening, and on SIGTERM or SIGINT all of it back within 5 s.
+ * The only file here that reads the environment and ends the process.
+ *
+ * One line on standard output says that it listens, and where; everything else goes to the log on standard error.
+ * Exit status: 0 stopped in order, 1 failed to start or to stop in order, 2 the settings have problems.
+ */
+import { parseArgs } from "node:util";
+import { systemClock } from "#base/clock.ts";
+import { ConfigError } from "#base/config.ts";
+import { createLifecycle, onStopSignal } from "#base/lifecycle.ts";
+import { openLog } from "#base/log.ts";
+import { openDecoderPool } from "#image/pool.ts";
+import { environmentPrefix, loadOriginConfig, type OriginConfig } from "./config.ts";
+import { startOrigin } from "./start.ts";
+
+const help = `Usage: node origin/main.ts [--config FILE] [--data DIR] [--host ADDRESS] [--port PORT]
+
+Runs the origin: it stores pictures and the fleet document, and tells edges what changed.
+
+  --config FILE   settings in YAML; without it the defaults hold
+  --data DIR      where everything is kept (dataDir, default ./data/origin)
+  --host ADDRESS  listen.host, default 127.0.0.1
+  --port PORT     listen.port, default 7070; 0 takes a free one
+  --with-parent   stop when standard input ends
+  --check-config  say whether the settings are good, and stop
+  --help          this text
+
+Every setting can also be given as ${environmentPrefix}_SECTION__KEY, such as ${environmentPrefix}_LISTEN__PORT=7070.
+
+Example: node origin/main.ts --data /srv/nearcast --port 7070
+`;
+
+/** Everything must be over 5 s after the signal; the drain of the settings counts into it. */
+const stopMsMax = 4800;
+
+try {
+  await run();
+} catch (error) {
+  const isSettings =
+    error instanceof ConfigError || (error as NodeJS.ErrnoException).code?.startsWith("ERR_PARSE_ARGS");
+  process.stderr.write(`nearcast origin: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exit(isSettings === true ? 2 : 1);
+}
+
+async function run(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      config: { type: "string" },
+      data: { type: "string" },
+      host: { type: "string" },
+      port: { type: "string" },
+      "with-parent": { type: "boolean", default: false },
+      "check-config": { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(help);
+    return;
+  }
+  const config = await loadOriginConfig({
+    file: values.config,
+    environment: process.env,
+    flags: {
+      dataDir: values.data,
+      host: values.host,
+      port: values.port === undefined ? undefined : Number(values.port),
+    },
+  });
+  if (values["check-config"]) {
+    process.stdout.write("the settings are good\n");
+    return;
+  }
+  await serve(config, values["with-parent"]);
+}
+
+async function serve(config: OriginConfig, withParent: boolean): Promise<void> {
+  const log = openLog("origin", config.log.level);
+  const lifecycle = createLifecycle(log);
+  const stop = (): void => {
+    lifecycle.stop(stopMsMax).then(
+      () => process.exit(0),
+      () => process.exit(1),
+    );
+  };
+  onStopSignal({ withParent, stop, hurry: () => process.exit(1) });
+
+  // One process for each inspection that may run: none ever waits in the pool's own queue.
+  const pool = openDecoderPool({ size: config.limits.inspectionsMax, clock: systemClock, log });
+  lifecycle.defer("decoders", async () => {
+    await pool.close({ graceMs: 0 });
+  });
+  const drainMs = Math.min(config.drainMs, stopMsMax - 800);
+  try {
+    const origin = await startOrigin({ ...config, drainMs }, { clock: systemClock, log, inspector: pool });
+    lifecycle.defer("origin", origin.close);
+    process.stdout.write(`origin listens at ${origin.url}\n`);
+  } catch (error) {
+    await lifecycle.stop(stopMsMax);
+    throw error;
+  }
+}

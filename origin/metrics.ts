@@ -1,0 +1,82 @@
+/** The origin's metrics, in a registry of their own so that two origins of one process (tests) stay apart. */
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { Clock } from "#base/clock.ts";
+import type { App } from "./http/app-type.ts";
+
+export interface OriginMetrics {
+  readonly contentType: string;
+  readonly print: () => Promise<string>;
+  readonly countSwept: (blobs: number) => void;
+}
+
+export function openMetrics(sources: {
+  uploads: () => { running: number; inspecting: number; waiting: number };
+  feed: () => { subscribers: number; published: number; cut: number };
+}): OriginMetrics & { readonly observe: (app: App, clock: Clock) => void } {
+  const registry = new Registry();
+  const registers = [registry];
+  // A closure for each, because prom-client asks at the moment of printing.
+  const gauge = (name: string, help: string, read: () => number): void => {
+    registry.registerMetric(
+      new Gauge({
+        name,
+        help,
+        registers: [],
+        collect() {
+          this.set(read());
+        },
+      }),
+    );
+  };
+  gauge("nearcast_origin_uploads", "Uploads that run now", () => sources.uploads().running);
+  gauge("nearcast_origin_inspections", "Uploads that are decoded now", () => sources.uploads().inspecting);
+  gauge("nearcast_origin_inspections_waiting", "Uploads that wait to be decoded", () => sources.uploads().waiting);
+  gauge("nearcast_origin_feed_subscribers", "Edges that follow the feed now", () => sources.feed().subscribers);
+  gauge(
+    "nearcast_origin_feed_published_total",
+    "Events handed to the feed since the start",
+    () => sources.feed().published,
+  );
+  gauge("nearcast_origin_feed_cut_total", "Subscribers cut because they were too slow", () => sources.feed().cut);
+  const swept = new Counter({
+    name: "nearcast_origin_blobs_swept_total",
+    help: "Blobs removed by the sweep",
+    registers,
+  });
+  const requests = new Counter({
+    name: "nearcast_origin_requests_total",
+    help: "Requests answered",
+    labelNames: ["route", "method", "status"],
+    registers,
+  });
+  const seconds = new Histogram({
+    name: "nearcast_origin_request_seconds",
+    help: "From the request's head to the end of the answer",
+    labelNames: ["route", "method"],
+    buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60],
+    registers,
+  });
+  return {
+    contentType: registry.contentType,
+    print: async () => await registry.metrics(),
+    countSwept: (blobs) => {
+      swept.inc(blobs);
+    },
+    observe: (app, clock) => {
+      const startedMs = new WeakMap<object, number>();
+      app.addHook("onRequest", async (request) => {
+        startedMs.set(request, clock.monotonicMs());
+      });
+      app.addHook("onResponse", async (request, reply) => {
+        // The route's pattern, never the path: labels must stay few.
+        const route = request.routeOptions.url ?? "none";
+        const { method } = request;
+        requests.inc({ route, method, status: reply.statusCode });
+        seconds.observe(
+          { route, method },
+          (clock.monotonicMs() - (startedMs.get(request) ?? clock.monotonicMs())) / 1000,
+        );
+      });
+    },
+  };
+}

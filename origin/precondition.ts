@@ -1,0 +1,69 @@
+/**
+ * "Only if nobody else changed it meanwhile": the preconditions of RFC 9110 §13.1 for writes, as a value that the HTTP
+ * side parses and the catalogue judges inside the transaction that writes. Pure.
+ */
+
+export type Precondition =
+  | { readonly kind: "none" }
+  /** `If-None-Match: *`: there must be nothing yet. */
+  | { readonly kind: "absent" }
+  /** `If-Match: *`: there must be something. */
+  | { readonly kind: "present" }
+  /** `If-Match: "…"`: what is there must have one of these strong tags. */
+  | { readonly kind: "oneOf"; readonly tags: readonly string[] };
+
+export const noPrecondition: Precondition = { kind: "none" };
+
+/** Tags of one header; a list longer than this is no real client's. */
+const tagsMax = 32;
+
+export type ParsedPrecondition = { ok: true; precondition: Precondition } | { ok: false; reason: string };
+
+/** Reads the two headers of a write. A form that can't protect the write is a rejection, never ignored. */
+export function parsePrecondition(ifMatch: string | undefined, ifNoneMatch: string | undefined): ParsedPrecondition {
+  if (ifMatch !== undefined && ifNoneMatch !== undefined) {
+    return { ok: false, reason: "If-Match and If-None-Match can't be combined" };
+  }
+  if (ifNoneMatch !== undefined) {
+    if (ifNoneMatch.trim() === "*") return { ok: true, precondition: { kind: "absent" } };
+    return { ok: false, reason: "If-None-Match of a write must be *" };
+  }
+  if (ifMatch === undefined) return { ok: true, precondition: noPrecondition };
+  if (ifMatch.trim() === "*") return { ok: true, precondition: { kind: "present" } };
+  const tags = parseEntityTags(ifMatch);
+  if (tags === undefined) return { ok: false, reason: `If-Match must be * or at most ${tagsMax} quoted tags` };
+  // RFC 9110 §13.1.1: If-Match compares strongly, so a weak tag matches nothing.
+  return { ok: true, precondition: { kind: "oneOf", tags: tags.filter((tag) => !tag.isWeak).map((tag) => tag.tag) } };
+}
+
+/** @param tag of what is there now, or undefined when there is nothing */
+export function holds(precondition: Precondition, tag: string | undefined): boolean {
+  switch (precondition.kind) {
+    case "none":
+      return true;
+    case "absent":
+      return tag === undefined;
+    case "present":
+      return tag !== undefined;
+    case "oneOf":
+      return tag !== undefined && precondition.tags.includes(tag);
+  }
+}
+
+/** `If-None-Match` of a read (RFC 9110 §13.1.2, weak comparison): has the client this version already? */
+export function isKnownTo(ifNoneMatch: string | undefined, tag: string): boolean {
+  if (ifNoneMatch === undefined) return false;
+  if (ifNoneMatch.trim() === "*") return true;
+  return parseEntityTags(ifNoneMatch)?.some((each) => each.tag === tag) ?? false;
+}
+
+/** The tags of a list, without quotes; undefined when the text is no list of tags (RFC 9110 §8.8.3). */
+export function parseEntityTags(text: string): { tag: string; isWeak: boolean }[] | undefined {
+  const tags: { tag: string; isWeak: boolean }[] = [];
+  for (const member of text.split(",")) {
+    const match = /^\s*(W\/)?"([\x21\x23-\x7e]*)"\s*$/.exec(member);
+    if (match === null || tags.length === tagsMax) return undefined;
+    tags.push({ tag: match[2] ?? "", isWeak: match[1] !== undefined });
+  }
+  return tags;
+}

@@ -1,0 +1,94 @@
+/**
+ * GET /feed: the event log as server-sent events, without an end.
+ *
+ *   hello {originId, oldestSeq, latestSeq}          first, always
+ *   reset {originId, latestSeq, reason}             what came after `since` is not kept, or `since` is not ours
+ *   purge | fleet, each with its number as `id`     all after `since`, then each one as it happens
+ *   :                                               a comment as heartbeat
+ */
+import type { ServerResponse } from "node:http";
+import { Type } from "typebox";
+import { NearcastError } from "#base/errors.ts";
+import type { FeedHub, FeedSink } from "../feed/hub.ts";
+import { apiPath, type App } from "../http/app-type.ts";
+
+const feedQuery = Type.Object(
+  {
+    since: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: Number.MAX_SAFE_INTEGER,
+        description: "number of the last event that was seen; without it only new events come",
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+export function addFeedRoute(app: App, feed: FeedHub): void {
+  app.get(
+    `${apiPath}/feed`,
+    {
+      exposeHeadRoute: false,
+      config: {
+        access: "edge",
+        rawResponse: {
+          mediaType: "text/event-stream",
+          description: "hello, reset, purge and fleet events; `id` is their number",
+        },
+      },
+      schema: {
+        summary: "Follow what edges must do: every event after `since`, then each as it happens",
+        tags: ["feed"],
+        querystring: feedQuery,
+        response: { 200: Type.Any() },
+      },
+    },
+    async (request, reply) => {
+      const since = request.query.since ?? readLastEventId(request.headers["last-event-id"]);
+      const { raw } = reply;
+      raw.statusCode = 200;
+      raw.setHeader("content-type", "text/event-stream; charset=utf-8");
+      raw.setHeader("cache-control", "no-store");
+      // Asks a proxy in between (nginx knows it) to pass each event on at once.
+      raw.setHeader("x-accel-buffering", "no");
+      raw.setHeader("x-request-id", request.id);
+      let gone: (() => void) | undefined;
+      let isClosed = false;
+      raw.once("close", () => {
+        isClosed = true;
+        gone?.();
+      });
+      raw.on("error", () => undefined); // The connection broke: "close" follows.
+      gone = await feed.subscribe(sinkOf(raw), since);
+      if (isClosed) gone();
+      reply.hijack();
+    },
+  );
+}
+
+/** What a browser's EventSource sends when it comes back. */
+function readLastEventId(header: string | string[] | undefined): number | undefined {
+  if (header === undefined || header === "") return undefined;
+  const seq = /^\d{1,15}$/.test(String(header)) ? Number(header) : undefined;
+  if (seq === undefined) throw new NearcastError("BAD_PARAMETER", "Last-Event-ID: is no number of an event");
+  return seq;
+}
+
+function sinkOf(response: ServerResponse): FeedSink {
+  return {
+    write: (bytes) => {
+      if (!response.destroyed && !response.writableEnded) response.write(bytes);
+    },
+    waitingBytes: () => response.writableLength,
+    drained: async () => {
+      if (!response.writableNeedDrain || response.destroyed) return;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      response.once("drain", resolve).once("close", resolve);
+      await promise;
+      response.off("drain", resolve).off("close", resolve);
+    },
+    end: () => response.end(),
+    cut: () => response.destroy(),
+  };
+}

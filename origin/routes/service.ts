@@ -1,0 +1,39 @@
+/** What operators ask: is it alive, its metrics, its API as an OpenAPI document. */
+import { Type } from "typebox";
+import type { OriginMetrics } from "../metrics.ts";
+import type { App } from "../http/app-type.ts";
+
+export function addServiceRoutes(app: App, metrics: OriginMetrics): void {
+  app.get(
+    "/healthz",
+    {
+      config: { access: "anybody" },
+      schema: {
+        summary: "Is the origin alive?",
+        tags: ["service"],
+        response: { 200: Type.Object({ status: Type.Literal("ok") }) },
+      },
+    },
+    async (_request, reply) => {
+      void reply.header("cache-control", "no-store");
+      return { status: "ok" as const };
+    },
+  );
+  app.get(
+    "/metrics",
+    {
+      // A token is asked for even on loopback: a proxy in front makes every client look like a local one.
+      config: { access: "edge", rawResponse: { mediaType: "text/plain", description: "Prometheus text format" } },
+      schema: { summary: "Metrics for Prometheus", tags: ["service"], response: { 200: Type.Any() } },
+    },
+    async (_request, reply) => await reply.type(metrics.contentType).send(await metrics.print()),
+  );
+  app.get(
+    "/api/openapi.json",
+    {
+      config: { access: "anybody" },
+      schema: { summary: "This API, as an OpenAPI 3.1 document", tags: ["service"], response: { 200: Type.Any() } },
+    },
+    async (_request, reply) => await reply.type("application/json").send(JSON.stringify(app.swagger())),
+  );
+}

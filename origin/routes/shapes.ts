@@ -1,0 +1,116 @@
+/** The JSON that the API speaks, as schemas, and how the catalogue's values become it. */
+import { Type, type Static } from "typebox";
+import { pictureTypes, type PictureType } from "#image/picture.ts";
+import type { BlobFacts, FleetVersion, Version, VersionReason } from "../catalogue/catalogue.ts";
+
+const word = <const Word extends string>(words: readonly Word[], description: string) =>
+  Type.Unsafe<Word>({ type: "string", enum: [...words], description });
+
+const time = Type.String({ description: "ISO 8601, UTC, such as 2026-03-01T12:00:00.000Z" });
+const versionNumber = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
+
+const blobFields = {
+  sha256: Type.String({ description: "of the bytes, 64 hexadecimal digits; also the ETag" }),
+  sizeBytes: Type.Integer(),
+  type: word<PictureType>(pictureTypes, "what the bytes are"),
+  width: Type.Integer({ description: "px, as shown (after the EXIF orientation)" }),
+  height: Type.Integer({ description: "px, as shown" }),
+  frames: Type.Integer({ description: "1 for a still picture" }),
+  hasAlpha: Type.Boolean(),
+};
+
+const authored = { author: Type.String(), createdAt: time };
+
+export const storedImage = Type.Object({
+  name: Type.String(),
+  version: versionNumber,
+  ...blobFields,
+  ...authored,
+  deduplicated: Type.Boolean({ description: "these bytes were stored before, under whatever name" }),
+  unchanged: Type.Boolean({ description: "the name had these bytes already: no new version" }),
+});
+
+export const deletedImage = Type.Object({ name: Type.String(), version: versionNumber, ...authored });
+
+export const rolledBackImage = Type.Object({
+  name: Type.String(),
+  version: versionNumber,
+  fromVersion: Type.Optional(versionNumber),
+  ...blobFields,
+  ...authored,
+  unchanged: Type.Boolean({ description: "the name has these bytes now: no new version" }),
+});
+
+export const imageList = Type.Object({
+  images: Type.Array(Type.Object({ name: Type.String(), version: versionNumber, ...blobFields, ...authored })),
+  cursor: Type.Optional(Type.String({ description: "for the next page; not there on the last" })),
+});
+
+export const imageVersions = Type.Object({
+  name: Type.String(),
+  versions: Type.Array(
+    Type.Object({
+      version: versionNumber,
+      reason: word<VersionReason>(["put", "delete", "rollback"], "how it came about"),
+      fromVersion: Type.Optional(versionNumber),
+      ...authored,
+      ...(Object.fromEntries(Object.entries(blobFields).map(([key, field]) => [key, Type.Optional(field)])) as {
+        [Key in keyof typeof blobFields]: ReturnType<typeof Type.Optional<(typeof blobFields)[Key]>>;
+      }),
+    }),
+    { description: "newest first; a deletion has no bytes" },
+  ),
+});
+
+export const fleetVersion = Type.Object({
+  version: versionNumber,
+  ...authored,
+  summary: Type.String({ description: "what changed against the version before" }),
+  fromVersion: Type.Optional(versionNumber),
+});
+
+export const fleetText = Type.Object({ ...fleetVersion.properties, text: Type.String({ description: "YAML" }) });
+
+export const publishedFleet = Type.Object({
+  ...fleetVersion.properties,
+  unchanged: Type.Boolean({ description: "this was the newest text already: no new version" }),
+});
+
+export const fleetVersionList = Type.Object({ versions: Type.Array(fleetVersion, { description: "newest first" }) });
+
+export const versionQuery = Type.Object({ version: Type.Optional(versionNumber) }, { additionalProperties: false });
+export const rollbackFleetBody = Type.Object(
+  { version: Type.Optional(versionNumber) },
+  { additionalProperties: false },
+);
+export const rollbackImageBody = Type.Object(
+  { name: Type.String({ minLength: 1, maxLength: 500 }), version: Type.Optional(versionNumber) },
+  { additionalProperties: false },
+);
+
+export function blobShape(blob: BlobFacts) {
+  const { sha256, sizeBytes, type, width, height, frames, hasAlpha } = blob;
+  return { sha256, sizeBytes, type, width, height, frames, hasAlpha };
+}
+
+export function authoredShape(facts: { author: string; createdMs: number }) {
+  return { author: facts.author, createdAt: new Date(facts.createdMs).toISOString() };
+}
+
+export function fromShape(facts: { fromVersion: number | undefined }) {
+  return facts.fromVersion === undefined ? {} : { fromVersion: facts.fromVersion };
+}
+
+export function versionShape(version: Version): Static<typeof imageVersions>["versions"][number] {
+  return {
+    version: version.version,
+    reason: version.reason,
+    ...fromShape(version),
+    ...authoredShape(version),
+    ...(version.blob === undefined ? {} : blobShape(version.blob)),
+  };
+}
+
+export function fleetShape(fleet: FleetVersion): Static<typeof fleetVersion> {
+  return { version: fleet.version, ...authoredShape(fleet), summary: fleet.summary, ...fromShape(fleet) };
+}

@@ -1,0 +1,93 @@
+/**
+ * Starts one origin in this process: its parts from the lock to the listening socket, and back in the opposite order.
+ * main.ts does so for a process; tests do so for themselves.
+ */
+import { mkdir } from "node:fs/promises";
+import type { AddressInfo } from "node:net";
+import { join, resolve } from "node:path";
+import type { Clock } from "#base/clock.ts";
+import { createLifecycle } from "#base/lifecycle.ts";
+import type { Log } from "#base/log.ts";
+import { buildApp } from "./app.ts";
+import { openSqliteCatalogue } from "./catalogue/sqlite.ts";
+import type { OriginConfig } from "./config.ts";
+import { openFeedHub } from "./feed/hub.ts";
+import { openFleetLimits } from "./fleet-limits.ts";
+import { lockDirectory } from "./lock.ts";
+import { openDirectoryStore } from "./store/directory.ts";
+import { openHolds } from "./store/holds.ts";
+import { startSweep } from "./store/sweep.ts";
+import { loadTokens, type TokenKind } from "./tokens.ts";
+import { openUploads, type Inspector } from "./upload/put.ts";
+
+export interface OriginDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** The decoder pool; whoever made it closes it. */
+  readonly inspector: Inspector;
+}
+
+export interface RunningOrigin {
+  /** Such as `http://127.0.0.1:7070`, with the port that the system chose. */
+  readonly url: string;
+  readonly originId: string;
+  /** The files that hold the tokens. */
+  readonly tokenFiles: Readonly<Record<TokenKind, string>>;
+  /** Ends the feed, lets requests finish for `drainMs`, then closes everything. */
+  readonly close: () => Promise<void>;
+}
+
+/** What closing may take beyond draining: the last commits and the catalogue's checkpoint. */
+const closingMsMax = 800;
+
+/** @throws NearcastError CONFLICT when another origin runs on the directory, INTERNAL for a token others can read */
+export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promise<RunningOrigin> {
+  const { clock, log, inspector } = deps;
+  const lifecycle = createLifecycle(log);
+  try {
+    const dataDir = resolve(config.dataDir);
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    lifecycle.defer("lock", lockDirectory(dataDir));
+    const tokens = await loadTokens(join(dataDir, "secrets"));
+    const catalogue = openSqliteCatalogue(join(dataDir, "catalogue.sqlite"), config.keep, clock);
+    lifecycle.defer("catalogue", catalogue.close);
+    const store = await openDirectoryStore(dataDir);
+    const holds = openHolds();
+    const fleetLimits = await openFleetLimits(catalogue, log);
+    const uploads = openUploads({ store, catalogue, holds, inspector, clock, limits: config.limits });
+    const settings = { ...config.feed, subscribersMax: config.limits.subscribersMax };
+    const feed = await openFeedHub({ catalogue, settings, clock, log });
+    const parts = { store, catalogue, uploads, feed, fleetLimits };
+    const { app, countSwept } = await buildApp({ config, tokens, clock, log, ...parts });
+    const sweepDeps = { store, catalogue, holds, clock, log, intervalMs: config.sweepIntervalMs };
+    const sweep = startSweep({ ...sweepDeps, onRemoved: countSwept });
+    lifecycle.defer("sweep", sweep.close);
+    lifecycle.defer("listener", async () => {
+      await feed.close();
+      const cancel = clock.after(config.drainMs, () => {
+        app.server.closeAllConnections();
+      });
+      await app.close();
+      cancel();
+      await uploads.settled();
+    });
+    await app.listen({ host: config.listen.host, port: config.listen.port });
+    const url = urlOf(app.server.address() as AddressInfo);
+    log.info({ url, dataDir }, "the origin listens");
+    return {
+      url,
+      originId: catalogue.originId,
+      tokenFiles: tokens.files,
+      close: async () => {
+        await lifecycle.stop(config.drainMs + closingMsMax);
+      },
+    };
+  } catch (error) {
+    await lifecycle.stop(closingMsMax);
+    throw error;
+  }
+}
+
+function urlOf({ address, family, port }: AddressInfo): string {
+  return `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
+}

@@ -1,0 +1,93 @@
+/**
+ * The two bearer tokens of an origin: `writer` may do everything, `edge` may read. Both are made at the first start,
+ * each in a file of its own below `dataDir/secrets`, readable by the owner alone; a file that others can read is
+ * refused, because then nobody knows who has the token. To change one: delete its file and start the origin again.
+ */
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { chmod, link, mkdir, open, readFile, stat, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { NearcastError } from "#base/errors.ts";
+
+export const tokenKinds = ["writer", "edge"] as const;
+export type TokenKind = (typeof tokenKinds)[number];
+
+/** 256 random bits as base64url, which needs no escaping anywhere. */
+const tokenPattern = /^[A-Za-z0-9_-]{43}$/;
+
+export type Presented = { outcome: "known"; kind: TokenKind } | { outcome: "missing" | "malformed" | "unknown" };
+
+export interface Tokens {
+  /** Who presents this `Authorization` header (RFC 6750 §2.1). */
+  readonly judge: (authorization: string | undefined) => Presented;
+  /** Where each token is to be read from. */
+  readonly files: Readonly<Record<TokenKind, string>>;
+}
+
+export async function loadTokens(secretsDir: string): Promise<Tokens> {
+  await mkdir(secretsDir, { recursive: true, mode: 0o700 });
+  const files = { writer: join(secretsDir, "writer.token"), edge: join(secretsDir, "edge.token") };
+  const digests: { kind: TokenKind; digest: Buffer }[] = [];
+  for (const kind of tokenKinds) digests.push({ kind, digest: digestOf(await loadToken(files[kind])) });
+  return { files, judge: (authorization) => judge(authorization, digests) };
+}
+
+function judge(authorization: string | undefined, digests: readonly { kind: TokenKind; digest: Buffer }[]): Presented {
+  if (authorization === undefined) return { outcome: "missing" };
+  const token = /^bearer ([A-Za-z0-9._~+/=-]{1,200})$/i.exec(authorization)?.[1];
+  if (token === undefined) return { outcome: "malformed" };
+  // Digests have one length, and comparing all of them takes the same time whatever was presented.
+  const presented = digestOf(token);
+  let kind: TokenKind | undefined;
+  for (const each of digests) if (timingSafeEqual(each.digest, presented)) kind = each.kind;
+  return kind === undefined ? { outcome: "unknown" } : { outcome: "known", kind };
+}
+
+function digestOf(token: string): Buffer {
+  return createHash("sha256").update(token).digest();
+}
+
+async function loadToken(file: string): Promise<string> {
+  const mode = await stat(file).then(
+    (facts) => facts.mode & 0o777,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return undefined;
+      throw error;
+    },
+  );
+  if (mode === undefined) return await makeToken(file);
+  if ((mode & 0o077) !== 0) {
+    throw new NearcastError(
+      "INTERNAL",
+      `${file} has mode 0${mode.toString(8)}, so others can read the token: run \`chmod 600 ${file}\`, or delete it to have a new one made`,
+    );
+  }
+  const token = (await readFile(file, "utf8")).trim();
+  if (!tokenPattern.test(token)) {
+    throw new NearcastError(
+      "INTERNAL",
+      `${file} holds no token (43 characters of base64url): delete it to have a new one made`,
+    );
+  }
+  return token;
+}
+
+/** Under a temporary name first: a start that is killed halfway must not leave an empty token behind. */
+async function makeToken(file: string): Promise<string> {
+  const token = randomBytes(32).toString("base64url");
+  const temporary = `${file}.${randomBytes(6).toString("hex")}.tmp`;
+  const handle = await open(temporary, "wx", 0o600);
+  try {
+    await handle.writeFile(`${token}\n`);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  // The umask can only have taken rights away; this gives the owner's back.
+  await chmod(temporary, 0o600);
+  try {
+    await link(temporary, file);
+  } finally {
+    await unlink(temporary);
+  }
+  return token;
+}
