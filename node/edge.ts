@@ -174,7 +174,8 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         log.warn({ site: config.site, version }, "this node's site is not in the fleet document");
       }
       log.info({ version }, "a fleet document is in force");
-      prober.watch(parsed.value);
+      // Before this node itself can be probed, its own judgement would be "down".
+      if (presence !== "starting") prober.watch(parsed.value);
       updateDns();
     }
 
@@ -253,7 +254,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         throw new NearcastError("NOT_READY", "missed purges are still being applied");
       });
     };
-    const edgeApp = await buildEdgeApp({
+    const edgeApp = buildEdgeApp({
       node: config.node,
       site: config.site,
       images,
@@ -266,7 +267,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       log,
     });
     lifecycle.defer("edge application", () => edgeApp.close());
-    const adminApp = await buildAdminApp({
+    const adminApp = buildAdminApp({
       unready,
       status,
       metrics,
@@ -331,8 +332,6 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       listeners.push(listener);
       lifecycle.defer(`listener ${endpoint.host}:${listener.port}`, () => listener.close(requestGraceMs));
     }
-    if (current !== null) prober.watch((current as FleetVersion).document);
-
     /** The rest of the start may wait for the origin, for as long as it takes. */
     async function begin(): Promise<void> {
       while (current === null) {
@@ -341,8 +340,9 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         });
         if (current === null) await sleep(clock, fleetRetryMs, ended.signal);
       }
-      if (presence === "starting") presence = "ready";
       await decoders.ready();
+      if (presence === "starting") presence = "ready";
+      prober.watch(document());
       await prober.judged();
       if (config.dns.addresses.length === 0 || ended.signal.aborted) return;
       const started = await deps.startDns({
@@ -376,7 +376,10 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
 
 async function listenOn(endpoint: { host: string; port: number }, app: FastifyInstance): Promise<Listener> {
   try {
-    return await listen(endpoint.host, endpoint.port, app.routing);
+    await app.ready();
+    return await listen(endpoint.host, endpoint.port, (request, response) => {
+      app.routing(request, response);
+    });
   } catch (error) {
     const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
     throw new NearcastError("CANNOT_LISTEN", `HTTP can't listen on ${endpoint.host} port ${endpoint.port}: ${reason}`, {

@@ -5,12 +5,13 @@
 import { before } from "#base/lifecycle.ts";
 import type { Command } from "commander";
 import { Packet, TCPClient, UDPClient } from "dns2";
-import type * as DNS from "dns2";
 import { isIP, isIPv6 } from "node:net";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { reasonOf } from "./origin-client.ts";
 import { type CommonOptions, defaultDnsServer, type Environment, findNodes, hostPort } from "./settings.ts";
 import { addVerb, type Cli, outputOf, withDataDir } from "./verb.ts";
+
+type DnsRecord = Packet["answers"][number];
 
 const timeoutMs = 3000;
 /** As much of a client's address as public resolvers send on (RFC 7871 §11.1). */
@@ -123,7 +124,7 @@ async function ask(
     ? TCPClient(where)
     : UDPClient({ ...where, socketType: isIPv6(server.host) ? "udp6" : "udp4", timeout: timeoutMs });
   const startMs = cli.clock.monotonicMs();
-  let packet: DNS.Packet;
+  let packet: Packet;
   try {
     const options = subnet === undefined ? { recursive: false } : { recursive: false, clientIp: subnet };
     // The client's own limit covers UDP alone, not the second try by TCP after a truncated answer.
@@ -139,15 +140,15 @@ async function ask(
     );
   }
   const elapsedMs = Math.round((cli.clock.monotonicMs() - startMs) * 10) / 10;
-  const opt = packet.additionals.find((record) => Number(record.type) === Packet.TYPE.EDNS);
+  const opt = packet.additionals.find((record) => record.type === Packet.TYPE.EDNS);
   const ecs = opt?.rdata?.find((option) => option.ednsCode === Packet.EDNS_OPTION_CODE.ECS) as
-    DNS.Packet.EcsOption | undefined;
+    { scopePrefixLength: number } | undefined;
   const rcode = packet.header.rcode + 16 * (opt?.extendedRcode ?? 0);
   return {
     server: hostPort(server.host, server.port),
     question: { name, type },
     subnet,
-    rcode: Object.entries(Packet.RCODE).find(([, number]) => Number(number) === rcode)?.[0] ?? `RCODE${rcode}`,
+    rcode: Object.entries(Packet.RCODE).find(([, number]) => number === rcode)?.[0] ?? `RCODE${rcode}`,
     flags: (["qr", "aa", "tc", "rd", "ra"] as const).filter((flag) => packet.header[flag] === 1),
     scope: ecs?.scopePrefixLength,
     answers: packet.answers.map(recordText),
@@ -156,12 +157,12 @@ async function ask(
   };
 }
 
-function recordText(record: DNS.Packet.Resource): RecordText {
+function recordText(record: DnsRecord): RecordText {
   return { name: record.name, ttlSeconds: record.ttl, type: Packet.typeName(record.type), value: valueOf(record) };
 }
 
 /** A record's data in the form of a zone file (RFC 1035 §5.1). */
-function valueOf(record: DNS.Packet.Resource): string {
+function valueOf(record: DnsRecord): string {
   switch (Packet.typeName(record.type)) {
     case "A":
     case "AAAA":

@@ -29,7 +29,11 @@ export function addLs(program: Command, cli: Cli): void {
       });
       output.answer({ images, isCut }, () =>
         images.length === 0
-          ? [prefix === undefined ? "there are no pictures yet: npx nearcast put FILE" : `no name begins with ${prefix}`]
+          ? [
+              prefix === undefined
+                ? "there are no pictures yet: npx nearcast put FILE"
+                : `no name begins with ${prefix}`,
+            ]
           : tableLines(
               ["NAME", "VERSION", "TYPE", "PIXELS", "SIZE", "STORED", "BY"],
               images.map(({ name, version, type, width, height, sizeBytes, createdAt, author }) => [

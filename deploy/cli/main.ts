@@ -34,9 +34,12 @@ const cli: Cli = {
   end(code) {
     process.exitCode = code;
   },
+  exit: (code) => process.exit(code),
 };
 
-const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
+const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
 
 const program = new Command("nearcast")
   .description("Own your image CDN: one origin, edge nodes that serve and resize pictures, and their DNS.")
@@ -93,7 +96,9 @@ function fail(error: unknown): void {
     process.exitCode = error.exitCode;
   } else if (error instanceof ConfigError) {
     const [head = ""] = error.message.split("\n", 1);
-    const failure = new CommandFailure(exitCodes.usage, head.replace(/:$/, ""), { lines: problemLines(error.problems) });
+    const failure = new CommandFailure(exitCodes.usage, head.replace(/:$/, ""), {
+      lines: problemLines(error.problems),
+    });
     writeFailure(process.stderr, failure, isJson);
     process.exitCode = exitCodes.usage;
   } else {

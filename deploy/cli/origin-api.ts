@@ -93,7 +93,10 @@ export async function* listImages(client: OriginClient, prefix: string): AsyncGe
   let cursor: string | undefined;
   do {
     const query = { prefix, limit: pageLength, cursor };
-    const page: Static<typeof imageList> = read(imageList, await client.call({ method: "GET", path: "/images", query }));
+    const page: Static<typeof imageList> = read(
+      imageList,
+      await client.call({ method: "GET", path: "/images", query }),
+    );
     yield* page.images;
     cursor = page.cursor;
   } while (cursor !== undefined);

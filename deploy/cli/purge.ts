@@ -39,7 +39,10 @@ export function addPurge(program: Command, cli: Cli): void {
       const output = outputOf(cli, options);
       const { prefix, host, tag, all, soft } = options;
       if ([prefix, host, tag, all].every((selector) => selector === undefined) && words.length === 0) {
-        throw new CommandFailure(exitCodes.usage, "nothing was named: give names, URLs, --prefix, --host, --tag or --all");
+        throw new CommandFailure(
+          exitCodes.usage,
+          "nothing was named: give names, URLs, --prefix, --host, --tag or --all",
+        );
       }
       const { order, seq } = await withClient(cli, options, async (client) => {
         const { names, tags } = await selectorsOf(words, client);
@@ -86,7 +89,10 @@ async function currentFleet(client: OriginClient): Promise<Fleet> {
   const newest = await readFleet(client);
   const parsed = newest === undefined ? undefined : parseFleet(newest.text);
   if (parsed?.ok === true) return parsed.value;
-  throw new CommandFailure(exitCodes.failed, "URLs can't be purged: the origin has no fleet document that this command knows");
+  throw new CommandFailure(
+    exitCodes.failed,
+    "URLs can't be purged: the origin has no fleet document that this command knows",
+  );
 }
 
 /** The picture that a URL of an image host shows, or the tag that an assets host's edges give to that URL. */

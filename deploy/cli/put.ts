@@ -177,7 +177,8 @@ function storedLine(image: StoredImage): string {
 function summaryOf(results: readonly PutResult[], skipped: number): string[] {
   const stored = results.filter((result) => result.ok);
   const failed = results.length - stored.length;
-  const also = skipped === 0 ? [] : [`${skipped} other file${skipped === 1 ? "" : "s"} skipped (no picture by the name)`];
+  const also =
+    skipped === 0 ? [] : [`${skipped} other file${skipped === 1 ? "" : "s"} skipped (no picture by the name)`];
   const [only] = stored;
   if (results.length === 1) return only === undefined ? also : [storedLine(only.image), ...also];
   const bytes = stored.reduce((sum, { image }) => sum + image.sizeBytes, 0);

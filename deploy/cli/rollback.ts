@@ -28,11 +28,7 @@ export function addRollback(program: Command, cli: Cli): void {
   withOrigin(verb)
     .option("--picture", "the first word is a picture's name although it is a number")
     .action(
-      async (
-        name: string | undefined,
-        version: string | undefined,
-        options: CommonOptions & { picture?: boolean },
-      ) => {
+      async (name: string | undefined, version: string | undefined, options: CommonOptions & { picture?: boolean }) => {
         const output = outputOf(cli, options);
         const target = rollbackTarget(name, version, options.picture === true);
         await withClient(cli, options, async (client) => {

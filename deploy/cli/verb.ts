@@ -17,6 +17,8 @@ export interface Cli {
   readonly stderr: TextStream;
   /** Says how the command ends; the last word of each verb. */
   readonly end: (code: ExitCode) => void;
+  /** Ends the process at once, whatever still runs in it. */
+  readonly exit: (code: ExitCode) => never;
 }
 
 export interface VerbText {

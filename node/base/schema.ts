@@ -17,7 +17,7 @@ export interface ValueProblem {
 
 export type Checked<T> = { ok: true; value: T } | { ok: false; problems: ValueProblem[] };
 
-const ajv = new Ajv({ allErrors: true, useDefaults: true, discriminator: true, strict: true, allowUnionTypes: true });
+const ajv = new Ajv({ allErrors: true, useDefaults: true, discriminator: true, strictSchema: true, verbose: true });
 ajv.addKeyword({ keyword: "unit", schemaType: "string" }); // documentation only: printed in the README's table
 ajv.addFormat("ip", (text: string) => isIP(text) !== 0);
 ajv.addFormat("http-url", (text: string) => {
@@ -75,8 +75,14 @@ function describe(error: ErrorObject, root: unknown): ValueProblem {
         message: `${show(params["tagValue"])} is not a known kind`,
       };
     default:
-      return { path: pathOf(steps), message: `${shown} ${error.message ?? "is not allowed"}` };
+      return { path: pathOf(steps), message: `${shown} ${error.message ?? "is not allowed"}${wanted(error)}` };
   }
+}
+
+/** What the schema says of the value in words; a pattern alone tells people little. */
+function wanted(error: ErrorObject): string {
+  const { description } = (error.parentSchema ?? {}) as { description?: string };
+  return description === undefined ? "" : ` (wanted: ${description})`;
 }
 
 function atBound(keyword: string): string {

@@ -184,7 +184,7 @@ export async function openDiskTier(options: {
   }
 
   async function flushed(): Promise<void> {
-    while (writing.size > 0) await Promise.allSettled([...chains.values()]);
+    while (writing.size > 0) await Promise.allSettled(chains.values());
   }
 
   async function scan(): Promise<void> {
@@ -342,15 +342,15 @@ function decodeFacts(bytes: Buffer, checksum: number): ObjectFacts | undefined {
 }
 
 async function readWhole(path: string, bytesMax: number): Promise<Buffer> {
-  return withFile(path, async (file) => {
+  return await withFile(path, async (file) => {
     const { size } = await file.stat();
     if (size > bytesMax) throw new Error(`larger than the tier: ${size} bytes`);
-    return readExactly(file, size);
+    return await readExactly(file, size);
   });
 }
 
 async function readFacts(path: string): Promise<ObjectFacts | undefined> {
-  return withFile(path, async (file) => {
+  return await withFile(path, async (file) => {
     const { size } = await file.stat();
     if (size < prefixBytes) return undefined;
     const prefix = await readExactly(file, prefixBytes);

@@ -172,7 +172,7 @@ const imagesHost = Type.Object(
     cacheControl: Type.String({
       maxLength: 200,
       pattern: "^[\\x20-\\x7e]+$",
-      default: "public, max-age=300, stale-while-revalidate=86400",
+      default: "public, max-age=3600, stale-while-revalidate=86400",
       description: "the Cache-Control that browsers get",
     }),
   },

@@ -26,7 +26,7 @@ export interface AdminParts {
 const strict = { additionalProperties: false } as const;
 
 /** Builds the application; the caller makes it listen (its handler is `app.routing`). */
-export async function buildAdminApp(parts: AdminParts): Promise<FastifyInstance> {
+export function buildAdminApp(parts: AdminParts): FastifyInstance {
   const app = fastify({ logger: false, genReqId: () => randomBytes(8).toString("hex"), return503OnClosing: false });
   const typed = app.withTypeProvider<TypeBoxTypeProvider>();
 
@@ -42,7 +42,7 @@ export async function buildAdminApp(parts: AdminParts): Promise<FastifyInstance>
 
   typed.get("/metrics", async (_request, reply) => {
     const text = await parts.metrics.render();
-    return reply.type(parts.metrics.contentType).send(text);
+    return await reply.type(parts.metrics.contentType).send(text);
   });
 
   typed.get(
@@ -59,7 +59,7 @@ export async function buildAdminApp(parts: AdminParts): Promise<FastifyInstance>
       const url = URL.parse(request.query.url);
       if (url === null)
         throw new NearcastError("BAD_PARAMETER", "url: must be a whole URL such as http://host/path?w=200");
-      return parts.explainUrl(url, request.query.accept);
+      return await parts.explainUrl(url, request.query.accept);
     },
   );
 
@@ -97,6 +97,5 @@ export async function buildAdminApp(parts: AdminParts): Promise<FastifyInstance>
         : new NearcastError("BAD_PARAMETER", thrown.message, { cause: thrown });
     return reply.code(error.status).type("application/problem+json").send(problemOf(error, request.id));
   });
-  await app.ready();
   return app;
 }

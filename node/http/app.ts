@@ -52,8 +52,8 @@ export interface EdgeAppParts {
 /** What a request wants, once it is understood. */
 export type Order = { kind: "images"; order: ImageOrder } | { kind: "assets"; order: AssetOrder };
 
-/** Builds the application; the caller makes it listen (its handler is `app.routing`). */
-export async function buildEdgeApp(parts: EdgeAppParts): Promise<FastifyInstance> {
+/** Builds the application; the caller makes it listen (its handler is `app.routing`, once it is ready). */
+export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
   const { node, site, images, assets, fleet, presence, gate, served, clock, log } = parts;
   const app = fastify({
     logger: false,
@@ -104,7 +104,6 @@ export async function buildEdgeApp(parts: EdgeAppParts): Promise<FastifyInstance
         durationMs: clock.monotonicMs() - startMs,
         ...sent,
       });
-      return reply;
     },
   });
 
@@ -126,7 +125,6 @@ export async function buildEdgeApp(parts: EdgeAppParts): Promise<FastifyInstance
       .type("application/problem+json")
       .send(problem);
   });
-  await app.ready();
   return app;
 }
 

@@ -95,7 +95,7 @@ function whatIsWrong(error: NodeJS.ErrnoException & { rawPacket?: Buffer }): {
   status: keyof typeof reasonOf;
   detail: string;
 } {
-  switch (error.code) {
+  switch (error.code ?? "") {
     case "HPE_HEADER_OVERFLOW": {
       // The first packet without a line's end: it was the target that was too long.
       const start = error.rawPacket?.subarray(0, headerBytesMax / 2).toString("latin1") ?? "";

@@ -245,7 +245,7 @@ export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
       had.task.reject(new NearcastError("NOT_READY", "the decoder pool is closed"));
     } else if (had.isTaken || had.task.wasReturned) {
       had.task.reject(new NearcastError("DECODER_CRASHED", `the picture was not decoded: ${what}`));
-    } else {
+    } else if (had.task.options.signal?.aborted !== true) {
       had.task.wasReturned = true;
       submit(had.task);
     }

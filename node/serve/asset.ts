@@ -100,13 +100,13 @@ export function createAssetServer(parts: {
   async function serve(order: AssetOrder): Promise<Delivery> {
     const loops = (fieldOf(order.fields, "cdn-loop") ?? "").split(",").filter((id) => id.trim() === "nearcast").length;
     if (loops >= loopsMax) throw new NearcastError("LOOP_DETECTED", `${order.host.name} leads back to this CDN`);
-    if (order.fields["authorization"] !== undefined) return pass(order, "authorization");
+    if (order.fields["authorization"] !== undefined) return await pass(order, "authorization");
     const { key, found, reason } = await lookUp(order);
     if (found.outcome === "miss") {
       const directives = fieldOf(order.fields, "cache-control") ?? "";
       if (/\bonly-if-cached\b/i.test(directives)) throw new NearcastError("NOT_CACHED", "only-if-cached was asked");
-      if (order.method === "HEAD") return pass(order, "head");
-      return fetchAndDeliver(order, key, reason, undefined);
+      if (order.method === "HEAD") return await pass(order, "head");
+      return await fetchAndDeliver(order, key, reason, undefined);
     }
     const { object, tier } = found;
     const { freshness } = notesOf(object);
@@ -130,7 +130,7 @@ export function createAssetServer(parts: {
         }
       }
       case "expired":
-        return fetchAndDeliver(order, key, "stale", object);
+        return await fetchAndDeliver(order, key, "stale", object);
     }
   }
 
@@ -146,7 +146,7 @@ export function createAssetServer(parts: {
     before: CachedObject | undefined,
   ): Promise<Delivery> {
     const known = uncacheable.get(key);
-    if (known !== undefined && known.untilMs > clock.monotonicMs()) return pass(order, known.reason);
+    if (known !== undefined && known.untilMs > clock.monotonicMs()) return await pass(order, known.reason);
     const startedMs = clock.monotonicMs();
     const { result, isCollapsed } = fetch(order, key, reason, before);
     const fetched = await result;
@@ -156,12 +156,12 @@ export function createAssetServer(parts: {
       if (fetched.status < 500) {
         uncacheable.set(key, { untilMs: clock.monotonicMs() + uncacheableMs, reason: fetched.reason });
       }
-      return isCollapsed ? pass(order, fetched.reason) : passedDelivery(fetched, timings);
+      return isCollapsed ? await pass(order, fetched.reason) : passedDelivery(fetched, timings);
     }
     // The leader's answer may have been selected by other fields than this client's.
     if (isCollapsed && fetched.object.key !== key) {
       const mine = await lookUp(order);
-      if (mine.found.outcome === "miss") return fetchAndDeliver(order, mine.key, "vary-miss", undefined);
+      if (mine.found.outcome === "miss") return await fetchAndDeliver(order, mine.key, "vary-miss", undefined);
       if (mine.found.object.key !== fetched.object.key) {
         return delivery(mine.found.object, { word: "hit", tier: mine.found.tier, ttlSeconds: 0 }, 0);
       }

@@ -255,7 +255,7 @@ export function createImageServer(parts: {
 
   async function serve(order: ImageOrder): Promise<Delivery> {
     const record = await records.load(order.name);
-    if (record === undefined) return askAndDeliver(order, undefined);
+    if (record === undefined) return await askAndDeliver(order, undefined);
     const use = useOf(record, order.host);
     const asked = { record, source: null };
     switch (use.state) {
@@ -263,7 +263,7 @@ export function createImageServer(parts: {
         try {
           return await deliver(order, asked, freshOutcome(use.ttlSeconds), use.ageSeconds, {});
         } catch (error) {
-          if (error instanceof SourceReplaced) return askAndDeliver(order, record);
+          if (error instanceof SourceReplaced) return await askAndDeliver(order, record);
           throw error;
         }
       }
@@ -274,18 +274,18 @@ export function createImageServer(parts: {
             "revalidation behind a stale answer failed",
           );
         });
-        return deliver(order, asked, staleOutcome("revalidating", use.ttlSeconds), use.ageSeconds, {});
+        return await deliver(order, asked, staleOutcome("revalidating", use.ttlSeconds), use.ageSeconds, {});
       }
       case "stale-if-error": {
         try {
           return await askAndDeliver(order, record);
         } catch (thrown) {
           if (asNearcastError(thrown).source !== "origin") throw thrown;
-          return deliver(order, asked, staleOutcome("origin-error", use.ttlSeconds), use.ageSeconds, {});
+          return await deliver(order, asked, staleOutcome("origin-error", use.ttlSeconds), use.ageSeconds, {});
         }
       }
       case "expired":
-        return askAndDeliver(order, record);
+        return await askAndDeliver(order, record);
     }
   }
 

@@ -246,7 +246,7 @@ function decodePairs(query: string, limits: GrammarLimits): [string, string][] |
     const name = decode(equals < 0 ? part : part.slice(0, equals));
     if (name === undefined) return rejected("query", part, "well-formed percent-encoded UTF-8");
     const value = decode(equals < 0 ? "" : part.slice(equals + 1));
-    if (value === undefined) return rejected(name.slice(0, 100), part, "well-formed percent-encoded UTF-8");
+    if (value === undefined) return rejected(name.slice(0, 100) || "query", part, "well-formed percent-encoded UTF-8");
     pairs.push([name, value]);
   }
   return boundPairs(pairs, limits);

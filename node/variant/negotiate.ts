@@ -63,7 +63,7 @@ function pickFormat({ avif, webp, compatible }: Weights): FormatClass {
 function weighFormats(accept: string | undefined): Weights {
   const ranges = new Map<string, number>();
   if (accept !== undefined && accept.length <= acceptLengthMax) {
-    for (const element of splitUnquoted(accept, ",").slice(0, rangesMax)) {
+    for (const element of splitAtCommas(accept).slice(0, rangesMax)) {
       const range = parseRange(element);
       // RFC 9110 says nothing on a range that is there twice: the more generous one holds.
       if (range !== undefined) ranges.set(range.name, Math.max(ranges.get(range.name) ?? 0, range.q));
@@ -83,17 +83,18 @@ function weighFormats(accept: string | undefined): Weights {
  * ranges with parameters of their own, which match only media types that carry them; ours carry none.
  */
 function parseRange(element: string): { name: string; q: number } | undefined {
-  const [name = "", ...parameters] = splitUnquoted(element, ";").map((part) => part.trim().toLowerCase());
+  const semicolon = element.indexOf(";");
+  const name = (semicolon < 0 ? element : element.slice(0, semicolon)).trim().toLowerCase();
   if (!/^(?:\*\/\*|[a-z0-9!#$&^_.+-]+\/(?:\*|[a-z0-9!#$&^_.+-]+))$/.test(name)) return undefined;
-  if (parameters.length === 0) return { name, q: 1 };
+  if (semicolon < 0) return { name, q: 1 };
   // qvalue = ( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] ), §12.4.2. What follows it was once accept-ext.
-  const weight = /^q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)$/.exec(parameters[0] ?? "");
+  const weight = /^[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*(?:;|$)/i.exec(element.slice(semicolon + 1));
   return weight === null ? undefined : { name, q: Number(weight[1]) };
 }
 
-/** Splits at `separator` outside of quoted strings (RFC 9110 §5.6.4). */
-function splitUnquoted(text: string, separator: string): string[] {
-  if (!text.includes('"')) return text.split(separator);
+/** Splits at commas outside of quoted strings (RFC 9110 §5.6.4). */
+function splitAtCommas(text: string): string[] {
+  if (!text.includes('"')) return text.split(",");
   const parts: string[] = [];
   let start = 0;
   let isQuoted = false;
@@ -101,7 +102,7 @@ function splitUnquoted(text: string, separator: string): string[] {
     const character = text[at];
     if (isQuoted && character === "\\") at += 1;
     else if (character === '"') isQuoted = !isQuoted;
-    else if (character === separator && !isQuoted) {
+    else if (character === "," && !isQuoted) {
       parts.push(text.slice(start, at));
       start = at + 1;
     }

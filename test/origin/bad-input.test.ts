@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { deflateSync, crc32 } from "node:zlib";
 import { fakeClock } from "../support/fake-clock.ts";
 import { codeOf, fleetExample, jpeg, raw, startTestOrigin, statusOf, wholeFile } from "./running-origin.ts";
@@ -13,16 +13,6 @@ const authorization = `Authorization: Bearer ${origin.tokens.writer}`;
 
 before(async () => {
   await origin.json(201, "PUT", "/images/good.jpg", { body: await jpeg(1) });
-});
-
-after(async () => {
-  // Whatever was refused above: nothing of it remains, and the good one is untouched.
-  assert.deepEqual(await readdir(join(origin.dataDir, "incoming")), []);
-  const { images } = await origin.json<{ images: { name: string; version: number }[] }>(200, "GET", "/images");
-  assert.deepEqual(
-    images.map(({ name, version }) => [name, version]),
-    [["good.jpg", 1]],
-  );
 });
 
 /** A PNG of one colour, as large as its header says, in a few kilobytes. */
@@ -233,11 +223,21 @@ test("an upload that falls silent is cut, with nothing left of it", async (t) =>
   const head =
     `PUT /api/v1/images/slow.jpg HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${stalled.tokens.writer}\r\n` +
     `Expect: 100-continue\r\nContent-Length: ${body.length}\r\n\r\n`;
+  let isReading = false;
+  let isOver = false;
+  const letPass = (): void => {
+    clock.advance(31_000);
+    if (!isOver) setImmediate(letPass);
+  };
   const answer = await raw(stalled.port, Buffer.concat([Buffer.from(head), body.subarray(0, 100)]), (text) => {
     // The origin reads the body now: let the silence pass.
-    if (text.includes("100 Continue") && !text.includes("408")) setImmediate(() => clock.advance(31_000));
+    if (text.includes("100 Continue") && !isReading) {
+      isReading = true;
+      letPass();
+    }
     return false;
   });
+  isOver = true;
   const final = answer.slice(answer.indexOf("\r\n\r\n") + 4);
   assert.deepEqual([statusOf(final), codeOf(final)], [408, "REQUEST_TIMEOUT"]);
   assert.match(final, /connection: close/i);
@@ -259,4 +259,15 @@ test("an upload that is cut off by its client leaves nothing", async () => {
     await origin.json(200, "GET", "/images");
   }
   assert.equal((await origin.call("HEAD", "/images/cut.jpg")).status, 404);
+});
+
+test("of all that was refused above nothing remains, and the good picture is untouched", async () => {
+  assert.deepEqual(await readdir(join(origin.dataDir, "incoming")), []);
+  const { images } = await origin.json<{ images: { name: string; version: number }[] }>(200, "GET", "/images");
+  assert.deepEqual(
+    images.map(({ name, version }) => [name, version]),
+    [["good.jpg", 1]],
+  );
+  const blobs = await readdir(join(origin.dataDir, "blobs"), { recursive: true, withFileTypes: true });
+  assert.equal(blobs.filter((entry) => entry.isFile()).length, 1);
 });

@@ -78,7 +78,7 @@ export async function startTestOrigin(
   options: { config?: Overrides; clock?: Clock; inspector?: Inspector; dataDir?: string } = {},
 ): Promise<TestOrigin> {
   const dataDir = options.dataDir ?? (await temporaryDirectory(scope));
-  const { clock = systemClock, inspector = filePool() } = options;
+  const { clock = systemClock, inspector = filePool() } = options; // dbg
   const origin = await startOrigin(testConfig(dataDir, options.config), { clock, inspector, log: silentLog });
   scope.after(origin.close);
   const tokens = tokensOf(origin);

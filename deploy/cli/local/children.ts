@@ -62,7 +62,7 @@ export async function startChild(plan: ChildPlan, deps: ChildrenDeps): Promise<C
   async function launch(): Promise<void> {
     const log = await open(plan.logFile, "a");
     const [program = "", ...words] = commandOf(plan);
-    const child = spawn(program, words, { stdio: ["pipe", log.fd, log.fd], detached: true });
+    const child = spawn(program, [...words, "--with-parent"], { stdio: ["pipe", log.fd, log.fd], detached: true });
     await log.close();
     running = child;
     ended = undefined;

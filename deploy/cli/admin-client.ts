@@ -1,0 +1,49 @@
+/** Questions to a node's admin listener: one GET each, with a deadline. */
+import { request } from "undici";
+import { CommandFailure, exitCodes } from "./exit-codes.ts";
+import { reasonOf } from "./origin-client.ts";
+import type { NodePlace } from "./settings.ts";
+
+const timeoutMs = 5000;
+
+export type AdminAnswer = { status: number; body: Record<string, unknown> };
+
+/** @throws CommandFailure when the node can't be reached or answers no JSON object */
+export async function askAdmin(
+  node: NodePlace,
+  path: string,
+  query: Readonly<Record<string, string | undefined>> = {},
+): Promise<AdminAnswer> {
+  const url = new URL(`${node.adminUrl}${path}`);
+  for (const [key, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(key, value);
+  try {
+    const answer = await request(url, { signal: AbortSignal.timeout(timeoutMs), reset: true });
+    const body: unknown = await answer.body.json();
+    if (typeof body !== "object" || body === null) throw new Error("the answer is no JSON object");
+    return { status: answer.statusCode, body: body as Record<string, unknown> };
+  } catch (error) {
+    throw new CommandFailure(exitCodes.unreachable, `node ${node.name} can't be reached: ${reasonOf(error)}`, {
+      cause: error,
+      code: "UNREACHABLE",
+      lines: [
+        `Its admin listener was asked at ${node.adminUrl}.`,
+        "Is it running? Start all with: npx nearcast up",
+        "Is it elsewhere? Name it: --admin URL",
+      ],
+    });
+  }
+}
+
+/** A value deep inside of an answer of a node, which may be of another release. */
+export function inside(value: unknown, ...steps: readonly string[]): unknown {
+  return steps.reduce<unknown>(
+    (at, step) => (typeof at === "object" && at !== null ? (at as Record<string, unknown>)[step] : undefined),
+    value,
+  );
+}
+
+/** A scalar of an answer as a table's cell. */
+export function cell(value: unknown): string | number | undefined {
+  if (typeof value === "number" || typeof value === "string") return value;
+  return typeof value === "boolean" ? (value ? "yes" : "no") : undefined;
+}

@@ -1,0 +1,62 @@
+/** What `nearcast up` puts into an origin that has nothing yet: a fleet document and a picture. */
+import { parseFleet } from "#fleet/document.ts";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { CommandFailure, exitCodes } from "../exit-codes.ts";
+import type { OriginClient } from "../origin-client.ts";
+import { hasImage, publishFleet, putImage, readFleet } from "../origin-api.ts";
+import { firstFleet } from "./first-fleet.ts";
+import { samplePicture } from "./sample-picture.ts";
+import { digestOf, type Setup } from "./setup.ts";
+
+export const sampleName = "sample.jpg";
+/** Under this name in `written` stands the digest of the fleet document that `up` published last. */
+const fleetKey = "fleet";
+
+/**
+ * Publishes the first fleet document, or the next when the one there is still `up`'s own but for other sites. One that
+ * somebody else wrote stays, and must name the nodes that are about to run.
+ */
+export async function provideFleet(client: OriginClient, setup: Setup): Promise<{ version: number; isNew: boolean }> {
+  const text = firstFleet(
+    setup.edges.map(({ planned, config }) => ({ ...planned, httpPort: config.http[0]?.port ?? 8080 })),
+  );
+  const newest = await readFleet(client);
+  if (newest?.text === text) return { version: newest.version, isNew: false };
+  if (newest !== undefined && digestOf(newest.text) !== setup.state.written[fleetKey]) {
+    refuseStrangers(newest, setup);
+    return { version: newest.version, isNew: false };
+  }
+  const { version } = await publishFleet(client, text);
+  setup.state.written[fleetKey] = digestOf(text);
+  return { version, isNew: true };
+}
+
+function refuseStrangers(newest: { version: number; text: string }, setup: Setup): void {
+  const parsed = parseFleet(newest.text);
+  if (!parsed.ok) return;
+  const known = new Set(parsed.value.sites.flatMap((site) => site.nodes.map((node) => `${site.name}/${node.name}`)));
+  const strangers = setup.edges.filter(({ config }) => !known.has(`${config.site}/${config.node}`));
+  if (strangers.length === 0) return;
+  const names = strangers.map(({ config }) => `${config.node} (site ${config.site})`).join(", ");
+  throw new CommandFailure(
+    exitCodes.usage,
+    `fleet version ${newest.version}, which you wrote, does not name ${names}`,
+    {
+      lines: [
+        `Its nodes: ${[...known].join(", ")}`,
+        "Add them and `npx nearcast apply` it, start other --sites, or begin anew with --data OTHER.",
+      ],
+    },
+  );
+}
+
+/** Stores the picture unless something has its name. Returns whether it was stored. */
+export async function provideSample(client: OriginClient, dataDir: string): Promise<boolean> {
+  if (await hasImage(client, sampleName)) return false;
+  const bytes = await samplePicture();
+  const file = join(dataDir, sampleName);
+  await writeFile(file, bytes);
+  await putImage(client, sampleName, { file, sizeBytes: bytes.length, onBytes: () => {} });
+  return true;
+}

@@ -1,0 +1,61 @@
+/** What `nearcast up` says when all runs: who runs where, and three lines to paste. */
+import { tableLines } from "../output.ts";
+import { hostPort } from "../settings.ts";
+import { sampleName } from "./content.ts";
+import { localHost } from "./plan.ts";
+import type { Setup } from "./setup.ts";
+
+export function welcomeValue(setup: Setup): unknown {
+  const { dataDir, origin, edges } = setup;
+  return {
+    dataDir,
+    origin: { url: `http://${hostPort(origin.config.listen.host, origin.config.listen.port)}` },
+    edges: edges.map(({ planned, config }) => ({
+      node: config.node,
+      site: config.site,
+      city: planned.place.city,
+      http: config.http.map(({ host, port }) => `http://${hostPort(host, port)}`),
+      admin: `http://${hostPort(config.admin.host, config.admin.port)}`,
+      dns: config.dns.addresses.map(({ host, port }) => hostPort(host, port)),
+    })),
+    host: localHost,
+    sample: sampleName,
+  };
+}
+
+export function welcomeLines(setup: Setup): string[] {
+  const { dataDir, origin, edges } = setup;
+  const { host, port } = origin.config.listen;
+  const rows = edges.map(({ planned, config }) => [
+    `edge ${config.node}`,
+    planned.place.city,
+    config.http.map((at) => `http://${hostPort(at.host, at.port)}`)[0],
+    config.dns.addresses.map((at) => hostPort(at.host, at.port))[0],
+    `http://${hostPort(config.admin.host, config.admin.port)}`,
+  ]);
+  const first = edges[0]?.config;
+  const http = first?.http[0];
+  const dns = first?.dns.addresses[0];
+  const options = dataDir === "./data" ? "" : ` --data ${dataDir}`;
+  const subnet = edges.length > 1 ? " +subnet=133.11.1.0/24" : "";
+  return [
+    "",
+    ...tableLines(
+      ["PROCESS", "PLACE", "HTTP", "DNS", "ADMIN"],
+      [["origin", dataDir, `http://${hostPort(host, port)}`], ...rows],
+    ),
+    "",
+    `Pictures are served for ${localHost}; requests to a bare address get them, too. Paste into another terminal:`,
+    "",
+    ...(http === undefined
+      ? []
+      : [
+          `  curl -sS -D- -o sample.out -H 'Accept: image/avif,image/webp' ` +
+            `'http://${hostPort(http.host, http.port)}/${sampleName}?w=640&auto=format'`,
+        ]),
+    ...(dns === undefined ? [] : [`  dig @${dns.host} -p ${dns.port} ${localHost}${subnet}`]),
+    `  npx nearcast put PICTURE.jpg shop/first.jpg${options}`,
+    "",
+    `Logs: ${dataDir}/*.log   State: npx nearcast status${options}   Stop: Ctrl-C`,
+  ];
+}

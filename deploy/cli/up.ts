@@ -1,0 +1,163 @@
+/**
+ * `nearcast up`: the whole CDN on one machine, for a trial and for developing against: an origin, one edge (or one for
+ * each of `--sites`), a fleet document, a first picture. It stays in the foreground and stops all when it is stopped.
+ *
+ *   configurations ─▶ addresses free? ─▶ origin ─▶ fleet document ─▶ edges ready ─▶ picture ─▶ what to paste
+ */
+import type { Command } from "commander";
+import { askAdmin } from "./admin-client.ts";
+import { CommandFailure, exitCodes } from "./exit-codes.ts";
+import { type Child, lastLines, startChild } from "./local/children.ts";
+import { provideFleet, provideSample } from "./local/content.ts";
+import { findTaken, takenLines } from "./local/listening.ts";
+import { parseBaseAddress, parseSites } from "./local/plan.ts";
+import { saveState, setUp, type Setup } from "./local/setup.ts";
+import { watchStopSignals } from "./local/stop-signal.ts";
+import { welcomeLines, welcomeValue } from "./local/welcome.ts";
+import { createOriginClient } from "./origin-client.ts";
+import { readFleet } from "./origin-api.ts";
+import { type CommonOptions, dataDirOf, findOrigin, hostPort } from "./settings.ts";
+import { addVerb, type Cli, outputOf, withDataDir } from "./verb.ts";
+
+/** A cold start reads a geo database of 60 MB and starts decoders; on a slow machine that takes its time. */
+const readyTimeoutMs = 60_000;
+const pollMs = 100;
+/** All is over 5 s after Ctrl-C: the edges drain for one second and finish what runs; then the origin has its turn. */
+const edgeStopMs = 3200;
+const originStopMs = 1500;
+
+interface UpOptions extends CommonOptions {
+  sites?: string;
+  address?: string;
+}
+
+export function addUp(program: Command, cli: Cli): void {
+  const verb = addVerb(program, {
+    usage: "up",
+    summary: "run the whole CDN on this machine: origin, edges, DNS, and a first picture",
+    more: [
+      "Everything is kept in --data: started again, it goes on with the same pictures, tokens, fleet document and sites.",
+      "With --sites each site is an edge of its own on 127.0.1.1, 127.0.2.1, …, at the true place of its city.",
+      "Ctrl-C drains and stops all within 5 s; pressed again, it kills.",
+    ].join("\n"),
+    examples: ["up", "up --sites fra,nyc,tyo", "up --address 127.0.101.1 --data ./data2"],
+  });
+  withDataDir(verb)
+    .option("--sites <codes>", "cities, such as fra,nyc,tyo; `local`: one edge at no particular place")
+    .option("--address <ip>", "the origin's address in 127.0.0.0/8 (default 127.0.0.1); edges stand there or after it")
+    .action(async (options: UpOptions) => {
+      const dataDir = dataDirOf(options, cli.environment);
+      const setup = await setUp(dataDir, {
+        sites: options.sites === undefined ? undefined : parseSites(options.sites),
+        address: options.address === undefined ? undefined : parseBaseAddress(options.address),
+      });
+      await refuseTaken(setup);
+      await run(cli, setup, options);
+    });
+}
+
+async function refuseTaken({ dataDir, origin, edges }: Setup): Promise<void> {
+  const taken = await findTaken([...origin.plan.listens, ...edges.flatMap(({ plan }) => plan.listens)]);
+  if (taken.length === 0) return;
+  throw new CommandFailure(exitCodes.failed, "nothing was started:", { lines: takenLines(taken, dataDir) });
+}
+
+async function run(cli: Cli, setup: Setup, options: UpOptions): Promise<void> {
+  const output = outputOf(cli, options);
+  const children: Child[] = [];
+  const signal = watchStopSignals(cli.clock, () => {
+    output.note("killed");
+    for (const child of children) child.kill();
+    cli.exit(exitCodes.failed);
+  });
+  const start = async (plan: Child["plan"]): Promise<Child> => {
+    const child = await startChild(plan, { clock: cli.clock, say: output.note });
+    children.push(child);
+    return child;
+  };
+  try {
+    const ready = await Promise.race([startAll(cli, setup, options, start), signal.first]);
+    if (ready === "ready") {
+      output.answer(welcomeValue(setup), () => welcomeLines(setup));
+      await signal.first;
+    }
+  } finally {
+    if (signal.isWanted()) output.note("stopping …");
+    await stopAll(children);
+  }
+  output.note("stopped");
+  cli.exit(exitCodes.ok);
+}
+
+async function startAll(
+  cli: Cli,
+  setup: Setup,
+  options: UpOptions,
+  start: (plan: Child["plan"]) => Promise<Child>,
+): Promise<"ready"> {
+  const output = outputOf(cli, options);
+  const originChild = await start(setup.origin.plan);
+  const { host, port } = setup.origin.config.listen;
+  const place = { ...(await findOrigin({ data: setup.dataDir }, {})), url: `http://${hostPort(host, port)}` };
+  const client = createOriginClient(place);
+  try {
+    await until(cli, originChild, async () => {
+      await readFleet(client);
+      return true;
+    });
+    const fleet = await provideFleet(client, setup);
+    await saveState(setup.dataDir, setup.state);
+    if (fleet.isNew) output.note(`published the fleet document, version ${fleet.version}`);
+    await Promise.all(
+      setup.edges.map(async ({ config, plan }) => {
+        const child = await start(plan);
+        const adminUrl = `http://${hostPort(config.admin.host, config.admin.port)}`;
+        const node = { name: config.node, site: config.site, adminUrl, dns: [] };
+        await until(cli, child, async () => (await askAdmin(node, "/readyz")).status === 200);
+      }),
+    );
+    if (await provideSample(client, setup.dataDir)) output.note("stored a first picture, sample.jpg");
+  } finally {
+    await client.close();
+  }
+  return "ready";
+}
+
+/** Asks again and again until the process answers as wanted; fails when it ends instead, or takes too long. */
+async function until(cli: Cli, child: Child, isReady: () => Promise<boolean>): Promise<void> {
+  const deadlineMs = cli.clock.monotonicMs() + readyTimeoutMs;
+  let last = "it does not say that it is ready";
+  for (;;) {
+    if (child.ended() !== undefined) {
+      throw new CommandFailure(
+        exitCodes.failed,
+        `${child.plan.name} ${child.ended() ?? ""} at its start; its log ends:`,
+        {
+          lines: await lastLines(child.plan.logFile, 8),
+        },
+      );
+    }
+    try {
+      if (await isReady()) return;
+    } catch (error) {
+      // Not listening yet, or its token file is not there yet.
+      if (!(error instanceof CommandFailure) || error.exitCode === exitCodes.refused) throw error;
+      last = error.message;
+    }
+    if (cli.clock.monotonicMs() > deadlineMs) {
+      throw new CommandFailure(
+        exitCodes.failed,
+        `${child.plan.name} was not ready after ${readyTimeoutMs / 1000} s: ${last}; its log ends:`,
+        { lines: await lastLines(child.plan.logFile, 8) },
+      );
+    }
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
+  }
+}
+
+/** The edges first, all at once: while they finish what runs, the origin still answers them. */
+async function stopAll(children: readonly Child[]): Promise<void> {
+  const [origin, ...edges] = children;
+  await Promise.all(edges.map(async (edge) => await edge.stop(edgeStopMs)));
+  await origin?.stop(originStopMs);
+}

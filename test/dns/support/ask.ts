@@ -1,0 +1,182 @@
+/**
+ * Asking the responder in tests: queries are put together byte by byte here, answers are read by `dns-packet`, so
+ * that the codec under test never judges itself.
+ */
+import { decode, type Answer } from "dns-packet";
+
+export const typeNumbers: Readonly<Record<string, number>> = {
+  A: 1,
+  NS: 2,
+  CNAME: 5,
+  SOA: 6,
+  HINFO: 13,
+  MX: 15,
+  TXT: 16,
+  AAAA: 28,
+  SRV: 33,
+  OPT: 41,
+  DS: 43,
+  HTTPS: 65,
+  TKEY: 249,
+  TSIG: 250,
+  IXFR: 251,
+  AXFR: 252,
+  MAILB: 253,
+  MAILA: 254,
+  ANY: 255,
+  CAA: 257,
+};
+
+export interface Asking {
+  readonly name?: string;
+  readonly type?: string | number;
+  readonly class?: number;
+  readonly id?: number;
+  /** The two flag octets of the header; default 0. */
+  readonly flags?: number;
+  /** undefined: no OPT record. */
+  readonly edns?: {
+    readonly udpSize?: number;
+    readonly version?: number;
+    readonly flags?: number;
+    readonly options?: readonly { readonly code: number; readonly data: readonly number[] }[];
+  };
+  /** `192.0.2.0/24`: an OPT record with this client subnet. */
+  readonly subnet?: string;
+}
+
+export const u16 = (value: number): number[] => [value >>> 8, value & 0xff];
+
+/** The labels of a name written with dots, and the final zero. */
+export function nameBytes(name: string): number[] {
+  const labels = name.split(".").filter((label) => label !== "");
+  return [...labels.flatMap((label) => [label.length, ...Buffer.from(label, "latin1")]), 0];
+}
+
+export function optBytes(edns: NonNullable<Asking["edns"]>): number[] {
+  const data = (edns.options ?? []).flatMap((option) => [
+    ...u16(option.code),
+    ...u16(option.data.length),
+    ...option.data,
+  ]);
+  return [
+    0,
+    ...u16(41),
+    ...u16(edns.udpSize ?? 1232),
+    0,
+    edns.version ?? 0,
+    ...u16(edns.flags ?? 0),
+    ...u16(data.length),
+    ...data,
+  ];
+}
+
+/** Option data of a client subnet: IPv4 with dots, IPv6 written out in full groups or with `::` at its end. */
+export function subnetData(subnet: string, scope = 0): number[] {
+  const [address = "", length = "0"] = subnet.split("/");
+  const octets = Math.ceil(Number(length) / 8);
+  let bytes = address.split(".").map(Number);
+  if (address.includes(":")) {
+    const groups = address
+      .replace(/::$/, "")
+      .split(":")
+      .filter((group) => group !== "");
+    bytes = [...groups.flatMap((group) => u16(Number.parseInt(group, 16))), ...Array<number>(16).fill(0)];
+  }
+  return [...u16(address.includes(":") ? 2 : 1), Number(length), scope, ...bytes.slice(0, octets)];
+}
+
+export function queryOf(asking: Asking): Buffer {
+  const type = typeof asking.type === "number" ? asking.type : (typeNumbers[asking.type ?? "A"] ?? 0);
+  let { edns } = asking;
+  if (asking.subnet !== undefined) {
+    edns = { ...edns, options: [...(edns?.options ?? []), { code: 8, data: subnetData(asking.subnet) }] };
+  }
+  return Buffer.from([
+    ...u16(asking.id ?? 0x1234),
+    ...u16(asking.flags ?? 0),
+    ...[0, 1, 0, 0, 0, 0, 0, edns === undefined ? 0 : 1],
+    ...nameBytes(asking.name ?? "img.cdn.test"),
+    ...u16(type),
+    ...u16(asking.class ?? 1),
+    ...(edns === undefined ? [] : optBytes(edns)),
+  ]);
+}
+
+export interface Reading {
+  readonly id: number;
+  /** With the upper bits from the OPT record. */
+  readonly rcode: number;
+  /** The flags that are set, such as `qr aa rd`. */
+  readonly flags: string;
+  readonly opcode: number;
+  readonly questions: readonly string[];
+  /** `img.cdn.test 30 A 127.0.1.1` */
+  readonly answers: readonly string[];
+  readonly authorities: readonly string[];
+  /** Without the OPT record. */
+  readonly additionals: readonly string[];
+  readonly opt: {
+    readonly udpSize: number;
+    readonly version: number;
+    readonly flags: number;
+    readonly options: number[];
+  } | null;
+  /** `192.0.2.0/24/16`: address, source and scope prefix length. */
+  readonly subnet: string | null;
+  readonly length: number;
+}
+
+/** Reads an answer; throws when `dns-packet` can't. */
+export function readAnswer(bytes: Uint8Array): Reading {
+  const buffer = Buffer.from(bytes);
+  const packet = decode(buffer);
+  if (decode.bytes !== buffer.length) throw new Error(`${buffer.length - decode.bytes} octets follow the message`);
+  const opt = packet.additionals?.find((one) => one.type === "OPT");
+  const subnet = opt?.options.find((option) => Number(option.code) === 8);
+  const names = ["cd", "ad", "z", "ra", "rd", "tc", "aa"];
+  const bits = [0x10, 0x20, 0x40, 0x80, 0x100, 0x200, 0x400];
+  const word = buffer.readUInt16BE(2);
+  const flags = [
+    ...names.filter((_, index) => (word & (bits[index] ?? 0)) !== 0),
+    ...((word & 0x8000) === 0 ? [] : ["qr"]),
+  ];
+  return {
+    id: buffer.readUInt16BE(0),
+    rcode: (word & 0x0f) | ((opt?.extendedRcode ?? 0) << 4),
+    opcode: (word >>> 11) & 0x0f,
+    flags: flags.toReversed().join(" "),
+    questions: (packet.questions ?? []).map((one) => `${one.name} ${one.type}`),
+    answers: (packet.answers ?? []).map(recordText),
+    authorities: (packet.authorities ?? []).map(recordText),
+    additionals: (packet.additionals ?? []).filter((one) => one.type !== "OPT").map(recordText),
+    opt:
+      opt === undefined
+        ? null
+        : {
+            udpSize: opt.udpPayloadSize,
+            version: opt.ednsVersion,
+            flags: opt.flags,
+            options: opt.options.map((option) => Number(option.code)),
+          },
+    subnet:
+      subnet !== undefined && "ip" in subnet
+        ? `${subnet.ip}/${subnet.sourcePrefixLength}/${subnet.scopePrefixLength}`
+        : null,
+    length: buffer.length,
+  };
+}
+
+function recordText(record: Answer): string {
+  if (record.type === "OPT") return "OPT";
+  return `${record.name} ${record.ttl} ${record.type} ${dataText(record.data)}`;
+}
+
+function dataText(data: unknown): string {
+  if (typeof data === "string") return data;
+  if (Buffer.isBuffer(data)) return data.toString("hex");
+  if (Array.isArray(data)) return data.map((one) => JSON.stringify(String(one))).join(" ");
+  return Object.values(data as Record<string, unknown>)
+    .map(String)
+    .join(" ");
+}

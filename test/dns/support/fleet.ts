@@ -1,0 +1,142 @@
+/** A fleet of three sites, as tests need it, and a responder over it without sockets. */
+import { seededRandom } from "#base/random.ts";
+import { parseFleet, type Fleet } from "#fleet/document.ts";
+import type { SiteStates } from "#fleet/health.ts";
+import assert from "node:assert/strict";
+import { newStats, type DnsStats } from "../../../dns/counters.ts";
+import { noGeo, type GeoSource } from "../../../dns/geo/place.ts";
+import { createResponder, type Client, type Respond } from "../../../dns/responder.ts";
+import { compileFleet, takeSnapshot, type Snapshot } from "../../../dns/snapshot.ts";
+import { parseIp } from "../../../dns/wire/address.ts";
+import { queryOf, readAnswer, type Asking, type Reading } from "./ask.ts";
+
+const sites = `
+sites:
+  - {name: fra, place: {latitude: 50.11, longitude: 8.68}, addresses: [127.0.1.1, "2001:db8:1::1"], nodes: [{name: fra1, http: "http://127.0.1.1:8080"}]}
+  - {name: nyc, place: {latitude: 40.71, longitude: -74.01}, addresses: [127.0.2.1, 127.0.2.2], nodes: [{name: nyc1, http: "http://127.0.2.1:8080"}]}
+  - {name: tyo, place: {latitude: 35.68, longitude: 139.69}, addresses: [127.0.3.1, "2001:db8:3::1"], nodes: [{name: tyo1, http: "http://127.0.3.1:8080"}]}
+hosts:
+  - {name: img.cdn.test, kind: images}
+`;
+
+const zones = `
+zones:
+  - name: cdn.test
+    ttlSeconds: 300
+    negativeTtlSeconds: 60
+    contact: dns.admin@example.net
+    nameservers:
+      - {name: ns1, addresses: [192.0.2.1, "2001:db8::1"]}
+      - {name: ns.example.net., addresses: []}
+    records:
+      - {name: "@", type: TXT, text: ["hello world", "second string"]}
+      - {name: "@", type: MX, preference: 10, exchange: mail}
+      - {name: "@", type: CAA, flags: 0, tag: issue, value: ca.example.net}
+      - {name: mail, type: A, address: 192.0.2.25, ttlSeconds: 600}
+      - {name: mail, type: A, address: 192.0.2.26, ttlSeconds: 600}
+      - {name: mail, type: A, address: 192.0.2.25, ttlSeconds: 600}
+      - {name: mail, type: AAAA, address: "2001:db8::25"}
+      - {name: _http._tcp, type: SRV, priority: 1, weight: 2, port: 443, target: www}
+      - {name: www, type: CNAME, target: img}
+      - {name: alias, type: CNAME, target: www}
+      - {name: away, type: CNAME, target: www.example.net.}
+      - {name: to-apex, type: CNAME, target: "@"}
+      - {name: dangling, type: CNAME, target: nothing-here}
+      - {name: loop1, type: CNAME, target: loop2}
+      - {name: loop2, type: CNAME, target: loop1}
+      - {name: into-child, type: CNAME, target: host.child}
+      - {name: a.b.deep, type: A, address: 192.0.2.40}
+      - {name: "*.wild", type: A, address: 192.0.2.50}
+      - {name: "*.wild", type: TXT, text: [by wildcard]}
+      - {name: exists.wild, type: TXT, text: [here]}
+      - {name: below.ent.wild, type: TXT, text: [here]}
+      - {name: "*.wildalias", type: CNAME, target: mail}
+      - {name: child, type: NS, target: ns.child}
+      - {name: child, type: NS, target: ns1}
+      - {name: child, type: NS, target: ns.example.org.}
+      - {name: ns.child, type: A, address: 192.0.2.60}
+      - {name: ns.child, type: AAAA, address: "2001:db8::60"}
+      - {name: hidden.child, type: A, address: 192.0.2.61}
+      - {name: img, type: TXT, text: [steered names keep other records]}
+  - name: inner.cdn.test
+    nameservers: [{name: ns1.cdn.test., addresses: []}]
+    records:
+      - {name: "@", type: A, address: 192.0.2.70}
+`;
+
+const steering = `
+steering:
+  - {name: img.cdn.test, policy: geo}
+  - {name: fixed.cdn.test, policy: fixed, sites: [nyc, fra], ttlSeconds: 5}
+  - {name: local.cdn.test, policy: local}
+  - {name: weighted.cdn.test, policy: weighted, weights: {fra: 3, nyc: 1, tyo: 0}}
+  - {name: any.cdn.test, policy: anycast}
+anycast: {addresses: [203.0.113.7, "2001:db8:ffff::7"]}
+`;
+
+/** @param parts other YAML for `zones`, `sites` or `steering` */
+export function testFleet(parts: { zones?: string; sites?: string; steering?: string } = {}): Fleet {
+  const parsed = parseFleet([parts.zones ?? zones, parts.sites ?? sites, parts.steering ?? steering].join("\n"));
+  assert.ok(parsed.ok, parsed.ok ? "" : JSON.stringify(parsed.problems));
+  return parsed.value;
+}
+
+/** Places by the first octet of IPv4 (and of IPv6): 1 Frankfurt, 2 New York, 3 Tokyo, each known per /16. */
+export const octetGeo: GeoSource = {
+  description: "by first octet",
+  find: ({ bytes }) => {
+    const places: Readonly<Record<number, [number, number, string]>> = {
+      1: [50.0, 8.0, "DE"],
+      2: [41.0, -74.0, "US"],
+      3: [35.0, 139.0, "JP"],
+    };
+    const point = places[bytes[0] ?? 0];
+    if (point === undefined) return { place: undefined, prefixLength: 8 };
+    const [latitude, longitude, country] = point;
+    return { place: { latitude, longitude, country, city: undefined }, prefixLength: 16 };
+  },
+};
+
+export interface Bench {
+  readonly stats: DnsStats;
+  readonly respond: Respond;
+  readonly snapshot: Snapshot;
+  /** The answer's bytes; empty for silence. */
+  send: (query: Uint8Array, from?: Partial<Client>) => Uint8Array;
+  ask: (asking: Asking, from?: Partial<Client>) => Reading;
+}
+
+export interface BenchOptions {
+  readonly fleet?: Fleet;
+  readonly states?: SiteStates;
+  readonly geo?: GeoSource;
+  readonly self?: string;
+}
+
+const localhost = parseIp("127.0.0.1");
+
+/** A responder over a snapshot, without sockets. A failure inside is a failure of the test. */
+export function bench(options: BenchOptions = {}): Bench {
+  const stats = newStats();
+  const fleet = options.fleet ?? testFleet();
+  const snapshot = takeSnapshot(
+    compileFleet(fleet, 7),
+    options.states ?? new Map(),
+    options.geo ?? noGeo,
+    options.self ?? "fra",
+  );
+  const respond = createResponder({
+    snapshot: () => snapshot,
+    stats,
+    random: seededRandom(1),
+    onFailure: (error) => {
+      throw error;
+    },
+  });
+  const out = new Uint8Array(65_535);
+  assert.ok(localhost);
+  const client: Client = { address: localhost, port: 40_000, transport: "udp" };
+  const send = (query: Uint8Array, from: Partial<Client> = {}): Uint8Array =>
+    out.slice(0, respond(query, { ...client, ...from }, out));
+  return { stats, respond, snapshot, send, ask: (asking, from) => readAnswer(send(queryOf(asking), from)) };
+}

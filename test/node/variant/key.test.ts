@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { parseVariant } from "../../../node/variant/grammar.ts";
+import { canonicalForm, variantKey } from "../../../node/variant/key.ts";
+import { negotiate } from "../../../node/variant/negotiate.ts";
+import type { Variant } from "../../../node/variant/variant.ts";
+
+function settled(query: string, accept?: string): Variant {
+  const parsed = parseVariant(query, {});
+  assert(parsed.outcome === "variant");
+  return negotiate(parsed, accept).variant;
+}
+
+describe("the canonical form", () => {
+  const rows: [query: string, accept: string | undefined, form: string][] = [
+    ["", undefined, "fit=clip&q=75"],
+    ["h=0.5&w=400&fit=crop&q=80&bg=8f00", undefined, "w=400&h=0.5000&fit=crop&q=80&bg=88ff0000"],
+    ["w=0.5&dpr=2", undefined, "w=1.0000&fit=clip&q=75"],
+    ["w=1", undefined, "w=1&fit=clip&q=75"],
+    ["fm=jpg", undefined, "fit=clip&q=75&fm=jpg"],
+    ["fm=avif", undefined, "fit=clip&q=75&fm=avif"],
+    ["auto=format", "image/avif,image/webp", "fit=clip&q=75&fm=avif&instead=webp"],
+    ["auto=format", "image/avif", "fit=clip&q=75&fm=avif&instead=compatible"],
+    ["auto=format", "image/webp", "fit=clip&q=75&fm=webp"],
+    ["auto=format", "*/*", "fit=clip&q=75&class=compatible"],
+  ];
+  for (const [query, accept, form] of rows) {
+    it(`"${query}" for ${accept ?? "any client"} → ${form}`, () => {
+      assert.equal(canonicalForm(settled(query, accept)), form);
+    });
+  }
+});
+
+describe("equal pictures have equal keys", () => {
+  const rows: [string, string][] = [
+    ["w=800", "w=400&dpr=2"],
+    ["w=400&h=300", "h=300&w=0400&q=75&fit=clip&dpr=1"],
+    ["bg=fff", "bg=FFFFFFFF"],
+    ["bg=0fff", ""],
+    ["fm=png&q=10", "fm=png&q=90"],
+    ["w=100&fit=crop", "w=100"],
+    ["w=9000&h=10".replace("9000", "8192"), "w=8192&h=10&dpr=5"],
+    ["w=400&ixlib=a", "w=400&ixlib=b"],
+  ];
+  for (const [one, other] of rows) {
+    it(`"${one}" and "${other}"`, () => {
+      assert.equal(variantKey("v1", settled(one)), variantKey("v1", settled(other)));
+    });
+  }
+
+  it("auto=format for a WebP client and fm=webp", () => {
+    assert.equal(variantKey("v1", settled("auto=format", "image/webp")), variantKey("v1", settled("fm=webp")));
+  });
+});
+
+it("different pictures have different keys", () => {
+  const queries = ["", "w=1", "w=2", "h=1", "w=1&h=1", "w=1&h=1&fit=crop", "w=1&h=1&fit=fill", "w=1&h=1&fit=max"];
+  queries.push("w=1&h=1&fit=min", "w=1&h=1&fit=scale", "q=1", "fm=jpg", "fm=png", "fm=webp", "fm=avif", "bg=f00");
+  queries.push("w=0.5", "h=0.5", "w=0.5&dpr=2", "w=1&h=0.5", "w=0.5&h=1", "bg=8f00", "w=1&fit=max", "w=11", "h=11");
+  const keys = new Set(queries.map((query) => variantKey("v1", settled(query))));
+  keys.add(variantKey("v1", settled("auto=format")));
+  keys.add(variantKey("v1", settled("auto=format", "image/avif")));
+  keys.add(variantKey("v1", settled("auto=format", "image/avif,image/webp")));
+  keys.add(variantKey("v2", settled("")));
+  assert.equal(keys.size, queries.length + 4);
+  for (const key of keys) assert.match(key, /^[0-9a-f]{64}$/);
+});
