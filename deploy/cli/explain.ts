@@ -104,7 +104,9 @@ function cellText(value: unknown): string | number | undefined {
 
 /** Nested values as indented lines, `key  value`. */
 function treeLines(value: Readonly<Record<string, unknown>>, indent = ""): string[] {
-  const shown = Object.entries(value).filter(([, inner]) => inner !== null && inner !== undefined);
+  const isShown = (inner: unknown): boolean =>
+    inner !== null && inner !== undefined && !(Array.isArray(inner) && inner.length === 0);
+  const shown = Object.entries(value).filter(([, inner]) => isShown(inner));
   const width = Math.max(0, ...shown.map(([key]) => key.length));
   return shown.flatMap(([key, inner]) => {
     if (typeof inner === "object" && inner !== null && !Array.isArray(inner)) {
@@ -112,7 +114,7 @@ function treeLines(value: Readonly<Record<string, unknown>>, indent = ""): strin
     }
     const text = Array.isArray(inner)
       ? inner.map((one) => (typeof one === "string" ? one : JSON.stringify(one))).join(", ")
-      : String(inner as string | number | boolean);
+      : String(inner);
     return [`${indent}${key.padEnd(width)}  ${text}`];
   });
 }

@@ -2,6 +2,7 @@
  * The origin's HTTP API, as the verbs use it: each call has a deadline, each failure becomes a CommandFailure that says
  * what was tried and what to do next.
  */
+import { parseName } from "#fleet/source-name.ts";
 import { createReadStream } from "node:fs";
 import { userInfo } from "node:os";
 import { Readable } from "node:stream";
@@ -42,24 +43,42 @@ export interface OriginClient {
   close: () => Promise<void>;
 }
 
-/** A picture's name as a URL's path. */
+/** A picture's name as a URL's path. Names with `..` and the like end here: a URL's parser would resolve them away. */
 export function encodeName(name: string): string {
-  return name.split("/").map(encodeURIComponent).join("/");
+  const parsed = parseName(name);
+  if (!parsed.ok) throw new CommandFailure(exitCodes.usage, `"${name}" is not a picture's name: ${parsed.reason}`);
+  return parsed.name.split("/").map(encodeURIComponent).join("/");
 }
 
 export function createOriginClient(place: OriginPlace): OriginClient {
   const agent = new Agent({ connect: { timeout: connectTimeoutMs }, connections: 8, keepAliveTimeout: 1000 });
-  let token: Promise<string> | undefined;
+  let token: string | undefined;
+
+  /** An origin that was never started has made no token either: then it is its absence that must be told. */
+  async function readToken(): Promise<string> {
+    try {
+      return await place.token();
+    } catch (error) {
+      try {
+        await (
+          await request(`${place.url}/healthz`, { dispatcher: agent, headersTimeout: answerTimeoutMs })
+        ).body.dump();
+      } catch (cause) {
+        throw unreachable(place, cause);
+      }
+      throw error;
+    }
+  }
 
   async function call(wanted: Call): Promise<Answer> {
     const url = new URL(`${place.url}/api/v1${wanted.path}`);
     for (const [key, value] of Object.entries(wanted.query ?? {})) {
       if (value !== undefined) url.searchParams.set(key, String(value));
     }
-    token ??= place.token();
+    token ??= await readToken();
     const headers: Record<string, string> = {
       ...wanted.headers,
-      authorization: `Bearer ${await token}`,
+      authorization: `Bearer ${token}`,
       "nearcast-author": authorHeader(),
     };
     const body = bodyOf(wanted.body, headers);

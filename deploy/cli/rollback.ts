@@ -33,7 +33,14 @@ export function addRollback(program: Command, cli: Cli): void {
         const target = rollbackTarget(name, version, options.picture === true);
         await withClient(cli, options, async (client) => {
           if (target.what === "fleet") {
-            const fleet = await rollbackFleet(client, target.version);
+            const fleet = await rollbackFleet(client, target.version).catch((error: unknown) => {
+              if (target.version !== undefined || !(error instanceof CommandFailure) || error.code !== "NOT_FOUND")
+                throw error;
+              throw new CommandFailure(exitCodes.refused, "the fleet document has no version before the newest one", {
+                code: error.code,
+                lines: ["`nearcast releases` lists its versions."],
+              });
+            });
             output.answer({ what: "fleet", ...fleet }, () => [
               fleet.unchanged
                 ? `the fleet document has this text already (version ${fleet.version})`

@@ -79,6 +79,8 @@ interface Header extends PictureFacts {
   /** As stored, before the EXIF orientation; of one frame. */
   readonly codedWidth: number;
   readonly codedHeight: number;
+  /** More than 8 bits a channel, in a colour space of their own. */
+  readonly isDeepWithProfile: boolean;
 }
 
 async function readHeader(source: Buffer): Promise<Header> {
@@ -102,6 +104,7 @@ async function readHeader(source: Buffer): Promise<Header> {
     hasAlpha: metadata.hasAlpha,
     codedWidth: metadata.width,
     codedHeight,
+    isDeepWithProfile: metadata.hasProfile && metadata.depth !== "uchar",
   };
 }
 
@@ -174,6 +177,8 @@ function place(picture: Sharp, header: Header, order: RenderOrder, layout: Layou
     picture.composite([{ input: pixel, ...dot, tile: true, blend: "dest-over" }]);
   }
   picture.toColourspace("srgb");
+  // With 16 bits a channel sharp converts a profile to Display P3 on the way; this leads on to sRGB, and attaches none.
+  if (header.isDeepWithProfile) picture.withIccProfile("srgb", { attach: false });
 }
 
 function readColour(rrggbbaa: string | undefined): Colour {

@@ -68,7 +68,7 @@ export async function temporaryDirectory(scope: Scope): Promise<string> {
 type Overrides = { [Key in keyof OriginConfig]?: OriginConfig[Key] extends object ? Partial<OriginConfig[Key]> : OriginConfig[Key] };
 
 export function testConfig(dataDir: string, overrides: Overrides = {}): OriginConfig {
-  const checked = check(originConfigSchema, { ...overrides, dataDir, listen: { port: 0 } });
+  const checked = check(originConfigSchema, { drainMs: 300, ...overrides, dataDir, listen: { port: 0 } });
   if (!checked.ok) throw new Error(JSON.stringify(checked.problems));
   return checked.value;
 }
@@ -78,7 +78,7 @@ export async function startTestOrigin(
   options: { config?: Overrides; clock?: Clock; inspector?: Inspector; dataDir?: string } = {},
 ): Promise<TestOrigin> {
   const dataDir = options.dataDir ?? (await temporaryDirectory(scope));
-  const { clock = systemClock, inspector = filePool() } = options; // dbg
+  const { clock = systemClock, inspector = filePool() } = options;
   const origin = await startOrigin(testConfig(dataDir, options.config), { clock, inspector, log: silentLog });
   scope.after(origin.close);
   const tokens = tokensOf(origin);

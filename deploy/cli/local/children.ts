@@ -24,6 +24,8 @@ const logCheckMs = 60_000;
 export interface ChildPlan {
   /** For people: `origin`, `edge fra1`. */
   name: string;
+  /** The verb that runs it in the foreground. */
+  verb: "origin" | "edge";
   script: URL;
   configFile: string;
   logFile: string;
@@ -46,11 +48,6 @@ export interface ChildrenDeps {
   say: (line: string) => void;
 }
 
-/** The words with which the process can be started by hand. */
-export function commandOf(plan: ChildPlan): string[] {
-  return [process.execPath, fileURLToPath(plan.script), "--config", plan.configFile];
-}
-
 export async function startChild(plan: ChildPlan, deps: ChildrenDeps): Promise<Child> {
   const { clock, say } = deps;
   let running: ChildProcess | undefined;
@@ -61,8 +58,8 @@ export async function startChild(plan: ChildPlan, deps: ChildrenDeps): Promise<C
 
   async function launch(): Promise<void> {
     const log = await open(plan.logFile, "a");
-    const [program = "", ...words] = commandOf(plan);
-    const child = spawn(program, [...words, "--with-parent"], { stdio: ["pipe", log.fd, log.fd], detached: true });
+    const words = [fileURLToPath(plan.script), "--config", plan.configFile, "--with-parent"];
+    const child = spawn(process.execPath, words, { stdio: ["pipe", log.fd, log.fd], detached: true });
     await log.close();
     running = child;
     ended = undefined;
@@ -87,7 +84,7 @@ export async function startChild(plan: ChildPlan, deps: ChildrenDeps): Promise<C
 
   function rest(how: string): void {
     say(`${plan.name} ${how} (its log: ${plan.logFile}). It starts again in ${restartDelayMs / 1000} s; by hand:`);
-    say(`  ${commandOf(plan).join(" ")}`);
+    say(`  npx nearcast ${plan.verb} --config ${plan.configFile}`);
     cancelRestart = clock.after(restartDelayMs, () => {
       restart().catch((error: unknown) => {
         say(`${plan.name} could not be started again: ${error instanceof Error ? error.message : String(error)}`);

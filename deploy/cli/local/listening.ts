@@ -58,7 +58,7 @@ export function takenLines(taken: readonly { listen: Listen; code: string }[], d
     lines.push(
       "Perhaps nearcast runs already: npx nearcast status",
       "Else stop the other program (`ss -lntup` names it), or run beside it on other addresses and with other data:",
-      "  npx nearcast up --address 127.0.101.1 --data ./data2",
+      `  npx nearcast up --address ${taken[0]?.listen.host === "127.0.101.1" ? "127.0.201.1" : "127.0.101.1"} --data ./data2`,
       `or change the ports in the files ${dataDir}/*.yaml.`,
     );
   }

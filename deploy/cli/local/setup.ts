@@ -53,6 +53,7 @@ export async function setUp(dataDir: string, wanted: Wanted): Promise<Setup> {
     config: originConfig,
     plan: {
       name: "origin",
+      verb: "origin" as const,
       script: new URL("../../../origin/main.ts", import.meta.url),
       configFile: originFile,
       logFile: join(dataDir, "origin.log"),
@@ -69,6 +70,7 @@ export async function setUp(dataDir: string, wanted: Wanted): Promise<Setup> {
       config,
       plan: {
         name: `edge ${edge.node}`,
+        verb: "edge" as const,
         script: new URL("../../../node/main.ts", import.meta.url),
         configFile,
         logFile: join(dataDir, `edge-${edge.node}.log`),

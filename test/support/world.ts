@@ -1,0 +1,215 @@
+/**
+ * A whole CDN in processes of its own, on addresses of its own: an origin and edges, as a user would start them.
+ *
+ * Each world takes a /24 of 127.0.0.0/8 by chance, so that worlds of tests running side by side never meet. Everything
+ * is stopped, by pid, when the test ends.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { stringify } from "yaml";
+
+const edgeMain = new URL("../../node/main.ts", import.meta.url).pathname;
+const originMain = new URL("../../origin/main.ts", import.meta.url).pathname;
+
+const places = {
+  fra: { latitude: 50.11, longitude: 8.68 },
+  nyc: { latitude: 40.71, longitude: -74.01 },
+  tyo: { latitude: 35.68, longitude: 139.69 },
+} as const;
+export type SiteName = keyof typeof places;
+
+export interface Program {
+  pid: number;
+  log: () => string;
+  /** Ends it without a word, and waits until it is gone. */
+  kill: (signal?: NodeJS.Signals) => Promise<void>;
+}
+
+export interface WorldEdge {
+  site: SiteName;
+  address: string;
+  url: string;
+  adminUrl: string;
+  dns: { host: string; port: number };
+  program: () => Program;
+  /** Starts it (again), and waits until it is ready. */
+  start: () => Promise<void>;
+  metrics: () => Promise<Map<string, number>>;
+}
+
+export interface World {
+  directory: string;
+  originUrl: string;
+  originProgram: () => Program;
+  startOrigin: () => Promise<void>;
+  edges: readonly WorldEdge[];
+  edge: (site: SiteName) => WorldEdge;
+  /** The origin's API with the writer's token; fails the test on any status that is not in `expected`. */
+  api: (method: string, path: string, body?: Uint8Array | object, expected?: readonly number[]) => Promise<Response>;
+  fleet: () => Record<string, unknown>;
+}
+
+const servicePort = 8080;
+const adminPort = 8081;
+const dnsPort = 5300;
+
+/**
+ * @param settings `hosts` and `edge` are merged into the fleet document's hosts and each edge's configuration
+ */
+export async function startWorld(
+  t: TestContext,
+  sites: readonly SiteName[],
+  settings: { hosts?: readonly object[]; imagesHost?: object; edge?: object; fleet?: object } = {},
+): Promise<World> {
+  const directory = await mkdtemp(join(tmpdir(), "nearcast-world-"));
+  const running = new Set<Program>();
+  t.after(async () => {
+    await Promise.all([...running].map((program) => program.kill("SIGKILL")));
+    await rm(directory, { recursive: true, force: true });
+  });
+  const net = `127.${20 + Math.floor(Math.random() * 200)}.${Math.floor(Math.random() * 256)}`;
+  const originUrl = `http://${net}.1:7070`;
+  const secrets = join(directory, "origin", "secrets");
+
+  async function start(name: string, main: string, config: object): Promise<Program> {
+    const path = join(directory, `${name}.yaml`);
+    await writeFile(path, stringify(config));
+    const child = spawn(process.execPath, [main, "--config", path], { stdio: ["ignore", "pipe", "pipe"] });
+    const program = watch(child, () => running.delete(program));
+    running.add(program);
+    return program;
+  }
+
+  let origin: Program;
+  const startOrigin = async (): Promise<void> => {
+    origin = await start("origin", originMain, {
+      listen: { host: `${net}.1`, port: 7070 },
+      dataDir: join(directory, "origin"),
+    });
+    await until("the origin answers", async () => (await fetch(`${originUrl}/healthz`)).ok, origin);
+  };
+  await startOrigin();
+  const writer = (await readFile(join(secrets, "writer.token"), "utf8")).trim();
+
+  const fleet = {
+    zones: [{ name: "cdn.test", nameservers: [{ name: "ns1", addresses: [`${net}.11`] }] }],
+    sites: sites.map((site, index) => ({
+      name: site,
+      place: places[site],
+      addresses: [`${net}.${index + 11}`],
+      nodes: [{ name: `${site}1`, http: `http://${net}.${index + 11}:${servicePort}` }],
+    })),
+    hosts: [{ name: "img.cdn.test", kind: "images", ...settings.imagesHost }, ...(settings.hosts ?? [])],
+    steering: [{ name: "img.cdn.test", policy: "geo" }],
+    ...settings.fleet,
+  };
+
+  const api: World["api"] = async (method, path, body, expected = [200, 201, 202, 204]) => {
+    const isBytes = body instanceof Uint8Array;
+    const answer = await fetch(`${originUrl}/api/v1${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${writer}`,
+        ...(body === undefined ? {} : { "content-type": isBytes ? "application/octet-stream" : "application/json" }),
+      },
+      ...(body === undefined ? {} : { body: isBytes ? Buffer.from(body) : JSON.stringify(body) }),
+    });
+    if (!expected.includes(answer.status)) {
+      throw new Error(`${method} ${path}: status ${answer.status}: ${await answer.text()}`);
+    }
+    return answer;
+  };
+  const published = await fetch(`${originUrl}/api/v1/fleet`, {
+    method: "PUT",
+    headers: { authorization: `Bearer ${writer}`, "content-type": "application/yaml" },
+    body: stringify(fleet),
+  });
+  if (!published.ok) throw new Error(`the fleet document was refused: ${await published.text()}`);
+
+  const edges = sites.map((site, index): WorldEdge => {
+    const address = `${net}.${index + 11}`;
+    const url = `http://${address}:${servicePort}`;
+    const adminUrl = `http://${address}:${adminPort}`;
+    let program: Program | undefined;
+    const current = (): Program => {
+      if (program === undefined) throw new Error(`the edge of ${site} was not started`);
+      return program;
+    };
+    return {
+      site,
+      address,
+      url,
+      adminUrl,
+      dns: { host: address, port: dnsPort },
+      program: current,
+      async start() {
+        program = await start(`${site}1`, edgeMain, {
+          node: `${site}1`,
+          site,
+          dataDir: join(directory, site),
+          origin: { url: originUrl, tokenFile: join(secrets, "edge.token") },
+          http: [{ host: address, port: servicePort }],
+          admin: { host: address, port: adminPort },
+          dns: { addresses: [{ host: address, port: dnsPort }] },
+          drainMs: 200,
+          ...settings.edge,
+        });
+        await until(`${site} is ready`, async () => (await fetch(`${adminUrl}/readyz`)).ok, program);
+      },
+      async metrics() {
+        const text = await (await fetch(`${adminUrl}/metrics`)).text();
+        const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+        return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.split(" ").at(-1))]));
+      },
+    };
+  });
+  await Promise.all(edges.map((edge) => edge.start()));
+  return {
+    directory,
+    originUrl,
+    originProgram: () => origin,
+    startOrigin,
+    edges,
+    edge(site) {
+      const found = edges.find((edge) => edge.site === site);
+      if (found === undefined) throw new Error(`this world has no site ${site}`);
+      return found;
+    },
+    api,
+    fleet: () => fleet,
+  };
+}
+
+function watch(child: ChildProcess, gone: () => void): Program {
+  const chunks: string[] = [];
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on("data", (chunk: Buffer) => chunks.push(chunk.toString()));
+  child.once("exit", gone);
+  return {
+    pid: child.pid ?? 0,
+    log: () => chunks.join(""),
+    async kill(signal = "SIGKILL") {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const exited = once(child, "exit");
+      child.kill(signal);
+      await exited;
+    },
+  };
+}
+
+/** Asks until it is true. A question that fails counts as no; past half a minute the test fails with `what`. */
+export async function until(what: string, isSo: () => Promise<boolean>, program?: Program): Promise<void> {
+  const deadlineMs = performance.now() + 30_000;
+  for (;;) {
+    if (await isSo().catch(() => false)) return;
+    const isGone = program !== undefined && !existsSync(`/proc/${program.pid}`) && existsSync("/proc/self");
+    if (isGone || performance.now() > deadlineMs) throw new Error(`not so: ${what}\n${program?.log() ?? ""}`);
+    await pause(50);
+  }
+}
