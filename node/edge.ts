@@ -180,7 +180,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     }
 
     async function purgeAll(reason: string): Promise<void> {
-      log.warn({ reason }, "everything cached is dropped");
+      log.info({ reason }, "everything cached is dropped");
       const purge: Purge = { seq: 0, tags: new Set(), sourcePrefixes: [], isAll: true, isSoft: false };
       images.purge(purge, "removed");
       assets.purge(purge, []);
@@ -192,12 +192,12 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       if (event.reason === "put" || event.reason === "rollback") {
         // The name means other bytes; variants of the old ones stay, for a rollback finds them by their hash.
         images.purge(purge, "replaced");
-        await Promise.all(event.names.map((name) => records.forgetOnDisk(name)));
+        await records.forgetOnDisk(purge);
         return;
       }
       images.purge(purge, purge.isSoft ? "soft" : "removed");
       assets.purge(purge, purge.isSoft ? tiers.keysOf(purge) : []);
-      if (!purge.isSoft) await tiers.purge(purge);
+      await (purge.isSoft ? records.forgetOnDisk(purge) : tiers.purge(purge));
     }
 
     async function apply(event: FeedEvent): Promise<void> {

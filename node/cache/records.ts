@@ -14,6 +14,7 @@
  */
 import { LRUCache } from "lru-cache";
 import type { DiskTier } from "./disk.ts";
+import { createFlights } from "./flights.ts";
 import { keyOf } from "./object.ts";
 import type { Purge } from "./purge.ts";
 
@@ -38,27 +39,31 @@ const recordsMax = 200_000;
 export interface Records {
   load: (name: string) => Promise<SourceRecord | undefined>;
   store: (record: SourceRecord) => void;
-  /** Marks the records that a purge concerns. In force for memory at once, for the disk when it resolves. */
-  mark: (isConcerned: (record: Pick<SourceRecord, "name" | "feedSeq">) => boolean, mark: SourceMark) => void;
-  /** Makes the disk forget this record, so that a restart asks the origin again. */
-  forgetOnDisk: (name: string) => Promise<void>;
+  /** Marks the records in memory that a purge concerns; in force at once. */
+  mark: (purge: Purge, mark: SourceMark) => void;
+  /** Makes the disk forget the records that a purge concerns, so that a restart asks the origin again. */
+  forgetOnDisk: (purge: Purge) => Promise<void>;
   size: () => number;
 }
 
 export function openRecords(disk: DiskTier): Records {
   const records = new LRUCache<string, SourceRecord>({ max: recordsMax });
+  const loads = createFlights<SourceRecord | undefined>();
   return {
     async load(name) {
       const present = records.get(name);
       if (present !== undefined) return present;
-      const object = await disk.load(recordKey(name));
-      // Somebody may have stored a newer one while the disk was read.
-      const newer = records.get(name);
-      if (newer !== undefined || object === undefined) return newer;
-      // Our own words, proven by the file's checksum.
-      const record = object.facts.notes["record"] as SourceRecord;
-      records.set(name, record);
-      return record;
+      const { result } = loads.join(name, async (flight) => {
+        const object = await disk.load(recordKey(name));
+        // Somebody may have stored a newer one while the disk was read, or a purge may have come.
+        const newer = records.get(name);
+        if (newer !== undefined || object === undefined || flight.isOvertaken) return newer;
+        // Our own words, proven by the file's checksum.
+        const record = object.facts.notes["record"] as SourceRecord;
+        records.set(name, record);
+        return record;
+      });
+      return await result;
     },
     store(record) {
       records.set(record.name, record);
@@ -75,19 +80,33 @@ export function openRecords(disk: DiskTier): Records {
         body: Buffer.alloc(0),
       });
     },
-    mark(isConcerned, mark) {
-      for (const [name, record] of records.entries()) {
-        if (!isConcerned(record) || record.mark === "removed") continue;
-        records.set(name, { ...record, mark });
+    mark(purge, mark) {
+      loads.overtake((name) => purgesSource(purge, name));
+      const isByName = !purge.isAll && purge.sourcePrefixes.length === 0;
+      for (const name of isByName ? namesOf(purge) : [...records.keys()]) {
+        const record = records.peek(name);
+        if (record === undefined || record.mark === "removed" || !purgesSource(purge, name)) continue;
+        if (purge.seq === 0 || record.feedSeq < purge.seq) records.set(name, { ...record, mark });
       }
     },
-    forgetOnDisk: (name) => disk.remove(recordKey(name)),
+    async forgetOnDisk(purge) {
+      const keys = new Set(namesOf(purge).map(recordKey));
+      if (purge.isAll || purge.sourcePrefixes.length > 0) {
+        await disk.scanned; // names are not known before
+        for (const key of disk.keysOf(purge)) if (disk.factsOf(key)?.notes["record"] !== undefined) keys.add(key);
+      }
+      await Promise.all([...keys].map((key) => disk.remove(key)));
+    },
     size: () => records.size,
   };
 }
 
 export function sourceTag(name: string): string {
   return `source:${name}`;
+}
+
+function namesOf(purge: Purge): string[] {
+  return [...purge.tags].flatMap((tag) => (tag.startsWith("source:") ? [tag.slice("source:".length)] : []));
 }
 
 function recordKey(name: string): string {

@@ -95,6 +95,8 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
       const delivery: Delivery =
         understood.kind === "images" ? await images.serve(understood.order) : await assets.serve(understood.order);
       reply.hijack();
+      // Who keeps a connection is told to open the next one elsewhere.
+      if (presence() === "draining") reply.raw.shouldKeepAlive = false;
       const startMs = startedMs.get(request) ?? 0;
       const nowMs = clock.monotonicMs();
       const sent = respond(request.raw, reply.raw, delivery, { node, startedMs: startMs, nowMs, log });
@@ -117,6 +119,7 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     }
     const durationMs = clock.monotonicMs() - (startedMs.get(request) ?? clock.monotonicMs());
     served({ kind: kindOf.get(request) ?? "none", outcome: "error", status: error.status, durationMs, bodyBytes: 0 });
+    if (kindOf.has(request)) reply.header("Cache-Status", `${node}; fwd=miss; detail=${error.code}`);
     if (error.status === 503) reply.header("Retry-After", "1");
     return reply
       .code(error.status)

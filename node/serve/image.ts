@@ -335,10 +335,7 @@ export function createImageServer(parts: {
       };
     },
     purge(purge, mark) {
-      records.mark(
-        (record) => purgesSource(purge, record.name) && (purge.seq === 0 || record.feedSeq < purge.seq),
-        mark,
-      );
+      records.mark(purge, mark);
       askings.overtake((name) => purgesSource(purge, name));
     },
     counts: () => ({ ...counts }),

@@ -1,7 +1,7 @@
 /**
  * Writing and reading one source: PUT, GET, HEAD, DELETE /images/{path}.
  *
- * The path is read from the raw request target, never from the router's parameter (see names.ts).
+ * The path is read from the raw request target, never from the router's parameter (see fleet/source-name.ts).
  */
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
@@ -13,7 +13,7 @@ import type { FleetLimits } from "../fleet-limits.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 import { pickRange } from "../http/range.ts";
 import { changeOf } from "../http/writing.ts";
-import { nameFromTarget } from "../names.ts";
+import { nameFromTarget } from "#fleet/source-name.ts";
 import { isKnownTo, parseEntityTags } from "../precondition.ts";
 import type { BlobStore } from "../store/blob-store.ts";
 import type { Uploads } from "../upload/put.ts";

@@ -6,7 +6,7 @@ import type { Catalogue, Purge } from "../catalogue/catalogue.ts";
 import type { FeedHub } from "../feed/hub.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 import { authorOf } from "../http/writing.ts";
-import { parseName, parsePrefix } from "../names.ts";
+import { parseName, parsePrefix } from "#fleet/source-name.ts";
 import { nameOf } from "./images.ts";
 import {
   authoredShape,

@@ -1,0 +1,147 @@
+import { NearcastError } from "#base/errors.ts";
+import type { SiteState } from "#fleet/health.ts";
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { createServer, type AddressInfo } from "node:net";
+import { test } from "node:test";
+import { promisify } from "node:util";
+import dns2 from "dns2";
+import { needsProgram } from "../support/needs.ts";
+import { queryOf, readAnswer } from "./support/ask.ts";
+import { testFleet } from "./support/fleet.ts";
+import { askUdp, framed, openTcp, running } from "./support/sockets.ts";
+
+const run = promisify(execFile);
+
+test("before the first update the answer is SERVFAIL, after it the truth", async (t) => {
+  const { dns, port } = await running(t, {}, "not yet");
+  assert.equal(readAnswer(await askUdp(port, queryOf({}))).rcode, 2);
+  assert.equal(dns.explain({ name: "img.cdn.test", type: "A", ip: "127.0.0.1" }), undefined);
+  dns.update({ fleet: testFleet(), version: 1, siteStates: new Map() });
+  assert.equal(readAnswer(await askUdp(port, queryOf({}))).rcode, 0);
+  assert.equal(dns.explain({ name: "img.cdn.test", type: "A", ip: "127.0.0.1" })?.outcome, "steered");
+});
+
+test("a change of health or of the document is in the next answer", async (t) => {
+  const { dns, port } = await running(t);
+  const fleet = testFleet();
+  const serial = async (): Promise<string> =>
+    readAnswer(await askUdp(port, queryOf({ name: "cdn.test", type: "SOA" }))).answers.join();
+  const address = async (): Promise<string> => readAnswer(await askUdp(port, queryOf({}))).answers.join();
+  assert.match(await address(), / A 127\.0\.1\.1$/);
+  const siteStates = new Map<string, SiteState>([["fra", "down"]]);
+  dns.update({ fleet, version: 7, siteStates });
+  assert.match(await address(), / A 127\.0\.2\./);
+  dns.update({ fleet, version: 7, siteStates: new Map() });
+  assert.match(await address(), / A 127\.0\.1\.1$/);
+  assert.match(await serial(), / 7 7200 /);
+  dns.update({ fleet, version: 8, siteStates: new Map() });
+  assert.match(await serial(), / 8 7200 /);
+});
+
+test("an answer that does not fit into UDP comes whole over TCP on the same port", async (t) => {
+  const records = Array.from(
+    { length: 20 },
+    (_, i) => `      - {name: big, type: TXT, text: ["${`${i} `.padEnd(200, "x")}"]}`,
+  ).join("\n");
+  const fleet = testFleet({
+    zones: `zones:\n  - name: cdn.test\n    nameservers: [{name: ns1, addresses: [192.0.2.1]}]\n    records:\n${records}\n`,
+    steering: "",
+  });
+  const { port } = await running(t, {}, { fleet });
+  const query = queryOf({ name: "big.cdn.test", type: "TXT", edns: { udpSize: 4096 } });
+  const cut = readAnswer(await askUdp(port, query));
+  assert.deepEqual([cut.flags, cut.answers.length, cut.opt?.udpSize], ["qr aa tc", 0, 1232]);
+  const client = await openTcp(t, port);
+  client.socket.write(framed(query));
+  const whole = readAnswer(await client.next());
+  assert.deepEqual([whole.flags, whole.answers.length], ["qr aa", 20]);
+});
+
+test("an address that is taken is an error that names it, and nothing stays bound", async (t) => {
+  const taken = createServer();
+  taken.listen(0, "127.0.0.1");
+  await once(taken, "listening");
+  t.after(() => taken.close());
+  const { port } = taken.address() as AddressInfo;
+  const free = createSocket("udp4");
+  free.bind(0, "127.0.0.1");
+  await once(free, "listening");
+  const firstPort = free.address().port;
+  free.close();
+  await assert.rejects(
+    () =>
+      running(t, {
+        addresses: [
+          { host: "127.0.0.1", port: firstPort },
+          { host: "127.0.0.1", port },
+        ],
+      }),
+    (error) =>
+      error instanceof NearcastError &&
+      error.code === "CANNOT_LISTEN" &&
+      error.message.includes(`TCP 127.0.0.1 port ${port}`),
+  );
+  const again = await running(t, { addresses: [{ host: "127.0.0.1", port: firstPort }] });
+  assert.equal(again.port, firstPort);
+});
+
+test("missing geo data do not keep it from starting", async (t) => {
+  const { dns, port } = await running(t, { geo: { files: ["/nonexistent/geo.mmdb"] } });
+  assert.equal(dns.geo(), "no geo data");
+  assert.equal(readAnswer(await askUdp(port, queryOf({ subnet: "133.11.1.0/24" }))).answers.length, 1);
+});
+
+test("close() frees the port and may be called twice", async (t) => {
+  const { dns, port } = await running(t);
+  await dns.close();
+  await dns.close();
+  await running(t, { addresses: [{ host: "127.0.0.1", port }] });
+});
+
+test("the independent client dns2 understands the answers, over UDP and TCP", async (t) => {
+  const { port } = await running(t, { geo: {} });
+  for (const resolve of [dns2.UDPClient({ dns: "127.0.0.1", port }), dns2.TCPClient({ dns: "127.0.0.1", port })]) {
+    const plain = await resolve("mail.cdn.test", "A");
+    assert.deepEqual(
+      plain.answers.map((one) => one.address),
+      ["192.0.2.25", "192.0.2.26"],
+    );
+    const chain = await resolve("alias.cdn.test", "A");
+    assert.equal(chain.answers.length, 3);
+    const denied = await resolve("nope.cdn.test", "A");
+    assert.deepEqual([denied.header.rcode, denied.authorities.length], [3, 1]);
+  }
+  const steered = await dns2.UDPClient({ dns: "127.0.0.1", port })("img.cdn.test", "A", 1, {
+    clientIp: "133.11.1.0/24",
+  });
+  assert.equal(steered.answers[0]?.address, "127.0.3.1");
+});
+
+test("dig sends Tokyo, London and the USA to their nearest sites, and gets the scope back", async (t) => {
+  if (!needsProgram(t, "dig")) return;
+  const { port } = await running(t, { geo: {} });
+  const dig = async (...words: string[]): Promise<string> =>
+    (await run("dig", ["@127.0.0.1", "-p", String(port), "+norec", "+tries=1", "+time=5", ...words])).stdout;
+  const cases: readonly (readonly [string, RegExp])[] = [
+    ["133.11.1.0/24", /\sA\s+127\.0\.3\.1\n/],
+    ["81.2.69.0/24", /\sA\s+127\.0\.1\.1\n/],
+    ["8.8.8.0/24", /\sA\s+127\.0\.2\.[12]\n/],
+  ];
+  for (const [subnet, expected] of cases) {
+    const text = await dig("img.cdn.test", `+subnet=${subnet}`);
+    assert.match(text, /status: NOERROR/);
+    assert.match(text, /flags: qr aa;/);
+    assert.match(text, expected, subnet);
+    assert.ok(new RegExp(`CLIENT-SUBNET: ${subnet}/[1-9]\\d*\n`).test(text), text);
+    assert.doesNotMatch(text, /WARNING|malformed/i);
+  }
+  assert.match(await dig("img.cdn.test", "+subnet=0"), /CLIENT-SUBNET: 0\.0\.0\.0\/0\/0|CLIENT-SUBNET: 0\/0\/0/);
+  assert.match(await dig("cdn.test", "ANY"), /HINFO\s+"RFC8482" ""/);
+  assert.match(await dig("cdn.test", "SOA", "+tcp", "+dnssec"), /flags: do;/);
+  assert.match(await dig("img.cdn.test", "+edns=1", "+noednsnegotiation"), /status: BADVERS/);
+  assert.match(await dig("img.cdn.test", "+opcode=15", "+header-only"), /status: NOTIMP/);
+  assert.match(await dig("cdn.test", "AXFR"), /Transfer failed/);
+});
