@@ -39,6 +39,8 @@ export interface RunningOrigin {
 
 /** What closing may take beyond draining: the last commits and the catalogue's checkpoint. */
 const closingMsMax = 800;
+/** While draining. */
+const idleCheckMs = 50;
 
 /** @throws NearcastError CONFLICT when another origin runs on the directory, INTERNAL for a token others can read */
 export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promise<RunningOrigin> {
@@ -64,11 +66,16 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     lifecycle.defer("sweep", sweep.close);
     lifecycle.defer("listener", async () => {
       await feed.close();
-      const cancel = clock.after(config.drainMs, () => {
+      const cancelCut = clock.after(config.drainMs, () => {
         app.server.closeAllConnections();
       });
+      // Connections whose last answer comes during the drain are kept alive by its header, for nobody.
+      const cancelIdle = clock.every(idleCheckMs, () => {
+        app.server.closeIdleConnections();
+      });
       await app.close();
-      cancel();
+      cancelCut();
+      cancelIdle();
       await uploads.settled();
     });
     await app.listen({ host: config.listen.host, port: config.listen.port });
