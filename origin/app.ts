@@ -56,6 +56,7 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
     // Node counts the body in, so this must outlast the longest upload, which has its own, earlier deadline.
     requestTimeout: limits.uploadTimeoutMs + 60_000,
     forceCloseConnections: "idle",
+    return503OnClosing: false, // The hook below answers in the form of all other refusals.
     http: { maxHeaderSize: headBytesMax, headersTimeout: 15_000, connectionsCheckingInterval: 5000 },
     routerOptions: { maxParamLength: targetBytesMax },
     frameworkErrors: answerRouterError(log),
@@ -67,7 +68,15 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
 
   const metrics = openMetrics({ uploads: deps.uploads.counts, feed: deps.feed.counts });
   metrics.observe(app, clock);
+  let isClosing = false;
+  app.addHook("preClose", async () => {
+    isClosing = true;
+  });
   app.addHook("onRequest", async (request, reply) => {
+    if (isClosing) {
+      void reply.header("connection", "close");
+      throw new NearcastError("NOT_READY", "the origin is stopping");
+    }
     void reply.header("x-request-id", request.id).header("x-content-type-options", "nosniff");
     if ((request.raw.url ?? "").length > targetBytesMax) {
       throw new NearcastError("URI_TOO_LONG", `the request target has more than ${targetBytesMax} bytes`);

@@ -81,6 +81,12 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     await app.listen({ host: config.listen.host, port: config.listen.port });
     const url = urlOf(app.server.address() as AddressInfo);
     log.info({ url, dataDir }, "the origin listens");
+    if (!isLoopback(config.listen.host)) {
+      log.warn(
+        { host: config.listen.host },
+        "tokens travel in the clear to this address: keep it on a private network, or put TLS before it",
+      );
+    }
     return {
       url,
       originId: catalogue.originId,
@@ -93,6 +99,10 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     await lifecycle.stop(closingMsMax);
     throw error;
   }
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || host.startsWith("127.");
 }
 
 function urlOf({ address, family, port }: AddressInfo): string {

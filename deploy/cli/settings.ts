@@ -18,7 +18,7 @@ import { loadOriginConfig, type OriginConfig } from "../../origin/config.ts";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 
 export const defaultDataDir = "./data";
-export const defaultOriginUrl = "http://127.0.0.1:7070";
+const defaultOriginUrl = "http://127.0.0.1:7070";
 export const defaultDnsServer = { host: "127.0.0.1", port: 5300 };
 
 export type Environment = Readonly<Record<string, string | undefined>>;

@@ -45,11 +45,14 @@ export function openNameTables(session: SqliteSession, append: AppendEvent): Nam
     `SELECT ${versionColumns} FROM versions v JOIN blobs b ON b.sha256 = v.sha256
      WHERE v.name = ? AND v.version < ? ORDER BY v.version DESC LIMIT 1`,
   );
-  const selectList = db.prepare(
-    `SELECT ${versionColumns} FROM names n INDEXED BY names_there
+  const selectList = (from: string) =>
+    db.prepare(
+      `SELECT ${versionColumns} FROM names n INDEXED BY names_there
      JOIN versions v ON v.name = n.name AND v.version = n.version JOIN blobs b ON b.sha256 = v.sha256
-     WHERE n.is_deleted = 0 AND n.name > :after AND n.name >= :prefix AND n.name < :end ORDER BY n.name LIMIT :limit`,
-  );
+     WHERE n.is_deleted = 0 AND n.name ${from} AND n.name < :end ORDER BY n.name LIMIT :limit`,
+    );
+  const selectListFrom = selectList(">= :from");
+  const selectListAfter = selectList("> :from");
   const writeName = db.prepare(
     `INSERT INTO names (name, version, is_deleted) VALUES (?, ?, ?)
      ON CONFLICT (name) DO UPDATE SET version = excluded.version, is_deleted = excluded.is_deleted`,
@@ -90,8 +93,13 @@ export function openNameTables(session: SqliteSession, append: AppendEvent): Nam
     version: async (name, version) =>
       version === undefined ? newest(name) : versionOf(selectVersion.get(name, version)),
     versions: async (name) => selectVersions.all(name).flatMap((row) => versionOf(row) ?? []),
-    list: async (prefix, after, limit) =>
-      selectList.all({ prefix, after, limit, end: prefix + beyondNames }).flatMap((row) => versionOf(row) ?? []),
+    list: async (prefix, after, limit) => {
+      // One lower bound, the greater of the two, so that a late page costs no more than the first.
+      const isAfter = Buffer.compare(Buffer.from(after), Buffer.from(prefix)) >= 0;
+      const select = isAfter && after !== "" ? selectListAfter : selectListFrom;
+      const rows = select.all({ from: select === selectListAfter ? after : prefix, limit, end: prefix + beyondNames });
+      return rows.flatMap((row) => versionOf(row) ?? []);
+    },
 
     put: async (name, blob, change) =>
       transaction(() => {

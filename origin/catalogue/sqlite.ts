@@ -153,7 +153,7 @@ function transaction<Result>(db: DatabaseSync, work: () => Result): Result {
 }
 
 /** SQLite says why it refuses (full, read-only, damaged, input/output); all of it is the disk's side, not a client's. */
-export function asDiskFailure(error: unknown): unknown {
+function asDiskFailure(error: unknown): unknown {
   if (error instanceof Error && (error as NodeJS.ErrnoException).code === "ERR_SQLITE_ERROR") {
     return new NearcastError("DISK_FAILED", `the catalogue refused: ${error.message}`, { cause: error });
   }

@@ -41,10 +41,20 @@ function pngBomb(width: number, height: number): Buffer {
 test("bytes that are no good picture are refused with the reason", async () => {
   const good = await jpeg(2, 600, 400);
   const table: [string, Buffer, number, string][] = [
-    ["text named .jpg", Buffer.from("this is not a picture at all, however long it may go on ".repeat(9)), 415, "UNSUPPORTED_IMAGE"],
+    [
+      "text named .jpg",
+      Buffer.from("this is not a picture at all, however long it may go on ".repeat(9)),
+      415,
+      "UNSUPPORTED_IMAGE",
+    ],
     ["a few bytes of text", Buffer.from("GIF8"), 415, "UNSUPPORTED_IMAGE"],
     ["nothing", Buffer.alloc(0), 415, "UNSUPPORTED_IMAGE"],
-    ["SVG", Buffer.from(`<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>`.padEnd(80)), 415, "UNSUPPORTED_IMAGE"],
+    [
+      "SVG",
+      Buffer.from(`<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>`.padEnd(80)),
+      415,
+      "UNSUPPORTED_IMAGE",
+    ],
     ["truncated JPEG", good.subarray(0, good.length / 2), 422, "BROKEN_IMAGE"],
     ["JPEG of only a head", good.subarray(0, 20), 422, "BROKEN_IMAGE"],
     ["20,000 × 20,000 PNG bomb", pngBomb(20_000, 20_000), 422, "TOO_MANY_PIXELS"],
@@ -107,7 +117,11 @@ test("requests that are hardly HTTP get one short answer", async () => {
     ["GET\r\n\r\n", 400, "BAD_REQUEST"],
     [`BREW /api/v1/images/a.jpg HTTP/1.1\r\n${head}\r\n`, 400, "BAD_REQUEST"],
     [`GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n`, 400, "BAD_REQUEST"],
-    [`PUT /api/v1/images/a.jpg HTTP/1.1\r\n${head}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`, 400, "BAD_REQUEST"],
+    [
+      `PUT /api/v1/images/a.jpg HTTP/1.1\r\n${head}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
+      400,
+      "BAD_REQUEST",
+    ],
     [`PUT /api/v1/images/a.jpg HTTP/1.1\r\n${head}Content-Length: -1\r\n\r\n`, 400, "BAD_REQUEST"],
     [`GET /healthz HTTP/1.1\r\n${head}X: ${"y".repeat(200_000)}\r\n\r\n`, 431, "HEADERS_TOO_LARGE"],
   ];
@@ -147,7 +161,14 @@ test("JSON bodies are checked strictly, and every problem is named", async () =>
     ["/purges", `{"all":false}`, json, 400, "BAD_REQUEST", /all/],
     ["/purges", `{"names":["../x"]}`, json, 400, "BAD_PATH", /names\[0\]/],
     ["/purges", `{"names":"a","colour":1}`, json, 400, "BAD_REQUEST", /colour: is not known/],
-    ["/purges", `{"names":${JSON.stringify(Array.from({ length: 1001 }, () => "a"))}}`, json, 400, "BAD_REQUEST", /1000/],
+    [
+      "/purges",
+      `{"names":${JSON.stringify(Array.from({ length: 1001 }, () => "a"))}}`,
+      json,
+      400,
+      "BAD_REQUEST",
+      /1000/,
+    ],
     ["/purges", `{"tags":["with space"]}`, json, 400, "BAD_REQUEST", /tags/],
     ["/purges", `{"names":["${"a".repeat(300_000)}"]}`, json, 413, "BODY_TOO_LARGE", /./],
     ["/purges", `{"names":`, json, 400, "BAD_REQUEST", /JSON/],
@@ -200,7 +221,7 @@ test("limits of the fleet document hold for uploads: announced, streamed, and in
     headers: { authorization: `Bearer ${limited.tokens.writer}` },
     body: ReadableStream.from([large.subarray(0, 4000), large.subarray(4000)]),
     duplex: "half",
-  } as RequestInit);
+  });
   assert.equal(streamed.status, 413);
   assert.equal(((await streamed.json()) as { code: string }).code, "BODY_TOO_LARGE");
   assert.deepEqual(await readdir(join(limited.dataDir, "incoming")), []);
@@ -249,7 +270,9 @@ test("an upload that is cut off by its client leaves nothing", async () => {
   await raw(
     port,
     Buffer.concat([
-      Buffer.from(`PUT /api/v1/images/cut.jpg HTTP/1.1\r\nHost: x\r\n${authorization}\r\nExpect: 100-continue\r\nContent-Length: ${body.length}\r\n\r\n`),
+      Buffer.from(
+        `PUT /api/v1/images/cut.jpg HTTP/1.1\r\nHost: x\r\n${authorization}\r\nExpect: 100-continue\r\nContent-Length: ${body.length}\r\n\r\n`,
+      ),
       body.subarray(0, -1),
     ]),
     (text) => text.includes("100 Continue"),

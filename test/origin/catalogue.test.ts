@@ -18,7 +18,9 @@ function blob(mark: number): BlobFacts {
   return { sha256, sizeBytes: 10, type: "png", width: 1, height: 2, frames: 3, hasAlpha: true };
 }
 
-async function openIn(t: TestContext): Promise<{ catalogue: Catalogue; path: string; clock: ReturnType<typeof fakeClock> }> {
+async function openIn(
+  t: TestContext,
+): Promise<{ catalogue: Catalogue; path: string; clock: ReturnType<typeof fakeClock> }> {
   const path = join(await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) }), "catalogue.sqlite");
   const clock = fakeClock();
   const catalogue = openSqliteCatalogue(path, limits, clock);
@@ -26,7 +28,7 @@ async function openIn(t: TestContext): Promise<{ catalogue: Catalogue; path: str
   return { catalogue, path, clock };
 }
 
-test("commits are written through to the disk", async (t) => {
+test("the catalogue keeps a write-ahead log", async (t) => {
   const { path } = await openIn(t);
   const other = new DatabaseSync(path, { readOnly: true });
   t.after(() => other.close());
@@ -81,7 +83,7 @@ test("events are numbered without gaps, pruned from the front, and only for what
   assert.deepEqual(await catalogue.feedBounds(), { latestSeq: 8, oldestSeq: 4 });
   const events = await catalogue.eventsAfter(5, 2);
   assert.deepEqual(
-    events.map((event) => [event.seq, event.kind, JSON.parse(event.json)]),
+    events.map((event) => [event.seq, event.kind, JSON.parse(event.json) as unknown]),
     [
       [6, "purge", { reason: "put", names: ["a"], version: 6 }],
       [7, "purge", { reason: "put", names: ["a"], version: 7 }],
@@ -97,7 +99,10 @@ test("a change whose event can't be written is not there either", async (t) => {
   saboteur.close();
   await assert.rejects(catalogue.put("a", blob(2), change), { code: "DISK_FAILED" });
   await assert.rejects(catalogue.remove("a", change), { code: "DISK_FAILED" });
-  await assert.rejects(catalogue.publishFleet("text", change, () => ""), { code: "DISK_FAILED" });
+  await assert.rejects(
+    catalogue.publishFleet("text", change, () => ""),
+    { code: "DISK_FAILED" },
+  );
   assert.equal((await catalogue.version("a"))?.version, 1);
   assert.equal(await catalogue.blob(blob(2).sha256), undefined);
   assert.equal(await catalogue.fleet(), undefined);
@@ -143,7 +148,12 @@ test("a list of many names begins after any of them, and finds exactly its prefi
     (await catalogue.list(prefix, after, limit)).map((version) => version.name);
   assert.deepEqual(await listed(""), byBytes);
   for (const prefix of ["a", "a/", "z", "日", "😀", "nothing", "ä"]) {
-    assert.deepEqual(await listed(prefix), byBytes.filter((name) => name.startsWith(prefix)), prefix);
+    assert.deepEqual(
+      await listed(prefix),
+      byBytes.filter((name) => name.startsWith(prefix)),
+      prefix,
+    );
   }
-  for (const [index, name] of byBytes.entries()) assert.deepEqual(await listed("", name, 2), byBytes.slice(index + 1, index + 3));
+  for (const [index, name] of byBytes.entries())
+    assert.deepEqual(await listed("", name, 2), byBytes.slice(index + 1, index + 3));
 });

@@ -63,7 +63,11 @@ test(`every acknowledged upload outlives ${rounds} kills (SEED=${seed})`, async 
     }
     const log = await readLog(url, authorization);
     assert.ok(log.seqs.length >= acknowledged.length);
-    assert.deepEqual(log.seqs, [...log.seqs.keys()].map((index) => index + 1), "the log has a gap");
+    assert.deepEqual(
+      log.seqs,
+      [...log.seqs.keys()].map((index) => index + 1),
+      "the log has a gap",
+    );
     assert.equal(log.originId, (originId ??= log.originId));
     if (fleetVersion > 0) {
       const answer = await fetch(`${url}/api/v1/fleet?version=${fleetVersion}`, { headers: { authorization } });
@@ -72,7 +76,9 @@ test(`every acknowledged upload outlives ${rounds} kills (SEED=${seed})`, async 
     }
     for (const entry of await readdir(join(dataDir, "blobs"), { recursive: true, withFileTypes: true })) {
       if (!entry.isFile()) continue;
-      const digest = createHash("sha256").update(await readFile(join(entry.parentPath, entry.name))).digest("hex");
+      const digest = createHash("sha256")
+        .update(await readFile(join(entry.parentPath, entry.name)))
+        .digest("hex");
       assert.equal(digest, entry.name);
     }
 
@@ -95,8 +101,9 @@ test(`every acknowledged upload outlives ${rounds} kills (SEED=${seed})`, async 
         if (answersLeft === 0) child.kill("SIGKILL");
       }
     };
+    const isGoingOn = (): boolean => answersLeft > 0;
     const publish = async (): Promise<void> => {
-      while (answersLeft > 0) {
+      while (isGoingOn()) {
         const body = fleetExample([`s${mark}`]);
         const answer = await fetch(`${url}/api/v1/fleet`, { method: "PUT", headers: { authorization }, body });
         fleetVersion = ((await answer.json()) as { version: number }).version;
@@ -105,9 +112,13 @@ test(`every acknowledged upload outlives ${rounds} kills (SEED=${seed})`, async 
     const ended = once(child, "exit");
     if (round === rounds) child.kill("SIGKILL");
     // Uploads that the kill cut off fail; an answer that is not 2xx is none of them.
-    const results = await Promise.allSettled([...Array.from({ length: writers }, async (_, index) => await upload(index)), publish()]);
+    const results = await Promise.allSettled([
+      ...Array.from({ length: writers }, async (_, index) => await upload(index)),
+      publish(),
+    ]);
     for (const result of results) {
-      if (result.status === "rejected") assert.ok(!(result.reason instanceof assert.AssertionError), String(result.reason));
+      if (result.status === "rejected")
+        assert.ok(!(result.reason instanceof assert.AssertionError), String(result.reason));
     }
     await ended;
   }

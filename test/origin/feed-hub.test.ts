@@ -66,7 +66,8 @@ async function settle(): Promise<void> {
 }
 
 const idsIn = (text: string): number[] => [...text.matchAll(/^id: (\d+)$/gm)].map((match) => Number(match[1]));
-const upTo = (first: number, last: number): number[] => Array.from({ length: last - first + 1 }, (_, index) => first + index);
+const upTo = (first: number, last: number): number[] =>
+  Array.from({ length: last - first + 1 }, (_, index) => first + index);
 
 test("a live subscriber that lets more wait than it may is cut; others don't notice", async (t) => {
   const { catalogue, hub } = await openHub(t);

@@ -13,7 +13,12 @@ interface Follower {
   readonly ended: Promise<void>;
 }
 
-async function follow(origin: TestOrigin, t: TestContext, query = "", headers: Record<string, string> = {}): Promise<Follower> {
+async function follow(
+  origin: TestOrigin,
+  t: TestContext,
+  query = "",
+  headers: Record<string, string> = {},
+): Promise<Follower> {
   const leaving = new AbortController();
   t.after(() => leaving.abort());
   const answer = await fetch(`${origin.url}/api/v1/feed${query}`, {
@@ -132,7 +137,8 @@ test("who asks for what is not kept, or never was, is told to begin anew and the
       assert.deepEqual([reset.event, reset.id], ["reset", String(latestSeq)], query);
       assert.deepEqual(reset.json, { originId: origin.originId, latestSeq, reason }, query);
     }
-    if (query === "?since=15") for (let seq = 16; seq <= 25; seq += 1) assert.equal((await follower.next()).id, String(seq));
+    if (query === "?since=15")
+      for (let seq = 16; seq <= 25; seq += 1) assert.equal((await follower.next()).id, String(seq));
   }
   const live = await follow(origin, t, "?since=3");
   await live.next();
@@ -177,8 +183,10 @@ test("one subscriber too many is turned away, and a place that was left is free 
   assert.match(refused, /retry-after: 1/);
   leaving.abort();
   await answer.body?.cancel().catch(() => undefined);
-  for (let status = 503; status !== 200; ) {
-    status = statusOf(await raw(origin.port, request, (text) => text.includes("originId") || text.includes("OVERLOADED")));
+  for (let status = 503; status !== 200;) {
+    status = statusOf(
+      await raw(origin.port, request, (text) => text.includes("originId") || text.includes("OVERLOADED")),
+    );
   }
 });
 

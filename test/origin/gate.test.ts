@@ -8,15 +8,17 @@ test("work passes in order, never more than there are slots, whatever fails", as
   const gate = openGate({ slots: 2, waitMsMax: 1000, clock: fakeClock() });
   const order: number[] = [];
   let running = 0;
-  const passes = Array.from({ length: 9 }, async (_, index) =>
-    await gate.pass(async () => {
-      running += 1;
-      assert.ok(running <= 2);
-      order.push(index);
-      await Promise.resolve();
-      running -= 1;
-      if (index % 3 === 0) throw new Error("of the work itself");
-    }),
+  const passes = Array.from(
+    { length: 9 },
+    async (_, index) =>
+      await gate.pass(async () => {
+        running += 1;
+        assert.ok(running <= 2);
+        order.push(index);
+        await Promise.resolve();
+        running -= 1;
+        if (index % 3 === 0) throw new Error("of the work itself");
+      }),
   );
   const results = await Promise.allSettled(passes);
   assert.deepEqual(order, [0, 1, 2, 3, 4, 5, 6, 7, 8]);

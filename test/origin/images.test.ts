@@ -90,7 +90,10 @@ test("concurrent uploads of the same bytes are one blob, and each is answered", 
   const bytes = await jpeg(3);
   const before = await blobCount();
   const answers = await Promise.all(
-    Array.from({ length: 12 }, async (_, index) => await origin.json(201, "PUT", `/images/flock/${index}.jpg`, { body: bytes })),
+    Array.from(
+      { length: 12 },
+      async (_, index) => await origin.json(201, "PUT", `/images/flock/${index}.jpg`, { body: bytes }),
+    ),
   );
   assert.equal(new Set(answers.map((answer) => answer["sha256"])).size, 1);
   assert.equal((await blobCount()) - before, 1);
@@ -104,7 +107,10 @@ test("concurrent uploads to one name get versions 1 to n, each once", async () =
       return (await answer.json()) as { version: number; sha256: string };
     }),
   );
-  assert.deepEqual(answers.map((answer) => answer.version).toSorted(), [1, 2, 3, 4, 5]);
+  assert.deepEqual(
+    answers.map((answer) => answer.version).toSorted((one, other) => one - other),
+    [1, 2, 3, 4, 5],
+  );
   for (const { version, sha256: digest } of answers) {
     const answer = await origin.call("GET", `/images/race.jpg?version=${version}`);
     assert.equal(sha256(Buffer.from(await answer.arrayBuffer())), digest);
@@ -242,7 +248,7 @@ test("a list walks the names of a prefix in order, page by page, without the del
     const page: { images: { name: string; version: number }[]; cursor?: string } = await origin.json(
       200,
       "GET",
-      `/images?${query}`,
+      `/images?${query.toString()}`,
     );
     seen.push(...page.images.map((image) => image.name));
     cursor = page.cursor;

@@ -47,12 +47,17 @@ test("the OpenAPI document lists every route with its schema, tokens and problem
       const isOpen = path === "/healthz" || path === "/api/openapi.json";
       assert.equal(operation.security?.length, isOpen ? 0 : 1, row);
       if (path.includes("{path}")) {
-        assert.ok(operation.parameters?.some((parameter) => parameter.name === "path" && parameter.in === "path"), row);
+        assert.ok(
+          operation.parameters?.some((parameter) => parameter.name === "path" && parameter.in === "path"),
+          row,
+        );
       }
     }
   }
   assert.deepEqual(Object.keys(document.paths["/api/v1/images/{path}"]?.["put"]?.requestBody?.content ?? {}), ["*/*"]);
-  assert.deepEqual(Object.keys(document.paths["/api/v1/fleet"]?.["put"]?.requestBody?.content ?? {}), ["application/yaml"]);
+  assert.deepEqual(Object.keys(document.paths["/api/v1/fleet"]?.["put"]?.requestBody?.content ?? {}), [
+    "application/yaml",
+  ]);
   const feed = document.paths["/api/v1/feed"]?.["get"]?.responses["200"]?.content ?? {};
   assert.deepEqual(Object.keys(feed), ["text/event-stream"]);
 });

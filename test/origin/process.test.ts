@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
-import { request } from "node:http";
+import { request, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -12,7 +12,12 @@ import { codeOf, jpeg, raw, startTestOrigin, temporaryDirectory } from "./runnin
 
 const main = fileURLToPath(new URL("../../origin/main.ts", import.meta.url));
 
-function spawnOrigin(t: TestContext, words: string[], environment: Record<string, string> = {}, stdin: "ignore" | "pipe" = "ignore") {
+function spawnOrigin(
+  t: TestContext,
+  words: string[],
+  environment: Record<string, string> = {},
+  stdin: "ignore" | "pipe" = "ignore",
+) {
   const child = spawn(process.execPath, [main, ...words], {
     stdio: [stdin, "pipe", "pipe"],
     env: { ...process.env, NEARCAST_ORIGIN_LOG__LEVEL: "error", ...environment },
@@ -41,6 +46,7 @@ async function exitOf(child: ChildProcess): Promise<number | null> {
 
 async function run(t: TestContext, words: string[], environment: Record<string, string> = {}) {
   const child = spawnOrigin(t, words, environment);
+  assert.ok(child.stdout !== null && child.stderr !== null);
   const [status, out, err] = await Promise.all([exitOf(child), text(child.stdout), text(child.stderr)]);
   return { status, out, err };
 }
@@ -54,7 +60,11 @@ test("settings with problems are refused with all of them, before anything is to
   await writeFile(file, "listen: { port: 70000 }\ncolour: red\nkeep: { events: 1 }\n");
   const bad = await run(t, ["--config", file]);
   assert.equal(bad.status, 2);
-  for (const part of ["listen.port: 70000 is above 65535", "colour: is not a known key", "keep.events: 1 is below 10"]) {
+  for (const part of [
+    "listen.port: 70000 is above 65535",
+    "colour: is not a known key",
+    "keep.events: 1 is below 10",
+  ]) {
     assert.ok(bad.err.includes(part), bad.err);
   }
   const variable = await run(t, ["--check-config"], { NEARCAST_ORIGIN_LISTEN__PROT: "1" });
@@ -89,7 +99,7 @@ test("SIGTERM lets a running upload finish, ends the feed, and ends the process 
   // The feed's end tells that the drain has begun.
   assert.match(await feed.text(), /^event: hello/);
   upload.end(body.subarray(100));
-  const [answer] = (await once(upload, "response")) as [import("node:http").IncomingMessage];
+  const [answer] = (await once(upload, "response")) as [IncomingMessage];
   assert.equal(answer.statusCode, 201);
   answer.resume();
   assert.equal(await exited, 0);
@@ -108,7 +118,9 @@ test("a second origin on the same directory is refused, also within one process"
   const second = await run(t, ["--data", directory, "--port", "0"]);
   assert.equal(second.status, 1);
   assert.match(second.err, /another origin is running/);
-  await assert.rejects(startTestOrigin({ after: (cleanUp) => t.after(cleanUp) }, { dataDir: directory }), { code: "CONFLICT" });
+  await assert.rejects(startTestOrigin({ after: (cleanUp) => t.after(cleanUp) }, { dataDir: directory }), {
+    code: "CONFLICT",
+  });
   assert.equal((await fetch(`${url}/healthz`)).status, 200);
   // A killed origin holds nothing.
   child.kill("SIGKILL");

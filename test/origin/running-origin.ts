@@ -54,7 +54,12 @@ export interface TestOrigin extends RunningOrigin {
   /** By default with the writer's token; null: with none. `path` begins after /api/v1 unless it begins with http. */
   readonly call: (method: string, path: string, call?: Call) => Promise<Response>;
   /** The same, its JSON body, and its status checked. */
-  readonly json: <Body = Record<string, unknown>>(status: number, method: string, path: string, call?: Call) => Promise<Body>;
+  readonly json: <Body = Record<string, unknown>>(
+    status: number,
+    method: string,
+    path: string,
+    call?: Call,
+  ) => Promise<Body>;
 }
 
 export async function temporaryDirectory(scope: Scope): Promise<string> {
@@ -65,7 +70,9 @@ export async function temporaryDirectory(scope: Scope): Promise<string> {
   return directory;
 }
 
-type Overrides = { [Key in keyof OriginConfig]?: OriginConfig[Key] extends object ? Partial<OriginConfig[Key]> : OriginConfig[Key] };
+type Overrides = {
+  [Key in keyof OriginConfig]?: OriginConfig[Key] extends object ? Partial<OriginConfig[Key]> : OriginConfig[Key];
+};
 
 export function testConfig(dataDir: string, overrides: Overrides = {}): OriginConfig {
   const checked = check(originConfigSchema, { drainMs: 300, ...overrides, dataDir, listen: { port: 0 } });
@@ -113,11 +120,18 @@ export function tokensOf(origin: RunningOrigin): { writer: string; edge: string 
 /** A small JPEG whose bytes depend on `mark`. */
 export async function jpeg(mark: number, width = 40, height = 30): Promise<Buffer> {
   const picture = sharp({ create: { width, height, channels: 3, background: "#6a7" } });
-  return await picture.withExif({ IFD0: { Copyright: String(mark) } }).jpeg().toBuffer();
+  return await picture
+    .withExif({ IFD0: { Copyright: String(mark) } })
+    .jpeg()
+    .toBuffer();
 }
 
 /** Sends bytes as they are and returns all that comes back until the server closes, or `isEnough` says so. */
-export async function raw(port: number, text: string | Buffer, isEnough: (text: string) => boolean = () => false): Promise<string> {
+export async function raw(
+  port: number,
+  text: string | Buffer,
+  isEnough: (text: string) => boolean = () => false,
+): Promise<string> {
   const { promise, resolve } = Promise.withResolvers<string>();
   let received = "";
   const socket = connect(port, "127.0.0.1", () => socket.write(text));

@@ -21,7 +21,7 @@ import {
 } from "../settings.ts";
 import type { ChildPlan } from "./children.ts";
 import type { Listen } from "./listening.ts";
-import { type PlannedEdge, planEdges, ports } from "./plan.ts";
+import { defaultAddress, type PlannedEdge, planEdges, ports } from "./plan.ts";
 
 const mebibyte = 1024 * 1024;
 
@@ -41,7 +41,7 @@ export interface Wanted {
 export async function setUp(dataDir: string, wanted: Wanted): Promise<Setup> {
   const before = await readUpState(dataDir);
   const sites = wanted.sites ?? before?.sites ?? ["local"];
-  const address = wanted.address ?? before?.address ?? "127.0.0.1";
+  const address = wanted.address ?? before?.address ?? defaultAddress;
   const planned = planEdges(sites, address);
   await mkdir(dataDir, { recursive: true });
   const state: UpState = { sites, address, nodes: planned.map(({ node }) => node), written: { ...before?.written } };

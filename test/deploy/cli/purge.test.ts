@@ -1,0 +1,33 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { parseFleet } from "#fleet/document.ts";
+import { CommandFailure } from "../../../deploy/cli/exit-codes.ts";
+import { selectorOfUrl } from "../../../deploy/cli/purge.ts";
+
+const parsed = parseFleet(`
+zones: [{ name: cdn.test, nameservers: [{ name: ns1, addresses: [192.0.2.1] }] }]
+sites:
+  - { name: fra, place: { latitude: 50, longitude: 8 }, addresses: [192.0.2.1], nodes: [{ name: a, http: "http://a" }] }
+hosts:
+  - { name: static.cdn.test, kind: assets, origin: "http://10.0.0.1" }
+  - { name: img.cdn.test, kind: images, sourcePrefix: shop/ }
+`);
+
+test("a URL becomes the picture that it shows, or the tag of an asset's address", () => {
+  assert.ok(parsed.ok);
+  const cases: [url: string, expected: ReturnType<typeof selectorOfUrl>][] = [
+    ["http://img.cdn.test/chair.jpg?w=300&auto=format", { name: "shop/chair.jpg" }],
+    ["https://IMG.cdn.test/a%20b/%C3%BC.jpg", { name: "shop/a b/ü.jpg" }],
+    ["http://127.0.0.1:8080/chair.jpg", { name: "shop/chair.jpg" }],
+    ["http://[::1]:8080/chair.jpg", { name: "shop/chair.jpg" }],
+    ["http://static.cdn.test/app.js?v=2", { tag: "url:static.cdn.test/app.js" }],
+  ];
+  for (const [url, expected] of cases) assert.deepEqual(selectorOfUrl(url, parsed.value), expected, url);
+});
+
+test("a URL of another host, or one that can't be read, is refused", () => {
+  assert.ok(parsed.ok);
+  for (const url of ["http://other.test/x", "http://img.cdn.test/%ff", "http://"]) {
+    assert.throws(() => selectorOfUrl(url, parsed.value), CommandFailure, url);
+  }
+});

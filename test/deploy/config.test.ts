@@ -1,0 +1,36 @@
+/** The commented examples in deploy/config are complete and valid: they are the manual. */
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { loadConfig } from "#base/config.ts";
+import { parseFleet } from "#fleet/document.ts";
+import { parse } from "yaml";
+import { edgeConfigSchema } from "../../node/config.ts";
+import { loadOriginConfig, originConfigSchema } from "../../origin/config.ts";
+
+const fileOf = (name: string): string => fileURLToPath(new URL(`../../deploy/config/${name}`, import.meta.url));
+
+test("the example fleet document is valid and shows every section, record type, host kind and policy it can", async () => {
+  const checked = parseFleet(await readFile(fileOf("fleet.example.yaml"), "utf8"));
+  assert.ok(checked.ok, checked.ok ? "" : JSON.stringify(checked.problems));
+  const written = parse(await readFile(fileOf("fleet.example.yaml"), "utf8")) as Record<string, unknown>;
+  assert.deepEqual(Object.keys(written).toSorted(), Object.keys(checked.value).toSorted());
+  const types = checked.value.zones.flatMap(({ records }) => records.map(({ type }) => type));
+  assert.deepEqual([...new Set(types)].toSorted(), ["A", "AAAA", "CAA", "CNAME", "MX", "NS", "SRV", "TXT"]);
+  assert.deepEqual([...new Set(checked.value.hosts.map(({ kind }) => kind))].toSorted(), ["assets", "images"]);
+});
+
+test("the example settings of an edge are valid and name every section", async () => {
+  const config = await loadConfig(edgeConfigSchema, fileOf("edge.example.yaml"), "NEARCAST_EDGE", {});
+  const written = parse(await readFile(fileOf("edge.example.yaml"), "utf8")) as Record<string, unknown>;
+  assert.deepEqual(Object.keys(written).toSorted(), Object.keys(edgeConfigSchema.properties).toSorted());
+  assert.equal(config.node, "fra1");
+});
+
+test("the example settings of the origin are valid and name every section", async () => {
+  const config = await loadOriginConfig({ file: fileOf("origin.example.yaml") });
+  const written = parse(await readFile(fileOf("origin.example.yaml"), "utf8")) as Record<string, unknown>;
+  assert.deepEqual(Object.keys(written).toSorted(), Object.keys(originConfigSchema.properties).toSorted());
+  assert.equal(config.listen.port, 7070);
+});
