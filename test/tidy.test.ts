@@ -12,11 +12,8 @@ const rooms = ["node", "dns", "origin", "test", "bench", "deploy"];
 const columnsMax = 120;
 
 test("the top level holds the rooms and nothing else", async () => {
-  const allowed = new Set([
-    ...rooms,
-    ...["package.json", "package-lock.json", "tsconfig.json", "README.md", "LICENSE"],
-    ...["node_modules", ...(await ignored())],
-  ]);
+  const files = ["package.json", "package-lock.json", "tsconfig.json", "README.md", "LICENSE"];
+  const allowed = new Set([...rooms, ...files, "node_modules", ...(await ignored())]);
   const names = (await readdir(root)).filter((name) => !name.startsWith(".") && !allowed.has(name));
   const strangers = names.filter((name) => !name.endsWith(".tgz"));
   assert.deepEqual(strangers, [], "move them into a room, or write them into .gitignore when they are made by running");
@@ -35,7 +32,7 @@ test("nothing is left for later, and no line is wider than a screen", async () =
     for (const [index, line] of text.split("\n").entries()) {
       const at = `${path}:${index + 1}`;
       if (marks.test(line)) problems.push(`${at}: do it now, or write an issue`);
-      if ([...line].length > columnsMax) problems.push(`${at}: ${[...line].length} columns, at most ${columnsMax}`);
+      if (line.length > columnsMax) problems.push(`${at}: ${line.length} columns, at most ${columnsMax}`);
     }
   }
   assert.deepEqual(problems, []);

@@ -199,7 +199,8 @@ function linesOf(answer: DigAnswer): string[] {
       ? []
       : [`${heading}:`, ...some.map((one) => `  ${one.name}.  ${one.ttlSeconds}  IN  ${one.type}  ${one.value}`)];
   return [
-    `${question.name} ${question.type} @${answer.server}: ${answer.rcode}, flags ${answer.flags.join(" ")}, ${answer.elapsedMs} ms`,
+    `${question.name} ${question.type} @${answer.server}: ${answer.rcode}, ` +
+      `flags ${answer.flags.join(" ")}, ${answer.elapsedMs} ms`,
     ...(subnet === undefined
       ? []
       : [`asked for ${subnet}${scope === undefined ? "" : `; the answer is the same for its whole /${scope}`}`]),

@@ -13,7 +13,7 @@ import type { OriginPlace } from "./settings.ts";
 /** The origin answers out of SQLite within milliseconds; after so long nobody is there. */
 const answerTimeoutMs = 15_000;
 const connectTimeoutMs = 3000;
-/** After an upload the origin decodes the picture before it answers; its own limit is half a minute, per picture in turn. */
+/** The origin decodes an upload before it answers, in half a minute at most, and others may stand before it. */
 const uploadAnswerTimeoutMs = 300_000;
 const bodyBytesMax = 16 * 1024 * 1024;
 

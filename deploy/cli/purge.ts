@@ -23,7 +23,7 @@ export function addPurge(program: Command, cli: Cli): void {
     usage: "purge [names...]",
     summary: "have every edge drop what it cached of these",
     more: [
-      "A picture is dropped in all its sizes. A URL means the picture (or, on an assets host, the resource) that it shows.",
+      "A picture is dropped in all its sizes. A URL means the picture, or the file of an assets host, that it shows.",
       "Pictures that are replaced, deleted or rolled back are purged without this.",
     ].join("\n"),
     examples: ["purge shop/chair.jpg", "purge http://img.cdn.test/shop/chair.jpg?w=300", "purge --prefix shop/ --soft"],
@@ -41,7 +41,7 @@ export function addPurge(program: Command, cli: Cli): void {
       if ([prefix, host, tag, all].every((selector) => selector === undefined) && words.length === 0) {
         throw new CommandFailure(
           exitCodes.usage,
-          "nothing was named: give names, URLs, --prefix, --host, --tag or --all",
+          "nothing was named: give a name, a URL, --prefix, --host, --tag or --all",
         );
       }
       const { order, seq } = await withClient(cli, options, async (client) => {
@@ -58,7 +58,7 @@ export function addPurge(program: Command, cli: Cli): void {
         return { order: wanted, seq: (await purge(client, wanted)).seq };
       });
       output.answer({ seq, ...order }, () => [
-        `purged${soft === true ? " (soft)" : ""}, event ${seq} of the feed: edges that are connected follow within a second`,
+        `purged${soft === true ? " (soft)" : ""}: event ${seq} of the feed, connected edges follow within a second`,
       ]);
       cli.end(exitCodes.ok);
     });

@@ -116,7 +116,7 @@ interface Progress {
   close: () => void;
 }
 
-/** One bar for all on a terminal; elsewhere a line for each picture. */
+/** One bar for all on a terminal, and the failures below it; elsewhere a line for each picture. */
 function openProgress(uploads: readonly Upload[], output: Output): Progress {
   const lineOf = (result: PutResult): string =>
     result.ok ? storedLine(result.image) : `${result.name}: ${result.failure.message}`;
@@ -142,6 +142,7 @@ function openProgress(uploads: readonly Upload[], output: Output): Progress {
   );
   let sentBytes = 0;
   let finished = 0;
+  const failures: string[] = [];
   const payload = (): Record<string, unknown> => ({
     sent: sizeText(sentBytes),
     all: sizeText(totalBytes),
@@ -159,11 +160,13 @@ function openProgress(uploads: readonly Upload[], output: Output): Progress {
     },
     done(result) {
       finished += 1;
-      if (uploads.length > 1 || !result.ok) bars.log(`${lineOf(result)}\n`);
+      if (!result.ok) failures.push(lineOf(result));
       bar.update(sentBytes, payload());
     },
     close: () => {
       bars.stop();
+      // Not on the way: the bar is wiped when it ends, and what was said around it may be, too.
+      for (const failure of failures) output.note(failure);
     },
   };
 }

@@ -34,8 +34,8 @@ export function addRollback(program: Command, cli: Cli): void {
         await withClient(cli, options, async (client) => {
           if (target.what === "fleet") {
             const fleet = await rollbackFleet(client, target.version).catch((error: unknown) => {
-              if (target.version !== undefined || !(error instanceof CommandFailure) || error.code !== "NOT_FOUND")
-                throw error;
+              const isNone = error instanceof CommandFailure && error.code === "NOT_FOUND";
+              if (target.version !== undefined || !isNone) throw error;
               throw new CommandFailure(exitCodes.refused, "the fleet document has no version before the newest one", {
                 code: error.code,
                 lines: ["`nearcast releases` lists its versions."],
@@ -44,8 +44,8 @@ export function addRollback(program: Command, cli: Cli): void {
             output.answer({ what: "fleet", ...fleet }, () => [
               fleet.unchanged
                 ? `the fleet document has this text already (version ${fleet.version})`
-                : `the fleet document is that of version ${fleet.fromVersion ?? "?"} again, as version ${fleet.version}: ` +
-                  fleet.summary,
+                : `the fleet document is that of version ${fleet.fromVersion ?? "?"} again, ` +
+                  `as version ${fleet.version}: ${fleet.summary}`,
             ]);
             return;
           }

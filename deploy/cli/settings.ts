@@ -95,7 +95,7 @@ async function readToken(files: readonly string[]): Promise<string> {
     lines: [
       ...tried,
       "The origin makes it at its first start, in secrets/writer.token of its data folder.",
-      "Name the file by --token-file FILE or NEARCAST_TOKEN_FILE, or the folder that `nearcast up` keeps by --data DIR.",
+      "Name the file by --token-file FILE or NEARCAST_TOKEN_FILE, or the folder of `nearcast up` by --data DIR.",
     ],
   });
 }

@@ -36,7 +36,7 @@ export function addUp(program: Command, cli: Cli): void {
     usage: "up",
     summary: "run the whole CDN on this machine: origin, edges, DNS, and a first picture",
     more: [
-      "Everything is kept in --data: started again, it goes on with the same pictures, tokens, fleet document and sites.",
+      "Everything is kept in --data: started again, it goes on with the same pictures, tokens, fleet and sites.",
       "With --sites each site is an edge of its own on 127.0.1.1, 127.0.2.1, …, at the true place of its city.",
       "Ctrl-C drains and stops all within 5 s; pressed again, it kills.",
     ].join("\n"),
@@ -44,7 +44,7 @@ export function addUp(program: Command, cli: Cli): void {
   });
   withDataDir(verb)
     .option("--sites <codes>", "cities, such as fra,nyc,tyo; `local`: one edge at no particular place")
-    .option("--address <ip>", "the origin's address in 127.0.0.0/8 (default 127.0.0.1); edges stand there or after it")
+    .option("--address <ip>", "the origin's address in 127.0.0.0/8 (default 127.0.0.1); edges stand at or after it")
     .action(async (options: UpOptions) => {
       const dataDir = dataDirOf(options, cli.environment);
       const setup = await setUp(dataDir, {
@@ -138,7 +138,10 @@ async function until(cli: Cli, child: Child, isReady: () => Promise<boolean>): P
       );
     }
     try {
-      if (await isReady()) return;
+      if (await isReady()) {
+        child.keep();
+        return;
+      }
     } catch (error) {
       // Not listening yet, or its token file is not there yet.
       if (!(error instanceof CommandFailure) || error.exitCode === exitCodes.refused) throw error;

@@ -4,7 +4,7 @@
  *   bytes ─▶ pending (one read and a part of a message) ─▶ whole messages ─▶ respond ─▶ written together
  *
  * A connection can cost us only a little: no memory is taken for a length before its bytes arrive; a message longer
- * than any query ends it; its time runs from one whole message to the next, so that dribbling octets gain nothing;
+ * than any query ends it; its time runs from one answer to the next, so that dribbling octets gain nothing;
  * while the client does not read its answers, nothing more is read from it; and there is a limit on connections in
  * all and per client network, past which the one that was silent longest gives way, or the newcomer.
  */
@@ -20,7 +20,7 @@ export interface StreamLimits {
   readonly connectionsMax: number;
   /** Open connections of one client network: a /24 or a /48. */
   readonly connectionsPerNetworkMax: number;
-  /** From the opening to the first whole message, and from one to the next. */
+  /** From the opening to the first answer, and from one answer to the next. */
   readonly idleTimeoutMs: number;
 }
 
@@ -44,8 +44,8 @@ interface Connection {
   readonly client: Client;
   readonly network: string;
   pending: Buffer;
-  /** Monotonic: when the last whole message came. */
-  lastMessageMs: number;
+  /** Monotonic: when the last answer was given, at first when it was opened. */
+  lastAnswerMs: number;
 }
 
 export interface StreamDeps extends TransportDeps {
@@ -58,7 +58,7 @@ export async function openStream(listen: ListenAddress, deps: StreamDeps): Promi
   const { respond, stats, log, clock, limits } = deps;
   const answer = Buffer.alloc(2 + messageLengthMax);
   const body = answer.subarray(2);
-  // In order of their last message: the first is the one that was silent longest.
+  // In order of their last answer: the first is the one that was silent longest.
   const connections = new Set<Connection>();
   const countByNetwork = new Map<string, number>();
 
@@ -86,7 +86,7 @@ export async function openStream(listen: ListenAddress, deps: StreamDeps): Promi
       client: { address, port: socket.remotePort ?? 0, transport: "tcp" },
       network,
       pending: Buffer.alloc(0),
-      lastMessageMs: clock.monotonicMs(),
+      lastAnswerMs: clock.monotonicMs(),
     };
     connections.add(connection);
     countByNetwork.set(network, (countByNetwork.get(network) ?? 0) + 1);
@@ -130,7 +130,7 @@ export async function openStream(listen: ListenAddress, deps: StreamDeps): Promi
   function answerWaiting(connection: Connection): void {
     const { socket } = connection;
     let bytes = connection.pending;
-    let messages = 0;
+    let hasAnswered = false;
     socket.cork();
     while (bytes.length >= 2 && socket.writableLength <= unsentBytesMax) {
       const length = uint16At(bytes, 0);
@@ -140,15 +140,14 @@ export async function openStream(listen: ListenAddress, deps: StreamDeps): Promi
         return;
       }
       if (bytes.length < 2 + length) break;
-      reply(connection, bytes.subarray(2, 2 + length));
+      if (reply(connection, bytes.subarray(2, 2 + length))) hasAnswered = true;
       bytes = bytes.subarray(2 + length);
-      messages++;
     }
     socket.uncork();
     // A copy, so that a few octets don't keep the whole chunk.
     connection.pending = Buffer.from(bytes);
-    if (messages > 0) {
-      connection.lastMessageMs = clock.monotonicMs();
+    if (hasAnswered) {
+      connection.lastAnswerMs = clock.monotonicMs();
       connections.delete(connection);
       connections.add(connection);
     }
@@ -156,18 +155,19 @@ export async function openStream(listen: ListenAddress, deps: StreamDeps): Promi
     else socket.resume();
   }
 
-  function reply({ socket, client }: Connection, query: Uint8Array): void {
+  function reply({ socket, client }: Connection, query: Uint8Array): boolean {
     const length = respond(query, client, body);
     // Silence (a response sent as a query) leaves the connection open: the next message may be a good one.
-    if (length === 0) return;
+    if (length === 0) return false;
     putUint16(answer, 0, length);
     socket.write(Buffer.from(answer.subarray(0, 2 + length)));
+    return true;
   }
 
   function sweep(): void {
     const oldest = clock.monotonicMs() - limits.idleTimeoutMs;
     for (const connection of connections) {
-      if (connection.lastMessageMs > oldest) break;
+      if (connection.lastAnswerMs > oldest) break;
       cut(connection);
     }
   }

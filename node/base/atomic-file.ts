@@ -1,9 +1,11 @@
 /** Small files that must be whole after a crash: written beside, then renamed over. */
-import { open, readFile, rename } from "node:fs/promises";
+import { open, readFile, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
 
 /**
  * Replaces the file's content. After `kill -9` it is the old or the new, whole. With `durable` it also survives a
- * power failure, for the price of two waits for the disk.
+ * power failure, for the price of two waits for the disk. Two writers of one path must take turns: they share the
+ * file beside it.
  */
 export async function writeAtomic(
   path: string,
@@ -11,14 +13,21 @@ export async function writeAtomic(
   options: { mode?: number; durable?: boolean } = {},
 ): Promise<void> {
   const temporary = `${path}.new`;
-  const file = await open(temporary, "w", options.mode ?? 0o644);
+  // One that a killed process left behind may have another mode, which opening would keep.
+  await rm(temporary, { force: true });
   try {
+    await using file = await open(temporary, "w", options.mode ?? 0o644);
     await file.writeFile(content);
     if (options.durable === true) await file.sync();
-  } finally {
-    await file.close();
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => undefined); // the first failure is the one to tell
+    throw error;
   }
   await rename(temporary, path);
+  if (options.durable !== true) return;
+  // The name is in the directory, which is a file of its own.
+  await using directory = await open(dirname(path), "r");
+  await directory.sync();
 }
 
 /** The JSON value in the file; undefined when there is no file or it holds no JSON. */

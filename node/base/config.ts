@@ -57,32 +57,46 @@ export function checkConfig<Schema extends TSchema>(
   environment: Readonly<Record<string, string | undefined>>,
 ): Checked<Static<Schema>> {
   const settings: unknown = structuredClone(value);
+  const problems: ValueProblem[] = [];
   for (const [variable, text] of Object.entries(environment)) {
     if (text === undefined || !variable.startsWith(`${prefix}_`)) continue;
     const steps = variable
       .slice(prefix.length + 1)
       .split("__")
       .map(camelCase);
-    if (!set(settings, steps, text)) {
-      return { ok: false, problems: [{ path: variable, message: "can't override a value that is not an object" }] };
+    const scalar = readScalar(text);
+    if (scalar === undefined) problems.push({ path: variable, message: "is not a YAML value; put it in quotes" });
+    else if (!set(settings, steps, scalar.value)) {
+      problems.push({ path: variable, message: "can't override a value that is not an object" });
     }
   }
-  return check(schema, settings);
+  const checked = check(schema, settings);
+  if (problems.length === 0) return checked;
+  return { ok: false, problems: checked.ok ? problems : [...problems, ...checked.problems] };
 }
 
 function camelCase(words: string): string {
   return words.toLowerCase().replaceAll(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** Sets a value deep inside; YAML's own reading of scalars turns the text into a number, boolean or string. */
-function set(target: unknown, steps: readonly string[], text: string): boolean {
+/** YAML's own reading of scalars turns the text into a number, boolean or string; undefined when it can't be read. */
+function readScalar(text: string): { value: unknown } | undefined {
+  try {
+    return { value: parse(text) as unknown };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Sets a value deep inside. */
+function set(target: unknown, steps: readonly string[], value: unknown): boolean {
   const [step, ...deeper] = steps;
   if (typeof target !== "object" || target === null || step === undefined || step === "__proto__") return false;
   const inside = target as Record<string, unknown>;
   if (deeper.length === 0) {
-    inside[step] = parse(text);
+    inside[step] = value;
     return true;
   }
   inside[step] ??= {};
-  return set(inside[step], deeper, text);
+  return set(inside[step], deeper, value);
 }

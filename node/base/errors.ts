@@ -125,6 +125,6 @@ export function problemOf(error: NearcastError, requestId: string): Problem {
     code: error.code,
     requestId,
   };
-  if (kind.status < 500) Object.assign(problem, { detail: error.message }, error.facts);
-  return problem;
+  // The catalogue's members stand last: a fact of the same name must not change what the status says.
+  return kind.status < 500 ? { ...problem, detail: error.message, ...error.facts, ...problem } : problem;
 }

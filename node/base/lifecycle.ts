@@ -12,24 +12,34 @@ export interface Lifecycle {
   stop: (deadlineMs: number) => Promise<void>;
 }
 
+/** How long a part that comes after the end may take to close. */
+const lateCloseMs = 5000;
+
 export function createLifecycle(log: Log): Lifecycle {
   const closers: { name: string; close: () => Promise<void> | void }[] = [];
   let stopping: Promise<void> | undefined;
+  let isStopped = false;
+
+  async function end(name: string, close: () => Promise<void> | void, deadline: AbortSignal): Promise<void> {
+    try {
+      await before(deadline, Promise.resolve(close()));
+    } catch (error) {
+      log.error({ err: error, closing: name }, "a part did not stop cleanly");
+    }
+  }
 
   async function stopAll(deadlineMs: number): Promise<void> {
     const deadline = AbortSignal.timeout(deadlineMs);
     for (let next = closers.pop(); next !== undefined; next = closers.pop()) {
-      const { name, close } = next;
-      try {
-        await before(deadline, Promise.resolve(close()));
-      } catch (error) {
-        log.error({ err: error, closing: name }, "a part did not stop cleanly");
-      }
+      await end(next.name, next.close, deadline);
     }
+    isStopped = true;
   }
   return {
     defer(name, close) {
-      closers.push({ name, close });
+      // A start that went on behind the stop: what it brings is too late to stay.
+      if (isStopped) void end(name, close, AbortSignal.timeout(lateCloseMs));
+      else closers.push({ name, close });
     },
     stop: (deadlineMs) => (stopping ??= stopAll(deadlineMs)),
   };

@@ -22,7 +22,9 @@ ajv.addKeyword({ keyword: "unit", schemaType: "string" }); // documentation only
 ajv.addFormat("ip", (text: string) => isIP(text) !== 0);
 ajv.addFormat("http-url", (text: string) => {
   const url = URL.parse(text);
-  return url !== null && (url.protocol === "http:" || url.protocol === "https:") && url.username === "";
+  const isHttp = url?.protocol === "http:" || url?.protocol === "https:";
+  // A query, a fragment or a password would be dropped or leak in silence where the URL is a base.
+  return isHttp && !/[?#@\s]/.test(text);
 });
 
 const compiled = new WeakMap<TSchema, ValidateFunction>();

@@ -362,20 +362,20 @@ export function parseFleet(yamlText: string): Checked<Fleet> {
   if (Buffer.byteLength(yamlText) > fleetBytesMax) {
     return { ok: false, problems: [{ path: "", message: `the document is larger than ${fleetBytesMax} bytes` }] };
   }
-  const document = parseDocument(yamlText, { prettyErrors: true, uniqueKeys: true });
-  if (document.errors.length > 0) {
-    return {
-      ok: false,
-      problems: document.errors.map((error) => ({ path: "", message: error.message.split("\n")[0] ?? "" })),
-    };
-  }
-  let value: unknown;
+  const notYaml = (error: unknown): { ok: false; problems: ValueProblem[] } => ({
+    ok: false,
+    problems: [{ path: "", message: error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error) }],
+  });
   try {
-    value = document.toJS({ maxAliasCount: 100 });
+    const document = parseDocument(yamlText, { prettyErrors: true, uniqueKeys: true });
+    if (document.errors.length > 0) {
+      return { ok: false, problems: document.errors.flatMap((error) => notYaml(error).problems) };
+    }
+    return checkFleet(document.toJS({ maxAliasCount: 100 }));
   } catch (error) {
-    return { ok: false, problems: [{ path: "", message: error instanceof Error ? error.message : String(error) }] };
+    // Aliases that would expand without end, or brackets nested too deep for the stack.
+    return notYaml(error);
   }
-  return checkFleet(value);
 }
 
 /** Checks a fleet document that is already a value, such as one read from JSON. */
@@ -422,7 +422,10 @@ function* contradictionsOf(fleet: Fleet): Generator<ValueProblem> {
   for (const [s, steered] of fleet.steering.entries()) {
     const path = `steering[${s}]`;
     const name = canonicalName(steered.name);
-    const home = fleet.zones.find((one) => isInside(name, canonicalName(one.name)));
+    // Of a zone and one inside it, the inner answers for the name (RFC 1034 §4.3.2).
+    const home = fleet.zones
+      .filter((one) => isInside(name, canonicalName(one.name)))
+      .toSorted((a, b) => canonicalName(b.name).length - canonicalName(a.name).length)[0];
     if (home === undefined) yield { path: `${path}.name`, message: `"${steered.name}" lies in none of the zones` };
     else if (
       home.records.some(

@@ -13,8 +13,13 @@ export interface ServerSentEvent {
 
 /** A line longer than this is no event of ours: the largest, a purge of a thousand names, has some 600 KB. */
 const lineLengthMax = 1024 * 1024;
+/** Nor has any event of ours more lines than this; they are held until the event ends. */
+const linesMax = 1024;
 
-/** Returns a function that takes the next bytes and gives the events that they complete. Throws on a line too long. */
+/**
+ * Returns a function that takes the next bytes and gives the events that they complete.
+ * Throws on a line too long and on an event of too many lines.
+ */
 export function createEventStreamReader(): (bytes: Buffer) => ServerSentEvent[] {
   const decoder = new StringDecoder("utf8");
   let rest = "";
@@ -37,8 +42,10 @@ export function createEventStreamReader(): (bytes: Buffer) => ServerSentEvent[] 
       if (colon === 0) continue;
       const field = colon === -1 ? line : line.slice(0, colon);
       const value = colon === -1 ? "" : line.slice(colon + 1).replace(/^ /, "");
-      if (field === "data") data.push(value);
-      else if (field === "event") event = value;
+      if (field === "data" && data.push(value) > linesMax) {
+        throw new Error(`an event of the event stream has more than ${linesMax} lines`);
+      }
+      if (field === "event") event = value;
       else if (field === "id") id = value;
     }
     return events;

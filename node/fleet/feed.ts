@@ -80,7 +80,12 @@ export function followFeed(options: {
 
   async function reached(originId: string, seq: number): Promise<void> {
     position = { originId, seq };
-    await save(position);
+    try {
+      await save(position);
+    } catch (error) {
+      // A full disk must not hold purges back: after a restart they are applied once more, which is harmless.
+      log.error({ err: error, seq }, "the position in the feed can't be saved");
+    }
     if (state === "replaying" && seq >= replayTarget) enter("live");
   }
 
@@ -92,7 +97,10 @@ export function followFeed(options: {
       enter("replaying");
       const isKnown = position !== null && position.originId === originId && position.seq <= latestSeq;
       if (!isKnown) {
-        await reset(position === null ? "first contact with an origin" : "another origin, or one set back in time");
+        const reason = position === null ? "first contact with an origin" : "another origin, or one set back in time";
+        // What is fetched meanwhile must not carry a number of the other log: no purge of this one would concern it.
+        position = null;
+        await reset(reason);
         await reached(originId, latestSeq);
       } else if (position !== null) await reached(originId, position.seq);
       return;
@@ -103,7 +111,7 @@ export function followFeed(options: {
       await reached(position.originId, replayTarget);
       return;
     }
-    const seq = Number(id);
+    const seq = /^\d+$/.test(id) ? Number(id) : Number.NaN;
     if (!Number.isSafeInteger(seq)) throw new Error("an event of the feed has no number");
     if (seq <= position.seq) return; // sent before a reset was known to us
     await apply({ seq, kind: event, data: value });

@@ -30,6 +30,8 @@ export async function openFleetMemory(directory: string): Promise<FleetMemory> {
   await mkdir(directory, { recursive: true });
   const fleetPath = join(directory, "fleet.json");
   const positionPath = join(directory, "feed.json");
+  // The feed and the start may both bring a fleet document: one file, so one after the other.
+  let storing: Promise<void> = Promise.resolve();
   return {
     async loadFleet() {
       const stored = await readChecked(storedFleet, fleetPath);
@@ -37,7 +39,11 @@ export async function openFleetMemory(directory: string): Promise<FleetMemory> {
       const parsed = parseFleet(stored.text);
       return parsed.ok ? { version: stored.version, document: parsed.value } : null;
     },
-    storeFleet: (version, text) => writeAtomic(fleetPath, JSON.stringify({ version, text }), { durable: true }),
+    storeFleet(version, text) {
+      const write = (): Promise<void> => writeAtomic(fleetPath, JSON.stringify({ version, text }), { durable: true });
+      storing = storing.then(write, write);
+      return storing;
+    },
     loadPosition: async () => (await readChecked(storedPosition, positionPath)) ?? null,
     storePosition: (position) => writeAtomic(positionPath, JSON.stringify(position)),
   };

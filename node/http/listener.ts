@@ -1,13 +1,12 @@
 /**
  * HTTP servers on explicit addresses in front of one Fastify application, with every limit of Node's parser set.
  *
- * What never reaches the application (a header section too large, a request that is no HTTP) is answered here, in the
- * same form as all other errors.
+ * What never reaches the application (a header section too large, a request that is no HTTP) is answered by
+ * base/unreadable-request.
  */
-import { randomBytes } from "node:crypto";
 import { createServer, type RequestListener, type Server } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
-import { type ErrorCode, NearcastError, problemOf } from "#base/errors.ts";
+import type { AddressInfo } from "node:net";
+import { answerUnreadable } from "#base/unreadable-request.ts";
 
 /** Request line and fields together. Browsers send 1–4 KB; proxies in between seldom more than 16. */
 export const headerBytesMax = 32 * 1024;
@@ -44,7 +43,7 @@ export async function listen(host: string, port: number, application: RequestLis
   server.maxConnections = connectionsMax;
   server.maxRequestsPerSocket = 0;
   server.setTimeout(socketIdleMs);
-  server.on("clientError", answerClientError);
+  server.on("clientError", answerUnreadable);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen({ host, port, backlog: 4096, ipv6Only: host.includes(":") }, () => {
@@ -67,46 +66,4 @@ function closeServer(server: Server, graceMs: number): Promise<void> {
     });
     server.closeIdleConnections();
   });
-}
-
-function answerClientError(error: NodeJS.ErrnoException & { rawPacket?: Buffer }, socket: Socket): void {
-  if (error.code === "ECONNRESET" || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const { code, status, detail } = whatIsWrong(error);
-  const problem = problemOf(new NearcastError(code, detail), randomBytes(8).toString("hex"));
-  const body = `${JSON.stringify({ ...problem, status })}\n`;
-  socket.end(
-    `HTTP/1.1 ${status} ${reasonOf[status]}\r\nContent-Type: application/problem+json\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-  );
-}
-
-const reasonOf = {
-  400: "Bad Request",
-  408: "Request Timeout",
-  414: "URI Too Long",
-  431: "Request Header Fields Too Large",
-};
-
-function whatIsWrong(error: NodeJS.ErrnoException & { rawPacket?: Buffer }): {
-  code: ErrorCode;
-  status: keyof typeof reasonOf;
-  detail: string;
-} {
-  switch (error.code ?? "") {
-    case "HPE_HEADER_OVERFLOW": {
-      // The first packet without a line's end: it was the target that was too long.
-      const start = error.rawPacket?.subarray(0, headerBytesMax / 2).toString("latin1") ?? "";
-      if (/^[A-Z]+ [^\r\n]*$/.test(start)) {
-        return { code: "URI_TOO_LONG", status: 414, detail: "the request target is longer than 8192 characters" };
-      }
-      return { code: "BAD_REQUEST", status: 431, detail: `the header section is larger than ${headerBytesMax} bytes` };
-    }
-    case "ERR_HTTP_REQUEST_TIMEOUT":
-      return { code: "BAD_REQUEST", status: 408, detail: "the request did not arrive whole in time" };
-    default:
-      return { code: "BAD_REQUEST", status: 400, detail: "this is not an HTTP/1.1 request" };
-  }
 }

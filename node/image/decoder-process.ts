@@ -48,7 +48,13 @@ export function startDecoder(settings: DecoderSettings, listener: DecoderListene
   const child = spawn(
     process.execPath,
     // Pictures live outside of V8's heap; what the script itself needs is a few megabytes.
-    ["--max-old-space-size=64", main, settings.sandbox, String(settings.memoryBytesMax)],
+    [
+      "--max-old-space-size=64",
+      "--disable-warning=ExperimentalWarning",
+      main,
+      settings.sandbox,
+      String(settings.memoryBytesMax),
+    ],
     {
       cwd: "/",
       env: decoderEnvironment,

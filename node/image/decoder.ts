@@ -16,13 +16,14 @@ import { enterSandbox } from "./sandbox.ts";
 /** Serving what is cached comes before rendering what is not. */
 const niceness = 5;
 
-const readLoaders = new Set([
+/** All other loaders of libvips are blocked, so that no picture reaches a rarely used parser. */
+const loaders = [
   "VipsForeignLoadJpegBuffer",
   "VipsForeignLoadPngBuffer",
   "VipsForeignLoadWebpBuffer",
   "VipsForeignLoadNsgifBuffer",
   "VipsForeignLoadHeifBuffer",
-]);
+];
 
 function send(reply: Reply, body?: Buffer): void {
   process.stdout.write(frameHead(reply, body?.length ?? 0));
@@ -81,7 +82,7 @@ async function main(sandboxMode: string | undefined, memoryBytesMax: string | un
   sharp.cache(false); // no two jobs read the same bytes
   sharp.concurrency(1); // the pool's size is the parallelism
   sharp.block({ operation: ["VipsForeignLoad"] });
-  sharp.unblock({ operation: [...readLoaders] });
+  sharp.unblock({ operation: loaders });
 
   // Both streams are set up before the sandbox closes; the pool writes nothing before it reads "ready".
   const limits = { headerBytesMax, bodyBytesMax: 0xffff_ffff };

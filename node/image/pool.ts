@@ -41,7 +41,7 @@ export interface DecoderLimits {
   readonly startTimeoutMs: number;
 }
 
-export const decoderLimits: DecoderLimits = {
+const decoderLimits: DecoderLimits = {
   memoryBytesMax: 1_073_741_824,
   queueMax: 1000,
   queueWaitMs: 10_000,
@@ -155,6 +155,7 @@ export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
   const counters = { renders: 0, inspections: 0, timeouts: 0, memoryKills: 0, overloads: 0 };
   let nextId = 1;
   let isClosed = false;
+  let wasHidden = false;
 
   const crew = openCrew(
     {
@@ -167,7 +168,7 @@ export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
     },
     clock,
     log,
-    { onFree: giveNext, onReply: readReply, onLost: lose },
+    { onFree: welcome, onReply: readReply, onLost: lose },
   );
 
   function submit(task: Task): void {
@@ -187,6 +188,14 @@ export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
       counters.overloads += 1;
       task.reject(new NearcastError("OVERLOADED", `no decoder was free within ${limits.queueWaitMs} ms`));
     });
+  }
+
+  function welcome(worker: Worker): void {
+    if (canMeasure && !wasHidden && worker.process.residentBytes() === undefined) {
+      wasHidden = true; // proc(5) mounted with hidepid
+      log.warn("the memory of decoder processes can't be seen: they run without a memory ceiling");
+    }
+    giveNext(worker);
   }
 
   function giveNext(worker: Worker): void {

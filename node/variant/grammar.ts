@@ -16,8 +16,8 @@ import type { Preset } from "#fleet/document.ts";
 import { fits, type Fit, type Variant } from "./variant.ts";
 
 /** imgix's and most encoders' comfortable bound; 8192 × 8192 px × 4 B are 268 MB in the decoder. */
-export const sidePxMax = 8192;
-export const qualityDefault = 75;
+const sidePxMax = 8192;
+const qualityDefault = 75;
 
 export interface GrammarLimits {
   /** Longer queries are rejected unread: all parameters of this grammar together need less than 200 characters. */

@@ -2,7 +2,7 @@
 import type { SQLOutputValue } from "node:sqlite";
 import { holds } from "../precondition.ts";
 import type { Catalogue, EventKind, FeedEvent, FleetText, FleetVersion, Purge } from "./catalogue.ts";
-import type { SqliteSession } from "./sqlite.ts";
+import type { SqliteSession } from "./sqlite-session.ts";
 
 type Row = Record<string, SQLOutputValue>;
 

@@ -4,7 +4,7 @@ import type { PictureType } from "#image/picture.ts";
 import { holds } from "../precondition.ts";
 import type { BlobFacts, Catalogue, Version, VersionReason } from "./catalogue.ts";
 import type { AppendEvent } from "./sqlite-log.ts";
-import type { SqliteSession } from "./sqlite.ts";
+import type { SqliteSession } from "./sqlite-session.ts";
 
 type Row = Record<string, SQLOutputValue>;
 

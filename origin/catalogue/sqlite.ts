@@ -1,6 +1,6 @@
 /**
- * The catalogue in one SQLite file, through `node:sqlite`: opening, upgrading and the transaction; the statements
- * stand in sqlite-names.ts and sqlite-log.ts.
+ * The catalogue in one SQLite file, through `node:sqlite`: opening and upgrading; the statements stand in
+ * sqlite-names.ts and sqlite-log.ts, what they share in sqlite-session.ts.
  *
  * Write-ahead log with synchronous=FULL: a commit returns after fsync, so what was acknowledged survives the power
  * cord. Calls are synchronous inside, a few dozen microseconds to read and one fsync to write, which keeps every
@@ -14,12 +14,7 @@ import { NearcastError } from "#base/errors.ts";
 import type { Catalogue } from "./catalogue.ts";
 import { openLogTables } from "./sqlite-log.ts";
 import { openNameTables } from "./sqlite-names.ts";
-
-export interface CatalogueLimits {
-  readonly versionsPerName: number;
-  readonly fleetVersions: number;
-  readonly events: number;
-}
+import { type CatalogueLimits, type SqliteSession, transaction } from "./sqlite-session.ts";
 
 /** One entry for each version of the schema; never changed, only added to. */
 const upgrades = [
@@ -51,15 +46,6 @@ const upgrades = [
   ) STRICT;
   `,
 ];
-
-/** What the statements share. */
-export interface SqliteSession {
-  readonly db: DatabaseSync;
-  readonly clock: Clock;
-  readonly limits: CatalogueLimits;
-  /** Runs `work` as one transaction; its writes are durable on return, or none of them is there. */
-  readonly transaction: <Result>(work: () => Result) => Result;
-}
 
 export function openSqliteCatalogue(path: string, limits: CatalogueLimits, clock: Clock): Catalogue {
   const db = new DatabaseSync(path, { timeout: 5000 });
@@ -138,24 +124,4 @@ function markOf(path: string): string {
   // Where the file system keeps no birth time, Node reports 0 or the time of the last change, which says nothing.
   const birth = facts.birthtimeNs === facts.ctimeNs ? 0n : facts.birthtimeNs;
   return `${facts.ino}:${birth}`;
-}
-
-function transaction<Result>(db: DatabaseSync, work: () => Result): Result {
-  try {
-    db.exec("BEGIN IMMEDIATE");
-    const result = work();
-    db.exec("COMMIT");
-    return result;
-  } catch (error) {
-    if (db.isOpen && db.isTransaction) db.exec("ROLLBACK");
-    throw asDiskFailure(error);
-  }
-}
-
-/** SQLite says why it refuses (full, read-only, damaged, input/output); all of it is the disk's side, not a client's. */
-function asDiskFailure(error: unknown): unknown {
-  if (error instanceof Error && (error as NodeJS.ErrnoException).code === "ERR_SQLITE_ERROR") {
-    return new NearcastError("DISK_FAILED", `the catalogue refused: ${error.message}`, { cause: error });
-  }
-  return error;
 }

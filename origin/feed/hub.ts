@@ -117,6 +117,8 @@ export async function openFeedHub(deps: {
       })
       .finally(() => {
         pumping = undefined;
+        // Woken between the pump's last look and this line.
+        if (isWoken) wake();
       });
   };
 

@@ -1,9 +1,8 @@
 /**
- * The only place where the origin turns failures into answers: application/problem+json (RFC 9457) with a code of the
- * catalogue in node/base/errors.ts, whoever noticed it — a route, Fastify, or Node's parser before either.
+ * The only place where the origin turns failures of requests into answers: application/problem+json (RFC 9457) with a
+ * code of the catalogue in node/base/errors.ts, whoever noticed it, a route or Fastify. (What Node's parser can't read
+ * never gets here: base/unreadable-request.)
  */
-import { randomUUID } from "node:crypto";
-import type { Socket } from "node:net";
 import { asNearcastError, NearcastError, problemOf, type ErrorCode } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
@@ -82,33 +81,3 @@ function asOurs(thrown: unknown): NearcastError {
   if (status >= 400 && status < 500) return new NearcastError("BAD_REQUEST", error.message ?? "", { cause: thrown });
   return asNearcastError(thrown);
 }
-
-/** For `clientErrorHandler`: what Node's parser can't read has no request, only a socket. */
-export function answerUnreadable(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === "ECONNRESET" || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const code =
-    error.code === "HPE_HEADER_OVERFLOW"
-      ? "HEADERS_TOO_LARGE"
-      : error.code === "ERR_HTTP_REQUEST_TIMEOUT"
-        ? "REQUEST_TIMEOUT"
-        : "BAD_REQUEST";
-  const problem = problemOf(new NearcastError(code, "the request is not well-formed HTTP/1.1"), randomUUID());
-  const body = JSON.stringify(problem);
-  const head = [
-    `HTTP/1.1 ${problem.status} ${statusWords[code]}`,
-    `content-type: ${mediaType}`,
-    `content-length: ${Buffer.byteLength(body)}`,
-    `x-request-id: ${problem.requestId}`,
-    "connection: close",
-  ];
-  socket.end(`${head.join("\r\n")}\r\n\r\n${body}`);
-}
-
-const statusWords = {
-  HEADERS_TOO_LARGE: "Request Header Fields Too Large",
-  REQUEST_TIMEOUT: "Request Timeout",
-  BAD_REQUEST: "Bad Request",
-} as const;

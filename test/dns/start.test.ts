@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { createServer, type AddressInfo } from "node:net";
 import { test } from "node:test";
 import { promisify } from "node:util";
-import dns2 from "dns2";
+import { TCPClient, UDPClient } from "dns2";
 import { needsProgram } from "../support/needs.ts";
 import { queryOf, readAnswer } from "./support/ask.ts";
 import { testFleet } from "./support/fleet.ts";
@@ -103,7 +103,7 @@ test("close() frees the port and may be called twice", async (t) => {
 
 test("the independent client dns2 understands the answers, over UDP and TCP", async (t) => {
   const { port } = await running(t, { geo: {} });
-  for (const resolve of [dns2.UDPClient({ dns: "127.0.0.1", port }), dns2.TCPClient({ dns: "127.0.0.1", port })]) {
+  for (const resolve of [UDPClient({ dns: "127.0.0.1", port }), TCPClient({ dns: "127.0.0.1", port })]) {
     const plain = await resolve("mail.cdn.test", "A");
     assert.deepEqual(
       plain.answers.map((one) => one.address),
@@ -114,7 +114,7 @@ test("the independent client dns2 understands the answers, over UDP and TCP", as
     const denied = await resolve("nope.cdn.test", "A");
     assert.deepEqual([denied.header.rcode, denied.authorities.length], [3, 1]);
   }
-  const steered = await dns2.UDPClient({ dns: "127.0.0.1", port })("img.cdn.test", "A", 1, {
+  const steered = await UDPClient({ dns: "127.0.0.1", port })("img.cdn.test", "A", 1, {
     clientIp: "133.11.1.0/24",
   });
   assert.equal(steered.answers[0]?.address, "127.0.3.1");

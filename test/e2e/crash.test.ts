@@ -34,9 +34,9 @@ test("kill -9 in the midst of load loses no byte, and the disk is warm at once",
   await Promise.all(urls.map(get));
   assert.equal(known.size, urls.length);
 
-  let isLoading = true;
+  const ending = new AbortController();
   const load = Array.from({ length: 8 }, async (_, worker) => {
-    for (let index = worker; isLoading; index += 7) {
+    for (let index = worker; !ending.signal.aborted; index += 7) {
       // New sizes all the while, so that writes to the disk are under way when the process is killed.
       const url =
         index % 3 === 0 ? `${edge.url}/${names[0]}?w=${200 + (index % 400)}&fm=jpg` : (urls[index % urls.length] ?? "");
@@ -49,7 +49,7 @@ test("kill -9 in the midst of load loses no byte, and the disk is warm at once",
     await edge.program().kill("SIGKILL");
     await edge.start();
   }
-  isLoading = false;
+  ending.abort();
   await Promise.all(load);
   assert.equal(wrong, 0);
 

@@ -158,6 +158,22 @@ test("an event that nobody announced is found at the next heartbeat", async (t) 
   assert.deepEqual(idsIn(sink.take()), [1]);
 });
 
+test("no event waits for the next heartbeat, however its announcement meets the end of the one before", async (t) => {
+  for (let turns = 0; turns < 40; turns += 1) {
+    const { catalogue, hub } = await openHub(t);
+    const sink = openSink();
+    await hub.subscribe(sink, undefined);
+    await settle();
+    await catalogue.purge({ reason: "purge", all: true });
+    hub.wake();
+    for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
+    await catalogue.purge({ reason: "purge", all: true });
+    hub.wake();
+    await settle();
+    assert.deepEqual(idsIn(sink.take()), [1, 2], `${turns} turns`);
+  }
+});
+
 test("one that left gets nothing more, and closing ends the rest", async (t) => {
   const { catalogue, hub } = await openHub(t);
   const [left, stays] = [openSink(), openSink()];

@@ -17,7 +17,8 @@ import { openDirectoryStore } from "../../origin/store/directory.ts";
 import { openHolds, type Holds } from "../../origin/store/holds.ts";
 import { sweepShard } from "../../origin/store/sweep.ts";
 import { openUploads, type Uploads } from "../../origin/upload/put.ts";
-import { filePool, jpeg, temporaryDirectory } from "./running-origin.ts";
+import { fakeClock } from "../support/fake-clock.ts";
+import { filePool, jpeg, startTestOrigin, temporaryDirectory } from "./running-origin.ts";
 
 const change = { author: "test", precondition: noPrecondition };
 const sha256Of = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
@@ -227,6 +228,24 @@ test("an upload on a disk that fails at any step is refused whole, and works aga
     break;
   }
   assert.equal(step, 6);
+});
+
+test("a running origin sweeps one shard after the other", async (t) => {
+  const clock = fakeClock();
+  const scope = { after: (cleanUp: () => Promise<void>) => t.after(cleanUp) };
+  const origin = await startTestOrigin(scope, {
+    clock,
+    config: { keep: { versionsPerName: 1 }, sweepIntervalMs: 1000 },
+  });
+  const first = await origin.json(201, "PUT", "/images/a.jpg", { body: await jpeg(7) });
+  const second = await origin.json(200, "PUT", "/images/a.jpg", { body: await jpeg(8) });
+  const fileOf = (sha256: unknown): string => join(origin.dataDir, "blobs", String(sha256).slice(0, 2), String(sha256));
+  for (let metrics = ""; !metrics.includes("nearcast_origin_blobs_swept_total 1\n");) {
+    clock.advance(1000);
+    metrics = await (await origin.call("GET", `${origin.url}/metrics`)).text();
+  }
+  await assert.rejects(readFile(fileOf(first["sha256"])), { code: "ENOENT" });
+  await readFile(fileOf(second["sha256"]));
 });
 
 test("one upload too many is turned away at once", async (t) => {

@@ -30,7 +30,7 @@ export async function ask(
         flags: 0,
         flag_do: false,
         options: subnet === undefined ? [] : [{ code: 8, ip, sourcePrefixLength: Number(length) }],
-      } as packet.Answer,
+      },
     ],
   });
   const socket = createSocket(server.host.includes(":") ? "udp6" : "udp4");

@@ -1,9 +1,9 @@
 /**
  * The processes that `nearcast up` runs, and what becomes of them.
  *
- *   start ─▶ running ──ends by itself──▶ resting (10 s) ──address free──▶ running
- *               │                           └────────────address taken──▶ left alone: somebody started it by hand
- *               └──stop(): SIGTERM, then SIGKILL at the deadline──▶ ended
+ *   start ──ready: keep()──▶ running ──ends by itself──▶ resting (10 s) ──address free──▶ running
+ *     └──ends before──▶ ended     │                        └──address taken──▶ left alone: started by hand
+ *                                 └──stop(): SIGTERM, then SIGKILL at the deadline──▶ ended
  *
  * Each child is the leader of a process group of its own, so that a terminal's Ctrl-C reaches `up` alone, which then
  * stops them in order. Its standard input is a pipe that nobody writes to: when `up` is killed, even by kill -9, the
@@ -37,6 +37,8 @@ export interface Child {
   readonly pid: () => number | undefined;
   /** How the process ended, once it has; cleared by a restart. */
   readonly ended: () => string | undefined;
+  /** It has come up well: from now on it is started again when it ends. */
+  readonly keep: () => void;
   /** Resolves when the process is gone; kills it if it is still there after `deadlineMs`. */
   readonly stop: (deadlineMs: number) => Promise<void>;
   readonly kill: () => void;
@@ -53,6 +55,7 @@ export async function startChild(plan: ChildPlan, deps: ChildrenDeps): Promise<C
   let running: ChildProcess | undefined;
   let ended: string | undefined;
   let isStopping = false;
+  let isKept = false;
   let cancelRestart: Cancel | undefined;
   let gone = Promise.resolve();
 
@@ -71,7 +74,7 @@ export async function startChild(plan: ChildPlan, deps: ChildrenDeps): Promise<C
         running = undefined;
         ended = how;
         resolve();
-        if (!isStopping) rest(how);
+        if (isKept && !isStopping) rest(how);
       };
       child.once("error", (error) => {
         end(`could not be started: ${error.message}`);
@@ -114,6 +117,9 @@ export async function startChild(plan: ChildPlan, deps: ChildrenDeps): Promise<C
     plan,
     pid: () => running?.pid,
     ended: () => ended,
+    keep: () => {
+      isKept = true;
+    },
     kill: () => {
       isStopping = true;
       running?.kill("SIGKILL");

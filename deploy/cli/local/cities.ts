@@ -72,6 +72,6 @@ export const cities: ReadonlyMap<string, City> = new Map(
     }),
 );
 
-/** The single site of a machine that plays the whole CDN alone: off every coast, so that nobody takes it for a real one. */
+/** The single site of a machine that plays the whole CDN alone: at sea, so that nobody takes it for a real place. */
 export const localSite = "local";
 export const localPlace: City = { city: "this machine", country: "", latitude: 0, longitude: 0 };

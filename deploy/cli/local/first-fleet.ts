@@ -1,4 +1,4 @@
-/** The fleet document that `nearcast up` publishes first: one zone, the sites that run, one image host, steered by place. */
+/** The fleet document that `nearcast up` publishes first: a zone, the sites, an image host steered by place. */
 import { stringify } from "yaml";
 import { localHost, localZone, type PlannedEdge, ports } from "./plan.ts";
 

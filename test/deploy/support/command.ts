@@ -1,4 +1,4 @@
-/** The `nearcast` command as a user runs it: a process, its answer, its status; and `nearcast up` for as long as a test. */
+/** The `nearcast` command as a user runs it: a process, its answer, its status; and `up` for as long as a test. */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";

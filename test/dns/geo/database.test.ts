@@ -17,11 +17,11 @@ after(() => {
 /** A log that keeps its warnings. */
 function warningsOf(): { log: Log; warnings: unknown[] } {
   const warnings: unknown[] = [];
-  const log: Log = Object.assign(Object.create(silentLog), {
-    warn: (facts: unknown) => {
-      warnings.push(facts);
-    },
-  });
+  const warn: Log["warn"] = (facts: unknown) => {
+    warnings.push(facts);
+  };
+  const { debug, info, error, fatal } = silentLog;
+  const log: Log = { debug, info, warn, error, fatal };
   return { log, warnings };
 }
 

@@ -95,7 +95,10 @@ export function queryOf(asking: Asking): Buffer {
   return Buffer.from([
     ...u16(asking.id ?? 0x1234),
     ...u16(asking.flags ?? 0),
-    ...[0, 1, 0, 0, 0, 0, 0, edns === undefined ? 0 : 1],
+    ...u16(1),
+    ...u16(0),
+    ...u16(0),
+    ...u16(edns === undefined ? 0 : 1),
     ...nameBytes(asking.name ?? "img.cdn.test"),
     ...u16(type),
     ...u16(asking.class ?? 1),
@@ -133,7 +136,7 @@ export function readAnswer(bytes: Uint8Array): Reading {
   const packet = decode(buffer);
   if (decode.bytes !== buffer.length) throw new Error(`${buffer.length - decode.bytes} octets follow the message`);
   const opt = packet.additionals?.find((one) => one.type === "OPT");
-  const subnet = opt?.options.find((option) => Number(option.code) === 8);
+  const subnet = opt?.options.find((option) => option.code === 8);
   const names = ["cd", "ad", "z", "ra", "rd", "tc", "aa"];
   const bits = [0x10, 0x20, 0x40, 0x80, 0x100, 0x200, 0x400];
   const word = buffer.readUInt16BE(2);
@@ -157,7 +160,7 @@ export function readAnswer(bytes: Uint8Array): Reading {
             udpSize: opt.udpPayloadSize,
             version: opt.ednsVersion,
             flags: opt.flags,
-            options: opt.options.map((option) => Number(option.code)),
+            options: opt.options.map((option) => option.code),
           },
     subnet:
       subnet !== undefined && "ip" in subnet

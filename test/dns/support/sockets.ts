@@ -100,12 +100,13 @@ export async function openTcp(t: TestContext, port: number, host = "127.0.0.1"):
   t.after(() => socket.destroy());
   await once(socket, "connect");
   let bytes = Buffer.alloc(0);
-  let wake: () => void = () => {};
+  let wake = (): void => undefined;
   socket.on("data", (chunk: Buffer) => {
     bytes = Buffer.concat([bytes, chunk]);
     wake();
   });
-  socket.on("error", () => {}); // A reset by the server closes as well.
+  socket.on("error", () => undefined); // A reset by the server closes as well.
+  socket.setTimeout(waitMs, () => socket.destroy());
   const closed = new Promise<void>((resolve) => {
     socket.on("close", () => {
       wake();
@@ -124,7 +125,7 @@ export async function openTcp(t: TestContext, port: number, host = "127.0.0.1"):
       const woken = new Promise<void>((resolve) => {
         wake = resolve;
       });
-      await Promise.race([woken, once(socket, "close", { signal: AbortSignal.timeout(waitMs) })]);
+      await woken;
     }
   };
   return { socket, next, closed };

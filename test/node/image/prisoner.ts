@@ -50,14 +50,14 @@ if (stage !== "inside") {
             socket.send("x", 9, "127.0.0.1");
             return settled(socket, "listening");
           }),
-          "run a program": await attempt(() => settled(spawn("/bin/true"), "spawn")),
+          "run a program": await attempt(() => settled(spawn("/bin/true", { stdio: "inherit" }), "spawn")),
           "run a program and wait": await attempt(() => {
-            const { error } = spawnSync("/bin/true");
+            const { error } = spawnSync("/bin/true", { stdio: "inherit" });
             if (error !== undefined) throw error;
           }),
           "become a program": await attempt(() => process.execve?.("/bin/true", ["true"], {})),
           "signal the parent": await attempt(() => process.kill(process.ppid, "SIGCONT")),
-          "compute": await attempt(() => Buffer.alloc(50_000_000, 1).reduce((sum, byte) => sum + byte, 0)),
+          compute: await attempt(() => Buffer.alloc(50_000_000, 1).reduce((sum, byte) => sum + byte, 0)),
         };
   writeSync(1, JSON.stringify({ ...report, attempts }));
 }

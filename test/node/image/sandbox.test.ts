@@ -2,13 +2,12 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { needs } from "../../support/needs.ts";
 import { decoderFilter, ioUringFilter } from "../../../node/image/seccomp.ts";
 
 describe("the filter as a program", () => {
   for (const cpu of ["x64", "arm64"]) {
     it(`for ${cpu} every jump lands inside, and every path ends in an answer`, () => {
-      const { log } = Math;
-      assert(log(1) === 0);
       for (const program of [decoderFilter(cpu, 1234), ioUringFilter(cpu)]) {
         assert(program !== undefined);
         const length = program.length / 8;
@@ -105,11 +104,7 @@ describe("inside of the sandbox", () => {
 
   it("a process gets in and does not get out", (t) => {
     assert.equal(status, 0, `${signal} ${stderr.toString()}`);
-    if (report.sandbox !== "seccomp" && process.env["CI"] !== "true") {
-      t.skip(`there is no sandbox here: ${report.reason}`);
-      return;
-    }
-    assert.equal(report.sandbox, "seccomp", report.reason);
+    if (!needs(t, report.sandbox === "seccomp", `there is no sandbox here: ${report.reason}`)) return;
     const { compute, ...escapes } = report.attempts ?? {};
     assert.equal(compute, "done");
     assert.equal(Object.keys(escapes).length, 12);

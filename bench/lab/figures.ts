@@ -1,0 +1,98 @@
+/**
+ * From samples to the figures that are printed: medians, ratios, tables. Pure.
+ *
+ * Contenders are measured in turns (A B C A B C …), so the n-th samples of two of them were taken at about the same
+ * time: a ratio is the median of the ratios round by round, which a machine that slows down for a while moves little.
+ */
+import assert from "node:assert/strict";
+
+/** One run of a driver against one server. */
+export interface Sample {
+  requests: number;
+  perSecond: number;
+  /** CPU time of all the server's processes, per request. */
+  cpuMicros: number;
+  p50Ms: number;
+  p99Ms: number;
+}
+
+export interface Table {
+  title: string;
+  columns: readonly string[];
+  rows: readonly (readonly string[])[];
+}
+
+/** What a question found out. */
+export interface Report {
+  question: string;
+  tables: readonly Table[];
+  /** What one must know to read the tables, such as versions and settings. */
+  notes: readonly string[];
+  /** Peers that were not measured, each with the reason. */
+  absent: readonly string[];
+  /** All samples, for `--json`. */
+  samples: Readonly<Record<string, unknown>>;
+}
+
+export function median(values: readonly number[]): number {
+  return quantile(values, 0.5);
+}
+
+/** The value below which `part` of the values lie, interpolated between neighbours. */
+export function quantile(values: readonly number[], part: number): number {
+  assert.ok(values.length > 0, "a quantile of nothing");
+  const sorted = values.toSorted((a, b) => a - b);
+  const position = part * (sorted.length - 1);
+  const below = sorted[Math.floor(position)] ?? 0;
+  const above = sorted[Math.ceil(position)] ?? 0;
+  return below + (above - below) * (position - Math.floor(position));
+}
+
+/** The median of a's share of b, round by round. */
+export function ratio(a: readonly number[], b: readonly number[]): number {
+  assert.equal(a.length, b.length, "ratios need as many rounds of the one as of the other");
+  return median(a.map((value, round) => value / (b[round] ?? Number.NaN)));
+}
+
+/** Three digits that matter: 0.123, 1.23, 12.3, 123, 1,234. */
+export function digits(value: number): string {
+  assert.ok(Number.isFinite(value), `${value} is no figure`);
+  const places = value >= 100 ? 0 : value >= 10 ? 1 : value >= 1 ? 2 : 3;
+  return value.toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places });
+}
+
+/** Median, and in brackets the lowest and highest round. */
+export function withSpread(values: readonly number[]): string {
+  return `${digits(median(values))} (${digits(Math.min(...values))}–${digits(Math.max(...values))})`;
+}
+
+/** A Markdown table with aligned columns: for the terminal and for README.md alike. */
+export function renderTable({ title, columns, rows }: Table): string {
+  const widths = columns.map((column, index) => Math.max(column.length, ...rows.map((row) => row[index]?.length ?? 0)));
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell, index) => (index === 0 ? cell.padEnd(widths[index] ?? 0) : cell.padStart(widths[index] ?? 0))).join(" | ")} |`;
+  const rule = `| ${widths.map((width, index) => (index === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`)).join(" | ")} |`;
+  return [`**${title}**`, "", line(columns), rule, ...rows.map(line)].join("\n");
+}
+
+/**
+ * The table of one comparison.
+ *
+ * @param against the contender that the ratio is to; when it was not measured, the ratio stays empty
+ */
+export function comparison(title: string, samples: ReadonlyMap<string, readonly Sample[]>, against: string): Table {
+  const base = samples.get(against);
+  const of = (list: readonly Sample[], key: keyof Sample): number[] => list.map((sample) => sample[key]);
+  return {
+    title,
+    columns: ["server", "requests/s", "CPU µs/request (lowest–highest)", "p50 ms", "p99 ms", `CPU, ${against} = 1`],
+    rows: [...samples].map(([name, list]) => [
+      name,
+      digits(Math.round(median(of(list, "perSecond")))),
+      withSpread(of(list, "cpuMicros")),
+      digits(median(of(list, "p50Ms"))),
+      digits(median(of(list, "p99Ms"))),
+      base === undefined ? "–" : ratio(of(list, "cpuMicros"), of(base, "cpuMicros")).toFixed(2),
+    ]),
+  };
+}

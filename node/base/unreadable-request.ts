@@ -1,0 +1,46 @@
+/**
+ * What Node's HTTP parser can't read has no request, only a socket; it is answered all the same, in the form of all
+ * other errors. For `clientError` of a server.
+ */
+import { randomBytes } from "node:crypto";
+import { STATUS_CODES } from "node:http";
+import type { Socket } from "node:net";
+import { NearcastError, problemOf } from "./errors.ts";
+
+/** How much of a first packet is looked at. */
+const glanceBytes = 4096;
+
+/** As Node's `clientError` gives it. */
+type ClientError = Error & { code?: string; rawPacket?: unknown };
+
+export function answerUnreadable(error: ClientError, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const problem = problemOf(whatIsWrong(error), randomBytes(8).toString("hex"));
+  const body = `${JSON.stringify(problem)}\n`;
+  const head = [
+    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
+    "Content-Type: application/problem+json",
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    `X-Request-Id: ${problem.requestId}`,
+    "Cache-Control: no-store",
+    "Connection: close",
+  ];
+  socket.end(`${head.join("\r\n")}\r\n\r\n${body}`);
+}
+
+function whatIsWrong(error: ClientError): NearcastError {
+  if (error.code === "ERR_HTTP_REQUEST_TIMEOUT") {
+    return new NearcastError("REQUEST_TIMEOUT", "the request did not arrive whole in time");
+  }
+  if (error.code !== "HPE_HEADER_OVERFLOW") {
+    return new NearcastError("BAD_REQUEST", "this is not a well-formed HTTP/1.1 request");
+  }
+  // A packet that begins with a request line and shows no end of it: it is the target that is too long.
+  const start = Buffer.isBuffer(error.rawPacket) ? error.rawPacket.toString("latin1", 0, glanceBytes) : "";
+  return /^[A-Z]+ [^\r\n]*$/.test(start)
+    ? new NearcastError("URI_TOO_LONG", "the request target is longer than the limit")
+    : new NearcastError("HEADERS_TOO_LARGE", "the header section is larger than the limit");
+}

@@ -1,0 +1,39 @@
+/** What the statements of the catalogue share: the database, and one way to run a transaction. */
+import type { DatabaseSync } from "node:sqlite";
+import type { Clock } from "#base/clock.ts";
+import { NearcastError } from "#base/errors.ts";
+
+export interface CatalogueLimits {
+  readonly versionsPerName: number;
+  readonly fleetVersions: number;
+  readonly events: number;
+}
+
+/** What the statements share. */
+export interface SqliteSession {
+  readonly db: DatabaseSync;
+  readonly clock: Clock;
+  readonly limits: CatalogueLimits;
+  /** Runs `work` as one transaction; its writes are durable on return, or none of them is there. */
+  readonly transaction: <Result>(work: () => Result) => Result;
+}
+
+export function transaction<Result>(db: DatabaseSync, work: () => Result): Result {
+  try {
+    db.exec("BEGIN IMMEDIATE");
+    const result = work();
+    db.exec("COMMIT");
+    return result;
+  } catch (error) {
+    if (db.isOpen && db.isTransaction) db.exec("ROLLBACK");
+    throw asDiskFailure(error);
+  }
+}
+
+/** SQLite says why it refuses (full, read-only, damaged, input/output); all of it is the disk's side, not a client's. */
+function asDiskFailure(error: unknown): unknown {
+  if (error instanceof Error && (error as NodeJS.ErrnoException).code === "ERR_SQLITE_ERROR") {
+    return new NearcastError("DISK_FAILED", `the catalogue refused: ${error.message}`, { cause: error });
+  }
+  return error;
+}

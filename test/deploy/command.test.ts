@@ -1,0 +1,116 @@
+/** The command line itself: help, statuses, what it says when nothing is there. No server runs here. */
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import { nearcast, temporaryFolder } from "./support/command.ts";
+
+const pictureVerbs = ["put", "ls", "rm", "versions", "rollback", "purge"];
+const verbs = ["up", "origin", "edge", ...pictureVerbs, "check", "apply", "releases", "status", "explain", "dig"];
+
+test("each verb explains itself with an example and its exit codes", async () => {
+  const helps = await Promise.all(verbs.map(async (verb) => ({ verb, help: await nearcast([verb, "--help"]) })));
+  for (const { verb, help } of helps) {
+    assert.equal(help.status, 0, verb);
+    assert.match(help.stdout, new RegExp(`Examples?:\n  npx nearcast ${verb}`), verb);
+    assert.match(help.stdout, /--json/, verb);
+    assert.match(help.stdout, /Exit codes: 0 done/, verb);
+  }
+});
+
+test("the version is the package's", async () => {
+  const { status, stdout } = await nearcast(["--version"]);
+  assert.equal(status, 0);
+  assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
+});
+
+test("mistakes on the command line end with status 2 and a sentence", async () => {
+  const cases: { words: string[]; says: RegExp }[] = [
+    { words: ["fly"], says: /unknown command 'fly'/ },
+    { words: ["ls", "--bogus"], says: /unknown option '--bogus'/ },
+    { words: ["put"], says: /missing required argument/ },
+    { words: ["put", "/nowhere/x.jpg"], says: /no file or folder \/nowhere\/x.jpg/ },
+    { words: ["ls", "--limit", "0"], says: /whole number from 1/ },
+    { words: ["purge"], says: /nothing was named/ },
+    { words: ["rollback", "x.jpg", "last"], says: /"last" is not a version/ },
+    { words: ["up", "--sites", "fra,atlantis"], says: /"atlantis"[\s\S]*fra Frankfurt/ },
+    { words: ["up", "--address", "10.0.0.1"], says: /127\.0\.0\.0\/8/ },
+    { words: ["edge"], says: /--config/ },
+    { words: ["edge", "--config", "/nowhere.yaml"], says: /nowhere\.yaml/ },
+    { words: ["dig", "x.test", "--type", "ZZ"], says: /"ZZ" is not a known record type/ },
+    { words: ["dig", "x.test", "--from", "here"], says: /"here" is not an IP address/ },
+    { words: ["explain", "some/path"], says: /no node is known|neither a whole URL/ },
+    { words: ["ls", "--origin", "ftp://x"], says: /not an http:\/\/ or https:\/\/ URL/ },
+  ];
+  const ran = await Promise.all(
+    cases.map(async (one) => ({ ...one, result: await nearcast(one.words, { cwd: "/" }) })),
+  );
+  for (const { words, says, result } of ran) {
+    assert.equal(result.status, 2, words.join(" "));
+    assert.match(result.stderr, says, words.join(" "));
+    assert.equal(result.stdout, "", words.join(" "));
+  }
+});
+
+test("an origin that is not there: what was tried, what to do next, status 3", async (t) => {
+  const folder = await temporaryFolder(t, "nobody");
+  const picture = join(folder, "x.jpg");
+  const token = join(folder, "token");
+  await writeFile(picture, "x");
+  await writeFile(token, "secret-of-nobody\n");
+  // Port 1 is free on every machine that runs no tcpmux of 1988.
+  const where = ["--origin", "http://127.0.0.1:1", "--token-file", token, "--data", folder];
+  const cases = [["ls"], ["rm", "x"], ["versions", "x"], ["rollback"], ["purge", "x"], ["releases"]];
+  for (const words of cases) {
+    const { status, stderr } = await nearcast([...words, ...where]);
+    assert.equal(status, 3, words.join(" "));
+    assert.match(stderr, /origin at http:\/\/127\.0\.0\.1:1 can't be reached: connection refused/, words.join(" "));
+    assert.match(stderr, /npx nearcast up/, words.join(" "));
+  }
+  const asJson = await nearcast(["ls", "--json", ...where]);
+  const { error } = JSON.parse(asJson.stderr) as { error: { code: string; exitCode: number } };
+  assert.deepEqual([error.code, error.exitCode, asJson.stdout], ["UNREACHABLE", 3, ""]);
+});
+
+test("a node or responder that is not there ends with status 3, too", async (t) => {
+  const folder = await temporaryFolder(t, "nobody");
+  const status = await nearcast(["status", "--admin", "http://127.0.0.1:1", "--data", folder, "--json"]);
+  assert.equal(status.status, 3);
+  const value = status.json() as { origin: { isReached: boolean }; nodes: { reached: boolean }[] };
+  assert.deepEqual([value.origin.isReached, value.nodes.map(({ reached }) => reached)], [false, [false]]);
+  const explain = await nearcast(["explain", "img.cdn.test", "--admin", "http://127.0.0.1:1"]);
+  assert.equal(explain.status, 3);
+  assert.match(explain.stderr, /npx nearcast up/);
+  const dig = await nearcast(["dig", "img.cdn.test", "--server", "127.0.0.1:1", "--tcp"]);
+  assert.equal(dig.status, 3);
+});
+
+test("check tells all problems, one a line, each with its place and what is allowed", async (t) => {
+  const folder = await temporaryFolder(t, "check");
+  const file = join(folder, "fleet.yaml");
+  await writeFile(
+    file,
+    `zones: []
+sites: [{ name: fra, place: { latitude: 95, longitude: 8 }, addresses: [192.0.2.1], nodes: [] }]
+hosts: [{ name: a.test, kind: images, freshSeconds: -1 }]
+colour: red
+`,
+  );
+  const { status, stdout } = await nearcast(["check", file]);
+  assert.equal(status, 2);
+  const lines = stdout.split("\n");
+  for (const line of [
+    "  sites[0].place.latitude: 95 is above 90",
+    "  hosts[0].freshSeconds: -1 is below 0",
+    "  colour: is not a known key",
+  ]) {
+    assert.ok(lines.includes(line), `${line}\nin:\n${stdout}`);
+  }
+  const asJson = (await nearcast(["check", file, "--json"])).json() as { ok: boolean; problems: { path: string }[] };
+  assert.equal(asJson.ok, false);
+  assert.equal(asJson.problems.length, lines.filter((line) => line.startsWith("  ")).length);
+  // apply says the same and sends nothing: there is no origin it could have asked.
+  const applied = await nearcast(["apply", file, "--data", folder]);
+  assert.equal(applied.status, 2);
+  assert.match(applied.stderr, /nothing was published[\s\S]*95 is above 90/);
+});

@@ -1,0 +1,233 @@
+/** `nearcast up` and every verb against what it runs, as a user would: one machine, real processes. */
+import assert from "node:assert/strict";
+import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import sharp from "sharp";
+import { needsProgram } from "../support/needs.ts";
+import { nearcast, ownAddress, type Ran, type RunningUp, startUp, temporaryFolder } from "./support/command.ts";
+import { execFileSync } from "node:child_process";
+
+async function jpeg(red: number, width = 400): Promise<Buffer> {
+  const background = { r: red, g: 90, b: 120 };
+  return await sharp({ create: { width, height: 300, channels: 3, background } })
+    .jpeg()
+    .toBuffer();
+}
+
+/** A verb with the folder's settings; fails the test when its status is another one. */
+function verbsOf(data: string): (words: readonly string[], status?: number) => Promise<Ran> {
+  return async (words, status = 0) => {
+    const ran = await nearcast([...words, "--data", data]);
+    assert.equal(ran.status, status, `${words.join(" ")}: ${ran.stderr}${ran.stdout}`);
+    return ran;
+  };
+}
+
+/** Waits until `look` is true; a child of `up` comes back after ten seconds at the latest. */
+async function eventually(what: string, look: () => Promise<boolean>, deadlineMs = 30_000): Promise<void> {
+  const signal = AbortSignal.timeout(deadlineMs);
+  for (;;) {
+    if (await look().catch(() => false)) return;
+    assert.ok(!signal.aborted, `not within ${deadlineMs} ms: ${what}`);
+    await pause(50);
+  }
+}
+
+test("up runs everything, each verb works on it, and a second start goes on where the first ended", async (t) => {
+  const data = join(await temporaryFolder(t, "up"), "data");
+  let up = await startUp(t, data);
+  const verb = verbsOf(data);
+  const { address } = up;
+
+  await t.test("the lines to paste work", async (step) => {
+    const curl = /curl .*/.exec(up.said())?.[0] ?? "";
+    const url = /'(http:[^']+)'/.exec(curl)?.[1] ?? "";
+    const get = async (): Promise<Response> => await fetch(url, { headers: { accept: "image/avif,image/webp" } });
+    const first = await get();
+    assert.equal(first.status, 200);
+    assert.equal(first.headers.get("content-type"), "image/avif");
+    assert.equal((await sharp(Buffer.from(await first.arrayBuffer())).metadata()).width, 640);
+    assert.match((await get()).headers.get("cache-status") ?? "", /hit/);
+    if (!needsProgram(step, "dig")) return;
+    const words = (/ dig (.*)/.exec(up.said())?.[1] ?? "").split(" ");
+    assert.equal(execFileSync("dig", [...words, "+short"], { encoding: "utf8" }).trim(), address);
+  });
+
+  await t.test("tokens and nothing else are kept from other users", async () => {
+    const secrets = join(data, "origin", "secrets");
+    for (const file of await readdir(secrets))
+      assert.equal((await stat(join(secrets, file))).mode & 0o777, 0o600, file);
+  });
+
+  await t.test("put, ls, versions, rollback, rm", async () => {
+    const folder = await temporaryFolder(t, "pictures");
+    await writeFile(join(folder, "a.jpg"), await jpeg(10));
+    await writeFile(join(folder, "b.jpg"), await jpeg(200, 500));
+    await writeFile(join(folder, "bad.jpg"), "no picture at all");
+    const stored = await verb(["put", join(folder, "a.jpg"), "shop/chair.jpg"]);
+    assert.match(stored.stdout, /^shop\/chair\.jpg: version 1 \(jpeg, 400×300/);
+    await verb(["put", join(folder, "b.jpg"), "shop/chair.jpg"]);
+    const many = await verb(["put", folder, "many", "--json"], 4);
+    const { stored: some, failed } = many.json() as {
+      stored: { name: string }[];
+      failed: { name: string; code: string }[];
+    };
+    assert.deepEqual(some.map(({ name }) => name).toSorted(), ["many/a.jpg", "many/b.jpg"]);
+    assert.deepEqual(
+      failed.map(({ name, code }) => [name, code]),
+      [["many/bad.jpg", "UNSUPPORTED_IMAGE"]],
+    );
+
+    const widthOf = async (): Promise<number> => {
+      const answer = await fetch(`http://${address}:8080/shop/chair.jpg`);
+      return (await sharp(Buffer.from(await answer.arrayBuffer())).metadata()).width;
+    };
+    assert.equal(await widthOf(), 500);
+    await verb(["rollback", "shop/chair.jpg"]);
+    await eventually("the edge gives the old picture", async () => (await widthOf()) === 400);
+    const versions = (await verb(["versions", "shop/chair.jpg", "--json"])).json() as {
+      versions: { reason: string }[];
+    };
+    assert.deepEqual(
+      versions.versions.map(({ reason }) => reason),
+      ["rollback", "put", "put"],
+    );
+
+    await verb(["rm", "many/a.jpg"]);
+    assert.match((await verb(["rm", "many/a.jpg"], 4)).stderr, /deleted already/);
+    const listed = (await verb(["ls", "--json"])).json() as { images: { name: string }[] };
+    assert.deepEqual(
+      listed.images.map(({ name }) => name),
+      ["many/b.jpg", "sample.jpg", "shop/chair.jpg"],
+    );
+    assert.match((await verb(["ls", "shop/"])).stdout, /shop\/chair\.jpg +3 +jpeg +400×300/);
+  });
+
+  await t.test("purge, explain, status, dig", async () => {
+    const url = `http://${address}:8080/sample.jpg?w=100`;
+    assert.equal((await fetch(url)).status, 200);
+    const explained = (await verb(["explain", url, "--json"])).json() as { host: string; verdict: string };
+    assert.deepEqual([explained.host, explained.verdict], ["img.cdn.test", "fresh"]);
+    await verb(["purge", url]);
+    await eventually("the edge has dropped it", async () => {
+      const after = (await verb(["explain", url, "--json"])).json() as { verdict: string };
+      return after.verdict !== "fresh";
+    });
+    const name = (await verb(["explain", "img.cdn.test", "--from", "81.2.69.160", "--json"])).json();
+    assert.equal((name as { outcome: string }).outcome, "steered");
+    assert.match((await verb(["status"])).stdout, /local1 +local +ready/);
+    const dug = (await verb(["dig", "img.cdn.test", "--from", "81.2.69.160", "--json"])).json();
+    const { rcode, answers } = dug as { rcode: string; answers: { value: string }[] };
+    assert.deepEqual([rcode, answers.map(({ value }) => value)], ["NOERROR", [address]]);
+    assert.match((await verb(["dig", "cdn.test", "--type", "SOA", "--tcp"])).stdout, /IN {2}SOA {2}ns1\.cdn\.test\./);
+    await verb(["dig", "example.com"], 4);
+  });
+
+  await t.test("apply, releases, rollback of the fleet document", async () => {
+    const fleet = join(data, "fleet.yaml");
+    const text = await fleetText(up, data);
+    await writeFile(fleet, text.replace("ttlSeconds: 30", "ttlSeconds: 7"));
+    assert.match((await verb(["apply", fleet])).stdout, /published as version 2: /);
+    assert.match((await verb(["apply", fleet])).stdout, /version 2 has this very text already/);
+    await verb(["rollback"]);
+    await verb(["rollback", "2"]);
+    await verb(["rollback", "99"], 4);
+    const { versions } = (await verb(["releases", "--json"])).json() as {
+      versions: { version: number; fromVersion?: number; summary: string; author: string }[];
+    };
+    assert.deepEqual(
+      versions.map(({ version, fromVersion }) => [version, fromVersion]),
+      [
+        [4, 2],
+        [3, 1],
+        [2, undefined],
+        [1, undefined],
+      ],
+    );
+    for (const { summary, author } of versions) assert.ok(summary !== "" && author !== "");
+  });
+
+  await t.test("a second `up` on the same addresses says which are taken, and starts nothing", async () => {
+    const refused = await nearcast(["up", "--data", join(data, "other"), "--address", address]);
+    assert.equal(refused.status, 1);
+    assert.match(refused.stderr, new RegExp(`${address}:8080/tcp \\(HTTP of edge local1\\) is in use`));
+    assert.match(refused.stderr, /--address/);
+  });
+
+  await t.test("Ctrl-C stops all; started again, tokens, pictures, fleet and edited settings are kept", async () => {
+    const startedMs = performance.now();
+    assert.equal(await up.stop("SIGINT"), 0);
+    assert.ok(performance.now() - startedMs < 5500, "it took longer than 5 s");
+    await assert.rejects(fetch(`http://${address}:7070/healthz`));
+    const settings = join(data, "edge-local1.yaml");
+    const edited = (await readFile(settings, "utf8")).replace("drainMs: 1000", "drainMs: 10");
+    await writeFile(settings, edited);
+    const token = await readFile(join(data, "origin", "secrets", "writer.token"), "utf8");
+    up = await startUp(t, data, { address });
+    assert.equal(await readFile(join(data, "origin", "secrets", "writer.token"), "utf8"), token);
+    assert.equal(await readFile(settings, "utf8"), edited);
+    assert.match((await verb(["status"])).stdout, /fleet version 4/);
+    assert.equal((await fetch(`http://${address}:8080/shop/chair.jpg?w=50`)).status, 200);
+  });
+
+  await t.test("when `up` is killed its children end by themselves", async () => {
+    await up.stop("SIGKILL");
+    await eventually("the origin is gone", async () => await isGone(`http://${address}:7070/healthz`), 10_000);
+    await eventually("the edge is gone", async () => await isGone(`http://${address}:8081/healthz`), 10_000);
+  });
+});
+
+test("with --sites each site answers for its part of the world, and an edge that dies is started again", async (t) => {
+  const data = join(await temporaryFolder(t, "sites"), "data");
+  const up = await startUp(t, data, { words: ["--sites", "fra,nyc,tyo"] });
+  const verb = verbsOf(data);
+  const [, second, third = 0] = up.address.split(".").map(Number);
+  const addressOf = { fra: 1, nyc: 2, tyo: 3 };
+  const siteFor = async (client: string): Promise<string> => {
+    const dug = (await verb(["dig", "img.cdn.test", "--from", client, "--json"])).json();
+    const [answer] = (dug as { answers: { value: string }[] }).answers;
+    const found = Object.entries(addressOf).find(([, n]) => answer?.value === `127.${second}.${third + n}.1`);
+    return found?.[0] ?? `nobody (${answer?.value})`;
+  };
+  assert.equal(await siteFor("133.11.1.0/24"), "tyo");
+  assert.equal(await siteFor("81.2.69.0/24"), "fra");
+  assert.equal(await siteFor("8.8.8.0/24"), "nyc");
+
+  const tokyo = `http://127.${second}.${third + 3}.1:8081`;
+  const { pid } = (await (await fetch(`${tokyo}/status`)).json()) as { pid: number };
+  process.kill(pid, "SIGKILL");
+  await up.saying("edge tyo1 was ended by SIGKILL");
+  await eventually("no answer names tyo", async () => (await siteFor("133.11.1.0/24")) !== "tyo", 5000);
+  assert.match((await verb(["status"], 3)).stdout, /tyo1 +tyo +unreachable/);
+  await up.saying("edge tyo1 is started again", 20_000);
+  await eventually("tyo is answered again", async () => (await siteFor("133.11.1.0/24")) === "tyo");
+  assert.equal(await up.stop("SIGTERM"), 0);
+});
+
+test("a process that can't start is told with the last words of its log, and nothing is left running", async (t) => {
+  const data = join(await temporaryFolder(t, "broken"), "data");
+  const secrets = join(data, "origin", "secrets");
+  await mkdir(secrets, { recursive: true });
+  await writeFile(join(secrets, "writer.token"), "x".repeat(43), { mode: 0o644 });
+  const address = ownAddress();
+  const { status, stderr } = await nearcast(["up", "--data", data, "--address", address]);
+  assert.equal(status, 1);
+  assert.match(stderr, /origin ended with status 1 at its start[\s\S]*chmod 600/);
+  assert.ok(await isGone(`http://${address}:7070/healthz`));
+});
+
+async function isGone(url: string): Promise<boolean> {
+  return await fetch(url).then(
+    () => false,
+    () => true,
+  );
+}
+
+async function fleetText(up: RunningUp, data: string): Promise<string> {
+  const token = (await readFile(join(data, "origin", "secrets", "writer.token"), "utf8")).trim();
+  const headers = { authorization: `Bearer ${token}` };
+  const answer = await fetch(`http://${up.address}:7070/api/v1/fleet`, { headers });
+  return ((await answer.json()) as { text: string }).text;
+}
