@@ -119,7 +119,6 @@ export function createResponder({ snapshot, stats, random, onFailure }: Responde
   }
 
   function begin(message: Uint8Array, client: Client): void {
-    if (subnet.isPresent) stats.clientSubnets++;
     rcode = 0;
     scope = 0;
     answers = 0;
@@ -290,6 +289,7 @@ export function createResponder({ snapshot, stats, random, onFailure }: Responde
     putUint16(out, 6, answers);
     putUint16(out, 8, authorities);
     putUint16(out, 10, additionals + (edns.isPresent ? 1 : 0));
+    if (subnet.isPresent) stats.clientSubnets++;
     if (edns.isPresent) at = writeOpt(out, at, edns, code, scope);
     return outcome;
   }

@@ -1,6 +1,7 @@
 /** The limits for uploads: those of the newest fleet version, or the document's own defaults while there is none. */
 import type { Log } from "#base/log.ts";
-import { parseFleet, type Limits } from "#fleet/document.ts";
+import { type Limits } from "#fleet/document.ts";
+import { parseFleet } from "#fleet/read-document.ts";
 import type { Catalogue } from "./catalogue/catalogue.ts";
 
 export type UploadLimitsOfFleet = Pick<Limits, "sourceBytesMax" | "sourcePixelsMax">;

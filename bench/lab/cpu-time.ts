@@ -10,9 +10,16 @@ import { readdirSync, readFileSync } from "node:fs";
 /** The kernel shows these times in USER_HZ, which is 100 on every architecture that Node runs on. */
 const tickMs = 10;
 
+/** A process, told apart from a later one with the same number by when it began. */
+export interface ProcessId {
+  pid: number;
+  startTicks: number;
+}
+
 interface ProcessStat {
   parent: number;
   ticks: number;
+  startTicks: number;
 }
 
 /** User and system time in ms, since each process began. */
@@ -22,8 +29,15 @@ export function cpuTimeMs(root: number): number {
 }
 
 /** The process and all its descendants, parents before children. */
-export function processTree(root: number): number[] {
-  return treeOf(root, readAll());
+export function processTree(root: number): ProcessId[] {
+  const stats = readAll();
+  return treeOf(root, stats).map((pid) => ({ pid, startTicks: stats.get(pid)?.startTicks ?? 0 }));
+}
+
+/** Those of them that still live. */
+export function survivors(processes: readonly ProcessId[]): ProcessId[] {
+  const stats = readAll();
+  return processes.filter(({ pid, startTicks }) => stats.get(pid)?.startTicks === startTicks);
 }
 
 function treeOf(root: number, stats: ReadonlyMap<number, ProcessStat>): number[] {
@@ -49,7 +63,7 @@ function readAll(): Map<number, ProcessStat> {
 /** The name, in parentheses, may hold spaces and parentheses itself: fields are counted from the last one. */
 function readStat(text: string): ProcessStat {
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  const [parent, ...times] = [1, 11, 12, 13, 14].map((index) => Number(fields[index]));
-  assert.ok(parent !== undefined && times.every(Number.isInteger), `can't read /proc/PID/stat: ${text}`);
-  return { parent, ticks: times.reduce((sum, ticks) => sum + ticks, 0) };
+  const [parent = NaN, startTicks = NaN, ...times] = [1, 19, 11, 12, 13, 14].map((index) => Number(fields[index]));
+  assert.ok([parent, startTicks, ...times].every(Number.isInteger), `can't read /proc/PID/stat: ${text}`);
+  return { parent, startTicks, ticks: times.reduce((sum, ticks) => sum + ticks, 0) };
 }

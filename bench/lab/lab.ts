@@ -15,7 +15,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { systemRandom } from "#base/random.ts";
-import { cpuTimeMs, processTree } from "./cpu-time.ts";
+import { cpuTimeMs, processTree, survivors } from "./cpu-time.ts";
 
 export interface Program {
   name: string;
@@ -64,48 +64,35 @@ export async function openLab(options: { rounds: number; seconds: number; say: (
   const directory = await mkdtemp(join(tmpdir(), "nearcast-bench-"));
   const closers: (() => Promise<void> | void)[] = [];
   const running = new Set<Program>();
-  const taskset = findProgram("taskset");
+  const taskset = findProgram("taskset") ?? "";
   const [serverCore, driverCore] = allowedCores();
-  const isPinned = taskset !== undefined && serverCore !== undefined && driverCore !== undefined;
+  const isPinned = taskset !== "" && serverCore !== undefined && driverCore !== undefined;
   const net = `127.${20 + Math.floor(systemRandom() * 200)}.${Math.floor(systemRandom() * 256)}`;
   let lastHost = 0;
   let closing: Promise<void> | undefined;
 
-  function launch({ name, command, args, pin, env }: Command, log: (text: string) => void): [ChildProcess, Program] {
+  function launch({ name, command, args, pin, env }: Command): { child: ChildProcess; program: Program } {
     assert.ok(closing === undefined, "the lab is closing");
     const core = pin === "server" ? serverCore : driverCore;
     const isBound = isPinned && pin !== "none";
-    const line = isBound ? [taskset, "-c", String(core), command, ...args] : [command, ...args];
-    const child = spawn(line[0] ?? command, line.slice(1), {
+    const [file, ...rest] = isBound ? [taskset, "-c", String(core), command, ...args] : [command, ...args];
+    const child = spawn(file, rest, {
       // Standard input stays open as long as this process lives: our own servers end with it.
       stdio: ["pipe", "pipe", "pipe"],
       env: { ...process.env, ...env },
     });
-    child.on("error", (error) => {
-      log(String(error));
-    });
-    for (const stream of [child.stdout, child.stderr]) {
-      stream?.on("data", (chunk: Buffer) => {
-        log(chunk.toString());
-      });
-    }
     let text = "";
-    const append = log;
-    log = (more) => {
-      text = (text + more).slice(-logLengthMax);
-      append(more);
+    const append = (more: unknown): void => {
+      text = (text + String(more)).slice(-logLengthMax);
     };
+    child.on("error", append);
+    child.stdout.on("data", append);
+    child.stderr.on("data", append);
     const pid = child.pid ?? 0;
-    const program: Program = {
-      name,
-      pid,
-      log: () => text,
-      cpuMs: () => cpuTimeMs(pid),
-      stop: () => stop(child, pid),
-    };
+    const program = { name, pid, log: () => text, cpuMs: () => cpuTimeMs(pid), stop: () => stop(child, pid) };
     if (pid !== 0) running.add(program);
     child.once("exit", () => running.delete(program));
-    return [child, program];
+    return { child, program };
   }
 
   const lab: Lab = {
@@ -120,7 +107,7 @@ export async function openLab(options: { rounds: number; seconds: number; say: (
       return `${net}.${lastHost}`;
     },
     async start(command, isReady) {
-      const [child, program] = launch(command, () => undefined);
+      const { child, program } = launch(command);
       const deadlineMs = performance.now() + startMs;
       for (;;) {
         if (await isReady().catch(() => false)) return program;
@@ -133,7 +120,7 @@ export async function openLab(options: { rounds: number; seconds: number; say: (
       }
     },
     async run(command, timeoutMs) {
-      const [child, program] = launch(command, () => undefined);
+      const { child, program } = launch(command);
       const chunks: string[] = [];
       child.stdout?.on("data", (chunk: Buffer) => chunks.push(chunk.toString()));
       const closed = once(child, "close");
@@ -163,11 +150,14 @@ async function stop(child: ChildProcess, pid: number): Promise<void> {
   const tree = processTree(pid);
   const exited = once(child, "exit");
   child.kill("SIGTERM");
-  await Promise.race([exited, pause(stopMs)]);
-  // A server that ended well has waited for its workers; what is left of them is ended here.
-  for (const one of tree.toReversed()) {
-    if (one !== pid && !processTree(one).includes(one)) continue;
-    if (one === pid && child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
+  await Promise.race([exited, pause(stopMs, undefined, { ref: false })]);
+  // A server that ended well has waited for its workers.
+  for (const { pid: left } of survivors(tree)) {
+    try {
+      process.kill(left, "SIGKILL");
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error; // it ended by itself
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 /** `nearcast apply`: publish a fleet document as the next version; every edge has it within a second. */
 import { problemLines } from "#base/schema.ts";
-import { parseFleet } from "#fleet/document.ts";
+import { parseFleet } from "#fleet/read-document.ts";
 import type { Command } from "commander";
 import { readFleetText } from "./check.ts";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";

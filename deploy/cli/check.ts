@@ -1,6 +1,7 @@
 /** `nearcast check`: is this a fleet document? All its problems at once, nothing is sent anywhere. */
 import { problemLines } from "#base/schema.ts";
-import { type Fleet, parseFleet } from "#fleet/document.ts";
+import { type Fleet } from "#fleet/document.ts";
+import { parseFleet } from "#fleet/read-document.ts";
 import type { Command } from "commander";
 import { readFile } from "node:fs/promises";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";

@@ -2,7 +2,8 @@
  * `nearcast purge`: have every edge drop what it cached, by name, URL, prefix, host or tag. Replaced, deleted and
  * rolled-back pictures need none: the origin purges those by itself.
  */
-import { canonicalName, type Fleet, parseFleet } from "#fleet/document.ts";
+import { canonicalName, type Fleet } from "#fleet/document.ts";
+import { parseFleet } from "#fleet/read-document.ts";
 import type { Command } from "commander";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import type { OriginClient } from "./origin-client.ts";

@@ -14,11 +14,6 @@ export function uint16At(bytes: Uint8Array, at: number): number {
   return ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
 }
 
-/** The result is never negative. */
-export function uint32At(bytes: Uint8Array, at: number): number {
-  return uint16At(bytes, at) * 0x1_0000 + uint16At(bytes, at + 2);
-}
-
 export function putUint16(bytes: Uint8Array, at: number, value: number): void {
   bytes[at] = value >>> 8;
   bytes[at + 1] = value;

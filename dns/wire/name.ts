@@ -12,7 +12,7 @@
  */
 import { byteAt } from "./bytes.ts";
 
-export const nameLengthMax = 255;
+const nameLengthMax = 255;
 const labelLengthMax = 63;
 const labelsMax = 127;
 /** A name of 127 labels needs no more than 127 pointers; more only make work. */

@@ -47,15 +47,9 @@ export const rcodes = {
 
 export const optionCodes = { CLIENT_SUBNET: 8, COOKIE: 10 } as const;
 
-const nameByType = new Map<number, string>(Object.entries(recordTypes).map(([name, number]) => [number, name]));
 const typeByName = new Map<string, number>(Object.entries(recordTypes));
 
-/** `AAAA`, or `TYPE65280` for a type without a name here (RFC 3597 §5). */
-export function typeName(type: number): string {
-  return nameByType.get(type) ?? `TYPE${type}`;
-}
-
-/** The number of `AAAA` or `TYPE65280`, in any case; undefined when it is neither. */
+/** The number of `AAAA` or `TYPE65280` (RFC 3597 §5), in any case; undefined when it is neither. */
 export function typeNumber(text: string): number | undefined {
   const upper = text.toUpperCase();
   const known = typeByName.get(upper);

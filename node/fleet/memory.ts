@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { type Static, type TSchema, Type } from "typebox";
 import { readJson, writeAtomic } from "#base/atomic-file.ts";
 import { check } from "#base/schema.ts";
-import { type Fleet, parseFleet } from "./document.ts";
+import { type Fleet } from "./document.ts";
+import { parseFleet } from "./read-document.ts";
 import type { FeedPosition } from "./feed.ts";
 
 export interface FleetVersion {

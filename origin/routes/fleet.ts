@@ -2,7 +2,8 @@
 import { Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
 import { problemLines } from "#base/schema.ts";
-import { fleetBytesMax, parseFleet, type Fleet } from "#fleet/document.ts";
+import { type Fleet } from "#fleet/document.ts";
+import { fleetBytesMax, parseFleet } from "#fleet/read-document.ts";
 import type { Catalogue, Change, PublishOutcome } from "../catalogue/catalogue.ts";
 import type { FeedHub } from "../feed/hub.ts";
 import type { FleetLimits } from "../fleet-limits.ts";

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { loadConfig } from "#base/config.ts";
-import { parseFleet } from "#fleet/document.ts";
+import { parseFleet } from "#fleet/read-document.ts";
 import { parse } from "yaml";
 import { edgeConfigSchema } from "../../node/config.ts";
 import { loadOriginConfig, originConfigSchema } from "../../origin/config.ts";

@@ -86,6 +86,9 @@ test("what is not steered is explained by its outcome", () => {
     ["x.child.cdn.test", "A", "referral"],
     ["example.net", "A", "refused"],
     ["a..b", "A", "invalid"],
+    ["mail.cdn.test", "TYPE1", "records"],
+    ["mail.cdn.test", "TYPE65280", "nodata"],
+    ["cdn.test", "TYPE65536", "invalid"],
     ["cdn.test", "NONSENSE", "invalid"],
   ];
   for (const [name, type, expected] of cases) assert.equal(outcome(name, type), expected, `${name} ${type}`);

@@ -125,7 +125,7 @@ async function raw(host: string, text: string): Promise<string> {
     const socket = connect(8080, host, () => socket.write(text));
     const chunks: Buffer[] = [];
     socket.setTimeout(10_000, () => socket.destroy(new Error("no answer")));
-    socket.on("data", (chunk) => chunks.push(chunk));
+    socket.on("data", (chunk: Buffer) => chunks.push(chunk));
     socket.on("error", (error) => {
       if (chunks.length === 0) reject(error);
     });

@@ -1,5 +1,5 @@
 /** What `nearcast up` puts into an origin that has nothing yet: a fleet document and a picture. */
-import { parseFleet } from "#fleet/document.ts";
+import { parseFleet } from "#fleet/read-document.ts";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";

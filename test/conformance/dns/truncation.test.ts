@@ -79,3 +79,20 @@ test("a referral whose glue does not fit is truncated (RFC 9471 §3.1)", () => {
   const whole = ask({ name: "x.child.cdn.test", edns: {} }, { transport: "tcp" });
   assert.deepEqual([whole.flags, whole.authorities.length, whole.additionals.length], ["qr", 60, 60]);
 });
+
+test("what fits into no message is SERVFAIL over TCP, not a part of it", () => {
+  const servers = Array.from(
+    { length: 2000 },
+    (_, i) =>
+      `      - {name: child, type: NS, target: nameserver-${i}.child}\n      - {name: nameserver-${i}.child, type: AAAA, address: "2001:db8::${i}"}`,
+  );
+  const huge = testFleet({
+    zones: `zones:\n  - name: cdn.test\n    nameservers: [{name: ns1, addresses: [192.0.2.1]}]\n    records:\n${servers.join("\n")}\n`,
+    steering: "",
+  });
+  const { rcode, flags, authorities, opt, subnet } = bench({ fleet: huge }).ask(
+    { name: "x.child.cdn.test", subnet: "192.0.2.0/24" },
+    { transport: "tcp" },
+  );
+  assert.deepEqual([rcode, flags, authorities.length, opt?.version, subnet], [2, "qr", 0, 0, "192.0.2.0/24/0"]);
+});

@@ -1,6 +1,7 @@
 /** A fleet of three sites, as tests need it, and a responder over it without sockets. */
 import { seededRandom } from "#base/random.ts";
-import { parseFleet, type Fleet } from "#fleet/document.ts";
+import { type Fleet } from "#fleet/document.ts";
+import { parseFleet } from "#fleet/read-document.ts";
 import type { SiteStates } from "#fleet/health.ts";
 import assert from "node:assert/strict";
 import { newStats, type DnsStats } from "../../../dns/counters.ts";

@@ -1,0 +1,40 @@
+/** A loopback origin for caches: a few bodies under their paths, cacheable for a day, with the headers of ours. */
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { Lab } from "./lab.ts";
+
+export interface StoredObject {
+  type: string;
+  body: Buffer;
+}
+
+/** Serves `find(path)` until the lab closes; returns host and port. */
+export async function startObjectOrigin(
+  lab: Lab,
+  find: (path: string) => StoredObject | undefined,
+): Promise<{ host: string; port: number }> {
+  const endpoint = { host: lab.address(), port: 8090 };
+  const server = createServer((request, response) => {
+    const object = find(request.url ?? "");
+    if (object === undefined) {
+      response.writeHead(404).end();
+      return;
+    }
+    response.writeHead(200, {
+      "Content-Type": object.type,
+      "Content-Length": object.body.length,
+      "Cache-Control": "public, max-age=86400",
+      ETag: `"${createHash("sha256").update(object.body).digest("base64url").slice(0, 27)}"`,
+      "X-Content-Type-Options": "nosniff",
+    });
+    response.end(object.body);
+  });
+  server.listen(endpoint);
+  await once(server, "listening");
+  lab.defer(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return endpoint;
+}
