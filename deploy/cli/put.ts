@@ -21,8 +21,8 @@ import { addVerb, type Cli, outputOf, withClient, withOrigin } from "./verb.ts";
 
 /** The origin decodes two pictures at a time: four keep it and the line busy, more would only wait there. */
 const uploadsMax = 4;
-/** Waits before the second, third and fourth try; an origin that restarts is back by then. */
-const retryDelaysMs = [500, 1500, 4000];
+/** Waits before each further try; an origin that restarts is back by then. */
+const retryDelaysMs = [500, 1500, 4000, 8000];
 
 interface PutOptions extends CommonOptions {
   to?: string;

@@ -77,8 +77,9 @@ async function run(cli: Cli, setup: Setup, options: UpOptions): Promise<void> {
   };
   try {
     const ready = await Promise.race([startAll(cli, setup, options, start), signal.first]);
-    if (ready === "ready") {
-      output.answer(welcomeValue(setup), () => welcomeLines(setup));
+    if (typeof ready === "object") {
+      const { host } = ready;
+      output.answer(welcomeValue(setup, host), () => welcomeLines(setup, host));
       await signal.first;
     }
   } finally {
@@ -94,7 +95,7 @@ async function startAll(
   setup: Setup,
   options: UpOptions,
   start: (plan: Child["plan"]) => Promise<Child>,
-): Promise<"ready"> {
+): Promise<{ host: string }> {
   const output = outputOf(cli, options);
   const originChild = await start(setup.origin.plan);
   const { host, port } = setup.origin.config.listen;
@@ -117,10 +118,10 @@ async function startAll(
       }),
     );
     if (await provideSample(client, setup.dataDir)) output.note("stored a first picture, sample.jpg");
+    return { host: fleet.host };
   } finally {
     await client.close();
   }
-  return "ready";
 }
 
 /** Asks again and again until the process answers as wanted; fails when it ends instead, or takes too long. */

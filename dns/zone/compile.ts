@@ -134,8 +134,11 @@ function compileZone(zone: Zone, version: number, problems: string[]): CompiledZ
     for (const [type, draft] of ofNode) {
       const set = buildRRset(type, draft.ttlSeconds, apex, draft.rdatas);
       if (set.block.length > rrsetBytesMax) {
-        problems.push(`zone ${apexText}: an RRset of ${set.block.length} octets is above ${rrsetBytesMax}`);
-      } else if (type === recordTypes.CNAME) {
+        // Kept all the same: SERVFAIL is the truth about it, and leaving it out would deny that the name is there.
+        const size = `${set.block.length} octets, above ${rrsetBytesMax}`;
+        problems.push(`zone ${apexText}: an RRset has ${size}: no answer can hold it`);
+      }
+      if (type === recordTypes.CNAME) {
         const target = draft.targets[0];
         if (target !== undefined) node.alias = { set, target };
       } else node.sets.set(type, set);

@@ -211,7 +211,7 @@ const steeredName = Type.Object(
     name: absoluteName,
     policy: oneWordOf(
       ["geo", "anycast", "local", "weighted", "fixed"],
-      "geo: nearest site; anycast: the shared address; local: the answering site's own; weighted: by chance; fixed: the named sites in order",
+      "geo: nearest site; anycast: the shared address; local: the answering site's own; weighted: by weight, the same client network always the same site; fixed: the first of `sites` that is up",
     ),
     ttlSeconds: seconds("TTL of the answer", 30, 86_400),
     sites: Type.Optional(

@@ -68,7 +68,8 @@ function* contradictionsOf(fleet: Fleet): Generator<ValueProblem> {
   );
 
   const siteNames = new Set(fleet.sites.map((one) => one.name));
-  for (const [z, one] of fleet.zones.entries()) yield* contradictionsOfZone(one, `zones[${z}]`);
+  const steeredNames = new Set(fleet.steering.map((one) => canonicalName(one.name)));
+  for (const [z, one] of fleet.zones.entries()) yield* contradictionsOfZone(one, steeredNames, `zones[${z}]`);
   for (const [index, steered] of fleet.steering.entries()) {
     yield* contradictionsOfSteering(steered, fleet, siteNames, `steering[${index}]`);
   }
@@ -98,8 +99,11 @@ function* contradictionsOfSteering(
     ...Object.keys(steered.weights ?? {}).map((one) => ({ one, at: `${path}.weights.${one}` })),
     ...steered.overrides.map((each, index) => ({ one: each.site, at: `${path}.overrides[${index}].site` })),
   ];
-  for (const { one, at } of named)
+  const allowed = new Set(steered.sites ?? siteNames);
+  for (const { one, at } of named) {
     if (!siteNames.has(one)) yield { path: at, message: `"${one}" is not one of the sites` };
+    else if (!allowed.has(one)) yield { path: at, message: `"${one}" is not among this name's own sites` };
+  }
   if (steered.policy === "anycast" && fleet.anycast.addresses.length === 0) {
     yield { path: `${path}.policy`, message: `"anycast" needs at least one address in anycast.addresses` };
   }
@@ -119,14 +123,38 @@ function* contradictionsOfSteering(
   }
 }
 
-function* contradictionsOfZone(zoneOfFleet: Zone, path: string): Generator<ValueProblem> {
+function* contradictionsOfZone(
+  zoneOfFleet: Zone,
+  steeredNames: ReadonlySet<string>,
+  path: string,
+): Generator<ValueProblem> {
   const apex = canonicalName(zoneOfFleet.name);
+  const aliases = new Set(
+    zoneOfFleet.records.filter((one) => one.type === "CNAME").map((one) => ownerOf(one.name, apex)),
+  );
+  for (const [n, { name, addresses }] of zoneOfFleet.nameservers.entries()) {
+    const at = `${path}.nameservers[${n}]`;
+    const server = ownerOf(name, apex);
+    // RFC 2181 §10.3: the name of a nameserver must not be an alias, and its address must not depend on who asks.
+    if (aliases.has(server)) yield { path: `${at}.name`, message: `"${name}" is a CNAME` };
+    if (steeredNames.has(server)) yield { path: `${at}.name`, message: `"${name}" is a steered name` };
+    if (addresses.length > 0 && !isInside(server, apex)) {
+      yield {
+        path: `${at}.addresses`,
+        message: `"${name}" lies outside the zone ${apex}: its own zone has its addresses`,
+      };
+    }
+  }
   const ttls = new Map<string, number>();
   const types = new Map<string, Set<string>>();
   for (const [r, one] of zoneOfFleet.records.entries()) {
     const at = `${path}.records[${r}]`;
     const owner = ownerOf(one.name, apex);
     if (!isInside(owner, apex)) yield { path: `${at}.name`, message: `"${one.name}" lies outside the zone ${apex}` };
+    const target = "target" in one ? one.target : "exchange" in one ? one.exchange : "@";
+    if (target !== "." && ownerOf(target, apex).length > 253) {
+      yield { path: at, message: `"${target}", made whole, is longer than 253 characters` };
+    }
     if (owner.length > 253) yield { path: `${at}.name`, message: `"${owner}" is longer than 253 characters` };
     if (one.type === "A" && isIP(one.address) !== 4)
       yield { path: `${at}.address`, message: `"${one.address}" is not an IPv4 address` };

@@ -177,6 +177,17 @@ test("up runs everything, each verb works on it, and a second start goes on wher
     await eventually("the origin is gone", async () => await isGone(`http://${address}:7070/healthz`), 10_000);
     await eventually("the edge is gone", async () => await isGone(`http://${address}:8081/healthz`), 10_000);
   });
+
+  await t.test("an upload waits for an origin that is being started", async () => {
+    const picture = join(data, "late.jpg");
+    await writeFile(picture, await jpeg(77));
+    const uploading = verb(["put", picture]);
+    up = await startUp(t, data, { address });
+    const { stdout, stderr } = await uploading;
+    assert.match(stdout, /^late\.jpg: version 1/);
+    assert.match(stderr, /late\.jpg: the origin at .* can't be reached.*trying again/);
+    assert.equal(await up.stop(), 0);
+  });
 });
 
 test("with --sites each site answers for its part of the world, and an edge that dies is started again", async (t) => {
@@ -204,6 +215,16 @@ test("with --sites each site answers for its part of the world, and an edge that
   await up.saying("edge tyo1 is started again", 20_000);
   await eventually("tyo is answered again", async () => (await siteFor("133.11.1.0/24")) === "tyo");
   assert.equal(await up.stop("SIGTERM"), 0);
+
+  const { address } = up;
+  const alone = await startUp(t, data, { words: ["--sites", "local"], address });
+  assert.match(alone.said(), /published the fleet document, version 2/);
+  const { nodes } = (await verb(["status", "--json"])).json() as { nodes: { site: string; fleetVersion: number }[] };
+  assert.deepEqual(
+    nodes.map(({ site, fleetVersion }) => [site, fleetVersion]),
+    [["local", 2]],
+  );
+  assert.equal(await alone.stop(), 0);
 });
 
 test("a process that can't start is told with the last words of its log, and nothing is left running", async (t) => {

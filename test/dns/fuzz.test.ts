@@ -131,7 +131,6 @@ test(`${packetsCount} random and mutated packets: no failure inside, every answe
     try {
       reading = readAnswer(answer);
     } catch (error) {
-      // dns-packet refuses a name with a label that holds a dot only if … it never does: any failure to read is ours.
       throw new Error(`${where}: ${Buffer.from(answer).toString("hex")}`, { cause: error });
     }
     const records = reading.answers.length + reading.authorities.length + reading.additionals.length;

@@ -1,4 +1,5 @@
 /** What `nearcast up` puts into an origin that has nothing yet: a fleet document and a picture. */
+import type { Fleet } from "#fleet/document.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -6,6 +7,7 @@ import { CommandFailure, exitCodes } from "../exit-codes.ts";
 import type { OriginClient } from "../origin-client.ts";
 import { hasImage, publishFleet, putImage, readFleet } from "../origin-api.ts";
 import { firstFleet } from "./first-fleet.ts";
+import { localHost, ports } from "./plan.ts";
 import { samplePicture } from "./sample-picture.ts";
 import { digestOf, type Setup } from "./setup.ts";
 
@@ -13,35 +15,43 @@ export const sampleName = "sample.jpg";
 /** Under this name in `written` stands the digest of the fleet document that `up` published last. */
 const fleetKey = "fleet";
 
+export interface ProvidedFleet {
+  version: number;
+  isNew: boolean;
+  /** The image host that a picture is asked from: the first one of the document. */
+  host: string;
+}
+
 /**
  * Publishes the first fleet document, or the next when the one there is still `up`'s own but for other sites. One that
  * somebody else wrote stays, and must name the nodes that are about to run.
  */
-export async function provideFleet(client: OriginClient, setup: Setup): Promise<{ version: number; isNew: boolean }> {
+export async function provideFleet(client: OriginClient, setup: Setup): Promise<ProvidedFleet> {
   const text = firstFleet(
-    setup.edges.map(({ planned, config }) => ({ ...planned, httpPort: config.http[0]?.port ?? 8080 })),
+    setup.edges.map(({ planned, config }) => ({ ...planned, httpPort: config.http[0]?.port ?? ports.http })),
   );
   const newest = await readFleet(client);
-  if (newest?.text === text) return { version: newest.version, isNew: false };
+  if (newest?.text === text) return { version: newest.version, isNew: false, host: localHost };
   if (newest !== undefined && digestOf(newest.text) !== setup.state.written[fleetKey]) {
-    refuseStrangers(newest, setup);
-    return { version: newest.version, isNew: false };
+    const parsed = parseFleet(newest.text);
+    if (parsed.ok) refuseStrangers(newest.version, parsed.value, setup);
+    const hosts = parsed.ok ? parsed.value.hosts : [];
+    const host = hosts.find(({ kind }) => kind === "images")?.name ?? localHost;
+    return { version: newest.version, isNew: false, host };
   }
   const { version } = await publishFleet(client, text);
   setup.state.written[fleetKey] = digestOf(text);
-  return { version, isNew: true };
+  return { version, isNew: true, host: localHost };
 }
 
-function refuseStrangers(newest: { version: number; text: string }, setup: Setup): void {
-  const parsed = parseFleet(newest.text);
-  if (!parsed.ok) return;
-  const known = new Set(parsed.value.sites.flatMap((site) => site.nodes.map((node) => `${site.name}/${node.name}`)));
+function refuseStrangers(version: number, fleet: Fleet, setup: Setup): void {
+  const known = new Set(fleet.sites.flatMap((site) => site.nodes.map((node) => `${site.name}/${node.name}`)));
   const strangers = setup.edges.filter(({ config }) => !known.has(`${config.site}/${config.node}`));
   if (strangers.length === 0) return;
   const names = strangers.map(({ config }) => `${config.node} (site ${config.site})`).join(", ");
   throw new CommandFailure(
     exitCodes.usage,
-    `fleet version ${newest.version}, which you wrote, does not name ${names}`,
+    `fleet version ${version}, which \`up\` did not write, does not name ${names}`,
     {
       lines: [
         `Its nodes: ${[...known].join(", ")}`,

@@ -2,10 +2,9 @@
 import { tableLines } from "../output.ts";
 import { hostPort } from "../settings.ts";
 import { sampleName } from "./content.ts";
-import { localHost } from "./plan.ts";
 import type { Setup } from "./setup.ts";
 
-export function welcomeValue(setup: Setup): unknown {
+export function welcomeValue(setup: Setup, imageHost: string): unknown {
   const { dataDir, origin, edges } = setup;
   return {
     dataDir,
@@ -18,12 +17,12 @@ export function welcomeValue(setup: Setup): unknown {
       admin: `http://${hostPort(config.admin.host, config.admin.port)}`,
       dns: config.dns.addresses.map(({ host, port }) => hostPort(host, port)),
     })),
-    host: localHost,
+    host: imageHost,
     sample: sampleName,
   };
 }
 
-export function welcomeLines(setup: Setup): string[] {
+export function welcomeLines(setup: Setup, imageHost: string): string[] {
   const { dataDir, origin, edges } = setup;
   const { host, port } = origin.config.listen;
   const rows = edges.map(({ planned, config }) => [
@@ -45,7 +44,7 @@ export function welcomeLines(setup: Setup): string[] {
       [["origin", dataDir, `http://${hostPort(host, port)}`], ...rows],
     ),
     "",
-    `Pictures are served for ${localHost}; requests to a bare address get them, too. Paste into another terminal:`,
+    `Pictures are served for ${imageHost}; requests to a bare address get them, too. Paste into another terminal:`,
     "",
     ...(http === undefined
       ? []
@@ -53,7 +52,7 @@ export function welcomeLines(setup: Setup): string[] {
           `  curl -sS -D- -o sample.out -H 'Accept: image/avif,image/webp' ` +
             `'http://${hostPort(http.host, http.port)}/${sampleName}?w=640&auto=format'`,
         ]),
-    ...(dns === undefined ? [] : [`  dig @${dns.host} -p ${dns.port} ${localHost}${subnet}`]),
+    ...(dns === undefined ? [] : [`  dig @${dns.host} -p ${dns.port} ${imageHost}${subnet}`]),
     `  npx nearcast put PICTURE.jpg shop/first.jpg${options}`,
     "",
     `Logs: ${dataDir}/*.log   State: npx nearcast status${options}   Stop: Ctrl-C`,

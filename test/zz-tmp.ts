@@ -1,4 +1,0 @@
-import { parseFleet } from "/work/main/node/fleet/document.ts";
-for (const [n,t] of [["brackets","[".repeat(500000)],["braces","{a: ".repeat(100000)],["dash","- ".repeat(500000)], ["a-nest", Array.from({length:1000},(_, i)=>" ".repeat(i)+"a:").join("\n")],["anchors","a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n"],["rec","a: &a [*a]"],["quotes",'"'.repeat(900000)],["keys", Array.from({length:100000},(_, i)=>`k${i}: 1`).join("\n")], ["flow","["+"1,".repeat(500000)+"]"], ["anch2", Array.from({length:20000},(_, i)=>`- &k${i} 1`).join("\n")]] as const) {
- const s=performance.now(); let r; try { r=parseFleet(t);} catch(e) { console.log(n,"THROWS",e.name,e.message.slice(0,80)); continue; } console.log(n, r.ok, r.ok?"":r.problems.length, r.ok||r.problems[0], Math.round(performance.now()-s));
-}
