@@ -13,7 +13,8 @@ const namesShownMax = 4;
 export function summarizeFleet(before: Fleet | undefined, after: Fleet): string {
   if (before === undefined) {
     const { zones, sites, hosts } = after;
-    return `first version: ${counted(zones.length, "zone")}, ${counted(sites.length, "site")}, ${counted(hosts.length, "host")}`;
+    const counts = [counted(zones.length, "zone"), counted(sites.length, "site"), counted(hosts.length, "host")];
+    return `first version: ${counts.join(", ")}`;
   }
   const sections = [
     changes("zones", named(before.zones), named(after.zones)),

@@ -58,7 +58,8 @@ async function loadToken(file: string): Promise<string> {
   if ((mode & 0o077) !== 0) {
     throw new NearcastError(
       "INTERNAL",
-      `${file} has mode 0${mode.toString(8)}, so others can read the token: run \`chmod 600 ${file}\`, or delete it to have a new one made`,
+      `${file} has mode 0${mode.toString(8)}, so others can read the token: ` +
+        `run \`chmod 600 ${file}\`, or delete it to have a new one made`,
     );
   }
   const token = (await readFile(file, "utf8")).trim();

@@ -10,7 +10,7 @@ export interface Point {
   readonly longitude: number;
 }
 
-/** A point as a vector from the earth's centre, of length 1. The greater the dot product of two, the nearer they are. */
+/** A point as a vector of length 1 from the earth's centre. The greater the dot product of two, the nearer they are. */
 export interface UnitVector {
   readonly x: number;
   readonly y: number;

@@ -27,6 +27,9 @@ ajv.addFormat("http-url", (text: string) => {
   return isHttp && !/[?#@\s]/.test(text);
 });
 
+/** Nobody mends more in one go, and a document of a megabyte can have a hundred thousand. */
+const problemsMax = 1000;
+
 const compiled = new WeakMap<TSchema, ValidateFunction>();
 
 /** Checks a copy of `value`; the caller's own is left alone. Schemas are compiled once each. */
@@ -38,13 +41,14 @@ export function check<Schema extends TSchema>(schema: Schema, value: unknown): C
   }
   const copy: unknown = structuredClone(value);
   if (validate(copy)) return { ok: true, value: deepFreeze(copy) as Static<Schema> };
-  return { ok: false, problems: (validate.errors ?? []).map((error) => describe(error, copy)) };
+  return { ok: false, problems: (validate.errors ?? []).slice(0, problemsMax).map((error) => describe(error, copy)) };
 }
 
 function describe(error: ErrorObject, root: unknown): ValueProblem {
   const steps = error.instancePath.split("/").slice(1).map(unescapePointer);
   const value = steps.reduce<unknown>((inside, step) => (inside as Record<string, unknown> | undefined)?.[step], root);
-  const shown = show(value);
+  // Only where it is wanted: a value can be a megabyte.
+  const shown = (): string => show(value);
   const params = error.params as Record<string, unknown>;
   const bound = String(params["limit"]);
   switch (error.keyword) {
@@ -53,23 +57,23 @@ function describe(error: ErrorObject, root: unknown): ValueProblem {
     case "required":
       return { path: pathOf([...steps, String(params["missingProperty"])]), message: "is missing" };
     case "minimum":
-      return { path: pathOf(steps), message: `${shown} is below ${bound}` };
+      return { path: pathOf(steps), message: `${shown()} is below ${bound}` };
     case "maximum":
-      return { path: pathOf(steps), message: `${shown} is above ${bound}` };
+      return { path: pathOf(steps), message: `${shown()} is above ${bound}` };
     case "minLength":
     case "maxLength":
-      return { path: pathOf(steps), message: `${shown} must have ${atBound(error.keyword)} ${bound} characters` };
+      return { path: pathOf(steps), message: `${shown()} must have ${atBound(error.keyword)} ${bound} characters` };
     case "minItems":
     case "maxItems":
       return { path: pathOf(steps), message: `must have ${atBound(error.keyword)} ${bound} entries` };
     case "maxProperties":
       return { path: pathOf(steps), message: `must have at most ${bound} keys` };
     case "const":
-      return { path: pathOf(steps), message: `${shown} must be ${show(params["allowedValue"])}` };
+      return { path: pathOf(steps), message: `${shown()} must be ${show(params["allowedValue"])}` };
     case "enum":
       return {
         path: pathOf(steps),
-        message: `${shown} is not one of ${(params["allowedValues"] as unknown[]).join(", ")}`,
+        message: `${shown()} is not one of ${(params["allowedValues"] as unknown[]).join(", ")}`,
       };
     case "discriminator":
       return {
@@ -77,7 +81,7 @@ function describe(error: ErrorObject, root: unknown): ValueProblem {
         message: `${show(params["tagValue"])} is not a known kind`,
       };
     default:
-      return { path: pathOf(steps), message: `${shown} ${error.message ?? "is not allowed"}${wanted(error)}` };
+      return { path: pathOf(steps), message: `${shown()} ${error.message ?? "is not allowed"}${wanted(error)}` };
   }
 }
 

@@ -6,7 +6,7 @@
  */
 export type Directives = ReadonlyMap<string, string | null>;
 
-/** A field value this long names more than any cache needs; the rest is not looked at. */
+/** A field value this long names more than any cache needs; it is taken to forbid what it could. */
 const fieldLengthMax = 4096;
 /** RFC 9111 §1.2.2: a delta-seconds above 2^31 means "for ever". */
 const deltaSecondsMax = 2_147_483_648;
@@ -15,8 +15,9 @@ const deltaSecondsMax = 2_147_483_648;
 export function parseCacheControl(field: string | undefined): Directives {
   const directives = new Map<string, string | null>();
   if (field === undefined) return directives;
+  if (field.length > fieldLengthMax) return directives.set("no-store", null);
   const pattern = /([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,;"]*)))?/g;
-  for (const [, name = "", quoted, plain] of field.slice(0, fieldLengthMax).matchAll(pattern)) {
+  for (const [, name = "", quoted, plain] of field.matchAll(pattern)) {
     const key = name.toLowerCase();
     if (!directives.has(key)) directives.set(key, quoted?.replaceAll(/\\(.)/g, "$1") ?? plain ?? null);
   }
@@ -65,8 +66,12 @@ export type Storability =
 export type BypassReason =
   "status" | "no-store" | "private" | "set-cookie" | "vary-any" | "vary-cookie" | "partial" | "no-lifetime";
 
-/** Status codes that this cache understands and may keep (RFC 9110 §15.1 "heuristically cacheable", less 206). */
+/**
+ * Status codes that this cache understands and may keep: those of RFC 9110 §15.1 "heuristically cacheable", less 206,
+ * and 302 and 307, which need a lifetime of their own (RFC 9111 §3).
+ */
 const storableStatuses = new Set([200, 203, 204, 300, 301, 302, 307, 308, 404, 405, 410, 414, 501]);
+const explicitStatuses = new Set([302, 307]);
 /** Kept without explicit lifetime only for the host's default. */
 const negativeStatuses = new Set([404, 405, 410, 414, 501]);
 
@@ -103,12 +108,14 @@ export function judgeStorability(
     : [301, 308, 302, 307].includes(answer.status)
       ? 0
       : defaults.freshSeconds;
-  const lifetimeSeconds = directives.has("no-cache")
-    ? 0
-    : (secondsOf(directives, "s-maxage") ??
-      secondsOf(directives, "max-age") ??
-      (isTargeted ? undefined : expiresLifetime(answer.expires, dateMs)) ??
-      fallback);
+  const explicitSeconds =
+    secondsOf(directives, "s-maxage") ??
+    secondsOf(directives, "max-age") ??
+    (isTargeted ? undefined : expiresLifetime(answer.expires, dateMs));
+  if (explicitStatuses.has(answer.status) && explicitSeconds === undefined && !directives.has("public")) {
+    return { outcome: "bypass", reason: "no-lifetime" };
+  }
+  const lifetimeSeconds = directives.has("no-cache") ? 0 : (explicitSeconds ?? fallback);
   // RFC 9111 §5.2.2.2 and .8 forbid any use while stale. s-maxage implies the same (§5.2.2.10), but who writes
   // stale-while-revalidate beside it means shared caches like this one.
   const forbidsStale = ["must-revalidate", "proxy-revalidate", "no-cache"].some((name) => directives.has(name));
@@ -132,8 +139,8 @@ function expiresLifetime(expires: string | undefined, dateMs: number): number | 
 /** The selecting field names in lower case, sorted; `any` for `*`. */
 export function parseVary(field: string | undefined): readonly string[] | "any" {
   if (field === undefined) return [];
+  if (field.length > fieldLengthMax) return "any";
   const names = field
-    .slice(0, fieldLengthMax)
     .split(",")
     .map((name) => name.trim().toLowerCase())
     .filter((name) => name !== "");
@@ -141,9 +148,20 @@ export function parseVary(field: string | undefined): readonly string[] | "any" 
   return [...new Set(names)].toSorted();
 }
 
-/** IMF-fixdate and the two obsolete forms (RFC 9110 §5.6.7), as wall-clock milliseconds. */
+const time = "[0-2]\\d:[0-5]\\d:[0-6]\\d";
+const month = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)";
+const dateForms = [
+  new RegExp(`^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-3]\\d ${month} \\d{4} ${time} GMT$`),
+  new RegExp(`^(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, [0-3]\\d-${month}-\\d{2} ${time} GMT$`),
+  new RegExp(`^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) ${month} [ 0-3]\\d ${time} \\d{4}$`),
+];
+
+/**
+ * IMF-fixdate and the two obsolete forms (RFC 9110 §5.6.7), as wall-clock milliseconds. Nothing else that
+ * `Date.parse` would guess at: other zones and loose forms are no dates of HTTP.
+ */
 export function parseHttpDate(text: string | undefined): number | undefined {
-  if (text === undefined || !/^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(text)) return undefined;
+  if (text === undefined || !dateForms.some((form) => form.test(text))) return undefined;
   // asctime has no zone, and means UTC.
   const ms = Date.parse(text.endsWith("GMT") ? text : `${text} GMT`);
   return Number.isNaN(ms) ? undefined : ms;

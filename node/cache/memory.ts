@@ -37,7 +37,11 @@ export function openMemoryTier(bytesMax: number): MemoryTier {
     load: (key) => cache.get(key),
     peek: (key) => cache.peek(key),
     store(object) {
-      if (memoryBytesOf(object) > entryBytesMax) return false;
+      if (memoryBytesOf(object) > entryBytesMax) {
+        // What it replaces must not be found in its stead.
+        cache.delete(object.key);
+        return false;
+      }
       cache.set(object.key, object);
       tags.add(object.key, object.facts.tags);
       return true;

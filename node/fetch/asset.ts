@@ -12,7 +12,7 @@ import { attempt } from "./attempt.ts";
 import { type Breaker, createBreaker } from "./breaker.ts";
 
 /** What a client may say to the origin through the cache. `authorization` travels only on requests that bypass it. */
-const forwardedFields = ["accept", "accept-encoding", "accept-language", "user-agent"] as const;
+export const forwardedFields: readonly string[] = ["accept", "accept-encoding", "accept-language", "user-agent"];
 /** Origins in all; a breaker that is forgotten starts closed. */
 const breakersMax = 10_000;
 const connectionsPerOrigin = 64;
@@ -51,23 +51,35 @@ export function openAssetFetcher(options: { node: string; clock: Clock; random: 
       const headers: Record<string, string> = { via: `1.1 ${options.node}`, "cdn-loop": "nearcast" };
       for (const name of forwardedFields) {
         const value = fieldOf(clientFields, name);
-        if (value !== undefined) headers[name] = name === "accept-encoding" ? codingsOf(value) : value;
+        // Without the field an origin may choose any coding, and the answer is shared with those who accept none.
+        if (name === "accept-encoding") headers[name] = codingsOf(value ?? "");
+        else if (value !== undefined) headers[name] = value;
       }
       const loop = fieldOf(clientFields, "cdn-loop");
       if (loop !== undefined) headers["cdn-loop"] = `${loop}, nearcast`; // RFC 8586
       const url = new URL(origin);
       counts.fetches += 1;
       try {
-        // The deadline is for the headers of each attempt; a body that stalls is cut by bodyTimeout, a long one goes on.
-        return await attempt({ breaker, clock: options.clock, random: options.random, timeoutMs }, () =>
-          agent.request({
-            origin: url.origin,
-            path: url.pathname.replace(/\/$/, "") + target,
-            method,
-            headers: { ...headers, ...extra },
-            headersTimeout: timeoutMs,
-          }),
-        );
+        return await attempt({ breaker, clock: options.clock, random: options.random, timeoutMs }, async (signal) => {
+          // The deadline ends with the headers; a body that stalls is cut by bodyTimeout, a long one goes on.
+          const untilHeaders = new AbortController();
+          const abort = (): void => {
+            untilHeaders.abort(signal.reason);
+          };
+          signal.addEventListener("abort", abort, { once: true });
+          try {
+            return await agent.request({
+              origin: url.origin,
+              path: url.pathname.replace(/\/$/, "") + target,
+              method,
+              headers: { ...headers, ...extra },
+              headersTimeout: timeoutMs,
+              signal: untilHeaders.signal,
+            });
+          } finally {
+            signal.removeEventListener("abort", abort);
+          }
+        });
       } catch (error) {
         counts.failures += 1;
         throw error;

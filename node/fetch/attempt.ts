@@ -27,16 +27,19 @@ export async function attempt<Result>(
 ): Promise<Result> {
   const { breaker, clock, random, timeoutMs } = settings;
   const signal = AbortSignal.timeout(timeoutMs);
+  let lastError = new NearcastError("ORIGIN_UNREACHABLE", "the origin failed repeatedly; not asked now");
   for (let number = 1; ; number += 1) {
-    if (!breaker.tryPass())
-      throw new NearcastError("ORIGIN_UNREACHABLE", "the origin failed repeatedly; not asked now");
+    if (!breaker.tryPass()) throw lastError;
     try {
       const result = await work(signal);
       breaker.succeeded();
       return result;
     } catch (thrown) {
       const error = originFailure(thrown, timeoutMs);
+      // An answer that is refused here, such as one too large, is a sign of life all the same.
+      if (error.source === "client") breaker.succeeded();
       if (error.source !== "origin") throw error;
+      lastError = error;
       breaker.failed();
       if (!error.retryable || number >= attemptsMax || signal.aborted) throw error;
       await sleep(clock, pauseMsMin + random() * pauseMsMin);
@@ -52,7 +55,8 @@ function originFailure(thrown: unknown, timeoutMs: number): NearcastError {
   if (error.name === "TimeoutError" || error.name === "AbortError" || /TIMEOUT|ABORTED/.test(code)) {
     return new NearcastError("ORIGIN_TIMEOUT", `no answer within ${timeoutMs} ms`, { cause: thrown });
   }
-  if (code !== "" || error.name === "SocketError") {
+  // UND_ERR_INVALID_ARG is a slip of ours, which must not be put down to the origin.
+  if ((code !== "" && code !== "UND_ERR_INVALID_ARG") || error.name === "SocketError") {
     return new NearcastError("ORIGIN_UNREACHABLE", `${code}: ${error.message ?? ""}`, { cause: thrown });
   }
   return asNearcastError(thrown);

@@ -41,6 +41,8 @@ export function createBreaker(clock: Clock): Breaker {
       state = "closed";
     },
     failed() {
+      // Open already: this was asked before, and says nothing about now.
+      if (state === "open") return;
       failures += 1;
       if (state === "closed" && failures < failuresOpen) return;
       if (state === "half-open") waitMs = Math.min(waitMs * 2, waitMsMax);

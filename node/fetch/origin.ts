@@ -11,11 +11,14 @@ import { NearcastError } from "#base/errors.ts";
 import type { Random } from "#base/random.ts";
 import { attempt } from "./attempt.ts";
 import { createBreaker } from "./breaker.ts";
+import { dropBody } from "./body.ts";
 
 const apiPath = "/api/v1";
-/** Sources come over the WAN; the deadline holds for both attempts and the whole body. */
-const sourceTimeoutMs = 30_000;
-const fleetTimeoutMs = 5000;
+const timeoutsMs = {
+  /** Sources come over the WAN; the deadline holds for both attempts and the whole body. */
+  source: 30_000,
+  fleet: 5000,
+};
 const fleetBytesMax = 4 * 1024 * 1024;
 /** Connections to the origin; what comes beyond waits in undici's queue until its deadline. */
 const connectionsMax = 64;
@@ -36,14 +39,21 @@ export interface OriginClient {
    */
   source: (name: string, known: readonly string[], bytesMax: number) => Promise<SourceAnswer>;
   fleet: () => Promise<{ version: number; text: string }>;
-  /** The feed's bytes from after `since` (null: from now on), until `signal` ends it. Not retried here: the follower does. */
+  /** The feed's bytes from after `since` (null: from now on) until `signal` ends it. The follower retries. */
   feed: (since: number | null, signal: AbortSignal) => Promise<Readable>;
   counts: () => { sources: number; sourceBodies: number; failures: number };
   isBroken: () => boolean;
   close: () => Promise<void>;
 }
 
-export function openOriginClient(options: { url: string; token: string; clock: Clock; random: Random }): OriginClient {
+export function openOriginClient(options: {
+  url: string;
+  token: string;
+  clock: Clock;
+  random: Random;
+  timeoutsMs?: Partial<typeof timeoutsMs>;
+}): OriginClient {
+  const timeouts = { ...timeoutsMs, ...options.timeoutsMs };
   const base = new URL(options.url);
   const pool = new Pool(base.origin, {
     connections: connectionsMax,
@@ -73,7 +83,7 @@ export function openOriginClient(options: { url: string; token: string; clock: C
       const condition = known.length === 0 ? {} : { "if-none-match": known.map((hash) => `"${hash}"`).join(", ") };
       counts.sources += 1;
       return counted(
-        attempt({ ...settings, timeoutMs: sourceTimeoutMs }, async (signal) => {
+        attempt({ ...settings, timeoutMs: timeouts.source }, async (signal) => {
           const answer = await pool.request({ path, method: "GET", headers: { ...headers, ...condition }, signal });
           const source = await readSource(answer, bytesMax);
           if (source.outcome === "found") counts.sourceBodies += 1;
@@ -83,11 +93,11 @@ export function openOriginClient(options: { url: string; token: string; clock: C
     },
     fleet: () =>
       counted(
-        attempt({ ...settings, timeoutMs: fleetTimeoutMs }, async (signal) => {
+        attempt({ ...settings, timeoutMs: timeouts.fleet }, async (signal) => {
           const answer = await pool.request({ path: `${prefix}/fleet`, method: "GET", headers, signal });
           const bytes = await readBody(answer, fleetBytesMax);
           if (answer.statusCode !== 200) throw badAnswer("the fleet document", answer.statusCode);
-          const { version, text } = JSON.parse(bytes.toString()) as { version?: unknown; text?: unknown };
+          const { version, text } = readFleetAnswer(bytes);
           if (!Number.isSafeInteger(version) || typeof text !== "string") throw badAnswer("the fleet document", 200);
           return { version: version as number, text };
         }),
@@ -101,7 +111,7 @@ export function openOriginClient(options: { url: string; token: string; clock: C
         bodyTimeout: 0, // the follower watches the heartbeat itself
       });
       if (answer.statusCode === 200) return answer.body;
-      await answer.body.dump();
+      dropBody(answer);
       throw badAnswer("the feed", answer.statusCode);
     },
     counts: () => ({ ...counts }),
@@ -118,10 +128,19 @@ async function readSource(answer: Dispatcher.ResponseData, bytesMax: number): Pr
     if (createHash("sha256").update(body).digest("hex") === sha256) return { outcome: "found", sha256, body };
     throw new NearcastError("ORIGIN_BAD_ANSWER", "the bytes of a source do not have the checksum of its ETag");
   }
-  await answer.body.dump();
+  dropBody(answer);
   if (statusCode === 304 && sha256 !== undefined) return { outcome: "known", sha256 };
   if (statusCode === 404 || statusCode === 410) return { outcome: "absent", status: statusCode };
   throw badAnswer("a source", statusCode);
+}
+
+/** The members, unchecked; none where the bytes are no JSON object. */
+function readFleetAnswer(bytes: Buffer): { version?: unknown; text?: unknown } {
+  try {
+    return (JSON.parse(bytes.toString()) as { version?: unknown; text?: unknown } | null) ?? {};
+  } catch {
+    return {};
+  }
 }
 
 /** The whole body, or BODY_TOO_LARGE as soon as it is known to pass the bound. */
@@ -130,7 +149,7 @@ export async function readBody(answer: Dispatcher.ResponseData, bytesMax: number
     new NearcastError("BODY_TOO_LARGE", `the origin's answer is larger than ${bytesMax} bytes`);
   const announced = Number(answer.headers["content-length"] ?? 0);
   if (announced > bytesMax) {
-    answer.body.destroy();
+    dropBody(answer);
     throw tooLarge();
   }
   const chunks: Buffer[] = [];
@@ -138,7 +157,7 @@ export async function readBody(answer: Dispatcher.ResponseData, bytesMax: number
   for await (const chunk of answer.body as AsyncIterable<Buffer>) {
     length += chunk.length;
     if (length > bytesMax) {
-      answer.body.destroy();
+      dropBody(answer);
       throw tooLarge();
     }
     chunks.push(chunk);

@@ -211,7 +211,10 @@ const steeredName = Type.Object(
     name: absoluteName,
     policy: oneWordOf(
       ["geo", "anycast", "local", "weighted", "fixed"],
-      "geo: nearest site; anycast: the shared address; local: the answering site's own; weighted: by weight, the same client network always the same site; fixed: the first of `sites` that is up",
+      [
+        "geo: nearest site; anycast: the shared address; local: the answering site's own;",
+        "weighted: by weight, the same client network always the same site; fixed: the first of `sites` that is up",
+      ].join(" "),
     ),
     ttlSeconds: seconds("TTL of the answer", 30, 86_400),
     sites: Type.Optional(
@@ -340,6 +343,7 @@ export const fleetSchema = Type.Object(
     hosts: Type.Array(host, { minItems: 1, maxItems: 10_000 }),
     steering: Type.Array(steeredName, { maxItems: 10_000, default: [] }),
     presets: Type.Record(Type.String({ pattern: "^[a-z0-9][a-z0-9_-]{0,31}$" }), preset, {
+      additionalProperties: false,
       maxProperties: 1000,
       default: {},
     }),

@@ -11,7 +11,7 @@
  * Each process has one picture at a time, so what a picture can harm is itself:
  * - over its time: libvips gives up; if it doesn't, the process is killed (DECODER_TIMEOUT)
  * - over the memory ceiling: the process is killed (DECODER_MEMORY)
- * - a crash, or an answer that makes no sense: DECODER_CRASHED. It is not tried again here, for the picture is the first
+ * - a crash, or an answer without sense: DECODER_CRASHED. It is not tried again here, for the picture is the first
  *   suspect and a second process would die of it too. Only a job whose process died before it had looked at the
  *   picture at all is given to another one, once.
  * crew.ts replaces the processes.

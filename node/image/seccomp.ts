@@ -31,7 +31,8 @@ const x64: Machine = {
     rt_sigprocmask 14 rt_sigreturn 15 ioctl 16 pread64 17 readv 19 writev 20 sched_yield 24 mremap 25
     mincore 27 madvise 28 nanosleep 35 getpid 39 socket 41 connect 42 accept 43 sendto 44 sendmsg 46
     shutdown 48 bind 49 listen 50 socketpair 53 clone 56 fork 57 vfork 58 execve 59 exit 60 kill 62 uname 63
-    fcntl 72 fsync 74 fdatasync 75 creat 85 gettimeofday 96 getrusage 98 sysinfo 99 ptrace 101 getuid 102 getgid 104 geteuid 107
+    fcntl 72 fsync 74 fdatasync 75 creat 85 gettimeofday 96
+    getrusage 98 sysinfo 99 ptrace 101 getuid 102 getgid 104 geteuid 107
     getegid 108 sigaltstack 131 sched_getparam 143 sched_getscheduler 145 sched_get_priority_max 146
     sched_get_priority_min 147 prctl 157 gettid 186 tkill 200 futex 202 sched_getaffinity 204
     set_tid_address 218 restart_syscall 219 clock_gettime 228 clock_getres 229 clock_nanosleep 230
@@ -46,7 +47,8 @@ const arm64: Machine = {
   auditArch: 0xc000_00b7,
   calls: numbersOf(`
     epoll_ctl 21 epoll_pwait 22 fcntl 25 ioctl 29 openat 56 close 57 lseek 62 read 63 write 64 readv 65
-    writev 66 pread64 67 ppoll 73 newfstatat 79 fstat 80 fsync 82 fdatasync 83 exit 93 exit_group 94 set_tid_address 96 futex 98
+    writev 66 pread64 67 ppoll 73 newfstatat 79 fstat 80
+    fsync 82 fdatasync 83 exit 93 exit_group 94 set_tid_address 96 futex 98
     set_robust_list 99 nanosleep 101 clock_gettime 113 clock_getres 114 clock_nanosleep 115 ptrace 117
     sched_getscheduler 120 sched_getparam 121 sched_getaffinity 123 sched_yield 124 sched_get_priority_max 125
     sched_get_priority_min 126 restart_syscall 128 kill 129 tkill 130 tgkill 131 sigaltstack 132

@@ -4,7 +4,7 @@
  *   URL ──▶ entry or Vary marker ──(request's fields)──▶ entry
  *     fresh ───────────────▶ deliver
  *     stale, in the window ▶ deliver now, revalidate once behind
- *     older ───────────────▶ revalidate first; on the origin's failure (5xx, unreachable) inside stale-if-error: deliver
+ *     older ───────────────▶ revalidate first; if the origin fails (5xx, unreachable) inside stale-if-error: deliver
  *     none ────────────────▶ fetch, coalesced
  *   An answer that may not be stored is never shared: its leader gets it, who joined asks for itself, and for a while
  *   (`uncacheable`) nobody waits for anybody on that key.

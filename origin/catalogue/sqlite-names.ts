@@ -58,7 +58,8 @@ export function openNameTables(session: SqliteSession, append: AppendEvent): Nam
      ON CONFLICT (name) DO UPDATE SET version = excluded.version, is_deleted = excluded.is_deleted`,
   );
   const insertVersion = db.prepare(
-    `INSERT INTO versions (name, version, sha256, author, created_ms, reason, from_version) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+    `INSERT INTO versions (name, version, sha256, author, created_ms, reason, from_version)
+     VALUES (?, ?, ?, ?, ?, ?, ?)`,
   );
   const dropVersions = db.prepare("DELETE FROM versions WHERE name = ? AND version <= ?");
 

@@ -30,7 +30,7 @@ export function transaction<Result>(db: DatabaseSync, work: () => Result): Resul
   }
 }
 
-/** SQLite says why it refuses (full, read-only, damaged, input/output); all of it is the disk's side, not a client's. */
+/** SQLite says why it refuses (full, read-only, damaged, input/output): all of it the disk's side, not a client's. */
 function asDiskFailure(error: unknown): unknown {
   if (error instanceof Error && (error as NodeJS.ErrnoException).code === "ERR_SQLITE_ERROR") {
     return new NearcastError("DISK_FAILED", `the catalogue refused: ${error.message}`, { cause: error });

@@ -26,7 +26,9 @@ const upgrades = [
     height INTEGER NOT NULL, frames INTEGER NOT NULL, has_alpha INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
 
-  CREATE TABLE names (name TEXT PRIMARY KEY, version INTEGER NOT NULL, is_deleted INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE names (
+    name TEXT PRIMARY KEY, version INTEGER NOT NULL, is_deleted INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
   CREATE INDEX names_there ON names (name) WHERE is_deleted = 0;
 
   CREATE TABLE versions (

@@ -1,4 +1,4 @@
-/** The OpenAPI document: made from the routes' own schemas, plus what those can't say (raw bodies, tokens, problems). */
+/** The OpenAPI document: from the routes' own schemas, plus what those can't say (raw bodies, tokens, problems). */
 import type { FastifyDynamicSwaggerOptions } from "@fastify/swagger";
 import { errorCatalogue } from "#base/errors.ts";
 

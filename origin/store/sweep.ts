@@ -26,7 +26,7 @@ export interface Sweep {
   readonly close: () => Promise<void>;
 }
 
-/** Sweeps one shard every `intervalMs`, one after the other. A step that fails is logged and tried again in its turn. */
+/** Sweeps one shard every `intervalMs`, in turn. A step that fails is logged and tried again in its next turn. */
 export function startSweep(deps: {
   store: BlobStore;
   catalogue: Catalogue;

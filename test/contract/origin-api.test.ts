@@ -135,8 +135,13 @@ test("the feed: hello, then every change as an event that the edge can read, rep
 test("the fleet document: none is an origin's failure, the published one comes with its version", async (t) => {
   const { client, write } = await startBoth(t);
   await assert.rejects(client.fleet(), { code: "ORIGIN_BAD_ANSWER" });
-  const text = `{zones: [{name: cdn.test, nameservers: [{name: ns1}]}], sites: [{name: fra, place: {latitude: 1, longitude: 2},
-    addresses: [192.0.2.1], nodes: [{name: fra1, http: "http://192.0.2.1"}]}], hosts: [{name: img.cdn.test, kind: images}]}`;
+  const text = [
+    "zones: [{name: cdn.test, nameservers: [{name: ns1}]}]",
+    "sites:",
+    "  - {name: fra, place: {latitude: 1, longitude: 2}, addresses: [192.0.2.1],",
+    "     nodes: [{name: fra1, http: 'http://192.0.2.1'}]}",
+    "hosts: [{name: img.cdn.test, kind: images}]",
+  ].join("\n");
   await write("PUT", "/fleet", Buffer.from(text));
   assert.deepEqual(await client.fleet(), { version: 1, text });
 });

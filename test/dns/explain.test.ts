@@ -107,7 +107,8 @@ test("the explanation equals the answer on the wire", () => {
     for (let trial = 0; trial < 100; trial++) {
       const octet = () => Math.floor(random() * 5);
       const bits = 8 + Math.floor(random() * 3) * 8;
-      const subnet = `${[octet(), octet(), octet()].map((one, index) => (index * 8 < bits ? one : 0)).join(".")}.0/${bits}`;
+      const octets = [octet(), octet(), octet()].map((one, index) => (index * 8 < bits ? one : 0));
+      const subnet = `${octets.join(".")}.0/${bits}`;
       const name = `${names[Math.floor(random() * names.length)]}.cdn.test`;
       const type = random() < 0.5 ? "A" : "AAAA";
       const told = steeringOf(explainAnswer(snapshot, { name, type, ip: subnet }));

@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 import { TCPClient, UDPClient } from "dns2";
 import { needsProgram } from "../support/needs.ts";
 import { queryOf, readAnswer } from "./support/ask.ts";
-import { testFleet } from "./support/fleet.ts";
+import { testFleet, zoneText } from "./support/fleet.ts";
 import { askUdp, framed, openTcp, running } from "./support/sockets.ts";
 
 const run = promisify(execFile);
@@ -46,10 +46,7 @@ test("an answer that does not fit into UDP comes whole over TCP on the same port
     { length: 20 },
     (_, i) => `      - {name: big, type: TXT, text: ["${`${i} `.padEnd(200, "x")}"]}`,
   ).join("\n");
-  const fleet = testFleet({
-    zones: `zones:\n  - name: cdn.test\n    nameservers: [{name: ns1, addresses: [192.0.2.1]}]\n    records:\n${records}\n`,
-    steering: "",
-  });
+  const fleet = testFleet({ zones: zoneText(records), steering: "" });
   const { port } = await running(t, {}, { fleet });
   const query = queryOf({ name: "big.cdn.test", type: "TXT", edns: { udpSize: 4096 } });
   const cut = readAnswer(await askUdp(port, query));

@@ -1,4 +1,4 @@
-/** What survives: `kill -9` of the edge in the midst of load, the origin gone, purges missed while the edge was dead. */
+/** What survives: `kill -9` of the edge in the midst of load, the origin gone, purges missed while it was dead. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
@@ -119,7 +119,7 @@ test("kill -9 in the midst of load loses no byte, and the disk is warm at once",
   });
 });
 
-test("past its lifetime a picture is served stale while the origin is away, and revalidated once it is back", async (t) => {
+test("past its lifetime a picture is served stale while the origin is away, and then revalidated", async (t) => {
   const world = await startWorld(t, ["fra"], {
     imagesHost: { freshSeconds: 1, staleWhileRevalidateSeconds: 1, staleIfErrorSeconds: 3600 },
   });

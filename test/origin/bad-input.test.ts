@@ -102,7 +102,8 @@ test("names that a parser somewhere could read otherwise are refused, raw from t
     for (const [path, status, code] of table) {
       const answer = await raw(
         port,
-        `${method} /api/v1${path} HTTP/1.1\r\nHost: x\r\n${authorization}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
+        `${method} /api/v1${path} HTTP/1.1\r\nHost: x\r\n${authorization}\r\n` +
+          "Connection: close\r\nContent-Length: 0\r\n\r\n",
       );
       const row = `${method} ${path.slice(0, 60)}`;
       assert.deepEqual([statusOf(answer), codeOf(answer)], [status, code], `${row}: ${answer.slice(0, 200)}`);
@@ -271,7 +272,8 @@ test("an upload that is cut off by its client leaves nothing", async () => {
     port,
     Buffer.concat([
       Buffer.from(
-        `PUT /api/v1/images/cut.jpg HTTP/1.1\r\nHost: x\r\n${authorization}\r\nExpect: 100-continue\r\nContent-Length: ${body.length}\r\n\r\n`,
+        `PUT /api/v1/images/cut.jpg HTTP/1.1\r\nHost: x\r\n${authorization}\r\n` +
+          `Expect: 100-continue\r\nContent-Length: ${body.length}\r\n\r\n`,
       ),
       body.subarray(0, -1),
     ]),

@@ -1,13 +1,23 @@
 /** RFC 1035 §4.2.1, RFC 2181 §9, RFC 6891 §6.2.5 and §7, RFC 9471: answers that do not fit. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bench, testFleet } from "../../dns/support/fleet.ts";
+import { bench, testFleet, zoneText } from "../../dns/support/fleet.ts";
 
 const texts = (name: string, count: number): string =>
   Array.from(
     { length: count },
     (_, i) => `      - {name: ${name}, type: TXT, text: ["${String(i).padStart(3, "0").padEnd(100, "x")}"]}`,
   ).join("\n");
+
+/** A delegation of `child` to so many nameservers, each with its glue. */
+const delegations = (prefix: string, count: number): string =>
+  Array.from({ length: count }, (_, i) => {
+    const server = `${prefix}${i}.child`;
+    return [
+      `      - {name: child, type: NS, target: ${server}}`,
+      `      - {name: ${server}, type: AAAA, address: "2001:db8::${i}"}`,
+    ].join("\n");
+  }).join("\n");
 
 const fleet = testFleet({
   zones: `
@@ -19,7 +29,7 @@ ${texts("t4", 4)}
 ${texts("t10", 10)}
 ${texts("t12", 12)}
 ${texts("t500", 500)}
-${Array.from({ length: 60 }, (_, i) => `      - {name: child, type: NS, target: ns${i}.child}\n      - {name: ns${i}.child, type: AAAA, address: "2001:db8::${i}"}`).join("\n")}
+${delegations("ns", 60)}
 `,
   steering: "",
 });
@@ -81,15 +91,7 @@ test("a referral whose glue does not fit is truncated (RFC 9471 §3.1)", () => {
 });
 
 test("what fits into no message is SERVFAIL over TCP, not a part of it", () => {
-  const servers = Array.from(
-    { length: 2000 },
-    (_, i) =>
-      `      - {name: child, type: NS, target: nameserver-${i}.child}\n      - {name: nameserver-${i}.child, type: AAAA, address: "2001:db8::${i}"}`,
-  );
-  const huge = testFleet({
-    zones: `zones:\n  - name: cdn.test\n    nameservers: [{name: ns1, addresses: [192.0.2.1]}]\n    records:\n${servers.join("\n")}\n`,
-    steering: "",
-  });
+  const huge = testFleet({ zones: zoneText(delegations("nameserver-", 2000)), steering: "" });
   const { rcode, flags, authorities, opt, subnet } = bench({ fleet: huge }).ask(
     { name: "x.child.cdn.test", subnet: "192.0.2.0/24" },
     { transport: "tcp" },

@@ -25,7 +25,7 @@ function warningsOf(): { log: Log; warnings: unknown[] } {
   return { log, warnings };
 }
 
-test("the city database that comes with nearcast sends clients to the nearest of Frankfurt, New York and Tokyo", async () => {
+test("the default city database sends clients to the nearest of Frankfurt, New York and Tokyo", async () => {
   const { log, warnings } = warningsOf();
   const geo = await loadGeo({}, log);
   assert.deepEqual(warnings, []);

@@ -99,8 +99,10 @@ test("A is answered by sites with IPv4 only, AAAA by the best site whatever it h
   const fleet = testFleet({
     sites: `
 sites:
-  - {name: six, place: {latitude: 35, longitude: 139}, addresses: ["2001:db8::6"], nodes: [{name: a, http: "http://127.0.0.1:1"}]}
-  - {name: four, place: {latitude: 50, longitude: 8}, addresses: [192.0.2.4], nodes: [{name: b, http: "http://127.0.0.1:2"}]}
+  - {name: six, place: {latitude: 35, longitude: 139}, addresses: ["2001:db8::6"],
+     nodes: [{name: a, http: "http://127.0.0.1:1"}]}
+  - {name: four, place: {latitude: 50, longitude: 8}, addresses: [192.0.2.4],
+     nodes: [{name: b, http: "http://127.0.0.1:2"}]}
 hosts: [{name: img.cdn.test, kind: images}]
 `,
     steering: "",

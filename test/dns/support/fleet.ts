@@ -13,12 +13,26 @@ import { queryOf, readAnswer, type Asking, type Reading } from "./ask.ts";
 
 const sites = `
 sites:
-  - {name: fra, place: {latitude: 50.11, longitude: 8.68}, addresses: [127.0.1.1, "2001:db8:1::1"], nodes: [{name: fra1, http: "http://127.0.1.1:8080"}]}
-  - {name: nyc, place: {latitude: 40.71, longitude: -74.01}, addresses: [127.0.2.1, 127.0.2.2], nodes: [{name: nyc1, http: "http://127.0.2.1:8080"}]}
-  - {name: tyo, place: {latitude: 35.68, longitude: 139.69}, addresses: [127.0.3.1, "2001:db8:3::1"], nodes: [{name: tyo1, http: "http://127.0.3.1:8080"}]}
+  - {name: fra, place: {latitude: 50.11, longitude: 8.68}, addresses: [127.0.1.1, "2001:db8:1::1"],
+     nodes: [{name: fra1, http: "http://127.0.1.1:8080"}]}
+  - {name: nyc, place: {latitude: 40.71, longitude: -74.01}, addresses: [127.0.2.1, 127.0.2.2],
+     nodes: [{name: nyc1, http: "http://127.0.2.1:8080"}]}
+  - {name: tyo, place: {latitude: 35.68, longitude: 139.69}, addresses: [127.0.3.1, "2001:db8:3::1"],
+     nodes: [{name: tyo1, http: "http://127.0.3.1:8080"}]}
 hosts:
   - {name: img.cdn.test, kind: images}
 `;
+
+/** The zone cdn.test with these records, each a line of YAML. */
+export function zoneText(records: string): string {
+  const head = [
+    "zones:",
+    "  - name: cdn.test",
+    "    nameservers: [{name: ns1, addresses: [192.0.2.1]}]",
+    "    records:",
+  ];
+  return `${head.join("\n")}\n${records}\n`;
+}
 
 const zones = `
 zones:

@@ -1,4 +1,4 @@
-/** Writes small MaxMind DB files (format 2.0, 24-bit records) for tests: prefixes of one length of address to records. */
+/** Writes small MaxMind DB files (format 2.0, 24-bit records) for tests: prefixes of one family to records. */
 import { bitAt, parsePrefix } from "../../../dns/wire/address.ts";
 
 type Value = string | number | { readonly [key: string]: Value };

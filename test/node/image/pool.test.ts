@@ -62,7 +62,7 @@ function open(wish: Partial<DecoderPoolOptions> = {}): DecoderPool {
   opened.push(pool);
   return pool;
 }
-/** A pool on a clock that stands still, with one process that is ready and then stopped: it takes jobs and does nothing. */
+/** A pool on a clock that stands still, whose one process is ready and then stopped: it takes jobs and does nothing. */
 async function openStuck(
   wish: Partial<DecoderPoolOptions> = {},
 ): Promise<{ pool: DecoderPool; clock: FakeClock; pid: number }> {
