@@ -7,11 +7,8 @@ import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import { NearcastError, problemOf } from "./errors.ts";
 
-/** How much of a first packet is looked at. */
-const glanceBytes = 4096;
-
 /** As Node's `clientError` gives it. */
-type ClientError = Error & { code?: string; rawPacket?: unknown };
+type ClientError = Error & { code?: string };
 
 export function answerUnreadable(error: ClientError, socket: Socket): void {
   if (error.code === "ECONNRESET" || !socket.writable) {
@@ -32,15 +29,12 @@ export function answerUnreadable(error: ClientError, socket: Socket): void {
 }
 
 function whatIsWrong(error: ClientError): NearcastError {
-  if (error.code === "ERR_HTTP_REQUEST_TIMEOUT") {
-    return new NearcastError("REQUEST_TIMEOUT", "the request did not arrive whole in time");
+  switch (error.code) {
+    case "ERR_HTTP_REQUEST_TIMEOUT":
+      return new NearcastError("REQUEST_TIMEOUT", "the request did not arrive whole in time");
+    case "HPE_HEADER_OVERFLOW":
+      return new NearcastError("HEADERS_TOO_LARGE", "request line and header section are larger than the limit");
+    default:
+      return new NearcastError("BAD_REQUEST", "this is not a well-formed HTTP/1.1 request");
   }
-  if (error.code !== "HPE_HEADER_OVERFLOW") {
-    return new NearcastError("BAD_REQUEST", "this is not a well-formed HTTP/1.1 request");
-  }
-  // A packet that begins with a request line and shows no end of it: it is the target that is too long.
-  const start = Buffer.isBuffer(error.rawPacket) ? error.rawPacket.toString("latin1", 0, glanceBytes) : "";
-  return /^[A-Z]+ [^\r\n]*$/.test(start)
-    ? new NearcastError("URI_TOO_LONG", "the request target is longer than the limit")
-    : new NearcastError("HEADERS_TOO_LARGE", "the header section is larger than the limit");
 }

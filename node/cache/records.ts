@@ -18,7 +18,8 @@ import { createFlights } from "./flights.ts";
 import { keyOf } from "./object.ts";
 import type { Purge } from "./purge.ts";
 
-export type SourceMark = "replaced" | "removed" | "soft";
+const marks = ["soft", "replaced", "removed"] as const;
+export type SourceMark = (typeof marks)[number];
 
 export interface SourceRecord {
   readonly name: string;
@@ -35,6 +36,11 @@ export interface SourceRecord {
 export const knownHashesMax = 8;
 /** Some 400 bytes each. */
 const recordsMax = 200_000;
+/**
+ * Names under which there is nothing live apart, and never on disk: whoever asks for names by chance must not push out
+ * the records of pictures, nor fill the disk with files.
+ */
+const absentMax = 20_000;
 
 export interface Records {
   load: (name: string) => Promise<SourceRecord | undefined>;
@@ -47,26 +53,34 @@ export interface Records {
 }
 
 export function openRecords(disk: DiskTier): Records {
-  const records = new LRUCache<string, SourceRecord>({ max: recordsMax });
+  const present = new LRUCache<string, SourceRecord>({ max: recordsMax });
+  const absent = new LRUCache<string, SourceRecord>({ max: absentMax });
   const loads = createFlights<SourceRecord | undefined>();
   return {
     async load(name) {
-      const present = records.get(name);
-      if (present !== undefined) return present;
+      const remembered = present.get(name) ?? absent.get(name);
+      if (remembered !== undefined) return remembered;
       const { result } = loads.join(name, async (flight) => {
         const object = await disk.load(recordKey(name));
         // Somebody may have stored a newer one while the disk was read, or a purge may have come.
-        const newer = records.get(name);
+        const newer = present.get(name) ?? absent.get(name);
         if (newer !== undefined || object === undefined || flight.isOvertaken) return newer;
         // Our own words, proven by the file's checksum.
         const record = object.facts.notes["record"] as SourceRecord;
-        records.set(name, record);
+        present.set(name, record);
         return record;
       });
       return await result;
     },
     store(record) {
-      records.set(record.name, record);
+      if ("absentStatus" in record.meaning) {
+        absent.set(record.name, record);
+        const key = recordKey(record.name);
+        if (present.delete(record.name) || disk.factsOf(key) !== undefined) void disk.remove(key);
+        return;
+      }
+      absent.delete(record.name);
+      present.set(record.name, record);
       disk.store({
         key: recordKey(record.name),
         facts: {
@@ -83,10 +97,14 @@ export function openRecords(disk: DiskTier): Records {
     mark(purge, mark) {
       loads.overtake((name) => purgesSource(purge, name));
       const isByName = !purge.isAll && purge.sourcePrefixes.length === 0;
-      for (const name of isByName ? namesOf(purge) : [...records.keys()]) {
-        const record = records.peek(name);
-        if (record === undefined || record.mark === "removed" || !purgesSource(purge, name)) continue;
-        if (purge.seq === 0 || record.feedSeq < purge.seq) records.set(name, { ...record, mark });
+      for (const records of [present, absent]) {
+        for (const name of isByName ? namesOf(purge) : [...records.keys()]) {
+          const record = records.peek(name);
+          if (record === undefined || !purgesSource(purge, name)) continue;
+          // A later, softer purge takes nothing back.
+          if (record.mark !== null && marks.indexOf(record.mark) >= marks.indexOf(mark)) continue;
+          if (purge.seq === 0 || record.feedSeq < purge.seq) records.set(name, { ...record, mark });
+        }
       }
     },
     async forgetOnDisk(purge) {
@@ -97,7 +115,7 @@ export function openRecords(disk: DiskTier): Records {
       }
       await Promise.all([...keys].map((key) => disk.remove(key)));
     },
-    size: () => records.size,
+    size: () => present.size + absent.size,
   };
 }
 

@@ -3,13 +3,13 @@
  *
  * load() asks memory, then the disk once per key however many ask, and admits what the disk gave to memory. store()
  * writes to both. A purge is in force for memory when purge() returns and for the disk when its promise resolves; an
- * object that was on its way from disk to memory meanwhile is dropped.
+ * object that it means and that was on its way from disk to memory meanwhile is dropped.
  */
 import type { DiskTier } from "./disk.ts";
-import { createFlights } from "./flights.ts";
+import { createFlights, type Flight } from "./flights.ts";
 import type { MemoryTier } from "./memory.ts";
 import type { CachedObject, ObjectFacts } from "./object.ts";
-import type { Purge } from "./purge.ts";
+import { isPurgedBy, type Purge } from "./purge.ts";
 
 export type Tier = "memory" | "disk";
 
@@ -35,18 +35,29 @@ export interface Tiers {
 
 export function joinTiers(memory: MemoryTier, disk: DiskTier): Tiers {
   const loads = createFlights<CachedObject | undefined>();
+  /** The purges that came during each load under way: which objects they mean is not known before the file is read. */
+  const underway = new Set<Purge[]>();
+
+  async function admitFromDisk(key: string, flight: Flight): Promise<CachedObject | undefined> {
+    const meanwhile: Purge[] = [];
+    underway.add(meanwhile);
+    try {
+      const object = await disk.load(key);
+      if (object === undefined || flight.isOvertaken) return undefined;
+      if (meanwhile.some((purge) => isPurgedBy(object.facts, purge))) return undefined;
+      memory.store(object);
+      return object;
+    } finally {
+      underway.delete(meanwhile);
+    }
+  }
+
   return {
     loadMemory: (key) => memory.load(key),
     async load(key) {
       const ready = memory.load(key);
       if (ready !== undefined) return { outcome: "hit", tier: "memory", object: ready };
-      const { result } = loads.join(key, async (flight) => {
-        const object = await disk.load(key);
-        if (object === undefined || flight.isOvertaken) return undefined;
-        memory.store(object);
-        return object;
-      });
-      const object = await result;
+      const object = await loads.join(key, (flight) => admitFromDisk(key, flight)).result;
       return object === undefined ? { outcome: "miss" } : { outcome: "hit", tier: "disk", object };
     },
     locate(key) {
@@ -56,6 +67,8 @@ export function joinTiers(memory: MemoryTier, disk: DiskTier): Tiers {
       return facts === undefined ? undefined : { tier: "disk", facts };
     },
     store(object) {
+      // What is on its way from disk is older.
+      loads.overtake((other) => other === object.key);
       const isInMemory = memory.store(object);
       return disk.store(object) || isInMemory;
     },
@@ -68,8 +81,7 @@ export function joinTiers(memory: MemoryTier, disk: DiskTier): Tiers {
     },
     async purge(purge) {
       const inMemory = memory.purge(purge);
-      // A file may be on its way to memory: its tags are not known before it is read, so all loads begin anew.
-      loads.overtake(() => true);
+      for (const meanwhile of underway) meanwhile.push(purge);
       const onDisk = await disk.purge(purge);
       return Math.max(inMemory, onDisk);
     },

@@ -8,8 +8,11 @@ import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { answerUnreadable } from "#base/unreadable-request.ts";
 
-/** Request line and fields together. Browsers send 1–4 KB; proxies in between seldom more than 16. */
-export const headerBytesMax = 32 * 1024;
+/**
+ * Request line and fields together. Browsers send 1–4 KB, proxies in between seldom more than 16; the rest is room for
+ * a request target that is too long to arrive here and be told so (414, http/target).
+ */
+const headerBytesMax = 96 * 1024;
 /** Connections per address; the kernel's backlog holds what comes beyond. An idle one costs some 10 KB. */
 const connectionsMax = 20_000;
 const keepAliveMs = 65_000;

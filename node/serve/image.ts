@@ -100,7 +100,11 @@ export function createImageServer(parts: {
     const use = judgeUse(freshnessOf(record, host), clock.wallMs());
     if (record.mark === null || use.state === "expired") return use;
     const ttlSeconds = Math.min(0, use.ttlSeconds);
-    if (record.mark === "soft") return { ...use, ttlSeconds, state: "stale-revalidate" };
+    // Past the window for it, a soft purge gives no leave to answer without asking.
+    if (record.mark === "soft" && use.state !== "stale-if-error") {
+      return { ...use, ttlSeconds, state: "stale-revalidate" };
+    }
+    if (record.mark === "soft") return use;
     if (record.mark === "replaced") return { ...use, ttlSeconds, state: "stale-if-error" };
     return { ...use, ttlSeconds, state: "expired" };
   }
@@ -274,14 +278,24 @@ export function createImageServer(parts: {
             "revalidation behind a stale answer failed",
           );
         });
-        return await deliver(order, asked, staleOutcome("revalidating", use.ttlSeconds), use.ageSeconds, {});
+        try {
+          return await deliver(order, asked, staleOutcome("revalidating", use.ttlSeconds), use.ageSeconds, {});
+        } catch (error) {
+          if (error instanceof SourceReplaced) return await askAndDeliver(order, record);
+          throw error;
+        }
       }
       case "stale-if-error": {
         try {
           return await askAndDeliver(order, record);
         } catch (thrown) {
           if (asNearcastError(thrown).source !== "origin") throw thrown;
-          return await deliver(order, asked, staleOutcome("origin-error", use.ttlSeconds), use.ageSeconds, {});
+          try {
+            return await deliver(order, asked, staleOutcome("origin-error", use.ttlSeconds), use.ageSeconds, {});
+          } catch (error) {
+            // The old bytes are gone here, and the origin has others by now: its failure is what happened.
+            throw error instanceof SourceReplaced ? thrown : error;
+          }
         }
       }
       case "expired":
