@@ -15,18 +15,17 @@ import { before, createLifecycle } from "#base/lifecycle.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
 import { problemLines } from "#base/schema.ts";
-import { canonicalName, type Fleet } from "#fleet/document.ts";
+import type { Fleet } from "#fleet/document.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import { type FeedEvent, type FeedFollower, followFeed } from "#fleet/feed.ts";
 import type { SiteStates } from "#fleet/health.ts";
 import { type FleetVersion, openFleetMemory } from "#fleet/memory.ts";
 import { openProber, probePath } from "#fleet/probe.ts";
-import { type PurgeEvent, readPurgeEvent } from "#fleet/purge-event.ts";
+import { readPurgeEvent } from "#fleet/purge-event.ts";
 import { openDecoderPool } from "#image/pool.ts";
 import { openDiskTier } from "./cache/disk.ts";
 import { openMemoryTier } from "./cache/memory.ts";
-import type { Purge } from "./cache/purge.ts";
-import { openRecords, sourceTag } from "./cache/records.ts";
+import { openRecords } from "./cache/records.ts";
 import { joinTiers } from "./cache/tiers.ts";
 import type { EdgeConfig } from "./config.ts";
 import { openAssetFetcher } from "./fetch/asset.ts";
@@ -39,6 +38,7 @@ import { createMetrics } from "./observe/metrics.ts";
 import { declareMetrics } from "./observe/declare.ts";
 import { createAssetServer } from "./serve/asset.ts";
 import { createImageServer } from "./serve/image.ts";
+import { createPurger } from "./serve/purger.ts";
 
 /** What an edge needs of a responder; dns/start.ts is one. */
 export interface DnsPart {
@@ -141,6 +141,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     const shared = { tiers, fleet: document, feedSeq, clock, log };
     const images = createImageServer({ ...shared, records, origin, renderer: decoders });
     const assets = createAssetServer({ ...shared, fetcher });
+    const purger = createPurger({ images, assets, tiers, records, fleet: () => current?.document ?? null });
 
     const probes = openProbeClient();
     lifecycle.defer("probe client", probes.close);
@@ -180,30 +181,9 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       updateDns();
     }
 
-    async function purgeAll(reason: string): Promise<void> {
-      log.info({ reason }, "everything cached is dropped");
-      const purge: Purge = { seq: 0, tags: new Set(), sourcePrefixes: [], isAll: true, isSoft: false };
-      images.purge(purge, "removed");
-      assets.purge(purge, []);
-      await tiers.purge(purge);
-    }
-
-    async function applyPurge(seq: number, event: PurgeEvent): Promise<void> {
-      const purge = purgeOf(seq, event, current?.document ?? null);
-      if (event.reason === "put" || event.reason === "rollback") {
-        // The name means other bytes; variants of the old ones stay, for a rollback finds them by their hash.
-        images.purge(purge, "replaced");
-        await records.forgetOnDisk(purge);
-        return;
-      }
-      images.purge(purge, purge.isSoft ? "soft" : "removed");
-      assets.purge(purge, purge.isSoft ? tiers.keysOf(purge) : []);
-      await (purge.isSoft ? records.forgetOnDisk(purge) : tiers.purge(purge));
-    }
-
     async function apply(event: FeedEvent): Promise<void> {
       if (event.kind === "fleet") await takeFleet();
-      else if (event.kind === "purge") await applyPurge(event.seq, readPurgeEvent(event.data));
+      else if (event.kind === "purge") await purger.apply(event.seq, readPurgeEvent(event.data));
       else log.warn({ kind: event.kind }, "an event of the feed is of a kind that this version does not know");
     }
 
@@ -213,7 +193,8 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       save: memory.storePosition,
       apply,
       async reset(reason) {
-        await purgeAll(reason);
+        log.info({ reason }, "everything cached is dropped");
+        await purger.dropAll();
         // Without any document begin() asks for it, again and again; an origin may have none yet.
         if (current !== null) await takeFleet();
       },
@@ -400,25 +381,4 @@ async function readToken(path: string): Promise<string> {
   }
   if (/^[\x21-\x7e]{16,200}$/.test(token)) return token;
   throw new NearcastError("INTERNAL", `origin.tokenFile ${path} does not hold a token of 16 to 200 characters`);
-}
-
-/** What an event of the feed means for the caches. A host of pictures means the sources below its prefix. */
-function purgeOf(seq: number, event: PurgeEvent, document: Fleet | null): Purge {
-  const hosts = event.hosts.map(canonicalName);
-  const prefixes = (document?.hosts ?? []).flatMap((host) =>
-    host.kind === "images" && hosts.includes(canonicalName(host.name)) ? [host.sourcePrefix] : [],
-  );
-  const prefix = event.prefix ?? null;
-  return {
-    seq,
-    tags: new Set([
-      ...event.names.map(sourceTag),
-      ...hosts.map((host) => `host:${host}`),
-      // `url:` names an asset by its address; everything else is a tag that the asset's origin gave it.
-      ...event.tags.map((tag) => (tag.startsWith("url:") ? tag : `tag:${tag}`)),
-    ]),
-    sourcePrefixes: prefix === null ? prefixes : [...prefixes, prefix],
-    isAll: event.all,
-    isSoft: event.soft,
-  };
 }

@@ -11,25 +11,18 @@
  */
 import { LRUCache } from "lru-cache";
 import { Readable } from "node:stream";
-import type { Dispatcher } from "undici";
 import type { Clock } from "#base/clock.ts";
 import { asNearcastError, NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import { type AssetsHost, canonicalName, type Fleet } from "#fleet/document.ts";
 import { createFlights, type Flight } from "../cache/flights.ts";
 import { type Freshness, judgeStorability, judgeUse } from "../cache/freshness.ts";
-import {
-  type CachedObject,
-  headerBlockOf,
-  type HeaderPairs,
-  headerPairsOf,
-  keyOf,
-  tagLengthMax,
-  tagsMax,
-} from "../cache/object.ts";
-import type { Purge } from "../cache/purge.ts";
+import { type CachedObject, headerBlockOf, type HeaderPairs, keyOf } from "../cache/object.ts";
+import { isPurgedBy, type Purge } from "../cache/purge.ts";
 import type { Tier, Tiers } from "../cache/tiers.ts";
-import { type AssetFetcher, codingsOf, fieldOf, type RequestFields } from "../fetch/asset.ts";
+import { type AssetFetcher, codingsOf, fieldOf, forwardedFields, type RequestFields } from "../fetch/asset.ts";
+import { dropBody } from "../fetch/body.ts";
+import { collect, endToEndPairs, fieldsOf, lengthOf, mergedPairs, tagsOf } from "./asset-answer.ts";
 import type { Delivery, MissReason, Outcome } from "./outcome.ts";
 
 export interface AssetOrder {
@@ -52,6 +45,12 @@ export interface AssetServer {
 const uncacheableMs = 60_000;
 const uncacheableMax = 100_000;
 const softPurgedMax = 100_000;
+/** Purges remembered for the fetches that were under way; a fetch older than all of them is not stored. */
+const recentPurgesMax = 1000;
+/** How often a request that joined another's fetch may find that the answer was not for it. */
+const joinsMax = 3;
+/** Answers that say nothing of the next ones: our catalogue of "try again" (RFC 9110 §15.5.9, RFC 8470, RFC 6585). */
+const passingStatuses = new Set([408, 425, 429]);
 /** More of our own name in CDN-Loop than any honest chain has (RFC 8586). */
 const loopsMax = 3;
 
@@ -63,7 +62,14 @@ interface Notes {
 }
 
 type Fetched =
-  | { outcome: "stored"; object: CachedObject; isStored: boolean; reason: MissReason }
+  | {
+      outcome: "stored";
+      object: CachedObject;
+      varyFields: readonly string[];
+      isStored: boolean;
+      isRevalidated: boolean;
+      reason: MissReason;
+    }
   /** The body can be read once, by the leader alone. */
   | {
       outcome: "passed";
@@ -86,6 +92,9 @@ export function createAssetServer(parts: {
   const flights = createFlights<Fetched>();
   const uncacheable = new LRUCache<string, { untilMs: number; reason: string }>({ max: uncacheableMax });
   const softPurged = new LRUCache<string, true>({ max: softPurgedMax });
+  // The last of all purges so far, the newest at the end.
+  const recentPurges: Purge[] = [];
+  let purgeCount = 0;
 
   async function lookUp(order: AssetOrder) {
     const primaryKey = primaryKeyOf(order);
@@ -93,7 +102,7 @@ export function createAssetServer(parts: {
     if (first.outcome === "miss") return { key: primaryKey, found: first, reason: "uri-miss" as const };
     const varyFields = first.object.facts.notes["vary"] as readonly string[] | undefined;
     if (varyFields === undefined) return { key: primaryKey, found: first, reason: "uri-miss" as const };
-    const key = secondaryKeyOf(primaryKey, varyFields, order.fields);
+    const key = keyAmong(primaryKey, varyFields, order.fields);
     return { key, found: await tiers.load(key), reason: "vary-miss" as const };
   }
 
@@ -103,30 +112,36 @@ export function createAssetServer(parts: {
     if (order.fields["authorization"] !== undefined) return await pass(order, "authorization");
     const { key, found, reason } = await lookUp(order);
     if (found.outcome === "miss") {
-      const directives = fieldOf(order.fields, "cache-control") ?? "";
-      if (/\bonly-if-cached\b/i.test(directives)) throw new NearcastError("NOT_CACHED", "only-if-cached was asked");
+      if (wantsOnlyCached(order)) throw new NearcastError("NOT_CACHED", "only-if-cached was asked");
       if (order.method === "HEAD") return await pass(order, "head");
       return await fetchAndDeliver(order, key, reason, undefined);
     }
     const { object, tier } = found;
     const { freshness } = notesOf(object);
     const use = judgeUse(freshness, clock.wallMs());
-    const state = use.state === "fresh" && softPurged.has(key) ? "stale-revalidate" : use.state;
+    const isSoftPurged = use.state === "fresh" && softPurged.has(key);
+    const state = isSoftPurged ? "stale-revalidate" : use.state;
+    const ttlSeconds = isSoftPurged ? 0 : use.ttlSeconds;
+    if (state !== "fresh" && state !== "stale-revalidate" && wantsOnlyCached(order)) {
+      throw new NearcastError("NOT_CACHED", "only-if-cached was asked, and what is stored is out of date");
+    }
     switch (state) {
       case "fresh":
-        return delivery(object, { word: "hit", tier, ttlSeconds: use.ttlSeconds }, use.ageSeconds);
+        return delivery(object, { word: "hit", tier, ttlSeconds }, use.ageSeconds);
       case "stale-revalidate": {
-        fetch(order, key, "stale", object).result.then(discard, (error: unknown) => {
+        const { result, isCollapsed } = fetch(order, key, "stale", object);
+        // Whoever began the fetch has the body.
+        result.then(isCollapsed ? () => undefined : drop, (error: unknown) => {
           log.debug({ reason: (error as Error).message }, "revalidation behind a stale answer failed");
         });
-        return delivery(object, staleOutcome(tier, "revalidating", use.ttlSeconds), use.ageSeconds);
+        return delivery(object, staleOutcome(tier, "revalidating", ttlSeconds), use.ageSeconds);
       }
       case "stale-if-error": {
         try {
           return await fetchAndDeliver(order, key, "stale", object);
         } catch (thrown) {
           if (asNearcastError(thrown).source !== "origin") throw thrown;
-          return delivery(object, staleOutcome(tier, "origin-error", use.ttlSeconds), use.ageSeconds);
+          return delivery(object, staleOutcome(tier, "origin-error", ttlSeconds), use.ageSeconds);
         }
       }
       case "expired":
@@ -136,7 +151,15 @@ export function createAssetServer(parts: {
 
   /** Begins or joins the fetch for a key. `before` is the stale entry whose validators can be used. */
   function fetch(order: AssetOrder, key: string, reason: MissReason, before: CachedObject | undefined) {
-    return flights.join(key, (flight) => fetchOnce(order, reason, before, flight));
+    return flights.join(key, async (flight) => {
+      const fetched = await fetchOnce(order, reason, before, flight);
+      if (fetched.outcome === "passed" && !isPassingTrouble(fetched.status)) {
+        uncacheable.set(key, { untilMs: clock.monotonicMs() + uncacheableMs, reason: fetched.reason });
+        // The origin has spoken: what it said before is no longer true, and may not be stored anew (RFC 9111 §4.3.3).
+        if (before !== undefined && !flight.isOvertaken) await tiers.remove(before.key);
+      }
+      return fetched;
+    });
   }
 
   async function fetchAndDeliver(
@@ -144,6 +167,7 @@ export function createAssetServer(parts: {
     key: string,
     reason: MissReason,
     before: CachedObject | undefined,
+    joins = 0,
   ): Promise<Delivery> {
     const known = uncacheable.get(key);
     if (known !== undefined && known.untilMs > clock.monotonicMs()) return await pass(order, known.reason);
@@ -152,30 +176,31 @@ export function createAssetServer(parts: {
     const fetched = await result;
     const timings = { fetchMs: clock.monotonicMs() - startedMs };
     if (fetched.outcome === "passed") {
-      // A failure says nothing about the answers to come.
-      if (fetched.status < 500) {
-        uncacheable.set(key, { untilMs: clock.monotonicMs() + uncacheableMs, reason: fetched.reason });
-      }
       return isCollapsed ? await pass(order, fetched.reason) : passedDelivery(fetched, timings);
     }
     // The leader's answer may have been selected by other fields than this client's.
-    if (isCollapsed && fetched.object.key !== key) {
-      const mine = await lookUp(order);
-      if (mine.found.outcome === "miss") return await fetchAndDeliver(order, mine.key, "vary-miss", undefined);
-      if (mine.found.object.key !== fetched.object.key) {
-        return delivery(mine.found.object, { word: "hit", tier: mine.found.tier, ttlSeconds: 0 }, 0);
+    const mine = isCollapsed ? keyAmong(primaryKeyOf(order), fetched.varyFields, order.fields) : fetched.object.key;
+    if (mine !== fetched.object.key) {
+      if (joins >= joinsMax) return await pass(order, "vary-miss");
+      const { key: next, found } = await lookUp(order);
+      if (found.outcome === "hit") {
+        const use = judgeUse(notesOf(found.object).freshness, clock.wallMs());
+        if (use.state === "fresh") {
+          return delivery(found.object, { word: "hit", tier: found.tier, ttlSeconds: use.ttlSeconds }, use.ageSeconds);
+        }
       }
+      const stale = found.outcome === "hit" ? found.object : undefined;
+      return await fetchAndDeliver(order, next, stale === undefined ? "vary-miss" : "stale", stale, joins + 1);
     }
-    const { lifetimeSeconds } = notesOf(fetched.object).freshness;
+    const { ageSeconds, ttlSeconds } = judgeUse(notesOf(fetched.object).freshness, clock.wallMs());
     const outcome: Outcome = {
       word: "miss",
       reason: fetched.reason,
       isStored: fetched.isStored,
       isCollapsed,
-      detail: before === undefined ? "fetched" : "revalidated",
-      ttlSeconds: lifetimeSeconds,
+      detail: fetched.isRevalidated ? "revalidated" : "fetched",
+      ttlSeconds,
     };
-    const { ageSeconds } = judgeUse(notesOf(fetched.object).freshness, clock.wallMs());
     // An origin that is itself a cache may have given an answer that is old already.
     return { ...delivery(fetched.object, outcome, ageSeconds === 0 ? null : ageSeconds), timings };
   }
@@ -187,27 +212,31 @@ export function createAssetServer(parts: {
     flight: Flight,
   ): Promise<Fetched> {
     const seq = feedSeq();
+    const purgesBefore = purgeCount;
     const requestedAtMs = clock.wallMs();
-    const answer = await fetcher.fetch({ ...requestOf(order), extra: { ...conditionsOf(before), ...hostOf(order) } });
+    // Always GET: a stale entry can be met by HEAD, and what comes back is stored for all.
+    const request = { ...requestOf(order), method: "GET" as const };
+    const answer = await fetcher.fetch({ ...request, extra: { ...conditionsOf(before), ...hostOf(order) } });
     const receivedAtMs = clock.wallMs();
-    if (answer.statusCode >= 500) {
-      // A failure of the origin: what is stale may be used instead, so it is raised, unless there is nothing stale.
-      if (before !== undefined) {
-        await answer.body.dump();
-        throw new NearcastError("ORIGIN_BAD_ANSWER", `status ${answer.statusCode} from ${order.host.origin}`);
-      }
+    // What is stale may be used instead of a failure or of nonsense, so those are raised. Where nothing can be used
+    // instead, the origin's own words on its failure go through.
+    const isUsable = before !== undefined && judgeUse(notesOf(before).freshness, receivedAtMs).state !== "expired";
+    if ((answer.statusCode >= 500 && isUsable) || (answer.statusCode === 304 && before === undefined)) {
+      dropBody(answer);
+      throw new NearcastError("ORIGIN_BAD_ANSWER", `status ${answer.statusCode} from ${order.host.origin}`);
     }
     const isUnchanged = answer.statusCode === 304 && before !== undefined;
-    const pairs = isUnchanged ? mergedPairs(before, answer.headers) : endToEndPairs(answer.headers);
+    const pairs = isUnchanged ? mergedPairs(before.headerBlock, answer.headers) : endToEndPairs(answer.headers);
     const status = isUnchanged ? before.facts.status : answer.statusCode;
-    const fields = new Map(pairs.map(([name, value]) => [name.toLowerCase(), value]));
+    const fields = fieldsOf(pairs);
     const judged = judgeStorability(
       {
         status,
         cacheControl: fields.get("cache-control"),
         cdnCacheControl: fields.get("cdn-cache-control"),
         expires: fields.get("expires"),
-        date: fields.get("date"),
+        // A 304 without Date or Age says nothing of the old ones' (RFC 9110 §6.6.1: it is as of its arrival).
+        date: isUnchanged ? fieldOf(answer.headers, "date") : fields.get("date"),
         age: isUnchanged ? fieldOf(answer.headers, "age") : fields.get("age"),
         vary: fields.get("vary"),
         hasSetCookie: answer.headers["set-cookie"] !== undefined,
@@ -216,12 +245,13 @@ export function createAssetServer(parts: {
       order.host,
     );
     if (judged.outcome === "bypass") {
+      if (isUnchanged) dropBody(answer);
       const body = isUnchanged ? Readable.from([before.body]) : answer.body;
       return { outcome: "passed", reason: judged.reason, status, pairs, body, lengthBytes: lengthOf(answer) };
     }
     let body: Buffer;
     if (isUnchanged) {
-      await answer.body.dump();
+      dropBody(answer);
       body = before.body;
     } else {
       const collected = await collect(answer, fleet().limits.objectBytesMax);
@@ -238,22 +268,29 @@ export function createAssetServer(parts: {
       body = collected.body;
     }
     const primaryKey = primaryKeyOf(order);
-    const { varyFields, freshness } = judged;
-    const key = varyFields.length === 0 ? primaryKey : secondaryKeyOf(primaryKey, varyFields, order.fields);
+    const { freshness } = judged;
+    // An encoded body is for those who accept the coding, also where the origin forgets to say so.
+    const isEncoded = fields.has("content-encoding") && !judged.varyFields.includes("accept-encoding");
+    const varyFields = isEncoded ? [...judged.varyFields, "accept-encoding"].toSorted() : judged.varyFields;
+    const key = keyAmong(primaryKey, varyFields, order.fields);
     const notes: Notes = {
       freshness,
       etag: fields.get("etag") ?? null,
       lastModified: fields.get("last-modified") ?? null,
     };
-    const about = { tags: tagsOf(order, fields), storedAtMs: receivedAtMs, feedSeq: seq };
+    const about = {
+      tags: tagsOf(canonicalName(order.host.name), order.target, fields),
+      storedAtMs: receivedAtMs,
+      feedSeq: seq,
+    };
     const object: CachedObject = {
       key,
       facts: { ...about, status, notes: { ...notes } },
-      headerBlock: headerBlockOf(pairs.filter(([name]) => name.toLowerCase() !== "age")),
+      headerBlock: headerBlockOf(pairs.filter(([name]) => !["age", "accept-ranges"].includes(name.toLowerCase()))),
       body,
     };
     let isStored = false;
-    if (!flight.isOvertaken) {
+    if (!flight.isOvertaken || !isPurgedSince(purgesBefore, object)) {
       if (varyFields.length > 0) {
         const marker = { ...about, status: 0, notes: { vary: varyFields } };
         tiers.store({ key: primaryKey, facts: marker, headerBlock: Buffer.alloc(0), body: Buffer.alloc(0) });
@@ -261,7 +298,16 @@ export function createAssetServer(parts: {
       isStored = tiers.store(object);
       softPurged.delete(key);
     }
-    return { outcome: "stored", object, isStored, reason };
+    return { outcome: "stored", object, varyFields, isStored, isRevalidated: isUnchanged, reason };
+  }
+
+  /** Whether one of the purges after the first `count` means this object, or might have. */
+  function isPurgedSince(count: number, object: CachedObject): boolean {
+    const since = purgeCount - count;
+    return (
+      since > recentPurges.length ||
+      recentPurges.slice(recentPurges.length - since).some((purge) => isPurgedBy(object.facts, purge))
+    );
   }
 
   /** Through to the origin and back, for this client alone. */
@@ -289,7 +335,12 @@ export function createAssetServer(parts: {
       return { key, tier: found.tier, verdict: use.state, use, isSoftPurged: softPurged.has(key) };
     },
     purge(purge, concerned) {
-      // Which tags an answer will have is not known before it is here, so every running fetch may be meant.
+      // Purges of pictures come with every upload, and mean no asset.
+      if (!purge.isAll && ![...purge.tags].some((tag) => /^(?:host|url|tag):/.test(tag))) return;
+      purgeCount += 1;
+      recentPurges.push(purge);
+      if (recentPurges.length > recentPurgesMax) recentPurges.shift();
+      // Which tags an answer will have is not known before it is here, so who asks from now on begins anew.
       flights.overtake(() => true);
       if (purge.isSoft) for (const key of concerned) softPurged.set(key, true);
     },
@@ -300,10 +351,14 @@ function primaryKeyOf(order: AssetOrder): string {
   return keyOf("asset", canonicalName(order.host.name), order.target);
 }
 
-/** The key among an URL's variants: the selecting fields as the origin saw them (RFC 9111 §4.1). */
-function secondaryKeyOf(primaryKey: string, varyFields: readonly string[], fields: RequestFields): string {
+/**
+ * The key among an URL's variants: the selecting fields as the origin saw them (RFC 9111 §4.1). It sees none but those
+ * of the allow-list, so the others select nothing, whatever clients write there.
+ */
+function keyAmong(primaryKey: string, varyFields: readonly string[], fields: RequestFields): string {
+  if (varyFields.length === 0) return primaryKey;
   const values = varyFields.flatMap((name) => {
-    const value = fieldOf(fields, name);
+    const value = forwardedFields.includes(name) ? fieldOf(fields, name) : undefined;
     if (name === "accept-encoding") return [name, codingsOf(value ?? "")];
     return [name, value === undefined ? "absent" : `present:${value.trim().replaceAll(/\s+/g, " ")}`];
   });
@@ -329,89 +384,24 @@ function conditionsOf(before: CachedObject | undefined): Record<string, string> 
   };
 }
 
+function wantsOnlyCached(order: AssetOrder): boolean {
+  return /\bonly-if-cached\b/i.test(fieldOf(order.fields, "cache-control") ?? "");
+}
+
+function isPassingTrouble(status: number): boolean {
+  return status >= 500 || passingStatuses.has(status);
+}
+
 /** Our own words, proven by the file's checksum when they come from disk. */
 function notesOf(object: CachedObject): Notes {
   return object.facts.notes as unknown as Notes;
 }
 
-function tagsOf(order: AssetOrder, fields: ReadonlyMap<string, string>): string[] {
-  const host = canonicalName(order.host.name);
-  const own = (fields.get("cache-tag") ?? fields.get("surrogate-key") ?? "")
-    .split(/[\s,]+/)
-    .filter((tag) => tag !== "");
-  const path = order.target.split("?", 1)[0] ?? "";
-  const tags = [`host:${host}`, `url:${host}${path}`, ...own.map((tag) => `tag:${tag}`)];
-  return tags.filter((tag) => tag.length <= tagLengthMax).slice(0, tagsMax);
-}
-
-/** Fields of one connection only (RFC 9110 §7.6.1), those named in Connection, and lengths, which are set anew. */
-const hopByHop = new Set([
-  "connection",
-  "keep-alive",
-  "proxy-authenticate",
-  "proxy-authentication-info",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-  "content-length",
-]);
-
-function endToEndPairs(headers: RequestFields): HeaderPairs {
-  const named = new Set((fieldOf(headers, "connection") ?? "").toLowerCase().split(/\s*,\s*/));
-  return Object.entries(headers).flatMap(([name, value]) => {
-    if (value === undefined || hopByHop.has(name) || named.has(name)) return [];
-    return (Array.isArray(value) ? value : [value]).map((one) => [name, one] as const);
-  });
-}
-
-/** The stored header section, freshened by that of a 304 (RFC 9111 §3.2). */
-function mergedPairs(before: CachedObject, headers: RequestFields): HeaderPairs {
-  const news = endToEndPairs(headers).filter(
-    ([name]) => !["content-encoding", "content-type", "content-range"].includes(name),
-  );
-  const renewed = new Set(news.map(([name]) => name));
-  const kept = headerPairsOf(before.headerBlock).filter(([name]) => !renewed.has(name.toLowerCase()));
-  return [...kept, ...news];
-}
-
-/** The length that the origin announced for a body that passes through as it is. */
-function lengthOf(answer: Dispatcher.ResponseData): number | null {
-  const text = answer.statusCode === 304 ? undefined : fieldOf(answer.headers, "content-length");
-  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null;
-}
-
-/** The whole body, or, past the bound, a stream of what was read and what is still to come. */
-async function collect(
-  answer: Dispatcher.ResponseData,
-  bytesMax: number,
-): Promise<{ outcome: "whole"; body: Buffer } | { outcome: "too-large"; body: Readable }> {
-  if (Number(answer.headers["content-length"] ?? 0) > bytesMax) return { outcome: "too-large", body: answer.body };
-  const chunks: Buffer[] = [];
-  let length = 0;
-  const iterator = answer.body[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-  for (;;) {
-    let next: IteratorResult<Buffer>;
-    try {
-      next = await iterator.next();
-    } catch (error) {
-      throw new NearcastError("ORIGIN_BAD_ANSWER", "the origin broke off in the midst of a body", { cause: error });
-    }
-    if (next.done === true) return { outcome: "whole", body: Buffer.concat(chunks, length) };
-    chunks.push(next.value);
-    length += next.value.length;
-    if (length > bytesMax) return { outcome: "too-large", body: Readable.from(rest(chunks, iterator)) };
-  }
-}
-
-async function* rest(chunks: readonly Buffer[], iterator: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
-  yield* chunks;
-  for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) yield next.value;
-}
-
-function discard(fetched: Fetched): void {
-  if (fetched.outcome === "passed") fetched.body.destroy();
+/** Gives up a body that nobody will read; undici's raise an error when they are destroyed. */
+function drop(fetched: Fetched): void {
+  if (fetched.outcome !== "passed") return;
+  fetched.body.on("error", () => undefined);
+  fetched.body.destroy();
 }
 
 function staleOutcome(tier: Tier, reason: "revalidating" | "origin-error", ttlSeconds: number): Outcome {

@@ -1,0 +1,106 @@
+/**
+ * The header section and body of an origin's answer, on their way into an object or through to a client.
+ */
+import { Readable } from "node:stream";
+import type { Dispatcher } from "undici";
+import { NearcastError } from "#base/errors.ts";
+import { type HeaderPairs, headerPairsOf, tagLengthMax, tagsMax } from "../cache/object.ts";
+import { fieldOf, type RequestFields } from "../fetch/asset.ts";
+
+/** What a purge can name: the host, the address without its query, and what the origin calls it. */
+export function tagsOf(host: string, target: string, fields: ReadonlyMap<string, string>): string[] {
+  const own = (fields.get("cache-tag") ?? fields.get("surrogate-key") ?? "")
+    .split(/[\s,]+/)
+    .filter((tag) => tag !== "");
+  const path = target.split("?", 1)[0] ?? "";
+  const tags = [`host:${host}`, `url:${host}${path}`, ...own.map((tag) => `tag:${tag}`)];
+  return tags.filter((tag) => tag.length <= tagLengthMax).slice(0, tagsMax);
+}
+
+/** Fields of one connection only (RFC 9110 §7.6.1), those named in Connection, and lengths, which are set anew. */
+const hopByHop = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authentication-info",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+  "content-length",
+]);
+
+export function endToEndPairs(headers: RequestFields): HeaderPairs {
+  const named = new Set((fieldOf(headers, "connection") ?? "").toLowerCase().split(/\s*,\s*/));
+  return Object.entries(headers).flatMap(([name, value]) => {
+    if (value === undefined || hopByHop.has(name) || named.has(name)) return [];
+    return (Array.isArray(value) ? value : [value]).map((one) => [name, one] as const);
+  });
+}
+
+/** The stored header section, freshened by that of a 304 (RFC 9111 §3.2). */
+export function mergedPairs(before: Buffer, headers: RequestFields): HeaderPairs {
+  const news = endToEndPairs(headers).filter(
+    ([name]) => !["content-encoding", "content-type", "content-range"].includes(name),
+  );
+  const renewed = new Set(news.map(([name]) => name));
+  const kept = headerPairsOf(before).filter(([name]) => !renewed.has(name.toLowerCase()));
+  return [...kept, ...news];
+}
+
+/**
+ * Fields by name in lower case. Several lines of one name are one list (RFC 9110 §5.3): the second Cache-Control counts
+ * as much as the first. Of validators the first holds.
+ */
+export function fieldsOf(pairs: HeaderPairs): ReadonlyMap<string, string> {
+  const fields = new Map<string, string>();
+  for (const [name, value] of pairs) {
+    const key = name.toLowerCase();
+    const earlier = fields.get(key);
+    if (earlier === undefined) fields.set(key, value);
+    else if (key !== "etag" && key !== "last-modified") fields.set(key, `${earlier}, ${value}`);
+  }
+  return fields;
+}
+
+/** The length that the origin announced for a body that passes through as it is. */
+export function lengthOf(answer: Dispatcher.ResponseData): number | null {
+  const text = answer.statusCode === 304 ? undefined : fieldOf(answer.headers, "content-length");
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null;
+}
+
+/** The whole body, or, past the bound, a stream of what was read and what is still to come. */
+export async function collect(
+  answer: Dispatcher.ResponseData,
+  bytesMax: number,
+): Promise<{ outcome: "whole"; body: Buffer } | { outcome: "too-large"; body: Readable }> {
+  if (Number(answer.headers["content-length"] ?? 0) > bytesMax) return { outcome: "too-large", body: answer.body };
+  const chunks: Buffer[] = [];
+  let length = 0;
+  const iterator = answer.body[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  for (;;) {
+    let next: IteratorResult<Buffer>;
+    try {
+      next = await iterator.next();
+    } catch (error) {
+      throw new NearcastError("ORIGIN_BAD_ANSWER", "the origin broke off in the midst of a body", { cause: error });
+    }
+    if (next.done === true) return { outcome: "whole", body: Buffer.concat(chunks, length) };
+    chunks.push(next.value);
+    length += next.value.length;
+    if (length > bytesMax) {
+      const body = Readable.from(rest(chunks, iterator));
+      // A generator that nobody read from runs no `finally`, so the connection is let go from outside.
+      body.once("close", () => {
+        answer.body.destroy();
+      });
+      return { outcome: "too-large", body };
+    }
+  }
+}
+
+async function* rest(chunks: readonly Buffer[], iterator: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
+  yield* chunks;
+  for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) yield next.value;
+}

@@ -1,0 +1,75 @@
+/**
+ * What the feed's purges mean for the caches.
+ *
+ *   put, rollback   the name means other bytes: ask before the next answer; variants of the old bytes stay, for a
+ *                   rollback finds them again by their hash
+ *   delete, purge   what is named goes, from both tiers, and is never served again unless the origin says so
+ *   soft purge      what is named is asked for behind the next answer
+ *
+ * apply() resolves when the purge is in force, in memory and on disk: only then may the feed's position move on.
+ */
+import type { Fleet } from "#fleet/document.ts";
+import { canonicalName } from "#fleet/document.ts";
+import type { PurgeEvent } from "#fleet/purge-event.ts";
+import type { Purge } from "../cache/purge.ts";
+import { type Records, sourceTag } from "../cache/records.ts";
+import type { Tiers } from "../cache/tiers.ts";
+import type { AssetServer } from "./asset.ts";
+import type { ImageServer } from "./image.ts";
+
+export interface Purger {
+  apply: (seq: number, event: PurgeEvent) => Promise<void>;
+  /** Drops everything: what is cached can't be trusted any more. */
+  dropAll: () => Promise<void>;
+}
+
+export function createPurger(parts: {
+  images: ImageServer;
+  assets: AssetServer;
+  tiers: Tiers;
+  records: Records;
+  /** Null while no fleet document is known. */
+  fleet: () => Fleet | null;
+}): Purger {
+  const { images, assets, tiers, records, fleet } = parts;
+  return {
+    async apply(seq, event) {
+      const purge = purgeOf(seq, event, fleet());
+      if (event.reason === "put" || event.reason === "rollback") {
+        images.purge(purge, "replaced");
+        await records.forgetOnDisk(purge);
+        return;
+      }
+      images.purge(purge, purge.isSoft ? "soft" : "removed");
+      assets.purge(purge, purge.isSoft ? tiers.keysOf(purge) : []);
+      await (purge.isSoft ? records.forgetOnDisk(purge) : tiers.purge(purge));
+    },
+    async dropAll() {
+      const purge: Purge = { seq: 0, tags: new Set(), sourcePrefixes: [], isAll: true, isSoft: false };
+      images.purge(purge, "removed");
+      assets.purge(purge, []);
+      await tiers.purge(purge);
+    },
+  };
+}
+
+/** The event in the caches' words. A host of pictures means the sources below its prefix. */
+function purgeOf(seq: number, event: PurgeEvent, document: Fleet | null): Purge {
+  const hosts = event.hosts.map(canonicalName);
+  const prefixes = (document?.hosts ?? []).flatMap((host) =>
+    host.kind === "images" && hosts.includes(canonicalName(host.name)) ? [host.sourcePrefix] : [],
+  );
+  const prefix = event.prefix ?? null;
+  return {
+    seq,
+    tags: new Set([
+      ...event.names.map(sourceTag),
+      ...hosts.map((host) => `host:${host}`),
+      // `url:` names an asset by its address; everything else is a tag that the asset's origin gave it.
+      ...event.tags.map((tag) => (tag.startsWith("url:") ? tag : `tag:${tag}`)),
+    ]),
+    sourcePrefixes: prefix === null ? prefixes : [...prefixes, prefix],
+    isAll: event.all,
+    isSoft: event.soft,
+  };
+}
