@@ -5,11 +5,12 @@
 import { seededRandom, type Random } from "#base/random.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { rounds, seedOr } from "../support/long.ts";
 import { nameBytes, optBytes, queryOf, readAnswer, typeNumbers, u16 } from "./support/ask.ts";
 import { bench, octetGeo } from "./support/fleet.ts";
 
-const seed = Number(process.env["SEED"] ?? 20_261_121);
-const packetsCount = 100_000;
+const seed = seedOr(20_261_121);
+const packetsCount = rounds(100_000, 5_000_000);
 
 const names = [
   "img",

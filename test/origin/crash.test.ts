@@ -15,10 +15,11 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { seededRandom } from "#base/random.ts";
 import { createEventStreamReader } from "#fleet/event-stream.ts";
+import { rounds, seedOr } from "../support/long.ts";
 import { fleetExample, jpeg, temporaryDirectory } from "./running-origin.ts";
 
-const rounds = Number(process.env["NEARCAST_CRASH_ROUNDS"] ?? 10);
-const seed = Number(process.env["SEED"] ?? 20_260_101);
+const roundsCount = rounds(10, 200);
+const seed = seedOr(20_260_101);
 const writers = 4;
 
 const main = fileURLToPath(new URL("../../origin/main.ts", import.meta.url));
@@ -41,14 +42,14 @@ interface Acknowledged {
   readonly sha256: string;
 }
 
-test(`every acknowledged upload outlives ${rounds} kills (SEED=${seed})`, async (t) => {
+test(`every acknowledged upload outlives ${roundsCount} kills (SEED=${seed})`, async (t) => {
   const dataDir = await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) });
   const random = seededRandom(seed);
   const acknowledged: Acknowledged[] = [];
   let fleetVersion = 0;
   let mark = 0;
   let originId: string | undefined;
-  for (let round = 0; round <= rounds; round += 1) {
+  for (let round = 0; round <= roundsCount; round += 1) {
     const { child, url } = await startProcess(dataDir);
     t.after(() => child.kill("SIGKILL"));
     assert.deepEqual(await readdir(join(dataDir, "incoming")), [], `round ${round}`);
@@ -83,7 +84,7 @@ test(`every acknowledged upload outlives ${rounds} kills (SEED=${seed})`, async 
     }
 
     // Upload from several sides, and end the process in the midst of it, after some answers.
-    let answersLeft = round === rounds ? 0 : 3 + Math.floor(random() * 12);
+    let answersLeft = round === roundsCount ? 0 : 3 + Math.floor(random() * 12);
     const upload = async (writer: number): Promise<void> => {
       while (answersLeft > 0) {
         mark += 1;
@@ -110,7 +111,7 @@ test(`every acknowledged upload outlives ${rounds} kills (SEED=${seed})`, async 
       }
     };
     const ended = once(child, "exit");
-    if (round === rounds) child.kill("SIGKILL");
+    if (round === roundsCount) child.kill("SIGKILL");
     // Uploads that the kill cut off fail; an answer that is not 2xx is none of them.
     const results = await Promise.allSettled([
       ...Array.from({ length: writers }, async (_, index) => await upload(index)),
@@ -122,7 +123,7 @@ test(`every acknowledged upload outlives ${rounds} kills (SEED=${seed})`, async 
     }
     await ended;
   }
-  assert.ok(acknowledged.length > rounds * 2);
+  assert.ok(acknowledged.length > roundsCount * 2);
 });
 
 async function readLog(url: string, authorization: string): Promise<{ originId: string; seqs: number[] }> {
