@@ -49,7 +49,7 @@ export function quantile(values: readonly number[], part: number): number {
 }
 
 /** The median of a's share of b, round by round. */
-export function ratio(a: readonly number[], b: readonly number[]): number {
+function ratio(a: readonly number[], b: readonly number[]): number {
   assert.equal(a.length, b.length, "ratios need as many rounds of the one as of the other");
   return median(a.map((value, round) => value / (b[round] ?? Number.NaN)));
 }
@@ -62,16 +62,20 @@ export function digits(value: number): string {
 }
 
 /** Median, and in brackets the lowest and highest round. */
-export function withSpread(values: readonly number[]): string {
+function withSpread(values: readonly number[]): string {
   return `${digits(median(values))} (${digits(Math.min(...values))}–${digits(Math.max(...values))})`;
 }
 
 /** A Markdown table with aligned columns: for the terminal and for README.md alike. */
 export function renderTable({ title, columns, rows }: Table): string {
   const widths = columns.map((column, index) => Math.max(column.length, ...rows.map((row) => row[index]?.length ?? 0)));
-  const line = (cells: readonly string[]): string =>
-    `| ${cells.map((cell, index) => (index === 0 ? cell.padEnd(widths[index] ?? 0) : cell.padStart(widths[index] ?? 0))).join(" | ")} |`;
-  const rule = `| ${widths.map((width, index) => (index === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`)).join(" | ")} |`;
+  // The first column reads from the left, figures stand at the right.
+  const padded = (cell: string, index: number): string => {
+    const width = widths[index] ?? 0;
+    return index === 0 ? cell.padEnd(width) : cell.padStart(width);
+  };
+  const line = (cells: readonly string[]): string => `| ${cells.map(padded).join(" | ")} |`;
+  const rule = line(widths.map((width, index) => (index === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`)));
   return [`**${title}**`, "", line(columns), rule, ...rows.map(line)].join("\n");
 }
 

@@ -1,5 +1,5 @@
 /** Caches of others in front of a loopback origin: nginx and Varnish, each with one worker and no access log. */
-import { execFileSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { findProgram, type Lab, type Program } from "./lab.ts";
@@ -83,11 +83,10 @@ export async function startVarnish(lab: Lab, origin: { host: string; port: numbe
   });
 }
 
-/** The version that a program reports of itself, in one word. */
+/** The version that a program reports of itself, whatever else it says and whichever status it ends with. */
 export function versionOf(name: string, args: readonly string[]): string {
   const command = findProgram(name);
   if (command === undefined) return "";
-  // Several of them write it to standard error, one with a status of its own.
-  const output = execFileSync("/bin/sh", ["-c", 'exec "$0" "$@" 2>&1 || true', command, ...args], { timeout: 5000 });
-  return /\d+\.\d+[.\w]*/.exec(output.toString())?.[0] ?? "";
+  const { stdout, stderr } = spawnSync(command, args, { timeout: 5000, encoding: "utf8" });
+  return /\d+\.\d+[.\w]*/.exec(stdout + stderr)?.[0] ?? "";
 }

@@ -162,7 +162,7 @@ async function stop(child: ChildProcess, pid: number): Promise<void> {
 }
 
 function lastLines(text: string): string {
-  return text.trim().split("\n").slice(-6).join("\n  ");
+  return text.trim().split("\n").slice(-12).join("\n  ");
 }
 
 /** The cores that this process may use, two of them at most. */

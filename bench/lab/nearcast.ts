@@ -20,23 +20,20 @@ export interface Nearcast {
   url: string;
   address: string;
   edge: Program;
-  dns: { address: string; port: number };
   /** Stores a picture at the origin. */
   put: (name: string, picture: Buffer) => Promise<void>;
-  /** Counters of the edge, by name with labels as Prometheus writes them. */
-  metrics: () => Promise<Map<string, number>>;
   stop: () => Promise<void>;
 }
 
 /**
  * @param options.pin where the edge runs; the origin, idle while anything is measured, runs anywhere
- * @param options.edge merged into the edge's configuration
+ * @param options.edge merged into the edge's configuration; told the edge's address
  * @param options.hosts further hosts of the fleet document
  * @param options.records further records of the zone
  */
 export async function startNearcast(
   lab: Lab,
-  options: { pin: Pin; edge?: object; hosts?: readonly object[]; records?: readonly object[] },
+  options: { pin: Pin; edge?: (address: string) => object; hosts?: readonly object[]; records?: readonly object[] },
 ): Promise<Nearcast> {
   const [originAddress, address] = [lab.address(), lab.address()];
   const directory = join(lab.directory, `nearcast-${address}`);
@@ -99,20 +96,14 @@ export async function startNearcast(
     dns: { addresses: [] },
     drainMs: 0,
     logLevel: "warn",
-    ...options.edge,
+    ...options.edge?.(address),
   };
   const edge = await start("edge", options.pin, config, () => isOk(`${adminUrl}/readyz`));
   return {
     url,
     address,
     edge,
-    dns: { address, port: 5300 },
     put: (name, picture) => send(`/images/${name}`, "application/octet-stream", picture),
-    async metrics() {
-      const text = await (await fetch(`${adminUrl}/metrics`)).text();
-      const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
-      return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.split(" ").at(-1))]));
-    },
     async stop() {
       await edge.stop();
       await origin.stop();

@@ -9,6 +9,8 @@ export interface Load {
   url: string;
   connections: number;
   seconds: number;
+  /** Of each answer, to see that all of it came. */
+  bodyBytes: number;
   /** A Lua script for wrk, from storeScript(). */
   script?: string;
 }
@@ -25,6 +27,9 @@ export async function drive(lab: Lab, server: Program, load: Load): Promise<Samp
   assert.equal(refused, null, `${server.name} did not serve everything: ${refused?.[0]}`);
   const requests = Number(find(output, /(\d+) requests in /));
   assert.ok(requests > 0, `${server.name} answered nothing`);
+  const readBytes = readSizeBytes(find(output, / requests in \S+, (\S+) read$/m));
+  // The size is printed with three digits or four.
+  assert.ok(readBytes > requests * load.bodyBytes * 0.99, `${server.name} sent ${readBytes} bytes in all`);
   return {
     requests,
     perSecond: Number(find(output, /Requests\/sec:\s+([\d.]+)/)),
@@ -52,4 +57,11 @@ function readTimeMs(text: string): number {
   const unitMs = { us: 0.001, ms: 1, s: 1000, m: 60_000 }[unit ?? ""];
   assert.ok(number !== undefined && unitMs !== undefined, `wrk printed a time of another form: ${text}`);
   return Number(number) * unitMs;
+}
+
+function readSizeBytes(text: string): number {
+  const [, number, unit] = /^([\d.]+)([KMG]?B)$/.exec(text) ?? [];
+  const unitBytes = { B: 1, KB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 }[unit ?? ""];
+  assert.ok(number !== undefined && unitBytes !== undefined, `wrk printed a size of another form: ${text}`);
+  return Number(number) * unitBytes;
 }

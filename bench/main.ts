@@ -1,0 +1,165 @@
+/**
+ * `npm run bench`: measures each question beside real peers and prints the tables.
+ *
+ * Everything it starts listens on loopback addresses of its own and is stopped, by pid, at the end, on a failure, and
+ * on Ctrl-C. bench/README.md says what each question measures and how to read the figures.
+ */
+import { readFile, writeFile } from "node:fs/promises";
+import { availableParallelism, cpus } from "node:os";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { measureColdRender } from "./cold-render.ts";
+import { measureDiskHit } from "./disk-hit.ts";
+import { measureDnsAnswer } from "./dns-answer.ts";
+import { measureHitWhileRendering } from "./hit-while-rendering.ts";
+import { type Report, renderTable } from "./lab/figures.ts";
+import { type Lab, needDriver, openLab } from "./lab/lab.ts";
+import { measureMemoryHit } from "./memory-hit.ts";
+
+interface Question {
+  name: string;
+  /** What drives it, and the Debian package that it is in. */
+  driver: "wrk" | "dnsperf" | null;
+  measure: (lab: Lab) => Promise<Report>;
+}
+
+const questions: readonly Question[] = [
+  { name: "memory-hit", driver: "wrk", measure: measureMemoryHit },
+  { name: "disk-hit", driver: "wrk", measure: measureDiskHit },
+  { name: "hit-while-rendering", driver: "wrk", measure: measureHitWhileRendering },
+  { name: "cold-render", driver: null, measure: measureColdRender },
+  { name: "dns-answer", driver: "dnsperf", measure: measureDnsAnswer },
+];
+
+const usage = `Measures nearcast beside real peers on this machine; five to six minutes for everything.
+
+  npm run bench [-- [OPTIONS] [QUESTION…]]
+
+Questions (the beginning of a name is enough): ${questions.map(({ name }) => name).join(", ")}
+
+  --rounds N     rounds of each comparison, 1–100 (4)
+  --seconds S    length of one run of a driver, whole seconds, 1–60 (2)
+  --json         all samples as JSON on standard output
+  --write        put the tables into bench/README.md; needs all questions
+  --help
+
+Examples
+  npm run bench -- dns                        one question
+  npm run bench -- --rounds 2 --seconds 1     a quick look at all of them
+  npm run bench -- --rounds 9 --write         figures for the README
+
+It needs Linux and the drivers wrk and dnsperf (apt-get install wrk dnsperf); bench/peers.md says how to get the peers.
+`;
+
+const readme = fileURLToPath(new URL("README.md", import.meta.url));
+const [startMark, endMark] = ["<!-- figures -->", "<!-- /figures -->"];
+
+/** What the user got wrong; printed without a stack. */
+class UsageError extends Error {}
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      rounds: { type: "string", default: "4" },
+      seconds: { type: "string", default: "2" },
+      json: { type: "boolean", default: false },
+      write: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(usage);
+    return;
+  }
+  if (process.platform !== "linux") throw new UsageError("this needs Linux: it reads CPU time from /proc");
+  const rounds = readCount("--rounds", values.rounds, 100);
+  const seconds = readCount("--seconds", values.seconds, 60);
+  const chosen = choose(positionals);
+  if (values.write && chosen.length < questions.length) throw new UsageError("--write needs all questions");
+  for (const { driver } of chosen) if (driver !== null) needDriver(driver, driver);
+
+  const say = (text: string): void => {
+    process.stderr.write(`  ${text}\n`);
+  };
+  let lab: Lab | undefined;
+  for (const [signal, status] of [
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+    ["SIGHUP", 129],
+  ] as const) {
+    process.once(signal, () => {
+      say("stopping everything");
+      // What waits for a process that is ended now fails; this ends first.
+      process.on("unhandledRejection", () => undefined);
+      isInterrupted = true;
+      void (lab?.close() ?? Promise.resolve()).then(() => process.exit(status));
+    });
+  }
+  const reports: Report[] = [];
+  for (const { name, measure } of chosen) {
+    process.stderr.write(`${name}\n`);
+    lab = await openLab({ rounds, seconds, say });
+    try {
+      const report = await measure(lab);
+      reports.push(report);
+      if (!values.json) process.stdout.write(`\n${renderReport(report)}\n\n`);
+    } finally {
+      await lab.close();
+    }
+  }
+  const about = describeMachine(rounds, seconds, lab?.isPinned ?? false);
+  if (values.json) process.stdout.write(`${JSON.stringify({ about, reports }, null, 2)}\n`);
+  else process.stdout.write(`${about}\n`);
+  if (values.write) await writeFigures([...reports.map(renderReport), about].join("\n\n"));
+}
+
+let isInterrupted = false;
+
+function readCount(option: string, text: string, max: number): number {
+  const count = Number(text);
+  if (Number.isInteger(count) && count >= 1 && count <= max) return count;
+  throw new UsageError(`${option} ${text}: must be a whole number from 1 to ${max}`);
+}
+
+function choose(names: readonly string[]): readonly Question[] {
+  if (names.length === 0) return questions;
+  return names.map((name) => {
+    const found = questions.filter((question) => question.name.startsWith(name));
+    if (found.length === 1 && found[0] !== undefined) return found[0];
+    const known = questions.map((question) => question.name).join(", ");
+    throw new UsageError(
+      `${name}: ${found.length === 0 ? "no such question" : "several begin so"}; there are ${known}`,
+    );
+  });
+}
+
+function renderReport({ tables, notes, absent }: Report): string {
+  const lines = [...notes, ...absent.map((text) => `not measured: ${text}`)].map((text) => `- ${text}`);
+  return [...tables.map(renderTable), lines.join("\n")].join("\n\n");
+}
+
+function describeMachine(rounds: number, seconds: number, isPinned: boolean): string {
+  const cores = `${availableParallelism()} cores (${cpus()[0]?.model.trim() ?? "unknown"})`;
+  const pinning = isPinned ? "the server on one core, the driver on another" : "nothing pinned to a core";
+  return `Medians of ${rounds} rounds of ${seconds} s; ${cores}, ${pinning}; Node ${process.versions.node}.`;
+}
+
+async function writeFigures(figures: string): Promise<void> {
+  const text = await readFile(readme, "utf8");
+  const [start, end] = [text.indexOf(startMark), text.indexOf(endMark)];
+  if (start < 0 || end < start) throw new UsageError(`bench/README.md has no marks ${startMark} and ${endMark}`);
+  await writeFile(readme, `${text.slice(0, start + startMark.length)}\n\n${figures}\n\n${text.slice(end)}`);
+}
+
+try {
+  await main();
+} catch (error) {
+  // After Ctrl-C the failures are those of what was stopped; the signal's handler ends this process.
+  if (!isInterrupted) {
+    const isUsage =
+      error instanceof UsageError || String((error as NodeJS.ErrnoException).code).startsWith("ERR_PARSE");
+    process.stderr.write(`bench: ${isUsage ? (error as Error).message : ((error as Error).stack ?? String(error))}\n`);
+    process.exitCode = isUsage ? 2 : 1;
+  }
+}
