@@ -29,7 +29,7 @@ export function answerUnreadable(error: ClientError, socket: Socket): void {
 }
 
 function whatIsWrong(error: ClientError): NearcastError {
-  switch (error.code) {
+  switch (error.code ?? "") {
     case "ERR_HTTP_REQUEST_TIMEOUT":
       return new NearcastError("REQUEST_TIMEOUT", "the request did not arrive whole in time");
     case "HPE_HEADER_OVERFLOW":

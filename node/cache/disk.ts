@@ -2,38 +2,35 @@
  * The disk tier: objects in files, bounded by bytes, checksummed, warm after a restart.
  *
  *   DIR/tmp/…                 being written
- *   DIR/objects/ab/ab12…      magic 4 · facts length 4 · facts CRC 4 · header block length 4 · body length 4 ·
- *                             header block + body CRC 4 · facts (JSON) · header block · body      (big-endian)
+ *   DIR/purges                purges of what the start's scan had not met yet (purge-journal.ts)
+ *   DIR/objects/ab/ab12…      one object each (object-file.ts)
  *
  * Invariants
- * - A file appears under its final name whole (temp + rename), so `kill -9` leaves an old file, a new one or none.
- * - No byte leaves without its checksum having been compared; a file that fails is removed and counts as a miss.
- * - The sum of file sizes, in blocks of 4 KiB, never passes the bound: room is made (and the victims' files are
- *   gone) before a file is written.
+ * - A file appears under its final name whole (temp + rename), so `kill -9` leaves a whole file or none.
+ * - No byte leaves without its checksum having been compared; a file that fails is removed and counts as a miss. The
+ *   key is in the checksum, so a file under another's name fails.
+ * - The sum of file sizes, in blocks of 4 KiB, never passes the bound: one file is written at a time, after room was
+ *   made and the victims' files (and the one that it replaces) are gone.
  * - Work on one key happens in order.
  * - While the start's scan runs, files that it has not met are served all the same, by their name, after a look at
- *   the purges that came meanwhile.
+ *   the purges that came meanwhile. Nothing is written before the scan knows how much is there.
  */
 import { LRUCache } from "lru-cache";
-import { mkdir, open, readdir, rename, rm, stat, utimes, writeFile, type FileHandle } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { crc32 } from "node:zlib";
 import type { Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
-import type { CachedObject, ObjectFacts } from "./object.ts";
+import { type CachedObject, memoryBytesOf, type ObjectFacts } from "./object.ts";
+import { decodeObject, encodeObject, factsBytesMax, readFacts, readWhole } from "./object-file.ts";
 import { createTagIndex, isPurgedBy, type Purge } from "./purge.ts";
+import { openPurgeJournal } from "./purge-journal.ts";
 
-const magic = 0x4e434f31; // "NCO1"
-const prefixBytes = 24;
-const factsBytesMax = 64 * 1024;
-/** Bodies that wait to be written; more are not stored (they stay in memory, and will be offered again). */
+/** Objects that wait to be written; more are not stored (they stay in memory, and will be offered again). */
 const backlogBytesMax = 256 * 1024 * 1024;
 /** How many files the scan reads at once. */
 const scanWidth = 16;
 /** A read renews a file's place in the order of use on disk at most this often. */
 const touchIntervalMs = 600_000;
-/** Purges remembered while the scan runs; past that everything that was not scanned yet is given up. */
-const pendingPurgesMax = 10_000;
 
 interface Slot {
   fileBytes: number;
@@ -88,8 +85,10 @@ export async function openDiskTier(options: {
   let backlogBytes = 0;
   let temporaryCount = 0;
   const counts = { evictions: 0, corrupt: 0, writeFailures: 0, refused: 0 };
-  const state = { isScanning: true, isClosed: false };
-  let pendingPurges: Purge[] = [];
+  const state = { isScanning: true, isIndexed: false, isClosed: false };
+  // Those that a start before this one could not carry out to the end are still in force.
+  const journal = await openPurgeJournal(join(directory, "purges"), log);
+  const found = new Map<string, Slot>();
 
   const slots = new LRUCache<string, Slot>({
     maxSize: Math.max(bytesMax, 1),
@@ -98,17 +97,23 @@ export async function openDiskTier(options: {
       tags.remove(key, slot.facts.tags);
       if (reason === "set") return;
       if (reason === "evict") counts.evictions += 1;
-      const gone = rm(pathOf(key), { force: true })
-        .catch((error: unknown) => {
-          log.warn({ err: error, key }, "a cached file can't be removed");
-        })
-        .finally(() => doomed.delete(key));
+      const gone = removeFile(key).finally(() => {
+        if (doomed.get(key) === gone) doomed.delete(key);
+      });
       doomed.set(key, gone);
     },
   });
 
   function pathOf(key: string): string {
     return join(objects, key.slice(0, 2), key);
+  }
+
+  async function removeFile(key: string): Promise<void> {
+    try {
+      await rm(pathOf(key), { force: true });
+    } catch (error) {
+      log.warn({ err: error, key }, "a cached file can't be removed");
+    }
   }
 
   /** Runs `work` after all earlier work on this key. */
@@ -135,12 +140,12 @@ export async function openDiskTier(options: {
       if (isKnown) slots.delete(key);
       return undefined;
     }
-    const object = decode(key, bytes);
+    const object = decodeObject(key, bytes);
     if (object === undefined) {
       counts.corrupt += 1;
       log.warn({ key }, "a cached file is damaged and was removed");
       if (isKnown) slots.delete(key);
-      else await rm(pathOf(key), { force: true });
+      else await removeUnindexed(key);
       return undefined;
     }
     if (!isKnown && isPurgedMeanwhile(object.facts)) return undefined;
@@ -153,47 +158,84 @@ export async function openDiskTier(options: {
     return object;
   }
 
+  /** A file that the scan has not put into the index yet. */
+  async function removeUnindexed(key: string): Promise<void> {
+    found.delete(key);
+    await removeFile(key);
+  }
+
   function isPurgedMeanwhile(facts: ObjectFacts): boolean {
-    return pendingPurges.some((purge) => isPurgedBy(facts, purge));
+    return journal.purges().some((purge) => isPurgedBy(facts, purge));
   }
 
   async function write(object: CachedObject): Promise<void> {
     const { key } = object;
-    const bytes = encode(object);
-    const fileBytes = blocksOf(bytes.byteLength);
-    // A first, so that its victims are known and gone before the new file takes their room.
-    slots.set(key, { fileBytes, facts: object.facts, touchedAtMs: clock.wallMs() });
-    tags.add(key, object.facts.tags);
-    await Promise.all(doomed.values());
     const path = join(temporary, `${key}.${(temporaryCount += 1)}`);
     try {
+      const bytes = encodeObject(object);
+      const fileBytes = blocksOf(bytes.byteLength);
+      // Room first: what it replaces, then what was not used for longest; their files are gone before this one comes.
+      slots.delete(key);
+      while (slots.size > 0 && slots.calculatedSize + fileBytes > bytesMax) slots.pop();
+      await Promise.all(doomed.values());
       await writeFile(path, bytes, { mode: 0o600 });
       await rename(path, pathOf(key)).catch(async (error: unknown) => {
         if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
         await mkdir(join(objects, key.slice(0, 2)), { recursive: true });
         await rename(path, pathOf(key));
       });
-      // Evicted or purged while it was being written: the name must not stay behind.
-      if (slots.peek(key) === undefined) await rm(pathOf(key), { force: true });
+      // Purged while it was being written: whoever did so waits behind this to remove it.
+      slots.set(key, { fileBytes, facts: object.facts, touchedAtMs: clock.wallMs() });
+      tags.add(key, object.facts.tags);
     } catch (error) {
       counts.writeFailures += 1;
       log.warn({ err: error, key }, "an object can't be written to the disk cache");
-      slots.delete(key);
       await rm(path, { force: true }).catch(() => undefined); // the first failure was already told
     }
   }
 
+  /** Never throws: the next in line must not suffer for this one. */
+  async function writeInTurn(object: CachedObject, size: number): Promise<void> {
+    const { key } = object;
+    const isWanted = (): boolean => writing.get(key) === object; // not removed or replaced before its turn came
+    try {
+      if (!isWanted() || !state.isIndexed) return;
+      await inOrder(key, async () => {
+        if (isWanted()) await write(object);
+      });
+    } finally {
+      backlogBytes -= size;
+      if (isWanted()) writing.delete(key);
+    }
+  }
+
   async function flushed(): Promise<void> {
-    while (writing.size > 0) await Promise.allSettled(chains.values());
+    let last: Promise<void>;
+    do {
+      last = writer;
+      await last;
+    } while (last !== writer);
+  }
+
+  async function* pathsOf(directories: readonly string[]): AsyncGenerator<string> {
+    for (const name of directories) {
+      try {
+        for (const key of await readdir(join(objects, name))) {
+          if (key.startsWith(name)) yield key;
+          else await rm(join(objects, name, key), { force: true, recursive: true });
+        }
+      } catch (error) {
+        // One that can't be read is no reason to give up all others.
+        log.warn({ err: error, directory: name }, "a directory of the disk cache can't be read");
+        if ((error as NodeJS.ErrnoException).code === "ENOTDIR") await rm(join(objects, name), { force: true });
+      }
+    }
   }
 
   async function scan(): Promise<void> {
-    const found: { key: string; slot: Slot; usedAtMs: number }[] = [];
+    const usedAtMs = new Map<string, number>();
     const directories = (await readdir(objects)).filter((name) => /^[0-9a-f]{2}$/.test(name));
-    const paths = async function* (): AsyncGenerator<string> {
-      for (const name of directories) for (const key of await readdir(join(objects, name))) yield key;
-    };
-    const iterator = paths();
+    const iterator = pathsOf(directories);
     const worker = async (): Promise<void> => {
       for (;;) {
         const next = await iterator.next();
@@ -201,19 +243,15 @@ export async function openDiskTier(options: {
         const key = next.value;
         const path = pathOf(key);
         try {
-          if (slots.peek(key) !== undefined) continue; // written since the start
-          const facts = /^[0-9a-f]{64}$/.test(key) ? await readFacts(path) : undefined;
+          const facts = /^[0-9a-f]{64}$/.test(key) ? await readFacts(key, path) : undefined;
           const about = await stat(path);
           if (facts === undefined || isPurgedMeanwhile(facts)) {
             if (facts === undefined) counts.corrupt += 1;
             await rm(path, { force: true, recursive: true });
             continue;
           }
-          found.push({
-            key,
-            usedAtMs: about.mtimeMs,
-            slot: { fileBytes: blocksOf(about.size), facts, touchedAtMs: about.mtimeMs },
-          });
+          usedAtMs.set(key, about.mtimeMs);
+          found.set(key, { fileBytes: blocksOf(about.size), facts, touchedAtMs: about.mtimeMs });
         } catch (error) {
           if ((error as NodeJS.ErrnoException).code !== "ENOENT")
             log.warn({ err: error, key }, "a cached file can't be looked at");
@@ -221,25 +259,40 @@ export async function openDiskTier(options: {
       }
     };
     await Promise.all(Array.from({ length: scanWidth }, worker));
-    found.sort((a, b) => a.usedAtMs - b.usedAtMs);
-    for (const { key, slot } of found) {
-      if (slots.peek(key) !== undefined) continue;
+    if (state.isClosed) return;
+    for (const [key] of [...usedAtMs].toSorted((a, b) => a[1] - b[1])) {
+      const slot = found.get(key);
+      if (slot === undefined) continue; // removed meanwhile
+      found.delete(key);
       if (isPurgedMeanwhile(slot.facts) || slot.fileBytes > bytesMax) {
-        await rm(pathOf(key), { force: true });
+        await removeFile(key);
         continue;
       }
       slots.set(key, slot);
       tags.add(key, slot.facts.tags);
     }
+    await Promise.all(doomed.values());
     state.isScanning = false;
-    pendingPurges = [];
+    state.isIndexed = true;
+    await journal.clear();
     log.info({ entries: slots.size, bytes: slots.calculatedSize }, "the disk cache is indexed");
   }
 
   const scanned = scan().catch((error: unknown) => {
     state.isScanning = false;
-    log.error({ err: error }, "the disk cache can't be indexed; it starts empty");
+    log.error({ err: error }, "the disk cache can't be indexed; nothing is stored in it");
   });
+  /** The end of the line of those who want to write. */
+  let writer: Promise<void> = scanned;
+
+  function remove(key: string): Promise<void> {
+    writing.delete(key);
+    return inOrder(key, async () => {
+      const wasKnown = slots.delete(key);
+      await doomed.get(key);
+      if (!wasKnown && state.isScanning) await removeUnindexed(key);
+    });
+  }
 
   return {
     scanned,
@@ -251,60 +304,45 @@ export async function openDiskTier(options: {
     },
     factsOf: (key) => writing.get(key)?.facts ?? slots.peek(key)?.facts,
     store(object) {
-      const size = object.body.length;
-      if (state.isClosed || blocksOf(size + factsBytesMax) > bytesMax || backlogBytes + size > backlogBytesMax) {
-        if (bytesMax > 0) counts.refused += 1;
+      const { key } = object;
+      const size = memoryBytesOf(object);
+      const fileBytes = blocksOf(object.body.length + object.headerBlock.length + factsBytesMax);
+      if (bytesMax === 0 || state.isClosed) return false;
+      const canBeWritten = state.isScanning || state.isIndexed;
+      if (!canBeWritten || fileBytes > bytesMax || backlogBytes + size > backlogBytesMax) {
+        counts.refused += 1;
+        // What it would have replaced must not be found in its stead.
+        void remove(key);
         return false;
       }
       backlogBytes += size;
-      writing.set(object.key, object);
-      void inOrder(object.key, async () => {
-        // Removed or replaced before its turn came.
-        if (writing.get(object.key) === object) await write(object);
-      }).finally(() => {
-        backlogBytes -= size;
-        if (writing.get(object.key) === object) writing.delete(object.key);
-      });
+      writing.set(key, object);
+      writer = writer.then(() => writeInTurn(object, size));
       return true;
     },
-    remove(key) {
-      writing.delete(key);
-      return inOrder(key, async () => {
-        const wasKnown = slots.delete(key);
-        await doomed.get(key);
-        if (!wasKnown && state.isScanning) await rm(pathOf(key), { force: true });
-      });
-    },
+    remove,
     async purge(purge) {
-      if (state.isScanning) {
-        pendingPurges.push(purge);
-        if (pendingPurges.length > pendingPurgesMax) {
-          pendingPurges = [{ seq: 0, tags: new Set(), sourcePrefixes: [], isAll: true, isSoft: false }];
-        }
-      }
+      const journaled = state.isScanning ? journal.add(purge) : undefined;
       const keys = [...tags.keysOf(purge)].filter((key) => {
         const facts = slots.peek(key)?.facts;
         return facts !== undefined && isPurgedBy(facts, purge);
       });
       for (const [key, object] of writing) if (isPurgedBy(object.facts, purge)) keys.push(key);
-      await Promise.all(
-        keys.map((key) => {
-          writing.delete(key);
-          return inOrder(key, async () => {
-            slots.delete(key);
-            await doomed.get(key);
-          });
-        }),
-      );
-      return keys.length;
+      const concerned = new Set(keys);
+      await Promise.all([journaled, ...[...concerned].map(remove)]);
+      return concerned.size;
     },
-    keysOf: tags.keysOf,
+    keysOf(purge) {
+      const keys = tags.keysOf(purge);
+      for (const [key, object] of writing) if (isPurgedBy(object.facts, purge)) keys.add(key);
+      return keys;
+    },
     flushed,
     stats: () => ({ entries: slots.size, bytes: slots.calculatedSize, bytesMax, ...counts }),
     async close() {
-      await flushed();
+      // A scan that runs is given up, and with it what waits for its end to be written.
       state.isClosed = true;
-      await scanned;
+      await flushed();
       await Promise.allSettled([...chains.values(), ...doomed.values()]);
     },
   };
@@ -312,72 +350,4 @@ export async function openDiskTier(options: {
 
 function blocksOf(sizeBytes: number): number {
   return Math.ceil(sizeBytes / 4096) * 4096;
-}
-
-function encode(object: CachedObject): Buffer {
-  const facts = Buffer.from(JSON.stringify(object.facts));
-  const prefix = Buffer.alloc(prefixBytes);
-  prefix.writeUInt32BE(magic, 0);
-  prefix.writeUInt32BE(facts.length, 4);
-  prefix.writeUInt32BE(crc32(facts), 8);
-  prefix.writeUInt32BE(object.headerBlock.length, 12);
-  prefix.writeUInt32BE(object.body.length, 16);
-  prefix.writeUInt32BE(crc32(object.body, crc32(object.headerBlock)), 20);
-  return Buffer.concat([prefix, facts, object.headerBlock, object.body]);
-}
-
-function decode(key: string, bytes: Buffer): CachedObject | undefined {
-  if (bytes.length < prefixBytes || bytes.readUInt32BE(0) !== magic) return undefined;
-  const factsEnd = prefixBytes + bytes.readUInt32BE(4);
-  const blockEnd = factsEnd + bytes.readUInt32BE(12);
-  if (blockEnd + bytes.readUInt32BE(16) !== bytes.length) return undefined;
-  const facts = decodeFacts(bytes.subarray(prefixBytes, factsEnd), bytes.readUInt32BE(8));
-  if (facts === undefined || crc32(bytes.subarray(factsEnd)) !== bytes.readUInt32BE(20)) return undefined;
-  return { key, facts, headerBlock: bytes.subarray(factsEnd, blockEnd), body: bytes.subarray(blockEnd) };
-}
-
-/** The checksum proves that the facts are as this program wrote them, so their shape needs no second look. */
-function decodeFacts(bytes: Buffer, checksum: number): ObjectFacts | undefined {
-  return crc32(bytes) === checksum ? (JSON.parse(bytes.toString()) as ObjectFacts) : undefined;
-}
-
-async function readWhole(path: string, bytesMax: number): Promise<Buffer> {
-  return await withFile(path, async (file) => {
-    const { size } = await file.stat();
-    if (size > bytesMax) throw new Error(`larger than the tier: ${size} bytes`);
-    return await readExactly(file, size);
-  });
-}
-
-async function readFacts(path: string): Promise<ObjectFacts | undefined> {
-  return await withFile(path, async (file) => {
-    const { size } = await file.stat();
-    if (size < prefixBytes) return undefined;
-    const prefix = await readExactly(file, prefixBytes);
-    const factsBytes = prefix.readUInt32BE(4);
-    if (prefix.readUInt32BE(0) !== magic || factsBytes > factsBytesMax) return undefined;
-    if (prefixBytes + factsBytes + prefix.readUInt32BE(12) + prefix.readUInt32BE(16) !== size) return undefined;
-    return decodeFacts(await readExactly(file, factsBytes), prefix.readUInt32BE(8));
-  });
-}
-
-async function withFile<Result>(path: string, work: (file: FileHandle) => Promise<Result>): Promise<Result> {
-  const file = await open(path, "r");
-  try {
-    return await work(file);
-  } finally {
-    await file.close();
-  }
-}
-
-/** Reads on from where the last read ended. */
-async function readExactly(file: FileHandle, sizeBytes: number): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafeSlow(sizeBytes);
-  let offset = 0;
-  while (offset < sizeBytes) {
-    const { bytesRead } = await file.read(bytes, offset, sizeBytes - offset);
-    if (bytesRead === 0) return bytes.subarray(0, offset);
-    offset += bytesRead;
-  }
-  return bytes;
 }

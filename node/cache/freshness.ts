@@ -99,7 +99,9 @@ export function judgeStorability(
   const dateMs = parseHttpDate(answer.date) ?? times.receivedAtMs;
   // RFC 9111 §4.2.3: the larger of the apparent age and the corrected Age field.
   const apparentAgeMs = Math.max(0, times.receivedAtMs - dateMs);
-  const ageFieldMs = /^\d+$/.test(answer.age ?? "") ? Math.min(Number(answer.age), deltaSecondsMax) * 1000 : 0;
+  // Of several Age values the first counts (RFC 9111 §5.1).
+  const ageField = answer.age?.split(",", 1)[0]?.trim() ?? "";
+  const ageFieldMs = /^\d+$/.test(ageField) ? Math.min(Number(ageField), deltaSecondsMax) * 1000 : 0;
   const correctedAgeMs = ageFieldMs + (times.receivedAtMs - times.requestedAtMs);
   const bornAtMs = times.receivedAtMs - Math.max(apparentAgeMs, correctedAgeMs);
 

@@ -44,6 +44,8 @@ const absentMax = 20_000;
 
 export interface Records {
   load: (name: string) => Promise<SourceRecord | undefined>;
+  /** What memory knows, at once; counts as used. */
+  peek: (name: string) => SourceRecord | undefined;
   store: (record: SourceRecord) => void;
   /** Marks the records in memory that a purge concerns; in force at once. */
   mark: (purge: Purge, mark: SourceMark) => void;
@@ -57,6 +59,7 @@ export function openRecords(disk: DiskTier): Records {
   const absent = new LRUCache<string, SourceRecord>({ max: absentMax });
   const loads = createFlights<SourceRecord | undefined>();
   return {
+    peek: (name) => present.get(name) ?? absent.get(name),
     async load(name) {
       const remembered = present.get(name) ?? absent.get(name);
       if (remembered !== undefined) return remembered;

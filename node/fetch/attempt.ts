@@ -52,7 +52,7 @@ function originFailure(thrown: unknown, timeoutMs: number): NearcastError {
   if (thrown instanceof NearcastError) return thrown;
   const error = thrown as { name?: string; code?: string; message?: string };
   const code = error.code ?? "";
-  if (error.name === "TimeoutError" || error.name === "AbortError" || /TIMEOUT|ABORTED/.test(code)) {
+  if (error.name === "TimeoutError" || error.name === "AbortError" || /TIMED?OUT|ABORTED/.test(code)) {
     return new NearcastError("ORIGIN_TIMEOUT", `no answer within ${timeoutMs} ms`, { cause: thrown });
   }
   // UND_ERR_INVALID_ARG is a slip of ours, which must not be put down to the origin.

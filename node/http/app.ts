@@ -6,8 +6,10 @@
  *
  * Fastify's router sees none of the hostile URL: it is parsed in target.ts, and all requests go to one route.
  */
-import { fastify, type FastifyError, type FastifyInstance, type FastifyRequest } from "fastify";
+import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { LRUCache } from "lru-cache";
 import { randomBytes } from "node:crypto";
+import type { IncomingMessage } from "node:http";
 import { isIP } from "node:net";
 import type { Clock } from "#base/clock.ts";
 import { asNearcastError, type ErrorCode, NearcastError, problemOf } from "#base/errors.ts";
@@ -15,12 +17,13 @@ import type { Log } from "#base/log.ts";
 import { canonicalName, type Fleet, type Host } from "#fleet/document.ts";
 import { probePath } from "#fleet/probe.ts";
 import { parseName } from "#fleet/source-name.ts";
+import { dropStream } from "../fetch/body.ts";
 import type { AssetOrder, AssetServer } from "../serve/asset.ts";
 import type { ImageOrder, ImageServer } from "../serve/image.ts";
-import type { Delivery, Outcome } from "../serve/outcome.ts";
+import { type Delivery, errorStatusOf, type Outcome } from "../serve/outcome.ts";
 import { parseVariant } from "../variant/grammar.ts";
 import { negotiate } from "../variant/negotiate.ts";
-import { respond } from "./respond.ts";
+import { respond, type Sent } from "./respond.ts";
 import { hostOf, parseTarget } from "./target.ts";
 
 /** How this node presents itself to probes. */
@@ -55,21 +58,27 @@ export type Order = { kind: "images"; order: ImageOrder } | { kind: "assets"; or
 /** Builds the application; the caller makes it listen (its handler is `app.routing`, once it is ready). */
 export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
   const { node, site, images, assets, fleet, presence, gate, served, clock, log } = parts;
+  // Unique to this process and this request; random bytes for each would cost a hit a tenth of its time.
+  const idPrefix = randomBytes(6).toString("hex");
+  let requests = 0;
   const app = fastify({
     logger: false,
     exposeHeadRoutes: false,
-    genReqId: () => randomBytes(8).toString("hex"),
+    genReqId: () => `${idPrefix}-${(requests += 1)}`,
     rewriteUrl: (request) => (request.url === probePath ? probePath : "/"),
     return503OnClosing: false,
   });
   const startedMs = new WeakMap<FastifyRequest, number>();
   const kindOf = new WeakMap<FastifyRequest, Host["kind"]>();
 
-  app.addHook("onRequest", async (request, reply) => {
+  app.addHook("onRequest", (request, reply, done) => {
     startedMs.set(request, clock.monotonicMs());
-    if (request.method === "GET" || request.method === "HEAD") return;
+    if (request.method === "GET" || request.method === "HEAD") {
+      done();
+      return;
+    }
     reply.header("Allow", "GET, HEAD");
-    throw new NearcastError("METHOD_NOT_ALLOWED", `${request.method} is not one of GET, HEAD`);
+    done(new NearcastError("METHOD_NOT_ALLOWED", `${request.method} is not one of GET, HEAD`));
   });
 
   app.get(probePath, async (_request, reply) => {
@@ -78,37 +87,65 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     return { node, site, state, fleetVersion: fleet()?.version ?? null };
   });
 
+  const understandOften = rememberImageOrders();
+
   app.route({
     method: ["GET", "HEAD"],
     url: "/",
-    handler: async (request, reply) => {
+    handler(request, reply) {
       const current = fleet();
       if (current === null) throw new NearcastError("NOT_READY", "this node has no fleet document yet");
-      const understood = understand(current.document, {
-        method: request.method === "HEAD" ? "HEAD" : "GET",
-        target: request.originalUrl,
-        fields: request.raw.headers,
-      });
+      const understood = understandOften(current.document, request.raw, request.originalUrl);
       kindOf.set(request, understood.kind);
       const waiting = gate();
-      if (waiting !== null) await waiting;
-      const delivery: Delivery =
-        understood.kind === "images" ? await images.serve(understood.order) : await assets.serve(understood.order);
-      reply.hijack();
-      // Who keeps a connection is told to open the next one elsewhere.
-      if (presence() === "draining") reply.raw.shouldKeepAlive = false;
-      const startMs = startedMs.get(request) ?? 0;
-      const nowMs = clock.monotonicMs();
-      const sent = respond(request.raw, reply.raw, delivery, { node, startedMs: startMs, nowMs, log });
-      served({
-        kind: understood.kind,
-        outcome: delivery.outcome.word,
-        durationMs: clock.monotonicMs() - startMs,
-        ...sent,
-      });
+      // A fresh picture in memory is answered in this very turn.
+      const ready = waiting === null && understood.kind === "images" ? images.serveNow(understood.order) : undefined;
+      if (ready !== undefined) {
+        send(request, reply, understood.kind, ready);
+        return;
+      }
+      void serveLater(request, reply, understood, waiting);
     },
   });
 
+  async function serveLater(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    understood: Order,
+    waiting: Promise<void> | null,
+  ): Promise<void> {
+    try {
+      if (waiting !== null) await waiting;
+      const delivery =
+        understood.kind === "images" ? await images.serve(understood.order) : await assets.serve(understood.order);
+      send(request, reply, understood.kind, delivery);
+    } catch (error) {
+      reply.send(error);
+    }
+  }
+
+  function send(request: FastifyRequest, reply: FastifyReply, kind: Host["kind"], delivery: Delivery): void {
+    reply.hijack();
+    // Who keeps a connection is told to open the next one elsewhere.
+    if (presence() === "draining") reply.raw.shouldKeepAlive = false;
+    const startMs = startedMs.get(request) ?? 0;
+    const nowMs = clock.monotonicMs();
+    let sent: Sent;
+    try {
+      sent = respond(request.raw, reply.raw, delivery, { node, startedMs: startMs, nowMs, log });
+    } catch (error) {
+      // Such as a field of the origin that can't be sent on. The answer may have begun, so all that is left is to cut.
+      log.error({ err: error }, "an answer can't be sent");
+      reply.raw.destroy();
+      if (!Buffer.isBuffer(delivery.body)) dropStream(delivery.body);
+      return;
+    }
+    served({ kind, outcome: delivery.outcome.word, durationMs: clock.monotonicMs() - startMs, ...sent });
+  }
+
+  app.setNotFoundHandler(async () => {
+    throw new NearcastError("NOT_FOUND", "there is nothing here");
+  });
   app.setErrorHandler((thrown: FastifyError, request, reply) => {
     const error = thrown instanceof NearcastError ? thrown : fromFramework(thrown);
     const problem = problemOf(error, request.id);
@@ -119,7 +156,7 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     }
     const durationMs = clock.monotonicMs() - (startedMs.get(request) ?? clock.monotonicMs());
     served({ kind: kindOf.get(request) ?? "none", outcome: "error", status: error.status, durationMs, bodyBytes: 0 });
-    if (kindOf.has(request)) reply.header("Cache-Status", `${node}; fwd=miss; detail=${error.code}`);
+    if (kindOf.has(request)) reply.header("Cache-Status", errorStatusOf(node, error.code));
     if (error.status === 503) reply.header("Retry-After", "1");
     return reply
       .code(error.status)
@@ -129,6 +166,44 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
       .send(problem);
   });
   return app;
+}
+
+/** Orders for pictures that are remembered, and what is short enough to be: some 2 KB each at the most. */
+const ordersMax = 10_000;
+const rememberedTargetMax = 1024;
+const rememberedAcceptMax = 256;
+
+/**
+ * understand() for requests that come again and again: an order for a picture depends on document, host, target and
+ * Accept alone, and is frozen, so that what is derived from it can be remembered too.
+ */
+function rememberImageOrders(): (document: Fleet, request: IncomingMessage, target: string) => Order {
+  const orders = new LRUCache<string, Order>({ max: ordersMax });
+  let ofDocument: Fleet | undefined;
+  return (document, request, target) => {
+    const { headers, rawHeaders } = request;
+    let hosts = 0;
+    for (let index = 0; index < rawHeaders.length; index += 2) {
+      const name = rawHeaders[index] ?? "";
+      if (name.length === 4 && name.toLowerCase() === "host") hosts += 1;
+    }
+    // Node keeps the first of several; others in front of us may have kept the last (RFC 9112 §3.2).
+    if (hosts > 1) throw new NearcastError("BAD_REQUEST", "the request has several Host fields");
+    const accept = headers.accept ?? "";
+    const isShort = target.length <= rememberedTargetMax && accept.length <= rememberedAcceptMax;
+    // A line feed is in none of the three.
+    const key = isShort ? `${headers.host ?? ""}\n${accept}\n${target}` : "";
+    if (document !== ofDocument) {
+      orders.clear();
+      ofDocument = document;
+    }
+    const known = isShort ? orders.get(key) : undefined;
+    if (known !== undefined) return known;
+    const method = request.method === "HEAD" ? "HEAD" : "GET";
+    const understood = understand(document, { method, target, fields: headers });
+    if (isShort && understood.kind === "images") orders.set(key, understood);
+    return understood;
+  };
 }
 
 /** A request's method, target and fields as an order for one of the servers; pure. @throws NearcastError 4xx */

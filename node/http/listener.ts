@@ -4,8 +4,9 @@
  * What never reaches the application (a header section too large, a request that is no HTTP) is answered by
  * base/unreadable-request.
  */
-import { createServer, type RequestListener, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { createServer, type RequestListener } from "node:http";
+import { type AddressInfo, Server as SocketServer, type Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { answerUnreadable } from "#base/unreadable-request.ts";
 
 /**
@@ -16,9 +17,14 @@ const headerBytesMax = 96 * 1024;
 /** Connections per address; the kernel's backlog holds what comes beyond. An idle one costs some 10 KB. */
 const connectionsMax = 20_000;
 const keepAliveMs = 65_000;
-const headersMs = 10_000;
-/** No request of ours has a body worth waiting for. */
-const requestMs = 30_000;
+const waitsMs = {
+  /** For the whole header section. */
+  headers: 10_000,
+  /** For the whole request: none of ours has a body worth waiting for. */
+  request: 30_000,
+  /** Between two looks at the clock: the waits above end that much later at most. */
+  check: 5000,
+};
 /** A client that takes nothing for so long is gone. */
 const socketIdleMs = 120_000;
 
@@ -30,23 +36,53 @@ export interface Listener {
 }
 
 /** @throws the system's error when the address can't be bound */
-export async function listen(host: string, port: number, application: RequestListener): Promise<Listener> {
+export async function listen(
+  host: string,
+  port: number,
+  application: RequestListener,
+  limits: Partial<typeof waitsMs> = {},
+): Promise<Listener> {
+  const waits = { ...waitsMs, ...limits };
+  const connections = new Set<Socket>();
+  /** How many answers are under way on a connection; pipelined requests make several. */
+  const answering = new WeakMap<Duplex, number>();
+  let isClosing = false;
+  const closeIdle = (connection: Socket): void => {
+    if ((answering.get(connection) ?? 0) === 0) connection.destroySoon();
+  };
   const server = createServer(
     {
       maxHeaderSize: headerBytesMax,
-      headersTimeout: headersMs,
-      requestTimeout: requestMs,
+      headersTimeout: waits.headers,
+      requestTimeout: waits.request,
       keepAliveTimeout: keepAliveMs,
-      connectionsCheckingInterval: 5000,
+      connectionsCheckingInterval: waits.check,
+      requireHostHeader: false, // the application says so in its own words
       keepAlive: true,
       noDelay: true,
     },
-    application,
+    (request, response) => {
+      const { socket } = request;
+      answering.set(socket, (answering.get(socket) ?? 0) + 1);
+      response.once("close", () => {
+        answering.set(socket, (answering.get(socket) ?? 1) - 1);
+        if (isClosing) closeIdle(socket);
+      });
+      application(request, response);
+    },
   );
   server.maxConnections = connectionsMax;
   server.maxRequestsPerSocket = 0;
   server.setTimeout(socketIdleMs);
-  server.on("clientError", answerUnreadable);
+  server.on("connection", (connection) => {
+    connections.add(connection);
+    connection.once("close", () => connections.delete(connection));
+  });
+  server.on("clientError", (error, socket) => {
+    // Words in the midst of an answer would be read as a part of it.
+    if ((answering.get(socket) ?? 0) > 0) socket.destroy();
+    else answerUnreadable(error, socket as Socket);
+  });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen({ host, port, backlog: 4096, ipv6Only: host.includes(":") }, () => {
@@ -55,18 +91,23 @@ export async function listen(host: string, port: number, application: RequestLis
     });
   });
   const bound = server.address() as AddressInfo;
-  return { address: bound.address, port: bound.port, close: (graceMs) => closeServer(server, graceMs) };
-}
-
-function closeServer(server: Server, graceMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    const force = setTimeout(() => {
-      server.closeAllConnections();
-    }, graceMs);
-    server.close(() => {
-      clearTimeout(force);
-      resolve();
-    });
-    server.closeIdleConnections();
-  });
+  return {
+    address: bound.address,
+    port: bound.port,
+    close: (graceMs) =>
+      new Promise((resolve) => {
+        isClosing = true;
+        const force = setTimeout(() => {
+          server.closeAllConnections();
+        }, graceMs);
+        // Not http's own close() yet: it takes a connection for idle as soon as its answer is written, also while a
+        // slow client has most of it still to come, and cuts it.
+        SocketServer.prototype.close.call(server, () => {
+          clearTimeout(force);
+          server.close(); // ends its looks at the clock
+          resolve();
+        });
+        for (const connection of connections) closeIdle(connection);
+      }),
+  };
 }

@@ -8,6 +8,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { pipeline } from "node:stream/promises";
 import type { Log } from "#base/log.ts";
 import { type HeaderPairs, headerPairsOf } from "../cache/object.ts";
+import { dropStream } from "../fetch/body.ts";
 import { cacheStatusOf, type Delivery } from "../serve/outcome.ts";
 import { judgeConditions, type Verdict } from "./conditions.ts";
 
@@ -37,23 +38,7 @@ export function respond(
   delivery: Delivery,
   about: { node: string; startedMs: number; nowMs: number; log: Log },
 ): Sent {
-  const { headers } = request;
-  const verdict = judgeConditions(
-    {
-      ifMatch: headers["if-match"],
-      ifNoneMatch: headers["if-none-match"],
-      ifModifiedSince: headers["if-modified-since"],
-      ifUnmodifiedSince: headers["if-unmodified-since"],
-      range: headers.range,
-      ifRange: Array.isArray(headers["if-range"]) ? headers["if-range"][0] : headers["if-range"],
-    },
-    {
-      status: Buffer.isBuffer(delivery.body) ? delivery.status : 0,
-      etag: delivery.etag,
-      lastModified: delivery.lastModified,
-      lengthBytes: delivery.lengthBytes ?? 0,
-    },
-  );
+  const verdict = verdictOn(request, delivery);
   const fields: string[] = [];
   for (const [name, value] of blockPairs(delivery.headerBlock)) {
     if (verdict.verdict !== "not-modified" || notModifiedFields.has(name.toLowerCase())) fields.push(name, value);
@@ -66,7 +51,7 @@ export function respond(
   const isHead = request.method === "HEAD";
   response.writeHead(status, fields);
   if (isHead || Buffer.isBuffer(body)) {
-    if (!Buffer.isBuffer(body)) body.destroy();
+    if (!Buffer.isBuffer(body)) dropStream(body);
     response.end(isHead ? undefined : body);
     return { status, bodyBytes: isHead || !Buffer.isBuffer(body) ? 0 : body.length };
   }
@@ -75,6 +60,37 @@ export function respond(
     about.log.debug({ reason: (error as Error).message }, "a body that passed through broke off");
   });
   return { status, bodyBytes: delivery.lengthBytes ?? 0 };
+}
+
+const whole: Verdict = { verdict: "whole" };
+
+function verdictOn(request: IncomingMessage, delivery: Delivery): Verdict {
+  const { headers } = request;
+  const { range } = headers;
+  const isPlain =
+    range === undefined &&
+    headers["if-none-match"] === undefined &&
+    headers["if-modified-since"] === undefined &&
+    headers["if-match"] === undefined &&
+    headers["if-unmodified-since"] === undefined;
+  if (isPlain) return whole;
+  return judgeConditions(
+    {
+      ifMatch: headers["if-match"],
+      ifNoneMatch: headers["if-none-match"],
+      ifModifiedSince: headers["if-modified-since"],
+      ifUnmodifiedSince: headers["if-unmodified-since"],
+      // Range is for GET alone (RFC 9110 §14.2).
+      range: request.method === "GET" ? headers.range : undefined,
+      ifRange: Array.isArray(headers["if-range"]) ? headers["if-range"][0] : headers["if-range"],
+    },
+    {
+      status: Buffer.isBuffer(delivery.body) ? delivery.status : 0,
+      etag: delivery.etag,
+      lastModified: delivery.lastModified,
+      lengthBytes: delivery.lengthBytes ?? 0,
+    },
+  );
 }
 
 const empty = Buffer.alloc(0);
@@ -86,11 +102,12 @@ function applied(verdict: Verdict, delivery: Delivery, fields: string[]): { stat
     case "not-modified":
       return { status: 304, body: empty };
     case "precondition-failed":
-      fields.push("Content-Length", "0");
+      dropContentFields(fields);
+      fields.push("Cache-Control", "no-store", "Content-Length", "0");
       return { status: 412, body: empty };
     case "unsatisfiable":
       dropContentFields(fields);
-      fields.push("Content-Range", `bytes */${lengthBytes}`, "Content-Length", "0");
+      fields.push("Cache-Control", "no-store", "Content-Range", `bytes */${lengthBytes}`, "Content-Length", "0");
       return { status: 416, body: empty };
     case "part": {
       const { start, end } = verdict;
@@ -107,9 +124,10 @@ function applied(verdict: Verdict, delivery: Delivery, fields: string[]): { stat
   }
 }
 
+/** Fields of the body that is not sent, and of its lifetime: a refusal must not be kept in the body's stead. */
 function dropContentFields(fields: string[]): void {
   for (let index = fields.length - 2; index >= 0; index -= 2) {
-    if (/^content-/i.test(fields[index] ?? "")) fields.splice(index, 2);
+    if (/^(?:content-|cache-control$|cdn-cache-control$|expires$)/i.test(fields[index] ?? "")) fields.splice(index, 2);
   }
 }
 

@@ -37,11 +37,14 @@ function whyBadPath(path: string): string | null {
   if (/%(?![0-9A-Fa-f]{2})/.test(path)) return "the path has a percent sign without two hexadecimal digits";
   if (/%00/.test(path)) return "the path has a NUL";
   // oxlint-disable-next-line no-control-regex -- these are what is looked for
-  if (/[\u0000-\u0020\u007f"<>\\^`{|}]/.test(path)) return "the path has a character that must be percent-encoded";
+  if (/[\u0000-\u0020\u007f-\uffff"#<>\\^`{|}]/.test(path))
+    return "the path has a character that must be percent-encoded";
   for (const segment of path.split("/")) {
-    const dots = segment.replaceAll(/%2e/gi, ".");
+    // Some servers take `;…` off a segment before they look at it.
+    const dots = (segment.split(";", 1)[0] ?? "").replaceAll(/%2e/gi, ".");
     if (dots === "." || dots === "..") return "the path has a `.` or `..` segment";
-    if (/%(?:2f|5c)/i.test(segment) && /\.\./.test(dots)) return "the path has an encoded slash beside dots";
+    if (/%(?:2f|5c)/i.test(segment) && /\.\./.test(segment.replaceAll(/%2e/gi, ".")))
+      return "the path has an encoded slash beside dots";
   }
   return null;
 }

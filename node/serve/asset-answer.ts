@@ -39,6 +39,17 @@ export function endToEndPairs(headers: RequestFields): HeaderPairs {
   });
 }
 
+/** An answer that came without Date is as of its arrival, also when it is sent on later (RFC 9110 §6.6.1). */
+export function withDate(headers: RequestFields, receivedAtMs: number): RequestFields {
+  return headers["date"] === undefined ? { ...headers, date: new Date(receivedAtMs).toUTCString() } : headers;
+}
+
+/** Whether a 304 speaks of the version that was asked about; one for another may not freshen it (RFC 9111 §4.3.4). */
+export function isAbout(etag: string | null, unchanged: Dispatcher.ResponseData): boolean {
+  const theirs = fieldOf(unchanged.headers, "etag");
+  return etag === null || theirs === undefined || theirs.replace(/^W\//, "") === etag.replace(/^W\//, "");
+}
+
 /** The stored header section, freshened by that of a 304 (RFC 9111 §3.2). */
 export function mergedPairs(before: Buffer, headers: RequestFields): HeaderPairs {
   const news = endToEndPairs(headers).filter(
@@ -92,6 +103,7 @@ export async function collect(
     if (length > bytesMax) {
       const body = Readable.from(rest(chunks, iterator));
       // A generator that nobody read from runs no `finally`, so the connection is let go from outside.
+      answer.body.on("error", () => undefined); // undici's, of a body destroyed unread
       body.once("close", () => {
         answer.body.destroy();
       });

@@ -21,8 +21,8 @@ import { type CachedObject, headerBlockOf, type HeaderPairs, keyOf } from "../ca
 import { isPurgedBy, type Purge } from "../cache/purge.ts";
 import type { Tier, Tiers } from "../cache/tiers.ts";
 import { type AssetFetcher, codingsOf, fieldOf, forwardedFields, type RequestFields } from "../fetch/asset.ts";
-import { dropBody } from "../fetch/body.ts";
-import { collect, endToEndPairs, fieldsOf, lengthOf, mergedPairs, tagsOf } from "./asset-answer.ts";
+import { dropBody, dropStream } from "../fetch/body.ts";
+import { collect, endToEndPairs, fieldsOf, isAbout, lengthOf, mergedPairs, tagsOf, withDate } from "./asset-answer.ts";
 import type { Delivery, MissReason, Outcome } from "./outcome.ts";
 
 export interface AssetOrder {
@@ -109,7 +109,10 @@ export function createAssetServer(parts: {
   async function serve(order: AssetOrder): Promise<Delivery> {
     const loops = (fieldOf(order.fields, "cdn-loop") ?? "").split(",").filter((id) => id.trim() === "nearcast").length;
     if (loops >= loopsMax) throw new NearcastError("LOOP_DETECTED", `${order.host.name} leads back to this CDN`);
-    if (order.fields["authorization"] !== undefined) return await pass(order, "authorization");
+    if (order.fields["authorization"] !== undefined) {
+      if (wantsOnlyCached(order)) throw new NearcastError("NOT_CACHED", "only-if-cached was asked of what is never");
+      return await pass(order, "authorization");
+    }
     const { key, found, reason } = await lookUp(order);
     if (found.outcome === "miss") {
       if (wantsOnlyCached(order)) throw new NearcastError("NOT_CACHED", "only-if-cached was asked");
@@ -226,7 +229,12 @@ export function createAssetServer(parts: {
       throw new NearcastError("ORIGIN_BAD_ANSWER", `status ${answer.statusCode} from ${order.host.origin}`);
     }
     const isUnchanged = answer.statusCode === 304 && before !== undefined;
-    const pairs = isUnchanged ? mergedPairs(before.headerBlock, answer.headers) : endToEndPairs(answer.headers);
+    if (isUnchanged && !isAbout(notesOf(before).etag, answer)) {
+      dropBody(answer);
+      return await fetchOnce(order, reason, undefined, flight);
+    }
+    const headers = withDate(answer.headers, receivedAtMs);
+    const pairs = isUnchanged ? mergedPairs(before.headerBlock, headers) : endToEndPairs(headers);
     const status = isUnchanged ? before.facts.status : answer.statusCode;
     const fields = fieldsOf(pairs);
     const judged = judgeStorability(
@@ -235,9 +243,9 @@ export function createAssetServer(parts: {
         cacheControl: fields.get("cache-control"),
         cdnCacheControl: fields.get("cdn-cache-control"),
         expires: fields.get("expires"),
-        // A 304 without Date or Age says nothing of the old ones' (RFC 9110 §6.6.1: it is as of its arrival).
-        date: isUnchanged ? fieldOf(answer.headers, "date") : fields.get("date"),
-        age: isUnchanged ? fieldOf(answer.headers, "age") : fields.get("age"),
+        // The origin's own: what stands in the pairs may be our stamp, or an Age from before the 304.
+        date: fieldOf(answer.headers, "date"),
+        age: fieldOf(answer.headers, "age"),
         vary: fields.get("vary"),
         hasSetCookie: answer.headers["set-cookie"] !== undefined,
       },
@@ -397,11 +405,8 @@ function notesOf(object: CachedObject): Notes {
   return object.facts.notes as unknown as Notes;
 }
 
-/** Gives up a body that nobody will read; undici's raise an error when they are destroyed. */
 function drop(fetched: Fetched): void {
-  if (fetched.outcome !== "passed") return;
-  fetched.body.on("error", () => undefined);
-  fetched.body.destroy();
+  if (fetched.outcome === "passed") dropStream(fetched.body);
 }
 
 function staleOutcome(tier: Tier, reason: "revalidating" | "origin-error", ttlSeconds: number): Outcome {

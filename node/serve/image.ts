@@ -48,6 +48,8 @@ export interface ImageOrder {
 export interface ImageServer {
   /** @throws NearcastError of the origin or the decoder, when there is nothing to deliver */
   serve: (order: ImageOrder) => Promise<Delivery>;
+  /** The answer, when it is fresh and in memory: without a wait, and so without a promise. */
+  serveNow: (order: ImageOrder) => Delivery | undefined;
   /** Where the answer would come from and why; asks nobody and changes nothing. */
   explain: (order: ImageOrder) => Promise<Record<string, unknown>>;
   /** Marks records and overtakes running questions; `mark` is what the purge means for them. */
@@ -218,7 +220,7 @@ export function createImageServer(parts: {
   ): Promise<Delivery> {
     const { meaning } = asked.record;
     if ("absentStatus" in meaning) return absent(order, describe({ from: "memory" }), ageSeconds, timings);
-    const key = variantKey(meaning.sha256, order.variant);
+    const key = keyOfVariant(meaning.sha256, order.variant);
     const present = await tiers.load(key);
     if (present.outcome === "hit") {
       return delivery(order, present.object, describe({ from: present.tier }), ageSeconds, timings);
@@ -326,8 +328,20 @@ export function createImageServer(parts: {
     });
   }
 
+  function serveNow(order: ImageOrder): Delivery | undefined {
+    const record = records.peek(order.name);
+    if (record === undefined || "absentStatus" in record.meaning) return undefined;
+    const use = useOf(record, order.host);
+    if (use.state !== "fresh") return undefined;
+    const object = tiers.loadMemory(keyOfVariant(record.meaning.sha256, order.variant));
+    if (object === undefined) return undefined;
+    const outcome: Outcome = { word: "hit", tier: "memory", ttlSeconds: use.ttlSeconds };
+    return delivery(order, object, outcome, use.ageSeconds, noTimings);
+  }
+
   return {
     serve,
+    serveNow,
     async explain(order) {
       const record = await records.load(order.name);
       if (record === undefined)
@@ -337,7 +351,7 @@ export function createImageServer(parts: {
       const about = { source: order.name, record, use };
       if ("absentStatus" in meaning)
         return { ...about, verdict: use.state, why: `the origin said ${meaning.absentStatus}` };
-      const key = variantKey(meaning.sha256, order.variant);
+      const key = keyOfVariant(meaning.sha256, order.variant);
       const place = tiers.locate(key);
       return {
         ...about,
@@ -363,6 +377,19 @@ function whyOf(record: SourceRecord, use: Use): string {
 
 /** The name came to mean other bytes between two questions to the origin: ask again. */
 class SourceReplaced extends Error {}
+
+const noTimings: Timings = {};
+
+/** Keys of variants that are asked for again and again; an order that is remembered keeps its variant. */
+const keysOfVariants = new WeakMap<Variant, { sha256: string; key: string }>();
+
+function keyOfVariant(sha256: string, variant: Variant): string {
+  const known = keysOfVariants.get(variant);
+  if (known?.sha256 === sha256) return known.key;
+  const key = variantKey(sha256, variant);
+  keysOfVariants.set(variant, { sha256, key });
+  return key;
+}
 
 function hostHeaders(order: ImageOrder): [string, string][] {
   const headers: [string, string][] = [["Cache-Control", order.host.cacheControl]];

@@ -8,6 +8,7 @@
  *   bypass  the answer went through without being stored or shared
  */
 import type { Readable } from "node:stream";
+import type { ErrorCode } from "#base/errors.ts";
 import type { HeaderPairs } from "../cache/object.ts";
 import type { Tier } from "../cache/tiers.ts";
 
@@ -44,13 +45,30 @@ export interface Delivery {
   readonly timings: Timings;
 }
 
+/** This cache's name in Cache-Status: a token begins with a letter (RFC 9651 §3.3.4), other names are strings. */
+function cacheNameOf(node: string): string {
+  return /^[a-z]/i.test(node) ? node : `"${node}"`;
+}
+
+/** Failures that come before anyone else is asked, so that there is no `fwd` (RFC 9211 §2.2). */
+const unforwarded: ReadonlySet<ErrorCode> = new Set(["NOT_CACHED", "LOOP_DETECTED", "NOT_READY"]);
+
+/** Cache-Status of an answer that this node makes itself because nothing could be had. */
+export function errorStatusOf(node: string, code: ErrorCode): string {
+  return `${cacheNameOf(node)}${unforwarded.has(code) ? "" : "; fwd=miss"}; detail=${code}`;
+}
+
 /** The value of Cache-Status (RFC 9211 §2) that this node adds. */
-export function cacheStatusOf(node: string, outcome: Outcome): string {
+export function cacheStatusOf(nodeName: string, outcome: Outcome): string {
+  const node = cacheNameOf(nodeName);
   switch (outcome.word) {
     case "hit":
       return `${node}; hit; ttl=${outcome.ttlSeconds}; detail=${outcome.tier}`;
-    case "stale":
-      return `${node}; hit; ttl=${outcome.ttlSeconds}; detail=${outcome.tier}-${outcome.reason}`;
+    case "stale": {
+      // `hit` is for what was not forwarded; in front of a failure it was (RFC 9211 §2.1, §2.2).
+      const how = outcome.reason === "revalidating" ? "hit" : "fwd=stale";
+      return `${node}; ${how}; ttl=${outcome.ttlSeconds}; detail=${outcome.tier}-${outcome.reason}`;
+    }
     case "miss": {
       const flags = `${outcome.isStored ? "; stored" : ""}${outcome.isCollapsed ? "; collapsed" : ""}`;
       return `${node}; fwd=${outcome.reason}${flags}; ttl=${outcome.ttlSeconds}; detail=${outcome.detail}`;
