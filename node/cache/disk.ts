@@ -21,7 +21,7 @@ import { join } from "node:path";
 import type { Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
 import { type CachedObject, memoryBytesOf, type ObjectFacts } from "./object.ts";
-import { decodeObject, encodeObject, factsBytesMax, readFacts, readWhole } from "./object-file.ts";
+import { decodeObject, encodeObject, factsBytesMax, readFacts, readKnown, readWhole } from "./object-file.ts";
 import { createTagIndex, isPurgedBy, type Purge } from "./purge.ts";
 import { openPurgeJournal } from "./purge-journal.ts";
 
@@ -33,7 +33,8 @@ const scanWidth = 16;
 const touchIntervalMs = 600_000;
 
 interface Slot {
-  fileBytes: number;
+  /** Of the file; on disk it takes whole blocks. */
+  sizeBytes: number;
   facts: ObjectFacts;
   touchedAtMs: number;
 }
@@ -92,7 +93,7 @@ export async function openDiskTier(options: {
 
   const slots = new LRUCache<string, Slot>({
     maxSize: Math.max(bytesMax, 1),
-    sizeCalculation: (slot) => slot.fileBytes,
+    sizeCalculation: (slot) => blocksOf(slot.sizeBytes),
     dispose(slot, key, reason) {
       tags.remove(key, slot.facts.tags);
       if (reason === "set") return;
@@ -129,11 +130,12 @@ export async function openDiskTier(options: {
   }
 
   async function read(key: string): Promise<CachedObject | undefined> {
-    const isKnown = slots.get(key) !== undefined;
+    const known = slots.get(key);
+    const isKnown = known !== undefined;
     if (!isKnown && (!state.isScanning || bytesMax === 0)) return undefined;
     let bytes: Buffer;
     try {
-      bytes = await readWhole(pathOf(key), bytesMax);
+      bytes = await (isKnown ? readKnown(pathOf(key), known.sizeBytes) : readWhole(pathOf(key), bytesMax));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT")
         log.warn({ err: error, key }, "a cached file can't be read");
@@ -185,7 +187,7 @@ export async function openDiskTier(options: {
         await rename(path, pathOf(key));
       });
       // Purged while it was being written: whoever did so waits behind this to remove it.
-      slots.set(key, { fileBytes, facts: object.facts, touchedAtMs: clock.wallMs() });
+      slots.set(key, { sizeBytes: bytes.length, facts: object.facts, touchedAtMs: clock.wallMs() });
       tags.add(key, object.facts.tags);
     } catch (error) {
       counts.writeFailures += 1;
@@ -251,7 +253,7 @@ export async function openDiskTier(options: {
             continue;
           }
           usedAtMs.set(key, about.mtimeMs);
-          found.set(key, { fileBytes: blocksOf(about.size), facts, touchedAtMs: about.mtimeMs });
+          found.set(key, { sizeBytes: about.size, facts, touchedAtMs: about.mtimeMs });
         } catch (error) {
           if ((error as NodeJS.ErrnoException).code !== "ENOENT")
             log.warn({ err: error, key }, "a cached file can't be looked at");
@@ -264,7 +266,7 @@ export async function openDiskTier(options: {
       const slot = found.get(key);
       if (slot === undefined) continue; // removed meanwhile
       found.delete(key);
-      if (isPurgedMeanwhile(slot.facts) || slot.fileBytes > bytesMax) {
+      if (isPurgedMeanwhile(slot.facts) || blocksOf(slot.sizeBytes) > bytesMax) {
         await removeFile(key);
         continue;
       }

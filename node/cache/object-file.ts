@@ -7,6 +7,7 @@
  * Every byte is in a checksum or in the sum of lengths, which must be the file's; the key is in the first checksum, so
  * that a file under another's name is no object.
  */
+import { close as closeFile, open as openFile, read as readFile } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { crc32 } from "node:zlib";
 import type { CachedObject, ObjectFacts } from "./object.ts";
@@ -42,6 +43,30 @@ export function decodeObject(key: string, bytes: Buffer): CachedObject | undefin
 /** The checksum proves that the facts are as this program wrote them, so their shape needs no second look. */
 function decodeFacts(key: string, bytes: Buffer, checksum: number): ObjectFacts | undefined {
   return crc32(bytes, crc32(key)) === checksum ? (JSON.parse(bytes.toString()) as ObjectFacts) : undefined;
+}
+
+/**
+ * A file whose length is known: opened, read, closed, and only the first two waited for. One of another length gives
+ * bytes that fail decodeObject().
+ *
+ * By callbacks: a FileHandle's promises cost a hit of the disk tier more than the reading.
+ */
+export function readKnown(path: string, sizeBytes: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    openFile(path, "r", (openError, descriptor) => {
+      if (openError !== null) {
+        reject(openError);
+        return;
+      }
+      // One more than there should be, so that a file that grew is noticed.
+      const bytes = Buffer.allocUnsafeSlow(sizeBytes + 1);
+      readFile(descriptor, bytes, 0, bytes.length, 0, (readError, bytesRead) => {
+        closeFile(descriptor, () => undefined); // nothing was written: closing can lose nothing
+        if (readError === null) resolve(bytes.subarray(0, bytesRead));
+        else reject(readError);
+      });
+    });
+  });
 }
 
 /** @throws the system's error, or an Error for a file larger than `bytesMax` */

@@ -5,6 +5,7 @@
  */
 import { type Clock, sleep } from "#base/clock.ts";
 import { asNearcastError, NearcastError } from "#base/errors.ts";
+import { before } from "#base/lifecycle.ts";
 import type { Random } from "#base/random.ts";
 import type { Breaker } from "./breaker.ts";
 
@@ -31,7 +32,8 @@ export async function attempt<Result>(
   for (let number = 1; ; number += 1) {
     if (!breaker.tryPass()) throw lastError;
     try {
-      const result = await work(signal);
+      // undici does not look at the signal of a request that still waits for a connection.
+      const result = await before(signal, work(signal));
       breaker.succeeded();
       return result;
     } catch (thrown) {
