@@ -57,6 +57,10 @@ function originFailure(thrown: unknown, timeoutMs: number): NearcastError {
   if (error.name === "TimeoutError" || error.name === "AbortError" || /TIMED?OUT|ABORTED/.test(code)) {
     return new NearcastError("ORIGIN_TIMEOUT", `no answer within ${timeoutMs} ms`, { cause: thrown });
   }
+  // What the parser of undici refuses is no HTTP; this error has no code.
+  if (error.name === "HTTPParserError") {
+    return new NearcastError("ORIGIN_BAD_ANSWER", error.message ?? "", { cause: thrown });
+  }
   // UND_ERR_INVALID_ARG is a slip of ours, which must not be put down to the origin.
   if ((code !== "" && code !== "UND_ERR_INVALID_ARG") || error.name === "SocketError") {
     return new NearcastError("ORIGIN_UNREACHABLE", `${code}: ${error.message ?? ""}`, { cause: thrown });

@@ -14,7 +14,7 @@ export function dropStream(body: Readable): void {
   body.destroy();
 }
 
-/** Gives up an answer's body: a small one is read to its end, a large one costs its connection. Never waits or fails. */
+/** Gives up an answer's body: a small one is read to its end, a large one costs its connection. Never waits. */
 export function dropBody(answer: Pick<Dispatcher.ResponseData, "body">): void {
   answer.body.on("error", () => undefined);
   answer.body.dump({ limit: drainBytesMax }).catch(() => undefined); // its connection is closed; that is all

@@ -7,7 +7,7 @@
  *   /explain/dns?name=&type=&ip=                 which address DNS would give, and why
  */
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
-import { fastify, type FastifyError, type FastifyInstance } from "fastify";
+import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { randomBytes } from "node:crypto";
 import { Type } from "typebox";
 import { asNearcastError, NearcastError, problemOf } from "#base/errors.ts";
@@ -27,7 +27,14 @@ const strict = { additionalProperties: false } as const;
 
 /** Builds the application; the caller makes it listen (its handler is `app.routing`). */
 export function buildAdminApp(parts: AdminParts): FastifyInstance {
-  const app = fastify({ logger: false, genReqId: () => randomBytes(8).toString("hex"), return503OnClosing: false });
+  const app = fastify({
+    logger: false,
+    genReqId: () => randomBytes(8).toString("hex"),
+    return503OnClosing: false,
+    // A parameter that nobody knows is most often the rest of a URL whose `&` was not encoded.
+    ajv: { customOptions: { removeAdditional: false } },
+    frameworkErrors: answerError,
+  });
   const typed = app.withTypeProvider<TypeBoxTypeProvider>();
 
   typed.get("/healthz", async () => ({ state: "alive" }));
@@ -89,13 +96,17 @@ export function buildAdminApp(parts: AdminParts): FastifyInstance {
     const known = "/healthz, /readyz, /status, /metrics, /explain?url=, /explain/dns?name=&type=&ip=";
     throw new NearcastError("NOT_FOUND", `there are ${known}`);
   });
-  app.setErrorHandler((thrown: FastifyError, request, reply) => {
-    const isBadInput = thrown.validation !== undefined || (thrown.statusCode ?? 500) < 500;
-    const error =
-      thrown instanceof NearcastError || !isBadInput
-        ? asNearcastError(thrown)
-        : new NearcastError("BAD_PARAMETER", thrown.message, { cause: thrown });
-    return reply.code(error.status).type("application/problem+json").send(problemOf(error, request.id));
-  });
+  app.setErrorHandler(answerError);
   return app;
+}
+
+function answerError(thrown: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  const isBadInput = thrown.validation !== undefined || (thrown.statusCode ?? 500) < 500;
+  const unknown = thrown.validation?.[0]?.params["additionalProperty"];
+  const detail = typeof unknown === "string" ? `${unknown}: there is no such parameter` : thrown.message;
+  const error =
+    thrown instanceof NearcastError || !isBadInput
+      ? asNearcastError(thrown)
+      : new NearcastError("BAD_PARAMETER", detail, { cause: thrown });
+  void reply.code(error.status).type("application/problem+json").send(problemOf(error, request.id));
 }

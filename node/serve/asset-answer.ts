@@ -9,7 +9,7 @@ import { fieldOf, type RequestFields } from "../fetch/asset.ts";
 
 /** What a purge can name: the host, the address without its query, and what the origin calls it. */
 export function tagsOf(host: string, target: string, fields: ReadonlyMap<string, string>): string[] {
-  const own = (fields.get("cache-tag") ?? fields.get("surrogate-key") ?? "")
+  const own = `${fields.get("cache-tag") ?? ""} ${fields.get("surrogate-key") ?? ""}`
     .split(/[\s,]+/)
     .filter((tag) => tag !== "");
   const path = target.split("?", 1)[0] ?? "";

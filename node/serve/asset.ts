@@ -280,6 +280,7 @@ export function createAssetServer(parts: {
     // An encoded body is for those who accept the coding, also where the origin forgets to say so.
     const isEncoded = fields.has("content-encoding") && !judged.varyFields.includes("accept-encoding");
     const varyFields = isEncoded ? [...judged.varyFields, "accept-encoding"].toSorted() : judged.varyFields;
+    const told: HeaderPairs = isEncoded ? [...pairs, ["Vary", "Accept-Encoding"]] : pairs; // RFC 9110 §12.5.5
     const key = keyAmong(primaryKey, varyFields, order.fields);
     const notes: Notes = {
       freshness,
@@ -294,7 +295,7 @@ export function createAssetServer(parts: {
     const object: CachedObject = {
       key,
       facts: { ...about, status, notes: { ...notes } },
-      headerBlock: headerBlockOf(pairs.filter(([name]) => !["age", "accept-ranges"].includes(name.toLowerCase()))),
+      headerBlock: headerBlockOf(told.filter(([name]) => !["age", "accept-ranges"].includes(name.toLowerCase()))),
       body,
     };
     let isStored = false;

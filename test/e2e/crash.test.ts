@@ -130,7 +130,7 @@ test("past its lifetime a picture is served stale while the origin is away, and 
   assert.match(await status(), /fwd=uri-miss/);
   await world.originProgram().kill("SIGKILL");
   await until("it is stale for the origin's failure", async () => (await status()).includes("origin-error"));
-  assert.match(await status(), /^fra1; hit; ttl=-\d+; detail=memory-origin-error$/);
+  assert.match(await status(), /^fra1; fwd=stale; ttl=-\d+; detail=memory-origin-error$/);
   await world.startOrigin();
   await until("it is validated again", async () => /validated|hit; ttl=1/.test(await status()));
   const renders = (await edge.metrics()).get("nearcast_renders_total");

@@ -7,10 +7,11 @@ import { seededRandom } from "#base/random.ts";
 import { systemClock } from "#base/clock.ts";
 import { silentLog } from "#base/log.ts";
 import { openDiskTier } from "../../../node/cache/disk.ts";
+import { rounds } from "../../support/long.ts";
 import { bodyFor, keyFor } from "../../support/objects.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
 
-const rounds = process.env["NEARCAST_TEST_LONG"] === "1" ? 200 : 12;
+const roundsMax = rounds(12, 200);
 const bytesMax = 1024 * 1024;
 
 test("after kill -9 in the midst of writing, every object that loads is byte-right", async (t) => {
@@ -18,7 +19,7 @@ test("after kill -9 in the midst of writing, every object that loads is byte-rig
   const writer = new URL("disk-writer.ts", import.meta.url).pathname;
   const random = seededRandom(17);
   let loaded = 0;
-  for (let round = 0; round < rounds; round += 1) {
+  for (let round = 0; round < roundsMax; round += 1) {
     const child = spawn(process.execPath, [writer, directory, String(bytesMax), String(round * 100_000)], {
       stdio: ["ignore", "pipe", "inherit"],
     });
@@ -41,5 +42,5 @@ test("after kill -9 in the midst of writing, every object that loads is byte-rig
     assert.equal(tier.stats().corrupt, 0, "a rename is whole, so a kill damages nothing");
     await tier.close();
   }
-  assert(loaded > rounds * 5, `only ${loaded} objects were found`);
+  assert(loaded > roundsMax * 5, `only ${loaded} objects were found`);
 });

@@ -1,0 +1,117 @@
+/** One fetch for however many ask (RFC 9211 §2.5 calls them collapsed), and who must not be served by another's. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { cacheStatus, eventually, startEdge } from "./running-edge.ts";
+import { held } from "./scripted-origin.ts";
+
+const crowd = 100;
+
+test("a hundred requests for one thing are one fetch, and have equal bodies", async (t) => {
+  const edge = await startEdge(t);
+  const body = "0123456789".repeat(1000);
+  const holding = held({ fields: [["Cache-Control", "max-age=60"]], body });
+  edge.origin.say("/a", holding.script);
+  const asking = Array.from({ length: crowd }, () => edge.ask("/a"));
+  await holding.arrived();
+  holding.release();
+  const answers = await Promise.all(asking);
+  for (const got of answers) assert.deepEqual([got.status, got.body, got.isWhole], [200, body, true]);
+  assert.equal(edge.origin.asked("/a").length, 1);
+  assert.equal(edge.stats().fetches, 1);
+  const leaders = answers.filter((got) => got.word === "miss" && cacheStatus(got).get("collapsed") === undefined);
+  assert.equal(leaders.length, 1, "all others waited for it, or came when it was stored");
+  assert.equal(edge.served.length, crowd);
+});
+
+test("a hundred requests for what is out of date are one revalidation", async (t) => {
+  const edge = await startEdge(t);
+  const fields = [
+    ["Cache-Control", "max-age=60"],
+    ["ETag", '"1"'],
+  ] as const;
+  edge.origin.say("/a", { fields, body: "one" });
+  await edge.ask("/a");
+  edge.skip(60);
+  const holding = held({ status: 304, fields });
+  edge.origin.say("/a", holding.script);
+  const asking = Array.from({ length: crowd }, () => edge.ask("/a"));
+  await holding.arrived();
+  holding.release();
+  for (const got of await Promise.all(asking)) assert.deepEqual([got.status, got.body], [200, "one"]);
+  assert.equal(edge.origin.asked("/a").length, 2);
+});
+
+test("a failure is told to all who waited, and is forgotten with them", async (t) => {
+  const edge = await startEdge(t);
+  const holding = held({ body: "never whole", breaksOffAfterBytes: 4 });
+  edge.origin.say("/a", holding.script);
+  const asking = Array.from({ length: crowd }, () => edge.ask("/a"));
+  await holding.arrived();
+  holding.release(); // who comes only now meets the same failure anew
+  for (const got of await Promise.all(asking)) {
+    assert.equal(got.status, 502);
+    assert.match(got.body, /ORIGIN_BAD_ANSWER/);
+  }
+  edge.origin.say("/a", { fields: [["Cache-Control", "max-age=60"]], body: "well" });
+  assert.deepEqual([(await edge.ask("/a")).body, (await edge.ask("/a")).word], ["well", "hit"]);
+});
+
+test("who waited for an answer that may not be shared asks for itself, all at the same time", async (t) => {
+  for (const control of ["private", "no-store"]) {
+    const edge = await startEdge(t);
+    const first = held((_asked, turn) => ({ fields: [["Cache-Control", control]], body: `turn ${turn}` }));
+    edge.origin.say("/a", first.script);
+    const asking = Array.from({ length: 10 }, () => edge.ask("/a"));
+    await first.arrived();
+    first.release();
+    const bodies = (await Promise.all(asking)).map((got) => got.body);
+    assert.equal(new Set(bodies).size, 10, `${control}: no answer went to two`);
+    assert.equal(edge.origin.asked("/a").length, 10);
+
+    // From now on nobody waits for anybody: ten requests stand before the origin side by side.
+    const second = held({ fields: [["Cache-Control", control]], body: "again" });
+    edge.origin.say("/a", second.script);
+    const again = Array.from({ length: 10 }, () => edge.ask("/a"));
+    await second.arrived(10);
+    second.release();
+    for (const got of await Promise.all(again)) assert.deepEqual([got.body, got.word], ["again", "bypass"], control);
+  }
+});
+
+test("what was not to be stored is looked at anew after a while", async (t) => {
+  const edge = await startEdge(t);
+  edge.origin.say("/a", { fields: [["Cache-Control", "no-store"]] });
+  await edge.ask("/a");
+  edge.origin.say("/a", { fields: [["Cache-Control", "max-age=60"]] });
+  assert.equal((await edge.ask("/a")).word, "bypass");
+  edge.skip(60);
+  assert.deepEqual([(await edge.ask("/a")).word, (await edge.ask("/a")).word], ["miss", "hit"]);
+});
+
+test("a client that goes away takes nothing from those who wait with it", async (t) => {
+  const edge = await startEdge(t);
+  const holding = held({ fields: [["Cache-Control", "max-age=60"]], body: "one" });
+  edge.origin.say("/a", holding.script);
+  const leaving = new AbortController();
+  const gone = edge.ask("/a", { signal: leaving.signal });
+  await holding.arrived();
+  const others = Array.from({ length: 5 }, () => edge.ask("/a"));
+  leaving.abort();
+  await assert.rejects(gone);
+  holding.release();
+  for (const got of await Promise.all(others)) assert.deepEqual([got.status, got.body], [200, "one"]);
+  assert.equal(edge.origin.asked("/a").length, 1);
+  await eventually("it is stored", async () => (await edge.ask("/a")).word === "hit");
+});
+
+test("different things do not wait for each other", async (t) => {
+  const edge = await startEdge(t);
+  const holding = held({ fields: [["Cache-Control", "max-age=60"]], body: "slow" });
+  edge.origin.say("/slow", holding.script);
+  const slow = edge.ask("/slow");
+  await holding.arrived();
+  edge.origin.say("/quick", { fields: [["Cache-Control", "max-age=60"]], body: "quick" });
+  assert.equal((await edge.ask("/quick")).body, "quick");
+  holding.release();
+  assert.equal((await slow).body, "slow");
+});

@@ -1,0 +1,177 @@
+/** Ranges and conditions of a client, on hits and on misses: RFC 9110 §13, §14; RFC 9111 §3.3, §4.3.2. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { startEdge } from "./running-edge.ts";
+
+const body = "0123456789";
+const lastModified = "Mon, 01 Jun 2026 00:00:00 GMT";
+const fields = [
+  ["Cache-Control", "max-age=60"],
+  ["ETag", '"1"'],
+  ["Last-Modified", lastModified],
+  ["Content-Type", "text/plain"],
+] as const;
+
+const ranges: [range: string, status: number, sent: string, contentRange: string | undefined][] = [
+  ["bytes=0-3", 206, "0123", "bytes 0-3/10"],
+  ["bytes=4-", 206, "456789", "bytes 4-9/10"],
+  ["bytes=-3", 206, "789", "bytes 7-9/10"],
+  ["bytes=-99", 206, body, "bytes 0-9/10"],
+  ["bytes=9-9", 206, "9", "bytes 9-9/10"],
+  ["bytes=5-99", 206, "56789", "bytes 5-9/10"],
+  ["bytes=0-", 206, body, "bytes 0-9/10"],
+  ["bytes=10-", 416, "", "bytes */10"],
+  ["bytes=99-100", 416, "", "bytes */10"],
+  ["bytes=-0", 416, "", "bytes */10"],
+  ["bytes=3-2", 200, body, undefined],
+  ["bytes=0-1,3-4", 200, body, undefined],
+  ["bytes=a-b", 200, body, undefined],
+  ["bytes=-", 200, body, undefined],
+  ["lines=0-1", 200, body, undefined],
+];
+
+test("a range of a stored answer (RFC 9110 §14.2, §15.3.7, §15.5.17)", async (t) => {
+  const edge = await startEdge(t);
+  edge.origin.say("/a", { fields, body });
+  await edge.ask("/a");
+  edge.skip(5);
+  for (const [range, status, sent, contentRange] of ranges) {
+    const got = await edge.ask("/a", { fields: { range } });
+    assert.deepEqual([got.status, got.body, got.word, got.isWhole], [status, sent, "hit", true], range);
+    assert.equal(got.fields["content-range"], contentRange, range);
+    assert.equal(got.fields["content-length"], String(sent.length), range);
+    assert.equal(got.fields.etag, '"1"', range);
+    assert.equal(got.fields["content-type"], status === 416 ? undefined : "text/plain", range);
+    assert.deepEqual(got.lines["cache-control"], [status === 416 ? "no-store" : "max-age=60"], range);
+    assert.equal(got.fields.age, "5", range);
+  }
+  assert.equal(edge.origin.asked("/a").length, 1);
+});
+
+test("a range of what is not stored fetches the whole, and stores it (RFC 9111 §3.3)", async (t) => {
+  const edge = await startEdge(t);
+  for (const [index, [range, status, sent, contentRange]] of ranges.entries()) {
+    const target = `/miss/${index}`;
+    edge.origin.say(target, { fields, body });
+    const got = await edge.ask(target, { fields: { range } });
+    assert.deepEqual([got.status, got.body, got.word], [status, sent, "miss"], range);
+    assert.equal(got.fields["content-range"], contentRange, range);
+    assert.equal(edge.origin.asked(target)[0]?.fields.range, undefined, "the origin is asked for the whole");
+    const hit = await edge.ask(target);
+    assert.deepEqual([hit.status, hit.body, hit.word], [200, body, "hit"], range);
+    assert.equal(edge.origin.asked(target).length, 1, range);
+  }
+});
+
+test("a whole answer says that ranges can be had (RFC 9110 §14.3)", async (t) => {
+  const edge = await startEdge(t);
+  edge.origin.say("/a", { fields: [...fields, ["Accept-Ranges", "none"]], body });
+  for (const word of ["miss", "hit"]) {
+    const got = await edge.ask("/a");
+    assert.deepEqual([got.word, got.lines["accept-ranges"]], [word, ["bytes"]]);
+  }
+});
+
+test("If-Range: a part only of the version that the client has a part of (RFC 9110 §13.1.5)", async (t) => {
+  const edge = await startEdge(t);
+  edge.origin.say("/a", { fields, body });
+  edge.origin.say("/weak", {
+    fields: [
+      ["Cache-Control", "max-age=60"],
+      ["ETag", 'W/"1"'],
+    ],
+    body,
+  });
+  const cases: [target: string, ifRange: string, status: number][] = [
+    ["/a", '"1"', 206],
+    ["/a", '"2"', 200],
+    ["/a", 'W/"1"', 200],
+    ["/a", lastModified, 206],
+    ["/a", "Mon, 01 Jun 2026 00:00:01 GMT", 200],
+    ["/a", "no date", 200],
+    ["/weak", 'W/"1"', 200],
+  ];
+  for (const [target, ifRange, status] of cases) {
+    const got = await edge.ask(target, { fields: { range: "bytes=2-3", "if-range": ifRange } });
+    assert.deepEqual([got.status, got.body], status === 206 ? [206, "23"] : [200, body], `${target} ${ifRange}`);
+  }
+  const past = await edge.ask("/a", { fields: { range: "bytes=99-", "if-range": '"2"' } });
+  assert.equal(past.status, 200, "a range that no longer counts can't fail");
+  assert.deepEqual([edge.origin.asked("/a").length, edge.origin.asked("/weak").length], [1, 1]);
+});
+
+test("conditions come before the range (RFC 9110 §13.2.2)", async (t) => {
+  const edge = await startEdge(t);
+  edge.origin.say("/a", { fields, body });
+  const range = "bytes=0-1";
+  assert.equal((await edge.ask("/a", { fields: { range, "if-none-match": '"1"' } })).status, 304);
+  assert.equal((await edge.ask("/a", { fields: { range, "if-match": '"2"' } })).status, 412);
+  assert.equal((await edge.ask("/a", { fields: { range, "if-match": '"1"' } })).status, 206);
+});
+
+test("Range is for GET and for 200 alone (RFC 9110 §14.2)", async (t) => {
+  const edge = await startEdge(t);
+  edge.origin.say("/a", { fields, body });
+  edge.origin.say("/absent", { status: 404, body });
+  await edge.ask("/a");
+  const head = await edge.ask("/a", { method: "HEAD", fields: { range: "bytes=0-1" } });
+  assert.deepEqual([head.status, head.fields["content-length"]], [200, "10"]);
+  for (const word of ["miss", "hit"]) {
+    const absent = await edge.ask("/absent", { fields: { range: "bytes=0-1" } });
+    assert.deepEqual([absent.status, absent.body, absent.word], [404, body, word]);
+  }
+});
+
+test("a range of an answer that passes through is the whole of it", async (t) => {
+  const edge = await startEdge(t);
+  edge.origin.say("/a", {
+    fields: [
+      ["Cache-Control", "no-store"],
+      ["ETag", '"1"'],
+    ],
+    body,
+  });
+  for (let turn = 0; turn < 2; turn += 1) {
+    const got = await edge.ask("/a", { fields: { range: "bytes=0-1" } });
+    assert.deepEqual([got.status, got.body, got.word, got.fields["content-range"]], [200, body, "bypass", undefined]);
+  }
+});
+
+test("an empty body has no part (RFC 9110 §14.1.2)", async (t) => {
+  const edge = await startEdge(t);
+  edge.origin.say("/a", { fields });
+  for (const range of ["bytes=0-", "bytes=0-0", "bytes=-1"]) {
+    const got = await edge.ask("/a", { fields: { range } });
+    assert.deepEqual([got.status, got.fields["content-range"]], [416, "bytes */0"], range);
+  }
+});
+
+test("a client's condition is answered here, and never reaches the origin (RFC 9111 §4.3.2)", async (t) => {
+  const edge = await startEdge(t);
+  edge.origin.say("/a", { fields, body });
+  const rows: [condition: Record<string, string>, status: number][] = [
+    [{ "if-none-match": '"1"' }, 304], // the first of all: a miss
+    [{ "if-none-match": 'W/"1"' }, 304],
+    [{ "if-none-match": '"0", "1"' }, 304],
+    [{ "if-none-match": "*" }, 304],
+    [{ "if-none-match": '"2"' }, 200],
+    [{ "if-none-match": '"2"', "if-modified-since": lastModified }, 200],
+    [{ "if-modified-since": lastModified }, 304],
+    [{ "if-modified-since": "Sun, 31 May 2026 23:59:59 GMT" }, 200],
+    [{ "if-match": '"1"' }, 200],
+    [{ "if-match": '"2"' }, 412],
+    [{ "if-unmodified-since": "Sun, 31 May 2026 23:59:59 GMT" }, 412],
+  ];
+  for (const [condition, status] of rows) {
+    const got = await edge.ask("/a", { fields: condition });
+    const title = JSON.stringify(condition);
+    assert.equal(got.status, status, title);
+    assert.equal(got.body, status === 200 ? body : "", title);
+    if (status === 304) {
+      assert.deepEqual([got.fields.etag, got.fields["cache-control"]], ['"1"', "max-age=60"], title);
+      assert.equal(got.fields["content-length"], undefined, title);
+    }
+  }
+  assert.equal(edge.origin.asked("/a").length, 1);
+  assert.equal(edge.origin.asked("/a")[0]?.fields["if-none-match"], undefined);
+});

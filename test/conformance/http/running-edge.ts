@@ -1,0 +1,246 @@
+/**
+ * The `assets` side of an edge as node/edge.ts puts it together, on a real socket, with real tiers, in front of a
+ * scripted origin. Its clock stands still until a test moves it, so that every Age and ttl is exact.
+ */
+import assert from "node:assert/strict";
+import { Agent, type IncomingHttpHeaders, request } from "node:http";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import { stringify } from "yaml";
+import { type Clock, systemClock } from "#base/clock.ts";
+import { systemRandom } from "#base/random.ts";
+import { problemLines } from "#base/schema.ts";
+import { readPurgeEvent } from "#fleet/purge-event.ts";
+import { parseFleet } from "#fleet/read-document.ts";
+import { openDecoderPool } from "#image/pool.ts";
+import { type DiskTier, openDiskTier } from "../../../node/cache/disk.ts";
+import { type MemoryTier, openMemoryTier } from "../../../node/cache/memory.ts";
+import { openRecords } from "../../../node/cache/records.ts";
+import { joinTiers } from "../../../node/cache/tiers.ts";
+import { openAssetFetcher } from "../../../node/fetch/asset.ts";
+import { openOriginClient } from "../../../node/fetch/origin.ts";
+import { buildEdgeApp, type ServedRequest } from "../../../node/http/app.ts";
+import { listen } from "../../../node/http/listener.ts";
+import { createAssetServer } from "../../../node/serve/asset.ts";
+import { createImageServer } from "../../../node/serve/image.ts";
+import { createPurger } from "../../../node/serve/purger.ts";
+import { fleetValue } from "../../support/fleet.ts";
+import { keptLog, type KeptLog } from "../../support/kept-log.ts";
+import { temporaryDirectory } from "../../support/temporary.ts";
+import { type ScriptedOrigin, startScriptedOrigin } from "./scripted-origin.ts";
+
+export interface Got {
+  status: number;
+  fields: IncomingHttpHeaders;
+  /** Each field's lines, in order. */
+  lines: NodeJS.Dict<string[]>;
+  body: string;
+  /** False when the connection broke before the answer's end by its framing. */
+  isWhole: boolean;
+  /** The outcome's word, of Server-Timing; undefined for errors. */
+  word: string | undefined;
+}
+
+export interface AskOptions {
+  method?: "GET" | "HEAD";
+  host?: string;
+  fields?: Readonly<Record<string, string | readonly string[]>>;
+  /** Breaks the client's connection off. */
+  signal?: AbortSignal;
+  /** Called when the header section is here, before the body. */
+  onHead?: () => void;
+}
+
+export interface RunningEdge {
+  origin: ScriptedOrigin;
+  now: () => number;
+  /** Moves the clock on. */
+  skip: (seconds: number) => void;
+  ask: (target: string, options?: AskOptions) => Promise<Got>;
+  /** Applies a purge as the feed's follower does: the position moves on when it is in force. */
+  purge: (event: object) => Promise<void>;
+  /** Closes everything but the origin and the directory, and starts anew over them. */
+  restart: () => Promise<void>;
+  /** Resolves when everything taken by the disk tier is written. */
+  flushed: () => Promise<void>;
+  stats: () => { memory: ReturnType<MemoryTier["stats"]>; disk: ReturnType<DiskTier["stats"]>; fetches: number };
+  /** What the metrics were told, oldest first. */
+  served: readonly ServedRequest[];
+  log: KeptLog;
+}
+
+export const hostName = "assets.cdn.test";
+export const otherHostName = "other.cdn.test";
+export const nodeName = "fra1";
+
+/**
+ * @param settings `host` is merged into the main host of the fleet document, `limits` into its limits; `originPath` is
+ *   appended to the main host's origin
+ */
+export async function startEdge(
+  t: TestContext,
+  settings: { host?: object; originPath?: string; limits?: object; memoryBytes?: number } = {},
+): Promise<RunningEdge> {
+  let passedMs = 0;
+  const startMs = Date.UTC(2026, 5, 1, 12, 0, 0);
+  const clock: Clock = { ...systemClock, wallMs: () => startMs + passedMs, monotonicMs: () => passedMs };
+  // Hooks run in their order: the edge ends before its directory and its origin do.
+  const edge = { close: (): Promise<void> => Promise.resolve() };
+  t.after(() => edge.close());
+  const origin = await startScriptedOrigin(t, clock.wallMs);
+  const directory = await temporaryDirectory(t);
+  const kept = keptLog();
+  const parsed = parseFleet(
+    stringify(
+      fleetValue({
+        hosts: [
+          { name: "img.cdn.test", kind: "images" },
+          { name: hostName, kind: "assets", origin: origin.url + (settings.originPath ?? ""), ...settings.host },
+          { name: otherHostName, kind: "assets", origin: origin.url },
+        ],
+        limits: settings.limits ?? {},
+      }),
+    ),
+  );
+  assert(parsed.ok, parsed.ok ? "" : problemLines(parsed.problems).join("\n"));
+  const document = parsed.value;
+  let seq = 0;
+  const served: ServedRequest[] = [];
+
+  async function start() {
+    const closers: (() => Promise<unknown>)[] = [];
+    const common = { clock, random: systemRandom };
+    const { log } = kept;
+    const memory = openMemoryTier(settings.memoryBytes ?? 16 * 1024 * 1024);
+    const disk = await openDiskTier({
+      directory: join(directory, "cache"),
+      bytesMax: 64 * 1024 * 1024,
+      clock,
+      log,
+    });
+    closers.push(disk.close);
+    await disk.scanned;
+    const tiers = joinTiers(memory, disk);
+    const records = openRecords(disk);
+    const fetcher = openAssetFetcher({ node: nodeName, ...common });
+    closers.push(fetcher.close);
+    // No picture is asked for here: the client connects to nothing, the pool has no process.
+    const client = openOriginClient({ url: origin.url, token: "unused", ...common });
+    closers.push(client.close);
+    const renderer = openDecoderPool({ size: 0, clock, log });
+    closers.push(renderer.close);
+    const shared = { tiers, fleet: () => document, feedSeq: () => seq, clock, log };
+    const images = createImageServer({ ...shared, records, origin: client, renderer });
+    const assets = createAssetServer({ ...shared, fetcher });
+    const purger = createPurger({ images, assets, tiers, records, fleet: () => document });
+    const app = buildEdgeApp({
+      node: nodeName,
+      site: "fra",
+      images,
+      assets,
+      fleet: () => ({ version: 1, document }),
+      presence: () => "ready",
+      gate: () => null,
+      served: (one) => served.push(one),
+      clock,
+      log,
+    });
+    closers.push(() => app.close());
+    await app.ready();
+    const listener = await listen("127.0.0.1", 0, (incoming, response) => {
+      app.routing(incoming, response);
+    });
+    closers.push(() => listener.close(0));
+    const agent = new Agent({ keepAlive: true, maxSockets: 200 });
+    closers.push(() => Promise.resolve(agent.destroy()));
+    return {
+      memory,
+      disk,
+      purger,
+      fetcher,
+      agent,
+      port: listener.port,
+      async close() {
+        for (const close of closers.toReversed()) await close();
+      },
+    };
+  }
+
+  let running = await start();
+  edge.close = () => running.close();
+  return {
+    origin,
+    now: clock.wallMs,
+    skip(seconds) {
+      passedMs += seconds * 1000;
+    },
+    ask: (target, options = {}) => askOnce(running.port, running.agent, target, options),
+    async purge(event) {
+      const whole = readPurgeEvent({ reason: "purge", names: [], hosts: [], tags: [], ...event });
+      await running.purger.apply(seq + 1, whole);
+      seq += 1;
+    },
+    async restart() {
+      await running.close();
+      running = await start();
+    },
+    flushed: () => running.disk.flushed(),
+    stats: () => ({
+      memory: running.memory.stats(),
+      disk: running.disk.stats(),
+      fetches: running.fetcher.counts().fetches,
+    }),
+    served,
+    log: kept,
+  };
+}
+
+/** A break before the header section rejects; one in the body shows as `isWhole: false`. */
+function askOnce(port: number, agent: Agent, target: string, options: AskOptions): Promise<Got> {
+  const { method = "GET", host = hostName, fields = {}, signal, onHead } = options;
+  return new Promise((resolve, reject) => {
+    const headers = { host, ...(fields as Record<string, string | string[]>) };
+    const asking = request(
+      { host: "127.0.0.1", port, agent, path: target, method, headers, ...(signal && { signal }) },
+      (answer) => {
+        const chunks: Buffer[] = [];
+        onHead?.();
+        answer.on("data", (chunk: Buffer) => chunks.push(chunk));
+        answer.on("error", () => undefined); // a break; "close" follows, and `complete` tells
+        answer.on("close", () => {
+          resolve({
+            status: answer.statusCode ?? 0,
+            fields: answer.headers,
+            lines: answer.headersDistinct,
+            body: Buffer.concat(chunks).toString(),
+            isWhole: answer.complete,
+            word: /cache;desc=(\w+)/.exec(String(answer.headers["server-timing"] ?? ""))?.[1],
+          });
+        });
+      },
+    );
+    asking.on("error", reject);
+    asking.end();
+  });
+}
+
+/** Cache-Status's last member (this node's) as its parameters (RFC 9211 §2): a bare one is `true`. */
+export function cacheStatus(got: Got): ReadonlyMap<string, string | true> {
+  const [name, ...parameters] = (got.lines["cache-status"]?.at(-1) ?? "").split(/\s*;\s*/);
+  assert.equal(name, nodeName, "Cache-Status names this node");
+  return new Map(
+    parameters.map((one) => {
+      const [key = "", value] = one.split("=");
+      return [key, value ?? true];
+    }),
+  );
+}
+
+/** Asks until it is true, for what happens behind an answer; past its bound the test fails with `what`. */
+export async function eventually(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
+  for (let turn = 0; turn < 2000; turn += 1) {
+    if (await isSo()) return;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  assert.fail(`not so: ${what}`);
+}

@@ -1,0 +1,231 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { type TestContext, test } from "node:test";
+import type { ErrorCode, NearcastError } from "#base/errors.ts";
+import { type OriginClient, openOriginClient } from "../../../node/fetch/origin.ts";
+import { answering, type Script, startLoopbackOrigin } from "../../support/loopback-origin.ts";
+import { shiftedClock } from "../../support/shifted-clock.ts";
+
+const body = Buffer.from("the bytes of a picture");
+const sha256 = createHash("sha256").update(body).digest("hex");
+const other = "0".repeat(64);
+
+async function open(t: TestContext, script: Script, timeoutsMs = {}) {
+  const origin = await startLoopbackOrigin(t, script);
+  const client = openOriginClient({
+    url: `${origin.url}/base/`,
+    token: "secret-token-of-an-edge",
+    clock: shiftedClock(),
+    random: () => 0,
+    timeoutsMs,
+  });
+  t.after(() => client.close());
+  return { origin, client };
+}
+
+async function fails(work: Promise<unknown>, code: ErrorCode): Promise<void> {
+  await assert.rejects(work, (error: NearcastError) => {
+    assert.equal(error.code, code, error.message);
+    return true;
+  });
+}
+
+const source = (client: OriginClient, known: readonly string[] = []) => client.source("a b/ü.jpg", known, 1000);
+
+test("a source is asked for by its name, with the token, and comes back with its hash", async (t) => {
+  const { origin, client } = await open(t, answering(200, { etag: `"${sha256}"` }, body));
+  assert.deepEqual(await source(client), { outcome: "found", sha256, body });
+  const [asked] = origin.asked;
+  assert.equal(asked?.target, "/base/api/v1/images/a%20b/%C3%BC.jpg");
+  assert.equal(asked.headers.authorization, "Bearer secret-token-of-an-edge");
+  assert.equal(asked.headers["if-none-match"], undefined);
+  assert.deepEqual(client.counts(), { sources: 1, sourceBodies: 1, failures: 0 });
+});
+
+test("the versions that are known are named as a list, and a 304 says which one it is", async (t) => {
+  const { origin, client } = await open(t, answering(304, { etag: `"${other}"` }));
+  assert.deepEqual(await source(client, [sha256, other]), { outcome: "known", sha256: other });
+  assert.equal(origin.asked[0]?.headers["if-none-match"], `"${sha256}", "${other}"`);
+  assert.equal(client.counts().sourceBodies, 0);
+});
+
+test("a name that means nothing is an outcome, not a failure", async (t) => {
+  for (const status of [404, 410] as const) {
+    const { client } = await open(t, answering(status, { "content-type": "application/problem+json" }, "{}"));
+    assert.deepEqual(await source(client), { outcome: "absent", status });
+    assert.equal(client.counts().failures, 0);
+  }
+});
+
+test("answers that make no sense are refused", async (t) => {
+  const rows: [what: string, script: Script, code: ErrorCode][] = [
+    ["bytes of another hash", answering(200, { etag: `"${other}"` }, body), "ORIGIN_BAD_ANSWER"],
+    ["no ETag", answering(200, {}, body), "ORIGIN_BAD_ANSWER"],
+    ["a weak ETag", answering(200, { etag: `W/"${sha256}"` }, body), "ORIGIN_BAD_ANSWER"],
+    ["a 304 of nothing", answering(304, {}), "ORIGIN_BAD_ANSWER"],
+    ["401", answering(401, {}, "who?"), "ORIGIN_BAD_ANSWER"],
+    ["500", answering(500, {}, "x".repeat(500_000)), "ORIGIN_BAD_ANSWER"],
+    ["a redirect", answering(302, { location: "http://evil.test/" }), "ORIGIN_BAD_ANSWER"],
+    ["too large by its own word", answering(200, { etag: `"${sha256}"` }, "x".repeat(200_000)), "BODY_TOO_LARGE"],
+    [
+      "too large without a word",
+      (_request, response) => {
+        response.writeHead(200, { etag: `"${sha256}"` });
+        for (let count = 0; count < 50; count += 1) response.write("x".repeat(1000));
+        response.end();
+      },
+      "BODY_TOO_LARGE",
+    ],
+    [
+      "cut off in the midst",
+      (_request, response) => {
+        response.writeHead(200, { etag: `"${sha256}"`, "content-length": "500" });
+        response.write(body, () => response.destroy());
+      },
+      "ORIGIN_UNREACHABLE",
+    ],
+    [
+      "cut off in the midst, in chunks",
+      (_request, response) => {
+        response.writeHead(200, { etag: `"${sha256}"` });
+        response.write(body, () => response.destroy());
+      },
+      "ORIGIN_UNREACHABLE",
+    ],
+    ["no HTTP", (_request, response) => void response.socket?.end("SSH-2.0-x\r\n"), "ORIGIN_BAD_ANSWER"],
+    ["no answer at all", (_request, response) => void response.destroy(), "ORIGIN_UNREACHABLE"],
+  ];
+  for (const [what, script, code] of rows) {
+    const { origin, client } = await open(t, script);
+    await t.test(what, () => fails(source(client), code));
+    assert.equal(client.counts().failures, 1, what);
+    // What was left of the body broke nothing: the next question is answered.
+    origin.script(answering(200, { etag: `"${sha256}"` }, body));
+    assert.equal((await source(client)).outcome, "found", what);
+  }
+});
+
+test("a body past the bound is not read to its end, announced or not", async (t) => {
+  for (const announced of [true, false]) {
+    const gone = Promise.withResolvers<void>();
+    let sentBytes = 0;
+    const { client } = await open(t, (_request, response) => {
+      response.on("close", gone.resolve);
+      response.writeHead(200, { etag: `"${sha256}"`, ...(announced ? { "content-length": "1000000000" } : {}) });
+      const send = (): void => {
+        // Without end, until the other side has gone.
+        while (!response.destroyed && response.write(Buffer.alloc(65_536))) sentBytes += 65_536;
+      };
+      response.on("drain", send);
+      send();
+    });
+    await fails(source(client), "BODY_TOO_LARGE");
+    await gone.promise;
+    assert.ok(sentBytes < 100_000_000, `${announced}: ${sentBytes} bytes`);
+    assert.equal(client.counts().sourceBodies, 0);
+  }
+});
+
+test("names are encoded segment by segment, so that none means another", async (t) => {
+  const { origin, client } = await open(t, answering(404, {}));
+  const rows: [name: string, target: string][] = [
+    ["a.jpg", "a.jpg"],
+    ["shop/2024/chair.jpg", "shop/2024/chair.jpg"],
+    ["a b/ü.jpg", "a%20b/%C3%BC.jpg"],
+    ["a?b#c", "a%3Fb%23c"],
+    ["100%.jpg", "100%25.jpg"],
+    ["%2e%2e/a", "%252e%252e/a"],
+    ["a+b&c=d;e", "a%2Bb%26c%3Dd%3Be"],
+    ["\u{1F600}", "%F0%9F%98%80"],
+  ];
+  for (const [name, target] of rows) {
+    await client.source(name, [], 1000);
+    assert.equal(origin.asked.at(-1)?.target, `/base/api/v1/images/${target}`, name);
+  }
+});
+
+test("an origin that refuses connections is unreachable, and found again when it is back", async (t) => {
+  const { origin, client } = await open(t, answering(200, { etag: `"${sha256}"` }, body));
+  await origin.stop();
+  await fails(source(client), "ORIGIN_UNREACHABLE");
+  await fails(client.fleet(), "ORIGIN_UNREACHABLE");
+  await origin.start();
+  assert.equal((await source(client)).outcome, "found");
+  assert.deepEqual(client.counts(), { sources: 2, sourceBodies: 1, failures: 2 });
+  assert.ok(!client.isBroken());
+});
+
+test("a connection that was kept and broke costs one more try, and nobody notices", async (t) => {
+  const { client, origin } = await open(t, (_request, response, number) => {
+    if (number === 1) response.destroy();
+    else response.writeHead(200, { etag: `"${sha256}"` }).end(body);
+  });
+  assert.equal((await source(client)).outcome, "found");
+  assert.equal(origin.asked.length, 2);
+});
+
+test("an origin that is slow with its header or its body is given up at the deadline", async (t) => {
+  const rows: Script[] = [
+    () => undefined,
+    (_request, response) => {
+      response.writeHead(200, { etag: `"${sha256}"`, "content-length": String(body.length) });
+      response.write(body.subarray(0, 5));
+    },
+  ];
+  for (const script of rows) {
+    const { client, origin } = await open(t, script, { source: 150 });
+    await fails(source(client), "ORIGIN_TIMEOUT");
+    assert.equal(origin.asked.length, 1, "no second try past the deadline");
+  }
+});
+
+test("an origin that fails again and again is not asked for a while, and asked again after it", async (t) => {
+  const { origin, client } = await open(t, answering(500, {}));
+  for (let count = 0; count < 3; count += 1) await fails(source(client), "ORIGIN_BAD_ANSWER");
+  assert(client.isBroken());
+  const asked = origin.asked.length;
+  await fails(source(client), "ORIGIN_UNREACHABLE");
+  assert.equal(origin.asked.length, asked);
+  assert.equal(asked, 5);
+});
+
+test("the fleet document: its version and text, or a failure of the origin", async (t) => {
+  const { origin, client } = await open(
+    t,
+    answering(200, {}, JSON.stringify({ version: 3, text: "zones: []", author: "x" })),
+  );
+  assert.deepEqual(await client.fleet(), { version: 3, text: "zones: []" });
+  assert.equal(origin.asked[0]?.target, "/base/api/v1/fleet");
+  for (const answer of [
+    "",
+    "{",
+    "null",
+    "[]",
+    '{"version":"3","text":""}',
+    '{"version":1.5,"text":""}',
+    '{"version":1}',
+  ]) {
+    const one = await open(t, answering(200, {}, answer));
+    await fails(one.client.fleet(), "ORIGIN_BAD_ANSWER");
+  }
+  const missing = await open(t, answering(404, {}, "{}"));
+  await fails(missing.client.fleet(), "ORIGIN_BAD_ANSWER");
+});
+
+test("the feed is a stream from a position on, ended by its signal", async (t) => {
+  const { origin, client } = await open(t, (_request, response) => {
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.write(": hello\n\n");
+  });
+  const ending = new AbortController();
+  const stream = await client.feed(7, ending.signal);
+  assert.equal(origin.asked[0]?.target, "/base/api/v1/feed?since=7");
+  const [chunk] = (await once(stream, "data")) as [Buffer];
+  assert.equal(chunk.toString(), ": hello\n\n");
+  const broken = once(stream, "error");
+  ending.abort(new Error("enough"));
+  assert.match(String(await broken), /enough/);
+  const { client: refused } = await open(t, answering(401, {}, "no"));
+  await fails(refused.feed(null, new AbortController().signal), "ORIGIN_BAD_ANSWER");
+});

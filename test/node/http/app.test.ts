@@ -1,0 +1,334 @@
+/** The public application over real sockets: real servers behind it, in front of a loopback origin. */
+import assert from "node:assert/strict";
+import { test, type TestContext } from "node:test";
+import { NearcastError } from "#base/errors.ts";
+import type { Fleet } from "#fleet/document.ts";
+import { openDecoderPool } from "#image/pool.ts";
+import { openDiskTier } from "../../../node/cache/disk.ts";
+import { openMemoryTier } from "../../../node/cache/memory.ts";
+import { openRecords } from "../../../node/cache/records.ts";
+import { joinTiers } from "../../../node/cache/tiers.ts";
+import { openAssetFetcher } from "../../../node/fetch/asset.ts";
+import { openOriginClient } from "../../../node/fetch/origin.ts";
+import { buildEdgeApp, type Presence, type ServedRequest } from "../../../node/http/app.ts";
+import { type Listener, listen } from "../../../node/http/listener.ts";
+import { createAssetServer } from "../../../node/serve/asset.ts";
+import { createImageServer } from "../../../node/serve/image.ts";
+import { fleetWith } from "../../support/fleet.ts";
+import { keptLog } from "../../support/kept-log.ts";
+import { answering, type LoopbackOrigin, type Script, startLoopbackOrigin } from "../../support/loopback-origin.ts";
+import { shiftedClock } from "../../support/shifted-clock.ts";
+import { temporaryDirectory } from "../../support/temporary.ts";
+import { readCacheStatus } from "./cache-status.ts";
+import { exchange, fieldOf, openLine, problemOf, readAnswer, readAnswers, request } from "./raw.ts";
+
+interface Edge {
+  listener: Listener;
+  origin: LoopbackOrigin;
+  served: ServedRequest[];
+  lines: ReturnType<typeof keptLog>["lines"];
+  document: Fleet;
+  /** What a test may change while it runs. */
+  so: { presence: Presence; gate: () => Promise<void> | null; fleet: { version: number; document: Fleet } | null };
+}
+
+async function startEdge(t: TestContext, script: Script = answering(200, { "cache-control": "max-age=60" }, "body")) {
+  const origin = await startLoopbackOrigin(t, script);
+  const clock = shiftedClock();
+  const { log, lines } = keptLog();
+  const document = fleetWith({
+    hosts: [
+      { name: "img.cdn.test", kind: "images" },
+      { name: "static.cdn.test", kind: "assets", origin: origin.url },
+    ],
+  });
+  const directory = await temporaryDirectory(t);
+  const disk = await openDiskTier({ directory, bytesMax: 16 * 1024 * 1024, clock, log });
+  t.after(() => disk.close());
+  await disk.scanned;
+  const tiers = joinTiers(openMemoryTier(16 * 1024 * 1024), disk);
+  const outward = { clock, random: () => 0 };
+  const client = openOriginClient({ url: origin.url, token: "unused", ...outward });
+  t.after(() => client.close());
+  const fetcher = openAssetFetcher({ node: "fra1", ...outward });
+  t.after(() => fetcher.close());
+  const renderer = openDecoderPool({ size: 0, clock, log }); // no picture here gets so far as to be rendered
+  t.after(() => renderer.close());
+  const common = { tiers, fleet: () => document, feedSeq: () => 1, clock, log };
+  const served: ServedRequest[] = [];
+  const so: Edge["so"] = { presence: "ready", gate: () => null, fleet: { version: 7, document } };
+  const app = buildEdgeApp({
+    node: "fra1",
+    site: "fra",
+    images: createImageServer({ ...common, records: openRecords(disk), origin: client, renderer }),
+    assets: createAssetServer({ ...common, fetcher }),
+    fleet: () => so.fleet,
+    presence: () => so.presence,
+    gate: () => so.gate(),
+    served: (one) => served.push(one),
+    clock,
+    log,
+  });
+  await app.ready();
+  t.after(() => app.close());
+  const listener = await listen("127.0.0.1", 0, (asked, response) => {
+    app.routing(asked, response);
+  });
+  t.after(() => listener.close(0));
+  return { listener, origin, served, lines, document, so } satisfies Edge;
+}
+
+const img = "Host: img.cdn.test";
+const assets = "Host: static.cdn.test";
+
+test("other methods than GET and HEAD are 405, whatever the path, and told so (RFC 9110 §15.5.6)", async (t) => {
+  const { listener, served } = await startEdge(t);
+  for (const method of ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "PURGE"]) {
+    for (const target of ["/a", "/.nearcast/health", "/../a"]) {
+      const answer = await request(listener, `${method} ${target}`, [assets]);
+      const row = `${method} ${target}: ${answer.body.toString()}`;
+      assert.deepEqual([answer.status, problemOf(answer)["code"]], [405, "METHOD_NOT_ALLOWED"], row);
+      assert.equal(fieldOf(answer, "allow"), "GET, HEAD", row);
+    }
+  }
+  assert.ok(served.every(({ kind, outcome, status }) => kind === "none" && outcome === "error" && status === 405));
+  assert.equal(served.length, 24);
+});
+
+test("a body that comes with GET or POST leaves the connection in step", async (t) => {
+  const { listener } = await startEdge(t);
+  const body = "GET /inner HTTP/1.1\r\nHost: static.cdn.test\r\n\r\n";
+  for (const [method, status] of [
+    ["GET", 200],
+    ["POST", 405],
+  ] as const) {
+    const bytes =
+      `${method} /outer HTTP/1.1\r\n${assets}\r\nContent-Length: ${body.length}\r\n\r\n${body}` +
+      `GET /last HTTP/1.1\r\n${assets}\r\nConnection: close\r\n\r\n`;
+    const answers = readAnswers(await exchange(listener, bytes));
+    assert.deepEqual(
+      answers.map((answer) => answer.status),
+      [status, 200],
+      method,
+    );
+  }
+});
+
+test("refusals are problems with code, request id and reason, not to be stored", async (t) => {
+  const { listener, origin, served } = await startEdge(t);
+  const rows: [requestLine: string, fields: string[], status: number, code: string, detail: RegExp][] = [
+    ["GET /a", ["Host: other.test"], 421, "UNKNOWN_HOST", /"other\.test" is not one of the hosts/],
+    ["GET /a", [], 400, "BAD_REQUEST", /Host field is missing/],
+    ["GET /a", [img, "Host: static.cdn.test"], 400, "BAD_REQUEST", /several Host fields/],
+    ["GET /a", [img, img], 400, "BAD_REQUEST", /several Host fields/],
+    ["GET /%2e%2e/a", [assets], 400, "BAD_PATH", /segment/],
+    ["GET /a.jpg?w=0", [img], 400, "BAD_PARAMETER", /^w=0: must be a whole number of px/],
+    [`GET /${"a".repeat(9000)}`, [assets], 414, "URI_TOO_LONG", /9001 characters/],
+    ["GET *", [assets], 400, "BAD_REQUEST", /slash/],
+  ];
+  for (const [requestLine, fields, status, code, detail] of rows) {
+    for (const line of [requestLine, requestLine.replace("GET", "HEAD")]) {
+      const answer = await request(listener, line, fields);
+      const row = `${line.slice(0, 40)} ${fields.join()}`;
+      assert.equal(answer.status, status, row);
+      assert.equal(fieldOf(answer, "cache-control"), "no-store", row);
+      assert.equal(fieldOf(answer, "x-content-type-options"), "nosniff", row);
+      assert.equal(fieldOf(answer, "cache-status"), undefined, row);
+      const last = served.at(-1);
+      assert.deepEqual([last?.kind, last?.outcome, last?.status], ["none", "error", status], row);
+      if (line.startsWith("HEAD")) continue;
+      const problem = problemOf(answer);
+      assert.deepEqual([problem["status"], problem["code"]], [status, code], row);
+      assert.match(String(problem["detail"]), detail, row);
+      assert.match(String(problem["requestId"]), /^[\w-]{8,40}$/, row);
+    }
+  }
+  const bad = problemOf(await request(listener, "GET /a.jpg?fm=exe", [img]));
+  assert.deepEqual([bad["parameter"], bad["value"], bad["allowed"]], ["fm", "exe", "one of jpg, png, webp, avif"]);
+  assert.equal(origin.asked.length, 0, "none of it reaches an origin");
+});
+
+test("what is served is counted by host's kind, outcome, status and bytes", async (t) => {
+  const { listener, served } = await startEdge(t);
+  const rows: [requestLine: string, fields: string[], counted: Omit<ServedRequest, "durationMs">][] = [
+    ["GET /a", [assets], { kind: "assets", outcome: "miss", status: 200, bodyBytes: 4 }],
+    ["GET /a", [assets], { kind: "assets", outcome: "hit", status: 200, bodyBytes: 4 }],
+    ["HEAD /a", [assets], { kind: "assets", outcome: "hit", status: 200, bodyBytes: 0 }],
+    ["GET /a", [assets, "Range: bytes=1-2"], { kind: "assets", outcome: "hit", status: 206, bodyBytes: 2 }],
+    ["GET /a", [assets, "If-None-Match: *"], { kind: "assets", outcome: "hit", status: 304, bodyBytes: 0 }],
+  ];
+  for (const [requestLine, fields, counted] of rows) {
+    const answer = await request(listener, requestLine, fields);
+    const { durationMs, ...rest } = served.at(-1) ?? { durationMs: -1 };
+    assert.deepEqual(rest, counted, `${requestLine} ${fields.join()}`);
+    assert.ok(durationMs >= 0);
+    assert.equal(answer.status, counted.status);
+    assert.match(fieldOf(answer, "cache-status") ?? "", /^fra1; /);
+  }
+  assert.equal(served.length, rows.length);
+});
+
+test("a host's name in any spelling is one host: the second request is a hit", async (t) => {
+  const { listener, origin } = await startEdge(t);
+  for (const host of ["static.cdn.test", "STATIC.cdn.test", "static.cdn.test.", "static.cdn.test:8080"]) {
+    assert.equal((await request(listener, "GET /a", [`Host: ${host}`])).body.toString(), "body", host);
+  }
+  assert.equal((await request(listener, "GET http://static.cdn.test/a", ["Host: other.test"])).status, 200);
+  assert.equal(origin.asked.length, 1);
+});
+
+test("an origin's failure is a 5xx that says its code and nothing of the machine, in Cache-Status too", async (t) => {
+  const { listener, origin, served, lines } = await startEdge(t);
+  await origin.stop();
+  for (const [host, kind] of [
+    [assets, "assets"],
+    [img, "images"],
+  ] as const) {
+    // Twice as many as it takes to open the breaker: the refusal looks the same.
+    for (let count = 0; count < 4; count += 1) {
+      const answer = await request(listener, "GET /a", [host]);
+      const problem = problemOf(answer);
+      assert.deepEqual([answer.status, problem["code"]], [502, "ORIGIN_UNREACHABLE"], kind);
+      assert.deepEqual(Object.keys(problem).toSorted(), ["code", "requestId", "status", "title", "type"], kind);
+      assert.ok(!answer.body.includes("127.0.0.1") && !answer.body.includes(String(origin.port)), kind);
+      assert.equal(fieldOf(answer, "cache-control"), "no-store", kind);
+      const [member] = readCacheStatus(fieldOf(answer, "cache-status") ?? "");
+      assert.deepEqual([member?.name, member?.parameters.get("detail")], ["fra1", "ORIGIN_UNREACHABLE"], kind);
+      assert.equal(served.at(-1)?.kind, kind);
+      const said = lines.at(-1);
+      assert.deepEqual([said?.level, said?.facts["requestId"]], ["warn", problem["requestId"]], kind);
+    }
+  }
+});
+
+test("a picture that is not there is a 404 problem of the host, and remembered", async (t) => {
+  const { listener, origin, served } = await startEdge(t, answering(404, { "content-type": "application/json" }, "{}"));
+  for (const outcome of ["miss", "hit"]) {
+    const answer = await request(listener, "GET /none.jpg?w=100", [img]);
+    assert.equal(answer.status, 404);
+    assert.deepEqual([served.at(-1)?.kind, served.at(-1)?.outcome], ["images", outcome]);
+  }
+  assert.deepEqual(
+    origin.asked.map(({ target }) => target),
+    ["/api/v1/images/none.jpg"],
+  );
+});
+
+test("probes see the node's presence, whatever Host they name, also without a fleet document", async (t) => {
+  const { listener, so } = await startEdge(t);
+  const rows: [presence: Presence, fleet: typeof so.fleet, status: number][] = [
+    ["starting", null, 503],
+    ["ready", so.fleet, 200],
+    ["draining", so.fleet, 503],
+  ];
+  for (const [presence, fleet, status] of rows) {
+    so.presence = presence;
+    so.fleet = fleet;
+    for (const host of ["Host: 192.0.2.1:8080", "Host: static.cdn.test"]) {
+      const answer = await request(listener, "GET /.nearcast/health", [host]);
+      assert.equal(answer.status, status, presence);
+      assert.equal(fieldOf(answer, "cache-control"), "no-store", presence);
+      assert.deepEqual(
+        JSON.parse(answer.body.toString()),
+        { node: "fra1", site: "fra", state: presence, fleetVersion: fleet?.version ?? null },
+        presence,
+      );
+    }
+  }
+});
+
+test("only the exact path is the probe's; what looks like it belongs to the host", async (t) => {
+  const { listener, origin } = await startEdge(t);
+  const targets = [
+    "/.nearcast/health/",
+    "/.nearcast/health?x",
+    "/.nearcast",
+    "/.nearcast/HEALTH",
+    "/.nearcast/%68ealth",
+  ];
+  for (const target of targets) {
+    const answer = await request(listener, `GET ${target}`, [assets]);
+    assert.equal(answer.body.toString(), "body", target);
+  }
+  assert.deepEqual(
+    origin.asked.map(({ target }) => target),
+    targets,
+  );
+});
+
+test("without a fleet document a request is 503, to be tried again", async (t) => {
+  const { listener, so, served } = await startEdge(t);
+  so.fleet = null;
+  const answer = await request(listener, "GET /a", [assets]);
+  assert.deepEqual([answer.status, problemOf(answer)["code"]], [503, "NOT_READY"]);
+  assert.equal(fieldOf(answer, "retry-after"), "1");
+  assert.deepEqual([served.at(-1)?.kind, served.at(-1)?.status], ["none", 503]);
+});
+
+test("behind the gate nothing is served before it opens; a gate that gives up is 503", async (t) => {
+  const { listener, origin, so } = await startEdge(t);
+  const gate = Promise.withResolvers<void>();
+  so.gate = () => gate.promise;
+  const line = await openLine(listener);
+  line.send(`GET /a HTTP/1.1\r\n${assets}\r\nConnection: close\r\n\r\n`);
+  // Refusals and probes need nothing cached, so they don't wait; by their answers the first request has come too.
+  assert.equal((await request(listener, "GET /a", ["Host: other.test"])).status, 421);
+  assert.equal((await request(listener, "GET /.nearcast/health", [assets])).status, 200);
+  assert.equal(origin.asked.length, 0);
+  gate.resolve();
+  assert.equal(readAnswer(await line.rest()).status, 200);
+
+  so.gate = () => Promise.reject(new NearcastError("NOT_READY", "missed purges are still being applied"));
+  const answer = await request(listener, "GET /a", [assets]);
+  assert.deepEqual([answer.status, problemOf(answer)["code"]], [503, "NOT_READY"]);
+  assert.equal(readCacheStatus(fieldOf(answer, "cache-status") ?? "")[0]?.parameters.get("detail"), "NOT_READY");
+});
+
+test("a node that drains answers, and tells who keeps a connection to open the next one elsewhere", async (t) => {
+  const { listener, so } = await startEdge(t);
+  const line = await openLine(listener);
+  line.send(`GET /a HTTP/1.1\r\n${assets}\r\n\r\n`);
+  await line.until((text) => text.endsWith("body"));
+  so.presence = "draining";
+  line.send(`GET /a HTTP/1.1\r\n${assets}\r\n\r\n`);
+  const answers = readAnswers(await line.rest());
+  assert.deepEqual(
+    answers.map((answer) => [answer.status, fieldOf(answer, "connection")]),
+    [
+      [200, "keep-alive"],
+      [200, "close"],
+    ],
+  );
+});
+
+test("requests on one connection are told apart: each has its own host, outcome and id", async (t) => {
+  const { listener } = await startEdge(t);
+  const bytes = [
+    `GET /a HTTP/1.1\r\n${assets}\r\n\r\n`,
+    "GET /a HTTP/1.1\r\nHost: other.test\r\n\r\n",
+    `HEAD /%2e%2e HTTP/1.1\r\n${assets}\r\n\r\n`,
+    "GET /.nearcast/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+  ];
+  const text = await exchange(listener, bytes.join(""));
+  assert.deepEqual(
+    [...text.matchAll(/HTTP\/1\.1 (\d{3})/g)].map((match) => Number(match[1])),
+    [200, 421, 400, 200],
+  );
+});
+
+test("an origin that sends what is no HTTP is a 502 like other failures of origins", async (t) => {
+  const { listener, served } = await startEdge(t, (_asked, response) => {
+    response.socket?.end("HTTP/1.1 200 OK\r\nX-Bad: a\x01b\r\nContent-Length: 4\r\n\r\nbody");
+  });
+  const answer = await request(listener, "GET /a", [assets]);
+  assert.deepEqual([answer.status, problemOf(answer)["code"]], [502, "ORIGIN_BAD_ANSWER"]);
+  assert.equal(served.at(-1)?.kind, "assets");
+});
+
+test("bytes above 0x7f in an origin's field are sent on as they came", async (t) => {
+  const { listener } = await startEdge(t, (_asked, response) => {
+    response.socket?.end(Buffer.from("HTTP/1.1 200 OK\r\nX-Own: caf\xe9\r\nContent-Length: 4\r\n\r\nbody", "latin1"));
+  });
+  const answer = await request(listener, "GET /a", [assets]);
+  assert.deepEqual([answer.status, fieldOf(answer, "x-own")], [200, "caf\xe9"]);
+});

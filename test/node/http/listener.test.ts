@@ -1,0 +1,270 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import { connect } from "node:net";
+import { networkInterfaces } from "node:os";
+import { test, type TestContext } from "node:test";
+import { type Listener, listen } from "../../../node/http/listener.ts";
+import { needs } from "../../support/needs.ts";
+import { exchange, openLine, problemOf, readAnswer, readAnswers, request } from "./raw.ts";
+
+async function startListener(
+  t: TestContext,
+  application: RequestListener = echo,
+  limits: Parameters<typeof listen>[3] = {},
+): Promise<Listener> {
+  const listener = await listen("127.0.0.1", 0, application, limits);
+  t.after(() => listener.close(0));
+  return listener;
+}
+
+/** Answers with method and target. */
+const echo: RequestListener = (asked, response) => {
+  const body = `${asked.method} ${asked.url}`;
+  response.writeHead(200, { "Content-Length": String(Buffer.byteLength(body)) }).end(body);
+};
+
+interface Exchange {
+  asked: IncomingMessage;
+  response: ServerResponse;
+}
+
+/** An application whose requests a test answers by hand, in the order in which they came. */
+function byHand(): { application: RequestListener; next: () => Promise<Exchange> } {
+  const came: Exchange[] = [];
+  let wake = (): void => undefined;
+  return {
+    application(asked, response) {
+      came.push({ asked, response });
+      wake();
+    },
+    async next() {
+      while (came[0] === undefined) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+      const [first] = came.splice(0, 1);
+      assert(first !== undefined);
+      return first;
+    },
+  };
+}
+
+test("what is no HTTP/1.1, or could be read in two ways, gets one 400 problem, and its connection ends", async (t) => {
+  let requests = 0;
+  const listener = await startListener(t, (asked, response) => {
+    requests += 1;
+    echo(asked, response);
+  });
+  const rows: [name: string, bytes: string][] = [
+    ["a word", "hello\r\n\r\n"],
+    ["a TLS client hello", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"],
+    ["NUL bytes", "\0".repeat(64)],
+    ["HTTP/2 with prior knowledge", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],
+    ["an unknown version", "GET / HTTP/3.7\r\nHost: x\r\n\r\n"],
+    ["an unknown method", "BREW / HTTP/1.1\r\nHost: x\r\n\r\n"],
+    ["a space in the target", "GET /a b HTTP/1.1\r\nHost: x\r\n\r\n"],
+    ["a space before the colon (RFC 9112 §5.1)", "GET / HTTP/1.1\r\nHost : x\r\n\r\n"],
+    ["a field without colon", "GET / HTTP/1.1\r\nHost x\r\n\r\n"],
+    ["NUL in a field (RFC 9110 §5.5)", "GET / HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n"],
+    ["a bare CR in a field", "GET / HTTP/1.1\r\nHost: x\r\nX: a\rb\r\n\r\n"],
+    [
+      "both lengths (RFC 9112 §6.1)",
+      "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+    ["two lengths", "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"],
+    ["a negative length", "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n"],
+    ["an unknown coding as the last", "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, gzip\r\n\r\n"],
+  ];
+  for (const [name, bytes] of rows) {
+    const answer = readAnswer(await exchange(listener, Buffer.from(bytes, "latin1")));
+    assert.equal(answer.status, 400, name);
+    const problem = problemOf(answer);
+    assert.deepEqual([answer.status, problem["code"]], [400, "BAD_REQUEST"], name);
+    assert.deepEqual(answer.fields.get("connection"), ["close"], name);
+    assert.deepEqual(answer.fields.get("cache-control"), ["no-store"], name);
+    assert.deepEqual(answer.fields.get("x-request-id"), [problem["requestId"]], name);
+  }
+  assert.equal(requests, 0);
+});
+
+test("the names and values of a request are read up to 96 KB, what is longer is 431 and told so", async (t) => {
+  const listener = await startListener(t);
+  const boundBytes = 96 * 1024;
+  // Counted: the target (1), `Host` (4), `x` (1), `X` (1) and the field's value. Each of the two that pass the bound
+  // ends with the byte that does, so that the server has read all of it, and its answer meets no reset.
+  const rest = "\r\nConnection: close\r\n\r\n".length;
+  const fields = (valueBytes: number): string => `GET / HTTP/1.1\r\nHost: x\r\nX: ${"a".repeat(valueBytes)}`;
+  const rows: [name: string, bytes: string, status: number][] = [
+    ["a field below the bound", `${fields(boundBytes - 7 - rest)}\r\nConnection: close\r\n\r\n`, 200],
+    ["a field at the bound", fields(boundBytes - 7), 431],
+    ["a target below the bound", `GET /${"a".repeat(boundBytes - 50)} HTTP/1.1\r\nConnection: close\r\n\r\n`, 200],
+    ["a target at the bound", `GET /${"a".repeat(boundBytes - 1)}`, 431],
+  ];
+  for (const [name, bytes, status] of rows) {
+    const answer = readAnswer(await exchange(listener, bytes));
+    assert.equal(answer.status, status, name);
+    if (status === 431) assert.equal(problemOf(answer)["code"], "HEADERS_TOO_LARGE", name);
+  }
+});
+
+test("a request without Host reaches the application, which has its own words for it", async (t) => {
+  const listener = await startListener(t);
+  assert.equal((await request(listener, "GET /a")).body.toString(), "GET /a");
+});
+
+test("headers that don't arrive in time are 408, and the connection ends", async (t) => {
+  const listener = await startListener(t, echo, { headers: 40, request: 80, check: 10 });
+  for (const start of ["G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: x\r\nX: a"]) {
+    const answer = readAnswer(await exchange(listener, start));
+    assert.deepEqual([answer.status, problemOf(answer)["code"]], [408, "REQUEST_TIMEOUT"], JSON.stringify(start));
+  }
+});
+
+test("a body that does not arrive in time costs the connection, without words in the midst of an answer", async (t) => {
+  const { application, next } = byHand();
+  const listener = await startListener(t, application, { headers: 200, request: 200, check: 10 });
+  const line = await openLine(listener);
+  line.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc");
+  const { response } = await next();
+  response.writeHead(200, { "Content-Length": "5" });
+  response.write("ab");
+  const text = await line.rest();
+  assert.ok(text.endsWith("\r\n\r\nab"), JSON.stringify(text));
+});
+
+test("bytes that are no request cut an answer that is under way; behind an answer they get their 400", async (t) => {
+  const { application, next } = byHand();
+  const listener = await startListener(t, application);
+  const line = await openLine(listener);
+  line.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+  const { response } = await next();
+  response.writeHead(200, { "Content-Length": "5" });
+  response.write("ab");
+  await line.until((text) => text.endsWith("ab"));
+  line.send("garbage\r\n\r\n");
+  assert.ok((await line.rest()).endsWith("\r\n\r\nab"));
+
+  const second = await openLine(await startListener(t));
+  second.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+  await second.until((text) => text.endsWith("GET /a"));
+  second.send("garbage\r\n\r\n");
+  assert.deepEqual(
+    readAnswers(await second.rest()).map(({ status }) => status),
+    [200, 400],
+  );
+});
+
+test("a connection is kept, and requests sent at once are answered in their order (RFC 9112 §9.3.2)", async (t) => {
+  const { application, next } = byHand();
+  const listener = await startListener(t, application);
+  const line = await openLine(listener);
+  line.send(["/1", "/2", "/3"].map((target) => `GET ${target} HTTP/1.1\r\nHost: x\r\n\r\n`).join(""));
+  const waiting = [await next(), await next(), await next()];
+  for (const { asked, response } of waiting.toReversed()) {
+    response.writeHead(200, { "Content-Length": "2" }).end(asked.url);
+  }
+  const text = await line.until((so) => so.endsWith("/3"));
+  assert.deepEqual(
+    readAnswers(text).map(({ body }) => body.toString()),
+    ["/1", "/2", "/3"],
+  );
+  line.send("GET /4 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  const last = await next();
+  last.response.writeHead(200, { "Content-Length": "2" }).end(last.asked.url);
+  const answers = readAnswers(await line.rest());
+  assert.equal(answers.length, 4);
+  assert.deepEqual(answers[0]?.fields.get("connection"), ["keep-alive"]);
+  assert.deepEqual(answers[3]?.fields.get("connection"), ["close"]);
+});
+
+test("a client of HTTP/1.0 or 0.9 is answered, and its connection ends", async (t) => {
+  const listener = await startListener(t);
+  for (const requestLine of ["GET /old HTTP/1.0", "GET /old"]) {
+    const answer = readAnswer(await exchange(listener, `${requestLine}\r\n\r\n`));
+    assert.deepEqual([answer.status, answer.body.toString()], [200, "GET /old"], requestLine);
+  }
+});
+
+test("an IPv6 listener answers there, and leaves the IPv4 address of the same port to others", async (t) => {
+  const isThere = Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === "::1"));
+  if (!needs(t, isThere, "this machine has no ::1")) return;
+  const listener = await listen("::1", 0, echo);
+  t.after(() => listener.close(0));
+  assert.equal((await request(listener, "GET /six", ["Host: [::1]"])).body.toString(), "GET /six");
+  const every = await listen("::", 0, echo);
+  t.after(() => every.close(0));
+  const four = await listen("127.0.0.1", every.port, (_asked, response) => response.end("four"));
+  t.after(() => four.close(0));
+  assert.equal((await request(four, "GET /", ["Host: x"])).body.toString(), "four");
+});
+
+test("an address that is taken, or not this machine's, is the system's error", async (t) => {
+  const listener = await startListener(t);
+  await assert.rejects(listen("127.0.0.1", listener.port, echo), { code: "EADDRINUSE" });
+  await assert.rejects(listen("192.0.2.1", 0, echo), { code: "EADDRNOTAVAIL" });
+});
+
+test("close() ends idle connections at once, takes no new ones, and lets what runs come to its end", async (t) => {
+  const { application, next } = byHand();
+  const listener = await startListener(t, application);
+  const idle = await openLine(listener);
+  idle.send("GET /idle HTTP/1.1\r\nHost: x\r\n\r\n");
+  (await next()).response.writeHead(200, { "Content-Length": "1" }).end("i");
+  await idle.until((text) => text.endsWith("i"));
+  const busy = await openLine(listener);
+  busy.send("GET /busy HTTP/1.1\r\nHost: x\r\n\r\n");
+  const { response } = await next();
+  const closed = listener.close(60_000);
+  await idle.rest();
+  const refused = connect(listener.port, listener.address);
+  const [error] = (await once(refused, "error")) as [NodeJS.ErrnoException];
+  assert.equal(error.code, "ECONNREFUSED");
+  response.end("whole");
+  assert.equal(readAnswer(await busy.rest()).body.toString(), "whole");
+  await closed;
+});
+
+test("close() cuts what still runs after the grace", async (t) => {
+  const { application, next } = byHand();
+  const listener = await startListener(t, application);
+  const hanging = await openLine(listener);
+  hanging.send("GET /busy HTTP/1.1\r\nHost: x\r\n\r\n");
+  await next();
+  await listener.close(1);
+  assert.equal(await hanging.rest(), "");
+});
+
+test("close() lets a slow client have the rest of an answer that is written already", async (t) => {
+  const { application, next } = byHand();
+  const listener = await startListener(t, application);
+  const slow = await openLine(listener);
+  slow.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n");
+  const { response } = await next();
+  slow.socket.pause();
+  const body = Buffer.alloc(16 * 1024 * 1024, "a"); // more than the sockets' buffers hold
+  response.writeHead(200, { "Content-Length": String(body.length) }).end(body);
+  const closed = listener.close(60_000);
+  slow.socket.resume();
+  assert.equal(readAnswer(await slow.rest()).body.length, body.length);
+  await closed;
+});
+
+test("close() a second time is harmless, and what is under way in a kept connection is its last", async (t) => {
+  const { application, next } = byHand();
+  const listener = await startListener(t, application);
+  const kept = await openLine(listener);
+  kept.send("GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\n\r\n");
+  const [first, second] = [await next(), await next()];
+  const closed = listener.close(60_000);
+  first.response.writeHead(200, { "Content-Length": "1" }).end("1");
+  second.response.writeHead(200, { "Content-Length": "1" }).end("2");
+  const answers = readAnswers(await kept.rest());
+  assert.deepEqual(
+    answers.map(({ body }) => body.toString()),
+    ["1", "2"],
+  );
+  await closed;
+  await listener.close(60_000);
+});

@@ -1,0 +1,423 @@
+import assert from "node:assert/strict";
+import { after, type TestContext, test } from "node:test";
+import sharp from "sharp";
+import { systemClock } from "#base/clock.ts";
+import type { NearcastError } from "#base/errors.ts";
+import { silentLog } from "#base/log.ts";
+import { readPurgeEvent } from "#fleet/purge-event.ts";
+import { openDecoderPool } from "#image/pool.ts";
+import { openDiskTier } from "../../../node/cache/disk.ts";
+import { openMemoryTier } from "../../../node/cache/memory.ts";
+import { keyOf } from "../../../node/cache/object.ts";
+import { openRecords } from "../../../node/cache/records.ts";
+import { joinTiers } from "../../../node/cache/tiers.ts";
+import { openAssetFetcher } from "../../../node/fetch/asset.ts";
+import { openOriginClient } from "../../../node/fetch/origin.ts";
+import { createAssetServer } from "../../../node/serve/asset.ts";
+import { createImageServer, type ImageOrder } from "../../../node/serve/image.ts";
+import type { Delivery } from "../../../node/serve/outcome.ts";
+import { createPurger } from "../../../node/serve/purger.ts";
+import type { Variant } from "../../../node/variant/variant.ts";
+import { fleetWith } from "../../support/fleet.ts";
+import { type PictureOrigin, sha256Of, startPictureOrigin } from "../../support/picture-origin.ts";
+import { shiftedClock } from "../../support/shifted-clock.ts";
+import { temporaryDirectory } from "../../support/temporary.ts";
+import { until } from "../../support/world.ts";
+
+// One pool of real decoders for the whole file: starting one takes longer than most tests.
+const decoders = openDecoderPool({ size: 1, clock: systemClock, log: silentLog });
+after(() => decoders.close());
+
+/** A plain picture of this grey, so that its renderings can be told apart. */
+function grey(level: number): Promise<Buffer> {
+  return sharp({ create: { width: 60, height: 40, channels: 3, background: { r: level, g: level, b: level } } })
+    .png()
+    .toBuffer();
+}
+const [black, white] = await Promise.all([grey(10), grey(240)]);
+
+async function greyOf(delivery: Delivery): Promise<"black" | "white"> {
+  assert(Buffer.isBuffer(delivery.body));
+  const { channels } = await sharp(delivery.body).stats();
+  return (channels[0]?.mean ?? 0) > 128 ? "white" : "black";
+}
+
+interface Edge {
+  get: (name: string, variant?: Partial<Variant>) => Promise<Delivery>;
+  /** As the feed brings it, and in force when it resolves. */
+  event: (data: object) => Promise<void>;
+  skip: (seconds: number) => void;
+  counts: () => { renders: number; renderFailures: number; revalidations: number };
+  forgetSource: (bytes: Buffer) => Promise<void>;
+  forgetVariants: () => void;
+  restart: () => Promise<void>;
+}
+
+async function startEdge(t: TestContext, origin: PictureOrigin, host: object = {}): Promise<Edge> {
+  const directory = await temporaryDirectory(t);
+  const clock = shiftedClock();
+  const fleet = fleetWith({
+    hosts: [
+      {
+        name: "img.cdn.test",
+        kind: "images",
+        freshSeconds: 100,
+        staleWhileRevalidateSeconds: 100,
+        staleIfErrorSeconds: 1000,
+        negativeSeconds: 10,
+        ...host,
+      },
+    ],
+  });
+  const [imagesHost] = fleet.hosts;
+  assert(imagesHost?.kind === "images");
+  let seq = 1;
+  const start = async () => {
+    const client = openOriginClient({ url: origin.url, token: "x".repeat(20), clock, random: () => 0 });
+    const fetcher = openAssetFetcher({ node: "n", clock, random: () => 0 });
+    const disk = await openDiskTier({ directory, bytesMax: 64_000_000, clock, log: silentLog });
+    await disk.scanned;
+    const memory = openMemoryTier(16_000_000);
+    const tiers = joinTiers(memory, disk);
+    const records = openRecords(disk);
+    const shared = { tiers, fleet: () => fleet, feedSeq: () => seq, clock, log: silentLog };
+    const images = createImageServer({ ...shared, records, origin: client, renderer: decoders });
+    const assets = createAssetServer({ ...shared, fetcher });
+    const purger = createPurger({ images, assets, tiers, records, fleet: () => fleet });
+    const stop = async (): Promise<void> => {
+      await disk.close();
+      await client.close();
+      await fetcher.close();
+    };
+    return { disk, memory, images, purger, stop };
+  };
+  let now = await start();
+  t.after(() => now.stop());
+  return {
+    get(name, variant = {}) {
+      const whole: Variant = { widthPx: 20, fit: "clip", quality: 75, format: "png", ...variant };
+      const order: ImageOrder = { host: imagesHost, name, variant: whole, varies: false };
+      return now.images.serve(order);
+    },
+    async event(data) {
+      await now.purger.apply(seq + 1, readPurgeEvent(data));
+      seq += 1;
+    },
+    skip: clock.skip,
+    counts: () => now.images.counts(),
+    async forgetSource(bytes) {
+      await now.disk.flushed();
+      await now.disk.remove(keyOf("source", sha256Of(bytes)));
+    },
+    forgetVariants() {
+      now.memory.purge({ seq: 0, tags: new Set(), sourcePrefixes: [], isAll: true, isSoft: false });
+    },
+    restart: async () => {
+      await now.stop();
+      now = await start();
+    },
+  };
+}
+
+test("two hundred concurrent first requests are one question, one fetch and one rendering", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("a.png", black);
+  const edge = await startEdge(t, origin);
+  const deliveries = await Promise.all(Array.from({ length: 200 }, () => edge.get("a.png")));
+  assert.deepEqual(origin.counts(), { questions: 1, bodies: 1 });
+  assert.deepEqual(edge.counts(), { renders: 1, renderFailures: 0, revalidations: 0 });
+  assert.equal(new Set(deliveries.map(({ body }) => Buffer.isBuffer(body) && body.toString("base64"))).size, 1);
+  assert.deepEqual(new Set(deliveries.map(({ etag }) => etag)).size, 1);
+  const collapsed = deliveries.filter(({ outcome }) => outcome.word === "miss" && outcome.isCollapsed);
+  assert.equal(collapsed.length, 199);
+  const again = await edge.get("a.png");
+  assert.deepEqual(again.outcome, { word: "hit", tier: "memory", ttlSeconds: 100 });
+});
+
+test("another size of a known picture asks nobody: its source is on disk", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("a.png", black);
+  const edge = await startEdge(t, origin);
+  await edge.get("a.png");
+  const other = await edge.get("a.png", { widthPx: 30 });
+  assert(other.outcome.word === "miss" && other.outcome.detail === "rendered");
+  assert.deepEqual(origin.counts(), { questions: 1, bodies: 1 });
+  assert.equal(edge.counts().renders, 2);
+});
+
+test("past its lifetime a picture is answered at once, and the origin asked once behind", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("a.png", black);
+  const edge = await startEdge(t, origin);
+  await edge.get("a.png");
+  edge.skip(150);
+  origin.names.set("a.png", white);
+  const held = Promise.withResolvers<void>();
+  origin.delay(() => held.promise);
+  for (const delivery of await Promise.all(Array.from({ length: 20 }, () => edge.get("a.png")))) {
+    assert.deepEqual(delivery.outcome, { word: "stale", tier: "memory", reason: "revalidating", ttlSeconds: -50 });
+    assert.equal(await greyOf(delivery), "black");
+  }
+  held.resolve();
+  await until("the new one is there", async () => (await greyOf(await edge.get("a.png"))) === "white");
+  assert.equal(origin.counts().questions, 2);
+  assert.equal(edge.counts().revalidations, 1);
+});
+
+test("a picture that did not change is young again after one question without bytes, in all its sizes", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("a.png", black);
+  const edge = await startEdge(t, origin);
+  await edge.get("a.png");
+  await edge.get("a.png", { widthPx: 30 });
+  edge.skip(250);
+  const validated = await edge.get("a.png");
+  assert(validated.outcome.word === "miss" && validated.outcome.detail === "memory-validated");
+  assert.equal((await edge.get("a.png", { widthPx: 30 })).outcome.word, "hit");
+  assert.deepEqual(origin.counts(), { questions: 2, bodies: 1 });
+  assert.equal(edge.counts().renders, 2);
+});
+
+test("while the origin fails the old picture is served inside its window, and past it the failure is told", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("a.png", black);
+  const edge = await startEdge(t, origin);
+  await edge.get("a.png");
+  edge.skip(300);
+  origin.fail(500);
+  const stale = await edge.get("a.png");
+  assert(stale.outcome.word === "stale" && stale.outcome.reason === "origin-error");
+  await origin.loopback.stop();
+  assert.equal((await edge.get("a.png")).outcome.word, "stale");
+  assert.equal(
+    (await edge.get("a.png", { widthPx: 30 })).outcome.word,
+    "stale",
+    "another size too: its source is here",
+  );
+  edge.skip(1000);
+  await assert.rejects(edge.get("a.png"), (error: NearcastError) => error.source === "origin");
+});
+
+test("after a put the next answer is the new picture in every size, and a rollback renders nothing again", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("a.png", black);
+  const edge = await startEdge(t, origin);
+  await edge.get("a.png");
+  await edge.get("a.png", { widthPx: 30 });
+  origin.names.set("a.png", white);
+  await edge.event({ reason: "put", names: ["a.png"] });
+  assert.equal(await greyOf(await edge.get("a.png")), "white");
+  assert.equal(await greyOf(await edge.get("a.png", { widthPx: 30 })), "white");
+  assert.deepEqual([origin.counts(), edge.counts().renders], [{ questions: 2, bodies: 2 }, 4]);
+  origin.names.set("a.png", black);
+  await edge.event({ reason: "rollback", names: ["a.png"] });
+  assert.equal(await greyOf(await edge.get("a.png")), "black");
+  assert.equal(await greyOf(await edge.get("a.png", { widthPx: 30 })), "black");
+  assert.deepEqual([origin.counts(), edge.counts().renders], [{ questions: 3, bodies: 2 }, 4], "known by its hash");
+});
+
+test("a put that came before a restart holds after it", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("a.png", black);
+  const edge = await startEdge(t, origin);
+  await edge.get("a.png");
+  origin.names.set("a.png", white);
+  await edge.event({ reason: "put", names: ["a.png"] });
+  await edge.restart();
+  assert.equal(await greyOf(await edge.get("a.png")), "white");
+});
+
+test("after a restart what was known is served without asking", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("a.png", black);
+  const edge = await startEdge(t, origin);
+  await edge.get("a.png");
+  await edge.restart();
+  await origin.loopback.stop();
+  const delivery = await edge.get("a.png");
+  assert(delivery.outcome.word === "hit" && delivery.outcome.tier === "disk");
+  assert.equal(edge.counts().renders, 0);
+});
+
+test("after a put, while the origin is away, the old picture stands in", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("a.png", black);
+  const edge = await startEdge(t, origin);
+  await edge.get("a.png");
+  await edge.event({ reason: "put", names: ["a.png"] });
+  origin.fail(503);
+  const delivery = await edge.get("a.png");
+  assert(delivery.outcome.word === "stale" && delivery.outcome.reason === "origin-error");
+});
+
+test("after a delete, and after a purge, the old picture is never served again, whatever the origin does", async (t) => {
+  const events = [
+    { reason: "delete", names: ["a.png"] },
+    { reason: "purge", names: ["a.png"] },
+    { reason: "purge", prefix: "a" },
+    { reason: "purge", hosts: ["img.cdn.test"] },
+    { reason: "purge", all: true },
+  ];
+  for (const event of events) {
+    const origin = await startPictureOrigin(t);
+    origin.names.set("a.png", black);
+    const edge = await startEdge(t, origin);
+    await edge.get("a.png");
+    await edge.event(event);
+    origin.fail(500);
+    await assert.rejects(edge.get("a.png"), (error: NearcastError) => error.source === "origin", JSON.stringify(event));
+    await edge.restart();
+    await assert.rejects(edge.get("a.png"), (error: NearcastError) => error.source === "origin", "after a restart");
+    origin.fail(null);
+    origin.names.delete("a.png");
+    edge.skip(30); // past the breaker's wait
+    assert.equal((await edge.get("a.png")).status, 404);
+  }
+});
+
+test("after a soft purge the old picture is served once more while the origin is asked behind", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("a.png", black);
+  const edge = await startEdge(t, origin);
+  await edge.get("a.png");
+  origin.names.set("a.png", white);
+  await edge.event({ reason: "purge", names: ["a.png"], soft: true });
+  const soft = await edge.get("a.png");
+  assert.deepEqual(soft.outcome, { word: "stale", tier: "memory", reason: "revalidating", ttlSeconds: 0 });
+  await until("the new one is there", async () => (await greyOf(await edge.get("a.png"))) === "white");
+});
+
+test("a soft purge takes nothing back of a put, and gives no leave past the stale window", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("a.png", black);
+  const edge = await startEdge(t, origin);
+  await edge.get("a.png");
+  origin.names.set("a.png", white);
+  await edge.event({ reason: "put", names: ["a.png"] });
+  await edge.event({ reason: "purge", names: ["a.png"], soft: true });
+  assert.equal(await greyOf(await edge.get("a.png")), "white");
+  edge.skip(250);
+  origin.names.set("a.png", black);
+  await edge.event({ reason: "purge", names: ["a.png"], soft: true });
+  assert.equal(await greyOf(await edge.get("a.png")), "black", "asked first");
+});
+
+test("a soft purge that came while nothing was in memory holds too", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("a.png", black);
+  const edge = await startEdge(t, origin);
+  await edge.get("a.png");
+  await edge.restart();
+  origin.names.set("a.png", white);
+  await edge.event({ reason: "purge", prefix: "a", soft: true });
+  await until("the new one is there", async () => (await greyOf(await edge.get("a.png"))) === "white");
+});
+
+test("an answer of the origin that a put overtakes is not kept", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("a.png", black);
+  const edge = await startEdge(t, origin);
+  const held = Promise.withResolvers<void>();
+  origin.delay(() => held.promise);
+  const early = edge.get("a.png");
+  await until("asked", async () => origin.counts().questions === 1);
+  origin.names.set("a.png", white);
+  await edge.event({ reason: "put", names: ["a.png"] });
+  origin.delay(null);
+  assert.equal(await greyOf(await edge.get("a.png")), "white", "who asks now does not join the question from before");
+  held.resolve();
+  assert.equal(await greyOf(await early), "black");
+  assert.equal(await greyOf(await edge.get("a.png")), "white");
+});
+
+test("a source that was evicted from disk is fetched again for a size that is not there yet", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("a.png", black);
+  const edge = await startEdge(t, origin);
+  await edge.get("a.png");
+  await edge.forgetSource(black);
+  const many = await Promise.all([30, 31, 32].map((widthPx) => edge.get("a.png", { widthPx })));
+  for (const delivery of many) assert.equal(await greyOf(delivery), "black");
+  assert.deepEqual(origin.counts(), { questions: 2, bodies: 2 }, "one fetch for the three");
+});
+
+test("a source that was evicted and replaced meanwhile: the new one is served, in each state of the record", async (t) => {
+  for (const ageSeconds of [0, 150, 300]) {
+    const origin = await startPictureOrigin(t);
+    origin.names.set("a.png", black);
+    const edge = await startEdge(t, origin);
+    await edge.get("a.png");
+    await edge.forgetSource(black);
+    origin.names.set("a.png", white);
+    edge.skip(ageSeconds);
+    assert.equal(await greyOf(await edge.get("a.png", { widthPx: 30 })), "white", `${ageSeconds} s old`);
+  }
+});
+
+test("a source that was evicted and deleted meanwhile is a 404", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("a.png", black);
+  const edge = await startEdge(t, origin);
+  await edge.get("a.png");
+  await edge.forgetSource(black);
+  origin.names.delete("a.png");
+  assert.equal((await edge.get("a.png", { widthPx: 30 })).status, 404);
+});
+
+test("a name that means nothing is remembered for a while, and a put ends that", async (t) => {
+  const origin = await startPictureOrigin(t);
+  const edge = await startEdge(t, origin);
+  for (const status of [404, 410]) {
+    origin.names.set("none.png", status);
+    const before = origin.counts().questions;
+    const first = await edge.get("none.png");
+    assert.equal(first.status, 404);
+    const second = await edge.get("none.png");
+    assert(second.outcome.word === "hit" && second.ageSeconds === 0);
+    assert.equal(origin.counts().questions, before + 1);
+    edge.skip(11);
+    await edge.get("none.png");
+    assert.equal(origin.counts().questions, before + 2);
+    edge.skip(11);
+  }
+  origin.names.set("none.png", black);
+  await edge.get("none.png");
+  origin.names.delete("none.png");
+  await edge.event({ reason: "delete", names: ["none.png"] });
+  assert.equal((await edge.get("none.png")).status, 404);
+  origin.names.set("none.png", white);
+  await edge.event({ reason: "put", names: ["none.png"] });
+  assert.equal(await greyOf(await edge.get("none.png")), "white");
+});
+
+test("a picture that can't be rendered fails for all who wait, costs one try, and is tried again later", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("bad.png", white.subarray(0, white.length - 40));
+  const edge = await startEdge(t, origin);
+  const results = await Promise.allSettled(Array.from({ length: 10 }, () => edge.get("bad.png")));
+  for (const result of results) {
+    assert(result.status === "rejected" && (result.reason as NearcastError).code === "BROKEN_IMAGE");
+  }
+  await assert.rejects(edge.get("bad.png"), { code: "BROKEN_IMAGE" });
+  assert.deepEqual(edge.counts(), { renders: 1, renderFailures: 1, revalidations: 0 });
+  assert.equal(origin.counts().bodies, 1);
+  edge.skip(31);
+  await assert.rejects(edge.get("bad.png"), { code: "BROKEN_IMAGE" });
+  assert.equal(edge.counts().renders, 2);
+  // A good version under the same name is another picture.
+  origin.names.set("bad.png", white);
+  await edge.event({ reason: "put", names: ["bad.png"] });
+  assert.equal(await greyOf(await edge.get("bad.png")), "white");
+});
+
+test("a failure of the origin at the first question reaches all who wait, and the next one asks again", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("a.png", black);
+  const edge = await startEdge(t, origin);
+  origin.fail(500);
+  const results = await Promise.allSettled(Array.from({ length: 10 }, () => edge.get("a.png")));
+  for (const { status } of results) assert.equal(status, "rejected");
+  assert.equal(origin.counts().questions, 2, "one question, tried once more");
+  origin.fail(null);
+  assert.equal(await greyOf(await edge.get("a.png")), "black");
+});
