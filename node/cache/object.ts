@@ -8,9 +8,11 @@
  */
 import { createHash } from "node:crypto";
 
-/** An object's tags are what a purge can name: `source:…`, `host:…`, `url:…` and the origin's own. */
-export const tagsMax = 24;
-export const tagLengthMax = 600;
+/**
+ * An object's tags are what a purge can name: `source:…`, `host:…`, `url:…` and the origin's own. One that has more
+ * can't be stored, for a purge by those left out would miss it. (All tags of an answer stand in 16 KB of fields.)
+ */
+export const tagsMax = 1000;
 
 export interface ObjectFacts {
   readonly status: number;

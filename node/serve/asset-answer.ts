@@ -4,7 +4,7 @@
 import { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
 import { NearcastError } from "#base/errors.ts";
-import { type HeaderPairs, headerPairsOf, tagLengthMax, tagsMax } from "../cache/object.ts";
+import { type HeaderPairs, headerPairsOf } from "../cache/object.ts";
 import { fieldOf, type RequestFields } from "../fetch/asset.ts";
 
 /** What a purge can name: the host, the address without its query, and what the origin calls it. */
@@ -13,8 +13,7 @@ export function tagsOf(host: string, target: string, fields: ReadonlyMap<string,
     .split(/[\s,]+/)
     .filter((tag) => tag !== "");
   const path = target.split("?", 1)[0] ?? "";
-  const tags = [`host:${host}`, `url:${host}${path}`, ...own.map((tag) => `tag:${tag}`)];
-  return tags.filter((tag) => tag.length <= tagLengthMax).slice(0, tagsMax);
+  return [`host:${host}`, `url:${host}${path}`, ...own.map((tag) => `tag:${tag}`)];
 }
 
 /** Fields of one connection only (RFC 9110 §7.6.1), those named in Connection, and lengths, which are set anew. */

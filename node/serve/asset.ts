@@ -17,7 +17,7 @@ import type { Log } from "#base/log.ts";
 import { type AssetsHost, canonicalName, type Fleet } from "#fleet/document.ts";
 import { createFlights, type Flight } from "../cache/flights.ts";
 import { type Freshness, judgeStorability, judgeUse } from "../cache/freshness.ts";
-import { type CachedObject, headerBlockOf, type HeaderPairs, keyOf } from "../cache/object.ts";
+import { type CachedObject, headerBlockOf, type HeaderPairs, keyOf, tagsMax } from "../cache/object.ts";
 import { isPurgedBy, type Purge } from "../cache/purge.ts";
 import type { Tier, Tiers } from "../cache/tiers.ts";
 import { type AssetFetcher, codingsOf, fieldOf, forwardedFields, type RequestFields } from "../fetch/asset.ts";
@@ -257,6 +257,11 @@ export function createAssetServer(parts: {
       const body = isUnchanged ? Readable.from([before.body]) : answer.body;
       return { outcome: "passed", reason: judged.reason, status, pairs, body, lengthBytes: lengthOf(answer) };
     }
+    const tags = tagsOf(canonicalName(order.host.name), order.target, fields);
+    if (tags.length > tagsMax && !isUnchanged) {
+      const about = { status, pairs, body: answer.body, lengthBytes: lengthOf(answer) };
+      return { outcome: "passed", reason: "too-many-tags", ...about };
+    }
     let body: Buffer;
     if (isUnchanged) {
       dropBody(answer);
@@ -288,7 +293,7 @@ export function createAssetServer(parts: {
       lastModified: fields.get("last-modified") ?? null,
     };
     const about = {
-      tags: tagsOf(canonicalName(order.host.name), order.target, fields),
+      tags: isUnchanged && tags.length > tagsMax ? before.facts.tags : tags,
       storedAtMs: receivedAtMs,
       feedSeq: seq,
     };
@@ -351,6 +356,8 @@ export function createAssetServer(parts: {
       if (recentPurges.length > recentPurgesMax) recentPurges.shift();
       // Which tags an answer will have is not known before it is here, so who asks from now on begins anew.
       flights.overtake(() => true);
+      // An origin that was mended shall be asked as if for the first time.
+      uncacheable.clear();
       if (purge.isSoft) for (const key of concerned) softPurged.set(key, true);
     },
   };

@@ -248,7 +248,7 @@ test("what was used last outlives a restart longer", async (t) => {
   assertSame(await second.load(keyFor("o0")), objectFor("o0"));
 });
 
-test("an object too large for the tier is refused, and what it would have replaced is not found in its stead", async (t) => {
+test("an object too large for the tier is refused, and what it would have replaced is gone", async (t) => {
   const directory = await temporaryDirectory(t);
   const tier = await openTier(t, directory, { bytesMax: mebibyte });
   tier.store(objectFor("o"));
@@ -335,7 +335,7 @@ test("a purge during the scan holds for files that the scan has not met, and aft
   assert((await (await openTier(t, directory)).load(keyFor("later"))) !== undefined);
 });
 
-test("a journal of purges that was cut short is read to its last whole line; one that makes no sense purges all", async (t) => {
+test("a journal of purges that was cut short is read to its last whole line; one without sense purges all", async (t) => {
   for (const [content, left] of [
     ['{"seq":2,"tags":["source:a"],"sourcePrefixes":[],"isAll":false,"isSoft":false}\n{"seq":3,"ta', ["b"]],
     ["nonsense\n", []],

@@ -90,7 +90,7 @@ function follow(
   };
 }
 
-test("an edge that missed events replays them in order, and the gate stands until the last one is applied", async (t) => {
+test("an edge that missed events replays them in order, behind a gate until the last is applied", async (t) => {
   const { feed, did, connection } = follow(t);
   assert.equal(feed.gate(), null);
   const first = await connection(1);
@@ -209,7 +209,7 @@ test("an event that is older than the position is not applied again", async (t) 
   assert.deepEqual(did, ["saved o 5", "applying 6", "applied 6", "saved o 6"]);
 });
 
-test("a feed that breaks off is followed again after a pause that grows, and is short again once it was live", async (t) => {
+test("a feed that breaks off is followed again after a growing pause, short again once it was live", async (t) => {
   let isRefused = true;
   const { feed, clock, lines, connections, connection } = follow(t, { refuse: () => isRefused });
   await turns();

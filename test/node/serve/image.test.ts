@@ -178,7 +178,7 @@ test("a picture that did not change is young again after one question without by
   assert.equal(edge.counts().renders, 2);
 });
 
-test("while the origin fails the old picture is served inside its window, and past it the failure is told", async (t) => {
+test("while the origin fails the old picture is served inside its window, past it the failure is told", async (t) => {
   const origin = await startPictureOrigin(t);
   origin.names.set("a.png", black);
   const edge = await startEdge(t, origin);
@@ -198,7 +198,7 @@ test("while the origin fails the old picture is served inside its window, and pa
   await assert.rejects(edge.get("a.png"), (error: NearcastError) => error.source === "origin");
 });
 
-test("after a put the next answer is the new picture in every size, and a rollback renders nothing again", async (t) => {
+test("after a put the next answer is new in every size, and a rollback renders nothing again", async (t) => {
   const origin = await startPictureOrigin(t);
   origin.names.set("a.png", black);
   const edge = await startEdge(t, origin);
@@ -250,7 +250,7 @@ test("after a put, while the origin is away, the old picture stands in", async (
   assert(delivery.outcome.word === "stale" && delivery.outcome.reason === "origin-error");
 });
 
-test("after a delete, and after a purge, the old picture is never served again, whatever the origin does", async (t) => {
+test("after a delete or a purge the old picture is never served again, whatever the origin does", async (t) => {
   const events = [
     { reason: "delete", names: ["a.png"] },
     { reason: "purge", names: ["a.png"] },
@@ -341,7 +341,7 @@ test("a source that was evicted from disk is fetched again for a size that is no
   assert.deepEqual(origin.counts(), { questions: 2, bodies: 2 }, "one fetch for the three");
 });
 
-test("a source that was evicted and replaced meanwhile: the new one is served, in each state of the record", async (t) => {
+test("a source that was evicted and replaced meanwhile: the new one is served, in each state", async (t) => {
   for (const ageSeconds of [0, 150, 300]) {
     const origin = await startPictureOrigin(t);
     origin.names.set("a.png", black);

@@ -1,0 +1,124 @@
+/**
+ * A request as an order for one of the servers: host and URL → images or assets, source name, variant. Pure but for
+ * what it remembers of the orders that come again and again.
+ */
+import type { IncomingMessage } from "node:http";
+import { isIP } from "node:net";
+import { LRUCache } from "lru-cache";
+import { NearcastError } from "#base/errors.ts";
+import { canonicalName, type Fleet, type Host } from "#fleet/document.ts";
+import { parseName } from "#fleet/source-name.ts";
+import type { AssetOrder } from "../serve/asset.ts";
+import type { ImageOrder } from "../serve/image.ts";
+import { parseVariant } from "../variant/grammar.ts";
+import { negotiate } from "../variant/negotiate.ts";
+import { hostOf, parseTarget } from "./target.ts";
+
+/** What a request wants, once it is understood. */
+export type Order = { kind: "images"; order: ImageOrder } | { kind: "assets"; order: AssetOrder };
+
+/** Orders for pictures that are remembered, and what is short enough to be: some 2 KB each at the most. */
+const ordersMax = 10_000;
+const rememberedTargetMax = 1024;
+const rememberedAcceptMax = 256;
+
+/**
+ * understand() for requests that come again and again: an order for a picture depends on document, host, target and
+ * Accept alone, and is frozen, so that what is derived from it can be remembered too.
+ */
+export function rememberImageOrders(): (document: Fleet, request: IncomingMessage, target: string) => Order {
+  const orders = new LRUCache<string, Order>({ max: ordersMax });
+  let ofDocument: Fleet | undefined;
+  return (document, request, target) => {
+    const { headers, rawHeaders } = request;
+    let hosts = 0;
+    for (let index = 0; index < rawHeaders.length; index += 2) {
+      const name = rawHeaders[index] ?? "";
+      if (name.length === 4 && name.toLowerCase() === "host") hosts += 1;
+    }
+    // Node keeps the first of several; others in front of us may have kept the last (RFC 9112 §3.2).
+    if (hosts > 1) throw new NearcastError("BAD_REQUEST", "the request has several Host fields");
+    const accept = headers.accept ?? "";
+    const isShort = target.length <= rememberedTargetMax && accept.length <= rememberedAcceptMax;
+    // A line feed is in none of the three.
+    const key = isShort ? `${headers.host ?? ""}\n${accept}\n${target}` : "";
+    if (document !== ofDocument) {
+      orders.clear();
+      ofDocument = document;
+    }
+    const known = isShort ? orders.get(key) : undefined;
+    if (known !== undefined) return known;
+    const method = request.method === "HEAD" ? "HEAD" : "GET";
+    const understood = understand(document, { method, target, fields: headers });
+    if (isShort && understood.kind === "images") orders.set(key, understood);
+    return understood;
+  };
+}
+
+/** A request's method, target and fields as an order for one of the servers; pure. @throws NearcastError 4xx */
+export function understand(
+  document: Fleet,
+  request: { method: "GET" | "HEAD"; target: string; fields: AssetOrder["fields"] },
+): Order {
+  const target = parseTarget(request.target);
+  if (target.outcome === "rejected") throw new NearcastError(target.code, target.reason);
+  const host = pickHost(document, target.authority ?? single(request.fields["host"]));
+  if (host.kind === "assets") {
+    const query = target.query === "" ? "" : `?${target.query}`;
+    return {
+      kind: "assets",
+      order: { host, method: request.method, target: target.path + query, fields: request.fields },
+    };
+  }
+  const name = parseSourceName(host.sourcePrefix, target.path);
+  const parsed = parseVariant(target.query, document.presets);
+  if (parsed.outcome === "rejected") {
+    const { parameter, value, allowed } = parsed;
+    throw new NearcastError("BAD_PARAMETER", `${parameter}=${value}: must be ${allowed}`, {
+      facts: { parameter, value, allowed },
+    });
+  }
+  const { variant, varies } = negotiate(parsed, single(request.fields["accept"]));
+  return { kind: "images", order: { host, name, variant, varies } };
+}
+
+function parseSourceName(prefix: string, path: string): string {
+  let decoded: string;
+  try {
+    decoded = decodeURIComponent(path.slice(1));
+  } catch {
+    throw new NearcastError("BAD_PATH", "the path is not percent-encoded UTF-8");
+  }
+  if (/%2f/i.test(path)) throw new NearcastError("BAD_PATH", "the path has an encoded slash");
+  const parsed = parseName(prefix + decoded);
+  if (!parsed.ok) throw new NearcastError("BAD_PATH", parsed.reason);
+  return parsed.name;
+}
+
+/** The host that a request names; a bare address means the first `images` host, so that one `curl` works at once. */
+function pickHost(document: Fleet, authority: string | undefined): Host {
+  const name = hostOf(authority);
+  if (name === null) throw new NearcastError("BAD_REQUEST", "the Host field is missing or malformed");
+  const found = hostsOf(document).get(name);
+  if (found !== undefined) return found;
+  const isBare = name === "localhost" || isIP(name.replace(/^\[|\]$/g, "")) !== 0;
+  const first = isBare ? (document.hosts.find((host) => host.kind === "images") ?? document.hosts[0]) : undefined;
+  if (first === undefined) throw new NearcastError("UNKNOWN_HOST", `"${name.slice(0, 253)}" is not one of the hosts`);
+  return first;
+}
+
+/** Hosts by name, read once per document: documents never change. */
+const hostsByDocument = new WeakMap<Fleet, ReadonlyMap<string, Host>>();
+
+function hostsOf(document: Fleet): ReadonlyMap<string, Host> {
+  let hosts = hostsByDocument.get(document);
+  if (hosts === undefined) {
+    hosts = new Map(document.hosts.map((host) => [canonicalName(host.name), host]));
+    hostsByDocument.set(document, hosts);
+  }
+  return hosts;
+}
+
+function single(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value[0] : value;
+}
