@@ -335,7 +335,7 @@ test("a purge during the scan holds for files that the scan has not met, and aft
   assert((await (await openTier(t, directory)).load(keyFor("later"))) !== undefined);
 });
 
-test("a journal of purges that was cut short is read to its last whole line; one without sense purges all", async (t) => {
+test("a journal of purges that was cut short is read to its last whole line; a senseless one purges all", async (t) => {
   for (const [content, left] of [
     ['{"seq":2,"tags":["source:a"],"sourcePrefixes":[],"isAll":false,"isSoft":false}\n{"seq":3,"ta', ["b"]],
     ["nonsense\n", []],
