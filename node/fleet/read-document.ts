@@ -158,6 +158,8 @@ function* contradictionsOfZone(
     const at = `${path}.nameservers[${n}]`;
     const server = ownerOf(name, apex);
     // RFC 2181 §10.3: the name of a nameserver must not be an alias, and its address must not depend on who asks.
+    if (server.length > 253)
+      yield { path: `${at}.name`, message: `"${name}", made whole, is longer than 253 characters` };
     if (aliases.has(server)) yield { path: `${at}.name`, message: `"${name}" is a CNAME` };
     if (steeredNames.has(server)) yield { path: `${at}.name`, message: `"${name}" is a steered name` };
     if (addresses.length > 0 && !isInside(server, apex)) {

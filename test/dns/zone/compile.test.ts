@@ -15,25 +15,6 @@ test("the fleet document's version is the serial of every zone", () => {
   }
 });
 
-test("a name that grows past 255 octets costs that record only, and is reported", () => {
-  const long = Array<string>(4).fill("a".repeat(61)).join(".");
-  const fleet = testFleet({
-    zones: `
-zones:
-  - name: cdn.test
-    nameservers: [{name: ns1, addresses: [192.0.2.1]}]
-    records:
-      - {name: far, type: MX, preference: 1, exchange: "${long}"}
-      - {name: near, type: A, address: 192.0.2.2}
-`,
-    steering: "",
-  });
-  const { problems } = compileZones(fleet, 1);
-  assert.deepEqual(problems, ["zone cdn.test: far.cdn.test MX can't be written to the wire"]);
-  const { ask } = bench({ fleet });
-  assert.deepEqual(ask({ name: "near.cdn.test" }).answers, ["near.cdn.test 300 A 192.0.2.2"]);
-});
-
 test("an RRset that no message can hold is reported, and SERVFAIL over TCP", () => {
   const records = Array.from(
     { length: 300 },

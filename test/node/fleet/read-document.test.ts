@@ -151,6 +151,31 @@ test("contradictions are told with their path", () => {
       "zones[0].records[0].text[0]: has more than 255 octets",
     ],
     [
+      "nameserver that is an alias",
+      zone([{ name: "ns1", type: "CNAME", target: "x" }]),
+      'zones[0].nameservers[0].name: "ns1" is a CNAME',
+    ],
+    [
+      "nameserver that is steered",
+      { ...zone([]), ...steering({ name: "ns1.cdn.test" }) },
+      'zones[0].nameservers[0].name: "ns1" is a steered name',
+    ],
+    [
+      "glue for a stranger",
+      zone([], { nameservers: [{ name: "ns.other.net.", addresses: ["192.0.2.1"] }] }),
+      /^zones\[0\]\.nameservers\[0\]\.addresses: "ns\.other\.net\." lies outside/,
+    ],
+    [
+      "target too long",
+      zone([{ name: "x", type: "MX", preference: 1, exchange: Array(4).fill("a".repeat(61)).join(".") }]),
+      /^zones\[0\]\.records\[0\]: "a.*", made whole, is longer than 253 characters$/,
+    ],
+    [
+      "site outside a name's own",
+      steering({ sites: ["fra"], weights: { nyc: 1 } }),
+      /weights\.nyc: "nyc" is not among/,
+    ],
+    [
       "two TTLs",
       zone([a, { ...a, address: "192.0.2.2", ttlSeconds: 5 }]),
       /^zones\[0\]\.records\[1\]\.ttlSeconds: 5 differs from the 300/,
