@@ -117,10 +117,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       size: config.decoders.processes,
       clock,
       log,
-      limits: {
-        memoryBytesMax: config.decoders.memoryBytes,
-        ...(current === null ? {} : { queueMax: current.document.limits.renderQueueMax }),
-      },
+      limits: { memoryBytesMax: config.decoders.memoryBytes },
     });
     lifecycle.defer("decoders", decoders.close);
     const memoryTier = openMemoryTier(config.cache.memoryBytes);
@@ -140,7 +137,14 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     };
     const feedSeq = (): number => feed?.position()?.seq ?? 0;
     const shared = { tiers, fleet: document, feedSeq, clock, log };
-    const images = createImageServer({ ...shared, records, origin, renderer: decoders });
+    const images = createImageServer({
+      ...shared,
+      records,
+      origin,
+      renderer: decoders,
+      // While one picture is in a decoder, the next one's source is read.
+      rendersAtOnce: 2 * config.decoders.processes,
+    });
     const assets = createAssetServer({ ...shared, fetcher });
     const purger = createPurger({ images, assets, tiers, records, fleet: () => current?.document ?? null });
 

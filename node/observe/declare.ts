@@ -81,7 +81,7 @@ export function declareMetrics(metrics: Metrics, parts: Observed): void {
   counter("nearcast_render_failures_total", "Renderings that failed", () => images.counts().renderFailures);
   counter("nearcast_revalidations_total", "Sources asked for again", () => images.counts().revalidations);
   gauge("nearcast_decoders_busy", "Decoder processes at work", () => decoders.stats().busy);
-  gauge("nearcast_decoders_queued", "Renderings that wait", () => decoders.stats().queued);
+  gauge("nearcast_decoders_queued", "Renderings that wait", () => images.counts().waiting + decoders.stats().queued);
   counter("nearcast_decoder_crashes_total", "Decoder processes that died", () => decoders.stats().crashes);
   counter("nearcast_decoder_timeouts_total", "Renderings over their time", () => decoders.stats().timeouts);
   counter("nearcast_decoder_memory_kills_total", "Decoders over their memory", () => decoders.stats().memoryKills);

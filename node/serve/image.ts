@@ -14,6 +14,7 @@
 import { LRUCache } from "lru-cache";
 import type { Clock } from "#base/clock.ts";
 import { asNearcastError, type ErrorCode, NearcastError } from "#base/errors.ts";
+import { openGate } from "#base/gate.ts";
 import type { Log } from "#base/log.ts";
 import type { Fleet, ImagesHost } from "#fleet/document.ts";
 import { createFlights } from "../cache/flights.ts";
@@ -54,12 +55,14 @@ export interface ImageServer {
   explain: (order: ImageOrder) => Promise<Record<string, unknown>>;
   /** Marks records and overtakes running questions; `mark` is what the purge means for them. */
   purge: (purge: Purge, mark: "replaced" | "removed" | "soft") => void;
-  counts: () => { renders: number; renderFailures: number; revalidations: number };
+  counts: () => { renders: number; renderFailures: number; revalidations: number; waiting: number };
 }
 
 /** A picture that could not be rendered is not tried again for so long: its decoder may have cost much. */
 const quarantineMs = 30_000;
 const quarantineMax = 10_000;
+/** Who waits longer for a decoder has given up, or will. */
+const renderWaitMs = 10_000;
 /** A source that changes while it is being fetched is followed this often. */
 const followsMax = 3;
 
@@ -75,15 +78,23 @@ export function createImageServer(parts: {
   records: Records;
   origin: OriginClient;
   renderer: Renderer;
+  /** Sources that may be in memory for rendering at one time; the other renderings wait without theirs. */
+  rendersAtOnce: number;
   fleet: () => Fleet;
   feedSeq: () => number;
   clock: Clock;
   log: Log;
 }): ImageServer {
-  const { tiers, records, origin, renderer, fleet, feedSeq, clock, log } = parts;
+  const { tiers, records, origin, renderer, rendersAtOnce, fleet, feedSeq, clock, log } = parts;
   const askings = createFlights<Asked>();
   const fetches = createFlights<Buffer>();
   const renders = createFlights<{ object: CachedObject; isStored: boolean; timings: Timings }>();
+  const gate = openGate({
+    slots: rendersAtOnce,
+    waitingMax: () => fleet().limits.renderQueueMax,
+    waitMsMax: renderWaitMs,
+    clock,
+  });
   const quarantine = new LRUCache<string, { code: ErrorCode; detail: string; untilMs: number }>({ max: quarantineMax });
   const counts = { renders: 0, renderFailures: 0, revalidations: 0 };
 
@@ -160,52 +171,58 @@ export function createImageServer(parts: {
     return body;
   }
 
-  function render(order: ImageOrder, sha256: string, key: string, source: Buffer | null) {
+  function render(order: ImageOrder, sha256: string, key: string, asked: { source: Buffer | null }) {
     return renders.join(key, async () => {
       const failed = quarantine.get(key);
       if (failed !== undefined && failed.untilMs > clock.monotonicMs()) {
         throw new NearcastError(failed.code, failed.detail);
       }
-      const timings: Timings = {};
-      const seq = feedSeq();
-      const { sourcePixelsMax, renderTimeoutMs } = fleet().limits;
-      const bytes = source ?? (await sourceBytes(order.name, sha256, timings));
-      counts.renders += 1;
-      let rendered: { body: Buffer; type: string; renderMs: number };
-      try {
-        rendered = await renderer.render(bytes, order.variant, {
-          pixelsMax: sourcePixelsMax,
-          timeoutMs: renderTimeoutMs,
-        });
-      } catch (thrown) {
-        const error = asNearcastError(thrown);
-        counts.renderFailures += 1;
-        if (error.code !== "OVERLOADED") {
-          quarantine.set(key, { code: error.code, detail: error.message, untilMs: clock.monotonicMs() + quarantineMs });
-          log.warn({ code: error.code, reason: error.message, source: order.name }, "a picture could not be rendered");
-        }
-        throw error;
-      }
-      timings.renderMs = rendered.renderMs;
-      const etag = etagOf(rendered.body);
-      const object: CachedObject = {
-        key,
-        facts: {
-          status: 200,
-          tags: [sourceTag(order.name), `host:${order.host.name}`],
-          storedAtMs: clock.wallMs(),
-          feedSeq: seq,
-          notes: { etag },
-        },
-        headerBlock: headerBlockOf([
-          ["Content-Type", rendered.type],
-          ["ETag", etag],
-          ["X-Content-Type-Options", "nosniff"],
-        ]),
-        body: rendered.body,
-      };
-      return { object, isStored: tiers.store(object), timings };
+      // Who has to wait gives the bytes back: a thousand that wait must not hold a thousand sources.
+      if (gate.counts().running >= rendersAtOnce) asked.source = null;
+      return await gate.pass(async () => await renderNow(order, sha256, key, asked.source));
     });
+  }
+
+  async function renderNow(order: ImageOrder, sha256: string, key: string, source: Buffer | null) {
+    const timings: Timings = {};
+    const seq = feedSeq();
+    const { sourcePixelsMax, renderTimeoutMs } = fleet().limits;
+    const bytes = source ?? (await sourceBytes(order.name, sha256, timings));
+    counts.renders += 1;
+    let rendered: { body: Buffer; type: string; renderMs: number };
+    try {
+      rendered = await renderer.render(bytes, order.variant, {
+        pixelsMax: sourcePixelsMax,
+        timeoutMs: renderTimeoutMs,
+      });
+    } catch (thrown) {
+      const error = asNearcastError(thrown);
+      counts.renderFailures += 1;
+      if (error.code !== "OVERLOADED") {
+        quarantine.set(key, { code: error.code, detail: error.message, untilMs: clock.monotonicMs() + quarantineMs });
+        log.warn({ code: error.code, reason: error.message, source: order.name }, "a picture could not be rendered");
+      }
+      throw error;
+    }
+    timings.renderMs = rendered.renderMs;
+    const etag = etagOf(rendered.body);
+    const object: CachedObject = {
+      key,
+      facts: {
+        status: 200,
+        tags: [sourceTag(order.name), `host:${order.host.name}`],
+        storedAtMs: clock.wallMs(),
+        feedSeq: seq,
+        notes: { etag },
+      },
+      headerBlock: headerBlockOf([
+        ["Content-Type", rendered.type],
+        ["ETag", etag],
+        ["X-Content-Type-Options", "nosniff"],
+      ]),
+      body: rendered.body,
+    };
+    return { object, isStored: tiers.store(object), timings };
   }
 
   /** What `describe` says of a tier's object, or of one that had to be made. */
@@ -213,7 +230,7 @@ export function createImageServer(parts: {
 
   async function deliver(
     order: ImageOrder,
-    asked: { record: SourceRecord; source: Buffer | null },
+    asked: { readonly record: SourceRecord; source: Buffer | null },
     describe: (found: Found) => Outcome,
     ageSeconds: number | null,
     timings: Timings,
@@ -225,7 +242,7 @@ export function createImageServer(parts: {
     if (present.outcome === "hit") {
       return delivery(order, present.object, describe({ from: present.tier }), ageSeconds, timings);
     }
-    const { result, isCollapsed } = render(order, meaning.sha256, key, asked.source);
+    const { result, isCollapsed } = render(order, meaning.sha256, key, asked);
     const made = await result;
     const outcome = describe({ from: "render", isStored: made.isStored, isCollapsed });
     return delivery(order, made.object, outcome, ageSeconds, { ...timings, ...made.timings });
@@ -366,7 +383,7 @@ export function createImageServer(parts: {
       records.mark(purge, mark);
       askings.overtake((name) => purgesSource(purge, name));
     },
-    counts: () => ({ ...counts }),
+    counts: () => ({ ...counts, waiting: gate.counts().waiting }),
   };
 }
 

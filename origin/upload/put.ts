@@ -10,12 +10,12 @@
 import type { Readable } from "node:stream";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
+import { openGate } from "#base/gate.ts";
 import type { UploadLimitsOfFleet } from "../fleet-limits.ts";
 import type { PictureFacts } from "#image/picture.ts";
 import type { BlobFacts, Catalogue, Change, PutOutcome } from "../catalogue/catalogue.ts";
 import type { BlobStore } from "../store/blob-store.ts";
 import type { Holds } from "../store/holds.ts";
-import { openGate } from "./gate.ts";
 import { receiveUpload, type Received } from "./receive.ts";
 
 /** Looks at a picture by decoding all of it, somewhere where hostile bytes do no harm. */
@@ -60,7 +60,13 @@ export function openUploads(deps: {
 }): Uploads {
   const { store, catalogue, holds, inspector, clock, limits } = deps;
   // Twice the time of one inspection: who waits longer is told to come again, long before the client gives up.
-  const gate = openGate({ slots: limits.inspectionsMax, waitMsMax: 2 * limits.inspectionTimeoutMs, clock });
+  // Each inspection holds a whole file in memory. Those that wait are bounded by the uploads that run at one time.
+  const gate = openGate({
+    slots: limits.inspectionsMax,
+    waitingMax: () => limits.uploadsMax,
+    waitMsMax: 2 * limits.inspectionTimeoutMs,
+    clock,
+  });
   let running = 0;
   let idle: PromiseWithResolvers<void> | undefined;
 

@@ -130,7 +130,7 @@ export async function startEdge(
     const renderer = openDecoderPool({ size: 0, clock, log });
     closers.push(renderer.close);
     const shared = { tiers, fleet: () => document, feedSeq: () => seq, clock, log };
-    const images = createImageServer({ ...shared, records, origin: client, renderer });
+    const images = createImageServer({ ...shared, records, origin: client, renderer, rendersAtOnce: 1 });
     const assets = createAssetServer({ ...shared, fetcher });
     const purger = createPurger({ images, assets, tiers, records, fleet: () => document });
     const app = buildEdgeApp({

@@ -60,7 +60,7 @@ async function startEdge(t: TestContext, script: Script = answering(200, { "cach
   const app = buildEdgeApp({
     node: "fra1",
     site: "fra",
-    images: createImageServer({ ...common, records: openRecords(disk), origin: client, renderer }),
+    images: createImageServer({ ...common, records: openRecords(disk), origin: client, renderer, rendersAtOnce: 1 }),
     assets: createAssetServer({ ...common, fetcher }),
     fleet: () => so.fleet,
     presence: () => so.presence,

@@ -47,16 +47,17 @@ interface Edge {
   /** As the feed brings it, and in force when it resolves. */
   event: (data: object) => Promise<void>;
   skip: (seconds: number) => void;
-  counts: () => { renders: number; renderFailures: number; revalidations: number };
+  counts: () => { renders: number; renderFailures: number; revalidations: number; waiting: number };
   forgetSource: (bytes: Buffer) => Promise<void>;
   forgetVariants: () => void;
   restart: () => Promise<void>;
 }
 
-async function startEdge(t: TestContext, origin: PictureOrigin, host: object = {}): Promise<Edge> {
+async function startEdge(t: TestContext, origin: PictureOrigin, host: object = {}, limits: object = {}): Promise<Edge> {
   const directory = await temporaryDirectory(t);
   const clock = shiftedClock();
   const fleet = fleetWith({
+    limits,
     hosts: [
       {
         name: "img.cdn.test",
@@ -81,7 +82,7 @@ async function startEdge(t: TestContext, origin: PictureOrigin, host: object = {
     const tiers = joinTiers(memory, disk);
     const records = openRecords(disk);
     const shared = { tiers, fleet: () => fleet, feedSeq: () => seq, clock, log: silentLog };
-    const images = createImageServer({ ...shared, records, origin: client, renderer: decoders });
+    const images = createImageServer({ ...shared, records, origin: client, renderer: decoders, rendersAtOnce: 2 });
     const assets = createAssetServer({ ...shared, fetcher });
     const purger = createPurger({ images, assets, tiers, records, fleet: () => fleet });
     const stop = async (): Promise<void> => {
@@ -125,7 +126,7 @@ test("two hundred concurrent first requests are one question, one fetch and one 
   const edge = await startEdge(t, origin);
   const deliveries = await Promise.all(Array.from({ length: 200 }, () => edge.get("a.png")));
   assert.deepEqual(origin.counts(), { questions: 1, bodies: 1 });
-  assert.deepEqual(edge.counts(), { renders: 1, renderFailures: 0, revalidations: 0 });
+  assert.deepEqual(edge.counts(), { renders: 1, renderFailures: 0, revalidations: 0, waiting: 0 });
   assert.equal(new Set(deliveries.map(({ body }) => Buffer.isBuffer(body) && body.toString("base64"))).size, 1);
   assert.deepEqual(new Set(deliveries.map(({ etag }) => etag)).size, 1);
   const collapsed = deliveries.filter(({ outcome }) => outcome.word === "miss" && outcome.isCollapsed);
@@ -399,7 +400,7 @@ test("a picture that can't be rendered fails for all who wait, costs one try, an
     assert(result.status === "rejected" && (result.reason as NearcastError).code === "BROKEN_IMAGE");
   }
   await assert.rejects(edge.get("bad.png"), { code: "BROKEN_IMAGE" });
-  assert.deepEqual(edge.counts(), { renders: 1, renderFailures: 1, revalidations: 0 });
+  assert.deepEqual(edge.counts(), { renders: 1, renderFailures: 1, revalidations: 0, waiting: 0 });
   assert.equal(origin.counts().bodies, 1);
   edge.skip(31);
   await assert.rejects(edge.get("bad.png"), { code: "BROKEN_IMAGE" });
@@ -420,4 +421,21 @@ test("a failure of the origin at the first question reaches all who wait, and th
   assert.equal(origin.counts().questions, 2, "one question, tried once more");
   origin.fail(null);
   assert.equal(await greyOf(await edge.get("a.png")), "black");
+});
+
+test("past the bound of those who wait for a decoder the next is refused, and nothing is remembered of it", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("a.png", black);
+  const edge = await startEdge(t, origin, {}, { renderQueueMax: 1 });
+  await edge.get("a.png");
+  const widths = Array.from({ length: 20 }, (_, index) => 21 + index);
+  const results = await Promise.allSettled(widths.map((widthPx) => edge.get("a.png", { widthPx })));
+  const refused = results.filter((result) => result.status === "rejected");
+  // Two at one time and one that waits are let in at once; how many more, the decoders' speed decides.
+  assert.ok(refused.length > 0 && refused.length <= 17, String(refused.length));
+  for (const { reason } of refused) assert.equal((reason as NearcastError).code, "OVERLOADED");
+  assert.equal(edge.counts().renders, 1 + widths.length - refused.length);
+  assert.equal(edge.counts().waiting, 0);
+  for (const widthPx of widths) assert.equal((await edge.get("a.png", { widthPx })).status, 200);
+  assert.deepEqual(origin.counts(), { questions: 1, bodies: 1 });
 });

@@ -1,11 +1,11 @@
 /** Only so much at one time, in order, and nobody waits for ever. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { openGate } from "../../origin/upload/gate.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { openGate } from "#base/gate.ts";
+import { fakeClock } from "../../support/fake-clock.ts";
 
 test("work passes in order, never more than there are slots, whatever fails", async () => {
-  const gate = openGate({ slots: 2, waitMsMax: 1000, clock: fakeClock() });
+  const gate = openGate({ slots: 2, waitingMax: () => 100, waitMsMax: 1000, clock: fakeClock() });
   const order: number[] = [];
   let running = 0;
   const passes = Array.from(
@@ -28,7 +28,7 @@ test("work passes in order, never more than there are slots, whatever fails", as
 
 test("who waits too long is turned away, and its slot goes to the next", async () => {
   const clock = fakeClock();
-  const gate = openGate({ slots: 1, waitMsMax: 1000, clock });
+  const gate = openGate({ slots: 1, waitingMax: () => 100, waitMsMax: 1000, clock });
   const release = Promise.withResolvers<void>();
   const first = gate.pass(async () => await release.promise);
   const impatient = gate.pass(async () => "never");
@@ -42,5 +42,21 @@ test("who waits too long is turned away, and its slot goes to the next", async (
   await first;
   assert.equal(await patient, "later");
   clock.advance(10_000);
+  assert.deepEqual(gate.counts(), { running: 0, waiting: 0 });
+});
+
+test("past the bound of those who wait the next is turned away at once, and the bound may change", async () => {
+  let waitingMax = 1;
+  const gate = openGate({ slots: 1, waitingMax: () => waitingMax, waitMsMax: 1000, clock: fakeClock() });
+  const release = Promise.withResolvers<void>();
+  const passed = [gate.pass(async () => await release.promise), gate.pass(async () => undefined)];
+  await assert.rejects(
+    gate.pass(async () => undefined),
+    { code: "OVERLOADED" },
+  );
+  waitingMax = 2;
+  passed.push(gate.pass(async () => undefined));
+  release.resolve();
+  await Promise.all(passed);
   assert.deepEqual(gate.counts(), { running: 0, waiting: 0 });
 });

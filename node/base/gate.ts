@@ -1,20 +1,23 @@
 /**
- * Lets `slots` pieces of work run at one time; the others wait in order, each at most `waitMsMax`. Here for decoding
- * uploads: each holds a whole file in memory, so the number of slots is what bounds the memory.
+ * Lets `slots` pieces of work run at one time; the others wait in order, so many at most, each at most `waitMsMax`. For
+ * work that holds much memory while it runs, such as a picture on its way through a decoder: the number of slots is what
+ * bounds the memory.
  */
-import type { Clock } from "#base/clock.ts";
-import { NearcastError } from "#base/errors.ts";
+import type { Clock } from "./clock.ts";
+import { NearcastError } from "./errors.ts";
 
 export interface Gate {
-  /** @throws NearcastError OVERLOADED when no slot came free in time; the work has not begun then */
+  /**
+   * @throws NearcastError OVERLOADED when too many wait already or no slot came free in time; the work has not begun then
+   */
   readonly pass: <Result>(work: () => Promise<Result>) => Promise<Result>;
   readonly counts: () => { running: number; waiting: number };
 }
 
-export function openGate(options: { slots: number; waitMsMax: number; clock: Clock }): Gate {
-  const { slots, waitMsMax, clock } = options;
+/** @param options `waitingMax` is asked each time, since it may stand in a document that changes */
+export function openGate(options: { slots: number; waitingMax: () => number; waitMsMax: number; clock: Clock }): Gate {
+  const { slots, waitingMax, waitMsMax, clock } = options;
   let running = 0;
-  // Bounded by the uploads that run at one time: each waits at most once.
   const waiting: (() => void)[] = [];
 
   const slot = async (): Promise<void> => {
@@ -22,6 +25,7 @@ export function openGate(options: { slots: number; waitMsMax: number; clock: Clo
       running += 1;
       return;
     }
+    if (waiting.length >= waitingMax()) throw new NearcastError("OVERLOADED", `${waiting.length} wait already`);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const turn = (): void => {
       cancel();
@@ -29,7 +33,7 @@ export function openGate(options: { slots: number; waitMsMax: number; clock: Clo
     };
     const cancel = clock.after(waitMsMax, () => {
       waiting.splice(waiting.indexOf(turn), 1);
-      reject(new NearcastError("OVERLOADED", "too many uploads wait to be decoded"));
+      reject(new NearcastError("OVERLOADED", `no turn came within ${waitMsMax} ms`));
     });
     waiting.push(turn);
     await promise;
