@@ -1,14 +1,14 @@
 /**
- * Lets `slots` pieces of work run at one time; the others wait in order, so many at most, each at most `waitMsMax`. For
- * work that holds much memory while it runs, such as a picture on its way through a decoder: the number of slots is what
- * bounds the memory.
+ * Lets `slots` pieces of work run at one time; the others wait in order, so many at most, each at most `waitMsMax`.
+ * For work that holds much memory while it runs, such as a picture on its way through a decoder: the number of slots
+ * is what bounds the memory.
  */
 import type { Clock } from "./clock.ts";
 import { NearcastError } from "./errors.ts";
 
 export interface Gate {
   /**
-   * @throws NearcastError OVERLOADED when too many wait already or no slot came free in time; the work has not begun then
+   * @throws NearcastError OVERLOADED when too many wait already or no slot came free in time; the work has not begun
    */
   readonly pass: <Result>(work: () => Promise<Result>) => Promise<Result>;
   readonly counts: () => { running: number; waiting: number };

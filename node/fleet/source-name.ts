@@ -13,7 +13,7 @@ export const nameBytesMax = 500;
 export type ParsedName = { ok: true; name: string } | { ok: false; reason: string };
 
 /** Control characters, line separators, half surrogates, noncharacters, and marks that reverse the reading order. */
-// oxlint-disable-next-line no-control-regex
+// oxlint-disable-next-line no-control-regex -- these are what is looked for
 const unprintable = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}\p{Noncharacter_Code_Point}\u202A-\u202E\u2066-\u2069]/u;
 
 /** Reads a name that is already decoded, such as one in a JSON body. */

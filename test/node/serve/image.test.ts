@@ -423,7 +423,7 @@ test("a failure of the origin at the first question reaches all who wait, and th
   assert.equal(await greyOf(await edge.get("a.png")), "black");
 });
 
-test("past the bound of those who wait for a decoder the next is refused, and nothing is remembered of it", async (t) => {
+test("past the bound of those who wait for a decoder the next is refused, and nothing is kept of it", async (t) => {
   const origin = await startPictureOrigin(t);
   origin.names.set("a.png", black);
   const edge = await startEdge(t, origin, {}, { renderQueueMax: 1 });
