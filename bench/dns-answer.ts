@@ -22,6 +22,8 @@ import type { Lab } from "./lab/lab.ts";
 import { benchSites, imagesHost, startNearcast } from "./lab/nearcast.ts";
 import { takeTurns } from "./lab/rounds.ts";
 
+const port = 5300;
+
 /** Networks whose place is beyond doubt, with the site that is nearest. */
 const knownPlaces = [
   ["133.11.1.0", "tyo"],
@@ -35,12 +37,27 @@ export async function measureDnsAnswer(lab: Lab): Promise<Report> {
   const records = Array.from({ length: staticNamesCount }, (_none, index) => {
     return { name: `${staticName(index)}.`, type: "A", address: staticAddress(index) };
   });
-  const nearcast = await startNearcast(lab, {
-    pin: "server",
-    records,
-    edge: (address: string) => ({ dns: { addresses: [{ host: address, port: 5300 }], geoFiles: [geo.path] } }),
-  });
-  const ours = { name: "nearcast", program: nearcast.edge, address: nearcast.address, port: 5300 };
+  async function startOurs(
+    name: string,
+    threads: number,
+  ): Promise<DnsTarget & { name: string; stop: () => Promise<void> }> {
+    const started = await startNearcast(lab, {
+      pin: "server",
+      records,
+      // As the others: one thread for UDP, no limit per client, answers of any size.
+      edge: (address) => ({
+        dns: {
+          addresses: [{ host: address, port }],
+          geoFiles: [geo.path],
+          threads,
+          responsesPerSecond: 0,
+          amplificationMax: 0,
+        },
+      }),
+    });
+    return { name, program: started.edge, address: started.address, port, stop: started.stop };
+  }
+  const ours = [await startOurs("nearcast", 1), await startOurs("nearcast on dgram", 0)];
   const absent = new Set<string>();
   const tables: Table[] = [];
   const samples: Record<string, unknown> = {};
@@ -48,7 +65,7 @@ export async function measureDnsAnswer(lab: Lab): Promise<Report> {
   async function compare(queries: QueryFile, starts: readonly DnsPeerStart[]): Promise<void> {
     for (const start of starts) if ("absent" in start) absent.add(start.absent);
     const peers = starts.flatMap((start) => ("started" in start ? [start.started] : []));
-    const servers = [ours, ...peers];
+    const servers = [...ours, ...peers];
     const times = new Map<string, { p50Ms: number; p99Ms: number }>();
     for (const server of servers) times.set(server.name, await timeAnswers(lab, server, queries));
     const taken = await takeTurns(
@@ -72,10 +89,10 @@ export async function measureDnsAnswer(lab: Lab): Promise<Report> {
 
   const steering = await startDnsPeers(lab, geo);
   for (const start of steering) if ("started" in start) await checkPlaces(start.started);
-  await checkPlaces(ours);
+  for (const one of ours) await checkPlaces(one);
   await compare(await storeSubnetQueries(lab), steering);
   for (const start of steering) if ("started" in start) await start.started.program.stop();
-  await nearcast.stop();
+  for (const one of ours) await one.stop();
 
   const versions = [
     ["gdnsd", versionOf("gdnsd", ["-V"])],
@@ -90,6 +107,7 @@ export async function measureDnsAnswer(lab: Lab): Promise<Report> {
       `rate and CPU time: dnsperf over UDP as fast as answers come, every query with an OPT record; ` +
         `p50 and p99: at a steady ${steadyRate} queries a second`,
       `${versions.map(([name, version]) => `${name} ${version}`).join(", ")}; PowerDNS with its caches as they come`,
+      "nearcast: one batch thread; on dgram: dns.threads 0, all on the main thread",
       "geo: nearcast and gdnsd take the nearest site by distance, PowerDNS by country; the same database file for all",
     ],
     absent: [...absent],

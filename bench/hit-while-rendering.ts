@@ -10,7 +10,7 @@ import { startNearcast } from "./lab/nearcast.ts";
 import { photograph } from "./lab/photograph.ts";
 import { takeTurns } from "./lab/rounds.ts";
 import { drive, storeScript } from "./lab/wrk.ts";
-import { coldPath, coldSource } from "./cold-render.ts";
+import { renderBeside } from "./lab/rendering.ts";
 
 const connections = 32;
 /** Pause of each connection between two requests, by chance up to this: some 3,000 requests a second in all. */
@@ -18,7 +18,6 @@ const pauseMsMax = 20;
 
 export async function measureHitWhileRendering(lab: Lab): Promise<Report> {
   const nearcast = await startNearcast(lab, { pin: "none" });
-  await nearcast.put(coldSource, await photograph(4000, 3000));
   await nearcast.put("small.jpg", await photograph(800, 600));
   const hit = "/small.jpg?w=160&fm=webp";
   const first = await fetch(nearcast.url + hit);
@@ -28,35 +27,13 @@ export async function measureHitWhileRendering(lab: Lab): Promise<Report> {
   const measure = (seconds: number): Promise<Sample> =>
     drive(lab, nearcast.edge, { url: nearcast.url + hit, connections, seconds, bodyBytes, script });
 
-  let variant = 0;
-  let rendered = 0;
-  let renderingSeconds = 0;
-  async function measureWhileRendering(seconds: number): Promise<Sample> {
-    const measuring = new AbortController();
-    async function keepRendering(): Promise<void> {
-      while (!measuring.signal.aborted) {
-        const answer = await fetch(nearcast.url + coldPath("webp", variant++));
-        await answer.arrayBuffer();
-        assert.equal(answer.status, 200, "a cold picture failed");
-        rendered += 1;
-      }
-    }
-    const beganMs = performance.now();
-    const rendering = Promise.all([keepRendering(), keepRendering()]);
-    try {
-      return await measure(seconds);
-    } finally {
-      measuring.abort();
-      await rendering;
-      renderingSeconds += (performance.now() - beganMs) / 1000;
-    }
-  }
+  const rendering = await renderBeside(nearcast);
 
   const alone = "hits alone";
   const beside = "hits while two cold pictures are always being rendered";
   const taken = await takeTurns(lab, [
     { name: alone, measure },
-    { name: beside, measure: measureWhileRendering },
+    { name: beside, measure: (seconds) => rendering.during(() => measure(seconds)) },
   ]);
   await nearcast.stop();
   const row = (name: string): string[] => {
@@ -74,10 +51,9 @@ export async function measureHitWhileRendering(lab: Lab): Promise<Report> {
       },
     ],
     notes: [
-      `${connections} connections, each pausing up to ${pauseMsMax} ms between two requests; ` +
-        `${digits(rendered / renderingSeconds)} pictures of 12 megapixels a second became WebP of 800 px beside them`,
+      `${connections} connections, each pausing up to ${pauseMsMax} ms between two requests; ${rendering.note()}`,
     ],
     absent: [],
-    samples: { ...Object.fromEntries(taken), rendered, renderingSeconds },
+    samples: Object.fromEntries(taken),
   };
 }

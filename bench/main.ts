@@ -11,6 +11,7 @@ import { parseArgs } from "node:util";
 import { measureColdRender } from "./cold-render.ts";
 import { measureDiskHit } from "./disk-hit.ts";
 import { measureDnsAnswer } from "./dns-answer.ts";
+import { measureDnsWhileRendering } from "./dns-while-rendering.ts";
 import { measureHitWhileRendering } from "./hit-while-rendering.ts";
 import { type Report, renderTable } from "./lab/figures.ts";
 import { type Lab, needDriver, openLab } from "./lab/lab.ts";
@@ -29,6 +30,7 @@ const questions: readonly Question[] = [
   { name: "hit-while-rendering", driver: "wrk", measure: measureHitWhileRendering },
   { name: "cold-render", driver: null, measure: measureColdRender },
   { name: "dns-answer", driver: "dnsperf", measure: measureDnsAnswer },
+  { name: "dns-while-rendering", driver: "dnsperf", measure: measureDnsWhileRendering },
 ];
 
 const usage = `Measures nearcast beside real peers on this machine; five to six minutes for everything.
@@ -44,7 +46,7 @@ Questions (the beginning of a name is enough): ${questions.map(({ name }) => nam
   --help
 
 Examples
-  npm run bench -- dns                        one question
+  npm run bench -- dns                        the questions about DNS
   npm run bench -- --rounds 2 --seconds 1     a quick look at all of them
   npm run bench -- --rounds 9 --write         figures for the README
 
@@ -124,14 +126,11 @@ function readCount(option: string, text: string, max: number): number {
 
 function choose(names: readonly string[]): readonly Question[] {
   if (names.length === 0) return questions;
-  return names.map((name) => {
-    const found = questions.filter((question) => question.name.startsWith(name));
-    if (found.length === 1 && found[0] !== undefined) return found[0];
-    const known = questions.map((question) => question.name).join(", ");
-    throw new UsageError(
-      `${name}: ${found.length === 0 ? "no such question" : "several begin so"}; there are ${known}`,
-    );
-  });
+  for (const begin of names) {
+    if (questions.some(({ name }) => name.startsWith(begin))) continue;
+    throw new UsageError(`${begin}: no such question; there are ${questions.map(({ name }) => name).join(", ")}`);
+  }
+  return questions.filter(({ name }) => names.some((begin) => name.startsWith(begin)));
 }
 
 function renderReport({ tables, notes, absent }: Report): string {

@@ -18,7 +18,7 @@ import { originConfigSchema } from "../origin/config.ts";
 
 /** A schema as JSON Schema, of which TypeBox's types are a form. */
 interface Node {
-  type?: string;
+  type?: string | readonly string[];
   description?: string;
   default?: unknown;
   unit?: string;
@@ -151,6 +151,10 @@ function valueText(node: Node): string {
   const unit = node.unit === undefined ? "" : ` ${node.unit}`;
   if (node.enum !== undefined) return node.enum.map((word) => code(String(word))).join(", ");
   if (node.const !== undefined) return code(JSON.stringify(node.const));
+  if (Array.isArray(node.type)) {
+    // A number or a word; the pattern is that word.
+    return `${node.minimum ?? ""}–${node.maximum ?? ""}${unit}, ${code((node.pattern ?? "").replaceAll(/[$^]/g, ""))}`;
+  }
   if (node.type === "integer" || node.type === "number") {
     const kind = node.type === "integer" ? "" : "number, ";
     return `${kind}${node.minimum ?? ""}–${node.maximum ?? ""}${unit}`;

@@ -1,72 +1,101 @@
-/** What the responder counts. Plain numbers in one object; whoever publishes them gives them their names. */
+/**
+ * What the responder counts: one array of numbers per answering thread, in shared memory, so that the thread which
+ * publishes them reads them without asking. Each array has one writer; the sum over threads is made by readStats().
+ *
+ *   index   [udp outcomes…][tcp outcomes…][named counters…]
+ */
 
 /**
  *   One of these per packet, whatever happened to it:
- *   answered: noerror (records), nodata, nxdomain, referral, refused, formerr, notimp, badvers, servfail
- *   silent:   ignored-response (QR=1), ignored-short (less than a header), ignored-port (source port 0)
+ *   answered: noerror (records), nodata, nxdomain, yxdomain, referral, refused, formerr, notimp, badvers, servfail
+ *   slipped:  answered empty with TC=1 by the rate limit (or NOERROR with a cookie only)
+ *   silent:   ignored-response (QR=1), ignored-short (less than a header), ignored-port (source port 0),
+ *             ignored-rate (the rate limit)
  */
-export type Outcome =
-  | "noerror"
-  | "nodata"
-  | "nxdomain"
-  | "referral"
-  | "refused"
-  | "formerr"
-  | "notimp"
-  | "badvers"
-  | "servfail"
-  | "ignored-response"
-  | "ignored-short"
-  | "ignored-port";
+export const outcomes = [
+  "noerror",
+  "nodata",
+  "nxdomain",
+  "yxdomain",
+  "referral",
+  "refused",
+  "formerr",
+  "notimp",
+  "badvers",
+  "servfail",
+  "slipped",
+  "ignored-response",
+  "ignored-short",
+  "ignored-port",
+  "ignored-rate",
+] as const;
+export type Outcome = (typeof outcomes)[number];
 
-export type TransportName = "udp" | "tcp";
+export const transportNames = ["udp", "tcp"] as const;
+export type TransportName = (typeof transportNames)[number];
 
-export interface DnsStats {
-  /** Packets by transport and outcome. */
-  readonly outcomes: { readonly [transport in TransportName]: { [outcome in Outcome]: number } };
-  /** UDP answers that did not fit and told the client to ask by TCP. */
-  truncated: number;
-  /** Queries with a client subnet (RFC 7871). */
-  clientSubnets: number;
-  /** Questions for a steered address. */
-  steered: number;
-  /** Queries that failed inside; each was answered SERVFAIL, and the first was logged. */
-  failures: number;
-  sendErrors: number;
-  tcp: {
-    /** Open now. */
-    connections: number;
-    accepted: number;
-    /** Closed because others needed the room, in all or in their network. */
-    refused: number;
-    /** Cut for being silent, slow, or for sending a message that is too long. */
-    cut: number;
-  };
+const named = [
+  // UDP answers that did not fit, or would have been too great a reward for a forged sender, and ask for TCP.
+  "truncated",
+  // Queries with a client subnet (RFC 7871).
+  "clientSubnets",
+  // Questions for a steered address.
+  "steered",
+  // Queries that failed inside; each was answered SERVFAIL, and the first was logged.
+  "failures",
+  "sendErrors",
+  "cookiesValid",
+  // A server cookie that is not ours, or too old: the client gets a new one.
+  "cookiesInvalid",
+  // System calls that brought queries, on the batch path; queries / batches is the size of a batch.
+  "batches",
+  "tcpAccepted",
+  // Closed because others needed the room, in all or in their network.
+  "tcpRefused",
+  // Cut for being silent, slow, or for sending a message that is too long.
+  "tcpCut",
+] as const;
+export type CounterName = (typeof named)[number];
+
+/** Float64: whole numbers to 2^53 without allocation, and a torn read is impossible on the processors Node runs on. */
+export type Counters = Float64Array<ArrayBufferLike>;
+
+const outcomesCount = outcomes.length;
+const namedStart = transportNames.length * outcomesCount;
+const countersLength = namedStart + named.length;
+
+export function newCounters(): Counters {
+  return new Float64Array(new SharedArrayBuffer(countersLength * Float64Array.BYTES_PER_ELEMENT));
 }
 
-const zeros: { readonly [outcome in Outcome]: 0 } = {
-  noerror: 0,
-  nodata: 0,
-  nxdomain: 0,
-  referral: 0,
-  refused: 0,
-  formerr: 0,
-  notimp: 0,
-  badvers: 0,
-  servfail: 0,
-  "ignored-response": 0,
-  "ignored-short": 0,
-  "ignored-port": 0,
-};
+/** Where a transport's outcome is counted; made once per thread, not per query. */
+export function outcomeIndex(transport: TransportName, outcome: Outcome): number {
+  return transportNames.indexOf(transport) * outcomesCount + outcomes.indexOf(outcome);
+}
 
-export function newStats(): DnsStats {
-  return {
-    outcomes: { udp: { ...zeros }, tcp: { ...zeros } },
-    truncated: 0,
-    clientSubnets: 0,
-    steered: 0,
-    failures: 0,
-    sendErrors: 0,
-    tcp: { connections: 0, accepted: 0, refused: 0, cut: 0 },
-  };
+export function counterIndex(name: CounterName): number {
+  return namedStart + named.indexOf(name);
+}
+
+export function count(counters: Counters, index: number): void {
+  counters[index] = (counters[index] ?? 0) + 1;
+}
+
+export interface DnsStats extends Readonly<Record<CounterName, number>> {
+  readonly outcomes: Readonly<Record<TransportName, Readonly<Record<Outcome, number>>>>;
+}
+
+/** The sum over all threads. */
+export function readStats(threads: readonly Counters[]): DnsStats {
+  const sum = (index: number): number => threads.reduce((total, counters) => total + (counters[index] ?? 0), 0);
+  const ofTransport = (transport: TransportName): Record<Outcome, number> =>
+    Object.fromEntries(outcomes.map((outcome) => [outcome, sum(outcomeIndex(transport, outcome))])) as Record<
+      Outcome,
+      number
+    >;
+  const byName = Object.fromEntries(named.map((name) => [name, sum(counterIndex(name))])) as Record<
+    CounterName,
+    number
+  >;
+  return { outcomes: { udp: ofTransport("udp"), tcp: ofTransport("tcp") }, ...byName };
 }

@@ -1,26 +1,42 @@
 /**
- * The responder as a running thing: geo data loaded, sockets bound, snapshots swapped.
+ * The responder as a running thing: the compiler's thread, the batch threads, sockets, snapshots swapped.
  *
- *   startDns ──▶ geo ──▶ UDP and TCP on every address ──▶ SERVFAIL until the first update() ──▶ answers
- *                                                            update() again on each change of document or health
+ *   startDns ──▶ geo data ──▶ TCP and UDP on every address ──▶ SERVFAIL until the first update() ──▶ answers
+ *                                                               update() again on each change of document or health
  *
- * Before the first update nothing is known of zones and health. SERVFAIL sends a resolver to the zone's other servers
- * at once, where silence would cost it a timeout.
+ * UDP is answered by batch threads where the machine can do that, else by Node's dgram on the main thread; TCP always
+ * on the main thread. Before the first update nothing is known of zones and health: SERVFAIL sends a resolver to the
+ * zone's other servers at once, where silence would cost it a timeout.
  */
+import { randomBytes } from "node:crypto";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
-import type { Fleet } from "#fleet/document.ts";
-import type { SiteStates } from "#fleet/health.ts";
-import { newStats, type DnsStats } from "./counters.ts";
+import { openCompiler, type CompilerInputs } from "./compiler.ts";
+import { newCounters, readStats, type DnsStats } from "./counters.ts";
 import { explainAnswer, type DnsExplanation, type DnsQuestion } from "./explain.ts";
-import { loadGeo, type GeoSettings } from "./geo/database.ts";
+import type { GeoSettings } from "./geo/database.ts";
+import { createCookies } from "./guard/cookie.ts";
+import { cookieSecrets } from "./guard/cookie-secrets.ts";
+import { createRateLimit, newRateTable } from "./guard/rate-limit.ts";
+import { openBatch, type BatchTransport } from "./io/batch.ts";
 import { openDatagram } from "./io/datagram.ts";
-import { defaultStreamLimits, openStream, type StreamLimits } from "./io/stream.ts";
-import type { ListenAddress, Transport, TransportDeps } from "./io/transport.ts";
+import { openSocketCalls } from "./io/socket-calls.ts";
+import { defaultStreamLimits, openStream, type StreamLimits, type StreamTransport } from "./io/stream.ts";
+import type { ListenAddress, Transport } from "./io/transport.ts";
 import { createResponder } from "./responder.ts";
-import { compileFleet, takeSnapshot, type CompiledFleet, type Snapshot } from "./snapshot.ts";
+import type { Snapshot } from "./snapshot.ts";
+import { ttlOf } from "./steer/ttl.ts";
+
+export interface GuardSettings {
+  /** UDP answers per second to one client network (/24, IPv6 /56) without a valid cookie; 0: no limit. */
+  readonly responsesPerSecond: number;
+  /** Of the answers past that, each how manyth is an empty one that asks for TCP; 0: none. */
+  readonly slip: number;
+  /** Longest UDP answer without a valid cookie, in lengths of its query; 0: no limit. */
+  readonly amplificationMax: number;
+}
 
 export interface DnsOptions {
   /** Bound one by one, UDP and TCP on the same port. Port 0 takes a free one. */
@@ -31,20 +47,29 @@ export interface DnsOptions {
   readonly random: Random;
   readonly log: Log;
   readonly geo?: GeoSettings;
+  /** Threads that answer UDP in batches; 0: Node's dgram. */
+  readonly threads: number;
+  readonly guard: GuardSettings;
+  /** What the responder says of itself: NSID (RFC 5001), version.bind and id.server (RFC 4892); absent: nothing. */
+  readonly identity: { readonly nsid?: string; readonly version?: string; readonly id?: string };
   readonly streamLimits?: StreamLimits;
 }
 
-export interface SnapshotInputs {
-  readonly fleet: Fleet;
-  /** The fleet document's version: the serial of each zone. */
-  readonly version: number;
-  readonly siteStates: SiteStates;
-}
-
 export interface Dns {
-  /** Takes a new fleet document or new site states; the next query is answered from them. */
-  update: (inputs: SnapshotInputs) => void;
-  stats: () => Readonly<DnsStats>;
+  /**
+   * Takes a new fleet document, or new states and shares of the sites. Resolves when queries are answered from them.
+   * @throws NearcastError INTERNAL when they can't be compiled; what was in force stays
+   */
+  update: (inputs: CompilerInputs) => Promise<void>;
+  /** In how many ms each site's state may change at the earliest; a site that is not named can't change. */
+  setSoonestChanges: (msBySite: ReadonlyMap<string, number>) => void;
+  /** The fleet's secrets, 32 octets each: cookies are made with the first and accepted from all. */
+  setCookieSecrets: (fleetSecrets: readonly Uint8Array[]) => void;
+  stats: () => DnsStats;
+  /** TCP connections that are open now. */
+  connections: () => number;
+  /** Batch threads; 0 where dgram answers. */
+  threads: () => number;
   /** Why a client gets what it gets; undefined before the first update. */
   explain: (question: DnsQuestion) => DnsExplanation | undefined;
   /** The addresses with the ports that were really bound. */
@@ -54,80 +79,148 @@ export interface Dns {
   close: () => Promise<void>;
 }
 
-/** With port 0 the free UDP port may be taken for TCP: then another pair is tried. */
+/** With port 0 the free TCP port may be taken for UDP: then another one is tried. */
 const freePortTries = 8;
+/** The day's secret changes at midnight; cookies of both sides of it are accepted, so a minute late is early enough. */
+const secretsIntervalMs = 60_000;
 
 /**
  * Loads the geo data and binds all addresses.
  * @throws NearcastError CANNOT_LISTEN when an address can't be bound; then none is left bound
  */
 export async function startDns(options: DnsOptions): Promise<Dns> {
-  const { clock, log, random, site } = options;
-  const stats = newStats();
-  const geo = await loadGeo(options.geo ?? {}, log);
-  let compiled: CompiledFleet | undefined;
+  const { clock, log, random, guard } = options;
+  const { nsid, version, id } = options.identity;
+  const identity = { nsid: nsid === undefined ? undefined : Buffer.from(nsid, "utf8"), version, id };
+  const counters = newCounters();
+  const rateTable = newRateTable();
+  const cookies = createCookies();
+  let fleetSecrets: readonly Uint8Array[] = [randomBytes(32)];
   let snapshot: Snapshot | undefined;
+  let inForce: CompilerInputs | undefined;
+  let soonestChangeMs: ReadonlyMap<string, number> = new Map();
+  let batch: BatchTransport | undefined;
+  const datagrams: Transport[] = [];
+  const streams: StreamTransport[] = [];
 
-  const respond = createResponder({
+  const { respond } = createResponder({
     snapshot: () => snapshot,
-    stats,
+    counters,
+    cookies,
+    rateLimit: guard.responsesPerSecond > 0 ? createRateLimit(guard, rateTable) : undefined,
+    amplificationMax: guard.amplificationMax,
+    identity,
     random,
-    onFailure: (error) => {
-      // Only the first is logged whole: a query that fails can be sent a thousand times a second.
-      if (stats.failures === 1) log.error({ error }, "a query failed inside and was answered SERVFAIL");
-    },
+    nowMs: clock.wallMs,
+    onFailure,
   });
-  const deps = { respond, stats, log, clock, limits: options.streamLimits ?? defaultStreamLimits };
-  const transports: Transport[] = [];
-  const closeAll = async (): Promise<void> => {
-    await Promise.all(transports.map((transport) => transport.close()));
-  };
-  try {
-    for (const address of options.addresses) transports.push(...(await openPair(address, deps)));
-  } catch (error) {
-    await closeAll();
-    throw error;
+
+  let hasFailed = false;
+  function onFailure(error: NearcastError): void {
+    // Only the first is logged: a query that fails can be sent a thousand times a second.
+    if (!hasFailed) log.error({ error }, "a query failed inside and was answered SERVFAIL");
+    hasFailed = true;
   }
 
-  return {
-    update({ fleet, version, siteStates }) {
-      if (compiled === undefined || compiled.fleet !== fleet || compiled.version !== version) {
-        compiled = compileFleet(fleet, version);
-        const { problems } = compiled.zones;
-        if (problems.length > 0) log.warn({ version, problems }, "parts of the zones were left out");
-      }
-      snapshot = takeSnapshot(compiled, siteStates, geo, site);
+  const compiler = await openCompiler({
+    settings: { site: options.site, geo: options.geo ?? {} },
+    onSnapshot(next, inputs) {
+      writeTtls(next, inputs, soonestChangeMs);
+      snapshot = next;
+      inForce = inputs;
+      batch?.publish(next);
     },
-    stats: () => stats,
-    explain: (question) => (snapshot === undefined ? undefined : explainAnswer(snapshot, question)),
-    addresses: () => transports.filter((_, index) => index % 2 === 0).map((transport) => transport.address),
-    geo: () => geo.description,
-    close: closeAll,
-  };
-}
+    clock,
+    log,
+  });
 
-/** UDP and TCP on one address and port. */
-async function openPair(
-  address: ListenAddress,
-  deps: TransportDeps & { readonly clock: Clock; readonly limits: StreamLimits },
-): Promise<[Transport, Transport]> {
-  for (let tries = 1; ; tries++) {
-    const udp = await listening("UDP", address, () => openDatagram(address, deps));
-    try {
-      const tcp = await listening("TCP", udp.address, () => openStream(udp.address, deps));
-      return [udp, tcp];
-    } catch (error) {
-      await udp.close();
-      if (address.port !== 0 || tries === freePortTries) throw error;
+  function makeSecrets(): void {
+    const secrets = cookieSecrets(fleetSecrets, clock.wallMs());
+    cookies.setSecrets(secrets);
+    batch?.setSecrets(secrets);
+  }
+
+  const deps = { respond, counters, log };
+  async function openAll(): Promise<void> {
+    const limits = options.streamLimits ?? defaultStreamLimits;
+    for (const address of options.addresses) {
+      streams.push(await listening("TCP", address, () => openStream(address, { ...deps, clock, limits })));
+    }
+    const addresses = streams.map((stream) => stream.address);
+    if (options.threads > 0 && addresses.length > 0) {
+      const calls = openSocketCalls();
+      if (typeof calls !== "string") {
+        batch = await openBatch(addresses, options.threads, { guard, rateTable, identity, clock, log, onFailure });
+        return;
+      }
+      log.warn({ reason: calls }, "no batch threads here: UDP is answered on the main thread");
+    }
+    for (const address of addresses) {
+      datagrams.push(await listening("UDP", address, () => openDatagram(address, deps)));
     }
   }
+  async function closeSockets(): Promise<void> {
+    const open = [...streams.splice(0), ...datagrams.splice(0), ...(batch === undefined ? [] : [batch])];
+    batch = undefined;
+    await Promise.all(open.map((transport) => transport.close()));
+  }
+
+  const hasFreePorts = options.addresses.some((address) => address.port === 0);
+  for (let tries = 1; ; tries++) {
+    try {
+      await openAll();
+      break;
+    } catch (error) {
+      await closeSockets();
+      if (hasFreePorts && tries < freePortTries) continue;
+      await compiler.close();
+      throw error;
+    }
+  }
+  makeSecrets();
+  const stopMakingSecrets = clock.every(secretsIntervalMs, makeSecrets);
+
+  return {
+    update: (inputs) => compiler.compile(inputs),
+    setSoonestChanges(msBySite) {
+      soonestChangeMs = msBySite;
+      if (snapshot !== undefined && inForce !== undefined) writeTtls(snapshot, inForce, msBySite);
+    },
+    setCookieSecrets(secrets) {
+      if (secrets.length > 0) fleetSecrets = secrets;
+      makeSecrets();
+    },
+    stats: () => readStats([counters, ...(batch?.counters ?? [])]),
+    connections: () => streams.reduce((sum, stream) => sum + stream.connections(), 0),
+    threads: () => batch?.counters.length ?? 0,
+    explain(question) {
+      if (snapshot === undefined || inForce === undefined) return undefined;
+      const { fleet, siteStates, keptShares } = inForce;
+      return explainAnswer({ snapshot, fleet, states: siteStates, keptShares, soonestChangeMs }, question);
+    },
+    addresses: () => streams.map((stream) => stream.address),
+    geo: () => snapshot?.geo.description ?? "not loaded yet",
+    async close() {
+      stopMakingSecrets();
+      await closeSockets();
+      await compiler.close();
+    },
+  };
 }
 
-async function listening(
+/** Writes each steered name's TTL into the snapshot that is about to be, or is, in force. */
+function writeTtls(snapshot: Snapshot, { fleet }: CompilerInputs, soonestChangeMs: ReadonlyMap<string, number>): void {
+  const all = fleet.sites.map((site) => site.name);
+  for (const [index, steered] of fleet.steering.entries()) {
+    snapshot.steering.ttlSeconds[index] = ttlOf(steered, steered.sites ?? all, soonestChangeMs).seconds;
+  }
+}
+
+async function listening<Opened>(
   what: string,
   { host, port }: ListenAddress,
-  open: () => Promise<Transport>,
-): Promise<Transport> {
+  open: () => Promise<Opened>,
+): Promise<Opened> {
   try {
     return await open();
   } catch (error) {

@@ -12,6 +12,8 @@ const endpoint = (port: number, description: string) =>
     },
     { ...strict, default: {}, description },
   );
+/** Fits one character-string of a TXT record (RFC 1035 §3.3.14). */
+const identityText = (description: string) => Type.String({ pattern: "^[ -~]*$", maxLength: 255, description });
 const mebibyte = 1024 * 1024;
 const shortName = "^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$";
 
@@ -37,6 +39,51 @@ export const edgeConfigSchema = Type.Object(
             maxItems: 8,
             description: "paths of .mmdb files instead of the city database from npm; []: steer without geo data",
           }),
+        ),
+        asnFile: Type.Optional(
+          Type.String({
+            minLength: 1,
+            description: "path of an .mmdb file of AS numbers, for overrides by `asn`; without it those match nobody",
+          }),
+        ),
+        threads: Type.Unsafe<number | "auto">({
+          type: ["integer", "string"],
+          minimum: 0,
+          maximum: 64,
+          pattern: "^auto$",
+          default: 1,
+          description:
+            "threads that answer UDP; auto: cores − 1, at least 1; 0: none, but the main one by Node's sockets",
+        }),
+        responsesPerSecond: Type.Integer({
+          minimum: 0,
+          maximum: 10_000_000,
+          default: 1000,
+          unit: "/s",
+          description: "UDP answers to one network (/24, IPv6 /56) without DNS cookies; floods are forged; 0: no limit",
+        }),
+        slip: Type.Integer({
+          minimum: 0,
+          maximum: 10,
+          default: 2,
+          description: "past that, every so manyth query is told to ask by TCP, as true clients can; 0: none is",
+        }),
+        amplificationMax: Type.Integer({
+          minimum: 0,
+          maximum: 100,
+          default: 3,
+          description:
+            "longest UDP answer without a cookie, in lengths of its query: forging must not pay; 0: no limit",
+        }),
+        identity: Type.Object(
+          {
+            nsid: Type.Optional(
+              identityText('what NSID (RFC 5001) says when it is asked for, default the node\'s name; "": nothing'),
+            ),
+            id: Type.Optional(identityText('what id.server CH TXT says, default the node\'s name; "": it is REFUSED')),
+            version: Type.Optional(identityText("what version.bind CH TXT says; absent: it is REFUSED")),
+          },
+          { ...strict, default: {}, description: "what the responder says of itself" },
         ),
       },
       { ...strict, default: {} },

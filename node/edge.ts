@@ -1,10 +1,11 @@
 /**
  * An edge, put together: the only place that knows all its rooms. DNS is handed in by main.ts.
  *
- *   memory of the fleet ─▶ caches ─▶ feed (replays missed purges) ─▶ HTTP ─▶ probes ─▶ first judgement ─▶ DNS
+ *   memory of the fleet ─▶ caches ─▶ feed (replays missed purges) ─▶ HTTP ─▶ probes ─▶ first judgement ─▶ DNS ─▶ ready
  *
  * The order matters: nothing is served from disk before the missed purges are applied (or the origin is known to be
- * away), and no name is answered before every node was judged once.
+ * away), no name is answered before every node was judged once, and the node is ready when the first snapshot of names
+ * answers on every thread.
  */
 import type { FastifyInstance } from "fastify";
 import { readFile } from "node:fs/promises";
@@ -18,10 +19,11 @@ import { problemLines } from "#base/schema.ts";
 import type { Fleet } from "#fleet/document.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import { type FeedEvent, type FeedFollower, followFeed } from "#fleet/feed.ts";
-import type { SiteStates } from "#fleet/health.ts";
+import { createLoadMeter } from "#fleet/load-meter.ts";
 import { type FleetVersion, openFleetMemory } from "#fleet/memory.ts";
 import { openProber, probePath } from "#fleet/probe.ts";
 import { readPurgeEvent } from "#fleet/purge-event.ts";
+import { secretEventKind } from "#fleet/secret.ts";
 import { openDecoderPool } from "#image/pool.ts";
 import { openDiskTier } from "./cache/disk.ts";
 import { openMemoryTier } from "./cache/memory.ts";
@@ -31,36 +33,20 @@ import type { EdgeConfig } from "./config.ts";
 import { openAssetFetcher } from "./fetch/asset.ts";
 import { openOriginClient } from "./fetch/origin.ts";
 import { openProbeClient } from "./fetch/probe.ts";
+import { followSecrets } from "./fetch/secrets.ts";
 import { buildAdminApp } from "./http/admin.ts";
 import { buildEdgeApp, type Presence } from "./http/app.ts";
 import { type Listener, listen } from "./http/listener.ts";
 import { understand } from "./http/understand.ts";
-import { createMetrics } from "./observe/metrics.ts";
+import { openNames, type StartDns } from "./names.ts";
 import { declareMetrics } from "./observe/declare.ts";
+import { createMetrics } from "./observe/metrics.ts";
 import { createAssetServer } from "./serve/asset.ts";
 import { createImageServer } from "./serve/image.ts";
 import { createPurger } from "./serve/purger.ts";
 
-/** What an edge needs of a responder; dns/start.ts is one. */
-export interface DnsPart {
-  update: (inputs: { fleet: Fleet; version: number; siteStates: SiteStates }) => void;
-  stats: () => {
-    outcomes: Readonly<Record<string, Readonly<Record<string, number>>>>;
-    truncated: number;
-    failures: number;
-  };
-  explain: (question: { name: string; type: string; ip: string }) => unknown;
-  addresses: () => readonly { host: string; port: number }[];
-  geo: () => string;
-  close: () => Promise<void>;
-}
-
 export interface EdgeDeps {
-  startDns: (options: {
-    addresses: readonly { host: string; port: number }[];
-    site: string;
-    geo: { files: readonly string[] | undefined };
-  }) => Promise<DnsPart>;
+  startDns: StartDns;
   clock: Clock;
   random: Random;
   log: Log;
@@ -101,7 +87,6 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     const memory = await openFleetMemory(config.dataDir);
     let current: FleetVersion | null = await memory.loadFleet();
     let presence: Presence = "starting";
-    let dns: DnsPart | undefined;
     let feed: FeedFollower | undefined;
     const hurried = new AbortController();
     const ended = new AbortController();
@@ -150,19 +135,47 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
 
     const probes = openProbeClient();
     lifecycle.defer("probe client", probes.close);
+    const load = createLoadMeter(clock);
+    const keptShareOf = (site: string): number => prober.keptShares().get(site) ?? 1;
     const prober = openProber({
+      self: config.node,
       probe: (baseUrl, timeoutMs) => probes.probe(new URL(probePath, baseUrl).href, timeoutMs),
-      changed: updateDns,
+      changed: () => {
+        names.refresh();
+      },
+      judgedRound: (soonestMs) => {
+        names.setSoonestChanges(soonestMs);
+      },
       clock,
       random,
       log,
     });
     lifecycle.defer("probes", prober.close);
 
-    function updateDns(): void {
-      if (current === null) return;
-      dns?.update({ fleet: current.document, version: current.version, siteStates: prober.sites() });
-    }
+    const secrets = followSecrets({
+      known: await memory.loadSecrets(),
+      ask: origin.secrets,
+      store: memory.storeSecrets,
+      changed: (fresh) => {
+        names.setSecrets(fresh);
+      },
+      clock,
+      log,
+    });
+    lifecycle.defer("fleet secret", secrets.close);
+
+    const names = openNames({
+      config,
+      startDns: deps.startDns,
+      inputs: () => {
+        if (current === null) return null;
+        const { document: fleet, version } = current;
+        return { fleet, version, siteStates: prober.sites(), keptShares: prober.keptShares() };
+      },
+      soonestChangesMs: prober.soonestChangesMs,
+      secrets: secrets.secrets,
+      log,
+    });
 
     async function takeFleet(): Promise<void> {
       const { version, text } = await origin.fleet();
@@ -183,17 +196,23 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       log.info({ version }, "a fleet document is in force");
       // Before this node itself can be probed, its own judgement would be "down".
       if (presence !== "starting") prober.watch(parsed.value);
-      updateDns();
+      names.refresh();
     }
 
     async function apply(event: FeedEvent): Promise<void> {
       if (event.kind === "fleet") await takeFleet();
       else if (event.kind === "purge") await purger.apply(event.seq, readPurgeEvent(event.data));
+      else if (event.kind === secretEventKind) await secrets.take();
       else log.warn({ kind: event.kind }, "an event of the feed is of a kind that this version does not know");
     }
 
     feed = followFeed({
-      open: origin.feed,
+      async open(since, signal) {
+        const stream = await origin.feed(since, signal);
+        // Missed rotations are in the feed, but not what another origin has, or one that was upgraded.
+        secrets.refresh();
+        return stream;
+      },
       position: await memory.loadPosition(),
       save: memory.storePosition,
       apply,
@@ -220,9 +239,14 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       records,
       feed,
       clock,
-      dnsStats: () => dns?.stats(),
+      dns: names.part,
+      dnsVersion: names.version,
       fleetVersion: () => current?.version ?? 0,
+      hasFleetSecret: () => secrets.id() !== null,
       siteStates: prober.sites,
+      keptShares: prober.keptShares,
+      siteLoads: prober.loads,
+      load,
       isReady: () => unready().length === 0,
     });
 
@@ -230,7 +254,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       const reasons: string[] = [];
       if (presence !== "ready") reasons.push(presence);
       if (current === null) reasons.push("no fleet document: the origin was never reached");
-      if (config.dns.addresses.length > 0 && dns === undefined) reasons.push("DNS does not answer yet");
+      if (config.dns.addresses.length > 0 && names.version() === 0) reasons.push("DNS does not answer yet");
       return reasons;
     }
 
@@ -248,6 +272,8 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       assets,
       fleet: () => current,
       presence: () => presence,
+      load,
+      keptShare: () => keptShareOf(config.site),
       gate,
       served: metrics.served,
       clock,
@@ -259,7 +285,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       status,
       metrics,
       explainUrl,
-      explainName: (question) => dns?.explain(question),
+      explainName: (question) => names.part()?.explain(question),
     });
     lifecycle.defer("admin application", () => adminApp.close());
     const admin = await listenOn(config.admin, adminApp);
@@ -276,6 +302,8 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         ready: unready().length === 0,
         unready: unready(),
         fleetVersion: current?.version ?? null,
+        fleetSecret: secrets.id(),
+        requestsPerSecond: load.requestsPerSecond(),
         feed: {
           state: feed?.state() ?? "disconnected",
           position: feed?.position() ?? null,
@@ -284,6 +312,8 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         sites: (current?.document.sites ?? []).map((site) => ({
           name: site.name,
           state: states.get(site.name) ?? "unknown",
+          requestsPerSecond: prober.loads().get(site.name) ?? null,
+          keptShare: keptShareOf(site.name),
           addresses: site.addresses,
           nodes: site.nodes.map((node) => {
             const known = health.get(node.name);
@@ -293,7 +323,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         cache: { memory: memoryTier.stats(), disk: diskTier.stats(), records: records.size() },
         decoders: decoders.stats(),
         origin: { ...origin.counts(), isBroken: origin.isBroken() },
-        dns: dns === undefined ? null : { geo: dns.geo(), addresses: dns.addresses(), ...dns.stats() },
+        dns: names.status(),
       };
     }
 
@@ -332,21 +362,15 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       prober.watch(document());
       await prober.judged();
       if (config.dns.addresses.length === 0 || ended.signal.aborted) return;
-      const started = await deps.startDns({
-        addresses: config.dns.addresses,
-        site: config.site,
-        geo: { files: config.dns.geoFiles },
-      });
-      lifecycle.defer("DNS", started.close);
-      dns = started;
-      updateDns();
-      log.info({ addresses: started.addresses(), geo: started.geo() }, "DNS answers");
+      // Deferred here, so that at the end names are the first to be silent.
+      lifecycle.defer("DNS", names.close);
+      await names.start();
     }
 
     return {
       http: listeners,
       admin,
-      dns: () => dns?.addresses() ?? [],
+      dns: () => names.part()?.addresses() ?? [],
       ready: begin(),
       async drain() {
         presence = "draining";

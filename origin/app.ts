@@ -14,6 +14,7 @@ import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
 import type { OriginConfig } from "./config.ts";
+import type { FleetSecretKeeper } from "./fleet-secret.ts";
 import { guardRoutes } from "./http/access.ts";
 import type { App } from "./http/app-type.ts";
 import { watchBodies } from "./http/body.ts";
@@ -25,6 +26,7 @@ import { addFeedRoute } from "./routes/feed.ts";
 import { addFleetRoutes } from "./routes/fleet.ts";
 import { addImageRoutes, type ImageRouteDeps } from "./routes/images.ts";
 import { addNameRoutes } from "./routes/names.ts";
+import { addSecretRoutes } from "./routes/secret.ts";
 import { addServiceRoutes } from "./routes/service.ts";
 import type { Tokens } from "./tokens.ts";
 
@@ -38,6 +40,7 @@ const jsonBytesMax = 256 * 1024;
 export interface AppDeps extends ImageRouteDeps {
   readonly config: OriginConfig;
   readonly tokens: Tokens;
+  readonly fleetSecret: FleetSecretKeeper;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -92,6 +95,7 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
   addImageRoutes(app, deps);
   addNameRoutes(app, deps);
   addFleetRoutes(app, deps);
+  addSecretRoutes(app, deps);
   addFeedRoute(app, deps.feed);
   await app.ready();
   return { app, countSwept: metrics.countSwept };

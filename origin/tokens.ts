@@ -4,9 +4,10 @@
  * refused, because then nobody knows who has the token. To change one: delete its file and start the origin again.
  */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import { chmod, link, mkdir, open, readFile, stat, unlink } from "node:fs/promises";
+import { chmod, link, mkdir, open, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { NearcastError } from "#base/errors.ts";
+import { readSecretFile, secretFileMode } from "./secret-file.ts";
 
 export const tokenKinds = ["writer", "edge"] as const;
 export type TokenKind = (typeof tokenKinds)[number];
@@ -47,22 +48,9 @@ function digestOf(token: string): Buffer {
 }
 
 async function loadToken(file: string): Promise<string> {
-  const mode = await stat(file).then(
-    (facts) => facts.mode & 0o777,
-    (error: NodeJS.ErrnoException) => {
-      if (error.code === "ENOENT") return undefined;
-      throw error;
-    },
-  );
-  if (mode === undefined) return await makeToken(file);
-  if ((mode & 0o077) !== 0) {
-    throw new NearcastError(
-      "INTERNAL",
-      `${file} has mode 0${mode.toString(8)}, so others can read the token: ` +
-        `run \`chmod 600 ${file}\`, or delete it to have a new one made`,
-    );
-  }
-  const token = (await readFile(file, "utf8")).trim();
+  const text = await readSecretFile(file, "token");
+  if (text === undefined) return await makeToken(file);
+  const token = text.trim();
   if (!tokenPattern.test(token)) {
     throw new NearcastError(
       "INTERNAL",
@@ -76,7 +64,7 @@ async function loadToken(file: string): Promise<string> {
 async function makeToken(file: string): Promise<string> {
   const token = randomBytes(32).toString("base64url");
   const temporary = `${file}.${randomBytes(6).toString("hex")}.tmp`;
-  const handle = await open(temporary, "wx", 0o600);
+  const handle = await open(temporary, "wx", secretFileMode);
   try {
     await handle.writeFile(`${token}\n`);
     await handle.sync();
@@ -84,7 +72,7 @@ async function makeToken(file: string): Promise<string> {
     await handle.close();
   }
   // The umask can only have taken rights away; this gives the owner's back.
-  await chmod(temporary, 0o600);
+  await chmod(temporary, secretFileMode);
   try {
     await link(temporary, file);
   } finally {

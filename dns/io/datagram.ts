@@ -7,16 +7,21 @@
  */
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { isIPv6 } from "node:net";
-import { messageLengthMax, type Client } from "../responder.ts";
+import { count, counterIndex } from "../counters.ts";
+import type { Client } from "../responder.ts";
 import { emptyAddress, readIp } from "../wire/address.ts";
-import type { ListenAddress, Transport, TransportDeps } from "./transport.ts";
-
-/** Room for a burst of some 10,000 queries while the process is busy; the kernel may grant less. */
-const receiveBufferBytes = 4 * 1024 * 1024;
+import {
+  datagramAnswerRoomBytes,
+  receiveBufferBytes,
+  type ListenAddress,
+  type Transport,
+  type TransportDeps,
+} from "./transport.ts";
 
 /** Binds the socket; rejects when the address can't be bound. */
 export async function openDatagram(listen: ListenAddress, deps: TransportDeps): Promise<Transport> {
-  const { respond, stats, log } = deps;
+  const { respond, counters, log } = deps;
+  const sendErrors = counterIndex("sendErrors");
   const six = isIPv6(listen.host);
   const socket = createSocket({
     type: six ? "udp6" : "udp4",
@@ -33,28 +38,28 @@ export async function openDatagram(listen: ListenAddress, deps: TransportDeps): 
     log.debug({ error }, "the receive buffer keeps its size");
   }
 
-  const out = new Uint8Array(messageLengthMax);
+  const out = new Uint8Array(datagramAnswerRoomBytes);
   const address = emptyAddress();
   const client = { address, port: 0, transport: "udp" } satisfies Client;
   let isClosed = false;
 
   const onSent = (error: Error | null): void => {
-    if (error !== null) stats.sendErrors++;
+    if (error !== null) count(counters, sendErrors);
   };
   socket.on("message", (query: Buffer, sender: RemoteInfo) => {
     if (!readIp(sender.address, address)) return;
     client.port = sender.port;
-    const length = respond(query, client, out);
+    const length = respond(query, query.length, client, out);
     if (length === 0) return;
     try {
       // The kernel may take the bytes later, so each answer gets its own.
       socket.send(Buffer.copyBytesFrom(out, 0, length), sender.port, sender.address, onSent);
     } catch {
-      stats.sendErrors++;
+      count(counters, sendErrors);
     }
   });
   socket.on("error", (error) => {
-    stats.sendErrors++;
+    count(counters, sendErrors);
     log.debug({ error }, "UDP socket");
   });
 

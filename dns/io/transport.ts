@@ -1,9 +1,9 @@
 /**
- * What carries queries in and answers out. Two stand here, datagram.ts and stream.ts; a path that takes packets from
- * the kernel in batches fits behind the same interface.
+ * What carries queries in and answers out: datagram.ts and stream.ts on Node's own sockets, and batch.ts, which takes
+ * UDP packets from the kernel many at a time.
  */
 import type { Log } from "#base/log.ts";
-import type { DnsStats } from "../counters.ts";
+import type { Counters } from "../counters.ts";
 import type { Respond } from "../responder.ts";
 
 export interface ListenAddress {
@@ -23,6 +23,12 @@ export interface Transport {
 
 export interface TransportDeps {
   readonly respond: Respond;
-  readonly stats: DnsStats;
+  readonly counters: Counters;
   readonly log: Log;
 }
+
+/** Room for an answer over UDP. None is longer than 1,232 octets, so that it needs no fragments (RFC 9715 §3.2). */
+export const datagramAnswerRoomBytes = 4096;
+
+/** Room for a burst of some 10,000 queries while nobody takes them; the kernel may grant less. */
+export const receiveBufferBytes = 4 * 1024 * 1024;

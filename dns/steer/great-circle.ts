@@ -18,7 +18,7 @@ export interface UnitVector {
 }
 
 /** Mean radius (IUGG). */
-const earthRadiusKm = 6371.0088;
+export const earthRadiusKm = 6371.0088;
 
 export function unitVector({ latitude, longitude }: Point): UnitVector {
   const north = (latitude * Math.PI) / 180;

@@ -25,3 +25,8 @@ export function putUint32(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 2] = value >>> 8;
   bytes[at + 3] = value;
 }
+
+/** Element `index` of whole numbers of 32 bits. */
+export function intAt(numbers: Int32Array, index: number): number {
+  return numbers[index] ?? 0;
+}

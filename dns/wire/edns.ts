@@ -3,13 +3,22 @@
  *
  *   root name | type 41 | class = UDP size | TTL = extended rcode, version, DO and Z bits | options
  *
- * Client subnet (ECS, RFC 7871) is read strictly: a malformed option makes the query a FORMERR (§7.2.1). Cookies
- * (RFC 7873) are not given yet, but a cookie of an impossible length is a FORMERR all the same (§5.2.2). Every other
- * option is ignored, as RFC 6891 §6.1.2 demands.
+ *   option          in a query                                      in the answer
+ *   NSID            asked, whatever it holds (RFC 5001 §2.2)        the server's name, when it has one
+ *   client subnet   strict, twice is malformed (RFC 7871 §7.2.1)    as it was asked, with the answer's scope
+ *   COOKIE          strict, the first counts (RFC 7873 §5.2)        the client's part and a server cookie
+ *   TCP keepalive   strict over TCP, nothing over UDP (RFC 7828)    how long the connection may be idle
+ *   padding         ignored (RFC 7830 §3)                           never: nothing here is encrypted
+ *   EDE             ignored                                         why it is an error (RFC 8914), without text
+ *   others          ignored (RFC 6891 §6.1.2)                       never
+ *
+ * An option that is malformed makes the query a FORMERR; the others are read all the same, so that this answer too
+ * carries the cookie without which the client would not believe it (RFC 7873 §5.3). An option that runs past the
+ * record ends the reading.
  */
 import { bitsOf, emptyAddress, type IpAddress } from "./address.ts";
 import { byteAt, putUint16, uint16At } from "./bytes.ts";
-import { optionCodes, recordTypes } from "./numbers.ts";
+import { recordTypes } from "./numbers.ts";
 
 /** What we announce and the most that we send over UDP: it fits every path without fragments (DNS flag day 2020). */
 export const udpSizeMax = 1232;
@@ -17,7 +26,21 @@ export const udpSizeMax = 1232;
 export const udpSizeMin = 512;
 
 const optHeaderLength = 11;
+const optionHeaderLength = 4;
 const dnssecOkBit = 0x80;
+
+/** IANA "DNS EDNS0 Option Codes (OPT)". */
+const codeNsid = 3;
+const codeSubnet = 8;
+const codeCookie = 10;
+const codeKeepalive = 11;
+const codeExtendedError = 15;
+
+export const clientCookieLength = 8;
+/** The server cookie that we give (RFC 9018 §4); others give 8 to 32 octets. */
+export const serverCookieLength = 16;
+const cookieLengthMin = clientCookieLength + 8;
+const cookieLengthMax = clientCookieLength + 32;
 
 /** The client subnet of a query, as it was asked. */
 export interface ClientSubnet {
@@ -29,6 +52,14 @@ export interface ClientSubnet {
   readonly address: IpAddress;
 }
 
+/** The COOKIE option of a query, as it was sent. */
+export interface SentCookie {
+  /** 0: none; 8: the client's part alone; 16 to 40: with a server's part, ours or another's. */
+  length: number;
+  /** 40 octets, of which the first `length` count. */
+  readonly bytes: Uint8Array;
+}
+
 export interface Edns {
   isPresent: boolean;
   version: number;
@@ -36,6 +67,33 @@ export interface Edns {
   udpSize: number;
   dnssecOk: boolean;
   readonly subnet: ClientSubnet;
+  readonly cookie: SentCookie;
+  isNsidAsked: boolean;
+  isKeepaliveAsked: boolean;
+  /**
+   * A keepalive with a timeout, which only servers may send (RFC 7828 §3.2.1). Over TCP the answer is FORMERR; over
+   * UDP the option must be ignored whatever it holds (§3.3.1), so this alone does not make a query malformed.
+   */
+  isKeepaliveMalformed: boolean;
+}
+
+/** What an answer's OPT record says besides what the query fixes; one object is filled again and again. */
+export interface OptReply {
+  /** Prefix length for which this answer holds; written only with a client subnet. */
+  scope: number;
+  /** INFO-CODE of an extended error (RFC 8914 §4), or -1. */
+  extendedError: number;
+  /** Whether `serverCookie` is to be sent; written only with a cookie in the query. */
+  hasServerCookie: boolean;
+  /** 16 octets. */
+  readonly serverCookie: Uint8Array;
+  /** Written only when it was asked for. */
+  nsid: Uint8Array | undefined;
+  /**
+   * Idle timeout of the connection in units of 100 ms (`Client.keepaliveTenths`), or -1; written only when asked for.
+   * Always -1 over UDP (RFC 7828 §3.3.2).
+   */
+  keepaliveTenths: number;
 }
 
 export function emptyEdns(): Edns {
@@ -45,6 +103,10 @@ export function emptyEdns(): Edns {
     udpSize: 0,
     dnssecOk: false,
     subnet: { isPresent: false, familyNumber: 0, sourcePrefixLength: 0, address: emptyAddress() },
+    cookie: { length: 0, bytes: new Uint8Array(cookieLengthMax) },
+    isNsidAsked: false,
+    isKeepaliveAsked: false,
+    isKeepaliveMalformed: false,
   };
 }
 
@@ -54,6 +116,22 @@ export function clearEdns(edns: Edns): void {
   edns.udpSize = 0;
   edns.dnssecOk = false;
   edns.subnet.isPresent = false;
+  edns.cookie.length = 0;
+  edns.isNsidAsked = false;
+  edns.isKeepaliveAsked = false;
+  edns.isKeepaliveMalformed = false;
+}
+
+/** Nothing but the fixed fields, until something is set. */
+export function emptyOptReply(): OptReply {
+  return {
+    scope: 0,
+    extendedError: -1,
+    hasServerCookie: false,
+    serverCookie: new Uint8Array(serverCookieLength),
+    nsid: undefined,
+    keepaliveTenths: -1,
+  };
 }
 
 /**
@@ -68,28 +146,40 @@ export function readOptFields(message: Uint8Array, at: number, edns: Edns): void
 }
 
 /**
- * Reads the options in `message[start..end)`.
- * @returns false when one runs past the end, when the client subnet is malformed or there twice, or when a cookie
- *   has a length that no cookie has
+ * Reads the options in `message[start..end)`, each at most once round the loop: 4 octets or more each.
+ * @returns how many there were; or less than zero when one is malformed: then -1 less their number
  */
-export function readOptions(message: Uint8Array, start: number, end: number, edns: Edns): boolean {
+export function readOptions(message: Uint8Array, start: number, end: number, edns: Edns): number {
   let at = start;
+  let count = 0;
+  let isMalformed = false;
+  let hasSubnet = false;
+  let hasCookie = false;
   while (at < end) {
-    if (at + 4 > end) return false;
+    count++;
+    if (at + optionHeaderLength > end) return -1 - count;
     const code = uint16At(message, at);
     const length = uint16At(message, at + 2);
-    at += 4;
-    if (at + length > end) return false;
-    if (code === optionCodes.CLIENT_SUBNET) {
-      if (edns.subnet.isPresent || !readSubnet(message, at, length, edns.subnet)) return false;
-      edns.subnet.isPresent = true;
-    } else if (code === optionCodes.COOKIE) {
-      // RFC 7873 §4: a client cookie of 8 octets, alone or with a server cookie of 8 to 32.
-      if (length !== 8 && (length < 16 || length > 40)) return false;
+    at += optionHeaderLength;
+    if (at + length > end) return -1 - count;
+    if (code === codeSubnet) {
+      // Of two neither counts: whichever we took, a resolver could have meant the other.
+      const isGood = !hasSubnet && readSubnet(message, at, length, edns.subnet);
+      hasSubnet = true;
+      edns.subnet.isPresent = isGood;
+      if (!isGood) isMalformed = true;
+    } else if (code === codeCookie) {
+      if (!hasCookie && !readCookie(message, at, length, edns.cookie)) isMalformed = true;
+      hasCookie = true;
+    } else if (code === codeNsid) {
+      edns.isNsidAsked = true;
+    } else if (code === codeKeepalive) {
+      if (length === 0) edns.isKeepaliveAsked = true;
+      else edns.isKeepaliveMalformed = true;
     }
     at += length;
   }
-  return true;
+  return isMalformed ? -1 - count : count;
 }
 
 /** RFC 7871 §6: family, source prefix length, scope (0 in queries), then just the octets that the prefix needs. */
@@ -98,7 +188,8 @@ function readSubnet(message: Uint8Array, at: number, length: number, subnet: Cli
   const family = uint16At(message, at);
   const source = byteAt(message, at + 2);
   if (byteAt(message, at + 3) !== 0) return false;
-  subnet.address.bytes.fill(0);
+  const { bytes } = subnet.address;
+  for (let i = 0; i < 16; i++) bytes[i] = 0;
   subnet.sourcePrefixLength = source;
   if (family === 0) {
     subnet.familyNumber = 0;
@@ -110,25 +201,40 @@ function readSubnet(message: Uint8Array, at: number, length: number, subnet: Cli
   if (source > bitsOf(subnet.address.family)) return false;
   const octets = (source + 7) >> 3;
   if (length !== 4 + octets) return false;
-  for (let i = 0; i < octets; i++) subnet.address.bytes[i] = byteAt(message, at + 4 + i);
+  for (let i = 0; i < octets; i++) bytes[i] = byteAt(message, at + 4 + i);
   const bitsUsed = source & 7;
   return bitsUsed === 0 || (byteAt(message, at + 4 + octets - 1) & (0xff >> bitsUsed)) === 0;
 }
 
-/** Bytes that writeOpt() will write. */
-export function optLength(edns: Edns): number {
+/** RFC 7873 §4: a client cookie of 8 octets, alone or with a server cookie of 8 to 32. */
+function readCookie(message: Uint8Array, at: number, length: number, cookie: SentCookie): boolean {
+  if (length !== clientCookieLength && (length < cookieLengthMin || length > cookieLengthMax)) return false;
+  for (let i = 0; i < length; i++) cookie.bytes[i] = byteAt(message, at + i);
+  cookie.length = length;
+  return true;
+}
+
+/** Octets that writeOpt() will write for the same arguments; 0 when the query had no OPT record. */
+export function optLength(edns: Edns, reply: OptReply): number {
   if (!edns.isPresent) return 0;
-  return optHeaderLength + (edns.subnet.isPresent ? 8 + ((edns.subnet.sourcePrefixLength + 7) >> 3) : 0);
+  let length = optHeaderLength;
+  if (edns.subnet.isPresent) length += optionHeaderLength + 4 + ((edns.subnet.sourcePrefixLength + 7) >> 3);
+  if (edns.cookie.length > 0 && reply.hasServerCookie) {
+    length += optionHeaderLength + clientCookieLength + serverCookieLength;
+  }
+  if (edns.isNsidAsked && reply.nsid !== undefined) length += optionHeaderLength + reply.nsid.length;
+  if (edns.isKeepaliveAsked && reply.keepaliveTenths >= 0) length += optionHeaderLength + 2;
+  if (reply.extendedError >= 0) length += optionHeaderLength + 2;
+  return length;
 }
 
 /**
- * Writes the OPT record of an answer: version 0, Z bits zero, DO as it was asked (RFC 3225 §3), and the client
- * subnet as it was asked with the answer's scope (RFC 7871 §7.2.1).
+ * Writes the OPT record of an answer: version 0, Z bits zero, DO as it was asked (RFC 3225 §3), and the options of
+ * the table above. Only for a query that had one (RFC 6891 §6.1.1).
  * @param rcode the whole response code; its upper bits stand in the OPT record
- * @param scope prefix length for which this answer holds
  * @returns the offset after it
  */
-export function writeOpt(out: Uint8Array, at: number, edns: Edns, rcode: number, scope: number): number {
+export function writeOpt(out: Uint8Array, at: number, edns: Edns, rcode: number, reply: OptReply): number {
   out[at] = 0;
   putUint16(out, at + 1, recordTypes.OPT);
   putUint16(out, at + 3, udpSizeMax);
@@ -136,15 +242,46 @@ export function writeOpt(out: Uint8Array, at: number, edns: Edns, rcode: number,
   out[at + 6] = 0;
   out[at + 7] = edns.dnssecOk ? dnssecOkBit : 0;
   out[at + 8] = 0;
-  putUint16(out, at + 9, optLength(edns) - optHeaderLength);
-  if (!edns.subnet.isPresent) return at + optHeaderLength;
-  const { familyNumber, sourcePrefixLength, address } = edns.subnet;
+  putUint16(out, at + 9, optLength(edns, reply) - optHeaderLength);
+  let next = at + optHeaderLength;
+  if (edns.subnet.isPresent) next = writeSubnet(out, next, edns.subnet, reply.scope);
+  if (edns.cookie.length > 0 && reply.hasServerCookie) {
+    next = writeOptionHeader(out, next, codeCookie, clientCookieLength + serverCookieLength);
+    for (let i = 0; i < clientCookieLength; i++) out[next++] = byteAt(edns.cookie.bytes, i);
+    for (let i = 0; i < serverCookieLength; i++) out[next++] = byteAt(reply.serverCookie, i);
+  }
+  const { nsid } = reply;
+  if (edns.isNsidAsked && nsid !== undefined) {
+    next = writeOptionHeader(out, next, codeNsid, nsid.length);
+    for (let i = 0; i < nsid.length; i++) out[next++] = byteAt(nsid, i);
+  }
+  if (edns.isKeepaliveAsked && reply.keepaliveTenths >= 0) {
+    next = writeOptionHeader(out, next, codeKeepalive, 2);
+    putUint16(out, next, reply.keepaliveTenths);
+    next += 2;
+  }
+  if (reply.extendedError >= 0) {
+    next = writeOptionHeader(out, next, codeExtendedError, 2);
+    putUint16(out, next, reply.extendedError);
+    next += 2;
+  }
+  return next;
+}
+
+function writeSubnet(out: Uint8Array, at: number, subnet: ClientSubnet, scope: number): number {
+  const { familyNumber, sourcePrefixLength } = subnet;
+  const { bytes } = subnet.address;
   const octets = (sourcePrefixLength + 7) >> 3;
-  putUint16(out, at + 11, optionCodes.CLIENT_SUBNET);
-  putUint16(out, at + 13, 4 + octets);
-  putUint16(out, at + 15, familyNumber);
-  out[at + 17] = sourcePrefixLength;
-  out[at + 18] = scope;
-  for (let i = 0; i < octets; i++) out[at + 19 + i] = byteAt(address.bytes, i);
-  return at + 19 + octets;
+  const next = writeOptionHeader(out, at, codeSubnet, 4 + octets);
+  putUint16(out, next, familyNumber);
+  out[next + 2] = sourcePrefixLength;
+  out[next + 3] = scope;
+  for (let i = 0; i < octets; i++) out[next + 4 + i] = byteAt(bytes, i);
+  return next + 4 + octets;
+}
+
+function writeOptionHeader(out: Uint8Array, at: number, code: number, length: number): number {
+  putUint16(out, at, code);
+  putUint16(out, at + 2, length);
+  return at + optionHeaderLength;
 }

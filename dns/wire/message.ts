@@ -4,7 +4,8 @@
  *
  *   header 12 │ question │ answer, authority, additional (only an OPT in the additional section is looked at)
  *
- * The work is linear in the message: names in records are stepped over without following pointers.
+ * The work is linear in the message: names in records are stepped over without following pointers, and a name in the
+ * question has nothing before it to point at. It is counted in `Query.steps`, so that a test can hold it to that.
  */
 import { byteAt, uint16At } from "./bytes.ts";
 import { clearEdns, emptyEdns, readOptFields, readOptions, type Edns } from "./edns.ts";
@@ -12,16 +13,20 @@ import { readName, scratchName, skipName, type WireName } from "./name.ts";
 import { recordTypes } from "./numbers.ts";
 
 export const headerLength = 12;
+const questionFixedLength = 4;
+const recordFixedLength = 10;
 
 /** A query as far as it could be read; one object is filled again and again. */
 export interface Query {
-  /** The question's name, in lower case. */
+  /** The question's name, in lower case; holds nothing that counts unless `questionEnd` says that it was read. */
   readonly name: WireName;
   type: number;
   class: number;
   /** Where the question ends, or 12 when it could not be read (then it is not repeated in the answer). */
   questionEnd: number;
   readonly edns: Edns;
+  /** Turns of loops that the reading took, at the most: octets of names, records, options. */
+  steps: number;
 }
 
 /**
@@ -31,53 +36,61 @@ export interface Query {
  *   unknown-opcode   NOTIMP; nothing behind the header may be interpreted (RFC 8906 §3.1.4)
  *   malformed        FORMERR, with the question if `questionEnd` says that it was read
  *   unknown-version  BADVERS (RFC 6891 §6.1.3); the options were not read
+ *   cookie-only      no question, but a cookie: NOERROR without records, only to learn a cookie (RFC 7873 §5.4)
  */
-export type QueryOutcome = "question" | "short" | "response" | "unknown-opcode" | "malformed" | "unknown-version";
+export type QueryOutcome =
+  "question" | "short" | "response" | "unknown-opcode" | "malformed" | "unknown-version" | "cookie-only";
 
 export function emptyQuery(): Query {
-  return { name: scratchName(), type: 0, class: 0, questionEnd: headerLength, edns: emptyEdns() };
+  return { name: scratchName(), type: 0, class: 0, questionEnd: headerLength, edns: emptyEdns(), steps: 0 };
 }
 
-/** Reads the whole message into `query`. */
-export function readQuery(message: Uint8Array, query: Query): QueryOutcome {
+/**
+ * Reads the whole of `message[0..length)` into `query`; what stands behind it in the array is never looked at.
+ * @param length at most the array's own
+ */
+export function readQuery(message: Uint8Array, length: number, query: Query): QueryOutcome {
   query.questionEnd = headerLength;
+  query.steps = 0;
   clearEdns(query.edns);
-  if (message.length < headerLength) return "short";
+  if (length < headerLength) return "short";
   const flags = byteAt(message, 2);
   if ((flags & 0x80) !== 0) return "response";
   if ((flags & 0x78) !== 0) return "unknown-opcode";
-  const end = message.length;
   const questions = uint16At(message, 4);
-  let at: number;
-  if (questions === 1) {
-    at = readName(message, headerLength, end, query.name);
-    if (at < 0 || at + 4 > end) return "malformed";
-    query.type = uint16At(message, at);
-    query.class = uint16At(message, at + 2);
-    at += 4;
-    query.questionEnd = at;
-  } else {
-    // RFC 9619 §4: FORMERR, yet with our OPT when theirs can be found.
-    at = skipQuestions(message, end, questions);
-    if (at < 0) return "malformed";
+  if (questions !== 1) return readWithoutQuestion(message, length, questions, query);
+  const at = readName(message, headerLength, length, query.name);
+  if (at < 0 || at + questionFixedLength > length) {
+    query.steps = length - headerLength;
+    return "malformed";
   }
-  const outcome = readRecords(message, at, end, query.edns);
-  if (outcome === "unknown-version") return outcome;
-  return questions === 1 ? outcome : "malformed";
+  query.steps = at - headerLength;
+  query.type = uint16At(message, at);
+  query.class = uint16At(message, at + 2);
+  query.questionEnd = at + questionFixedLength;
+  return readRecords(message, query.questionEnd, length, query);
 }
 
-function skipQuestions(message: Uint8Array, end: number, count: number): number {
+/** RFC 9619 §4: FORMERR, yet with our OPT when theirs can be found; unless it only asks for a cookie. */
+function readWithoutQuestion(message: Uint8Array, end: number, questions: number, query: Query): QueryOutcome {
   let at = headerLength;
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < questions; i++) {
     at = skipName(message, at, end);
-    if (at < 0 || at + 4 > end) return -1;
-    at += 4;
+    if (at < 0 || at + questionFixedLength > end) {
+      query.steps = end - headerLength;
+      return "malformed";
+    }
+    at += questionFixedLength;
   }
-  return at;
+  query.steps = at - headerLength;
+  const outcome = readRecords(message, at, end, query);
+  if (outcome === "unknown-version") return outcome;
+  return outcome === "question" && questions === 0 && query.edns.cookie.length > 0 ? "cookie-only" : "malformed";
 }
 
 /** Walks all records behind the question. They cost at least 11 octets each, so counts can't make it longer. */
-function readRecords(message: Uint8Array, start: number, end: number, edns: Edns): QueryOutcome {
+function readRecords(message: Uint8Array, start: number, end: number, query: Query): QueryOutcome {
+  const { edns } = query;
   const additionalFrom = uint16At(message, 6) + uint16At(message, 8);
   const count = additionalFrom + uint16At(message, 10);
   let optionsStart = 0;
@@ -87,24 +100,27 @@ function readRecords(message: Uint8Array, start: number, end: number, edns: Edns
   for (let i = 0; i < count; i++) {
     const owner = at;
     at = skipName(message, at, end);
-    if (at < 0 || at + 10 > end) return "malformed";
+    if (at < 0 || at + recordFixedLength > end) {
+      query.steps += 1 + end - owner;
+      return "malformed";
+    }
+    query.steps += 1 + at - owner;
     const dataLength = uint16At(message, at + 8);
-    if (at + 10 + dataLength > end) return "malformed";
+    if (at + recordFixedLength + dataLength > end) return "malformed";
     if (uint16At(message, at) === recordTypes.OPT) {
       // RFC 6891 §6.1.1: one OPT, in the additional section, owned by the root.
       if (edns.isPresent || i < additionalFrom || byteAt(message, owner) !== 0) isMalformed = true;
       if (!edns.isPresent) readOptFields(message, at + 2, edns);
-      optionsStart = at + 10;
+      optionsStart = at + recordFixedLength;
       optionsEnd = optionsStart + dataLength;
     }
-    at += 10 + dataLength;
+    at += recordFixedLength + dataLength;
   }
   if (isMalformed || at !== end) return "malformed";
+  if (!edns.isPresent) return "question";
   // The version is judged before the options: another version may lay them out otherwise.
   if (edns.version !== 0) return "unknown-version";
-  if (edns.isPresent && !readOptions(message, optionsStart, optionsEnd, edns)) {
-    edns.subnet.isPresent = false;
-    return "malformed";
-  }
-  return "question";
+  const options = readOptions(message, optionsStart, optionsEnd, edns);
+  query.steps += options < 0 ? -1 - options : options;
+  return options < 0 ? "malformed" : "question";
 }

@@ -111,17 +111,144 @@ export function nameFromLabels(labels: readonly Uint8Array[]): WireName | undefi
     at += 1 + label.length;
   }
   const name = scratchName();
-  if (readName(bytes, 0, length, name) !== length) return undefined;
-  return { ...name, bytes: name.bytes.slice(0, length), labelStarts: name.labelStarts.slice(0, name.labelsCount) };
+  return readName(bytes, 0, length, name) === length ? keptName(name) : undefined;
+}
+
+/** A copy that is as large as the name and lives on when the scratch name is filled again. */
+export function keptName(name: WireName): WireName {
+  const { labelsCount, length } = name;
+  return {
+    bytes: name.bytes.slice(0, length),
+    labelStarts: name.labelStarts.slice(0, labelsCount),
+    labelsCount,
+    length,
+  };
 }
 
 /**
- * A name written with dots and without escapes, with or without the final one; "" and "." are the root.
- * @returns undefined when a label is empty or longer than 63 octets, or the whole is longer than 255
+ * Reads a name in presentation format (RFC 1035 §5.1) into `name`: `\X` is the character X without a meaning of its
+ * own, `\DDD` the octet with that decimal number; characters beyond ASCII stand for their UTF-8 octets.
+ * @param origin put behind names that don't end in a dot; `@` alone is the origin itself. Undefined: all names are
+ *   whole, and "" is the root as "." is
+ * @returns false, and leaves no promise about `name`, when a label is empty or longer than 63 octets, the whole is
+ *   longer than 255, or an escape is none
+ */
+export function readNameText(text: string, origin: WireName | undefined, name: WireName): boolean {
+  name.labelsCount = 0;
+  name.length = 0;
+  if (origin !== undefined && text === "@") return endName(name, origin);
+  if (text === "." || (origin === undefined && text === "")) return endName(name, undefined);
+  const { bytes } = name;
+  // Of the label that is being read: where its length octet stands, and where its next octet goes.
+  let start = 0;
+  let at = 1;
+  let isWhole = false;
+  for (let i = 0; i < text.length;) {
+    let code = text.codePointAt(i) ?? 0;
+    i += code > 0xffff ? 2 : 1;
+    if (code === 0x2e) {
+      if (!endLabel(name, start, at)) return false;
+      start = at;
+      at = start + 1;
+      isWhole = i === text.length;
+      continue;
+    }
+    if (code === 0x5c) {
+      const escaped = escapeAt(text, i);
+      if (escaped < 0) return false;
+      i += escaped > 0xff ? 1 : 3;
+      code = escaped & 0xff;
+      bytes[at++] = lowerCase(code);
+    } else if (code < 0x80) bytes[at++] = lowerCase(code);
+    else {
+      const octets = Buffer.from(String.fromCodePoint(code), "utf8");
+      for (const octet of octets) bytes[at++] = octet;
+    }
+    if (at > nameLengthMax) return false;
+  }
+  if (isWhole) return endName(name, undefined);
+  return endLabel(name, start, at) && endName(name, origin);
+}
+
+/** @returns the octet; with 0x100 added when one character stands for it, instead of three digits; -1: no escape */
+function escapeAt(text: string, at: number): number {
+  const code = text.charCodeAt(at);
+  if (code >= 0x30 && code <= 0x39) {
+    const digits = text.slice(at, at + 3);
+    return /^\d{3}$/.test(digits) && Number(digits) <= 0xff ? Number(digits) : -1;
+  }
+  return code < 0x80 ? code | 0x100 : -1;
+}
+
+function endLabel(name: WireName, start: number, end: number): boolean {
+  const size = end - start - 1;
+  // The final zero must still fit, so a label may reach octet 254 at most.
+  if (size === 0 || size > labelLengthMax || end > nameLengthMax - 1) return false;
+  name.bytes[start] = size;
+  name.labelStarts[name.labelsCount++] = start;
+  name.length = end;
+  return true;
+}
+
+/** Appends what stands above the labels that were read: the tail, or the root. */
+function endName(name: WireName, tail: WireName | undefined): boolean {
+  const own = name.length;
+  const length = own + (tail === undefined ? 1 : tail.length);
+  if (length > nameLengthMax) return false;
+  name.bytes[own] = 0;
+  name.length = length;
+  if (tail === undefined) return true;
+  for (let i = 0; i < tail.length; i++) name.bytes[own + i] = byteAt(tail.bytes, i);
+  for (let l = 0; l < tail.labelsCount; l++) name.labelStarts[name.labelsCount++] = own + byteAt(tail.labelStarts, l);
+  return true;
+}
+
+function lowerCase(byte: number): number {
+  return byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte;
+}
+
+/**
+ * A whole name in presentation format, with or without the final dot; "" and "." are the root.
+ * @returns undefined when readNameText() refuses it
  */
 export function nameFromText(text: string): WireName | undefined {
-  const bare = text.endsWith(".") ? text.slice(0, -1) : text;
-  return nameFromLabels(bare === "" ? [] : bare.split(".").map((label) => Buffer.from(label, "utf8")));
+  const name = scratchName();
+  return readNameText(text, undefined, name) ? keptName(name) : undefined;
+}
+
+/**
+ * Reads the uncompressed name at `start` of bytes that are known to be good, such as those of a compiled zone.
+ * @param bytes as readName() left them: lower case, bounded
+ */
+export function readKnownName(bytes: Uint8Array, start: number, name: WireName): void {
+  let at = 0;
+  let labels = 0;
+  for (;;) {
+    const size = byteAt(bytes, start + at);
+    name.bytes[at] = size;
+    if (size === 0) break;
+    name.labelStarts[labels++] = at;
+    for (let end = at + size; at < end;) {
+      at++;
+      name.bytes[at] = byteAt(bytes, start + at);
+    }
+    at++;
+  }
+  name.labelsCount = labels;
+  name.length = at + 1;
+}
+
+/**
+ * Replaces the rightmost `tailLabels` labels of `name` by `target`, in place: what DNAME does (RFC 6672 §2.2).
+ * @returns false, and leaves `name` as it is, when the new name would be longer than 255 octets
+ */
+export function replaceTail(name: WireName, tailLabels: number, target: WireName): boolean {
+  const labels = name.labelsCount - tailLabels;
+  const own = tailLabels === 0 ? name.length - 1 : byteAt(name.labelStarts, labels);
+  if (own + target.length > nameLengthMax) return false;
+  name.labelsCount = labels;
+  name.length = own;
+  return endName(name, target);
 }
 
 /** Presentation form without the final dot (RFC 1035 §5.1 escapes); the root is ".". */

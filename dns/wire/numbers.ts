@@ -41,11 +41,18 @@ export const rcodes = {
   NXDOMAIN: 3,
   NOTIMP: 4,
   REFUSED: 5,
+  YXDOMAIN: 6,
   /** Needs an OPT record: its upper eight bits stand there (RFC 6891 §6.1.3). */
   BADVERS: 16,
 } as const;
 
-export const optionCodes = { CLIENT_SUBNET: 8, COOKIE: 10 } as const;
+/** Extended DNS errors (RFC 8914 §4): why, beside the response code. */
+export const extendedErrors = { NOT_READY: 14, PROHIBITED: 18, NOT_AUTHORITATIVE: 20, NOT_SUPPORTED: 21 } as const;
+
+/** Types that are questions or belong to a message, never data of a zone (RFC 6895 §3.1, RFC 9824 §3.4). */
+export function isMetaType(type: number): boolean {
+  return type === 0 || type === recordTypes.OPT || (type >= 128 && type <= 255);
+}
 
 const typeByName = new Map<string, number>(Object.entries(recordTypes));
 

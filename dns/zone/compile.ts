@@ -1,225 +1,366 @@
 /**
- * The zones of a fleet document, compiled: names to trees, records to ready bytes, nameservers to delegations.
+ * The zones of a fleet document, compiled to one image (image.ts).
+ *
+ *   apexes ─▶ records, zone by zone ─▶ steered names ─▶ ALIAS and address hints ─▶ RRsets, delegations
+ *   (so that each zone knows where another one begins)    (over all zones: targets.ts)      (flatten.ts)
  *
  * The document has been checked before (parseFleet). What its schema can't say about the wire, such as a name that
  * grows past 255 octets once it is whole, leaves that one record out and is reported; a bad record never costs the
  * zone.
  */
-import { canonicalName, ownerOf, type Fleet, type Zone } from "#fleet/document.ts";
+import { canonicalName, type Fleet, type Zone, type ZoneRecord } from "#fleet/document.ts";
 import { parseIp } from "../wire/address.ts";
-import { isAtOrBelow, nameFromLabels, nameFromText, type WireName } from "../wire/name.ts";
+import { byteAt, intAt } from "../wire/bytes.ts";
+import {
+  isAtOrBelow,
+  keptName,
+  nameFromLabels,
+  nameFromText,
+  nameToText,
+  readNameText,
+  scratchName,
+  type WireName,
+} from "../wire/name.ts";
 import { recordTypes } from "../wire/numbers.ts";
-import { findZone } from "./lookup.ts";
-import { findName, insertName, newNameTree, type NameTree, type TreeNode } from "./name-tree.ts";
-import { addressBytes, minimalAnyRdata, rdataOf, soaRdata } from "./rdata.ts";
-import { buildRRset, type RdataPart, type RRset } from "./rrset.ts";
-import type { CompiledZone, ZoneIndex, ZoneNode } from "./zone.ts";
-
-/** An answer over TCP holds 65,535 octets; some are needed for the question and the OPT record. */
-const rrsetBytesMax = 65_000;
+import {
+  addLooseRecord,
+  addRecord,
+  dropRecords,
+  flagsOf,
+  insertName,
+  nameOf,
+  newDraft,
+  recordRdataAt,
+  recordRdataLength,
+  recordsOf,
+  recordTtl,
+  recordWords,
+  setApex,
+  type Draft,
+} from "./draft.ts";
+import { flatten, type DraftZone } from "./flatten.ts";
+import { isApex, nodeSteered, nodeTtlMax, nodeWords, steeredHintsMax, type ZoneImage } from "./image.ts";
+import { emptyFound, foundDelegation, foundDname, lookUp } from "./lookup.ts";
+import { beginRdata, emptyRdata, putAddress, putName, putNumber32, putOctets, rdataOf } from "./rdata.ts";
+import {
+  isConsistent,
+  keyIpv4Hint,
+  keyIpv6Hint,
+  keyMandatory,
+  mandatoryKeys,
+  mandatoryValue,
+  putSvcb,
+  svcbOf,
+  svcbOfRaw,
+  type Svcb,
+  type SvcbRecord,
+} from "./svcb.ts";
+import { addressesOf, type AliasTarget } from "./targets.ts";
 
 export interface CompiledZones {
-  readonly index: ZoneIndex;
-  readonly zones: readonly CompiledZone[];
+  readonly image: ZoneImage;
   /** What was left out and why, for the log. */
   readonly problems: readonly string[];
 }
 
+/** HTTPS and SVCB wait until all names are there, since their hints are other names' addresses. */
+interface WaitingSvcb {
+  readonly node: number;
+  readonly type: number;
+  readonly ttlSeconds: number;
+  readonly target: WireName;
+  readonly svcb: Svcb;
+}
+
+interface Work {
+  readonly draft: Draft;
+  readonly problems: string[];
+  readonly aliases: Map<number, AliasTarget>;
+  readonly services: WaitingSvcb[];
+}
+
+/** Told one by one; of more of them only the number. A zone file can be wrong a million times. */
+const problemsMax = 100;
+
 /** @param version the fleet document's version: the serial of every zone */
 export function compileZones(fleet: Fleet, version: number): CompiledZones {
-  const problems: string[] = [];
-  const index: ZoneIndex = newNameTree(() => ({ zone: undefined }));
-  const zones: CompiledZone[] = [];
+  const work: Work = { draft: newDraft(), problems: [], aliases: new Map(), services: [] };
+  const { draft, problems } = work;
+  const apexes: { readonly zone: Zone; readonly apex: WireName; readonly node: number }[] = [];
   for (const zone of fleet.zones) {
-    const compiled = compileZone(zone, version, problems);
-    if (compiled === undefined) continue;
-    zones.push(compiled);
-    insertName(index, compiled.apex, 0).value.zone = compiled;
-  }
-  for (const zone of zones) addNestedApex(zones, zone);
-  for (const [steeredIndex, steered] of fleet.steering.entries()) {
-    const name = nameFromText(canonicalName(steered.name));
-    const zone = name && findZone(index, name, recordTypes.A);
-    if (name === undefined || zone === undefined) problems.push(`steering ${steered.name}: is in none of the zones`);
-    else insertName(zone.tree, name, zone.apex.labelsCount).value.steeredIndex = steeredIndex;
-  }
-  return { index, zones, problems };
-}
-
-/**
- * Makes the apex of a zone exist in the zone above it, when both are ours and no delegation says so: a DS question
- * for it belongs there and must not be denied with the whole name (RFC 8020).
- */
-function addNestedApex(zones: readonly CompiledZone[], inner: CompiledZone): void {
-  for (const outer of zones) {
-    if (outer !== inner && isAtOrBelow(inner.apex, outer.apex))
-      insertName(outer.tree, inner.apex, outer.apex.labelsCount);
-  }
-}
-
-/** A record whose owner and rdata are known, before its RRset is. */
-interface Draft {
-  readonly ttlSeconds: number;
-  readonly rdatas: (readonly RdataPart[])[];
-  /** Names that the records point to, where they point to some. */
-  readonly targets: WireName[];
-}
-
-function compileZone(zone: Zone, version: number, problems: string[]): CompiledZone | undefined {
-  const apexText = canonicalName(zone.name);
-  const apex = nameFromText(apexText);
-  if (apex === undefined) {
-    problems.push(`zone ${apexText}: is not a domain name`);
-    return undefined;
-  }
-  const absolute = (name: string): string => (name === "." ? "." : ownerOf(name, apexText));
-  const tree = newNameTree(newZoneNode);
-  const drafts = new Map<ZoneNode, Map<number, Draft>>();
-
-  const add = (
-    ownerText: string,
-    type: number,
-    ttlSeconds: number,
-    parts: readonly RdataPart[],
-    target?: WireName,
-  ): void => {
-    const owner = nameFromText(ownerText);
-    if (owner === undefined) {
-      problems.push(`zone ${apexText}: ${ownerText} is longer than 255 octets`);
-      return;
+    const apex = nameFromText(canonicalName(zone.name));
+    const node = apex === undefined ? -1 : insertName(draft, apex);
+    if (apex === undefined) problems.push(`zone ${zone.name}: is not a domain name`);
+    else if ((flagsOf(draft, node) & isApex) !== 0) problems.push(`zone ${zone.name}: is there twice`);
+    else {
+      setApex(draft, node, apexes.length);
+      apexes.push({ zone, apex, node });
     }
-    const node = insertName(tree, owner, apex.labelsCount).value;
-    const ofNode = drafts.get(node) ?? new Map<number, Draft>();
-    drafts.set(node, ofNode);
-    const draft = ofNode.get(type) ?? { ttlSeconds, rdatas: [], targets: [] };
-    ofNode.set(type, draft);
-    draft.rdatas.push(parts);
-    if (target !== undefined) draft.targets.push(target);
-  };
-
-  const ttl = zone.ttlSeconds;
-  for (const server of zone.nameservers) {
-    const text = absolute(server.name);
-    const name = nameFromText(text);
-    if (name === undefined) {
-      problems.push(`zone ${apexText}: nameserver ${text} is longer than 255 octets`);
+  }
+  const zones = apexes.map(({ zone, apex, node }, index) => addZone(work, zone, { apex, node, index, version }));
+  for (const [steeredIndex, steered] of fleet.steering.entries()) {
+    if (!readNameText(canonicalName(steered.name), undefined, owner)) {
+      problems.push(`steering ${steered.name}: is not a domain name`);
       continue;
     }
-    add(apexText, recordTypes.NS, ttl, [{ name, mayCompress: true }], name);
+    lookUp(draft, owner, recordTypes.A, found);
+    if (found.zone < 0) problems.push(`steering ${steered.name}: is in none of the zones`);
+    else if (found.kind === foundDelegation || found.kind === foundDname) {
+      problems.push(`steering ${steered.name}: lies below a delegation or a DNAME`);
+    } else draft.nodes[insertName(draft, owner) * nodeWords + nodeSteered] = steeredIndex;
+  }
+  resolveAliases(work);
+  resolveHints(work);
+  const image = flatten(draft, zones, problems);
+  const more = problems.length - problemsMax;
+  if (more > 0) problems.splice(problemsMax, more, `and ${more} more`);
+  return { image, problems };
+}
+
+const owner = scratchName();
+const found = emptyFound();
+const rdata = emptyRdata();
+
+interface ZonePlace {
+  readonly apex: WireName;
+  readonly node: number;
+  readonly index: number;
+  readonly version: number;
+}
+
+function addZone(work: Work, zone: Zone, { apex, node: apexNode, index, version }: ZonePlace): DraftZone {
+  const { draft, problems } = work;
+  const apexText = canonicalName(zone.name);
+  const problem = (what: string): void => {
+    problems.push(`zone ${apexText}: ${what}`);
+  };
+  /** The node of a record, or -1 when there is none for it in this zone. */
+  const nodeFor = (ownerText: string, type: number): number => {
+    if (!readNameText(ownerText, apex, owner)) {
+      problem(`${ownerText} is no name, or longer than 255 octets`);
+      return -1;
+    }
+    lookUp(draft, owner, type, found);
+    if (type === recordTypes.DS && owner.labelsCount === apex.labelsCount && found.zone >= 0) {
+      problem("a DS of the apex belongs to the zone above it");
+      return -1;
+    }
+    if (found.zone === index) return insertName(draft, owner);
+    // At or below the apex of another zone of ours, which answers for it: a delegation to it and its glue are right
+    // all the same, and not needed.
+    const isExpected = type === recordTypes.NS || type === recordTypes.A || type === recordTypes.AAAA;
+    if (!isAtOrBelow(owner, apex)) problem(`${ownerText} lies outside of the zone`);
+    else if (!isExpected) problem(`${ownerText} belongs to a zone inside this one`);
+    return -1;
+  };
+
+  for (const server of zone.nameservers) {
+    beginRdata(rdata, recordTypes.NS);
+    if (!readNameText(server.name, apex, rdata.target)) {
+      problem(`nameserver ${server.name} is no name, or longer than 255 octets`);
+      continue;
+    }
+    rdata.hasTarget = true;
+    putName(rdata, rdata.target, apex);
+    const isInside = isAtOrBelow(rdata.target, apex);
+    addRecord(draft, apexNode, zone.ttlSeconds, rdata);
     // Addresses of names outside the zone are not ours to give.
-    if (!isAtOrBelow(name, apex)) continue;
+    if (!isInside) continue;
     for (const address of server.addresses) {
-      const bytes = addressBytes(address);
-      const type = parseIp(address)?.family === 6 ? recordTypes.AAAA : recordTypes.A;
-      if (bytes !== undefined) add(text, type, ttl, [{ bytes }]);
+      const family = parseIp(address)?.family ?? 4;
+      const type = family === 6 ? recordTypes.AAAA : recordTypes.A;
+      const node = nodeFor(server.name, type);
+      beginRdata(rdata, type);
+      if (node >= 0 && putAddress(rdata, address, family)) addRecord(draft, node, zone.ttlSeconds, rdata);
     }
   }
+
   for (const record of zone.records) {
-    const rdata = rdataOf(record, absolute);
-    const owner = ownerOf(record.name, apexText);
-    if (rdata === undefined) problems.push(`zone ${apexText}: ${owner} ${record.type} can't be written to the wire`);
-    else add(owner, rdata.type, record.ttlSeconds ?? ttl, rdata.parts, rdata.target);
-  }
-
-  const primary = nameFromText(absolute(zone.nameservers[0]?.name ?? "@")) ?? apex;
-  const soaParts = soaRdata({
-    primary,
-    mailbox: mailboxOf(zone.contact, apexText) ?? apex,
-    serial: version,
-    minimumSeconds: zone.negativeTtlSeconds,
-  });
-  add(apexText, recordTypes.SOA, ttl, soaParts);
-
-  for (const [node, ofNode] of drafts) {
-    for (const [type, draft] of ofNode) {
-      const set = buildRRset(type, draft.ttlSeconds, apex, draft.rdatas);
-      if (set.block.length > rrsetBytesMax) {
-        // Kept all the same: SERVFAIL is the truth about it, and leaving it out would deny that the name is there.
-        const size = `${set.block.length} octets, above ${rrsetBytesMax}`;
-        problems.push(`zone ${apexText}: an RRset has ${size}: no answer can hold it`);
-      }
-      if (type === recordTypes.CNAME) {
-        const target = draft.targets[0];
-        if (target !== undefined) node.alias = { set, target };
-      } else node.sets.set(type, set);
-    }
-  }
-  for (const node of treeNodes(tree)) {
-    const targets = drafts.get(node.value)?.get(recordTypes.NS)?.targets;
-    const nameservers = node.value.sets.get(recordTypes.NS);
-    // A wildcard is no cut (RFC 4592 §4.2), and neither is the apex.
-    if (targets === undefined || nameservers === undefined || node.parent === undefined || isWildcard(node)) continue;
-    node.value.delegation = {
-      kind: "delegation",
-      delegation: {
-        nameservers,
-        glue: targets.flatMap((target) => glueOf(tree, apex, target)),
-        cutLength: apex.length + lengthBelowRoot(node),
-        node: node.value,
-      },
+    const ttlSeconds = record.ttlSeconds ?? zone.ttlSeconds;
+    const unwritten = (): void => {
+      problem(`${record.name} ${record.type} can't be written to the wire`);
     };
+    if (record.type === "ALIAS") {
+      const node = nodeFor(record.name, recordTypes.A);
+      if (node < 0) continue;
+      if (!readNameText(record.target, apex, rdata.target)) unwritten();
+      else if (work.aliases.has(node)) problem(`${record.name}: only the first ALIAS counts`);
+      else work.aliases.set(node, { target: keptName(rdata.target), ttlSeconds });
+      continue;
+    }
+    if (isService(record)) {
+      const type = record.type === "RAW" ? record.typeNumber : recordTypes[record.type];
+      const node = nodeFor(record.name, type);
+      const svcb =
+        record.type === "RAW"
+          ? svcbOfRaw(Buffer.from(record.data, "hex"), rdata.target)
+          : svcbOf(record, apex, rdata.target);
+      if (svcb === undefined || !isConsistent(svcb)) unwritten();
+      else if (node >= 0) work.services.push({ node, type, ttlSeconds, svcb, target: keptName(rdata.target) });
+      continue;
+    }
+    if (!rdataOf(record, apex, rdata)) {
+      unwritten();
+      continue;
+    }
+    const node = nodeFor(record.name, rdata.type);
+    if (node < 0) continue;
+    if (node === apexNode && rdata.type === recordTypes.CNAME) problem("a CNAME can't stand at the apex");
+    else addRecord(draft, node, ttlSeconds, rdata);
   }
+
+  const { soa } = zone;
+  const minimumSeconds = soa?.minimumSeconds ?? zone.negativeTtlSeconds;
+  const soaTtlSeconds = soa?.ttlSeconds ?? zone.ttlSeconds;
+  putSoa(zone, apex, version, minimumSeconds);
+  const soaRecord = addRecord(draft, apexNode, soaTtlSeconds, rdata);
+  beginRdata(rdata, recordTypes.HINFO);
+  putOctets(rdata, minimalAny);
   return {
     apex,
     apexText,
-    tree,
-    negativeSoa: buildRRset(recordTypes.SOA, Math.min(ttl, zone.negativeTtlSeconds), apex, [soaParts]),
-    minimalAny: buildRRset(recordTypes.HINFO, ttl, apex, [minimalAnyRdata]),
+    soa: soaRecord,
+    negativeTtlSeconds: Math.min(soaTtlSeconds, minimumSeconds),
+    minimalAny: addLooseRecord(draft, zone.ttlSeconds, rdata),
   };
 }
 
-function newZoneNode(): ZoneNode {
-  // The two results point back at the node, so they can only be set once it is there.
-  const missing = { kind: "missing" } as const;
-  const node: ZoneNode = {
-    sets: new Map<number, RRset>(),
-    alias: undefined,
-    steeredIndex: -1,
-    foundHere: missing,
-    foundByWildcard: missing,
-    delegation: undefined,
-  };
-  node.foundHere = { kind: "node", node };
-  node.foundByWildcard = { kind: "wildcard", node };
-  return node;
+/** The answer to ANY: HINFO with the CPU "RFC8482" and no operating system (RFC 8482 §4.2). */
+const minimalAny = Buffer.from("\x07RFC8482\x00", "latin1");
+
+/** HTTPS or SVCB, in whatever form. */
+function isService(record: ZoneRecord): record is SvcbRecord | Extract<ZoneRecord, { type: "RAW" }> {
+  if (record.type !== "RAW") return record.type === "HTTPS" || record.type === "SVCB";
+  return record.typeNumber === recordTypes.HTTPS || record.typeNumber === recordTypes.SVCB;
 }
 
-function* treeNodes<Value>(tree: NameTree<Value>): Generator<TreeNode<Value>> {
-  for (const first of tree.table.values()) {
-    for (let node: TreeNode<Value> | undefined = first; node !== undefined; node = node.next) yield node;
-  }
-}
-
-function isWildcard(node: TreeNode<unknown>): boolean {
-  return node.label.length === 2 && node.label[1] === 0x2a;
-}
-
-function lengthBelowRoot(node: TreeNode<unknown>): number {
-  return node.parent === undefined ? 0 : node.label.length + lengthBelowRoot(node.parent);
-}
-
-/** A and AAAA records of a nameserver that lies in this zone, above or below the cut (RFC 9471 §3). */
-function glueOf(tree: NameTree<ZoneNode>, apex: WireName, target: WireName): RRset[] {
-  if (!isAtOrBelow(target, apex)) return [];
-  const node = findName(tree, target, apex.labelsCount)?.value;
-  return [recordTypes.A, recordTypes.AAAA].flatMap((type) => {
-    const set = node?.sets.get(type);
-    return set === undefined ? [] : [withOwner(set, target, apex)];
-  });
-}
-
-/** The same records with their owner written out, for the additional section. */
-function withOwner(set: RRset, owner: WireName, apex: WireName): RRset {
-  const size = set.block.length / set.count;
-  const rdatas = set.ownerSlots.map((start) => [{ bytes: set.block.slice(start + 12, start + size) }]);
-  return buildRRset(set.type, set.ttlSeconds, apex, rdatas, owner);
+/**
+ * SOA rdata (RFC 1035 §3.3.13). Refresh, retry and expire only speak to secondaries that transfer the zone; where the
+ * document says nothing they are the values that RFC 1912 §2.2 and RIPE-203 advise.
+ */
+function putSoa({ soa, nameservers, contact }: Zone, apex: WireName, serial: number, minimumSeconds: number): void {
+  beginRdata(rdata, recordTypes.SOA);
+  const primary = soa?.primary ?? nameservers[0]?.name ?? "@";
+  putName(rdata, readNameText(primary, apex, owner) ? owner : apex, apex);
+  const mailbox = soa === undefined ? mailboxOf(contact, apex) : nameFromText(soa.mailbox);
+  putName(rdata, mailbox ?? apex, apex);
+  putNumber32(rdata, serial);
+  putNumber32(rdata, soa?.refreshSeconds ?? 7200);
+  putNumber32(rdata, soa?.retrySeconds ?? 3600);
+  putNumber32(rdata, soa?.expireSeconds ?? 1_209_600);
+  putNumber32(rdata, minimumSeconds);
 }
 
 /** SOA RNAME: the part before the @ is one label, dots and all (RFC 1035 §8). */
-function mailboxOf(contact: string | undefined, apexText: string): WireName | undefined {
-  const [local = "", domain = ""] = (contact ?? `hostmaster@${apexText}`).split("@");
-  const labels = canonicalName(domain)
-    .split(".")
-    .map((label) => Buffer.from(label, "utf8"));
-  return nameFromLabels([Buffer.from(local, "utf8"), ...labels]);
+function mailboxOf(contact: string | undefined, apex: WireName): WireName | undefined {
+  const [local = "", domain] = (contact ?? "hostmaster").split("@");
+  const above = domain === undefined ? apex : nameFromText(domain);
+  return above && nameFromLabels([Buffer.from(local, "utf8"), ...labelsOf(above)]);
+}
+
+function labelsOf({ bytes, labelStarts }: WireName): Uint8Array[] {
+  return Array.from(labelStarts, (start) => bytes.slice(start + 1, start + 1 + byteAt(bytes, start)));
+}
+
+/** Gives each owner of an ALIAS the addresses of its target: by reference where they are steered, else as copies. */
+function resolveAliases({ draft, problems, aliases }: Work): void {
+  const addressTypes = [recordTypes.A, recordTypes.AAAA];
+  for (const node of aliases.keys()) {
+    const problem = (what: string): void => {
+      problems.push(`ALIAS ${nameToText(nameOf(draft, node))}: ${what}`);
+    };
+    const base = node * nodeWords;
+    if (dropRecords(draft, node, addressTypes) > 0 || intAt(draft.nodes, base + nodeSteered) >= 0) {
+      problem("takes the place of the A and AAAA that are there too");
+    }
+    draft.nodes[base + nodeSteered] = -1;
+    const addresses = addressesOf(draft, aliases, node);
+    if (addresses.kind === "steered") {
+      draft.nodes[base + nodeSteered] = addresses.steeredIndex;
+      draft.nodes[base + nodeTtlMax] = addresses.ttlMaxSeconds;
+    } else if (addresses.kind === "records") {
+      for (const type of addressTypes) copyRecords(draft, addresses.node, node, type, addresses.ttlMaxSeconds);
+    } else if (addresses.kind === "none") problem(`leads to no addresses: ${addresses.why}`);
+    else problem(`${addresses.name} lies in none of the zones, so its addresses are not known`);
+  }
+}
+
+function copyRecords(draft: Draft, from: number, to: number, type: number, ttlMaxSeconds: number): void {
+  for (const record of recordsOf(draft, from, type)) {
+    beginRdata(rdata, type);
+    putOctets(rdata, rdataOfRecord(draft, record));
+    addRecord(draft, to, Math.min(ttlOf(draft, record), ttlMaxSeconds), rdata);
+  }
+}
+
+/** Writes the HTTPS and SVCB records, with the addresses of their targets as hints where those are names of ours. */
+function resolveHints({ draft, problems, aliases, services }: Work): void {
+  const steeredCounts = new Map<string, number>();
+  for (const { node, type, ttlSeconds, target, svcb } of services) {
+    const problem = (what: string): void => {
+      problems.push(`${nameToText(nameOf(draft, node))} type ${type}: ${what}`);
+    };
+    // RFC 9460 §2.5.2: "." is the owner itself.
+    const addresses =
+      svcb.priority === 0 ? undefined : addressesOf(draft, aliases, target.labelsCount === 0 ? node : target);
+    let ttlMaxSeconds = ttlSeconds;
+    if (addresses !== undefined && addresses.kind !== "elsewhere") {
+      svcb.params.delete(keyIpv4Hint);
+      svcb.params.delete(keyIpv6Hint);
+    }
+    if (addresses?.kind === "records") {
+      for (const [key, addressType] of [
+        [keyIpv4Hint, recordTypes.A],
+        [keyIpv6Hint, recordTypes.AAAA],
+      ] as const) {
+        const records = recordsOf(draft, addresses.node, addressType);
+        const [first] = records;
+        if (first === undefined) continue;
+        ttlMaxSeconds = Math.min(ttlMaxSeconds, ttlOf(draft, first));
+        const different = new Map(records.map((record) => [rdataText(draft, record), rdataOfRecord(draft, record)]));
+        svcb.params.set(key, Buffer.concat([...different.values()]));
+      }
+    }
+    if (addresses?.kind === "records" || addresses?.kind === "steered") {
+      ttlMaxSeconds = Math.min(ttlMaxSeconds, addresses.ttlMaxSeconds);
+    }
+    if (addresses?.kind === "steered") {
+      const key = `${node} ${type}`;
+      const count = (steeredCounts.get(key) ?? 0) + 1;
+      steeredCounts.set(key, count);
+      if (count > steeredHintsMax) {
+        problem(`more than ${steeredHintsMax} records with a steered target`);
+        continue;
+      }
+    }
+    const mandatory = mandatoryKeys(svcb.params);
+    const kept = mandatory.filter((key) => svcb.params.has(key));
+    if (kept.length < mandatory.length) {
+      problem("address hints can't be mandatory: they are what the target's addresses are");
+      if (kept.length === 0) svcb.params.delete(keyMandatory);
+      else svcb.params.set(keyMandatory, mandatoryValue(kept));
+    }
+    if (!putSvcb(svcb, type, target, rdata)) {
+      problem("is longer than rdata can be");
+      continue;
+    }
+    const record = addRecord(draft, node, ttlMaxSeconds, rdata);
+    if (addresses?.kind !== "steered") continue;
+    const { steeredIndex } = addresses;
+    draft.hints.set(record, { ipv4At: rdata.ipv4HintAt, ipv6At: rdata.ipv6HintAt, steeredIndex });
+  }
+}
+
+function ttlOf(draft: Draft, record: number): number {
+  return intAt(draft.records, record * recordWords + recordTtl);
+}
+
+function rdataOfRecord(draft: Draft, record: number): Uint8Array {
+  const base = record * recordWords;
+  const from = intAt(draft.records, base + recordRdataAt);
+  return draft.rdata.slice(from, from + intAt(draft.records, base + recordRdataLength));
+}
+
+function rdataText(draft: Draft, record: number): string {
+  return Buffer.from(rdataOfRecord(draft, record)).toString("latin1");
 }

@@ -1,51 +1,176 @@
 /**
- * Finding a name in the zones (RFC 1034 §4.3.2), pure: longest apex first, then label by label down the zone, so
- * that a delegation above the name is met before the name itself.
+ * Finding a name in the zones (RFC 1034 §4.3.2), pure and without allocation: from the root down, one step of the
+ * table per label, so that a zone's apex and a delegation are met before the name itself.
+ *
+ *   img.eu.cdn.test     test ▶ cdn (apex: zone 0) ▶ eu ▶ img          the deepest apex is the zone that answers
+ *
+ * A DS question at an apex of ours belongs to the zone above it, when that one is ours as well (RFC 4035 §3.1.4.1).
  */
-import { recordTypes } from "../wire/numbers.ts";
+import { byteAt, intAt } from "../wire/bytes.ts";
 import type { WireName } from "../wire/name.ts";
-import { childOf, wildcardChildOf } from "./name-tree.ts";
-import type { CompiledZone, Found, ZoneIndex } from "./zone.ts";
+import { recordTypes } from "../wire/numbers.ts";
+import {
+  flagBits,
+  hasCname,
+  hasDname,
+  hasWildcard,
+  isApex,
+  isCut,
+  nodeExtra,
+  nodeFirstSet,
+  nodeFlags,
+  nodeLabelAt,
+  nodeParent,
+  nodeWords,
+  setType,
+  setWords,
+  type NameTable,
+  type ZoneImage,
+} from "./image.ts";
 
 /** Aliases that are followed; a longer chain is cut there. Nobody needs so many, and a loop ends there. */
 export const aliasesMax = 12;
 
-const missing: Found = { kind: "missing" };
+/** The name is there: `node`. */
+export const foundHere = 0;
+/** It is not; `node` is the wildcard that stands for it (RFC 4592). */
+export const foundByWildcard = 1;
+/** At or below the delegation at `node` to other servers. */
+export const foundDelegation = 2;
+/** Below the DNAME at `node` (RFC 6672). */
+export const foundDname = 3;
+/** In the zone, but not there; `node` is its closest encloser. */
+export const foundMissing = 4;
+export type FoundKind =
+  typeof foundHere | typeof foundByWildcard | typeof foundDelegation | typeof foundDname | typeof foundMissing;
 
-/**
- * The zone with the longest apex at or above `name`. A DS question at the apex of one of our zones belongs to the
- * zone above it, when that one is ours as well (RFC 4035 §3.1.4.1).
- */
-export function findZone(index: ZoneIndex, name: WireName, type: number): CompiledZone | undefined {
-  let node = index.root;
-  let zone = node.value.zone;
-  let above: CompiledZone | undefined;
-  for (let label = name.labelsCount - 1; label >= 0; label--) {
-    const child = childOf(index, node, name, label);
-    if (child === undefined) break;
-    node = child;
-    if (node.value.zone !== undefined) {
-      above = zone;
-      zone = node.value.zone;
-    }
-  }
-  if (type === recordTypes.DS && above !== undefined && zone?.apex.labelsCount === name.labelsCount) return above;
-  return zone;
+/** Where a name leads; one object is filled again and again. */
+export interface Found {
+  /** Meaningful only in a zone. */
+  kind: FoundKind;
+  /** -1: in none of our zones. */
+  zone: number;
+  node: number;
+  /** How many rightmost labels of the name `node` has; with a wildcard, those of its parent. */
+  nodeLabels: number;
+  /** Places of the table that were looked at. */
+  steps: number;
+}
+
+export function emptyFound(): Found {
+  return { kind: foundMissing, zone: -1, node: 0, nodeLabels: 0, steps: 0 };
 }
 
 /**
- * Where `name`, which lies at or below the zone's apex, leads. The work is one step per label below the apex.
- * A wildcard stands only for names whose closest encloser is its parent, so never below a name that exists, empty
- * non-terminals among them (RFC 4592 §3.3).
+ * Looks for `name`. A wildcard stands only for names whose closest encloser is its parent, so never below a name
+ * that exists, empty non-terminals among them (RFC 4592 §3.3).
  */
-export function lookUp(zone: CompiledZone, name: WireName, type: number): Found {
-  let node = zone.tree.root;
-  for (let label = name.labelsCount - zone.apex.labelsCount - 1; label >= 0; label--) {
-    const child = childOf(zone.tree, node, name, label);
-    if (child === undefined) return wildcardChildOf(zone.tree, node)?.value.foundByWildcard ?? missing;
+export function lookUp(names: NameTable, name: WireName, type: number, found: Found): void {
+  const { nodes } = names;
+  const labels = name.labelsCount;
+  let node = 0;
+  let flags = intAt(nodes, nodeFlags);
+  let zone = (flags & isApex) !== 0 ? intAt(nodes, nodeExtra) : -1;
+  // The first delegation or DNAME below the zone's apex hides what lies below it, but not another zone of ours.
+  let hidingKind: FoundKind = foundHere;
+  let hidingNode = 0;
+  let hidingLabels = 0;
+  if ((flags & hasDname) !== 0 && labels > 0) hidingKind = foundDname;
+  found.steps = 0;
+  let label = labels - 1;
+  for (; label >= 0; label--) {
+    const child = childOf(names, node, name.bytes, byteAt(name.labelStarts, label), found);
+    if (child < 0) break;
     node = child;
-    const cut = node.value.delegation;
-    if (cut !== undefined && !(type === recordTypes.DS && label === 0)) return cut;
+    flags = intAt(nodes, node * nodeWords + nodeFlags);
+    if ((flags & (isApex | isCut | hasDname)) === 0) continue;
+    const isDsHere = type === recordTypes.DS && label === 0;
+    if ((flags & isApex) !== 0 && !(isDsHere && zone >= 0)) {
+      zone = intAt(nodes, node * nodeWords + nodeExtra);
+      hidingKind = foundHere;
+    }
+    if (hidingKind !== foundHere) continue;
+    if ((flags & isCut) !== 0 && !isDsHere) hidingKind = foundDelegation;
+    else if ((flags & hasDname) !== 0 && label > 0) hidingKind = foundDname;
+    else continue;
+    hidingNode = node;
+    hidingLabels = labels - label;
   }
-  return node.value.foundHere;
+  found.zone = zone;
+  if (hidingKind !== foundHere) {
+    found.kind = hidingKind;
+    found.node = hidingNode;
+    found.nodeLabels = hidingLabels;
+    return;
+  }
+  found.kind = foundHere;
+  found.node = node;
+  found.nodeLabels = labels - 1 - label;
+  if (label < 0) return;
+  found.kind = foundMissing;
+  if ((flags & hasWildcard) === 0) return;
+  found.kind = foundByWildcard;
+  found.node = childOf(names, node, wildcardLabel, 0, found);
+}
+
+const wildcardLabel = Uint8Array.of(1, 0x2a);
+
+/**
+ * The child of `parent` whose label (length octet first) stands at `bytes[at]`, or -1. Queries can't make it slow:
+ * they add nothing to the table, and it is at least half empty.
+ * @param counted its `steps` grow by the places that were looked at
+ */
+export function childOf(
+  names: NameTable,
+  parent: number,
+  bytes: Uint8Array,
+  at: number,
+  counted: { steps: number },
+): number {
+  const { table, nodes } = names;
+  const mask = table.length - 1;
+  for (let place = hashLabel(parent, bytes, at) & mask; ; place = (place + 1) & mask) {
+    counted.steps++;
+    const node = intAt(table, place) - 1;
+    if (node < 0) return -1;
+    const base = node * nodeWords;
+    if (intAt(nodes, base + nodeParent) !== parent) continue;
+    if (isSameLabel(names.bytes, intAt(nodes, base + nodeLabelAt), bytes, at)) return node;
+  }
+}
+
+/** FNV-1a over the label and its length, from the parent's number on; mixed, so that the low bits hang on all. */
+export function hashLabel(parent: number, bytes: Uint8Array, at: number): number {
+  const end = at + byteAt(bytes, at);
+  let hash = Math.imul(parent + 1, 0x9e3779b1);
+  for (let i = at; i <= end; i++) hash = Math.imul(hash ^ byteAt(bytes, i), 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 15), 0x85ebca6b);
+  return hash ^ (hash >>> 13);
+}
+
+function isSameLabel(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number): boolean {
+  const size = byteAt(a, aAt);
+  for (let i = 0; i <= size; i++) if (byteAt(a, aAt + i) !== byteAt(b, bAt + i)) return false;
+  return true;
+}
+
+/** The RRset of this type at `node`, or -1. It does not follow aliases and knows nothing of steering. */
+export function setOf(image: ZoneImage, node: number, type: number): number {
+  const base = node * nodeWords;
+  const first = intAt(image.nodes, base + nodeFirstSet);
+  const end = first + (intAt(image.nodes, base + nodeFlags) >>> flagBits);
+  for (let set = first; set < end; set++) {
+    if (intAt(image.sets, set * setWords + setType) === type) return set;
+  }
+  return -1;
+}
+
+/** Whether `node` has any RRset. */
+export function hasSets(image: ZoneImage, node: number): boolean {
+  return intAt(image.nodes, node * nodeWords + nodeFlags) >>> flagBits > 0;
+}
+
+/** Whether `node` is another name for the target of its CNAME. */
+export function isAlias(image: ZoneImage, node: number): boolean {
+  return (intAt(image.nodes, node * nodeWords + nodeFlags) & hasCname) !== 0;
 }

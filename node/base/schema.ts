@@ -17,7 +17,14 @@ export interface ValueProblem {
 
 export type Checked<T> = { ok: true; value: T } | { ok: false; problems: ValueProblem[] };
 
-const ajv = new Ajv({ allErrors: true, useDefaults: true, discriminator: true, strictSchema: true, verbose: true });
+const ajv = new Ajv({
+  allErrors: true,
+  useDefaults: true,
+  discriminator: true,
+  strictSchema: true,
+  allowUnionTypes: true, // a number or a word, such as `threads: auto`
+  verbose: true,
+});
 ajv.addKeyword({ keyword: "unit", schemaType: "string" }); // documentation only: printed in the README's table
 ajv.addFormat("ip", (text: string) => isIP(text) !== 0);
 ajv.addFormat("http-url", (text: string) => {

@@ -1,5 +1,5 @@
 /**
- * The edge's side of the origin's API: sources, the fleet document, the feed.
+ * The edge's side of the origin's API: sources, the fleet document, the fleet secret, the feed.
  *
  * What comes back is checked before anyone uses it: a source's bytes must have the SHA-256 that its ETag names.
  */
@@ -9,6 +9,8 @@ import { type Dispatcher, Pool } from "undici";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Random } from "#base/random.ts";
+import { check } from "#base/schema.ts";
+import { type FleetSecrets, fleetSecretsSchema } from "#fleet/secret.ts";
 import { attempt } from "./attempt.ts";
 import { createBreaker } from "./breaker.ts";
 import { dropBody } from "./body.ts";
@@ -20,6 +22,7 @@ const timeoutsMs = {
   fleet: 5000,
 };
 const fleetBytesMax = 4 * 1024 * 1024;
+const secretBytesMax = 4096;
 /** Connections to the origin; what comes beyond waits in undici's queue until its deadline. */
 const connectionsMax = 64;
 
@@ -39,6 +42,8 @@ export interface OriginClient {
    */
   source: (name: string, known: readonly string[], bytesMax: number) => Promise<SourceAnswer>;
   fleet: () => Promise<{ version: number; text: string }>;
+  /** Null: the origin is of a release that has none. */
+  secrets: () => Promise<FleetSecrets | null>;
   /** The feed's bytes from after `since` (null: from now on) until `signal` ends it. The follower retries. */
   feed: (since: number | null, signal: AbortSignal) => Promise<Readable>;
   counts: () => { sources: number; sourceBodies: number; failures: number };
@@ -97,9 +102,23 @@ export function openOriginClient(options: {
           const answer = await pool.request({ path: `${prefix}/fleet`, method: "GET", headers, signal });
           const bytes = await readBody(answer, fleetBytesMax);
           if (answer.statusCode !== 200) throw badAnswer("the fleet document", answer.statusCode);
-          const { version, text } = readFleetAnswer(bytes);
+          const { version, text } = parseObject(bytes);
           if (!Number.isSafeInteger(version) || typeof text !== "string") throw badAnswer("the fleet document", 200);
           return { version: version as number, text };
+        }),
+      ),
+    secrets: () =>
+      counted(
+        attempt({ ...settings, timeoutMs: timeouts.fleet }, async (signal) => {
+          const answer = await pool.request({ path: `${prefix}/fleet/secret`, method: "GET", headers, signal });
+          const bytes = await readBody(answer, secretBytesMax);
+          if (answer.statusCode === 404) return null;
+          if (answer.statusCode !== 200) throw badAnswer("the fleet secret", answer.statusCode);
+          const { current, previous } = parseObject(bytes);
+          const checked = check(fleetSecretsSchema, { current, ...(previous === undefined ? {} : { previous }) });
+          // What is wrong with it would say what it is.
+          if (!checked.ok) throw badAnswer("the fleet secret", 200);
+          return checked.value;
         }),
       ),
     async feed(since, signal) {
@@ -134,10 +153,12 @@ async function readSource(answer: Dispatcher.ResponseData, bytesMax: number): Pr
   throw badAnswer("a source", statusCode);
 }
 
+type Answered = Partial<Record<"version" | "text" | "current" | "previous", unknown>>;
+
 /** The members, unchecked; none where the bytes are no JSON object. */
-function readFleetAnswer(bytes: Buffer): { version?: unknown; text?: unknown } {
+function parseObject(bytes: Buffer): Answered {
   try {
-    return (JSON.parse(bytes.toString()) as { version?: unknown; text?: unknown } | null) ?? {};
+    return (JSON.parse(bytes.toString()) as Answered | null) ?? {};
   } catch {
     return {};
   }

@@ -61,6 +61,49 @@ const record = <Kind extends string, Data extends Record<string, TSchema>>(type:
   Type.Object({ name: ownerName, type: Type.Literal(type), ttlSeconds: recordTtl, ...data }, strict);
 const uint16 = Type.Integer({ minimum: 0, maximum: 65_535 });
 
+const uint8 = Type.Integer({ minimum: 0, maximum: 255 });
+const hex = (description: string) =>
+  Type.String({ pattern: "^(?:[0-9A-Fa-f]{2})*$", maxLength: 8192, description: `${description}, hexadecimal` });
+
+/** SvcParams (RFC 9460 §7). Address hints of names in these zones are always made from their A and AAAA. */
+const svcParams = Type.Object(
+  {
+    mandatory: Type.Optional(Type.Array(Type.String({ pattern: "^[a-z0-9-]{1,63}$" }), { minItems: 1, maxItems: 32 })),
+    alpn: Type.Optional(
+      Type.Array(Type.String({ minLength: 1, maxLength: 255 }), {
+        minItems: 1,
+        maxItems: 16,
+        description: "protocols, such as h2",
+      }),
+    ),
+    noDefaultAlpn: Type.Optional(Type.Boolean({ description: "http/1.1 is not offered" })),
+    port: Type.Optional(uint16),
+    ipv4hint: Type.Optional(
+      Type.Array(Type.String({ format: "ip" }), {
+        minItems: 1,
+        maxItems: 16,
+        description: "for targets elsewhere only",
+      }),
+    ),
+    ech: Type.Optional(Type.String({ pattern: "^[A-Za-z0-9+/]+={0,2}$", maxLength: 4096, description: "base64" })),
+    ipv6hint: Type.Optional(
+      Type.Array(Type.String({ format: "ip" }), {
+        minItems: 1,
+        maxItems: 16,
+        description: "for targets elsewhere only",
+      }),
+    ),
+    other: Type.Optional(
+      Type.Record(Type.String({ pattern: "^key[0-9]{1,5}$" }), hex("value"), {
+        additionalProperties: false,
+        maxProperties: 32,
+        description: "parameters without a name here: key7: hexadecimal value",
+      }),
+    ),
+  },
+  { ...strict, default: {} },
+);
+
 const zoneRecord = kinds("type", [
   record("A", { address: Type.String({ format: "ip", description: "an IPv4 address" }) }),
   record("AAAA", { address: Type.String({ format: "ip", description: "an IPv6 address" }) }),
@@ -77,10 +120,36 @@ const zoneRecord = kinds("type", [
     value: Type.String({ maxLength: 1024 }),
   }),
   record("SRV", { priority: uint16, weight: uint16, port: uint16, target: targetName }),
+  record("PTR", { target: targetName }),
+  record("DNAME", { target: targetName }),
+  // Answered with the A and AAAA of another name in these zones, at the apex too, where a CNAME may not stand.
+  record("ALIAS", { target: targetName }),
+  record("HTTPS", { priority: uint16, target: targetName, params: svcParams }),
+  record("SVCB", { priority: uint16, target: targetName, params: svcParams }),
+  record("TLSA", { usage: uint8, selector: uint8, matchingType: uint8, data: hex("certificate association data") }),
+  record("SSHFP", { algorithm: uint8, fingerprintType: uint8, fingerprint: hex("fingerprint") }),
+  record("DS", { keyTag: uint16, algorithm: uint8, digestType: uint8, digest: hex("digest of the child's key") }),
+  record("NAPTR", {
+    order: uint16,
+    preference: uint16,
+    flags: Type.String({ pattern: "^[A-Za-z0-9]{0,16}$", default: "" }),
+    services: Type.String({ maxLength: 255, default: "" }),
+    regexp: Type.String({ maxLength: 255, default: "" }),
+    replacement: targetName,
+  }),
+  // Any other type, as RFC 3597 has it: its number and its rdata.
+  record("RAW", {
+    typeNumber: Type.Integer({ minimum: 1, maximum: 65_535, description: "the type's number (IANA)" }),
+    data: hex("rdata, names in it uncompressed"),
+  }),
 ]);
 export type ZoneRecord = Static<typeof zoneRecord>;
 
-const zone = Type.Object(
+/**
+ * A zone as authors write it: its records here, or a whole zone file (RFC 1035 §5). `file` names one beside the
+ * document; publishing puts the file's text into `text`, so that a document needs nothing but itself.
+ */
+const writtenZone = Type.Object(
   {
     name: absoluteName,
     ttlSeconds: seconds("TTL of records that state none", 300, 604_800),
@@ -88,25 +157,69 @@ const zone = Type.Object(
     contact: Type.Optional(
       Type.String({ pattern: "^[^@\\s]{1,64}@[A-Za-z0-9.-]{1,253}$", description: "SOA RNAME, as a mail address" }),
     ),
-    nameservers: Type.Array(
-      Type.Object(
-        {
-          name: targetName,
-          addresses: Type.Array(ipAddress, {
-            maxItems: 16,
-            default: [],
-            description: "glue, for names inside the zone",
-          }),
-        },
-        strict,
+    nameservers: Type.Optional(
+      Type.Array(
+        Type.Object(
+          {
+            name: targetName,
+            addresses: Type.Array(ipAddress, {
+              maxItems: 16,
+              default: [],
+              description: "glue, for names inside the zone",
+            }),
+          },
+          strict,
+        ),
+        { minItems: 1, maxItems: 13, description: "required, unless the zone is a file" },
       ),
-      { minItems: 1, maxItems: 13 },
     ),
     records: Type.Array(zoneRecord, { maxItems: 10_000, default: [] }),
+    file: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 1024,
+        description: "a zone file beside this document, instead of all but `name`; `nearcast apply` reads it",
+      }),
+    ),
+    text: Type.Optional(
+      Type.String({ description: "a whole zone file, instead of all but `name`; `$INCLUDE` is for `file` only" }),
+    ),
   },
   strict,
 );
-export type Zone = Static<typeof zone>;
+
+/**
+ * A zone as the rest of the program knows it. Made by parseFleet(), so that nobody else sees zone files.
+ *
+ * Names that came from a zone file are whole, end in a dot and have escapes in one form only (RFC 1035 §5.1): a
+ * backslash before each of `" $ ( ) . ; @ \\`, three decimal digits after one for octets outside of 0x21-0x7e. So names
+ * are equal when canonicalName() of them is, but a dot after a backslash does not end a label.
+ */
+export interface Zone {
+  readonly name: string;
+  /** Of records that state none; those from a zone file all do. */
+  readonly ttlSeconds: number;
+  readonly negativeTtlSeconds: number;
+  readonly contact?: string;
+  /** Empty for a zone from a zone file: there the apex's NS are among the records, glue too. */
+  readonly nameservers: readonly { readonly name: string; readonly addresses: readonly string[] }[];
+  /** Without the SOA. */
+  readonly records: readonly ZoneRecord[];
+  /** Of a zone from a zone file, to be answered as it stands there; otherwise it is made up. */
+  readonly soa?: ZoneSoa;
+}
+
+/** RFC 1035 §3.3.13. Both names are whole and end in a dot. */
+export interface ZoneSoa {
+  readonly ttlSeconds: number;
+  readonly primary: string;
+  readonly mailbox: string;
+  readonly serial: number;
+  readonly refreshSeconds: number;
+  readonly retrySeconds: number;
+  readonly expireSeconds: number;
+  readonly minimumSeconds: number;
+}
 
 const site = Type.Object(
   {
@@ -200,11 +313,25 @@ export type Host = Static<typeof host>;
 const override = Type.Object(
   {
     cidr: Type.Optional(Type.String({ pattern: "^[0-9a-fA-F.:]+/\\d{1,3}$", description: "client network" })),
+    asn: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 4_294_967_295, description: "the client's AS number; needs dns.asnFile" }),
+    ),
     country: Type.Optional(Type.String({ pattern: "^[A-Z]{2}$", description: "ISO 3166-1 alpha-2" })),
-    site: shortName("the site to prefer while it is up"),
+    site: Type.Optional(shortName("the site to prefer while it is up")),
+    sites: Type.Optional(
+      Type.Array(shortName("a site"), {
+        minItems: 1,
+        maxItems: 100,
+        description: "instead of `site`: they share these clients by their weights",
+      }),
+    ),
   },
   strict,
 );
+export type Override = Static<typeof override>;
+
+/** Resolvers seldom keep less; and a site that died is left within half a minute. */
+export const ttlFloorSecondsDefault = 10;
 
 const steeredName = Type.Object(
   {
@@ -216,7 +343,12 @@ const steeredName = Type.Object(
         "weighted: by weight, the same client network always the same site; fixed: the first of `sites` that is up",
       ].join(" "),
     ),
-    ttlSeconds: seconds("TTL of the answer", 30, 86_400),
+    ttlSeconds: seconds("longest TTL of the answer; it is shorter while the answer may change sooner", 30, 86_400),
+    ttlFloorSeconds: seconds(
+      "shortest TTL of the answer; ttlSeconds, where that is below the default",
+      ttlFloorSecondsDefault,
+      86_400,
+    ),
     sites: Type.Optional(
       Type.Array(shortName("a site"), {
         minItems: 1,
@@ -227,13 +359,20 @@ const steeredName = Type.Object(
     weights: Type.Optional(
       Type.Record(Type.String(), Type.Integer({ minimum: 0, maximum: 1_000_000 }), {
         maxProperties: 1000,
-        description: "site: weight, for `weighted`; a site that is not named weighs 1",
+        description: "site: weight, where several sites share clients; a site that is not named weighs 1",
       }),
     ),
+    withinKm: Type.Integer({
+      minimum: 0,
+      maximum: 20_040,
+      default: 0,
+      unit: "km",
+      description: "for `geo`: sites at most this much farther than the nearest share its clients by their weights",
+    }),
     overrides: Type.Array(override, {
       maxItems: 10_000,
       default: [],
-      description: "for `geo`, the first that matches",
+      description: "for `geo`: the longest cidr, else the asn, else the country; distance where none matches",
     }),
   },
   strict,
@@ -332,7 +471,7 @@ export type ProbeSettings = Static<typeof probe>;
 
 export const fleetSchema = Type.Object(
   {
-    zones: Type.Array(zone, { minItems: 1, maxItems: 100 }),
+    zones: Type.Array(writtenZone, { minItems: 1, maxItems: 100 }),
     sites: Type.Array(site, { minItems: 1, maxItems: 1000 }),
     anycast: Type.Object(
       {
@@ -352,7 +491,9 @@ export const fleetSchema = Type.Object(
   },
   strict,
 );
-export type Fleet = Static<typeof fleetSchema>;
+/** The document as it is written: its zones may still be zone files. */
+export type WrittenFleet = Static<typeof fleetSchema>;
+export type Fleet = Omit<WrittenFleet, "zones"> & { zones: readonly Zone[] };
 
 /** A name without the final dot, in lower case: the form in which hosts and steered names are compared. */
 export function canonicalName(name: string): string {

@@ -2,7 +2,7 @@
  * The public side of an edge: host and URL → an order → serve/ → respond().
  *
  *   GET|HEAD anything            the picture or asset
- *   GET /.nearcast/health        what other nodes probe: 200 ready, 503 starting or draining
+ *   GET /.nearcast/health        what other nodes probe: 200 ready, 503 starting or draining, and this node's load
  *
  * Fastify's router sees none of the hostile URL: understand.ts reads it, and all requests go to one route.
  */
@@ -12,6 +12,7 @@ import type { Clock } from "#base/clock.ts";
 import { asNearcastError, type ErrorCode, NearcastError, problemOf } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import type { Fleet, Host } from "#fleet/document.ts";
+import type { LoadMeter } from "#fleet/load-meter.ts";
 import { probePath } from "#fleet/probe.ts";
 import { dropStream } from "../fetch/body.ts";
 import type { AssetServer } from "../serve/asset.ts";
@@ -42,13 +43,17 @@ export interface EdgeAppParts {
   gate: () => Promise<void> | null;
   /** Called once per request, for the metrics. */
   served: (request: ServedRequest) => void;
+  /** Counts what is served, told to those who probe; their own questions are not counted. */
+  load: LoadMeter;
+  /** The share of its clients that this node's site keeps, told likewise. */
+  keptShare: () => number;
   clock: Clock;
   log: Log;
 }
 
 /** Builds the application; the caller makes it listen (its handler is `app.routing`, once it is ready). */
 export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
-  const { node, site, images, assets, fleet, presence, gate, served, clock, log } = parts;
+  const { node, site, images, assets, fleet, presence, gate, served, load, keptShare, clock, log } = parts;
   // Unique to this process and this request; random bytes for each would cost a hit a tenth of its time.
   const idPrefix = randomBytes(6).toString("hex");
   let requests = 0;
@@ -75,7 +80,9 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
   app.get(probePath, async (_request, reply) => {
     const state = presence();
     reply.code(state === "ready" ? 200 : 503).header("Cache-Control", "no-store");
-    return { node, site, state, fleetVersion: fleet()?.version ?? null };
+    const requestsPerSecond = Math.round(load.requestsPerSecond() * 10) / 10;
+    const fleetVersion = fleet()?.version ?? null;
+    return { node, site, state, fleetVersion, requestsPerSecond, keptShare: keptShare() };
   });
 
   const understandOften = rememberImageOrders();
@@ -121,6 +128,7 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     if (presence() === "draining") reply.raw.shouldKeepAlive = false;
     const startMs = startedMs.get(request) ?? 0;
     const nowMs = clock.monotonicMs();
+    load.count(nowMs);
     let sent: Sent;
     try {
       sent = respond(request.raw, reply.raw, delivery, { node, startedMs: startMs, nowMs, log });
@@ -145,7 +153,9 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
       if (error.code === "INTERNAL") log.error({ err: error.cause ?? error, ...facts }, "a request failed");
       else log.warn(facts, "a request failed");
     }
-    const durationMs = clock.monotonicMs() - (startedMs.get(request) ?? clock.monotonicMs());
+    const nowMs = clock.monotonicMs();
+    const durationMs = nowMs - (startedMs.get(request) ?? nowMs);
+    load.count(nowMs);
     served({ kind: kindOf.get(request) ?? "none", outcome: "error", status: error.status, durationMs, bodyBytes: 0 });
     if (kindOf.has(request)) reply.header("Cache-Status", errorStatusOf(node, error.code));
     if (error.status === 503) reply.header("Retry-After", "1");

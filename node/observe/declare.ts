@@ -1,7 +1,8 @@
 /** Which numbers of which room are published under which name. */
 import type { Clock } from "#base/clock.ts";
 import type { FeedFollower } from "#fleet/feed.ts";
-import type { SiteStates } from "#fleet/health.ts";
+import type { SiteState, SiteStates } from "#fleet/health.ts";
+import type { LoadMeter } from "#fleet/load-meter.ts";
 import type { DecoderPool } from "#image/pool.ts";
 import type { DiskTier } from "../cache/disk.ts";
 import type { MemoryTier } from "../cache/memory.ts";
@@ -11,7 +12,31 @@ import type { OriginClient } from "../fetch/origin.ts";
 import type { ImageServer } from "../serve/image.ts";
 import type { Metrics } from "./metrics.ts";
 
-type Outcomes = Readonly<Record<string, Readonly<Record<string, number>>>>;
+/** What a responder counts (dns/counters.ts), since its start and over all its threads. */
+export interface DnsNumbers {
+  /** Packets by transport and what became of them. */
+  outcomes: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  truncated: number;
+  clientSubnets: number;
+  steered: number;
+  failures: number;
+  sendErrors: number;
+  cookiesValid: number;
+  cookiesInvalid: number;
+  batches: number;
+  tcpAccepted: number;
+  tcpRefused: number;
+  tcpCut: number;
+}
+
+/** What a responder shows of itself to those who measure. */
+export interface DnsObserved {
+  stats: () => DnsNumbers;
+  /** TCP connections that are open now. */
+  connections: () => number;
+  /** Batch threads; 0 where Node's sockets answer. */
+  threads: () => number;
+}
 
 export interface Observed {
   memoryTier: MemoryTier;
@@ -23,11 +48,21 @@ export interface Observed {
   records: Records;
   feed: FeedFollower;
   clock: Clock;
-  dnsStats: () => { outcomes: Outcomes; truncated: number; failures: number } | undefined;
+  /** Undefined while names are not answered yet, or not at all. */
+  dns: () => DnsObserved | undefined;
+  dnsVersion: () => number;
   fleetVersion: () => number;
+  hasFleetSecret: () => boolean;
   siteStates: () => SiteStates;
+  /** Site → part of its clients that it keeps, 0 to 1. */
+  keptShares: () => ReadonlyMap<string, number>;
+  /** Site → requests per second; a site of which nothing is known is not there. */
+  siteLoads: () => ReadonlyMap<string, number>;
+  load: LoadMeter;
   isReady: () => boolean;
 }
+
+const states: readonly SiteState[] = ["up", "draining", "down"];
 
 export function declareMetrics(metrics: Metrics, parts: Observed): void {
   const { memoryTier, diskTier, decoders, images, origin, fetcher, records, feed, clock } = parts;
@@ -47,6 +82,30 @@ export function declareMetrics(metrics: Metrics, parts: Observed): void {
     labels: ["site"],
     read: () => [...parts.siteStates()].map(([site, state]) => ({ labels: { site }, value: Number(state === "up") })),
   });
+  metrics.observe({
+    name: "nearcast_site_state",
+    help: "1 for the state in which this node sees the site, 0 for the others",
+    kind: "gauge",
+    labels: ["site", "state"],
+    read: () =>
+      [...parts.siteStates()].flatMap(([site, current]) =>
+        states.map((state) => ({ labels: { site, state }, value: Number(state === current) })),
+      ),
+  });
+  const bySite = (name: string, help: string, read: () => ReadonlyMap<string, number>): void => {
+    const rows = () => [...read()].map(([site, value]) => ({ labels: { site }, value }));
+    metrics.observe({ name, help, kind: "gauge", labels: ["site"], read: rows });
+  };
+  bySite("nearcast_site_kept_share", "Part of its clients that a site keeps; the rest is shed to others", () =>
+    parts.keptShares(),
+  );
+  bySite("nearcast_site_requests_per_second", "What a site's nodes say that they serve", () => parts.siteLoads());
+  gauge("nearcast_http_requests_per_second", "What this node serves, over the last ten seconds", () =>
+    parts.load.requestsPerSecond(),
+  );
+  gauge("nearcast_fleet_secret_known", "1 when this node has the fleet's secret; 0: its DNS cookies are its own", () =>
+    Number(parts.hasFleetSecret()),
+  );
   gauge("nearcast_feed_live", "1 when the origin's feed is followed and caught up", () =>
     Number(feed.state() === "live"),
   );
@@ -86,24 +145,63 @@ export function declareMetrics(metrics: Metrics, parts: Observed): void {
   counter("nearcast_decoder_timeouts_total", "Renderings over their time", () => decoders.stats().timeouts);
   counter("nearcast_decoder_memory_kills_total", "Decoders over their memory", () => decoders.stats().memoryKills);
 
+  declareDns(metrics, parts);
+}
+
+function declareDns(metrics: Metrics, { dns, dnsVersion }: Observed): void {
+  const gauge = (name: string, help: string, read: (part: DnsObserved) => number): void => {
+    metrics.observe({ name, help, kind: "gauge", read: () => ofDns(read) });
+  };
+  const counter = (name: string, help: string, read: (numbers: DnsNumbers) => number): void => {
+    metrics.observe({ name, help, kind: "counter", read: () => ofDns((part) => read(part.stats())) });
+  };
+  const ofDns = (read: (part: DnsObserved) => number): number => {
+    const part = dns();
+    return part === undefined ? 0 : read(part);
+  };
+
   metrics.observe({
     name: "nearcast_dns_queries_total",
     help: "Packets, by transport and what became of them",
     kind: "counter",
     labels: ["transport", "outcome"],
     read: () =>
-      Object.entries(parts.dnsStats()?.outcomes ?? {}).flatMap(([transport, outcomes]) =>
+      Object.entries(dns()?.stats().outcomes ?? {}).flatMap(([transport, outcomes]) =>
         Object.entries(outcomes).map(([outcome, value]) => ({ labels: { transport, outcome }, value })),
       ),
   });
-  counter(
-    "nearcast_dns_truncated_total",
-    "Answers that told the client to ask by TCP",
-    () => parts.dnsStats()?.truncated ?? 0,
-  );
-  counter(
-    "nearcast_dns_failures_total",
-    "Queries answered SERVFAIL for a fault here",
-    () => parts.dnsStats()?.failures ?? 0,
+  counter("nearcast_dns_truncated_total", "Answers that told the client to ask by TCP", (numbers) => numbers.truncated);
+  counter("nearcast_dns_failures_total", "Queries answered SERVFAIL for a fault here", (numbers) => numbers.failures);
+  counter("nearcast_dns_client_subnets_total", "Queries with a client subnet", (numbers) => numbers.clientSubnets);
+  counter("nearcast_dns_steered_total", "Questions for a steered address", (numbers) => numbers.steered);
+  counter("nearcast_dns_send_errors_total", "Answers the system did not take", (numbers) => numbers.sendErrors);
+  metrics.observe({
+    name: "nearcast_dns_cookies_total",
+    help: "Server cookies that clients showed; an invalid one is not ours, or too old",
+    kind: "counter",
+    labels: ["validity"],
+    read: () => {
+      const numbers = dns()?.stats();
+      if (numbers === undefined) return [];
+      return [
+        { labels: { validity: "valid" }, value: numbers.cookiesValid },
+        { labels: { validity: "invalid" }, value: numbers.cookiesInvalid },
+      ];
+    },
+  });
+  counter("nearcast_dns_batches_total", "System calls that brought queries to batch threads", (numbers) => {
+    return numbers.batches;
+  });
+  gauge("nearcast_dns_threads", "Batch threads that answer UDP; 0: Node's sockets do", (part) => part.threads());
+  counter("nearcast_dns_tcp_accepted_total", "TCP connections taken", (numbers) => numbers.tcpAccepted);
+  counter("nearcast_dns_tcp_refused_total", "TCP connections closed for want of room", (numbers) => numbers.tcpRefused);
+  counter("nearcast_dns_tcp_cut_total", "TCP connections cut: silent, slow or too long a message", (numbers) => {
+    return numbers.tcpCut;
+  });
+  gauge("nearcast_dns_tcp_connections", "TCP connections that are open", (part) => part.connections());
+  gauge(
+    "nearcast_dns_fleet_version",
+    "Version of the fleet document that names are answered from; 0: none",
+    dnsVersion,
   );
 }

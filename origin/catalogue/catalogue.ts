@@ -67,7 +67,7 @@ export interface Purge {
   readonly soft?: boolean;
 }
 
-export type EventKind = "purge" | "fleet";
+export type EventKind = "purge" | "fleet" | "secret";
 
 export interface FeedEvent {
   readonly seq: number;
@@ -127,6 +127,11 @@ export interface Catalogue {
   readonly rollback: (name: string, version: number | undefined, author: string) => Promise<RollbackOutcome>;
   /** @returns the number of the event */
   readonly purge: (purge: Purge) => Promise<number>;
+  /**
+   * Tells edges that another fleet secret is current; the log holds its id, never the secret.
+   * @returns the number of the event
+   */
+  readonly announceSecret: (id: string) => Promise<number>;
   /** Forgets the blob unless a version stands for it. @returns whether it may be removed */
   readonly forgetBlob: (sha256: string) => Promise<boolean>;
 

@@ -1,5 +1,6 @@
 /** The statements of fleet versions and of the event log. See catalogue.ts for what each method promises. */
 import type { SQLOutputValue } from "node:sqlite";
+import { secretEventKind } from "#fleet/secret.ts";
 import { holds } from "../precondition.ts";
 import type { Catalogue, EventKind, FeedEvent, FleetText, FleetVersion, Purge } from "./catalogue.ts";
 import type { SqliteSession } from "./sqlite-session.ts";
@@ -7,9 +8,12 @@ import type { SqliteSession } from "./sqlite-session.ts";
 type Row = Record<string, SQLOutputValue>;
 
 /** Appends one event inside the running transaction. @returns its number */
-export type AppendEvent = (kind: EventKind, payload: Purge | { version: number }) => number;
+export type AppendEvent = (kind: EventKind, payload: Purge | { version: number } | { id: string }) => number;
 
-type LogMethods = Pick<Catalogue, "fleet" | "fleetVersions" | "publishFleet" | "purge" | "feedBounds" | "eventsAfter">;
+type LogMethods = Pick<
+  Catalogue,
+  "fleet" | "fleetVersions" | "publishFleet" | "purge" | "announceSecret" | "feedBounds" | "eventsAfter"
+>;
 
 export function openLogTables(session: SqliteSession): LogMethods & { readonly append: AppendEvent } {
   const { db, clock, limits, transaction } = session;
@@ -42,6 +46,7 @@ export function openLogTables(session: SqliteSession): LogMethods & { readonly a
   return {
     append,
     purge: async (purge) => transaction(() => append("purge", purge)),
+    announceSecret: async (id) => transaction(() => append(secretEventKind, { id })),
     fleet: async (version) => {
       if (version === undefined) return newestFleet();
       const row = selectFleet.get(version);

@@ -65,6 +65,7 @@ export function openSqliteCatalogue(path: string, limits: CatalogueLimits, clock
       fleetVersions: log.fleetVersions,
       publishFleet: log.publishFleet,
       purge: log.purge,
+      announceSecret: log.announceSecret,
       feedBounds: log.feedBounds,
       eventsAfter: log.eventsAfter,
       close: () => {

@@ -21,9 +21,10 @@ export function guardRoutes(app: App, tokens: Tokens): void {
       void reply.header("www-authenticate", `Bearer realm="nearcast"${error}`);
       throw new NearcastError("UNAUTHORIZED", refusals[presented.outcome]);
     }
-    if (access === "writer" && presented.kind !== "writer") {
+    const needed = access === "edge-only" ? "edge" : access === "writer" ? "writer" : presented.kind;
+    if (presented.kind !== needed) {
       void reply.header("www-authenticate", `Bearer realm="nearcast", error="insufficient_scope"`);
-      throw new NearcastError("FORBIDDEN", "this needs the writer's token, the edge's was presented");
+      throw new NearcastError("FORBIDDEN", `this needs the ${needed}'s token, the ${presented.kind}'s was presented`);
     }
   });
 }

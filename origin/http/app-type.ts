@@ -16,8 +16,8 @@ export type App = FastifyInstance<
   TypeBoxTypeProvider
 >;
 
-/** Who may call a route: anybody, who has either token, or who has the writer's. */
-export type Access = "anybody" | "edge" | "writer";
+/** Who may call a route: anybody, who has either token, who has the edges' (and not the writer's), or the writer's. */
+export type Access = "anybody" | "edge" | "edge-only" | "writer";
 
 /** Bodies that are no JSON can't be described by the schemas that Fastify checks; this goes to the OpenAPI document. */
 export interface RawContent {

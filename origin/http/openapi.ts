@@ -68,5 +68,6 @@ const pathParameter = {
 const accessNote = {
   anybody: "Needs no token.",
   edge: "Needs the edge's or the writer's token.",
+  "edge-only": "Needs the edge's token; the writer's will not do.",
   writer: "Needs the writer's token.",
 } as const;

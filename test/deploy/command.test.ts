@@ -6,7 +6,19 @@ import { test } from "node:test";
 import { nearcast, temporaryFolder } from "./support/command.ts";
 
 const pictureVerbs = ["put", "ls", "rm", "versions", "rollback", "purge"];
-const verbs = ["up", "origin", "edge", ...pictureVerbs, "check", "apply", "releases", "status", "explain", "dig"];
+const verbs = [
+  "up",
+  "origin",
+  "edge",
+  ...pictureVerbs,
+  "check",
+  "apply",
+  "releases",
+  "secret",
+  "status",
+  "explain",
+  "dig",
+];
 
 test("each verb explains itself with an example and its exit codes", async () => {
   const helps = await Promise.all(verbs.map(async (verb) => ({ verb, help: await nearcast([verb, "--help"]) })));
@@ -33,6 +45,8 @@ test("mistakes on the command line end with status 2 and a sentence", async () =
     { words: ["ls", "--limit", "0"], says: /whole number from 1/ },
     { words: ["purge"], says: /nothing was named/ },
     { words: ["rollback", "x.jpg", "last"], says: /"last" is not a version/ },
+    { words: ["secret"], says: /missing required argument 'order'/ },
+    { words: ["secret", "show"], says: /Allowed choices are rotate/ },
     { words: ["up", "--sites", "fra,atlantis"], says: /"atlantis"[\s\S]*fra Frankfurt/ },
     { words: ["up", "--address", "10.0.0.1"], says: /127\.0\.0\.0\/8/ },
     { words: ["edge"], says: /--config/ },
@@ -60,7 +74,15 @@ test("an origin that is not there: what was tried, what to do next, status 3", a
   await writeFile(token, "secret-of-nobody\n");
   // Port 1 is free on every machine that runs no tcpmux of 1988.
   const where = ["--origin", "http://127.0.0.1:1", "--token-file", token, "--data", folder];
-  const cases = [["ls"], ["rm", "x"], ["versions", "x"], ["rollback"], ["purge", "x"], ["releases"]];
+  const cases = [
+    ["ls"],
+    ["rm", "x"],
+    ["versions", "x"],
+    ["rollback"],
+    ["purge", "x"],
+    ["releases"],
+    ["secret", "rotate"],
+  ];
   for (const words of cases) {
     const { status, stderr } = await nearcast([...words, ...where]);
     assert.equal(status, 3, words.join(" "));

@@ -125,6 +125,16 @@ test("up runs everything, each verb works on it, and a second start goes on wher
     await verb(["dig", "example.com"], 4);
   });
 
+  await t.test("secret rotate: the node takes the new one, and status shows which it has", async () => {
+    const rotated = (await verb(["secret", "rotate", "--json"])).json() as { id: string; previousId: string };
+    assert.match(rotated.id, /^[0-9a-f]{16}$/);
+    await eventually("the node has it", async () => {
+      return (await verb(["status"])).stdout.includes(` ${rotated.id.slice(0, 8)} `);
+    });
+    const again = await verb(["secret", "rotate"]);
+    assert.match(again.stdout, new RegExp(`the fleet secret is now [0-9a-f]{16}; ${rotated.id} is still accepted`));
+  });
+
   await t.test("apply, releases, rollback of the fleet document", async () => {
     const fleet = join(data, "fleet.yaml");
     const text = await fleetText(up, data);

@@ -11,7 +11,7 @@ const origin = await startTestOrigin(wholeFile);
 test("every route lets in exactly those who may", async () => {
   await origin.json(201, "PUT", "/images/a.jpg", { body: await jpeg(1) });
   // What the writer is answered, where it is not 2xx for want of something to act on.
-  const routes: [string, string, "anybody" | "edge" | "writer"][] = [
+  const routes: [string, string, "anybody" | "edge" | "edge-only" | "writer"][] = [
     ["GET", "/images/a.jpg", "edge"],
     ["HEAD", "/images/a.jpg", "edge"],
     ["PUT", "/images/b.jpg", "writer"],
@@ -24,6 +24,8 @@ test("every route lets in exactly those who may", async () => {
     ["PUT", "/fleet", "writer"],
     ["GET", "/fleet/versions", "writer"],
     ["POST", "/fleet/rollbacks", "writer"],
+    ["GET", "/fleet/secret", "edge-only"],
+    ["POST", "/fleet/secret/rotations", "writer"],
     ["GET", "/feed?since=x", "edge"],
     ["GET", `${origin.url}/healthz`, "anybody"],
     ["GET", `${origin.url}/metrics`, "edge"],
@@ -32,7 +34,7 @@ test("every route lets in exactly those who may", async () => {
   const presented: [string, string | null, readonly string[]][] = [
     ["no token", null, ["anybody"]],
     ["an unknown token", "x".repeat(43), ["anybody"]],
-    ["the edge's token", origin.tokens.edge, ["anybody", "edge"]],
+    ["the edge's token", origin.tokens.edge, ["anybody", "edge", "edge-only"]],
     ["the writer's token", origin.tokens.writer, ["anybody", "edge", "writer"]],
   ];
   for (const [method, path, access] of routes) {
@@ -45,7 +47,8 @@ test("every route lets in exactly those who may", async () => {
         assert.ok(answer.status !== 401 && answer.status !== 403, row);
         continue;
       }
-      assert.equal(answer.status, token === origin.tokens.edge ? 403 : 401, row);
+      const isKnown = token === origin.tokens.edge || token === origin.tokens.writer;
+      assert.equal(answer.status, isKnown ? 403 : 401, row);
       assert.match(challenge ?? "", /^Bearer realm="nearcast"/, row);
       assert.equal(challenge?.includes("error="), token !== null, row);
     }

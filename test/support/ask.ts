@@ -8,14 +8,41 @@ export interface Asked {
   answer: packet.DecodedPacket;
 }
 
+type Type = "A" | "AAAA" | "TXT" | "SOA" | "NS";
+
 /** @param subnet the client's network, such as `133.11.1.0/24`, sent as EDNS client subnet */
 export async function ask(
   server: { host: string; port: number },
   name: string,
-  options: { type?: "A" | "AAAA" | "TXT" | "SOA" | "NS"; subnet?: string; timeoutMs?: number } = {},
+  options: { type?: Type; subnet?: string; timeoutMs?: number } = {},
 ): Promise<Asked> {
-  const { type = "A", subnet, timeoutMs = 3000 } = options;
+  const { subnet, ...rest } = options;
   const [ip = "", length = ""] = subnet?.split("/") ?? [];
+  const edns = subnet === undefined ? [] : [{ code: 8 as const, ip, sourcePrefixLength: Number(length) }];
+  const answer = await exchange(server, name, { ...rest, options: edns });
+  const addresses = (answer.answers ?? []).flatMap((one) =>
+    one.type === "A" || one.type === "AAAA" ? [one.data] : [],
+  );
+  return { rcode: (answer as { rcode?: string }).rcode ?? "", addresses, answer };
+}
+
+/** Its types know few options; the rest are plain octets. */
+type EdnsOption = packet.PacketOpt | { code: number; data: Buffer };
+
+/** The octets of an EDNS option in an answer. */
+export function optionOf(answer: packet.DecodedPacket, wanted: number): Buffer | undefined {
+  const opt = answer.additionals?.find((record) => record.type === "OPT");
+  const options: readonly EdnsOption[] = opt?.type === "OPT" ? opt.options : [];
+  const option = options.find(({ code }) => code === wanted);
+  return option !== undefined && "data" in option && Buffer.isBuffer(option.data) ? option.data : undefined;
+}
+
+/** The same with EDNS options of one's own; the answer as it is. */
+export async function exchange(
+  server: { host: string; port: number },
+  name: string,
+  { type = "A", options = [], timeoutMs = 3000 }: { type?: Type; options?: readonly EdnsOption[]; timeoutMs?: number },
+): Promise<packet.DecodedPacket> {
   const query = packet.encode({
     type: "query",
     id: 1 + Math.floor(Math.random() * 65_534),
@@ -29,7 +56,7 @@ export async function ask(
         ednsVersion: 0,
         flags: 0,
         flag_do: false,
-        options: subnet === undefined ? [] : [{ code: 8, ip, sourcePrefixLength: Number(length) }],
+        options: options as packet.PacketOpt[],
       },
     ],
   });
@@ -46,11 +73,7 @@ export async function ask(
       socket.once("error", reject);
       socket.send(query, server.port, server.host);
     });
-    const answer = packet.decode(bytes);
-    const addresses = (answer.answers ?? []).flatMap((one) =>
-      one.type === "A" || one.type === "AAAA" ? [one.data] : [],
-    );
-    return { rcode: (answer as { rcode?: string }).rcode ?? "", addresses, answer };
+    return packet.decode(bytes);
   } finally {
     socket.close();
   }

@@ -13,6 +13,7 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { stringify } from "yaml";
+import { writeGeoFile } from "./geo-file.ts";
 
 const edgeMain = new URL("../../node/main.ts", import.meta.url).pathname;
 const originMain = new URL("../../origin/main.ts", import.meta.url).pathname;
@@ -41,6 +42,8 @@ export interface WorldEdge {
   /** Starts it (again), and waits until it is ready. */
   start: () => Promise<void>;
   metrics: () => Promise<Map<string, number>>;
+  /** What `nearcast status` reads. */
+  status: () => Promise<Record<string, unknown>>;
 }
 
 export interface World {
@@ -60,12 +63,20 @@ const adminPort = 8081;
 const dnsPort = 5300;
 
 /**
- * @param settings `hosts` and `edge` are merged into the fleet document's hosts and each edge's configuration
+ * @param settings `hosts` and `edge` are merged into the fleet document's hosts and each edge's configuration, `dns` into
+ *   that one's `dns`. `geo`: a small file of the networks that tests ask for, or the database that comes with nearcast.
  */
 export async function startWorld(
   t: TestContext,
   sites: readonly SiteName[],
-  settings: { hosts?: readonly object[]; imagesHost?: object; edge?: object; fleet?: object } = {},
+  settings: {
+    hosts?: readonly object[];
+    imagesHost?: object;
+    edge?: object;
+    dns?: object;
+    fleet?: object;
+    geo?: "small" | "default";
+  } = {},
 ): Promise<World> {
   const directory = await mkdtemp(join(tmpdir(), "nearcast-world-"));
   const running = new Set<Program>();
@@ -73,6 +84,9 @@ export async function startWorld(
     await Promise.all([...running].map((program) => program.kill("SIGKILL")));
     await rm(directory, { recursive: true, force: true });
   });
+  const geoFile = join(directory, "geo.mmdb");
+  await writeGeoFile(geoFile);
+  const geo = settings.geo === "default" ? {} : { geoFiles: [geoFile] };
   const net = `127.${20 + Math.floor(Math.random() * 200)}.${Math.floor(Math.random() * 256)}`;
   const originUrl = `http://${net}.1:7070`;
   const secrets = join(directory, "origin", "secrets");
@@ -156,12 +170,13 @@ export async function startWorld(
           origin: { url: originUrl, tokenFile: join(secrets, "edge.token") },
           http: [{ host: address, port: servicePort }],
           admin: { host: address, port: adminPort },
-          dns: { addresses: [{ host: address, port: dnsPort }] },
+          dns: { addresses: [{ host: address, port: dnsPort }], ...geo, ...settings.dns },
           drainMs: 200,
           ...settings.edge,
         });
         await until(`${site} is ready`, async () => (await fetch(`${adminUrl}/readyz`)).ok, program);
       },
+      status: async () => (await (await fetch(`${adminUrl}/status`)).json()) as Record<string, unknown>,
       async metrics() {
         const text = await (await fetch(`${adminUrl}/metrics`)).text();
         const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));

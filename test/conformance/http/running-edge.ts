@@ -10,6 +10,7 @@ import { stringify } from "yaml";
 import { type Clock, systemClock } from "#base/clock.ts";
 import { systemRandom } from "#base/random.ts";
 import { problemLines } from "#base/schema.ts";
+import { createLoadMeter } from "#fleet/load-meter.ts";
 import { readPurgeEvent } from "#fleet/purge-event.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import { openDecoderPool } from "#image/pool.ts";
@@ -142,6 +143,8 @@ export async function startEdge(
       presence: () => "ready",
       gate: () => null,
       served: (one) => served.push(one),
+      load: createLoadMeter(clock),
+      keptShare: () => 1,
       clock,
       log,
     });

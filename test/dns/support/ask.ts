@@ -9,13 +9,19 @@ export const typeNumbers: Readonly<Record<string, number>> = {
   NS: 2,
   CNAME: 5,
   SOA: 6,
+  PTR: 12,
   HINFO: 13,
   MX: 15,
   TXT: 16,
   AAAA: 28,
   SRV: 33,
+  NAPTR: 35,
+  DNAME: 39,
   OPT: 41,
   DS: 43,
+  SSHFP: 44,
+  TLSA: 52,
+  SVCB: 64,
   HTTPS: 65,
   TKEY: 249,
   TSIG: 250,
@@ -125,6 +131,10 @@ export interface Reading {
     readonly flags: number;
     readonly options: number[];
   } | null;
+  /** Octets of each option in the OPT record, by its code. */
+  readonly options: ReadonlyMap<number, Buffer>;
+  /** INFO-CODE of the extended error (RFC 8914), or null. */
+  readonly extendedError: number | null;
   /** `192.0.2.0/24/16`: address, source and scope prefix length. */
   readonly subnet: string | null;
   readonly length: number;
@@ -137,6 +147,9 @@ export function readAnswer(bytes: Uint8Array): Reading {
   if (decode.bytes !== buffer.length) throw new Error(`${buffer.length - decode.bytes} octets follow the message`);
   const opt = packet.additionals?.find((one) => one.type === "OPT");
   const subnet = opt?.options.find((option) => option.code === 8);
+  const options = new Map<number, Buffer>(
+    opt?.options.map((option) => [Number(option.code), option.data ?? Buffer.alloc(0)]),
+  );
   const names = ["cd", "ad", "z", "ra", "rd", "tc", "aa"];
   const bits = [0x10, 0x20, 0x40, 0x80, 0x100, 0x200, 0x400];
   const word = buffer.readUInt16BE(2);
@@ -162,6 +175,8 @@ export function readAnswer(bytes: Uint8Array): Reading {
             flags: opt.flags,
             options: opt.options.map((option) => option.code),
           },
+    options,
+    extendedError: options.get(15)?.readUInt16BE(0) ?? null,
     subnet:
       subnet !== undefined && "ip" in subnet
         ? `${subnet.ip}/${subnet.sourcePrefixLength}/${subnet.scopePrefixLength}`

@@ -4,11 +4,15 @@ import { type Fleet } from "#fleet/document.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import type { SiteStates } from "#fleet/health.ts";
 import assert from "node:assert/strict";
-import { newStats, type DnsStats } from "../../../dns/counters.ts";
-import { noGeo, type GeoSource } from "../../../dns/geo/place.ts";
-import { createResponder, type Client, type Respond } from "../../../dns/responder.ts";
-import { compileFleet, takeSnapshot, type Snapshot } from "../../../dns/snapshot.ts";
+import { newCounters, readStats, type DnsStats } from "../../../dns/counters.ts";
+import { emptyGeo, type GeoTables, type RangeTable } from "../../../dns/geo/tables.ts";
+import { createCookies, type Cookies } from "../../../dns/guard/cookie.ts";
+import type { RateLimit } from "../../../dns/guard/rate-limit.ts";
+import { createResponder, type Client, type Identity, type Respond } from "../../../dns/responder.ts";
+import type { Snapshot } from "../../../dns/snapshot.ts";
+import { compileSteering } from "../../../dns/steer/steering.ts";
 import { parseIp } from "../../../dns/wire/address.ts";
+import { compileZones } from "../../../dns/zone/compile.ts";
 import { queryOf, readAnswer, type Asking, type Reading } from "./ask.ts";
 
 const sites = `
@@ -96,26 +100,42 @@ export function testFleet(parts: { zones?: string; sites?: string; steering?: st
   return parsed.value;
 }
 
-/** Places by the first octet of IPv4 (and of IPv6): 1 Frankfurt, 2 New York, 3 Tokyo, each known per /16. */
-export const octetGeo: GeoSource = {
+function shared<Numbers extends Uint32Array | Float32Array | Uint16Array>(
+  type: new (buffer: SharedArrayBuffer) => Numbers,
+  values: readonly number[],
+): Numbers {
+  const numbers = new type(new SharedArrayBuffer(values.length * 4));
+  numbers.set(values);
+  return numbers;
+}
+
+const octetRanges: RangeTable = {
+  v4Starts: shared(Uint32Array, [0, 0x0100_0000, 0x0200_0000, 0x0300_0000, 0x0400_0000]),
+  v4Values: shared(Uint32Array, [0, 1, 2, 3, 0]),
+  v6Starts: shared(Uint32Array, [0, 0, 0x0100_0000, 0, 0x0200_0000, 0, 0x0300_0000, 0, 0x0400_0000, 0]),
+  v6Values: shared(Uint32Array, [0, 1, 2, 3, 0]),
+};
+
+/** Places by the first octet of IPv4 and of IPv6: 1 Frankfurt, 2 New York, 3 Tokyo. */
+export const octetGeo: GeoTables = {
+  ...emptyGeo,
   description: "by first octet",
-  find: ({ bytes }) => {
-    const places: Readonly<Record<number, [number, number, string]>> = {
-      1: [50.0, 8.0, "DE"],
-      2: [41.0, -74.0, "US"],
-      3: [35.0, 139.0, "JP"],
-    };
-    const point = places[bytes[0] ?? 0];
-    if (point === undefined) return { place: undefined, prefixLength: 8 };
-    const [latitude, longitude, country] = point;
-    return { place: { latitude, longitude, country, city: undefined }, prefixLength: 16 };
-  },
+  places: octetRanges,
+  latitudes: shared(Float32Array, [Number.NaN, 50, 41, 35]),
+  longitudes: shared(Float32Array, [Number.NaN, 8, -74, 139]),
+  countries: shared(Uint16Array, [0, 0x4445, 0x5553, 0x4a50]),
+  cityStarts: shared(Uint32Array, [0, 0, 0, 0, 0]),
 };
 
 export interface Bench {
-  readonly stats: DnsStats;
+  /** What was counted so far. */
+  readonly stats: () => DnsStats;
   readonly respond: Respond;
+  readonly steps: () => number;
   readonly snapshot: Snapshot;
+  readonly cookies: Cookies;
+  /** What the compiler left out of the zones. */
+  readonly problems: readonly string[];
   /** The answer's bytes; empty for silence. */
   send: (query: Uint8Array, from?: Partial<Client>) => Uint8Array;
   ask: (asking: Asking, from?: Partial<Client>) => Reading;
@@ -124,26 +144,50 @@ export interface Bench {
 export interface BenchOptions {
   readonly fleet?: Fleet;
   readonly states?: SiteStates;
-  readonly geo?: GeoSource;
+  readonly keptShares?: ReadonlyMap<string, number>;
+  readonly geo?: GeoTables;
   readonly self?: string;
+  readonly identity?: Partial<Identity>;
+  /** Default 0: no limit. */
+  readonly amplificationMax?: number;
+  readonly rateLimit?: RateLimit;
+  /** Default: none, and then no server cookies are given. */
+  readonly cookieSecrets?: readonly Uint8Array[];
+  readonly nowMs?: () => number;
 }
 
 const localhost = parseIp("127.0.0.1");
 
+/** A snapshot as the compiler makes it. */
+export function snapshotOf(options: BenchOptions = {}): { snapshot: Snapshot; problems: readonly string[] } {
+  const fleet = options.fleet ?? testFleet();
+  const geo = options.geo ?? emptyGeo;
+  const { image, problems } = compileZones(fleet, 7);
+  const steering = compileSteering({
+    fleet,
+    self: options.self ?? "fra",
+    states: options.states ?? new Map(),
+    keptShares: options.keptShares ?? new Map(),
+    geo,
+  });
+  return { snapshot: { version: 7, zones: image, steering, geo }, problems };
+}
+
 /** A responder over a snapshot, without sockets. A failure inside is a failure of the test. */
 export function bench(options: BenchOptions = {}): Bench {
-  const stats = newStats();
-  const fleet = options.fleet ?? testFleet();
-  const snapshot = takeSnapshot(
-    compileFleet(fleet, 7),
-    options.states ?? new Map(),
-    options.geo ?? noGeo,
-    options.self ?? "fra",
-  );
-  const respond = createResponder({
+  const counters = newCounters();
+  const { snapshot, problems } = snapshotOf(options);
+  const cookies = createCookies();
+  cookies.setSecrets(options.cookieSecrets ?? []);
+  const { respond, steps } = createResponder({
     snapshot: () => snapshot,
-    stats,
+    counters,
+    cookies,
+    rateLimit: options.rateLimit,
+    identity: { nsid: undefined, version: undefined, id: undefined, ...options.identity },
+    amplificationMax: options.amplificationMax ?? 0,
     random: seededRandom(1),
+    nowMs: options.nowMs ?? (() => 1_700_000_000_000),
     onFailure: (error) => {
       throw error;
     },
@@ -152,6 +196,15 @@ export function bench(options: BenchOptions = {}): Bench {
   assert.ok(localhost);
   const client: Client = { address: localhost, port: 40_000, transport: "udp" };
   const send = (query: Uint8Array, from: Partial<Client> = {}): Uint8Array =>
-    out.slice(0, respond(query, { ...client, ...from }, out));
-  return { stats, respond, snapshot, send, ask: (asking, from) => readAnswer(send(queryOf(asking), from)) };
+    out.slice(0, respond(query, query.length, { ...client, ...from }, out));
+  return {
+    stats: () => readStats([counters]),
+    respond,
+    steps,
+    snapshot,
+    cookies,
+    problems,
+    send,
+    ask: (asking, from) => readAnswer(send(queryOf(asking), from)),
+  };
 }

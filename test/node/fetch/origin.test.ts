@@ -229,3 +229,28 @@ test("the feed is a stream from a position on, ended by its signal", async (t) =
   const { client: refused } = await open(t, answering(401, {}, "no"));
   await fails(refused.feed(null, new AbortController().signal), "ORIGIN_BAD_ANSWER");
 });
+
+test("the fleet secret is taken when it has its form; an origin that has none is no failure", async (t) => {
+  const secrets = { current: "A".repeat(43), previous: "b".repeat(43) };
+  const { origin, client } = await open(t, answering(200, {}, JSON.stringify({ ...secrets, madeAt: "2026" })));
+  assert.deepEqual(await client.secrets(), secrets);
+  assert.equal(origin.asked[0]?.target, "/base/api/v1/fleet/secret");
+  assert.equal(origin.asked[0].headers.authorization, "Bearer secret-token-of-an-edge");
+  origin.script(answering(404, {}, "{}"));
+  assert.equal(await client.secrets(), null);
+  assert.equal(client.counts().failures, 0);
+});
+
+test("a fleet secret that is none is refused, and the refusal does not repeat it", async (t) => {
+  const rows = ["", "null", "{}", '{"current":"short-secret"}', `{"current":"${"A".repeat(43)}","previous":"secret"}`];
+  for (const text of rows) {
+    const { client } = await open(t, answering(200, {}, text));
+    await assert.rejects(client.secrets(), (error: NearcastError) => {
+      assert.equal(error.code, "ORIGIN_BAD_ANSWER", text);
+      assert.ok(!/short-secret|AAAA/.test(error.message), error.message);
+      return true;
+    });
+  }
+  const { client } = await open(t, answering(403, {}, "{}"));
+  await fails(client.secrets(), "ORIGIN_BAD_ANSWER");
+});

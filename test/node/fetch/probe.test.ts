@@ -39,3 +39,43 @@ test("what a probe makes of each answer; it never throws", async (t) => {
   const refused = await client.probe("http://127.0.0.1:1/", 1000);
   assert.deepEqual(refused, { outcome: "failed", reason: "ECONNREFUSED" });
 });
+
+test("what a node says of its load and share is taken only where it can be so", async (t) => {
+  const client = openProbeClient();
+  t.after(() => client.close());
+  const origin = await startLoopbackOrigin(t, answering(200, {}));
+  const rows: [said: string, word: object][] = [
+    ['{"requestsPerSecond":12.5,"keptShare":0.8}', { load: 12.5, keptShare: 0.8 }],
+    ['{"requestsPerSecond":0}', { load: 0 }],
+    ['{"requestsPerSecond":1000000000}', { load: 1_000_000_000 }],
+    ['{"requestsPerSecond":1000000001}', {}],
+    ['{"requestsPerSecond":1e999}', {}],
+    ['{"requestsPerSecond":-1}', {}],
+    ['{"requestsPerSecond":"12"}', {}],
+    ['{"requestsPerSecond":null}', {}],
+    ['{"requestsPerSecond":[1]}', {}],
+    ['{"requestsPerSecond":NaN}', {}],
+    ['{"keptShare":0.05}', { keptShare: 0.05 }],
+    ['{"keptShare":1}', { keptShare: 1 }],
+    ['{"keptShare":0.04}', {}],
+    ['{"keptShare":1.01}', {}],
+    ['{"keptShare":true,"requestsPerSecond":3}', { load: 3 }],
+    ['{"__proto__":{"requestsPerSecond":3}}', {}],
+    ["[12]", {}],
+    ["12", {}],
+    ["null", {}],
+    ['"draining"', {}],
+    ["", {}],
+    ["{", {}],
+  ];
+  for (const [said, word] of rows) {
+    origin.script(answering(200, {}, said));
+    assert.deepEqual(await client.probe(origin.url, 2000), { outcome: "ready", ...word }, said);
+  }
+  origin.script(answering(503, {}, '{"state":"draining","requestsPerSecond":7}'));
+  assert.deepEqual(await client.probe(origin.url, 2000), { outcome: "draining", load: 7 });
+  for (const said of ['{"state":"starting","note":"draining"}', '"draining"', '{"state":["draining"]}', "draining"]) {
+    origin.script(answering(503, {}, said));
+    assert.deepEqual(await client.probe(origin.url, 2000), { outcome: "failed", reason: "status 503" }, said);
+  }
+});

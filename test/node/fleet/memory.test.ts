@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
+import { stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { stringify } from "yaml";
@@ -19,6 +19,32 @@ test("what was stored is there after a restart", async (t) => {
   const again = await openFleetMemory(directory);
   assert.equal((await again.loadFleet())?.version, 3);
   assert.deepEqual(await again.loadPosition(), { originId: "o", seq: 9 });
+});
+
+test("the fleet secret is kept for the owner's eyes only, also where an older file was not", async (t) => {
+  const directory = await temporaryDirectory(t);
+  const memory = await openFleetMemory(directory);
+  assert.equal(await memory.loadSecrets(), null);
+  const file = join(directory, "secret.json");
+  await writeFile(file, "{}", { mode: 0o644 });
+  const first = { current: "A".repeat(43) };
+  const second = { current: "B".repeat(43), previous: first.current };
+  for (const secrets of [first, second]) {
+    await memory.storeSecrets(secrets);
+    assert.equal((await stat(file)).mode & 0o777, 0o600);
+    assert.deepEqual(await (await openFleetMemory(directory)).loadSecrets(), secrets);
+  }
+  for (const content of [
+    "",
+    "{",
+    "null",
+    "{}",
+    '{"current":"short"}',
+    `{"current":"${"A".repeat(43)}","previous":1}`,
+  ]) {
+    await writeFile(file, content);
+    assert.equal(await memory.loadSecrets(), null, content);
+  }
 });
 
 test("two versions that arrive together do not harm each other; the later one stays", async (t) => {

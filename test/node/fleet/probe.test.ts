@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { silentLog } from "#base/log.ts";
 import type { ProbeResult, SiteStates } from "#fleet/health.ts";
-import { openProber } from "#fleet/probe.ts";
+import { openProber, type Prober } from "#fleet/probe.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 import { fleetWith, siteValue } from "../../support/fleet.ts";
 
@@ -13,14 +13,23 @@ function bench() {
   const answers = new Map<string, ProbeResult | Promise<ProbeResult>>();
   const probed = new Map<string, number>();
   const changes: SiteStates[] = [];
+  const shares: Record<string, number>[] = [];
   const timeouts = new Set<number>();
-  const prober = openProber({
+  const soonest: ReadonlyMap<string, number>[] = [];
+  const prober: Prober = openProber({
+    self: "nyc1",
     async probe(baseUrl, timeoutMs) {
       timeouts.add(timeoutMs);
       probed.set(baseUrl, (probed.get(baseUrl) ?? 0) + 1);
       return await (answers.get(baseUrl) ?? { outcome: "ready" });
     },
-    changed: (states) => changes.push(states),
+    changed() {
+      changes.push(prober.sites());
+      shares.push(Object.fromEntries(prober.keptShares()));
+    },
+    judgedRound: (soonestMs) => {
+      soonest.push(soonestMs);
+    },
     clock,
     random: () => 1,
     log: silentLog,
@@ -30,6 +39,8 @@ function bench() {
     answers,
     probed,
     changes,
+    shares,
+    soonest,
     timeouts,
     prober,
     /** Lets whole intervals pass, one probe after another. */
@@ -133,4 +144,97 @@ test("after close nothing is probed and nothing told", async () => {
   await pass(5000);
   assert.equal(probed.get("http://fra"), asked);
   assert.equal(changes.length, told);
+});
+
+const nodesOf = (name: string, count: number) =>
+  Array.from({ length: count }, (_, n) => ({ name: `${name}${n + 1}`, http: `http://${name}${n + 1}` }));
+
+test("a node's last load counts until it is down; a site's is the sum", async () => {
+  const { prober, answers, pass } = bench();
+  answers.set("http://fra1", { outcome: "ready", load: 10 }).set("http://fra2", { outcome: "ready", load: 5 });
+  answers.set("http://nyc1", { outcome: "ready" });
+  prober.watch(
+    fleetWith({
+      sites: [siteValue("fra", { nodes: nodesOf("fra", 2) }), siteValue("nyc", { nodes: nodesOf("nyc", 1) })],
+    }),
+  );
+  await prober.judged();
+  assert.deepEqual([...prober.loads()], [["fra", 15]]);
+  answers.set("http://fra1", failed);
+  await pass(2000);
+  assert.equal(prober.loads().get("fra"), 15, "not down yet");
+  await pass(1000);
+  assert.equal(prober.loads().get("fra"), 5);
+  answers.set("http://fra1", { outcome: "ready" }).set("http://fra2", { outcome: "draining", load: 7 });
+  await pass(3000);
+  assert.equal(prober.loads().get("fra"), undefined, "up again without a word, and one that drains");
+  answers.set("http://fra1", { outcome: "ready", load: 3 });
+  await pass(1000);
+  assert.equal(prober.loads().get("fra"), 3);
+  prober.close();
+});
+
+test("a full site sheds at the next round of the wall clock, and takes back when it is empty again", async () => {
+  const { prober, answers, changes, shares, clock, pass } = bench();
+  const sites = [
+    siteValue("fra", { nodes: nodesOf("fra", 1), capacity: { requestsPerSecond: 100 } }),
+    siteValue("nyc", { nodes: nodesOf("nyc", 1) }),
+  ];
+  clock.advance(1700); // rounds are at whole fives of seconds, whenever the process began
+  answers.set("http://fra1", { outcome: "ready", load: 125 });
+  prober.watch(fleetWith({ sites }));
+  await prober.judged();
+  assert.deepEqual([...prober.keptShares().values()], [1, 1]);
+  await pass(3200);
+  assert.equal(prober.keptShares().get("fra"), 1);
+  await pass(100);
+  assert.equal(prober.keptShares().get("fra"), 0.76);
+  assert.deepEqual(shares.at(-1), { fra: 0.76, nyc: 1 });
+  assert.equal(prober.soonestChangesMs().get("fra"), 900, "less than the next round of shares");
+  // A new document leaves the shares as they are.
+  prober.watch(fleetWith({ sites: [...sites, siteValue("tyo", { nodes: nodesOf("tyo", 1) })] }));
+  assert.deepEqual(Object.fromEntries(prober.keptShares()), { fra: 0.76, nyc: 1, tyo: 1 });
+  answers.set("http://fra1", { outcome: "ready", load: 10 });
+  const told = changes.length;
+  await pass(100_000);
+  assert.equal(prober.keptShares().get("fra"), 1);
+  assert.equal(changes.length, told + 5, "five steps");
+  prober.close();
+});
+
+test("the share that a site's own node tells is taken; this node's own site is decided here", async () => {
+  const { prober, answers, pass } = bench();
+  const capacity = { requestsPerSecond: 100 };
+  answers.set("http://fra1", { outcome: "ready", load: 10, keptShare: 0.4 });
+  answers.set("http://nyc1", { outcome: "ready", load: 10, keptShare: 0.4 });
+  prober.watch(
+    fleetWith({ sites: ["fra", "nyc"].map((name) => siteValue(name, { nodes: nodesOf(name, 1), capacity })) }),
+  );
+  await pass(5100);
+  assert.deepEqual(Object.fromEntries(prober.keptShares()), { fra: 0.4, nyc: 1 });
+  answers.set("http://fra1", failed);
+  await pass(10_000);
+  assert.deepEqual(Object.fromEntries(prober.keptShares()), { fra: 1, nyc: 1 });
+  prober.close();
+});
+
+test("the soonest changes are told soon after a judgement that altered them, several at once", async () => {
+  const { prober, answers, soonest, pass } = bench();
+  const probe = { intervalMs: 1000, timeoutMs: 100 }; // 3 failures, 2 successes
+  prober.watch(fleetWith({ sites: [site("fra"), site("nyc"), site("tyo")], probe }));
+  await prober.judged();
+  await pass(200);
+  assert.deepEqual(soonest.at(-1), new Map(["fra", "nyc", "tyo"].map((name) => [name, 1800])));
+  const told = soonest.length;
+  await pass(5000);
+  assert.equal(soonest.length, told, "nothing new");
+  answers.set("http://fra", failed).set("http://nyc", failed);
+  await pass(1000);
+  assert.equal(soonest.length, told + 1);
+  assert.deepEqual(Object.fromEntries(prober.soonestChangesMs()), { fra: 850, nyc: 850, tyo: 1800 });
+  await pass(2000);
+  assert.deepEqual(Object.fromEntries(soonest.at(-1) ?? []), { fra: 375, nyc: 375, tyo: 1800 });
+  prober.watch(fleetWith({ sites: [siteValue("fra", { state: "down" })], probe }));
+  assert.deepEqual(soonest.at(-1), new Map());
+  prober.close();
 });

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { NearcastError } from "#base/errors.ts";
 import type { Fleet } from "#fleet/document.ts";
+import { createLoadMeter } from "#fleet/load-meter.ts";
 import { openDecoderPool } from "#image/pool.ts";
 import { openDiskTier } from "../../../node/cache/disk.ts";
 import { openMemoryTier } from "../../../node/cache/memory.ts";
@@ -66,6 +67,8 @@ async function startEdge(t: TestContext, script: Script = answering(200, { "cach
     presence: () => so.presence,
     gate: () => so.gate(),
     served: (one) => served.push(one),
+    load: createLoadMeter(clock),
+    keptShare: () => 1,
     clock,
     log,
   });
@@ -230,10 +233,32 @@ test("probes see the node's presence, whatever Host they name, also without a fl
       assert.equal(fieldOf(answer, "cache-control"), "no-store", presence);
       assert.deepEqual(
         JSON.parse(answer.body.toString()),
-        { node: "fra1", site: "fra", state: presence, fleetVersion: fleet?.version ?? null },
+        {
+          node: "fra1",
+          site: "fra",
+          state: presence,
+          fleetVersion: fleet?.version ?? null,
+          requestsPerSecond: 0,
+          keptShare: 1,
+        },
         presence,
       );
     }
+  }
+});
+
+test("probes are told the load: every answer counts, refusals too, but no probe", async (t) => {
+  const { listener } = await startEdge(t);
+  const told = async (): Promise<number> => {
+    const answer = await request(listener, "GET /.nearcast/health", [assets]);
+    return (JSON.parse(answer.body.toString()) as { requestsPerSecond: number }).requestsPerSecond;
+  };
+  for (let n = 0; n < 3; n++) assert.equal(await told(), 0);
+  for (const line of ["GET /a", "GET /a", "POST /a", "GET /%zz"]) {
+    await request(listener, line, [assets]);
+    // Less than one each, when this test takes longer than a second.
+    const now = 10 * (await told());
+    assert(now > 0 && now <= 40, `${line}: ${now}`);
   }
 });
 

@@ -1,0 +1,81 @@
+/**
+ * The thread behind compiler.ts: geo data once, then a snapshot for each new input, and for each new geo file.
+ *
+ *   inputs ──▶ zones (only when the document is another one) ──▶ steering ──▶ snapshot
+ */
+import assert from "node:assert/strict";
+import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import { systemClock } from "#base/clock.ts";
+import type { Fleet } from "#fleet/document.ts";
+import type { CompilerSettings, FromCompiler, ToCompiler } from "./compiler.ts";
+import { loadGeo, watchGeo, type Tell } from "./geo/database.ts";
+import { compileSteering, type Steering } from "./steer/steering.ts";
+import { compileZones } from "./zone/compile.ts";
+import type { ZoneImage } from "./zone/image.ts";
+
+type Inputs = ToCompiler & { readonly kind: "inputs" };
+
+assert(parentPort !== null, "this file is the start of a thread");
+const port = parentPort;
+const { site, geo: geoSettings } = workerData as CompilerSettings;
+
+const post = (message: FromCompiler): void => {
+  port.postMessage(message);
+};
+const tell: Tell = (level, message, details) => {
+  post({ kind: "log", level, message, details });
+};
+
+let geo = await loadGeo(geoSettings, tell);
+let inputs: Inputs | undefined;
+let fleet: Fleet | undefined;
+let zones: { readonly of: Fleet; readonly version: number; readonly image: ZoneImage } | undefined;
+let steering: Steering | undefined;
+
+function compile(): void {
+  if (inputs === undefined || fleet === undefined) return;
+  const { order, version, siteStates, keptShares } = inputs;
+  try {
+    let problems: readonly string[] = [];
+    if (zones?.of !== fleet || zones.version !== version) {
+      const compiled = compileZones(fleet, version);
+      zones = { of: fleet, version, image: compiled.image };
+      ({ problems } = compiled);
+    }
+    steering = compileSteering({ fleet, self: site, states: siteStates, keptShares, geo }, steering);
+    post({ kind: "snapshot", order, snapshot: { version, zones: zones.image, steering, geo }, problems });
+  } catch (error) {
+    post({ kind: "failed", order, reason: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+  }
+}
+
+function take(message: ToCompiler): void {
+  if (message.kind === "stop") {
+    watch.close();
+    port.close();
+    return;
+  }
+  inputs = message;
+  fleet = message.fleet ?? fleet;
+}
+
+port.on("message", (message: ToCompiler) => {
+  take(message);
+  // What came meanwhile makes this one old: only the last is compiled.
+  for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port)) {
+    take(next.message as ToCompiler);
+  }
+  compile();
+});
+
+const watch = watchGeo(geoSettings, {
+  clock: systemClock,
+  present: geo,
+  onChange(tables) {
+    geo = tables;
+    compile();
+  },
+  tell,
+});
+
+post({ kind: "ready", geo: geo.description });

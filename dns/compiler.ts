@@ -1,0 +1,187 @@
+/**
+ * The compiler seen from the main thread: inputs go to a thread of its own, snapshots come back.
+ *
+ *   compile(inputs) ──▶ compiler-thread.ts: zones, geo data, steering ──▶ onSnapshot(snapshot)
+ *
+ * Compiling takes milliseconds for a change of health and up to seconds for millions of records, and neither the
+ * answers nor the pictures wait for it: what was in force stays in force. Of several inputs that wait, the last one
+ * counts. The thread owns the geo files: it makes a new snapshot by itself when one of them has changed.
+ *
+ * If the thread dies (memory is the one thing that could end it), it is started again and given the last inputs.
+ */
+import { Worker } from "node:worker_threads";
+import type { Cancel, Clock } from "#base/clock.ts";
+import { NearcastError } from "#base/errors.ts";
+import type { Log } from "#base/log.ts";
+import type { Fleet } from "#fleet/document.ts";
+import type { SiteStates } from "#fleet/health.ts";
+import type { GeoSettings } from "./geo/database.ts";
+import type { Snapshot } from "./snapshot.ts";
+
+export interface CompilerInputs {
+  readonly fleet: Fleet;
+  /** The fleet document's version: the serial of each zone. */
+  readonly version: number;
+  readonly siteStates: SiteStates;
+  /** Part of its clients that each site keeps, 0 to 1; a site that is not named keeps all. */
+  readonly keptShares: ReadonlyMap<string, number>;
+}
+
+/** What the thread is told. The document travels only when it has changed. */
+export type ToCompiler =
+  | (Omit<CompilerInputs, "fleet"> & { readonly kind: "inputs"; readonly order: number; readonly fleet?: Fleet })
+  | { readonly kind: "stop" };
+
+/** What it tells. `order` is that of the newest inputs that went into it. */
+export type FromCompiler =
+  | { readonly kind: "ready"; readonly geo: string }
+  | {
+      readonly kind: "snapshot";
+      readonly order: number;
+      readonly snapshot: Snapshot;
+      readonly problems: readonly string[];
+    }
+  | { readonly kind: "failed"; readonly order: number; readonly reason: string }
+  | {
+      readonly kind: "log";
+      readonly level: "info" | "warn";
+      readonly message: string;
+      readonly details: Readonly<Record<string, unknown>>;
+    };
+
+export interface CompilerSettings {
+  /** Name of the site that answers, for the policy `local`. */
+  readonly site: string;
+  readonly geo: GeoSettings;
+}
+
+export interface Compiler {
+  /**
+   * Resolves when a snapshot of these inputs, or of newer ones, has been handed to onSnapshot.
+   * @throws NearcastError INTERNAL when they can't be compiled; what was in force stays
+   */
+  compile: (inputs: CompilerInputs) => Promise<void>;
+  close: () => Promise<void>;
+}
+
+export interface CompilerDeps {
+  readonly settings: CompilerSettings;
+  /** Called for each new snapshot with the inputs that it was made of. */
+  readonly onSnapshot: (snapshot: Snapshot, inputs: CompilerInputs) => void;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const restartDelayMs = { min: 1000, max: 30_000 } as const;
+
+interface Waiting {
+  readonly order: number;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** Starts the thread; resolves when the geo data are loaded. */
+export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
+  const { settings, onSnapshot, clock, log } = deps;
+  let worker: Worker;
+  let order = 0;
+  let latest: CompilerInputs | undefined;
+  /** By order, from the one that is in force on. */
+  const sent = new Map<number, CompilerInputs>();
+  /** The document that the present thread has. */
+  let sentFleet: Fleet | undefined;
+  let waiting: Waiting[] = [];
+  let isClosed = false;
+  let restartMs: number = restartDelayMs.min;
+  let cancelRestart: Cancel | undefined;
+
+  function send(inputs: CompilerInputs): void {
+    const { fleet, version, siteStates, keptShares } = inputs;
+    const message: ToCompiler = {
+      kind: "inputs",
+      order,
+      version,
+      siteStates,
+      keptShares,
+      ...(fleet === sentFleet ? {} : { fleet }),
+    };
+    sentFleet = fleet;
+    sent.set(order, inputs);
+    worker.postMessage(message);
+  }
+
+  function settle(upTo: number, error?: Error): void {
+    for (const old of sent.keys()) if (old < upTo) sent.delete(old);
+    const done = waiting.filter((one) => one.order <= upTo);
+    waiting = waiting.filter((one) => one.order > upTo);
+    for (const { resolve, reject } of done) {
+      if (error === undefined) resolve();
+      else reject(error);
+    }
+  }
+
+  function take(message: FromCompiler, onReady: () => void): void {
+    switch (message.kind) {
+      case "ready":
+        restartMs = restartDelayMs.min;
+        onReady();
+        return;
+      case "snapshot": {
+        const inputs = sent.get(message.order);
+        if (inputs === undefined) return;
+        if (message.problems.length > 0) {
+          log.warn({ version: message.snapshot.version, problems: message.problems }, "parts of the zones were left out");
+        }
+        onSnapshot(message.snapshot, inputs);
+        settle(message.order);
+        return;
+      }
+      case "failed":
+        log.error({ reason: message.reason }, "the zones could not be compiled; what was in force stays");
+        settle(message.order, new NearcastError("INTERNAL", `the zones could not be compiled: ${message.reason}`));
+        return;
+      case "log":
+        log[message.level](message.details, message.message);
+    }
+  }
+
+  function start(): Promise<void> {
+    worker = new Worker(new URL("./compiler-thread.ts", import.meta.url), { workerData: settings });
+    sentFleet = undefined;
+    return new Promise((resolve, reject) => {
+      worker.on("message", (message: FromCompiler) => {
+        take(message, resolve);
+      });
+      worker.on("error", (error: Error) => {
+        log.error({ error }, "the thread that compiles zones failed");
+      });
+      worker.on("exit", () => {
+        if (isClosed) return;
+        reject(new NearcastError("INTERNAL", "the thread that compiles zones ended at its start"));
+        cancelRestart = clock.after(restartMs, restart);
+        restartMs = Math.min(2 * restartMs, restartDelayMs.max);
+      });
+    });
+  }
+
+  function restart(): void {
+    start().catch(() => undefined); // Told by the log, and tried again from "exit".
+    if (latest !== undefined) send(latest);
+  }
+
+  await start();
+  return {
+    compile(inputs) {
+      latest = inputs;
+      order++;
+      send(inputs);
+      return new Promise((resolve, reject) => waiting.push({ order, resolve, reject }));
+    },
+    async close() {
+      isClosed = true;
+      cancelRestart?.();
+      settle(order, new NearcastError("NOT_READY", "DNS was stopped"));
+      await worker.terminate();
+    },
+  };
+}

@@ -1,0 +1,38 @@
+/**
+ * The day's cookie secrets out of the fleet's own. Every node of the fleet makes them by itself and gets the same, so
+ * that a client that anycast brings to another node keeps its cookie; and a secret that leaks is worth a day.
+ *
+ *   secret of a day = the first 16 octets of HMAC-SHA256(fleet secret, label │ UTC day)
+ *
+ * Around midnight two days count: cookies of yesterday are good for an hour (RFC 9018 §4.3), and a node whose clock
+ * is up to five minutes ahead gives tomorrow's already.
+ */
+import { createHmac } from "node:crypto";
+import { secretsMax } from "./cookie.ts";
+
+const dayMs = 86_400_000;
+/** An hour of life, and five minutes of clocks that differ. */
+const yesterdayCountsMs = 65 * 60_000;
+const tomorrowCountsMs = 5 * 60_000;
+
+/**
+ * The secrets for now, to be asked for again at least once a minute.
+ * @param fleetSecrets 32 octets each; the first makes cookies, the others are accepted (one more while rolling)
+ * @returns 16 octets each, the one to make with first, for Cookies.setSecrets(). At most 4: with more than two fleet
+ *   secrets those of the last ones' other day are left out around midnight, and their clients get fresh cookies
+ */
+export function cookieSecrets(fleetSecrets: readonly Uint8Array[], nowMs: number): Uint8Array[] {
+  const today = Math.floor(nowMs / dayMs);
+  const sinceMidnightMs = nowMs - today * dayMs;
+  const secrets = fleetSecrets.map((fleetSecret) => secretOfDay(fleetSecret, today));
+  let otherDay = today;
+  if (sinceMidnightMs < yesterdayCountsMs) otherDay = today - 1;
+  else if (sinceMidnightMs >= dayMs - tomorrowCountsMs) otherDay = today + 1;
+  if (otherDay !== today) secrets.push(...fleetSecrets.map((fleetSecret) => secretOfDay(fleetSecret, otherDay)));
+  return secrets.slice(0, secretsMax);
+}
+
+function secretOfDay(fleetSecret: Uint8Array, day: number): Uint8Array {
+  const digest = createHmac("sha256", fleetSecret).update(`nearcast dns cookie\0${day}`).digest();
+  return Uint8Array.from(digest.subarray(0, 16));
+}

@@ -1,0 +1,163 @@
+/**
+ * Response rate limiting: so many UDP answers a second to one client network, that of a /24 or an IPv6 /56. Whoever
+ * forges a victim's address to have us flood it gets the victim that much and no more. Senders who have shown that
+ * the address is theirs (TCP, a valid cookie) are not to be asked here.
+ *
+ * Each network has a leaky bucket that holds one second's worth of answers. A bucket is one number: the time at which
+ * it will have run empty.
+ *
+ *   now            emptyAt               now + 1000 ms
+ *    ├───────────────┤ · · · · · · · · · · ┤            an answer moves emptyAt on by 1000 ms / rate;
+ *         fullness           room                       past the right end there is none
+ *
+ * The table is open-addressed: a network's hash picks a group of 8 slots, in which it may stand anywhere.
+ *
+ *   [hash tables 7 × 256 words] [emptyAt: one double a slot] [network: two words a slot] [limited: one word a slot]
+ *
+ * - Bounded: 8 slots are looked at and no more. When none is the network's, the emptiest bucket gives way. It was
+ *   that of the network nearest to being forgotten anyway; a network that loses its bucket gets at most another
+ *   second's worth. Nobody is ever limited because of a neighbour's answers. So pressure on the table makes the limit
+ *   lenient, never strict: of 65,536 slots in 8,192 groups a bucket can be lost before it is empty when 8 others that
+ *   are active in the same second fall into its group: 1 in 100,000 with 8,192 networks, 1 in 100 with 24,000. And a
+ *   bucket that is limiting is the last of its group to go.
+ * - Nobody can aim at a group: the hash is tabulation hashing (each octet of the network picks a random word, the
+ *   words are XORed) over random tables that are made at start and never leave the memory.
+ * - Threads share the table without locks. Two of them that count an answer for the same network at the same moment
+ *   may count one for both; two that take the same slot for two networks at the same moment may leave one's name with
+ *   the other's bucket, for at most the second that a full bucket needs to run empty. Neither is worth a lock.
+ * - Time may go backwards: a bucket that would run empty later than any can is taken as empty, so that a network is
+ *   never limited for more than a second longer than it should be, and gets at most another second's worth.
+ */
+import { randomFillSync } from "node:crypto";
+import type { IpAddress } from "../wire/address.ts";
+import { byteAt } from "../wire/bytes.ts";
+
+export interface RateSettings {
+  /** Answers per second to one network, and the most at once: above 0. */
+  readonly responsesPerSecond: number;
+  /** Each how manyth limited query of a network gets an empty answer that asks for TCP; 0: none. */
+  readonly slip: number;
+}
+
+/** 0: answer; 1: answer empty with TC=1, so that a real client comes back over TCP; 2: be silent. */
+export type RateDecision = 0 | 1 | 2;
+
+export interface RateLimit {
+  /**
+   * Counts one answer to `address`, if it may have one.
+   * @param nowMs any clock, the same for all who share the table
+   */
+  decide: (address: IpAddress, nowMs: number) => RateDecision;
+}
+
+const windowMs = 1000;
+/** No bucket runs empty later than this, even when another thread read the clock a little later than we. */
+const impossibleMs = 2 * windowMs;
+/** Buckets' time starts anew every 4.7 hours, which is a clock that goes backwards like any other. */
+const wrapMs = 2 ** 24;
+const groupSlots = 8;
+/** Octets that name a network: three of an IPv4 address, seven of an IPv6 one. */
+const octetsMax = 7;
+const hashWords = octetsMax * 256;
+const hashBytes = hashWords * Uint32Array.BYTES_PER_ELEMENT;
+const slotBytes = Float64Array.BYTES_PER_ELEMENT + 3 * Uint32Array.BYTES_PER_ELEMENT;
+const slotsDefault = 65_536;
+
+/**
+ * A table for createRateLimit(), to be shared with other threads.
+ * @param slots how many networks it remembers: a power of two, 8 or more; 20 octets each
+ * @param fill fills the hash tables with what nobody outside can guess
+ */
+export function newRateTable(
+  slots: number = slotsDefault,
+  fill: (words: Uint32Array) => void = (words) => {
+    // Node fills shared memory only through an array that is not shared.
+    words.set(randomFillSync(new Uint32Array(words.length)));
+  },
+): SharedArrayBuffer {
+  if (!Number.isInteger(slots) || slots < groupSlots || (slots & (slots - 1)) !== 0) {
+    throw new RangeError(`slots of the rate table: ${slots} is not a power of two from ${groupSlots}`);
+  }
+  const table = new SharedArrayBuffer(hashBytes + slots * slotBytes);
+  fill(new Uint32Array(table, 0, hashWords));
+  return table;
+}
+
+/** @param table from newRateTable(); each thread makes its own limit over it, with the same settings */
+export function createRateLimit(settings: RateSettings, table: SharedArrayBuffer): RateLimit {
+  const { slip } = settings;
+  const answerMs = windowMs / settings.responsesPerSecond;
+  // Half an answer on either side for what is lost in rounding.
+  const fullMs = windowMs - answerMs / 2;
+  const slots = (table.byteLength - hashBytes) / slotBytes;
+  const groupMask = slots / groupSlots - 1;
+  const hashes = new Uint32Array(table, 0, hashWords);
+  const emptyAt = new Float64Array(table, hashBytes, slots);
+  const networks = new Uint32Array(table, hashBytes + slots * 8, slots * 2);
+  const limited = new Uint32Array(table, hashBytes + slots * 16, slots);
+
+  function decide(address: IpAddress, nowMs: number): RateDecision {
+    const { bytes } = address;
+    let hash =
+      (hashes[byteAt(bytes, 0)] ?? 0) ^
+      (hashes[0x100 | byteAt(bytes, 1)] ?? 0) ^
+      (hashes[0x200 | byteAt(bytes, 2)] ?? 0);
+    let high = ((byteAt(bytes, 0) << 16) | (byteAt(bytes, 1) << 8) | byteAt(bytes, 2)) >>> 0;
+    // The family is a part of the name, and 0 is nobody's.
+    let low = 4;
+    if (address.family === 6) {
+      hash ^=
+        (hashes[0x300 | byteAt(bytes, 3)] ?? 0) ^
+        (hashes[0x400 | byteAt(bytes, 4)] ?? 0) ^
+        (hashes[0x500 | byteAt(bytes, 5)] ?? 0) ^
+        (hashes[0x600 | byteAt(bytes, 6)] ?? 0);
+      high = ((high << 8) | byteAt(bytes, 3)) >>> 0;
+      low = ((byteAt(bytes, 4) << 24) | (byteAt(bytes, 5) << 16) | (byteAt(bytes, 6) << 8) | 6) >>> 0;
+    }
+    // The lower part of the time only, so that a thousandth of an answer's share is not lost in rounding.
+    const now = nowMs - Math.floor(nowMs / wrapMs) * wrapMs;
+    const first = (hash & groupMask) * groupSlots;
+    const end = first + groupSlots;
+    let slot = first;
+    while (slot < end && (networks[slot * 2] !== high || networks[slot * 2 + 1] !== low)) slot++;
+    if (slot === end) {
+      slot = emptiestFrom(first, now);
+      networks[slot * 2] = high;
+      networks[slot * 2 + 1] = low;
+      limited[slot] = 0;
+      emptyAt[slot] = now + answerMs;
+      return 0;
+    }
+    const at = emptyAt[slot] ?? 0;
+    const from = at < now || at > now + impossibleMs ? now : at;
+    if (from - now <= fullMs) {
+      emptyAt[slot] = from + answerMs;
+      return 0;
+    }
+    if (slip === 0) return 2;
+    const times = (limited[slot] ?? 0) + 1;
+    if (times < slip) {
+      limited[slot] = times;
+      return 2;
+    }
+    limited[slot] = 0;
+    return 1;
+  }
+
+  /** The slot of the group whose bucket runs empty first, or has never been used. */
+  function emptiestFrom(first: number, now: number): number {
+    let slot = first;
+    let earliest = Number.POSITIVE_INFINITY;
+    for (let candidate = first; candidate < first + groupSlots; candidate++) {
+      let at = emptyAt[candidate] ?? 0;
+      if (at > now + impossibleMs) at = 0;
+      if (at < earliest) {
+        earliest = at;
+        slot = candidate;
+      }
+    }
+    return slot;
+  }
+
+  return { decide };
+}

@@ -1,0 +1,267 @@
+/**
+ * UDP answered in batches: threads that each take many packets with one system call (batch-thread.ts), seen from the
+ * main thread, which opens their sockets, sends them what they answer from, and starts one anew that has died.
+ *
+ *   openBatch ──▶ sockets bound for every thread and address ──▶ threads ready ──▶ publish() … close()
+ *                                                                   │ died (which is a bug)
+ *                     sockets closed: the kernel gives their clients to the other threads
+ *                     1 s, 2 s … 30 s later: new sockets, a new thread, the last snapshot and secrets
+ */
+import { MessageChannel, Worker, type MessagePort } from "node:worker_threads";
+import type { Cancel, Clock } from "#base/clock.ts";
+import { NearcastError } from "#base/errors.ts";
+import type { Log } from "#base/log.ts";
+import { newCounters, type Counters } from "../counters.ts";
+import type { Snapshot } from "../snapshot.ts";
+import { batchArenaBytes, socketsMax } from "./batch-loop.ts";
+import type { BatchOrder, BatchThreadStart, FromBatchThread } from "./batch-thread.ts";
+import { openSocketCalls, type Arena } from "./socket-calls.ts";
+import type { ListenAddress } from "./transport.ts";
+import { controlSizeBytes, openUdpSocket, type PortSharing, type UdpSocket } from "./udp-sockets.ts";
+
+export interface BatchDeps extends Pick<BatchThreadStart, "guard" | "rateTable" | "identity"> {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Told of the first query that failed inside a thread, which is a bug. */
+  readonly onFailure: (error: NearcastError) => void;
+}
+
+export interface BatchTransport {
+  /** The addresses with the ports that were really bound. */
+  readonly addresses: readonly ListenAddress[];
+  /** One per thread; they go on from where they were when a thread is started anew. */
+  readonly counters: readonly Counters[];
+  /** A query that is sent after this has returned is answered from `snapshot`. */
+  publish: (snapshot: Snapshot) => void;
+  /** Cookies are made with the first and accepted from all. */
+  setSecrets: (secrets: readonly Uint8Array[]) => void;
+  /** How often a thread had to be started anew. */
+  restarts: () => number;
+  /** Ends the threads and frees the ports. Calling it twice is harmless. */
+  close: () => Promise<void>;
+}
+
+/** A thread loads its files and builds a responder: some 100 ms, more on a busy machine. */
+const readyTimeoutMs = 30_000;
+/** A thread looks for orders at least ten times a second. */
+const stopTimeoutMs = 2000;
+const restartDelayMinMs = 1000;
+const restartDelayMaxMs = 30_000;
+/** A thread that has lived this long was well: the next delay is the shortest again. */
+const wellAfterMs = 60_000;
+
+/** One of the threads while it runs. */
+interface Running {
+  readonly worker: Worker;
+  readonly orders: MessagePort;
+  readonly bell: Int32Array<SharedArrayBuffer>;
+  readonly sockets: readonly UdpSocket[];
+  readonly arena: Arena;
+  readonly startedMs: number;
+  readonly ready: Promise<void>;
+  /** Resolves when the thread has ended and all it had is given back. */
+  readonly ended: Promise<void>;
+}
+
+/**
+ * Binds all addresses for `threads` threads and starts them.
+ * @param addresses at most 64; port 0 takes a free one
+ * @throws NearcastError CANNOT_LISTEN when an address can't be bound; then none is left bound
+ */
+export async function openBatch(
+  addresses: readonly ListenAddress[],
+  threads: number,
+  deps: BatchDeps,
+): Promise<BatchTransport> {
+  const { clock, log } = deps;
+  if (addresses.length > socketsMax) {
+    throw new NearcastError("CANNOT_LISTEN", `${addresses.length} DNS addresses are too many, at most ${socketsMax}`);
+  }
+  const opened = openSocketCalls();
+  if (typeof opened === "string") throw new NearcastError("CANNOT_LISTEN", `no batches: ${opened}`);
+  const calls = opened;
+  const control = calls.viewArena(calls.mapArena(controlSizeBytes));
+  const counters = Array.from({ length: threads }, newCounters);
+  const running: (Running | undefined)[] = counters.map(() => undefined);
+  const deaths = counters.map(() => 0);
+  const timers = new Set<Cancel>();
+  let snapshot: Snapshot | undefined;
+  let secrets: readonly Uint8Array[] | undefined;
+  let restarts = 0;
+  let isClosing = false;
+
+  /** Opens a socket on each address, or none. */
+  function openSockets(wanted: readonly ListenAddress[], sharing: PortSharing): UdpSocket[] {
+    const sockets: UdpSocket[] = [];
+    for (const address of wanted) {
+      try {
+        sockets.push(openUdpSocket(calls, control, address, sharing));
+      } catch (error) {
+        closeSockets(sockets);
+        const { host, port } = address;
+        const reason = error instanceof Error ? error.message : String(error);
+        throw new NearcastError("CANNOT_LISTEN", `DNS can't listen on UDP ${host} port ${port}: ${reason}`, {
+          cause: error,
+        });
+      }
+    }
+    return sockets;
+  }
+
+  function closeSockets(sockets: readonly UdpSocket[]): void {
+    for (const { descriptor } of sockets) calls.close(descriptor);
+  }
+
+  /** Starts thread `index` on these sockets, which are its own from now on. */
+  function startThread(index: number, sockets: readonly UdpSocket[]): Running {
+    const { port1: orders, port2 } = new MessageChannel();
+    orders.unref();
+    const bell = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+    const arena = calls.mapArena(batchArenaBytes);
+    const start: BatchThreadStart = {
+      sockets: sockets.map(({ descriptor, family }) => ({ descriptor, family })),
+      arena,
+      counters: counters[index] ?? newCounters(),
+      rateTable: deps.rateTable,
+      guard: deps.guard,
+      identity: deps.identity,
+      orders: port2,
+      bell,
+    };
+    const worker = new Worker(new URL("./batch-thread.ts", import.meta.url), {
+      name: `dns-${index + 1}`,
+      workerData: start,
+      transferList: [port2],
+    });
+    let failure: unknown = new Error("it ended by itself");
+    worker.on("error", (error: unknown) => {
+      failure = error;
+    });
+    const ended = new Promise<void>((resolve) => {
+      worker.once("exit", () => {
+        orders.close();
+        closeSockets(sockets);
+        calls.unmapArena(arena);
+        onEnd(index, failure);
+        resolve();
+      });
+    });
+    const ready = new Promise<void>((resolve, reject) => {
+      const giveUp = clock.after(readyTimeoutMs, () => {
+        reject(new Error(`a DNS thread is not ready after ${readyTimeoutMs} ms`));
+      });
+      worker.once("exit", () => {
+        giveUp();
+        reject(new Error("a DNS thread could not start", { cause: failure }));
+      });
+      worker.on("message", (message: FromBatchThread) => {
+        switch (message.kind) {
+          case "ready":
+            giveUp();
+            resolve();
+            return;
+          case "failure":
+            deps.onFailure(asFailure(message));
+            return;
+        }
+      });
+    });
+    ready.catch(() => undefined); // Its end is told by onEnd as well; only the start waits for it.
+    const thread: Running = { worker, orders, bell, sockets, arena, startedMs: clock.monotonicMs(), ready, ended };
+    running[index] = thread;
+    if (snapshot !== undefined) send(thread, { kind: "snapshot", snapshot });
+    if (secrets !== undefined) send(thread, { kind: "secrets", secrets });
+    return thread;
+  }
+
+  function onEnd(index: number, failure: unknown): void {
+    const thread = running[index];
+    running[index] = undefined;
+    if (isClosing || thread === undefined) return;
+    if (clock.monotonicMs() - thread.startedMs >= wellAfterMs) deaths[index] = 0;
+    log.error({ err: failure, thread: index + 1 }, "a DNS thread died and is started anew");
+    startLater(index);
+  }
+
+  function startLater(index: number): void {
+    const died = deaths[index] ?? 0;
+    deaths[index] = died + 1;
+    const cancel = clock.after(Math.min(restartDelayMinMs * 2 ** died, restartDelayMaxMs), () => {
+      timers.delete(cancel);
+      restarts++;
+      try {
+        const hasOthers = running.some((thread) => thread !== undefined);
+        startThread(index, openSockets(bound, hasOthers ? "follower" : firstSharing));
+      } catch (error) {
+        log.error({ err: error, thread: index + 1 }, "a DNS thread can't be started anew yet");
+        startLater(index);
+      }
+    });
+    timers.add(cancel);
+  }
+
+  function send({ orders, bell }: Running, order: BatchOrder): void {
+    orders.postMessage(order);
+    Atomics.add(bell, 0, 1);
+  }
+
+  function sendAll(order: BatchOrder): void {
+    for (const thread of running) if (thread !== undefined) send(thread, order);
+  }
+
+  async function end(thread: Running): Promise<void> {
+    send(thread, { kind: "stop" });
+    const kill = clock.after(stopTimeoutMs, () => void thread.worker.terminate());
+    await thread.ended;
+    kill();
+  }
+
+  async function closeAll(): Promise<void> {
+    isClosing = true;
+    for (const cancel of timers) cancel();
+    await Promise.all(running.flatMap((thread) => (thread === undefined ? [] : [end(thread)])));
+    calls.unmapArena(control);
+  }
+
+  let closing: Promise<void> | undefined;
+  const close = (): Promise<void> => (closing ??= closeAll());
+
+  const firstSharing: PortSharing = threads > 1 ? "first" : "alone";
+  let bound = addresses;
+  try {
+    const first = openSockets(addresses, firstSharing);
+    bound = first.map(({ address }) => address);
+    const all = [first];
+    try {
+      while (all.length < threads) all.push(openSockets(bound, "follower"));
+    } catch (error) {
+      for (const sockets of all) closeSockets(sockets);
+      throw error;
+    }
+    await Promise.all(all.map((sockets, index) => startThread(index, sockets).ready));
+  } catch (error) {
+    await close();
+    throw error;
+  }
+
+  return {
+    addresses: bound,
+    counters,
+    publish(next) {
+      snapshot = next;
+      sendAll({ kind: "snapshot", snapshot: next });
+    },
+    setSecrets(next) {
+      secrets = next;
+      sendAll({ kind: "secrets", secrets: next });
+    },
+    restarts: () => restarts,
+    close,
+  };
+}
+
+function asFailure({ message, stack }: FromBatchThread & { kind: "failure" }): NearcastError {
+  const error = new NearcastError("INTERNAL", message);
+  if (stack !== undefined) error.stack = stack;
+  return error;
+}

@@ -1,0 +1,142 @@
+/**
+ * UDP sockets of the batch path: opened and bound by the main thread, which learns at once whether an address is
+ * free, and read by the batch threads, one socket per thread and address. The kernel spreads clients over the sockets
+ * of an address by a hash of both ends.
+ *
+ *   first socket of an address   bind() alone: fails when anybody else has the port, also another nearcast
+ *                                then SO_REUSEPORT, if others are to follow
+ *   those of the other threads   SO_REUSEPORT, then bind(): joins the first
+ *
+ * With one thread there is no SO_REUSEPORT, so nobody can take a share of the port unnoticed.
+ */
+import { isIPv6 } from "node:net";
+import { networkInterfaces } from "node:os";
+import { readIp, emptyAddress, type Family, type IpAddress } from "../wire/address.ts";
+import { errnoName, socketAddress, type ArenaView, type SocketCalls, type SocketOption } from "./socket-calls.ts";
+import { receiveBufferBytes, type ListenAddress } from "./transport.ts";
+
+export interface UdpSocket {
+  readonly descriptor: number;
+  readonly family: Family;
+  /** With the port that was really bound. */
+  readonly address: ListenAddress;
+}
+
+/** Alone: nobody may have the port. First: nobody may have it yet, others of ours will. Follower: joins a first. */
+export type PortSharing = "alone" | "first" | "follower";
+
+/** Room for the answers of several batches. */
+const sendBufferBytes = 1024 * 1024;
+/** IP_PMTUDISC_OMIT and IPV6_PMTUDISC_OMIT: a forged "fragmentation needed" must not shrink our path. */
+const pathMtuOmit = 5;
+
+/** Room in an arena that openUdpSocket needs. */
+export const controlSizeBytes = 4096;
+const valueAt = 64;
+
+/**
+ * @param control memory for what the calls are told, at least controlSizeBytes; free again on return
+ * @throws Error with the system's name for what is wrong, such as `bind EADDRINUSE`
+ */
+export function openUdpSocket(
+  calls: SocketCalls,
+  control: ArenaView,
+  listen: ListenAddress,
+  sharing: PortSharing,
+): UdpSocket {
+  const family = isIPv6(listen.host) ? 6 : 4;
+  const bytes = new Uint8Array(control.bytes);
+  const words = new Int32Array(control.bytes);
+  const fail = (what: string): never => {
+    throw new Error(`${what} ${errnoName(calls.errno())}`);
+  };
+  const descriptor = calls.openUdp(family);
+  if (descriptor < 0) return fail("socket");
+  const set = (option: SocketOption, value: number): boolean => {
+    words[valueAt / 4] = value;
+    return calls.setOption(descriptor, option, control.address + valueAt) === 0;
+  };
+  try {
+    if (family === 6 && !set("only6", 1)) fail("IPV6_V6ONLY");
+    if (sharing === "follower" && !set("reusePort", 1)) fail("SO_REUSEPORT");
+    // What follows makes service better and is no reason to refuse it.
+    // An anycast address may come to this machine later than we do.
+    set(family === 4 ? "freeBind4" : "freeBind6", 1);
+    set(family === 4 ? "pathMtu4" : "pathMtu6", pathMtuOmit);
+    // With the privilege the buffer may be larger than the system's limit.
+    if (!set("receiveBufferForce", receiveBufferBytes)) set("receiveBuffer", receiveBufferBytes);
+    set("sendBuffer", sendBufferBytes);
+
+    const lengthBytes = writeSocketAddress(bytes, listen);
+    if (calls.bind(descriptor, control.address, lengthBytes) !== 0) fail("bind");
+    if (sharing === "first" && !set("reusePort", 1)) fail("SO_REUSEPORT");
+
+    words[valueAt / 4] = socketAddress.roomBytes;
+    if (calls.getName(descriptor, control.address, control.address + valueAt) !== 0) fail("getsockname");
+    return { descriptor, family, address: { host: listen.host, port: portAt(bytes, 0) } };
+  } catch (error) {
+    calls.close(descriptor);
+    throw error;
+  }
+}
+
+/** Writes `listen` at the start of `bytes`; returns its length. */
+function writeSocketAddress(bytes: Uint8Array, { host, port }: ListenAddress): number {
+  const address = emptyAddress();
+  bytes.fill(0, 0, socketAddress.roomBytes);
+  bytes[socketAddress.port] = port >>> 8;
+  bytes[socketAddress.port + 1] = port & 0xff;
+  if (!isIPv6(host)) {
+    if (!readIp(host, address)) throw new Error(`${host} is no IP address`);
+    bytes[socketAddress.family] = 2;
+    bytes.set(address.bytes.subarray(0, 4), socketAddress.address4);
+    return socketAddress.length4;
+  }
+  const [bare = "", zone] = host.split("%");
+  readIp(bare, address);
+  if (address.family === 4) throw new Error(`${host}: write the IPv4 address itself`);
+  bytes[socketAddress.family] = 10;
+  bytes.set(address.bytes, socketAddress.address6);
+  new DataView(bytes.buffer, bytes.byteOffset).setUint32(socketAddress.scope6, scopeOf(zone), true);
+  return socketAddress.length6;
+}
+
+/** Index of the interface that a link-local address belongs to; 0 for all other addresses. */
+function scopeOf(zone: string | undefined): number {
+  if (zone === undefined) return 0;
+  if (/^\d{1,9}$/.test(zone)) return Number(zone);
+  const found = networkInterfaces()[zone]?.find((one) => one.family === "IPv6");
+  if (found?.family !== "IPv6" || found.scopeid === 0) throw new Error(`no interface ${zone} with a link-local address`);
+  return found.scopeid;
+}
+
+/** The port of the socket address at `at`. */
+export function portAt(bytes: Uint8Array, at: number): number {
+  return ((bytes[at + socketAddress.port] ?? 0) << 8) | (bytes[at + socketAddress.port + 1] ?? 0);
+}
+
+/**
+ * Reads who sent: the IPv4 or IPv6 address of the socket address at `at`; an IPv4-mapped IPv6 address
+ * (::ffff:192.0.2.1) as the IPv4 address that it is. Called for each query, so it makes nothing.
+ */
+export function readSocketAddress(bytes: Uint8Array, at: number, family: Family, into: IpAddress): void {
+  const to = into.bytes;
+  if (family === 4) {
+    into.family = 4;
+    const from = at + socketAddress.address4;
+    for (let i = 0; i < 4; i++) to[i] = bytes[from + i] ?? 0;
+    for (let i = 4; i < 16; i++) to[i] = 0;
+    return;
+  }
+  const from = at + socketAddress.address6;
+  let isMapped = bytes[from + 10] === 0xff && bytes[from + 11] === 0xff;
+  for (let i = 0; i < 10; i++) if (bytes[from + i] !== 0) isMapped = false;
+  if (isMapped) {
+    into.family = 4;
+    for (let i = 0; i < 4; i++) to[i] = bytes[from + 12 + i] ?? 0;
+    for (let i = 4; i < 16; i++) to[i] = 0;
+    return;
+  }
+  into.family = 6;
+  for (let i = 0; i < 16; i++) to[i] = bytes[from + i] ?? 0;
+}

@@ -1,0 +1,165 @@
+/**
+ * A steered name with all that its answers rest on but the client: who is a candidate, and by which rules.
+ *
+ * Candidates are the sites that the name may be answered with and that are up; when none is, those that are draining;
+ * when there are none of these either, all: an answer that may work beats one that can't. For A they are only those
+ * that have an IPv4 address: a client that knows IPv4 alone must reach something. For AAAA the best site counts even
+ * if it has no IPv6 address, and the answer is then NODATA: nearly every client speaks IPv4 as well and is better off
+ * at its best site than at a farther one, to which it would be drawn by its preference for IPv6.
+ *
+ * Clients are steered by *groups* of candidates, the best one first; each next group is the one that would be first
+ * if the sites of those before were not there. It counts only while a site before it sheds load.
+ *
+ *   geo       of the overrides, the longest CIDR, then the shorter ones, the AS number, the country; then by distance
+ *   weighted  one group of all
+ *   fixed     in the order of `sites`          local    the answering site, then by distance from it
+ *   anycast   the shared addresses: no site is chosen, health is the business of the routes
+ *
+ * A site of weight 0 takes no part where clients are shared: by `weighted`, by an override's `sites`, and by
+ * `withinKm`, where it is answered only when no other is left.
+ */
+import type { Fleet, Override, SteeredName } from "#fleet/document.ts";
+import type { SiteState, SiteStates } from "#fleet/health.ts";
+import { parseIp, parsePrefix, type Family, type IpAddress } from "../wire/address.ts";
+import { closeness, unitVector, type UnitVector } from "./great-circle.ts";
+
+export interface PlanInputs {
+  readonly fleet: Fleet;
+  /** Name of the answering site, for the policy `local`. */
+  readonly self: string;
+  /** A site that is not named is up. */
+  readonly states: SiteStates;
+  /** Part of its clients that a site keeps, 0 to 1; a site that is not named keeps all. */
+  readonly keptShares: ReadonlyMap<string, number>;
+}
+
+export type OverrideKind = "cidr" | "asn" | "country";
+
+/** An override that counts: at least one of its sites is a candidate. */
+export interface PlanOverride {
+  /** In the fleet document. */
+  readonly index: number;
+  /** Positions in Plan.candidates. */
+  readonly members: readonly number[];
+}
+
+export interface PlanNetwork extends PlanOverride {
+  readonly address: IpAddress;
+  readonly prefixLength: number;
+}
+
+/** Which sites are candidates, the best kind that there is. */
+export type Standing = "up" | "draining" | "all";
+
+export interface Plan {
+  readonly policy: SteeredName["policy"];
+  /** Allowed and fit for the family that is asked for, in any state: indices in fleet.sites. */
+  readonly allowed: readonly number[];
+  readonly standing: Standing;
+  /** Indices in fleet.sites: for `fixed` and `local` in the order of preference, else in the document's. */
+  readonly candidates: readonly number[];
+  // Parallel to candidates.
+  readonly names: readonly string[];
+  readonly vectors: readonly UnitVector[];
+  readonly weights: readonly number[];
+  readonly keptShares: readonly number[];
+  readonly withinKm: number;
+}
+
+export interface PlanOverrides {
+  readonly networks: readonly PlanNetwork[];
+  readonly asns: ReadonlyMap<number, PlanOverride>;
+  /** By country as the geo tables have it: two letters in 16 bits. */
+  readonly countries: ReadonlyMap<number, PlanOverride>;
+}
+
+export function planOf({ fleet, self, states, keptShares }: PlanInputs, steered: SteeredName, asked: Family): Plan {
+  const allowed = allowedSites(fleet, steered, asked);
+  const { standing, candidates } = candidatesOf(fleet, allowed, states);
+  if (steered.policy === "local") orderFromSelf(fleet, self, candidates);
+  const names = candidates.map((at) => fleet.sites[at]?.name ?? "");
+  return {
+    policy: steered.policy,
+    allowed,
+    standing,
+    candidates,
+    names,
+    vectors: candidates.map((at) => vectorOf(fleet, at)),
+    weights: names.map((name) => steered.weights?.[name] ?? 1),
+    keptShares: names.map((name) => keptShareOf(keptShares, name)),
+    withinKm: steered.withinKm,
+  };
+}
+
+/** The sites that the name may be answered with, fit for the family. */
+function allowedSites(fleet: Fleet, steered: SteeredName, asked: Family): number[] {
+  const indexOf = new Map(fleet.sites.map((site, index) => [site.name, index]));
+  let allowed = [...fleet.sites.keys()];
+  if (steered.sites !== undefined) {
+    allowed = [...new Set(steered.sites)].map((name) => indexOf.get(name)).filter((index) => index !== undefined);
+    if (steered.policy !== "fixed") allowed.sort((a, b) => a - b);
+  }
+  if (asked === 6) return allowed;
+  return allowed.filter((at) => fleet.sites[at]?.addresses.some((text) => parseIp(text)?.family === 4));
+}
+
+function candidatesOf(
+  fleet: Fleet,
+  allowed: readonly number[],
+  states: SiteStates,
+): { standing: Standing; candidates: number[] } {
+  for (const state of ["up", "draining"] as const satisfies readonly SiteState[]) {
+    const candidates = allowed.filter((at) => (states.get(fleet.sites[at]?.name ?? "") ?? "up") === state);
+    if (candidates.length > 0) return { standing: state, candidates };
+  }
+  return { standing: "all", candidates: [...allowed] };
+}
+
+/** The answering site first, then the nearest to it. A site that is not in the document leaves the order as it is. */
+function orderFromSelf(fleet: Fleet, self: string, candidates: number[]): void {
+  const own = fleet.sites.findIndex((site) => site.name === self);
+  if (own < 0) return;
+  const home = vectorOf(fleet, own);
+  const rank = (at: number): number => (at === own ? 2 : closeness(home, vectorOf(fleet, at)));
+  candidates.sort((a, b) => rank(b) - rank(a) || a - b);
+}
+
+function vectorOf(fleet: Fleet, at: number): UnitVector {
+  return unitVector(fleet.sites[at]?.place ?? { latitude: Number.NaN, longitude: Number.NaN });
+}
+
+/** Bounded to 0..1; what is no number keeps all. */
+export function keptShareOf(keptShares: ReadonlyMap<string, number>, name: string): number {
+  const share = keptShares.get(name) ?? 1;
+  return Number.isNaN(share) ? 1 : Math.min(1, Math.max(0, share));
+}
+
+/** The overrides that count among these candidates. */
+export function overridesOf(overrides: readonly Override[], { names, weights }: Plan): PlanOverrides {
+  const positionOf = new Map(names.map((name, position) => [name, position]));
+  const networks: PlanNetwork[] = [];
+  const asns = new Map<number, PlanOverride>();
+  const countries = new Map<number, PlanOverride>();
+  for (const [index, { cidr, asn, country, site, sites }] of overrides.entries()) {
+    const members: number[] = [];
+    for (const name of sites ?? (site === undefined ? [] : [site])) {
+      const position = positionOf.get(name);
+      if (position === undefined || members.includes(position)) continue;
+      if (sites === undefined || (weights[position] ?? 1) > 0) members.push(position);
+    }
+    if (members.length === 0) continue;
+    members.sort((a, b) => a - b);
+    const one: PlanOverride = { index, members };
+    const network = cidr === undefined ? undefined : parsePrefix(cidr);
+    if (network !== undefined) networks.push({ ...one, ...network });
+    // Equal keys are refused by the document's check; were they not, the first would count.
+    if (asn !== undefined && !asns.has(asn)) asns.set(asn, one);
+    if (country !== undefined && !countries.has(countryCode(country))) countries.set(countryCode(country), one);
+  }
+  return { networks, asns, countries };
+}
+
+/** @param country two ASCII letters */
+function countryCode(country: string): number {
+  return (country.charCodeAt(0) << 8) | country.charCodeAt(1);
+}

@@ -1,0 +1,48 @@
+/**
+ * How long may a steered answer be remembered? Until the earliest moment at which it could become another one.
+ *
+ *   now ──────────── soonest possible change of a site that the name may be answered with
+ *    │◀── TTL ──────▶│            never below ttlFloorSeconds, never above ttlSeconds
+ *
+ * A site that failed a probe once can be down after the next few; one whose answers are steady can't be for longer.
+ * So resolvers ask again soon only while something is about to happen. All allowed sites count, not the chosen one
+ * alone: a better site that comes up changes the answer as well.
+ */
+import type { SteeredName } from "#fleet/document.ts";
+
+export interface Ttl {
+  readonly seconds: number;
+  /** One phrase, for people. */
+  readonly reason: string;
+}
+
+/**
+ * @param allowed names of the sites that the name may be answered with, in any state
+ * @param soonestChangeMs milliseconds from now until a site's state may change at the earliest; a site that is
+ *   absent can't change by itself (its state is forced)
+ */
+export function ttlOf(
+  steered: Pick<SteeredName, "policy" | "ttlSeconds" | "ttlFloorSeconds">,
+  allowed: readonly string[],
+  soonestChangeMs: ReadonlyMap<string, number>,
+): Ttl {
+  const ceiling = steered.ttlSeconds;
+  if (steered.policy === "anycast") return { seconds: ceiling, reason: "anycast: no site's state counts; ttlSeconds" };
+  const floor = Math.min(steered.ttlFloorSeconds, ceiling);
+  let soonestMs = Number.POSITIVE_INFINITY;
+  let soonestSite = "";
+  for (const site of allowed) {
+    const ms = soonestChangeMs.get(site);
+    if (ms !== undefined && ms < soonestMs) {
+      soonestMs = ms;
+      soonestSite = site;
+    }
+  }
+  if (soonestSite === "") return { seconds: ceiling, reason: "no site's state can change by itself; ttlSeconds" };
+  // Rounded down: an answer must not outlive what it rests on.
+  const seconds = Math.floor(Math.max(soonestMs, 0) / 1000);
+  const change = `${soonestSite} may change in ${seconds} s`;
+  if (seconds > ceiling) return { seconds: ceiling, reason: `${change}, later than ttlSeconds` };
+  if (seconds < floor) return { seconds: floor, reason: `${change}, sooner than ttlFloorSeconds` };
+  return { seconds, reason: change };
+}

@@ -1,0 +1,49 @@
+/**
+ * How many requests per second this node answers, over about the last ten seconds.
+ *
+ *   second      ‥ 41 │ 42 │ 43 │ 44 │ 45 │ 46 │ 47 │ 48 │ 49 │ 50 │ 51 │ 52 (now, half over)
+ *   requests     out │  8 │  9 │  7 │  0 │  4 │  4 │  9 │  9 │  8 │  8 │  4      70 in 10.5 s
+ *
+ * Eleven numbers in a ring, whatever the rate; a request costs one addition.
+ */
+import type { Clock } from "#base/clock.ts";
+
+/** Whole seconds beside the one that runs. Short enough to see a rush, long enough that a hiccup is none. */
+const wholeSeconds = 10;
+const slots = wholeSeconds + 1;
+
+export interface LoadMeter {
+  /** One request was answered at `nowMs` of the monotonic clock. */
+  count: (nowMs: number) => void;
+  requestsPerSecond: () => number;
+}
+
+export function createLoadMeter(clock: Clock): LoadMeter {
+  const counts = new Float64Array(slots);
+  const startedMs = clock.monotonicMs();
+  let second = Math.floor(startedMs / 1000);
+
+  /** Empties the slots of the seconds that began since the last call. */
+  function moveTo(next: number): void {
+    if (next - second >= slots) counts.fill(0);
+    else for (let at = second + 1; at <= next; at++) counts[at % slots] = 0;
+    second = next;
+  }
+
+  return {
+    count(nowMs) {
+      const at = Math.floor(nowMs / 1000);
+      // A time read a little earlier than the last one counts for the second that runs.
+      if (at > second) moveTo(at);
+      counts[second % slots] = (counts[second % slots] ?? 0) + 1;
+    },
+    requestsPerSecond() {
+      const nowMs = clock.monotonicMs();
+      moveTo(Math.max(second, Math.floor(nowMs / 1000)));
+      const total = counts.reduce((sum, one) => sum + one, 0);
+      // A process that has just begun has seen less than the window; its first second counts whole.
+      const seenMs = Math.min(nowMs - startedMs, wholeSeconds * 1000 + (nowMs - second * 1000));
+      return (total * 1000) / Math.max(seenMs, 1000);
+    },
+  };
+}

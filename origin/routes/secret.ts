@@ -1,0 +1,60 @@
+/** The fleet secret: edges read it, a writer has a new one made. No answer here is ever kept by a cache. */
+import { Type } from "typebox";
+import type { Log } from "#base/log.ts";
+import { fleetSecretsSchema } from "#fleet/secret.ts";
+import type { FeedHub } from "../feed/hub.ts";
+import type { FleetSecretKeeper } from "../fleet-secret.ts";
+import { apiPath, type App } from "../http/app-type.ts";
+import { authorOf } from "../http/writing.ts";
+
+const rotated = Type.Object({
+  id: Type.String({ description: "names the new secret without telling it, 16 hexadecimal digits" }),
+  previousId: Type.String({ description: "names the one before, which is accepted until the next rotation" }),
+  seq: Type.Integer({ description: "number of the event in the feed" }),
+});
+
+export interface SecretRouteDeps {
+  readonly fleetSecret: FleetSecretKeeper;
+  readonly feed: FeedHub;
+  readonly log: Log;
+}
+
+export function addSecretRoutes(app: App, { fleetSecret, feed, log }: SecretRouteDeps): void {
+  app.get(
+    `${apiPath}/fleet/secret`,
+    {
+      exposeHeadRoute: false,
+      // People hold the writer's token; what nodes share is not for them.
+      config: { access: "edge-only" },
+      schema: {
+        summary: "The fleet secret, and the one before it while that is still accepted",
+        tags: ["fleet"],
+        response: { 200: fleetSecretsSchema },
+      },
+    },
+    async (_request, reply) => {
+      void reply.header("cache-control", "no-store");
+      return fleetSecret.secrets();
+    },
+  );
+
+  app.post(
+    `${apiPath}/fleet/secret/rotations`,
+    {
+      config: { access: "writer" },
+      schema: {
+        summary: "Make a new fleet secret; the one before it is accepted until the next rotation",
+        tags: ["fleet"],
+        response: { 201: rotated },
+      },
+    },
+    async (request, reply) => {
+      const author = authorOf(request);
+      const { id, previousId, seq } = await fleetSecret.rotate();
+      feed.wake();
+      log.info({ id, previousId, seq, author }, "the fleet secret was rotated");
+      void reply.code(201).header("cache-control", "no-store");
+      return { id, previousId, seq };
+    },
+  );
+}
