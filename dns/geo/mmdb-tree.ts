@@ -111,7 +111,7 @@ export function createWalk(tree: Tree, family: 4 | 6, onData: (offset: number) =
 
   function advance(nodes: number): boolean {
     const until = entered + nodes;
-    let last = length === 0 ? -1 : (records[length - 1] ?? 0);
+    let last = -1;
     while (stacked > 0) {
       if (entered > until) return false;
       stacked -= 4;

@@ -56,7 +56,7 @@ const calls = openSocketCalls();
 assert(typeof calls !== "string", "the main thread has looked");
 
 const tell = (message: FromBatchThread): void => {
-  toMain.postMessage(message);
+  toMain.postMessage(message, []);
 };
 
 let snapshot: Snapshot | undefined;
@@ -100,7 +100,7 @@ function takeOrders(): void {
   if (rung === heard) return;
   heard = rung;
   for (let next = receiveMessageOnPort(orders); next !== undefined; next = receiveMessageOnPort(orders)) {
-    take((next as { message: BatchOrder }).message);
+    take(next.message as BatchOrder);
   }
 }
 
@@ -116,10 +116,6 @@ const turn = createBatchLoop({
   },
 });
 
-takeOrders();
 tell({ kind: "ready" });
-while (!isStopped) {
-  turn();
-  takeOrders();
-}
+for (takeOrders(); !isStopped; takeOrders()) turn();
 orders.close();

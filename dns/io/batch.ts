@@ -201,7 +201,7 @@ export async function openBatch(
   }
 
   function send({ orders, bell }: Running, order: BatchOrder): void {
-    orders.postMessage(order);
+    orders.postMessage(order, []);
     Atomics.add(bell, 0, 1);
   }
 

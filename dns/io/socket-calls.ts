@@ -23,6 +23,7 @@
 import { createRequire } from "node:module";
 import { endianness } from "node:os";
 import { getSystemErrorName } from "node:util";
+import type koffiType from "koffi";
 
 /** errno of the calls below; the same on x86-64 and arm64. */
 export const errnos = { EINTR: 4, EBADF: 9, EAGAIN: 11 } as const;
@@ -117,8 +118,6 @@ export interface SocketCalls {
   unmapArena: (arena: Arena) => void;
 }
 
-type Koffi = (typeof import("koffi"))["default"];
-
 /** Whether UDP can be answered in batches here, or why not. */
 export function isBatchAvailable(): { readonly ok: true } | { readonly ok: false; readonly reason: string } {
   const calls = openSocketCalls();
@@ -178,9 +177,9 @@ export function openSocketCalls(): SocketCalls | string {
 }
 
 /** Not by import(): the answer is wanted at once, and the module may be missing. */
-function loadKoffi(): Koffi | undefined {
+function loadKoffi(): typeof koffiType | undefined {
   try {
-    return createRequire(import.meta.url)("koffi") as Koffi;
+    return createRequire(import.meta.url)("koffi") as typeof koffiType;
   } catch {
     return undefined;
   }

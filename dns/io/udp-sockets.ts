@@ -106,7 +106,8 @@ function scopeOf(zone: string | undefined): number {
   if (zone === undefined) return 0;
   if (/^\d{1,9}$/.test(zone)) return Number(zone);
   const found = networkInterfaces()[zone]?.find((one) => one.family === "IPv6");
-  if (found?.family !== "IPv6" || found.scopeid === 0) throw new Error(`no interface ${zone} with a link-local address`);
+  if (found?.family !== "IPv6" || found.scopeid === 0)
+    throw new Error(`no interface ${zone} with a link-local address`);
   return found.scopeid;
 }
 

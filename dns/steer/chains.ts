@@ -49,29 +49,30 @@ export function chainBuilderOf(plan: Plan, sitesCount: number): ChainBuilder {
   const memberWeights: number[] = [];
   const bits: number[] = [];
 
-  const keptAt = (position: number): number => keptShares[position] ?? 1;
+  const kept = Float64Array.from(keptShares);
+  const isAnyEmptied = keptShares.includes(0);
 
   function keepsNothing(from: number, to: number): boolean {
-    for (let at = from; at < to; at++) if (keptAt(positions[at] ?? 0) > 0) return false;
+    for (let at = from; at < to; at++) if ((kept[positions[at] ?? 0] ?? 1) > 0) return false;
     return true;
   }
 
   /** Takes groups out that keep nothing, but for the last. */
   function leaveOutEmptied(): void {
     let from = 0;
-    let kept = 0;
-    let keptLength = 0;
+    let left = 0;
+    let leftLength = 0;
     for (let group = 0; group < groups; group++) {
       const to = groupEnds[group] ?? 0;
       if (group === groups - 1 || !keepsNothing(from, to)) {
-        positions.copyWithin(keptLength, from, to);
-        keptLength += to - from;
-        groupEnds[kept++] = keptLength;
+        positions.copyWithin(leftLength, from, to);
+        leftLength += to - from;
+        groupEnds[left++] = leftLength;
       }
       from = to;
     }
-    groups = kept;
-    length = keptLength;
+    groups = left;
+    length = leftLength;
   }
 
   function append(): number {
@@ -108,14 +109,14 @@ export function chainBuilderOf(plan: Plan, sitesCount: number): ChainBuilder {
         if (isUsed[position] === 1) continue;
         isUsed[position] = 1;
         positions[length++] = position;
-        if (keptAt(position) < 1) keepsAll = false;
+        if ((kept[position] ?? 1) < 1) keepsAll = false;
       }
       if (length === before) return false;
       groupEnds[groups++] = length;
       return keepsAll || groups === chainGroupsMax;
     },
     finish() {
-      leaveOutEmptied();
+      if (isAnyEmptied) leaveOutEmptied();
       if (length === 1) return candidates[positions[0] ?? 0] ?? 0;
       let node = 0;
       let at = 0;

@@ -45,16 +45,19 @@ export function geoOutcomesOf(
   const siteCodes = Uint16Array.from(candidates);
   const group = new Uint16Array(candidates.length);
 
+  function goTo(place: number): void {
+    const at = 3 * place;
+    ranking.setPlace(vectors[at] ?? Number.NaN, vectors[at + 1] ?? Number.NaN, vectors[at + 2] ?? Number.NaN);
+  }
+
   function codeOf(groups: readonly (readonly number[])[], place: number): number {
     builder.begin();
     for (const members of groups) if (builder.add(members, members.length)) return builder.finish();
     const country = countries.get(geo.countries[place] ?? 0);
     if (country !== undefined && builder.add(country.members, country.members.length)) return builder.finish();
-    const x = vectors[3 * place] ?? Number.NaN;
-    const y = vectors[3 * place + 1] ?? Number.NaN;
-    const z = vectors[3 * place + 2] ?? Number.NaN;
+    goTo(place);
     for (;;) {
-      const count = ranking.nextGroup(builder.isUsed, x, y, z, group);
+      const count = ranking.nextGroup(builder.isUsed, group);
       if (count === 0 || builder.add(group, count)) return builder.finish();
     }
   }
@@ -64,13 +67,8 @@ export function geoOutcomesOf(
   const noneUsed = new Uint8Array(candidates.length);
 
   function sharedCode(place: number): number {
-    const count = ranking.nextGroup(
-      noneUsed,
-      vectors[3 * place] ?? Number.NaN,
-      vectors[3 * place + 1] ?? Number.NaN,
-      vectors[3 * place + 2] ?? Number.NaN,
-      group,
-    );
+    goTo(place);
+    const count = ranking.nextGroup(noneUsed, group);
     let mask = 0;
     for (let i = 0; i < count; i++) {
       const position = group[i] ?? 0;

@@ -3,7 +3,7 @@
  * places take longer than to find the nearest site of each.
  */
 import type { GeoTables } from "../geo/tables.ts";
-import { unitVector } from "./great-circle.ts";
+import { unitVector, type UnitVector } from "./great-circle.ts";
 
 /** x, y, z per place, NaN where the place has no coordinates. 32 bits: exact to a metre. */
 export type PlaceVectors = Float32Array;
@@ -26,4 +26,13 @@ export function placeVectors({ latitudes, longitudes }: GeoTables): PlaceVectors
   }
   made.set(latitudes, vectors);
   return vectors;
+}
+
+/** One of placeVectors(), without making the others. */
+export function placeVector({ latitudes, longitudes }: GeoTables, place: number): UnitVector {
+  const { x, y, z } = unitVector({
+    latitude: latitudes[place] ?? Number.NaN,
+    longitude: longitudes[place] ?? Number.NaN,
+  });
+  return { x: Math.fround(x), y: Math.fround(y), z: Math.fround(z) };
 }

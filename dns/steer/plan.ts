@@ -64,6 +64,8 @@ export interface Plan {
   readonly weights: readonly number[];
   readonly keptShares: readonly number[];
   readonly withinKm: number;
+  /** Whether the answering site is in the document: `local` goes by the distance from it. */
+  readonly isSelfKnown: boolean;
 }
 
 export interface PlanOverrides {
@@ -88,6 +90,7 @@ export function planOf({ fleet, self, states, keptShares }: PlanInputs, steered:
     weights: names.map((name) => steered.weights?.[name] ?? 1),
     keptShares: names.map((name) => keptShareOf(keptShares, name)),
     withinKm: steered.withinKm,
+    isSelfKnown: fleet.sites.some((site) => site.name === self),
   };
 }
 

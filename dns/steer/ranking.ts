@@ -9,13 +9,14 @@ import { earthRadiusKm } from "./great-circle.ts";
 import type { Plan } from "./plan.ts";
 
 export interface Ranking {
+  /** Takes the client's place for the groups to come; NaN where it is not known: they go by the candidates' order. */
+  setPlace: (x: number, y: number, z: number) => void;
   /**
    * @param isUsed by position in Plan.candidates: 1 where the site is in a group already
-   * @param x NaN where the client's place is not known: then the candidates go by their order, one by one
    * @param into takes the positions of the group, lowest first
    * @returns how many they are; 0: no candidate is left
    */
-  nextGroup: (isUsed: Uint8Array, x: number, y: number, z: number, into: Uint16Array) => number;
+  nextGroup: (isUsed: Uint8Array, into: Uint16Array) => number;
 }
 
 /** No place: what nearestOfPlaces() has where the coordinates are not known. */
@@ -46,28 +47,25 @@ export function nearestOfPlaces({ vectors }: Plan, places: Float32Array): Uint16
   return nearest;
 }
 
-export function rankingOf(plan: Plan): Ranking {
-  const count = plan.candidates.length;
-  const xs = Float64Array.from(plan.vectors, (vector) => vector.x);
-  const ys = Float64Array.from(plan.vectors, (vector) => vector.y);
-  const zs = Float64Array.from(plan.vectors, (vector) => vector.z);
-  const isSharing = plan.withinKm > 0;
-  const isWeighing = Uint8Array.from(plan.weights, (weight) => (weight > 0 ? 1 : 0));
-  const within = plan.withinKm / earthRadiusKm;
+export function rankingOf({ candidates, vectors, weights, withinKm }: Plan): Ranking {
+  const count = candidates.length;
+  const sites = Float64Array.from(vectors.flatMap(({ x, y, z }) => [x, y, z]));
+  const isSharing = withinKm > 0;
+  const isWeighing = Uint8Array.from(weights, (weight) => (weight > 0 ? 1 : 0));
+  const within = withinKm / earthRadiusKm;
   const withinCosine = Math.cos(within);
   const withinSine = Math.sin(within);
-
-  function cosineTo(position: number, x: number, y: number, z: number): number {
-    return x * (xs[position] ?? 0) + y * (ys[position] ?? 0) + z * (zs[position] ?? 0);
-  }
+  // Of the angle between each candidate and the place, times the length of the place's vector.
+  const cosines = new Float64Array(count);
+  let length = 1;
 
   /** @param onlyWeighing sites of weight 0 do not count */
-  function nearestLeft(isUsed: Uint8Array, onlyWeighing: boolean, x: number, y: number, z: number): number {
+  function nearestLeft(isUsed: Uint8Array, onlyWeighing: boolean): number {
     let best = -1;
     let highest = Number.NEGATIVE_INFINITY;
     for (let position = 0; position < count; position++) {
       if (isUsed[position] === 1 || (onlyWeighing && isWeighing[position] === 0)) continue;
-      const cosine = cosineTo(position, x, y, z);
+      const cosine = cosines[position] ?? 0;
       if (best < 0 || cosine > highest) {
         best = position;
         highest = cosine;
@@ -77,24 +75,30 @@ export function rankingOf(plan: Plan): Ranking {
   }
 
   return {
-    nextGroup(isUsed, x, y, z, into) {
-      let nearest = nearestLeft(isUsed, isSharing, x, y, z);
+    setPlace(x, y, z) {
+      for (let position = 0; position < count; position++) {
+        const at = 3 * position;
+        cosines[position] = x * (sites[at] ?? 0) + y * (sites[at + 1] ?? 0) + z * (sites[at + 2] ?? 0);
+      }
+      // Places are kept in 32 bits a coordinate, so they lie a little off the sphere, which a cosine near 1 magnifies.
+      if (isSharing) length = Math.hypot(x, y, z);
+    },
+    nextGroup(isUsed, into) {
+      let nearest = nearestLeft(isUsed, isSharing);
       const isShared = isSharing && nearest >= 0;
-      if (isSharing && nearest < 0) nearest = nearestLeft(isUsed, false, x, y, z);
+      if (isSharing && nearest < 0) nearest = nearestLeft(isUsed, false);
       if (nearest < 0) return 0;
-      if (!isShared || Number.isNaN(x)) {
+      if (!isShared || Number.isNaN(length)) {
         into[0] = nearest;
         return 1;
       }
-      // Places are kept in 32 bits a coordinate, so they lie a little off the sphere: near 1 a cosine forgives nothing.
-      const scale = 1 / Math.hypot(x, y, z);
-      const cosine = Math.min(1, scale * cosineTo(nearest, x, y, z));
-      const angleSum = Math.acos(cosine) + within;
-      const lowest = angleSum >= Math.PI ? -2 : cosine * withinCosine - Math.sqrt(1 - cosine * cosine) * withinSine;
+      const cosine = Math.min(1, (cosines[nearest] ?? 0) / length);
+      const isEverywhere = Math.acos(cosine) + within >= Math.PI;
+      const lowest = length * (cosine * withinCosine - Math.sqrt(1 - cosine * cosine) * withinSine);
       let found = 0;
       for (let position = 0; position < count; position++) {
         if (isUsed[position] === 1 || isWeighing[position] === 0) continue;
-        if (position === nearest || scale * cosineTo(position, x, y, z) >= lowest) into[found++] = position;
+        if (position === nearest || isEverywhere || (cosines[position] ?? 0) >= lowest) into[found++] = position;
       }
       return found;
     },

@@ -58,6 +58,8 @@ export interface SteeringPlan {
 
 /** Numbers and typed arrays over shared memory only: posted to threads without a copy. */
 export interface Steering extends DrawingSites {
+  /** Index of the answering site, or -1 when the document does not name it. */
+  readonly selfSite: number;
   readonly plans: readonly SteeringPlan[];
   /** Plan of a steered name, at 2 × its index in fleet.steering, and 1 more for AAAA. */
   readonly planIndex: Uint16Array;
@@ -189,6 +191,7 @@ export function compileSteering(inputs: SteeringInputs, previous?: Steering): St
     shares[index] = keptShareOf(keptShares, name);
   }
   const steering: Steering = {
+    selfSite: fleet.sites.findIndex((site) => site.name === inputs.self),
     plans,
     planIndex,
     siteHashes,

@@ -8,7 +8,7 @@
  *   client subnet   strict, twice is malformed (RFC 7871 §7.2.1)    as it was asked, with the answer's scope
  *   COOKIE          strict, the first counts (RFC 7873 §5.2)        the client's part and a server cookie
  *   TCP keepalive   strict over TCP, nothing over UDP (RFC 7828)    how long the connection may be idle
- *   padding         ignored (RFC 7830 §3)                           never: nothing here is encrypted
+ *   padding         ignored                                         never: nothing here is encrypted (RFC 7830 §6)
  *   EDE             ignored                                         why it is an error (RFC 8914), without text
  *   others          ignored (RFC 6891 §6.1.2)                       never
  *

@@ -181,22 +181,28 @@ function addZone(work: Work, zone: Zone, { apex, node: apexNode, index, version 
       problem(`${record.name} ${record.type} can't be written to the wire`);
     };
     if (record.type === "ALIAS") {
+      if (!readNameText(record.target, apex, rdata.target)) {
+        unwritten();
+        continue;
+      }
       const node = nodeFor(record.name, recordTypes.A);
       if (node < 0) continue;
-      if (!readNameText(record.target, apex, rdata.target)) unwritten();
-      else if (work.aliases.has(node)) problem(`${record.name}: only the first ALIAS counts`);
+      if (work.aliases.has(node)) problem(`${record.name}: only the first ALIAS counts`);
       else work.aliases.set(node, { target: keptName(rdata.target), ttlSeconds });
       continue;
     }
     if (isService(record)) {
       const type = record.type === "RAW" ? record.typeNumber : recordTypes[record.type];
-      const node = nodeFor(record.name, type);
       const svcb =
         record.type === "RAW"
           ? svcbOfRaw(Buffer.from(record.data, "hex"), rdata.target)
           : svcbOf(record, apex, rdata.target);
-      if (svcb === undefined || !isConsistent(svcb)) unwritten();
-      else if (node >= 0) work.services.push({ node, type, ttlSeconds, svcb, target: keptName(rdata.target) });
+      if (svcb === undefined || !isConsistent(svcb)) {
+        unwritten();
+        continue;
+      }
+      const node = nodeFor(record.name, type);
+      if (node >= 0) work.services.push({ node, type, ttlSeconds, svcb, target: keptName(rdata.target) });
       continue;
     }
     if (!rdataOf(record, apex, rdata)) {

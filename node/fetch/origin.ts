@@ -10,6 +10,7 @@ import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Random } from "#base/random.ts";
 import { check } from "#base/schema.ts";
+import { fleetBytesMax } from "#fleet/read-document.ts";
 import { type FleetSecrets, fleetSecretsSchema } from "#fleet/secret.ts";
 import { attempt } from "./attempt.ts";
 import { createBreaker } from "./breaker.ts";
@@ -21,7 +22,8 @@ const timeoutsMs = {
   source: 30_000,
   fleet: 5000,
 };
-const fleetBytesMax = 4 * 1024 * 1024;
+/** A fleet document in JSON, where each line's end, quote and backslash takes two bytes. */
+const fleetAnswerBytesMax = 4 * fleetBytesMax;
 const secretBytesMax = 4096;
 /** Connections to the origin; what comes beyond waits in undici's queue until its deadline. */
 const connectionsMax = 64;
@@ -100,7 +102,7 @@ export function openOriginClient(options: {
       counted(
         attempt({ ...settings, timeoutMs: timeouts.fleet }, async (signal) => {
           const answer = await pool.request({ path: `${prefix}/fleet`, method: "GET", headers, signal });
-          const bytes = await readBody(answer, fleetBytesMax);
+          const bytes = await readBody(answer, fleetAnswerBytesMax);
           if (answer.statusCode !== 200) throw badAnswer("the fleet document", answer.statusCode);
           const { version, text } = parseObject(bytes);
           if (!Number.isSafeInteger(version) || typeof text !== "string") throw badAnswer("the fleet document", 200);

@@ -57,7 +57,7 @@ const changeLeast = 0.005;
 
 /** Loads are measured over ten seconds (load-meter.ts), and probed once per interval. */
 const measureMs = 10_000;
-/** Shorter TTLs are not kept by resolvers, and nobody should be overloaded for longer than this because of a long one. */
+/** Resolvers keep no shorter TTLs; and a long one must not leave a site overloaded for longer than this. */
 const ttlMsLeast = 5000;
 const ttlMsMost = 120_000;
 
@@ -97,7 +97,7 @@ export function nextShedding(
   told: KeptShares,
 ): Map<string, Shedding> {
   const ttlMs = longestTtlMs(fleet);
-  // Clients leave evenly over one TTL, and the measurement lags by half its window: the mean of both is the lag.
+  // Clients leave evenly over one TTL, and the measurement looks back evenly over its window: half of both is the lag.
   const followedStep = Math.min(1, loadIntervalMs / ((ttlMs + measureMs) / 2));
   const sites = fleet.sites.map(({ name, capacity: stated }) => {
     const isUp = states.get(name) === "up";

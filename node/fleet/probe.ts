@@ -35,8 +35,8 @@ import { type KeptShares, keptSharesOf, loadIntervalMs, nextShedding, restlessSi
 /** The path on a node's service listener that answers probes. */
 export const probePath = "/.nearcast/health";
 
-/** Of the probe interval: so long are judgements collected before the soonest changes are told. */
-const collectPart = 0.1;
+/** Judgements are collected for a tenth of the probe interval, at most this, before the soonest changes are told. */
+const collectMsMost = 500;
 
 export interface Prober {
   /** Begins to probe the nodes of this document, and forgets those that are no longer in it. */
@@ -57,8 +57,8 @@ export interface Prober {
  * @param self this node's name
  * @param probe one question to a node's base URL; it never throws
  * @param changed called after each change of any site's state or kept share
- * @param judgedRound called with the soonest changes after judgements that altered any of them, at most ten times per
- *   probe interval
+ * @param judgedRound called with the soonest changes soon after judgements that altered any of them, several judgements
+ *   at once: at most ten times per probe interval where that is below 5 s, else twice a second
  */
 export function openProber(options: {
   self: string;
@@ -95,7 +95,10 @@ export function openProber(options: {
 
   /** The rounds of all edges fall on the same moments, as far as their clocks agree. */
   function awaitRound(): void {
-    stopRounds = clock.after(loadIntervalMs - (clock.wallMs() % loadIntervalMs), () => {
+    const untilNextMs = loadIntervalMs - (clock.wallMs() % loadIntervalMs);
+    // A timer may fire a little early; the same moment must not have two rounds.
+    const delayMs = untilNextMs < loadIntervalMs / 10 ? untilNextMs + loadIntervalMs : untilNextMs;
+    stopRounds = clock.after(delayMs, () => {
       awaitRound();
       shedRound();
     });
@@ -118,7 +121,7 @@ export function openProber(options: {
   /** Tells the soonest changes a little later, so that many judgements of one moment are told once. */
   function collect(): void {
     if (fleet === undefined || stopCollecting !== undefined) return;
-    stopCollecting = clock.after(fleet.probe.intervalMs * collectPart, () => {
+    stopCollecting = clock.after(Math.min(fleet.probe.intervalMs / 10, collectMsMost), () => {
       stopCollecting = undefined;
       if (foresee()) judgedRound(soonestMs);
     });

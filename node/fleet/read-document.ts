@@ -4,18 +4,27 @@
  *
  * `nearcast check`, the origin and every edge read it through here.
  */
-import { type Document, isScalar, LineCounter, parseDocument, visit } from "yaml";
+import { type Document, isScalar, Lexer, LineCounter, parseDocument, visit } from "yaml";
 import { check, type Checked, type ValueProblem } from "#base/schema.ts";
 import { canonicalName, type Fleet, fleetSchema } from "./document.ts";
 import { contradictionsOfPlans, contradictionsOfPolicy, withTtlFloors } from "./steering-rules.ts";
 import { type ReadZone, type ReadZoneText, readZones } from "./written-zones.ts";
 import { contradictionsOfSteeredName, contradictionsOfZones, namesOfZones } from "./zone-rules.ts";
 
-/** A fleet document is text that people write: 1 MiB is some ten thousand records. */
-export const fleetBytesMax = 1024 * 1024;
+/**
+ * An edge reads a new document in its main thread, and nothing else happens there meanwhile. 4 MiB of zone files
+ * (some 100,000 records) take it 0.3 to 0.5 s.
+ */
+export const fleetBytesMax = 4 * 1024 * 1024;
+/**
+ * YAML costs by its keys and values, about as long for 1 MiB of them (ten thousand records) as 4 MiB of zone files.
+ * Of a longer text, such as a zone file, so much is counted at most.
+ */
+const yamlBytesMax = 1024 * 1024;
+const yamlValueBytesMax = 1024;
 /** What is no YAML is told by its first faults; the rest mostly follows from them. */
 const yamlErrorsMax = 20;
-/** As many as base/schema.ts tells. */
+/** As many as base/schema.ts tells; of warnings, too. */
 const contradictionsMax = 1000;
 
 export interface FleetReader {
@@ -29,6 +38,10 @@ export interface FleetReader {
 export function parseFleet(yamlText: string, reader: FleetReader = {}): Checked<Fleet> {
   if (Buffer.byteLength(yamlText) > fleetBytesMax) {
     return { ok: false, problems: [{ path: "", message: `the document is larger than ${fleetBytesMax} bytes` }] };
+  }
+  if (yamlText.length > yamlBytesMax && yamlLengthOf(yamlText) > yamlBytesMax) {
+    const message = `the document without the texts of zone files is larger than ${yamlBytesMax} bytes`;
+    return { ok: false, problems: [{ path: "", message }] };
   }
   const lineCounter = new LineCounter();
   const at = (offset: number, message: string): ValueProblem => {
@@ -50,6 +63,16 @@ export function parseFleet(yamlText: string, reader: FleetReader = {}): Checked<
   }
 }
 
+/** How long the text is without its long values; counted no further than needed. */
+function yamlLengthOf(yamlText: string): number {
+  let length = 0;
+  for (const token of new Lexer().lex(yamlText)) {
+    length += Math.min(token.length, yamlValueBytesMax);
+    if (length > yamlBytesMax) break;
+  }
+  return length;
+}
+
 /** YAML 1.2 §3.2.1.1: the keys of a mapping are unique. */
 function doubledKeysOf(document: Document): { key: string; offset: number }[] {
   const doubled: { key: string; offset: number }[] = [];
@@ -67,13 +90,17 @@ function doubledKeysOf(document: Document): { key: string; offset: number }[] {
 }
 
 /** Checks a fleet document that is already a value, such as one read from JSON. */
-export function checkFleet(value: unknown, { readZoneText, warn = () => {} }: FleetReader = {}): Checked<Fleet> {
+export function checkFleet(value: unknown, reader: FleetReader = {}): Checked<Fleet> {
   const checked = check(fleetSchema, withTtlFloors(value));
   if (!checked.ok) return checked;
   const { zones, problems, warnings } = readZones(checked.value.zones, value, {
-    readText: readZoneText,
+    readText: reader.readZoneText,
     textBytesMax: fleetBytesMax,
   });
+  let warned = 0;
+  const warn = (warning: ValueProblem): void => {
+    if (warned++ < contradictionsMax) reader.warn?.(warning);
+  };
   warnings.forEach(warn);
   // Without all of the records, the rules would find fault where there is none.
   if (problems.length > 0) return { ok: false, problems: problems.slice(0, contradictionsMax) };

@@ -27,7 +27,7 @@ interface ZoneNames {
   /** Owner: bits. */
   readonly types: Map<string, number>;
   /** Owners of the zone's records, in their order. */
-  readonly owners: string[];
+  readonly owners: readonly string[];
   /** All types at all names. */
   all: number;
   /** Names that are there, empty non-terminals among them; made when it is first asked for. */
@@ -53,7 +53,7 @@ function namesOfZone(read: ReadZone): ZoneNames {
   const { zone } = read;
   const apex = canonicalName(zone.name);
   const types = new Map<string, number>([[apex, bits.other]]);
-  const owners: string[] = [];
+  const owners = read.owners ?? zone.records.map((record) => ownerOf(record.name, apex));
   let all = 0;
   const add = (owner: string, bit: number): void => {
     types.set(owner, (types.get(owner) ?? 0) | bit);
@@ -63,11 +63,7 @@ function namesOfZone(read: ReadZone): ZoneNames {
     add(apex, bits.NS);
     for (const address of server.addresses) add(ownerOf(server.name, apex), isIP(address) === 4 ? bits.A : bits.AAAA);
   }
-  for (const record of zone.records) {
-    const owner = ownerOf(record.name, apex);
-    owners.push(owner);
-    add(owner, bitOf(record));
-  }
+  for (const [r, record] of zone.records.entries()) add(owners[r] ?? apex, bitOf(record));
   return { read, apex, types, owners, all, existing: undefined, targets: undefined };
 }
 
@@ -163,7 +159,7 @@ function* contradictionsOfRecords(zone: ZoneNames): Generator<ValueProblem> {
   for (const [r, one] of records.entries()) {
     const owner = owners[r] ?? apex;
     // What came from a zone file was held to the rest of these rules when it was read.
-    if (!read.isFromFile) yield* contradictionsOfWritten(one, owner, apex, (key) => read.placeOf(r, key));
+    if (read.owners === undefined) yield* contradictionsOfWritten(one, owner, apex, (key) => read.placeOf(r, key));
     if (one.type === "RAW") {
       const why = whyNotRaw(one.typeNumber);
       if (why !== undefined) yield { path: read.placeOf(r, "typeNumber"), message: why };
@@ -184,7 +180,7 @@ function* contradictionsOfRecords(zone: ZoneNames): Generator<ValueProblem> {
       yield { path: read.placeOf(r), message: `${owner} has two ALIAS records` };
     }
   }
-  if (!read.isFromFile) yield* contradictionsOfTtls(zone);
+  if (read.owners === undefined) yield* contradictionsOfTtls(zone);
 }
 
 function* contradictionsOfWritten(
@@ -349,7 +345,7 @@ function* contradictionsOfNs(
   if (!isAtApex) return;
   if (names.steered.has(server)) yield { path, message: `the nameserver ${server} is a steered name` };
   else if (
-    zone.read.isFromFile &&
+    zone.read.owners !== undefined &&
     isAtOrBelow(server, zone.apex) &&
     ((zone.types.get(server) ?? 0) & (addressBits | bits.CNAME)) === 0
   ) {

@@ -11,7 +11,7 @@ import { TCPClient, UDPClient } from "dns2";
 import { needsProgram } from "../support/needs.ts";
 import { queryOf, readAnswer } from "./support/ask.ts";
 import { testFleet, zoneText } from "./support/fleet.ts";
-import { askUdp, framed, openTcp, running } from "./support/sockets.ts";
+import { askUdp, framed, inputsOf, openTcp, running } from "./support/sockets.ts";
 
 const run = promisify(execFile);
 
@@ -19,7 +19,7 @@ test("before the first update the answer is SERVFAIL, after it the truth", async
   const { dns, port } = await running(t, {}, "not yet");
   assert.equal(readAnswer(await askUdp(port, queryOf({}))).rcode, 2);
   assert.equal(dns.explain({ name: "img.cdn.test", type: "A", ip: "127.0.0.1" }), undefined);
-  dns.update({ fleet: testFleet(), version: 1, siteStates: new Map() });
+  await dns.update({ ...inputsOf(), version: 1 });
   assert.equal(readAnswer(await askUdp(port, queryOf({}))).rcode, 0);
   assert.equal(dns.explain({ name: "img.cdn.test", type: "A", ip: "127.0.0.1" })?.outcome, "steered");
 });
@@ -32,12 +32,12 @@ test("a change of health or of the document is in the next answer", async (t) =>
   const address = async (): Promise<string> => readAnswer(await askUdp(port, queryOf({}))).answers.join();
   assert.match(await address(), / A 127\.0\.1\.1$/);
   const siteStates = new Map<string, SiteState>([["fra", "down"]]);
-  dns.update({ fleet, version: 7, siteStates });
+  await dns.update({ ...inputsOf(), fleet, siteStates });
   assert.match(await address(), / A 127\.0\.2\./);
-  dns.update({ fleet, version: 7, siteStates: new Map() });
+  await dns.update({ ...inputsOf(), fleet });
   assert.match(await address(), / A 127\.0\.1\.1$/);
   assert.match(await serial(), / 7 7200 /);
-  dns.update({ fleet, version: 8, siteStates: new Map() });
+  await dns.update({ ...inputsOf(), fleet, version: 8 });
   assert.match(await serial(), / 8 7200 /);
 });
 

@@ -12,7 +12,7 @@ const clients = [
 ] as const;
 
 test("three sites", async (t) => {
-  const world = await startWorld(t, ["fra", "nyc", "tyo"], { geo: "default" });
+  const world = await startWorld(t, ["fra", "nyc", "tyo"]);
   const addressOf = (site: "fra" | "nyc" | "tyo"): string => world.edge(site).address;
   await until("every edge sees every site up", async () => {
     const metrics = await Promise.all(world.edges.map((edge) => edge.metrics()));

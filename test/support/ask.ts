@@ -41,12 +41,13 @@ export function optionOf(answer: packet.DecodedPacket, wanted: number): Buffer |
 export async function exchange(
   server: { host: string; port: number },
   name: string,
-  { type = "A", options = [], timeoutMs = 3000 }: { type?: Type; options?: readonly EdnsOption[]; timeoutMs?: number },
+  settings: { type?: Type; class?: "IN" | "CH"; options?: readonly EdnsOption[]; timeoutMs?: number } = {},
 ): Promise<packet.DecodedPacket> {
+  const { type = "A", class: inClass = "IN", options = [], timeoutMs = 3000 } = settings;
   const query = packet.encode({
     type: "query",
     id: 1 + Math.floor(Math.random() * 65_534),
-    questions: [{ type, name, class: "IN" }],
+    questions: [{ type, name, class: inClass }],
     additionals: [
       {
         type: "OPT",

@@ -18,7 +18,7 @@ import { writeGeoFile } from "./geo-file.ts";
 const edgeMain = new URL("../../node/main.ts", import.meta.url).pathname;
 const originMain = new URL("../../origin/main.ts", import.meta.url).pathname;
 
-const places = {
+export const places = {
   fra: { latitude: 50.11, longitude: 8.68 },
   nyc: { latitude: 40.71, longitude: -74.01 },
   tyo: { latitude: 35.68, longitude: 139.69 },

@@ -17,7 +17,7 @@
  *     wherever it is included, and the text with all files put in (`flatText`) means the same as the files.
  *   - Nothing may lie outside the zone. Quoted strings end in their line. Only class IN.
  */
-import type { ZoneRecord, ZoneSoa } from "#fleet/document.ts";
+import { canonicalName, type ZoneRecord, type ZoneSoa } from "#fleet/document.ts";
 import {
   type Fields,
   hasFlag,
@@ -88,6 +88,8 @@ interface Places {
 
 export interface ZoneFile {
   readonly records: readonly ZoneRecord[];
+  /** Their owners as canonicalName() has them: parallel to them, since looking up long lists of names costs. */
+  readonly owners: readonly string[];
   readonly soa: ZoneSoa;
   readonly places: Places;
   readonly warnings: readonly ZoneFileProblem[];
@@ -104,6 +106,7 @@ interface Reading {
   readonly apex: string;
   readonly apexLower: string;
   readonly records: ZoneRecord[];
+  readonly owners: string[];
   readonly fileOfRecord: number[];
   readonly lineOfRecord: number[];
   readonly files: string[];
@@ -114,6 +117,8 @@ interface Reading {
   generated: number;
   generatedCharacters: number;
   soa: ZoneSoa | undefined;
+  /** Of the last record. */
+  lastOwner: string;
   hasApexNs: boolean;
   /** Of $TTL; of the last record that stated one; of the SOA. -1: none yet. */
   defaultTtl: number;
@@ -145,6 +150,7 @@ export function readZoneFile(source: ZoneFileSource): ZoneFileOutcome {
     apex,
     apexLower: apex.toLowerCase(),
     records: [],
+    owners: [],
     fileOfRecord: [],
     lineOfRecord: [],
     files: [],
@@ -155,6 +161,7 @@ export function readZoneFile(source: ZoneFileSource): ZoneFileOutcome {
     generated: 0,
     generatedCharacters: 0,
     soa: undefined,
+    lastOwner: "",
     hasApexNs: false,
     defaultTtl: -1,
     statedTtl: -1,
@@ -162,7 +169,7 @@ export function readZoneFile(source: ZoneFileSource): ZoneFileOutcome {
     isOver: false,
   };
   readFile(reading, source.file, source.text, apex, 0);
-  const { problems, soa, records, fileOfRecord, lineOfRecord, files, warnings } = reading;
+  const { problems, soa, records, owners, fileOfRecord, lineOfRecord, files, warnings } = reading;
   if (problems.length === 0) {
     const whole = { file: source.file, line: 0, column: 0 };
     if (soa === undefined) problems.push({ ...whole, message: `there is no SOA record of ${apex}` });
@@ -171,7 +178,10 @@ export function readZoneFile(source: ZoneFileSource): ZoneFileOutcome {
   if (problems.length > 0 || soa === undefined) return { ok: false, problems };
   uniteTtls(reading);
   const flatText = reading.flat.join("");
-  return { ok: true, value: { records, soa, places: { files, fileOfRecord, lineOfRecord }, warnings, flatText } };
+  return {
+    ok: true,
+    value: { records, owners, soa, places: { files, fileOfRecord, lineOfRecord }, warnings, flatText },
+  };
 }
 
 function readFile(reading: Reading, name: string, text: string, origin: string, depth: number): void {
@@ -289,7 +299,11 @@ function readRecord(
     return;
   }
   if (record.type === "NS" && owner.length === reading.apex.length) reading.hasApexNs = true;
-  reading.records.push(record);
+  reading.records.push(Object.freeze(record));
+  // Neighbours often have one owner.
+  const isAgain = reading.lastOwner === owner;
+  reading.lastOwner = owner;
+  reading.owners.push(isAgain ? (reading.owners.at(-1) ?? "") : canonicalName(owner));
   reading.fileOfRecord.push(file);
   reading.lineOfRecord.push(line);
 }
@@ -464,13 +478,20 @@ function restAsWritten(fields: Fields): string {
 
 /** RFC 2181 §5.2: the records of an RRset have one TTL: that of the first. */
 function uniteTtls(reading: Reading): void {
-  const { records, warnings } = reading;
+  const { records, owners, warnings } = reading;
   const common = records[0]?.ttlSeconds;
   // Mostly all TTLs are that of $TTL, and then there is nothing to look for.
   if (records.every((record) => record.ttlSeconds === common)) return;
-  const firsts = new Map<string, number>();
+  const ownerNumbers = new Map<string, number>();
+  const firsts = new Map<number, number>();
   for (const [index, record] of records.entries()) {
-    const key = `${record.name.toLowerCase()} ${typeNumberOf(record)}`;
+    const owner = owners[index] ?? "";
+    let ownerNumber = ownerNumbers.get(owner);
+    if (ownerNumber === undefined) {
+      ownerNumber = ownerNumbers.size;
+      ownerNumbers.set(owner, ownerNumber);
+    }
+    const key = ownerNumber * 65_536 + typeNumberOf(record);
     const firstIndex = firsts.get(key);
     if (firstIndex === undefined) {
       firsts.set(key, index);
@@ -486,7 +507,7 @@ function uniteTtls(reading: Reading): void {
       const file = reading.files[reading.fileOfRecord[index] ?? 0] ?? "";
       warnings.push({ file, line: reading.lineOfRecord[index] ?? 0, column: 0, message });
     }
-    records[index] = { ...record, ttlSeconds };
+    records[index] = Object.freeze({ ...record, ttlSeconds });
   }
 }
 

@@ -50,20 +50,20 @@ function find(geo: GeoTables, text: string): string {
 const nothing = "undefined undefined undefined undefined";
 
 /** What RangeTable promises. */
-function checkRanges(table: RangeTable): void {
+function checkRanges(table: RangeTable, label = ""): void {
   assert.equal(table.v4Starts[0], 0);
   assert.deepEqual([...table.v6Starts.subarray(0, 2)], [0, 0]);
   assert.equal(table.v4Starts.length, table.v4Values.length);
   assert.equal(table.v6Starts.length, 2 * table.v6Values.length);
   for (let i = 1; i < table.v4Starts.length; i++) {
-    assert.ok((table.v4Starts[i] ?? 0) > (table.v4Starts[i - 1] ?? 0), `IPv4 start ${i}`);
-    assert.notEqual(table.v4Values[i], table.v4Values[i - 1], `IPv4 value ${i}`);
+    assert.ok((table.v4Starts[i] ?? 0) > (table.v4Starts[i - 1] ?? 0), `${label} IPv4 start ${i}`);
+    assert.notEqual(table.v4Values[i], table.v4Values[i - 1], `${label} IPv4 value ${i}`);
   }
   const start6 = (i: number): bigint =>
     (BigInt(table.v6Starts[2 * i] ?? 0) << 32n) | BigInt(table.v6Starts[2 * i + 1] ?? 0);
   for (let i = 1; i < table.v6Values.length; i++) {
-    assert.ok(start6(i) > start6(i - 1), `IPv6 start ${i}`);
-    assert.notEqual(table.v6Values[i], table.v6Values[i - 1], `IPv6 value ${i}`);
+    assert.ok(start6(i) > start6(i - 1), `${label} IPv6 start ${i}`);
+    assert.notEqual(table.v6Values[i], table.v6Values[i - 1], `${label} IPv6 value ${i}`);
   }
   for (const array of [table.v4Starts, table.v4Values, table.v6Starts, table.v6Values]) {
     assert.ok(array.buffer instanceof SharedArrayBuffer);
@@ -203,7 +203,14 @@ test("6to4, Teredo and mapped addresses that lead to the IPv4 part count as not 
   const content: MmdbContent = {
     ipVersion: 6,
     databaseType: "aliases",
-    records: { "8.0.0.0/8": flat(40, -75, "US"), "2600::/12": flat(41, -75, "US") },
+    // Known places on both sides of the aliases, and at the edge of IPv4: maxmind is asked right there.
+    records: {
+      "8.0.0.0/8": flat(40, -75, "US"),
+      "255.255.0.0/16": flat(1, 1, "AA"),
+      "2001:1::/32": flat(2, 2, "BB"),
+      "2003::/16": flat(3, 3, "CC"),
+      "2600::/12": flat(41, -75, "US"),
+    },
     hasAliases: true,
   };
   const said = new Reader<Response>(writeMmdb(content)).get("2002:808:808::1");
@@ -213,7 +220,8 @@ test("6to4, Teredo and mapped addresses that lead to the IPv4 part count as not 
   assert.match(find(geo, "2600::1"), /^US 41.5/);
   assert.equal(find(geo, "2002:808:808::1"), nothing);
   assert.equal(find(geo, "2001:0:808:808::1"), nothing);
-  assert.equal(geo.places.v6Values.length, 3);
+  assert.equal(find(geo, "2002:ffff:ffff::1"), nothing);
+  assert.equal(geo.places.v6Values.length, 7);
 });
 
 test("a file of which only one family is known answers for that one", async () => {
@@ -237,7 +245,7 @@ function oneNode(data: Buffer, parts: Partial<MmdbParts> = {}): Buffer {
   });
 }
 
-const country = Buffer.concat([
+const countryEntry = Buffer.concat([
   Buffer.from([0x4c]),
   Buffer.from("country_code"),
   Buffer.from([0x42]),
@@ -246,7 +254,7 @@ const country = Buffer.concat([
 
 /** A map of the country and of one more value. */
 function withExtra(value: Buffer): Buffer {
-  return Buffer.concat([Buffer.from([0xe2]), country, Buffer.from([0x41, 0x78]), value]);
+  return Buffer.concat([Buffer.from([0xe2]), countryEntry, Buffer.from([0x41, 0x78]), value]);
 }
 
 /** Lists of two pointers to the list before, 60 times: 2^60 values when all are followed. */
@@ -269,13 +277,27 @@ function laughingRecord(): Buffer {
 }
 
 function laughingMetadata(): Buffer {
-  const whole = oneNode(Buffer.concat([Buffer.from([0xe1]), country]));
+  const whole = oneNode(Buffer.concat([Buffer.from([0xe1]), countryEntry]));
   const at = whole.lastIndexOf("MaxMind.com") + 11;
   const metadata = whole.subarray(at);
   const { bytes, last } = laughs(metadata.length + 64);
   const extra = Buffer.concat([Buffer.from([0x41, 0x78]), encodePointer(last)]);
   const grown = Buffer.concat([Buffer.from([(metadata[0] ?? 0) + 1]), metadata.subarray(1), extra]);
   return Buffer.concat([whole.subarray(0, at), grown, Buffer.alloc(metadata.length + 64 - grown.length), bytes]);
+}
+
+/** A city whose English name is that city again. */
+function endlessCity(): Buffer {
+  const key = (text: string): Buffer => Buffer.concat([Buffer.from([0x40 | text.length]), Buffer.from(text)]);
+  const head = Buffer.concat([Buffer.from([0xe1]), key("city")]);
+  return Buffer.concat([
+    head,
+    Buffer.from([0xe1]),
+    key("names"),
+    Buffer.from([0xe1]),
+    key("en"),
+    encodePointer(head.length),
+  ]);
 }
 
 const good = writeMmdb(four);
@@ -296,11 +318,15 @@ const refused: readonly (readonly [string, Buffer, RegExp])[] = [
   ["no nodes", changed({ node_count: 0 }), /does not fit/],
   ["fewer nodes than there are", changed({ node_count: 3 }), /gap|damaged|no places/],
   ["bytes behind the metadata", Buffer.concat([good, Buffer.alloc(200_000)]), /after its metadata/],
-  ["a tree that leads to itself", oneNode(country, { tree: Buffer.from([0, 0, 0, 0, 0, 17]) }), /in circles/],
-  ["a tree that leads into the gap", oneNode(country, { tree: Buffer.from([0, 0, 9, 0, 0, 17]) }), /out of the data/],
+  ["a tree that leads to itself", oneNode(countryEntry, { tree: Buffer.from([0, 0, 0, 0, 0, 17]) }), /in circles/],
+  [
+    "a tree that leads into the gap",
+    oneNode(countryEntry, { tree: Buffer.from([0, 0, 9, 0, 0, 17]) }),
+    /out of the data/,
+  ],
   [
     "a tree that leads behind the data",
-    oneNode(country, { tree: Buffer.from([0, 0, 255, 0, 0, 17]) }),
+    oneNode(countryEntry, { tree: Buffer.from([0, 0, 255, 0, 0, 17]) }),
     /out of the data/,
   ],
   ["a pointer to itself", oneNode(encodePointer(0)), /a pointer to a pointer at offset 0/],
@@ -326,6 +352,7 @@ const refused: readonly (readonly [string, Buffer, RegExp])[] = [
   ["a key that is a number", oneNode(Buffer.from([0xe1, 0xa1, 1, 0xa1, 1])), /key that is no text/],
   ["lists nested 40 deep", oneNode(withExtra(nested)), /nested more than 16 deep/],
   ["a record of 2^60 values", oneNode(laughingRecord()), /nested more than 16 deep|4096 values/],
+  ["a city that is named by itself", oneNode(endlessCity()), /has no places/],
   ["metadata of 2^60 values", laughingMetadata(), /nested more than 16 deep|4096 values/],
 ];
 
@@ -336,6 +363,13 @@ test("a file that can't be trusted is refused with the reason", async () => {
     assert.match(outcome.reason, reason, what);
     assert.match(outcome.reason, /^test\.mmdb /, what);
   }
+});
+
+test("a file in which maxmind finds other places is refused", async () => {
+  // Two points in one record: which one is meant?
+  const record = { latitude: 1.5, longitude: 1.5, location: { latitude: 2.5, longitude: 2.5 } };
+  const outcome = await build(writeMmdb({ ipVersion: 4, databaseType: "x", records: { "8.0.0.0/8": record } }));
+  assert.match(outcome.ok ? "" : outcome.reason, /two readers do not agree about 8\./);
 });
 
 test("many records that share one large map can't keep the reader busy: its looks are counted", async () => {
@@ -380,10 +414,10 @@ test("a damaged octet anywhere is refused or harmless: nothing throws, and range
       const outcome = await build(bad, kind);
       if (!outcome.ok) continue;
       const geo = combineGeo([{ path: "bad.mmdb", kind, identity: "1", part: outcome.part }]);
-      checkRanges(geo.places);
-      if (geo.asns !== undefined) checkRanges(geo.asns);
+      const label = `seed ${seed}, octet ${at}:`;
+      checkRanges(geo.places, label);
+      if (geo.asns !== undefined) checkRanges(geo.asns, label);
       for (const text of ["8.8.8.8", "255.255.255.255", "::", "ffff::"]) placeAt(geo, ip(text));
-      assert.ok(true, `seed ${seed}, octet ${at}`);
     }
   }
 });
@@ -448,8 +482,8 @@ test("random trees of every shape answer as maxmind does, at edges of networks a
         const records = randomContent(random, ipVersion, shape);
         const content = { ipVersion, databaseType: "random", records, recordSize, hasAliases: ipVersion === 6 };
         const geo = await tablesOf(content, shape === "asn" ? "asns" : "places");
-        checkRanges(geo.places);
-        if (geo.asns !== undefined) checkRanges(geo.asns);
+        checkRanges(geo.places, label);
+        if (geo.asns !== undefined) checkRanges(geo.asns, label);
         const reader = new Reader<Response>(writeMmdb(content));
         for (const address of trials(random, Object.keys(records), ipVersion)) {
           const { latitude, longitude, country, city, asn } = placeAt(geo, address);

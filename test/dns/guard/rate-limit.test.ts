@@ -1,7 +1,9 @@
 /** The rate limit as properties: what one network gets at the most, and what it can do to others. */
 import { seededRandom, type Random } from "#base/random.ts";
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { test } from "node:test";
+import { Worker } from "node:worker_threads";
 import { createRateLimit, newRateTable, type RateLimit } from "../../../dns/guard/rate-limit.ts";
 import { maskIp, parseIp, type IpAddress } from "../../../dns/wire/address.ts";
 
@@ -188,6 +190,36 @@ test("threads that share a table share the limit", () => {
   let passed = 0;
   for (let i = 0; i < 1000; i++) if (limits[i % 4]?.decide(victim, startMs) === 0) passed++;
   assert.equal(passed, 100);
+});
+
+test("threads that count at the same moment lose little: never more than each alone would let through", async () => {
+  const table = newRateTable();
+  const threads = 3;
+  const rate = 2000;
+  const gate = new Int32Array(new SharedArrayBuffer(4));
+  const module = new URL("../../../dns/guard/rate-limit.ts", import.meta.url).href;
+  const source = `
+    const { parentPort, workerData } = require("node:worker_threads");
+    import(workerData.module).then(({ createRateLimit }) => {
+      const limit = createRateLimit({ responsesPerSecond: workerData.rate, slip: 0 }, workerData.table);
+      const address = { family: 4, bytes: new Uint8Array(16).fill(9) };
+      Atomics.add(workerData.gate, 0, 1);
+      while (Atomics.load(workerData.gate, 0) < workerData.threads);
+      let passed = 0;
+      for (let i = 0; i < 100_000; i++) if (limit.decide(address, 1_700_000_000_000) === 0) passed++;
+      parentPort.postMessage(passed);
+    });`;
+  const workerData = { table, gate, threads, rate, module };
+  const passed = await Promise.all(
+    Array.from({ length: threads }, async () => {
+      const worker = new Worker(source, { eval: true, workerData });
+      const [count] = (await once(worker, "message")) as [number];
+      await worker.terminate();
+      return count;
+    }),
+  );
+  const sum = passed.reduce((total, count) => total + count, 0);
+  assert.ok(sum >= rate && sum <= rate * threads, `${passed.join(" + ")} passed of ${rate}`);
 });
 
 test("a clock that another thread read a little later does not undo the limit", () => {

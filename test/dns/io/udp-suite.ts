@@ -50,6 +50,7 @@ export function snapshotOf(version: number): Snapshot {
       "  - {name: fra, place: {latitude: 50.11, longitude: 8.68}, addresses: [127.0.1.1],",
       '     nodes: [{name: fra1, http: "http://127.0.1.1:8080"}]}',
       "hosts: [{name: img.cdn.test, kind: images}]",
+      "steering: [{name: img.cdn.test, policy: geo}]",
     ].join("\n"),
   );
   assert.ok(parsed.ok, JSON.stringify(parsed));
@@ -123,7 +124,7 @@ export function flood(sockets: readonly Socket[], to: ListenAddress, options: Fl
       clearInterval(watch);
       for (const socket of sockets) socket.off("message", onMessage);
       if (error === undefined) resolve();
-      else reject(error as Error);
+      else reject(error);
     }
     function sendOne(): void {
       const index = sent++;
@@ -153,7 +154,10 @@ export function flood(sockets: readonly Socket[], to: ListenAddress, options: Fl
 }
 
 export function udpSuite(name: string, open: OpenUdp): void {
-  async function serve(t: TestContext, hosts: readonly string[] = ["127.0.0.1"]): Promise<[Served, ...ListenAddress[]]> {
+  async function serve(
+    t: TestContext,
+    hosts: readonly string[] = ["127.0.0.1"],
+  ): Promise<[Served, ...ListenAddress[]]> {
     const served = await open(hosts.map((host) => ({ host, port: 0 })));
     t.after(() => served.close());
     served.publish(snapshotOf(1));
@@ -182,6 +186,7 @@ export function udpSuite(name: string, open: OpenUdp): void {
     const hasLoopback6 = Object.values(networkInterfaces()).some((all) => all?.some((one) => one.address === "::1"));
     if (!needs(t, hasLoopback6, "the loopback interface has no IPv6 address")) return;
     const [served, ...addresses] = await serve(t, ["127.0.0.1", "::1"]);
+    assert.equal(addresses.length, 2);
     for (const to of addresses) {
       const sockets = await Promise.all([0, 1, 2].map(() => clientSocket(t, to.host)));
       await flood(sockets, to, {
@@ -253,9 +258,10 @@ export function udpSuite(name: string, open: OpenUdp): void {
     const [served, to = first([])] = await serve(t);
     const socket = await clientSocket(t, "127.0.0.1");
     const model = queryOf({ id: 1, name: "version.cdn.test", subnet: "192.0.2.0/24" });
-    // In parts, so that the kernel's queue can hold each of them; the last query of a part waits for its answer.
-    for (let part = 0; part < 40; part++) {
-      for (let i = 0; i < 500; i++) {
+    // In parts, so that the kernel's queues can hold the packets of each, and their answers; the last query of a part
+    // waits for its answer.
+    for (let part = 0; part < 200; part++) {
+      for (let i = 0; i < 100; i++) {
         const packet = i % 2 === 0 ? Buffer.alloc(Math.floor(random() * 100)) : Buffer.from(model);
         const changes = i % 2 === 0 ? packet.length : 3;
         for (let j = 0; j < changes; j++) {

@@ -148,7 +148,7 @@ export function readAnswer(bytes: Uint8Array): Reading {
   const opt = packet.additionals?.find((one) => one.type === "OPT");
   const subnet = opt?.options.find((option) => option.code === 8);
   const options = new Map<number, Buffer>(
-    opt?.options.map((option) => [Number(option.code), option.data ?? Buffer.alloc(0)]),
+    opt?.options.map((option) => [option.code, option.data ?? Buffer.alloc(0)]),
   );
   const names = ["cd", "ad", "z", "ra", "rd", "tc", "aa"];
   const bits = [0x10, 0x20, 0x40, 0x80, 0x100, 0x200, 0x400];
@@ -195,6 +195,45 @@ function dataText(data: unknown): string {
   if (Buffer.isBuffer(data)) return data.toString("hex");
   if (Array.isArray(data)) return data.map((one) => JSON.stringify(String(one))).join(" ");
   return Object.values(data as Record<string, unknown>)
-    .map(String)
+    .map((value) => (Buffer.isBuffer(value) ? value.toString("hex") : String(value)))
     .join(" ");
+}
+
+/** An HTTPS or SVCB record, read octet by octet (RFC 9460 §2.2). */
+export interface ServiceReading {
+  readonly ttlSeconds: number;
+  readonly priority: number;
+  readonly target: string;
+  /** Octets by key; the order is that of the record. */
+  readonly params: ReadonlyMap<number, Buffer>;
+}
+
+/** The records of an answer to a question for HTTPS or SVCB, none of which is reached through an alias. */
+export function readServices(query: Uint8Array, answer: Uint8Array): ServiceReading[] {
+  const bytes = Buffer.from(answer);
+  const services: ServiceReading[] = [];
+  const questionLength = query.indexOf(0, 12) + 1 + 4;
+  let at = questionLength;
+  for (let left = bytes.readUInt16BE(6); left > 0; left--) {
+    if (bytes.readUInt16BE(at) !== 0xc00c) throw new Error("the owner is not the question");
+    const ttlSeconds = bytes.readUInt32BE(at + 6);
+    const end = at + 12 + bytes.readUInt16BE(at + 10);
+    const priority = bytes.readUInt16BE(at + 12);
+    const labels: string[] = [];
+    at += 14;
+    for (let size = bytes.readUInt8(at); size !== 0; size = bytes.readUInt8(at)) {
+      labels.push(bytes.toString("latin1", at + 1, at + 1 + size));
+      at += 1 + size;
+    }
+    at++;
+    const params = new Map<number, Buffer>();
+    while (at < end) {
+      const length = bytes.readUInt16BE(at + 2);
+      params.set(bytes.readUInt16BE(at), bytes.subarray(at + 4, at + 4 + length));
+      at += 4 + length;
+    }
+    if (at !== end) throw new Error("a parameter is longer than its record");
+    services.push({ ttlSeconds, priority, target: labels.join("."), params });
+  }
+  return services;
 }

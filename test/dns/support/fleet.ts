@@ -83,7 +83,7 @@ zones:
       - {name: "@", type: A, address: 192.0.2.70}
 `;
 
-const steering = `
+const steeredNames = `
 steering:
   - {name: img.cdn.test, policy: geo}
   - {name: fixed.cdn.test, policy: fixed, sites: [nyc, fra], ttlSeconds: 5}
@@ -95,16 +95,16 @@ anycast: {addresses: [203.0.113.7, "2001:db8:ffff::7"]}
 
 /** @param parts other YAML for `zones`, `sites` or `steering` */
 export function testFleet(parts: { zones?: string; sites?: string; steering?: string } = {}): Fleet {
-  const parsed = parseFleet([parts.zones ?? zones, parts.sites ?? sites, parts.steering ?? steering].join("\n"));
+  const parsed = parseFleet([parts.zones ?? zones, parts.sites ?? sites, parts.steering ?? steeredNames].join("\n"));
   assert.ok(parsed.ok, parsed.ok ? "" : JSON.stringify(parsed.problems));
   return parsed.value;
 }
 
 function shared<Numbers extends Uint32Array | Float32Array | Uint16Array>(
-  type: new (buffer: SharedArrayBuffer) => Numbers,
+  type: { new (buffer: SharedArrayBuffer): Numbers; readonly BYTES_PER_ELEMENT: number },
   values: readonly number[],
 ): Numbers {
-  const numbers = new type(new SharedArrayBuffer(values.length * 4));
+  const numbers = new type(new SharedArrayBuffer(values.length * type.BYTES_PER_ELEMENT));
   numbers.set(values);
   return numbers;
 }

@@ -6,7 +6,8 @@ import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import type { TestContext } from "node:test";
-import { startDns, type Dns, type DnsOptions, type SnapshotInputs } from "../../../dns/start.ts";
+import type { CompilerInputs } from "../../../dns/compiler.ts";
+import { startDns, type Dns, type DnsOptions } from "../../../dns/start.ts";
 import { testFleet } from "./fleet.ts";
 
 /** Longer than any answer on loopback takes, however busy the machine is. */
@@ -16,7 +17,7 @@ const waitMs = 10_000;
 export async function running(
   t: TestContext,
   options: Partial<DnsOptions> = {},
-  inputs: Partial<SnapshotInputs> | "not yet" = {},
+  inputs: Partial<CompilerInputs> | "not yet" = {},
 ): Promise<{ dns: Dns; port: number }> {
   const dns = await startDns({
     addresses: [{ host: "127.0.0.1", port: 0 }],
@@ -25,11 +26,19 @@ export async function running(
     random: seededRandom(1),
     log: silentLog,
     geo: { files: [] },
+    threads: 1,
+    guard: { responsesPerSecond: 0, slip: 2, amplificationMax: 0 },
+    identity: {},
     ...options,
   });
   t.after(() => dns.close());
-  if (inputs !== "not yet") dns.update({ fleet: testFleet(), version: 7, siteStates: new Map(), ...inputs });
+  if (inputs !== "not yet") await dns.update({ ...inputsOf(), ...inputs });
   return { dns, port: dns.addresses()[0]?.port ?? 0 };
+}
+
+/** The test fleet with every site up. */
+export function inputsOf(): CompilerInputs {
+  return { fleet: testFleet(), version: 7, siteStates: new Map(), keptShares: new Map() };
 }
 
 /** Sends all packets from one socket, then `last`; what came back until the answer with the id of `last`. */

@@ -181,21 +181,21 @@ test("a forced state can't change, but the share of a site that sheds can", () =
 /** Nodes probed as probe.ts does, with chance for every delay, duration and answer; no clock. */
 function* randomJudgements(fleet: Fleet, seed: number): Generator<{ atMs: number; health: Map<string, NodeHealth> }> {
   const random = seededRandom(seed);
-  const settings = fleet.probe;
+  const { probe } = fleet;
   const health = new Map<string, NodeHealth>();
-  const longestMs = Math.min(settings.timeoutMs, settings.intervalMs);
+  const longestMs = Math.min(probe.timeoutMs, probe.intervalMs);
   const chance = random();
   const due = fleet.sites.flatMap((site) =>
-    site.nodes.map(({ name }) => ({ name, startMs: random() * settings.intervalMs, tookMs: random() * longestMs })),
+    site.nodes.map(({ name }) => ({ name, startMs: random() * probe.intervalMs, tookMs: random() * longestMs })),
   );
   for (let n = 0; n < 400; n++) {
     const next = due.toSorted((a, b) => a.startMs + a.tookMs - b.startMs - b.tookMs)[0];
     if (next === undefined) return;
     const result: ProbeResult = random() < chance ? ready : failed;
-    const after = judge(health.get(next.name) ?? unknownHealth, result, settings);
+    const after = judge(health.get(next.name) ?? unknownHealth, result, probe);
     health.set(next.name, after);
     yield { atMs: next.startMs + next.tookMs, health };
-    const intervalMs = settings.intervalMs * (after.state === "down" ? 0.5 : 1) * (0.95 + random() * 0.05);
+    const intervalMs = probe.intervalMs * (after.state === "down" ? 0.5 : 1) * (0.95 + random() * 0.05);
     next.startMs += Math.max(intervalMs, next.tookMs + 10);
     next.tookMs = random() < 0.5 ? 0 : random() * longestMs;
   }

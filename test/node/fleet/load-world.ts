@@ -6,7 +6,7 @@
  *     ▲                                                                        │
  *     └── each by its own clock, a little late, a little wrong ◀── mean of 10 s ┘
  */
-import { type Random, seededRandom } from "#base/random.ts";
+import { seededRandom } from "#base/random.ts";
 import type { Fleet } from "#fleet/document.ts";
 import type { SiteState } from "#fleet/health.ts";
 import { loadIntervalMs, nextShedding, type Shedding } from "#fleet/load.ts";

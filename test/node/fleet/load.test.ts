@@ -38,7 +38,7 @@ function bench(ttlSeconds = 30) {
   return {
     round,
     /** Rounds until the first share is another one, at most 200; with what it became. */
-    until(...seen: Seen[]): { rounds: number; kept: number | undefined } {
+    until: (...seen: Seen[]): { rounds: number; kept: number | undefined } => {
       const before = shedding.get("a")?.kept ?? 1;
       for (let rounds = 1; rounds <= 200; rounds++) {
         const kept = round(...seen)[0];

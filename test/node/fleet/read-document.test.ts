@@ -119,17 +119,17 @@ test("contradictions are told with their path", () => {
     [
       "override of neither",
       steering({ overrides: [{ site: "fra" }] }),
-      "steering[0].overrides[0]: must have either cidr or country",
+      "steering[0].overrides[0]: must have exactly one of cidr, asn, country",
     ],
     [
       "override of both",
       steering({ overrides: [{ site: "fra", country: "DE", cidr: "10.0.0.0/8" }] }),
-      "steering[0].overrides[0]: must have either cidr or country",
+      "steering[0].overrides[0]: must have exactly one of cidr, asn, country",
     ],
     [
       "no prefix",
       steering({ overrides: [{ site: "fra", cidr: "10.0.0.0/33" }] }),
-      /^steering\[0\]\.overrides\[0\]\.cidr: "10\.0\.0\.0\/33" is not/,
+      /^steering\[0\]\.overrides\[0\]\.cidr: "10\.0\.0\.0\/33" is too narrow/,
     ],
     [
       "no address",
@@ -278,7 +278,7 @@ test("a document made to exhaust its reader is refused soon, with a reason", () 
   }
 });
 
-test("a document of a MiB is looked at, one byte more is not", () => {
+test("a document of 4 MiB is looked at, one byte more is not", () => {
   const text = stringify(fleetValue());
   const filled = `${text}#${"é".repeat((fleetBytesMax - Buffer.byteLength(text) - 2) / 2)}`;
   const padded = filled + "x".repeat(fleetBytesMax - Buffer.byteLength(filled));
@@ -286,7 +286,7 @@ test("a document of a MiB is looked at, one byte more is not", () => {
   assert(parseFleet(padded).ok);
   const parsed = parseFleet(`${padded}x`);
   assert(!parsed.ok);
-  assert.deepEqual(parsed.problems, [{ path: "", message: "the document is larger than 1048576 bytes" }]);
+  assert.deepEqual(parsed.problems, [{ path: "", message: "the document is larger than 4194304 bytes" }]);
 });
 
 test("an empty document, a list and a scalar are told as what they are", () => {

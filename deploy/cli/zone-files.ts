@@ -1,0 +1,47 @@
+/**
+ * Zone files beside a fleet document: read by `check` and `apply`, which put them into what is published.
+ *
+ * Paths are relative to the file that names them, and lead to plain files in the directory of the fleet document or
+ * below it, also where they are links: a document that came from somebody else can't have other files published.
+ */
+import { readFileSync, realpathSync, statSync } from "node:fs";
+import { dirname, isAbsolute, join, relative, sep } from "node:path";
+import { fleetBytesMax } from "#fleet/read-document.ts";
+import type { ReadZoneText } from "#fleet/written-zones.ts";
+
+type FoundText = ReturnType<ReadZoneText>;
+
+/**
+ * Files are called by their path from the directory of the document, in problems too.
+ * @param document path of the fleet document
+ */
+export function zoneTextReader(document: string): ReadZoneText {
+  return (path, from) => {
+    try {
+      return readBeside(realpathSync(dirname(document)), path, from);
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      return { ok: false, problem: code === "ENOENT" ? "is not there" : `can't be read: ${message}` };
+    }
+  };
+}
+
+/** @throws Error of the file system */
+function readBeside(root: string, path: string, from: string | undefined): FoundText {
+  if (isAbsolute(path)) return { ok: false, problem: "is not a relative path" };
+  const place = realpathSync(join(root, from === undefined ? "" : dirname(from), path));
+  const file = relative(root, place);
+  if (file === ".." || file.startsWith(`..${sep}`) || isAbsolute(file)) {
+    return { ok: false, problem: "lies outside of the directory of the fleet document" };
+  }
+  // Before it is opened: a pipe would wait for its writer.
+  const found = statSync(place);
+  if (!found.isFile()) return { ok: false, problem: "is not a plain file" };
+  if (found.size > fleetBytesMax) return { ok: false, problem: `has ${found.size} bytes, above ${fleetBytesMax}` };
+  try {
+    return { ok: true, file, text: new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(place)) };
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    return { ok: false, problem: "is not UTF-8: other octets are written as \\DDD" };
+  }
+}
