@@ -17,7 +17,7 @@ type Inputs = ToCompiler & { readonly kind: "inputs" };
 
 assert(parentPort !== null, "this file is the start of a thread");
 const port = parentPort;
-const { site, geo: geoSettings } = workerData as CompilerSettings;
+const { site, geo: geoSettings, geoCheckMs } = workerData as CompilerSettings;
 
 const post = (message: FromCompiler): void => {
   port.postMessage(message);
@@ -76,6 +76,7 @@ const watch = watchGeo(geoSettings, {
     compile();
   },
   tell,
+  ...(geoCheckMs === undefined ? {} : { intervalMs: geoCheckMs }),
 });
 
 post({ kind: "ready", geo: geo.description });

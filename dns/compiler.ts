@@ -53,6 +53,8 @@ export interface CompilerSettings {
   /** Name of the site that answers, for the policy `local`. */
   readonly site: string;
   readonly geo: GeoSettings;
+  /** How often the geo files are looked at; a changed one is read once it has been still for so long. */
+  readonly geoCheckMs?: number | undefined;
 }
 
 export interface Compiler {
@@ -130,7 +132,10 @@ export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
         const inputs = sent.get(message.order);
         if (inputs === undefined) return;
         if (message.problems.length > 0) {
-          log.warn({ version: message.snapshot.version, problems: message.problems }, "parts of the zones were left out");
+          log.warn(
+            { version: message.snapshot.version, problems: message.problems },
+            "parts of the zones were left out",
+          );
         }
         onSnapshot(message.snapshot, inputs);
         settle(message.order);

@@ -101,7 +101,7 @@ export interface CandidateExplanation {
   /** Part of its clients that it keeps, 0 to 1; the others are shed to the next best. */
   readonly keptShare: number;
   readonly isCandidate: boolean;
-  /** 1: of the group that is preferred for this client, 2: where its shed clients go, …; null: not so far. */
+  /** 1: preferred for this client, 2: where clients go whom those before shed, …; null: takes no part. */
   readonly preference: number | null;
   readonly isChosen: boolean;
 }
@@ -362,7 +362,7 @@ function whyOf(
       ? "no site that may be answered has an address of this family"
       : "every site weighs 0";
   }
-  const because = reasonOf(site, plan, preference, place, nameOf, kmTo);
+  const because = reasonOf(site, plan, preference, place, nameOf, kmTo, shedBy.length > 0);
   if (shedBy.length === 0) return because;
   return `${shedBy.join(", ")} ${shedBy.length === 1 ? "sheds" : "shed"} this client network for load; ${because}`;
 }
@@ -374,11 +374,13 @@ function reasonOf(
   place: Whereabouts,
   nameOf: (at: number) => string,
   kmTo: (at: number) => number | null,
+  isNext: boolean,
 ): string {
   const chosen = nameOf(site);
   if (plan.candidates.length === 1 && overrideIndex < 0) return `${chosen} is the only candidate`;
   const isShared = sites.length > 1;
-  const to = isShared ? `${sites.map(nameOf).join(", ")} by weight: ${chosen} drew this network` : chosen;
+  const all = sites.map(nameOf).join(", ");
+  const to = isShared ? `${all} by weight: ${chosen} drew this network` : chosen;
   const km = kmTo(site);
   switch (rule) {
     case "cidr":
@@ -389,8 +391,11 @@ function reasonOf(
       return `overrides[${overrideIndex}] sends clients in ${place.country} to ${to}`;
     case "distance":
       if (plan.policy === "local") return `${chosen} is the nearest to this site`;
-      if (isShared) return `those at most ${plan.withinKm} km farther than the nearest share its clients, ${to}`;
-      return `${chosen} is the nearest${km === null ? "" : `, ${km} km away`}`;
+      if (isShared) {
+        const near = `${all} are at most ${plan.withinKm} km farther than the nearest of them`;
+        return `${near} and share its clients by weight: ${chosen} drew this network`;
+      }
+      return `${chosen} is the nearest${isNext ? " of the others" : ""}${km === null ? "" : `, ${km} km away`}`;
     case "order":
       return `${chosen} comes first in the order of ${plan.policy === "fixed" ? "`sites`" : "the fleet document"}`;
     case "weight":

@@ -229,6 +229,8 @@ export function createResponder(deps: ResponderDeps): Responder {
       case "cookie-only":
         return finish(message, rcodes.NOERROR, slipped);
       case "question":
+        // Over UDP the option means nothing, so only here is its form judged (RFC 7828 §3.3.1).
+        if (!isUdp && edns.isKeepaliveMalformed) return finish(message, rcodes.FORMERR, formerr);
         if (slips === 0) return answerQuestion(message, length, client);
         isTruncated = true;
         return finish(message, rcodes.NOERROR, slipped);

@@ -47,6 +47,8 @@ export interface DnsOptions {
   readonly random: Random;
   readonly log: Log;
   readonly geo?: GeoSettings;
+  /** How often the geo files are looked at; absent: each half minute. */
+  readonly geoCheckMs?: number;
   /** Threads that answer UDP in batches; 0: Node's dgram. */
   readonly threads: number;
   readonly guard: GuardSettings;
@@ -123,7 +125,7 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
   }
 
   const compiler = await openCompiler({
-    settings: { site: options.site, geo: options.geo ?? {} },
+    settings: { site: options.site, geo: options.geo ?? {}, geoCheckMs: options.geoCheckMs },
     onSnapshot(next, inputs) {
       writeTtls(next, inputs, soonestChangeMs);
       snapshot = next;

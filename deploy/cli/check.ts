@@ -1,12 +1,11 @@
 /** `nearcast check`: is this a fleet document? All its problems at once, nothing is sent anywhere. */
 import { problemLines, type ValueProblem } from "#base/schema.ts";
 import { type Fleet } from "#fleet/document.ts";
-import { parseFleet } from "#fleet/read-document.ts";
 import type { Command } from "commander";
 import { readFile } from "node:fs/promises";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { addVerb, type Cli, outputOf } from "./verb.ts";
-import { zoneTextReader } from "./zone-files.ts";
+import { readWholeFleet } from "./zone-files.ts";
 
 export function addCheck(program: Command, cli: Cli): void {
   addVerb(program, {
@@ -19,9 +18,7 @@ export function addCheck(program: Command, cli: Cli): void {
     examples: ["check fleet.yaml"],
   }).action(async (file: string, options: { json?: boolean }) => {
     const output = outputOf(cli, options);
-    const warnings: ValueProblem[] = [];
-    const warn = (warning: ValueProblem): unknown => warnings.push(warning);
-    const checked = parseFleet(await readFleetText(file), { readZoneText: zoneTextReader(file), warn });
+    const { checked, warnings } = readWholeFleet(file, await readFleetText(file));
     for (const line of warningLines(warnings)) output.note(line);
     if (checked.ok) {
       output.answer({ file, ok: true, problems: [], warnings, ...countsOf(checked.value) }, () => [

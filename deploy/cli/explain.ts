@@ -3,9 +3,9 @@
  * which addresses DNS gives to a client, and by which rule.
  */
 import type { Command } from "commander";
-import { askAdmin, inside } from "./admin-client.ts";
+import { askAdmin } from "./admin-client.ts";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
-import { tableLines } from "./output.ts";
+import { nameLines } from "./explain-name.ts";
 import { type CommonOptions, findNodes, type NodePlace } from "./settings.ts";
 import { addVerb, type Cli, outputOf, withAdmin, withDataDir } from "./verb.ts";
 
@@ -56,8 +56,8 @@ export function addExplain(program: Command, cli: Cli): void {
         );
       }
       output.answer({ node: node.name, ...body }, () => [
-        `asked node ${node.name}`,
         ...(isUrl ? treeLines(body) : nameLines(body)),
+        `(said by node ${node.name})`,
       ]);
       cli.end(body["outcome"] === "invalid" ? exitCodes.usage : exitCodes.ok);
     });
@@ -77,29 +77,6 @@ async function pickNode(options: ExplainOptions, cli: Cli): Promise<NodePlace> {
       ],
     },
   );
-}
-
-/** The steering's own facts, then each candidate site in a row. */
-function nameLines(body: Record<string, unknown>): string[] {
-  const { steering, ...rest } = body;
-  if (typeof steering !== "object" || steering === null) return treeLines(rest);
-  const { candidates, ...facts } = steering as Record<string, unknown>;
-  const rows = Array.isArray(candidates) ? (candidates as unknown[]) : [];
-  return [
-    ...treeLines({ ...rest, ...facts }),
-    "",
-    ...tableLines(
-      ["SITE", "STATE", "KM", "WEIGHT", "CANDIDATE", "CHOSEN"],
-      rows.map((row) =>
-        ["site", "state", "distanceKm", "weight", "isCandidate", "isChosen"].map((key) => cellText(inside(row, key))),
-      ),
-    ),
-  ];
-}
-
-function cellText(value: unknown): string | number | undefined {
-  if (typeof value === "boolean") return value ? "yes" : "";
-  return typeof value === "number" || typeof value === "string" ? value : undefined;
 }
 
 /** Nested values as indented lines, `key  value`. */

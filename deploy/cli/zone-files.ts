@@ -6,16 +6,43 @@
  */
 import { readFileSync, realpathSync, statSync } from "node:fs";
 import { dirname, isAbsolute, join, relative, sep } from "node:path";
-import { fleetBytesMax } from "#fleet/read-document.ts";
+import type { Checked, ValueProblem } from "#base/schema.ts";
+import type { Fleet } from "#fleet/document.ts";
+import { inlineZoneFiles } from "#fleet/inline-zone-files.ts";
+import { fleetBytesMax, parseFleet } from "#fleet/read-document.ts";
 import type { ReadZoneText } from "#fleet/written-zones.ts";
 
 type FoundText = ReturnType<ReadZoneText>;
+
+export interface WholeFleet {
+  readonly checked: Checked<Fleet>;
+  /** What is unwise, but works. */
+  readonly warnings: readonly ValueProblem[];
+  /** The document with its zone files in it: what is published. */
+  readonly text: string;
+}
+
+/**
+ * Reads a fleet document with the zone files beside it.
+ * @param document its path
+ * @param written its text
+ * @throws Error when a zone file changes while it is read
+ */
+export function readWholeFleet(document: string, written: string): WholeFleet {
+  const readZoneText = zoneTextReader(document);
+  const warnings: ValueProblem[] = [];
+  const checked = parseFleet(written, { readZoneText, warn: (warning) => warnings.push(warning) });
+  if (!checked.ok) return { checked, warnings, text: written };
+  const text = inlineZoneFiles(written, readZoneText);
+  // As the origin will see it: it may be too large with the files in it. Problems of theirs were told above, by file.
+  return { checked: text === written ? checked : parseFleet(text), warnings, text };
+}
 
 /**
  * Files are called by their path from the directory of the document, in problems too.
  * @param document path of the fleet document
  */
-export function zoneTextReader(document: string): ReadZoneText {
+function zoneTextReader(document: string): ReadZoneText {
   return (path, from) => {
     try {
       return readBeside(realpathSync(dirname(document)), path, from);

@@ -40,8 +40,8 @@ export interface Walk {
    */
   advance: (nodes: number) => boolean;
   /**
-   * Once it is at its end, and only once: the ranges, in shared memory. Asks once for each leaf, and not again for a neighbour with
-   * the same record.
+   * Once it is at its end, and only once: the ranges, in shared memory. Asks for each leaf, but not again for a
+   * neighbour with the same record.
    * @param valueOf value of the data at this offset; not asked where nothing is known, which is 0
    */
   ranges: (valueOf: (offset: number) => number) => Ranges;

@@ -100,7 +100,7 @@ export function createCookies(): Cookies {
     const high = littleEndianAt(bytes, 20);
     for (let index = 0; index < secretsCount; index++) {
       sipHash(keyViews[index] ?? keys, words, count, hash);
-      // Both halves at once: the time tells nothing of how much was right (RFC 7873 §5.2.3 asks for a safe comparison).
+      // Both halves at once, so that the time tells nothing of how much of a guess was right.
       if ((((hash[0] ?? 0) ^ low) | ((hash[1] ?? 0) ^ high)) === 0) return index;
     }
     return -1;

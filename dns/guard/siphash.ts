@@ -1,6 +1,8 @@
 /**
  * SipHash-2-4 (Aumasson and Bernstein 2012): a keyed hash of 64 bits for short messages, which RFC 9018 §4.4 demands
- * for server cookies. JavaScript has no fast 64-bit integers, so each word is a low and a high half of 32 bits.
+ * for server cookies. JavaScript has no fast 64-bit integers, so each word is a low and a high half of 32 bits, and
+ * the carry of a low sum is reckoned from the uppermost bits: it is there when both terms have theirs, or one has and
+ * the sum has not.
  *
  * Nothing is allocated, and the time depends on the message's length only, never on what the key or the message hold.
  */

@@ -95,13 +95,15 @@ function take(order: BatchOrder): void {
   }
 }
 
-function takeOrders(): void {
+/** Returns whether to go on. */
+function takeOrders(): boolean {
   const rung = Atomics.load(bell, 0);
-  if (rung === heard) return;
+  if (rung === heard) return !isStopped;
   heard = rung;
   for (let next = receiveMessageOnPort(orders); next !== undefined; next = receiveMessageOnPort(orders)) {
     take(next.message as BatchOrder);
   }
+  return !isStopped;
 }
 
 const turn = createBatchLoop({
@@ -117,5 +119,5 @@ const turn = createBatchLoop({
 });
 
 tell({ kind: "ready" });
-for (takeOrders(); !isStopped; takeOrders()) turn();
+while (takeOrders()) turn();
 orders.close();

@@ -85,6 +85,7 @@ export async function openBatch(
   const running: (Running | undefined)[] = counters.map(() => undefined);
   const deaths = counters.map(() => 0);
   const timers = new Set<Cancel>();
+  let bound = addresses;
   let snapshot: Snapshot | undefined;
   let secrets: readonly Uint8Array[] | undefined;
   let restarts = 0;
@@ -112,13 +113,24 @@ export async function openBatch(
     for (const { descriptor } of sockets) calls.close(descriptor);
   }
 
-  /** Starts thread `index` on these sockets, which are its own from now on. */
-  function startThread(index: number, sockets: readonly UdpSocket[]): Running {
+  /** Opens sockets for thread `index` and starts it; throws when that can't be done, and leaves nothing behind. */
+  function startThread(index: number, sharing: PortSharing): Running {
+    const sockets = openSockets(bound, sharing);
+    bound = sockets.map(({ address }) => address);
+    try {
+      return startOn(sockets, index);
+    } catch (error) {
+      closeSockets(sockets);
+      throw error;
+    }
+  }
+
+  function startOn(sockets: readonly UdpSocket[], index: number): Running {
     const { port1: orders, port2 } = new MessageChannel();
     orders.unref();
     const bell = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
     const arena = calls.mapArena(batchArenaBytes);
-    const start: BatchThreadStart = {
+    const workerData: BatchThreadStart = {
       sockets: sockets.map(({ descriptor, family }) => ({ descriptor, family })),
       arena,
       counters: counters[index] ?? newCounters(),
@@ -128,9 +140,10 @@ export async function openBatch(
       orders: port2,
       bell,
     };
+    const name = `dns-${index + 1}`;
     const worker = new Worker(new URL("./batch-thread.ts", import.meta.url), {
-      name: `dns-${index + 1}`,
-      workerData: start,
+      name,
+      workerData,
       transferList: [port2],
     });
     let failure: unknown = new Error("it ended by itself");
@@ -191,7 +204,7 @@ export async function openBatch(
       restarts++;
       try {
         const hasOthers = running.some((thread) => thread !== undefined);
-        startThread(index, openSockets(bound, hasOthers ? "follower" : firstSharing));
+        startThread(index, hasOthers ? "follower" : firstSharing);
       } catch (error) {
         log.error({ err: error, thread: index + 1 }, "a DNS thread can't be started anew yet");
         startLater(index);
@@ -227,18 +240,9 @@ export async function openBatch(
   const close = (): Promise<void> => (closing ??= closeAll());
 
   const firstSharing: PortSharing = threads > 1 ? "first" : "alone";
-  let bound = addresses;
   try {
-    const first = openSockets(addresses, firstSharing);
-    bound = first.map(({ address }) => address);
-    const all = [first];
-    try {
-      while (all.length < threads) all.push(openSockets(bound, "follower"));
-    } catch (error) {
-      for (const sockets of all) closeSockets(sockets);
-      throw error;
-    }
-    await Promise.all(all.map((sockets, index) => startThread(index, sockets).ready));
+    const starting = counters.map((_, index) => startThread(index, index === 0 ? firstSharing : "follower").ready);
+    await Promise.all(starting);
   } catch (error) {
     await close();
     throw error;

@@ -12,7 +12,7 @@ import { searchBits } from "./draws.ts";
 import type { Plan } from "./plan.ts";
 
 /** So far is a client sent on when everybody sheds: the last of these takes what is left. */
-export const chainGroupsMax = 8;
+const chainGroupsMax = 8;
 
 /** Codes have 16 bits. Past this many chains (thousands of sites that all shed) a new one is its first site alone. */
 const codesMax = 0x1_0000;

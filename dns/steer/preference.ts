@@ -1,12 +1,11 @@
 /**
  * The groups that one client is steered by, the first to count first, each with the rule that put it there: what the
  * compiled tables hold for all clients at once, for people and one client. It takes the same steps as compiling does
- * (plan.ts, ranking.ts) and ends where a chain ends (chains.ts).
+ * (plan.ts, ranking.ts), but goes on where a chain ends (chains.ts): it also tells who would come next.
  */
 import type { SteeredName } from "#fleet/document.ts";
 import { valueAt, type GeoTables } from "../geo/tables.ts";
 import { bitAt, type IpAddress } from "../wire/address.ts";
-import { chainGroupsMax } from "./chains.ts";
 import { placeVector } from "./places.ts";
 import { overridesOf, type OverrideKind, type Plan } from "./plan.ts";
 import { rankingOf } from "./ranking.ts";
@@ -30,17 +29,15 @@ export function preferencesOf(
   self: string,
   client: IpAddress,
 ): Preference[] {
-  const { candidates, keptShares } = plan;
+  const { candidates } = plan;
   const isUsed = new Uint8Array(candidates.length);
   const preferences: Preference[] = [];
 
-  /** Returns whether the chain is complete. */
-  function add(rule: Rule, overrideIndex: number, members: readonly number[]): boolean {
+  function add(rule: Rule, overrideIndex: number, members: readonly number[]): void {
     const left = members.filter((position) => isUsed[position] === 0);
-    if (left.length === 0) return false;
+    if (left.length === 0) return;
     for (const position of left) isUsed[position] = 1;
     preferences.push({ rule, overrideIndex, sites: left.map((position) => candidates[position] ?? 0) });
-    return left.every((position) => (keptShares[position] ?? 1) >= 1) || preferences.length === chainGroupsMax;
   }
 
   switch (plan.policy) {
@@ -55,9 +52,7 @@ export function preferencesOf(
       break;
     case "fixed":
     case "local":
-      for (const position of candidates.keys()) {
-        if (add(orderRule(plan, self, position), -1, [position])) break;
-      }
+      for (const position of candidates.keys()) add(orderRule(plan, self, position), -1, [position]);
       break;
     case "geo":
       addGeo();
@@ -69,20 +64,19 @@ export function preferencesOf(
     const networks = overrides.networks
       .filter(({ address, prefixLength }) => isInside(client, address, prefixLength))
       .toSorted((a, b) => b.prefixLength - a.prefixLength || a.index - b.index);
-    for (const { index, members } of networks) if (add("cidr", index, members)) return;
+    for (const { index, members } of networks) add("cidr", index, members);
     const asn = geo.asns === undefined ? undefined : overrides.asns.get(valueAt(geo.asns, client));
-    if (asn !== undefined && add("asn", asn.index, asn.members)) return;
+    if (asn !== undefined) add("asn", asn.index, asn.members);
     const place = valueAt(geo.places, client);
     const country = overrides.countries.get(geo.countries[place] ?? 0);
-    if (country !== undefined && add("country", country.index, country.members)) return;
+    if (country !== undefined) add("country", country.index, country.members);
     const { x, y, z } = placeVector(geo, place);
     const rule = Number.isNaN(x) ? "order" : "distance";
     const ranking = rankingOf(plan);
     ranking.setPlace(x, y, z);
     const group = new Uint16Array(candidates.length);
-    for (;;) {
-      const count = ranking.nextGroup(isUsed, group);
-      if (count === 0 || add(rule, -1, [...group.subarray(0, count)])) return;
+    for (let count = ranking.nextGroup(isUsed, group); count > 0; count = ranking.nextGroup(isUsed, group)) {
+      add(rule, -1, [...group.subarray(0, count)]);
     }
   }
 }

@@ -217,7 +217,7 @@ function wordingOf(steered: SteeredName): string {
   return wording;
 }
 
-/** All that a compiled plan is made of, besides the geo tables. Of a kept share only whether it is none, some or all. */
+/** All that a compiled plan is made of, besides the geo tables. Of a kept share: whether it is none, some or all. */
 function planKey(fleet: Fleet, steered: SteeredName, plan: Plan): string {
   const sites = plan.candidates.map((at, position) => {
     const { latitude, longitude } = fleet.sites[at]?.place ?? { latitude: 0, longitude: 0 };

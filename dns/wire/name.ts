@@ -10,7 +10,7 @@
  * so at most 127 labels. Compression pointers go backwards only, each before the one that led to it, and at most
  * `jumpsMax` of them: no message can make reading a name loop or cost more than a fixed amount of work.
  */
-import { byteAt } from "./bytes.ts";
+import { byteAt, intAt } from "./bytes.ts";
 
 const nameLengthMax = 255;
 const labelLengthMax = 63;
@@ -18,12 +18,16 @@ const labelsMax = 127;
 /** A name of 127 labels needs no more than 127 pointers; more only make work. */
 const jumpsMax = 127;
 const headerLength = 12;
+/** FNV-1a's; the tables that use the hash mix it further. */
+const hashPrime = 0x01000193;
 
 export interface WireName {
   /** Lower-case wire form. Only the first `length` bytes count; a scratch name keeps its 255 bytes. */
   readonly bytes: Uint8Array;
   /** Where each label's length octet stands, from the leftmost label. */
   readonly labelStarts: Uint8Array;
+  /** labelHash() of each, made while the name is read, since its octets are at hand then. */
+  readonly labelHashes: Int32Array;
   /** Without the root. */
   labelsCount: number;
   /** With the final zero octet. */
@@ -32,7 +36,20 @@ export interface WireName {
 
 /** An empty name to read into, again and again. */
 export function scratchName(): WireName {
-  return { bytes: new Uint8Array(nameLengthMax), labelStarts: new Uint8Array(labelsMax), labelsCount: 0, length: 0 };
+  return {
+    bytes: new Uint8Array(nameLengthMax),
+    labelStarts: new Uint8Array(labelsMax),
+    labelHashes: new Int32Array(labelsMax),
+    labelsCount: 0,
+    length: 0,
+  };
+}
+
+/** A number for the label (in lower case) whose length octet stands at `bytes[at]`. */
+export function labelHash(bytes: Uint8Array, at: number): number {
+  let hash = byteAt(bytes, at);
+  for (let i = at + 1, end = at + hash; i <= end; i++) hash = Math.imul(hash ^ byteAt(bytes, i), hashPrime);
+  return hash;
 }
 
 /**
@@ -67,11 +84,14 @@ export function readName(message: Uint8Array, start: number, end: number, name: 
       name.labelsCount = labels;
       return next < 0 ? at + 1 : next;
     }
-    name.labelStarts[labels++] = length;
+    let hash = size;
     for (let i = 1; i <= size; i++) {
-      const byte = byteAt(message, at + i);
-      name.bytes[length + i] = byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte;
+      const byte = lowerCase(byteAt(message, at + i));
+      name.bytes[length + i] = byte;
+      hash = Math.imul(hash ^ byte, hashPrime);
     }
+    name.labelHashes[labels] = hash;
+    name.labelStarts[labels++] = length;
     length += 1 + size;
     at += 1 + size;
   }
@@ -120,6 +140,7 @@ export function keptName(name: WireName): WireName {
   return {
     bytes: name.bytes.slice(0, length),
     labelStarts: name.labelStarts.slice(0, labelsCount),
+    labelHashes: name.labelHashes.slice(0, labelsCount),
     labelsCount,
     length,
   };
@@ -185,6 +206,7 @@ function endLabel(name: WireName, start: number, end: number): boolean {
   // The final zero must still fit, so a label may reach octet 254 at most.
   if (size === 0 || size > labelLengthMax || end > nameLengthMax - 1) return false;
   name.bytes[start] = size;
+  name.labelHashes[name.labelsCount] = labelHash(name.bytes, start);
   name.labelStarts[name.labelsCount++] = start;
   name.length = end;
   return true;
@@ -199,7 +221,10 @@ function endName(name: WireName, tail: WireName | undefined): boolean {
   name.length = length;
   if (tail === undefined) return true;
   for (let i = 0; i < tail.length; i++) name.bytes[own + i] = byteAt(tail.bytes, i);
-  for (let l = 0; l < tail.labelsCount; l++) name.labelStarts[name.labelsCount++] = own + byteAt(tail.labelStarts, l);
+  for (let l = 0; l < tail.labelsCount; l++) {
+    name.labelHashes[name.labelsCount] = intAt(tail.labelHashes, l);
+    name.labelStarts[name.labelsCount++] = own + byteAt(tail.labelStarts, l);
+  }
   return true;
 }
 

@@ -7,7 +7,7 @@
  *   records   previous record of the node │ type │ ttl │ rdata at, length │ apex pointers │ target
  */
 import { byteAt, intAt } from "../wire/bytes.ts";
-import { scratchName, type WireName } from "../wire/name.ts";
+import { labelHash, scratchName, type WireName } from "../wire/name.ts";
 import { recordTypes } from "../wire/numbers.ts";
 import {
   hasCname,
@@ -25,7 +25,7 @@ import {
   nodeTtlMax,
   nodeWords,
 } from "./image.ts";
-import { childOf, hashLabel } from "./lookup.ts";
+import { childOf, placeOf } from "./lookup.ts";
 import type { Rdata } from "./rdata.ts";
 
 export const recordWords = 8;
@@ -85,7 +85,7 @@ export function insertName(draft: Draft, name: WireName): number {
   let node = 0;
   for (let label = name.labelsCount - 1; label >= 0; label--) {
     const at = byteAt(name.labelStarts, label);
-    const child = childOf(draft, node, name.bytes, at, uncounted);
+    const child = childOf(draft, node, name.bytes, at, intAt(name.labelHashes, label), uncounted);
     node = child < 0 ? addNode(draft, node, name.bytes, at) : child;
   }
   return node;
@@ -95,7 +95,8 @@ export function insertName(draft: Draft, name: WireName): number {
 export function nodeOf(draft: Draft, name: WireName): number {
   let node = 0;
   for (let label = name.labelsCount - 1; label >= 0 && node >= 0; label--) {
-    node = childOf(draft, node, name.bytes, byteAt(name.labelStarts, label), uncounted);
+    const at = byteAt(name.labelStarts, label);
+    node = childOf(draft, node, name.bytes, at, intAt(name.labelHashes, label), uncounted);
   }
   return node;
 }
@@ -127,7 +128,8 @@ function addNode(draft: Draft, parent: number, bytes: Uint8Array, at: number): n
 function putIntoTable({ table, nodes, bytes }: Draft, node: number): void {
   const base = node * nodeWords;
   const mask = table.length - 1;
-  let place = hashLabel(intAt(nodes, base + nodeParent), bytes, intAt(nodes, base + nodeLabelAt)) & mask;
+  const hash = labelHash(bytes, intAt(nodes, base + nodeLabelAt));
+  let place = placeOf(intAt(nodes, base + nodeParent), hash) & mask;
   while (intAt(table, place) !== 0) place = (place + 1) & mask;
   table[place] = node + 1;
 }

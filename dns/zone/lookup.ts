@@ -7,7 +7,7 @@
  * A DS question at an apex of ours belongs to the zone above it, when that one is ours as well (RFC 4035 §3.1.4.1).
  */
 import { byteAt, intAt } from "../wire/bytes.ts";
-import type { WireName } from "../wire/name.ts";
+import { labelHash, type WireName } from "../wire/name.ts";
 import { recordTypes } from "../wire/numbers.ts";
 import {
   flagBits,
@@ -79,7 +79,8 @@ export function lookUp(names: NameTable, name: WireName, type: number, found: Fo
   found.steps = 0;
   let label = labels - 1;
   for (; label >= 0; label--) {
-    const child = childOf(names, node, name.bytes, byteAt(name.labelStarts, label), found);
+    const at = byteAt(name.labelStarts, label);
+    const child = childOf(names, node, name.bytes, at, intAt(name.labelHashes, label), found);
     if (child < 0) break;
     node = child;
     flags = intAt(nodes, node * nodeWords + nodeFlags);
@@ -110,14 +111,16 @@ export function lookUp(names: NameTable, name: WireName, type: number, found: Fo
   found.kind = foundMissing;
   if ((flags & hasWildcard) === 0) return;
   found.kind = foundByWildcard;
-  found.node = childOf(names, node, wildcardLabel, 0, found);
+  found.node = childOf(names, node, wildcardLabel, 0, wildcardHash, found);
 }
 
 const wildcardLabel = Uint8Array.of(1, 0x2a);
+const wildcardHash = labelHash(wildcardLabel, 0);
 
 /**
  * The child of `parent` whose label (length octet first) stands at `bytes[at]`, or -1. Queries can't make it slow:
  * they add nothing to the table, and it is at least half empty.
+ * @param hash labelHash() of that label
  * @param counted its `steps` grow by the places that were looked at
  */
 export function childOf(
@@ -125,27 +128,30 @@ export function childOf(
   parent: number,
   bytes: Uint8Array,
   at: number,
+  hash: number,
   counted: { steps: number },
 ): number {
   const { table, nodes } = names;
   const mask = table.length - 1;
-  for (let place = hashLabel(parent, bytes, at) & mask; ; place = (place + 1) & mask) {
-    counted.steps++;
-    const node = intAt(table, place) - 1;
-    if (node < 0) return -1;
+  const first = placeOf(parent, hash);
+  for (let turn = 0; ; turn++) {
+    const node = intAt(table, (first + turn) & mask) - 1;
     const base = node * nodeWords;
-    if (intAt(nodes, base + nodeParent) !== parent) continue;
-    if (isSameLabel(names.bytes, intAt(nodes, base + nodeLabelAt), bytes, at)) return node;
+    if (
+      node < 0 ||
+      (intAt(nodes, base + nodeParent) === parent &&
+        isSameLabel(names.bytes, intAt(nodes, base + nodeLabelAt), bytes, at))
+    ) {
+      counted.steps += turn + 1;
+      return node;
+    }
   }
 }
 
-/** FNV-1a over the label and its length, from the parent's number on; mixed, so that the low bits hang on all. */
-export function hashLabel(parent: number, bytes: Uint8Array, at: number): number {
-  const end = at + byteAt(bytes, at);
-  let hash = Math.imul(parent + 1, 0x9e3779b1);
-  for (let i = at; i <= end; i++) hash = Math.imul(hash ^ byteAt(bytes, i), 0x01000193);
-  hash = Math.imul(hash ^ (hash >>> 15), 0x85ebca6b);
-  return hash ^ (hash >>> 13);
+/** Where the table is entered: mixed, so that the low bits hang on all. */
+export function placeOf(parent: number, hash: number): number {
+  const mixed = Math.imul(hash ^ Math.imul(parent + 1, 0x9e3779b1), 0x85ebca6b);
+  return mixed ^ (mixed >>> 15);
 }
 
 function isSameLabel(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number): boolean {

@@ -3,7 +3,7 @@
  * that it tells of a rotation.
  *
  *   disk ──▶ known ──▶ changed()          feed opened ──▶ refresh()   tries until it has an answer
- *              ▲                          event        ──▶ take()     the feed waits for it, and tells again if it fails
+ *              ▲                          event        ──▶ take()     the feed waits, and tells again if it fails
  *              └── origin ◀───────────────────┘
  *
  * Questions go out one by one, so an old answer never replaces a newer one.

@@ -145,8 +145,9 @@ export function nextShedding(
       // With infinite capacity or no load this is infinite: only the step bounds it.
       const foreseen = load === undefined || load === 0 ? Infinity : (followed * roomUpTo * capacity) / load;
       const goal = round(Math.min(1, kept + takeBackStep, foreseen));
-      if (kept === 1) next = { ...now, patienceRounds: patienceLeast, hasTakenBack: false };
-      else if (goal > kept) next = { ...now, kept: goal, hasTakenBack: true };
+      // With all of them back, only a long quiet shows that they fit.
+      if (goal > kept) next = { ...now, kept: goal, quietRounds: goal === 1 ? 0 : now.quietRounds, hasTakenBack: true };
+      else if (now.quietRounds === patienceMost) next = { ...now, patienceRounds: patienceLeast, hasTakenBack: false };
     }
     after.set(name, next);
   }

@@ -15,7 +15,7 @@ import { type IncludedFile, readZoneFile, type ZoneFileProblem } from "./zone-fi
  * Records of all zone files of a document; $GENERATE makes many of little text. An edge reads them in its main thread,
  * which does nothing else meanwhile, for 2 to 4 µs each.
  */
-export const zoneFileRecordsMax = 200_000;
+const zoneFileRecordsMax = 200_000;
 
 /** Gives a zone file. `from`: the zone file that includes it; undefined: the document names it. */
 export type ReadZoneText = (path: string, from: string | undefined) => IncludedFile;
@@ -86,6 +86,7 @@ export function readZones(
       include: one.text === undefined ? readText : undefined,
     });
     if (!read.ok) {
+      left.records -= read.recordsRead;
       problems.push(...read.problems.map(problemAt));
       continue;
     }

@@ -17,7 +17,8 @@ test("the example fleet document is valid and shows every section, record type a
   const written = parse(await readFile(fileOf("fleet.example.yaml"), "utf8")) as Record<string, unknown>;
   assert.deepEqual(Object.keys(written).toSorted(), Object.keys(checked.value).toSorted());
   const types = checked.value.zones.flatMap(({ records }) => records.map(({ type }) => type));
-  assert.deepEqual([...new Set(types)].toSorted(), ["A", "AAAA", "CAA", "CNAME", "MX", "NS", "SRV", "TXT"]);
+  const all = ["A", "AAAA", "ALIAS", "CAA", "CNAME", "DNAME", "DS", "HTTPS", "MX", "NAPTR", "NS", "PTR", "RAW"];
+  assert.deepEqual([...new Set(types)].toSorted(), [...all, "SRV", "SSHFP", "SVCB", "TLSA", "TXT"]);
   assert.deepEqual([...new Set(checked.value.hosts.map(({ kind }) => kind))].toSorted(), ["assets", "images"]);
 });
 

@@ -4,14 +4,18 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
+import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { TCPClient, UDPClient } from "dns2";
 import { needsProgram } from "../support/needs.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
 import { queryOf, readAnswer } from "./support/ask.ts";
 import { testFleet, zoneText } from "./support/fleet.ts";
-import { askUdp, framed, inputsOf, openTcp, running } from "./support/sockets.ts";
+import { writeMmdb } from "./support/mmdb-writer.ts";
+import { askUdp, exchange, framed, inputsOf, openTcp, running } from "./support/sockets.ts";
 
 const run = promisify(execFile);
 
@@ -98,6 +102,45 @@ test("close() frees the port and may be called twice", async (t) => {
   await running(t, { addresses: [{ host: "127.0.0.1", port }] });
 });
 
+for (const threads of [0, 1, 2]) {
+  test(`${threads} batch threads: answers, counters and limits are the same`, async (t) => {
+    const { dns, port } = await running(t, {
+      threads,
+      guard: { responsesPerSecond: 5, slip: 2, amplificationMax: 3 },
+      identity: { nsid: "fra1", id: "fra1" },
+    });
+    assert.equal(dns.threads(), threads);
+    const first = readAnswer(await askUdp(port, queryOf({ edns: { options: [{ code: 3, data: [] }] } })));
+    assert.deepEqual([first.rcode, first.opt?.options.map(({ code }) => code)], [0, [3]]);
+    const chaos = readAnswer(await askUdp(port, queryOf({ name: "id.server", type: "TXT", class: 3 })));
+    assert.match(chaos.answers.join(), /fra1/);
+    const version = readAnswer(await askUdp(port, queryOf({ name: "version.bind", type: "TXT", class: 3 })));
+    assert.equal(version.rcode, 5, "said to nobody unless it is set");
+    // A cookie that was given once exempts from the limit of five answers a second.
+    const clientCookie = [1, 2, 3, 4, 5, 6, 7, 8];
+    const given = readAnswer(await askUdp(port, queryOf({ edns: { options: [{ code: 10, data: clientCookie }] } })));
+    const cookie = given.opt?.options.find(({ code }) => code === 10)?.data ?? [];
+    assert.equal(cookie.length, 24);
+    for (let asked = 0; asked < 20; asked++) {
+      const withCookie = queryOf({ edns: { options: [{ code: 10, data: [...cookie] }] } });
+      assert.deepEqual(readAnswer(await askUdp(port, withCookie)).flags, "qr aa");
+    }
+    const { outcomes, cookiesValid, failures } = dns.stats();
+    assert.deepEqual([outcomes.udp.noerror, outcomes.udp.refused, cookiesValid, failures], [23, 1, 20, 0]);
+    const flood = Array.from({ length: 200 }, () => queryOf({ id: 7 }));
+    const answers = await exchange(
+      port,
+      flood,
+      queryOf({ id: 8, edns: { options: [{ code: 10, data: [...cookie] }] } }),
+    );
+    const whole = answers.filter((answer) => readAnswer(answer).answers.length > 0).length;
+    const slipped = answers.filter((answer) => readAnswer(answer).flags.includes("tc")).length;
+    assert.ok(whole <= 10, `${whole} whole answers to a limited client`);
+    assert.ok(slipped > 50, `${slipped} asked for TCP`);
+    assert.ok(dns.stats().outcomes.udp["ignored-rate"] > 50);
+  });
+}
+
 test("the independent client dns2 understands the answers, over UDP and TCP", async (t) => {
   const { port } = await running(t, { geo: {} });
   for (const resolve of [UDPClient({ dns: "127.0.0.1", port }), TCPClient({ dns: "127.0.0.1", port })]) {
@@ -141,4 +184,36 @@ test("dig sends Tokyo, London and the USA to their nearest sites, and gets the s
   assert.match(await dig("img.cdn.test", "+edns=1", "+noednsnegotiation"), /status: BADVERS/);
   assert.match(await dig("img.cdn.test", "+opcode=15", "+header-only"), /status: NOTIMP/);
   assert.match(await dig("cdn.test", "AXFR"), /Transfer failed/);
+});
+
+test("a changed geo file is taken while queries come, a broken one is not, and no answer is lost or wrong", async (t) => {
+  const directory = await temporaryDirectory(t);
+  const path = join(directory, "geo.mmdb");
+  const worldAt = (latitude: number, longitude: number): Buffer =>
+    writeMmdb({ ipVersion: 4, databaseType: "city", records: { "0.0.0.0/0": { latitude, longitude } } });
+  const [frankfurt, tokyo] = [worldAt(50, 8), worldAt(35, 139)];
+  await writeFile(path, frankfurt);
+  const { dns, port } = await running(t, { geo: { files: [path] }, geoCheckMs: 50 });
+  const query = queryOf({ subnet: "133.11.1.0/24" });
+  const answer = async (): Promise<string> =>
+    readAnswer(await askUdp(port, query))
+      .answers.join()
+      .split(" ")
+      .at(-1) ?? "";
+  const becomes = async (address: string): Promise<void> => {
+    const seen = new Set<string>();
+    for (let last = ""; last !== address; seen.add(last)) last = await answer();
+    assert.ok(
+      [...seen].every((one) => one === "127.0.1.1" || one === "127.0.3.1"),
+      [...seen].join(),
+    );
+  };
+  await becomes("127.0.1.1");
+  await writeFile(path, tokyo);
+  await becomes("127.0.3.1");
+  await writeFile(path, frankfurt.subarray(0, 100));
+  for (let asked = 0; asked < 500; asked++) assert.equal(await answer(), "127.0.3.1", "what was in force stays");
+  await writeFile(path, frankfurt);
+  await becomes("127.0.1.1");
+  assert.equal(dns.stats().failures, 0);
 });

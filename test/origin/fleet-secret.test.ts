@@ -14,7 +14,7 @@ const secretOf = async (origin: TestOrigin): Promise<FleetSecrets> =>
   await origin.json<FleetSecrets>(200, "GET", "/fleet/secret", { token: origin.tokens.edge });
 const fileOf = (origin: TestOrigin): string => join(origin.dataDir, "secrets", "fleet-secret.json");
 
-test("the first start makes 32 random octets, in a file for the owner's eyes only; later starts keep them", async (t) => {
+test("the first start makes 32 random octets, in a file for the owner alone; later starts keep them", async (t) => {
   const dataDir = await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) });
   const first = await startTestOrigin(t, { dataDir });
   const made = await secretOf(first);
@@ -40,7 +40,7 @@ test("two origins have two secrets", async (t) => {
   assert.notEqual(secrets[0]?.current, secrets[1]?.current);
 });
 
-test("rotating makes the current one previous and drops the oldest; the feed tells the id, never the secret", async (t) => {
+test("rotating makes the current one previous, drops the oldest, and tells the feed an id of it", async (t) => {
   const origin = await startTestOrigin(t);
   const first = await secretOf(origin);
   const rotated = await origin.json<{ id: string; previousId: string; seq: number }>(

@@ -117,7 +117,7 @@ test("a document with problems is refused with all of them, and nothing is publi
     ["not YAML", "a: [", 422, "BAD_FLEET"],
     ["nothing", "", 422, "BAD_FLEET"],
     ["not UTF-8", Buffer.from([0xff, 0xfe, 0x00]), 422, "BAD_FLEET"],
-    ["too large", `#${" ".repeat(1024 * 1024)}`, 413, "BODY_TOO_LARGE"],
+    ["too large", `#${" ".repeat(4 * 1024 * 1024)}`, 413, "BODY_TOO_LARGE"],
   ];
   for (const [row, text, status, code] of table) {
     assert.equal((await origin.json(status, "PUT", "/fleet", { body: text }))["code"], code, row);

@@ -63,8 +63,8 @@ const adminPort = 8081;
 const dnsPort = 5300;
 
 /**
- * @param settings `hosts` and `edge` are merged into the fleet document's hosts and each edge's configuration, `dns` into
- *   that one's `dns`. `geo`: a small file of the networks that tests ask for, or the database that comes with nearcast.
+ * @param settings `hosts` and `edge` are merged into the fleet document's hosts and each edge's configuration, `dns`
+ *   into that one's `dns`. `geo`: a small file of the networks that tests ask for, or the database of nearcast's own
  */
 export async function startWorld(
   t: TestContext,

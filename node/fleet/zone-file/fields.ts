@@ -91,7 +91,7 @@ const unitSeconds = new Map([
 ]);
 
 /** @returns -1 when it is no time or too long */
-export function secondsFrom(word: string): number {
+function secondsFrom(word: string): number {
   if (/^\d{1,10}$/.test(word)) return Number(word) <= ttlMax ? Number(word) : -1;
   if (!/^(?:\d{1,10}[smhdw]){1,5}$/i.test(word)) return -1;
   let seconds = 0;
@@ -146,7 +146,7 @@ export function textIfUtf8(octets: Buffer): Octets {
 }
 
 /** All that is left, for data that may be broken into several fields. */
-export function takeRest(fields: Fields, what: string): string {
+function takeRest(fields: Fields, what: string): string {
   if (!hasMore(fields)) refuse(fields, `${what} is missing`);
   let rest = "";
   while (hasMore(fields)) rest += rawField(fields, fields.next++);

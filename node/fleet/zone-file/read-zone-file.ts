@@ -39,7 +39,7 @@ import { fieldFlags, newScanner, scanEntry, type Scanner } from "./scan.ts";
 import { typeNumberOf } from "./type-numbers.ts";
 import { quote } from "./words.ts";
 
-export const zoneFileBounds = {
+const zoneFileBounds = {
   /** $INCLUDE inside of included files. */
   includeDepth: 8,
   /** Files that one zone is read from, each $INCLUDE counted. */
@@ -97,7 +97,8 @@ export interface ZoneFile {
   readonly flatText: string;
 }
 
-export type ZoneFileOutcome = { ok: true; value: ZoneFile } | { ok: false; problems: ZoneFileProblem[] };
+export type ZoneFileOutcome =
+  { ok: true; value: ZoneFile } | { ok: false; problems: ZoneFileProblem[]; recordsRead: number };
 
 /** What all files of one zone share while they are read. */
 interface Reading {
@@ -143,7 +144,8 @@ interface File {
 export function readZoneFile(source: ZoneFileSource): ZoneFileOutcome {
   const apex = nameFrom(source.zone.endsWith(".") ? source.zone : `${source.zone}.`, ".");
   if (apex === undefined) {
-    return { ok: false, problems: [{ file: source.file, line: 0, column: 0, message: whyNoName(source.zone) }] };
+    const problem = { file: source.file, line: 0, column: 0, message: whyNoName(source.zone) };
+    return { ok: false, problems: [problem], recordsRead: 0 };
   }
   const reading: Reading = {
     source,
@@ -175,7 +177,7 @@ export function readZoneFile(source: ZoneFileSource): ZoneFileOutcome {
     if (soa === undefined) problems.push({ ...whole, message: `there is no SOA record of ${apex}` });
     if (!reading.hasApexNs) problems.push({ ...whole, message: `there is no NS record of ${apex}` });
   }
-  if (problems.length > 0 || soa === undefined) return { ok: false, problems };
+  if (problems.length > 0 || soa === undefined) return { ok: false, problems, recordsRead: records.length };
   uniteTtls(reading);
   const flatText = reading.flat.join("");
   return {
@@ -294,7 +296,7 @@ function readRecord(
   }
   const { recordsMax = zoneFileBounds.records } = reading.source;
   if (reading.records.length >= Math.min(recordsMax, zoneFileBounds.records)) {
-    refuse(fields, `there are more records than may be (${recordsMax} are left for this zone)`, 0);
+    refuse(fields, `no more than ${recordsMax} records are left for this zone`, 0);
     reading.isOver = true;
     return;
   }

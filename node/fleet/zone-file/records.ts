@@ -310,22 +310,47 @@ function characterString(string: Octets): Buffer {
   return Buffer.concat([uint8(octets.length & 0xff), octets]);
 }
 
-/** RFC 4034 appendix A.1 and later: the mnemonics that people meet. */
+/** RFC 4034 appendix A.1 and later. */
 const algorithms = new Map([
+  ["RSAMD5", 1],
+  ["DH", 2],
+  ["DSA", 3],
   ["RSASHA1", 5],
+  ["NSEC3DSA", 6],
   ["NSEC3RSASHA1", 7],
   ["RSASHA256", 8],
   ["RSASHA512", 10],
+  ["ECCGOST", 12],
   ["ECDSAP256SHA256", 13],
   ["ECDSAP384SHA384", 14],
   ["ED25519", 15],
   ["ED448", 16],
+  ["PRIVATEDNS", 253],
+  ["PRIVATEOID", 254],
+]);
+
+/** RFC 4398 §2.1. */
+const certificateTypes = new Map([
+  ["PKIX", 1],
+  ["SPKI", 2],
+  ["PGP", 3],
+  ["IPKIX", 4],
+  ["ISPKI", 5],
+  ["IPGP", 6],
+  ["ACPKIX", 7],
+  ["IACPKIX", 8],
+  ["URI", 253],
+  ["OID", 254],
 ]);
 
 function takeAlgorithm(fields: Fields): number {
-  const named = hasMore(fields) ? algorithms.get(rawField(fields, fields.next).toUpperCase()) : undefined;
-  if (named === undefined) return takeNumber(fields, "an algorithm", uint8Max);
-  fields.next += 1;
+  return takeNamed(fields, algorithms) ?? takeNumber(fields, "an algorithm", uint8Max);
+}
+
+/** The number of the next field, where it is one of these names; otherwise it is left for others to take. */
+function takeNamed(fields: Fields, names: ReadonlyMap<string, number>): number | undefined {
+  const named = hasMore(fields) ? names.get(rawField(fields, fields.next).toUpperCase()) : undefined;
+  if (named !== undefined) fields.next += 1;
   return named;
 }
 
@@ -335,6 +360,7 @@ type Part =
   | "uint16"
   | "uint32"
   | "algorithm"
+  | "certificate"
   | "name"
   | "string"
   | "strings"
@@ -360,7 +386,7 @@ const rawTypes: Readonly<Record<string, RawType>> = {
   LOC: { number: 29, format: undefined },
   NXT: { number: 30, format: undefined },
   KX: { number: 36, format: ["uint16", "name"] },
-  CERT: { number: 37, format: ["uint16", "uint16", "algorithm", "base64"] },
+  CERT: { number: 37, format: ["certificate", "uint16", "algorithm", "base64"] },
   OPT: { number: 41, format: undefined },
   APL: { number: 42, format: undefined },
   IPSECKEY: { number: 45, format: undefined },
@@ -426,6 +452,8 @@ function takePart(fields: Fields, part: Part): Buffer {
       return uint32(takeNumber(fields, "a number", uint32Max));
     case "algorithm":
       return uint8(takeAlgorithm(fields));
+    case "certificate":
+      return uint16(takeNamed(fields, certificateTypes) ?? takeNumber(fields, "a certificate type", uint16Max));
     case "name":
       return nameToWire(takeName(fields, "a name"));
     case "string":

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { combineGeo } from "../../../dns/geo/combine.ts";
+import { createWalk, type Tree } from "../../../dns/geo/mmdb-tree.ts";
 import { buildGeoPart, type GeoKind, type GeoOutcome } from "../../../dns/geo/mmdb.ts";
 import { placeAt, valueAt, type GeoTables, type RangeTable } from "../../../dns/geo/tables.ts";
 import { emptyAddress, ipToText, maskIp, parseIp, type Family, type IpAddress } from "../../../dns/wire/address.ts";
@@ -525,6 +526,38 @@ function* trials(random: () => number, networks: readonly string[], ipVersion: 4
     yield at(family, family === 4 ? value : (0x26n << 56n) | (value << 26n));
   }
 }
+
+test("a walk in slices of any size gives the same ranges, and no slice is much longer than was asked", () => {
+  const seed = 77;
+  const content = randomContent(seededRandom(seed), 6, "flat");
+  const bytes = writeMmdb({ ipVersion: 6, databaseType: "x", records: content, recordSize: 28 });
+  const { metadata } = new Reader<Response>(bytes);
+  const tree: Tree = {
+    bytes: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+    nodeCount: metadata.nodeCount,
+    recordSize: 28,
+    ipVersion: 6,
+    dataLength: bytes.lastIndexOf("MaxMind.com") - 3 - metadata.searchTreeSize - 16,
+  };
+  for (const family of [4, 6] as const) {
+    const whole = createWalk(tree, family, () => undefined);
+    assert.ok(whole.advance(metadata.nodeCount));
+    const expected = whole.ranges((offset) => offset + 1);
+    for (const slice of [1, 7, 100]) {
+      const offsets = new Set<number>();
+      const walk = createWalk(tree, family, (offset) => offsets.add(offset));
+      let slices = 1;
+      while (!walk.advance(slice)) slices++;
+      // Below a slice's last node the walk goes down to a leaf: at most 64 nodes more.
+      assert.ok(slices >= expected.values.length / (slice + 64), `seed ${seed}: ${slices} slices of ${slice}`);
+      assert.deepEqual(
+        walk.ranges((offset) => (offsets.has(offset) ? offset + 1 : -1)),
+        expected,
+        `seed ${seed}`,
+      );
+    }
+  }
+});
 
 test("places of a part stand behind those of the parts before it", async () => {
   const first = await buildGeoPart("a", writeMmdb(four), "places", 0);

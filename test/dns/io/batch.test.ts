@@ -1,19 +1,16 @@
 import { systemClock } from "#base/clock.ts";
 import assert from "node:assert/strict";
-import { fork } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { readStats, type DnsStats } from "../../../dns/counters.ts";
+import { setTimeout as pause } from "node:timers/promises";
+import { readStats } from "../../../dns/counters.ts";
 import { isBatchAvailable } from "../../../dns/io/socket-calls.ts";
 import type { ListenAddress } from "../../../dns/io/transport.ts";
 import { keptLog } from "../../support/kept-log.ts";
 import { needs } from "../../support/needs.ts";
-import { rounds } from "../../support/long.ts";
 import { queryOf } from "../support/ask.ts";
 import { serveBatch } from "./batch-served.ts";
-import { playPingPong } from "./ping-pong.ts";
 import { askOne, clientSocket, flood, lastOctet, snapshotOf, udpSuite } from "./udp-suite.ts";
 
 const available = isBatchAvailable();
@@ -21,8 +18,7 @@ const reason = available.ok ? "" : available.reason;
 const loopback = [{ host: "127.0.0.1", port: 0 }];
 
 if (available.ok) {
-  udpSuite("batch, one thread", (addresses) => serveBatch(addresses, 1));
-  udpSuite("batch, three threads", (addresses) => serveBatch(addresses, 3));
+  udpSuite("batch", (addresses) => serveBatch(addresses, 1));
 }
 
 test("the batch path is there, so that the suite runs on it", (t) => {
@@ -89,17 +85,16 @@ test("addresses that are not there yet can be bound; what is no address can't", 
 });
 
 for (const threads of [1, 2]) {
-  test(`a thread that dies is started anew, of ${threads}: the port comes back, and so do snapshot and counters`, async (t) => {
+  test(`one of ${threads} that dies is started anew, with port, snapshot and counters`, async (t) => {
     if (!needs(t, available.ok, reason)) return;
     const { log, lines } = keptLog();
-    // Delays of a second and more are over at once, in their order.
+    // The first delay of a second is over soon.
     const delays: number[] = [];
     const clock = {
       ...systemClock,
       after(delayMs: number, action: () => void) {
-        if (delayMs < 1000 || delayMs === 30_000 || delayMs === 2000) return systemClock.after(delayMs, action);
         delays.push(delayMs);
-        return systemClock.after(50, action);
+        return systemClock.after(delayMs === 1000 ? 50 : delayMs, action);
       },
     };
     const served = await serveBatch(loopback, threads, { clock, log });
@@ -130,75 +125,8 @@ for (const threads of [1, 2]) {
     }
     assert.equal(got, 2);
     assert.ok(served.batch.restarts() >= 1);
-    assert.equal(delays[0], 1000);
+    assert.ok(delays.includes(1000));
     assert.ok(served.stats().outcomes.udp.noerror >= 2, "the counters go on");
     assert.ok(lines.some(({ level, facts }) => level === "error" && /3 octets/.test(String(facts["err"]))));
-  });
-}
-
-test("a million queries collect next to no garbage", { timeout: 60_000 }, async (t) => {
-  if (!needs(t, available.ok, reason)) return;
-  // With a young generation of 1 MB even one number of 16 octets per query would be some 16 collections.
-  const child = fork(fileURLToPath(new URL("./batch-process.ts", import.meta.url)), {
-    execArgv: ["--max-semi-space-size=1", "--no-freeze-flags-after-init"],
-    stdio: ["ignore", "pipe", "inherit", "ipc"],
-  });
-  t.after(() => child.kill("SIGKILL"));
-  let output = "";
-  child.stdout?.setEncoding("utf8").on("data", (text: string) => (output += text));
-  const [to] = (await once(child, "message")) as [ListenAddress];
-
-  const names = Array.from({ length: 250 }, (_, index) => {
-    switch (index % 5) {
-      case 0:
-        return { name: `none${index}.cdn.test`, subnet: `10.${index}.0.0/16` };
-      case 1:
-        return { name: "img.cdn.test", subnet: `10.${index}.0.0/16` };
-      case 2:
-        return {
-          name: `n${index % 100}.cdn.test`,
-          edns: { options: [{ code: 10, data: [1, 2, 3, 4, 5, 6, 7, index] }] },
-        };
-      default:
-        return { name: `n${index % 100}.cdn.test` };
-    }
-  });
-  const queries = names.map((asking) => queryOf(asking));
-  const play = (total: number): void => {
-    playPingPong(to, {
-      total,
-      window: 100,
-      queries,
-      check(answer, length, index) {
-        const asked = index % queries.length;
-        const rcode = (answer[3] ?? 0) & 0x0f;
-        if (rcode !== (asked % 5 === 0 ? 3 : 0)) throw new Error(`query ${asked}: rcode ${rcode}`);
-        if (asked % 5 < 3) return;
-        // The address stands last.
-        if (answer[length - 1] !== asked % 100) throw new Error(`query ${asked}: ${answer[length - 1]}`);
-      },
-    });
-  };
-  play(100_000); // until it is compiled
-  child.send("trace");
-  await once(child, "message");
-  const total = rounds(1_000_000, 10_000_000);
-  play(total);
-  const ended = once(child, "close");
-  child.send("end");
-  const [stats] = (await once(child, "message")) as [DnsStats];
-  await ended;
-  const { udp } = stats.outcomes;
-  assert.equal(udp.noerror + udp.nxdomain + udp.nodata, total + 100_000);
-  const collections = output.split("\n").filter((line) => line.includes(" ms: "));
-  // The clock's reading is a number of its own for each batch, so some 16 octets for 10 queries; the rest is the
-  // compiler's, and the main thread's.
-  assert.ok(collections.length <= rounds(5, 30), output);
-});
-
-function pause(delayMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    systemClock.after(delayMs, resolve);
-    setTimeout(resolve, delayMs);
   });
 }

@@ -82,9 +82,11 @@ export function playPingPong(to: ListenAddress, { total, window, queries, check 
       view.setBigUint64(vector + messageVector.length, BigInt(length), true);
       assert.equal(calls.send(socket.descriptor, control.address, 1, 0), 1);
     }
-    for (let emptyTurns = 0, before = 0; done < total; before = done) {
+    for (let emptyTurns = 0; ;) {
+      const before = done;
       turn();
       if (wrong !== undefined) throw wrong as Error;
+      if (done >= total) return;
       emptyTurns = done === before ? emptyTurns + 1 : 0;
       assert.ok(emptyTurns < emptyTurnsMax, `${sent - done} of ${sent} queries have no answer`);
     }

@@ -1,4 +1,4 @@
-/** UDP packets with a header of one's own, such as source port 0. Needs CAP_NET_RAW; the serving code has no use for it. */
+/** UDP packets with a header of one's own, such as source port 0. Needs CAP_NET_RAW. */
 import koffi from "koffi";
 import { parseIp } from "../../../dns/wire/address.ts";
 import type { ListenAddress } from "../../../dns/io/transport.ts";

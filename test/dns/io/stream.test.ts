@@ -134,7 +134,7 @@ test("what gets no answer leaves the connection open", async (t) => {
   assert.equal(idOf(await client.next()), 4);
 });
 
-test("of what is asked together small answers leave before large ones, each in their order (RFC 7766 §7)", async (t) => {
+test("what is asked together: small answers leave before large ones, each in their order (RFC 7766 §7)", async (t) => {
   const { port } = await opened(t);
   const client = await openTcp(t, port);
   client.socket.write(

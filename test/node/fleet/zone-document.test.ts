@@ -111,8 +111,8 @@ test("texts together have a bound, also where one is used again and again", () =
     (_, index) => `  - { name: z${index}.test, text: ${JSON.stringify(generated)} }`,
   );
   assert.deepEqual(linesOf(documentOf(many.join("\n"))), [
-    "zones[3].text, line 3, column 1: there are more records than may be (19997 are left for this zone)",
-    "zones[4].text, line 3, column 1: there are more records than may be (19997 are left for this zone)",
+    "zones[3].text, line 3, column 1: for 19997: no more than 19997 records are left for this zone",
+    "zones[4].text, line 2, column 1: no more than 0 records are left for this zone",
   ]);
 });
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { seededRandom } from "#base/random.ts";
-import { readZoneFile, zoneFileBounds } from "#fleet/zone-file/read-zone-file.ts";
+import { readZoneFile } from "#fleet/zone-file/read-zone-file.ts";
 import { rounds, seedOr } from "../../../support/long.ts";
 import { linesOf, read, zoneStart } from "./zone-text.ts";
 
@@ -23,8 +23,9 @@ const seeds = [
   's SRV 1 2 3 t\nt CAA 0 issue "x; y"\nh HINFO a b\n',
   "*.w CNAME @\nold DNAME new.example.\nal ALIAS w\n",
 ];
+const problemsMax = 20;
 const pieces = [
-  ...'"\\()$;@.\t\n\r =,{}#\0\ud800é',
+  ...'"\\()$;@.\t\n\r =,{}#\0\ud800é'.split(""),
   "\\\n",
   "\\999",
   "$GENERATE 0-65535 ",
@@ -73,9 +74,9 @@ test("no text makes the reader throw, or make more than its bounds", () => {
       assert(again.ok, `SEED=${seed}, round ${round}: ${linesOf(again).join("\n")}\n${JSON.stringify(text)}`);
       assert.deepEqual(again.value.records, outcome.value.records, `SEED=${seed}, round ${round}`);
     } else {
-      assert(outcome.problems.length > 0 && outcome.problems.length <= zoneFileBounds.problems);
+      assert(outcome.problems.length > 0 && outcome.problems.length <= problemsMax);
       for (const { message } of outcome.problems) {
-        assert(message.length < 400 && !/[\0-\x1f\x7f-\x9f]/.test(message), `SEED=${seed}, round ${round}: ${message}`);
+        assert(message.length < 400 && !/\p{Cc}/u.test(message), `SEED=${seed}, round ${round}: ${message}`);
       }
     }
   }
@@ -111,7 +112,7 @@ test("texts made to cost much are read, or refused, in linear work", () => {
   ];
   for (const [what, text] of rows) {
     const outcome = read(zoneStart + text);
-    if (outcome.ok) assert(outcome.value.warnings.length <= zoneFileBounds.problems, what);
+    if (outcome.ok) assert(outcome.value.warnings.length <= problemsMax, what);
     else assert(outcome.problems.length > 0 && outcome.problems.every(({ message }) => message.length < 400), what);
   }
 });
@@ -121,7 +122,7 @@ test("a zone has as many records as it may have, and no more", () => {
   const outcome = (lines: number) =>
     readZoneFile({ file: "x", text: zoneStart + line.repeat(lines), zone: "cdn.test", recordsMax: 10 });
   assert(outcome(9).ok);
-  assert.deepEqual(linesOf(outcome(10)), ["13:1 there are more records than may be (10 are left for this zone)"]);
+  assert.deepEqual(linesOf(outcome(10)), ["13:1 no more than 10 records are left for this zone"]);
   const many = read(zoneStart + "$GENERATE 1-65536 a$ A 192.0.2.1\n$GENERATE 1-1 b$ A 192.0.2.1\n");
   assert.deepEqual(linesOf(many), ["5:11 $GENERATE makes more than 65536 records in this zone"]);
 });

@@ -337,6 +337,7 @@ test("owners, classes, parentheses and quotes are read as BIND reads them", () =
     ["t RP a.b. @", { type: "RAW", typeNumber: 17, data: "01610162000363646e047465737400" }],
     ["t URI 10 1 ftp://x", { type: "RAW", typeNumber: 256, data: "000a00016674703a2f2f78" }],
     ["t EUI48 00-00-5e-00-53-2a", { type: "RAW", typeNumber: 108, data: "00005e00532a" }],
+    ["t CERT pkix 0 DSA AQIDBA==", { type: "RAW", typeNumber: 37, data: "000100000301020304" }],
     ["t CDS 0 0 0 00", { type: "RAW", typeNumber: 59, data: "0000000000" }],
     ["t DNSKEY 257 3 13 AQID BAUG", { type: "RAW", typeNumber: 48, data: "0101030d010203040506" }],
     ['t CAA 0 issue "\\255"', { type: "RAW", typeNumber: 257, data: "00056973737565ff" }],
