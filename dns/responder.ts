@@ -261,13 +261,16 @@ export function createResponder(deps: ResponderDeps): Responder {
     reply.extendedError = -1;
     reply.nsid = identity.nsid;
     reply.keepaliveTenths = isUdp ? -1 : (client.keepaliveTenths ?? -1);
-    at = query.questionEnd;
-    for (let i = headerLength; i < at; i++) out[i] = byteAt(message, i);
+    const into = out;
+    const end = query.questionEnd;
+    for (let i = headerLength; i < end; i++) into[i] = byteAt(message, i);
+    at = end;
     limit = messageLengthMax;
     if (isUdp) {
       limit = edns.isPresent ? Math.min(Math.max(edns.udpSize, udpSizeMin), udpSizeMax) : udpSizeMin;
       if (amplificationMax > 0 && !isProven) limit = Math.min(limit, Math.floor(amplificationMax * length));
     }
+    if (!edns.isPresent) return;
     // Room for the OPT record is kept back, so that it survives truncation (RFC 6891 §7).
     let kept = optLength(edns, reply);
     if (kept > limit - at) {

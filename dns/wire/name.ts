@@ -252,12 +252,15 @@ export function readKnownName(bytes: Uint8Array, start: number, name: WireName):
     const size = byteAt(bytes, start + at);
     name.bytes[at] = size;
     if (size === 0) break;
-    name.labelStarts[labels++] = at;
-    for (let end = at + size; at < end;) {
-      at++;
-      name.bytes[at] = byteAt(bytes, start + at);
+    let hash = size;
+    for (let i = at + 1; i <= at + size; i++) {
+      const byte = byteAt(bytes, start + i);
+      name.bytes[i] = byte;
+      hash = Math.imul(hash ^ byte, hashPrime);
     }
-    at++;
+    name.labelHashes[labels] = hash;
+    name.labelStarts[labels++] = at;
+    at += 1 + size;
   }
   name.labelsCount = labels;
   name.length = at + 1;

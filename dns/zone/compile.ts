@@ -107,7 +107,10 @@ export function compileZones(fleet: Fleet, version: number): CompiledZones {
     if (found.zone < 0) problems.push(`steering ${steered.name}: is in none of the zones`);
     else if (found.kind === foundDelegation || found.kind === foundDname) {
       problems.push(`steering ${steered.name}: lies below a delegation or a DNAME`);
-    } else draft.nodes[insertName(draft, owner) * nodeWords + nodeSteered] = steeredIndex;
+    } else {
+      const node = insertName(draft, owner);
+      draft.nodes[node * nodeWords + nodeSteered] = steeredIndex;
+    }
   }
   resolveAliases(work);
   resolveHints(work);

@@ -33,6 +33,7 @@ test("threads share an address: many clients are spread over them, and all are a
   // That one of three threads gets none of 64 clients has a chance of 3 × (2/3)^64, some 2 in 100,000,000,000.
   const sockets = await Promise.all(Array.from({ length: 64 }, () => clientSocket(t, "127.0.0.1")));
   await flood(sockets, served.addresses[0] as ListenAddress, {
+    stats: served.stats,
     total: 2000,
     window: 100,
     query: (id) => queryOf({ id, name: "version.cdn.test" }),

@@ -61,7 +61,7 @@ export function snapshotOf(version: number): Snapshot {
   return { version, zones: image, steering, geo: emptyGeo };
 }
 
-/** A socket that remembers what came, until the test ends. */
+/** A bound socket, closed when the test ends. Its queue holds some 200 answers even where the kernel grants no more. */
 export async function clientSocket(t: TestContext, host: string): Promise<Socket> {
   const socket = createSocket(isIPv6(host) ? "udp6" : "udp4");
   t.after(() => {
@@ -69,6 +69,7 @@ export async function clientSocket(t: TestContext, host: string): Promise<Socket
   });
   socket.bind(0, host);
   await once(socket, "listening");
+  socket.setRecvBufferSize(1024 * 1024);
   return socket;
 }
 
@@ -102,6 +103,8 @@ export interface Flood {
   readonly check: (answer: Buffer, index: number) => void;
   /** Called before a query is sent, and may do anything. */
   readonly before?: (index: number) => void;
+  /** What the server says about it, for the message when answers are missing. */
+  readonly stats: () => DnsStats;
 }
 
 /**
@@ -109,7 +112,7 @@ export interface Flood {
  * @throws when an answer is missing, comes twice or is wrong
  */
 export function flood(sockets: readonly Socket[], to: ListenAddress, options: Flood): Promise<void> {
-  const { total, window, query, check, before } = options;
+  const { total, window, query, check, before, stats } = options;
   return new Promise((resolve, reject) => {
     const waiting = new Map<number, number>();
     let sent = 0;
@@ -117,7 +120,9 @@ export function flood(sockets: readonly Socket[], to: ListenAddress, options: Fl
     let lastDone = -1;
     // Loopback loses nothing as long as the window fits the buffers, so silence for so long is a lost query.
     const watch = setInterval(() => {
-      if (done === lastDone) finish(new Error(`${waiting.size} queries without answer, ${done} with one`));
+      if (done === lastDone) {
+        finish(new Error(`${waiting.size} queries without answer, ${done} with one: ${JSON.stringify(stats())}`));
+      }
       lastDone = done;
     }, waitMs / 2);
     function finish(error?: unknown): void {
@@ -190,6 +195,7 @@ export function udpSuite(name: string, open: OpenUdp): void {
     for (const to of addresses) {
       const sockets = await Promise.all([0, 1, 2].map(() => clientSocket(t, to.host)));
       await flood(sockets, to, {
+        stats: served.stats,
         total: 300,
         window: 50,
         query: (id, index) => queryOf({ id, name: `n${index % 100}.cdn.test` }),
@@ -201,12 +207,13 @@ export function udpSuite(name: string, open: OpenUdp): void {
     assert.equal(served.stats().outcomes.udp.noerror, 600);
   });
 
-  test(`${name}: 5,000 queries, 500 of them on the way at once: each has its own answer`, async (t) => {
-    const [served, to] = await serve(t);
+  test(`${name}: 5,000 queries, 200 of them on the way at once: each has its own answer`, async (t) => {
+    const [served, to = first([])] = await serve(t);
     const sockets = await Promise.all(Array.from({ length: 8 }, () => clientSocket(t, "127.0.0.1")));
-    await flood(sockets, first([to as ListenAddress]), {
+    await flood(sockets, to, {
+      stats: served.stats,
       total: 5000,
-      window: 500,
+      window: 200,
       query: (id, index) => queryOf({ id, name: `n${index % 100}.cdn.test` }),
       check(answer, index) {
         assert.equal(lastOctet(answer), index % 100);
@@ -332,6 +339,7 @@ export function udpSuite(name: string, open: OpenUdp): void {
     const sentAt: number[] = [];
     let version = 1;
     await flood(sockets, to, {
+      stats: served.stats,
       total,
       window: 200,
       query: good,
