@@ -22,7 +22,7 @@ import type { Lab } from "./lab/lab.ts";
 import { benchSites, imagesHost, startNearcast } from "./lab/nearcast.ts";
 import { takeTurns } from "./lab/rounds.ts";
 
-const port = 5300;
+const dnsPort = 5300;
 
 /** Networks whose place is beyond doubt, with the site that is nearest. */
 const knownPlaces = [
@@ -47,7 +47,7 @@ export async function measureDnsAnswer(lab: Lab): Promise<Report> {
       // As the others: one thread for UDP, no limit per client, answers of any size.
       edge: (address) => ({
         dns: {
-          addresses: [{ host: address, port }],
+          addresses: [{ host: address, port: dnsPort }],
           geoFiles: [geo.path],
           threads,
           responsesPerSecond: 0,
@@ -55,7 +55,7 @@ export async function measureDnsAnswer(lab: Lab): Promise<Report> {
         },
       }),
     });
-    return { name, program: started.edge, address: started.address, port, stop: started.stop };
+    return { name, program: started.edge, address: started.address, port: dnsPort, stop: started.stop };
   }
   const ours = [await startOurs("nearcast", 1), await startOurs("nearcast on dgram", 0)];
   const absent = new Set<string>();

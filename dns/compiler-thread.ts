@@ -76,7 +76,7 @@ const watch = watchGeo(geoSettings, {
     compile();
   },
   tell,
-  ...(geoCheckMs === undefined ? {} : { intervalMs: geoCheckMs }),
+  intervalMs: geoCheckMs,
 });
 
 post({ kind: "ready", geo: geo.description });

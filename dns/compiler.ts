@@ -54,7 +54,7 @@ export interface CompilerSettings {
   readonly site: string;
   readonly geo: GeoSettings;
   /** How often the geo files are looked at; a changed one is read once it has been still for so long. */
-  readonly geoCheckMs?: number | undefined;
+  readonly geoCheckMs: number;
 }
 
 export interface Compiler {
@@ -85,7 +85,7 @@ interface Waiting {
 /** Starts the thread; resolves when the geo data are loaded. */
 export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
   const { settings, onSnapshot, clock, log } = deps;
-  let worker: Worker;
+  let thread: Worker;
   let order = 0;
   let latest: CompilerInputs | undefined;
   /** By order, from the one that is in force on. */
@@ -109,7 +109,7 @@ export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
     };
     sentFleet = fleet;
     sent.set(order, inputs);
-    worker.postMessage(message);
+    thread.postMessage(message);
   }
 
   function settle(upTo: number, error?: Error): void {
@@ -151,16 +151,16 @@ export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
   }
 
   function start(): Promise<void> {
-    worker = new Worker(new URL("./compiler-thread.ts", import.meta.url), { workerData: settings });
+    thread = new Worker(new URL("./compiler-thread.ts", import.meta.url), { workerData: settings });
     sentFleet = undefined;
     return new Promise((resolve, reject) => {
-      worker.on("message", (message: FromCompiler) => {
+      thread.on("message", (message: FromCompiler) => {
         take(message, resolve);
       });
-      worker.on("error", (error: Error) => {
+      thread.on("error", (error: Error) => {
         log.error({ error }, "the thread that compiles zones failed");
       });
-      worker.on("exit", () => {
+      thread.on("exit", () => {
         if (isClosed) return;
         reject(new NearcastError("INTERNAL", "the thread that compiles zones ended at its start"));
         cancelRestart = clock.after(restartMs, restart);
@@ -186,7 +186,7 @@ export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
       isClosed = true;
       cancelRestart?.();
       settle(order, new NearcastError("NOT_READY", "DNS was stopped"));
-      await worker.terminate();
+      await thread.terminate();
     },
   };
 }

@@ -58,7 +58,7 @@ const named = [
 export type CounterName = (typeof named)[number];
 
 /** Float64: whole numbers to 2^53 without allocation, and a torn read is impossible on the processors Node runs on. */
-export type Counters = Float64Array<ArrayBufferLike>;
+export type Counters = Float64Array;
 
 const outcomesCount = outcomes.length;
 const namedStart = transportNames.length * outcomesCount;

@@ -47,8 +47,8 @@ export interface DnsOptions {
   readonly random: Random;
   readonly log: Log;
   readonly geo?: GeoSettings;
-  /** How often the geo files are looked at; absent: each half minute. */
-  readonly geoCheckMs?: number;
+  /** How often the geo files are looked at; a changed one is read once it has been still for so long. */
+  readonly geoCheckMs: number;
   /** Threads that answer UDP in batches; 0: Node's dgram. */
   readonly threads: number;
   readonly guard: GuardSettings;

@@ -40,6 +40,13 @@ export const edgeConfigSchema = Type.Object(
             description: "paths of .mmdb files instead of the city database from npm; []: steer without geo data",
           }),
         ),
+        geoCheckSeconds: Type.Integer({
+          minimum: 1,
+          maximum: 86_400,
+          default: 30,
+          unit: "s",
+          description: "how often these files are looked at; a changed one is checked and taken while queries come",
+        }),
         asnFile: Type.Optional(
           Type.String({
             minLength: 1,

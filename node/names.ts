@@ -41,6 +41,7 @@ export type StartDns = (options: {
   addresses: readonly { host: string; port: number }[];
   site: string;
   geo: { files?: readonly string[]; asnFile?: string };
+  geoCheckMs: number;
   threads: number;
   guard: { responsesPerSecond: number; slip: number; amplificationMax: number };
   identity: { nsid?: string; version?: string; id?: string };
@@ -126,12 +127,14 @@ export function openNames(deps: {
 }
 
 function dnsOptions(config: EdgeConfig): Parameters<StartDns>[0] {
-  const { addresses, geoFiles, asnFile, threads, responsesPerSecond, slip, amplificationMax, identity } = config.dns;
+  const { addresses, geoFiles, asnFile, geoCheckSeconds, identity } = config.dns;
+  const { threads, responsesPerSecond, slip, amplificationMax } = config.dns;
   const { nsid = config.node, id = config.node, version = "" } = identity;
   return {
     addresses,
     site: config.site,
     geo: { ...(geoFiles === undefined ? {} : { files: geoFiles }), ...(asnFile === undefined ? {} : { asnFile }) },
+    geoCheckMs: geoCheckSeconds * 1000,
     threads: threads === "auto" ? Math.max(1, availableParallelism() - 1) : threads,
     guard: { responsesPerSecond, slip, amplificationMax },
     // An empty one switches off.

@@ -4,7 +4,7 @@
  *
  *   files ──read──▶ bytes ──mmdb.ts──▶ parts ──combine.ts──▶ GeoTables        the bytes are not kept
  *     ▲                                                          │
- *     └── every 30 s: size, time, inode ◀── watchGeo ◀───────────┘ (the tables know their files)
+ *     └── now and then: size, time, inode ◀── watchGeo ◀───────┘ (the tables know their files)
  *
  * Missing or damaged files never stop the responder: each is named in the log with the reason, and names are steered
  * by the document's order where nothing is known. A changed file is taken while the responder runs, once it has been
@@ -35,7 +35,7 @@ export interface GeoWatchDeps {
   readonly onChange: (tables: GeoTables) => void;
   readonly tell: Tell;
   /** How often the files are looked at, and how long one must be still before it is read. */
-  readonly intervalMs?: number;
+  readonly intervalMs: number;
 }
 
 export interface GeoWatch {
@@ -45,7 +45,6 @@ export interface GeoWatch {
   close: () => void;
 }
 
-const lookEachMs = 30_000;
 /** Some 130 MB from a slow disk take a second; past this a file counts as one that can't be read. */
 const readTimeoutMs = 20_000;
 const readChunkBytes = 8 * 1024 * 1024;
@@ -82,7 +81,7 @@ export async function loadGeo(settings: GeoSettings, tell: Tell): Promise<GeoTab
 
 /** Looks at the files each interval, and makes new tables when one of them has changed; never throws. */
 export function watchGeo(settings: GeoSettings, deps: GeoWatchDeps): GeoWatch {
-  const { clock, onChange, tell, intervalMs = lookEachMs } = deps;
+  const { clock, onChange, tell, intervalMs } = deps;
   const files = filesOf(settings, () => undefined);
   let tables = deps.present;
   let isClosed = false;

@@ -2,7 +2,7 @@
  * The zones of a fleet document, compiled to one image (image.ts).
  *
  *   apexes ─▶ records, zone by zone ─▶ steered names ─▶ ALIAS and address hints ─▶ RRsets, delegations
- *   (so that each zone knows where another one begins)    (over all zones: targets.ts)      (flatten.ts)
+ *   (so that each zone knows where another one begins)    (over all zones: derived.ts)      (flatten.ts)
  *
  * The document has been checked before (parseFleet). What its schema can't say about the wire, such as a name that
  * grows past 255 octets once it is whole, leaves that one record out and is reported; a bad record never costs the
@@ -10,52 +10,24 @@
  */
 import { canonicalName, type Fleet, type Zone, type ZoneRecord } from "#fleet/document.ts";
 import { parseIp } from "../wire/address.ts";
-import { byteAt, intAt } from "../wire/bytes.ts";
+import { byteAt } from "../wire/bytes.ts";
 import {
   isAtOrBelow,
   keptName,
   nameFromLabels,
   nameFromText,
-  nameToText,
   readNameText,
   scratchName,
   type WireName,
 } from "../wire/name.ts";
 import { recordTypes } from "../wire/numbers.ts";
-import {
-  addLooseRecord,
-  addRecord,
-  dropRecords,
-  flagsOf,
-  insertName,
-  nameOf,
-  newDraft,
-  recordRdataAt,
-  recordRdataLength,
-  recordsOf,
-  recordTtl,
-  recordWords,
-  setApex,
-  type Draft,
-} from "./draft.ts";
+import { deriveAddresses, type Derived } from "./derived.ts";
+import { addLooseRecord, addRecord, flagsOf, insertName, newDraft, setApex, type Draft } from "./draft.ts";
 import { flatten, type DraftZone } from "./flatten.ts";
-import { isApex, nodeSteered, nodeTtlMax, nodeWords, steeredHintsMax, type ZoneImage } from "./image.ts";
+import { isApex, nodeSteered, nodeWords, type ZoneImage } from "./image.ts";
 import { emptyFound, foundDelegation, foundDname, lookUp } from "./lookup.ts";
 import { beginRdata, emptyRdata, putAddress, putName, putNumber32, putOctets, rdataOf } from "./rdata.ts";
-import {
-  isConsistent,
-  keyIpv4Hint,
-  keyIpv6Hint,
-  keyMandatory,
-  mandatoryKeys,
-  mandatoryValue,
-  putSvcb,
-  svcbOf,
-  svcbOfRaw,
-  type Svcb,
-  type SvcbRecord,
-} from "./svcb.ts";
-import { addressesOf, type AliasTarget } from "./targets.ts";
+import { isConsistent, svcbOf, svcbOfRaw, type SvcbRecord } from "./svcb.ts";
 
 export interface CompiledZones {
   readonly image: ZoneImage;
@@ -63,20 +35,10 @@ export interface CompiledZones {
   readonly problems: readonly string[];
 }
 
-/** HTTPS and SVCB wait until all names are there, since their hints are other names' addresses. */
-interface WaitingSvcb {
-  readonly node: number;
-  readonly type: number;
-  readonly ttlSeconds: number;
-  readonly target: WireName;
-  readonly svcb: Svcb;
-}
-
-interface Work {
+/** What is being put together: the names and records, and those records that need all names to be there. */
+interface Work extends Derived {
   readonly draft: Draft;
   readonly problems: string[];
-  readonly aliases: Map<number, AliasTarget>;
-  readonly services: WaitingSvcb[];
 }
 
 /** Told one by one; of more of them only the number. A zone file can be wrong a million times. */
@@ -112,8 +74,7 @@ export function compileZones(fleet: Fleet, version: number): CompiledZones {
       draft.nodes[node * nodeWords + nodeSteered] = steeredIndex;
     }
   }
-  resolveAliases(work);
-  resolveHints(work);
+  deriveAddresses(draft, work, problems);
   const image = flatten(draft, zones, problems);
   const more = problems.length - problemsMax;
   if (more > 0) problems.splice(problemsMax, more, `and ${more} more`);
@@ -144,7 +105,7 @@ function addZone(work: Work, zone: Zone, { apex, node: apexNode, index, version 
       return -1;
     }
     lookUp(draft, owner, type, found);
-    if (type === recordTypes.DS && owner.labelsCount === apex.labelsCount && found.zone >= 0) {
+    if (type === recordTypes.DS && owner.labelsCount === apex.labelsCount && isAtOrBelow(owner, apex)) {
       problem("a DS of the apex belongs to the zone above it");
       return -1;
     }
@@ -269,107 +230,4 @@ function mailboxOf(contact: string | undefined, apex: WireName): WireName | unde
 
 function labelsOf({ bytes, labelStarts }: WireName): Uint8Array[] {
   return Array.from(labelStarts, (start) => bytes.slice(start + 1, start + 1 + byteAt(bytes, start)));
-}
-
-/** Gives each owner of an ALIAS the addresses of its target: by reference where they are steered, else as copies. */
-function resolveAliases({ draft, problems, aliases }: Work): void {
-  const addressTypes = [recordTypes.A, recordTypes.AAAA];
-  for (const node of aliases.keys()) {
-    const problem = (what: string): void => {
-      problems.push(`ALIAS ${nameToText(nameOf(draft, node))}: ${what}`);
-    };
-    const base = node * nodeWords;
-    if (dropRecords(draft, node, addressTypes) > 0 || intAt(draft.nodes, base + nodeSteered) >= 0) {
-      problem("takes the place of the A and AAAA that are there too");
-    }
-    draft.nodes[base + nodeSteered] = -1;
-    const addresses = addressesOf(draft, aliases, node);
-    if (addresses.kind === "steered") {
-      draft.nodes[base + nodeSteered] = addresses.steeredIndex;
-      draft.nodes[base + nodeTtlMax] = addresses.ttlMaxSeconds;
-    } else if (addresses.kind === "records") {
-      for (const type of addressTypes) copyRecords(draft, addresses.node, node, type, addresses.ttlMaxSeconds);
-    } else if (addresses.kind === "none") problem(`leads to no addresses: ${addresses.why}`);
-    else problem(`${addresses.name} lies in none of the zones, so its addresses are not known`);
-  }
-}
-
-function copyRecords(draft: Draft, from: number, to: number, type: number, ttlMaxSeconds: number): void {
-  for (const record of recordsOf(draft, from, type)) {
-    beginRdata(rdata, type);
-    putOctets(rdata, rdataOfRecord(draft, record));
-    addRecord(draft, to, Math.min(ttlOf(draft, record), ttlMaxSeconds), rdata);
-  }
-}
-
-/** Writes the HTTPS and SVCB records, with the addresses of their targets as hints where those are names of ours. */
-function resolveHints({ draft, problems, aliases, services }: Work): void {
-  const steeredCounts = new Map<string, number>();
-  for (const { node, type, ttlSeconds, target, svcb } of services) {
-    const problem = (what: string): void => {
-      problems.push(`${nameToText(nameOf(draft, node))} type ${type}: ${what}`);
-    };
-    // RFC 9460 §2.5.2: "." is the owner itself.
-    const addresses =
-      svcb.priority === 0 ? undefined : addressesOf(draft, aliases, target.labelsCount === 0 ? node : target);
-    let ttlMaxSeconds = ttlSeconds;
-    if (addresses !== undefined && addresses.kind !== "elsewhere") {
-      svcb.params.delete(keyIpv4Hint);
-      svcb.params.delete(keyIpv6Hint);
-    }
-    if (addresses?.kind === "records") {
-      for (const [key, addressType] of [
-        [keyIpv4Hint, recordTypes.A],
-        [keyIpv6Hint, recordTypes.AAAA],
-      ] as const) {
-        const records = recordsOf(draft, addresses.node, addressType);
-        const [first] = records;
-        if (first === undefined) continue;
-        ttlMaxSeconds = Math.min(ttlMaxSeconds, ttlOf(draft, first));
-        const different = new Map(records.map((record) => [rdataText(draft, record), rdataOfRecord(draft, record)]));
-        svcb.params.set(key, Buffer.concat([...different.values()]));
-      }
-    }
-    if (addresses?.kind === "records" || addresses?.kind === "steered") {
-      ttlMaxSeconds = Math.min(ttlMaxSeconds, addresses.ttlMaxSeconds);
-    }
-    if (addresses?.kind === "steered") {
-      const key = `${node} ${type}`;
-      const count = (steeredCounts.get(key) ?? 0) + 1;
-      steeredCounts.set(key, count);
-      if (count > steeredHintsMax) {
-        problem(`more than ${steeredHintsMax} records with a steered target`);
-        continue;
-      }
-    }
-    const mandatory = mandatoryKeys(svcb.params);
-    const kept = mandatory.filter((key) => svcb.params.has(key));
-    if (kept.length < mandatory.length) {
-      problem("address hints can't be mandatory: they are what the target's addresses are");
-      if (kept.length === 0) svcb.params.delete(keyMandatory);
-      else svcb.params.set(keyMandatory, mandatoryValue(kept));
-    }
-    if (!putSvcb(svcb, type, target, rdata)) {
-      problem("is longer than rdata can be");
-      continue;
-    }
-    const record = addRecord(draft, node, ttlMaxSeconds, rdata);
-    if (addresses?.kind !== "steered") continue;
-    const { steeredIndex } = addresses;
-    draft.hints.set(record, { ipv4At: rdata.ipv4HintAt, ipv6At: rdata.ipv6HintAt, steeredIndex });
-  }
-}
-
-function ttlOf(draft: Draft, record: number): number {
-  return intAt(draft.records, record * recordWords + recordTtl);
-}
-
-function rdataOfRecord(draft: Draft, record: number): Uint8Array {
-  const base = record * recordWords;
-  const from = intAt(draft.records, base + recordRdataAt);
-  return draft.rdata.slice(from, from + intAt(draft.records, base + recordRdataLength));
-}
-
-function rdataText(draft: Draft, record: number): string {
-  return Buffer.from(rdataOfRecord(draft, record)).toString("latin1");
 }

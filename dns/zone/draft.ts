@@ -29,7 +29,7 @@ import { childOf, placeOf } from "./lookup.ts";
 import type { Rdata } from "./rdata.ts";
 
 export const recordWords = 8;
-export const recordPrevious = 0;
+const recordPrevious = 0;
 export const recordType = 1;
 export const recordTtl = 2;
 export const recordRdataAt = 3;
@@ -138,7 +138,7 @@ export function flagsOf(draft: Draft, node: number): number {
   return intAt(draft.nodes, node * nodeWords + nodeFlags);
 }
 
-export function setFlag(draft: Draft, node: number, flag: number): void {
+function setFlag(draft: Draft, node: number, flag: number): void {
   draft.nodes[node * nodeWords + nodeFlags] = flagsOf(draft, node) | flag;
 }
 
@@ -148,7 +148,7 @@ export function setApex(draft: Draft, node: number, zone: number): void {
   draft.nodes[node * nodeWords + nodeExtra] = zone;
 }
 
-export function isWildcard({ nodes, bytes }: Draft, node: number): boolean {
+function isWildcard({ nodes, bytes }: Draft, node: number): boolean {
   const at = intAt(nodes, node * nodeWords + nodeLabelAt);
   return byteAt(bytes, at) === 1 && byteAt(bytes, at + 1) === 0x2a;
 }

@@ -205,7 +205,7 @@ export interface Zone {
   readonly nameservers: readonly { readonly name: string; readonly addresses: readonly string[] }[];
   /** Without the SOA. */
   readonly records: readonly ZoneRecord[];
-  /** Of a zone from a zone file, to be answered as it stands there; otherwise it is made up. */
+  /** Of a zone from a zone file: answered as it stands there, but for the serial, which is the document's version. */
   readonly soa?: ZoneSoa;
 }
 

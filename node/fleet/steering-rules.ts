@@ -10,7 +10,7 @@ import { type Fleet, type Override, type SteeredName, ttlFloorSecondsDefault } f
 const prefixLengthMax = { 4: 32, 6: 64 } as const;
 
 /** A way of steering is compiled into a table of all client networks, some megabytes: so many there may be. */
-const plansMax = 64;
+const plansMax = 32;
 
 /**
  * A copy of a document's value in which a `ttlSeconds` below the default floor is its own floor, where none is stated:

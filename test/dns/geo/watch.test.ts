@@ -58,6 +58,7 @@ async function start(settings: GeoSettings): Promise<Watched> {
   const clock = fakeClock();
   const first = await loadGeo(settings, () => undefined);
   const watch = watchGeo(settings, {
+    intervalMs: 30_000,
     clock,
     present: first,
     onChange: (tables) => changes.push(tables),

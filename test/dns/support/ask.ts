@@ -147,9 +147,7 @@ export function readAnswer(bytes: Uint8Array): Reading {
   if (decode.bytes !== buffer.length) throw new Error(`${buffer.length - decode.bytes} octets follow the message`);
   const opt = packet.additionals?.find((one) => one.type === "OPT");
   const subnet = opt?.options.find((option) => option.code === 8);
-  const options = new Map<number, Buffer>(
-    opt?.options.map((option) => [option.code, option.data ?? Buffer.alloc(0)]),
-  );
+  const options = new Map<number, Buffer>(opt?.options.map((option) => [option.code, option.data ?? Buffer.alloc(0)]));
   const names = ["cd", "ad", "z", "ra", "rd", "tc", "aa"];
   const bits = [0x10, 0x20, 0x40, 0x80, 0x100, 0x200, 0x400];
   const word = buffer.readUInt16BE(2);

@@ -26,6 +26,7 @@ export async function running(
     random: seededRandom(1),
     log: silentLog,
     geo: { files: [] },
+    geoCheckMs: 30_000,
     threads: 1,
     guard: { responsesPerSecond: 0, slip: 2, amplificationMax: 0 },
     identity: {},

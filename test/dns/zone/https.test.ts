@@ -17,7 +17,8 @@ zones:
     records:
       - {name: "@", type: ALIAS, target: img}
       - {name: "@", type: HTTPS, priority: 1, target: ".", params: {alpn: [h2, h3]}}
-      - {name: img, type: HTTPS, priority: 1, target: ".", params: {alpn: [h2], ech: AAECAw==, port: 8443, other: {key9: "0a0b", key7: "2f"}}}
+      - {name: img, type: HTTPS, priority: 1, target: ".",
+         params: {alpn: [h2], ech: AAECAw==, port: 8443, other: {key9: "0a0b", key7: "2f"}}}
       - {name: www, type: CNAME, target: img, ttlSeconds: 20}
       - {name: to-www, type: HTTPS, priority: 1, target: www}
       - {name: static, type: HTTPS, priority: 1, target: mail}
@@ -25,11 +26,13 @@ zones:
       - {name: mail, type: A, address: 192.0.2.26, ttlSeconds: 200}
       - {name: mail, type: A, address: 192.0.2.25, ttlSeconds: 200}
       - {name: mail, type: AAAA, address: "2001:db8::25", ttlSeconds: 100}
-      - {name: away, type: HTTPS, priority: 1, target: cdn.example.net., params: {ipv4hint: [198.51.100.9, 198.51.100.8], ipv6hint: ["2001:db8::9"]}}
+      - {name: away, type: HTTPS, priority: 1, target: cdn.example.net.,
+         params: {ipv4hint: [198.51.100.9, 198.51.100.8], ipv6hint: ["2001:db8::9"]}}
       - {name: nowhere, type: HTTPS, priority: 1, target: not-there}
       - {name: alias-mode, type: HTTPS, priority: 0, target: img}
       - {name: none, type: HTTPS, priority: 0, target: "."}
-      - {name: full, type: SVCB, priority: 7, target: cdn.example.net., params: {mandatory: [port, alpn, key9], alpn: [h2, "a,b"], noDefaultAlpn: true, port: 853, other: {key9: ff}}}
+      - {name: full, type: SVCB, priority: 7, target: cdn.example.net.,
+         params: {mandatory: [port, alpn, key9], alpn: [h2, "a,b"], noDefaultAlpn: true, port: 853, other: {key9: ff}}}
       - {name: several, type: HTTPS, priority: 2, target: any, params: {alpn: [h3]}}
       - {name: several, type: HTTPS, priority: 1, target: img, params: {alpn: [h2]}}
       - {name: several, type: HTTPS, priority: 3, target: mail}

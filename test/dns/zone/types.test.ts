@@ -1,4 +1,4 @@
-/** Every record type of the fleet document, from YAML to the wire; read by `dns-packet` where it can, else by octets. */
+/** Every record type of the fleet document, to the wire: read by `dns-packet` where it can, else as octets. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { nameBytes, queryOf, typeNumbers, u16 } from "../support/ask.ts";
@@ -11,7 +11,8 @@ const records = `
       - {name: a, type: AAAA, address: "2001:db8::1"}
       - {name: p, type: PTR, target: a}
       - {name: d, type: DNAME, target: elsewhere.example.}
-      - {name: n, type: NAPTR, order: 100, preference: 50, flags: s, services: SIP+D2U, regexp: "!^.*$!sip:x@y!", replacement: _sip._udp}
+      - {name: n, type: NAPTR, order: 100, preference: 50, flags: s, services: SIP+D2U,
+         regexp: "!^.*$!sip:x@y!", replacement: _sip._udp}
       - {name: t, type: TLSA, usage: 3, selector: 1, matchingType: 1, data: "0102030405"}
       - {name: s, type: SSHFP, algorithm: 4, fingerprintType: 2, fingerprint: "${fingerprint}"}
       - {name: signed, type: NS, target: ns.example.net.}

@@ -185,16 +185,16 @@ test("a checked value is left as it was", () => {
   assert.deepEqual(value, before);
 });
 
-test("names are steered in at most 64 ways; as many as one likes may share one", () => {
+test("names are steered in at most 32 ways; as many as one likes may share one", () => {
   const names = (count: number, kinds: number): Record<string, unknown>[] =>
     Array.from({ length: count }, (_, n) => ({
       ...geo({ weights: { fra: n % kinds }, ttlSeconds: 20 + n }),
       name: `n${n}.cdn.test`,
     }));
-  assert.deepEqual(linesOf(...names(64, 64)), []);
-  assert.deepEqual(linesOf(...names(1000, 64)), []);
+  assert.deepEqual(linesOf(...names(32, 32)), []);
+  assert.deepEqual(linesOf(...names(1000, 32)), []);
   assert.deepEqual(linesOf(...names(1000, 100)), [
-    "steering[64]: is steered in yet another way; names may differ in at most 64 ways in policy, sites, weights, " +
+    "steering[32]: is steered in yet another way; names may differ in at most 32 ways in policy, sites, weights, " +
       "overrides and withinKm",
   ]);
 });
