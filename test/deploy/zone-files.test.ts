@@ -66,7 +66,7 @@ test("check reads zone files beside the document and below it, and says why it d
   assert.equal(good.notes, warnings.join(""));
 });
 
-test("apply publishes the zone files' text, edges answer from it, and a rollback brings the old one back", async (t) => {
+test("apply publishes the zone files' text, edges answer from it, a rollback brings the old one back", async (t) => {
   const world = await startWorld(t, ["fra"]);
   const folder = join(world.directory, "written");
   await mkdir(folder);

@@ -139,6 +139,7 @@ test("the settings become the responder's options", async () => {
     addresses: [{ host: "127.0.0.1", port: 5300 }],
     site: "fra",
     geo: {},
+    geoCheckMs: 30_000,
     threads: 1,
     guard: { responsesPerSecond: 1000, slip: 2, amplificationMax: 3 },
     identity: { nsid: "fra1", id: "fra1" },

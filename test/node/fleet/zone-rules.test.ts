@@ -138,7 +138,8 @@ test("what may not stand together is told, in records and in zone files alike", 
     [
       "ALIAS into a delegation",
       ofText("x ALIAS www.sub", "sub NS ns1.sub", "www.sub A 192.0.2.1"),
-      "zones[0].text, line 5: the ALIAS of x.cdn.test leads to www.sub.cdn.test, which NS records give to other nameservers",
+      "zones[0].text, line 5: the ALIAS of x.cdn.test leads to www.sub.cdn.test, which NS records " +
+        "give to other nameservers",
     ],
     [
       "DS without a cut",
@@ -172,7 +173,8 @@ test("what may not stand together is told, in records and in zone files alike", 
       ),
       "zones[0].records[0].typeNumber: 15 is MX: write it as MX",
       "zones[0].records[1].typeNumber: 6 is SOA: a zone has one, and it is not given as bytes",
-      "zones[0].records[2].typeNumber: 46 belongs to a signed zone, and zones are served unsigned: leave such records out",
+      "zones[0].records[2].typeNumber: 46 belongs to a signed zone, and zones are served unsigned: " +
+        "leave such records out",
       "zones[0].records[3].typeNumber: 41 is no type of records (allowed: 1-127 without 41, 256-65535)",
       "zones[0].records[4].typeNumber: 128 is no type of records (allowed: 1-127 without 41, 256-65535)",
       "zones[0].records[5].typeNumber: 255 is no type of records (allowed: 1-127 without 41, 256-65535)",
@@ -210,12 +212,14 @@ test("what may not stand together is told, in records and in zone files alike", 
     [
       "hints of our own",
       https({ ipv6hint: ["::1"] }, { target: "." }),
-      "zones[0].records[0].params.ipv6hint: x.cdn.test lies in these zones: its hints are made from its addresses, so leave them out",
+      "zones[0].records[0].params.ipv6hint: x.cdn.test lies in these zones: its hints are made from " +
+        "its addresses, so leave them out",
     ],
     [
       "hints of our own, in a text",
       ofText("x HTTPS 1 ns1 ipv4hint=192.0.2.53"),
-      "zones[0].text, line 5: ns1.cdn.test lies in these zones: its hints are made from its addresses, so leave them out",
+      "zones[0].text, line 5: ns1.cdn.test lies in these zones: its hints are made from its " +
+        "addresses, so leave them out",
     ],
     [
       "mandatory keys",
@@ -278,7 +282,8 @@ test("what is unwise but works is warned of", () => {
       ofText("c CNAME ns1", "@ MX 1 c", "_s._tcp SRV 1 1 1 c", "sub NS c", "@ MX 1 .", "t 1 TXT a", "t 2 TXT b"),
     ),
     [
-      "zones[0].text, line 11: the TTL 2 of t.cdn.test. TXT is taken as 1, which the first record of this RRset has (zones[0].text:10)",
+      "zones[0].text, line 11: the TTL 2 of t.cdn.test. TXT is taken as 1, which the first record of " +
+        "this RRset has (zones[0].text:10)",
       "zones[0].text, line 6: cdn.test MX: c.cdn.test is a CNAME",
       "zones[0].text, line 7: _s._tcp.cdn.test SRV: c.cdn.test is a CNAME",
       "zones[0].text, line 8: the nameserver c.cdn.test is a CNAME",

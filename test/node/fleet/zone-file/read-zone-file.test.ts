@@ -45,7 +45,8 @@ sub     NS ns.sub
                        98631FAD1A292118 )
 ns.sub  A 192.0.2.99
 _svc    SVCB 0 svc.elsewhere.example.
-svc     SVCB 16 foo.example.org. ipv4hint=192.0.2.1,192.0.2.2 ipv6hint="2001:db8::1,2001:db8::2" alpn="f\\\\\\\\oo\\\\,bar,h2"
+svc     SVCB 16 foo.example.org. ipv4hint=192.0.2.1,192.0.2.2 ipv6hint="2001:db8::1,2001:db8::2" (
+             alpn="f\\\\\\\\oo\\\\,bar,h2" )
         ALIAS www
 un      TYPE65280 \\# 4 0a000001
         TYPE65281 \\# 0
