@@ -106,7 +106,7 @@ export interface ResponderDeps {
 
 /**
  * Writes the answer to `query[0..length)` into `out`; never throws.
- * @param out room for 65,535 octets over TCP, for 1,232 over UDP
+ * @param out room for 65,535 octets over TCP, for 1,232 over UDP; may be the query's own array, which is then overwritten
  * @returns the answer's length, or 0 for silence
  */
 export type Respond = (query: Uint8Array, length: number, client: Client, out: Uint8Array) => number;
@@ -263,7 +263,8 @@ export function createResponder(deps: ResponderDeps): Responder {
     reply.keepaliveTenths = isUdp ? -1 : (client.keepaliveTenths ?? -1);
     const into = out;
     const end = query.questionEnd;
-    for (let i = headerLength; i < end; i++) into[i] = byteAt(message, i);
+    // In place they stand there already. What else an answer needs of its query has been read by now.
+    if (into !== message) for (let i = headerLength; i < end; i++) into[i] = byteAt(message, i);
     at = end;
     limit = messageLengthMax;
     if (isUdp) {

@@ -27,8 +27,11 @@ export type PortSharing = "alone" | "first" | "follower";
 
 /** Room for the answers of several batches. */
 const sendBufferBytes = 1024 * 1024;
-/** IP_PMTUDISC_OMIT and IPV6_PMTUDISC_OMIT: a forged "fragmentation needed" must not shrink our path. */
-const pathMtuOmit = 5;
+/**
+ * IP_PMTUDISC_PROBE and IPV6_PMTUDISC_PROBE: answers are never fragmented (RFC 9715), and a forged "fragmentation
+ * needed" does not shrink our path. They fit every path that IPv6 may take, with IPv4 as well.
+ */
+const pathMtuProbe = 3;
 
 /** Room in an arena that openUdpSocket needs. */
 export const controlSizeBytes = 4096;
@@ -62,7 +65,7 @@ export function openUdpSocket(
     // What follows makes service better and is no reason to refuse it.
     // An anycast address may come to this machine later than we do.
     set(family === 4 ? "freeBind4" : "freeBind6", 1);
-    set(family === 4 ? "pathMtu4" : "pathMtu6", pathMtuOmit);
+    set(family === 4 ? "pathMtu4" : "pathMtu6", pathMtuProbe);
     // With the privilege the buffer may be larger than the system's limit.
     if (!set("receiveBufferForce", receiveBufferBytes)) set("receiveBuffer", receiveBufferBytes);
     set("sendBuffer", sendBufferBytes);
