@@ -22,12 +22,29 @@ import { count, counterIndex, outcomeIndex, type Counters, type TransportName } 
 import { isAdmitted } from "./guard/admit.ts";
 import type { Cookies } from "./guard/cookie.ts";
 import type { RateLimit } from "./guard/rate-limit.ts";
+import {
+  copyReady,
+  findReady,
+  keepReady,
+  newReadyAnswers,
+  plainQuestionEnd,
+  readyAnswers,
+  readyAuthorities,
+  readyOutcome,
+  readyRecordsLength,
+  readySteered,
+  readyTtlMax,
+  readyType,
+  readyWords,
+  readyZone,
+  type Keeping,
+} from "./ready-answers.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { decide, noSite, type Decision, type Steering } from "./steer/steering.ts";
 import type { Family, IpAddress } from "./wire/address.ts";
 import { byteAt, intAt, putUint16, putUint32 } from "./wire/bytes.ts";
 import { emptyOptReply, optLength, udpSizeMax, udpSizeMin, writeOpt } from "./wire/edns.ts";
-import { emptyQuery, headerLength, readQuery } from "./wire/message.ts";
+import { emptyQuery, headerLength, isPlainQuery, readPlainEnd, readQuery } from "./wire/message.ts";
 import { readKnownName, replaceTail, scratchName, type WireName } from "./wire/name.ts";
 import { classes, extendedErrors, rcodes, recordTypes } from "./wire/numbers.ts";
 import { compileChaos, writeChaos } from "./zone/chaos.ts";
@@ -150,6 +167,8 @@ const failuresIndex = counterIndex("failures");
 const cookiesValidIndex = counterIndex("cookiesValid");
 const cookiesInvalidIndex = counterIndex("cookiesInvalid");
 
+/** Type and class, behind the question's name. */
+const questionFixedLength = 4;
 /** Option code, length, INFO-CODE. */
 const extendedErrorLength = 6;
 /** A cookie option of the client's part alone (RFC 7873 §4). */
@@ -170,6 +189,22 @@ export function createResponder(deps: ResponderDeps): Responder {
   const target = scratchName();
   const dnameTarget = scratchName();
   let turns = Math.floor(random() * 0x7fff_ffff) | 1;
+
+  const ready = newReadyAnswers();
+  const keeping: Keeping = {
+    outcome: 0,
+    answers: 0,
+    authorities: 0,
+    steered: -1,
+    ttlMaxSeconds: 0,
+    type: 0,
+    zone: 0,
+  };
+  /** Whether question and snapshot alone settle the answer under construction, or its steered name. */
+  let isSettled = false;
+  /** The snapshot of the kept answers, and its number. */
+  let readySnapshot: Snapshot | undefined;
+  let generation = 0;
 
   // The answer under construction. It lives from one query to the next, so that none is allocated.
   let out: Uint8Array = new Uint8Array(0);
@@ -209,6 +244,8 @@ export function createResponder(deps: ResponderDeps): Responder {
   /** Leaves the answer's length in `at`; 0 is silence. */
   function answer(message: Uint8Array, length: number, client: Client): number {
     at = 0;
+    const outcome = answerReady(message, length, client);
+    if (outcome >= 0) return outcome;
     const read = readQuery(message, length, query);
     steps += query.steps;
     if (read === "short") return ignoredShort;
@@ -235,6 +272,54 @@ export function createResponder(deps: ResponderDeps): Responder {
         isTruncated = true;
         return finish(message, rcodes.NOERROR, slipped);
     }
+  }
+
+  /**
+   * The shorter way to the same answer, for a plain query whose question has come before.
+   * @returns the outcome, or -1: answer() must go the long way
+   */
+  function answerReady(message: Uint8Array, length: number, client: Client): number {
+    const now = snapshot();
+    if (now !== readySnapshot) {
+      readySnapshot = now;
+      generation++;
+    }
+    if (now === undefined || length < headerLength || !isUdp || !isPlainQuery(message)) return -1;
+    const end = plainQuestionEnd(message, length);
+    if (end < 0) return -1;
+    const slot = findReady(ready, generation, message, end);
+    if (slot < 0 || !readPlainEnd(message, end, length, query)) return -1;
+    steps += query.steps;
+    const slips = isLimited(client);
+    if (slips === 2) return ignoredRate;
+    begin(message, length, client);
+    if (slips === 1) {
+      isTruncated = true;
+      return finish(message, rcodes.NOERROR, slipped);
+    }
+    isAuthoritative = true;
+    const { words } = ready;
+    const base = slot * readyWords;
+    const steered = intAt(words, base + readySteered);
+    let outcome = intAt(words, base + readyOutcome);
+    if (steered >= 0) {
+      query.type = intAt(words, base + readyType);
+      const zoneBase = intAt(words, base + readyZone) * zoneWords;
+      const apexAt = end - questionFixedLength - intAt(now.zones.zones, zoneBase + zoneApexLength);
+      const ttlMaxSeconds = intAt(words, base + readyTtlMax);
+      outcome = answerSteered(now, steered, ttlMaxSeconds, zoneBase, client, headerLength, apexAt);
+    } else {
+      const next = at + intAt(words, base + readyRecordsLength);
+      if (next > limit) isTruncated = true;
+      else {
+        copyReady(ready, slot, out, at);
+        at = next;
+        answers = intAt(words, base + readyAnswers);
+        authorities = intAt(words, base + readyAuthorities);
+      }
+    }
+    if (isTruncated) truncate();
+    return finish(message, rcodes.NOERROR, outcome);
   }
 
   /** Judges the cookie, and how much the client's network has been sent already. @returns as RateLimit.decide() */
@@ -300,20 +385,38 @@ export function createResponder(deps: ResponderDeps): Responder {
     if (type === recordTypes.MAILA || type === recordTypes.MAILB) {
       return fail(message, rcodes.NOTIMP, extendedErrors.NOT_SUPPORTED, notimp);
     }
+    isSettled = true;
+    keeping.steered = -1;
     const outcome = answerFromZone(now, client);
-    if (!isTruncated) return finish(message, rcode, outcome);
+    if (!isTruncated) {
+      if (isSettled && isAuthoritative && rcode === rcodes.NOERROR) keep(outcome);
+      return finish(message, rcode, outcome);
+    }
     if (!isUdp) {
       // Over TCP there is nowhere to send the client to. No RRset is that long, but a sum of several may be.
       begin(message, length, client);
       return finish(message, rcodes.SERVFAIL, servfail);
     }
+    truncate();
+    return finish(message, rcode, outcome);
+  }
+
+  function keep(outcome: number): void {
+    keeping.outcome = outcome;
+    keeping.answers = answers;
+    keeping.authorities = authorities;
+    keeping.type = query.type;
+    keeping.zone = found.zone;
+    keepReady(ready, generation, out, query.questionEnd, at, keeping);
+  }
+
+  /** Empty sections rather than a part of them: nobody may take a part for the whole (RFC 2181 §9). */
+  function truncate(): void {
     count(counters, truncatedIndex);
-    // Empty sections rather than a part of them: nobody may take a part for the whole (RFC 2181 §9).
     at = query.questionEnd;
     answers = 0;
     authorities = 0;
     additionals = 0;
-    return finish(message, rcode, outcome);
   }
 
   function answerChaos(message: Uint8Array): number {
@@ -415,9 +518,11 @@ export function createResponder(deps: ResponderDeps): Responder {
     const steeredIndex = intAt(image.nodes, node * nodeWords + nodeSteered);
     if (steeredIndex >= 0 && (type === recordTypes.A || type === recordTypes.AAAA)) {
       const ttlMaxSeconds = intAt(image.nodes, node * nodeWords + nodeTtlMax);
-      if (addSteered(now.steering, steeredIndex, ttlMaxSeconds, client, ownerAt)) return noerror;
-      addNegativeSoa(image, zoneBase, apexAt);
-      return nodata;
+      if (ownerAt === headerLength) {
+        keeping.steered = steeredIndex;
+        keeping.ttlMaxSeconds = ttlMaxSeconds;
+      } else isSettled = false;
+      return answerSteered(now, steeredIndex, ttlMaxSeconds, zoneBase, client, ownerAt, apexAt);
     }
     let set = setOf(image, node, type);
     if (type === recordTypes.ANY && (hasSets(image, node) || steeredIndex >= 0)) {
@@ -429,12 +534,29 @@ export function createResponder(deps: ResponderDeps): Responder {
     }
     const isHinted =
       (type === recordTypes.HTTPS || type === recordTypes.SVCB) && intAt(image.sets, set * setWords + setExtra) >= 0;
-    if (isHinted) addHinted(now, set, client, ownerAt);
-    else addSet(image, set, ownerAt, apexAt);
+    if (isHinted) {
+      isSettled = false;
+      addHinted(now, set, client, ownerAt);
+    } else addSet(image, set, ownerAt, apexAt);
     return noerror;
   }
 
-  /** @returns false when the client's site has no such address, or there is no site */
+  /** NODATA when the client's site has no such address, or there is no site. */
+  function answerSteered(
+    now: Snapshot,
+    steeredIndex: number,
+    ttlMaxSeconds: number,
+    zoneBase: number,
+    client: Client,
+    ownerAt: number,
+    apexAt: number,
+  ): number {
+    if (addSteered(now.steering, steeredIndex, ttlMaxSeconds, client, ownerAt)) return noerror;
+    addNegativeSoa(now.zones, zoneBase, apexAt);
+    return nodata;
+  }
+
+  /** @returns false when there is nothing to add */
   function addSteered(
     steering: Steering,
     steeredIndex: number,

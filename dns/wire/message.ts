@@ -88,6 +88,41 @@ function readWithoutQuestion(message: Uint8Array, end: number, questions: number
   return outcome === "question" && questions === 0 && query.edns.cookie.length > 0 ? "cookie-only" : "malformed";
 }
 
+/**
+ * Reads what stands behind the question of a plain query: nothing, or an OPT record up to the message's end.
+ * @param start where a question ends that was found without readQuery()
+ * @returns false when it is anything else, or malformed: then readQuery() must judge it
+ */
+export function readPlainEnd(message: Uint8Array, start: number, end: number, query: Query): boolean {
+  const { edns } = query;
+  clearEdns(edns);
+  query.steps = 1;
+  query.questionEnd = start;
+  if (byteAt(message, 11) === 0) return start === end;
+  const optionsStart = start + 1 + recordFixedLength;
+  if (optionsStart > end || byteAt(message, start) !== 0 || uint16At(message, start + 1) !== recordTypes.OPT)
+    return false;
+  if (optionsStart + uint16At(message, start + 9) !== end) return false;
+  readOptFields(message, start + 3, edns);
+  if (edns.version !== 0) return false;
+  const options = readOptions(message, optionsStart, end, edns);
+  query.steps += Math.max(0, options);
+  return options >= 0;
+}
+
+/** Whether a message of at least a header is a query with one question and at most one record behind it. */
+export function isPlainQuery(message: Uint8Array): boolean {
+  return (
+    // All flags but RD are zero, the opcode too.
+    (byteAt(message, 2) & 0xfe) === 0 &&
+    uint16At(message, 4) === 1 &&
+    uint16At(message, 6) === 0 &&
+    uint16At(message, 8) === 0 &&
+    byteAt(message, 10) === 0 &&
+    byteAt(message, 11) <= 1
+  );
+}
+
 /** Walks all records behind the question. They cost at least 11 octets each, so counts can't make it longer. */
 function readRecords(message: Uint8Array, start: number, end: number, query: Query): QueryOutcome {
   const { edns } = query;
