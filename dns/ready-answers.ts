@@ -96,7 +96,7 @@ function uint32At(bytes: Uint8Array, at: number): number {
   return low | (byteAt(bytes, at + 2) << 16) | (byteAt(bytes, at + 3) << 24);
 }
 
-/** Four octets at once: those from 0x41 to 0x5a get their bit 0x20, no other changes. No octet carries into the next. */
+/** Four octets at once: those from 0x41 to 0x5a get their bit 0x20, no other changes. None carries into the next. */
 function lowerCase(word: number): number {
   const low = word & 0x7f7f7f7f;
   const fromA = (low + 0x3f3f3f3f) | 0;

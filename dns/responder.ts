@@ -123,7 +123,7 @@ export interface ResponderDeps {
 
 /**
  * Writes the answer to `query[0..length)` into `out`; never throws.
- * @param out room for 65,535 octets over TCP, for 1,232 over UDP; may be the query's own array, which is then overwritten
+ * @param out room for 65,535 octets over TCP, for 1,232 over UDP; may be the query's own array, which it overwrites
  * @returns the answer's length, or 0 for silence
  */
 export type Respond = (query: Uint8Array, length: number, client: Client, out: Uint8Array) => number;

@@ -30,5 +30,8 @@ export interface TransportDeps {
 /** Room for an answer over UDP. None is longer than 1,232 octets, so that it needs no fragments (RFC 9715 §3.2). */
 export const datagramAnswerRoomBytes = 4096;
 
-/** Room for a burst of some 10,000 queries while nobody takes them; the kernel may grant less. */
-export const receiveBufferBytes = 4 * 1024 * 1024;
+/**
+ * Room for a burst of 40,000 queries while the process is kept from running: the kernel counts some 830 octets for a
+ * small packet, and twice the number that is set. Without privilege it grants net.core.rmem_max at most.
+ */
+export const receiveBufferBytes = 16 * 1024 * 1024;
