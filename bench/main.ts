@@ -33,7 +33,7 @@ const questions: readonly Question[] = [
   { name: "dns-while-rendering", driver: "dnsperf", measure: measureDnsWhileRendering },
 ];
 
-const usage = `Measures nearcast beside real peers on this machine; five to six minutes for everything.
+const usage = `Measures nearcast beside real peers on this machine; nine to ten minutes for everything.
 
   npm run bench [-- [OPTIONS] [QUESTION…]]
 
