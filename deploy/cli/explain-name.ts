@@ -65,9 +65,11 @@ function headLine(body: Readonly<Record<string, unknown>>, steering: unknown): s
 function plainRows(body: Readonly<Record<string, unknown>>): Row[] {
   const outcome = textOf(body, "outcome") ?? "";
   const reason = textOf(body, "reason");
-  const answer: Row = ["answer", `${outcomes[outcome] ?? outcome}${reason === undefined ? "" : `: ${reason}`}`];
   const hints = inside(body, "hints");
-  if (!Array.isArray(hints)) return [answer];
+  const isHinted = Array.isArray(hints) && hints.length > 0;
+  const told = isHinted ? "the zone's records, with addresses for this client" : (outcomes[outcome] ?? outcome);
+  const answer: Row = ["answer", `${told}${reason === undefined ? "" : `: ${reason}`}`];
+  if (!isHinted) return [answer];
   return [
     answer,
     ...hints.flatMap((hint: unknown) =>
