@@ -6,8 +6,8 @@
  *                                                     question │ index of its steered name  (chosen per client)
  *
  * Names compare without case (RFC 4343), so resolvers that vary it (0x20) find them too. The records hold pointers into
- * the question, which stand where they stood: equal questions are equally long. Of two questions that share a slot the
- * later one has it; whoever asks for what nobody asks twice costs the others one look-up in the zone, no more.
+ * the question, which stand where they stood: equal questions are equally long. A question may stand in two slots; of
+ * three that share them the later ones have them. Whoever asks for what nobody asks twice costs the others a look-up.
  *
  * Only what is settled by question and snapshot alone is kept: authoritative answers with NOERROR, without a steered
  * name behind an alias, and none for names that are not there, of which there are endlessly many.
@@ -15,7 +15,7 @@
 import { byteAt, intAt } from "./wire/bytes.ts";
 import { headerLength } from "./wire/message.ts";
 
-const slots = 4096;
+const slots = 8192;
 /** Longer questions, and longer answers, are looked up each time. */
 const questionLengthMax = 80;
 const recordsLengthMax = 176;
@@ -46,7 +46,7 @@ export interface ReadyAnswers {
   readonly asked: Int32Array;
 }
 
-/** 1.2 MB, for one responder. */
+/** 2.5 MB, for one responder. */
 export function newReadyAnswers(): ReadyAnswers {
   return {
     words: new Int32Array(slots * readyWords),
@@ -109,15 +109,20 @@ function lowerCase(word: number): number {
  * @param generation of the snapshot in force
  */
 export function findReady(ready: ReadyAnswers, generation: number, message: Uint8Array, end: number): number {
-  const { words, asked } = ready;
-  const slot = slotOf(message, end, asked);
-  const base = slot * readyWords;
+  const slot = slotOf(message, end, ready.asked);
   const length = end - headerLength;
-  if (intAt(words, base + generationWord) !== generation || intAt(words, base + questionLengthWord) !== length)
-    return -1;
+  if (holds(ready, slot, generation, length)) return slot;
+  return holds(ready, slot ^ 1, generation, length) ? slot ^ 1 : -1;
+}
+
+/** Whether the slot holds the answer to what is asked. */
+function holds({ words, asked }: ReadyAnswers, slot: number, generation: number, length: number): boolean {
+  const base = slot * readyWords;
+  if (intAt(words, base + generationWord) !== generation) return false;
+  if (intAt(words, base + questionLengthWord) !== length) return false;
   const count = (length + 3) >>> 2;
-  for (let i = 0; i < count; i++) if (words[base + questionWords + i] !== asked[i]) return -1;
-  return slot;
+  for (let i = 0; i < count; i++) if (words[base + questionWords + i] !== asked[i]) return false;
+  return true;
 }
 
 /** Copies the slot's records to `out[at…]`; there is room for `readyRecordsLength` octets. */
@@ -155,7 +160,11 @@ export function keepReady(
   const length = end - headerLength;
   if (length > questionLengthMax || recordsLength > recordsLengthMax) return;
   const { words, octets, asked } = ready;
-  const slot = slotOf(message, end, asked);
+  const first = slotOf(message, end, asked);
+  // The second one is taken while it is free; past that the two questions in the first take turns.
+  const isFree = intAt(words, (first ^ 1) * readyWords + generationWord) !== generation;
+  const isTaken = intAt(words, first * readyWords + generationWord) === generation;
+  const slot = isTaken && isFree ? first ^ 1 : first;
   const base = slot * readyWords;
   words[base + generationWord] = generation;
   words[base + questionLengthWord] = length;

@@ -242,7 +242,6 @@ export function writeOpt(out: Uint8Array, at: number, edns: Edns, rcode: number,
   out[at + 6] = 0;
   out[at + 7] = edns.dnssecOk ? dnssecOkBit : 0;
   out[at + 8] = 0;
-  putUint16(out, at + 9, optLength(edns, reply) - optHeaderLength);
   let next = at + optHeaderLength;
   if (edns.subnet.isPresent) next = writeSubnet(out, next, edns.subnet, reply.scope);
   if (edns.cookie.length > 0 && reply.hasServerCookie) {
@@ -265,6 +264,7 @@ export function writeOpt(out: Uint8Array, at: number, edns: Edns, rcode: number,
     putUint16(out, next, reply.extendedError);
     next += 2;
   }
+  putUint16(out, at + 9, next - at - optHeaderLength);
   return next;
 }
 
