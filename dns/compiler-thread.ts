@@ -13,8 +13,6 @@ import { compileSteering, type Steering } from "./steer/steering.ts";
 import { compileZones } from "./zone/compile.ts";
 import type { ZoneImage } from "./zone/image.ts";
 
-type Inputs = ToCompiler & { readonly kind: "inputs" };
-
 assert(parentPort !== null, "this file is the start of a thread");
 const port = parentPort;
 const { site, geo: geoSettings, geoCheckMs } = workerData as CompilerSettings;
@@ -27,7 +25,7 @@ const tell: Tell = (level, message, details) => {
 };
 
 let geo = await loadGeo(geoSettings, tell);
-let inputs: Inputs | undefined;
+let inputs: ToCompiler | undefined;
 let fleet: Fleet | undefined;
 let zones: { readonly of: Fleet; readonly version: number; readonly image: ZoneImage } | undefined;
 let steering: Steering | undefined;
@@ -50,11 +48,6 @@ function compile(): void {
 }
 
 function take(message: ToCompiler): void {
-  if (message.kind === "stop") {
-    watch.close();
-    port.close();
-    return;
-  }
   inputs = message;
   fleet = message.fleet ?? fleet;
 }
@@ -68,7 +61,7 @@ port.on("message", (message: ToCompiler) => {
   compile();
 });
 
-const watch = watchGeo(geoSettings, {
+watchGeo(geoSettings, {
   clock: systemClock,
   present: geo,
   onChange(tables) {

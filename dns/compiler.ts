@@ -28,9 +28,7 @@ export interface CompilerInputs {
 }
 
 /** What the thread is told. The document travels only when it has changed. */
-export type ToCompiler =
-  | (Omit<CompilerInputs, "fleet"> & { readonly kind: "inputs"; readonly order: number; readonly fleet?: Fleet })
-  | { readonly kind: "stop" };
+export type ToCompiler = Omit<CompilerInputs, "fleet"> & { readonly order: number; readonly fleet?: Fleet };
 
 /** What it tells. `order` is that of the newest inputs that went into it. */
 export type FromCompiler =
@@ -100,7 +98,6 @@ export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
   function send(inputs: CompilerInputs): void {
     const { fleet, version, siteStates, keptShares } = inputs;
     const message: ToCompiler = {
-      kind: "inputs",
       order,
       version,
       siteStates,
