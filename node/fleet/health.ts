@@ -6,7 +6,7 @@
  *
  * A site is up while one of its nodes is; `draining` is a node's own word that it wants no new clients.
  * A state that the fleet document forces is final: no probe changes it.
- * When no site is up, DNS answers as if all were (an answer that may work beats one that can't).
+ * When no site is up, DNS names those that drain, and without any of them all: an answer that may work beats none.
  *
  * From the same judgements comes how soon they could change (`soonestChangesMs`): an answer need not be asked for again
  * before that.
