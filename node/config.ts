@@ -95,6 +95,60 @@ export const edgeConfigSchema = Type.Object(
       },
       { ...strict, default: {} },
     ),
+    peer: Type.Optional(
+      Type.Object(
+        {
+          host: Type.String({ format: "ip", description: "an address of this machine that the other nodes reach" }),
+          port: Type.Integer({ minimum: 1, maximum: 65_535, default: 8082 }),
+        },
+        {
+          ...strict,
+          description: "where this node answers its peers, as in the fleet document; process i of several: port + i",
+        },
+      ),
+    ),
+    announce: Type.Optional(
+      Type.Object(
+        {
+          neighbor: endpoint(179, "the BIRD of this machine"),
+          source: Type.String({
+            format: "ip",
+            default: "127.0.0.2",
+            description: "the address that the session comes from; process i of several adds i to it",
+          }),
+          holdSeconds: Type.Integer({
+            minimum: 3,
+            maximum: 90,
+            default: 3,
+            unit: "s",
+            description: "a frozen process loses its announcement after so long",
+          }),
+          nextHops: Type.Array(Type.String({ format: "ip" }), {
+            minItems: 1,
+            maxItems: 2,
+            description: "addresses of this machine that BIRD announces as the next hop: one IPv4, one IPv6",
+          }),
+          checkHost: Type.Optional(
+            Type.String({ maxLength: 253, description: "image host that the node asks itself for; default the first" }),
+          ),
+          checkPath: Type.Optional(
+            Type.String({
+              pattern: "^/[!-~]*$",
+              maxLength: 1024,
+              description: "picture that must be right before anything is announced; absent: only that HTTP answers",
+            }),
+          ),
+          shutdownMs: Type.Integer({
+            minimum: 0,
+            maximum: 600_000,
+            default: 10_000,
+            unit: "ms",
+            description: "how long GRACEFUL_SHUTDOWN (RFC 8326) is announced before the withdrawal",
+          }),
+        },
+        { ...strict, description: "the lease of the anycast addresses; absent: nothing is announced" },
+      ),
+    ),
     cache: Type.Object(
       {
         memoryBytes: Type.Integer({
@@ -135,9 +189,9 @@ export const edgeConfigSchema = Type.Object(
     drainMs: Type.Integer({
       minimum: 0,
       maximum: 600_000,
-      default: 5000,
+      default: 15_000,
       unit: "ms",
-      description: "after SIGTERM: how long it says `draining` before it stops to accept",
+      description: "after SIGTERM: how long it says `draining` before it stops to accept; longer than names' TTLs",
     }),
     logLevel: Type.Unsafe<(typeof logLevels)[number]>({
       type: "string",

@@ -27,12 +27,21 @@ const ajv = new Ajv({
 });
 ajv.addKeyword({ keyword: "unit", schemaType: "string" }); // documentation only: printed in the README's table
 ajv.addFormat("ip", (text: string) => isIP(text) !== 0);
+ajv.addFormat("prefix", isPrefix);
 ajv.addFormat("http-url", (text: string) => {
   const url = URL.parse(text);
   const isHttp = url?.protocol === "http:" || url?.protocol === "https:";
   // A query, a fragment or a password would be dropped or leak in silence where the URL is a base.
   return isHttp && !/[?#@\s]/.test(text);
 });
+
+/** An address and a length (RFC 4632 §3.1); octets past the length are not looked at here. */
+function isPrefix(text: string): boolean {
+  const [address = "", length = "", ...rest] = text.split("/");
+  if (rest.length > 0 || !/^(?:0|[1-9]\d{0,2})$/.test(length)) return false;
+  const family = isIP(address);
+  return family !== 0 && Number(length) <= (family === 4 ? 32 : 128);
+}
 
 /** Nobody mends more in one go, and a document of a megabyte can have a hundred thousand. */
 const problemsMax = 1000;

@@ -221,6 +221,19 @@ export interface ZoneSoa {
   readonly minimumSeconds: number;
 }
 
+/** RFC 6793. */
+const autonomousSystem = (description: string) =>
+  Type.Integer({ minimum: 1, maximum: 4_294_967_294, description: `${description} (RFC 6793)` });
+
+/** Where a node answers its peers; TLS with the fleet secret as the key of both sides. */
+export const peerEndpoint = Type.Object(
+  {
+    host: ipAddress,
+    port: Type.Integer({ minimum: 1, maximum: 65_535, default: 8082 }),
+  },
+  { ...strict, description: "where it answers other nodes; absent: it shares nothing with them" },
+);
+
 const site = Type.Object(
   {
     name: shortName("the site's short name, such as `fra`"),
@@ -234,32 +247,100 @@ const site = Type.Object(
       strict,
     ),
     addresses: Type.Array(ipAddress, {
-      minItems: 1,
       maxItems: 32,
-      description: "the service addresses that DNS gives to clients of this site",
+      default: [],
+      description: "service addresses that all nodes of the site share; DNS gives them to its clients while it is up",
     }),
     capacity: Type.Optional(
-      Type.Object({ requestsPerSecond: Type.Integer({ minimum: 1, maximum: 10_000_000, unit: "1/s" }) }, strict),
+      Type.Object(
+        {
+          requestsPerSecond: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000_000, unit: "1/s" })),
+          bytesPerSecond: Type.Optional(Type.Integer({ minimum: 1000, maximum: 1_000_000_000_000, unit: "B/s" })),
+        },
+        { ...strict, minProperties: 1 },
+      ),
     ),
     state: oneWordOf(
       ["auto", "up", "down", "draining"],
       "`auto` follows the probes; the others force the site's state",
       "auto",
     ),
+    bgp: Type.Optional(
+      Type.Object(
+        {
+          routers: Type.Array(
+            Type.Object(
+              {
+                address: ipAddress,
+                as: autonomousSystem("the router's AS number"),
+                passwordFile: Type.Optional(
+                  Type.String({ pattern: "^/[^\\s\"]+$", maxLength: 255, description: "file on the node with the TCP MD5 key" }),
+                ),
+              },
+              strict,
+            ),
+            { minItems: 1, maxItems: 16, description: "to whom each node's BIRD announces" },
+          ),
+          holdSeconds: Type.Integer({
+            minimum: 3,
+            maximum: 240,
+            default: 9,
+            unit: "s",
+            description: "hold time of the session with the routers (RFC 4271 §4.2)",
+          }),
+          bfd: Type.Object(
+            {
+              intervalMs: Type.Integer({ minimum: 10, maximum: 10_000, default: 300, unit: "ms" }),
+              multiplier: Type.Integer({ minimum: 2, maximum: 50, default: 3 }),
+            },
+            { ...strict, default: {}, description: "BFD (RFC 5880): so many intervals of silence are a lost link" },
+          ),
+        },
+        { ...strict, description: "how nodes of this site announce the anycast clouds" },
+      ),
+    ),
     nodes: Type.Array(
       Type.Object(
         {
           name: shortName("the node's name, unique in the fleet"),
           http: Type.String({ format: "http-url", description: "base URL at which other nodes reach and probe it" }),
+          peer: Type.Optional(peerEndpoint),
+          addresses: Type.Array(ipAddress, {
+            maxItems: 16,
+            default: [],
+            description: "its own service addresses; DNS gives them to the site's clients while this node is up",
+          }),
+          state: oneWordOf(["auto", "draining"], "`draining`: it gets no new clients", "auto"),
         },
         strict,
       ),
-      { minItems: 1, maxItems: 256 },
+      { maxItems: 256, default: [], description: "nodes can also join by themselves: `nearcast join`" },
     ),
   },
   strict,
 );
 export type Site = Static<typeof site>;
+export type SiteNode = Site["nodes"][number];
+
+/** Addresses that several sites announce by BGP, and which sites do. */
+const cloud = Type.Object(
+  {
+    name: shortName("such as `a`"),
+    prefixes: Type.Array(Type.String({ format: "prefix", description: "an IPv4 or IPv6 prefix" }), {
+      minItems: 1,
+      maxItems: 4,
+      description: "what is announced; the internet takes /24 and /48 at the longest",
+    }),
+    addresses: Type.Array(ipAddress, {
+      minItems: 1,
+      maxItems: 16,
+      description: "the service addresses within; every node of these sites has them on lo",
+    }),
+    sites: Type.Array(shortName("a site"), { minItems: 1, maxItems: 1000, description: "who announces it" }),
+  },
+  strict,
+);
+export type Cloud = Static<typeof cloud>;
 
 const imagesHost = Type.Object(
   {
@@ -475,9 +556,18 @@ export const fleetSchema = Type.Object(
     sites: Type.Array(site, { minItems: 1, maxItems: 1000 }),
     anycast: Type.Object(
       {
-        addresses: Type.Array(ipAddress, { maxItems: 16, default: [], description: "addresses that all sites share" }),
+        addresses: Type.Array(ipAddress, { maxItems: 16, default: [], description: "what policy `anycast` answers" }),
+        as: Type.Optional(autonomousSystem("the AS number of all nodes")),
+        clouds: Type.Array(cloud, {
+          maxItems: 8,
+          default: [],
+          description: "two, announced from different sites, so that resolvers always have a nameserver elsewhere",
+        }),
       },
       { ...strict, default: {} },
+    ),
+    shield: Type.Optional(
+      shortName("the site that all others ask instead of the origin, so that each source is fetched from there once"),
     ),
     hosts: Type.Array(host, { minItems: 1, maxItems: 10_000 }),
     steering: Type.Array(steeredName, { maxItems: 10_000, default: [] }),

@@ -1,0 +1,70 @@
+/**
+ * The roster: which nodes joined by themselves (`nearcast join`), and which nodes an operator drains. The origin keeps
+ * it beside the fleet document, edges follow both, and everything else sees one Fleet, made here.
+ *
+ *   fleet document (versions, by its author) ┐
+ *                                            ├─▶ withRoster() ─▶ Fleet: a site's nodes are those of both
+ *   roster (revisions, by nodes and verbs)   ┘
+ *
+ * The document is the stronger one: a name that it uses is not taken from the roster, and nodes of a site that it does
+ * not have wait for it. `draining` concerns nodes of both.
+ */
+import { type Static, Type } from "typebox";
+import { type Fleet, peerEndpoint, type SiteNode } from "./document.ts";
+
+/** The event of the feed that says that the roster has another revision. */
+export const rosterEventKind = "roster";
+
+export const rosterNodesMax = 10_000;
+
+const strict = { additionalProperties: false } as const;
+const shortName = Type.String({ pattern: "^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$" });
+
+export const rosterNodeSchema = Type.Object(
+  {
+    name: shortName,
+    site: shortName,
+    http: Type.String({ format: "http-url", maxLength: 255 }),
+    peer: Type.Optional(peerEndpoint),
+    addresses: Type.Array(Type.String({ format: "ip" }), { maxItems: 16, default: [] }),
+  },
+  strict,
+);
+export type RosterNode = Static<typeof rosterNodeSchema>;
+
+export const rosterSchema = Type.Object(
+  {
+    revision: Type.Integer({ minimum: 0 }),
+    nodes: Type.Array(rosterNodeSchema, { maxItems: rosterNodesMax }),
+    draining: Type.Array(shortName, { maxItems: rosterNodesMax }),
+  },
+  strict,
+);
+export type Roster = Static<typeof rosterSchema>;
+
+export const emptyRoster: Roster = { revision: 0, nodes: [], draining: [] };
+
+/** One Fleet of both, frozen no deeper than its new parts. Pure. */
+export function withRoster(document: Fleet, roster: Roster): Fleet {
+  if (roster.nodes.length === 0 && roster.draining.length === 0) return document;
+  const written = new Set(document.sites.flatMap((site) => site.nodes.map((node) => node.name)));
+  const draining = new Set(roster.draining);
+  const joinedBySite = Map.groupBy(
+    roster.nodes.filter((node) => !written.has(node.name)),
+    (node) => node.site,
+  );
+  const stateOf = (node: SiteNode): SiteNode => (draining.has(node.name) ? { ...node, state: "draining" } : node);
+  const sites = document.sites.map((site) => {
+    const joined = (joinedBySite.get(site.name) ?? []).map(
+      ({ name, http, peer, addresses }): SiteNode => ({
+        name,
+        http,
+        ...(peer === undefined ? {} : { peer }),
+        addresses,
+        state: "auto",
+      }),
+    );
+    return { ...site, nodes: [...site.nodes, ...joined].map(stateOf) };
+  });
+  return Object.freeze({ ...document, sites });
+}
