@@ -9,7 +9,7 @@ import { canonicalName, ownerOf, type Fleet, type SteeredName } from "#fleet/doc
 import type { SiteState, SiteStates } from "#fleet/health.ts";
 import { placeAt, type Whereabouts } from "./geo/tables.ts";
 import type { Snapshot } from "./snapshot.ts";
-import { distanceKm, unitVector } from "./steer/great-circle.ts";
+import { distanceKm, unitVector } from "#fleet/great-circle.ts";
 import { planOf, type Plan, type Standing } from "./steer/plan.ts";
 import { preferencesOf, type Preference, type Rule } from "./steer/preference.ts";
 import { addressSlot, anycastSite, decide, noSite, type Decision } from "./steer/steering.ts";

@@ -3,7 +3,7 @@
  * places take longer than to find the nearest site of each.
  */
 import type { GeoTables } from "../geo/tables.ts";
-import { unitVector, type UnitVector } from "./great-circle.ts";
+import { unitVector, type UnitVector } from "#fleet/great-circle.ts";
 
 /** x, y, z per place, NaN where the place has no coordinates. 32 bits: exact to a metre. */
 export type PlaceVectors = Float32Array;

@@ -21,7 +21,7 @@
 import type { Fleet, Override, SteeredName } from "#fleet/document.ts";
 import type { SiteState, SiteStates } from "#fleet/health.ts";
 import { parseIp, parsePrefix, type Family, type IpAddress } from "../wire/address.ts";
-import { closeness, unitVector, type UnitVector } from "./great-circle.ts";
+import { closeness, unitVector, type UnitVector } from "#fleet/great-circle.ts";
 
 export interface PlanInputs {
   readonly fleet: Fleet;

@@ -32,6 +32,7 @@
  */
 import type { Fleet } from "./document.ts";
 import type { SiteLoads, SiteStates } from "./health.ts";
+import { capacityOf } from "./pressure.ts";
 
 /** Share of its clients that each site keeps, 0.05 … 1, by its name. */
 export type KeptShares = ReadonlyMap<string, number>;
@@ -99,11 +100,12 @@ export function nextShedding(
   const ttlMs = longestTtlMs(fleet);
   // Clients leave evenly over one TTL, and the measurement looks back evenly over its window: half of both is the lag.
   const followedStep = Math.min(1, loadIntervalMs / ((ttlMs + measureMs) / 2));
-  const sites = fleet.sites.map(({ name, capacity: stated }) => {
+  const sites = fleet.sites.map((site) => {
+    const { name } = site;
     const isUp = states.get(name) === "up";
     const last = (isUp ? before.get(name) : undefined) ?? keepsAll;
     const load = loads.get(name);
-    const capacity = stated?.requestsPerSecond ?? Infinity;
+    const capacity = capacityOf(site);
     const now: Shedding = {
       ...last,
       followed: last.followed + (last.kept - last.followed) * followedStep,
@@ -162,9 +164,10 @@ export function keptSharesOf(fleet: Fleet, shedding: ReadonlyMap<string, Sheddin
 /** The sites whose share may change in the next round: those that shed, and those close to their capacity. */
 export function restlessSites(fleet: Fleet, shedding: ReadonlyMap<string, Shedding>, loads: SiteLoads): Set<string> {
   const restless = new Set<string>();
-  for (const { name, capacity } of fleet.sites) {
+  for (const site of fleet.sites) {
+    const { name } = site;
     const isShedding = (shedding.get(name)?.kept ?? 1) < 1;
-    const isClose = (loads.get(name) ?? 0) > shedAim * (capacity?.requestsPerSecond ?? Infinity);
+    const isClose = (loads.get(name) ?? 0) > shedAim * capacityOf(site);
     if (isShedding || isClose) restless.add(name);
   }
   return restless;

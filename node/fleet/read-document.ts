@@ -7,6 +7,7 @@
 import { type Document, isScalar, Lexer, LineCounter, parseDocument, visit } from "yaml";
 import { check, type Checked, type ValueProblem } from "#base/schema.ts";
 import { canonicalName, type Fleet, fleetSchema } from "./document.ts";
+import { contradictionsOfSites } from "./site-rules.ts";
 import { contradictionsOfPlans, contradictionsOfPolicy, withTtlFloors } from "./steering-rules.ts";
 import { type ReadZone, type ReadZoneText, readZones } from "./written-zones.ts";
 import { contradictionsOfSteeredName, contradictionsOfZones, namesOfZones } from "./zone-rules.ts";
@@ -142,6 +143,7 @@ function* contradictionsOf(
     (index) => nodes[index]?.path ?? "",
   );
 
+  yield* contradictionsOfSites(fleet, warn);
   const siteNames = new Set(fleet.sites.map((one) => one.name));
   const names = namesOfZones(zones, fleet.steering);
   yield* contradictionsOfZones(names, warn);

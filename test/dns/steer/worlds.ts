@@ -131,7 +131,7 @@ type WorldSite = Pick<Fleet["sites"][number], "name" | "place" | "addresses">;
 /** The parts of a fleet document that steering reads. */
 export function fleetOf(sites: readonly WorldSite[], steering: readonly SteeredName[]): Fleet {
   const whole: Pick<Fleet, "anycast" | "steering"> & { sites: readonly WorldSite[] } = {
-    anycast: { addresses: ["203.0.113.1", "2001:db8:ffff::1"] },
+    anycast: { addresses: ["203.0.113.1", "2001:db8:ffff::1"], clouds: [] },
     sites,
     steering: [...steering],
   };

@@ -65,3 +65,15 @@ test("a moment read earlier than another's counts for the second that runs", () 
   for (let n = 0; n < 10; n++) meter.count(clock.monotonicMs() - 1500);
   assert.equal(meter.requestsPerSecond(), 1);
 });
+
+test("bytes are told by the same window", () => {
+  const { meter, clock } = run(30, 0);
+  for (let n = 0; n < 10; n++) {
+    clock.advance(500);
+    meter.count(clock.monotonicMs(), 20_000);
+    clock.advance(500);
+  }
+  assert.equal(meter.bytesPerSecond(), 20_000);
+  clock.advance(12_000);
+  assert.equal(meter.bytesPerSecond(), 0);
+});

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { closeness, distanceKm, unitVector } from "../../../dns/steer/great-circle.ts";
+import { closeness, distanceKm, unitVector } from "#fleet/great-circle.ts";
 
 const frankfurt = unitVector({ latitude: 50.11, longitude: 8.68 });
 const newYork = unitVector({ latitude: 40.71, longitude: -74.01 });
