@@ -7,6 +7,10 @@
  * UDP is answered by batch threads where the machine can do that, else by Node's dgram on the main thread; TCP always
  * on the main thread. Before the first update nothing is known of zones and health: SERVFAIL sends a resolver to the
  * zone's other servers at once, where silence would cost it a timeout.
+ *
+ * Where several processes share the ports it is the other way round: a process that is started anew binds when it has
+ * its first snapshot, since until then the others answer, and better. Queries that wait in the sockets of a process
+ * that ends are lost, as when any server ends; the clients ask again.
  */
 import { randomBytes } from "node:crypto";
 import type { Clock } from "#base/clock.ts";
@@ -55,12 +59,18 @@ export interface DnsOptions {
   /** What the responder says of itself: NSID (RFC 5001), version.bind and id.server (RFC 4892); absent: nothing. */
   readonly identity: { readonly nsid?: string; readonly version?: string; readonly id?: string };
   readonly streamLimits?: StreamLimits;
+  /**
+   * Other processes of this user may bind the same addresses (SO_REUSEPORT), none of which has port 0 then. Nothing is
+   * bound before the first update().
+   */
+  readonly sharesPorts?: boolean;
 }
 
 export interface Dns {
   /**
    * Takes a new fleet document, or new states and shares of the sites. Resolves when queries are answered from them.
-   * @throws NearcastError INTERNAL when they can't be compiled; what was in force stays
+   * @throws NearcastError INTERNAL when they can't be compiled; what was in force stays. CANNOT_LISTEN when they are
+   *   the first, and shared ports can't be bound
    */
   update: (inputs: CompilerInputs) => Promise<void>;
   /** In how many ms each site's state may change at the earliest; a site that is not named can't change. */
@@ -87,7 +97,7 @@ const freePortTries = 8;
 const secretsIntervalMs = 60_000;
 
 /**
- * Loads the geo data and binds all addresses.
+ * Loads the geo data and binds all addresses, unless they are shared.
  * @throws NearcastError CANNOT_LISTEN when an address can't be bound; then none is left bound
  */
 export async function startDns(options: DnsOptions): Promise<Dns> {
@@ -136,13 +146,15 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
     log,
   });
 
+  let secrets: readonly Uint8Array[] = [];
   function makeSecrets(): void {
-    const secrets = cookieSecrets(fleetSecrets, clock.wallMs());
+    secrets = cookieSecrets(fleetSecrets, clock.wallMs());
     cookies.setSecrets(secrets);
     batch?.setSecrets(secrets);
   }
 
-  const deps = { respond, counters, log };
+  const { sharesPorts = false } = options;
+  const deps = { respond, counters, log, sharesPorts };
   async function openAll(): Promise<void> {
     const limits = options.streamLimits ?? defaultStreamLimits;
     for (const address of options.addresses) {
@@ -152,7 +164,12 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
     if (options.threads > 0 && addresses.length > 0) {
       const calls = openSocketCalls();
       if (typeof calls !== "string") {
-        batch = await openBatch(addresses, options.threads, { guard, rateTable, identity, clock, log, onFailure });
+        const about = { guard, rateTable, identity, clock, log, onFailure, sharesPorts };
+        const [first, firstSecrets] = [snapshot, secrets];
+        batch = await openBatch(addresses, options.threads, { ...about, snapshot: first, secrets: firstSecrets });
+        // Both may have changed meanwhile.
+        if (snapshot !== undefined && snapshot !== first) batch.publish(snapshot);
+        if (secrets !== firstSecrets) batch.setSecrets(secrets);
         return;
       }
       log.warn({ reason: calls }, "no batch threads here: UDP is answered on the main thread");
@@ -167,29 +184,43 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
     await Promise.all(open.map((transport) => transport.close()));
   }
 
+  makeSecrets();
   const hasFreePorts = options.addresses.some((address) => address.port === 0);
-  for (let tries = 1; ; tries++) {
+  async function bindAll(): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      try {
+        await openAll();
+        return;
+      } catch (error) {
+        await closeSockets();
+        if (!hasFreePorts || tries >= freePortTries) throw error;
+      }
+    }
+  }
+  let bound: Promise<void> | undefined;
+  let isClosed = false;
+  if (!sharesPorts) {
+    bound = bindAll();
     try {
-      await openAll();
-      break;
+      await bound;
     } catch (error) {
-      await closeSockets();
-      if (hasFreePorts && tries < freePortTries) continue;
       await compiler.close();
       throw error;
     }
   }
-  makeSecrets();
   const stopMakingSecrets = clock.every(secretsIntervalMs, makeSecrets);
 
   return {
-    update: (inputs) => compiler.compile(inputs),
+    async update(inputs) {
+      await compiler.compile(inputs);
+      if (!isClosed) await (bound ??= bindAll());
+    },
     setSoonestChanges(msBySite) {
       soonestChangeMs = msBySite;
       if (snapshot !== undefined && inForce !== undefined) writeTtls(snapshot, inForce, msBySite);
     },
-    setCookieSecrets(secrets) {
-      if (secrets.length > 0) fleetSecrets = secrets;
+    setCookieSecrets(next) {
+      if (next.length > 0) fleetSecrets = next;
       makeSecrets();
     },
     stats: () => readStats([counters, ...(batch?.counters ?? [])]),
@@ -203,7 +234,9 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
     addresses: () => streams.map((stream) => stream.address),
     geo: () => snapshot?.geo.description ?? "not loaded yet",
     async close() {
+      isClosed = true;
       stopMakingSecrets();
+      await bound?.catch(() => undefined); // whoever waits for it is told
       await closeSockets();
       await compiler.close();
     },

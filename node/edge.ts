@@ -1,30 +1,37 @@
 /**
  * An edge, put together: the only place that knows all its rooms. DNS is handed in by main.ts.
  *
- *   memory of the fleet ─▶ caches ─▶ feed (replays missed purges) ─▶ HTTP ─▶ probes ─▶ first judgement ─▶ DNS ─▶ ready
- *
+ *   membership ─▶ caches ─▶ feed (replays missed purges) ─▶ HTTP, peers ─▶ probes ─▶ first judgement ─▶ DNS ─▶ ready
+ *                                                                                                         └─▶ lease
  * The order matters: nothing is served from disk before the missed purges are applied (or the origin is known to be
- * away), no name is answered before every node was judged once, and the node is ready when the first snapshot of names
- * answers on every thread.
+ * away), no name is answered before every node was judged once, the node is ready when the first snapshot of names
+ * answers on every thread, and announced when its own answers have been right for a while.
+ *
+ * At the end it is the other way round: the announcement and the names say `elsewhere` first, what comes all the same
+ * is served, and only then does anything stop.
  */
 import type { FastifyInstance } from "fastify";
 import { readFile } from "node:fs/promises";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { sleep, type Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { before, createLifecycle } from "#base/lifecycle.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
-import { problemLines } from "#base/schema.ts";
 import type { Fleet } from "#fleet/document.ts";
-import { parseFleet } from "#fleet/read-document.ts";
 import { type FeedEvent, type FeedFollower, followFeed } from "#fleet/feed.ts";
 import { createLoadMeter } from "#fleet/load-meter.ts";
-import { type FleetVersion, openFleetMemory } from "#fleet/memory.ts";
-import { openProber, probePath } from "#fleet/probe.ts";
+import type { NodeWord } from "#fleet/health.ts";
+import { liveFleet } from "#fleet/live.ts";
+import { openFleetMemory } from "#fleet/memory.ts";
+import { roomOf, sitePressures } from "#fleet/pressure.ts";
+import { openProber } from "#fleet/probe.ts";
 import { readPurgeEvent } from "#fleet/purge-event.ts";
+import { rosterEventKind } from "#fleet/roster.ts";
 import { secretEventKind } from "#fleet/secret.ts";
 import { openDecoderPool } from "#image/pool.ts";
+import { type Announcement, openAnnouncement } from "./announcement.ts";
 import { openDiskTier } from "./cache/disk.ts";
 import { openMemoryTier } from "./cache/memory.ts";
 import { openRecords } from "./cache/records.ts";
@@ -38,15 +45,24 @@ import { buildAdminApp } from "./http/admin.ts";
 import { buildEdgeApp, type Presence } from "./http/app.ts";
 import { type Listener, listen } from "./http/listener.ts";
 import { understand } from "./http/understand.ts";
+import { openMembership } from "./membership.ts";
 import { openNames, type StartDns } from "./names.ts";
 import { declareMetrics } from "./observe/declare.ts";
+import { openLoopMeter } from "./observe/loop-meter.ts";
 import { createMetrics } from "./observe/metrics.ts";
+import type { Fellows } from "./processes/fellows.ts";
+import type { ProcessPlace } from "./processes/place.ts";
+import { release } from "./release.ts";
 import { createAssetServer } from "./serve/asset.ts";
 import { createImageServer } from "./serve/image.ts";
 import { createPurger } from "./serve/purger.ts";
+import { describeSites } from "./site-views.ts";
 
 export interface EdgeDeps {
   startDns: StartDns;
+  /** Which of this machine's processes this one is. */
+  process: ProcessPlace;
+  fellows: Fellows;
   clock: Clock;
   random: Random;
   log: Log;
@@ -68,12 +84,14 @@ const firstContactMs = 3000;
 /** How long a request waits for missed purges to be applied; after that it fails rather than serve something purged. */
 const gateMs = 5000;
 const requestGraceMs = 3000;
+/** Another node is asked whether it announces what this one is about to let go. */
+const askMs = 500;
 const stopMs = 8000;
 const fleetRetryMs = 1000;
 
 /** @throws the failure of whatever could not be started; what was started before is stopped again */
 export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edge> {
-  const { clock, random, log } = deps;
+  const { process: place, fellows, clock, random, log } = deps;
   const lifecycle = createLifecycle(log);
   try {
     return await start();
@@ -85,8 +103,8 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
   async function start(): Promise<Edge> {
     const token = await readToken(config.origin.tokenFile);
     const memory = await openFleetMemory(config.dataDir);
-    let current: FleetVersion | null = await memory.loadFleet();
     let presence: Presence = "starting";
+    let announcement: Announcement | undefined;
     let feed: FeedFollower | undefined;
     const hurried = new AbortController();
     const ended = new AbortController();
@@ -116,12 +134,18 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     const tiers = joinTiers(memoryTier, diskTier);
     const records = openRecords(diskTier);
 
-    const document = (): Fleet => {
-      if (current === null) throw new NearcastError("NOT_READY", "this node has no fleet document yet");
-      return current.document;
-    };
+    const membership = await openMembership({
+      node: config.node,
+      site: config.site,
+      memory,
+      origin,
+      changed: fleetChanged,
+      clock,
+      log,
+    });
+    lifecycle.defer("membership", membership.close);
     const feedSeq = (): number => feed?.position()?.seq ?? 0;
-    const shared = { tiers, fleet: document, feedSeq, clock, log };
+    const shared = { tiers, fleet: membership.fleet, feedSeq, clock, log };
     const images = createImageServer({
       ...shared,
       records,
@@ -131,15 +155,30 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       rendersAtOnce: 2 * config.decoders.processes,
     });
     const assets = createAssetServer({ ...shared, fetcher });
-    const purger = createPurger({ images, assets, tiers, records, fleet: () => current?.document ?? null });
+    const purger = createPurger({
+      images,
+      assets,
+      tiers,
+      records,
+      fleet: () => membership.current()?.document ?? null,
+    });
 
-    const probes = openProbeClient();
+    const probes = openProbeClient({ secrets: () => secrets.secrets() });
     lifecycle.defer("probe client", probes.close);
     const load = createLoadMeter(clock);
+    const loop = openLoopMeter(clock);
+    lifecycle.defer("loop meter", loop.close);
+    fellows.follow(() => ({
+      requestsPerSecond: load.requestsPerSecond(),
+      bytesPerSecond: load.bytesPerSecond(),
+      rendersWaiting: images.counts().waiting,
+      loopDelayMs: loop.delayMs(),
+    }));
+    lifecycle.defer("fellows", fellows.close);
     const keptShareOf = (site: string): number => prober.keptShares().get(site) ?? 1;
     const prober = openProber({
       self: config.node,
-      probe: (baseUrl, timeoutMs) => probes.probe(new URL(probePath, baseUrl).href, timeoutMs),
+      probe: probes.probe,
       changed: () => {
         names.refresh();
       },
@@ -168,39 +207,50 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       config,
       startDns: deps.startDns,
       inputs: () => {
+        const current = membership.current();
         if (current === null) return null;
-        const { document: fleet, version } = current;
-        return { fleet, version, siteStates: prober.sites(), keptShares: prober.keptShares() };
+        const fleet = liveFleet(current.document, prober.health());
+        return { fleet, version: current.version, siteStates: prober.sites(), keptShares: prober.keptShares() };
       },
       soonestChangesMs: prober.soonestChangesMs,
       secrets: secrets.secrets,
+      process: place,
       log,
     });
 
-    async function takeFleet(): Promise<void> {
-      const { version, text } = await origin.fleet();
-      if (current?.version === version) return;
-      const parsed = parseFleet(text);
-      if (!parsed.ok) {
-        log.error(
-          { version, problems: problemLines(parsed.problems) },
-          "the fleet document can't be used; the last good one stays",
-        );
-        return;
-      }
-      await memory.storeFleet(version, text);
-      current = { version, document: parsed.value };
-      if (!parsed.value.sites.some((site) => site.name === config.site)) {
-        log.warn({ site: config.site, version }, "this node's site is not in the fleet document");
-      }
-      log.info({ version }, "a fleet document is in force");
+    function fleetChanged(fleet: Fleet): void {
       // Before this node itself can be probed, its own judgement would be "down".
-      if (presence !== "starting") prober.watch(parsed.value);
+      if (presence !== "starting") prober.watch(fleet);
       names.refresh();
+      announcement?.refresh();
+    }
+
+    /** What others are told: its own word, or that it wants no new clients. */
+    function presenceTold(): Presence {
+      return presence === "ready" && membership.standing() !== "listed" ? "draining" : presence;
+    }
+
+    function word(): NodeWord {
+      const { requestsPerSecond, bytesPerSecond, rendersWaiting, loopDelayMs } = fellows.total();
+      return {
+        load: requestsPerSecond,
+        bytesPerSecond,
+        rendersWaiting,
+        loopDelayMs,
+        keptShare: keptShareOf(config.site),
+        processes: fellows.count,
+        unreachable: prober.unreachable(),
+        isIsolated: prober.isIsolated(),
+        fleetVersion: membership.current()?.version ?? 0,
+        feedSeq: feedSeq(),
+        release,
+        announced: announcement?.healthy() ?? [],
+      };
     }
 
     async function apply(event: FeedEvent): Promise<void> {
-      if (event.kind === "fleet") await takeFleet();
+      if (event.kind === "fleet") await membership.takeFleet();
+      else if (event.kind === rosterEventKind) await membership.takeRoster(event.data);
       else if (event.kind === "purge") await purger.apply(event.seq, readPurgeEvent(event.data));
       else if (event.kind === secretEventKind) await secrets.take();
       else log.warn({ kind: event.kind }, "an event of the feed is of a kind that this version does not know");
@@ -211,6 +261,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         const stream = await origin.feed(since, signal);
         // Missed rotations are in the feed, but not what another origin has, or one that was upgraded.
         secrets.refresh();
+        membership.refresh();
         return stream;
       },
       position: await memory.loadPosition(),
@@ -220,7 +271,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         log.info({ reason }, "everything cached is dropped");
         await purger.dropAll();
         // Without any document begin() asks for it, again and again; an origin may have none yet.
-        if (current !== null) await takeFleet();
+        if (membership.current() !== null) await membership.takeFleet();
       },
       clock,
       random,
@@ -241,7 +292,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       clock,
       dns: names.part,
       dnsVersion: names.version,
-      fleetVersion: () => current?.version ?? 0,
+      fleetVersion: () => membership.current()?.version ?? 0,
       hasFleetSecret: () => secrets.id() !== null,
       siteStates: prober.sites,
       keptShares: prober.keptShares,
@@ -253,7 +304,8 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     function unready(): string[] {
       const reasons: string[] = [];
       if (presence !== "ready") reasons.push(presence);
-      if (current === null) reasons.push("no fleet document: the origin was never reached");
+      else if (membership.standing() === "draining") reasons.push("drained by an operator: `nearcast undrain` ends it");
+      if (membership.current() === null) reasons.push("no fleet document: the origin was never reached");
       if (config.dns.addresses.length > 0 && names.version() === 0) reasons.push("DNS does not answer yet");
       return reasons;
     }
@@ -270,10 +322,11 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       site: config.site,
       images,
       assets,
-      fleet: () => current,
-      presence: () => presence,
+      fleet: membership.current,
+      presence: presenceTold,
+      word,
+      secrets: secrets.secrets,
       load,
-      keptShare: () => keptShareOf(config.site),
       gate,
       served: metrics.served,
       clock,
@@ -292,34 +345,28 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     lifecycle.defer("admin listener", () => admin.close(100));
 
     function status(): Record<string, unknown> {
-      const health = prober.health();
-      const states = prober.sites();
       return {
         node: config.node,
         site: config.site,
+        process: place,
         pid: process.pid,
+        release,
         presence,
+        standing: membership.standing(),
         ready: unready().length === 0,
         unready: unready(),
-        fleetVersion: current?.version ?? null,
+        fleetVersion: membership.current()?.version ?? null,
+        rosterRevision: membership.rosterRevision(),
         fleetSecret: secrets.id(),
-        requestsPerSecond: load.requestsPerSecond(),
+        machine: fellows.total(),
         feed: {
           state: feed?.state() ?? "disconnected",
           position: feed?.position() ?? null,
           heardMsAgo: ageMs(feed?.heardAtMs() ?? null),
         },
-        sites: (current?.document.sites ?? []).map((site) => ({
-          name: site.name,
-          state: states.get(site.name) ?? "unknown",
-          requestsPerSecond: prober.loads().get(site.name) ?? null,
-          keptShare: keptShareOf(site.name),
-          addresses: site.addresses,
-          nodes: site.nodes.map((node) => {
-            const known = health.get(node.name);
-            return { name: node.name, state: known?.state ?? "unknown", reason: known?.reason ?? "not probed yet" };
-          }),
-        })),
+        isIsolated: prober.isIsolated(),
+        announce: announcement?.state() ?? null,
+        sites: describeSites(membership.current()?.document ?? null, prober),
         cache: { memory: memoryTier.stats(), disk: diskTier.stats(), records: records.size() },
         decoders: decoders.stats(),
         origin: { ...origin.counts(), isBroken: origin.isBroken() },
@@ -334,7 +381,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     async function explainUrl(url: URL, accept: string | undefined): Promise<Record<string, unknown>> {
       const target = url.pathname + url.search;
       const fields = { host: url.host, ...(accept === undefined ? {} : { accept }) };
-      const understood = understand(document(), { method: "GET", target, fields });
+      const understood = understand(membership.fleet(), { method: "GET", target, fields });
       const { kind, order } = understood;
       const answer = kind === "images" ? await images.explain(order) : await assets.explain(order);
       const about = kind === "images" ? { variant: order.variant, varies: order.varies } : { target: order.target };
@@ -344,27 +391,52 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     // Pictures: as soon as the missed purges are applied, or the origin is known to be away.
     await Promise.race([feed.firstContact, sleep(clock, firstContactMs)]);
     const listeners: Listener[] = [];
-    for (const endpoint of config.http) {
-      const listener = await listenOn(endpoint, edgeApp);
-      listeners.push(listener);
-      lifecycle.defer(`listener ${endpoint.host}:${listener.port}`, () => listener.close(requestGraceMs));
+    async function listenForPictures(): Promise<void> {
+      for (const endpoint of config.http) {
+        const listener = await listenOn(endpoint, edgeApp, place.sharesPorts);
+        listeners.push(listener);
+        lifecycle.defer(`listener ${endpoint.host}:${listener.port}`, () => listener.close(requestGraceMs));
+      }
     }
+    // On shared ports others serve, and a connection that the kernel gives to this process has to be served as well.
+    if (!place.sharesPorts) await listenForPictures();
     /** The rest of the start may wait for the origin, for as long as it takes. */
     async function begin(): Promise<void> {
-      while (current === null) {
-        await takeFleet().catch((error: unknown) => {
+      while (membership.current() === null) {
+        await membership.takeFleet().catch((error: unknown) => {
           log.warn({ reason: (error as Error).message }, "there is no fleet document yet; asking the origin again");
         });
-        if (current === null) await sleep(clock, fleetRetryMs, ended.signal);
+        if (membership.current() === null) await sleep(clock, fleetRetryMs, ended.signal);
       }
       await decoders.ready();
+      if (place.sharesPorts) await listenForPictures();
       if (presence === "starting") presence = "ready";
-      prober.watch(document());
+      prober.watch(membership.fleet());
       await prober.judged();
-      if (config.dns.addresses.length === 0 || ended.signal.aborted) return;
-      // Deferred here, so that at the end names are the first to be silent.
-      lifecycle.defer("DNS", names.close);
-      await names.start();
+      if (ended.signal.aborted) return;
+      if (config.dns.addresses.length > 0) {
+        // Deferred here, so that at the end names are silent before pictures are.
+        lifecycle.defer("DNS", names.close);
+        await names.start();
+      }
+      const { announce } = config;
+      if (announce === undefined || ended.signal.aborted) return;
+      announcement = openAnnouncement({
+        config: { ...config, announce },
+        processIndex: place.index,
+        fleet: () => membership.current()?.document ?? null,
+        standing: membership.standing,
+        health: prober.health,
+        async ask(node) {
+          const answer = await probes.probe(node, askMs);
+          return answer.outcome === "failed" ? undefined : answer.word;
+        },
+        clock,
+        random,
+        log,
+      });
+      lifecycle.defer("lease", announcement.close);
+      announcement.refresh();
     }
 
     return {
@@ -375,22 +447,29 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       async drain() {
         presence = "draining";
         log.info({ drainMs: config.drainMs }, "draining");
-        await sleep(clock, config.drainMs, hurried.signal).catch(() => undefined); // hurried: go on at once
+        const wait = sleep(clock, config.drainMs, hurried.signal).catch(() => undefined); // hurried: go on at once
+        await Promise.all([wait, announcement?.drain()]);
         await lifecycle.stop(stopMs);
       },
       hurry() {
+        announcement?.hurry();
         hurried.abort(new Error("hurried"));
       },
     };
   }
 }
 
-async function listenOn(endpoint: { host: string; port: number }, app: FastifyInstance): Promise<Listener> {
+async function listenOn(
+  endpoint: { host: string; port: number },
+  app: FastifyInstance,
+  reusePort = false,
+): Promise<Listener> {
   try {
     await app.ready();
-    return await listen(endpoint.host, endpoint.port, (request, response) => {
+    const route = (request: IncomingMessage, response: ServerResponse): void => {
       app.routing(request, response);
-    });
+    };
+    return await listen(endpoint.host, endpoint.port, route, { reusePort });
   } catch (error) {
     const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
     throw new NearcastError("CANNOT_LISTEN", `HTTP can't listen on ${endpoint.host} port ${endpoint.port}: ${reason}`, {

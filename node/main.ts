@@ -1,49 +1,196 @@
 /**
- * The edge process: arguments, signals, exit status.
+ * The edge process: arguments, signals, exit status. With `--processes` above 1 it is the supervisor of several.
  *
- *   node node/main.ts --config FILE [--check-config] [--with-parent]
+ *   node node/main.ts --config FILE [--processes N|auto] [--check-config] [--with-parent]
+ *     └─ node node/main.ts --config FILE --processes N --process I     started by the supervisor alone, I from 0
  *
  * Status 0: stopped in order. 1: could not start, or failed. 2: the configuration has problems.
  */
+import { fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { systemClock } from "#base/clock.ts";
 import { ConfigError, loadConfig } from "#base/config.ts";
+import { NearcastError } from "#base/errors.ts";
 import { onStopSignal } from "#base/lifecycle.ts";
-import { openLog } from "#base/log.ts";
+import { type Log, openLog } from "#base/log.ts";
+import { type Notifier, openNotifier, silentNotifier } from "#base/notify.ts";
 import { systemRandom } from "#base/random.ts";
-import { startDns } from "../dns/start.ts";
-import { edgeConfigSchema } from "./config.ts";
-import { startEdge } from "./edge.ts";
+import { type EdgeConfig, edgeConfigSchema } from "./config.ts";
+import type { Edge } from "./edge.ts";
+import { openChannel } from "./processes/channel.ts";
+import { openFellows } from "./processes/fellows.ts";
+import { removeLeftovers } from "./processes/leftovers.ts";
+import {
+  alone,
+  configOfProcess,
+  processesMax,
+  processName,
+  type ProcessPlace,
+  readProcesses,
+  sharingProblems,
+} from "./processes/place.ts";
+import { supervise, whyNoSharing } from "./processes/supervise.ts";
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       config: { type: "string" },
       "check-config": { type: "boolean", default: false },
+      processes: { type: "string", default: "1" },
+      process: { type: "string" },
       // Ends when standard input does: set by who starts an edge as a child.
       "with-parent": { type: "boolean", default: false },
     },
   });
+  const count = readProcesses(values.processes);
+  if (count === undefined) {
+    throw wrongWord("--processes", `is "${values.processes}", neither auto nor a number from 1 to ${processesMax}`);
+  }
   const config = await loadConfig(edgeConfigSchema, values.config, "NEARCAST_EDGE", process.env);
+  const problems = sharingProblems(config, count);
+  if (problems.length > 0) throw new ConfigError(values.config ?? "the configuration", problems);
   if (values["check-config"]) return;
-  const log = openLog(`edge ${config.node}`, config.logLevel);
+
+  const withParent = values["with-parent"];
+  if (values.process !== undefined) {
+    const index = Number(values.process);
+    if (process.send === undefined || !/^\d\d?$/.test(values.process) || index >= count) {
+      throw wrongWord("--process", "is what a supervisor tells its own processes; it is started by --processes");
+    }
+    const place = { index, count, sharesPorts: true };
+    await serve(configOfProcess(config, index, count), place, { withParent, isSupervised: true });
+  } else if (count === 1) {
+    await serve(config, alone, { withParent, isSupervised: false });
+  } else {
+    await superviseAll(config, count, withParent, [
+      ...(values.config === undefined ? [] : ["--config", values.config]),
+      "--processes",
+      String(count),
+    ]);
+  }
+}
+
+function wrongWord(option: string, message: string): ConfigError {
+  return new ConfigError("the command line", [{ path: option, message }]);
+}
+
+async function serve(
+  config: EdgeConfig,
+  place: ProcessPlace,
+  { withParent, isSupervised }: { withParent: boolean; isSupervised: boolean },
+): Promise<void> {
+  const log = openLog(`edge ${processName(config.node, place.index)}`, config.logLevel);
+  endOnFault(log);
+  const deps = { clock: systemClock, random: systemRandom, log };
+  let edge: Edge | undefined;
+  let isStopping = false;
+  function stop(reason: string): void {
+    // A supervisor and a terminal may give the same order.
+    if (isStopping) return;
+    isStopping = true;
+    log.info({ reason }, "stopping");
+    notifier.stopping();
+    // Nobody was served yet.
+    if (edge === undefined) process.exit(0);
+    void edge.drain().then(() => process.exit(0));
+  }
+  const hurry = (): void => edge?.hurry();
+  const stopInHaste = (reason: string): void => {
+    hurry();
+    stop(reason);
+  };
+  const channel = isSupervised
+    ? openChannel(process, systemClock, {
+        drain() {
+          stop("the supervisor's order");
+        },
+        hurry,
+        gone() {
+          stopInHaste("supervisor gone");
+        },
+      })
+    : undefined;
+  // A process of several is watched over by its supervisor.
+  const notifier = isSupervised ? silentNotifier : notifierOf(log, () => true);
+  const fellows = openFellows({ count: place.count, channel, clock: systemClock });
+
+  // The supervisor is no edge, and loads none of this.
+  const [{ startEdge }, { startDns }] = await Promise.all([import("./edge.ts"), import("../dns/start.ts")]);
+  edge = await startEdge(config, {
+    ...deps,
+    startDns: (options) => startDns({ ...options, ...deps }),
+    process: place,
+    fellows,
+  });
+  onStopSignal({
+    withParent,
+    stop: (reason) => {
+      if (reason === "parent gone") stopInHaste(reason);
+      else stop(reason);
+    },
+    hurry,
+  });
+  await edge.ready;
+  log.info({ http: edge.http, admin: edge.admin, dns: edge.dns() }, "ready");
+  if (isStopping) return;
+  channel?.ready();
+  notifier.ready("ready");
+  if (!isSupervised) await removeLeftovers(config.dataDir, 1, log);
+}
+
+async function superviseAll(
+  config: EdgeConfig,
+  count: number,
+  withParent: boolean,
+  words: readonly string[],
+): Promise<void> {
+  const log = openLog(`supervisor ${config.node}`, config.logLevel);
+  endOnFault(log);
+  const reason = await whyNoSharing();
+  if (reason !== undefined) throw new NearcastError("CANNOT_LISTEN", reason);
+  // What systemd has to say is said to the supervisor.
+  const env = { ...process.env, NOTIFY_SOCKET: undefined, WATCHDOG_USEC: undefined, WATCHDOG_PID: undefined };
+  const notifier = notifierOf(log, () => supervisor.isAlive());
+  const supervisor = supervise({
+    node: config.node,
+    count,
+    launch: (index) =>
+      fork(fileURLToPath(import.meta.url), [...words, "--process", String(index)], {
+        stdio: ["ignore", "inherit", "inherit", "ipc"],
+        env,
+      }),
+    notifier,
+    ready() {
+      log.info({ processes: count }, "ready");
+      void removeLeftovers(config.dataDir, count, log);
+    },
+    clock: systemClock,
+    log,
+  });
+  onStopSignal({
+    withParent,
+    stop(why) {
+      log.info({ reason: why }, "stopping");
+      if (why === "parent gone") supervisor.hurry();
+      supervisor.drain();
+    },
+    hurry: supervisor.hurry,
+  });
+  process.exit(await supervisor.ended);
+}
+
+function endOnFault(log: Log): void {
   process.on("uncaughtException", (error) => {
     log.fatal({ err: error }, "a fault in this program; the process ends, so that its supervisor can start it anew");
     process.exit(1);
   });
-  const deps = { clock: systemClock, random: systemRandom, log };
-  const edge = await startEdge(config, { ...deps, startDns: (options) => startDns({ ...options, ...deps }) });
-  onStopSignal({
-    withParent: values["with-parent"],
-    stop(reason) {
-      log.info({ reason }, "stopping");
-      if (reason === "parent gone") edge.hurry();
-      void edge.drain().then(() => process.exit(0));
-    },
-    hurry: edge.hurry,
-  });
-  await edge.ready;
-  log.info({ http: edge.http, admin: edge.admin, dns: edge.dns() }, "ready");
+}
+
+function notifierOf(log: Log, isWell: () => boolean): Notifier {
+  const { NOTIFY_SOCKET: socket, WATCHDOG_USEC: watchdogMicroseconds, WATCHDOG_PID: watchdogPid } = process.env;
+  const environment = { socket, watchdogMicroseconds, watchdogPid };
+  return openNotifier(environment, { pid: process.pid, isWell, clock: systemClock, log });
 }
 
 try {

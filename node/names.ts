@@ -8,11 +8,13 @@
  * It asks for its inputs when it needs them, so whatever changed before the start is in the first update.
  */
 import { availableParallelism } from "node:os";
+import type { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import type { Fleet } from "#fleet/document.ts";
 import type { SiteStates } from "#fleet/health.ts";
 import type { EdgeConfig } from "./config.ts";
 import type { DnsObserved } from "./observe/declare.ts";
+import { alone, type ProcessPlace } from "./processes/place.ts";
 
 interface DnsInputs {
   fleet: Fleet;
@@ -45,6 +47,7 @@ export type StartDns = (options: {
   threads: number;
   guard: { responsesPerSecond: number; slip: number; amplificationMax: number };
   identity: { nsid?: string; version?: string; id?: string };
+  sharesPorts: boolean;
 }) => Promise<DnsPart>;
 
 export interface Names {
@@ -71,6 +74,8 @@ export function openNames(deps: {
   inputs: () => DnsInputs | null;
   soonestChangesMs: () => ReadonlyMap<string, number>;
   secrets: () => readonly Uint8Array[];
+  /** Default: alone on its machine. */
+  process?: ProcessPlace | undefined;
   log: Log;
 }): Names {
   const { config, startDns, inputs, soonestChangesMs, secrets, log } = deps;
@@ -91,13 +96,18 @@ export function openNames(deps: {
     update(part, taken).catch((error: unknown) => {
       // After a stop nobody waits for it.
       if (isClosed) return;
+      // Shared ports are bound by the first update; without them there is nothing to go on with.
+      if (version === 0 && (error as NearcastError).code === "CANNOT_LISTEN") {
+        answers.reject(error);
+        return;
+      }
       log.error({ version: taken.version, reason: (error as Error).message }, "names are answered as before");
     });
   }
 
   return {
     async start() {
-      const started = await startDns(dnsOptions(config));
+      const started = await startDns(dnsOptions(config, deps.process ?? alone));
       if (isClosed) {
         await started.close();
         return;
@@ -126,7 +136,7 @@ export function openNames(deps: {
   };
 }
 
-function dnsOptions(config: EdgeConfig): Parameters<StartDns>[0] {
+function dnsOptions(config: EdgeConfig, { count, sharesPorts }: ProcessPlace): Parameters<StartDns>[0] {
   const { addresses, geoFiles, asnFile, geoCheckSeconds, identity } = config.dns;
   const { threads, responsesPerSecond, slip, amplificationMax } = config.dns;
   const { nsid = config.node, id = config.node, version = "" } = identity;
@@ -135,7 +145,7 @@ function dnsOptions(config: EdgeConfig): Parameters<StartDns>[0] {
     site: config.site,
     geo: { ...(geoFiles === undefined ? {} : { files: geoFiles }), ...(asnFile === undefined ? {} : { asnFile }) },
     geoCheckMs: geoCheckSeconds * 1000,
-    threads: threads === "auto" ? Math.max(1, availableParallelism() - 1) : threads,
+    threads: threads === "auto" ? Math.max(1, Math.floor((availableParallelism() - 1) / count)) : threads,
     guard: { responsesPerSecond, slip, amplificationMax },
     // An empty one switches off.
     identity: {
@@ -143,5 +153,6 @@ function dnsOptions(config: EdgeConfig): Parameters<StartDns>[0] {
       ...(id === "" ? {} : { id }),
       ...(version === "" ? {} : { version }),
     },
+    sharesPorts,
   };
 }

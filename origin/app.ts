@@ -26,8 +26,10 @@ import { addFeedRoute } from "./routes/feed.ts";
 import { addFleetRoutes } from "./routes/fleet.ts";
 import { addImageRoutes, type ImageRouteDeps } from "./routes/images.ts";
 import { addNameRoutes } from "./routes/names.ts";
+import { addNodeRoutes } from "./routes/nodes.ts";
 import { addSecretRoutes } from "./routes/secret.ts";
 import { addServiceRoutes } from "./routes/service.ts";
+import type { RosterKeeper } from "./roster.ts";
 import type { Tokens } from "./tokens.ts";
 
 /** Bytes of a request target: a name of 500 bytes, every byte encoded, and a query. */
@@ -41,6 +43,7 @@ export interface AppDeps extends ImageRouteDeps {
   readonly config: OriginConfig;
   readonly tokens: Tokens;
   readonly fleetSecret: FleetSecretKeeper;
+  readonly roster: RosterKeeper;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -96,6 +99,7 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
   addNameRoutes(app, deps);
   addFleetRoutes(app, deps);
   addSecretRoutes(app, deps);
+  addNodeRoutes(app, deps);
   addFeedRoute(app, deps.feed);
   await app.ready();
   return { app, countSwept: metrics.countSwept };

@@ -15,6 +15,7 @@ import { openFeedHub } from "./feed/hub.ts";
 import { openFleetLimits } from "./fleet-limits.ts";
 import { openFleetSecret } from "./fleet-secret.ts";
 import { lockDirectory } from "./lock.ts";
+import { openRosterKeeper } from "./roster.ts";
 import { openDirectoryStore } from "./store/directory.ts";
 import { openHolds } from "./store/holds.ts";
 import { startSweep } from "./store/sweep.ts";
@@ -62,7 +63,8 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     const uploads = openUploads({ store, catalogue, holds, inspector, clock, limits: config.limits });
     const settings = { ...config.feed, subscribersMax: config.limits.subscribersMax };
     const feed = await openFeedHub({ catalogue, settings, clock, log });
-    const parts = { store, catalogue, uploads, feed, fleetLimits, fleetSecret };
+    const roster = openRosterKeeper(catalogue);
+    const parts = { store, catalogue, uploads, feed, fleetLimits, fleetSecret, roster };
     const { app, countSwept } = await buildApp({ config, tokens, clock, log, ...parts });
     const sweepDeps = { store, catalogue, holds, clock, log, intervalMs: config.sweepIntervalMs };
     const sweep = startSweep({ ...sweepDeps, onRemoved: countSwept });

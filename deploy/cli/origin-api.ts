@@ -3,6 +3,7 @@
  * another release than this command: a clear failure then, instead of `undefined` in a table.
  */
 import { check, problemLines } from "#base/schema.ts";
+import { type Roster, type RosterNode, rosterNodeSchema, rosterSchema } from "#fleet/roster.ts";
 import { type Static, type TSchema, Type } from "typebox";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { type Answer, encodeName, type OriginClient } from "./origin-client.ts";
@@ -62,6 +63,12 @@ const publishedFleet = Type.Object({ ...fleetVersion.properties, unchanged: Type
 export type PublishedFleet = Static<typeof publishedFleet>;
 
 const rotatedSecret = Type.Object({ id: Type.String(), previousId: Type.String(), seq: Type.Integer() });
+
+const joinedNode = Type.Object({ node: rosterNodeSchema, revision: Type.Integer(), unchanged: Type.Boolean() });
+export type JoinedNode = Static<typeof joinedNode>;
+const drainedNode = Type.Object({ name: Type.String(), draining: Type.Boolean(), revision: Type.Integer() });
+export type DrainedNode = Static<typeof drainedNode>;
+const removedNode = Type.Object({ name: Type.String(), revision: Type.Integer() });
 
 const purged = Type.Object({ seq: Type.Integer() });
 
@@ -147,6 +154,31 @@ export async function rollbackFleet(client: OriginClient, version: number | unde
 
 export async function rotateSecret(client: OriginClient): Promise<Static<typeof rotatedSecret>> {
   return read(rotatedSecret, await client.call({ method: "POST", path: "/fleet/secret/rotations" }));
+}
+
+/** Whether the origin has a fleet secret for this token's holder; that it takes the token for the edges' is what counts. */
+export async function mayFollow(client: OriginClient): Promise<boolean> {
+  return (await client.call({ method: "GET", path: "/fleet/secret", expect: [403, 404] })).status !== 403;
+}
+
+export async function readRoster(client: OriginClient): Promise<Roster> {
+  return read(rosterSchema, await client.call({ method: "GET", path: "/nodes" }));
+}
+
+export async function registerNode(
+  client: OriginClient,
+  node: Omit<RosterNode, "name"> & { name?: string },
+): Promise<JoinedNode> {
+  return read(joinedNode, await client.call({ method: "POST", path: "/nodes", body: { json: node } }));
+}
+
+export async function setDraining(client: OriginClient, node: string, isDraining: boolean): Promise<DrainedNode> {
+  const path = `/nodes/${encodeURIComponent(node)}/draining`;
+  return read(drainedNode, await client.call({ method: isDraining ? "PUT" : "DELETE", path }));
+}
+
+export async function removeNode(client: OriginClient, node: string): Promise<Static<typeof removedNode>> {
+  return read(removedNode, await client.call({ method: "DELETE", path: `/nodes/${encodeURIComponent(node)}` }));
 }
 
 function read<Schema extends TSchema>(schema: Schema, answer: Answer): Static<Schema> {

@@ -188,7 +188,7 @@ function unreachable(place: OriginPlace, error: unknown): CommandFailure {
   return new CommandFailure(exitCodes.unreachable, `the origin at ${place.url} can't be reached: ${reasonOf(error)}`, {
     code: "UNREACHABLE",
     cause: error,
-    lines: [
+    lines: place.advice?.unreachable ?? [
       `The address is from ${place.urlFrom}.`,
       "Is it running? Start it with: npx nearcast up",
       "Is it elsewhere? Name it: --origin URL or NEARCAST_ORIGIN, and its token: --token-file FILE",
@@ -209,7 +209,9 @@ function refusal(place: OriginPlace, answer: Answer): CommandFailure {
   const message = text("detail") ?? text("title") ?? `the origin answered ${answer.status}`;
   const lines = problemsOf(problem);
   if (answer.status === 401 || answer.status === 403) {
-    lines.push("The token is not the one of this origin's writer: see --token-file and --data.");
+    lines.push(
+      ...(place.advice?.token ?? ["The token is not the one of this origin's writer: see --token-file and --data."]),
+    );
   }
   if (answer.status >= 500)
     lines.push(`The origin at ${place.url} failed; its log says more (request ${text("requestId") ?? "?"}).`);

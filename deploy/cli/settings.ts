@@ -7,6 +7,11 @@
  *   DIR/edge-fra1.yaml      a node's configuration         DIR/edge-fra1/       its cache
  *   DIR/origin.log …        what the processes say; *.log.1 the time before
  *
+ * or of the folder that `nearcast join` keeps:
+ *
+ *   DIR/edge.yaml           the configuration of the one node of this machine
+ *   DIR/edge.token          the edges' token               DIR/edge/            its cache
+ *
  * Order of precedence: flag, environment, DIR, the default of a machine on which nothing was changed.
  */
 import { loadConfig } from "#base/config.ts";
@@ -37,6 +42,8 @@ export interface OriginPlace {
   urlFrom: string;
   /** Read when it is first needed, since reading pictures needs none. */
   token: () => Promise<string>;
+  /** What to do next when it can't be reached, and when it refuses the token; where that is not what verbs say. */
+  advice?: { readonly unreachable: readonly string[]; readonly token: readonly string[] };
 }
 
 export interface NodePlace {
@@ -53,6 +60,10 @@ export function dataDirOf(options: CommonOptions, environment: Environment): str
 
 export const originFileOf = (dataDir: string): string => join(dataDir, "origin.yaml");
 export const edgeFileOf = (dataDir: string, node: string): string => join(dataDir, `edge-${node}.yaml`);
+/** Where `join` keeps the one node of a machine. */
+export const joinedFileOf = (dataDir: string): string => join(dataDir, "edge.yaml");
+export const joinedTokenFileOf = (dataDir: string): string => join(dataDir, "edge.token");
+export const joinedDataDirOf = (dataDir: string): string => join(dataDir, "edge");
 export const upFileOf = (dataDir: string): string => join(dataDir, "up.json");
 
 /** `host:port`, an IPv6 host in brackets. */
@@ -123,9 +134,11 @@ export async function findNodes(
   }
   const dataDir = dataDirOf(options, environment);
   const names = (await readUpState(dataDir))?.nodes ?? (await edgeFilesIn(dataDir));
+  const files = names.map((name) => edgeFileOf(dataDir, name));
+  if (await exists(joinedFileOf(dataDir))) files.push(joinedFileOf(dataDir));
   const nodes: NodePlace[] = [];
-  for (const name of names) {
-    const config = await readEdgeConfig(edgeFileOf(dataDir, name));
+  for (const file of files) {
+    const config = await readEdgeConfig(file);
     nodes.push({
       name: config.node,
       site: config.site,

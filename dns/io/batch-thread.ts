@@ -21,8 +21,6 @@ import { createBatchLoop, type BatchSocket } from "./batch-loop.ts";
 import { openSocketCalls, type Arena } from "./socket-calls.ts";
 
 export interface BatchThreadStart {
-  /** Opened by the main thread, which closes them when this thread has ended. */
-  readonly sockets: readonly BatchSocket[];
   /** Mapped by the main thread for this one. */
   readonly arena: Arena;
   readonly counters: Counters;
@@ -39,6 +37,8 @@ export interface BatchThreadStart {
 }
 
 export type BatchOrder =
+  /** Given once, when this thread is ready; the main thread closes them when it has ended. */
+  | { readonly kind: "sockets"; readonly sockets: readonly BatchSocket[] }
   | { readonly kind: "snapshot"; readonly snapshot: Snapshot }
   | { readonly kind: "secrets"; readonly secrets: readonly Uint8Array[] }
   | { readonly kind: "stop" };
@@ -59,6 +59,7 @@ const tell = (message: FromBatchThread): void => {
   toMain.postMessage(message, []);
 };
 
+let sockets: readonly BatchSocket[] | undefined;
 let snapshot: Snapshot | undefined;
 let isStopped = false;
 let heard = 0;
@@ -83,6 +84,9 @@ const { respond } = createResponder({
 
 function take(order: BatchOrder): void {
   switch (order.kind) {
+    case "sockets":
+      ({ sockets } = order);
+      return;
     case "snapshot":
       ({ snapshot } = order);
       return;
@@ -106,18 +110,22 @@ function takeOrders(): boolean {
   return !isStopped;
 }
 
-const turn = createBatchLoop({
-  calls,
-  arena: calls.viewArena(start.arena),
-  sockets: start.sockets,
-  respond,
-  counters: start.counters,
-  beforeBatch() {
-    nowMs = systemClock.wallMs();
-    takeOrders();
-  },
-});
+const hasSockets = (): boolean => sockets !== undefined;
 
 tell({ kind: "ready" });
-while (takeOrders()) turn();
+while (takeOrders() && !hasSockets()) Atomics.wait(bell, 0, heard);
+if (sockets !== undefined) {
+  const turn = createBatchLoop({
+    calls,
+    arena: calls.viewArena(start.arena),
+    sockets,
+    respond,
+    counters: start.counters,
+    beforeBatch() {
+      nowMs = systemClock.wallMs();
+      takeOrders();
+    },
+  });
+  while (takeOrders()) turn();
+}
 orders.close();

@@ -2,10 +2,12 @@
  * UDP answered in batches: threads that each take many packets with one system call (batch-thread.ts), seen from the
  * main thread, which opens their sockets, sends them what they answer from, and starts one anew that has died.
  *
- *   openBatch ──▶ sockets bound for every thread and address ──▶ threads ready ──▶ publish() … close()
+ *   openBatch ──▶ threads ready ──▶ sockets bound for every thread and address ──▶ publish() … close()
  *                                                                   │ died (which is a bug)
  *                     sockets closed: the kernel gives their clients to the other threads
- *                     1 s, 2 s … 30 s later: new sockets, a new thread, the last snapshot and secrets
+ *                     1 s, 2 s … 30 s later: a new thread, the last snapshot and secrets, new sockets
+ *
+ * Sockets come last: from the moment that one of several is bound, a share of the clients waits for its thread.
  */
 import { MessageChannel, Worker, type MessagePort } from "node:worker_threads";
 import type { Cancel, Clock } from "#base/clock.ts";
@@ -22,6 +24,12 @@ import { controlSizeBytes, openUdpSocket, type PortSharing, type UdpSocket } fro
 export interface BatchDeps extends Pick<BatchThreadStart, "guard" | "rateTable" | "identity"> {
   readonly clock: Clock;
   readonly log: Log;
+  /** Other processes bind the same ports, so that nobody can be kept off them. */
+  readonly sharesPorts?: boolean;
+  /** What the first query is answered from; absent: SERVFAIL until publish(). */
+  readonly snapshot?: Snapshot | undefined;
+  /** As by setSecrets(). */
+  readonly secrets?: readonly Uint8Array[];
   /** Told of the first query that failed inside a thread, which is a bug. */
   readonly onFailure: (error: NearcastError) => void;
 }
@@ -55,7 +63,8 @@ interface Running {
   readonly worker: Worker;
   readonly orders: MessagePort;
   readonly bell: Int32Array<SharedArrayBuffer>;
-  readonly sockets: readonly UdpSocket[];
+  /** None before the thread is ready. */
+  sockets: readonly UdpSocket[];
   readonly arena: Arena;
   readonly startedMs: number;
   readonly ready: Promise<void>;
@@ -64,7 +73,7 @@ interface Running {
 }
 
 /**
- * Binds all addresses for `threads` threads and starts them.
+ * Starts `threads` threads and binds all addresses for each.
  * @param addresses at most 64; port 0 takes a free one
  * @throws NearcastError CANNOT_LISTEN when an address can't be bound; then none is left bound
  */
@@ -86,8 +95,7 @@ export async function openBatch(
   const deaths = counters.map(() => 0);
   const timers = new Set<Cancel>();
   let bound = addresses;
-  let snapshot: Snapshot | undefined;
-  let secrets: readonly Uint8Array[] | undefined;
+  let { snapshot, secrets } = deps;
   let restarts = 0;
   let isClosing = false;
 
@@ -113,25 +121,20 @@ export async function openBatch(
     for (const { descriptor } of sockets) calls.close(descriptor);
   }
 
-  /** Opens sockets for thread `index` and starts it; throws when that can't be done, and leaves nothing behind. */
-  function startThread(index: number, sharing: PortSharing): Running {
+  /** Gives a thread that is ready its sockets; throws when an address can't be bound, and then none is. */
+  function bindThread(thread: Running, sharing: PortSharing): void {
     const sockets = openSockets(bound, sharing);
+    thread.sockets = sockets;
     bound = sockets.map(({ address }) => address);
-    try {
-      return startOn(sockets, index);
-    } catch (error) {
-      closeSockets(sockets);
-      throw error;
-    }
+    send(thread, { kind: "sockets", sockets: sockets.map(({ descriptor, family }) => ({ descriptor, family })) });
   }
 
-  function startOn(sockets: readonly UdpSocket[], index: number): Running {
+  function startThread(index: number): Running {
     const { port1: orders, port2 } = new MessageChannel();
     orders.unref();
     const bell = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
     const arena = calls.mapArena(batchArenaBytes);
     const workerData: BatchThreadStart = {
-      sockets: sockets.map(({ descriptor, family }) => ({ descriptor, family })),
       arena,
       counters: counters[index] ?? newCounters(),
       rateTable: deps.rateTable,
@@ -153,7 +156,7 @@ export async function openBatch(
     const ended = new Promise<void>((resolve) => {
       worker.once("exit", () => {
         orders.close();
-        closeSockets(sockets);
+        closeSockets(thread.sockets);
         calls.unmapArena(arena);
         onEnd(index, failure);
         resolve();
@@ -180,7 +183,7 @@ export async function openBatch(
       });
     });
     ready.catch(() => undefined); // Its end is told by onEnd as well; only the start waits for it.
-    const thread: Running = { worker, orders, bell, sockets, arena, startedMs: clock.monotonicMs(), ready, ended };
+    const thread: Running = { worker, orders, bell, sockets: [], arena, startedMs: clock.monotonicMs(), ready, ended };
     running[index] = thread;
     if (snapshot !== undefined) send(thread, { kind: "snapshot", snapshot });
     if (secrets !== undefined) send(thread, { kind: "secrets", secrets });
@@ -202,20 +205,35 @@ export async function openBatch(
     const cancel = clock.after(Math.min(restartDelayMinMs * 2 ** died, restartDelayMaxMs), () => {
       timers.delete(cancel);
       restarts++;
-      try {
-        const hasOthers = running.some((thread) => thread !== undefined);
-        startThread(index, hasOthers ? "follower" : firstSharing);
-      } catch (error) {
-        log.error({ err: error, thread: index + 1 }, "a DNS thread can't be started anew yet");
-        startLater(index);
-      }
+      restart(index);
     });
     timers.add(cancel);
+  }
+
+  function restart(index: number): void {
+    let thread: Running;
+    try {
+      thread = startThread(index);
+    } catch (error) {
+      log.error({ err: error, thread: index + 1 }, "a DNS thread can't be started anew yet");
+      startLater(index);
+      return;
+    }
+    const bindIt = (): void => {
+      if (isClosing || running[index] !== thread) return;
+      const hasOthers = running.some((one) => one !== undefined && one.sockets.length > 0);
+      bindThread(thread, hasOthers ? "follower" : firstSharing);
+    };
+    thread.ready.then(bindIt).catch((error: unknown) => {
+      log.error({ err: error, thread: index + 1 }, "a DNS thread can't be started anew yet");
+      void thread.worker.terminate(); // its end leads to the next try
+    });
   }
 
   function send({ orders, bell }: Running, order: BatchOrder): void {
     orders.postMessage(order, []);
     Atomics.add(bell, 0, 1);
+    Atomics.notify(bell, 0); // only a thread without sockets sleeps on it
   }
 
   function sendAll(order: BatchOrder): void {
@@ -239,10 +257,14 @@ export async function openBatch(
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => (closing ??= closeAll());
 
-  const firstSharing: PortSharing = threads > 1 ? "first" : "alone";
+  const firstSharing: PortSharing = deps.sharesPorts === true ? "follower" : threads > 1 ? "first" : "alone";
   try {
-    const starting = counters.map((_, index) => startThread(index, index === 0 ? firstSharing : "follower").ready);
-    await Promise.all(starting);
+    const started = counters.map((_, index) => startThread(index));
+    await Promise.all(started.map(({ ready }) => ready));
+    for (const [index, thread] of started.entries()) {
+      // One that has died meanwhile is being started anew.
+      if (running[index] === thread) bindThread(thread, index === 0 ? firstSharing : "follower");
+    }
   } catch (error) {
     await close();
     throw error;

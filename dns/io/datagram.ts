@@ -20,12 +20,13 @@ import {
 
 /** Binds the socket; rejects when the address can't be bound. */
 export async function openDatagram(listen: ListenAddress, deps: TransportDeps): Promise<Transport> {
-  const { respond, counters, log } = deps;
+  const { respond, counters, log, sharesPorts = false } = deps;
   const sendErrors = counterIndex("sendErrors");
   const six = isIPv6(listen.host);
   const socket = createSocket({
     type: six ? "udp6" : "udp4",
     ipv6Only: six,
+    reusePort: sharesPorts,
     // Destinations are always addresses: without this each send would take a turn through the resolver's queue.
     lookup: (hostname, _options, done) => {
       done(null, hostname, six ? 6 : 4);

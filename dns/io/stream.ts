@@ -109,7 +109,7 @@ interface Connection {
 
 /** Listens; rejects when the address can't be bound. */
 export async function openStream(listen: ListenAddress, deps: StreamDeps): Promise<StreamTransport> {
-  const { respond, counters, log, clock, limits } = deps;
+  const { respond, counters, log, clock, limits, sharesPorts = false } = deps;
   const acceptedAt = counterIndex("tcpAccepted");
   const refusedAt = counterIndex("tcpRefused");
   const cutAt = counterIndex("tcpCut");
@@ -318,7 +318,7 @@ export async function openStream(listen: ListenAddress, deps: StreamDeps): Promi
 
   // Half-open, since a client may say that it has no more to ask before it has its answers.
   const server = createServer({ allowHalfOpen: true }, accept);
-  await bind(server, listen);
+  await bind(server, listen, sharesPorts);
   server.on("error", (error) => {
     log.warn({ error }, "TCP listener");
   });
@@ -345,10 +345,10 @@ function networkOf(address: IpAddress): string {
   return Buffer.from(network.bytes).toString("latin1") + String(network.family);
 }
 
-function bind(server: Server, { host, port }: ListenAddress): Promise<void> {
+function bind(server: Server, { host, port }: ListenAddress, reusePort: boolean): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ host, port, ipv6Only: isIPv6(host), backlog: 511 }, () => {
+    server.listen({ host, port, reusePort, ipv6Only: isIPv6(host), backlog: 511 }, () => {
       server.off("error", reject);
       resolve();
     });

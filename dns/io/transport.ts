@@ -25,6 +25,11 @@ export interface TransportDeps {
   readonly respond: Respond;
   readonly counters: Counters;
   readonly log: Log;
+  /**
+   * Other processes of this user may bind the same address and port (SO_REUSEPORT): the kernel spreads clients over all
+   * that do. Default: nobody else may.
+   */
+  readonly sharesPorts?: boolean;
 }
 
 /** Room for an answer over UDP. None is longer than 1,232 octets, so that it needs no fragments (RFC 9715 §3.2). */

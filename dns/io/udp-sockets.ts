@@ -7,7 +7,8 @@
  *                                then SO_REUSEPORT, if others are to follow
  *   those of the other threads   SO_REUSEPORT, then bind(): joins the first
  *
- * With one thread there is no SO_REUSEPORT, so nobody can take a share of the port unnoticed.
+ * With one thread there is no SO_REUSEPORT, so nobody can take a share of the port unnoticed. Several processes that
+ * share their ports all join: then any process of the same user may, and no other.
  */
 import { isIPv6 } from "node:net";
 import { networkInterfaces } from "node:os";
@@ -22,7 +23,7 @@ export interface UdpSocket {
   readonly address: ListenAddress;
 }
 
-/** Alone: nobody may have the port. First: nobody may have it yet, others of ours will. Follower: joins a first. */
+/** Alone: nobody may have the port. First: nobody may have it yet, others of ours will. Follower: joins who is there. */
 export type PortSharing = "alone" | "first" | "follower";
 
 /** Room for the answers of several batches. */

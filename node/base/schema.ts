@@ -17,6 +17,18 @@ export interface ValueProblem {
 
 export type Checked<T> = { ok: true; value: T } | { ok: false; problems: ValueProblem[] };
 
+/** What schemas here may state as `format`. */
+export const valueFormats: Readonly<Record<string, (text: string) => boolean>> = {
+  ip: (text) => isIP(text) !== 0,
+  prefix: isPrefix,
+  "http-url"(text) {
+    const url = URL.parse(text);
+    const isHttp = url?.protocol === "http:" || url?.protocol === "https:";
+    // A query, a fragment or a password would be dropped or leak in silence where the URL is a base.
+    return isHttp && !/[?#@\s]/.test(text);
+  },
+};
+
 const ajv = new Ajv({
   allErrors: true,
   useDefaults: true,
@@ -26,14 +38,7 @@ const ajv = new Ajv({
   verbose: true,
 });
 ajv.addKeyword({ keyword: "unit", schemaType: "string" }); // documentation only: printed in the README's table
-ajv.addFormat("ip", (text: string) => isIP(text) !== 0);
-ajv.addFormat("prefix", isPrefix);
-ajv.addFormat("http-url", (text: string) => {
-  const url = URL.parse(text);
-  const isHttp = url?.protocol === "http:" || url?.protocol === "https:";
-  // A query, a fragment or a password would be dropped or leak in silence where the URL is a base.
-  return isHttp && !/[?#@\s]/.test(text);
-});
+for (const [name, isValid] of Object.entries(valueFormats)) ajv.addFormat(name, isValid);
 
 /** An address and a length (RFC 4632 §3.1); octets past the length are not looked at here. */
 function isPrefix(text: string): boolean {

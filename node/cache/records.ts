@@ -47,6 +47,11 @@ export interface Records {
   /** What memory knows, at once; counts as used. */
   peek: (name: string) => SourceRecord | undefined;
   store: (record: SourceRecord) => void;
+  /**
+   * For what another node said, which keeps it on its disk: memory alone. One that was validated later stays, unless it
+   * bears a mark. What the disk has of the name is older, and goes.
+   */
+  storeInMemory: (record: SourceRecord) => void;
   /** Marks the records in memory that a purge concerns; in force at once. */
   mark: (purge: Purge, mark: SourceMark) => void;
   /** Makes the disk forget the records that a purge concerns, so that a restart asks the origin again. */
@@ -58,6 +63,15 @@ export function openRecords(disk: DiskTier): Records {
   const present = new LRUCache<string, SourceRecord>({ max: recordsMax });
   const absent = new LRUCache<string, SourceRecord>({ max: absentMax });
   const loads = createFlights<SourceRecord | undefined>();
+
+  /** Puts a record where it belongs in memory; returns whether the disk may have one of this name too. */
+  function remember(record: SourceRecord): boolean {
+    const isAbsent = "absentStatus" in record.meaning;
+    const wasPresent = isAbsent ? present.delete(record.name) : absent.delete(record.name);
+    (isAbsent ? absent : present).set(record.name, record);
+    return (isAbsent && wasPresent) || disk.factsOf(recordKey(record.name)) !== undefined;
+  }
+
   return {
     peek: (name) => present.get(name) ?? absent.get(name),
     async load(name) {
@@ -76,14 +90,11 @@ export function openRecords(disk: DiskTier): Records {
       return await result;
     },
     store(record) {
+      const mayBeOnDisk = remember(record);
       if ("absentStatus" in record.meaning) {
-        absent.set(record.name, record);
-        const key = recordKey(record.name);
-        if (present.delete(record.name) || disk.factsOf(key) !== undefined) void disk.remove(key);
+        if (mayBeOnDisk) void disk.remove(recordKey(record.name));
         return;
       }
-      absent.delete(record.name);
-      present.set(record.name, record);
       disk.store({
         key: recordKey(record.name),
         facts: {
@@ -96,6 +107,11 @@ export function openRecords(disk: DiskTier): Records {
         headerBlock: Buffer.alloc(0),
         body: Buffer.alloc(0),
       });
+    },
+    storeInMemory(record) {
+      const before = present.peek(record.name) ?? absent.peek(record.name);
+      if (before !== undefined && before.mark === null && before.validatedAtMs > record.validatedAtMs) return;
+      if (remember(record)) void disk.remove(recordKey(record.name));
     },
     mark(purge, mark) {
       loads.overtake((name) => purgesSource(purge, name));

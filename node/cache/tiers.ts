@@ -2,8 +2,9 @@
  * Memory before disk, seen as one store.
  *
  * load() asks memory, then the disk once per key however many ask, and admits what the disk gave to memory. store()
- * writes to both. A purge is in force for memory when purge() returns and for the disk when its promise resolves; an
- * object that it means and that was on its way from disk to memory meanwhile is dropped.
+ * writes to both, storeInMemory() and storeOnDisk() to one. A purge is in force for memory when purge() returns and
+ * for the disk when its promise resolves; an object that it means and that was on its way from disk to memory meanwhile
+ * is dropped.
  */
 import type { DiskTier } from "./disk.ts";
 import { createFlights, type Flight } from "./flights.ts";
@@ -23,6 +24,8 @@ export interface Tiers {
   locate: (key: string) => { tier: Tier; facts: ObjectFacts } | undefined;
   /** Returns whether one tier at least took the object. */
   store: (object: CachedObject) => boolean;
+  /** For what another node keeps on its disk: memory alone. What the disk has under this key is older, and goes. */
+  storeInMemory: (object: CachedObject) => boolean;
   /** For what is read whole once and rarely again, such as sources: the disk alone. */
   storeOnDisk: (object: CachedObject) => boolean;
   /** The disk alone; memory does not admit it. */
@@ -71,6 +74,11 @@ export function joinTiers(memory: MemoryTier, disk: DiskTier): Tiers {
       loads.overtake((other) => other === object.key);
       const isInMemory = memory.store(object);
       return disk.store(object) || isInMemory;
+    },
+    storeInMemory(object) {
+      loads.overtake((other) => other === object.key);
+      if (disk.factsOf(object.key) !== undefined) void disk.remove(object.key);
+      return memory.store(object);
     },
     storeOnDisk: (object) => disk.store(object),
     loadFromDisk: (key) => disk.load(key),

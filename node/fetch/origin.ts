@@ -1,5 +1,5 @@
 /**
- * The edge's side of the origin's API: sources, the fleet document, the fleet secret, the feed.
+ * The edge's side of the origin's API: sources, the fleet document, the fleet secret, the roster, the feed.
  *
  * What comes back is checked before anyone uses it: a source's bytes must have the SHA-256 that its ETag names.
  */
@@ -11,6 +11,7 @@ import { NearcastError } from "#base/errors.ts";
 import type { Random } from "#base/random.ts";
 import { check } from "#base/schema.ts";
 import { fleetBytesMax } from "#fleet/read-document.ts";
+import { type Roster, rosterNodesMax, rosterSchema } from "#fleet/roster.ts";
 import { type FleetSecrets, fleetSecretsSchema } from "#fleet/secret.ts";
 import { attempt } from "./attempt.ts";
 import { createBreaker } from "./breaker.ts";
@@ -25,6 +26,8 @@ const timeoutsMs = {
 /** A fleet document in JSON, where each line's end, quote and backslash takes two bytes. */
 const fleetAnswerBytesMax = 4 * fleetBytesMax;
 const secretBytesMax = 4096;
+/** A node with one address takes some 150 bytes, one with all that it may have ten times as many. */
+const rosterBytesMax = rosterNodesMax * 512;
 /** Connections to the origin; what comes beyond waits in undici's queue until its deadline. */
 const connectionsMax = 64;
 
@@ -46,6 +49,8 @@ export interface OriginClient {
   fleet: () => Promise<{ version: number; text: string }>;
   /** Null: the origin is of a release that has none. */
   secrets: () => Promise<FleetSecrets | null>;
+  /** Null: the origin is of a release that has none. */
+  roster: () => Promise<Roster | null>;
   /** The feed's bytes from after `since` (null: from now on) until `signal` ends it. The follower retries. */
   feed: (since: number | null, signal: AbortSignal) => Promise<Readable>;
   counts: () => { sources: number; sourceBodies: number; failures: number };
@@ -123,6 +128,20 @@ export function openOriginClient(options: {
           return checked.value;
         }),
       ),
+    roster: () =>
+      counted(
+        attempt({ ...settings, timeoutMs: timeouts.fleet }, async (signal) => {
+          const answer = await pool.request({ path: `${prefix}/nodes`, method: "GET", headers, signal });
+          const bytes = await readBody(answer, rosterBytesMax);
+          if (answer.statusCode === 404) return null;
+          if (answer.statusCode !== 200) throw badAnswer("the roster", answer.statusCode);
+          const { revision, nodes, draining } = parseObject(bytes);
+          // What else a later origin may say is left out; what this release must know has to be right.
+          const checked = check(rosterSchema, { revision, nodes, draining });
+          if (!checked.ok) throw badAnswer("the roster", 200);
+          return checked.value;
+        }),
+      ),
     async feed(since, signal) {
       const answer = await pool.request({
         path: `${prefix}/feed${since === null ? "" : `?since=${since}`}`,
@@ -155,7 +174,9 @@ async function readSource(answer: Dispatcher.ResponseData, bytesMax: number): Pr
   throw badAnswer("a source", statusCode);
 }
 
-type Answered = Partial<Record<"version" | "text" | "current" | "previous", unknown>>;
+type Answered = Readonly<
+  Partial<Record<"version" | "text" | "current" | "previous" | "revision" | "nodes" | "draining", unknown>>
+>;
 
 /** The members, unchecked; none where the bytes are no JSON object. */
 function parseObject(bytes: Buffer): Answered {

@@ -1,15 +1,14 @@
 /**
- * Is a node up? Raw probe results in, a judgement out; pure.
+ * What is known of nodes, put together for sites; pure. consensus.ts judges the nodes, probe.ts asks them.
  *
- *   unknown ──success──▶ up ──failuresDown failures in a row──▶ down ──successesUp successes in a row──▶ up
- *   unknown ──failure──▶ down         (the first judgement stands before the first answer)
+ *   node states ─┬─▶ siteStates         up, draining, down: what steering is told
+ *                ├─▶ siteLoads          with the nodes' words: how much each site has to do
+ *                └─▶ soonestChangesMs   how soon any of it could be another: the TTLs of answers
  *
- * A site is up while one of its nodes is; `draining` is a node's own word that it wants no new clients.
- * A state that the fleet document forces is final: no probe changes it.
+ * A site is up while one of its nodes is; `draining` is a node's own word, or the document's, that it gets no new
+ * clients. A state that the fleet document forces is final: no probe changes it. A site that has no address at all is
+ * down, whatever its nodes do: there is nothing to answer with.
  * When no site is up, DNS names those that drain, and without any of them all: an answer that may work beats none.
- *
- * From the same judgements comes how soon they could change (`soonestChangesMs`): an answer need not be asked for again
- * before that.
  */
 import type { Fleet, ProbeSettings, Site } from "./document.ts";
 
@@ -17,14 +16,39 @@ export type NodeState = "unknown" | "up" | "down" | "draining";
 export type SiteState = "up" | "down" | "draining";
 
 /** What one probe saw. `draining` is an answer, so it counts as a success of the transport. */
-export type ProbeResult = ({ outcome: "ready" | "draining" } & NodeWord) | { outcome: "failed"; reason: string };
+export type ProbeResult =
+  | {
+      outcome: "ready" | "draining";
+      /** Absent unless the node proved that it knows the fleet secret (proof.ts). */
+      word?: NodeWord;
+    }
+  | { outcome: "failed"; reason: string };
 
-/** What a node says of itself beside its state; absent when it does not say. */
+/** What a node says of itself and of others, to those who prove that they are of its fleet; absent: it does not say. */
 export interface NodeWord {
   /** HTTP requests per second that it answers, 0 … loadMax. */
   readonly load?: number;
+  readonly bytesPerSecond?: number;
+  /** How late its event loop runs. */
+  readonly loopDelayMs?: number;
+  readonly rendersWaiting?: number;
   /** The share of its clients that its site keeps (load.ts). */
   readonly keptShare?: number;
+  /** How many processes share its ports, 1 … 64. */
+  readonly processes?: number;
+  /** Names of the nodes that it does not reach itself, by its own probes; it knows of no other when `watched` fits. */
+  readonly unreachable?: readonly string[];
+  /** Names of the nodes that told it that they drain. */
+  readonly draining?: readonly string[];
+  /** Which nodes it probes (`watchedId`): of others its silence says nothing. */
+  readonly watched?: string;
+  /** It reaches no other machine. */
+  readonly isIsolated?: boolean;
+  readonly fleetVersion?: number;
+  readonly feedSeq?: number;
+  readonly release?: string;
+  /** Prefixes that it announces by BGP. */
+  readonly announced?: readonly string[];
 }
 
 /** More requests per second than any node answers: what is above was never measured. */
@@ -32,29 +56,13 @@ export const loadMax = 1_000_000_000;
 
 export interface NodeHealth {
   readonly state: NodeState;
-  /** Results in a row that speak against `state`. */
+  /** Of an up node, the attempts in a row that got no answer; of one that is down, the successes in a row. */
   readonly contraryCount: number;
-  /** Why it is in this state, for people: `3 probes failed: connection refused`. */
+  /** Why it is in this state, for people: `7 probes from here failed: timeout`. */
   readonly reason: string;
 }
 
 export const unknownHealth: NodeHealth = { state: "unknown", contraryCount: 0, reason: "not probed yet" };
-
-/** The health after one more probe. */
-export function judge(before: NodeHealth, result: ProbeResult, settings: ProbeSettings): NodeHealth {
-  if (result.outcome === "failed") {
-    if (before.state === "down") return { state: "down", contraryCount: 0, reason: result.reason };
-    const failures = before.contraryCount + 1;
-    if (before.state !== "unknown" && failures < settings.failuresDown) return { ...before, contraryCount: failures };
-    return { state: "down", contraryCount: 0, reason: result.reason };
-  }
-  const wanted: NodeState = result.outcome === "draining" ? "draining" : "up";
-  if (before.state === "down") {
-    const successes = before.contraryCount + 1;
-    if (successes < settings.successesUp) return { ...before, contraryCount: successes };
-  }
-  return { state: wanted, contraryCount: 0, reason: result.outcome === "draining" ? "draining" : "answers" };
-}
 
 /** State of each site, by its name: what steering is told. */
 export type SiteStates = ReadonlyMap<string, SiteState>;
@@ -65,6 +73,7 @@ export function siteStates(fleet: Fleet, healthOf: ReadonlyMap<string, NodeHealt
 }
 
 function stateOf(site: Site, healthOf: ReadonlyMap<string, NodeHealth>): SiteState {
+  if (site.addresses.length === 0 && site.nodes.every(({ addresses }) => addresses.length === 0)) return "down";
   if (site.state !== "auto") return site.state;
   const states = site.nodes.map((node) => healthOf.get(node.name)?.state ?? "unknown");
   if (states.includes("up") || states.includes("unknown")) return "up";
@@ -113,22 +122,21 @@ export function toldShares(
 /** Of the time between two probes of a node, the part that is not left to chance. */
 export const spacingLeast = 0.95;
 
-/** Milliseconds between the beginnings of two probes of a node, at most; at least `spacingLeast` of it. */
-export function spacingMs(state: NodeState, settings: ProbeSettings): number {
-  return state === "down" ? settings.intervalMs / 2 : settings.intervalMs;
+/** Milliseconds between the beginnings of two attempts while a node does not answer (consensus.ts). */
+export function retryMs(settings: ProbeSettings): number {
+  return settings.intervalMs / 10;
 }
 
 /**
- * The least time in which this judgement of each site could change, in milliseconds; a site that is absent can't.
+ * The least time in which what is answered of each site could change, in milliseconds; a site that is absent can't.
  *
  *   site up       all of its nodes that are up must fail       the longest of their times
  *   site down     one of its nodes must come back              the shortest of their times
+ *   nodes with addresses of their own are answered themselves: any of them must change      the shortest of their times
  *
- *   a node that needs n more results      now ─▶ 1st ──spacing──▶ 2nd ──spacing──▶ ‥ nth
- *
- * The first of them may come at any moment, and its probe may have begun one timeout ago; so (n − 1) spacings less a
- * timeout pass at least. Going from up to draining is left out: a node that drains goes on serving, for as long as
- * old answers last.
+ * A node that is up has failed after `failuresDown` attempts in a row, and they begin one retry after another; all that
+ * have begun may fail in one moment. One that is down may be up at once, by another node's word. Going from up to
+ * draining is left out: a node that drains goes on serving, for as long as old answers last.
  * @param restless sites whose kept share may change at the next look at the loads
  * @param loadIntervalMs time between two looks at the loads
  */
@@ -140,7 +148,10 @@ export function soonestChangesMs(
 ): Map<string, number> {
   const soonest = new Map<string, number>();
   for (const site of fleet.sites) {
-    const byProbes = site.state === "auto" ? soonestOf(site, healthOf, fleet.probe) : Infinity;
+    const byProbes = Math.min(
+      site.state === "auto" ? soonestOf(site, healthOf, fleet.probe) : Infinity,
+      soonestOfAddresses(site, healthOf, fleet.probe),
+    );
     const leastMs = restless.has(site.name) ? Math.min(byProbes, loadIntervalMs) : byProbes;
     if (leastMs !== Infinity) soonest.set(site.name, leastMs);
   }
@@ -160,11 +171,16 @@ function soonestOf(site: Site, healthOf: ReadonlyMap<string, NodeHealth>, settin
   return leastMs;
 }
 
+function soonestOfAddresses(site: Site, healthOf: ReadonlyMap<string, NodeHealth>, settings: ProbeSettings): number {
+  const own = site.nodes.filter(({ addresses }) => addresses.length > 0);
+  // A single one is answered in any state (live.ts).
+  if (own.length < 2) return Infinity;
+  return Math.min(...own.map(({ name }) => changeMs(healthOf.get(name) ?? unknownHealth, settings)));
+}
+
 /** The least time until an up node is down, or another one up. */
 function changeMs({ state, contraryCount }: NodeHealth, settings: ProbeSettings): number {
-  // `unknown` falls by its first failure, `draining` ends by one answer.
-  const threshold = state === "up" ? settings.failuresDown : state === "down" ? settings.successesUp : 1;
-  const results = Math.max(threshold - contraryCount, 1);
-  const waitsMs = (results - 1) * spacingMs(state, settings) * spacingLeast;
-  return Math.max(0, Math.floor(waitsMs - Math.min(settings.timeoutMs, settings.intervalMs)));
+  if (state !== "up") return 0;
+  const waits = Math.max(settings.failuresDown - 1 - contraryCount, 0);
+  return Math.floor(waits * retryMs(settings) * spacingLeast);
 }

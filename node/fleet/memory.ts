@@ -1,6 +1,6 @@
 /**
  * What an edge remembers of the fleet across restarts, so that it can start while the origin is away: the last good
- * fleet document, its position in the feed, and the fleet secret (which only the owner may read).
+ * fleet document, the roster, its position in the feed, and the fleet secret (which only the owner may read).
  */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -10,6 +10,7 @@ import { check } from "#base/schema.ts";
 import { type Fleet } from "./document.ts";
 import { parseFleet } from "./read-document.ts";
 import type { FeedPosition } from "./feed.ts";
+import { type Roster, rosterSchema } from "./roster.ts";
 import { type FleetSecrets, fleetSecretsSchema } from "./secret.ts";
 
 export interface FleetVersion {
@@ -25,6 +26,9 @@ export interface FleetMemory {
   storeFleet: (version: number, text: string) => Promise<void>;
   loadPosition: () => Promise<FeedPosition | null>;
   storePosition: (position: FeedPosition) => Promise<void>;
+  loadRoster: () => Promise<Roster | null>;
+  /** One call at a time. */
+  storeRoster: (roster: Roster) => Promise<void>;
   loadSecrets: () => Promise<FleetSecrets | null>;
   /** One call at a time. */
   storeSecrets: (secrets: FleetSecrets) => Promise<void>;
@@ -35,6 +39,7 @@ export async function openFleetMemory(directory: string): Promise<FleetMemory> {
   await mkdir(directory, { recursive: true });
   const fleetPath = join(directory, "fleet.json");
   const positionPath = join(directory, "feed.json");
+  const rosterPath = join(directory, "roster.json");
   const secretPath = join(directory, "secret.json");
   // The feed and the start may both bring a fleet document: one file, so one after the other.
   let storing: Promise<void> = Promise.resolve();
@@ -52,6 +57,8 @@ export async function openFleetMemory(directory: string): Promise<FleetMemory> {
     },
     loadPosition: async () => (await readChecked(storedPosition, positionPath)) ?? null,
     storePosition: (position) => writeAtomic(positionPath, JSON.stringify(position)),
+    loadRoster: async () => (await readChecked(rosterSchema, rosterPath)) ?? null,
+    storeRoster: (roster) => writeAtomic(rosterPath, JSON.stringify(roster), { durable: true }),
     loadSecrets: async () => (await readChecked(fleetSecretsSchema, secretPath)) ?? null,
     storeSecrets: (secrets) => writeAtomic(secretPath, JSON.stringify(secrets), { mode: 0o600, durable: true }),
   };

@@ -17,29 +17,38 @@ export const rosterEventKind = "roster";
 
 export const rosterNodesMax = 10_000;
 
-const strict = { additionalProperties: false } as const;
-const shortName = Type.String({ pattern: "^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$" });
+/** Characters of a node's or a site's name. */
+export const shortNameLengthMax = 32;
 
-export const rosterNodeSchema = Type.Object(
-  {
-    name: shortName,
-    site: shortName,
-    http: Type.String({ format: "http-url", maxLength: 255 }),
-    peer: Type.Optional(peerEndpoint),
-    addresses: Type.Array(Type.String({ format: "ip" }), { maxItems: 16, default: [] }),
-  },
-  strict,
-);
+const shortName = (description: string) =>
+  Type.String({ pattern: "^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$", description });
+
+// Keys that a later origin may add are let through: an edge that is not upgraded yet goes on with those that it knows.
+export const rosterNodeSchema = Type.Object({
+  name: shortName("unique in the fleet"),
+  site: shortName("one of the fleet document's"),
+  http: Type.String({
+    format: "http-url",
+    maxLength: 255,
+    description: "base URL at which other nodes reach and probe it",
+  }),
+  peer: Type.Optional(peerEndpoint),
+  addresses: Type.Array(Type.String({ format: "ip", maxLength: 45 }), {
+    maxItems: 16,
+    default: [],
+    description: "its own service addresses; DNS gives them to the site's clients while this node is up",
+  }),
+});
 export type RosterNode = Static<typeof rosterNodeSchema>;
 
-export const rosterSchema = Type.Object(
-  {
-    revision: Type.Integer({ minimum: 0 }),
-    nodes: Type.Array(rosterNodeSchema, { maxItems: rosterNodesMax }),
-    draining: Type.Array(shortName, { maxItems: rosterNodesMax }),
-  },
-  strict,
-);
+export const rosterSchema = Type.Object({
+  revision: Type.Integer({ minimum: 0, description: "one more with each change" }),
+  nodes: Type.Array(rosterNodeSchema, { maxItems: rosterNodesMax, description: "those that joined by themselves" }),
+  draining: Type.Array(shortName("a node, of the document or of the roster"), {
+    maxItems: rosterNodesMax,
+    description: "nodes that get no new clients",
+  }),
+});
 export type Roster = Static<typeof rosterSchema>;
 
 export const emptyRoster: Roster = { revision: 0, nodes: [], draining: [] };
@@ -55,15 +64,13 @@ export function withRoster(document: Fleet, roster: Roster): Fleet {
   );
   const stateOf = (node: SiteNode): SiteNode => (draining.has(node.name) ? { ...node, state: "draining" } : node);
   const sites = document.sites.map((site) => {
-    const joined = (joinedBySite.get(site.name) ?? []).map(
-      ({ name, http, peer, addresses }): SiteNode => ({
-        name,
-        http,
-        ...(peer === undefined ? {} : { peer }),
-        addresses,
-        state: "auto",
-      }),
-    );
+    const joined = (joinedBySite.get(site.name) ?? []).map(({ name, http, peer, addresses }): SiteNode => ({
+      name,
+      http,
+      ...(peer === undefined ? {} : { peer }),
+      addresses,
+      state: "auto",
+    }));
     return { ...site, nodes: [...site.nodes, ...joined].map(stateOf) };
   });
   return Object.freeze({ ...document, sites });

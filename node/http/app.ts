@@ -2,7 +2,8 @@
  * The public side of an edge: host and URL → an order → serve/ → respond().
  *
  *   GET|HEAD anything            the picture or asset
- *   GET /.nearcast/health        what other nodes probe: 200 ready, 503 starting or draining, and this node's load
+ *   GET /.nearcast/health        what other nodes probe: 200 ready, 503 starting or draining; for askers who know the
+ *                                fleet secret with this node's word, signed (fleet/proof.ts)
  *
  * Fastify's router sees none of the hostile URL: understand.ts reads it, and all requests go to one route.
  */
@@ -13,7 +14,9 @@ import { asNearcastError, type ErrorCode, NearcastError, problemOf } from "#base
 import type { Log } from "#base/log.ts";
 import type { Fleet, Host } from "#fleet/document.ts";
 import type { LoadMeter } from "#fleet/load-meter.ts";
+import type { NodeWord } from "#fleet/health.ts";
 import { probePath } from "#fleet/probe.ts";
+import { askField, createProofs, proofField } from "#fleet/proof.ts";
 import { dropStream } from "../fetch/body.ts";
 import type { AssetServer } from "../serve/asset.ts";
 import type { ImageServer } from "../serve/image.ts";
@@ -43,17 +46,20 @@ export interface EdgeAppParts {
   gate: () => Promise<void> | null;
   /** Called once per request, for the metrics. */
   served: (request: ServedRequest) => void;
-  /** Counts what is served, told to those who probe; their own questions are not counted. */
+  /** Counts what is served; questions of those who probe are not counted. */
   load: LoadMeter;
-  /** The share of its clients that this node's site keeps, told likewise. */
-  keptShare: () => number;
+  /** What this node says to nodes of its fleet. */
+  word: () => NodeWord;
+  /** The fleet secrets, the current one first: who knows one of them is of the fleet. */
+  secrets: () => readonly Uint8Array[];
   clock: Clock;
   log: Log;
 }
 
 /** Builds the application; the caller makes it listen (its handler is `app.routing`, once it is ready). */
 export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
-  const { node, site, images, assets, fleet, presence, gate, served, load, keptShare, clock, log } = parts;
+  const { node, site, images, assets, fleet, presence, gate, served, load, word, secrets, clock, log } = parts;
+  const proofs = createProofs(secrets);
   // Unique to this process and this request; random bytes for each would cost a hit a tenth of its time.
   const idPrefix = randomBytes(6).toString("hex");
   let requests = 0;
@@ -77,12 +83,15 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     done(new NearcastError("METHOD_NOT_ALLOWED", `${request.method} is not one of GET, HEAD`));
   });
 
-  app.get(probePath, async (_request, reply) => {
+  app.get(probePath, (request, reply) => {
     const state = presence();
-    reply.code(state === "ready" ? 200 : 503).header("Cache-Control", "no-store");
-    const requestsPerSecond = Math.round(load.requestsPerSecond() * 10) / 10;
-    const fleetVersion = fleet()?.version ?? null;
-    return { node, site, state, fleetVersion, requestsPerSecond, keptShare: keptShare() };
+    const status = state === "ready" ? 200 : 503;
+    const said = { node, site, state, fleetVersion: fleet()?.version ?? null };
+    reply.code(status).header("Cache-Control", "no-store").type("application/json; charset=utf-8");
+    const sign = proofs.signerFor(request.headers[askField]);
+    if (sign === undefined) return reply.send(JSON.stringify(said));
+    const body = JSON.stringify({ ...said, word: word() });
+    return reply.header(proofField, sign(status, body)).send(body);
   });
 
   const understandOften = rememberImageOrders();

@@ -35,13 +35,23 @@ export interface Listener {
   close: (graceMs: number) => Promise<void>;
 }
 
-/** @throws the system's error when the address can't be bound */
+export interface ListenOptions extends Partial<typeof waitsMs> {
+  /**
+   * Other processes of this user may listen here as well (SO_REUSEPORT): the kernel spreads new connections over all
+   * that do. Those that one has not accepted yet when it ends are reset, unless the system hands them on
+   * (net.ipv4.tcp_migrate_req).
+   */
+  reusePort?: boolean;
+}
+
+/** @throws the system's error when the address can't be bound; ENOTSUP: no SO_REUSEPORT here */
 export async function listen(
   host: string,
   port: number,
   application: RequestListener,
-  limits: Partial<typeof waitsMs> = {},
+  options: ListenOptions = {},
 ): Promise<Listener> {
+  const { reusePort = false, ...limits } = options;
   const waits = { ...waitsMs, ...limits };
   const connections = new Set<Socket>();
   /** How many answers are under way on a connection; pipelined requests make several. */
@@ -85,7 +95,7 @@ export async function listen(
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ host, port, backlog: 4096, ipv6Only: host.includes(":") }, () => {
+    server.listen({ host, port, reusePort, backlog: 4096, ipv6Only: host.includes(":") }, () => {
       server.off("error", reject);
       resolve();
     });

@@ -45,7 +45,7 @@ export function respond(
   }
   for (const [name, value] of delivery.headers) fields.push(name, value);
   if (delivery.ageSeconds !== null) fields.push("Age", String(delivery.ageSeconds));
-  fields.push("Cache-Status", cacheStatusOf(about.node, delivery.outcome));
+  fields.push("Cache-Status", cacheStatusOf(about.node, delivery.outcome, delivery.statusBefore));
   fields.push("Server-Timing", serverTiming(delivery, about.nowMs - about.startedMs));
   const { status, body } = applied(verdict, delivery, fields);
   const isHead = request.method === "HEAD";
@@ -142,10 +142,11 @@ function blockPairs(block: Buffer): HeaderPairs {
 
 /** Server-Timing (W3C): what the request cost here, and where. */
 function serverTiming(delivery: Delivery, totalMs: number): string {
-  const { fetchMs, renderMs } = delivery.timings;
+  const { fetchMs, renderMs, peerMs } = delivery.timings;
   const parts = [`cache;desc=${delivery.outcome.word}`];
   if (fetchMs !== undefined) parts.push(`fetch;dur=${fetchMs.toFixed(1)}`);
   if (renderMs !== undefined) parts.push(`render;dur=${renderMs.toFixed(1)}`);
+  if (peerMs !== undefined) parts.push(`peer;dur=${peerMs.toFixed(1)}`);
   parts.push(`total;dur=${totalMs.toFixed(1)}`);
   return parts.join(", ");
 }

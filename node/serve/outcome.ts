@@ -6,6 +6,9 @@
  *   stale   answered from a tier, past its lifetime: somebody revalidates behind, or the origin failed
  *   miss    the answer had to be fetched or rendered (or revalidated) first
  *   bypass  the answer went through without being stored or shared
+ *
+ * Who else took part stands in a miss's detail: `owner`, `spill-nyc` (a member of that site made it), `shield-rendered`
+ * (made here of what the shield gave); their own entries stand before, the one nearest to the origin first.
  */
 import type { Readable } from "node:stream";
 import type { ErrorCode } from "#base/errors.ts";
@@ -24,6 +27,8 @@ export type Outcome =
 export interface Timings {
   fetchMs?: number;
   renderMs?: number;
+  /** Until another node had answered. */
+  peerMs?: number;
 }
 
 /** An answer, before conditions and ranges of the request are applied to it. */
@@ -43,6 +48,8 @@ export interface Delivery {
   /** Null: the answer was made or validated for this request. */
   readonly ageSeconds: number | null;
   readonly timings: Timings;
+  /** Cache-Status of the nodes that were asked for this, to stand before this node's own. */
+  readonly statusBefore?: string | null;
 }
 
 /** This cache's name in Cache-Status: a token begins with a letter (RFC 9651 §3.3.4), other names are strings. */
@@ -58,9 +65,13 @@ export function errorStatusOf(node: string, code: ErrorCode): string {
   return `${cacheNameOf(node)}${unforwarded.has(code) ? "" : "; fwd=miss"}; detail=${code}`;
 }
 
-/** The value of Cache-Status (RFC 9211 §2) that this node adds. */
-export function cacheStatusOf(nodeName: string, outcome: Outcome): string {
-  const node = cacheNameOf(nodeName);
+/** The value of Cache-Status (RFC 9211 §2): of the caches nearer to the origin, if any, and of this node. */
+export function cacheStatusOf(nodeName: string, outcome: Outcome, statusBefore?: string | null): string {
+  const own = entryOf(cacheNameOf(nodeName), outcome);
+  return statusBefore === undefined || statusBefore === null ? own : `${statusBefore}, ${own}`;
+}
+
+function entryOf(node: string, outcome: Outcome): string {
   switch (outcome.word) {
     case "hit":
       return `${node}; hit; ttl=${outcome.ttlSeconds}; detail=${outcome.tier}`;

@@ -3,7 +3,7 @@
  * canonical form. Equal pictures have equal keys; anything that can change a byte of the picture changes the key.
  */
 import { createHash } from "node:crypto";
-import type { Variant } from "./variant.ts";
+import { fits, type Variant, type VariantFormat } from "./variant.ts";
 
 /**
  * Part of every key. It grows when the pipeline begins to make other bytes from the same order, so that a node with a
@@ -36,6 +36,65 @@ export function canonicalForm(variant: Variant): string {
 /** A fraction keeps four decimals, so that `1.0000` of the source and 1 px never meet. */
 function sideText(value: number, isFraction: boolean): string {
   return isFraction ? value.toFixed(4) : String(value);
+}
+
+/**
+ * Reads what canonicalForm() wrote on another node. Undefined for every other text, so that two texts never mean the
+ * same variant; only PNG's quality, which changes nothing, is not there to be read.
+ */
+export function parseCanonicalForm(text: string): Variant | undefined {
+  const match = canonicalPattern.exec(text)?.groups;
+  if (match === undefined) return undefined;
+  const { w, h, q, bg, fm, instead } = match;
+  const isOpen = w === undefined || h === undefined;
+  const fit = fits.find((one) => one === match["fit"]);
+  const format = match["compatible"] === undefined ? formatOf(fm) : "compatible";
+  if (fit === undefined || format === undefined || (isOpen && fit !== "clip" && fit !== "max")) return undefined;
+  if (instead !== undefined && format !== "avif") return undefined;
+  const width = w === undefined ? {} : readSide(w);
+  const height = h === undefined ? {} : readSide(h);
+  const quality = q === undefined ? 75 : Number(q);
+  if (width === undefined || height === undefined || quality < 1 || quality > 100) return undefined;
+  const variant: Variant = {
+    ...("px" in width ? { widthPx: width.px } : "fraction" in width ? { widthFraction: width.fraction } : {}),
+    ...("px" in height ? { heightPx: height.px } : "fraction" in height ? { heightFraction: height.fraction } : {}),
+    fit,
+    quality,
+    format,
+    ...(bg === undefined ? {} : { background: `${bg.slice(2)}${bg.slice(0, 2)}` }),
+    ...(instead === "webp" || instead === "compatible" ? { insteadOfAvif: instead } : {}),
+  };
+  return canonicalForm(variant) === text && variant.background?.endsWith("00") !== true ? variant : undefined;
+}
+
+const canonicalPattern = new RegExp(
+  [
+    "^(?:w=(?<w>[0-9.]{1,6})&)?(?:h=(?<h>[0-9.]{1,6})&)?fit=(?<fit>[a-z]{1,5})(?:&q=(?<q>[0-9]{1,3}))?",
+    "(?:&bg=(?<bg>[0-9a-f]{8}))?(?:&class=(?<compatible>compatible)|&fm=(?<fm>[a-z]{3,4}))?",
+    "(?:&instead=(?<instead>webp|compatible))?$",
+  ].join(""),
+);
+
+function formatOf(word: string | undefined): VariantFormat | undefined {
+  switch (word) {
+    case undefined:
+      return "source";
+    case "jpg":
+      return "jpeg";
+    case "png":
+    case "webp":
+    case "avif":
+      return word;
+    default:
+      return undefined;
+  }
+}
+
+/** A side in px, 1–8192, or as a fraction, 0.0001–5; the form tells which (sideText). */
+function readSide(text: string): { px: number } | { fraction: number } | undefined {
+  const value = Number(text);
+  if (/^[0-9]\.[0-9]{4}$/.test(text)) return value > 0 && value <= 5 ? { fraction: value } : undefined;
+  return /^[1-9][0-9]{0,3}$/.test(text) && value <= 8192 ? { px: value } : undefined;
 }
 
 /**

@@ -1,15 +1,19 @@
 /**
- * The catalogue: which names there are, which bytes each of their versions stands for, every fleet version, and the
- * log of events that edges follow. Blobs hold the bytes; the catalogue holds all that is said about them.
+ * The catalogue: which names there are, which bytes each of their versions stands for, every fleet version, the roster,
+ * and the log of events that edges follow. Blobs hold the bytes; the catalogue holds all that is said about them.
  *
  *   put ──▶ name 1 2 3 …  ──▶ blob        each change of a name and the purge event that tells of it are ONE
  *   delete, rollback ─▲                   transaction: no edge misses a change, none hears of one that never was
+ *
+ *   publish ──▶ fleet 1 2 3 …             so is each of these and its event
+ *   join, drain, remove ──▶ roster
  *
  * Invariants: the versions of a name count 1, 2, 3 … and never begin anew; a deletion is a version without bytes; a
  * rollback is a new version with an old one's bytes. Events are numbered without gaps and never renumbered.
  *
  * One implementation stands in sqlite.ts. All methods are asynchronous so that a database elsewhere can be another.
  */
+import type { Roster, RosterNode } from "#fleet/roster.ts";
 import type { PictureFacts } from "#image/picture.ts";
 import type { Precondition } from "../precondition.ts";
 
@@ -67,7 +71,7 @@ export interface Purge {
   readonly soft?: boolean;
 }
 
-export type EventKind = "purge" | "fleet" | "secret";
+export type EventKind = "purge" | "fleet" | "secret" | "roster";
 
 export interface FeedEvent {
   readonly seq: number;
@@ -101,6 +105,11 @@ export type PublishOutcome =
   | { outcome: "published"; fleet: FleetVersion }
   | { outcome: "unchanged"; fleet: FleetVersion }
   | { outcome: "precondition-failed" };
+
+/** A node that is added begins without a mark of draining, and one that is removed takes its own with it. */
+export type RosterChange =
+  | { readonly kind: "add"; readonly node: RosterNode }
+  | { readonly kind: "remove" | "drain" | "undrain"; readonly name: string };
 
 /** Who changes something; `author` is at most 100 characters. */
 export interface Change {
@@ -145,6 +154,17 @@ export interface Catalogue {
     change: Change & { fromVersion?: number },
     summarize: (before: string | undefined) => string,
   ) => Promise<PublishOutcome>;
+
+  /** Frozen; revision 0 before the first node joined. Nodes and names are in the order of their bytes. */
+  readonly roster: () => Promise<Roster>;
+  /**
+   * Changes the roster and tells edges. `decide` sees what stands at that moment, inside the transaction; where it gives
+   * null or throws, nothing is changed.
+   * @returns the roster after it
+   */
+  readonly changeRoster: (
+    decide: (roster: Roster, fleet: FleetText | undefined) => RosterChange | null,
+  ) => Promise<Roster>;
 
   readonly feedBounds: () => Promise<FeedBounds>;
   /** Events with a greater number, in order. */

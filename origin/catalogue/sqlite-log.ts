@@ -8,14 +8,22 @@ import type { SqliteSession } from "./sqlite-session.ts";
 type Row = Record<string, SQLOutputValue>;
 
 /** Appends one event inside the running transaction. @returns its number */
-export type AppendEvent = (kind: EventKind, payload: Purge | { version: number } | { id: string }) => number;
+export type AppendEvent = (
+  kind: EventKind,
+  payload: Purge | { version: number } | { id: string } | { revision: number },
+) => number;
 
 type LogMethods = Pick<
   Catalogue,
   "fleet" | "fleetVersions" | "publishFleet" | "purge" | "announceSecret" | "feedBounds" | "eventsAfter"
 >;
 
-export function openLogTables(session: SqliteSession): LogMethods & { readonly append: AppendEvent } {
+export interface LogTables extends LogMethods {
+  readonly append: AppendEvent;
+  readonly newestFleet: () => FleetText | undefined;
+}
+
+export function openLogTables(session: SqliteSession): LogTables {
   const { db, clock, limits, transaction } = session;
   const insertEvent = db.prepare("INSERT INTO events (kind, json, created_ms) VALUES (?, ?, ?) RETURNING seq");
   const dropEvents = db.prepare("DELETE FROM events WHERE seq <= ?");
@@ -45,6 +53,7 @@ export function openLogTables(session: SqliteSession): LogMethods & { readonly a
 
   return {
     append,
+    newestFleet,
     purge: async (purge) => transaction(() => append("purge", purge)),
     announceSecret: async (id) => transaction(() => append(secretEventKind, { id })),
     fleet: async (version) => {

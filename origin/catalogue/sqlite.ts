@@ -1,6 +1,6 @@
 /**
  * The catalogue in one SQLite file, through `node:sqlite`: opening and upgrading; the statements stand in
- * sqlite-names.ts and sqlite-log.ts, what they share in sqlite-session.ts.
+ * sqlite-names.ts, sqlite-log.ts and sqlite-roster.ts, what they share in sqlite-session.ts.
  *
  * Write-ahead log with synchronous=FULL: a commit returns after fsync, so what was acknowledged survives the power
  * cord. Calls are synchronous inside, a few dozen microseconds to read and one fsync to write, which keeps every
@@ -14,6 +14,7 @@ import { NearcastError } from "#base/errors.ts";
 import type { Catalogue } from "./catalogue.ts";
 import { openLogTables } from "./sqlite-log.ts";
 import { openNameTables } from "./sqlite-names.ts";
+import { openRosterTables } from "./sqlite-roster.ts";
 import { type CatalogueLimits, type SqliteSession, transaction } from "./sqlite-session.ts";
 
 /** One entry for each version of the schema; never changed, only added to. */
@@ -47,6 +48,11 @@ const upgrades = [
     seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, json TEXT NOT NULL, created_ms INTEGER NOT NULL
   ) STRICT;
   `,
+  `
+  CREATE TABLE roster_nodes (name TEXT PRIMARY KEY, json TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE roster_draining (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+  INSERT INTO meta (key, value) VALUES ('roster_revision', '0');
+  `,
 ];
 
 export function openSqliteCatalogue(path: string, limits: CatalogueLimits, clock: Clock): Catalogue {
@@ -58,9 +64,11 @@ export function openSqliteCatalogue(path: string, limits: CatalogueLimits, clock
     const originId = identify(session, path);
     const log = openLogTables(session);
     const names = openNameTables(session, log.append);
+    const roster = openRosterTables(session, log);
     return {
       originId,
       ...names,
+      ...roster,
       fleet: log.fleet,
       fleetVersions: log.fleetVersions,
       publishFleet: log.publishFleet,

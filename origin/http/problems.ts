@@ -22,9 +22,7 @@ export function answerProblems(app: App, log: Log): void {
   app.setErrorHandler(async (thrown, request, reply) => await sendProblem(thrown, request, reply, log));
   const routes: { method: string; matches: (path: string) => boolean }[] = [];
   app.addHook("onRoute", ({ method, url }) => {
-    const matches = url.endsWith("/*")
-      ? (path: string) => path.startsWith(url.slice(0, -1))
-      : (path: string) => path === url;
+    const matches = matcherOf(url);
     for (const each of [method].flat()) routes.push({ method: each, matches });
   });
   app.setNotFoundHandler(async (request, reply) => {
@@ -37,6 +35,19 @@ export function answerProblems(app: App, log: Log): void {
     const detail = `${request.method} is not among ${[...allowed].toSorted().join(", ")}`;
     return await sendProblem(new NearcastError("METHOD_NOT_ALLOWED", detail), request, reply, log);
   });
+}
+
+/** Of a route's pattern: `/*` at its end stands for anything, `:name` for one segment. */
+function matcherOf(url: string): (path: string) => boolean {
+  if (url.endsWith("/*")) return (path) => path.startsWith(url.slice(0, -1));
+  const segments = url.split("/");
+  return (path) => {
+    const asked = path.split("/");
+    return (
+      asked.length === segments.length &&
+      segments.every((segment, index) => (segment.startsWith(":") ? asked[index] !== "" : asked[index] === segment))
+    );
+  };
 }
 
 /** For `frameworkErrors`: what Fastify's router notices before any route or hook. */

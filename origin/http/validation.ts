@@ -2,17 +2,19 @@
  * How Fastify checks bodies and query strings: strictly, with all problems in one sentence. Only query strings are
  * coerced, because there everything is text.
  */
+import { valueFormats } from "#base/schema.ts";
 import { Ajv } from "ajv";
 import type { FastifySchemaCompiler, FastifySchemaValidationError } from "fastify";
 
-const bodies = new Ajv({ allErrors: true, useDefaults: true, removeAdditional: false, strict: false });
-const queries = new Ajv({
+const rules = {
   allErrors: true,
   useDefaults: true,
-  coerceTypes: true,
   removeAdditional: false,
   strict: false,
-});
+  formats: { ...valueFormats },
+} as const;
+const bodies = new Ajv(rules);
+const queries = new Ajv({ ...rules, coerceTypes: true });
 
 export const compileValidator: FastifySchemaCompiler<object> = ({ schema, httpPart }) =>
   (httpPart === "querystring" ? queries : bodies).compile(schema);

@@ -3,7 +3,7 @@
  *
  *   hello {originId, oldestSeq, latestSeq}          first, always
  *   reset {originId, latestSeq, reason}             what came after `since` is not kept, or `since` is not ours
- *   purge | fleet | secret, each with its number    all after `since`, then each one as it happens (`id`: its number)
+ *   purge | fleet | secret | roster                 all after `since`, then each one as it happens (`id`: its number)
  *   :                                               a comment as heartbeat
  */
 import type { ServerResponse } from "node:http";
@@ -34,7 +34,7 @@ export function addFeedRoute(app: App, feed: FeedHub): void {
         access: "edge",
         rawResponse: {
           mediaType: "text/event-stream",
-          description: "hello, reset, purge, fleet and secret events; `id` is their number",
+          description: "hello, reset, purge, fleet, secret and roster events; `id` is their number",
         },
       },
       schema: {

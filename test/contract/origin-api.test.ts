@@ -13,10 +13,14 @@ import { silentLog } from "#base/log.ts";
 import { seededRandom } from "#base/random.ts";
 import { type FeedEvent, type FeedPosition, followFeed } from "#fleet/feed.ts";
 import { readPurgeEvent } from "#fleet/purge-event.ts";
+import { emptyRoster, type Roster, rosterEventKind } from "#fleet/roster.ts";
 import { openDecoderPool } from "#image/pool.ts";
+import { stringify } from "yaml";
 import { openOriginClient } from "../../node/fetch/origin.ts";
+import { followRoster } from "../../node/fetch/roster.ts";
 import { loadOriginConfig } from "../../origin/config.ts";
 import { startOrigin } from "../../origin/start.ts";
+import { fleetValue } from "../support/fleet.ts";
 import { photograph } from "../support/pictures.ts";
 import { until } from "../support/world.ts";
 
@@ -144,4 +148,53 @@ test("the fleet document: none is an origin's failure, the published one comes w
   ].join("\n");
   await write("PUT", "/fleet", Buffer.from(text));
   assert.deepEqual(await client.fleet(), { version: 1, text });
+});
+
+test("the roster: empty at first, then what joined and what is drained, and an event for each change", async (t) => {
+  const { client, write, deps } = await startBoth(t);
+  const known: Roster[] = [];
+  const roster = followRoster({
+    known: null,
+    ask: client.roster,
+    store: async () => undefined,
+    changed: (one) => known.push(one),
+    clock: deps.clock,
+    log: silentLog,
+  });
+  assert.deepEqual(await client.roster(), emptyRoster);
+  const follower = followFeed({
+    async open(since, signal) {
+      const stream = await client.feed(since, signal);
+      roster.refresh();
+      return stream;
+    },
+    position: null,
+    save: async () => undefined,
+    async apply({ kind, data }) {
+      if (kind === rosterEventKind) await roster.take(data);
+    },
+    reset: async () => undefined,
+    log: silentLog,
+    ...deps,
+  });
+  t.after(async () => {
+    roster.close();
+    await follower.close();
+  });
+  await follower.firstContact;
+  await write("PUT", "/fleet", Buffer.from(stringify(fleetValue())));
+  const joined = { name: "fra2", site: "fra", http: "http://10.0.0.2", addresses: ["10.0.0.2", "2001:db8::2"] };
+  await write("POST", "/nodes", { ...joined, peer: { host: "10.0.0.2" } });
+  await write("PUT", "/nodes/nyc1/draining");
+  const nodes = [{ ...joined, peer: { host: "10.0.0.2", port: 8082 } }];
+  await until("the edge has it", async () => roster.roster().revision === 2);
+  assert.deepEqual(roster.roster(), { revision: 2, nodes, draining: ["nyc1"] });
+  await write("DELETE", "/nodes/fra2");
+  await write("DELETE", "/nodes/nyc1/draining");
+  await until("the edge has that, too", async () => roster.roster().revision === 4);
+  assert.deepEqual(roster.roster(), { revision: 4, nodes: [], draining: [] });
+  assert.deepEqual(
+    known.map(({ revision }) => revision),
+    known.map(({ revision }) => revision).toSorted((one, other) => one - other),
+  );
 });

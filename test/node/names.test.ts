@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
+import { NearcastError } from "#base/errors.ts";
 import { check } from "#base/schema.ts";
 import { edgeConfigSchema, type EdgeConfig } from "../../node/config.ts";
 import { type DnsPart, openNames, type StartDns } from "../../node/names.ts";
@@ -143,6 +144,7 @@ test("the settings become the responder's options", async () => {
     threads: 1,
     guard: { responsesPerSecond: 1000, slip: 2, amplificationMax: 3 },
     identity: { nsid: "fra1", id: "fra1" },
+    sharesPorts: false,
   });
   const geo = { geoFiles: [], asnFile: "/asn.mmdb" };
   const identity = { nsid: "", id: "frankfurt", version: "nearcast" };
@@ -153,6 +155,16 @@ test("the settings become the responder's options", async () => {
   assert.equal(rest.threads, 0);
   const { threads } = await optionsOf({ threads: "auto" });
   assert.ok(Number.isInteger(threads) && threads >= 1, `${threads}`);
+});
+
+test("ports that can't be bound by the first update end the start", async () => {
+  const part: DnsPart = {
+    ...scriptedDns().part,
+    update: () => Promise.reject(new NearcastError("CANNOT_LISTEN", "DNS can't listen")),
+  };
+  const { names, state } = open(async () => part);
+  state.version = 1;
+  await assert.rejects(names.start(), { code: "CANNOT_LISTEN" });
 });
 
 test("settings outside of their range are refused with what is allowed", () => {

@@ -143,6 +143,8 @@ test("wrong methods say which ones are right, wrong paths are not there", async 
     ["DELETE", "/fleet", 405, "METHOD_NOT_ALLOWED", "GET, HEAD, PUT"],
     ["HEAD", "/feed", 405, "METHOD_NOT_ALLOWED", "GET"],
     ["GET", "/purges", 405, "METHOD_NOT_ALLOWED", "POST"],
+    ["GET", "/nodes/fra1", 405, "METHOD_NOT_ALLOWED", "DELETE"],
+    ["POST", "/nodes/fra1/draining", 405, "METHOD_NOT_ALLOWED", "DELETE, PUT"],
     ["GET", "/nothing", 404, "NOT_FOUND", null],
     ["GET", "/imagesque/a.jpg", 404, "NOT_FOUND", null],
   ];

@@ -23,6 +23,8 @@ test("the OpenAPI document lists every route with its schema, tokens and problem
   );
   assert.deepEqual(listed.toSorted(), [
     "DELETE /api/v1/images/{path}",
+    "DELETE /api/v1/nodes/{name}",
+    "DELETE /api/v1/nodes/{name}/draining",
     "GET /api/openapi.json",
     "GET /api/v1/feed",
     "GET /api/v1/fleet",
@@ -30,16 +32,19 @@ test("the OpenAPI document lists every route with its schema, tokens and problem
     "GET /api/v1/fleet/versions",
     "GET /api/v1/images",
     "GET /api/v1/images/{path}",
+    "GET /api/v1/nodes",
     "GET /api/v1/versions/{path}",
     "GET /healthz",
     "GET /metrics",
     "HEAD /api/v1/images/{path}",
     "POST /api/v1/fleet/rollbacks",
     "POST /api/v1/fleet/secret/rotations",
+    "POST /api/v1/nodes",
     "POST /api/v1/purges",
     "POST /api/v1/rollbacks",
     "PUT /api/v1/fleet",
     "PUT /api/v1/images/{path}",
+    "PUT /api/v1/nodes/{name}/draining",
   ]);
   for (const [path, operations] of Object.entries(document.paths)) {
     for (const [method, operation] of Object.entries(operations)) {
@@ -48,9 +53,9 @@ test("the OpenAPI document lists every route with its schema, tokens and problem
       assert.ok(operation.responses["default"]?.content?.["application/problem+json"] !== undefined, row);
       const isOpen = path === "/healthz" || path === "/api/openapi.json";
       assert.equal(operation.security?.length, isOpen ? 0 : 1, row);
-      if (path.includes("{path}")) {
+      for (const [, name] of path.matchAll(/\{(\w+)\}/g)) {
         assert.ok(
-          operation.parameters?.some((parameter) => parameter.name === "path" && parameter.in === "path"),
+          operation.parameters?.some((parameter) => parameter.name === name && parameter.in === "path"),
           row,
         );
       }

@@ -45,15 +45,18 @@ function tryListen({ host, port, transport }: Listen): Promise<string | undefine
   });
 }
 
+/** What is in the way. */
+export function takenLine({ listen, code }: { listen: Listen; code: string }): string {
+  const at = `${hostPort(listen.host, listen.port)}/${listen.transport} (${listen.what})`;
+  if (code === "EADDRINUSE") return `${at} is in use by another program`;
+  if (code === "EACCES") return `${at} needs a privilege that this user does not have`;
+  if (code === "EADDRNOTAVAIL") return `${at} is not an address of this machine`;
+  return `${at} can't be listened on: ${code}`;
+}
+
 /** What is in the way and what to do about it, one line each. */
 export function takenLines(taken: readonly { listen: Listen; code: string }[], dataDir: string): string[] {
-  const lines = taken.map(({ listen, code }) => {
-    const at = `${hostPort(listen.host, listen.port)}/${listen.transport} (${listen.what})`;
-    if (code === "EADDRINUSE") return `${at} is in use by another program`;
-    if (code === "EACCES") return `${at} needs a privilege that this user does not have`;
-    if (code === "EADDRNOTAVAIL") return `${at} is not an address of this machine`;
-    return `${at} can't be listened on: ${code}`;
-  });
+  const lines = taken.map(takenLine);
   if (taken.some(({ code }) => code === "EADDRINUSE")) {
     const other = taken[0]?.listen.host === "127.0.101.1" ? "127.0.201.1" : "127.0.101.1";
     lines.push(

@@ -144,7 +144,8 @@ export async function startEdge(
       gate: () => null,
       served: (one) => served.push(one),
       load: createLoadMeter(clock),
-      keptShare: () => 1,
+      word: () => ({}),
+      secrets: () => [],
       clock,
       log,
     });

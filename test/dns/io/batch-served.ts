@@ -14,7 +14,7 @@ export interface BatchServed extends Served {
 export async function serveBatch(
   addresses: readonly ListenAddress[],
   threads: number,
-  more: Partial<Pick<BatchDeps, "clock" | "log" | "guard">> = {},
+  more: Partial<Pick<BatchDeps, "clock" | "log" | "guard" | "sharesPorts" | "snapshot">> = {},
 ): Promise<BatchServed> {
   const batch = await openBatch(addresses, threads, {
     guard: { responsesPerSecond: 0, slip: 0, amplificationMax: 0 },

@@ -47,6 +47,20 @@ test("the fleet secret is kept for the owner's eyes only, also where an older fi
   }
 });
 
+test("the roster is kept; a damaged one is none", async (t) => {
+  const directory = await temporaryDirectory(t);
+  const memory = await openFleetMemory(directory);
+  assert.equal(await memory.loadRoster(), null);
+  const node = { name: "fra2", site: "fra", http: "http://10.0.0.2", addresses: ["10.0.0.2"] };
+  const roster = { revision: 4, nodes: [node], draining: ["fra1"] };
+  await memory.storeRoster(roster);
+  assert.deepEqual(await (await openFleetMemory(directory)).loadRoster(), roster);
+  for (const content of ["", "{}", '{"revision":-1,"nodes":[],"draining":[]}', '{"revision":1,"nodes":[{}]}']) {
+    await writeFile(join(directory, "roster.json"), content);
+    assert.equal(await memory.loadRoster(), null, content);
+  }
+});
+
 test("two versions that arrive together do not harm each other; the later one stays", async (t) => {
   const directory = await temporaryDirectory(t);
   const memory = await openFleetMemory(directory);

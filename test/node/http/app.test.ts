@@ -68,7 +68,8 @@ async function startEdge(t: TestContext, script: Script = answering(200, { "cach
     gate: () => so.gate(),
     served: (one) => served.push(one),
     load: createLoadMeter(clock),
-    keptShare: () => 1,
+    word: () => so.word,
+    secrets: () => so.secrets,
     clock,
     log,
   });

@@ -268,3 +268,32 @@ test("close() a second time is harmless, and what is under way in a kept connect
   await closed;
   await listener.close(60_000);
 });
+
+test("listeners share a port when both say so: clients are spread, and one that closes leaves no gap", async (t) => {
+  const host = `127.${1 + Math.floor(Math.random() * 250)}.${process.pid % 256}.1`;
+  const port = 8080;
+  const named =
+    (name: string): RequestListener =>
+    (_, response) => {
+      response.writeHead(200, { "Content-Length": String(name.length), Connection: "close" }).end(name);
+    };
+  const open = async (name: string): Promise<Listener> => {
+    const listener = await listen(host, port, named(name), { reusePort: true });
+    t.after(() => listener.close(0));
+    return listener;
+  };
+  const [one, two] = [await open("1"), await open("2")];
+  const names = async (): Promise<string> => {
+    const bodies: string[] = [];
+    // Each connection has a port of its own: that one of two gets none of 64 has a chance of 2^-63.
+    for (let client = 0; client < 64; client++) bodies.push(await (await fetch(`http://${host}:${port}/`)).text());
+    return [...new Set(bodies)].toSorted().join("");
+  };
+  assert.equal(await names(), "12");
+  await one.close(0);
+  assert.equal(await names(), "2");
+  await open("3");
+  assert.equal(await names(), "23");
+  await assert.rejects(listen(host, port, echo), { code: "EADDRINUSE" }, "who does not share can't have it");
+  await two.close(0);
+});

@@ -1,0 +1,128 @@
+/**
+ * What BIRD says of its BGP sessions and of BFD, read out of the texts of `show protocols all` and `show bfd sessions`.
+ * Pure. The texts are for people and may change with BIRD's releases, so whatever is not understood is undefined.
+ */
+import type { BirdControl, BirdLine } from "./bird-control.ts";
+
+export interface BirdSession {
+  /** The protocol's name: `edge0`, `router1`. */
+  readonly name: string;
+  readonly neighbor: string | undefined;
+  readonly neighborAs: number | undefined;
+  readonly localAs: number | undefined;
+  /** `Established`, `Active`, `Passive`, `Down` … */
+  readonly state: string | undefined;
+  /** Why it is not up, in BIRD's words. */
+  readonly lastError: string | undefined;
+  /** As both sides agreed. */
+  readonly holdSeconds: number | undefined;
+  /** Whether we offer graceful restart to the other side. */
+  readonly hasGracefulRestart: boolean;
+  readonly importedCount: number;
+  readonly exportedCount: number;
+}
+
+export interface BfdSession {
+  readonly address: string;
+  readonly isUp: boolean;
+  readonly intervalMs: number;
+  /** So much silence is a lost link; 0 while it is down. */
+  readonly timeoutMs: number;
+}
+
+export interface BirdState {
+  /** `2.0.12` */
+  readonly version: string | undefined;
+  readonly routerId: string | undefined;
+  readonly sessions: readonly BirdSession[];
+  readonly bfd: readonly BfdSession[];
+}
+
+/** Asks BIRD and reads its answers. @throws Error as BirdControl.ask() */
+export async function readBirdState(control: BirdControl): Promise<BirdState> {
+  const status = await control.ask("show status");
+  const protocols = await control.ask("show protocols all");
+  // Without a BFD protocol it has no such command's answer, but an error.
+  const bfd = await control.ask("show bfd sessions").catch(() => undefined);
+  const routerId = status.lines
+    .map(({ text }) => /^Router ID is (\S+)$/.exec(text)?.[1])
+    .find((id) => id !== undefined);
+  return {
+    version: /^BIRD (\S+)/.exec(control.greeting)?.[1],
+    routerId,
+    sessions: sessionsOf(protocols.lines),
+    bfd: bfdSessionsOf(bfd?.lines ?? []),
+  };
+}
+
+const protocolLine = 1002;
+
+/** The BGP sessions in the answer to `show protocols all`. */
+export function sessionsOf(lines: readonly BirdLine[]): BirdSession[] {
+  const blocks: string[][] = [];
+  for (const { code, text } of lines) {
+    if (code === protocolLine && /^\S/.test(text)) blocks.push([text]);
+    else blocks.at(-1)?.push(text);
+  }
+  return blocks.flatMap(([head = "", ...rest]) => {
+    const [name = "", kind] = head.split(/\s+/);
+    return kind === "BGP" ? [sessionOf(name, rest)] : [];
+  });
+}
+
+function sessionOf(name: string, lines: readonly string[]): BirdSession {
+  const valueOf = (label: string): string | undefined =>
+    lines
+      .find((line) => line.trimStart().startsWith(`${label}:`))
+      ?.split(/:\s*/)
+      .slice(1)
+      .join(":")
+      .trim();
+  const numberOf = (text: string | undefined): number | undefined =>
+    text !== undefined && /^\d+(?:\.\d+)?$/.test(text) ? Number(text) : undefined;
+  const sumOf = (word: string): number =>
+    lines.reduce((sum, line) => {
+      const count = line.trimStart().startsWith("Routes:") ? new RegExp(`(\\d+) ${word}`).exec(line)?.[1] : undefined;
+      return sum + Number(count ?? 0);
+    }, 0);
+  return {
+    name,
+    neighbor: lines.map((line) => /^\s*Neighbor address:\s*(\S+)$/.exec(line)?.[1]).find((one) => one !== undefined),
+    neighborAs: numberOf(valueOf("Neighbor AS")),
+    localAs: numberOf(valueOf("Local AS")),
+    state: valueOf("BGP state"),
+    lastError: valueOf("Last error"),
+    holdSeconds: numberOf(valueOf("Hold timer")?.split("/")[1]),
+    hasGracefulRestart: sectionOf(lines, "Local capabilities").some((line) => /^\s*Graceful restart\b/.test(line)),
+    importedCount: sumOf("imported"),
+    exportedCount: sumOf("exported"),
+  };
+}
+
+/** The lines below a heading that are indented further than it. */
+function sectionOf(lines: readonly string[], heading: string): string[] {
+  const indentOf = (line: string): number => line.length - line.trimStart().length;
+  const start = lines.findIndex((line) => line.trim() === heading);
+  if (start === -1) return [];
+  const own = indentOf(lines[start] ?? "");
+  const below = lines.slice(start + 1);
+  const end = below.findIndex((line) => indentOf(line) <= own);
+  return end === -1 ? below : below.slice(0, end);
+}
+
+/** The answer to `show bfd sessions`: address, interface, state, since, interval and timeout in seconds. */
+export function bfdSessionsOf(lines: readonly BirdLine[]): BfdSession[] {
+  return lines.flatMap(({ text }) => {
+    const row = /^(\S+)\s+\S+\s+(\S+)\s+.*\s(\d+\.\d+)\s+(\d+\.\d+)$/.exec(text.trim());
+    if (row === null) return [];
+    const [, address = "", state = "", interval, timeout] = row;
+    return [
+      {
+        address,
+        isUp: state === "Up",
+        intervalMs: Math.round(Number(interval) * 1000),
+        timeoutMs: Math.round(Number(timeout) * 1000),
+      },
+    ];
+  });
+}

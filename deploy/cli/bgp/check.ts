@@ -1,0 +1,73 @@
+/** `nearcast bgp check`: is this node set up so that its announcements work? It looks, and changes nothing. */
+import { problemLines } from "#base/schema.ts";
+import type { Fleet } from "#fleet/document.ts";
+import type { Command } from "commander";
+import { readFleetText } from "../check.ts";
+import { CommandFailure, exitCodes } from "../exit-codes.ts";
+import { readEdgeConfig } from "../settings.ts";
+import { addVerb, type Cli, outputOf, wholeNumber } from "../verb.ts";
+import { readWholeFleet } from "../zone-files.ts";
+import { birdSocketDefault } from "./bird-control.ts";
+import { gatherFacts } from "./facts.ts";
+import { type Finding, judge } from "./judge.ts";
+
+interface CheckOptions {
+  config: string;
+  file?: string;
+  processes: number;
+  socket: string;
+  json?: boolean;
+}
+
+export function addBgpCheck(bgp: Command, cli: Cli): void {
+  addVerb(bgp, {
+    usage: "check",
+    summary: "look at this node's BIRD, addresses and kernel settings, and say what to mend",
+    more: [
+      "Run it on the node, as root or as a member of the group bird; it changes nothing.",
+      "The fleet document is the one that the edge remembers in its dataDir, or that of --file.",
+      "Exit code 1 when something fails; warnings alone end with 0.",
+    ].join("\n"),
+    examples: ["bgp check", "bgp check --config /etc/nearcast/edge.yaml --json"],
+  })
+    .option("--config <file>", "the edge's settings", "/etc/nearcast/edge.yaml")
+    .option("--file <file>", "read this fleet document instead of the edge's")
+    .option("--processes <count>", "edge processes of the node (`nearcast edge --processes`)", wholeNumber(1, 64), 1)
+    .option("--socket <path>", "BIRD's control socket", birdSocketDefault)
+    .action(async (options: CheckOptions) => {
+      const output = outputOf(cli, options);
+      const facts = await gatherFacts({
+        edge: await readEdgeConfig(options.config),
+        processes: options.processes,
+        fleet: options.file === undefined ? undefined : await readFile(options.file),
+        birdSocket: options.socket,
+        proc: "/proc",
+      });
+      const findings = judge(facts);
+      const failed = findings.filter(({ level }) => level === "fail").length;
+      output.answer({ node: facts.edge.node, site: facts.edge.site, ok: failed === 0, findings }, () =>
+        linesOf(findings),
+      );
+      cli.end(failed === 0 ? exitCodes.ok : exitCodes.failed);
+    });
+}
+
+async function readFile(file: string): Promise<Fleet> {
+  const { checked } = readWholeFleet(file, await readFleetText(file));
+  if (checked.ok) return checked.value;
+  throw new CommandFailure(exitCodes.usage, `${file} has problems`, {
+    lines: problemLines(checked.problems).slice(0, 20),
+  });
+}
+
+/** One line for each finding, what to do about it below; then how many there are of each kind. */
+function linesOf(findings: readonly Finding[]): string[] {
+  const width = Math.max(...findings.map(({ about }) => about.length));
+  const indent = " ".repeat("fail".length + 2 + width + 2);
+  const lines = findings.flatMap(({ level, about, what, mend }) => [
+    `${level.padEnd(4)}  ${about.padEnd(width)}  ${what}`,
+    ...(mend === undefined ? [] : [`${indent}→ ${mend}`]),
+  ]);
+  const count = (wanted: Finding["level"]): number => findings.filter(({ level }) => level === wanted).length;
+  return [...lines, "", `${count("ok")} ok, ${count("warn")} to look at, ${count("fail")} to mend`];
+}

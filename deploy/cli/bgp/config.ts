@@ -1,0 +1,100 @@
+/** `nearcast bgp config`: the fleet document in, BIRD's or a router's configuration out. Nothing is changed anywhere. */
+import { problemLines } from "#base/schema.ts";
+import type { Fleet } from "#fleet/document.ts";
+import { parseFleet } from "#fleet/read-document.ts";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { isIPv4 } from "node:net";
+import { readFleetText } from "../check.ts";
+import { CommandFailure, exitCodes } from "../exit-codes.ts";
+import { readFleet } from "../origin-api.ts";
+import type { CommonOptions } from "../settings.ts";
+import { addVerb, type Cli, outputOf, wholeNumber, withClient, withOrigin } from "../verb.ts";
+import { readWholeFleet } from "../zone-files.ts";
+import { addressFile } from "./address-file.ts";
+import { daisyChain } from "./daisy-chain.ts";
+import { nodeConfig } from "./node-config.ts";
+import { type AnnouncementPlan, announcementPlan } from "./plan.ts";
+import { routerConfig, type RouterKind, routerKinds } from "./router-config.ts";
+
+interface ConfigOptions extends CommonOptions {
+  site: string;
+  node?: string;
+  processes: number;
+  routerId?: string;
+  router?: RouterKind;
+  addresses?: boolean;
+  daisyChain?: string;
+  file?: string;
+}
+
+export function addBgpConfig(bgp: Command, cli: Cli): void {
+  const verb = addVerb(bgp, {
+    usage: "config",
+    summary: "print a node's bird.conf, or what its router needs, from the fleet document",
+    more: [
+      "It reads the document that the origin has, or the one of --file, and only prints.",
+      "Without --node the text is for every node of the site; BIRD then chooses the router id by itself.",
+      "No password is ever printed: sites[].bgp.routers[].passwordFile names the file on the node that BIRD includes.",
+    ].join("\n"),
+    examples: [
+      "bgp config --site fra --node fra1",
+      "bgp config --site fra --file fleet.yaml --router junos",
+      "bgp config --site fra --addresses",
+    ],
+  });
+  withOrigin(verb)
+    .requiredOption("--site <name>", "the site, as in the fleet document")
+    .option("--node <name>", "one node of it")
+    .option("--processes <count>", "edge processes of the node (`nearcast edge --processes`)", wholeNumber(1, 64), 1)
+    .option("--router-id <ipv4>", "BGP identifier of the node; default its own IPv4 address", checkedRouterId)
+    .option("--file <file>", "read this fleet document instead of the origin's")
+    .addOption(
+      new Option("--router <kind>", "print what the site's router needs instead")
+        .choices(routerKinds)
+        .conflicts(["addresses", "daisyChain"]),
+    )
+    .addOption(new Option("--addresses", "print the file of service addresses for lo instead").conflicts("daisyChain"))
+    .option("--daisy-chain <node>", "print the settings that hand TCP connections on to this node instead")
+    .action(async (options: ConfigOptions) => {
+      const fleet = await fleetOf(options, cli);
+      const planned = announcementPlan(fleet, options);
+      if (!planned.ok) throw new CommandFailure(exitCodes.usage, planned.reason, { lines: planned.hints });
+      const { plan } = planned;
+      const text = textOf(plan, options);
+      outputOf(cli, options).answer({ plan, text }, () => text.replace(/\n$/, "").split("\n"));
+      cli.end(exitCodes.ok);
+    });
+}
+
+function checkedRouterId(text: string): string {
+  if (isIPv4(text) && text !== "0.0.0.0") return text;
+  throw new InvalidArgumentError("It must have the form of an IPv4 address, and not be 0.0.0.0 (RFC 6286).");
+}
+
+function textOf(plan: AnnouncementPlan, options: ConfigOptions): string {
+  if (options.router !== undefined) return routerConfig(plan, options.router);
+  if (options.addresses === true) return addressFile(plan);
+  if (options.daisyChain === undefined) return nodeConfig(plan);
+  const chained = daisyChain(plan, options.daisyChain);
+  if (!chained.ok) throw new CommandFailure(exitCodes.usage, chained.reason, { lines: chained.hints });
+  return chained.text;
+}
+
+/** The document of --file, else the newest of the origin. */
+async function fleetOf(options: ConfigOptions, cli: Cli): Promise<Fleet> {
+  const { file } = options;
+  const read =
+    file === undefined
+      ? await withClient(cli, options, readFleet)
+      : { version: undefined, text: await readFleetText(file) };
+  if (read === undefined) {
+    throw new CommandFailure(exitCodes.refused, "the origin has no fleet document yet", {
+      lines: ["Publish one: npx nearcast apply FILE", "Or read a file: --file FILE"],
+    });
+  }
+  const checked = file === undefined ? parseFleet(read.text) : readWholeFleet(file, read.text).checked;
+  if (checked.ok) return checked.value;
+  throw new CommandFailure(exitCodes.usage, `${file ?? `fleet version ${read.version}`} has problems`, {
+    lines: problemLines(checked.problems).slice(0, 20),
+  });
+}

@@ -1,0 +1,156 @@
+/**
+ * What `nearcast bgp check` looks at, gathered: the machine's addresses, kernel settings, sockets and BIRD. judge.ts
+ * says what it thinks of that; nothing is changed here, and what can't be read is left out with the reason.
+ */
+import { readFile, stat } from "node:fs/promises";
+import { networkInterfaces } from "node:os";
+import { join } from "node:path";
+import type { Fleet } from "#fleet/document.ts";
+import { openFleetMemory } from "#fleet/memory.ts";
+import type { EdgeConfig } from "../../../node/config.ts";
+import { openBirdControl } from "./bird-control.ts";
+import { type BirdState, readBirdState } from "./bird-state.ts";
+
+export interface MachineAddress {
+  /** Such as `lo`, `eth0`. */
+  readonly device: string;
+  readonly address: string;
+  /** `192.0.2.10/24` */
+  readonly cidr: string;
+}
+
+export interface DeviceSettings {
+  readonly device: string;
+  readonly rpFilter: number | undefined;
+  readonly arpIgnore: number | undefined;
+  readonly arpAnnounce: number | undefined;
+}
+
+export interface BoundSocket {
+  readonly transport: "udp" | "tcp";
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface Facts {
+  readonly edge: EdgeConfig;
+  /** Edge processes that the node runs. */
+  readonly processes: number;
+  /** Undefined: none was read, for `fleetReason`. */
+  readonly fleet: Fleet | undefined;
+  readonly fleetReason: string | undefined;
+  readonly addresses: readonly MachineAddress[];
+  /** One for each device, and one named `all`. */
+  readonly devices: readonly DeviceSettings[];
+  /** UDP sockets, and TCP sockets that listen. */
+  readonly sockets: readonly BoundSocket[];
+  readonly bird: { readonly ok: true; readonly state: BirdState } | { readonly ok: false; readonly reason: string };
+}
+
+export interface FactPlaces {
+  readonly edge: EdgeConfig;
+  readonly processes: number;
+  /** Instead of what the edge remembers. */
+  readonly fleet: Fleet | undefined;
+  readonly birdSocket: string;
+  /** Root of procfs: `/proc`. */
+  readonly proc: string;
+}
+
+export async function gatherFacts(places: FactPlaces): Promise<Facts> {
+  const { edge, processes, proc } = places;
+  const addresses = machineAddresses();
+  const names = new Set(addresses.map(({ device }) => device));
+  const [remembered, devices, sockets, bird] = await Promise.all([
+    places.fleet === undefined ? rememberedFleet(edge.dataDir) : { fleet: places.fleet, reason: undefined },
+    Promise.all(["all", ...names].map(async (device) => await deviceSettings(proc, device))),
+    boundSockets(proc),
+    birdState(places.birdSocket),
+  ]);
+  const { fleet, reason: fleetReason } = remembered;
+  return { edge, processes, fleet, fleetReason, addresses, devices, sockets, bird };
+}
+
+/** The document that the edge on this machine has, from its data folder. */
+async function rememberedFleet(dataDir: string): Promise<{ fleet: Fleet | undefined; reason: string | undefined }> {
+  const none = (reason: string) => ({ fleet: undefined, reason });
+  try {
+    // Opening the memory of an edge makes its folder; here nothing is made.
+    await stat(join(dataDir, "fleet.json"));
+    const remembered = await (await openFleetMemory(dataDir)).loadFleet();
+    return remembered === null
+      ? none(`${dataDir} holds no readable fleet document`)
+      : { fleet: remembered.document, reason: undefined };
+  } catch (error) {
+    return none(`the edge's fleet document can't be read: ${(error as Error).message}`);
+  }
+}
+
+function machineAddresses(): MachineAddress[] {
+  return Object.entries(networkInterfaces()).flatMap(([device, all = []]) =>
+    all.map(({ address, cidr }) => ({ device, address, cidr: cidr ?? address })),
+  );
+}
+
+async function deviceSettings(proc: string, device: string): Promise<DeviceSettings> {
+  const [rpFilter, arpIgnore, arpAnnounce] = await Promise.all(
+    ["rp_filter", "arp_ignore", "arp_announce"].map(async (key) => {
+      const text = await readFile(join(proc, "sys/net/ipv4/conf", device, key), "utf8").catch(() => undefined);
+      return text === undefined ? undefined : Number(text);
+    }),
+  );
+  return { device, rpFilter, arpIgnore, arpAnnounce };
+}
+
+const listening = "0A"; // TCP_LISTEN of linux/tcp_states.h
+
+async function boundSockets(proc: string): Promise<BoundSocket[]> {
+  const tables = (["udp", "tcp"] as const).flatMap((transport) =>
+    ["", "6"].map(async (family) => {
+      const text = await readFile(join(proc, "net", `${transport}${family}`), "utf8").catch(() => "");
+      return socketsOf(text, transport);
+    }),
+  );
+  return (await Promise.all(tables)).flat();
+}
+
+/** The rows of /proc/net/udp and its like: `sl: LOCAL:PORT REMOTE:PORT STATE …`, in hexadecimal. */
+export function socketsOf(table: string, transport: BoundSocket["transport"]): BoundSocket[] {
+  return table
+    .split("\n")
+    .slice(1)
+    .flatMap((row) => {
+      const [, local = "", , state] = row.trim().split(/\s+/);
+      const [address = "", port = ""] = local.split(":");
+      if (port === "" || (transport === "tcp" && state !== listening)) return [];
+      return [{ transport, address: addressOfHex(address), port: Number.parseInt(port, 16) }];
+    });
+}
+
+/** The kernel prints each 32-bit word as a number of this machine, which is little-endian. */
+function addressOfHex(hex: string): string {
+  const octets = Buffer.from(hex, "hex");
+  for (let at = 0; at < octets.length; at += 4) octets.subarray(at, at + 4).reverse();
+  if (octets.length === 4) return octets.join(".");
+  const groups = Array.from({ length: 8 }, (_, index) => octets.readUInt16BE(index * 2).toString(16));
+  return canonicalAddress(groups.join(":"));
+}
+
+/** One way to write an address (RFC 5952), to compare by. */
+export function canonicalAddress(address: string): string {
+  if (!address.includes(":")) return address;
+  return new URL(`http://[${address.split("%", 1)[0]}]`).hostname.slice(1, -1);
+}
+
+async function birdState(path: string): Promise<Facts["bird"]> {
+  try {
+    const control = await openBirdControl(path);
+    try {
+      return { ok: true, state: await readBirdState(control) };
+    } finally {
+      control.close();
+    }
+  } catch (error) {
+    return { ok: false, reason: `${path}: ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}` };
+  }
+}

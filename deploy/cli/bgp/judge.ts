@@ -1,0 +1,467 @@
+/**
+ * What `nearcast bgp check` thinks of a node: facts in, findings out, each with what to do about it. Pure.
+ *
+ *   plan       the fleet document says what this site announces, to whom
+ *   prefixes   short enough for the internet (/24, /48)
+ *   addresses  the service addresses stand on lo, for good
+ *   kernel     packets that come one way and leave another are not dropped (rp_filter); ARP
+ *   dns, http  a UDP socket for each service address; TCP, too; something serves HTTP there
+ *   bird       it answers
+ *   lease      it has a session for each edge process, which is up and announces
+ *   routers    sessions up, hold times as short as planned, BFD up, no graceful restart
+ */
+import { BlockList } from "node:net";
+import type { BirdSession, BirdState } from "./bird-state.ts";
+import { canonicalAddress, type DeviceSettings, type Facts } from "./facts.ts";
+import { leaseSource } from "./node-config.ts";
+import { type AnnouncementPlan, announcementPlan, families, type PlannedRouter } from "./plan.ts";
+
+export type Level = "ok" | "warn" | "fail";
+
+export interface Finding {
+  readonly level: Level;
+  readonly about: "plan" | "prefixes" | "addresses" | "kernel" | "dns" | "http" | "bird" | "lease" | "routers";
+  readonly what: string;
+  /** A command, or the place to look at. */
+  readonly mend?: string;
+}
+
+/** Longer prefixes are dropped by most of the internet's routers. */
+const longestAnnounced = { 4: 24, 6: 48 } as const;
+
+export function judge(facts: Facts): Finding[] {
+  const planned = planOf(facts);
+  if (!planned.ok) return [planned.finding, ...birdFindings(facts)];
+  const { plan, finding } = planned;
+  return [
+    finding,
+    ...prefixFindings(plan),
+    ...addressFindings(facts, plan),
+    ...kernelFindings(facts, plan),
+    ...dnsFindings(facts, plan),
+    ...httpFindings(facts, plan),
+    ...birdFindings(facts),
+    ...(facts.bird.ok
+      ? [...leaseFindings(facts, plan, facts.bird.state), ...routerFindings(plan, facts.bird.state)]
+      : []),
+  ];
+}
+
+type JudgedPlan =
+  | { readonly ok: true; readonly plan: AnnouncementPlan; readonly finding: Finding }
+  | { readonly ok: false; readonly finding: Finding };
+
+function planOf({ edge, fleet, fleetReason, processes }: Facts): JudgedPlan {
+  if (fleet === undefined) {
+    const what = fleetReason ?? "no fleet document was read";
+    return { ok: false, finding: { level: "fail", about: "plan", what, mend: "name a file: --file fleet.yaml" } };
+  }
+  const planned = announcementPlan(fleet, { site: edge.site, processes });
+  if (!planned.ok) {
+    const [hint] = planned.hints;
+    const finding: Finding = { level: "fail", about: "plan", what: planned.reason };
+    return { ok: false, finding: hint === undefined ? finding : { ...finding, mend: hint } };
+  }
+  const { plan } = planned;
+  const prefixes = families.flatMap((family) => plan.prefixes[family]).join(", ");
+  const what = `site ${plan.site} announces ${prefixes} as AS ${plan.as}`;
+  return { ok: true, plan, finding: { level: "ok", about: "plan", what } };
+}
+
+function* prefixFindings(plan: AnnouncementPlan): Generator<Finding> {
+  const all = families.flatMap((family) => plan.prefixes[family].map((prefix) => ({ family, prefix })));
+  const tooLong = all.filter(({ family, prefix }) => Number(prefix.split("/")[1]) > longestAnnounced[family]);
+  for (const { family, prefix } of tooLong) {
+    yield {
+      level: "warn",
+      about: "prefixes",
+      what: `${prefix} is longer than /${longestAnnounced[family]}: networks of others drop it`,
+      mend: "announce the covering prefix, or have your own routers aggregate it",
+    };
+  }
+  if (tooLong.length === 0) yield { level: "ok", about: "prefixes", what: "none is longer than the internet takes" };
+}
+
+function* addressFindings({ addresses }: Facts, plan: AnnouncementPlan): Generator<Finding> {
+  const wanted = families.flatMap((family) => plan.addresses[family].map((address) => ({ family, address })));
+  let missing = 0;
+  for (const { family, address } of wanted) {
+    const devices = addresses.filter((one) => sameAddress(one.address, address)).map(({ device }) => device);
+    if (devices.includes("lo")) continue;
+    missing += 1;
+    const add = `ip address add ${address}/${family === 4 ? 32 : 128} dev lo`;
+    yield devices.length === 0
+      ? {
+          level: "fail",
+          about: "addresses",
+          what: `the service address ${address} is not on this machine`,
+          mend: `${add} (for good: nearcast-addresses.service)`,
+        }
+      : {
+          level: "warn",
+          about: "addresses",
+          what: `the service address ${address} is on ${devices.join(", ")}, where it answers ARP and goes with the link`,
+          mend: `${add}; then remove it there`,
+        };
+  }
+  if (missing === 0)
+    yield { level: "ok", about: "addresses", what: `all ${wanted.length} service addresses are on lo` };
+}
+
+function* kernelFindings(facts: Facts, plan: AnnouncementPlan): Generator<Finding> {
+  const all = facts.devices.find(({ device }) => device === "all");
+  const others = facts.devices.filter(({ device }) => device !== "all" && device !== "lo");
+  const facing = devicesFacing(facts, plan.routers);
+  const effective = (key: "rpFilter" | "arpIgnore" | "arpAnnounce", device: DeviceSettings): number =>
+    // The kernel takes the stricter of the two (ip-sysctl, conf/all).
+    Math.max(all?.[key] ?? 0, device[key] ?? 0);
+  const strict = others.filter((device) => effective("rpFilter", device) === 1);
+  for (const { device } of strict) {
+    const isFacing = facing.size === 0 || facing.has(device);
+    const key = all?.rpFilter === 1 ? "all" : device;
+    yield {
+      level: isFacing ? "fail" : "warn",
+      about: "kernel",
+      what: `${device} drops packets whose way back leads elsewhere (rp_filter 1), as anycast has them`,
+      // The greater counts: 2 for the device suffices whatever `all` says.
+      mend: `sysctl -w net.ipv4.conf.${key}.rp_filter=2 (for good: deploy/sysctl/90-nearcast.conf)`,
+    };
+  }
+  if (strict.length === 0) yield { level: "ok", about: "kernel", what: "no interface has rp_filter 1" };
+  const talkative = others.filter(
+    (device) => effective("arpIgnore", device) === 0 && effective("arpAnnounce", device) < 2,
+  );
+  if (talkative.length > 0 && plan.addresses[4].length > 0) {
+    yield {
+      level: "warn",
+      about: "kernel",
+      what: `${talkative.map(({ device }) => device).join(", ")} may answer ARP for addresses that are on lo`,
+      mend: "sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2",
+    };
+  }
+}
+
+/** Devices with a network in which one of the routers is. */
+function devicesFacing({ addresses }: Facts, routers: readonly PlannedRouter[]): Set<string> {
+  const facing = new Set<string>();
+  for (const { device, cidr } of addresses) {
+    const [address = "", length = ""] = cidr.split("/");
+    if (length === "" || device === "lo") continue;
+    const network = new BlockList();
+    network.addSubnet(address, Number(length), familyName(address));
+    const isFacing = routers.some((router) =>
+      network.check(router.address.split("%", 1)[0] ?? "", familyName(router.address)),
+    );
+    if (isFacing) facing.add(device);
+  }
+  return facing;
+}
+
+function familyName(address: string): "ipv4" | "ipv6" {
+  return address.includes(":") ? "ipv6" : "ipv4";
+}
+
+function sameAddress(one: string, other: string): boolean {
+  return canonicalAddress(one) === canonicalAddress(other);
+}
+
+function isWildcard(address: string): boolean {
+  return address === "0.0.0.0" || canonicalAddress(address) === "::";
+}
+
+/** A wildcard socket of IPv6 takes what comes by IPv4, too, unless it was told otherwise. */
+function covers(wildcard: string, address: string): boolean {
+  return isWildcard(wildcard) && (wildcard.includes(":") || !address.includes(":"));
+}
+
+function* dnsFindings(facts: Facts, plan: AnnouncementPlan): Generator<Finding> {
+  const configured = facts.edge.dns.addresses;
+  const served = nameserverAddresses(facts);
+  let good = 0;
+  for (const address of families.flatMap((family) => plan.addresses[family])) {
+    const listener = configured.find(({ host }) => sameAddress(host, address));
+    const ns = served.get(canonicalAddress(address));
+    if (listener === undefined) {
+      const wild = configured.find(({ host }) => covers(host, address));
+      if (wild !== undefined) {
+        yield {
+          level: "fail",
+          about: "dns",
+          what: `DNS on ${wild.host} answers queries to ${address} from another address, which nobody takes`,
+          mend: `edge.yaml: dns.addresses: [{ host: ${quoted(address)}, port: ${wild.port} }]`,
+        };
+      } else if (ns !== undefined) {
+        yield {
+          level: "fail",
+          about: "dns",
+          what: `the nameserver ${ns} has the address ${address}, on which this node answers no DNS`,
+          mend: `edge.yaml: dns.addresses: [{ host: ${quoted(address)}, port: 53 }]`,
+        };
+      }
+      continue;
+    }
+    const isBound = (transport: "udp" | "tcp"): boolean =>
+      facts.sockets.some(
+        (socket) =>
+          socket.transport === transport && socket.port === listener.port && sameAddress(socket.address, address),
+      );
+    const absent = (["udp", "tcp"] as const).filter((transport) => !isBound(transport));
+    if (absent.length === 0) good += 1;
+    else {
+      yield {
+        level: "fail",
+        about: "dns",
+        what: `nothing listens for DNS on ${address} port ${listener.port} (${absent.join(", ")})`,
+        mend: "is the edge running? systemctl status nearcast-edge",
+      };
+    }
+    if (ns !== undefined && listener.port !== 53) {
+      yield {
+        level: "fail",
+        about: "dns",
+        what: `the nameserver ${ns} is ${address}, but DNS is on port ${listener.port} there; resolvers ask port 53`,
+        mend: `edge.yaml: dns.addresses: [{ host: ${quoted(address)}, port: 53 }]`,
+      };
+    }
+  }
+  if (good > 0)
+    yield { level: "ok", about: "dns", what: `UDP and TCP on ${good} service address${good === 1 ? "" : "es"}` };
+}
+
+/** Addresses of the zones' nameservers, with the name of one that has it. */
+function nameserverAddresses({ fleet }: Facts): Map<string, string> {
+  const pairs = (fleet?.zones ?? []).flatMap(({ nameservers }) =>
+    nameservers.flatMap(({ name, addresses }) =>
+      addresses.map((address): [string, string] => [canonicalAddress(address), name]),
+    ),
+  );
+  return new Map(pairs);
+}
+
+function* httpFindings({ edge, fleet }: Facts, plan: AnnouncementPlan): Generator<Finding> {
+  // Only names with the policy `anycast` lead HTTP clients to these addresses.
+  const answered = new Set((fleet?.anycast.addresses ?? []).map(canonicalAddress));
+  const wanted = families
+    .flatMap((family) => plan.addresses[family])
+    .filter((one) => answered.has(canonicalAddress(one)));
+  const deaf = wanted.filter(
+    (address) => !edge.http.some(({ host }) => sameAddress(host, address) || covers(host, address)),
+  );
+  for (const address of deaf) {
+    yield {
+      level: "fail",
+      about: "http",
+      what: `names with the policy anycast lead to ${address}, on which this node serves no HTTP`,
+      mend: `edge.yaml: http: [{ host: ${quoted(address)}, port: 80 }]`,
+    };
+  }
+  if (wanted.length > 0 && deaf.length === 0) yield { level: "ok", about: "http", what: "on all anycast addresses" };
+}
+
+function quoted(address: string): string {
+  return address.includes(":") ? `"${address}"` : address;
+}
+
+function* birdFindings({ bird }: Facts): Generator<Finding> {
+  if (bird.ok) {
+    const { version, routerId } = bird.state;
+    yield { level: "ok", about: "bird", what: `BIRD ${version ?? "?"} answers, router id ${routerId ?? "not known"}` };
+    return;
+  }
+  const isForbidden = bird.reason.endsWith("EACCES");
+  yield {
+    level: "fail",
+    about: "bird",
+    what: `BIRD can't be asked: ${bird.reason}`,
+    mend: isForbidden ? "run this as root, or as a member of the group bird" : "systemctl status bird",
+  };
+}
+
+function* leaseFindings(
+  { edge, processes, addresses }: Facts,
+  plan: AnnouncementPlan,
+  state: BirdState,
+): Generator<Finding> {
+  const { announce } = edge;
+  if (announce === undefined) {
+    yield {
+      level: "fail",
+      about: "lease",
+      what: "edge.yaml has no `announce`: this node announces nothing",
+      mend: "add it",
+    };
+    return;
+  }
+  for (const hop of announce.nextHops.filter((one) => !addresses.some(({ address }) => sameAddress(address, one)))) {
+    yield {
+      level: "fail",
+      about: "lease",
+      what: `announce.nextHops has ${hop}, which is not an address of this machine`,
+      mend: "edge.yaml: announce.nextHops: the machine's own addresses towards its router",
+    };
+  }
+  for (let index = 0; index < processes; index++) {
+    const source = leaseSource(announce.source, index);
+    const session = sessionWith(state, source);
+    yield session === undefined
+      ? {
+          level: "fail",
+          about: "lease",
+          what: `BIRD has no session for the edge at ${source}`,
+          mend: `nearcast bgp config --site ${plan.site} --processes ${processes} > /etc/bird/bird.conf; birdc configure`,
+        }
+      : leaseFinding(session, source, plan, announce.holdSeconds);
+  }
+}
+
+function leaseFinding(session: BirdSession, source: string, plan: AnnouncementPlan, holdSeconds: number): Finding {
+  const { name, state, neighborAs, importedCount, lastError } = session;
+  if (neighborAs !== undefined && neighborAs !== plan.as) {
+    return {
+      level: "fail",
+      about: "lease",
+      what: `${name} is for AS ${neighborAs}, the fleet document says ${plan.as}`,
+      mend: `nearcast bgp config --site ${plan.site} > /etc/bird/bird.conf; birdc configure`,
+    };
+  }
+  if (state !== "Established") {
+    return {
+      level: "fail",
+      about: "lease",
+      what: `the edge at ${source} has no session with BIRD (${name}: ${[state, lastError].filter((one) => one !== undefined).join(", ") || "?"})`,
+      mend: "nearcast status says why the edge does not announce",
+    };
+  }
+  if (session.holdSeconds !== undefined && session.holdSeconds > holdSeconds) {
+    return {
+      level: "warn",
+      about: "lease",
+      what: `${name} holds ${session.holdSeconds} s: a frozen edge stays announced for so long`,
+      mend: `bird.conf: hold time ${holdSeconds};`,
+    };
+  }
+  return importedCount === 0
+    ? {
+        level: "warn",
+        about: "lease",
+        what: `${name} is up, but the edge announces nothing`,
+        mend: "nearcast status says why",
+      }
+    : {
+        level: "ok",
+        about: "lease",
+        what: `${name} is up, ${importedCount} prefixes, hold ${session.holdSeconds ?? "?"} s`,
+      };
+}
+
+function sessionWith(state: BirdState, address: string): BirdSession | undefined {
+  return state.sessions.find(({ neighbor }) => neighbor !== undefined && sameAddress(neighbor, address));
+}
+
+function* routerFindings(plan: AnnouncementPlan, state: BirdState): Generator<Finding> {
+  const announcedCount = Math.max(0, ...state.sessions.filter(isLease).map(({ importedCount }) => importedCount));
+  for (const router of plan.routers.filter((one) => one.families.length > 0)) {
+    const session = sessionWith(state, router.address);
+    if (session === undefined) {
+      yield {
+        level: "fail",
+        about: "routers",
+        what: `BIRD has no session for the router ${router.address}`,
+        mend: `nearcast bgp config --site ${plan.site} > /etc/bird/bird.conf; birdc configure`,
+      };
+      continue;
+    }
+    yield* sessionFindings(router, session, plan, announcedCount);
+    yield bfdFinding(router, plan, state);
+  }
+}
+
+/** Those of our edges come from loopback. */
+function isLease({ neighbor }: BirdSession): boolean {
+  return neighbor !== undefined && neighbor.startsWith("127.");
+}
+
+function* sessionFindings(
+  router: PlannedRouter,
+  session: BirdSession,
+  plan: AnnouncementPlan,
+  announcedCount: number,
+): Generator<Finding> {
+  const { name, state, lastError, neighborAs, holdSeconds, hasGracefulRestart, exportedCount } = session;
+  if (neighborAs !== undefined && neighborAs !== router.as) {
+    const what = `${name} expects AS ${neighborAs} at ${router.address}, the fleet document says ${router.as}`;
+    yield { level: "fail", about: "routers", what, mend: `bird.conf: neighbor ${router.address} as ${router.as};` };
+  }
+  if (state !== "Established") {
+    const why = [state, lastError].filter((one) => one !== undefined).join(", ");
+    yield {
+      level: "fail",
+      about: "routers",
+      what: `no session with the router ${router.address} (${name}: ${why || "?"})`,
+      mend: `does it expect this node? nearcast bgp config --site ${plan.site} --router bird|frr|junos`,
+    };
+    return;
+  }
+  if (hasGracefulRestart) {
+    yield {
+      level: "fail",
+      about: "routers",
+      what: `${name} offers graceful restart: ${router.address} would keep the routes of a node that is dead`,
+      mend: "bird.conf: graceful restart off;",
+    };
+  }
+  if (holdSeconds !== undefined && holdSeconds > plan.holdSeconds) {
+    yield {
+      level: "warn",
+      about: "routers",
+      what: `${name} holds ${holdSeconds} s, planned are ${plan.holdSeconds} s`,
+      mend: `bird.conf: hold time ${plan.holdSeconds};`,
+    };
+  }
+  if (announcedCount > 0 && exportedCount === 0) {
+    yield {
+      level: "fail",
+      about: "routers",
+      what: `${name} is up, but nothing that the edge announces goes to ${router.address}`,
+      mend: `bird.conf: export where proto ~ "edge*";`,
+    };
+    return;
+  }
+  yield {
+    level: "ok",
+    about: "routers",
+    what: `${name} (${router.address}) is up, ${exportedCount} prefixes, hold ${holdSeconds ?? "?"} s`,
+  };
+}
+
+function bfdFinding(router: PlannedRouter, plan: AnnouncementPlan, state: BirdState): Finding {
+  const { intervalMs, multiplier } = plan.bfd;
+  const wantedMs = intervalMs * multiplier;
+  const bfd = state.bfd.find(({ address }) => sameAddress(address, router.address));
+  if (bfd === undefined) {
+    return {
+      level: "fail",
+      about: "routers",
+      what: `no BFD with ${router.address}: a link that swallows everything is noticed after ${plan.holdSeconds} s only`,
+      mend: "bird.conf: bfd on; and a protocol bfd",
+    };
+  }
+  if (!bfd.isUp) {
+    return {
+      level: "fail",
+      about: "routers",
+      what: `BFD with ${router.address} is not up`,
+      mend: "does the router do BFD, and does a firewall let UDP 3784 pass?",
+    };
+  }
+  // BIRD tells its own interval and the time after which it gives up: an other side that is slower makes that longer.
+  const isSlow = bfd.timeoutMs > wantedMs * 1.01;
+  return isSlow
+    ? {
+        level: "warn",
+        about: "routers",
+        what: `BFD with ${router.address} needs ${bfd.timeoutMs} ms to notice, planned are ${wantedMs} ms`,
+        mend: `the router's BFD: interval ${intervalMs} ms, multiplier ${multiplier}`,
+      }
+    : { level: "ok", about: "routers", what: `BFD with ${router.address} is up, ${bfd.timeoutMs} ms to notice` };
+}

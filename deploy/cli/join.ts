@@ -1,0 +1,332 @@
+/**
+ * `nearcast join`: all that makes a fresh machine a node of the fleet.
+ *
+ *   token, site known to the origin? ─▶ which address is ours? ─▶ may we listen there? ─▶ registered, with a name
+ *                                                                                             │
+ *   the edge in the foreground ◀─ edge.yaml, edge.token ◀────────────────────────────────────┘
+ *
+ * Nothing is registered before everything that can be looked at was found good. Run again it finds its own
+ * registration and its file, and goes on.
+ */
+import { parseFleet } from "#fleet/read-document.ts";
+import { writeAtomic } from "#base/atomic-file.ts";
+import { type Command, InvalidArgumentError } from "commander";
+import { readFile } from "node:fs/promises";
+import { isIP } from "node:net";
+import { resolve } from "node:path";
+import type { EdgeConfig } from "../../node/config.ts";
+import { CommandFailure, exitCodes } from "./exit-codes.ts";
+import { type Decided, disagreements, edgeText } from "./joining/edge-file.ts";
+import { addressTowards, isPrivate, type Room, roomFor } from "./joining/machine.ts";
+import { findTaken, type Listen, takenLine } from "./local/listening.ts";
+import { createOriginClient, type OriginClient } from "./origin-client.ts";
+import { type JoinedNode, mayFollow, readFleet, registerNode } from "./origin-api.ts";
+import type { Output } from "./output.ts";
+import { serveProcess } from "./serve-process.ts";
+import {
+  dataDirOf,
+  defaultDataDir,
+  exists,
+  hostPort,
+  joinedDataDirOf,
+  joinedFileOf,
+  joinedTokenFileOf,
+  readEdgeConfig,
+} from "./settings.ts";
+import { addVerb, type Cli, outputOf, wholeNumber } from "./verb.ts";
+
+type DnsPlaces = { dns: Pick<EdgeConfig["dns"], "addresses"> };
+
+interface JoinOptions {
+  site: string;
+  token?: string;
+  tokenFile?: string;
+  name?: string;
+  address?: string[];
+  listen?: string[];
+  httpPort: number;
+  dnsPort: number;
+  peerAddress?: string;
+  peerPort: number;
+  adminPort: number;
+  data?: string;
+  start: boolean;
+  json?: boolean;
+}
+
+export function addJoin(program: Command, cli: Cli): void {
+  const verb = addVerb(program, {
+    usage: "join <origin>",
+    summary: "make this machine a node of the fleet, and run it",
+    more: [
+      "Registers with the origin under the site's next free name, writes edge.yaml and edge.token into --data, and",
+      "runs the edge in the foreground. The other nodes probe it, and DNS names it as soon as it is up. Run again on",
+      "the same machine it goes on under the same name. The token is the edges': the origin keeps it in",
+      "secrets/edge.token. Where the machine stands behind NAT, --address is its public address and --listen its own.",
+    ].join("\n"),
+    examples: [
+      "join http://origin.example.com:7070 --site fra --token-file edge.token",
+      "join http://origin.example.com:7070 --site fra --token-file - --data /var/lib/nearcast --no-start < edge.token",
+      "join http://10.0.0.1:7070 --site fra --token-file edge.token --address 198.51.100.7 --listen 10.0.0.7",
+    ],
+  });
+  const port = wholeNumber(1, 65_535);
+  verb
+    .requiredOption("--site <name>", "where it stands: one of the fleet document's sites")
+    .option("--token <token>", "the edges' token; other users of this machine can see it, so rather:")
+    .option("--token-file <file>", "file with that token; -: standard input (default: edge.token in --data)")
+    .option("--name <name>", "its name (default: the site's with the next free number)")
+    .option("--address <ip>", "its service address, for clients and other nodes; may be given several times", addresses)
+    .option("--listen <ip>", "this machine's own address behind NAT; may be given several times", addresses)
+    .option("--http-port <port>", "where pictures are served", port, 80)
+    .option("--dns-port <port>", "where names are answered", port, 53)
+    .option("--peer-address <ip>", "where other nodes reach it (default: its first own address)", oneAddress)
+    .option("--peer-port <port>", "the port for that", port, 8082)
+    .option("--admin-port <port>", "health and metrics, on 127.0.0.1", port, 8081)
+    .option("--data <dir>", `where it keeps its files (or NEARCAST_DATA; default: ${defaultDataDir})`)
+    .option("--no-start", "only register and write the files; say how to start it")
+    .action(async (origin: string, options: JoinOptions) => {
+      const configFile = await join(cli, origin, options);
+      if (!options.start) {
+        cli.end(exitCodes.ok);
+        return;
+      }
+      await serveProcess(new URL("../../node/main.ts", import.meta.url), ["--config", configFile]);
+    });
+}
+
+/** @returns the path of the node's configuration */
+async function join(cli: Cli, originUrl: string, options: JoinOptions): Promise<string> {
+  const output = outputOf(cli, options);
+  const url = readOriginUrl(originUrl);
+  const dataDir = resolve(dataDirOf(options, cli.environment));
+  const configFile = joinedFileOf(dataDir);
+  const tokenFile = joinedTokenFileOf(dataDir);
+  const token = await readToken(options, tokenFile);
+  if (options.token !== undefined) {
+    output.note(
+      "A token on the command line can be seen by this machine's other users: better --token-file FILE, or -",
+    );
+  }
+  const client = createOriginClient({
+    url: url.href.replace(/\/+$/, ""),
+    urlFrom: "the command line",
+    token: async () => token,
+    advice: {
+      unreachable: [
+        "Is the origin running, does it listen on an address that this machine reaches, is the port right?",
+      ],
+      token: [tokenAdvice],
+    },
+  });
+  try {
+    await mustKnowUs(client, options.site);
+    const ours = options.address ?? [await addressTowards(url)];
+    warnOfReach(output, ours, options);
+    const decided = decide(client.url, tokenFile, options.listen ?? ours, options);
+    const there = (await exists(configFile)) ? await readEdgeConfig(configFile) : undefined;
+    if (there !== undefined) mustAgree(configFile, disagreements(there, decided, options.name));
+    await mustBeFree(listensOf(there ?? { ...decided, dns: { addresses: decided.dns } }));
+    const room = await prepare(dataDir, token);
+    const name = options.name ?? there?.node;
+    const registered = await register(client, {
+      ...(name === undefined ? {} : { name }),
+      site: options.site,
+      http: `http://${hostPort(ours[0] ?? "", options.httpPort)}`.replace(/:80$/, ""),
+      peer: { ...decided.peer, host: options.peerAddress ?? decided.peer.host },
+      addresses: ours,
+    });
+    const { node, revision, unchanged } = registered;
+    if (there === undefined) {
+      await writeAtomic(configFile, edgeText(node.name, joinedDataDirOf(dataDir), decided, room), { durable: true });
+    }
+    const command = `npx nearcast edge --config ${configFile}`;
+    output.answer({ ...node, revision, unchanged, configFile, command }, () => [
+      `${node.name} ${unchanged ? "is a node of" : "joined"} ${node.site} (revision ${revision} of the roster)`,
+      `  pictures  ${node.http}`,
+      `  names     ${decided.dns.map((at) => hostPort(at.host, at.port)).join(", ")}`,
+      `  settings  ${configFile}`,
+      ...(options.start
+        ? ["starting it; DNS names it when the others have found it up"]
+        : [`start it: ${command}`, "as a service: deploy/systemd has a unit that runs that command"]),
+    ]);
+    return configFile;
+  } finally {
+    await client.close();
+  }
+}
+
+const tokenAdvice =
+  "The token is not this origin's for edges: it stands in secrets/edge.token of the origin's data folder.";
+
+function readOriginUrl(text: string): URL {
+  const url = URL.parse(text);
+  if (url !== null && ["http:", "https:"].includes(url.protocol) && !/[?#@\s]/.test(text)) return url;
+  throw new CommandFailure(exitCodes.usage, `"${text}" is not the URL of an origin, such as http://10.0.0.1:7070`);
+}
+
+async function readToken({ token: given, tokenFile }: JoinOptions, kept: string): Promise<string> {
+  const [from, text] = await (async (): Promise<[string, string]> => {
+    if (given !== undefined) return ["--token", given];
+    if (tokenFile === "-") return ["standard input", await readInput()];
+    const file = tokenFile ?? kept;
+    try {
+      return [file, await readFile(file, "utf8")];
+    } catch (error) {
+      throw new CommandFailure(exitCodes.usage, `the edges' token can't be read: ${reasonOfFile(error, file)}`, {
+        lines: ["The origin keeps it in secrets/edge.token of its data folder. Name a copy of it: --token-file FILE"],
+      });
+    }
+  })();
+  const token = text.trim();
+  if (/^[\x21-\x7e]{16,200}$/.test(token)) return token;
+  throw new CommandFailure(exitCodes.usage, `${from} holds no token of 16 to 200 characters`);
+}
+
+/** No more than a token takes: the rest of a wrong file is left unread. */
+async function readInput(): Promise<string> {
+  let text = "";
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
+    text += chunk.toString("latin1");
+    if (text.length > 1024) break;
+  }
+  return text;
+}
+
+function reasonOfFile(error: unknown, file: string): string {
+  return `${file}: ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`;
+}
+
+/** The folder and the token in it, before anything is registered. */
+async function prepare(dataDir: string, token: string): Promise<Room> {
+  try {
+    const room = await roomFor(joinedDataDirOf(dataDir));
+    await writeAtomic(joinedTokenFileOf(dataDir), `${token}\n`, { mode: 0o600, durable: true });
+    return room;
+  } catch (error) {
+    throw new CommandFailure(exitCodes.failed, `${dataDir} can't be written: ${(error as Error).message}`, {
+      cause: error,
+      lines: ["Nothing was registered. Name another folder: --data DIR"],
+    });
+  }
+}
+
+async function register(client: OriginClient, wanted: Parameters<typeof registerNode>[1]): Promise<JoinedNode> {
+  try {
+    return await registerNode(client, wanted);
+  } catch (error) {
+    if (!(error instanceof CommandFailure) || error.code !== "NODE_CONFLICT") throw error;
+    throw new CommandFailure(error.exitCode, error.message, {
+      code: error.code,
+      cause: error,
+      lines: [
+        "A registration is not changed but made anew: first, where the writer's token is, nearcast remove NODE --now",
+        "Another name is given by --name, another address by --address.",
+      ],
+    });
+  }
+}
+
+/** That the origin takes the token for the edges' and has the site. @throws CommandFailure with the sites that it has */
+async function mustKnowUs(client: OriginClient, site: string): Promise<void> {
+  const newest = await readFleet(client);
+  if (!(await mayFollow(client))) {
+    throw new CommandFailure(exitCodes.refused, "this is the writer's token, which edges must not have", {
+      code: "FORBIDDEN",
+      lines: [tokenAdvice],
+    });
+  }
+  if (newest === undefined) {
+    throw new CommandFailure(exitCodes.refused, "the origin has no fleet document yet, so there are no sites", {
+      code: "UNKNOWN_SITE",
+      lines: ["Publish one first: nearcast apply fleet.yaml"],
+    });
+  }
+  const parsed = parseFleet(newest.text);
+  // Of a later release, perhaps: the origin then decides alone.
+  if (!parsed.ok) return;
+  const sites = parsed.value.sites.map(({ name }) => name);
+  if (sites.includes(site)) return;
+  throw new CommandFailure(exitCodes.refused, `the fleet has no site "${site}"`, {
+    code: "UNKNOWN_SITE",
+    lines: [`It has: ${sites.join(", ")}`, "A new site is added to fleet.yaml first: nearcast apply fleet.yaml"],
+  });
+}
+
+function warnOfReach(output: Output, ours: readonly string[], options: JoinOptions): void {
+  if (ours.some((address) => address.startsWith("127.") || address === "::1")) {
+    output.note(`${ours.join(", ")}: reached from this machine alone`);
+  }
+  const hidden = options.address === undefined ? ours.filter(isPrivate) : [];
+  if (hidden.length > 0) {
+    output.note(
+      `${hidden.join(", ")} is a private address, and clients elsewhere can't reach it. ` +
+        `If this machine has a public one: --address IP --listen ${hidden[0] ?? ""}`,
+    );
+  }
+}
+
+function decide(originUrl: string, tokenFile: string, listen: readonly string[], options: JoinOptions): Decided {
+  const at = (port: number) => listen.map((host) => ({ host, port }));
+  // Behind NAT the address that others reach is none of this machine's.
+  const peerHost = options.listen === undefined ? options.peerAddress : undefined;
+  return {
+    site: options.site,
+    origin: { url: originUrl, tokenFile },
+    http: at(options.httpPort),
+    admin: { host: "127.0.0.1", port: options.adminPort },
+    dns: at(options.dnsPort),
+    peer: { host: peerHost ?? listen[0] ?? "", port: options.peerPort },
+  };
+}
+
+function mustAgree(configFile: string, lines: readonly string[]): void {
+  if (lines.length === 0) return;
+  throw new CommandFailure(exitCodes.usage, `${configFile} is there from an earlier time, and says otherwise:`, {
+    lines: [...lines, "Mend the file, or delete it to have it written anew, or name another folder: --data DIR"],
+  });
+}
+
+function listensOf({ http, admin, dns, peer }: Pick<EdgeConfig, "http" | "admin" | "peer"> & DnsPlaces): Listen[] {
+  const tcp = (what: string, { host, port }: { host: string; port: number }): Listen => {
+    return { what, host, port, transport: "tcp" };
+  };
+  return [
+    ...http.map((at) => tcp("pictures", at)),
+    ...dns.addresses.flatMap((at): Listen[] => [tcp("names", at), { ...tcp("names", at), transport: "udp" }]),
+    ...(peer === undefined ? [] : [tcp("peers", peer)]),
+    tcp("admin", admin),
+  ];
+}
+
+/** @throws CommandFailure with what is in the way and what to do about it */
+async function mustBeFree(wanted: readonly Listen[]): Promise<void> {
+  const taken = await findTaken(wanted);
+  if (taken.length === 0) return;
+  const codes = new Set(taken.map(({ code }) => code));
+  throw new CommandFailure(exitCodes.failed, "nothing was registered:", {
+    lines: [
+      ...taken.map(takenLine),
+      ...(codes.has("EADDRINUSE") ? ["Perhaps the node runs already; else `ss -lntup` names the other program."] : []),
+      ...(codes.has("EACCES")
+        ? [
+            "Ports below 1024 need root, or the right for this program alone:",
+            `  sudo setcap cap_net_bind_service=+ep ${process.execPath}`,
+            "or others for a trial: --http-port 8080 --dns-port 5300 (resolvers ask port 53 only)",
+          ]
+        : []),
+      ...(codes.has("EADDRNOTAVAIL")
+        ? ["Behind NAT, --address is the public address, and this machine's own is --listen IP."]
+        : []),
+    ],
+  });
+}
+
+function oneAddress(text: string): string {
+  if (isIP(text) !== 0) return text;
+  throw new InvalidArgumentError("It must be an IPv4 or IPv6 address.");
+}
+
+function addresses(text: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), oneAddress(text)];
+}

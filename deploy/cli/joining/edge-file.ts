@@ -1,0 +1,82 @@
+/** The edge.yaml of a node that joined: written once, then its owner's. */
+import { isDeepStrictEqual } from "node:util";
+import type { EdgeConfig } from "../../../node/config.ts";
+import type { Room } from "./machine.ts";
+
+/** What the command line and the origin decide; all else is the owner's to change. */
+export interface Decided {
+  site: string;
+  origin: EdgeConfig["origin"];
+  http: EdgeConfig["http"];
+  admin: EdgeConfig["admin"];
+  dns: EdgeConfig["dns"]["addresses"];
+  peer: NonNullable<EdgeConfig["peer"]>;
+}
+
+/** The text of a new file. JSON is YAML, and quotes what must be quoted. */
+export function edgeText(node: string, dataDir: string, decided: Decided, room: Room): string {
+  const { site, origin, http, admin, dns, peer } = decided;
+  const endpoints = (list: readonly object[]): string => list.map((one) => `\n  - ${flow(one)}`).join("");
+  return `# The edge node ${node}, written by \`nearcast join\`. Change what you like: the file is never written again.
+# All settings with their ranges: the README's configuration table and deploy/config/edge.example.yaml.
+#
+#   npx nearcast edge --config edge.yaml --check-config
+
+# As the origin's roster has them.
+node: ${JSON.stringify(node)}
+site: ${JSON.stringify(site)}
+
+# Cache, last fleet document, roster, position in the feed. Losing it costs warmth, nothing else.
+dataDir: ${JSON.stringify(dataDir)}
+
+origin:
+  url: ${JSON.stringify(origin.url)}
+  # The edges' token; mode 0600.
+  tokenFile: ${JSON.stringify(origin.tokenFile)}
+
+# Where pictures are served.
+http:${endpoints(http)}
+
+# Health, metrics, explain. It asks for no password: keep it on loopback or on a private network.
+admin: ${flow(admin)}
+
+# Where names are answered, UDP and TCP.
+dns:
+  addresses:${endpoints(dns).replaceAll("\n", "\n  ")}
+
+# Where the other nodes of the fleet reach this one; TLS with the fleet secret as the key of both sides.
+peer: ${flow(peer)}
+
+# A quarter of this machine's memory, and half of what was free on its disk.
+cache:
+  memoryBytes: ${room.memoryBytes}
+  diskBytes: ${room.diskBytes}
+
+# Pictures rendered at the same time: one for each core.
+decoders:
+  processes: ${room.decoders}
+`;
+}
+
+function flow(value: object): string {
+  const pairs = Object.entries(value).map(([key, one]) => `${key}: ${JSON.stringify(one)}`);
+  return `{ ${pairs.join(", ")} }`;
+}
+
+/**
+ * Where a file that is there is of another node, or not where its registration says; one line each. It may have more
+ * addresses, and all else as its owner likes.
+ */
+export function disagreements(there: EdgeConfig, decided: Decided, name: string | undefined): string[] {
+  const missing = decided.http.filter((wanted) => !there.http.some((one) => isDeepStrictEqual(one, wanted)));
+  const found: [key: string, there: unknown, wanted: unknown][] = [
+    ["node", there.node, name ?? there.node],
+    ["site", there.site, decided.site],
+    ["origin.url", new URL(there.origin.url).href, new URL(decided.origin.url).href],
+    ["http", there.http, missing.length === 0 ? there.http : missing],
+    ["peer", there.peer ?? null, decided.peer],
+  ];
+  return found
+    .filter(([, one, wanted]) => !isDeepStrictEqual(one, wanted))
+    .map(([key, one, wanted]) => `${key}: it says ${JSON.stringify(one)}, and ${JSON.stringify(wanted)} is wanted now`);
+}

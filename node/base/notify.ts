@@ -1,0 +1,159 @@
+/**
+ * What systemd wants to hear from a service of type `notify` (sd_notify(3)): a datagram of `NAME=value` lines to the
+ * AF_UNIX socket that it names in the environment.
+ *
+ *   READY=1      the service is there; `systemctl start` returns, what is ordered after it starts
+ *   STATUS=…     one line for people, in `systemctl status`
+ *   STOPPING=1   it is on its way out, and not hung
+ *   WATCHDOG=1   at half of the interval that the unit asks for; when it stays out, systemd ends the service
+ *
+ * Node has no datagram sockets of this family, so they are made with koffi, which is optional: without it a service
+ * of type `notify` could never become ready, and the log says so. Nothing is ever waited for: a datagram that systemd
+ * does not take at once is lost.
+ */
+import { createRequire } from "node:module";
+import { endianness } from "node:os";
+import { getSystemErrorName } from "node:util";
+import type koffiType from "koffi";
+import type { Clock } from "./clock.ts";
+import type { Log } from "./log.ts";
+
+/** What systemd says in the environment; only main.ts reads that. */
+export interface NotifyEnvironment {
+  /** NOTIFY_SOCKET: a path, or `@name` in Linux' abstract namespace. */
+  socket?: string | undefined;
+  /** WATCHDOG_USEC, in µs. */
+  watchdogMicroseconds?: string | undefined;
+  /** WATCHDOG_PID: whom the watchdog is for; absent: whoever reads it. */
+  watchdogPid?: string | undefined;
+}
+
+export interface Notifier {
+  /** @param status one line for people, here and below */
+  ready: (status: string) => void;
+  status: (status: string) => void;
+  stopping: () => void;
+  /** Ends the watchdog's timer. */
+  close: () => void;
+}
+
+export const silentNotifier: Notifier = {
+  ready: () => undefined,
+  status: () => undefined,
+  stopping: () => undefined,
+  close: () => undefined,
+};
+
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const SOCK_CLOEXEC = 0o2_000_000;
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+/** sun_path in `struct sockaddr_un`. */
+const pathBytesMax = 108;
+/** A line for people need not be longer; the kernel would take some 200 KB. */
+const statusLengthMax = 200;
+const watchdogMinMs = 100;
+
+/**
+ * @param isWell asked before each WATCHDOG=1, which is not said while it is false
+ */
+export function openNotifier(
+  environment: NotifyEnvironment,
+  deps: { pid: number; isWell: () => boolean; clock: Clock; log: Log },
+): Notifier {
+  const { clock, log } = deps;
+  const { socket } = environment;
+  if (socket === undefined || socket === "") return silentNotifier;
+  const send = openSender(socket);
+  if (typeof send === "string") {
+    log.warn({ reason: send, socket }, "systemd can't be told anything; give the unit a Type= other than notify");
+    return silentNotifier;
+  }
+  let hasFailed = false;
+  function say(lines: string): void {
+    const failure = typeof send === "string" ? undefined : send(lines);
+    if (failure === undefined || hasFailed) return;
+    hasFailed = true;
+    log.warn({ reason: failure, socket }, "systemd did not take a notice");
+  }
+
+  const watchdogMs = watchdogIntervalMs(environment, deps.pid);
+  const stopWatchdog =
+    watchdogMs === undefined
+      ? undefined
+      : clock.every(watchdogMs, () => {
+          if (deps.isWell()) say("WATCHDOG=1\n");
+        });
+  return {
+    ready(status) {
+      say(`READY=1\n${statusLine(status)}`);
+    },
+    status(status) {
+      say(statusLine(status));
+    },
+    stopping() {
+      say(`STOPPING=1\n${statusLine("stopping")}`);
+    },
+    close() {
+      stopWatchdog?.();
+    },
+  };
+}
+
+/** Half of what the unit asks for, so that one that comes late is still in time. */
+function watchdogIntervalMs(environment: NotifyEnvironment, pid: number): number | undefined {
+  const { watchdogMicroseconds = "", watchdogPid } = environment;
+  if (watchdogPid !== undefined && watchdogPid !== String(pid)) return undefined;
+  if (!/^[1-9]\d{0,14}$/.test(watchdogMicroseconds)) return undefined;
+  return Math.max(watchdogMinMs, Math.floor(Number(watchdogMicroseconds) / 2000));
+}
+
+function statusLine(status: string): string {
+  return `STATUS=${status.replaceAll(/\s+/g, " ").slice(0, statusLengthMax)}\n`;
+}
+
+/** A function that sends a datagram to `path` and returns what went wrong; or why there can't be one. */
+function openSender(path: string): ((text: string) => string | undefined) | string {
+  if (process.platform !== "linux") return `not on ${process.platform}, only on Linux`;
+  const address = socketAddress(path);
+  if (address === undefined) return "NOTIFY_SOCKET is neither an absolute path nor @name, or it is too long";
+  const koffi = loadKoffi();
+  if (koffi === undefined) return "koffi, an optional dependency, can't be loaded";
+  const libc = koffi.load(null);
+  const openSocket = libc.func("int socket(int, int, int)") as (...numbers: number[]) => number;
+  // The pointers are used during the call alone, and koffi holds what they point to for so long.
+  const sendTo = libc.func("int64_t sendto(int, const uint8_t *, size_t, int, const uint8_t *, uint)") as (
+    descriptor: number,
+    bytes: Uint8Array,
+    lengthBytes: number,
+    flags: number,
+    address: Uint8Array,
+    addressLengthBytes: number,
+  ) => number | bigint;
+  const descriptor = openSocket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (descriptor < 0) return `socket: ${getSystemErrorName(-koffi.errno())}`;
+  return (text) => {
+    const bytes = Buffer.from(text, "utf8");
+    const sent = sendTo(descriptor, bytes, bytes.length, MSG_DONTWAIT | MSG_NOSIGNAL, address, address.length);
+    return Number(sent) === bytes.length ? undefined : `sendto: ${getSystemErrorName(-koffi.errno())}`;
+  };
+}
+
+/** `struct sockaddr_un` (unix(7)): an abstract name begins with a zero octet and has no end but the length. */
+function socketAddress(path: string): Uint8Array | undefined {
+  const isAbstract = path.startsWith("@");
+  if (!isAbstract && !path.startsWith("/")) return undefined;
+  const name = Buffer.from(isAbstract ? `\0${path.slice(1)}` : `${path}\0`, "utf8");
+  if (name.length > pathBytesMax || name.length < 2) return undefined;
+  const family = endianness() === "LE" ? [AF_UNIX, 0] : [0, AF_UNIX];
+  return Buffer.concat([Buffer.from(family), name]);
+}
+
+function loadKoffi(): typeof koffiType | undefined {
+  try {
+    return createRequire(import.meta.url)("koffi") as typeof koffiType;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * A node's health answer in JSON, written by it and read by those who probe it.
+ *
+ *   {"node":"fra1","site":"fra","state":"ready","fleetVersion":7}                       for everybody
+ *   {…, "word":{"load":12.5,"unreachable":["nyc1"],"watched":"c0ffee…", …}}             for nodes of the fleet (proof.ts)
+ *
+ * Whoever reads it takes of a word what is within bounds and leaves out the rest; nodes of later releases may say more.
+ * A list of unreachable nodes that is not well said takes `watched` with it, as then its silence says nothing either.
+ */
+import { loadMax, type NodeWord } from "./health.ts";
+import { keptLeast } from "./load.ts";
+
+/** Octets of a health answer, at most. */
+export const answerBytesMax = 256 * 1024;
+/** Names in a list, at most; with so many all of an answer is well below answerBytesMax for names of usual length. */
+export const namesMax = 10_000;
+/** Characters of all names that a node says it does not reach, or that drain; with more it says nothing of others. */
+const namesCharactersMax = 160 * 1024;
+const processesMax = 64;
+/** Eight clouds with four prefixes each. */
+const announcedMax = 32;
+
+const namePattern = /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/;
+const watchedPattern = /^[0-9a-f]{16}$/;
+const releasePattern = /^[\x21-\x7e]{1,64}$/;
+const prefixPattern = /^[0-9A-Fa-f:.]{2,45}\/[0-9]{1,3}$/;
+
+/** What a node says of other nodes, as far as it fits in an answer. */
+export type View = Pick<NodeWord, "unreachable" | "draining" | "watched" | "isIsolated">;
+
+/** Cuts what would be too long to send: then nothing is said of others. */
+export function boundedView(view: View): View {
+  const names = [...(view.unreachable ?? []), ...(view.draining ?? [])];
+  const characters = names.reduce((sum, name) => sum + name.length + 3, 0);
+  if (names.length <= namesMax && characters <= namesCharactersMax) return view;
+  return view.isIsolated === undefined ? {} : { isIsolated: view.isIsolated };
+}
+
+/** What a health answer says. */
+export interface HealthAnswer {
+  /** Name of the node that answers. */
+  readonly node: unknown;
+  readonly state: unknown;
+  readonly word: NodeWord | undefined;
+}
+
+/** Reads any text; what it does not say, or not well, is undefined or left out of the word. */
+export function readHealthAnswer(text: string): HealthAnswer {
+  let said: unknown;
+  try {
+    said = JSON.parse(text);
+  } catch {
+    // No JSON says nothing; the status is what counts.
+  }
+  const { node, state, word } = fieldsOf(said);
+  return { node, state, word: typeof word === "object" && word !== null ? readWord(fieldsOf(word)) : undefined };
+}
+
+function readWord(said: Readonly<Record<string, unknown>>): NodeWord {
+  const number = (name: keyof NodeWord, least: number, most: number): object => {
+    const value = said[name];
+    return typeof value === "number" && value >= least && value <= most ? { [name]: value } : {};
+  };
+  const whole = (name: keyof NodeWord, most: number, least = 0): object =>
+    Number.isSafeInteger(said[name]) ? number(name, least, most) : {};
+  const text = (name: keyof NodeWord, pattern: RegExp): object => {
+    const value = said[name];
+    return typeof value === "string" && pattern.test(value) ? { [name]: value } : {};
+  };
+  const list = (name: keyof NodeWord, pattern: RegExp, most: number): object => {
+    const value = said[name];
+    return isListOf(value, pattern, most) ? { [name]: value } : {};
+  };
+  const isViewWell = isListOf(said["unreachable"], namePattern, namesMax);
+  return {
+    ...number("load", 0, loadMax),
+    ...number("bytesPerSecond", 0, 1e15),
+    ...number("loopDelayMs", 0, 3_600_000),
+    ...whole("rendersWaiting", 1_000_000_000),
+    ...number("keptShare", keptLeast, 1),
+    ...whole("processes", processesMax, 1),
+    ...list("unreachable", namePattern, namesMax),
+    ...list("draining", namePattern, namesMax),
+    ...(isViewWell ? text("watched", watchedPattern) : {}),
+    ...(typeof said["isIsolated"] === "boolean" ? { isIsolated: said["isIsolated"] } : {}),
+    ...whole("fleetVersion", Number.MAX_SAFE_INTEGER),
+    ...whole("feedSeq", Number.MAX_SAFE_INTEGER),
+    ...text("release", releasePattern),
+    ...list("announced", prefixPattern, announcedMax),
+  };
+}
+
+function isListOf(value: unknown, pattern: RegExp, most: number): value is string[] {
+  return (
+    Array.isArray(value) &&
+    value.length <= most &&
+    value.every((one: unknown) => typeof one === "string" && pattern.test(one))
+  );
+}
+
+function fieldsOf(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null ? { ...value } : {};
+}

@@ -1,0 +1,177 @@
+/**
+ * Whom to ask for a key before doing the work oneself: its owners in the site, the shield, a site with room.
+ *
+ *   key ─▶ members of the site in the key's order (owners.ts)   fra3   fra1   fra2 (we)   fra4
+ *            pass over: shunned after failures, busy             ✗
+ *            stop: before ourselves, or after two                      ▲
+ *                                                               ask fra1, else do the work here
+ *
+ * One fetch and one render per site, without any agreement:
+ *
+ *   - All nodes make the same order from the same names, and see health and words of the same probes. So all ask the
+ *     same owner; it coalesces those who ask at once, and does not ask further in the site (a question of a peer is
+ *     answered by doing the work).
+ *   - An owner that dies is shunned after one failure, is down for everyone some probes later, and then everybody's
+ *     next is the same one again. Until then those who ask it and those who have noticed may ask two different members:
+ *     a key that is asked for in these seconds may be rendered twice.
+ *   - Bounded load (Mirrokni, Thorup, Zadimoghaddam, "Consistent hashing with bounded loads", SODA 2018, applied to
+ *     rendezvous): a node whose waiting renderings are above 1.25 × its site's mean + 8 is passed over for the key's
+ *     next. Words are a second old and not the same everywhere at once, so a key may be rendered twice while a node
+ *     goes over that bound or comes back below it; outside of overload nobody is above it. That also holds for this
+ *     node: what it owns but is too busy for, it asks the next for, as all others do.
+ *   - An owner may refuse by itself, at once and precisely (503 with a word of its own); the asker goes to the next.
+ *
+ * Members change with probes, once a second, so they are kept for `keptMs` and made anew when the document is another
+ * one or this node's own readiness changed. The shield and sites with room are ranked in the same way: one member there
+ * owns the key for all who ask from elsewhere.
+ */
+import type { Clock } from "#base/clock.ts";
+import type { Fleet } from "#fleet/document.ts";
+import type { NodeHealth, SiteStates } from "#fleet/health.ts";
+import { isSiteOpen, type Member, memberName, membersOf, type MemberWord, type Self, waitingMost } from "./members.ts";
+import { createRanking, type Ranking } from "./owners.ts";
+
+export type { Member } from "./members.ts";
+
+export interface PeerDirectory {
+  /**
+   * Of this site: whom to ask before doing the work oneself, best first, at most two. Empty: the key is ours, or we are
+   * alone.
+   */
+  ownersBefore: (key: string) => readonly Member[];
+  /** Of the shield site, at most two. Empty: none is configured, none is up, or we stand in it. */
+  shieldFor: (key: string) => readonly Member[];
+  /** Of sites with room, nearest first, at most two. Empty unless this site is full and another has room. */
+  roomElsewhere: (key: string) => readonly Member[];
+  /** All members of this site but ourselves. */
+  site: () => readonly Member[];
+}
+
+export interface Room {
+  /** Whether this site has more work than it can do. */
+  readonly isFull: boolean;
+  /** Names of sites that can take some of it, nearest first. */
+  readonly sitesWithRoom: readonly string[];
+}
+
+const askedMost = 2;
+/** A tenth of the time between two probes: what is newer than that nobody could know. */
+const keptMs = 100;
+
+interface Known {
+  readonly members: readonly Member[];
+  readonly ranking: Ranking<Member>;
+  /** Nodes with too many waiting renderings. */
+  readonly busy: ReadonlySet<string>;
+}
+
+const nobody: readonly Member[] = [];
+
+/**
+ * @param fleet null before the first document
+ * @param self where this process stands; `isReady` false takes it out of its own order at once
+ * @param isShunned the client's judgement of a member after failures (client.ts)
+ */
+export function openDirectory(options: {
+  fleet: () => Fleet | null;
+  health: () => ReadonlyMap<string, NodeHealth>;
+  words: () => ReadonlyMap<string, MemberWord>;
+  siteStates: () => SiteStates;
+  self: () => Self;
+  site: string;
+  room: () => Room;
+  isShunned: (member: Member) => boolean;
+  clock: Clock;
+}): PeerDirectory {
+  const { fleet, health, words, siteStates, site: ownSite, room, isShunned, clock } = options;
+  const knownBySite = new Map<string, Known>();
+  let keptFleet: Fleet | null = null;
+  let keptReady = false;
+  let keptUntilMs = -Infinity;
+  let ownName = "";
+  let others: readonly Member[] | undefined;
+
+  /** Forgets what may have changed. */
+  function look(): Fleet | null {
+    const fleetNow = fleet();
+    const self = options.self();
+    const nowMs = clock.monotonicMs();
+    if (fleetNow !== keptFleet || self.isReady !== keptReady || nowMs >= keptUntilMs) {
+      knownBySite.clear();
+      others = undefined;
+      ownName = memberName(self.node, self.process);
+      keptFleet = fleetNow;
+      keptReady = self.isReady;
+      keptUntilMs = nowMs + keptMs;
+    }
+    return fleetNow;
+  }
+
+  /** Undefined: there is no such site. */
+  function knownOf(site: string, from: Fleet): Known | undefined {
+    const kept = knownBySite.get(site);
+    if (kept !== undefined) return kept;
+    const found = from.sites.find(({ name }) => name === site);
+    if (found === undefined) return undefined;
+    const isAskable = site === ownSite || isSiteOpen(found, siteStates());
+    const input = { fleet: from, health: health(), words: words(), self: options.self() };
+    const members = isAskable ? membersOf(found, input) : [];
+    const most = waitingMost(found, input);
+    const busy = new Set(
+      found.nodes.flatMap(({ name }) => ((input.words.get(name)?.rendersWaiting ?? 0) > most ? [name] : [])),
+    );
+    const known = { members, ranking: createRanking(members), busy };
+    knownBySite.set(site, known);
+    return known;
+  }
+
+  /** The best that can be asked, at most `most`; those before ourselves where we stand in the order. */
+  function bestOf({ members, ranking, busy }: Known, key: string, most: number): readonly Member[] {
+    if (members.length === 0) return nobody;
+    const best: Member[] = [];
+    const next = ranking.bestFirst(key);
+    for (let member = next(); member !== undefined && best.length < most; member = next()) {
+      const isBusy = busy.has(member.node);
+      if (member.name === ownName) {
+        if (isBusy) continue;
+        break;
+      }
+      if (!isBusy && !isShunned(member)) best.push(member);
+    }
+    return best;
+  }
+
+  return {
+    ownersBefore(key) {
+      const from = look();
+      const known = from === null ? undefined : knownOf(ownSite, from);
+      return known === undefined ? nobody : bestOf(known, key, askedMost);
+    },
+    shieldFor(key) {
+      const from = look();
+      if (from?.shield === undefined || from.shield === ownSite) return nobody;
+      const known = knownOf(from.shield, from);
+      return known === undefined ? nobody : bestOf(known, key, askedMost);
+    },
+    roomElsewhere(key) {
+      const from = look();
+      if (from === null) return nobody;
+      const { isFull, sitesWithRoom } = room();
+      if (!isFull) return nobody;
+      const able = sitesWithRoom.flatMap((name) => (name === ownSite ? [] : (knownOf(name, from) ?? [])));
+      // Of two sites the best each, so that one that is cut off costs one try; of a single site its best two.
+      const firsts: Member[] = [];
+      for (const known of able) {
+        firsts.push(...bestOf(known, key, 1));
+        if (firsts.length === askedMost) return firsts;
+      }
+      const [only] = able;
+      return able.length === 1 && only !== undefined ? bestOf(only, key, askedMost) : firsts;
+    },
+    site() {
+      const from = look();
+      others ??= (from === null ? undefined : knownOf(ownSite, from))?.members.filter(({ name }) => name !== ownName);
+      return others ?? nobody;
+    },
+  };
+}

@@ -1,0 +1,41 @@
+/**
+ * What a supervisor and its processes say to each other over the IPC channel. Both ends are ours and of one version,
+ * so nothing here is checked twice.
+ *
+ *   process ──▶ supervisor   beat (each second: its event loop turns) · ready · numbers (twice a second)
+ *   supervisor ──▶ process   drain · hurry · others (twice a second: the sum of all the others' numbers)
+ *
+ * Orders come this way and not as signals: a terminal's Ctrl-C and systemd's SIGTERM reach supervisor and processes
+ * alike, and one order that arrived by two ways must not count as two.
+ */
+
+/** How busy a process is, or a machine. */
+export interface Numbers {
+  readonly requestsPerSecond: number;
+  readonly bytesPerSecond: number;
+  /** Pictures that wait for a decoder. */
+  readonly rendersWaiting: number;
+  /** How late the event loop is; of several processes that of the latest, since delays don't add up. */
+  readonly loopDelayMs: number;
+}
+
+export type FromProcess =
+  { readonly kind: "beat" } | { readonly kind: "ready" } | { readonly kind: "numbers"; readonly numbers: Numbers };
+
+export type FromSupervisor =
+  { readonly kind: "drain" } | { readonly kind: "hurry" } | { readonly kind: "others"; readonly numbers: Numbers };
+
+export const idle: Numbers = { requestsPerSecond: 0, bytesPerSecond: 0, rendersWaiting: 0, loopDelayMs: 0 };
+
+export function sumOf(all: Iterable<Numbers>): Numbers {
+  let sum = idle;
+  for (const one of all) {
+    sum = {
+      requestsPerSecond: sum.requestsPerSecond + one.requestsPerSecond,
+      bytesPerSecond: sum.bytesPerSecond + one.bytesPerSecond,
+      rendersWaiting: sum.rendersWaiting + one.rendersWaiting,
+      loopDelayMs: Math.max(sum.loopDelayMs, one.loopDelayMs),
+    };
+  }
+  return sum;
+}

@@ -1,0 +1,139 @@
+/**
+ * Several processes on one machine, and what each of them gets of it: a pure answer from the one configuration.
+ *
+ *   shared by all (SO_REUSEPORT)     HTTP addresses, DNS addresses
+ *   divided                          cache.memoryBytes, cache.diskBytes, decoders.processes, dns.responsesPerSecond
+ *   counted on by process i          admin.port + i, peer.port + i, announce.source + i
+ *   own directory                    dataDir/process-i; process 0 has dataDir itself, so that going from one process
+ *                                    to several throws no cache away
+ *
+ * All else is alike. The node keeps its name; where processes have to be told apart (logs, peers) process 0 is called
+ * `fra1` and process 2 `fra1.2`.
+ */
+import { availableParallelism } from "node:os";
+import { isIPv4, isIPv6 } from "node:net";
+import { join } from "node:path";
+import type { ValueProblem } from "#base/schema.ts";
+import type { EdgeConfig } from "../config.ts";
+
+/** Which of a machine's processes this one is. */
+export interface ProcessPlace {
+  /** From 0. */
+  readonly index: number;
+  /** 1 to 64. */
+  readonly count: number;
+  /** Whether HTTP and DNS ports are shared with other processes. */
+  readonly sharesPorts: boolean;
+}
+
+/** Processes have to pay for themselves: one per core is where more stop to help, and no machine has more than this. */
+export const processesMax = 64;
+
+export const alone: ProcessPlace = { index: 0, count: 1, sharesPorts: false };
+
+/** How many processes `text` asks for: a number from 1 to 64, or `auto`, one per core; undefined: it says neither. */
+export function readProcesses(text: string): number | undefined {
+  if (text === "auto") return Math.min(availableParallelism(), processesMax);
+  if (!/^[1-9]\d?$/.test(text)) return undefined;
+  const count = Number(text);
+  return count <= processesMax ? count : undefined;
+}
+
+/** `fra1` for process 0, `fra1.2` for process 2. */
+export function processName(node: string, index: number): string {
+  return index === 0 ? node : `${node}.${index}`;
+}
+
+/** The name of process `index`'s directory in dataDir; process 0 has none. */
+export function processDirectory(index: number): string {
+  return `process-${index}`;
+}
+
+const mebibyte = 1024 * 1024;
+
+/** The part of process `index` of `count`. Only for a configuration in which sharingProblems() finds none. */
+export function configOfProcess(config: EdgeConfig, index: number, count: number): EdgeConfig {
+  if (count === 1) return config;
+  const { peer, announce } = config;
+  const part = (whole: number, atLeast: number): number => Math.max(atLeast, Math.floor(whole / count));
+  const { diskBytes } = config.cache;
+  const { responsesPerSecond } = config.dns;
+  return {
+    ...config,
+    dataDir: index === 0 ? config.dataDir : join(config.dataDir, processDirectory(index)),
+    admin: { ...config.admin, port: countedOn(config.admin.port, index) },
+    // 0 switches both off and stays.
+    dns: { ...config.dns, responsesPerSecond: responsesPerSecond === 0 ? 0 : part(responsesPerSecond, 1) },
+    cache: {
+      memoryBytes: part(config.cache.memoryBytes, mebibyte),
+      diskBytes: diskBytes === 0 ? 0 : part(diskBytes, 1),
+    },
+    decoders: { ...config.decoders, processes: part(config.decoders.processes, 1) },
+    ...(peer === undefined ? {} : { peer: { ...peer, port: countedOn(peer.port, index) } }),
+    ...(announce === undefined
+      ? {}
+      : { announce: { ...announce, source: addressPlus(announce.source, index) ?? announce.source } }),
+  };
+}
+
+/** 0 asks for any free port, and goes on doing so. */
+function countedOn(port: number, index: number): number {
+  return port === 0 ? 0 : port + index;
+}
+
+/** The address `by` further on in its last octet (IPv4) or group (IPv6); undefined when that has no room. */
+export function addressPlus(address: string, by: number): string | undefined {
+  if (by === 0) return address;
+  const [, head = "", last = ""] = /^(.*[.:])([^.:]*)$/.exec(address) ?? [];
+  // The last part of an IPv6 address may be written as IPv4, and may be left out: fd00::
+  const isDecimal = head.endsWith(".");
+  const next = (last === "" ? 0 : Number.parseInt(last, isDecimal ? 10 : 16)) + by;
+  const plus = head + next.toString(isDecimal ? 10 : 16);
+  return isIPv4(plus) || isIPv6(plus) ? plus : undefined;
+}
+
+interface Taken {
+  path: string;
+  host: string;
+  port: number;
+}
+
+/** What stands against running `config` as `count` processes. */
+export function sharingProblems(config: EdgeConfig, count: number): ValueProblem[] {
+  if (count === 1) return [];
+  const { admin, peer, announce } = config;
+  const shared = [
+    ...config.http.map((endpoint, index) => ({ ...endpoint, path: `http[${index}].port` })),
+    ...config.dns.addresses.map((endpoint, index) => ({ ...endpoint, path: `dns.addresses[${index}].port` })),
+  ];
+  const problems: ValueProblem[] = shared
+    .filter(({ port }) => port === 0)
+    .map(({ path }) => ({ path, message: `is 0, any free port, which ${count} processes can't share; name one` }));
+
+  const taken: Taken[] = shared.filter(({ port }) => port !== 0);
+  for (const [path, endpoint] of [["admin.port", admin] as const, ["peer.port", peer] as const]) {
+    if (endpoint === undefined || endpoint.port === 0) continue;
+    const own = Array.from({ length: count }, (_, index) => ({ ...endpoint, path, port: endpoint.port + index }));
+    const past = own.find(({ port }) => port > 65_535);
+    if (past !== undefined) problems.push({ path, message: `of ${count} processes the last would have ${past.port}` });
+    for (const one of own) {
+      const other = taken.find((known) => known.port === one.port && areOneHost(known.host, one.host));
+      if (other === undefined) continue;
+      problems.push({
+        path,
+        message: `${count} processes count on from here, and ${one.port} is taken by ${other.path}`,
+      });
+      break;
+    }
+    taken.push(...own);
+  }
+  if (announce !== undefined && addressPlus(announce.source, count - 1) === undefined) {
+    problems.push({ path: "announce.source", message: `has no room for ${count} processes, which count on from here` });
+  }
+  return problems;
+}
+
+/** Whether what is bound to one is in the way of the other; the two wildcards stand for every address. */
+function areOneHost(one: string, other: string): boolean {
+  return one === other || [one, other].some((host) => host === "0.0.0.0" || host === "::");
+}

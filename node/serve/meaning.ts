@@ -1,0 +1,100 @@
+/**
+ * What names mean, and for how long that may be believed: the record of a source (cache/records), its use now, and the
+ * question that renews it. Coalesced per name; one conditional request gives a record and, when the bytes are new, the
+ * bytes.
+ */
+import type { Clock } from "#base/clock.ts";
+import type { ImagesHost } from "#fleet/document.ts";
+import { createFlights, type Joined } from "../cache/flights.ts";
+import { type Freshness, judgeUse, type Use } from "../cache/freshness.ts";
+import type { Purge } from "../cache/purge.ts";
+import { knownHashesMax, purgesSource, type Records, type SourceMark, type SourceRecord } from "../cache/records.ts";
+import type { Route, SourceName, Sources } from "./source.ts";
+
+/** What a question brought. */
+export interface Asked {
+  record: SourceRecord;
+  /** The bytes, when they were sent. */
+  source: Buffer | null;
+  fetchMs: number;
+  /** How old the word was when it came; 0 from the origin. */
+  ageSeconds: number;
+  /** Cache-Status of the shield, when it was the shield that said so. */
+  status: string | null;
+}
+
+export interface Meanings {
+  /** How a record may be used now, its mark considered. */
+  useOf: (record: SourceRecord, host: ImagesHost) => Use;
+  freshnessOf: (record: SourceRecord, host: ImagesHost) => Freshness;
+  /** Asks what the name means; who asks meanwhile joins. The result rejects with ORIGIN_* or BODY_TOO_LARGE. */
+  ask: (source: SourceName, before: SourceRecord | undefined, most: Route) => Joined<Asked>;
+  purge: (purge: Purge, mark: SourceMark) => void;
+  counts: () => { revalidations: number };
+}
+
+export function createMeanings(parts: { records: Records; sources: Sources; clock: Clock }): Meanings {
+  const { records, sources, clock } = parts;
+  const askings = createFlights<Asked>();
+  const counts = { revalidations: 0 };
+
+  function freshnessOf(record: SourceRecord, host: ImagesHost): Freshness {
+    const isAbsent = "absentStatus" in record.meaning;
+    return {
+      bornAtMs: record.validatedAtMs,
+      lifetimeSeconds: isAbsent ? host.negativeSeconds : host.freshSeconds,
+      staleWhileRevalidateSeconds: isAbsent ? 0 : host.staleWhileRevalidateSeconds,
+      staleIfErrorSeconds: isAbsent ? host.negativeSeconds : host.staleIfErrorSeconds,
+    };
+  }
+
+  return {
+    freshnessOf,
+    useOf(record, host) {
+      const use = judgeUse(freshnessOf(record, host), clock.wallMs());
+      if (record.mark === null || use.state === "expired") return use;
+      const ttlSeconds = Math.min(0, use.ttlSeconds);
+      // Past the window for it, a soft purge gives no leave to answer without asking.
+      if (record.mark === "soft" && use.state !== "stale-if-error") {
+        return { ...use, ttlSeconds, state: "stale-revalidate" };
+      }
+      if (record.mark === "soft") return use;
+      if (record.mark === "replaced") return { ...use, ttlSeconds, state: "stale-if-error" };
+      return { ...use, ttlSeconds, state: "expired" };
+    },
+    ask(source, before, most) {
+      const { name } = source;
+      const route = sources.routeFor(name, most);
+      // Apart by route: two nodes that take each other for the shield would wait for each other.
+      return askings.join(`${route}\n${name}`, async (flight) => {
+        const startedMs = clock.monotonicMs();
+        if (before !== undefined) counts.revalidations += 1;
+        const known = before?.knownHashes ?? [];
+        const { answer, ageMs, feedSeq, mark, status } = await sources.find(source, known, route);
+        const meaning = answer.outcome === "absent" ? { absentStatus: answer.status } : { sha256: answer.sha256 };
+        const knownHashes = answer.outcome === "absent" ? known : hashesWith(answer.sha256, known);
+        const validatedAtMs = clock.wallMs() - ageMs;
+        const record = { name, meaning, knownHashes, validatedAtMs, feedSeq: feedSeq ?? 0, mark };
+        // Overtaken: a purge came while the origin answered, so this answer may be the one before it.
+        if (!flight.isOvertaken && feedSeq !== null) records.store(record);
+        return {
+          record,
+          source: answer.outcome === "found" ? answer.body : null,
+          fetchMs: clock.monotonicMs() - startedMs,
+          ageSeconds: Math.floor(ageMs / 1000),
+          status,
+        };
+      });
+    },
+    purge(purge, mark) {
+      records.mark(purge, mark);
+      askings.overtake((key) => purgesSource(purge, key.slice(key.indexOf("\n") + 1)));
+    },
+    counts: () => ({ ...counts }),
+  };
+}
+
+/** The hashes that a name had, the newest first. */
+export function hashesWith(sha256: string, known: readonly string[]): readonly string[] {
+  return [sha256, ...known.filter((hash) => hash !== sha256)].slice(0, knownHashesMax);
+}

@@ -1,0 +1,222 @@
+/**
+ * Asking other nodes, and being asked: what images and assets share of it.
+ *
+ *   ask ──▶ first member ──told──────────────▶ its answer, and how far it may be kept
+ *              │  ├──a failure shared by all──▶ thrown (the origin is not asked once more by every node)
+ *              │  └──unreachable, busy, behind, gone from the directory ──▶ next member, then null: do it yourself
+ *
+ * Purges and peers. A node tells with each question which events of the feed it has begun to carry out; who is asked
+ * answers only once these are in force there too, waiting a moment for them, or says that it is behind. So an answer
+ * never is of before a purge that the asker knows. What the asker gets later purges decide: the answer names the event
+ * that was in force when its bytes were asked for, and a question that a purge overtook is not kept at all.
+ */
+import type { Dispatcher } from "undici";
+import { type Clock, sleep } from "#base/clock.ts";
+import { NearcastError } from "#base/errors.ts";
+import type { Log } from "#base/log.ts";
+import type { FeedPosition } from "#fleet/feed.ts";
+import { dropBody } from "../fetch/body.ts";
+import { fieldOf } from "../fetch/asset.ts";
+import { readBody } from "../fetch/origin.ts";
+import type { PeerClient } from "../peer/client.ts";
+import type { Member, PeerDirectory } from "../peer/directory.ts";
+import { fieldNames, readSharedFailure, readTold, type Refusal, refusals, type Role, type Told, writeLog } from "./wire.ts";
+
+export interface Question<Result> {
+  role: Role;
+  /** Whom to ask, best first; looked at again while an answer is awaited, since a dead node leaves the directory. */
+  members: () => readonly Member[];
+  triesMax: number;
+  path: string;
+  headers: Readonly<Record<string, string>>;
+  /** Until the header section is there; bodies are cut when they stall. */
+  timeoutMs: number;
+  /** Takes the answer over, its body included. What it throws sends the question to the next member. */
+  read: (answer: Dispatcher.ResponseData, told: Told) => Promise<Result>;
+}
+
+export interface PeerAnswer<Result> {
+  result: Result;
+  member: Member;
+  told: Told;
+  /** The event of our own log that these bytes are good for; null: they must not be kept, being of another log. */
+  feedSeq: number | null;
+}
+
+export interface Peers {
+  directory: PeerDirectory;
+  /**
+   * Null: nobody answered.
+   * @throws NearcastError a failure that would be the same here, such as the origin's
+   */
+  ask: <Result>(question: Question<Result>) => Promise<PeerAnswer<Result> | null>;
+  /** A purge is in force in memory here: answers from now on must be of after it. 0: all is dropped, as for a new log. */
+  purged: (seq: number) => void;
+  /** Whether new renderings for peers are to be refused. */
+  isBusy: () => boolean;
+  /** Resolves when what the asker knows is in force here too; false: not soon. */
+  caughtUp: (log: FeedPosition | null) => Promise<boolean>;
+  /** Where this node stands in which log, for its answers. */
+  position: () => FeedPosition | null;
+  /** One more of what is counted; what ask() sees it counts itself. */
+  count: (what: "replicated" | Refusal) => void;
+  counts: () => PeerCounts;
+}
+
+export interface PeerCounts {
+  /** Answers that owners, members elsewhere and shields gave to this node. */
+  relayed: number;
+  spilled: number;
+  shielded: number;
+  /** Questions to a member that brought nothing. */
+  failed: number;
+  /** Questions of members that were refused here. */
+  busy: number;
+  behind: number;
+  /** Variants fetched because a member said that many ask for them. */
+  replicated: number;
+}
+
+/** How often the directory is looked at while an answer is awaited. */
+const watchMs = 250;
+/** How long a question waits for purges that its asker knows, how often it looks, and how many may wait. */
+const behindMsMax = 1000;
+const behindLookMs = 20;
+const behindWaitingMax = 1000;
+/** A problem's body; ours have some 300 bytes. */
+const problemBytesMax = 16_384;
+const detailLengthMax = 500;
+
+const countOf = { owner: "relayed", spill: "spilled", shield: "shielded" } as const satisfies Record<Role, string>;
+
+export function joinPeers(parts: {
+  directory: PeerDirectory;
+  client: Pick<PeerClient, "request">;
+  isBusy: () => boolean;
+  /** Where the feed stands; null before the first contact and while all is being dropped. */
+  position: () => FeedPosition | null;
+  /** A promise while missed events are replayed, else null. */
+  gate: () => Promise<void> | null;
+  clock: Clock;
+  log: Log;
+}): Peers {
+  const { directory, client, isBusy, position, gate, clock, log } = parts;
+  const counts: PeerCounts = { relayed: 0, spilled: 0, shielded: 0, failed: 0, busy: 0, behind: 0, replicated: 0 };
+  let waitingForFeed = 0;
+  let purgedSeq = 0;
+
+  async function askOne<Result>(question: Question<Result>, member: Member): Promise<PeerAnswer<Result>> {
+    const before = position();
+    // The position moves on when a purge is in force on disk too; in memory it was so earlier.
+    const knownSeq = Math.max(before?.seq ?? 0, purgedSeq);
+    const gone = new AbortController();
+    const cancel = clock.every(watchMs, () => {
+      if (question.members().some(({ name }) => name === member.name)) return;
+      gone.abort(new Error(`${member.name} is no longer to be asked`));
+    });
+    try {
+      const answer = await client.request(member, {
+        method: "GET",
+        path: question.path,
+        headers: {
+          ...question.headers,
+          [fieldNames.role]: question.role,
+          ...(before === null ? {} : { [fieldNames.log]: writeLog({ ...before, seq: knownSeq }) }),
+        },
+        timeoutMs: question.timeoutMs,
+        signal: gone.signal,
+      });
+      const told = await readAnswer(answer);
+      const result = await question.read(answer, told);
+      const isOneLog =
+        before !== null && told.log?.originId === before.originId && position()?.originId === before.originId;
+      const feedSeq = isOneLog && told.log !== null ? Math.min(knownSeq, told.log.seq) : null;
+      return { result, member, told, feedSeq };
+    } finally {
+      cancel();
+    }
+  }
+
+  return {
+    directory,
+    async ask(question) {
+      const asked = new Set<string>();
+      for (let tries = 0; tries < question.triesMax; tries += 1) {
+        const member = question.members().find(({ name }) => !asked.has(name));
+        if (member === undefined) return null;
+        asked.add(member.name);
+        try {
+          const answer = await askOne(question, member);
+          counts[countOf[question.role]] += 1;
+          return answer;
+        } catch (error) {
+          if (error instanceof SharedFailure) {
+            counts[countOf[question.role]] += 1;
+            throw error.failure;
+          }
+          counts.failed += 1;
+          log.debug({ member: member.name, role: question.role, reason: (error as Error).message }, "a peer did not help");
+        }
+      }
+      return null;
+    },
+    purged(seq) {
+      purgedSeq = seq === 0 ? 0 : Math.max(purgedSeq, seq);
+    },
+    isBusy,
+    async caughtUp(theirs) {
+      const deadlineMs = clock.monotonicMs() + behindMsMax;
+      for (;;) {
+        const ours = position();
+        const isSame = theirs === null || (ours !== null && ours.originId === theirs.originId);
+        if (gate() === null && isSame && (theirs === null || (ours?.seq ?? 0) >= theirs.seq)) return true;
+        // Another log: whichever of us is wrong will drop all that it has; nothing to wait for.
+        if (!isSame || clock.monotonicMs() >= deadlineMs || waitingForFeed >= behindWaitingMax) return false;
+        waitingForFeed += 1;
+        try {
+          await sleep(clock, behindLookMs);
+        } finally {
+          waitingForFeed -= 1;
+        }
+      }
+    },
+    position,
+    count(what) {
+      counts[what] += 1;
+    },
+    counts: () => ({ ...counts }),
+  };
+}
+
+/** A failure that is not the member's own: asking others would bring the same. */
+class SharedFailure extends Error {
+  readonly failure: NearcastError;
+  constructor(failure: NearcastError) {
+    super(failure.message);
+    this.failure = failure;
+  }
+}
+
+/** What an answer says of itself. @throws SharedFailure, or Error when it is of no use */
+async function readAnswer(answer: Dispatcher.ResponseData): Promise<Told> {
+  const refusal = refusals.find((one) => one === fieldOf(answer.headers, fieldNames.refused));
+  if (refusal !== undefined) {
+    dropBody(answer);
+    throw new Error(`refused: ${refusal}`);
+  }
+  const code = readSharedFailure(answer.headers);
+  if (code !== undefined) throw new SharedFailure(new NearcastError(code, await detailOf(answer)));
+  const told = readTold(answer.headers);
+  if (told !== undefined) return told;
+  dropBody(answer);
+  throw new Error(`status ${answer.statusCode} without a word of ours`);
+}
+
+async function detailOf(answer: Dispatcher.ResponseData): Promise<string> {
+  try {
+    const problem = JSON.parse((await readBody(answer, problemBytesMax)).toString()) as { detail?: unknown } | null;
+    return typeof problem?.detail === "string" ? problem.detail.slice(0, detailLengthMax) : "as a peer found out";
+  } catch {
+    return "as a peer found out"; // the code is what counts
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * Variants from other nodes: the asker's side.
+ *
+ *   question (host, name, variant, the hash that is held) ──▶ member ──▶ what the name means, since when, and the variant
+ *
+ * Coalesced per variant. What comes is kept in memory only, record and variant: its place on disk is at its owner's.
+ * From then on it is served like one's own, and goes with the next purge like one's own.
+ */
+import type { Dispatcher } from "undici";
+import type { Clock } from "#base/clock.ts";
+import { canonicalName, type Fleet } from "#fleet/document.ts";
+import { createFlights } from "../cache/flights.ts";
+import { type CachedObject, etagOf } from "../cache/object.ts";
+import type { Purge } from "../cache/purge.ts";
+import { purgesSource, type Records, type SourceRecord } from "../cache/records.ts";
+import type { Tiers } from "../cache/tiers.ts";
+import { fieldOf } from "../fetch/asset.ts";
+import { dropBody } from "../fetch/body.ts";
+import { readBody } from "../fetch/origin.ts";
+import type { Member } from "../peer/directory.ts";
+import { canonicalForm, variantKey } from "../variant/key.ts";
+import { hashesWith } from "./meaning.ts";
+import type { Peers } from "./peers.ts";
+import { objectOf, renderWaitMs, type WantedVariant } from "./render.ts";
+import { readHash, type Role, type Told, writeKnown } from "./wire.ts";
+
+/** Whom to ask as what. */
+export interface Helpers {
+  role: Exclude<Role, "shield">;
+  members: () => readonly Member[];
+  triesMax: number;
+}
+
+export interface Relayed {
+  record: SourceRecord;
+  /** Null: there is nothing under this name. */
+  object: CachedObject | null;
+  isStored: boolean;
+  member: Member;
+  status: string | null;
+  ageSeconds: number;
+  peerMs: number;
+}
+
+export interface Relay {
+  /** The result is null when nobody helped, and rejects with a failure that would be the same here. */
+  ask: (
+    wanted: WantedVariant,
+    before: SourceRecord | undefined,
+    helpers: Helpers,
+  ) => { result: Promise<Relayed | null>; isCollapsed: boolean };
+  purge: (purge: Purge) => void;
+}
+
+/** The origin's own deadline (fetch/origin), a wait for the decoder, and the way there and back. */
+const fetchTimeoutMs = 30_000;
+const waysMs = 5000;
+
+type Meant = { absentStatus: 404 | 410 } | { sha256: string; variant: { body: Buffer; type: string } | "held" };
+
+export function createRelay(parts: {
+  peers: Peers;
+  tiers: Tiers;
+  records: Records;
+  fleet: () => Fleet;
+  clock: Clock;
+}): Relay {
+  const { peers, tiers, records, fleet, clock } = parts;
+  const flights = createFlights<Relayed | null>();
+
+  async function askNow(
+    wanted: WantedVariant,
+    before: SourceRecord | undefined,
+    helpers: Helpers,
+    isOvertaken: () => boolean,
+  ): Promise<Relayed | null> {
+    const { host, name, variant } = wanted;
+    const startedMs = clock.monotonicMs();
+    const held = await heldVariant(wanted, before);
+    const { renderTimeoutMs, objectBytesMax } = fleet().limits;
+    let heardAtMs = clock.wallMs();
+    const query = { host: canonicalName(host.name), name, variant: canonicalForm(variant) };
+    const said = await peers.ask({
+      ...helpers,
+      path: `/v1/image?${new URLSearchParams(query).toString()}`,
+      headers: writeKnown(held === undefined ? [] : [held.sha256]),
+      timeoutMs: fetchTimeoutMs + renderWaitMs + renderTimeoutMs + waysMs,
+      read: async (answer) => {
+        heardAtMs = clock.wallMs();
+        return await readVariant(answer, held?.sha256, objectBytesMax);
+      },
+    });
+    if (said === null) return null;
+    const { result, told, member } = said;
+    const feedSeq = said.feedSeq ?? 0;
+    const record = recordOf(wanted, before, result, { validatedAtMs: heardAtMs - told.ageMs, feedSeq, mark: told.mark });
+    let object: CachedObject | null = null;
+    if ("sha256" in result) {
+      object =
+        result.variant === "held"
+          ? (held?.object ?? null)
+          : objectOf(wanted, variantKey(result.sha256, variant), result.variant, { storedAtMs: heardAtMs, feedSeq });
+    }
+    // Overtaken: a purge came meanwhile, so this may be of before it. Of another log: no purge of ours would meet it.
+    let isStored = !isOvertaken() && said.feedSeq !== null;
+    if (isStored) {
+      records.storeInMemory(record);
+      if ("variant" in result && result.variant !== "held" && object !== null) isStored = tiers.storeInMemory(object);
+    }
+    const ageSeconds = Math.floor(told.ageMs / 1000);
+    return { record, object, isStored, member, status: told.status, ageSeconds, peerMs: clock.monotonicMs() - startedMs };
+  }
+
+  /** The variant of the bytes that the name meant before: while it means them still, it need not be sent again. */
+  async function heldVariant(wanted: WantedVariant, before: SourceRecord | undefined) {
+    if (before === undefined || "absentStatus" in before.meaning) return undefined;
+    const { sha256 } = before.meaning;
+    const key = variantKey(sha256, wanted.variant);
+    if (tiers.locate(key) === undefined) return undefined;
+    const found = await tiers.load(key);
+    return found.outcome === "hit" ? { sha256, object: found.object } : undefined;
+  }
+
+  return {
+    ask(wanted, before, helpers) {
+      const { host, name, variant } = wanted;
+      // The name first, for purges; no name has a line feed. Apart by role, for one may lead to another.
+      const key = [name, helpers.role, canonicalName(host.name), canonicalForm(variant)].join("\n");
+      return flights.join(key, (flight) => askNow(wanted, before, helpers, () => flight.isOvertaken));
+    },
+    purge(purge) {
+      flights.overtake((key) => purgesSource(purge, key.slice(0, key.indexOf("\n"))));
+    },
+  };
+}
+
+function recordOf(
+  { name }: WantedVariant,
+  before: SourceRecord | undefined,
+  meant: Meant,
+  about: Pick<SourceRecord, "validatedAtMs" | "feedSeq" | "mark">,
+): SourceRecord {
+  const known = before?.knownHashes ?? [];
+  if ("absentStatus" in meant) return { name, meaning: meant, knownHashes: known, ...about };
+  const { sha256 } = meant;
+  return { name, meaning: { sha256 }, knownHashes: hashesWith(sha256, known), ...about };
+}
+
+/** @throws Error when this is not the answer to our question */
+async function readVariant(
+  answer: Dispatcher.ResponseData,
+  heldHash: string | undefined,
+  bytesMax: number,
+): Promise<Meant> {
+  const { statusCode, headers } = answer;
+  const sha256 = readHash(headers);
+  const type = fieldOf(headers, "content-type") ?? "";
+  if (statusCode === 200 && sha256 !== undefined && /^image\/[a-z0-9.+-]{1,40}$/.test(type)) {
+    const body = await readBody(answer, bytesMax);
+    // A variant's tag is made of its bytes, so what was cut short or changed shows.
+    if (etagOf(body) === fieldOf(headers, "etag")) return { sha256, variant: { body, type } };
+    throw new Error("the bytes of a variant do not have the tag that was told");
+  }
+  dropBody(answer);
+  if (statusCode === 304 && sha256 !== undefined && sha256 === heldHash) return { sha256, variant: "held" };
+  if (statusCode === 404 || statusCode === 410) return { absentStatus: statusCode };
+  throw new Error(`status ${statusCode} for a variant`);
+}

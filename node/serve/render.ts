@@ -1,0 +1,157 @@
+/**
+ * Renderings: a source's bytes and a variant ▶ the object that is stored and sent. Coalesced per key, so many at one
+ * time, and none twice in a short while that failed.
+ *
+ * Keyed by the source's hash, so a running rendering can't be overtaken by a purge, only a question can.
+ */
+import { LRUCache } from "lru-cache";
+import type { Clock } from "#base/clock.ts";
+import { asNearcastError, type ErrorCode, NearcastError } from "#base/errors.ts";
+import { openGate } from "#base/gate.ts";
+import type { Log } from "#base/log.ts";
+import { canonicalName, type Fleet } from "#fleet/document.ts";
+import { createFlights, type Joined } from "../cache/flights.ts";
+import { type CachedObject, etagOf, headerBlockOf } from "../cache/object.ts";
+import { sourceTag } from "../cache/records.ts";
+import type { Tiers } from "../cache/tiers.ts";
+import { canonicalForm } from "../variant/key.ts";
+import type { Variant } from "../variant/variant.ts";
+import type { Timings } from "./outcome.ts";
+import type { SourceName, Sources } from "./source.ts";
+
+/** The part of the decoder pool that this room needs. */
+export interface Renderer {
+  render: (
+    source: Buffer,
+    order: Variant,
+    options: { pixelsMax: number; timeoutMs: number },
+  ) => Promise<{ body: Buffer; type: string; renderMs: number }>;
+}
+
+export interface WantedVariant extends SourceName {
+  variant: Variant;
+}
+
+export interface Rendered {
+  object: CachedObject;
+  isStored: boolean;
+  timings: Timings;
+  /** Cache-Status of the shield, when the bytes came from there. */
+  status: string | null;
+}
+
+export interface Renderings {
+  /**
+   * @param key of the variant of these bytes
+   * @param asked the bytes, when they are at hand; given back when they would wait here
+   * @param isRefused asked when the rendering would have to begin: true refuses it as OVERLOADED
+   */
+  render: (
+    wanted: WantedVariant,
+    bytes: { sha256: string; key: string },
+    asked: { source: Buffer | null },
+    isRefused: () => boolean,
+  ) => Joined<Rendered>;
+  counts: () => { renders: number; renderFailures: number; waiting: number };
+}
+
+/** A picture that could not be rendered is not tried again for so long: its decoder may have cost much. */
+const quarantineMs = 30_000;
+const quarantineMax = 10_000;
+/** Who waits longer for a decoder has given up, or will. */
+export const renderWaitMs = 10_000;
+
+/** @param parts `rendersAtOnce`: sources that may be in memory for rendering; the other renderings wait without theirs */
+export function createRenderings(parts: {
+  tiers: Tiers;
+  sources: Sources;
+  renderer: Renderer;
+  rendersAtOnce: number;
+  fleet: () => Fleet;
+  feedSeq: () => number;
+  clock: Clock;
+  log: Log;
+}): Renderings {
+  const { tiers, sources, renderer, rendersAtOnce, fleet, feedSeq, clock, log } = parts;
+  const renders = createFlights<Rendered>();
+  const gate = openGate({
+    slots: rendersAtOnce,
+    waitingMax: () => fleet().limits.renderQueueMax,
+    waitMsMax: renderWaitMs,
+    clock,
+  });
+  const quarantine = new LRUCache<string, { code: ErrorCode; detail: string; untilMs: number }>({ max: quarantineMax });
+  const counts = { renders: 0, renderFailures: 0 };
+
+  async function renderNow(
+    wanted: WantedVariant,
+    { sha256, key }: { sha256: string; key: string },
+    source: Buffer | null,
+  ): Promise<Rendered> {
+    const seq = feedSeq();
+    const { sourcePixelsMax, renderTimeoutMs } = fleet().limits;
+    const fetched = source === null ? await sources.bytes(wanted, sha256, "shield") : null;
+    const bytes = source ?? fetched?.body;
+    if (bytes === undefined) throw new NearcastError("INTERNAL", "a source without bytes");
+    counts.renders += 1;
+    let rendered: { body: Buffer; type: string; renderMs: number };
+    try {
+      rendered = await renderer.render(bytes, wanted.variant, {
+        pixelsMax: sourcePixelsMax,
+        timeoutMs: renderTimeoutMs,
+      });
+    } catch (thrown) {
+      const error = asNearcastError(thrown);
+      counts.renderFailures += 1;
+      if (error.code !== "OVERLOADED") {
+        quarantine.set(key, { code: error.code, detail: error.message, untilMs: clock.monotonicMs() + quarantineMs });
+        log.warn({ code: error.code, reason: error.message, source: wanted.name }, "a picture could not be rendered");
+      }
+      throw error;
+    }
+    const object = objectOf(wanted, key, rendered, { storedAtMs: clock.wallMs(), feedSeq: seq });
+    const fetchMs = fetched?.fetchMs ?? null;
+    const timings = { renderMs: rendered.renderMs, ...(fetchMs === null ? {} : { fetchMs }) };
+    return { object, isStored: tiers.store(object), timings, status: fetched?.status ?? null };
+  }
+
+  return {
+    render: (wanted, bytes, asked, isRefused) =>
+      renders.join(bytes.key, async () => {
+        const failed = quarantine.get(bytes.key);
+        if (failed !== undefined && failed.untilMs > clock.monotonicMs()) {
+          throw new NearcastError(failed.code, failed.detail);
+        }
+        if (isRefused()) throw new NearcastError("OVERLOADED", "renderings wait here already");
+        // Who has to wait gives the bytes back: a thousand that wait must not hold a thousand sources.
+        if (gate.counts().running >= rendersAtOnce) asked.source = null;
+        return await gate.pass(async () => await renderNow(wanted, bytes, asked.source));
+      }),
+    counts: () => ({ ...counts, waiting: gate.counts().waiting }),
+  };
+}
+
+/** A variant as it is stored and sent. It says itself which variant of what it is, so that it can be asked for again. */
+export function objectOf(
+  { host, name, variant }: WantedVariant,
+  key: string,
+  rendered: { body: Buffer; type: string },
+  about: { storedAtMs: number; feedSeq: number },
+): CachedObject {
+  const etag = etagOf(rendered.body);
+  return {
+    key,
+    facts: {
+      status: 200,
+      tags: [sourceTag(name), `host:${canonicalName(host.name)}`],
+      ...about,
+      notes: { etag, type: rendered.type, host: canonicalName(host.name), name, variant: canonicalForm(variant) },
+    },
+    headerBlock: headerBlockOf([
+      ["Content-Type", rendered.type],
+      ["ETag", etag],
+      ["X-Content-Type-Options", "nosniff"],
+    ]),
+    body: rendered.body,
+  };
+}

@@ -1,0 +1,162 @@
+/**
+ * Sources: what a name means by the word of the origin, and the bytes.
+ *
+ *   find   ──▶ shield (its memory of the name, its disk, or the origin) ──▶ origin
+ *   bytes  ──▶ disk ──▶ the same two
+ *
+ * Where a shield is set, it alone asks the origin, so that the whole fleet costs the origin one fetch. It is a means to
+ * spare the origin, and no more: while it is away, or does not reach the origin itself, everyone asks the origin.
+ *
+ * Bytes are kept on disk under their hash, which is checked whoever sent them.
+ */
+import { createHash } from "node:crypto";
+import type { Dispatcher } from "undici";
+import type { Clock } from "#base/clock.ts";
+import { NearcastError } from "#base/errors.ts";
+import { canonicalName, type Fleet, type ImagesHost } from "#fleet/document.ts";
+import { createFlights } from "../cache/flights.ts";
+import { keyOf } from "../cache/object.ts";
+import { type SourceMark, sourceTag } from "../cache/records.ts";
+import type { Tiers } from "../cache/tiers.ts";
+import { dropBody } from "../fetch/body.ts";
+import { type OriginClient, readBody, type SourceAnswer } from "../fetch/origin.ts";
+import type { Peers } from "./peers.ts";
+import { readHash, writeKnown } from "./wire.ts";
+
+export interface SourceName {
+  host: ImagesHost;
+  name: string;
+}
+
+/** Whether the question may go to the shield, or, being the shield's own, to the origin alone. */
+export type Route = "shield" | "origin";
+
+export interface Found {
+  answer: SourceAnswer;
+  /** Since the origin said so. */
+  ageMs: number;
+  /** The event of the feed that this is good for; null: it must not be kept. */
+  feedSeq: number | null;
+  mark: SourceMark | null;
+  /** Cache-Status of the shield, when it was the shield. */
+  status: string | null;
+}
+
+export interface SourceBytes {
+  body: Buffer;
+  /** How long others were asked for them; null: they were on disk. */
+  fetchMs: number | null;
+  /** Cache-Status of the shield, when it was the shield. */
+  status: string | null;
+}
+
+export interface Sources {
+  /** Where a question goes now that may go to the shield. */
+  routeFor: (name: string, most: Route) => Route;
+  /** @throws NearcastError ORIGIN_*, BODY_TOO_LARGE */
+  find: (source: SourceName, known: readonly string[], route: Route) => Promise<Found>;
+  /** The bytes with this hash. @throws SourceReplaced when the name means others by now */
+  bytes: (source: SourceName, sha256: string, most: Route) => Promise<SourceBytes>;
+}
+
+/** The name came to mean other bytes between two questions to the origin: ask again. */
+export class SourceReplaced extends Error {}
+
+/** The origin's own deadline (fetch/origin) for the shield's question, and the way there and back. */
+const shieldTimeoutMs = 35_000;
+const shieldTriesMax = 2;
+
+export function createSources(parts: {
+  tiers: Tiers;
+  origin: OriginClient;
+  peers: Peers | null;
+  fleet: () => Fleet;
+  feedSeq: () => number;
+  clock: Clock;
+}): Sources {
+  const { tiers, origin, peers, fleet, feedSeq, clock } = parts;
+  const fetches = createFlights<Omit<SourceBytes, "fetchMs">>();
+
+  function routeFor(name: string, most: Route): Route {
+    return most === "shield" && peers !== null && peers.directory.shieldFor(name).length > 0 ? "shield" : "origin";
+  }
+
+  async function find(source: SourceName, known: readonly string[], route: Route): Promise<Found> {
+    const found = (route === "shield" ? await findAtShield(source, known) : null) ?? (await findAtOrigin(source, known));
+    const { answer, feedSeq: seq } = found;
+    if (answer.outcome === "found" && seq !== null) store(source.name, answer.sha256, answer.body, seq);
+    return found;
+  }
+
+  async function findAtOrigin({ name }: SourceName, known: readonly string[]): Promise<Found> {
+    const seq = feedSeq();
+    const answer = await origin.source(name, known, fleet().limits.sourceBytesMax);
+    return { answer, ageMs: 0, feedSeq: seq, mark: null, status: null };
+  }
+
+  async function findAtShield({ host, name }: SourceName, known: readonly string[]): Promise<Found | null> {
+    if (peers === null) return null;
+    try {
+      const said = await peers.ask({
+        role: "shield",
+        members: () => peers.directory.shieldFor(name),
+        triesMax: shieldTriesMax,
+        path: `/v1/source?host=${encodeURIComponent(canonicalName(host.name))}&name=${encodeURIComponent(name)}`,
+        headers: writeKnown(known),
+        timeoutMs: shieldTimeoutMs,
+        read: async (answer) => await readSource(answer, known, fleet().limits.sourceBytesMax),
+      });
+      if (said === null) return null;
+      const { ageMs, mark, status } = said.told;
+      return { answer: said.result, ageMs, feedSeq: said.feedSeq, mark, status };
+    } catch (error) {
+      // The shield's way to the origin is broken, which says nothing of ours.
+      if (error instanceof NearcastError && error.code === "ORIGIN_UNREACHABLE") return null;
+      throw error;
+    }
+  }
+
+  function store(name: string, sha256: string, body: Buffer, seq: number): void {
+    tiers.storeOnDisk({
+      key: keyOf("source", sha256),
+      facts: { status: 200, tags: [sourceTag(name)], storedAtMs: clock.wallMs(), feedSeq: seq, notes: {} },
+      headerBlock: Buffer.alloc(0),
+      body,
+    });
+  }
+
+  return {
+    routeFor,
+    find,
+    async bytes(source, sha256, most) {
+      const stored = await tiers.loadFromDisk(keyOf("source", sha256));
+      if (stored !== undefined) return { body: stored.body, fetchMs: null, status: null };
+      const startedMs = clock.monotonicMs();
+      const route = routeFor(source.name, most);
+      const { result } = fetches.join(`${route}\n${sha256}`, async () => {
+        const { answer, status } = await find(source, [], route);
+        if (answer.outcome !== "found" || answer.sha256 !== sha256) throw new SourceReplaced();
+        return { body: answer.body, status };
+      });
+      return { ...(await result), fetchMs: clock.monotonicMs() - startedMs };
+    },
+  };
+}
+
+async function readSource(
+  answer: Dispatcher.ResponseData,
+  known: readonly string[],
+  bytesMax: number,
+): Promise<SourceAnswer> {
+  const sha256 = readHash(answer.headers);
+  if (answer.statusCode === 200 && sha256 !== undefined) {
+    const body = await readBody(answer, bytesMax);
+    if (createHash("sha256").update(body).digest("hex") === sha256) return { outcome: "found", sha256, body };
+    throw new Error("the bytes of a source do not have the checksum that was told");
+  }
+  dropBody(answer);
+  const { statusCode } = answer;
+  if (statusCode === 304 && sha256 !== undefined && known.includes(sha256)) return { outcome: "known", sha256 };
+  if (statusCode === 404 || statusCode === 410) return { outcome: "absent", status: statusCode };
+  throw new Error(`status ${statusCode} for a source`);
+}

@@ -1,0 +1,34 @@
+/** The fleet as this node sees it, for `nearcast status`: sites, their nodes, states with reasons, loads. */
+import type { Fleet } from "#fleet/document.ts";
+import type { Prober } from "#fleet/probe.ts";
+import { sitePressures } from "#fleet/pressure.ts";
+
+export function describeSites(
+  fleet: Fleet | null,
+  prober: Pick<Prober, "health" | "words" | "sites" | "loads" | "keptShares">,
+): Record<string, unknown>[] {
+  if (fleet === null) return [];
+  const [health, words, states] = [prober.health(), prober.words(), prober.sites()];
+  const pressures = sitePressures(fleet, health, words);
+  return fleet.sites.map((site) => ({
+    name: site.name,
+    place: site.place,
+    state: states.get(site.name) ?? "unknown",
+    pressure: pressures.get(site.name) ?? null,
+    requestsPerSecond: prober.loads().get(site.name) ?? null,
+    keptShare: prober.keptShares().get(site.name) ?? 1,
+    addresses: [...site.addresses, ...site.nodes.flatMap(({ addresses }) => addresses)],
+    nodes: site.nodes.map(({ name }) => {
+      const known = health.get(name);
+      const { load, unreachable, ...word } = words.get(name) ?? {};
+      return {
+        name,
+        state: known?.state ?? "unknown",
+        reason: known?.reason ?? "not probed yet",
+        ...(load === undefined ? {} : { requestsPerSecond: load }),
+        ...word,
+        ...(unreachable === undefined || unreachable.length === 0 ? {} : { unreachable }),
+      };
+    }),
+  }));
+}

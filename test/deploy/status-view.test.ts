@@ -1,0 +1,110 @@
+import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { test } from "node:test";
+import { mapLines } from "../../deploy/cli/status-map.ts";
+import { statusLines, type Witness } from "../../deploy/cli/status-view.ts";
+
+const origin = { url: "http://127.0.0.1:7070", isReached: true, reason: undefined, fleetVersion: 4 };
+const place = (name: string): Witness["place"] => ({ name, site: "fra", adminUrl: `http://${name}:8081`, dns: [] });
+
+const sites = (nycState: string): object[] => [
+  {
+    name: "fra",
+    place: { latitude: 50.11, longitude: 8.68, city: "Frankfurt" },
+    state: "up",
+    pressure: 0.42,
+    requestsPerSecond: 840.04,
+    keptShare: 1,
+    addresses: ["192.0.2.80"],
+    nodes: [
+      {
+        name: "fra1",
+        state: "up",
+        reason: "answers",
+        requestsPerSecond: 840.04,
+        loopDelayMs: 1.4,
+        rendersWaiting: 3,
+        release: "0.1.0",
+        fleetVersion: 4,
+        feedSeq: 17,
+        announced: ["192.0.2.0/24"],
+      },
+      { name: "fra2", state: "down", reason: "nobody reaches it: timeout" },
+    ],
+  },
+  {
+    name: "nyc",
+    place: { latitude: 40.71, longitude: -74.01 },
+    state: nycState,
+    keptShare: 0.8,
+    addresses: ["198.51.100.80"],
+    nodes: [],
+  },
+];
+
+const answer = (node: string, nycState: string): Witness => ({
+  place: place(node),
+  reached: {
+    ok: true,
+    status: {
+      node,
+      site: "fra",
+      ready: true,
+      unready: [],
+      fleetVersion: 4,
+      fleetSecret: "0123456789abcdef",
+      feed: { state: "connected", position: { seq: 17 } },
+      cache: { memory: { bytes: 2_000_000 }, disk: { bytes: 0 } },
+      announce: { session: "established", announced: ["192.0.2.0/24"], isShuttingDown: true, reason: "drain" },
+      sites: sites(nycState),
+    },
+  },
+});
+
+test("one node's answer shows all sites and nodes, with load, release, feed and announcements", () => {
+  const text = statusLines(origin, [answer("fra1", "up")], false).join("\n");
+  match(text, /origin {2}http:\/\/127\.0\.0\.1:7070 {2}up, fleet version 4/);
+  match(text, /fra1 +fra +ready +4 +connected +17 +2\.0 MB +0 B +01234567 +192\.0\.2\.0\/24 \(shutting down\)/);
+  match(text, /fra +Frankfurt +up +42 % +840 +100 % +1\/2 +192\.0\.2\.80/);
+  match(text, /nyc +- +up +- +- +80 % +0\/0 +198\.51\.100\.80/);
+  match(text, /fra1 +fra +up +840 +1 ms +3 +0\.1\.0 +4 +17 +192\.0\.2\.0\/24 +answers/);
+  match(text, /fra2 +fra +down +- .*nobody reaches it: timeout/);
+  match(text, /fra1: lease: drain/);
+  ok(!text.includes("not all see the same"));
+});
+
+test("where nodes see a site differently, it is said", () => {
+  const lines = statusLines(origin, [answer("fra1", "up"), answer("fra2", "down")], false);
+  deepEqual(lines.slice(-2), ["not all see the same:", "  nyc is up for fra1; down for fra2"]);
+});
+
+test("a node that can't be reached and one of a release that says nothing are shown all the same", () => {
+  const gone: Witness = { place: place("tyo1"), reached: { ok: false, reason: "connection refused" } };
+  const old: Witness = { place: place("old1"), reached: { ok: true, status: {} } };
+  const text = statusLines({ ...origin, isReached: false, reason: "refused" }, [gone, old], true).join("\n");
+  match(text, /origin {2}http:\/\/127\.0\.0\.1:7070 {2}refused/);
+  match(text, /tyo1 +fra +unreachable/);
+  match(text, /tyo1: connection refused/);
+  match(text, /old1 +fra +not ready/);
+});
+
+test("the map marks each site at its place, with its name", () => {
+  const lines = mapLines([
+    { name: "fra", state: "up", latitude: 50.11, longitude: 8.68 },
+    { name: "nyc", state: "draining", latitude: 40.71, longitude: -74.01 },
+    { name: "tyo", state: "down", latitude: 35.68, longitude: 139.69 },
+    { name: "end", state: "up", latitude: -90, longitude: 180 },
+  ]);
+  equal(lines.length, 22);
+  ok(lines.every((line) => line.length <= 72));
+  const text = lines.join("\n");
+  for (const mark of ["● fra", "◐ nyc", "○ tyo", "end ●"]) ok(text.includes(mark), mark);
+  deepEqual(mapLines([]), []);
+});
+
+test("names give way to the marks of other sites", () => {
+  const text = mapLines([
+    { name: "fra", state: "up", latitude: 50, longitude: 8 },
+    { name: "par", state: "up", latitude: 49, longitude: 17 },
+  ]).join("\n");
+  ok(text.includes("fra ●.● par"), text);
+});
