@@ -25,7 +25,6 @@ import { createLoadMeter } from "#fleet/load-meter.ts";
 import type { NodeWord } from "#fleet/health.ts";
 import { liveFleet } from "#fleet/live.ts";
 import { openFleetMemory } from "#fleet/memory.ts";
-import { roomOf, sitePressures } from "#fleet/pressure.ts";
 import { openProber } from "#fleet/probe.ts";
 import { readPurgeEvent } from "#fleet/purge-event.ts";
 import { rosterEventKind } from "#fleet/roster.ts";
@@ -178,6 +177,8 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     const keptShareOf = (site: string): number => prober.keptShares().get(site) ?? 1;
     const prober = openProber({
       self: config.node,
+      presence: presenceTold,
+      word,
       probe: probes.probe,
       changed: () => {
         names.refresh();
@@ -239,8 +240,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         loopDelayMs,
         keptShare: keptShareOf(config.site),
         processes: fellows.count,
-        unreachable: prober.unreachable(),
-        isIsolated: prober.isIsolated(),
+        ...prober.view(),
         fleetVersion: membership.current()?.version ?? 0,
         feedSeq: feedSeq(),
         release,

@@ -1,7 +1,7 @@
 /**
- * The two bearer tokens of an origin: `writer` may do everything, `edge` may read. Both are made at the first start,
- * each in a file of its own below `dataDir/secrets`, readable by the owner alone; a file that others can read is
- * refused, because then nobody knows who has the token. To change one: delete its file and start the origin again.
+ * The two bearer tokens of an origin: `writer` may do everything, `edge` may read and register nodes. Both are made at
+ * the first start, each in a file of its own below `dataDir/secrets`, readable by the owner alone; one that others can
+ * read is refused, because then nobody knows who has the token. To change one: delete its file and start again.
  */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { chmod, link, mkdir, open, unlink } from "node:fs/promises";

@@ -19,14 +19,15 @@ fail() {
 
 # The interface on whose network the peer is. A peer behind a router would get the segments back.
 device_of() {
-  # shellcheck disable=SC2046
-  set -- $(ip -o route get "$1")
+  route=$(ip -o route get "$1") || fail "there is no way to $1"
+  # shellcheck disable=SC2086
+  set -- $route
   [ "$2" != via ] || fail "$1 is not on a network of this machine"
   while [ $# -gt 1 ]; do
     [ "$1" != dev ] || { echo "$2"; return; }
     shift
   done
-  fail "no way to the peer"
+  fail "the way to the peer has no interface"
 }
 
 has_rule() { # family, preference
@@ -91,7 +92,7 @@ up() {
   for family in 4 6; do
     eval "peer=\$PEER$family service=\$SERVICE$family"
     # shellcheck disable=SC2154
-    [ -n "$peer" ] && [ -n "$service" ] || continue
+    if [ -z "$peer" ] || [ -z "$service" ]; then continue; fi
     device=$(device_of "$peer")
     elements="$elements
 add element inet nearcast_daisy lan { \"$device\" }

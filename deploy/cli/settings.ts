@@ -165,6 +165,8 @@ export async function exists(file: string): Promise<boolean> {
 export interface UpState {
   sites: string[];
   address: string;
+  /** Absent in the folder of an older release: one. */
+  nodesPerSite?: number;
   /** Names of the nodes, in the order of the sites. */
   nodes: string[];
   /** SHA-256 of each text that `up` wrote, by file name: one that still has it was not edited by hand. */

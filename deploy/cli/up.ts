@@ -10,14 +10,14 @@ import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { type Child, lastLines, startChild } from "./local/children.ts";
 import { provideFleet, provideSample } from "./local/content.ts";
 import { findTaken, takenLines } from "./local/listening.ts";
-import { parseBaseAddress, parseSites } from "./local/plan.ts";
+import { nodesPerSiteMax, parseBaseAddress, parseSites } from "./local/plan.ts";
 import { saveState, setUp, type Setup } from "./local/setup.ts";
 import { watchStopSignals } from "./local/stop-signal.ts";
 import { welcomeLines, welcomeValue } from "./local/welcome.ts";
 import { createOriginClient } from "./origin-client.ts";
 import { readFleet } from "./origin-api.ts";
 import { type CommonOptions, dataDirOf, findOrigin, hostPort } from "./settings.ts";
-import { addVerb, type Cli, outputOf, withDataDir } from "./verb.ts";
+import { addVerb, type Cli, outputOf, wholeNumber, withDataDir } from "./verb.ts";
 
 /** A cold start reads a geo database of 60 MB and starts decoders; on a slow machine that takes its time. */
 const readyTimeoutMs = 60_000;
@@ -29,6 +29,7 @@ const originStopMs = 1500;
 interface UpOptions extends CommonOptions {
   sites?: string;
   address?: string;
+  nodes?: number;
 }
 
 export function addUp(program: Command, cli: Cli): void {
@@ -38,18 +39,26 @@ export function addUp(program: Command, cli: Cli): void {
     more: [
       "Everything is kept in --data: started again, it goes on with the same pictures, tokens, fleet and sites.",
       "With --sites each site is an edge of its own on 127.0.1.1, 127.0.2.1, …, at the true place of its city.",
+      "With --nodes each site has several edges, which share one cache: 127.0.1.1, 127.0.1.2, …",
       "Ctrl-C drains and stops all within 5 s; pressed again, it kills.",
     ].join("\n"),
-    examples: ["up", "up --sites fra,nyc,tyo", "up --address 127.0.101.1 --data ./data2"],
+    examples: [
+      "up",
+      "up --sites fra,nyc,tyo",
+      "up --sites fra,nyc --nodes 2",
+      "up --address 127.0.101.1 --data ./data2",
+    ],
   });
   withDataDir(verb)
     .option("--sites <codes>", "cities, such as fra,nyc,tyo; `local`: one edge at no particular place")
+    .option("--nodes <number>", "edges in each site (default 1)", wholeNumber(1, nodesPerSiteMax))
     .option("--address <ip>", "the origin's address in 127.0.0.0/8 (default 127.0.0.1); edges stand at or after it")
     .action(async (options: UpOptions) => {
       const dataDir = dataDirOf(options, cli.environment);
       const setup = await setUp(dataDir, {
         sites: options.sites === undefined ? undefined : parseSites(options.sites),
         address: options.address === undefined ? undefined : parseBaseAddress(options.address),
+        nodesPerSite: options.nodes,
       });
       await refuseTaken(setup);
       await run(cli, setup, options);

@@ -74,6 +74,8 @@ export async function buildNetwork(crew: Crew, hasNetem: boolean): Promise<Netwo
     ...adminLines(origin.name, origin.adminAddress),
   ]);
   await Promise.all(all.map(async (name) => batch(name, addressLines(name, relayed))));
+  // A route needs both ends of its cable.
+  await Promise.all(namespaces.map(async (name) => batch(name, routeLines(name))));
   if (hasNetem) await Promise.all(cables.filter(({ delayMs }) => delayMs > 0).map(delayByNetem));
   else await startRelay(crew, relayed);
 
@@ -101,6 +103,7 @@ async function queue(from: string, to: string, order: "add" | "del"): Promise<vo
 
 /** One `ip` for many lines: starting it is what takes the time. */
 async function batch(namespace: string | null, lines: readonly string[]): Promise<void> {
+  if (lines.length === 0) return;
   await run("ip", [...(namespace === null ? [] : ["-n", namespace]), "-batch", "-"], `${lines.join("\n")}\n`);
 }
 
@@ -148,7 +151,7 @@ function addressLines(namespace: string, relayed: (cable: Cable) => boolean): st
       lines.push(`addr add ${cloud.address4}/32 dev lo`, `addr add ${cloud.address6}/128 dev lo nodad`);
     }
   }
-  return [...lines, ...routeLines(namespace)];
+  return lines;
 }
 
 function endLines(own: End, other: End, kind: Cable["kind"]): string[] {

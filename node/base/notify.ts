@@ -8,14 +8,15 @@
  *   WATCHDOG=1   at half of the interval that the unit asks for; when it stays out, systemd ends the service
  *
  * Node has no datagram sockets of this family, so they are made with koffi, which is optional: without it a service
- * of type `notify` could never become ready, and the log says so. Nothing is ever waited for: a datagram that systemd
- * does not take at once is lost.
+ * of type `notify` could never become ready, and the log says so. Nothing is ever waited for: what systemd does not
+ * take at once, since it is busy and its queue full, is said again a little later, each kind once in its last wording;
+ * only the watchdog's next word is as good as the last.
  */
 import { createRequire } from "node:module";
 import { endianness } from "node:os";
 import { getSystemErrorName } from "node:util";
 import type koffiType from "koffi";
-import type { Clock } from "./clock.ts";
+import type { Cancel, Clock } from "./clock.ts";
 import type { Log } from "./log.ts";
 
 /** What systemd says in the environment; only main.ts reads that. */
@@ -33,7 +34,7 @@ export interface Notifier {
   ready: (status: string) => void;
   status: (status: string) => void;
   stopping: () => void;
-  /** Ends the watchdog's timer. */
+  /** Ends the timers. */
   close: () => void;
 }
 
@@ -54,6 +55,7 @@ const pathBytesMax = 108;
 /** A line for people need not be longer; the kernel would take some 200 KB. */
 const statusLengthMax = 200;
 const watchdogMinMs = 100;
+const retryMs = 200;
 
 /**
  * @param isWell asked before each WATCHDOG=1, which is not said while it is false
@@ -71,11 +73,29 @@ export function openNotifier(
     return silentNotifier;
   }
   let hasFailed = false;
-  function say(lines: string): void {
+  /** Whether systemd's queue has room; what fails for another reason would fail again. */
+  function isTaken(lines: string): boolean {
     const failure = typeof send === "string" ? undefined : send(lines);
-    if (failure === undefined || hasFailed) return;
-    hasFailed = true;
-    log.warn({ reason: failure, socket }, "systemd did not take a notice");
+    if (failure === "EAGAIN") return false;
+    if (failure !== undefined && !hasFailed) {
+      hasFailed = true;
+      log.warn({ reason: failure, socket }, "systemd did not take a notice");
+    }
+    return true;
+  }
+
+  /** What systemd has not taken yet, by the line's name. */
+  const unsaid = new Map<string, string>();
+  let cancelRetry: Cancel | undefined;
+  function say(lines: Readonly<Record<string, string>>): void {
+    for (const [name, value] of Object.entries(lines)) unsaid.set(name, value);
+    sayAll();
+  }
+  function sayAll(): void {
+    cancelRetry?.();
+    const lines = [...unsaid].map(([name, value]) => `${name}=${value}\n`).join("");
+    if (isTaken(lines)) unsaid.clear();
+    else cancelRetry = clock.after(retryMs, sayAll);
   }
 
   const watchdogMs = watchdogIntervalMs(environment, deps.pid);
@@ -83,20 +103,21 @@ export function openNotifier(
     watchdogMs === undefined
       ? undefined
       : clock.every(watchdogMs, () => {
-          if (deps.isWell()) say("WATCHDOG=1\n");
+          if (deps.isWell()) isTaken("WATCHDOG=1\n");
         });
   return {
     ready(status) {
-      say(`READY=1\n${statusLine(status)}`);
+      say({ READY: "1", STATUS: oneLine(status) });
     },
     status(status) {
-      say(statusLine(status));
+      say({ STATUS: oneLine(status) });
     },
     stopping() {
-      say(`STOPPING=1\n${statusLine("stopping")}`);
+      say({ STOPPING: "1", STATUS: "stopping" });
     },
     close() {
       stopWatchdog?.();
+      cancelRetry?.();
     },
   };
 }
@@ -109,11 +130,11 @@ function watchdogIntervalMs(environment: NotifyEnvironment, pid: number): number
   return Math.max(watchdogMinMs, Math.floor(Number(watchdogMicroseconds) / 2000));
 }
 
-function statusLine(status: string): string {
-  return `STATUS=${status.replaceAll(/\s+/g, " ").slice(0, statusLengthMax)}\n`;
+function oneLine(status: string): string {
+  return status.replaceAll(/\s+/g, " ").slice(0, statusLengthMax);
 }
 
-/** A function that sends a datagram to `path` and returns what went wrong; or why there can't be one. */
+/** A function that sends a datagram to `path` and returns the name of what went wrong; or why there can't be one. */
 function openSender(path: string): ((text: string) => string | undefined) | string {
   if (process.platform !== "linux") return `not on ${process.platform}, only on Linux`;
   const address = socketAddress(path);
@@ -136,7 +157,7 @@ function openSender(path: string): ((text: string) => string | undefined) | stri
   return (text) => {
     const bytes = Buffer.from(text, "utf8");
     const sent = sendTo(descriptor, bytes, bytes.length, MSG_DONTWAIT | MSG_NOSIGNAL, address, address.length);
-    return Number(sent) === bytes.length ? undefined : `sendto: ${getSystemErrorName(-koffi.errno())}`;
+    return Number(sent) === bytes.length ? undefined : getSystemErrorName(-koffi.errno());
   };
 }
 

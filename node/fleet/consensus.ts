@@ -92,8 +92,9 @@ export function afterResult(sight: Sight, result: ProbeResult, beganMs: number, 
   return { ...answered, reach: "reached", failures: 0, successes: 0 };
 }
 
-/** Rule 5. */
+/** Rule 5. Who refuses thrice is not waited for. */
 const doubtIntervals = 1.5;
+const doubtFailures = 3;
 const wordIntervals = 1.2;
 /** Rule 7. */
 const selfIntervals = 5;
@@ -132,7 +133,8 @@ export function timeoutMs(settings: ProbeSettings): number {
 
 /** Whether my word names it as unreachable. */
 export function isUnreachable(sight: Sight, nowMs: number, settings: ProbeSettings): boolean {
-  return sight.reach !== "reached" || nowMs - sight.answeredMs > doubtIntervals * settings.intervalMs;
+  if (sight.reach !== "reached" || sight.failures >= doubtFailures) return true;
+  return nowMs - sight.answeredMs > doubtIntervals * settings.intervalMs;
 }
 
 /** A word as it is kept for judging others. */

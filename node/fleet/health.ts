@@ -7,10 +7,11 @@
  *
  * A site is up while one of its nodes is; `draining` is a node's own word, or the document's, that it gets no new
  * clients. A state that the fleet document forces is final: no probe changes it. A site that has no address at all is
- * down, whatever its nodes do: there is nothing to answer with.
+ * down, whatever its nodes do: there is nothing to answer with; and where its nodes share none, one without an address of
+ * its own brings it none.
  * When no site is up, DNS names those that drain, and without any of them all: an answer that may work beats none.
  */
-import type { Fleet, ProbeSettings, Site } from "./document.ts";
+import type { Fleet, ProbeSettings, Site, SiteNode } from "./document.ts";
 
 export type NodeState = "unknown" | "up" | "down" | "draining";
 export type SiteState = "up" | "down" | "draining";
@@ -73,11 +74,17 @@ export function siteStates(fleet: Fleet, healthOf: ReadonlyMap<string, NodeHealt
 }
 
 function stateOf(site: Site, healthOf: ReadonlyMap<string, NodeHealth>): SiteState {
-  if (site.addresses.length === 0 && site.nodes.every(({ addresses }) => addresses.length === 0)) return "down";
+  const serving = servingNodes(site);
+  if (site.addresses.length === 0 && serving.length === 0) return "down";
   if (site.state !== "auto") return site.state;
-  const states = site.nodes.map((node) => healthOf.get(node.name)?.state ?? "unknown");
+  const states = serving.map((node) => healthOf.get(node.name)?.state ?? "unknown");
   if (states.includes("up") || states.includes("unknown")) return "up";
   return states.includes("draining") ? "draining" : "down";
+}
+
+/** The nodes that clients of the site can come to: without shared addresses, those with one of their own. */
+function servingNodes({ addresses, nodes }: Site): readonly SiteNode[] {
+  return addresses.length > 0 ? nodes : nodes.filter((node) => node.addresses.length > 0);
 }
 
 /** Requests per second of each site, by its name: the sum over its nodes that are up; absent where none is known. */
@@ -161,7 +168,7 @@ export function soonestChangesMs(
 function soonestOf(site: Site, healthOf: ReadonlyMap<string, NodeHealth>, settings: ProbeSettings): number {
   const isUp = stateOf(site, healthOf) === "up";
   let leastMs = isUp ? 0 : Infinity;
-  for (const { name } of site.nodes) {
+  for (const { name } of servingNodes(site)) {
     const health = healthOf.get(name) ?? unknownHealth;
     const isNodeUp = health.state === "up" || health.state === "unknown";
     if (isNodeUp !== isUp) continue;
@@ -173,8 +180,8 @@ function soonestOf(site: Site, healthOf: ReadonlyMap<string, NodeHealth>, settin
 
 function soonestOfAddresses(site: Site, healthOf: ReadonlyMap<string, NodeHealth>, settings: ProbeSettings): number {
   const own = site.nodes.filter(({ addresses }) => addresses.length > 0);
-  // A single one is answered in any state (live.ts).
-  if (own.length < 2) return Infinity;
+  // Where it is the only choice, it is answered in any state (live.ts).
+  if (own.length === 1 && site.addresses.length === 0) return Infinity;
   return Math.min(...own.map(({ name }) => changeMs(healthOf.get(name) ?? unknownHealth, settings)));
 }
 

@@ -2,14 +2,14 @@
  * The fleet as DNS may answer it now: each site with the addresses behind which somebody is; pure.
  *
  *   a site's addresses = those that all its nodes share + those of its nodes that are up
- *                        without any that is up: of those that drain or were not probed yet; without these: of all
+ *                        where that is none: those of the nodes that drain or were not probed yet; else those of all
  *
  * An answer that may work beats none. The order is that of the document, and no address is there twice.
  */
 import type { Fleet, Site } from "./document.ts";
 import type { NodeHealth, NodeState } from "./health.ts";
 
-/** Nodes in the first of these states that any node with addresses is in; then all. */
+/** Without shared addresses and without nodes in any of these, all are answered. */
 const preferred: readonly (readonly NodeState[])[] = [["up"], ["draining", "unknown"]];
 
 /**
@@ -29,11 +29,14 @@ function hasNodeAddresses({ nodes }: Site): boolean {
 }
 
 function addressesOf(site: Site, healthOf: ReadonlyMap<string, NodeHealth>): string[] {
-  const withOwn = site.nodes.filter(({ addresses }) => addresses.length > 0);
-  const those = preferred
-    .map((states) => withOwn.filter(({ name }) => states.includes(healthOf.get(name)?.state ?? "unknown")))
-    .find((nodes) => nodes.length > 0);
-  return [...new Set([...site.addresses, ...(those ?? withOwn).flatMap(({ addresses }) => addresses)])];
+  const isIn = (states: readonly NodeState[], name: string): boolean =>
+    states.includes(healthOf.get(name)?.state ?? "unknown");
+  const choices = [
+    ...preferred.map((states) => site.nodes.filter(({ name }) => isIn(states, name))),
+    site.nodes,
+  ].map((nodes) => nodes.flatMap(({ addresses }) => addresses));
+  const own = site.addresses.length > 0 ? choices[0] : choices.find((addresses) => addresses.length > 0);
+  return [...new Set([...site.addresses, ...(own ?? [])])];
 }
 
 /** Whether both give each of their sites the same addresses; of fleets with the same sites. */

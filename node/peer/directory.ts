@@ -45,6 +45,8 @@ export interface PeerDirectory {
   roomElsewhere: (key: string) => readonly Member[];
   /** All members of this site but ourselves. */
   site: () => readonly Member[];
+  /** Whether it still takes part in its site, busy or not: an answer of who does not need not be waited for. */
+  isMember: (member: Member) => boolean;
 }
 
 export interface Room {
@@ -172,6 +174,11 @@ export function openDirectory(options: {
       const from = look();
       others ??= (from === null ? undefined : knownOf(ownSite, from))?.members.filter(({ name }) => name !== ownName);
       return others ?? nobody;
+    },
+    isMember(member) {
+      const from = look();
+      const known = from === null ? undefined : knownOf(member.site, from);
+      return known?.members.some(({ name }) => name === member.name) ?? false;
     },
   };
 }

@@ -3,54 +3,74 @@
  *
  *   record of the source (cache/records)
  *     fresh ───────────────▶ deliver its variant
- *     stale, in the window ▶ deliver its variant now, ask the origin once behind
+ *     stale, in the window ▶ deliver its variant now, ask once behind
  *     older, or marked ────▶ ask first; on the origin's failure, inside the stale-if-error window, deliver all the same
  *     none, or too old ────▶ ask first
- *   ask: coalesced per name; one conditional request; gives a record and, when the bytes are new, the bytes
- *   deliver: variant in memory or on disk (hit), else source bytes (disk, origin) ▶ render ▶ store, coalesced per key
+ *   ask (meaning.ts): one conditional question gives a record and, when the bytes are new, the bytes
+ *   deliver: variant in memory or on disk (hit), else source bytes ▶ render (render.ts) ▶ store
  *
- * Variants are keyed by the source's hash, so a running render can't be overtaken by a purge, only an asking can.
+ * Where other nodes can be asked, each piece of work has a node that does it for the others, and this one does what it
+ * must do itself last of all:
+ *
+ *   what is not here ──▶ owner in the site ──▶ a site with room, when this one is full ──▶ here: shield, or origin; render
+ *                        └──── relay.ts: keeps what they say in memory only ────┘
+ *
+ * A node that was asked so begins further to the right than a client's request does (wire.ts, roles).
  */
-import { LRUCache } from "lru-cache";
 import type { Clock } from "#base/clock.ts";
-import { asNearcastError, type ErrorCode, NearcastError } from "#base/errors.ts";
-import { openGate } from "#base/gate.ts";
+import { asNearcastError, NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
-import type { Fleet, ImagesHost } from "#fleet/document.ts";
-import { createFlights } from "../cache/flights.ts";
-import { type Freshness, judgeUse, type Use } from "../cache/freshness.ts";
-import { type CachedObject, etagOf, headerBlockOf, keyOf } from "../cache/object.ts";
+import type { Fleet } from "#fleet/document.ts";
+import type { Use } from "../cache/freshness.ts";
+import { type CachedObject, headerBlockOf, keyOf } from "../cache/object.ts";
 import { type Purge } from "../cache/purge.ts";
-import { knownHashesMax, purgesSource, type Records, type SourceRecord, sourceTag } from "../cache/records.ts";
+import type { Records, SourceRecord } from "../cache/records.ts";
 import type { Tier, Tiers } from "../cache/tiers.ts";
 import type { OriginClient } from "../fetch/origin.ts";
-import type { Variant } from "../variant/variant.ts";
+import type { Member } from "../peer/directory.ts";
+import { rankOwners } from "../peer/owners.ts";
 import { variantKey } from "../variant/key.ts";
+import type { Variant } from "../variant/variant.ts";
+import { type Asked, createMeanings } from "./meaning.ts";
 import type { Delivery, MissReason, Outcome, Timings } from "./outcome.ts";
+import type { Peers } from "./peers.ts";
+import { createRelay, type Helpers, type Relayed } from "./relay.ts";
+import { createRenderings, type Renderer, type WantedVariant } from "./render.ts";
+import { createShield, type ToldSource } from "./shield.ts";
+import { createSources, type SourceName, SourceReplaced } from "./source.ts";
 
-/** The part of the decoder pool that this room needs. */
-export interface Renderer {
-  render: (
-    source: Buffer,
-    order: Variant,
-    options: { pixelsMax: number; timeoutMs: number },
-  ) => Promise<{ body: Buffer; type: string; renderMs: number }>;
-}
-
-export interface ImageOrder {
-  host: ImagesHost;
-  /** The source's name: the host's prefix and the URL's path. */
-  name: string;
-  variant: Variant;
+export interface ImageOrder extends WantedVariant {
   /** Whether the answer could differ by Accept. */
   varies: boolean;
 }
+
+/** What a name means and its variant, for who asks as a node or a client alike. */
+export interface Answer {
+  record: SourceRecord;
+  /** Null: there is nothing under this name. */
+  object: CachedObject | null;
+  outcome: Outcome;
+  /** Null: made or validated for this request. */
+  ageSeconds: number | null;
+  timings: Timings;
+  /** Cache-Status of the nodes that were asked. */
+  status: string | null;
+}
+
+/** For whom: what a client's request may lead to, one of a peer may not. */
+type Asker = "client" | Helpers["role"];
 
 export interface ImageServer {
   /** @throws NearcastError of the origin or the decoder, when there is nothing to deliver */
   serve: (order: ImageOrder) => Promise<Delivery>;
   /** The answer, when it is fresh and in memory: without a wait, and so without a promise. */
   serveNow: (order: ImageOrder) => Delivery | undefined;
+  /** For another node. @throws NearcastError like serve(); OVERLOADED when it would be a new rendering, and too much */
+  serveToPeer: (wanted: WantedVariant, role: Helpers["role"]) => Promise<Answer>;
+  /** As the shield, for another node. @throws NearcastError ORIGIN_*, BODY_TOO_LARGE */
+  sourceToPeer: (source: SourceName, known: readonly string[]) => Promise<ToldSource>;
+  /** Fetches a variant from its owner, that it be here when clients ask; true: it was here already. */
+  replicate: (wanted: WantedVariant) => Promise<boolean>;
   /** Where the answer would come from and why; asks nobody and changes nothing. */
   explain: (order: ImageOrder) => Promise<Record<string, unknown>>;
   /** Marks records and overtakes running questions; `mark` is what the purge means for them. */
@@ -58,217 +78,89 @@ export interface ImageServer {
   counts: () => { renders: number; renderFailures: number; revalidations: number; waiting: number };
 }
 
-/** A picture that could not be rendered is not tried again for so long: its decoder may have cost much. */
-const quarantineMs = 30_000;
-const quarantineMax = 10_000;
-/** Who waits longer for a decoder has given up, or will. */
-const renderWaitMs = 10_000;
 /** A source that changes while it is being fetched is followed this often. */
 const followsMax = 3;
+/** Owners that are asked before a node does the work itself; the directory names no more. */
+const ownersMax = 2;
 
-interface Asked {
-  record: SourceRecord;
-  /** The bytes, when the origin sent them. */
-  source: Buffer | null;
-  fetchMs: number;
-}
-
+/** @param parts `rendersAtOnce`: see createRenderings; `peers`: absent or null, this node is alone */
 export function createImageServer(parts: {
   tiers: Tiers;
   records: Records;
   origin: OriginClient;
   renderer: Renderer;
-  /** Sources that may be in memory for rendering at one time; the other renderings wait without theirs. */
   rendersAtOnce: number;
+  peers?: Peers | null;
   fleet: () => Fleet;
   feedSeq: () => number;
   clock: Clock;
   log: Log;
 }): ImageServer {
-  const { tiers, records, origin, renderer, rendersAtOnce, fleet, feedSeq, clock, log } = parts;
-  const askings = createFlights<Asked>();
-  const fetches = createFlights<Buffer>();
-  const renders = createFlights<{ object: CachedObject; isStored: boolean; timings: Timings }>();
-  const gate = openGate({
-    slots: rendersAtOnce,
-    waitingMax: () => fleet().limits.renderQueueMax,
-    waitMsMax: renderWaitMs,
-    clock,
-  });
-  const quarantine = new LRUCache<string, { code: ErrorCode; detail: string; untilMs: number }>({ max: quarantineMax });
-  const counts = { renders: 0, renderFailures: 0, revalidations: 0 };
-
-  function freshnessOf(record: SourceRecord, host: ImagesHost): Freshness {
-    const isAbsent = "absentStatus" in record.meaning;
-    return {
-      bornAtMs: record.validatedAtMs,
-      lifetimeSeconds: isAbsent ? host.negativeSeconds : host.freshSeconds,
-      staleWhileRevalidateSeconds: isAbsent ? 0 : host.staleWhileRevalidateSeconds,
-      staleIfErrorSeconds: isAbsent ? host.negativeSeconds : host.staleIfErrorSeconds,
-    };
-  }
-
-  /** How a record may be used now, its mark considered. */
-  function useOf(record: SourceRecord, host: ImagesHost): Use {
-    const use = judgeUse(freshnessOf(record, host), clock.wallMs());
-    if (record.mark === null || use.state === "expired") return use;
-    const ttlSeconds = Math.min(0, use.ttlSeconds);
-    // Past the window for it, a soft purge gives no leave to answer without asking.
-    if (record.mark === "soft" && use.state !== "stale-if-error") {
-      return { ...use, ttlSeconds, state: "stale-revalidate" };
-    }
-    if (record.mark === "soft") return use;
-    if (record.mark === "replaced") return { ...use, ttlSeconds, state: "stale-if-error" };
-    return { ...use, ttlSeconds, state: "expired" };
-  }
-
-  /** Asks the origin what the name means; who asks meanwhile joins. */
-  function ask(name: string, before: SourceRecord | undefined): { result: Promise<Asked>; isCollapsed: boolean } {
-    return askings.join(name, async (flight) => {
-      const startedMs = clock.monotonicMs();
-      const seq = feedSeq();
-      if (before !== undefined) counts.revalidations += 1;
-      const known = before?.knownHashes ?? [];
-      const answer = await origin.source(name, known, fleet().limits.sourceBytesMax);
-      const meaning = answer.outcome === "absent" ? { absentStatus: answer.status } : { sha256: answer.sha256 };
-      const knownHashes =
-        answer.outcome === "absent"
-          ? known
-          : [answer.sha256, ...known.filter((hash) => hash !== answer.sha256)].slice(0, knownHashesMax);
-      const record = { name, meaning, knownHashes, validatedAtMs: clock.wallMs(), feedSeq: seq, mark: null };
-      const source = answer.outcome === "found" ? answer.body : null;
-      if (answer.outcome === "found") storeSource(name, answer.sha256, answer.body, seq);
-      // Overtaken: a purge came while the origin answered, so this answer may be the one before it.
-      if (!flight.isOvertaken) records.store(record);
-      return { record, source, fetchMs: clock.monotonicMs() - startedMs };
-    });
-  }
-
-  function storeSource(name: string, sha256: string, body: Buffer, seq: number): void {
-    tiers.storeOnDisk({
-      key: keyOf("source", sha256),
-      facts: { status: 200, tags: [sourceTag(name)], storedAtMs: clock.wallMs(), feedSeq: seq, notes: {} },
-      headerBlock: Buffer.alloc(0),
-      body,
-    });
-  }
-
-  /** The bytes with this hash. @throws SourceReplaced when the name means others by now */
-  async function sourceBytes(name: string, sha256: string, timings: Timings): Promise<Buffer> {
-    const stored = await tiers.loadFromDisk(keyOf("source", sha256));
-    if (stored !== undefined) return stored.body;
-    const startedMs = clock.monotonicMs();
-    const { result } = fetches.join(sha256, async () => {
-      const seq = feedSeq();
-      const answer = await origin.source(name, [], fleet().limits.sourceBytesMax);
-      if (answer.outcome !== "found") throw new SourceReplaced();
-      storeSource(name, answer.sha256, answer.body, seq);
-      if (answer.sha256 !== sha256) throw new SourceReplaced();
-      return answer.body;
-    });
-    const body = await result;
-    timings.fetchMs = clock.monotonicMs() - startedMs;
-    return body;
-  }
-
-  function render(order: ImageOrder, sha256: string, key: string, asked: { source: Buffer | null }) {
-    return renders.join(key, async () => {
-      const failed = quarantine.get(key);
-      if (failed !== undefined && failed.untilMs > clock.monotonicMs()) {
-        throw new NearcastError(failed.code, failed.detail);
-      }
-      // Who has to wait gives the bytes back: a thousand that wait must not hold a thousand sources.
-      if (gate.counts().running >= rendersAtOnce) asked.source = null;
-      return await gate.pass(async () => await renderNow(order, sha256, key, asked.source));
-    });
-  }
-
-  async function renderNow(order: ImageOrder, sha256: string, key: string, source: Buffer | null) {
-    const timings: Timings = {};
-    const seq = feedSeq();
-    const { sourcePixelsMax, renderTimeoutMs } = fleet().limits;
-    const bytes = source ?? (await sourceBytes(order.name, sha256, timings));
-    counts.renders += 1;
-    let rendered: { body: Buffer; type: string; renderMs: number };
-    try {
-      rendered = await renderer.render(bytes, order.variant, {
-        pixelsMax: sourcePixelsMax,
-        timeoutMs: renderTimeoutMs,
-      });
-    } catch (thrown) {
-      const error = asNearcastError(thrown);
-      counts.renderFailures += 1;
-      if (error.code !== "OVERLOADED") {
-        quarantine.set(key, { code: error.code, detail: error.message, untilMs: clock.monotonicMs() + quarantineMs });
-        log.warn({ code: error.code, reason: error.message, source: order.name }, "a picture could not be rendered");
-      }
-      throw error;
-    }
-    timings.renderMs = rendered.renderMs;
-    const etag = etagOf(rendered.body);
-    const object: CachedObject = {
-      key,
-      facts: {
-        status: 200,
-        tags: [sourceTag(order.name), `host:${order.host.name}`],
-        storedAtMs: clock.wallMs(),
-        feedSeq: seq,
-        notes: { etag },
-      },
-      headerBlock: headerBlockOf([
-        ["Content-Type", rendered.type],
-        ["ETag", etag],
-        ["X-Content-Type-Options", "nosniff"],
-      ]),
-      body: rendered.body,
-    };
-    return { object, isStored: tiers.store(object), timings };
-  }
-
-  /** What `describe` says of a tier's object, or of one that had to be made. */
-  type Found = { from: Tier } | { from: "render"; isStored: boolean; isCollapsed: boolean };
+  const { tiers, records, peers = null, log } = parts;
+  const sources = createSources({ ...parts, peers });
+  const meanings = createMeanings({ ...parts, sources });
+  const renderings = createRenderings({ ...parts, sources });
+  const shield = createShield({ records, meanings, sources });
+  const relay = peers === null ? null : createRelay({ ...parts, peers });
+  const { useOf } = meanings;
+  const never = (): boolean => false;
+  const isBusy = peers === null ? never : peers.isBusy;
 
   async function deliver(
-    order: ImageOrder,
+    order: WantedVariant,
+    asker: Asker,
     asked: { readonly record: SourceRecord; source: Buffer | null },
     describe: (found: Found) => Outcome,
-    ageSeconds: number | null,
-    timings: Timings,
-  ): Promise<Delivery> {
-    const { meaning } = asked.record;
-    if ("absentStatus" in meaning) return absent(order, describe({ from: "memory" }), ageSeconds, timings);
+    about: { ageSeconds: number | null; timings: Timings; status: string | null },
+  ): Promise<Answer> {
+    const { record } = asked;
+    const { meaning } = record;
+    if ("absentStatus" in meaning) return { record, object: null, outcome: describe({ from: "memory" }), ...about };
     const key = keyOfVariant(meaning.sha256, order.variant);
     const present = await tiers.load(key);
     if (present.outcome === "hit") {
-      return delivery(order, present.object, describe({ from: present.tier }), ageSeconds, timings);
+      return { record, object: present.object, outcome: describe({ from: present.tier }), ...about };
     }
-    const { result, isCollapsed } = render(order, meaning.sha256, key, asked);
-    const made = await result;
-    const outcome = describe({ from: "render", isStored: made.isStored, isCollapsed });
-    return delivery(order, made.object, outcome, ageSeconds, { ...timings, ...made.timings });
+    const bytes = { sha256: meaning.sha256, key };
+    const { result, isCollapsed } = renderings.render(order, bytes, asked, asker === "client" ? never : isBusy);
+    const { object, isStored, timings, status } = await result;
+    const outcome = describe({ from: "render", isStored, isCollapsed, status });
+    return {
+      record,
+      object,
+      outcome,
+      ageSeconds: about.ageSeconds,
+      timings: { ...about.timings, ...timings },
+      status: about.status ?? status,
+    };
   }
 
-  function missOutcome(order: ImageOrder, reason: MissReason, record: SourceRecord, isAskCollapsed: boolean) {
-    const { lifetimeSeconds } = freshnessOf(record, order.host);
-    return (found: Found): Outcome => ({
-      word: "miss",
-      reason,
-      isStored: found.from !== "render" || found.isStored,
-      isCollapsed: isAskCollapsed || (found.from === "render" && found.isCollapsed),
-      detail: found.from === "render" ? "rendered" : `${found.from}-validated`,
-      ttlSeconds: lifetimeSeconds,
-    });
+  function missOutcome(order: WantedVariant, reason: MissReason, asked: Asked, isAskCollapsed: boolean) {
+    const { lifetimeSeconds } = meanings.freshnessOf(asked.record, order.host);
+    return (found: Found): Outcome => {
+      const isOfShield = asked.status !== null || (found.from === "render" && found.status !== null);
+      const what = found.from === "render" ? "rendered" : `${found.from}-validated`;
+      return {
+        word: "miss",
+        reason,
+        isStored: found.from !== "render" || found.isStored,
+        isCollapsed: isAskCollapsed || (found.from === "render" && found.isCollapsed),
+        detail: isOfShield ? `shield-${what}` : what,
+        ttlSeconds: lifetimeSeconds - asked.ageSeconds,
+      };
+    };
   }
 
   /** Asks first, then delivers; the failure of the origin is the caller's business. */
-  async function askAndDeliver(order: ImageOrder, before: SourceRecord | undefined): Promise<Delivery> {
+  async function askAndDeliver(order: WantedVariant, asker: Asker, before: SourceRecord | undefined): Promise<Answer> {
     for (let follows = 1; ; follows += 1) {
-      const { result, isCollapsed } = ask(order.name, before);
+      const { result, isCollapsed } = meanings.ask(order, before, "shield");
       const asked = await result;
-      const reason = before === undefined || "absentStatus" in before.meaning ? "uri-miss" : "stale";
-      const describe = missOutcome(order, reason, asked.record, isCollapsed);
+      const describe = missOutcome(order, missReason(before), asked, isCollapsed);
+      const ageSeconds = asked.ageSeconds === 0 ? null : asked.ageSeconds;
+      const about = { ageSeconds, timings: { fetchMs: asked.fetchMs }, status: asked.status };
       try {
-        return await deliver(order, asked, describe, null, { fetchMs: asked.fetchMs });
+        return await deliver(order, asker, { record: asked.record, source: asked.source }, describe, about);
       } catch (error) {
         if (!(error instanceof SourceReplaced)) throw error;
         if (follows >= followsMax) throw new NearcastError("ORIGIN_BAD_ANSWER", `${order.name} keeps changing`);
@@ -276,73 +168,180 @@ export function createImageServer(parts: {
     }
   }
 
-  async function serve(order: ImageOrder): Promise<Delivery> {
-    const record = await records.load(order.name);
-    if (record === undefined) return await askAndDeliver(order, undefined);
-    const use = useOf(record, order.host);
+  /** Memory, disk, shield, origin; nobody else. */
+  async function answerHere(
+    order: WantedVariant,
+    asker: Asker,
+    record: SourceRecord | undefined,
+    use: Use | undefined,
+  ): Promise<Answer> {
+    if (record === undefined || use === undefined) return await askAndDeliver(order, asker, undefined);
     const asked = { record, source: null };
+    const about = { ageSeconds: use.ageSeconds, timings: {}, status: null };
     switch (use.state) {
-      case "fresh": {
+      case "fresh":
         try {
-          return await deliver(order, asked, freshOutcome(use.ttlSeconds), use.ageSeconds, {});
+          return await deliver(order, asker, asked, freshOutcome(use.ttlSeconds), about);
         } catch (error) {
-          if (error instanceof SourceReplaced) return await askAndDeliver(order, record);
+          if (error instanceof SourceReplaced) return await askAndDeliver(order, asker, record);
           throw error;
         }
-      }
-      case "stale-revalidate": {
-        ask(order.name, record).result.catch((error: unknown) => {
-          log.debug(
-            { reason: (error as Error).message, source: order.name },
-            "revalidation behind a stale answer failed",
-          );
-        });
+      case "stale-revalidate":
+        revalidateBehind(order, asker, record);
         try {
-          return await deliver(order, asked, staleOutcome("revalidating", use.ttlSeconds), use.ageSeconds, {});
+          return await deliver(order, asker, asked, staleOutcome("revalidating", use.ttlSeconds), about);
         } catch (error) {
-          if (error instanceof SourceReplaced) return await askAndDeliver(order, record);
+          if (error instanceof SourceReplaced) return await askAndDeliver(order, asker, record);
           throw error;
         }
-      }
-      case "stale-if-error": {
+      case "stale-if-error":
         try {
-          return await askAndDeliver(order, record);
-        } catch (thrown) {
-          if (asNearcastError(thrown).source !== "origin") throw thrown;
-          try {
-            return await deliver(order, asked, staleOutcome("origin-error", use.ttlSeconds), use.ageSeconds, {});
-          } catch (error) {
-            // The old bytes are gone here, and the origin has others by now: its failure is what happened.
-            throw error instanceof SourceReplaced ? thrown : error;
-          }
+          return await askAndDeliver(order, asker, record);
+        } catch (error) {
+          return await insteadOf(error, order, asker, record, use);
         }
-      }
       case "expired":
-        return await askAndDeliver(order, record);
+        return await askAndDeliver(order, asker, record);
     }
   }
 
-  function freshOutcome(ttlSeconds: number) {
-    return (found: Found): Outcome =>
-      found.from === "render"
-        ? {
-            word: "miss",
-            reason: "uri-miss",
-            isStored: found.isStored,
-            isCollapsed: found.isCollapsed,
-            detail: "rendered",
-            ttlSeconds,
-          }
-        : { word: "hit", tier: found.from, ttlSeconds };
+  /** What is stale, in front of a failure of the origin. @throws that failure, or what else it was */
+  async function insteadOf(
+    thrown: unknown,
+    order: WantedVariant,
+    asker: Asker,
+    record: SourceRecord,
+    use: Use,
+  ): Promise<Answer> {
+    if (asNearcastError(thrown).source !== "origin") throw thrown;
+    const about = { ageSeconds: use.ageSeconds, timings: {}, status: null };
+    const describe = staleOutcome("origin-error", use.ttlSeconds);
+    try {
+      return await deliver(order, asker, { record, source: null }, describe, about);
+    } catch (error) {
+      // The old bytes are gone here, and the origin has others by now: its failure is what happened.
+      throw error instanceof SourceReplaced ? thrown : error;
+    }
   }
 
-  function staleOutcome(reason: "revalidating" | "origin-error", ttlSeconds: number) {
-    return (found: Found): Outcome => ({
-      word: "stale",
-      reason,
-      tier: found.from === "render" ? "disk" : found.from,
-      ttlSeconds,
+  /** Renews a record while its variant is being sent. */
+  function revalidateBehind(order: WantedVariant, asker: Asker, record: SourceRecord): void {
+    const renew = async (): Promise<unknown> => {
+      const owners = asker === "client" ? ownersOf(order.name) : undefined;
+      const relayed = owners === undefined ? null : await relay?.ask(order, record, owners).result;
+      return relayed ?? (await meanings.ask(order, record, "shield").result);
+    };
+    renew().catch((error: unknown) => {
+      const facts = { reason: (error as Error).message, source: order.name };
+      log.debug(facts, "revalidation behind a stale answer failed");
     });
+  }
+
+  /** Undefined: the name is ours, or nobody is there to own it. */
+  function ownersOf(name: string): Helpers | undefined {
+    if (peers === null || peers.directory.ownersBefore(name).length === 0) return undefined;
+    return { role: "owner", members: () => peers.directory.ownersBefore(name), triesMax: ownersMax };
+  }
+
+  /** Undefined: there is room here, or nowhere. */
+  function roomFor(name: string): Helpers | undefined {
+    if (peers === null || peers.directory.roomElsewhere(name).length === 0) return undefined;
+    return { role: "spill", members: () => peers.directory.roomElsewhere(name), triesMax: 1 };
+  }
+
+  /** Null: the answer is here, or to be made here. */
+  async function answerOfPeers(
+    order: WantedVariant,
+    asker: Asker,
+    record: SourceRecord | undefined,
+    use: Use | undefined,
+  ): Promise<Answer | null> {
+    const isHeld = record !== undefined && isHere(record, order.variant);
+    if (isHeld && (use?.state === "fresh" || use?.state === "stale-revalidate")) return null;
+    const helpers = [
+      asker === "client" ? ownersOf(order.name) : undefined,
+      // What is held and only has to be validated is no work worth handing on.
+      asker !== "spill" && !isHeld ? roomFor(order.name) : undefined,
+    ];
+    for (const one of helpers) {
+      if (one === undefined) continue;
+      try {
+        const answer = await askHelpers(order, record, use, one);
+        if (answer !== null) return answer;
+      } catch (thrown) {
+        const isOfOrigin = asNearcastError(thrown).source === "origin";
+        const isSourceHere = record !== undefined && "sha256" in record.meaning && hasSource(record.meaning.sha256);
+        if (!isOfOrigin || record === undefined || !(isHeld || isSourceHere)) throw thrown;
+        if (use === undefined || use.state === "expired") throw thrown;
+        return use.state === "stale-if-error" ? await insteadOf(thrown, order, asker, record, use) : null;
+      }
+    }
+    return null;
+  }
+
+  async function askHelpers(
+    order: WantedVariant,
+    record: SourceRecord | undefined,
+    use: Use | undefined,
+    helpers: Helpers,
+  ): Promise<Answer | null> {
+    if (relay === null) return null;
+    const { result, isCollapsed } = relay.ask(order, record, helpers);
+    const relayed = await result;
+    return relayed === null
+      ? null
+      : answerOf(relayed, order, helpers, use?.state === "fresh" ? "uri-miss" : missReason(record), isCollapsed);
+  }
+
+  function answerOf(
+    relayed: Relayed,
+    order: WantedVariant,
+    { role }: Helpers,
+    reason: MissReason,
+    isCollapsed: boolean,
+  ): Answer {
+    const { record, object, isStored, ageSeconds, status, peerMs, member } = relayed;
+    const { ttlSeconds } = useOf(record, order.host);
+    const detail = role === "owner" ? "owner" : `spill-${member.site}`;
+    return {
+      record,
+      object,
+      outcome: { word: "miss", reason, isStored, isCollapsed, detail, ttlSeconds },
+      ageSeconds: ageSeconds === 0 ? null : ageSeconds,
+      timings: { peerMs },
+      status,
+    };
+  }
+
+  /** Who may be able to take one more rendering when this node can't. */
+  function othersFor(name: string): Helpers | undefined {
+    const room = roomFor(name);
+    if (room !== undefined || peers === null) return room;
+    const members = (): readonly Member[] => rankOwners(name, peers.directory.site());
+    return members().length === 0 ? undefined : { role: "spill", members, triesMax: 1 };
+  }
+
+  async function answer(order: WantedVariant, asker: Asker): Promise<Answer> {
+    const record = await records.load(order.name);
+    const use = record === undefined ? undefined : useOf(record, order.host);
+    const theirs = peers === null ? null : await answerOfPeers(order, asker, record, use);
+    if (theirs !== null) return theirs;
+    try {
+      return await answerHere(order, asker, record, use);
+    } catch (thrown) {
+      const others = asker === "client" && asNearcastError(thrown).code === "OVERLOADED" && othersFor(order.name);
+      const relayed = others ? await askHelpers(order, record, use, others) : null;
+      if (relayed === null) throw thrown;
+      return relayed;
+    }
+  }
+
+  function isHere({ meaning }: SourceRecord, variant: Variant): boolean {
+    return "absentStatus" in meaning || tiers.locate(keyOfVariant(meaning.sha256, variant)) !== undefined;
+  }
+
+  function hasSource(sha256: string): boolean {
+    return tiers.locate(keyOf("source", sha256)) !== undefined;
   }
 
   function serveNow(order: ImageOrder): Delivery | undefined {
@@ -352,20 +351,37 @@ export function createImageServer(parts: {
     if (use.state !== "fresh") return undefined;
     const object = tiers.loadMemory(keyOfVariant(record.meaning.sha256, order.variant));
     if (object === undefined) return undefined;
+    peers?.served(object.key);
     const outcome: Outcome = { word: "hit", tier: "memory", ttlSeconds: use.ttlSeconds };
-    return delivery(order, object, outcome, use.ageSeconds, noTimings);
+    return delivery(order, object, { outcome, ageSeconds: use.ageSeconds, timings: noTimings, status: null });
   }
 
   return {
-    serve,
+    async serve(order) {
+      const answered = await answer(order, "client");
+      if (answered.object === null) return absent(order, answered);
+      peers?.served(answered.object.key);
+      return delivery(order, answered.object, answered);
+    },
     serveNow,
+    serveToPeer: answer,
+    sourceToPeer: shield.tell,
+    async replicate(wanted) {
+      const record = await records.load(wanted.name);
+      const isFresh = record !== undefined && useOf(record, wanted.host).state === "fresh";
+      if (isFresh && isHere(record, wanted.variant)) return true;
+      const owners = ownersOf(wanted.name);
+      if (owners !== undefined) await relay?.ask(wanted, record, owners).result;
+      return false;
+    },
     async explain(order) {
       const record = await records.load(order.name);
-      if (record === undefined)
-        return { source: order.name, record: null, verdict: "miss", why: "never asked for here" };
+      const owners = peers?.directory.ownersBefore(order.name).map(({ name }) => name);
+      const who = { source: order.name, ...(owners === undefined ? {} : { owners }) };
+      if (record === undefined) return { ...who, record: null, verdict: "miss", why: "never asked for here" };
       const use = useOf(record, order.host);
       const { meaning } = record;
-      const about = { source: order.name, record, use };
+      const about = { ...who, record, use };
       if ("absentStatus" in meaning)
         return { ...about, verdict: use.state, why: `the origin said ${meaning.absentStatus}` };
       const key = keyOfVariant(meaning.sha256, order.variant);
@@ -380,10 +396,11 @@ export function createImageServer(parts: {
       };
     },
     purge(purge, mark) {
-      records.mark(purge, mark);
-      askings.overtake((name) => purgesSource(purge, name));
+      peers?.purged(purge.seq);
+      meanings.purge(purge, mark);
+      relay?.purge(purge);
     },
-    counts: () => ({ ...counts, waiting: gate.counts().waiting }),
+    counts: () => ({ ...renderings.counts(), ...meanings.counts() }),
   };
 }
 
@@ -392,10 +409,40 @@ function whyOf(record: SourceRecord, use: Use): string {
   return use.ttlSeconds > 0 ? `validated ${use.ageSeconds} s ago` : `its lifetime ended ${-use.ttlSeconds} s ago`;
 }
 
-/** The name came to mean other bytes between two questions to the origin: ask again. */
-class SourceReplaced extends Error {}
+function missReason(before: SourceRecord | undefined): MissReason {
+  return before === undefined || "absentStatus" in before.meaning ? "uri-miss" : "stale";
+}
+
+/** What is told of a tier's object, or of one that had to be made. */
+type Found = { from: Tier } | { from: "render"; isStored: boolean; isCollapsed: boolean; status: string | null };
+
+function freshOutcome(ttlSeconds: number) {
+  return (found: Found): Outcome =>
+    found.from === "render"
+      ? {
+          word: "miss",
+          reason: "uri-miss",
+          isStored: found.isStored,
+          isCollapsed: found.isCollapsed,
+          detail: found.status === null ? "rendered" : "shield-rendered",
+          ttlSeconds,
+        }
+      : { word: "hit", tier: found.from, ttlSeconds };
+}
+
+function staleOutcome(reason: "revalidating" | "origin-error", ttlSeconds: number) {
+  return (found: Found): Outcome => ({
+    word: "stale",
+    reason,
+    tier: found.from === "render" ? "disk" : found.from,
+    ttlSeconds,
+  });
+}
 
 const noTimings: Timings = {};
+
+/** What a delivery tells of the way that it took. */
+type Told = Pick<Answer, "outcome" | "ageSeconds" | "timings" | "status">;
 
 /** Keys of variants that are asked for again and again; an order that is remembered keeps its variant. */
 const keysOfVariants = new WeakMap<Variant, { sha256: string; key: string }>();
@@ -414,15 +461,9 @@ function hostHeaders(order: ImageOrder): [string, string][] {
   return headers;
 }
 
-function delivery(
-  order: ImageOrder,
-  object: CachedObject,
-  outcome: Outcome,
-  ageSeconds: number | null,
-  timings: Timings,
-): Delivery {
+function delivery(order: ImageOrder, object: CachedObject, answered: Told): Delivery {
   return {
-    outcome,
+    outcome: answered.outcome,
     status: 200,
     headerBlock: object.headerBlock,
     headers: hostHeaders(order),
@@ -430,14 +471,15 @@ function delivery(
     lengthBytes: object.body.length,
     etag: object.facts.notes["etag"] as string,
     lastModified: null,
-    ageSeconds,
-    timings,
+    ageSeconds: answered.ageSeconds,
+    timings: answered.timings,
+    statusBefore: answered.status,
   };
 }
 
 const absentBlock = headerBlockOf([["Content-Type", "application/problem+json"]]);
 
-function absent(order: ImageOrder, outcome: Outcome, ageSeconds: number | null, timings: Timings): Delivery {
+function absent(order: ImageOrder, answered: Told): Delivery {
   const problem = {
     type: "urn:nearcast:error:NOT_FOUND",
     title: "There is nothing under this name",
@@ -446,7 +488,7 @@ function absent(order: ImageOrder, outcome: Outcome, ageSeconds: number | null, 
   };
   const body = Buffer.from(`${JSON.stringify(problem)}\n`);
   return {
-    outcome,
+    outcome: answered.outcome,
     status: 404,
     headerBlock: absentBlock,
     headers: [["Cache-Control", `public, max-age=${order.host.negativeSeconds}`]],
@@ -454,7 +496,8 @@ function absent(order: ImageOrder, outcome: Outcome, ageSeconds: number | null, 
     lengthBytes: body.length,
     etag: null,
     lastModified: null,
-    ageSeconds,
-    timings,
+    ageSeconds: answered.ageSeconds,
+    timings: answered.timings,
+    statusBefore: answered.status,
   };
 }

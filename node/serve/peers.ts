@@ -20,11 +20,20 @@ import { fieldOf } from "../fetch/asset.ts";
 import { readBody } from "../fetch/origin.ts";
 import type { PeerClient } from "../peer/client.ts";
 import type { Member, PeerDirectory } from "../peer/directory.ts";
-import { fieldNames, readSharedFailure, readTold, type Refusal, refusals, type Role, type Told, writeLog } from "./wire.ts";
+import {
+  fieldNames,
+  readSharedFailure,
+  readTold,
+  type Refusal,
+  refusals,
+  type Role,
+  type Told,
+  writeLog,
+} from "./wire.ts";
 
 export interface Question<Result> {
   role: Role;
-  /** Whom to ask, best first; looked at again while an answer is awaited, since a dead node leaves the directory. */
+  /** Whom to ask, best first; looked at before each try. */
   members: () => readonly Member[];
   triesMax: number;
   path: string;
@@ -58,6 +67,8 @@ export interface Peers {
   caughtUp: (log: FeedPosition | null) => Promise<boolean>;
   /** Where this node stands in which log, for its answers. */
   position: () => FeedPosition | null;
+  /** A variant was sent to a client; counts what many ask for. */
+  served: (key: string) => void;
   /** One more of what is counted; what ask() sees it counts itself. */
   count: (what: "replicated" | Refusal) => void;
   counts: () => PeerCounts;
@@ -97,10 +108,12 @@ export function joinPeers(parts: {
   position: () => FeedPosition | null;
   /** A promise while missed events are replayed, else null. */
   gate: () => Promise<void> | null;
+  /** Counts the keys of variants that clients got (peer/hot-keys). */
+  served: (key: string) => void;
   clock: Clock;
   log: Log;
 }): Peers {
-  const { directory, client, isBusy, position, gate, clock, log } = parts;
+  const { directory, client, isBusy, position, gate, served, clock, log } = parts;
   const counts: PeerCounts = { relayed: 0, spilled: 0, shielded: 0, failed: 0, busy: 0, behind: 0, replicated: 0 };
   let waitingForFeed = 0;
   let purgedSeq = 0;
@@ -111,8 +124,7 @@ export function joinPeers(parts: {
     const knownSeq = Math.max(before?.seq ?? 0, purgedSeq);
     const gone = new AbortController();
     const cancel = clock.every(watchMs, () => {
-      if (question.members().some(({ name }) => name === member.name)) return;
-      gone.abort(new Error(`${member.name} is no longer to be asked`));
+      if (!directory.isMember(member)) gone.abort(new Error(`${member.name} is gone`));
     });
     try {
       const answer = await client.request(member, {
@@ -155,7 +167,10 @@ export function joinPeers(parts: {
             throw error.failure;
           }
           counts.failed += 1;
-          log.debug({ member: member.name, role: question.role, reason: (error as Error).message }, "a peer did not help");
+          log.debug(
+            { member: member.name, role: question.role, reason: (error as Error).message },
+            "a peer did not help",
+          );
         }
       }
       return null;
@@ -181,6 +196,7 @@ export function joinPeers(parts: {
       }
     },
     position,
+    served,
     count(what) {
       counts[what] += 1;
     },

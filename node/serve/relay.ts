@@ -22,7 +22,7 @@ import { canonicalForm, variantKey } from "../variant/key.ts";
 import { hashesWith } from "./meaning.ts";
 import type { Peers } from "./peers.ts";
 import { objectOf, renderWaitMs, type WantedVariant } from "./render.ts";
-import { readHash, type Role, type Told, writeKnown } from "./wire.ts";
+import { readHash, type Role, writeKnown } from "./wire.ts";
 
 /** Whom to ask as what. */
 export interface Helpers {
@@ -93,7 +93,11 @@ export function createRelay(parts: {
     if (said === null) return null;
     const { result, told, member } = said;
     const feedSeq = said.feedSeq ?? 0;
-    const record = recordOf(wanted, before, result, { validatedAtMs: heardAtMs - told.ageMs, feedSeq, mark: told.mark });
+    const record = recordOf(wanted, before, result, {
+      validatedAtMs: heardAtMs - told.ageMs,
+      feedSeq,
+      mark: told.mark,
+    });
     let object: CachedObject | null = null;
     if ("sha256" in result) {
       object =
@@ -108,7 +112,15 @@ export function createRelay(parts: {
       if ("variant" in result && result.variant !== "held" && object !== null) isStored = tiers.storeInMemory(object);
     }
     const ageSeconds = Math.floor(told.ageMs / 1000);
-    return { record, object, isStored, member, status: told.status, ageSeconds, peerMs: clock.monotonicMs() - startedMs };
+    return {
+      record,
+      object,
+      isStored,
+      member,
+      status: told.status,
+      ageSeconds,
+      peerMs: clock.monotonicMs() - startedMs,
+    };
   }
 
   /** The variant of the bytes that the name meant before: while it means them still, it need not be sent again. */

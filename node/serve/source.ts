@@ -82,7 +82,8 @@ export function createSources(parts: {
   }
 
   async function find(source: SourceName, known: readonly string[], route: Route): Promise<Found> {
-    const found = (route === "shield" ? await findAtShield(source, known) : null) ?? (await findAtOrigin(source, known));
+    const found =
+      (route === "shield" ? await findAtShield(source, known) : null) ?? (await findAtOrigin(source, known));
     const { answer, feedSeq: seq } = found;
     if (answer.outcome === "found" && seq !== null) store(source.name, answer.sha256, answer.body, seq);
     return found;

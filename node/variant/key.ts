@@ -51,13 +51,15 @@ export function parseCanonicalForm(text: string): Variant | undefined {
   const format = match["compatible"] === undefined ? formatOf(fm) : "compatible";
   if (fit === undefined || format === undefined || (isOpen && fit !== "clip" && fit !== "max")) return undefined;
   if (instead !== undefined && format !== "avif") return undefined;
-  const width = w === undefined ? {} : readSide(w);
-  const height = h === undefined ? {} : readSide(h);
+  const width = readSide(w);
+  const height = readSide(h);
   const quality = q === undefined ? 75 : Number(q);
   if (width === undefined || height === undefined || quality < 1 || quality > 100) return undefined;
   const variant: Variant = {
-    ...("px" in width ? { widthPx: width.px } : "fraction" in width ? { widthFraction: width.fraction } : {}),
-    ...("px" in height ? { heightPx: height.px } : "fraction" in height ? { heightFraction: height.fraction } : {}),
+    ...(width.px === undefined ? {} : { widthPx: width.px }),
+    ...(width.fraction === undefined ? {} : { widthFraction: width.fraction }),
+    ...(height.px === undefined ? {} : { heightPx: height.px }),
+    ...(height.fraction === undefined ? {} : { heightFraction: height.fraction }),
     fit,
     quality,
     format,
@@ -90,8 +92,9 @@ function formatOf(word: string | undefined): VariantFormat | undefined {
   }
 }
 
-/** A side in px, 1–8192, or as a fraction, 0.0001–5; the form tells which (sideText). */
-function readSide(text: string): { px: number } | { fraction: number } | undefined {
+/** A side in px, 1–8192, as a fraction, 0.0001–5, or open; the form tells which (sideText). Undefined: out of range. */
+function readSide(text: string | undefined): { px?: number; fraction?: number } | undefined {
+  if (text === undefined) return {};
   const value = Number(text);
   if (/^[0-9]\.[0-9]{4}$/.test(text)) return value > 0 && value <= 5 ? { fraction: value } : undefined;
   return /^[1-9][0-9]{0,3}$/.test(text) && value <= 8192 ? { px: value } : undefined;

@@ -54,7 +54,7 @@ test("mistakes on the command line end with status 2 and a sentence", async () =
     { words: ["up", "--sites", "fra,atlantis"], says: /"atlantis"[\s\S]*fra Frankfurt/ },
     { words: ["up", "--address", "10.0.0.1"], says: /127\.0\.0\.0\/8/ },
     { words: ["edge"], says: /--config/ },
-    { words: ["join"], says: /missing required argument 'origin'/ },
+    { words: ["join", "--site", "fra"], says: /missing required argument 'origin'/ },
     { words: ["join", "http://127.0.0.1:1"], says: /--site/ },
     { words: ["join", "http://127.0.0.1:1", "--site", "fra", "--address", "here"], says: /an IPv4 or IPv6 address/ },
     { words: ["drain"], says: /missing required argument 'node'/ },

@@ -6,12 +6,14 @@ import { readFile, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { stringify } from "yaml";
 import { loadConfig } from "#base/config.ts";
 import type { Roster } from "#fleet/roster.ts";
 import { edgeConfigSchema } from "../../node/config.ts";
 import { startTestOrigin, type TestOrigin } from "../origin/running-origin.ts";
 import { fleetValue, siteValue } from "../support/fleet.ts";
+import { needsProgram } from "../support/needs.ts";
 import { launcher, nearcast, type Ran, temporaryFolder } from "./support/command.ts";
 
 interface Place {
@@ -169,12 +171,8 @@ test("the token: from standard input, from the command line with a warning, and 
 
   const words = ["join", origin.url, "--site", "fra", "--data", `${data}2`, "--no-start", "--token-file", "-"];
   const ports = ["--http-port", freePort(), "--dns-port", freePort(), "--peer-port", freePort()];
-  const child = execFile(process.execPath, [
-    launcher,
-    ...words,
-    ...ports,
-    ...["--admin-port", freePort(), "--address", ownAddress()],
-  ]);
+  const rest = [...ports, "--admin-port", freePort(), "--address", ownAddress()];
+  const child = execFile(process.execPath, [launcher, ...words, ...rest]);
   child.stdin?.end(`${origin.tokens.edge}\n`);
   const [status] = (await once(child, "exit")) as [number];
   assert.equal(status, 0);
@@ -229,6 +227,25 @@ test("what can't be is said before anything is registered, with what to do", asy
   assert.ok(origin.url !== empty.url);
 });
 
+test("without the right to a port below 1024, that is said with the ways out", async (t) => {
+  const { address, data, edgeTokenFile, origin, roster } = await startPlace(t);
+  const words = [launcher, "join", origin.url, "--site", "fra", "--token-file", edgeTokenFile, "--data", data];
+  const rest = ["--no-start", "--address", address, "--admin-port", freePort()];
+  // Root keeps that right unless it is taken out of its bounding set.
+  const isRoot = process.getuid?.() === 0;
+  if (isRoot && !needsProgram(t, "setpriv")) return;
+  const without = isRoot ? ["setpriv", "--bounding-set", "-net_bind_service", process.execPath] : [process.execPath];
+  const [program = "", ...before] = without;
+  const stderr = await new Promise<string>((resolve) => {
+    execFile(program, [...before, ...words, ...rest], (_error, _stdout, text) => {
+      resolve(text);
+    });
+  });
+  assert.match(stderr, /:53\/udp \(names\) needs a privilege that this user does not have/);
+  assert.match(stderr, /setcap cap_net_bind_service=\+ep/);
+  assert.equal((await roster()).revision, 0, "nothing was registered");
+});
+
 test("drain, undrain: nodes of both, with what happens next", async (t) => {
   const { joins, writes, roster } = await startPlace(t, [{ name: "img.cdn.test", policy: "geo", ttlSeconds: 45 }]);
   await joins();
@@ -248,15 +265,14 @@ test("remove drains, waits for the longest TTL, and only then takes the node out
     { name: "img.cdn.test", policy: "geo", ttlSeconds: 1, ttlFloorSeconds: 1 },
   ]);
   await joins();
-  const removing = writes(["remove", "fra2"]);
   const seen: Roster[] = [];
-  let isOver = false;
-  void removing.finally(() => {
-    isOver = true;
+  const over = new AbortController();
+  const removing = writes(["remove", "fra2"]).finally(() => {
+    over.abort();
   });
-  while (!isOver) {
+  while (!over.signal.aborted) {
     seen.push(await roster());
-    await new Promise((next) => setTimeout(next, 20));
+    await pause(20);
   }
   const removed = await removing;
   assert.match(removed.stderr, /fra2 is drained; clients with old answers come for 3 s more/);

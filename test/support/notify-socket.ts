@@ -26,7 +26,7 @@ const receive = libc.func("int64_t recv(int, _Out_ uint8_t *, size_t, int)") as 
   into: Uint8Array,
   room: number,
   flags: number,
-) => number;
+) => number | bigint;
 const close = libc.func("int close(int)") as (fd: number) => number;
 
 export interface NotifySocket {

@@ -28,6 +28,8 @@ export type SiteName = keyof typeof places;
 export interface Program {
   pid: number;
   log: () => string;
+  /** Its exit status; null while it runs, and when a signal ended it. */
+  status: () => number | null;
   /** Ends it without a word, and waits until it is gone. */
   kill: (signal?: NodeJS.Signals) => Promise<void>;
 }
@@ -76,13 +78,17 @@ export async function startWorld(
     dns?: object;
     fleet?: object;
     geo?: "small" | "default";
+    /** Further arguments of each edge, and further variables of its environment. */
+    edgeWords?: readonly string[];
+    edgeEnvironment?: Readonly<Record<string, string>>;
   } = {},
 ): Promise<World> {
   const directory = await mkdtemp(join(tmpdir(), "nearcast-world-"));
   const running = new Set<Program>();
   t.after(async () => {
     await Promise.all([...running].map((program) => program.kill("SIGKILL")));
-    await rm(directory, { recursive: true, force: true });
+    // The processes of a supervisor end by themselves, a moment after it.
+    await rm(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   });
   const geoFile = join(directory, "geo.mmdb");
   await writeGeoFile(geoFile);
@@ -91,10 +97,19 @@ export async function startWorld(
   const originUrl = `http://${net}.1:7070`;
   const secrets = join(directory, "origin", "secrets");
 
-  async function start(name: string, main: string, config: object): Promise<Program> {
+  async function start(
+    name: string,
+    main: string,
+    config: object,
+    words: readonly string[] = [],
+    environment: Readonly<Record<string, string>> = {},
+  ): Promise<Program> {
     const path = join(directory, `${name}.yaml`);
     await writeFile(path, stringify(config));
-    const child = spawn(process.execPath, [main, "--config", path], { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, [main, "--config", path, ...words], {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...environment },
+    });
     const program = watch(child, () => running.delete(program));
     running.add(program);
     return program;
@@ -163,7 +178,7 @@ export async function startWorld(
       dns: { host: address, port: dnsPort },
       program: current,
       async start() {
-        program = await start(`${site}1`, edgeMain, {
+        const config = {
           node: `${site}1`,
           site,
           dataDir: join(directory, site),
@@ -173,7 +188,8 @@ export async function startWorld(
           dns: { addresses: [{ host: address, port: dnsPort }], ...geo, ...settings.dns },
           drainMs: 200,
           ...settings.edge,
-        });
+        };
+        program = await start(`${site}1`, edgeMain, config, settings.edgeWords, settings.edgeEnvironment);
         await until(`${site} is ready`, async () => (await fetch(`${adminUrl}/readyz`)).ok, program);
       },
       status: async () => (await (await fetch(`${adminUrl}/status`)).json()) as Record<string, unknown>,
@@ -209,6 +225,7 @@ function watch(child: ChildProcess, gone: () => void): Program {
   return {
     pid: child.pid ?? 0,
     log: () => chunks.join(""),
+    status: () => child.exitCode,
     async kill(signal = "SIGKILL") {
       if (child.exitCode !== null || child.signalCode !== null) return;
       const exited = once(child, "exit");

@@ -1,13 +1,13 @@
 /** `nearcast bgp check`: is this node set up so that its announcements work? It looks, and changes nothing. */
-import { problemLines } from "#base/schema.ts";
 import type { Fleet } from "#fleet/document.ts";
 import type { Command } from "commander";
 import { readFleetText } from "../check.ts";
-import { CommandFailure, exitCodes } from "../exit-codes.ts";
+import { exitCodes } from "../exit-codes.ts";
 import { readEdgeConfig } from "../settings.ts";
 import { addVerb, type Cli, outputOf, wholeNumber } from "../verb.ts";
 import { readWholeFleet } from "../zone-files.ts";
 import { birdSocketDefault } from "./bird-control.ts";
+import { wholeOrThrow } from "./config.ts";
 import { gatherFacts } from "./facts.ts";
 import { type Finding, judge } from "./judge.ts";
 
@@ -39,7 +39,7 @@ export function addBgpCheck(bgp: Command, cli: Cli): void {
       const facts = await gatherFacts({
         edge: await readEdgeConfig(options.config),
         processes: options.processes,
-        fleet: options.file === undefined ? undefined : await readFile(options.file),
+        fleet: options.file === undefined ? undefined : await fleetOf(options.file),
         birdSocket: options.socket,
         proc: "/proc",
       });
@@ -52,12 +52,8 @@ export function addBgpCheck(bgp: Command, cli: Cli): void {
     });
 }
 
-async function readFile(file: string): Promise<Fleet> {
-  const { checked } = readWholeFleet(file, await readFleetText(file));
-  if (checked.ok) return checked.value;
-  throw new CommandFailure(exitCodes.usage, `${file} has problems`, {
-    lines: problemLines(checked.problems).slice(0, 20),
-  });
+async function fleetOf(file: string): Promise<Fleet> {
+  return wholeOrThrow(readWholeFleet(file, await readFleetText(file)).checked, file);
 }
 
 /** One line for each finding, what to do about it below; then how many there are of each kind. */

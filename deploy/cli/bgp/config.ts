@@ -1,12 +1,13 @@
 /** `nearcast bgp config`: the fleet document in, BIRD's or a router's configuration out. Nothing is changed anywhere. */
-import { problemLines } from "#base/schema.ts";
+import { type Checked, problemLines } from "#base/schema.ts";
 import type { Fleet } from "#fleet/document.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { isIPv4 } from "node:net";
 import { readFleetText } from "../check.ts";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";
-import { readFleet } from "../origin-api.ts";
+import { withRoster } from "#fleet/roster.ts";
+import { readFleet, readRoster } from "../origin-api.ts";
 import type { CommonOptions } from "../settings.ts";
 import { addVerb, type Cli, outputOf, wholeNumber, withClient, withOrigin } from "../verb.ts";
 import { readWholeFleet } from "../zone-files.ts";
@@ -15,6 +16,9 @@ import { daisyChain } from "./daisy-chain.ts";
 import { nodeConfig } from "./node-config.ts";
 import { type AnnouncementPlan, announcementPlan } from "./plan.ts";
 import { routerConfig, type RouterKind, routerKinds } from "./router-config.ts";
+
+/** `nearcast check` shows them all. */
+const problemsShownMax = 20;
 
 interface ConfigOptions extends CommonOptions {
   site: string;
@@ -80,21 +84,26 @@ function textOf(plan: AnnouncementPlan, options: ConfigOptions): string {
   return chained.text;
 }
 
-/** The document of --file, else the newest of the origin. */
+/** The document of --file, else the newest of the origin with the nodes that joined it. */
 async function fleetOf(options: ConfigOptions, cli: Cli): Promise<Fleet> {
   const { file } = options;
-  const read =
-    file === undefined
-      ? await withClient(cli, options, readFleet)
-      : { version: undefined, text: await readFleetText(file) };
-  if (read === undefined) {
-    throw new CommandFailure(exitCodes.refused, "the origin has no fleet document yet", {
-      lines: ["Publish one: npx nearcast apply FILE", "Or read a file: --file FILE"],
-    });
-  }
-  const checked = file === undefined ? parseFleet(read.text) : readWholeFleet(file, read.text).checked;
+  if (file !== undefined) return wholeOrThrow(readWholeFleet(file, await readFleetText(file)).checked, file);
+  return await withClient(cli, options, async (client) => {
+    const newest = await readFleet(client);
+    if (newest === undefined) {
+      throw new CommandFailure(exitCodes.refused, "the origin has no fleet document yet", {
+        lines: ["Publish one: npx nearcast apply FILE", "Or read a file: --file FILE"],
+      });
+    }
+    const document = wholeOrThrow(parseFleet(newest.text), `fleet version ${newest.version}`);
+    return withRoster(document, await readRoster(client));
+  });
+}
+
+/** @throws CommandFailure with the document's problems */
+export function wholeOrThrow(checked: Checked<Fleet>, what: string): Fleet {
   if (checked.ok) return checked.value;
-  throw new CommandFailure(exitCodes.usage, `${file ?? `fleet version ${read.version}`} has problems`, {
-    lines: problemLines(checked.problems).slice(0, 20),
+  throw new CommandFailure(exitCodes.usage, `${what} has problems`, {
+    lines: problemLines(checked.problems).slice(0, problemsShownMax),
   });
 }

@@ -169,9 +169,9 @@ function isWildcard(address: string): boolean {
   return address === "0.0.0.0" || canonicalAddress(address) === "::";
 }
 
-/** A wildcard socket of IPv6 takes what comes by IPv4, too, unless it was told otherwise. */
+/** An edge's wildcard socket takes what comes by its own family alone. */
 function covers(wildcard: string, address: string): boolean {
-  return isWildcard(wildcard) && (wildcard.includes(":") || !address.includes(":"));
+  return isWildcard(wildcard) && wildcard.includes(":") === address.includes(":");
 }
 
 function* dnsFindings(facts: Facts, plan: AnnouncementPlan): Generator<Finding> {

@@ -52,7 +52,7 @@ export function nodeConfig(plan: AnnouncementPlan, lease: LeasePlace = leasePlac
     ...edgeLines(plan, carried, lease),
     "",
     ...upstreamLines(plan),
-    ...sessions.flatMap((router) => ["", ...routerLines(router, plan)]),
+    ...sessions.flatMap((router) => ["", ...routerLines(router)]),
     ...plan.routers
       .filter(({ families: own }) => own.length === 0)
       .map(({ name, address }) => `\n# ${name}, ${address}: no prefix of its family is announced here.`),
@@ -124,9 +124,10 @@ function edgeLines(plan: AnnouncementPlan, carried: readonly Family[], lease: Le
     ...(isInternal
       ? ["  # A router of the same AS gets what another session of that AS brought (RFC 4456).", "  rr client;"]
       : []),
+    // BIRD would complain that a session over IPv4 has no IPv6 next hop, although it sends nothing there.
     ...carried.map(
       (family) =>
-        `  ipv${family} { import limit ${plan.prefixes[family].length} action block; ` +
+        `  ipv${family} { ${family === 6 && !host.includes(":") ? "next hop address ::1; " : ""}import limit ${plan.prefixes[family].length} action block; ` +
         `import filter from_edge${family}; export none; };`,
     ),
     "}",
@@ -141,6 +142,7 @@ function edgeLines(plan: AnnouncementPlan, carried: readonly Family[], lease: Le
 function upstreamLines({ as, holdSeconds }: AnnouncementPlan): string[] {
   return [
     "# Graceful restart would make a router keep the routes of a node that is dead.",
+    "# A router that is no neighbour on a link also needs `multihop 2; local ADDRESS as AS;` in its own protocol.",
     "template bgp upstream {",
     `  local as ${as};`,
     `  hold time ${holdSeconds};`,
@@ -154,7 +156,7 @@ function upstreamLines({ as, holdSeconds }: AnnouncementPlan): string[] {
   ];
 }
 
-function routerLines(router: PlannedRouter, plan: AnnouncementPlan): string[] {
+function routerLines(router: PlannedRouter): string[] {
   return [
     `protocol bgp ${router.name} from upstream {`,
     `  neighbor ${scoped(router.address)} as ${router.as};`,
@@ -168,9 +170,6 @@ function routerLines(router: PlannedRouter, plan: AnnouncementPlan): string[] {
       (family) =>
         `  ipv${family} { import none; next hop self; export where proto ~ "edge*" && net ~ SERVICE${family}; };`,
     ),
-    ...(router.as === plan.as
-      ? []
-      : ["  # A router that is not on a link of this machine also needs: multihop; local …; bfd off;"]),
     "}",
   ];
 }

@@ -39,7 +39,8 @@ function headLines(plan: AnnouncementPlan, kind: RouterKind): string[] {
   const both = families.flatMap((family) => plan.prefixes[family]);
   const called = { bird: "BIRD 2", frr: "FRR 8 and later", junos: "Junos" }[kind];
   return [
-    `Router of site ${plan.site}, ${called}: sessions with the nodes, AS ${plan.as}, which announce ${both.join(", ")}.`,
+    `Router of site ${plan.site}, ${called}: sessions with the nodes, AS ${plan.as}, which announce`,
+    `${both.join(", ")}.`,
     "Written by `nearcast bgp config --router` from the fleet document; put it beside what the router has.",
     "",
     "To the internet: the prefix goes out while a node announces it, so do not originate it by a static route or a",
@@ -83,7 +84,7 @@ function carriedOf(plan: AnnouncementPlan): Family[] {
 function birdLines(plan: AnnouncementPlan, sessions: readonly NodeSession[]): string[] {
   const { bfd, holdSeconds, as } = plan;
   const routerAs = plan.routers[0]?.as ?? as;
-  const hasPassword = plan.routers.some(({ passwordFile }) => passwordFile !== undefined);
+  const hasPassword = plan.routers.every(({ passwordFile }) => passwordFile !== undefined);
   return [
     "# A router has one BFD protocol: leave this out where there is one, and see that its times are as short.",
     `protocol bfd { interface "*" { min rx interval ${bfd.intervalMs} ms; min tx interval ${bfd.intervalMs} ms; ` +
@@ -134,7 +135,7 @@ function birdLines(plan: AnnouncementPlan, sessions: readonly NodeSession[]): st
 function frrLines(plan: AnnouncementPlan, sessions: readonly NodeSession[]): string[] {
   const { bfd, holdSeconds, as } = plan;
   const routerAs = plan.routers[0]?.as ?? as;
-  const hasPassword = plan.routers.some(({ passwordFile }) => passwordFile !== undefined);
+  const hasPassword = plan.routers.every(({ passwordFile }) => passwordFile !== undefined);
   const ip = { 4: "ip", 6: "ipv6" } as const;
   return [
     "bfd",
@@ -194,7 +195,7 @@ function frrLines(plan: AnnouncementPlan, sessions: readonly NodeSession[]): str
 function junosLines(plan: AnnouncementPlan, sessions: readonly NodeSession[]): string[] {
   const { bfd, holdSeconds, as } = plan;
   const routerAs = plan.routers[0]?.as ?? as;
-  const hasPassword = plan.routers.some(({ passwordFile }) => passwordFile !== undefined);
+  const hasPassword = plan.routers.every(({ passwordFile }) => passwordFile !== undefined);
   const carried = carriedOf(plan);
   const group = "set protocols bgp group NEARCAST";
   const policy = "set policy-options policy-statement NEARCAST-IN";

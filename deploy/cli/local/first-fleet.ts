@@ -28,19 +28,11 @@ export function firstFleet(edges: readonly PlacedEdge[]): string {
       },
     ],
     [
-      "Where nodes stand. DNS gives a site's addresses to the clients that are nearest to its place.",
+      "Where nodes stand. DNS gives the addresses of a site's nodes to the clients that are nearest to its place.",
       {
-        sites: edges.map(({ site, place, address, node, httpPort }) => ({
-          name: site,
-          place: {
-            latitude: place.latitude,
-            longitude: place.longitude,
-            city: place.city,
-            ...(place.country === "" ? {} : { country: place.country }),
-          },
-          addresses: [address],
-          nodes: [{ name: node, http: `http://${address}:${httpPort}` }],
-        })),
+        sites: [...Map.groupBy(edges, ({ site }) => site).values()].flatMap(([first, ...more]) =>
+          first === undefined ? [] : [siteOf(first, [first, ...more])],
+        ),
       },
     ],
     [
@@ -68,4 +60,18 @@ export function firstFleet(edges: readonly PlacedEdge[]): string {
         `${comment.replaceAll(/^/gm, "# ")}\n${stringify(section, { flowCollectionPadding: true })}`,
     )
     .join("\n");
+}
+
+function siteOf({ site, place }: PlacedEdge, edges: readonly PlacedEdge[]): object {
+  const { latitude, longitude, city, country } = place;
+  return {
+    name: site,
+    place: { latitude, longitude, city, ...(country === "" ? {} : { country }) },
+    nodes: edges.map(({ node, address, httpPort }) => ({
+      name: node,
+      http: `http://${address}:${httpPort}`,
+      peer: { host: address, port: ports.peer },
+      addresses: [address],
+    })),
+  };
 }

@@ -1,23 +1,27 @@
 /**
  * Who runs where when one machine plays the whole CDN; pure.
  *
- *   one edge       origin 127.0.0.1:7070   edge 127.0.0.1   HTTP 8080, admin 8081, DNS 5300
+ *   one edge       origin 127.0.0.1:7070   edge 127.0.0.1   HTTP 8080, admin 8081, peers 8082, DNS 5300
  *   --sites a,b,c  origin 127.0.0.1:7070   edges 127.0.1.1, 127.0.2.1, 127.0.3.1, the same ports each
+ *   --nodes 2      of each site also 127.0.1.2, 127.0.2.2, 127.0.3.2
  *
  * The base address (127.0.0.1 unless `--address` says otherwise) is the origin's; each further site adds one to its
- * third number, so that several such CDNs can stand beside each other on one loopback network.
+ * third number, each further node to its last, so that several such CDNs can stand beside each other on one loopback
+ * network.
  */
 import { isIPv4 } from "node:net";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";
 import { cities, type City, localPlace, localSite } from "./cities.ts";
 
-export const ports = { origin: 7070, http: 8080, admin: 8081, dns: 5300 } as const;
+export const ports = { origin: 7070, http: 8080, admin: 8081, peer: 8082, dns: 5300 } as const;
 export const localZone = "cdn.test";
 export const localHost = `img.${localZone}`;
 export const defaultAddress = "127.0.0.1";
 
 /** Every edge is a Node process with decoders beside it: more than this is no longer a trial on one machine. */
 const sitesMax = 16;
+const edgesMax = 24;
+export const nodesPerSiteMax = 8;
 
 export interface PlannedEdge {
   node: string;
@@ -74,18 +78,27 @@ export function parseBaseAddress(base: string): string {
 }
 
 /** @param sites known codes; the single `local` shares the base address with the origin */
-export function planEdges(sites: readonly string[], base: string): PlannedEdge[] {
-  if (sites.length === 1 && sites[0] === localSite) {
-    return [{ node: `${localSite}1`, site: localSite, place: localPlace, address: base }];
-  }
+export function planEdges(sites: readonly string[], base: string, nodesPerSite = 1): PlannedEdge[] {
   const [first = 127, second = 0, third = 0, fourth = 1] = base.split(".").map(Number);
-  if (third + sites.length > 255) {
+  const isAlone = sites.length === 1 && sites[0] === localSite;
+  if (!isAlone && third + sites.length > 255) {
     throw new CommandFailure(exitCodes.usage, `--address: ${base} leaves no room for ${sites.length} sites after it`);
   }
-  return sites.map((site, index) => ({
-    node: `${site}1`,
-    site,
-    place: cities.get(site) ?? localPlace,
-    address: [first, second, third + index + 1, fourth].join("."),
-  }));
+  if (fourth + nodesPerSite > 255) {
+    throw new CommandFailure(exitCodes.usage, `--address: ${base} leaves no room for ${nodesPerSite} nodes in a site`);
+  }
+  if (sites.length * nodesPerSite > edgesMax) {
+    throw new CommandFailure(
+      exitCodes.usage,
+      `--nodes: ${sites.length} × ${nodesPerSite} edges, at most ${edgesMax} run on one machine`,
+    );
+  }
+  return sites.flatMap((site, index) =>
+    Array.from({ length: nodesPerSite }, (_, node) => ({
+      node: `${site}${node + 1}`,
+      site,
+      place: cities.get(site) ?? localPlace,
+      address: [first, second, isAlone ? third : third + index + 1, fourth + node].join("."),
+    })),
+  );
 }

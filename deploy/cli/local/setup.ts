@@ -36,15 +36,18 @@ export interface Setup {
 export interface Wanted {
   sites: string[] | undefined;
   address: string | undefined;
+  nodesPerSite: number | undefined;
 }
 
 export async function setUp(dataDir: string, wanted: Wanted): Promise<Setup> {
   const before = await readUpState(dataDir);
   const sites = wanted.sites ?? before?.sites ?? ["local"];
   const address = wanted.address ?? before?.address ?? defaultAddress;
-  const planned = planEdges(sites, address);
+  const nodesPerSite = wanted.nodesPerSite ?? before?.nodesPerSite ?? 1;
+  const planned = planEdges(sites, address, nodesPerSite);
   await mkdir(dataDir, { recursive: true });
-  const state: UpState = { sites, address, nodes: planned.map(({ node }) => node), written: { ...before?.written } };
+  const nodes = planned.map(({ node }) => node);
+  const state: UpState = { sites, address, nodesPerSite, nodes, written: { ...before?.written } };
 
   const originFile = originFileOf(dataDir);
   await keepOrWrite(originFile, originText(dataDir, address), state);
@@ -128,6 +131,7 @@ function edgeText(dataDir: string, edge: PlannedEdge, origin: OriginConfig, edge
     http: [{ host: edge.address, port: ports.http }],
     admin: { host: edge.address, port: ports.admin },
     dns: { addresses: [{ host: edge.address, port: ports.dns }] },
+    peer: { host: edge.address, port: ports.peer },
     cache: { memoryBytes: 128 * mebibyte, diskBytes: 2048 * mebibyte },
     decoders: { processes: Math.max(1, Math.floor(availableParallelism() / edgeCount)) },
     drainMs: 1000,
@@ -146,6 +150,7 @@ function listensOf(config: EdgeConfig): Listen[] {
   return [
     ...config.http.map((at) => tcp(`HTTP of edge ${config.node}`, at)),
     tcp(`admin of edge ${config.node}`, config.admin),
+    ...(config.peer === undefined ? [] : [tcp(`peers of edge ${config.node}`, config.peer)]),
     ...config.dns.addresses.flatMap((at) => [
       tcp(`DNS of edge ${config.node}`, at),
       { what: `DNS of edge ${config.node}`, ...at, transport: "udp" as const },

@@ -254,3 +254,38 @@ test("a fleet secret that is none is refused, and the refusal does not repeat it
   const { client } = await open(t, answering(403, {}, "{}"));
   await fails(client.secrets(), "ORIGIN_BAD_ANSWER");
 });
+
+test("the roster is taken when it has its form; an origin that has none is no failure", async (t) => {
+  const node = { name: "fra2", site: "fra", http: "http://10.0.0.2", addresses: ["10.0.0.2"] };
+  const roster = { revision: 3, nodes: [node], draining: ["fra1"] };
+  const { origin, client } = await open(t, answering(200, {}, JSON.stringify({ ...roster, madeAt: "2026" })));
+  assert.deepEqual(await client.roster(), roster);
+  assert.equal(origin.asked[0]?.target, "/base/api/v1/nodes");
+  origin.script(answering(200, {}, JSON.stringify({ ...roster, nodes: [{ ...node, peer: { host: "10.0.0.2" } }] })));
+  assert.deepEqual((await client.roster())?.nodes[0]?.peer, { host: "10.0.0.2", port: 8082 });
+  origin.script(answering(404, {}, "{}"));
+  assert.equal(await client.roster(), null);
+  assert.equal(client.counts().failures, 0);
+});
+
+test("a roster that is none is refused whole: a half of it would take nodes out of DNS", async (t) => {
+  const node = { name: "fra2", site: "fra", http: "http://10.0.0.2", addresses: ["10.0.0.2"] };
+  const rows: unknown[] = [
+    "",
+    null,
+    {},
+    { revision: 1, nodes: [] },
+    { revision: 1.5, nodes: [], draining: [] },
+    { revision: 1, nodes: [{ ...node, addresses: ["10.0.0.2; rm -rf"] }], draining: [] },
+    { revision: 1, nodes: [node, { ...node, name: "Fra3" }], draining: [] },
+    { revision: 1, nodes: [{ ...node, http: "file:///etc/passwd" }], draining: [] },
+    { revision: 1, nodes: [{ ...node, peer: { host: "localhost", port: 1 } }], draining: [] },
+    { revision: 1, nodes: [], draining: ["../x"] },
+  ];
+  for (const row of rows) {
+    const { client } = await open(t, answering(200, {}, row === "" ? "" : JSON.stringify(row)));
+    await fails(client.roster(), "ORIGIN_BAD_ANSWER");
+  }
+  const { client } = await open(t, answering(200, {}, "x".repeat(6_000_000)));
+  await fails(client.roster(), "BODY_TOO_LARGE");
+});

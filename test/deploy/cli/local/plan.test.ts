@@ -14,6 +14,22 @@ test("one edge shares the origin's address; sites stand on the addresses after i
   assert.throws(() => planEdges(["fra", "nyc"], "127.0.254.1"), CommandFailure);
 });
 
+test("several nodes of a site stand beside each other, and have names of their own", () => {
+  const planned = planEdges(["fra", "nyc"], "127.0.0.1", 2).map(({ node, site, address }) => [node, site, address]);
+  assert.deepEqual(planned, [
+    ["fra1", "fra", "127.0.1.1"],
+    ["fra2", "fra", "127.0.1.2"],
+    ["nyc1", "nyc", "127.0.2.1"],
+    ["nyc2", "nyc", "127.0.2.2"],
+  ]);
+  assert.deepEqual(
+    planEdges(["local"], "127.0.9.1", 2).map(({ address }) => address),
+    ["127.0.9.1", "127.0.9.2"],
+  );
+  assert.throws(() => planEdges(["fra"], "127.0.0.250", 8), CommandFailure);
+  assert.throws(() => planEdges([...cities.keys()].slice(0, 16), "127.0.0.1", 2), CommandFailure);
+});
+
 test("an unknown site is refused with a list of the known ones", () => {
   assert.deepEqual(parseSites(" fra, NYC ,tyo"), ["fra", "nyc", "tyo"]);
   assert.throws(
@@ -47,9 +63,15 @@ test("every city has a code, a place on earth and a country", () => {
 });
 
 test("the first fleet document is valid for any number of sites", () => {
-  for (const sites of [["local"], ["fra", "nyc", "tyo"], [...cities.keys()].slice(0, 16)]) {
-    const checked = parseFleet(firstFleet(planEdges(sites, "127.0.0.1").map((edge) => ({ ...edge, httpPort: 8080 }))));
+  for (const [nodes, sites] of [
+    [1, ["local"]],
+    [2, ["fra", "nyc", "tyo"]],
+    [1, [...cities.keys()].slice(0, 16)],
+  ] as const) {
+    const edges = planEdges(sites, "127.0.0.1", nodes).map((edge) => ({ ...edge, httpPort: 8080 }));
+    const checked = parseFleet(firstFleet(edges));
     assert.ok(checked.ok, sites.join(","));
+    assert.ok(checked.value.sites.every((site) => site.nodes.length === nodes));
     assert.deepEqual(
       checked.value.sites.map(({ name }) => name),
       sites,

@@ -1,0 +1,329 @@
+#!/bin/sh
+# Installs nearcast on Debian 12 or 13 (and most systems with systemd): Node, the package, a user, directories, systemd
+# units, kernel settings. It asks nothing, and can be run again: what is as it should be is left alone, settings in
+# /etc/nearcast are never touched once they are there.
+#
+#   /opt/nearcast/node-26.10.0/        Node, from a tarball whose SHA-256 stands below
+#   /opt/nearcast/node                 → the one in use
+#   /opt/nearcast/releases/0.1.0/      the npm package with its dependencies; older releases stay, for going back
+#   /opt/nearcast/current              → the package of the release in use
+#   /usr/local/bin/nearcast            the command
+#   /etc/nearcast/                     edge.yaml, origin.yaml, addresses, edge.token: yours
+#   /var/lib/nearcast{,-origin}/       data
+#   /etc/systemd/system/nearcast-*     units; /etc/sysctl.d/90-nearcast.conf
+set -eu
+umask 022
+
+node_version=26.10.0
+# SHA-256 of node-linux-ARCH-VERSION.tgz and of npm-VERSION.tgz as the npm registry has them.
+node_sha256_x64=69af90f5643f09d464e25e2b361b94ddcbeb6bdac2320b79f504733c388d5276
+node_sha256_arm64=29bc0298f7b936a1a293c5a7663abcbc41c49a8962816f56f35e218d0b1d2161
+npm_version=11.19.1
+npm_sha256=9f58bff01604cb1b14008fef14dceb14d836a49225e45c6c2e37de3be3e707f0
+registry=https://registry.npmjs.org
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=
+dry_run=false
+roles=
+action=install
+package=
+node_tarball=
+node_sha256=
+use_release=
+
+usage() {
+  cat <<EOF
+Usage: install.sh [--origin] [--edge] [options]
+
+  --origin               install the origin's unit and settings
+  --edge                 install an edge's: its unit, service addresses, kernel settings, BIRD's drop-in
+  --package FILE         the release: a tarball of \`npm pack\`, or of a release folder (see below)
+                         default: the checkout or package that this script stands in
+  --use VERSION          only switch to a release that is installed already, such as the one before
+  --node-tarball FILE    Node from this file instead of the network
+  --node-sha256 HEX      its SHA-256, where it is another than Node $node_version of the npm registry
+  --root DIR             put everything below DIR, as for an image; no user is made, nothing is started
+  --remove               take units, kernel settings and programs away; settings and data stay
+  --dry-run              only say what would be done
+  --help                 this text
+
+Nothing is started or restarted: the last lines say how.
+
+Without a network: on a machine of the same kind that has one, run this script, then
+  tar -czf nearcast-release.tgz -C /opt/nearcast/releases/VERSION .
+and give the other --package nearcast-release.tgz --node-tarball FILE.
+EOF
+}
+
+fail() {
+  echo "install.sh: $1" >&2
+  exit 1
+}
+
+changed=false
+
+# What is done is said, and with --dry-run only said.
+run() {
+  changed=true
+  echo "$*"
+  $dry_run || "$@"
+}
+
+while [ $# -gt 0 ]; do
+  case $1 in
+    --origin) roles="$roles origin" ;;
+    --edge) roles="$roles edge" ;;
+    --remove) action=remove ;;
+    --dry-run) dry_run=true ;;
+    --help) usage; exit 0 ;;
+    --package | --use | --node-tarball | --node-sha256 | --root)
+      [ $# -ge 2 ] || fail "$1 needs a value; see --help"
+      case $1 in
+        --package) package=$2 ;;
+        --use) action=use use_release=$2 ;;
+        --node-tarball) node_tarball=$2 ;;
+        --node-sha256) node_sha256=$2 ;;
+        --root) root=${2%/} ;;
+      esac
+      shift ;;
+    *) fail "unknown option $1; see --help" ;;
+  esac
+  shift
+done
+
+opt=$root/opt/nearcast
+etc=$root/etc/nearcast
+units=$root/etc/systemd/system
+
+# Copies a file where it is not there yet, or another one.
+put() { # from, to, mode
+  if cmp -s "$1" "$2"; then return; fi
+  run install -D -m "$3" "$1" "$2"
+}
+
+put_new() { # from, to, mode
+  if [ -e "$2" ] || [ -L "$2" ]; then return; fi
+  run install -D -m "$3" "$1" "$2"
+}
+
+directory() { # path, mode
+  if [ -d "$1" ]; then return; fi
+  run install -d -m "$2" "$1"
+}
+
+link() { # to what, from where
+  if [ "$(readlink "$2" 2>/dev/null)" = "$1" ]; then return; fi
+  # A rename: there is no moment without it.
+  run ln -sfn "$1" "$2.new"
+  run mv -fT "$2.new" "$2"
+}
+
+must_be() { # file, SHA-256
+  echo "$2  $1" | sha256sum --check --status || fail "$1 has another SHA-256 than $2: nothing was taken from it"
+}
+
+fetch() { # URL, file, SHA-256
+  run curl --fail --silent --show-error --location --proto '=https' --retry 3 --max-time 600 --output "$2" "$1"
+  $dry_run || must_be "$2" "$3"
+}
+
+work=
+cleanup() {
+  if [ -n "$work" ]; then rm -rf "$work"; fi
+}
+trap cleanup EXIT
+work=$(mktemp -d)
+
+architecture() {
+  case $(uname -m) in
+    x86_64) echo x64 ;;
+    aarch64) echo arm64 ;;
+    *) fail "no Node is known here for $(uname -m): give one by --node-tarball and --node-sha256" ;;
+  esac
+}
+
+# Unpacks a tarball whose files stand in one folder, whatever that is called, beside the place and then into it.
+unpack() { # tarball, folder
+  run mkdir -p "$2.new"
+  run tar -xzf "$1" -C "$2.new" --strip-components=1 --no-same-owner
+  run mv -T "$2.new" "$2"
+}
+
+install_node() {
+  arch=$(architecture)
+  sha256=$node_sha256
+  if [ -z "$sha256" ]; then
+    case $arch in x64) sha256=$node_sha256_x64 ;; arm64) sha256=$node_sha256_arm64 ;; esac
+  fi
+  # The sum is part of the name of another Node: then it is another folder, too.
+  folder=node-$node_version
+  [ -z "$node_sha256" ] || folder=node-$(printf %.12s "$node_sha256")
+  if [ ! -x "$opt/$folder/bin/node" ]; then
+    tarball=$node_tarball
+    if [ -n "$tarball" ]; then
+      must_be "$tarball" "$sha256"
+    else
+      tarball=$work/node.tgz
+      fetch "$registry/node-linux-$arch/-/node-linux-$arch-$node_version.tgz" "$tarball" "$sha256"
+    fi
+    rm -rf "$opt/$folder.new"
+    unpack "$tarball" "$opt/$folder"
+  fi
+  link "$folder" "$opt/node"
+}
+
+# npm, as a script for our own Node, where a package's dependencies are to be fetched.
+npm() {
+  if [ ! -e "$work/npm" ]; then
+    fetch "$registry/npm/-/npm-$npm_version.tgz" "$work/npm.tgz" "$npm_sha256"
+    $dry_run || { mkdir "$work/npm" && tar -xzf "$work/npm.tgz" -C "$work/npm" --strip-components=1; }
+  fi
+  PATH="$opt/node/bin:$PATH" run "$opt/node/bin/node" "$work/npm/bin/npm-cli.js" "$@"
+}
+
+# What `"version": "…"` says in a package.json.
+version_in() {
+  sed -n 's/^ *"version": *"\([^"]*\)".*/\1/p' "$1" | head -n 1
+}
+
+# Sets `release` to the version, and puts it into releases/ where it is not there yet.
+install_release() {
+  manifest=$work/package.json
+  if [ -z "$package" ]; then
+    kind=folder
+    cp "$here/../package.json" "$manifest" || fail "this script stands in no package: name one by --package"
+  else
+    [ -r "$package" ] || fail "$package can't be read"
+    case $(tar -tzf "$package") in
+      *package/package.json*) kind=npm inside=package/package.json ;;
+      *) kind=release inside=./node_modules/nearcast/package.json ;;
+    esac
+    case $kind in release) tar -tzf "$package" "$inside" >/dev/null 2>&1 || fail "$package holds no nearcast" ;; esac
+    tar -xzOf "$package" "$inside" >"$manifest"
+  fi
+  release=$(version_in "$manifest")
+  [ -n "$release" ] || fail "the package has no version"
+  target=$opt/releases/$release
+  if [ -e "$target/node_modules/nearcast/package.json" ]; then return; fi
+  rm -rf "$target.new"
+  run mkdir -p "$target.new"
+  case $kind in
+    release) run tar -xzf "$package" -C "$target.new" --no-same-owner ;;
+    npm) npm install --prefix "$target.new" --omit=dev --no-audit --no-fund "$(realpath "$package")" ;;
+    folder)
+      # A checkout is compiled when it is packed; a package has that behind it.
+      scripts=--ignore-scripts
+      if [ -e "$here/build.ts" ]; then scripts=--foreground-scripts; fi
+      npm pack "$scripts" --silent --pack-destination "$work" "$here/.."
+      npm install --prefix "$target.new" --omit=dev --no-audit --no-fund "$work/nearcast-$release.tgz"
+      ;;
+  esac
+  run mv -T "$target.new" "$target"
+}
+
+write_command() {
+  cat >"$work/nearcast" <<'EOF'
+#!/bin/sh
+# Written by nearcast's install.sh.
+exec /opt/nearcast/node/bin/node /opt/nearcast/current/deploy/nearcast.mjs "$@"
+EOF
+  put "$work/nearcast" "$root/usr/local/bin/nearcast" 755
+}
+
+make_user() {
+  # An image gets its users when it is built into a system.
+  if [ -n "$root" ] || id nearcast >/dev/null 2>&1; then return; fi
+  run useradd --system --home-dir /var/lib/nearcast --no-create-home --shell /usr/sbin/nologin nearcast
+}
+
+owned() { # path: given to the user where there is one
+  if [ -n "$root" ] || { [ "$(stat -c %U "$1" 2>/dev/null)" = nearcast ]; }; then return; fi
+  run chown nearcast:nearcast "$1"
+}
+
+install_role() { # role
+  case $1 in
+    origin)
+      put_new "$here/config/origin.example.yaml" "$etc/origin.yaml" 644
+      directory "$root/var/lib/nearcast-origin" 700
+      owned "$root/var/lib/nearcast-origin"
+      put "$here/systemd/nearcast-origin.service" "$units/nearcast-origin.service" 644
+      ;;
+    edge)
+      directory "$root/var/lib/nearcast" 700
+      owned "$root/var/lib/nearcast"
+      put "$here/config/edge.example.yaml" "$etc/edge.example.yaml" 644
+      for unit in nearcast-edge nearcast-addresses nearcast-daisy; do
+        put "$here/systemd/$unit.service" "$units/$unit.service" 644
+      done
+      put "$here/systemd/bird.service.d/nearcast.conf" "$units/bird.service.d/nearcast.conf" 644
+      put "$here/sysctl/90-nearcast.conf" "$root/etc/sysctl.d/90-nearcast.conf" 644
+      ;;
+  esac
+}
+
+next_steps() {
+  echo
+  echo "nearcast $release is installed. What comes next is in /opt/nearcast/current/deploy/runbook.md:"
+  for role in $roles; do
+    case $role in
+      origin) echo "  look over /etc/nearcast/origin.yaml, then: systemctl enable --now nearcast-origin" ;;
+      edge)
+        echo "  sysctl --system"
+        echo "  nearcast join http://ORIGIN:7070 --site SITE --token-file edge.token --data /var/lib/nearcast --no-start"
+        echo "  chown -R nearcast: /var/lib/nearcast && ln -s /var/lib/nearcast/edge.yaml /etc/nearcast/edge.yaml"
+        echo "  systemctl enable --now nearcast-edge"
+        ;;
+    esac
+  done
+  echo "A service that runs goes on with what it has until: systemctl restart nearcast-edge"
+}
+
+reload_systemd() {
+  if [ -n "$root" ] || ! $changed || [ ! -d /run/systemd/system ]; then return; fi
+  run systemctl daemon-reload
+}
+
+do_install() {
+  [ -n "$roles" ] || fail "say what this machine is to be: --origin, --edge, or both"
+  make_user
+  directory "$etc" 755
+  directory "$opt/releases" 755
+  install_node
+  install_release
+  link "releases/$release/node_modules/nearcast" "$opt/current"
+  write_command
+  for role in $roles; do install_role "$role"; done
+  reload_systemd
+  if $changed; then next_steps; else echo "nearcast $release: everything is as it should be"; fi
+}
+
+do_use() {
+  [ -e "$opt/releases/$use_release/node_modules/nearcast/package.json" ] ||
+    fail "release $use_release is not installed; there are: $(cd "$opt/releases" 2>/dev/null && echo *)"
+  link "releases/$use_release/node_modules/nearcast" "$opt/current"
+  echo "nearcast $use_release is in use after: systemctl restart nearcast-edge (or nearcast-origin)"
+}
+
+do_remove() {
+  for unit in nearcast-edge nearcast-origin nearcast-daisy nearcast-addresses; do
+    [ -e "$units/$unit.service" ] || continue
+    if [ -z "$root" ] && [ -d /run/systemd/system ]; then run systemctl disable --now "$unit.service"; fi
+    run rm -f "$units/$unit.service"
+  done
+  for path in "$units/bird.service.d/nearcast.conf" "$root/etc/sysctl.d/90-nearcast.conf" \
+    "$root/usr/local/bin/nearcast" "$opt"; do
+    [ ! -e "$path" ] || run rm -rf "$path"
+  done
+  reload_systemd
+  echo "Left: /etc/nearcast, /var/lib/nearcast, /var/lib/nearcast-origin, the user nearcast."
+}
+
+if [ -z "$root" ] && ! $dry_run && [ "$(id -u)" -ne 0 ]; then fail "this needs root (or --root DIR, or --dry-run)"; fi
+
+case $action in
+  install) do_install ;;
+  use) do_use ;;
+  remove) do_remove ;;
+esac

@@ -1,0 +1,334 @@
+/**
+ * Requests to other nodes: HTTP/1.1 with keep-alive over mutually authenticated TLS (keys.ts), a pool for each member.
+ *
+ *   request(member) ──shunned, too many under way──▶ PEER_UNREACHABLE at once
+ *        │
+ *        ▼
+ *   pool of the member ──▶ connection that is free, or a new one ──▶ answer: headers now, body as it comes
+ *        │                    └─ the peer does not know our secret yet (alert unknown_psk_identity): the previous one
+ *        └─ failed: shunned (shunning.ts) when nothing came from it meanwhile
+ *
+ * When the fleet secret is rotated each pool is replaced at its next request: what runs on old connections ends there,
+ * what is new proves the new secret, and nothing is lost. Sessions are never resumed, since that would carry an old
+ * secret's proof along.
+ *
+ * A connection that was kept alive may be closed by the other side in the moment in which it is used again. That is
+ * tried once more, as RFC 9112 §9.3.1 allows for idempotent methods, on another connection.
+ */
+import { connect as connectTls, type TLSSocket } from "node:tls";
+import { LRUCache } from "lru-cache";
+import { type buildConnector, type Dispatcher, Pool } from "undici";
+import type { Clock } from "#base/clock.ts";
+import { NearcastError } from "#base/errors.ts";
+import { before } from "#base/lifecycle.ts";
+import type { Log } from "#base/log.ts";
+import { type ChannelKey, channelKeys, channelTls } from "./keys.ts";
+import type { Member } from "./members.ts";
+import { createShunning, type Shunning } from "./shunning.ts";
+
+/** Who asks, by its member name. */
+export const fromField = "nearcast-from";
+/** Through how many nodes a question came, the asking one included: 1 for a client's question handed on once. */
+export const hopsField = "nearcast-hops";
+
+/** TCP and TLS together. Three round trips fit: 40 ms between two cities of a continent, 300 ms around the world. */
+const connectTimeoutsMs = { withinSite: 500, betweenSites: 2000 };
+/** Connections to one member. One costs both sides some 60 KB. */
+const connectionsMax = 64;
+/** Requests to one member at a time, those that wait for a connection included; what is beyond is refused at once. */
+const requestsMax = 512;
+/** Members with connections; the one that was not asked for longest gives its up. */
+const membersMax = 512;
+const headerBytesMax = 32 * 1024;
+/** A body that brings nothing for so long is cut. */
+const bodyIdleMs = 10_000;
+/** Less than the listener's, so that it is this side that closes. */
+const keepAliveMs = 30_000;
+const knockTimeoutMs = 2000;
+/** The least connection-level sign of life: keep-alive probes of TCP begin after so long without a packet. */
+const tcpKeepAliveMs = 15_000;
+
+export interface PeerRequest {
+  method: "GET" | "HEAD" | "POST";
+  /** Path and query. */
+  path: string;
+  headers?: Readonly<Record<string, string>>;
+  body?: Uint8Array | string;
+  /** Until the answer's header section is there. Bodies are cut when they stall. */
+  timeoutMs: number;
+  /** Through how many nodes this came, ourselves included. */
+  hops?: number;
+  signal?: AbortSignal;
+}
+
+export interface PeerClient {
+  /**
+   * The answer, its body to be read or dropped by the caller.
+   * @throws NearcastError PEER_UNREACHABLE, or the reason of the caller's signal
+   */
+  request: (member: Member, request: PeerRequest) => Promise<Dispatcher.ResponseData>;
+  /** Whether requests to it are refused at the moment, after failures. When its wait is over, this looks if it is back. */
+  isShunned: (member: Member) => boolean;
+  counts: () => PeerClientCounts;
+  /** Cuts what is under way. */
+  close: () => Promise<void>;
+}
+
+export interface PeerClientCounts {
+  requests: number;
+  failures: number;
+  /** Requests refused without being tried: shunned members, or too many under way. */
+  refused: number;
+  /** Requests that were sent again because a kept connection was gone. */
+  retried: number;
+  /** Connections made, and handshakes that needed the previous secret. */
+  connections: number;
+  previousSecrets: number;
+  /** Members shunned at the moment. */
+  shunned: number;
+}
+
+interface Line {
+  readonly shunning: Shunning;
+  pool: Pool;
+  /** Of the secret that was current when the pool was made. */
+  identity: string;
+  underWay: number;
+}
+
+/**
+ * @param self this process's member name
+ * @param site this node's site
+ * @param secrets the fleet's, the current one first (fetch/secrets.ts)
+ */
+export function openPeerClient(options: {
+  self: string;
+  site: string;
+  secrets: () => readonly Uint8Array[];
+  clock: Clock;
+  log: Log;
+  connectTimeoutsMs?: Partial<typeof connectTimeoutsMs>;
+}): PeerClient {
+  const { self, site, clock, log } = options;
+  const timeoutsMs = { ...connectTimeoutsMs, ...options.connectTimeoutsMs };
+  const keys = channelKeys(options.secrets);
+  const counts = { requests: 0, failures: 0, refused: 0, retried: 0, connections: 0, previousSecrets: 0 };
+  const retired = new Set<Pool>();
+  let isClosed = false;
+  const lines = new LRUCache<string, Line>({ max: membersMax, dispose: ({ pool }) => retire(pool) });
+
+  /** Lets what runs in it end, then closes it. */
+  function retire(pool: Pool): void {
+    retired.add(pool);
+    const forget = (): void => {
+      retired.delete(pool);
+    };
+    pool.close().then(forget, forget);
+  }
+
+  function openPool(member: Member): Pool {
+    const timeoutMs = member.site === site ? timeoutsMs.withinSite : timeoutsMs.betweenSites;
+    return new Pool(`https://${hostOf(member)}`, {
+      connections: connectionsMax,
+      pipelining: 1,
+      connect: connector(member, timeoutMs),
+      maxHeaderSize: headerBytesMax,
+      headersTimeout: 0, // each request has its own deadline
+      bodyTimeout: bodyIdleMs,
+      keepAliveTimeout: keepAliveMs,
+      keepAliveMaxTimeout: keepAliveMs,
+    });
+  }
+
+  /** Proves the current secret, then, where the peer does not know that one yet, the previous one. */
+  function connector(member: Member, timeoutMs: number): buildConnector.connector {
+    return (_, callback) => {
+      const tryNext = (choice: readonly ChannelKey[], at: number): void => {
+        const key = choice[at];
+        if (key === undefined) {
+          callback(new Error("no fleet secret is known yet"), null);
+          return;
+        }
+        let isSettled = false;
+        const socket = dial(member, key);
+        const settle = (error: NodeJS.ErrnoException | null): void => {
+          if (isSettled) return;
+          isSettled = true;
+          cancel();
+          if (error === null) {
+            counts.connections += 1;
+            if (at > 0) counts.previousSecrets += 1;
+            callback(null, socket);
+            return;
+          }
+          socket.destroy();
+          if (error.code === "ERR_SSL_TLSV1_ALERT_UNKNOWN_PSK_IDENTITY" && at + 1 < choice.length) {
+            tryNext(choice, at + 1);
+          } else callback(error, null);
+        };
+        const cancel = clock.after(timeoutMs, () => {
+          settle(new Error(`no connection within ${timeoutMs} ms`));
+        });
+        socket.once("secureConnect", () => {
+          settle(null);
+        });
+        socket.on("error", settle);
+        socket.once("close", () => {
+          settle(new Error("closed during the handshake"));
+        });
+      };
+      tryNext(keys(), 0);
+    };
+  }
+
+  function lineTo(member: Member): Line {
+    const name = `${member.name} ${member.host} ${member.port}`;
+    const identity = keys()[0]?.identity ?? "";
+    let line = lines.get(name);
+    if (line === undefined) {
+      line = { shunning: createShunning(clock), pool: openPool(member), identity, underWay: 0 };
+      lines.set(name, line);
+    } else if (line.identity !== identity) {
+      retire(line.pool);
+      line.pool = openPool(member);
+      line.identity = identity;
+    }
+    return line;
+  }
+
+  function isShunned(member: Member): boolean {
+    const line = lines.peek(`${member.name} ${member.host} ${member.port}`);
+    if (line === undefined || !line.shunning.isShunned()) return false;
+    if (!isClosed && line.shunning.mayKnock()) void knock(member);
+    return true;
+  }
+
+  /** Asks a shunned member whether it is back; never throws. */
+  async function knock(member: Member): Promise<void> {
+    try {
+      const answer = await send(member, { method: "OPTIONS", path: "/", timeoutMs: knockTimeoutMs });
+      log.info({ member: member.name }, "a peer answers again");
+      await answer.body.dump({ limit: headerBytesMax });
+    } catch (error) {
+      log.debug({ member: member.name, reason: (error as Error).message }, "a peer does not answer yet");
+    }
+  }
+
+  async function send(
+    member: Member,
+    request: Omit<PeerRequest, "method"> & { method: PeerRequest["method"] | "OPTIONS" },
+  ): Promise<Dispatcher.ResponseData> {
+    const { method, path, headers, body, timeoutMs, hops = 1, signal } = request;
+    const line = lineTo(member);
+    const begunMs = clock.monotonicMs();
+    const deadline = new AbortController();
+    const cancel = clock.after(timeoutMs, () => {
+      deadline.abort(new Error(`no answer within ${timeoutMs} ms`));
+    });
+    const abort = (): void => {
+      deadline.abort(signal?.reason);
+    };
+    if (signal?.aborted) abort();
+    signal?.addEventListener("abort", abort, { once: true });
+    line.underWay += 1;
+    const order = {
+      method,
+      path,
+      headers: { ...headers, [fromField]: self, [hopsField]: String(hops) },
+      signal: deadline.signal,
+      ...(body === undefined ? {} : { body }),
+    };
+    const ask = async (): Promise<Dispatcher.ResponseData> => {
+      const work = line.pool.request(order);
+      try {
+        // undici does not look at the signal of a request that still waits for a connection.
+        return await before(deadline.signal, work);
+      } catch (error) {
+        if (deadline.signal.aborted) work.then(dropBody, () => undefined);
+        throw error;
+      }
+    };
+    try {
+      let answer: Dispatcher.ResponseData;
+      try {
+        answer = await ask();
+      } catch (error) {
+        if (deadline.signal.aborted || !isLostConnection(error) || method === "POST") throw error;
+        counts.retried += 1;
+        answer = await ask();
+      }
+      line.shunning.answered();
+      return answer;
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason as Error;
+      const reason = reasonOf(deadline.signal.aborted ? deadline.signal.reason : error);
+      if (line.shunning.failed(begunMs)) log.warn({ member: member.name, reason }, "a peer can't be reached");
+      throw new NearcastError("PEER_UNREACHABLE", `${member.name}: ${reason}`, { cause: error });
+    } finally {
+      cancel();
+      signal?.removeEventListener("abort", abort);
+      line.underWay -= 1;
+    }
+  }
+
+  function refuse(member: Member, why: string): NearcastError {
+    counts.refused += 1;
+    return new NearcastError("PEER_UNREACHABLE", `${member.name}: ${why}`);
+  }
+
+  return {
+    async request(member, request) {
+      if (isClosed) throw refuse(member, "this node is stopping");
+      if (keys().length === 0) throw refuse(member, "no fleet secret is known yet");
+      if (isShunned(member)) throw refuse(member, "it failed a moment ago");
+      if (lineTo(member).underWay >= requestsMax) throw refuse(member, "too many requests to it are under way");
+      counts.requests += 1;
+      try {
+        return await send(member, request);
+      } catch (error) {
+        counts.failures += 1;
+        throw error;
+      }
+    },
+    isShunned,
+    counts: () => ({ ...counts, shunned: [...lines.values()].filter(({ shunning }) => shunning.isShunned()).length }),
+    async close() {
+      isClosed = true;
+      const pools = [...lines.values()].map(({ pool }) => pool).concat(...retired);
+      await Promise.all(pools.map((pool) => pool.destroy()));
+    },
+  };
+}
+
+function hostOf({ host, port }: Member): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function dial({ host, port }: Member, { identity, psk }: ChannelKey): TLSSocket {
+  const socket = connectTls({
+    host,
+    port,
+    ...channelTls,
+    // There is no certificate: who can finish the handshake knows the secret.
+    checkServerIdentity: () => undefined,
+    pskCallback: () => ({ identity, psk }),
+  });
+  return socket.setNoDelay(true).setKeepAlive(true, tcpKeepAliveMs);
+}
+
+/** A connection that ended under a request: it may have been kept one that the other side was about to close. */
+function isLostConnection(error: unknown): boolean {
+  const code = (error as { code?: string }).code;
+  return code === "UND_ERR_SOCKET" || code === "ECONNRESET" || code === "EPIPE";
+}
+
+function reasonOf(error: unknown): string {
+  const { code, message } = error as { code?: string; message?: string };
+  return code === undefined ? (message ?? String(error)) : `${code}: ${message ?? ""}`;
+}
+
+/** An answer that came too late for anyone to read it. */
+function dropBody({ body }: Dispatcher.ResponseData): void {
+  body.on("error", () => undefined);
+  body.destroy();
+}

@@ -1,0 +1,167 @@
+/**
+ * Which keys are asked for so often that every node of the site should have them; bounded, whatever is asked for.
+ *
+ * Space-saving (Metwally, Agrawal, El Abbadi, "Efficient computation of frequent and top-k elements in data streams",
+ * ICDT 2005): a fixed number of counters, the least of them on top of a heap.
+ *
+ *   a key that has a counter   adds to it; a hot one lies at the bottom of the heap and stays there: no swaps
+ *   a key that has none        takes over the least counter, and its count as the error that it may carry
+ *
+ *            3 ◀ taken over next         With 1000 counters no error is above a thousandth of all requests, so a key
+ *         7     4                        above a hundredth always has a counter of its own, and `count − error` says
+ *       90  8  5  6                      of nobody that he is hot who is not, even where each request has a new key.
+ *
+ * Forgetting without touching the counters (forward decay: Cormode, Shkapenyuk, Srivastava, Xu, ICDE 2009): instead of
+ * everything that was counted weighing less as time passes, what is counted weighs more. A request weighs twice as much
+ * as one of `halfLifeMs` ago; since all weights grow by one factor, the heap's order stays.
+ *
+ *   after a key rose from nothing to a share p, it is hot as soon as p · (1 − 2^(−t / halfLife)) > 1 %:
+ *   p = 2 %: 0.25 s     5 %: 0.08 s     1.1 %: 0.87 s
+ */
+import type { Clock } from "#base/clock.ts";
+
+const countersDefault = 1000;
+const hotShare = 0.01;
+/** Below this rate one node serves a key as well as many. */
+const hotPerSecond = 20;
+const halfLifeMs = 250;
+/** Weights grow in steps of so long; a step costs one multiplication. */
+const stepMs = 25;
+const stepGrowth = 2 ** (stepMs / halfLifeMs);
+/** A steady rate of one request a second counts for so many: the sum over all steps, each half-way through. */
+const weightOfOnePerSecond = halfLifeMs / Math.LN2 / 1000;
+/** Before a sum of such weights loses the ones. */
+const weightMost = 2 ** 30;
+/** After so many steps without a request nothing of before weighs anything. */
+const stepsForgotten = 20 * (halfLifeMs / stepMs);
+
+export interface HotKeys {
+  /** One more request for this key, at `nowMs` of the monotonic clock. */
+  count: (key: string, nowMs: number) => void;
+  /** Whether it is above 1 % of the requests of the last half second, and above 20 a second. */
+  isHot: (key: string) => boolean;
+  /** All that are, most often asked for first; at most a hundred. */
+  hot: () => { key: string; requestsPerSecond: number }[];
+}
+
+export function createHotKeys(options: { clock: Clock; counters?: number }): HotKeys {
+  const { clock, counters = countersDefault } = options;
+  const slotOf = new Map<string, number>();
+  const keys: string[] = [];
+  const counts = new Float64Array(counters);
+  const errors = new Float64Array(counters);
+  /** Slots, the one with the least count first; and where each slot stands. */
+  const heap = new Int32Array(counters);
+  const places = new Int32Array(counters);
+  let total = 0;
+  let weight = 1;
+  let step = Math.floor(clock.monotonicMs() / stepMs);
+
+  function moveTo(next: number): void {
+    if (next - step > stepsForgotten) {
+      slotOf.clear();
+      keys.length = 0;
+      total = 0;
+      weight = 1;
+    } else {
+      weight *= stepGrowth ** (next - step);
+      if (weight > weightMost) {
+        for (let slot = 0; slot < keys.length; slot += 1) {
+          counts[slot] = (counts[slot] as number) / weight;
+          errors[slot] = (errors[slot] as number) / weight;
+        }
+        total /= weight;
+        weight = 1;
+      }
+    }
+    step = next;
+  }
+
+  /** Its count grew: smaller ones below it go up. */
+  function sink(slot: number): void {
+    const count = counts[slot] as number;
+    const size = keys.length;
+    let place = places[slot] as number;
+    for (let child = 2 * place + 1; child < size; child = 2 * place + 1) {
+      const right = child + 1;
+      if (right < size && (counts[heap[right] as number] as number) < (counts[heap[child] as number] as number)) {
+        child = right;
+      }
+      const below = heap[child] as number;
+      if ((counts[below] as number) >= count) break;
+      heap[place] = below;
+      places[below] = place;
+      place = child;
+    }
+    heap[place] = slot;
+    places[slot] = place;
+  }
+
+  /** A new counter, with a count of 0, goes to the top. */
+  function rise(slot: number): void {
+    let place = slot;
+    while (place > 0) {
+      const parent = (place - 1) >> 1;
+      const above = heap[parent] as number;
+      heap[place] = above;
+      places[above] = place;
+      place = parent;
+    }
+    heap[0] = slot;
+    places[slot] = 0;
+  }
+
+  function slotFor(key: string): number {
+    const known = slotOf.get(key);
+    if (known !== undefined) return known;
+    let slot = keys.length;
+    if (slot < counters) {
+      keys.push(key);
+      counts[slot] = 0;
+      errors[slot] = 0;
+      rise(slot);
+    } else {
+      slot = heap[0] as number;
+      slotOf.delete(keys[slot] as string);
+      keys[slot] = key;
+      errors[slot] = counts[slot] as number;
+    }
+    slotOf.set(key, slot);
+    return slot;
+  }
+
+  function catchUp(nowMs: number): void {
+    const next = Math.floor(nowMs / stepMs);
+    // A time read a little earlier than the last one counts for the step that runs.
+    if (next > step) moveTo(next);
+  }
+
+  /** Requests per second, when it is hot; else 0. */
+  function hotRate(slot: number): number {
+    const sure = (counts[slot] as number) - (errors[slot] as number);
+    const requestsPerSecond = sure / weight / weightOfOnePerSecond;
+    return sure > hotShare * total && requestsPerSecond > hotPerSecond ? requestsPerSecond : 0;
+  }
+
+  return {
+    count(key, nowMs) {
+      catchUp(nowMs);
+      const slot = slotFor(key);
+      counts[slot] = (counts[slot] as number) + weight;
+      total += weight;
+      sink(slot);
+    },
+    isHot(key) {
+      catchUp(clock.monotonicMs());
+      const slot = slotOf.get(key);
+      return slot !== undefined && hotRate(slot) > 0;
+    },
+    hot() {
+      catchUp(clock.monotonicMs());
+      return keys
+        .map((key, slot) => ({ key, requestsPerSecond: hotRate(slot) }))
+        .filter(({ requestsPerSecond }) => requestsPerSecond > 0)
+        .toSorted((one, other) => other.requestsPerSecond - one.requestsPerSecond);
+    },
+  };
+}

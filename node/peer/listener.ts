@@ -1,0 +1,275 @@
+/**
+ * Where a node answers other nodes: HTTP/1.1 behind TLS that only those can finish who know the fleet's secret (keys.ts).
+ *
+ *   TCP ──▶ handshake: current or previous secret ──▶ HTTP ──▶ application
+ *             │ no secret known yet, a wrong one, no TLS,       │
+ *             │ too slow, too many at once                      └ OPTIONS: answered here, to those who look if we live
+ *             └──▶ closed; counted, and logged once a second at most
+ *
+ * A connection proves its secret once, at its beginning. When that secret is accepted no more, an answer on it says
+ * `Connection: close`, and one that is idle is closed after `staleGraceMs`: clients that know the new secret have left
+ * it by then. Tickets and session ids are off, for a resumed session would prove nothing.
+ *
+ * Bodies of requests have a length that is told beforehand and bounded; whoever is let in belongs to the fleet, but a
+ * fleet has bugs too.
+ */
+import { constants } from "node:crypto";
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import { createServer } from "node:https";
+import { type AddressInfo, Server as SocketServer, type Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import type { TLSSocket } from "node:tls";
+import type { Clock } from "#base/clock.ts";
+import { NearcastError, problemOf } from "#base/errors.ts";
+import type { Log } from "#base/log.ts";
+import { answerUnreadable } from "#base/unreadable-request.ts";
+import { channelKeys, channelTls } from "./keys.ts";
+
+const limits = {
+  headerBytes: 32 * 1024,
+  /** Of a request; a list of hot keys has some 100 KB. */
+  bodyBytes: 1024 * 1024,
+  /** A site of 64 nodes with 64 connections each. */
+  connections: 4096,
+  /** Connections that have not proven anything yet; what comes beyond is closed at once. */
+  handshakes: 256,
+};
+const waitsMs = {
+  handshake: 3000,
+  headers: 5000,
+  request: 15_000,
+  /** Between two looks at these. */
+  check: 1000,
+  keepAlive: 65_000,
+  /** A peer that takes nothing for so long is gone. */
+  socketIdle: 120_000,
+  /** How long an idle connection lives on whose secret is no longer accepted. */
+  staleGrace: 30_000,
+  /** … and one that is in use. */
+  staleMost: 300_000,
+  /** Between two lines of the log about refused handshakes. */
+  logged: 1000,
+};
+
+export interface PeerListener {
+  address: string;
+  port: number;
+  counts: () => PeerListenerCounts;
+  /** Stops to accept, lets running requests end, then closes what is left after `graceMs`. */
+  close: (graceMs: number) => Promise<void>;
+}
+
+export interface PeerListenerCounts {
+  /** Open now, those in a handshake included. */
+  connections: number;
+  /** Since the start. */
+  handshakes: number;
+  handshakesRefused: number;
+}
+
+/** A connection that has proven a secret. */
+interface Proven {
+  readonly identity: string;
+  /** Answers under way; pipelined requests make several. */
+  answering: number;
+  /** When its secret was first seen to be accepted no more; null: it still is. */
+  staleSinceMs: number | null;
+}
+
+/**
+ * @param host an address of this machine; never a wildcard
+ * @param secrets the fleet's, the current one first; none: every handshake is refused
+ * @throws the system's error when the address can't be bound
+ */
+export async function listenForPeers(options: {
+  host: string;
+  port: number;
+  secrets: () => readonly Uint8Array[];
+  application: RequestListener;
+  clock: Clock;
+  log: Log;
+  limits?: Partial<typeof limits>;
+  waitsMs?: Partial<typeof waitsMs>;
+}): Promise<PeerListener> {
+  const { host, port, application, clock, log } = options;
+  const most = { ...limits, ...options.limits };
+  const waits = { ...waitsMs, ...options.waitsMs };
+  const keys = channelKeys(options.secrets);
+  const counts = { handshakes: 0, handshakesRefused: 0 };
+  const offered = new WeakMap<Duplex, string>();
+  const proven = new Map<Duplex, Proven>();
+  const unproven = new Set<Socket>();
+  /** By address and port of the other side, which a TLS socket and the TCP socket below it have in common. */
+  const unprovenByEnd = new Map<string, Socket>();
+  const connections = new Set<Socket>();
+  let isClosing = false;
+  let loggedMs = -Infinity;
+  let unlogged = 0;
+
+  const isAccepted = ({ identity }: Proven): boolean => keys().some((key) => key.identity === identity);
+
+  const server = createServer(
+    {
+      ...channelTls,
+      secureOptions: constants.SSL_OP_NO_TICKET,
+      pskCallback(socket, identity) {
+        const key = keys().find((one) => one.identity === identity);
+        if (key === undefined) return null;
+        offered.set(socket, identity);
+        return key.psk;
+      },
+      handshakeTimeout: waits.handshake,
+      maxHeaderSize: most.headerBytes,
+      headersTimeout: waits.headers,
+      requestTimeout: waits.request,
+      keepAliveTimeout: waits.keepAlive,
+      connectionsCheckingInterval: waits.check,
+      requireHostHeader: false,
+      keepAlive: true,
+      noDelay: true,
+    },
+    (request, response) => {
+      const { socket } = request;
+      const connection = proven.get(socket);
+      if (connection === undefined) {
+        socket.destroy();
+        return;
+      }
+      connection.answering += 1;
+      response.once("close", () => {
+        connection.answering -= 1;
+        if (isClosing) closeIdle(socket, connection);
+      });
+      if (isClosing || !isAccepted(connection)) response.shouldKeepAlive = false;
+      if (request.method === "OPTIONS") response.writeHead(204, { allow: "GET, HEAD, POST" }).end();
+      else if (isBodyBounded(request, response, most.bodyBytes)) application(request, response);
+    },
+  );
+  server.maxConnections = most.connections;
+  server.setTimeout(waits.socketIdle);
+
+  server.on("connection", (socket: Socket) => {
+    const end = `${socket.remoteAddress} ${socket.remotePort}`;
+    connections.add(socket);
+    unproven.add(socket);
+    unprovenByEnd.set(end, socket);
+    socket.once("close", () => {
+      connections.delete(socket);
+      unproven.delete(socket);
+      if (unprovenByEnd.get(end) === socket) unprovenByEnd.delete(end);
+    });
+    if (unproven.size > most.handshakes) {
+      refused("too many handshakes at once", socket.remoteAddress);
+      socket.destroy();
+    }
+  });
+  server.on("secureConnection", (socket: TLSSocket) => {
+    const end = `${socket.remoteAddress} ${socket.remotePort}`;
+    const below = unprovenByEnd.get(end);
+    if (below !== undefined) unproven.delete(below);
+    unprovenByEnd.delete(end);
+    const identity = offered.get(socket);
+    if (identity === undefined) {
+      // A handshake that ended without the callback would be one without the key: there is no such suite.
+      socket.destroy();
+      return;
+    }
+    counts.handshakes += 1;
+    proven.set(socket, { identity, answering: 0, staleSinceMs: null });
+    socket.once("close", () => proven.delete(socket));
+  });
+  // https tells of failed handshakes here too, as `tlsClientError` and then as this.
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    const connection = proven.get(socket);
+    if (connection === undefined) {
+      refused(error.code ?? "closed", (socket as Socket).remoteAddress);
+      socket.destroy();
+    } else if (connection.answering > 0) {
+      // Words in the midst of an answer would be read as a part of it.
+      socket.destroy();
+    } else answerUnreadable(error, socket as Socket);
+  });
+
+  /** One line a second says what was refused last and how often; nothing of what was offered. */
+  function refused(reason: string, from: string | undefined): void {
+    counts.handshakesRefused += 1;
+    unlogged += 1;
+    const nowMs = clock.monotonicMs();
+    if (nowMs - loggedMs < waits.logged) return;
+    log.warn({ reason, from, refused: unlogged, isSecretKnown: keys().length > 0 }, "peer handshakes were refused");
+    loggedMs = nowMs;
+    unlogged = 0;
+  }
+
+  function closeIdle(socket: Duplex, { answering }: Proven): void {
+    if (answering === 0) (socket as Socket).destroySoon();
+  }
+
+  function closeStale(): void {
+    const nowMs = clock.monotonicMs();
+    for (const [socket, connection] of proven) {
+      if (isAccepted(connection)) {
+        connection.staleSinceMs = null;
+        continue;
+      }
+      connection.staleSinceMs ??= nowMs;
+      const staleMs = nowMs - connection.staleSinceMs;
+      if (staleMs >= waits.staleMost) socket.destroy();
+      else if (staleMs >= waits.staleGrace) closeIdle(socket, connection);
+    }
+  }
+  const stopChecks = clock.every(waits.check, closeStale);
+
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen({ host, port, backlog: 1024, ipv6Only: host.includes(":") }, () => {
+        server.off("error", reject);
+        resolve();
+      });
+    });
+  } catch (error) {
+    stopChecks();
+    throw error;
+  }
+  const bound = server.address() as AddressInfo;
+  return {
+    address: bound.address,
+    port: bound.port,
+    counts: () => ({ ...counts, connections: connections.size }),
+    close: (graceMs) =>
+      new Promise((resolve) => {
+        isClosing = true;
+        stopChecks();
+        const cancelForce = clock.after(graceMs, () => {
+          for (const socket of connections) socket.destroy();
+        });
+        // Not https's own close() yet: it takes a connection for idle while its last answer is still on the way.
+        SocketServer.prototype.close.call(server, () => {
+          cancelForce();
+          server.close(); // ends its looks at the clock
+          resolve();
+        });
+        for (const socket of unproven) socket.destroy();
+        for (const [socket, connection] of proven) closeIdle(socket, connection);
+      }),
+  };
+}
+
+/** True when the request's body, if any, says how long it is and is not too long; else it is answered here. */
+function isBodyBounded(request: IncomingMessage, response: ServerResponse, bytesMax: number): boolean {
+  const hasLength = request.headers["transfer-encoding"] === undefined;
+  if (hasLength && Number(request.headers["content-length"] ?? 0) <= bytesMax) return true;
+  const error = hasLength
+    ? new NearcastError("BODY_TOO_LARGE", `a peer's request may have ${bytesMax} bytes`)
+    : new NearcastError("BAD_REQUEST", "a peer's request says how long its body is");
+  const body = `${JSON.stringify(problemOf(error, "peer"))}\n`;
+  response
+    .writeHead(error.status, {
+      "content-type": "application/problem+json",
+      "content-length": Buffer.byteLength(body),
+      connection: "close",
+    })
+    .end(body);
+  return false;
+}

@@ -1,0 +1,170 @@
+/**
+ * What is true in a world of health-world.ts, and whether what its nodes judge and answer fits it.
+ *
+ *   reach(a, b)      a's attempts at b pass, both processes run, and b is ready; loss does not count against it
+ *   path(a, b)       reach(a, b), or a node c that speaks: reach(a, c) and reach(c, b)
+ *
+ * Since when each has held without a break, or not held, is written down at each change of the world; the promises are
+ * held against that:
+ *
+ *   - no answer is empty
+ *   - without any path for 3 s, no answer names the node's site, nor an address of its own
+ *   - with one path for so long that everyone had the time to judge, nobody judges the node down
+ */
+import assert from "node:assert/strict";
+import type { Fleet } from "#fleet/document.ts";
+import { planOf } from "../../dns/steer/plan.ts";
+import type { World } from "./health-world.ts";
+
+/** The promise of the issue: a dead site is out within this. */
+const outWithinMs = 3000;
+/** Time to recover in: two answers of a node that was lost, and its word. */
+const settledMs = 8000;
+
+export interface Referee {
+  /** To be called after each change of the world. */
+  changed: () => void;
+  /** @throws AssertionError naming what is broken */
+  check: () => void;
+  /** Whether every judgement is the truth now; the first that is not, in words. */
+  disagreement: () => string | undefined;
+}
+
+export function openReferee(world: World, fleet: Fleet): Referee {
+  const { machines } = world;
+  const count = machines.length;
+  const never = -1;
+  const tableOf = (value: number): Float64Array => new Float64Array(count * count).fill(value);
+  /** Since when a reaches b; `never` while it does not. */
+  const reachSinceMs = tableOf(never);
+  /** Since when there is no path from a to b; `never` while there is. */
+  const goneSinceMs = tableOf(0);
+  const runsSinceMs = new Float64Array(count).fill(never);
+  const steered = fleet.steering[0];
+  assert(steered !== undefined);
+
+  const runs = (at: number): boolean => {
+    const machine = machines[at];
+    return machine?.life === "ready" && machine.frozenUntilMs <= world.nowMs();
+  };
+  const speaks = (at: number): boolean => machines[at]?.isSilent === false;
+
+  /** Since when there is the oldest path from a to b that still is; `never` without one. */
+  function pathSinceMs(a: number, b: number): number {
+    let sinceMs = reachSinceMs[a * count + b] ?? never;
+    for (let c = 0; c < count; c++) {
+      if (c === a || c === b || !speaks(c)) continue;
+      const [first, second] = [reachSinceMs[a * count + c] ?? never, reachSinceMs[c * count + b] ?? never];
+      if (first === never || second === never) continue;
+      const bothMs = Math.max(first, second);
+      if (sinceMs === never || bothMs < sinceMs) sinceMs = bothMs;
+    }
+    return sinceMs;
+  }
+
+  function changed(): void {
+    const nowMs = world.nowMs();
+    for (let a = 0; a < count; a++) {
+      if (!runs(a)) runsSinceMs[a] = never;
+      else if (runsSinceMs[a] === never) runsSinceMs[a] = nowMs;
+      for (let b = 0; b < count; b++) {
+        const reaches = a !== b && runs(a) && runs(b) && world.isOpen(a, b);
+        const cell = a * count + b;
+        if (!reaches) reachSinceMs[cell] = never;
+        else if (reachSinceMs[cell] === never) reachSinceMs[cell] = nowMs;
+      }
+    }
+    for (let a = 0; a < count; a++) {
+      for (let b = 0; b < count; b++) {
+        const cell = a * count + b;
+        const isGone = a !== b && pathSinceMs(a, b) === never;
+        if (!isGone) goneSinceMs[cell] = never;
+        else if (goneSinceMs[cell] === never) goneSinceMs[cell] = nowMs;
+      }
+    }
+  }
+
+  /** Names of sites that node `at` answers with, and the document with the addresses that it gives. */
+  function answerOf(at: number): { sites: readonly string[]; live: Fleet } | undefined {
+    const machine = machines[at];
+    const live = machine?.prober?.live();
+    if (machine?.prober === undefined || live === undefined || steered === undefined) return undefined;
+    const keptShares = new Map<string, number>();
+    const plan = planOf({ fleet: live, self: machine.site, states: machine.prober.sites(), keptShares }, steered, 4);
+    return { sites: plan.names, live };
+  }
+
+  function checkAnswers(a: number): void {
+    const answer = answerOf(a);
+    const own = machines[a];
+    const health = own?.prober?.health();
+    if (answer === undefined || own === undefined || health === undefined) return;
+    const nowMs = world.nowMs();
+    assert(answer.sites.length > 0, `${own.name} answers with nothing`);
+    const isGone = (b: number): boolean => {
+      const sinceMs = goneSinceMs[a * count + b] ?? never;
+      return sinceMs !== never && nowMs - sinceMs > outWithinMs;
+    };
+    // Whom nobody reaches may have no other to name; what it names then is as good as anything.
+    const isOwnUp = health.get(own.name)?.state === "up";
+    for (const site of answer.live.sites) {
+      if (!answer.sites.includes(site.name)) continue;
+      assert(site.addresses.length > 0, `${own.name} answers with ${site.name}, which has no address`);
+      const those = machines.flatMap((machine, b) => (machine.site === site.name ? [b] : []));
+      if (site.name !== own.site && isOwnUp) {
+        assert(!those.every(isGone), `${own.name} names ${site.name} after 3 s: ${told(a, those[0] ?? 0)}`);
+      }
+      for (const b of those) {
+        const addresses = site.nodes.find(({ name }) => name === machines[b]?.name)?.addresses ?? [];
+        const isNamed = addresses.some((address) => site.addresses.includes(address));
+        const isOtherUp = those.some((c) => c !== b && health.get(machines[c]?.name ?? "")?.state === "up");
+        const isWrong = isNamed && isOtherUp && isGone(b);
+        assert(!isWrong, `${own.name} names an address of ${machines[b]?.name} after 3 s: ${told(a, b)}`);
+      }
+    }
+  }
+
+  function told(a: number, b: number): string {
+    const judged = machines[a]?.prober?.health().get(machines[b]?.name ?? "");
+    return `${machines[b]?.name} is ${judged?.state} there: ${judged?.reason}`;
+  }
+
+  function checkJudgements(a: number): void {
+    const nowMs = world.nowMs();
+    const health = machines[a]?.prober?.health();
+    if (health === undefined || nowMs - (runsSinceMs[a] ?? nowMs) < settledMs) return;
+    for (let b = 0; b < count; b++) {
+      if (a === b || !runs(b)) continue;
+      const sinceMs = pathSinceMs(a, b);
+      if (sinceMs === never || nowMs - sinceMs < settledMs) continue;
+      const judged = health.get(machines[b]?.name ?? "");
+      // Held down: it fell three times in a short world.
+      if (judged?.state === "down" && judged.reason.startsWith("fell ")) continue;
+      assert(judged?.state === "up", `${machines[a]?.name} reaches, but ${told(a, b)}`);
+    }
+  }
+
+  return {
+    changed,
+    check() {
+      for (const [a, machine] of machines.entries()) {
+        // What DNS answers from is older than the freezing; its own threads are not in this world.
+        if (!runs(a) || !machine.isJudged) continue;
+        if (world.nowMs() - (runsSinceMs[a] ?? 0) > outWithinMs) checkAnswers(a);
+        checkJudgements(a);
+      }
+    },
+    disagreement() {
+      for (const [a, machine] of machines.entries()) {
+        if (!runs(a)) continue;
+        for (let b = 0; b < count; b++) {
+          const wanted = runs(b) ? "up" : "down";
+          if (machine.prober?.health().get(machines[b]?.name ?? "")?.state !== wanted) {
+            return `${machine.name} disagrees: ${told(a, b)}`;
+          }
+        }
+      }
+      return undefined;
+    },
+  };
+}
