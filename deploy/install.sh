@@ -175,9 +175,10 @@ install_node() {
 
 # npm, as a script for our own Node, where a package's dependencies are to be fetched.
 npm() {
-  if [ ! -e "$work/npm" ]; then
+  if [ ! -d "$work/npm" ]; then
     fetch "$registry/npm/-/npm-$npm_version.tgz" "$work/npm.tgz" "$npm_sha256"
-    $dry_run || { mkdir "$work/npm" && tar -xzf "$work/npm.tgz" -C "$work/npm" --strip-components=1; }
+    mkdir "$work/npm"
+    $dry_run || tar -xzf "$work/npm.tgz" -C "$work/npm" --strip-components=1
   fi
   PATH="$opt/node/bin:$PATH" run "$opt/node/bin/node" "$work/npm/bin/npm-cli.js" "$@"
 }
@@ -242,23 +243,26 @@ owned() { # path: given to the user where there is one
   run chown nearcast:nearcast "$1"
 }
 
+# Units and settings are those of the release in use, whichever release this script is of.
 install_role() { # role
+  from=$opt/current/deploy
+  [ -e "$from" ] || from=$here
   case $1 in
     origin)
-      put_new "$here/config/origin.example.yaml" "$etc/origin.yaml" 644
+      put_new "$from/config/origin.example.yaml" "$etc/origin.yaml" 644
       directory "$root/var/lib/nearcast-origin" 700
       owned "$root/var/lib/nearcast-origin"
-      put "$here/systemd/nearcast-origin.service" "$units/nearcast-origin.service" 644
+      put "$from/systemd/nearcast-origin.service" "$units/nearcast-origin.service" 644
       ;;
     edge)
       directory "$root/var/lib/nearcast" 700
       owned "$root/var/lib/nearcast"
-      put "$here/config/edge.example.yaml" "$etc/edge.example.yaml" 644
+      put "$from/config/edge.example.yaml" "$etc/edge.example.yaml" 644
       for unit in nearcast-edge nearcast-addresses nearcast-daisy; do
-        put "$here/systemd/$unit.service" "$units/$unit.service" 644
+        put "$from/systemd/$unit.service" "$units/$unit.service" 644
       done
-      put "$here/systemd/bird.service.d/nearcast.conf" "$units/bird.service.d/nearcast.conf" 644
-      put "$here/sysctl/90-nearcast.conf" "$root/etc/sysctl.d/90-nearcast.conf" 644
+      put "$from/systemd/bird.service.d/nearcast.conf" "$units/bird.service.d/nearcast.conf" 644
+      put "$from/sysctl/90-nearcast.conf" "$root/etc/sysctl.d/90-nearcast.conf" 644
       ;;
   esac
 }

@@ -47,7 +47,7 @@ import { understand } from "./http/understand.ts";
 import { openMembership } from "./membership.ts";
 import { openNames, type StartDns } from "./names.ts";
 import { declareMetrics } from "./observe/declare.ts";
-import { openLoopMeter } from "./observe/loop-meter.ts";
+import { type LoopMeter, openLoopMeter } from "./observe/loop-meter.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import type { Fellows } from "./processes/fellows.ts";
 import type { ProcessPlace } from "./processes/place.ts";
@@ -165,13 +165,13 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     const probes = openProbeClient({ secrets: () => secrets.secrets() });
     lifecycle.defer("probe client", probes.close);
     const load = createLoadMeter(clock);
-    const loop = openLoopMeter(clock);
-    lifecycle.defer("loop meter", loop.close);
+    // Begun when the start is over: what that holds up is no load.
+    let loop: LoopMeter | undefined;
     fellows.follow(() => ({
       requestsPerSecond: load.requestsPerSecond(),
       bytesPerSecond: load.bytesPerSecond(),
       rendersWaiting: images.counts().waiting,
-      loopDelayMs: loop.delayMs(),
+      loopDelayMs: loop?.delayMs() ?? 0,
     }));
     lifecycle.defer("fellows", fellows.close);
     const keptShareOf = (site: string): number => prober.keptShares().get(site) ?? 1;
@@ -419,6 +419,8 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         lifecycle.defer("DNS", names.close);
         await names.start();
       }
+      loop = openLoopMeter(clock);
+      lifecycle.defer("loop meter", loop.close);
       const { announce } = config;
       if (announce === undefined || ended.signal.aborted) return;
       announcement = openAnnouncement({

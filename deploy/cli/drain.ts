@@ -27,8 +27,8 @@ export function addDrain(program: Command, cli: Cli): void {
       return { name: node, draining: true, revision, oldAnswersSeconds: await longestTtlSeconds(client) };
     });
     output.answer(answer, () => [
-      `${node} is drained (revision ${answer.revision} of the roster): edges hear of it within a second, and DNS then ` +
-        "gives it to no new clients",
+      `${node} is drained (revision ${answer.revision} of the roster): edges hear of it within a second, and DNS ` +
+        "then gives it to no new clients",
       `those with old answers come for up to ${answer.oldAnswersSeconds} s more; afterwards: nearcast undrain ${node}`,
     ]);
     cli.end(exitCodes.ok);

@@ -148,7 +148,10 @@ async function join(cli: Cli, originUrl: string, options: JoinOptions): Promise<
       `  settings  ${configFile}`,
       ...(options.start
         ? ["starting it; DNS names it when the others have found it up"]
-        : [`start it: ${command}`, "as a service: deploy/systemd has a unit that runs that command"]),
+        : [
+            `start it: ${command}`,
+            "as a service: deploy/systemd/nearcast-edge.service runs it from /etc/nearcast/edge.yaml",
+          ]),
     ]);
     return configFile;
   } finally {
@@ -227,7 +230,7 @@ async function register(client: OriginClient, wanted: Parameters<typeof register
   }
 }
 
-/** That the origin takes the token for the edges' and has the site. @throws CommandFailure with the sites that it has */
+/** That the origin takes the token for the edges', and has the site. @throws CommandFailure with its sites */
 async function mustKnowUs(client: OriginClient, site: string): Promise<void> {
   const newest = await readFleet(client);
   if (!(await mayFollow(client))) {

@@ -156,7 +156,7 @@ export async function rotateSecret(client: OriginClient): Promise<Static<typeof 
   return read(rotatedSecret, await client.call({ method: "POST", path: "/fleet/secret/rotations" }));
 }
 
-/** Whether the origin has a fleet secret for this token's holder; that it takes the token for the edges' is what counts. */
+/** Whether the origin takes this token for the edges', who alone may read the fleet secret. */
 export async function mayFollow(client: OriginClient): Promise<boolean> {
   return (await client.call({ method: "GET", path: "/fleet/secret", expect: [403, 404] })).status !== 403;
 }

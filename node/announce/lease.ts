@@ -131,6 +131,7 @@ export function openLease(options: LeaseOptions): Lease {
 
   let worker: Worker | undefined;
   let word = silent;
+  let lastTrouble = "";
   let stalls = 0;
   let restartAfterMs: number = restartMs.first;
   let cancelRestart: Cancel | undefined;
@@ -163,9 +164,10 @@ export function openLease(options: LeaseOptions): Lease {
         isShuttingDown: phase === "shutting-down",
       },
     };
-    if (!isDeepStrictEqual(order, lastOrder)) {
+    // Without a thread nobody is ordered; the next one is told when it starts.
+    if (worker !== undefined && !isDeepStrictEqual(order, lastOrder)) {
       lastOrder = order;
-      worker?.postMessage(order);
+      worker.postMessage(order);
     }
     show();
   }
@@ -182,7 +184,7 @@ export function openLease(options: LeaseOptions): Lease {
       lastNotification: word.lastNotification,
     };
     if (isDeepStrictEqual(next, state)) return;
-    const before = state;
+    const before = state.announced;
     state = next;
     tellLog(before, next);
     for (const wake of waiting) wake();
@@ -216,18 +218,26 @@ export function openLease(options: LeaseOptions): Lease {
     return `${fell}waits until its own answers were right for ${seconds} s`;
   }
 
-  function tellLog(before: LeaseState, now: LeaseState): void {
-    const { session, announced, reason } = now;
-    if (before.session !== "established" && session === "established") log.info({ source }, "BIRD hears this node");
-    if (before.session === "established" && session !== "established") {
-      log.warn({ session, reason: word.reason }, "the session with BIRD has ended");
-    }
-    if (before.lastNotification !== now.lastNotification && now.lastNotification !== null) {
-      log.warn({ notification: now.lastNotification }, "a BGP session ended with a NOTIFICATION");
-    }
-    if (isDeepStrictEqual(before.announced, announced)) return;
+  function tellLog(before: readonly string[], { announced, reason }: LeaseState): void {
+    if (isDeepStrictEqual(before, announced)) return;
     if (announced.length > 0) log.info({ announced }, "the anycast prefixes are announced");
-    else log.warn({ withdrawn: before.announced, reason }, "the anycast prefixes are withdrawn");
+    else log.warn({ withdrawn: before, reason }, "the anycast prefixes are withdrawn");
+  }
+
+  /** Takes what the thread knows of BIRD; of the same trouble the log hears once. */
+  function hear(next: LeaseWord): void {
+    const wasEstablished = word.session === "established";
+    word = next;
+    if (next.session === "established") {
+      restartAfterMs = restartMs.first;
+      lastTrouble = "";
+      if (!wasEstablished) log.info({ source }, "BIRD hears this node");
+    } else if (next.session === "connecting" && next.reason !== lastTrouble) {
+      lastTrouble = next.reason;
+      const message = wasEstablished ? "the session with BIRD has ended" : "there is no session with BIRD";
+      log.warn({ reason: next.reason }, message);
+    }
+    show();
   }
 
   function down(reason: string, stalledForMs: number | null): void {
@@ -241,20 +251,23 @@ export function openLease(options: LeaseOptions): Lease {
   /** One check, and what follows from it. */
   async function look(): Promise<void> {
     const { prefixes } = wanted;
-    const result = await inTime(checkMsMost, selfCheck(), { ok: false, reason: "the self-check did not end in time" });
+    const late = { ok: false, reason: "the self-check gave no result" } as const;
+    const result = await inTime<SelfCheck>(checkMsMost, selfCheck, late);
     if (isClosed) return;
     damping = checked(damping, result.ok, clock.monotonicMs());
     wrong = result.ok ? undefined : result.reason;
     if (result.ok) isKept = false;
     const isIll = damping.isUp && isWrong(damping, dampingSettings);
     const isBack = !damping.isUp && result.ok && damping.falls > 0;
-    if (isIll || isBack) {
-      const hasOthers = await inTime(askMsMost, Promise.resolve(prefixes).then(mayFall), false);
-      // A stall, a drain or another document may have come while the others were asked.
-      if (isClosed || prefixes !== wanted.prefixes) return;
-      if (isIll && hasOthers) down(wrong ?? "its answers were wrong", null);
-      else if (isIll && damping.isUp) keep();
-      else if (isBack && !hasOthers && damping.rights > 0) damping = rise(damping, clock.monotonicMs());
+    // Where nothing is announced there is nothing to ask about.
+    if (isIll && phase === "withdrawn") down(wrong ?? "", null);
+    else if (isIll || isBack) {
+      const hasOthers = await inTime(askMsMost, () => mayFall(prefixes), false);
+      // A stall, or another document that the answer is not for, may have come meanwhile.
+      const isAnswer = prefixes === wanted.prefixes;
+      if (isIll && isAnswer && hasOthers) down(wrong ?? "", null);
+      else if (isIll && isAnswer && damping.isUp) keep();
+      else if (isBack && isAnswer && !hasOthers && damping.rights > 0) damping = rise(damping, clock.monotonicMs());
     }
     settle();
   }
@@ -266,12 +279,16 @@ export function openLease(options: LeaseOptions): Lease {
   }
 
   /** The work's result, or `otherwise` when it fails or takes longer. */
-  async function inTime<Result>(limitMs: number, work: Promise<Result>, otherwise: Result): Promise<Result> {
+  async function inTime<Result>(
+    limitMs: number,
+    work: () => Promise<Result> | Result,
+    otherwise: Result,
+  ): Promise<Result> {
     const over = new AbortController();
     const late = sleep(clock, limitMs, over.signal).then(() => otherwise);
     late.catch(() => undefined); // aborted: the work was there in time
     try {
-      return await Promise.race([work, late]);
+      return await Promise.race([work(), late]);
     } catch (error) {
       log.error({ err: error }, "a question of the lease failed");
       return otherwise;
@@ -304,9 +321,7 @@ export function openLease(options: LeaseOptions): Lease {
     stalls = 0;
     mine.on("message", (message: FromLeaseWorker) => {
       if (message.kind === "told") {
-        ({ word } = message);
-        if (word.session === "established") restartAfterMs = restartMs.first;
-        show();
+        hear(message.word);
         return;
       }
       ({ stalls } = message);
@@ -340,7 +355,7 @@ export function openLease(options: LeaseOptions): Lease {
     });
     waiting.add(wake);
     wake();
-    await inTime(goodbyeMs, gone, undefined);
+    await inTime(goodbyeMs, () => gone, undefined);
     waiting.delete(wake);
   }
 
@@ -404,7 +419,7 @@ export function openLease(options: LeaseOptions): Lease {
           });
         });
         last.postMessage({ kind: "close" } satisfies LeaseOrder);
-        await inTime(goodbyeMs, ended, undefined);
+        await inTime(goodbyeMs, () => ended, undefined);
         await last.terminate();
       }
       show();

@@ -21,10 +21,11 @@
  *   3. What I lost and nobody witnesses is down: nobody whom I can reach can reach it.
  *   4. Words speak for others, never against them. So no minority takes the majority down, nor does a node gone mad, and
  *      in a parted fleet each side sees the other as down, whichever is larger: that is what its own clients see.
- *   5. A node names another as unreachable from 1.5 intervals after the beginning of its last answered attempt, sooner
- *      than it would judge it lost; and a word counts for 1.2 intervals from the moment it was asked for, sooner than news
- *      of it could be missed. So the last witness of a dead node is silent 2.7 intervals after its death, and it is out
- *      everywhere within three, whichever way the news travel, or don't.
+ *   5. A node names another as unreachable from 1.8 intervals after the beginning of its last answered attempt, or three
+ *      failures, sooner than it would judge it lost; and a word counts for 1.1 intervals from when it was asked for. So the
+ *      last witness of a dead node is silent 2.9 intervals after its death, and it is out everywhere within three,
+ *      whichever way the news travel, or don't. While I am about to lose a node, three of its witnesses are asked four
+ *      times as often.
  *   6. A word counts only of a node that probes the same nodes (`watched`); silence of one that never heard of a node, or
  *      has not yet judged it, says nothing.
  *   7. Of itself a node knows its own readiness, not whether it can be reached: it need not be able to call itself. It is
@@ -93,9 +94,9 @@ export function afterResult(sight: Sight, result: ProbeResult, beganMs: number, 
 }
 
 /** Rule 5. Who refuses thrice is not waited for. */
-const doubtIntervals = 1.5;
+const doubtIntervals = 1.8;
 const doubtFailures = 3;
-const wordIntervals = 1.2;
+const wordIntervals = 1.1;
 /** Rule 7. */
 const selfIntervals = 5;
 /** Rule 9. */
@@ -122,7 +123,7 @@ export function spacingMs(sight: Sight, usualMs: number, isHurried: boolean, set
   const { intervalMs } = settings;
   if (sight.reach === "lost") return intervalMs * lostSpacing;
   if (sight.begun === 0) return intervalMs * (isHurried ? hurriedSpacing : 1);
-  if (sight.begun > 1) return retryMs(settings);
+  if (sight.begun > 1 || sight.failures > 0) return retryMs(settings);
   return Math.min(Math.max(2 * usualMs, retryMs(settings)), intervalMs * patienceMost);
 }
 
@@ -153,7 +154,10 @@ export function heardOf(word: NodeWord, askedMs: number): Heard {
 
 /** Names the nodes that are probed, for comparison: 16 hexadecimal digits. */
 export function watchedId(names: Iterable<string>): string {
-  return createHash("sha256").update([...names].toSorted().join(" ")).digest("hex").slice(0, 16);
+  return createHash("sha256")
+    .update([...names].toSorted().join(" "))
+    .digest("hex")
+    .slice(0, 16);
 }
 
 /** Rules 5 and 6: whether this word counts. */

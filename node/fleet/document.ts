@@ -274,7 +274,11 @@ const site = Type.Object(
                 address: ipAddress,
                 as: autonomousSystem("the router's AS number"),
                 passwordFile: Type.Optional(
-                  Type.String({ pattern: "^/[^\\s\"]+$", maxLength: 255, description: "file on the node with the TCP MD5 key" }),
+                  Type.String({
+                    pattern: '^/[^\\s"]+$',
+                    maxLength: 255,
+                    description: "file on the node with the TCP MD5 key",
+                  }),
                 ),
               },
               strict,
@@ -524,20 +528,21 @@ const probe = Type.Object(
       maximum: 60_000,
       default: 1000,
       unit: "ms",
-      description: "between two probes of one node",
+      description:
+        "between two probes of a node that answers; one that is late is not waited for, and others follow at a tenth",
     }),
     timeoutMs: Type.Integer({
       minimum: 50,
       maximum: 60_000,
       default: 1000,
       unit: "ms",
-      description: "a probe without answer by then has failed",
+      description: "a probe without answer by then has failed; never longer than intervalMs",
     }),
     failuresDown: Type.Integer({
       minimum: 1,
       maximum: 100,
-      default: 3,
-      description: "failures in a row that take a node down",
+      default: 7,
+      description: "failures in a row that take a node down, unless a node that is reached still reaches it",
     }),
     successesUp: Type.Integer({
       minimum: 1,

@@ -31,10 +31,9 @@ function hasNodeAddresses({ nodes }: Site): boolean {
 function addressesOf(site: Site, healthOf: ReadonlyMap<string, NodeHealth>): string[] {
   const isIn = (states: readonly NodeState[], name: string): boolean =>
     states.includes(healthOf.get(name)?.state ?? "unknown");
-  const choices = [
-    ...preferred.map((states) => site.nodes.filter(({ name }) => isIn(states, name))),
-    site.nodes,
-  ].map((nodes) => nodes.flatMap(({ addresses }) => addresses));
+  const choices = [...preferred.map((states) => site.nodes.filter(({ name }) => isIn(states, name))), site.nodes].map(
+    (nodes) => nodes.flatMap(({ addresses }) => addresses),
+  );
   const own = site.addresses.length > 0 ? choices[0] : choices.find((addresses) => addresses.length > 0);
   return [...new Set([...site.addresses, ...(own ?? [])])];
 }

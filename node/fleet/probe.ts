@@ -373,8 +373,8 @@ export function openProber(options: {
       const tookMs = clock.monotonicMs() - beganMs;
       one.usualMs = one.usualMs === 0 ? tookMs : one.usualMs + (tookMs - one.usualMs) * usualStep;
       hear(name, result.word, beganMs);
-      scheduleNext(one, settings);
     }
+    scheduleNext(one, settings);
     judgeAndSettle(one, settings);
   }
 

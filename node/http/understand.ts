@@ -107,6 +107,11 @@ function pickHost(document: Fleet, authority: string | undefined): Host {
   return first;
 }
 
+/** The host with this name, whatever its case and final dot. */
+export function hostNamed(document: Fleet, name: string): Host | undefined {
+  return hostsOf(document).get(canonicalName(name));
+}
+
 /** Hosts by name, read once per document: documents never change. */
 const hostsByDocument = new WeakMap<Fleet, ReadonlyMap<string, Host>>();
 

@@ -88,7 +88,9 @@ export interface PeerClientCounts {
   shunned: number;
 }
 
+/** What is kept of a member. */
 interface Line {
+  readonly member: Member;
   readonly shunning: Shunning;
   pool: Pool;
   /** Of the secret that was current when the pool was made. */
@@ -182,11 +184,11 @@ export function openPeerClient(options: {
   }
 
   function lineTo(member: Member): Line {
-    const name = `${member.name} ${member.host} ${member.port}`;
+    const name = lineName(member);
     const identity = keys()[0]?.identity ?? "";
     let line = lines.get(name);
     if (line === undefined) {
-      line = { shunning: createShunning(clock), pool: openPool(member), identity, underWay: 0 };
+      line = { member, shunning: createShunning(clock), pool: openPool(member), identity, underWay: 0 };
       lines.set(name, line);
     } else if (line.identity !== identity) {
       retire(line.pool);
@@ -196,17 +198,17 @@ export function openPeerClient(options: {
     return line;
   }
 
-  function isShunned(member: Member): boolean {
-    const line = lines.peek(`${member.name} ${member.host} ${member.port}`);
-    if (line === undefined || !line.shunning.isShunned()) return false;
-    if (!isClosed && line.shunning.mayKnock()) void knock(member);
+  /** Whether it is; where its wait is over, somebody goes to look. */
+  function isAway(line: Line): boolean {
+    if (!line.shunning.isShunned()) return false;
+    if (!isClosed && line.shunning.mayKnock()) void knock(line.member);
     return true;
   }
 
   /** Asks a shunned member whether it is back; never throws. */
   async function knock(member: Member): Promise<void> {
     try {
-      const answer = await send(member, { method: "OPTIONS", path: "/", timeoutMs: knockTimeoutMs });
+      const answer = await send(lineTo(member), { method: "OPTIONS", path: "/", timeoutMs: knockTimeoutMs });
       log.info({ member: member.name }, "a peer answers again");
       await answer.body.dump({ limit: headerBytesMax });
     } catch (error) {
@@ -215,11 +217,11 @@ export function openPeerClient(options: {
   }
 
   async function send(
-    member: Member,
+    line: Line,
     request: Omit<PeerRequest, "method"> & { method: PeerRequest["method"] | "OPTIONS" },
   ): Promise<Dispatcher.ResponseData> {
     const { method, path, headers, body, timeoutMs, hops = 1, signal } = request;
-    const line = lineTo(member);
+    const { member } = line;
     const begunMs = clock.monotonicMs();
     const deadline = new AbortController();
     const cancel = clock.after(timeoutMs, () => {
@@ -280,17 +282,21 @@ export function openPeerClient(options: {
     async request(member, request) {
       if (isClosed) throw refuse(member, "this node is stopping");
       if (keys().length === 0) throw refuse(member, "no fleet secret is known yet");
-      if (isShunned(member)) throw refuse(member, "it failed a moment ago");
-      if (lineTo(member).underWay >= requestsMax) throw refuse(member, "too many requests to it are under way");
+      const line = lineTo(member);
+      if (isAway(line)) throw refuse(member, "it failed a moment ago");
+      if (line.underWay >= requestsMax) throw refuse(member, "too many requests to it are under way");
       counts.requests += 1;
       try {
-        return await send(member, request);
+        return await send(line, request);
       } catch (error) {
         counts.failures += 1;
         throw error;
       }
     },
-    isShunned,
+    isShunned(member) {
+      const line = lines.peek(lineName(member));
+      return line !== undefined && isAway(line);
+    },
     counts: () => ({ ...counts, shunned: [...lines.values()].filter(({ shunning }) => shunning.isShunned()).length }),
     async close() {
       isClosed = true;
@@ -298,6 +304,11 @@ export function openPeerClient(options: {
       await Promise.all(pools.map((pool) => pool.destroy()));
     },
   };
+}
+
+/** A member that moved to another address is another one. */
+function lineName({ name, host, port }: Member): string {
+  return `${name} ${host} ${port}`;
 }
 
 function hostOf({ host, port }: Member): string {

@@ -158,10 +158,7 @@ export async function listenForPeers(options: {
       unproven.delete(socket);
       if (unprovenByEnd.get(end) === socket) unprovenByEnd.delete(end);
     });
-    if (unproven.size > most.handshakes) {
-      refused("too many handshakes at once", socket.remoteAddress);
-      socket.destroy();
-    }
+    if (unproven.size > most.handshakes) socket.destroy(); // which is told as a failed handshake, like any other
   });
   server.on("secureConnection", (socket: TLSSocket) => {
     const end = `${socket.remoteAddress} ${socket.remotePort}`;
@@ -196,7 +193,10 @@ export async function listenForPeers(options: {
     unlogged += 1;
     const nowMs = clock.monotonicMs();
     if (nowMs - loggedMs < waits.logged) return;
-    log.warn({ reason, from, refused: unlogged, isSecretKnown: keys().length > 0 }, "peer handshakes were refused");
+    log.warn(
+      { reason, from, refused: unlogged, underWay: unproven.size, isSecretKnown: keys().length > 0 },
+      "peer handshakes were refused",
+    );
     loggedMs = nowMs;
     unlogged = 0;
   }

@@ -6,6 +6,23 @@ import type { Dispatcher } from "undici";
 import { NearcastError } from "#base/errors.ts";
 import { type HeaderPairs, headerPairsOf } from "../cache/object.ts";
 import { fieldOf, type RequestFields } from "../fetch/asset.ts";
+import { dropBody } from "../fetch/body.ts";
+import { ownPrefix } from "./wire.ts";
+
+/** An answer, from wherever it came; its body is here whole, or still to come. */
+export interface Arrived {
+  statusCode: number;
+  headers: RequestFields;
+  body: Buffer | Dispatcher.ResponseData["body"];
+}
+
+export function drop({ body }: Arrived): void {
+  if (!Buffer.isBuffer(body)) dropBody({ body });
+}
+
+export function streamOf({ body }: Arrived): Readable {
+  return Buffer.isBuffer(body) ? Readable.from([body]) : body;
+}
 
 /** What a purge can name: the host, the address without its query, and what the origin calls it. */
 export function tagsOf(host: string, target: string, fields: ReadonlyMap<string, string>): string[] {
@@ -16,7 +33,10 @@ export function tagsOf(host: string, target: string, fields: ReadonlyMap<string,
   return [`host:${host}`, `url:${host}${path}`, ...own.map((tag) => `tag:${tag}`)];
 }
 
-/** Fields of one connection only (RFC 9110 §7.6.1), those named in Connection, and lengths, which are set anew. */
+/**
+ * Fields of one connection only (RFC 9110 §7.6.1), those named in Connection, lengths, which are set anew, and what
+ * only nodes may say to each other.
+ */
 const hopByHop = new Set([
   "connection",
   "keep-alive",
@@ -33,7 +53,7 @@ const hopByHop = new Set([
 export function endToEndPairs(headers: RequestFields): HeaderPairs {
   const named = new Set((fieldOf(headers, "connection") ?? "").toLowerCase().split(/\s*,\s*/));
   return Object.entries(headers).flatMap(([name, value]) => {
-    if (value === undefined || hopByHop.has(name) || named.has(name)) return [];
+    if (value === undefined || hopByHop.has(name) || named.has(name) || name.startsWith(ownPrefix)) return [];
     return (Array.isArray(value) ? value : [value]).map((one) => [name, one] as const);
   });
 }
@@ -44,7 +64,7 @@ export function withDate(headers: RequestFields, receivedAtMs: number): RequestF
 }
 
 /** Whether a 304 speaks of the version that was asked about; one for another may not freshen it (RFC 9111 §4.3.4). */
-export function isAbout(etag: string | null, unchanged: Dispatcher.ResponseData): boolean {
+export function isAbout(etag: string | null, unchanged: Pick<Arrived, "headers">): boolean {
   const theirs = fieldOf(unchanged.headers, "etag");
   return etag === null || theirs === undefined || theirs.replace(/^W\//, "") === etag.replace(/^W\//, "");
 }
@@ -75,20 +95,22 @@ export function fieldsOf(pairs: HeaderPairs): ReadonlyMap<string, string> {
 }
 
 /** The length that the origin announced for a body that passes through as it is. */
-export function lengthOf(answer: Dispatcher.ResponseData): number | null {
+export function lengthOf(answer: Omit<Arrived, "body">): number | null {
   const text = answer.statusCode === 304 ? undefined : fieldOf(answer.headers, "content-length");
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null;
 }
 
 /** The whole body, or, past the bound, a stream of what was read and what is still to come. */
 export async function collect(
-  answer: Dispatcher.ResponseData,
+  answer: Arrived,
   bytesMax: number,
 ): Promise<{ outcome: "whole"; body: Buffer } | { outcome: "too-large"; body: Readable }> {
-  if (Number(answer.headers["content-length"] ?? 0) > bytesMax) return { outcome: "too-large", body: answer.body };
+  const { body: arriving } = answer;
+  if (Buffer.isBuffer(arriving)) return { outcome: "whole", body: arriving };
+  if (Number(answer.headers["content-length"] ?? 0) > bytesMax) return { outcome: "too-large", body: arriving };
   const chunks: Buffer[] = [];
   let length = 0;
-  const iterator = answer.body[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  const iterator = arriving[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   for (;;) {
     let next: IteratorResult<Buffer>;
     try {
@@ -102,9 +124,9 @@ export async function collect(
     if (length > bytesMax) {
       const body = Readable.from(rest(chunks, iterator));
       // A generator that nobody read from runs no `finally`, so the connection is let go from outside.
-      answer.body.on("error", () => undefined); // undici's, of a body destroyed unread
+      arriving.on("error", () => undefined); // undici's, of a body destroyed unread
       body.once("close", () => {
-        answer.body.destroy();
+        arriving.destroy();
       });
       return { outcome: "too-large", body };
     }

@@ -8,6 +8,11 @@
  *     none ────────────────▶ fetch, coalesced
  *   An answer that may not be stored is never shared: its leader gets it, who joined asks for itself, and for a while
  *   (`uncacheable`) nobody waits for anybody on that key.
+ *   fetch: owner of the URL in the site, or a site with room, or the shield, then the host's origin (asset-way.ts)
+ *
+ * Nodes are caches in front of each other, by the same RFC: an owner answers with Age, the asker stores by what the
+ * header section says, in memory only. What must not be stored and is known so goes straight to the origin, since the
+ * owner could only pass it through.
  */
 import { LRUCache } from "lru-cache";
 import { Readable } from "node:stream";
@@ -21,9 +26,23 @@ import { type CachedObject, headerBlockOf, type HeaderPairs, keyOf, tagsMax } fr
 import { isPurgedBy, type Purge } from "../cache/purge.ts";
 import type { Tier, Tiers } from "../cache/tiers.ts";
 import { type AssetFetcher, codingsOf, fieldOf, forwardedFields, type RequestFields } from "../fetch/asset.ts";
-import { dropBody, dropStream } from "../fetch/body.ts";
-import { collect, endToEndPairs, fieldsOf, isAbout, lengthOf, mergedPairs, tagsOf, withDate } from "./asset-answer.ts";
+import { dropStream } from "../fetch/body.ts";
+import {
+  collect,
+  drop,
+  endToEndPairs,
+  fieldsOf,
+  isAbout,
+  lengthOf,
+  mergedPairs,
+  streamOf,
+  tagsOf,
+  withDate,
+} from "./asset-answer.ts";
+import { type Asker, createAssetWays, hostFieldOf, type Way } from "./asset-way.ts";
 import type { Delivery, MissReason, Outcome } from "./outcome.ts";
+import type { Peers } from "./peers.ts";
+import { ofAnotherLog, type Role } from "./wire.ts";
 
 export interface AssetOrder {
   host: AssetsHost;
@@ -33,9 +52,18 @@ export interface AssetOrder {
   fields: RequestFields;
 }
 
+/** A delivery with what another node has to know of it. */
+export interface AssetDelivery extends Delivery {
+  /** The event of the feed that it is good for. */
+  readonly feedSeq: number;
+  readonly isSoftPurged: boolean;
+}
+
 export interface AssetServer {
   /** @throws NearcastError of the origin, when there is nothing to deliver */
   serve: (order: AssetOrder) => Promise<Delivery>;
+  /** For another node. @throws like serve() */
+  serveToPeer: (order: AssetOrder, role: Role) => Promise<AssetDelivery>;
   explain: (order: AssetOrder) => Promise<Record<string, unknown>>;
   /** Overtakes running fetches; a soft purge marks the entries that `concerned` names. */
   purge: (purge: Purge, concerned: Iterable<string>) => void;
@@ -69,6 +97,7 @@ type Fetched =
       isStored: boolean;
       isRevalidated: boolean;
       reason: MissReason;
+      way: Way;
     }
   /** The body can be read once, by the leader alone. */
   | {
@@ -78,17 +107,21 @@ type Fetched =
       pairs: HeaderPairs;
       body: Readable;
       lengthBytes: number | null;
+      statusBefore: string | null;
     };
 
+/** @param parts `peers`: absent or null, this node is alone */
 export function createAssetServer(parts: {
   tiers: Tiers;
   fetcher: AssetFetcher;
+  peers?: Peers | null;
   fleet: () => Fleet;
   feedSeq: () => number;
   clock: Clock;
   log: Log;
 }): AssetServer {
-  const { tiers, fetcher, fleet, feedSeq, clock, log } = parts;
+  const { tiers, fetcher, fleet, peers = null, clock, log } = parts;
+  const ways = createAssetWays({ ...parts, peers });
   const flights = createFlights<Fetched>();
   const uncacheable = new LRUCache<string, { untilMs: number; reason: string }>({ max: uncacheableMax });
   const softPurged = new LRUCache<string, true>({ max: softPurgedMax });
@@ -106,7 +139,7 @@ export function createAssetServer(parts: {
     return { key, found: await tiers.load(key), reason: "vary-miss" as const };
   }
 
-  async function serve(order: AssetOrder): Promise<Delivery> {
+  async function serve(order: AssetOrder, asker: Asker): Promise<AssetDelivery> {
     const loops = (fieldOf(order.fields, "cdn-loop") ?? "").split(",").filter((id) => id.trim() === "nearcast").length;
     if (loops >= loopsMax) throw new NearcastError("LOOP_DETECTED", `${order.host.name} leads back to this CDN`);
     if (order.fields["authorization"] !== undefined) {
@@ -117,12 +150,13 @@ export function createAssetServer(parts: {
     if (found.outcome === "miss") {
       if (wantsOnlyCached(order)) throw new NearcastError("NOT_CACHED", "only-if-cached was asked");
       if (order.method === "HEAD") return await pass(order, "head");
-      return await fetchAndDeliver(order, key, reason, undefined);
+      return await fetchAndDeliver(order, asker, key, reason, undefined);
     }
     const { object, tier } = found;
     const { freshness } = notesOf(object);
     const use = judgeUse(freshness, clock.wallMs());
-    const isSoftPurged = use.state === "fresh" && softPurged.has(key);
+    const isMarked = softPurged.has(key);
+    const isSoftPurged = use.state === "fresh" && isMarked;
     const state = isSoftPurged ? "stale-revalidate" : use.state;
     const ttlSeconds = isSoftPurged ? 0 : use.ttlSeconds;
     if (state !== "fresh" && state !== "stale-revalidate" && wantsOnlyCached(order)) {
@@ -130,32 +164,33 @@ export function createAssetServer(parts: {
     }
     switch (state) {
       case "fresh":
-        return delivery(object, { word: "hit", tier, ttlSeconds }, use.ageSeconds);
+        return delivery(object, { word: "hit", tier, ttlSeconds }, use.ageSeconds, isMarked);
       case "stale-revalidate": {
-        const { result, isCollapsed } = fetch(order, key, "stale", object);
+        const { result, isCollapsed } = fetch(order, asker, key, "stale", object);
         // Whoever began the fetch has the body.
-        result.then(isCollapsed ? () => undefined : drop, (error: unknown) => {
+        result.then(isCollapsed ? () => undefined : dropFetched, (error: unknown) => {
           log.debug({ reason: (error as Error).message }, "revalidation behind a stale answer failed");
         });
-        return delivery(object, staleOutcome(tier, "revalidating", ttlSeconds), use.ageSeconds);
+        return delivery(object, staleOutcome(tier, "revalidating", ttlSeconds), use.ageSeconds, isMarked);
       }
       case "stale-if-error": {
         try {
-          return await fetchAndDeliver(order, key, "stale", object);
+          return await fetchAndDeliver(order, asker, key, "stale", object);
         } catch (thrown) {
           if (asNearcastError(thrown).source !== "origin") throw thrown;
-          return delivery(object, staleOutcome(tier, "origin-error", ttlSeconds), use.ageSeconds);
+          return delivery(object, staleOutcome(tier, "origin-error", ttlSeconds), use.ageSeconds, isMarked);
         }
       }
       case "expired":
-        return await fetchAndDeliver(order, key, "stale", object);
+        return await fetchAndDeliver(order, asker, key, "stale", object);
     }
   }
 
   /** Begins or joins the fetch for a key. `before` is the stale entry whose validators can be used. */
-  function fetch(order: AssetOrder, key: string, reason: MissReason, before: CachedObject | undefined) {
-    return flights.join(key, async (flight) => {
-      const fetched = await fetchOnce(order, reason, before, flight);
+  function fetch(order: AssetOrder, asker: Asker, key: string, reason: MissReason, before: CachedObject | undefined) {
+    // Apart by where they begin: two nodes that take each other for the owner would wait for each other.
+    return flights.join(`${ways.startOf(order, asker)} ${key}`, async (flight) => {
+      const fetched = await fetchOnce(order, asker, reason, before, flight);
       if (fetched.outcome === "passed" && !isPassingTrouble(fetched.status)) {
         uncacheable.set(key, { untilMs: clock.monotonicMs() + uncacheableMs, reason: fetched.reason });
         // The origin has spoken: what it said before is no longer true, and may not be stored anew (RFC 9111 §4.3.3).
@@ -167,17 +202,20 @@ export function createAssetServer(parts: {
 
   async function fetchAndDeliver(
     order: AssetOrder,
+    asker: Asker,
     key: string,
     reason: MissReason,
     before: CachedObject | undefined,
     joins = 0,
-  ): Promise<Delivery> {
+  ): Promise<AssetDelivery> {
     const known = uncacheable.get(key);
     if (known !== undefined && known.untilMs > clock.monotonicMs()) return await pass(order, known.reason);
     const startedMs = clock.monotonicMs();
-    const { result, isCollapsed } = fetch(order, key, reason, before);
+    const { result, isCollapsed } = fetch(order, asker, key, reason, before);
     const fetched = await result;
-    const timings = { fetchMs: clock.monotonicMs() - startedMs };
+    const tookMs = clock.monotonicMs() - startedMs;
+    const isOfPeer = fetched.outcome === "stored" && fetched.way.of !== null;
+    const timings = isOfPeer ? { peerMs: tookMs } : { fetchMs: tookMs };
     if (fetched.outcome === "passed") {
       return isCollapsed ? await pass(order, fetched.reason) : passedDelivery(fetched, timings);
     }
@@ -189,49 +227,51 @@ export function createAssetServer(parts: {
       if (found.outcome === "hit") {
         const use = judgeUse(notesOf(found.object).freshness, clock.wallMs());
         if (use.state === "fresh") {
-          return delivery(found.object, { word: "hit", tier: found.tier, ttlSeconds: use.ttlSeconds }, use.ageSeconds);
+          const outcome: Outcome = { word: "hit", tier: found.tier, ttlSeconds: use.ttlSeconds };
+          return delivery(found.object, outcome, use.ageSeconds, softPurged.has(next));
         }
       }
       const stale = found.outcome === "hit" ? found.object : undefined;
-      return await fetchAndDeliver(order, next, stale === undefined ? "vary-miss" : "stale", stale, joins + 1);
+      return await fetchAndDeliver(order, asker, next, stale === undefined ? "vary-miss" : "stale", stale, joins + 1);
     }
     const { ageSeconds, ttlSeconds } = judgeUse(notesOf(fetched.object).freshness, clock.wallMs());
+    const { of, status, mark } = fetched.way;
+    const what = fetched.isRevalidated ? "revalidated" : "fetched";
     const outcome: Outcome = {
       word: "miss",
       reason: fetched.reason,
       isStored: fetched.isStored,
       isCollapsed,
-      detail: fetched.isRevalidated ? "revalidated" : "fetched",
+      detail: of === null ? what : of === "shield" ? `shield-${what}` : of,
       ttlSeconds,
     };
     // An origin that is itself a cache may have given an answer that is old already.
-    return { ...delivery(fetched.object, outcome, ageSeconds === 0 ? null : ageSeconds), timings };
+    const age = ageSeconds === 0 ? null : ageSeconds;
+    return { ...delivery(fetched.object, outcome, age, mark !== null), timings, statusBefore: status };
   }
 
   async function fetchOnce(
     order: AssetOrder,
+    asker: Asker,
     reason: MissReason,
     before: CachedObject | undefined,
     flight: Flight,
   ): Promise<Fetched> {
-    const seq = feedSeq();
     const purgesBefore = purgeCount;
     const requestedAtMs = clock.wallMs();
-    // Always GET: a stale entry can be met by HEAD, and what comes back is stored for all.
-    const request = { ...requestOf(order), method: "GET" as const };
-    const answer = await fetcher.fetch({ ...request, extra: { ...conditionsOf(before), ...hostOf(order) } });
+    const { arrived: answer, way } = await ways.fetch(order, asker, before && conditionsOf(before));
     const receivedAtMs = clock.wallMs();
     // What is stale may be used instead of a failure or of nonsense, so those are raised. Where nothing can be used
     // instead, the origin's own words on its failure go through.
     const isUsable = before !== undefined && judgeUse(notesOf(before).freshness, receivedAtMs).state !== "expired";
     if ((answer.statusCode >= 500 && isUsable) || (answer.statusCode === 304 && before === undefined)) {
-      dropBody(answer);
+      drop(answer);
       throw new NearcastError("ORIGIN_BAD_ANSWER", `status ${answer.statusCode} from ${order.host.origin}`);
     }
     const isUnchanged = answer.statusCode === 304 && before !== undefined;
     if (isUnchanged && !isAbout(notesOf(before).etag, answer)) {
-      dropBody(answer);
-      return await fetchOnce(order, reason, undefined, flight);
+      drop(answer);
+      return await fetchOnce(order, asker, reason, undefined, flight);
     }
     const headers = withDate(answer.headers, receivedAtMs);
     const pairs = isUnchanged ? mergedPairs(before.headerBlock, headers) : endToEndPairs(headers);
@@ -252,31 +292,24 @@ export function createAssetServer(parts: {
       { requestedAtMs, receivedAtMs },
       order.host,
     );
+    const passedAbout = { lengthBytes: lengthOf(answer), statusBefore: way.status };
     if (judged.outcome === "bypass") {
-      if (isUnchanged) dropBody(answer);
-      const body = isUnchanged ? Readable.from([before.body]) : answer.body;
-      return { outcome: "passed", reason: judged.reason, status, pairs, body, lengthBytes: lengthOf(answer) };
+      if (isUnchanged) drop(answer);
+      const body = isUnchanged ? Readable.from([before.body]) : streamOf(answer);
+      return { outcome: "passed", reason: judged.reason, status, pairs, body, ...passedAbout };
     }
     const tags = tagsOf(canonicalName(order.host.name), order.target, fields);
     if (tags.length > tagsMax && !isUnchanged) {
-      const about = { status, pairs, body: answer.body, lengthBytes: lengthOf(answer) };
-      return { outcome: "passed", reason: "too-many-tags", ...about };
+      return { outcome: "passed", reason: "too-many-tags", status, pairs, body: streamOf(answer), ...passedAbout };
     }
     let body: Buffer;
     if (isUnchanged) {
-      dropBody(answer);
+      drop(answer);
       body = before.body;
     } else {
       const collected = await collect(answer, fleet().limits.objectBytesMax);
       if (collected.outcome === "too-large") {
-        return {
-          outcome: "passed",
-          reason: "too-large",
-          status,
-          pairs,
-          body: collected.body,
-          lengthBytes: lengthOf(answer),
-        };
+        return { outcome: "passed", reason: "too-large", status, pairs, body: collected.body, ...passedAbout };
       }
       body = collected.body;
     }
@@ -295,7 +328,7 @@ export function createAssetServer(parts: {
     const about = {
       tags: isUnchanged && tags.length > tagsMax ? before.facts.tags : tags,
       storedAtMs: receivedAtMs,
-      feedSeq: seq,
+      feedSeq: way.feedSeq,
     };
     const object: CachedObject = {
       key,
@@ -304,15 +337,17 @@ export function createAssetServer(parts: {
       body,
     };
     let isStored = false;
-    if (!flight.isOvertaken || !isPurgedSince(purgesBefore, object)) {
+    if (way.keep !== "none" && (!flight.isOvertaken || !isPurgedSince(purgesBefore, object))) {
+      const store = way.keep === "all" ? tiers.store : tiers.storeInMemory;
       if (varyFields.length > 0) {
         const marker = { ...about, status: 0, notes: { vary: varyFields } };
-        tiers.store({ key: primaryKey, facts: marker, headerBlock: Buffer.alloc(0), body: Buffer.alloc(0) });
+        store({ key: primaryKey, facts: marker, headerBlock: Buffer.alloc(0), body: Buffer.alloc(0) });
       }
-      isStored = tiers.store(object);
-      softPurged.delete(key);
+      isStored = store(object);
+      if (way.mark === null) softPurged.delete(key);
+      else softPurged.set(key, true);
     }
-    return { outcome: "stored", object, varyFields, isStored, isRevalidated: isUnchanged, reason };
+    return { outcome: "stored", object, varyFields, isStored, isRevalidated: isUnchanged, reason, way };
   }
 
   /** Whether one of the purges after the first `count` means this object, or might have. */
@@ -325,20 +360,27 @@ export function createAssetServer(parts: {
   }
 
   /** Through to the origin and back, for this client alone. */
-  async function pass(order: AssetOrder, reason: string): Promise<Delivery> {
+  async function pass(order: AssetOrder, reason: string): Promise<AssetDelivery> {
     const startedMs = clock.monotonicMs();
     const authorization = fieldOf(order.fields, "authorization");
+    const { host, method, target, fields } = order;
     const answer = await fetcher.fetch({
-      ...requestOf(order),
-      extra: { ...hostOf(order), ...(authorization === undefined ? {} : { authorization }) },
+      origin: host.origin,
+      method,
+      target,
+      clientFields: fields,
+      timeoutMs: host.timeoutMs,
+      extra: { ...hostFieldOf(order), ...(authorization === undefined ? {} : { authorization }) },
     });
     const pairs = endToEndPairs(answer.headers);
-    const about = { status: answer.statusCode, pairs, body: answer.body, lengthBytes: lengthOf(answer) };
+    const passed = { pairs, body: answer.body, lengthBytes: lengthOf(answer), statusBefore: null };
+    const about = { status: answer.statusCode, ...passed };
     return passedDelivery({ outcome: "passed", reason, ...about }, { fetchMs: clock.monotonicMs() - startedMs });
   }
 
   return {
-    serve,
+    serve: (order) => serve(order, "client"),
+    serveToPeer: serve,
     async explain(order) {
       const { key, found, reason } = await lookUp(order);
       const memo = uncacheable.get(key);
@@ -381,18 +423,8 @@ function keyAmong(primaryKey: string, varyFields: readonly string[], fields: Req
   return keyOf("asset-variant", primaryKey, ...values);
 }
 
-function requestOf(order: AssetOrder) {
-  const { host, method, target, fields } = order;
-  return { origin: host.origin, method, target, clientFields: fields, timeoutMs: host.timeoutMs };
-}
-
-function hostOf(order: AssetOrder): Record<string, string> {
-  return { "x-forwarded-host": canonicalName(order.host.name) };
-}
-
 /** Validators of the stale entry, both where there are both (RFC 9111 §4.3.1). */
-function conditionsOf(before: CachedObject | undefined): Record<string, string> {
-  if (before === undefined) return {};
+function conditionsOf(before: CachedObject): Record<string, string> {
   const { etag, lastModified } = notesOf(before);
   return {
     ...(etag === null ? {} : { "if-none-match": etag }),
@@ -413,7 +445,7 @@ function notesOf(object: CachedObject): Notes {
   return object.facts.notes as Notes;
 }
 
-function drop(fetched: Fetched): void {
+function dropFetched(fetched: Fetched): void {
   if (fetched.outcome === "passed") dropStream(fetched.body);
 }
 
@@ -421,7 +453,12 @@ function staleOutcome(tier: Tier, reason: "revalidating" | "origin-error", ttlSe
   return { word: "stale", tier, reason, ttlSeconds };
 }
 
-function delivery(object: CachedObject, outcome: Outcome, ageSeconds: number | null): Delivery {
+function delivery(
+  object: CachedObject,
+  outcome: Outcome,
+  ageSeconds: number | null,
+  isSoftPurged: boolean,
+): AssetDelivery {
   const { etag, lastModified } = notesOf(object);
   return {
     outcome,
@@ -434,10 +471,12 @@ function delivery(object: CachedObject, outcome: Outcome, ageSeconds: number | n
     lastModified,
     ageSeconds,
     timings: {},
+    feedSeq: object.facts.feedSeq,
+    isSoftPurged,
   };
 }
 
-function passedDelivery(fetched: Extract<Fetched, { outcome: "passed" }>, timings: Delivery["timings"]): Delivery {
+function passedDelivery(fetched: Extract<Fetched, { outcome: "passed" }>, timings: Delivery["timings"]): AssetDelivery {
   return {
     outcome: { word: "bypass", reason: fetched.reason },
     status: fetched.status,
@@ -449,5 +488,8 @@ function passedDelivery(fetched: Extract<Fetched, { outcome: "passed" }>, timing
     lastModified: null,
     ageSeconds: null,
     timings,
+    statusBefore: fetched.statusBefore,
+    feedSeq: ofAnotherLog,
+    isSoftPurged: false,
   };
 }

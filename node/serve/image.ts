@@ -69,7 +69,12 @@ export interface ImageServer {
   serveToPeer: (wanted: WantedVariant, role: Helpers["role"]) => Promise<Answer>;
   /** As the shield, for another node. @throws NearcastError ORIGIN_*, BODY_TOO_LARGE */
   sourceToPeer: (source: SourceName, known: readonly string[]) => Promise<ToldSource>;
-  /** Fetches a variant from its owner, that it be here when clients ask; true: it was here already. */
+  /** Whether this variant is here and fresh. */
+  isHere: (wanted: WantedVariant) => Promise<boolean>;
+  /**
+   * Fetches a variant from its owner, that it be here when clients ask; returns whether it came and stays. What this
+   * node owns itself it does not make unasked.
+   */
   replicate: (wanted: WantedVariant) => Promise<boolean>;
   /** Where the answer would come from and why; asks nobody and changes nothing. */
   explain: (order: ImageOrder) => Promise<Record<string, unknown>>;
@@ -266,8 +271,8 @@ export function createImageServer(parts: {
     for (const one of helpers) {
       if (one === undefined) continue;
       try {
-        const answer = await askHelpers(order, record, use, one);
-        if (answer !== null) return answer;
+        const theirs = await askHelpers(order, record, use, one);
+        if (theirs !== null) return theirs;
       } catch (thrown) {
         const isOfOrigin = asNearcastError(thrown).source === "origin";
         const isSourceHere = record !== undefined && "sha256" in record.meaning && hasSource(record.meaning.sha256);
@@ -366,13 +371,15 @@ export function createImageServer(parts: {
     serveNow,
     serveToPeer: answer,
     sourceToPeer: shield.tell,
-    async replicate(wanted) {
+    async isHere(wanted) {
       const record = await records.load(wanted.name);
-      const isFresh = record !== undefined && useOf(record, wanted.host).state === "fresh";
-      if (isFresh && isHere(record, wanted.variant)) return true;
+      return record !== undefined && useOf(record, wanted.host).state === "fresh" && isHere(record, wanted.variant);
+    },
+    async replicate(wanted) {
       const owners = ownersOf(wanted.name);
-      if (owners !== undefined) await relay?.ask(wanted, record, owners).result;
-      return false;
+      if (owners === undefined || relay === null) return false;
+      const relayed = await relay.ask(wanted, await records.load(wanted.name), owners).result;
+      return relayed?.isStored ?? false;
     },
     async explain(order) {
       const record = await records.load(order.name);

@@ -10,6 +10,7 @@ import { type Freshness, judgeUse, type Use } from "../cache/freshness.ts";
 import type { Purge } from "../cache/purge.ts";
 import { knownHashesMax, purgesSource, type Records, type SourceMark, type SourceRecord } from "../cache/records.ts";
 import type { Route, SourceName, Sources } from "./source.ts";
+import { ofAnotherLog } from "./wire.ts";
 
 /** What a question brought. */
 export interface Asked {
@@ -74,7 +75,7 @@ export function createMeanings(parts: { records: Records; sources: Sources; cloc
         const meaning = answer.outcome === "absent" ? { absentStatus: answer.status } : { sha256: answer.sha256 };
         const knownHashes = answer.outcome === "absent" ? known : hashesWith(answer.sha256, known);
         const validatedAtMs = clock.wallMs() - ageMs;
-        const record = { name, meaning, knownHashes, validatedAtMs, feedSeq: feedSeq ?? 0, mark };
+        const record = { name, meaning, knownHashes, validatedAtMs, feedSeq: feedSeq ?? ofAnotherLog, mark };
         // Overtaken: a purge came while the origin answered, so this answer may be the one before it.
         if (!flight.isOvertaken && feedSeq !== null) records.store(record);
         return {

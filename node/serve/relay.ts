@@ -22,7 +22,7 @@ import { canonicalForm, variantKey } from "../variant/key.ts";
 import { hashesWith } from "./meaning.ts";
 import type { Peers } from "./peers.ts";
 import { objectOf, renderWaitMs, type WantedVariant } from "./render.ts";
-import { readHash, type Role, writeKnown } from "./wire.ts";
+import { ofAnotherLog, readHash, type Role, writeKnown } from "./wire.ts";
 
 /** Whom to ask as what. */
 export interface Helpers {
@@ -92,7 +92,7 @@ export function createRelay(parts: {
     });
     if (said === null) return null;
     const { result, told, member } = said;
-    const feedSeq = said.feedSeq ?? 0;
+    const feedSeq = said.feedSeq ?? ofAnotherLog;
     const record = recordOf(wanted, before, result, {
       validatedAtMs: heardAtMs - told.ageMs,
       feedSeq,

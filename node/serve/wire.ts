@@ -38,6 +38,9 @@ export const refusals = ["busy", "behind"] as const;
 /** busy: too many renderings wait here already. behind: purges that the asker knows did not arrive here yet. */
 export type Refusal = (typeof refusals)[number];
 
+/** Fields with names like this are for nodes alone; no origin's is stored or passed on. */
+export const ownPrefix = "nearcast-";
+
 export const fieldNames = {
   role: "nearcast-role",
   log: "nearcast-log",
@@ -61,6 +64,9 @@ export interface Told {
   /** Cache-Status of the caches between here and the origin, ready to be put before one's own. */
   readonly status: string | null;
 }
+
+/** Instead of an event's number: of no log that could be named, so nobody may keep it. */
+export const ofAnotherLog = -1;
 
 /** A list of caches is longer than this only when somebody plays. */
 const statusLengthMax = 1000;

@@ -158,8 +158,8 @@ export interface Catalogue {
   /** Frozen; revision 0 before the first node joined. Nodes and names are in the order of their bytes. */
   readonly roster: () => Promise<Roster>;
   /**
-   * Changes the roster and tells edges. `decide` sees what stands at that moment, inside the transaction; where it gives
-   * null or throws, nothing is changed.
+   * Changes the roster and tells edges. `decide` sees what stands at that moment, inside the transaction; where it
+   * gives null or throws, nothing is changed.
    * @returns the roster after it
    */
   readonly changeRoster: (

@@ -69,7 +69,8 @@ async function startPlace(t: TestContext, steering: readonly object[] = []): Pro
 
 /** Where nothing else of the tests listens. */
 function ownAddress(): string {
-  return `127.${100 + Math.floor(Math.random() * 90)}.${Math.floor(Math.random() * 256)}.${1 + Math.floor(Math.random() * 250)}`;
+  const octet = (from: number, count: number): number => from + Math.floor(Math.random() * count);
+  return `127.${octet(100, 90)}.${octet(0, 256)}.${octet(1, 250)}`;
 }
 
 function freePort(): string {

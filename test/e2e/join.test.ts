@@ -86,7 +86,7 @@ async function untilNamed(world: World, machine: Machine, isNamed: boolean): Pro
   });
 }
 
-test("one command on an empty folder makes a node that DNS names; drain, undrain and remove are as simple", async (t) => {
+test("one command on an empty folder makes a node that DNS names; draining it is as simple", async (t) => {
   const world = await startWorld(t, ["fra"], { fleet: { steering: [{ name, policy: "geo", ttlSeconds: 1 }] } });
   await world.api("PUT", "/images/a.jpg", await photograph(1));
   await until("fra is up", async () => (await named(world)).join() === world.edge("fra").address);

@@ -7,6 +7,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { Agent, get } from "node:http";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { ask } from "../support/ask.ts";
 import { needs } from "../support/needs.ts";
@@ -103,7 +104,8 @@ const isGone = (pid: number): boolean => !existsSync(`/proc/${pid}`);
 
 test("kill -9 of one of three under load: only what it had in its hands is lost, and it comes back", async (t) => {
   if (!needs(t, process.platform === "linux", "SO_REUSEPORT that spreads clients, and /proc")) return;
-  const machine = await startMachine(t, 3);
+  // All questions come from one network here.
+  const machine = await startMachine(t, 3, { dns: { responsesPerSecond: 0 } });
   const { world, edge } = machine;
   await world.api("PUT", "/images/a.jpg", await photograph(1));
   const before = await machine.ready();
@@ -206,7 +208,10 @@ test("another supervisor of the same machine takes no client from the first", as
   const before = await machine.ready();
   const url = `${edge.url}/a.jpg?w=100`;
   const ending = new AbortController();
-  const pictures = load(2, ending.signal, async () => await fetchOnce(url));
+  const pictures = load(2, ending.signal, async () => {
+    await fetchOnce(url);
+    await pause(10); // the second supervisor needs the machine, too
+  });
   const config = join(world.directory, "fra1.yaml");
   const second = spawn(process.execPath, [edgeMain, "--config", config, "--processes", "2"], { stdio: "pipe" });
   t.after(() => second.kill("SIGKILL"));

@@ -206,7 +206,7 @@ test("nodes of both are drained and undrained; only those that joined can be rem
   assert.deepEqual(await rosterOf(origin), { revision: 5, nodes: [], draining: [] }, "its mark went with it");
 });
 
-test("a mark outlives the document's node and can still be taken away; who joins under the name has none", async (t) => {
+test("a mark outlives the document's node and can be taken away; who joins under the name has none", async (t) => {
   const origin = await startFleet(t);
   await origin.json(200, "PUT", "/nodes/fra1/draining");
   await origin.json(200, "PUT", "/nodes/nyc1/draining");

@@ -4,15 +4,17 @@
  *   reach(a, b)      a's attempts at b pass, both processes run, and b is ready; loss does not count against it
  *   path(a, b)       reach(a, b), or a node c that speaks: reach(a, c) and reach(c, b)
  *
- * Since when each has held without a break, or not held, is written down at each change of the world; the promises are
- * held against that:
+ * Since when each reach has held without a break, and when it last did, is written down at each change of the world; the
+ * promises are held against that:
  *
  *   - no answer is empty
- *   - without any path for 3 s, no answer names the node's site, nor an address of its own
- *   - with one path for so long that everyone had the time to judge, nobody judges the node down
+ *   - when each path has been broken for 3 s, in one of its steps, no answer names the node's site, nor its own address
+ *   - with one path for so long that everyone had the time to judge, nobody judges the node down; paths that lose packets
+ *     are left out, as nobody can promise that of chance: what it may cost is counted by the hour (health-sim.test.ts)
  */
 import assert from "node:assert/strict";
 import type { Fleet } from "#fleet/document.ts";
+import type { NodeHealth } from "#fleet/health.ts";
 import { planOf } from "../../dns/steer/plan.ts";
 import type { World } from "./health-world.ts";
 
@@ -37,8 +39,10 @@ export function openReferee(world: World, fleet: Fleet): Referee {
   const tableOf = (value: number): Float64Array => new Float64Array(count * count).fill(value);
   /** Since when a reaches b; `never` while it does not. */
   const reachSinceMs = tableOf(never);
-  /** Since when there is no path from a to b; `never` while there is. */
-  const goneSinceMs = tableOf(0);
+  /** The same, without loss. */
+  const clearSinceMs = tableOf(never);
+  /** When a last reached b. */
+  const reachedMs = tableOf(never);
   const runsSinceMs = new Float64Array(count).fill(never);
   const steered = fleet.steering[0];
   assert(steered !== undefined);
@@ -49,12 +53,12 @@ export function openReferee(world: World, fleet: Fleet): Referee {
   };
   const speaks = (at: number): boolean => machines[at]?.isSilent === false;
 
-  /** Since when there is the oldest path from a to b that still is; `never` without one. */
-  function pathSinceMs(a: number, b: number): number {
-    let sinceMs = reachSinceMs[a * count + b] ?? never;
+  /** Since when there is the oldest path without loss from a to b that still is; `never` without one. */
+  function clearPathSinceMs(a: number, b: number): number {
+    let sinceMs = clearSinceMs[a * count + b] ?? never;
     for (let c = 0; c < count; c++) {
       if (c === a || c === b || !speaks(c)) continue;
-      const [first, second] = [reachSinceMs[a * count + c] ?? never, reachSinceMs[c * count + b] ?? never];
+      const [first, second] = [clearSinceMs[a * count + c] ?? never, clearSinceMs[c * count + b] ?? never];
       if (first === never || second === never) continue;
       const bothMs = Math.max(first, second);
       if (sinceMs === never || bothMs < sinceMs) sinceMs = bothMs;
@@ -70,18 +74,25 @@ export function openReferee(world: World, fleet: Fleet): Referee {
       for (let b = 0; b < count; b++) {
         const reaches = a !== b && runs(a) && runs(b) && world.isOpen(a, b);
         const cell = a * count + b;
+        if (reaches || (reachSinceMs[cell] ?? never) !== never) reachedMs[cell] = nowMs;
         if (!reaches) reachSinceMs[cell] = never;
         else if (reachSinceMs[cell] === never) reachSinceMs[cell] = nowMs;
+        if (!reaches || world.isLossy(a, b)) clearSinceMs[cell] = never;
+        else if (clearSinceMs[cell] === never) clearSinceMs[cell] = nowMs;
       }
     }
-    for (let a = 0; a < count; a++) {
-      for (let b = 0; b < count; b++) {
-        const cell = a * count + b;
-        const isGone = a !== b && pathSinceMs(a, b) === never;
-        if (!isGone) goneSinceMs[cell] = never;
-        else if (goneSinceMs[cell] === never) goneSinceMs[cell] = nowMs;
-      }
+  }
+
+  /** When a last reached b, by itself or by another node. */
+  function lastPathMs(a: number, b: number): number {
+    const nowMs = world.nowMs();
+    const lastMs = (from: number, to: number): number =>
+      (reachSinceMs[from * count + to] ?? never) === never ? (reachedMs[from * count + to] ?? never) : nowMs;
+    let pathMs = lastMs(a, b);
+    for (let c = 0; c < count; c++) {
+      if (c !== a && c !== b && speaks(c)) pathMs = Math.max(pathMs, Math.min(lastMs(a, c), lastMs(c, b)));
     }
+    return pathMs;
   }
 
   /** Names of sites that node `at` answers with, and the document with the addresses that it gives. */
@@ -101,10 +112,7 @@ export function openReferee(world: World, fleet: Fleet): Referee {
     if (answer === undefined || own === undefined || health === undefined) return;
     const nowMs = world.nowMs();
     assert(answer.sites.length > 0, `${own.name} answers with nothing`);
-    const isGone = (b: number): boolean => {
-      const sinceMs = goneSinceMs[a * count + b] ?? never;
-      return sinceMs !== never && nowMs - sinceMs > outWithinMs;
-    };
+    const isGone = (b: number): boolean => b !== a && nowMs - lastPathMs(a, b) > outWithinMs;
     // Whom nobody reaches may have no other to name; what it names then is as good as anything.
     const isOwnUp = health.get(own.name)?.state === "up";
     for (const site of answer.live.sites) {
@@ -135,9 +143,9 @@ export function openReferee(world: World, fleet: Fleet): Referee {
     if (health === undefined || nowMs - (runsSinceMs[a] ?? nowMs) < settledMs) return;
     for (let b = 0; b < count; b++) {
       if (a === b || !runs(b)) continue;
-      const sinceMs = pathSinceMs(a, b);
+      const sinceMs = clearPathSinceMs(a, b);
       if (sinceMs === never || nowMs - sinceMs < settledMs) continue;
-      const judged = health.get(machines[b]?.name ?? "");
+      const judged: NodeHealth | undefined = health.get(machines[b]?.name ?? "");
       // Held down: it fell three times in a short world.
       if (judged?.state === "down" && judged.reason.startsWith("fell ")) continue;
       assert(judged?.state === "up", `${machines[a]?.name} reaches, but ${told(a, b)}`);

@@ -161,7 +161,7 @@ async function follow({ world, referee }: Course, untilMs: number): Promise<void
   }
 }
 
-async function live(seed: number, course: Course): Promise<void> {
+async function live(course: Course): Promise<void> {
   const { world, referee, story } = course;
   const { random, machines } = world;
   const isWithSilent = random() < 0.2;
@@ -211,7 +211,7 @@ test("whatever breaks: nobody names what is gone for 3 s, nobody takes down what
     // Some of its nodes share a site.
     const fleet = fleetOf(2 + (seed % 4), (site) => 1 + ((seed >> 2) % (site + 2) === 0 ? 1 : 0), seed % 3 === 0);
     const course = startWorld(seed, fleet);
-    await told(seed, course, () => live(seed, course));
+    await told(seed, course, () => live(course));
   }
 });
 

@@ -46,6 +46,8 @@ export interface World {
   setBlocked: (from: number, to: number, isBlocked: boolean) => void;
   /** Whether attempts of one machine can reach the other, loss aside. */
   isOpen: (from: number, to: number) => boolean;
+  /** Whether packets are lost between the two. */
+  isLossy: (one: number, other: number) => boolean;
   heal: () => void;
   start: (at: number) => void;
   /** The process ends: `refusing` when its machine says so, `off` when all is silent. */
@@ -78,24 +80,23 @@ export function openWorld(seed: number, fleet: Fleet): World {
   const loss = table(() => 0);
   const cut = table(() => false);
   const blocked = table(() => false);
-  const machines = nodes.map(
-    ({ name, site }): Machine => ({
-      name,
-      site,
-      life: "off",
-      frozenUntilMs: 0,
-      slowMs: 0,
-      isSilent: false,
-      prober: undefined,
-      isJudged: false,
-    }),
-  );
+  const machines = nodes.map(({ name, site }): Machine => ({
+    name,
+    site,
+    life: "off",
+    frozenUntilMs: 0,
+    slowMs: 0,
+    isSilent: false,
+    prober: undefined,
+    isJudged: false,
+  }));
   const indexOf = new Map(nodes.map(({ name }, index) => [name, index]));
   const queue = openQueue();
   let nowMs = 0;
 
   const at = (index: number): Machine => machines[index] as Machine;
-  const push = (delayMs: number, where: number, action: () => void): Event => queue.push(nowMs + delayMs, where, action);
+  const push = (delayMs: number, where: number, action: () => void): Event =>
+    queue.push(nowMs + delayMs, where, action);
   const cell = <Value>(rows: readonly (readonly Value[])[], from: number, to: number): Value =>
     rows[from]?.[to] as Value;
 
@@ -207,6 +208,7 @@ export function openWorld(seed: number, fleet: Fleet): World {
       (blocked[from] ?? [])[to] = isBlocked;
     },
     isOpen: (from, to) => !cell(cut, from, to) && !cell(cut, to, from) && !cell(blocked, from, to),
+    isLossy: (one, other) => cell(loss, one, other) > 0 || cell(loss, other, one) > 0,
     heal() {
       for (const rows of [cut, blocked]) for (const row of rows) row.fill(false);
       for (const row of loss) row.fill(0);

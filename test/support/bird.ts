@@ -50,7 +50,8 @@ export async function startBird(t: TestContext, settings: { as?: number; process
   const socket = join(directory, "ctl");
   const config = join(directory, "bird.conf");
   const channel = (prefixes: string, more = ""): string =>
-    `{ ${more} import limit 4 action block; import filter { if net ~ [${prefixes}] then { ifname = "lo"; accept; } reject; }; export none; }`;
+    `{ ${more} import limit 4 action block; export none;
+    import filter { if net ~ [${prefixes}] then { ifname = "lo"; accept; } reject; }; }`;
   const stanzas = Array.from(
     { length: processes },
     (_, index) => `protocol bgp edge${index} {
@@ -69,8 +70,14 @@ export async function startBird(t: TestContext, settings: { as?: number; process
     const mine = spawn("bird", ["-f", "-c", config, "-s", socket], { stdio: ["ignore", "ignore", "pipe"] });
     child = mine;
     mine.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));
-    const program = { pid: mine.pid ?? 0, log: () => log, kill: () => kill("SIGKILL") };
-    await until("BIRD answers", async () => (await control("show", "status")).includes("up and running"), program);
+    // A BIRD that ended never answers; what it said is the reason.
+    mine.once("exit", (code) => {
+      if (code !== 0 && code !== null) log += `\nBIRD ended with ${code}`;
+    });
+    const isUp = async (): Promise<boolean> => (await control("show", "status")).includes("up and running");
+    await until("BIRD answers", isUp).catch((error: unknown) => {
+      throw new Error(log, { cause: error });
+    });
   };
   const kill = async (signal: NodeJS.Signals): Promise<void> => {
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;

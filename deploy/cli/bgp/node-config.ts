@@ -142,9 +142,10 @@ function edgeLines(plan: AnnouncementPlan, carried: readonly Family[], lease: Le
 function upstreamLines({ as, holdSeconds }: AnnouncementPlan): string[] {
   return [
     "# Graceful restart would make a router keep the routes of a node that is dead.",
-    "# A router that is no neighbour on a link also needs `multihop 2; local ADDRESS as AS;` in its own protocol.",
+    "# A router that is no neighbour on a link needs in its own protocol: multihop 2; local ADDRESS as AS;",
     "template bgp upstream {",
     `  local as ${as};`,
+    "  direct;",
     `  hold time ${holdSeconds};`,
     `  keepalive time ${Math.max(1, Math.floor(holdSeconds / 3))};`,
     "  connect delay time 1;",

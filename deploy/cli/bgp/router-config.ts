@@ -100,6 +100,7 @@ function birdLines(plan: AnnouncementPlan, sessions: readonly NodeSession[]): st
     ]),
     "template bgp nearcast {",
     `  local as ${routerAs};`,
+    "  direct;",
     `  hold time ${holdSeconds};`,
     `  keepalive time ${Math.max(1, Math.floor(holdSeconds / 3))};`,
     "  connect delay time 1;",

@@ -3,6 +3,7 @@
  * its state is a JSON line after each change, and its standard input says what happens to it, one word a line.
  */
 import { createInterface } from "node:readline";
+import type { Worker } from "node:worker_threads";
 import { systemClock } from "#base/clock.ts";
 import { openLog } from "#base/log.ts";
 import { systemRandom } from "#base/random.ts";
@@ -13,6 +14,8 @@ const settings = JSON.parse(process.argv[2] ?? "{}") as Pick<
   "announce" | "as" | "prefixes" | "damping" | "processIndex"
 >;
 let isRight = true;
+let thread: Worker | undefined;
+process.on("worker", (worker) => (thread = worker));
 let hasOthers = true;
 
 const lease = openLease({
@@ -46,6 +49,7 @@ createInterface({ input: process.stdin }).on("line", (line) => {
     prefixes: () => {
       lease.setPrefixes(rest === "" ? [] : rest.split(","), settings.as);
     },
+    "end-thread": () => thread?.terminate(),
     close: () => lease.close(),
     exit: () => process.exit(0),
   };

@@ -41,7 +41,7 @@ async function dns(t: TestContext, answers: { udp: Answer; tcp: Answer }): Promi
   const host = "127.0.0.1";
   const streams = createServer((socket) => {
     socket.on("error", () => undefined);
-    socket.on("data", (data) => {
+    socket.on("data", (data: Buffer) => {
       const answer = answers.tcp(packet.decode(data.subarray(2)));
       if (answer === undefined) return;
       // The length and the rest arrive apart, as they may.

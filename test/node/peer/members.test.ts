@@ -6,7 +6,7 @@ import { isSiteOpen, membersOf, type MembersInput, waitingMost } from "../../../
 import { fleetWith, siteValue } from "../../support/fleet.ts";
 
 function nodeValue(name: string, parts: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
-  return { name, http: "http://192.0.2.1:8080", peer: { host: "192.0.2.1" }, ...parts };
+  return { name, http: `http://${name}.test:8080`, peer: { host: "192.0.2.1" }, ...parts };
 }
 
 function fleetOf(...nodes: Record<string, unknown>[]): { fleet: Fleet; site: Site } {

@@ -55,7 +55,7 @@ test("hostile octets give messages or BgpError, and nothing else", () => {
   let refused = 0;
   for (let round = 0; round < rounds(40_000, 1_000_000); round++) {
     const from = corpus[below(corpus.length)] ?? keepaliveMessage;
-    let bytes = Buffer.from(from);
+    let bytes: Buffer = Buffer.from(from);
     if (random() < 0.1) {
       bytes = framed(below(7), Buffer.from(Array.from({ length: below(80) }, () => below(256))));
     } else {

@@ -44,7 +44,7 @@ test("without capabilities the peer has IPv4 alone, and AS numbers of two octets
 });
 
 test("capabilities may stand in parameters of their own; unknown ones and unknown families are passed over", () => {
-  const parameters = "02 06 01 04 0002 00 01" + "02 06 01 04 0019 00 41" + "02 02 46 00" + "02 05 49 03 616263";
+  const parameters = "02 06 01 04 0002 00 01   02 06 01 04 0019 00 41   02 02 46 00   02 05 49 03 616263";
   const length = hex(parameters).length.toString(16).padStart(2, "0");
   assert.deepEqual(read(`04 fbf4 0000 c0000201 ${length} ${parameters}`), {
     ...usual,

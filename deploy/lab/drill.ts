@@ -1,0 +1,104 @@
+/**
+ * What a drill is, and how it is judged.
+ *
+ *   drill ──runs──▶ rows: measured beside its target ──missed?──▶ once more ──▶ rows, with both figures
+ *
+ * A drill on a machine that others share may be held up by them, so one that missed is repeated once; nothing that was
+ * measured is hidden: a row that needed two attempts says what the first one was.
+ */
+import type { Random } from "#base/random.ts";
+import type { Cdn } from "./cdn.ts";
+import type { Network } from "./network.ts";
+import type { Places } from "./places.ts";
+import type { Crew } from "./processes.ts";
+
+export interface Lab {
+  readonly crew: Crew;
+  readonly network: Network;
+  readonly cdn: Cdn;
+  readonly places: Places;
+  readonly random: Random;
+  readonly isShort: boolean;
+  /** A line of progress. */
+  readonly say: (line: string) => void;
+}
+
+/** `BGP`: over the clouds that nodes announce; `DNS only`: over their own addresses, as in a fleet without BGP. */
+export type Group = "BGP" | "DNS only";
+
+export interface Measured {
+  readonly title: string;
+  readonly group: Group;
+  /** null: not what this row is about. */
+  readonly recoveryMs: number | null;
+  readonly recoveryMsMax: number | null;
+  readonly lost: number | null;
+  readonly lostMax: number | null;
+  /** Of so many. */
+  readonly asked: number | null;
+  /** How often the fault was made. */
+  readonly n: number;
+  /** Whether everything went well again at the end. */
+  readonly isOver: boolean;
+  /** What figures alone don't say. */
+  readonly note: string;
+}
+
+export interface Row extends Measured {
+  readonly drill: string;
+  readonly isOk: boolean;
+  /** The attempt before this one, if that missed its target. */
+  readonly missedBefore: Measured | null;
+}
+
+export interface Drill {
+  /** For --only. */
+  readonly name: string;
+  /** Rows in their order; throws when the drill could not be held. */
+  readonly run: (lab: Lab) => Promise<readonly Measured[]>;
+}
+
+export function isMet({ recoveryMs, recoveryMsMax, lost, lostMax, isOver }: Measured): boolean {
+  const isIn = (value: number | null, most: number | null): boolean => most === null || (value ?? Infinity) <= most;
+  return isOver && isIn(recoveryMs, recoveryMsMax) && isIn(lost, lostMax);
+}
+
+/** Holds it, and once more if a target is missed. */
+export async function hold(drill: Drill, lab: Lab): Promise<Row[]> {
+  lab.say(drill.name);
+  const first = await attempt(drill, lab);
+  const rowsOf = (rows: readonly Measured[], before: (index: number) => Measured | null): Row[] =>
+    rows.map((row, index) => ({ drill: drill.name, ...row, isOk: isMet(row), missedBefore: before(index) }));
+  if (first.every(isMet)) return rowsOf(first, () => null);
+  lab.say(`${drill.name} missed (${first.filter((row) => !isMet(row)).map(inWords).join("; ")}): once more`);
+  return rowsOf(await attempt(drill, lab), (index) => {
+    const before = first[index] ?? first[0];
+    return before === undefined || isMet(before) ? null : before;
+  });
+}
+
+/** A drill that could not be held is a row that missed. */
+async function attempt(drill: Drill, lab: Lab): Promise<readonly Measured[]> {
+  try {
+    return await drill.run(lab);
+  } catch (error) {
+    return [
+      {
+        title: drill.name,
+        group: "BGP",
+        ...{ recoveryMs: null, recoveryMsMax: null, lost: null, lostMax: null, asked: null, n: 0 },
+        isOver: false,
+        note: (error as Error).message,
+      },
+    ];
+  }
+}
+
+export function inWords({ title, recoveryMs, lost, isOver, note }: Measured): string {
+  const figures = [
+    ...(recoveryMs === null ? [] : [`${Math.round(recoveryMs)} ms`]),
+    ...(lost === null ? [] : [`${lost} lost`]),
+    ...(isOver ? [] : ["not over"]),
+  ];
+  return `${title}: ${[...figures, ...(note === "" ? [] : [note])].join(", ")}`;
+}

@@ -1,0 +1,190 @@
+/** Drills in which an edge fails or is told to go: killed, blocked, frozen, stopped in order. */
+import { until } from "./cdn.ts";
+import { type Drill, type Lab, type Measured } from "./drill.ts";
+import { machineMs } from "./machine-clock.ts";
+import { lostOf, troubleSince } from "./measure.ts";
+import { type CloudPlan, cloudsOf, nodeOf, type NodePlan, nodes, type SiteName, siteOf } from "./plan.ts";
+import type { Watch } from "./places.ts";
+import {
+  allAnnounced,
+  allNamed,
+  anycastRow,
+  clientNear,
+  pause,
+  plainRows,
+  steadyNode,
+  watchNode,
+  watchPlainly,
+} from "./watching.ts";
+
+const afterMs = 800;
+/** Until the slowest of health, TTL and a last attempt is over. */
+const afterDeathMs = 7500;
+const startMs = 60_000;
+
+/** The two families of a site's cloud, each watched by the nearest client. */
+interface Watched {
+  readonly label: string;
+  readonly watch: Watch;
+}
+
+function watchBoth(lab: Lab, site: SiteName, intervalMs?: number): [Watched, Watched] {
+  const cloud = firstCloud(site);
+  const client = clientNear(site);
+  return [
+    { label: "IPv4", watch: watchNode(lab, client, cloud.address4, intervalMs) },
+    { label: "IPv6", watch: watchNode(lab, client, cloud.address6, intervalMs) },
+  ];
+}
+
+function firstCloud(site: SiteName): CloudPlan {
+  const [cloud] = cloudsOf(site);
+  if (cloud === undefined) throw new Error(`${site} announces nothing`);
+  return cloud;
+}
+
+/** A node of another site, whose answers are looked at. */
+function farNode(site: SiteName): NodePlan {
+  const found = nodes.find((node) => node.site !== site);
+  if (found === undefined) throw new Error("there is one site only");
+  return found;
+}
+
+/** One of two nodes dies: its sibling answers for both. */
+export function edgeKilled(site: SiteName): Drill {
+  return {
+    name: "edge-killed",
+    async run(lab) {
+      await Promise.all([allAnnounced(lab, [site]), allNamed(lab)]);
+      const [v4, v6] = watchBoth(lab, site);
+      const plain = watchPlainly(lab, clientNear(site), farNode(site).address4);
+      const victim = await steadyNode(v4.watch, site);
+      const faultMs = machineMs();
+      lab.cdn.edge(victim).signal("SIGKILL");
+      await pause(afterDeathMs / 2);
+      const [samples4, samples6, seen] = await Promise.all([v4.watch.end(), v6.watch.end(), plain.end()]);
+      lab.cdn.startEdge(victim);
+      const is = (what: string): boolean => what === victim;
+      return [
+        anycastRow("edge killed (kill -9), IPv4", samples4, faultMs, is, { recoveryMs: 100, lost: 2 }),
+        anycastRow("edge killed (kill -9), IPv6", samples6, faultMs, is, { recoveryMs: 100, lost: 2 }),
+        ...plainRows("edge killed", seen, faultMs, [nodeOf(victim).address4], 0),
+      ];
+    },
+  };
+}
+
+/** Both nodes die: the next site of the cloud answers. */
+export function siteKilled(site: SiteName): Drill {
+  return {
+    name: "site-killed",
+    async run(lab) {
+      await Promise.all([allAnnounced(lab, [site]), allNamed(lab)]);
+      const [v4, v6] = watchBoth(lab, site);
+      const plain = watchPlainly(lab, clientNear(site), farNode(site).address4);
+      await Promise.all([steadyNode(v4.watch, site), steadyNode(v6.watch, site)]);
+      const own = siteOf(site).nodes;
+      const faultMs = machineMs();
+      for (const { name } of own) lab.cdn.edge(name).signal("SIGKILL");
+      await pause(afterDeathMs);
+      const [samples4, samples6, seen] = await Promise.all([v4.watch.end(), v6.watch.end(), plain.end()]);
+      for (const { name } of own) lab.cdn.startEdge(name);
+      const is = (what: string): boolean => own.some(({ name }) => name === what);
+      const addresses = own.map(({ address4 }) => address4);
+      return [
+        anycastRow("site killed, IPv4", samples4, faultMs, is, { recoveryMs: 100, lost: null }),
+        anycastRow("site killed, IPv6", samples6, faultMs, is, { recoveryMs: 100, lost: null }),
+        ...plainRows("site killed", seen, faultMs, addresses, null),
+      ];
+    },
+  };
+}
+
+/** The main thread hangs while the threads that answer DNS go on: the node is no longer one to send clients to. */
+export function loopBlocked(site: SiteName): Drill {
+  return {
+    name: "loop-blocked",
+    async run(lab) {
+      await allAnnounced(lab, [site]);
+      const [{ watch }, other] = watchBoth(lab, site);
+      const victim = await steadyNode(watch, site);
+      const faultMs = machineMs();
+      lab.cdn.edge(victim).signal("SIGUSR2");
+      await pause(2 * afterMs);
+      const [samples] = await Promise.all([watch.end(), other.watch.end()]);
+      return [
+        anycastRow("event loop blocked for 2.5 s", samples, faultMs, (what) => what === victim, {
+          recoveryMs: 500,
+          lost: null,
+        }),
+      ];
+    },
+  };
+}
+
+/** The whole process stands still: the hold time of its session with BIRD ends the announcement. */
+export function edgeFrozen(site: SiteName): Drill {
+  return {
+    name: "edge-frozen",
+    async run(lab) {
+      await allAnnounced(lab, [site]);
+      const [{ watch }, other] = watchBoth(lab, site);
+      const victim = await steadyNode(watch, site);
+      const faultMs = machineMs();
+      lab.cdn.edge(victim).signal("SIGSTOP");
+      await watch.until((what) => what !== victim && nodes.some(({ name }) => name === what), 10_000).catch(() => undefined);
+      await pause(afterMs);
+      const [samples] = await Promise.all([watch.end(), other.watch.end()]);
+      lab.cdn.edge(victim).signal("SIGCONT");
+      return [
+        anycastRow("edge frozen (SIGSTOP)", samples, faultMs, (what) => what === victim, {
+          recoveryMs: 4500,
+          lost: null,
+        }),
+      ];
+    },
+  };
+}
+
+/** 500 queries a second in each family: 1,000. */
+const drainQueryMs = 2;
+
+/** SIGTERM, as at an upgrade: first one node, then (in the long form) its sibling too, so that the site is left. */
+export function plannedDrain(site: SiteName): Drill {
+  return {
+    name: "planned-drain",
+    async run(lab) {
+      await Promise.all([allAnnounced(lab, [site]), allNamed(lab)]);
+      const [v4, v6] = watchBoth(lab, site, drainQueryMs);
+      const plain = watchPlainly(lab, clientNear(site), farNode(site).address4);
+      const first = await steadyNode(v4.watch, site);
+      const victims = siteOf(site)
+        .nodes.map(({ name }) => name)
+        .toSorted((a, b) => Number(b === first) - Number(a === first))
+        .slice(0, lab.isShort ? 1 : 2);
+      const startedMs = machineMs();
+      for (const victim of victims) {
+        const edge = lab.cdn.edge(victim);
+        edge.signal("SIGTERM");
+        await until(`${victim} has stopped in order`, async () => Promise.resolve(!edge.isRunning()), startMs);
+        await pause(afterMs);
+      }
+      // The rest of the thirty thousand.
+      if (!lab.isShort) await pause(Math.max(0, 30_000 - (machineMs() - startedMs)));
+      const [samples4, samples6, seen] = await Promise.all([v4.watch.end(), v6.watch.end(), plain.end()]);
+      for (const victim of victims) lab.cdn.startEdge(victim);
+      const what = victims.length === 1 ? "a node stopped in order" : "a site's nodes stopped in order";
+      const all = [...samples4, ...samples6];
+      const addresses = victims.map((name) => nodeOf(name).address4);
+      const [, lookUps, pictures] = plainRows(what, seen, startedMs, addresses, 0);
+      return [
+        {
+          ...{ title: `${what}, 1,000/s`, group: "BGP", n: victims.length, recoveryMs: null, recoveryMsMax: null },
+          ...{ lost: lostOf(all), lostMax: 0, asked: all.length },
+          ...{ isOver: troubleSince(samples4, startedMs, drainQueryMs).isOver, note: "IPv4 and IPv6" },
+        },
+        ...[lookUps, pictures].filter((row): row is Measured => row !== undefined),
+      ];
+    },
+  };
+}

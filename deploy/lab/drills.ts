@@ -1,0 +1,62 @@
+/**
+ * Which drills there are, and in which order.
+ *
+ * Long form: one after the other. Short form: those of one round at the same time, each on a site of its own, so that
+ * none meets another's fault; a node that was hurt has until its site's next turn to announce again (its self-checks
+ * alone take 10 s), and meanwhile other sites are looked at.
+ */
+import type { Drill } from "./drill.ts";
+import { birdRestarted, noResurrection } from "./drills-bird.ts";
+import { edgeFrozen, edgeKilled, loopBlocked, plannedDrain, siteKilled } from "./drills-edge.ts";
+import { nearestSite, pictureEverywhere } from "./drills-first.ts";
+import { blackhole, linkDown, sitePartitioned, twoClouds } from "./drills-path.ts";
+import { missingPrograms } from "./space.ts";
+
+const unbound = { name: "unbound", address: "127.0.0.1" } as const;
+const named = { name: "BIND", address: "127.0.0.2" } as const;
+
+const shortRounds: readonly (readonly Drill[])[] = [
+  [nearestSite],
+  [pictureEverywhere],
+  [edgeKilled("fra"), blackhole("nyc"), birdRestarted("tyo")],
+  [linkDown("nyc"), edgeFrozen("tyo")],
+  [loopBlocked("nyc"), blackhole("fra")],
+  [plannedDrain("fra"), siteKilled("nyc")],
+  [noResurrection("tyo")],
+];
+
+export function drillRounds(isShort: boolean, only: readonly string[]): readonly (readonly Drill[])[] {
+  const rounds = isShort ? shortRounds : longRounds();
+  if (only.length === 0) return rounds;
+  const all = [...longRounds(), ...shortRounds].flat();
+  return only.map((name) => {
+    const found = all.find((drill) => drill.name === name);
+    if (found === undefined) throw new Error(`there is no drill ${name}; there are: ${drillNames().join(", ")}`);
+    return [found];
+  });
+}
+
+export function drillNames(): readonly string[] {
+  return [...new Set(longRounds().flatMap((round) => round.map(({ name }) => name)))];
+}
+
+function longRounds(): readonly (readonly Drill[])[] {
+  const resolvers = missingPrograms(["named"]).length === 0 ? [unbound, named] : [unbound];
+  const drills = [
+    nearestSite,
+    pictureEverywhere,
+    edgeKilled("fra"),
+    linkDown("nyc"),
+    blackhole("nyc"),
+    birdRestarted("tyo"),
+    loopBlocked("nyc"),
+    edgeFrozen("tyo"),
+    blackhole("fra"),
+    plannedDrain("fra"),
+    twoClouds("nyc", resolvers),
+    siteKilled("nyc"),
+    sitePartitioned("fra"),
+    noResurrection("fra"),
+  ];
+  return drills.map((drill) => [drill]);
+}

@@ -1,0 +1,330 @@
+/**
+ * What an edge answers to other nodes (serve/wire.ts has the words); the listener is peer/listener.ts.
+ *
+ *   GET  /v1/image    a variant, as owner of its name or because the asker's site is full
+ *   GET  /v1/source   what a name means and its bytes, as the shield
+ *   GET  /v1/asset    an answer for an assets host, as any of these
+ *   POST /v1/hot      what many ask for on another node
+ *
+ * Whoever gets here knows the fleet's secret. Questions are read as strictly as strangers' all the same, for another
+ * node may be of another release, or ill.
+ */
+import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
+import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { randomBytes } from "node:crypto";
+import type { ServerResponse } from "node:http";
+import { finished, pipeline } from "node:stream/promises";
+import { Type } from "typebox";
+import type { Clock } from "#base/clock.ts";
+import { asNearcastError, NearcastError, problemOf } from "#base/errors.ts";
+import type { Log } from "#base/log.ts";
+import type { FeedPosition } from "#fleet/feed.ts";
+import type { AssetsHost, Fleet, Host, ImagesHost } from "#fleet/document.ts";
+import { parseName } from "#fleet/source-name.ts";
+import { headerPairsOf } from "../cache/object.ts";
+import type { SourceRecord } from "../cache/records.ts";
+import { fieldOf } from "../fetch/asset.ts";
+import { dropStream } from "../fetch/body.ts";
+import type { AssetDelivery, AssetServer } from "../serve/asset.ts";
+import type { ImageServer } from "../serve/image.ts";
+import { cacheStatusOf, type Outcome } from "../serve/outcome.ts";
+import type { Peers } from "../serve/peers.ts";
+import type { WantedVariant } from "../serve/render.ts";
+import { hotKeysMax, type NamedVariant, type Replication } from "../serve/replication.ts";
+import { fieldNames, ownPrefix, readKnown, readLog, type Refusal, type Role, roles, writeTold } from "../serve/wire.ts";
+import { parseCanonicalForm } from "../variant/key.ts";
+import { judgeConditions } from "./conditions.ts";
+import { parseTarget } from "./target.ts";
+import { hostNamed } from "./understand.ts";
+
+export interface PeerAppParts {
+  /** Of this process, as its peers call it; for Cache-Status. */
+  node: string;
+  images: ImageServer;
+  assets: AssetServer;
+  peers: Peers;
+  replication: Pick<Replication, "take">;
+  /** Null while no fleet document is known. */
+  fleet: () => Fleet | null;
+  clock: Clock;
+  log: Log;
+}
+
+const strict = { additionalProperties: false } as const;
+/** One name has 500 bytes at the most, each of which may be written as three. */
+const hotBytesMax = hotKeysMax * 2500;
+/** Sources on their way to other sites. Past this, new questions are refused until some have arrived. */
+const sourceBytesMost = 512 * 1024 * 1024;
+
+const hostText = Type.String({ minLength: 1, maxLength: 253 });
+const nameText = Type.String({ minLength: 1, maxLength: 1000 });
+const variantText = Type.String({ minLength: 1, maxLength: 200 });
+const namedVariant = Type.Object({ host: hostText, name: nameText, variant: variantText }, strict);
+const namedSource = Type.Object({ host: hostText, name: nameText }, strict);
+const namedHost = Type.Object({ host: hostText }, strict);
+const hotList = Type.Object({ variants: Type.Array(namedVariant, { maxItems: hotKeysMax }) }, strict);
+
+/** Builds the application; the caller makes it listen (its handler is `app.routing`, once it is ready). */
+export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
+  const { node, images, assets, peers, replication, fleet, clock, log } = parts;
+  let sourceBytes = 0;
+  const app = fastify({
+    logger: false,
+    exposeHeadRoutes: false,
+    genReqId: () => randomBytes(8).toString("hex"),
+    return503OnClosing: false,
+    bodyLimit: hotBytesMax,
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
+    frameworkErrors: answerError,
+  });
+  const typed = app.withTypeProvider<TypeBoxTypeProvider>();
+
+  /** Waits for the purges that the asker knows. The position from before the work; null when it is behind. */
+  async function begin(request: FastifyRequest): Promise<{ log: FeedPosition | null }> {
+    if (!(await peers.caughtUp(readLog(request.headers)))) throw new Refused("behind");
+    return { log: peers.position() };
+  }
+
+  /** What is told of a record and what else went into the answer, good for the earliest of their events. */
+  function tell(began: { log: FeedPosition | null }, about: Answered): Record<string, string> {
+    const { feedSeq, ageMs, mark, outcome, status } = about;
+    // A log that was left meanwhile: of which of the two this is nobody can say.
+    const isOneLog = began.log !== null && peers.position()?.originId === began.log.originId && feedSeq >= 0;
+    return writeTold({
+      ageMs,
+      log: isOneLog && began.log !== null ? { originId: began.log.originId, seq: feedSeq } : null,
+      mark,
+      status: cacheStatusOf(node, outcome, status),
+    });
+  }
+
+  const ageOf = (record: SourceRecord): number => clock.wallMs() - record.validatedAtMs;
+
+  typed.get("/v1/image", { schema: { querystring: namedVariant } }, async (request, reply) => {
+    const role = roleOf(request, ["owner", "spill"]);
+    const wanted = readVariant(documentOf(fleet), request.query);
+    const known = knownOf(request);
+    const began = await begin(request);
+    const { record, object, outcome, status } = await images.serveToPeer(wanted, role);
+    const feedSeq = Math.min(record.feedSeq, object?.facts.feedSeq ?? record.feedSeq);
+    const about = { ageMs: ageOf(record), mark: record.mark, feedSeq, outcome, status };
+    reply.headers(tell(began, about));
+    const { meaning } = record;
+    if ("absentStatus" in meaning || object === null) {
+      return await reply.code("absentStatus" in meaning ? meaning.absentStatus : 404).send();
+    }
+    reply.header(fieldNames.source, meaning.sha256);
+    if (known.includes(meaning.sha256)) return await reply.code(304).send();
+    const { etag, type } = object.facts.notes as { etag: string; type?: string };
+    return await reply
+      .header("etag", etag)
+      .type(type ?? typeOf(object.headerBlock))
+      .send(object.body);
+  });
+
+  typed.get("/v1/source", { schema: { querystring: namedSource } }, async (request, reply) => {
+    roleOf(request, ["shield"]);
+    const source = readSource(documentOf(fleet), request.query);
+    const known = knownOf(request);
+    if (sourceBytes > sourceBytesMost) throw new Refused("busy");
+    const began = await begin(request);
+    const { record, body, outcome } = await images.sourceToPeer(source, known);
+    const { feedSeq, mark, meaning } = record;
+    reply.headers(tell(began, { ageMs: ageOf(record), mark, feedSeq, outcome, status: null }));
+    if ("absentStatus" in meaning) return await reply.code(meaning.absentStatus).send();
+    reply.header(fieldNames.source, meaning.sha256);
+    if (body === null) return await reply.code(304).send();
+    sourceBytes += body.length;
+    const arrived = (): void => {
+      sourceBytes -= body.length;
+    };
+    finished(reply.raw).then(arrived, arrived);
+    return await reply.type("application/octet-stream").send(body);
+  });
+
+  typed.get("/v1/asset", { schema: { querystring: namedHost } }, async (request, reply) => {
+    const role = roleOf(request, roles);
+    const host = hostOfKind(documentOf(fleet), request.query.host, "assets");
+    const target = targetOf(request);
+    const began = await begin(request);
+    const fields = { ...request.headers };
+    delete fields.authorization;
+    const delivery = await assets.serveToPeer({ host, method: "GET", target, fields }, role);
+    const { outcome, ageSeconds, feedSeq, isSoftPurged, statusBefore: status = null } = delivery;
+    const about = {
+      ageMs: (ageSeconds ?? 0) * 1000,
+      mark: isSoftPurged ? "soft" : null,
+      feedSeq,
+      outcome,
+      status,
+    } as const;
+    sendAsset(request, reply, delivery, tell(began, about));
+  });
+
+  typed.post("/v1/hot", { schema: { body: hotList } }, async (request) => {
+    const document = documentOf(fleet);
+    return { held: await replication.take(request.body.variants.map((named) => readKnownVariant(document, named))) };
+  });
+
+  /** The stored header section as it is; what nodes only tell each other is added. */
+  function sendAsset(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    delivery: AssetDelivery,
+    told: Readonly<Record<string, string>>,
+  ): void {
+    const { body, status, etag, lastModified, lengthBytes, ageSeconds } = delivery;
+    const verdict = judgeConditions(
+      {
+        ifMatch: undefined,
+        ifNoneMatch: request.headers["if-none-match"],
+        ifModifiedSince: request.headers["if-modified-since"],
+        ifUnmodifiedSince: undefined,
+        range: undefined,
+        ifRange: undefined,
+      },
+      { status: Buffer.isBuffer(body) ? status : 0, etag, lastModified, lengthBytes: lengthBytes ?? 0 },
+    );
+    const isUnchanged = verdict.verdict === "not-modified";
+    const fields: string[] = [];
+    for (const [name, value] of headerPairsOf(delivery.headerBlock)) {
+      if (!name.toLowerCase().startsWith(ownPrefix)) fields.push(name, value);
+    }
+    if (Buffer.isBuffer(body)) fields.push("Age", String(ageSeconds ?? 0));
+    for (const [name, value] of Object.entries(told)) fields.push(name, value);
+    const hasContent = !isUnchanged && status !== 204 && status !== 304;
+    if (lengthBytes !== null && hasContent) fields.push("Content-Length", String(lengthBytes));
+    reply.hijack();
+    const { raw } = reply;
+    raw.sendDate = false; // the stored one is what counts
+    try {
+      raw.writeHead(isUnchanged ? 304 : status, fields);
+    } catch (error) {
+      log.error({ err: error }, "an answer can't be sent to a peer");
+      raw.destroy();
+      if (!Buffer.isBuffer(body)) dropStream(body);
+      return;
+    }
+    if (Buffer.isBuffer(body)) raw.end(hasContent ? body : undefined);
+    else passThrough(body, raw);
+  }
+
+  function passThrough(body: NodeJS.ReadableStream, raw: ServerResponse): void {
+    pipeline(body, raw).catch((error: unknown) => {
+      log.debug({ reason: (error as Error).message }, "a body that passed through broke off");
+    });
+  }
+
+  app.setNotFoundHandler(async () => {
+    throw new NearcastError("NOT_FOUND", "there is nothing here");
+  });
+  app.setErrorHandler(answerError);
+
+  function answerError(thrown: FastifyError | Error, request: FastifyRequest, reply: FastifyReply): void {
+    const error = thrown instanceof Refused ? new NearcastError("OVERLOADED", thrown.refusal) : nearcastErrorOf(thrown);
+    if (error.code === "INTERNAL") log.error({ err: error.cause ?? error }, "a peer's question failed");
+    const refusal = thrown instanceof Refused ? thrown.refusal : error.code === "OVERLOADED" ? "busy" : undefined;
+    if (refusal !== undefined) {
+      peers.count(refusal);
+      reply.header(fieldNames.refused, refusal);
+    }
+    void reply
+      .code(refusal === "behind" ? 409 : error.status)
+      .header(fieldNames.problem, error.code)
+      .type("application/problem+json")
+      .send(problemOf(error, request.id));
+  }
+
+  return app;
+}
+
+interface Answered {
+  ageMs: number;
+  mark: SourceRecord["mark"];
+  feedSeq: number;
+  outcome: Outcome;
+  /** Cache-Status of those who were asked. */
+  status: string | null;
+}
+
+/** The asker shall go elsewhere, for now. */
+class Refused extends Error {
+  readonly refusal: Refusal;
+  constructor(refusal: Refusal) {
+    super(refusal);
+    this.refusal = refusal;
+  }
+}
+
+function nearcastErrorOf(thrown: FastifyError | Error): NearcastError {
+  if (thrown instanceof NearcastError) return thrown;
+  const { statusCode = 500 } = thrown as FastifyError;
+  return statusCode < 500
+    ? new NearcastError(statusCode === 413 ? "BODY_TOO_LARGE" : "BAD_REQUEST", thrown.message, { cause: thrown })
+    : asNearcastError(thrown);
+}
+
+function documentOf(fleet: () => Fleet | null): Fleet {
+  const document = fleet();
+  if (document === null) throw new NearcastError("NOT_READY", "this node has no fleet document yet");
+  return document;
+}
+
+function roleOf<Allowed extends Role>(request: FastifyRequest, allowed: readonly Allowed[]): Allowed {
+  const text = fieldOf(request.headers, fieldNames.role);
+  const role = allowed.find((one) => one === text);
+  if (role === undefined) throw new NearcastError("BAD_REQUEST", `${fieldNames.role}: one of ${allowed.join(", ")}`);
+  return role;
+}
+
+function knownOf(request: FastifyRequest): readonly string[] {
+  const known = readKnown(request.headers);
+  if (known === undefined) throw new NearcastError("BAD_REQUEST", `${fieldNames.known}: no list of hashes`);
+  return known;
+}
+
+function hostOfKind(document: Fleet, name: string, kind: "images"): ImagesHost;
+function hostOfKind(document: Fleet, name: string, kind: "assets"): AssetsHost;
+function hostOfKind(document: Fleet, name: string, kind: Host["kind"]): Host {
+  const host = hostNamed(document, name);
+  // The asker's document may be newer than ours, or older.
+  if (host?.kind !== kind) throw new NearcastError("UNKNOWN_HOST", `"${name}" is not one of the hosts of ${kind} here`);
+  return host;
+}
+
+function readSource(document: Fleet, { host: hostName, name: text }: { host: string; name: string }) {
+  const host = hostOfKind(document, hostName, "images");
+  const parsed = parseName(text);
+  if (!parsed.ok || parsed.name !== text || !text.startsWith(host.sourcePrefix)) {
+    throw new NearcastError("BAD_PATH", "no name of a source of this host");
+  }
+  return { host, name: parsed.name };
+}
+
+function readVariant(document: Fleet, named: NamedVariant): WantedVariant {
+  const variant = parseCanonicalForm(named.variant);
+  if (variant === undefined) throw new NearcastError("BAD_PARAMETER", "no variant in canonical form");
+  return { ...readSource(document, named), variant };
+}
+
+/** Null: not for us, such as one of a host that only a newer document has. */
+function readKnownVariant(document: Fleet, named: NamedVariant): WantedVariant | null {
+  try {
+    return readVariant(document, named);
+  } catch {
+    return null; // it throws nothing but its refusals
+  }
+}
+
+function targetOf(request: FastifyRequest): string {
+  const parsed = parseTarget(fieldOf(request.headers, fieldNames.target) ?? "");
+  if (parsed.outcome === "rejected") throw new NearcastError(parsed.code, parsed.reason);
+  if (parsed.authority !== null) throw new NearcastError("BAD_REQUEST", "the target names a host");
+  return parsed.path + (parsed.query === "" ? "" : `?${parsed.query}`);
+}
+
+/** Of an object that an earlier release wrote. */
+function typeOf(headerBlock: Buffer): string {
+  const pair = headerPairsOf(headerBlock).find(([name]) => name === "Content-Type");
+  return pair?.[1] ?? "application/octet-stream";
+}

@@ -1,0 +1,160 @@
+/**
+ * Where an asset is fetched, nearest first:
+ *
+ *   owner of the URL in the site ──▶ a site with room, when this one is full ──▶ shield ──▶ the host's origin
+ *
+ * The question is an HTTP request with the fields that the origin would get, the answer that of a cache: what it says
+ * goes by RFC 9111 as if the origin had said it through any other cache. What an owner keeps on its disk its askers keep
+ * in memory only; what the shield gave is kept like the origin's own, for the shield is another site's.
+ */
+import { canonicalName, type Fleet } from "#fleet/document.ts";
+import type { SourceMark } from "../cache/records.ts";
+import { type AssetFetcher, codingsOf, fieldOf, forwardedFields, type RequestFields } from "../fetch/asset.ts";
+import { dropBody } from "../fetch/body.ts";
+import { readBody } from "../fetch/origin.ts";
+import type { Member } from "../peer/directory.ts";
+import type { AssetOrder } from "./asset.ts";
+import type { Arrived } from "./asset-answer.ts";
+import type { Peers } from "./peers.ts";
+import { fieldNames, ofAnotherLog, type Role, roles } from "./wire.ts";
+
+/** For whom: what a client's request may lead to, one of a peer may not. */
+export type Asker = "client" | Role;
+
+/** The way by which an answer came. */
+export interface Way {
+  /** Which tiers may keep it, when its header section allows that at all. */
+  keep: "all" | "memory" | "none";
+  /** The event of the feed that it is good for. */
+  feedSeq: number;
+  mark: SourceMark | null;
+  /** In Cache-Status's words; null: straight from the origin. */
+  of: string | null;
+  /** Cache-Status of those who were asked. */
+  status: string | null;
+}
+
+export interface AssetWays {
+  /** Whom a question goes to first. Questions that begin alike may wait for each other, others must not. */
+  startOf: (order: AssetOrder, asker: Asker) => Role | "origin";
+  /**
+   * @param conditions of the stale entry; undefined: there is none
+   * @throws NearcastError ORIGIN_*
+   */
+  fetch: (
+    order: AssetOrder,
+    asker: Asker,
+    conditions: Readonly<Record<string, string>> | undefined,
+  ) => Promise<{ arrived: Arrived; way: Way }>;
+}
+
+/** Fields and target that another node's listener takes in any case; what is longer goes straight to the origin. */
+const fieldsLengthMax = 16_384;
+const triesMax = { owner: 2, spill: 1, shield: 2 } as const satisfies Record<Role, number>;
+/** The way there and back, beside the origin's own deadline. */
+const waysMs = 2000;
+
+export function createAssetWays(parts: {
+  fetcher: AssetFetcher;
+  peers: Peers | null;
+  fleet: () => Fleet;
+  feedSeq: () => number;
+}): AssetWays {
+  const { fetcher, peers, fleet, feedSeq } = parts;
+
+  function membersFor(role: Role, order: AssetOrder): readonly Member[] {
+    if (peers === null) return [];
+    const { directory } = peers;
+    const key = canonicalName(order.host.name) + order.target;
+    if (role === "owner") return directory.ownersBefore(key);
+    return role === "spill" ? directory.roomElsewhere(key) : directory.shieldFor(key);
+  }
+
+  /** The roles that somebody can play now, in their order, each later than the asker's own. */
+  function stopsOf(order: AssetOrder, asker: Asker): readonly Role[] {
+    if (peers === null || fieldsLengthOf(order) > fieldsLengthMax) return [];
+    const open = asker === "client" ? roles : roles.slice(roles.indexOf(asker) + 1);
+    return open.filter((role) => membersFor(role, order).length > 0);
+  }
+
+  async function askPeers(
+    role: Role,
+    order: AssetOrder,
+    conditions: Readonly<Record<string, string>>,
+  ): Promise<{ arrived: Arrived; way: Way } | null> {
+    const said = await peers?.ask({
+      role,
+      members: () => membersFor(role, order),
+      triesMax: triesMax[role],
+      path: `/v1/asset?host=${encodeURIComponent(canonicalName(order.host.name))}`,
+      headers: { ...forwardedOf(order.fields), ...conditions, [fieldNames.target]: order.target },
+      timeoutMs: order.host.timeoutMs + waysMs,
+      // A body of known length is taken whole, so that a member that dies midway costs nothing.
+      read: async (answer): Promise<Arrived> => {
+        const { statusCode, headers, body } = answer;
+        const lengthText = fieldOf(headers, "content-length") ?? "";
+        const bytesMax = fleet().limits.objectBytesMax;
+        if (statusCode === 304) {
+          dropBody(answer);
+          return { statusCode, headers, body: Buffer.alloc(0) };
+        }
+        if (!/^\d{1,15}$/.test(lengthText) || Number(lengthText) > bytesMax) return { statusCode, headers, body };
+        return { statusCode, headers, body: await readBody(answer, bytesMax) };
+      },
+    });
+    if (said === undefined || said === null) return null;
+    const { told, member } = said;
+    return {
+      arrived: said.result,
+      way: {
+        keep: said.feedSeq === null ? "none" : role === "shield" ? "all" : "memory",
+        feedSeq: said.feedSeq ?? ofAnotherLog,
+        mark: told.mark,
+        of: role === "spill" ? `spill-${member.site}` : role,
+        status: told.status,
+      },
+    };
+  }
+
+  return {
+    startOf: (order, asker) => stopsOf(order, asker)[0] ?? "origin",
+    async fetch(order, asker, conditions) {
+      for (const role of stopsOf(order, asker)) {
+        // What only has to be validated is no work worth handing on.
+        if (role === "spill" && conditions !== undefined) continue;
+        const told = await askPeers(role, order, conditions ?? {});
+        if (told !== null) return told;
+      }
+      const seq = feedSeq();
+      const { host, target, fields } = order;
+      const arrived = await fetcher.fetch({
+        origin: host.origin,
+        // Always GET: a stale entry can be met by HEAD, and what comes back is stored for all.
+        method: "GET",
+        target,
+        clientFields: fields,
+        extra: { ...conditions, ...hostFieldOf(order) },
+        timeoutMs: host.timeoutMs,
+      });
+      return { arrived, way: { keep: "all", feedSeq: seq, mark: null, of: null, status: null } };
+    },
+  };
+}
+
+export function hostFieldOf(order: AssetOrder): Record<string, string> {
+  return { "x-forwarded-host": canonicalName(order.host.name) };
+}
+
+/** What the origin would get of a client's fields, and the loops that were counted so far. */
+function forwardedOf(fields: RequestFields): Record<string, string> {
+  const forwarded: Record<string, string> = {};
+  for (const name of [...forwardedFields, "cdn-loop"]) {
+    const value = fieldOf(fields, name);
+    if (value !== undefined) forwarded[name] = name === "accept-encoding" ? codingsOf(value) : value;
+  }
+  return forwarded;
+}
+
+function fieldsLengthOf({ target, fields }: AssetOrder): number {
+  return Object.values(forwardedOf(fields)).reduce((sum, value) => sum + value.length, target.length);
+}

@@ -1,0 +1,145 @@
+/**
+ * What many ask for is on every node of the site before anyone asks for it there.
+ *
+ *   hot keys here ──every half second, to each member that does not say it has them──▶ POST /v1/hot
+ *   told by a member ──▶ here already? say so ──▶ else fetch from the owner, few at a time, behind the answer
+ *
+ * A member is told of a key again until it has it, and then not for a while: by then it may have lost it for room.
+ */
+import { LRUCache } from "lru-cache";
+import type { Clock } from "#base/clock.ts";
+import type { Log } from "#base/log.ts";
+import type { Tiers } from "../cache/tiers.ts";
+import { readBody } from "../fetch/origin.ts";
+import type { PeerClient } from "../peer/client.ts";
+import type { Member } from "../peer/directory.ts";
+import type { HotKeys } from "../peer/hot-keys.ts";
+import type { ImageServer } from "./image.ts";
+import type { Peers } from "./peers.ts";
+import type { WantedVariant } from "./render.ts";
+
+/** A variant as one node names it to another. */
+export interface NamedVariant {
+  host: string;
+  name: string;
+  /** In canonical form. */
+  variant: string;
+}
+
+/** No more than a hundred keys can have a hundredth each. */
+export const hotKeysMax = 100;
+const roundMs = 500;
+const timeoutMs = 2000;
+/** A member that said that it has a key is not told of it for so long. */
+const heldMs = 30_000;
+/** Members and keys about which this is remembered. */
+const heldMax = 10_000;
+const answerBytesMax = 4096;
+/** Fetches at one time because of what members said, and how many wait for a turn; what is beyond is told again. */
+const fetchesMax = 4;
+const waitingMax = 2 * hotKeysMax;
+
+export interface Replication {
+  /** What a member says is hot; null: not to be had here. Returns for each whether it is here; the others are fetched. */
+  take: (told: readonly (WantedVariant | null)[]) => Promise<boolean[]>;
+  close: () => void;
+}
+
+export function replicateHotKeys(parts: {
+  peers: Peers;
+  client: Pick<PeerClient, "request">;
+  hotKeys: Pick<HotKeys, "hot">;
+  images: Pick<ImageServer, "isHere" | "replicate">;
+  tiers: Tiers;
+  clock: Clock;
+  log: Log;
+}): Replication {
+  const { peers, client, hotKeys, images, tiers, clock, log } = parts;
+  const heldUntilMs = new LRUCache<string, number>({ max: heldMax });
+  const waiting: WantedVariant[] = [];
+  let fetching = 0;
+  let isTelling = false;
+
+  async function tellAll(): Promise<void> {
+    const hot = hotKeys.hot().slice(0, hotKeysMax);
+    if (hot.length === 0) return;
+    const named = hot.flatMap(({ key }) => {
+      const variant = namedVariant(tiers, key);
+      return variant === undefined ? [] : [{ key, variant }];
+    });
+    await Promise.all(peers.directory.site().map(async (member) => await tell(member, named)));
+  }
+
+  async function tell(member: Member, hot: readonly { key: string; variant: NamedVariant }[]): Promise<void> {
+    const nowMs = clock.monotonicMs();
+    const news = hot.filter(({ key }) => (heldUntilMs.get(`${member.name} ${key}`) ?? 0) <= nowMs);
+    if (news.length === 0) return;
+    try {
+      const answer = await client.request(member, {
+        method: "POST",
+        path: "/v1/hot",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ variants: news.map(({ variant }) => variant) }),
+        timeoutMs,
+      });
+      const text = (await readBody(answer, answerBytesMax)).toString();
+      if (answer.statusCode !== 200) throw new Error(`status ${answer.statusCode}`);
+      const { held } = JSON.parse(text) as { held?: unknown };
+      if (!Array.isArray(held)) throw new Error("an answer without a list");
+      for (const [at, { key }] of news.entries()) {
+        if (held[at] === true) heldUntilMs.set(`${member.name} ${key}`, nowMs + heldMs);
+      }
+    } catch (error) {
+      log.debug({ member: member.name, reason: (error as Error).message }, "a peer was not told of hot keys");
+    }
+  }
+
+  /** Takes turns until nobody waits. */
+  async function fetchWaiting(): Promise<void> {
+    fetching += 1;
+    try {
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+        try {
+          // Several members may have said so.
+          if (!(await images.isHere(next)) && (await images.replicate(next))) peers.count("replicated");
+        } catch (error) {
+          log.debug({ source: next.name, reason: (error as Error).message }, "a hot variant could not be fetched");
+        }
+      }
+    } finally {
+      fetching -= 1;
+    }
+  }
+
+  const cancel = clock.every(roundMs, () => {
+    // A member that is slow to answer holds the next round back, not others' requests.
+    if (isTelling) return;
+    isTelling = true;
+    tellAll()
+      .catch((error: unknown) => {
+        log.error({ err: error }, "hot keys could not be told");
+      })
+      .finally(() => {
+        isTelling = false;
+      });
+  });
+
+  return {
+    async take(told) {
+      const held = await Promise.all(told.map(async (wanted) => wanted !== null && (await images.isHere(wanted))));
+      for (const [at, wanted] of told.entries()) {
+        if (wanted !== null && held[at] === false && waiting.length < waitingMax) waiting.push(wanted);
+      }
+      for (let idle = Math.min(fetchesMax - fetching, waiting.length); idle > 0; idle -= 1) void fetchWaiting();
+      return held;
+    },
+    close: cancel,
+  };
+}
+
+/** Which variant of what lies under this key; undefined: it is gone, or of a release that did not write it down. */
+function namedVariant(tiers: Tiers, key: string): NamedVariant | undefined {
+  const { host, name, variant } = tiers.locate(key)?.facts.notes ?? {};
+  const isNamed = typeof host === "string" && typeof name === "string" && typeof variant === "string";
+  return isNamed ? { host, name, variant } : undefined;
+}

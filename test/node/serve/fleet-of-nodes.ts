@@ -1,0 +1,330 @@
+/**
+ * Several nodes in one process, as edge.ts puts them together: each with its own caches, directory, client and peer
+ * listener on real sockets, before one origin that counts. Health is what the test says; purges come when it says so.
+ */
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import { after, type TestContext } from "node:test";
+import sharp from "sharp";
+import { systemClock } from "#base/clock.ts";
+import { silentLog } from "#base/log.ts";
+import type { FeedPosition } from "#fleet/feed.ts";
+import type { NodeHealth } from "#fleet/health.ts";
+import { readPurgeEvent } from "#fleet/purge-event.ts";
+import { openDecoderPool } from "#image/pool.ts";
+import { openDiskTier } from "../../../node/cache/disk.ts";
+import { openMemoryTier } from "../../../node/cache/memory.ts";
+import { openRecords } from "../../../node/cache/records.ts";
+import { joinTiers, type Tiers } from "../../../node/cache/tiers.ts";
+import { openAssetFetcher } from "../../../node/fetch/asset.ts";
+import { openOriginClient } from "../../../node/fetch/origin.ts";
+import { buildPeerApp } from "../../../node/http/peer-app.ts";
+import { openPeerClient } from "../../../node/peer/client.ts";
+import { type Member, openDirectory, type PeerDirectory } from "../../../node/peer/directory.ts";
+import { createHotKeys } from "../../../node/peer/hot-keys.ts";
+import { listenForPeers } from "../../../node/peer/listener.ts";
+import { type AssetOrder, createAssetServer } from "../../../node/serve/asset.ts";
+import { createImageServer, type ImageOrder } from "../../../node/serve/image.ts";
+import { cacheStatusOf, type Delivery } from "../../../node/serve/outcome.ts";
+import { joinPeers, type PeerCounts } from "../../../node/serve/peers.ts";
+import { createPurger } from "../../../node/serve/purger.ts";
+import type { Renderer } from "../../../node/serve/render.ts";
+import { replicateHotKeys } from "../../../node/serve/replication.ts";
+import type { Variant } from "../../../node/variant/variant.ts";
+import { fleetWith, siteValue } from "../../support/fleet.ts";
+import { shiftedClock } from "../../support/shifted-clock.ts";
+import { temporaryDirectory } from "../../support/temporary.ts";
+
+/** One pool of real decoders for all nodes: starting one takes longer than most tests. */
+const decoders = openDecoderPool({ size: 2, clock: systemClock, log: silentLog });
+after(() => decoders.close());
+
+/** A plain picture of this grey, so that its renderings can be told apart. */
+export function grey(level: number): Promise<Buffer> {
+  return sharp({ create: { width: 60, height: 40, channels: 3, background: { r: level, g: level, b: level } } })
+    .png()
+    .toBuffer();
+}
+
+export async function greyOf(delivery: Delivery): Promise<number> {
+  assert(Buffer.isBuffer(delivery.body));
+  const { channels } = await sharp(delivery.body).stats();
+  return Math.round(channels[0]?.mean ?? -1);
+}
+
+/** A renderer that makes something of its own of each source and variant, without a decoder; counts. */
+export function quickRenderer(): Renderer & { renders: () => readonly string[]; hold: (wait: Promise<void>) => void } {
+  const renders: string[] = [];
+  let holding: Promise<void> = Promise.resolve();
+  return {
+    async render(source, order) {
+      const name = `${createHash("sha256").update(source).digest("hex")} ${JSON.stringify(order)}`;
+      renders.push(name);
+      await holding;
+      return { body: Buffer.from(`rendered ${name}`), type: "image/png", renderMs: 1 };
+    },
+    renders: () => renders,
+    hold(wait) {
+      holding = wait;
+    },
+  };
+}
+
+export interface TestNode {
+  name: string;
+  site: string;
+  member: Member;
+  directory: PeerDirectory;
+  tiers: Tiers;
+  get: (name: string, variant?: Partial<Variant>) => Promise<Delivery>;
+  /** Without a wait, from memory, or not at all. */
+  getNow: (name: string, variant?: Partial<Variant>) => Delivery | undefined;
+  asset: (target: string, fields?: AssetOrder["fields"]) => Promise<Delivery>;
+  /** Applies an event of the feed here; its number is the one after this node's last. */
+  event: (data: object) => Promise<void>;
+  /** The same in two steps: in force in memory, and the position moved on. */
+  eventInSteps: (data: object) => { moveOn: () => Promise<void> };
+  position: FeedPosition | null;
+  counts: () => { renders: number; renderFailures: number; revalidations: number; waiting: number };
+  peerCounts: () => PeerCounts;
+  statusOf: (delivery: Delivery) => string;
+  setBusy: (isBusy: boolean) => void;
+  /** As a process that was killed: nobody answers any more, and what was under way is cut. */
+  kill: () => Promise<void>;
+  forgetMemory: () => void;
+  flushed: () => Promise<void>;
+}
+
+export interface World {
+  nodes: readonly TestNode[];
+  node: (name: string) => TestNode;
+  /** The node of a site that owns this key, and one that does not. */
+  ownerOf: (site: string, key: string) => TestNode;
+  otherOf: (site: string, key: string) => TestNode;
+  setDown: (node: string) => void;
+  /** What a site's directory is told of its own load. */
+  setFull: (site: string, sitesWithRoom: readonly string[]) => void;
+  skip: (seconds: number) => void;
+}
+
+const peerPort = 8082;
+
+/** @param settings `sites`: how many nodes each has, such as `{ fra: 3 }` */
+export async function startNodes(
+  t: TestContext,
+  originUrl: string,
+  settings: {
+    sites: Readonly<Record<string, number>>;
+    shield?: string;
+    imagesHost?: object;
+    assetsOrigin?: string;
+    limits?: object;
+    renderer?: Renderer;
+    rendersAtOnce?: number;
+    /** How far each node's wall clock is off. */
+    skewMs?: (node: number) => number;
+  },
+): Promise<World> {
+  const net = `127.${20 + Math.floor(Math.random() * 200)}.${Math.floor(Math.random() * 256)}`;
+  const clock = shiftedClock();
+  const secret = randomBytes(32);
+  const health = new Map<string, NodeHealth>();
+  const full = new Map<string, readonly string[]>();
+  const places = Object.entries(settings.sites).flatMap(([site, count]) =>
+    Array.from({ length: count }, (_, index) => ({ site, name: `${site}${index + 1}` })),
+  );
+  const hostOf = (name: string): string => `${net}.${1 + places.findIndex((place) => place.name === name)}`;
+  const fleet = fleetWith({
+    ...(settings.shield === undefined ? {} : { shield: settings.shield }),
+    limits: settings.limits ?? {},
+    sites: Object.keys(settings.sites).map((site) =>
+      siteValue(site, {
+        nodes: places
+          .filter((place) => place.site === site)
+          .map(({ name }) => ({
+            name,
+            http: `http://${hostOf(name)}:8080`,
+            peer: { host: hostOf(name), port: peerPort },
+          })),
+      }),
+    ),
+    hosts: [
+      {
+        name: "img.cdn.test",
+        kind: "images",
+        freshSeconds: 100,
+        staleWhileRevalidateSeconds: 100,
+        staleIfErrorSeconds: 1000,
+        negativeSeconds: 10,
+        ...settings.imagesHost,
+      },
+      ...(settings.assetsOrigin === undefined
+        ? []
+        : [{ name: "static.cdn.test", kind: "assets", origin: settings.assetsOrigin }]),
+    ],
+  });
+  const imagesHost = fleet.hosts.find((host) => host.kind === "images");
+  const assetsHost = fleet.hosts.find((host) => host.kind === "assets");
+  assert(imagesHost !== undefined);
+
+  async function startNode(place: { site: string; name: string }, index: number): Promise<TestNode> {
+    const { site, name } = place;
+    const skewMs = settings.skewMs?.(index) ?? 0;
+    const ownClock = { ...clock, wallMs: () => clock.wallMs() + skewMs };
+    const shared = { clock: ownClock, log: silentLog };
+    const directoryPath = await temporaryDirectory(t);
+    const disk = await openDiskTier({ directory: directoryPath, bytesMax: 64_000_000, ...shared });
+    await disk.scanned;
+    const memory = openMemoryTier(32_000_000);
+    const tiers = joinTiers(memory, disk);
+    const records = openRecords(disk);
+    const origin = openOriginClient({ url: originUrl, token: "x".repeat(20), clock: ownClock, random: () => 0 });
+    const fetcher = openAssetFetcher({ node: name, clock: ownClock, random: () => 0 });
+    const client = openPeerClient({ self: name, site, secrets: () => [secret], ...shared });
+    const so = { position: { originId: "origin-a", seq: 1 } as FeedPosition | null, isBusy: false };
+    const directory = openDirectory({
+      fleet: () => fleet,
+      health: () => health,
+      words: () => new Map(),
+      siteStates: () => new Map(),
+      self: () => ({ node: name, process: 0, processes: 1, isReady: true }),
+      site,
+      room: () => ({ isFull: full.has(site), sitesWithRoom: full.get(site) ?? [] }),
+      isShunned: client.isShunned,
+      clock: ownClock,
+    });
+    const hotKeys = createHotKeys({ clock: ownClock });
+    const peers = joinPeers({
+      directory,
+      client,
+      isBusy: () => so.isBusy,
+      position: () => so.position,
+      gate: () => null,
+      served: (key) => {
+        hotKeys.count(key, ownClock.monotonicMs());
+      },
+      ...shared,
+    });
+    const common = { tiers, fleet: () => fleet, feedSeq: () => so.position?.seq ?? 0, peers, ...shared };
+    const renderer = settings.renderer ?? decoders;
+    const images = createImageServer({
+      ...common,
+      records,
+      origin,
+      renderer,
+      rendersAtOnce: settings.rendersAtOnce ?? 4,
+    });
+    const assets = createAssetServer({ ...common, fetcher });
+    const purger = createPurger({ images, assets, tiers, records, fleet: () => fleet });
+    const replication = replicateHotKeys({ peers, client, hotKeys, images, tiers, ...shared });
+    const app = buildPeerApp({ node: name, images, assets, peers, replication, fleet: () => fleet, ...shared });
+    await app.ready();
+    const listener = await listenForPeers({
+      host: hostOf(name),
+      port: peerPort,
+      secrets: () => [secret],
+      application: (request, response) => {
+        app.routing(request, response);
+      },
+      ...shared,
+    });
+    let isDead = false;
+    const kill = async (): Promise<void> => {
+      if (isDead) return;
+      isDead = true;
+      replication.close();
+      await listener.close(0);
+      await app.close();
+      await client.close();
+      await origin.close();
+      await fetcher.close();
+      await disk.close();
+    };
+    t.after(kill);
+    const orderOf = (source: string, variant: Partial<Variant>): ImageOrder => ({
+      host: imagesHost as ImageOrder["host"],
+      name: source,
+      variant: { widthPx: 20, fit: "clip", quality: 75, format: "png", ...variant },
+      varies: false,
+    });
+    const nextSeq = (): number => (so.position?.seq ?? 0) + 1;
+    const moveOn = (seq: number): void => {
+      if (so.position !== null) so.position = { ...so.position, seq };
+    };
+    return {
+      name,
+      site,
+      member: { name, node: name, site, host: hostOf(name), port: peerPort },
+      directory,
+      tiers,
+      get: (source, variant = {}) => images.serve(orderOf(source, variant)),
+      getNow: (source, variant = {}) => images.serveNow(orderOf(source, variant)),
+      asset(target, fields = {}) {
+        assert(assetsHost?.kind === "assets");
+        return assets.serve({ host: assetsHost, method: "GET", target, fields });
+      },
+      async event(data) {
+        const seq = nextSeq();
+        await purger.apply(seq, readPurgeEvent(data));
+        moveOn(seq);
+      },
+      eventInSteps(data) {
+        const seq = nextSeq();
+        const applied = purger.apply(seq, readPurgeEvent(data));
+        return {
+          async moveOn() {
+            await applied;
+            moveOn(seq);
+          },
+        };
+      },
+      get position() {
+        return so.position;
+      },
+      set position(next) {
+        so.position = next;
+      },
+      counts: images.counts,
+      peerCounts: peers.counts,
+      statusOf: (delivery) => cacheStatusOf(name, delivery.outcome, delivery.statusBefore),
+      setBusy(isBusy) {
+        so.isBusy = isBusy;
+      },
+      kill,
+      forgetMemory() {
+        memory.purge({ seq: 0, tags: new Set(), sourcePrefixes: [], isAll: true, isSoft: false });
+      },
+      flushed: disk.flushed,
+    };
+  }
+
+  const nodes = await Promise.all(places.map(startNode));
+  const node = (name: string): TestNode => {
+    const found = nodes.find((one) => one.name === name);
+    assert(found !== undefined, `this world has no node ${name}`);
+    return found;
+  };
+  const ofSite = (site: string): TestNode[] => nodes.filter((one) => one.site === site);
+  return {
+    nodes,
+    node,
+    ownerOf(site, key) {
+      const owner = ofSite(site).find(({ directory }) => directory.ownersBefore(key).length === 0);
+      assert(owner !== undefined);
+      return owner;
+    },
+    otherOf(site, key) {
+      const other = ofSite(site).find(({ directory }) => directory.ownersBefore(key).length > 0);
+      assert(other !== undefined);
+      return other;
+    },
+    setDown(name) {
+      health.set(name, { state: "down", contraryCount: 0, reason: "the test says so" });
+      clock.skip(0.2); // directories keep what they know for a tenth of a second
+    },
+    setFull(site, sitesWithRoom) {
+      full.set(site, sitesWithRoom);
+    },
+    skip: clock.skip,
+  };
+}
