@@ -46,6 +46,7 @@ import { type Listener, listen } from "./http/listener.ts";
 import { understand } from "./http/understand.ts";
 import { openMembership } from "./membership.ts";
 import { openNames, type StartDns } from "./names.ts";
+import { openNeighbours } from "./neighbours.ts";
 import { declareMetrics } from "./observe/declare.ts";
 import { type LoopMeter, openLoopMeter } from "./observe/loop-meter.ts";
 import { createMetrics } from "./observe/metrics.ts";
@@ -144,7 +145,26 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     });
     lifecycle.defer("membership", membership.close);
     const feedSeq = (): number => feed?.position()?.seq ?? 0;
-    const shared = { tiers, fleet: membership.fleet, feedSeq, clock, log };
+    const { peer } = config;
+    const neighbours =
+      peer === undefined
+        ? null
+        : openNeighbours({
+            config: { ...config, peer },
+            place,
+            fleet: () => membership.current()?.document ?? null,
+            prober: () => prober,
+            isReady: () => presenceTold() === "ready",
+            rendersWaiting: () => images.counts().waiting,
+            secrets: () => secrets.secrets(),
+            position: () => feed?.position() ?? null,
+            gate: () => feed?.gate() ?? null,
+            clock,
+            log,
+          });
+    if (neighbours !== null) lifecycle.defer("neighbours", neighbours.close);
+    const peers = neighbours?.peers ?? null;
+    const shared = { tiers, fleet: membership.fleet, feedSeq, peers, clock, log };
     const images = createImageServer({
       ...shared,
       records,
@@ -369,6 +389,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         sites: describeSites(membership.current()?.document ?? null, prober),
         cache: { memory: memoryTier.stats(), disk: diskTier.stats(), records: records.size() },
         decoders: decoders.stats(),
+        peers: neighbours?.counts() ?? null,
         origin: { ...origin.counts(), isBroken: origin.isBroken() },
         dns: names.status(),
       };
@@ -409,6 +430,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         if (membership.current() === null) await sleep(clock, fleetRetryMs, ended.signal);
       }
       await decoders.ready();
+      await neighbours?.listen({ images, assets, tiers });
       if (place.sharesPorts) await listenForPictures();
       if (presence === "starting") presence = "ready";
       prober.watch(membership.fleet());

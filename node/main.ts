@@ -18,6 +18,7 @@ import { type Notifier, openNotifier, silentNotifier } from "#base/notify.ts";
 import { systemRandom } from "#base/random.ts";
 import { type EdgeConfig, edgeConfigSchema } from "./config.ts";
 import type { Edge } from "./edge.ts";
+import { memberName } from "./peer/members.ts";
 import { openChannel } from "./processes/channel.ts";
 import { openFellows } from "./processes/fellows.ts";
 import { removeLeftovers } from "./processes/leftovers.ts";
@@ -25,7 +26,6 @@ import {
   alone,
   configOfProcess,
   processesMax,
-  processName,
   type ProcessPlace,
   readProcesses,
   sharingProblems,
@@ -80,7 +80,7 @@ async function serve(
   place: ProcessPlace,
   { withParent, isSupervised }: { withParent: boolean; isSupervised: boolean },
 ): Promise<void> {
-  const log = openLog(`edge ${processName(config.node, place.index)}`, config.logLevel);
+  const log = openLog(`edge ${memberName(config.node, place.index)}`, config.logLevel);
   endOnFault(log);
   const deps = { clock: systemClock, random: systemRandom, log };
   let edge: Edge | undefined;

@@ -36,10 +36,10 @@ export const picture = "chair.png";
 export const picturePath = `/${picture}?w=64&fm=webp`;
 
 /** Short, so that drills in which resolvers keep an old answer are over soon; as shipped it is 30. */
-export const ttlSeconds = 5;
+export const ttlSeconds = 3;
 /** How long a node that is told to stop says `draining`: longer than resolvers keep its addresses. */
-const drainMs = 1000 * (ttlSeconds + 3);
-const shutdownMs = 3000;
+const drainMs = 1000 * (ttlSeconds + 2);
+const shutdownMs = 2000;
 
 const originDirectory = join(labDirectory, "origin");
 export const tokenFile = (kind: "edge" | "writer"): string => join(originDirectory, "secrets", `${kind}.token`);

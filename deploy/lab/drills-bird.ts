@@ -45,9 +45,9 @@ export function birdRestarted(site: SiteName): Drill {
   return {
     name: "bird-restarted",
     async run(lab) {
-      await allAnnounced(lab, [site]);
-      const [{ name } = { name: "" }] = siteOf(site).nodes;
+      if (!lab.isShort) await allAnnounced(lab, [site]);
       const [cloud] = cloudsOf(site);
+      const [name = siteOf(site).nodes[0]?.name ?? ""] = await lab.cdn.announcers(site, cloud?.name ?? "", 4);
       const bird = lab.cdn.bird(name);
       bird.signal("SIGKILL");
       await bird.gone;

@@ -1,5 +1,6 @@
 /** Drills in which an edge fails or is told to go: killed, blocked, frozen, stopped in order. */
 import { until } from "./cdn.ts";
+import { ttlSeconds } from "./documents.ts";
 import { type Drill, type Lab, type Measured } from "./drill.ts";
 import { machineMs } from "./machine-clock.ts";
 import { lostOf, troubleSince } from "./measure.ts";
@@ -10,6 +11,7 @@ import {
   allNamed,
   anycastRow,
   clientNear,
+  outOfAnswersMs,
   pause,
   plainRows,
   steadyNode,
@@ -17,9 +19,10 @@ import {
   watchPlainly,
 } from "./watching.ts";
 
+/** Until what a drill looks for has been seen for a while. */
 const afterMs = 800;
 /** Until the slowest of health, TTL and a last attempt is over. */
-const afterDeathMs = 7500;
+const afterDeathMs = outOfAnswersMs + 1000 * ttlSeconds + 1000;
 const startMs = 60_000;
 
 /** The two families of a site's cloud, each watched by the nearest client. */
@@ -45,7 +48,7 @@ function firstCloud(site: SiteName): CloudPlan {
 
 /** A node of another site, whose answers are looked at. */
 function farNode(site: SiteName): NodePlan {
-  const found = nodes.find((node) => node.site !== site);
+  const found = nodes.findLast((node) => node.site !== site);
   if (found === undefined) throw new Error("there is one site only");
   return found;
 }
@@ -61,7 +64,7 @@ export function edgeKilled(site: SiteName): Drill {
       const victim = await steadyNode(v4.watch, site);
       const faultMs = machineMs();
       lab.cdn.edge(victim).signal("SIGKILL");
-      await pause(afterDeathMs / 2);
+      await pause(outOfAnswersMs + 500);
       const [samples4, samples6, seen] = await Promise.all([v4.watch.end(), v6.watch.end(), plain.end()]);
       lab.cdn.startEdge(victim);
       const is = (what: string): boolean => what === victim;

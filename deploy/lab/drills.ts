@@ -2,8 +2,7 @@
  * Which drills there are, and in which order.
  *
  * Long form: one after the other. Short form: those of one round at the same time, each on a site of its own, so that
- * none meets another's fault; a node that was hurt has until its site's next turn to announce again (its self-checks
- * alone take 10 s), and meanwhile other sites are looked at.
+ * none meets another's fault.
  */
 import type { Drill } from "./drill.ts";
 import { birdRestarted, noResurrection } from "./drills-bird.ts";
@@ -16,13 +15,15 @@ const unbound = { name: "unbound", address: "127.0.0.1" } as const;
 const named = { name: "BIND", address: "127.0.0.2" } as const;
 
 const shortRounds: readonly (readonly Drill[])[] = [
-  [nearestSite],
-  [pictureEverywhere],
-  [edgeKilled("fra"), blackhole("nyc"), birdRestarted("tyo")],
-  [linkDown("nyc"), edgeFrozen("tyo")],
-  [loopBlocked("nyc"), blackhole("fra")],
-  [plannedDrain("fra"), siteKilled("nyc")],
-  [noResurrection("tyo")],
+  [nearestSite, pictureEverywhere],
+  // These three hurt a node each, which then takes 12 s and more to announce again …
+  [edgeKilled("fra"), loopBlocked("nyc"), edgeFrozen("tyo")],
+  // … these do not …
+  [blackhole("fra"), birdRestarted("tyo")],
+  [blackhole("nyc")],
+  [linkDown("fra")],
+  // … and these want every node back.
+  [plannedDrain("fra"), siteKilled("nyc"), noResurrection("tyo")],
 ];
 
 export function drillRounds(isShort: boolean, only: readonly string[]): readonly (readonly Drill[])[] {

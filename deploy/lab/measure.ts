@@ -12,6 +12,7 @@ import type { Sample } from "./observer.ts";
 
 /** A query that was on its way when the fault came; no path of the lab is longer. */
 const underWayMs = 300;
+const reasonsMax = 3;
 
 export interface Trouble {
   /** From the fault until the first query of which on all went well; 0: none did not. */
@@ -52,4 +53,14 @@ export function lostOf(samples: readonly Sample[]): number {
 export function medianTookMs(samples: readonly Sample[]): number {
   const took = samples.flatMap(({ tookMs }) => (tookMs === null ? [] : [tookMs])).toSorted((a, b) => a - b);
   return took[took.length >> 1] ?? Number.NaN;
+}
+
+/** Why there was no answer, the commonest reason first: `3 × no answer, 1 × rcode 2`; empty: there always was one. */
+export function reasonsOf(samples: readonly Sample[]): string {
+  const counts = new Map<string, number>();
+  for (const { tookMs, what } of samples) {
+    if (tookMs === null) counts.set(what, (counts.get(what) ?? 0) + 1);
+  }
+  const commonest = [...counts].toSorted(([, a], [, b]) => b - a).slice(0, reasonsMax);
+  return commonest.map(([what, count]) => `${count} × ${what}`).join(", ");
 }

@@ -4,7 +4,7 @@ import { until } from "./cdn.ts";
 import { anycastZone, picturePath, ttlSeconds, unicastHost, unicastZone } from "./documents.ts";
 import type { Lab, Measured } from "./drill.ts";
 import { machineClock } from "./machine-clock.ts";
-import { lostOf, troubleSince } from "./measure.ts";
+import { lostOf, reasonsOf, troubleSince } from "./measure.ts";
 import type { Sample } from "./observer.ts";
 import type { Watch } from "./places.ts";
 import { type ClientName, clientOf, cloudsOf, nodes, type SiteName, siteOf } from "./plan.ts";
@@ -195,14 +195,14 @@ export function plainRows(
     {
       ...{ title: `${what}: look-ups through unbound`, group, n: 1 },
       ...{ recoveryMs: null, recoveryMsMax: null, lost: lookUpsLost, lostMax: 0, asked: seen.lookUps.length },
-      ...{ isOver: true, note: "" },
+      ...{ isOver: true, note: reasonsOf(seen.lookUps) },
     },
     {
       ...{ title: `${what}: pictures`, group, n: 1 },
       recoveryMs: fetched.recoveryMs,
       recoveryMsMax: fetchesLostMax === 0 ? null : outOfAnswersMs + 1000 * ttlSeconds + attemptMs,
       ...{ lost: fetched.lost, lostMax: fetchesLostMax, asked: fetched.asked, isOver: fetched.isOver },
-      note: "each tried on every address that DNS gave",
+      note: ["each tried on every address that DNS gave", reasonsOf(seen.fetches)].filter(Boolean).join("; "),
     },
   ];
 }

@@ -19,7 +19,8 @@ export type Checked<T> = { ok: true; value: T } | { ok: false; problems: ValuePr
 
 /** What schemas here may state as `format`. */
 export const valueFormats: Readonly<Record<string, (text: string) => boolean>> = {
-  ip: (text) => isIP(text) !== 0,
+  // An address with a zone (fe80::1%eth0) means something on one machine only.
+  ip: (text) => isIP(text) !== 0 && !text.includes("%"),
   prefix: isPrefix,
   "http-url"(text) {
     const url = URL.parse(text);

@@ -6,7 +6,7 @@
  *        ▼
  *   pool of the member ──▶ connection that is free, or a new one ──▶ answer: headers now, body as it comes
  *        │                    └─ the peer does not know our secret yet (alert unknown_psk_identity): the previous one
- *        └─ failed: shunned (shunning.ts) when nothing came from it meanwhile
+ *        └─ failed: shunned (shunning.ts) when nothing came from it meanwhile; its connections are given up
  *
  * When the fleet secret is rotated each pool is replaced at its next request: what runs on old connections ends there,
  * what is new proves the new secret, and nothing is lost. Sessions are never resumed, since that would carry an old
@@ -27,9 +27,7 @@ import type { Member } from "./members.ts";
 import { createShunning, type Shunning } from "./shunning.ts";
 
 /** Who asks, by its member name. */
-export const fromField = "nearcast-from";
-/** Through how many nodes a question came, the asking one included: 1 for a client's question handed on once. */
-export const hopsField = "nearcast-hops";
+const fromField = "nearcast-from";
 
 /** TCP and TLS together. Three round trips fit: 40 ms between two cities of a continent, 300 ms around the world. */
 const connectTimeoutsMs = { withinSite: 500, betweenSites: 2000 };
@@ -56,8 +54,6 @@ export interface PeerRequest {
   body?: Uint8Array | string;
   /** Until the answer's header section is there. Bodies are cut when they stall. */
   timeoutMs: number;
-  /** Through how many nodes this came, ourselves included. */
-  hops?: number;
   signal?: AbortSignal;
 }
 
@@ -191,11 +187,17 @@ export function openPeerClient(options: {
       line = { member, shunning: createShunning(clock), pool: openPool(member), identity, underWay: 0 };
       lines.set(name, line);
     } else if (line.identity !== identity) {
-      retire(line.pool);
-      line.pool = openPool(member);
+      renew(line);
       line.identity = identity;
     }
     return line;
+  }
+
+  /** From here on requests go over new connections. */
+  function renew(line: Line): void {
+    if (isClosed) return;
+    retire(line.pool);
+    line.pool = openPool(line.member);
   }
 
   /** Whether it is; where its wait is over, somebody goes to look. */
@@ -220,7 +222,7 @@ export function openPeerClient(options: {
     line: Line,
     request: Omit<PeerRequest, "method"> & { method: PeerRequest["method"] | "OPTIONS" },
   ): Promise<Dispatcher.ResponseData> {
-    const { method, path, headers, body, timeoutMs, hops = 1, signal } = request;
+    const { method, path, headers, body, timeoutMs, signal } = request;
     const { member } = line;
     const begunMs = clock.monotonicMs();
     const deadline = new AbortController();
@@ -236,7 +238,7 @@ export function openPeerClient(options: {
     const order = {
       method,
       path,
-      headers: { ...headers, [fromField]: self, [hopsField]: String(hops) },
+      headers: { ...headers, [fromField]: self },
       signal: deadline.signal,
       ...(body === undefined ? {} : { body }),
     };
@@ -264,7 +266,11 @@ export function openPeerClient(options: {
     } catch (error) {
       if (signal?.aborted) throw signal.reason as Error;
       const reason = reasonOf(deadline.signal.aborted ? deadline.signal.reason : error);
-      if (line.shunning.failed(begunMs)) log.warn({ member: member.name, reason }, "a peer can't be reached");
+      if (line.shunning.failed(begunMs)) {
+        log.warn({ member: member.name, reason }, "a peer can't be reached");
+        // Connections of before are as dead as it is, or as silent: whoever knocks must not do so on one of them.
+        renew(line);
+      }
       throw new NearcastError("PEER_UNREACHABLE", `${member.name}: ${reason}`, { cause: error });
     } finally {
       cancel();

@@ -3,15 +3,13 @@
  *
  *   shared by all (SO_REUSEPORT)     HTTP addresses, DNS addresses
  *   divided                          cache.memoryBytes, cache.diskBytes, decoders.processes, dns.responsesPerSecond
- *   counted on by process i          admin.port + i, peer.port + i, announce.source + i
+ *   counted on by process i          admin.port + i, peer.port + i (and by the lease itself, announce.source + i)
  *   own directory                    dataDir/process-i; process 0 has dataDir itself, so that going from one process
  *                                    to several throws no cache away
  *
- * All else is alike. The node keeps its name; where processes have to be told apart (logs, peers) process 0 is called
- * `fra1` and process 2 `fra1.2`.
+ * All else is alike. The node keeps its name; logs tell the processes apart as peers do, `fra1` and `fra1.2`.
  */
 import { availableParallelism } from "node:os";
-import { isIPv4, isIPv6 } from "node:net";
 import { join } from "node:path";
 import type { ValueProblem } from "#base/schema.ts";
 import type { EdgeConfig } from "../config.ts";
@@ -39,11 +37,6 @@ export function readProcesses(text: string): number | undefined {
   return count <= processesMax ? count : undefined;
 }
 
-/** `fra1` for process 0, `fra1.2` for process 2. */
-export function processName(node: string, index: number): string {
-  return index === 0 ? node : `${node}.${index}`;
-}
-
 /** The name of process `index`'s directory in dataDir; process 0 has none. */
 export function processDirectory(index: number): string {
   return `process-${index}`;
@@ -54,7 +47,7 @@ const mebibyte = 1024 * 1024;
 /** The part of process `index` of `count`. Only for a configuration in which sharingProblems() finds none. */
 export function configOfProcess(config: EdgeConfig, index: number, count: number): EdgeConfig {
   if (count === 1) return config;
-  const { peer, announce } = config;
+  const { peer } = config;
   const part = (whole: number, atLeast: number): number => Math.max(atLeast, Math.floor(whole / count));
   const { diskBytes } = config.cache;
   const { responsesPerSecond } = config.dns;
@@ -70,26 +63,12 @@ export function configOfProcess(config: EdgeConfig, index: number, count: number
     },
     decoders: { ...config.decoders, processes: part(config.decoders.processes, 1) },
     ...(peer === undefined ? {} : { peer: { ...peer, port: countedOn(peer.port, index) } }),
-    ...(announce === undefined
-      ? {}
-      : { announce: { ...announce, source: addressPlus(announce.source, index) ?? announce.source } }),
   };
 }
 
 /** 0 asks for any free port, and goes on doing so. */
 function countedOn(port: number, index: number): number {
   return port === 0 ? 0 : port + index;
-}
-
-/** The address `by` further on in its last octet (IPv4) or group (IPv6); undefined when that has no room. */
-export function addressPlus(address: string, by: number): string | undefined {
-  if (by === 0) return address;
-  const [, head = "", last = ""] = /^(.*[.:])([^.:]*)$/.exec(address) ?? [];
-  // The last part of an IPv6 address may be written as IPv4, and may be left out: fd00::
-  const isDecimal = head.endsWith(".");
-  const next = (last === "" ? 0 : Number.parseInt(last, isDecimal ? 10 : 16)) + by;
-  const plus = head + next.toString(isDecimal ? 10 : 16);
-  return isIPv4(plus) || isIPv6(plus) ? plus : undefined;
 }
 
 interface Taken {
@@ -101,7 +80,7 @@ interface Taken {
 /** What stands against running `config` as `count` processes. */
 export function sharingProblems(config: EdgeConfig, count: number): ValueProblem[] {
   if (count === 1) return [];
-  const { admin, peer, announce } = config;
+  const { admin, peer } = config;
   const shared = [
     ...config.http.map((endpoint, index) => ({ ...endpoint, path: `http[${index}].port` })),
     ...config.dns.addresses.map((endpoint, index) => ({ ...endpoint, path: `dns.addresses[${index}].port` })),
@@ -126,9 +105,6 @@ export function sharingProblems(config: EdgeConfig, count: number): ValueProblem
       break;
     }
     taken.push(...own);
-  }
-  if (announce !== undefined && addressPlus(announce.source, count - 1) === undefined) {
-    problems.push({ path: "announce.source", message: `has no room for ${count} processes, which count on from here` });
   }
   return problems;
 }

@@ -19,9 +19,10 @@ import { createServer } from "node:net";
 import type { Cancel, Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
 import type { Notifier } from "#base/notify.ts";
+import { memberName } from "../peer/members.ts";
 import { beatIntervalMs } from "./channel.ts";
 import { type FromProcess, type FromSupervisor, idle, type Numbers, sumOf } from "./messages.ts";
-import { processName } from "./place.ts";
+
 import { afterRun, atReady, hopelessStatus, noRuns, restMs, type Runs } from "./restart.ts";
 
 export interface Supervisor {
@@ -75,7 +76,7 @@ interface Member {
 export function supervise(deps: SupervisorDeps): Supervisor {
   const { clock, log, notifier } = deps;
   const members = Array.from({ length: deps.count }, (_, index): Member => {
-    return { index, name: processName(deps.node, index), run: undefined, runs: noRuns, cancelRest: undefined };
+    return { index, name: memberName(deps.node, index), run: undefined, runs: noRuns, cancelRest: undefined };
   });
   const running = (): Run[] => members.flatMap(({ run }) => (run === undefined ? [] : [run]));
   const ended = Promise.withResolvers<number>();

@@ -84,6 +84,8 @@ export interface PeerCounts {
   /** Questions of members that were refused here. */
   busy: number;
   behind: number;
+  /** Questions of members that wait for purges now. */
+  waiting: number;
   /** Variants fetched because a member said that many ask for them. */
   replicated: number;
 }
@@ -114,7 +116,15 @@ export function joinPeers(parts: {
   log: Log;
 }): Peers {
   const { directory, client, isBusy, position, gate, served, clock, log } = parts;
-  const counts: PeerCounts = { relayed: 0, spilled: 0, shielded: 0, failed: 0, busy: 0, behind: 0, replicated: 0 };
+  const counts: Omit<PeerCounts, "waiting"> = {
+    relayed: 0,
+    spilled: 0,
+    shielded: 0,
+    failed: 0,
+    busy: 0,
+    behind: 0,
+    replicated: 0,
+  };
   let waitingForFeed = 0;
   let purgedSeq = 0;
 
@@ -200,7 +210,7 @@ export function joinPeers(parts: {
     count(what) {
       counts[what] += 1;
     },
-    counts: () => ({ ...counts }),
+    counts: () => ({ ...counts, waiting: waitingForFeed }),
   };
 }
 

@@ -59,6 +59,7 @@ test("mistakes on the command line end with status 2 and a sentence", async () =
     { words: ["join", "http://127.0.0.1:1", "--site", "fra", "--address", "here"], says: /an IPv4 or IPv6 address/ },
     { words: ["drain"], says: /missing required argument 'node'/ },
     { words: ["edge", "--config", "/nowhere.yaml"], says: /nowhere\.yaml/ },
+    { words: ["edge", "--config", "/nowhere.yaml", "--processes", "65"], says: /"65", neither auto nor a number/ },
     { words: ["dig", "x.test", "--type", "ZZ"], says: /"ZZ" is not a known record type/ },
     { words: ["dig", "x.test", "--from", "here"], says: /"here" is not an IP address/ },
     { words: ["explain", "some/path"], says: /no node is known|neither a whole URL/ },

@@ -14,7 +14,7 @@
  */
 import assert from "node:assert/strict";
 import type { Fleet } from "#fleet/document.ts";
-import type { NodeHealth } from "#fleet/health.ts";
+import type { NodeHealth, SiteStates } from "#fleet/health.ts";
 import { planOf } from "../../dns/steer/plan.ts";
 import type { World } from "./health-world.ts";
 
@@ -32,6 +32,12 @@ export interface Referee {
   disagreement: () => string | undefined;
 }
 
+interface Answer {
+  readonly states: SiteStates;
+  readonly live: Fleet;
+  readonly sites: readonly string[];
+}
+
 export function openReferee(world: World, fleet: Fleet): Referee {
   const { machines } = world;
   const count = machines.length;
@@ -44,6 +50,12 @@ export function openReferee(world: World, fleet: Fleet): Referee {
   /** When a last reached b. */
   const reachedMs = tableOf(never);
   const runsSinceMs = new Float64Array(count).fill(never);
+  const indexOf = new Map(machines.map(({ name }, at) => [name, at]));
+  /** The nodes of each site, in the document's order. */
+  const members = fleet.sites.map(({ nodes }) =>
+    nodes.map(({ name, addresses }) => ({ at: indexOf.get(name) ?? -1, name, addresses })),
+  );
+  const answers: (Answer | undefined)[] = machines.map(() => undefined);
   const steered = fleet.steering[0];
   assert(steered !== undefined);
 
@@ -96,13 +108,17 @@ export function openReferee(world: World, fleet: Fleet): Referee {
   }
 
   /** Names of sites that node `at` answers with, and the document with the addresses that it gives. */
-  function answerOf(at: number): { sites: readonly string[]; live: Fleet } | undefined {
-    const machine = machines[at];
-    const live = machine?.prober?.live();
-    if (machine?.prober === undefined || live === undefined || steered === undefined) return undefined;
-    const keptShares = new Map<string, number>();
-    const plan = planOf({ fleet: live, self: machine.site, states: machine.prober.sites(), keptShares }, steered, 4);
-    return { sites: plan.names, live };
+  function answerOf(at: number): Answer | undefined {
+    const { site, prober } = machines[at] ?? {};
+    const live = prober?.live();
+    if (site === undefined || prober === undefined || live === undefined || steered === undefined) return undefined;
+    const states = prober.sites();
+    const before = answers[at];
+    if (before?.states === states && before.live === live) return before;
+    const plan = planOf({ fleet: live, self: site, states, keptShares: new Map() }, steered, 4);
+    const answer = { states, live, sites: plan.names };
+    answers[at] = answer;
+    return answer;
   }
 
   function checkAnswers(a: number): void {
@@ -111,23 +127,22 @@ export function openReferee(world: World, fleet: Fleet): Referee {
     const health = own?.prober?.health();
     if (answer === undefined || own === undefined || health === undefined) return;
     const nowMs = world.nowMs();
-    assert(answer.sites.length > 0, `${own.name} answers with nothing`);
+    assert(answer.sites.length > 0, "an answer names no site");
     const isGone = (b: number): boolean => b !== a && nowMs - lastPathMs(a, b) > outWithinMs;
     // Whom nobody reaches may have no other to name; what it names then is as good as anything.
     const isOwnUp = health.get(own.name)?.state === "up";
-    for (const site of answer.live.sites) {
+    for (const [at, site] of answer.live.sites.entries()) {
       if (!answer.sites.includes(site.name)) continue;
-      assert(site.addresses.length > 0, `${own.name} answers with ${site.name}, which has no address`);
-      const those = machines.flatMap((machine, b) => (machine.site === site.name ? [b] : []));
-      if (site.name !== own.site && isOwnUp) {
-        assert(!those.every(isGone), `${own.name} names ${site.name} after 3 s: ${told(a, those[0] ?? 0)}`);
+      assert(site.addresses.length > 0, "an answer names a site without addresses");
+      const those = members[at] ?? [];
+      const first = those[0]?.at ?? 0;
+      if (site.name !== own.site && isOwnUp && those.every((one) => isGone(one.at))) {
+        assert.fail(`${own.name} names ${site.name} after 3 s: ${told(a, first)}`);
       }
-      for (const b of those) {
-        const addresses = site.nodes.find(({ name }) => name === machines[b]?.name)?.addresses ?? [];
+      for (const { at: b, name, addresses } of those) {
         const isNamed = addresses.some((address) => site.addresses.includes(address));
-        const isOtherUp = those.some((c) => c !== b && health.get(machines[c]?.name ?? "")?.state === "up");
-        const isWrong = isNamed && isOtherUp && isGone(b);
-        assert(!isWrong, `${own.name} names an address of ${machines[b]?.name} after 3 s: ${told(a, b)}`);
+        const isOtherUp = those.some((one) => one.name !== name && health.get(one.name)?.state === "up");
+        if (isNamed && isOtherUp && isGone(b)) assert.fail(`${own.name} gives its address after 3 s: ${told(a, b)}`);
       }
     }
   }
@@ -148,7 +163,7 @@ export function openReferee(world: World, fleet: Fleet): Referee {
       const judged: NodeHealth | undefined = health.get(machines[b]?.name ?? "");
       // Held down: it fell three times in a short world.
       if (judged?.state === "down" && judged.reason.startsWith("fell ")) continue;
-      assert(judged?.state === "up", `${machines[a]?.name} reaches, but ${told(a, b)}`);
+      if (judged?.state !== "up") assert.fail(`${machines[a]?.name} reaches, but ${told(a, b)}`);
     }
   }
 

@@ -1,250 +1,31 @@
 /**
- * Health in whole worlds from seeds: real probers in a simulated network (health-world.ts), a referee who knows the truth
- * (health-referee.ts).
+ * Health in whole worlds from seeds: real probers in a simulated network (health-world.ts) with faults (health-course.ts),
+ * and a referee who knows the truth (health-referee.ts). A failure names its seed and tells the story:
  *
- *   0 s ──calm──▶ 4 s ──faults, several at a time──▶ 22 s ──all healed──▶ 32 s: all agree, and with the truth
- *
- * and hours in which 30 % of all packets are lost each way, for flapping.
+ *   NEARCAST_SIM_SEED=7 node --test test/sim/health-sim.test.ts      that world alone
+ *   NEARCAST_TEST_LONG=1 …                                           many more
  */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { test } from "node:test";
-import type { Random } from "#base/random.ts";
-import type { Fleet } from "#fleet/document.ts";
-import { fleetWith, siteValue } from "../support/fleet.ts";
+import { Worker } from "node:worker_threads";
 import { rounds } from "../support/long.ts";
-import { openReferee, type Referee } from "./health-referee.ts";
-import { openWorld, type World } from "./health-world.ts";
+import type { Orders, Outcome } from "./health-worker.ts";
 
-/** One world alone, and what happens in it: NEARCAST_SIM_SEED=7 node --test test/sim/health-sim.test.ts */
 const onlySeed = process.env["NEARCAST_SIM_SEED"];
 
-const calmMs = 4000;
-const faultsMs = 18_000;
-const healedMs = 10_000;
-/** Whoever fell three times is held down for a while. */
-const heldMs = 35_000;
-const checkMs = 100;
-
-function seeds(first: number, count: number): number[] {
-  if (onlySeed !== undefined) return [Number(onlySeed)];
-  return Array.from({ length: count }, (_, at) => first + at);
+async function runWorlds(kind: Orders["kind"], count: number): Promise<void> {
+  const seeds = onlySeed === undefined ? Array.from({ length: count }, (_, at) => at + 1) : [Number(onlySeed)];
+  const workerData: Orders = { kind, seeds };
+  const worker = new Worker(new URL("health-worker.ts", import.meta.url), { workerData });
+  const [outcome] = (await once(worker, "message")) as [Outcome];
+  await worker.terminate();
+  if ("failure" in outcome) assert.fail(outcome.failure);
+  assert.equal(outcome.worlds, seeds.length);
 }
 
-function below(random: Random, limit: number): number {
-  return Math.floor(random() * limit);
-}
+test("whatever breaks: nobody names what is gone for 3 s, nobody takes down what is reached, all agree in the end", () =>
+  runWorlds("faults", rounds(2000, 60_000)));
 
-function fleetOf(sites: number, nodesOf: (site: number) => number, hasOwn: boolean): Fleet {
-  let node = 0;
-  return fleetWith({
-    sites: Array.from({ length: sites }, (_, site) => {
-      const nodes = Array.from({ length: nodesOf(site) }, (__, at) => {
-        node += 1;
-        const addresses = hasOwn ? [`198.51.100.${node}`] : [];
-        return { name: `s${site}n${at}`, http: `http://10.0.0.${node}`, addresses };
-      });
-      return siteValue(`s${site}`, { nodes, addresses: hasOwn ? [] : [`192.0.2.${site + 1}`] });
-    }),
-    steering: [{ name: "img.cdn.test", policy: "geo" }],
-  });
-}
-
-/** One thing that goes wrong for a while. */
-type Fault = (world: World, lastsMs: number, told: (text: string) => void) => void;
-
-const faults: readonly Fault[] = [
-  function partition({ random, machines, setCut, after }, lastsMs, told) {
-    const side = machines.map(() => random() < 0.5);
-    const set = (isCut: boolean): void => {
-      for (const [a, one] of side.entries()) {
-        for (const [b, other] of side.entries()) if (one !== other) setCut(a, b, isCut);
-      }
-    };
-    told(`parted: ${side.map(Number).join("")}`);
-    set(true);
-    after(lastsMs, () => {
-      set(false);
-    });
-  },
-  function cutLink({ random, machines, setCut, after }, lastsMs, told) {
-    const [a, b] = [below(random, machines.length), below(random, machines.length)];
-    const isOneWay = random() < 0.5;
-    told(`cut: ${a} > ${b}${isOneWay ? "" : " and back"}`);
-    const set = (isCut: boolean): void => {
-      setCut(a, b, isCut);
-      if (!isOneWay) setCut(b, a, isCut);
-    };
-    set(true);
-    after(lastsMs, () => {
-      set(false);
-    });
-  },
-  function firewall({ random, machines, setBlocked, after }, lastsMs, told) {
-    const at = below(random, machines.length);
-    const isInbound = random() < 0.5;
-    told(`blocked: connections ${isInbound ? "to" : "from"} ${at}`);
-    const set = (isBlocked: boolean): void => {
-      for (let other = 0; other < machines.length; other++) {
-        if (isInbound) setBlocked(other, at, isBlocked);
-        else setBlocked(at, other, isBlocked);
-      }
-    };
-    set(true);
-    after(lastsMs, () => {
-      set(false);
-    });
-  },
-  function loss({ random, machines, setLoss, after }, lastsMs, told) {
-    const at = random() < 0.5 ? undefined : below(random, machines.length);
-    const isOneWay = at !== undefined && random() < 0.5;
-    told(`30 % lost ${at === undefined ? "everywhere" : `${isOneWay ? "from" : "from and to"} ${at}`}`);
-    const set = (part: number): void => {
-      setLoss(part, at);
-      if (at !== undefined && !isOneWay) setLoss(part, undefined, at);
-    };
-    set(0.3);
-    after(lastsMs, () => {
-      set(0);
-    });
-  },
-  function death({ random, machines, kill, start, after }, lastsMs, told) {
-    const at = below(random, machines.length);
-    if (machines[at]?.life !== "ready") return;
-    const life = random() < 0.5 ? "refusing" : "off";
-    told(`${at} is ${life}`);
-    kill(at, life);
-    // Some stay dead, some are back before anyone judged them.
-    if (random() < 0.3) return;
-    after(random() < 0.3 ? lastsMs / 10 : lastsMs, () => {
-      if (machines[at]?.life === life) start(at);
-    });
-  },
-  function slowness({ random, machines, after }, lastsMs, told) {
-    const machine = machines[below(random, machines.length)];
-    if (machine === undefined) return;
-    const slowMs = 50 + below(random, 500);
-    told(`${machine.name} takes ${slowMs} ms`);
-    machine.slowMs = slowMs;
-    after(lastsMs, () => {
-      machine.slowMs = 0;
-    });
-  },
-  function freeze({ random, machines, nowMs, after }, lastsMs, told) {
-    const machine = machines[below(random, machines.length)];
-    if (machine?.life !== "ready") return;
-    const frozenMs = random() < 0.5 ? lastsMs : 200 + below(random, 2000);
-    told(`${machine.name} is frozen for ${Math.round(frozenMs)} ms`);
-    machine.frozenUntilMs = Math.max(machine.frozenUntilMs, nowMs() + frozenMs);
-    after(frozenMs, () => undefined);
-  },
-];
-
-/** A world, and how it went. */
-interface Course {
-  world: World;
-  referee: Referee;
-  /** What happened, for whoever looks for the cause of a failure. */
-  story: string[];
-}
-
-function startWorld(seed: number, fleet: Fleet): Course {
-  const world = openWorld(seed, fleet);
-  return { world, referee: openReferee(world, fleet), story: [] };
-}
-
-/** Runs on to `untilMs`, with a look at everything ten times a second. */
-async function follow({ world, referee }: Course, untilMs: number): Promise<void> {
-  while (world.nowMs() < untilMs) {
-    await world.run(Math.min(world.nowMs() + checkMs, untilMs));
-    referee.changed();
-    referee.check();
-  }
-}
-
-async function live(course: Course): Promise<void> {
-  const { world, referee, story } = course;
-  const { random, machines } = world;
-  const isWithSilent = random() < 0.2;
-  for (const [at, machine] of machines.entries()) {
-    machine.isSilent = isWithSilent && random() < 0.5;
-    world.after(random() * 1000, () => {
-      world.start(at);
-    });
-  }
-  await follow(course, calmMs);
-  const faultsEndMs = calmMs + faultsMs;
-  for (let left = 1 + below(random, 6); left > 0; left--) {
-    const beginMs = random() * (faultsMs - 2000);
-    const lastsMs = 200 + random() * (faultsMs - beginMs - 200);
-    const fault = faults[below(random, faults.length)];
-    world.after(beginMs, () => {
-      fault?.(world, lastsMs, (text) => story.push(`${Math.round(world.nowMs())}: ${text}`));
-      referee.changed();
-    });
-    world.after(beginMs + lastsMs, referee.changed);
-  }
-  await follow(course, faultsEndMs);
-  world.heal();
-  referee.changed();
-  await follow(course, faultsEndMs + healedMs);
-  if (referee.disagreement() !== undefined) {
-    const isHeld = machines.some(({ prober }) =>
-      [...(prober?.health().values() ?? [])].some(({ reason }) => reason.startsWith("fell ")),
-    );
-    if (isHeld) await follow(course, faultsEndMs + heldMs);
-  }
-  assert.equal(referee.disagreement(), undefined, `after ${healedMs / 1000} s without faults`);
-  for (const { prober } of machines) prober?.close();
-}
-
-async function told(seed: number, course: Course, run: () => Promise<void>): Promise<void> {
-  try {
-    await run();
-  } catch (error) {
-    const at = `${Math.round(course.world.nowMs())} ms of NEARCAST_SIM_SEED=${seed} node --test test/sim/health-sim.test.ts`;
-    throw new Error([`${(error as Error).message}`, `at ${at}`, ...course.story].join("\n  "), { cause: error });
-  }
-}
-
-test("whatever breaks: nobody names what is gone for 3 s, nobody takes down what is reached, all agree in the end", async () => {
-  for (const seed of seeds(1, rounds(2000, 60_000))) {
-    // Some of its nodes share a site.
-    const fleet = fleetOf(2 + (seed % 4), (site) => 1 + ((seed >> 2) % (site + 2) === 0 ? 1 : 0), seed % 3 === 0);
-    const course = startWorld(seed, fleet);
-    await told(seed, course, () => live(course));
-  }
-});
-
-test("with 30 % of the packets lost each way no node's state changes more than twice an hour", async () => {
-  const hourMs = 3_600_000;
-  const sizes = [2, 2, 3, 5];
-  for (const seed of seeds(1, rounds(sizes.length, 200))) {
-    const course = startWorld(
-      seed,
-      fleetOf(sizes[seed % sizes.length] ?? 2, () => 1, false),
-    );
-    const { world } = course;
-    await told(seed, course, async () => {
-      for (const at of world.machines.keys()) world.start(at);
-      await world.run(5000);
-      world.setLoss(0.3);
-      const changes = new Map<string, number>();
-      const states = new Map<string, string>();
-      for (let ms = 5000; ms < hourMs; ms += checkMs) {
-        await world.run(ms);
-        for (const { name, prober } of world.machines) {
-          for (const [other, { state }] of prober?.health() ?? []) {
-            const pair = `${other} in the eyes of ${name}`;
-            if (states.get(pair) !== state) {
-              changes.set(pair, (changes.get(pair) ?? -1) + 1);
-              course.story.push(`${ms}: ${pair} is ${state}`);
-            }
-            states.set(pair, state);
-          }
-        }
-      }
-      for (const [pair, count] of changes) assert(count <= 2, `${pair} changed ${count} times`);
-      for (const { prober } of world.machines) prober?.close();
-    });
-  }
-});
+test("with 30 % of the packets lost each way no node's state changes more than twice an hour", () =>
+  runWorlds("lossy hour", rounds(4, 200)));

@@ -93,6 +93,8 @@ export function openWorld(seed: number, fleet: Fleet): World {
   const indexOf = new Map(nodes.map(({ name }, index) => [name, index]));
   const queue = openQueue();
   let nowMs = 0;
+  /** Whether a prober has an answer that it has not looked at yet. */
+  let isAnswered = false;
 
   const at = (index: number): Machine => machines[index] as Machine;
   const push = (delayMs: number, where: number, action: () => void): Event =>
@@ -134,31 +136,37 @@ export function openWorld(seed: number, fleet: Fleet): World {
   }
 
   function attempt(from: number, to: number, timeoutMs: number): Promise<ProbeResult> {
-    return new Promise((resolve) => {
-      push(timeoutMs, from, () => {
-        resolve({ outcome: "failed", reason: "timeout" });
+    const { promise, resolve } = Promise.withResolvers<ProbeResult>();
+    let isOver = false;
+    const end = (result: ProbeResult): void => {
+      if (isOver) return;
+      isOver = true;
+      isAnswered = true;
+      resolve(result);
+    };
+    push(timeoutMs, from, () => {
+      end({ outcome: "failed", reason: "timeout" });
+    });
+    const answer = (result: ProbeResult): void => {
+      if (!passes(to, from)) return;
+      push(delayMs(to, from), from, () => {
+        end(result);
       });
-      const answer = (result: ProbeResult): void => {
-        if (passes(to, from)) {
-          push(delayMs(to, from), from, () => {
-            resolve(result);
-          });
-        }
-      };
-      if (cell(blocked, from, to) || !passes(from, to)) return;
-      push(delayMs(from, to), to, () => {
-        const machine = at(to);
-        if (machine.life === "off") return;
-        if (machine.life === "refusing") {
-          answer({ outcome: "failed", reason: "ECONNREFUSED" });
-          return;
-        }
-        const { prober } = machine;
-        push(machine.slowMs, to, () => {
-          if (machine.prober === prober) answer(answerOf(machine));
-        });
+    };
+    if (cell(blocked, from, to) || !passes(from, to)) return promise;
+    push(delayMs(from, to), to, () => {
+      const machine = at(to);
+      if (machine.life === "off") return;
+      if (machine.life === "refusing") {
+        answer({ outcome: "failed", reason: "ECONNREFUSED" });
+        return;
+      }
+      const { prober } = machine;
+      push(machine.slowMs, to, () => {
+        if (machine.prober === prober) answer(answerOf(machine));
       });
     });
+    return promise;
   }
 
   function answerOf({ life, prober, isSilent }: Machine): ProbeResult {
@@ -236,7 +244,9 @@ export function openWorld(seed: number, fleet: Fleet): World {
           continue;
         }
         next.action();
-        // What waits for an answer that came just now goes on before the next event.
+        if (!isAnswered) continue;
+        // Who waits for it goes on before the next event.
+        isAnswered = false;
         await null;
       }
       nowMs = untilMs;

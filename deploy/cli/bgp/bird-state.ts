@@ -71,13 +71,10 @@ export function sessionsOf(lines: readonly BirdLine[]): BirdSession[] {
 }
 
 function sessionOf(name: string, lines: readonly string[]): BirdSession {
-  const valueOf = (label: string): string | undefined =>
-    lines
-      .find((line) => line.trimStart().startsWith(`${label}:`))
-      ?.split(/:\s*/)
-      .slice(1)
-      .join(":")
-      .trim();
+  const valueOf = (label: string): string | undefined => {
+    const line = lines.map((one) => one.trim()).find((one) => one.startsWith(`${label}:`));
+    return line?.slice(label.length + 1).trim();
+  };
   const numberOf = (text: string | undefined): number | undefined =>
     text !== undefined && /^\d+(?:\.\d+)?$/.test(text) ? Number(text) : undefined;
   const sumOf = (word: string): number =>
@@ -87,7 +84,7 @@ function sessionOf(name: string, lines: readonly string[]): BirdSession {
     }, 0);
   return {
     name,
-    neighbor: lines.map((line) => /^\s*Neighbor address:\s*(\S+)$/.exec(line)?.[1]).find((one) => one !== undefined),
+    neighbor: valueOf("Neighbor address"),
     neighborAs: numberOf(valueOf("Neighbor AS")),
     localAs: numberOf(valueOf("Local AS")),
     state: valueOf("BGP state"),

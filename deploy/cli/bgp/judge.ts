@@ -182,22 +182,18 @@ function* dnsFindings(facts: Facts, plan: AnnouncementPlan): Generator<Finding> 
     const listener = configured.find(({ host }) => sameAddress(host, address));
     const ns = served.get(canonicalAddress(address));
     if (listener === undefined) {
+      // An address for HTTP alone, unless resolvers are sent to it.
+      if (ns === undefined) continue;
       const wild = configured.find(({ host }) => covers(host, address));
-      if (wild !== undefined) {
-        yield {
-          level: "fail",
-          about: "dns",
-          what: `DNS on ${wild.host} answers queries to ${address} from another address, which nobody takes`,
-          mend: `edge.yaml: dns.addresses: [{ host: ${quoted(address)}, port: ${wild.port} }]`,
-        };
-      } else if (ns !== undefined) {
-        yield {
-          level: "fail",
-          about: "dns",
-          what: `the nameserver ${ns} has the address ${address}, on which this node answers no DNS`,
-          mend: `edge.yaml: dns.addresses: [{ host: ${quoted(address)}, port: 53 }]`,
-        };
-      }
+      yield {
+        level: "fail",
+        about: "dns",
+        what:
+          wild === undefined
+            ? `the nameserver ${ns} has the address ${address}, on which this node answers no DNS`
+            : `DNS on ${wild.host} answers queries to ${address} from another address, which nobody takes`,
+        mend: `edge.yaml: dns.addresses: [{ host: ${quoted(address)}, port: 53 }]`,
+      };
       continue;
     }
     const isBound = (transport: "udp" | "tcp"): boolean =>

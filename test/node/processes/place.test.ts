@@ -3,13 +3,7 @@ import { availableParallelism } from "node:os";
 import { test } from "node:test";
 import { check } from "#base/schema.ts";
 import { edgeConfigSchema, type EdgeConfig } from "../../../node/config.ts";
-import {
-  addressPlus,
-  configOfProcess,
-  processName,
-  readProcesses,
-  sharingProblems,
-} from "../../../node/processes/place.ts";
+import { configOfProcess, readProcesses, sharingProblems } from "../../../node/processes/place.ts";
 
 const mebibyte = 1024 * 1024;
 
@@ -52,7 +46,7 @@ test("each of several gets its share, and ports and a directory of its own", () 
   assert.equal(third.dataDir, "/data/process-2");
   assert.deepEqual(third.admin, { host: "127.0.0.1", port: 9002 });
   assert.deepEqual(third.peer, { host: "192.0.2.1", port: 9102 });
-  assert.equal(third.announce?.source, "127.0.0.4");
+  assert.equal(third.announce?.source, "127.0.0.2", "the lease counts on by itself");
   assert.deepEqual(third.cache, { memoryBytes: Math.floor((100 * mebibyte) / 3), diskBytes: 333 });
   assert.equal(third.decoders.processes, 2);
   assert.equal(third.dns.responsesPerSecond, 333);
@@ -62,7 +56,7 @@ test("each of several gets its share, and ports and a directory of its own", () 
   }
   const first = configOfProcess(config, 0, 3);
   assert.equal(first.dataDir, "/data", "going from one process to several loses no cache");
-  assert.deepEqual([first.admin.port, first.peer?.port, first.announce?.source], [9000, 9100, "127.0.0.2"]);
+  assert.deepEqual([first.admin.port, first.peer?.port], [9000, 9100]);
   assert.deepEqual(sharingProblems(config, 3), []);
 });
 
@@ -95,7 +89,6 @@ test("what every process gets is a good configuration, up to the most processes"
 });
 
 test("what several processes can't share is named", () => {
-  const announce = { nextHops: ["192.0.2.1"] };
   const rows: [config: object, count: number, path: string | undefined, message?: RegExp][] = [
     [{ http: [{ port: 80 }, { port: 0 }] }, 2, "http[1].port", /any free port/],
     [{ dns: { addresses: [{ port: 0 }] } }, 2, "dns.addresses[0].port", /any free port/],
@@ -108,8 +101,6 @@ test("what several processes can't share is named", () => {
     [{ peer: { host: "0.0.0.0", port: 8082 } }, 2, "peer.port", /8082 is taken by admin\.port/],
     [{ peer: { host: "192.0.2.1", port: 8082 } }, 64, undefined],
     [{ peer: { host: "127.0.0.1", port: 5299 } }, 2, "peer.port", /5300 is taken by dns\.addresses\[0\]\.port/],
-    [{ announce: { ...announce, source: "127.0.0.254" } }, 2, undefined],
-    [{ announce: { ...announce, source: "127.0.0.254" } }, 3, "announce.source", /no room for 3 processes/],
   ];
   for (const [config, count, path, message] of rows) {
     const problems = sharingProblems(edgeConfig(config), count);
@@ -120,26 +111,4 @@ test("what several processes can't share is named", () => {
     );
     if (message !== undefined) assert.match(problems[0]?.message ?? "", message);
   }
-});
-
-test("an address counts on in its last part", () => {
-  const rows: [address: string, by: number, plus: string | undefined][] = [
-    ["127.0.0.2", 0, "127.0.0.2"],
-    ["127.0.0.2", 63, "127.0.0.65"],
-    ["127.0.0.255", 1, undefined],
-    ["fd00::9", 1, "fd00::a"],
-    ["fd00::", 2, "fd00::2"],
-    ["::1", 2, "::3"],
-    ["fd00::ffff", 1, undefined],
-    ["::ffff:127.0.0.2", 8, "::ffff:127.0.0.10"],
-    ["::ffff:127.0.0.255", 1, undefined],
-  ];
-  for (const [address, by, plus] of rows) assert.equal(addressPlus(address, by), plus, `${address} + ${by}`);
-});
-
-test("processes are told apart by name, as peers are", () => {
-  assert.deepEqual(
-    [0, 1, 63].map((index) => processName("fra1", index)),
-    ["fra1", "fra1.1", "fra1.63"],
-  );
 });

@@ -91,8 +91,9 @@ export interface TestNode {
   setBusy: (isBusy: boolean) => void;
   /** As a process that was killed: nobody answers any more, and what was under way is cut. */
   kill: () => Promise<void>;
-  forgetMemory: () => void;
+  forgetEverything: () => Promise<void>;
   flushed: () => Promise<void>;
+  diskEntries: () => number;
 }
 
 export interface World {
@@ -291,10 +292,11 @@ export async function startNodes(
         so.isBusy = isBusy;
       },
       kill,
-      forgetMemory() {
-        memory.purge({ seq: 0, tags: new Set(), sourcePrefixes: [], isAll: true, isSoft: false });
+      async forgetEverything() {
+        await purger.dropAll();
       },
       flushed: disk.flushed,
+      diskEntries: () => disk.stats().entries,
     };
   }
 
