@@ -14,7 +14,7 @@ import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import type { Fleet } from "#fleet/document.ts";
 import type { FeedPosition } from "#fleet/feed.ts";
-import { roomOf, sitePressures } from "#fleet/pressure.ts";
+import { type Room, roomOf, sitePressures } from "#fleet/pressure.ts";
 import type { Prober } from "#fleet/probe.ts";
 import type { Tiers } from "./cache/tiers.ts";
 import type { EdgeConfig } from "./config.ts";
@@ -39,6 +39,7 @@ export interface Neighbours {
 }
 
 const requestGraceMs = 3000;
+const roomKeptMs = 100;
 
 export function openNeighbours(options: {
   config: EdgeConfig & { peer: NonNullable<EdgeConfig["peer"]> };
@@ -62,6 +63,8 @@ export function openNeighbours(options: {
   let app: FastifyInstance | undefined;
   let listener: PeerListener | undefined;
   let replication: Replication | undefined;
+  let lastRoom: Room = { isFull: false, sitesWithRoom: [] };
+  let roomUntilMs = -Infinity;
 
   const directory = openDirectory({
     fleet,
@@ -70,12 +73,7 @@ export function openNeighbours(options: {
     siteStates: () => prober().sites(),
     self: () => ({ node: config.node, process: place.index, processes: place.count, isReady: isReady() }),
     site: config.site,
-    room() {
-      const document = fleet();
-      if (document === null) return { isFull: false, sitesWithRoom: [] };
-      const { health, words, sites } = prober();
-      return roomOf(document, sites(), sitePressures(document, health(), words()), config.site);
-    },
+    room,
     isShunned: client.isShunned,
     clock,
   });
@@ -91,6 +89,17 @@ export function openNeighbours(options: {
     clock,
     log,
   });
+
+  /** Words are new once a second, and every miss asks. */
+  function room(): Room {
+    const document = fleet();
+    const nowMs = clock.monotonicMs();
+    if (document === null || nowMs < roomUntilMs) return lastRoom;
+    roomUntilMs = nowMs + roomKeptMs;
+    const { health, words, sites } = prober();
+    lastRoom = roomOf(document, sites(), sitePressures(document, health(), words()), config.site);
+    return lastRoom;
+  }
 
   /** Above it, peers are told to go to the next of their key: half of what may wait, so that own clients have the rest. */
   function waitingMost(): number {

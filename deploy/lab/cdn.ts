@@ -54,7 +54,12 @@ export interface Cdn {
 }
 
 /** Resolves when it is so. @throws Error with `what` past `withinMs` */
-export async function until(what: string, isSo: () => Promise<boolean>, withinMs: number, program?: Program): Promise<void> {
+export async function until(
+  what: string,
+  isSo: () => Promise<boolean>,
+  withinMs: number,
+  program?: Program,
+): Promise<void> {
   const deadlineMs = machineMs() + withinMs;
   for (;;) {
     if (await isSo().catch(() => false)) return;
@@ -73,10 +78,10 @@ export async function startCdn(crew: Crew, say: (line: string) => void): Promise
   const fleet = checked.value;
   const programs = new Map<string, Program>();
 
-  function start(name: string, namespace: string, command: readonly string[]): Program {
+  function start(name: string, namespace: string, command: readonly string[], isFirst = false): Program {
     const before = programs.get(name);
     if (before?.isRunning() === true) return before;
-    const program = crew.start({ name, namespace, command });
+    const program = crew.start({ name, namespace, command, isFirst });
     programs.set(name, program);
     return program;
   }
@@ -86,7 +91,12 @@ export async function startCdn(crew: Crew, say: (line: string) => void): Promise
     return program;
   }
 
-  const originProgram = start("origin", origin.name, [process.execPath, originScript, "--config", written("origin.yaml", originConfig())]);
+  const originProgram = start("origin", origin.name, [
+    process.execPath,
+    originScript,
+    "--config",
+    written("origin.yaml", originConfig()),
+  ]);
   for (const router of routers) startBird(router, routerBird(fleet, router));
   for (const { name, site } of nodes) startBird(name, nodeBird(fleet, site, name));
   for (const { name } of clients) startUnbound(name);
@@ -94,18 +104,21 @@ export async function startCdn(crew: Crew, say: (line: string) => void): Promise
   say("the origin has a fleet document and a picture");
   for (const { name } of nodes) startEdge(name);
   await Promise.all(
-    nodes.map(async ({ name }) => until(`${name} is ready`, async () => isReady(name), startMs, started(`edge-${name}`))),
+    nodes.map(async ({ name }) =>
+      until(`${name} is ready`, async () => isReady(name), startMs, started(`edge-${name}`)),
+    ),
   );
 
   function startBird(name: string, config?: string): Program {
     const file = join(labDirectory, `${name}.conf`);
     if (config !== undefined) writeFileSync(file, config);
     const control = birdSocket(name);
-    return start(`bird-${name}`, name, ["bird", "-f", "-c", file, "-s", control, "-P", `${control}.pid`]);
+    // Also on nodes: their service manager is told the same (deploy/systemd).
+    return start(`bird-${name}`, name, ["bird", "-f", "-c", file, "-s", control, "-P", `${control}.pid`], true);
   }
 
   function startUnbound(client: ClientName): Program {
-    return start(`unbound-${client}`, client, ["unbound", "-d", "-c", written("unbound.conf", unboundConfig())]);
+    return start(`unbound-${client}`, client, ["unbound", "-d", "-c", written("unbound.conf", unboundConfig())], true);
   }
 
   function startEdge(name: string): Program {
@@ -183,6 +196,7 @@ async function openOrigin(program: Program, fleetText: string): Promise<void> {
 
 async function paint(): Promise<Buffer> {
   const background = { r: 200, g: 120, b: 40 };
-  return await sharp({ create: { width: 320, height: 200, channels: 3, background } }).png().toBuffer();
+  return await sharp({ create: { width: 320, height: 200, channels: 3, background } })
+    .png()
+    .toBuffer();
 }
-

@@ -70,7 +70,12 @@ export async function hold(drill: Drill, lab: Lab): Promise<Row[]> {
   const rowsOf = (rows: readonly Measured[], before: (index: number) => Measured | null): Row[] =>
     rows.map((row, index) => ({ drill: drill.name, ...row, isOk: isMet(row), missedBefore: before(index) }));
   if (first.every(isMet)) return rowsOf(first, () => null);
-  lab.say(`${drill.name} missed (${first.filter((row) => !isMet(row)).map(inWords).join("; ")}): once more`);
+  lab.say(
+    `${drill.name} missed (${first
+      .filter((row) => !isMet(row))
+      .map(inWords)
+      .join("; ")}): once more`,
+  );
   return rowsOf(await attempt(drill, lab), (index) => {
     const before = first[index] ?? first[0];
     return before === undefined || isMet(before) ? null : before;

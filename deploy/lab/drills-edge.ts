@@ -46,10 +46,11 @@ function firstCloud(site: SiteName): CloudPlan {
   return cloud;
 }
 
-/** A node of another site, whose answers are looked at. */
-function farNode(site: SiteName): NodePlan {
-  const found = nodes.findLast((node) => node.site !== site);
-  if (found === undefined) throw new Error("there is one site only");
+/** A node outside of the site, or beside the victim in it: its answers are looked at. */
+function witness(site: SiteName, victims: readonly string[]): NodePlan {
+  const siblings = siteOf(site).nodes.filter(({ name }) => !victims.includes(name));
+  const found = siblings[0] ?? nodes.find((node) => node.site !== site);
+  if (found === undefined) throw new Error("there is nobody else");
   return found;
 }
 
@@ -60,8 +61,9 @@ export function edgeKilled(site: SiteName): Drill {
     async run(lab) {
       await Promise.all([allAnnounced(lab, [site]), allNamed(lab)]);
       const [v4, v6] = watchBoth(lab, site);
-      const plain = watchPlainly(lab, clientNear(site), farNode(site).address4);
       const victim = await steadyNode(v4.watch, site);
+      const plain = watchPlainly(lab, clientNear(site), witness(site, [victim]).address4);
+      await pause(afterMs);
       const faultMs = machineMs();
       lab.cdn.edge(victim).signal("SIGKILL");
       await pause(outOfAnswersMs + 500);
@@ -84,9 +86,16 @@ export function siteKilled(site: SiteName): Drill {
     async run(lab) {
       await Promise.all([allAnnounced(lab, [site]), allNamed(lab)]);
       const [v4, v6] = watchBoth(lab, site);
-      const plain = watchPlainly(lab, clientNear(site), farNode(site).address4);
-      await Promise.all([steadyNode(v4.watch, site), steadyNode(v6.watch, site)]);
       const own = siteOf(site).nodes;
+      const plain = watchPlainly(
+        lab,
+        clientNear(site),
+        witness(
+          site,
+          own.map(({ name }) => name),
+        ).address4,
+      );
+      await Promise.all([steadyNode(v4.watch, site), steadyNode(v6.watch, site)]);
       const faultMs = machineMs();
       for (const { name } of own) lab.cdn.edge(name).signal("SIGKILL");
       await pause(afterDeathMs);
@@ -135,7 +144,9 @@ export function edgeFrozen(site: SiteName): Drill {
       const victim = await steadyNode(watch, site);
       const faultMs = machineMs();
       lab.cdn.edge(victim).signal("SIGSTOP");
-      await watch.until((what) => what !== victim && nodes.some(({ name }) => name === what), 10_000).catch(() => undefined);
+      await watch
+        .until((what) => what !== victim && nodes.some(({ name }) => name === what), 10_000)
+        .catch(() => undefined);
       await pause(afterMs);
       const [samples] = await Promise.all([watch.end(), other.watch.end()]);
       lab.cdn.edge(victim).signal("SIGCONT");
@@ -159,12 +170,13 @@ export function plannedDrain(site: SiteName): Drill {
     async run(lab) {
       await Promise.all([allAnnounced(lab, [site]), allNamed(lab)]);
       const [v4, v6] = watchBoth(lab, site, drainQueryMs);
-      const plain = watchPlainly(lab, clientNear(site), farNode(site).address4);
       const first = await steadyNode(v4.watch, site);
       const victims = siteOf(site)
         .nodes.map(({ name }) => name)
         .toSorted((a, b) => Number(b === first) - Number(a === first))
         .slice(0, lab.isShort ? 1 : 2);
+      const plain = watchPlainly(lab, clientNear(site), witness(site, victims).address4);
+      await pause(afterMs);
       const startedMs = machineMs();
       for (const victim of victims) {
         const edge = lab.cdn.edge(victim);

@@ -18,12 +18,14 @@ const shortRounds: readonly (readonly Drill[])[] = [
   [nearestSite, pictureEverywhere],
   // These three hurt a node each, which then takes 12 s and more to announce again …
   [edgeKilled("fra"), loopBlocked("nyc"), edgeFrozen("tyo")],
-  // … these do not …
-  [blackhole("fra"), birdRestarted("tyo")],
+  // … and these can do without it …
+  [blackhole("fra"), noResurrection("tyo")],
   [blackhole("nyc")],
   [linkDown("fra")],
-  // … and these want every node back.
-  [plannedDrain("fra"), siteKilled("nyc"), noResurrection("tyo")],
+  [birdRestarted("nyc")],
+  // … but not these.
+  [plannedDrain("fra")],
+  [siteKilled("nyc")],
 ];
 
 export function drillRounds(isShort: boolean, only: readonly string[]): readonly (readonly Drill[])[] {

@@ -83,7 +83,9 @@ async function inside(options: { short: boolean; only: string[]; json: boolean; 
   const done = async (report: LabReport): Promise<void> => {
     writeReport(report, options.json);
     if (!options.keep) return;
-    say(`standing; look around with: nsenter -t ${"$(pgrep -nf -- 'main.ts --inside')"} -m -n ip netns exec paris bash`);
+    say(
+      `standing; look around with: nsenter -t ${"$(pgrep -nf -- 'main.ts --inside')"} -m -n ip netns exec paris bash`,
+    );
     await once(process.stdin, "end");
   };
   const { short: isShort, only } = options;
@@ -107,7 +109,8 @@ async function main(): Promise<number> {
     return 0;
   }
   const unknown = values.only.find((name) => !drillNames().includes(name));
-  if (unknown !== undefined) throw new TypeError(`there is no drill "${unknown}"; there are: ${drillNames().join(", ")}`);
+  if (unknown !== undefined)
+    throw new TypeError(`there is no drill "${unknown}"; there are: ${drillNames().join(", ")}`);
   const flags = process.argv.slice(2);
   return values.inside ? await inside(values) : await outside(flags, values.json);
 }

@@ -10,16 +10,7 @@
 import { sleep } from "#base/clock.ts";
 import { fileURLToPath } from "node:url";
 import { machineClock, machineMs } from "./machine-clock.ts";
-import {
-  type Cable,
-  cables,
-  cloudsOf,
-  type End,
-  namespaces,
-  nodes,
-  origin,
-  siteOf,
-} from "./plan.ts";
+import { type Cable, cables, cloudsOf, type End, namespaces, nodes, origin, siteOf } from "./plan.ts";
 import { type Crew, inNamespace, run } from "./processes.ts";
 
 const wireScript = fileURLToPath(new URL("wire.ts", import.meta.url));
@@ -61,7 +52,10 @@ const wireSettings = ["net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default
 export async function buildNetwork(crew: Crew, hasNetem: boolean): Promise<Network> {
   const relayed = (cable: Cable): boolean => cable.delayMs > 0 && !hasNetem;
   const all = hasNetem ? namespaces : [...namespaces, wireNamespace];
-  await batch(null, all.map((name) => `netns add ${name}`));
+  await batch(
+    null,
+    all.map((name) => `netns add ${name}`),
+  );
   await Promise.all(
     all.map(async (name) => {
       const [program, args] = inNamespace(name, ["sysctl", "-qw"]);
@@ -116,10 +110,7 @@ function cableLines({ a, b }: Cable, index: number, isRelayed: boolean): string[
     `link add ${to} netns ${from} type veth peer name ${far} netns ${farNamespace}`;
   if (!isRelayed) return [veth(a.namespace, b.namespace, a.namespace, b.namespace)];
   const [endA, endB] = relayEnds(index);
-  return [
-    veth(a.namespace, b.namespace, endA, wireNamespace),
-    veth(b.namespace, a.namespace, endB, wireNamespace),
-  ];
+  return [veth(a.namespace, b.namespace, endA, wireNamespace), veth(b.namespace, a.namespace, endB, wireNamespace)];
 }
 
 /** The network for administration joins each node with the lab itself and with nobody else. */
@@ -203,6 +194,7 @@ async function startRelay(crew: Crew, relayed: (cable: Cable) => boolean): Promi
     name: "wire",
     namespace: wireNamespace,
     command: [process.execPath, wireScript, ...specs],
+    isFirst: true,
   });
   const deadlineMs = machineMs() + wireStartMs;
   while (!relay.lastWords().includes("ready")) {

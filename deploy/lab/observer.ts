@@ -51,7 +51,8 @@ export interface Sample {
 }
 
 export type Order =
-  { readonly order: "begin"; readonly id: number; readonly task: Task } | { readonly order: "end"; readonly id: number };
+  | { readonly order: "begin"; readonly id: number; readonly task: Task }
+  | { readonly order: "end"; readonly id: number };
 
 export type Report =
   | { readonly report: "ready" }

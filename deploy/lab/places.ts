@@ -29,6 +29,7 @@ export async function openPlaces(crew: Crew): Promise<Places> {
       namespace: client,
       command: [process.execPath, observerScript],
       output: "ipc",
+      isFirst: true,
     });
     const listeners = new Map<number, (message: Report) => void>();
     await new Promise<void>((resolve, reject) => {

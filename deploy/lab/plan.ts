@@ -155,10 +155,7 @@ export const namespaces: readonly string[] = [
   origin.name,
 ];
 
-export const routers: readonly string[] = [
-  ...transits.map(({ name }) => name),
-  ...sites.map(({ router }) => router),
-];
+export const routers: readonly string[] = [...transits.map(({ name }) => name), ...sites.map(({ router }) => router)];
 
 /** The clouds that a site announces. */
 export function cloudsOf(siteName: SiteName): readonly CloudPlan[] {

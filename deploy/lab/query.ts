@@ -71,7 +71,7 @@ function read(bytes: Buffer): Answer | null {
 }
 
 function skipName(bytes: Buffer, start: number): number {
-  for (let at = start; ; ) {
+  for (let at = start; ;) {
     const length = bytes.readUInt8(at);
     if (length === 0) return at + 1;
     if (length >= 0xc0) return at + 2;
@@ -80,7 +80,7 @@ function skipName(bytes: Buffer, start: number): number {
 }
 
 function nsidOf(options: Buffer): string | null {
-  for (let at = 0; at < options.length; ) {
+  for (let at = 0; at < options.length;) {
     const length = options.readUInt16BE(at + 2);
     if (options.readUInt16BE(at) === NSID) return options.subarray(at + 4, at + 4 + length).toString("latin1");
     at += 4 + length;

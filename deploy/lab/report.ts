@@ -18,10 +18,14 @@ const columns = ["", "drill", "n", "recovered", "most", "lost", "most", "remark"
 export function tableLines({ rows, tookMs, isOk, delays }: LabReport): string[] {
   const groups = ["BGP", "DNS only"] as const;
   const cells = rows.map((row) => ({ group: row.group, cells: cellsOf(row) }));
-  const widths = columns.map((column, index) => Math.max(column.length, ...cells.map((line) => line.cells[index]?.length ?? 0)));
+  const widths = columns.map((column, index) =>
+    Math.max(column.length, ...cells.map((line) => line.cells[index]?.length ?? 0)),
+  );
   const line = (words: readonly string[]): string =>
     words
-      .map((word, index) => (index >= 2 && index <= 6 ? word.padStart(widths[index] ?? 0) : word.padEnd(widths[index] ?? 0)))
+      .map((word, index) =>
+        index >= 2 && index <= 6 ? word.padStart(widths[index] ?? 0) : word.padEnd(widths[index] ?? 0),
+      )
       .join("  ")
       .trimEnd();
   return [

@@ -35,7 +35,9 @@ export function routerBird(fleet: Fleet, router: string): string {
     "}",
     ...leafLines(router),
     ...cables.flatMap((cable) => neighbourLines(router, cable)),
-    ...(site === undefined ? [] : [...siteLines(siteNumberOf(site.name)), routerConfig(planned(fleet, site.name), "bird")]),
+    ...(site === undefined
+      ? []
+      : [...siteLines(siteNumberOf(site.name)), routerConfig(planned(fleet, site.name), "bird")]),
     "",
   ].join("\n");
 }

@@ -23,7 +23,8 @@ export type Space = { readonly ok: true; readonly unshare: readonly string[] } |
 
 /** How a space can be had here: as root, else in a user namespace; or why not. */
 export function findSpace(): Space {
-  if (process.platform !== "linux") return { ok: false, reason: `network namespaces are Linux's, not ${process.platform}'s` };
+  if (process.platform !== "linux")
+    return { ok: false, reason: `network namespaces are Linux's, not ${process.platform}'s` };
   const reasons: string[] = [];
   for (const more of process.getuid?.() === 0 ? [[], userFlags] : [userFlags]) {
     const tried = tryUnshare([...more, ...flags]);

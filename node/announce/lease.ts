@@ -6,7 +6,8 @@
  *
  * What takes the announcement back, and how soon:
  *
- *   the process is killed, or exits       the kernel closes the connection: at once
+ *   the process is killed, or exits       the kernel closes the connection, after it has freed the memory: some
+ *                                         milliseconds, and 0.1 to 0.3 s for each GB in pages of 4 KiB
  *   the main thread is blocked            the worker sees no heartbeat for 250 ms
  *   the worker dies                       its sockets are closed with it: at once
  *   the whole process is frozen           BIRD's hold time, 3 s
@@ -22,6 +23,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { Worker } from "node:worker_threads";
 import { type Cancel, type Clock, sleep } from "#base/clock.ts";
+import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
 import { beatMs } from "./beat.ts";
@@ -67,7 +69,7 @@ export interface LeaseOptions {
   readonly selfCheck: () => Promise<SelfCheck>;
   /** Whether another site announces these prefixes and is well, asked over unicast. A failure counts as no. */
   readonly mayFall: (prefixes: readonly string[]) => Promise<boolean> | boolean;
-  /** Called after each change of the state. */
+  /** Called after each change of the state; for the first time before openLease returns. */
   readonly changed?: (state: LeaseState) => void;
   readonly clock: Clock;
   readonly random: Random;
@@ -112,10 +114,14 @@ const silent: LeaseWord = {
   isStalled: false,
 };
 
+/** @throws NearcastError CANNOT_LISTEN when `announce.source` can't be the source of a session */
 export function openLease(options: LeaseOptions): Lease {
   const { announce, processIndex, selfCheck, mayFall, changed, clock, random, log } = options;
   const dampingSettings = { ...usualDamping, ...options.damping };
-  const source = plus(announce.source, processIndex);
+  const sourceOctets = plus(announce.source, processIndex);
+  const source = addressText(sourceOctets);
+  // The BGP identifier (RFC 4271 §4.2): BIRD's is its router id, a public address, so they never are the same.
+  const identifier = sourceOctets.readUInt32BE(sourceOctets.length - 4);
   const beat = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
 
   let wanted = { prefixes: options.prefixes, as: options.as };
@@ -371,7 +377,6 @@ export function openLease(options: LeaseOptions): Lease {
     await withdrawn();
   }
 
-  const identifier = identifierOf(source);
   const stopBeat = clock.every(beatMs, () => {
     Atomics.add(beat, 0, 1);
   });
@@ -430,15 +435,11 @@ export function openLease(options: LeaseOptions): Lease {
 const takenBack = new Error("taken back");
 
 /** The address `steps` after this one, such as 127.0.0.4 for 127.0.0.2 and 2. Only the last four octets count. */
-function plus(source: string, steps: number): string {
-  const octets = Buffer.from(parseAddress(source) ?? []);
-  const at = octets.length - 4;
-  octets.writeUInt32BE((octets.readUInt32BE(at) + steps) >>> 0, at);
-  return addressText(octets);
-}
-
-/** The BGP identifier that goes with a source address: it is unlike BIRD's router id, which is a public address. */
-function identifierOf(source: string): number {
-  const octets = Buffer.from(parseAddress(source) ?? []);
-  return octets.readUInt32BE(octets.length - 4);
+function plus(source: string, steps: number): Buffer {
+  const octets = parseAddress(source);
+  if (octets === undefined) throw new NearcastError("CANNOT_LISTEN", `announce.source: ${source} is no plain address`);
+  const next = Buffer.from(octets);
+  const at = next.length - 4;
+  next.writeUInt32BE((next.readUInt32BE(at) + steps) >>> 0, at);
+  return next;
 }

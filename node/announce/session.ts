@@ -19,6 +19,7 @@
  */
 import { keepaliveMessage, type Message, notificationMessage, openMessage } from "./bgp/message.ts";
 import { BgpError, describeNotification, type Notification } from "./bgp/notification.ts";
+import type { Open } from "./bgp/open.ts";
 import type { Family } from "./bgp/prefix.ts";
 
 /** How far the session is (RFC 4271 §8.2.2). */
@@ -125,7 +126,8 @@ function connecting(session: Session, event: SessionEvent, settings: SessionSett
   if (event.kind === "disconnected") return retry(session, event.reason, quickRetryMs);
   if (event.kind === "expired" && event.timer === "retry") {
     // Of a try that hangs, or of the pause after one that failed: a new one begins, the old one is dropped.
-    return { ...connect(session), actions: [{ do: "disconnect" }, ...connect(session).actions] };
+    const again = connect(session);
+    return { ...again, actions: [{ do: "disconnect" }, ...again.actions] };
   }
   if (event.kind !== "connected") return { session, actions: [] };
   const open = {
@@ -187,7 +189,7 @@ function heard(session: Session, message: Message, settings: SessionSettings): S
   return refuse(session, new BgpError(5, subcode, `a message of type ${message.type}`));
 }
 
-function opened(session: Session, open: Extract<Message, { type: "open" }>["open"], settings: SessionSettings): Step {
+function opened(session: Session, open: Open, settings: SessionSettings): Step {
   const problem = problemOf(open, settings);
   if (problem !== undefined) return refuse(session, problem);
   const holdMs = 1000 * Math.min(open.holdSeconds, settings.holdSeconds);
@@ -208,7 +210,7 @@ function opened(session: Session, open: Extract<Message, { type: "open" }>["open
 }
 
 /** What RFC 4271 §6.2 and RFC 6286 §2.2 want of the peer, given who we are. */
-function problemOf(open: Extract<Message, { type: "open" }>["open"], settings: SessionSettings): BgpError | undefined {
+function problemOf(open: Open, settings: SessionSettings): BgpError | undefined {
   if (open.as !== settings.as) return new BgpError(2, 2, `the peer is AS ${open.as}, we are AS ${settings.as}`);
   if (open.identifier === settings.identifier) return new BgpError(2, 3, "the peer's is ours");
   if (open.holdSeconds === 0) return new BgpError(2, 6, "a lease needs one");
@@ -223,8 +225,7 @@ function keepalive(holdMs: number): SessionAction[] {
 function notified(session: Session, notification: Notification): Step {
   const words = `BIRD said ${describeNotification(notification)}`;
   const isPassing = notification.code === 6 && !slowCeases.includes(notification.subcode);
-  const step = retry({ ...session, lastNotification: words }, words, isPassing ? quickRetryMs : slowRetryMs);
-  return step;
+  return retry({ ...session, lastNotification: words }, words, isPassing ? quickRetryMs : slowRetryMs);
 }
 
 /** The peer hears what is wrong, and the connection ends. */

@@ -6,7 +6,8 @@
  *          │
  *     0.95 ┼ ◀ where shedding aims           nothing changes between 0.85 and 1.00
  *          │
- *     0.85 ┴ ▼ takes back: kept ← kept + 0.05 at most, and not beyond what is foreseen to make 0.90
+ *     0.85 ┴ ▼ takes back: kept ← kept + 0.05 at most, and not beyond what is foreseen to make 0.90;
+ *              kept + 0.15 where all clients are foreseen to fit: then the rush is over
  *
  *   kept      1 ─────┐                                    ┌──┘  the share that DNS answers give
  *                    └────────────────────────┐ ┌──┌──┌──┘
@@ -22,7 +23,7 @@
  *     is kept's low-pass over that time, and whatever is foreseen is foreseen from it: demand = load ÷ followed.
  *   - After a site shed, it changes nothing until the clients had the time to move (`settleMs`).
  *   - It takes back only after some quiet rounds, and after twice as many whenever it took back too much: clients come
- *     in lumps, and what does not fit between 0.85 and 1.00 would go to and fro for ever.
+ *     in lumps, and what does not fit between 0.85 and 1.00 would go to and fro for ever. Where all fit, that is no worry.
  *   - Together sites shed no more than the others have room for (up to 0.90 of their capacity), less what is shed
  *     already and still on its way. Where all are full nobody sheds: answers elsewhere would help nobody.
  *   - A site without a stated capacity is never full and has room without end. One whose load is not known neither
@@ -49,6 +50,10 @@ const quietBelow = 0.85;
 /** One change sheds at most this part of what is kept, and takes back at most this share of all. */
 const shedStep = 0.5;
 const takeBackStep = 0.05;
+/** The same when all of the clients are foreseen to fit: a rush that is over is over within a minute. */
+const takeBackStride = 0.15;
+/** Foreseen to be so much more than all of them. */
+const fitAllFrom = 1.1;
 /** A dip shorter than the measurement is a dip of the measurement; 15 s. */
 const patienceLeast = 3;
 /** 5 min. */
@@ -143,10 +148,13 @@ export function nextShedding(
         const patienceRounds = now.hasTakenBack ? Math.min(2 * now.patienceRounds, patienceMost) : now.patienceRounds;
         next = { ...now, kept: goal, settleMs: ttlMs + measureMs, patienceRounds, hasTakenBack: false };
       }
-    } else if (isUp && now.settleMs === 0 && now.quietRounds >= now.patienceRounds) {
+    } else if (isUp && now.settleMs === 0 && now.quietRounds >= patienceLeast) {
       // With infinite capacity or no load this is infinite: only the step bounds it.
       const foreseen = load === undefined || load === 0 ? Infinity : (followed * roomUpTo * capacity) / load;
-      const goal = round(Math.min(1, kept + takeBackStep, foreseen));
+      const fitAll = load !== undefined && foreseen >= fitAllFrom;
+      const step = fitAll ? takeBackStride : takeBackStep;
+      const isPatient = fitAll || now.quietRounds >= now.patienceRounds;
+      const goal = isPatient ? round(Math.min(1, kept + step, foreseen)) : kept;
       // With all of them back, only a long quiet shows that they fit.
       if (goal > kept) next = { ...now, kept: goal, quietRounds: goal === 1 ? 0 : now.quietRounds, hasTakenBack: true };
       else if (now.quietRounds === patienceMost) next = { ...now, patienceRounds: patienceLeast, hasTakenBack: false };

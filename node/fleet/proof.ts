@@ -21,6 +21,8 @@ const keyBytes = 32;
 const secretsMax = 2;
 const askPattern = /^([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})(?:\.([A-Za-z0-9_-]{43}))?$/;
 
+const proofPattern = /^[A-Za-z0-9_-]{43}$/;
+
 /** One question. */
 export interface Ask {
   readonly nonce: string;
@@ -74,6 +76,7 @@ export function createProofs(secrets: () => readonly Uint8Array[]): Proofs {
       return (status, body) => answerMac(key, nonce, status, body).toString("base64url");
     },
     isProven({ nonce }, status, body, proof) {
+      if (!proofPattern.test(proof)) return false;
       const said = Buffer.from(proof, "base64url");
       return keys().some((key) => isEqual(said, answerMac(key, nonce, status, body)));
     },

@@ -10,6 +10,7 @@ import type { Records } from "../cache/records.ts";
 import type { AssetFetcher } from "../fetch/asset.ts";
 import type { OriginClient } from "../fetch/origin.ts";
 import type { ImageServer } from "../serve/image.ts";
+import type { PeerCounts } from "../serve/peers.ts";
 import type { Metrics } from "./metrics.ts";
 
 /** What a responder counts (dns/counters.ts), since its start and over all its threads. */
@@ -59,6 +60,8 @@ export interface Observed {
   /** Site → requests per second; a site of which nothing is known is not there. */
   siteLoads: () => ReadonlyMap<string, number>;
   load: LoadMeter;
+  /** Absent or null: this node has no peers. */
+  peers?: { counts: () => PeerCounts } | null;
   isReady: () => boolean;
 }
 
@@ -145,7 +148,43 @@ export function declareMetrics(metrics: Metrics, parts: Observed): void {
   counter("nearcast_decoder_timeouts_total", "Renderings over their time", () => decoders.stats().timeouts);
   counter("nearcast_decoder_memory_kills_total", "Decoders over their memory", () => decoders.stats().memoryKills);
 
+  if (parts.peers !== undefined && parts.peers !== null) declarePeers(metrics, parts.peers.counts);
   declareDns(metrics, parts);
+}
+
+function declarePeers(metrics: Metrics, counts: () => PeerCounts): void {
+  metrics.observe({
+    name: "nearcast_peer_answers_total",
+    help: "Answers of other nodes, by what they were asked as: owner in the site, site with room (spill), shield",
+    kind: "counter",
+    labels: ["role"],
+    read: () => {
+      const { relayed, spilled, shielded } = counts();
+      return [
+        { labels: { role: "owner" }, value: relayed },
+        { labels: { role: "spill" }, value: spilled },
+        { labels: { role: "shield" }, value: shielded },
+      ];
+    },
+  });
+  metrics.observe({
+    name: "nearcast_peer_refusals_total",
+    help: "Questions of other nodes sent elsewhere: too many renderings wait (busy), missing their purges (behind)",
+    kind: "counter",
+    labels: ["reason"],
+    read: () => {
+      const { busy, behind } = counts();
+      return [
+        { labels: { reason: "busy" }, value: busy },
+        { labels: { reason: "behind" }, value: behind },
+      ];
+    },
+  });
+  const counter = (name: string, help: string, read: (now: PeerCounts) => number): void => {
+    metrics.observe({ name, help, kind: "counter", read: () => read(counts()) });
+  };
+  counter("nearcast_peer_failures_total", "Questions to other nodes that brought nothing", (now) => now.failed);
+  counter("nearcast_peer_replicated_total", "Hot variants fetched before anyone asked here", (now) => now.replicated);
 }
 
 function declareDns(metrics: Metrics, { dns, dnsVersion }: Observed): void {

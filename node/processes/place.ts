@@ -24,7 +24,7 @@ export interface ProcessPlace {
   readonly sharesPorts: boolean;
 }
 
-/** Processes have to pay for themselves: one per core is where more stop to help, and no machine has more than this. */
+/** More than one per core help nobody, and with more cores than this a machine is better divided into nodes. */
 export const processesMax = 64;
 
 export const alone: ProcessPlace = { index: 0, count: 1, sharesPorts: false };

@@ -49,7 +49,7 @@ export interface AssetWays {
 }
 
 /** Fields and target that another node's listener takes in any case; what is longer goes straight to the origin. */
-const fieldsLengthMax = 16_384;
+const fieldsLengthMax = 12_288;
 const triesMax = { owner: 2, spill: 1, shield: 2 } as const satisfies Record<Role, number>;
 /** The way there and back, beside the origin's own deadline. */
 const waysMs = 2000;

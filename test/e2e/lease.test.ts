@@ -329,7 +329,7 @@ suite("a lease and BIRD", { concurrency: 4 }, () => {
     holder.say("prefixes");
     await untilHeld(bird, []);
     await untilSaid(holder, /^the fleet document gives this site nothing to announce$/);
-    assert.equal(holder.state().session, "idle");
+    await until("the session has ended", () => Promise.resolve(holder.state().session === "idle"));
     assert.equal(holder.state().lastNotification, "we said 6/3 peer de-configured");
     holder.say("prefixes 198.51.100.0/24,203.0.113.0/24");
     // BIRD's own filter lets in what it knows of, whatever the document says.

@@ -80,13 +80,16 @@ export function openReferee(world: World, fleet: Fleet): Referee {
 
   function changed(): void {
     const nowMs = world.nowMs();
+    /** Whoever thaws answers what came before, whatever was cut off meanwhile. */
+    const thaws = machines.map((_, at) => runs(at) && runsSinceMs[at] === never);
     for (let a = 0; a < count; a++) {
       if (!runs(a)) runsSinceMs[a] = never;
       else if (runsSinceMs[a] === never) runsSinceMs[a] = nowMs;
       for (let b = 0; b < count; b++) {
         const reaches = a !== b && runs(a) && runs(b) && world.isOpen(a, b);
         const cell = a * count + b;
-        if (reaches || (reachSinceMs[cell] ?? never) !== never) reachedMs[cell] = nowMs;
+        const isLate = thaws[a] === true || thaws[b] === true;
+        if (reaches || isLate || (reachSinceMs[cell] ?? never) !== never) reachedMs[cell] = nowMs;
         if (!reaches) reachSinceMs[cell] = never;
         else if (reachSinceMs[cell] === never) reachSinceMs[cell] = nowMs;
         if (!reaches || world.isLossy(a, b)) clearSinceMs[cell] = never;

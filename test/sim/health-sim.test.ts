@@ -25,7 +25,7 @@ async function runWorlds(kind: Orders["kind"], count: number): Promise<void> {
 }
 
 test("whatever breaks: nobody names what is gone for 3 s, nobody takes down what is reached, all agree in the end", () =>
-  runWorlds("faults", rounds(2000, 60_000)));
+  runWorlds("faults", rounds(12000, 60_000)));
 
 test("with 30 % of the packets lost each way no node's state changes more than twice an hour", () =>
   runWorlds("lossy hour", rounds(4, 200)));

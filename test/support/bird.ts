@@ -57,7 +57,7 @@ export async function startBird(t: TestContext, settings: { as?: number; process
     (_, index) => `protocol bgp edge${index} {
   local ${net}.1 port ${port} as ${as};
   neighbor ${net}.${2 + index} as ${as};
-  passive on; multihop; hold time 3; error wait time 1, 1;
+  strict bind yes; passive on; multihop; hold time 3; error wait time 1, 1;
   ipv4 ${channel("192.0.2.0/24, 198.51.100.0/24")};
   ipv6 ${channel("2001:db8:53::/48", "next hop address ::1;")};
 }`,

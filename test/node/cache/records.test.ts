@@ -125,3 +125,31 @@ test("what the disk is made to forget is asked for after a restart, and nothing 
     );
   }
 });
+
+test("what another node said is remembered in memory alone, and what the disk had of it goes", async (t) => {
+  const all = await openAll(t);
+  all.records().store(recordFor("a.jpg"));
+  await all.disk().flushed();
+  const told = recordFor("a.jpg", { meaning: { sha256: "cd" }, validatedAtMs: 9 });
+  all.records().storeInMemory(told);
+  assert.deepEqual(await all.records().load("a.jpg"), told);
+  await all.restart();
+  assert.equal(await all.records().load("a.jpg"), undefined);
+});
+
+test("what another node said yields to what was validated later, unless that bears a mark", async (t) => {
+  const { records } = await openAll(t);
+  const [older, newer] = [recordFor("a.jpg", { validatedAtMs: 4 }), recordFor("a.jpg", { validatedAtMs: 6 })];
+  records().store(recordFor("a.jpg"));
+  records().storeInMemory(older);
+  assert.deepEqual(records().peek("a.jpg"), recordFor("a.jpg"));
+  records().storeInMemory(newer);
+  assert.deepEqual(records().peek("a.jpg"), newer);
+  records().mark(purgeFor({ tags: [sourceTag("a.jpg")] }), "replaced");
+  records().storeInMemory(older);
+  assert.deepEqual(records().peek("a.jpg"), older);
+  const absent = recordFor("a.jpg", { meaning: { absentStatus: 410 }, validatedAtMs: 7 });
+  records().storeInMemory(absent);
+  assert.deepEqual(records().peek("a.jpg"), absent);
+  assert.equal(records().size(), 1);
+});

@@ -111,3 +111,17 @@ test("the keys of a purge are those of both tiers", async (t) => {
   memory.remove(keyFor("a/1"));
   assert.deepEqual(tiers.keysOf(purgeFor({ sourcePrefixes: ["a/"] })), new Set([keyFor("a/2"), keyFor("a/1")]));
 });
+
+test("what is for memory alone is never on disk, and what the disk has under its key goes", async (t) => {
+  const { tiers, memory, disk } = await openTiers(t);
+  const [older, newer] = [objectFor("a"), objectFor("a", { version: 2 })];
+  tiers.store(older);
+  await disk.flushed();
+  assert(tiers.storeInMemory(newer));
+  assert.equal(tiers.loadMemory(newer.key), newer);
+  memory.remove(newer.key);
+  assert.deepEqual(await tiers.load(newer.key), { outcome: "miss" });
+  assert(tiers.storeInMemory(newer));
+  assert.equal(await tiers.purge(purgeFor({ tags: ["source:a"] })), 1);
+  assert.deepEqual(await tiers.load(newer.key), { outcome: "miss" });
+});

@@ -1,68 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { seededRandom } from "#base/random.ts";
-import type { Fleet } from "#fleet/document.ts";
 import {
-  judge,
   type NodeHealth,
   type NodeState,
-  type ProbeResult,
   siteLoads,
+  type SiteState,
   siteStates,
   soonestChangesMs,
   toldShares,
   unknownHealth,
 } from "#fleet/health.ts";
 import { fleetWith, siteValue } from "../../support/fleet.ts";
-import { rounds, seedOr } from "../../support/long.ts";
-
-const settings = fleetWith().probe; // 3 failures down, 2 successes up
-const ready: ProbeResult = { outcome: "ready" };
-const draining: ProbeResult = { outcome: "draining" };
-const failed: ProbeResult = { outcome: "failed", reason: "timeout" };
-
-const letters: Readonly<Record<string, ProbeResult>> = { r: ready, d: draining, f: failed };
-
-test("a node's state after each run of probes", () => {
-  const rows: [results: string, state: NodeState][] = [
-    ["", "unknown"],
-    ["r", "up"],
-    ["f", "down"], // the first judgement stands before the first answer
-    ["d", "draining"],
-    ["rf", "up"],
-    ["rff", "up"],
-    ["rfff", "down"],
-    ["rffrff", "up"], // failures count only in a row
-    ["fr", "down"],
-    ["frr", "up"],
-    ["frfr", "down"], // so do successes
-    ["fd", "down"],
-    ["fdd", "draining"],
-    ["frd", "draining"],
-    ["rd", "draining"],
-    ["dr", "up"],
-    ["dff", "draining"],
-    ["dfff", "down"],
-    ["rfffrr", "up"],
-    ["rffffffrr", "up"],
-  ];
-  for (const [results, state] of rows) {
-    const after = results.split("").reduce<NodeHealth>((before, letter) => {
-      const result = letters[letter];
-      assert(result !== undefined);
-      return judge(before, result, settings);
-    }, unknownHealth);
-    assert.equal(after.state, state, results);
-  }
-});
-
-test("a node that is down says why it is", () => {
-  const down = [ready, failed, failed, { outcome: "failed", reason: "ECONNREFUSED" } as const].reduce<NodeHealth>(
-    (before, result) => judge(before, result, settings),
-    unknownHealth,
-  );
-  assert.deepEqual(down, { state: "down", contraryCount: 0, reason: "ECONNREFUSED" });
-});
 
 test("a site is up while one of its nodes is, and draining only when no node is up", () => {
   const rows: [states: NodeState[], site: string][] = [
@@ -79,6 +27,30 @@ test("a site is up while one of its nodes is, and draining only when no node is 
     assert.equal(siteStates(fleet, health).get("fra"), wanted, states.join());
   }
   assert.equal(siteStates(fleet, new Map()).get("fra"), "up");
+});
+
+test("without shared addresses only nodes with one of their own make a site up; without any it is down", () => {
+  const nodes = [
+    { name: "a", http: "http://a", addresses: ["198.51.100.1"] },
+    { name: "b", http: "http://b" },
+  ];
+  const rows: [a: NodeState, b: NodeState, shared: SiteState, own: SiteState][] = [
+    ["up", "down", "up", "up"],
+    ["down", "up", "up", "down"],
+    ["draining", "up", "up", "draining"],
+    ["unknown", "down", "up", "up"],
+  ];
+  for (const [a, b, shared, own] of rows) {
+    const health = new Map([
+      ["a", { ...unknownHealth, state: a }],
+      ["b", { ...unknownHealth, state: b }],
+    ]);
+    const stateWith = (parts: Record<string, unknown>) =>
+      siteStates(fleetWith({ sites: [siteValue("fra", { nodes, ...parts })] }), health).get("fra");
+    assert.equal(stateWith({}), shared, `${a} ${b}`);
+    assert.equal(stateWith({ addresses: [] }), own, `${a} ${b}`);
+    assert.equal(stateWith({ addresses: [], nodes: nodes.slice(1), state: "up" }), "down", `${a} ${b}: no address`);
+  }
 });
 
 const nodeStates: readonly NodeState[] = ["unknown", "up", "down", "draining"];
@@ -135,25 +107,20 @@ test("a site's share is told by the first of its nodes that is up, unless that i
 });
 
 const calm: ReadonlySet<string> = new Set();
-/** Spacing of probes is 950 ms at least, 475 ms for a node that is down; a probe lasts 100 ms at most. */
-const quick = { intervalMs: 1000, timeoutMs: 100 };
 
-test("how soon a judgement could change, by what its nodes still need", () => {
+test("how soon a judgement could change, by the attempts that its nodes still need", () => {
   const nodes = ["a", "b"].map((name) => ({ name, http: `http://${name}` }));
-  const fleet = fleetWith({
-    sites: [siteValue("fra", { nodes })],
-    probe: { ...quick, failuresDown: 4, successesUp: 3 },
-  });
+  // Attempts of a node that does not answer begin 100 ms apart, 95 at least.
+  const fleet = fleetWith({ sites: [siteValue("fra", { nodes })], probe: { intervalMs: 1000, failuresDown: 4 } });
   const rows: [a: [NodeState, number], b: [NodeState, number], leastMs: number][] = [
-    [["up", 0], ["down", 0], 3 * 950 - 100],
-    [["up", 1], ["down", 2], 2 * 950 - 100],
+    [["up", 0], ["down", 0], 285],
+    [["up", 1], ["down", 2], 190],
     [["up", 3], ["down", 0], 0],
-    [["up", 3], ["up", 1], 2 * 950 - 100], // both must fail
+    [["up", 9], ["down", 0], 0],
+    [["up", 3], ["up", 1], 190], // both must fail
     [["unknown", 0], ["down", 0], 0],
-    [["unknown", 0], ["up", 0], 3 * 950 - 100],
-    [["down", 0], ["down", 0], 2 * 475 - 100],
-    [["down", 1], ["down", 0], 475 - 100], // one of them is enough
-    [["down", 2], ["down", 0], 0],
+    [["unknown", 0], ["up", 0], 285],
+    [["down", 0], ["down", 0], 0], // at any moment, by another node's word
     [["draining", 0], ["down", 0], 0],
   ];
   for (const [a, b, leastMs] of rows) {
@@ -164,11 +131,28 @@ test("how soon a judgement could change, by what its nodes still need", () => {
   }
 });
 
+test("nodes with addresses of their own change what is answered each by itself", () => {
+  const withOwn = (name: string, last: number) => ({ name, http: `http://${name}`, addresses: [`198.51.100.${last}`] });
+  const health = new Map<string, NodeHealth>([
+    ["a", { state: "up", contraryCount: 0, reason: "" }],
+    ["b", { state: "up", contraryCount: 2, reason: "" }],
+  ]);
+  const probe = { intervalMs: 1000, failuresDown: 4 };
+  const soonest = (site: Record<string, unknown>) =>
+    soonestChangesMs(fleetWith({ sites: [siteValue("fra", site)], probe }), health, calm, 5000).get("fra");
+  const nodes = [withOwn("a", 1), withOwn("b", 2)];
+  assert.equal(soonest({ nodes, addresses: [] }), 95, "the sooner one");
+  assert.equal(soonest({ nodes: nodes.map(({ name, http }) => ({ name, http })) }), 285, "the later one");
+  assert.equal(soonest({ nodes, addresses: [], state: "up" }), 95, "whatever is forced on the site");
+  assert.equal(soonest({ nodes: [withOwn("b", 2)], addresses: [], state: "up" }), undefined, "the only choice");
+  assert.equal(soonest({ nodes: [withOwn("b", 2)], state: "up" }), 95, "not the only one");
+});
+
 test("a forced state can't change, but the share of a site that sheds can", () => {
   const sites = ["up", "down", "draining", "auto"].map((state) => siteValue(state, { state }));
-  const fleet = fleetWith({ sites, probe: { intervalMs: 10_000, timeoutMs: 1000, failuresDown: 3 } });
+  const fleet = fleetWith({ sites, probe: { intervalMs: 60_000, timeoutMs: 1000, failuresDown: 3 } });
   const health = new Map([["auto1", { ...unknownHealth, state: "up" as const }]]);
-  assert.deepEqual([...soonestChangesMs(fleet, health, calm, 5000)], [["auto", 18_000]]);
+  assert.deepEqual([...soonestChangesMs(fleet, health, calm, 5000)], [["auto", 11_400]]);
   assert.deepEqual(
     [...soonestChangesMs(fleet, health, new Set(["up", "auto"]), 5000)],
     [
@@ -176,58 +160,4 @@ test("a forced state can't change, but the share of a site that sheds can", () =
       ["auto", 5000],
     ],
   );
-});
-
-/** Nodes probed as probe.ts does, with chance for every delay, duration and answer; no clock. */
-function* randomJudgements(fleet: Fleet, seed: number): Generator<{ atMs: number; health: Map<string, NodeHealth> }> {
-  const random = seededRandom(seed);
-  const { probe } = fleet;
-  const health = new Map<string, NodeHealth>();
-  const longestMs = Math.min(probe.timeoutMs, probe.intervalMs);
-  const chance = random();
-  const due = fleet.sites.flatMap((site) =>
-    site.nodes.map(({ name }) => ({ name, startMs: random() * probe.intervalMs, tookMs: random() * longestMs })),
-  );
-  for (let n = 0; n < 400; n++) {
-    const next = due.toSorted((a, b) => a.startMs + a.tookMs - b.startMs - b.tookMs)[0];
-    if (next === undefined) return;
-    const result: ProbeResult = random() < chance ? ready : failed;
-    const after = judge(health.get(next.name) ?? unknownHealth, result, probe);
-    health.set(next.name, after);
-    yield { atMs: next.startMs + next.tookMs, health };
-    const intervalMs = probe.intervalMs * (after.state === "down" ? 0.5 : 1) * (0.95 + random() * 0.05);
-    next.startMs += Math.max(intervalMs, next.tookMs + 10);
-    next.tookMs = random() < 0.5 ? 0 : random() * longestMs;
-  }
-}
-
-test("no judgement changes sooner than was said at any moment before", () => {
-  const first = seedOr(1);
-  for (let seed = first; seed < first + rounds(300, 20_000); seed++) {
-    const random = seededRandom(seed);
-    const below = (limit: number): number => Math.floor(random() * limit);
-    const nodes = Array.from({ length: 1 + below(3) }, (_, n) => ({ name: `n${n}`, http: "http://192.0.2.1" }));
-    const fleet = fleetWith({
-      sites: [siteValue("fra", { nodes })],
-      probe: {
-        intervalMs: 200 + below(5000),
-        timeoutMs: 50 + below(3000),
-        failuresDown: 1 + below(6),
-        successesUp: 1 + below(4),
-      },
-    });
-    let earliestMs = 0;
-    let state = siteStates(fleet, new Map()).get("fra");
-    for (const { atMs, health } of randomJudgements(fleet, seed)) {
-      const now = siteStates(fleet, health).get("fra");
-      if (now !== state) {
-        assert(atMs >= earliestMs, `SEED=${seed}: ${state} became ${now} ${earliestMs - atMs} ms early`);
-        earliestMs = 0;
-      }
-      state = now;
-      const soonest = soonestChangesMs(fleet, health, calm, 5000).get("fra");
-      assert(soonest !== undefined && soonest >= 0);
-      earliestMs = Math.max(earliestMs, atMs + soonest);
-    }
-  }
 });

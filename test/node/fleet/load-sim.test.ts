@@ -156,3 +156,26 @@ for (const isTold of [true, false]) {
     for (let seed = firstSeed; seed < firstSeed + worlds; seed++) live(storyOf(seed, isTold), isTold);
   });
 }
+
+test("a site that had half as much again as it can do has all its clients back within a minute after the rush", () => {
+  for (let seed = firstSeed; seed < firstSeed + worlds; seed++) {
+    const world = openWorld({ seed, ttlSeconds: 10, sites: 3, edges: 3, clients: 1000, isTold: true });
+    world.pass(60);
+    const [here = 0, ...others] = world.loads();
+    world.setCapacities([Math.ceil(here / 0.7), ...others.map((load) => Math.ceil(load / 0.2))]);
+    world.scale(0, 1.5 / 0.7);
+    world.pass(300);
+    assert(
+      world.kept(0).some((one) => one < 0.9),
+      `SEED=${seed}: sheds nothing: ${world.kept(0).join()}`,
+    );
+    world.scale(0, 0.7 / 1.5);
+    world.pass(60);
+    for (const edge of [0, 1, 2]) {
+      assert(
+        world.kept(edge).every((one) => one === 1),
+        `SEED=${seed}: after a minute ${world.kept(edge).join()}`,
+      );
+    }
+  }
+});

@@ -181,7 +181,9 @@ export async function startNodes(
     const records = openRecords(disk);
     const origin = openOriginClient({ url: originUrl, token: "x".repeat(20), clock: ownClock, random: () => 0 });
     const fetcher = openAssetFetcher({ node: name, clock: ownClock, random: () => 0 });
-    const client = openPeerClient({ self: name, site, secrets: () => [secret], ...shared });
+    // All nodes' handshakes are made by this one process.
+    const connectTimeoutsMs = { withinSite: 10_000, betweenSites: 10_000 };
+    const client = openPeerClient({ self: name, site, secrets: () => [secret], connectTimeoutsMs, ...shared });
     const so = { position: { originId: "origin-a", seq: 1 } as FeedPosition | null, isBusy: false };
     const directory = openDirectory({
       fleet: () => fleet,
@@ -326,6 +328,7 @@ export async function startNodes(
     },
     setFull(site, sitesWithRoom) {
       full.set(site, sitesWithRoom);
+      clock.skip(0.2);
     },
     skip: clock.skip,
   };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { parseVariant } from "../../../node/variant/grammar.ts";
-import { canonicalForm, variantKey } from "../../../node/variant/key.ts";
+import { canonicalForm, parseCanonicalForm, variantKey } from "../../../node/variant/key.ts";
 import { negotiate } from "../../../node/variant/negotiate.ts";
 import type { Variant } from "../../../node/variant/variant.ts";
 
@@ -64,4 +64,33 @@ it("different pictures have different keys", () => {
   keys.add(variantKey("v2", settled("")));
   assert.equal(keys.size, queries.length + 4);
   for (const key of keys) assert.match(key, /^[0-9a-f]{64}$/);
+});
+
+describe("the canonical form is read again", () => {
+  const queries = ["", "w=1", "h=8192", "w=800&h=600&fit=crop", "w=0.5&h=300&fit=fill", "w=0.5&dpr=4", "w=5&fit=max"];
+  queries.push("q=1", "fm=jpg&q=100", "fm=png&q=10", "fm=webp", "fm=avif", "bg=8f00", "w=10&h=10&fit=min&bg=fff");
+  const accepts = [undefined, "image/avif,image/webp", "image/avif", "image/webp", "*/*"];
+  it("as the same variant, for whatever a URL can say", () => {
+    for (const query of queries) {
+      for (const accept of accepts) {
+        const variant = settled(accept === undefined ? query : `${query}&auto=format`, accept);
+        const read = parseCanonicalForm(canonicalForm(variant));
+        // PNG's quality is not written down.
+        const same = variant.format === "png" ? { ...variant, quality: 75 } : variant;
+        assert.deepEqual(read, same, `${query} for ${accept}`);
+      }
+    }
+  });
+
+  const refused = ["", "w=1", "w=0&fit=clip&q=75", "w=8193&fit=clip&q=75", "w=01&fit=clip&q=75", "w=1.5&fit=clip&q=75"];
+  refused.push("w=5.0001&fit=clip&q=75", "w=0.0000&fit=clip&q=75", "w=1&fit=crop&q=75", "fit=clip", "fit=clip&q=0");
+  refused.push("fit=clip&q=101", "fit=clip&q=075", "fit=none&q=75", "fit=clip&q=75&fm=png", "fit=clip&q=75&fm=gif");
+  refused.push("fit=clip&q=75&fm=webp&instead=webp", "fit=clip&q=75&class=compatible&fm=webp", "fit=clip&q=75&x=1");
+  refused.push("fit=clip&q=75&bg=00ffffff", "fit=clip&q=75&bg=FFFFFFFF", "fit=clip&q=75 ", "fit=clip&q=75\n");
+  refused.push("q=75&fit=clip", "fit=clip&fit=clip&q=75", "fit=clip&q=75&fm=avif&instead=jpeg");
+  for (const text of refused) {
+    it(`but not ${JSON.stringify(text)}`, () => {
+      assert.equal(parseCanonicalForm(text), undefined);
+    });
+  }
 });

@@ -1,0 +1,99 @@
+/** Every command line of `nearcast` in the runbook and in deploy/ is one: the verb is there, and so are its options. */
+import assert from "node:assert/strict";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { nearcast } from "./support/command.ts";
+
+const deploy = fileURLToPath(new URL("../../deploy/", import.meta.url));
+
+interface Line {
+  where: string;
+  /** After `nearcast`. */
+  words: string[];
+}
+
+/** What stands in code: fenced blocks and spans of Markdown, spans in comments, and programs that call the launcher. */
+function codeIn(file: string, text: string): string[] {
+  const spans = [...text.matchAll(/`([^`\n]+)`/g)].map(([, span = ""]) => span);
+  const fences = file.endsWith(".md")
+    ? [...text.matchAll(/^ *```sh\n([^]*?)^ *```$/gm)].map(([, block = ""]) => block)
+    : [];
+  const calls = text
+    .split("\n")
+    .filter((line) => /npx nearcast |nearcast\.mjs (?!"\$@")|^ *echo " {2}nearcast /.test(line));
+  return [...spans, ...fences.flatMap((block) => block.split("\n")), ...calls];
+}
+
+function commandsIn(file: string, text: string): Line[] {
+  return codeIn(file, text)
+    .flatMap((code) => code.replace(/\s#.*$/, "").split(/&&|\|\||;|\||>/))
+    .flatMap((code) => {
+      const words = /(?:^|\s|"|\/)(?:npx )?nearcast(?:\.mjs)? ([a-z][^"]*)/.exec(code)?.[1];
+      return words === undefined ? [] : [{ where: `${file}: ${code.trim()}`, words: words.trim().split(/\s+/) }];
+    });
+}
+
+async function lines(): Promise<Line[]> {
+  const files = (await readdir(deploy, { recursive: true })).filter(
+    (file) => /\.(?:md|service|conf|sh|nft|yaml)$|Dockerfile$/.test(file) && !file.startsWith("lab/"),
+  );
+  const all = files.toSorted().map(async (file) => commandsIn(file, await readFile(join(deploy, file), "utf8")));
+  return (await Promise.all(all)).flat();
+}
+
+/** The verb, `bgp check` being one, and the words after it. */
+function parted([first = "", second = "", ...rest]: string[]): { verb: string[]; rest: string[] } {
+  return first === "bgp" ? { verb: [first, second], rest } : { verb: [first], rest: [second, ...rest] };
+}
+
+test("verbs and options are real", async () => {
+  const all = await lines();
+  const named = [...new Set(all.map(({ words }) => parted(words).verb.join(" ")))];
+  const helps = new Map(
+    await Promise.all(
+      named.map(async (verb): Promise<[string, string]> => {
+        const { status, stdout } = await nearcast([...verb.split(" "), "--help"]);
+        return [verb, status === 0 ? stdout : ""];
+      }),
+    ),
+  );
+  const wrong: string[] = [];
+  for (const { where, words } of all) {
+    const { verb, rest } = parted(words);
+    const help = helps.get(verb.join(" ")) ?? "";
+    if (!new RegExp(`^Usage: nearcast ${verb.join(" ")}\\b`).test(help))
+      wrong.push(`${where}: no verb ${verb.join(" ")}`);
+    for (const option of rest.filter((word) => word.startsWith("-") && word !== "-")) {
+      if (!new RegExp(`(?:^|[\\s,])${option.replace(/=.*/, "")}(?=[\\s,]|$)`, "m").test(help))
+        wrong.push(`${where}: ${option}`);
+    }
+  }
+  assert.deepEqual(wrong, []);
+  const wanted = ["apply", "bgp check", "bgp config", "check", "drain", "edge", "join", "origin", "put", "remove"];
+  for (const verb of [...wanted, "rollback", "secret", "status", "undrain"]) assert.ok(named.includes(verb), verb);
+});
+
+test("the runbook names files that there are, and has a chapter for each thing that happens", async () => {
+  const text = await readFile(join(deploy, "runbook.md"), "utf8");
+  const named = new Set([...text.matchAll(/deploy\/[\w./-]+\w/g)].map(([path]) => path));
+  const files = new Set((await readdir(deploy, { recursive: true })).map((file) => `deploy/${file}`));
+  assert.deepEqual(
+    [...named].filter((path) => !files.has(path)),
+    [],
+  );
+  const chapters = [...text.matchAll(/^## (.+)$/gm)].map(([, title = ""]) => title.toLowerCase()).join("\n");
+  for (const word of [
+    "first site",
+    "second site",
+    "anycast",
+    "upgrade",
+    "roll back",
+    "site is lost",
+    "origin is lost",
+  ]) {
+    assert.ok(chapters.includes(word), word);
+  }
+  for (const word of ["secrets", "under attack", "capacity"]) assert.ok(chapters.includes(word), word);
+});
