@@ -318,6 +318,10 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       keptShares: prober.keptShares,
       siteLoads: prober.loads,
       load,
+      loopDelayMs: () => loop?.delayMs() ?? 0,
+      health: prober.health,
+      isIsolated: prober.isIsolated,
+      lease: () => announcement?.state(),
       isReady: () => unready().length === 0,
     });
 

@@ -75,7 +75,8 @@ export function afterBegin(sight: Sight): Sight {
 }
 
 /**
- * An attempt has ended. A failure of one that began before an answer came in must not be told: it is outdated.
+ * An attempt has ended. What comes of one that began before another was answered must not be told: it is outdated, and
+ * would hide what the attempts after that answer say.
  * @param beganMs when it began
  */
 export function afterResult(sight: Sight, result: ProbeResult, beganMs: number, settings: ProbeSettings): Sight {

@@ -118,8 +118,8 @@ interface Watched {
   /** When the first of the present attempts began, and the last. */
   firstMs: number;
   lastMs: number;
-  /** Answers so far: what began before the last of them is outdated when it fails. */
-  answers: number;
+  /** Numbers the attempts until an answer; what is heard of those before is outdated, whatever it is. */
+  series: number;
   cancel: Cancel;
   isStopped: boolean;
   /** Resolves with the first judgement. */
@@ -355,10 +355,9 @@ export function openProber(options: {
     one.sight = afterBegin(one.sight);
     if (one.sight.begun > troubledAttempts) trouble(one, settings);
     if (one.sight.begun > 1) publish(one, settings);
-    const { answers } = one;
+    const { series } = one;
     void probe(one.node, timeoutMs(settings)).then((result) => {
-      if (one.isStopped || (result.outcome === "failed" && one.answers !== answers)) return;
-      take(one, result, beganMs);
+      if (!one.isStopped && one.series === series) take(one, result, beganMs);
     });
     scheduleNext(one, settings);
   }
@@ -369,7 +368,7 @@ export function openProber(options: {
     const { name } = one.node;
     one.sight = afterResult(one.sight, result, beganMs, settings);
     if (result.outcome !== "failed") {
-      one.answers += 1;
+      one.series += 1;
       const tookMs = clock.monotonicMs() - beganMs;
       one.usualMs = one.usualMs === 0 ? tookMs : one.usualMs + (tookMs - one.usualMs) * usualStep;
       hear(name, result.word, beganMs);
@@ -415,7 +414,7 @@ export function openProber(options: {
       isHurried: false,
       firstMs: 0,
       lastMs: 0,
-      answers: 0,
+      series: 0,
       cancel: () => undefined,
       isStopped: false,
       first: Promise.withResolvers(),

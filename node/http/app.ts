@@ -137,17 +137,18 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     if (presence() === "draining") reply.raw.shouldKeepAlive = false;
     const startMs = startedMs.get(request) ?? 0;
     const nowMs = clock.monotonicMs();
-    load.count(nowMs);
     let sent: Sent;
     try {
       sent = respond(request.raw, reply.raw, delivery, { node, startedMs: startMs, nowMs, log });
     } catch (error) {
       // Such as a field of the origin that can't be sent on. The answer may have begun, so all that is left is to cut.
+      load.count(nowMs);
       log.error({ err: error }, "an answer can't be sent");
       reply.raw.destroy();
       if (!Buffer.isBuffer(delivery.body)) dropStream(delivery.body);
       return;
     }
+    load.count(nowMs, sent.bodyBytes);
     served({ kind, outcome: delivery.outcome.word, durationMs: clock.monotonicMs() - startMs, ...sent });
   }
 

@@ -1,7 +1,7 @@
 /** Which numbers of which room are published under which name. */
 import type { Clock } from "#base/clock.ts";
 import type { FeedFollower } from "#fleet/feed.ts";
-import type { SiteState, SiteStates } from "#fleet/health.ts";
+import type { NodeHealth, SiteState, SiteStates } from "#fleet/health.ts";
 import type { LoadMeter } from "#fleet/load-meter.ts";
 import type { DecoderPool } from "#image/pool.ts";
 import type { DiskTier } from "../cache/disk.ts";
@@ -60,6 +60,11 @@ export interface Observed {
   /** Site → requests per second; a site of which nothing is known is not there. */
   siteLoads: () => ReadonlyMap<string, number>;
   load: LoadMeter;
+  loopDelayMs: () => number;
+  health: () => ReadonlyMap<string, NodeHealth>;
+  isIsolated: () => boolean;
+  /** Undefined while there is no lease, or none is wanted. */
+  lease: () => { announced: readonly string[]; falls: number } | undefined;
   /** Absent or null: this node has no peers. */
   peers?: { counts: () => PeerCounts } | null;
   isReady: () => boolean;
@@ -103,6 +108,26 @@ export function declareMetrics(metrics: Metrics, parts: Observed): void {
     parts.keptShares(),
   );
   bySite("nearcast_site_requests_per_second", "What a site's nodes say that they serve", () => parts.siteLoads());
+  metrics.observe({
+    name: "nearcast_node_up",
+    help: "1 when this node sees the other as up",
+    kind: "gauge",
+    labels: ["node"],
+    read: () => [...parts.health()].map(([node, { state }]) => ({ labels: { node }, value: Number(state === "up") })),
+  });
+  gauge("nearcast_isolated", "1 when this node reaches no other, and so answers with its own site", () =>
+    Number(parts.isIsolated()),
+  );
+  gauge("nearcast_lease_prefixes", "Prefixes that this node announces", () => parts.lease()?.announced.length ?? 0);
+  counter("nearcast_lease_falls_total", "Times that the announcement was taken back, but for drains", () => {
+    return parts.lease()?.falls ?? 0;
+  });
+  gauge("nearcast_loop_delay_seconds", "How late the event loop is, over the last ten seconds", () => {
+    return parts.loopDelayMs() / 1000;
+  });
+  gauge("nearcast_http_bytes_per_second", "Bodies that this node serves, over the last ten seconds", () =>
+    parts.load.bytesPerSecond(),
+  );
   gauge("nearcast_http_requests_per_second", "What this node serves, over the last ten seconds", () =>
     parts.load.requestsPerSecond(),
   );

@@ -83,6 +83,7 @@ async function startSite(t: TestContext): Promise<Site> {
   const child = spawn("unshare", [...space, "sh", "-c", setup], {
     env: {
       ...process.env,
+      FIFO: "/run/fifo",
       NODE: process.execPath,
       SERVER: fileOf("daisy-server.ts"),
       CLIENT: fileOf("daisy-client.ts"),

@@ -35,6 +35,7 @@ export interface Program {
 }
 
 export interface WorldEdge {
+  name: string;
   site: SiteName;
   address: string;
   url: string;
@@ -54,6 +55,7 @@ export interface World {
   originProgram: () => Program;
   startOrigin: () => Promise<void>;
   edges: readonly WorldEdge[];
+  /** The first of a site. */
   edge: (site: SiteName) => WorldEdge;
   /** The origin's API with the writer's token; fails the test on any status that is not in `expected`. */
   api: (method: string, path: string, body?: Uint8Array | object, expected?: readonly number[]) => Promise<Response>;
@@ -63,10 +65,12 @@ export interface World {
 const servicePort = 8080;
 const adminPort = 8081;
 const dnsPort = 5300;
+const peerPort = 8082;
 
 /**
  * @param settings `hosts` and `edge` are merged into the fleet document's hosts and each edge's configuration, `dns`
- *   into that one's `dns`. `geo`: a small file of the networks that tests ask for, or the database of nearcast's own
+ *   into that one's `dns`. `geo`: a small file of the networks that tests ask for, or the database of nearcast's own.
+ *   `nodesPerSite`: more than one, and each has peers
  */
 export async function startWorld(
   t: TestContext,
@@ -78,6 +82,7 @@ export async function startWorld(
     dns?: object;
     fleet?: object;
     geo?: "small" | "default";
+    nodesPerSite?: number;
     /** Further arguments of each edge, and further variables of its environment. */
     edgeWords?: readonly string[];
     edgeEnvironment?: Readonly<Record<string, string>>;
@@ -126,13 +131,24 @@ export async function startWorld(
   await startOrigin();
   const writer = (await readFile(join(secrets, "writer.token"), "utf8")).trim();
 
+  const nodesPerSite = settings.nodesPerSite ?? 1;
+  const nodes = sites.flatMap((site, at) =>
+    Array.from({ length: nodesPerSite }, (_, index) => ({
+      site,
+      name: `${site}${index + 1}`,
+      address: `${net}.${11 + at * nodesPerSite + index}`,
+    })),
+  );
+  const peerOf = (address: string): object => (nodesPerSite > 1 ? { peer: { host: address, port: peerPort } } : {});
   const fleet = {
     zones: [{ name: "cdn.test", nameservers: [{ name: "ns1", addresses: [`${net}.11`] }] }],
-    sites: sites.map((site, index) => ({
+    sites: sites.map((site) => ({
       name: site,
       place: places[site],
-      addresses: [`${net}.${index + 11}`],
-      nodes: [{ name: `${site}1`, http: `http://${net}.${index + 11}:${servicePort}` }],
+      addresses: nodes.filter((node) => node.site === site).map(({ address }) => address),
+      nodes: nodes
+        .filter((node) => node.site === site)
+        .map(({ name, address }) => ({ name, http: `http://${address}:${servicePort}`, ...peerOf(address) })),
     })),
     hosts: [{ name: "img.cdn.test", kind: "images", ...settings.imagesHost }, ...(settings.hosts ?? [])],
     steering: [{ name: "img.cdn.test", policy: "geo" }],
@@ -161,16 +177,16 @@ export async function startWorld(
   });
   if (!published.ok) throw new Error(`the fleet document was refused: ${await published.text()}`);
 
-  const edges = sites.map((site, index): WorldEdge => {
-    const address = `${net}.${index + 11}`;
+  const edges = nodes.map(({ site, name, address }): WorldEdge => {
     const url = `http://${address}:${servicePort}`;
     const adminUrl = `http://${address}:${adminPort}`;
     let program: Program | undefined;
     const current = (): Program => {
-      if (program === undefined) throw new Error(`the edge of ${site} was not started`);
+      if (program === undefined) throw new Error(`the edge ${name} was not started`);
       return program;
     };
     return {
+      name,
       site,
       address,
       url,
@@ -179,9 +195,10 @@ export async function startWorld(
       program: current,
       async start() {
         const config = {
-          node: `${site}1`,
+          node: name,
           site,
-          dataDir: join(directory, site),
+          dataDir: join(directory, name === `${site}1` ? site : name),
+          ...peerOf(address),
           origin: { url: originUrl, tokenFile: join(secrets, "edge.token") },
           http: [{ host: address, port: servicePort }],
           admin: { host: address, port: adminPort },
@@ -189,8 +206,8 @@ export async function startWorld(
           drainMs: 200,
           ...settings.edge,
         };
-        program = await start(`${site}1`, edgeMain, config, settings.edgeWords, settings.edgeEnvironment);
-        await until(`${site} is ready`, async () => (await fetch(`${adminUrl}/readyz`)).ok, program);
+        program = await start(name, edgeMain, config, settings.edgeWords, settings.edgeEnvironment);
+        await until(`${name} is ready`, async () => (await fetch(`${adminUrl}/readyz`)).ok, program);
       },
       status: async () => (await (await fetch(`${adminUrl}/status`)).json()) as Record<string, unknown>,
       async metrics() {
