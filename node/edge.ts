@@ -318,6 +318,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       keptShares: prober.keptShares,
       siteLoads: prober.loads,
       load,
+      peers,
       loopDelayMs: () => loop?.delayMs() ?? 0,
       health: prober.health,
       isIsolated: prober.isIsolated,

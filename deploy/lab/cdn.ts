@@ -104,9 +104,7 @@ export async function startCdn(crew: Crew, say: (line: string) => void): Promise
   say("the origin has a fleet document and a picture");
   for (const { name } of nodes) startEdge(name);
   await Promise.all(
-    nodes.map(async ({ name }) =>
-      until(`${name} is ready`, async () => isReady(name), startMs, started(`edge-${name}`)),
-    ),
+    nodes.map(({ name }) => until(`${name} is ready`, () => isReady(name), startMs, started(`edge-${name}`))),
   );
 
   function startBird(name: string, config?: string): Program {

@@ -58,6 +58,12 @@ export interface Drill {
   readonly run: (lab: Lab) => Promise<readonly Measured[]>;
 }
 
+/** A row of what is given; the rest is not what it is about. */
+export function measured(given: Pick<Measured, "title" | "group"> & Partial<Measured>): Measured {
+  const nothing = { recoveryMs: null, recoveryMsMax: null, lost: null, lostMax: null, asked: null };
+  return { ...nothing, n: 1, isOver: true, note: "", ...given };
+}
+
 export function isMet({ recoveryMs, recoveryMsMax, lost, lostMax, isOver }: Measured): boolean {
   const isIn = (value: number | null, most: number | null): boolean => most === null || (value ?? Infinity) <= most;
   return isOver && isIn(recoveryMs, recoveryMsMax) && isIn(lost, lostMax);
@@ -87,15 +93,7 @@ async function attempt(drill: Drill, lab: Lab): Promise<readonly Measured[]> {
   try {
     return await drill.run(lab);
   } catch (error) {
-    return [
-      {
-        title: drill.name,
-        group: "BGP",
-        ...{ recoveryMs: null, recoveryMsMax: null, lost: null, lostMax: null, asked: null, n: 0 },
-        isOver: false,
-        note: (error as Error).message,
-      },
-    ];
+    return [measured({ title: drill.name, group: "BGP", n: 0, isOver: false, note: (error as Error).message })];
   }
 }
 

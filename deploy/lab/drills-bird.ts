@@ -1,6 +1,6 @@
 /** Drills in which BIRD is what is restarted, configured and killed. */
 import { until } from "./cdn.ts";
-import type { Drill, Lab } from "./drill.ts";
+import { type Drill, type Lab, measured } from "./drill.ts";
 import { machineMs } from "./machine-clock.ts";
 import { cloudsOf, type SiteName, siteOf } from "./plan.ts";
 import { type Program, run } from "./processes.ts";
@@ -30,7 +30,7 @@ function monitorRoutes(lab: Lab, router: string): RouteMonitor {
     rest = parts.pop() ?? "";
     for (const text of parts) lines.push({ atMs: machineMs(), text });
   });
-  return { lines, close: async () => monitor.kill() };
+  return { lines, close: monitor.kill };
 }
 
 /** Resolves once it has told of a route through one of these nodes that was made for this: it would tell of others. */
@@ -77,11 +77,13 @@ export function birdRestarted(site: SiteName): Drill {
       await until(`${name} is announced again`, isThere, backMs);
       const recoveryMs = machineMs() - startedMs;
       return [
-        {
-          ...{ title: "BIRD killed and started: announced again", group: "BGP", n: 1 },
-          ...{ recoveryMs, recoveryMsMax: 2000, lost: null, lostMax: null, asked: null },
-          ...{ isOver: true, note: "IPv4 and IPv6, from BIRD's start" },
-        },
+        measured({
+          title: "BIRD killed and started: announced again",
+          group: "BGP",
+          recoveryMs,
+          recoveryMsMax: 2000,
+          note: "IPv4 and IPv6, from BIRD's start",
+        }),
       ];
     },
   };
@@ -124,12 +126,14 @@ export function noResurrection(site: SiteName): Drill {
       await monitor.close();
       for (const name of own) lab.cdn.startEdge(name);
       return [
-        {
+        measured({
           title: `${steps} reloads, restarts and kills of BIRD with dead edges: announced`,
-          ...{ group: "BGP", n: steps, recoveryMs: null, recoveryMsMax: null },
-          ...{ lost: announced, lostMax: 0, asked: null, isOver: true },
+          group: "BGP",
+          n: steps,
+          lost: announced,
+          lostMax: 0,
           note: `${counts.configured} × birdc configure, ${counts.restarted} × restart, ${counts.killed} × kill -9`,
-        },
+        }),
       ];
     },
   };

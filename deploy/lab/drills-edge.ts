@@ -1,7 +1,7 @@
 /** Drills in which an edge fails or is told to go: killed, blocked, frozen, stopped in order. */
 import { until } from "./cdn.ts";
 import { ttlSeconds } from "./documents.ts";
-import { type Drill, type Lab, type Measured } from "./drill.ts";
+import { type Drill, type Lab, type Measured, measured } from "./drill.ts";
 import { machineMs } from "./machine-clock.ts";
 import { lostOf, troubleSince } from "./measure.ts";
 import { type CloudPlan, cloudsOf, nodeOf, type NodePlan, nodes, type SiteName, siteOf } from "./plan.ts";
@@ -84,7 +84,8 @@ export function siteKilled(site: SiteName): Drill {
   return {
     name: "site-killed",
     async run(lab) {
-      await Promise.all([allAnnounced(lab, [site]), allNamed(lab)]);
+      if (!lab.isShort) await allAnnounced(lab, [site]);
+      await allNamed(lab);
       const [v4, v6] = watchBoth(lab, site);
       const own = siteOf(site).nodes;
       const plain = watchPlainly(
@@ -181,7 +182,7 @@ export function plannedDrain(site: SiteName): Drill {
       for (const victim of victims) {
         const edge = lab.cdn.edge(victim);
         edge.signal("SIGTERM");
-        await until(`${victim} has stopped in order`, async () => Promise.resolve(!edge.isRunning()), startMs);
+        await until(`${victim} has stopped in order`, () => Promise.resolve(!edge.isRunning()), startMs);
         await pause(afterMs);
       }
       // The rest of the thirty thousand.
@@ -193,11 +194,16 @@ export function plannedDrain(site: SiteName): Drill {
       const addresses = victims.map((name) => nodeOf(name).address4);
       const [, lookUps, pictures] = plainRows(what, seen, startedMs, addresses, 0);
       return [
-        {
-          ...{ title: `${what}, 1,000/s`, group: "BGP", n: victims.length, recoveryMs: null, recoveryMsMax: null },
-          ...{ lost: lostOf(all), lostMax: 0, asked: all.length },
-          ...{ isOver: troubleSince(samples4, startedMs, drainQueryMs).isOver, note: "IPv4 and IPv6" },
-        },
+        measured({
+          title: `${what}, 1,000/s`,
+          group: "BGP",
+          n: victims.length,
+          lost: lostOf(all),
+          lostMax: 0,
+          asked: all.length,
+          isOver: troubleSince(samples4, startedMs, drainQueryMs).isOver,
+          note: "IPv4 and IPv6",
+        }),
         ...[lookUps, pictures].filter((row): row is Measured => row !== undefined),
       ];
     },

@@ -1,7 +1,7 @@
 /** Before any fault: everybody is sent to his nearest site, and gets his picture. With the programs that people use. */
 import { until } from "./cdn.ts";
 import { anycastHost, picturePath, unicastHost } from "./documents.ts";
-import type { Drill, Lab, Measured } from "./drill.ts";
+import { type Drill, type Measured, measured } from "./drill.ts";
 import { type ClientPlan, clients, cloudOf, siteOf } from "./plan.ts";
 import { inNamespace, run } from "./processes.ts";
 import { allAnnounced } from "./watching.ts";
@@ -39,13 +39,13 @@ export const nearestSite: Drill = {
 /** `curl` by name: the client's resolver asks the clouds, or the nodes' own addresses, and the site answers. */
 export const pictureEverywhere: Drill = {
   name: "picture",
-  run: async (lab) => [
-    await pictures(lab, anycastHost, "a picture by curl from three places, IPv4 and IPv6", "BGP"),
-    await pictures(lab, unicastHost, "a picture by curl from three places, IPv4 and IPv6", "DNS only"),
+  run: async () => [
+    await pictures(anycastHost, "a picture by curl from three places, IPv4 and IPv6", "BGP"),
+    await pictures(unicastHost, "a picture by curl from three places, IPv4 and IPv6", "DNS only"),
   ],
 };
 
-async function pictures(_lab: Lab, host: string, title: string, group: Measured["group"]): Promise<Measured> {
+async function pictures(host: string, title: string, group: Measured["group"]): Promise<Measured> {
   const wrong: string[] = [];
   await Promise.all(
     clients.map(async (client) => {
@@ -68,9 +68,6 @@ async function isNearPicture({ name, nearest }: ClientPlan, host: string, family
 }
 
 function right(title: string, group: Measured["group"], wrong: readonly string[], asked: number): Measured {
-  return {
-    ...{ title, group, recoveryMs: null, recoveryMsMax: null, n: 1, isOver: true },
-    ...{ lost: wrong.length, lostMax: 0, asked },
-    note: wrong.length === 0 ? "" : `not so: ${wrong.join(", ")}`,
-  };
+  const note = wrong.length === 0 ? "" : `not so: ${wrong.join(", ")}`;
+  return measured({ title, group, lost: wrong.length, lostMax: 0, asked, note });
 }

@@ -1,7 +1,7 @@
 /** Drills in which nodes are well and the way to them is not. */
 import { sleep } from "#base/clock.ts";
 import { anycastZone } from "./documents.ts";
-import type { Drill, Lab } from "./drill.ts";
+import { type Drill, type Lab, measured } from "./drill.ts";
 import { machineClock, machineMs } from "./machine-clock.ts";
 import { lostOf, medianTookMs } from "./measure.ts";
 import { swallowClouds } from "./network.ts";
@@ -28,8 +28,8 @@ export function linkDown(site: SiteName): Drill {
     name: "link-down",
     run: async (lab) => [
       await pathFault(lab, site, "link of a node down", 100, {
-        break: async (node, router) => lab.network.unplug(node, router),
-        mend: async (node, router) => lab.network.plug(node, router),
+        break: (node, router) => lab.network.unplug(node, router),
+        mend: (node, router) => lab.network.plug(node, router),
       }),
     ],
   };
@@ -47,8 +47,8 @@ export function blackhole(site: SiteName): Drill {
         `link of a node silent, BFD ${intervalMs} ms × ${multiplier}`,
         intervalMs === 100 ? 400 : 1000,
         {
-          break: async (node, router) => lab.network.silence(node, router),
-          mend: async (node, router) => lab.network.unsilence(node, router),
+          break: (node, router) => lab.network.silence(node, router),
+          mend: (node, router) => lab.network.unsilence(node, router),
         },
       ),
     ],
@@ -118,16 +118,19 @@ export function twoClouds(site: SiteName, resolvers: readonly { name: string; ad
       await pause(2000);
       await swallowClouds(site, "add");
       await sleep(machineClock, lab.isShort ? silentShortMs : silentMs);
-      const seen = await Promise.all(watches.map(async (watch) => watch.end()));
+      const seen = await Promise.all(watches.map((watch) => watch.end()));
       await swallowClouds(site, "del");
       return resolvers.map(({ name }, index) => {
         const samples = seen[index] ?? [];
-        return {
+        return measured({
           title: `nearest site silent for ${(lab.isShort ? silentShortMs : silentMs) / 1000} s, two clouds, ${name}`,
-          ...{ group: "BGP", recoveryMs: null, recoveryMsMax: null, n: 1 },
-          ...{ lost: lostOf(samples), lostMax: 0, asked: samples.length, isOver: samples.length > 0 },
+          group: "BGP",
+          lost: lostOf(samples),
+          lostMax: 0,
+          asked: samples.length,
+          isOver: samples.length > 0,
           note: `median ${Math.round(medianTookMs(samples))} ms`,
-        };
+        });
       });
     },
   };

@@ -34,7 +34,7 @@ export async function runLab({ isShort, only, random, say, done }: LabOptions): 
     const lab: Lab = { crew, network, cdn, places, random, isShort, say };
     const rows: Row[] = [];
     for (const round of rounds) {
-      rows.push(...(await Promise.all(round.map(async (drill) => hold(drill, lab)))).flat());
+      rows.push(...(await Promise.all(round.map((drill) => hold(drill, lab)))).flat());
     }
     const report: LabReport = {
       form: only.length > 0 ? "chosen" : isShort ? "short" : "long",

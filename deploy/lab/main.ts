@@ -83,9 +83,7 @@ async function inside(options: { short: boolean; only: string[]; json: boolean; 
   const done = async (report: LabReport): Promise<void> => {
     writeReport(report, options.json);
     if (!options.keep) return;
-    say(
-      `standing; look around with: nsenter -t ${"$(pgrep -nf -- 'main.ts --inside')"} -m -n ip netns exec paris bash`,
-    );
+    say(`standing; look around with: nsenter -t $(pgrep -nf 'main.ts --inside') -m -n ip netns exec paris bash`);
     await once(process.stdin, "end");
   };
   const { short: isShort, only } = options;

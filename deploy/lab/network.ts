@@ -67,9 +67,9 @@ export async function buildNetwork(crew: Crew, hasNetem: boolean): Promise<Netwo
     ...nodes.flatMap((node) => adminLines(node.name, node.adminAddress)),
     ...adminLines(origin.name, origin.adminAddress),
   ]);
-  await Promise.all(all.map(async (name) => batch(name, addressLines(name, relayed))));
+  await Promise.all(all.map((name) => batch(name, addressLines(name, relayed))));
   // A route needs both ends of its cable.
-  await Promise.all(namespaces.map(async (name) => batch(name, routeLines(name))));
+  await Promise.all(namespaces.map((name) => batch(name, routeLines(name))));
   if (hasNetem) await Promise.all(cables.filter(({ delayMs }) => delayMs > 0).map(delayByNetem));
   else await startRelay(crew, relayed);
 

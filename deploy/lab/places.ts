@@ -37,7 +37,7 @@ export async function openPlaces(crew: Crew): Promise<Places> {
         if (message.report === "ready") resolve();
         else listeners.get(message.id)?.(message);
       });
-      void program.gone.then(() => {
+      program.child.once("exit", () => {
         reject(new Error(`the observer at ${client} ended: ${program.lastWords()}`));
       });
     });

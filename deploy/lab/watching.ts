@@ -2,19 +2,19 @@
 import { sleep } from "#base/clock.ts";
 import { until } from "./cdn.ts";
 import { anycastZone, picturePath, ttlSeconds, unicastHost, unicastZone } from "./documents.ts";
-import type { Lab, Measured } from "./drill.ts";
+import { type Lab, type Measured, measured } from "./drill.ts";
 import { machineClock } from "./machine-clock.ts";
 import { lostOf, reasonsOf, troubleSince } from "./measure.ts";
 import type { Sample } from "./observer.ts";
 import type { Watch } from "./places.ts";
-import { type ClientName, clientOf, cloudsOf, nodes, type SiteName, siteOf } from "./plan.ts";
+import { type ClientName, clients, cloudsOf, nodes, type SiteName, siteOf } from "./plan.ts";
 
 /** 100 queries a second: the rate of the targets. */
 export const queryMs = 10;
 /** No path of the lab takes a quarter of it. */
 const queryTimeoutMs = 1000;
-/** As long as a stub resolver waits before it asks again. */
-const lookUpTimeoutMs = 3000;
+/** As long as the C library waits for a resolver before it asks again (resolv.conf(5), `timeout`). */
+const lookUpTimeoutMs = 5000;
 const lookUpMs = 50;
 const fetchMs = 100;
 /** How long one address is tried before the next. */
@@ -52,7 +52,7 @@ export async function allNamed(lab: Lab): Promise<void> {
   await until(
     "every node is up in the eyes of every other",
     async () => {
-      const statuses = await Promise.all(nodes.map(async ({ name }) => lab.cdn.status(name)));
+      const statuses = await Promise.all(nodes.map(({ name }) => lab.cdn.status(name)));
       return statuses.every((status) => {
         const seen = (status["sites"] as { nodes: { name: string; state: string }[] }[]).flatMap((site) => site.nodes);
         return nodes.every(({ name }) => seen.some((node) => node.name === name && node.state === "up"));
@@ -155,7 +155,7 @@ export function anycastRow(
   intervalMs = queryMs,
 ): Measured {
   const trouble = troubleSince(samples, faultMs, intervalMs, isOld);
-  return {
+  return measured({
     title,
     group: "BGP",
     recoveryMs: trouble.recoveryMs,
@@ -163,10 +163,9 @@ export function anycastRow(
     lost: trouble.lost,
     lostMax: most.lost,
     asked: trouble.asked,
-    n: 1,
     isOver: trouble.isOver,
     note: `then ${samples.findLast(({ tookMs }) => tookMs !== null)?.what ?? "nobody"}`,
-  };
+  });
 }
 
 /** A dead site is named no longer than this. */
@@ -184,33 +183,43 @@ export function plainRows(
   const group = "DNS only";
   const answered = troubleSince(seen.answers, faultMs, answersMs, names(addresses));
   const fetched = troubleSince(seen.fetches, faultMs, fetchMs);
-  const lookUpsLost = lostOf(seen.lookUps);
   return [
-    {
-      ...{ title: `${what}: out of answers`, group, n: 1 },
-      ...{ recoveryMs: answered.recoveryMs, recoveryMsMax: outOfAnswersMs },
-      ...{ lost: answered.lost, lostMax: 0, asked: answered.asked, isOver: answered.isOver },
+    measured({
+      title: `${what}: out of answers`,
+      group,
+      recoveryMs: answered.recoveryMs,
+      recoveryMsMax: outOfAnswersMs,
+      lost: answered.lost,
+      lostMax: 0,
+      asked: answered.asked,
+      isOver: answered.isOver,
       note: `resolvers keep it up to ${ttlSeconds} s longer (TTL)`,
-    },
-    {
-      ...{ title: `${what}: look-ups through unbound`, group, n: 1 },
-      ...{ recoveryMs: null, recoveryMsMax: null, lost: lookUpsLost, lostMax: 0, asked: seen.lookUps.length },
-      ...{ isOver: true, note: reasonsOf(seen.lookUps) },
-    },
-    {
-      ...{ title: `${what}: pictures`, group, n: 1 },
+    }),
+    measured({
+      title: `${what}: look-ups through unbound`,
+      group,
+      lost: lostOf(seen.lookUps),
+      lostMax: 0,
+      asked: seen.lookUps.length,
+      note: reasonsOf(seen.lookUps),
+    }),
+    measured({
+      title: `${what}: pictures, tried on every address that DNS gave`,
+      group,
       recoveryMs: fetched.recoveryMs,
       recoveryMsMax: fetchesLostMax === 0 ? null : outOfAnswersMs + 1000 * ttlSeconds + attemptMs,
-      ...{ lost: fetched.lost, lostMax: fetchesLostMax, asked: fetched.asked, isOver: fetched.isOver },
-      note: ["each tried on every address that DNS gave", reasonsOf(seen.fetches)].filter(Boolean).join("; "),
-    },
+      lost: fetched.lost,
+      lostMax: fetchesLostMax,
+      asked: fetched.asked,
+      isOver: fetched.isOver,
+      note: reasonsOf(seen.fetches),
+    }),
   ];
 }
 
 /** The client that is nearest to a site. */
 export function clientNear(site: SiteName): ClientName {
-  const names_: readonly ClientName[] = ["paris", "losangeles", "singapore"];
-  const found = names_.find((name) => clientOf(name).nearest === site);
+  const found = clients.find(({ nearest }) => nearest === site);
   if (found === undefined) throw new Error(`nobody is near ${site}`);
-  return found;
+  return found.name;
 }

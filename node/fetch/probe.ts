@@ -32,7 +32,8 @@ export function openProbeClient({ secrets }: { secrets: () => readonly Uint8Arra
   const agent = new Agent({
     connections: connectionsMax,
     pipelining: 1,
-    connect: { timeout: 2000 },
+    // A handshake whose packets were lost is not waited for; the next one is a fresh chance.
+    connect: { timeout: 1000 },
     keepAliveTimeout: 10_000,
   });
   return {

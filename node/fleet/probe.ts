@@ -118,7 +118,7 @@ interface Watched {
   /** When the first of the present attempts began, and the last. */
   firstMs: number;
   lastMs: number;
-  /** Numbers the attempts until an answer; what is heard of those before is outdated, whatever it is. */
+  /** Numbers the attempts until an answer; of those before, only the words count. */
   series: number;
   cancel: Cancel;
   isStopped: boolean;
@@ -239,7 +239,10 @@ export function openProber(options: {
     const evidence = { sight: one.sight, testimony, isToDrain: wanted === "draining", isIsolated };
     one.judgement = judge(before, evidence, nowMs, settings);
     // Until it is lost, a node that failed to answer is taken at the last of its words.
-    if (one.sight.reach === "lost") words.delete(name);
+    if (one.sight.reach === "lost" && one.sight.successes === 0) {
+      words.delete(name);
+      heard.delete(name);
+    }
     if (one.sight.reach !== "reached" || one.judgement.state === "down") trouble(one, settings);
     publish(one, settings);
     const { state, reason } = one.judgement;
@@ -356,9 +359,12 @@ export function openProber(options: {
     if (one.sight.begun > troubledAttempts) trouble(one, settings);
     if (one.sight.begun > 1) publish(one, settings);
     const { series } = one;
-    void probe(one.node, timeoutMs(settings)).then((result) => {
-      if (!one.isStopped && one.series === series) take(one, result, beganMs);
-    });
+    const told = (result: ProbeResult): void => {
+      if (one.isStopped) return;
+      if (one.series === series) take(one, result, beganMs);
+      else if (result.outcome !== "failed") hear(one.node.name, result.word, beganMs);
+    };
+    void probe(one.node, timeoutMs(settings)).then(told);
     scheduleNext(one, settings);
   }
 
@@ -378,13 +384,13 @@ export function openProber(options: {
   }
 
   function hear(name: string, said: NodeWord | undefined, askedMs: number): void {
+    // Of attempts that overlap, the later one may be answered first.
+    if (askedMs < (heard.get(name)?.askedMs ?? -Infinity)) return;
     if (said === undefined) {
       words.delete(name);
       heard.delete(name);
       return;
     }
-    // Of attempts that overlap, the later one may be answered first.
-    if (askedMs < (heard.get(name)?.askedMs ?? -Infinity)) return;
     const one = heardOf(said, askedMs);
     words.set(name, said);
     heard.set(name, one);
@@ -470,7 +476,7 @@ export function openProber(options: {
       stopTimers();
       fleet = next;
       const nodes = new Map(next.sites.flatMap((site) => site.nodes.map((node) => [node.name, node] as const)));
-      for (const one of [...watched.values()]) if (!nodes.has(one.node.name)) stop(one);
+      for (const one of watched.values()) if (!nodes.has(one.node.name)) stop(one);
       ownId = watchedId(nodes.keys());
       const added: Watched[] = [];
       for (const node of nodes.values()) {
@@ -504,7 +510,7 @@ export function openProber(options: {
     soonestChangesMs: () => soonestMs,
     judged: () => firstJudgements,
     close() {
-      for (const one of [...watched.values()]) stop(one);
+      for (const one of watched.values()) stop(one);
       stopTimers();
       fleet = undefined;
     },

@@ -40,8 +40,8 @@ import { hostNamed } from "./understand.ts";
 export interface PeerAppParts {
   /** Of this process, as its peers call it; for Cache-Status. */
   node: string;
-  images: ImageServer;
-  assets: AssetServer;
+  images: Pick<ImageServer, "serveToPeer" | "sourceToPeer">;
+  assets: Pick<AssetServer, "serveToPeer">;
   peers: Peers;
   replication: Pick<Replication, "take">;
   /** Null while no fleet document is known. */
@@ -317,9 +317,10 @@ function readKnownVariant(document: Fleet, named: NamedVariant): WantedVariant |
 }
 
 function targetOf(request: FastifyRequest): string {
-  const parsed = parseTarget(fieldOf(request.headers, fieldNames.target) ?? "");
+  const text = fieldOf(request.headers, fieldNames.target) ?? "";
+  if (!text.startsWith("/")) throw new NearcastError("BAD_REQUEST", `${fieldNames.target}: must begin with a slash`);
+  const parsed = parseTarget(text);
   if (parsed.outcome === "rejected") throw new NearcastError(parsed.code, parsed.reason);
-  if (parsed.authority !== null) throw new NearcastError("BAD_REQUEST", "the target names a host");
   return parsed.path + (parsed.query === "" ? "" : `?${parsed.query}`);
 }
 

@@ -22,16 +22,27 @@ import { asNearcastError, NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import type { Fleet } from "#fleet/document.ts";
 import type { Use } from "../cache/freshness.ts";
-import { type CachedObject, headerBlockOf, keyOf } from "../cache/object.ts";
+import { keyOf } from "../cache/object.ts";
 import { type Purge } from "../cache/purge.ts";
 import type { Records, SourceRecord } from "../cache/records.ts";
-import type { Tier, Tiers } from "../cache/tiers.ts";
+import type { Tiers } from "../cache/tiers.ts";
 import type { OriginClient } from "../fetch/origin.ts";
 import type { Member } from "../peer/directory.ts";
 import { rankOwners } from "../peer/owners.ts";
 import { variantKey } from "../variant/key.ts";
 import type { Variant } from "../variant/variant.ts";
-import { type Asked, createMeanings } from "./meaning.ts";
+import {
+  absent,
+  type Answer,
+  delivery,
+  type Found,
+  freshOutcome,
+  missOutcome,
+  missReason,
+  noTimings,
+  staleOutcome,
+} from "./image-answer.ts";
+import { createMeanings } from "./meaning.ts";
 import type { Delivery, MissReason, Outcome, Timings } from "./outcome.ts";
 import type { Peers } from "./peers.ts";
 import { createRelay, type Helpers, type Relayed } from "./relay.ts";
@@ -42,19 +53,6 @@ import { createSources, type SourceName, SourceReplaced } from "./source.ts";
 export interface ImageOrder extends WantedVariant {
   /** Whether the answer could differ by Accept. */
   varies: boolean;
-}
-
-/** What a name means and its variant, for who asks as a node or a client alike. */
-export interface Answer {
-  record: SourceRecord;
-  /** Null: there is nothing under this name. */
-  object: CachedObject | null;
-  outcome: Outcome;
-  /** Null: made or validated for this request. */
-  ageSeconds: number | null;
-  timings: Timings;
-  /** Cache-Status of the nodes that were asked. */
-  status: string | null;
 }
 
 /** For whom: what a client's request may lead to, one of a peer may not. */
@@ -140,28 +138,13 @@ export function createImageServer(parts: {
     };
   }
 
-  function missOutcome(order: WantedVariant, reason: MissReason, asked: Asked, isAskCollapsed: boolean) {
-    const { lifetimeSeconds } = meanings.freshnessOf(asked.record, order.host);
-    return (found: Found): Outcome => {
-      const isOfShield = asked.status !== null || (found.from === "render" && found.status !== null);
-      const what = found.from === "render" ? "rendered" : `${found.from}-validated`;
-      return {
-        word: "miss",
-        reason,
-        isStored: found.from !== "render" || found.isStored,
-        isCollapsed: isAskCollapsed || (found.from === "render" && found.isCollapsed),
-        detail: isOfShield ? `shield-${what}` : what,
-        ttlSeconds: lifetimeSeconds - asked.ageSeconds,
-      };
-    };
-  }
-
   /** Asks first, then delivers; the failure of the origin is the caller's business. */
   async function askAndDeliver(order: WantedVariant, asker: Asker, before: SourceRecord | undefined): Promise<Answer> {
     for (let follows = 1; ; follows += 1) {
       const { result, isCollapsed } = meanings.ask(order, before, "shield");
       const asked = await result;
-      const describe = missOutcome(order, missReason(before), asked, isCollapsed);
+      const { lifetimeSeconds } = meanings.freshnessOf(asked.record, order.host);
+      const describe = missOutcome(missReason(before), asked, isCollapsed, lifetimeSeconds);
       const ageSeconds = asked.ageSeconds === 0 ? null : asked.ageSeconds;
       const about = { ageSeconds, timings: { fetchMs: asked.fetchMs }, status: asked.status };
       try {
@@ -416,41 +399,6 @@ function whyOf(record: SourceRecord, use: Use): string {
   return use.ttlSeconds > 0 ? `validated ${use.ageSeconds} s ago` : `its lifetime ended ${-use.ttlSeconds} s ago`;
 }
 
-function missReason(before: SourceRecord | undefined): MissReason {
-  return before === undefined || "absentStatus" in before.meaning ? "uri-miss" : "stale";
-}
-
-/** What is told of a tier's object, or of one that had to be made. */
-type Found = { from: Tier } | { from: "render"; isStored: boolean; isCollapsed: boolean; status: string | null };
-
-function freshOutcome(ttlSeconds: number) {
-  return (found: Found): Outcome =>
-    found.from === "render"
-      ? {
-          word: "miss",
-          reason: "uri-miss",
-          isStored: found.isStored,
-          isCollapsed: found.isCollapsed,
-          detail: found.status === null ? "rendered" : "shield-rendered",
-          ttlSeconds,
-        }
-      : { word: "hit", tier: found.from, ttlSeconds };
-}
-
-function staleOutcome(reason: "revalidating" | "origin-error", ttlSeconds: number) {
-  return (found: Found): Outcome => ({
-    word: "stale",
-    reason,
-    tier: found.from === "render" ? "disk" : found.from,
-    ttlSeconds,
-  });
-}
-
-const noTimings: Timings = {};
-
-/** What a delivery tells of the way that it took. */
-type Told = Pick<Answer, "outcome" | "ageSeconds" | "timings" | "status">;
-
 /** Keys of variants that are asked for again and again; an order that is remembered keeps its variant. */
 const keysOfVariants = new WeakMap<Variant, { sha256: string; key: string }>();
 
@@ -460,51 +408,4 @@ function keyOfVariant(sha256: string, variant: Variant): string {
   const key = variantKey(sha256, variant);
   keysOfVariants.set(variant, { sha256, key });
   return key;
-}
-
-function hostHeaders(order: ImageOrder): [string, string][] {
-  const headers: [string, string][] = [["Cache-Control", order.host.cacheControl]];
-  if (order.varies) headers.push(["Vary", "Accept"]);
-  return headers;
-}
-
-function delivery(order: ImageOrder, object: CachedObject, answered: Told): Delivery {
-  return {
-    outcome: answered.outcome,
-    status: 200,
-    headerBlock: object.headerBlock,
-    headers: hostHeaders(order),
-    body: object.body,
-    lengthBytes: object.body.length,
-    etag: object.facts.notes["etag"] as string,
-    lastModified: null,
-    ageSeconds: answered.ageSeconds,
-    timings: answered.timings,
-    statusBefore: answered.status,
-  };
-}
-
-const absentBlock = headerBlockOf([["Content-Type", "application/problem+json"]]);
-
-function absent(order: ImageOrder, answered: Told): Delivery {
-  const problem = {
-    type: "urn:nearcast:error:NOT_FOUND",
-    title: "There is nothing under this name",
-    status: 404,
-    code: "NOT_FOUND",
-  };
-  const body = Buffer.from(`${JSON.stringify(problem)}\n`);
-  return {
-    outcome: answered.outcome,
-    status: 404,
-    headerBlock: absentBlock,
-    headers: [["Cache-Control", `public, max-age=${order.host.negativeSeconds}`]],
-    body,
-    lengthBytes: body.length,
-    etag: null,
-    lastModified: null,
-    ageSeconds: answered.ageSeconds,
-    timings: answered.timings,
-    statusBefore: answered.status,
-  };
 }

@@ -191,7 +191,7 @@ async function live(course: Course): Promise<void> {
 }
 
 /** @throws Error that names the seed, and tells what happened */
-async function told(seed: number, course: Course, run: () => Promise<void>): Promise<void> {
+async function tellStory(seed: number, course: Course, run: () => Promise<void>): Promise<void> {
   try {
     await run();
   } catch (error) {
@@ -208,14 +208,14 @@ export async function runFaults(seed: number): Promise<void> {
   // Some of its nodes share a site.
   const fleet = fleetOf(2 + (seed % 4), (site) => ((seed >> 2) % (site + 2) === 0 ? 2 : 1), seed % 3 === 0);
   const course = startWorld(seed, fleet);
-  await told(seed, course, () => live(course));
+  await tellStory(seed, course, () => live(course));
 }
 
 /** @throws Error like runFaults() */
 export async function runLossyHour(seed: number): Promise<void> {
   const fleet = fleetOf(hourSizes[seed % hourSizes.length] ?? 2, () => 1, false);
   const course = startWorld(seed, fleet);
-  await told(seed, course, () => loseForAnHour(course));
+  await tellStory(seed, course, () => loseForAnHour(course));
 }
 
 async function loseForAnHour({ world, story }: Course): Promise<void> {

@@ -97,8 +97,7 @@ export function openWorld(seed: number, fleet: Fleet): World {
   let isAnswered = false;
 
   const at = (index: number): Machine => machines[index] as Machine;
-  const push = (delayMs: number, where: number, action: () => void): Event =>
-    queue.push(nowMs + delayMs, where, action);
+  const push = (inMs: number, where: number, action: () => void): Event => queue.push(nowMs + inMs, where, action);
   const cell = <Value>(rows: readonly (readonly Value[])[], from: number, to: number): Value =>
     rows[from]?.[to] as Value;
 
@@ -107,10 +106,10 @@ export function openWorld(seed: number, fleet: Fleet): World {
     const rate = 0.99 + 0.02 * random();
     const wallMs = Date.UTC(2026, 0, 1) + (random() - 0.5) * 7_200_000;
     const startMs = nowMs;
-    const after = (delayMs: number, action: () => void): Cancel => {
+    const after = (inMs: number, action: () => void): Cancel => {
       const { prober } = at(index);
       let isCancelled = false;
-      push(delayMs / rate, index, () => {
+      push(inMs / rate, index, () => {
         // Timers end with their process.
         if (!isCancelled && at(index).prober === prober) action();
       });
@@ -193,9 +192,10 @@ export function openWorld(seed: number, fleet: Fleet): World {
     machine.prober = prober;
     machine.life = "ready";
     prober.watch(fleet);
-    void prober.judged().then(() => {
+    const judged = (): void => {
       if (machine.prober === prober) machine.isJudged = true;
-    });
+    };
+    void prober.judged().then(judged);
   }
 
   return {
@@ -247,7 +247,7 @@ export function openWorld(seed: number, fleet: Fleet): World {
         if (!isAnswered) continue;
         // Who waits for it goes on before the next event.
         isAnswered = false;
-        await null;
+        await Promise.resolve();
       }
       nowMs = untilMs;
     },

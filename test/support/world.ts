@@ -83,6 +83,10 @@ export async function startWorld(
     fleet?: object;
     geo?: "small" | "default";
     nodesPerSite?: number;
+    /** Whether nodes have peers also where each is alone in its site. */
+    hasPeers?: boolean;
+    /** Merged into each site of the fleet document. */
+    siteOf?: (site: SiteName) => object;
     /** Further arguments of each edge, and further variables of its environment. */
     edgeWords?: readonly string[];
     edgeEnvironment?: Readonly<Record<string, string>>;
@@ -139,7 +143,8 @@ export async function startWorld(
       address: `${net}.${11 + at * nodesPerSite + index}`,
     })),
   );
-  const peerOf = (address: string): object => (nodesPerSite > 1 ? { peer: { host: address, port: peerPort } } : {});
+  const hasPeers = settings.hasPeers ?? nodesPerSite > 1;
+  const peerOf = (address: string): object => (hasPeers ? { peer: { host: address, port: peerPort } } : {});
   const fleet = {
     zones: [{ name: "cdn.test", nameservers: [{ name: "ns1", addresses: [`${net}.11`] }] }],
     sites: sites.map((site) => ({
@@ -149,6 +154,7 @@ export async function startWorld(
       nodes: nodes
         .filter((node) => node.site === site)
         .map(({ name, address }) => ({ name, http: `http://${address}:${servicePort}`, ...peerOf(address) })),
+      ...settings.siteOf?.(site),
     })),
     hosts: [{ name: "img.cdn.test", kind: "images", ...settings.imagesHost }, ...(settings.hosts ?? [])],
     steering: [{ name: "img.cdn.test", policy: "geo" }],

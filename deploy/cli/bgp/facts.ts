@@ -139,7 +139,7 @@ function addressOfHex(hex: string): string {
 /** One way to write an address (RFC 5952), to compare by. */
 export function canonicalAddress(address: string): string {
   if (!address.includes(":")) return address;
-  return new URL(`http://[${address.split("%", 1)[0]}]`).hostname.slice(1, -1);
+  return new URL(`http://[${address}]`).hostname.slice(1, -1);
 }
 
 async function birdState(path: string): Promise<Facts["bird"]> {

@@ -149,9 +149,7 @@ function devicesFacing({ addresses }: Facts, routers: readonly PlannedRouter[]):
     if (length === "" || device === "lo") continue;
     const network = new BlockList();
     network.addSubnet(address, Number(length), familyName(address));
-    const isFacing = routers.some((router) =>
-      network.check(router.address.split("%", 1)[0] ?? "", familyName(router.address)),
-    );
+    const isFacing = routers.some((router) => network.check(router.address, familyName(router.address)));
     if (isFacing) facing.add(device);
   }
   return facing;

@@ -22,7 +22,7 @@ export interface LeasePlace {
   readonly holdSeconds: number;
 }
 
-export const leasePlaceDefault: LeasePlace = {
+const leasePlaceDefault: LeasePlace = {
   neighbor: { host: "127.0.0.1", port: 179 },
   source: "127.0.0.2",
   holdSeconds: 3,
@@ -160,7 +160,7 @@ function upstreamLines({ as, holdSeconds }: AnnouncementPlan): string[] {
 function routerLines(router: PlannedRouter): string[] {
   return [
     `protocol bgp ${router.name} from upstream {`,
-    `  neighbor ${scoped(router.address)} as ${router.as};`,
+    `  neighbor ${router.address} as ${router.as};`,
     ...(router.passwordFile === undefined
       ? []
       : [
@@ -173,10 +173,4 @@ function routerLines(router: PlannedRouter): string[] {
     ),
     "}",
   ];
-}
-
-/** A link-local address names its interface; BIRD wants that in quotes, since names may have dots. */
-function scoped(address: string): string {
-  const [host = "", zone] = address.split("%");
-  return zone === undefined ? host : `${host}%'${zone}'`;
 }

@@ -132,12 +132,12 @@ function listOf(named: readonly { readonly name: string }[]): string {
 }
 
 /** The clouds that a site announces. */
-export function cloudsOf(fleet: Fleet, site: string): Cloud[] {
+function cloudsOf(fleet: Fleet, site: string): Cloud[] {
   return fleet.anycast.clouds.filter(({ sites }) => sites.includes(site));
 }
 
 /** Addresses or prefixes by family, each once, in their order. */
-export function byFamily(texts: readonly string[]): Record<Family, string[]> {
+function byFamily(texts: readonly string[]): Record<Family, string[]> {
   const once = [...new Set(texts)];
   const familyOf = (text: string): number => isIP(text.split("/", 1)[0] ?? "");
   return { 4: once.filter((text) => familyOf(text) === 4), 6: once.filter((text) => familyOf(text) === 6) };

@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { test } from "node:test";
-import { type ProbeClient, openProbeClient } from "../../../node/fetch/probe.ts";
+import { createProofs, askField, proofField } from "#fleet/proof.ts";
+import { openProbeClient, type ProbeClient } from "../../../node/fetch/probe.ts";
 import { answering, type Script, startLoopbackOrigin } from "../../support/loopback-origin.ts";
+
+const [secret, other] = [randomBytes(32), randomBytes(32)];
+const at = (http: string) => ({ name: "fra1", http });
 
 /** Announces more than it sends. */
 const cutOff: Script = (_request, response) => {
@@ -16,66 +21,113 @@ test("what a probe makes of each answer; it never throws", async (t) => {
     ["starting", answering(503, {}, '{"state":"starting"}'), /^failed: status 503$/],
     ["not there", answering(404, {}), /^failed: status 404$/],
     ["a redirect", answering(302, { location: "/ok" }), /^failed: status 302$/],
-    ["a body without end", answering(200, {}, "x".repeat(100_000)), /^failed: BODY_TOO_LARGE$/],
+    ["a body without end", answering(200, {}, "x".repeat(300_000)), /^failed: BODY_TOO_LARGE$/],
     ["no answer", () => undefined, /^failed: timeout$/],
     ["a header and then silence", (_request, response) => void response.writeHead(200).write("{"), /^failed: timeout$/],
     ["no HTTP", (_request, response) => void response.socket?.end("SSH-2.0-x\r\n"), /^failed: .*HTTP/],
     ["half an answer", cutOff, /^failed: UND_ERR_SOCKET$/],
     ["a broken connection", (_request, response) => void response.destroy(), /^failed: UND_ERR_SOCKET$/],
   ];
-  const client: ProbeClient = openProbeClient();
+  const client: ProbeClient = openProbeClient({ secrets: () => [] });
   t.after(() => client.close());
   for (const [what, script, wanted] of rows) {
     const origin = await startLoopbackOrigin(t, script);
-    const result = await client.probe(
-      `${origin.url}/.nearcast/health`,
-      what.includes("silence") || what === "no answer" ? 100 : 2000,
-    );
+    const result = await client.probe(at(origin.url), what.includes("silence") || what === "no answer" ? 100 : 2000);
     assert.match(result.outcome === "failed" ? `failed: ${result.reason}` : result.outcome, wanted, what);
     // Whatever it was, the next probe is a fresh judgement.
     origin.script(answering(200, {}, "{}"));
-    assert.equal((await client.probe(`${origin.url}/.nearcast/health`, 2000)).outcome, "ready", `after ${what}`);
+    assert.equal((await client.probe(at(origin.url), 2000)).outcome, "ready", `after ${what}`);
   }
-  const refused = await client.probe("http://127.0.0.1:1/", 1000);
+  const refused = await client.probe(at("http://127.0.0.1:1/"), 1000);
   assert.deepEqual(refused, { outcome: "failed", reason: "ECONNREFUSED" });
 });
 
-test("what a node says of its load and share is taken only where it can be so", async (t) => {
-  const client = openProbeClient();
+/** A node that signs what it says with this secret. */
+function signing(secretOfNode: Uint8Array, status: number, body: string): Script {
+  const proofs = createProofs(() => [secretOfNode]);
+  return ({ headers }, response) => {
+    const sign = proofs.signerFor(headers[askField]);
+    response.writeHead(status, sign === undefined ? {} : { [proofField]: sign(status, body) });
+    response.end(body);
+  };
+}
+
+test("a node's word is believed when it proves that it is of the fleet, and the one that was asked", async (t) => {
+  const said = '{"node":"fra1","state":"draining","word":{"load":12.5}}';
+  const misnamed = said.replace("fra1", "nyc1");
+  const word = { load: 12.5 };
+  const rows: [what: string, secrets: Uint8Array[], script: Script, wanted: object][] = [
+    ["signed", [secret], signing(secret, 200, said), { outcome: "ready", word }],
+    ["signed, draining", [secret], signing(secret, 503, said), { outcome: "draining", word }],
+    ["signed with the secret before", [other, secret], signing(secret, 200, said), { outcome: "ready", word }],
+    ["not signed", [secret], answering(200, {}, said), { outcome: "ready" }],
+    ["not signed, draining", [secret], answering(503, {}, said), { outcome: "draining" }],
+    ["of another fleet", [secret], signing(other, 200, said), { outcome: "ready" }],
+    ["asked without a secret", [], signing(secret, 200, said), { outcome: "ready" }],
+    ["another node", [secret], signing(secret, 200, misnamed), { outcome: "ready" }],
+    ["signed without a word", [secret], signing(secret, 200, '{"node":"fra1"}'), { outcome: "ready" }],
+  ];
+  for (const [what, secrets, script, wanted] of rows) {
+    const origin = await startLoopbackOrigin(t, script);
+    const client = openProbeClient({ secrets: () => secrets });
+    t.after(() => client.close());
+    assert.deepEqual(await client.probe(at(origin.url), 2000), wanted, what);
+    assert.equal(origin.asked[0]?.target, "/.nearcast/health");
+    assert.equal(origin.asked[0]?.headers[askField] !== undefined, secrets.length > 0, what);
+  }
+});
+
+test("an answer with a wrong proof is nobody's: altered, of another status, replayed, or nonsense", async (t) => {
+  const client = openProbeClient({ secrets: () => [secret] });
   t.after(() => client.close());
   const origin = await startLoopbackOrigin(t, answering(200, {}));
-  const rows: [said: string, word: object][] = [
-    ['{"requestsPerSecond":12.5,"keptShare":0.8}', { load: 12.5, keptShare: 0.8 }],
-    ['{"requestsPerSecond":0}', { load: 0 }],
-    ['{"requestsPerSecond":1000000000}', { load: 1_000_000_000 }],
-    ['{"requestsPerSecond":1000000001}', {}],
-    ['{"requestsPerSecond":1e999}', {}],
-    ['{"requestsPerSecond":-1}', {}],
-    ['{"requestsPerSecond":"12"}', {}],
-    ['{"requestsPerSecond":null}', {}],
-    ['{"requestsPerSecond":[1]}', {}],
-    ['{"requestsPerSecond":NaN}', {}],
-    ['{"keptShare":0.05}', { keptShare: 0.05 }],
-    ['{"keptShare":1}', { keptShare: 1 }],
-    ['{"keptShare":0.04}', {}],
-    ['{"keptShare":1.01}', {}],
-    ['{"keptShare":true,"requestsPerSecond":3}', { load: 3 }],
-    ['{"__proto__":{"requestsPerSecond":3}}', {}],
-    ["[12]", {}],
-    ["12", {}],
-    ["null", {}],
-    ['"draining"', {}],
-    ["", {}],
-    ["{", {}],
-  ];
-  for (const [said, word] of rows) {
-    origin.script(answering(200, {}, said));
-    assert.deepEqual(await client.probe(origin.url, 2000), { outcome: "ready", ...word }, said);
+  const body = '{"node":"fra1","state":"ready","word":{"unreachable":[]}}';
+  const proofs = createProofs(() => [secret]);
+  let old: string | undefined;
+  const altered: Script = ({ headers }, response) => {
+    old = proofs.signerFor(headers[askField])?.(200, body) ?? "";
+    response.writeHead(200, { [proofField]: old }).end(body.replace("[]", '["nyc1"]'));
+  };
+  const otherStatus: Script = ({ headers }, response) => {
+    const proof = proofs.signerFor(headers[askField])?.(200, body) ?? "";
+    response.writeHead(503, { [proofField]: proof }).end(body);
+  };
+  const replayed: Script = (_asked, response) => void response.writeHead(200, { [proofField]: old ?? "" }).end(body);
+  const wrong = { outcome: "failed", reason: "its proof is wrong" };
+  for (const script of [
+    altered,
+    otherStatus,
+    replayed,
+    answering(200, { [proofField]: "" }, body),
+    answering(200, { [proofField]: "x".repeat(43) }, body),
+    answering(200, { [proofField]: ["a", "b"] }, body),
+  ]) {
+    origin.script(script);
+    assert.deepEqual(await client.probe(at(origin.url), 2000), wrong);
   }
-  origin.script(answering(503, {}, '{"state":"draining","requestsPerSecond":7}'));
-  assert.deepEqual(await client.probe(origin.url, 2000), { outcome: "draining", load: 7 });
+  origin.script(signing(secret, 200, body));
+  assert.equal((await client.probe(at(origin.url), 2000)).outcome, "ready");
+});
+
+test("what only looks like draining is a failure", async (t) => {
+  const client = openProbeClient({ secrets: () => [] });
+  t.after(() => client.close());
+  const origin = await startLoopbackOrigin(t, answering(200, {}));
   for (const said of ['{"state":"starting","note":"draining"}', '"draining"', '{"state":["draining"]}', "draining"]) {
     origin.script(answering(503, {}, said));
-    assert.deepEqual(await client.probe(origin.url, 2000), { outcome: "failed", reason: "status 503" }, said);
+    assert.deepEqual(await client.probe(at(origin.url), 2000), { outcome: "failed", reason: "status 503" }, said);
   }
+});
+
+test("attempts overlap: one that is stuck holds up no other, and sixteen may be under way", async (t) => {
+  const client = openProbeClient({ secrets: () => [] });
+  t.after(() => client.close());
+  let asked = 0;
+  const origin = await startLoopbackOrigin(t, (_request, response) => {
+    asked += 1;
+    if (asked > 12) response.end("{}");
+  });
+  const stuck = Array.from({ length: 12 }, () => client.probe(at(origin.url), 3000));
+  assert.equal((await client.probe(at(origin.url), 3000)).outcome, "ready");
+  for (const result of await Promise.all(stuck)) assert.deepEqual(result, { outcome: "failed", reason: "timeout" });
 });

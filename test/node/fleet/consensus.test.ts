@@ -34,7 +34,7 @@ const letters: Readonly<Record<string, ProbeResult>> = {
 
 /** One attempt after another, a second apart. */
 function sightAfter(results: string): Sight {
-  return [...results].reduce<Sight>((before, letter, at) => {
+  return results.split("").reduce<Sight>((before, letter, at) => {
     const result = letters[letter];
     assert(result !== undefined);
     return afterResult(afterBegin(before), result, at * 1000, settings);

@@ -48,7 +48,7 @@ test("of a word is taken what can be so, and the rest left out", () => {
 test("a list of unreachable nodes that is not well said makes the word say nothing of others", () => {
   const long = Array.from({ length: namesMax + 1 }, (_, at) => `n${at}`);
   for (const unreachable of [undefined, null, "nyc1", {}, [""], ["a".repeat(33)], ["NYC1"], ["-a"], [1], long]) {
-    assert.deepEqual(wordOf({ load: 1, unreachable, watched: "0123456789abcdef" }), { load: 1 }, String(unreachable));
+    assert.deepEqual(wordOf({ load: 1, unreachable, watched: "0123456789abcdef" }), { load: 1 });
   }
   const most = long.slice(1);
   assert.deepEqual(wordOf({ unreachable: most, watched: "0123456789abcdef" })?.unreachable, most);

@@ -1,9 +1,12 @@
 /** The public application over real sockets: real servers behind it, in front of a loopback origin. */
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { test, type TestContext } from "node:test";
 import { NearcastError } from "#base/errors.ts";
 import type { Fleet } from "#fleet/document.ts";
+import type { NodeWord } from "#fleet/health.ts";
 import { createLoadMeter } from "#fleet/load-meter.ts";
+import { createProofs, proofField } from "#fleet/proof.ts";
 import { openDecoderPool } from "#image/pool.ts";
 import { openDiskTier } from "../../../node/cache/disk.ts";
 import { openMemoryTier } from "../../../node/cache/memory.ts";
@@ -29,8 +32,16 @@ interface Edge {
   served: ServedRequest[];
   lines: ReturnType<typeof keptLog>["lines"];
   document: Fleet;
+  /** How many answers counted. */
+  load: { requests: number };
   /** What a test may change while it runs. */
-  so: { presence: Presence; gate: () => Promise<void> | null; fleet: { version: number; document: Fleet } | null };
+  so: {
+    presence: Presence;
+    gate: () => Promise<void> | null;
+    fleet: { version: number; document: Fleet } | null;
+    word: NodeWord;
+    secrets: readonly Uint8Array[];
+  };
 }
 
 async function startEdge(t: TestContext, script: Script = answering(200, { "cache-control": "max-age=60" }, "body")) {
@@ -57,7 +68,15 @@ async function startEdge(t: TestContext, script: Script = answering(200, { "cach
   t.after(() => renderer.close());
   const common = { tiers, fleet: () => document, feedSeq: () => 1, clock, log };
   const served: ServedRequest[] = [];
-  const so: Edge["so"] = { presence: "ready", gate: () => null, fleet: { version: 7, document } };
+  const so: Edge["so"] = {
+    presence: "ready",
+    gate: () => null,
+    fleet: { version: 7, document },
+    word: {},
+    secrets: [],
+  };
+  const load = { requests: 0 };
+  const meter = createLoadMeter(clock);
   const app = buildEdgeApp({
     node: "fra1",
     site: "fra",
@@ -67,7 +86,13 @@ async function startEdge(t: TestContext, script: Script = answering(200, { "cach
     presence: () => so.presence,
     gate: () => so.gate(),
     served: (one) => served.push(one),
-    load: createLoadMeter(clock),
+    load: {
+      ...meter,
+      count(...answered) {
+        load.requests += 1;
+        meter.count(...answered);
+      },
+    },
     word: () => so.word,
     secrets: () => so.secrets,
     clock,
@@ -79,7 +104,7 @@ async function startEdge(t: TestContext, script: Script = answering(200, { "cach
     app.routing(asked, response);
   });
   t.after(() => listener.close(0));
-  return { listener, origin, served, lines, document, so } satisfies Edge;
+  return { listener, origin, served, lines, document, load, so } satisfies Edge;
 }
 
 const img = "Host: img.cdn.test";
@@ -234,32 +259,55 @@ test("probes see the node's presence, whatever Host they name, also without a fl
       assert.equal(fieldOf(answer, "cache-control"), "no-store", presence);
       assert.deepEqual(
         JSON.parse(answer.body.toString()),
-        {
-          node: "fra1",
-          site: "fra",
-          state: presence,
-          fleetVersion: fleet?.version ?? null,
-          requestsPerSecond: 0,
-          keptShare: 1,
-        },
+        { node: "fra1", site: "fra", state: presence, fleetVersion: fleet?.version ?? null },
         presence,
       );
     }
   }
 });
 
-test("probes are told the load: every answer counts, refusals too, but no probe", async (t) => {
-  const { listener } = await startEdge(t);
-  const told = async (): Promise<number> => {
-    const answer = await request(listener, "GET /.nearcast/health", [assets]);
-    return (JSON.parse(answer.body.toString()) as { requestsPerSecond: number }).requestsPerSecond;
-  };
-  for (let n = 0; n < 3; n++) assert.equal(await told(), 0);
-  for (const line of ["GET /a", "GET /a", "POST /a", "GET /%zz"]) {
+test("every answer counts as load, refusals too, but no probe", async (t) => {
+  const { listener, load } = await startEdge(t);
+  for (let n = 0; n < 3; n++) await request(listener, "GET /.nearcast/health", [assets]);
+  assert.equal(load.requests, 0);
+  for (const [at, line] of ["GET /a", "GET /a", "POST /a", "GET /%zz"].entries()) {
     await request(listener, line, [assets]);
-    // Less than one each, when this test takes longer than a second.
-    const now = 10 * (await told());
-    assert(now > 0 && now <= 40, `${line}: ${now}`);
+    assert.equal(load.requests, at + 1, line);
+  }
+});
+
+test("who proves to be of the fleet hears the node's word, signed; others only its state", async (t) => {
+  const { listener, so } = await startEdge(t);
+  const [secret, before, foreign] = [randomBytes(32), randomBytes(32), randomBytes(32)];
+  so.secrets = [secret, before];
+  so.word = { load: 12.5, unreachable: ["nyc1"], watched: "0123456789abcdef" };
+  const open = { node: "fra1", site: "fra", state: "ready", fleetVersion: 7 };
+  const rows: [secrets: Uint8Array[], isKnown: boolean][] = [
+    [[secret], true],
+    [[before], true],
+    [[foreign, before], true],
+    [[foreign], false],
+  ];
+  for (const presence of ["ready", "draining"] as const) {
+    so.presence = presence;
+    for (const [secrets, isKnown] of rows) {
+      const proofs = createProofs(() => secrets);
+      const ask = proofs.ask();
+      assert(ask !== undefined);
+      const answer = await request(listener, "GET /.nearcast/health", ["Host: x", `Nearcast-Probe: ${ask.field}`]);
+      assert.equal(answer.status, presence === "ready" ? 200 : 503);
+      const proof = fieldOf(answer, proofField);
+      assert.equal(proof !== undefined && proofs.isProven(ask, answer.status, answer.body, proof), isKnown);
+      const said = { ...open, state: presence, ...(isKnown ? { word: so.word } : {}) };
+      assert.deepEqual(JSON.parse(answer.body.toString()), said);
+    }
+  }
+  const { field = "" } = createProofs(() => [secret]).ask() ?? {};
+  const odd = [field.slice(1), `${field}x`, `${field}, ${field}`, "", "a.b", "\u00e9".repeat(66), "A".repeat(8000)];
+  for (const text of odd) {
+    const answer = await request(listener, "GET /.nearcast/health", ["Host: x", `Nearcast-Probe: ${text}`]);
+    assert.deepEqual(JSON.parse(answer.body.toString()), { ...open, state: "draining" }, text.slice(0, 100));
+    assert.equal(fieldOf(answer, proofField), undefined);
   }
 });
 

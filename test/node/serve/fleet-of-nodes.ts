@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { after, type TestContext } from "node:test";
-import sharp from "sharp";
+import type { FastifyInstance } from "fastify";
 import { systemClock } from "#base/clock.ts";
 import { silentLog } from "#base/log.ts";
 import type { FeedPosition } from "#fleet/feed.ts";
@@ -15,7 +15,7 @@ import { openDecoderPool } from "#image/pool.ts";
 import { openDiskTier } from "../../../node/cache/disk.ts";
 import { openMemoryTier } from "../../../node/cache/memory.ts";
 import { openRecords } from "../../../node/cache/records.ts";
-import { joinTiers, type Tiers } from "../../../node/cache/tiers.ts";
+import { joinTiers } from "../../../node/cache/tiers.ts";
 import { openAssetFetcher } from "../../../node/fetch/asset.ts";
 import { openOriginClient } from "../../../node/fetch/origin.ts";
 import { buildPeerApp } from "../../../node/http/peer-app.ts";
@@ -38,19 +38,6 @@ import { temporaryDirectory } from "../../support/temporary.ts";
 /** One pool of real decoders for all nodes: starting one takes longer than most tests. */
 const decoders = openDecoderPool({ size: 2, clock: systemClock, log: silentLog });
 after(() => decoders.close());
-
-/** A plain picture of this grey, so that its renderings can be told apart. */
-export function grey(level: number): Promise<Buffer> {
-  return sharp({ create: { width: 60, height: 40, channels: 3, background: { r: level, g: level, b: level } } })
-    .png()
-    .toBuffer();
-}
-
-export async function greyOf(delivery: Delivery): Promise<number> {
-  assert(Buffer.isBuffer(delivery.body));
-  const { channels } = await sharp(delivery.body).stats();
-  return Math.round(channels[0]?.mean ?? -1);
-}
 
 /** A renderer that makes something of its own of each source and variant, without a decoder; counts. */
 export function quickRenderer(): Renderer & { renders: () => readonly string[]; hold: (wait: Promise<void>) => void } {
@@ -75,7 +62,8 @@ export interface TestNode {
   site: string;
   member: Member;
   directory: PeerDirectory;
-  tiers: Tiers;
+  /** What answers its peers, to be asked without a channel. */
+  peerApp: FastifyInstance;
   get: (name: string, variant?: Partial<Variant>) => Promise<Delivery>;
   /** Without a wait, from memory, or not at all. */
   getNow: (name: string, variant?: Partial<Variant>) => Delivery | undefined;
@@ -259,7 +247,7 @@ export async function startNodes(
       site,
       member: { name, node: name, site, host: hostOf(name), port: peerPort },
       directory,
-      tiers,
+      peerApp: app,
       get: (source, variant = {}) => images.serve(orderOf(source, variant)),
       getNow: (source, variant = {}) => images.serveNow(orderOf(source, variant)),
       asset(target, fields = {}) {
