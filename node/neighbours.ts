@@ -110,11 +110,11 @@ export function openNeighbours(options: {
     peers,
     async listen({ images, assets, tiers }) {
       replication = replicateHotKeys({ peers, client, hotKeys, images, tiers, clock, log });
-      app = buildPeerApp({ node: self, images, assets, peers, replication, fleet, clock, log });
-      const { routing } = app;
-      await app.ready();
+      const built = buildPeerApp({ node: self, images, assets, peers, replication, fleet, clock, log });
+      app = built;
+      await built.ready();
       const application: RequestListener = (request, response) => {
-        routing(request, response);
+        built.routing(request, response);
       };
       const { host, port } = config.peer;
       try {

@@ -47,7 +47,7 @@ const marks: Readonly<Record<string, string>> = { up: "●", draining: "◐", do
 /** The lines of the map; empty when there is nothing to show. */
 export function mapLines(sites: readonly MapSite[]): string[] {
   if (sites.length === 0) return [];
-  const cells = land.map((row) => [...row]);
+  const cells = land.map((row) => row.split(""));
   const spots = sites.map(({ name, state, latitude, longitude }) => ({
     name,
     mark: marks[state] ?? "?",
@@ -69,7 +69,7 @@ export function mapLines(sites: readonly MapSite[]): string[] {
     ].find(({ from, text }) => isFree(row, from, text.length));
     if (label === undefined) continue;
     const { from, text } = label;
-    for (const [at, letter] of [...text].entries()) {
+    for (const [at, letter] of text.split("").entries()) {
       line[from + at] = letter;
       taken.add(`${row}:${from + at}`);
     }

@@ -11,7 +11,15 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
-import { edgeConfig, fleetDocument, originConfig, picture, tokenFile, unboundConfig } from "./documents.ts";
+import {
+  edgeConfig,
+  fleetDocument,
+  namedConfig,
+  originConfig,
+  picture,
+  tokenFile,
+  unboundConfig,
+} from "./documents.ts";
 import { machineClock, machineMs } from "./machine-clock.ts";
 import {
   adminPort,
@@ -48,6 +56,8 @@ export interface Cdn {
   readonly birdCommand: (node: string, command: string) => Promise<string>;
   /** The nodes through which the site's router reaches a cloud at this moment. */
   readonly announcers: (site: SiteName, cloud: string, family: 4 | 6) => Promise<readonly string[]>;
+  /** A second resolver beside a client's unbound. */
+  readonly startNamed: (client: ClientName) => Program;
   readonly isReady: (node: string) => Promise<boolean>;
   /** What `nearcast status` prints, of one node. */
   readonly status: (node: string) => Promise<Record<string, unknown>>;
@@ -150,6 +160,10 @@ export async function startCdn(crew: Crew, say: (line: string) => void): Promise
       const routes = JSON.parse((await run("ip", show)) || "[]") as Route[];
       const ways = routes.flatMap((route) => [route, ...(route.nexthops ?? [])].map(({ dev }) => dev));
       return own.map(({ name }) => name).filter((name) => ways.includes(name));
+    },
+    startNamed(client) {
+      const file = written("named.conf", namedConfig());
+      return start(`named-${client}`, client, ["named", "-g", "-c", file], true);
     },
     isReady,
     status,

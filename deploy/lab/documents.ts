@@ -137,6 +137,11 @@ export function edgeConfig(node: NodePlan): string {
   });
 }
 
+const nameserverAddresses: readonly (readonly [zone: string, addresses: readonly string[]])[] = [
+  [anycastZone, clouds.flatMap(({ address4, address6 }) => [address4, address6])],
+  [unicastZone, nodes.flatMap(({ address4, address6 }) => [address4, address6])],
+];
+
 /** Asks the nameservers of both zones, as if the zone above had named them. */
 export function unboundConfig(): string {
   const stub = (zone: string, addresses: readonly string[]): string[] => [
@@ -157,14 +162,28 @@ export function unboundConfig(): string {
     '  module-config: "iterator"',
     "remote-control:",
     "  control-enable: no",
-    ...stub(
-      anycastZone,
-      clouds.flatMap(({ address4, address6 }) => [address4, address6]),
-    ),
-    ...stub(
-      unicastZone,
-      nodes.flatMap(({ address4, address6 }) => [address4, address6]),
-    ),
+    ...nameserverAddresses.flatMap(([zone, addresses]) => stub(zone, addresses)),
+    "",
+  ].join("\n");
+}
+
+/** BIND as a second resolver, on an address of its own beside unbound. */
+export const namedAddress = "127.0.0.2";
+
+export function namedConfig(): string {
+  const stub = (zone: string, addresses: readonly string[]): string =>
+    `zone "${zone}" { type static-stub; server-addresses { ${addresses.map((address) => `${address};`).join(" ")} }; };`;
+  return [
+    "options {",
+    `  directory "${labDirectory}";`,
+    `  listen-on { ${namedAddress}; };`,
+    "  listen-on-v6 { none; };",
+    "  pid-file none;",
+    "  session-keyfile none;",
+    "  dnssec-validation no;",
+    "};",
+    "controls { };",
+    ...nameserverAddresses.map(([zone, addresses]) => stub(zone, addresses)),
     "",
   ].join("\n");
 }

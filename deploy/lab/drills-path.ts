@@ -1,9 +1,9 @@
 /** Drills in which nodes are well and the way to them is not. */
 import { sleep } from "#base/clock.ts";
-import { anycastZone } from "./documents.ts";
+import { anycastZone, namedAddress } from "./documents.ts";
 import { type Drill, type Lab, measured } from "./drill.ts";
 import { machineClock, machineMs } from "./machine-clock.ts";
-import { lostOf, medianTookMs } from "./measure.ts";
+import { lostOf } from "./measure.ts";
 import { swallowClouds } from "./network.ts";
 import { type SiteName, cloudsOf, nodeOf, nodes, siteOf } from "./plan.ts";
 import {
@@ -13,11 +13,13 @@ import {
   clientNear,
   pause,
   plainRows,
+  slowest,
   steadyNode,
   watchLookUps,
   watchNode,
   watchPlainly,
 } from "./watching.ts";
+import { missingPrograms } from "./space.ts";
 
 const afterMs = 800;
 const pathTimeoutMs = 10_000;
@@ -106,14 +108,22 @@ export function sitePartitioned(site: SiteName): Drill {
 /** As long as a network that has neither BFD nor short hold times may need to find out. */
 const silentMs = 25_000;
 const silentShortMs = 5000;
+/** BIND is optional: it is asked where it is installed. */
+const namedStartMs = 1500;
 
 /** Packets to the clouds vanish in the nearest site while it goes on announcing them: resolvers have the other cloud. */
-export function twoClouds(site: SiteName, resolvers: readonly { name: string; address: string }[]): Drill {
+export function twoClouds(site: SiteName): Drill {
   return {
     name: "two-clouds",
     async run(lab) {
       await allAnnounced(lab, ["fra", "nyc", "tyo"]);
       const client = clientNear(site);
+      const resolvers = [{ name: "unbound", address: "127.0.0.1" }];
+      if (missingPrograms(["named"]).length === 0) {
+        lab.cdn.startNamed(client);
+        resolvers.push({ name: "BIND", address: namedAddress });
+        await pause(namedStartMs);
+      }
       const watches = resolvers.map(({ address }) => watchLookUps(lab, client, anycastZone, address));
       await pause(2000);
       await swallowClouds(site, "add");
@@ -129,7 +139,7 @@ export function twoClouds(site: SiteName, resolvers: readonly { name: string; ad
           lostMax: 0,
           asked: samples.length,
           isOver: samples.length > 0,
-          note: `median ${Math.round(medianTookMs(samples))} ms`,
+          note: slowest(samples),
         });
       });
     },

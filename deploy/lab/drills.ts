@@ -9,10 +9,6 @@ import { birdRestarted, noResurrection } from "./drills-bird.ts";
 import { edgeFrozen, edgeKilled, loopBlocked, plannedDrain, siteKilled } from "./drills-edge.ts";
 import { nearestSite, pictureEverywhere } from "./drills-first.ts";
 import { blackhole, linkDown, sitePartitioned, twoClouds } from "./drills-path.ts";
-import { missingPrograms } from "./space.ts";
-
-const unbound = { name: "unbound", address: "127.0.0.1" } as const;
-const named = { name: "BIND", address: "127.0.0.2" } as const;
 
 const shortRounds: readonly (readonly Drill[])[] = [
   [nearestSite, pictureEverywhere],
@@ -44,7 +40,6 @@ export function drillNames(): readonly string[] {
 }
 
 function longRounds(): readonly (readonly Drill[])[] {
-  const resolvers = missingPrograms(["named"]).length === 0 ? [unbound, named] : [unbound];
   const drills = [
     nearestSite,
     pictureEverywhere,
@@ -55,10 +50,10 @@ function longRounds(): readonly (readonly Drill[])[] {
     loopBlocked("nyc"),
     edgeFrozen("tyo"),
     blackhole("fra"),
+    twoClouds("nyc"),
     plannedDrain("fra"),
-    twoClouds("nyc", resolvers),
     siteKilled("nyc"),
-    sitePartitioned("fra"),
+    sitePartitioned("tyo"),
     noResurrection("fra"),
   ];
   return drills.map((drill) => [drill]);

@@ -50,9 +50,10 @@ export function lostOf(samples: readonly Sample[]): number {
   return samples.filter(({ tookMs }) => tookMs === null).length;
 }
 
-export function medianTookMs(samples: readonly Sample[]): number {
+/** How long answers took that came. */
+export function tookOf(samples: readonly Sample[]): { readonly medianMs: number; readonly mostMs: number } {
   const took = samples.flatMap(({ tookMs }) => (tookMs === null ? [] : [tookMs])).toSorted((a, b) => a - b);
-  return took[took.length >> 1] ?? Number.NaN;
+  return { medianMs: took[took.length >> 1] ?? Number.NaN, mostMs: took.at(-1) ?? Number.NaN };
 }
 
 /** Why there was no answer, the commonest reason first: `3 × no answer, 1 × rcode 2`; empty: there always was one. */

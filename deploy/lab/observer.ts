@@ -30,8 +30,8 @@ export type Task = {
       readonly type: QueryType;
       /** What is written down: who answered, or with which addresses. */
       readonly tell: "node" | "addresses";
-      /** Ask as one asks a resolver. */
-      readonly wantsRecursion: boolean;
+      /** Ask as one asks a resolver: what it has not answered after so long is asked again, since resolvers may drop it. */
+      readonly askAgainMs: number | null;
     }
   | {
       readonly kind: "http";
@@ -112,13 +112,13 @@ function pace(intervalMs: number, ask: (count: number) => void): () => void {
 
 function askDns(task: Extract<Task, { kind: "dns" }>, note: Note): Stop {
   /** What waits for an answer, by its id: no more than the ids that there are. */
-  const open = new Map<number, number>();
+  const open = new Map<number, { sentMs: number; name: string; askedMs: number }>();
   const socket = createSocket(isIPv6(task.server) ? "udp6" : "udp4");
   // ICMP's word that nobody is there comes as an error: no answer, which the deadline says as well.
   socket.on("error", () => undefined);
   socket.on("message", (bytes) => {
     const answer = readAnswer(bytes);
-    const sentMs = answer === null ? undefined : open.get(answer.id);
+    const sentMs = answer === null ? undefined : open.get(answer.id)?.sentMs;
     if (answer === null || sentMs === undefined) return;
     open.delete(answer.id);
     const tookMs = machineMs() - sentMs;
@@ -126,11 +126,16 @@ function askDns(task: Extract<Task, { kind: "dns" }>, note: Note): Stop {
     else if (task.tell === "node") note({ sentMs, tookMs, what: answer.node ?? "nobody says" });
     else note({ sentMs, tookMs, what: answer.addresses.toSorted().join(",") });
   });
+  const wantsRecursion = task.askAgainMs !== null;
   const expire = (nowMs: number): void => {
-    for (const [id, sentMs] of open) {
-      if (nowMs - sentMs < task.timeoutMs) return; // in the order of their sending
-      open.delete(id);
-      note({ sentMs, tookMs: null, what: "no answer" });
+    for (const [id, waiting] of open) {
+      if (nowMs - waiting.sentMs >= task.timeoutMs) {
+        open.delete(id);
+        note({ sentMs: waiting.sentMs, tookMs: null, what: "no answer" });
+      } else if (nowMs - waiting.askedMs >= (task.askAgainMs ?? Infinity)) {
+        waiting.askedMs = nowMs;
+        socket.send(buildQuery(id, waiting.name, task.type, wantsRecursion));
+      }
     }
   };
   let stopAsking = (): void => undefined;
@@ -138,8 +143,9 @@ function askDns(task: Extract<Task, { kind: "dns" }>, note: Note): Stop {
     stopAsking = pace(task.intervalMs, (count) => {
       const id = count & 0xffff;
       const name = task.name.replace("*", `${process.pid}-${count}`);
-      open.set(id, machineMs());
-      socket.send(buildQuery(id, name, task.type, task.wantsRecursion));
+      const sentMs = machineMs();
+      open.set(id, { sentMs, name, askedMs: sentMs });
+      socket.send(buildQuery(id, name, task.type, wantsRecursion));
     });
   });
   const stopExpiring = machineClock.every(20, () => {

@@ -4,7 +4,7 @@ import { until } from "./cdn.ts";
 import { anycastZone, picturePath, ttlSeconds, unicastHost, unicastZone } from "./documents.ts";
 import { type Lab, type Measured, measured } from "./drill.ts";
 import { machineClock } from "./machine-clock.ts";
-import { lostOf, reasonsOf, troubleSince } from "./measure.ts";
+import { lostOf, reasonsOf, tookOf, troubleSince } from "./measure.ts";
 import type { Sample } from "./observer.ts";
 import type { Watch } from "./places.ts";
 import { type ClientName, clients, cloudsOf, nodes, type SiteName, siteOf } from "./plan.ts";
@@ -13,8 +13,12 @@ import { type ClientName, clients, cloudsOf, nodes, type SiteName, siteOf } from
 export const queryMs = 10;
 /** No path of the lab takes a quarter of it. */
 const queryTimeoutMs = 1000;
-/** As long as the C library waits for a resolver before it asks again (resolv.conf(5), `timeout`). */
-const lookUpTimeoutMs = 5000;
+/**
+ * A look-up failed when three queries, two seconds apart, brought nothing. One is not enough: unbound answers no query
+ * that is older than 1.9 s (`discard-timeout`), since whoever asked has asked again by then, and finds the answer cached.
+ */
+const lookUpTimeoutMs = 6000;
+const lookUpAgainMs = 2000;
 const lookUpMs = 50;
 const fetchMs = 100;
 /** How long one address is tried before the next. */
@@ -70,7 +74,7 @@ export function watchNode(lab: Lab, client: ClientName, server: string, interval
     name: `who.look.${anycastZone}`,
     type: "A",
     tell: "node",
-    wantsRecursion: false,
+    askAgainMs: null,
     intervalMs,
     timeoutMs: queryTimeoutMs,
   });
@@ -105,7 +109,7 @@ export function watchPlainly(lab: Lab, client: ClientName, asked: string): Plain
     name: unicastHost,
     type: "A",
     tell: "addresses",
-    wantsRecursion: false,
+    askAgainMs: null,
     intervalMs: answersMs,
     timeoutMs: queryTimeoutMs,
   });
@@ -134,7 +138,7 @@ export function watchLookUps(lab: Lab, client: ClientName, zone: string, server 
     name: `*.look.${zone}`,
     type: "A",
     tell: "addresses",
-    wantsRecursion: true,
+    askAgainMs: lookUpAgainMs,
     intervalMs: lookUpMs,
     timeoutMs: lookUpTimeoutMs,
   });
@@ -201,7 +205,7 @@ export function plainRows(
       lost: lostOf(seen.lookUps),
       lostMax: 0,
       asked: seen.lookUps.length,
-      note: reasonsOf(seen.lookUps),
+      note: slowest(seen.lookUps),
     }),
     measured({
       title: `${what}: pictures, tried on every address that DNS gave`,
@@ -215,6 +219,13 @@ export function plainRows(
       note: reasonsOf(seen.fetches),
     }),
   ];
+}
+
+/** What look-ups that were answered took, and why others were not. */
+export function slowest(samples: readonly Sample[]): string {
+  const { medianMs, mostMs } = tookOf(samples);
+  const reasons = reasonsOf(samples);
+  return `${Math.round(medianMs)} ms in the median, ${Math.round(mostMs)} at most${reasons === "" ? "" : `; ${reasons}`}`;
 }
 
 /** The client that is nearest to a site. */

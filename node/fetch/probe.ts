@@ -3,12 +3,14 @@
  *
  *   200                            ready      503 {"state":"draining", …}   draining      anything else   failed
  *
- * The status alone says ready: a node of a later release may word its answer otherwise. The node's word is believed when
- * the answer proves that it knows the fleet secret and is the node that was asked (proof.ts); an answer without proof,
- * as from a release before it, counts by its status; one with a wrong proof is somebody else's, and a failed probe.
+ * The status alone says ready: a node of a later release may word its answer otherwise. The node's word is believed
+ * when the answer proves that it knows the fleet secret and is the node that was asked (proof.ts); an answer without
+ * proof, as from a release before it, counts by its status; one with a wrong proof is somebody else's, and a failed
+ * probe.
  *
- * Attempts overlap while a node does not answer (fleet/consensus.ts). Each goes over a connection of its own, so that one
- * which is stuck holds up no other; they are kept for a while, so that a probe measures the node and not the handshake.
+ * Attempts overlap while a node does not answer (fleet/consensus.ts). Each goes over a connection of its own, so that
+ * one which is stuck holds up no other; they are kept for a while, so that a probe measures the node and not the
+ * handshake.
  */
 import { Agent } from "undici";
 import type { SiteNode } from "#fleet/document.ts";

@@ -3,40 +3,40 @@
  *
  * What I see of a node myself:
  *
- *   unknown ──answer───▶ reached ──failuresDown attempts in a row fail──▶ lost ──successesUp answers in a row──▶ reached
+ *   unknown ──answer───▶ reached ──failuresDown attempts in a row fail─▶ lost ──successesUp answers in a row─▶ reached
  *   unknown ──failure──▶ lost      (the first judgement stands before the first answer)
  *
- * A node that is reached is asked once per interval. An attempt that is late is not waited for: another begins beside it,
- * and one more each tenth of the interval until one of them is answered, which takes back what failed before. So many
- * chances in so little time tell loss from death; with the default settings, in ms after the death:
+ * A node that is reached is asked once per interval. An attempt that is late is not waited for: another begins beside
+ * it, and one more each tenth of the interval until one of them is answered, which takes back what failed before. So
+ * many chances in so little time tell loss from death; with the default settings, in ms after the death:
  *
  *   0 ──────▶ ≤ 1000 ───────▶ ≤ 1250 ── 1350 ── 1450 ‥ 1750 ‥ 2650    attempts begin
- *               └─ 1000: timeout ──▶ 2000 ── 2250 ── 2350 ‥ 2750       they fail; the seventh: lost, of 16 that had a chance
+ *               └─ 1000: timeout ──▶ 2000 ── 2250 ── 2350 ‥ 2750    they fail; the seventh: lost, after 16 chances
  *
  * The rules:
  *
  *   1. What I reach is up; or draining, by its own word or by the document's.
- *   2. What I lost is up as long as it has a witness: another node, heard of late, that does not name it as unreachable.
- *      A link that is cut between two nodes takes neither of them from anybody.
+ *   2. What I lost is up as long as it has a witness: another node, heard of late, that does not name it as
+ *      unreachable. A link that is cut between two nodes takes neither of them from anybody.
  *   3. What I lost and nobody witnesses is down: nobody whom I can reach can reach it.
- *   4. Words speak for others, never against them. So no minority takes the majority down, nor does a node gone mad, and
- *      in a parted fleet each side sees the other as down, whichever is larger: that is what its own clients see.
- *   5. A node names another as unreachable from 1.8 intervals after the beginning of its last answered attempt, or three
- *      failures, sooner than it would judge it lost; and a word counts for 1.1 intervals from when it was asked for. So the
- *      last witness of a dead node is silent 2.9 intervals after its death, and it is out everywhere within three,
- *      whichever way the news travel, or don't. While I am about to lose a node, three of its witnesses are asked four
- *      times as often.
- *   6. A word counts only of a node that probes the same nodes (`watched`); silence of one that never heard of a node, or
- *      has not yet judged it, says nothing.
- *   7. Of itself a node knows its own readiness, not whether it can be reached: it need not be able to call itself. It is
- *      down for itself as well when for five intervals others' words came and none of them reaches it.
+ *   4. Words speak for others, never against them. So no minority takes the majority down, nor does a node gone mad,
+ *      and in a parted fleet each side sees the other as down, whichever is larger: that is what its own clients see.
+ *   5. A node names another as unreachable from 1.8 intervals after the beginning of its last answered attempt, or
+ *      three failures, sooner than it would judge it lost; and a word counts for 1.1 intervals from when it was asked
+ *      for. So the last witness of a dead node is silent 2.9 intervals after its death, and it is out everywhere within
+ *      three, whichever way the news travel, or don't. While I am about to lose a node, three of its witnesses are
+ *      asked four times as often.
+ *   6. A word counts only of a node that probes the same nodes (`watched`); silence of one that never heard of a node,
+ *      or has not yet judged it, says nothing.
+ *   7. Of itself a node knows its own readiness, not whether it can be reached: it need not be able to call itself. It
+ *      is down for itself as well when for five intervals others' words came and none of them reaches it.
  *   8. A node that reaches no other machine, nor hears of anyone who does, is isolated. All others are down for it, so
  *      that it answers with its own site; it can't know who of them is well.
  *   9. Who fell for the third time within five minutes is up again only after it was well for five intervals, and for
  *      twice as long after each further fall, at most for thirty: hold-down. An own isolation is nobody's fall.
  *
- * Nodes without words (of older releases, without the secret) are judged by what each sees itself. After a restart a node
- * knows nothing and is nobody's witness for a node before it has judged it.
+ * Nodes without words (of older releases, without the secret) are judged by what each sees itself. After a restart a
+ * node knows nothing and is nobody's witness for a node before it has judged it.
  */
 import { createHash } from "node:crypto";
 import type { ProbeSettings } from "./document.ts";
@@ -162,7 +162,7 @@ export function watchedId(names: Iterable<string>): string {
 }
 
 /** Rules 5 and 6: whether this word counts. */
-export function isCounting({ askedMs, watched }: Heard, own: string, nowMs: number, settings: ProbeSettings): boolean {
+function isCounting({ askedMs, watched }: Heard, own: string, nowMs: number, settings: ProbeSettings): boolean {
   return watched === own && nowMs - askedMs <= wordIntervals * settings.intervalMs;
 }
 
@@ -198,9 +198,10 @@ export function testimonyOf(
 }
 
 /**
- * The nodes to be asked more often, so that no witness of a node that I lost falls silent by chance: of those whose last
- * word speaks for it, whatever its age, the quickest.
+ * The nodes to be asked more often, so that no witness of a node that I lost falls silent by chance: of those whose
+ * last word speaks for it, whatever its age, the quickest.
  * @param lost names of nodes that I lost, or am about to
+ * @param usualMsOf how long a node's answers take; Infinity: it is not answering
  */
 export function hurriedOf(
   lost: readonly string[],
@@ -213,7 +214,7 @@ export function hurriedOf(
   const byTime = [...words]
     .filter(([, { watched }]) => watched === own)
     .map(([by, { unreachable }]) => ({ by, unreachable, usualMs: usualMsOf(by) }))
-    .toSorted((a, b) => a.usualMs - b.usualMs);
+    .toSorted((a, b) => (a.usualMs < b.usualMs ? -1 : Number(a.usualMs > b.usualMs)));
   for (const name of lost) {
     let count = 0;
     for (const { by, unreachable } of byTime) {

@@ -7,8 +7,8 @@
  *
  * A site is up while one of its nodes is; `draining` is a node's own word, or the document's, that it gets no new
  * clients. A state that the fleet document forces is final: no probe changes it. A site that has no address at all is
- * down, whatever its nodes do: there is nothing to answer with; and where its nodes share none, one without an address of
- * its own brings it none.
+ * down, whatever its nodes do: there is nothing to answer with; and where its nodes share none, one without an address
+ * of its own brings it none.
  * When no site is up, DNS names those that drain, and without any of them all: an answer that may work beats none.
  */
 import type { Fleet, ProbeSettings, Site, SiteNode } from "./document.ts";

@@ -7,7 +7,7 @@
  *     0.95 ┼ ◀ where shedding aims           nothing changes between 0.85 and 1.00
  *          │
  *     0.85 ┴ ▼ takes back: kept ← kept + 0.05 at most, and not beyond what is foreseen to make 0.90;
- *              kept + 0.15 where all clients are foreseen to fit: then the rush is over
+ *              kept + 0.35 where all clients are foreseen to fit: then the rush is over
  *
  *   kept      1 ─────┐                                    ┌──┘  the share that DNS answers give
  *                    └────────────────────────┐ ┌──┌──┌──┘
@@ -51,7 +51,7 @@ const quietBelow = 0.85;
 const shedStep = 0.5;
 const takeBackStep = 0.05;
 /** The same when all of the clients are foreseen to fit: a rush that is over is over within a minute. */
-const takeBackStride = 0.15;
+const takeBackStride = 0.35;
 /** Foreseen to be so much more than all of them. */
 const fitAllFrom = 1.1;
 /** A dip shorter than the measurement is a dip of the measurement; 15 s. */

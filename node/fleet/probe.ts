@@ -10,8 +10,9 @@
  *   their loads, kept shares ─────────▶ every 5 s ─▶ kept shares ─────────────┘
  *                                       all ─▶ soonest changes ──▶ judgedRound(), soon after, several at once
  *
- * A judgement is made anew when its node answers or fails, and, while some node is in trouble, 20 times per interval for
- * those that are: witnesses come and go meanwhile. This node itself is not probed; it is asked what it says of itself.
+ * A judgement is made anew when its node answers or fails, and, while some node is in trouble, 20 times per interval
+ * for those that are: witnesses come and go meanwhile. This node itself is not probed; it is asked what it says of
+ * itself.
  *
  * Attempts at one node overlap while it does not answer: one each tenth of the interval, each cut off after an interval
  * at most, so some ten are under way. The timers are bounded by that; the words by what an answer may hold (word.ts).
@@ -83,7 +84,7 @@ export interface Prober {
   refresh: () => void;
   /** Judgements by node name; this node's own among them. */
   health: () => ReadonlyMap<string, NodeHealth>;
-  /** What each node said last of itself, by its name; only of nodes that answer, and prove that they are of the fleet. */
+  /** What each node said last of itself, by its name; only of nodes that answer and prove to be of the fleet. */
   words: () => ReadonlyMap<string, NodeWord>;
   sites: () => SiteStates;
   /** The document with the addresses that are answered now (live.ts); undefined before the first. */
@@ -315,7 +316,12 @@ export function openProber(options: {
   }
 
   function hurry(lost: readonly string[], settings: ProbeSettings): void {
-    const hurried = hurriedOf(lost, heard, ownId, (name) => watched.get(name)?.usualMs ?? Infinity);
+    // Who is silent just now comes last, or a part of the fleet that is cut off would keep the places.
+    const quicknessMs = (name: string): number => {
+      const { sight = unseen, usualMs = Infinity } = watched.get(name) ?? {};
+      return sight.begun > troubledAttempts ? Infinity : usualMs;
+    };
+    const hurried = hurriedOf(lost, heard, ownId, quicknessMs);
     for (const one of watched.values()) {
       const isHurried = hurried.has(one.node.name);
       if (one.isHurried === isHurried) continue;

@@ -1,13 +1,14 @@
 /**
  * Who may hear a node's word, and whose word is believed: those who know the fleet secret. What they say crosses the
- * internet in the clear, so it is no secret to whoever stands on the path; but nobody there can change it or make it up.
+ * internet in the clear, so it is no secret to whoever stands on the path; but nobody there can change it or make it
+ * up.
  *
  *   asker   Nearcast-Probe: nonce.MAC(ask, nonce)[.MAC with the secret before]      ─▶
  *                                              ◀─   Nearcast-Proof: MAC(answer, nonce, status, body)       answerer
  *
- * MAC is HMAC-SHA256 (RFC 2104) with a key of its own, derived from the fleet secret by HKDF (RFC 5869). While the secret
- * rotates, askers prove the new one and the one before, and the answerer uses the first that it knows: no probe falls
- * into the gap. A nonce serves one answer, so an old one says nothing of now.
+ * MAC is HMAC-SHA256 (RFC 2104) with a key of its own, derived from the fleet secret by HKDF (RFC 5869). While the
+ * secret rotates, askers prove the new one and the one before, and the answerer uses the first that it knows: no probe
+ * falls into the gap. A nonce serves one answer, so an old one says nothing of now.
  */
 import { createHmac, createSecretKey, hkdfSync, type KeyObject, randomBytes, timingSafeEqual } from "node:crypto";
 
@@ -34,7 +35,8 @@ export interface Proofs {
   /** Undefined while no secret is known: nothing can be proved then. */
   ask: () => Ask | undefined;
   /**
-   * What signs the answer to a question, when its asker knows the secret; undefined when not, or when it proves nothing.
+   * What signs the answer to a question, when its asker knows the secret; undefined when not, or when it proves
+   * nothing.
    * @param field the value of `askField`, as it came
    */
   signerFor: (field: unknown) => ((status: number, body: string) => string) | undefined;

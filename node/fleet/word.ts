@@ -1,8 +1,8 @@
 /**
  * A node's health answer in JSON, written by it and read by those who probe it.
  *
- *   {"node":"fra1","site":"fra","state":"ready","fleetVersion":7}                       for everybody
- *   {…, "word":{"load":12.5,"unreachable":["nyc1"],"watched":"c0ffee…", …}}             for nodes of the fleet (proof.ts)
+ *   {"node":"fra1","site":"fra","state":"ready","fleetVersion":7}                     for everybody
+ *   {…, "word":{"load":12.5,"unreachable":["nyc1"],"watched":"c0ffee…", …}}           for nodes of the fleet (proof.ts)
  *
  * Whoever reads it takes of a word what is within bounds and leaves out the rest; nodes of later releases may say more.
  * A list of unreachable nodes that is not well said takes `watched` with it, as then its silence says nothing either.

@@ -14,6 +14,7 @@ const verbs = [
   "drain",
   "undrain",
   "remove",
+  "bgp",
   ...pictureVerbs,
   "check",
   "apply",

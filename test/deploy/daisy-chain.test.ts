@@ -34,7 +34,10 @@ for ns in client a b; do
   ip netns add $ns
   ip -n $ns link set lo up
   # Without them the first IPv6 packets wait for address detection.
-  ip netns exec $ns sh -c 'echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad; echo 0 > /proc/sys/net/ipv4/conf/default/rp_filter; echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter'
+  ip netns exec $ns sh -c '
+    echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad
+    echo 0 > /proc/sys/net/ipv4/conf/default/rp_filter
+    echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter'
 done
 echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad
 echo 0 > /proc/sys/net/ipv4/conf/default/rp_filter
@@ -46,14 +49,16 @@ i=1
 for ns in client a b; do
   ip link add to-$ns type veth peer name up0 netns $ns
   ip address add 10.0.$i.1/24 dev to-$ns; ip address add 2001:db8:$i::1/64 dev to-$ns nodad; ip link set to-$ns up
-  ip -n $ns address add 10.0.$i.2/24 dev up0; ip -n $ns address add 2001:db8:$i::2/64 dev up0 nodad; ip -n $ns link set up0 up
+  ip -n $ns address add 10.0.$i.2/24 dev up0; ip -n $ns address add 2001:db8:$i::2/64 dev up0 nodad
+  ip -n $ns link set up0 up
   ip -n $ns route add default via 10.0.$i.1; ip -n $ns -6 route add default via 2001:db8:$i::1
   i=$((i + 1))
 done
 ip -n a link add lan type veth peer name lan netns b
 for ns in a b; do
   [ $ns = a ] && n=1 || n=2
-  ip -n $ns address add 10.9.0.$n/24 dev lan; ip -n $ns address add 2001:db8:9::$n/64 dev lan nodad; ip -n $ns link set lan up
+  ip -n $ns address add 10.9.0.$n/24 dev lan; ip -n $ns address add 2001:db8:9::$n/64 dev lan nodad
+  ip -n $ns link set lan up
   ip -n $ns address add ${service4}/32 dev lo; ip -n $ns address add ${service6}/128 dev lo nodad
 done
 to() {

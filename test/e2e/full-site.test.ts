@@ -52,8 +52,8 @@ function drive(world: World, site: "fra" | "nyc", second: number): Traffic {
     const { addresses, answer } = await ask(dns, host, { subnet: `100.${second}.${network}.0/24`, timeoutMs: 5000 });
     const address = addresses[0];
     assert.ok(address !== undefined, "DNS names somebody");
-    const ttlSeconds = answer.answers?.find(({ type }) => type === "A")?.["ttl" as never] ?? 10;
-    answers.set(network, { address, untilMs: performance.now() + Number(ttlSeconds) * 1000 });
+    const ttlsSeconds = (answer.answers ?? []).flatMap((one) => (one.type === "A" ? [one.ttl ?? 0] : []));
+    answers.set(network, { address, untilMs: performance.now() + Math.min(...ttlsSeconds) * 1000 });
     return address;
   }
 

@@ -4,13 +4,14 @@
  *   reach(a, b)      a's attempts at b pass, both processes run, and b is ready; loss does not count against it
  *   path(a, b)       reach(a, b), or a node c that speaks: reach(a, c) and reach(c, b)
  *
- * Since when each reach has held without a break, and when it last did, is written down at each change of the world; the
- * promises are held against that:
+ * Since when each reach has held without a break, and when it last did, is written down at each change of the world;
+ * the promises are held against that:
  *
  *   - no answer is empty
  *   - when each path has been broken for 3 s, in one of its steps, no answer names the node's site, nor its own address
- *   - with one path for so long that everyone had the time to judge, nobody judges the node down; paths that lose packets
- *     are left out, as nobody can promise that of chance: what it may cost is counted by the hour (health-sim.test.ts)
+ *   - with one path for so long that everyone had the time to judge, nobody judges the node down; paths that lose
+ *     packets are left out, as nobody can promise that of chance: what it may cost is counted by the hour
+ *     (health-sim.test.ts)
  */
 import assert from "node:assert/strict";
 import type { Fleet } from "#fleet/document.ts";

@@ -1,6 +1,6 @@
 /**
- * Runs worlds, one seed after another, in a thread of its own: beside the test runner, whose hooks on each promise would
- * take longer than the worlds do.
+ * Runs worlds, one seed after another, in a thread of its own: beside the test runner, whose hooks on each promise
+ * would take longer than the worlds do.
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { runFaults, runLossyHour } from "./health-course.ts";

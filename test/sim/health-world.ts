@@ -2,12 +2,12 @@
  * A world for health, from one seed: nodes that each run the real prober, a network that delays, loses and cuts, clocks
  * that run apart, and faults. Time is virtual; every event is in one queue.
  *
- *   prober of a ──attempt──▶ packet ─(delay, loss, cut)─▶ node b: off, refusing, frozen, slow or answering, with its word
+ *   prober of a ──attempt──▶ packet ─(delay, loss, cut)─▶ node b: off, refusing, frozen, slow, or answers with its word
  *        ▲                                                            │
  *        └───────────────── answer ◀─(delay, loss, cut)───────────────┘
  *
- * Packets that are lost are not sent again: TCP would, so 30 % of them lost each way here is worse than there. Half of the
- * attempts fail then.
+ * Packets that are lost are not sent again: TCP would, so 30 % of them lost each way here is worse than there. Half of
+ * the attempts fail then.
  */
 import type { Cancel, Clock } from "#base/clock.ts";
 import { silentLog } from "#base/log.ts";

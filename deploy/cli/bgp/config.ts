@@ -1,4 +1,4 @@
-/** `nearcast bgp config`: the fleet document in, BIRD's or a router's configuration out. Nothing is changed anywhere. */
+/** `nearcast bgp config`: the fleet document in, BIRD's or a router's configuration out. It only prints. */
 import { type Checked, problemLines } from "#base/schema.ts";
 import type { Fleet } from "#fleet/document.ts";
 import { parseFleet } from "#fleet/read-document.ts";

@@ -100,7 +100,7 @@ function* addressFindings({ addresses }: Facts, plan: AnnouncementPlan): Generat
       : {
           level: "warn",
           about: "addresses",
-          what: `the service address ${address} is on ${devices.join(", ")}, where it answers ARP and goes with the link`,
+          what: `the service address ${address} is on ${devices.join(", ")}, where it goes with the link`,
           mend: `${add}; then remove it there`,
         };
   }
@@ -302,27 +302,27 @@ function* leaseFindings(
           level: "fail",
           about: "lease",
           what: `BIRD has no session for the edge at ${source}`,
-          mend: `nearcast bgp config --site ${plan.site} --processes ${processes} > /etc/bird/bird.conf; birdc configure`,
+          mend: configAgain(plan),
         }
       : leaseFinding(session, source, plan, announce.holdSeconds);
   }
 }
 
 function leaseFinding(session: BirdSession, source: string, plan: AnnouncementPlan, holdSeconds: number): Finding {
-  const { name, state, neighborAs, importedCount, lastError } = session;
+  const { name, state, neighborAs, importedCount } = session;
   if (neighborAs !== undefined && neighborAs !== plan.as) {
     return {
       level: "fail",
       about: "lease",
       what: `${name} is for AS ${neighborAs}, the fleet document says ${plan.as}`,
-      mend: `nearcast bgp config --site ${plan.site} > /etc/bird/bird.conf; birdc configure`,
+      mend: configAgain(plan),
     };
   }
   if (state !== "Established") {
     return {
       level: "fail",
       about: "lease",
-      what: `the edge at ${source} has no session with BIRD (${name}: ${[state, lastError].filter((one) => one !== undefined).join(", ") || "?"})`,
+      what: `the edge at ${source} has no session with BIRD (${name}: ${wordsOf(session)})`,
       mend: "nearcast status says why the edge does not announce",
     };
   }
@@ -348,6 +348,16 @@ function leaseFinding(session: BirdSession, source: string, plan: AnnouncementPl
       };
 }
 
+/** How a session stands, in BIRD's words. */
+function wordsOf({ state, lastError }: BirdSession): string {
+  return [state ?? "?", lastError].filter((word) => word !== undefined).join(", ");
+}
+
+function configAgain({ site, processes }: AnnouncementPlan): string {
+  const more = processes === 1 ? "" : ` --processes ${processes}`;
+  return `nearcast bgp config --site ${site}${more} > /etc/bird/bird.conf; birdc configure`;
+}
+
 function sessionWith(state: BirdState, address: string): BirdSession | undefined {
   return state.sessions.find(({ neighbor }) => neighbor !== undefined && sameAddress(neighbor, address));
 }
@@ -361,7 +371,7 @@ function* routerFindings(plan: AnnouncementPlan, state: BirdState): Generator<Fi
         level: "fail",
         about: "routers",
         what: `BIRD has no session for the router ${router.address}`,
-        mend: `nearcast bgp config --site ${plan.site} > /etc/bird/bird.conf; birdc configure`,
+        mend: configAgain(plan),
       };
       continue;
     }
@@ -381,17 +391,16 @@ function* sessionFindings(
   plan: AnnouncementPlan,
   announcedCount: number,
 ): Generator<Finding> {
-  const { name, state, lastError, neighborAs, holdSeconds, hasGracefulRestart, exportedCount } = session;
+  const { name, state, neighborAs, holdSeconds, hasGracefulRestart, exportedCount } = session;
   if (neighborAs !== undefined && neighborAs !== router.as) {
     const what = `${name} expects AS ${neighborAs} at ${router.address}, the fleet document says ${router.as}`;
     yield { level: "fail", about: "routers", what, mend: `bird.conf: neighbor ${router.address} as ${router.as};` };
   }
   if (state !== "Established") {
-    const why = [state, lastError].filter((one) => one !== undefined).join(", ");
     yield {
       level: "fail",
       about: "routers",
-      what: `no session with the router ${router.address} (${name}: ${why || "?"})`,
+      what: `no session with the router ${router.address} (${name}: ${wordsOf(session)})`,
       mend: `does it expect this node? nearcast bgp config --site ${plan.site} --router bird|frr|junos`,
     };
     return;
@@ -436,7 +445,7 @@ function bfdFinding(router: PlannedRouter, plan: AnnouncementPlan, state: BirdSt
     return {
       level: "fail",
       about: "routers",
-      what: `no BFD with ${router.address}: a link that swallows everything is noticed after ${plan.holdSeconds} s only`,
+      what: `no BFD with ${router.address}: a link that swallows all is noticed after ${plan.holdSeconds} s only`,
       mend: "bird.conf: bfd on; and a protocol bfd",
     };
   }

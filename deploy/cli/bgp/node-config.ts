@@ -124,12 +124,12 @@ function edgeLines(plan: AnnouncementPlan, carried: readonly Family[], lease: Le
     ...(isInternal
       ? ["  # A router of the same AS gets what another session of that AS brought (RFC 4456).", "  rr client;"]
       : []),
-    // BIRD would complain that a session over IPv4 has no IPv6 next hop, although it sends nothing there.
-    ...carried.map(
-      (family) =>
-        `  ipv${family} { ${family === 6 && !host.includes(":") ? "next hop address ::1; " : ""}import limit ${plan.prefixes[family].length} action block; ` +
-        `import filter from_edge${family}; export none; };`,
-    ),
+    ...carried.map((family) => {
+      // BIRD would complain that a session over IPv4 has no IPv6 next hop, although it sends nothing there.
+      const nextHop = family === 6 && !host.includes(":") ? "next hop address ::1; " : "";
+      const limit = `import limit ${plan.prefixes[family].length} action block;`;
+      return `  ipv${family} { ${nextHop}${limit} import filter from_edge${family}; export none; };`;
+    }),
     "}",
     ...Array.from(
       { length: plan.processes },

@@ -83,7 +83,7 @@ test("every node is judged once before judged() resolves, a dead one as down by 
   prober.close();
 });
 
-test("failures in a row take a node down, in little time; two successes bring it up; each change is told once", async () => {
+test("failures in a row take a node down, two successes bring it up, and each change is told once", async () => {
   const { prober, answers, changes, pass } = bench();
   prober.watch(two);
   await prober.judged();
@@ -305,7 +305,7 @@ test("whom nobody reaches, as others' words say, is down in its own eyes too", a
   prober.close();
 });
 
-test("a change of a node with addresses of its own is told, and live() gives the document with those of now", async () => {
+test("a change of a node with addresses of its own is told, and live() has those of now", async () => {
   const { prober, answers, changes, pass } = bench();
   const nodes = [1, 2].map((n) => ({ name: `fra${n}`, http: `http://fra${n}`, addresses: [`198.51.100.${n}`] }));
   const fleet = fleetWith({ sites: [siteValue("fra", { nodes, addresses: [] }), site("nyc")] });

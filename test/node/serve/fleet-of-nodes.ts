@@ -80,6 +80,7 @@ export interface TestNode {
   /** As a process that was killed: nobody answers any more, and what was under way is cut. */
   kill: () => Promise<void>;
   forgetEverything: () => Promise<void>;
+  forgetVariantsInMemory: () => void;
   flushed: () => Promise<void>;
   diskEntries: () => number;
 }
@@ -284,6 +285,9 @@ export async function startNodes(
       kill,
       async forgetEverything() {
         await purger.dropAll();
+      },
+      forgetVariantsInMemory() {
+        memory.purge({ seq: 0, tags: new Set(), sourcePrefixes: [], isAll: true, isSoft: false });
       },
       flushed: disk.flushed,
       diskEntries: () => disk.stats().entries,

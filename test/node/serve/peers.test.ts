@@ -124,6 +124,22 @@ test("an owner that no longer moves is not waited for once it has left the direc
   thaw.resolve();
 });
 
+test("what a node owned once and has on disk still, it serves from there without asking the owner of now", async (t) => {
+  const origin = await startPictureOrigin(t);
+  picturesOf(["a.png"], origin);
+  const world = await startNodes(t, origin.url, { sites: { fra: 2 }, renderer: quickRenderer() });
+  const [owner, other] = [world.ownerOf("fra", "a.png"), world.otherOf("fra", "a.png")];
+  await owner.get("a.png");
+  await owner.flushed();
+  owner.directory.ownersBefore = () => [other.member];
+  owner.forgetVariantsInMemory();
+  assert.deepEqual((await owner.get("a.png")).outcome, { word: "hit", tier: "disk", ttlSeconds: 100 });
+  world.skip(150);
+  // Renewed by the owner of now, which has to send nothing but its word.
+  assert.equal((await owner.get("a.png")).outcome.word, "stale");
+  await until(() => owner.peerCounts().relayed === 1);
+});
+
 test("a failure that the owner met is everybody's: neither origin nor decoder is tried by each node", async (t) => {
   const origin = await startPictureOrigin(t);
   origin.names.set("broken.png", Buffer.from("no picture"));

@@ -47,7 +47,8 @@ async function startSite(t: TestContext, routerAs: number): Promise<Site> {
       /( {2}neighbor \S+) port 1 as/,
       "$1 as",
     );
-    return `log stderr all;\nrouter id 192.0.2.1;\nprotocol device {}\n${text.replace(/(neighbor \S+ as)/, "passive on; $1")}`;
+    const passive = text.replace(/(neighbor \S+ as)/, "passive on; $1");
+    return `log stderr all;\nrouter id 192.0.2.1;\nprotocol device {}\n${passive}`;
   });
   const source = `${net}.2`;
   const nodeSide = await runBird(t, (port) =>
@@ -83,7 +84,7 @@ async function startSite(t: TestContext, routerAs: number): Promise<Site> {
 const wanted = { prefixes: ["198.51.100.0/24"], nextHops: ["192.0.2.10"], isShuttingDown: false };
 const ended = administrativeShutdown("drained");
 
-test("a router sees the service prefix and nothing else, the drain as GRACEFUL_SHUTDOWN, and the end at once", async (t) => {
+test("a router sees the service prefix alone, the drain as GRACEFUL_SHUTDOWN, and the end at once", async (t) => {
   if (!needsProgram(t, "bird")) return;
   const { speaker, routes } = await startSite(t, 64501);
   const edge = speaker(0);

@@ -197,7 +197,7 @@ test("a daisy chain leads to another node of the site, by the families in which 
   }
 });
 
-test("the command prints them from a file, alone on standard output, and says in a sentence what is wrong", async (t) => {
+test("the command prints them, alone on standard output, and says in a sentence what is wrong", async (t) => {
   const file = join(await temporaryDirectory(t), "fleet.yaml");
   const { zones, sites, anycast, hosts } = anycastFleet({ clouds });
   await writeFile(file, JSON.stringify({ zones, sites, anycast, hosts }));
