@@ -6,8 +6,8 @@
  *   standing in the fleet, SIGTERM ─▶ drain: GRACEFUL_SHUTDOWN (RFC 8326), then withdrawal
  *
  * A failed self-check takes the announcement back only if another node says at that moment, over unicast, that it
- * announces the same prefixes and is well. Two that fail at once would each see the other so; therefore a node whose own
- * check just failed says that it is not well (`healthy()`), and the one that asks later stays.
+ * announces the same prefixes and is well. Two that fail at once would each see the other so; therefore a node whose
+ * own check just failed says that it is not well (`healthy()`), and the one that asks later stays.
  */
 import { isIP } from "node:net";
 import type { Clock } from "#base/clock.ts";

@@ -101,7 +101,9 @@ export function openNeighbours(options: {
     return lastRoom;
   }
 
-  /** Above it, peers are told to go to the next of their key: half of what may wait, so that own clients have the rest. */
+  /**
+   * Above it, peers are told to go to the next of their key: half of what may wait, so that own clients have the rest.
+   */
   function waitingMost(): number {
     return (fleet()?.limits.renderQueueMax ?? 0) / 2;
   }

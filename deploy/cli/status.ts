@@ -15,7 +15,7 @@ export function addStatus(program: Command, cli: Cli): void {
     usage: "status",
     summary: "show sites, nodes and their states, load, release, feed position and announcements",
     more: [
-      "One node's answer describes the whole fleet as that node sees it; where others see a site differently, it says so.",
+      "One node's answer describes the whole fleet as that node sees it; it says where others see a site differently.",
       "Exit code 3 when the origin or an asked node can't be reached, 1 when an asked node is not ready.",
     ].join("\n"),
     examples: ["status", "status --map", "status --admin http://10.0.3.1:8081 --json"],

@@ -23,7 +23,8 @@
  *     is kept's low-pass over that time, and whatever is foreseen is foreseen from it: demand = load ÷ followed.
  *   - After a site shed, it changes nothing until the clients had the time to move (`settleMs`).
  *   - It takes back only after some quiet rounds, and after twice as many whenever it took back too much: clients come
- *     in lumps, and what does not fit between 0.85 and 1.00 would go to and fro for ever. Where all fit, that is no worry.
+ *     in lumps, and what does not fit between 0.85 and 1.00 would go to and fro for ever. Where all fit, that is no
+ *     worry.
  *   - Together sites shed no more than the others have room for (up to 0.90 of their capacity), less what is shed
  *     already and still on its way. Where all are full nobody sheds: answers elsewhere would help nobody.
  *   - A site without a stated capacity is never full and has room without end. One whose load is not known neither

@@ -6,8 +6,8 @@
  *   loop       its nodes' mean event-loop delay   ÷ 100 ms                          for all
  *   renders    its nodes' mean waiting renderings ÷ a tenth of limits.renderQueueMax
  *
- * The first two are what its owner paid for; the others tell that the machines are at their end whatever was stated, and
- * stand for it only where a capacity is stated: without one a site is never said to be full (load.ts).
+ * The first two are what its owner paid for; the others tell that the machines are at their end whatever was stated,
+ * and stand for it only where a capacity is stated: without one a site is never said to be full (load.ts).
  *
  *   ≥ 1       full: DNS moves clients away (load.ts), and misses go to a site with room until those have moved
  *   < 0.85    room: it may be handed other sites' misses

@@ -63,7 +63,9 @@ export interface PeerClient {
    * @throws NearcastError PEER_UNREACHABLE, or the reason of the caller's signal
    */
   request: (member: Member, request: PeerRequest) => Promise<Dispatcher.ResponseData>;
-  /** Whether requests to it are refused at the moment, after failures. When its wait is over, this looks if it is back. */
+  /**
+   * Whether requests to it are refused at the moment, after failures. When its wait is over, this looks if it is back.
+   */
   isShunned: (member: Member) => boolean;
   counts: () => PeerClientCounts;
   /** Cuts what is under way. */

@@ -1,5 +1,6 @@
 /**
- * Where a node answers other nodes: HTTP/1.1 behind TLS that only those can finish who know the fleet's secret (keys.ts).
+ * Where a node answers other nodes: HTTP/1.1 behind TLS that only those can finish who know the fleet's secret
+ * (keys.ts).
  *
  *   TCP ──▶ handshake: current or previous secret ──▶ HTTP ──▶ application
  *             │ no secret known yet, a wrong one, no TLS,       │

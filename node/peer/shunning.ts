@@ -2,7 +2,7 @@
  * Whom not to ask for a while; a small state machine for each member, over a clock.
  *
  *   fine ──failure──▶ shunned ──its wait is over, and somebody wants the member──▶ knocking ──answers──▶ fine
- *                        ▲                                                            └──fails──▶ shunned, twice as long
+ *                        ▲                                                            └──fails──▶ for twice as long
  *
  * No request finds out whether a member is back: a knock does, behind everybody's back (client.ts). So a dead member
  * costs those who were asking when it died, and after that nobody.
@@ -20,7 +20,10 @@ export interface Shunning {
   /** Whether it is time to knock; true once, the one who hears it must knock. */
   mayKnock: () => boolean;
   answered: () => void;
-  /** Something that began at `begunMs` of the monotonic clock failed. Returns true when the member is shunned from now on. */
+  /**
+   * Something that began at `begunMs` of the monotonic clock failed. Returns true when the member is shunned from now
+   * on.
+   */
   failed: (begunMs: number) => boolean;
 }
 

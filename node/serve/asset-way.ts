@@ -4,8 +4,8 @@
  *   owner of the URL in the site ──▶ a site with room, when this one is full ──▶ shield ──▶ the host's origin
  *
  * The question is an HTTP request with the fields that the origin would get, the answer that of a cache: what it says
- * goes by RFC 9111 as if the origin had said it through any other cache. What an owner keeps on its disk its askers keep
- * in memory only; what the shield gave is kept like the origin's own, for the shield is another site's.
+ * goes by RFC 9111 as if the origin had said it through any other cache. What an owner keeps on its disk its askers
+ * keep in memory only; what the shield gave is kept like the origin's own, for the shield is another site's.
  */
 import { canonicalName, type Fleet } from "#fleet/document.ts";
 import type { SourceMark } from "../cache/records.ts";

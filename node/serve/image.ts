@@ -12,7 +12,7 @@
  * Where other nodes can be asked, each piece of work has a node that does it for the others, and this one does what it
  * must do itself last of all:
  *
- *   what is not here ──▶ owner in the site ──▶ a site with room, when this one is full ──▶ here: shield, or origin; render
+ *   what is not here ──▶ owner in the site ──▶ a site with room, when this is full ──▶ here: shield, origin, render
  *                        └──── relay.ts: keeps what they say in memory only ────┘
  *
  * A node that was asked so begins further to the right than a client's request does (wire.ts, roles).

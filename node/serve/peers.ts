@@ -59,7 +59,9 @@ export interface Peers {
    * @throws NearcastError a failure that would be the same here, such as the origin's
    */
   ask: <Result>(question: Question<Result>) => Promise<PeerAnswer<Result> | null>;
-  /** A purge is in force in memory here: answers from now on must be of after it. 0: all is dropped, as for a new log. */
+  /**
+   * A purge is in force in memory here: answers from now on must be of after it. 0: all is dropped, as for a new log.
+   */
   purged: (seq: number) => void;
   /** Whether new renderings for peers are to be refused. */
   isBusy: () => boolean;

@@ -1,7 +1,7 @@
 /**
  * Variants from other nodes: the asker's side.
  *
- *   question (host, name, variant, the hash that is held) ──▶ member ──▶ what the name means, since when, and the variant
+ *   question (host, name, variant, the hash that is held) ──▶ member ──▶ what the name means, since when, variant
  *
  * Coalesced per variant. What comes is kept in memory only, record and variant: its place on disk is at its owner's.
  * From then on it is served like one's own, and goes with the next purge like one's own.

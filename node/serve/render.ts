@@ -61,7 +61,9 @@ const quarantineMax = 10_000;
 /** Who waits longer for a decoder has given up, or will. */
 export const renderWaitMs = 10_000;
 
-/** @param parts `rendersAtOnce`: sources that may be in memory for rendering; the other renderings wait without theirs */
+/**
+ * @param parts `rendersAtOnce`: sources that may be in memory for rendering; the other renderings wait without theirs
+ */
 export function createRenderings(parts: {
   tiers: Tiers;
   sources: Sources;
@@ -131,7 +133,9 @@ export function createRenderings(parts: {
   };
 }
 
-/** A variant as it is stored and sent. It says itself which variant of what it is, so that it can be asked for again. */
+/**
+ * A variant as it is stored and sent. It says itself which variant of what it is, so that it can be asked for again.
+ */
 export function objectOf(
   { host, name, variant }: WantedVariant,
   key: string,

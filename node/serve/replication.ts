@@ -40,7 +40,9 @@ const fetchesMax = 4;
 const waitingMax = 2 * hotKeysMax;
 
 export interface Replication {
-  /** What a member says is hot; null: not to be had here. Returns for each whether it is here; the others are fetched. */
+  /**
+   * What a member says is hot; null: not to be had here. Returns for each whether it is here; the others are fetched.
+   */
   take: (told: readonly (WantedVariant | null)[]) => Promise<boolean[]>;
   close: () => void;
 }

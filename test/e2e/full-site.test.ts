@@ -44,7 +44,7 @@ function drive(world: World, site: "fra" | "nyc", second: number): Traffic {
   const underway = new Set<Promise<void>>();
   let seen: Seen[] = [];
   let perSecond = 1;
-  let isStopped = false;
+  const stopped = new AbortController();
 
   async function addressFor(network: number): Promise<string> {
     const known = answers.get(network);
@@ -52,7 +52,7 @@ function drive(world: World, site: "fra" | "nyc", second: number): Traffic {
     const { addresses, answer } = await ask(dns, host, { subnet: `100.${second}.${network}.0/24`, timeoutMs: 5000 });
     const address = addresses[0];
     assert.ok(address !== undefined, "DNS names somebody");
-    const ttlsSeconds = (answer.answers ?? []).flatMap((one) => (one.type === "A" ? [one.ttl ?? 0] : []));
+    const ttlsSeconds = (answer.answers ?? []).flatMap((record) => (record.type === "A" ? [record.ttl ?? 0] : []));
     answers.set(network, { address, untilMs: performance.now() + Math.min(...ttlsSeconds) * 1000 });
     return address;
   }
@@ -70,7 +70,7 @@ function drive(world: World, site: "fra" | "nyc", second: number): Traffic {
   }
 
   const running = (async () => {
-    for (let number = 0; !isStopped; number++) {
+    for (let number = 0; !stopped.signal.aborted; number++) {
       const work = one(number).finally(() => underway.delete(work));
       underway.add(work);
       await pause(1000 / perSecond);
@@ -88,7 +88,7 @@ function drive(world: World, site: "fra" | "nyc", second: number): Traffic {
       return taken;
     },
     async stop() {
-      isStopped = true;
+      stopped.abort();
       await running;
     },
   };

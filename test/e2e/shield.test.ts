@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { photograph } from "../support/pictures.ts";
 import { startWorld, until, type WorldEdge } from "../support/world.ts";
 
-test("behind a shield the origin gives each picture once to the whole fleet, and without it to each site", async (t) => {
+test("behind a shield the origin gives each picture once to the whole fleet, else to each site", async (t) => {
   const world = await startWorld(t, ["fra", "nyc", "tyo"], { hasPeers: true, fleet: { shield: "fra" } });
   const { edges } = world;
   await until("all see each other", async () => {

@@ -104,7 +104,7 @@ test("a socket that nobody has is one warning", () => {
   );
 });
 
-test("what a busy systemd does not take is said again, once and in its last wording; nobody waits for it", async (t) => {
+test("what a busy systemd does not take is said again, once, in its last wording; nobody waits for it", async (t) => {
   if (!needs(t, process.platform === "linux", "sd_notify is of Linux")) return;
   const socket = await notifySocket(t);
   const { notifier, clock, lines } = opened({ socket: socket.name });

@@ -84,7 +84,7 @@ test("pressures become requests per second, so that sites can be weighed against
   );
 });
 
-test("room is elsewhere only while the own site is full: nearest first, without those that are down or nearly full", () => {
+test("room is elsewhere only while the own site is full: nearest first, where up and not nearly full", () => {
   const stated = { requestsPerSecond: 100 };
   const fleet = fleetOf({ a: stated, b: stated, c: stated, d: undefined });
   const states = new Map([
@@ -93,16 +93,16 @@ test("room is elsewhere only while the own site is full: nearest first, without 
     ["c", "up"],
     ["d", "up"],
   ] as const);
-  const with_ = (a: number, b: number): ReadonlyMap<string, number> =>
+  const filled = (a: number, b: number): ReadonlyMap<string, number> =>
     new Map([
       ["a", a],
       ["b", b],
       ["c", 0.2],
     ]);
-  deepEqual(roomOf(fleet, states, with_(0.99, 0), "a"), { isFull: false, sitesWithRoom: [] });
-  deepEqual(roomOf(fleet, states, with_(1, 0), "a"), { isFull: true, sitesWithRoom: ["b", "c", "d"] });
-  deepEqual(roomOf(fleet, states, with_(1, 0.9), "a").sitesWithRoom, ["c", "d"]);
+  deepEqual(roomOf(fleet, states, filled(0.99, 0), "a"), { isFull: false, sitesWithRoom: [] });
+  deepEqual(roomOf(fleet, states, filled(1, 0), "a"), { isFull: true, sitesWithRoom: ["b", "c", "d"] });
+  deepEqual(roomOf(fleet, states, filled(1, 0.9), "a").sitesWithRoom, ["c", "d"]);
   const down = new Map([...states, ["c", "down"]] as const);
-  deepEqual(roomOf(fleet, down, with_(1, 0), "a").sitesWithRoom, ["b", "d"]);
-  deepEqual(roomOf(fleet, states, with_(1, 0), "nowhere"), { isFull: false, sitesWithRoom: [] });
+  deepEqual(roomOf(fleet, down, filled(1, 0), "a").sitesWithRoom, ["b", "d"]);
+  deepEqual(roomOf(fleet, states, filled(1, 0), "nowhere"), { isFull: false, sitesWithRoom: [] });
 });

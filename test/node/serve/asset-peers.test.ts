@@ -113,7 +113,7 @@ test("a soft purge is told with what is answered, so that no node takes the old 
   assert.equal(origin.asked.length, 2);
 });
 
-test("an owner that dies in the midst of a body, or before, costs nothing; the origin's failure is told as such", async (t) => {
+test("an owner that dies in the midst of a body, or before, costs nothing; the origin's failure is told", async (t) => {
   const { origin, world, owner, other } = await startWorld(
     t,
     answering(200, { "cache-control": "max-age=100" }, "body"),
@@ -142,7 +142,10 @@ test("the shield asks the origin once for all sites; a full site's misses are fe
   const fetched = await owner.asset("/b");
   assert.equal(
     owner.statusOf(fetched),
-    `ams1; fwd=uri-miss; stored; ttl=100; detail=fetched, ${owner.name}; fwd=uri-miss; stored; ttl=100; detail=shield-fetched`,
+    [
+      "ams1; fwd=uri-miss; stored; ttl=100; detail=fetched",
+      `${owner.name}; fwd=uri-miss; stored; ttl=100; detail=shield-fetched`,
+    ].join(", "),
   );
   await owner.flushed();
   assert.ok(owner.diskEntries() > 0);
@@ -154,7 +157,7 @@ test("the shield asks the origin once for all sites; a full site's misses are fe
   );
 });
 
-test("a request with more fields than a node takes goes straight to the origin, and is stored all the same", async (t) => {
+test("a request with more fields than a node takes goes straight to the origin, and is stored too", async (t) => {
   const { other } = await startWorld(t, answering(200, { "cache-control": "max-age=100" }, "body"));
   const fields = { accept: "text/html, ".repeat(500), "user-agent": "y".repeat(8000) };
   const answer = await other.asset("/a", fields);

@@ -5,7 +5,7 @@ import { answering, startLoopbackOrigin } from "../../support/loopback-origin.ts
 import { type PictureOrigin, startPictureOrigin } from "../../support/picture-origin.ts";
 import { quickRenderer, startNodes, type TestNode } from "./fleet-of-nodes.ts";
 
-test("three nodes, 300 names in three variants each, asked at random nodes: one fetch each, one rendering each", async (t) => {
+test("three nodes, 300 names in three variants each, asked at random nodes: each fetched once, rendered once", async (t) => {
   const origin = await startPictureOrigin(t);
   const names = Array.from({ length: 300 }, (_, index) => `shop/${index}.png`);
   for (const name of names) origin.names.set(name, Buffer.from(`the bytes of ${name}`));
@@ -124,7 +124,7 @@ test("an owner that no longer moves is not waited for once it has left the direc
   thaw.resolve();
 });
 
-test("what a node owned once and has on disk still, it serves from there without asking the owner of now", async (t) => {
+test("what a node owned once and still has on disk it serves from there, without asking the owner", async (t) => {
   const origin = await startPictureOrigin(t);
   picturesOf(["a.png"], origin);
   const world = await startNodes(t, origin.url, { sites: { fra: 2 }, renderer: quickRenderer() });
