@@ -230,7 +230,8 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       inputs: () => {
         const current = membership.current();
         if (current === null) return null;
-        const fleet = liveFleet(current.document, prober.health());
+        // The prober's own stays the same object while nothing in it changes.
+        const fleet = prober.live() ?? liveFleet(current.document, prober.health());
         return { fleet, version: current.version, siteStates: prober.sites(), keptShares: prober.keptShares() };
       },
       soonestChangesMs: prober.soonestChangesMs,
@@ -475,6 +476,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       ready: begin(),
       async drain() {
         presence = "draining";
+        prober.refresh();
         log.info({ drainMs: config.drainMs }, "draining");
         const wait = sleep(clock, config.drainMs, hurried.signal).catch(() => undefined); // hurried: go on at once
         await Promise.all([wait, announcement?.drain()]);

@@ -16,6 +16,7 @@ import {
   clouds,
   cloudsOf,
   dnsPort,
+  firstResolver,
   fleetAs,
   httpPort,
   type NodePlan,
@@ -23,6 +24,7 @@ import {
   origin,
   originPort,
   peerPort,
+  secondResolver,
   siteNumberOf,
   sites,
 } from "./plan.ts";
@@ -151,7 +153,7 @@ export function unboundConfig(): string {
   ];
   return [
     "server:",
-    "  interface: 127.0.0.1",
+    `  interface: ${firstResolver}`,
     "  do-daemonize: no",
     '  username: ""',
     '  chroot: ""',
@@ -168,15 +170,13 @@ export function unboundConfig(): string {
 }
 
 /** BIND as a second resolver, on an address of its own beside unbound. */
-export const namedAddress = "127.0.0.2";
-
 export function namedConfig(): string {
   const stub = (zone: string, addresses: readonly string[]): string =>
     `zone "${zone}" { type static-stub; server-addresses { ${addresses.map((address) => `${address};`).join(" ")} }; };`;
   return [
     "options {",
     `  directory "${labDirectory}";`,
-    `  listen-on { ${namedAddress}; };`,
+    `  listen-on { ${secondResolver}; };`,
     "  listen-on-v6 { none; };",
     "  pid-file none;",
     "  session-keyfile none;",

@@ -11,6 +11,8 @@ import {
   allNamed,
   anycastRow,
   clientNear,
+  coveredElsewhere,
+  names,
   outOfAnswersMs,
   pause,
   plainRows,
@@ -24,6 +26,8 @@ const afterMs = 800;
 /** Until the slowest of health, TTL and a last attempt is over. */
 const afterDeathMs = outOfAnswersMs + 1000 * ttlSeconds + 1000;
 const startMs = 60_000;
+/** A node stands in DNS so long after it is ready. */
+const joinedMs = 5000;
 
 /** The two families of a site's cloud, each watched by the nearest client. */
 interface Watched {
@@ -79,13 +83,51 @@ export function edgeKilled(site: SiteName): Drill {
   };
 }
 
+/** A node whose machine comes back, or is new: from its own word that it is ready until DNS sends clients there. */
+export function nodeReturns(site: SiteName): Drill {
+  return {
+    name: "node-returns",
+    async run(lab) {
+      await allNamed(lab);
+      const victim = siteOf(site).nodes[0]?.name ?? "";
+      const { address4 } = nodeOf(victim);
+      const edge = lab.cdn.edge(victim);
+      edge.signal("SIGKILL");
+      await edge.gone;
+      const plain = watchPlainly(lab, clientNear(site), witness(site, [victim]).address4);
+      await pause(outOfAnswersMs + 1000);
+      lab.cdn.startEdge(victim);
+      await until(`${victim} is ready`, () => lab.cdn.isReady(victim), startMs);
+      const readyMs = machineMs();
+      await pause(joinedMs + afterMs);
+      const { answers, lookUps, fetches } = await plain.end();
+      const isBack = names([address4]);
+      const first = answers.find(({ sentMs, tookMs, what }) => sentMs >= readyMs && tookMs !== null && isBack(what));
+      const lost = [...lookUps, ...fetches].filter(({ sentMs }) => sentMs >= readyMs);
+      return [
+        measured({
+          title: "a node is ready: named in answers",
+          group: "DNS only",
+          recoveryMs: first === undefined ? null : first.sentMs - readyMs,
+          recoveryMsMax: joinedMs,
+          lost: lostOf(lost),
+          lostMax: 0,
+          asked: lost.length,
+          isOver: first !== undefined,
+          note: "look-ups and pictures since then",
+        }),
+      ];
+    },
+  };
+}
+
 /** Both nodes die: the next site of the cloud answers. */
 export function siteKilled(site: SiteName): Drill {
   return {
     name: "site-killed",
     async run(lab) {
       if (!lab.isShort) await allAnnounced(lab, [site]);
-      await allNamed(lab);
+      await Promise.all([allNamed(lab), coveredElsewhere(lab, site)]);
       const [v4, v6] = watchBoth(lab, site);
       const own = siteOf(site).nodes;
       const plain = watchPlainly(
@@ -169,7 +211,7 @@ export function plannedDrain(site: SiteName): Drill {
   return {
     name: "planned-drain",
     async run(lab) {
-      await Promise.all([allAnnounced(lab, [site]), allNamed(lab)]);
+      await Promise.all([allAnnounced(lab, [site]), allNamed(lab), coveredElsewhere(lab, site)]);
       const [v4, v6] = watchBoth(lab, site, drainQueryMs);
       const first = await steadyNode(v4.watch, site);
       const victims = siteOf(site)

@@ -1,11 +1,11 @@
 /** Drills in which nodes are well and the way to them is not. */
 import { sleep } from "#base/clock.ts";
-import { anycastZone, namedAddress } from "./documents.ts";
+import { anycastZone } from "./documents.ts";
 import { type Drill, type Lab, measured } from "./drill.ts";
 import { machineClock, machineMs } from "./machine-clock.ts";
 import { lostOf } from "./measure.ts";
 import { swallowClouds } from "./network.ts";
-import { type SiteName, cloudsOf, nodeOf, nodes, siteOf } from "./plan.ts";
+import { cloudsOf, firstResolver, nodeOf, nodes, secondResolver, type SiteName, siteOf } from "./plan.ts";
 import {
   allAnnounced,
   allNamed,
@@ -118,10 +118,10 @@ export function twoClouds(site: SiteName): Drill {
     async run(lab) {
       await allAnnounced(lab, ["fra", "nyc", "tyo"]);
       const client = clientNear(site);
-      const resolvers = [{ name: "unbound", address: "127.0.0.1" }];
+      const resolvers = [{ name: "unbound", address: firstResolver }];
       if (missingPrograms(["named"]).length === 0) {
         lab.cdn.startNamed(client);
-        resolvers.push({ name: "BIND", address: namedAddress });
+        resolvers.push({ name: "BIND", address: secondResolver });
         await pause(namedStartMs);
       }
       const watches = resolvers.map(({ address }) => watchLookUps(lab, client, anycastZone, address));

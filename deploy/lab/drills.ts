@@ -6,7 +6,7 @@
  */
 import type { Drill } from "./drill.ts";
 import { birdRestarted, noResurrection } from "./drills-bird.ts";
-import { edgeFrozen, edgeKilled, loopBlocked, plannedDrain, siteKilled } from "./drills-edge.ts";
+import { edgeFrozen, edgeKilled, loopBlocked, nodeReturns, plannedDrain, siteKilled } from "./drills-edge.ts";
 import { nearestSite, pictureEverywhere } from "./drills-first.ts";
 import { blackhole, linkDown, sitePartitioned, twoClouds } from "./drills-path.ts";
 
@@ -27,7 +27,7 @@ const shortRounds: readonly (readonly Drill[])[] = [
 export function drillRounds(isShort: boolean, only: readonly string[]): readonly (readonly Drill[])[] {
   const rounds = isShort ? shortRounds : longRounds();
   if (only.length === 0) return rounds;
-  const all = [...longRounds(), ...shortRounds].flat();
+  const all = [...rounds, ...longRounds()].flat();
   return only.map((name) => {
     const found = all.find((drill) => drill.name === name);
     if (found === undefined) throw new Error(`there is no drill ${name}; there are: ${drillNames().join(", ")}`);
@@ -51,6 +51,7 @@ function longRounds(): readonly (readonly Drill[])[] {
     edgeFrozen("tyo"),
     blackhole("fra"),
     twoClouds("nyc"),
+    nodeReturns("tyo"),
     plannedDrain("fra"),
     siteKilled("nyc"),
     sitePartitioned("tyo"),

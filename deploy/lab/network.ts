@@ -10,7 +10,18 @@
 import { sleep } from "#base/clock.ts";
 import { fileURLToPath } from "node:url";
 import { machineClock, machineMs } from "./machine-clock.ts";
-import { type Cable, cables, cloudsOf, type End, namespaces, nodes, origin, siteOf } from "./plan.ts";
+import {
+  type Cable,
+  cables,
+  clients,
+  cloudsOf,
+  type End,
+  namespaces,
+  nodes,
+  origin,
+  secondResolver,
+  siteOf,
+} from "./plan.ts";
 import { type Crew, inNamespace, run } from "./processes.ts";
 
 const wireScript = fileURLToPath(new URL("wire.ts", import.meta.url));
@@ -134,6 +145,8 @@ function addressLines(namespace: string, relayed: (cable: Cable) => boolean): st
     if (a.namespace === namespace) lines.push(...endLines(a, b, kind));
     if (b.namespace === namespace) lines.push(...endLines(b, a, kind));
   }
+  // BIND listens only where an address stands on an interface.
+  if (clients.some(({ name }) => name === namespace)) lines.push(`addr add ${secondResolver}/32 dev lo`);
   const node = nodes.find(({ name }) => name === namespace);
   const adminAddress = node?.adminAddress ?? (namespace === origin.name ? origin.adminAddress : undefined);
   if (adminAddress !== undefined) lines.push("link set admin up", `addr add ${adminAddress}/30 dev admin`);

@@ -14,6 +14,7 @@ import { Resolver } from "node:dns/promises";
 import { request } from "node:http";
 import { isIPv6 } from "node:net";
 import { machineClock, machineMs } from "./machine-clock.ts";
+import { firstResolver } from "./plan.ts";
 import { buildQuery, type QueryType, readAnswer } from "./query.ts";
 
 /** What to ask, and how often. */
@@ -25,7 +26,7 @@ export type Task = {
   | {
       readonly kind: "dns";
       readonly server: string;
-      /** `*` becomes another label in every query. */
+      /** `*` becomes another label in every query of the whole run. */
       readonly name: string;
       readonly type: QueryType;
       /** What is written down: who answered, or with which addresses. */
@@ -79,7 +80,7 @@ function begin(id: number, task: Task): void {
     last = sample.what;
     report({ report: "changed", id, sample });
   };
-  const stop = task.kind === "dns" ? askDns(task, note) : askHttp(task, note);
+  const stop = task.kind === "dns" ? askDns(id, task, note) : askHttp(task, note);
   stops.set(id, { stop, samples });
 }
 
@@ -110,7 +111,7 @@ function pace(intervalMs: number, ask: (count: number) => void): () => void {
   };
 }
 
-function askDns(task: Extract<Task, { kind: "dns" }>, note: Note): Stop {
+function askDns(watch: number, task: Extract<Task, { kind: "dns" }>, note: Note): Stop {
   /** What waits for an answer, by its id: no more than the ids that there are. */
   const open = new Map<number, { sentMs: number; name: string; askedMs: number }>();
   const socket = createSocket(isIPv6(task.server) ? "udp6" : "udp4");
@@ -142,7 +143,7 @@ function askDns(task: Extract<Task, { kind: "dns" }>, note: Note): Stop {
   socket.connect(53, task.server, () => {
     stopAsking = pace(task.intervalMs, (count) => {
       const id = count & 0xffff;
-      const name = task.name.replace("*", `${process.pid}-${count}`);
+      const name = task.name.replace("*", `${watch}-${count}`);
       const sentMs = machineMs();
       open.set(id, { sentMs, name, askedMs: sentMs });
       socket.send(buildQuery(id, name, task.type, wantsRecursion));
@@ -162,7 +163,7 @@ function askDns(task: Extract<Task, { kind: "dns" }>, note: Note): Stop {
 
 function askHttp(task: Extract<Task, { kind: "http" }>, note: Note): Stop {
   const resolver = new Resolver({ timeout: task.timeoutMs, tries: 1 });
-  resolver.setServers(["127.0.0.1"]);
+  resolver.setServers([firstResolver]);
   let openCount = 0;
   const fetchOnce = async (): Promise<void> => {
     const sentMs = machineMs();

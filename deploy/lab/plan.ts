@@ -83,6 +83,9 @@ export const httpPort = 80;
 export const peerPort = 8082;
 export const adminPort = 8081;
 export const originPort = 7070;
+/** Where each client has its resolvers. */
+export const firstResolver = "127.0.0.1";
+export const secondResolver = "127.0.0.2";
 
 const transitNames = ["t-par", "t-fra", "t-nyc", "t-lax", "t-tyo", "t-sin"] as const;
 export const transits: readonly { readonly name: string; readonly as: number }[] = transitNames.map((name, index) => ({

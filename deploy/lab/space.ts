@@ -9,6 +9,7 @@
  */
 import { type SpawnSyncReturns, spawnSync } from "node:child_process";
 import { mkdirSync, realpathSync, writeFileSync } from "node:fs";
+import { firstResolver } from "./plan.ts";
 import { run } from "./processes.ts";
 
 /** Everything that the lab writes: on a memory file system of the space. */
@@ -60,7 +61,7 @@ export async function furnish(): Promise<void> {
   await run("mount", ["-t", "tmpfs", "tmpfs", "/run"]);
   for (const directory of ["/run/netns", labDirectory, `${labDirectory}/log`]) mkdirSync(directory);
   const own = `${labDirectory}/resolv.conf`;
-  writeFileSync(own, "nameserver 127.0.0.1\noptions timeout:3 attempts:1\n");
+  writeFileSync(own, `nameserver ${firstResolver}\noptions timeout:3 attempts:1\n`);
   if (resolver.startsWith("/run/")) {
     mkdirSync(resolver.replace(/\/[^/]*$/, ""), { recursive: true });
     writeFileSync(resolver, "");

@@ -7,7 +7,7 @@ import { machineClock } from "./machine-clock.ts";
 import { lostOf, reasonsOf, tookOf, troubleSince } from "./measure.ts";
 import type { Sample } from "./observer.ts";
 import type { Watch } from "./places.ts";
-import { type ClientName, clients, cloudsOf, nodes, type SiteName, siteOf } from "./plan.ts";
+import { type ClientName, clients, cloudsOf, firstResolver, nodes, type SiteName, siteOf } from "./plan.ts";
 
 /** 100 queries a second: the rate of the targets. */
 export const queryMs = 10;
@@ -49,6 +49,12 @@ export async function allAnnounced(lab: Lab, siteNames: readonly SiteName[]): Pr
       }
     }),
   );
+}
+
+/** Resolves when each of the site's clouds is announced in another site too: somebody can take over. */
+export async function coveredElsewhere(lab: Lab, siteName: SiteName): Promise<void> {
+  const others = cloudsOf(siteName).flatMap((cloud) => cloud.sites.filter((name) => name !== siteName));
+  await allAnnounced(lab, others);
 }
 
 /** Resolves when every edge names every node in its answers again. */
@@ -131,7 +137,7 @@ export function watchPlainly(lab: Lab, client: ClientName, asked: string): Plain
 }
 
 /** Names that no cache has, through the client's own resolver. */
-export function watchLookUps(lab: Lab, client: ClientName, zone: string, server = "127.0.0.1"): Watch {
+export function watchLookUps(lab: Lab, client: ClientName, zone: string, server = firstResolver): Watch {
   return lab.places.watch(client, {
     kind: "dns",
     server,

@@ -29,7 +29,7 @@
  *   6. A word counts only of a node that probes the same nodes (`watched`); silence of one that never heard of a node,
  *      or has not yet judged it, says nothing.
  *   7. Of itself a node knows its own readiness, not whether it can be reached: it need not be able to call itself. It
- *      is down for itself as well when for five intervals others' words came and none of them reaches it.
+ *      is down for itself as well when for ten intervals others' words came and none of them reaches it.
  *   8. A node that reaches no other machine, nor hears of anyone who does, is isolated. All others are down for it, so
  *      that it answers with its own site; it can't know who of them is well.
  *   9. Who fell for the third time within five minutes is up again only after it was well for five intervals, and for
@@ -99,7 +99,7 @@ const doubtIntervals = 1.8;
 const doubtFailures = 3;
 const wordIntervals = 1.1;
 /** Rule 7. */
-const selfIntervals = 5;
+const selfIntervals = 10;
 /** Rule 9. */
 const fallsFree = 2;
 const holdIntervals = 5;
@@ -241,7 +241,8 @@ export function afterWord(reputation: Reputation, heard: Heard, self: string, ow
 /** Whether others' words come, and none of them reaches me. */
 export function isForsaken({ reachedMs, heardMs }: Reputation, nowMs: number, settings: ProbeSettings): boolean {
   const { intervalMs } = settings;
-  return nowMs - heardMs <= wordIntervals * intervalMs && nowMs - reachedMs > selfIntervals * intervalMs;
+  // Both over the same time: that a single word is late changes nothing.
+  return nowMs - heardMs <= selfIntervals * intervalMs && nowMs - reachedMs > selfIntervals * intervalMs;
 }
 
 /** The judgement of one node, with what is remembered for the next. */

@@ -337,7 +337,7 @@ export function openProber(options: {
     words.set(self, word());
     let result: ProbeResult = { outcome: now === "draining" ? "draining" : "ready" };
     if (now === "starting") result = { outcome: "failed", reason: "starting" };
-    else if (isForsaken(reputation, nowMs, settings)) {
+    else if (!isIsolated && isForsaken(reputation, nowMs, settings)) {
       result = { outcome: "failed", reason: "no other node reaches this one" };
     }
     // One look is as good as several probes: nothing is lost on the way.

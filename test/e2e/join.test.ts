@@ -8,10 +8,10 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import { Agent, request } from "undici";
 import { launcher, nearcast } from "../deploy/support/command.ts";
 import { ask } from "../support/ask.ts";
 import { photograph } from "../support/pictures.ts";
+import { startStream } from "../support/stream.ts";
 import { startWorld, until, type World } from "../support/world.ts";
 
 const name = "img.cdn.test";
@@ -133,7 +133,8 @@ test("three join and two are removed under a stream of requests: none fails", as
   const world = await startWorld(t, ["fra"], { fleet: { steering: [{ name, policy: "geo", ttlSeconds: 1 }] } });
   await world.api("PUT", "/images/a.jpg", await photograph(1, { width: 200, height: 150 }));
   await until("fra is up", async () => (await named(world)).join() === world.edge("fra").address);
-  const stream = startStream(world);
+  const resolvers = [world.edge("fra").dns];
+  const stream = startStream({ host: name, path: "/a.jpg?w=100&fm=webp", perSecond: 2000, resolvers });
   t.after(async () => {
     await stream.stop();
   });
@@ -159,73 +160,3 @@ test("three join and two are removed under a stream of requests: none fails", as
   t.diagnostic(`${answered} requests in ${seconds.toFixed(1)} s: ${Math.round(answered / seconds)} a second`);
   assert.deepEqual(failures, []);
 });
-
-const aSecond = 2000;
-const clientsCount = 50;
-const tickMs = 5;
-/** Of all clients; past that a tick sends fewer, since the machine gives no more. */
-const openMax = 400;
-
-/** Clients that ask DNS again when a TTL is over, and meanwhile send to the address that they chose of the answer. */
-function startStream(world: World) {
-  const agent = new Agent({ connections: 16, keepAliveTimeout: 10_000 });
-  const byAddress = new Map<string, number>();
-  const failures: string[] = [];
-  const clients = Array.from({ length: clientsCount }, () => ({ address: "", untilMs: 0 }));
-  const counts = { open: 0, answered: 0, sent: 0 };
-  const over = new AbortController();
-  const beganMs = performance.now();
-  let endedMs: number | undefined;
-
-  async function addressFor(client: (typeof clients)[number]): Promise<string> {
-    if (performance.now() < client.untilMs) return client.address;
-    const { addresses, answer } = await ask(world.edge("fra").dns, name);
-    const ttlSeconds = Math.min(...(answer.answers ?? []).map((one) => ("ttl" in one ? (one.ttl ?? 0) : 0)));
-    client.address = addresses[random(addresses.length)] ?? "";
-    client.untilMs = performance.now() + ttlSeconds * 1000;
-    return client.address;
-  }
-
-  async function send(client: (typeof clients)[number]): Promise<void> {
-    counts.open += 1;
-    let address = "?";
-    try {
-      address = await addressFor(client);
-      const url = `http://${address}:8080/a.jpg?w=100&fm=webp`;
-      const { statusCode, body } = await request(url, { dispatcher: agent, headers: { host: name } });
-      const sizeBytes = (await body.arrayBuffer()).byteLength;
-      if (statusCode !== 200 || sizeBytes === 0) failures.push(`${address}: ${statusCode}, ${sizeBytes} bytes`);
-      byAddress.set(address, (byAddress.get(address) ?? 0) + 1);
-      counts.answered += 1;
-    } catch (error) {
-      failures.push(`${address}: ${String(error)}`);
-    } finally {
-      counts.open -= 1;
-    }
-  }
-
-  const running = (async () => {
-    while (!over.signal.aborted) {
-      const due = Math.floor(((performance.now() - beganMs) / 1000) * aSecond);
-      // What the machine did not give is not made up for later.
-      counts.sent = Math.max(counts.sent, due - openMax);
-      for (; counts.sent < due && counts.open < openMax; counts.sent += 1) {
-        const client = clients[counts.sent % clientsCount];
-        if (client !== undefined) void send(client);
-      }
-      await pause(tickMs);
-    }
-    while (counts.open > 0) await pause(tickMs);
-    await agent.close();
-  })();
-
-  return {
-    byAddress: () => byAddress,
-    counts: () => ({ answered: counts.answered, failures, seconds: ((endedMs ?? performance.now()) - beganMs) / 1000 }),
-    async stop() {
-      endedMs ??= performance.now();
-      over.abort();
-      await running;
-    },
-  };
-}

@@ -26,7 +26,7 @@ async function runWorlds(kind: Orders["kind"], count: number): Promise<void> {
 }
 
 test("whatever breaks: who is gone is named no longer than 3 s, who is reached is up, all agree in the end", () =>
-  runWorlds("faults", rounds(2000, 60_000)));
+  runWorlds("faults", rounds(2000, 12_000)));
 
 test("with 30 % of the packets lost each way no node's state changes more than twice an hour", () =>
-  runWorlds("lossy hour", rounds(4, 200)));
+  runWorlds("lossy hour", rounds(4, 100)));

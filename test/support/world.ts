@@ -85,6 +85,8 @@ export async function startWorld(
     nodesPerSite?: number;
     /** Whether nodes have peers also where each is alone in its site. */
     hasPeers?: boolean;
+    /** Whether nodes bring addresses of their own to their site, instead of sharing the site's. */
+    hasOwnAddresses?: boolean;
     /** Merged into each site of the fleet document. */
     siteOf?: (site: SiteName) => object;
     /** Further arguments of each edge, and further variables of its environment. */
@@ -143,6 +145,7 @@ export async function startWorld(
       address: `${net}.${11 + at * nodesPerSite + index}`,
     })),
   );
+  const hasOwnAddresses = settings.hasOwnAddresses ?? false;
   const hasPeers = settings.hasPeers ?? nodesPerSite > 1;
   const peerOf = (address: string): object => (hasPeers ? { peer: { host: address, port: peerPort } } : {});
   const fleet = {
@@ -150,10 +153,15 @@ export async function startWorld(
     sites: sites.map((site) => ({
       name: site,
       place: places[site],
-      addresses: nodes.filter((node) => node.site === site).map(({ address }) => address),
+      addresses: hasOwnAddresses ? [] : nodes.filter((node) => node.site === site).map(({ address }) => address),
       nodes: nodes
         .filter((node) => node.site === site)
-        .map(({ name, address }) => ({ name, http: `http://${address}:${servicePort}`, ...peerOf(address) })),
+        .map(({ name, address }) => ({
+          name,
+          http: `http://${address}:${servicePort}`,
+          ...peerOf(address),
+          ...(hasOwnAddresses ? { addresses: [address] } : {}),
+        })),
       ...settings.siteOf?.(site),
     })),
     hosts: [{ name: "img.cdn.test", kind: "images", ...settings.imagesHost }, ...(settings.hosts ?? [])],

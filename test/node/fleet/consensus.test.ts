@@ -13,7 +13,6 @@ import {
   isUnreachable,
   judge,
   type Judgement,
-  noTestimony,
   type Sight,
   spacingMs,
   testimonyOf,
@@ -237,15 +236,15 @@ test("of the witnesses of what is about to be lost, the three quickest are asked
   assert.deepEqual(hurried(["x", "a"]), ["a", "b", "c", "d", "x"]);
 });
 
-test("whom others' words call unreachable for five intervals, that node knows of itself", () => {
+test("whom others' words call unreachable for ten intervals, that node knows of itself", () => {
   const start = { reachedMs: 0, heardMs: -Infinity };
   assert(!isForsaken(start, 60_000, settings), "nobody says anything");
-  const listed = afterWord(start, heard(5500, ["x"]), "x", own);
-  assert(isForsaken(listed, 5501, settings));
-  assert(!isForsaken(listed, 4999, settings));
-  assert(!isForsaken(listed, 6601, settings), "an old word counts no more");
-  const reached = afterWord(listed, heard(5600), "x", own);
-  assert(!isForsaken(reached, 6000, settings));
-  assert.equal(afterWord(start, heard(5500, ["x"], "0000000000000000"), "x", own), start, "of another fleet");
-  assert.equal(noTestimony.witnesses.length, 0);
+  const listed = afterWord(start, heard(9500, ["x"]), "x", own);
+  assert(isForsaken(listed, 10_001, settings));
+  assert(!isForsaken(listed, 9999, settings));
+  assert(isForsaken(listed, 19_500, settings), "a word that is late changes nothing");
+  assert(!isForsaken(listed, 19_501, settings), "an old word counts no more");
+  const reached = afterWord(listed, heard(10_100), "x", own);
+  assert(!isForsaken(reached, 10_200, settings));
+  assert.equal(afterWord(start, heard(9500, ["x"], "0000000000000000"), "x", own), start, "of another fleet");
 });

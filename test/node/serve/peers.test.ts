@@ -5,7 +5,7 @@ import { answering, startLoopbackOrigin } from "../../support/loopback-origin.ts
 import { type PictureOrigin, startPictureOrigin } from "../../support/picture-origin.ts";
 import { quickRenderer, startNodes, type TestNode } from "./fleet-of-nodes.ts";
 
-test("three nodes, 300 names in three variants each, asked at random nodes: each fetched once, rendered once", async (t) => {
+test("three nodes, 300 names in three variants each, asked at random: each fetched once, rendered once", async (t) => {
   const origin = await startPictureOrigin(t);
   const names = Array.from({ length: 300 }, (_, index) => `shop/${index}.png`);
   for (const name of names) origin.names.set(name, Buffer.from(`the bytes of ${name}`));
