@@ -23,7 +23,9 @@ export interface UdpSocket {
   readonly address: ListenAddress;
 }
 
-/** Alone: nobody may have the port. First: nobody may have it yet, others of ours will. Follower: joins who is there. */
+/**
+ * Alone: nobody may have the port. First: nobody may have it yet, others of ours will. Follower: joins who is there.
+ */
 export type PortSharing = "alone" | "first" | "follower";
 
 /** Room for the answers of several batches. */

@@ -94,7 +94,10 @@ test("of a lab that was killed nothing stays", { timeout: 120_000 }, async (t) =
   const before = namespaces();
   const { lab, output, progress } = startLab("--only", "nearest-site", "--json");
   const ended = once(lab, "close");
-  await Promise.race([ended, until("the lab has routers", () => Promise.resolve(progress().includes("an internet")))]);
+  await Promise.race([
+    ended,
+    until("the lab has routers", () => Promise.resolve(progress().includes("the origin has"))),
+  ]);
   if (lab.exitCode !== null && !isHeld(t, output())) return;
   const inside = descendantsOf(lab.pid ?? 0);
   assert.ok(inside.length > 10, progress());

@@ -1,4 +1,7 @@
-/** Ports that several processes bind (SO_REUSEPORT): here several carriers of one process, which the kernel treats alike. */
+/**
+ * Ports that several processes bind (SO_REUSEPORT): here several carriers of one process, which the kernel treats
+ * alike.
+ */
 import { systemClock } from "#base/clock.ts";
 import { silentLog } from "#base/log.ts";
 import assert from "node:assert/strict";
@@ -35,7 +38,7 @@ async function floodAll(t: TestContext, to: ListenAddress, stats: () => DnsStats
   });
 }
 
-test("carriers that share a port answer a part of the clients each, and one that is closed leaves no gap", async (t) => {
+test("carriers that share a port answer a part of the clients each; one that is closed leaves no gap", async (t) => {
   if (!needs(t, available.ok, reason)) return;
   const address = ownAddress();
   const open = async (threads: number) => {

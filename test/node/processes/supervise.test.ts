@@ -1,4 +1,6 @@
-/** Real processes of a supervisor in this one; its rests are twenty times as short, and beats come five times as often. */
+/**
+ * Real processes of a supervisor in this one; its rests are twenty times as short, and beats come five times as often.
+ */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -87,7 +89,7 @@ test("ports can be shared here", async () => {
   assert.equal(await whyNoSharing(), undefined);
 });
 
-test("ready is said once, when all are; a process that is killed comes back, and the others never notice", async (t) => {
+test("ready is said once, when all are; a killed process comes back, and the others never notice", async (t) => {
   const { supervisor, launched, current, notices, logged, readies, rests } = running(t, 3);
   await until("all are ready", () => readies() === 1);
   assert.equal(notices.at(-1), "ready: 3 of 3 processes are ready");
