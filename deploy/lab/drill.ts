@@ -9,7 +9,7 @@
 import type { Random } from "#base/random.ts";
 import type { Cdn } from "./cdn.ts";
 import type { Network } from "./network.ts";
-import type { Places } from "./places.ts";
+import type { Places, Watch } from "./places.ts";
 import type { Crew } from "./processes.ts";
 
 export interface Lab {
@@ -88,11 +88,24 @@ export async function hold(drill: Drill, lab: Lab): Promise<Row[]> {
   });
 }
 
-/** A drill that could not be held is a row that missed. */
+/** A drill that could not be held is a row that missed; whoever still watches for it goes home. */
 async function attempt(drill: Drill, lab: Lab): Promise<readonly Measured[]> {
+  const watches = new Set<Watch>();
+  const places: Places = {
+    watch(...wanted) {
+      const watch = lab.places.watch(...wanted);
+      watches.add(watch);
+      const end: Watch["end"] = () => {
+        watches.delete(watch);
+        return watch.end();
+      };
+      return { ...watch, end };
+    },
+  };
   try {
-    return await drill.run(lab);
+    return await drill.run({ ...lab, places });
   } catch (error) {
+    await Promise.all([...watches].map((watch) => watch.end()));
     return [measured({ title: drill.name, group: "BGP", n: 0, isOver: false, note: (error as Error).message })];
   }
 }

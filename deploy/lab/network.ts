@@ -27,6 +27,7 @@ import { type Crew, inNamespace, run } from "./processes.ts";
 const wireScript = fileURLToPath(new URL("wire.ts", import.meta.url));
 const wireNamespace = "wire";
 const wireStartMs = 20_000;
+const carrierMs = 5000;
 /** Frames that netem holds: at 10,000 a second and 80 ms there are 800. */
 const netemFramesMax = 10_000;
 
@@ -80,7 +81,7 @@ export async function buildNetwork(crew: Crew, hasNetem: boolean): Promise<Netwo
   ]);
   await Promise.all(all.map((name) => batch(name, addressLines(name, relayed))));
   // A route needs both ends of its cable.
-  await Promise.all(namespaces.map((name) => batch(name, routeLines(name))));
+  await Promise.all(namespaces.map((name) => repeatedly(() => batch(name, routeLines(name)))));
   if (hasNetem) await Promise.all(cables.filter(({ delayMs }) => delayMs > 0).map(delayByNetem));
   else await startRelay(crew, relayed);
 
@@ -89,8 +90,9 @@ export async function buildNetwork(crew: Crew, hasNetem: boolean): Promise<Netwo
     unplug: (a, b) => batch(a, [`link set ${b} down`]),
     async plug(a, b) {
       await batch(a, [`link set ${b} up`]);
-      // A default route goes with its interface, and does not come back by itself.
-      await batch(a, routeLines(a));
+      // A default route goes with its interface, and does not come back by itself; nor is there one before the other
+      // end has seen that the cable is back.
+      await repeatedly(() => batch(a, routeLines(a)));
     },
     async silence(a, b) {
       await Promise.all([queue(a, b, "add"), queue(b, a, "add")]);
@@ -99,6 +101,20 @@ export async function buildNetwork(crew: Crew, hasNetem: boolean): Promise<Netwo
       await Promise.all([queue(a, b, "del"), queue(b, a, "del")]);
     },
   };
+}
+
+/** Until it succeeds. @throws what it threw last, past `carrierMs` */
+async function repeatedly(action: () => Promise<void>): Promise<void> {
+  const deadlineMs = machineMs() + carrierMs;
+  for (;;) {
+    try {
+      await action();
+      return;
+    } catch (error) {
+      if (machineMs() > deadlineMs) throw error;
+      await sleep(machineClock, 10);
+    }
+  }
 }
 
 /** A queue that loses everything that is put into it. */

@@ -1,4 +1,6 @@
-/** A site is upgraded one node at a time, as `systemctl restart` does it: SIGTERM, the end of the drain, a new start. */
+/**
+ * A site is upgraded one node at a time, as `systemctl restart` does it: SIGTERM, the end of the drain, a new start.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ask } from "../support/ask.ts";
