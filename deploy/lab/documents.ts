@@ -38,7 +38,7 @@ export const picture = "chair.png";
 export const picturePath = `/${picture}?w=64&fm=webp`;
 
 /** Short, so that drills in which resolvers keep an old answer are over soon; as shipped it is 30. */
-export const ttlSeconds = 3;
+export const ttlSeconds = 2;
 /** How long a node that is told to stop says `draining`: longer than resolvers keep its addresses. */
 const drainMs = 1000 * (ttlSeconds + 2);
 const shutdownMs = 2000;

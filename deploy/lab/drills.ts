@@ -20,8 +20,8 @@ const shortRounds: readonly (readonly Drill[])[] = [
   [edgeKilled("fra"), loopBlocked("tyo")],
   [plannedDrain("nyc")],
   // … and by now they do, or are not needed.
-  [siteKilled("fra")],
-  [noResurrection("fra"), edgeFrozen("tyo")],
+  [siteKilled("fra"), edgeFrozen("tyo")],
+  [noResurrection("fra")],
 ];
 
 export function drillRounds(isShort: boolean, only: readonly string[]): readonly (readonly Drill[])[] {
