@@ -42,13 +42,14 @@ export function openAnnouncement(options: {
   fleet: () => Fleet | null;
   standing: () => Standing;
   health: () => ReadonlyMap<string, NodeHealth>;
+  words: () => ReadonlyMap<string, NodeWord>;
   /** Asks a node at once what it says of itself; undefined: it does not answer. */
   ask: (node: SiteNode) => Promise<NodeWord | undefined>;
   clock: Clock;
   random: Random;
   log: Log;
 }): Announcement {
-  const { config, processIndex, fleet, standing, health, ask, clock, random, log } = options;
+  const { config, processIndex, fleet, standing, health, words, ask, clock, random, log } = options;
   let isDraining = false;
   let last: SelfCheck = { ok: false, reason: "not checked yet" };
 
@@ -63,6 +64,7 @@ export function openAnnouncement(options: {
       return last;
     },
     mayFall,
+    isAlone,
     clock,
     random,
     log,
@@ -105,6 +107,15 @@ export function openAnnouncement(options: {
     const words = await Promise.all(others.map(ask));
     const announced = new Set(words.flatMap((word) => word?.announced ?? []));
     return wanted.every((prefix) => announced.has(prefix));
+  }
+
+  /** By what was heard last, without asking. */
+  function isAlone(wanted: readonly string[]): boolean {
+    const announced = new Set<string>();
+    for (const [name, { announced: theirs = [] }] of words()) {
+      if (name !== config.node && health().get(name)?.state === "up") for (const one of theirs) announced.add(one);
+    }
+    return !wanted.every((prefix) => announced.has(prefix));
   }
 
   return {

@@ -457,6 +457,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         fleet: () => membership.current()?.document ?? null,
         standing: membership.standing,
         health: prober.health,
+        words: prober.words,
         async ask(node) {
           const answer = await probes.probe(node, askMs);
           return answer.outcome === "failed" ? undefined : answer.word;

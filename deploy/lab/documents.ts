@@ -172,7 +172,7 @@ export function unboundConfig(): string {
 /** BIND as a second resolver, on an address of its own beside unbound. */
 export function namedConfig(): string {
   const stub = (zone: string, addresses: readonly string[]): string =>
-    `zone "${zone}" { type static-stub; server-addresses { ${addresses.map((address) => `${address};`).join(" ")} }; };`;
+    `zone "${zone}" { type static-stub; server-addresses { ${addresses.map((one) => `${one};`).join(" ")} }; };`;
   return [
     "options {",
     `  directory "${labDirectory}";`,

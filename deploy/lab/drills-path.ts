@@ -111,7 +111,9 @@ const silentShortMs = 5000;
 /** BIND is optional: it is asked where it is installed. */
 const namedStartMs = 1500;
 
-/** Packets to the clouds vanish in the nearest site while it goes on announcing them: resolvers have the other cloud. */
+/**
+ * Packets to the clouds vanish in the nearest site while it goes on announcing them: resolvers have the other cloud.
+ */
 export function twoClouds(site: SiteName): Drill {
   return {
     name: "two-clouds",

@@ -232,7 +232,9 @@ async function startRelay(crew: Crew, relayed: (cable: Cable) => boolean): Promi
   }
 }
 
-/** Everything for the clouds' addresses vanishes in the site's router, while its routes and sessions stay as they are. */
+/**
+ * Everything for the clouds' addresses vanishes in the site's router, while its routes and sessions stay as they are.
+ */
 export async function swallowClouds(siteName: Parameters<typeof siteOf>[0], order: "add" | "del"): Promise<void> {
   const { router } = siteOf(siteName);
   await batch(

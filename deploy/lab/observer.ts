@@ -31,7 +31,9 @@ export type Task = {
       readonly type: QueryType;
       /** What is written down: who answered, or with which addresses. */
       readonly tell: "node" | "addresses";
-      /** Ask as one asks a resolver: what it has not answered after so long is asked again, since resolvers may drop it. */
+      /**
+       * Ask as one asks a resolver: what it has not answered after so long is asked again, since resolvers may drop it.
+       */
       readonly askAgainMs: number | null;
     }
   | {

@@ -10,9 +10,9 @@
  *                   r-nyc      losangeles     r-tyo
  *
  * Two clouds of anycast addresses, announced from sets of sites that have no site in common: whichever site fails, and
- * however slowly the routes find out, resolvers everywhere still reach one nameserver. `a` (ns1) stands in Frankfurt and
- * New York, `b` (ns2) in Tokyo. The same nodes also answer DNS on addresses of their own (ns1 to ns6 of the other zone):
- * that is a fleet without BGP.
+ * however slowly the routes find out, resolvers everywhere still reach one nameserver. `a` (ns1) stands in Frankfurt
+ * and New York, `b` (ns2) in Tokyo. The same nodes also answer DNS on addresses of their own (ns1 to ns6 of the other
+ * zone): that is a fleet without BGP.
  *
  * The interface that leads from one namespace to another has the other's name.
  */

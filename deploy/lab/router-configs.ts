@@ -6,8 +6,8 @@
  * both families, a longer path over expensive cables, and RFC 8326 (a route that its owner is about to withdraw is the
  * last choice).
  *
- * Not as out there: no route-advertisement delays (MRAI), no flap damping, tables of ten routes. So what the lab measures
- * is detection and withdrawal; how long the internet then takes to agree is not in it.
+ * Not as out there: no route-advertisement delays (MRAI), no flap damping, tables of ten routes. So what the lab
+ * measures is detection and withdrawal; how long the internet then takes to agree is not in it.
  */
 import type { Fleet } from "#fleet/document.ts";
 import { nodeConfig } from "../cli/bgp/node-config.ts";

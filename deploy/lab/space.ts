@@ -53,8 +53,8 @@ export function missingPrograms(programs: readonly string[]): string[] {
 }
 
 /**
- * Inside: a /run of its own, and a resolver file that sends everybody's look-ups to port 53 of his own 127.0.0.1, so that
- * curl at a client asks the unbound that stands beside it.
+ * Inside: a /run of its own, and a resolver file that sends everybody's look-ups to port 53 of his own 127.0.0.1, so
+ * that curl at a client asks the unbound that stands beside it.
  */
 export async function furnish(): Promise<void> {
   const resolver = realpathSync(resolverFile);

@@ -15,7 +15,8 @@ export const queryMs = 10;
 const queryTimeoutMs = 1000;
 /**
  * A look-up failed when three queries, two seconds apart, brought nothing. One is not enough: unbound answers no query
- * that is older than 1.9 s (`discard-timeout`), since whoever asked has asked again by then, and finds the answer cached.
+ * that is older than 1.9 s (`discard-timeout`), since whoever asked has asked again by then, and finds the answer
+ * cached.
  */
 const lookUpTimeoutMs = 6000;
 const lookUpAgainMs = 2000;
@@ -230,7 +231,8 @@ export function plainRows(
 export function slowest(samples: readonly Sample[]): string {
   const { medianMs, mostMs } = tookOf(samples);
   const reasons = reasonsOf(samples);
-  return `${Math.round(medianMs)} ms in the median, ${Math.round(mostMs)} at most${reasons === "" ? "" : `; ${reasons}`}`;
+  const told = reasons === "" ? "" : `; ${reasons}`;
+  return `${Math.round(medianMs)} ms in the median, ${Math.round(mostMs)} at most${told}`;
 }
 
 /** The client that is nearest to a site. */

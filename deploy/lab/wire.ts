@@ -10,11 +10,12 @@
  * thread with anything else would add that thing's pauses to every delay.
  *
  * Memory: the kernel writes each frame into a slot of one arena from mmap, and reads it from there again when its time
- * has come; no octet of it is ever copied into JavaScript. A direction is a queue (its delay never changes, so what came
- * first leaves first). Without a free slot a frame is dropped, as a switch does whose buffer is full.
+ * has come; no octet of it is ever copied into JavaScript. A direction is a queue (its delay never changes, so what
+ * came first leaves first). Without a free slot a frame is dropped, as a switch does whose buffer is full.
  *
- * With PACKET_VNET_HDR the kernel hands over frames whose checksum is still to be computed, or that are many segments in
- * one, together with a note that says so; handed back with it they are as before, and no offload must be switched off.
+ * With PACKET_VNET_HDR the kernel hands over frames whose checksum is still to be computed, or that are many segments
+ * in one, together with a note that says so; handed back with it they are as before, and no offload must be switched
+ * off.
  */
 import { writeSync } from "node:fs";
 import { createRequire } from "node:module";

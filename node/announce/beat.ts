@@ -16,6 +16,11 @@ export interface Beat {
   readonly stillMs: number;
 }
 
+/** What stands where in the numbers that both threads share. */
+export const beatSlot = 0;
+export const aloneSlot = 1;
+export const sharedSlots = 2;
+
 /** How often the main thread beats, and how often this side looks. */
 export const beatMs = 50;
 export const lookMs = 25;

@@ -1,6 +1,6 @@
 /**
  * The thread that holds the lease. It announces what the main thread last ordered, for as long as that one's heart
- * beats; nothing else makes it speak.
+ * beats, or nobody else announces; nothing else makes it speak.
  *
  *   main thread ──order──▶ wanted ─┐
  *               ──beat───▶ fresh? ─┴─▶ speaker ──BGP──▶ BIRD
@@ -14,7 +14,7 @@ import assert from "node:assert/strict";
 import { isDeepStrictEqual } from "node:util";
 import { parentPort, workerData } from "node:worker_threads";
 import { systemClock } from "#base/clock.ts";
-import { firstBeat, isStale, lookMs, nextBeat } from "./beat.ts";
+import { aloneSlot, beatSlot, firstBeat, isStale, lookMs, nextBeat } from "./beat.ts";
 import { administrativeShutdown, ceaseSubcodes } from "./bgp/notification.ts";
 import type { Family } from "./bgp/prefix.ts";
 import { nothingWanted, type Wanted } from "./routes.ts";
@@ -24,7 +24,7 @@ import { createSpeaker } from "./speaker.ts";
 export interface LeaseWorkerStart {
   readonly peer: { readonly host: string; readonly port: number };
   readonly source: string;
-  /** One number; the main thread adds one to it each 50 ms. */
+  /** At beatSlot the main thread adds one each 50 ms; aloneSlot is 1 while it knows of no other that announces. */
   readonly beat: Int32Array<SharedArrayBuffer>;
 }
 
@@ -64,7 +64,7 @@ const clock = systemClock;
 let order: Extract<LeaseOrder, { kind: "order" }> | undefined;
 let stalls = 0;
 let isStalled = false;
-let beat = firstBeat(Atomics.load(shared, 0), clock.monotonicMs());
+let beat = firstBeat(Atomics.load(shared, beatSlot), clock.monotonicMs());
 let lastWord: LeaseWord | undefined;
 
 const speaker = createSpeaker({ peer, source, clock, changed: tell });
@@ -88,8 +88,10 @@ function refresh(): void {
 
 function look(): void {
   const before = beat;
-  beat = nextBeat(beat, Atomics.load(shared, 0), clock.monotonicMs());
-  if (isStale(beat) === isStalled) return;
+  beat = nextBeat(beat, Atomics.load(shared, beatSlot), clock.monotonicMs());
+  // The last one stays: names are answered by threads of their own, and there is nobody else to go to.
+  const isAlone = !isStalled && Atomics.load(shared, aloneSlot) === 1;
+  if ((isStale(beat) && !isAlone) === isStalled) return;
   isStalled = !isStalled;
   if (isStalled) {
     stalls++;

@@ -14,7 +14,9 @@
  *   own answers are wrong                 1 to 2.5 s (damping.ts), if another site is well
  *   drain()                               GRACEFUL_SHUTDOWN at once, withdrawn after `shutdownMs`
  *
- * The first four are deaths: a dead node falls silent by itself and asks nobody. Wrong answers are an illness, and a
+ * The first four are deaths: a dead node falls silent by itself and asks nobody; but a node that knows of no other that
+ * announces the same is not withdrawn for a blocked main thread, nor at the end of a drain: its threads still answer
+ * names, and packets to it have nowhere else to go. Wrong answers are an illness, and a
  * check can be wrong itself: before it falls the node asks (`mayFall`) whether another site that announces the same is
  * well, over unicast. If none is, or nobody can be asked, it stays: a client that is served badly is better off than
  * one whose packets have nowhere to go. For the same reason a node that fell, and is right again, does not wait out
@@ -26,7 +28,7 @@ import { type Cancel, type Clock, sleep } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
-import { beatMs } from "./beat.ts";
+import { aloneSlot, beatMs, beatSlot, sharedSlots } from "./beat.ts";
 import { addressText, parseAddress, parsePrefix } from "./bgp/prefix.ts";
 import { checked, type DampingSettings, fall, firstDamping, isWrong, rise, usualDamping } from "./damping.ts";
 import type { FromLeaseWorker, LeaseOrder, LeaseWord, LeaseWorkerStart } from "./lease-worker.ts";
@@ -69,6 +71,8 @@ export interface LeaseOptions {
   readonly selfCheck: () => Promise<SelfCheck>;
   /** Whether another site announces these prefixes and is well, asked over unicast. A failure counts as no. */
   readonly mayFall: (prefixes: readonly string[]) => Promise<boolean> | boolean;
+  /** Whether, as far as is known without asking, no other node announces these prefixes. Asked twice a second. */
+  readonly isAlone: (prefixes: readonly string[]) => boolean;
   /** Called after each change of the state; for the first time before openLease returns. */
   readonly changed?: (state: LeaseState) => void;
   readonly clock: Clock;
@@ -83,7 +87,7 @@ export interface Lease {
   readonly setPrefixes: (prefixes: readonly string[], as: number | undefined) => void;
   /**
    * GRACEFUL_SHUTDOWN (RFC 8326) for `shutdownMs`, then the withdrawal; resolves after it, at once when nothing is
-   * announced. Nobody is asked: whoever drains has decided.
+   * announced. Who is alone stays announced so until another announces, or until close(); this resolves all the same.
    */
   readonly drain: () => Promise<void>;
   /** Announces again as soon as its answers have been right for long enough, which they may be already. */
@@ -98,6 +102,7 @@ export interface Lease {
 const checkMs = { right: 1000, wrong: 500, spread: 0.1 } as const;
 /** A check that has not ended by then is wrong, whatever it waits for. */
 const checkMsMost = 900;
+const aloneEveryBeats = 10;
 /** How long the others may take to say whether they are well. */
 const askMsMost = 500;
 /** A thread that dies is started again after so long; doubled each time. */
@@ -116,13 +121,13 @@ const silent: LeaseWord = {
 
 /** @throws NearcastError CANNOT_LISTEN when `announce.source` can't be the source of a session */
 export function openLease(options: LeaseOptions): Lease {
-  const { announce, processIndex, selfCheck, mayFall, changed, clock, random, log } = options;
+  const { announce, processIndex, selfCheck, mayFall, isAlone, changed, clock, random, log } = options;
   const dampingSettings = { ...usualDamping, ...options.damping };
   const sourceOctets = plus(announce.source, processIndex);
   const source = addressText(sourceOctets);
   // The BGP identifier (RFC 4271 §4.2): BIRD's is its router id, a public address, so they never are the same.
   const identifier = sourceOctets.readUInt32BE(sourceOctets.length - 4);
-  const beat = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+  const beat = new Int32Array(new SharedArrayBuffer(sharedSlots * Int32Array.BYTES_PER_ELEMENT));
 
   let wanted = { prefixes: options.prefixes, as: options.as };
   let damping = firstDamping(dampingSettings);
@@ -133,6 +138,8 @@ export function openLease(options: LeaseOptions): Lease {
   let isKept = false;
   let hurried = new AbortController();
   let draining: Promise<void> | undefined;
+  /** Drained, and still announced, being alone. */
+  let isStaying = false;
   let isClosed = false;
 
   let worker: Worker | undefined;
@@ -206,6 +213,7 @@ export function openLease(options: LeaseOptions): Lease {
     if (!damping.isUp) return reasonDown();
     if (word.isStalled) return "withdrawn: the main thread stood still";
     if (word.session !== "established") return `no session with BIRD${word.reason === "" ? "" : `: ${word.reason}`}`;
+    if (isStaying) return "drained, but no other node announces the same: it stays, with GRACEFUL_SHUTDOWN";
     if (phase === "shutting-down") return "draining: announced with GRACEFUL_SHUTDOWN";
     if (isKept) return `last healthy site: stays announced although ${wrong ?? "its answers were wrong"}`;
     const left = prefixes.filter((prefix) => !word.announced.includes(prefix));
@@ -372,13 +380,27 @@ export function openLease(options: LeaseOptions): Lease {
     await sleep(clock, announce.shutdownMs, signal).catch(() => undefined); // hurried: go on at once
     // Taken back meanwhile: undrain() has said what holds now.
     if (signal.reason === takenBack) return;
+    if (isAlone(wanted.prefixes)) {
+      log.warn({}, "no other node announces the anycast prefixes: they stay announced with GRACEFUL_SHUTDOWN");
+      isStaying = true;
+      return;
+    }
+    await withdraw();
+  }
+
+  async function withdraw(): Promise<void> {
+    isStaying = false;
     phase = "withdrawn";
     settle();
     await withdrawn();
   }
 
   const stopBeat = clock.every(beatMs, () => {
-    Atomics.add(beat, 0, 1);
+    const beats = Atomics.add(beat, beatSlot, 1);
+    if (beats % aloneEveryBeats !== 0) return;
+    const alone = isAlone(wanted.prefixes);
+    Atomics.store(beat, aloneSlot, Number(alone));
+    if (isStaying && !alone) void withdraw();
   });
   startWorker();
   void lookOn();
@@ -403,6 +425,7 @@ export function openLease(options: LeaseOptions): Lease {
       hurried.abort(takenBack);
       hurried = new AbortController();
       draining = undefined;
+      isStaying = false;
       phase = "serving";
       settle();
     },

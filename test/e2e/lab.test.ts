@@ -1,6 +1,6 @@
 /**
- * The lab's short form: three sites, BGP and DNS, everything that can happen to a node, against its targets; and that
- * nothing of it stays behind, however it ends.
+ * The lab as a program: three sites with real BIRD, curl at three places; and that nothing of it stays behind, however
+ * it ends. Its drills are judged by their times, so they are not a test's matter: `.ci/run` holds them by themselves.
  */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
@@ -56,9 +56,9 @@ function descendantsOf(pid: number): number[] {
   return childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child)]);
 }
 
-test("every drill of the short form meets its target", { timeout: 600_000 }, async (t) => {
+test("a drill is held in namespaces of its own, and nothing of it stays", { timeout: 300_000 }, async (t) => {
   const before = namespaces();
-  const { lab, output, progress } = startLab("--short", "--json");
+  const { lab, output, progress } = startLab("--only", "picture", "--json");
   const [status] = (await once(lab, "close")) as [number];
   if (!isHeld(t, output())) return;
   assert.notEqual(output(), "", progress());
@@ -69,23 +69,9 @@ test("every drill of the short form meets its target", { timeout: 600_000 }, asy
     progress(),
   );
   assert.deepEqual(
-    new Set(rows.map(({ drill }) => drill)),
-    new Set([
-      "nearest-site",
-      "picture",
-      "blackhole-300x3",
-      "blackhole-100x3",
-      "bird-restarted",
-      "link-down",
-      "edge-killed",
-      "loop-blocked",
-      "planned-drain",
-      "site-killed",
-      "no-resurrection",
-      "edge-frozen",
-    ]),
+    rows.map(({ drill, group }) => `${drill}: ${group}`),
+    ["picture: BGP", "picture: DNS only"],
   );
-  assert.deepEqual(new Set(rows.map(({ group }) => group)), new Set(["BGP", "DNS only"]));
   assert.deepEqual({ isOk, status }, { isOk: true, status: 0 });
   assert.deepEqual(namespaces(), before);
 });

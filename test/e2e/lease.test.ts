@@ -7,6 +7,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { suite, test, type TestContext } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import type { LeaseOptions, LeaseState } from "../../node/announce/lease.ts";
 import { type Bird, startBird } from "../support/bird.ts";
 import { needsProgram } from "../support/needs.ts";
@@ -165,6 +166,25 @@ suite("a lease and BIRD", { concurrency: 4 }, () => {
     assert.match(holder.log(), /the main thread stood still for \d+ ms/);
   });
 
+  test("blocked, but alone: it stays announced, and is withdrawn in the next stall once others announce", async (t) => {
+    if (!needsProgram(t, "bird")) return;
+    const bird = await startBird(t);
+    const holder = startHolder(t, bird);
+    await untilHeld(bird, prefixes);
+    holder.say("alone");
+    await pause(1200); // it is looked at twice a second
+    holder.say("block 2000");
+    for (let n = 0; n < 10; n++) {
+      await pause(150);
+      assert.deepEqual(await held(bird), prefixes);
+    }
+    holder.say("others");
+    await pause(2000);
+    assert.equal(holder.state().falls, 0);
+    holder.say("block 4000");
+    await untilHeld(bird, []);
+  });
+
   test("frozen: the hold time ends it; thawed, it says that it fell before it announces again", async (t) => {
     if (!needsProgram(t, "bird")) return;
     const bird = await startBird(t);
@@ -218,18 +238,19 @@ suite("a lease and BIRD", { concurrency: 4 }, () => {
     const bird = await startBird(t);
     const holder = startHolder(t, bird, { damping: { upMs: 2000, pardonMs: 0 } });
     await untilHeld(bird, prefixes);
-    holder.say("alone");
     const fall = async (falls: number): Promise<void> => {
+      holder.say("others"); // else the block alone would not take it down
+      await pause(1200);
       holder.say("block 600");
       await until(`it fell ${falls} times`, () => Promise.resolve(holder.state().falls === falls));
     };
-    for (let falls = 1; falls <= 5; falls++) {
+    for (let falls = 1; falls <= 4; falls++) {
       await fall(falls);
+      holder.say("alone");
       await untilHeld(bird, prefixes);
     }
-    holder.say("others");
-    await fall(6);
-    await untilSaid(holder, /waits until its own answers were right for 64 s$/);
+    await fall(5);
+    await untilSaid(holder, /waits until its own answers were right for 32 s$/);
     await untilHeld(bird, []);
     holder.say("alone");
     await untilHeld(bird, prefixes);
@@ -258,6 +279,23 @@ suite("a lease and BIRD", { concurrency: 4 }, () => {
     holder.say("undrain");
     await untilHeld(bird, prefixes);
     assert.equal(holder.state().falls, 0);
+  });
+
+  test("drained, but alone: it stays with GRACEFUL_SHUTDOWN until another announces", async (t) => {
+    if (!needsProgram(t, "bird")) return;
+    const bird = await startBird(t);
+    const holder = startHolder(t, bird, { shutdownMs: 200 });
+    await untilHeld(bird, prefixes);
+    holder.say("alone");
+    holder.say("drain");
+    await untilSaid(holder, /^drained, but no other node announces the same: it stays, with GRACEFUL_SHUTDOWN$/);
+    assert.ok((await bird.routes()).every(({ localPref }) => localPref === 0));
+    assert.deepEqual(await held(bird), prefixes);
+    holder.say("others");
+    await untilHeld(bird, []);
+    await untilSaid(holder, /^drained$/);
+    holder.say("undrain");
+    await untilHeld(bird, prefixes);
   });
 
   test("BIRD restarted, killed, disabled: the lease is back by itself, and names what BIRD said", async (t) => {

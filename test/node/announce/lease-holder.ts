@@ -23,6 +23,7 @@ const lease = openLease({
   selfCheck: () =>
     Promise.resolve(isRight ? { ok: true } : { ok: false, reason: "DNS over TCP at 192.0.2.53: timeout" }),
   mayFall: () => hasOthers,
+  isAlone: () => !hasOthers,
   changed(state) {
     process.stdout.write(`${JSON.stringify(state)}\n`);
   },
