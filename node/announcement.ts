@@ -104,8 +104,8 @@ export function openAnnouncement(options: {
       .flatMap(({ nodes }) => nodes)
       .filter(({ name }) => name !== config.node && health().get(name)?.state === "up")
       .slice(0, witnessesMax);
-    const words = await Promise.all(others.map(ask));
-    const announced = new Set(words.flatMap((word) => word?.announced ?? []));
+    const said = await Promise.all(others.map(ask));
+    const announced = new Set(said.flatMap((word) => word?.announced ?? []));
     return wanted.every((prefix) => announced.has(prefix));
   }
 

@@ -131,7 +131,9 @@ export async function startCdn(crew: Crew, say: (line: string) => void): Promise
 
   function startEdge(name: string): Program {
     const file = written(`edge-${name}.yaml`, edgeConfig(nodeOf(name)));
-    return start(`edge-${name}`, name, [process.execPath, "--import", blockScript, edgeScript, "--config", file]);
+    const command = [process.execPath, "--import", blockScript, edgeScript, "--config", file];
+    // As in deploy/systemd/nearcast-edge.service, which says why.
+    return start(`edge-${name}`, name, ["env", "GLIBC_TUNABLES=glibc.malloc.hugetlb=1", ...command]);
   }
 
   async function status(node: string): Promise<Record<string, unknown>> {

@@ -11,7 +11,7 @@ export interface LabReport {
 
 /** Stands wherever the figures do. */
 export const caveat =
-  "Times are detection and withdrawal in the lab's own internet; how long the internet takes to agree is not in them.";
+  "Times are detection and withdrawal in the lab; how long the internet takes to agree is not in them.";
 
 const columns = ["", "drill", "n", "recovered", "most", "lost", "most", "remark"] as const;
 

@@ -79,7 +79,7 @@ test("the table shows both attempts of a drill that missed once, and what its fi
     "      drill        n  recovered    most     lost  most  remark",
     "FAIL  edge killed  1      12 ms  100 ms  1 of 90",
     "",
-    "Times are detection and withdrawal in the lab's own internet; how long the internet takes to agree is not in them.",
+    "Times are detection and withdrawal in the lab; how long the internet takes to agree is not in them.",
     "TARGETS MISSED in 12.3 s, link delays by relay",
   ]);
 });
