@@ -14,8 +14,7 @@ const shortRounds: readonly (readonly Drill[])[] = [
   [nearestSite, pictureEverywhere],
   // These hurt no edge …
   [blackhole("fra"), birdRestarted("tyo")],
-  [blackhole("nyc")],
-  [linkDown("fra")],
+  [blackhole("nyc"), linkDown("fra")],
   // … these hurt one each, which then takes 12 s and more to announce again …
   [edgeKilled("fra"), loopBlocked("tyo")],
   [plannedDrain("nyc")],
