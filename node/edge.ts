@@ -331,6 +331,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       const reasons: string[] = [];
       if (presence !== "ready") reasons.push(presence);
       else if (membership.standing() === "draining") reasons.push("drained by an operator: `nearcast undrain` ends it");
+      else if (membership.standing() === "absent") reasons.push("not a node of this fleet: removed, or not joined yet");
       if (membership.current() === null) reasons.push("no fleet document: the origin was never reached");
       if (config.dns.addresses.length > 0 && names.version() === 0) reasons.push("DNS does not answer yet");
       return reasons;
