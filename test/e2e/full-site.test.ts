@@ -100,9 +100,14 @@ async function keptShare(world: World, site: string): Promise<number> {
 }
 
 function tell(t: TestContext, what: string, seen: readonly Seen[]): void {
-  const times = seen.map(({ ms }) => ms).toSorted((a, b) => a - b);
-  const at = (part: number): string => (times[Math.floor(part * (times.length - 1))] ?? 0).toFixed(1);
-  t.diagnostic(`${what}: ${seen.length} requests, p50 ${at(0.5)} ms, p99 ${at(0.99)} ms`);
+  const kinds = Map.groupBy(seen, ({ cacheStatus }) =>
+    cacheStatus.includes("detail=spill") ? "handed on" : cacheStatus.includes("; hit;") ? "hits" : "rendered here",
+  );
+  for (const [kind, group] of [["all", seen] as const, ...kinds]) {
+    const times = group.map(({ ms }) => ms).toSorted((a, b) => a - b);
+    const at = (part: number): string => (times[Math.floor(part * (times.length - 1))] ?? 0).toFixed(1);
+    t.diagnostic(`${what}, ${kind}: ${group.length} requests, p50 ${at(0.5)} ms, p99 ${at(0.99)} ms`);
+  }
 }
 
 function assertServed(seen: readonly Seen[]): void {
