@@ -29,8 +29,11 @@ import { createShunning, type Shunning } from "./shunning.ts";
 /** Who asks, by its member name. */
 const fromField = "nearcast-from";
 
-/** TCP and TLS together. Three round trips fit: 40 ms between two cities of a continent, 300 ms around the world. */
-const connectTimeoutsMs = { withinSite: 500, betweenSites: 2000 };
+/**
+ * TCP and TLS together. Three round trips fit: 40 ms between two cities of a continent, 300 ms around the world. Within a
+ * site the rest is for machines that are busy: who shuns a living owner does its work twice.
+ */
+const connectTimeoutsMs = { withinSite: 1000, betweenSites: 2000 };
 /** Connections to one member. One costs both sides some 60 KB. */
 const connectionsMax = 64;
 /** Requests to one member at a time, those that wait for a connection included; what is beyond is refused at once. */

@@ -1,7 +1,7 @@
 /**
  * What many ask for is on every node of the site before anyone asks for it there.
  *
- *   hot keys here ──every half second, to each member that does not say it has them──▶ POST /v1/hot
+ *   hot keys here ──ten times a second, to each member that does not say it has them──▶ POST /v1/hot
  *   told by a member ──▶ here already? say so ──▶ else fetch from the owner, few at a time, behind the answer
  *
  * A member is told of a key again until it has it, and then not for a while: by then it may have lost it for room.
@@ -16,6 +16,7 @@ import type { Member } from "../peer/directory.ts";
 import type { HotKeys } from "../peer/hot-keys.ts";
 import type { ImageServer } from "./image.ts";
 import type { Peers } from "./peers.ts";
+import { canonicalForm } from "../variant/key.ts";
 import type { WantedVariant } from "./render.ts";
 
 /** A variant as one node names it to another. */
@@ -28,7 +29,8 @@ export interface NamedVariant {
 
 /** No more than a hundred keys can have a hundredth each. */
 export const hotKeysMax = 100;
-const roundMs = 500;
+/** A key takes most of a second to be hot that is barely above the hundredth (hot-keys.ts); this adds little to it. */
+const roundMs = 100;
 const timeoutMs = 2000;
 /** A member that said that it has a key is not told of it for so long. */
 const heldMs = 30_000;
@@ -58,7 +60,9 @@ export function replicateHotKeys(parts: {
 }): Replication {
   const { peers, client, hotKeys, images, tiers, clock, log } = parts;
   const heldUntilMs = new LRUCache<string, number>({ max: heldMax });
+  /** In the order in which they were told, by what names them; with those that are being fetched. */
   const waiting: WantedVariant[] = [];
+  const taken = new Set<string>();
   let fetching = 0;
   let isTelling = false;
 
@@ -106,6 +110,8 @@ export function replicateHotKeys(parts: {
           if (!(await images.isHere(next)) && (await images.replicate(next))) peers.count("replicated");
         } catch (error) {
           log.debug({ source: next.name, reason: (error as Error).message }, "a hot variant could not be fetched");
+        } finally {
+          taken.delete(wordsOf(next));
         }
       }
     } finally {
@@ -130,13 +136,19 @@ export function replicateHotKeys(parts: {
     async take(told) {
       const held = await Promise.all(told.map(async (wanted) => wanted !== null && (await images.isHere(wanted))));
       for (const [at, wanted] of told.entries()) {
-        if (wanted !== null && held[at] === false && waiting.length < waitingMax) waiting.push(wanted);
+        if (wanted === null || held[at] === true || taken.size >= waitingMax || taken.has(wordsOf(wanted))) continue;
+        taken.add(wordsOf(wanted));
+        waiting.push(wanted);
       }
       for (let idle = Math.min(fetchesMax - fetching, waiting.length); idle > 0; idle -= 1) void fetchWaiting();
       return held;
     },
     close: cancel,
   };
+}
+
+function wordsOf({ host, name, variant }: WantedVariant): string {
+  return `${host.name}\n${name}\n${canonicalForm(variant)}`;
 }
 
 /** Which variant of what lies under this key; undefined: it is gone, or of a release that did not write it down. */
