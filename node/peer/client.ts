@@ -30,8 +30,8 @@ import { createShunning, type Shunning } from "./shunning.ts";
 const fromField = "nearcast-from";
 
 /**
- * TCP and TLS together. Three round trips fit: 40 ms between two cities of a continent, 300 ms around the world. Within a
- * site the rest is for machines that are busy: who shuns a living owner does its work twice.
+ * TCP and TLS together. Three round trips fit: 40 ms between two cities of a continent, 300 ms around the world. Within
+ * a site the rest is for machines that are busy: who shuns a living owner does its work twice.
  */
 const connectTimeoutsMs = { withinSite: 1000, betweenSites: 2000 };
 /** Connections to one member. One costs both sides some 60 KB. */
