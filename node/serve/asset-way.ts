@@ -13,7 +13,7 @@ import { type AssetFetcher, codingsOf, fieldOf, forwardedFields, type RequestFie
 import { dropBody } from "../fetch/body.ts";
 import { readBody } from "../fetch/origin.ts";
 import type { Member } from "../peer/directory.ts";
-import type { AssetOrder } from "./asset.ts";
+import type { AssetOrder } from "./order.ts";
 import type { Arrived } from "./asset-answer.ts";
 import type { Peers } from "./peers.ts";
 import { fieldNames, ofAnotherLog, type Role, roles } from "./wire.ts";

@@ -19,7 +19,7 @@ import { Readable } from "node:stream";
 import type { Clock } from "#base/clock.ts";
 import { asNearcastError, NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
-import { type AssetsHost, canonicalName, type Fleet } from "#fleet/document.ts";
+import { canonicalName, type Fleet } from "#fleet/document.ts";
 import { createFlights, type Flight } from "../cache/flights.ts";
 import { type Freshness, judgeStorability, judgeUse } from "../cache/freshness.ts";
 import { type CachedObject, headerBlockOf, type HeaderPairs, keyOf, tagsMax } from "../cache/object.ts";
@@ -40,17 +40,10 @@ import {
   withDate,
 } from "./asset-answer.ts";
 import { type Asker, createAssetWays, hostFieldOf, type Way } from "./asset-way.ts";
+import type { AssetOrder } from "./order.ts";
 import type { Delivery, MissReason, Outcome } from "./outcome.ts";
 import type { Peers } from "./peers.ts";
 import { ofAnotherLog, type Role } from "./wire.ts";
-
-export interface AssetOrder {
-  host: AssetsHost;
-  method: "GET" | "HEAD";
-  /** Path and query as the client wrote them. */
-  target: string;
-  fields: RequestFields;
-}
 
 /** A delivery with what another node has to know of it. */
 export interface AssetDelivery extends Delivery {

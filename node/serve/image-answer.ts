@@ -4,7 +4,7 @@
 import { type CachedObject, headerBlockOf } from "../cache/object.ts";
 import type { SourceRecord } from "../cache/records.ts";
 import type { Tier } from "../cache/tiers.ts";
-import type { ImageOrder } from "./image.ts";
+import type { ImageOrder } from "./order.ts";
 import type { Asked } from "./meaning.ts";
 import type { Delivery, MissReason, Outcome, Timings } from "./outcome.ts";
 

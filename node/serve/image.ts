@@ -43,17 +43,13 @@ import {
   staleOutcome,
 } from "./image-answer.ts";
 import { createMeanings } from "./meaning.ts";
+import type { ImageOrder } from "./order.ts";
 import type { Delivery, MissReason, Outcome, Timings } from "./outcome.ts";
 import type { Peers } from "./peers.ts";
 import { createRelay, type Helpers, type Relayed } from "./relay.ts";
 import { createRenderings, type Renderer, type WantedVariant } from "./render.ts";
 import { createShield, type ToldSource } from "./shield.ts";
 import { createSources, type SourceName, SourceReplaced } from "./source.ts";
-
-export interface ImageOrder extends WantedVariant {
-  /** Whether the answer could differ by Accept. */
-  varies: boolean;
-}
 
 /** For whom: what a client's request may lead to, one of a peer may not. */
 type Asker = "client" | Helpers["role"];
