@@ -42,6 +42,8 @@ export type Task = {
       readonly path: string;
       /** One address that does not answer within this time is given up for the next. */
       readonly attemptMs: number;
+      /** The resolver, too, is asked again after so long. */
+      readonly askAgainMs: number;
     }
 );
 
@@ -164,7 +166,10 @@ function askDns(watch: number, task: Extract<Task, { kind: "dns" }>, note: Note)
 }
 
 function askHttp(task: Extract<Task, { kind: "http" }>, note: Note): Stop {
-  const resolver = new Resolver({ timeout: task.timeoutMs, tries: 1 });
+  const { askAgainMs, timeoutMs } = task;
+  // As stub resolvers do; waiting longer for one query brings nothing (watching.ts).
+  const tries = Math.max(1, Math.floor(timeoutMs / askAgainMs));
+  const resolver = new Resolver({ timeout: askAgainMs, maxTimeout: askAgainMs, tries });
   resolver.setServers([firstResolver]);
   let openCount = 0;
   const fetchOnce = async (): Promise<void> => {

@@ -126,6 +126,7 @@ export function watchPlainly(lab: Lab, client: ClientName, asked: string): Plain
     path: picturePath,
     intervalMs: fetchMs,
     attemptMs,
+    askAgainMs: lookUpAgainMs,
     timeoutMs: lookUpTimeoutMs,
   });
   return {
