@@ -211,17 +211,20 @@ export async function runFaults(seed: number): Promise<void> {
   await tellStory(seed, course, () => live(course));
 }
 
-/** @throws Error like runFaults() */
-export async function runLossyHour(seed: number): Promise<void> {
+/**
+ * @param loss part of the packets that is lost, each way; none is sent again, so of all attempts 1 − (1 − loss)² fail
+ * @throws Error like runFaults()
+ */
+export async function runLossyHour(seed: number, loss: number): Promise<void> {
   const fleet = fleetOf(hourSizes[seed % hourSizes.length] ?? 2, () => 1, false);
   const course = startWorld(seed, fleet);
-  await tellStory(seed, course, () => loseForAnHour(course));
+  await tellStory(seed, course, () => loseForAnHour(course, loss));
 }
 
-async function loseForAnHour({ world, story }: Course): Promise<void> {
+async function loseForAnHour({ world, story }: Course, loss: number): Promise<void> {
   for (const at of world.machines.keys()) world.start(at);
   await world.run(calmMs);
-  world.setLoss(0.3);
+  world.setLoss(loss);
   const changes = new Map<string, number>();
   const states = new Map<string, string>();
   for (let ms = calmMs; ms < hourMs; ms += checkMs) {
