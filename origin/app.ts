@@ -22,6 +22,8 @@ import { describeRoute, openApiHead } from "./http/openapi.ts";
 import { answerProblems, answerRouterError } from "./http/problems.ts";
 import { compileValidator, describeProblems } from "./http/validation.ts";
 import { openMetrics } from "./metrics.ts";
+import { addChannelRoutes, type ChannelRouteDeps } from "./routes/channel.ts";
+import { addConnectedRoutes } from "./routes/connected.ts";
 import { addFeedRoute } from "./routes/feed.ts";
 import { addFleetRoutes } from "./routes/fleet.ts";
 import { addImageRoutes, type ImageRouteDeps } from "./routes/images.ts";
@@ -39,7 +41,7 @@ const headBytesMax = 96 * 1024;
 /** Of JSON bodies: a purge of 1000 names of ordinary length. */
 const jsonBytesMax = 256 * 1024;
 
-export interface AppDeps extends ImageRouteDeps {
+export interface AppDeps extends ImageRouteDeps, ChannelRouteDeps {
   readonly config: OriginConfig;
   readonly tokens: Tokens;
   readonly fleetSecret: FleetSecretKeeper;
@@ -100,7 +102,9 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
   addFleetRoutes(app, deps);
   addSecretRoutes(app, deps);
   addNodeRoutes(app, deps);
-  addFeedRoute(app, deps.feed);
+  addConnectedRoutes(app, deps);
+  addChannelRoutes(app, deps);
+  addFeedRoute(app, deps);
   await app.ready();
   return { app, countSwept: metrics.countSwept };
 }

@@ -2,7 +2,7 @@
  * The admin listener: for the machine's owner, on loopback unless told otherwise. It changes nothing.
  *
  *   /healthz      the process lives              /metrics       Prometheus
- *   /readyz       200 when it may get clients    /status        what `nearcast status` shows
+ *   /readyz       200 when it may get clients    /status?brief= what `nearcast status` shows
  *   /explain?url=&accept=                        where an answer would come from, and why
  *   /explain/dns?name=&type=&ip=                 which address DNS would give, and why
  */
@@ -11,11 +11,13 @@ import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, ty
 import { randomBytes } from "node:crypto";
 import { Type } from "typebox";
 import { asNearcastError, NearcastError, problemOf } from "#base/errors.ts";
+import type { NodeQuestion } from "#fleet/channel/messages.ts";
 
 export interface AdminParts {
   /** Why the node is not ready, or nothing when it is. */
   unready: () => readonly string[];
-  status: () => Record<string, unknown>;
+  /** @param isBrief without what the node sees of others, which grows with the fleet */
+  status: (isBrief: boolean) => Record<string, unknown>;
   metrics: { render: () => Promise<string>; contentType: string };
   /** @throws NearcastError 4xx for a URL that would be refused */
   explainUrl: (url: URL, accept: string | undefined) => Promise<Record<string, unknown>>;
@@ -45,7 +47,11 @@ export function buildAdminApp(parts: AdminParts): FastifyInstance {
     return { ready: reasons.length === 0, reasons };
   });
 
-  typed.get("/status", async () => parts.status());
+  typed.get(
+    "/status",
+    { schema: { querystring: Type.Object({ brief: Type.Boolean({ default: false }) }, strict) } },
+    async (request) => parts.status(request.query.brief),
+  );
 
   typed.get("/metrics", async (_request, reply) => {
     const text = await parts.metrics.render();
@@ -98,6 +104,24 @@ export function buildAdminApp(parts: AdminParts): FastifyInstance {
   });
   app.setErrorHandler(answerError);
   return app;
+}
+
+/** Where a question that came over another way (node/fetch/channel.ts) is answered here: path and query. */
+export function adminTargetOf(question: NodeQuestion, isBrief: boolean): string {
+  switch (question.kind) {
+    case "status":
+      return `/status?brief=${isBrief}`;
+    case "explain-url":
+      return `/explain?${queryOf({ url: question.url, accept: question.accept })}`;
+    case "explain-name":
+      return `/explain/dns?${queryOf({ name: question.name, type: question.type, ip: question.ip })}`;
+  }
+}
+
+function queryOf(parameters: Readonly<Record<string, string | undefined>>): string {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) if (value !== undefined) query.set(name, value);
+  return query.toString();
 }
 
 function answerError(thrown: FastifyError, request: FastifyRequest, reply: FastifyReply): void {

@@ -1,14 +1,16 @@
 /**
  * GET /feed: the event log as server-sent events, without an end.
  *
- *   hello {originId, oldestSeq, latestSeq}          first, always
+ *   hello {originId, oldestSeq, latestSeq, channel} first, always; `channel` is a nonce for routes/channel.ts
  *   reset {originId, latestSeq, reason}             what came after `since` is not kept, or `since` is not ours
  *   purge | fleet | secret | roster                 all after `since`, then each one as it happens (`id`: its number)
+ *   question {body, seal}                           without a number, to those who introduced themselves (channel/)
  *   :                                               a comment as heartbeat
  */
 import type { ServerResponse } from "node:http";
 import { Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
+import type { ConnectedNodes } from "../channel/connected.ts";
 import type { FeedHub, FeedSink } from "../feed/hub.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 
@@ -25,7 +27,12 @@ const feedQuery = Type.Object(
   { additionalProperties: false },
 );
 
-export function addFeedRoute(app: App, feed: FeedHub): void {
+export interface FeedRouteDeps {
+  readonly feed: FeedHub;
+  readonly connected: ConnectedNodes;
+}
+
+export function addFeedRoute(app: App, { feed, connected }: FeedRouteDeps): void {
   app.get(
     `${apiPath}/feed`,
     {
@@ -34,7 +41,7 @@ export function addFeedRoute(app: App, feed: FeedHub): void {
         access: "edge",
         rawResponse: {
           mediaType: "text/event-stream",
-          description: "hello, reset, purge, fleet, secret and roster events; `id` is their number",
+          description: "hello, reset, purge, fleet, secret, roster and question events; `id` is their number",
         },
       },
       schema: {
@@ -55,12 +62,15 @@ export function addFeedRoute(app: App, feed: FeedHub): void {
       raw.setHeader("x-request-id", request.id);
       let gone: (() => void) | undefined;
       let isClosed = false;
+      const sink = sinkOf(raw);
+      const connection = connected.open({ address: request.ip, send: sink.write });
       raw.once("close", () => {
         isClosed = true;
+        connected.close(connection);
         gone?.();
       });
       raw.on("error", () => undefined); // The connection broke: "close" follows.
-      gone = await feed.subscribe(sinkOf(raw), since);
+      gone = await feed.subscribe(sink, since, { channel: connection.channel });
       if (isClosed) gone();
       reply.hijack();
     },
