@@ -12,6 +12,10 @@
  *   DIR/edge.yaml           the configuration of the one node of this machine
  *   DIR/edge.token          the edges' token               DIR/edge/            its cache
  *
+ * or of a machine on which deploy/install.sh was run:
+ *
+ *   /etc/nearcast/edge.yaml   the configuration of its node
+ *
  * Order of precedence: flag, environment, DIR, the default of a machine on which nothing was changed.
  */
 import { loadConfig } from "#base/config.ts";
@@ -64,6 +68,8 @@ export const edgeFileOf = (dataDir: string, node: string): string => join(dataDi
 export const joinedFileOf = (dataDir: string): string => join(dataDir, "edge.yaml");
 export const joinedTokenFileOf = (dataDir: string): string => join(dataDir, "edge.token");
 export const joinedDataDirOf = (dataDir: string): string => join(dataDir, "edge");
+/** Where an installed node has its configuration. */
+const installedFile = "/etc/nearcast/edge.yaml";
 export const upFileOf = (dataDir: string): string => join(dataDir, "up.json");
 
 /** `host:port`, an IPv6 host in brackets. */
@@ -119,7 +125,7 @@ export async function readEdgeConfig(file: string): Promise<EdgeConfig> {
   return await loadConfig(edgeConfigSchema, file, "NEARCAST_EDGE", {});
 }
 
-/** The nodes whose admin listeners are known: those of `--admin`, else those that DIR describes. */
+/** The nodes whose admin listeners are known: those of `--admin`, else those that DIR describes, else the installed. */
 export async function findNodes(
   options: CommonOptions & { admin?: readonly string[] },
   environment: Environment,
@@ -136,6 +142,8 @@ export async function findNodes(
   const names = (await readUpState(dataDir))?.nodes ?? (await edgeFilesIn(dataDir));
   const files = names.map((name) => edgeFileOf(dataDir, name));
   if (await exists(joinedFileOf(dataDir))) files.push(joinedFileOf(dataDir));
+  const isDirNamed = options.data !== undefined || environment["NEARCAST_DATA"] !== undefined;
+  if (files.length === 0 && !isDirNamed && (await exists(installedFile))) files.push(installedFile);
   const nodes: NodePlace[] = [];
   for (const file of files) {
     const config = await readEdgeConfig(file);

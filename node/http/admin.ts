@@ -11,7 +11,6 @@ import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, ty
 import { randomBytes } from "node:crypto";
 import { Type } from "typebox";
 import { asNearcastError, NearcastError, problemOf } from "#base/errors.ts";
-import type { NodeQuestion } from "#fleet/channel/messages.ts";
 
 export interface AdminParts {
   /** Why the node is not ready, or nothing when it is. */
@@ -104,24 +103,6 @@ export function buildAdminApp(parts: AdminParts): FastifyInstance {
   });
   app.setErrorHandler(answerError);
   return app;
-}
-
-/** Where a question that came over another way (node/fetch/channel.ts) is answered here: path and query. */
-export function adminTargetOf(question: NodeQuestion, isBrief: boolean): string {
-  switch (question.kind) {
-    case "status":
-      return `/status?brief=${isBrief}`;
-    case "explain-url":
-      return `/explain?${queryOf({ url: question.url, accept: question.accept })}`;
-    case "explain-name":
-      return `/explain/dns?${queryOf({ name: question.name, type: question.type, ip: question.ip })}`;
-  }
-}
-
-function queryOf(parameters: Readonly<Record<string, string | undefined>>): string {
-  const query = new URLSearchParams();
-  for (const [name, value] of Object.entries(parameters)) if (value !== undefined) query.set(name, value);
-  return query.toString();
 }
 
 function answerError(thrown: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
