@@ -13,7 +13,7 @@ import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { stripTypeScriptTypes } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { readRelease } from "../node/base/release.ts";
+import { readRelease } from "#base/release.ts";
 import { type Lock, shrinkwrapOf } from "./shrinkwrap.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));

@@ -232,7 +232,10 @@ find_package() {
     case $release in *-g*) if is_release "$release"; then return; fi ;; esac
     # A checkout becomes a package first; its `npm pack` needs no installed dependencies.
     npm pack --foreground-scripts --silent --pack-destination "$work" "$here/.."
-    if $dry_run; then return; fi
+    if $dry_run; then
+      from=PACKAGE
+      return
+    fi
     package=$(echo "$work"/nearcast-*.tgz)
   fi
   if [ -n "$package" ]; then
@@ -285,7 +288,7 @@ install_release() {
     npm pkg delete devDependencies --prefix "$target.new"
     npm ci --prefix "$target.new" --omit=dev --no-audit --no-fund --loglevel=error
     run mkdir -p "$target.new/node_modules/nearcast"
-    (cd "$from" && tar -cf - --exclude=./node_modules .) >"$work/files.tar"
+    $dry_run || tar -cf "$work/files.tar" -C "$from" --exclude=./node_modules .
     run tar -xf "$work/files.tar" -C "$target.new/node_modules/nearcast" --no-same-owner
   fi
   manifest=$target.new/node_modules/nearcast/dist/package.json
@@ -328,12 +331,17 @@ is_running() { # role
 make_data() { # role
   data=$root$(data_of "$1")
   directory "$data" 700
-  if [ -n "$root" ] || [ "$(stat -c %U "$data" 2>/dev/null)" = "$(user_of "$1")" ]; then return; fi
+  if [ -n "$root" ]; then return; fi
+  user=$(user_of "$1")
+  owner=$(stat -c %U "$data" 2>/dev/null) || owner=nobody
+  if [ "$owner" = "$user" ]; then return; fi
   if is_running "$1"; then
     # It still writes there as the user of before. At the restart systemd changes the owner (StateDirectory=).
-    echo "$data changes its owner to $(user_of "$1") when the service restarts: systemctl restart nearcast-$1"
+    echo "The $1 runs as the user $user from its next start on: systemctl restart nearcast-$1"
+    echo "That restart gives $data, which belongs to $owner, to $user"
   else
-    run chown -R "$(user_of "$1"):$(user_of "$1")" "$data"
+    echo "The $1 runs as the user $user: $data, which belongs to $owner, is given to it"
+    run chown -R "$user:$user" "$data"
   fi
 }
 
