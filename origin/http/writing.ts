@@ -44,7 +44,7 @@ export function actorOf(request: FastifyRequest): Actor {
 }
 
 /** A socket that listens on `::` calls an IPv4 client `::ffff:192.0.2.1`. */
-export function plainAddress(address: string): string {
+function plainAddress(address: string): string {
   return address.startsWith("::ffff:") && address.includes(".") ? address.slice("::ffff:".length) : address;
 }
 
