@@ -12,6 +12,7 @@ import { leaseSource, nodeConfig } from "../../../../deploy/cli/bgp/node-config.
 import { routerConfig } from "../../../../deploy/cli/bgp/router-config.ts";
 import { administrativeShutdown } from "../../../../node/announce/bgp/notification.ts";
 import { parseAddress } from "../../../../node/announce/bgp/prefix.ts";
+import { openDialer } from "../../../../node/announce/dial.ts";
 import { createSpeaker, type Speaker } from "../../../../node/announce/speaker.ts";
 import { needsProgram } from "../../../support/needs.ts";
 import { until } from "../../../support/world.ts";
@@ -68,7 +69,11 @@ async function startSite(t: TestContext, routerAs: number): Promise<Site> {
     speaker(index) {
       const peer = { host: node, port: nodeSide.port };
       const from = leaseSource(source, index);
-      const speaker = createSpeaker({ peer, source: from, clock: systemClock, changed: () => undefined });
+      const speaker = createSpeaker({
+        dial: openDialer({ peer, source: from }),
+        clock: systemClock,
+        changed: () => undefined,
+      });
       const identifier = Buffer.from(parseAddress(from) ?? []).readUInt32BE();
       speaker.start({ as: plan.as, identifier, holdSeconds: 3 });
       t.after(() => speaker.stop(administrativeShutdown("the test ends"), "over"));
