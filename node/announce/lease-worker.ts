@@ -18,7 +18,7 @@ import { aloneSlot, beatSlot, firstBeat, isStale, lookMs, nextBeat } from "./bea
 import { administrativeShutdown, ceaseSubcodes } from "./bgp/notification.ts";
 import type { Family } from "./bgp/prefix.ts";
 import { openDialer, openKeyedDialer } from "./dial.ts";
-import { readLeaseKey } from "./lease-key.ts";
+import { readLeaseKey } from "#base/lease-key.ts";
 import { nothingWanted, type Wanted } from "./routes.ts";
 import type { SessionSettings, SessionState } from "./session.ts";
 import { createSpeaker } from "./speaker.ts";
