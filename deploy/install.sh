@@ -358,7 +358,7 @@ install_role() { # role
     edge)
       make_data edge
       put "$from/config/edge.example.yaml" "$etc/edge.example.yaml" 644
-      for unit in nearcast-edge nearcast-addresses nearcast-daisy; do
+      for unit in nearcast-edge nearcast-addresses nearcast-daisy nearcast-lease-guard; do
         put "$from/systemd/$unit.service" "$units/$unit.service" 644
       done
       put "$from/systemd/bird.service.d/nearcast.conf" "$units/bird.service.d/nearcast.conf" 644
@@ -411,7 +411,7 @@ do_use() {
 }
 
 do_remove() {
-  for unit in nearcast-edge nearcast-origin nearcast-daisy nearcast-addresses; do
+  for unit in nearcast-edge nearcast-origin nearcast-daisy nearcast-addresses nearcast-lease-guard; do
     [ -e "$units/$unit.service" ] || continue
     if [ -z "$root" ] && [ -d /run/systemd/system ]; then run systemctl disable --now "$unit.service"; fi
     run rm -f "$units/$unit.service"

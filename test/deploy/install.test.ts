@@ -142,7 +142,12 @@ test("mistakes are told in a sentence", async (t) => {
 
 test("all scripts are valid for any POSIX shell", async () => {
   const files = (await readdir(deploy, { recursive: true })).filter((file) => file.endsWith(".sh"));
-  assert.deepEqual(files.toSorted(), ["bird/daisy-chain.sh", "install.sh", "systemd/service-addresses.sh"]);
+  assert.deepEqual(files.toSorted(), [
+    "bird/daisy-chain.sh",
+    "bird/lease-guard.sh",
+    "install.sh",
+    "systemd/service-addresses.sh",
+  ]);
   for (const file of files) {
     const text = await readFile(join(deploy, file), "utf8");
     assert.match(text, /^#!\/bin\/sh\n/);
