@@ -8,6 +8,7 @@ import { problemLines } from "#base/schema.ts";
 import { Command, CommanderError } from "commander";
 import { readFileSync } from "node:fs";
 import { addApply } from "./apply.ts";
+import { addAudit } from "./audit.ts";
 import { addBgp } from "./bgp.ts";
 import { addCheck } from "./check.ts";
 import { addDig } from "./dig.ts";
@@ -84,6 +85,7 @@ program.commandsGroup("Look:");
 addStatus(program, cli);
 addExplain(program, cli);
 addDig(program, cli);
+addAudit(program, cli);
 
 for (const command of [program, ...program.commands]) command.exitOverride();
 
