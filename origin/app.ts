@@ -32,6 +32,8 @@ import { addNameRoutes } from "./routes/names.ts";
 import { addNodeRoutes } from "./routes/nodes.ts";
 import { addSecretRoutes } from "./routes/secret.ts";
 import { addServiceRoutes } from "./routes/service.ts";
+import { addTokenRoutes } from "./routes/tokens.ts";
+import type { Refusals } from "./refusals.ts";
 import type { RosterKeeper } from "./roster.ts";
 import type { Tokens } from "./tokens.ts";
 
@@ -45,6 +47,7 @@ const jsonBytesMax = 256 * 1024;
 export interface AppDeps extends ImageRouteDeps, ChannelRouteDeps {
   readonly config: OriginConfig;
   readonly tokens: Tokens;
+  readonly refusals: Refusals;
   readonly fleetSecret: FleetSecretKeeper;
   readonly roster: RosterKeeper;
   readonly clock: Clock;
@@ -94,7 +97,7 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
     }
   });
   answerProblems(app, log);
-  guardRoutes(app, deps.tokens);
+  guardRoutes(app, deps.tokens, deps.refusals);
   watchBodies(app, clock);
 
   await app.register(swagger, { openapi: openApiHead, transform: describeRoute });
@@ -107,6 +110,7 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
   addConnectedRoutes(app, deps);
   addChannelRoutes(app, deps);
   addFeedRoute(app, deps);
+  addTokenRoutes(app, deps.tokens);
   addAuditRoute(app, deps.catalogue);
   await app.ready();
   return { app, countSwept: metrics.countSwept };

@@ -11,6 +11,7 @@ import type { ServerResponse } from "node:http";
 import { Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
 import type { ConnectedNodes } from "../channel/connected.ts";
+import type { Tokens } from "../tokens.ts";
 import type { FeedHub, FeedSink } from "../feed/hub.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 
@@ -30,9 +31,10 @@ const feedQuery = Type.Object(
 export interface FeedRouteDeps {
   readonly feed: FeedHub;
   readonly connected: ConnectedNodes;
+  readonly tokens: Pick<Tokens, "isAccepted">;
 }
 
-export function addFeedRoute(app: App, { feed, connected }: FeedRouteDeps): void {
+export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDeps): void {
   app.get(
     `${apiPath}/feed`,
     {
@@ -54,6 +56,8 @@ export function addFeedRoute(app: App, { feed, connected }: FeedRouteDeps): void
     async (request, reply) => {
       const since = request.query.since ?? readLastEventId(request.headers["last-event-id"]);
       const { raw } = reply;
+      const { token } = request;
+      const stillAccepted = (): boolean => token !== null && tokens.isAccepted(token);
       raw.statusCode = 200;
       raw.setHeader("content-type", "text/event-stream; charset=utf-8");
       raw.setHeader("cache-control", "no-store");
@@ -62,15 +66,16 @@ export function addFeedRoute(app: App, { feed, connected }: FeedRouteDeps): void
       raw.setHeader("x-request-id", request.id);
       let gone: (() => void) | undefined;
       let isClosed = false;
-      const sink = sinkOf(raw);
-      const connection = connected.open({ address: request.ip, send: sink.write });
+      const sink = sinkOf(raw, stillAccepted);
+      // Who follows with the writer's token is no edge.
+      const connection = token?.kind === "edge" ? connected.open({ address: request.ip, send: sink.write }) : undefined;
       raw.once("close", () => {
         isClosed = true;
-        connected.close(connection);
+        if (connection !== undefined) connected.close(connection);
         gone?.();
       });
       raw.on("error", () => undefined); // The connection broke: "close" follows.
-      gone = await feed.subscribe(sink, since, { channel: connection.channel });
+      gone = await feed.subscribe(sink, since, connection && { channel: connection.channel });
       if (isClosed) gone();
       reply.hijack();
     },
@@ -85,9 +90,11 @@ function readLastEventId(header: string | string[] | undefined): number | undefi
   return seq;
 }
 
-function sinkOf(response: ServerResponse): FeedSink {
+/** @param stillAccepted asked at each write, so a token that was retired ends its feeds with the next heartbeat */
+function sinkOf(response: ServerResponse, stillAccepted: () => boolean): FeedSink {
   return {
     write: (bytes) => {
+      if (!stillAccepted()) response.destroy();
       if (!response.destroyed && !response.writableEnded) response.write(bytes);
     },
     waitingBytes: () => response.writableLength,
