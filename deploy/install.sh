@@ -34,10 +34,11 @@ use_release=
 
 usage() {
   cat <<EOF
-Usage: install.sh [--origin] [--edge] [options]
+Usage: install.sh [--origin] [--edge] [--command] [options]
 
   --origin               install the origin's unit and settings
   --edge                 install an edge's: its unit, service addresses, kernel settings, BIRD's drop-in
+  --command              install only the command \`nearcast\`, as on the operator's own machine
   --package FILE         the release: a tarball of \`npm pack\`, or of a release folder (see below)
                          default: the checkout or package that this script stands in
   --use VERSION          only switch to a release that is installed already, such as the one before
@@ -74,6 +75,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --origin) roles="$roles origin" ;;
     --edge) roles="$roles edge" ;;
+    --command) roles="$roles command" ;;
     --remove) action=remove ;;
     --dry-run) dry_run=true ;;
     --help) usage; exit 0 ;;
@@ -234,7 +236,7 @@ EOF
 
 make_user() {
   # An image gets its users when it is built into a system.
-  if [ -n "$root" ] || id nearcast >/dev/null 2>&1; then return; fi
+  if [ -n "$root" ] || [ "$roles" = " command" ] || id nearcast >/dev/null 2>&1; then return; fi
   run useradd --system --home-dir /var/lib/nearcast --no-create-home --shell /usr/sbin/nologin nearcast
 }
 
@@ -290,7 +292,7 @@ reload_systemd() {
 }
 
 do_install() {
-  [ -n "$roles" ] || fail "say what this machine is to be: --origin, --edge, or both"
+  [ -n "$roles" ] || fail "say what this machine is: --origin, --edge, or --command"
   make_user
   directory "$etc" 755
   directory "$opt/releases" 755

@@ -107,7 +107,7 @@ test("it is taken away again but for settings and data", async (t) => {
 test("mistakes are told in a sentence", async (t) => {
   const { run } = await installer(t);
   const cases: [words: string[], says: RegExp][] = [
-    [[], /--origin, --edge, or both/],
+    [[], /--origin, --edge, or --command/],
     [["--fly"], /unknown option --fly/],
     [["--package"], /--package needs a value/],
   ];
