@@ -11,6 +11,16 @@ folder=${1:?"usage: boot-machine.sh FOLDER NAME"}
 name=${2:?"usage: boot-machine.sh FOLDER NAME"}
 root=$folder/root
 
+# Settings of the kernel as a whole are copies: they can be read and written here, and change nothing outside.
+copy_settings() { # below /proc/sys, from
+  mkdir "$folder/settings"
+  # Some can only be written.
+  cp -r "$2/." "$folder/settings" 2>/dev/null || true
+  mount -t tmpfs tmpfs "$root/proc/sys/$1"
+  cp -r "$folder/settings/." "$root/proc/sys/$1"
+  rm -r "$folder/settings"
+}
+
 if [ "${3:-}" != inside ]; then
   mount --make-rprivate /
   mkdir -p "$folder/upper" "$folder/work" "$root"
@@ -19,13 +29,8 @@ if [ "${3:-}" != inside ]; then
   for at in run tmp; do mount -t tmpfs -o mode=755 tmpfs "$root/$at"; done
   chmod 1777 "$root/tmp"
 
-  # Settings of the kernel as a whole are copies: they can be read and written here, and change nothing outside.
-  for at in kernel vm fs net/core; do
-    cp -r "/proc/sys/$at" "$folder/settings" 2>/dev/null || true
-    mount -t tmpfs tmpfs "$root/proc/sys/$at"
-    cp -r "$folder/settings/." "$root/proc/sys/$at"
-    rm -r "$folder/settings"
-  done
+  for at in kernel vm fs; do copy_settings "$at" "/proc/sys/$at"; done
+  cp -r /proc/sys/net/core "$folder/net-core" 2>/dev/null || true
 
   # Devices that any program may expect, and none of the real hardware.
   mount -t tmpfs -o mode=755 tmpfs "$root/dev"
@@ -46,6 +51,8 @@ if [ "${3:-}" != inside ]; then
 fi
 
 hostname "$name"
+# What a network namespace shows of net.core is less than what a machine has.
+copy_settings net/core "$folder/net-core"
 mount -t sysfs sysfs "$root/sys"
 mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
 ip link set lo up
