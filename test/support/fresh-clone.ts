@@ -13,7 +13,11 @@ const author = ["-c", "user.name=test", "-c", "user.email=test@example.com"];
 export async function freshClone(folder: string): Promise<void> {
   await run("git", ["clone", "--quiet", checkout, folder]);
   await run("sh", ["-c", copyChanges, "sh", checkout, folder]);
-  await run("git", [...author, "-C", folder, "commit", "--quiet", "--allow-empty", "--all", "--message", "as it is"]);
+  await commit(folder, "as it is");
+}
+
+export async function commit(folder: string, message: string): Promise<void> {
+  await run("git", [...author, "-C", folder, "commit", "--quiet", "--allow-empty", "--all", "--message", message]);
 }
 
 /** Its packages, where nothing of them is to be tested: those of the checkout. */

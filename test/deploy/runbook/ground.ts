@@ -4,13 +4,14 @@
  *   a clone of the checkout ──release/──▶ workstation ──scp──▶ origin, fra1, nyc1
  */
 import { execFile } from "node:child_process";
-import { cp, mkdir, rm } from "node:fs/promises";
+import { cp, mkdir, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { TestContext } from "node:test";
 import { promisify } from "node:util";
 import { fileURLToPath } from "node:url";
 import type { Block } from "../../support/documents.ts";
-import { freshClone, linkPackages } from "../../support/fresh-clone.ts";
+import { commit, freshClone, linkPackages } from "../../support/fresh-clone.ts";
+import { machineMs } from "../../../deploy/lab/machine-clock.ts";
 import { photograph } from "../../support/pictures.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
 import { editFile } from "./edits.ts";
@@ -19,7 +20,7 @@ import { type Network, openNetwork } from "./network.ts";
 
 const execute = promisify(execFile);
 const editorScript = fileURLToPath(new URL("editor.ts", import.meta.url));
-const buildTimeoutMs = 300_000;
+const buildTimeoutMs = 600_000;
 
 /** The machines of the runbook's first table; the default route goes by the last address. */
 const addressesOf: Readonly<Record<string, readonly string[]>> = {
@@ -37,7 +38,9 @@ const sshConfig = "Host *\n  StrictHostKeyChecking no\n  UserKnownHostsFile /dev
 export interface Ground {
   network: Network;
   /** Runs a block: on a machine, or (`build`) in the clone. */
-  run: (where: string, script: string) => Promise<Ran>;
+  run: (where: string, script: string) => Promise<Ran & { tookMs: number }>;
+  /** A new commit comes out, which `git pull` fetches into the clone. */
+  publish: () => Promise<void>;
   /** What the next `editor` of this file makes of it. */
   stateEdit: (block: Block) => Promise<void>;
   /** The machine's last words, for whoever wants to know why a block failed. */
@@ -67,7 +70,7 @@ export async function whyNoGround(): Promise<string | undefined> {
 
 export async function openGround(t: TestContext): Promise<Ground> {
   const folder = await temporaryDirectory(t);
-  const clone = join(folder, "clone");
+  const [upstream, clone] = [join(folder, "upstream"), join(folder, "clone")];
   const network = await openNetwork();
   t.after(network.close);
   const machines = new Map<string, Machine>();
@@ -76,7 +79,7 @@ export async function openGround(t: TestContext): Promise<Ground> {
   });
   const key = join(folder, "id_ed25519");
   await Promise.all([
-    freshClone(clone).then(async () => await linkPackages(clone)),
+    makeClones(upstream, clone),
     execute("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", key]),
     makePictures(join(folder, "pictures")),
   ]);
@@ -107,14 +110,17 @@ export async function openGround(t: TestContext): Promise<Ground> {
   return {
     network,
     async run(where, script) {
-      if (where !== "build") return await machineOf(where).run(script);
-      const ran = await build(clone, script);
-      const release = machineOf("workstation").path("/home/operator/release");
-      await rm(release, { recursive: true, force: true });
-      const filter = (from: string): boolean => from !== join(clone, "release/files");
-      await cp(join(clone, "release"), release, { recursive: true, filter });
-      return ran;
+      const startMs = machineMs();
+      const ran = where === "build" ? await build(clone, script) : await machineOf(where).run(script);
+      const tookMs = Math.round(machineMs() - startMs);
+      if (where === "build") {
+        const release = machineOf("workstation").path("/home/operator/release");
+        await rm(release, { recursive: true, force: true });
+        await cp(join(clone, "release"), release, { recursive: true });
+      }
+      return { ...ran, tookMs };
     },
+    publish: async () => await commit(upstream, "the next release"),
     async stateEdit({ words: [path = ""], text }) {
       const edit = editFile(basename(path));
       await Promise.all([...machines.values()].map(async (machine) => await machine.write(edit, text)));
@@ -142,8 +148,13 @@ async function build(clone: string, script: string): Promise<Ran> {
   });
 }
 
+async function makeClones(upstream: string, clone: string): Promise<void> {
+  await freshClone(upstream);
+  await execute("git", ["clone", "--quiet", upstream, clone]);
+  await linkPackages(clone);
+}
+
 async function makePictures(folder: string): Promise<void> {
-  const { writeFile } = await import("node:fs/promises");
   await mkdir(folder);
   await writeFile(join(folder, "chair.jpg"), await photograph(1, { width: 640, height: 427 }));
   for (let index = 0; index < 400; index++) {

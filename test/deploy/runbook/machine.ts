@@ -46,7 +46,7 @@ export interface MachinePlan {
   plugIn: (pid: number) => Promise<void>;
 }
 
-const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** What is written in front of each script: the session goes on where the last script left it. */
 const session = `
@@ -75,9 +75,9 @@ export async function bootMachine({ name, plugIn }: MachinePlan): Promise<Machin
       pid,
       run: async (script, timeoutMs = 120_000) => await enter(pid, session + script, timeoutMs),
       path: (path) => `/proc/${pid}/root${path}`,
-      async write(path, text, mode = 0o644) {
-        await mkdir(dirname(machine.path(path)), { recursive: true });
-        await writeFile(machine.path(path), text, { mode });
+      async write(at, text, mode = 0o644) {
+        await mkdir(dirname(machine.path(at)), { recursive: true });
+        await writeFile(machine.path(at), text, { mode });
       },
       kill,
     };
@@ -129,7 +129,7 @@ async function hasBooted(machine: Machine): Promise<void> {
 /** Runs a script inside a machine; what is still running after the time ends with the machine. */
 async function enter(pid: number, script: string, timeoutMs: number): Promise<Ran> {
   const namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"];
-  const environment = ["env", "-i", "HOME=/home/operator", "TERM=dumb", "LANG=C.UTF-8", `PATH=${path}`];
+  const environment = ["env", "-i", "HOME=/home/operator", "TERM=dumb", "LANG=C.UTF-8", `PATH=${searchPath}`];
   const shell = ["bash", "-c", `exec 2>&1; cd; ${script}`];
   const words = ["--target", String(pid), ...namespaces, "--", ...environment, ...shell];
   return await new Promise((resolve) => {
