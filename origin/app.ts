@@ -30,6 +30,8 @@ import { addNameRoutes } from "./routes/names.ts";
 import { addNodeRoutes } from "./routes/nodes.ts";
 import { addSecretRoutes } from "./routes/secret.ts";
 import { addServiceRoutes } from "./routes/service.ts";
+import { addTokenRoutes } from "./routes/tokens.ts";
+import type { Refusals } from "./refusals.ts";
 import type { RosterKeeper } from "./roster.ts";
 import type { Tokens } from "./tokens.ts";
 
@@ -43,6 +45,7 @@ const jsonBytesMax = 256 * 1024;
 export interface AppDeps extends ImageRouteDeps {
   readonly config: OriginConfig;
   readonly tokens: Tokens;
+  readonly refusals: Refusals;
   readonly fleetSecret: FleetSecretKeeper;
   readonly roster: RosterKeeper;
   readonly clock: Clock;
@@ -92,7 +95,7 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
     }
   });
   answerProblems(app, log);
-  guardRoutes(app, deps.tokens);
+  guardRoutes(app, deps.tokens, deps.refusals);
   watchBodies(app, clock);
 
   await app.register(swagger, { openapi: openApiHead, transform: describeRoute });
@@ -102,7 +105,8 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
   addFleetRoutes(app, deps);
   addSecretRoutes(app, deps);
   addNodeRoutes(app, deps);
-  addFeedRoute(app, deps.feed);
+  addFeedRoute(app, deps.feed, deps.tokens);
+  addTokenRoutes(app, deps.tokens);
   addAuditRoute(app, deps.catalogue);
   await app.ready();
   return { app, countSwept: metrics.countSwept };

@@ -81,6 +81,12 @@ export const originConfigSchema = Type.Object(
       },
       section,
     ),
+    tokens: Type.Object(
+      {
+        overlapHours: count(24, 0, 744, "how long the token before is accepted after a rotation"),
+      },
+      section,
+    ),
     feed: Type.Object(
       {
         heartbeatMs: milliseconds(2000, 10, 60_000, "between two heartbeats of the feed"),

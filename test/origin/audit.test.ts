@@ -6,7 +6,7 @@ import { test, type TestContext } from "node:test";
 import { systemClock } from "#base/clock.ts";
 import { openSqliteCatalogue } from "../../origin/catalogue/sqlite.ts";
 import { noPrecondition } from "../../origin/precondition.ts";
-import { tokenId } from "../../origin/tokens.ts";
+import { tokenId } from "#fleet/edge-token.ts";
 import { fakeClock } from "../support/fake-clock.ts";
 import {
   fleetExample,
@@ -136,6 +136,18 @@ async function cases(): Promise<Case[]> {
       kind: "leave",
       targets: ["fra2"],
       facts: { site: "fra", http: node.http, addresses: node.addresses, revision: 4 },
+    },
+    {
+      route: "POST /api/v1/tokens/{kind}/rotations",
+      call: ["POST", "/tokens/edge/rotations", "{}"],
+      kind: "token-rotate",
+      facts: { token: "edge" },
+    },
+    {
+      route: "DELETE /api/v1/tokens/{kind}/older",
+      call: ["DELETE", "/tokens/edge/older"],
+      kind: "token-retire",
+      facts: { token: "edge", retired: 1 },
     },
   ];
 }
