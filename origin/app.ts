@@ -24,6 +24,7 @@ import { answerProblems, answerRouterError } from "./http/problems.ts";
 import { createOriginServer } from "./http/server.ts";
 import { compileValidator, describeProblems } from "./http/validation.ts";
 import { openMetrics } from "./metrics.ts";
+import { addAuditRoute } from "./routes/audit.ts";
 import { addFeedRoute } from "./routes/feed.ts";
 import { addFleetRoutes } from "./routes/fleet.ts";
 import { addImageRoutes, type ImageRouteDeps } from "./routes/images.ts";
@@ -31,6 +32,8 @@ import { addNameRoutes } from "./routes/names.ts";
 import { addNodeRoutes } from "./routes/nodes.ts";
 import { addSecretRoutes } from "./routes/secret.ts";
 import { addServiceRoutes } from "./routes/service.ts";
+import { addTokenRoutes } from "./routes/tokens.ts";
+import type { Refusals } from "./refusals.ts";
 import type { RosterKeeper } from "./roster.ts";
 import type { Tokens } from "./tokens.ts";
 
@@ -44,6 +47,7 @@ const jsonBytesMax = 256 * 1024;
 export interface AppDeps extends ImageRouteDeps {
   readonly config: OriginConfig;
   readonly tokens: Tokens;
+  readonly refusals: Refusals;
   readonly fleetSecret: FleetSecretKeeper;
   readonly roster: RosterKeeper;
   readonly clock: Clock;
@@ -76,6 +80,7 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
     logger: false,
     genReqId: () => randomUUID(),
     requestIdHeader: false,
+    trustProxy: config.listen.trustedProxies.length === 0 ? false : [...config.listen.trustedProxies],
     bodyLimit: jsonBytesMax,
     serverFactory: (handler) => openServer(handler, deps),
     forceCloseConnections: "idle",
@@ -104,7 +109,7 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
     }
   });
   answerProblems(app, log);
-  guardRoutes(app, deps.tokens);
+  guardRoutes(app, deps.tokens, deps.refusals);
   watchBodies(app, clock);
 
   await app.register(swagger, { openapi: openApiHead, transform: describeRoute });
@@ -114,7 +119,9 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
   addFleetRoutes(app, deps);
   addSecretRoutes(app, deps);
   addNodeRoutes(app, deps);
-  addFeedRoute(app, deps.feed);
+  addFeedRoute(app, deps.feed, deps.tokens);
+  addTokenRoutes(app, deps.tokens);
+  addAuditRoute(app, deps.catalogue);
   await app.ready();
   return { app, countSwept: metrics.countSwept };
 }
