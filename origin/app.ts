@@ -75,7 +75,7 @@ function openServer(handler: RequestListener, { config, tokens, clock }: AppDeps
 }
 
 export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (blobs: number) => void }> {
-  const { clock, log } = deps;
+  const { config, clock, log } = deps;
   const app = Fastify({
     logger: false,
     genReqId: () => randomUUID(),
