@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { nearcast, type Ran } from "../deploy/support/command.ts";
 import { questionEventKind } from "#fleet/channel/messages.ts";
 import { createEventStreamReader, type ServerSentEvent } from "#fleet/event-stream.ts";
 import { fleetSchema } from "#fleet/document.ts";
@@ -210,6 +211,47 @@ test("the origin asks nodes, and they answer over the channel", async (t) => {
     const hard = await purge(world, { all: true });
     assert.equal(hard.nodes.find(({ node }) => node === "nyc1")?.memory.entries, 1);
   });
+
+  const workstation = async (...words: string[]): Promise<Ran> =>
+    await nearcast([
+      ...words,
+      ...["--origin", world.originUrl, "--data", join(world.directory, "nothing")],
+      ...["--token-file", join(world.directory, "origin", "secrets", "writer.token")],
+    ]);
+
+  await t.test("from the workstation, status and explain reach every node, and say which way they took", async () => {
+    const status = await workstation("status");
+    assert.equal(status.status, 0, status.stdout + status.stderr);
+    assert.match(status.stdout, /fra1 +fra +ready/);
+    assert.match(status.stdout, /nyc1 +nyc +ready/);
+    assert.match(status.stderr, /\(asked through the origin at http:/);
+    const one = (await workstation("status", "--site", "nyc", "--json")).json();
+    const { asked, nodes } = one as { asked: string; nodes: { node: string }[] };
+    assert.deepEqual([asked, nodes.map(({ node }) => node)], ["origin", ["nyc1"]]);
+    const url = await workstation("explain", "http://img.cdn.test/alps.jpg?w=100", "--node", "nyc1");
+    assert.match(url.stdout, /said by node nyc1, asked through the origin/);
+    const name = await workstation("explain", "img.cdn.test", "--from", "192.0.2.1");
+    assert.match(name.stdout, /img\.cdn\.test A[\s\S]*said by node fra1/);
+    assert.equal((await workstation("explain", "img.cdn.test", "--node", "tyo1")).status, 4);
+    const admin = await workstation("status", "--admin", fra.adminUrl);
+    assert.match(admin.stderr, /asked at the nodes' own admin listeners/);
+  });
+
+  await t.test(
+    "from the workstation, purge says what it matched, and --strict fails where nobody held it",
+    async () => {
+      await fetch(`${fra.url}/alps.jpg?w=100&fm=webp`);
+      const held = await workstation("purge", "alps.jpg", "--wait", "--strict");
+      assert.equal(held.status, 0, held.stdout + held.stderr);
+      assert.match(held.stdout, /fra1 +fra +done +\d+ ms +1 entry/);
+      assert.match(held.stdout, /nyc1 +nyc +done +\d+ ms +0 entries/);
+      const missed = await workstation("purge", "alsp.jpg");
+      assert.equal(missed.status, 0);
+      assert.match(missed.stdout, /matched on 0 of 2 nodes/);
+      assert.match(missed.stderr, /no node held anything for the name "alsp\.jpg".*did you mean "alps\.jpg"/);
+      assert.equal((await workstation("purge", "alsp.jpg", "--strict")).status, 1);
+    },
+  );
 
   await t.test(
     "who has the edge token and not the fleet secret passes for no node, and is told of as unproven",
