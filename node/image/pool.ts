@@ -57,8 +57,8 @@ export interface DecoderPoolOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly limits?: Partial<DecoderLimits>;
-  /** "auto" (default): system calls are filtered where that works. "off": never. */
-  readonly sandbox?: "auto" | "off";
+  /** "auto" (default): system calls are filtered where that works. "required": or no picture is decoded. "off": never. */
+  readonly sandbox?: "auto" | "off" | "required";
   /** The program of the processes. Tests give a hostile one. */
   readonly decoderFile?: URL;
 }
@@ -101,7 +101,10 @@ export interface DecoderPool {
   inspect: (source: Buffer, options: JobOptions) => Promise<PictureFacts>;
   /** Makes a variant. Throws what `inspect` throws. */
   render: (source: Buffer, order: RenderOrder, options: JobOptions) => Promise<RenderedPicture>;
-  /** Resolves when the first process can work; throws NOT_READY after startTimeoutMs. */
+  /**
+   * Resolves when the first process can work.
+   * @throws NearcastError NOT_READY after startTimeoutMs, or where a required sandbox is not to be had
+   */
   ready: () => Promise<void>;
   stats: () => DecoderPoolStats;
   /** Refuses and drops what waits, lets what runs finish within `graceMs`, ends all processes. */
