@@ -436,6 +436,12 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         });
         if (membership.current() === null) await sleep(clock, fleetRetryMs, ended.signal);
       }
+      if (secrets.id() === null) {
+        // Without it this node could prove nothing, and would be down for all nodes that know it.
+        await secrets.take().catch((error: unknown) => {
+          log.warn({ reason: (error as Error).message }, "there is no fleet secret yet; asking the origin again");
+        });
+      }
       await decoders.ready();
       await neighbours?.listen({ images, assets, tiers });
       if (place.sharesPorts) await listenForPictures();
