@@ -19,6 +19,7 @@ import { NearcastError } from "#base/errors.ts";
 import { before, createLifecycle } from "#base/lifecycle.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
+import { readRelease } from "#base/release.ts";
 import type { Fleet } from "#fleet/document.ts";
 import { type FeedEvent, type FeedFollower, followFeed } from "#fleet/feed.ts";
 import { createLoadMeter } from "#fleet/load-meter.ts";
@@ -52,7 +53,6 @@ import { type LoopMeter, openLoopMeter } from "./observe/loop-meter.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import type { Fellows } from "./processes/fellows.ts";
 import type { ProcessPlace } from "./processes/place.ts";
-import { release } from "./release.ts";
 import { createAssetServer } from "./serve/asset.ts";
 import { createImageServer } from "./serve/image.ts";
 import { createPurger } from "./serve/purger.ts";
@@ -103,6 +103,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
   async function start(): Promise<Edge> {
     const token = await readToken(config.origin.tokenFile);
     const memory = await openFleetMemory(config.dataDir);
+    const release = readRelease();
     let presence: Presence = "starting";
     let announcement: Announcement | undefined;
     let feed: FeedFollower | undefined;
@@ -302,6 +303,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
 
     const metrics = createMetrics();
     declareMetrics(metrics, {
+      release,
       memoryTier,
       diskTier,
       decoders,

@@ -70,6 +70,23 @@ const drainedNode = Type.Object({ name: Type.String(), draining: Type.Boolean(),
 export type DrainedNode = Static<typeof drainedNode>;
 const removedNode = Type.Object({ name: Type.String(), revision: Type.Integer() });
 
+const auditEntry = Type.Object({
+  id: Type.Integer(),
+  at: Type.String(),
+  kind: Type.String(),
+  author: Type.String(),
+  token: Type.Optional(Type.Object({ kind: Type.String(), id: Type.String() })),
+  address: Type.Optional(Type.String()),
+  targets: Type.Array(Type.String()),
+  targetCount: Type.Integer(),
+  facts: Type.Record(
+    Type.String(),
+    Type.Union([Type.String(), Type.Number(), Type.Boolean(), Type.Array(Type.String())]),
+  ),
+});
+export type AuditEntry = Static<typeof auditEntry>;
+const auditPage = Type.Object({ entries: Type.Array(auditEntry), next: Type.Optional(Type.Integer()) });
+
 const purged = Type.Object({ seq: Type.Integer() });
 
 export interface PurgeOrder {
@@ -179,6 +196,29 @@ export async function setDraining(client: OriginClient, node: string, isDraining
 
 export async function removeNode(client: OriginClient, node: string): Promise<Static<typeof removedNode>> {
   return read(removedNode, await client.call({ method: "DELETE", path: `/nodes/${encodeURIComponent(node)}` }));
+}
+
+/**
+ * The newest entries that match, page after page.
+ * @param limit at most so many
+ */
+export async function readAudit(
+  client: OriginClient,
+  query: Readonly<Record<"name" | "kind" | "author" | "since", string | undefined>>,
+  limit: number,
+): Promise<{ entries: AuditEntry[]; hasMore: boolean }> {
+  const entries: AuditEntry[] = [];
+  let before: number | undefined;
+  do {
+    const page = { ...query, before, limit: Math.min(pageLength, limit - entries.length) };
+    const answer: Static<typeof auditPage> = read(
+      auditPage,
+      await client.call({ method: "GET", path: "/audit", query: page }),
+    );
+    entries.push(...answer.entries);
+    before = answer.next;
+  } while (before !== undefined && entries.length < limit);
+  return { entries, hasMore: before !== undefined };
 }
 
 function read<Schema extends TSchema>(schema: Schema, answer: Answer): Static<Schema> {

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { askAdmin } from "./admin-client.ts";
 import { CommandFailure, type ExitCode, exitCodes } from "./exit-codes.ts";
 import { createOriginClient } from "./origin-client.ts";
-import { readFleetVersions } from "./origin-api.ts";
+import { readFleet } from "./origin-api.ts";
 import { type CommonOptions, findNodes, findOrigin, type NodePlace } from "./settings.ts";
 import { type OriginState, type Reached, statusLines } from "./status-view.ts";
 import { addVerb, type Cli, outputOf, withAdmin, withOrigin } from "./verb.ts";
@@ -49,7 +49,8 @@ async function originState(options: StatusOptions, cli: Cli): Promise<OriginStat
   const place = await findOrigin(options, cli.environment);
   const client = createOriginClient(place);
   try {
-    const [newest] = await readFleetVersions(client, 1);
+    // Not the list of versions: with the edges' token, as on a node, only the document may be read.
+    const newest = await readFleet(client);
     return { url: place.url, isReached: true, reason: undefined, fleetVersion: newest?.version };
   } catch (error) {
     if (!(error instanceof CommandFailure)) throw error;

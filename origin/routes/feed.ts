@@ -9,6 +9,7 @@
 import type { ServerResponse } from "node:http";
 import { Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
+import type { Tokens } from "../tokens.ts";
 import type { FeedHub, FeedSink } from "../feed/hub.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 
@@ -25,7 +26,7 @@ const feedQuery = Type.Object(
   { additionalProperties: false },
 );
 
-export function addFeedRoute(app: App, feed: FeedHub): void {
+export function addFeedRoute(app: App, feed: FeedHub, tokens: Pick<Tokens, "isAccepted">): void {
   app.get(
     `${apiPath}/feed`,
     {
@@ -47,6 +48,8 @@ export function addFeedRoute(app: App, feed: FeedHub): void {
     async (request, reply) => {
       const since = request.query.since ?? readLastEventId(request.headers["last-event-id"]);
       const { raw } = reply;
+      const { token } = request;
+      const stillAccepted = (): boolean => token !== null && tokens.isAccepted(token);
       raw.statusCode = 200;
       raw.setHeader("content-type", "text/event-stream; charset=utf-8");
       raw.setHeader("cache-control", "no-store");
@@ -60,7 +63,7 @@ export function addFeedRoute(app: App, feed: FeedHub): void {
         gone?.();
       });
       raw.on("error", () => undefined); // The connection broke: "close" follows.
-      gone = await feed.subscribe(sinkOf(raw), since);
+      gone = await feed.subscribe(sinkOf(raw, stillAccepted), since);
       if (isClosed) gone();
       reply.hijack();
     },
@@ -75,9 +78,11 @@ function readLastEventId(header: string | string[] | undefined): number | undefi
   return seq;
 }
 
-function sinkOf(response: ServerResponse): FeedSink {
+/** @param stillAccepted asked at each write, so a token that was retired ends its feeds with the next heartbeat */
+function sinkOf(response: ServerResponse, stillAccepted: () => boolean): FeedSink {
   return {
     write: (bytes) => {
+      if (!stillAccepted()) response.destroy();
       if (!response.destroyed && !response.writableEnded) response.write(bytes);
     },
     waitingBytes: () => response.writableLength,
