@@ -25,6 +25,8 @@ import { createOriginServer } from "./http/server.ts";
 import { compileValidator, describeProblems } from "./http/validation.ts";
 import { openMetrics } from "./metrics.ts";
 import { addAuditRoute } from "./routes/audit.ts";
+import { addChannelRoutes, type ChannelRouteDeps } from "./routes/channel.ts";
+import { addConnectedRoutes } from "./routes/connected.ts";
 import { addFeedRoute } from "./routes/feed.ts";
 import { addFleetRoutes } from "./routes/fleet.ts";
 import { addImageRoutes, type ImageRouteDeps } from "./routes/images.ts";
@@ -44,7 +46,7 @@ const headBytesMax = 96 * 1024;
 /** Of JSON bodies: a purge of 1000 names of ordinary length. */
 const jsonBytesMax = 256 * 1024;
 
-export interface AppDeps extends ImageRouteDeps {
+export interface AppDeps extends ImageRouteDeps, ChannelRouteDeps {
   readonly config: OriginConfig;
   readonly tokens: Tokens;
   readonly refusals: Refusals;
@@ -119,7 +121,9 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
   addFleetRoutes(app, deps);
   addSecretRoutes(app, deps);
   addNodeRoutes(app, deps);
-  addFeedRoute(app, deps.feed, deps.tokens);
+  addConnectedRoutes(app, deps);
+  addChannelRoutes(app, deps);
+  addFeedRoute(app, deps);
   addTokenRoutes(app, deps.tokens);
   addAuditRoute(app, deps.catalogue);
   await app.ready();
