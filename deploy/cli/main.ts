@@ -8,6 +8,7 @@ import { readRelease } from "#base/release.ts";
 import { problemLines } from "#base/schema.ts";
 import { Command, CommanderError } from "commander";
 import { addApply } from "./apply.ts";
+import { addAudit } from "./audit.ts";
 import { addBgp } from "./bgp.ts";
 import { addCheck } from "./check.ts";
 import { addDig } from "./dig.ts";
@@ -85,6 +86,7 @@ program.commandsGroup("Look:");
 addStatus(program, cli);
 addExplain(program, cli);
 addDig(program, cli);
+addAudit(program, cli);
 
 for (const command of [program, ...program.commands]) command.exitOverride();
 

@@ -21,7 +21,7 @@ import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import assert from "node:assert/strict";
 import { openCrew, type CrewStats, type JobReply, type Worker } from "./crew.ts";
-import { residentBytesOf } from "./decoder-process.ts";
+import { ownResidentBytes } from "./decoder-process.ts";
 import { mediaTypeOf, sniffPicture, type MediaType, type PictureFacts, type RenderOrder } from "./picture.ts";
 
 export interface DecoderLimits {
@@ -149,7 +149,7 @@ interface Running {
 export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
   const { size, clock, log } = poolOptions;
   const limits: DecoderLimits = { ...decoderLimits, ...poolOptions.limits };
-  const canMeasure = residentBytesOf("self") !== undefined;
+  const canMeasure = ownResidentBytes() !== undefined;
   if (!canMeasure) log.warn("no /proc here: decoder processes run without a memory ceiling");
 
   const queue = new Set<Task>();

@@ -123,6 +123,9 @@ export function declareMetrics(metrics: Metrics, parts: Observed): void {
     labels: ["node"],
     read: () => [...parts.health()].map(([node, { state }]) => ({ labels: { node }, value: Number(state === "up") })),
   });
+  gauge("nearcast_nodes_unproven", "Nodes in whose place something answers without proof of the fleet secret", () => {
+    return [...parts.health().values()].filter(({ isUnproven }) => isUnproven === true).length;
+  });
   gauge("nearcast_isolated", "1 when this node reaches no other, and so answers with its own site", () =>
     Number(parts.isIsolated()),
   );
