@@ -51,7 +51,9 @@ const hopByHop = new Set([
 ]);
 
 export function endToEndPairs(headers: RequestFields): HeaderPairs {
-  const named = new Set((fieldOf(headers, "connection") ?? "").toLowerCase().split(/\s*,\s*/));
+  // Split at each comma and then trimmed: a pattern of spaces, comma, spaces takes quadratic time on spaces alone.
+  const connection = (fieldOf(headers, "connection") ?? "").toLowerCase();
+  const named = new Set(connection.split(",").map((name) => name.trim()));
   return Object.entries(headers).flatMap(([name, value]) => {
     if (value === undefined || hopByHop.has(name) || named.has(name) || name.startsWith(ownPrefix)) return [];
     return (Array.isArray(value) ? value : [value]).map((one) => [name, one] as const);
