@@ -11,6 +11,7 @@ import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import Fastify from "fastify";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
+import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
 import type { OriginConfig } from "./config.ts";
@@ -51,6 +52,7 @@ export interface AppDeps extends ImageRouteDeps {
 export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (blobs: number) => void }> {
   const { config, clock, log } = deps;
   const { limits } = config;
+  const logs = { failures: openFailureLog(log, clock), log };
   const app = Fastify({
     logger: false,
     genReqId: () => randomUUID(),
@@ -66,15 +68,15 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
     return503OnClosing: false, // The hook below answers in the form of all other refusals.
     http: { maxHeaderSize: headBytesMax, headersTimeout: 15_000, connectionsCheckingInterval: 5000 },
     routerOptions: { maxParamLength: targetBytesMax },
-    frameworkErrors: answerRouterError(log),
+    frameworkErrors: answerRouterError(logs),
     clientErrorHandler: answerUnreadable,
     schemaErrorFormatter: describeProblems,
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.server.maxConnections = limits.connectionsMax;
   app.setValidatorCompiler(compileValidator);
 
-  const metrics = openMetrics({ uploads: deps.uploads.counts, feed: deps.feed.counts });
-  metrics.observe(app, clock);
+  const metrics = openMetrics({ dataDir: config.dataDir, clock, uploads: deps.uploads.counts, feed: deps.feed.counts });
+  metrics.observe(app);
   let isClosing = false;
   app.addHook("preClose", async () => {
     isClosing = true;
@@ -89,7 +91,7 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
       throw new NearcastError("URI_TOO_LONG", `the request target has more than ${targetBytesMax} bytes`);
     }
   });
-  answerProblems(app, log);
+  answerProblems(app, logs);
   guardRoutes(app, deps.tokens);
   watchBodies(app, clock);
 

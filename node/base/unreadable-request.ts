@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import { NearcastError, problemOf } from "./errors.ts";
+import { inertFields } from "./inert-fields.ts";
 
 /** As Node's `clientError` gives it. */
 type ClientError = Error & { code?: string };
@@ -23,6 +24,7 @@ export function answerUnreadable(error: ClientError, socket: Socket): void {
     `Content-Length: ${Buffer.byteLength(body)}`,
     `X-Request-Id: ${problem.requestId}`,
     "Cache-Control: no-store",
+    ...Object.entries(inertFields).map(([name, value]) => `${name}: ${value}`),
     "Connection: close",
   ];
   socket.end(`${head.join("\r\n")}\r\n\r\n${body}`);
