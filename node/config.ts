@@ -136,6 +136,15 @@ export const edgeConfigSchema = Type.Object(
             maxItems: 2,
             description: "addresses of this machine that BIRD announces as the next hop: one IPv4, one IPv6",
           }),
+          keyFile: Type.Optional(
+            Type.String({
+              minLength: 1,
+              maxLength: 4096,
+              description:
+                "file with the TCP MD5 key of the session with BIRD, made by `nearcast bgp config --output`; " +
+                "absent: any user of this machine can take the lease",
+            }),
+          ),
           checkHost: Type.Optional(
             Type.String({ maxLength: 253, description: "image host that the node asks itself for; default the first" }),
           ),

@@ -2,6 +2,7 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Clock } from "#base/clock.ts";
 import { type ProcessMetric, processMetrics } from "#base/process-metrics.ts";
+import { readRelease } from "#base/release.ts";
 import type { App } from "./http/app-type.ts";
 
 export interface OriginMetrics {
@@ -46,6 +47,13 @@ export function openMetrics(sources: {
   for (const { name, help, kind, read } of processMetrics(sources.dataDir, clock)) {
     (kind === "counter" ? counter : gauge)(name, help, read);
   }
+  const build = new Gauge({
+    name: "nearcast_build_info",
+    help: "Always 1; the label names the release that runs",
+    labelNames: ["version"],
+    registers,
+  });
+  build.set({ version: readRelease() }, 1);
   gauge("nearcast_origin_uploads", "Uploads that run now", () => sources.uploads().running);
   gauge("nearcast_origin_inspections", "Uploads that are decoded now", () => sources.uploads().inspecting);
   gauge("nearcast_origin_inspections_waiting", "Uploads that wait to be decoded", () => sources.uploads().waiting);

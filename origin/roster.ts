@@ -13,6 +13,7 @@ import { NearcastError } from "#base/errors.ts";
 import type { Fleet, SiteNode } from "#fleet/document.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import { type Roster, type RosterNode, rosterNodesMax, shortNameLengthMax } from "#fleet/roster.ts";
+import type { Actor } from "./catalogue/audit.ts";
 import type { Catalogue, FleetText } from "./catalogue/catalogue.ts";
 
 /** What a node registers; without a name it is given one. */
@@ -20,15 +21,24 @@ export type Registration = Omit<RosterNode, "name"> & { readonly name?: string }
 
 export interface RosterKeeper {
   readonly roster: () => Promise<Roster>;
+  /** Every node of the fleet, of its document or of the roster, in the order of names. */
+  readonly nodes: () => Promise<readonly { readonly node: string; readonly site: string }[]>;
   /**
    * The same registration again changes nothing; without a name it is told by its URL.
    * @throws NearcastError UNKNOWN_SITE, NODE_CONFLICT, BAD_PARAMETER
    */
-  readonly join: (wanted: Registration) => Promise<{ node: RosterNode; revision: number; isNew: boolean }>;
+  readonly join: (
+    wanted: Registration,
+    actor: Actor,
+  ) => Promise<{ node: RosterNode; revision: number; isNew: boolean }>;
   /** @throws NearcastError NOT_FOUND, or NODE_CONFLICT for a node of the fleet document */
-  readonly remove: (name: string) => Promise<{ revision: number }>;
+  readonly remove: (name: string, actor: Actor) => Promise<{ revision: number }>;
   /** @throws NearcastError NOT_FOUND; NODE_CONFLICT when too many are drained */
-  readonly setDraining: (name: string, isDraining: boolean) => Promise<{ revision: number; unchanged: boolean }>;
+  readonly setDraining: (
+    name: string,
+    isDraining: boolean,
+    actor: Actor,
+  ) => Promise<{ revision: number; unchanged: boolean }>;
 }
 
 /** Names that a refusal tells; more help nobody at once. */
@@ -43,7 +53,7 @@ unreachable.addAddress("::", "ipv6");
 unreachable.addSubnet("fe80::", 10, "ipv6");
 unreachable.addSubnet("ff00::", 8, "ipv6");
 
-export function openRosterKeeper(catalogue: Pick<Catalogue, "roster" | "changeRoster">): RosterKeeper {
+export function openRosterKeeper(catalogue: Pick<Catalogue, "roster" | "changeRoster" | "fleet">): RosterKeeper {
   /** The document that was read last; a long one takes half a second. */
   let read: { version: number; fleet: Fleet | null } | undefined;
   const fleetOf = (newest: FleetText | undefined): Fleet | null => {
@@ -58,18 +68,27 @@ export function openRosterKeeper(catalogue: Pick<Catalogue, "roster" | "changeRo
 
   return {
     roster: catalogue.roster,
-    async join(wanted) {
+    async nodes() {
+      const [roster, newest] = await Promise.all([catalogue.roster(), catalogue.fleet()]);
+      const all = [
+        ...documentNodes(fleetOf(newest)).map(({ node, site }) => ({ node: node.name, site })),
+        ...roster.nodes.map(({ name, site }) => ({ node: name, site })),
+      ];
+      const byName = new Map(all.toReversed().map((one) => [one.node, one]));
+      return [...byName.values()].toSorted((one, other) => (one.node < other.node ? -1 : 1));
+    },
+    async join(wanted, actor) {
       for (const address of wanted.addresses) mustBeReachable(address);
       let joined: { node: RosterNode; isNew: boolean } | undefined;
-      const { revision } = await catalogue.changeRoster((roster, newest) => {
+      const { revision } = await catalogue.changeRoster(actor, (roster, newest) => {
         joined = place(wanted, roster, fleetOf(newest));
         return joined.isNew ? { kind: "add", node: joined.node } : null;
       });
       if (joined === undefined) throw new NearcastError("INTERNAL", "the catalogue decided without the roster's rules");
       return { ...joined, revision };
     },
-    async remove(name) {
-      const { revision } = await catalogue.changeRoster((roster, newest) => {
+    async remove(name, actor) {
+      const { revision } = await catalogue.changeRoster(actor, (roster, newest) => {
         if (roster.nodes.some((node) => node.name === name)) return { kind: "remove", name };
         const fleet = fleetOf(newest);
         if (!documentNodes(fleet).some(({ node }) => node.name === name)) throw noSuchNode(name, roster, fleet);
@@ -80,9 +99,9 @@ export function openRosterKeeper(catalogue: Pick<Catalogue, "roster" | "changeRo
       });
       return { revision };
     },
-    async setDraining(name, isDraining) {
+    async setDraining(name, isDraining, actor) {
       let unchanged = true;
-      const { revision } = await catalogue.changeRoster((roster, newest) => {
+      const { revision } = await catalogue.changeRoster(actor, (roster, newest) => {
         const fleet = fleetOf(newest);
         const isMarked = roster.draining.includes(name);
         const isThere = [...documentNodes(fleet).map(({ node }) => node), ...roster.nodes].some(

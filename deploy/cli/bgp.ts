@@ -20,7 +20,7 @@ export function addBgp(program: Command, cli: Cli): void {
       [
         "",
         "Examples:",
-        "  npx nearcast bgp config --site fra --node fra1 > /etc/bird/bird.conf",
+        "  npx nearcast bgp config --site fra --node fra1 --output /etc/bird/bird.conf",
         "  npx nearcast bgp config --site fra --router frr",
         "  npx nearcast bgp check --config /etc/nearcast/edge.yaml",
         "",

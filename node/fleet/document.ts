@@ -596,7 +596,11 @@ export const fleetSchema = Type.Object(
 );
 /** The document as it is written: its zones may still be zone files. */
 export type WrittenFleet = Static<typeof fleetSchema>;
-export type Fleet = Omit<WrittenFleet, "zones"> & { zones: readonly Zone[] };
+export type Fleet = Omit<WrittenFleet, "zones"> & {
+  zones: readonly Zone[];
+  /** With it `zones` lack all records but ALIAS, and these are whole (packed-zones.ts). */
+  packedZones?: SharedArrayBuffer;
+};
 
 /** A name without the final dot, in lower case: the form in which hosts and steered names are compared. */
 export function canonicalName(name: string): string {

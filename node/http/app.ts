@@ -3,7 +3,7 @@
  *
  *   GET|HEAD anything            the picture or asset
  *   GET /.nearcast/health        what other nodes probe: 200 ready, 503 starting or draining; for askers who know the
- *                                fleet secret with this node's word, signed (fleet/proof.ts)
+ *                                fleet secret with this node's word and a proof (fleet/proof.ts)
  *
  * Fastify's router sees none of the hostile URL: understand.ts reads it, and all requests go to one route.
  */

@@ -9,7 +9,7 @@ import type { FeedHub } from "../feed/hub.ts";
 import type { FleetLimits } from "../fleet-limits.ts";
 import { summarizeFleet } from "../fleet-summary.ts";
 import { apiPath, type App } from "../http/app-type.ts";
-import { authorOf, changeOf } from "../http/writing.ts";
+import { actorOf, changeOf } from "../http/writing.ts";
 import { isKnownTo } from "../precondition.ts";
 import { fleetShape, fleetText, fleetVersionList, publishedFleet, rollbackFleetBody, versionQuery } from "./shapes.ts";
 
@@ -90,7 +90,7 @@ export function addFleetRoutes(app: App, deps: FleetRouteDeps): void {
       if (target === undefined) throw noFleet(wanted);
       // What was looked at must still be the newest when the old text is published over it.
       const precondition = { kind: "oneOf", tags: [String(newest.version)] } as const;
-      const change = { author: authorOf(request), precondition, fromVersion: target.version };
+      const change = { actor: actorOf(request), precondition, fromVersion: target.version };
       const result = await publish(target.text, change, deps);
       if (result.outcome === "precondition-failed") {
         throw new NearcastError("CONFLICT", "another fleet version was published at the same moment");
