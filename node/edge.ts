@@ -18,6 +18,7 @@ import { sleep, type Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { before, createLifecycle } from "#base/lifecycle.ts";
 import type { Log } from "#base/log.ts";
+import { processMetrics } from "#base/process-metrics.ts";
 import type { Random } from "#base/random.ts";
 import { readRelease } from "#base/release.ts";
 import type { Fleet } from "#fleet/document.ts";
@@ -342,6 +343,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     lifecycle.defer("feed", feed.close);
 
     const metrics = createMetrics();
+    for (const metric of processMetrics(config.dataDir, clock)) metrics.observe(metric);
     declareMetrics(metrics, {
       release,
       memoryTier,
@@ -403,6 +405,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     });
     lifecycle.defer("edge application", () => edgeApp.close());
     const adminApp = buildAdminApp({
+      hosts: config.admin.hosts,
       unready,
       status,
       metrics,
