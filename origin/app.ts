@@ -13,7 +13,9 @@ import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
+import type { IsLive } from "#fleet/review/answers.ts";
 import type { OriginConfig } from "./config.ts";
+import type { ReadStoredFleet } from "./fleet-reader.ts";
 import type { FleetSecretKeeper } from "./fleet-secret.ts";
 import { guardRoutes } from "./http/access.ts";
 import type { App } from "./http/app-type.ts";
@@ -44,6 +46,9 @@ export interface AppDeps extends ImageRouteDeps {
   readonly tokens: Tokens;
   readonly fleetSecret: FleetSecretKeeper;
   readonly roster: RosterKeeper;
+  readonly readFleet: ReadStoredFleet;
+  /** Whether a node of this name serves now. */
+  readonly isLive: IsLive;
   readonly clock: Clock;
   readonly log: Log;
 }

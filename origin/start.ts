@@ -13,6 +13,7 @@ import { openSqliteCatalogue } from "./catalogue/sqlite.ts";
 import type { OriginConfig } from "./config.ts";
 import { openFeedHub } from "./feed/hub.ts";
 import { openFleetLimits } from "./fleet-limits.ts";
+import { openFleetReader } from "./fleet-reader.ts";
 import { openFleetSecret } from "./fleet-secret.ts";
 import { lockDirectory } from "./lock.ts";
 import { openRosterKeeper } from "./roster.ts";
@@ -59,12 +60,15 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     const fleetSecret = await openFleetSecret(secretsDir, catalogue);
     const store = await openDirectoryStore(dataDir);
     const holds = openHolds();
-    const fleetLimits = await openFleetLimits(catalogue, log);
+    const readFleet = openFleetReader();
+    const fleetLimits = await openFleetLimits(catalogue, readFleet, log);
     const uploads = openUploads({ store, catalogue, holds, inspector, clock, limits: config.limits });
     const settings = { ...config.feed, subscribersMax: config.limits.subscribersMax };
     const feed = await openFeedHub({ catalogue, settings, clock, log });
-    const roster = openRosterKeeper(catalogue);
-    const parts = { store, catalogue, uploads, feed, fleetLimits, fleetSecret, roster };
+    const roster = openRosterKeeper(catalogue, readFleet);
+    // Until nodes are seen connecting, each one that the document or the roster lists counts as live.
+    const isLive = (): boolean => true;
+    const parts = { store, catalogue, uploads, feed, fleetLimits, fleetSecret, roster, readFleet, isLive };
     const { app, countSwept } = await buildApp({ config, tokens, clock, log, ...parts });
     const sweepDeps = { store, catalogue, holds, clock, log, intervalMs: config.sweepIntervalMs };
     const sweep = startSweep({ ...sweepDeps, onRemoved: countSwept });

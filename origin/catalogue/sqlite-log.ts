@@ -2,7 +2,7 @@
 import type { SQLOutputValue } from "node:sqlite";
 import { secretEventKind } from "#fleet/secret.ts";
 import { holds } from "../precondition.ts";
-import type { Catalogue, EventKind, FeedEvent, FleetText, FleetVersion, Purge } from "./catalogue.ts";
+import type { Catalogue, EventKind, FeedEvent, FleetText, FleetVersion, PublishOutcome, Purge } from "./catalogue.ts";
 import type { SqliteSession } from "./sqlite-session.ts";
 
 type Row = Record<string, SQLOutputValue>;
@@ -15,12 +15,18 @@ export type AppendEvent = (
 
 type LogMethods = Pick<
   Catalogue,
-  "fleet" | "fleetVersions" | "publishFleet" | "purge" | "announceSecret" | "feedBounds" | "eventsAfter"
+  "fleet" | "fleetVersions" | "purge" | "announceSecret" | "feedBounds" | "eventsAfter"
 >;
 
 export interface LogTables extends LogMethods {
   readonly append: AppendEvent;
   readonly newestFleet: () => FleetText | undefined;
+  /** The roster's tables need the log's; so `publishFleet` asks for the roster when it is called. */
+  readonly publishFleet: (
+    text: string,
+    change: Parameters<Catalogue["publishFleet"]>[1],
+    summarize: (before: FleetText | undefined) => string,
+  ) => Promise<PublishOutcome>;
 }
 
 export function openLogTables(session: SqliteSession): LogTables {
@@ -69,7 +75,7 @@ export function openLogTables(session: SqliteSession): LogTables {
         if (!holds(change.precondition, tag)) return { outcome: "precondition-failed" };
         if (before?.text === text) return { outcome: "unchanged", fleet: before };
         const createdMs = clock.wallMs();
-        const summary = summarize(before?.text);
+        const summary = summarize(before);
         const row = insertFleet.get(text, change.author, createdMs, summary, change.fromVersion ?? null);
         const version = Number(row?.["version"]);
         dropFleets.run(version - limits.fleetVersions);

@@ -9,7 +9,7 @@ import type { SqliteSession } from "./sqlite-session.ts";
 export function openRosterTables(
   { db, transaction }: SqliteSession,
   log: Pick<LogTables, "append" | "newestFleet">,
-): Pick<Catalogue, "roster" | "changeRoster"> {
+): Pick<Catalogue, "roster" | "changeRoster"> & { readonly currentRoster: () => Roster } {
   const selectRevision = db.prepare("SELECT value FROM meta WHERE key = 'roster_revision'");
   const selectNodes = db.prepare("SELECT json FROM roster_nodes ORDER BY name");
   const selectDraining = db.prepare("SELECT name FROM roster_draining ORDER BY name");
@@ -51,6 +51,7 @@ export function openRosterTables(
   let current = read();
   return {
     roster: async () => current,
+    currentRoster: () => current,
     async changeRoster(decide) {
       current = transaction(() => {
         const change = decide(current, log.newestFleet());

@@ -64,14 +64,15 @@ export function openSqliteCatalogue(path: string, limits: CatalogueLimits, clock
     const originId = identify(session, path);
     const log = openLogTables(session);
     const names = openNameTables(session, log.append);
-    const roster = openRosterTables(session, log);
+    const { currentRoster, ...roster } = openRosterTables(session, log);
     return {
       originId,
       ...names,
       ...roster,
       fleet: log.fleet,
       fleetVersions: log.fleetVersions,
-      publishFleet: log.publishFleet,
+      publishFleet: async (text, change, summarize) =>
+        await log.publishFleet(text, change, (before) => summarize(before, currentRoster())),
       purge: log.purge,
       announceSecret: log.announceSecret,
       feedBounds: log.feedBounds,
