@@ -24,6 +24,7 @@ import { describeRoute, openApiHead } from "./http/openapi.ts";
 import { answerProblems, answerRouterError } from "./http/problems.ts";
 import { compileValidator, describeProblems } from "./http/validation.ts";
 import { openMetrics } from "./metrics.ts";
+import { addAuditRoute } from "./routes/audit.ts";
 import { addFeedRoute } from "./routes/feed.ts";
 import { addFleetRoutes } from "./routes/fleet.ts";
 import { addImageRoutes, type ImageRouteDeps } from "./routes/images.ts";
@@ -60,6 +61,7 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
     logger: false,
     genReqId: () => randomUUID(),
     requestIdHeader: false,
+    trustProxy: config.listen.trustedProxies.length === 0 ? false : [...config.listen.trustedProxies],
     bodyLimit: jsonBytesMax,
     // Edges keep their connections for 30 s; the side that asks should be the one that closes.
     keepAliveTimeout: 65_000,
@@ -106,6 +108,7 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
   addSecretRoutes(app, deps);
   addNodeRoutes(app, deps);
   addFeedRoute(app, deps.feed);
+  addAuditRoute(app, deps.catalogue);
   await app.ready();
   return { app, countSwept: metrics.countSwept };
 }

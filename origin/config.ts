@@ -31,6 +31,12 @@ export const originConfigSchema = Type.Object(
             "address to listen on; tokens travel in the clear, so others need a private network or TLS before it",
         }),
         port: count(7070, 0, 65_535, "TCP port; 0 lets the system choose one"),
+        trustedProxies: Type.Array(Type.String({ minLength: 2, maxLength: 50 }), {
+          maxItems: 32,
+          default: [],
+          description:
+            "addresses or networks whose X-Forwarded-For is believed; the audit log has the proxy's address otherwise",
+        }),
       },
       section,
     ),
@@ -69,6 +75,9 @@ export const originConfigSchema = Type.Object(
         versionsPerName: count(100, 1, 1000, "versions kept of one name; older ones are dropped"),
         fleetVersions: count(1000, 1, 100_000, "fleet versions kept"),
         events: count(100_000, 10, 10_000_000, "events kept; an edge that was away for longer drops what it cached"),
+        auditDays: count(400, 1, 36_500, "days that audit entries are kept: a year, and time to ask about it"),
+        // About 300 bytes each. Counted by kind, so a flood of uploads can't push out who purged or published.
+        auditEntries: count(100_000, 10, 10_000_000, "names that audit entries of one kind hold; older entries go"),
       },
       section,
     ),

@@ -11,6 +11,7 @@ import { writeAtomic } from "#base/atomic-file.ts";
 import { NearcastError } from "#base/errors.ts";
 import { check } from "#base/schema.ts";
 import { fleetSecretBytes, type FleetSecrets, fleetSecretsSchema, secretId } from "#fleet/secret.ts";
+import type { Actor } from "./catalogue/audit.ts";
 import type { Catalogue } from "./catalogue/catalogue.ts";
 import { readSecretFile, secretFileMode } from "./secret-file.ts";
 
@@ -22,7 +23,7 @@ export interface FleetSecretKeeper {
    * @returns the ids of both, and the number of the event
    * @throws NearcastError DISK_FAILED. Calling again then goes on with what was begun: no secret is skipped.
    */
-  readonly rotate: () => Promise<{ id: string; previousId: string; seq: number }>;
+  readonly rotate: (actor: Actor) => Promise<{ id: string; previousId: string; seq: number }>;
 }
 
 /** @throws NearcastError INTERNAL for a file that others can read, or that holds no secret */
@@ -37,7 +38,7 @@ export async function openFleetSecret(
   // Two rotations at one time would both make `previous` of the same secret.
   let turn: Promise<unknown> = Promise.resolve();
 
-  const rotate: FleetSecretKeeper["rotate"] = async () => {
+  const rotate: FleetSecretKeeper["rotate"] = async (actor) => {
     if (!isUnannounced) {
       const next: FleetSecrets = { current: newSecret(), previous: secrets.current };
       await store(file, next);
@@ -45,14 +46,17 @@ export async function openFleetSecret(
       isUnannounced = true;
     }
     const id = secretId(secrets.current);
-    const seq = await catalogue.announceSecret(id);
+    const seq = await catalogue.announceSecret(id, actor);
     isUnannounced = false;
     return { id, previousId: secretId(secrets.previous ?? ""), seq };
   };
   return {
     secrets: () => secrets,
-    rotate: async () => {
-      const mine = turn.then(rotate, rotate);
+    rotate: async (actor) => {
+      const mine = turn.then(
+        async () => await rotate(actor),
+        async () => await rotate(actor),
+      );
       turn = mine;
       return await mine;
     },

@@ -13,6 +13,7 @@ import { NearcastError } from "#base/errors.ts";
 import { canonicalAddress } from "#fleet/address.ts";
 import type { Fleet, SiteNode } from "#fleet/document.ts";
 import { type Roster, type RosterNode, rosterNodesMax, shortNameLengthMax } from "#fleet/roster.ts";
+import type { Actor } from "./catalogue/audit.ts";
 import type { Catalogue } from "./catalogue/catalogue.ts";
 import type { ReadStoredFleet } from "./fleet-reader.ts";
 
@@ -25,11 +26,18 @@ export interface RosterKeeper {
    * The same registration again changes nothing; without a name it is told by its URL.
    * @throws NearcastError UNKNOWN_SITE, NODE_CONFLICT, BAD_PARAMETER
    */
-  readonly join: (wanted: Registration) => Promise<{ node: RosterNode; revision: number; isNew: boolean }>;
+  readonly join: (
+    wanted: Registration,
+    actor: Actor,
+  ) => Promise<{ node: RosterNode; revision: number; isNew: boolean }>;
   /** @throws NearcastError NOT_FOUND, or NODE_CONFLICT for a node of the fleet document */
-  readonly remove: (name: string) => Promise<{ revision: number }>;
+  readonly remove: (name: string, actor: Actor) => Promise<{ revision: number }>;
   /** @throws NearcastError NOT_FOUND; NODE_CONFLICT when too many are drained */
-  readonly setDraining: (name: string, isDraining: boolean) => Promise<{ revision: number; unchanged: boolean }>;
+  readonly setDraining: (
+    name: string,
+    isDraining: boolean,
+    actor: Actor,
+  ) => Promise<{ revision: number; unchanged: boolean }>;
 }
 
 /** Names that a refusal tells; more help nobody at once. */
@@ -51,18 +59,18 @@ export function openRosterKeeper(
 ): RosterKeeper {
   return {
     roster: catalogue.roster,
-    async join(wanted) {
+    async join(wanted, actor) {
       for (const address of wanted.addresses) mustBeReachable(address);
       let joined: { node: RosterNode; isNew: boolean } | undefined;
-      const { revision } = await catalogue.changeRoster((roster, newest) => {
+      const { revision } = await catalogue.changeRoster(actor, (roster, newest) => {
         joined = place(wanted, roster, fleetOf(newest));
         return joined.isNew ? { kind: "add", node: joined.node } : null;
       });
       if (joined === undefined) throw new NearcastError("INTERNAL", "the catalogue decided without the roster's rules");
       return { ...joined, revision };
     },
-    async remove(name) {
-      const { revision } = await catalogue.changeRoster((roster, newest) => {
+    async remove(name, actor) {
+      const { revision } = await catalogue.changeRoster(actor, (roster, newest) => {
         if (roster.nodes.some((node) => node.name === name)) return { kind: "remove", name };
         const fleet = fleetOf(newest);
         if (!documentNodes(fleet).some(({ node }) => node.name === name)) throw noSuchNode(name, roster, fleet);
@@ -73,9 +81,9 @@ export function openRosterKeeper(
       });
       return { revision };
     },
-    async setDraining(name, isDraining) {
+    async setDraining(name, isDraining, actor) {
       let unchanged = true;
-      const { revision } = await catalogue.changeRoster((roster, newest) => {
+      const { revision } = await catalogue.changeRoster(actor, (roster, newest) => {
         const fleet = fleetOf(newest);
         const isMarked = roster.draining.includes(name);
         const isThere = [...documentNodes(fleet).map(({ node }) => node), ...roster.nodes].some(

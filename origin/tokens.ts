@@ -12,10 +12,17 @@ import { readSecretFile, secretFileMode } from "./secret-file.ts";
 export const tokenKinds = ["writer", "edge"] as const;
 export type TokenKind = (typeof tokenKinds)[number];
 
+/** Names a token without telling anything of it. */
+export interface TokenName {
+  readonly kind: TokenKind;
+  /** See tokenId(). */
+  readonly id: string;
+}
+
 /** 256 random bits as base64url, which needs no escaping anywhere. */
 const tokenPattern = /^[A-Za-z0-9_-]{43}$/;
 
-export type Presented = { outcome: "known"; kind: TokenKind } | { outcome: "missing" | "malformed" | "unknown" };
+export type Presented = ({ outcome: "known" } & TokenName) | { outcome: "missing" | "malformed" | "unknown" };
 
 export interface Tokens {
   /** Who presents this `Authorization` header (RFC 6750 §2.1). */
@@ -40,7 +47,12 @@ function judge(authorization: string | undefined, digests: readonly { kind: Toke
   const presented = digestOf(token);
   let kind: TokenKind | undefined;
   for (const each of digests) if (timingSafeEqual(each.digest, presented)) kind = each.kind;
-  return kind === undefined ? { outcome: "unknown" } : { outcome: "known", kind };
+  return kind === undefined ? { outcome: "unknown" } : { outcome: "known", kind, id: tokenId(token) };
+}
+
+/** 8 hexadecimal digits that name a token without telling anything of it, for people, logs and the audit. */
+export function tokenId(token: string): string {
+  return createHash("sha256").update("nearcast token\0").update(token).digest("hex").slice(0, 8);
 }
 
 function digestOf(token: string): Buffer {

@@ -8,6 +8,8 @@
  *   publish ──▶ fleet 1 2 3 …             so is each of these and its event
  *   join, drain, remove ──▶ roster
  *
+ * Whatever changes takes an Actor, and leaves an entry in the audit log within the same transaction (audit.ts).
+ *
  * Invariants: the versions of a name count 1, 2, 3 … and never begin anew; a deletion is a version without bytes; a
  * rollback is a new version with an old one's bytes. Events are numbered without gaps and never renumbered.
  *
@@ -16,6 +18,7 @@
 import type { Roster, RosterNode } from "#fleet/roster.ts";
 import type { PictureFacts } from "#image/picture.ts";
 import type { Precondition } from "../precondition.ts";
+import type { Actor, Audited, AuditEntry, AuditQuery } from "./audit.ts";
 
 export interface BlobFacts extends PictureFacts {
   /** 64 hexadecimal digits, lower case. */
@@ -111,9 +114,9 @@ export type RosterChange =
   | { readonly kind: "add"; readonly node: RosterNode }
   | { readonly kind: "remove" | "drain" | "undrain"; readonly name: string };
 
-/** Who changes something; `author` is at most 100 characters. */
+/** Who changes something, and what must be so for it. */
 export interface Change {
-  readonly author: string;
+  readonly actor: Actor;
   readonly precondition: Precondition;
 }
 
@@ -133,14 +136,14 @@ export interface Catalogue {
   readonly put: (name: string, blob: BlobFacts, change: Change) => Promise<PutOutcome>;
   readonly remove: (name: string, change: Change) => Promise<DeleteOutcome>;
   /** @param version default: the newest earlier one that has bytes */
-  readonly rollback: (name: string, version: number | undefined, author: string) => Promise<RollbackOutcome>;
+  readonly rollback: (name: string, version: number | undefined, actor: Actor) => Promise<RollbackOutcome>;
   /** @returns the number of the event */
-  readonly purge: (purge: Purge) => Promise<number>;
+  readonly purge: (purge: Purge, actor: Actor) => Promise<number>;
   /**
    * Tells edges that another fleet secret is current; the log holds its id, never the secret.
    * @returns the number of the event
    */
-  readonly announceSecret: (id: string) => Promise<number>;
+  readonly announceSecret: (id: string, actor: Actor) => Promise<number>;
   /** Forgets the blob unless a version stands for it. @returns whether it may be removed */
   readonly forgetBlob: (sha256: string) => Promise<boolean>;
 
@@ -149,12 +152,13 @@ export interface Catalogue {
   /** Newest first, only those below `before`. */
   readonly fleetVersions: (before: number, limit: number) => Promise<readonly FleetVersion[]>;
   /**
+   * @param change `force` is for the audit log alone
    * @param summarize makes the line that says what changes. It sees what is stored at that moment, inside the
    *   transaction; where it throws, nothing is published.
    */
   readonly publishFleet: (
     text: string,
-    change: Change & { fromVersion?: number },
+    change: Change & { fromVersion?: number; force?: boolean },
     summarize: (before: FleetText | undefined, roster: Roster) => string,
   ) => Promise<PublishOutcome>;
 
@@ -166,8 +170,17 @@ export interface Catalogue {
    * @returns the roster after it
    */
   readonly changeRoster: (
+    actor: Actor,
     decide: (roster: Roster, fleet: FleetText | undefined) => RosterChange | null,
   ) => Promise<Roster>;
+
+  /**
+   * Writes an entry for what was done outside of the catalogue. What is done inside has its entry already, in the same
+   * transaction.
+   */
+  readonly record: (actor: Actor, audited: Audited) => Promise<void>;
+  /** Newest first. */
+  readonly audit: (query: AuditQuery) => Promise<readonly AuditEntry[]>;
 
   readonly feedBounds: () => Promise<FeedBounds>;
   /** Events with a greater number, in order. */

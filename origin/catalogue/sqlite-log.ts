@@ -2,16 +2,12 @@
 import type { SQLOutputValue } from "node:sqlite";
 import { secretEventKind } from "#fleet/secret.ts";
 import { holds } from "../precondition.ts";
+import { type Audited, targetsToldMax } from "./audit.ts";
 import type { Catalogue, EventKind, FeedEvent, FleetText, FleetVersion, PublishOutcome, Purge } from "./catalogue.ts";
+import { type Changes, unchanged } from "./sqlite-change.ts";
 import type { SqliteSession } from "./sqlite-session.ts";
 
 type Row = Record<string, SQLOutputValue>;
-
-/** Appends one event inside the running transaction. @returns its number */
-export type AppendEvent = (
-  kind: EventKind,
-  payload: Purge | { version: number } | { id: string } | { revision: number },
-) => number;
 
 type LogMethods = Pick<
   Catalogue,
@@ -19,7 +15,6 @@ type LogMethods = Pick<
 >;
 
 export interface LogTables extends LogMethods {
-  readonly append: AppendEvent;
   readonly newestFleet: () => FleetText | undefined;
   /** The roster's tables need the log's; so `publishFleet` asks for the roster when it is called. */
   readonly publishFleet: (
@@ -29,10 +24,8 @@ export interface LogTables extends LogMethods {
   ) => Promise<PublishOutcome>;
 }
 
-export function openLogTables(session: SqliteSession): LogTables {
-  const { db, clock, limits, transaction } = session;
-  const insertEvent = db.prepare("INSERT INTO events (kind, json, created_ms) VALUES (?, ?, ?) RETURNING seq");
-  const dropEvents = db.prepare("DELETE FROM events WHERE seq <= ?");
+export function openLogTables(session: SqliteSession, change: Changes["change"]): LogTables {
+  const { db, clock, limits } = session;
   const selectEvents = db.prepare("SELECT seq, kind, json FROM events WHERE seq > ? ORDER BY seq LIMIT ?");
   const selectOldest = db.prepare("SELECT min(seq) AS seq FROM events");
   const selectLatest = db.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'events'");
@@ -46,43 +39,49 @@ export function openLogTables(session: SqliteSession): LogTables {
   );
   const dropFleets = db.prepare("DELETE FROM fleet WHERE version <= ?");
 
-  const append: AppendEvent = (kind, payload) => {
-    const seq = Number(insertEvent.get(kind, JSON.stringify(payload), clock.wallMs())?.["seq"]);
-    dropEvents.run(seq - limits.events);
-    return seq;
-  };
-
   const newestFleet = (): FleetText | undefined => {
     const row = selectNewestFleet.get();
     return row === undefined ? undefined : fleetTextOf(row);
   };
 
   return {
-    append,
     newestFleet,
-    purge: async (purge) => transaction(() => append("purge", purge)),
-    announceSecret: async (id) => transaction(() => append(secretEventKind, { id })),
+    purge: async (purge, actor) =>
+      change(actor, (append) => {
+        const seq = append("purge", purge);
+        return { result: seq, audited: auditedPurge(purge, seq) };
+      }),
+    announceSecret: async (id, actor) =>
+      change(actor, (append) => {
+        const seq = append(secretEventKind, { id });
+        return { result: seq, audited: { kind: "secret-rotate", targets: [], facts: { id, seq } } };
+      }),
     fleet: async (version) => {
       if (version === undefined) return newestFleet();
       const row = selectFleet.get(version);
       return row === undefined ? undefined : fleetTextOf(row);
     },
     fleetVersions: async (before, limit) => selectFleets.all(before, limit).map(fleetVersionOf),
-    publishFleet: async (text, change, summarize) =>
-      transaction(() => {
+    publishFleet: async (text, { actor, precondition, fromVersion, force }, summarize) =>
+      change<PublishOutcome>(actor, (append) => {
         const before = newestFleet();
         const tag = before === undefined ? undefined : String(before.version);
-        if (!holds(change.precondition, tag)) return { outcome: "precondition-failed" };
-        if (before?.text === text) return { outcome: "unchanged", fleet: before };
+        if (!holds(precondition, tag)) return unchanged({ outcome: "precondition-failed" });
+        if (before?.text === text) return unchanged({ outcome: "unchanged", fleet: before });
+        const { author } = actor;
         const createdMs = clock.wallMs();
         const summary = summarize(before);
-        const row = insertFleet.get(text, change.author, createdMs, summary, change.fromVersion ?? null);
+        const row = insertFleet.get(text, author, createdMs, summary, fromVersion ?? null);
         const version = Number(row?.["version"]);
         dropFleets.run(version - limits.fleetVersions);
         append("fleet", { version });
         return {
-          outcome: "published",
-          fleet: { version, author: change.author, createdMs, summary, fromVersion: change.fromVersion },
+          result: { outcome: "published", fleet: { version, author, createdMs, summary, fromVersion } },
+          audited: {
+            kind: fromVersion === undefined ? "apply" : "fleet-rollback",
+            targets: [],
+            facts: { version, versionBefore: before?.version, fromVersion, summary, force },
+          },
         };
       }),
     feedBounds: async () => {
@@ -91,6 +90,24 @@ export function openLogTables(session: SqliteSession): LogTables {
       return { latestSeq, oldestSeq: oldest === null ? latestSeq + 1 : Number(oldest) };
     },
     eventsAfter: async (seq, limit) => selectEvents.all(seq, limit).map(eventOf),
+  };
+}
+
+/** A purge of a host or of all covers whatever name could have been asked for. */
+function auditedPurge({ names = [], hosts = [], tags = [], prefix, all, soft }: Purge, seq: number): Audited {
+  const coversEveryName = all === true || hosts.length > 0;
+  return {
+    kind: "purge",
+    targets: [...names, ...hosts, ...tags],
+    targetPrefixes: [...(prefix === undefined ? [] : [prefix]), ...(coversEveryName ? [""] : [])],
+    facts: {
+      seq,
+      prefix,
+      hosts: hosts.length === 0 ? undefined : hosts.slice(0, targetsToldMax),
+      tags: tags.length === 0 ? undefined : tags.slice(0, targetsToldMax),
+      all,
+      soft,
+    },
   };
 }
 

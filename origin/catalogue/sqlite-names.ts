@@ -2,8 +2,17 @@
 import type { SQLOutputValue } from "node:sqlite";
 import type { PictureType } from "#image/picture.ts";
 import { holds } from "../precondition.ts";
-import type { BlobFacts, Catalogue, Version, VersionReason } from "./catalogue.ts";
-import type { AppendEvent } from "./sqlite-log.ts";
+import type { Audited, AuditKind } from "./audit.ts";
+import type {
+  BlobFacts,
+  Catalogue,
+  DeleteOutcome,
+  PutOutcome,
+  RollbackOutcome,
+  Version,
+  VersionReason,
+} from "./catalogue.ts";
+import { type AppendEvent, type Changes, unchanged } from "./sqlite-change.ts";
 import type { SqliteSession } from "./sqlite-session.ts";
 
 type Row = Record<string, SQLOutputValue>;
@@ -19,7 +28,7 @@ const versionColumns = `v.name, v.version, v.author, v.created_ms, v.reason, v.f
 /** Greater than every character that a name may have, so `prefix` + this ends the names that begin with `prefix`. */
 const beyondNames = "\u{10FFFF}";
 
-export function openNameTables(session: SqliteSession, append: AppendEvent): NameMethods {
+export function openNameTables(session: SqliteSession, change: Changes["change"]): NameMethods {
   const { db, clock, limits, transaction } = session;
   const selectBlob = db.prepare("SELECT * FROM blobs WHERE sha256 = ?");
   const insertBlob = db.prepare(
@@ -65,11 +74,12 @@ export function openNameTables(session: SqliteSession, append: AppendEvent): Nam
 
   const newest = (name: string): Version | undefined => versionOf(selectNewest.get(name));
 
-  /** Inside a transaction: the next version of `name`, the pruning of its oldest, and the event. */
+  /** Inside a transaction: the next version of `name`, the pruning of its oldest, the event, and what to audit. */
   const appendVersion = (
+    append: AppendEvent,
     before: Version | undefined,
     facts: Pick<Version, "name" | "blob" | "author" | "reason" | "fromVersion">,
-  ): Version => {
+  ): { version: Version; audited: Audited } => {
     const version = { ...facts, version: (before?.version ?? 0) + 1, createdMs: clock.wallMs() };
     writeName.run(version.name, version.version, version.blob === undefined ? 1 : 0);
     insertVersion.run(
@@ -83,7 +93,7 @@ export function openNameTables(session: SqliteSession, append: AppendEvent): Nam
     );
     dropVersions.run(version.name, version.version - limits.versionsPerName);
     append("purge", { reason: version.reason, names: [version.name], version: version.version });
-    return version;
+    return { version, audited: auditedVersion(before, version) };
   };
 
   return {
@@ -102,11 +112,11 @@ export function openNameTables(session: SqliteSession, append: AppendEvent): Nam
       return rows.flatMap((row) => versionOf(row) ?? []);
     },
 
-    put: async (name, blob, change) =>
-      transaction(() => {
+    put: async (name, blob, { actor, precondition }) =>
+      change<PutOutcome>(actor, (append) => {
         const before = newest(name);
-        if (!holds(change.precondition, before?.blob?.sha256)) return { outcome: "precondition-failed" };
-        if (before?.blob?.sha256 === blob.sha256) return { outcome: "unchanged", version: before };
+        if (!holds(precondition, before?.blob?.sha256)) return unchanged({ outcome: "precondition-failed" });
+        if (before?.blob?.sha256 === blob.sha256) return unchanged({ outcome: "unchanged", version: before });
         insertBlob.run(
           blob.sha256,
           blob.sizeBytes,
@@ -116,37 +126,39 @@ export function openNameTables(session: SqliteSession, append: AppendEvent): Nam
           blob.frames,
           blob.hasAlpha ? 1 : 0,
         );
-        const version = appendVersion(before, {
+        const { version, audited } = appendVersion(append, before, {
           name,
           blob,
-          author: change.author,
+          author: actor.author,
           reason: "put",
           fromVersion: undefined,
         });
-        return { outcome: "stored", version, isNew: before?.blob === undefined };
+        return { result: { outcome: "stored", version, isNew: before?.blob === undefined }, audited };
       }),
 
-    remove: async (name, change) =>
-      transaction(() => {
+    remove: async (name, { actor, precondition }) =>
+      change<DeleteOutcome>(actor, (append) => {
         const before = newest(name);
-        if (!holds(change.precondition, before?.blob?.sha256)) return { outcome: "precondition-failed" };
-        if (before === undefined) return { outcome: "never-there" };
-        if (before.blob === undefined) return { outcome: "deleted-before" };
-        const facts = { name, blob: undefined, author: change.author, fromVersion: undefined };
-        return { outcome: "deleted", version: appendVersion(before, { ...facts, reason: "delete" }) };
+        if (!holds(precondition, before?.blob?.sha256)) return unchanged({ outcome: "precondition-failed" });
+        if (before === undefined) return unchanged({ outcome: "never-there" });
+        if (before.blob === undefined) return unchanged({ outcome: "deleted-before" });
+        const facts = { name, blob: undefined, author: actor.author, fromVersion: undefined };
+        const { version, audited } = appendVersion(append, before, { ...facts, reason: "delete" });
+        return { result: { outcome: "deleted", version }, audited };
       }),
 
-    rollback: async (name, wanted, author) =>
-      transaction(() => {
+    rollback: async (name, wanted, actor) =>
+      change<RollbackOutcome>(actor, (append) => {
         const before = newest(name);
-        if (before === undefined) return { outcome: "never-there" };
+        if (before === undefined) return unchanged({ outcome: "never-there" });
         const row = wanted === undefined ? selectEarlier.get(name, before.version) : selectVersion.get(name, wanted);
         const target = versionOf(row);
-        if (target === undefined) return { outcome: "no-such-version" };
-        if (target.blob === undefined) return { outcome: "version-is-deletion" };
-        if (target.blob.sha256 === before.blob?.sha256) return { outcome: "unchanged", version: before };
-        const facts = { name, blob: target.blob, author, fromVersion: target.version };
-        return { outcome: "rolled-back", version: appendVersion(before, { ...facts, reason: "rollback" }) };
+        if (target === undefined) return unchanged({ outcome: "no-such-version" });
+        if (target.blob === undefined) return unchanged({ outcome: "version-is-deletion" });
+        if (target.blob.sha256 === before.blob?.sha256) return unchanged({ outcome: "unchanged", version: before });
+        const facts = { name, blob: target.blob, author: actor.author, fromVersion: target.version };
+        const { version, audited } = appendVersion(append, before, { ...facts, reason: "rollback" });
+        return { result: { outcome: "rolled-back", version }, audited };
       }),
 
     forgetBlob: async (sha256) =>
@@ -155,6 +167,22 @@ export function openNameTables(session: SqliteSession, append: AppendEvent): Nam
         // What is left has a version; what is not there, or was just deleted, has none.
         return selectBlob.get(sha256) === undefined;
       }),
+  };
+}
+
+const kindOf = { put: "put", delete: "rm", rollback: "rollback" } as const satisfies Record<VersionReason, AuditKind>;
+
+function auditedVersion(before: Version | undefined, after: Version): Audited {
+  return {
+    kind: kindOf[after.reason],
+    targets: [after.name],
+    facts: {
+      version: after.version,
+      versionBefore: before?.version,
+      fromVersion: after.fromVersion,
+      sha256: after.blob?.sha256,
+      sha256Before: before?.blob?.sha256,
+    },
   };
 }
 

@@ -1,14 +1,17 @@
 /** The statements of the roster. See catalogue.ts for what each method promises. */
 import { NearcastError } from "#base/errors.ts";
 import { check } from "#base/schema.ts";
-import { type Roster, rosterEventKind, rosterSchema } from "#fleet/roster.ts";
+import { type Roster, rosterEventKind, type RosterNode, rosterSchema } from "#fleet/roster.ts";
+import type { Audited } from "./audit.ts";
 import type { Catalogue, RosterChange } from "./catalogue.ts";
+import { type Changes, unchanged } from "./sqlite-change.ts";
 import type { LogTables } from "./sqlite-log.ts";
 import type { SqliteSession } from "./sqlite-session.ts";
 
 export function openRosterTables(
-  { db, transaction }: SqliteSession,
-  log: Pick<LogTables, "append" | "newestFleet">,
+  { db }: SqliteSession,
+  change: Changes["change"],
+  newestFleet: LogTables["newestFleet"],
 ): Pick<Catalogue, "roster" | "changeRoster"> & { readonly currentRoster: () => Roster } {
   const selectRevision = db.prepare("SELECT value FROM meta WHERE key = 'roster_revision'");
   const selectNodes = db.prepare("SELECT json FROM roster_nodes ORDER BY name");
@@ -29,21 +32,21 @@ export function openRosterTables(
     const [problem] = checked.problems;
     throw new NearcastError("INTERNAL", `the stored roster is damaged: ${problem?.path}: ${problem?.message}`);
   };
-  const write = (change: RosterChange): void => {
-    switch (change.kind) {
+  const write = (wanted: RosterChange): void => {
+    switch (wanted.kind) {
       case "add":
-        insertNode.run(change.node.name, JSON.stringify(change.node));
-        deleteMark.run(change.node.name);
+        insertNode.run(wanted.node.name, JSON.stringify(wanted.node));
+        deleteMark.run(wanted.node.name);
         break;
       case "remove":
-        deleteNode.run(change.name);
-        deleteMark.run(change.name);
+        deleteNode.run(wanted.name);
+        deleteMark.run(wanted.name);
         break;
       case "drain":
-        insertMark.run(change.name);
+        insertMark.run(wanted.name);
         break;
       case "undrain":
-        deleteMark.run(change.name);
+        deleteMark.run(wanted.name);
         break;
     }
   };
@@ -52,17 +55,31 @@ export function openRosterTables(
   return {
     roster: async () => current,
     currentRoster: () => current,
-    async changeRoster(decide) {
-      current = transaction(() => {
-        const change = decide(current, log.newestFleet());
-        if (change === null) return current;
-        write(change);
+    async changeRoster(actor, decide) {
+      current = change(actor, (append) => {
+        const wanted = decide(current, newestFleet());
+        if (wanted === null) return unchanged(current);
+        const audited = auditedRoster(wanted, current);
+        write(wanted);
         const revision = current.revision + 1;
         updateRevision.run(String(revision));
-        log.append(rosterEventKind, { revision });
-        return read();
+        append(rosterEventKind, { revision });
+        return { result: read(), audited: { ...audited, facts: { ...audited.facts, revision } } };
       });
       return current;
     },
   };
+}
+
+/** @param before the roster that is about to change */
+function auditedRoster(wanted: RosterChange, before: Roster): Audited {
+  if (wanted.kind === "add") return { kind: "join", targets: [wanted.node.name], facts: nodeFacts(wanted.node) };
+  const targets = [wanted.name];
+  if (wanted.kind !== "remove") return { kind: wanted.kind, targets, facts: {} };
+  const node = before.nodes.find(({ name }) => name === wanted.name);
+  return { kind: "leave", targets, facts: node === undefined ? {} : nodeFacts(node) };
+}
+
+function nodeFacts({ site, http, peer, addresses }: RosterNode): Audited["facts"] {
+  return { site, http, peer: peer === undefined ? undefined : `${peer.host} port ${peer.port}`, addresses };
 }

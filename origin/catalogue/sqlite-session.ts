@@ -7,6 +7,9 @@ export interface CatalogueLimits {
   readonly versionsPerName: number;
   readonly fleetVersions: number;
   readonly events: number;
+  readonly auditDays: number;
+  /** Of one kind, counted in targets. */
+  readonly auditEntries: number;
 }
 
 /** What the statements share. */
@@ -14,7 +17,10 @@ export interface SqliteSession {
   readonly db: DatabaseSync;
   readonly clock: Clock;
   readonly limits: CatalogueLimits;
-  /** Runs `work` as one transaction; its writes are durable on return, or none of them is there. */
+  /**
+   * Runs `work` as one transaction; its writes are durable on return, or none of them is there. For upkeep that nobody
+   * asked for; what somebody asks for goes through `change` (sqlite-change.ts), which names him.
+   */
   readonly transaction: <Result>(work: () => Result) => Result;
 }
 

@@ -1,6 +1,6 @@
 /**
  * The catalogue in one SQLite file, through `node:sqlite`: opening and upgrading; the statements stand in
- * sqlite-names.ts, sqlite-log.ts and sqlite-roster.ts, what they share in sqlite-session.ts.
+ * sqlite-names.ts, sqlite-log.ts and sqlite-roster.ts; every change runs through sqlite-change.ts.
  *
  * Write-ahead log with synchronous=FULL: a commit returns after fsync, so what was acknowledged survives the power
  * cord. Calls are synchronous inside, a few dozen microseconds to read and one fsync to write, which keeps every
@@ -12,6 +12,7 @@ import { DatabaseSync } from "node:sqlite";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Catalogue } from "./catalogue.ts";
+import { openChanges } from "./sqlite-change.ts";
 import { openLogTables } from "./sqlite-log.ts";
 import { openNameTables } from "./sqlite-names.ts";
 import { openRosterTables } from "./sqlite-roster.ts";
@@ -53,6 +54,22 @@ const upgrades = [
   CREATE TABLE roster_draining (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
   INSERT INTO meta (key, value) VALUES ('roster_revision', '0');
   `,
+  `
+  CREATE TABLE audit (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL, kind TEXT NOT NULL, mark INTEGER NOT NULL,
+    author TEXT NOT NULL, token_kind TEXT, token_id TEXT, address TEXT, targets TEXT NOT NULL,
+    target_count INTEGER NOT NULL, facts TEXT NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX audit_of_kind ON audit (kind, mark);
+  CREATE INDEX audit_of_author ON audit (author, id);
+  CREATE INDEX audit_by_time ON audit (at_ms);
+  CREATE TABLE audit_targets (
+    target TEXT NOT NULL, is_prefix INTEGER NOT NULL, id INTEGER NOT NULL REFERENCES audit ON DELETE CASCADE,
+    PRIMARY KEY (target, is_prefix, id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX audit_targets_of_entry ON audit_targets (id);
+  CREATE TRIGGER audit_is_final BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit entries are final'); END;
+  `,
 ];
 
 export function openSqliteCatalogue(path: string, limits: CatalogueLimits, clock: Clock): Catalogue {
@@ -62,19 +79,22 @@ export function openSqliteCatalogue(path: string, limits: CatalogueLimits, clock
     upgrade(db, path);
     const session: SqliteSession = { db, clock, limits, transaction: (work) => transaction(db, work) };
     const originId = identify(session, path);
-    const log = openLogTables(session);
-    const names = openNameTables(session, log.append);
-    const { currentRoster, ...roster } = openRosterTables(session, log);
+    const { change, record, audit } = openChanges(session);
+    const log = openLogTables(session, change);
+    const names = openNameTables(session, change);
+    const { currentRoster, ...roster } = openRosterTables(session, change, log.newestFleet);
     return {
       originId,
       ...names,
       ...roster,
       fleet: log.fleet,
       fleetVersions: log.fleetVersions,
-      publishFleet: async (text, change, summarize) =>
-        await log.publishFleet(text, change, (before) => summarize(before, currentRoster())),
+      publishFleet: async (text, wanted, summarize) =>
+        await log.publishFleet(text, wanted, (before) => summarize(before, currentRoster())),
       purge: log.purge,
       announceSecret: log.announceSecret,
+      record,
+      audit,
       feedBounds: log.feedBounds,
       eventsAfter: log.eventsAfter,
       close: () => {

@@ -10,6 +10,7 @@ export function guardRoutes(app: App, tokens: Tokens): void {
   app.addHook("onRoute", (route) => {
     if (route.config?.access === undefined) throw new Error(`the route ${route.url} does not say who may call it`);
   });
+  app.decorateRequest("token", null);
   app.addHook("onRequest", async (request, reply) => {
     // Requests that no route matches carry no config: they are answered 404 or 405 whoever asks.
     const access = request.routeOptions.config.access ?? "anybody";
@@ -26,6 +27,7 @@ export function guardRoutes(app: App, tokens: Tokens): void {
       void reply.header("www-authenticate", `Bearer realm="nearcast", error="insufficient_scope"`);
       throw new NearcastError("FORBIDDEN", `this needs the ${needed}'s token, the ${presented.kind}'s was presented`);
     }
+    request.token = { kind: presented.kind, id: presented.id };
   });
 }
 

@@ -7,6 +7,7 @@ import type {
   RawRequestDefaultExpression,
   RawServerDefault,
 } from "fastify";
+import type { TokenName } from "../tokens.ts";
 
 export type App = FastifyInstance<
   RawServerDefault,
@@ -26,6 +27,10 @@ export interface RawContent {
 }
 
 declare module "fastify" {
+  interface FastifyRequest {
+    /** The token that was presented; null where anybody may call. */
+    token: TokenName | null;
+  }
   interface FastifyContextConfig {
     access?: Access;
     rawRequest?: RawContent;

@@ -1,21 +1,20 @@
-/** What every write reads from its headers: who writes, and under which precondition. */
+/** What every write reads from its request: who writes, and under which precondition. */
 import { NearcastError } from "#base/errors.ts";
 import type { FastifyRequest } from "fastify";
+import type { Actor } from "../catalogue/audit.ts";
 import type { Change } from "../catalogue/catalogue.ts";
 import { parsePrecondition } from "../precondition.ts";
 
 /** UTF-16 units; shown in lists beside each version. */
 const authorLengthMax = 100;
 
-/** Said of those who give no name. */
-const nameless = "writer";
-
 /**
  * `Nearcast-Author` says which person or program holds the writer's token; percent-encoded UTF-8, for names beyond
  * ASCII. It proves nothing: all who have the token are trusted with each other's names.
+ * @param nameless the author where none is given
  * @throws NearcastError BAD_PARAMETER
  */
-export function authorOf(request: FastifyRequest): string {
+function authorOf(request: FastifyRequest, nameless: string): string {
   const header = request.headers["nearcast-author"];
   if (header === undefined || header === "") return nameless;
   let author: string | undefined;
@@ -33,9 +32,25 @@ export function authorOf(request: FastifyRequest): string {
   return author;
 }
 
+/**
+ * Who asks. The address is that of the connection's other end; X-Forwarded-For counts only when it comes from one of
+ * `listen.trustedProxies`.
+ * @throws NearcastError BAD_PARAMETER
+ */
+export function actorOf(request: FastifyRequest): Actor {
+  const token = request.token;
+  if (token === null) throw new NearcastError("INTERNAL", "a route without a token changes something");
+  return { token, author: authorOf(request, token.kind), address: plainAddress(request.ip) };
+}
+
+/** A socket that listens on `::` calls an IPv4 client `::ffff:192.0.2.1`. */
+function plainAddress(address: string): string {
+  return address.startsWith("::ffff:") && address.includes(".") ? address.slice("::ffff:".length) : address;
+}
+
 /** @throws NearcastError BAD_PARAMETER */
 export function changeOf(request: FastifyRequest): Change {
   const parsed = parsePrecondition(request.headers["if-match"], request.headers["if-none-match"]);
   if (!parsed.ok) throw new NearcastError("BAD_PARAMETER", parsed.reason);
-  return { author: authorOf(request), precondition: parsed.precondition };
+  return { actor: actorOf(request), precondition: parsed.precondition };
 }

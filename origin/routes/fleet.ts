@@ -12,7 +12,7 @@ import type { FleetLimits } from "../fleet-limits.ts";
 import type { ReadStoredFleet } from "../fleet-reader.ts";
 import { summarizeFleet } from "../fleet-summary.ts";
 import { apiPath, type App } from "../http/app-type.ts";
-import { authorOf, changeOf } from "../http/writing.ts";
+import { changeOf } from "../http/writing.ts";
 import { holds, isKnownTo, type Precondition } from "../precondition.ts";
 import {
   fleetReview,
@@ -112,9 +112,11 @@ export function addFleetRoutes(app: App, deps: FleetRouteDeps): void {
       const wanted = request.body.version ?? newest.version - 1;
       const target = await catalogue.fleet(wanted);
       if (target === undefined) throw noFleet(wanted);
+      const { actor, precondition: wantedBefore } = changeOf(request);
+      if (!holds(wantedBefore, tagOf(newest))) throw preconditionFailed();
       // What was looked at must still be the newest when the old text is published over it.
       const precondition = { kind: "oneOf", tags: [String(newest.version)] } as const;
-      const change = { author: authorOf(request), precondition, fromVersion: target.version };
+      const change = { actor, precondition, fromVersion: target.version };
       if (request.query.dryRun === true) return await reply.send(await review(target.text, precondition, deps));
       const published = await publish(target.text, change, request.query, deps);
       if (published === undefined) {
@@ -186,11 +188,15 @@ async function publish(
   { catalogue, feed, fleetLimits, readFleet, isLive }: FleetRouteDeps,
 ): Promise<Static<typeof publishedFleet> | undefined> {
   const fleet = mustBeFleet(text);
-  const result = await catalogue.publishFleet(text, change, (stored, roster) => {
-    const before = readFleet(stored);
-    if (force !== true) refuseDangers(before, fleet, roster, isLive);
-    return summarizeFleet(before ?? undefined, fleet);
-  });
+  const result = await catalogue.publishFleet(
+    text,
+    { ...change, ...(force === true ? { force } : {}) },
+    (stored, roster) => {
+      const before = readFleet(stored);
+      if (force !== true) refuseDangers(before, fleet, roster, isLive);
+      return summarizeFleet(before ?? undefined, fleet);
+    },
+  );
   if (result.outcome === "precondition-failed") return undefined;
   if (result.outcome === "published") {
     await fleetLimits.refresh();

@@ -5,7 +5,7 @@ import { canonicalName } from "#fleet/document.ts";
 import type { Catalogue, Purge } from "../catalogue/catalogue.ts";
 import type { FeedHub } from "../feed/hub.ts";
 import { apiPath, type App } from "../http/app-type.ts";
-import { authorOf } from "../http/writing.ts";
+import { actorOf } from "../http/writing.ts";
 import { parseName, parsePrefix } from "#fleet/source-name.ts";
 import { nameOf } from "./images.ts";
 import {
@@ -102,7 +102,7 @@ export function addNameRoutes(app: App, { catalogue, feed }: { catalogue: Catalo
     },
     async (request) => {
       const name = checkedName(request.body.name, "name");
-      const result = await catalogue.rollback(name, request.body.version, authorOf(request));
+      const result = await catalogue.rollback(name, request.body.version, actorOf(request));
       switch (result.outcome) {
         case "rolled-back":
         case "unchanged": {
@@ -146,7 +146,7 @@ export function addNameRoutes(app: App, { catalogue, feed }: { catalogue: Catalo
       },
     },
     async (request, reply) => {
-      const seq = await catalogue.purge(readPurge(request.body));
+      const seq = await catalogue.purge(readPurge(request.body), actorOf(request));
       feed.wake();
       void reply.code(202);
       return { seq };

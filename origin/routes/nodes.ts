@@ -4,7 +4,7 @@ import type { Log } from "#base/log.ts";
 import { rosterNodeSchema, rosterSchema } from "#fleet/roster.ts";
 import type { FeedHub } from "../feed/hub.ts";
 import { apiPath, type App } from "../http/app-type.ts";
-import { authorOf } from "../http/writing.ts";
+import { actorOf } from "../http/writing.ts";
 import type { RosterKeeper } from "../roster.ts";
 
 const { name: nodeName, ...placeOfNode } = rosterNodeSchema.properties;
@@ -65,7 +65,7 @@ export function addNodeRoutes(app: App, { roster, feed, log }: NodeRouteDeps): v
       },
     },
     async (request, reply) => {
-      const { node, revision: now, isNew } = await roster.join(request.body);
+      const { node, revision: now, isNew } = await roster.join(request.body, actorOf(request));
       if (isNew) {
         feed.wake();
         log.info({ node, revision: now }, "a node joined");
@@ -87,11 +87,11 @@ export function addNodeRoutes(app: App, { roster, feed, log }: NodeRouteDeps): v
       },
     },
     async (request) => {
-      const author = authorOf(request);
+      const actor = actorOf(request);
       const { name } = request.params;
-      const { revision: now } = await roster.remove(name);
+      const { revision: now } = await roster.remove(name, actor);
       feed.wake();
-      log.info({ name, revision: now, author }, "a node was removed");
+      log.info({ name, revision: now, author: actor.author }, "a node was removed");
       return { name, revision: now };
     },
   );
@@ -106,12 +106,15 @@ export function addNodeRoutes(app: App, { roster, feed, log }: NodeRouteDeps): v
       config: { access: "writer" },
       schema: { summary, tags: ["nodes"], params: nodePath, response: { 200: drained } },
       handler: async (request) => {
-        const author = authorOf(request);
+        const actor = actorOf(request);
         const { name } = request.params;
-        const { revision: now, unchanged } = await roster.setDraining(name, draining);
+        const { revision: now, unchanged } = await roster.setDraining(name, draining, actor);
         if (!unchanged) {
           feed.wake();
-          log.info({ name, draining, revision: now, author }, draining ? "a node is drained" : "a node is undrained");
+          log.info(
+            { name, draining, revision: now, author: actor.author },
+            draining ? "a node is drained" : "a node is undrained",
+          );
         }
         return { name, draining, revision: now, unchanged };
       },

@@ -5,7 +5,7 @@ import { fleetSecretsSchema } from "#fleet/secret.ts";
 import type { FeedHub } from "../feed/hub.ts";
 import type { FleetSecretKeeper } from "../fleet-secret.ts";
 import { apiPath, type App } from "../http/app-type.ts";
-import { authorOf } from "../http/writing.ts";
+import { actorOf } from "../http/writing.ts";
 
 const rotated = Type.Object({
   id: Type.String({ description: "names the new secret without telling it, 16 hexadecimal digits" }),
@@ -49,10 +49,10 @@ export function addSecretRoutes(app: App, { fleetSecret, feed, log }: SecretRout
       },
     },
     async (request, reply) => {
-      const author = authorOf(request);
-      const { id, previousId, seq } = await fleetSecret.rotate();
+      const actor = actorOf(request);
+      const { id, previousId, seq } = await fleetSecret.rotate(actor);
       feed.wake();
-      log.info({ id, previousId, seq, author }, "the fleet secret was rotated");
+      log.info({ id, previousId, seq, author: actor.author }, "the fleet secret was rotated");
       void reply.code(201).header("cache-control", "no-store");
       return { id, previousId, seq };
     },

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { chmod, readFile, stat, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { loadTokens } from "../../origin/tokens.ts";
+import { loadTokens, tokenId } from "../../origin/tokens.ts";
 import { codeOf, jpeg, raw, startTestOrigin, statusOf, temporaryDirectory, wholeFile } from "./running-origin.ts";
 
 const origin = await startTestOrigin(wholeFile);
@@ -32,6 +32,7 @@ test("every route lets in exactly those who may", async () => {
     ["PUT", "/nodes/fra1/draining", "writer"],
     ["DELETE", "/nodes/fra1/draining", "writer"],
     ["GET", "/feed?since=x", "edge"],
+    ["GET", "/audit", "writer"],
     ["GET", `${origin.url}/healthz`, "anybody"],
     ["GET", `${origin.url}/metrics`, "edge"],
     ["GET", `${origin.url}/api/openapi.json`, "anybody"],
@@ -95,7 +96,7 @@ test("tokens are made once, for the owner's eyes only", async (t) => {
   assert.equal((await stat(directory)).mode & 0o777, 0o700);
   const writer = (await readFile(first.files.writer, "utf8")).trim();
   const second = await loadTokens(directory);
-  assert.deepEqual(second.judge(`Bearer ${writer}`), { outcome: "known", kind: "writer" });
+  assert.deepEqual(second.judge(`Bearer ${writer}`), { outcome: "known", kind: "writer", id: tokenId(writer) });
 
   await unlink(first.files.writer);
   const third = await loadTokens(directory);

@@ -9,9 +9,10 @@ import { openSqliteCatalogue } from "../../origin/catalogue/sqlite.ts";
 import { noPrecondition } from "../../origin/precondition.ts";
 import { fakeClock } from "../support/fake-clock.ts";
 import { temporaryDirectory } from "./running-origin.ts";
+import { tester } from "./tester.ts";
 
-const limits = { versionsPerName: 3, fleetVersions: 3, events: 5 };
-const change = { author: "test", precondition: noPrecondition };
+const limits = { versionsPerName: 3, fleetVersions: 3, events: 5, auditDays: 400, auditEntries: 1000 };
+const change = { actor: tester, precondition: noPrecondition };
 
 function blob(mark: number): BlobFacts {
   const sha256 = mark.toString(16).padStart(64, "0");
@@ -77,7 +78,7 @@ test("events are numbered without gaps, pruned from the front, and only for what
   await catalogue.put("a", blob(1), change);
   await catalogue.put("a", blob(2), { ...change, precondition: { kind: "absent" } });
   await catalogue.remove("nobody", change);
-  await catalogue.rollback("a", 1, "test");
+  await catalogue.rollback("a", 1, tester);
   assert.deepEqual(await catalogue.feedBounds(), { latestSeq: 1, oldestSeq: 1 });
   for (let mark = 2; mark <= 8; mark += 1) await catalogue.put("a", blob(mark), change);
   assert.deepEqual(await catalogue.feedBounds(), { latestSeq: 8, oldestSeq: 4 });

@@ -6,6 +6,7 @@ import type { Catalogue } from "../../origin/catalogue/catalogue.ts";
 import { openSqliteCatalogue } from "../../origin/catalogue/sqlite.ts";
 import { openFeedHub, type FeedHub, type FeedSink } from "../../origin/feed/hub.ts";
 import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
+import { tester, wideLimits } from "./tester.ts";
 
 const settings = { heartbeatMs: 2000, bufferBytesMax: 20_000, stallMs: 30_000, subscribersMax: 10 };
 
@@ -49,7 +50,7 @@ function openSink(): TestSink {
 
 async function openHub(t: TestContext): Promise<{ catalogue: Catalogue; hub: FeedHub; clock: FakeClock }> {
   const clock = fakeClock();
-  const catalogue = openSqliteCatalogue(":memory:", { versionsPerName: 10, fleetVersions: 10, events: 200 }, clock);
+  const catalogue = openSqliteCatalogue(":memory:", wideLimits, clock);
   const hub = await openFeedHub({ catalogue, settings, clock, log: silentLog });
   t.after(async () => {
     await hub.close();
@@ -77,7 +78,7 @@ test("a live subscriber that lets more wait than it may is cut; others don't not
   await settle();
   const seen: number[] = [];
   for (let count = 0; count < 30; count += 1) {
-    await catalogue.purge({ reason: "purge", names: ["x".repeat(1000)] });
+    await catalogue.purge({ reason: "purge", names: ["x".repeat(1000)] }, tester);
     hub.wake();
     await settle();
     seen.push(...idsIn(quick.take()));
@@ -99,7 +100,8 @@ test("a live subscriber that lets more wait than it may is cut; others don't not
 
 test("one that catches up may take its past slowly, and is not cut for it", async (t) => {
   const { catalogue, hub } = await openHub(t);
-  for (let count = 0; count < 150; count += 1) await catalogue.purge({ reason: "purge", names: ["x".repeat(1000)] });
+  for (let count = 0; count < 150; count += 1)
+    await catalogue.purge({ reason: "purge", names: ["x".repeat(1000)] }, tester);
   hub.wake();
   const sink = openSink();
   await hub.subscribe(sink, 0);
@@ -115,12 +117,13 @@ test("one that catches up may take its past slowly, and is not cut for it", asyn
 
 test("one whose place is pruned while it catches up is cut", async (t) => {
   const { catalogue, hub } = await openHub(t);
-  for (let count = 0; count < 150; count += 1) await catalogue.purge({ reason: "purge", names: ["x".repeat(1000)] });
+  for (let count = 0; count < 150; count += 1)
+    await catalogue.purge({ reason: "purge", names: ["x".repeat(1000)] }, tester);
   hub.wake();
   const sink = openSink();
   await hub.subscribe(sink, 0);
   await settle();
-  for (let count = 0; count < 300; count += 1) await catalogue.purge({ reason: "purge", all: true });
+  for (let count = 0; count < 300; count += 1) await catalogue.purge({ reason: "purge", all: true }, tester);
   hub.wake();
   for (let round = 0; round < 50; round += 1) {
     sink.take();
@@ -152,7 +155,7 @@ test("an event that nobody announced is found at the next heartbeat", async (t) 
   const sink = openSink();
   await hub.subscribe(sink, undefined);
   await settle();
-  await catalogue.purge({ reason: "purge", all: true });
+  await catalogue.purge({ reason: "purge", all: true }, tester);
   clock.advance(2000);
   await settle();
   assert.deepEqual(idsIn(sink.take()), [1]);
@@ -164,10 +167,10 @@ test("no event waits for the next heartbeat, however its announcement meets the 
     const sink = openSink();
     await hub.subscribe(sink, undefined);
     await settle();
-    await catalogue.purge({ reason: "purge", all: true });
+    await catalogue.purge({ reason: "purge", all: true }, tester);
     hub.wake();
     for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
-    await catalogue.purge({ reason: "purge", all: true });
+    await catalogue.purge({ reason: "purge", all: true }, tester);
     hub.wake();
     await settle();
     assert.deepEqual(idsIn(sink.take()), [1, 2], `${turns} turns`);
@@ -182,7 +185,7 @@ test("one that left gets nothing more, and closing ends the rest", async (t) => 
   await settle();
   left.take();
   leave();
-  await catalogue.purge({ reason: "purge", all: true });
+  await catalogue.purge({ reason: "purge", all: true }, tester);
   hub.wake();
   await settle();
   assert.deepEqual(left.waiting, []);

@@ -9,6 +9,7 @@ import { openFleetSecret } from "../../origin/fleet-secret.ts";
 import { startOrigin } from "../../origin/start.ts";
 import { keptLog } from "../support/kept-log.ts";
 import { filePool, startTestOrigin, temporaryDirectory, testConfig, type TestOrigin } from "./running-origin.ts";
+import { tester } from "./tester.ts";
 
 const secretOf = async (origin: TestOrigin): Promise<FleetSecrets> =>
   await origin.json<FleetSecrets>(200, "GET", "/fleet/secret", { token: origin.tokens.edge });
@@ -130,13 +131,13 @@ test("a rotation that the log's disk refused is told of by the next one, so that
     },
   });
   const first = keeper.secrets().current;
-  await assert.rejects(keeper.rotate(), /full/);
+  await assert.rejects(keeper.rotate(tester), /full/);
   isFull = false;
-  const { id, previousId } = await keeper.rotate();
+  const { id, previousId } = await keeper.rotate(tester);
   assert.equal(previousId, secretId(first));
   assert.equal(id, secretId(keeper.secrets().current));
   assert.deepEqual(announced, [id]);
-  await keeper.rotate();
+  await keeper.rotate(tester);
   assert.deepEqual(announced.length, 2);
   assert.notEqual(announced[1], id);
 });

@@ -18,6 +18,7 @@ import { openFleetReader } from "../../origin/fleet-reader.ts";
 import { openRosterKeeper } from "../../origin/roster.ts";
 import { fleetValue } from "../support/fleet.ts";
 import { startTestOrigin, temporaryDirectory, type TestOrigin } from "./running-origin.ts";
+import { tester, wideLimits } from "./tester.ts";
 
 interface Joined {
   node: RosterNode;
@@ -267,20 +268,20 @@ test("it is there after a restart", async (t) => {
 test("a change whose event the disk refuses is none", async (t) => {
   const dataDir = await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) });
   const file = join(dataDir, "catalogue.sqlite");
-  const catalogue = openSqliteCatalogue(file, { versionsPerName: 10, fleetVersions: 10, events: 10 }, systemClock);
+  const catalogue = openSqliteCatalogue(file, wideLimits, systemClock);
   t.after(catalogue.close);
   const before = await catalogue.roster();
   const disk = new DatabaseSync(file);
   disk.exec("CREATE TRIGGER full BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'full'); END");
   const add = { kind: "add", node: { name: "fra2", ...machine(2) } } as const;
   await assert.rejects(
-    catalogue.changeRoster(() => add),
+    catalogue.changeRoster(tester, () => add),
     /full/,
   );
   disk.exec("DROP TRIGGER full");
   disk.close();
   assert.deepEqual(await catalogue.roster(), before);
-  assert.deepEqual((await catalogue.changeRoster(() => add)).revision, 1);
+  assert.deepEqual((await catalogue.changeRoster(tester, () => add)).revision, 1);
 });
 
 test(`there are at most ${rosterNodesMax} nodes and marks, and names are still found near that`, async () => {
@@ -294,7 +295,7 @@ test(`there are at most ${rosterNodesMax} nodes and marks, and names are still f
   const fleet = { version: 1, author: "a", createdMs: 0, summary: "", fromVersion: undefined, text: document };
   const catalogue: Parameters<typeof openRosterKeeper>[0] = {
     roster: async () => roster,
-    async changeRoster(decide) {
+    async changeRoster(_actor, decide) {
       const change = decide(roster, fleet);
       if (change?.kind === "add") {
         roster = { ...roster, revision: roster.revision + 1, nodes: [...roster.nodes, change.node] };
@@ -304,9 +305,9 @@ test(`there are at most ${rosterNodesMax} nodes and marks, and names are still f
   };
   const keeper = openRosterKeeper(catalogue, openFleetReader());
   const isConflict = (error: unknown): boolean => error instanceof NearcastError && error.code === "NODE_CONFLICT";
-  assert.equal((await keeper.join(machine(2))).node.name, `fra${rosterNodesMax + 1}`);
-  await assert.rejects(keeper.join(machine(3)), isConflict);
-  await assert.rejects(keeper.setDraining("fra5", true), isConflict);
+  assert.equal((await keeper.join(machine(2), tester)).node.name, `fra${rosterNodesMax + 1}`);
+  await assert.rejects(keeper.join(machine(3), tester), isConflict);
+  await assert.rejects(keeper.setDraining("fra5", true, tester), isConflict);
 });
 
 test("every acknowledged join outlives kill -9, with one event for each", async (t) => {

@@ -26,6 +26,7 @@ test("the OpenAPI document lists every route with its schema, tokens and problem
     "DELETE /api/v1/nodes/{name}",
     "DELETE /api/v1/nodes/{name}/draining",
     "GET /api/openapi.json",
+    "GET /api/v1/audit",
     "GET /api/v1/feed",
     "GET /api/v1/fleet",
     "GET /api/v1/fleet/secret",

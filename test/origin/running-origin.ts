@@ -75,7 +75,8 @@ type Overrides = {
 };
 
 export function testConfig(dataDir: string, overrides: Overrides = {}): OriginConfig {
-  const checked = check(originConfigSchema, { drainMs: 300, ...overrides, dataDir, listen: { port: 0 } });
+  const listen = { ...overrides.listen, port: 0 };
+  const checked = check(originConfigSchema, { drainMs: 300, ...overrides, dataDir, listen });
   if (!checked.ok) throw new Error(JSON.stringify(checked.problems));
   return checked.value;
 }

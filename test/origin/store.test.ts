@@ -19,8 +19,9 @@ import { sweepShard } from "../../origin/store/sweep.ts";
 import { openUploads, type Uploads } from "../../origin/upload/put.ts";
 import { fakeClock } from "../support/fake-clock.ts";
 import { filePool, jpeg, startTestOrigin, temporaryDirectory } from "./running-origin.ts";
+import { tester, wideLimits } from "./tester.ts";
 
-const change = { author: "test", precondition: noPrecondition };
+const change = { actor: tester, precondition: noPrecondition };
 const sha256Of = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
 
 async function add(store: BlobStore, bytes: Buffer): Promise<string> {
@@ -34,7 +35,7 @@ async function add(store: BlobStore, bytes: Buffer): Promise<string> {
 async function openParts(t: TestContext) {
   const directory = await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) });
   const store = await openDirectoryStore(directory);
-  const keep = { versionsPerName: 1, fleetVersions: 10, events: 100 };
+  const keep = { ...wideLimits, versionsPerName: 1 };
   const catalogue = openSqliteCatalogue(join(directory, "catalogue.sqlite"), keep, systemClock);
   t.after(async () => await catalogue.close());
   return { directory, store, catalogue, holds: openHolds() };

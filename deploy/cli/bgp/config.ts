@@ -1,23 +1,24 @@
 /** `nearcast bgp config`: the fleet document in, BIRD's or a router's configuration out. It only prints. */
+import { command } from "#base/command-name.ts";
 import { type Checked, problemLines } from "#base/schema.ts";
 import type { Fleet } from "#fleet/document.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { isIPv4 } from "node:net";
-import { readFleetText } from "../check.ts";
+import { readFleetText } from "../fleet/check.ts";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";
 import { withRoster } from "#fleet/roster.ts";
 import { readFleet, readRoster } from "../origin-api.ts";
 import type { CommonOptions } from "../settings.ts";
 import { addVerb, type Cli, outputOf, wholeNumber, withClient, withOrigin } from "../verb.ts";
-import { readWholeFleet } from "../zone-files.ts";
+import { readWholeFleet } from "../fleet/zone-files.ts";
 import { addressFile } from "./address-file.ts";
 import { daisyChain } from "./daisy-chain.ts";
 import { nodeConfig } from "./node-config.ts";
 import { type AnnouncementPlan, announcementPlan } from "./plan.ts";
 import { routerConfig, type RouterKind, routerKinds } from "./router-config.ts";
 
-/** `nearcast check` shows them all. */
+/** `nearcast fleet check` shows them all. */
 const problemsShownMax = 20;
 
 interface ConfigOptions extends CommonOptions {
@@ -92,7 +93,7 @@ async function fleetOf(options: ConfigOptions, cli: Cli): Promise<Fleet> {
     const newest = await readFleet(client);
     if (newest === undefined) {
       throw new CommandFailure(exitCodes.refused, "the origin has no fleet document yet", {
-        lines: ["Publish one: npx nearcast apply FILE", "Or read a file: --file FILE"],
+        lines: [`Publish one: ${command} fleet apply FILE`, "Or read a file: --file FILE"],
       });
     }
     const document = wholeOrThrow(parseFleet(newest.text), `fleet version ${newest.version}`);

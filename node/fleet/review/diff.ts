@@ -63,10 +63,13 @@ export function isAdditive(changes: readonly FleetChange[]): boolean {
   return changes.every(({ kind }) => kind === "added");
 }
 
-const signs = { added: "+", removed: "-", changed: "~" } as const;
+const signs: Readonly<Record<string, string>> = { added: "+", removed: "-" } satisfies {
+  [Kind in FleetChange["kind"]]?: string;
+};
 
-export function changeText({ kind, what, name, detail }: FleetChange): string {
-  const head = [signs[kind], what, name].filter((word) => word !== "").join(" ");
+/** One line; a kind that this release does not know shows as a change. */
+export function changeText({ kind, what, name, detail }: Record<keyof FleetChange, string>): string {
+  const head = [signs[kind] ?? "~", what, name].filter((word) => word !== "").join(" ");
   return detail === "" ? head : `${head}: ${detail}`;
 }
 
@@ -95,7 +98,7 @@ function compare<Thing>(
   return changes;
 }
 
-/** Where two values differ: `freshSeconds 3600 → 60`, `sites + nyc - tyo`. Objects are walked, lists compared by entry. */
+/** Where two values differ: `freshSeconds 3600 → 60`, `sites + nyc - tyo`. Lists are compared entry by entry. */
 function differences(before: object, after: object): string[] {
   const [old, now] = [
     new Map<string, unknown>(Object.entries(before)),
