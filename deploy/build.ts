@@ -2,7 +2,8 @@
  * Packing: TypeScript in, JavaScript of the same layout out, for `npm pack` (Node strips no types below node_modules).
  *
  *   node/ dns/ origin/ deploy/cli/ ──types stripped──▶ dist/…         "./x.ts" and "#base/x.ts" become "….js"
- *   package.json ──────────────────────────────────▶ dist/package.json   the `#…` rooms, seen from dist/
+ *   package.json, git ─────────────────────────────▶ dist/package.json   the `#…` rooms, seen from dist/; the release
+ *   package-lock.json ─────────────────────────────▶ npm-shrinkwrap.json until `postpack`: the versions that were tested
  *
  * Stripping leaves every line and column where it was, so stack traces still point into the sources. String literals
  * that name a file of ours (they begin with `./`, `../` or `#` and end in `.ts`) are rewritten wherever they stand:
@@ -12,13 +13,14 @@ import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { stripTypeScriptTypes } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { readRelease } from "#base/release.ts";
+import { type Lock, shrinkwrapOf } from "./shrinkwrap.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const rooms = ["node", "dns", "origin", "deploy/cli"];
 
 interface Manifest {
   name: string;
-  version: string;
   license: string;
   imports: Record<string, string>;
 }
@@ -38,8 +40,9 @@ async function build(outDir: string): Promise<void> {
     }
   }
   const manifest = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as Manifest;
-  const { name, version, license, imports } = manifest;
-  const scope = { name, version, license, private: true, type: "module", imports };
+  const { name, license, imports } = manifest;
+  // Fixed here: where a package is installed, nobody asks git.
+  const scope = { name, version: readRelease(root), license, private: true, type: "module", imports };
   await writeFile(join(outDir, "package.json"), `${JSON.stringify(scope, null, 2)}\n`);
 }
 
@@ -50,3 +53,6 @@ function compile(source: string): string {
 // Node calls stripping experimental; whoever packs need not hear of it, the test of the packed tarball watches over it.
 process.removeAllListeners("warning");
 await build(join(root, "dist"));
+// Last, and only for as long as npm packs: in a checkout npm would take it for the lock of everything.
+const lock = JSON.parse(await readFile(join(root, "package-lock.json"), "utf8")) as Lock;
+await writeFile(join(root, "npm-shrinkwrap.json"), `${JSON.stringify(shrinkwrapOf(lock), null, 2)}\n`);

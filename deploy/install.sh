@@ -1,11 +1,17 @@
 #!/bin/sh
-# Installs nearcast on Debian 12 or 13 (and most systems with systemd): Node, the package, a user, directories, systemd
+# Installs nearcast on Debian 12 or 13 (and most systems with systemd): Node, the package, users, directories, systemd
 # units, kernel settings. It asks nothing, and can be run again: what is as it should be is left alone, settings in
 # /etc/nearcast are never touched once they are there.
 #
+# Origin and edge run as users of their own, nearcast-origin and nearcast: a fault in one reaches no file and no process
+# of the other. An installation in which both ran as nearcast is changed over.
+#
+# A release is known by its version and by its files: other code under the same version becomes VERSION+SUM.
+#
 #   /opt/nearcast/node-26.10.0/        Node, from a tarball whose SHA-256 stands below
 #   /opt/nearcast/node                 → the one in use
-#   /opt/nearcast/releases/0.1.0/      the npm package with its dependencies; older releases stay, for going back
+#   /opt/nearcast/releases/0.1.0/      the npm package with the dependencies of its npm-shrinkwrap.json; older releases
+#                                      stay, for going back
 #   /opt/nearcast/current              → the package of the release in use
 #   /usr/local/bin/nearcast            the command
 #   /etc/nearcast/                     edge.yaml, origin.yaml, addresses, edge.token: yours
@@ -34,12 +40,14 @@ use_release=
 
 usage() {
   cat <<EOF
-Usage: install.sh [--origin] [--edge] [options]
+Usage: install.sh [--origin] [--edge] [--command] [options]
 
   --origin               install the origin's unit and settings
   --edge                 install an edge's: its unit, service addresses, kernel settings, BIRD's drop-in
-  --package FILE         the release: a tarball of \`npm pack\`, or of a release folder (see below)
-                         default: the checkout or package that this script stands in
+  --command              install only the command \`nearcast\`, as on the operator's own machine
+  --package FILE         the release: a tarball of \`npm pack\` or of deploy/release.sh
+                         default: nearcast-release.tgz beside this script, with node.tgz;
+                         else the checkout or package that this script stands in
   --use VERSION          only switch to a release that is installed already, such as the one before
   --node-tarball FILE    Node from this file instead of the network
   --node-sha256 HEX      its SHA-256, where it is another than Node $node_version of the npm registry
@@ -50,9 +58,7 @@ Usage: install.sh [--origin] [--edge] [options]
 
 Nothing is started or restarted: the last lines say how.
 
-Without a network: on a machine of the same kind that has one, run this script, then
-  tar -czf nearcast-release.tgz -C /opt/nearcast/releases/VERSION .
-and give the other --package nearcast-release.tgz --node-tarball FILE.
+For servers without a network, deploy/release.sh makes a folder on a machine of the same kind that has one.
 EOF
 }
 
@@ -74,6 +80,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --origin) roles="$roles origin" ;;
     --edge) roles="$roles edge" ;;
+    --command) roles="$roles command" ;;
     --remove) action=remove ;;
     --dry-run) dry_run=true ;;
     --help) usage; exit 0 ;;
@@ -91,6 +98,11 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
+
+if [ -z "$package" ] && [ -e "$here/nearcast-release.tgz" ]; then
+  package=$here/nearcast-release.tgz
+  [ -n "$node_tarball" ] || node_tarball=$here/node.tgz
+fi
 
 opt=$root/opt/nearcast
 etc=$root/etc/nearcast
@@ -188,38 +200,108 @@ version_in() {
   sed -n 's/^ *"version": *"\([^"]*\)".*/\1/p' "$1" | head -n 1
 }
 
-# Sets `release` to the version, and puts it into releases/ where it is not there yet.
-install_release() {
-  manifest=$work/package.json
-  if [ -z "$package" ]; then
-    kind=folder
-    cp "$here/../package.json" "$manifest" || fail "this script stands in no package: name one by --package"
-  else
-    [ -r "$package" ] || fail "$package can't be read"
-    case $(tar -tzf "$package") in
-      *package/package.json*) kind=npm inside=package/package.json ;;
-      *) kind=release inside=./node_modules/nearcast/package.json ;;
-    esac
-    case $kind in release) tar -tzf "$package" "$inside" >/dev/null 2>&1 || fail "$package holds no nearcast" ;; esac
-    tar -xzOf "$package" "$inside" >"$manifest"
+# The release that a package's folder says it is: fixed when it was packed, in the manifest beside its code.
+release_in() { # folder
+  if [ -e "$1/dist/package.json" ]; then version_in "$1/dist/package.json"; else version_in "$1/package.json"; fi
+}
+
+# A sum over the names and contents of a package's files; what names the release stays out of it.
+sum_of() { # folder
+  (cd "$1" && find . -path ./node_modules -prune -o -type f ! -path ./dist/package.json -print0 |
+    LC_ALL=C sort --zero-terminated | xargs -0 sha256sum) | sha256sum | cut -c 1-8
+}
+
+is_release() { # name
+  [ -e "$opt/releases/$1/node_modules/nearcast/package.json" ]
+}
+
+is_same() { # package's folder, name of a release
+  is_release "$2" && [ "$(sum_of "$1")" = "$(sum_of "$opt/releases/$2/node_modules/nearcast")" ]
+}
+
+# The release of the checkout that this script stands in: with git, its name is that of its code.
+checkout_release() {
+  name=
+  if [ -x "$opt/node/bin/node" ]; then
+    name=$("$opt/node/bin/node" --disable-warning=ExperimentalWarning --eval \
+      'import(process.argv[1]).then(({ readRelease }) => console.log(readRelease()))' \
+      "$(realpath "$here/../node/base/release.ts")")
   fi
-  release=$(version_in "$manifest")
+  echo "${name:-$(version_in "$here/../package.json")}"
+}
+
+# Finds the package's folder `from`, and the name `release` that it has; tarballs are unpacked into the temporary folder.
+find_package() {
+  if [ -z "$package" ] && [ -e "$here/build.ts" ]; then
+    release=$(checkout_release)
+    from=$opt/releases/$release/node_modules/nearcast
+    case $release in *-g*) if is_release "$release"; then return; fi ;; esac
+    # A checkout becomes a package first; its `npm pack` needs no installed dependencies.
+    npm pack --foreground-scripts --silent --pack-destination "$work" "$here/.."
+    if $dry_run; then
+      from=PACKAGE
+      return
+    fi
+    package=$(echo "$work"/nearcast-*.tgz)
+  fi
+  if [ -n "$package" ]; then
+    unpack_package
+  else
+    from=$here/..
+    [ -e "$from/package.json" ] || fail "this script stands in no package: name one by --package"
+  fi
+  release=$(release_in "$from")
   [ -n "$release" ] || fail "the package has no version"
+}
+
+unpack_package() {
+  [ -r "$package" ] || fail "$package can't be read"
+  from=$work/package
+  case $(tar -tzf "$package") in
+    *package/npm-shrinkwrap.json*)
+      mkdir "$from"
+      tar -xzf "$package" -C "$from" --strip-components=1 --no-same-owner
+      ;;
+    *node_modules/nearcast/package.json*)
+      mkdir "$work/release"
+      tar -xzf "$package" -C "$work/release" --no-same-owner
+      from=$work/release/node_modules/nearcast
+      ;;
+    *) fail "$package is neither a tarball of \`npm pack\` nor one of a release folder" ;;
+  esac
+}
+
+# Sets `release` to the name, and puts it into releases/ where it is not there yet.
+install_release() {
+  find_package
+  if is_release "$release" && ! is_same "$from" "$release"; then
+    other=$release
+    release=$release+$(sum_of "$from")
+    if ! is_release "$release"; then
+      echo "nearcast $other is installed already, with other code: this one becomes $release"
+    fi
+  fi
   target=$opt/releases/$release
-  if [ -e "$target/node_modules/nearcast/package.json" ]; then return; fi
+  if is_release "$release"; then return; fi
   rm -rf "$target.new"
   run mkdir -p "$target.new"
-  case $kind in
-    release) run tar -xzf "$package" -C "$target.new" --no-same-owner ;;
-    npm) npm install --prefix "$target.new" --omit=dev --no-audit --no-fund "$(realpath "$package")" ;;
-    folder)
-      # A checkout is compiled when it is packed; a package has that behind it.
-      scripts=--ignore-scripts
-      if [ -e "$here/build.ts" ]; then scripts=--foreground-scripts; fi
-      npm pack "$scripts" --silent --pack-destination "$work" "$here/.."
-      npm install --prefix "$target.new" --omit=dev --no-audit --no-fund "$work/nearcast-$release.tgz"
-      ;;
-  esac
+  if [ -e "$work/release" ]; then
+    run cp -R "$work/release/." "$target.new"
+  else
+    # Not \`npm install TARBALL\`: npm heeds the shrinkwrap of a package only where that comes from a registry.
+    run cp "$from/package.json" "$target.new/package.json"
+    run cp "$from/npm-shrinkwrap.json" "$target.new/package-lock.json"
+    npm pkg delete devDependencies --prefix "$target.new"
+    npm ci --prefix "$target.new" --omit=dev --no-audit --no-fund --loglevel=error
+    run mkdir -p "$target.new/node_modules/nearcast"
+    $dry_run || tar -cf "$work/files.tar" -C "$from" --exclude=./node_modules .
+    run tar -xf "$work/files.tar" -C "$target.new/node_modules/nearcast" --no-same-owner
+  fi
+  manifest=$target.new/node_modules/nearcast/dist/package.json
+  if [ -e "$manifest" ] && [ "$(version_in "$manifest")" != "$release" ]; then
+    # So that \`nearcast --version\`, status and metrics tell the two apart as well.
+    run sed -i "s/\"version\": \"[^\"]*\"/\"version\": \"$release\"/" "$manifest"
+  fi
   run mv -T "$target.new" "$target"
 }
 
@@ -232,15 +314,43 @@ EOF
   put "$work/nearcast" "$root/usr/local/bin/nearcast" 755
 }
 
-make_user() {
-  # An image gets its users when it is built into a system.
-  if [ -n "$root" ] || id nearcast >/dev/null 2>&1; then return; fi
-  run useradd --system --home-dir /var/lib/nearcast --no-create-home --shell /usr/sbin/nologin nearcast
+user_of() { # role
+  case $1 in origin) echo nearcast-origin ;; edge) echo nearcast ;; esac
 }
 
-owned() { # path: given to the user where there is one
-  if [ -n "$root" ] || { [ "$(stat -c %U "$1" 2>/dev/null)" = nearcast ]; }; then return; fi
-  run chown nearcast:nearcast "$1"
+data_of() { # role
+  case $1 in origin) echo /var/lib/nearcast-origin ;; edge) echo /var/lib/nearcast ;; esac
+}
+
+make_user() { # role
+  user=$(user_of "$1")
+  # The command alone needs none.
+  if [ -z "$user" ]; then return; fi
+  # An image gets its users when it is built into a system.
+  if [ -n "$root" ] || id "$user" >/dev/null 2>&1; then return; fi
+  run useradd --system --user-group --home-dir "$(data_of "$1")" --no-create-home --shell /usr/sbin/nologin "$user"
+}
+
+is_running() { # role
+  [ -d /run/systemd/system ] && systemctl is-active --quiet "nearcast-$1.service"
+}
+
+# The role's data folder, which belongs to the role's user with all that is in it.
+make_data() { # role
+  data=$root$(data_of "$1")
+  directory "$data" 700
+  if [ -n "$root" ]; then return; fi
+  user=$(user_of "$1")
+  owner=$(stat -c %U "$data" 2>/dev/null) || owner=nobody
+  if [ "$owner" = "$user" ]; then return; fi
+  if is_running "$1"; then
+    # It still writes there as the user of before. At the restart systemd changes the owner (StateDirectory=).
+    echo "The $1 runs as the user $user from its next start on: systemctl restart nearcast-$1"
+    echo "That restart gives $data, which belongs to $owner, to $user"
+  else
+    echo "The $1 runs as the user $user: $data, which belongs to $owner, is given to it"
+    run chown -R "$user:$user" "$data"
+  fi
 }
 
 # Units and settings are those of the release in use, whichever release this script is of.
@@ -250,15 +360,13 @@ install_role() { # role
   case $1 in
     origin)
       put_new "$from/config/origin.example.yaml" "$etc/origin.yaml" 644
-      directory "$root/var/lib/nearcast-origin" 700
-      owned "$root/var/lib/nearcast-origin"
+      make_data origin
       put "$from/systemd/nearcast-origin.service" "$units/nearcast-origin.service" 644
       ;;
     edge)
-      directory "$root/var/lib/nearcast" 700
-      owned "$root/var/lib/nearcast"
+      make_data edge
       put "$from/config/edge.example.yaml" "$etc/edge.example.yaml" 644
-      for unit in nearcast-edge nearcast-addresses nearcast-daisy; do
+      for unit in nearcast-edge nearcast-addresses nearcast-daisy nearcast-lease-guard; do
         put "$from/systemd/$unit.service" "$units/$unit.service" 644
       done
       put "$from/systemd/bird.service.d/nearcast.conf" "$units/bird.service.d/nearcast.conf" 644
@@ -290,8 +398,8 @@ reload_systemd() {
 }
 
 do_install() {
-  [ -n "$roles" ] || fail "say what this machine is to be: --origin, --edge, or both"
-  make_user
+  [ -n "$roles" ] || fail "say what this machine is: --origin, --edge, or --command"
+  for role in $roles; do make_user "$role"; done
   directory "$etc" 755
   directory "$opt/releases" 755
   install_node
@@ -304,14 +412,14 @@ do_install() {
 }
 
 do_use() {
-  [ -e "$opt/releases/$use_release/node_modules/nearcast/package.json" ] ||
+  is_release "$use_release" ||
     fail "release $use_release is not installed; there are: $(cd "$opt/releases" 2>/dev/null && echo *)"
   link "releases/$use_release/node_modules/nearcast" "$opt/current"
   echo "nearcast $use_release is in use after: systemctl restart nearcast-edge (or nearcast-origin)"
 }
 
 do_remove() {
-  for unit in nearcast-edge nearcast-origin nearcast-daisy nearcast-addresses; do
+  for unit in nearcast-edge nearcast-origin nearcast-daisy nearcast-addresses nearcast-lease-guard; do
     [ -e "$units/$unit.service" ] || continue
     if [ -z "$root" ] && [ -d /run/systemd/system ]; then run systemctl disable --now "$unit.service"; fi
     run rm -f "$units/$unit.service"
@@ -321,7 +429,7 @@ do_remove() {
     [ ! -e "$path" ] || run rm -rf "$path"
   done
   reload_systemd
-  echo "Left: /etc/nearcast, /var/lib/nearcast, /var/lib/nearcast-origin, the user nearcast."
+  echo "Left: /etc/nearcast, /var/lib/nearcast, /var/lib/nearcast-origin, the users nearcast and nearcast-origin."
 }
 
 if [ -z "$root" ] && ! $dry_run && [ "$(id -u)" -ne 0 ]; then fail "this needs root (or --root DIR, or --dry-run)"; fi

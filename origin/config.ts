@@ -67,6 +67,18 @@ export const originConfigSchema = Type.Object(
         uploadTimeoutMs: milliseconds(3_600_000, 1000, 86_400_000, "one whole upload"),
         subscribersMax: count(1000, 1, 100_000, "edges that follow the feed at one time"),
         connectionsMax: count(4096, 16, 100_000, "open connections; more are refused"),
+        unauthenticatedPerNetworkMax: count(
+          64,
+          1,
+          10_000,
+          "connections without a valid token, of one IPv4 address or IPv6 /64; past it the oldest is closed",
+        ),
+        unauthenticatedTimeoutMs: milliseconds(
+          10_000,
+          100,
+          60_000,
+          "what a connection gets to present a valid token, and a refused one to finish its body",
+        ),
       },
       section,
     ),
@@ -78,6 +90,12 @@ export const originConfigSchema = Type.Object(
         auditDays: count(400, 1, 36_500, "days that audit entries are kept: a year, and time to ask about it"),
         // About 300 bytes each. Counted by kind, so a flood of uploads can't push out who purged or published.
         auditEntries: count(100_000, 10, 10_000_000, "names that audit entries of one kind hold; older entries go"),
+      },
+      section,
+    ),
+    tokens: Type.Object(
+      {
+        overlapHours: count(24, 0, 744, "how long the token before is accepted after a rotation"),
       },
       section,
     ),

@@ -9,7 +9,8 @@ import { parseArgs } from "node:util";
 import { systemClock } from "#base/clock.ts";
 import { ConfigError } from "#base/config.ts";
 import { createLifecycle, onStopSignal } from "#base/lifecycle.ts";
-import { openLog } from "#base/log.ts";
+import { type Log, openLog } from "#base/log.ts";
+import { type Notifier, openNotifier } from "#base/notify.ts";
 import { openDecoderPool } from "#image/pool.ts";
 import { environmentPrefix, loadOriginConfig, type OriginConfig } from "./config.ts";
 import { startOrigin } from "./start.ts";
@@ -78,7 +79,9 @@ async function run(): Promise<void> {
 async function serve(config: OriginConfig, withParent: boolean): Promise<void> {
   const log = openLog("origin", config.log.level);
   const lifecycle = createLifecycle(log);
+  const notifier = notifierOf(log);
   const stop = (): void => {
+    notifier.stopping();
     lifecycle.stop(stopMsMax).then(
       () => process.exit(0),
       () => process.exit(1),
@@ -96,8 +99,15 @@ async function serve(config: OriginConfig, withParent: boolean): Promise<void> {
     const origin = await startOrigin({ ...config, drainMs }, { clock: systemClock, log, inspector: pool });
     lifecycle.defer("origin", origin.close);
     process.stdout.write(`origin listens at ${origin.url}\n`);
+    notifier.ready("ready");
   } catch (error) {
     await lifecycle.stop(stopMsMax);
     throw error;
   }
+}
+
+/** systemd's, so that whatever is started after the origin finds it listening and its tokens made. */
+function notifierOf(log: Log): Notifier {
+  const { NOTIFY_SOCKET: socket } = process.env;
+  return openNotifier({ socket }, { pid: process.pid, isWell: () => true, clock: systemClock, log });
 }

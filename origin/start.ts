@@ -8,19 +8,25 @@ import { join, resolve } from "node:path";
 import type { Clock } from "#base/clock.ts";
 import { createLifecycle } from "#base/lifecycle.ts";
 import type { Log } from "#base/log.ts";
+import { createSeals } from "#fleet/channel/seal.ts";
+import { secretsInOrder } from "#fleet/secret.ts";
 import { buildApp } from "./app.ts";
 import { openSqliteCatalogue } from "./catalogue/sqlite.ts";
+import { openConnectedNodes } from "./channel/connected.ts";
+import { openPurgeReports } from "./channel/purge-reports.ts";
+import { openQuestions } from "./channel/questions.ts";
 import type { OriginConfig } from "./config.ts";
 import { openFeedHub } from "./feed/hub.ts";
 import { openFleetLimits } from "./fleet-limits.ts";
 import { openFleetReader } from "./fleet-reader.ts";
 import { openFleetSecret } from "./fleet-secret.ts";
 import { lockDirectory } from "./lock.ts";
+import { openRefusals } from "./refusals.ts";
 import { openRosterKeeper } from "./roster.ts";
 import { openDirectoryStore } from "./store/directory.ts";
 import { openHolds } from "./store/holds.ts";
 import { startSweep } from "./store/sweep.ts";
-import { loadTokens, type TokenKind } from "./tokens.ts";
+import { openTokens, type TokenKind } from "./tokens.ts";
 import { openUploads, type Inspector } from "./upload/put.ts";
 
 export interface OriginDeps {
@@ -54,9 +60,9 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     await mkdir(dataDir, { recursive: true, mode: 0o700 });
     lifecycle.defer("lock", lockDirectory(dataDir));
     const secretsDir = join(dataDir, "secrets");
-    const tokens = await loadTokens(secretsDir);
     const catalogue = openSqliteCatalogue(join(dataDir, "catalogue.sqlite"), config.keep, clock);
     lifecycle.defer("catalogue", catalogue.close);
+    await mkdir(secretsDir, { recursive: true, mode: 0o700 });
     const fleetSecret = await openFleetSecret(secretsDir, catalogue);
     const store = await openDirectoryStore(dataDir);
     const holds = openHolds();
@@ -66,14 +72,23 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     const settings = { ...config.feed, subscribersMax: config.limits.subscribersMax };
     const feed = await openFeedHub({ catalogue, settings, clock, log });
     const roster = openRosterKeeper(catalogue, readFleet);
-    // Until nodes are seen connecting, each one that the document or the roster lists counts as live.
-    const isLive = (): boolean => true;
-    const parts = { store, catalogue, uploads, feed, fleetLimits, fleetSecret, roster, readFleet, isLive };
-    const { app, countSwept } = await buildApp({ config, tokens, clock, log, ...parts });
+    const seals = createSeals(() => secretsInOrder(fleetSecret.secrets()));
+    const connected = openConnectedNodes(clock);
+    const questions = openQuestions({ connected, seals, clock });
+    const purgeReports = openPurgeReports({ connected, clock });
+    const channel = { seals, connected, questions, purgeReports };
+    const overlapMs = config.tokens.overlapHours * 3_600_000;
+    const tokens = await openTokens({ secretsDir, catalogue, overlapMs, changed: feed.wake, clock, log });
+    lifecycle.defer("token files", tokens.close);
+    const refusals = openRefusals({ catalogue, clock, log });
+    lifecycle.defer("refused attempts", refusals.close);
+    const parts = { store, catalogue, uploads, feed, fleetLimits, fleetSecret, roster, readFleet, ...channel };
+    const { app, countSwept } = await buildApp({ config, tokens, refusals, clock, log, ...parts });
     const sweepDeps = { store, catalogue, holds, clock, log, intervalMs: config.sweepIntervalMs };
     const sweep = startSweep({ ...sweepDeps, onRemoved: countSwept });
     lifecycle.defer("sweep", sweep.close);
     lifecycle.defer("listener", async () => {
+      purgeReports.close();
       await feed.close();
       const cancelCut = clock.after(config.drainMs, () => {
         app.server.closeAllConnections();

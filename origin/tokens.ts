@@ -1,12 +1,25 @@
 /**
- * The two bearer tokens of an origin: `writer` may do everything, `edge` may read and register nodes. Both are made at
- * the first start, each in a file of its own below `dataDir/secrets`, readable by the owner alone; one that others can
- * read is refused, because then nobody knows who has the token. To change one: delete its file and start again.
+ * The bearer tokens of an origin: `writer` may do everything, `edge` may read and register nodes. The current token of
+ * each kind stands in a file of its own below `dataDir/secrets`, readable by the owner alone; one that others can read
+ * is refused, because then nobody knows who has it. The catalogue keeps the digests of all that are accepted, so an
+ * older token outlives a restart and is stored nowhere.
+ *
+ *   rotate ──▶ file: the new token ──▶ catalogue: it is current, the older ones end later; audit entry, event
+ *   someone replaces or deletes the file ──▶ noticed within fileCheckMs, or at the start ──▶ the same
+ *
+ * The file is written first. Killed in between, the origin finds at its next start that the file has another token than
+ * the catalogue knows, and goes on from there: no token that was accepted is lost, and none is skipped.
  */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import { chmod, link, mkdir, open, unlink } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { writeAtomic } from "#base/atomic-file.ts";
+import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
+import type { Log } from "#base/log.ts";
+import { type EdgeTokenAnswer, tokenId, tokenPattern } from "#fleet/edge-token.ts";
+import type { Actor } from "./catalogue/audit.ts";
+import type { Catalogue, TokenRecord } from "./catalogue/catalogue.ts";
 import { readSecretFile, secretFileMode } from "./secret-file.ts";
 
 export const tokenKinds = ["writer", "edge"] as const;
@@ -19,51 +32,235 @@ export interface TokenName {
   readonly id: string;
 }
 
-/** 256 random bits as base64url, which needs no escaping anywhere. */
-const tokenPattern = /^[A-Za-z0-9_-]{43}$/;
+const wellFormed = new RegExp(tokenPattern);
+/** How often the files are looked at; a stat of two files costs nothing. */
+const fileCheckMs = 2000;
+/** Addresses told of one token: enough for every edge of a fleet to be looked up, and no more. */
+const addressesMax = 64;
 
 export type Presented = ({ outcome: "known" } & TokenName) | { outcome: "missing" | "malformed" | "unknown" };
+
+export interface TokenUse extends TokenName {
+  readonly createdMs: number;
+  /** Undefined: it is the current one. */
+  readonly expiresMs: number | undefined;
+  readonly isHandedOut: boolean;
+  /** Since the origin started. */
+  readonly lastUsedMs: number | undefined;
+  /** Where it was used from last, newest first. */
+  readonly usedFrom: readonly string[];
+}
 
 export interface Tokens {
   /** Who presents this `Authorization` header (RFC 6750 §2.1). */
   readonly judge: (authorization: string | undefined) => Presented;
-  /** Where each token is to be read from. */
+  /** Whether this token is still accepted; of a connection that outlives its request. */
+  readonly isAccepted: (token: TokenName) => boolean;
+  readonly noteUse: (token: TokenName, address: string) => void;
+  /** Where each current token is to be read from. */
   readonly files: Readonly<Record<TokenKind, string>>;
+  /** Current ones first. */
+  readonly list: () => readonly TokenUse[];
+  /**
+   * Makes a new token. Those before it are accepted for `overlapMs` more, by default as the settings say.
+   * @param isHandedOut whether edges may fetch the new token with an older one
+   * @throws NearcastError DISK_FAILED
+   */
+  readonly rotate: (
+    kind: TokenKind,
+    options: { overlapMs?: number | undefined; isHandedOut: boolean },
+    actor: Actor,
+  ) => Promise<{ token: string; id: string; olderUntilMs: number }>;
+  /** Ends the older tokens at once. @returns how many */
+  readonly retire: (kind: TokenKind, actor: Actor) => Promise<number>;
+  /** What an edge is told that presents this token. */
+  readonly tellEdge: (presented: TokenName) => EdgeTokenAnswer;
+  readonly close: () => void;
 }
 
-export async function loadTokens(secretsDir: string): Promise<Tokens> {
-  await mkdir(secretsDir, { recursive: true, mode: 0o700 });
+export interface TokenDeps {
+  readonly secretsDir: string;
+  readonly catalogue: Pick<Catalogue, "tokens" | "adoptToken" | "replaceToken" | "retireTokens">;
+  readonly overlapMs: number;
+  /** Called when the edges' token is another one; the event is in the log. */
+  readonly changed: () => void;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Who replaced a file: nobody who asked over HTTP. */
+const ownMachine: Actor = { token: undefined, author: "origin", address: undefined };
+
+/** @throws NearcastError INTERNAL for a file that others can read, or that holds no token */
+export async function openTokens(deps: TokenDeps): Promise<Tokens> {
+  const { secretsDir, catalogue, clock, log } = deps;
   const files = { writer: join(secretsDir, "writer.token"), edge: join(secretsDir, "edge.token") };
-  const digests: { kind: TokenKind; digest: Buffer }[] = [];
-  for (const kind of tokenKinds) digests.push({ kind, digest: digestOf(await loadToken(files[kind])) });
-  return { files, judge: (authorization) => judge(authorization, digests) };
+  const watched = { writer: await markOf(files.writer), edge: await markOf(files.edge) };
+  const current = { writer: await loadToken(files.writer), edge: await loadToken(files.edge) };
+  let records: readonly TokenRecord[] = await catalogue.tokens();
+  const uses = new Map<string, Map<string, number>>();
+
+  /** The file's token becomes the current one, unless it is that already. */
+  const take = async (
+    kind: TokenKind,
+    token: string,
+    { overlapMs, isHandedOut }: { overlapMs: number; isHandedOut: boolean },
+    actor: Actor,
+  ): Promise<number> => {
+    const next = { digest: digestOf(token).toString("hex"), kind, id: tokenId(token), isHandedOut };
+    const known = records.filter((record) => record.kind === kind);
+    const olderUntilMs = clock.wallMs() + overlapMs;
+    const isNews =
+      known.length > 0 && !known.some(({ digest, expiresMs }) => isCurrent(expiresMs) && digest === next.digest);
+    if (known.length === 0) await catalogue.adoptToken(next);
+    else if (isNews) await catalogue.replaceToken(actor, next, olderUntilMs);
+    current[kind] = token;
+    records = await catalogue.tokens();
+    if (isNews) {
+      log.info({ kind, id: next.id, olderUntil: new Date(olderUntilMs).toISOString() }, "a new token is current");
+      if (kind === "edge") deps.changed();
+    }
+    return olderUntilMs;
+  };
+  const asTheSettingsSay = { overlapMs: deps.overlapMs, isHandedOut: true };
+  for (const kind of tokenKinds) await take(kind, current[kind], asTheSettingsSay, ownMachine);
+
+  // Rotations and looks at the files take turns: a look must not find the file of a rotation that is half done.
+  let turn: Promise<unknown> = Promise.resolve();
+  const inTurn = async <Result>(work: () => Promise<Result>): Promise<Result> => {
+    const mine = turn.then(work, work);
+    turn = mine;
+    return await mine;
+  };
+
+  const look = async (kind: TokenKind): Promise<void> => {
+    const mark = await markOf(files[kind]);
+    if (mark === watched[kind]) return;
+    watched[kind] = mark;
+    try {
+      await take(kind, await loadToken(files[kind]), asTheSettingsSay, ownMachine);
+      watched[kind] = await markOf(files[kind]);
+    } catch (error) {
+      // A file that is being written: the next look sees it whole. Until then the token in use stays.
+      log.warn({ err: error, file: files[kind] }, "the changed token file is not taken; the token in use stays");
+    }
+  };
+  let isLooking = false;
+  const cancel = clock.every(fileCheckMs, () => {
+    if (isLooking) return;
+    isLooking = true;
+    void inTurn(async () => {
+      for (const kind of tokenKinds) await look(kind);
+    })
+      .catch((error: unknown) => {
+        log.error({ err: error }, "the token files can't be looked at");
+      })
+      .finally(() => {
+        isLooking = false;
+      });
+  });
+
+  const accepted = (): readonly TokenRecord[] => {
+    const nowMs = clock.wallMs();
+    return records.filter(({ expiresMs }) => expiresMs === undefined || expiresMs > nowMs);
+  };
+
+  return {
+    files,
+    judge: (authorization) => judge(authorization, accepted()),
+    isAccepted: ({ kind, id }) => accepted().some((record) => record.kind === kind && record.id === id),
+    noteUse({ id }, address) {
+      const from = uses.get(id) ?? new Map<string, number>();
+      uses.set(id, from);
+      // Taken out and put in again, so that the map's order is that of the last use.
+      from.delete(address);
+      from.set(address, clock.wallMs());
+      const [oldest] = from.keys();
+      if (from.size > addressesMax && oldest !== undefined) from.delete(oldest);
+    },
+    list: () =>
+      accepted().map(({ kind, id, createdMs, expiresMs, isHandedOut }) => {
+        const from = [...(uses.get(id) ?? [])].toReversed();
+        const usedFrom = from.map(([address]) => address);
+        return { kind, id, createdMs, expiresMs, isHandedOut, lastUsedMs: from[0]?.[1], usedFrom };
+      }),
+    rotate: async (kind, { overlapMs = deps.overlapMs, isHandedOut }, actor) =>
+      await inTurn(async () => {
+        const token = newToken();
+        await storeToken(files[kind], token);
+        watched[kind] = await markOf(files[kind]);
+        const olderUntilMs = await take(kind, token, { overlapMs, isHandedOut }, actor);
+        forgetUses(uses, records);
+        return { token, id: tokenId(token), olderUntilMs };
+      }),
+    retire: async (kind, actor) =>
+      await inTurn(async () => {
+        const retired = await catalogue.retireTokens(actor, kind);
+        records = await catalogue.tokens();
+        forgetUses(uses, records);
+        return retired;
+      }),
+    tellEdge(presented) {
+      const now = records.find(({ kind, expiresMs }) => kind === "edge" && isCurrent(expiresMs));
+      if (now === undefined) throw new NearcastError("INTERNAL", "the catalogue knows no edge token");
+      if (now.id === presented.id) return { id: now.id };
+      const own = records.find(({ kind, id }) => kind === "edge" && id === presented.id);
+      return {
+        id: now.id,
+        ...(now.isHandedOut ? { token: current.edge } : {}),
+        ...(own?.expiresMs === undefined ? {} : { olderUntil: new Date(own.expiresMs).toISOString() }),
+      };
+    },
+    close: cancel,
+  };
 }
 
-function judge(authorization: string | undefined, digests: readonly { kind: TokenKind; digest: Buffer }[]): Presented {
+function isCurrent(expiresMs: number | undefined): boolean {
+  return expiresMs === undefined;
+}
+
+/** Uses of tokens that are accepted no more are of no interest, and must not add up. */
+function forgetUses(uses: Map<string, unknown>, records: readonly TokenRecord[]): void {
+  for (const id of uses.keys()) if (!records.some((record) => record.id === id)) uses.delete(id);
+}
+
+function judge(authorization: string | undefined, accepted: readonly TokenRecord[]): Presented {
   if (authorization === undefined) return { outcome: "missing" };
   const token = /^bearer ([A-Za-z0-9._~+/=-]{1,200})$/i.exec(authorization)?.[1];
   if (token === undefined) return { outcome: "malformed" };
   // Digests have one length, and comparing all of them takes the same time whatever was presented.
   const presented = digestOf(token);
-  let kind: TokenKind | undefined;
-  for (const each of digests) if (timingSafeEqual(each.digest, presented)) kind = each.kind;
-  return kind === undefined ? { outcome: "unknown" } : { outcome: "known", kind, id: tokenId(token) };
-}
-
-/** 8 hexadecimal digits that name a token without telling anything of it, for people, logs and the audit. */
-export function tokenId(token: string): string {
-  return createHash("sha256").update("nearcast token\0").update(token).digest("hex").slice(0, 8);
+  let known: TokenName | undefined;
+  for (const { kind, id, digest } of accepted) {
+    if (timingSafeEqual(Buffer.from(digest, "hex"), presented)) known = { kind, id };
+  }
+  return known === undefined ? { outcome: "unknown" } : { outcome: "known", ...known };
 }
 
 function digestOf(token: string): Buffer {
   return createHash("sha256").update(token).digest();
 }
 
+/** Tells whether a file was written or replaced since the last look; undefined: there is none. */
+async function markOf(file: string): Promise<string | undefined> {
+  try {
+    const { ino, mtimeNs, ctimeNs, size } = await stat(file, { bigint: true });
+    return `${ino} ${mtimeNs} ${ctimeNs} ${size}`;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
 async function loadToken(file: string): Promise<string> {
   const text = await readSecretFile(file, "token");
-  if (text === undefined) return await makeToken(file);
+  if (text === undefined) {
+    const made = newToken();
+    await storeToken(file, made);
+    return made;
+  }
   const token = text.trim();
-  if (!tokenPattern.test(token)) {
+  if (!wellFormed.test(token)) {
     throw new NearcastError(
       "INTERNAL",
       `${file} holds no token (43 characters of base64url): delete it to have a new one made`,
@@ -72,23 +269,16 @@ async function loadToken(file: string): Promise<string> {
   return token;
 }
 
-/** Under a temporary name first: a start that is killed halfway must not leave an empty token behind. */
-async function makeToken(file: string): Promise<string> {
-  const token = randomBytes(32).toString("base64url");
-  const temporary = `${file}.${randomBytes(6).toString("hex")}.tmp`;
-  const handle = await open(temporary, "wx", secretFileMode);
+function newToken(): string {
+  return randomBytes(32).toString("base64url");
+}
+
+async function storeToken(file: string, token: string): Promise<void> {
   try {
-    await handle.writeFile(`${token}\n`);
-    await handle.sync();
-  } finally {
-    await handle.close();
+    await writeAtomic(file, `${token}\n`, { mode: secretFileMode, durable: true });
+  } catch (error) {
+    throw new NearcastError("DISK_FAILED", `the token can't be written to ${file}: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
-  // The umask can only have taken rights away; this gives the owner's back.
-  await chmod(temporary, secretFileMode);
-  try {
-    await link(temporary, file);
-  } finally {
-    await unlink(temporary);
-  }
-  return token;
 }

@@ -20,7 +20,7 @@ export function addBgp(program: Command, cli: Cli): void {
       [
         "",
         ...examplesHelp([
-          "bgp config --site fra --node fra1 > /etc/bird/bird.conf",
+          "bgp config --site fra --node fra1 --output /etc/bird/bird.conf",
           "bgp config --site fra --router frr",
           "bgp check --config /etc/nearcast/edge.yaml",
         ]),

@@ -5,9 +5,10 @@
 import { systemClock } from "#base/clock.ts";
 import { command as commandName } from "#base/command-name.ts";
 import { ConfigError } from "#base/config.ts";
+import { readRelease } from "#base/release.ts";
 import { problemLines } from "#base/schema.ts";
 import { Command, CommanderError } from "commander";
-import { readFileSync } from "node:fs";
+import { addAudit } from "./audit.ts";
 import { addBgp } from "./bgp.ts";
 import { addDig } from "./dig.ts";
 import { addDrain } from "./drain.ts";
@@ -43,13 +44,14 @@ const cli: Cli = {
   exit: (code) => process.exit(code),
 };
 
-const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
-  version: string;
-};
-
 const program = new Command("nearcast")
   .description("Own your image CDN: one origin, edge nodes that serve and resize pictures, and their DNS.")
-  .version(manifest.version, "-v, --version", "print the version")
+  .option("-v, --version", "print the version")
+  // Not version(), which wants the text of each run: in a checkout git has to be asked for it.
+  .on("option:version", () => {
+    process.stdout.write(`${readRelease()}\n`);
+    throw new CommanderError(exitCodes.ok, "commander.version", "");
+  })
   .helpOption("-h, --help", "print this help")
   .helpCommand("help [verb]", "print a verb's help")
   .showHelpAfterError("(add --help for the options and an example)")
@@ -83,6 +85,7 @@ addDig(program, cli);
 program.commandsGroup("Look:");
 addStatus(program, cli);
 addExplain(program, cli);
+addAudit(program, cli);
 program.commandsGroup("Old spellings:");
 addOldFleetSpellings(program, cli);
 

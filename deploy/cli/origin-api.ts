@@ -3,6 +3,7 @@
  * another release than this command: a clear failure then, instead of `undefined` in a table.
  */
 import { check, problemLines } from "#base/schema.ts";
+import type { NodeQuestion } from "#fleet/channel/messages.ts";
 import { type Roster, type RosterNode, rosterNodeSchema, rosterSchema } from "#fleet/roster.ts";
 import { type Static, type TSchema, Type } from "typebox";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
@@ -97,7 +98,62 @@ const drainedNode = Type.Object({ name: Type.String(), draining: Type.Boolean(),
 export type DrainedNode = Static<typeof drainedNode>;
 const removedNode = Type.Object({ name: Type.String(), revision: Type.Integer() });
 
+const auditEntry = Type.Object({
+  id: Type.Integer(),
+  at: Type.String(),
+  kind: Type.String(),
+  author: Type.String(),
+  token: Type.Optional(Type.Object({ kind: Type.String(), id: Type.String() })),
+  address: Type.Optional(Type.String()),
+  targets: Type.Array(Type.String()),
+  targetCount: Type.Integer(),
+  facts: Type.Record(
+    Type.String(),
+    Type.Union([Type.String(), Type.Number(), Type.Boolean(), Type.Array(Type.String())]),
+  ),
+});
+export type AuditEntry = Static<typeof auditEntry>;
+const auditPage = Type.Object({ entries: Type.Array(auditEntry), next: Type.Optional(Type.Integer()) });
+
 const purged = Type.Object({ seq: Type.Integer() });
+
+const relayedAnswer = Type.Object({
+  node: Type.String(),
+  site: Type.String(),
+  process: Type.Optional(Type.Integer()),
+  outcome: Type.String(),
+  reason: Type.Optional(Type.String()),
+  status: Type.Optional(Type.Integer()),
+  body: Type.Optional(Type.Unknown()),
+});
+export type RelayedAnswer = Static<typeof relayedAnswer>;
+const relayedAnswers = Type.Object({ answers: Type.Array(relayedAnswer) });
+
+const held = Type.Object({ entries: Type.Integer(), bytes: Type.Integer() });
+const nodePurge = Type.Object({
+  node: Type.String(),
+  site: Type.String(),
+  state: Type.String(),
+  tookMs: Type.Optional(Type.Integer()),
+  memory: held,
+  disk: held,
+  records: Type.Integer(),
+  isComplete: Type.Boolean(),
+});
+export type NodePurge = Static<typeof nodePurge>;
+const purgeState = Type.Object({
+  seq: Type.Integer(),
+  isSettled: Type.Boolean(),
+  nodes: Type.Array(nodePurge),
+  anonymous: Type.Integer(),
+  unheld: Type.Object({
+    names: Type.Array(Type.String()),
+    hosts: Type.Array(Type.String()),
+    tags: Type.Array(Type.String()),
+    prefix: Type.Optional(Type.String()),
+  }),
+});
+export type PurgeState = Static<typeof purgeState>;
 
 export interface PurgeOrder {
   names?: string[];
@@ -157,6 +213,29 @@ export async function rollbackImage(
 
 export async function purge(client: OriginClient, order: PurgeOrder): Promise<Static<typeof purged>> {
   return read(purged, await client.call({ method: "POST", path: "/purges", body: { json: order } }));
+}
+
+/**
+ * What the nodes found for a purge; waits until all that are connected have reported, or `waitMs` (at most 10 s).
+ * @returns undefined: the origin is of a release that does not ask for reports, or has forgotten the purge
+ */
+export async function readPurge(client: OriginClient, seq: number, waitMs: number): Promise<PurgeState | undefined> {
+  const answer = await client.call({ method: "GET", path: `/purges/${seq}`, query: { waitMs }, expect: [404] });
+  return answer.status === 404 ? undefined : read(purgeState, answer);
+}
+
+/** Has the origin ask the nodes; without `nodes` and `sites`, all of them. */
+export async function askOverOrigin(
+  client: OriginClient,
+  json: { question: NodeQuestion; nodes?: string[]; sites?: string[]; first?: boolean },
+): Promise<RelayedAnswer[]> {
+  return read(relayedAnswers, await client.call({ method: "POST", path: "/nodes/questions", body: { json } })).answers;
+}
+
+/** Up to `limit` names that begin with the prefix. */
+export async function someNames(client: OriginClient, prefix: string, limit: number): Promise<string[]> {
+  const answer = await client.call({ method: "GET", path: "/images", query: { prefix, limit } });
+  return read(imageList, answer).images.map(({ name }) => name);
 }
 
 /** The newest fleet document, or that version of it; undefined when there is none. */
@@ -235,6 +314,29 @@ export async function setDraining(client: OriginClient, node: string, isDraining
 
 export async function removeNode(client: OriginClient, node: string): Promise<Static<typeof removedNode>> {
   return read(removedNode, await client.call({ method: "DELETE", path: `/nodes/${encodeURIComponent(node)}` }));
+}
+
+/**
+ * The newest entries that match, page after page.
+ * @param limit at most so many
+ */
+export async function readAudit(
+  client: OriginClient,
+  query: Readonly<Record<"name" | "kind" | "author" | "since", string | undefined>>,
+  limit: number,
+): Promise<{ entries: AuditEntry[]; hasMore: boolean }> {
+  const entries: AuditEntry[] = [];
+  let before: number | undefined;
+  do {
+    const page = { ...query, before, limit: Math.min(pageLength, limit - entries.length) };
+    const answer: Static<typeof auditPage> = read(
+      auditPage,
+      await client.call({ method: "GET", path: "/audit", query: page }),
+    );
+    entries.push(...answer.entries);
+    before = answer.next;
+  } while (before !== undefined && entries.length < limit);
+  return { entries, hasMore: before !== undefined };
 }
 
 function read<Schema extends TSchema>(schema: Schema, answer: Answer): Static<Schema> {

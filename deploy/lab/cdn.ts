@@ -11,9 +11,11 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
+import { makeLeaseKey } from "#base/lease-key.ts";
 import {
   edgeConfig,
   fleetDocument,
+  leaseKeyFile,
   namedConfig,
   originConfig,
   picture,
@@ -108,7 +110,10 @@ export async function startCdn(crew: Crew, say: (line: string) => void): Promise
     written("origin.yaml", originConfig()),
   ]);
   for (const router of routers) startBird(router, routerBird(fleet, router));
-  for (const { name, site } of nodes) startBird(name, nodeBird(fleet, site, name));
+  const leaseKey = makeLeaseKey();
+  writeFileSync(leaseKeyFile, leaseKey, { mode: 0o600 });
+  const passwordFile = written("nearcast-lease.conf", `password "${leaseKey}";\n`);
+  for (const { name, site } of nodes) startBird(name, nodeBird(fleet, site, name, passwordFile));
   for (const { name } of clients) startUnbound(name);
   await openOrigin(originProgram, text);
   say("the origin has a fleet document and a picture");

@@ -43,6 +43,8 @@ export const ttlSeconds = 2;
 const drainMs = 1000 * (ttlSeconds + 2);
 const shutdownMs = 2000;
 
+/** Of the sessions between edges and BIRD, the same on all nodes. */
+export const leaseKeyFile = join(labDirectory, "lease.key");
 const originDirectory = join(labDirectory, "origin");
 export const tokenFile = (kind: "edge" | "writer"): string => join(originDirectory, "secrets", `${kind}.token`);
 
@@ -132,7 +134,7 @@ export function edgeConfig(node: NodePlan): string {
       responsesPerSecond: 0,
     },
     peer: { host: node.address4, port: peerPort },
-    announce: { nextHops: own, checkHost: anycastHost, checkPath: picturePath, shutdownMs },
+    announce: { nextHops: own, keyFile: leaseKeyFile, checkHost: anycastHost, checkPath: picturePath, shutdownMs },
     cache: { memoryBytes: 32 * 1024 * 1024, diskBytes: 64 * 1024 * 1024 },
     decoders: { processes: 1 },
     drainMs,

@@ -15,9 +15,12 @@ import { type AnnouncementPlan, announcementPlan } from "../cli/bgp/plan.ts";
 import { routerConfig } from "../cli/bgp/router-config.ts";
 import { type Cable, cables, type End, routers, siteNetworks, siteNumberOf, sites, transits } from "./plan.ts";
 
-/** @throws Error when the document has no such announcement */
-export function nodeBird(fleet: Fleet, site: string, node: string): string {
-  return nodeConfig(planned(fleet, site, node));
+/**
+ * @param passwordFile holds the key of the edge's session
+ * @throws Error when the document has no such announcement
+ */
+export function nodeBird(fleet: Fleet, site: string, node: string, passwordFile: string): string {
+  return nodeConfig(planned(fleet, site, node), { passwordFile });
 }
 
 export function routerBird(fleet: Fleet, router: string): string {

@@ -20,10 +20,9 @@
  * koffi is optional. Without it, on other systems and on other processors, and where a sandbox forbids the calls,
  * there is a reason instead, and datagram.ts serves.
  */
-import { createRequire } from "node:module";
 import { endianness } from "node:os";
 import { getSystemErrorName } from "node:util";
-import type koffiType from "koffi";
+import { koffiMissing, loadKoffi } from "#base/koffi.ts";
 
 /** errno of the calls below; the same on x86-64 and arm64. */
 export const errnos = { EINTR: 4, EBADF: 9, EAGAIN: 11 } as const;
@@ -131,7 +130,7 @@ export function openSocketCalls(): SocketCalls | string {
     return `not on ${process.arch}, only on x64 and arm64`;
   }
   const koffi = loadKoffi();
-  if (koffi === undefined) return "koffi, an optional dependency, can't be loaded";
+  if (koffi === undefined) return koffiMissing;
 
   const libc = koffi.load(null); // every process has its C library loaded, whatever the file is called
   const mmap = libc.func("int64_t mmap(int64_t, int64_t, int, int, int, int64_t)");
@@ -174,15 +173,6 @@ export function openSocketCalls(): SocketCalls | string {
     if (call() !== -1 || koffi.errno() !== errnos.EBADF) return `the kernel refuses ${name}`;
   }
   return calls;
-}
-
-/** Not by import(): the answer is wanted at once, and the module may be missing. */
-function loadKoffi(): typeof koffiType | undefined {
-  try {
-    return createRequire(import.meta.url)("koffi") as typeof koffiType;
-  } catch {
-    return undefined;
-  }
 }
 
 /** `EADDRINUSE` and the like. */

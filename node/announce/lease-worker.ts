@@ -17,6 +17,8 @@ import { systemClock } from "#base/clock.ts";
 import { aloneSlot, beatSlot, firstBeat, isStale, lookMs, nextBeat } from "./beat.ts";
 import { administrativeShutdown, ceaseSubcodes } from "./bgp/notification.ts";
 import type { Family } from "./bgp/prefix.ts";
+import { openDialer, openKeyedDialer } from "./dial.ts";
+import { readLeaseKey } from "#base/lease-key.ts";
 import { nothingWanted, type Wanted } from "./routes.ts";
 import type { SessionSettings, SessionState } from "./session.ts";
 import { createSpeaker } from "./speaker.ts";
@@ -24,6 +26,8 @@ import { createSpeaker } from "./speaker.ts";
 export interface LeaseWorkerStart {
   readonly peer: { readonly host: string; readonly port: number };
   readonly source: string;
+  /** Holds the key of the session (lease-key.ts); undefined: it has none. */
+  readonly keyFile: string | undefined;
   /** At beatSlot the main thread adds one each 50 ms; aloneSlot is 1 while it knows of no other that announces. */
   readonly beat: Int32Array<SharedArrayBuffer>;
 }
@@ -58,7 +62,7 @@ export type FromLeaseWorker =
 
 assert(parentPort !== null, "this file is the start of a thread");
 const port = parentPort;
-const { peer, source, beat: shared } = workerData as LeaseWorkerStart;
+const { peer, source, keyFile, beat: shared } = workerData as LeaseWorkerStart;
 const clock = systemClock;
 
 let order: Extract<LeaseOrder, { kind: "order" }> | undefined;
@@ -67,7 +71,11 @@ let isStalled = false;
 let beat = firstBeat(Atomics.load(shared, beatSlot), clock.monotonicMs());
 let lastWord: LeaseWord | undefined;
 
-const speaker = createSpeaker({ peer, source, clock, changed: tell });
+const dial =
+  keyFile === undefined
+    ? openDialer({ peer, source })
+    : openKeyedDialer({ peer, source }, () => readLeaseKey(keyFile), clock);
+const speaker = createSpeaker({ dial, clock, changed: tell });
 
 function post(message: FromLeaseWorker): void {
   port.postMessage(message);

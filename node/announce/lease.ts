@@ -58,6 +58,8 @@ export interface LeaseSettings {
   readonly source: string;
   readonly holdSeconds: number;
   readonly nextHops: readonly string[];
+  /** Of the session's TCP MD5 key; absent: any user of this machine could take the lease. */
+  readonly keyFile?: string;
   readonly shutdownMs: number;
 }
 
@@ -324,7 +326,7 @@ export function openLease(options: LeaseOptions): Lease {
   }
 
   function startWorker(): void {
-    const workerData: LeaseWorkerStart = { peer: announce.neighbor, source, beat };
+    const workerData: LeaseWorkerStart = { peer: announce.neighbor, source, keyFile: announce.keyFile, beat };
     const mine = new Worker(new URL("./lease-worker.ts", import.meta.url), {
       workerData,
       // Its work is a socket and a timer; a little heap keeps collections short.

@@ -8,11 +8,12 @@
  * Nothing is queued here: routes that change while there is no session are sent when there is one. What the peer
  * doesn't take from its socket is bounded: past 64 KiB the session ends.
  */
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { Cancel, Clock } from "#base/clock.ts";
 import { createFramer, readMessage, updateMessage } from "./bgp/message.ts";
 import { BgpError, ceaseSubcodes, type Notification } from "./bgp/notification.ts";
 import { writeEndOfRib } from "./bgp/update.ts";
+import type { Dial } from "./dial.ts";
 import { changesTo, nothingWanted, type Sent, type Wanted } from "./routes.ts";
 import {
   idleSession,
@@ -42,18 +43,15 @@ const unsentBytesMax = 64 * 1024;
 const goodbyeMs = 300;
 
 /** @param options.changed called after each change of the session or of what is announced */
-export function createSpeaker(options: {
-  peer: { readonly host: string; readonly port: number };
-  source: string;
-  clock: Clock;
-  changed: () => void;
-}): Speaker {
-  const { peer, source, clock, changed } = options;
+export function createSpeaker(options: { dial: Dial; clock: Clock; changed: () => void }): Speaker {
+  const { dial, clock, changed } = options;
   const timers = new Map<SessionTimer, Cancel>();
   let session = idleSession;
   let settings: SessionSettings | undefined;
   let wanted = nothingWanted;
   let sent: Sent = new Map();
+  /** While a connection is being made. */
+  let cancelDial: Cancel | undefined;
   let socket: Socket | undefined;
   let closing: Promise<void> = Promise.resolve();
 
@@ -113,16 +111,25 @@ export function createSpeaker(options: {
   }
 
   function call(): void {
-    const mine = connect({ host: peer.host, port: peer.port, localAddress: source, noDelay: true });
+    const cancel = dial((outcome) => {
+      if (cancelDial !== cancel) return;
+      cancelDial = undefined;
+      if (outcome instanceof Error) take({ kind: "disconnected", reason: outcome.message });
+      else {
+        listen(outcome);
+        take({ kind: "connected" });
+      }
+    });
+    cancelDial = cancel;
+  }
+
+  function listen(mine: Socket): void {
     const frames = createFramer();
     socket = mine;
     // Events of a socket that was hung up are nobody's concern any more.
     const event = (what: SessionEvent): void => {
       if (socket === mine) take(what);
     };
-    mine.on("connect", () => {
-      event({ kind: "connected" });
-    });
     mine.on("data", (chunk: Buffer) => {
       try {
         for (const bytes of frames(chunk)) {
@@ -150,6 +157,8 @@ export function createSpeaker(options: {
   }
 
   function hangUp(): void {
+    cancelDial?.();
+    cancelDial = undefined;
     const old = socket;
     socket = undefined;
     if (old === undefined || old.destroyed) return;
@@ -163,8 +172,7 @@ export function createSpeaker(options: {
       });
       // Nothing more is read: bytes that wait unread would turn the goodbye into a reset.
       old.resume();
-      if (old.connecting) old.destroy();
-      else old.end();
+      old.end();
     });
   }
 

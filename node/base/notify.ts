@@ -12,11 +12,10 @@
  * take at once, since it is busy and its queue full, is said again a little later, each kind once in its last wording;
  * only the watchdog's next word is as good as the last.
  */
-import { createRequire } from "node:module";
 import { endianness } from "node:os";
 import { getSystemErrorName } from "node:util";
-import type koffiType from "koffi";
 import type { Cancel, Clock } from "./clock.ts";
+import { koffiMissing, loadKoffi } from "./koffi.ts";
 import type { Log } from "./log.ts";
 
 /** What systemd says in the environment; only main.ts reads that. */
@@ -140,7 +139,7 @@ function openSender(path: string): ((text: string) => string | undefined) | stri
   const address = socketAddress(path);
   if (address === undefined) return "NOTIFY_SOCKET is neither an absolute path nor @name, or it is too long";
   const koffi = loadKoffi();
-  if (koffi === undefined) return "koffi, an optional dependency, can't be loaded";
+  if (koffi === undefined) return koffiMissing;
   const libc = koffi.load(null);
   const openSocket = libc.func("int socket(int, int, int)") as (...numbers: number[]) => number;
   // The pointers are used during the call alone, and koffi holds what they point to for so long.
@@ -169,12 +168,4 @@ function socketAddress(path: string): Uint8Array | undefined {
   if (name.length > pathBytesMax || name.length < 2) return undefined;
   const family = endianness() === "LE" ? [AF_UNIX, 0] : [0, AF_UNIX];
   return Buffer.concat([Buffer.from(family), name]);
-}
-
-function loadKoffi(): typeof koffiType | undefined {
-  try {
-    return createRequire(import.meta.url)("koffi") as typeof koffiType;
-  } catch {
-    return undefined;
-  }
 }

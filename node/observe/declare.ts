@@ -40,6 +40,7 @@ export interface DnsObserved {
 }
 
 export interface Observed {
+  release: string;
   memoryTier: MemoryTier;
   diskTier: DiskTier;
   decoders: DecoderPool;
@@ -81,6 +82,13 @@ export function declareMetrics(metrics: Metrics, parts: Observed): void {
     metrics.observe({ name, help, kind: "counter", read });
   };
 
+  metrics.observe({
+    name: "nearcast_build_info",
+    help: "Always 1; the label names the release that runs",
+    kind: "gauge",
+    labels: ["version"],
+    read: () => [{ labels: { version: parts.release }, value: 1 }],
+  });
   gauge("nearcast_ready", "1 when this node may get clients", () => Number(parts.isReady()));
   gauge("nearcast_fleet_version", "Version of the fleet document in force; 0: none", parts.fleetVersion);
   metrics.observe({
@@ -114,6 +122,9 @@ export function declareMetrics(metrics: Metrics, parts: Observed): void {
     kind: "gauge",
     labels: ["node"],
     read: () => [...parts.health()].map(([node, { state }]) => ({ labels: { node }, value: Number(state === "up") })),
+  });
+  gauge("nearcast_nodes_unproven", "Nodes in whose place something answers without proof of the fleet secret", () => {
+    return [...parts.health().values()].filter(({ isUnproven }) => isUnproven === true).length;
   });
   gauge("nearcast_isolated", "1 when this node reaches no other, and so answers with its own site", () =>
     Number(parts.isIsolated()),
@@ -209,6 +220,7 @@ function declarePeers(metrics: Metrics, counts: () => PeerCounts): void {
     metrics.observe({ name, help, kind: "counter", read: () => read(counts()) });
   };
   counter("nearcast_peer_failures_total", "Questions to other nodes that brought nothing", (now) => now.failed);
+  counter("nearcast_peer_unfit_total", "Answers of other nodes that were not what was asked for", (now) => now.unfit);
   counter("nearcast_peer_replicated_total", "Hot variants fetched before anyone asked here", (now) => now.replicated);
 }
 

@@ -25,6 +25,7 @@ export const auditKinds = [
   "fleet-rollback",
   "secret-rotate",
   "token-rotate",
+  "token-retire",
   "join",
   "leave",
   "drain",

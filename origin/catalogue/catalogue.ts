@@ -18,6 +18,7 @@
 import type { Roster, RosterNode } from "#fleet/roster.ts";
 import type { PictureFacts } from "#image/picture.ts";
 import type { Precondition } from "../precondition.ts";
+import type { TokenKind, TokenName } from "../tokens.ts";
 import type { Actor, Audited, AuditEntry, AuditQuery } from "./audit.ts";
 
 export interface BlobFacts extends PictureFacts {
@@ -74,7 +75,7 @@ export interface Purge {
   readonly soft?: boolean;
 }
 
-export type EventKind = "purge" | "fleet" | "secret" | "roster";
+export type EventKind = "purge" | "fleet" | "secret" | "roster" | "token";
 
 export interface FeedEvent {
   readonly seq: number;
@@ -113,6 +114,17 @@ export type PublishOutcome =
 export type RosterChange =
   | { readonly kind: "add"; readonly node: RosterNode }
   | { readonly kind: "remove" | "drain" | "undrain"; readonly name: string };
+
+/** A token that is accepted; of the token itself there is only a digest. */
+export interface TokenRecord extends TokenName {
+  /** SHA-256, 64 hexadecimal digits. */
+  readonly digest: string;
+  readonly createdMs: number;
+  /** Undefined: it is the current one of its kind. */
+  readonly expiresMs: number | undefined;
+  /** Edges may fetch it with an older one. */
+  readonly isHandedOut: boolean;
+}
 
 /** Who changes something, and what must be so for it. */
 export interface Change {
@@ -173,6 +185,19 @@ export interface Catalogue {
     actor: Actor,
     decide: (roster: Roster, fleet: FleetText | undefined) => RosterChange | null,
   ) => Promise<Roster>;
+
+  /** Accepted and expired ones. */
+  readonly tokens: () => Promise<readonly TokenRecord[]>;
+  /** Remembers the first token of a kind, which the origin made or found by itself: no entry, no event. */
+  readonly adoptToken: (token: Pick<TokenRecord, "digest" | "kind" | "id">) => Promise<void>;
+  /** The token becomes the current one; those before it are accepted until `olderExpireMs`, if they were so long. */
+  readonly replaceToken: (
+    actor: Actor,
+    token: Pick<TokenRecord, "digest" | "kind" | "id" | "isHandedOut">,
+    olderExpireMs: number,
+  ) => Promise<void>;
+  /** Ends all but the current one. @returns how many were still accepted */
+  readonly retireTokens: (actor: Actor, kind: TokenKind) => Promise<number>;
 
   /**
    * Writes an entry for what was done outside of the catalogue. What is done inside has its entry already, in the same

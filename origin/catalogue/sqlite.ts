@@ -16,6 +16,7 @@ import { openChanges } from "./sqlite-change.ts";
 import { openLogTables } from "./sqlite-log.ts";
 import { openNameTables } from "./sqlite-names.ts";
 import { openRosterTables } from "./sqlite-roster.ts";
+import { openTokenTables } from "./sqlite-tokens.ts";
 import { type CatalogueLimits, type SqliteSession, transaction } from "./sqlite-session.ts";
 
 /** One entry for each version of the schema; never changed, only added to. */
@@ -70,6 +71,12 @@ const upgrades = [
   CREATE INDEX audit_targets_of_entry ON audit_targets (id);
   CREATE TRIGGER audit_is_final BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit entries are final'); END;
   `,
+  `
+  CREATE TABLE tokens (
+    digest TEXT PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, created_ms INTEGER NOT NULL, expires_ms INTEGER,
+    is_handed_out INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 export function openSqliteCatalogue(path: string, limits: CatalogueLimits, clock: Clock): Catalogue {
@@ -87,6 +94,7 @@ export function openSqliteCatalogue(path: string, limits: CatalogueLimits, clock
       originId,
       ...names,
       ...roster,
+      ...openTokenTables(session, change),
       fleet: log.fleet,
       fleetVersions: log.fleetVersions,
       publishFleet: async (text, wanted, summarize) =>

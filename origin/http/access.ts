@@ -3,10 +3,12 @@
  * forgetting it can't open a door.
  */
 import { NearcastError } from "#base/errors.ts";
+import type { Refusals } from "../refusals.ts";
 import type { Tokens } from "../tokens.ts";
 import type { App } from "./app-type.ts";
+import { addressOf } from "./writing.ts";
 
-export function guardRoutes(app: App, tokens: Tokens): void {
+export function guardRoutes(app: App, tokens: Tokens, refused: Refusals): void {
   app.addHook("onRoute", (route) => {
     if (route.config?.access === undefined) throw new Error(`the route ${route.url} does not say who may call it`);
   });
@@ -16,18 +18,24 @@ export function guardRoutes(app: App, tokens: Tokens): void {
     const access = request.routeOptions.config.access ?? "anybody";
     if (access === "anybody") return;
     const presented = tokens.judge(request.headers.authorization);
+    const address = addressOf(request);
+    const route = `${request.method} ${request.routeOptions.url ?? ""}`;
     if (presented.outcome !== "known") {
       // RFC 6750 §3.1: no error code when no credentials were there.
       const error = presented.outcome === "missing" ? "" : `, error="invalid_token"`;
       void reply.header("www-authenticate", `Bearer realm="nearcast"${error}`);
+      if (presented.outcome !== "missing") refused.note({ address, token: undefined, status: 401, route });
       throw new NearcastError("UNAUTHORIZED", refusals[presented.outcome]);
     }
-    const needed = access === "edge-only" ? "edge" : access === "writer" ? "writer" : presented.kind;
-    if (presented.kind !== needed) {
+    const { kind, id } = presented;
+    tokens.noteUse({ kind, id }, address);
+    const needed = access === "edge-only" ? "edge" : access === "writer" ? "writer" : kind;
+    if (kind !== needed) {
+      refused.note({ address, token: { kind, id }, status: 403, route });
       void reply.header("www-authenticate", `Bearer realm="nearcast", error="insufficient_scope"`);
-      throw new NearcastError("FORBIDDEN", `this needs the ${needed}'s token, the ${presented.kind}'s was presented`);
+      throw new NearcastError("FORBIDDEN", `this needs the ${needed}'s token, the ${kind}'s was presented`);
     }
-    request.token = { kind: presented.kind, id: presented.id };
+    request.token = { kind, id };
   });
 }
 

@@ -40,11 +40,12 @@ function authorOf(request: FastifyRequest, nameless: string): string {
 export function actorOf(request: FastifyRequest): Actor {
   const token = request.token;
   if (token === null) throw new NearcastError("INTERNAL", "a route without a token changes something");
-  return { token, author: authorOf(request, token.kind), address: plainAddress(request.ip) };
+  return { token, author: authorOf(request, token.kind), address: addressOf(request) };
 }
 
-/** A socket that listens on `::` calls an IPv4 client `::ffff:192.0.2.1`. */
-function plainAddress(address: string): string {
+/** Who is at the other end. A socket that listens on `::` calls an IPv4 client `::ffff:192.0.2.1`. */
+export function addressOf(request: FastifyRequest): string {
+  const address = request.ip;
   return address.startsWith("::ffff:") && address.includes(".") ? address.slice("::ffff:".length) : address;
 }
 

@@ -1,14 +1,17 @@
 /**
  * GET /feed: the event log as server-sent events, without an end.
  *
- *   hello {originId, oldestSeq, latestSeq}          first, always
+ *   hello {originId, oldestSeq, latestSeq, channel} first, always; `channel` is a nonce for routes/channel.ts
  *   reset {originId, latestSeq, reason}             what came after `since` is not kept, or `since` is not ours
  *   purge | fleet | secret | roster                 all after `since`, then each one as it happens (`id`: its number)
+ *   question {body, seal}                           without a number, to those who introduced themselves (channel/)
  *   :                                               a comment as heartbeat
  */
 import type { ServerResponse } from "node:http";
 import { Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
+import type { ConnectedNodes } from "../channel/connected.ts";
+import type { Tokens } from "../tokens.ts";
 import type { FeedHub, FeedSink } from "../feed/hub.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 
@@ -25,7 +28,13 @@ const feedQuery = Type.Object(
   { additionalProperties: false },
 );
 
-export function addFeedRoute(app: App, feed: FeedHub): void {
+export interface FeedRouteDeps {
+  readonly feed: FeedHub;
+  readonly connected: ConnectedNodes;
+  readonly tokens: Pick<Tokens, "isAccepted">;
+}
+
+export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDeps): void {
   app.get(
     `${apiPath}/feed`,
     {
@@ -34,7 +43,7 @@ export function addFeedRoute(app: App, feed: FeedHub): void {
         access: "edge",
         rawResponse: {
           mediaType: "text/event-stream",
-          description: "hello, reset, purge, fleet, secret and roster events; `id` is their number",
+          description: "hello, reset, purge, fleet, secret, roster and question events; `id` is their number",
         },
       },
       schema: {
@@ -47,6 +56,8 @@ export function addFeedRoute(app: App, feed: FeedHub): void {
     async (request, reply) => {
       const since = request.query.since ?? readLastEventId(request.headers["last-event-id"]);
       const { raw } = reply;
+      const { token } = request;
+      const stillAccepted = (): boolean => token !== null && tokens.isAccepted(token);
       raw.statusCode = 200;
       raw.setHeader("content-type", "text/event-stream; charset=utf-8");
       raw.setHeader("cache-control", "no-store");
@@ -55,12 +66,16 @@ export function addFeedRoute(app: App, feed: FeedHub): void {
       raw.setHeader("x-request-id", request.id);
       let gone: (() => void) | undefined;
       let isClosed = false;
+      const sink = sinkOf(raw, stillAccepted);
+      // Who follows with the writer's token is no edge.
+      const connection = token?.kind === "edge" ? connected.open({ address: request.ip, send: sink.write }) : undefined;
       raw.once("close", () => {
         isClosed = true;
+        if (connection !== undefined) connected.close(connection);
         gone?.();
       });
       raw.on("error", () => undefined); // The connection broke: "close" follows.
-      gone = await feed.subscribe(sinkOf(raw), since);
+      gone = await feed.subscribe(sink, since, connection && { channel: connection.channel });
       if (isClosed) gone();
       reply.hijack();
     },
@@ -75,9 +90,11 @@ function readLastEventId(header: string | string[] | undefined): number | undefi
   return seq;
 }
 
-function sinkOf(response: ServerResponse): FeedSink {
+/** @param stillAccepted asked at each write, so a token that was retired ends its feeds with the next heartbeat */
+function sinkOf(response: ServerResponse, stillAccepted: () => boolean): FeedSink {
   return {
     write: (bytes) => {
+      if (!stillAccepted()) response.destroy();
       if (!response.destroyed && !response.writableEnded) response.write(bytes);
     },
     waitingBytes: () => response.writableLength,

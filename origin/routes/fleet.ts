@@ -4,8 +4,8 @@ import { NearcastError } from "#base/errors.ts";
 import { problemLines } from "#base/schema.ts";
 import type { Fleet } from "#fleet/document.ts";
 import { fleetBytesMax, parseFleet } from "#fleet/read-document.ts";
-import type { IsLive } from "#fleet/review/answers.ts";
 import type { Catalogue, Change, FleetVersion } from "../catalogue/catalogue.ts";
+import type { ConnectedNodes } from "../channel/connected.ts";
 import type { FeedHub } from "../feed/hub.ts";
 import { refuseDangers, reviewFleet } from "../fleet-guard.ts";
 import type { FleetLimits } from "../fleet-limits.ts";
@@ -42,7 +42,7 @@ export interface FleetRouteDeps {
   readonly fleetLimits: FleetLimits;
   readonly readFleet: ReadStoredFleet;
   /** Which nodes serve now: what has no live node can't be taken down. */
-  readonly isLive: IsLive;
+  readonly connected: Pick<ConnectedNodes, "isLive">;
 }
 
 interface PublishOptions {
@@ -185,7 +185,7 @@ async function publish(
   text: string,
   change: FleetChangeOrder,
   { force }: PublishOptions,
-  { catalogue, feed, fleetLimits, readFleet, isLive }: FleetRouteDeps,
+  { catalogue, feed, fleetLimits, readFleet, connected }: FleetRouteDeps,
 ): Promise<Static<typeof publishedFleet> | undefined> {
   const fleet = mustBeFleet(text);
   const result = await catalogue.publishFleet(
@@ -193,7 +193,7 @@ async function publish(
     { ...change, ...(force === true ? { force } : {}) },
     (stored, roster) => {
       const before = readFleet(stored);
-      if (force !== true) refuseDangers(before, fleet, roster, isLive);
+      if (force !== true) refuseDangers(before, fleet, roster, connected.isLive);
       return summarizeFleet(before ?? undefined, fleet);
     },
   );
@@ -212,12 +212,12 @@ async function publish(
 async function review(
   text: string,
   precondition: Precondition,
-  { catalogue, readFleet, isLive }: FleetRouteDeps,
+  { catalogue, readFleet, connected }: FleetRouteDeps,
 ): Promise<Static<typeof fleetReview>> {
   const fleet = mustBeFleet(text);
   const [stored, roster] = [await catalogue.fleet(), await catalogue.roster()];
   if (!holds(precondition, tagOf(stored))) throw preconditionFailed();
-  const { changes, dangers, ...rest } = reviewFleet(readFleet(stored), fleet, roster, isLive);
+  const { changes, dangers, ...rest } = reviewFleet(readFleet(stored), fleet, roster, connected.isLive);
   return {
     dryRun: true,
     ...(stored === undefined ? {} : { version: stored.version }),

@@ -53,10 +53,10 @@ test("the help groups the verbs, and the spellings of before still work, with a 
   }
 });
 
-test("the version is the package's", async () => {
+test("the version is the package's, with the commit in a checkout", async () => {
   const { status, stdout } = await nearcast(["--version"]);
   assert.equal(status, 0);
-  assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
+  assert.match(stdout, /^\d+\.\d+\.\d+(?:-g[0-9a-f]{7,}(?:-dirty-[0-9a-f]{7})?)?\n$/);
 });
 
 test("mistakes on the command line end with status 2 and a sentence", async () => {

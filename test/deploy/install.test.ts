@@ -68,6 +68,27 @@ test("a new release stands beside the old one, and the old one can be had back",
   assert.match(unknown.stderr, /9\.9\.9 is not installed; there are: 1\.2\.3 1\.3\.0/);
 });
 
+test("other code under the same version is noticed, and stands beside the first under a name of its own", async (t) => {
+  const { root, run, node, release } = await installer(t);
+  const current = async (): Promise<string> => await readlink(join(root, "opt/nearcast/current"));
+  await run("--edge", "--package", await release("1.2.3", "let a = 1;"), ...node);
+  const same = await run("--edge", "--package", await release("1.2.3", "let a = 1;"), ...node);
+  assert.equal(same.stdout, "nearcast 1.2.3: everything is as it should be\n");
+
+  const words = ["--edge", "--package", await release("1.2.3", "let a = 2;"), ...node];
+  const changed = await run(...words);
+  assert.equal(changed.status, 0, changed.stderr);
+  const [, name = ""] =
+    /^nearcast 1\.2\.3 is installed already, with other code: this one becomes (\S+)$/m.exec(changed.stdout) ?? [];
+  assert.match(name, /^1\.2\.3\+[0-9a-f]{8}$/);
+  assert.equal(await current(), `releases/${name}/node_modules/nearcast`);
+  assert.equal(await readFile(join(root, "opt/nearcast/current/code.js"), "utf8"), "let a = 2;");
+
+  assert.equal((await run(...words)).stdout, `nearcast ${name}: everything is as it should be\n`);
+  assert.equal((await run("--use", "1.2.3")).status, 0);
+  assert.equal(await readFile(join(root, "opt/nearcast/current/code.js"), "utf8"), "let a = 1;");
+});
+
 test("a Node with another checksum is refused before anything of it is unpacked", async (t) => {
   const { root, run, node, release } = await installer(t);
   const [option = "", tarball = ""] = node;
@@ -107,7 +128,7 @@ test("it is taken away again but for settings and data", async (t) => {
 test("mistakes are told in a sentence", async (t) => {
   const { run } = await installer(t);
   const cases: [words: string[], says: RegExp][] = [
-    [[], /--origin, --edge, or both/],
+    [[], /--origin, --edge, or --command/],
     [["--fly"], /unknown option --fly/],
     [["--package"], /--package needs a value/],
   ];
@@ -121,7 +142,13 @@ test("mistakes are told in a sentence", async (t) => {
 
 test("all scripts are valid for any POSIX shell", async () => {
   const files = (await readdir(deploy, { recursive: true })).filter((file) => file.endsWith(".sh"));
-  assert.deepEqual(files.toSorted(), ["bird/daisy-chain.sh", "install.sh", "systemd/service-addresses.sh"]);
+  assert.deepEqual(files.toSorted(), [
+    "bird/daisy-chain.sh",
+    "bird/lease-guard.sh",
+    "install.sh",
+    "release.sh",
+    "systemd/service-addresses.sh",
+  ]);
   for (const file of files) {
     const text = await readFile(join(deploy, file), "utf8");
     assert.match(text, /^#!\/bin\/sh\n/);

@@ -10,7 +10,7 @@ import { temporaryDirectory } from "../support/temporary.ts";
 import { installer } from "./support/installed.ts";
 
 const units = fileURLToPath(new URL("../../deploy/systemd/", import.meta.url));
-const names = ["nearcast-addresses", "nearcast-daisy", "nearcast-edge", "nearcast-origin"];
+const names = ["nearcast-addresses", "nearcast-daisy", "nearcast-edge", "nearcast-lease-guard", "nearcast-origin"];
 
 async function analyze(...words: string[]): Promise<{ isGood: boolean; said: string }> {
   return await new Promise((resolve) => {

@@ -3,81 +3,16 @@
  * killed, wrong, drained. Each test has a BIRD of its own.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { createInterface } from "node:readline";
-import { suite, test, type TestContext } from "node:test";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { suite, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import type { LeaseOptions, LeaseState } from "../../node/announce/lease.ts";
 import { type Bird, startBird } from "../support/bird.ts";
+import { type Holder, prefixes, startHolder } from "../support/lease-holder.ts";
+import { recordsDocument, zoneTextDocument } from "../support/long-documents.ts";
 import { needsProgram } from "../support/needs.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
 import { until } from "../support/world.ts";
-
-const holderMain = new URL("../node/announce/lease-holder.ts", import.meta.url).pathname;
-const prefixes = ["192.0.2.0/24", "2001:db8:53::/48"];
-
-interface Holder {
-  state: () => LeaseState;
-  /** Each state that it has told, oldest first. */
-  told: () => readonly LeaseState[];
-  log: () => string;
-  /** One order, as lease-holder.ts knows them. */
-  say: (order: string) => void;
-  signal: (signal: NodeJS.Signals) => void;
-  ended: Promise<unknown>;
-}
-
-interface HolderSettings {
-  prefixes?: readonly string[];
-  processIndex?: number;
-  damping?: LeaseOptions["damping"];
-  shutdownMs?: number;
-  as?: number;
-}
-
-/** A process that holds a lease; without settings its first right answer is enough. */
-function startHolder(t: TestContext, bird: Bird, settings: HolderSettings = {}): Holder {
-  const { shutdownMs = 0, ...rest } = settings;
-  const options = {
-    announce: {
-      neighbor: { host: bird.host, port: bird.port },
-      source: bird.edge,
-      holdSeconds: 3,
-      nextHops: ["10.9.9.9", "2001:db8::9"],
-      shutdownMs,
-    },
-    as: 64_500,
-    prefixes,
-    damping: { upMs: 0, rightsMin: 1 },
-    processIndex: 0,
-    ...rest,
-  };
-  const child = spawn(process.execPath, [holderMain, JSON.stringify(options)], { stdio: ["pipe", "pipe", "pipe"] });
-  const told: LeaseState[] = [];
-  let log = "";
-  createInterface({ input: child.stdout }).on("line", (line) => {
-    told.push(JSON.parse(line) as LeaseState);
-  });
-  child.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));
-  child.stdin.on("error", () => undefined); // it was killed
-  const ended = once(child, "exit");
-  t.after(async () => {
-    child.kill("SIGKILL");
-    await ended;
-  });
-  return {
-    state() {
-      const last = told.at(-1);
-      assert.ok(last !== undefined, `it has told nothing yet: ${log}`);
-      return last;
-    },
-    told: () => told,
-    log: () => log,
-    say: (order) => child.stdin.write(`${order}\n`),
-    signal: (signal) => child.kill(signal),
-    ended,
-  };
-}
 
 async function held(bird: Bird): Promise<string[]> {
   return (await bird.routes()).map(({ prefix }) => prefix);
@@ -164,6 +99,23 @@ suite("a lease and BIRD", { concurrency: 4 }, () => {
     await untilHeld(bird, prefixes);
     assert.equal(holder.state().falls, 1);
     assert.match(holder.log(), /the main thread stood still for \d+ ms/);
+  });
+
+  test("a fleet document of 4 MB is read while the lease is held", async (t) => {
+    if (!needsProgram(t, "bird")) return;
+    const bird = await startBird(t);
+    const holder = startHolder(t, bird);
+    await untilHeld(bird, prefixes);
+    await untilSaid(holder, /^announced: /);
+    for (const [index, text] of [zoneTextDocument(), recordsDocument()].entries()) {
+      const file = join(await temporaryDirectory(t), "fleet.yaml");
+      await writeFile(file, text);
+      holder.say(`read ${file}`);
+      await until("it is read", () => Promise.resolve((holder.log().match(/^read$/gm)?.length ?? 0) > index));
+    }
+    const { announced, falls } = holder.state();
+    assert.deepEqual([announced, falls], [prefixes, 0]);
+    assert.deepEqual(await held(bird), prefixes);
   });
 
   test("blocked, but alone: it stays announced, and is withdrawn in the next stall once others announce", async (t) => {

@@ -1,10 +1,18 @@
 /** Who may do what, and how the tokens are kept. */
 import assert from "node:assert/strict";
-import { chmod, readFile, stat, unlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, stat, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { test } from "node:test";
-import { loadTokens, tokenId } from "../../origin/tokens.ts";
+import { DatabaseSync } from "node:sqlite";
+import { test, type TestContext } from "node:test";
+import { type Clock, systemClock } from "#base/clock.ts";
+import { silentLog } from "#base/log.ts";
+import { tokenId } from "#fleet/edge-token.ts";
+import { openSqliteCatalogue } from "../../origin/catalogue/sqlite.ts";
+import { openRefusals } from "../../origin/refusals.ts";
+import { openTokens, type Tokens } from "../../origin/tokens.ts";
 import { codeOf, jpeg, raw, startTestOrigin, statusOf, temporaryDirectory, wholeFile } from "./running-origin.ts";
+import { fakeClock } from "../support/fake-clock.ts";
+import { tester, wideLimits } from "./tester.ts";
 
 const origin = await startTestOrigin(wholeFile);
 
@@ -31,8 +39,19 @@ test("every route lets in exactly those who may", async () => {
     ["DELETE", "/nodes/fra1", "writer"],
     ["PUT", "/nodes/fra1/draining", "writer"],
     ["DELETE", "/nodes/fra1/draining", "writer"],
+    ["GET", "/nodes/connected", "writer"],
+    ["POST", "/nodes/questions", "writer"],
+    ["GET", "/purges/1", "writer"],
+    ["POST", "/channel/introductions", "edge-only"],
+    ["POST", "/channel/presence", "edge-only"],
+    ["POST", "/channel/answers", "edge-only"],
+    ["POST", "/channel/purge-reports", "edge-only"],
     ["GET", "/feed?since=x", "edge"],
     ["GET", "/audit", "writer"],
+    ["GET", "/tokens", "writer"],
+    ["GET", "/tokens/edge/current", "edge-only"],
+    ["POST", "/tokens/edge/rotations", "writer"],
+    ["DELETE", "/tokens/edge/older", "writer"],
     ["GET", `${origin.url}/healthz`, "anybody"],
     ["GET", `${origin.url}/metrics`, "edge"],
     ["GET", `${origin.url}/api/openapi.json`, "anybody"],
@@ -86,31 +105,209 @@ test("only the exact form of a bearer header is read", async () => {
   }
 });
 
+async function openIn(t: TestContext, directory: string, clock: Clock = systemClock) {
+  const secretsDir = join(directory, "secrets");
+  await mkdir(secretsDir, { recursive: true, mode: 0o700 });
+  const catalogue = openSqliteCatalogue(join(directory, "catalogue.sqlite"), wideLimits, clock);
+  const deps = { secretsDir, catalogue, overlapMs: 86_400_000, changed: () => undefined, clock, log: silentLog };
+  const close = async (tokens?: Tokens): Promise<void> => {
+    tokens?.close();
+    await catalogue.close();
+  };
+  try {
+    const tokens = await openTokens(deps);
+    t.after(async () => {
+      await close(tokens);
+    });
+    return { tokens, catalogue, secretsDir, close: async () => await close(tokens) };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+const readToken = async (file: string): Promise<string> => (await readFile(file, "utf8")).trim();
+
 test("tokens are made once, for the owner's eyes only", async (t) => {
-  const directory = join(await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) }), "secrets");
-  const first = await loadTokens(directory);
-  for (const file of Object.values(first.files)) {
+  const directory = await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) });
+  const first = await openIn(t, directory);
+  for (const file of Object.values(first.tokens.files)) {
     assert.equal((await stat(file)).mode & 0o777, 0o600);
     assert.match(await readFile(file, "utf8"), /^[A-Za-z0-9_-]{43}\n$/);
   }
-  assert.equal((await stat(directory)).mode & 0o777, 0o700);
-  const writer = (await readFile(first.files.writer, "utf8")).trim();
-  const second = await loadTokens(directory);
-  assert.deepEqual(second.judge(`Bearer ${writer}`), { outcome: "known", kind: "writer", id: tokenId(writer) });
+  assert.equal((await stat(first.secretsDir)).mode & 0o777, 0o700);
+  const writer = await readToken(first.tokens.files.writer);
+  await first.close();
+  const second = await openIn(t, directory);
+  assert.deepEqual(second.tokens.judge(`Bearer ${writer}`), { outcome: "known", kind: "writer", id: tokenId(writer) });
+  assert.deepEqual(await second.catalogue.audit({ limit: 10 }), [], "a first start and a restart change nothing");
+});
 
-  await unlink(first.files.writer);
-  const third = await loadTokens(directory);
-  assert.deepEqual(third.judge(`Bearer ${writer}`), { outcome: "unknown" });
+test("a file that was deleted while the origin was stopped means a new token, and time for the old one", async (t) => {
+  const clock = fakeClock();
+  const directory = await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) });
+  const first = await openIn(t, directory, clock);
+  const old = await readToken(first.tokens.files.edge);
+  await first.close();
+  await unlink(first.tokens.files.edge);
+  const second = await openIn(t, directory, clock);
+  const fresh = await readToken(second.tokens.files.edge);
+  assert.notEqual(fresh, old);
+  for (const token of [old, fresh]) assert.equal(second.tokens.judge(`Bearer ${token}`).outcome, "known");
+  const [entry] = await second.catalogue.audit({ limit: 10 });
+  assert.deepEqual(
+    [entry?.kind, entry?.author, entry?.token, entry?.address, entry?.facts["idBefore"]],
+    ["token-rotate", "origin", undefined, undefined, tokenId(old)],
+  );
+  clock.advance(86_400_000);
+  assert.equal(second.tokens.judge(`Bearer ${old}`).outcome, "unknown");
+  assert.equal(second.tokens.judge(`Bearer ${fresh}`).outcome, "known");
 });
 
 test("a token that others could read, or that is none, keeps the origin from starting", async (t) => {
-  const directory = join(await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) }), "secrets");
-  const { files } = await loadTokens(directory);
+  const directory = await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) });
+  const { tokens, close } = await openIn(t, directory);
+  await close();
   for (const mode of [0o640, 0o604, 0o660]) {
-    await chmod(files.edge, mode);
-    await assert.rejects(loadTokens(directory), /chmod 600/);
+    await chmod(tokens.files.edge, mode);
+    await assert.rejects(openIn(t, directory), /chmod 600/);
   }
-  await chmod(files.edge, 0o600);
-  await writeFile(files.edge, "");
-  await assert.rejects(loadTokens(directory), /holds no token/);
+  await chmod(tokens.files.edge, 0o600);
+  await writeFile(tokens.files.edge, "");
+  await assert.rejects(openIn(t, directory), /holds no token/);
+});
+
+test("a running origin takes a changed file, and keeps its token while the file is none", async (t) => {
+  const clock = fakeClock();
+  const directory = await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) });
+  const { tokens, catalogue } = await openIn(t, directory, clock);
+  const file = tokens.files.writer;
+  const old = await readToken(file);
+  const next = "n".repeat(43);
+  for (const bad of ["", next.slice(0, 20)]) {
+    await writeFile(file, bad);
+    clock.advance(2000);
+    await tokens.retire("edge", tester); // takes its turn after the look
+    assert.deepEqual((await catalogue.audit({ limit: 10 })).length, 0);
+    assert.equal(tokens.judge(`Bearer ${old}`).outcome, "known");
+  }
+  await chmod(file, 0o644);
+  await writeFile(file, next);
+  clock.advance(2000);
+  await tokens.retire("edge", tester);
+  assert.equal(tokens.judge(`Bearer ${next}`).outcome, "unknown", "others can read it");
+  await chmod(file, 0o600);
+  clock.advance(2000);
+  await tokens.retire("edge", tester);
+  for (const token of [old, next]) assert.equal(tokens.judge(`Bearer ${token}`).outcome, "known");
+  await unlink(file);
+  clock.advance(2000);
+  await tokens.retire("edge", tester);
+  const made = await readToken(file);
+  assert.deepEqual(
+    tokens
+      .list()
+      .flatMap(({ kind, id }) => (kind === "writer" ? [id] : []))
+      .toSorted(),
+    [old, next, made].map(tokenId).toSorted(),
+  );
+});
+
+test("after a rotation both tokens are accepted for the time asked for; --now and retiring end the older one", async (t) => {
+  const clock = fakeClock();
+  const directory = await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) });
+  const first = await openIn(t, directory, clock);
+  const outcomes = (tokens: Tokens, ...presented: string[]): string[] =>
+    presented.map((token) => tokens.judge(`Bearer ${token}`).outcome);
+  const one = await readToken(first.tokens.files.edge);
+  const { token: two, id } = await first.tokens.rotate("edge", { overlapMs: 60_000, isHandedOut: true }, tester);
+  assert.equal(await readToken(first.tokens.files.edge), two);
+  assert.equal((await stat(first.tokens.files.edge)).mode & 0o777, 0o600);
+  assert.deepEqual(outcomes(first.tokens, one, two), ["known", "known"]);
+  assert.deepEqual(first.tokens.tellEdge({ kind: "edge", id: tokenId(one) }), {
+    id,
+    token: two,
+    olderUntil: new Date(clock.wallMs() + 60_000).toISOString(),
+  });
+  assert.deepEqual(first.tokens.tellEdge({ kind: "edge", id }), { id });
+  await first.close();
+
+  const second = await openIn(t, directory, clock);
+  assert.deepEqual(outcomes(second.tokens, one, two), ["known", "known"], "after a restart, too");
+  clock.advance(60_000);
+  assert.deepEqual(outcomes(second.tokens, one, two), ["unknown", "known"]);
+
+  const { token: three } = await second.tokens.rotate("edge", { isHandedOut: false }, tester);
+  assert.equal("token" in second.tokens.tellEdge({ kind: "edge", id }), false, "rotated by hand");
+  assert.deepEqual(outcomes(second.tokens, two, three), ["known", "known"]);
+  assert.equal(await second.tokens.retire("edge", tester), 1);
+  assert.deepEqual(outcomes(second.tokens, two, three), ["unknown", "known"]);
+  const { token: four } = await second.tokens.rotate("edge", { overlapMs: 0, isHandedOut: true }, tester);
+  assert.deepEqual(outcomes(second.tokens, three, four), ["unknown", "known"]);
+
+  for (let count = 0; count < 20; count += 1) await second.tokens.rotate("edge", { isHandedOut: true }, tester);
+  assert.equal(
+    second.tokens.list().filter(({ kind }) => kind === "edge").length,
+    9,
+    "the current one and 8 older ones",
+  );
+});
+
+test("killed between the file and the catalogue, the origin goes on from the file and loses no token", async (t) => {
+  const directory = await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) });
+  const first = await openIn(t, directory);
+  const old = await readToken(first.tokens.files.edge);
+  await first.close();
+  const next = "n".repeat(43);
+  await writeFile(first.tokens.files.edge, `${next}\n`, { mode: 0o600 });
+  const { tokens, catalogue } = await openIn(t, directory);
+  for (const token of [old, next]) assert.equal(tokens.judge(`Bearer ${token}`).outcome, "known");
+  const [event] = await catalogue.eventsAfter(0, 10);
+  assert.deepEqual([event?.kind, event?.json], ["token", JSON.stringify({ id: tokenId(next) })]);
+});
+
+test("refused attempts are counted, and written once a minute for each address and reason", async (t) => {
+  const clock = fakeClock();
+  const catalogue = openSqliteCatalogue(":memory:", wideLimits, clock);
+  t.after(catalogue.close);
+  const refusals = openRefusals({ catalogue, clock, log: silentLog });
+  const route = "POST /api/v1/purges";
+  const edge = { kind: "edge", id: "0123abcd" } as const;
+  for (let count = 0; count < 1000; count += 1) {
+    refusals.note({ address: "192.0.2.1", token: undefined, status: 401, route });
+    refusals.note({ address: `198.51.100.${count % 200}`, token: edge, status: 403, route });
+  }
+  assert.equal((await catalogue.audit({ limit: 1000 })).length, 0);
+  await refusals.close();
+  const entries = await catalogue.audit({ limit: 1000, kind: "refused" });
+  assert.equal(entries.length, 65);
+  assert.equal(
+    entries.reduce((sum, { facts }) => sum + Number(facts["count"]), 0),
+    2000,
+  );
+  const guesses = entries.find(({ address }) => address === "192.0.2.1");
+  assert.deepEqual(
+    [guesses?.token, guesses?.author, guesses?.facts],
+    [undefined, "unknown", { count: 1000, status: 401, route }],
+  );
+  const forbidden = entries.find(({ address }) => address === "198.51.100.7");
+  assert.deepEqual([forbidden?.token, forbidden?.author, forbidden?.facts["status"]], [edge, "edge", 403]);
+});
+
+test("a refused attempt leaves an entry, a request without a token none", async (t) => {
+  const started = await startTestOrigin({ after: (cleanUp) => t.after(cleanUp) });
+  await started.json(401, "GET", "/images", { token: "x".repeat(43) });
+  await started.json(401, "GET", "/images", { token: null });
+  await started.json(403, "POST", "/purges", { token: started.tokens.edge, body: "{}" });
+  await started.close();
+  const file = new DatabaseSync(join(started.dataDir, "catalogue.sqlite"));
+  const rows = file.prepare("SELECT token_kind, address, facts FROM audit WHERE kind = 'refused' ORDER BY id").all();
+  file.close();
+  assert.deepEqual(
+    rows.map((row) => [row["token_kind"], row["address"], JSON.parse(String(row["facts"])) as unknown]),
+    [
+      [null, "127.0.0.1", { count: 1, status: 401, route: "GET /api/v1/images" }],
+      ["edge", "127.0.0.1", { count: 1, status: 403, route: "POST /api/v1/purges" }],
+    ],
+  );
 });

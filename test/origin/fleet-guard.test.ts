@@ -1,6 +1,7 @@
 /** Publishing over the API: a document that would take down what is served is refused, unless the request insists. */
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
+import { type Clock, systemClock } from "#base/clock.ts";
 import { fleetExample, startTestOrigin, type TestOrigin } from "./running-origin.ts";
 
 interface Refused {
@@ -23,8 +24,15 @@ const json = { "content-type": "application/json" };
 const one = fleetExample(["fra"]);
 const two = fleetExample(["fra", "nyc"]);
 
+/** An origin that has just started can't know yet which nodes are there: it takes all of them for live. */
+const justStarted: Clock = { ...systemClock, monotonicMs: () => 0 };
+
 async function startWith(t: TestContext, ...texts: string[]): Promise<TestOrigin> {
-  const origin = await startTestOrigin({ after: (cleanUp) => t.after(cleanUp) });
+  return await startAt(t, justStarted, texts);
+}
+
+async function startAt(t: TestContext, clock: Clock, texts: readonly string[]): Promise<TestOrigin> {
+  const origin = await startTestOrigin({ after: (cleanUp) => t.after(cleanUp) }, { clock });
   for (const body of texts) await origin.json(201, "PUT", "/fleet", { body });
   return origin;
 }
@@ -44,6 +52,16 @@ test("a document that empties a site is refused with the list of dangers, and no
   assert.match(refused.detail, /nothing was published.*force=true/);
   assert.equal(await newest(origin), 1);
   assert.equal((await origin.json(201, "PUT", "/fleet?force=true", { body: one }))["version"], 2);
+});
+
+test("a node that is not connected carries nobody: its site may go", async (t) => {
+  let nowMs = 0;
+  const origin = await startAt(t, { ...systemClock, monotonicMs: () => nowMs }, [two]);
+  await origin.json(409, "PUT", "/fleet", { body: one });
+  nowMs = 60_000;
+  const dry = await origin.json<Reviewed>(200, "PUT", "/fleet?dryRun=true", { body: one });
+  assert.deepEqual([dry.dangers, dry.additive], [[], false]);
+  assert.equal((await origin.json(201, "PUT", "/fleet", { body: one }))["version"], 2);
 });
 
 test("a rollback is held to the same rule", async (t) => {

@@ -42,9 +42,15 @@ export interface Bird {
 
 const port = 1790;
 
-/** @param settings `as` is BIRD's own and what it expects of the edge */
-export async function startBird(t: TestContext, settings: { as?: number; processes?: number } = {}): Promise<Bird> {
-  const { as = 64_500, processes = 1 } = settings;
+/**
+ * @param settings `as` is BIRD's own and what it expects of the edge; `key` is that of the edge's session (TCP MD5);
+ * `within` is a command that runs another inside a network namespace
+ */
+export async function startBird(
+  t: TestContext,
+  settings: { as?: number; processes?: number; key?: string; within?: readonly string[] } = {},
+): Promise<Bird> {
+  const { as = 64_500, processes = 1, key, within = [] } = settings;
   const directory = await temporaryDirectory(t);
   const net = `127.${20 + Math.floor(Math.random() * 200)}.${Math.floor(Math.random() * 256)}`;
   const socket = join(directory, "ctl");
@@ -57,6 +63,7 @@ export async function startBird(t: TestContext, settings: { as?: number; process
     (_, index) => `protocol bgp edge${index} {
   local ${net}.1 port ${port} as ${as};
   neighbor ${net}.${2 + index} as ${as};
+  ${key === undefined ? "" : `password "${key}";`}
   strict bind yes; passive on; multihop; hold time 3; error wait time 1, 1;
   ipv4 ${channel("192.0.2.0/24, 198.51.100.0/24")};
   ipv6 ${channel("2001:db8:53::/48", "next hop address ::1;")};
@@ -67,7 +74,8 @@ export async function startBird(t: TestContext, settings: { as?: number; process
   let log = "";
   let child: ChildProcess | undefined;
   const start = async (): Promise<void> => {
-    const mine = spawn("bird", ["-f", "-c", config, "-s", socket], { stdio: ["ignore", "ignore", "pipe"] });
+    const [program, ...words] = [...within, "bird", "-f", "-c", config, "-s", socket];
+    const mine = spawn(program ?? "", words, { stdio: ["ignore", "ignore", "pipe"] });
     child = mine;
     mine.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));
     // A BIRD that ended never answers; what it said is the reason.

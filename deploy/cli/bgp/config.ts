@@ -1,10 +1,14 @@
-/** `nearcast bgp config`: the fleet document in, BIRD's or a router's configuration out. It only prints. */
+/**
+ * `nearcast bgp config`: the fleet document in, BIRD's or a router's configuration out. It prints the text; with
+ * --output it writes the file instead, and the key of the session between edge and BIRD with it.
+ */
 import { command } from "#base/command-name.ts";
 import { type Checked, problemLines } from "#base/schema.ts";
 import type { Fleet } from "#fleet/document.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { isIPv4 } from "node:net";
+import { dirname, join, resolve } from "node:path";
 import { readFleetText } from "../fleet/check.ts";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";
 import { withRoster } from "#fleet/roster.ts";
@@ -14,10 +18,13 @@ import { addVerb, type Cli, outputOf, wholeNumber, withClient, withOrigin } from
 import { readWholeFleet } from "../fleet/zone-files.ts";
 import { addressFile } from "./address-file.ts";
 import { daisyChain } from "./daisy-chain.ts";
-import { nodeConfig } from "./node-config.ts";
+import { leasePasswordFileName, nodeConfig } from "./node-config.ts";
 import { type AnnouncementPlan, announcementPlan } from "./plan.ts";
 import { routerConfig, type RouterKind, routerKinds } from "./router-config.ts";
+import { ensureLeaseKey, writeConfigFile, type WrittenFile, writePasswordFile } from "./write-files.ts";
 
+/** Where an edge that install.sh set up keeps its data. */
+const keyFileDefault = "/var/lib/nearcast/lease.key";
 /** `nearcast fleet check` shows them all. */
 const problemsShownMax = 20;
 
@@ -30,21 +37,26 @@ interface ConfigOptions extends CommonOptions {
   addresses?: boolean;
   daisyChain?: string;
   file?: string;
+  output?: string;
+  keyFile: string;
 }
 
 export function addBgpConfig(bgp: Command, cli: Cli): void {
   const verb = addVerb(bgp, {
     usage: "config",
-    summary: "print a node's bird.conf, or what its router needs, from the fleet document",
+    summary: "write a node's bird.conf, or what its router needs, from the fleet document",
     more: [
-      "It reads the document that the origin has, or the one of --file, and only prints.",
+      "It reads the document that the origin has, or the one of --file, and prints the text.",
+      "--output writes it to a file, whole or not at all: when the command fails, the file stays as it was. With a",
+      `bird.conf it also writes the TCP MD5 key of the edge's session: ${leasePasswordFileName} beside bird.conf, for BIRD, and`,
+      "--key-file for the edge, which edge.yaml names (announce.keyFile). A key that is there already is kept.",
       "Without --node the text is for every node of the site; BIRD then chooses the router id by itself.",
       "No password is ever printed: sites[].bgp.routers[].passwordFile names the file on the node that BIRD includes.",
     ].join("\n"),
     examples: [
-      "bgp config --site fra --node fra1",
+      "bgp config --site fra --node fra1 --output /etc/bird/bird.conf",
       "bgp config --site fra --file fleet.yaml --router junos",
-      "bgp config --site fra --addresses",
+      "bgp config --site fra --addresses --output /etc/nearcast/addresses",
     ],
   });
   withOrigin(verb)
@@ -53,6 +65,8 @@ export function addBgpConfig(bgp: Command, cli: Cli): void {
     .option("--processes <count>", "edge processes of the node (`nearcast edge --processes`)", wholeNumber(1, 64), 1)
     .option("--router-id <ipv4>", "BGP identifier of the node; default its own IPv4 address", checkedRouterId)
     .option("--file <file>", "read this fleet document instead of the origin's")
+    .option("--output <path>", "write this file instead of printing the text")
+    .option("--key-file <path>", "the edge's key, made when it is not there", keyFileDefault)
     .addOption(
       new Option("--router <kind>", "print what the site's router needs instead")
         .choices(routerKinds)
@@ -65,8 +79,14 @@ export function addBgpConfig(bgp: Command, cli: Cli): void {
       const planned = announcementPlan(fleet, options);
       if (!planned.ok) throw new CommandFailure(exitCodes.usage, planned.reason, { lines: planned.hints });
       const { plan } = planned;
-      const text = textOf(plan, options);
-      outputOf(cli, options).answer({ plan, text }, () => text.replace(/\n$/, "").split("\n"));
+      const output = outputOf(cli, options);
+      if (options.output === undefined) {
+        const text = textOf(plan, options);
+        output.answer({ plan, text }, () => text.replace(/\n$/, "").split("\n"));
+      } else {
+        const files = await write(plan, options, resolve(options.output));
+        output.answer({ plan, files }, () => files.map(({ file, outcome }) => `${outcome.padEnd(9)}  ${file}`));
+      }
       cli.end(exitCodes.ok);
     });
 }
@@ -76,10 +96,23 @@ function checkedRouterId(text: string): string {
   throw new InvalidArgumentError("It must have the form of an IPv4 address, and not be 0.0.0.0 (RFC 6286).");
 }
 
+/** The key is written first: a bird.conf whose include is missing would stop BIRD. */
+async function write(plan: AnnouncementPlan, options: ConfigOptions, file: string): Promise<WrittenFile[]> {
+  if (!isNodeConfig(options)) return [await writeConfigFile(file, textOf(plan, options))];
+  const passwordFile = join(dirname(file), leasePasswordFileName);
+  const { key, ...keyFile } = await ensureLeaseKey(resolve(options.keyFile));
+  const password = await writePasswordFile(passwordFile, key);
+  return [keyFile, password, await writeConfigFile(file, nodeConfig(plan, { passwordFile }))];
+}
+
+function isNodeConfig({ router, addresses, daisyChain: peer }: ConfigOptions): boolean {
+  return router === undefined && addresses !== true && peer === undefined;
+}
+
 function textOf(plan: AnnouncementPlan, options: ConfigOptions): string {
+  if (isNodeConfig(options)) return nodeConfig(plan);
   if (options.router !== undefined) return routerConfig(plan, options.router);
-  if (options.addresses === true) return addressFile(plan);
-  if (options.daisyChain === undefined) return nodeConfig(plan);
+  if (options.daisyChain === undefined) return addressFile(plan);
   const chained = daisyChain(plan, options.daisyChain);
   if (!chained.ok) throw new CommandFailure(exitCodes.usage, chained.reason, { lines: chained.hints });
   return chained.text;

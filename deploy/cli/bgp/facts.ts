@@ -2,14 +2,25 @@
  * What `nearcast bgp check` looks at, gathered: the machine's addresses, kernel settings, sockets and BIRD. judge.ts
  * says what it thinks of that; nothing is changed here, and what can't be read is left out with the reason.
  */
+import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { readFile, stat } from "node:fs/promises";
+import { connect } from "node:net";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import type { Fleet } from "#fleet/document.ts";
 import { openFleetMemory } from "#fleet/memory.ts";
+import { readLeaseKey } from "#base/lease-key.ts";
 import type { EdgeConfig } from "../../../node/config.ts";
 import { openBirdControl } from "./bird-control.ts";
 import { type BirdState, readBirdState } from "./bird-state.ts";
+import { leaseSource } from "./node-config.ts";
+
+const run = promisify(execFile);
+/** A handshake on one machine takes microseconds; one that takes this long does not come. */
+const unansweredMs = 500;
+const nftMs = 5000;
 
 export interface MachineAddress {
   /** Such as `lo`, `eth0`. */
@@ -44,7 +55,19 @@ export interface Facts {
   readonly devices: readonly DeviceSettings[];
   /** UDP sockets, and TCP sockets that listen. */
   readonly sockets: readonly BoundSocket[];
+  /** Undefined: edge.yaml names no key file. */
+  readonly leaseKey: { readonly ok: true } | { readonly ok: false; readonly reason: string } | undefined;
+  /** What becomes of connections to BIRD without a key, one from the source address of each edge process. */
+  readonly unsigned: readonly UnsignedAttempt[];
+  /** Whether the nftables rule of lease-guard.nft is loaded. */
+  readonly leaseGuard: { readonly ok: true } | { readonly ok: false; readonly reason: string };
   readonly bird: { readonly ok: true; readonly state: BirdState } | { readonly ok: false; readonly reason: string };
+}
+
+export interface UnsignedAttempt {
+  readonly source: string;
+  /** `unanswered`: BIRD wants a signature; `accepted`: anybody gets a session; else why it could not be tried. */
+  readonly outcome: "unanswered" | "accepted" | { readonly reason: string };
 }
 
 export interface FactPlaces {
@@ -61,14 +84,33 @@ export async function gatherFacts(places: FactPlaces): Promise<Facts> {
   const { edge, processes, proc } = places;
   const addresses = machineAddresses();
   const names = new Set(addresses.map(({ device }) => device));
-  const [remembered, devices, sockets, bird] = await Promise.all([
+  const { announce } = edge;
+  const sources = Array.from({ length: announce === undefined ? 0 : processes }, (_, index) =>
+    leaseSource(announce?.source ?? "", index),
+  );
+  const [remembered, devices, sockets, unsigned, leaseGuard, bird] = await Promise.all([
     places.fleet === undefined ? rememberedFleet(edge.dataDir) : { fleet: places.fleet, reason: undefined },
     Promise.all(["all", ...names].map(async (device) => await deviceSettings(proc, device))),
     boundSockets(proc),
+    Promise.all(sources.map(async (source) => await unsignedAttempt(announce?.neighbor, source))),
+    leaseGuardState(),
     birdState(places.birdSocket),
   ]);
   const { fleet, reason: fleetReason } = remembered;
-  return { edge, processes, fleet, fleetReason, addresses, devices, sockets, bird };
+  const leaseKey = announce?.keyFile === undefined ? undefined : leaseKeyState(announce.keyFile);
+  return {
+    edge,
+    processes,
+    fleet,
+    fleetReason,
+    addresses,
+    devices,
+    sockets,
+    leaseKey,
+    unsigned,
+    leaseGuard,
+    bird,
+  };
 }
 
 /** The document that the edge on this machine has, from its data folder. */
@@ -140,6 +182,44 @@ function addressOfHex(hex: string): string {
 export function canonicalAddress(address: string): string {
   if (!address.includes(":")) return address;
   return new URL(`http://[${address}]`).hostname.slice(1, -1);
+}
+
+function leaseKeyState(file: string): NonNullable<Facts["leaseKey"]> {
+  try {
+    readLeaseKey(file);
+    return { ok: true };
+  } catch (error) {
+    return { ok: false, reason: (error as Error).message };
+  }
+}
+
+/** Connects as an edge without a key would, and hangs up at once. A signed session drops such a SYN without a word. */
+async function unsignedAttempt(
+  peer: { host: string; port: number } | undefined,
+  source: string,
+): Promise<UnsignedAttempt> {
+  if (peer === undefined) return { source, outcome: { reason: "edge.yaml has no `announce`" } };
+  const socket = connect({ ...peer, localAddress: source });
+  const timeout = AbortSignal.timeout(unansweredMs);
+  try {
+    await once(socket, "connect", { signal: timeout });
+    return { source, outcome: "accepted" };
+  } catch (error) {
+    return { source, outcome: timeout.aborted ? "unanswered" : { reason: (error as Error).message } };
+  } finally {
+    socket.destroy();
+  }
+}
+
+async function leaseGuardState(): Promise<Facts["leaseGuard"]> {
+  try {
+    await run("nft", ["list", "table", "inet", "nearcast_lease"], { timeout: nftMs });
+    return { ok: true };
+  } catch (error) {
+    const { code, stderr = "" } = error as NodeJS.ErrnoException & { stderr?: string };
+    if (code === "ENOENT") return { ok: false, reason: "the program `nft` is not installed" };
+    return { ok: false, reason: stderr.trim().split("\n", 1)[0] ?? "nft failed" };
+  }
 }
 
 async function birdState(path: string): Promise<Facts["bird"]> {

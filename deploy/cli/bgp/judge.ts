@@ -7,6 +7,7 @@
  *   kernel     packets that come one way and leave another are not dropped (rp_filter); ARP
  *   dns, http  a UDP socket for each service address; TCP, too; something serves HTTP there
  *   bird       it answers
+ *   guard      nobody but the edge can take the lease: the session's key, and the per-user rule
  *   lease      it has a session for each edge process, which is up and announces
  *   routers    sessions up, hold times as short as planned, BFD up, no graceful restart
  */
@@ -20,7 +21,8 @@ export type Level = "ok" | "warn" | "fail";
 
 export interface Finding {
   readonly level: Level;
-  readonly about: "plan" | "prefixes" | "addresses" | "kernel" | "dns" | "http" | "bird" | "lease" | "routers";
+  readonly about:
+    "plan" | "prefixes" | "addresses" | "kernel" | "dns" | "http" | "bird" | "guard" | "lease" | "routers";
   readonly what: string;
   /** A command, or the place to look at. */
   readonly mend?: string;
@@ -41,6 +43,7 @@ export function judge(facts: Facts): Finding[] {
     ...dnsFindings(facts, plan),
     ...httpFindings(facts, plan),
     ...birdFindings(facts),
+    ...guardFindings(facts, plan),
     ...(facts.bird.ok
       ? [...leaseFindings(facts, plan, facts.bird.state), ...routerFindings(plan, facts.bird.state)]
       : []),
@@ -271,6 +274,44 @@ function* birdFindings({ bird }: Facts): Generator<Finding> {
   };
 }
 
+/** Without the key any user of this machine can connect from the edge's address and announce. */
+function* guardFindings(facts: Facts, plan: AnnouncementPlan): Generator<Finding> {
+  const { edge, leaseKey, unsigned, leaseGuard } = facts;
+  if (edge.announce === undefined) return;
+  if (leaseKey === undefined) {
+    yield {
+      level: "fail",
+      about: "guard",
+      what: "edge.yaml names no key: any user of this machine can take the lease when no edge holds it",
+      mend: `${configAgain(plan)}; then edge.yaml: announce.keyFile`,
+    };
+  } else if (!leaseKey.ok) yield { level: "fail", about: "guard", what: leaseKey.reason, mend: configAgain(plan) };
+  for (const { source, outcome } of unsigned) {
+    if (outcome === "accepted") {
+      yield {
+        level: "fail",
+        about: "guard",
+        what: `BIRD accepts a connection from ${source} without a key`,
+        mend: configAgain(plan),
+      };
+    } else if (outcome === "unanswered") {
+      yield { level: "ok", about: "guard", what: `BIRD answers nobody from ${source} who does not have the key` };
+    } else {
+      const what = `a connection from ${source} without a key could not be tried: ${outcome.reason}`;
+      yield { level: "warn", about: "guard", what, mend: "is BIRD running? systemctl status bird" };
+    }
+  }
+  const { port } = edge.announce.neighbor;
+  yield leaseGuard.ok
+    ? { level: "ok", about: "guard", what: "an nftables rule lets only root and the edge's user connect to BIRD" }
+    : {
+        level: "warn",
+        about: "guard",
+        what: `no nftables rule keeps other users from BIRD's port ${port} (${leaseGuard.reason})`,
+        mend: "systemctl enable --now nearcast-lease-guard",
+      };
+}
+
 function* leaseFindings(
   { edge, processes, addresses }: Facts,
   plan: AnnouncementPlan,
@@ -355,7 +396,7 @@ function wordsOf({ state, lastError }: BirdSession): string {
 
 function configAgain({ site, processes }: AnnouncementPlan): string {
   const more = processes === 1 ? "" : ` --processes ${processes}`;
-  return `nearcast bgp config --site ${site}${more} > /etc/bird/bird.conf; birdc configure`;
+  return `nearcast bgp config --site ${site}${more} --output /etc/bird/bird.conf && birdc configure`;
 }
 
 function sessionWith(state: BirdState, address: string): BirdSession | undefined {

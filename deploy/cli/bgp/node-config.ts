@@ -9,7 +9,8 @@
  * - Only the exact prefixes of the site's clouds pass, whatever an edge says.
  * - GRACEFUL_SHUTDOWN (RFC 8326) goes on to the routers. Within the node it makes a process the last choice, so that
  *   one that drains does not take along another that serves.
- * - No secret stands in it: a router's TCP MD5 key is in a file that is included.
+ * - No secret stands in it: TCP MD5 keys, the edge's and the routers', are in files that are included.
+ * - The edge's session is signed: without its key no other user of the machine can take the lease.
  */
 import { type AnnouncementPlan, families, type Family, type PlannedRouter } from "./plan.ts";
 
@@ -20,12 +21,18 @@ export interface LeasePlace {
   readonly source: string;
   /** BIRD's own for the sessions; an edge may offer less. */
   readonly holdSeconds: number;
+  /** Holds `password "…";` for the edges' sessions; bird.conf includes it. */
+  readonly passwordFile: string;
 }
+
+/** The name of that file beside bird.conf. */
+export const leasePasswordFileName = "nearcast-lease.conf";
 
 const leasePlaceDefault: LeasePlace = {
   neighbor: { host: "127.0.0.1", port: 179 },
   source: "127.0.0.2",
   holdSeconds: 3,
+  passwordFile: `/etc/bird/${leasePasswordFileName}`,
 };
 
 /** The source address of an edge process: the one before it plus one, as `announce.source` has it. */
@@ -35,8 +42,9 @@ export function leaseSource(first: string, index: number): string {
   return [...octets.slice(0, -1), last + index].join(".");
 }
 
-/** The text of bird.conf. */
-export function nodeConfig(plan: AnnouncementPlan, lease: LeasePlace = leasePlaceDefault): string {
+/** The text of bird.conf. @param place where BIRD and the edge meet, as far as it is not the default */
+export function nodeConfig(plan: AnnouncementPlan, place: Partial<LeasePlace> = {}): string {
+  const lease = { ...leasePlaceDefault, ...place };
   const carried = families.filter((family) => plan.prefixes[family].length > 0);
   const sessions = plan.routers.filter(({ families: own }) => own.length > 0);
   return [
@@ -121,6 +129,8 @@ function edgeLines(plan: AnnouncementPlan, carried: readonly Family[], lease: Le
     `  keepalive time ${Math.max(1, Math.floor(lease.holdSeconds / 3))};`,
     "  error wait time 1, 1;",
     "  graceful restart off;",
+    "  # TCP MD5 (RFC 2385): without it any user of this machine could announce from the edge's address.",
+    `include "${lease.passwordFile}";`,
     ...(isInternal
       ? ["  # A router of the same AS gets what another session of that AS brought (RFC 4456).", "  rr client;"]
       : []),

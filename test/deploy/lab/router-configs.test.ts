@@ -32,9 +32,11 @@ test("BIRD takes the configuration of every router and every node", async (t) =>
   if (!needsProgram(t, "bird")) return;
   const directory = await mkdtemp(join(tmpdir(), "nearcast-lab-"));
   t.after(() => rm(directory, { recursive: true, force: true }));
+  const passwordFile = join(directory, "password.conf");
+  await writeFile(passwordFile, 'password "of the lab";\n');
   const texts = [
     ...routers.map((router) => [router, routerBird(fleet(), router)] as const),
-    ...nodes.map(({ name, site }) => [name, nodeBird(fleet(), site, name)] as const),
+    ...nodes.map(({ name, site }) => [name, nodeBird(fleet(), site, name, passwordFile)] as const),
   ];
   for (const [name, text] of texts) {
     const file = join(directory, `${name}.conf`);

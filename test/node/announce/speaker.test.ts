@@ -6,6 +6,7 @@ import { type TestContext, test } from "node:test";
 import { systemClock } from "#base/clock.ts";
 import { createFramer, type Message, readMessage } from "../../../node/announce/bgp/message.ts";
 import { administrativeShutdown, describeNotification } from "../../../node/announce/bgp/notification.ts";
+import { openDialer } from "../../../node/announce/dial.ts";
 import { createSpeaker, type Speaker } from "../../../node/announce/speaker.ts";
 import { until } from "../../support/world.ts";
 import { framed, hex, openBody } from "./bgp/octets.ts";
@@ -55,7 +56,11 @@ async function startPeer(t: TestContext, onConnection: (socket: Socket) => void 
 }
 
 function start(t: TestContext, peer: Peer): Speaker {
-  const speaker = createSpeaker({ peer, source: "127.0.0.2", clock: systemClock, changed: () => undefined });
+  const speaker = createSpeaker({
+    dial: openDialer({ peer, source: "127.0.0.2" }),
+    clock: systemClock,
+    changed: () => undefined,
+  });
   t.after(() => speaker.stop(administrativeShutdown("the test ends"), "over"));
   speaker.start(settings);
   return speaker;

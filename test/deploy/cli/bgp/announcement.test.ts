@@ -5,15 +5,20 @@
  *   speaker(s) ──▶ BIRD with the node's text ──▶ BIRD with the router's text
  */
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { systemClock } from "#base/clock.ts";
 import { openBirdControl } from "../../../../deploy/cli/bgp/bird-control.ts";
 import { leaseSource, nodeConfig } from "../../../../deploy/cli/bgp/node-config.ts";
 import { routerConfig } from "../../../../deploy/cli/bgp/router-config.ts";
+import { ensureLeaseKey, writePasswordFile } from "../../../../deploy/cli/bgp/write-files.ts";
 import { administrativeShutdown } from "../../../../node/announce/bgp/notification.ts";
 import { parseAddress } from "../../../../node/announce/bgp/prefix.ts";
+import { openKeyedDialer } from "../../../../node/announce/dial.ts";
+import { readLeaseKey } from "#base/lease-key.ts";
 import { createSpeaker, type Speaker } from "../../../../node/announce/speaker.ts";
 import { needsProgram } from "../../../support/needs.ts";
+import { temporaryDirectory } from "../../../support/temporary.ts";
 import { until } from "../../../support/world.ts";
 import { anycastFleet, planOf } from "../../support/anycast-fleet.ts";
 import { runBird } from "../../support/running-bird.ts";
@@ -51,9 +56,12 @@ async function startSite(t: TestContext, routerAs: number): Promise<Site> {
     return `log stderr all;\nrouter id 192.0.2.1;\nprotocol device {}\n${passive}`;
   });
   const source = `${net}.2`;
+  const directory = await temporaryDirectory(t);
+  const [keyFile, passwordFile] = [join(directory, "lease.key"), join(directory, "nearcast-lease.conf")];
+  await writePasswordFile(passwordFile, (await ensureLeaseKey(keyFile)).key);
   const nodeSide = await runBird(t, (port) =>
     asNeighbors(
-      nodeConfig(plan, { neighbor: { host: node, port }, source, holdSeconds: 3 }).replace(
+      nodeConfig(plan, { neighbor: { host: node, port }, source, holdSeconds: 3, passwordFile }).replace(
         "log syslog all;",
         "log stderr all;",
       ),
@@ -68,7 +76,11 @@ async function startSite(t: TestContext, routerAs: number): Promise<Site> {
     speaker(index) {
       const peer = { host: node, port: nodeSide.port };
       const from = leaseSource(source, index);
-      const speaker = createSpeaker({ peer, source: from, clock: systemClock, changed: () => undefined });
+      const speaker = createSpeaker({
+        dial: openKeyedDialer({ peer, source: from }, () => readLeaseKey(keyFile), systemClock),
+        clock: systemClock,
+        changed: () => undefined,
+      });
       const identifier = Buffer.from(parseAddress(from) ?? []).readUInt32BE();
       speaker.start({ as: plan.as, identifier, holdSeconds: 3 });
       t.after(() => speaker.stop(administrativeShutdown("the test ends"), "over"));

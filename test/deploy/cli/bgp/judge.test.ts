@@ -73,6 +73,9 @@ const good: Facts = {
   sockets: ["198.51.100.53", "2001:db8:a::53"].flatMap((address) =>
     (["udp", "tcp"] as const).map((transport) => ({ transport, address, port: 53 })),
   ),
+  leaseKey: { ok: true },
+  unsigned: [{ source: "127.0.0.2", outcome: "unanswered" }],
+  leaseGuard: { ok: true },
   bird: { ok: true, state },
 };
 
@@ -83,7 +86,7 @@ test("a node that is as it should be has nothing to mend", () => {
   assert.deepEqual(findings.filter(({ level }) => level !== "ok").map(text), []);
   assert.deepEqual(
     [...new Set(findings.map(({ about }) => about))],
-    ["plan", "prefixes", "addresses", "kernel", "dns", "http", "bird", "lease", "routers"],
+    ["plan", "prefixes", "addresses", "kernel", "dns", "http", "bird", "guard", "lease", "routers"],
   );
 });
 
@@ -97,6 +100,27 @@ const withDevice = (name: string, changed: Partial<Facts["devices"][number]>): F
 
 /** Each changes one fact, and wants one finding beside those that are ok. */
 const faults: [what: string, facts: Partial<Facts>, wanted: RegExp][] = [
+  [
+    "no key",
+    { leaseKey: undefined },
+    /^fail guard: edge\.yaml names no key.*→ nearcast bgp config .*announce\.keyFile/,
+  ],
+  ["a bad key", { leaseKey: { ok: false, reason: "k has mode 0644" } }, /^fail guard: k has mode 0644 →/],
+  [
+    "a BIRD without the key",
+    { unsigned: [{ source: "127.0.0.2", outcome: "accepted" }] },
+    /^fail guard: BIRD accepts a connection from 127\.0\.0\.2 without a key → .*--output/,
+  ],
+  [
+    "an attempt that could not be made",
+    { unsigned: [{ source: "127.0.0.2", outcome: { reason: "EADDRNOTAVAIL" } }] },
+    /^warn guard: .*could not be tried: EADDRNOTAVAIL/,
+  ],
+  [
+    "no rule",
+    { leaseGuard: { ok: false, reason: "No such file or directory" } },
+    /^warn guard: no nftables rule .*port 179.*→ systemctl enable --now nearcast-lease-guard/,
+  ],
   ["no document", { fleet: undefined, fleetReason: "none there" }, /^fail plan: none there → .*--file/],
   ["no cloud", { edge: edge({ site: "tyo" }) }, /^fail plan: no cloud has the site tyo → name it/],
   [

@@ -1,7 +1,7 @@
 /** The texts that `nearcast bgp config` prints: BIRD takes them, and nothing is in them that must not be. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { writeFile } from "node:fs/promises";
+import { chmod, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { addressFile } from "../../../../deploy/cli/bgp/address-file.ts";
@@ -11,7 +11,7 @@ import { blanks, routerConfig, routerKinds } from "../../../../deploy/cli/bgp/ro
 import { needsProgram } from "../../../support/needs.ts";
 import { temporaryDirectory } from "../../../support/temporary.ts";
 import { anycastFleet, clouds, fraNodes, planOf } from "../../support/anycast-fleet.ts";
-import { nearcast } from "../../support/command.ts";
+import { nearcast, type Ran } from "../../support/command.ts";
 
 /** What BIRD says of a configuration: empty when it is good. */
 async function birdSays(file: string): Promise<string> {
@@ -52,7 +52,7 @@ test("BIRD takes the node's and the router's configuration of every kind of docu
     for (const processes of [1, 3]) {
       for (const node of [undefined, ...(changes.fraNodes === undefined ? ["fra1", "fra-2"] : [])]) {
         const plan = planOf(fleet, { node, processes });
-        const text = nodeConfig(plan);
+        const text = nodeConfig(plan, { passwordFile: password });
         const file = join(directory, "bird.conf");
         await writeFile(file, text);
         assert.equal(await birdSays(file), "", text);
@@ -195,6 +195,55 @@ test("a daisy chain leads to another node of the site, by the families in which 
     assert.match(refused.reason, says);
     assert.match(refused.hints.join(), /fra-2/);
   }
+});
+
+test("--output writes bird.conf with its key, keeps what is there, and writes nothing when it fails", async (t) => {
+  const directory = await temporaryDirectory(t);
+  const fileOf = (name: string): string => join(directory, name);
+  const { zones, sites, anycast, hosts } = anycastFleet({ clouds });
+  await writeFile(fileOf("fleet.yaml"), JSON.stringify({ zones, sites, anycast, hosts }));
+  const [conf, key, password] = [fileOf("bird.conf"), fileOf("lease.key"), fileOf("nearcast-lease.conf")];
+  await writeFile(conf, "# by hand", { mode: 0o640 });
+  const config = async (...words: string[]): Promise<Ran> => {
+    const place = ["--file", fileOf("fleet.yaml"), "--output", conf, "--key-file", key];
+    return await nearcast(["bgp", "config", ...words, ...place]);
+  };
+
+  const failed = await config("--site", "atlantis");
+  assert.equal(failed.status, 2, failed.stderr);
+  assert.equal(await readFile(conf, "utf8"), "# by hand");
+  assert.deepEqual((await readdir(directory)).toSorted(), ["bird.conf", "fleet.yaml"]);
+
+  const first = await config("--site", "fra", "--node", "fra1");
+  assert.equal(first.status, 0, first.stderr);
+  assert.deepEqual(first.stdout.trim().split("\n"), [
+    `written    ${key}`,
+    `written    ${password}`,
+    `written    ${conf}`,
+  ]);
+  const secret = (await readFile(key, "utf8")).trim();
+  assert.match(secret, /^[\w-]{43}$/);
+  assert.equal(await readFile(password, "utf8"), `password "${secret}";\n`);
+  const modeOf = async (file: string): Promise<number> => (await stat(file)).mode & 0o777;
+  assert.deepEqual([await modeOf(key), await modeOf(password), await modeOf(conf)], [0o600, 0o640, 0o640]);
+  for (const text of [await readFile(conf, "utf8"), first.stdout, first.stderr]) assert.ok(!text.includes(secret));
+  if (needsProgram(t, "bird")) assert.equal(await birdSays(conf), "");
+
+  const again = await config("--site", "fra", "--node", "fra1", "--json");
+  const { files } = again.json() as { files: { file: string; outcome: string }[] };
+  assert.deepEqual(
+    files.map(({ file, outcome }) => [file, outcome]),
+    [
+      [key, "unchanged"],
+      [password, "unchanged"],
+      [conf, "unchanged"],
+    ],
+  );
+
+  await chmod(key, 0o644);
+  const open = await config("--site", "fra", "--node", "fra1");
+  assert.equal(open.status, 1);
+  assert.match(open.stderr, /lease\.key has mode 0644.*chmod 600/);
 });
 
 test("the command prints them, alone on standard output, and says in a sentence what is wrong", async (t) => {

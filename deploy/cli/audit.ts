@@ -1,0 +1,115 @@
+/** `nearcast audit`: who changed what, as the origin recorded it. */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { exitCodes } from "./exit-codes.ts";
+import { type AuditEntry, readAudit } from "./origin-api.ts";
+import { tableLines, timeText } from "./output.ts";
+import type { CommonOptions } from "./settings.ts";
+import { addVerb, type Cli, outputOf, wholeNumber, withClient, withOrigin } from "./verb.ts";
+
+interface AuditOptions extends CommonOptions {
+  since?: (nowMs: number) => number;
+  name?: string;
+  kind?: string;
+  author?: string;
+  limit: number;
+}
+
+/** The origin's kinds, origin/catalogue/audit.ts; an origin of another release says itself which it knows. */
+const kindsHint = "put, rm, rollback, purge, apply, fleet-rollback, token-rotate, join, leave, drain, refused, …";
+
+export function addAudit(program: Command, cli: Cli): void {
+  const verb = addVerb(program, {
+    usage: "audit",
+    summary: "show who changed what, and when",
+    more: [
+      "The origin records each change with the token that was used (its id, as `nearcast token list` shows it), the",
+      "author that the client named, and the client's address. The author proves nothing; the token does. Behind a",
+      "proxy the address is the proxy's, unless listen.trustedProxies of the origin names it.",
+      "--name finds purges by prefix, by host and of everything, too, when they cover the name.",
+    ].join("\n"),
+    examples: [
+      "audit --since 2h",
+      "audit --name shop/chair.jpg --kind purge",
+      "audit --since 2026-11-01 --author ada --json",
+    ],
+  });
+  withOrigin(verb)
+    .option("--since <time>", "no older ones: 45m, 2h, 7d, 2026-11-01 or 2026-11-01T08:30", readSince)
+    .option("--name <name>", "about this picture, node, host or tag")
+    .addOption(new Option("--kind <kind>", `only this kind: ${kindsHint}`))
+    .option("--author <name>", "only by this author")
+    .option("--limit <count>", "how many, newest first", wholeNumber(1, 100_000), 50)
+    .action(async ({ since, name, kind, author, limit, ...options }: AuditOptions) => {
+      const output = outputOf(cli, options);
+      const sinceMs = since?.(cli.clock.wallMs());
+      const query = { name, kind, author, since: sinceMs === undefined ? undefined : new Date(sinceMs).toISOString() };
+      const { entries, hasMore } = await withClient(
+        cli,
+        options,
+        async (client) => await readAudit(client, query, limit),
+      );
+      output.answer({ entries, hasMore }, () => linesOf(entries, hasMore, limit));
+      cli.end(exitCodes.ok);
+    });
+}
+
+function linesOf(entries: readonly AuditEntry[], hasMore: boolean, limit: number): string[] {
+  if (entries.length === 0) return ["no entry matches"];
+  const rows = entries.map((entry) => [
+    timeText(entry.at),
+    entry.kind,
+    targetText(entry),
+    entry.author,
+    entry.token === undefined ? "-" : `${entry.token.kind} ${entry.token.id}`,
+    entry.address ?? "-",
+    factsText(entry.facts),
+  ]);
+  const table = tableLines(["TIME", "KIND", "NAME", "AUTHOR", "TOKEN", "ADDRESS", "CHANGE"], rows);
+  return hasMore ? [...table, `there are older ones: --limit ${limit * 2}`] : table;
+}
+
+function targetText({ targets, targetCount, facts }: AuditEntry): string {
+  const [first] = targets;
+  if (facts["all"] === true) return "everything";
+  if (first === undefined) return facts["prefix"] === undefined ? "-" : `${factText("prefix", facts["prefix"])}*`;
+  return targetCount === 1 ? first : `${first} and ${targetCount - 1} more`;
+}
+
+/** `version 4 (before: 3), sha256 9f86d081884c`. */
+function factsText(facts: AuditEntry["facts"]): string {
+  return Object.entries(facts)
+    .flatMap(([key, value]) => factPart(facts, key, value))
+    .join(", ");
+}
+
+function factPart(facts: AuditEntry["facts"], key: string, value: AuditEntry["facts"][string]): string[] {
+  const isToldElsewhere = key.endsWith("Before") && key.slice(0, -"Before".length) in facts;
+  if (isToldElsewhere || value === false) return [];
+  const words = key.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+  if (value === true) return [words];
+  const before = facts[`${key}Before`];
+  return [`${words} ${factText(key, value)}${before === undefined ? "" : ` (before: ${factText(key, before)})`}`];
+}
+
+function factText(key: string, value: AuditEntry["facts"][string]): string {
+  if (key.startsWith("sha256")) return String(value).slice(0, 12);
+  return Array.isArray(value) ? value.join(" ") : String(value);
+}
+
+const unitsMs = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/**
+ * A length of time before now, or a date in this machine's zone.
+ * @returns milliseconds since 1970, once the present time is known
+ */
+export function readSince(text: string): (nowMs: number) => number {
+  const ago = /^(\d{1,6})([smhd])$/.exec(text);
+  if (ago !== null) {
+    const lengthMs = Number(ago[1]) * unitsMs[ago[2] as keyof typeof unitsMs];
+    return (nowMs) => nowMs - lengthMs;
+  }
+  // Without a zone, JavaScript reads a date alone as UTC and a date with a time as local: people mean their own day.
+  const timeMs = /^\d{4}-\d\d-\d\d$/.test(text) ? Date.parse(`${text}T00:00`) : Date.parse(text);
+  if (/^\d{4}-\d\d-\d\d/.test(text) && !Number.isNaN(timeMs)) return () => timeMs;
+  throw new InvalidArgumentError("It must be a length of time (45m, 2h, 7d) or a date (2026-11-01, 2026-11-01T08:30).");
+}

@@ -1,0 +1,210 @@
+/**
+ * One TCP connection to BIRD, from the lease's own address: as Node makes it, or signed with a key (TCP MD5, RFC 2385).
+ *
+ * Node has no API for socket options that must be set before connect(), so the signed kind is made with koffi and then
+ * handed to Node as a descriptor. It is never made without its key: where koffi is missing, or the key can't be read,
+ * there is no connection, and the caller hears why.
+ *
+ * A kernel drops a segment with a wrong signature without a word, and no RST comes for one whose port nobody listens
+ * on. So a signed connection is given up after 500 ms: both ends are on this machine, where a handshake takes
+ * microseconds, and BIRD may be back long before the kernel would repeat its SYN.
+ */
+import { connect, isIPv6, Socket } from "node:net";
+import { endianness } from "node:os";
+import { getSystemErrorName } from "node:util";
+import type { Cancel, Clock } from "#base/clock.ts";
+import { koffiMissing, loadKoffi } from "#base/koffi.ts";
+import { parseAddress } from "./bgp/prefix.ts";
+
+export interface DialPlace {
+  readonly peer: { readonly host: string; readonly port: number };
+  /** The address that the connection comes from. */
+  readonly source: string;
+}
+
+/** Called once, later, unless the dial was cancelled before: a connected socket, or why there is none. */
+export type Dialed = (outcome: Socket | Error) => void;
+
+/** Begins one connection. @returns gives up, and closes what there is */
+export type Dial = (dialed: Dialed) => Cancel;
+
+/** How long a signed connection may take, and how often the kernel is asked whether it stands. */
+const keyedMs = { most: 500, firstLook: 1, looksMost: 20 } as const;
+
+/** Connections without a key. */
+export function openDialer({ peer, source }: DialPlace): Dial {
+  return (dialed) => {
+    const socket = connect({ host: peer.host, port: peer.port, localAddress: source, noDelay: true });
+    const failed = (error: Error): void => {
+      dialed(error);
+    };
+    socket.once("error", failed);
+    socket.once("connect", () => {
+      socket.off("error", failed);
+      dialed(socket);
+    });
+    return () => {
+      socket.off("error", failed).on("error", () => undefined);
+      socket.destroy();
+    };
+  };
+}
+
+/**
+ * Connections in which both sides sign every segment.
+ * @param readKey asked before each connection; gives the key, or throws for people why there is none
+ */
+export function openKeyedDialer(place: DialPlace, readKey: () => string, clock: Clock): Dial {
+  let calls: SocketCalls | undefined;
+  return (dialed) => {
+    let isOver = false;
+    let connection: PendingConnection | undefined;
+    const startedMs = clock.monotonicMs();
+
+    function settle(outcome: Socket | Error): void {
+      isOver = true;
+      if (outcome instanceof Error) connection?.close();
+      dialed(outcome);
+    }
+
+    function look(pending: PendingConnection, afterMs: number): Cancel {
+      return clock.after(afterMs, () => {
+        if (isOver) return;
+        const state = pending.look();
+        if (state === "connected") settle(adopt(pending.descriptor));
+        else if (state !== "pending") settle(new Error(`connect: ${state}`));
+        else if (clock.monotonicMs() - startedMs >= keyedMs.most) settle(new Error(unanswered));
+        else look(pending, Math.min(2 * afterMs, keyedMs.looksMost));
+      });
+    }
+
+    // Not at once: the caller has nothing to cancel with before this function has returned.
+    clock.after(0, () => {
+      if (isOver) return;
+      try {
+        calls ??= openSocketCalls();
+        connection = openKeyed(calls, place, readKey());
+        look(connection, keyedMs.firstLook);
+      } catch (error) {
+        settle(error as Error);
+      }
+    });
+    return () => {
+      if (isOver) return;
+      isOver = true;
+      connection?.close();
+    };
+  };
+}
+
+const unanswered = "nothing answered: BIRD is not running, or it does not have the key of `announce.keyFile`";
+
+/** The descriptor as a socket of Node's, which closes it from now on. */
+function adopt(descriptor: number): Socket {
+  const socket = new Socket({ fd: descriptor, readable: true, writable: true });
+  socket.setNoDelay(true);
+  return socket;
+}
+
+interface PendingConnection {
+  readonly descriptor: number;
+  /** `connected`, `pending`, or the name of an errno. */
+  look: () => string;
+  close: () => void;
+}
+
+/** sys/socket.h, netinet/in.h and linux/tcp.h; the same on x86-64 and arm64. */
+const AF_INET = 2;
+const AF_INET6 = 10;
+const SOCK_STREAM = 1;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2_000_000;
+const IPPROTO_TCP = 6;
+const TCP_MD5SIG = 14;
+const EISCONN = 106;
+const EALREADY = 114;
+const EINPROGRESS = 115;
+/** `struct tcp_md5sig`: sockaddr_storage of 128 octets, flags, prefix length, key length, interface, key. */
+const md5 = { sizeBytes: 216, keyLengthAt: 130, keyAt: 136, keyBytesMax: 80 } as const;
+
+interface SocketCalls {
+  socket: (family: number, type: number, protocol: number) => number;
+  setOption: (fd: number, level: number, name: number, value: Uint8Array, lengthBytes: number) => number;
+  bind: (fd: number, address: Uint8Array, lengthBytes: number) => number;
+  connect: (fd: number, address: Uint8Array, lengthBytes: number) => number;
+  close: (fd: number) => number;
+  /** Of the last call that returned -1. */
+  errno: () => number;
+}
+
+/** @throws Error for people where the calls can't be had */
+function openSocketCalls(): SocketCalls {
+  if (process.platform !== "linux") throw new Error(`TCP MD5 needs Linux, not ${process.platform}`);
+  const koffi = loadKoffi();
+  if (koffi === undefined) throw new Error(`TCP MD5 is not possible: ${koffiMissing}`);
+  const libc = koffi.load(null); // every process has its C library loaded, whatever the file is called
+  // Each pointer is used during its call alone, and koffi holds what it points to for that long.
+  return {
+    socket: libc.func("int socket(int, int, int)") as SocketCalls["socket"],
+    setOption: libc.func("int setsockopt(int, int, int, const uint8_t *, uint)") as SocketCalls["setOption"],
+    bind: libc.func("int bind(int, const uint8_t *, uint)") as SocketCalls["bind"],
+    connect: libc.func("int connect(int, const uint8_t *, uint)") as SocketCalls["connect"],
+    close: libc.func("int close(int)") as SocketCalls["close"],
+    errno: () => koffi.errno(),
+  };
+}
+
+/** @throws Error with the name of the call that failed */
+function openKeyed(calls: SocketCalls, { peer, source }: DialPlace, key: string): PendingConnection {
+  const to = socketAddress(peer.host, peer.port);
+  const from = socketAddress(source, 0);
+  const signature = md5Option(to, key);
+  const family = isIPv6(peer.host) ? AF_INET6 : AF_INET;
+  const descriptor = calls.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const must = (call: string, result: number): void => {
+    if (result !== -1) return;
+    const name = getSystemErrorName(-calls.errno());
+    if (descriptor !== -1) calls.close(descriptor);
+    throw new Error(`${call}: ${name}`);
+  };
+  must("socket", descriptor);
+  must("setsockopt TCP_MD5SIG", calls.setOption(descriptor, IPPROTO_TCP, TCP_MD5SIG, signature, signature.length));
+  must(`bind to ${source}`, calls.bind(descriptor, from, from.length));
+  const begun = calls.connect(descriptor, to, to.length);
+  if (begun === -1 && calls.errno() !== EINPROGRESS) must("connect", begun);
+  return {
+    descriptor,
+    /** connect() says how far it is each time that it is called again. */
+    look() {
+      if (calls.connect(descriptor, to, to.length) === 0) return "connected";
+      const errno = calls.errno();
+      if (errno === EISCONN) return "connected";
+      return errno === EINPROGRESS || errno === EALREADY ? "pending" : getSystemErrorName(-errno);
+    },
+    close: () => calls.close(descriptor),
+  };
+}
+
+/** `struct sockaddr_in` or `sockaddr_in6`: the family in the machine's order, the port in the network's. */
+function socketAddress(host: string, port: number): Buffer {
+  const octets = parseAddress(host);
+  if (octets === undefined) throw new Error(`${host} is no plain address`);
+  const isV6 = octets.length === 16;
+  const address = Buffer.alloc(isV6 ? 28 : 16);
+  if (endianness() === "LE") address.writeUInt16LE(isV6 ? AF_INET6 : AF_INET, 0);
+  else address.writeUInt16BE(isV6 ? AF_INET6 : AF_INET, 0);
+  address.writeUInt16BE(port, 2);
+  address.set(octets, isV6 ? 8 : 4);
+  return address;
+}
+
+function md5Option(peer: Buffer, key: string): Buffer {
+  const keyOctets = Buffer.from(key, "utf8");
+  if (keyOctets.length > md5.keyBytesMax) throw new Error(`the key is longer than ${md5.keyBytesMax} octets`);
+  const option = Buffer.alloc(md5.sizeBytes);
+  option.set(peer, 0);
+  if (endianness() === "LE") option.writeUInt16LE(keyOctets.length, md5.keyLengthAt);
+  else option.writeUInt16BE(keyOctets.length, md5.keyLengthAt);
+  option.set(keyOctets, md5.keyAt);
+  return option;
+}

@@ -1,0 +1,146 @@
+/**
+ * The runbook, run: every block as it stands in deploy/runbook.md, in its order, on machines of the names that it uses.
+ *
+ *   deploy/runbook.md ─▶ chapters ─▶ blocks ─▶ on a machine each (```sh fra1), in the checkout (```sh build)
+ *                                     └ ```yaml FILE: what `editor FILE` makes of that file there
+ *
+ * A block must succeed; one marked `refused` must be refused (exit status 4). Between the chapters the test does what a
+ * runbook can't: visitors ask for pictures all the while, a release comes out, a machine dies.
+ *
+ * `npm test` leaves out what the long form has (`longOnly`); `npm run test:long` runs every block.
+ */
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { type Block, blocksIn } from "../../support/documents.ts";
+import { rounds } from "../../support/long.ts";
+import { needs } from "../../support/needs.ts";
+import { type Ground, openGround, whyNoGround } from "./ground.ts";
+import { type Visitors, visitorsOf } from "./visitors.ts";
+
+const file = fileURLToPath(new URL("../../../deploy/runbook.md", import.meta.url));
+const blocks = blocksIn(await readFile(file, "utf8"));
+const isLong = rounds(0, 1) === 1;
+
+/** Chapters of the long form alone: each waits for another drain of 15 s, or needs what the others do not. */
+const longOnly = new Set(["The next node", "Back to the release before"]);
+
+const refusedStatus = 4;
+
+/** What visitors ask for: pictures that `nearcast put pictures/` stored, some of which no edge has seen before. */
+const host = "img.cdn.example.com";
+const nameservers = ["192.0.2.10", "198.51.100.10"];
+const picturesOf = (from: number, count: number): string[] =>
+  Array.from({ length: count }, (_, index) => `/${from + index}.jpg?w=${24 + (index % 8)}`);
+
+interface Chapter {
+  heading: string;
+  blocks: Block[];
+}
+
+const chapters = blocks.reduce<Chapter[]>((list, block) => {
+  const last = list.at(-1);
+  if (last?.heading === block.heading) last.blocks.push(block);
+  else list.push({ heading: block.heading, blocks: [block] });
+  return list;
+}, []);
+
+test("every block of the runbook is run, or says why it is not", () => {
+  const others = blocks.filter(
+    ({ language, words, notRun }) =>
+      notRun === undefined && !((language === "sh" || language === "yaml") && words.length > 0),
+  );
+  assert.deepEqual(
+    others.map(({ line }) => `deploy/runbook.md:${line}`),
+    [],
+    "a fence says where its block is run (```sh fra1), or <!-- not run: WHY --> stands before it",
+  );
+});
+
+test("the runbook, typed as it stands, runs a fleet", { timeout: 1_800_000 }, async (t) => {
+  const reason = await whyNoGround();
+  if (!needs(t, reason === undefined, reason ?? "")) return;
+  const ground = await openGround(t);
+  const visits = openVisits(ground);
+  t.after(async () => await visits.end());
+  let isBroken = false;
+  for (const { heading, blocks: steps } of chapters) {
+    await t.test(heading, async (chapter) => {
+      if (isBroken) {
+        chapter.skip("a chapter before it failed");
+        return;
+      }
+      if (longOnly.has(heading) && !isLong) {
+        chapter.skip("only in the long form: npm run test:long");
+        return;
+      }
+      isBroken = true;
+      await before(heading, ground, visits);
+      for (const step of steps) {
+        const ran = await follow(step, ground);
+        if (ran !== undefined) chapter.diagnostic(ran);
+      }
+      isBroken = false;
+    });
+  }
+  await visits.end();
+});
+
+/** @returns what was run, and how long it took */
+async function follow(block: Block, ground: Ground): Promise<string | undefined> {
+  const { language, words, text, line, notRun } = block;
+  if (notRun !== undefined) return undefined;
+  if (language === "yaml") {
+    await ground.stateEdit(block);
+    return undefined;
+  }
+  const [where = "", expected] = words;
+  const { status, output, tookMs } = await ground.run(where, text);
+  const wanted = expected === "refused" ? refusedStatus : 0;
+  if (status !== wanted) {
+    const log = await ground.logOf(where);
+    assert.fail(
+      `deploy/runbook.md:${line}, on ${where}: status ${status} instead of ${wanted}\n${text}\n${output}\n${log}`,
+    );
+  }
+  return `line ${line}, ${where}: ${tookMs} ms`;
+}
+
+/** Visitors from the first nodes on; each chapter may exchange them for others. */
+interface Visits {
+  /** Those of before leave, all of whom must have got their pictures; others come. */
+  begin: (paths: string[]) => Promise<void>;
+  end: () => Promise<void>;
+}
+
+function openVisits({ network }: Ground): Visits {
+  let visitors: Visitors | undefined;
+  const end = async (): Promise<void> => {
+    const report = await visitors?.leave();
+    visitors = undefined;
+    if (report === undefined) return;
+    assert.deepEqual(report.failures, [], `of ${report.requests} requests`);
+    assert.ok(report.requests > 0, "visitors asked");
+  };
+  return {
+    end,
+    async begin(paths) {
+      await end();
+      visitors = visitorsOf(network, { nameservers, host, paths, intervalMs: 100 });
+    },
+  };
+}
+
+async function before(heading: string, ground: Ground, visits: Visits): Promise<void> {
+  switch (heading) {
+    case "Upgrade, one node at a time":
+      await ground.publish();
+      await visits.begin(picturesOf(0, 50));
+      return;
+    case "Roll back":
+      await visits.end();
+      return;
+    default:
+  }
+}
