@@ -1,4 +1,4 @@
-/** Stored fleet versions as Fleet values. A version's text never changes, and a long one takes half a second to parse. */
+/** Stored fleet versions as Fleet values. A version never changes, and a long one takes half a second to parse. */
 import type { Fleet } from "#fleet/document.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import type { FleetText } from "./catalogue/catalogue.ts";

@@ -11,8 +11,8 @@ export function addFleetRollback(parent: Command, cli: Cli): Command {
     summary: "bring an earlier version of the fleet document back",
     more: [
       "Without a version, the one before the newest. What comes back becomes the next version, so nothing is lost.",
-      "Shows what changes and asks on a terminal; without one it goes ahead. The origin refuses (status 4) a version that",
-      "would take down what is being served, until you add --force.",
+      "Shows what changes and asks on a terminal; without one it goes ahead. The origin refuses (status 4) a version",
+      "that would take down what is being served, until you add --force.",
     ].join("\n"),
     examples: ["fleet rollback", "fleet rollback 41", "fleet rollback --dry-run"],
   });

@@ -57,7 +57,7 @@ function refuseStrangers(version: number, fleet: Fleet, setup: Setup): void {
     {
       lines: [
         `Its nodes: ${[...known].join(", ")}`,
-        `Add them and publish that (${command} fleet apply FILE), start other --sites, or begin anew with --data OTHER.`,
+        `Add them and publish that (${command} fleet apply FILE), start other --sites, or use another --data.`,
       ],
     },
   );
