@@ -10,11 +10,12 @@
  */
 import { BlockList, isIPv4 } from "node:net";
 import { NearcastError } from "#base/errors.ts";
+import { canonicalAddress } from "#fleet/address.ts";
 import type { Fleet, SiteNode } from "#fleet/document.ts";
-import { parseFleet } from "#fleet/read-document.ts";
 import { type Roster, type RosterNode, rosterNodesMax, shortNameLengthMax } from "#fleet/roster.ts";
 import type { Actor } from "./catalogue/audit.ts";
-import type { Catalogue, FleetText } from "./catalogue/catalogue.ts";
+import type { Catalogue } from "./catalogue/catalogue.ts";
+import type { ReadStoredFleet } from "./fleet-reader.ts";
 
 /** What a node registers; without a name it is given one. */
 export type Registration = Omit<RosterNode, "name"> & { readonly name?: string };
@@ -53,19 +54,11 @@ unreachable.addAddress("::", "ipv6");
 unreachable.addSubnet("fe80::", 10, "ipv6");
 unreachable.addSubnet("ff00::", 8, "ipv6");
 
-export function openRosterKeeper(catalogue: Pick<Catalogue, "roster" | "changeRoster" | "fleet">): RosterKeeper {
-  /** The document that was read last; a long one takes half a second. */
-  let read: { version: number; fleet: Fleet | null } | undefined;
-  const fleetOf = (newest: FleetText | undefined): Fleet | null => {
-    if (newest === undefined) return null;
-    if (read?.version !== newest.version) {
-      const parsed = parseFleet(newest.text);
-      // A stored document may have been written for an older schema: then it has no nodes that edges know either.
-      read = { version: newest.version, fleet: parsed.ok ? parsed.value : null };
-    }
-    return read.fleet;
-  };
-
+/** A document that `fleetOf` can't read any more has no nodes that edges know either. */
+export function openRosterKeeper(
+  catalogue: Pick<Catalogue, "roster" | "changeRoster" | "fleet">,
+  fleetOf: ReadStoredFleet,
+): RosterKeeper {
   return {
     roster: catalogue.roster,
     async nodes() {
@@ -218,11 +211,6 @@ function sameUrl(one: string, other: string): boolean {
 
 function samePeer(one: { host: string; port: number }, other: { host: string; port: number }): boolean {
   return canonicalAddress(one.host) === canonicalAddress(other.host) && one.port === other.port;
-}
-
-/** RFC 5952: an IPv6 address has many spellings and one form. */
-function canonicalAddress(address: string): string {
-  return isIPv4(address) ? address : new URL(`http://[${address}]`).hostname;
 }
 
 /** @throws NearcastError BAD_PARAMETER */

@@ -5,6 +5,7 @@
  *
  * Stopped on the way it leaves the node drained; run again, it begins with the wait.
  */
+import { command } from "#base/command-name.ts";
 import type { Command } from "commander";
 import { setTimeout as pause } from "node:timers/promises";
 import { longestTtlSeconds } from "./drain.ts";
@@ -56,7 +57,7 @@ async function mustHaveJoined(client: OriginClient, node: string): Promise<void>
     code: "NOT_FOUND",
     lines: [
       joined.length === 0 ? "None did." : `These did: ${joined.slice(0, 100).join(", ")}`,
-      "A node of the fleet document is taken out there: edit fleet.yaml, then `nearcast apply fleet.yaml`.",
+      `A node of the fleet document is taken out there: edit fleet.yaml, then \`${command} fleet apply fleet.yaml\`.`,
     ],
   });
 }

@@ -4,7 +4,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { nearcast } from "./support/command.ts";
+import { eachOf, nearcast } from "./support/command.ts";
 
 const deploy = fileURLToPath(new URL("../../deploy/", import.meta.url));
 
@@ -43,21 +43,23 @@ async function lines(): Promise<Line[]> {
   return (await Promise.all(all)).flat();
 }
 
+const groups = ["bgp", "fleet"];
+
 /** The verb, `bgp check` being one, and the words after it. */
 function parted([first = "", second = "", ...rest]: string[]): { verb: string[]; rest: string[] } {
-  return first === "bgp" ? { verb: [first, second], rest } : { verb: [first], rest: [second, ...rest] };
+  return groups.includes(first) && second !== ""
+    ? { verb: [first, second], rest }
+    : { verb: [first], rest: [second, ...rest] };
 }
 
 test("verbs and options are real", async () => {
   const all = await lines();
   const named = [...new Set(all.map(({ words }) => parted(words).verb.join(" ")))];
   const helps = new Map(
-    await Promise.all(
-      named.map(async (verb): Promise<[string, string]> => {
-        const { status, stdout } = await nearcast([...verb.split(" "), "--help"]);
-        return [verb, status === 0 ? stdout : ""];
-      }),
-    ),
+    await eachOf(named, async (verb): Promise<[string, string]> => {
+      const { status, stdout } = await nearcast([...verb.split(" "), "--help"]);
+      return [verb, status === 0 ? stdout : ""];
+    }),
   );
   const wrong: string[] = [];
   for (const { where, words } of all) {
@@ -71,8 +73,11 @@ test("verbs and options are real", async () => {
     }
   }
   assert.deepEqual(wrong, []);
-  const wanted = ["apply", "bgp check", "bgp config", "check", "drain", "edge", "join", "origin", "put", "remove"];
+  const fleetVerbs = ["fleet apply", "fleet check", "fleet releases", "fleet rollback"];
+  const wanted = [...fleetVerbs, "bgp check", "bgp config", "drain", "edge", "join", "origin", "put", "remove"];
   for (const verb of [...wanted, "rollback", "secret", "status", "undrain"]) assert.ok(named.includes(verb), verb);
+  // The runbook says it as it is meant to be said from now on.
+  for (const old of ["apply", "check", "releases"]) assert.ok(!named.includes(old), old);
 });
 
 test("the runbook names files that there are, and has a chapter for each thing that happens", async () => {

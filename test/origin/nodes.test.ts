@@ -14,6 +14,7 @@ import { NearcastError } from "#base/errors.ts";
 import { createEventStreamReader } from "#fleet/event-stream.ts";
 import { type Roster, type RosterNode, rosterNodesMax } from "#fleet/roster.ts";
 import { openSqliteCatalogue } from "../../origin/catalogue/sqlite.ts";
+import { openFleetReader } from "../../origin/fleet-reader.ts";
 import { openRosterKeeper } from "../../origin/roster.ts";
 import { fleetValue } from "../support/fleet.ts";
 import { startTestOrigin, temporaryDirectory, type TestOrigin } from "./running-origin.ts";
@@ -292,7 +293,7 @@ test(`there are at most ${rosterNodesMax} nodes and marks, and names are still f
   }));
   let roster: Roster = { revision: 7, nodes, draining: Array.from({ length: rosterNodesMax }, (_, i) => `x${i}`) };
   const fleet = { version: 1, author: "a", createdMs: 0, summary: "", fromVersion: undefined, text: document };
-  const keeper = openRosterKeeper({
+  const catalogue: Parameters<typeof openRosterKeeper>[0] = {
     roster: async () => roster,
     fleet: async () => fleet,
     async changeRoster(_actor, decide) {
@@ -302,7 +303,8 @@ test(`there are at most ${rosterNodesMax} nodes and marks, and names are still f
       }
       return roster;
     },
-  });
+  };
+  const keeper = openRosterKeeper(catalogue, openFleetReader());
   const isConflict = (error: unknown): boolean => error instanceof NearcastError && error.code === "NODE_CONFLICT";
   assert.equal((await keeper.join(machine(2), tester)).node.name, `fra${rosterNodesMax + 1}`);
   await assert.rejects(keeper.join(machine(3), tester), isConflict);

@@ -1,4 +1,5 @@
 /** Is an address free? Asked before anything is started: a clear word then is worth more than a log line later. */
+import { command } from "#base/command-name.ts";
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
 import { hostPort } from "../settings.ts";
@@ -60,9 +61,9 @@ export function takenLines(taken: readonly { listen: Listen; code: string }[], d
   if (taken.some(({ code }) => code === "EADDRINUSE")) {
     const other = taken[0]?.listen.host === "127.0.101.1" ? "127.0.201.1" : "127.0.101.1";
     lines.push(
-      "Perhaps nearcast runs already: npx nearcast status",
+      `Perhaps nearcast runs already: ${command} status`,
       "Else stop the other program (`ss -lntup` names it), or run beside it on other addresses and with other data:",
-      `  npx nearcast up --address ${other} --data ./data2`,
+      `  ${command} up --address ${other} --data ./data2`,
       `or change the ports in the files ${dataDir}/*.yaml.`,
     );
   }

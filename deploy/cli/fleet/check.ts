@@ -1,21 +1,21 @@
-/** `nearcast check`: is this a fleet document? All its problems at once, nothing is sent anywhere. */
+/** `nearcast fleet check`: is this a fleet document? All its problems at once, nothing is sent anywhere. */
 import { problemLines, type ValueProblem } from "#base/schema.ts";
 import { type Fleet } from "#fleet/document.ts";
 import type { Command } from "commander";
 import { readFile } from "node:fs/promises";
-import { CommandFailure, exitCodes } from "./exit-codes.ts";
-import { addVerb, type Cli, outputOf } from "./verb.ts";
+import { CommandFailure, exitCodes } from "../exit-codes.ts";
+import { addVerb, type Cli, outputOf } from "../verb.ts";
 import { readWholeFleet } from "./zone-files.ts";
 
-export function addCheck(program: Command, cli: Cli): void {
-  addVerb(program, {
+export function addCheck(parent: Command, cli: Cli): Command {
+  return addVerb(parent, {
     usage: "check <file>",
     summary: "say whether a fleet document is valid, with all its problems",
     more: [
       "Each problem is one line: the place in the document, the value, and what is allowed there.",
       "Zone files that it names are read too, from its own directory and those below.",
     ].join("\n"),
-    examples: ["check fleet.yaml"],
+    examples: ["fleet check fleet.yaml", "fleet check fleet.yaml --json"],
   }).action(async (file: string, options: { json?: boolean }) => {
     const output = outputOf(cli, options);
     const { checked, warnings } = readWholeFleet(file, await readFleetText(file));
