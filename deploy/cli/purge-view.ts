@@ -48,7 +48,8 @@ function sumLine(done: readonly NodePurge[]): string {
   const holders = done.filter(({ memory, disk, records }) => memory.entries + disk.entries + records > 0).length;
   const where = `${holders} of ${done.length} ${done.length === 1 ? "node" : "nodes"}`;
   const pictures = sum(({ records }) => records);
-  return `matched on ${where}: ${tier("memory")} in memory, ${tier("disk")} on disk; ${pictures} known ${pictures === 1 ? "picture" : "pictures"}`;
+  const known = `${pictures} known ${pictures === 1 ? "picture" : "pictures"}`;
+  return `matched on ${where}: ${tier("memory")} in memory, ${tier("disk")} on disk; ${known}`;
 }
 
 function heldText({ entries, bytes }: { entries: number; bytes: number }): string {

@@ -15,7 +15,7 @@ export interface NotUnderstood extends UnknownWord {
   readonly node: string;
 }
 
-/** The release before introductions. Made once from its schema; a test holds that today's schema still has all of it. */
+/** The release before introductions. Made once from its schema; a test holds that today's still has it all. */
 export const firstRelease: Vocabulary = JSON.parse(
   readFileSync(new URL("./vocabulary-0.1.0.json", import.meta.url), "utf8"),
 ) as Vocabulary;

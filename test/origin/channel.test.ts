@@ -1,4 +1,4 @@
-/** The origin's end of its channel to the nodes: proofs, questions, wrong answers, and documents that a node refuses. */
+/** The origin's end of its channel to the nodes: proofs, questions, wrong answers, documents that nodes refuse. */
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -15,8 +15,8 @@ const run = promisify(execFile);
 export const release010 = "390f4ae";
 
 /**
- * Puts the code of a commit into a folder of its own, with this checkout's node_modules. Undefined: the test is skipped,
- * because the history is not here (a tarball, a shallow clone).
+ * Puts the code of a commit into a folder of its own, with this checkout's node_modules. Undefined: the test is
+ * skipped, because the history is not here (a tarball, a shallow clone).
  */
 export async function olderRelease(t: TestContext, commit: string): Promise<string | undefined> {
   const isThere = await run("git", ["cat-file", "-e", `${commit}^{commit}`], { cwd: root }).then(
