@@ -42,6 +42,8 @@ export interface OriginPlace {
   urlFrom: string;
   /** Read when it is first needed, since reading pictures needs none. */
   token: () => Promise<string>;
+  /** The file that it is read from; undefined: from none. */
+  tokenFile?: string;
   /** What to do next when it can't be reached, and when it refuses the token; where that is not what verbs say. */
   advice?: { readonly unreachable: readonly string[]; readonly token: readonly string[] };
 }
@@ -85,30 +87,27 @@ export async function findOrigin(options: CommonOptions, environment: Environmen
   if (parsed === null || !["http:", "https:"].includes(parsed.protocol)) {
     throw new CommandFailure(exitCodes.usage, `${urlFrom}: "${url}" is not an http:// or https:// URL`);
   }
-  const tokenFiles = [options.tokenFile ?? environment["NEARCAST_TOKEN_FILE"]].filter((file) => file !== undefined);
-  if (tokenFiles.length === 0) {
-    const originDir = config?.dataDir ?? join(dataDir, "origin");
-    tokenFiles.push(join(originDir, "secrets", "writer.token"));
-  }
-  return { url: url.replace(/\/+$/, ""), urlFrom, token: async () => await readToken(tokenFiles) };
+  const tokenFile =
+    options.tokenFile ??
+    environment["NEARCAST_TOKEN_FILE"] ??
+    join(config?.dataDir ?? join(dataDir, "origin"), "secrets", "writer.token");
+  return { url: url.replace(/\/+$/, ""), urlFrom, token: async () => await readToken(tokenFile), tokenFile };
 }
 
-async function readToken(files: readonly string[]): Promise<string> {
-  const tried: string[] = [];
-  for (const file of files) {
-    try {
-      return (await readFile(file, "utf8")).trim();
-    } catch (error) {
-      tried.push(`${file}: ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`);
-    }
+async function readToken(file: string): Promise<string> {
+  try {
+    return (await readFile(file, "utf8")).trim();
+  } catch (error) {
+    const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
+    throw new CommandFailure(exitCodes.usage, "the writer's token can't be read", {
+      cause: error,
+      lines: [
+        `${file}: ${reason}`,
+        "The origin makes it at its first start, in secrets/writer.token of its data folder.",
+        "Name the file by --token-file FILE or NEARCAST_TOKEN_FILE, or the folder of `nearcast up` by --data DIR.",
+      ],
+    });
   }
-  throw new CommandFailure(exitCodes.usage, "the writer's token can't be read", {
-    lines: [
-      ...tried,
-      "The origin makes it at its first start, in secrets/writer.token of its data folder.",
-      "Name the file by --token-file FILE or NEARCAST_TOKEN_FILE, or the folder of `nearcast up` by --data DIR.",
-    ],
-  });
 }
 
 export async function readOriginConfig(file: string): Promise<OriginConfig> {

@@ -66,11 +66,13 @@ function askedLines(witnesses: readonly Witness[]): string[] {
     if (!reached.ok) return [`${place.name}: ${reached.reason}`];
     const reasons = list(reached.status, "unready").map(String);
     const lease = cell(inside(reached.status, "announce", "reason"));
+    const token = cell(inside(reached.status, "originToken", "warning"));
     return [
       ...(reasons.length > 0 ? [`${place.name}: ${reasons.join("; ")}`] : []),
       ...(reached.status["isIsolated"] === true
         ? [`${place.name}: reaches no other node, answers with its own site`]
         : []),
+      ...(token === undefined || token === "" ? [] : [`${place.name}: ${token}`]),
       ...(lease === undefined || lease === "" ? [] : [`${place.name}: lease: ${lease}`]),
     ];
   });

@@ -38,8 +38,12 @@ export async function attempt<Result>(
       return result;
     } catch (thrown) {
       const error = originFailure(thrown, timeoutMs);
-      // An answer that is refused here, such as one too large, is a sign of life all the same.
-      if (error.source === "client") breaker.succeeded();
+      // An answer that is refused here, such as one too large, is a sign of life all the same, and so is a refusal of
+      // the origin's: an open breaker would hold requests back after the token was put right.
+      if (error.source === "client" || error.code === "ORIGIN_REFUSED") {
+        breaker.succeeded();
+        throw error;
+      }
       if (error.source !== "origin") throw error;
       lastError = error;
       breaker.failed();

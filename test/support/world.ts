@@ -7,7 +7,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
@@ -41,6 +41,7 @@ export interface WorldEdge {
   url: string;
   adminUrl: string;
   dns: { host: string; port: number };
+  tokenFile: string;
   program: () => Program;
   /** Starts it (again), and waits until it is ready. */
   start: () => Promise<void>;
@@ -87,6 +88,8 @@ export async function startWorld(
     hasPeers?: boolean;
     /** Whether nodes bring addresses of their own to their site, instead of sharing the site's. */
     hasOwnAddresses?: boolean;
+    /** Whether each edge has a token file of its own, as on machines of their own, instead of the origin's. */
+    hasOwnTokenFiles?: boolean;
     /** Merged into each site of the fleet document. */
     siteOf?: (site: SiteName) => object;
     /** Further arguments of each edge, and further variables of its environment. */
@@ -194,6 +197,8 @@ export async function startWorld(
   const edges = nodes.map(({ site, name, address }): WorldEdge => {
     const url = `http://${address}:${servicePort}`;
     const adminUrl = `http://${address}:${adminPort}`;
+    const originTokenFile = join(secrets, "edge.token");
+    const tokenFile = settings.hasOwnTokenFiles === true ? join(directory, `${name}.token`) : originTokenFile;
     let program: Program | undefined;
     const current = (): Program => {
       if (program === undefined) throw new Error(`the edge ${name} was not started`);
@@ -206,14 +211,16 @@ export async function startWorld(
       url,
       adminUrl,
       dns: { host: address, port: dnsPort },
+      tokenFile,
       program: current,
       async start() {
+        if (!existsSync(tokenFile)) await copyFile(originTokenFile, tokenFile);
         const config = {
           node: name,
           site,
           dataDir: join(directory, name === `${site}1` ? site : name),
           ...peerOf(address),
-          origin: { url: originUrl, tokenFile: join(secrets, "edge.token") },
+          origin: { url: originUrl, tokenFile },
           http: [{ host: address, port: servicePort }],
           admin: { host: address, port: adminPort },
           dns: { addresses: [{ host: address, port: dnsPort }], ...geo, ...settings.dns },
