@@ -135,7 +135,7 @@ export async function startWorld(
       listen: { host: `${net}.1`, port: 7070 },
       dataDir: join(directory, "origin"),
     });
-    await until("the origin answers", async () => (await fetch(`${originUrl}/healthz`)).ok, origin);
+    await until("the origin answers", async () => (await fetch(`${originUrl}/healthz`)).ok, origin, startMsMax);
   };
   await startOrigin();
   const writer = (await readFile(join(secrets, "writer.token"), "utf8")).trim();
@@ -228,7 +228,7 @@ export async function startWorld(
           ...settings.edge,
         };
         program = await start(name, edgeMain, config, settings.edgeWords, settings.edgeEnvironment);
-        await until(`${name} is ready`, async () => (await fetch(`${adminUrl}/readyz`)).ok, program);
+        await until(`${name} is ready`, async () => (await fetch(`${adminUrl}/readyz`)).ok, program, startMsMax);
       },
       status: async () => (await (await fetch(`${adminUrl}/status`)).json()) as Record<string, unknown>,
       async metrics() {
@@ -273,9 +273,17 @@ function watch(child: ChildProcess, gone: () => void): Program {
   };
 }
 
+/** A start may take its time on a machine that runs other tests as well; no test here is about how long it takes. */
+const startMsMax = 120_000;
+
 /** Asks until it is true. A question that fails counts as no; past half a minute the test fails with `what`. */
-export async function until(what: string, isSo: () => Promise<boolean>, program?: Program): Promise<void> {
-  const deadlineMs = performance.now() + 30_000;
+export async function until(
+  what: string,
+  isSo: () => Promise<boolean>,
+  program?: Program,
+  msMax = 30_000,
+): Promise<void> {
+  const deadlineMs = performance.now() + msMax;
   for (;;) {
     if (await isSo().catch(() => false)) return;
     const isGone = program !== undefined && !existsSync(`/proc/${program.pid}`) && existsSync("/proc/self");
