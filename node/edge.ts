@@ -21,6 +21,9 @@ import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
 import { readRelease } from "#base/release.ts";
 import type { Fleet } from "#fleet/document.ts";
+import { adminTargetOf } from "#fleet/channel/admin-target.ts";
+import { createSeals } from "#fleet/channel/seal.ts";
+import { fleetSchema } from "#fleet/document.ts";
 import { type FeedEvent, type FeedFollower, followFeed } from "#fleet/feed.ts";
 import { createLoadMeter } from "#fleet/load-meter.ts";
 import type { NodeWord } from "#fleet/health.ts";
@@ -30,6 +33,7 @@ import { openProber } from "#fleet/probe.ts";
 import { readPurgeEvent } from "#fleet/purge-event.ts";
 import { rosterEventKind } from "#fleet/roster.ts";
 import { secretEventKind } from "#fleet/secret.ts";
+import { vocabularyOf } from "#fleet/vocabulary.ts";
 import { openDecoderPool } from "#image/pool.ts";
 import { type Announcement, openAnnouncement } from "./announcement.ts";
 import { openDiskTier } from "./cache/disk.ts";
@@ -38,6 +42,7 @@ import { openRecords } from "./cache/records.ts";
 import { joinTiers } from "./cache/tiers.ts";
 import type { EdgeConfig } from "./config.ts";
 import { openAssetFetcher } from "./fetch/asset.ts";
+import { openOriginChannel } from "./fetch/channel.ts";
 import { openOriginClient } from "./fetch/origin.ts";
 import { openProbeClient } from "./fetch/probe.ts";
 import { followSecrets } from "./fetch/secrets.ts";
@@ -219,11 +224,39 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       store: memory.storeSecrets,
       changed: (fresh) => {
         names.setSecrets(fresh);
+        channel.secretsChanged();
       },
       clock,
       log,
     });
     lifecycle.defer("fleet secret", secrets.close);
+
+    const channel = openOriginChannel({
+      introduction: () => ({
+        node: config.node,
+        site: config.site,
+        process: place.index,
+        processes: place.count,
+        release,
+        understands: vocabularyOf(fleetSchema),
+      }),
+      presence: () => ({
+        state: presenceTold(),
+        fleetVersion: membership.current()?.version ?? 0,
+        feedSeq: feedSeq(),
+      }),
+      async answer(question, isBrief) {
+        // The admin listener's own answers, so that both ways tell the same.
+        const url = adminTargetOf(question, isBrief);
+        const { statusCode, payload } = await adminApp.inject({ method: "GET", url });
+        return { status: statusCode, json: payload };
+      },
+      tell: origin.tell,
+      seals: createSeals(() => secrets.secrets()),
+      clock,
+      log,
+    });
+    lifecycle.defer("origin channel", channel.close);
 
     const names = openNames({
       config,
@@ -273,8 +306,10 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     async function apply(event: FeedEvent): Promise<void> {
       if (event.kind === "fleet") await membership.takeFleet();
       else if (event.kind === rosterEventKind) await membership.takeRoster(event.data);
-      else if (event.kind === "purge") await purger.apply(event.seq, readPurgeEvent(event.data));
-      else if (event.kind === secretEventKind) await secrets.take();
+      else if (event.kind === "purge") {
+        const report = await purger.apply(event.seq, readPurgeEvent(event.data));
+        if (report !== undefined) channel.report(report);
+      } else if (event.kind === secretEventKind) await secrets.take();
       else log.warn({ kind: event.kind }, "an event of the feed is of a kind that this version does not know");
     }
 
@@ -295,6 +330,8 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         // Without any document begin() asks for it, again and again; an origin may have none yet.
         if (membership.current() !== null) await membership.takeFleet();
       },
+      connected: channel.opened,
+      asked: channel.asked,
       clock,
       random,
       log,
@@ -373,7 +410,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     const admin = await listenOn(config.admin, adminApp);
     lifecycle.defer("admin listener", () => admin.close(100));
 
-    function status(): Record<string, unknown> {
+    function status(isBrief: boolean): Record<string, unknown> {
       return {
         node: config.node,
         site: config.site,
@@ -395,7 +432,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         },
         isIsolated: prober.isIsolated(),
         announce: announcement?.state() ?? null,
-        sites: describeSites(membership.current()?.document ?? null, prober),
+        sites: isBrief ? null : describeSites(membership.current()?.document ?? null, prober),
         cache: { memory: memoryTier.stats(), disk: diskTier.stats(), records: records.size() },
         decoders: decoders.stats(),
         peers: neighbours?.counts() ?? null,

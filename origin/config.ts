@@ -67,6 +67,18 @@ export const originConfigSchema = Type.Object(
         uploadTimeoutMs: milliseconds(3_600_000, 1000, 86_400_000, "one whole upload"),
         subscribersMax: count(1000, 1, 100_000, "edges that follow the feed at one time"),
         connectionsMax: count(4096, 16, 100_000, "open connections; more are refused"),
+        unauthenticatedPerNetworkMax: count(
+          64,
+          1,
+          10_000,
+          "connections without a valid token, of one IPv4 address or IPv6 /64; past it the oldest is closed",
+        ),
+        unauthenticatedTimeoutMs: milliseconds(
+          10_000,
+          100,
+          60_000,
+          "what a connection gets to present a valid token, and a refused one to finish its body",
+        ),
       },
       section,
     ),

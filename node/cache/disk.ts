@@ -22,7 +22,7 @@ import type { Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
 import { type CachedObject, memoryBytesOf, type ObjectFacts } from "./object.ts";
 import { decodeObject, encodeObject, factsBytesMax, readFacts, readKnown, readWhole } from "./object-file.ts";
-import { createTagIndex, isPurgedBy, type Purge } from "./purge.ts";
+import { createTagIndex, type Found, isPurgedBy, type Purge } from "./purge.ts";
 import { openPurgeJournal } from "./purge-journal.ts";
 
 /** Objects that wait to be written; more are not stored (they stay in memory, and will be offered again). */
@@ -43,14 +43,18 @@ export interface DiskTier {
   load: (key: string) => Promise<CachedObject | undefined>;
   /** The facts of an object that is there, without reading it; undefined also while the scan has not met it. */
   factsOf: (key: string) => ObjectFacts | undefined;
+  /** The bytes of the object's file, or what it will about take when it is written; 0 where factsOf() knows none. */
+  bytesOf: (key: string) => number;
   /** Returns at once whether the object was taken; it is written behind. */
   store: (object: CachedObject) => boolean;
   remove: (key: string) => Promise<void>;
   /** Resolves when nothing that the purge names can be loaded any more, also not after a restart. */
-  purge: (purge: Purge) => Promise<number>;
+  purge: (purge: Purge, tell?: Found) => Promise<number>;
   keysOf: (purge: Purge) => Set<string>;
   /** Resolves when the scan of the start is done. */
   scanned: Promise<void>;
+  /** Whether it is still under way: what is on disk is then not all known. */
+  isScanning: () => boolean;
   /** Resolves when all that was taken is written. */
   flushed: () => Promise<void>;
   stats: () => {
@@ -296,6 +300,12 @@ export async function openDiskTier(options: {
     });
   }
 
+  const factsOf = (key: string): ObjectFacts | undefined => writing.get(key)?.facts ?? slots.peek(key)?.facts;
+  const bytesOf = (key: string): number => {
+    const object = writing.get(key);
+    return object === undefined ? (slots.peek(key)?.sizeBytes ?? 0) : memoryBytesOf(object);
+  };
+
   return {
     scanned,
     load: (key) => {
@@ -304,7 +314,9 @@ export async function openDiskTier(options: {
       if (state.isClosed) return Promise.resolve(undefined);
       return inOrder(key, () => read(key));
     },
-    factsOf: (key) => writing.get(key)?.facts ?? slots.peek(key)?.facts,
+    factsOf,
+    bytesOf,
+    isScanning: () => state.isScanning,
     store(object) {
       const { key } = object;
       const size = memoryBytesOf(object);
@@ -323,7 +335,7 @@ export async function openDiskTier(options: {
       return true;
     },
     remove,
-    async purge(purge) {
+    async purge(purge, tell) {
       const journaled = state.isScanning ? journal.add(purge) : undefined;
       const keys = [...tags.keysOf(purge)].filter((key) => {
         const facts = slots.peek(key)?.facts;
@@ -331,6 +343,12 @@ export async function openDiskTier(options: {
       });
       for (const [key, object] of writing) if (isPurgedBy(object.facts, purge)) keys.push(key);
       const concerned = new Set(keys);
+      if (tell !== undefined) {
+        for (const key of concerned) {
+          const facts = factsOf(key);
+          if (facts !== undefined) tell(facts, bytesOf(key));
+        }
+      }
       await Promise.all([journaled, ...[...concerned].map(remove)]);
       return concerned.size;
     },

@@ -22,6 +22,7 @@ const timeoutsMs = {
   /** Sources come over the WAN; the deadline holds for both attempts and the whole body. */
   source: 30_000,
   fleet: 5000,
+  tell: 5000,
 };
 /** A fleet document in JSON, where each line's end, quote and backslash takes two bytes. */
 const fleetAnswerBytesMax = 4 * fleetBytesMax;
@@ -53,6 +54,12 @@ export interface OriginClient {
   roster: () => Promise<Roster | null>;
   /** The feed's bytes from after `since` (null: from now on) until `signal` ends it. The follower retries. */
   feed: (since: number | null, signal: AbortSignal) => Promise<Readable>;
+  /**
+   * Tells the origin something (fleet/channel); one attempt, without the breaker, which is for what clients wait for.
+   * @param path below `/channel/`
+   * @returns the status
+   */
+  tell: (path: string, fields: Readonly<Record<string, string>>, json: string) => Promise<number>;
   counts: () => { sources: number; sourceBodies: number; failures: number };
   isBroken: () => boolean;
   close: () => Promise<void>;
@@ -153,6 +160,17 @@ export function openOriginClient(options: {
       if (answer.statusCode === 200) return answer.body;
       dropBody(answer);
       throw badAnswer("the feed", answer.statusCode);
+    },
+    async tell(path, fields, json) {
+      const answer = await pool.request({
+        path: `${prefix}/channel/${path}`,
+        method: "POST",
+        headers: { ...headers, ...fields, "content-type": "application/json" },
+        body: json,
+        signal: AbortSignal.timeout(timeouts.tell),
+      });
+      dropBody(answer);
+      return answer.statusCode;
     },
     counts: () => ({ ...counts }),
     isBroken: () => breaker.state() !== "closed",

@@ -2,7 +2,7 @@
  * The admin listener: for the machine's owner, on loopback unless told otherwise. It changes nothing.
  *
  *   /healthz      the process lives              /metrics       Prometheus
- *   /readyz       200 when it may get clients    /status        what `nearcast status` shows
+ *   /readyz       200 when it may get clients    /status?brief= what `nearcast status` shows
  *   /explain?url=&accept=                        where an answer would come from, and why
  *   /explain/dns?name=&type=&ip=                 which address DNS would give, and why
  */
@@ -15,7 +15,8 @@ import { asNearcastError, NearcastError, problemOf } from "#base/errors.ts";
 export interface AdminParts {
   /** Why the node is not ready, or nothing when it is. */
   unready: () => readonly string[];
-  status: () => Record<string, unknown>;
+  /** @param isBrief without what the node sees of others, which grows with the fleet */
+  status: (isBrief: boolean) => Record<string, unknown>;
   metrics: { render: () => Promise<string>; contentType: string };
   /** @throws NearcastError 4xx for a URL that would be refused */
   explainUrl: (url: URL, accept: string | undefined) => Promise<Record<string, unknown>>;
@@ -45,7 +46,11 @@ export function buildAdminApp(parts: AdminParts): FastifyInstance {
     return { ready: reasons.length === 0, reasons };
   });
 
-  typed.get("/status", async () => parts.status());
+  typed.get(
+    "/status",
+    { schema: { querystring: Type.Object({ brief: Type.Boolean({ default: false }) }, strict) } },
+    async (request) => parts.status(request.query.brief),
+  );
 
   typed.get("/metrics", async (_request, reply) => {
     const text = await parts.metrics.render();
