@@ -50,9 +50,11 @@ async function lines(): Promise<Line[]> {
   return (await Promise.all(all)).flat();
 }
 
+const groups = new Set(["bgp", "fleet"]);
+
 /** The verb, `bgp check` being one, and the words after it. */
 function parted([first = "", second = "", ...rest]: string[]): { verb: string[]; rest: string[] } {
-  return first === "bgp" ? { verb: [first, second], rest } : { verb: [first], rest: [second, ...rest] };
+  return groups.has(first) ? { verb: [first, second], rest } : { verb: [first], rest: [second, ...rest] };
 }
 
 test("verbs and options are real", async () => {
@@ -76,8 +78,8 @@ test("verbs and options are real", async () => {
     }
   }
   assert.deepEqual(wrong, []);
-  const wanted = ["apply", "bgp check", "bgp config", "check", "drain", "edge", "join", "origin", "put", "remove"];
-  for (const verb of [...wanted, "rollback", "secret", "status", "undrain"]) assert.ok(named.includes(verb), verb);
+  const wanted = ["bgp check", "bgp config", "drain", "edge", "fleet apply", "fleet check", "join", "origin", "put"];
+  for (const verb of [...wanted, "remove", "rollback", "secret", "status", "undrain"]) assert.ok(named.includes(verb), verb);
 });
 
 test("the runbook names files that there are, and has a chapter for each thing that happens", async () => {

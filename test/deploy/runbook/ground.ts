@@ -55,9 +55,9 @@ export interface Ground {
 export async function whyNoGround(): Promise<string | undefined> {
   if (process.getuid?.() !== 0) return "machines of its own need root";
   try {
-    await execute("sh", ["-c", "command -v ip nsenter scp setpriv sshd sysctl unshare /lib/systemd/systemd"]);
+    await execute("sh", ["-c", "command -v ip nsenter rsync scp setpriv sshd sysctl unshare /lib/systemd/systemd"]);
   } catch {
-    return "not all of ip, nsenter, scp, setpriv, sshd, sysctl, systemd and unshare are installed";
+    return "not all of ip, nsenter, rsync, scp, setpriv, sshd, sysctl, systemd and unshare are installed";
   }
   const tried = "mount -t tmpfs tmpfs /mnt && mkdir /mnt/u /mnt/w && mount -t cgroup2 cgroup2 /mnt/u";
   try {
