@@ -18,6 +18,7 @@ import { sleep, type Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { before, createLifecycle } from "#base/lifecycle.ts";
 import type { Log } from "#base/log.ts";
+import { processMetrics } from "#base/process-metrics.ts";
 import type { Random } from "#base/random.ts";
 import { readRelease } from "#base/release.ts";
 import type { Fleet } from "#fleet/document.ts";
@@ -339,6 +340,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     lifecycle.defer("feed", feed.close);
 
     const metrics = createMetrics();
+    for (const metric of processMetrics(config.dataDir, clock)) metrics.observe(metric);
     declareMetrics(metrics, {
       release,
       memoryTier,
@@ -400,6 +402,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     });
     lifecycle.defer("edge application", () => edgeApp.close());
     const adminApp = buildAdminApp({
+      hosts: config.admin.hosts,
       unready,
       status,
       metrics,
@@ -474,6 +477,12 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
           log.warn({ reason: (error as Error).message }, "there is no fleet document yet; asking the origin again");
         });
         if (membership.current() === null) await sleep(clock, fleetRetryMs, ended.signal);
+      }
+      if (secrets.id() === null) {
+        // Without it this node could prove nothing, and would be down for all nodes that know it.
+        await secrets.take().catch((error: unknown) => {
+          log.warn({ reason: (error as Error).message }, "there is no fleet secret yet; asking the origin again");
+        });
       }
       await decoders.ready();
       await neighbours?.listen({ images, assets, tiers });

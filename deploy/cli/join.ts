@@ -277,7 +277,7 @@ function decide(originUrl: string, tokenFile: string, listen: readonly string[],
     site: options.site,
     origin: { url: originUrl, tokenFile },
     http: at(options.httpPort),
-    admin: { host: "127.0.0.1", port: options.adminPort },
+    admin: { host: "127.0.0.1", port: options.adminPort, hosts: [] },
     dns: at(options.dnsPort),
     peer: { host: peerHost ?? listen[0] ?? "", port: options.peerPort },
   };

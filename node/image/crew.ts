@@ -9,6 +9,7 @@
  */
 import type { Cancel, Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
+import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
 import { startDecoder, type DecoderProcess, type DecoderSettings } from "./decoder-process.ts";
 import type { Reply } from "./messages.ts";
@@ -68,6 +69,7 @@ const restartPauseMaxMs = 10_000;
 const failedStartsMax = 3;
 
 export function openCrew(settings: CrewSettings, clock: Clock, log: Log, listener: CrewListener): Crew {
+  const failures = openFailureLog(log, clock);
   const workers = new Set<Worker>();
   const leaving = new Set<Worker>();
   const waitingForReady = new Set<() => void>();
@@ -132,7 +134,7 @@ export function openCrew(settings: CrewSettings, clock: Clock, log: Log, listene
 
   function distrust(worker: Worker, what: string): void {
     if (!workers.has(worker)) return;
-    log.error({ pid: worker.process.pid, what }, "a decoder process wrote what it may not");
+    failures.error("DISTRUSTED", { pid: worker.process.pid, what }, "a decoder process wrote what it may not");
     crashes += 1;
     kill(worker);
     listener.onLost(worker, "its answer made no sense");
@@ -144,7 +146,7 @@ export function openCrew(settings: CrewSettings, clock: Clock, log: Log, listene
       dismiss(worker);
       if (wasInService) listener.onLost(worker, "the pool is closed");
     } else if (wasInService && worker.isReady) {
-      log.error({ pid: worker.process.pid, how }, "a decoder process died");
+      failures.error("DIED", { pid: worker.process.pid, how }, "a decoder process died");
       crashes += 1;
       replace(worker);
       listener.onLost(worker, "its process died");

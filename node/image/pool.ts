@@ -18,6 +18,7 @@
  */
 import type { Cancel, Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
+import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
 import assert from "node:assert/strict";
 import { openCrew, type CrewStats, type JobReply, type Worker } from "./crew.ts";
@@ -149,6 +150,7 @@ export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
   const canMeasure = residentBytesOf("self") !== undefined;
   if (!canMeasure) log.warn("no /proc here: decoder processes run without a memory ceiling");
 
+  const failures = openFailureLog(log, clock);
   const queue = new Set<Task>();
   const running = new Map<Worker, Running>();
   const jobsDone = new WeakMap<Worker, number>();
@@ -241,7 +243,7 @@ export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
   }
 
   function kill(worker: Worker, error: NearcastError): void {
-    log.warn({ pid: worker.process.pid, code: error.code }, "a decoder process was killed");
+    failures.warn(error.code, { pid: worker.process.pid }, "a decoder process was killed");
     const had = takeBack(worker);
     crew.kill(worker);
     had?.task.reject(error);
