@@ -36,6 +36,7 @@ import { rosterEventKind } from "#fleet/roster.ts";
 import { secretEventKind } from "#fleet/secret.ts";
 import { vocabularyOf } from "#fleet/vocabulary.ts";
 import { openDecoderPool } from "#image/pool.ts";
+import { requireSandbox } from "#image/require-sandbox.ts";
 import { type Announcement, openAnnouncement } from "./announcement.ts";
 import { openDiskTier } from "./cache/disk.ts";
 import { openMemoryTier } from "./cache/memory.ts";
@@ -128,8 +129,10 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       clock,
       log,
       limits: { memoryBytesMax: config.decoders.memoryBytes },
+      sandbox: config.decoders.sandbox,
     });
     lifecycle.defer("decoders", decoders.close);
+    await requireSandbox(config.decoders.sandbox, decoders);
     const memoryTier = openMemoryTier(config.cache.memoryBytes);
     const diskTier = await openDiskTier({
       directory: join(config.dataDir, "cache"),
