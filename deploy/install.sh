@@ -40,12 +40,14 @@ use_release=
 
 usage() {
   cat <<EOF
-Usage: install.sh [--origin] [--edge] [options]
+Usage: install.sh [--origin] [--edge] [--command] [options]
 
   --origin               install the origin's unit and settings
   --edge                 install an edge's: its unit, service addresses, kernel settings, BIRD's drop-in
-  --package FILE         the release: a tarball of \`npm pack\`, or of a release folder (see below)
-                         default: the checkout or package that this script stands in
+  --command              install only the command \`nearcast\`, as on the operator's own machine
+  --package FILE         the release: a tarball of \`npm pack\` or of deploy/release.sh
+                         default: nearcast-release.tgz beside this script, with node.tgz;
+                         else the checkout or package that this script stands in
   --use VERSION          only switch to a release that is installed already, such as the one before
   --node-tarball FILE    Node from this file instead of the network
   --node-sha256 HEX      its SHA-256, where it is another than Node $node_version of the npm registry
@@ -56,9 +58,7 @@ Usage: install.sh [--origin] [--edge] [options]
 
 Nothing is started or restarted: the last lines say how.
 
-Without a network: on a machine of the same kind that has one, run this script, then
-  tar -czf nearcast-release.tgz -C /opt/nearcast/releases/VERSION .
-and give the other --package nearcast-release.tgz --node-tarball FILE.
+For servers without a network, deploy/release.sh makes a folder on a machine of the same kind that has one.
 EOF
 }
 
@@ -80,6 +80,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --origin) roles="$roles origin" ;;
     --edge) roles="$roles edge" ;;
+    --command) roles="$roles command" ;;
     --remove) action=remove ;;
     --dry-run) dry_run=true ;;
     --help) usage; exit 0 ;;
@@ -97,6 +98,11 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
+
+if [ -z "$package" ] && [ -e "$here/nearcast-release.tgz" ]; then
+  package=$here/nearcast-release.tgz
+  [ -n "$node_tarball" ] || node_tarball=$here/node.tgz
+fi
 
 opt=$root/opt/nearcast
 etc=$root/etc/nearcast
@@ -318,6 +324,8 @@ data_of() { # role
 
 make_user() { # role
   user=$(user_of "$1")
+  # The command alone needs none.
+  if [ -z "$user" ]; then return; fi
   # An image gets its users when it is built into a system.
   if [ -n "$root" ] || id "$user" >/dev/null 2>&1; then return; fi
   run useradd --system --user-group --home-dir "$(data_of "$1")" --no-create-home --shell /usr/sbin/nologin "$user"
@@ -376,12 +384,12 @@ next_steps() {
       edge)
         echo "  sysctl --system"
         echo "  nearcast join http://ORIGIN:7070 --site SITE --token-file edge.token --data /var/lib/nearcast --no-start"
-        echo "  chown -R nearcast: /var/lib/nearcast && ln -s /var/lib/nearcast/edge.yaml /etc/nearcast/edge.yaml"
+        echo "  ln -s /var/lib/nearcast/edge.yaml /etc/nearcast/edge.yaml"
         echo "  systemctl enable --now nearcast-edge"
         ;;
     esac
   done
-  echo "A service that runs goes on with what it has until: systemctl restart nearcast-edge"
+  [ "$roles" = " command" ] || echo "A service that runs goes on with what it has until it is restarted."
 }
 
 reload_systemd() {
@@ -390,7 +398,7 @@ reload_systemd() {
 }
 
 do_install() {
-  [ -n "$roles" ] || fail "say what this machine is to be: --origin, --edge, or both"
+  [ -n "$roles" ] || fail "say what this machine is: --origin, --edge, or --command"
   for role in $roles; do make_user "$role"; done
   directory "$etc" 755
   directory "$opt/releases" 755

@@ -3,14 +3,16 @@
  * server in one place.
  *
  *   head too large, no HTTP ─▶ answerUnreadable        target too long ─▶ 414
- *   router ─▶ access (token) ─▶ route's own onRequest ─▶ body ─▶ schema ─▶ handler ─▶ answer | problem
+ *   server (connections) ─▶ router ─▶ access (token) ─▶ route's own onRequest ─▶ body ─▶ schema ─▶ handler ─▶ answer | problem
  */
 import { randomUUID } from "node:crypto";
+import type { RequestListener, Server } from "node:http";
 import swagger from "@fastify/swagger";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import Fastify from "fastify";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
+import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
 import type { OriginConfig } from "./config.ts";
@@ -20,9 +22,12 @@ import type { App } from "./http/app-type.ts";
 import { watchBodies } from "./http/body.ts";
 import { describeRoute, openApiHead } from "./http/openapi.ts";
 import { answerProblems, answerRouterError } from "./http/problems.ts";
+import { createOriginServer } from "./http/server.ts";
 import { compileValidator, describeProblems } from "./http/validation.ts";
 import { openMetrics } from "./metrics.ts";
 import { addAuditRoute } from "./routes/audit.ts";
+import { addChannelRoutes, type ChannelRouteDeps } from "./routes/channel.ts";
+import { addConnectedRoutes } from "./routes/connected.ts";
 import { addFeedRoute } from "./routes/feed.ts";
 import { addFleetRoutes } from "./routes/fleet.ts";
 import { addImageRoutes, type ImageRouteDeps } from "./routes/images.ts";
@@ -42,7 +47,7 @@ const headBytesMax = 96 * 1024;
 /** Of JSON bodies: a purge of 1000 names of ordinary length. */
 const jsonBytesMax = 256 * 1024;
 
-export interface AppDeps extends ImageRouteDeps {
+export interface AppDeps extends ImageRouteDeps, ChannelRouteDeps {
   readonly config: OriginConfig;
   readonly tokens: Tokens;
   readonly refusals: Refusals;
@@ -52,34 +57,47 @@ export interface AppDeps extends ImageRouteDeps {
   readonly log: Log;
 }
 
+function openServer(handler: RequestListener, { config, tokens, clock }: AppDeps): Server {
+  const { limits } = config;
+  const server = createOriginServer(
+    handler,
+    {
+      maxHeaderSize: headBytesMax,
+      headersTimeout: 15_000,
+      connectionsCheckingInterval: 5000,
+      // Edges keep their connections for 30 s; the side that asks should be the one that closes.
+      keepAliveTimeout: 65_000,
+      // Node counts the body in, so this must outlast the longest upload, which has its own, earlier deadline.
+      requestTimeout: limits.uploadTimeoutMs + 60_000,
+    },
+    { tokens, limits, clock },
+  );
+  // Silence in both directions. The longest rightful one is an upload that waits for its decoding (upload/put.ts).
+  server.setTimeout(3 * limits.inspectionTimeoutMs + 30_000);
+  return server;
+}
+
 export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (blobs: number) => void }> {
   const { config, clock, log } = deps;
-  const { limits } = config;
+  const logs = { failures: openFailureLog(log, clock), log };
   const app = Fastify({
     logger: false,
     genReqId: () => randomUUID(),
     requestIdHeader: false,
     trustProxy: config.listen.trustedProxies.length === 0 ? false : [...config.listen.trustedProxies],
     bodyLimit: jsonBytesMax,
-    // Edges keep their connections for 30 s; the side that asks should be the one that closes.
-    keepAliveTimeout: 65_000,
-    // Silence in both directions. The longest rightful one is an upload that waits for its decoding (upload/put.ts).
-    connectionTimeout: 3 * limits.inspectionTimeoutMs + 30_000,
-    // Node counts the body in, so this must outlast the longest upload, which has its own, earlier deadline.
-    requestTimeout: limits.uploadTimeoutMs + 60_000,
+    serverFactory: (handler) => openServer(handler, deps),
     forceCloseConnections: "idle",
     return503OnClosing: false, // The hook below answers in the form of all other refusals.
-    http: { maxHeaderSize: headBytesMax, headersTimeout: 15_000, connectionsCheckingInterval: 5000 },
     routerOptions: { maxParamLength: targetBytesMax },
-    frameworkErrors: answerRouterError(log),
+    frameworkErrors: answerRouterError(logs),
     clientErrorHandler: answerUnreadable,
     schemaErrorFormatter: describeProblems,
   }).withTypeProvider<TypeBoxTypeProvider>();
-  app.server.maxConnections = limits.connectionsMax;
   app.setValidatorCompiler(compileValidator);
 
-  const metrics = openMetrics({ uploads: deps.uploads.counts, feed: deps.feed.counts });
-  metrics.observe(app, clock);
+  const metrics = openMetrics({ dataDir: config.dataDir, clock, uploads: deps.uploads.counts, feed: deps.feed.counts });
+  metrics.observe(app);
   let isClosing = false;
   app.addHook("preClose", async () => {
     isClosing = true;
@@ -94,7 +112,7 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
       throw new NearcastError("URI_TOO_LONG", `the request target has more than ${targetBytesMax} bytes`);
     }
   });
-  answerProblems(app, log);
+  answerProblems(app, logs);
   guardRoutes(app, deps.tokens, deps.refusals);
   watchBodies(app, clock);
 
@@ -105,7 +123,9 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
   addFleetRoutes(app, deps);
   addSecretRoutes(app, deps);
   addNodeRoutes(app, deps);
-  addFeedRoute(app, deps.feed, deps.tokens);
+  addConnectedRoutes(app, deps);
+  addChannelRoutes(app, deps);
+  addFeedRoute(app, deps);
   addTokenRoutes(app, deps.tokens);
   addAuditRoute(app, deps.catalogue);
   await app.ready();

@@ -9,6 +9,7 @@
 import { ConfigError, loadConfig } from "#base/config.ts";
 import { logLevels, type LogLevel } from "#base/log.ts";
 import { check } from "#base/schema.ts";
+import { type SandboxMode, sandboxModes } from "#image/require-sandbox.ts";
 import { Type, type Static } from "typebox";
 
 const strict = { additionalProperties: false } as const;
@@ -67,6 +68,29 @@ export const originConfigSchema = Type.Object(
         uploadTimeoutMs: milliseconds(3_600_000, 1000, 86_400_000, "one whole upload"),
         subscribersMax: count(1000, 1, 100_000, "edges that follow the feed at one time"),
         connectionsMax: count(4096, 16, 100_000, "open connections; more are refused"),
+        unauthenticatedPerNetworkMax: count(
+          64,
+          1,
+          10_000,
+          "connections without a valid token, of one IPv4 address or IPv6 /64; past it the oldest is closed",
+        ),
+        unauthenticatedTimeoutMs: milliseconds(
+          10_000,
+          100,
+          60_000,
+          "what a connection gets to present a valid token, and a refused one to finish its body",
+        ),
+      },
+      section,
+    ),
+    decoders: Type.Object(
+      {
+        sandbox: Type.Unsafe<SandboxMode>({
+          type: "string",
+          enum: sandboxModes,
+          default: "auto",
+          description: "required: nothing starts unless decoders are sandboxed; auto: they are where that works",
+        }),
       },
       section,
     ),

@@ -9,8 +9,10 @@ import { parseArgs } from "node:util";
 import { systemClock } from "#base/clock.ts";
 import { ConfigError } from "#base/config.ts";
 import { createLifecycle, onStopSignal } from "#base/lifecycle.ts";
-import { openLog } from "#base/log.ts";
+import { type Log, openLog } from "#base/log.ts";
+import { type Notifier, openNotifier } from "#base/notify.ts";
 import { openDecoderPool } from "#image/pool.ts";
+import { requireSandbox } from "#image/require-sandbox.ts";
 import { environmentPrefix, loadOriginConfig, type OriginConfig } from "./config.ts";
 import { startOrigin } from "./start.ts";
 
@@ -69,7 +71,7 @@ async function run(): Promise<void> {
     },
   });
   if (values["check-config"]) {
-    process.stdout.write("the settings are good\n");
+    process.stdout.write(`${values.config ?? "the settings"}: ok\n`);
     return;
   }
   await serve(config, values["with-parent"]);
@@ -78,7 +80,9 @@ async function run(): Promise<void> {
 async function serve(config: OriginConfig, withParent: boolean): Promise<void> {
   const log = openLog("origin", config.log.level);
   const lifecycle = createLifecycle(log);
+  const notifier = notifierOf(log);
   const stop = (): void => {
+    notifier.stopping();
     lifecycle.stop(stopMsMax).then(
       () => process.exit(0),
       () => process.exit(1),
@@ -87,17 +91,26 @@ async function serve(config: OriginConfig, withParent: boolean): Promise<void> {
   onStopSignal({ withParent, stop, hurry: () => process.exit(1) });
 
   // One process for each inspection that may run: none ever waits in the pool's own queue.
-  const pool = openDecoderPool({ size: config.limits.inspectionsMax, clock: systemClock, log });
+  const { sandbox } = config.decoders;
+  const pool = openDecoderPool({ size: config.limits.inspectionsMax, clock: systemClock, log, sandbox });
   lifecycle.defer("decoders", async () => {
     await pool.close({ graceMs: 0 });
   });
   const drainMs = Math.min(config.drainMs, stopMsMax - 800);
   try {
+    await requireSandbox(sandbox, pool);
     const origin = await startOrigin({ ...config, drainMs }, { clock: systemClock, log, inspector: pool });
     lifecycle.defer("origin", origin.close);
     process.stdout.write(`origin listens at ${origin.url}\n`);
+    notifier.ready("ready");
   } catch (error) {
     await lifecycle.stop(stopMsMax);
     throw error;
   }
+}
+
+/** systemd's, so that whatever is started after the origin finds it listening and its tokens made. */
+function notifierOf(log: Log): Notifier {
+  const { NOTIFY_SOCKET: socket } = process.env;
+  return openNotifier({ socket }, { pid: process.pid, isWell: () => true, clock: systemClock, log });
 }

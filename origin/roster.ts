@@ -21,6 +21,8 @@ export type Registration = Omit<RosterNode, "name"> & { readonly name?: string }
 
 export interface RosterKeeper {
   readonly roster: () => Promise<Roster>;
+  /** Every node of the fleet, of its document or of the roster, in the order of names. */
+  readonly nodes: () => Promise<readonly { readonly node: string; readonly site: string }[]>;
   /**
    * The same registration again changes nothing; without a name it is told by its URL.
    * @throws NearcastError UNKNOWN_SITE, NODE_CONFLICT, BAD_PARAMETER
@@ -51,7 +53,7 @@ unreachable.addAddress("::", "ipv6");
 unreachable.addSubnet("fe80::", 10, "ipv6");
 unreachable.addSubnet("ff00::", 8, "ipv6");
 
-export function openRosterKeeper(catalogue: Pick<Catalogue, "roster" | "changeRoster">): RosterKeeper {
+export function openRosterKeeper(catalogue: Pick<Catalogue, "roster" | "changeRoster" | "fleet">): RosterKeeper {
   /** The document that was read last; a long one takes half a second. */
   let read: { version: number; fleet: Fleet | null } | undefined;
   const fleetOf = (newest: FleetText | undefined): Fleet | null => {
@@ -66,6 +68,15 @@ export function openRosterKeeper(catalogue: Pick<Catalogue, "roster" | "changeRo
 
   return {
     roster: catalogue.roster,
+    async nodes() {
+      const [roster, newest] = await Promise.all([catalogue.roster(), catalogue.fleet()]);
+      const all = [
+        ...documentNodes(fleetOf(newest)).map(({ node, site }) => ({ node: node.name, site })),
+        ...roster.nodes.map(({ name, site }) => ({ node: name, site })),
+      ];
+      const byName = new Map(all.toReversed().map((one) => [one.node, one]));
+      return [...byName.values()].toSorted((one, other) => (one.node < other.node ? -1 : 1));
+    },
     async join(wanted, actor) {
       for (const address of wanted.addresses) mustBeReachable(address);
       let joined: { node: RosterNode; isNew: boolean } | undefined;

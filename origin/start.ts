@@ -8,8 +8,13 @@ import { join, resolve } from "node:path";
 import type { Clock } from "#base/clock.ts";
 import { createLifecycle } from "#base/lifecycle.ts";
 import type { Log } from "#base/log.ts";
+import { createSeals } from "#fleet/channel/seal.ts";
+import { secretsInOrder } from "#fleet/secret.ts";
 import { buildApp } from "./app.ts";
 import { openSqliteCatalogue } from "./catalogue/sqlite.ts";
+import { openConnectedNodes } from "./channel/connected.ts";
+import { openPurgeReports } from "./channel/purge-reports.ts";
+import { openQuestions } from "./channel/questions.ts";
 import type { OriginConfig } from "./config.ts";
 import { openFeedHub } from "./feed/hub.ts";
 import { openFleetLimits } from "./fleet-limits.ts";
@@ -65,17 +70,23 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     const settings = { ...config.feed, subscribersMax: config.limits.subscribersMax };
     const feed = await openFeedHub({ catalogue, settings, clock, log });
     const roster = openRosterKeeper(catalogue);
+    const seals = createSeals(() => secretsInOrder(fleetSecret.secrets()));
+    const connected = openConnectedNodes(clock);
+    const questions = openQuestions({ connected, seals, clock });
+    const purgeReports = openPurgeReports({ connected, clock });
+    const channel = { seals, connected, questions, purgeReports };
     const overlapMs = config.tokens.overlapHours * 3_600_000;
     const tokens = await openTokens({ secretsDir, catalogue, overlapMs, changed: feed.wake, clock, log });
     lifecycle.defer("token files", tokens.close);
     const refusals = openRefusals({ catalogue, clock, log });
     lifecycle.defer("refused attempts", refusals.close);
-    const parts = { store, catalogue, uploads, feed, fleetLimits, fleetSecret, roster };
+    const parts = { store, catalogue, uploads, feed, fleetLimits, fleetSecret, roster, ...channel };
     const { app, countSwept } = await buildApp({ config, tokens, refusals, clock, log, ...parts });
     const sweepDeps = { store, catalogue, holds, clock, log, intervalMs: config.sweepIntervalMs };
     const sweep = startSweep({ ...sweepDeps, onRemoved: countSwept });
     lifecycle.defer("sweep", sweep.close);
     lifecycle.defer("listener", async () => {
+      purgeReports.close();
       await feed.close();
       const cancelCut = clock.after(config.drainMs, () => {
         app.server.closeAllConnections();

@@ -12,7 +12,12 @@
  *   DIR/edge.yaml           the configuration of the one node of this machine
  *   DIR/edge.token          the edges' token               DIR/edge/            its cache
  *
- * Order of precedence: flag, environment, DIR, the default of a machine on which nothing was changed.
+ * or of a machine that deploy/install.sh set up, which counts where no folder is named and ./data holds none of these:
+ *
+ *   /etc/nearcast/origin.yaml, /etc/nearcast/edge.yaml
+ *
+ * Order of precedence: flag, environment, DIR, the installed machine, the default. On a node the origin is the one that
+ * the node follows, and the token is the edges', which may read.
  */
 import { loadConfig } from "#base/config.ts";
 import { access, readdir, readFile } from "node:fs/promises";
@@ -66,6 +71,8 @@ export const edgeFileOf = (dataDir: string, node: string): string => join(dataDi
 export const joinedFileOf = (dataDir: string): string => join(dataDir, "edge.yaml");
 export const joinedTokenFileOf = (dataDir: string): string => join(dataDir, "edge.token");
 export const joinedDataDirOf = (dataDir: string): string => join(dataDir, "edge");
+const installedOriginFile = "/etc/nearcast/origin.yaml";
+const installedEdgeFile = "/etc/nearcast/edge.yaml";
 export const upFileOf = (dataDir: string): string => join(dataDir, "up.json");
 
 /** `host:port`, an IPv6 host in brackets. */
@@ -75,13 +82,12 @@ export function hostPort(host: string, port: number): string {
 
 export async function findOrigin(options: CommonOptions, environment: Environment): Promise<OriginPlace> {
   const dataDir = dataDirOf(options, environment);
-  const config = (await exists(originFileOf(dataDir))) ? await readOriginConfig(originFileOf(dataDir)) : undefined;
+  const known = await originOfFiles(options, environment);
   const { url, urlFrom } = ((): { url: string; urlFrom: string } => {
     if (options.origin !== undefined) return { url: options.origin, urlFrom: "--origin" };
     const fromEnvironment = environment["NEARCAST_ORIGIN"];
     if (fromEnvironment !== undefined) return { url: fromEnvironment, urlFrom: "NEARCAST_ORIGIN" };
-    if (config === undefined) return { url: defaultOriginUrl, urlFrom: "the default" };
-    return { url: `http://${hostPort(config.listen.host, config.listen.port)}`, urlFrom: originFileOf(dataDir) };
+    return known ?? { url: defaultOriginUrl, urlFrom: "the default" };
   })();
   const parsed = URL.parse(url);
   if (parsed === null || !["http:", "https:"].includes(parsed.protocol)) {
@@ -90,19 +96,45 @@ export async function findOrigin(options: CommonOptions, environment: Environmen
   const tokenFile =
     options.tokenFile ??
     environment["NEARCAST_TOKEN_FILE"] ??
-    join(config?.dataDir ?? join(dataDir, "origin"), "secrets", "writer.token");
+    known?.tokenFile ??
+    join(dataDir, "origin", "secrets", "writer.token");
   return { url: url.replace(/\/+$/, ""), urlFrom, token: async () => await readToken(tokenFile), tokenFile };
+}
+
+/** The origin of the configuration files that are here: that of this machine, else the one that its node follows. */
+async function originOfFiles(
+  options: CommonOptions,
+  environment: Environment,
+): Promise<{ url: string; urlFrom: string; tokenFile: string } | undefined> {
+  const dataDir = dataDirOf(options, environment);
+  const mayBeInstalled = !isFolderNamed(options, environment);
+  const originFiles = [originFileOf(dataDir), ...(mayBeInstalled ? [installedOriginFile] : [])];
+  const edgeFiles = [joinedFileOf(dataDir), ...(mayBeInstalled ? [installedEdgeFile] : [])];
+  for (const file of originFiles) {
+    if (!(await exists(file))) continue;
+    const { listen, dataDir: folder } = await readOriginConfig(file);
+    const url = `http://${hostPort(listen.host, listen.port)}`;
+    return { url, urlFrom: file, tokenFile: join(folder, "secrets", "writer.token") };
+  }
+  for (const file of edgeFiles) {
+    if (!(await exists(file))) continue;
+    const { origin } = await readEdgeConfig(file);
+    return { url: origin.url, urlFrom: file, tokenFile: origin.tokenFile };
+  }
+  return undefined;
+}
+
+function isFolderNamed(options: CommonOptions, environment: Environment): boolean {
+  return (options.data ?? environment["NEARCAST_DATA"]) !== undefined;
 }
 
 async function readToken(file: string): Promise<string> {
   try {
     return (await readFile(file, "utf8")).trim();
   } catch (error) {
-    const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
-    throw new CommandFailure(exitCodes.usage, "the writer's token can't be read", {
-      cause: error,
+    throw new CommandFailure(exitCodes.usage, "the token can't be read", {
       lines: [
-        `${file}: ${reason}`,
+        `${file}: ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`,
         "The origin makes it at its first start, in secrets/writer.token of its data folder.",
         "Name the file by --token-file FILE or NEARCAST_TOKEN_FILE, or the folder of `nearcast up` by --data DIR.",
       ],
@@ -118,7 +150,7 @@ export async function readEdgeConfig(file: string): Promise<EdgeConfig> {
   return await loadConfig(edgeConfigSchema, file, "NEARCAST_EDGE", {});
 }
 
-/** The nodes whose admin listeners are known: those of `--admin`, else those that DIR describes. */
+/** The nodes whose admin listeners are known: those of `--admin`, else those that DIR describes, else the installed. */
 export async function findNodes(
   options: CommonOptions & { admin?: readonly string[] },
   environment: Environment,
@@ -135,6 +167,9 @@ export async function findNodes(
   const names = (await readUpState(dataDir))?.nodes ?? (await edgeFilesIn(dataDir));
   const files = names.map((name) => edgeFileOf(dataDir, name));
   if (await exists(joinedFileOf(dataDir))) files.push(joinedFileOf(dataDir));
+  if (files.length === 0 && !isFolderNamed(options, environment) && (await exists(installedEdgeFile))) {
+    files.push(installedEdgeFile);
+  }
   const nodes: NodePlace[] = [];
   for (const file of files) {
     const config = await readEdgeConfig(file);

@@ -6,11 +6,18 @@ import { randomBytes } from "node:crypto";
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import { NearcastError, problemOf } from "./errors.ts";
+import { inertFields } from "./inert-fields.ts";
+import { closeLingering, isLingering } from "./lingering-close.ts";
+
+/** What a client that is still sending gets to read its refusal. */
+const lingerMs = 2000;
 
 /** As Node's `clientError` gives it. */
 type ClientError = Error & { code?: string };
 
 export function answerUnreadable(error: ClientError, socket: Socket): void {
+  // The parser reports every further piece, too. Closing now would reset the connection before the refusal is read.
+  if (isLingering(socket) && error.code !== "ECONNRESET") return;
   if (error.code === "ECONNRESET" || !socket.writable) {
     socket.destroy();
     return;
@@ -23,9 +30,11 @@ export function answerUnreadable(error: ClientError, socket: Socket): void {
     `Content-Length: ${Buffer.byteLength(body)}`,
     `X-Request-Id: ${problem.requestId}`,
     "Cache-Control: no-store",
+    ...Object.entries(inertFields).map(([name, value]) => `${name}: ${value}`),
     "Connection: close",
   ];
-  socket.end(`${head.join("\r\n")}\r\n\r\n${body}`);
+  socket.write(`${head.join("\r\n")}\r\n\r\n${body}`);
+  closeLingering(socket, lingerMs);
 }
 
 function whatIsWrong(error: ClientError): NearcastError {

@@ -14,18 +14,15 @@ import { type EdgeTokenAnswer, edgeTokenSchema } from "#fleet/edge-token.ts";
 import { fleetBytesMax } from "#fleet/read-document.ts";
 import { type Roster, rosterNodesMax, rosterSchema } from "#fleet/roster.ts";
 import { type FleetSecrets, fleetSecretsSchema } from "#fleet/secret.ts";
-import { attempt } from "./attempt.ts";
+import { attempt, connectTimeoutMs } from "./attempt.ts";
 import { createBreaker } from "./breaker.ts";
 import { dropBody } from "./body.ts";
 import type { TokenSource } from "./token-file.ts";
 import { createTokenStanding, type TokenStanding } from "./token-standing.ts";
 
 const apiPath = "/api/v1";
-const timeoutsMs = {
-  /** Sources come over the WAN; the deadline holds for both attempts and the whole body. */
-  source: 30_000,
-  fleet: 5000,
-};
+/** For all that is small: the fleet document, the fleet secret, the roster, the beginning of the feed. */
+const smallTimeoutMs = 5000;
 /** A fleet document in JSON, where each line's end, quote and backslash takes two bytes. */
 const fleetAnswerBytesMax = 4 * fleetBytesMax;
 const secretBytesMax = 4096;
@@ -46,9 +43,14 @@ export interface OriginClient {
    *
    * @param name the source's name, without leading slash
    * @param known hashes of the versions that need not be sent again (RFC 9110 §13.1.2: a list is allowed)
+   * @param most `timeoutMs`: for connecting, retries and the whole body together
    * @throws NearcastError ORIGIN_*, or BODY_TOO_LARGE past `bytesMax`
    */
-  source: (name: string, known: readonly string[], bytesMax: number) => Promise<SourceAnswer>;
+  source: (
+    name: string,
+    known: readonly string[],
+    most: { bytesMax: number; timeoutMs: number },
+  ) => Promise<SourceAnswer>;
   fleet: () => Promise<{ version: number; text: string }>;
   /** Null: the origin is of a release that has none. */
   secrets: () => Promise<FleetSecrets | null>;
@@ -58,6 +60,12 @@ export interface OriginClient {
   nextToken: () => Promise<EdgeTokenAnswer | null>;
   /** The feed's bytes from after `since` (null: from now on) until `signal` ends it. The follower retries. */
   feed: (since: number | null, signal: AbortSignal) => Promise<Readable>;
+  /**
+   * Tells the origin something (fleet/channel); one attempt, without the breaker, which is for what clients wait for.
+   * @param path below `/channel/`
+   * @returns the status
+   */
+  tell: (path: string, fields: Readonly<Record<string, string>>, json: string) => Promise<number>;
   counts: () => { sources: number; sourceBodies: number; failures: number };
   /** Since when the origin refuses the token that was presented; null: it does not. */
   tokenRefusal: TokenStanding["refusal"];
@@ -71,15 +79,14 @@ export function openOriginClient(options: {
   token: TokenSource;
   clock: Clock;
   random: Random;
-  timeoutsMs?: Partial<typeof timeoutsMs>;
 }): OriginClient {
-  const timeouts = { ...timeoutsMs, ...options.timeoutsMs };
   const base = new URL(options.url);
   const pool = new Pool(base.origin, {
     connections: connectionsMax,
-    connect: { timeout: 3000 },
-    headersTimeout: 10_000,
-    bodyTimeout: 10_000,
+    connect: { timeout: connectTimeoutMs },
+    // Each request has one deadline for all of it (attempt.ts); a second clock here would end it with another number.
+    headersTimeout: 0,
+    bodyTimeout: 0,
     keepAliveTimeout: 30_000,
   });
   const breaker = createBreaker(options.clock);
@@ -105,14 +112,14 @@ export function openOriginClient(options: {
    */
   async function send(
     what: string,
-    wanted: Omit<Dispatcher.RequestOptions, "method">,
+    wanted: Omit<Dispatcher.RequestOptions, "method" | "headers"> & { method?: "POST"; headers?: object },
   ): Promise<Dispatcher.ResponseData> {
     for (let isLast = false; ; isLast = true) {
       const presented = token.current();
       const headers = { ...wanted.headers, authorization: `Bearer ${presented}` };
-      const answer = await pool.request({ ...wanted, method: "GET", headers });
+      const answer = await pool.request({ method: "GET", ...wanted, headers });
       const { statusCode } = answer;
-      if (statusCode !== 401 && statusCode !== 403) {
+      if (!isTokenRefused(answer)) {
         standing.answered(what);
         return answer;
       }
@@ -126,12 +133,12 @@ export function openOriginClient(options: {
   }
 
   return {
-    source(name, known, bytesMax) {
+    source(name, known, { bytesMax, timeoutMs }) {
       const path = `${prefix}/images/${name.split("/").map(encodeURIComponent).join("/")}`;
       const condition = known.length === 0 ? {} : { "if-none-match": known.map((hash) => `"${hash}"`).join(", ") };
       counts.sources += 1;
       return counted(
-        attempt({ ...settings, timeoutMs: timeouts.source }, async (signal) => {
+        attempt({ ...settings, timeoutMs }, async (signal) => {
           const answer = await send("a source", { path, headers: condition, signal });
           const source = await readSource(answer, bytesMax);
           if (source.outcome === "found") counts.sourceBodies += 1;
@@ -141,7 +148,7 @@ export function openOriginClient(options: {
     },
     fleet: () =>
       counted(
-        attempt({ ...settings, timeoutMs: timeouts.fleet }, async (signal) => {
+        attempt({ ...settings, timeoutMs: smallTimeoutMs }, async (signal) => {
           const answer = await send("the fleet document", { path: `${prefix}/fleet`, signal });
           const bytes = await readBody(answer, fleetAnswerBytesMax);
           if (answer.statusCode !== 200) throw badAnswer("the fleet document", answer.statusCode);
@@ -152,7 +159,7 @@ export function openOriginClient(options: {
       ),
     secrets: () =>
       counted(
-        attempt({ ...settings, timeoutMs: timeouts.fleet }, async (signal) => {
+        attempt({ ...settings, timeoutMs: smallTimeoutMs }, async (signal) => {
           const answer = await send("the fleet secret", { path: `${prefix}/fleet/secret`, signal });
           const bytes = await readBody(answer, secretBytesMax);
           if (answer.statusCode === 404) return null;
@@ -166,7 +173,7 @@ export function openOriginClient(options: {
       ),
     roster: () =>
       counted(
-        attempt({ ...settings, timeoutMs: timeouts.fleet }, async (signal) => {
+        attempt({ ...settings, timeoutMs: smallTimeoutMs }, async (signal) => {
           const answer = await send("the roster", { path: `${prefix}/nodes`, signal });
           const bytes = await readBody(answer, rosterBytesMax);
           if (answer.statusCode === 404) return null;
@@ -180,7 +187,7 @@ export function openOriginClient(options: {
       ),
     nextToken: () =>
       counted(
-        attempt({ ...settings, timeoutMs: timeouts.fleet }, async (signal) => {
+        attempt({ ...settings, timeoutMs: smallTimeoutMs }, async (signal) => {
           const answer = await send("the edge token", { path: `${prefix}/tokens/edge/current`, signal });
           const bytes = await readBody(answer, secretBytesMax);
           if (answer.statusCode === 404) return null;
@@ -201,11 +208,22 @@ export function openOriginClient(options: {
         path: `${prefix}/feed${since === null ? "" : `?since=${since}`}`,
         headers: { accept: "text/event-stream" },
         signal,
-        bodyTimeout: 0, // the follower watches the heartbeat itself
+        headersTimeout: smallTimeoutMs, // from then on the follower watches the heartbeat itself
       });
       if (answer.statusCode === 200) return answer.body;
       dropBody(answer);
       throw badAnswer("the feed", answer.statusCode);
+    },
+    async tell(path, fields, json) {
+      const answer = await send("the channel", {
+        path: `${prefix}/channel/${path}`,
+        method: "POST",
+        headers: { ...fields, "content-type": "application/json" },
+        body: json,
+        signal: AbortSignal.timeout(smallTimeoutMs),
+      });
+      dropBody(answer);
+      return answer.statusCode;
     },
     counts: () => ({ ...counts }),
     tokenRefusal: standing.refusal,
@@ -213,6 +231,11 @@ export function openOriginClient(options: {
     isBroken: () => breaker.state() !== "closed",
     close: () => pool.destroy(),
   };
+}
+
+/** RFC 6750 §3: whoever refuses a token says so in this field; a 403 without it is about something else. */
+function isTokenRefused({ statusCode, headers }: Dispatcher.ResponseData): boolean {
+  return statusCode === 401 || (statusCode === 403 && headers["www-authenticate"] !== undefined);
 }
 
 async function readSource(answer: Dispatcher.ResponseData, bytesMax: number): Promise<SourceAnswer> {

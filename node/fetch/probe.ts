@@ -3,10 +3,9 @@
  *
  *   200                            ready      503 {"state":"draining", …}   draining      anything else   failed
  *
- * The status alone says ready: a node of a later release may word its answer otherwise. The node's word is believed
- * when the answer proves that it knows the fleet secret and is the node that was asked (proof.ts); an answer without
- * proof, as from a release before it, counts by its status; one with a wrong proof is somebody else's, and a failed
- * probe.
+ * Once the asker knows a fleet secret, an answer counts only with a proof (proof.ts): of this probe, of this status and
+ * body, and of the node that was asked. Anything else could be any web server, whoever took over the node's address,
+ * or a relay to another node: a failed probe, which says so. Before there is a secret the status alone counts.
  *
  * Attempts overlap while a node does not answer (fleet/consensus.ts). Each goes over a connection of its own, so that
  * one which is stuck holds up no other; they are kept for a while, so that a probe measures the node and not the
@@ -17,7 +16,7 @@ import type { SiteNode } from "#fleet/document.ts";
 import type { ProbeResult } from "#fleet/health.ts";
 import { probePath } from "#fleet/probe.ts";
 import { askField, createProofs, proofField } from "#fleet/proof.ts";
-import { answerBytesMax, readHealthAnswer } from "#fleet/word.ts";
+import { answerBytesMax, type HealthAnswer, readHealthAnswer } from "#fleet/word.ts";
 import { readBody } from "./origin.ts";
 
 /** As many attempts as may be under way at once, and some on their way out. */
@@ -28,7 +27,7 @@ export interface ProbeClient {
   close: () => Promise<void>;
 }
 
-/** @param secrets the fleet secrets, the current one first; none: no word is asked for */
+/** @param secrets the fleet secrets, the current one first; none: no proof is asked for */
 export function openProbeClient({ secrets }: { secrets: () => readonly Uint8Array[] }): ProbeClient {
   const proofs = createProofs(secrets);
   const agent = new Agent({
@@ -52,16 +51,22 @@ export function openProbeClient({ secrets }: { secrets: () => readonly Uint8Arra
         });
         const { statusCode, headers } = answer;
         const body = await readBody(answer, answerBytesMax);
+        if (statusCode !== 200 && statusCode !== 503) return { outcome: "failed", reason: `status ${statusCode}` };
+        if (ask === undefined) {
+          const { state } = readHealthAnswer(body.toString());
+          return resultOf(statusCode, { state });
+        }
         const proof = headers[proofField];
-        const isSigned = ask !== undefined && proof !== undefined;
-        if (isSigned && !(typeof proof === "string" && proofs.isProven(ask, statusCode, body, proof))) {
-          return { outcome: "failed", reason: "its proof is wrong" };
+        if (proof === undefined) return unproven("answers without proof");
+        // Nothing of an answer is read before it is known to be from a node of the fleet.
+        if (!(typeof proof === "string" && proofs.isProven(ask, statusCode, body, proof))) {
+          return unproven("answers with a wrong proof");
         }
         const said = readHealthAnswer(body.toString());
-        const word = isSigned && said.node === name && said.word !== undefined ? { word: said.word } : {};
-        if (statusCode === 200) return { outcome: "ready", ...word };
-        if (statusCode === 503 && said.state === "draining") return { outcome: "draining", ...word };
-        return { outcome: "failed", reason: `status ${statusCode}` };
+        if (said.node !== name) {
+          return unproven(`answers with the proof of another node, ${String(said.node)}`);
+        }
+        return resultOf(statusCode, said);
       } catch (error) {
         const { code, name: kind, message } = error as { code?: string; name: string; message: string };
         return { outcome: "failed", reason: kind === "TimeoutError" ? "timeout" : (code ?? message) };
@@ -69,4 +74,14 @@ export function openProbeClient({ secrets }: { secrets: () => readonly Uint8Arra
     },
     close: () => agent.destroy(),
   };
+}
+
+function resultOf(status: 200 | 503, { state, word }: Partial<HealthAnswer>): ProbeResult {
+  const said = word === undefined ? {} : { word };
+  if (status === 200) return { outcome: "ready", ...said };
+  return state === "draining" ? { outcome: "draining", ...said } : { outcome: "failed", reason: `status ${status}` };
+}
+
+function unproven(reason: string): ProbeResult {
+  return { outcome: "failed", reason, isUnproven: true };
 }

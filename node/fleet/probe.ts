@@ -84,7 +84,7 @@ export interface Prober {
   refresh: () => void;
   /** Judgements by node name; this node's own among them. */
   health: () => ReadonlyMap<string, NodeHealth>;
-  /** What each node said last of itself, by its name; only of nodes that answer and prove to be of the fleet. */
+  /** What each node said last of itself, by its name; only of nodes that answer with proof. */
   words: () => ReadonlyMap<string, NodeWord>;
   sites: () => SiteStates;
   /** The document with the addresses that are answered now (live.ts); undefined before the first. */
@@ -235,8 +235,11 @@ export function openProber(options: {
     const nowMs = clock.monotonicMs();
     const { name, state: wanted } = one.node;
     const before = one.judgement;
+    const { isUnproven } = one.sight;
     const testimony =
-      one.sight.reach === "lost" && name !== self ? testimonyOf(name, heard, ownId, nowMs, settings) : noTestimony;
+      one.sight.reach === "lost" && name !== self
+        ? testimonyOf({ name, isUnproven }, heard, ownId, nowMs, settings)
+        : noTestimony;
     const evidence = { sight: one.sight, testimony, isToDrain: wanted === "draining", isIsolated };
     one.judgement = judge(before, evidence, nowMs, settings);
     // Until it is lost, a node that failed to answer is taken at the last of its words.
@@ -259,7 +262,7 @@ export function openProber(options: {
     const before = health.get(name);
     const after = healthOf(one.judgement, one.sight, settings);
     const isSame = before?.state === after.state && before.contraryCount === after.contraryCount;
-    if (isSame && before.reason === after.reason) return;
+    if (isSame && before.reason === after.reason && before.isUnproven === after.isUnproven) return;
     health.set(name, after);
     if (!isSame) collect();
   }
@@ -464,6 +467,7 @@ export function openProber(options: {
       unreachable: unreachable(settings),
       ...(draining.length > 0 ? { draining: draining.map(({ node }) => node.name) } : {}),
       watched: ownId,
+      asksProof: true,
       ...(isIsolated ? { isIsolated } : {}),
     });
   }

@@ -66,34 +66,50 @@ async function takeBody(
   return type;
 }
 
-/** The pieces as they come, with both deadlines; leaving early leaves the stream alone, so an answer can be sent. */
+/**
+ * The pieces as they come, with both deadlines. Leaving early leaves the stream whole and without a listener, so that
+ * the rest of a refused body can be read and dropped (http/body.ts); Node's own iterator would keep one.
+ */
 async function* piecesOf(body: Readable, limits: ReceiveLimits, clock: Clock): AsyncGenerator<Buffer> {
-  const pieces = body.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer, undefined>;
   const late = Promise.withResolvers<never>();
   late.promise.catch(() => undefined); // It may reject when nobody waits any more.
   const timedOut = (reason: string) => () => {
     late.reject(new NearcastError("REQUEST_TIMEOUT", reason));
   };
+  let more = Promise.withResolvers<void>();
+  const wake = (): void => {
+    more.resolve();
+  };
+  const cutOff = (cause?: unknown): void => {
+    if (!body.readableEnded) late.reject(cutOffError(cause));
+  };
+  body.on("readable", wake).on("end", wake).on("error", cutOff).on("close", cutOff);
   const cancelWhole = clock.after(limits.timeoutMs, timedOut(`the upload took longer than ${limits.timeoutMs} ms`));
   let cancelStall: Cancel | undefined;
   try {
-    for (;;) {
+    while (!body.readableEnded) {
+      const chunk = body.read() as Buffer | null;
+      if (chunk !== null) {
+        yield chunk;
+        continue;
+      }
+      if (body.readableEnded) return;
+      if (body.destroyed) throw cutOffError(body.errored);
       cancelStall = clock.after(limits.stallMs, timedOut(`no byte of the upload came for ${limits.stallMs} ms`));
-      const next = await Promise.race([pieces.next(), late.promise]).catch(asCutOff);
+      await Promise.race([more.promise, late.promise]);
       cancelStall();
-      if (next.done === true) return;
-      yield next.value;
+      more = Promise.withResolvers<void>();
     }
   } finally {
     cancelStall?.();
     cancelWhole();
+    body.off("readable", wake).off("end", wake).off("error", cutOff).off("close", cutOff);
   }
 }
 
 /** The only failure of a request's body itself is that the client went away. */
-function asCutOff(error: unknown): never {
-  if (error instanceof NearcastError) throw error;
-  throw new NearcastError("BAD_REQUEST", "the upload was cut off before its end", { cause: error });
+function cutOffError(cause: unknown): NearcastError {
+  return new NearcastError("BAD_REQUEST", "the upload was cut off before its end", { cause });
 }
 
 export function tooLarge(sizeBytesMax: number): NearcastError {

@@ -128,7 +128,7 @@ test("it is taken away again but for settings and data", async (t) => {
 test("mistakes are told in a sentence", async (t) => {
   const { run } = await installer(t);
   const cases: [words: string[], says: RegExp][] = [
-    [[], /--origin, --edge, or both/],
+    [[], /--origin, --edge, or --command/],
     [["--fly"], /unknown option --fly/],
     [["--package"], /--package needs a value/],
   ];
@@ -146,6 +146,7 @@ test("all scripts are valid for any POSIX shell", async () => {
     "bird/daisy-chain.sh",
     "bird/lease-guard.sh",
     "install.sh",
+    "release.sh",
     "systemd/service-addresses.sh",
   ]);
   for (const file of files) {

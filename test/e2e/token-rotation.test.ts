@@ -234,20 +234,19 @@ test("tokens are rotated while everything runs", async (t) => {
     await writeFile(old, await readToken(edge.tokenFile), { mode: 0o600 });
     await world.api("POST", "/tokens/edge/rotations", {});
     const net = edge.address.replace(/\d+$/, "");
-    const join_ = async (last: number, tokenFile: string) =>
-      await nearcast(
-        world,
-        ...["join", world.originUrl, "--site", "fra", "--token-file", tokenFile, "--no-start"],
-        ...["--data", join(world.directory, `joined-${last}`), "--address", `${net}${last}`],
-        ...["--http-port", "8080", "--dns-port", "5300", "--admin-port", "18081"],
-      );
-    const joined = await join_(201, old);
+    const joinAs = async (last: number, tokenFile: string) => {
+      const node = ["--data", join(world.directory, `joined-${last}`), "--address", `${net}${last}`];
+      const ports = ["--http-port", "8080", "--dns-port", "5300", "--admin-port", "18081"];
+      const words = ["join", world.originUrl, "--site", "fra", "--token-file", tokenFile, "--no-start"];
+      return await nearcast(world, ...words, ...node, ...ports);
+    };
+    const joined = await joinAs(201, old);
     assert.equal(joined.status, 0, joined.output);
     await world.api("DELETE", "/tokens/edge/older");
-    const refused = await join_(202, old);
+    const refused = await joinAs(202, old);
     assert.equal(refused.status, 4, refused.output);
     assert.match(refused.output, /secrets\/edge\.token/);
-    const again = await join_(203, originTokenFile(world, "edge"));
+    const again = await joinAs(203, originTokenFile(world, "edge"));
     assert.equal(again.status, 0, again.output);
   });
 

@@ -294,6 +294,7 @@ test(`there are at most ${rosterNodesMax} nodes and marks, and names are still f
   const fleet = { version: 1, author: "a", createdMs: 0, summary: "", fromVersion: undefined, text: document };
   const keeper = openRosterKeeper({
     roster: async () => roster,
+    fleet: async () => fleet,
     async changeRoster(_actor, decide) {
       const change = decide(roster, fleet);
       if (change?.kind === "add") {

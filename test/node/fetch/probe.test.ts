@@ -52,20 +52,28 @@ function signing(secretOfNode: Uint8Array, status: number, body: string): Script
   };
 }
 
-test("a node's word is believed when it proves that it is of the fleet, and the one that was asked", async (t) => {
+test("with a fleet secret only proven answers count, of the very node that was asked", async (t) => {
   const said = '{"node":"fra1","state":"draining","word":{"load":12.5}}';
   const misnamed = said.replace("fra1", "nyc1");
   const word = { load: 12.5 };
+  const unproven = { outcome: "failed", reason: "answers without proof", isUnproven: true };
+  const ofAnother = (node: string) => ({ ...unproven, reason: `answers with the proof of another node, ${node}` });
   const rows: [what: string, secrets: Uint8Array[], script: Script, wanted: object][] = [
-    ["signed", [secret], signing(secret, 200, said), { outcome: "ready", word }],
-    ["signed, draining", [secret], signing(secret, 503, said), { outcome: "draining", word }],
-    ["signed with the secret before", [other, secret], signing(secret, 200, said), { outcome: "ready", word }],
-    ["not signed", [secret], answering(200, {}, said), { outcome: "ready" }],
-    ["not signed, draining", [secret], answering(503, {}, said), { outcome: "draining" }],
-    ["of another fleet", [secret], signing(other, 200, said), { outcome: "ready" }],
+    ["proven", [secret], signing(secret, 200, said), { outcome: "ready", word }],
+    ["proven, draining", [secret], signing(secret, 503, said), { outcome: "draining", word }],
+    ["proven with the secret before", [other, secret], signing(secret, 200, said), { outcome: "ready", word }],
+    ["proven without a word", [secret], signing(secret, 200, '{"node":"fra1"}'), { outcome: "ready" }],
+    ["a plain web server", [secret], answering(200, {}, "<html>"), unproven],
+    ["without proof", [secret], answering(200, {}, said), unproven],
+    ["draining without proof", [secret], answering(503, {}, said), unproven],
+    ["of another fleet", [secret], signing(other, 200, said), unproven],
+    ["another node", [secret], signing(secret, 200, misnamed), ofAnother("nyc1")],
+    ["another node, draining", [secret], signing(secret, 503, misnamed), ofAnother("nyc1")],
+    ["proven, and nobody", [secret], signing(secret, 200, "{}"), ofAnother("undefined")],
+    ["proven, and a list", [secret], signing(secret, 200, '{"node":["fra1"]}'), ofAnother("fra1")],
+    ["a fleet without a secret", [], answering(200, {}, said), { outcome: "ready" }],
+    ["a fleet without a secret, draining", [], answering(503, {}, said), { outcome: "draining" }],
     ["asked without a secret", [], signing(secret, 200, said), { outcome: "ready" }],
-    ["another node", [secret], signing(secret, 200, misnamed), { outcome: "ready" }],
-    ["signed without a word", [secret], signing(secret, 200, '{"node":"fra1"}'), { outcome: "ready" }],
   ];
   for (const [what, secrets, script, wanted] of rows) {
     const origin = await startLoopbackOrigin(t, script);
@@ -93,7 +101,7 @@ test("an answer with a wrong proof is nobody's: altered, of another status, repl
     response.writeHead(503, { [proofField]: proof }).end(body);
   };
   const replayed: Script = (_asked, response) => void response.writeHead(200, { [proofField]: old ?? "" }).end(body);
-  const wrong = { outcome: "failed", reason: "its proof is wrong" };
+  const wrong = { outcome: "failed", reason: "answers with a wrong proof", isUnproven: true };
   for (const script of [
     altered,
     otherStatus,

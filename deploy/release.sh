@@ -1,0 +1,28 @@
+#!/bin/sh
+# Makes a folder with all that a server needs to install nearcast without a network:
+#
+#   install.sh             finds the other two beside it
+#   nearcast-release.tgz   the package with its dependencies, for machines of this kind
+#   node.tgz               Node, as install.sh knows it
+#
+# It needs npm and a network. What was in the folder under these names is replaced.
+set -eu
+umask 022
+
+folder=${1:?"usage: release.sh FOLDER"}
+here=$(cd "$(dirname "$0")" && pwd)
+case $(uname -m) in
+  x86_64) arch=x64 ;;
+  aarch64) arch=arm64 ;;
+  *) echo "release.sh: no Node is known for $(uname -m)" >&2; exit 1 ;;
+esac
+version=$(sed -n 's/^node_version=//p' "$here/install.sh")
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$folder"
+npm pack --silent --pack-destination "$work" "node-linux-$arch@$version"
+mv "$work/node-linux-$arch-$version.tgz" "$folder/node.tgz"
+sh "$here/install.sh" --command --root "$work/root" --node-tarball "$folder/node.tgz"
+tar -czf "$folder/nearcast-release.tgz" -C "$work"/root/opt/nearcast/releases/* .
+cp "$here/install.sh" "$folder/install.sh"
