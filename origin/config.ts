@@ -67,6 +67,13 @@ export const originConfigSchema = Type.Object(
         uploadTimeoutMs: milliseconds(3_600_000, 1000, 86_400_000, "one whole upload"),
         subscribersMax: count(1000, 1, 100_000, "edges that follow the feed at one time"),
         connectionsMax: count(4096, 16, 100_000, "open connections; more are refused"),
+        verifyBytesPerSecond: Type.Integer({
+          minimum: 10_000_000,
+          maximum: 10_000_000_000,
+          default: 100_000_000,
+          unit: "B",
+          description: "what `nearcast verify` may read of the store in a second",
+        }),
         unauthenticatedPerNetworkMax: count(
           64,
           1,
