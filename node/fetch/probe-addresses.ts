@@ -60,9 +60,9 @@ export function openProbeAddresses(clock: Clock, look: typeof lookUp = lookUp): 
   }
 
   function refreshOnce(hostname: string): Promise<void> {
-    const running = looking.get(hostname) ?? refresh(hostname).finally(() => looking.delete(hostname));
-    looking.set(hostname, running);
-    return running;
+    const one = looking.get(hostname) ?? refresh(hostname).finally(() => looking.delete(hostname));
+    looking.set(hostname, one);
+    return one;
   }
 
   function forget(nowMs: number): void {
