@@ -18,6 +18,7 @@ import { sleep, type Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { before, createLifecycle } from "#base/lifecycle.ts";
 import type { Log } from "#base/log.ts";
+import { processMetrics } from "#base/process-metrics.ts";
 import type { Random } from "#base/random.ts";
 import { readRelease } from "#base/release.ts";
 import type { Fleet } from "#fleet/document.ts";
@@ -35,6 +36,7 @@ import { rosterEventKind } from "#fleet/roster.ts";
 import { secretEventKind } from "#fleet/secret.ts";
 import { vocabularyOf } from "#fleet/vocabulary.ts";
 import { openDecoderPool } from "#image/pool.ts";
+import { requireSandbox } from "#image/require-sandbox.ts";
 import { type Announcement, openAnnouncement } from "./announcement.ts";
 import { openDiskTier } from "./cache/disk.ts";
 import { openMemoryTier } from "./cache/memory.ts";
@@ -127,8 +129,10 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       clock,
       log,
       limits: { memoryBytesMax: config.decoders.memoryBytes },
+      sandbox: config.decoders.sandbox,
     });
     lifecycle.defer("decoders", decoders.close);
+    await requireSandbox(config.decoders.sandbox, decoders);
     const memoryTier = openMemoryTier(config.cache.memoryBytes);
     const diskTier = await openDiskTier({
       directory: join(config.dataDir, "cache"),
@@ -339,6 +343,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     lifecycle.defer("feed", feed.close);
 
     const metrics = createMetrics();
+    for (const metric of processMetrics(config.dataDir, clock)) metrics.observe(metric);
     declareMetrics(metrics, {
       release,
       memoryTier,
@@ -400,6 +405,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     });
     lifecycle.defer("edge application", () => edgeApp.close());
     const adminApp = buildAdminApp({
+      hosts: config.admin.hosts,
       unready,
       status,
       metrics,

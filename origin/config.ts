@@ -9,6 +9,7 @@
 import { ConfigError, loadConfig } from "#base/config.ts";
 import { logLevels, type LogLevel } from "#base/log.ts";
 import { check } from "#base/schema.ts";
+import { type SandboxMode, sandboxModes } from "#image/require-sandbox.ts";
 import { Type, type Static } from "typebox";
 
 const strict = { additionalProperties: false } as const;
@@ -81,6 +82,17 @@ export const originConfigSchema = Type.Object(
           60_000,
           "what a connection gets to present a valid token, and a refused one to finish its body",
         ),
+      },
+      section,
+    ),
+    decoders: Type.Object(
+      {
+        sandbox: Type.Unsafe<SandboxMode>({
+          type: "string",
+          enum: sandboxModes,
+          default: "auto",
+          description: "required: nothing starts unless decoders are sandboxed; auto: they are where that works",
+        }),
       },
       section,
     ),

@@ -19,6 +19,7 @@ import { LRUCache } from "lru-cache";
 import { mkdir, readdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "#base/clock.ts";
+import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
 import { type CachedObject, memoryBytesOf, type ObjectFacts } from "./object.ts";
 import { decodeObject, encodeObject, factsBytesMax, readFacts, readKnown, readWhole } from "./object-file.ts";
@@ -77,6 +78,7 @@ export async function openDiskTier(options: {
   log: Log;
 }): Promise<DiskTier> {
   const { directory, bytesMax, clock, log } = options;
+  const failures = openFailureLog(log, clock);
   const objects = join(directory, "objects");
   const temporary = join(directory, "tmp");
   await rm(temporary, { recursive: true, force: true });
@@ -117,7 +119,7 @@ export async function openDiskTier(options: {
     try {
       await rm(pathOf(key), { force: true });
     } catch (error) {
-      log.warn({ err: error, key }, "a cached file can't be removed");
+      failures.warn("REMOVE", { err: error, key }, "a cached file can't be removed");
     }
   }
 
@@ -142,14 +144,14 @@ export async function openDiskTier(options: {
       bytes = await (isKnown ? readKnown(pathOf(key), known.sizeBytes) : readWhole(pathOf(key), bytesMax));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT")
-        log.warn({ err: error, key }, "a cached file can't be read");
+        failures.warn("READ", { err: error, key }, "a cached file can't be read");
       if (isKnown) slots.delete(key);
       return undefined;
     }
     const object = decodeObject(key, bytes);
     if (object === undefined) {
       counts.corrupt += 1;
-      log.warn({ key }, "a cached file is damaged and was removed");
+      failures.warn("DAMAGED", { key }, "a cached file is damaged and was removed");
       if (isKnown) slots.delete(key);
       else await removeUnindexed(key);
       return undefined;
@@ -195,7 +197,7 @@ export async function openDiskTier(options: {
       tags.add(key, object.facts.tags);
     } catch (error) {
       counts.writeFailures += 1;
-      log.warn({ err: error, key }, "an object can't be written to the disk cache");
+      failures.warn("WRITE", { err: error, key }, "an object can't be written to the disk cache");
       await rm(path, { force: true }).catch(() => undefined); // the first failure was already told
     }
   }

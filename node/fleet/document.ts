@@ -385,7 +385,8 @@ const assetsHost = Type.Object(
       maximum: 120_000,
       default: 10_000,
       unit: "ms",
-      description: "wait for the origin's headers",
+      description:
+        "wait for the origin's header section, connecting and retries included; then for each silence in a body",
     }),
   },
   strict,
@@ -495,6 +496,13 @@ const limits = Type.Object(
       default: 100_000_000,
       unit: "px",
       description: "width × height × frames of an uploaded picture",
+    }),
+    originTimeoutMs: Type.Integer({
+      minimum: 100,
+      maximum: 120_000,
+      default: 20_000,
+      unit: "ms",
+      description: "wait for a picture's source from the origin: connecting, retries and the whole body together",
     }),
     renderTimeoutMs: Type.Integer({
       minimum: 100,

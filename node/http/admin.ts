@@ -9,10 +9,15 @@
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { randomBytes } from "node:crypto";
+import { isIP } from "node:net";
 import { Type } from "typebox";
 import { asNearcastError, NearcastError, problemOf } from "#base/errors.ts";
+import { canonicalName } from "#fleet/document.ts";
+import { hostOf } from "./target.ts";
 
 export interface AdminParts {
+  /** Names, beside `localhost` and all addresses, under which this listener may be asked. */
+  hosts: readonly string[];
   /** Why the node is not ready, or nothing when it is. */
   unready: () => readonly string[];
   /** @param isBrief without what the node sees of others, which grows with the fleet */
@@ -35,6 +40,10 @@ export function buildAdminApp(parts: AdminParts): FastifyInstance {
     // A parameter that nobody knows is most often the rest of a URL whose `&` was not encoded.
     ajv: { customOptions: { removeAdditional: false } },
     frameworkErrors: answerError,
+  });
+  const names = new Set(["localhost", ...parts.hosts.map((name) => canonicalName(name))]);
+  app.addHook("onRequest", async (request) => {
+    refuseForeignHost(request.headers.host, names);
   });
   const typed = app.withTypeProvider<TypeBoxTypeProvider>();
 
@@ -103,6 +112,17 @@ export function buildAdminApp(parts: AdminParts): FastifyInstance {
   });
   app.setErrorHandler(answerError);
   return app;
+}
+
+/**
+ * A page in a browser on this machine could let its own name point here (DNS rebinding) and read what we answer. The
+ * name then stands in Host, so only names that the operator knows are answered; an address is no name that could lie.
+ */
+function refuseForeignHost(authority: string | undefined, names: ReadonlySet<string>): void {
+  const host = hostOf(authority);
+  if (host !== null && (names.has(host) || isIP(host.replace(/^\[|\]$/g, "")) !== 0)) return;
+  const asked = authority === undefined ? "no Host field" : `Host "${authority.slice(0, 253)}"`;
+  throw new NearcastError("UNKNOWN_HOST", `${asked}: ask by an IP address, as localhost, or as a name in admin.hosts`);
 }
 
 function answerError(thrown: FastifyError, request: FastifyRequest, reply: FastifyReply): void {

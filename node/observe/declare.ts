@@ -220,6 +220,7 @@ function declarePeers(metrics: Metrics, counts: () => PeerCounts): void {
     metrics.observe({ name, help, kind: "counter", read: () => read(counts()) });
   };
   counter("nearcast_peer_failures_total", "Questions to other nodes that brought nothing", (now) => now.failed);
+  counter("nearcast_peer_unfit_total", "Answers of other nodes that were not what was asked for", (now) => now.unfit);
   counter("nearcast_peer_replicated_total", "Hot variants fetched before anyone asked here", (now) => now.replicated);
 }
 
