@@ -6,7 +6,8 @@
 import assert from "node:assert/strict";
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { systemClock } from "#base/clock.ts";
-import type { Fleet } from "#fleet/document.ts";
+import type { Fleet, Zone } from "#fleet/document.ts";
+import { unpackZones } from "#fleet/packed-zones.ts";
 import type { CompilerSettings, FromCompiler, ToCompiler } from "./compiler.ts";
 import { loadGeo, watchGeo, type Tell } from "./geo/database.ts";
 import { compileSteering, type Steering } from "./steer/steering.ts";
@@ -27,6 +28,7 @@ const tell: Tell = (level, message, details) => {
 let geo = await loadGeo(geoSettings, tell);
 let inputs: ToCompiler | undefined;
 let fleet: Fleet | undefined;
+let unpacked: readonly Zone[] | undefined;
 let zones: { readonly of: Fleet; readonly version: number; readonly image: ZoneImage } | undefined;
 let steering: Steering | undefined;
 
@@ -49,7 +51,9 @@ function compile(): void {
 
 function take(message: ToCompiler): void {
   inputs = message;
-  fleet = message.fleet ?? fleet;
+  const { packedZones } = message;
+  if (packedZones !== undefined) unpacked = packedZones === null ? undefined : unpackZones(packedZones);
+  if (message.fleet !== undefined) fleet = { ...message.fleet, zones: unpacked ?? message.fleet.zones };
 }
 
 port.on("message", (message: ToCompiler) => {

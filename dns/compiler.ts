@@ -27,8 +27,16 @@ export interface CompilerInputs {
   readonly keptShares: ReadonlyMap<string, number>;
 }
 
-/** What the thread is told. The document travels only when it has changed. */
-export type ToCompiler = Omit<CompilerInputs, "fleet"> & { readonly order: number; readonly fleet?: Fleet };
+/**
+ * What the thread is told. The document travels only when it has changed, and its packed zones only with another text:
+ * documents that differ in the addresses of now share them.
+ */
+export type ToCompiler = Omit<CompilerInputs, "fleet"> & {
+  readonly order: number;
+  readonly fleet?: Omit<Fleet, "packedZones">;
+  /** Null: the document's own `zones` are whole. */
+  readonly packedZones?: SharedArrayBuffer | null;
+};
 
 /** What it tells. `order` is that of the newest inputs that went into it. */
 export type FromCompiler =
@@ -88,8 +96,9 @@ export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
   let latest: CompilerInputs | undefined;
   /** By order, from the one that is in force on. */
   const sent = new Map<number, CompilerInputs>();
-  /** The document that the present thread has. */
+  /** The document that the present thread has, and the packed zones. */
   let sentFleet: Fleet | undefined;
+  let sentZones: SharedArrayBuffer | null = null;
   let waiting: Waiting[] = [];
   let isClosed = false;
   let restartMs: number = restartDelayMs.min;
@@ -97,14 +106,17 @@ export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
 
   function send(inputs: CompilerInputs): void {
     const { fleet, version, siteStates, keptShares } = inputs;
+    const { packedZones = null, ...outline } = fleet;
     const message: ToCompiler = {
       order,
       version,
       siteStates,
       keptShares,
-      ...(fleet === sentFleet ? {} : { fleet }),
+      ...(fleet === sentFleet ? {} : { fleet: outline }),
+      ...(packedZones === sentZones ? {} : { packedZones }),
     };
     sentFleet = fleet;
+    sentZones = packedZones;
     sent.set(order, inputs);
     thread.postMessage(message);
   }
@@ -150,6 +162,7 @@ export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
   function start(): Promise<void> {
     thread = new Worker(new URL("./compiler-thread.ts", import.meta.url), { workerData: settings });
     sentFleet = undefined;
+    sentZones = null;
     return new Promise((resolve, reject) => {
       thread.on("message", (message: FromCompiler) => {
         take(message, resolve);

@@ -15,6 +15,7 @@
 import { randomBytes } from "node:crypto";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
+import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
 import { openCompiler, type CompilerInputs } from "./compiler.ts";
@@ -102,6 +103,7 @@ const secretsIntervalMs = 60_000;
  */
 export async function startDns(options: DnsOptions): Promise<Dns> {
   const { clock, log, random, guard } = options;
+  const failures = openFailureLog(log, clock);
   const { nsid, version, id } = options.identity;
   const identity = { nsid: nsid === undefined ? undefined : Buffer.from(nsid, "utf8"), version, id };
   const counters = newCounters();
@@ -127,11 +129,8 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
     onFailure,
   });
 
-  let hasFailed = false;
   function onFailure(error: NearcastError): void {
-    // Only the first is logged: a query that fails can be sent a thousand times a second.
-    if (!hasFailed) log.error({ error }, "a query failed inside and was answered SERVFAIL");
-    hasFailed = true;
+    failures.error(error.code, { err: error }, "a query failed inside and was answered SERVFAIL");
   }
 
   const compiler = await openCompiler({

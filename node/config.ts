@@ -1,17 +1,16 @@
 /** What one edge machine must be told. Everything that edges must agree on is in the fleet document instead. */
 import { type Static, Type } from "typebox";
 import { logLevels } from "#base/log.ts";
+import { type SandboxMode, sandboxModes } from "#image/require-sandbox.ts";
 
 const strict = { additionalProperties: false } as const;
 const word = (pattern: string, description: string) => Type.String({ pattern, description });
+const endpointFields = (port: number) => ({
+  host: Type.String({ format: "ip", default: "127.0.0.1", description: "an IPv4 or IPv6 address of this machine" }),
+  port: Type.Integer({ minimum: 0, maximum: 65_535, default: port, description: "0: any free port" }),
+});
 const endpoint = (port: number, description: string) =>
-  Type.Object(
-    {
-      host: Type.String({ format: "ip", default: "127.0.0.1", description: "an IPv4 or IPv6 address of this machine" }),
-      port: Type.Integer({ minimum: 0, maximum: 65_535, default: port, description: "0: any free port" }),
-    },
-    { ...strict, default: {}, description },
-  );
+  Type.Object(endpointFields(port), { ...strict, default: {}, description });
 /** Fits one character-string of a TXT record (RFC 1035 §3.3.14). */
 const identityText = (description: string) => Type.String({ pattern: "^[ -~]*$", maxLength: 255, description });
 const mebibyte = 1024 * 1024;
@@ -30,7 +29,17 @@ export const edgeConfigSchema = Type.Object(
       strict,
     ),
     http: Type.Array(endpoint(8080, "where pictures are served"), { minItems: 1, maxItems: 64, default: [{}] }),
-    admin: endpoint(8081, "health, metrics and explain; keep it on loopback"),
+    admin: Type.Object(
+      {
+        ...endpointFields(8081),
+        hosts: Type.Array(Type.String({ minLength: 1, maxLength: 253 }), {
+          maxItems: 64,
+          default: [],
+          description: "names to answer to beside localhost and IP addresses, such as a scraper's name for this node",
+        }),
+      },
+      { ...strict, default: {}, description: "health, metrics and explain; keep it on loopback" },
+    ),
     dns: Type.Object(
       {
         addresses: Type.Array(endpoint(5300, "where DNS answers, UDP and TCP"), { maxItems: 64, default: [{}] }),
@@ -191,6 +200,12 @@ export const edgeConfigSchema = Type.Object(
           default: 1024 * mebibyte,
           unit: "B",
           description: "resident memory at which a decoder is killed",
+        }),
+        sandbox: Type.Unsafe<SandboxMode>({
+          type: "string",
+          enum: sandboxModes,
+          default: "auto",
+          description: "required: nothing starts unless decoders are sandboxed; auto: they are where that works",
         }),
       },
       { ...strict, default: {} },

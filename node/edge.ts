@@ -18,9 +18,13 @@ import { sleep, type Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { before, createLifecycle } from "#base/lifecycle.ts";
 import type { Log } from "#base/log.ts";
+import { processMetrics } from "#base/process-metrics.ts";
 import type { Random } from "#base/random.ts";
 import { readRelease } from "#base/release.ts";
 import type { Fleet } from "#fleet/document.ts";
+import { adminTargetOf } from "#fleet/channel/admin-target.ts";
+import { createSeals } from "#fleet/channel/seal.ts";
+import { fleetSchema } from "#fleet/document.ts";
 import { type FeedEvent, type FeedFollower, followFeed } from "#fleet/feed.ts";
 import { createLoadMeter } from "#fleet/load-meter.ts";
 import type { NodeWord } from "#fleet/health.ts";
@@ -30,7 +34,9 @@ import { openProber } from "#fleet/probe.ts";
 import { readPurgeEvent } from "#fleet/purge-event.ts";
 import { rosterEventKind } from "#fleet/roster.ts";
 import { secretEventKind } from "#fleet/secret.ts";
+import { vocabularyOf } from "#fleet/vocabulary.ts";
 import { openDecoderPool } from "#image/pool.ts";
+import { requireSandbox } from "#image/require-sandbox.ts";
 import { type Announcement, openAnnouncement } from "./announcement.ts";
 import { openDiskTier } from "./cache/disk.ts";
 import { openMemoryTier } from "./cache/memory.ts";
@@ -38,6 +44,7 @@ import { openRecords } from "./cache/records.ts";
 import { joinTiers } from "./cache/tiers.ts";
 import type { EdgeConfig } from "./config.ts";
 import { openAssetFetcher } from "./fetch/asset.ts";
+import { openOriginChannel } from "./fetch/channel.ts";
 import { openOriginClient } from "./fetch/origin.ts";
 import { openProbeClient } from "./fetch/probe.ts";
 import { followSecrets } from "./fetch/secrets.ts";
@@ -122,8 +129,10 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       clock,
       log,
       limits: { memoryBytesMax: config.decoders.memoryBytes },
+      sandbox: config.decoders.sandbox,
     });
     lifecycle.defer("decoders", decoders.close);
+    await requireSandbox(config.decoders.sandbox, decoders);
     const memoryTier = openMemoryTier(config.cache.memoryBytes);
     const diskTier = await openDiskTier({
       directory: join(config.dataDir, "cache"),
@@ -183,7 +192,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       fleet: () => membership.current()?.document ?? null,
     });
 
-    const probes = openProbeClient({ secrets: () => secrets.secrets() });
+    const probes = openProbeClient({ secrets: () => secrets.secrets(), clock });
     lifecycle.defer("probe client", probes.close);
     const load = createLoadMeter(clock);
     // Begun when the start is over: what that holds up is no load.
@@ -219,11 +228,39 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       store: memory.storeSecrets,
       changed: (fresh) => {
         names.setSecrets(fresh);
+        channel.secretsChanged();
       },
       clock,
       log,
     });
     lifecycle.defer("fleet secret", secrets.close);
+
+    const channel = openOriginChannel({
+      introduction: () => ({
+        node: config.node,
+        site: config.site,
+        process: place.index,
+        processes: place.count,
+        release,
+        understands: vocabularyOf(fleetSchema),
+      }),
+      presence: () => ({
+        state: presenceTold(),
+        fleetVersion: membership.current()?.version ?? 0,
+        feedSeq: feedSeq(),
+      }),
+      async answer(question, isBrief) {
+        // The admin listener's own answers, so that both ways tell the same.
+        const url = adminTargetOf(question, isBrief);
+        const { statusCode, payload } = await adminApp.inject({ method: "GET", url });
+        return { status: statusCode, json: payload };
+      },
+      tell: origin.tell,
+      seals: createSeals(() => secrets.secrets()),
+      clock,
+      log,
+    });
+    lifecycle.defer("origin channel", channel.close);
 
     const names = openNames({
       config,
@@ -273,8 +310,10 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     async function apply(event: FeedEvent): Promise<void> {
       if (event.kind === "fleet") await membership.takeFleet();
       else if (event.kind === rosterEventKind) await membership.takeRoster(event.data);
-      else if (event.kind === "purge") await purger.apply(event.seq, readPurgeEvent(event.data));
-      else if (event.kind === secretEventKind) await secrets.take();
+      else if (event.kind === "purge") {
+        const report = await purger.apply(event.seq, readPurgeEvent(event.data));
+        if (report !== undefined) channel.report(report);
+      } else if (event.kind === secretEventKind) await secrets.take();
       else log.warn({ kind: event.kind }, "an event of the feed is of a kind that this version does not know");
     }
 
@@ -295,6 +334,8 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         // Without any document begin() asks for it, again and again; an origin may have none yet.
         if (membership.current() !== null) await membership.takeFleet();
       },
+      connected: channel.opened,
+      asked: channel.asked,
       clock,
       random,
       log,
@@ -302,6 +343,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     lifecycle.defer("feed", feed.close);
 
     const metrics = createMetrics();
+    for (const metric of processMetrics(config.dataDir, clock)) metrics.observe(metric);
     declareMetrics(metrics, {
       release,
       memoryTier,
@@ -363,6 +405,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     });
     lifecycle.defer("edge application", () => edgeApp.close());
     const adminApp = buildAdminApp({
+      hosts: config.admin.hosts,
       unready,
       status,
       metrics,
@@ -373,7 +416,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     const admin = await listenOn(config.admin, adminApp);
     lifecycle.defer("admin listener", () => admin.close(100));
 
-    function status(): Record<string, unknown> {
+    function status(isBrief: boolean): Record<string, unknown> {
       return {
         node: config.node,
         site: config.site,
@@ -395,7 +438,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         },
         isIsolated: prober.isIsolated(),
         announce: announcement?.state() ?? null,
-        sites: describeSites(membership.current()?.document ?? null, prober),
+        sites: isBrief ? null : describeSites(membership.current()?.document ?? null, prober),
         cache: { memory: memoryTier.stats(), disk: diskTier.stats(), records: records.size() },
         decoders: decoders.stats(),
         peers: neighbours?.counts() ?? null,
@@ -438,6 +481,12 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         });
         if (membership.current() === null) await sleep(clock, fleetRetryMs, ended.signal);
       }
+      if (secrets.id() === null) {
+        // Without it this node could prove nothing, and would be down for all nodes that know it.
+        await secrets.take().catch((error: unknown) => {
+          log.warn({ reason: (error as Error).message }, "there is no fleet secret yet; asking the origin again");
+        });
+      }
       await decoders.ready();
       await neighbours?.listen({ images, assets, tiers });
       if (place.sharesPorts) await listenForPictures();
@@ -463,7 +512,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         words: prober.words,
         async ask(node) {
           const answer = await probes.probe(node, askMs);
-          return answer.outcome === "failed" ? undefined : answer.word;
+          return answer.outcome === "failed" || answer.outcome === "held" ? undefined : answer.word;
         },
         clock,
         random,

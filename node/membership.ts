@@ -14,7 +14,7 @@ import type { Log } from "#base/log.ts";
 import { problemLines } from "#base/schema.ts";
 import type { Fleet } from "#fleet/document.ts";
 import type { FleetMemory, FleetVersion } from "#fleet/memory.ts";
-import { parseFleet } from "#fleet/read-document.ts";
+import { readFleet } from "#fleet/reading.ts";
 import { withRoster } from "#fleet/roster.ts";
 import type { OriginClient } from "./fetch/origin.ts";
 import { followRoster } from "./fetch/roster.ts";
@@ -74,6 +74,29 @@ export async function openMembership(options: {
     if (standing !== before) log.info({ standing }, "this node's standing in the fleet changed");
   }
 
+  /** The start and the feed may both ask; one after the other, so that an older document never replaces a newer one. */
+  let taking: Promise<void> = Promise.resolve();
+  async function takeFleetOnce(): Promise<void> {
+    const { version, text } = await origin.fleet();
+    if (written?.version === version) return;
+    const read = await readFleet(text);
+    if (!read.ok) {
+      log.error(
+        { version, problems: problemLines(read.problems) },
+        "the fleet document can't be used; the last good one stays",
+      );
+      return;
+    }
+    await memory.storeFleet(version, text);
+    written = { version, document: read.value };
+    join();
+    if (!read.value.sites.some(({ name }) => name === site)) {
+      log.warn({ site, version }, "this node's site is not in the fleet document");
+    }
+    log.info({ version }, "a fleet document is in force");
+    if (current !== null) changed(current.document);
+  }
+
   return {
     current: () => current,
     fleet() {
@@ -82,25 +105,9 @@ export async function openMembership(options: {
     },
     rosterRevision: () => roster.roster().revision,
     standing: () => standing,
-    async takeFleet() {
-      const { version, text } = await origin.fleet();
-      if (written?.version === version) return;
-      const parsed = parseFleet(text);
-      if (!parsed.ok) {
-        log.error(
-          { version, problems: problemLines(parsed.problems) },
-          "the fleet document can't be used; the last good one stays",
-        );
-        return;
-      }
-      await memory.storeFleet(version, text);
-      written = { version, document: parsed.value };
-      join();
-      if (!parsed.value.sites.some(({ name }) => name === site)) {
-        log.warn({ site, version }, "this node's site is not in the fleet document");
-      }
-      log.info({ version }, "a fleet document is in force");
-      if (current !== null) changed(current.document);
+    takeFleet() {
+      taking = taking.then(takeFleetOnce, takeFleetOnce);
+      return taking;
     },
     takeRoster: roster.take,
     refresh: roster.refresh,

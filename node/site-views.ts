@@ -25,6 +25,7 @@ export function describeSites(
         name,
         state: known?.state ?? "unknown",
         reason: known?.reason ?? "not probed yet",
+        ...(known?.isUnproven === true ? { isUnproven: true } : {}),
         ...(load === undefined ? {} : { requestsPerSecond: load }),
         ...word,
         ...(unreachable === undefined || unreachable.length === 0 ? {} : { unreachable }),

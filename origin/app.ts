@@ -12,6 +12,7 @@ import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import Fastify from "fastify";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
+import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
 import type { OriginConfig } from "./config.ts";
@@ -25,6 +26,8 @@ import { createOriginServer } from "./http/server.ts";
 import { compileValidator, describeProblems } from "./http/validation.ts";
 import { openMetrics } from "./metrics.ts";
 import { addAuditRoute } from "./routes/audit.ts";
+import { addChannelRoutes, type ChannelRouteDeps } from "./routes/channel.ts";
+import { addConnectedRoutes } from "./routes/connected.ts";
 import { addFeedRoute } from "./routes/feed.ts";
 import { addFleetRoutes } from "./routes/fleet.ts";
 import { addImageRoutes, type ImageRouteDeps } from "./routes/images.ts";
@@ -46,7 +49,7 @@ const headBytesMax = 96 * 1024;
 /** Of JSON bodies: a purge of 1000 names of ordinary length. */
 const jsonBytesMax = 256 * 1024;
 
-export interface AppDeps extends ImageRouteDeps {
+export interface AppDeps extends ImageRouteDeps, ChannelRouteDeps {
   readonly config: OriginConfig;
   readonly tokens: Tokens;
   readonly refusals: Refusals;
@@ -78,6 +81,7 @@ function openServer(handler: RequestListener, { config, tokens, clock }: AppDeps
 
 export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (blobs: number) => void }> {
   const { config, clock, log } = deps;
+  const logs = { failures: openFailureLog(log, clock), log };
   const app = Fastify({
     logger: false,
     genReqId: () => randomUUID(),
@@ -88,14 +92,14 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
     forceCloseConnections: "idle",
     return503OnClosing: false, // The hook below answers in the form of all other refusals.
     routerOptions: { maxParamLength: targetBytesMax },
-    frameworkErrors: answerRouterError(log),
+    frameworkErrors: answerRouterError(logs),
     clientErrorHandler: answerUnreadable,
     schemaErrorFormatter: describeProblems,
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.setValidatorCompiler(compileValidator);
 
-  const metrics = openMetrics({ uploads: deps.uploads.counts, feed: deps.feed.counts });
-  metrics.observe(app, clock);
+  const metrics = openMetrics({ dataDir: config.dataDir, clock, uploads: deps.uploads.counts, feed: deps.feed.counts });
+  metrics.observe(app);
   let isClosing = false;
   app.addHook("preClose", async () => {
     isClosing = true;
@@ -110,7 +114,7 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
       throw new NearcastError("URI_TOO_LONG", `the request target has more than ${targetBytesMax} bytes`);
     }
   });
-  answerProblems(app, log);
+  answerProblems(app, logs);
   guardRoutes(app, deps.tokens, deps.refusals);
   watchBodies(app, clock);
 
@@ -123,7 +127,9 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
   addFleetRoutes(app, deps);
   addSecretRoutes(app, deps);
   addNodeRoutes(app, deps);
-  addFeedRoute(app, deps.feed, deps.tokens);
+  addConnectedRoutes(app, deps);
+  addChannelRoutes(app, deps);
+  addFeedRoute(app, deps);
   addTokenRoutes(app, deps.tokens);
   addAuditRoute(app, deps.catalogue);
   await app.ready();

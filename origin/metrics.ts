@@ -1,6 +1,7 @@
 /** The origin's metrics, in a registry of their own so that two origins of one process (tests) stay apart. */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Clock } from "#base/clock.ts";
+import { type ProcessMetric, processMetrics } from "#base/process-metrics.ts";
 import { readRelease } from "#base/release.ts";
 import type { App } from "./http/app-type.ts";
 
@@ -10,25 +11,42 @@ export interface OriginMetrics {
   readonly countSwept: (blobs: number) => void;
 }
 
+/** @param sources `dataDir`: where the catalogue and the blobs are */
 export function openMetrics(sources: {
+  dataDir: string;
+  clock: Clock;
   uploads: () => { running: number; inspecting: number; waiting: number };
   feed: () => { subscribers: number; published: number; cut: number };
-}): OriginMetrics & { readonly observe: (app: App, clock: Clock) => void } {
+}): OriginMetrics & { readonly observe: (app: App) => void } {
+  const { clock } = sources;
   const registry = new Registry();
   const registers = [registry];
   // A closure for each, because prom-client asks at the moment of printing.
-  const gauge = (name: string, help: string, read: () => number): void => {
-    registry.registerMetric(
-      new Gauge({
-        name,
-        help,
-        registers: [],
-        collect() {
-          this.set(read());
-        },
-      }),
-    );
+  const gauge = (name: string, help: string, read: ProcessMetric["read"]): void => {
+    void new Gauge({
+      name,
+      help,
+      registers,
+      async collect() {
+        this.set(await read());
+      },
+    });
   };
+  const counter = (name: string, help: string, read: ProcessMetric["read"]): void => {
+    void new Counter({
+      name,
+      help,
+      registers,
+      async collect() {
+        const now = await read();
+        this.reset();
+        this.inc(now);
+      },
+    });
+  };
+  for (const { name, help, kind, read } of processMetrics(sources.dataDir, clock)) {
+    (kind === "counter" ? counter : gauge)(name, help, read);
+  }
   const build = new Gauge({
     name: "nearcast_build_info",
     help: "Always 1; the label names the release that runs",
@@ -40,12 +58,12 @@ export function openMetrics(sources: {
   gauge("nearcast_origin_inspections", "Uploads that are decoded now", () => sources.uploads().inspecting);
   gauge("nearcast_origin_inspections_waiting", "Uploads that wait to be decoded", () => sources.uploads().waiting);
   gauge("nearcast_origin_feed_subscribers", "Edges that follow the feed now", () => sources.feed().subscribers);
-  gauge(
+  counter(
     "nearcast_origin_feed_published_total",
     "Events handed to the feed since the start",
     () => sources.feed().published,
   );
-  gauge("nearcast_origin_feed_cut_total", "Subscribers cut because they were too slow", () => sources.feed().cut);
+  counter("nearcast_origin_feed_cut_total", "Subscribers cut because they were too slow", () => sources.feed().cut);
   const swept = new Counter({
     name: "nearcast_origin_blobs_swept_total",
     help: "Blobs removed by the sweep",
@@ -70,7 +88,7 @@ export function openMetrics(sources: {
     countSwept: (blobs) => {
       swept.inc(blobs);
     },
-    observe: (app, clock) => {
+    observe: (app) => {
       const startedMs = new WeakMap<object, number>();
       app.addHook("onRequest", async (request) => {
         startedMs.set(request, clock.monotonicMs());

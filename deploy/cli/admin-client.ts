@@ -8,14 +8,12 @@ const timeoutMs = 5000;
 
 export type AdminAnswer = { status: number; body: Record<string, unknown> };
 
-/** @throws CommandFailure when the node can't be reached or answers no JSON object */
-export async function askAdmin(
-  node: NodePlace,
-  path: string,
-  query: Readonly<Record<string, string | undefined>> = {},
-): Promise<AdminAnswer> {
-  const url = new URL(`${node.adminUrl}${path}`);
-  for (const [key, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(key, value);
+/**
+ * @param target path and query
+ * @throws CommandFailure when the node can't be reached or answers no JSON object
+ */
+export async function askAdmin(node: NodePlace, target: string): Promise<AdminAnswer> {
+  const url = new URL(`${node.adminUrl}${target}`);
   try {
     const answer = await request(url, { signal: AbortSignal.timeout(timeoutMs), reset: true });
     const body: unknown = await answer.body.json();

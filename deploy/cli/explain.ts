@@ -3,15 +3,12 @@
  * which addresses DNS gives to a client, and by which rule.
  */
 import type { Command } from "commander";
-import { askAdmin } from "./admin-client.ts";
+import { askNodes, failureOf, type NodeOptions, wayText } from "./ask-nodes.ts";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { nameLines } from "./explain-name.ts";
-import { type CommonOptions, findNodes, type NodePlace } from "./settings.ts";
-import { addVerb, type Cli, outputOf, withAdmin, withDataDir } from "./verb.ts";
+import { addVerb, type Cli, outputOf, withNodes, withOrigin } from "./verb.ts";
 
-interface ExplainOptions extends CommonOptions {
-  admin?: string[];
-  node?: string;
+interface ExplainOptions extends NodeOptions {
   from?: string;
   type: string;
   accept?: string;
@@ -23,60 +20,49 @@ export function addExplain(program: Command, cli: Cli): void {
     summary: "say why a node answers a URL or a DNS name as it does",
     more: [
       "A URL is explained by the HTTP side, a name by DNS: for the client --from, else for this machine.",
-      "The first node in --data is asked, or the one that --node or --admin names.",
+      "One node is asked: the one that --node, --site or --admin names, else the node of this machine, else, through",
+      "the origin, the first one that is connected to it.",
     ].join("\n"),
     examples: [
       "explain 'http://img.cdn.test/sample.jpg?w=640' --accept image/avif",
-      "explain img.cdn.test --from 133.11.1.1",
+      "explain img.cdn.test --from 133.11.1.1 --site nyc",
     ],
   }).usage("[options] <URL|NAME>");
-  withAdmin(withDataDir(verb))
-    .option("--node <name>", "which node of --data to ask")
+  withNodes(withOrigin(verb))
     .option("--from <ip>", "for a name: the client's address or network")
     .option("--type <type>", "for a name: the record type", "A")
     .option("--accept <value>", "for a URL: the client's Accept header")
     .action(async (target: string, options: ExplainOptions) => {
       const output = outputOf(cli, options);
-      const node = await pickNode(options, cli);
       const isUrl = /^https?:\/\//i.test(target);
       if (!isUrl && target.includes("/")) {
         throw new CommandFailure(exitCodes.usage, `"${target}" is neither a whole URL (http://…) nor a DNS name`);
       }
-      const { status, body } = isUrl
-        ? await askAdmin(node, "/explain", { url: target, accept: options.accept })
-        : await askAdmin(node, "/explain/dns", { name: target, type: options.type, ip: options.from });
+      const { accept, type, from: ip } = options;
+      const question = isUrl
+        ? { kind: "explain-url" as const, url: target, ...(accept === undefined ? {} : { accept }) }
+        : { kind: "explain-name" as const, name: target, type, ...(ip === undefined ? {} : { ip }) };
+      const asked = await askNodes(question, options, cli, true);
+      const [reply] = asked.replies;
+      if (reply === undefined) throw new CommandFailure(exitCodes.failed, "the fleet has no node that could be asked");
+      if (reply.answer.outcome === "failed") throw failureOf(reply.name, reply.answer);
+      const { status, body } = reply.answer;
       if (status >= 400) {
         const [detail, title, code] = [body["detail"], body["title"], body["code"]].map((text) =>
           typeof text === "string" ? text : undefined,
         );
         throw new CommandFailure(
           status >= 500 ? exitCodes.failed : exitCodes.refused,
-          `node ${node.name}: ${detail ?? title ?? `status ${status}`}`,
+          `node ${reply.name}: ${detail ?? title ?? `status ${status}`}`,
           code === undefined ? {} : { code },
         );
       }
-      output.answer({ node: node.name, ...body }, () => [
+      output.answer({ node: reply.name, asked: asked.way, ...body }, () => [
         ...(isUrl ? treeLines(body) : nameLines(body)),
-        `(said by node ${node.name})`,
+        `(said by node ${reply.name}, ${wayText(asked)})`,
       ]);
       cli.end(body["outcome"] === "invalid" ? exitCodes.usage : exitCodes.ok);
     });
-}
-
-async function pickNode(options: ExplainOptions, cli: Cli): Promise<NodePlace> {
-  const nodes = await findNodes(options, cli.environment);
-  const node = options.node === undefined ? nodes[0] : nodes.find(({ name }) => name === options.node);
-  if (node !== undefined) return node;
-  throw new CommandFailure(
-    exitCodes.usage,
-    options.node === undefined ? "no node is known here" : `there is no node "${options.node}" in the folder`,
-    {
-      lines: [
-        ...(nodes.length === 0 ? [] : [`Known: ${nodes.map(({ name }) => name).join(", ")}`]),
-        "Name one by --admin URL, or the folder of `nearcast up` by --data DIR.",
-      ],
-    },
-  );
 }
 
 /** Nested values as indented lines, `key  value`. */

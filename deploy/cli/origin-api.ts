@@ -3,6 +3,7 @@
  * another release than this command: a clear failure then, instead of `undefined` in a table.
  */
 import { check, problemLines } from "#base/schema.ts";
+import type { NodeQuestion } from "#fleet/channel/messages.ts";
 import { type Roster, type RosterNode, rosterNodeSchema, rosterSchema } from "#fleet/roster.ts";
 import { type Static, type TSchema, Type } from "typebox";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
@@ -91,6 +92,44 @@ const auditPage = Type.Object({ entries: Type.Array(auditEntry), next: Type.Opti
 
 const purged = Type.Object({ seq: Type.Integer() });
 
+const relayedAnswer = Type.Object({
+  node: Type.String(),
+  site: Type.String(),
+  process: Type.Optional(Type.Integer()),
+  outcome: Type.String(),
+  reason: Type.Optional(Type.String()),
+  status: Type.Optional(Type.Integer()),
+  body: Type.Optional(Type.Unknown()),
+});
+export type RelayedAnswer = Static<typeof relayedAnswer>;
+const relayedAnswers = Type.Object({ answers: Type.Array(relayedAnswer) });
+
+const held = Type.Object({ entries: Type.Integer(), bytes: Type.Integer() });
+const nodePurge = Type.Object({
+  node: Type.String(),
+  site: Type.String(),
+  state: Type.String(),
+  tookMs: Type.Optional(Type.Integer()),
+  memory: held,
+  disk: held,
+  records: Type.Integer(),
+  isComplete: Type.Boolean(),
+});
+export type NodePurge = Static<typeof nodePurge>;
+const purgeState = Type.Object({
+  seq: Type.Integer(),
+  isSettled: Type.Boolean(),
+  nodes: Type.Array(nodePurge),
+  anonymous: Type.Integer(),
+  unheld: Type.Object({
+    names: Type.Array(Type.String()),
+    hosts: Type.Array(Type.String()),
+    tags: Type.Array(Type.String()),
+    prefix: Type.Optional(Type.String()),
+  }),
+});
+export type PurgeState = Static<typeof purgeState>;
+
 export interface PurgeOrder {
   names?: string[];
   prefix?: string;
@@ -174,6 +213,29 @@ export async function rollbackImage(
 
 export async function purge(client: OriginClient, order: PurgeOrder): Promise<Static<typeof purged>> {
   return read(purged, await client.call({ method: "POST", path: "/purges", body: { json: order } }));
+}
+
+/**
+ * What the nodes found for a purge; waits until all that are connected have reported, or `waitMs` (at most 10 s).
+ * @returns undefined: the origin is of a release that does not ask for reports, or has forgotten the purge
+ */
+export async function readPurge(client: OriginClient, seq: number, waitMs: number): Promise<PurgeState | undefined> {
+  const answer = await client.call({ method: "GET", path: `/purges/${seq}`, query: { waitMs }, expect: [404] });
+  return answer.status === 404 ? undefined : read(purgeState, answer);
+}
+
+/** Has the origin ask the nodes; without `nodes` and `sites`, all of them. */
+export async function askOverOrigin(
+  client: OriginClient,
+  json: { question: NodeQuestion; nodes?: string[]; sites?: string[]; first?: boolean },
+): Promise<RelayedAnswer[]> {
+  return read(relayedAnswers, await client.call({ method: "POST", path: "/nodes/questions", body: { json } })).answers;
+}
+
+/** Up to `limit` names that begin with the prefix. */
+export async function someNames(client: OriginClient, prefix: string, limit: number): Promise<string[]> {
+  const answer = await client.call({ method: "GET", path: "/images", query: { prefix, limit } });
+  return read(imageList, answer).images.map(({ name }) => name);
 }
 
 /** The newest fleet document, or undefined when none was published yet. */

@@ -164,7 +164,7 @@ export async function readEdgeConfig(file: string): Promise<EdgeConfig> {
   return await loadConfig(edgeConfigSchema, file, "NEARCAST_EDGE", {});
 }
 
-/** The nodes whose admin listeners are known: those of `--admin`, else those that DIR describes. */
+/** The nodes whose admin listeners are known: those of `--admin`, else those that DIR describes, else the installed. */
 export async function findNodes(
   options: CommonOptions & { admin?: readonly string[] },
   environment: Environment,

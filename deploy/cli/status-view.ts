@@ -6,16 +6,9 @@
  * Answers may come from a node of another release: whatever is not there shows as `-`.
  */
 import { cell, inside } from "./admin-client.ts";
+import type { Reply } from "./ask-nodes.ts";
 import { sizeText, tableLines } from "./output.ts";
-import type { NodePlace } from "./settings.ts";
 import { mapLines, type MapSite } from "./status-map.ts";
-
-export type Reached = { ok: true; status: Record<string, unknown> } | { ok: false; reason: string };
-
-export interface Witness {
-  place: NodePlace;
-  reached: Reached;
-}
 
 export interface OriginState {
   url: string;
@@ -26,13 +19,13 @@ export interface OriginState {
 
 type Cell = string | number | undefined;
 
-export function statusLines(origin: OriginState, witnesses: readonly Witness[], isWithMap: boolean): string[] {
+export function statusLines(origin: OriginState, witnesses: readonly Reply[], isWithMap: boolean): string[] {
   const originLine = origin.isReached
     ? `origin  ${origin.url}  up, fleet version ${origin.fleetVersion ?? "none yet"}`
     : `origin  ${origin.url}  ${origin.reason ?? "unreachable"}`;
   if (witnesses.length === 0) return [originLine];
-  const first = witnesses.find(({ reached }) => reached.ok);
-  const seen = first?.reached.ok === true ? first.reached.status : undefined;
+  // Of many nodes some leave out what they see of the others.
+  const seen = witnesses.map(statusOf).find((status) => list(status, "sites").length > 0);
   return [
     originLine,
     "",
@@ -43,13 +36,13 @@ export function statusLines(origin: OriginState, witnesses: readonly Witness[], 
 }
 
 /** The nodes that were asked themselves: what only they know. */
-function askedLines(witnesses: readonly Witness[]): string[] {
-  const rows = witnesses.map(({ place, reached }): Cell[] => {
-    if (!reached.ok) return [place.name, place.site, "unreachable"];
-    const { status } = reached;
+function askedLines(witnesses: readonly Reply[]): string[] {
+  const rows = witnesses.map(({ name, site, at, answer }): Cell[] => {
+    if (answer.outcome !== "answered") return [name, site, answer.kind];
+    const status = answer.body;
     return [
-      nameOf(status) ?? place.name,
-      cell(status["site"]) ?? place.site,
+      nameOf(status) ?? name,
+      cell(status["site"]) ?? site,
       stateOf(status),
       cell(status["fleetVersion"]),
       cell(inside(status, "feed", "state")),
@@ -58,23 +51,28 @@ function askedLines(witnesses: readonly Witness[]): string[] {
       bytesCell(status, "disk"),
       secretCell(status),
       leaseCell(status),
-      place.adminUrl,
+      at,
     ];
   });
-  const heads = ["ASKED", "SITE", "STATE", "FLEET", "FEED", "EVENT", "MEMORY", "DISK", "SECRET", "LEASE", "ADMIN"];
-  const whys = witnesses.flatMap(({ place, reached }) => {
-    if (!reached.ok) return [`${place.name}: ${reached.reason}`];
-    const reasons = list(reached.status, "unready").map(String);
-    const lease = cell(inside(reached.status, "announce", "reason"));
+  const heads = ["ASKED", "SITE", "STATE", "FLEET", "FEED", "EVENT", "MEMORY", "DISK", "SECRET", "LEASE", "ASKED AT"];
+  const whys = witnesses.flatMap(({ name, answer }) => {
+    if (answer.outcome !== "answered") return [`${name}: ${answer.reason}`];
+    const status = answer.body;
+    const reasons = list(status, "unready").map(String);
+    const lease = cell(inside(status, "announce", "reason"));
     return [
-      ...(reasons.length > 0 ? [`${place.name}: ${reasons.join("; ")}`] : []),
-      ...(reached.status["isIsolated"] === true
-        ? [`${place.name}: reaches no other node, answers with its own site`]
-        : []),
-      ...(lease === undefined || lease === "" ? [] : [`${place.name}: lease: ${lease}`]),
+      ...(reasons.length > 0 ? [`${name}: ${reasons.join("; ")}`] : []),
+      ...(status["isIsolated"] === true ? [`${name}: reaches no other node, answers with its own site`] : []),
+      ...(lease === undefined || lease === "" ? [] : [`${name}: lease: ${lease}`]),
+      ...sandboxLines(name, status),
     ];
   });
   return [...tableLines(heads, rows), ...whys.map((why) => `  ${why}`)];
+}
+
+function sandboxLines(name: string, status: Record<string, unknown>): string[] {
+  if (inside(status, "decoders", "sandbox") !== "none") return [];
+  return [`${name}: decoders work without a sandbox: ${cell(inside(status, "decoders", "sandboxReason")) ?? "-"}`];
 }
 
 /** All sites and all nodes, as the node sees them that was asked. */
@@ -128,10 +126,11 @@ function fleetLines(status: Record<string, unknown>, isWithMap: boolean): string
 }
 
 /** Sites of which the asked nodes say different things. */
-function disagreementLines(witnesses: readonly Witness[]): string[] {
-  const views = witnesses.flatMap(({ place, reached }) =>
-    reached.ok ? list(reached.status, "sites").map((site) => ({ by: nameOf(reached.status) ?? place.name, site })) : [],
-  );
+function disagreementLines(witnesses: readonly Reply[]): string[] {
+  const views = witnesses.flatMap((witness) => {
+    const status = statusOf(witness);
+    return list(status, "sites").map((site) => ({ by: (status && nameOf(status)) ?? witness.name, site }));
+  });
   const lines: string[] = [];
   for (const [name, said] of Map.groupBy(views, ({ site }) => String(inside(site, "name")))) {
     const byState = Map.groupBy(said, ({ site }) => String(inside(site, "state")));
@@ -140,6 +139,10 @@ function disagreementLines(witnesses: readonly Witness[]): string[] {
     lines.push(`  ${name} is ${parts.join("; ")}`);
   }
   return lines.length === 0 ? [] : ["", "not all see the same:", ...lines];
+}
+
+function statusOf({ answer }: Reply): Record<string, unknown> | undefined {
+  return answer.outcome === "answered" ? answer.body : undefined;
 }
 
 function nameOf(status: Record<string, unknown>): string | undefined {

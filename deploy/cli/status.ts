@@ -1,46 +1,47 @@
-/** `nearcast status`: the origin, and the fleet as the nodes see it that are known here. */
+/** `nearcast status`: the origin, and the fleet as the nodes see it that are asked. */
 import type { Command } from "commander";
-import { askAdmin } from "./admin-client.ts";
+import { askNodes, type Asked, type NodeOptions, wayText } from "./ask-nodes.ts";
 import { CommandFailure, type ExitCode, exitCodes } from "./exit-codes.ts";
 import { createOriginClient } from "./origin-client.ts";
 import { readFleet } from "./origin-api.ts";
-import { type CommonOptions, findNodes, findOrigin, type NodePlace } from "./settings.ts";
-import { type OriginState, type Reached, statusLines } from "./status-view.ts";
-import { addVerb, type Cli, outputOf, withAdmin, withOrigin } from "./verb.ts";
+import { findOrigin } from "./settings.ts";
+import { type OriginState, statusLines } from "./status-view.ts";
+import { addVerb, type Cli, outputOf, withNodes, withOrigin } from "./verb.ts";
 
-type StatusOptions = CommonOptions & { admin?: string[]; map?: boolean };
+type StatusOptions = NodeOptions & { map?: boolean };
 
 export function addStatus(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "status",
     summary: "show sites, nodes and their states, load, release, feed position and announcements",
     more: [
-      "One node's answer describes the whole fleet as that node sees it; it says where others see a site differently.",
-      "Exit code 3 when the origin or an asked node can't be reached, 1 when an asked node is not ready.",
+      "One node's answer describes the whole fleet as that node sees it; the output says where others see a site",
+      "differently. On a node its own admin listener is asked; elsewhere the origin asks all nodes.",
+      "Exit code 3 when the origin or a node can't be reached, 1 when a node is not ready or does not prove who it is.",
     ].join("\n"),
-    examples: ["status", "status --map", "status --admin http://10.0.3.1:8081 --json"],
+    examples: ["status", "status --map", "status --site fra", "status --admin http://10.0.3.1:8081 --json"],
   });
-  withAdmin(withOrigin(verb).option("--map", "draw the sites on a map of the world")).action(
+  withNodes(withOrigin(verb).option("--map", "draw the sites on a map of the world")).action(
     async (options: StatusOptions) => {
       const output = outputOf(cli, options);
-      const nodes = await findNodes(options, cli.environment);
-      const [origin, ...reached] = await Promise.all([
-        originState(options, cli),
-        ...nodes.map(async (place) => ({ place, reached: await reach(place) })),
-      ]);
+      const origin = await originState(options, cli);
+      const asked = await ask(origin, options, cli);
       const value = {
         origin,
-        nodes: reached.map(({ place, reached: one }) => ({
-          name: place.name,
-          adminUrl: place.adminUrl,
-          ...(one.ok ? { reached: true, ...one.status } : { reached: false, reason: one.reason }),
+        asked: asked.way,
+        nodes: asked.replies.map(({ name, site, at, answer }) => ({
+          name,
+          site,
+          // Where it was asked; programs knew it by this name before nodes could be asked through the origin.
+          adminUrl: at,
+          ...(answer.outcome === "answered"
+            ? { reached: true, ...answer.body }
+            : { reached: false, kind: answer.kind, reason: answer.reason }),
         })),
       };
-      output.answer(value, () => statusLines(origin, reached, options.map === true));
-      if (nodes.length === 0) {
-        output.note("No node is known here: name them by --admin URL, or the folder of `nearcast up` by --data DIR.");
-      }
-      cli.end(endOf(origin, reached));
+      output.answer(value, () => statusLines(origin, asked.replies, options.map === true));
+      output.note(asked.replies.length === 0 ? "The fleet has no nodes yet." : `(${wayText(asked)})`);
+      cli.end(endOf(origin, asked));
     },
   );
 }
@@ -60,18 +61,19 @@ async function originState(options: StatusOptions, cli: Cli): Promise<OriginStat
   }
 }
 
-async function reach(node: NodePlace): Promise<Reached> {
+/** That the origin can't be reached is told in its own line. */
+async function ask(origin: OriginState, options: StatusOptions, cli: Cli): Promise<Asked> {
   try {
-    const { status, body } = await askAdmin(node, "/status");
-    return status === 200 ? { ok: true, status: body } : { ok: false, reason: `its admin listener answers ${status}` };
+    return await askNodes({ kind: "status" }, options, cli);
   } catch (error) {
-    if (!(error instanceof CommandFailure)) throw error;
-    return { ok: false, reason: error.message };
+    if (error instanceof CommandFailure && !origin.isReached) return { way: "origin", replies: [] };
+    throw error;
   }
 }
 
-function endOf(origin: OriginState, nodes: readonly { reached: Reached }[]): ExitCode {
-  if (!origin.isReached || nodes.some(({ reached }) => !reached.ok)) return exitCodes.unreachable;
-  const isReady = nodes.every(({ reached }) => reached.ok && reached.status["ready"] === true);
+function endOf(origin: OriginState, { replies }: Asked): ExitCode {
+  const failures = replies.flatMap(({ answer }) => (answer.outcome === "answered" ? [] : [answer.kind]));
+  if (!origin.isReached || failures.some((kind) => kind !== "unproven")) return exitCodes.unreachable;
+  const isReady = replies.every(({ answer }) => answer.outcome === "answered" && answer.body["ready"] === true);
   return isReady ? exitCodes.ok : exitCodes.failed;
 }

@@ -73,9 +73,21 @@ export function withOriginFolder(verb: Command): Command {
 export function withAdmin(verb: Command): Command {
   return verb.option(
     "--admin <url>",
-    "admin listener of a node; may be given several times (default: the nodes in --data)",
+    "admin listener of a node; may be given several times (default: the nodes of this machine, else the origin asks)",
     (url: string, before: string[] | undefined) => [...(before ?? []), checkedUrl(url)],
   );
+}
+
+/** The options that say which nodes are asked. */
+export function withNodes(verb: Command): Command {
+  return withAdmin(verb)
+    .option("--node <name>", "ask this node; may be given several times", several)
+    .option("--site <name>", "ask the nodes of this site; may be given several times", several);
+}
+
+/** Collects an option that may be given several times. */
+export function several(value: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), value];
 }
 
 function checkedUrl(text: string): string {

@@ -25,6 +25,7 @@
  * connections become scarce or theirs is about to be ended.
  */
 import type { Cancel, Clock } from "#base/clock.ts";
+import { openFailureLog } from "#base/failure-log.ts";
 import { createServer, isIPv6, type Server, type Socket } from "node:net";
 import { count, counterIndex } from "../counters.ts";
 import { messageLengthMax, type Client } from "../responder.ts";
@@ -110,6 +111,7 @@ interface Connection {
 /** Listens; rejects when the address can't be bound. */
 export async function openStream(listen: ListenAddress, deps: StreamDeps): Promise<StreamTransport> {
   const { respond, counters, log, clock, limits, sharesPorts = false } = deps;
+  const failures = openFailureLog(log, clock);
   const acceptedAt = counterIndex("tcpAccepted");
   const refusedAt = counterIndex("tcpRefused");
   const cutAt = counterIndex("tcpCut");
@@ -320,7 +322,7 @@ export async function openStream(listen: ListenAddress, deps: StreamDeps): Promi
   const server = createServer({ allowHalfOpen: true }, accept);
   await bind(server, listen, sharesPorts);
   server.on("error", (error) => {
-    log.warn({ error }, "TCP listener");
+    failures.warn("TCP_LISTENER", { err: error }, "the DNS listener for TCP failed to take a connection");
   });
   const stopSweeping: Cancel = clock.every(sweepIntervalMs, sweep);
   const bound = server.address();

@@ -131,8 +131,10 @@ function show(value: unknown): string {
   return text.length <= 60 ? text : `${text.slice(0, 57)}...`;
 }
 
-function deepFreeze(value: unknown): unknown {
-  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value;
+/** Freezes the value itself all the way down; bytes, which can't be frozen, stay as they are. */
+export function deepFreeze<Value>(value: Value): Value {
+  if (typeof value !== "object" || value === null || value instanceof SharedArrayBuffer) return value;
+  if (Object.isFrozen(value)) return value;
   Object.freeze(value);
   for (const inside of Object.values(value)) deepFreeze(inside);
   return value;

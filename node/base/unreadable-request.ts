@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import { NearcastError, problemOf } from "./errors.ts";
+import { inertFields } from "./inert-fields.ts";
 import { closeLingering, isLingering } from "./lingering-close.ts";
 
 /** What a client that is still sending gets to read its refusal. */
@@ -29,6 +30,7 @@ export function answerUnreadable(error: ClientError, socket: Socket): void {
     `Content-Length: ${Buffer.byteLength(body)}`,
     `X-Request-Id: ${problem.requestId}`,
     "Cache-Control: no-store",
+    ...Object.entries(inertFields).map(([name, value]) => `${name}: ${value}`),
     "Connection: close",
   ];
   socket.write(`${head.join("\r\n")}\r\n\r\n${body}`);

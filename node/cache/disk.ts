@@ -19,10 +19,11 @@ import { LRUCache } from "lru-cache";
 import { mkdir, readdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "#base/clock.ts";
+import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
 import { type CachedObject, memoryBytesOf, type ObjectFacts } from "./object.ts";
 import { decodeObject, encodeObject, factsBytesMax, readFacts, readKnown, readWhole } from "./object-file.ts";
-import { createTagIndex, isPurgedBy, type Purge } from "./purge.ts";
+import { createTagIndex, type Found, isPurgedBy, type Purge } from "./purge.ts";
 import { openPurgeJournal } from "./purge-journal.ts";
 
 /** Objects that wait to be written; more are not stored (they stay in memory, and will be offered again). */
@@ -43,14 +44,18 @@ export interface DiskTier {
   load: (key: string) => Promise<CachedObject | undefined>;
   /** The facts of an object that is there, without reading it; undefined also while the scan has not met it. */
   factsOf: (key: string) => ObjectFacts | undefined;
+  /** The bytes of the object's file, or what it will about take when it is written; 0 where factsOf() knows none. */
+  bytesOf: (key: string) => number;
   /** Returns at once whether the object was taken; it is written behind. */
   store: (object: CachedObject) => boolean;
   remove: (key: string) => Promise<void>;
   /** Resolves when nothing that the purge names can be loaded any more, also not after a restart. */
-  purge: (purge: Purge) => Promise<number>;
+  purge: (purge: Purge, tell?: Found) => Promise<number>;
   keysOf: (purge: Purge) => Set<string>;
   /** Resolves when the scan of the start is done. */
   scanned: Promise<void>;
+  /** Whether it is still under way: what is on disk is then not all known. */
+  isScanning: () => boolean;
   /** Resolves when all that was taken is written. */
   flushed: () => Promise<void>;
   stats: () => {
@@ -73,6 +78,7 @@ export async function openDiskTier(options: {
   log: Log;
 }): Promise<DiskTier> {
   const { directory, bytesMax, clock, log } = options;
+  const failures = openFailureLog(log, clock);
   const objects = join(directory, "objects");
   const temporary = join(directory, "tmp");
   await rm(temporary, { recursive: true, force: true });
@@ -113,7 +119,7 @@ export async function openDiskTier(options: {
     try {
       await rm(pathOf(key), { force: true });
     } catch (error) {
-      log.warn({ err: error, key }, "a cached file can't be removed");
+      failures.warn("REMOVE", { err: error, key }, "a cached file can't be removed");
     }
   }
 
@@ -138,14 +144,14 @@ export async function openDiskTier(options: {
       bytes = await (isKnown ? readKnown(pathOf(key), known.sizeBytes) : readWhole(pathOf(key), bytesMax));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT")
-        log.warn({ err: error, key }, "a cached file can't be read");
+        failures.warn("READ", { err: error, key }, "a cached file can't be read");
       if (isKnown) slots.delete(key);
       return undefined;
     }
     const object = decodeObject(key, bytes);
     if (object === undefined) {
       counts.corrupt += 1;
-      log.warn({ key }, "a cached file is damaged and was removed");
+      failures.warn("DAMAGED", { key }, "a cached file is damaged and was removed");
       if (isKnown) slots.delete(key);
       else await removeUnindexed(key);
       return undefined;
@@ -191,7 +197,7 @@ export async function openDiskTier(options: {
       tags.add(key, object.facts.tags);
     } catch (error) {
       counts.writeFailures += 1;
-      log.warn({ err: error, key }, "an object can't be written to the disk cache");
+      failures.warn("WRITE", { err: error, key }, "an object can't be written to the disk cache");
       await rm(path, { force: true }).catch(() => undefined); // the first failure was already told
     }
   }
@@ -296,6 +302,12 @@ export async function openDiskTier(options: {
     });
   }
 
+  const factsOf = (key: string): ObjectFacts | undefined => writing.get(key)?.facts ?? slots.peek(key)?.facts;
+  const bytesOf = (key: string): number => {
+    const object = writing.get(key);
+    return object === undefined ? (slots.peek(key)?.sizeBytes ?? 0) : memoryBytesOf(object);
+  };
+
   return {
     scanned,
     load: (key) => {
@@ -304,7 +316,9 @@ export async function openDiskTier(options: {
       if (state.isClosed) return Promise.resolve(undefined);
       return inOrder(key, () => read(key));
     },
-    factsOf: (key) => writing.get(key)?.facts ?? slots.peek(key)?.facts,
+    factsOf,
+    bytesOf,
+    isScanning: () => state.isScanning,
     store(object) {
       const { key } = object;
       const size = memoryBytesOf(object);
@@ -323,7 +337,7 @@ export async function openDiskTier(options: {
       return true;
     },
     remove,
-    async purge(purge) {
+    async purge(purge, tell) {
       const journaled = state.isScanning ? journal.add(purge) : undefined;
       const keys = [...tags.keysOf(purge)].filter((key) => {
         const facts = slots.peek(key)?.facts;
@@ -331,6 +345,12 @@ export async function openDiskTier(options: {
       });
       for (const [key, object] of writing) if (isPurgedBy(object.facts, purge)) keys.push(key);
       const concerned = new Set(keys);
+      if (tell !== undefined) {
+        for (const key of concerned) {
+          const facts = factsOf(key);
+          if (facts !== undefined) tell(facts, bytesOf(key));
+        }
+      }
       await Promise.all([journaled, ...[...concerned].map(remove)]);
       return concerned.size;
     },

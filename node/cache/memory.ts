@@ -5,7 +5,7 @@
  */
 import { LRUCache } from "lru-cache";
 import { type CachedObject, memoryBytesOf } from "./object.ts";
-import { createTagIndex, isPurgedBy, type Purge } from "./purge.ts";
+import { createTagIndex, type Found, isPurgedBy, type Purge } from "./purge.ts";
 
 export interface MemoryTier {
   /** The object, which counts as used now. */
@@ -16,7 +16,7 @@ export interface MemoryTier {
   store: (object: CachedObject) => boolean;
   remove: (key: string) => void;
   /** Removes what the purge names; returns how many objects that were. */
-  purge: (purge: Purge) => number;
+  purge: (purge: Purge, found?: Found) => number;
   keysOf: (purge: Purge) => Set<string>;
   stats: () => { entries: number; bytes: number; bytesMax: number; evictions: number };
 }
@@ -49,11 +49,13 @@ export function openMemoryTier(bytesMax: number): MemoryTier {
     remove(key) {
       cache.delete(key);
     },
-    purge(purge) {
+    purge(purge, found) {
       let count = 0;
       for (const key of tags.keysOf(purge)) {
         const object = cache.peek(key);
-        if (object !== undefined && isPurgedBy(object.facts, purge) && cache.delete(key)) count += 1;
+        if (object === undefined || !isPurgedBy(object.facts, purge) || !cache.delete(key)) continue;
+        count += 1;
+        found?.(object.facts, memoryBytesOf(object));
       }
       return count;
     },

@@ -26,6 +26,9 @@ function namesTag(purge: Purge, tag: string): boolean {
   return purge.tags.has(tag) || purge.sourcePrefixes.some((prefix) => tag.startsWith(`source:${prefix}`));
 }
 
+/** Told of each object that a purge concerns; `bytes` is what the object takes in its tier. */
+export type Found = (facts: ObjectFacts, bytes: number) => void;
+
 /** tag → keys of the objects that carry it. Holds what its tier holds, so the tier's bound bounds it. */
 export interface TagIndex {
   add: (key: string, tags: readonly string[]) => void;

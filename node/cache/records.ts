@@ -52,8 +52,11 @@ export interface Records {
    * bears a mark. What the disk has of the name is older, and goes.
    */
   storeInMemory: (record: SourceRecord) => void;
-  /** Marks the records in memory that a purge concerns; in force at once. */
-  mark: (purge: Purge, mark: SourceMark) => void;
+  /**
+   * Marks the records in memory that a purge concerns; in force at once.
+   * @returns the names of the pictures whose records it marked; not those that were marked before, nor absent ones
+   */
+  mark: (purge: Purge, mark: SourceMark) => readonly string[];
   /** Makes the disk forget the records that a purge concerns, so that a restart asks the origin again. */
   forgetOnDisk: (purge: Purge) => Promise<void>;
   size: () => number;
@@ -116,15 +119,19 @@ export function openRecords(disk: DiskTier): Records {
     mark(purge, mark) {
       loads.overtake((name) => purgesSource(purge, name));
       const isByName = !purge.isAll && purge.sourcePrefixes.length === 0;
+      const marked: string[] = [];
       for (const records of [present, absent]) {
         for (const name of isByName ? namesOf(purge) : [...records.keys()]) {
           const record = records.peek(name);
           if (record === undefined || !purgesSource(purge, name)) continue;
           // A later, softer purge takes nothing back.
           if (record.mark !== null && marks.indexOf(record.mark) >= marks.indexOf(mark)) continue;
-          if (purge.seq === 0 || record.feedSeq < purge.seq) records.set(name, { ...record, mark });
+          if (purge.seq !== 0 && record.feedSeq >= purge.seq) continue;
+          records.set(name, { ...record, mark });
+          if (records === present) marked.push(name);
         }
       }
+      return marked;
     },
     async forgetOnDisk(purge) {
       const keys = new Set(namesOf(purge).map(recordKey));

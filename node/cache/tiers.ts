@@ -9,8 +9,8 @@
 import type { DiskTier } from "./disk.ts";
 import { createFlights, type Flight } from "./flights.ts";
 import type { MemoryTier } from "./memory.ts";
-import type { CachedObject, ObjectFacts } from "./object.ts";
-import { isPurgedBy, type Purge } from "./purge.ts";
+import { type CachedObject, memoryBytesOf, type ObjectFacts } from "./object.ts";
+import { type Found, isPurgedBy, type Purge } from "./purge.ts";
 
 export type Tier = "memory" | "disk";
 
@@ -31,10 +31,15 @@ export interface Tiers {
   /** The disk alone; memory does not admit it. */
   loadFromDisk: (key: string) => Promise<CachedObject | undefined>;
   remove: (key: string) => Promise<void>;
-  purge: (purge: Purge) => Promise<number>;
+  /** @param found told of each object, from what the tiers' indices know; nothing is read for it */
+  purge: (purge: Purge, found?: FoundInTier) => Promise<number>;
+  /** Whether it is known what is on disk; false while the start's scan runs. */
+  isIndexed: () => boolean;
   /** The keys of the objects in either tier that a purge concerns. */
-  keysOf: (purge: Purge) => Set<string>;
+  keysOf: (purge: Purge, found?: FoundInTier) => Set<string>;
 }
+
+export type FoundInTier = (tier: Tier, ...about: Parameters<Found>) => void;
 
 export function joinTiers(memory: MemoryTier, disk: DiskTier): Tiers {
   const loads = createFlights<CachedObject | undefined>();
@@ -87,12 +92,24 @@ export function joinTiers(memory: MemoryTier, disk: DiskTier): Tiers {
       loads.overtake((other) => other === key);
       await disk.remove(key);
     },
-    async purge(purge) {
-      const inMemory = memory.purge(purge);
+    async purge(purge, found) {
+      const inMemory = memory.purge(purge, (...about) => found?.("memory", ...about));
       for (const meanwhile of underway) meanwhile.push(purge);
-      const onDisk = await disk.purge(purge);
+      const onDisk = await disk.purge(purge, (...about) => found?.("disk", ...about));
       return Math.max(inMemory, onDisk);
     },
-    keysOf: (purge) => new Set([...memory.keysOf(purge), ...disk.keysOf(purge)]),
+    isIndexed: () => !disk.isScanning(),
+    keysOf(purge, found) {
+      const keys = new Set([...memory.keysOf(purge), ...disk.keysOf(purge)]);
+      if (found === undefined) return keys;
+      for (const key of keys) {
+        const object = memory.peek(key);
+        if (object !== undefined && isPurgedBy(object.facts, purge))
+          found("memory", object.facts, memoryBytesOf(object));
+        const facts = disk.factsOf(key);
+        if (facts !== undefined && isPurgedBy(facts, purge)) found("disk", facts, disk.bytesOf(key));
+      }
+      return keys;
+    },
   };
 }

@@ -8,7 +8,7 @@ import { Agent, type Dispatcher } from "undici";
 import type { Clock } from "#base/clock.ts";
 import type { Random } from "#base/random.ts";
 import { LRUCache } from "lru-cache";
-import { attempt } from "./attempt.ts";
+import { attempt, connectTimeoutMs } from "./attempt.ts";
 import { type Breaker, createBreaker } from "./breaker.ts";
 
 /** What a client may say to the origin through the cache. `authorization` travels only on requests that bypass it. */
@@ -23,7 +23,7 @@ export interface AssetFetcher {
   /**
    * @param target path and query as the client wrote them
    * @param extra fields beside the allow-list, such as conditions
-   * @throws NearcastError ORIGIN_UNREACHABLE, ORIGIN_TIMEOUT
+   * @throws NearcastError ORIGIN_UNREACHABLE, ORIGIN_TIMEOUT; reading the body fails when it is silent for `timeoutMs`
    */
   fetch: (order: {
     origin: string;
@@ -38,7 +38,11 @@ export interface AssetFetcher {
 }
 
 export function openAssetFetcher(options: { node: string; clock: Clock; random: Random }): AssetFetcher {
-  const agent = new Agent({ connections: connectionsPerOrigin, connect: { timeout: 3000 }, bodyTimeout: 30_000 });
+  const agent = new Agent({
+    connections: connectionsPerOrigin,
+    connect: { timeout: connectTimeoutMs },
+    headersTimeout: 0, // attempt.ts has the one deadline until then
+  });
   const breakers = new LRUCache<string, Breaker>({ max: breakersMax });
   const counts = { fetches: 0, failures: 0 };
   return {
@@ -61,7 +65,7 @@ export function openAssetFetcher(options: { node: string; clock: Clock; random: 
       counts.fetches += 1;
       try {
         return await attempt({ breaker, clock: options.clock, random: options.random, timeoutMs }, async (signal) => {
-          // The deadline ends with the headers; a body that stalls is cut by bodyTimeout, a long one goes on.
+          // The deadline ends with the headers; a body that is silent for as long is cut, a long one goes on.
           const untilHeaders = new AbortController();
           const abort = (): void => {
             untilHeaders.abort(signal.reason);
@@ -73,7 +77,7 @@ export function openAssetFetcher(options: { node: string; clock: Clock; random: 
               path: url.pathname.replace(/\/$/, "") + target,
               method,
               headers: { ...headers, ...extra },
-              headersTimeout: timeoutMs,
+              bodyTimeout: timeoutMs,
               signal: untilHeaders.signal,
             });
           } finally {

@@ -9,15 +9,20 @@ import { before } from "#base/lifecycle.ts";
 import type { Random } from "#base/random.ts";
 import type { Breaker } from "./breaker.ts";
 
-/** Two: a broken keep-alive connection costs one try; more would triple the load on an origin in trouble. */
+/**
+ * Two: a broken keep-alive connection costs one try; more would triple the load on an origin in trouble. A connection
+ * that does not come about is no load, and is tried until the deadline.
+ */
 const attemptsMax = 2;
+/** TCP sends its first packet again after 1 s and 3 s; a new connection then takes another port, and maybe another path. */
+export const connectTimeoutMs = 3000;
 const pauseMsMin = 50;
 
 export interface AttemptSettings {
   breaker: Breaker;
   clock: Clock;
   random: Random;
-  /** For all attempts together. */
+  /** For all attempts together, however they fail: what the caller waits at the most, and what the error says. */
   timeoutMs: number;
 }
 
@@ -29,21 +34,30 @@ export async function attempt<Result>(
   const { breaker, clock, random, timeoutMs } = settings;
   const signal = AbortSignal.timeout(timeoutMs);
   let lastError = new NearcastError("ORIGIN_UNREACHABLE", "the origin failed repeatedly; not asked now");
-  for (let number = 1; ; number += 1) {
-    if (!breaker.tryPass()) throw lastError;
+  let tries = 0;
+  let isConnecting = false;
+  for (;;) {
+    if (!isConnecting) {
+      if (!breaker.tryPass()) throw lastError;
+      tries += 1;
+    }
     try {
       // undici does not look at the signal of a request that still waits for a connection.
       const result = await before(signal, work(signal));
       breaker.succeeded();
       return result;
     } catch (thrown) {
-      const error = originFailure(thrown, timeoutMs);
+      // Past the deadline it is the deadline that failed, in whatever words the work noticed it.
+      const isLate = signal.aborted && !(thrown instanceof NearcastError);
+      const error = originFailure(isLate ? signal.reason : thrown, timeoutMs);
       // An answer that is refused here, such as one too large, is a sign of life all the same.
       if (error.source === "client") breaker.succeeded();
       if (error.source !== "origin") throw error;
       lastError = error;
+      // The breaker hears of each connection that does not come about, so that others need not wait as long.
       breaker.failed();
-      if (!error.retryable || number >= attemptsMax || signal.aborted) throw error;
+      isConnecting = (thrown as { code?: string }).code === "UND_ERR_CONNECT_TIMEOUT";
+      if (!error.retryable || signal.aborted || (tries >= attemptsMax && !isConnecting)) throw error;
       await sleep(clock, pauseMsMin + random() * pauseMsMin);
     }
   }
@@ -54,8 +68,11 @@ function originFailure(thrown: unknown, timeoutMs: number): NearcastError {
   if (thrown instanceof NearcastError) return thrown;
   const error = thrown as { name?: string; code?: string; message?: string };
   const code = error.code ?? "";
-  if (error.name === "TimeoutError" || error.name === "AbortError" || /TIMED?OUT|ABORTED/.test(code)) {
+  if (error.name === "TimeoutError" || error.name === "AbortError") {
     return new NearcastError("ORIGIN_TIMEOUT", `no answer within ${timeoutMs} ms`, { cause: thrown });
+  }
+  if (/TIMED?OUT|ABORTED/.test(code)) {
+    return new NearcastError("ORIGIN_TIMEOUT", `${code}: ${error.message ?? ""}`, { cause: thrown });
   }
   // What the parser of undici refuses is no HTTP; this error has no code.
   if (error.name === "HTTPParserError") {

@@ -13,16 +13,13 @@ import { check } from "#base/schema.ts";
 import { fleetBytesMax } from "#fleet/read-document.ts";
 import { type Roster, rosterNodesMax, rosterSchema } from "#fleet/roster.ts";
 import { type FleetSecrets, fleetSecretsSchema } from "#fleet/secret.ts";
-import { attempt } from "./attempt.ts";
+import { attempt, connectTimeoutMs } from "./attempt.ts";
 import { createBreaker } from "./breaker.ts";
 import { dropBody } from "./body.ts";
 
 const apiPath = "/api/v1";
-const timeoutsMs = {
-  /** Sources come over the WAN; the deadline holds for both attempts and the whole body. */
-  source: 30_000,
-  fleet: 5000,
-};
+/** For all that is small: the fleet document, the fleet secret, the roster, the beginning of the feed. */
+const smallTimeoutMs = 5000;
 /** A fleet document in JSON, where each line's end, quote and backslash takes two bytes. */
 const fleetAnswerBytesMax = 4 * fleetBytesMax;
 const secretBytesMax = 4096;
@@ -43,9 +40,14 @@ export interface OriginClient {
    *
    * @param name the source's name, without leading slash
    * @param known hashes of the versions that need not be sent again (RFC 9110 §13.1.2: a list is allowed)
+   * @param most `timeoutMs`: for connecting, retries and the whole body together
    * @throws NearcastError ORIGIN_*, or BODY_TOO_LARGE past `bytesMax`
    */
-  source: (name: string, known: readonly string[], bytesMax: number) => Promise<SourceAnswer>;
+  source: (
+    name: string,
+    known: readonly string[],
+    most: { bytesMax: number; timeoutMs: number },
+  ) => Promise<SourceAnswer>;
   fleet: () => Promise<{ version: number; text: string }>;
   /** Null: the origin is of a release that has none. */
   secrets: () => Promise<FleetSecrets | null>;
@@ -53,25 +55,25 @@ export interface OriginClient {
   roster: () => Promise<Roster | null>;
   /** The feed's bytes from after `since` (null: from now on) until `signal` ends it. The follower retries. */
   feed: (since: number | null, signal: AbortSignal) => Promise<Readable>;
+  /**
+   * Tells the origin something (fleet/channel); one attempt, without the breaker, which is for what clients wait for.
+   * @param path below `/channel/`
+   * @returns the status
+   */
+  tell: (path: string, fields: Readonly<Record<string, string>>, json: string) => Promise<number>;
   counts: () => { sources: number; sourceBodies: number; failures: number };
   isBroken: () => boolean;
   close: () => Promise<void>;
 }
 
-export function openOriginClient(options: {
-  url: string;
-  token: string;
-  clock: Clock;
-  random: Random;
-  timeoutsMs?: Partial<typeof timeoutsMs>;
-}): OriginClient {
-  const timeouts = { ...timeoutsMs, ...options.timeoutsMs };
+export function openOriginClient(options: { url: string; token: string; clock: Clock; random: Random }): OriginClient {
   const base = new URL(options.url);
   const pool = new Pool(base.origin, {
     connections: connectionsMax,
-    connect: { timeout: 3000 },
-    headersTimeout: 10_000,
-    bodyTimeout: 10_000,
+    connect: { timeout: connectTimeoutMs },
+    // Each request has one deadline for all of it (attempt.ts); a second clock here would end it with another number.
+    headersTimeout: 0,
+    bodyTimeout: 0,
     keepAliveTimeout: 30_000,
   });
   const breaker = createBreaker(options.clock);
@@ -90,12 +92,12 @@ export function openOriginClient(options: {
   }
 
   return {
-    source(name, known, bytesMax) {
+    source(name, known, { bytesMax, timeoutMs }) {
       const path = `${prefix}/images/${name.split("/").map(encodeURIComponent).join("/")}`;
       const condition = known.length === 0 ? {} : { "if-none-match": known.map((hash) => `"${hash}"`).join(", ") };
       counts.sources += 1;
       return counted(
-        attempt({ ...settings, timeoutMs: timeouts.source }, async (signal) => {
+        attempt({ ...settings, timeoutMs }, async (signal) => {
           const answer = await pool.request({ path, method: "GET", headers: { ...headers, ...condition }, signal });
           const source = await readSource(answer, bytesMax);
           if (source.outcome === "found") counts.sourceBodies += 1;
@@ -105,7 +107,7 @@ export function openOriginClient(options: {
     },
     fleet: () =>
       counted(
-        attempt({ ...settings, timeoutMs: timeouts.fleet }, async (signal) => {
+        attempt({ ...settings, timeoutMs: smallTimeoutMs }, async (signal) => {
           const answer = await pool.request({ path: `${prefix}/fleet`, method: "GET", headers, signal });
           const bytes = await readBody(answer, fleetAnswerBytesMax);
           if (answer.statusCode !== 200) throw badAnswer("the fleet document", answer.statusCode);
@@ -116,7 +118,7 @@ export function openOriginClient(options: {
       ),
     secrets: () =>
       counted(
-        attempt({ ...settings, timeoutMs: timeouts.fleet }, async (signal) => {
+        attempt({ ...settings, timeoutMs: smallTimeoutMs }, async (signal) => {
           const answer = await pool.request({ path: `${prefix}/fleet/secret`, method: "GET", headers, signal });
           const bytes = await readBody(answer, secretBytesMax);
           if (answer.statusCode === 404) return null;
@@ -130,7 +132,7 @@ export function openOriginClient(options: {
       ),
     roster: () =>
       counted(
-        attempt({ ...settings, timeoutMs: timeouts.fleet }, async (signal) => {
+        attempt({ ...settings, timeoutMs: smallTimeoutMs }, async (signal) => {
           const answer = await pool.request({ path: `${prefix}/nodes`, method: "GET", headers, signal });
           const bytes = await readBody(answer, rosterBytesMax);
           if (answer.statusCode === 404) return null;
@@ -148,11 +150,22 @@ export function openOriginClient(options: {
         method: "GET",
         headers: { ...headers, accept: "text/event-stream" },
         signal,
-        bodyTimeout: 0, // the follower watches the heartbeat itself
+        headersTimeout: smallTimeoutMs, // from then on the follower watches the heartbeat itself
       });
       if (answer.statusCode === 200) return answer.body;
       dropBody(answer);
       throw badAnswer("the feed", answer.statusCode);
+    },
+    async tell(path, fields, json) {
+      const answer = await pool.request({
+        path: `${prefix}/channel/${path}`,
+        method: "POST",
+        headers: { ...headers, ...fields, "content-type": "application/json" },
+        body: json,
+        signal: AbortSignal.timeout(smallTimeoutMs),
+      });
+      dropBody(answer);
+      return answer.statusCode;
     },
     counts: () => ({ ...counts }),
     isBroken: () => breaker.state() !== "closed",

@@ -3,45 +3,63 @@
  *
  *   200                            ready      503 {"state":"draining", …}   draining      anything else   failed
  *
- * The status alone says ready: a node of a later release may word its answer otherwise. The node's word is believed
- * when the answer proves that it knows the fleet secret and is the node that was asked (proof.ts); an answer without
- * proof, as from a release before it, counts by its status; one with a wrong proof is somebody else's, and a failed
- * probe.
+ * Once the asker knows a fleet secret, an answer counts only with a proof (proof.ts): of this probe, of this status and
+ * body, and of the node that was asked. Anything else could be any web server, whoever took over the node's address,
+ * or a relay to another node: a failed probe, which says so. Before there is a secret the status alone counts.
  *
  * Attempts overlap while a node does not answer (fleet/consensus.ts). Each goes over a connection of its own, so that
  * one which is stuck holds up no other; they are kept for a while, so that a probe measures the node and not the
- * handshake.
+ * handshake. An attempt at an address that is asked enough already is held, which says nothing of the node
+ * (probe-budget.ts).
  */
+import { isIP, type LookupFunction } from "node:net";
 import { Agent } from "undici";
+import type { Clock } from "#base/clock.ts";
 import type { SiteNode } from "#fleet/document.ts";
-import type { ProbeResult } from "#fleet/health.ts";
+import type { Held, ProbeResult } from "#fleet/health.ts";
 import { probePath } from "#fleet/probe.ts";
 import { askField, createProofs, proofField } from "#fleet/proof.ts";
-import { answerBytesMax, readHealthAnswer } from "#fleet/word.ts";
+import { answerBytesMax, type HealthAnswer, readHealthAnswer } from "#fleet/word.ts";
 import { readBody } from "./origin.ts";
+import { openProbeAddresses } from "./probe-addresses.ts";
+import { createProbeBudget } from "./probe-budget.ts";
 
-/** As many attempts as may be under way at once, and some on their way out. */
+/** As many attempts at one node as may be under way at once, and some on their way out. */
 const connectionsMax = 16;
 
 export interface ProbeClient {
-  probe: (node: Pick<SiteNode, "name" | "http">, timeoutMs: number) => Promise<ProbeResult>;
+  probe: (node: Pick<SiteNode, "name" | "http">, timeoutMs: number) => Promise<ProbeResult | Held>;
   close: () => Promise<void>;
 }
 
-/** @param secrets the fleet secrets, the current one first; none: no word is asked for */
-export function openProbeClient({ secrets }: { secrets: () => readonly Uint8Array[] }): ProbeClient {
+/** @param secrets the fleet secrets, the current one first; none: no proof is asked for */
+export function openProbeClient(options: { secrets: () => readonly Uint8Array[]; clock: Clock }): ProbeClient {
+  const { secrets, clock } = options;
   const proofs = createProofs(secrets);
+  const addresses = openProbeAddresses(clock);
+  const budget = createProbeBudget();
+  /** The address that was counted is the one that is connected to. */
+  const lookup: LookupFunction = (hostname, { all }, callback) => {
+    const address = addresses.last(hostname);
+    if (address === undefined) callback(new Error(`${hostname} has no address`), "");
+    else if (all === true) callback(null, [{ address, family: isIP(address) }]);
+    else callback(null, address, isIP(address));
+  };
   const agent = new Agent({
     connections: connectionsMax,
     pipelining: 1,
     // A handshake whose packets were lost is not waited for; the next one is a fresh chance.
-    connect: { timeout: 1000 },
+    connect: { timeout: 1000, lookup },
     keepAliveTimeout: 10_000,
   });
   return {
     async probe({ name, http }, timeoutMs) {
+      let ended = (): void => undefined;
       try {
-        const { origin, pathname } = new URL(probePath, http);
+        const { origin, pathname, hostname } = new URL(probePath, http);
+        const admission = budget.admit(await addresses.of(hostname, timeoutMs), name, clock.monotonicMs());
+        if (admission.outcome === "held") return admission;
+        ({ ended } = admission);
         const ask = proofs.ask();
         const answer = await agent.request({
           origin,
@@ -49,24 +67,43 @@ export function openProbeClient({ secrets }: { secrets: () => readonly Uint8Arra
           method: "GET",
           ...(ask === undefined ? {} : { headers: { [askField]: ask.field } }),
           signal: AbortSignal.timeout(timeoutMs),
+          reset: admission.isCrowded,
         });
         const { statusCode, headers } = answer;
         const body = await readBody(answer, answerBytesMax);
+        if (statusCode !== 200 && statusCode !== 503) return { outcome: "failed", reason: `status ${statusCode}` };
+        if (ask === undefined) {
+          const { state } = readHealthAnswer(body.toString());
+          return resultOf(statusCode, { state });
+        }
         const proof = headers[proofField];
-        const isSigned = ask !== undefined && proof !== undefined;
-        if (isSigned && !(typeof proof === "string" && proofs.isProven(ask, statusCode, body, proof))) {
-          return { outcome: "failed", reason: "its proof is wrong" };
+        if (proof === undefined) return unproven("answers without proof");
+        // Nothing of an answer is read before it is known to be from a node of the fleet.
+        if (!(typeof proof === "string" && proofs.isProven(ask, statusCode, body, proof))) {
+          return unproven("answers with a wrong proof");
         }
         const said = readHealthAnswer(body.toString());
-        const word = isSigned && said.node === name && said.word !== undefined ? { word: said.word } : {};
-        if (statusCode === 200) return { outcome: "ready", ...word };
-        if (statusCode === 503 && said.state === "draining") return { outcome: "draining", ...word };
-        return { outcome: "failed", reason: `status ${statusCode}` };
+        if (said.node !== name) {
+          return unproven(`answers with the proof of another node, ${String(said.node)}`);
+        }
+        return resultOf(statusCode, said);
       } catch (error) {
         const { code, name: kind, message } = error as { code?: string; name: string; message: string };
         return { outcome: "failed", reason: kind === "TimeoutError" ? "timeout" : (code ?? message) };
+      } finally {
+        ended();
       }
     },
     close: () => agent.destroy(),
   };
+}
+
+function resultOf(status: 200 | 503, { state, word }: Partial<HealthAnswer>): ProbeResult {
+  const said = word === undefined ? {} : { word };
+  if (status === 200) return { outcome: "ready", ...said };
+  return state === "draining" ? { outcome: "draining", ...said } : { outcome: "failed", reason: `status ${status}` };
+}
+
+function unproven(reason: string): ProbeResult {
+  return { outcome: "failed", reason, isUnproven: true };
 }

@@ -17,7 +17,8 @@
  *
  *   1. What I reach is up; or draining, by its own word or by the document's.
  *   2. What I lost is up as long as it has a witness: another node, heard of late, that does not name it as
- *      unreachable. A link that is cut between two nodes takes neither of them from anybody.
+ *      unreachable. A link that is cut between two nodes takes neither of them from anybody. Where something answers
+ *      me in its place without proof, only those are witnesses who would not have believed that either.
  *   3. What I lost and nobody witnesses is down: nobody whom I can reach can reach it.
  *   4. Words speak for others, never against them. So no minority takes the majority down, nor does a node gone mad,
  *      and in a parted fleet each side sees the other as down, whichever is larger: that is what its own clients see.
@@ -35,8 +36,8 @@
  *   9. Who fell for the third time within five minutes is up again only after it was well for five intervals, and for
  *      twice as long after each further fall, at most for thirty: hold-down. An own isolation is nobody's fall.
  *
- * Nodes without words (of older releases, without the secret) are judged by what each sees itself. After a restart a
- * node knows nothing and is nobody's witness for a node before it has judged it.
+ * In a fleet without a secret there are no words, and each node judges by what it sees itself. After a restart a node
+ * knows nothing and is nobody's witness for a node before it has judged it.
  */
 import { createHash } from "node:crypto";
 import type { ProbeSettings } from "./document.ts";
@@ -57,6 +58,8 @@ export interface Sight {
   readonly successes: number;
   /** Why the last attempt failed. */
   readonly reason: string;
+  /** The last attempt was answered without proof. */
+  readonly isUnproven: boolean;
 }
 
 export const unseen: Sight = {
@@ -67,11 +70,17 @@ export const unseen: Sight = {
   failures: 0,
   successes: 0,
   reason: "",
+  isUnproven: false,
 };
 
 /** One more attempt begins. */
 export function afterBegin(sight: Sight): Sight {
   return { ...sight, begun: sight.begun + 1 };
+}
+
+/** It did not begin after all. */
+export function afterHold(sight: Sight): Sight {
+  return { ...sight, begun: Math.max(sight.begun - 1, 0) };
 }
 
 /**
@@ -81,15 +90,15 @@ export function afterBegin(sight: Sight): Sight {
  */
 export function afterResult(sight: Sight, result: ProbeResult, beganMs: number, settings: ProbeSettings): Sight {
   if (result.outcome === "failed") {
-    const { reason } = result;
-    if (sight.reach === "lost") return { ...sight, successes: 0, reason };
+    const { reason, isUnproven = false } = result;
+    if (sight.reach === "lost") return { ...sight, successes: 0, reason, isUnproven };
     const failures = sight.failures + 1;
     const isLost = sight.reach === "unknown" || failures >= settings.failuresDown;
-    return { ...sight, failures, reason, reach: isLost ? "lost" : "reached" };
+    return { ...sight, failures, reason, isUnproven, reach: isLost ? "lost" : "reached" };
   }
   const successes = sight.successes + 1;
   const answeredMs = Math.max(sight.answeredMs, beganMs);
-  const answered: Sight = { ...sight, answer: result.outcome, answeredMs, begun: 0 };
+  const answered: Sight = { ...sight, answer: result.outcome, answeredMs, begun: 0, isUnproven: false };
   if (sight.reach === "lost" && successes < settings.successesUp) return { ...answered, successes };
   return { ...answered, reach: "reached", failures: 0, successes: 0 };
 }
@@ -146,11 +155,12 @@ export interface Heard {
   readonly watched: string | undefined;
   readonly unreachable: ReadonlySet<string>;
   readonly draining: ReadonlySet<string>;
+  readonly asksProof: boolean;
 }
 
 export function heardOf(word: NodeWord, askedMs: number): Heard {
-  const { watched, unreachable = [], draining = [] } = word;
-  return { askedMs, watched, unreachable: new Set(unreachable), draining: new Set(draining) };
+  const { watched, unreachable = [], draining = [], asksProof = false } = word;
+  return { askedMs, watched, unreachable: new Set(unreachable), draining: new Set(draining), asksProof };
 }
 
 /** Names the nodes that are probed, for comparison: 16 hexadecimal digits. */
@@ -177,11 +187,12 @@ export interface Testimony {
 export const noTestimony: Testimony = { witnesses: [], isDraining: false };
 
 /**
+ * @param isUnproven rule 2: something answers me in its place without proof
  * @param words by the name of the node that said it; without my own
  * @param own the watchedId of my fleet
  */
 export function testimonyOf(
-  name: string,
+  { name, isUnproven }: { readonly name: string; readonly isUnproven: boolean },
   words: ReadonlyMap<string, Heard>,
   own: string,
   nowMs: number,
@@ -191,6 +202,7 @@ export function testimonyOf(
   let isDraining = false;
   for (const [by, heard] of words) {
     if (by === name || heard.unreachable.has(name) || !isCounting(heard, own, nowMs, settings)) continue;
+    if (isUnproven && !heard.asksProof) continue;
     witnesses.push(by);
     isDraining ||= heard.draining.has(name);
   }
@@ -325,7 +337,8 @@ function someOf(witnesses: readonly string[]): string {
 /** What the rest of the program is told of a node. */
 export function healthOf(judgement: Judgement, sight: Sight, settings: ProbeSettings): NodeHealth {
   const { state, reason } = judgement;
-  if (state === "down") return { state, reason, contraryCount: sight.successes };
+  const said = { state, reason, ...(sight.isUnproven ? ({ isUnproven: true } as const) : {}) };
+  if (state === "down") return { ...said, contraryCount: sight.successes };
   const lost = settings.failuresDown;
-  return { state, reason, contraryCount: sight.reach === "reached" ? Math.max(sight.begun - 1, 0) : lost };
+  return { ...said, contraryCount: sight.reach === "reached" ? Math.max(sight.begun - 1, 0) : lost };
 }

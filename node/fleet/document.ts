@@ -385,7 +385,8 @@ const assetsHost = Type.Object(
       maximum: 120_000,
       default: 10_000,
       unit: "ms",
-      description: "wait for the origin's headers",
+      description:
+        "wait for the origin's header section, connecting and retries included; then for each silence in a body",
     }),
   },
   strict,
@@ -496,6 +497,13 @@ const limits = Type.Object(
       unit: "px",
       description: "width × height × frames of an uploaded picture",
     }),
+    originTimeoutMs: Type.Integer({
+      minimum: 100,
+      maximum: 120_000,
+      default: 20_000,
+      unit: "ms",
+      description: "wait for a picture's source from the origin: connecting, retries and the whole body together",
+    }),
     renderTimeoutMs: Type.Integer({
       minimum: 100,
       maximum: 120_000,
@@ -588,7 +596,11 @@ export const fleetSchema = Type.Object(
 );
 /** The document as it is written: its zones may still be zone files. */
 export type WrittenFleet = Static<typeof fleetSchema>;
-export type Fleet = Omit<WrittenFleet, "zones"> & { zones: readonly Zone[] };
+export type Fleet = Omit<WrittenFleet, "zones"> & {
+  zones: readonly Zone[];
+  /** With it `zones` lack all records but ALIAS, and these are whole (packed-zones.ts). */
+  packedZones?: SharedArrayBuffer;
+};
 
 /** A name without the final dot, in lower case: the form in which hosts and steered names are compared. */
 export function canonicalName(name: string): string {

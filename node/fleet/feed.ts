@@ -15,6 +15,7 @@ import type { Readable } from "node:stream";
 import { type Cancel, type Clock, sleep } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
+import { questionEventKind } from "./channel/messages.ts";
 import { createEventStreamReader, type ServerSentEvent } from "./event-stream.ts";
 
 /** Where this edge stands in which origin's log. */
@@ -57,6 +58,10 @@ export function followFeed(options: {
   apply: (event: FeedEvent) => Promise<void>;
   /** Everything cached is out of date, and so may be the fleet document. */
   reset: (reason: string) => Promise<void>;
+  /** The nonce of a connection that begins; null: it has ended, or the origin's release has none. */
+  connected?: (channel: string | null) => void;
+  /** A question that came over this connection; it is no part of the log. Must not throw. */
+  asked?: (question: unknown) => void;
   clock: Clock;
   random: Random;
   log: Log;
@@ -92,7 +97,8 @@ export function followFeed(options: {
   async function take({ event, id, data }: ServerSentEvent): Promise<void> {
     const value = JSON.parse(data) as unknown;
     if (event === "hello") {
-      const { originId, latestSeq } = readHello(value);
+      const { originId, latestSeq, channel } = readHello(value);
+      options.connected?.(channel);
       replayTarget = latestSeq;
       enter("replaying");
       const isKnown = position !== null && position.originId === originId && position.seq <= latestSeq;
@@ -106,6 +112,10 @@ export function followFeed(options: {
       return;
     }
     if (position === null || state === "disconnected") throw new Error("the feed did not begin with hello");
+    if (event === questionEventKind) {
+      options.asked?.(value);
+      return;
+    }
     if (event === "reset") {
       await reset("the origin no longer has what this edge missed");
       await reached(position.originId, replayTarget);
@@ -138,6 +148,7 @@ export function followFeed(options: {
       }
     } finally {
       cancel?.();
+      options.connected?.(null);
     }
   }
 
@@ -174,9 +185,10 @@ export function followFeed(options: {
   };
 }
 
-function readHello(value: unknown): { originId: string; latestSeq: number } {
-  const { originId, latestSeq } = value as { originId?: unknown; latestSeq?: unknown };
+function readHello(value: unknown): { originId: string; latestSeq: number; channel: string | null } {
+  const { originId, latestSeq, channel } = value as { originId?: unknown; latestSeq?: unknown; channel?: unknown };
   if (typeof originId !== "string" || !Number.isSafeInteger(latestSeq))
     throw new Error("the feed's hello is malformed");
-  return { originId, latestSeq: latestSeq as number };
+  const isChannel = typeof channel === "string" && /^[A-Za-z0-9_-]{1,64}$/.test(channel);
+  return { originId, latestSeq: latestSeq as number, channel: isChannel ? channel : null };
 }

@@ -20,10 +20,21 @@ export type SiteState = "up" | "down" | "draining";
 export type ProbeResult =
   | {
       outcome: "ready" | "draining";
-      /** Absent unless the node proved that it knows the fleet secret (proof.ts). */
+      /** Absent in a fleet without a secret: without proof no word is believed (proof.ts). */
       word?: NodeWord;
     }
-  | { outcome: "failed"; reason: string };
+  | {
+      outcome: "failed";
+      reason: string;
+      /** Something answers there, but does not prove that it is this node. */
+      isUnproven?: true;
+    };
+
+/** An attempt that did not begin, since its address is asked enough already: it may in so many milliseconds. */
+export interface Held {
+  readonly outcome: "held";
+  readonly waitMs: number;
+}
 
 /** What a node says of itself and of others, to those who prove that they are of its fleet; absent: it does not say. */
 export interface NodeWord {
@@ -45,6 +56,8 @@ export interface NodeWord {
   readonly watched?: string;
   /** It reaches no other machine. */
   readonly isIsolated?: boolean;
+  /** It counts no answer without proof; releases up to 0.1.0 did, and do not say so. */
+  readonly asksProof?: boolean;
   readonly fleetVersion?: number;
   readonly feedSeq?: number;
   readonly release?: string;
@@ -61,6 +74,8 @@ export interface NodeHealth {
   readonly contraryCount: number;
   /** Why it is in this state, for people: `7 probes from here failed: timeout`. */
   readonly reason: string;
+  /** Something answers in its place without proof of being this node. */
+  readonly isUnproven?: true;
 }
 
 export const unknownHealth: NodeHealth = { state: "unknown", contraryCount: 0, reason: "not probed yet" };

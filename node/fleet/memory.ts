@@ -8,7 +8,7 @@ import { type Static, type TSchema, Type } from "typebox";
 import { readJson, writeAtomic } from "#base/atomic-file.ts";
 import { check } from "#base/schema.ts";
 import { type Fleet } from "./document.ts";
-import { parseFleet } from "./read-document.ts";
+import { readFleet } from "./reading.ts";
 import type { FeedPosition } from "./feed.ts";
 import { type Roster, rosterSchema } from "./roster.ts";
 import { type FleetSecrets, fleetSecretsSchema } from "./secret.ts";
@@ -47,8 +47,8 @@ export async function openFleetMemory(directory: string): Promise<FleetMemory> {
     async loadFleet() {
       const stored = await readChecked(storedFleet, fleetPath);
       if (stored === undefined) return null;
-      const parsed = parseFleet(stored.text);
-      return parsed.ok ? { version: stored.version, document: parsed.value } : null;
+      const read = await readFleet(stored.text);
+      return read.ok ? { version: stored.version, document: read.value } : null;
     },
     storeFleet(version, text) {
       const write = (): Promise<void> => writeAtomic(fleetPath, JSON.stringify({ version, text }), { durable: true });

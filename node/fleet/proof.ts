@@ -1,14 +1,17 @@
 /**
- * Who may hear a node's word, and whose word is believed: those who know the fleet secret. What they say crosses the
- * internet in the clear, so it is no secret to whoever stands on the path; but nobody there can change it or make it
- * up.
+ * Which health answers count, and who may hear a node's word: both sides must know the fleet secret. Answers cross the
+ * internet in the clear, so whoever stands on the path can read them, but can neither change them nor make them up.
  *
  *   asker   Nearcast-Probe: nonce.MAC(ask, nonce)[.MAC with the secret before]      ─▶
  *                                              ◀─   Nearcast-Proof: MAC(answer, nonce, status, body)       answerer
  *
  * MAC is HMAC-SHA256 (RFC 2104) with a key of its own, derived from the fleet secret by HKDF (RFC 5869). While the
  * secret rotates, askers prove the new one and the one before, and the answerer uses the first that it knows: no probe
- * falls into the gap. A nonce serves one answer, so an old one says nothing of now.
+ * falls into the gap.
+ *
+ * A proof holds for one probe, because of the nonce, and for one node, because the body that it covers names the node
+ * that answers (word.ts). The asker compares that name with the node that it meant, so the proof of a node does not
+ * pass for another node's, whoever relays it (node/fetch/probe.ts).
  */
 import { createHmac, createSecretKey, hkdfSync, type KeyObject, randomBytes, timingSafeEqual } from "node:crypto";
 

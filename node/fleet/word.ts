@@ -26,7 +26,7 @@ const releasePattern = /^[\x21-\x7e]{1,64}$/;
 const prefixPattern = /^[0-9A-Fa-f:.]{2,45}\/[0-9]{1,3}$/;
 
 /** What a node says of other nodes, as far as it fits in an answer. */
-export type View = Pick<NodeWord, "unreachable" | "draining" | "watched" | "isIsolated">;
+export type View = Pick<NodeWord, "unreachable" | "draining" | "watched" | "isIsolated" | "asksProof">;
 
 /** Cuts what would be too long to send: then nothing is said of others. */
 export function boundedView(view: View): View {
@@ -71,6 +71,7 @@ function readWord(said: Readonly<Record<string, unknown>>): NodeWord {
     const value = said[name];
     return isListOf(value, pattern, most) ? { [name]: value } : {};
   };
+  const flag = (name: keyof NodeWord): object => (typeof said[name] === "boolean" ? { [name]: said[name] } : {});
   const isViewWell = isListOf(said["unreachable"], namePattern, namesMax);
   return {
     ...number("load", 0, loadMax),
@@ -82,7 +83,8 @@ function readWord(said: Readonly<Record<string, unknown>>): NodeWord {
     ...list("unreachable", namePattern, namesMax),
     ...list("draining", namePattern, namesMax),
     ...(isViewWell ? text("watched", watchedPattern) : {}),
-    ...(typeof said["isIsolated"] === "boolean" ? { isIsolated: said["isIsolated"] } : {}),
+    ...flag("isIsolated"),
+    ...flag("asksProof"),
     ...whole("fleetVersion", Number.MAX_SAFE_INTEGER),
     ...whole("feedSeq", Number.MAX_SAFE_INTEGER),
     ...text("release", releasePattern),

@@ -2,20 +2,26 @@
  * The admin listener: for the machine's owner, on loopback unless told otherwise. It changes nothing.
  *
  *   /healthz      the process lives              /metrics       Prometheus
- *   /readyz       200 when it may get clients    /status        what `nearcast status` shows
+ *   /readyz       200 when it may get clients    /status?brief= what `nearcast status` shows
  *   /explain?url=&accept=                        where an answer would come from, and why
  *   /explain/dns?name=&type=&ip=                 which address DNS would give, and why
  */
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { randomBytes } from "node:crypto";
+import { isIP } from "node:net";
 import { Type } from "typebox";
 import { asNearcastError, NearcastError, problemOf } from "#base/errors.ts";
+import { canonicalName } from "#fleet/document.ts";
+import { hostOf } from "./target.ts";
 
 export interface AdminParts {
+  /** Names, beside `localhost` and all addresses, under which this listener may be asked. */
+  hosts: readonly string[];
   /** Why the node is not ready, or nothing when it is. */
   unready: () => readonly string[];
-  status: () => Record<string, unknown>;
+  /** @param isBrief without what the node sees of others, which grows with the fleet */
+  status: (isBrief: boolean) => Record<string, unknown>;
   metrics: { render: () => Promise<string>; contentType: string };
   /** @throws NearcastError 4xx for a URL that would be refused */
   explainUrl: (url: URL, accept: string | undefined) => Promise<Record<string, unknown>>;
@@ -35,6 +41,10 @@ export function buildAdminApp(parts: AdminParts): FastifyInstance {
     ajv: { customOptions: { removeAdditional: false } },
     frameworkErrors: answerError,
   });
+  const names = new Set(["localhost", ...parts.hosts.map((name) => canonicalName(name))]);
+  app.addHook("onRequest", async (request) => {
+    refuseForeignHost(request.headers.host, names);
+  });
   const typed = app.withTypeProvider<TypeBoxTypeProvider>();
 
   typed.get("/healthz", async () => ({ state: "alive" }));
@@ -45,7 +55,11 @@ export function buildAdminApp(parts: AdminParts): FastifyInstance {
     return { ready: reasons.length === 0, reasons };
   });
 
-  typed.get("/status", async () => parts.status());
+  typed.get(
+    "/status",
+    { schema: { querystring: Type.Object({ brief: Type.Boolean({ default: false }) }, strict) } },
+    async (request) => parts.status(request.query.brief),
+  );
 
   typed.get("/metrics", async (_request, reply) => {
     const text = await parts.metrics.render();
@@ -98,6 +112,17 @@ export function buildAdminApp(parts: AdminParts): FastifyInstance {
   });
   app.setErrorHandler(answerError);
   return app;
+}
+
+/**
+ * A page in a browser on this machine could let its own name point here (DNS rebinding) and read what we answer. The
+ * name then stands in Host, so only names that the operator knows are answered; an address is no name that could lie.
+ */
+function refuseForeignHost(authority: string | undefined, names: ReadonlySet<string>): void {
+  const host = hostOf(authority);
+  if (host !== null && (names.has(host) || isIP(host.replace(/^\[|\]$/g, "")) !== 0)) return;
+  const asked = authority === undefined ? "no Host field" : `Host "${authority.slice(0, 253)}"`;
+  throw new NearcastError("UNKNOWN_HOST", `${asked}: ask by an IP address, as localhost, or as a name in admin.hosts`);
 }
 
 function answerError(thrown: FastifyError, request: FastifyRequest, reply: FastifyReply): void {

@@ -3,7 +3,7 @@
  *
  *   GET|HEAD anything            the picture or asset
  *   GET /.nearcast/health        what other nodes probe: 200 ready, 503 starting or draining; for askers who know the
- *                                fleet secret with this node's word, signed (fleet/proof.ts)
+ *                                fleet secret with this node's word and a proof (fleet/proof.ts)
  *
  * Fastify's router sees none of the hostile URL: understand.ts reads it, and all requests go to one route.
  */
@@ -11,6 +11,8 @@ import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, ty
 import { randomBytes } from "node:crypto";
 import type { Clock } from "#base/clock.ts";
 import { asNearcastError, type ErrorCode, NearcastError, problemOf } from "#base/errors.ts";
+import { openFailureLog } from "#base/failure-log.ts";
+import { inertFields } from "#base/inert-fields.ts";
 import type { Log } from "#base/log.ts";
 import type { Fleet, Host } from "#fleet/document.ts";
 import type { LoadMeter } from "#fleet/load-meter.ts";
@@ -28,6 +30,8 @@ import { type Order, rememberImageOrders } from "./understand.ts";
 export type Presence = "starting" | "ready" | "draining";
 
 export interface ServedRequest {
+  /** A host of the fleet document; null: the request named none of them. */
+  host: string | null;
   kind: Host["kind"] | "none";
   outcome: Outcome["word"] | "error";
   status: number;
@@ -59,6 +63,7 @@ export interface EdgeAppParts {
 /** Builds the application; the caller makes it listen (its handler is `app.routing`, once it is ready). */
 export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
   const { node, site, images, assets, fleet, presence, gate, served, load, word, secrets, clock, log } = parts;
+  const failures = openFailureLog(log, clock);
   const proofs = createProofs(secrets);
   // Unique to this process and this request; random bytes for each would cost a hit a tenth of its time.
   const idPrefix = randomBytes(6).toString("hex");
@@ -71,7 +76,7 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     return503OnClosing: false,
   });
   const startedMs = new WeakMap<FastifyRequest, number>();
-  const kindOf = new WeakMap<FastifyRequest, Host["kind"]>();
+  const hostsOf = new WeakMap<FastifyRequest, Host>();
 
   app.addHook("onRequest", (request, reply, done) => {
     startedMs.set(request, clock.monotonicMs());
@@ -87,7 +92,7 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     const state = presence();
     const status = state === "ready" ? 200 : 503;
     const said = { node, site, state, fleetVersion: fleet()?.version ?? null };
-    reply.code(status).header("Cache-Control", "no-store").type("application/json; charset=utf-8");
+    reply.code(status).header("Cache-Control", "no-store").headers(inertFields).type("application/json; charset=utf-8");
     const sign = proofs.signerFor(request.headers[askField]);
     if (sign === undefined) return reply.send(JSON.stringify(said));
     const body = JSON.stringify({ ...said, word: word() });
@@ -103,12 +108,13 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
       const current = fleet();
       if (current === null) throw new NearcastError("NOT_READY", "this node has no fleet document yet");
       const understood = understandOften(current.document, request.raw, request.originalUrl);
-      kindOf.set(request, understood.kind);
+      const { host } = understood.order;
+      hostsOf.set(request, host);
       const waiting = gate();
       // A fresh picture in memory is answered in this very turn.
       const ready = waiting === null && understood.kind === "images" ? images.serveNow(understood.order) : undefined;
       if (ready !== undefined) {
-        send(request, reply, understood.kind, ready);
+        send(request, reply, host, ready);
         return;
       }
       void serveLater(request, reply, understood, waiting);
@@ -125,13 +131,13 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
       if (waiting !== null) await waiting;
       const delivery =
         understood.kind === "images" ? await images.serve(understood.order) : await assets.serve(understood.order);
-      send(request, reply, understood.kind, delivery);
+      send(request, reply, understood.order.host, delivery);
     } catch (error) {
       reply.send(error);
     }
   }
 
-  function send(request: FastifyRequest, reply: FastifyReply, kind: Host["kind"], delivery: Delivery): void {
+  function send(request: FastifyRequest, reply: FastifyReply, host: Host, delivery: Delivery): void {
     reply.hijack();
     // Who keeps a connection is told to open the next one elsewhere.
     if (presence() === "draining") reply.raw.shouldKeepAlive = false;
@@ -143,13 +149,14 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     } catch (error) {
       // Such as a field of the origin that can't be sent on. The answer may have begun, so all that is left is to cut.
       load.count(nowMs);
-      log.error({ err: error }, "an answer can't be sent");
+      failures.error("UNSENDABLE", { err: error }, "an answer can't be sent");
       reply.raw.destroy();
       if (!Buffer.isBuffer(delivery.body)) dropStream(delivery.body);
       return;
     }
     load.count(nowMs, sent.bodyBytes);
-    served({ kind, outcome: delivery.outcome.word, durationMs: clock.monotonicMs() - startMs, ...sent });
+    const about = { host: host.name, kind: host.kind, outcome: delivery.outcome.word };
+    served({ ...about, durationMs: clock.monotonicMs() - startMs, ...sent });
   }
 
   app.setNotFoundHandler(async () => {
@@ -159,20 +166,23 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     const error = thrown instanceof NearcastError ? thrown : fromFramework(thrown);
     const problem = problemOf(error, request.id);
     if (error.status >= 500) {
-      const facts = { code: error.code, requestId: request.id, reason: error.message };
-      if (error.code === "INTERNAL") log.error({ err: error.cause ?? error, ...facts }, "a request failed");
-      else log.warn(facts, "a request failed");
+      const facts = { requestId: request.id, reason: error.message };
+      if (error.code === "INTERNAL") {
+        failures.error(error.code, { err: error.cause ?? error, ...facts }, "a request failed");
+      } else failures.warn(error.code, facts, "a request failed");
     }
     const nowMs = clock.monotonicMs();
     const durationMs = nowMs - (startedMs.get(request) ?? nowMs);
     load.count(nowMs);
-    served({ kind: kindOf.get(request) ?? "none", outcome: "error", status: error.status, durationMs, bodyBytes: 0 });
-    if (kindOf.has(request)) reply.header("Cache-Status", errorStatusOf(node, error.code));
+    const host = hostsOf.get(request);
+    const about = { host: host?.name ?? null, kind: host?.kind ?? "none", outcome: "error" } as const;
+    served({ ...about, status: error.status, durationMs, bodyBytes: 0 });
+    if (host !== undefined) reply.header("Cache-Status", errorStatusOf(node, error.code));
     if (error.status === 503) reply.header("Retry-After", "1");
     return reply
       .code(error.status)
       .header("Cache-Control", "no-store")
-      .header("X-Content-Type-Options", "nosniff")
+      .headers(inertFields)
       .type("application/problem+json")
       .send(problem);
   });

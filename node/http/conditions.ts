@@ -1,9 +1,5 @@
-/**
- * Conditions and ranges of a request against the answer at hand (RFC 9110 §13 and §14); pure.
- *
- * A single byte range is served; a request for several, or a range that can't be read, is answered with the whole body
- * (RFC 9110 §14.2: a server may ignore Range).
- */
+/** Conditions and ranges of a request against the answer at hand (RFC 9110 §13 and §14); pure. */
+import { pickByteRange } from "#base/byte-range.ts";
 import { parseHttpDate } from "../cache/freshness.ts";
 
 export interface Conditions {
@@ -65,18 +61,14 @@ function isRangeCurrent(ifRange: string | undefined, selected: Selected, modifie
 }
 
 function judgeRange(range: string, lengthBytes: number): Verdict {
-  const match = /^bytes\s*=\s*(\d*)\s*-\s*(\d*)$/i.exec(range);
-  if (match === null || (match[1] === "" && match[2] === "")) return { verdict: "whole" };
-  const [, first = "", last = ""] = match;
-  if (first === "") {
-    const suffix = Number(last);
-    if (suffix === 0 || lengthBytes === 0) return { verdict: "unsatisfiable" };
-    return { verdict: "part", start: Math.max(0, lengthBytes - suffix), end: lengthBytes };
+  const picked = pickByteRange(range, lengthBytes);
+  switch (picked.outcome) {
+    case "whole":
+    case "unsatisfiable":
+      return { verdict: picked.outcome };
+    case "part":
+      return { verdict: "part", start: picked.start, end: picked.end };
   }
-  const start = Number(first);
-  if (last !== "" && Number(last) < start) return { verdict: "whole" }; // invalid, so as if it were not there
-  if (start >= lengthBytes) return { verdict: "unsatisfiable" };
-  return { verdict: "part", start, end: last === "" ? lengthBytes : Math.min(Number(last) + 1, lengthBytes) };
 }
 
 /** Whether a list of entity tags (or `*`) names this one, by the strong or the weak comparison (RFC 9110 §8.8.3.2). */

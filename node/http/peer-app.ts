@@ -17,6 +17,7 @@ import { finished, pipeline } from "node:stream/promises";
 import { Type } from "typebox";
 import type { Clock } from "#base/clock.ts";
 import { asNearcastError, NearcastError, problemOf } from "#base/errors.ts";
+import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
 import type { FeedPosition } from "#fleet/feed.ts";
 import type { AssetsHost, Fleet, Host, ImagesHost } from "#fleet/document.ts";
@@ -67,6 +68,7 @@ const hotList = Type.Object({ variants: Type.Array(namedVariant, { maxItems: hot
 /** Builds the application; the caller makes it listen (its handler is `app.routing`, once it is ready). */
 export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
   const { node, images, assets, peers, replication, fleet, clock, log } = parts;
+  const failures = openFailureLog(log, clock);
   let sourceBytes = 0;
   const app = fastify({
     logger: false,
@@ -200,7 +202,7 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
     try {
       raw.writeHead(isUnchanged ? 304 : status, fields);
     } catch (error) {
-      log.error({ err: error }, "an answer can't be sent to a peer");
+      failures.error("UNSENDABLE", { err: error }, "an answer can't be sent to a peer");
       raw.destroy();
       if (!Buffer.isBuffer(body)) dropStream(body);
       return;
@@ -222,7 +224,8 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
 
   function answerError(thrown: FastifyError | Error, request: FastifyRequest, reply: FastifyReply): void {
     const error = thrown instanceof Refused ? new NearcastError("OVERLOADED", thrown.refusal) : nearcastErrorOf(thrown);
-    if (error.code === "INTERNAL") log.error({ err: error.cause ?? error }, "a peer's question failed");
+    if (error.code === "INTERNAL")
+      failures.error(error.code, { err: error.cause ?? error }, "a peer's question failed");
     const refusal = thrown instanceof Refused ? thrown.refusal : error.code === "OVERLOADED" ? "busy" : undefined;
     if (refusal !== undefined) {
       peers.count(refusal);

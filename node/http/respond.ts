@@ -24,6 +24,8 @@ const notModifiedFields = new Set([
   "expires",
   "vary",
   "last-modified",
+  // Not of the RFC's list: what a browser may do with its copy is to hold as well.
+  "x-content-type-options",
 ]);
 
 export interface Sent {
@@ -124,10 +126,14 @@ function applied(verdict: Verdict, delivery: Delivery, fields: string[]): { stat
   }
 }
 
+const lifetimeFields = new Set(["cache-control", "cdn-cache-control", "expires"]);
+
 /** Fields of the body that is not sent, and of its lifetime: a refusal must not be kept in the body's stead. */
 function dropContentFields(fields: string[]): void {
   for (let index = fields.length - 2; index >= 0; index -= 2) {
-    if (/^(?:content-|cache-control$|cdn-cache-control$|expires$)/i.test(fields[index] ?? "")) fields.splice(index, 2);
+    const name = (fields[index] ?? "").toLowerCase();
+    const isOfContent = name.startsWith("content-") && name !== "content-security-policy";
+    if (isOfContent || lifetimeFields.has(name)) fields.splice(index, 2);
   }
 }
 

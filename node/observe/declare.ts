@@ -123,6 +123,9 @@ export function declareMetrics(metrics: Metrics, parts: Observed): void {
     labels: ["node"],
     read: () => [...parts.health()].map(([node, { state }]) => ({ labels: { node }, value: Number(state === "up") })),
   });
+  gauge("nearcast_nodes_unproven", "Nodes in whose place something answers without proof of the fleet secret", () => {
+    return [...parts.health().values()].filter(({ isUnproven }) => isUnproven === true).length;
+  });
   gauge("nearcast_isolated", "1 when this node reaches no other, and so answers with its own site", () =>
     Number(parts.isIsolated()),
   );
@@ -217,6 +220,7 @@ function declarePeers(metrics: Metrics, counts: () => PeerCounts): void {
     metrics.observe({ name, help, kind: "counter", read: () => read(counts()) });
   };
   counter("nearcast_peer_failures_total", "Questions to other nodes that brought nothing", (now) => now.failed);
+  counter("nearcast_peer_unfit_total", "Answers of other nodes that were not what was asked for", (now) => now.unfit);
   counter("nearcast_peer_replicated_total", "Hot variants fetched before anyone asked here", (now) => now.replicated);
 }
 

@@ -1,7 +1,8 @@
 /**
  * Prometheus metrics of an edge. Counts live where things happen, as plain numbers; here they get their names.
  *
- * No label takes its values from users: hosts, paths and addresses would let anyone fill the scraper's memory.
+ * No label takes its values from users: hosts, paths and addresses would let anyone fill the scraper's memory. `host` is
+ * a host of the fleet document, the first so many of them; all others are `other`.
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { ServedRequest } from "../http/app.ts";
@@ -14,18 +15,22 @@ export interface Metrics {
     help: string;
     kind: "counter" | "gauge";
     labels?: readonly string[];
-    read: () => number | readonly { labels: Readonly<Record<string, string>>; value: number }[];
+    read: () => number | Promise<number> | readonly { labels: Readonly<Record<string, string>>; value: number }[];
   }) => void;
   /** The text format of the exposition. */
   render: () => Promise<string>;
   contentType: string;
 }
 
+/** Each brings some 20 series. A fleet document has up to 10,000 hosts. */
+const hostLabelsMax = 500;
+
 export function createMetrics(): Metrics {
   const registry = new Registry();
   // Plain numbers: prom-client's own counting would hash the labels of every request.
-  const requests = new Map<string, { labels: Record<"kind" | "outcome" | "status", string>; value: number }>();
-  const bodyBytes = new Map<string, { labels: Record<"kind" | "outcome", string>; value: number }>();
+  const requests = new Map<string, { labels: Record<"host" | "kind" | "outcome" | "status", string>; value: number }>();
+  const bodyBytes = new Map<string, { labels: Record<"host" | "kind" | "outcome", string>; value: number }>();
+  const hosts = new Set<string>();
   const durations = new Histogram({
     name: "nearcast_http_request_duration_seconds",
     help: "From the arrival of a request's header to its answer being handed to the system",
@@ -34,43 +39,44 @@ export function createMetrics(): Metrics {
     registers: [registry],
   });
   const metrics: Metrics = {
-    served({ kind, outcome, status, durationMs, bodyBytes: bytes }) {
+    served({ host: asked, kind, outcome, status, durationMs, bodyBytes: bytes }) {
+      if (asked !== null && hosts.size < hostLabelsMax) hosts.add(asked);
+      const host = asked !== null && hosts.has(asked) ? asked : "other";
       const statusClass = Math.floor(status / 100);
-      const what = `${kind} ${outcome}`;
+      const what = `${host} ${kind} ${outcome}`;
       const request = requests.get(`${what} ${statusClass}`);
       if (request === undefined) {
-        requests.set(`${what} ${statusClass}`, { labels: { kind, outcome, status: `${statusClass}xx` }, value: 1 });
+        const labels = { host, kind, outcome, status: `${statusClass}xx` };
+        requests.set(`${what} ${statusClass}`, { labels, value: 1 });
       } else request.value += 1;
       const sent = bodyBytes.get(what);
-      if (sent === undefined) bodyBytes.set(what, { labels: { kind, outcome }, value: bytes });
+      if (sent === undefined) bodyBytes.set(what, { labels: { host, kind, outcome }, value: bytes });
       else sent.value += bytes;
       durations.observe({ outcome }, durationMs / 1000);
     },
     observe({ name, help, kind, labels = [], read }) {
       const about = { name, help, labelNames: [...labels], registers: [registry] };
-      const collect = (set: (labels: Readonly<Record<string, string>>, value: number) => void): void => {
-        const now = read();
-        for (const one of typeof now === "number" ? [{ labels: {}, value: now }] : now) set(one.labels, one.value);
+      const samples = async () => {
+        const now = await read();
+        return typeof now === "number" ? [{ labels: {}, value: now }] : now;
       };
       if (kind === "gauge") {
         void new Gauge({
           ...about,
-          collect() {
+          async collect() {
+            const now = await samples();
             this.reset();
-            collect((values, value) => {
-              this.set(values, value);
-            });
+            for (const { labels: values, value } of now) this.set(values, value);
           },
         });
         return;
       }
       void new Counter({
         ...about,
-        collect() {
+        async collect() {
+          const now = await samples();
           this.reset();
-          collect((values, value) => {
-            this.inc(values, value);
-          });
+          for (const { labels: values, value } of now) this.inc(values, value);
         },
       });
     },
@@ -79,16 +85,16 @@ export function createMetrics(): Metrics {
   };
   metrics.observe({
     name: "nearcast_http_requests_total",
-    help: "Requests answered, by kind of host, outcome (as in Cache-Status) and class of status",
+    help: "Requests answered, by host of the fleet document, its kind, outcome (as in Cache-Status) and class of status",
     kind: "counter",
-    labels: ["kind", "outcome", "status"],
+    labels: ["host", "kind", "outcome", "status"],
     read: () => [...requests.values()],
   });
   metrics.observe({
     name: "nearcast_http_body_bytes_total",
     help: "Bytes of bodies sent",
     kind: "counter",
-    labels: ["kind", "outcome"],
+    labels: ["host", "kind", "outcome"],
     read: () => [...bodyBytes.values()],
   });
   return metrics;

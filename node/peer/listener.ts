@@ -4,7 +4,7 @@
  *
  *   TCP ──▶ handshake: current or previous secret ──▶ HTTP ──▶ application
  *             │ no secret known yet, a wrong one, no TLS,       │
- *             │ too slow, too many at once                      └ OPTIONS: answered here, to those who look if we live
+ *             │ too slow, too many (handshakes.ts)              └ OPTIONS: answered here, to those who look if we live
  *             └──▶ closed; counted, and logged once a second at most
  *
  * A connection proves its secret once, at its beginning. When that secret is accepted no more, an answer on it says
@@ -24,6 +24,7 @@ import type { Clock } from "#base/clock.ts";
 import { NearcastError, problemOf } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
+import { createHandshakes } from "./handshakes.ts";
 import { channelKeys, channelTls } from "./keys.ts";
 
 const limits = {
@@ -32,11 +33,14 @@ const limits = {
   bodyBytes: 1024 * 1024,
   /** A site of 64 nodes with 64 connections each. */
   connections: 4096,
-  /** Connections that have not proven anything yet; what comes beyond is closed at once. */
+  /** Connections that have not proven anything yet; past this, the oldest of the address that has the most is closed. */
   handshakes: 256,
+  /** … of one address: two processes of a machine may open their whole pools (64 connections) at once. */
+  handshakesPerAddress: 128,
 };
 const waitsMs = {
-  handshake: 3000,
+  /** As long as the most patient client waits (client.ts, betweenSites): what takes longer has nobody at its end. */
+  handshake: 2000,
   headers: 5000,
   request: 15_000,
   /** Between two looks at these. */
@@ -99,7 +103,7 @@ export async function listenForPeers(options: {
   const counts = { handshakes: 0, handshakesRefused: 0 };
   const offered = new WeakMap<Duplex, string>();
   const proven = new Map<Duplex, Proven>();
-  const unproven = new Set<Socket>();
+  const unproven = createHandshakes<Socket>(most);
   /** By address and port of the other side, which a TLS socket and the TCP socket below it have in common. */
   const unprovenByEnd = new Map<string, Socket>();
   const connections = new Set<Socket>();
@@ -152,19 +156,19 @@ export async function listenForPeers(options: {
   server.on("connection", (socket: Socket) => {
     const end = `${socket.remoteAddress} ${socket.remotePort}`;
     connections.add(socket);
-    unproven.add(socket);
     unprovenByEnd.set(end, socket);
     socket.once("close", () => {
       connections.delete(socket);
-      unproven.delete(socket);
+      unproven.end(socket);
       if (unprovenByEnd.get(end) === socket) unprovenByEnd.delete(end);
     });
-    if (unproven.size > most.handshakes) socket.destroy(); // which is told as a failed handshake, like any other
+    // What is destroyed is told as a failed handshake, like any other.
+    unproven.begin(socket, socket.remoteAddress ?? "")?.destroy();
   });
   server.on("secureConnection", (socket: TLSSocket) => {
     const end = `${socket.remoteAddress} ${socket.remotePort}`;
     const below = unprovenByEnd.get(end);
-    if (below !== undefined) unproven.delete(below);
+    if (below !== undefined) unproven.end(below);
     unprovenByEnd.delete(end);
     const identity = offered.get(socket);
     if (identity === undefined) {
@@ -195,7 +199,7 @@ export async function listenForPeers(options: {
     const nowMs = clock.monotonicMs();
     if (nowMs - loggedMs < waits.logged) return;
     log.warn(
-      { reason, from, refused: unlogged, underWay: unproven.size, isSecretKnown: keys().length > 0 },
+      { reason, from, refused: unlogged, underWay: unproven.size(), isSecretKnown: keys().length > 0 },
       "peer handshakes were refused",
     );
     loggedMs = nowMs;
@@ -251,7 +255,7 @@ export async function listenForPeers(options: {
           server.close(); // ends its looks at the clock
           resolve();
         });
-        for (const socket of unproven) socket.destroy();
+        for (const socket of unproven.all()) socket.destroy();
         for (const [socket, connection] of proven) closeIdle(socket, connection);
       }),
   };

@@ -51,7 +51,9 @@ const hopByHop = new Set([
 ]);
 
 export function endToEndPairs(headers: RequestFields): HeaderPairs {
-  const named = new Set((fieldOf(headers, "connection") ?? "").toLowerCase().split(/\s*,\s*/));
+  // Split at each comma and then trimmed: a pattern of spaces, comma, spaces takes quadratic time on spaces alone.
+  const connection = (fieldOf(headers, "connection") ?? "").toLowerCase();
+  const named = new Set(connection.split(",").map((name) => name.trim()));
   return Object.entries(headers).flatMap(([name, value]) => {
     if (value === undefined || hopByHop.has(name) || named.has(name) || name.startsWith(ownPrefix)) return [];
     return (Array.isArray(value) ? value : [value]).map((one) => [name, one] as const);
@@ -100,12 +102,17 @@ export function lengthOf(answer: Omit<Arrived, "body">): number | null {
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null;
 }
 
-/** The whole body, or, past the bound, a stream of what was read and what is still to come. */
+/**
+ * The whole body, or, past the bound, a stream of what was read and what is still to come.
+ * @param most `timeoutMs`: the silence at which whoever fetched this cuts it
+ * @throws NearcastError ORIGIN_TIMEOUT, ORIGIN_BAD_ANSWER
+ */
 export async function collect(
   answer: Arrived,
-  bytesMax: number,
+  most: { bytesMax: number; timeoutMs: number },
 ): Promise<{ outcome: "whole"; body: Buffer } | { outcome: "too-large"; body: Readable }> {
   const { body: arriving } = answer;
+  const { bytesMax, timeoutMs } = most;
   if (Buffer.isBuffer(arriving)) return { outcome: "whole", body: arriving };
   if (Number(answer.headers["content-length"] ?? 0) > bytesMax) return { outcome: "too-large", body: arriving };
   const chunks: Buffer[] = [];
@@ -116,7 +123,10 @@ export async function collect(
     try {
       next = await iterator.next();
     } catch (error) {
-      throw new NearcastError("ORIGIN_BAD_ANSWER", "the origin broke off in the midst of a body", { cause: error });
+      const isSilent = (error as { code?: string }).code === "UND_ERR_BODY_TIMEOUT";
+      throw isSilent
+        ? new NearcastError("ORIGIN_TIMEOUT", `no byte of the body within ${timeoutMs} ms`, { cause: error })
+        : new NearcastError("ORIGIN_BAD_ANSWER", "the origin broke off in the midst of a body", { cause: error });
     }
     if (next.done === true) return { outcome: "whole", body: Buffer.concat(chunks, length) };
     chunks.push(next.value);

@@ -300,7 +300,8 @@ export function createAssetServer(parts: {
       drop(answer);
       body = before.body;
     } else {
-      const collected = await collect(answer, fleet().limits.objectBytesMax);
+      const most = { bytesMax: fleet().limits.objectBytesMax, timeoutMs: order.host.timeoutMs };
+      const collected = await collect(answer, most);
       if (collected.outcome === "too-large") {
         return { outcome: "passed", reason: "too-large", status, pairs, body: collected.body, ...passedAbout };
       }

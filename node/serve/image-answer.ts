@@ -1,6 +1,7 @@
 /**
  * Answers for pictures: in which words they are told of, and the deliveries that clients get.
  */
+import { inertFields } from "#base/inert-fields.ts";
 import { type CachedObject, headerBlockOf } from "../cache/object.ts";
 import type { SourceRecord } from "../cache/records.ts";
 import type { Tier } from "../cache/tiers.ts";
@@ -73,8 +74,11 @@ export const noTimings: Timings = {};
 /** What a delivery tells of the way that it took. */
 type Told = Pick<Answer, "outcome" | "ageSeconds" | "timings" | "status">;
 
+/** Not in the stored block, like nosniff is: objects that an earlier release stored lack it. */
+const contentSecurityPolicy: [string, string] = ["Content-Security-Policy", inertFields["Content-Security-Policy"]];
+
 function hostHeaders(order: ImageOrder): [string, string][] {
-  const headers: [string, string][] = [["Cache-Control", order.host.cacheControl]];
+  const headers: [string, string][] = [["Cache-Control", order.host.cacheControl], contentSecurityPolicy];
   if (order.varies) headers.push(["Vary", "Accept"]);
   return headers;
 }
@@ -95,7 +99,7 @@ export function delivery(order: ImageOrder, object: CachedObject, answered: Told
   };
 }
 
-const absentBlock = headerBlockOf([["Content-Type", "application/problem+json"]]);
+const absentBlock = headerBlockOf([["Content-Type", "application/problem+json"], ...Object.entries(inertFields)]);
 
 export function absent(order: ImageOrder, answered: Told): Delivery {
   const problem = {

@@ -72,8 +72,11 @@ export interface ImageServer {
   replicate: (wanted: WantedVariant) => Promise<boolean>;
   /** Where the answer would come from and why; asks nobody and changes nothing. */
   explain: (order: ImageOrder) => Promise<Record<string, unknown>>;
-  /** Marks records and overtakes running questions; `mark` is what the purge means for them. */
-  purge: (purge: Purge, mark: "replaced" | "removed" | "soft") => void;
+  /**
+   * Marks records and overtakes running questions; `mark` is what the purge means for them.
+   * @returns the names of the pictures whose records it marked
+   */
+  purge: (purge: Purge, mark: "replaced" | "removed" | "soft") => readonly string[];
   counts: () => { renders: number; renderFailures: number; revalidations: number; waiting: number };
 }
 
@@ -383,8 +386,9 @@ export function createImageServer(parts: {
     },
     purge(purge, mark) {
       peers?.purged(purge.seq);
-      meanings.purge(purge, mark);
+      const marked = meanings.purge(purge, mark);
       relay?.purge(purge);
+      return marked;
     },
     counts: () => ({ ...renderings.counts(), ...meanings.counts() }),
   };

@@ -30,7 +30,7 @@ export interface Meanings {
   freshnessOf: (record: SourceRecord, host: ImagesHost) => Freshness;
   /** Asks what the name means; who asks meanwhile joins. The result rejects with ORIGIN_* or BODY_TOO_LARGE. */
   ask: (source: SourceName, before: SourceRecord | undefined, most: Route) => Joined<Asked>;
-  purge: (purge: Purge, mark: SourceMark) => void;
+  purge: (purge: Purge, mark: SourceMark) => readonly string[];
   counts: () => { revalidations: number };
 }
 
@@ -88,8 +88,9 @@ export function createMeanings(parts: { records: Records; sources: Sources; cloc
       });
     },
     purge(purge, mark) {
-      records.mark(purge, mark);
+      const marked = records.mark(purge, mark);
       askings.overtake((key) => purgesSource(purge, key.slice(key.indexOf("\n") + 1)));
+      return marked;
     },
     counts: () => ({ ...counts }),
   };

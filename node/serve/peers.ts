@@ -13,6 +13,7 @@
 import type { Dispatcher } from "undici";
 import { type Clock, sleep } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
+import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
 import type { FeedPosition } from "#fleet/feed.ts";
 import { dropBody } from "../fetch/body.ts";
@@ -38,7 +39,7 @@ export interface Question<Result> {
   triesMax: number;
   path: string;
   headers: Readonly<Record<string, string>>;
-  /** Until the header section is there; bodies are cut when they stall. */
+  /** For all tries together, each until the header section is there; bodies are cut when they stall. */
   timeoutMs: number;
   /** Takes the answer over, its body included. What it throws sends the question to the next member. */
   read: (answer: Dispatcher.ResponseData, told: Told) => Promise<Result>;
@@ -83,6 +84,8 @@ export interface PeerCounts {
   shielded: number;
   /** Questions to a member that brought nothing. */
   failed: number;
+  /** … of which: what it handed over was not what it was asked for. */
+  unfit: number;
   /** Questions of members that were refused here. */
   busy: number;
   behind: number;
@@ -123,14 +126,20 @@ export function joinPeers(parts: {
     spilled: 0,
     shielded: 0,
     failed: 0,
+    unfit: 0,
     busy: 0,
     behind: 0,
     replicated: 0,
   };
+  const failures = openFailureLog(log, clock);
   let waitingForFeed = 0;
   let purgedSeq = 0;
 
-  async function askOne<Result>(question: Question<Result>, member: Member): Promise<PeerAnswer<Result>> {
+  async function askOne<Result>(
+    question: Question<Result>,
+    member: Member,
+    timeoutMs: number,
+  ): Promise<PeerAnswer<Result>> {
     const before = position();
     // The position moves on when a purge is in force on disk too; in memory it was so earlier.
     const knownSeq = Math.max(before?.seq ?? 0, purgedSeq);
@@ -147,7 +156,7 @@ export function joinPeers(parts: {
           [fieldNames.role]: question.role,
           ...(before === null ? {} : { [fieldNames.log]: writeLog({ ...before, seq: knownSeq }) }),
         },
-        timeoutMs: question.timeoutMs,
+        timeoutMs,
         signal: gone.signal,
       });
       const told = await readAnswer(answer);
@@ -165,12 +174,14 @@ export function joinPeers(parts: {
     directory,
     async ask(question) {
       const asked = new Set<string>();
+      const deadlineMs = clock.monotonicMs() + question.timeoutMs;
       for (let tries = 0; tries < question.triesMax; tries += 1) {
         const member = question.members().find(({ name }) => !asked.has(name));
-        if (member === undefined) return null;
+        const leftMs = deadlineMs - clock.monotonicMs();
+        if (member === undefined || leftMs <= 0) return null;
         asked.add(member.name);
         try {
-          const answer = await askOne(question, member);
+          const answer = await askOne(question, member, leftMs);
           counts[countOf[question.role]] += 1;
           return answer;
         } catch (error) {
@@ -179,6 +190,12 @@ export function joinPeers(parts: {
             throw error.failure;
           }
           counts.failed += 1;
+          if (error instanceof UnfitAnswer) {
+            counts.unfit += 1;
+            const facts = { member: member.name, role: question.role, reason: error.message };
+            failures.warn("UNFIT_ANSWER", facts, "a peer's answer was refused; the work is done elsewhere");
+            continue;
+          }
           log.debug(
             { member: member.name, role: question.role, reason: (error as Error).message },
             "a peer did not help",
@@ -215,6 +232,9 @@ export function joinPeers(parts: {
     counts: () => ({ ...counts, waiting: waitingForFeed }),
   };
 }
+
+/** What a member handed over is not what was asked for. It may be broken, or in somebody else's hands. */
+export class UnfitAnswer extends Error {}
 
 /** A failure that is not the member's own: asking others would bring the same. */
 class SharedFailure extends Error {

@@ -6,19 +6,23 @@
  *   delete, purge   what is named goes, from both tiers, and is never served again unless the origin says so
  *   soft purge      what is named is asked for behind the next answer
  *
- * apply() resolves when the purge is in force, in memory and on disk: only then may the feed's position move on.
+ * apply() resolves when the purge is in force, in memory and on disk: only then may the feed's position move on. It tells
+ * what a purge that somebody ordered has found; of the others, which every change of a picture makes, nothing is told.
  */
 import type { Fleet } from "#fleet/document.ts";
 import { canonicalName } from "#fleet/document.ts";
+import type { PurgeReport } from "#fleet/channel/messages.ts";
 import type { PurgeEvent } from "#fleet/purge-event.ts";
 import type { Purge } from "../cache/purge.ts";
 import { type Records, sourceTag } from "../cache/records.ts";
 import type { Tiers } from "../cache/tiers.ts";
 import type { AssetServer } from "./asset.ts";
 import type { ImageServer } from "./image.ts";
+import { createPurgeTally, type Selectors } from "./purge-tally.ts";
 
 export interface Purger {
-  apply: (seq: number, event: PurgeEvent) => Promise<void>;
+  /** Undefined: nobody ordered this purge. */
+  apply: (seq: number, event: PurgeEvent) => Promise<PurgeReport | undefined>;
   /** Drops everything: what is cached can't be trusted any more. */
   dropAll: () => Promise<void>;
 }
@@ -34,15 +38,19 @@ export function createPurger(parts: {
   const { images, assets, tiers, records, fleet } = parts;
   return {
     async apply(seq, event) {
-      const purge = purgeOf(seq, event, fleet());
+      const selectors = selectorsOf(event, fleet());
+      const purge = purgeOf(seq, event, selectors);
       if (event.reason === "put" || event.reason === "rollback") {
         images.purge(purge, "replaced");
         await records.forgetOnDisk(purge);
-        return;
+        return undefined;
       }
-      images.purge(purge, purge.isSoft ? "soft" : "removed");
-      assets.purge(purge, purge.isSoft ? tiers.keysOf(purge) : []);
-      await (purge.isSoft ? records.forgetOnDisk(purge) : tiers.purge(purge));
+      const tally = createPurgeTally(purge, event, selectors);
+      const wasIndexed = tiers.isIndexed();
+      tally.foundRecords(images.purge(purge, purge.isSoft ? "soft" : "removed"));
+      assets.purge(purge, purge.isSoft ? tiers.keysOf(purge, tally.found) : []);
+      await (purge.isSoft ? records.forgetOnDisk(purge) : tiers.purge(purge, tally.found));
+      return event.reason === "purge" ? tally.report(seq, wasIndexed) : undefined;
     },
     async dropAll() {
       const purge: Purge = { seq: 0, tags: new Set(), sourcePrefixes: [], isAll: true, isSoft: false };
@@ -53,22 +61,27 @@ export function createPurger(parts: {
   };
 }
 
-/** The event in the caches' words. A host of pictures means the sources below its prefix. */
-function purgeOf(seq: number, event: PurgeEvent, document: Fleet | null): Purge {
+/** The event's selectors in the caches' words. A host of pictures means the sources below its prefix. */
+function selectorsOf(event: PurgeEvent, document: Fleet | null): Selectors {
   const hosts = event.hosts.map(canonicalName);
-  const prefixes = (document?.hosts ?? []).flatMap((host) =>
-    host.kind === "images" && hosts.includes(canonicalName(host.name)) ? [host.sourcePrefix] : [],
-  );
+  return {
+    hostTags: hosts.map((host) => `host:${host}`),
+    hostPrefixes: hosts.map((name) =>
+      (document?.hosts ?? []).flatMap((host) =>
+        host.kind === "images" && canonicalName(host.name) === name ? [host.sourcePrefix] : [],
+      ),
+    ),
+    // `url:` names an asset by its address; everything else is a tag that the asset's origin gave it.
+    tags: event.tags.map((tag) => (tag.startsWith("url:") ? tag : `tag:${tag}`)),
+  };
+}
+
+function purgeOf(seq: number, event: PurgeEvent, { hostTags, hostPrefixes, tags }: Selectors): Purge {
   const prefix = event.prefix ?? null;
   return {
     seq,
-    tags: new Set([
-      ...event.names.map(sourceTag),
-      ...hosts.map((host) => `host:${host}`),
-      // `url:` names an asset by its address; everything else is a tag that the asset's origin gave it.
-      ...event.tags.map((tag) => (tag.startsWith("url:") ? tag : `tag:${tag}`)),
-    ]),
-    sourcePrefixes: prefix === null ? prefixes : [...prefixes, prefix],
+    tags: new Set([...event.names.map(sourceTag), ...hostTags, ...tags]),
+    sourcePrefixes: [...hostPrefixes.flat(), ...(prefix === null ? [] : [prefix])],
     isAll: event.all,
     isSoft: event.soft,
   };

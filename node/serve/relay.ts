@@ -19,8 +19,10 @@ import { dropBody } from "../fetch/body.ts";
 import { readBody } from "../fetch/origin.ts";
 import type { Member } from "../peer/directory.ts";
 import { canonicalForm, variantKey } from "../variant/key.ts";
+import type { Variant } from "../variant/variant.ts";
 import { hashesWith } from "./meaning.ts";
-import type { Peers } from "./peers.ts";
+import { type Peers, UnfitAnswer } from "./peers.ts";
+import { typeOfRelayed } from "./relayed-picture.ts";
 import { objectOf, renderWaitMs, type WantedVariant } from "./render.ts";
 import { ofAnotherLog, readHash, type Role, writeKnown } from "./wire.ts";
 
@@ -52,8 +54,7 @@ export interface Relay {
   purge: (purge: Purge) => void;
 }
 
-/** The origin's own deadline (fetch/origin), a wait for the decoder, and the way there and back. */
-const fetchTimeoutMs = 30_000;
+/** The way to the member and back, beside its waits for the origin and for a decoder. */
 const waysMs = 5000;
 
 type Meant = { absentStatus: 404 | 410 } | { sha256: string; variant: { body: Buffer; type: string } | "held" };
@@ -77,17 +78,17 @@ export function createRelay(parts: {
     const { host, name, variant } = wanted;
     const startedMs = clock.monotonicMs();
     const held = await heldVariant(wanted, before);
-    const { renderTimeoutMs, objectBytesMax } = fleet().limits;
+    const { originTimeoutMs, renderTimeoutMs, objectBytesMax } = fleet().limits;
     let heardAtMs = clock.wallMs();
     const query = { host: canonicalName(host.name), name, variant: canonicalForm(variant) };
     const said = await peers.ask({
       ...helpers,
       path: `/v1/image?${new URLSearchParams(query).toString()}`,
       headers: writeKnown(held === undefined ? [] : [held.sha256]),
-      timeoutMs: fetchTimeoutMs + renderWaitMs + renderTimeoutMs + waysMs,
+      timeoutMs: originTimeoutMs + renderWaitMs + renderTimeoutMs + waysMs,
       read: async (answer) => {
         heardAtMs = clock.wallMs();
-        return await readVariant(answer, held?.sha256, objectBytesMax);
+        return await readVariant(answer, variant, held?.sha256, objectBytesMax);
       },
     });
     if (said === null) return null;
@@ -158,20 +159,25 @@ function recordOf(
   return { name, meaning: { sha256 }, knownHashes: hashesWith(sha256, known), ...about };
 }
 
-/** @throws Error when this is not the answer to our question */
+/** @throws UnfitAnswer, or Error when this is no answer to our question */
 async function readVariant(
   answer: Dispatcher.ResponseData,
+  variant: Variant,
   heldHash: string | undefined,
   bytesMax: number,
 ): Promise<Meant> {
   const { statusCode, headers } = answer;
   const sha256 = readHash(headers);
-  const type = fieldOf(headers, "content-type") ?? "";
-  if (statusCode === 200 && sha256 !== undefined && /^image\/[a-z0-9.+-]{1,40}$/.test(type)) {
+  if (statusCode === 200 && sha256 !== undefined) {
+    const told = fieldOf(headers, "content-type") ?? "";
     const body = await readBody(answer, bytesMax);
     // A variant's tag is made of its bytes, so what was cut short or changed shows.
-    if (etagOf(body) === fieldOf(headers, "etag")) return { sha256, variant: { body, type } };
-    throw new Error("the bytes of a variant do not have the tag that was told");
+    if (etagOf(body) !== fieldOf(headers, "etag"))
+      throw new UnfitAnswer("the bytes do not have the ETag that was told");
+    const type = typeOfRelayed(body, variant);
+    if (type === undefined) throw new UnfitAnswer(`the bytes are no picture in the format ${variant.format}`);
+    if (type !== told) throw new UnfitAnswer(`the bytes are ${type}, Content-Type says otherwise`);
+    return { sha256, variant: { body, type } };
   }
   dropBody(answer);
   if (statusCode === 304 && sha256 !== undefined && sha256 === heldHash) return { sha256, variant: "held" };

@@ -8,6 +8,7 @@ import { LRUCache } from "lru-cache";
 import type { Clock } from "#base/clock.ts";
 import { asNearcastError, type ErrorCode, NearcastError } from "#base/errors.ts";
 import { openGate } from "#base/gate.ts";
+import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
 import { canonicalName, type Fleet } from "#fleet/document.ts";
 import { createFlights, type Joined } from "../cache/flights.ts";
@@ -75,6 +76,7 @@ export function createRenderings(parts: {
   log: Log;
 }): Renderings {
   const { tiers, sources, renderer, rendersAtOnce, fleet, feedSeq, clock, log } = parts;
+  const failures = openFailureLog(log, clock);
   const renders = createFlights<Rendered>();
   const gate = openGate({
     slots: rendersAtOnce,
@@ -107,7 +109,7 @@ export function createRenderings(parts: {
       counts.renderFailures += 1;
       if (error.code !== "OVERLOADED") {
         quarantine.set(key, { code: error.code, detail: error.message, untilMs: clock.monotonicMs() + quarantineMs });
-        log.warn({ code: error.code, reason: error.message, source: wanted.name }, "a picture could not be rendered");
+        failures.warn(error.code, { reason: error.message, source: wanted.name }, "a picture could not be rendered");
       }
       throw error;
     }

@@ -14,13 +14,14 @@ import type { Dispatcher } from "undici";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { canonicalName, type Fleet, type ImagesHost } from "#fleet/document.ts";
+import { sniffPicture } from "#image/picture.ts";
 import { createFlights } from "../cache/flights.ts";
 import { keyOf } from "../cache/object.ts";
 import { type SourceMark, sourceTag } from "../cache/records.ts";
 import type { Tiers } from "../cache/tiers.ts";
 import { dropBody } from "../fetch/body.ts";
 import { type OriginClient, readBody, type SourceAnswer } from "../fetch/origin.ts";
-import type { Peers } from "./peers.ts";
+import { type Peers, UnfitAnswer } from "./peers.ts";
 import { readHash, writeKnown } from "./wire.ts";
 
 export interface SourceName {
@@ -62,8 +63,8 @@ export interface Sources {
 /** The name came to mean other bytes between two questions to the origin: ask again. */
 export class SourceReplaced extends Error {}
 
-/** The origin's own deadline (fetch/origin) for the shield's question, and the way there and back. */
-const shieldTimeoutMs = 35_000;
+/** The way to the shield and back, beside the time that it waits for the origin. */
+const waysMs = 5000;
 const shieldTriesMax = 2;
 
 export function createSources(parts: {
@@ -91,7 +92,8 @@ export function createSources(parts: {
 
   async function findAtOrigin({ name }: SourceName, known: readonly string[]): Promise<Found> {
     const seq = feedSeq();
-    const answer = await origin.source(name, known, fleet().limits.sourceBytesMax);
+    const { sourceBytesMax, originTimeoutMs } = fleet().limits;
+    const answer = await origin.source(name, known, { bytesMax: sourceBytesMax, timeoutMs: originTimeoutMs });
     return { answer, ageMs: 0, feedSeq: seq, mark: null, status: null };
   }
 
@@ -104,7 +106,7 @@ export function createSources(parts: {
         triesMax: shieldTriesMax,
         path: `/v1/source?host=${encodeURIComponent(canonicalName(host.name))}&name=${encodeURIComponent(name)}`,
         headers: writeKnown(known),
-        timeoutMs: shieldTimeoutMs,
+        timeoutMs: fleet().limits.originTimeoutMs + waysMs,
         read: async (answer) => await readSource(answer, known, fleet().limits.sourceBytesMax),
       });
       if (said === null) return null;
@@ -152,8 +154,10 @@ async function readSource(
   const sha256 = readHash(answer.headers);
   if (answer.statusCode === 200 && sha256 !== undefined) {
     const body = await readBody(answer, bytesMax);
+    // The origin keeps nothing else, and a decoder would refuse it; here it is known who is to blame.
+    if (sniffPicture(body) === undefined) throw new UnfitAnswer("the bytes of a source are no picture");
     if (createHash("sha256").update(body).digest("hex") === sha256) return { outcome: "found", sha256, body };
-    throw new Error("the bytes of a source do not have the checksum that was told");
+    throw new UnfitAnswer("the bytes of a source do not have the checksum that was told");
   }
   dropBody(answer);
   const { statusCode } = answer;

@@ -14,6 +14,7 @@ import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import type { Catalogue, FeedEvent } from "../catalogue/catalogue.ts";
+import { encodeEvent } from "./encode.ts";
 
 /** Where a subscriber's bytes go; an HTTP response, or a list in a test. */
 export interface FeedSink {
@@ -40,10 +41,11 @@ export interface FeedHub {
   readonly wake: () => void;
   /**
    * @param since the number of the last event that the subscriber has; undefined: only what comes from now on
+   * @param greeting what hello says beside the bounds of the log
    * @returns what to call when the subscriber has gone
    * @throws NearcastError OVERLOADED
    */
-  readonly subscribe: (sink: FeedSink, since: number | undefined) => Promise<() => void>;
+  readonly subscribe: (sink: FeedSink, since: number | undefined, greeting?: object) => Promise<() => void>;
   readonly counts: () => { subscribers: number; published: number; cut: number };
   readonly close: () => Promise<void>;
 }
@@ -100,7 +102,7 @@ export async function openFeedHub(deps: {
       isWoken = false;
       const events = await catalogue.eventsAfter(latestSeq, batchEvents);
       for (const event of events) {
-        const bytes = encodeEvent(event);
+        const bytes = encodeEvent(event.kind, event.seq, event.json);
         latestSeq = event.seq;
         published += 1;
         for (const subscriber of subscribers) sendLive(subscriber, event, bytes);
@@ -136,7 +138,7 @@ export async function openFeedHub(deps: {
       }
       for (const event of events) {
         if (subscriber.isGone) return;
-        subscriber.sink.write(encodeEvent(event));
+        subscriber.sink.write(encodeEvent(event.kind, event.seq, event.json));
         subscriber.seq = event.seq;
         // It may take its past as slowly as it likes, as long as it takes some of it (see stallMs).
         if (subscriber.sink.waitingBytes() > settings.bufferBytesMax / 2) await subscriber.sink.drained();
@@ -161,7 +163,7 @@ export async function openFeedHub(deps: {
 
   return {
     wake,
-    subscribe: async (sink, since) => {
+    subscribe: async (sink, since, greeting = {}) => {
       if (subscribers.size >= settings.subscribersMax || isClosed) {
         throw new NearcastError("OVERLOADED", `${settings.subscribersMax} subscribers follow the feed`);
       }
@@ -173,7 +175,7 @@ export async function openFeedHub(deps: {
       try {
         const bounds = await catalogue.feedBounds();
         const { originId } = catalogue;
-        sink.write(encode("hello", undefined, JSON.stringify({ originId, ...bounds })));
+        sink.write(encodeEvent("hello", undefined, JSON.stringify({ originId, ...bounds, ...greeting })));
         const reason =
           since === undefined
             ? undefined
@@ -184,7 +186,7 @@ export async function openFeedHub(deps: {
                 : undefined;
         if (reason !== undefined) {
           const { latestSeq: seq } = bounds;
-          sink.write(encode("reset", seq, JSON.stringify({ originId, latestSeq: seq, reason })));
+          sink.write(encodeEvent("reset", seq, JSON.stringify({ originId, latestSeq: seq, reason })));
         }
         subscriber.seq = since === undefined || reason !== undefined ? bounds.latestSeq : since;
       } catch (error) {
@@ -208,13 +210,4 @@ export async function openFeedHub(deps: {
       await pumping;
     },
   };
-}
-
-function encodeEvent(event: FeedEvent): Buffer {
-  return encode(event.kind, event.seq, event.json);
-}
-
-/** One server-sent event (WHATWG HTML §9.2.6). JSON has no line breaks outside of strings, and escapes those inside. */
-function encode(kind: string, seq: number | undefined, json: string): Buffer {
-  return Buffer.from(`${seq === undefined ? "" : `id: ${seq}\n`}event: ${kind}\ndata: ${json}\n\n`);
 }

@@ -4,6 +4,7 @@
  * never gets here: base/unreadable-request.)
  */
 import { asNearcastError, NearcastError, problemOf, type ErrorCode } from "#base/errors.ts";
+import type { FailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import type { App } from "./app-type.ts";
@@ -18,8 +19,14 @@ const fastifyCodes: Readonly<Record<string, ErrorCode>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: "BODY_TOO_LARGE",
 };
 
-export function answerProblems(app: App, log: Log): void {
-  app.setErrorHandler(async (thrown, request, reply) => await sendProblem(thrown, request, reply, log));
+/** Where problems are told: those that the origin is to blame for, and for debugging those of its clients. */
+export interface ProblemLogs {
+  readonly failures: FailureLog;
+  readonly log: Log;
+}
+
+export function answerProblems(app: App, logs: ProblemLogs): void {
+  app.setErrorHandler(async (thrown, request, reply) => await sendProblem(thrown, request, reply, logs));
   const routes: { method: string; matches: (path: string) => boolean }[] = [];
   app.addHook("onRoute", ({ method, url }) => {
     const matches = matcherOf(url);
@@ -29,11 +36,11 @@ export function answerProblems(app: App, log: Log): void {
     const path = request.raw.url?.split("?", 1)[0] ?? "";
     const allowed = new Set(routes.filter((route) => route.matches(path)).map((route) => route.method));
     if (allowed.size === 0) {
-      return await sendProblem(new NearcastError("NOT_FOUND", "there is no such route"), request, reply, log);
+      return await sendProblem(new NearcastError("NOT_FOUND", "there is no such route"), request, reply, logs);
     }
     void reply.header("allow", [...allowed].toSorted().join(", "));
     const detail = `${request.method} is not among ${[...allowed].toSorted().join(", ")}`;
-    return await sendProblem(new NearcastError("METHOD_NOT_ALLOWED", detail), request, reply, log);
+    return await sendProblem(new NearcastError("METHOD_NOT_ALLOWED", detail), request, reply, logs);
   });
 }
 
@@ -51,9 +58,9 @@ function matcherOf(url: string): (path: string) => boolean {
 }
 
 /** For `frameworkErrors`: what Fastify's router notices before any route or hook. */
-export function answerRouterError(log: Log) {
+export function answerRouterError(logs: ProblemLogs) {
   return (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void => {
-    void sendProblem(error, request, reply, log);
+    void sendProblem(error, request, reply, logs);
   };
 }
 
@@ -61,12 +68,13 @@ async function sendProblem(
   thrown: unknown,
   request: FastifyRequest,
   reply: FastifyReply,
-  log: Log,
+  { failures, log }: ProblemLogs,
 ): Promise<FastifyReply> {
   const error = asOurs(thrown);
-  if (error.status >= 500)
-    log.error({ err: error, requestId: request.id, route: request.routeOptions.url }, "a request failed");
-  else log.debug({ code: error.code, detail: error.message, requestId: request.id }, "a request was refused");
+  if (error.status >= 500) {
+    const facts = { err: error, requestId: request.id, route: request.routeOptions.url };
+    failures.error(error.code, facts, "a request failed");
+  } else log.debug({ code: error.code, detail: error.message, requestId: request.id }, "a request was refused");
   letBodyRunOut(request.raw, reply.raw);
   if (error.status === 503) void reply.header("retry-after", "1");
   if (error.code === "REQUEST_TIMEOUT") void reply.header("connection", "close");

@@ -1,14 +1,16 @@
 /**
  * GET /feed: the event log as server-sent events, without an end.
  *
- *   hello {originId, oldestSeq, latestSeq}          first, always
+ *   hello {originId, oldestSeq, latestSeq, channel} first, always; `channel` is a nonce for routes/channel.ts
  *   reset {originId, latestSeq, reason}             what came after `since` is not kept, or `since` is not ours
  *   purge | fleet | secret | roster                 all after `since`, then each one as it happens (`id`: its number)
+ *   question {body, seal}                           without a number, to those who introduced themselves (channel/)
  *   :                                               a comment as heartbeat
  */
 import type { ServerResponse } from "node:http";
 import { Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
+import type { ConnectedNodes } from "../channel/connected.ts";
 import type { Tokens } from "../tokens.ts";
 import type { FeedHub, FeedSink } from "../feed/hub.ts";
 import { apiPath, type App } from "../http/app-type.ts";
@@ -26,7 +28,13 @@ const feedQuery = Type.Object(
   { additionalProperties: false },
 );
 
-export function addFeedRoute(app: App, feed: FeedHub, tokens: Pick<Tokens, "isAccepted">): void {
+export interface FeedRouteDeps {
+  readonly feed: FeedHub;
+  readonly connected: ConnectedNodes;
+  readonly tokens: Pick<Tokens, "isAccepted">;
+}
+
+export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDeps): void {
   app.get(
     `${apiPath}/feed`,
     {
@@ -35,7 +43,7 @@ export function addFeedRoute(app: App, feed: FeedHub, tokens: Pick<Tokens, "isAc
         access: "edge",
         rawResponse: {
           mediaType: "text/event-stream",
-          description: "hello, reset, purge, fleet, secret and roster events; `id` is their number",
+          description: "hello, reset, purge, fleet, secret, roster and question events; `id` is their number",
         },
       },
       schema: {
@@ -58,12 +66,16 @@ export function addFeedRoute(app: App, feed: FeedHub, tokens: Pick<Tokens, "isAc
       raw.setHeader("x-request-id", request.id);
       let gone: (() => void) | undefined;
       let isClosed = false;
+      const sink = sinkOf(raw, stillAccepted);
+      // Who follows with the writer's token is no edge.
+      const connection = token?.kind === "edge" ? connected.open({ address: request.ip, send: sink.write }) : undefined;
       raw.once("close", () => {
         isClosed = true;
+        if (connection !== undefined) connected.close(connection);
         gone?.();
       });
       raw.on("error", () => undefined); // The connection broke: "close" follows.
-      gone = await feed.subscribe(sinkOf(raw, stillAccepted), since);
+      gone = await feed.subscribe(sink, since, connection && { channel: connection.channel });
       if (isClosed) gone();
       reply.hijack();
     },

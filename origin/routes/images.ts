@@ -5,13 +5,13 @@
  */
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
+import { type ByteRange, pickByteRange } from "#base/byte-range.ts";
 import { NearcastError } from "#base/errors.ts";
 import { mediaTypeOf } from "#image/picture.ts";
 import type { BlobFacts, Catalogue, Version } from "../catalogue/catalogue.ts";
 import type { FeedHub } from "../feed/hub.ts";
 import type { FleetLimits } from "../fleet-limits.ts";
 import { apiPath, type App } from "../http/app-type.ts";
-import { pickRange } from "../http/range.ts";
 import { changeOf } from "../http/writing.ts";
 import { nameFromTarget } from "#fleet/source-name.ts";
 import { isKnownTo, parseEntityTags } from "../precondition.ts";
@@ -176,9 +176,9 @@ async function sendBlob(
   void reply.type(mediaTypeOf[blob.type]);
   if (request.method === "HEAD") return await reply.header("content-length", blob.sizeBytes).send();
 
-  const range = isRangeCurrent(request.headers["if-range"], blob.sha256)
-    ? pickRange(request.headers.range, blob.sizeBytes)
-    : ({ outcome: "whole" } as const);
+  const range: ByteRange = isRangeCurrent(request.headers["if-range"], blob.sha256)
+    ? pickByteRange(request.headers.range, blob.sizeBytes)
+    : { outcome: "whole" };
   if (range.outcome === "unsatisfiable") {
     void reply.header("content-range", `bytes */${blob.sizeBytes}`);
     throw new NearcastError("RANGE_NOT_SATISFIABLE", `the body has ${blob.sizeBytes} bytes`);
@@ -187,10 +187,11 @@ async function sendBlob(
   if (opened === undefined) {
     throw new NearcastError("DISK_FAILED", `the blob ${blob.sha256} of version ${version.version} is not in the store`);
   }
-  const { start, sizeBytes } = range.outcome === "part" ? range : { start: 0, sizeBytes: blob.sizeBytes };
+  const { start, end } = range.outcome === "part" ? range : { start: 0, end: blob.sizeBytes };
   if (range.outcome === "part") {
-    void reply.code(206).header("content-range", `bytes ${start}-${start + sizeBytes - 1}/${blob.sizeBytes}`);
+    void reply.code(206).header("content-range", `bytes ${start}-${end - 1}/${blob.sizeBytes}`);
   }
+  const sizeBytes = end - start;
   return await reply.header("content-length", sizeBytes).send(opened.stream(start, sizeBytes));
 }
 

@@ -3,6 +3,7 @@ import { Type, type Static } from "typebox";
 import { NearcastError } from "#base/errors.ts";
 import { canonicalName } from "#fleet/document.ts";
 import type { Catalogue, Purge } from "../catalogue/catalogue.ts";
+import type { PurgeReports } from "../channel/purge-reports.ts";
 import type { FeedHub } from "../feed/hub.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 import { actorOf } from "../http/writing.ts";
@@ -46,7 +47,13 @@ const purgeBody = Type.Object(
 
 const purgeAnswer = Type.Object({ seq: Type.Integer({ description: "the event's number in the feed" }) });
 
-export function addNameRoutes(app: App, { catalogue, feed }: { catalogue: Catalogue; feed: FeedHub }): void {
+export interface NameRouteDeps {
+  readonly catalogue: Catalogue;
+  readonly feed: FeedHub;
+  readonly purgeReports: PurgeReports;
+}
+
+export function addNameRoutes(app: App, { catalogue, feed, purgeReports }: NameRouteDeps): void {
   app.get(
     `${apiPath}/images`,
     {
@@ -147,6 +154,7 @@ export function addNameRoutes(app: App, { catalogue, feed }: { catalogue: Catalo
     },
     async (request, reply) => {
       const seq = await catalogue.purge(readPurge(request.body), actorOf(request));
+      purgeReports.open(seq);
       feed.wake();
       void reply.code(202);
       return { seq };

@@ -24,7 +24,7 @@ import { fleetValue } from "../support/fleet.ts";
 import { photograph } from "../support/pictures.ts";
 import { until } from "../support/world.ts";
 
-const bytesMax = 10_000_000;
+const most = { bytesMax: 10_000_000, timeoutMs: 20_000 };
 
 async function startBoth(t: TestContext) {
   const directory = await mkdtemp(join(tmpdir(), "nearcast-contract-"));
@@ -66,21 +66,21 @@ test("a source by name: its bytes, or that it is one of those already known, or 
   const [first, second] = [await photograph(1), await photograph(2)];
   await write("PUT", "/images/a%20b/%C3%BC.jpg", first);
   const name = "a b/ü.jpg";
-  const found = await client.source(name, [], bytesMax);
+  const found = await client.source(name, [], most);
   assert.equal(found.outcome, "found");
   assert.deepEqual(found.outcome === "found" && found.body, first);
-  const unchanged = await client.source(name, ["0".repeat(64), hashOf(first)], bytesMax);
+  const unchanged = await client.source(name, ["0".repeat(64), hashOf(first)], most);
   assert.deepEqual(unchanged, { outcome: "known", sha256: hashOf(first) });
   await write("PUT", "/images/a%20b/%C3%BC.jpg", second);
-  const replaced = await client.source(name, [hashOf(first)], bytesMax);
+  const replaced = await client.source(name, [hashOf(first)], most);
   assert.equal(replaced.outcome === "found" && replaced.sha256, hashOf(second));
   await write("POST", "/rollbacks", { name });
-  const rolledBack = await client.source(name, [hashOf(second), hashOf(first)], bytesMax);
+  const rolledBack = await client.source(name, [hashOf(second), hashOf(first)], most);
   assert.deepEqual(rolledBack, { outcome: "known", sha256: hashOf(first) });
   await write("DELETE", "/images/a%20b/%C3%BC.jpg");
-  assert.deepEqual(await client.source(name, [hashOf(first)], bytesMax), { outcome: "absent", status: 410 });
-  assert.deepEqual(await client.source("never", [], bytesMax), { outcome: "absent", status: 404 });
-  await assert.rejects(client.source(name.repeat(200), [], bytesMax), { code: "ORIGIN_BAD_ANSWER" });
+  assert.deepEqual(await client.source(name, [hashOf(first)], most), { outcome: "absent", status: 410 });
+  assert.deepEqual(await client.source("never", [], most), { outcome: "absent", status: 404 });
+  await assert.rejects(client.source(name.repeat(200), [], most), { code: "ORIGIN_BAD_ANSWER" });
 });
 
 test("the feed: hello, then every change as an event that the edge can read, replayed from any position", async (t) => {

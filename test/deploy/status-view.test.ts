@@ -1,10 +1,11 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { test } from "node:test";
+import type { Reply } from "../../deploy/cli/ask-nodes.ts";
 import { mapLines } from "../../deploy/cli/status-map.ts";
-import { statusLines, type Witness } from "../../deploy/cli/status-view.ts";
+import { statusLines } from "../../deploy/cli/status-view.ts";
 
 const origin = { url: "http://127.0.0.1:7070", isReached: true, reason: undefined, fleetVersion: 4 };
-const place = (name: string): Witness["place"] => ({ name, site: "fra", adminUrl: `http://${name}:8081`, dns: [] });
+const place = (name: string) => ({ name, site: "fra", at: `http://${name}:8081` });
 
 const sites = (nycState: string): object[] => [
   {
@@ -41,11 +42,12 @@ const sites = (nycState: string): object[] => [
   },
 ];
 
-const answer = (node: string, nycState: string): Witness => ({
-  place: place(node),
-  reached: {
-    ok: true,
-    status: {
+const answer = (node: string, nycState: string): Reply => ({
+  ...place(node),
+  answer: {
+    outcome: "answered",
+    status: 200,
+    body: {
       node,
       site: "fra",
       ready: true,
@@ -72,14 +74,31 @@ test("one node's answer shows all sites and nodes, with load, release, feed and 
   ok(!text.includes("not all see the same"));
 });
 
+test("a node whose decoders have no sandbox is named, with the reason", () => {
+  const decoders = { sandbox: "none", sandboxReason: "koffi can't be loaded" };
+  const bare: Reply = {
+    ...place("fra1"),
+    answer: { outcome: "answered", status: 200, body: { node: "fra1", decoders } },
+  };
+  match(statusLines(origin, [bare], false).join("\n"), /fra1: decoders work without a sandbox: koffi can't be loaded/);
+  ok(
+    !statusLines(origin, [answer("fra1", "up")], false)
+      .join("\n")
+      .includes("sandbox"),
+  );
+});
+
 test("where nodes see a site differently, it is said", () => {
   const lines = statusLines(origin, [answer("fra1", "up"), answer("fra2", "down")], false);
   deepEqual(lines.slice(-2), ["not all see the same:", "  nyc is up for fra1; down for fra2"]);
 });
 
 test("a node that can't be reached and one of a release that says nothing are shown all the same", () => {
-  const gone: Witness = { place: place("tyo1"), reached: { ok: false, reason: "connection refused" } };
-  const old: Witness = { place: place("old1"), reached: { ok: true, status: {} } };
+  const gone: Reply = {
+    ...place("tyo1"),
+    answer: { outcome: "failed", kind: "unreachable", reason: "connection refused" },
+  };
+  const old: Reply = { ...place("old1"), answer: { outcome: "answered", status: 200, body: {} } };
   const text = statusLines({ ...origin, isReached: false, reason: "refused" }, [gone, old], true).join("\n");
   match(text, /origin {2}http:\/\/127\.0\.0\.1:7070 {2}refused/);
   match(text, /tyo1 +fra +unreachable/);

@@ -1,4 +1,5 @@
 import { NearcastError } from "#base/errors.ts";
+import { packZones } from "#fleet/packed-zones.ts";
 import type { SiteState } from "#fleet/health.ts";
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -42,6 +43,27 @@ test("a change of health or of the document is in the next answer", async (t) =>
   assert.match(await serial(), / 7 7200 /);
   await dns.update({ ...inputsOf(), fleet, version: 8 });
   assert.match(await serial(), / 8 7200 /);
+});
+
+test("packed zones answer like whole ones, with other addresses and other zones too; explain knows ALIAS", async (t) => {
+  const zones = (address: string): string =>
+    zoneText(`      - {name: plain, type: ALIAS, target: host}\n      - {name: host, type: A, address: ${address}}`);
+  const packed = packZones(testFleet({ zones: zones("192.0.2.80"), steering: "" }));
+  assert(packed.zones.every(({ records }) => records.every(({ type }) => type === "ALIAS")));
+  const { dns, port } = await running(t, {}, { fleet: packed });
+  const address = async (name: string): Promise<string> =>
+    readAnswer(await askUdp(port, queryOf({ name: `${name}.cdn.test` }))).answers.join();
+  assert.match(await address("host"), / A 192\.0\.2\.80$/);
+  const explained = dns.explain({ name: "plain.cdn.test", type: "A", ip: "127.0.0.1" });
+  assert.match(JSON.stringify(explained), /host\.cdn\.test/);
+  // The same zones in another document, as when a node's address comes and goes.
+  await dns.update({ ...inputsOf(), fleet: { ...packed } });
+  assert.match(await address("host"), / A 192\.0\.2\.80$/);
+  const other = testFleet({ zones: zones("192.0.2.81"), steering: "" });
+  await dns.update({ ...inputsOf(), fleet: packZones(other) });
+  assert.match(await address("host"), / A 192\.0\.2\.81$/);
+  await dns.update({ ...inputsOf(), fleet: testFleet({ zones: zones("192.0.2.82"), steering: "" }) });
+  assert.match(await address("host"), / A 192\.0\.2\.82$/);
 });
 
 test("an answer that does not fit into UDP comes whole over TCP on the same port", async (t) => {

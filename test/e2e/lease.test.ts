@@ -3,11 +3,15 @@
  * killed, wrong, drained. Each test has a BIRD of its own.
  */
 import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { suite, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { type Bird, startBird } from "../support/bird.ts";
 import { type Holder, prefixes, startHolder } from "../support/lease-holder.ts";
+import { recordsDocument, zoneTextDocument } from "../support/long-documents.ts";
 import { needsProgram } from "../support/needs.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
 import { until } from "../support/world.ts";
 
 async function held(bird: Bird): Promise<string[]> {
@@ -95,6 +99,23 @@ suite("a lease and BIRD", { concurrency: 4 }, () => {
     await untilHeld(bird, prefixes);
     assert.equal(holder.state().falls, 1);
     assert.match(holder.log(), /the main thread stood still for \d+ ms/);
+  });
+
+  test("a fleet document of 4 MB is read while the lease is held", async (t) => {
+    if (!needsProgram(t, "bird")) return;
+    const bird = await startBird(t);
+    const holder = startHolder(t, bird);
+    await untilHeld(bird, prefixes);
+    await untilSaid(holder, /^announced: /);
+    for (const [index, text] of [zoneTextDocument(), recordsDocument()].entries()) {
+      const file = join(await temporaryDirectory(t), "fleet.yaml");
+      await writeFile(file, text);
+      holder.say(`read ${file}`);
+      await until("it is read", () => Promise.resolve((holder.log().match(/^read$/gm)?.length ?? 0) > index));
+    }
+    const { announced, falls } = holder.state();
+    assert.deepEqual([announced, falls], [prefixes, 0]);
+    assert.deepEqual(await held(bird), prefixes);
   });
 
   test("blocked, but alone: it stays announced, and is withdrawn in the next stall once others announce", async (t) => {

@@ -152,6 +152,15 @@ async function cases(): Promise<Case[]> {
   ];
 }
 
+/** Routes that are called by POST because they take a body, and change nothing that is kept. */
+const changeless: Readonly<Record<string, string>> = {
+  "POST /api/v1/nodes/questions": "asks nodes what they would tell their owner",
+  "POST /api/v1/channel/introductions": "says who follows the feed, until the connection ends",
+  "POST /api/v1/channel/presence": "says that the node is there",
+  "POST /api/v1/channel/answers": "answers a question",
+  "POST /api/v1/channel/purge-reports": "says what a purge found; the purge itself has its entry",
+};
+
 test("every route that changes something leaves one entry: who, with which token, from where, and what", async (t) => {
   const origin = await startTestOrigin(scopeOf(t));
   const table = await cases();
@@ -161,7 +170,8 @@ test("every route that changes something leaves one entry: who, with which token
       .filter((method) => method !== "get" && method !== "head")
       .map((method) => `${method.toUpperCase()} ${path}`),
   );
-  assert.deepEqual([...new Set(table.map(({ route }) => route))].toSorted(), changing.toSorted());
+  const listed = new Set([...table.map(({ route }) => route), ...Object.keys(changeless)]);
+  assert.deepEqual([...listed].toSorted(), changing.toSorted());
 
   for (const { route, call, kind, targets = [], facts = {}, token = "writer" } of table) {
     const [method, path, body] = call;

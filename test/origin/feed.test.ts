@@ -59,7 +59,9 @@ test("every change of a name, every purge and every fleet version is one event, 
   const live = await follow(origin, t);
   const hello = await live.next();
   assert.deepEqual([hello.event, hello.id], ["hello", ""]);
-  assert.deepEqual(hello.json, { originId: origin.originId, latestSeq: 0, oldestSeq: 1 });
+  const { channel, ...bounds } = hello.json;
+  assert.deepEqual(bounds, { originId: origin.originId, latestSeq: 0, oldestSeq: 1 });
+  assert.match(String(channel), /^[A-Za-z0-9_-]{22}$/);
 
   await origin.json(201, "PUT", "/images/a.jpg", { body: await jpeg(1) });
   await origin.json(200, "PUT", "/images/a.jpg", { body: await jpeg(2) });
@@ -80,7 +82,9 @@ test("every change of a name, every purge and every fleet version is one event, 
     ["fleet", { version: 1 }],
   ];
   const replay = await follow(origin, t, "?since=0");
-  assert.deepEqual((await replay.next()).json, { originId: origin.originId, latestSeq: 6, oldestSeq: 1 });
+  const { channel: another, ...later } = (await replay.next()).json;
+  assert.deepEqual(later, { originId: origin.originId, latestSeq: 6, oldestSeq: 1 });
+  assert.notEqual(another, channel);
   for (const follower of [live, replay]) {
     for (const [index, [kind, payload]] of expected.entries()) {
       const event = await follower.next();

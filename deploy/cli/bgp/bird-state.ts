@@ -79,7 +79,9 @@ function sessionOf(name: string, lines: readonly string[]): BirdSession {
     text !== undefined && /^\d+(?:\.\d+)?$/.test(text) ? Number(text) : undefined;
   const sumOf = (word: string): number =>
     lines.reduce((sum, line) => {
-      const count = line.trimStart().startsWith("Routes:") ? new RegExp(`(\\d+) ${word}`).exec(line)?.[1] : undefined;
+      const count = line.trimStart().startsWith("Routes:")
+        ? new RegExp(`(\\d{1,15}) ${word}`).exec(line)?.[1]
+        : undefined;
       return sum + Number(count ?? 0);
     }, 0);
   return {
@@ -110,9 +112,11 @@ function sectionOf(lines: readonly string[], heading: string): string[] {
 /** The answer to `show bfd sessions`: address, interface, state, since, interval and timeout in seconds. */
 export function bfdSessionsOf(lines: readonly BirdLine[]): BfdSession[] {
   return lines.flatMap(({ text }) => {
-    const row = /^(\S+)\s+\S+\s+(\S+)\s+.*\s(\d+\.\d+)\s+(\d+\.\d+)$/.exec(text.trim());
-    if (row === null) return [];
-    const [, address = "", state = "", interval, timeout] = row;
+    // By words, not by one pattern: between `since` and the times any number of words may stand.
+    const words = text.trim().split(/\s+/);
+    const [address = "", , state = ""] = words;
+    const [interval = "", timeout = ""] = words.slice(-2);
+    if (words.length < 6 || !isSeconds(interval) || !isSeconds(timeout)) return [];
     return [
       {
         address,
@@ -122,4 +126,8 @@ export function bfdSessionsOf(lines: readonly BirdLine[]): BfdSession[] {
       },
     ];
   });
+}
+
+function isSeconds(text: string): boolean {
+  return /^\d+\.\d+$/.test(text);
 }

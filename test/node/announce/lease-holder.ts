@@ -2,11 +2,13 @@
  * A process that holds a lease, for tests that kill it, block it or freeze it. Its settings are its first argument,
  * its state is a JSON line after each change, and its standard input says what happens to it, one word a line.
  */
+import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import type { Worker } from "node:worker_threads";
 import { systemClock } from "#base/clock.ts";
 import { openLog } from "#base/log.ts";
 import { systemRandom } from "#base/random.ts";
+import { readFleet } from "#fleet/reading.ts";
 import { type LeaseOptions, openLease } from "../../../node/announce/lease.ts";
 
 const settings = JSON.parse(process.argv[2] ?? "{}") as Pick<
@@ -39,6 +41,10 @@ createInterface({ input: process.stdin }).on("line", (line) => {
     wrong: () => (isRight = false),
     alone: () => (hasOthers = false),
     others: () => (hasOthers = true),
+    read: async () => {
+      const read = await readFleet(await readFile(rest, "utf8"));
+      process.stderr.write(read.ok ? "read\n" : "has problems\n");
+    },
     block: () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, Number(rest)),
     drain: () => lease.drain(),
     undrain: () => {

@@ -11,14 +11,13 @@ const body = Buffer.from("the bytes of a picture");
 const sha256 = createHash("sha256").update(body).digest("hex");
 const other = "0".repeat(64);
 
-async function open(t: TestContext, script: Script, timeoutsMs = {}) {
+async function open(t: TestContext, script: Script) {
   const origin = await startLoopbackOrigin(t, script);
   const client = openOriginClient({
     url: `${origin.url}/base/`,
     token: "secret-token-of-an-edge",
     clock: shiftedClock(),
     random: () => 0,
-    timeoutsMs,
   });
   t.after(() => client.close());
   return { origin, client };
@@ -31,7 +30,9 @@ async function fails(work: Promise<unknown>, code: ErrorCode): Promise<void> {
   });
 }
 
-const source = (client: OriginClient, known: readonly string[] = []) => client.source("a b/ü.jpg", known, 1000);
+const most = { bytesMax: 1000, timeoutMs: 20_000 };
+const source = (client: OriginClient, known: readonly string[] = [], timeoutMs = most.timeoutMs) =>
+  client.source("a b/ü.jpg", known, { ...most, timeoutMs });
 
 test("a source is asked for by its name, with the token, and comes back with its hash", async (t) => {
   const { origin, client } = await open(t, answering(200, { etag: `"${sha256}"` }, body));
@@ -140,7 +141,7 @@ test("names are encoded segment by segment, so that none means another", async (
     ["\u{1F600}", "%F0%9F%98%80"],
   ];
   for (const [name, target] of rows) {
-    await client.source(name, [], 1000);
+    await client.source(name, [], most);
     assert.equal(origin.asked.at(-1)?.target, `/base/api/v1/images/${target}`, name);
   }
 });
@@ -174,8 +175,8 @@ test("an origin that is slow with its header or its body is given up at the dead
     },
   ];
   for (const script of rows) {
-    const { client, origin } = await open(t, script, { source: 150 });
-    await fails(source(client), "ORIGIN_TIMEOUT");
+    const { client, origin } = await open(t, script);
+    await fails(source(client, [], 150), "ORIGIN_TIMEOUT");
     assert.equal(origin.asked.length, 1, "no second try past the deadline");
   }
 });

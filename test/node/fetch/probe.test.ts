@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
+import { systemClock } from "#base/clock.ts";
 import { createProofs, askField, proofField } from "#fleet/proof.ts";
 import { openProbeClient, type ProbeClient } from "../../../node/fetch/probe.ts";
 import { answering, type Script, startLoopbackOrigin } from "../../support/loopback-origin.ts";
@@ -28,7 +29,7 @@ test("what a probe makes of each answer; it never throws", async (t) => {
     ["half an answer", cutOff, /^failed: UND_ERR_SOCKET$/],
     ["a broken connection", (_request, response) => void response.destroy(), /^failed: UND_ERR_SOCKET$/],
   ];
-  const client: ProbeClient = openProbeClient({ secrets: () => [] });
+  const client: ProbeClient = openProbeClient({ secrets: () => [], clock: systemClock });
   t.after(() => client.close());
   for (const [what, script, wanted] of rows) {
     const origin = await startLoopbackOrigin(t, script);
@@ -52,24 +53,32 @@ function signing(secretOfNode: Uint8Array, status: number, body: string): Script
   };
 }
 
-test("a node's word is believed when it proves that it is of the fleet, and the one that was asked", async (t) => {
+test("with a fleet secret only proven answers count, of the very node that was asked", async (t) => {
   const said = '{"node":"fra1","state":"draining","word":{"load":12.5}}';
   const misnamed = said.replace("fra1", "nyc1");
   const word = { load: 12.5 };
+  const unproven = { outcome: "failed", reason: "answers without proof", isUnproven: true };
+  const ofAnother = (node: string) => ({ ...unproven, reason: `answers with the proof of another node, ${node}` });
   const rows: [what: string, secrets: Uint8Array[], script: Script, wanted: object][] = [
-    ["signed", [secret], signing(secret, 200, said), { outcome: "ready", word }],
-    ["signed, draining", [secret], signing(secret, 503, said), { outcome: "draining", word }],
-    ["signed with the secret before", [other, secret], signing(secret, 200, said), { outcome: "ready", word }],
-    ["not signed", [secret], answering(200, {}, said), { outcome: "ready" }],
-    ["not signed, draining", [secret], answering(503, {}, said), { outcome: "draining" }],
-    ["of another fleet", [secret], signing(other, 200, said), { outcome: "ready" }],
+    ["proven", [secret], signing(secret, 200, said), { outcome: "ready", word }],
+    ["proven, draining", [secret], signing(secret, 503, said), { outcome: "draining", word }],
+    ["proven with the secret before", [other, secret], signing(secret, 200, said), { outcome: "ready", word }],
+    ["proven without a word", [secret], signing(secret, 200, '{"node":"fra1"}'), { outcome: "ready" }],
+    ["a plain web server", [secret], answering(200, {}, "<html>"), unproven],
+    ["without proof", [secret], answering(200, {}, said), unproven],
+    ["draining without proof", [secret], answering(503, {}, said), unproven],
+    ["of another fleet", [secret], signing(other, 200, said), unproven],
+    ["another node", [secret], signing(secret, 200, misnamed), ofAnother("nyc1")],
+    ["another node, draining", [secret], signing(secret, 503, misnamed), ofAnother("nyc1")],
+    ["proven, and nobody", [secret], signing(secret, 200, "{}"), ofAnother("undefined")],
+    ["proven, and a list", [secret], signing(secret, 200, '{"node":["fra1"]}'), ofAnother("fra1")],
+    ["a fleet without a secret", [], answering(200, {}, said), { outcome: "ready" }],
+    ["a fleet without a secret, draining", [], answering(503, {}, said), { outcome: "draining" }],
     ["asked without a secret", [], signing(secret, 200, said), { outcome: "ready" }],
-    ["another node", [secret], signing(secret, 200, misnamed), { outcome: "ready" }],
-    ["signed without a word", [secret], signing(secret, 200, '{"node":"fra1"}'), { outcome: "ready" }],
   ];
   for (const [what, secrets, script, wanted] of rows) {
     const origin = await startLoopbackOrigin(t, script);
-    const client = openProbeClient({ secrets: () => secrets });
+    const client = openProbeClient({ secrets: () => secrets, clock: systemClock });
     t.after(() => client.close());
     assert.deepEqual(await client.probe(at(origin.url), 2000), wanted, what);
     assert.equal(origin.asked[0]?.target, "/.nearcast/health");
@@ -78,7 +87,7 @@ test("a node's word is believed when it proves that it is of the fleet, and the 
 });
 
 test("an answer with a wrong proof is nobody's: altered, of another status, replayed, or nonsense", async (t) => {
-  const client = openProbeClient({ secrets: () => [secret] });
+  const client = openProbeClient({ secrets: () => [secret], clock: systemClock });
   t.after(() => client.close());
   const origin = await startLoopbackOrigin(t, answering(200, {}));
   const body = '{"node":"fra1","state":"ready","word":{"unreachable":[]}}';
@@ -93,7 +102,7 @@ test("an answer with a wrong proof is nobody's: altered, of another status, repl
     response.writeHead(503, { [proofField]: proof }).end(body);
   };
   const replayed: Script = (_asked, response) => void response.writeHead(200, { [proofField]: old ?? "" }).end(body);
-  const wrong = { outcome: "failed", reason: "its proof is wrong" };
+  const wrong = { outcome: "failed", reason: "answers with a wrong proof", isUnproven: true };
   for (const script of [
     altered,
     otherStatus,
@@ -110,7 +119,7 @@ test("an answer with a wrong proof is nobody's: altered, of another status, repl
 });
 
 test("what only looks like draining is a failure", async (t) => {
-  const client = openProbeClient({ secrets: () => [] });
+  const client = openProbeClient({ secrets: () => [], clock: systemClock });
   t.after(() => client.close());
   const origin = await startLoopbackOrigin(t, answering(200, {}));
   for (const said of ['{"state":"starting","note":"draining"}', '"draining"', '{"state":["draining"]}', "draining"]) {
@@ -120,7 +129,7 @@ test("what only looks like draining is a failure", async (t) => {
 });
 
 test("attempts overlap: one that is stuck holds up no other, and sixteen may be under way", async (t) => {
-  const client = openProbeClient({ secrets: () => [] });
+  const client = openProbeClient({ secrets: () => [], clock: systemClock });
   t.after(() => client.close());
   let asked = 0;
   const origin = await startLoopbackOrigin(t, (_request, response) => {

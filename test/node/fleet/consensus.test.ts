@@ -153,8 +153,38 @@ test("witnesses: heard of late, of the same nodes, and not naming it; nobody is 
     ],
   ];
   for (const [words, witnesses] of rows) {
-    const testimony = testimonyOf("x", new Map(words), own, nowMs, settings);
+    const testimony = testimonyOf({ name: "x", isUnproven: false }, new Map(words), own, nowMs, settings);
     assert.deepEqual(testimony, { witnesses, isDraining: witnesses.length > 0 });
+  }
+});
+
+test("where something answers without proof, only those are witnesses who ask for proof themselves", () => {
+  const words = new Map([
+    ["a", heard(9000)],
+    ["b", heardOf({ watched: own, unreachable: [], asksProof: true }, 9000)],
+  ]);
+  const witnesses = (isUnproven: boolean) =>
+    testimonyOf({ name: "x", isUnproven }, words, own, 10_000, settings).witnesses;
+  assert.deepEqual(witnesses(false), ["a", "b"]);
+  assert.deepEqual(witnesses(true), ["b"]);
+});
+
+test("an answer without proof is a failed probe, and told until the node proves itself", () => {
+  const impostor: ProbeResult = { outcome: "failed", reason: "answers without proof", isUnproven: true };
+  let sight = afterResult(sightAfter("r"), impostor, 0, settings);
+  assert.equal(sight.reach, "reached", "one may be an accident");
+  sight = afterResult(afterResult(sight, impostor, 0, settings), impostor, 0, settings);
+  assert.equal(sight.reach, "lost");
+  const down = judge(unjudged, evidence(sight), 0, settings);
+  assert.deepEqual(healthOf(down, sight, settings), {
+    state: "down",
+    reason: "3 probes from here failed: answers without proof",
+    isUnproven: true,
+    contraryCount: 0,
+  });
+  for (const result of [{ outcome: "ready" }, { outcome: "failed", reason: "timeout" }] as const) {
+    const after = afterResult(sight, result, 0, settings);
+    assert.equal(healthOf(down, after, settings).isUnproven, undefined, result.outcome);
   }
 });
 

@@ -217,12 +217,13 @@ test("this node's view: what it does not reach itself, hearsay left out, and whi
   const { prober, answers, pass } = bench();
   assert.deepEqual(prober.view(), {});
   prober.watch(three);
-  assert.deepEqual(prober.view(), { unreachable: ["fra1", "nyc1", "tyo1"], watched }, "not judged yet");
+  const always = { watched, asksProof: true };
+  assert.deepEqual(prober.view(), { unreachable: ["fra1", "nyc1", "tyo1"], ...always }, "not judged yet");
   await prober.judged();
-  assert.deepEqual(prober.view(), { unreachable: [], watched });
+  assert.deepEqual(prober.view(), { unreachable: [], ...always });
   answers.set("http://fra", saying([])).set("http://tyo", failed).set("http://nyc", { outcome: "draining" });
   await pass(3000);
-  assert.deepEqual(prober.view(), { unreachable: ["tyo1"], draining: ["nyc1"], watched });
+  assert.deepEqual(prober.view(), { unreachable: ["tyo1"], draining: ["nyc1"], ...always });
   assert.equal(prober.health().get("tyo1")?.state, "up");
   prober.close();
 });

@@ -7,6 +7,7 @@ import { fieldOf, problemOf, request } from "./raw.ts";
 
 async function startAdmin(t: TestContext, parts: Partial<AdminParts> = {}): Promise<Listener> {
   const app = buildAdminApp({
+    hosts: [],
     unready: () => [],
     status: () => ({ node: "fra1", pid: 7 }),
     metrics: { render: () => Promise.resolve("requests_total 3\n"), contentType: "text/plain; version=0.0.4" },
@@ -150,4 +151,30 @@ test("HEAD asks as GET does, without a body", async (t) => {
     const answer = await request(listener, `HEAD ${target}`, host);
     assert.deepEqual([answer.status, answer.body.length], [200, 0], target);
   }
+});
+
+test("only addresses, localhost and names that the operator gave are answered", async (t) => {
+  const listener = await startAdmin(t, { hosts: ["Fra1.internal.example."] });
+  const answered = [
+    "127.0.0.1",
+    "127.0.0.1:8081",
+    "10.0.3.1",
+    "[::1]:8081",
+    "localhost",
+    "LOCALHOST:8081",
+    "fra1.internal.example",
+    "FRA1.internal.example:80",
+  ];
+  for (const name of answered) {
+    assert.equal((await request(listener, "GET /status", [`Host: ${name}`])).status, 200, name);
+  }
+  const refused = ["evil.test", "localhost.evil.test", "127.0.0.1.evil.test", "fra1", "[::1", "", "a b"];
+  for (const path of ["/status", "/metrics", "/healthz", "/explain?url=http://x/", "/none"]) {
+    for (const name of refused) {
+      const answer = await request(listener, `GET ${path}`, [`Host: ${name}`]);
+      assert.deepEqual([answer.status, problemOf(answer)["code"]], [421, "UNKNOWN_HOST"], `${name} ${path}`);
+      assert.ok(!answer.body.includes("fra1.internal"), "it does not say which names there are");
+    }
+  }
+  assert.equal((await request(listener, "GET /status")).status, 421, "without Host");
 });

@@ -21,6 +21,7 @@ import { createImageServer } from "../../../node/serve/image.ts";
 import { fleetWith } from "../../support/fleet.ts";
 import { keptLog } from "../../support/kept-log.ts";
 import { answering, type LoopbackOrigin, type Script, startLoopbackOrigin } from "../../support/loopback-origin.ts";
+import { startHangingListener } from "../../support/hanging-listener.ts";
 import { shiftedClock } from "../../support/shifted-clock.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
 import { readCacheStatus } from "./cache-status.ts";
@@ -44,15 +45,22 @@ interface Edge {
   };
 }
 
-async function startEdge(t: TestContext, script: Script = answering(200, { "cache-control": "max-age=60" }, "body")) {
+/** @param settings `originUrl`: of both hosts, instead of the scripted origin; `timeoutMs`: what they wait for it */
+async function startEdge(
+  t: TestContext,
+  script: Script = answering(200, { "cache-control": "max-age=60" }, "body"),
+  settings: { originUrl?: string; timeoutMs?: number } = {},
+) {
   const origin = await startLoopbackOrigin(t, script);
+  const { originUrl = origin.url, timeoutMs = 10_000 } = settings;
   const clock = shiftedClock();
   const { log, lines } = keptLog();
   const document = fleetWith({
     hosts: [
       { name: "img.cdn.test", kind: "images" },
-      { name: "static.cdn.test", kind: "assets", origin: origin.url },
+      { name: "static.cdn.test", kind: "assets", origin: originUrl, timeoutMs },
     ],
+    limits: { originTimeoutMs: timeoutMs },
   });
   const directory = await temporaryDirectory(t);
   const disk = await openDiskTier({ directory, bytesMax: 16 * 1024 * 1024, clock, log });
@@ -60,7 +68,7 @@ async function startEdge(t: TestContext, script: Script = answering(200, { "cach
   await disk.scanned;
   const tiers = joinTiers(openMemoryTier(16 * 1024 * 1024), disk);
   const outward = { clock, random: () => 0 };
-  const client = openOriginClient({ url: origin.url, token: "unused", ...outward });
+  const client = openOriginClient({ url: originUrl, token: "unused", ...outward });
   t.after(() => client.close());
   const fetcher = openAssetFetcher({ node: "fra1", ...outward });
   t.after(() => fetcher.close());
@@ -180,11 +188,19 @@ test("refusals are problems with code, request id and reason, not to be stored",
 test("what is served is counted by host's kind, outcome, status and bytes", async (t) => {
   const { listener, served } = await startEdge(t);
   const rows: [requestLine: string, fields: string[], counted: Omit<ServedRequest, "durationMs">][] = [
-    ["GET /a", [assets], { kind: "assets", outcome: "miss", status: 200, bodyBytes: 4 }],
-    ["GET /a", [assets], { kind: "assets", outcome: "hit", status: 200, bodyBytes: 4 }],
-    ["HEAD /a", [assets], { kind: "assets", outcome: "hit", status: 200, bodyBytes: 0 }],
-    ["GET /a", [assets, "Range: bytes=1-2"], { kind: "assets", outcome: "hit", status: 206, bodyBytes: 2 }],
-    ["GET /a", [assets, "If-None-Match: *"], { kind: "assets", outcome: "hit", status: 304, bodyBytes: 0 }],
+    ["GET /a", [assets], { host: "static.cdn.test", kind: "assets", outcome: "miss", status: 200, bodyBytes: 4 }],
+    ["GET /a", [assets], { host: "static.cdn.test", kind: "assets", outcome: "hit", status: 200, bodyBytes: 4 }],
+    ["HEAD /a", [assets], { host: "static.cdn.test", kind: "assets", outcome: "hit", status: 200, bodyBytes: 0 }],
+    [
+      "GET /a",
+      [assets, "Range: bytes=1-2"],
+      { host: "static.cdn.test", kind: "assets", outcome: "hit", status: 206, bodyBytes: 2 },
+    ],
+    [
+      "GET /a",
+      [assets, "If-None-Match: *"],
+      { host: "static.cdn.test", kind: "assets", outcome: "hit", status: 304, bodyBytes: 0 },
+    ],
   ];
   for (const [requestLine, fields, counted] of rows) {
     const answer = await request(listener, requestLine, fields);
@@ -405,4 +421,50 @@ test("bytes above 0x7f in an origin's field are sent on as they came", async (t)
   });
   const answer = await request(listener, "GET /a", [assets]);
   assert.deepEqual([answer.status, fieldOf(answer, "x-own")], [200, "caf\xe9"]);
+});
+
+test("a client waits for a hung origin as long as the setting and the log say, wherever it hangs", async (t) => {
+  const timeoutMs = 1500;
+  const hanging = await startHangingListener(t);
+  const sha256 = "0".repeat(64);
+  const headOnly: Script = (_request, response) => {
+    response.writeHead(200, { etag: `"${sha256}"`, "content-length": "100", "cache-control": "max-age=60" });
+    response.write("some of it");
+  };
+  const rows: [what: string, script: Script, originUrl: string | undefined][] = [
+    ["its headers never come", () => undefined, undefined],
+    ["its body stalls", headOnly, undefined],
+    ["no connection comes about", () => undefined, hanging.url],
+  ];
+  for (const [what, script, originUrl] of rows) {
+    for (const host of ["img.cdn.test", "static.cdn.test"]) {
+      const settings = originUrl === undefined ? { timeoutMs } : { timeoutMs, originUrl };
+      const { listener, lines } = await startEdge(t, script, settings);
+      const startedMs = performance.now();
+      const answer = await request(listener, "GET /a.jpg", [`Host: ${host}`]);
+      const waitedMs = performance.now() - startedMs;
+      const row = `${host}, ${what}: ${Math.round(waitedMs)} ms`;
+      assert.deepEqual([answer.status, problemOf(answer)["code"]], [504, "ORIGIN_TIMEOUT"], row);
+      // undici looks at silent bodies once a second or so; the rest is for a machine that is busy.
+      assert.ok(waitedMs >= timeoutMs - 50 && waitedMs < timeoutMs + 2500, row);
+      const told = lines.find(({ message }) => message === "a request failed")?.facts;
+      assert.equal(told?.["code"], "ORIGIN_TIMEOUT", row);
+      assert.match(String(told["reason"]), /within 1500 ms$/, row);
+    }
+  }
+});
+
+test("a flood of requests that fail makes five lines a second, and one with the number of the others", async (t) => {
+  const { listener, lines } = await startEdge(t, (_request, response) => {
+    response.destroy();
+  });
+  const flood = 200;
+  for (let count = 0; count < flood; count += 1) {
+    assert.equal((await request(listener, `GET /${count}`, ["Host: static.cdn.test"])).status, 502);
+  }
+  const omitted = (): number => lines.reduce((sum, { facts }) => sum + Number(facts["omitted"] ?? 0), 0);
+  const told = (): number => lines.filter(({ message }) => message === "a request failed").length;
+  while (told() + omitted() < flood) await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(told() + omitted(), flood);
+  assert.ok(omitted() > 0 && lines.length < flood / 2, `${lines.length} lines`);
 });

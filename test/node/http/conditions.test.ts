@@ -166,6 +166,13 @@ test("a single byte range is a part, and what is no such range is the whole", ()
     ["§14.2 negative", { range: "bytes=--1" }, strong, "whole"],
     ["§14.2 hexadecimal", { range: "bytes=0x1-" }, strong, "whole"],
     ["§14.2 an exponent", { range: "bytes=1e1-" }, strong, "whole"],
+    ["§5.6.1.2 empty members of a list", { range: "bytes=, ,0-4," }, strong, "0-5"],
+    ["§14.1.1 space around the parts", { range: "bytes = 0 - 4" }, strong, "0-5"],
+    ["32 members", { range: `bytes=${",".repeat(31)}0-4` }, strong, "0-5"],
+    ["33 members", { range: `bytes=${",".repeat(32)}0-4` }, strong, "whole"],
+    ["1,024 characters", { range: `bytes=0-4${" ".repeat(1015)}` }, strong, "0-5"],
+    ["1,025 characters", { range: `bytes=0-4${" ".repeat(1016)}` }, strong, "whole"],
+    ["95,000 spaces", { range: `bytes=${" ".repeat(95_000)}` }, strong, "whole"],
   ]);
 });
 

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import type { RequestListener } from "node:http";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { test, type TestContext } from "node:test";
-import { connect as connectTls, type TLSSocket } from "node:tls";
+import { connect as connectTls, type ConnectionOptions, type TLSSocket } from "node:tls";
 import { systemClock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { silentLog } from "#base/log.ts";
@@ -628,4 +628,38 @@ test("an address that can't be bound is said, and leaves nothing behind", async 
     }),
     { code: "EADDRINUSE" },
   );
+});
+
+test("300 silent connections keep no peer out, from another address or from their own", async (t) => {
+  const { listener, member } = await startNode(t, [secretA]);
+  const silent = await Promise.all(
+    Array.from({ length: 300 }, async () => {
+      const socket = connect({ port: listener.port, host: "127.0.0.1", localAddress: "127.0.0.9" });
+      socket.on("error", () => undefined);
+      await once(socket, "connect");
+      return socket;
+    }),
+  );
+  t.after(() => {
+    for (const socket of silent) socket.destroy();
+  });
+  const { text } = startAsker(t, [secretA]);
+  assert.match(await text(member), /"GET"/);
+  const sameAddress = connectTls({
+    ...channelTls,
+    host: "127.0.0.1",
+    port: listener.port,
+    localAddress: "127.0.0.9",
+    checkServerIdentity: () => undefined,
+    pskCallback: () => {
+      const [key] = channelKeys(() => [secretA])();
+      assert.ok(key);
+      return { identity: key.identity, psk: key.psk };
+    },
+  } as ConnectionOptions);
+  await once(sameAddress, "secureConnect");
+  sameAddress.destroy();
+  // Those beyond the address's share are closed at once, the others when the time for a handshake is over.
+  assert.ok(listener.counts().connections <= 130, `${listener.counts().connections} connections`);
+  await until(() => listener.counts().connections <= 1);
 });

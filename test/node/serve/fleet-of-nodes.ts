@@ -33,6 +33,7 @@ import type { Renderer } from "../../../node/serve/render.ts";
 import { replicateHotKeys } from "../../../node/serve/replication.ts";
 import type { Variant } from "../../../node/variant/variant.ts";
 import { fleetWith, siteValue } from "../../support/fleet.ts";
+import { pngLike } from "../../support/pictures.ts";
 import { shiftedClock } from "../../support/shifted-clock.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
 
@@ -49,7 +50,7 @@ export function quickRenderer(): Renderer & { renders: () => readonly string[]; 
       const name = `${createHash("sha256").update(source).digest("hex")} ${JSON.stringify(order)}`;
       renders.push(name);
       await holding;
-      return { body: Buffer.from(`rendered ${name}`), type: "image/png", renderMs: 1 };
+      return { body: pngLike(`rendered ${name}`), type: "image/png", renderMs: 1 };
     },
     renders: () => renders,
     hold(wait) {
@@ -111,6 +112,8 @@ export async function startNodes(
     assetsOrigin?: string;
     limits?: object;
     renderer?: Renderer;
+    /** Of a node that does not do as the others do. */
+    rendererOf?: (node: string) => Renderer | undefined;
     rendersAtOnce?: number;
     /** How far each node's wall clock is off. */
     skewMs?: (node: number) => number;
@@ -199,7 +202,7 @@ export async function startNodes(
       ...shared,
     });
     const common = { tiers, fleet: () => fleet, feedSeq: () => so.position?.seq ?? 0, peers, ...shared };
-    const renderer = settings.renderer ?? decoders;
+    const renderer = settings.rendererOf?.(name) ?? settings.renderer ?? decoders;
     const images = createImageServer({
       ...common,
       records,

@@ -3,12 +3,13 @@ import { test } from "node:test";
 import { seededRandom } from "#base/random.ts";
 import { answering, startLoopbackOrigin } from "../../support/loopback-origin.ts";
 import { type PictureOrigin, startPictureOrigin } from "../../support/picture-origin.ts";
+import { pngLike } from "../../support/pictures.ts";
 import { quickRenderer, startNodes, type TestNode } from "./fleet-of-nodes.ts";
 
 test("three nodes, 300 names in three variants each, asked at random: each fetched once, rendered once", async (t) => {
   const origin = await startPictureOrigin(t);
   const names = Array.from({ length: 300 }, (_, index) => `shop/${index}.png`);
-  for (const name of names) origin.names.set(name, Buffer.from(`the bytes of ${name}`));
+  for (const name of names) origin.names.set(name, pngLike(`the bytes of ${name}`));
   const renderer = quickRenderer();
   const world = await startNodes(t, origin.url, { sites: { fra: 3 }, renderer });
   const random = seededRandom(7);
@@ -38,7 +39,7 @@ test("three nodes, 300 names in three variants each, asked at random: each fetch
 });
 
 function picturesOf(names: readonly string[], origin: PictureOrigin): void {
-  for (const name of names) origin.names.set(name, Buffer.from(`the bytes of ${name}`));
+  for (const name of names) origin.names.set(name, pngLike(`the bytes of ${name}`));
 }
 
 /** Turns until it is so; the test's own deadline ends it where it never is. */
@@ -180,11 +181,11 @@ test("in front of a failing origin an asker delivers what it has, whether its ow
 
 test("a purge that the asker knows and the owner does not yet: nothing of before it is told or kept", async (t) => {
   const origin = await startPictureOrigin(t);
-  origin.names.set("a.png", Buffer.from("old"));
+  origin.names.set("a.png", pngLike("old"));
   const world = await startNodes(t, origin.url, { sites: { fra: 2 }, renderer: quickRenderer() });
   const [owner, other] = [world.ownerOf("fra", "a.png"), world.otherOf("fra", "a.png")];
   const old = await other.get("a.png");
-  origin.names.set("a.png", Buffer.from("new"));
+  origin.names.set("a.png", pngLike("new"));
   const put = { names: ["a.png"], reason: "put" };
   await other.event(put);
   const asked = other.get("a.png"); // the owner waits for the purge
@@ -195,7 +196,7 @@ test("a purge that the asker knows and the owner does not yet: nothing of before
   assert.match(other.statusOf(fresh), /detail=owner$/);
 
   // One that never catches up says so, and the asker helps itself.
-  origin.names.set("a.png", Buffer.from("newer"));
+  origin.names.set("a.png", pngLike("newer"));
   await other.event(put);
   const newer = await other.get("a.png");
   assert.ok(newer.etag !== fresh.etag && newer.etag !== old.etag);
@@ -205,11 +206,11 @@ test("a purge that the asker knows and the owner does not yet: nothing of before
 
 test("a purge counts from the moment at which it is in force in memory, not when its position is saved", async (t) => {
   const origin = await startPictureOrigin(t);
-  origin.names.set("a.png", Buffer.from("old"));
+  origin.names.set("a.png", pngLike("old"));
   const world = await startNodes(t, origin.url, { sites: { fra: 2 }, renderer: quickRenderer() });
   const [owner, other] = [world.ownerOf("fra", "a.png"), world.otherOf("fra", "a.png")];
   const old = await other.get("a.png");
-  origin.names.set("a.png", Buffer.from("new"));
+  origin.names.set("a.png", pngLike("new"));
   const { moveOn } = other.eventInSteps({ names: ["a.png"], reason: "put" });
   const asked = other.get("a.png");
   await until(() => owner.peerCounts().waiting === 1);
@@ -221,7 +222,7 @@ test("a purge counts from the moment at which it is in force in memory, not when
 
 test("an answer that a purge overtakes on its way is given to those who asked before, and not kept", async (t) => {
   const origin = await startPictureOrigin(t);
-  origin.names.set("a.png", Buffer.from("old"));
+  origin.names.set("a.png", pngLike("old"));
   const renderer = quickRenderer();
   const world = await startNodes(t, origin.url, { sites: { fra: 2 }, renderer });
   const [owner, other] = [world.ownerOf("fra", "a.png"), world.otherOf("fra", "a.png")];
@@ -241,13 +242,13 @@ test("an answer that a purge overtakes on its way is given to those who asked be
 
 test("a soft purge: the old variant is told with its mark, so that each node goes on asking behind", async (t) => {
   const origin = await startPictureOrigin(t);
-  origin.names.set("a.png", Buffer.from("old"));
+  origin.names.set("a.png", pngLike("old"));
   const world = await startNodes(t, origin.url, { sites: { fra: 2 }, renderer: quickRenderer() });
   const [owner, other] = [world.ownerOf("fra", "a.png"), world.otherOf("fra", "a.png")];
   const old = await owner.get("a.png");
   const soft = { names: ["a.png"], reason: "purge", soft: true };
   for (const node of world.nodes) await node.event(soft);
-  origin.names.set("a.png", Buffer.from("new"));
+  origin.names.set("a.png", pngLike("new"));
   assert.equal((await other.get("a.png")).etag, old.etag);
   await until(async () => (await other.get("a.png")).etag !== old.etag);
 });
@@ -391,12 +392,12 @@ test("with a shield each object is fetched from the origin once for the whole fl
 
 test("a put reaches all sites through the shield, in whichever order the nodes hear of it", async (t) => {
   const origin = await startPictureOrigin(t);
-  origin.names.set("a.png", Buffer.from("old"));
+  origin.names.set("a.png", pngLike("old"));
   const sites = { fra: 1, ams: 1 };
   const world = await startNodes(t, origin.url, { sites, shield: "ams", renderer: quickRenderer() });
   const [fra, ams] = [world.node("fra1"), world.node("ams1")];
   const old = await fra.get("a.png");
-  origin.names.set("a.png", Buffer.from("new"));
+  origin.names.set("a.png", pngLike("new"));
   const put = { names: ["a.png"], reason: "put" };
   await fra.event(put);
   const asked = fra.get("a.png");
@@ -440,4 +441,56 @@ test("a variant above a hundredth of the requests is soon in the memory of each 
     rest.reduce((sum, node) => sum + node.peerCounts().replicated, 0),
     1,
   ); // the owner had it
+});
+
+test("a peer that hands over a script, a page or another format is refused, and the work is done here", async (t) => {
+  const origin = await startPictureOrigin(t);
+  const script = "<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>";
+  const rows: [what: string, body: Buffer, type: string][] = [
+    ["an SVG that says so", Buffer.from(script), "image/svg+xml"],
+    ["an SVG that says PNG", Buffer.from(script), "image/png"],
+    ["a page", Buffer.from("<!doctype html><script>alert(1)</script>"), "text/html"],
+    ["a picture under another name", pngLike("x"), "text/html"],
+    ["a picture in another format than was asked for", pngLike("x"), "image/png"],
+  ];
+  for (const [at, [what, body, type]] of rows.entries()) {
+    const name = `a${at}.png`;
+    picturesOf([name], origin);
+    const honest = quickRenderer();
+    // Whoever owns the name does what the row says.
+    let evil = "";
+    const evilRenderer = { render: () => Promise.resolve({ body, type, renderMs: 1 }) };
+    const rendererOf = (node: string) => ({
+      render: (...order: Parameters<typeof honest.render>) =>
+        node === evil ? evilRenderer.render() : honest.render(...order),
+    });
+    const world = await startNodes(t, origin.url, { sites: { fra: 2 }, rendererOf });
+    evil = world.ownerOf("fra", name).name;
+    const other = world.otherOf("fra", name);
+    const wanted = what.includes("another format") ? ({ format: "webp" } as const) : {};
+    const first = await other.get(name, wanted);
+    assert.ok(Buffer.isBuffer(first.body) && first.body.includes("rendered"), what);
+    assert.equal(
+      other.statusOf(first).split(", ").at(-1),
+      `${other.name}; fwd=uri-miss; stored; ttl=100; detail=rendered`,
+    );
+    const { unfit, failed, relayed } = other.peerCounts();
+    assert.deepEqual({ unfit, failed, relayed }, { unfit: 1, failed: 1, relayed: 0 }, what);
+    assert.equal(honest.renders().length, 1, what);
+    assert.equal((await other.get(name, wanted)).outcome.word, "hit", what);
+  }
+});
+
+test("a shield that hands over no picture is refused, and the origin is asked", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("a.png", Buffer.from("<!doctype html><script>alert(1)</script>"));
+  const world = await startNodes(t, origin.url, {
+    sites: { fra: 1, nyc: 1 },
+    shield: "nyc",
+    renderer: quickRenderer(),
+  });
+  await world.node("fra1").get("a.png");
+  const { unfit, shielded } = world.node("fra1").peerCounts();
+  assert.deepEqual({ unfit, shielded }, { unfit: 1, shielded: 0 });
+  assert.deepEqual(origin.counts(), { questions: 2, bodies: 2 });
 });

@@ -1,0 +1,188 @@
+/**
+ * The edge's end of its channel to the origin (fleet/channel): it introduces itself on each connection to the feed, says
+ * every ten seconds that it is there, answers questions, and reports what purges found.
+ *
+ *   opened(nonce) ─▶ introduce ──204──▶ presence every 10 s, answers, reports      until opened(null)
+ *                        └── no secret yet, refused, unreachable ─▶ again after 5 s, or when the secret changes
+ *
+ * Nothing here may hold up the feed or the serving of clients: what can't be told is dropped. An origin whose hello has
+ * no nonce is of a release before this one, and is told nothing.
+ */
+import type { Cancel, Clock } from "#base/clock.ts";
+import type { Log } from "#base/log.ts";
+import { check } from "#base/schema.ts";
+import {
+  type Introduction,
+  messageBytesMax,
+  type NodeAnswer,
+  type NodeQuestion,
+  nodeQuestionSchema,
+  type Presence,
+  presenceIntervalMs,
+  type PurgeReport,
+  sealedQuestionSchema,
+  sentQuestionSchema,
+} from "#fleet/channel/messages.ts";
+import { channelField, type Purpose, type Seals, sealField } from "#fleet/channel/seal.ts";
+
+/** As the admin listener answers: a status, and JSON. */
+export interface PlainAnswer {
+  readonly status: number;
+  readonly json: string;
+}
+
+export interface OriginChannel {
+  /** To be called with each connection's nonce, and with null when it has ended. */
+  opened: (nonce: string | null) => void;
+  /** Another fleet secret is in use: what could not be proven may be now. */
+  secretsChanged: () => void;
+  /** The data of a question's event. */
+  asked: (data: unknown) => void;
+  report: (report: PurgeReport) => void;
+  close: () => void;
+}
+
+const retryMs = 5000;
+/** The origin asks fewer at one time; more are refused. */
+const answersAtOnceMax = 8;
+/** While missed purges are replayed, the reports of the first are of no use to anybody any more. */
+const reportsWaitingMax = 100;
+
+const pathOf: Readonly<Record<Exclude<Purpose, "question">, string>> = {
+  introduction: "introductions",
+  presence: "presence",
+  answer: "answers",
+  "purge-report": "purge-reports",
+};
+
+export function openOriginChannel(parts: {
+  introduction: () => Introduction;
+  presence: () => Presence;
+  /** @param isBrief leave out what makes the answer long */
+  answer: (question: NodeQuestion, isBrief: boolean) => Promise<PlainAnswer>;
+  tell: (path: string, fields: Readonly<Record<string, string>>, json: string) => Promise<number>;
+  seals: Seals;
+  clock: Clock;
+  log: Log;
+}): OriginChannel {
+  const { introduction, presence, answer, tell, seals, clock, log } = parts;
+  let channel: string | null = null;
+  let isIntroduced = false;
+  let cancelNext: Cancel | undefined;
+  let answering = 0;
+  const reports: PurgeReport[] = [];
+  let isReporting = false;
+
+  /** @returns the status; undefined when nothing can be proven yet, or the connection has ended */
+  async function send(purpose: Exclude<Purpose, "question">, json: string): Promise<number | undefined> {
+    const over = channel;
+    const seal = over === null ? undefined : seals.seal(purpose, over, json);
+    if (over === null || seal === undefined) return undefined;
+    return await tell(pathOf[purpose], { [channelField]: over, [sealField]: seal }, json);
+  }
+
+  function again(afterMs: number): void {
+    cancelNext?.();
+    cancelNext = clock.after(afterMs, () => void speak());
+  }
+
+  /** Introduces the node, or says that it is there; and does so again later. Never throws. */
+  async function speak(): Promise<void> {
+    const over = channel;
+    if (over === null) return;
+    cancelNext?.();
+    const purpose = isIntroduced ? "presence" : "introduction";
+    let status: number | undefined;
+    try {
+      status = await send(purpose, JSON.stringify(isIntroduced ? presence() : introduction()));
+    } catch (error) {
+      log.debug({ reason: (error as Error).message }, "the origin can't be told that this node is there");
+    }
+    if (channel !== over) return;
+    const isTold = status === 204;
+    if (isTold && !isIntroduced) {
+      isIntroduced = true;
+      again(0);
+      void sendReports();
+      return;
+    }
+    if (status !== undefined && !isTold) {
+      log.warn({ status, purpose }, "the origin refuses to hear that this node is there; telling it again");
+      isIntroduced = false;
+    }
+    again(isTold ? presenceIntervalMs : retryMs);
+  }
+
+  async function sendReports(): Promise<void> {
+    if (isReporting || !isIntroduced) return;
+    isReporting = true;
+    try {
+      for (let report = reports.shift(); report !== undefined; report = reports.shift()) {
+        await send("purge-report", JSON.stringify(report));
+      }
+    } catch (error) {
+      log.debug({ reason: (error as Error).message }, "the origin can't be told what a purge found");
+    } finally {
+      isReporting = false;
+    }
+  }
+
+  async function answerOne(data: unknown): Promise<void> {
+    const over = channel;
+    const sealed = check(sealedQuestionSchema, data);
+    if (over === null || !sealed.ok || !seals.isSealed("question", over, sealed.value.body, sealed.value.seal)) {
+      log.warn({}, "a question without proof came over the feed; it is not answered");
+      return;
+    }
+    const sent = check(sentQuestionSchema, JSON.parse(sealed.value.body));
+    if (!sent.ok) return;
+    const { id, question } = sent.value;
+    const bytesMax = Math.min(sent.value.bytesMax, messageBytesMax.answer);
+    await send("answer", JSON.stringify(await answerTo(id, question, bytesMax)));
+  }
+
+  async function answerTo(id: string, question: unknown, bytesMax: number): Promise<NodeAnswer> {
+    const known = check(nodeQuestionSchema, question);
+    if (!known.ok) return { id, outcome: "refused", reason: "this node's release does not know the question" };
+    if (answering > answersAtOnceMax) return { id, outcome: "refused", reason: "too many questions at once" };
+    let sizeBytes = 0;
+    for (const isBrief of [false, true]) {
+      const { status, json } = await answer(known.value, isBrief);
+      const full: NodeAnswer = { id, outcome: "answered", status, body: JSON.parse(json) as unknown };
+      sizeBytes = Buffer.byteLength(JSON.stringify(full));
+      if (sizeBytes <= bytesMax) return full;
+    }
+    return { id, outcome: "too-large", sizeBytes };
+  }
+
+  return {
+    opened(nonce) {
+      cancelNext?.();
+      channel = nonce;
+      isIntroduced = false;
+      void speak();
+    },
+    secretsChanged() {
+      if (!isIntroduced) void speak();
+    },
+    asked(data) {
+      answering += 1;
+      answerOne(data)
+        .catch((error: unknown) => {
+          log.warn({ reason: (error as Error).message }, "a question of the origin could not be answered");
+        })
+        .finally(() => {
+          answering -= 1;
+        });
+    },
+    report(report) {
+      if (channel === null) return;
+      if (reports.push(report) > reportsWaitingMax) reports.shift();
+      void sendReports();
+    },
+    close() {
+      channel = null;
+      cancelNext?.();
+    },
+  };
+}

@@ -1,0 +1,33 @@
+/**
+ * Keys made from the fleet secrets by HKDF (RFC 5869), one per purpose, so that what is signed for one purpose proves
+ * nothing for another. They are made again only when the secrets change.
+ */
+import { createSecretKey, hkdfSync, type KeyObject, timingSafeEqual } from "node:crypto";
+
+const keyBytes = 32;
+/** The current secret and the one before. */
+const secretsMax = 2;
+
+/**
+ * Returns a function that gives the keys of now, the one of the current secret first; none while no secret is known.
+ * @param secrets octets of the fleet secrets, the current one first; asked for each time, as they rotate
+ * @param purpose HKDF's `info`
+ */
+export function derivedKeys(secrets: () => readonly Uint8Array[], purpose: string): () => readonly KeyObject[] {
+  let derivedFrom: readonly Uint8Array[] = [];
+  let derived: readonly KeyObject[] = [];
+  return () => {
+    const now = secrets().slice(0, secretsMax);
+    const isSame = now.length === derivedFrom.length && now.every((one, at) => isEqual(one, derivedFrom[at]));
+    if (!isSame) {
+      derivedFrom = now;
+      derived = now.map((secret) => createSecretKey(Buffer.from(hkdfSync("sha256", secret, "", purpose, keyBytes))));
+    }
+    return derived;
+  };
+}
+
+/** In constant time for equal lengths. */
+export function isEqual(one: Uint8Array, other: Uint8Array | undefined): boolean {
+  return other !== undefined && one.length === other.length && timingSafeEqual(one, other);
+}

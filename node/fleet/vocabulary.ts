@@ -1,0 +1,193 @@
+/**
+ * What a release understands of a fleet document, in a form that another release can compare; pure.
+ *
+ *   schema ──vocabularyOf()──▶ { "limits.renderQueueMax": { types: ["integer"], range: [1, 100000] }, … }
+ *   document + vocabulary ──unknownTo()──▶ what a node with this vocabulary would refuse
+ *
+ * A term is the path of a key: `[]` stands for any entry of a list, `.*` for any name of a map, and `(assets)` for the
+ * kind on which the keys behind it depend, as in `hosts[](assets).origin`. What a path allows is compared fact by fact.
+ * Patterns can't be compared by what they let through, so a value under a pattern that was changed counts as unknown:
+ * a wider value is better given a new key (README, "Mixed releases").
+ */
+import { type Static, Type } from "typebox";
+
+const bound = Type.Union([Type.Number(), Type.Null()]);
+const termSchema = Type.Object({
+  types: Type.Optional(Type.Array(Type.String({ maxLength: 16 }), { maxItems: 8 })),
+  values: Type.Optional(Type.Array(Type.String({ maxLength: 64 }), { maxItems: 256 })),
+  /** Of a number; the length of a text or a list; the number of a map's names. */
+  range: Type.Optional(Type.Tuple([bound, bound])),
+  pattern: Type.Optional(Type.String({ maxLength: 512 })),
+});
+type Term = Static<typeof termSchema>;
+
+/** As a node reports it; twice as large as today's at most by far. */
+export const vocabularySchema = Type.Record(Type.String({ pattern: "^[^\\s]{1,200}$" }), termSchema, {
+  additionalProperties: false,
+  maxProperties: 2000,
+});
+export type Vocabulary = Readonly<Record<string, Term>>;
+
+/** A schema as JSON Schema, of which TypeBox's types are a form. */
+interface Schema {
+  type?: string | readonly string[];
+  enum?: readonly unknown[];
+  const?: unknown;
+  pattern?: string;
+  format?: string;
+  minimum?: number;
+  maximum?: number;
+  minLength?: number;
+  maxLength?: number;
+  minItems?: number;
+  maxItems?: number;
+  maxProperties?: number;
+  properties?: Readonly<Record<string, Schema>>;
+  patternProperties?: Readonly<Record<string, Schema>>;
+  items?: Schema;
+  oneOf?: readonly Schema[];
+  discriminator?: { propertyName: string };
+}
+
+/** Everything that documents of this schema may say. */
+export function vocabularyOf(schema: object): Vocabulary {
+  const terms: Record<string, Term> = {};
+  for (const [path, term] of termsOf(schema, "")) terms[path] = term;
+  return terms;
+}
+
+function* termsOf(schema: Schema, path: string): Generator<[string, Term]> {
+  if (schema.oneOf !== undefined) {
+    const tag = schema.discriminator?.propertyName ?? "";
+    yield [join(path, tag), { values: schema.oneOf.map((kind) => kindOf(kind, tag)) }];
+    for (const kind of schema.oneOf) yield* keysOf(kind, `${path}(${kindOf(kind, tag)})`, tag);
+    return;
+  }
+  if (path !== "") yield [path, termOf(schema)];
+  yield* keysOf(schema, path);
+}
+
+function* keysOf(schema: Schema, path: string, tag?: string): Generator<[string, Term]> {
+  for (const [key, inner] of Object.entries(schema.properties ?? {})) {
+    if (key !== tag) yield* termsOf(inner, join(path, key));
+  }
+  for (const inner of Object.values(schema.patternProperties ?? {})) yield* termsOf(inner, `${path}.*`);
+  if (schema.items !== undefined) yield* termsOf(schema.items, `${path}[]`);
+}
+
+function termOf(schema: Schema): Term {
+  const { type, enum: words, const: word, minimum, maximum, minLength, maxLength, minItems, maxItems } = schema;
+  const values = word === undefined ? words : [word];
+  const [least, most] = [minimum ?? minLength ?? minItems, maximum ?? maxLength ?? maxItems ?? schema.maxProperties];
+  // The names that a map may have are a pattern, too.
+  const names = Object.keys(schema.patternProperties ?? {}).join(" ");
+  const pattern = schema.pattern ?? (schema.format === undefined ? names : `format ${schema.format}`);
+  return {
+    ...(type === undefined ? {} : { types: [type].flat() }),
+    ...(values === undefined ? {} : { values: values.map(String) }),
+    ...(least === undefined && most === undefined ? {} : { range: [least ?? null, most ?? null] }),
+    ...(pattern === "" ? {} : { pattern }),
+  };
+}
+
+function kindOf(schema: Schema, tag: string): string {
+  return String(schema.properties?.[tag]?.const);
+}
+
+function join(path: string, key: string): string {
+  return path === "" ? key : `${path}.${key}`;
+}
+
+/** Where a document says what a vocabulary does not know: the value's own path, and why. */
+export interface UnknownWord {
+  readonly path: string;
+  readonly message: string;
+}
+
+/**
+ * What of a document a node would refuse that understands `vocabulary`.
+ * @param value the document as it is written, without defaults; it must have passed `schema`
+ * @param schema this release's own, which says which path each value stands at
+ */
+export function* unknownTo(vocabulary: Vocabulary, value: unknown, schema: object): Generator<UnknownWord> {
+  const own = vocabularyOf(schema);
+  for (const { path, term, value: inner } of valuesOf(value, schema, "", "")) {
+    const known = Object.hasOwn(vocabulary, term) ? vocabulary[term] : undefined;
+    const message = known === undefined ? "is not a known key" : whyUnknown(inner, known, own[term]);
+    if (message !== undefined) yield { path, message };
+  }
+}
+
+interface PlacedValue {
+  path: string;
+  term: string;
+  value: unknown;
+}
+
+/** What lies below an unknown key is not told: the key says enough. */
+function* valuesOf(value: unknown, schema: Schema, path: string, term: string): Generator<PlacedValue> {
+  if (schema.oneOf !== undefined) {
+    const tag = schema.discriminator?.propertyName ?? "";
+    const kind = String(fieldsOf(value)[tag]);
+    yield { path: join(path, tag), term: join(term, tag), value: kind };
+    const member = schema.oneOf.find((one) => kindOf(one, tag) === kind);
+    if (member !== undefined) yield* insideOf(value, member, path, `${term}(${kind})`, tag);
+    return;
+  }
+  if (term !== "") yield { path, term, value };
+  yield* insideOf(value, schema, path, term);
+}
+
+function* insideOf(value: unknown, schema: Schema, path: string, term: string, tag?: string): Generator<PlacedValue> {
+  if (schema.items !== undefined && Array.isArray(value)) {
+    for (const [index, one] of value.entries()) yield* valuesOf(one, schema.items, `${path}[${index}]`, `${term}[]`);
+    return;
+  }
+  const [named] = Object.values(schema.patternProperties ?? {});
+  for (const [key, inner] of Object.entries(fieldsOf(value))) {
+    const property = schema.properties?.[key];
+    if (property !== undefined && key !== tag) yield* valuesOf(inner, property, join(path, key), join(term, key));
+    else if (property === undefined && named !== undefined) yield* valuesOf(inner, named, join(path, key), `${term}.*`);
+  }
+}
+
+function whyUnknown(value: unknown, known: Term, own: Term | undefined): string | undefined {
+  if (known.types !== undefined && !known.types.some((type) => isOfType(value, type))) {
+    return `must be ${known.types.join(" or ")}`;
+  }
+  if (known.values !== undefined && !known.values.includes(String(value))) {
+    return `${JSON.stringify(value)} is not one of ${known.values.join(", ")}`;
+  }
+  const size = sizeOf(value);
+  const [least, most] = known.range ?? [null, null];
+  if (size !== undefined && least !== null && size < least) return `${size} is below ${least}`;
+  if (size !== undefined && most !== null && size > most) return `${size} is above ${most}`;
+  return known.pattern === own?.pattern ? undefined : "may have another form in that release";
+}
+
+function isOfType(value: unknown, type: string): boolean {
+  switch (type) {
+    case "integer":
+      return Number.isInteger(value);
+    case "array":
+      return Array.isArray(value);
+    case "null":
+      return value === null;
+    case "object":
+      return typeof value === "object" && value !== null && !Array.isArray(value);
+    default:
+      return typeof value === type;
+  }
+}
+
+/** What a range is of. JSON Schema counts the code points of a text. */
+function sizeOf(value: unknown): number | undefined {
+  if (typeof value === "number") return value;
+  if (typeof value === "string") return value.length - (value.match(/[\uD800-\uDBFF][\uDC00-\uDFFF]/g)?.length ?? 0);
+  if (Array.isArray(value)) return value.length;
+  return typeof value === "object" && value !== null ? Object.keys(value).length : undefined;
+}
+
+function fieldsOf(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null ? { ...value } : {};
+}

@@ -1,0 +1,64 @@
+/**
+ * Connections that have not proven anything yet: how many there may be, and which one has to go for a newcomer. Pure
+ * but for the set that it keeps.
+ *
+ * The one who causes the excess pays. An address that has too many loses its oldest; when there are too many in all,
+ * the address with the most loses its oldest. A real handshake is over within a few round trips, so what is old is
+ * silent: newcomers get their turn, also those that come from the same address as a flood.
+ */
+export interface HandshakeLimits {
+  /** In all. */
+  handshakes: number;
+  /** From one address. */
+  handshakesPerAddress: number;
+}
+
+export interface Handshakes<Connection> {
+  /** Takes a new one in, and gives the one that has to be closed for it, if any. */
+  begin: (connection: Connection, address: string) => Connection | undefined;
+  /** It has proven itself, or is closed. */
+  end: (connection: Connection) => void;
+  all: () => Iterable<Connection>;
+  size: () => number;
+}
+
+export function createHandshakes<Connection>(limits: HandshakeLimits): Handshakes<Connection> {
+  const addressOf = new Map<Connection, string>();
+  /** Each address's connections, the oldest first. */
+  const byAddress = new Map<string, Set<Connection>>();
+
+  function end(connection: Connection): void {
+    const address = addressOf.get(connection);
+    if (address === undefined) return;
+    addressOf.delete(connection);
+    const those = byAddress.get(address);
+    those?.delete(connection);
+    if (those?.size === 0) byAddress.delete(address);
+  }
+
+  function largest(): Set<Connection> {
+    let most = new Set<Connection>();
+    for (const those of byAddress.values()) if (those.size > most.size) most = those;
+    return most;
+  }
+
+  return {
+    begin(connection, address) {
+      const those = byAddress.get(address) ?? new Set();
+      byAddress.set(address, those.add(connection));
+      addressOf.set(connection, address);
+      const crowded =
+        those.size > limits.handshakesPerAddress
+          ? those
+          : addressOf.size > limits.handshakes
+            ? largest()
+            : new Set<Connection>();
+      const [oldest] = crowded;
+      if (oldest !== undefined) end(oldest);
+      return oldest;
+    },
+    end,
+    all: () => addressOf.keys(),
+    size: () => addressOf.size,
+  };
+}

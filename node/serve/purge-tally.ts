@@ -1,0 +1,79 @@
+/**
+ * Counts what a purge finds on this node, for the report to whoever ordered it. It looks only at what the purge meets
+ * anyway: facts of the objects that go (or, for a soft purge, that are marked) and names of records; no file is read.
+ *
+ * Entries are objects in a tier: pictures in one size, sources, files of assets. One that lies in memory and on disk
+ * counts in both. Records of pictures lie on disk among the objects; they are counted apart, once per name.
+ */
+import type { PurgeReport } from "#fleet/channel/messages.ts";
+import type { PurgeEvent } from "#fleet/purge-event.ts";
+import type { ObjectFacts } from "../cache/object.ts";
+import type { Purge } from "../cache/purge.ts";
+import type { Tier } from "../cache/tiers.ts";
+import { sourceTag } from "../cache/records.ts";
+
+export interface PurgeTally {
+  found: (tier: Tier, facts: ObjectFacts, bytes: number) => void;
+  foundRecords: (names: readonly string[]) => void;
+  report: (seq: number, isComplete: boolean) => PurgeReport;
+}
+
+/** What each selector of an event stands for in the caches. */
+export interface Selectors {
+  readonly hostTags: readonly string[];
+  /** Prefixes of source names that each host shows; none for a host of assets. */
+  readonly hostPrefixes: readonly (readonly string[])[];
+  readonly tags: readonly string[];
+}
+
+export function createPurgeTally(purge: Purge, event: PurgeEvent, selectors: Selectors): PurgeTally {
+  const tiers = { memory: { entries: 0, bytes: 0 }, disk: { entries: 0, bytes: 0 } };
+  const records = new Set<string>();
+  /** Of the purge's tags and prefixes, those for which something was found. */
+  const heldTags = new Set<string>();
+  const heldPrefixes = new Set<string>();
+
+  function hold(tag: string): void {
+    if (purge.tags.has(tag)) heldTags.add(tag);
+    for (const prefix of purge.sourcePrefixes) {
+      if (!heldPrefixes.has(prefix) && tag.startsWith(sourceTag(prefix))) heldPrefixes.add(prefix);
+    }
+  }
+
+  return {
+    found(tier, facts, bytes) {
+      for (const tag of facts.tags) hold(tag);
+      if (facts.notes["record"] !== undefined) {
+        for (const tag of facts.tags) records.add(tag);
+        return;
+      }
+      tiers[tier].entries += 1;
+      tiers[tier].bytes += bytes;
+    },
+    foundRecords(names) {
+      for (const name of names) {
+        hold(sourceTag(name));
+        records.add(sourceTag(name));
+      }
+    },
+    report: (seq, isComplete) => ({
+      seq,
+      ...tiers,
+      records: records.size,
+      isComplete,
+      held: {
+        names: placesOf(event.names, (name) => heldTags.has(sourceTag(name))),
+        hosts: placesOf(
+          selectors.hostTags,
+          (tag, at) => heldTags.has(tag) || (selectors.hostPrefixes[at] ?? []).some((one) => heldPrefixes.has(one)),
+        ),
+        tags: placesOf(selectors.tags, (tag) => heldTags.has(tag)),
+        prefix: typeof event.prefix === "string" && heldPrefixes.has(event.prefix),
+      },
+    }),
+  };
+}
+
+function placesOf(words: readonly string[], isHeld: (word: string, at: number) => boolean): number[] {
+  return words.flatMap((word, at) => (isHeld(word, at) ? [at] : []));
+}

@@ -1,0 +1,33 @@
+/**
+ * What another node hands over as a variant, looked at before anyone believes it. A peer knows the fleet's secret, but
+ * may have been taken over: what it calls a picture could be an SVG with a script or a page of HTML, which a browser
+ * would run under the site's name. Pure.
+ */
+import { type MediaType, mediaTypeOf, type PictureType, sniffPicture } from "#image/picture.ts";
+import type { Variant } from "../variant/variant.ts";
+
+/** As the decoders choose (image/pipeline): still, with alpha, or animated decides between these. */
+const compatibleTypes = ["jpeg", "png", "gif"] as const satisfies PictureType[];
+
+/** The formats in which this variant can be; which of them it is depends on the source. */
+function typesOf({ format, insteadOfAvif }: Variant): readonly PictureType[] {
+  switch (format) {
+    case "source":
+      return ["jpeg", "png", "webp", "gif", "avif"];
+    case "compatible":
+      return compatibleTypes;
+    case "jpeg":
+    case "png":
+    case "webp":
+      return [format];
+    case "avif":
+      if (insteadOfAvif === undefined) return ["avif"];
+      return insteadOfAvif === "webp" ? ["avif", "webp"] : ["avif", ...compatibleTypes];
+  }
+}
+
+/** The media type of these bytes; undefined when they are no picture, or of a format that was not asked for. */
+export function typeOfRelayed(bytes: Uint8Array, variant: Variant): MediaType | undefined {
+  const type = sniffPicture(bytes);
+  return type !== undefined && typesOf(variant).includes(type) ? mediaTypeOf[type] : undefined;
+}

@@ -1,0 +1,154 @@
+/**
+ * The record of connected nodes: one entry for each subscriber of the feed, and what it proved about itself.
+ *
+ *   open()        a subscriber: anonymous. An edge of a release before introductions stays so
+ *   introduce()   a process of a node, proven by the fleet secret
+ *   isUnproven    somebody introduced themselves with a wrong proof
+ *
+ * Bounded by the subscribers that the feed admits (limits.subscribersMax). Vocabularies are long and mostly the same,
+ * so each is kept once.
+ */
+import { createHash, randomBytes } from "node:crypto";
+import type { Clock } from "#base/clock.ts";
+import { NearcastError } from "#base/errors.ts";
+import { type Introduction, type Presence, presenceIntervalMs } from "#fleet/channel/messages.ts";
+import type { Vocabulary } from "#fleet/vocabulary.ts";
+
+/** One subscriber of the feed. */
+export interface Connection {
+  /** The nonce that its hello said. */
+  readonly channel: string;
+  readonly address: string;
+  /** When it came; monotonic, as `heardAtMs`. */
+  readonly sinceMs: number;
+  /** When something proven was last heard from it; at first, when it came. */
+  heardAtMs: number;
+  /** Undefined: it did not introduce itself. */
+  introduction: Introduction | undefined;
+  presence: Presence | undefined;
+  /** The name that it gave with a wrong proof. */
+  unprovenName: string | undefined;
+  /** Writes an event to it. */
+  readonly send: (bytes: Buffer) => void;
+}
+
+export type IntroducedConnection = Connection & { introduction: Introduction };
+
+export interface ConnectedNodes {
+  /** @returns the connection, to be given to close() when the subscriber has gone */
+  readonly open: (subscriber: Pick<Connection, "address" | "send">) => Connection;
+  readonly close: (connection: Connection) => void;
+  readonly find: (channel: string) => Connection | undefined;
+  /** @throws NearcastError OVERLOADED when too many releases introduce themselves */
+  readonly introduce: (connection: Connection, introduction: Introduction) => void;
+  readonly heard: (connection: Connection) => void;
+  readonly all: () => readonly Connection[];
+  /** Those that introduced themselves and were heard of lately, by node and process. */
+  readonly introduced: () => readonly IntroducedConnection[];
+  /** How many subscribers did not introduce themselves. */
+  readonly anonymousCount: () => number;
+  /**
+   * Whether a node may be alive: it is connected, was so a moment ago, or nobody can say, because the origin has just
+   * started or subscribers are connected that do not introduce themselves. A node that serves while it is cut off from
+   * the origin is not seen here.
+   */
+  readonly isLive: (node: string) => boolean;
+}
+
+/** An edge that lost its connection is back within 5 s, unless something else is wrong. */
+const graceMs = 15_000;
+/** A node that says nothing for so long is taken for gone, although its connection was never closed. */
+const silenceMsMax = 3 * presenceIntervalMs;
+/** Names of nodes that left lately. */
+const departedMax = 10_000;
+/** Distinct vocabularies in use: as many releases as hardly ever run side by side. */
+const vocabulariesMax = 32;
+
+export function openConnectedNodes(clock: Clock): ConnectedNodes {
+  const connections = new Map<string, Connection>();
+  const departedAtMs = new Map<string, number>();
+  const vocabularies = new Map<string, Vocabulary>();
+  const startedAtMs = clock.monotonicMs();
+
+  /** The one copy of a vocabulary. */
+  function shared(vocabulary: Vocabulary): Vocabulary {
+    const digest = createHash("sha256").update(JSON.stringify(vocabulary)).digest("base64url");
+    const known = vocabularies.get(digest);
+    if (known !== undefined) return known;
+    if (vocabularies.size >= vocabulariesMax) {
+      const used = new Set([...connections.values()].map(({ introduction }) => introduction?.understands));
+      for (const [key, one] of vocabularies) if (!used.has(one)) vocabularies.delete(key);
+    }
+    if (vocabularies.size >= vocabulariesMax) {
+      throw new NearcastError("OVERLOADED", `nodes with ${vocabulariesMax} different vocabularies are connected`);
+    }
+    vocabularies.set(digest, vocabulary);
+    return vocabulary;
+  }
+
+  const introduced = (): IntroducedConnection[] => {
+    const nowMs = clock.monotonicMs();
+    return [...connections.values()]
+      .filter((one): one is IntroducedConnection => one.introduction !== undefined)
+      .filter(({ heardAtMs }) => nowMs - heardAtMs <= silenceMsMax)
+      .toSorted((one, other) => compare(keyOf(one), keyOf(other)));
+  };
+
+  const anonymousCount = (): number =>
+    [...connections.values()].filter(({ introduction, unprovenName }) => !introduction && unprovenName === undefined)
+      .length;
+
+  return {
+    open({ address, send }) {
+      const channel = randomBytes(16).toString("base64url");
+      const nowMs = clock.monotonicMs();
+      const connection: Connection = {
+        channel,
+        address,
+        send,
+        sinceMs: nowMs,
+        heardAtMs: nowMs,
+        introduction: undefined,
+        presence: undefined,
+        unprovenName: undefined,
+      };
+      connections.set(channel, connection);
+      return connection;
+    },
+    close(connection) {
+      if (!connections.delete(connection.channel) || connection.introduction === undefined) return;
+      const { node } = connection.introduction;
+      departedAtMs.delete(node);
+      departedAtMs.set(node, clock.monotonicMs());
+      const [oldest] = departedAtMs.keys();
+      if (departedAtMs.size > departedMax && oldest !== undefined) departedAtMs.delete(oldest);
+    },
+    find: (channel) => connections.get(channel),
+    introduce(connection, introduction) {
+      connection.introduction = { ...introduction, understands: shared(introduction.understands) };
+      connection.unprovenName = undefined;
+      connection.heardAtMs = clock.monotonicMs();
+    },
+    heard(connection) {
+      connection.heardAtMs = clock.monotonicMs();
+    },
+    all: () => [...connections.values()],
+    introduced,
+    anonymousCount,
+    isLive(node) {
+      const nowMs = clock.monotonicMs();
+      if (nowMs - startedAtMs < graceMs) return true;
+      const departed = departedAtMs.get(node);
+      if (departed !== undefined && nowMs - departed < graceMs) return true;
+      return introduced().some(({ introduction }) => introduction.node === node) || anonymousCount() > 0;
+    },
+  };
+}
+
+function keyOf({ introduction }: IntroducedConnection): string {
+  return `${introduction.node}\0${String(introduction.process).padStart(2, "0")}`;
+}
+
+function compare(one: string, other: string): number {
+  return one < other ? -1 : one > other ? 1 : 0;
+}

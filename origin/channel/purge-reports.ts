@@ -1,0 +1,165 @@
+/**
+ * What each node found when it applied a purge. The last purges are remembered, so that whoever ordered one can be told
+ * what it matched; a restart of the origin forgets them. Nothing depends on it: a purge is in the log of events, and
+ * in force on every node that has applied it, whether it reported or not.
+ *
+ * The processes of a node report one by one and are summed.
+ */
+import type { Clock } from "#base/clock.ts";
+import type { PurgeReport } from "#fleet/channel/messages.ts";
+import type { ConnectedNodes, IntroducedConnection } from "./connected.ts";
+
+/** Entries (pictures in a size, sources, files of assets) and their bytes. */
+interface Held {
+  readonly entries: number;
+  readonly bytes: number;
+}
+
+/** What one node found, all its processes together. */
+export interface NodePurge {
+  readonly node: string;
+  readonly site: string;
+  /** `waiting`: it was connected when the purge was ordered, and has not reported. */
+  readonly state: "done" | "waiting";
+  /** From the order to the last report, by this origin's clock. */
+  readonly tookMs?: number;
+  readonly memory: Held;
+  readonly disk: Held;
+  readonly records: number;
+  /** False while a disk cache was still being indexed: more may have been there. */
+  readonly isComplete: boolean;
+}
+
+export interface PurgeState {
+  readonly nodes: readonly NodePurge[];
+  /** Whether all who were connected have reported. */
+  readonly isSettled: boolean;
+  /** Places in the event's lists for which a node held something. */
+  readonly held: { readonly names: ReadonlySet<number>; hosts: ReadonlySet<number>; tags: ReadonlySet<number> };
+  readonly isPrefixHeld: boolean;
+}
+
+export interface PurgeReports {
+  /** A purge was ordered: those who are connected now are waited for. */
+  readonly open: (seq: number) => void;
+  readonly take: (connection: IntroducedConnection, report: PurgeReport) => void;
+  /** Undefined: not one of the last purges. */
+  readonly state: (seq: number) => PurgeState | undefined;
+  /** Resolves when all have reported, or after `waitMs`. */
+  readonly settled: (seq: number, waitMs: number) => Promise<void>;
+  readonly close: () => void;
+}
+
+/** Purges remembered; each takes some 200 bytes for each process of the fleet. */
+const purgesMax = 100;
+const ageMsMax = 3_600_000;
+/** Processes of which one purge remembers a report. */
+const processesMax = 5000;
+
+interface Entry {
+  readonly node: string;
+  readonly site: string;
+  report: Omit<PurgeReport, "held" | "seq"> | undefined;
+  tookMs: number;
+}
+
+interface Tracked {
+  readonly orderedAtMs: number;
+  /** By node and process. */
+  readonly entries: Map<string, Entry>;
+  readonly held: { readonly names: Set<number>; readonly hosts: Set<number>; readonly tags: Set<number> };
+  isPrefixHeld: boolean;
+  readonly watchers: Set<() => void>;
+}
+
+export function openPurgeReports({ connected, clock }: { connected: ConnectedNodes; clock: Clock }): PurgeReports {
+  const purges = new Map<number, Tracked>();
+
+  function forgetOld(): void {
+    const nowMs = clock.monotonicMs();
+    for (const [seq, { orderedAtMs, watchers }] of purges) {
+      if (purges.size <= purgesMax && nowMs - orderedAtMs <= ageMsMax) break;
+      purges.delete(seq);
+      for (const wake of watchers) wake();
+    }
+  }
+
+  return {
+    open(seq) {
+      const entries = new Map(
+        connected.introduced().map((connection): [string, Entry] => [keyOf(connection), emptyEntry(connection)]),
+      );
+      const held = { names: new Set<number>(), hosts: new Set<number>(), tags: new Set<number>() };
+      const orderedAtMs = clock.monotonicMs();
+      purges.set(seq, { orderedAtMs, entries, held, isPrefixHeld: false, watchers: new Set() });
+      forgetOld();
+    },
+    take(connection, { seq, held, ...report }) {
+      const purge = purges.get(seq);
+      if (purge === undefined) return;
+      const key = keyOf(connection);
+      const entry = purge.entries.get(key) ?? emptyEntry(connection);
+      if (entry.report !== undefined || (!purge.entries.has(key) && purge.entries.size >= processesMax)) return;
+      entry.report = report;
+      entry.tookMs = Math.round(clock.monotonicMs() - purge.orderedAtMs);
+      purge.entries.set(key, entry);
+      for (const kind of ["names", "hosts", "tags"] as const) for (const at of held[kind]) purge.held[kind].add(at);
+      if (held.prefix) purge.isPrefixHeld = true;
+      if (isSettled(purge)) for (const wake of purge.watchers) wake();
+    },
+    state(seq) {
+      const purge = purges.get(seq);
+      if (purge === undefined) return undefined;
+      const { entries, held, isPrefixHeld } = purge;
+      const byNode = Map.groupBy(entries.values(), ({ node }) => node);
+      return { nodes: [...byNode.values()].map(sumOf), isSettled: isSettled(purge), held, isPrefixHeld };
+    },
+    async settled(seq, waitMs) {
+      const purge = purges.get(seq);
+      if (purge === undefined || isSettled(purge)) return;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const cancel = clock.after(waitMs, resolve);
+      purge.watchers.add(resolve);
+      await promise;
+      cancel();
+      purge.watchers.delete(resolve);
+    },
+    close() {
+      for (const { watchers } of purges.values()) for (const wake of watchers) wake();
+    },
+  };
+}
+
+function keyOf({ introduction }: IntroducedConnection): string {
+  return `${introduction.node}\0${introduction.process}`;
+}
+
+function emptyEntry({ introduction: { node, site } }: IntroducedConnection): Entry {
+  return { node, site, report: undefined, tookMs: 0 };
+}
+
+function isSettled({ entries }: Tracked): boolean {
+  return [...entries.values()].every(({ report }) => report !== undefined);
+}
+
+function sumOf(processes: readonly Entry[]): NodePurge {
+  const { node = "", site = "" } = processes[0] ?? {};
+  const reports = processes.flatMap(({ report }) => report ?? []);
+  const isDone = reports.length === processes.length;
+  const sum = (of: (report: (typeof reports)[number]) => number): number =>
+    reports.reduce((total, report) => total + of(report), 0);
+  const tier = (name: "memory" | "disk"): Held => ({
+    entries: sum((report) => report[name].entries),
+    bytes: sum((report) => report[name].bytes),
+  });
+  return {
+    node,
+    site,
+    state: isDone ? "done" : "waiting",
+    ...(isDone ? { tookMs: Math.max(...processes.map(({ tookMs }) => tookMs)) } : {}),
+    memory: tier("memory"),
+    disk: tier("disk"),
+    records: sum(({ records }) => records),
+    isComplete: reports.every(({ isComplete }) => isComplete),
+  };
+}

@@ -1,0 +1,157 @@
+/**
+ * Questions to nodes, and their answers: sent over the feed to those who introduced themselves, answered by requests of
+ * theirs (routes/channel.ts). Nothing is kept: a question lives as long as the request that asked it.
+ *
+ *   ask() ──▶ each process of each target        answered, refused, too-large, unproven      by what it sends
+ *                                                timed-out                                   by the deadline
+ *                                                away                                        not connected
+ */
+import { randomBytes } from "node:crypto";
+import type { Clock } from "#base/clock.ts";
+import { NearcastError } from "#base/errors.ts";
+import {
+  messageBytesMax,
+  type NodeAnswer,
+  type NodeQuestion,
+  questionEventKind,
+  type SentQuestion,
+} from "#fleet/channel/messages.ts";
+import type { Seals } from "#fleet/channel/seal.ts";
+import { encodeEvent } from "../feed/encode.ts";
+import type { ConnectedNodes, Connection, IntroducedConnection } from "./connected.ts";
+
+/** A node of the fleet, as its document and the roster name it. */
+export interface Target {
+  readonly node: string;
+  readonly site: string;
+}
+
+export type Outcome =
+  | { outcome: "answered"; status: number; body: unknown }
+  | { outcome: "refused"; reason: string }
+  | { outcome: "too-large"; reason: string }
+  | { outcome: "timed-out"; reason: string }
+  | { outcome: "unproven"; reason: string }
+  | { outcome: "away"; reason: string };
+
+/** What one process of a node said; for a node that is away, one entry without a process. */
+export type Answer = Target & { process?: number; tookMs?: number } & Outcome;
+
+export interface Questions {
+  /**
+   * Asks all targets at once and waits for all of them, at most `waitMs`.
+   * @throws NearcastError OVERLOADED when too many questions are being asked
+   */
+  readonly ask: (question: NodeQuestion, targets: readonly Target[], waitMs: number) => Promise<Answer[]>;
+  /** Takes a proven answer. @returns whether somebody waits for it */
+  readonly take: (connection: Connection, answer: NodeAnswer, sizeBytes: number) => boolean;
+  /** An answer came over this connection whose proof is wrong: whoever waits for it is told. */
+  readonly takeUnproven: (connection: Connection) => void;
+}
+
+/** Each may hold answersBytesMax. */
+const questionsMax = 4;
+/** All answers to one question: what the command reads of one response, with room for what stands around them. */
+const answersBytesMax = 12 * 1024 * 1024;
+/** The least that an answer may take, so that a short one of each node always fits. */
+const answerBytesLeast = 4096;
+
+interface Waiting {
+  readonly connection: IntroducedConnection;
+  readonly bytesMax: number;
+  readonly settle: (outcome: Outcome) => void;
+}
+
+export function openQuestions(parts: { connected: ConnectedNodes; seals: Seals; clock: Clock }): Questions {
+  const { connected, seals, clock } = parts;
+  const waiting = new Map<string, Waiting>();
+  let asked = 0;
+
+  function askOne(connection: IntroducedConnection, question: NodeQuestion, bytesMax: number, waitMs: number) {
+    const { node, site, process } = connection.introduction;
+    const { promise, resolve } = Promise.withResolvers<Answer>();
+    const id = randomBytes(16).toString("base64url");
+    const askedAtMs = clock.monotonicMs();
+    const settle = (outcome: Outcome): void => {
+      waiting.delete(id);
+      cancel();
+      const tookMs = Math.round(clock.monotonicMs() - askedAtMs);
+      resolve({ node, site, process, tookMs, ...outcome });
+    };
+    const cancel = clock.after(waitMs, () => {
+      settle({ outcome: "timed-out", reason: `no answer within ${waitMs} ms` });
+    });
+    waiting.set(id, { connection, bytesMax, settle });
+    const body = JSON.stringify({ id, bytesMax, question } satisfies SentQuestion);
+    const seal = seals.seal("question", connection.channel, body) ?? "";
+    connection.send(encodeEvent(questionEventKind, undefined, JSON.stringify({ body, seal })));
+    return promise;
+  }
+
+  return {
+    async ask(question, targets, waitMs) {
+      if (asked >= questionsMax) {
+        throw new NearcastError("OVERLOADED", `${questionsMax} questions are being asked; ask again in a moment`);
+      }
+      asked += 1;
+      try {
+        const byNode = Map.groupBy(connected.introduced(), ({ introduction }) => introduction.node);
+        const present = targets.flatMap(({ node }) => byNode.get(node) ?? []);
+        const away = targets.filter(({ node }) => !byNode.has(node));
+        // The first may say more than the others: one node's view of a large fleet is worth more than none.
+        const share = Math.floor((answersBytesMax - messageBytesMax.answer) / Math.max(1, present.length - 1));
+        const bytesMaxOf = (index: number): number =>
+          index === 0 ? messageBytesMax.answer : Math.min(messageBytesMax.answer, Math.max(answerBytesLeast, share));
+        const answers = await Promise.all(
+          present.map((connection, index) => askOne(connection, question, bytesMaxOf(index), waitMs)),
+        );
+        return [...answers, ...away.map((target): Answer => ({ ...target, ...whyAway(target, connected) }))];
+      } finally {
+        asked -= 1;
+      }
+    },
+    take(connection, answer, sizeBytes) {
+      const one = waiting.get(answer.id);
+      if (one?.connection.channel !== connection.channel) return false;
+      one.settle(outcomeOf(answer, sizeBytes, one.bytesMax));
+      return true;
+    },
+    takeUnproven(connection) {
+      for (const one of waiting.values()) {
+        if (one.connection.channel !== connection.channel) continue;
+        one.settle({ outcome: "unproven", reason: "its answer does not prove that it knows the fleet secret" });
+      }
+    },
+  };
+}
+
+function outcomeOf(answer: NodeAnswer, sizeBytes: number, bytesMax: number): Outcome {
+  const tooLarge = (bytes: number): Outcome => ({
+    outcome: "too-large",
+    reason: `its answer has ${bytes} bytes; ${bytesMax} are allowed`,
+  });
+  if (sizeBytes > bytesMax) return tooLarge(sizeBytes);
+  switch (answer.outcome) {
+    case "answered":
+      return { outcome: "answered", status: answer.status, body: answer.body };
+    case "refused":
+      return { outcome: "refused", reason: answer.reason };
+    case "too-large":
+      return tooLarge(answer.sizeBytes);
+  }
+}
+
+function whyAway({ node }: Target, connected: ConnectedNodes): Outcome {
+  if (connected.all().some(({ unprovenName }) => unprovenName === node)) {
+    return {
+      outcome: "unproven",
+      reason: "somebody connects under this name who does not prove to know the fleet secret",
+    };
+  }
+  const anonymous = connected.anonymousCount();
+  const mayBe =
+    anonymous === 0
+      ? ""
+      : `; or its release can't be asked (subscribers that did not introduce themselves: ${anonymous})`;
+  return { outcome: "away", reason: `it is not connected to the origin${mayBe}` };
+}

@@ -1,0 +1,68 @@
+/**
+ * What live nodes would not understand of a fleet document. Each node reports its vocabulary when it introduces itself;
+ * a subscriber that does not introduce itself is an edge of release 0.1.0, whose vocabulary is kept here.
+ */
+import { readFileSync } from "node:fs";
+import { parse } from "yaml";
+import { type Fleet, fleetSchema } from "#fleet/document.ts";
+import { unknownTo, type UnknownWord, type Vocabulary, vocabularyOf } from "#fleet/vocabulary.ts";
+import type { ConnectedNodes } from "./connected.ts";
+
+export interface NotUnderstood extends UnknownWord {
+  /** The node's name, or what is known of it. */
+  readonly node: string;
+}
+
+/** The release before introductions. Made once from its schema; a test holds that today's schema still has all of it. */
+export const firstRelease: Vocabulary = JSON.parse(
+  readFileSync(new URL("./vocabulary-0.1.0.json", import.meta.url), "utf8"),
+) as Vocabulary;
+
+/** Words told of one document. */
+const wordsMax = 100;
+
+/**
+ * Empty when all live nodes understand all of it; at most 100 words. Costs nothing while they run this release.
+ * @param text the document as it is published: what it does not say, each node fills in by itself
+ * @param fleet the same, read
+ */
+export function notUnderstood(
+  text: string,
+  fleet: Fleet,
+  connected: Pick<ConnectedNodes, "all">,
+): readonly NotUnderstood[] {
+  const own = vocabularyOf(fleetSchema);
+  const nodesByVocabulary = Map.groupBy(
+    connected.all().map(({ introduction, unprovenName, address }) => ({
+      name: introduction?.node ?? unprovenName ?? `the edge at ${address} (release 0.1.0, or unproven)`,
+      understands: introduction?.understands ?? firstRelease,
+    })),
+    ({ understands }) => understands,
+  );
+  const found: NotUnderstood[] = [];
+  let document: unknown;
+  for (const [vocabulary, nodes] of nodesByVocabulary) {
+    if (isSame(vocabulary, own)) continue;
+    document ??= parse(text);
+    const node = [...new Set(nodes.map(({ name }) => name))].join(", ");
+    for (const word of wordsOf(vocabulary, document, fleet)) {
+      found.push({ node, ...word });
+      if (found.length === wordsMax) return found;
+    }
+  }
+  return found;
+}
+
+function* wordsOf(vocabulary: Vocabulary, document: unknown, fleet: Fleet): Generator<UnknownWord> {
+  yield* unknownTo(vocabulary, document, fleetSchema);
+  // Zone files stand in the document as one text each; their records were read into the fleet.
+  const types = vocabulary["zones[].records[].type"]?.values ?? [];
+  for (const [index, zone] of fleet.zones.entries()) {
+    const unknown = new Set(zone.records.map(({ type }) => type).filter((type) => !types.includes(type)));
+    for (const type of unknown) yield { path: `zones[${index}]`, message: `has records of type ${type}` };
+  }
+}
+
+function isSame(one: Vocabulary, other: Vocabulary): boolean {
+  return one === other || JSON.stringify(one) === JSON.stringify(other);
+}

@@ -1,0 +1,161 @@
+/**
+ * What edges tell the origin beside following its feed (node/fleet/channel): who they are, that they are there, answers
+ * to questions, and what a purge found. Each message names the connection to the feed to which it belongs, and proves
+ * that its sender knows the fleet secret.
+ */
+import { NearcastError } from "#base/errors.ts";
+import type { Log } from "#base/log.ts";
+import { check, problemLines } from "#base/schema.ts";
+import {
+  introductionSchema,
+  messageBytesMax,
+  nodeAnswerSchema,
+  presenceSchema,
+  purgeReportSchema,
+} from "#fleet/channel/messages.ts";
+import { channelField, type Purpose, sealField, type Seals } from "#fleet/channel/seal.ts";
+import type { FastifyRequest } from "fastify";
+import { type Static, type TSchema, Type } from "typebox";
+import type { ConnectedNodes, Connection, IntroducedConnection } from "../channel/connected.ts";
+import type { PurgeReports } from "../channel/purge-reports.ts";
+import type { Questions } from "../channel/questions.ts";
+import { apiPath, type App } from "../http/app-type.ts";
+
+export interface ChannelRouteDeps {
+  readonly connected: ConnectedNodes;
+  readonly questions: Questions;
+  readonly purgeReports: PurgeReports;
+  readonly seals: Seals;
+  readonly log: Log;
+}
+
+type Message = Exclude<Purpose, "question">;
+
+export function addChannelRoutes(app: App, deps: ChannelRouteDeps): void {
+  const { connected, questions, purgeReports, log } = deps;
+  // In a scope of its own: the proof is of the bytes as they came.
+  void app.register(async (scope) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser("application/json", { parseAs: "string" }, (_request, text, done) => {
+      done(null, text);
+    });
+    const take = <Schema extends TSchema>(
+      path: string,
+      purpose: Message,
+      schema: Schema,
+      summary: string,
+      work: (connection: Connection, message: Static<Schema>, sizeBytes: number) => void,
+    ): void => {
+      (scope as App).post(
+        `${apiPath}/channel/${path}`,
+        {
+          bodyLimit: messageBytesMax[purpose],
+          config: {
+            access: "edge-only",
+            rawRequest: { mediaType: "application/json", description: "node/fleet/channel/messages.ts has its shape" },
+          },
+          schema: { summary, tags: ["channel"], response: { 204: Type.Null() } },
+        },
+        async (request, reply) => {
+          const { connection, text } = proven(request, purpose, deps);
+          work(connection, read(schema, text), Buffer.byteLength(text));
+          connected.heard(connection);
+          return await reply.code(204).send(null);
+        },
+      );
+    };
+
+    take(
+      "introductions",
+      "introduction",
+      introductionSchema,
+      "Say which node follows the feed over this connection, and what it understands",
+      (connection, introduction) => {
+        connected.introduce(connection, introduction);
+        const { node, process, release } = introduction;
+        log.info({ node, process, release, address: connection.address }, "a node introduced itself");
+      },
+    );
+    take("presence", "presence", presenceSchema, "Say that the node is there", (connection, presence) => {
+      introducedOnly(connection).presence = presence;
+    });
+    take(
+      "answers",
+      "answer",
+      nodeAnswerSchema,
+      "Answer a question that came over the feed",
+      (connection, answer, size) => {
+        if (!questions.take(introducedOnly(connection), answer, size)) {
+          throw new NearcastError("NOT_FOUND", "nobody waits for this answer");
+        }
+      },
+    );
+    take(
+      "purge-reports",
+      "purge-report",
+      purgeReportSchema,
+      "Say what a purge found on this node",
+      (connection, report) => {
+        purgeReports.take(introducedOnly(connection), report);
+      },
+    );
+  });
+}
+
+/** @throws NearcastError NOT_FOUND for a connection that has ended, FORBIDDEN for a wrong proof */
+function proven(
+  request: FastifyRequest,
+  purpose: Message,
+  { connected, questions, seals, log }: ChannelRouteDeps,
+): { connection: Connection; text: string } {
+  const channel = String(request.headers[channelField] ?? "");
+  const connection = connected.find(channel);
+  if (connection === undefined) {
+    throw new NearcastError("NOT_FOUND", `no connection to the feed has the channel that ${channelField} names`);
+  }
+  const text = typeof request.body === "string" ? request.body : "";
+  if (seals.isSealed(purpose, channel, text, request.headers[sealField])) return { connection, text };
+  if (purpose === "introduction" && connection.introduction === undefined) {
+    connection.unprovenName = claimedName(text);
+    log.warn(
+      { name: connection.unprovenName, address: connection.address },
+      "an introduction without proof was refused",
+    );
+  }
+  if (purpose === "answer") questions.takeUnproven(connection);
+  throw new NearcastError("FORBIDDEN", "the message does not prove that its sender knows the fleet secret");
+}
+
+const nameless = "a node without a name";
+
+function claimedName(text: string): string {
+  try {
+    const checked = check(introductionSchema, JSON.parse(text));
+    return checked.ok ? checked.value.node : nameless;
+  } catch {
+    return nameless;
+  }
+}
+
+/** @throws NearcastError BAD_REQUEST */
+function read<Schema extends TSchema>(schema: Schema, text: string): Static<Schema> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new NearcastError("BAD_REQUEST", "the body is not JSON");
+  }
+  const checked = check(schema, value);
+  if (checked.ok) return checked.value;
+  throw new NearcastError("BAD_REQUEST", problemLines(checked.problems).slice(0, 5).join("; "));
+}
+
+/** @throws NearcastError CONFLICT */
+function introducedOnly(connection: Connection): IntroducedConnection {
+  if (isIntroduced(connection)) return connection;
+  throw new NearcastError("CONFLICT", "introduce the node first: POST /channel/introductions");
+}
+
+function isIntroduced(connection: Connection): connection is IntroducedConnection {
+  return connection.introduction !== undefined;
+}
