@@ -35,7 +35,7 @@ test("a file that was written in place or replaced is taken within two looks", a
   assert.equal(file.current(), first);
   await writeFile(path, second);
   await looks(second);
-  await writeFile(`${path}.other`, `${third}\n`);
+  await writeFile(`${path}.other`, `${third}\n`, { mode: 0o600 });
   await rename(`${path}.other`, path);
   await looks(third);
   assert.equal(file.isSaved(), true);
@@ -54,7 +54,7 @@ test("what is no whole token is not taken, and the next whole one is", async (t)
   }
   await unlink(path);
   assert.equal(await file.refused(first), false);
-  await writeFile(path, second);
+  await writeFile(path, second, { mode: 0o600 });
   await looks(second);
 });
 
@@ -138,7 +138,7 @@ test("a node starts with no token that it can't read, and says which file", asyn
   await assert.rejects(openTokenFile(again), /does not hold a token/);
   await unlink(path);
   await assert.rejects(openTokenFile(again), /edge\.token/);
-  await writeFile(path, first);
+  await writeFile(path, first, { mode: 0o600 });
   (await openTokenFile(again)).close();
 });
 
