@@ -1,6 +1,7 @@
 /** What one edge machine must be told. Everything that edges must agree on is in the fleet document instead. */
 import { type Static, Type } from "typebox";
 import { logLevels } from "#base/log.ts";
+import { type SandboxMode, sandboxModes } from "#image/require-sandbox.ts";
 
 const strict = { additionalProperties: false } as const;
 const word = (pattern: string, description: string) => Type.String({ pattern, description });
@@ -199,6 +200,12 @@ export const edgeConfigSchema = Type.Object(
           default: 1024 * mebibyte,
           unit: "B",
           description: "resident memory at which a decoder is killed",
+        }),
+        sandbox: Type.Unsafe<SandboxMode>({
+          type: "string",
+          enum: sandboxModes,
+          default: "auto",
+          description: "required: nothing starts unless decoders are sandboxed; auto: they are where that works",
         }),
       },
       { ...strict, default: {} },

@@ -36,6 +36,7 @@ import { rosterEventKind } from "#fleet/roster.ts";
 import { secretEventKind } from "#fleet/secret.ts";
 import { vocabularyOf } from "#fleet/vocabulary.ts";
 import { openDecoderPool } from "#image/pool.ts";
+import { requireSandbox } from "#image/require-sandbox.ts";
 import { type Announcement, openAnnouncement } from "./announcement.ts";
 import { openDiskTier } from "./cache/disk.ts";
 import { openMemoryTier } from "./cache/memory.ts";
@@ -128,8 +129,10 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       clock,
       log,
       limits: { memoryBytesMax: config.decoders.memoryBytes },
+      sandbox: config.decoders.sandbox,
     });
     lifecycle.defer("decoders", decoders.close);
+    await requireSandbox(config.decoders.sandbox, decoders);
     const memoryTier = openMemoryTier(config.cache.memoryBytes);
     const diskTier = await openDiskTier({
       directory: join(config.dataDir, "cache"),
@@ -189,7 +192,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       fleet: () => membership.current()?.document ?? null,
     });
 
-    const probes = openProbeClient({ secrets: () => secrets.secrets() });
+    const probes = openProbeClient({ secrets: () => secrets.secrets(), clock });
     lifecycle.defer("probe client", probes.close);
     const load = createLoadMeter(clock);
     // Begun when the start is over: what that holds up is no load.
@@ -509,7 +512,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         words: prober.words,
         async ask(node) {
           const answer = await probes.probe(node, askMs);
-          return answer.outcome === "failed" ? undefined : answer.word;
+          return answer.outcome === "failed" || answer.outcome === "held" ? undefined : answer.word;
         },
         clock,
         random,

@@ -50,7 +50,10 @@ async function main(): Promise<void> {
   const config = await loadConfig(edgeConfigSchema, values.config, "NEARCAST_EDGE", process.env);
   const problems = sharingProblems(config, count);
   if (problems.length > 0) throw new ConfigError(values.config ?? "the configuration", problems);
-  if (values["check-config"]) return;
+  if (values["check-config"]) {
+    process.stdout.write(`${values.config ?? "the settings"}: ok\n`);
+    return;
+  }
 
   const withParent = values["with-parent"];
   if (values.process !== undefined) {

@@ -9,6 +9,7 @@
 import { ConfigError, loadConfig } from "#base/config.ts";
 import { logLevels, type LogLevel } from "#base/log.ts";
 import { check } from "#base/schema.ts";
+import { type SandboxMode, sandboxModes } from "#image/require-sandbox.ts";
 import { Type, type Static } from "typebox";
 
 const strict = { additionalProperties: false } as const;
@@ -66,7 +67,16 @@ export const originConfigSchema = Type.Object(
         uploadStallMs: milliseconds(30_000, 100, 600_000, "an upload that brings no byte for so long is cut"),
         uploadTimeoutMs: milliseconds(3_600_000, 1000, 86_400_000, "one whole upload"),
         subscribersMax: count(1000, 1, 100_000, "edges that follow the feed at one time"),
+        nodesPerTokenMax: count(256, 1, 10_000, "nodes that join with one edge token: all edges probe each of them"),
+        nodesPerAddressMax: count(8, 1, 10_000, "nodes that join at one address or host name"),
         connectionsMax: count(4096, 16, 100_000, "open connections; more are refused"),
+        verifyBytesPerSecond: Type.Integer({
+          minimum: 10_000_000,
+          maximum: 10_000_000_000,
+          default: 100_000_000,
+          unit: "B",
+          description: "what `nearcast verify` may read of the store in a second",
+        }),
         unauthenticatedPerNetworkMax: count(
           64,
           1,
@@ -79,6 +89,17 @@ export const originConfigSchema = Type.Object(
           60_000,
           "what a connection gets to present a valid token, and a refused one to finish its body",
         ),
+      },
+      section,
+    ),
+    decoders: Type.Object(
+      {
+        sandbox: Type.Unsafe<SandboxMode>({
+          type: "string",
+          enum: sandboxModes,
+          default: "auto",
+          description: "required: nothing starts unless decoders are sandboxed; auto: they are where that works",
+        }),
       },
       section,
     ),

@@ -12,6 +12,7 @@ import { createLifecycle, onStopSignal } from "#base/lifecycle.ts";
 import { type Log, openLog } from "#base/log.ts";
 import { type Notifier, openNotifier } from "#base/notify.ts";
 import { openDecoderPool } from "#image/pool.ts";
+import { requireSandbox } from "#image/require-sandbox.ts";
 import { environmentPrefix, loadOriginConfig, type OriginConfig } from "./config.ts";
 import { startOrigin } from "./start.ts";
 
@@ -70,7 +71,7 @@ async function run(): Promise<void> {
     },
   });
   if (values["check-config"]) {
-    process.stdout.write("the settings are good\n");
+    process.stdout.write(`${values.config ?? "the settings"}: ok\n`);
     return;
   }
   await serve(config, values["with-parent"]);
@@ -90,12 +91,14 @@ async function serve(config: OriginConfig, withParent: boolean): Promise<void> {
   onStopSignal({ withParent, stop, hurry: () => process.exit(1) });
 
   // One process for each inspection that may run: none ever waits in the pool's own queue.
-  const pool = openDecoderPool({ size: config.limits.inspectionsMax, clock: systemClock, log });
+  const { sandbox } = config.decoders;
+  const pool = openDecoderPool({ size: config.limits.inspectionsMax, clock: systemClock, log, sandbox });
   lifecycle.defer("decoders", async () => {
     await pool.close({ graceMs: 0 });
   });
   const drainMs = Math.min(config.drainMs, stopMsMax - 800);
   try {
+    await requireSandbox(sandbox, pool);
     const origin = await startOrigin({ ...config, drainMs }, { clock: systemClock, log, inspector: pool });
     lifecycle.defer("origin", origin.close);
     process.stdout.write(`origin listens at ${origin.url}\n`);

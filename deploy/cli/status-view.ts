@@ -64,9 +64,15 @@ function askedLines(witnesses: readonly Reply[]): string[] {
       ...(reasons.length > 0 ? [`${name}: ${reasons.join("; ")}`] : []),
       ...(status["isIsolated"] === true ? [`${name}: reaches no other node, answers with its own site`] : []),
       ...(lease === undefined || lease === "" ? [] : [`${name}: lease: ${lease}`]),
+      ...sandboxLines(name, status),
     ];
   });
   return [...tableLines(heads, rows), ...whys.map((why) => `  ${why}`)];
+}
+
+function sandboxLines(name: string, status: Record<string, unknown>): string[] {
+  if (inside(status, "decoders", "sandbox") !== "none") return [];
+  return [`${name}: decoders work without a sandbox: ${cell(inside(status, "decoders", "sandboxReason")) ?? "-"}`];
 }
 
 /** All sites and all nodes, as the node sees them that was asked. */

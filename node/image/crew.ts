@@ -14,8 +14,10 @@ import type { Log } from "#base/log.ts";
 import { startDecoder, type DecoderProcess, type DecoderSettings } from "./decoder-process.ts";
 import type { Reply } from "./messages.ts";
 
-export interface CrewSettings extends DecoderSettings {
+export interface CrewSettings extends Omit<DecoderSettings, "sandbox"> {
   readonly size: number;
+  /** "required": a process that has no sandbox gets no picture. "auto": it is used where there is one. */
+  readonly sandbox: "auto" | "off" | "required";
   readonly startTimeoutMs: number;
 }
 
@@ -56,6 +58,7 @@ export interface Crew {
   distrust: (worker: Worker, what: string) => void;
   /** Lets an idle process end and replaces it. */
   retire: (worker: Worker) => void;
+  /** Rejects with NOT_READY after startTimeoutMs, and as soon as a sandbox that is required is not to be had. */
   ready: () => Promise<void>;
   stats: () => CrewStats;
   /** Lets processes finish their jobs within `graceMs`; resolves when all are gone. `onLost` is told of each. */
@@ -72,8 +75,9 @@ export function openCrew(settings: CrewSettings, clock: Clock, log: Log, listene
   const failures = openFailureLog(log, clock);
   const workers = new Set<Worker>();
   const leaving = new Set<Worker>();
-  const waitingForReady = new Set<() => void>();
-  let sandboxMode = settings.sandbox;
+  const waitingForReady = new Set<(failure?: NearcastError) => void>();
+  const isRequired = settings.sandbox === "required";
+  let sandboxMode: DecoderSettings["sandbox"] = settings.sandbox === "off" ? "off" : "auto";
   let sandbox: CrewStats["sandbox"] = "starting";
   let sandboxReason = "";
   let crashes = 0;
@@ -164,7 +168,7 @@ export function openCrew(settings: CrewSettings, clock: Clock, log: Log, listene
     restarts += 1;
     const pauseMs = Math.min(restartPauseMaxMs, 100 * 2 ** Math.min(failedStarts, 10));
     log.error({ pid: worker.process.pid, how, pauseMs }, "a decoder process did not start");
-    if (failedStarts >= failedStartsMax && sandbox === "starting" && sandboxMode === "auto") {
+    if (failedStarts >= failedStartsMax && sandbox === "starting" && sandboxMode === "auto" && !isRequired) {
       // None ever came up: the filter may be what ends them. No picture is involved yet.
       sandboxMode = "off";
       sandboxReason = "decoder processes died while they entered it";
@@ -175,7 +179,20 @@ export function openCrew(settings: CrewSettings, clock: Clock, log: Log, listene
     });
   }
 
+  /** Ends a process that has no sandbox; its end counts as a failed start, so the next one comes after a pause. */
+  function refuse(worker: Worker, reason: string): void {
+    sandbox = "none";
+    sandboxReason = reason;
+    log.error({ reason }, "a decoder process has no sandbox, which is required: it gets no picture");
+    worker.process.kill();
+    for (const settle of waitingForReady) settle(new NearcastError("NOT_READY", `there is no sandbox: ${reason}`));
+  }
+
   function becomeReady(worker: Worker, reply: Reply & { outcome: "ready" }): void {
+    if (isRequired && reply.sandbox !== "seccomp") {
+      refuse(worker, reply.reason);
+      return;
+    }
     if (reply.sandbox === "broken") {
       // The filter keeps decoders from their work on this system: all start again without it.
       log.error({ reason: reply.reason }, "decoder processes can't work in the sandbox");
@@ -187,8 +204,8 @@ export function openCrew(settings: CrewSettings, clock: Clock, log: Log, listene
     worker.isReady = true;
     worker.cancelStart();
     failedStarts = 0;
-    if (sandbox === "starting" || reply.sandbox === "none") noteSandbox(reply.sandbox, reply.reason);
-    for (const resolve of waitingForReady) resolve();
+    if (isRequired || sandbox === "starting" || reply.sandbox === "none") noteSandbox(reply.sandbox, reply.reason);
+    for (const settle of waitingForReady) settle();
     listener.onFree(worker);
   }
 
@@ -197,6 +214,7 @@ export function openCrew(settings: CrewSettings, clock: Clock, log: Log, listene
     if (sandbox === seen) return;
     sandbox = seen;
     if (seen === "seccomp") {
+      sandboxReason = "";
       log.info("decoder processes run under a system-call filter");
     } else {
       if (sandboxReason === "") sandboxReason = reason;
@@ -227,10 +245,11 @@ export function openCrew(settings: CrewSettings, clock: Clock, log: Log, listene
           waitingForReady.delete(onReady);
           reject(new NearcastError("NOT_READY", `no decoder process started within ${settings.startTimeoutMs} ms`));
         });
-        const onReady = (): void => {
+        const onReady = (failure?: NearcastError): void => {
           waitingForReady.delete(onReady);
           cancel();
-          resolve();
+          if (failure === undefined) resolve();
+          else reject(failure);
         };
         waitingForReady.add(onReady);
       });

@@ -4,7 +4,7 @@
  * Everything it writes is hostile: sizes are bounded, headers checked, and the first thing that does not fit ends it.
  */
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { frameHead, readFrames } from "./frame.ts";
 import { headerBytesMax, readReply, type Job, type Reply } from "./messages.ts";
@@ -90,10 +90,12 @@ export function startDecoder(settings: DecoderSettings, listener: DecoderListene
   // Writing to a child that just died. Its end is reported by `close`.
   child.stdin.on("error", () => undefined);
 
+  const memory = child.pid === undefined ? undefined : openMemoryGauge(child.pid);
   let hasEnded = false;
   const end = (how: string): void => {
     if (hasEnded) return;
     hasEnded = true;
+    memory?.close();
     listener.onEnd(stderr === "" ? how : `${how}: ${stderr}`);
   };
   child.on("error", (error) => {
@@ -109,9 +111,7 @@ export function startDecoder(settings: DecoderSettings, listener: DecoderListene
       child.stdin.write(frameHead(job, source.length));
       child.stdin.write(source);
     },
-    residentBytes() {
-      return child.pid === undefined ? undefined : residentBytesOf(child.pid);
-    },
+    residentBytes: () => memory?.residentBytes(),
     retire() {
       child.stdin.end();
     },
@@ -121,14 +121,55 @@ export function startDecoder(settings: DecoderSettings, listener: DecoderListene
   };
 }
 
-/** VmRSS of a process (proc(5)); undefined without /proc, or when the process is gone. */
-export function residentBytesOf(pid: number | "self"): number | undefined {
-  let status: string;
+/** More than /proc/PID/status ever has. */
+const statusBytesMax = 8192;
+
+interface MemoryGauge {
+  /** Undefined once the process is gone. */
+  residentBytes: () => number | undefined;
+  close: () => void;
+}
+
+/**
+ * Opened before the process locks itself in: where /proc hides what may not be traced (hidepid, systemd's ProtectProc),
+ * its folder is gone from then on, while a file that is open can be read on.
+ */
+function openMemoryGauge(pid: number): MemoryGauge | undefined {
+  let file: number;
   try {
-    status = readFileSync(`/proc/${pid}/status`, "latin1");
+    file = openSync(`/proc/${pid}/status`, "r");
   } catch {
-    return undefined; // not Linux, or just gone: both mean that there is nothing to measure
+    return undefined; // not Linux, or hidden already
   }
+  const room = Buffer.alloc(statusBytesMax);
+  let isOpen = true;
+  return {
+    residentBytes() {
+      if (!isOpen) return undefined;
+      try {
+        return residentBytesIn(room.toString("latin1", 0, readSync(file, room, 0, room.length, 0)));
+      } catch {
+        return undefined; // ESRCH: it is gone
+      }
+    },
+    close() {
+      if (isOpen) closeSync(file);
+      isOpen = false;
+    },
+  };
+}
+
+/** Resident memory of this process; undefined where the system does not tell. */
+export function ownResidentBytes(): number | undefined {
+  try {
+    return residentBytesIn(readFileSync("/proc/self/status", "latin1"));
+  } catch {
+    return undefined;
+  }
+}
+
+/** VmRSS of a status text (proc(5)). */
+function residentBytesIn(status: string): number | undefined {
   const kibibytes = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1];
   return kibibytes === undefined ? undefined : Number(kibibytes) * 1024;
 }

@@ -22,7 +22,7 @@ import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
 import assert from "node:assert/strict";
 import { openCrew, type CrewStats, type JobReply, type Worker } from "./crew.ts";
-import { residentBytesOf } from "./decoder-process.ts";
+import { ownResidentBytes } from "./decoder-process.ts";
 import { mediaTypeOf, sniffPicture, type MediaType, type PictureFacts, type RenderOrder } from "./picture.ts";
 
 export interface DecoderLimits {
@@ -58,8 +58,8 @@ export interface DecoderPoolOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly limits?: Partial<DecoderLimits>;
-  /** "auto" (default): system calls are filtered where that works. "off": never. */
-  readonly sandbox?: "auto" | "off";
+  /** "auto" (default): system calls are filtered where that works. "required": or no picture is decoded. "off": never. */
+  readonly sandbox?: "auto" | "off" | "required";
   /** The program of the processes. Tests give a hostile one. */
   readonly decoderFile?: URL;
 }
@@ -102,7 +102,10 @@ export interface DecoderPool {
   inspect: (source: Buffer, options: JobOptions) => Promise<PictureFacts>;
   /** Makes a variant. Throws what `inspect` throws. */
   render: (source: Buffer, order: RenderOrder, options: JobOptions) => Promise<RenderedPicture>;
-  /** Resolves when the first process can work; throws NOT_READY after startTimeoutMs. */
+  /**
+   * Resolves when the first process can work.
+   * @throws NearcastError NOT_READY after startTimeoutMs, or where a required sandbox is not to be had
+   */
   ready: () => Promise<void>;
   stats: () => DecoderPoolStats;
   /** Refuses and drops what waits, lets what runs finish within `graceMs`, ends all processes. */
@@ -147,7 +150,7 @@ interface Running {
 export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
   const { size, clock, log } = poolOptions;
   const limits: DecoderLimits = { ...decoderLimits, ...poolOptions.limits };
-  const canMeasure = residentBytesOf("self") !== undefined;
+  const canMeasure = ownResidentBytes() !== undefined;
   if (!canMeasure) log.warn("no /proc here: decoder processes run without a memory ceiling");
 
   const failures = openFailureLog(log, clock);

@@ -1,9 +1,13 @@
 /**
  * The system-call filter of a decoder process, as a classic BPF program (seccomp(2)), for x86-64 and arm64.
  *
- *   allowed   computing, memory, threads, reading and writing the pipes that are open already
- *   refused   EACCES: files, sockets, programs, other processes. The caller sees an ordinary failure.
- *   the rest  ENOSYS, so that a libc newer than this list falls back to an older call (clone3 → clone)
+ *   allowed      computing, memory, threads, reading and writing the pipes that are open already
+ *   by argument  calls that may also reach beyond this process: only with the arguments that the work needs
+ *   refused      EACCES: files, sockets, programs, other processes. The caller sees an ordinary failure.
+ *   the rest     ENOSYS, so that a libc newer than this list falls back to an older call (clone3 → clone)
+ *
+ * A filter sees numbers, never what a pointer leads to. So no call that takes a path is allowed, and none by which
+ * the kernel would send a signal to a process of the caller's choice (fcntl, ioctl, tgkill, prctl).
  *
  * Pure: it makes bytes. sandbox.ts gives them to the kernel.
  */
@@ -29,7 +33,7 @@ const x64: Machine = {
   calls: numbersOf(`
     read 0 write 1 open 2 close 3 fstat 5 poll 7 lseek 8 mmap 9 mprotect 10 munmap 11 brk 12 rt_sigaction 13
     rt_sigprocmask 14 rt_sigreturn 15 ioctl 16 pread64 17 readv 19 writev 20 sched_yield 24 mremap 25
-    mincore 27 madvise 28 nanosleep 35 getpid 39 socket 41 connect 42 accept 43 sendto 44 sendmsg 46
+    madvise 28 nanosleep 35 getpid 39 socket 41 connect 42 accept 43 sendto 44 sendmsg 46
     shutdown 48 bind 49 listen 50 socketpair 53 clone 56 fork 57 vfork 58 execve 59 exit 60 kill 62 uname 63
     fcntl 72 fsync 74 fdatasync 75 creat 85 gettimeofday 96
     getrusage 98 sysinfo 99 ptrace 101 getuid 102 getgid 104 geteuid 107
@@ -55,7 +59,7 @@ const arm64: Machine = {
     rt_sigaction 134 rt_sigprocmask 135 rt_sigreturn 139 uname 160 getrusage 165 prctl 167 gettimeofday 169
     getpid 172 getuid 174 geteuid 175 getgid 176 getegid 177 gettid 178 sysinfo 179 socket 198 socketpair 199
     bind 200 listen 201 accept 202 connect 203 sendto 206 shutdown 210 sendmsg 211 brk 214 munmap 215
-    mremap 216 clone 220 execve 221 mmap 222 mprotect 226 mincore 232 madvise 233 accept4 242 sendmmsg 269
+    mremap 216 clone 220 execve 221 mmap 222 mprotect 226 madvise 233 accept4 242 sendmmsg 269
     process_vm_readv 270 process_vm_writev 271 getrandom 278 execveat 281 membarrier 283 pkey_mprotect 288
     pkey_alloc 289 pkey_free 290 rseq 293 io_uring_setup 425 openat2 437 epoll_pwait2 441 futex_waitv 449
   `),
@@ -68,12 +72,12 @@ const machines: ReadonlyMap<string, Machine> = new Map([
 
 /** The most frequent first: the kernel walks the program in order where it can't remember an answer. */
 const allowed = namesOf(`
-  read write futex mmap munmap mprotect madvise epoll_wait epoll_pwait readv writev brk mremap clock_gettime
-  sched_yield epoll_ctl epoll_pwait2 close fstat lseek pread64 poll ppoll fcntl shutdown nanosleep
+  read write futex mmap munmap mprotect epoll_wait epoll_pwait readv writev brk mremap clock_gettime
+  sched_yield epoll_ctl epoll_pwait2 close fstat lseek pread64 poll ppoll shutdown nanosleep
   clock_nanosleep clock_getres gettimeofday getpid gettid getuid geteuid getgid getegid uname sysinfo
   getrusage getrandom rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack restart_syscall set_tid_address
-  set_robust_list rseq membarrier mincore pkey_mprotect pkey_alloc pkey_free futex_waitv sched_getaffinity
-  sched_getparam sched_getscheduler sched_get_priority_max sched_get_priority_min fsync fdatasync exit exit_group
+  set_robust_list rseq pkey_mprotect pkey_alloc pkey_free futex_waitv
+  sched_get_priority_max sched_get_priority_min fsync fdatasync exit exit_group
 `);
 
 const refused = namesOf(`
@@ -90,6 +94,7 @@ const answer = 0x06;
 const allow = 0x7fff_0000;
 const killProcess = 0x8000_0000;
 const failWith = (errno: number): number => 0x0005_0000 | errno;
+const EBADF = 9;
 const EACCES = 13;
 const ENOSYS = 38;
 
@@ -98,11 +103,28 @@ const atNumber = 0;
 const atArch = 4;
 const atArgument = (index: number): number => 16 + 8 * index;
 
+// linux/sched.h. A thread as glibc and musl make one: it shares everything, and gets no namespace of its own.
 const CLONE_THREAD = 0x1_0000;
+const flagsOfThreads = 0x7d_0f00;
+// linux/prctl.h
 const PR_SET_NAME = 15;
 const PR_SET_VMA = 0x5356_4d41;
+// asm-generic/ioctls.h. Not among them: FIOASYNC, FIOSETOWN, SIOCSPGRP, which send signals.
 const FIONBIO = 0x5421;
-const AT_EMPTY_PATH = 0x1000;
+// asm-generic/fcntl.h. Not among them: F_SETOWN, F_SETSIG, leases, locks.
+const F_GETFD = 1;
+const F_SETFD = 2;
+const F_GETFL = 3;
+const F_SETFL = 4;
+/** O_RDWR, O_WRONLY, O_APPEND, O_NONBLOCK: what Node sets and gives back. Not O_ASYNC, which sends signals. */
+const statusFlags = 0xc03;
+/**
+ * asm-generic/mman-common.h: NORMAL, WILLNEED, DONTNEED, FREE, DONTFORK, DOFORK, HUGEPAGE, NOHUGEPAGE, DONTDUMP,
+ * DODUMP, GUARD_INSTALL, GUARD_REMOVE. Not HWPOISON, by which root takes memory from the whole machine.
+ */
+const memoryAdvice = [0, 3, 4, 8, 10, 11, 14, 15, 16, 17, 102, 103];
+/** linux/membarrier.h: QUERY and those that are private to the process. The global ones interrupt every core. */
+const privateBarriers = [0, 8, 16, 32, 64];
 /** x86-64's 32-bit-pointer calls carry this bit, and would pass for other numbers. */
 const x32Bit = 0x4000_0000;
 
@@ -125,26 +147,49 @@ export function decoderFilter(cpu: string, ownPid: number): Buffer | undefined {
       if (number !== undefined) program.push([jumpIfEqual, 0, 1, number], [answer, 0, 0, result]);
     }
   };
-  /** Allows `name` when one of `tests` holds for its argument, else refuses it. */
-  const settleByArgument = (name: string, argument: number, tests: readonly (readonly [number, number])[]): void => {
-    const number = calls.get(name);
-    if (number === undefined) return;
+  /** Allows `name` when its argument is one of `values`, else refuses it. Arguments are compared by their lower half. */
+  const settleByValue = (name: string, argument: number, values: readonly number[]): void => {
     const body: Instruction[] = [[loadWord, 0, 0, atArgument(argument)]];
-    for (const [test, constant] of tests) body.push([test, 0, 1, constant], [answer, 0, 0, allow]);
-    body.push([answer, 0, 0, failWith(EACCES)]);
-    program.push([jumpIfEqual, 0, body.length, number], ...body);
+    for (const value of values) body.push([jumpIfEqual, 0, 1, value], [answer, 0, 0, allow]);
+    settleBy(name, [...body, [answer, 0, 0, failWith(EACCES)]]);
+  };
+  const settleBy = (name: string, body: readonly Instruction[]): void => {
+    const number = calls.get(name);
+    if (number !== undefined) program.push([jumpIfEqual, 0, body.length, number], ...body);
   };
 
   settle(allowed, allow);
-  settleByArgument("clone", 0, [[jumpIfSet, CLONE_THREAD]]);
-  settleByArgument("tgkill", 0, [[jumpIfEqual, ownPid]]);
-  settleByArgument("prctl", 0, [
-    [jumpIfEqual, PR_SET_NAME],
-    [jumpIfEqual, PR_SET_VMA],
+  settleByValue("madvise", 2, memoryAdvice);
+  settleByValue("membarrier", 0, privateBarriers);
+  settleByValue("tgkill", 0, [ownPid]);
+  // 0: the calling thread. Of others not even whether they are there.
+  for (const name of ["sched_getaffinity", "sched_getparam", "sched_getscheduler"]) settleByValue(name, 0, [0, ownPid]);
+  settleByValue("prctl", 0, [PR_SET_NAME, PR_SET_VMA]);
+  settleByValue("ioctl", 1, [FIONBIO]);
+  settleBy("clone", [
+    [loadWord, 0, 0, atArgument(0)],
+    [jumpIfSet, 0, 1, ~flagsOfThreads],
+    [answer, 0, 0, failWith(EACCES)],
+    [jumpIfSet, 0, 1, CLONE_THREAD],
+    [answer, 0, 0, allow],
+    [answer, 0, 0, failWith(EACCES)],
   ]);
-  settleByArgument("ioctl", 1, [[jumpIfEqual, FIONBIO]]);
-  // How libc asks for the size of an open file; a path could be asked about too, but not opened.
-  settleByArgument("newfstatat", 3, [[jumpIfSet, AT_EMPTY_PATH]]);
+  settleBy("fcntl", [
+    [loadWord, 0, 0, atArgument(1)],
+    ...[F_GETFD, F_SETFD, F_GETFL].flatMap((command): Instruction[] => [
+      [jumpIfEqual, 0, 1, command],
+      [answer, 0, 0, allow],
+    ]),
+    [jumpIfEqual, 1, 0, F_SETFL],
+    [answer, 0, 0, failWith(EACCES)],
+    [loadWord, 0, 0, atArgument(2)],
+    [jumpIfSet, 0, 1, ~statusFlags],
+    [answer, 0, 0, failWith(EACCES)],
+    [answer, 0, 0, allow],
+  ]);
+  // It takes a path. Some releases of glibc ask by it for the size of an open file; Node, which does so for its
+  // standard streams when it ends, takes this error for a stream that is closed, and any other for a fault.
+  settle(["newfstatat"], failWith(EBADF));
   settle(refused, failWith(EACCES));
   program.push([answer, 0, 0, failWith(ENOSYS)]);
   return encode(program);

@@ -74,6 +74,20 @@ test("one node's answer shows all sites and nodes, with load, release, feed and 
   ok(!text.includes("not all see the same"));
 });
 
+test("a node whose decoders have no sandbox is named, with the reason", () => {
+  const decoders = { sandbox: "none", sandboxReason: "koffi can't be loaded" };
+  const bare: Reply = {
+    ...place("fra1"),
+    answer: { outcome: "answered", status: 200, body: { node: "fra1", decoders } },
+  };
+  match(statusLines(origin, [bare], false).join("\n"), /fra1: decoders work without a sandbox: koffi can't be loaded/);
+  ok(
+    !statusLines(origin, [answer("fra1", "up")], false)
+      .join("\n")
+      .includes("sandbox"),
+  );
+});
+
 test("where nodes see a site differently, it is said", () => {
   const lines = statusLines(origin, [answer("fra1", "up"), answer("fra2", "down")], false);
   deepEqual(lines.slice(-2), ["not all see the same:", "  nyc is up for fra1; down for fra2"]);

@@ -123,6 +123,24 @@ describe("work", () => {
     );
   });
 
+  it("where the sandbox is required, no process without one gets a picture, and the wait ends with the reason", async () => {
+    const clock = fakeClock();
+    const pool = open({
+      size: 1,
+      clock,
+      sandbox: "required",
+      decoderFile: new URL("./hindered-decoder.ts", import.meta.url),
+    });
+    await assert.rejects(pool.ready(), { code: "NOT_READY", message: /no sandbox: no thread could be started/ });
+    const { sandbox, sandboxReason } = pool.stats();
+    assert.deepEqual({ sandbox, sandboxReason }, { sandbox: "none", sandboxReason: "no thread could be started" });
+    const abort = new AbortController();
+    const waiting = pool.inspect(picture, { ...options, signal: abort.signal });
+    assert.deepEqual([pool.stats().busy, pool.stats().queued], [0, 1]);
+    abort.abort(new Error("enough"));
+    await assert.rejects(waiting, /enough/);
+  });
+
   it("what is wrong with a picture comes as its code, and the process lives on", async () => {
     const pool = open();
     const rows: [string, Buffer, ErrorCode][] = [

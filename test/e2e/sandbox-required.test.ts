@@ -1,0 +1,119 @@
+/** `decoders.sandbox: required`: edge and origin as processes, where the sandbox is not to be had. */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { cp, mkdir, readdir, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
+import { temporaryDirectory } from "../support/temporary.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const withoutSeccomp = fileURLToPath(new URL("../support/without-seccomp.ts", import.meta.url));
+
+/** The sources with all of their packages but koffi. */
+async function withoutKoffi(t: TestContext): Promise<string> {
+  const copy = await temporaryDirectory(t);
+  for (const source of ["node", "dns", "origin", "deploy", "package.json"]) {
+    await cp(join(root, source), join(copy, source), { recursive: true });
+  }
+  await mkdir(join(copy, "node_modules"));
+  for (const name of await readdir(join(root, "node_modules"))) {
+    if (name !== "koffi") await symlink(join(root, "node_modules", name), join(copy, "node_modules", name));
+  }
+  return copy;
+}
+
+/** Settings of an edge and of an origin, each with the sandbox as wanted. The edge's origin answers nobody. */
+async function settings(t: TestContext, sandbox: "auto" | "required"): Promise<Record<"edge" | "origin", string>> {
+  const directory = await temporaryDirectory(t);
+  const [edge, origin, token] = ["edge.yaml", "origin.yaml", "edge.token"].map((name) => join(directory, name));
+  assert.ok(edge !== undefined && origin !== undefined && token !== undefined);
+  await writeFile(token, "t".repeat(43), { mode: 0o600 });
+  const any = "{ host: 127.0.0.1, port: 0 }";
+  await writeFile(
+    edge,
+    `{ node: fra1, site: fra, dataDir: ${directory}/edge, origin: { url: "http://127.0.0.1:9", tokenFile: ${token} },
+       http: [${any}], admin: ${any}, dns: { addresses: [] }, decoders: { sandbox: ${sandbox} } }`,
+  );
+  await writeFile(
+    origin,
+    `{ dataDir: ${directory}/origin, listen: ${any}, drainMs: 0, decoders: { sandbox: ${sandbox} } }`,
+  );
+  return { edge, origin };
+}
+
+interface Ran {
+  child: ChildProcess;
+  said: () => string;
+  /** Resolves with true when it has said so, with false when it ended before. */
+  saying: (text: string) => Promise<boolean>;
+  ended: Promise<number | null>;
+}
+
+function start(t: TestContext, program: readonly string[]): Ran {
+  const child = spawn(process.execPath, program, { stdio: ["ignore", "pipe", "pipe"], timeout: 120_000 });
+  t.after(() => child.kill("SIGKILL"));
+  let text = "";
+  const ended = once(child, "close").then(([status]) => status as number | null);
+  const more = new EventTarget();
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on("data", (chunk: Buffer) => {
+      text += chunk.toString();
+      more.dispatchEvent(new Event("text"));
+    });
+  }
+  return {
+    child,
+    said: () => text,
+    ended,
+    saying: async (wanted) =>
+      await new Promise((resolve) => {
+        const look = (): void => {
+          if (text.includes(wanted)) resolve(true);
+        };
+        more.addEventListener("text", look);
+        look();
+        void ended.then(() => resolve(text.includes(wanted)));
+      }),
+  };
+}
+
+for (const role of ["edge", "origin"] as const) {
+  const main = `${role === "edge" ? "node" : "origin"}/main.ts`;
+
+  test(`${role}: without koffi it does not start where the sandbox is required, and says why`, async (t) => {
+    const copy = await withoutKoffi(t);
+    const { [role]: file } = await settings(t, "required");
+    const ran = start(t, [join(copy, main), "--config", file]);
+    assert.equal(await ran.ended, 2, ran.said());
+    assert.match(ran.said(), /decoders\.sandbox: is `required`, but .*koffi, an optional dependency, can't be loaded/);
+    assert.match(ran.said(), /set it to `auto`/);
+  });
+
+  test(`${role}: nor on a kernel that takes no filter`, async (t) => {
+    const { [role]: file } = await settings(t, "required");
+    const ran = start(t, [withoutSeccomp, process.execPath, join(root, main), "--config", file]);
+    assert.equal(await ran.ended, 2, ran.said());
+    assert.match(ran.said(), /decoders\.sandbox: is `required`, but .*(?:seccomp|system-call filter|io_uring)/);
+  });
+
+  test(`${role}: with the sandbox there it starts`, async (t) => {
+    const { [role]: file } = await settings(t, "required");
+    const ran = start(t, [join(root, main), "--config", file]);
+    assert.ok(await ran.saying("decoder processes run under a system-call filter"), ran.said());
+    assert.equal(ran.child.exitCode, null, ran.said());
+    ran.child.kill("SIGKILL");
+    await ran.ended;
+  });
+
+  test(`${role}: by default it works without, and says so in its log`, async (t) => {
+    const copy = await withoutKoffi(t);
+    const { [role]: file } = await settings(t, "auto");
+    const ran = start(t, [join(copy, main), "--config", file]);
+    assert.ok(await ran.saying("decoder processes are not sandboxed"), ran.said());
+    assert.match(ran.said(), /"reason":"koffi, an optional dependency, can't be loaded"/);
+    ran.child.kill("SIGKILL");
+    await ran.ended;
+  });
+}
