@@ -11,16 +11,18 @@
  * is served, and only then does anything stop.
  */
 import type { FastifyInstance } from "fastify";
-import { readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { sleep, type Clock } from "#base/clock.ts";
+import { lockDirectory } from "#base/directory-lock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { before, createLifecycle } from "#base/lifecycle.ts";
 import type { Log } from "#base/log.ts";
 import { processMetrics } from "#base/process-metrics.ts";
 import type { Random } from "#base/random.ts";
 import { readRelease } from "#base/release.ts";
+import { readSecretFile } from "#base/secret-file.ts";
 import type { Fleet } from "#fleet/document.ts";
 import { adminTargetOf } from "#fleet/channel/admin-target.ts";
 import { createSeals } from "#fleet/channel/seal.ts";
@@ -29,7 +31,7 @@ import { type FeedEvent, type FeedFollower, followFeed } from "#fleet/feed.ts";
 import { createLoadMeter } from "#fleet/load-meter.ts";
 import type { NodeWord } from "#fleet/health.ts";
 import { liveFleet } from "#fleet/live.ts";
-import { openFleetMemory } from "#fleet/memory.ts";
+import { type Damage, openFleetMemory } from "#fleet/memory.ts";
 import { openProber } from "#fleet/probe.ts";
 import { readPurgeEvent } from "#fleet/purge-event.ts";
 import { rosterEventKind } from "#fleet/roster.ts";
@@ -109,7 +111,13 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
 
   async function start(): Promise<Edge> {
     const token = await readToken(config.origin.tokenFile);
-    const memory = await openFleetMemory(config.dataDir);
+    await mkdir(config.dataDir, { recursive: true });
+    lifecycle.defer("lock", lockDirectory(config.dataDir, "edge"));
+    const damaged: Damage[] = [];
+    const memory = await openFleetMemory(config.dataDir, (damage) => {
+      damaged.push(damage);
+      log.error(damage, "a file of this edge is damaged");
+    });
     const release = readRelease();
     let presence: Presence = "starting";
     let announcement: Announcement | undefined;
@@ -376,9 +384,15 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       if (presence !== "ready") reasons.push(presence);
       else if (membership.standing() === "draining") reasons.push("drained by an operator: `nearcast undrain` ends it");
       else if (membership.standing() === "absent") reasons.push("not a node of this fleet: removed, or not joined yet");
-      if (membership.current() === null) reasons.push("no fleet document: the origin was never reached");
+      if (membership.current() === null) reasons.push(whyNoFleet());
       if (config.dns.addresses.length > 0 && names.version() === 0) reasons.push("DNS does not answer yet");
       return reasons;
+    }
+
+    function whyNoFleet(): string {
+      const lost = damaged.find(({ what }) => what === "fleet document");
+      if (lost === undefined) return "no fleet document: the origin was never reached";
+      return `no fleet document: ${lost.file} is damaged, and the origin was not reached since the start`;
     }
 
     const gate = (): Promise<void> | null => {
@@ -427,6 +441,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         standing: membership.standing(),
         ready: unready().length === 0,
         unready: unready(),
+        damagedAtStart: damaged,
         fleetVersion: membership.current()?.version ?? null,
         rosterRevision: membership.rosterRevision(),
         fleetSecret: secrets.id(),
@@ -563,14 +578,18 @@ async function listenOn(
 }
 
 async function readToken(path: string): Promise<string> {
-  let token: string;
+  let text: string | undefined;
   try {
-    token = (await readFile(path, "utf8")).trim();
+    const leaked = ". Whoever could read it may have it: rotate the token (see the runbook)";
+    text = await readSecretFile(path, "edge token", leaked);
   } catch (error) {
+    if (error instanceof NearcastError) throw error;
     throw new NearcastError("INTERNAL", `origin.tokenFile can't be read: ${(error as Error).message}`, {
       cause: error,
     });
   }
+  if (text === undefined) throw new NearcastError("INTERNAL", `origin.tokenFile ${path} does not exist`);
+  const token = text.trim();
   if (/^[\x21-\x7e]{16,200}$/.test(token)) return token;
   throw new NearcastError("INTERNAL", `origin.tokenFile ${path} does not hold a token of 16 to 200 characters`);
 }
