@@ -63,7 +63,7 @@ const program = new Command("nearcast")
 program.commandsGroup("Run:");
 addUp(program, cli);
 addOrigin(program, cli);
-addEdge(program);
+addEdge(program, cli);
 program.commandsGroup("Nodes:");
 addJoin(program, cli);
 addDrain(program, cli);

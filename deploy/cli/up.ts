@@ -4,6 +4,7 @@
  *
  *   configurations ─▶ addresses free? ─▶ origin ─▶ fleet document ─▶ edges ready ─▶ picture ─▶ what to paste
  */
+import { isStartedByNpm } from "#base/launcher.ts";
 import type { Command } from "commander";
 import { askAdmin } from "./admin-client.ts";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
@@ -74,7 +75,7 @@ async function refuseTaken({ dataDir, origin, edges }: Setup): Promise<void> {
 async function run(cli: Cli, setup: Setup, options: UpOptions): Promise<void> {
   const output = outputOf(cli, options);
   const children: Child[] = [];
-  const signal = watchStopSignals(cli.clock, () => {
+  const signal = watchStopSignals(cli.clock, isStartedByNpm(cli.environment), () => {
     output.note("killed");
     for (const child of children) child.kill();
     cli.exit(exitCodes.failed);

@@ -25,6 +25,6 @@ export async function readSecretFile(
   if ((mode & 0o077) === 0) return await readFile(file, "utf8");
   throw new NearcastError(
     "INTERNAL",
-    `${file} has mode 0${mode.toString(8)}, so others can read the ${what}: ` + `run \`chmod 600 ${file}\`${otherWay}`,
+    `${file} has mode 0${mode.toString(8)}, so others can read the ${what}: run \`chmod 600 ${file}\`${otherWay}`,
   );
 }

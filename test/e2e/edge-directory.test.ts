@@ -119,7 +119,7 @@ test("each damaged file is told with its path and what follows, and the edge goe
     .filter((line) => line.includes("a file of this edge is damaged"))
     .map((line) => JSON.parse(line) as Record<string, string>);
   assert.deepEqual(
-    told.map(({ file }) => file).toSorted(),
+    told.map(({ file = "" }) => file).toSorted(),
     Object.keys(damaged)
       .map((name) => join(directory, "data", name))
       .toSorted(),
