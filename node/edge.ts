@@ -97,6 +97,7 @@ const requestGraceMs = 3000;
 const askMs = 500;
 const stopMs = 8000;
 const fleetRetryMs = 1000;
+const lockAdvice = "stop it, or give this one a data directory of its own (dataDir)";
 
 /** @throws the failure of whatever could not be started; what was started before is stopped again */
 export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edge> {
@@ -112,7 +113,10 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
   async function start(): Promise<Edge> {
     const token = await readToken(config.origin.tokenFile);
     await mkdir(config.dataDir, { recursive: true });
-    lifecycle.defer("lock", lockDirectory(config.dataDir, "edge"));
+    lifecycle.defer(
+      "lock",
+      lockDirectory(config.dataDir, `another edge is running on ${config.dataDir}: ${lockAdvice}`),
+    );
     const damaged: Damage[] = [];
     const memory = await openFleetMemory(config.dataDir, (damage) => {
       damaged.push(damage);
@@ -200,7 +204,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       fleet: () => membership.current()?.document ?? null,
     });
 
-    const probes = openProbeClient({ secrets: () => secrets.secrets() });
+    const probes = openProbeClient({ secrets: () => secrets.secrets(), clock });
     lifecycle.defer("probe client", probes.close);
     const load = createLoadMeter(clock);
     // Begun when the start is over: what that holds up is no load.
@@ -527,7 +531,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         words: prober.words,
         async ask(node) {
           const answer = await probes.probe(node, askMs);
-          return answer.outcome === "failed" ? undefined : answer.word;
+          return answer.outcome === "failed" || answer.outcome === "held" ? undefined : answer.word;
         },
         clock,
         random,

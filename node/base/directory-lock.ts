@@ -11,11 +11,11 @@ import { NearcastError } from "./errors.ts";
 const busy = 5;
 
 /**
- * @param what runs here, for the message: `edge`, `origin`
+ * @param refusal what to say while another process holds the lock
  * @returns what lets go of the directory
  * @throws NearcastError CONFLICT while another process holds it, DISK_FAILED when the lock's file can't be used
  */
-export function lockDirectory(directory: string, what: string): () => void {
+export function lockDirectory(directory: string, refusal: string): () => void {
   const file = join(directory, "lock.sqlite");
   let lock: DatabaseSync | undefined;
   try {
@@ -24,14 +24,10 @@ export function lockDirectory(directory: string, what: string): () => void {
   } catch (error) {
     lock?.close();
     if ((error as { errcode?: number }).errcode === busy) {
-      throw new NearcastError(
-        "CONFLICT",
-        `another ${what} is running on ${directory}: stop it, or give this one a data directory of its own (dataDir)`,
-        { cause: error },
-      );
+      throw new NearcastError("CONFLICT", refusal, { cause: error });
     }
-    const advice = "look at the directory's owner and at the disk";
-    throw new NearcastError("DISK_FAILED", `${file} can't be locked: ${(error as Error).message}; ${advice}`, {
+    const advice = "It holds nothing: delete it if it is damaged, and look at the folder's owner and at the disk";
+    throw new NearcastError("DISK_FAILED", `${file} can't be locked: ${(error as Error).message}. ${advice}`, {
       cause: error,
     });
   }

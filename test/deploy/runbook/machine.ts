@@ -18,6 +18,8 @@ import { machineClock } from "../../../deploy/lab/machine-clock.ts";
 const bootScript = fileURLToPath(new URL("boot-machine.sh", import.meta.url));
 /** A boot takes a second and a half on an idle machine. */
 const bootTimeoutMs = 60_000;
+/** The longest block installs a release and waits for a drain; ten times as long where others use the machine, too. */
+const blockTimeoutMs = 600_000;
 const outputBytesMax = 16 * 1024 * 1024;
 
 export interface Ran {
@@ -73,7 +75,7 @@ export async function bootMachine({ name, plugIn }: MachinePlan): Promise<Machin
     const machine: Machine = {
       name,
       pid,
-      run: async (script, timeoutMs = 120_000) => await enter(pid, session + script, timeoutMs),
+      run: async (script, timeoutMs = blockTimeoutMs) => await enter(pid, session + script, timeoutMs),
       path: (path) => `/proc/${pid}/root${path}`,
       async write(at, text, mode = 0o644) {
         await mkdir(dirname(machine.path(at)), { recursive: true });
