@@ -171,7 +171,7 @@ test("request fields", async (t) => {
   });
 });
 
-/** One request over a connection of its own; resolves with what came until the head was there, or the connection ended. */
+/** One request over a connection of its own; gives what came until the head was there, or the connection ended. */
 async function send(target: Target, changed: Readonly<Record<string, string>>): Promise<string> {
   const socket = target.open();
   const { promise, resolve, reject } = Promise.withResolvers<string>();
