@@ -192,7 +192,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       fleet: () => membership.current()?.document ?? null,
     });
 
-    const probes = openProbeClient({ secrets: () => secrets.secrets() });
+    const probes = openProbeClient({ secrets: () => secrets.secrets(), clock });
     lifecycle.defer("probe client", probes.close);
     const load = createLoadMeter(clock);
     // Begun when the start is over: what that holds up is no load.
@@ -512,7 +512,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         words: prober.words,
         async ask(node) {
           const answer = await probes.probe(node, askMs);
-          return answer.outcome === "failed" ? undefined : answer.word;
+          return answer.outcome === "failed" || answer.outcome === "held" ? undefined : answer.word;
         },
         clock,
         random,

@@ -69,7 +69,7 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     const uploads = openUploads({ store, catalogue, holds, inspector, clock, limits: config.limits });
     const settings = { ...config.feed, subscribersMax: config.limits.subscribersMax };
     const feed = await openFeedHub({ catalogue, settings, clock, log });
-    const roster = openRosterKeeper(catalogue);
+    const roster = openRosterKeeper(catalogue, config.limits);
     const seals = createSeals(() => secretsInOrder(fleetSecret.secrets()));
     const connected = openConnectedNodes(clock);
     const questions = openQuestions({ connected, seals, clock });

@@ -22,6 +22,8 @@ const storedImage = Type.Object({
   version: Type.Integer(),
   ...picture,
   unchanged: Type.Boolean(),
+  // An origin of the release before says nothing of it.
+  repaired: Type.Optional(Type.Boolean()),
 });
 export type StoredImage = Static<typeof storedImage>;
 
@@ -137,6 +139,21 @@ export interface PurgeOrder {
   soft?: boolean;
 }
 
+const amount = Type.Object({ count: Type.Integer(), sizeBytes: Type.Integer() });
+const blobFault = Type.Object({
+  sha256: Type.String(),
+  fault: Type.String(),
+  detail: Type.String(),
+  uses: Type.Array(Type.Object({ name: Type.String(), version: Type.Integer(), isCurrent: Type.Boolean() })),
+});
+export type BlobFault = Static<typeof blobFault>;
+const verifyAnswer = Type.Object({
+  checked: amount,
+  faults: Type.Array(blobFault),
+  totals: Type.Optional(amount),
+  cursor: Type.Optional(Type.String()),
+});
+
 /** Names of one page; the origin's own greatest. */
 const pageLength = 1000;
 
@@ -146,6 +163,16 @@ export async function putImage(
   source: { file: string; sizeBytes: number; onBytes: (sentBytes: number) => void },
 ): Promise<StoredImage> {
   return read(storedImage, await client.call({ method: "PUT", path: `/images/${encodeName(name)}`, body: source }));
+}
+
+/** One step of the check of stored pictures, from after the cursor of the step before. */
+export async function verifyStep(
+  client: OriginClient,
+  after: string | undefined,
+  hasTotals: boolean,
+): Promise<Static<typeof verifyAnswer>> {
+  const query = { after, totals: hasTotals ? "true" : undefined };
+  return read(verifyAnswer, await client.call({ method: "GET", path: "/verifications", query }));
 }
 
 export async function hasImage(client: OriginClient, name: string): Promise<boolean> {

@@ -172,8 +172,9 @@ function openProgress(uploads: readonly Upload[], output: Output): Progress {
 }
 
 function storedLine(image: StoredImage): string {
-  const { name, version, width, height, type, sizeBytes, unchanged } = image;
+  const { name, version, width, height, type, sizeBytes, unchanged, repaired } = image;
   const facts = `${type}, ${width}×${height}, ${sizeText(sizeBytes)}`;
+  if (repaired === true) return `${name}: repaired at the origin, version ${version} (${facts})`;
   return unchanged ? `${name}: unchanged, version ${version} (${facts})` : `${name}: version ${version} (${facts})`;
 }
 

@@ -122,6 +122,22 @@ async function originOfFiles(
   return undefined;
 }
 
+/** The settings of this machine's origin, for verbs that work on its data folder; `dataDir` is where that is. */
+export async function findOriginSettings(
+  options: CommonOptions & { config?: string },
+  environment: Environment,
+): Promise<OriginConfig> {
+  if (options.config !== undefined) return await readOriginConfig(options.config);
+  const dataDir = dataDirOf(options, environment);
+  const mayBeInstalled = !isFolderNamed(options, environment);
+  for (const file of [originFileOf(dataDir), ...(mayBeInstalled ? [installedOriginFile] : [])]) {
+    if (await exists(file)) return await readOriginConfig(file);
+  }
+  // The folder of an origin that was started with --data, or that of `nearcast up` without its settings.
+  const ofUp = join(dataDir, "origin");
+  return { ...(await loadOriginConfig()), dataDir: mayBeInstalled || (await exists(ofUp)) ? ofUp : dataDir };
+}
+
 function isFolderNamed(options: CommonOptions, environment: Environment): boolean {
   return (options.data ?? environment["NEARCAST_DATA"]) !== undefined;
 }
