@@ -70,6 +70,13 @@ export const originConfigSchema = Type.Object(
         nodesPerTokenMax: count(256, 1, 10_000, "nodes that join with one edge token: all edges probe each of them"),
         nodesPerAddressMax: count(8, 1, 10_000, "nodes that join at one address or host name"),
         connectionsMax: count(4096, 16, 100_000, "open connections; more are refused"),
+        verifyBytesPerSecond: Type.Integer({
+          minimum: 10_000_000,
+          maximum: 10_000_000_000,
+          default: 100_000_000,
+          unit: "B",
+          description: "what `nearcast verify` may read of the store in a second",
+        }),
         unauthenticatedPerNetworkMax: count(
           64,
           1,

@@ -5,11 +5,13 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { nearcast, temporaryFolder } from "./support/command.ts";
 
-const pictureVerbs = ["put", "ls", "rm", "versions", "rollback", "purge"];
+const pictureVerbs = ["put", "ls", "rm", "versions", "rollback", "purge", "verify"];
 const verbs = [
   "up",
   "origin",
   "edge",
+  "backup",
+  "restore",
   "join",
   "drain",
   "undrain",
