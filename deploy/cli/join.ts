@@ -93,7 +93,7 @@ export function addJoin(program: Command, cli: Cli): void {
         cli.end(exitCodes.ok);
         return;
       }
-      await serveProcess(new URL("../../node/main.ts", import.meta.url), ["--config", configFile]);
+      await serveProcess(new URL("../../node/main.ts", import.meta.url), ["--config", configFile], cli.environment);
     });
 }
 

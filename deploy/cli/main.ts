@@ -67,7 +67,7 @@ const program = new Command("nearcast")
 program.commandsGroup("Run:");
 addUp(program, cli);
 addOrigin(program, cli);
-addEdge(program);
+addEdge(program, cli);
 addBackup(program, cli);
 addRestore(program, cli);
 program.commandsGroup("Pictures:");
