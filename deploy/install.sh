@@ -384,12 +384,12 @@ next_steps() {
       edge)
         echo "  sysctl --system"
         echo "  nearcast join http://ORIGIN:7070 --site SITE --token-file edge.token --data /var/lib/nearcast --no-start"
-        echo "  chown -R nearcast: /var/lib/nearcast && ln -s /var/lib/nearcast/edge.yaml /etc/nearcast/edge.yaml"
+        echo "  ln -s /var/lib/nearcast/edge.yaml /etc/nearcast/edge.yaml"
         echo "  systemctl enable --now nearcast-edge"
         ;;
     esac
   done
-  echo "A service that runs goes on with what it has until: systemctl restart nearcast-edge"
+  [ "$roles" = " command" ] || echo "A service that runs goes on with what it has until it is restarted."
 }
 
 reload_systemd() {

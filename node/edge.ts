@@ -11,10 +11,11 @@
  * is served, and only then does anything stop.
  */
 import type { FastifyInstance } from "fastify";
-import { readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { sleep, type Clock } from "#base/clock.ts";
+import { lockDirectory } from "#base/directory-lock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { before, createLifecycle } from "#base/lifecycle.ts";
 import type { Log } from "#base/log.ts";
@@ -29,11 +30,12 @@ import { type FeedEvent, type FeedFollower, followFeed } from "#fleet/feed.ts";
 import { createLoadMeter } from "#fleet/load-meter.ts";
 import type { NodeWord } from "#fleet/health.ts";
 import { liveFleet } from "#fleet/live.ts";
-import { openFleetMemory } from "#fleet/memory.ts";
+import { type Damage, openFleetMemory } from "#fleet/memory.ts";
 import { openProber } from "#fleet/probe.ts";
 import { readPurgeEvent } from "#fleet/purge-event.ts";
 import { rosterEventKind } from "#fleet/roster.ts";
 import { secretEventKind } from "#fleet/secret.ts";
+import { tokenEventKind, tokenId } from "#fleet/edge-token.ts";
 import { vocabularyOf } from "#fleet/vocabulary.ts";
 import { openDecoderPool } from "#image/pool.ts";
 import { requireSandbox } from "#image/require-sandbox.ts";
@@ -47,7 +49,9 @@ import { openAssetFetcher } from "./fetch/asset.ts";
 import { openOriginChannel } from "./fetch/channel.ts";
 import { openOriginClient } from "./fetch/origin.ts";
 import { openProbeClient } from "./fetch/probe.ts";
+import { followNextToken } from "./fetch/next-token.ts";
 import { followSecrets } from "./fetch/secrets.ts";
+import { openTokenFile } from "./fetch/token-file.ts";
 import { buildAdminApp } from "./http/admin.ts";
 import { buildEdgeApp, type Presence } from "./http/app.ts";
 import { type Listener, listen } from "./http/listener.ts";
@@ -95,6 +99,7 @@ const requestGraceMs = 3000;
 const askMs = 500;
 const stopMs = 8000;
 const fleetRetryMs = 1000;
+const lockAdvice = "stop it, or give this one a data directory of its own (dataDir)";
 
 /** @throws the failure of whatever could not be started; what was started before is stopped again */
 export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edge> {
@@ -108,8 +113,19 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
   }
 
   async function start(): Promise<Edge> {
-    const token = await readToken(config.origin.tokenFile);
-    const memory = await openFleetMemory(config.dataDir);
+    // Processes of one machine share the file; the first one writes it.
+    const tokenFile = await openTokenFile({ path: config.origin.tokenFile, mayWrite: place.index === 0, clock, log });
+    lifecycle.defer("token file", tokenFile.close);
+    await mkdir(config.dataDir, { recursive: true });
+    lifecycle.defer(
+      "lock",
+      lockDirectory(config.dataDir, `another edge is running on ${config.dataDir}: ${lockAdvice}`),
+    );
+    const damaged: Damage[] = [];
+    const memory = await openFleetMemory(config.dataDir, (damage) => {
+      damaged.push(damage);
+      log.error(damage, "a file of this edge is damaged");
+    });
     const release = readRelease();
     let presence: Presence = "starting";
     let announcement: Announcement | undefined;
@@ -120,7 +136,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       ended.abort(new Error("closing"));
     });
 
-    const origin = openOriginClient({ url: config.origin.url, token, clock, random });
+    const origin = openOriginClient({ url: config.origin.url, token: tokenFile, clock, random });
     lifecycle.defer("origin client", origin.close);
     const fetcher = openAssetFetcher({ node: config.node, clock, random });
     lifecycle.defer("asset fetcher", fetcher.close);
@@ -192,7 +208,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       fleet: () => membership.current()?.document ?? null,
     });
 
-    const probes = openProbeClient({ secrets: () => secrets.secrets() });
+    const probes = openProbeClient({ secrets: () => secrets.secrets(), clock });
     lifecycle.defer("probe client", probes.close);
     const load = createLoadMeter(clock);
     // Begun when the start is over: what that holds up is no load.
@@ -234,6 +250,8 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       log,
     });
     lifecycle.defer("fleet secret", secrets.close);
+    const nextToken = followNextToken({ file: tokenFile, ask: origin.nextToken, clock, log });
+    lifecycle.defer("next token", nextToken.close);
 
     const channel = openOriginChannel({
       introduction: () => ({
@@ -314,6 +332,8 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         const report = await purger.apply(event.seq, readPurgeEvent(event.data));
         if (report !== undefined) channel.report(report);
       } else if (event.kind === secretEventKind) await secrets.take();
+      // Behind the feed's back: a token that can't be had must not hold purges up.
+      else if (event.kind === tokenEventKind) nextToken.refresh();
       else log.warn({ kind: event.kind }, "an event of the feed is of a kind that this version does not know");
     }
 
@@ -322,6 +342,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         const stream = await origin.feed(since, signal);
         // Missed rotations are in the feed, but not what another origin has, or one that was upgraded.
         secrets.refresh();
+        nextToken.refresh();
         membership.refresh();
         return stream;
       },
@@ -376,9 +397,17 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       if (presence !== "ready") reasons.push(presence);
       else if (membership.standing() === "draining") reasons.push("drained by an operator: `nearcast undrain` ends it");
       else if (membership.standing() === "absent") reasons.push("not a node of this fleet: removed, or not joined yet");
-      if (membership.current() === null) reasons.push("no fleet document: the origin was never reached");
+      const complaint = origin.tokenComplaint(tokenFile.path);
+      if (complaint !== undefined) reasons.push(complaint);
+      if (membership.current() === null) reasons.push(whyNoFleet());
       if (config.dns.addresses.length > 0 && names.version() === 0) reasons.push("DNS does not answer yet");
       return reasons;
+    }
+
+    function whyNoFleet(): string {
+      const lost = damaged.find(({ what }) => what === "fleet document");
+      if (lost === undefined) return "no fleet document: the origin was never reached";
+      return `no fleet document: ${lost.file} is damaged, and the origin was not reached since the start`;
     }
 
     const gate = (): Promise<void> | null => {
@@ -427,9 +456,15 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         standing: membership.standing(),
         ready: unready().length === 0,
         unready: unready(),
+        damagedAtStart: damaged,
         fleetVersion: membership.current()?.version ?? null,
         rosterRevision: membership.rosterRevision(),
         fleetSecret: secrets.id(),
+        originToken: {
+          id: tokenId(tokenFile.current()),
+          refused: origin.tokenRefusal(),
+          warning: origin.tokenRefusal() === null ? (nextToken.warning() ?? null) : null,
+        },
         machine: fellows.total(),
         feed: {
           state: feed?.state() ?? "disconnected",
@@ -512,7 +547,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         words: prober.words,
         async ask(node) {
           const answer = await probes.probe(node, askMs);
-          return answer.outcome === "failed" ? undefined : answer.word;
+          return answer.outcome === "failed" || answer.outcome === "held" ? undefined : answer.word;
         },
         clock,
         random,
@@ -560,17 +595,4 @@ async function listenOn(
       cause: error,
     });
   }
-}
-
-async function readToken(path: string): Promise<string> {
-  let token: string;
-  try {
-    token = (await readFile(path, "utf8")).trim();
-  } catch (error) {
-    throw new NearcastError("INTERNAL", `origin.tokenFile can't be read: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
-  if (/^[\x21-\x7e]{16,200}$/.test(token)) return token;
-  throw new NearcastError("INTERNAL", `origin.tokenFile ${path} does not hold a token of 16 to 200 characters`);
 }

@@ -36,6 +36,8 @@ import { addNameRoutes } from "./routes/names.ts";
 import { addNodeRoutes } from "./routes/nodes.ts";
 import { addSecretRoutes } from "./routes/secret.ts";
 import { addServiceRoutes } from "./routes/service.ts";
+import { addVerifyRoute } from "./routes/verifications.ts";
+import { openVerifier } from "./store/verify.ts";
 import { addTokenRoutes } from "./routes/tokens.ts";
 import type { Refusals } from "./refusals.ts";
 import type { RosterKeeper } from "./roster.ts";
@@ -122,6 +124,8 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
   addServiceRoutes(app, metrics);
   addImageRoutes(app, deps);
   addNameRoutes(app, deps);
+  const bytesPerSecond = config.limits.verifyBytesPerSecond;
+  addVerifyRoute(app, { ...deps, verifier: openVerifier({ ...deps, bytesPerSecond }) });
   addFleetRoutes(app, deps);
   addSecretRoutes(app, deps);
   addNodeRoutes(app, deps);

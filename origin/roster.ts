@@ -2,13 +2,13 @@
  * The roster's rules: who may join under which name, what can be drained and removed. The catalogue keeps the roster
  * and tells edges of each change; what it means for the fleet stands in node/fleet/roster.ts.
  *
- *   join    site known? ─▶ the same again? ─▶ name, URL, addresses nobody else's? ─▶ added, under the next free name
+ *   join    site known? ─▶ the same again? ─▶ name, URL, addresses nobody else's, room for one more?
+ *           ─▶ added, under the next free name
  *   drain   a node of the document or of the roster          remove   one of the roster only
  *
  * Every rule is looked at inside the transaction that changes the roster, against the fleet document of that moment.
  * A document that is published later and uses a name of the roster wins: withRoster() then leaves that node out.
  */
-import { BlockList, isIPv4 } from "node:net";
 import { NearcastError } from "#base/errors.ts";
 import { canonicalAddress } from "#fleet/address.ts";
 import type { Fleet, SiteNode } from "#fleet/document.ts";
@@ -16,6 +16,7 @@ import { type Roster, type RosterNode, rosterNodesMax, shortNameLengthMax } from
 import type { Actor } from "./catalogue/audit.ts";
 import type { Catalogue } from "./catalogue/catalogue.ts";
 import type { ReadStoredFleet } from "./fleet-reader.ts";
+import { type KeptNode, mustBeReachable, mustFit, type RosterLimits } from "./registration-rules.ts";
 
 /** What a node registers; without a name it is given one. */
 export type Registration = Omit<RosterNode, "name"> & { readonly name?: string };
@@ -45,19 +46,11 @@ export interface RosterKeeper {
 /** Names that a refusal tells; more help nobody at once. */
 const namesToldMax = 100;
 
-/** Addresses at which no client of another machine ever reaches a node. */
-const unreachable = new BlockList();
-unreachable.addSubnet("0.0.0.0", 8);
-unreachable.addSubnet("169.254.0.0", 16);
-unreachable.addSubnet("224.0.0.0", 3);
-unreachable.addAddress("::", "ipv6");
-unreachable.addSubnet("fe80::", 10, "ipv6");
-unreachable.addSubnet("ff00::", 8, "ipv6");
-
 /** A document that `fleetOf` can't read any more has no nodes that edges know either. */
 export function openRosterKeeper(
   catalogue: Pick<Catalogue, "roster" | "changeRoster" | "fleet">,
   fleetOf: ReadStoredFleet,
+  limits: RosterLimits,
 ): RosterKeeper {
   return {
     roster: catalogue.roster,
@@ -71,11 +64,15 @@ export function openRosterKeeper(
       return [...byName.values()].toSorted((one, other) => (one.node < other.node ? -1 : 1));
     },
     async join(wanted, actor) {
-      for (const address of wanted.addresses) mustBeReachable(address);
+      mustBeReachable(wanted, actor);
       let joined: { node: RosterNode; isNew: boolean } | undefined;
       const { revision } = await catalogue.changeRoster(actor, (roster, newest) => {
         joined = place(wanted, roster, fleetOf(newest));
-        return joined.isNew ? { kind: "add", node: joined.node } : null;
+        if (!joined.isNew) return null;
+        const token = actor.token?.id;
+        mustFit(wanted.http, roster, token, limits);
+        const node: KeptNode = { ...joined.node, ...(token === undefined ? {} : { token }) };
+        return { kind: "add", node };
       });
       if (joined === undefined) throw new NearcastError("INTERNAL", "the catalogue decided without the roster's rules");
       return { ...joined, revision };
@@ -211,14 +208,6 @@ function sameUrl(one: string, other: string): boolean {
 
 function samePeer(one: { host: string; port: number }, other: { host: string; port: number }): boolean {
   return canonicalAddress(one.host) === canonicalAddress(other.host) && one.port === other.port;
-}
-
-/** @throws NearcastError BAD_PARAMETER */
-function mustBeReachable(address: string): void {
-  const family = isIPv4(address) ? "ipv4" : "ipv6";
-  // A zone (`fe80::1%eth0`) means something on one machine only.
-  if (!address.includes("%") && !unreachable.check(address, family)) return;
-  throw new NearcastError("BAD_PARAMETER", `addresses: ${address} is no address at which clients could reach a node`);
 }
 
 function noSuchSite(site: string, known: readonly string[]): NearcastError {

@@ -6,6 +6,7 @@ import { mkdir } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { join, resolve } from "node:path";
 import type { Clock } from "#base/clock.ts";
+import { lockDirectory } from "#base/directory-lock.ts";
 import { createLifecycle } from "#base/lifecycle.ts";
 import type { Log } from "#base/log.ts";
 import { createSeals } from "#fleet/channel/seal.ts";
@@ -20,7 +21,6 @@ import { openFeedHub } from "./feed/hub.ts";
 import { openFleetLimits } from "./fleet-limits.ts";
 import { openFleetReader } from "./fleet-reader.ts";
 import { openFleetSecret } from "./fleet-secret.ts";
-import { lockDirectory } from "./lock.ts";
 import { openRefusals } from "./refusals.ts";
 import { openRosterKeeper } from "./roster.ts";
 import { openDirectoryStore } from "./store/directory.ts";
@@ -58,7 +58,7 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
   try {
     const dataDir = resolve(config.dataDir);
     await mkdir(dataDir, { recursive: true, mode: 0o700 });
-    lifecycle.defer("lock", lockDirectory(dataDir));
+    lifecycle.defer("lock", lockDirectory(dataDir, `another origin is running on ${dataDir}`));
     const secretsDir = join(dataDir, "secrets");
     const catalogue = openSqliteCatalogue(join(dataDir, "catalogue.sqlite"), config.keep, clock);
     lifecycle.defer("catalogue", catalogue.close);
@@ -71,7 +71,7 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     const uploads = openUploads({ store, catalogue, holds, inspector, clock, limits: config.limits });
     const settings = { ...config.feed, subscribersMax: config.limits.subscribersMax };
     const feed = await openFeedHub({ catalogue, settings, clock, log });
-    const roster = openRosterKeeper(catalogue, readFleet);
+    const roster = openRosterKeeper(catalogue, readFleet, config.limits);
     const seals = createSeals(() => secretsInOrder(fleetSecret.secrets()));
     const connected = openConnectedNodes(clock);
     const questions = openQuestions({ connected, seals, clock });

@@ -18,6 +18,7 @@ import { resolve } from "node:path";
 import type { EdgeConfig } from "../../node/config.ts";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { type Decided, disagreements, edgeText } from "./joining/edge-file.ts";
+import { giveToOwnerOf } from "./joining/ownership.ts";
 import { addressTowards, isPrivate, type Room, roomFor } from "./joining/machine.ts";
 import { findTaken, type Listen, takenLine } from "./local/listening.ts";
 import { createOriginClient, type OriginClient } from "./origin-client.ts";
@@ -92,7 +93,7 @@ export function addJoin(program: Command, cli: Cli): void {
         cli.end(exitCodes.ok);
         return;
       }
-      await serveProcess(new URL("../../node/main.ts", import.meta.url), ["--config", configFile]);
+      await serveProcess(new URL("../../node/main.ts", import.meta.url), ["--config", configFile], cli.environment);
     });
 }
 
@@ -140,6 +141,7 @@ async function join(cli: Cli, originUrl: string, options: JoinOptions): Promise<
     const { node, revision, unchanged } = registered;
     if (there === undefined) {
       await writeAtomic(configFile, edgeText(node.name, joinedDataDirOf(dataDir), decided, room), { durable: true });
+      await giveToOwnerOf(dataDir, [configFile]);
     }
     const start = `${command} edge --config ${configFile}`;
     output.answer({ ...node, revision, unchanged, configFile, command: start }, () => [
@@ -206,6 +208,7 @@ async function prepare(dataDir: string, token: string): Promise<Room> {
   try {
     const room = await roomFor(joinedDataDirOf(dataDir));
     await writeAtomic(joinedTokenFileOf(dataDir), `${token}\n`, { mode: 0o600, durable: true });
+    await giveToOwnerOf(dataDir, [joinedDataDirOf(dataDir), joinedTokenFileOf(dataDir)]);
     return room;
   } catch (error) {
     throw new CommandFailure(exitCodes.failed, `${dataDir} can't be written: ${(error as Error).message}`, {

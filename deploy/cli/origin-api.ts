@@ -4,6 +4,7 @@
  */
 import { check, problemLines } from "#base/schema.ts";
 import type { NodeQuestion } from "#fleet/channel/messages.ts";
+import { tokenPattern } from "#fleet/edge-token.ts";
 import { type Roster, type RosterNode, rosterNodeSchema, rosterSchema } from "#fleet/roster.ts";
 import { type Static, type TSchema, Type } from "typebox";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
@@ -22,6 +23,8 @@ const storedImage = Type.Object({
   version: Type.Integer(),
   ...picture,
   unchanged: Type.Boolean(),
+  // An origin of the release before says nothing of it.
+  repaired: Type.Optional(Type.Boolean()),
 });
 export type StoredImage = Static<typeof storedImage>;
 
@@ -91,6 +94,26 @@ export interface PublishOptions {
 }
 
 const rotatedSecret = Type.Object({ id: Type.String(), previousId: Type.String(), seq: Type.Integer() });
+
+const acceptedToken = Type.Object({
+  kind: Type.String(),
+  id: Type.String(),
+  current: Type.Boolean(),
+  createdAt: Type.String(),
+  expiresAt: Type.Optional(Type.String()),
+  handedOut: Type.Boolean(),
+  lastUsedAt: Type.Optional(Type.String()),
+  usedFrom: Type.Array(Type.String()),
+});
+export type AcceptedToken = Static<typeof acceptedToken>;
+const tokenList = Type.Object({ tokens: Type.Array(acceptedToken) });
+const rotatedToken = Type.Object({
+  kind: Type.String(),
+  id: Type.String(),
+  token: Type.String({ pattern: tokenPattern }),
+  olderUntil: Type.Optional(Type.String()),
+});
+const retiredTokens = Type.Object({ kind: Type.String(), retired: Type.Integer() });
 
 const joinedNode = Type.Object({ node: rosterNodeSchema, revision: Type.Integer(), unchanged: Type.Boolean() });
 export type JoinedNode = Static<typeof joinedNode>;
@@ -164,6 +187,21 @@ export interface PurgeOrder {
   soft?: boolean;
 }
 
+const amount = Type.Object({ count: Type.Integer(), sizeBytes: Type.Integer() });
+const blobFault = Type.Object({
+  sha256: Type.String(),
+  fault: Type.String(),
+  detail: Type.String(),
+  uses: Type.Array(Type.Object({ name: Type.String(), version: Type.Integer(), isCurrent: Type.Boolean() })),
+});
+export type BlobFault = Static<typeof blobFault>;
+const verifyAnswer = Type.Object({
+  checked: amount,
+  faults: Type.Array(blobFault),
+  totals: Type.Optional(amount),
+  cursor: Type.Optional(Type.String()),
+});
+
 /** Names of one page; the origin's own greatest. */
 const pageLength = 1000;
 
@@ -173,6 +211,16 @@ export async function putImage(
   source: { file: string; sizeBytes: number; onBytes: (sentBytes: number) => void },
 ): Promise<StoredImage> {
   return read(storedImage, await client.call({ method: "PUT", path: `/images/${encodeName(name)}`, body: source }));
+}
+
+/** One step of the check of stored pictures, from after the cursor of the step before. */
+export async function verifyStep(
+  client: OriginClient,
+  after: string | undefined,
+  hasTotals: boolean,
+): Promise<Static<typeof verifyAnswer>> {
+  const query = { after, totals: hasTotals ? "true" : undefined };
+  return read(verifyAnswer, await client.call({ method: "GET", path: "/verifications", query }));
 }
 
 export async function hasImage(client: OriginClient, name: string): Promise<boolean> {
@@ -289,6 +337,23 @@ async function mustKnowDryRuns(client: OriginClient): Promise<void> {
 
 export async function rotateSecret(client: OriginClient): Promise<Static<typeof rotatedSecret>> {
   return read(rotatedSecret, await client.call({ method: "POST", path: "/fleet/secret/rotations" }));
+}
+
+export async function readTokens(client: OriginClient): Promise<AcceptedToken[]> {
+  return read(tokenList, await client.call({ method: "GET", path: "/tokens" })).tokens;
+}
+
+export async function rotateToken(
+  client: OriginClient,
+  kind: string,
+  json: { overlapSeconds?: number; handOut: boolean },
+): Promise<Static<typeof rotatedToken>> {
+  const answer = await client.call({ method: "POST", path: `/tokens/${kind}/rotations`, body: { json } });
+  return read(rotatedToken, answer);
+}
+
+export async function retireTokens(client: OriginClient, kind: string): Promise<Static<typeof retiredTokens>> {
+  return read(retiredTokens, await client.call({ method: "DELETE", path: `/tokens/${kind}/older` }));
 }
 
 /** Whether the origin takes this token for the edges', who alone may read the fleet secret. */

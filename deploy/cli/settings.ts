@@ -47,6 +47,8 @@ export interface OriginPlace {
   urlFrom: string;
   /** Read when it is first needed, since reading pictures needs none. */
   token: () => Promise<string>;
+  /** The file that it is read from; undefined: from none. */
+  tokenFile?: string;
   /** What to do next when it can't be reached, and when it refuses the token; where that is not what verbs say. */
   advice?: { readonly unreachable: readonly string[]; readonly token: readonly string[] };
 }
@@ -96,7 +98,7 @@ export async function findOrigin(options: CommonOptions, environment: Environmen
     environment["NEARCAST_TOKEN_FILE"] ??
     known?.tokenFile ??
     join(dataDir, "origin", "secrets", "writer.token");
-  return { url: url.replace(/\/+$/, ""), urlFrom, token: async () => await readToken(tokenFile) };
+  return { url: url.replace(/\/+$/, ""), urlFrom, token: async () => await readToken(tokenFile), tokenFile };
 }
 
 /** The origin of the configuration files that are here: that of this machine, else the one that its node follows. */
@@ -120,6 +122,22 @@ async function originOfFiles(
     return { url: origin.url, urlFrom: file, tokenFile: origin.tokenFile };
   }
   return undefined;
+}
+
+/** The settings of this machine's origin, for verbs that work on its data folder; `dataDir` is where that is. */
+export async function findOriginSettings(
+  options: CommonOptions & { config?: string },
+  environment: Environment,
+): Promise<OriginConfig> {
+  if (options.config !== undefined) return await readOriginConfig(options.config);
+  const dataDir = dataDirOf(options, environment);
+  const mayBeInstalled = !isFolderNamed(options, environment);
+  for (const file of [originFileOf(dataDir), ...(mayBeInstalled ? [installedOriginFile] : [])]) {
+    if (await exists(file)) return await readOriginConfig(file);
+  }
+  // The folder of an origin that was started with --data, or that of `nearcast up` without its settings.
+  const ofUp = join(dataDir, "origin");
+  return { ...(await loadOriginConfig()), dataDir: mayBeInstalled || (await exists(ofUp)) ? ofUp : dataDir };
 }
 
 function isFolderNamed(options: CommonOptions, environment: Environment): boolean {

@@ -2,21 +2,26 @@
  * `nearcast up`: the whole CDN on one machine, for a trial and for developing against: an origin, one edge (or one for
  * each of `--sites`), a fleet document, a first picture. It stays in the foreground and stops all when it is stopped.
  *
- *   configurations ─▶ addresses free? ─▶ origin ─▶ fleet document ─▶ edges ready ─▶ picture ─▶ what to paste
+ *   folder free? ─▶ addresses free? ─▶ configurations ─▶ origin ─▶ fleet document ─▶ edges ready ─▶ picture ─▶ paste
+ *
+ * Several can run side by side, each with a folder and an address of its own. One that can't start changes nothing: the
+ * other verbs go on asking what runs already (up.json tells them, and is written when all listens).
  */
+import { isStartedByNpm } from "#base/launcher.ts";
 import type { Command } from "commander";
 import { askAdmin } from "./admin-client.ts";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { type Child, lastLines, startChild } from "./local/children.ts";
 import { provideFleet, provideSample } from "./local/content.ts";
+import { holdFolder } from "./local/hold.ts";
 import { findTaken, takenLines } from "./local/listening.ts";
 import { nodesPerSiteMax, parseBaseAddress, parseSites } from "./local/plan.ts";
-import { saveState, setUp, type Setup } from "./local/setup.ts";
+import { planSetup, saveState, type Setup, writeSetup } from "./local/setup.ts";
 import { watchStopSignals } from "./local/stop-signal.ts";
 import { welcomeLines, welcomeValue } from "./local/welcome.ts";
 import { createOriginClient } from "./origin-client.ts";
 import { readFleet } from "./origin-api.ts";
-import { type CommonOptions, dataDirOf, findOrigin, hostPort } from "./settings.ts";
+import { type CommonOptions, dataDirOf, exists, findOrigin, hostPort, originFileOf } from "./settings.ts";
 import { addVerb, type Cli, outputOf, wholeNumber, withDataDir } from "./verb.ts";
 
 /** A cold start reads a geo database of 60 MB and starts decoders; on a slow machine that takes its time. */
@@ -55,26 +60,36 @@ export function addUp(program: Command, cli: Cli): void {
     .option("--address <ip>", "the origin's address in 127.0.0.0/8 (default 127.0.0.1); edges stand at or after it")
     .action(async (options: UpOptions) => {
       const dataDir = dataDirOf(options, cli.environment);
-      const setup = await setUp(dataDir, {
+      const wanted = {
         sites: options.sites === undefined ? undefined : parseSites(options.sites),
         address: options.address === undefined ? undefined : parseBaseAddress(options.address),
         nodesPerSite: options.nodes,
-      });
-      await refuseTaken(setup);
-      await run(cli, setup, options);
+      };
+      // A folder that is not there belongs to nobody, and is not made for a start that fails.
+      let release = (await exists(dataDir)) ? await holdFolder(dataDir) : undefined;
+      try {
+        const setup = await planSetup(dataDir, wanted);
+        await refuseTaken(setup);
+        release ??= await holdFolder(dataDir);
+        await writeSetup(setup);
+        await run(cli, setup, options);
+      } finally {
+        release?.();
+      }
     });
 }
 
 async function refuseTaken({ dataDir, origin, edges }: Setup): Promise<void> {
   const taken = await findTaken([...origin.plan.listens, ...edges.flatMap(({ plan }) => plan.listens)]);
   if (taken.length === 0) return;
-  throw new CommandFailure(exitCodes.failed, "nothing was started:", { lines: takenLines(taken, dataDir) });
+  const configurations = (await exists(originFileOf(dataDir))) ? `${dataDir}/*.yaml` : undefined;
+  throw new CommandFailure(exitCodes.failed, "nothing was started:", { lines: takenLines(taken, configurations) });
 }
 
 async function run(cli: Cli, setup: Setup, options: UpOptions): Promise<void> {
   const output = outputOf(cli, options);
   const children: Child[] = [];
-  const signal = watchStopSignals(cli.clock, () => {
+  const signal = watchStopSignals(cli.clock, isStartedByNpm(cli.environment), () => {
     output.note("killed");
     for (const child of children) child.kill();
     cli.exit(exitCodes.failed);
@@ -116,7 +131,7 @@ async function startAll(
       return true;
     });
     const fleet = await provideFleet(client, setup);
-    await saveState(setup.dataDir, setup.state);
+    await writeSetup(setup);
     if (fleet.isNew) output.note(`published the fleet document, version ${fleet.version}`);
     await Promise.all(
       setup.edges.map(async ({ config, plan }) => {
@@ -126,6 +141,7 @@ async function startAll(
         await until(cli, child, async () => (await askAdmin(node, "/readyz")).status === 200);
       }),
     );
+    await saveState(setup);
     if (await provideSample(client, setup.dataDir)) output.note("stored a first picture, sample.jpg");
     return { host: fleet.host };
   } finally {

@@ -73,6 +73,13 @@ export function withDataDir(verb: Command): Command {
   );
 }
 
+/** The options that say where the data of this machine's origin are. */
+export function withOriginFolder(verb: Command): Command {
+  return verb
+    .option("--config <file>", "the origin's settings; its dataDir is taken")
+    .option("--data <dir>", "the origin's data folder, or the one that `nearcast up` keeps (or NEARCAST_DATA)");
+}
+
 export function withAdmin(verb: Command): Command {
   return verb.option(
     "--admin <url>",

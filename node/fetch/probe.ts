@@ -9,38 +9,57 @@
  *
  * Attempts overlap while a node does not answer (fleet/consensus.ts). Each goes over a connection of its own, so that
  * one which is stuck holds up no other; they are kept for a while, so that a probe measures the node and not the
- * handshake.
+ * handshake. An attempt at an address that is asked enough already is held, which says nothing of the node
+ * (probe-budget.ts).
  */
+import { isIP, type LookupFunction } from "node:net";
 import { Agent } from "undici";
+import type { Clock } from "#base/clock.ts";
 import type { SiteNode } from "#fleet/document.ts";
-import type { ProbeResult } from "#fleet/health.ts";
+import type { Held, ProbeResult } from "#fleet/health.ts";
 import { probePath } from "#fleet/probe.ts";
 import { askField, createProofs, proofField } from "#fleet/proof.ts";
 import { answerBytesMax, type HealthAnswer, readHealthAnswer } from "#fleet/word.ts";
 import { readBody } from "./origin.ts";
+import { openProbeAddresses } from "./probe-addresses.ts";
+import { createProbeBudget } from "./probe-budget.ts";
 
-/** As many attempts as may be under way at once, and some on their way out. */
+/** As many attempts at one node as may be under way at once, and some on their way out. */
 const connectionsMax = 16;
 
 export interface ProbeClient {
-  probe: (node: Pick<SiteNode, "name" | "http">, timeoutMs: number) => Promise<ProbeResult>;
+  probe: (node: Pick<SiteNode, "name" | "http">, timeoutMs: number) => Promise<ProbeResult | Held>;
   close: () => Promise<void>;
 }
 
 /** @param secrets the fleet secrets, the current one first; none: no proof is asked for */
-export function openProbeClient({ secrets }: { secrets: () => readonly Uint8Array[] }): ProbeClient {
+export function openProbeClient(options: { secrets: () => readonly Uint8Array[]; clock: Clock }): ProbeClient {
+  const { secrets, clock } = options;
   const proofs = createProofs(secrets);
+  const addresses = openProbeAddresses(clock);
+  const budget = createProbeBudget();
+  /** The address that was counted is the one that is connected to. */
+  const lookup: LookupFunction = (hostname, { all }, callback) => {
+    const address = addresses.last(hostname);
+    if (address === undefined) callback(new Error(`${hostname} has no address`), "");
+    else if (all === true) callback(null, [{ address, family: isIP(address) }]);
+    else callback(null, address, isIP(address));
+  };
   const agent = new Agent({
     connections: connectionsMax,
     pipelining: 1,
     // A handshake whose packets were lost is not waited for; the next one is a fresh chance.
-    connect: { timeout: 1000 },
+    connect: { timeout: 1000, lookup },
     keepAliveTimeout: 10_000,
   });
   return {
     async probe({ name, http }, timeoutMs) {
+      let ended = (): void => undefined;
       try {
-        const { origin, pathname } = new URL(probePath, http);
+        const { origin, pathname, hostname } = new URL(probePath, http);
+        const admission = budget.admit(await addresses.of(hostname, timeoutMs), name, clock.monotonicMs());
+        if (admission.outcome === "held") return admission;
+        ({ ended } = admission);
         const ask = proofs.ask();
         const answer = await agent.request({
           origin,
@@ -48,6 +67,7 @@ export function openProbeClient({ secrets }: { secrets: () => readonly Uint8Arra
           method: "GET",
           ...(ask === undefined ? {} : { headers: { [askField]: ask.field } }),
           signal: AbortSignal.timeout(timeoutMs),
+          reset: admission.isCrowded,
         });
         const { statusCode, headers } = answer;
         const body = await readBody(answer, answerBytesMax);
@@ -70,6 +90,8 @@ export function openProbeClient({ secrets }: { secrets: () => readonly Uint8Arra
       } catch (error) {
         const { code, name: kind, message } = error as { code?: string; name: string; message: string };
         return { outcome: "failed", reason: kind === "TimeoutError" ? "timeout" : (code ?? message) };
+      } finally {
+        ended();
       }
     },
     close: () => agent.destroy(),

@@ -78,6 +78,11 @@ export function afterBegin(sight: Sight): Sight {
   return { ...sight, begun: sight.begun + 1 };
 }
 
+/** It did not begin after all. */
+export function afterHold(sight: Sight): Sight {
+  return { ...sight, begun: Math.max(sight.begun - 1, 0) };
+}
+
 /**
  * An attempt has ended. What comes of one that began before another was answered must not be told: it is outdated, and
  * would hide what the attempts after that answer say.

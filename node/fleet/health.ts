@@ -30,6 +30,12 @@ export type ProbeResult =
       isUnproven?: true;
     };
 
+/** An attempt that did not begin, since its address is asked enough already: it may in so many milliseconds. */
+export interface Held {
+  readonly outcome: "held";
+  readonly waitMs: number;
+}
+
 /** What a node says of itself and of others, to those who prove that they are of its fleet; absent: it does not say. */
 export interface NodeWord {
   /** HTTP requests per second that it answers, 0 … loadMax. */

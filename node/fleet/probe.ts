@@ -16,12 +16,14 @@
  *
  * Attempts at one node overlap while it does not answer: one each tenth of the interval, each cut off after an interval
  * at most, so some ten are under way. The timers are bounded by that; the words by what an answer may hold (word.ts).
+ * An attempt that is held, because many nodes share an address, has not begun: that node is judged later, not worse.
  */
 import type { Cancel, Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
 import {
   afterBegin,
+  afterHold,
   afterResult,
   afterWord,
   type Heard,
@@ -44,6 +46,7 @@ import {
 } from "./consensus.ts";
 import type { Fleet, ProbeSettings, SiteNode } from "./document.ts";
 import {
+  type Held,
   type NodeHealth,
   type NodeWord,
   type ProbeResult,
@@ -131,7 +134,7 @@ interface Watched {
  * @param self this node's name
  * @param presence this node's own readiness
  * @param word what this node says to others; here its load counts
- * @param probe one question to a node; it never throws
+ * @param probe one question to a node, or when it may be asked; it never throws
  * @param changed called after each change of any site's state, live addresses or kept share
  * @param judgedRound called with the soonest changes soon after judgements that altered any of them, several judgements
  *   at once: at most ten times per probe interval where that is below 5 s, else twice a second
@@ -140,7 +143,7 @@ export function openProber(options: {
   self: string;
   presence: () => "starting" | "ready" | "draining";
   word: () => NodeWord;
-  probe: (node: SiteNode, timeoutMs: number) => Promise<ProbeResult>;
+  probe: (node: SiteNode, timeoutMs: number) => Promise<ProbeResult | Held>;
   changed: () => void;
   judgedRound: (soonestMs: ReadonlyMap<string, number>) => void;
   clock: Clock;
@@ -368,13 +371,24 @@ export function openProber(options: {
     if (one.sight.begun > troubledAttempts) trouble(one, settings);
     if (one.sight.begun > 1) publish(one, settings);
     const { series } = one;
-    const told = (result: ProbeResult): void => {
+    const told = (result: ProbeResult | Held): void => {
       if (one.isStopped) return;
-      if (one.series === series) take(one, result, beganMs);
+      if (result.outcome === "held") hold(one, series, result.waitMs);
+      else if (one.series === series) take(one, result, beganMs);
       else if (result.outcome !== "failed") hear(one.node.name, result.word, beganMs);
     };
     void probe(one.node, timeoutMs(settings)).then(told);
     scheduleNext(one, settings);
+  }
+
+  /** Comes back when the address may be asked; nobody waits for its first judgement meanwhile. */
+  function hold(one: Watched, series: number, waitMs: number): void {
+    if (one.series === series) one.sight = afterHold(one.sight);
+    one.first.resolve();
+    one.cancel();
+    one.cancel = clock.after(waitMs, () => {
+      attempt(one);
+    });
   }
 
   function take(one: Watched, result: ProbeResult, beganMs: number): void {

@@ -132,11 +132,25 @@ export interface Change {
   readonly precondition: Precondition;
 }
 
+/** A version that stands for a blob. */
+export interface BlobUse {
+  readonly name: string;
+  readonly version: number;
+  /** Whether it is what the name means now. */
+  readonly isCurrent: boolean;
+}
+
 export interface Catalogue {
   /** Random, made with the catalogue, and made anew when its file was put there from elsewhere (a restored backup). */
   readonly originId: string;
 
   readonly blob: (sha256: string) => Promise<BlobFacts | undefined>;
+  /** Blobs that a version stands for, in the order of their hashes, beginning after `after`. */
+  readonly blobsAfter: (after: string, limit: number) => Promise<readonly { sha256: string; sizeBytes: number }[]>;
+  /** How many those are, and their bytes. */
+  readonly blobTotals: (after: string) => Promise<{ count: number; sizeBytes: number }>;
+  /** Current versions first. */
+  readonly usesOfBlob: (sha256: string, limit: number) => Promise<readonly BlobUse[]>;
   /** The newest version of a name, a deletion too; or the version of that number. */
   readonly version: (name: string, version?: number) => Promise<Version | undefined>;
   /** All kept versions of a name, newest first. */

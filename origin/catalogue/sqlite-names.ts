@@ -19,7 +19,17 @@ type Row = Record<string, SQLOutputValue>;
 
 type NameMethods = Pick<
   Catalogue,
-  "blob" | "version" | "versions" | "list" | "put" | "remove" | "rollback" | "forgetBlob"
+  | "blob"
+  | "blobsAfter"
+  | "blobTotals"
+  | "usesOfBlob"
+  | "version"
+  | "versions"
+  | "list"
+  | "put"
+  | "remove"
+  | "rollback"
+  | "forgetBlob"
 >;
 
 const versionColumns = `v.name, v.version, v.author, v.created_ms, v.reason, v.from_version,
@@ -31,6 +41,17 @@ const beyondNames = "\u{10FFFF}";
 export function openNameTables(session: SqliteSession, change: Changes["change"]): NameMethods {
   const { db, clock, limits, transaction } = session;
   const selectBlob = db.prepare("SELECT * FROM blobs WHERE sha256 = ?");
+  const isNamed = "EXISTS (SELECT 1 FROM versions v WHERE v.sha256 = blobs.sha256)";
+  const selectBlobsAfter = db.prepare(
+    `SELECT sha256, size_bytes FROM blobs WHERE sha256 > ? AND ${isNamed} ORDER BY sha256 LIMIT ?`,
+  );
+  const selectTotals = db.prepare(
+    `SELECT count(*) AS count, total(size_bytes) AS size_bytes FROM blobs WHERE sha256 > ? AND ${isNamed}`,
+  );
+  const selectUses = db.prepare(
+    `SELECT v.name, v.version, v.version = n.version AS is_current FROM versions v JOIN names n ON n.name = v.name
+     WHERE v.sha256 = ? ORDER BY is_current DESC, v.name, v.version DESC LIMIT ?`,
+  );
   const insertBlob = db.prepare(
     `INSERT INTO blobs (sha256, size_bytes, type, width, height, frames, has_alpha) VALUES (?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (sha256) DO NOTHING`,
@@ -101,6 +122,20 @@ export function openNameTables(session: SqliteSession, change: Changes["change"]
       const row = selectBlob.get(sha256);
       return row === undefined ? undefined : blobOf(row);
     },
+    blobsAfter: async (after, limit) =>
+      selectBlobsAfter
+        .all(after, limit)
+        .map((row) => ({ sha256: String(row["sha256"]), sizeBytes: Number(row["size_bytes"]) })),
+    blobTotals: async (after) => {
+      const row = selectTotals.get(after);
+      return { count: Number(row?.["count"] ?? 0), sizeBytes: Number(row?.["size_bytes"] ?? 0) };
+    },
+    usesOfBlob: async (sha256, limit) =>
+      selectUses.all(sha256, limit).map((row) => ({
+        name: String(row["name"]),
+        version: Number(row["version"]),
+        isCurrent: row["is_current"] === 1,
+      })),
     version: async (name, version) =>
       version === undefined ? newest(name) : versionOf(selectVersion.get(name, version)),
     versions: async (name) => selectVersions.all(name).flatMap((row) => versionOf(row) ?? []),

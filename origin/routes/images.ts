@@ -100,7 +100,7 @@ function addUploadRoute(app: App, { uploads, feed, fleetLimits }: ImageRouteDeps
         const change = changeOf(request);
         const result = await uploads.put(name, request.raw, change, fleetLimits.current());
         if (result.outcome === "precondition-failed") throw preconditionFailed(name);
-        const { version, wasStored } = result;
+        const { version, wasStored, wasRepaired } = result;
         const blob = blobOf(version);
         if (result.outcome === "stored") feed.wake();
         void reply.code(result.outcome === "stored" && result.isNew ? 201 : 200).header("etag", `"${blob.sha256}"`);
@@ -111,6 +111,7 @@ function addUploadRoute(app: App, { uploads, feed, fleetLimits }: ImageRouteDeps
           ...authoredShape(version),
           deduplicated: wasStored,
           unchanged: result.outcome === "unchanged",
+          repaired: wasRepaired,
         };
       },
     );

@@ -30,6 +30,7 @@ export const storedImage = Type.Object({
   ...authored,
   deduplicated: Type.Boolean({ description: "these bytes were stored before, under whatever name" }),
   unchanged: Type.Boolean({ description: "the name had these bytes already: no new version" }),
+  repaired: Type.Boolean({ description: "the stored bytes were missing or damaged, and are good now" }),
 });
 
 export const deletedImage = Type.Object({ name: Type.String(), version: versionNumber, ...authored });

@@ -19,8 +19,12 @@ export interface IncomingBlob {
   readonly finish: () => Promise<ReceivedBlob>;
   /** All bytes, after finish. The caller bounds how many are in memory at one time. */
   readonly read: () => Promise<Buffer>;
-  /** Puts the bytes under their key, durably. The caller holds the key meanwhile (see holds.ts). */
-  readonly commit: () => Promise<{ wasStored: boolean }>;
+  /**
+   * Puts the bytes under their key, durably. The caller holds the key meanwhile (see holds.ts). What is there already
+   * is read again, and replaced when it is damaged.
+   * @returns what was under the key before
+   */
+  readonly commit: () => Promise<{ before: "none" | "good" | "damaged" }>;
   /** Harmless after commit. */
   readonly discard: () => Promise<void>;
 }
@@ -32,6 +36,8 @@ export interface OpenBlob {
   readonly close: () => Promise<void>;
 }
 
+export type Verdict = { outcome: "good" | "missing" } | { outcome: "damaged"; detail: string };
+
 /** Keys are spread by their first byte, so that a sweep can take them in 256 steps. */
 export const shardCount = 256;
 
@@ -40,6 +46,8 @@ export interface BlobStore {
   readonly has: (sha256: string) => Promise<boolean>;
   /** @returns undefined when the blob is not there; a file of another size is a DISK_FAILED */
   readonly open: (sha256: string, sizeBytes: number) => Promise<OpenBlob | undefined>;
+  /** Reads the whole blob and compares it with its key. @throws only when `signal` ends it */
+  readonly verify: (sha256: string, sizeBytes: number, signal?: AbortSignal) => Promise<Verdict>;
   /** The keys of one shard, 0 to shardCount − 1. */
   readonly keys: (shard: number) => AsyncIterable<string>;
   readonly remove: (sha256: string) => Promise<void>;

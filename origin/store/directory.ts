@@ -9,9 +9,17 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { access, mkdir, open, opendir, readFile, readdir, rename, unlink, type FileHandle } from "node:fs/promises";
+import { createReadStream } from "node:fs";
 import { join } from "node:path";
 import { NearcastError } from "#base/errors.ts";
-import { shardCount, type BlobStore, type IncomingBlob, type OpenBlob, type ReceivedBlob } from "./blob-store.ts";
+import {
+  shardCount,
+  type BlobStore,
+  type IncomingBlob,
+  type OpenBlob,
+  type ReceivedBlob,
+  type Verdict,
+} from "./blob-store.ts";
 
 const keyPattern = /^[0-9a-f]{64}$/;
 /** Bytes read at one time for a client: large enough for few calls, small enough for many clients. */
@@ -39,6 +47,7 @@ export async function openDirectoryStore(directory: string): Promise<BlobStore> 
       await beginFile(join(incomingDir, `${randomBytes(12).toString("hex")}.part`), pathOf, shardDirOf),
     has: async (sha256) => await isThere(pathOf(sha256)),
     open: async (sha256, sizeBytes) => await openFile(pathOf(sha256), sizeBytes),
+    verify: async (sha256, sizeBytes, signal) => await verifyFile(pathOf(sha256), { sha256, sizeBytes }, signal),
     async *keys(shard) {
       for await (const entry of await opendir(join(blobsDir, shardName(shard)))) {
         if (keyPattern.test(entry.name)) yield entry.name;
@@ -85,12 +94,12 @@ async function beginFile(
     commit: async () => {
       if (received === undefined) throw new NearcastError("INTERNAL", "a blob was committed before its end");
       const target = pathOf(received.sha256);
-      const wasStored = await isThere(target);
-      await disk(wasStored ? unlink(path) : rename(path, target));
+      const { outcome } = await verifyFile(target, received);
+      await disk(outcome === "good" ? unlink(path) : rename(path, target));
       isCommitted = true;
       // Also when it was there: another upload of the same bytes may not have synced its entry yet.
       await disk(syncDirectory(shardDirOf(received.sha256)));
-      return { wasStored };
+      return { before: outcome === "missing" ? "none" : outcome };
     },
     discard: async () => {
       await closeHandle().catch(() => undefined); // A failing close leaves nothing to save of what is thrown away.
@@ -126,6 +135,26 @@ async function openFile(path: string, sizeBytes: number): Promise<OpenBlob | und
       await handle.close();
     },
   };
+}
+
+async function verifyFile(path: string, wanted: ReceivedBlob, signal?: AbortSignal): Promise<Verdict> {
+  const hash = createHash("sha256");
+  let sizeBytes = 0;
+  try {
+    for await (const chunk of createReadStream(path, { highWaterMark: readChunkBytes, signal })) {
+      hash.update(chunk as Buffer);
+      sizeBytes += (chunk as Buffer).length;
+    }
+  } catch (error) {
+    signal?.throwIfAborted();
+    if (isMissing(error)) return { outcome: "missing" };
+    return { outcome: "damaged", detail: `it can't be read (${(error as NodeJS.ErrnoException).code ?? "unknown"})` };
+  }
+  if (sizeBytes !== wanted.sizeBytes) {
+    return { outcome: "damaged", detail: `it has ${sizeBytes} bytes instead of ${wanted.sizeBytes}` };
+  }
+  if (hash.digest("hex") !== wanted.sha256) return { outcome: "damaged", detail: "its bytes have changed" };
+  return { outcome: "good" };
 }
 
 function shardName(shard: number): string {

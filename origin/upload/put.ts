@@ -5,7 +5,8 @@
  *   (store)        └──no──▶ decode in a process apart ──▶   (nobody sweeps the blob in between)
  *
  * Everything before `store` can fail without a trace. The blob is durable before the catalogue names it, so whatever
- * moment the machine dies in, a version that was acknowledged has its bytes.
+ * moment the machine dies in, a version that was acknowledged has its bytes. A stored blob that is missing or damaged is
+ * replaced on the way, also where the catalogue has nothing to change.
  */
 import type { Readable } from "node:stream";
 import type { Clock } from "#base/clock.ts";
@@ -44,7 +45,7 @@ export interface Uploads {
     body: Readable,
     change: Change,
     limits: UploadLimitsOfFleet,
-  ) => Promise<PutOutcome & { wasStored: boolean }>;
+  ) => Promise<PutOutcome & { wasStored: boolean; wasRepaired: boolean }>;
   readonly counts: () => { running: number; inspecting: number; waiting: number };
   /** Resolves when no upload runs. */
   readonly settled: () => Promise<void>;
@@ -100,8 +101,14 @@ export function openUploads(deps: {
         const { sha256, sizeBytes } = taken;
         const blob: BlobFacts = { sha256, sizeBytes, type, width, height, frames, hasAlpha };
         return await holds.hold(sha256, async () => {
-          const { wasStored } = await taken.incoming.commit();
-          return { ...(await catalogue.put(name, blob, change)), wasStored };
+          const wasKnown = (await catalogue.blob(sha256)) !== undefined;
+          const { before } = await taken.incoming.commit();
+          const wasRepaired = wasKnown && before !== "good";
+          if (wasRepaired) {
+            const fault = before === "none" ? "missing" : "damaged";
+            await catalogue.record(change.actor, { kind: "repair", targets: [name], facts: { sha256, fault } });
+          }
+          return { ...(await catalogue.put(name, blob, change)), wasStored: before === "good", wasRepaired };
         });
       } finally {
         await received?.incoming.discard();

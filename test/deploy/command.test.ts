@@ -6,11 +6,13 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { eachOf, nearcast, temporaryFolder } from "./support/command.ts";
 
-const pictureVerbs = ["put", "ls", "rm", "versions", "rollback", "purge"];
+const pictureVerbs = ["put", "ls", "rm", "versions", "rollback", "purge", "verify"];
 const verbs = [
   "up",
   "origin",
   "edge",
+  "backup",
+  "restore",
   "join",
   "drain",
   "undrain",

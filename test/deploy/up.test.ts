@@ -35,6 +35,34 @@ async function eventually(what: string, look: () => Promise<boolean>, deadlineMs
   }
 }
 
+test("two run side by side, each with its own folder and address; one that fails leaves status to the last", async (t) => {
+  const folder = await temporaryFolder(t, "beside");
+  const [first, second] = [join(folder, "one"), join(folder, "two")];
+  const one = await startUp(t, first);
+  const two = await startUp(t, second);
+  const nodeOf = async (data: string): Promise<string> => {
+    const { nodes } = (await verbsOf(data)(["status", "--json"])).json() as { nodes: { adminUrl: string }[] };
+    return nodes.map(({ adminUrl }) => adminUrl).join();
+  };
+  assert.deepEqual(
+    [await nodeOf(first), await nodeOf(second)],
+    [`http://${one.address}:8081`, `http://${two.address}:8081`],
+  );
+  assert.equal(await two.stop(), 0);
+  // The second now wants the first one's address: its own folder still says where it ran.
+  const state = await readFile(join(second, "up.json"), "utf8");
+  const settings = await readFile(join(second, "edge-local1.yaml"), "utf8");
+  const refused = await nearcast(["up", "--data", second, "--address", one.address, "--sites", "fra"]);
+  assert.equal(refused.status, 1);
+  assert.match(refused.stderr, new RegExp(`${one.address}:7070/tcp \\(the origin\\) is in use`));
+  assert.equal(await readFile(join(second, "up.json"), "utf8"), state);
+  assert.equal(await readFile(join(second, "edge-local1.yaml"), "utf8"), settings);
+  assert.equal(await nodeOf(first), `http://${one.address}:8081`);
+  // Nobody holds the folder any more: it starts where it was.
+  const again = await startUp(t, second, { address: two.address });
+  assert.equal(await nodeOf(second), `http://${again.address}:8081`);
+});
+
 test("up runs everything, each verb works on it, and a second start goes on where the first ended", async (t) => {
   const data = join(await temporaryFolder(t, "up"), "data");
   let up = await startUp(t, data);
@@ -165,12 +193,36 @@ test("up runs everything, each verb works on it, and a second start goes on wher
     for (const { summary, author } of versions) assert.ok(summary !== "" && author !== "");
   });
 
-  await t.test("a second `up` on the same addresses says which are taken, and starts nothing", async () => {
-    const refused = await nearcast(["up", "--data", join(data, "other"), "--address", address]);
+  /** All that other verbs go by. */
+  const settingsIn = async (folder: string): Promise<string[]> => {
+    const files = (await readdir(folder)).filter((file) => /\.(?:json|yaml)$/.test(file)).toSorted();
+    return await Promise.all(files.map(async (file) => `${file}: ${await readFile(join(folder, file), "utf8")}`));
+  };
+
+  await t.test("a second `up` on the same addresses says which are taken, and leaves nothing behind", async () => {
+    const other = join(data, "other");
+    const refused = await nearcast(["up", "--data", other, "--address", address]);
     assert.equal(refused.status, 1);
     assert.match(refused.stderr, new RegExp(`${address}:8080/tcp \\(HTTP of edge local1\\) is in use`));
-    assert.match(refused.stderr, /--address/);
+    assert.match(refused.stderr, /npx nearcast up --data \.\/data2 --address 127\.0\.101\.1/);
+    await assert.rejects(stat(other), { code: "ENOENT" });
   });
+
+  await t.test(
+    "a second `up` on the same folder is refused before anything is changed; status asks the first",
+    async () => {
+      const before = await settingsIn(data);
+      for (const words of [[], ["--address", ownAddress()], ["--sites", "fra,nyc"], ["--nodes", "2"]]) {
+        const refused = await nearcast(["up", "--data", data, ...words]);
+        assert.equal(refused.status, 1, words.join(" "));
+        assert.match(refused.stderr, /another `nearcast up` runs on .*; nothing was changed/);
+        assert.match(refused.stderr, new RegExp(`It runs the nodes local1; its origin: http://${address}:7070`));
+        assert.match(refused.stderr, /npx nearcast up --data \.\/data2 --address 127\.0\.101\.1/);
+        assert.deepEqual(await settingsIn(data), before, words.join(" "));
+      }
+      assert.match((await verb(["status"])).stdout, /local1 +local +ready/);
+    },
+  );
 
   await t.test("Ctrl-C stops all; started again, tokens, pictures, fleet and edited settings are kept", async () => {
     const startedMs = performance.now();

@@ -7,6 +7,7 @@ import { deflateSync, crc32 } from "node:zlib";
 import { seededRandom } from "#base/random.ts";
 import { ask } from "../support/ask.ts";
 import { photograph } from "../support/pictures.ts";
+import { fieldOf, request } from "../node/http/raw.ts";
 import { startWorld } from "../support/world.ts";
 
 test("bad input", async (t) => {
@@ -37,6 +38,38 @@ test("bad input", async (t) => {
       await world.api("GET", "/images/bad.jpg", undefined, [404]);
     });
   }
+
+  await t.test("every answer of an images host keeps a browser from running it, whatever its status", async () => {
+    const at = { address: edge.address, port: Number(new URL(edge.url).port) };
+    const host = "Host: img.cdn.test";
+    const good = await request(at, "GET /good.jpg?w=100", [host]);
+    const etag = fieldOf(good, "etag") ?? "";
+    const long = "a".repeat(9000);
+    const rows: [requestLine: string, fields: readonly string[], status: number][] = [
+      ["GET /good.jpg?w=100", [host], 200],
+      ["HEAD /good.jpg?w=100", [host], 200],
+      ["GET /good.jpg?w=100", [host, "Range: bytes=0-9"], 206],
+      ["GET /good.jpg?w=100", [host, `If-None-Match: ${etag}`], 304],
+      ["GET /good.jpg?w=100", [host, 'If-Match: "other"'], 412],
+      ["GET /good.jpg?w=100", [host, "Range: bytes=99999999-"], 416],
+      ["GET /good.jpg?w=x", [host], 400],
+      ["GET /../good.jpg", [host], 400],
+      ["GET /none.jpg", [host], 404],
+      ["POST /good.jpg", [host], 405],
+      [`GET /${long}`, [host], 414],
+      ["GET /good.jpg", ["Host: other.test"], 421],
+      ["GET /good.jpg", [host, `X: ${long.repeat(11)}`], 431],
+      ["GET /good.jpg", [host, "a b: c"], 400],
+      ["GET /.nearcast/health", [host], 200],
+    ];
+    for (const [requestLine, fields, status] of rows) {
+      const answer = await request(at, requestLine, fields);
+      const row = `${requestLine.slice(0, 60)} ${fields.join().slice(0, 60)}`;
+      assert.equal(answer.status, status, row);
+      assert.equal(fieldOf(answer, "x-content-type-options"), "nosniff", row);
+      assert.equal(fieldOf(answer, "content-security-policy"), "default-src 'none'; sandbox", row);
+    }
+  });
 
   const parameters: [string, string][] = [
     ["w=0", "w"],

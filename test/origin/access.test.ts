@@ -28,6 +28,7 @@ test("every route lets in exactly those who may", async () => {
     ["GET", "/versions/a.jpg", "writer"],
     ["POST", "/rollbacks", "writer"],
     ["POST", "/purges", "writer"],
+    ["GET", "/verifications", "writer"],
     ["GET", "/fleet", "edge"],
     ["PUT", "/fleet", "writer"],
     ["GET", "/fleet/versions", "writer"],

@@ -15,6 +15,7 @@ import { createEventStreamReader } from "#fleet/event-stream.ts";
 import { type Roster, type RosterNode, rosterNodesMax } from "#fleet/roster.ts";
 import { openSqliteCatalogue } from "../../origin/catalogue/sqlite.ts";
 import { openFleetReader } from "../../origin/fleet-reader.ts";
+import { mustBeReachable } from "../../origin/registration-rules.ts";
 import { openRosterKeeper } from "../../origin/roster.ts";
 import { fleetValue } from "../support/fleet.ts";
 import { startTestOrigin, temporaryDirectory, type TestOrigin } from "./running-origin.ts";
@@ -178,6 +179,65 @@ test("registrations that make no sense are refused whole", async (t) => {
   assert.deepEqual(await rosterOf(origin), { revision: 0, nodes: [], draining: [] });
 });
 
+test("one token and one address have so many nodes; removed or with another token there is room again", async (t) => {
+  const limits = { nodesPerTokenMax: 5, nodesPerAddressMax: 2 };
+  const origin = await startTestOrigin({ after: (cleanUp) => t.after(cleanUp) }, { config: { limits } });
+  assert.ok((await origin.call("PUT", "/fleet", { body: document })).ok);
+  const victim = (port: number, host = "10.9.9.9") => machine(1, { http: `http://${host}:${port}`, addresses: [] });
+  await register(origin, 201, victim(1));
+  await register(origin, 201, victim(2));
+  const crowded = await register<Problem>(origin, 409, victim(3));
+  assert.equal(crowded.code, "NODE_CONFLICT");
+  assert.match(crowded.detail, /^2 nodes at 10\.9\.9\.9 joined, as many as limits\.nodesPerAddressMax/);
+  await register(origin, 201, victim(1, "[2001:db8::9]"));
+  await register(origin, 201, victim(2, "[2001:0db8:0::9]"));
+  assert.match((await register<Problem>(origin, 409, victim(3, "[2001:db8::9]"))).detail, /at 2001:db8::9 joined/);
+  await register(origin, 200, victim(1));
+  await register(origin, 201, machine(20));
+  const many = await register<Problem>(origin, 409, machine(21));
+  assert.match(many.detail, /^5 nodes joined with the token [0-9a-f]{8}, as many as limits\.nodesPerTokenMax/);
+  assert.equal((await rosterOf(origin)).revision, 5);
+  assert.ok(
+    (await rosterOf(origin)).nodes.every((node) => !("token" in node)),
+    "edges are not told",
+  );
+  await origin.json(200, "DELETE", "/nodes/fra2");
+  await register(origin, 201, machine(21));
+  await register(origin, 409, machine(22));
+  await origin.json(201, "POST", "/nodes", {
+    body: JSON.stringify(machine(22)),
+    headers: { "content-type": "application/json" },
+  });
+});
+
+test("where no other node could reach it, nobody joins; at loopback only from the origin's own machine", () => {
+  const from = (address: string | undefined) => ({ ...tester, address });
+  const rows: [wanted: object, client: string | undefined, says: RegExp | undefined][] = [
+    [{ http: "http://10.0.0.2" }, "192.0.2.7", undefined],
+    [{ http: "http://node.example", peer: { host: "fd00::1", port: 8082 } }, "192.0.2.7", undefined],
+    [{ http: "http://127.0.0.1:8081" }, "192.0.2.7", /^http: 127\.0\.0\.1 means the machine itself/],
+    [{ http: "http://2130706433:8081" }, "192.0.2.7", /^http: 127\.0\.0\.1 means/],
+    [{ http: "http://[::1]" }, "192.0.2.7", /^http: ::1 means/],
+    [{ http: "http://[::ffff:127.0.0.1]" }, "192.0.2.7", /^http: ::ffff:7f00:1 means/],
+    [{ http: "http://LOCALHOST" }, "192.0.2.7", /^http: localhost means/],
+    [{ http: "http://127.0.0.1" }, undefined, /means the machine itself/],
+    [{ http: "http://127.0.0.1", peer: { host: "127.0.0.1", port: 1 } }, "127.0.0.1", undefined],
+    [{ http: "http://127.0.0.1" }, "::1", undefined],
+    [{ http: "http://127.0.0.1" }, "::ffff:127.0.0.1", undefined],
+    [{ http: "http://10.0.0.2", peer: { host: "127.0.0.1", port: 22 } }, "192.0.2.7", /^peer: 127\.0\.0\.1 means/],
+    [{ http: "http://169.254.169.254" }, "127.0.0.1", /^http: 169\.254\.169\.254 is no address/],
+    [{ http: "http://10.0.0.2", peer: { host: "fe80::1", port: 1 } }, "127.0.0.1", /^peer: fe80::1 is no address/],
+    [{ http: "http://0.0.0.0" }, "127.0.0.1", /is no address at which other nodes/],
+  ];
+  for (const [wanted, client, says] of rows) {
+    const check = (): void => {
+      mustBeReachable({ site: "fra", addresses: [], http: "", ...wanted }, from(client));
+    };
+    if (says === undefined) check();
+    else assert.throws(check, { code: "BAD_PARAMETER", message: says }, JSON.stringify(wanted));
+  }
+});
+
 test("nodes of both are drained and undrained; only those that joined can be removed", async (t) => {
   const origin = await startFleet(t);
   await register(origin, 201, machine(2));
@@ -293,18 +353,21 @@ test(`there are at most ${rosterNodesMax} nodes and marks, and names are still f
   }));
   let roster: Roster = { revision: 7, nodes, draining: Array.from({ length: rosterNodesMax }, (_, i) => `x${i}`) };
   const fleet = { version: 1, author: "a", createdMs: 0, summary: "", fromVersion: undefined, text: document };
-  const catalogue: Parameters<typeof openRosterKeeper>[0] = {
-    roster: async () => roster,
-    fleet: async () => fleet,
-    async changeRoster(_actor, decide) {
-      const change = decide(roster, fleet);
-      if (change?.kind === "add") {
-        roster = { ...roster, revision: roster.revision + 1, nodes: [...roster.nodes, change.node] };
-      }
-      return roster;
+  const keeper = openRosterKeeper(
+    {
+      roster: async () => roster,
+      fleet: async () => fleet,
+      async changeRoster(_actor, decide) {
+        const change = decide(roster, fleet);
+        if (change?.kind === "add") {
+          roster = { ...roster, revision: roster.revision + 1, nodes: [...roster.nodes, change.node] };
+        }
+        return roster;
+      },
     },
-  };
-  const keeper = openRosterKeeper(catalogue, openFleetReader());
+    openFleetReader(),
+    { nodesPerTokenMax: rosterNodesMax, nodesPerAddressMax: rosterNodesMax },
+  );
   const isConflict = (error: unknown): boolean => error instanceof NearcastError && error.code === "NODE_CONFLICT";
   assert.equal((await keeper.join(machine(2), tester)).node.name, `fra${rosterNodesMax + 1}`);
   await assert.rejects(keeper.join(machine(3), tester), isConflict);

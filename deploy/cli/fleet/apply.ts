@@ -2,10 +2,14 @@
  * `nearcast fleet apply`: publish a fleet document as the next version; every edge has it within a second.
  * `nearcast fleet diff`: only say what that would change.
  */
+import { problemLines, type ValueProblem } from "#base/schema.ts";
+import type { Fleet } from "#fleet/document.ts";
+import { warningsOf } from "#fleet/review/warnings.ts";
 import type { Command } from "commander";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";
-import { reviewFleet } from "../origin-api.ts";
-import { problemLines } from "#base/schema.ts";
+import { readRoster, reviewFleet } from "../origin-api.ts";
+import type { OriginClient } from "../origin-client.ts";
+import type { Output } from "../output.ts";
 import type { CommonOptions } from "../settings.ts";
 import { addVerb, type Cli, outputOf, withClient, withOrigin } from "../verb.ts";
 import { readFleetText, warningLines } from "./check.ts";
@@ -34,10 +38,14 @@ export function addApply(parent: Command, cli: Cli): Command {
   });
   return withPublishing(withOrigin(verb)).action(async (file: string, options: PublishingOptions) => {
     const output = outputOf(cli, options);
-    const { text, warnings } = await readValid(file);
-    for (const line of warningLines(warnings)) output.note(line);
-    const done = await withClient(cli, options, async (client) => {
-      return await publishReviewed(cli, options, client, { text }, ({ additive }) => additive);
+    const valid = await readValid(file);
+    const { done, warnings } = await withClient(cli, options, async (client) => {
+      const told = await tellWarnings(output, valid, client);
+      const { text } = valid;
+      return {
+        done: await publishReviewed(cli, options, client, { text }, ({ additive }) => additive),
+        warnings: told,
+      };
     });
     if (done.outcome === "reviewed") {
       answerReview(cli, options, done.review, { file, warnings });
@@ -66,17 +74,30 @@ export function addDiff(parent: Command, cli: Cli): Command {
     examples: ["fleet diff fleet.yaml", "fleet diff fleet.yaml --json"],
   });
   return withOrigin(verb).action(async (file: string, options: CommonOptions) => {
-    const { text, warnings } = await readValid(file);
-    for (const line of warningLines(warnings)) outputOf(cli, options).note(line);
-    const review = await withClient(cli, options, async (client) => await reviewFleet(client, { text }, undefined));
+    const valid = await readValid(file);
+    const { review, warnings } = await withClient(cli, options, async (client) => {
+      const told = await tellWarnings(outputOf(cli, options), valid, client);
+      return { review: await reviewFleet(client, { text: valid.text }, undefined), warnings: told };
+    });
     answerReview(cli, options, review, { file, warnings });
   });
 }
 
+interface ValidFleet extends Pick<WholeFleet, "text" | "warnings"> {
+  readonly fleet: Fleet;
+}
+
+/** Nodes that joined have addresses, too: which of them are missing, only the origin's roster tells. */
+async function tellWarnings(output: Output, valid: ValidFleet, client: OriginClient): Promise<ValueProblem[]> {
+  const warnings = [...valid.warnings, ...warningsOf(valid.fleet, await readRoster(client))];
+  for (const line of warningLines(warnings)) output.note(line);
+  return warnings;
+}
+
 /** @throws CommandFailure with all problems */
-async function readValid(file: string): Promise<Pick<WholeFleet, "text" | "warnings">> {
+async function readValid(file: string): Promise<ValidFleet> {
   const { checked, warnings, text } = readWholeFleet(file, await readFleetText(file));
-  if (checked.ok) return { text, warnings };
+  if (checked.ok) return { text, warnings, fleet: checked.value };
   const { problems } = checked;
   throw new CommandFailure(
     exitCodes.usage,

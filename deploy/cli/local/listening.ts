@@ -3,6 +3,7 @@ import { command } from "#base/command-name.ts";
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
 import { hostPort } from "../settings.ts";
+import { otherAddress } from "./plan.ts";
 
 export interface Listen {
   /** Who wants it, for people: `HTTP of edge fra1`. */
@@ -55,16 +56,21 @@ export function takenLine({ listen, code }: { listen: Listen; code: string }): s
   return `${at} can't be listened on: ${code}`;
 }
 
-/** What is in the way and what to do about it, one line each. */
-export function takenLines(taken: readonly { listen: Listen; code: string }[], dataDir: string): string[] {
+/**
+ * What is in the way and what to do about it, one line each.
+ * @param configurations the files that say the ports; undefined: none is written yet
+ */
+export function takenLines(
+  taken: readonly { listen: Listen; code: string }[],
+  configurations: string | undefined,
+): string[] {
   const lines = taken.map(takenLine);
   if (taken.some(({ code }) => code === "EADDRINUSE")) {
-    const other = taken[0]?.listen.host === "127.0.101.1" ? "127.0.201.1" : "127.0.101.1";
     lines.push(
-      `Perhaps nearcast runs already: ${command} status`,
-      "Else stop the other program (`ss -lntup` names it), or run beside it on other addresses and with other data:",
-      `  ${command} up --address ${other} --data ./data2`,
-      `or change the ports in the files ${dataDir}/*.yaml.`,
+      "Perhaps another `nearcast up` runs there, with another --data; `ss -lntup` names the program.",
+      "Stop it, or run beside it with a folder and an address of your own:",
+      `  ${command} up --data ./data2 --address ${otherAddress(taken[0]?.listen.host)}`,
+      ...(configurations === undefined ? [] : [`or change the ports in the files ${configurations}.`]),
     );
   }
   const absent = taken.find(({ code }) => code === "EADDRNOTAVAIL")?.listen.host;

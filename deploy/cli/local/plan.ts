@@ -19,6 +19,11 @@ export const localZone = "cdn.test";
 export const localHost = `img.${localZone}`;
 export const defaultAddress = "127.0.0.1";
 
+/** An address for another `up` beside the one at this address. */
+export function otherAddress(address: string = defaultAddress): string {
+  return address === "127.0.101.1" ? "127.0.201.1" : "127.0.101.1";
+}
+
 /** Every edge is a Node process with decoders beside it: more than this is no longer a trial on one machine. */
 const sitesMax = 16;
 const edgesMax = 24;

@@ -1,10 +1,13 @@
 /**
  * The folder of `nearcast up`: writes the configurations that are not there, and keeps those that somebody changed.
  * Every file is written under a temporary name and renamed, so that a start that is cut short leaves no half of one.
+ *
+ *   planSetup   reads the folder, changes nothing       writeSetup   the configurations
+ *   saveState   which nodes run, when they do: what other verbs ask from then on
  */
 import { createHash } from "node:crypto";
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
-import { availableParallelism } from "node:os";
+import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { availableParallelism, tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { stringify } from "yaml";
 import type { EdgeConfig } from "../../../node/config.ts";
@@ -30,6 +33,10 @@ export interface Setup {
   origin: { config: OriginConfig; plan: ChildPlan };
   edges: { planned: PlannedEdge; config: EdgeConfig; plan: ChildPlan }[];
   state: UpState;
+  /** What ran before, which is what other verbs ask until all of this listens. */
+  before: UpState | undefined;
+  /** Configurations to be written, by path. */
+  texts: ReadonlyMap<string, string>;
 }
 
 /** What `up` was asked for; undefined: as the last time, or one edge on 127.0.0.1. */
@@ -39,19 +46,39 @@ export interface Wanted {
   nodesPerSite: number | undefined;
 }
 
-export async function setUp(dataDir: string, wanted: Wanted): Promise<Setup> {
+/** Reads the folder and plans what is to run; changes nothing. */
+export async function planSetup(dataDir: string, wanted: Wanted): Promise<Setup> {
+  const scratch = await mkdtemp(join(tmpdir(), "nearcast-up-"));
+  try {
+    return await planIn(scratch, dataDir, wanted);
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+/** @param scratch a folder in which texts that are not written yet are read as configurations */
+async function planIn(scratch: string, dataDir: string, wanted: Wanted): Promise<Setup> {
   const before = await readUpState(dataDir);
   const sites = wanted.sites ?? before?.sites ?? ["local"];
   const address = wanted.address ?? before?.address ?? defaultAddress;
   const nodesPerSite = wanted.nodesPerSite ?? before?.nodesPerSite ?? 1;
   const planned = planEdges(sites, address, nodesPerSite);
-  await mkdir(dataDir, { recursive: true });
   const nodes = planned.map(({ node }) => node);
   const state: UpState = { sites, address, nodesPerSite, nodes, written: { ...before?.written } };
 
+  const texts = new Map<string, string>();
+  /** The file that holds the configuration now: the one in the folder, or its new text. */
+  const take = async (file: string, text: string): Promise<string> => {
+    if (await isEdited(file, state)) return file;
+    state.written[basename(file)] = digestOf(text);
+    texts.set(file, text);
+    const read = join(scratch, basename(file));
+    await writeFile(read, text);
+    return read;
+  };
+
   const originFile = originFileOf(dataDir);
-  await keepOrWrite(originFile, originText(dataDir, address), state);
-  const originConfig = await readOriginConfig(originFile);
+  const originConfig = await readOriginConfig(await take(originFile, originText(dataDir, address)));
   const origin = {
     config: originConfig,
     plan: {
@@ -66,8 +93,7 @@ export async function setUp(dataDir: string, wanted: Wanted): Promise<Setup> {
   const edges: Setup["edges"] = [];
   for (const edge of planned) {
     const configFile = edgeFileOf(dataDir, edge.node);
-    await keepOrWrite(configFile, edgeText(dataDir, edge, originConfig, planned.length), state);
-    const config = await readEdgeConfig(configFile);
+    const config = await readEdgeConfig(await take(configFile, edgeText(dataDir, edge, originConfig, planned.length)));
     edges.push({
       planned: { ...edge, address: config.http[0]?.host ?? edge.address },
       config,
@@ -81,11 +107,21 @@ export async function setUp(dataDir: string, wanted: Wanted): Promise<Setup> {
       },
     });
   }
-  await saveState(dataDir, state);
-  return { dataDir, origin, edges, state };
+  return { dataDir, origin, edges, state, before, texts };
 }
 
-export async function saveState(dataDir: string, state: UpState): Promise<void> {
+/** Writes the configurations, and remembers that they are ours; which nodes run is told when they do. */
+export async function writeSetup({ dataDir, state, before, texts }: Setup): Promise<void> {
+  await replaceState(dataDir, { ...(before ?? state), written: state.written });
+  for (const [file, text] of texts) await replaceFile(file, text);
+}
+
+/** To be called when all listens: from now on other verbs ask these nodes. */
+export async function saveState({ dataDir, state }: Setup): Promise<void> {
+  await replaceState(dataDir, state);
+}
+
+async function replaceState(dataDir: string, state: UpState): Promise<void> {
   await replaceFile(upFileOf(dataDir), `${JSON.stringify(state, null, 2)}\n`);
 }
 
@@ -93,16 +129,13 @@ export function digestOf(text: string): string {
   return createHash("sha256").update(text).digest("hex");
 }
 
-/** Writes the file unless somebody changed it since `up` wrote it. */
-async function keepOrWrite(file: string, text: string, state: UpState): Promise<void> {
+/** Whether somebody changed the file since `up` wrote it. */
+async function isEdited(file: string, state: UpState): Promise<boolean> {
   const there = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;
     throw error;
   });
-  const name = basename(file);
-  if (there !== undefined && digestOf(there) !== state.written[name]) return;
-  state.written[name] = digestOf(text);
-  if (there !== text) await replaceFile(file, text);
+  return there !== undefined && digestOf(there) !== state.written[basename(file)];
 }
 
 async function replaceFile(file: string, text: string): Promise<void> {

@@ -118,7 +118,7 @@ function addressesOfSteered({ policy, sites, weights }: SteeredName, fleet: Flee
 }
 
 /** Service addresses: those that its nodes share, and each node's own. */
-export function addressesOfSite({ addresses, nodes }: Site): string[] {
+function addressesOfSite({ addresses, nodes }: Site): string[] {
   return [...addresses, ...nodes.flatMap((node) => node.addresses)].map(canonicalAddress);
 }
 

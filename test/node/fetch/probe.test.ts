@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
+import { systemClock } from "#base/clock.ts";
 import { createProofs, askField, proofField } from "#fleet/proof.ts";
 import { openProbeClient, type ProbeClient } from "../../../node/fetch/probe.ts";
 import { answering, type Script, startLoopbackOrigin } from "../../support/loopback-origin.ts";
@@ -28,7 +29,7 @@ test("what a probe makes of each answer; it never throws", async (t) => {
     ["half an answer", cutOff, /^failed: UND_ERR_SOCKET$/],
     ["a broken connection", (_request, response) => void response.destroy(), /^failed: UND_ERR_SOCKET$/],
   ];
-  const client: ProbeClient = openProbeClient({ secrets: () => [] });
+  const client: ProbeClient = openProbeClient({ secrets: () => [], clock: systemClock });
   t.after(() => client.close());
   for (const [what, script, wanted] of rows) {
     const origin = await startLoopbackOrigin(t, script);
@@ -77,7 +78,7 @@ test("with a fleet secret only proven answers count, of the very node that was a
   ];
   for (const [what, secrets, script, wanted] of rows) {
     const origin = await startLoopbackOrigin(t, script);
-    const client = openProbeClient({ secrets: () => secrets });
+    const client = openProbeClient({ secrets: () => secrets, clock: systemClock });
     t.after(() => client.close());
     assert.deepEqual(await client.probe(at(origin.url), 2000), wanted, what);
     assert.equal(origin.asked[0]?.target, "/.nearcast/health");
@@ -86,7 +87,7 @@ test("with a fleet secret only proven answers count, of the very node that was a
 });
 
 test("an answer with a wrong proof is nobody's: altered, of another status, replayed, or nonsense", async (t) => {
-  const client = openProbeClient({ secrets: () => [secret] });
+  const client = openProbeClient({ secrets: () => [secret], clock: systemClock });
   t.after(() => client.close());
   const origin = await startLoopbackOrigin(t, answering(200, {}));
   const body = '{"node":"fra1","state":"ready","word":{"unreachable":[]}}';
@@ -118,7 +119,7 @@ test("an answer with a wrong proof is nobody's: altered, of another status, repl
 });
 
 test("what only looks like draining is a failure", async (t) => {
-  const client = openProbeClient({ secrets: () => [] });
+  const client = openProbeClient({ secrets: () => [], clock: systemClock });
   t.after(() => client.close());
   const origin = await startLoopbackOrigin(t, answering(200, {}));
   for (const said of ['{"state":"starting","note":"draining"}', '"draining"', '{"state":["draining"]}', "draining"]) {
@@ -128,7 +129,7 @@ test("what only looks like draining is a failure", async (t) => {
 });
 
 test("attempts overlap: one that is stuck holds up no other, and sixteen may be under way", async (t) => {
-  const client = openProbeClient({ secrets: () => [] });
+  const client = openProbeClient({ secrets: () => [], clock: systemClock });
   t.after(() => client.close());
   let asked = 0;
   const origin = await startLoopbackOrigin(t, (_request, response) => {

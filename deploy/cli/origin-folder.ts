@@ -1,0 +1,43 @@
+/** What the verbs share that work on the origin's data directory itself: progress in bytes, and failures. */
+import { SingleBar, Presets } from "cli-progress";
+import { NearcastError } from "#base/errors.ts";
+import { CommandFailure, exitCodes } from "./exit-codes.ts";
+import { type Output, sizeText } from "./output.ts";
+
+export interface ByteProgress {
+  readonly show: (progress: { phase: string; doneBytes: number; totalBytes: number }) => void;
+  readonly close: () => void;
+}
+
+/** A bar on a terminal; nothing elsewhere, since the answer says it all. */
+export function openByteProgress(output: Output): ByteProgress {
+  if (!output.isInteractive || output.isJson) return { show: () => {}, close: () => {} };
+  const format = "{phase} {bar} {percentage}% | {done} of {all} | {eta_formatted} left";
+  const bar = new SingleBar({ format, hideCursor: true, clearOnComplete: true }, Presets.shades_classic);
+  let isStarted = false;
+  return {
+    show: ({ phase, doneBytes, totalBytes }) => {
+      const payload = { phase, done: sizeText(doneBytes), all: sizeText(totalBytes) };
+      if (!isStarted) bar.start(totalBytes, doneBytes, payload);
+      else bar.update(doneBytes, payload);
+      isStarted = true;
+    },
+    close: () => {
+      if (isStarted) bar.stop();
+    },
+  };
+}
+
+/** A failure of the origin's own code, or of the file system, as the command tells it: a sentence, never a stack. */
+export function asFailure(error: unknown): unknown {
+  if (error instanceof NearcastError) {
+    return new CommandFailure(error.code === "CONFLICT" ? exitCodes.refused : exitCodes.failed, error.message, {
+      code: error.code,
+      cause: error,
+    });
+  }
+  if (error instanceof Error && (error as NodeJS.ErrnoException).syscall !== undefined) {
+    return new CommandFailure(exitCodes.failed, error.message, { code: "DISK_FAILED", cause: error });
+  }
+  return error;
+}

@@ -1,0 +1,66 @@
+/** `nearcast restore`: puts a backup back on the origin's machine, before the origin starts. */
+import { userInfo } from "node:os";
+import { resolve } from "node:path";
+import type { Command } from "commander";
+import { restore, type RestoreReport } from "../../origin/backup/restore.ts";
+import { exitCodes } from "./exit-codes.ts";
+import { asFailure, openByteProgress } from "./origin-folder.ts";
+import { sizeText } from "./output.ts";
+import { type CommonOptions, findOriginSettings } from "./settings.ts";
+import { addVerb, type Cli, outputOf, withOriginFolder } from "./verb.ts";
+
+interface RestoreVerbOptions extends CommonOptions {
+  config?: string;
+  force?: boolean;
+}
+
+export function addRestore(program: Command, cli: Cli): void {
+  const verb = addVerb(program, {
+    usage: "restore <folder>",
+    summary: "put a backup of the origin back, before it starts",
+    more: [
+      "FOLDER is what `nearcast backup` wrote. Every file is checked by its hash. The origin must be stopped, and its data",
+      "directory empty; with --force what is there is moved into a folder beside it, not deleted.",
+      "The restored origin has a new identity: edges drop what they cached, once, and follow it by themselves.",
+    ].join("\n"),
+    examples: ["restore /var/backups/nearcast", "restore backup --data /var/lib/nearcast-origin --force"],
+  });
+  withOriginFolder(verb)
+    .option("--force", "also where an origin's data are: they are moved aside")
+    .action(async (word: string, options: RestoreVerbOptions) => {
+      const output = outputOf(cli, options);
+      const settings = await findOriginSettings(options, cli.environment);
+      const dataDir = resolve(settings.dataDir);
+      const progress = openByteProgress(output);
+      let report: RestoreReport;
+      try {
+        report = await restore(resolve(word), dataDir, {
+          clock: cli.clock,
+          keep: settings.keep,
+          author: userInfo().username,
+          isForced: options.force === true,
+          onProgress: progress.show,
+        });
+      } catch (error) {
+        throw asFailure(error);
+      } finally {
+        progress.close();
+      }
+      output.answer({ dataDir, ...report }, () => linesOf(dataDir, report));
+      cli.end(exitCodes.ok);
+    });
+}
+
+function linesOf(dataDir: string, { manifest, movedTo }: RestoreReport): string[] {
+  const { blobs, createdAt, latestSeq, missing } = manifest;
+  return [
+    `restored to ${dataDir}: ${blobs.count} picture${blobs.count === 1 ? "" : "s"} (${sizeText(blobs.sizeBytes)}) as of ` +
+      `${createdAt}, event ${latestSeq}; every hash is right`,
+    ...(missing.length === 0
+      ? []
+      : [`${missing.length} pictures were damaged before the backup: nearcast verify names them`]),
+    ...(movedTo === undefined ? [] : [`What was there before is in ${movedTo}: delete it when all is well.`]),
+    "Next: start the origin (systemctl start nearcast-origin). Edges find it at its address, drop what they cached, and",
+    "follow. If the address is another one, set origin.url in each edge.yaml. Then: nearcast verify",
+  ];
+}

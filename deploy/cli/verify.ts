@@ -1,0 +1,83 @@
+/** `nearcast verify`: has the origin read every stored picture again, and names what is damaged or missing. */
+import { type Command, InvalidArgumentError } from "commander";
+import { exitCodes } from "./exit-codes.ts";
+import { type BlobFault, verifyStep } from "./origin-api.ts";
+import { openByteProgress } from "./origin-folder.ts";
+import { sizeText } from "./output.ts";
+import type { CommonOptions } from "./settings.ts";
+import { addVerb, type Cli, outputOf, withClient, withOrigin } from "./verb.ts";
+
+interface VerifyOptions extends CommonOptions {
+  after?: string;
+}
+
+interface Verified {
+  checked: { count: number; sizeBytes: number };
+  faults: BlobFault[];
+  /** Where to go on; undefined: all is checked. */
+  cursor: string | undefined;
+}
+
+export function addVerify(program: Command, cli: Cli): void {
+  const verb = addVerb(program, {
+    usage: "verify",
+    summary: "read every stored picture at the origin again, and name what is damaged",
+    more: [
+      "The origin compares each stored picture with its SHA-256, at the pace of its limits.verifyBytesPerSecond. Ctrl-C",
+      "stops it and says how to go on. A damaged or missing picture is repaired by `nearcast put` of the same bytes.",
+      "Exit status 1: something is damaged or missing, or the check was stopped.",
+    ].join("\n"),
+    examples: ["verify", "verify --json"],
+  });
+  withOrigin(verb)
+    .option("--after <sha256>", "go on after this one, as a stopped `verify` said", readHash)
+    .action(async (options: VerifyOptions) => {
+      const output = outputOf(cli, options);
+      const progress = openByteProgress(output);
+      const verified: Verified = { checked: { count: 0, sizeBytes: 0 }, faults: [], cursor: options.after };
+      const stopped = new AbortController();
+      const stop = (): void => {
+        stopped.abort();
+      };
+      process.once("SIGINT", stop);
+      try {
+        await withClient(cli, options, async (client) => {
+          let totalBytes = 0;
+          do {
+            const step = await verifyStep(client, verified.cursor, totalBytes === 0);
+            totalBytes = step.totals?.sizeBytes ?? totalBytes;
+            verified.checked.count += step.checked.count;
+            verified.checked.sizeBytes += step.checked.sizeBytes;
+            verified.faults.push(...step.faults);
+            verified.cursor = step.cursor;
+            progress.show({ phase: "verifying", doneBytes: verified.checked.sizeBytes, totalBytes });
+          } while (verified.cursor !== undefined && !stopped.signal.aborted);
+        });
+      } finally {
+        process.off("SIGINT", stop);
+        progress.close();
+      }
+      output.answer(verified, () => linesOf(verified));
+      cli.end(verified.faults.length === 0 && verified.cursor === undefined ? exitCodes.ok : exitCodes.failed);
+    });
+}
+
+function readHash(text: string): string {
+  if (/^[0-9a-f]{64}$/.test(text)) return text;
+  throw new InvalidArgumentError("It must be 64 hexadecimal digits.");
+}
+
+function linesOf({ checked, faults, cursor }: Verified): string[] {
+  const amount = `${checked.count} stored picture${checked.count === 1 ? "" : "s"} (${sizeText(checked.sizeBytes)})`;
+  return [
+    faults.length === 0 ? `${amount} checked: all are good` : `${amount} checked: ${faults.length} damaged or missing`,
+    ...faults.flatMap(({ sha256, fault, detail, uses }) => [
+      `  ${fault}: ${sha256}: ${detail}`,
+      ...uses.map(({ name, version, isCurrent }) => `    ${name}, version ${version}${isCurrent ? " (current)" : ""}`),
+    ]),
+    ...(faults.length === 0
+      ? []
+      : ["Next: nearcast put the same files again (or nearcast restore a backup), then nearcast verify."]),
+    ...(cursor === undefined ? [] : [`Stopped before the end. Go on: nearcast verify --after ${cursor}`]),
+  ];
+}

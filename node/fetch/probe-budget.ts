@@ -1,0 +1,118 @@
+/**
+ * How much one address is probed, whoever named it: nodes register themselves, so a hundred URLs of one victim must not
+ * become a flood from every edge. Pure but for its own memory.
+ *
+ *   attempt at an address ─▶ within its rate and its connections? ─▶ begins
+ *                               └─▶ held: it has a turn, and comes back then
+ *
+ * Nodes that share an address take turns, one each, so the surplus slows those nodes down and no others. An address is
+ * an IPv4 address or an IPv6 /64: whoever has one address of that network has them all.
+ */
+import { isIPv6 } from "node:net";
+
+/**
+ * A silent node is asked ten times a second with the usual settings (fleet/consensus.ts). This is room for three of
+ * them, or for thirty that answer.
+ */
+export const attemptsPerSecondMax = 32;
+/** An attempt lasts a second at most with the usual settings: as many as may begin in one. */
+export const connectionsMax = 32;
+/** With more nodes at one address its connections are closed after each answer: those that idle count as well. */
+const keptMax = 16;
+
+const spacingMs = 1000 / attemptsPerSecondMax;
+/** Those of one second may begin in one moment. */
+const burstMs = 1000 - spacingMs;
+/** Until another look at an address all of whose connections are in use. */
+const crowdedMs = 100;
+/** Who did not ask for so long has gone. The longest probe interval is a minute. */
+const forgottenMs = 120_000;
+
+interface Turn {
+  readonly atMs: number;
+  /** It was given to a node that was held, and waits for it. */
+  readonly isOpen: boolean;
+}
+
+interface Lane {
+  /** When the next attempt would begin if all kept the spacing. */
+  nextMs: number;
+  connections: number;
+  /** By node: each has one. */
+  readonly turns: Map<string, Turn>;
+}
+
+export type Admission =
+  | {
+      readonly outcome: "begins";
+      /** So many nodes share the address that its connections are not kept. */
+      readonly isCrowded: boolean;
+      /** To be called once, when the attempt has ended. */
+      readonly ended: () => void;
+    }
+  | { readonly outcome: "held"; readonly waitMs: number };
+
+export interface ProbeBudget {
+  readonly admit: (address: string, node: string, nowMs: number) => Admission;
+  /** How many addresses are remembered. */
+  readonly size: () => number;
+}
+
+export function createProbeBudget(): ProbeBudget {
+  const lanes = new Map<string, Lane>();
+  let sweptMs = -Infinity;
+
+  function sweep(nowMs: number): void {
+    if (nowMs - sweptMs < forgottenMs) return;
+    sweptMs = nowMs;
+    for (const [network, { turns, connections }] of lanes) {
+      for (const [node, { atMs }] of turns) if (nowMs - atMs > forgottenMs) turns.delete(node);
+      if (turns.size === 0 && connections === 0) lanes.delete(network);
+    }
+  }
+
+  return {
+    admit(address, node, nowMs) {
+      sweep(nowMs);
+      const network = networkOf(address);
+      const lane = lanes.get(network) ?? { nextMs: nowMs, connections: 0, turns: new Map<string, Turn>() };
+      lanes.set(network, lane);
+      const { turns } = lane;
+      const turn = turns.get(node)?.isOpen === true ? turns.get(node) : undefined;
+      const atMs = turn?.atMs ?? Math.max(lane.nextMs - burstMs, nowMs);
+      if (turn === undefined) lane.nextMs = Math.max(lane.nextMs, nowMs) + spacingMs;
+      const waitMs = Math.ceil(atMs - nowMs);
+      if (waitMs > 0 || lane.connections >= connectionsMax) {
+        turns.set(node, { atMs, isOpen: true });
+        return { outcome: "held", waitMs: Math.max(waitMs, lane.connections >= connectionsMax ? crowdedMs : 0) };
+      }
+      turns.set(node, { atMs: nowMs, isOpen: false });
+      lane.connections += 1;
+      return {
+        outcome: "begins",
+        isCrowded: turns.size > keptMax,
+        ended: () => {
+          lane.connections -= 1;
+        },
+      };
+    },
+    size: () => lanes.size,
+  };
+}
+
+/** @param address IPv4, or IPv6 without a zone */
+function networkOf(address: string): string {
+  if (!isIPv6(address)) return address;
+  // The URL parser writes all spellings of an address in one form (RFC 5952), without leading zeros.
+  const [head = "", tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split("::");
+  const [before, after] = [head.split(":"), tail?.split(":") ?? []].map((groups) => groups.filter((one) => one !== ""));
+  if (before === undefined || after === undefined) return address;
+  const zeros = tail === undefined ? [] : Array.from({ length: 8 - before.length - after.length }, () => "0");
+  const groups = [...before, ...zeros, ...after];
+  // An IPv4 address in IPv6 clothes (RFC 4291 §2.5.5.2) is that IPv4 address.
+  if (groups.slice(0, 6).join(":") === "0:0:0:0:0:ffff") {
+    const [high = 0, low = 0] = groups.slice(6).map((group) => Number.parseInt(group, 16));
+    return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
+  }
+  return groups.slice(0, 4).join(":");
+}

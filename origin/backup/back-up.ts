@@ -1,0 +1,192 @@
+/**
+ * Backs an origin up while it runs, from beside it, on its own machine: the backup holds the tokens and the fleet
+ * secret, which the API tells nobody who only holds the writer's token.
+ *
+ *   snapshot of the catalogue ─▶ blobs that it names and the folder lacks ─▶ secrets ─▶ backup.json ─▶ what is left over
+ *
+ * The origin may drop a blob between its snapshot and its copy (an old version was pruned). Then the snapshot is taken
+ * anew, and names the blob no more; what even a new snapshot names and the store does not hold is reported.
+ */
+import { mkdir, opendir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { writeAtomic } from "#base/atomic-file.ts";
+import { NearcastError } from "#base/errors.ts";
+import { lockDirectory } from "#base/directory-lock.ts";
+import { copyBlob, hashFile } from "./copy-file.ts";
+import { blobPath, fileMode, folderMode, manifestName, readManifest, type Manifest } from "./manifest.ts";
+import { readSnapshot, takeSnapshot } from "./snapshot.ts";
+
+/** A blob that is gone after so many snapshots was not pruned, it is lost. */
+const snapshotsMax = 3;
+
+export interface Progress {
+  readonly phase: "copying" | "checking" | "restoring";
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+}
+
+export interface BackupReport {
+  readonly manifest: Manifest;
+  readonly copied: { readonly count: number; readonly sizeBytes: number };
+  /** Blobs that the origin has not whole, and no earlier backup in this folder either. */
+  readonly missing: readonly { readonly sha256: string; readonly fault: "missing" | "damaged" }[];
+}
+
+export interface BackUpOptions {
+  readonly nowMs: number;
+  /** Whether what is in the folder already is read and hashed again, too. */
+  readonly isChecked: boolean;
+  readonly onProgress: (progress: Progress) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** @throws NearcastError CONFLICT, DISK_FAILED, INTERNAL */
+export async function backUp(dataDir: string, folder: string, options: BackUpOptions): Promise<BackupReport> {
+  const catalogue = join(dataDir, "catalogue.sqlite");
+  if (!(await isFile(catalogue))) {
+    throw new NearcastError("NOT_FOUND", `there is no origin in ${dataDir}: ${catalogue} is not there`);
+  }
+  await mkdir(folder, { recursive: true, mode: folderMode });
+  await refuseForeignFolder(folder);
+  const unlock = lockDirectory(folder, `another backup is running into ${folder}`);
+  try {
+    return await backUpInto(catalogue, dataDir, folder, options);
+  } finally {
+    unlock();
+  }
+}
+
+async function backUpInto(
+  catalogue: string,
+  dataDir: string,
+  folder: string,
+  options: BackUpOptions,
+): Promise<BackupReport> {
+  const name = `catalogue-${new Date(options.nowMs).toISOString().replaceAll(/[-:]|\.\d+/g, "")}.sqlite`;
+  const snapshot = join(folder, `${name}.new`);
+  const copied = { count: 0, sizeBytes: 0 };
+  try {
+    for (let round = 1; ; round += 1) {
+      await rm(snapshot, { force: true });
+      await takeSnapshot(catalogue, snapshot);
+      const facts = readSnapshot(snapshot);
+      const missing = await copyBlobs(dataDir, folder, facts.blobs, copied, options);
+      if (missing.length > 0 && round < snapshotsMax) continue;
+      const secrets = await copySecrets(join(dataDir, "secrets"), join(folder, "secrets"));
+      const hashed = await hashFile(snapshot, options.signal);
+      if (hashed === undefined) throw new NearcastError("DISK_FAILED", `${snapshot} disappeared`);
+      await rename(snapshot, join(folder, name));
+      const manifest: Manifest = {
+        format: 1,
+        createdAt: new Date(options.nowMs).toISOString(),
+        originId: facts.originId,
+        latestSeq: facts.latestSeq,
+        catalogue: { name, ...hashed },
+        secrets,
+        blobs: {
+          count: facts.blobs.length - missing.length,
+          sizeBytes: facts.blobs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+        },
+        missing: missing.map(({ sha256 }) => sha256),
+      };
+      const text = `${JSON.stringify(manifest, null, 2)}\n`;
+      await writeAtomic(join(folder, manifestName), text, { mode: fileMode, durable: true });
+      await removeLeftOver(folder, manifest, new Set(facts.blobs.map(({ sha256 }) => sha256)));
+      return { manifest, copied, missing };
+    }
+  } finally {
+    await rm(snapshot, { force: true });
+  }
+}
+
+async function copyBlobs(
+  dataDir: string,
+  folder: string,
+  blobs: readonly { sha256: string; sizeBytes: number }[],
+  copied: { count: number; sizeBytes: number },
+  { isChecked, onProgress, signal }: BackUpOptions,
+): Promise<BackupReport["missing"]> {
+  const totalBytes = blobs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const missing: { sha256: string; fault: "missing" | "damaged" }[] = [];
+  let doneBytes = 0;
+  for (const { sha256, sizeBytes } of blobs) {
+    signal?.throwIfAborted();
+    const target = blobPath(folder, sha256);
+    if (!(await isWhole(target, sha256, sizeBytes, isChecked, signal))) {
+      const outcome = await copyBlob(blobPath(dataDir, sha256), target, sha256, signal);
+      if (outcome === "copied") {
+        copied.count += 1;
+        copied.sizeBytes += sizeBytes;
+      } else missing.push({ sha256, fault: outcome });
+    }
+    doneBytes += sizeBytes;
+    onProgress({ phase: "copying", doneBytes, totalBytes });
+  }
+  return missing;
+}
+
+/** A blob never changes under its name, so its size tells a whole copy; with `isChecked` its hash does. */
+async function isWhole(
+  path: string,
+  sha256: string,
+  sizeBytes: number,
+  isChecked: boolean,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  if (isChecked) return (await hashFile(path, signal))?.sha256 === sha256;
+  return (await sizeOf(path)) === sizeBytes;
+}
+
+async function copySecrets(from: string, to: string): Promise<Manifest["secrets"]> {
+  await mkdir(to, { recursive: true, mode: folderMode });
+  const secrets: Manifest["secrets"] = [];
+  for (const name of (await readdir(from)).toSorted()) {
+    // What a killed origin left of a file that it was writing.
+    if (name.endsWith(".new") || name.endsWith(".tmp")) continue;
+    const path = join(to, name);
+    await writeAtomic(path, await readFile(join(from, name)), { mode: fileMode, durable: true });
+    const hashed = await hashFile(path);
+    if (hashed !== undefined) secrets.push({ name, ...hashed });
+  }
+  return secrets;
+}
+
+/** Earlier snapshots, blobs that this one names no more, secrets that are none any more, and halves of copies. */
+async function removeLeftOver(folder: string, manifest: Manifest, named: ReadonlySet<string>): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (/^catalogue-.*\.sqlite/.test(name) && name !== manifest.catalogue.name) await rm(join(folder, name));
+  }
+  const secrets = new Set(manifest.secrets.map(({ name }) => name));
+  for (const name of await readdir(join(folder, "secrets"))) {
+    if (!secrets.has(name)) await rm(join(folder, "secrets", name));
+  }
+  for (const shard of await readdir(join(folder, "blobs")).catch(() => [])) {
+    for await (const { name } of await opendir(join(folder, "blobs", shard))) {
+      if (!named.has(name)) await rm(join(folder, "blobs", shard, name));
+    }
+  }
+}
+
+async function refuseForeignFolder(folder: string): Promise<void> {
+  if ((await readManifest(folder)) !== undefined) return;
+  const foreign = (await readdir(folder)).find(
+    (name) => !/^(?:blobs|secrets|lock\.sqlite.*|catalogue-.*\.sqlite.*|backup\.json\.new|lost\+found)$/.test(name),
+  );
+  if (foreign !== undefined) {
+    throw new NearcastError("CONFLICT", `${folder} holds no backup but ${foreign}: name an empty or a new folder`);
+  }
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  return await stat(path).then(
+    ({ size }) => size,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return undefined;
+      throw error;
+    },
+  );
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return (await sizeOf(path)) !== undefined;
+}

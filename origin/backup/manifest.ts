@@ -1,0 +1,53 @@
+/**
+ * A backup of an origin is a folder:
+ *
+ *   backup.json              what belongs to it, with hashes; written last, so an interrupted backup changes nothing
+ *   catalogue-TIME.sqlite    a snapshot of the catalogue
+ *   secrets/…                tokens and the fleet secret
+ *   blobs/ab/abcdef…         every blob that a version of the snapshot stands for, by its SHA-256
+ *
+ * Folder and files are readable by their owner alone: who has the secrets can do everything.
+ */
+import { join } from "node:path";
+import { Type, type Static } from "typebox";
+import { readJson } from "#base/atomic-file.ts";
+import { NearcastError } from "#base/errors.ts";
+import { check } from "#base/schema.ts";
+
+export const manifestName = "backup.json";
+export const folderMode = 0o700;
+export const fileMode = 0o600;
+
+const sha256 = Type.String({ pattern: "^[0-9a-f]{64}$" });
+const hashedFile = Type.Object({
+  // A name in the folder itself, never a path that leads out of it.
+  name: Type.String({ pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,100}$" }),
+  sizeBytes: Type.Integer({ minimum: 0 }),
+  sha256,
+});
+
+const manifestSchema = Type.Object({
+  format: Type.Literal(1),
+  createdAt: Type.String({ maxLength: 30 }),
+  originId: Type.String({ maxLength: 100 }),
+  latestSeq: Type.Integer({ minimum: 0 }),
+  catalogue: hashedFile,
+  secrets: Type.Array(hashedFile, { maxItems: 100 }),
+  blobs: Type.Object({ count: Type.Integer({ minimum: 0 }), sizeBytes: Type.Integer({ minimum: 0 }) }),
+  /** Blobs that the origin itself did not have whole. */
+  missing: Type.Array(sha256, { maxItems: 1_000_000 }),
+});
+export type Manifest = Static<typeof manifestSchema>;
+
+/** Undefined: there is none. @throws NearcastError INTERNAL for one that can't be read */
+export async function readManifest(folder: string): Promise<Manifest | undefined> {
+  const path = join(folder, manifestName);
+  const value = await readJson(path);
+  if (value === undefined) return undefined;
+  const checked = check(manifestSchema, value);
+  if (checked.ok) return checked.value;
+  const [problem] = checked.problems;
+  throw new NearcastError("INTERNAL", `${path} is not a backup's list: ${problem?.path} ${problem?.message}`);
+}
+
+export const blobPath = (folder: string, hash: string): string => join(folder, "blobs", hash.slice(0, 2), hash);

@@ -1,0 +1,66 @@
+/** A snapshot of a catalogue that others are writing, and what is read from it. */
+import { backup, DatabaseSync } from "node:sqlite";
+import { chmod } from "node:fs/promises";
+import { asDiskFailure, damagedCatalogue } from "../catalogue/sqlite-failure.ts";
+import { fileMode } from "./manifest.ts";
+
+/** All pages in one step: with several, each write of the running origin would begin the copy anew. */
+const pagesPerStep = 2_147_483_647;
+
+export interface SnapshotFacts {
+  readonly originId: string;
+  readonly latestSeq: number;
+  /** Those that a version stands for, in the order of their hashes. */
+  readonly blobs: readonly { readonly sha256: string; readonly sizeBytes: number }[];
+}
+
+/** SQLite's online backup: the state of one moment, while the origin goes on. @throws NearcastError DISK_FAILED */
+export async function takeSnapshot(catalogue: string, to: string): Promise<void> {
+  const source = openReadOnly(catalogue);
+  try {
+    await backup(source, to, { rate: pagesPerStep });
+  } catch (error) {
+    throw asDiskFailure(error, catalogue);
+  } finally {
+    source.close();
+  }
+  await chmod(to, fileMode);
+  // The copy says that it has a write-ahead log, as its source does; it shall be one file.
+  const copy = new DatabaseSync(to);
+  copy.exec("PRAGMA journal_mode = DELETE");
+  copy.close();
+}
+
+/** Checks every page of a snapshot and reads what it names. @throws NearcastError DISK_FAILED for a damaged one */
+export function readSnapshot(path: string): SnapshotFacts {
+  const db = openReadOnly(path);
+  try {
+    const verdict = String(db.prepare("PRAGMA integrity_check(1)").get()?.["integrity_check"]);
+    if (verdict !== "ok") throw damagedCatalogue(path, verdict);
+    const originId = db.prepare("SELECT value FROM meta WHERE key = 'origin_id'").get()?.["value"];
+    const latest = db.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'events'").get()?.["seq"];
+    const rows = db
+      .prepare(
+        `SELECT sha256, size_bytes FROM blobs WHERE EXISTS (SELECT 1 FROM versions v WHERE v.sha256 = blobs.sha256)
+         ORDER BY sha256`,
+      )
+      .all();
+    return {
+      originId: typeof originId === "string" ? originId : "",
+      latestSeq: Number(latest ?? 0),
+      blobs: rows.map((row) => ({ sha256: String(row["sha256"]), sizeBytes: Number(row["size_bytes"]) })),
+    };
+  } catch (error) {
+    throw asDiskFailure(error, path);
+  } finally {
+    db.close();
+  }
+}
+
+function openReadOnly(path: string): DatabaseSync {
+  try {
+    return new DatabaseSync(path, { readOnly: true, timeout: 5000 });
+  } catch (error) {
+    throw asDiskFailure(error, path);
+  }
+}

@@ -1,0 +1,56 @@
+/** What SQLite says against a catalogue's file, as a sentence that names the file and what to do about it. */
+import { NearcastError } from "#base/errors.ts";
+
+/** Primary result codes, https://www.sqlite.org/rescode.html; the extended ones have them in their low byte. */
+const resultCode = {
+  busy: 5,
+  readOnly: 8,
+  ioError: 10,
+  corrupt: 11,
+  full: 13,
+  cantOpen: 14,
+  notADatabase: 26,
+} as const;
+
+const restoreAdvice = "Stop the origin and restore its last backup: nearcast restore FOLDER --force";
+
+/** The failure itself when it is not SQLite's. */
+export function asDiskFailure(error: unknown, path: string): unknown {
+  if (!(error instanceof Error) || (error as NodeJS.ErrnoException).code !== "ERR_SQLITE_ERROR") return error;
+  const extended = (error as { errcode?: unknown }).errcode;
+  const said = error.message.replace(/\.$/, "");
+  return new NearcastError("DISK_FAILED", sentenceOf(typeof extended === "number" ? extended & 0xff : 0, said, path), {
+    cause: error,
+  });
+}
+
+/** What a damaged file is called, whoever found it; `said` is SQLite's own finding. */
+export function damagedCatalogue(path: string, said: string): NearcastError {
+  return new NearcastError("DISK_FAILED", `the catalogue ${path} is damaged: ${said}. ${restoreAdvice}`);
+}
+
+function sentenceOf(code: number, said: string, path: string): string {
+  switch (code) {
+    case resultCode.corrupt:
+    case resultCode.notADatabase:
+      return damagedCatalogue(path, said).message;
+    case resultCode.full:
+      return `the catalogue ${path} can't be written: the disk is full. Free some space; nothing that was stored is lost`;
+    case resultCode.readOnly:
+      return (
+        `the catalogue ${path} can't be written (${said}): the file system is read-only, or the file and its folder ` +
+        "belong to another user. Mount it writable, or give both to the user that runs the origin"
+      );
+    case resultCode.cantOpen:
+      return (
+        `the catalogue ${path} can't be opened (${said}): look whether its folder exists and whether the user that ` +
+        "runs the origin may write there"
+      );
+    case resultCode.ioError:
+      return `the catalogue ${path} can't be read or written (${said}): look for errors of the disk in the system's log`;
+    case resultCode.busy:
+      return `the catalogue ${path} is locked by another program (${said}): stop that program`;
+    default:
+      return `the catalogue ${path} refused: ${said}`;
+  }
+}

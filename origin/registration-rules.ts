@@ -1,0 +1,94 @@
+/**
+ * What a registration may name, and how many one token and one address may have: every edge probes each registered
+ * node once a second and connects to it, so whoever holds an edge token could aim the whole fleet.
+ *
+ *   http, peer, addresses ─▶ of a network where no client ever reaches a node? ─▶ refused
+ *                            of the machine itself, from another machine?      ─▶ refused
+ *                         ─▶ more than one token, or one address, may have?    ─▶ refused, with the limit
+ *
+ * Private networks stay allowed: nodes often reach each other over one. What edges send there is a GET of a fixed path,
+ * so many a second (node/fetch/probe-budget.ts), whose answer counts only with a proof. Names are looked up by edges,
+ * which refuse those that lead to their own machine.
+ */
+import { BlockList, isIP, isIPv4 } from "node:net";
+import { NearcastError } from "#base/errors.ts";
+import type { Roster, RosterNode } from "#fleet/roster.ts";
+import type { Actor } from "./catalogue/audit.ts";
+
+export interface RosterLimits {
+  readonly nodesPerTokenMax: number;
+  readonly nodesPerAddressMax: number;
+}
+
+/** A node as the catalogue keeps it. */
+export type KeptNode = RosterNode & {
+  /** Id of the token that it was registered with; absent for those of an older release. */
+  readonly token?: string;
+};
+
+/** Addresses at which no client of another machine ever reaches a node. */
+const unreachable = new BlockList();
+unreachable.addSubnet("0.0.0.0", 8);
+unreachable.addSubnet("169.254.0.0", 16);
+unreachable.addSubnet("224.0.0.0", 3);
+unreachable.addAddress("::", "ipv6");
+unreachable.addSubnet("fe80::", 10, "ipv6");
+unreachable.addSubnet("ff00::", 8, "ipv6");
+
+/** Addresses of the machine itself: right only for a trial on one machine. */
+const loopback = new BlockList();
+loopback.addSubnet("127.0.0.0", 8);
+loopback.addAddress("::1", "ipv6");
+
+/** @throws NearcastError BAD_PARAMETER */
+export function mustBeReachable({ http, peer, addresses }: Omit<RosterNode, "name">, { address }: Actor): void {
+  for (const named of addresses) {
+    if (isIn(unreachable, named)) refuse("addresses", named, "is no address at which clients could reach a node");
+  }
+  const isHere = address !== undefined && isIn(loopback, address);
+  const places = [["http", hostOf(http)] as const, ...(peer === undefined ? [] : [["peer", peer.host] as const])];
+  for (const [key, host] of places) {
+    if (isIn(unreachable, host)) refuse(key, host, "is no address at which other nodes could reach one");
+    const isOwn = isIn(loopback, host) || host === "localhost" || host.endsWith(".localhost");
+    if (isOwn && !isHere) {
+      refuse(key, host, "means the machine itself: give the address at which other nodes reach this one");
+    }
+  }
+}
+
+function refuse(key: string, value: string, why: string): never {
+  throw new NearcastError("BAD_PARAMETER", `${key}: ${value} ${why}`);
+}
+
+/**
+ * To be asked for a node that is not in the roster yet.
+ * @throws NearcastError NODE_CONFLICT
+ */
+export function mustFit(http: string, roster: Roster, token: string | undefined, limits: RosterLimits): void {
+  const host = hostOf(http);
+  const nodes: readonly KeptNode[] = roster.nodes;
+  if (nodes.filter((node) => hostOf(node.http) === host).length >= limits.nodesPerAddressMax) {
+    throw new NearcastError(
+      "NODE_CONFLICT",
+      `${limits.nodesPerAddressMax} nodes at ${host} joined, as many as limits.nodesPerAddressMax of the origin allows: ` +
+        "`nearcast remove` those that are gone, or raise it",
+    );
+  }
+  if (token === undefined || nodes.filter((node) => node.token === token).length < limits.nodesPerTokenMax) return;
+  throw new NearcastError(
+    "NODE_CONFLICT",
+    `${limits.nodesPerTokenMax} nodes joined with the token ${token}, as many as limits.nodesPerTokenMax of the origin ` +
+      "allows: `nearcast remove` those that are gone, or raise it",
+  );
+}
+
+/** As the URL parser writes it, without the brackets of an IPv6 address: each address in one form. */
+function hostOf(url: string): string {
+  return new URL(url).hostname.replace(/^\[|\]$/g, "");
+}
+
+/** Whether it is an address of these. One with a zone (`fe80::1%eth0`) means something on one machine only. */
+function isIn(list: BlockList, text: string): boolean {
+  if (text.includes("%")) return list === unreachable;
+  return isIP(text) !== 0 && list.check(text, isIPv4(text) ? "ipv4" : "ipv6");
+}

@@ -1,0 +1,92 @@
+/**
+ * Reads stored blobs again and compares them with their hashes, a step at a time. The one who asks drives it: he gets a
+ * cursor with each answer, so stopping costs nothing and going on needs no state here. One step runs at a time, and not
+ * before the bytes of the step before have been paid for with time, so the disk stays free for uploads and edges.
+ */
+import { sleep, type Clock } from "#base/clock.ts";
+import { NearcastError } from "#base/errors.ts";
+import type { BlobUse, Catalogue } from "../catalogue/catalogue.ts";
+import type { BlobStore } from "./blob-store.ts";
+
+export interface BlobFault {
+  readonly sha256: string;
+  readonly fault: "missing" | "damaged";
+  readonly detail: string;
+  /** The first usesMax versions that stand for it, current ones first. */
+  readonly uses: readonly BlobUse[];
+}
+
+export interface VerifyStep {
+  readonly checked: { readonly count: number; readonly sizeBytes: number };
+  readonly faults: readonly BlobFault[];
+  /** To go on after; undefined: all are checked. */
+  readonly cursor: string | undefined;
+}
+
+export interface Verifier {
+  /**
+   * @param after the cursor of the step before, or "" to begin
+   * @throws NearcastError OVERLOADED while another step runs; the signal's reason
+   */
+  readonly step: (after: string, signal: AbortSignal) => Promise<VerifyStep>;
+}
+
+/** A step ends after so long, so that a progress bar moves; one large blob may take longer. */
+const stepMs = 500;
+const stepBlobsMax = 1000;
+/** Names told of one blob. */
+const usesMax = 20;
+
+export function openVerifier(deps: {
+  store: Pick<BlobStore, "verify">;
+  catalogue: Pick<Catalogue, "blobsAfter" | "usesOfBlob">;
+  clock: Clock;
+  bytesPerSecond: number;
+}): Verifier {
+  const { store, catalogue, clock, bytesPerSecond } = deps;
+  let isRunning = false;
+  let freeAtMs = 0;
+
+  const look = async (sha256: string, sizeBytes: number, signal: AbortSignal): Promise<BlobFault | undefined> => {
+    const verdict = await store.verify(sha256, sizeBytes, signal);
+    if (verdict.outcome === "good") return undefined;
+    const uses = await catalogue.usesOfBlob(sha256, usesMax);
+    // Pruned and swept since it was listed: nobody misses it.
+    if (uses.length === 0) return undefined;
+    const detail = verdict.outcome === "damaged" ? verdict.detail : "it is not in the store";
+    return { sha256, fault: verdict.outcome, detail, uses };
+  };
+
+  const run = async (after: string, signal: AbortSignal): Promise<VerifyStep> => {
+    const waitMs = freeAtMs - clock.monotonicMs();
+    if (waitMs > 0) await sleep(clock, waitMs, signal);
+    const beganMs = clock.monotonicMs();
+    const faults: BlobFault[] = [];
+    const checked = { count: 0, sizeBytes: 0 };
+    let cursor: string | undefined;
+    const blobs = await catalogue.blobsAfter(after, stepBlobsMax);
+    for (const { sha256, sizeBytes } of blobs) {
+      const fault = await look(sha256, sizeBytes, signal);
+      if (fault !== undefined) faults.push(fault);
+      checked.count += 1;
+      checked.sizeBytes += sizeBytes;
+      cursor = sha256;
+      if (clock.monotonicMs() - beganMs >= stepMs) break;
+    }
+    freeAtMs = beganMs + (checked.sizeBytes / bytesPerSecond) * 1000;
+    const isOver = checked.count === blobs.length && blobs.length < stepBlobsMax;
+    return { checked, faults, cursor: isOver ? undefined : cursor };
+  };
+
+  return {
+    step: async (after, signal) => {
+      if (isRunning) throw new NearcastError("OVERLOADED", "another verification is running");
+      isRunning = true;
+      try {
+        return await run(after, signal);
+      } finally {
+        isRunning = false;
+      }
+    },
+  };
+}

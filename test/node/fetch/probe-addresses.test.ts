@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
+import { systemClock } from "#base/clock.ts";
+import { openProbeAddresses } from "../../../node/fetch/probe-addresses.ts";
+import { fakeClock } from "../../support/fake-clock.ts";
+
+test("addresses are themselves; names are looked up once for a while, and the old one serves meanwhile", async () => {
+  const clock = fakeClock();
+  const asked: string[] = [];
+  let address = "192.0.2.1";
+  const addresses = openProbeAddresses(clock, async (name) => {
+    asked.push(name);
+    return address;
+  });
+  for (const literal of ["192.0.2.7", "127.0.0.1", "2001:db8::1", "[2001:db8::1]"]) {
+    assert.equal(await addresses.of(literal, 1000), literal.replace(/[[\]]/g, ""));
+  }
+  assert.equal(await addresses.of("node.example", 1000), "192.0.2.1");
+  assert.equal(addresses.last("node.example"), "192.0.2.1");
+  address = "192.0.2.2";
+  assert.equal(await addresses.of("node.example", 1000), "192.0.2.1");
+  assert.deepEqual(asked, ["node.example"]);
+  clock.advance(5001);
+  assert.equal(await addresses.of("node.example", 1000), "192.0.2.1", "nobody waits");
+  await turn();
+  assert.equal(await addresses.of("node.example", 1000), "192.0.2.2");
+  assert.equal(asked.length, 2);
+});
+
+test("slow names: two at once are looked up, each once, and a probe waits no longer than its time", async () => {
+  const release = Promise.withResolvers<string>();
+  const asked: string[] = [];
+  const addresses = openProbeAddresses(fakeClock(), (name) => {
+    asked.push(name);
+    return release.promise;
+  });
+  const tries = ["a.test", "a.test", "b.test", "c.test"].map((name) => addresses.of(name, 50));
+  for (const result of await Promise.allSettled(tries)) {
+    assert(result.status === "rejected");
+    assert.match(String(result.reason), /was not looked up in time/);
+  }
+  assert.deepEqual(asked, ["a.test", "b.test"]);
+  release.resolve("192.0.2.1");
+  assert.equal(await addresses.of("c.test", 10_000), "192.0.2.1");
+});
+
+test("a name of this machine alone is no node's; localhost is what it says", async () => {
+  const addresses = openProbeAddresses(systemClock);
+  assert.match(await addresses.of("localhost", 10_000), /^(?:127\.0\.0\.1|::1)$/);
+  // getaddrinfo takes old spellings of an address for names.
+  await assert.rejects(addresses.of("127.1", 10_000), /leads to 127\.0\.0\.1, where no other machine is/);
+  assert.equal(addresses.last("127.1"), undefined);
+});

@@ -1,0 +1,165 @@
+/** Backup and restore: what they refuse, what they repair, and what an interruption leaves. */
+import assert from "node:assert/strict";
+import { readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+import { systemClock } from "#base/clock.ts";
+import { backUp, type BackupReport } from "../../origin/backup/back-up.ts";
+import { restore } from "../../origin/backup/restore.ts";
+import { jpeg, startTestOrigin, temporaryDirectory, testConfig, type Scope } from "./running-origin.ts";
+
+const scopeOf = (t: TestContext): Scope => ({ after: (cleanUp) => t.after(cleanUp) });
+const quiet = { onProgress: () => undefined };
+
+async function save(dataDir: string, folder: string, isChecked = false): Promise<BackupReport> {
+  return await backUp(dataDir, folder, { nowMs: Date.now(), isChecked, ...quiet });
+}
+
+async function putBack(folder: string, dataDir: string, isForced = false) {
+  const { keep } = testConfig(dataDir);
+  return await restore(folder, dataDir, { clock: systemClock, keep, author: "test", isForced, ...quiet });
+}
+
+async function filesOf(folder: string): Promise<string[]> {
+  return (await readdir(folder, { recursive: true, withFileTypes: true }))
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
+}
+
+test("a restored origin answers as the one that was backed up, under a new identity", async (t) => {
+  const origin = await startTestOrigin(scopeOf(t));
+  const folder = join(await temporaryDirectory(scopeOf(t)), "backup");
+  const picture = await jpeg(1);
+  await origin.json(201, "PUT", "/images/a.jpg", { body: picture });
+  await origin.json(200, "PUT", "/images/a.jpg", { body: await jpeg(2) });
+  await origin.json(200, "DELETE", "/images/a.jpg");
+  await save(origin.dataDir, folder);
+
+  const target = await temporaryDirectory(scopeOf(t));
+  await putBack(folder, target);
+  const restored = await startTestOrigin(scopeOf(t), { dataDir: target });
+  assert.notEqual(restored.originId, origin.originId);
+  assert.deepEqual(restored.tokens, origin.tokens);
+  const secrets = "secrets/fleet-secret.json";
+  assert.deepEqual(await readFile(join(target, secrets)), await readFile(join(origin.dataDir, secrets)));
+  assert.deepEqual(
+    await restored.json(200, "GET", "/versions/a.jpg"),
+    await origin.json(200, "GET", "/versions/a.jpg"),
+  );
+  const old = await restored.call("GET", "/images/a.jpg?version=1");
+  assert.deepEqual(Buffer.from(await old.arrayBuffer()), picture);
+});
+
+test("what is damaged or gone at the origin is named, and an earlier good copy is kept", async (t) => {
+  const origin = await startTestOrigin(scopeOf(t));
+  const folder = join(await temporaryDirectory(scopeOf(t)), "backup");
+  const [good, bad, gone] = [await jpeg(1), await jpeg(2), await jpeg(3)];
+  await origin.json(201, "PUT", "/images/good.jpg", { body: good });
+  await save(origin.dataDir, folder);
+  const { sha256: badHash } = await origin.json<{ sha256: string }>(201, "PUT", "/images/bad.jpg", { body: bad });
+  const { sha256: goneHash } = await origin.json<{ sha256: string }>(201, "PUT", "/images/gone.jpg", { body: gone });
+  const blobs = await filesOf(join(origin.dataDir, "blobs"));
+  for (const blob of blobs) {
+    if (blob.endsWith(goneHash)) await rm(blob);
+    else await writeFile(blob, Buffer.alloc((await readFile(blob)).length));
+  }
+  const report = await save(origin.dataDir, folder);
+  assert.deepEqual(
+    report.missing.toSorted((a, b) => (a.fault < b.fault ? -1 : 1)),
+    [
+      { sha256: badHash, fault: "damaged" },
+      { sha256: goneHash, fault: "missing" },
+    ],
+  );
+  const target = await temporaryDirectory(scopeOf(t));
+  const { manifest } = await putBack(folder, target);
+  assert.equal(manifest.missing.length, 2);
+  const restored = await startTestOrigin(scopeOf(t), { dataDir: target });
+  const answer = await restored.call("GET", "/images/good.jpg");
+  assert.deepEqual(Buffer.from(await answer.arrayBuffer()), good);
+});
+
+test("a pruned blob leaves the backup with the next one", async (t) => {
+  const origin = await startTestOrigin(scopeOf(t), { config: { keep: { versionsPerName: 1 } } });
+  const folder = join(await temporaryDirectory(scopeOf(t)), "backup");
+  await origin.json(201, "PUT", "/images/a.jpg", { body: await jpeg(1) });
+  await save(origin.dataDir, folder);
+  const [first] = await filesOf(join(folder, "blobs"));
+  await origin.json(200, "PUT", "/images/a.jpg", { body: await jpeg(2) });
+  await save(origin.dataDir, folder);
+  const after = await filesOf(join(folder, "blobs"));
+  assert.deepEqual([after.length, after.includes(first ?? "")], [1, false]);
+});
+
+test("a backup that is not whole is not restored, whichever file is damaged", async (t) => {
+  const origin = await startTestOrigin(scopeOf(t));
+  const folder = join(await temporaryDirectory(scopeOf(t)), "backup");
+  await origin.json(201, "PUT", "/images/a.jpg", { body: await jpeg(1) });
+  await save(origin.dataDir, folder);
+  for (const file of await filesOf(folder)) {
+    if (file.includes("lock.sqlite")) continue;
+    const content = await readFile(file);
+    for (const damage of [Buffer.alloc(0), content.subarray(0, content.length / 2), undefined]) {
+      if (damage === undefined) await rm(file);
+      else await writeFile(file, damage);
+      const target = await temporaryDirectory(scopeOf(t));
+      await assert.rejects(putBack(folder, target), (error: Error) => {
+        assert.match(error.message, /is not there|hash differs|holds no backup|is missing|is damaged/, file);
+        return true;
+      });
+      // Nothing that an origin could start from.
+      assert.equal((await readdir(target)).includes("catalogue.sqlite"), false, file);
+      await writeFile(file, content, { mode: 0o600 });
+    }
+  }
+  await putBack(folder, await temporaryDirectory(scopeOf(t)));
+});
+
+test("a folder with something else in it, a running origin, and a folder in use are refused", async (t) => {
+  const origin = await startTestOrigin(scopeOf(t));
+  await origin.json(201, "PUT", "/images/a.jpg", { body: await jpeg(1) });
+  const other = await temporaryDirectory(scopeOf(t));
+  await writeFile(join(other, "thesis.odt"), "x");
+  await assert.rejects(save(origin.dataDir, other), /holds no backup but thesis\.odt/);
+  await assert.rejects(save(other, join(other, "new")), /no origin in/);
+  const folder = join(other, "backup");
+  await save(origin.dataDir, folder);
+  await assert.rejects(putBack(other, join(other, "target")), /holds no backup/);
+  await assert.rejects(putBack(folder, origin.dataDir, true), /an origin is running on/);
+  await origin.close();
+  await assert.rejects(putBack(folder, origin.dataDir), /is not empty .*--force/);
+  const { movedTo = "" } = await putBack(folder, origin.dataDir, true);
+  assert.ok((await readdir(movedTo)).includes("catalogue.sqlite"), "what was there is moved aside, not deleted");
+});
+
+test("an interrupted backup leaves the one before as it was", async (t) => {
+  const origin = await startTestOrigin(scopeOf(t));
+  const folder = join(await temporaryDirectory(scopeOf(t)), "backup");
+  await origin.json(201, "PUT", "/images/a.jpg", { body: await jpeg(1) });
+  await save(origin.dataDir, folder);
+  await origin.json(201, "PUT", "/images/b.jpg", { body: await jpeg(2) });
+  const stop = new AbortController();
+  const onProgress = (): void => {
+    stop.abort(new Error("interrupted"));
+  };
+  await assert.rejects(
+    backUp(origin.dataDir, folder, { nowMs: Date.now(), isChecked: false, onProgress, signal: stop.signal }),
+    /interrupted/,
+  );
+  const { manifest } = await putBack(folder, await temporaryDirectory(scopeOf(t)));
+  assert.equal(manifest.blobs.count, 1);
+});
+
+test("--check finds a copy in the backup that went bad, and copies it anew", async (t) => {
+  const origin = await startTestOrigin(scopeOf(t));
+  const folder = join(await temporaryDirectory(scopeOf(t)), "backup");
+  await origin.json(201, "PUT", "/images/a.jpg", { body: await jpeg(1) });
+  await save(origin.dataDir, folder);
+  const [blob = ""] = await filesOf(join(folder, "blobs"));
+  const content = await readFile(blob);
+  await writeFile(blob, Buffer.alloc(content.length));
+  assert.equal((await save(origin.dataDir, folder, true)).copied.count, 1);
+  assert.deepEqual(await readFile(blob), content);
+  await truncate(blob, 10);
+  assert.equal((await save(origin.dataDir, folder)).copied.count, 1, "another size is noticed without --check");
+});
