@@ -14,7 +14,7 @@ import type { Breaker } from "./breaker.ts";
  * that does not come about is no load, and is tried until the deadline.
  */
 const attemptsMax = 2;
-/** TCP sends its first packet again after 1 s and 3 s; a new connection then takes another port, and maybe another path. */
+/** TCP repeats its first packet after 1 s and 3 s. A new connection takes another port then, and maybe another path. */
 export const connectTimeoutMs = 3000;
 const pauseMsMin = 50;
 
