@@ -1,7 +1,7 @@
 /** The limits for uploads: those of the newest fleet version, or the document's own defaults while there is none. */
 import type { Log } from "#base/log.ts";
 import { type Limits } from "#fleet/document.ts";
-import { parseFleet } from "#fleet/read-document.ts";
+import { readFleet } from "#fleet/reading.ts";
 import type { Catalogue } from "./catalogue/catalogue.ts";
 
 export type UploadLimitsOfFleet = Pick<Limits, "sourceBytesMax" | "sourcePixelsMax">;
@@ -20,7 +20,7 @@ export async function openFleetLimits(catalogue: Catalogue, log: Log): Promise<F
   const refresh = async (): Promise<void> => {
     const fleet = await catalogue.fleet();
     if (fleet === undefined) return;
-    const parsed = parseFleet(fleet.text);
+    const parsed = await readFleet(fleet.text);
     if (parsed.ok) limits = parsed.value.limits;
     else
       log.warn({ version: fleet.version }, "the stored fleet document is not valid any more; its limits stay unused");
