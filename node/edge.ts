@@ -11,7 +11,6 @@
  * is served, and only then does anything stop.
  */
 import type { FastifyInstance } from "fastify";
-import { readFile } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { sleep, type Clock } from "#base/clock.ts";
@@ -34,6 +33,7 @@ import { openProber } from "#fleet/probe.ts";
 import { readPurgeEvent } from "#fleet/purge-event.ts";
 import { rosterEventKind } from "#fleet/roster.ts";
 import { secretEventKind } from "#fleet/secret.ts";
+import { tokenEventKind, tokenId } from "#fleet/edge-token.ts";
 import { vocabularyOf } from "#fleet/vocabulary.ts";
 import { openDecoderPool } from "#image/pool.ts";
 import { requireSandbox } from "#image/require-sandbox.ts";
@@ -47,7 +47,9 @@ import { openAssetFetcher } from "./fetch/asset.ts";
 import { openOriginChannel } from "./fetch/channel.ts";
 import { openOriginClient } from "./fetch/origin.ts";
 import { openProbeClient } from "./fetch/probe.ts";
+import { followNextToken } from "./fetch/next-token.ts";
 import { followSecrets } from "./fetch/secrets.ts";
+import { openTokenFile } from "./fetch/token-file.ts";
 import { buildAdminApp } from "./http/admin.ts";
 import { buildEdgeApp, type Presence } from "./http/app.ts";
 import { type Listener, listen } from "./http/listener.ts";
@@ -108,7 +110,9 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
   }
 
   async function start(): Promise<Edge> {
-    const token = await readToken(config.origin.tokenFile);
+    // Processes of one machine share the file; the first one writes it.
+    const tokenFile = await openTokenFile({ path: config.origin.tokenFile, mayWrite: place.index === 0, clock, log });
+    lifecycle.defer("token file", tokenFile.close);
     const memory = await openFleetMemory(config.dataDir);
     const release = readRelease();
     let presence: Presence = "starting";
@@ -120,7 +124,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       ended.abort(new Error("closing"));
     });
 
-    const origin = openOriginClient({ url: config.origin.url, token, clock, random });
+    const origin = openOriginClient({ url: config.origin.url, token: tokenFile, clock, random });
     lifecycle.defer("origin client", origin.close);
     const fetcher = openAssetFetcher({ node: config.node, clock, random });
     lifecycle.defer("asset fetcher", fetcher.close);
@@ -234,6 +238,8 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       log,
     });
     lifecycle.defer("fleet secret", secrets.close);
+    const nextToken = followNextToken({ file: tokenFile, ask: origin.nextToken, clock, log });
+    lifecycle.defer("next token", nextToken.close);
 
     const channel = openOriginChannel({
       introduction: () => ({
@@ -314,6 +320,8 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         const report = await purger.apply(event.seq, readPurgeEvent(event.data));
         if (report !== undefined) channel.report(report);
       } else if (event.kind === secretEventKind) await secrets.take();
+      // Behind the feed's back: a token that can't be had must not hold purges up.
+      else if (event.kind === tokenEventKind) nextToken.refresh();
       else log.warn({ kind: event.kind }, "an event of the feed is of a kind that this version does not know");
     }
 
@@ -322,6 +330,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         const stream = await origin.feed(since, signal);
         // Missed rotations are in the feed, but not what another origin has, or one that was upgraded.
         secrets.refresh();
+        nextToken.refresh();
         membership.refresh();
         return stream;
       },
@@ -376,6 +385,8 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       if (presence !== "ready") reasons.push(presence);
       else if (membership.standing() === "draining") reasons.push("drained by an operator: `nearcast undrain` ends it");
       else if (membership.standing() === "absent") reasons.push("not a node of this fleet: removed, or not joined yet");
+      const complaint = origin.tokenComplaint(tokenFile.path);
+      if (complaint !== undefined) reasons.push(complaint);
       if (membership.current() === null) reasons.push("no fleet document: the origin was never reached");
       if (config.dns.addresses.length > 0 && names.version() === 0) reasons.push("DNS does not answer yet");
       return reasons;
@@ -430,6 +441,11 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         fleetVersion: membership.current()?.version ?? null,
         rosterRevision: membership.rosterRevision(),
         fleetSecret: secrets.id(),
+        originToken: {
+          id: tokenId(tokenFile.current()),
+          refused: origin.tokenRefusal(),
+          warning: origin.tokenRefusal() === null ? (nextToken.warning() ?? null) : null,
+        },
         machine: fellows.total(),
         feed: {
           state: feed?.state() ?? "disconnected",
@@ -560,17 +576,4 @@ async function listenOn(
       cause: error,
     });
   }
-}
-
-async function readToken(path: string): Promise<string> {
-  let token: string;
-  try {
-    token = (await readFile(path, "utf8")).trim();
-  } catch (error) {
-    throw new NearcastError("INTERNAL", `origin.tokenFile can't be read: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
-  if (/^[\x21-\x7e]{16,200}$/.test(token)) return token;
-  throw new NearcastError("INTERNAL", `origin.tokenFile ${path} does not hold a token of 16 to 200 characters`);
 }

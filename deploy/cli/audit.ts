@@ -1,9 +1,10 @@
 /** `nearcast audit`: who changed what, as the origin recorded it. */
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import { exitCodes } from "./exit-codes.ts";
 import { type AuditEntry, readAudit } from "./origin-api.ts";
 import { tableLines, timeText } from "./output.ts";
 import type { CommonOptions } from "./settings.ts";
+import { readSince } from "./times.ts";
 import { addVerb, type Cli, outputOf, wholeNumber, withClient, withOrigin } from "./verb.ts";
 
 interface AuditOptions extends CommonOptions {
@@ -94,22 +95,4 @@ function factPart(facts: AuditEntry["facts"], key: string, value: AuditEntry["fa
 function factText(key: string, value: AuditEntry["facts"][string]): string {
   if (key.startsWith("sha256")) return String(value).slice(0, 12);
   return Array.isArray(value) ? value.join(" ") : String(value);
-}
-
-const unitsMs = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
-
-/**
- * A length of time before now, or a date in this machine's zone.
- * @returns milliseconds since 1970, once the present time is known
- */
-export function readSince(text: string): (nowMs: number) => number {
-  const ago = /^(\d{1,6})([smhd])$/.exec(text);
-  if (ago !== null) {
-    const lengthMs = Number(ago[1]) * unitsMs[ago[2] as keyof typeof unitsMs];
-    return (nowMs) => nowMs - lengthMs;
-  }
-  // Without a zone, JavaScript reads a date alone as UTC and a date with a time as local: people mean their own day.
-  const timeMs = /^\d{4}-\d\d-\d\d$/.test(text) ? Date.parse(`${text}T00:00`) : Date.parse(text);
-  if (/^\d{4}-\d\d-\d\d/.test(text) && !Number.isNaN(timeMs)) return () => timeMs;
-  throw new InvalidArgumentError("It must be a length of time (45m, 2h, 7d) or a date (2026-11-01, 2026-11-01T08:30).");
 }

@@ -4,6 +4,7 @@
  */
 import { check, problemLines } from "#base/schema.ts";
 import type { NodeQuestion } from "#fleet/channel/messages.ts";
+import { tokenPattern } from "#fleet/edge-token.ts";
 import { type Roster, type RosterNode, rosterNodeSchema, rosterSchema } from "#fleet/roster.ts";
 import { type Static, type TSchema, Type } from "typebox";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
@@ -66,6 +67,26 @@ const publishedFleet = Type.Object({ ...fleetVersion.properties, unchanged: Type
 export type PublishedFleet = Static<typeof publishedFleet>;
 
 const rotatedSecret = Type.Object({ id: Type.String(), previousId: Type.String(), seq: Type.Integer() });
+
+const acceptedToken = Type.Object({
+  kind: Type.String(),
+  id: Type.String(),
+  current: Type.Boolean(),
+  createdAt: Type.String(),
+  expiresAt: Type.Optional(Type.String()),
+  handedOut: Type.Boolean(),
+  lastUsedAt: Type.Optional(Type.String()),
+  usedFrom: Type.Array(Type.String()),
+});
+export type AcceptedToken = Static<typeof acceptedToken>;
+const tokenList = Type.Object({ tokens: Type.Array(acceptedToken) });
+const rotatedToken = Type.Object({
+  kind: Type.String(),
+  id: Type.String(),
+  token: Type.String({ pattern: tokenPattern }),
+  olderUntil: Type.Optional(Type.String()),
+});
+const retiredTokens = Type.Object({ kind: Type.String(), retired: Type.Integer() });
 
 const joinedNode = Type.Object({ node: rosterNodeSchema, revision: Type.Integer(), unchanged: Type.Boolean() });
 export type JoinedNode = Static<typeof joinedNode>;
@@ -260,6 +281,23 @@ export async function rollbackFleet(client: OriginClient, version: number | unde
 
 export async function rotateSecret(client: OriginClient): Promise<Static<typeof rotatedSecret>> {
   return read(rotatedSecret, await client.call({ method: "POST", path: "/fleet/secret/rotations" }));
+}
+
+export async function readTokens(client: OriginClient): Promise<AcceptedToken[]> {
+  return read(tokenList, await client.call({ method: "GET", path: "/tokens" })).tokens;
+}
+
+export async function rotateToken(
+  client: OriginClient,
+  kind: string,
+  json: { overlapSeconds?: number; handOut: boolean },
+): Promise<Static<typeof rotatedToken>> {
+  const answer = await client.call({ method: "POST", path: `/tokens/${kind}/rotations`, body: { json } });
+  return read(rotatedToken, answer);
+}
+
+export async function retireTokens(client: OriginClient, kind: string): Promise<Static<typeof retiredTokens>> {
+  return read(retiredTokens, await client.call({ method: "DELETE", path: `/tokens/${kind}/older` }));
 }
 
 /** Whether the origin takes this token for the edges', who alone may read the fleet secret. */

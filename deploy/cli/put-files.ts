@@ -1,7 +1,7 @@
-/** Which files `nearcast put` stores, and under which names. */
+/** Which files `nearcast put` stores, under which names, and which it leaves out, with the reason. */
 import type { Stats } from "node:fs";
-import { readdir, stat } from "node:fs/promises";
-import { basename, join, relative, sep } from "node:path";
+import { readdir, realpath, stat } from "node:fs/promises";
+import { basename, extname, join } from "node:path";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 
 export interface Upload {
@@ -10,18 +10,54 @@ export interface Upload {
   sizeBytes: number;
 }
 
+export interface Skipped {
+  file: string;
+  /** Such as `HEIC is not supported: convert it to JPEG first`. */
+  reason: string;
+}
+
+export interface Found {
+  uploads: Upload[];
+  skipped: Skipped[];
+}
+
 /** What a folder is searched for; a file that is named by itself may be called as it likes. */
-const pictureFile = /\.(?:jpe?g|png|webp|gif|avif)$/i;
+const pictureExtensions = new Set([".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif"]);
+
+/** Pictures of other kinds, by extension: what each is called, and what to do about it. */
+const otherPictures: Readonly<Record<string, string>> = {
+  ".heic": "HEIC is not supported: convert it to JPEG first",
+  ".heif": "HEIF is not supported: convert it to JPEG first",
+  ".jxl": "JPEG XL is not supported: convert it to JPEG first",
+  ".jp2": "JPEG 2000 is not supported: convert it to JPEG first",
+  ".tif": "TIFF is not supported: convert it to JPEG or PNG first",
+  ".tiff": "TIFF is not supported: convert it to JPEG or PNG first",
+  ".bmp": "BMP is not supported: convert it to PNG first",
+  ".ico": "ICO is not supported: convert it to PNG first",
+  ".svg": "SVG is not supported: convert it to PNG first",
+  ".psd": "Photoshop files are not supported: export it as JPEG or PNG first",
+  ".jfif": "rename it to .jpg",
+  ".jpe": "rename it to .jpg",
+  ".apng": "rename it to .png",
+  ...Object.fromEntries(
+    [".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".pef"].map((extension) => [
+      extension,
+      "raw files of cameras are not supported: export it as JPEG first",
+    ]),
+  ),
+  ...Object.fromEntries(
+    [".mp4", ".mov", ".avi", ".mkv", ".webm"].map((extension) => [extension, "videos are not supported"]),
+  ),
+};
+
+/** Folders and links below one word, so that a tree that never ends has one here. */
+const depthMax = 64;
 
 /**
  * @param words files and folders; the last one may be the path at the origin
  * @param to the path at the origin, when it was given apart
- * @returns the uploads, and how many files in folders are none
  */
-export async function findUploads(
-  words: readonly string[],
-  to: string | undefined,
-): Promise<{ uploads: Upload[]; skipped: number }> {
+export async function findUploads(words: readonly string[], to: string | undefined): Promise<Found> {
   const there = await Promise.all(words.map(async (word) => ({ word, stats: await statOf(word) })));
   const last = there.at(-1);
   let path = to;
@@ -36,38 +72,93 @@ export async function findUploads(
   const [only] = sources;
   if (sources.length === 1 && only?.stats.isFile() === true) {
     const name = path === undefined || path.endsWith("/") ? joinName(path ?? "", basename(only.word)) : path;
-    return { uploads: [{ file: only.word, name: cleanName(name), sizeBytes: only.stats.size }], skipped: 0 };
+    return { uploads: [{ file: only.word, name: cleanName(name), sizeBytes: only.stats.size }], skipped: [] };
   }
-  const uploads: Upload[] = [];
-  let skipped = 0;
+  const found: Found = { uploads: [], skipped: [] };
+  const base = path ?? "";
   for (const { word, stats } of sources) {
-    if (!stats.isDirectory()) {
-      uploads.push({ file: word, name: cleanName(joinName(path ?? "", basename(word))), sizeBytes: stats.size });
-      continue;
+    if (stats.isDirectory()) await searchFolder(word, base, found);
+    else found.uploads.push({ file: word, name: cleanName(joinName(base, basename(word))), sizeBytes: stats.size });
+  }
+  refuseTwins(found.uploads);
+  return found;
+}
+
+/**
+ * Walks a folder, links followed. Each folder is entered once, by its true path, so a link to a folder above (`self ->
+ * .`) ends there; a link to a picture is that picture under the link's name.
+ */
+async function searchFolder(root: string, base: string, found: Found): Promise<void> {
+  const entered = new Set<string>();
+  const search = async (folder: string, name: string, depth: number): Promise<void> => {
+    const truePath = await realpath(folder);
+    if (entered.has(truePath)) {
+      found.skipped.push({ file: folder, reason: "this folder was searched already, under another path" });
+      return;
     }
-    for (const entry of await readdir(word, { recursive: true, withFileTypes: true })) {
-      if (!entry.isFile()) continue;
-      const file = join(entry.parentPath, entry.name);
-      if (!pictureFile.test(entry.name)) {
-        skipped += 1;
+    if (depth > depthMax) {
+      found.skipped.push({ file: folder, reason: `folders are searched ${depthMax} deep` });
+      return;
+    }
+    entered.add(truePath);
+    const entries = await readdir(folder, { withFileTypes: true });
+    for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+      const file = join(folder, entry.name);
+      const entryName = joinName(name, entry.name);
+      const isPlain = entry.isFile() || entry.isDirectory();
+      // Nothing is asked of the file system for a file that is left out anyway.
+      const reason = entry.isFile() ? whyNot(entry.name) : undefined;
+      if (reason !== undefined) {
+        found.skipped.push({ file, reason });
         continue;
       }
-      const name = cleanName(joinName(path ?? "", relative(word, file).split(sep).join("/")));
-      uploads.push({ file, name, sizeBytes: (await stat(file)).size });
+      const stats = entry.isDirectory() ? undefined : await stat(file).catch((error: NodeJS.ErrnoException) => error);
+      if (entry.isDirectory() || (stats !== undefined && "isDirectory" in stats && stats.isDirectory())) {
+        await search(file, entryName, depth + 1);
+      } else if (stats instanceof Error) {
+        const isDangling = !isPlain && stats.code === "ENOENT";
+        found.skipped.push({ file, reason: isDangling ? "the link leads nowhere" : reasonOf(stats) });
+      } else if (stats?.isFile() === true) {
+        const whyNotLink = whyNot(entry.name);
+        if (whyNotLink !== undefined) found.skipped.push({ file, reason: whyNotLink });
+        else found.uploads.push({ file, name: cleanName(entryName), sizeBytes: stats.size });
+      } else found.skipped.push({ file, reason: "it is neither a file nor a folder" });
     }
+  };
+  await search(root, base, 0);
+}
+
+/** Why a file in a folder is left out; undefined: it is a picture by its name. */
+function whyNot(name: string): string | undefined {
+  const extension = extname(name).toLowerCase();
+  if (name.startsWith("._")) return "macOS keeps notes on another file in it";
+  if (pictureExtensions.has(extension)) return undefined;
+  return otherPictures[extension] ?? "it is no picture by its name";
+}
+
+function refuseTwins(uploads: readonly Upload[]): void {
+  const files = new Map<string, string>();
+  for (const { name, file } of uploads) {
+    const other = files.get(name);
+    if (other !== undefined) {
+      const message = `${other} and ${file} would both be called ${name}: put them one after the other, each with --to`;
+      throw new CommandFailure(exitCodes.usage, message);
+    }
+    files.set(name, file);
   }
-  const twice = uploads.find(({ name }, index) => uploads.findIndex((other) => other.name === name) !== index);
-  if (twice !== undefined) {
-    throw new CommandFailure(exitCodes.usage, `two of the files would both be called ${twice.name}: put them apart`);
-  }
-  return { uploads, skipped };
 }
 
 async function statOf(path: string): Promise<Stats | undefined> {
   return await stat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
-    throw new CommandFailure(exitCodes.usage, `${path} can't be read: ${error.message}`);
+    throw new CommandFailure(exitCodes.usage, `${path} can't be read: ${reasonOf(error)}`);
   });
+}
+
+function reasonOf(error: NodeJS.ErrnoException): string {
+  if (error.code === "EACCES" || error.code === "EPERM") return "you may not read it";
+  if (error.code === "ELOOP") return "the link leads to itself";
+  return `it can't be read (${error.code ?? error.message})`;
 }
 
 function joinName(path: string, name: string): string {

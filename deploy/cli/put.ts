@@ -15,12 +15,14 @@ import { CommandFailure, type ExitCode, exitCodes } from "./exit-codes.ts";
 import type { OriginClient } from "./origin-client.ts";
 import { putImage, type StoredImage } from "./origin-api.ts";
 import { type Output, sizeText } from "./output.ts";
-import { findUploads, type Upload } from "./put-files.ts";
+import { findUploads, type Skipped, type Upload } from "./put-files.ts";
 import type { CommonOptions } from "./settings.ts";
 import { addVerb, type Cli, outputOf, withClient, withOrigin } from "./verb.ts";
 
 /** The origin decodes two pictures at a time: four keep it and the line busy, more would only wait there. */
 const uploadsMax = 4;
+/** Skipped files that are named on a screen. */
+const skippedToldMax = 50;
 /** Waits before each further try; an origin that restarts is back by then. */
 const retryDelaysMs = [500, 1500, 4000, 8000];
 
@@ -48,7 +50,8 @@ export function addPut(program: Command, cli: Cli): void {
       const output = outputOf(cli, options);
       const { uploads, skipped } = await findUploads(words, options.to);
       if (uploads.length === 0) {
-        throw new CommandFailure(exitCodes.usage, `there is no picture in ${words.join(", ")}`);
+        const lines = skippedLines(skipped);
+        throw new CommandFailure(exitCodes.usage, `there is no picture in ${words.join(", ")}`, { lines });
       }
       const results = await withClient(cli, options, async (client) => await putAll(cli, client, uploads, output));
       output.answer(jsonOf(results, skipped), () => summaryOf(results, skipped));
@@ -178,18 +181,30 @@ function storedLine(image: StoredImage): string {
   return unchanged ? `${name}: unchanged, version ${version} (${facts})` : `${name}: version ${version} (${facts})`;
 }
 
-function summaryOf(results: readonly PutResult[], skipped: number): string[] {
+function summaryOf(results: readonly PutResult[], skipped: readonly Skipped[]): string[] {
   const stored = results.filter((result) => result.ok);
   const failed = results.length - stored.length;
-  const also =
-    skipped === 0 ? [] : [`${skipped} other file${skipped === 1 ? "" : "s"} skipped (no picture by the name)`];
   const [only] = stored;
-  if (results.length === 1) return only === undefined ? also : [storedLine(only.image), ...also];
+  if (results.length === 1) return [...(only === undefined ? [] : [storedLine(only.image)]), ...skippedLines(skipped)];
   const bytes = stored.reduce((sum, { image }) => sum + image.sizeBytes, 0);
-  return [`${stored.length} stored (${sizeText(bytes)})${failed === 0 ? "" : `, ${failed} failed`}`, ...also];
+  return [
+    `${stored.length} stored (${sizeText(bytes)})${failed === 0 ? "" : `, ${failed} failed`}`,
+    ...skippedLines(skipped),
+  ];
 }
 
-function jsonOf(results: readonly PutResult[], skipped: number): unknown {
+function skippedLines(skipped: readonly Skipped[]): string[] {
+  if (skipped.length === 0) return [];
+  const named = skipped.slice(0, skippedToldMax).map(({ file, reason }) => `  ${file}: ${reason}`);
+  const left = skipped.length - named.length;
+  return [
+    `${skipped.length} file${skipped.length === 1 ? "" : "s"} skipped:`,
+    ...named,
+    ...(left === 0 ? [] : [`  and ${left} more: --json lists them all`]),
+  ];
+}
+
+function jsonOf(results: readonly PutResult[], skipped: readonly Skipped[]): unknown {
   return {
     stored: results.flatMap((result) => (result.ok ? [{ file: result.file, ...result.image }] : [])),
     failed: results.flatMap((result) => {

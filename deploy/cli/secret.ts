@@ -12,8 +12,8 @@ export function addSecret(program: Command, cli: Cli): void {
     more: [
       "The fleet secret is what all edges share and nobody else knows; DNS cookies are made from it. Rotate it when a",
       "machine that had it is given away or was broken into: twice then, some minutes apart, and give the edges a new",
-      "token, too (delete secrets/edge.token at the origin and start that again). The secret is never shown, only its",
-      "id, whose beginning `nearcast status` shows for each node.",
+      "token, too (nearcast token rotate edge --now). The secret is never shown, only its id, whose beginning",
+      "`nearcast status` shows for each node.",
     ].join("\n"),
     examples: ["secret rotate"],
   });

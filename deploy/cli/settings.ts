@@ -47,6 +47,8 @@ export interface OriginPlace {
   urlFrom: string;
   /** Read when it is first needed, since reading pictures needs none. */
   token: () => Promise<string>;
+  /** The file that it is read from; undefined: from none. */
+  tokenFile?: string;
   /** What to do next when it can't be reached, and when it refuses the token; where that is not what verbs say. */
   advice?: { readonly unreachable: readonly string[]; readonly token: readonly string[] };
 }
@@ -96,7 +98,7 @@ export async function findOrigin(options: CommonOptions, environment: Environmen
     environment["NEARCAST_TOKEN_FILE"] ??
     known?.tokenFile ??
     join(dataDir, "origin", "secrets", "writer.token");
-  return { url: url.replace(/\/+$/, ""), urlFrom, token: async () => await readToken(tokenFile) };
+  return { url: url.replace(/\/+$/, ""), urlFrom, token: async () => await readToken(tokenFile), tokenFile };
 }
 
 /** The origin of the configuration files that are here: that of this machine, else the one that its node follows. */

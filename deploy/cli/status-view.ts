@@ -60,9 +60,11 @@ function askedLines(witnesses: readonly Reply[]): string[] {
     const status = answer.body;
     const reasons = list(status, "unready").map(String);
     const lease = cell(inside(status, "announce", "reason"));
+    const token = cell(inside(status, "originToken", "warning"));
     return [
       ...(reasons.length > 0 ? [`${name}: ${reasons.join("; ")}`] : []),
       ...(status["isIsolated"] === true ? [`${name}: reaches no other node, answers with its own site`] : []),
+      ...(token === undefined || token === "" ? [] : [`${name}: ${token}`]),
       ...(lease === undefined || lease === "" ? [] : [`${name}: lease: ${lease}`]),
       ...sandboxLines(name, status),
     ];

@@ -35,9 +35,9 @@ export function addVerify(program: Command, cli: Cli): void {
       const output = outputOf(cli, options);
       const progress = openByteProgress(output);
       const verified: Verified = { checked: { count: 0, sizeBytes: 0 }, faults: [], cursor: options.after };
-      let isStopped = false;
+      const stopped = new AbortController();
       const stop = (): void => {
-        isStopped = true;
+        stopped.abort();
       };
       process.once("SIGINT", stop);
       try {
@@ -51,7 +51,7 @@ export function addVerify(program: Command, cli: Cli): void {
             verified.faults.push(...step.faults);
             verified.cursor = step.cursor;
             progress.show({ phase: "verifying", doneBytes: verified.checked.sizeBytes, totalBytes });
-          } while (verified.cursor !== undefined && !isStopped);
+          } while (verified.cursor !== undefined && !stopped.signal.aborted);
         });
       } finally {
         process.off("SIGINT", stop);

@@ -49,6 +49,7 @@ export const errorCatalogue = {
   ORIGIN_UNREACHABLE: { status: 502, source: "origin", retryable: true, title: "The origin can't be reached" },
   ORIGIN_TIMEOUT: { status: 504, source: "origin", retryable: true, title: "The origin did not answer in time" },
   ORIGIN_BAD_ANSWER: { status: 502, source: "origin", retryable: true, title: "The origin's answer makes no sense" },
+  ORIGIN_REFUSED: { status: 502, source: "origin", retryable: false, title: "The origin refuses this node's token" },
   PEER_UNREACHABLE: { status: 502, source: "internal", retryable: true, title: "Another node can't be reached" },
   DECODER_CRASHED: { status: 502, source: "internal", retryable: true, title: "The picture's decoder died" },
   DECODER_TIMEOUT: { status: 502, source: "internal", retryable: true, title: "Decoding took longer than the limit" },

@@ -14,7 +14,7 @@ import type { Breaker } from "./breaker.ts";
  * that does not come about is no load, and is tried until the deadline.
  */
 const attemptsMax = 2;
-/** TCP sends its first packet again after 1 s and 3 s; a new connection then takes another port, and maybe another path. */
+/** TCP repeats its first packet after 1 s and 3 s. A new connection takes another port then, and maybe another path. */
 export const connectTimeoutMs = 3000;
 const pauseMsMin = 50;
 
@@ -50,8 +50,12 @@ export async function attempt<Result>(
       // Past the deadline it is the deadline that failed, in whatever words the work noticed it.
       const isLate = signal.aborted && !(thrown instanceof NearcastError);
       const error = originFailure(isLate ? signal.reason : thrown, timeoutMs);
-      // An answer that is refused here, such as one too large, is a sign of life all the same.
-      if (error.source === "client") breaker.succeeded();
+      // An answer that is refused here, such as one too large, is a sign of life all the same, and so is a refusal of
+      // the origin's: an open breaker would hold requests back after the token was put right.
+      if (error.source === "client" || error.code === "ORIGIN_REFUSED") {
+        breaker.succeeded();
+        throw error;
+      }
       if (error.source !== "origin") throw error;
       lastError = error;
       // The breaker hears of each connection that does not come about, so that others need not wait as long.

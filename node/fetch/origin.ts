@@ -1,5 +1,5 @@
 /**
- * The edge's side of the origin's API: sources, the fleet document, the fleet secret, the roster, the feed.
+ * The edge's side of the origin's API: sources, the fleet document, the fleet secret, the roster, the feed, the token.
  *
  * What comes back is checked before anyone uses it: a source's bytes must have the SHA-256 that its ETag names.
  */
@@ -10,12 +10,15 @@ import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Random } from "#base/random.ts";
 import { check } from "#base/schema.ts";
+import { type EdgeTokenAnswer, edgeTokenSchema } from "#fleet/edge-token.ts";
 import { fleetBytesMax } from "#fleet/read-document.ts";
 import { type Roster, rosterNodesMax, rosterSchema } from "#fleet/roster.ts";
 import { type FleetSecrets, fleetSecretsSchema } from "#fleet/secret.ts";
 import { attempt, connectTimeoutMs } from "./attempt.ts";
 import { createBreaker } from "./breaker.ts";
 import { dropBody } from "./body.ts";
+import type { TokenSource } from "./token-file.ts";
+import { createTokenStanding, type TokenStanding } from "./token-standing.ts";
 
 const apiPath = "/api/v1";
 /** For all that is small: the fleet document, the fleet secret, the roster, the beginning of the feed. */
@@ -53,6 +56,8 @@ export interface OriginClient {
   secrets: () => Promise<FleetSecrets | null>;
   /** Null: the origin is of a release that has none. */
   roster: () => Promise<Roster | null>;
+  /** Which edge token to use from now on. Null: the origin is of a release that hands out none. */
+  nextToken: () => Promise<EdgeTokenAnswer | null>;
   /** The feed's bytes from after `since` (null: from now on) until `signal` ends it. The follower retries. */
   feed: (since: number | null, signal: AbortSignal) => Promise<Readable>;
   /**
@@ -62,11 +67,19 @@ export interface OriginClient {
    */
   tell: (path: string, fields: Readonly<Record<string, string>>, json: string) => Promise<number>;
   counts: () => { sources: number; sourceBodies: number; failures: number };
+  /** Since when the origin refuses the token that was presented; null: it does not. */
+  tokenRefusal: TokenStanding["refusal"];
+  tokenComplaint: TokenStanding["complaint"];
   isBroken: () => boolean;
   close: () => Promise<void>;
 }
 
-export function openOriginClient(options: { url: string; token: string; clock: Clock; random: Random }): OriginClient {
+export function openOriginClient(options: {
+  url: string;
+  token: TokenSource;
+  clock: Clock;
+  random: Random;
+}): OriginClient {
   const base = new URL(options.url);
   const pool = new Pool(base.origin, {
     connections: connectionsMax,
@@ -77,7 +90,8 @@ export function openOriginClient(options: { url: string; token: string; clock: C
     keepAliveTimeout: 30_000,
   });
   const breaker = createBreaker(options.clock);
-  const headers = { authorization: `Bearer ${options.token}` };
+  const { token } = options;
+  const standing = createTokenStanding(options.clock);
   const counts = { sources: 0, sourceBodies: 0, failures: 0 };
   const prefix = base.pathname.replace(/\/$/, "") + apiPath;
   const settings = { breaker, clock: options.clock, random: options.random };
@@ -91,6 +105,33 @@ export function openOriginClient(options: { url: string; token: string; clock: C
     }
   }
 
+  /**
+   * One request with the token of this moment; with another one again, when the first is refused and there is another.
+   * @param what is asked for, in words
+   * @throws NearcastError ORIGIN_REFUSED
+   */
+  async function send(
+    what: string,
+    wanted: Omit<Dispatcher.RequestOptions, "method" | "headers"> & { method?: "POST"; headers?: object },
+  ): Promise<Dispatcher.ResponseData> {
+    for (let isLast = false; ; isLast = true) {
+      const presented = token.current();
+      const headers = { ...wanted.headers, authorization: `Bearer ${presented}` };
+      const answer = await pool.request({ method: "GET", ...wanted, headers });
+      const { statusCode } = answer;
+      if (!isTokenRefused(answer)) {
+        standing.answered(what);
+        return answer;
+      }
+      dropBody(answer);
+      if (!isLast && (await token.refused(presented))) continue;
+      standing.refused(presented, what, statusCode);
+      throw new NearcastError("ORIGIN_REFUSED", `status ${statusCode} for ${what}`, {
+        facts: { originStatus: statusCode },
+      });
+    }
+  }
+
   return {
     source(name, known, { bytesMax, timeoutMs }) {
       const path = `${prefix}/images/${name.split("/").map(encodeURIComponent).join("/")}`;
@@ -98,7 +139,7 @@ export function openOriginClient(options: { url: string; token: string; clock: C
       counts.sources += 1;
       return counted(
         attempt({ ...settings, timeoutMs }, async (signal) => {
-          const answer = await pool.request({ path, method: "GET", headers: { ...headers, ...condition }, signal });
+          const answer = await send("a source", { path, headers: condition, signal });
           const source = await readSource(answer, bytesMax);
           if (source.outcome === "found") counts.sourceBodies += 1;
           return source;
@@ -108,7 +149,7 @@ export function openOriginClient(options: { url: string; token: string; clock: C
     fleet: () =>
       counted(
         attempt({ ...settings, timeoutMs: smallTimeoutMs }, async (signal) => {
-          const answer = await pool.request({ path: `${prefix}/fleet`, method: "GET", headers, signal });
+          const answer = await send("the fleet document", { path: `${prefix}/fleet`, signal });
           const bytes = await readBody(answer, fleetAnswerBytesMax);
           if (answer.statusCode !== 200) throw badAnswer("the fleet document", answer.statusCode);
           const { version, text } = parseObject(bytes);
@@ -119,7 +160,7 @@ export function openOriginClient(options: { url: string; token: string; clock: C
     secrets: () =>
       counted(
         attempt({ ...settings, timeoutMs: smallTimeoutMs }, async (signal) => {
-          const answer = await pool.request({ path: `${prefix}/fleet/secret`, method: "GET", headers, signal });
+          const answer = await send("the fleet secret", { path: `${prefix}/fleet/secret`, signal });
           const bytes = await readBody(answer, secretBytesMax);
           if (answer.statusCode === 404) return null;
           if (answer.statusCode !== 200) throw badAnswer("the fleet secret", answer.statusCode);
@@ -133,7 +174,7 @@ export function openOriginClient(options: { url: string; token: string; clock: C
     roster: () =>
       counted(
         attempt({ ...settings, timeoutMs: smallTimeoutMs }, async (signal) => {
-          const answer = await pool.request({ path: `${prefix}/nodes`, method: "GET", headers, signal });
+          const answer = await send("the roster", { path: `${prefix}/nodes`, signal });
           const bytes = await readBody(answer, rosterBytesMax);
           if (answer.statusCode === 404) return null;
           if (answer.statusCode !== 200) throw badAnswer("the roster", answer.statusCode);
@@ -144,11 +185,28 @@ export function openOriginClient(options: { url: string; token: string; clock: C
           return checked.value;
         }),
       ),
+    nextToken: () =>
+      counted(
+        attempt({ ...settings, timeoutMs: smallTimeoutMs }, async (signal) => {
+          const answer = await send("the edge token", { path: `${prefix}/tokens/edge/current`, signal });
+          const bytes = await readBody(answer, secretBytesMax);
+          if (answer.statusCode === 404) return null;
+          if (answer.statusCode !== 200) throw badAnswer("the edge token", answer.statusCode);
+          const { id, token: next, olderUntil } = parseObject(bytes);
+          const checked = check(edgeTokenSchema, {
+            id,
+            ...(next === undefined ? {} : { token: next }),
+            ...(olderUntil === undefined ? {} : { olderUntil }),
+          });
+          // What is wrong with it could say what it is.
+          if (!checked.ok) throw badAnswer("the edge token", 200);
+          return checked.value;
+        }),
+      ),
     async feed(since, signal) {
-      const answer = await pool.request({
+      const answer = await send("the feed", {
         path: `${prefix}/feed${since === null ? "" : `?since=${since}`}`,
-        method: "GET",
-        headers: { ...headers, accept: "text/event-stream" },
+        headers: { accept: "text/event-stream" },
         signal,
         headersTimeout: smallTimeoutMs, // from then on the follower watches the heartbeat itself
       });
@@ -157,10 +215,10 @@ export function openOriginClient(options: { url: string; token: string; clock: C
       throw badAnswer("the feed", answer.statusCode);
     },
     async tell(path, fields, json) {
-      const answer = await pool.request({
+      const answer = await send("the channel", {
         path: `${prefix}/channel/${path}`,
         method: "POST",
-        headers: { ...headers, ...fields, "content-type": "application/json" },
+        headers: { ...fields, "content-type": "application/json" },
         body: json,
         signal: AbortSignal.timeout(smallTimeoutMs),
       });
@@ -168,9 +226,16 @@ export function openOriginClient(options: { url: string; token: string; clock: C
       return answer.statusCode;
     },
     counts: () => ({ ...counts }),
+    tokenRefusal: standing.refusal,
+    tokenComplaint: standing.complaint,
     isBroken: () => breaker.state() !== "closed",
     close: () => pool.destroy(),
   };
+}
+
+/** RFC 6750 §3: whoever refuses a token says so in this field; a 403 without it is about something else. */
+function isTokenRefused({ statusCode, headers }: Dispatcher.ResponseData): boolean {
+  return statusCode === 401 || (statusCode === 403 && headers["www-authenticate"] !== undefined);
 }
 
 async function readSource(answer: Dispatcher.ResponseData, bytesMax: number): Promise<SourceAnswer> {
@@ -188,7 +253,12 @@ async function readSource(answer: Dispatcher.ResponseData, bytesMax: number): Pr
 }
 
 type Answered = Readonly<
-  Partial<Record<"version" | "text" | "current" | "previous" | "revision" | "nodes" | "draining", unknown>>
+  Partial<
+    Record<
+      "version" | "text" | "current" | "previous" | "revision" | "nodes" | "draining" | "id" | "token" | "olderUntil",
+      unknown
+    >
+  >
 >;
 
 /** The members, unchecked; none where the bytes are no JSON object. */

@@ -8,6 +8,7 @@
  * BROKEN_IMAGE: sharp has no error codes, so only the two messages that mean something else are looked for.
  */
 import sharp, { type Metadata, type Sharp, type SharpOptions } from "sharp";
+import { whatIsBroken } from "./broken-picture.ts";
 import { layoutOf, type Layout } from "./geometry.ts";
 import { PictureFailure } from "./picture-failure.ts";
 import { sniffPicture, type PictureFacts, type PictureType, type RenderOrder } from "./picture.ts";
@@ -44,6 +45,8 @@ export async function inspectPicture(source: Buffer, bounds: Bounds): Promise<Pi
   refuseTooManyPixels(header, header.frames, bounds.pixelsMax);
   // The width shrinks to a few pixels, the height stays: every row is decoded and nothing large is kept.
   await guarded(
+    header.type,
+    source,
     sharp(source, openOptions(bounds, header.frames > 1))
       .timeout({ seconds: bounds.timeoutSeconds })
       .resize({ width: Math.min(8, header.codedWidth), height: header.codedHeight, fit: "fill" })
@@ -71,7 +74,7 @@ export async function renderPicture(source: Buffer, order: RenderOrder, bounds: 
   const picture = sharp(source, openOptions(bounds, isAnimated)).timeout({ seconds: bounds.timeoutSeconds });
   place(picture, header, order, layout, type);
   encode(picture, type, order.quality);
-  const { data, info } = await guarded(picture.toBuffer({ resolveWithObject: true }));
+  const { data, info } = await guarded(header.type, source, picture.toBuffer({ resolveWithObject: true }));
   return { body: data, type, width: info.width, height: info.pageHeight ?? info.height };
 }
 
@@ -89,7 +92,7 @@ async function readHeader(source: Buffer): Promise<Header> {
     throw new PictureFailure("UNSUPPORTED_IMAGE", "the bytes are not a JPEG, PNG, WebP, GIF or AVIF picture");
   }
   // No pixel limit here: the header is read without decoding, and the limits of the order are checked on what it says.
-  const metadata = await guarded(sharp(source, { failOn, limitInputPixels: false, pages: 1 }).metadata());
+  const metadata = await guarded(type, source, sharp(source, { failOn, limitInputPixels: false, pages: 1 }).metadata());
   if (formatOf(metadata) !== type) {
     throw new PictureFailure("UNSUPPORTED_IMAGE", `the bytes begin as ${type} but are ${metadata.format}`);
   }
@@ -222,7 +225,7 @@ function avifQuality(quality: number): number {
   return Math.max(1, Math.round(quality <= 75 ? quality * 0.8 : 60 + (quality - 75) * 1.6));
 }
 
-async function guarded<Result>(work: Promise<Result>): Promise<Result> {
+async function guarded<Result>(type: PictureType, source: Buffer, work: Promise<Result>): Promise<Result> {
   try {
     return await work;
   } catch (error) {
@@ -231,6 +234,6 @@ async function guarded<Result>(work: Promise<Result>): Promise<Result> {
     if (/out of memory|unable to allocate/i.test(message)) {
       throw new PictureFailure("DECODER_MEMORY", "libvips got no memory");
     }
-    throw new PictureFailure("BROKEN_IMAGE", message.split("\n", 1)[0] ?? "");
+    throw new PictureFailure("BROKEN_IMAGE", whatIsBroken(type, source, message));
   }
 }

@@ -1,8 +1,8 @@
 /**
  * Prometheus metrics of an edge. Counts live where things happen, as plain numbers; here they get their names.
  *
- * No label takes its values from users: hosts, paths and addresses would let anyone fill the scraper's memory. `host` is
- * a host of the fleet document, the first so many of them; all others are `other`.
+ * No label takes its values from users: hosts, paths and addresses would let anyone fill the scraper's memory. `host`
+ * is a host of the fleet document, at most so many of them; all else is `other`.
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { ServedRequest } from "../http/app.ts";
@@ -85,7 +85,7 @@ export function createMetrics(): Metrics {
   };
   metrics.observe({
     name: "nearcast_http_requests_total",
-    help: "Requests answered, by host of the fleet document, its kind, outcome (as in Cache-Status) and class of status",
+    help: "Requests answered, by host of the fleet document, kind, outcome (as in Cache-Status) and class of status",
     kind: "counter",
     labels: ["host", "kind", "outcome", "status"],
     read: () => [...requests.values()],

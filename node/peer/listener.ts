@@ -33,7 +33,7 @@ const limits = {
   bodyBytes: 1024 * 1024,
   /** A site of 64 nodes with 64 connections each. */
   connections: 4096,
-  /** Connections that have not proven anything yet; past this, the oldest of the address that has the most is closed. */
+  /** Connections that have proven nothing yet; past this, the oldest of the address that has the most is closed. */
   handshakes: 256,
   /** … of one address: two processes of a machine may open their whole pools (64 connections) at once. */
   handshakesPerAddress: 128,

@@ -42,6 +42,8 @@ export function watchBodies(app: App, clock: Clock): void {
     });
     // Cut off by its client: nobody is there to be answered, but whoever reads the body must stop waiting.
     request.raw.once("error", (error) => body.destroy(error));
+    // Where a refusal came first nobody reads it, and an error that nobody hears would end the process.
+    body.on("error", () => undefined);
     reply.raw.once("close", cancel);
     return body;
   });

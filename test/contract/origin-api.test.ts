@@ -23,6 +23,7 @@ import { startOrigin } from "../../origin/start.ts";
 import { fleetValue } from "../support/fleet.ts";
 import { photograph } from "../support/pictures.ts";
 import { until } from "../support/world.ts";
+import { fixedToken } from "../support/fixed-token.ts";
 
 const most = { bytesMax: 10_000_000, timeoutMs: 20_000 };
 
@@ -38,7 +39,7 @@ async function startBoth(t: TestContext) {
   const token = (await readFile(origin.tokenFiles.edge, "utf8")).trim();
   const writer = (await readFile(origin.tokenFiles.writer, "utf8")).trim();
   const deps = { clock: systemClock, random: seededRandom(1) };
-  const client = openOriginClient({ url: origin.url, token, ...deps });
+  const client = openOriginClient({ url: origin.url, token: fixedToken(token), ...deps });
   t.after(async () => {
     await client.close();
     await origin.close();

@@ -49,6 +49,7 @@ const imports: [file: string, imported: string, verdict: "allowed" | "forbidden"
   ["deploy/cli/probe.ts", "../../node/config.ts", "allowed"],
   ["deploy/cli/local/probe.ts", "../../../origin/config.ts", "allowed"],
   ["deploy/cli/probe.ts", "../../node/edge.ts", "forbidden"],
+  ["deploy/cli/probe.ts", "../../origin/backup/restore.ts", "allowed"],
   ["deploy/cli/probe.ts", "../../origin/app.ts", "forbidden"],
   ["deploy/cli/probe.ts", "../../dns/start.ts", "forbidden"],
   ["deploy/cli/probe.ts", "../../test/support/ask.ts", "forbidden"],

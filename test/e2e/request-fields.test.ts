@@ -74,6 +74,7 @@ test("request fields", async (t) => {
   const world = await startWorld(t, ["fra"], {
     hasPeers: true,
     hosts: [{ name: "static.cdn.test", kind: "assets", origin: assetsOrigin.url }],
+    edge: { decoders: { processes: 1 } },
   });
   const edge = world.edge("fra");
   await world.api("PUT", "/images/a.jpg", await photograph(1, { width: 80, height: 60 }));
@@ -171,7 +172,7 @@ test("request fields", async (t) => {
   });
 });
 
-/** One request over a connection of its own; resolves with what came until the head was there, or the connection ended. */
+/** One request over a connection of its own; gives what came until the head was there, or the connection ended. */
 async function send(target: Target, changed: Readonly<Record<string, string>>): Promise<string> {
   const socket = target.open();
   const { promise, resolve, reject } = Promise.withResolvers<string>();

@@ -1,6 +1,8 @@
 /** Bad input: each a clear refusal with its code, nothing stored, and the origin as well as before. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { readdir } from "node:fs/promises";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import { deflateSync, crc32 } from "node:zlib";
@@ -286,6 +288,15 @@ test("an upload that is cut off by its client leaves nothing", async () => {
     await origin.json(200, "GET", "/images");
   }
   assert.equal((await origin.call("HEAD", "/images/cut.jpg")).status, 404);
+});
+
+test("a client that goes away after its refusal, in the midst of a body that nobody reads, ends nothing", async () => {
+  const head = ["DELETE /api/v1/images/none.jpg HTTP/1.1", "Host: a", authorization, "Transfer-Encoding: chunked"];
+  const socket = connect(port, "127.0.0.1");
+  socket.write(`${head.join("\r\n")}\r\n\r\n5\r\nhe`);
+  await once(socket, "data");
+  socket.destroy();
+  assert.equal((await fetch(`http://127.0.0.1:${port}/healthz`)).status, 200);
 });
 
 test("of all that was refused above nothing remains, and the good picture is untouched", async () => {

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 
-/** Garbage that is collected, or a host that lends its core to others, falls into some measurements but not into all. */
+/** Garbage that is collected, or a host that lends its core to others, falls into some measurements, not into all. */
 const measurementsMax = 5;
 
 function mainThreadMs(pid: number): number {

@@ -7,7 +7,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
@@ -41,6 +41,7 @@ export interface WorldEdge {
   url: string;
   adminUrl: string;
   dns: { host: string; port: number };
+  tokenFile: string;
   program: () => Program;
   /** Starts it (again), and waits until it is ready. */
   start: () => Promise<void>;
@@ -87,6 +88,8 @@ export async function startWorld(
     hasPeers?: boolean;
     /** Whether nodes bring addresses of their own to their site, instead of sharing the site's. */
     hasOwnAddresses?: boolean;
+    /** Whether each edge has a token file of its own, as on machines of their own, instead of the origin's. */
+    hasOwnTokenFiles?: boolean;
     /** Merged into each site of the fleet document. */
     siteOf?: (site: SiteName) => object;
     /** Further arguments of each edge, and further variables of its environment. */
@@ -132,7 +135,7 @@ export async function startWorld(
       listen: { host: `${net}.1`, port: 7070 },
       dataDir: join(directory, "origin"),
     });
-    await until("the origin answers", async () => (await fetch(`${originUrl}/healthz`)).ok, origin);
+    await until("the origin answers", async () => (await fetch(`${originUrl}/healthz`)).ok, origin, startMsMax);
   };
   await startOrigin();
   const writer = (await readFile(join(secrets, "writer.token"), "utf8")).trim();
@@ -194,6 +197,8 @@ export async function startWorld(
   const edges = nodes.map(({ site, name, address }): WorldEdge => {
     const url = `http://${address}:${servicePort}`;
     const adminUrl = `http://${address}:${adminPort}`;
+    const originTokenFile = join(secrets, "edge.token");
+    const tokenFile = settings.hasOwnTokenFiles === true ? join(directory, `${name}.token`) : originTokenFile;
     let program: Program | undefined;
     const current = (): Program => {
       if (program === undefined) throw new Error(`the edge ${name} was not started`);
@@ -206,14 +211,16 @@ export async function startWorld(
       url,
       adminUrl,
       dns: { host: address, port: dnsPort },
+      tokenFile,
       program: current,
       async start() {
+        if (!existsSync(tokenFile)) await copyFile(originTokenFile, tokenFile);
         const config = {
           node: name,
           site,
           dataDir: join(directory, name === `${site}1` ? site : name),
           ...peerOf(address),
-          origin: { url: originUrl, tokenFile: join(secrets, "edge.token") },
+          origin: { url: originUrl, tokenFile },
           http: [{ host: address, port: servicePort }],
           admin: { host: address, port: adminPort },
           dns: { addresses: [{ host: address, port: dnsPort }], ...geo, ...settings.dns },
@@ -221,7 +228,7 @@ export async function startWorld(
           ...settings.edge,
         };
         program = await start(name, edgeMain, config, settings.edgeWords, settings.edgeEnvironment);
-        await until(`${name} is ready`, async () => (await fetch(`${adminUrl}/readyz`)).ok, program);
+        await until(`${name} is ready`, async () => (await fetch(`${adminUrl}/readyz`)).ok, program, startMsMax);
       },
       status: async () => (await (await fetch(`${adminUrl}/status`)).json()) as Record<string, unknown>,
       async metrics() {
@@ -266,9 +273,17 @@ function watch(child: ChildProcess, gone: () => void): Program {
   };
 }
 
+/** A start may take its time on a machine that runs other tests as well; no test here is about how long it takes. */
+const startMsMax = 120_000;
+
 /** Asks until it is true. A question that fails counts as no; past half a minute the test fails with `what`. */
-export async function until(what: string, isSo: () => Promise<boolean>, program?: Program): Promise<void> {
-  const deadlineMs = performance.now() + 30_000;
+export async function until(
+  what: string,
+  isSo: () => Promise<boolean>,
+  program?: Program,
+  msMax = 30_000,
+): Promise<void> {
+  const deadlineMs = performance.now() + msMax;
   for (;;) {
     if (await isSo().catch(() => false)) return;
     const isGone = program !== undefined && !existsSync(`/proc/${program.pid}`) && existsSync("/proc/self");

@@ -29,6 +29,7 @@ import { fleetValue } from "../../support/fleet.ts";
 import { keptLog, type KeptLog } from "../../support/kept-log.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
 import { type ScriptedOrigin, startScriptedOrigin } from "./scripted-origin.ts";
+import { fixedToken } from "../../support/fixed-token.ts";
 
 export interface Got {
   status: number;
@@ -126,7 +127,7 @@ export async function startEdge(
     const fetcher = openAssetFetcher({ node: nodeName, ...common });
     closers.push(fetcher.close);
     // No picture is asked for here: the client connects to nothing, the pool has no process.
-    const client = openOriginClient({ url: origin.url, token: "unused", ...common });
+    const client = openOriginClient({ url: origin.url, token: fixedToken("unused"), ...common });
     closers.push(client.close);
     const renderer = openDecoderPool({ size: 0, clock, log });
     closers.push(renderer.close);

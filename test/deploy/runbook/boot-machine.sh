@@ -21,10 +21,15 @@ copy_settings() { # below /proc/sys, from
   rm -r "$folder/settings"
 }
 
-if [ "${3:-}" != inside ]; then
-  mount --make-rprivate /
+overlay() {
   mkdir -p "$folder/upper" "$folder/work" "$root"
   mount -t overlay overlay -o "lowerdir=/,upperdir=$folder/upper,workdir=$folder/work" "$root"
+}
+
+if [ "${3:-}" != inside ]; then
+  mount --make-rprivate /
+  # Where the folder is on an overlay itself, as in a container, another can't write there: then in memory.
+  overlay 2>/dev/null || { mount -t tmpfs tmpfs "$folder" && overlay; }
   mount -t proc proc "$root/proc"
   for at in run tmp; do mount -t tmpfs -o mode=755 tmpfs "$root/$at"; done
   chmod 1777 "$root/tmp"

@@ -11,8 +11,9 @@ import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { machineClock } from "../../../deploy/lab/machine-clock.ts";
 
 const bootScript = fileURLToPath(new URL("boot-machine.sh", import.meta.url));
@@ -20,6 +21,7 @@ const bootScript = fileURLToPath(new URL("boot-machine.sh", import.meta.url));
 const bootTimeoutMs = 60_000;
 /** The longest block installs a release and waits for a drain; ten times as long where others use the machine, too. */
 const blockTimeoutMs = 600_000;
+const cleanUpMs = 10_000;
 const outputBytesMax = 16 * 1024 * 1024;
 
 export interface Ran {
@@ -63,13 +65,15 @@ export async function bootMachine({ name, plugIn }: MachinePlan): Promise<Machin
   const child = spawn("setpriv", ["--pdeathsig", "KILL", ...unshare, "sh", bootScript, folder, name], {
     stdio: ["pipe", "pipe", "pipe"],
   });
+  let pid = 0;
   const kill = async (): Promise<void> => {
-    await end(child);
+    await end(child, pid);
+    await removeControlGroup(basename(folder));
     await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
   };
   try {
     await hasNamespaces(child);
-    const pid = await firstChildOf(child.pid ?? 0);
+    pid = await firstChildOf(child.pid ?? 0);
     await plugIn(pid);
     child.stdin.end("go\n");
     const machine: Machine = {
@@ -91,10 +95,18 @@ export async function bootMachine({ name, plugIn }: MachinePlan): Promise<Machin
   }
 }
 
-async function end(child: ChildProcess): Promise<void> {
+/** The kernel takes namespaces and mounts away, but not the control groups that systemd made. */
+async function removeControlGroup(name: string): Promise<void> {
+  const script = 'mount -t cgroup2 cgroup2 /mnt; find "/mnt/$0" -depth -type d -exec rmdir {} +';
+  await promisify(execFile)("unshare", ["--mount", "sh", "-ec", script, name], { timeout: cleanUpMs });
+}
+
+/** Process 1 is over when all others of its machine are, and `unshare` when process 1 is. */
+async function end(child: ChildProcess, firstPid: number): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const ended = once(child, "close");
-  child.kill("SIGKILL");
+  if (firstPid === 0) child.kill("SIGKILL");
+  else process.kill(firstPid, "SIGKILL");
   await ended;
 }
 

@@ -6,6 +6,13 @@ import type { ErrorCode, NearcastError } from "#base/errors.ts";
 import { type OriginClient, openOriginClient } from "../../../node/fetch/origin.ts";
 import { answering, type Script, startLoopbackOrigin } from "../../support/loopback-origin.ts";
 import { shiftedClock } from "../../support/shifted-clock.ts";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { silentLog } from "#base/log.ts";
+import { tokenId } from "#fleet/edge-token.ts";
+import { openTokenFile } from "../../../node/fetch/token-file.ts";
+import { temporaryDirectory } from "../../support/temporary.ts";
+import { fixedToken } from "../../support/fixed-token.ts";
 
 const body = Buffer.from("the bytes of a picture");
 const sha256 = createHash("sha256").update(body).digest("hex");
@@ -15,7 +22,7 @@ async function open(t: TestContext, script: Script) {
   const origin = await startLoopbackOrigin(t, script);
   const client = openOriginClient({
     url: `${origin.url}/base/`,
-    token: "secret-token-of-an-edge",
+    token: fixedToken("secret-token-of-an-edge"),
     clock: shiftedClock(),
     random: () => 0,
   });
@@ -65,7 +72,7 @@ test("answers that make no sense are refused", async (t) => {
     ["no ETag", answering(200, {}, body), "ORIGIN_BAD_ANSWER"],
     ["a weak ETag", answering(200, { etag: `W/"${sha256}"` }, body), "ORIGIN_BAD_ANSWER"],
     ["a 304 of nothing", answering(304, {}), "ORIGIN_BAD_ANSWER"],
-    ["401", answering(401, {}, "who?"), "ORIGIN_BAD_ANSWER"],
+    ["401", answering(401, {}, "who?"), "ORIGIN_REFUSED"],
     ["500", answering(500, {}, "x".repeat(500_000)), "ORIGIN_BAD_ANSWER"],
     ["a redirect", answering(302, { location: "http://evil.test/" }), "ORIGIN_BAD_ANSWER"],
     ["too large by its own word", answering(200, { etag: `"${sha256}"` }, "x".repeat(200_000)), "BODY_TOO_LARGE"],
@@ -228,7 +235,7 @@ test("the feed is a stream from a position on, ended by its signal", async (t) =
   ending.abort(new Error("enough"));
   assert.match(String(await broken), /enough/);
   const { client: refused } = await open(t, answering(401, {}, "no"));
-  await fails(refused.feed(null, new AbortController().signal), "ORIGIN_BAD_ANSWER");
+  await fails(refused.feed(null, new AbortController().signal), "ORIGIN_REFUSED");
 });
 
 test("the fleet secret is taken when it has its form; an origin that has none is no failure", async (t) => {
@@ -252,7 +259,9 @@ test("a fleet secret that is none is refused, and the refusal does not repeat it
       return true;
     });
   }
-  const { client } = await open(t, answering(403, {}, "{}"));
+  const { client, origin } = await open(t, answering(403, { "www-authenticate": "Bearer" }, "{}"));
+  await fails(client.secrets(), "ORIGIN_REFUSED");
+  origin.script(answering(403, {}, "{}"));
   await fails(client.secrets(), "ORIGIN_BAD_ANSWER");
 });
 
@@ -289,4 +298,39 @@ test("a roster that is none is refused whole: a half of it would take nodes out 
   }
   const { client } = await open(t, answering(200, {}, "x".repeat(6_000_000)));
   await fails(client.roster(), "BODY_TOO_LARGE");
+});
+
+test("a refused token is read anew and the question asked again; while all are refused the breaker stays closed", async (t) => {
+  const file = join(await temporaryDirectory(t), "edge.token");
+  const [old, next] = ["o".repeat(43), "n".repeat(43)];
+  let good = old;
+  const origin = await startLoopbackOrigin(t, (request, response) => {
+    const isGood = request.headers.authorization === `Bearer ${good}`;
+    response.writeHead(isGood ? 200 : 401, { etag: `"${sha256}"` });
+    response.end(isGood ? body : "no");
+  });
+  await writeFile(file, old);
+  const clock = shiftedClock();
+  const token = await openTokenFile({ path: file, mayWrite: true, clock, log: silentLog });
+  t.after(token.close);
+  const client = openOriginClient({ url: origin.url, token, clock, random: () => 0 });
+  t.after(() => client.close());
+  assert.equal((await source(client)).outcome, "found");
+  assert.equal(client.tokenComplaint(file), undefined);
+
+  good = next;
+  for (let count = 0; count < 20; count += 1) await fails(source(client), "ORIGIN_REFUSED");
+  assert.equal(client.isBroken(), false);
+  assert.equal(client.tokenRefusal()?.id, tokenId(old));
+  assert.match(client.tokenComplaint(file) ?? "", /refuses this node's token .*write the current edge token into/);
+  assert.ok(!(client.tokenComplaint(file) ?? "").includes(old));
+
+  for (const half of ["", next.slice(0, 30)]) {
+    await writeFile(file, half);
+    await fails(source(client), "ORIGIN_REFUSED");
+  }
+  await writeFile(file, `${next}\n`);
+  assert.equal((await source(client)).outcome, "found");
+  assert.equal(client.tokenRefusal(), null);
+  assert.equal(client.tokenComplaint(file), undefined);
 });

@@ -26,6 +26,7 @@ import { shiftedClock } from "../../support/shifted-clock.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
 import { readCacheStatus } from "./cache-status.ts";
 import { exchange, fieldOf, openLine, problemOf, readAnswer, readAnswers, request } from "./raw.ts";
+import { fixedToken } from "../../support/fixed-token.ts";
 
 interface Edge {
   listener: Listener;
@@ -68,7 +69,7 @@ async function startEdge(
   await disk.scanned;
   const tiers = joinTiers(openMemoryTier(16 * 1024 * 1024), disk);
   const outward = { clock, random: () => 0 };
-  const client = openOriginClient({ url: originUrl, token: "unused", ...outward });
+  const client = openOriginClient({ url: originUrl, token: fixedToken("unused"), ...outward });
   t.after(() => client.close());
   const fetcher = openAssetFetcher({ node: "fra1", ...outward });
   t.after(() => fetcher.close());

@@ -36,6 +36,7 @@ import { fleetWith, siteValue } from "../../support/fleet.ts";
 import { pngLike } from "../../support/pictures.ts";
 import { shiftedClock } from "../../support/shifted-clock.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
+import { fixedToken } from "../../support/fixed-token.ts";
 
 /** One pool of real decoders for all nodes: starting one takes longer than most tests. */
 const decoders = openDecoderPool({ size: 2, clock: systemClock, log: silentLog });
@@ -172,7 +173,7 @@ export async function startNodes(
     const memory = openMemoryTier(32_000_000);
     const tiers = joinTiers(memory, disk);
     const records = openRecords(disk);
-    const origin = openOriginClient({ url: originUrl, token: "x".repeat(20), clock: ownClock, random: () => 0 });
+    const origin = openOriginClient({ url: originUrl, token: fixedToken("x".repeat(20)), clock: ownClock, random: () => 0 });
     const fetcher = openAssetFetcher({ node: name, clock: ownClock, random: () => 0 });
     // All nodes' handshakes are made by this one process.
     const connectTimeoutsMs = { withinSite: 10_000, betweenSites: 10_000 };

@@ -24,6 +24,7 @@ import { type PictureOrigin, sha256Of, startPictureOrigin } from "../../support/
 import { shiftedClock } from "../../support/shifted-clock.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
 import { until } from "../../support/world.ts";
+import { fixedToken } from "../../support/fixed-token.ts";
 
 // One pool of real decoders for the whole file: starting one takes longer than most tests.
 const decoders = openDecoderPool({ size: 1, clock: systemClock, log: silentLog });
@@ -75,7 +76,7 @@ async function startEdge(t: TestContext, origin: PictureOrigin, host: object = {
   assert(imagesHost?.kind === "images");
   let seq = 1;
   const start = async () => {
-    const client = openOriginClient({ url: origin.url, token: "x".repeat(20), clock, random: () => 0 });
+    const client = openOriginClient({ url: origin.url, token: fixedToken("x".repeat(20)), clock, random: () => 0 });
     const fetcher = openAssetFetcher({ node: "n", clock, random: () => 0 });
     const disk = await openDiskTier({ directory, bytesMax: 64_000_000, clock, log: silentLog });
     await disk.scanned;

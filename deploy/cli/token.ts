@@ -1,0 +1,150 @@
+/** `nearcast token`: the tokens that the origin accepts; new ones, and an end for older ones. */
+import { writeAtomic } from "#base/atomic-file.ts";
+import { Argument, type Command } from "commander";
+import { access, constants, readFile, realpath } from "node:fs/promises";
+import { dirname } from "node:path";
+import { CommandFailure, exitCodes } from "./exit-codes.ts";
+import { type AcceptedToken, readTokens, retireTokens, rotateToken } from "./origin-api.ts";
+import { tableLines, timeText } from "./output.ts";
+import { type CommonOptions, findOrigin } from "./settings.ts";
+import { readLength } from "./times.ts";
+import { addVerb, type Cli, outputOf, withClient, withOrigin } from "./verb.ts";
+
+interface TokenOptions extends CommonOptions {
+  overlap?: number;
+  now?: boolean;
+  byHand?: boolean;
+  save?: string;
+}
+
+export function addToken(program: Command, cli: Cli): void {
+  const verb = addVerb(program, {
+    usage: "token",
+    summary: "list the tokens, rotate one, or end the older ones",
+    more: [
+      "rotate makes a new token; the older one is accepted for 24 hours more (tokens.overlapHours of the origin, or",
+      "--overlap). The edges fetch the new edge token by themselves within seconds, while the older one is accepted, and",
+      "write it into their own token file. The new writer token is written into the file that this command uses.",
+      "After a break-in, whoever has the older token could fetch the new one, too: then --now ends the older one at",
+      "once, and the new one has to be carried to each edge's token file (no restart is needed). --by-hand keeps the",
+      "overlap but hands the new token out to nobody. A token is never shown: --save FILE writes it, for its owner only.",
+      "list shows which tokens are accepted and where each was used from; retire ends the older ones.",
+    ].join("\n"),
+    examples: [
+      "token list",
+      "token rotate edge",
+      "token rotate edge --now --save edge.token",
+      "token rotate writer --overlap 2h",
+      "token retire edge",
+    ],
+  });
+  withOrigin(verb)
+    .addArgument(new Argument("<order>", "what to do").choices(["list", "rotate", "retire"]))
+    .addArgument(new Argument("[kind]", "whose token").choices(["edge", "writer"]))
+    .option("--overlap <time>", "how long the older token is accepted, such as 2h", readLength)
+    .option("--now", "the older token ends at once")
+    .option("--by-hand", "edges can't fetch the new token: it is carried to each of them")
+    .option("--save <file>", "write the new token into this file, mode 600")
+    .action(async (order: string, kind: string | undefined, options: TokenOptions) => {
+      if (order === "list") await list(cli, options);
+      else if (kind === undefined) {
+        throw new CommandFailure(exitCodes.usage, `whose token? nearcast token ${order} edge, or: writer`);
+      } else if (order === "rotate") await rotate(cli, kind, options);
+      else await retire(cli, kind, options);
+      cli.end(exitCodes.ok);
+    });
+}
+
+async function list(cli: Cli, options: TokenOptions): Promise<void> {
+  const output = outputOf(cli, options);
+  const tokens = await withClient(cli, options, readTokens);
+  output.answer({ tokens }, () => tableLines(["TOKEN", "ID", "STATE", "MADE", "LAST USED", "FROM"], tokens.map(rowOf)));
+}
+
+/** Addresses in one cell; --json has all of them. */
+const addressesShownMax = 8;
+
+function rowOf({ kind, id, current, createdAt, expiresAt, lastUsedAt, usedFrom }: AcceptedToken): string[] {
+  const state = current ? "current" : `older, until ${timeText(expiresAt ?? "")}`;
+  const more = usedFrom.length - addressesShownMax;
+  const from = usedFrom.slice(0, addressesShownMax).join(" ") + (more > 0 ? ` and ${more} more` : "");
+  return [
+    kind,
+    id,
+    state,
+    timeText(createdAt),
+    lastUsedAt === undefined ? "not since the origin started" : timeText(lastUsedAt),
+    from === "" ? "-" : from,
+  ];
+}
+
+async function rotate(cli: Cli, kind: string, options: TokenOptions): Promise<void> {
+  const { overlap, now = false, byHand = false } = options;
+  if (now && overlap !== undefined) {
+    throw new CommandFailure(exitCodes.usage, "--now and --overlap contradict each other: give one of them");
+  }
+  const output = outputOf(cli, options);
+  const own = kind === "writer" ? (await findOrigin(options, cli.environment)).tokenFile : undefined;
+  const file = options.save ?? own;
+  // Before anything is changed: a token that can't be kept would be lost.
+  if (file !== undefined) await mustBeWritable(file);
+  const overlapMs = now ? 0 : overlap;
+  const wanted = {
+    ...(overlapMs === undefined ? {} : { overlapSeconds: Math.round(overlapMs / 1000) }),
+    handOut: !byHand,
+  };
+  const { token, id, olderUntil } = await withClient(
+    cli,
+    options,
+    async (client) => await rotateToken(client, kind, wanted),
+  );
+  if (file !== undefined) await save(file, token);
+  const isFetched = kind === "edge" && !byHand && olderUntil !== undefined;
+  output.answer({ kind, id, olderUntil: olderUntil ?? null, file: file ?? null, fetched: isFetched }, () => [
+    `the ${kind} token is now ${id}; ` +
+      (olderUntil === undefined
+        ? "no older one is accepted any more"
+        : `older ones are accepted until ${timeText(olderUntil)}`),
+    ...(file === undefined ? [] : [`it was written into ${file}`]),
+    ...(isFetched ? ["the edges fetch it by themselves; nearcast token list shows who still uses an older one"] : []),
+    ...(kind === "edge" && !isFetched
+      ? [
+          `write it into origin.tokenFile of each edge${file === undefined ? ": it is secrets/edge.token at the origin" : ""}`,
+        ]
+      : []),
+  ]);
+}
+
+async function retire(cli: Cli, kind: string, options: TokenOptions): Promise<void> {
+  const output = outputOf(cli, options);
+  const answer = await withClient(cli, options, async (client) => await retireTokens(client, kind));
+  output.answer(answer, () => [
+    answer.retired === 0
+      ? `there was no older ${kind} token`
+      : `${answer.retired} older ${kind} ${answer.retired === 1 ? "token is" : "tokens are"} not accepted any more`,
+  ]);
+}
+
+async function mustBeWritable(file: string): Promise<void> {
+  try {
+    await access(dirname(await realPathOf(file)), constants.W_OK);
+  } catch (error) {
+    throw new CommandFailure(exitCodes.usage, `${file} can't be written: ${(error as Error).message}`, {
+      cause: error,
+      lines: ["Nothing was changed. Name a file that can: --save FILE"],
+    });
+  }
+}
+
+async function save(file: string, token: string): Promise<void> {
+  const path = await realPathOf(file);
+  // The origin's own file, on its machine: it has written it already, under its own name.
+  const there = await readFile(path, "utf8").catch(() => "");
+  if (there.trim() === token) return;
+  await writeAtomic(path, `${token}\n`, { mode: 0o600, durable: true });
+}
+
+/** Of a link, what it points to, so that the link stays. */
+async function realPathOf(file: string): Promise<string> {
+  return await realpath(file).catch(() => file);
+}

@@ -1,0 +1,54 @@
+/**
+ * The next edge token, followed as followed.ts tells: after a rotation the origin hands it to who still presents the
+ * one before, and this node keeps it in its own file, so that nobody has to carry it to each machine.
+ */
+import type { Clock } from "#base/clock.ts";
+import type { Log } from "#base/log.ts";
+import { type EdgeTokenAnswer, tokenId } from "#fleet/edge-token.ts";
+import { follow, type Follower } from "./followed.ts";
+import type { TokenFile } from "./token-file.ts";
+
+export interface NextToken extends Pick<Follower<EdgeTokenAnswer>, "take" | "refresh" | "close"> {
+  /** What somebody has to do about the token although it is accepted; undefined: nothing. */
+  warning: () => string | undefined;
+}
+
+export function followNextToken(options: {
+  file: TokenFile;
+  ask: () => Promise<EdgeTokenAnswer | null>;
+  clock: Clock;
+  log: Log;
+}): NextToken {
+  const { file, log } = options;
+  const { take, refresh, value, close } = follow<EdgeTokenAnswer>({
+    ...options,
+    what: "edge token",
+    known: null,
+    // An answer with a token is to be acted upon each time, since the file may have been put back meanwhile.
+    isSame: (one, other) => other.token === undefined && one.id === other.id && one.olderUntil === other.olderUntil,
+    changed({ id, token, olderUntil }) {
+      if (token !== undefined || olderUntil === undefined) return;
+      log.warn({ id, olderUntil }, "the edge token was rotated by hand: this node's own is accepted for a while only");
+    },
+    async store({ token }) {
+      if (token !== undefined) await file.deliver(token);
+    },
+  });
+  return {
+    take,
+    refresh,
+    close,
+    warning() {
+      const known = value();
+      if (known === null) return undefined;
+      const own = tokenId(file.current());
+      if (known.id === own) {
+        return file.isSaved()
+          ? undefined
+          : `the edge token ${own} is in use but ${file.path} can't be written: write it there before a restart`;
+      }
+      if (known.olderUntil === undefined) return undefined;
+      return `the edge token ${own} is accepted until ${known.olderUntil}: write the current one, ${known.id}, into ${file.path}`;
+    },
+  };
+}

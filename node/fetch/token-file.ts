@@ -1,0 +1,143 @@
+/**
+ * The edge token's file on an edge: read at the start, and again whenever it changes, so that a rotation needs no
+ * restart.
+ *
+ *   every lookMs   changed since the last look? ─▶ wait one look more ─▶ still the same ─▶ read, take
+ *   refused        the origin takes the token no more ─▶ read at once
+ *   delivered      the origin handed out the next token ─▶ take, write
+ *
+ * What is no whole token (empty, cut off, too long) is not taken: the token in use stays. A file that somebody writes
+ * in pieces changes from look to look, and is read when it has come to rest.
+ */
+import { readFile, realpath, stat } from "node:fs/promises";
+import { writeAtomic } from "#base/atomic-file.ts";
+import type { Clock } from "#base/clock.ts";
+import { NearcastError } from "#base/errors.ts";
+import type { Log } from "#base/log.ts";
+import { tokenId } from "#fleet/edge-token.ts";
+
+/** A stat a second costs nothing, and whoever changes the file sees within two that it was taken. */
+const lookMs = 1000;
+
+export interface TokenSource {
+  current: () => string;
+  /**
+   * The origin refused `token`: looks into the file at once.
+   * @returns whether there is another one to be presented
+   */
+  refused: (token: string) => Promise<boolean>;
+}
+
+export interface TokenFile extends TokenSource {
+  readonly path: string;
+  /** Whether the file holds the token that is in use; otherwise a restart would not know it. */
+  isSaved: () => boolean;
+  /**
+   * Uses the token from now on, and writes it into the file.
+   * @throws the system's error when it can't be written; it is used all the same
+   */
+  deliver: (token: string) => Promise<void>;
+  close: () => void;
+}
+
+/**
+ * @param options.mayWrite false for all but one of several processes that share the file
+ * @throws NearcastError INTERNAL when the file can't be read or holds no token
+ */
+export async function openTokenFile(options: {
+  path: string;
+  mayWrite: boolean;
+  clock: Clock;
+  log: Log;
+}): Promise<TokenFile> {
+  const { path, mayWrite, clock, log } = options;
+  let takenMark = await markOf(path);
+  let seenMark = takenMark;
+  let current = await readToken(path);
+  let inFile = current;
+  let reading: Promise<void> | undefined;
+
+  const use = (token: string, why: string): void => {
+    if (token === current) return;
+    log.info({ file: path, id: tokenId(token), idBefore: tokenId(current) }, why);
+    current = token;
+  };
+  /** One read for all who ask at the same time. */
+  const reread = async (): Promise<void> => {
+    reading ??= (async () => {
+      try {
+        const mark = await markOf(path);
+        inFile = await readToken(path);
+        use(inFile, "another edge token was taken from its file");
+        takenMark = mark;
+      } finally {
+        reading = undefined;
+      }
+    })();
+    await reading;
+  };
+
+  const look = async (): Promise<void> => {
+    const mark = await markOf(path);
+    const isAtRest = mark === seenMark;
+    seenMark = mark;
+    if (mark === takenMark || !isAtRest) return;
+    // Whatever comes of it, this state of the file was looked at; the next change is looked at anew.
+    takenMark = mark;
+    await reread();
+  };
+  const cancel = clock.every(lookMs, () => {
+    look().catch((error: unknown) => {
+      log.warn({ reason: (error as Error).message }, "the changed token file is not taken; the token in use stays");
+    });
+  });
+
+  return {
+    path,
+    current: () => current,
+    isSaved: () => inFile === current,
+    async refused(token) {
+      if (current !== token) return true;
+      try {
+        await reread();
+      } catch (error) {
+        log.debug({ reason: (error as Error).message }, "the origin refuses the token, and its file holds no other");
+      }
+      return current !== token;
+    },
+    async deliver(token) {
+      use(token, "the origin handed out the next edge token");
+      if (!mayWrite) return;
+      inFile = await readToken(path).catch(() => "");
+      if (inFile === token) return;
+      // Through a link, so that the file is replaced where it stands and the link stays.
+      await writeAtomic(await realpath(path), `${token}\n`, { mode: 0o600, durable: true });
+      inFile = token;
+      takenMark = seenMark = await markOf(path);
+    },
+    close: cancel,
+  };
+}
+
+/** Tells whether a file was written or replaced since the last look; undefined: it can't be looked at. */
+async function markOf(path: string): Promise<string | undefined> {
+  try {
+    const { ino, mtimeNs, ctimeNs, size } = await stat(path, { bigint: true });
+    return `${ino} ${mtimeNs} ${ctimeNs} ${size}`;
+  } catch {
+    return undefined; // Reading it says why.
+  }
+}
+
+async function readToken(path: string): Promise<string> {
+  let token: string;
+  try {
+    token = (await readFile(path, "utf8")).trim();
+  } catch (error) {
+    throw new NearcastError("INTERNAL", `origin.tokenFile can't be read: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  if (/^[\x21-\x7e]{16,200}$/.test(token)) return token;
+  throw new NearcastError("INTERNAL", `origin.tokenFile ${path} does not hold a token of 16 to 200 characters`);
+}

@@ -1,0 +1,43 @@
+/**
+ * What the origin thinks of this node's token, in values for programs and in words for people. Pure but for the clock.
+ *
+ *   accepted ──401, 403──▶ refused ──the same question is answered, or another token──▶ accepted
+ *
+ * A 403 is given to one kind of question only (the writer's token may read sources, but not the fleet secret), so
+ * another kind that is answered does not end it.
+ */
+import type { Clock } from "#base/clock.ts";
+import { tokenId } from "#fleet/edge-token.ts";
+
+export interface TokenStanding {
+  answered: (what: string) => void;
+  refused: (token: string, what: string, status: number) => void;
+  refusal: () => { readonly id: string; readonly status: number; readonly sinceMs: number } | null;
+  /** Why this node can't follow the origin; undefined when it can. */
+  complaint: (tokenFile: string) => string | undefined;
+}
+
+export function createTokenStanding(clock: Clock): TokenStanding {
+  let refusal: { id: string; what: string; status: number; sinceMs: number } | null = null;
+  return {
+    answered(what) {
+      if (refusal !== null && (refusal.status === 401 || refusal.what === what)) refusal = null;
+    },
+    refused(token, what, status) {
+      const id = tokenId(token);
+      // The first refusal of a token tells since when, whatever is asked after it.
+      if (refusal?.id === id && refusal.status === status) return;
+      refusal = { id, what, status, sinceMs: clock.wallMs() };
+    },
+    refusal: () => (refusal === null ? null : { id: refusal.id, status: refusal.status, sinceMs: refusal.sinceMs }),
+    complaint(tokenFile) {
+      if (refusal === null) return undefined;
+      const since = new Date(refusal.sinceMs).toISOString();
+      const why = refusal.status === 403 ? "it is not the edges' token" : "it was rotated, or is of another origin";
+      return (
+        `the origin refuses this node's token ${refusal.id} since ${since} (${refusal.status}: ${why}): ` +
+        `write the current edge token into ${tokenFile}, no restart is needed; cached pictures go on`
+      );
+    },
+  };
+}
