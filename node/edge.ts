@@ -11,9 +11,11 @@
  * is served, and only then does anything stop.
  */
 import type { FastifyInstance } from "fastify";
+import { mkdir } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { sleep, type Clock } from "#base/clock.ts";
+import { lockDirectory } from "#base/directory-lock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { before, createLifecycle } from "#base/lifecycle.ts";
 import type { Log } from "#base/log.ts";
@@ -28,7 +30,7 @@ import { type FeedEvent, type FeedFollower, followFeed } from "#fleet/feed.ts";
 import { createLoadMeter } from "#fleet/load-meter.ts";
 import type { NodeWord } from "#fleet/health.ts";
 import { liveFleet } from "#fleet/live.ts";
-import { openFleetMemory } from "#fleet/memory.ts";
+import { type Damage, openFleetMemory } from "#fleet/memory.ts";
 import { openProber } from "#fleet/probe.ts";
 import { readPurgeEvent } from "#fleet/purge-event.ts";
 import { rosterEventKind } from "#fleet/roster.ts";
@@ -97,6 +99,7 @@ const requestGraceMs = 3000;
 const askMs = 500;
 const stopMs = 8000;
 const fleetRetryMs = 1000;
+const lockAdvice = "stop it, or give this one a data directory of its own (dataDir)";
 
 /** @throws the failure of whatever could not be started; what was started before is stopped again */
 export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edge> {
@@ -113,7 +116,16 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     // Processes of one machine share the file; the first one writes it.
     const tokenFile = await openTokenFile({ path: config.origin.tokenFile, mayWrite: place.index === 0, clock, log });
     lifecycle.defer("token file", tokenFile.close);
-    const memory = await openFleetMemory(config.dataDir);
+    await mkdir(config.dataDir, { recursive: true });
+    lifecycle.defer(
+      "lock",
+      lockDirectory(config.dataDir, `another edge is running on ${config.dataDir}: ${lockAdvice}`),
+    );
+    const damaged: Damage[] = [];
+    const memory = await openFleetMemory(config.dataDir, (damage) => {
+      damaged.push(damage);
+      log.error(damage, "a file of this edge is damaged");
+    });
     const release = readRelease();
     let presence: Presence = "starting";
     let announcement: Announcement | undefined;
@@ -387,9 +399,15 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       else if (membership.standing() === "absent") reasons.push("not a node of this fleet: removed, or not joined yet");
       const complaint = origin.tokenComplaint(tokenFile.path);
       if (complaint !== undefined) reasons.push(complaint);
-      if (membership.current() === null) reasons.push("no fleet document: the origin was never reached");
+      if (membership.current() === null) reasons.push(whyNoFleet());
       if (config.dns.addresses.length > 0 && names.version() === 0) reasons.push("DNS does not answer yet");
       return reasons;
+    }
+
+    function whyNoFleet(): string {
+      const lost = damaged.find(({ what }) => what === "fleet document");
+      if (lost === undefined) return "no fleet document: the origin was never reached";
+      return `no fleet document: ${lost.file} is damaged, and the origin was not reached since the start`;
     }
 
     const gate = (): Promise<void> | null => {
@@ -438,6 +456,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
         standing: membership.standing(),
         ready: unready().length === 0,
         unready: unready(),
+        damagedAtStart: damaged,
         fleetVersion: membership.current()?.version ?? null,
         rosterRevision: membership.rosterRevision(),
         fleetSecret: secrets.id(),

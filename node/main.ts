@@ -41,6 +41,8 @@ async function main(): Promise<void> {
       process: { type: "string" },
       // Ends when standard input does: set by who starts an edge as a child.
       "with-parent": { type: "boolean", default: false },
+      // Ends when the npm does that `npx nearcast edge` is: set by the command.
+      "with-launcher": { type: "boolean", default: false },
     },
   });
   const count = readProcesses(values.processes);
@@ -55,18 +57,18 @@ async function main(): Promise<void> {
     return;
   }
 
-  const withParent = values["with-parent"];
+  const ends = { withParent: values["with-parent"], withLauncher: values["with-launcher"] };
   if (values.process !== undefined) {
     const index = Number(values.process);
     if (process.send === undefined || !/^\d\d?$/.test(values.process) || index >= count) {
       throw wrongWord("--process", "is what a supervisor tells its own processes; it is started by --processes");
     }
     const place = { index, count, sharesPorts: true };
-    await serve(configOfProcess(config, index, count), place, { withParent, isSupervised: true });
+    await serve(configOfProcess(config, index, count), place, { ...ends, isSupervised: true });
   } else if (count === 1) {
-    await serve(config, alone, { withParent, isSupervised: false });
+    await serve(config, alone, { ...ends, isSupervised: false });
   } else {
-    await superviseAll(config, count, withParent, [
+    await superviseAll(config, count, ends, [
       ...(values.config === undefined ? [] : ["--config", values.config]),
       "--processes",
       String(count),
@@ -78,10 +80,16 @@ function wrongWord(option: string, message: string): ConfigError {
   return new ConfigError("the command line", [{ path: option, message }]);
 }
 
+/** With whom this process ends. */
+interface Ends {
+  withParent: boolean;
+  withLauncher: boolean;
+}
+
 async function serve(
   config: EdgeConfig,
   place: ProcessPlace,
-  { withParent, isSupervised }: { withParent: boolean; isSupervised: boolean },
+  { isSupervised, ...ends }: Ends & { isSupervised: boolean },
 ): Promise<void> {
   const log = openLog(`edge ${memberName(config.node, place.index)}`, config.logLevel);
   endOnFault(log);
@@ -127,7 +135,8 @@ async function serve(
     fellows,
   });
   onStopSignal({
-    withParent,
+    ...ends,
+    clock: systemClock,
     stop: (reason) => {
       if (reason === "parent gone") stopInHaste(reason);
       else stop(reason);
@@ -142,12 +151,7 @@ async function serve(
   if (!isSupervised) await removeLeftovers(config.dataDir, 1, log);
 }
 
-async function superviseAll(
-  config: EdgeConfig,
-  count: number,
-  withParent: boolean,
-  words: readonly string[],
-): Promise<void> {
+async function superviseAll(config: EdgeConfig, count: number, ends: Ends, words: readonly string[]): Promise<void> {
   const log = openLog(`supervisor ${config.node}`, config.logLevel);
   endOnFault(log);
   const reason = await whyNoSharing();
@@ -172,7 +176,8 @@ async function superviseAll(
     log,
   });
   onStopSignal({
-    withParent,
+    ...ends,
+    clock: systemClock,
     stop(why) {
       log.info({ reason: why }, "stopping");
       if (why === "parent gone") supervisor.hurry();

@@ -16,6 +16,7 @@ import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
 import type { OriginConfig } from "./config.ts";
+import type { ReadStoredFleet } from "./fleet-reader.ts";
 import type { FleetSecretKeeper } from "./fleet-secret.ts";
 import { guardRoutes } from "./http/access.ts";
 import type { App } from "./http/app-type.ts";
@@ -55,6 +56,7 @@ export interface AppDeps extends ImageRouteDeps, ChannelRouteDeps {
   readonly refusals: Refusals;
   readonly fleetSecret: FleetSecretKeeper;
   readonly roster: RosterKeeper;
+  readonly readFleet: ReadStoredFleet;
   readonly clock: Clock;
   readonly log: Log;
 }

@@ -1,8 +1,8 @@
 /** The limits for uploads: those of the newest fleet version, or the document's own defaults while there is none. */
 import type { Log } from "#base/log.ts";
 import { type Limits } from "#fleet/document.ts";
-import { readFleet } from "#fleet/reading.ts";
 import type { Catalogue } from "./catalogue/catalogue.ts";
+import type { ReadStoredFleet } from "./fleet-reader.ts";
 
 export type UploadLimitsOfFleet = Pick<Limits, "sourceBytesMax" | "sourcePixelsMax">;
 
@@ -15,15 +15,19 @@ export interface FleetLimits {
   readonly refresh: () => Promise<void>;
 }
 
-export async function openFleetLimits(catalogue: Catalogue, log: Log): Promise<FleetLimits> {
+export async function openFleetLimits(
+  catalogue: Catalogue,
+  readFleet: ReadStoredFleet,
+  log: Log,
+): Promise<FleetLimits> {
   let limits = defaultLimits;
   const refresh = async (): Promise<void> => {
-    const fleet = await catalogue.fleet();
-    if (fleet === undefined) return;
-    const parsed = await readFleet(fleet.text);
-    if (parsed.ok) limits = parsed.value.limits;
+    const stored = await catalogue.fleet();
+    if (stored === undefined) return;
+    const fleet = readFleet(stored);
+    if (fleet !== null) limits = fleet.limits;
     else
-      log.warn({ version: fleet.version }, "the stored fleet document is not valid any more; its limits stay unused");
+      log.warn({ version: stored.version }, "the stored fleet document is not valid any more; its limits stay unused");
   };
   await refresh();
   return { current: () => limits, refresh };

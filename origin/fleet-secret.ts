@@ -13,7 +13,7 @@ import { check } from "#base/schema.ts";
 import { fleetSecretBytes, type FleetSecrets, fleetSecretsSchema, secretId } from "#fleet/secret.ts";
 import type { Actor } from "./catalogue/audit.ts";
 import type { Catalogue } from "./catalogue/catalogue.ts";
-import { readSecretFile, secretFileMode } from "./secret-file.ts";
+import { readSecretFile, secretFileMode } from "#base/secret-file.ts";
 
 export interface FleetSecretKeeper {
   readonly secrets: () => FleetSecrets;

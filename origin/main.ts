@@ -53,6 +53,8 @@ async function run(): Promise<void> {
       host: { type: "string" },
       port: { type: "string" },
       "with-parent": { type: "boolean", default: false },
+      // Ends when the npm does that `npx nearcast origin` is: set by the command.
+      "with-launcher": { type: "boolean", default: false },
       "check-config": { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
@@ -74,10 +76,10 @@ async function run(): Promise<void> {
     process.stdout.write(`${values.config ?? "the settings"}: ok\n`);
     return;
   }
-  await serve(config, values["with-parent"]);
+  await serve(config, { withParent: values["with-parent"], withLauncher: values["with-launcher"] });
 }
 
-async function serve(config: OriginConfig, withParent: boolean): Promise<void> {
+async function serve(config: OriginConfig, ends: { withParent: boolean; withLauncher: boolean }): Promise<void> {
   const log = openLog("origin", config.log.level);
   const lifecycle = createLifecycle(log);
   const notifier = notifierOf(log);
@@ -88,7 +90,7 @@ async function serve(config: OriginConfig, withParent: boolean): Promise<void> {
       () => process.exit(1),
     );
   };
-  onStopSignal({ withParent, stop, hurry: () => process.exit(1) });
+  onStopSignal({ ...ends, clock: systemClock, stop, hurry: () => process.exit(1) });
 
   // One process for each inspection that may run: none ever waits in the pool's own queue.
   const { sandbox } = config.decoders;

@@ -9,13 +9,13 @@
  * Every rule is looked at inside the transaction that changes the roster, against the fleet document of that moment.
  * A document that is published later and uses a name of the roster wins: withRoster() then leaves that node out.
  */
-import { isIPv4 } from "node:net";
 import { NearcastError } from "#base/errors.ts";
+import { canonicalAddress } from "#fleet/address.ts";
 import type { Fleet, SiteNode } from "#fleet/document.ts";
-import { parseFleet } from "#fleet/read-document.ts";
 import { type Roster, type RosterNode, rosterNodesMax, shortNameLengthMax } from "#fleet/roster.ts";
 import type { Actor } from "./catalogue/audit.ts";
-import type { Catalogue, FleetText } from "./catalogue/catalogue.ts";
+import type { Catalogue } from "./catalogue/catalogue.ts";
+import type { ReadStoredFleet } from "./fleet-reader.ts";
 import { type KeptNode, mustBeReachable, mustFit, type RosterLimits } from "./registration-rules.ts";
 
 /** What a node registers; without a name it is given one. */
@@ -46,22 +46,12 @@ export interface RosterKeeper {
 /** Names that a refusal tells; more help nobody at once. */
 const namesToldMax = 100;
 
+/** A document that `fleetOf` can't read any more has no nodes that edges know either. */
 export function openRosterKeeper(
   catalogue: Pick<Catalogue, "roster" | "changeRoster" | "fleet">,
+  fleetOf: ReadStoredFleet,
   limits: RosterLimits,
 ): RosterKeeper {
-  /** The document that was read last; a long one takes half a second. */
-  let read: { version: number; fleet: Fleet | null } | undefined;
-  const fleetOf = (newest: FleetText | undefined): Fleet | null => {
-    if (newest === undefined) return null;
-    if (read?.version !== newest.version) {
-      const parsed = parseFleet(newest.text);
-      // A stored document may have been written for an older schema: then it has no nodes that edges know either.
-      read = { version: newest.version, fleet: parsed.ok ? parsed.value : null };
-    }
-    return read.fleet;
-  };
-
   return {
     roster: catalogue.roster,
     async nodes() {
@@ -218,11 +208,6 @@ function sameUrl(one: string, other: string): boolean {
 
 function samePeer(one: { host: string; port: number }, other: { host: string; port: number }): boolean {
   return canonicalAddress(one.host) === canonicalAddress(other.host) && one.port === other.port;
-}
-
-/** RFC 5952: an IPv6 address has many spellings and one form. */
-function canonicalAddress(address: string): string {
-  return isIPv4(address) ? address : new URL(`http://[${address}]`).hostname;
 }
 
 function noSuchSite(site: string, known: readonly string[]): NearcastError {

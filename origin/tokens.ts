@@ -20,7 +20,7 @@ import type { Log } from "#base/log.ts";
 import { type EdgeTokenAnswer, tokenId, tokenPattern } from "#fleet/edge-token.ts";
 import type { Actor } from "./catalogue/audit.ts";
 import type { Catalogue, TokenRecord } from "./catalogue/catalogue.ts";
-import { readSecretFile, secretFileMode } from "./secret-file.ts";
+import { readSecretFile, secretFileMode } from "#base/secret-file.ts";
 
 export const tokenKinds = ["writer", "edge"] as const;
 export type TokenKind = (typeof tokenKinds)[number];

@@ -1,4 +1,5 @@
 /** Questions to a node's admin listener: one GET each, with a deadline. */
+import { command } from "#base/command-name.ts";
 import { request } from "undici";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { reasonOf } from "./origin-client.ts";
@@ -25,7 +26,7 @@ export async function askAdmin(node: NodePlace, target: string): Promise<AdminAn
       code: "UNREACHABLE",
       lines: [
         `Its admin listener was asked at ${node.adminUrl}.`,
-        "Is it running? Start all with: npx nearcast up",
+        `Is it running? Start all with: ${command} up`,
         "Is it elsewhere? Name it: --admin URL",
       ],
     });

@@ -8,7 +8,7 @@ import type { Command } from "commander";
 import { addBgpConfig } from "./bgp/config.ts";
 import { addBgpCheck } from "./bgp/check.ts";
 import { exitCodesHelp } from "./exit-codes.ts";
-import type { Cli } from "./verb.ts";
+import { type Cli, examplesHelp } from "./verb.ts";
 
 export function addBgp(program: Command, cli: Cli): void {
   const bgp = program
@@ -19,10 +19,11 @@ export function addBgp(program: Command, cli: Cli): void {
       "after",
       [
         "",
-        "Examples:",
-        "  npx nearcast bgp config --site fra --node fra1 --output /etc/bird/bird.conf",
-        "  npx nearcast bgp config --site fra --router frr",
-        "  npx nearcast bgp check --config /etc/nearcast/edge.yaml",
+        ...examplesHelp([
+          "bgp config --site fra --node fra1 --output /etc/bird/bird.conf",
+          "bgp config --site fra --router frr",
+          "bgp check --config /etc/nearcast/edge.yaml",
+        ]),
         "",
         "`config` and `check` print one JSON value instead of text with --json.",
         exitCodesHelp,
@@ -30,5 +31,4 @@ export function addBgp(program: Command, cli: Cli): void {
     );
   addBgpConfig(bgp, cli);
   addBgpCheck(bgp, cli);
-  for (const command of bgp.commands) command.exitOverride();
 }

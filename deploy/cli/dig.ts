@@ -2,6 +2,7 @@
  * `nearcast dig`: one DNS query to a node's responder and its answer, for machines without dig and for asking as if
  * from elsewhere (`--from` sends the EDNS client subnet of RFC 7871).
  */
+import { command } from "#base/command-name.ts";
 import { before } from "#base/lifecycle.ts";
 import type { Command } from "commander";
 import { Packet, TCPClient, UDPClient } from "dns2";
@@ -134,7 +135,7 @@ async function ask(
       exitCodes.unreachable,
       `no answer from the responder at ${hostPort(server.host, server.port)}: ${reasonOf(error)}`,
       {
-        lines: ["Is it running? `npx nearcast status` shows the nodes; name another by --server HOST:PORT."],
+        lines: [`Is it running? \`${command} status\` shows the nodes; name another by --server HOST:PORT.`],
         cause: error,
       },
     );

@@ -1,7 +1,7 @@
 /** `nearcast edge`: one edge node in the foreground, for a server's service manager. */
 import type { Command } from "commander";
 import { serveProcess } from "./serve-process.ts";
-import { addVerb } from "./verb.ts";
+import { addVerb, type Cli } from "./verb.ts";
 
 interface EdgeOptions {
   config: string;
@@ -9,7 +9,7 @@ interface EdgeOptions {
   checkConfig?: boolean;
 }
 
-export function addEdge(program: Command): void {
+export function addEdge(program: Command, cli: Cli): void {
   addVerb(program, {
     usage: "edge",
     summary: "run one edge node in the foreground",
@@ -25,12 +25,16 @@ export function addEdge(program: Command): void {
     .option("--processes <count>", "how many share this machine, 1 to 64; auto: one per core", "1")
     .option("--check-config", "say whether the settings are good, and stop")
     .action(async (options: EdgeOptions) => {
-      await serveProcess(new URL("../../node/main.ts", import.meta.url), [
-        "--config",
-        options.config,
-        "--processes",
-        options.processes,
-        ...(options.checkConfig === true ? ["--check-config"] : []),
-      ]);
+      await serveProcess(
+        new URL("../../node/main.ts", import.meta.url),
+        [
+          "--config",
+          options.config,
+          "--processes",
+          options.processes,
+          ...(options.checkConfig === true ? ["--check-config"] : []),
+        ],
+        cli.environment,
+      );
     });
 }

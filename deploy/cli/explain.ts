@@ -6,7 +6,11 @@ import type { Command } from "commander";
 import { askNodes, failureOf, type NodeOptions, wayText } from "./ask-nodes.ts";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { nameLines } from "./explain-name.ts";
+import { timeText, withDates } from "./output.ts";
 import { addVerb, type Cli, outputOf, withNodes, withOrigin } from "./verb.ts";
+
+/** What Chrome sends for a picture; Firefox and Safari name the same formats. */
+const browserAccept = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8";
 
 interface ExplainOptions extends NodeOptions {
   from?: string;
@@ -19,7 +23,8 @@ export function addExplain(program: Command, cli: Cli): void {
     usage: "explain <target>",
     summary: "say why a node answers a URL or a DNS name as it does",
     more: [
-      "A URL is explained by the HTTP side, a name by DNS: for the client --from, else for this machine.",
+      "A URL is explained by the HTTP side, for a common browser unless --accept says otherwise; a name by DNS, for the",
+      "client --from, else for this machine.",
       "One node is asked: the one that --node, --site or --admin names, else the node of this machine, else, through",
       "the origin, the first one that is connected to it.",
     ].join("\n"),
@@ -31,22 +36,23 @@ export function addExplain(program: Command, cli: Cli): void {
   withNodes(withOrigin(verb))
     .option("--from <ip>", "for a name: the client's address or network")
     .option("--type <type>", "for a name: the record type", "A")
-    .option("--accept <value>", "for a URL: the client's Accept header")
+    .option("--accept <value>", "for a URL: the client's Accept header (default: a common browser's)")
     .action(async (target: string, options: ExplainOptions) => {
       const output = outputOf(cli, options);
       const isUrl = /^https?:\/\//i.test(target);
       if (!isUrl && target.includes("/")) {
         throw new CommandFailure(exitCodes.usage, `"${target}" is neither a whole URL (http://…) nor a DNS name`);
       }
-      const { accept, type, from: ip } = options;
+      const { accept = browserAccept, type, from: ip } = options;
       const question = isUrl
-        ? { kind: "explain-url" as const, url: target, ...(accept === undefined ? {} : { accept }) }
+        ? { kind: "explain-url" as const, url: target, accept }
         : { kind: "explain-name" as const, name: target, type, ...(ip === undefined ? {} : { ip }) };
       const asked = await askNodes(question, options, cli, true);
       const [reply] = asked.replies;
       if (reply === undefined) throw new CommandFailure(exitCodes.failed, "the fleet has no node that could be asked");
       if (reply.answer.outcome === "failed") throw failureOf(reply.name, reply.answer);
-      const { status, body } = reply.answer;
+      const { status } = reply.answer;
+      const body = withDates(reply.answer.body) as Readonly<Record<string, unknown>>;
       if (status >= 400) {
         const [detail, title, code] = [body["detail"], body["title"], body["code"]].map((text) =>
           typeof text === "string" ? text : undefined,
@@ -57,13 +63,21 @@ export function addExplain(program: Command, cli: Cli): void {
           code === undefined ? {} : { code },
         );
       }
-      output.answer({ node: reply.name, asked: asked.way, ...body }, () => [
+      const client = isUrl
+        ? { accept, acceptIs: options.accept === undefined ? "a common browser's" : "as given" }
+        : {};
+      output.answer({ node: reply.name, asked: asked.way, ...client, ...body }, () => [
+        ...(isUrl && options.accept === undefined
+          ? [`as for a common browser, which sends Accept: ${accept} (--accept asks for another client)`, ""]
+          : []),
         ...(isUrl ? treeLines(body) : nameLines(body)),
         `(said by node ${reply.name}, ${wayText(asked)})`,
       ]);
       cli.end(body["outcome"] === "invalid" ? exitCodes.usage : exitCodes.ok);
     });
 }
+
+const isoTime = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z$/;
 
 /** Nested values as indented lines, `key  value`. */
 function treeLines(value: Readonly<Record<string, unknown>>, indent = ""): string[] {
@@ -77,7 +91,9 @@ function treeLines(value: Readonly<Record<string, unknown>>, indent = ""): strin
     }
     const text = Array.isArray(inner)
       ? inner.map((one) => (typeof one === "string" ? one : JSON.stringify(one))).join(", ")
-      : String(inner);
+      : typeof inner === "string" && isoTime.test(inner)
+        ? timeText(inner)
+        : String(inner);
     return [`${indent}${key.padEnd(width)}  ${text}`];
   });
 }

@@ -8,6 +8,7 @@
  * Nothing is registered before everything that can be looked at was found good. Run again it finds its own
  * registration and its file, and goes on.
  */
+import { command } from "#base/command-name.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import { writeAtomic } from "#base/atomic-file.ts";
 import { type Command, InvalidArgumentError } from "commander";
@@ -92,7 +93,7 @@ export function addJoin(program: Command, cli: Cli): void {
         cli.end(exitCodes.ok);
         return;
       }
-      await serveProcess(new URL("../../node/main.ts", import.meta.url), ["--config", configFile]);
+      await serveProcess(new URL("../../node/main.ts", import.meta.url), ["--config", configFile], cli.environment);
     });
 }
 
@@ -142,8 +143,8 @@ async function join(cli: Cli, originUrl: string, options: JoinOptions): Promise<
       await writeAtomic(configFile, edgeText(node.name, joinedDataDirOf(dataDir), decided, room), { durable: true });
       await giveToOwnerOf(dataDir, [configFile]);
     }
-    const command = `npx nearcast edge --config ${configFile}`;
-    output.answer({ ...node, revision, unchanged, configFile, command }, () => [
+    const start = `${command} edge --config ${configFile}`;
+    output.answer({ ...node, revision, unchanged, configFile, command: start }, () => [
       `${node.name} ${unchanged ? "is a node of" : "joined"} ${node.site} (revision ${revision} of the roster)`,
       `  pictures  ${node.http}`,
       `  names     ${decided.dns.map((at) => hostPort(at.host, at.port)).join(", ")}`,
@@ -151,7 +152,7 @@ async function join(cli: Cli, originUrl: string, options: JoinOptions): Promise<
       ...(options.start
         ? ["starting it; DNS names it when the others have found it up"]
         : [
-            `start it: ${command}`,
+            `start it: ${start}`,
             "as a service: deploy/systemd/nearcast-edge.service runs it from /etc/nearcast/edge.yaml",
           ]),
     ]);
@@ -245,7 +246,7 @@ async function mustKnowUs(client: OriginClient, site: string): Promise<void> {
   if (newest === undefined) {
     throw new CommandFailure(exitCodes.refused, "the origin has no fleet document yet, so there are no sites", {
       code: "UNKNOWN_SITE",
-      lines: ["Publish one first: nearcast apply fleet.yaml"],
+      lines: [`Publish one first: ${command} fleet apply fleet.yaml`],
     });
   }
   const parsed = parseFleet(newest.text);
@@ -255,7 +256,10 @@ async function mustKnowUs(client: OriginClient, site: string): Promise<void> {
   if (sites.includes(site)) return;
   throw new CommandFailure(exitCodes.refused, `the fleet has no site "${site}"`, {
     code: "UNKNOWN_SITE",
-    lines: [`It has: ${sites.join(", ")}`, "A new site is added to fleet.yaml first: nearcast apply fleet.yaml"],
+    lines: [
+      `It has: ${sites.join(", ")}`,
+      `A new site is added to fleet.yaml first: ${command} fleet apply fleet.yaml`,
+    ],
   });
 }
 

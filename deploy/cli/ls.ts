@@ -1,4 +1,5 @@
 /** `nearcast ls`: the pictures that the origin has, all or those whose names begin with a prefix. */
+import { command } from "#base/command-name.ts";
 import type { Command } from "commander";
 import { exitCodes } from "./exit-codes.ts";
 import { listImages, type ListedImage } from "./origin-api.ts";
@@ -29,11 +30,7 @@ export function addLs(program: Command, cli: Cli): void {
       });
       output.answer({ images, isCut }, () =>
         images.length === 0
-          ? [
-              prefix === undefined
-                ? "there are no pictures yet: npx nearcast put FILE"
-                : `no name begins with ${prefix}`,
-            ]
+          ? [prefix === undefined ? `there are no pictures yet: ${command} put FILE` : `no name begins with ${prefix}`]
           : tableLines(
               ["NAME", "VERSION", "TYPE", "PIXELS", "SIZE", "STORED", "BY"],
               images.map(({ name, version, type, width, height, sizeBytes, createdAt, author }) => [

@@ -3,27 +3,26 @@
  * deploy/nearcast.mjs starts it.
  */
 import { systemClock } from "#base/clock.ts";
+import { command as commandName } from "#base/command-name.ts";
 import { ConfigError } from "#base/config.ts";
 import { readRelease } from "#base/release.ts";
 import { problemLines } from "#base/schema.ts";
 import { Command, CommanderError } from "commander";
-import { addApply } from "./apply.ts";
 import { addAudit } from "./audit.ts";
 import { addBackup } from "./backup.ts";
 import { addBgp } from "./bgp.ts";
-import { addCheck } from "./check.ts";
 import { addDig } from "./dig.ts";
 import { addDrain } from "./drain.ts";
 import { addEdge } from "./edge.ts";
 import { CommandFailure, exitCodes, exitCodesHelp } from "./exit-codes.ts";
 import { addExplain } from "./explain.ts";
+import { addFleet, addOldFleetSpellings } from "./fleet.ts";
 import { addJoin } from "./join.ts";
 import { addLs } from "./ls.ts";
 import { addOrigin } from "./origin.ts";
 import { writeFailure } from "./output.ts";
 import { addPurge } from "./purge.ts";
 import { addPut } from "./put.ts";
-import { addReleases } from "./releases.ts";
 import { addRemove } from "./remove.ts";
 import { addRestore } from "./restore.ts";
 import { addRm } from "./rm.ts";
@@ -40,6 +39,7 @@ import { addVersions } from "./versions.ts";
 const cli: Cli = {
   environment: process.env,
   clock: systemClock,
+  stdin: process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
   end(code) {
@@ -61,20 +61,15 @@ const program = new Command("nearcast")
   .showHelpAfterError("(add --help for the options and an example)")
   .addHelpText(
     "after",
-    ["", "Begin with:", "  npx nearcast up          the whole CDN on this machine", "", exitCodesHelp].join("\n"),
+    ["", "Begin with:", `  ${commandName} up          the whole CDN on this machine`, "", exitCodesHelp].join("\n"),
   );
 
 program.commandsGroup("Run:");
 addUp(program, cli);
 addOrigin(program, cli);
-addEdge(program);
+addEdge(program, cli);
 addBackup(program, cli);
 addRestore(program, cli);
-program.commandsGroup("Nodes:");
-addJoin(program, cli);
-addDrain(program, cli);
-addUndrain(program, cli);
-addRemove(program, cli);
 program.commandsGroup("Pictures:");
 addPut(program, cli);
 addLs(program, cli);
@@ -83,20 +78,26 @@ addVersions(program, cli);
 addRollback(program, cli);
 addPurge(program, cli);
 addVerify(program, cli);
-program.commandsGroup("The fleet document:");
-addCheck(program, cli);
-addApply(program, cli);
-addReleases(program, cli);
+program.commandsGroup("Fleet:");
+addFleet(program, cli);
 addSecret(program, cli);
 addToken(program, cli);
+program.commandsGroup("Nodes:");
+addJoin(program, cli);
+addDrain(program, cli);
+addUndrain(program, cli);
+addRemove(program, cli);
 addBgp(program, cli);
+program.commandsGroup("Zones:");
+addDig(program, cli);
 program.commandsGroup("Look:");
 addStatus(program, cli);
 addExplain(program, cli);
-addDig(program, cli);
 addAudit(program, cli);
+program.commandsGroup("Old spellings:");
+addOldFleetSpellings(program, cli);
 
-for (const command of [program, ...program.commands]) command.exitOverride();
+endByException(program);
 
 // Whoever reads the answer may have seen enough (`nearcast ls | head`).
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -108,6 +109,12 @@ try {
   await program.parseAsync(process.argv);
 } catch (error) {
   fail(error);
+}
+
+/** Wrong usage of a verb, or of one inside a group, ends in fail(). */
+function endByException(command: Command): void {
+  command.exitOverride();
+  for (const inner of command.commands) endByException(inner);
 }
 
 function fail(error: unknown): void {

@@ -61,10 +61,37 @@ const fleetVersion = Type.Object({
 });
 export type FleetVersion = Static<typeof fleetVersion>;
 const fleetVersions = Type.Object({ versions: Type.Array(fleetVersion) });
-const fleetText = Type.Object({ version: Type.Integer(), text: Type.String() });
+const fleetText = Type.Object({ ...fleetVersion.properties, text: Type.String() });
 export type FleetText = Static<typeof fleetText>;
 const publishedFleet = Type.Object({ ...fleetVersion.properties, unchanged: Type.Boolean() });
 export type PublishedFleet = Static<typeof publishedFleet>;
+
+// Kinds that a later origin may add are shown as they come.
+const fleetReview = Type.Object({
+  dryRun: Type.Literal(true),
+  version: Type.Optional(Type.Integer()),
+  unchanged: Type.Boolean(),
+  additive: Type.Boolean(),
+  changes: Type.Array(
+    Type.Object({ kind: Type.String(), what: Type.String(), name: Type.String(), detail: Type.String() }),
+  ),
+  changeCount: Type.Integer(),
+  dangers: Type.Array(Type.Object({ kind: Type.String(), name: Type.String(), message: Type.String() })),
+  dangerCount: Type.Integer(),
+});
+/** What publishing would change, and what it would take down. */
+export type FleetReview = Static<typeof fleetReview>;
+const openApiDocument = Type.Object({ paths: Type.Record(Type.String(), Type.Unknown()) });
+
+/** What is published next: a new text, or that of an earlier version (undefined: the one before the newest). */
+export type NextFleet = { readonly text: string } | { readonly rollbackTo: number | undefined };
+
+export interface PublishOptions {
+  /** Publishes although it takes down what is being served. */
+  force?: boolean;
+  /** The newest version must be this one; 0: there must be none yet. */
+  ifVersion?: number | undefined;
+}
 
 const rotatedSecret = Type.Object({ id: Type.String(), previousId: Type.String(), seq: Type.Integer() });
 
@@ -259,9 +286,9 @@ export async function someNames(client: OriginClient, prefix: string, limit: num
   return read(imageList, answer).images.map(({ name }) => name);
 }
 
-/** The newest fleet document, or undefined when none was published yet. */
-export async function readFleet(client: OriginClient): Promise<FleetText | undefined> {
-  const answer = await client.call({ method: "GET", path: "/fleet", expect: [404] });
+/** The newest fleet document, or that version of it; undefined when there is none. */
+export async function readFleet(client: OriginClient, version?: number): Promise<FleetText | undefined> {
+  const answer = await client.call({ method: "GET", path: "/fleet", query: { version }, expect: [404] });
   return answer.status === 404 ? undefined : read(fleetText, answer);
 }
 
@@ -269,14 +296,43 @@ export async function readFleetVersions(client: OriginClient, limit: number): Pr
   return read(fleetVersions, await client.call({ method: "GET", path: "/fleet/versions", query: { limit } })).versions;
 }
 
-export async function publishFleet(client: OriginClient, text: string): Promise<PublishedFleet> {
-  const body = { text, type: "application/yaml" };
-  return read(publishedFleet, await client.call({ method: "PUT", path: "/fleet", body }));
+export async function publishFleet(
+  client: OriginClient,
+  next: NextFleet,
+  { force, ifVersion }: PublishOptions = {},
+): Promise<PublishedFleet> {
+  const query = force === true ? { force: "true" } : {};
+  return read(publishedFleet, await client.call({ ...fleetCall(next, ifVersion), query }));
 }
 
-export async function rollbackFleet(client: OriginClient, version: number | undefined): Promise<PublishedFleet> {
-  const json = version === undefined ? {} : { version };
-  return read(publishedFleet, await client.call({ method: "POST", path: "/fleet/rollbacks", body: { json } }));
+/** What publishFleet() would do, judged by the origin; nothing is published. */
+export async function reviewFleet(
+  client: OriginClient,
+  next: NextFleet,
+  ifVersion: number | undefined,
+): Promise<FleetReview> {
+  await mustKnowDryRuns(client);
+  return read(fleetReview, await client.call({ ...fleetCall(next, ifVersion), query: { dryRun: "true" } }));
+}
+
+function fleetCall(next: NextFleet, ifVersion: number | undefined): Parameters<OriginClient["call"]>[0] {
+  const headers: Record<string, string> =
+    ifVersion === undefined ? {} : ifVersion === 0 ? { "if-none-match": "*" } : { "if-match": `"${ifVersion}"` };
+  if ("text" in next) {
+    return { method: "PUT", path: "/fleet", headers, body: { text: next.text, type: "application/yaml" } };
+  }
+  const json = next.rollbackTo === undefined ? {} : { version: next.rollbackTo };
+  return { method: "POST", path: "/fleet/rollbacks", headers, body: { json } };
+}
+
+/** An origin of release 0.1 ignores `dryRun` and would publish; its OpenAPI document tells. */
+async function mustKnowDryRuns(client: OriginClient): Promise<void> {
+  const { paths } = read(openApiDocument, await client.call({ method: "GET", root: "/api", path: "/openapi.json" }));
+  const put = (paths["/api/v1/fleet"] as { put?: { parameters?: { name?: string }[] } } | undefined)?.put;
+  if (put?.parameters?.some(({ name }) => name === "dryRun") === true) return;
+  throw new CommandFailure(exitCodes.failed, "this origin is of an older release and can't say what would change", {
+    lines: ["Upgrade the origin first."],
+  });
 }
 
 export async function rotateSecret(client: OriginClient): Promise<Static<typeof rotatedSecret>> {

@@ -2,6 +2,7 @@
  * The origin's HTTP API, as the verbs use it: each call has a deadline, each failure becomes a CommandFailure that says
  * what was tried and what to do next.
  */
+import { command } from "#base/command-name.ts";
 import { parseName } from "#fleet/source-name.ts";
 import { createReadStream } from "node:fs";
 import { userInfo } from "node:os";
@@ -26,8 +27,10 @@ export interface Answer {
 
 interface Call {
   method: "GET" | "HEAD" | "PUT" | "POST" | "DELETE";
-  /** Below `/api/v1`, already percent-encoded. */
+  /** Below `root`, already percent-encoded. */
   path: string;
+  /** Default: `/api/v1`. */
+  root?: string;
   query?: Readonly<Record<string, string | number | undefined>>;
   headers?: Readonly<Record<string, string>>;
   body?: { json: unknown } | { text: string; type: string } | { file: string; sizeBytes: number; onBytes: OnBytes };
@@ -71,7 +74,7 @@ export function createOriginClient(place: OriginPlace): OriginClient {
   }
 
   async function call(wanted: Call): Promise<Answer> {
-    const url = new URL(`${place.url}/api/v1${wanted.path}`);
+    const url = new URL(`${place.url}${wanted.root ?? "/api/v1"}${wanted.path}`);
     for (const [key, value] of Object.entries(wanted.query ?? {})) {
       if (value !== undefined) url.searchParams.set(key, String(value));
     }
@@ -190,7 +193,7 @@ function unreachable(place: OriginPlace, error: unknown): CommandFailure {
     cause: error,
     lines: place.advice?.unreachable ?? [
       `The address is from ${place.urlFrom}.`,
-      "Is it running? Start it with: npx nearcast up",
+      `Is it running? Start it with: ${command} up`,
       "Is it elsewhere? Name it: --origin URL or NEARCAST_ORIGIN, and its token: --token-file FILE",
     ],
   });

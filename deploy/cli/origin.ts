@@ -25,9 +25,13 @@ export function addOrigin(program: Command, cli: Cli): void {
     .action(async (options: OriginOptions) => {
       const written = originFileOf(dataDirOf(options, cli.environment));
       const file = options.config ?? ((await exists(written)) ? written : undefined);
-      await serveProcess(new URL("../../origin/main.ts", import.meta.url), [
-        ...(file === undefined ? [] : ["--config", file]),
-        ...(options.checkConfig === true ? ["--check-config"] : []),
-      ]);
+      await serveProcess(
+        new URL("../../origin/main.ts", import.meta.url),
+        [
+          ...(file === undefined ? [] : ["--config", file]),
+          ...(options.checkConfig === true ? ["--check-config"] : []),
+        ],
+        cli.environment,
+      );
     });
 }

@@ -71,11 +71,30 @@ export function sizeText(sizeBytes: number): string {
   return `${(sizeBytes / 1e12).toFixed(1)} TB`;
 }
 
-/** A time of the API (ISO 8601, UTC) as people read it: `2026-03-01 12:00:07`, in this machine's zone. */
+/** A time of the API (ISO 8601, UTC) as people read it, in this machine's zone: `2026-03-01 12:00:07 +01:00`. */
 export function timeText(iso: string): string {
   const time = new Date(iso);
   if (Number.isNaN(time.getTime())) return iso;
   const two = (number: number): string => String(number).padStart(2, "0");
   const day = `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`;
-  return `${day} ${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}`;
+  const aheadMinutes = -time.getTimezoneOffset();
+  const [hours, minutes] = [Math.floor(Math.abs(aheadMinutes) / 60), Math.abs(aheadMinutes) % 60];
+  const zone = `${aheadMinutes < 0 ? "-" : "+"}${two(hours)}:${two(minutes)}`;
+  return `${day} ${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())} ${zone}`;
 }
+
+/** A node's answer with its times as ISO 8601: `validatedAtMs: 1772362807000` becomes `validatedAt: "2026-03-01T…"`. */
+export function withDates(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withDates);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) =>
+      key.endsWith("AtMs") && typeof inner === "number" && Math.abs(inner) <= timeMsMax
+        ? [key.slice(0, -"Ms".length), new Date(inner).toISOString()]
+        : [key, withDates(inner)],
+    ),
+  );
+}
+
+/** ECMA-262: beyond it there are no dates. */
+const timeMsMax = 8.64e15;

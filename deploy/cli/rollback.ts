@@ -1,64 +1,60 @@
 /**
- * `nearcast rollback`: bring an earlier version back, of the fleet document or of a picture.
+ * `nearcast rollback`: bring an earlier version of a picture back.
  *
- *   rollback               the fleet document, to the version before
- *   rollback 3             the fleet document, to version 3        (a bare number is never a picture's name here)
  *   rollback NAME          a picture, to the version before
  *   rollback NAME 3        a picture, to version 3                 (with --picture, NAME may be a number, too)
+ *
+ * Before there was `fleet rollback`, this verb brought back the fleet document as well; scripts may still say so:
+ *
+ *   rollback               now `fleet rollback`
+ *   rollback 3             now `fleet rollback 3`                  (a bare number is never a picture's name here)
  */
 import type { Command } from "commander";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
-import { rollbackFleet, rollbackImage } from "./origin-api.ts";
-import type { CommonOptions } from "./settings.ts";
-import { addVerb, type Cli, outputOf, withClient, withOrigin } from "./verb.ts";
+import { type PublishingOptions, withPublishing } from "./fleet/publishing.ts";
+import { rollBackFleet } from "./fleet/rollback.ts";
+import { rollbackImage } from "./origin-api.ts";
+import { addVerb, type Cli, noteOldSpelling, outputOf, withClient, withOrigin } from "./verb.ts";
 
 export type RollbackTarget =
   { what: "fleet"; version: number | undefined } | { what: "picture"; name: string; version: number | undefined };
 
+type RollbackOptions = PublishingOptions & { picture?: boolean };
+
 export function addRollback(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "rollback [name] [version]",
-    summary: "bring an earlier version back: of the fleet document, or of a picture",
+    summary: "bring an earlier version of a picture back",
     more: [
-      "Without a name it is the fleet document that is brought back: `rollback` to the version before, `rollback 3` to",
-      "version 3. With a name it is that picture. What comes back becomes the next version, so nothing is lost.",
+      "Without a version, the one before the newest. What comes back becomes the next version, so nothing is lost.",
+      "Without a name, and with a bare number, this is the old spelling of `fleet rollback`; the options of publishing",
+      "(--yes, --dry-run, --force, --if-version) are for that alone.",
     ].join("\n"),
-    examples: ["rollback", "rollback 3", "rollback shop/chair.jpg", "rollback shop/chair.jpg 2"],
+    examples: ["rollback shop/chair.jpg", "rollback shop/chair.jpg 2"],
   });
-  withOrigin(verb)
+  withPublishing(withOrigin(verb))
     .option("--picture", "the first word is a picture's name although it is a number")
-    .action(
-      async (name: string | undefined, version: string | undefined, options: CommonOptions & { picture?: boolean }) => {
-        const output = outputOf(cli, options);
-        const target = rollbackTarget(name, version, options.picture === true);
-        await withClient(cli, options, async (client) => {
-          if (target.what === "fleet") {
-            const fleet = await rollbackFleet(client, target.version).catch((error: unknown) => {
-              const isNone = error instanceof CommandFailure && error.code === "NOT_FOUND";
-              if (target.version !== undefined || !isNone) throw error;
-              throw new CommandFailure(exitCodes.refused, "the fleet document has no version before the newest one", {
-                code: error.code,
-                lines: ["`nearcast releases` lists its versions."],
-              });
-            });
-            output.answer({ what: "fleet", ...fleet }, () => [
-              fleet.unchanged
-                ? `the fleet document has this text already (version ${fleet.version})`
-                : `the fleet document is that of version ${fleet.fromVersion ?? "?"} again, ` +
-                  `as version ${fleet.version}: ${fleet.summary}`,
-            ]);
-            return;
-          }
-          const image = await rollbackImage(client, target.name, target.version);
-          output.answer({ what: "picture", ...image }, () => [
-            image.unchanged
-              ? `${image.name} has these bytes already (version ${image.version})`
-              : `${image.name} is that of version ${image.fromVersion ?? "?"} again, as version ${image.version}`,
-          ]);
-        });
-        cli.end(exitCodes.ok);
-      },
-    );
+    .action(async (name: string | undefined, version: string | undefined, options: RollbackOptions) => {
+      const target = rollbackTarget(name, version, options.picture === true);
+      if (target.what === "fleet") {
+        const number = target.version === undefined ? "" : ` ${target.version}`;
+        noteOldSpelling(cli, `rollback${number}`, `fleet rollback${number}`);
+        await rollBackFleet(cli, target.version, options);
+        return;
+      }
+      const output = outputOf(cli, options);
+      const image = await withClient(
+        cli,
+        options,
+        async (client) => await rollbackImage(client, target.name, target.version),
+      );
+      output.answer({ what: "picture", ...image }, () => [
+        image.unchanged
+          ? `${image.name} has these bytes already (version ${image.version})`
+          : `${image.name} is that of version ${image.fromVersion ?? "?"} again, as version ${image.version}`,
+      ]);
+      cli.end(exitCodes.ok);
+    });
 }
 
 /** Which of the two is meant; see the head of this file. */

@@ -7,6 +7,7 @@
  * Several can run side by side, each with a folder and an address of its own. One that can't start changes nothing: the
  * other verbs go on asking what runs already (up.json tells them, and is written when all listens).
  */
+import { isStartedByNpm } from "#base/launcher.ts";
 import type { Command } from "commander";
 import { askAdmin } from "./admin-client.ts";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
@@ -88,7 +89,7 @@ async function refuseTaken({ dataDir, origin, edges }: Setup): Promise<void> {
 async function run(cli: Cli, setup: Setup, options: UpOptions): Promise<void> {
   const output = outputOf(cli, options);
   const children: Child[] = [];
-  const signal = watchStopSignals(cli.clock, () => {
+  const signal = watchStopSignals(cli.clock, isStartedByNpm(cli.environment), () => {
     output.note("killed");
     for (const child of children) child.kill();
     cli.exit(exitCodes.failed);

@@ -3,6 +3,7 @@
  * A verb is a file beside this one that exports `add…(program, cli)`; main.ts lists them.
  */
 import type { Clock } from "#base/clock.ts";
+import { command } from "#base/command-name.ts";
 import { type Command, InvalidArgumentError } from "commander";
 import { exitCodesHelp, type ExitCode } from "./exit-codes.ts";
 import { createOriginClient, type OriginClient } from "./origin-client.ts";
@@ -13,8 +14,9 @@ import { type CommonOptions, defaultDataDir, type Environment, findOrigin } from
 export interface Cli {
   readonly environment: Environment;
   readonly clock: Clock;
+  readonly stdin: NodeJS.ReadableStream & { isTTY?: boolean };
   readonly stdout: TextStream;
-  readonly stderr: TextStream;
+  readonly stderr: NodeJS.WritableStream & TextStream;
   /** Says how the command ends; the last word of each verb. */
   readonly end: (code: ExitCode) => void;
   /** Ends the process at once, whatever still runs in it. */
@@ -27,26 +29,34 @@ export interface VerbText {
   summary: string;
   /** What `--help` says below the options: whole sentences. */
   more?: string;
-  /** Command lines without the leading `npx nearcast`. */
+  /** Command lines without the leading `nearcast`. */
   examples: readonly string[];
 }
 
 /** Adds a verb with `--json`, its examples and the exit codes. */
 export function addVerb(program: Command, text: VerbText): Command {
   const verb = program.command(text.usage).summary(text.summary).description(text.summary);
-  const examples = text.examples.map((line) => `  npx nearcast ${line}`);
   verb.addHelpText(
     "after",
-    [
-      ...(text.more === undefined ? [] : ["", text.more]),
-      "",
-      examples.length === 1 ? "Example:" : "Examples:",
-      ...examples,
-      "",
-      exitCodesHelp,
-    ].join("\n"),
+    [...(text.more === undefined ? [] : ["", text.more]), "", ...examplesHelp(text.examples), "", exitCodesHelp].join(
+      "\n",
+    ),
   );
   return verb.option("--json", "print one JSON value instead of text");
+}
+
+/** @param examples command lines without the leading `nearcast` */
+export function examplesHelp(examples: readonly string[]): string[] {
+  return [examples.length === 1 ? "Example:" : "Examples:", ...examples.map((line) => `  ${command} ${line}`)];
+}
+
+/** Marks a verb as the spelling of before, which still works. @param now what to type instead */
+export function oldSpelling(verb: Command, cli: Cli, now: string): void {
+  verb.summary(`old spelling of \`${now}\``).hook("preAction", () => noteOldSpelling(cli, verb.name(), now));
+}
+
+export function noteOldSpelling(cli: Cli, old: string, now: string): void {
+  cli.stderr.write(`note: \`${command} ${old}\` is now \`${command} ${now}\`; the old spelling still works\n`);
 }
 
 /** The options that say where the origin is. */

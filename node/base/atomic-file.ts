@@ -30,12 +30,15 @@ export async function writeAtomic(
   await directory.sync();
 }
 
-/** The JSON value in the file; undefined when there is no file or it holds no JSON. */
+/**
+ * The JSON value in the file; undefined when there is no file.
+ * @throws SyntaxError when it holds no JSON; its message may quote the content
+ */
 export async function readJson(path: string): Promise<unknown> {
   try {
     return JSON.parse(await readFile(path, "utf8")) as unknown;
   } catch (error) {
-    if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
   }
 }

@@ -32,6 +32,7 @@ export const errorCatalogue = {
   METHOD_NOT_ALLOWED: client(405, "This method is not allowed here"),
   REQUEST_TIMEOUT: client(408, "The request took too long to arrive"),
   CONFLICT: client(409, "Somebody else changed this meanwhile"),
+  DANGEROUS_FLEET: client(409, "The fleet document would take down what is being served"),
   NODE_CONFLICT: client(409, "This does not fit the nodes that the fleet has"),
   GONE: client(410, "This was deleted"),
   PRECONDITION_FAILED: client(412, "The precondition does not hold"),

@@ -3,6 +3,8 @@
  *
  * main.ts makes one Lifecycle, gives each part's closer to it as soon as the part runs, and ends with stop().
  */
+import type { Clock } from "./clock.ts";
+import { watchLauncher } from "./launcher.ts";
 import type { Log } from "./log.ts";
 
 export interface Lifecycle {
@@ -59,16 +61,19 @@ export function before<Result>(signal: AbortSignal, work: Promise<Result>): Prom
   });
 }
 
-export type StopReason = "SIGTERM" | "SIGINT" | "parent gone";
+export type StopReason = "SIGTERM" | "SIGINT" | "parent gone" | "launcher gone";
 
 /**
  * Calls `stop` at the first SIGTERM or SIGINT and `hurry` at the second.
  *
  * @param withParent also when standard input ends: a process that was started by `nearcast up` with a pipe there must
  *   not outlive it, even when that was killed
+ * @param withLauncher also when the npm that started it is gone, as launcher.ts tells
  */
 export function onStopSignal(options: {
   withParent: boolean;
+  withLauncher: boolean;
+  clock: Clock;
   stop: (reason: StopReason) => void;
   hurry: () => void;
 }): void {
@@ -76,7 +81,7 @@ export function onStopSignal(options: {
   const received = (reason: StopReason): void => {
     if (isStopping) {
       // A terminal's Ctrl-C reaches parent and child; the parent's end is no second order.
-      if (reason !== "parent gone") options.hurry();
+      if (reason === "SIGTERM" || reason === "SIGINT") options.hurry();
       return;
     }
     isStopping = true;
@@ -88,6 +93,11 @@ export function onStopSignal(options: {
   process.on("SIGINT", () => {
     received("SIGINT");
   });
+  if (options.withLauncher) {
+    watchLauncher(options.clock, () => {
+      received("launcher gone");
+    });
+  }
   if (!options.withParent) return;
   process.stdin.on("end", () => {
     received("parent gone");

@@ -21,7 +21,7 @@ export interface PurgeJournal {
 const everything: Purge = { seq: 0, tags: new Set(), sourcePrefixes: [], isAll: true, isSoft: false };
 
 export async function openPurgeJournal(path: string, log: Log): Promise<PurgeJournal> {
-  let purges = await readJournal(path);
+  let purges = await readJournal(path, log);
   return {
     purges: () => purges,
     async add(purge) {
@@ -50,15 +50,20 @@ function lineOf(purge: Purge): string {
  * A journal that can't be understood means that something was purged, and nobody knows what: everything. Only its last
  * line may be cut short, by a kill: that purge was never confirmed, so the feed brings it again.
  */
-async function readJournal(path: string): Promise<Purge[]> {
-  const text = await readFile(path, "utf8").catch(() => "");
-  const lines = text.split("\n").slice(0, -1);
+async function readJournal(path: string, log: Log): Promise<Purge[]> {
   try {
+    const lines = (await readFile(path, "utf8")).split("\n").slice(0, -1);
     return lines.map((line) => {
       const purge = JSON.parse(line) as Purge & { tags: string[] };
       return { ...purge, tags: new Set(purge.tags) };
     });
-  } catch {
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return [];
+    log.error(
+      { file: path, problem: code ?? "it holds no purges", consequence: "everything cached on disk is dropped" },
+      "a file of this edge is damaged",
+    );
     return [everything];
   }
 }

@@ -9,11 +9,12 @@
  * What is no whole token (empty, cut off, too long) is not taken: the token in use stays. A file that somebody writes
  * in pieces changes from look to look, and is read when it has come to rest.
  */
-import { readFile, realpath, stat } from "node:fs/promises";
+import { realpath, stat } from "node:fs/promises";
 import { writeAtomic } from "#base/atomic-file.ts";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
+import { readSecretFile } from "#base/secret-file.ts";
 import { tokenId } from "#fleet/edge-token.ts";
 
 /** A stat a second costs nothing, and whoever changes the file sees within two that it was taken. */
@@ -42,7 +43,7 @@ export interface TokenFile extends TokenSource {
 
 /**
  * @param options.mayWrite false for all but one of several processes that share the file
- * @throws NearcastError INTERNAL when the file can't be read or holds no token
+ * @throws NearcastError INTERNAL when the file can't be read, can be read by others, or holds no token
  */
 export async function openTokenFile(options: {
   path: string;
@@ -130,14 +131,18 @@ async function markOf(path: string): Promise<string | undefined> {
 }
 
 async function readToken(path: string): Promise<string> {
-  let token: string;
+  let text: string | undefined;
   try {
-    token = (await readFile(path, "utf8")).trim();
+    const leaked = ". Whoever could read it may have it: rotate the token (see the runbook)";
+    text = await readSecretFile(path, "edge token", leaked);
   } catch (error) {
+    if (error instanceof NearcastError) throw error;
     throw new NearcastError("INTERNAL", `origin.tokenFile can't be read: ${(error as Error).message}`, {
       cause: error,
     });
   }
+  if (text === undefined) throw new NearcastError("INTERNAL", `origin.tokenFile ${path} does not exist`);
+  const token = text.trim();
   if (/^[\x21-\x7e]{16,200}$/.test(token)) return token;
   throw new NearcastError("INTERNAL", `origin.tokenFile ${path} does not hold a token of 16 to 200 characters`);
 }

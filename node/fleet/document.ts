@@ -178,7 +178,7 @@ const writtenZone = Type.Object(
       Type.String({
         minLength: 1,
         maxLength: 1024,
-        description: "a zone file beside this document, instead of all but `name`; `nearcast apply` reads it",
+        description: "a zone file beside this document, instead of all but `name`; `nearcast fleet apply` reads it",
       }),
     ),
     text: Type.Optional(

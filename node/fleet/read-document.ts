@@ -2,7 +2,7 @@
  * A fleet document's text → a frozen Fleet, or the list of all its problems: of the YAML, of the schema, and what no
  * schema can say (names that must be unique, must exist, or must fit each other).
  *
- * `nearcast check`, the origin and every edge read it through here.
+ * `nearcast fleet check`, the origin and every edge read it through here.
  */
 import { type Document, isScalar, Lexer, LineCounter, parseDocument, visit } from "yaml";
 import { check, type Checked, type ValueProblem } from "#base/schema.ts";

@@ -11,7 +11,7 @@ import { mkdir, opendir, readdir, readFile, rename, rm, stat } from "node:fs/pro
 import { join } from "node:path";
 import { writeAtomic } from "#base/atomic-file.ts";
 import { NearcastError } from "#base/errors.ts";
-import { lockDirectory } from "../lock.ts";
+import { lockDirectory } from "#base/directory-lock.ts";
 import { copyBlob, hashFile } from "./copy-file.ts";
 import { blobPath, fileMode, folderMode, manifestName, readManifest, type Manifest } from "./manifest.ts";
 import { readSnapshot, takeSnapshot } from "./snapshot.ts";

@@ -16,7 +16,7 @@ import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { CatalogueLimits } from "../catalogue/sqlite-session.ts";
 import { openSqliteCatalogue } from "../catalogue/sqlite.ts";
-import { lockDirectory } from "../lock.ts";
+import { lockDirectory } from "#base/directory-lock.ts";
 import type { Progress } from "./back-up.ts";
 import { copyBlob, hashFile } from "./copy-file.ts";
 import { blobPath, fileMode, folderMode, readManifest, type Manifest } from "./manifest.ts";

@@ -177,11 +177,15 @@ export interface Catalogue {
   readonly fleet: (version?: number) => Promise<FleetText | undefined>;
   /** Newest first, only those below `before`. */
   readonly fleetVersions: (before: number, limit: number) => Promise<readonly FleetVersion[]>;
-  /** @param summarize makes the line from the text before, inside the transaction */
+  /**
+   * @param change `force` is for the audit log alone
+   * @param summarize makes the line that says what changes. It sees what is stored at that moment, inside the
+   *   transaction; where it throws, nothing is published.
+   */
   readonly publishFleet: (
     text: string,
-    change: Change & { fromVersion?: number },
-    summarize: (before: string | undefined) => string,
+    change: Change & { fromVersion?: number; force?: boolean },
+    summarize: (before: FleetText | undefined, roster: Roster) => string,
   ) => Promise<PublishOutcome>;
 
   /** Frozen; revision 0 before the first node joined. Nodes and names are in the order of their bytes. */

@@ -11,11 +11,17 @@ type Row = Record<string, SQLOutputValue>;
 
 type LogMethods = Pick<
   Catalogue,
-  "fleet" | "fleetVersions" | "publishFleet" | "purge" | "announceSecret" | "feedBounds" | "eventsAfter"
+  "fleet" | "fleetVersions" | "purge" | "announceSecret" | "feedBounds" | "eventsAfter"
 >;
 
 export interface LogTables extends LogMethods {
   readonly newestFleet: () => FleetText | undefined;
+  /** The roster's tables need the log's; so `publishFleet` asks for the roster when it is called. */
+  readonly publishFleet: (
+    text: string,
+    change: Parameters<Catalogue["publishFleet"]>[1],
+    summarize: (before: FleetText | undefined) => string,
+  ) => Promise<PublishOutcome>;
 }
 
 export function openLogTables(session: SqliteSession, change: Changes["change"]): LogTables {
@@ -56,7 +62,7 @@ export function openLogTables(session: SqliteSession, change: Changes["change"])
       return row === undefined ? undefined : fleetTextOf(row);
     },
     fleetVersions: async (before, limit) => selectFleets.all(before, limit).map(fleetVersionOf),
-    publishFleet: async (text, { actor, precondition, fromVersion }, summarize) =>
+    publishFleet: async (text, { actor, precondition, fromVersion, force }, summarize) =>
       change<PublishOutcome>(actor, (append) => {
         const before = newestFleet();
         const tag = before === undefined ? undefined : String(before.version);
@@ -64,7 +70,7 @@ export function openLogTables(session: SqliteSession, change: Changes["change"])
         if (before?.text === text) return unchanged({ outcome: "unchanged", fleet: before });
         const { author } = actor;
         const createdMs = clock.wallMs();
-        const summary = summarize(before?.text);
+        const summary = summarize(before);
         const row = insertFleet.get(text, author, createdMs, summary, fromVersion ?? null);
         const version = Number(row?.["version"]);
         dropFleets.run(version - limits.fleetVersions);
@@ -74,7 +80,7 @@ export function openLogTables(session: SqliteSession, change: Changes["change"])
           audited: {
             kind: fromVersion === undefined ? "apply" : "fleet-rollback",
             targets: [],
-            facts: { version, versionBefore: before?.version, fromVersion, summary },
+            facts: { version, versionBefore: before?.version, fromVersion, summary, force },
           },
         };
       }),

@@ -12,7 +12,7 @@ export function openRosterTables(
   { db }: SqliteSession,
   change: Changes["change"],
   newestFleet: LogTables["newestFleet"],
-): Pick<Catalogue, "roster" | "changeRoster"> {
+): Pick<Catalogue, "roster" | "changeRoster"> & { readonly currentRoster: () => Roster } {
   const selectRevision = db.prepare("SELECT value FROM meta WHERE key = 'roster_revision'");
   const selectNodes = db.prepare("SELECT json FROM roster_nodes ORDER BY name");
   const selectDraining = db.prepare("SELECT name FROM roster_draining ORDER BY name");
@@ -54,6 +54,7 @@ export function openRosterTables(
   let current = read();
   return {
     roster: async () => current,
+    currentRoster: () => current,
     async changeRoster(actor, decide) {
       current = change(actor, (append) => {
         const wanted = decide(current, newestFleet());

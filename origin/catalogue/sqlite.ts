@@ -89,7 +89,7 @@ export function openSqliteCatalogue(path: string, limits: CatalogueLimits, clock
     const { change, record, audit } = openChanges(session);
     const log = openLogTables(session, change);
     const names = openNameTables(session, change);
-    const roster = openRosterTables(session, change, log.newestFleet);
+    const { currentRoster, ...roster } = openRosterTables(session, change, log.newestFleet);
     return {
       originId,
       ...names,
@@ -97,7 +97,8 @@ export function openSqliteCatalogue(path: string, limits: CatalogueLimits, clock
       ...openTokenTables(session, change),
       fleet: log.fleet,
       fleetVersions: log.fleetVersions,
-      publishFleet: log.publishFleet,
+      publishFleet: async (text, wanted, summarize) =>
+        await log.publishFleet(text, wanted, (before) => summarize(before, currentRoster())),
       purge: log.purge,
       announceSecret: log.announceSecret,
       record,

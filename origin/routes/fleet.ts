@@ -1,17 +1,29 @@
 /** The fleet document: reading it, publishing the next version, listing versions, bringing one back. */
-import { Type } from "typebox";
+import { type Static, Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
 import { problemLines } from "#base/schema.ts";
-import { type Fleet } from "#fleet/document.ts";
+import type { Fleet } from "#fleet/document.ts";
 import { fleetBytesMax, parseFleet } from "#fleet/read-document.ts";
-import type { Catalogue, Change, PublishOutcome } from "../catalogue/catalogue.ts";
+import type { Catalogue, Change, FleetVersion } from "../catalogue/catalogue.ts";
+import type { ConnectedNodes } from "../channel/connected.ts";
 import type { FeedHub } from "../feed/hub.ts";
+import { refuseDangers, reviewFleet } from "../fleet-guard.ts";
 import type { FleetLimits } from "../fleet-limits.ts";
+import type { ReadStoredFleet } from "../fleet-reader.ts";
 import { summarizeFleet } from "../fleet-summary.ts";
 import { apiPath, type App } from "../http/app-type.ts";
-import { actorOf, changeOf } from "../http/writing.ts";
-import { isKnownTo } from "../precondition.ts";
-import { fleetShape, fleetText, fleetVersionList, publishedFleet, rollbackFleetBody, versionQuery } from "./shapes.ts";
+import { changeOf } from "../http/writing.ts";
+import { holds, isKnownTo, type Precondition } from "../precondition.ts";
+import {
+  fleetReview,
+  fleetShape,
+  fleetText,
+  fleetVersionList,
+  publishedFleet,
+  publishQuery,
+  rollbackFleetBody,
+  versionQuery,
+} from "./shapes.ts";
 
 /** Problems sent of one document; more help nobody at once. */
 const problemsMax = 100;
@@ -28,7 +40,18 @@ export interface FleetRouteDeps {
   readonly catalogue: Catalogue;
   readonly feed: FeedHub;
   readonly fleetLimits: FleetLimits;
+  readonly readFleet: ReadStoredFleet;
+  /** Which nodes serve now: what has no live node can't be taken down. */
+  readonly connected: Pick<ConnectedNodes, "isLive">;
 }
+
+interface PublishOptions {
+  readonly dryRun?: boolean;
+  readonly force?: boolean;
+}
+
+/** What a new version's transaction needs, with the version that a rollback brings back. */
+type FleetChangeOrder = Change & { readonly fromVersion?: number };
 
 export function addFleetRoutes(app: App, deps: FleetRouteDeps): void {
   const { catalogue } = deps;
@@ -78,8 +101,9 @@ export function addFleetRoutes(app: App, deps: FleetRouteDeps): void {
       schema: {
         summary: "Publish an earlier version's text again, as the next version; by default that of the version before",
         tags: ["fleet"],
+        querystring: publishQuery,
         body: rollbackFleetBody,
-        response: { 200: publishedFleet, 201: publishedFleet },
+        response: { 200: Type.Union([publishedFleet, fleetReview]), 201: publishedFleet },
       },
     },
     async (request, reply) => {
@@ -88,15 +112,17 @@ export function addFleetRoutes(app: App, deps: FleetRouteDeps): void {
       const wanted = request.body.version ?? newest.version - 1;
       const target = await catalogue.fleet(wanted);
       if (target === undefined) throw noFleet(wanted);
+      const { actor, precondition: wantedBefore } = changeOf(request);
+      if (!holds(wantedBefore, tagOf(newest))) throw preconditionFailed();
       // What was looked at must still be the newest when the old text is published over it.
       const precondition = { kind: "oneOf", tags: [String(newest.version)] } as const;
-      const change = { actor: actorOf(request), precondition, fromVersion: target.version };
-      const result = await publish(target.text, change, deps);
-      if (result.outcome === "precondition-failed") {
+      const change = { actor, precondition, fromVersion: target.version };
+      if (request.query.dryRun === true) return await reply.send(await review(target.text, precondition, deps));
+      const published = await publish(target.text, change, request.query, deps);
+      if (published === undefined) {
         throw new NearcastError("CONFLICT", "another fleet version was published at the same moment");
       }
-      void reply.code(result.outcome === "published" ? 201 : 200);
-      return { ...fleetShape(result.fleet), unchanged: result.outcome === "unchanged" };
+      return await reply.code(published.unchanged ? 200 : 201).send(published);
     },
   );
 }
@@ -123,51 +149,94 @@ function addPublishRoute(app: App, deps: FleetRouteDeps): void {
         schema: {
           summary: "Publish a fleet document as the next version",
           tags: ["fleet"],
-          response: { 200: publishedFleet, 201: publishedFleet },
+          querystring: publishQuery,
+          response: { 200: Type.Union([publishedFleet, fleetReview]), 201: publishedFleet },
         },
       },
       async (request, reply) => {
         const text = typeof request.body === "string" ? request.body : "";
-        const result = await publish(text, changeOf(request), deps);
-        if (result.outcome === "precondition-failed") {
-          throw new NearcastError(
-            "PRECONDITION_FAILED",
-            "the newest fleet version is not the one that the precondition names",
-          );
-        }
-        void reply.code(result.outcome === "published" ? 201 : 200).header("etag", `"${result.fleet.version}"`);
-        return { ...fleetShape(result.fleet), unchanged: result.outcome === "unchanged" };
+        const change = changeOf(request);
+        const options: PublishOptions = request.query;
+        if (options.dryRun === true) return await reply.send(await review(text, change.precondition, deps));
+        const published = await publish(text, change, options, deps);
+        if (published === undefined) throw preconditionFailed();
+        void reply.code(published.unchanged ? 200 : 201).header("etag", `"${published.version}"`);
+        return await reply.send(published);
       },
     );
   });
 }
 
 /** @throws NearcastError BAD_FLEET with `problems` */
+function mustBeFleet(text: string): Fleet {
+  const parsed = parseFleet(text);
+  if (parsed.ok) return parsed.value;
+  const lines = problemLines(parsed.problems).slice(0, problemsMax);
+  throw new NearcastError("BAD_FLEET", lines.join("; "), {
+    facts: { problems: parsed.problems.slice(0, problemsMax) },
+  });
+}
+
+/**
+ * @returns undefined when the precondition does not hold
+ * @throws NearcastError BAD_FLEET with `problems`, DANGEROUS_FLEET with `dangers` unless the request insists
+ */
 async function publish(
   text: string,
-  change: Change & { fromVersion?: number },
-  { catalogue, feed, fleetLimits }: FleetRouteDeps,
-): Promise<PublishOutcome> {
-  const parsed = parseFleet(text);
-  if (!parsed.ok) {
-    const lines = problemLines(parsed.problems).slice(0, problemsMax);
-    throw new NearcastError("BAD_FLEET", lines.join("; "), {
-      facts: { problems: parsed.problems.slice(0, problemsMax) },
-    });
-  }
-  const summarize = (before: string | undefined): string => summarizeFleet(readStored(before), parsed.value);
-  const result = await catalogue.publishFleet(text, change, summarize);
+  change: FleetChangeOrder,
+  { force }: PublishOptions,
+  { catalogue, feed, fleetLimits, readFleet, connected }: FleetRouteDeps,
+): Promise<Static<typeof publishedFleet> | undefined> {
+  const fleet = mustBeFleet(text);
+  const result = await catalogue.publishFleet(
+    text,
+    { ...change, ...(force === true ? { force } : {}) },
+    (stored, roster) => {
+      const before = readFleet(stored);
+      if (force !== true) refuseDangers(before, fleet, roster, connected.isLive);
+      return summarizeFleet(before ?? undefined, fleet);
+    },
+  );
+  if (result.outcome === "precondition-failed") return undefined;
   if (result.outcome === "published") {
     await fleetLimits.refresh();
     feed.wake();
   }
-  return result;
+  return { ...fleetShape(result.fleet), unchanged: result.outcome === "unchanged" };
 }
 
-/** A stored document may have been written for an older schema; the summary then begins anew. */
-function readStored(text: string | undefined): Fleet | undefined {
-  const parsed = text === undefined ? undefined : parseFleet(text);
-  return parsed?.ok === true ? parsed.value : undefined;
+/**
+ * What publishing would do, without doing it.
+ * @throws NearcastError BAD_FLEET, PRECONDITION_FAILED as publishing would
+ */
+async function review(
+  text: string,
+  precondition: Precondition,
+  { catalogue, readFleet, connected }: FleetRouteDeps,
+): Promise<Static<typeof fleetReview>> {
+  const fleet = mustBeFleet(text);
+  const [stored, roster] = [await catalogue.fleet(), await catalogue.roster()];
+  if (!holds(precondition, tagOf(stored))) throw preconditionFailed();
+  const { changes, dangers, ...rest } = reviewFleet(readFleet(stored), fleet, roster, connected.isLive);
+  return {
+    dryRun: true,
+    ...(stored === undefined ? {} : { version: stored.version }),
+    unchanged: stored?.text === text,
+    changes: [...changes],
+    dangers: [...dangers],
+    ...rest,
+  };
+}
+
+function tagOf(stored: FleetVersion | undefined): string | undefined {
+  return stored === undefined ? undefined : String(stored.version);
+}
+
+function preconditionFailed(): NearcastError {
+  return new NearcastError(
+    "PRECONDITION_FAILED",
+    "the newest fleet version is not the one that the precondition names",
+  );
 }
 
 function noFleet(version: number | undefined): NearcastError {

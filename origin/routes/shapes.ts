@@ -1,5 +1,7 @@
 /** The JSON that the API speaks, as schemas, and how the catalogue's values become it. */
 import { Type, type Static } from "typebox";
+import { dangerKinds } from "#fleet/review/dangers.ts";
+import { changeKinds } from "#fleet/review/diff.ts";
 import { pictureTypes, type PictureType } from "#image/picture.ts";
 import type { BlobFacts, FleetVersion, Version, VersionReason } from "../catalogue/catalogue.ts";
 
@@ -75,6 +77,40 @@ export const fleetText = Type.Object({ ...fleetVersion.properties, text: Type.St
 export const publishedFleet = Type.Object({
   ...fleetVersion.properties,
   unchanged: Type.Boolean({ description: "this was the newest text already: no new version" }),
+});
+
+export const publishQuery = Type.Object(
+  {
+    dryRun: Type.Optional(Type.Boolean({ description: "say what would change and publish nothing" })),
+    force: Type.Optional(Type.Boolean({ description: "publish although it takes down what is being served" })),
+  },
+  { additionalProperties: false },
+);
+
+export const fleetReview = Type.Object({
+  dryRun: Type.Literal(true),
+  version: Type.Optional({ ...versionNumber, description: "the newest one, which it was compared with" }),
+  unchanged: Type.Boolean({ description: "the newest version has this very text" }),
+  additive: Type.Boolean({ description: "nothing that was there is gone or different" }),
+  changes: Type.Array(
+    Type.Object({
+      kind: word(changeKinds, "what happens to it"),
+      what: Type.String({ description: "such as site, node, zone, records, host" }),
+      name: Type.String(),
+      detail: Type.String({ description: "how it differs, or what it is" }),
+    }),
+    { description: "the first ones" },
+  ),
+  changeCount: Type.Integer(),
+  dangers: Type.Array(
+    Type.Object({
+      kind: word(dangerKinds, "what would be taken down"),
+      name: Type.String(),
+      message: Type.String(),
+    }),
+    { description: "the first ones; while there are any, only force=true publishes" },
+  ),
+  dangerCount: Type.Integer(),
 });
 
 export const fleetVersionList = Type.Object({ versions: Type.Array(fleetVersion, { description: "newest first" }) });

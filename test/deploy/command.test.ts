@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { nearcast, temporaryFolder } from "./support/command.ts";
+import { fileURLToPath } from "node:url";
+import { eachOf, nearcast, temporaryFolder } from "./support/command.ts";
 
 const pictureVerbs = ["put", "ls", "rm", "versions", "rollback", "purge", "verify"];
 const verbs = [
@@ -18,9 +19,7 @@ const verbs = [
   "remove",
   "bgp",
   ...pictureVerbs,
-  "check",
-  "apply",
-  "releases",
+  ...["show", "check", "diff", "apply", "releases", "rollback"].map((verb) => `fleet ${verb}`),
   "secret",
   "status",
   "explain",
@@ -28,12 +27,31 @@ const verbs = [
 ];
 
 test("each verb explains itself with an example and its exit codes", async () => {
-  const helps = await Promise.all(verbs.map(async (verb) => ({ verb, help: await nearcast([verb, "--help"]) })));
+  const helps = await eachOf(verbs, async (verb) => ({ verb, help: await nearcast([...verb.split(" "), "--help"]) }));
   for (const { verb, help } of helps) {
     assert.equal(help.status, 0, verb);
     assert.match(help.stdout, new RegExp(`Examples?:\n  npx nearcast ${verb}`), verb);
     assert.match(help.stdout, /--json/, verb);
     assert.match(help.stdout, /Exit codes: 0 done/, verb);
+  }
+});
+
+test("the help groups the verbs, and the spellings of before still work, with a note", async () => {
+  const { stdout } = await nearcast(["--help"]);
+  const heads = [...stdout.matchAll(/^(\w[\w ]*):$/gm)].map(([, head]) => head);
+  const groups = ["Run", "Pictures", "Fleet", "Nodes", "Zones", "Look", "Old spellings"];
+  assert.deepEqual(
+    heads.filter((head) => groups.includes(head ?? "")),
+    groups,
+  );
+  const example = fileURLToPath(new URL("../../deploy/config/fleet.example.yaml", import.meta.url));
+  const [now, before] = await Promise.all([nearcast(["fleet", "check", example]), nearcast(["check", example])]);
+  assert.deepEqual([now.status, before.status, before.stdout], [0, 0, now.stdout]);
+  assert.match(before.stderr, /^note: `npx nearcast check` is now `npx nearcast fleet check`/);
+  for (const old of ["check", "apply", "releases"]) {
+    const help = await nearcast([old, "--help"]);
+    assert.equal(help.status, 0, old);
+    assert.match(help.stdout, new RegExp(`npx nearcast fleet ${old}`), old);
   }
 });
 
@@ -52,6 +70,10 @@ test("mistakes on the command line end with status 2 and a sentence", async () =
     { words: ["ls", "--limit", "0"], says: /whole number from 1/ },
     { words: ["purge"], says: /nothing was named/ },
     { words: ["rollback", "x.jpg", "last"], says: /"last" is not a version/ },
+    { words: ["fleet"], says: /Usage: nearcast fleet/ },
+    { words: ["fleet", "fly"], says: /unknown command 'fly'/ },
+    { words: ["fleet", "rollback", "last"], says: /whole number from 1/ },
+    { words: ["fleet", "apply", "x", "--if-version", "-1"], says: /whole number from 0/ },
     { words: ["secret"], says: /missing required argument 'order'/ },
     { words: ["secret", "show"], says: /Allowed choices are rotate/ },
     { words: ["up", "--sites", "fra,atlantis"], says: /"atlantis"[\s\S]*fra Frankfurt/ },
@@ -68,9 +90,7 @@ test("mistakes on the command line end with status 2 and a sentence", async () =
     { words: ["explain", "some/path"], says: /no node is known|neither a whole URL/ },
     { words: ["ls", "--origin", "ftp://x"], says: /not an http:\/\/ or https:\/\/ URL/ },
   ];
-  const ran = await Promise.all(
-    cases.map(async (one) => ({ ...one, result: await nearcast(one.words, { cwd: "/" }) })),
-  );
+  const ran = await eachOf(cases, async (one) => ({ ...one, result: await nearcast(one.words, { cwd: "/" }) }));
   for (const { words, says, result } of ran) {
     assert.equal(result.status, 2, words.join(" "));
     assert.match(result.stderr, says, words.join(" "));
@@ -90,9 +110,10 @@ test("an origin that is not there: what was tried, what to do next, status 3", a
     ["ls"],
     ["rm", "x"],
     ["versions", "x"],
-    ["rollback"],
+    ["fleet", "rollback"],
+    ["fleet", "show"],
     ["purge", "x"],
-    ["releases"],
+    ["fleet", "releases"],
     ["secret", "rotate"],
   ];
   for (const words of cases) {
@@ -130,7 +151,7 @@ hosts: [{ name: a.test, kind: images, freshSeconds: -1 }]
 colour: red
 `,
   );
-  const { status, stdout } = await nearcast(["check", file]);
+  const { status, stdout } = await nearcast(["fleet", "check", file]);
   assert.equal(status, 2);
   const lines = stdout.split("\n");
   for (const line of [
@@ -140,11 +161,14 @@ colour: red
   ]) {
     assert.ok(lines.includes(line), `${line}\nin:\n${stdout}`);
   }
-  const asJson = (await nearcast(["check", file, "--json"])).json() as { ok: boolean; problems: { path: string }[] };
+  const asJson = (await nearcast(["fleet", "check", file, "--json"])).json() as {
+    ok: boolean;
+    problems: { path: string }[];
+  };
   assert.equal(asJson.ok, false);
   assert.equal(asJson.problems.length, lines.filter((line) => line.startsWith("  ")).length);
   // apply says the same and sends nothing: there is no origin it could have asked.
-  const applied = await nearcast(["apply", file, "--data", folder]);
+  const applied = await nearcast(["fleet", "apply", file, "--data", folder]);
   assert.equal(applied.status, 2);
   assert.match(applied.stderr, /nothing was published[\s\S]*95 is above 90/);
 });

@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { loadConfig } from "#base/config.ts";
+import { ownerOf } from "#fleet/document.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import { parse } from "yaml";
 import { edgeConfigSchema } from "../../node/config.ts";
@@ -20,6 +21,30 @@ test("the example fleet document is valid and shows every section, record type a
   const all = ["A", "AAAA", "ALIAS", "CAA", "CNAME", "DNAME", "DS", "HTTPS", "MX", "NAPTR", "NS", "PTR", "RAW"];
   assert.deepEqual([...new Set(types)].toSorted(), [...all, "SRV", "SSHFP", "SVCB", "TLSA", "TXT"]);
   assert.deepEqual([...new Set(checked.value.hosts.map(({ kind }) => kind))].toSorted(), ["assets", "images"]);
+});
+
+test("the example document promises no protocol for the names in its zones that nothing here speaks", async () => {
+  const checked = parseFleet(await readFile(fileOf("fleet.example.yaml"), "utf8"));
+  assert.ok(checked.ok);
+  for (const { name, records } of checked.value.zones) {
+    for (const record of records) {
+      if (record.type !== "HTTPS" && record.type !== "SVCB") continue;
+      // An HTTPS record alone already turns http into https (RFC 9460 section 9.5).
+      const target = ownerOf(record.target, name);
+      assert.ok(
+        record.target !== "." && !target.endsWith(`.${name}`),
+        `${record.name} ${record.type} points to ${target}`,
+      );
+    }
+  }
+});
+
+test("the minimal fleet document is valid, has at most 15 lines and only the sections that are needed", async () => {
+  const text = await readFile(fileOf("fleet.minimal.yaml"), "utf8");
+  assert.ok(text.trimEnd().split("\n").length <= 15);
+  const checked = parseFleet(text);
+  assert.ok(checked.ok, checked.ok ? "" : JSON.stringify(checked.problems));
+  assert.deepEqual(Object.keys(parse(text) as object), ["zones", "sites", "hosts", "steering"]);
 });
 
 test("the example settings of an edge are valid and name every section", async () => {

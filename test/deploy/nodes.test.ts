@@ -224,7 +224,7 @@ test("what can't be is said before anything is registered, with what to do", asy
   const empty = await startTestOrigin({ after: (cleanUp) => t.after(cleanUp) });
   const early = await nearcast(["join", empty.url, "--site", "fra", "--token", empty.tokens.edge, "--data", data]);
   assert.equal(early.status, 4);
-  assert.match(early.stderr, /no fleet document yet[\s\S]*nearcast apply/);
+  assert.match(early.stderr, /no fleet document yet[\s\S]*nearcast fleet apply/);
   assert.ok(origin.url !== empty.url);
 });
 

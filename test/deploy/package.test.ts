@@ -108,7 +108,7 @@ test("the packed package installs into an empty folder, checks a document, and s
   const program = join(installed, "deploy", "nearcast.mjs");
   const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { version: string };
   assert.equal((await nearcast(["--version"], { program, cwd: folder })).stdout, `${version}\n`);
-  const checked = await nearcast(["check", join(installed, "deploy/config/fleet.example.yaml")], { program });
+  const checked = await nearcast(["fleet", "check", join(installed, "deploy/config/fleet.example.yaml")], { program });
   assert.equal(checked.status, 0, checked.stderr);
 
   const up = await startUp(t, join(folder, "data"), { program });

@@ -167,12 +167,18 @@ test("up runs everything, each verb works on it, and a second start goes on wher
     const fleet = join(data, "fleet.yaml");
     const text = await fleetText(up, data);
     await writeFile(fleet, text.replace("ttlSeconds: 30", "ttlSeconds: 7"));
-    assert.match((await verb(["apply", fleet])).stdout, /published as version 2: /);
-    assert.match((await verb(["apply", fleet])).stdout, /version 2 has this very text already/);
-    await verb(["rollback"]);
-    await verb(["rollback", "2"]);
-    await verb(["rollback", "99"], 4);
-    const { versions } = (await verb(["releases", "--json"])).json() as {
+    // Nobody can be asked here, and this changes what is there.
+    assert.match((await verb(["fleet", "apply", fleet], 2)).stderr, /nothing was published.*\n.*--yes/);
+    const published = await verb(["fleet", "apply", fleet, "--yes"]);
+    assert.match(published.stderr, /against version 1:\n  ~ name img\.cdn\.test: .*ttlSeconds 30 → 7/);
+    assert.match(published.stdout, /^published as version 2: /);
+    assert.match((await verb(["fleet", "apply", fleet])).stdout, /version 2 has this very text already/);
+    await verb(["fleet", "rollback"]);
+    const old = await verb(["rollback", "2"]);
+    assert.match(old.stderr, /`npx nearcast rollback 2` is now `npx nearcast fleet rollback 2`/);
+    await verb(["fleet", "rollback", "99"], 4);
+    assert.match((await verb(["fleet", "show", "--version", "2"])).stdout, /ttlSeconds: 7\b/);
+    const { versions } = (await verb(["fleet", "releases", "--json"])).json() as {
       versions: { version: number; fromVersion?: number; summary: string; author: string }[];
     };
     assert.deepEqual(

@@ -79,8 +79,8 @@ test("apply publishes the zone files' text, edges answer from it, a rollback bri
   await writeFile(join(folder, "cdn.zone"), `${start}$INCLUDE hosts sub\n@ ALIAS img\n`);
 
   const refused = await world.api("PUT", "/fleet", fleet, [422]);
-  assert.match(await refused.text(), /zones\[0\]\.file: .*publish with \\"nearcast apply\\"/);
-  const applied = await nearcast(["apply", file, "--origin", world.originUrl, "--token-file", token]);
+  assert.match(await refused.text(), /zones\[0\]\.file: .*publish with \\"nearcast fleet apply\\"/);
+  const applied = await nearcast(["fleet", "apply", file, "--yes", "--origin", world.originUrl, "--token-file", token]);
   assert.equal(applied.status, 0, applied.stderr);
   assert.match(applied.stdout, /^published as version 2: zones ~cdn\.test/);
   const { text } = (await (await world.api("GET", "/fleet")).json()) as { text: string };
@@ -110,10 +110,10 @@ test("apply publishes the zone files' text, edges answer from it, a rollback bri
   // By the ALIAS at the apex: the address of the site, as img.cdn.test has it.
   assert.match((await addressesOf("cdn.test")).join(), /^\d+ 127\.[\d.]+$/);
 
-  const back = await nearcast(["rollback", "--origin", world.originUrl, "--token-file", token]);
+  const back = await nearcast(["fleet", "rollback", "--force", "--origin", world.originUrl, "--token-file", token]);
   assert.equal(back.status, 0, back.stderr);
   await until("www.sub.cdn.test", ["ENOTFOUND"]);
-  const forth = await nearcast(["rollback", "2", "--origin", world.originUrl, "--token-file", token]);
+  const forth = await nearcast(["fleet", "rollback", "2", "--origin", world.originUrl, "--token-file", token]);
   assert.equal(forth.status, 0, forth.stderr);
   await until("www.sub.cdn.test", ["77 192.0.2.81"]);
 });

@@ -1,11 +1,10 @@
 /** `decoders.sandbox: required`: edge and origin as processes, where the sandbox is not to be had. */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { cp, mkdir, readdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
+import { start } from "../support/started.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -41,42 +40,6 @@ async function settings(t: TestContext, sandbox: "auto" | "required"): Promise<R
     `{ dataDir: ${directory}/origin, listen: ${any}, drainMs: 0, decoders: { sandbox: ${sandbox} } }`,
   );
   return { edge, origin };
-}
-
-interface Ran {
-  child: ChildProcess;
-  said: () => string;
-  /** Resolves with true when it has said so, with false when it ended before. */
-  saying: (text: string) => Promise<boolean>;
-  ended: Promise<number | null>;
-}
-
-function start(t: TestContext, program: readonly string[]): Ran {
-  const child = spawn(process.execPath, program, { stdio: ["ignore", "pipe", "pipe"], timeout: 120_000 });
-  t.after(() => child.kill("SIGKILL"));
-  let text = "";
-  const ended = once(child, "close").then(([status]) => status as number | null);
-  const more = new EventTarget();
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on("data", (chunk: Buffer) => {
-      text += chunk.toString();
-      more.dispatchEvent(new Event("text"));
-    });
-  }
-  return {
-    child,
-    said: () => text,
-    ended,
-    saying: async (wanted) =>
-      await new Promise((resolve) => {
-        const look = (): void => {
-          if (text.includes(wanted)) resolve(true);
-        };
-        more.addEventListener("text", look);
-        look();
-        void ended.then(() => resolve(text.includes(wanted)));
-      }),
-  };
 }
 
 for (const role of ["edge", "origin"] as const) {

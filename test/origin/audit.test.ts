@@ -103,9 +103,9 @@ async function cases(): Promise<Case[]> {
     },
     {
       route: "POST /api/v1/fleet/rollbacks",
-      call: ["POST", "/fleet/rollbacks", "{}"],
+      call: ["POST", "/fleet/rollbacks?force=true", "{}"],
       kind: "fleet-rollback",
-      facts: { version: 3, versionBefore: 2, fromVersion: 1, summary: "sites -nyc" },
+      facts: { version: 3, versionBefore: 2, fromVersion: 1, summary: "sites -nyc", force: true },
     },
     { route: "POST /api/v1/fleet/secret/rotations", call: ["POST", "/fleet/secret/rotations"], kind: "secret-rotate" },
     {

@@ -106,7 +106,11 @@ test(`every acknowledged upload outlives ${roundsCount} kills (SEED=${seed})`, a
     const publish = async (): Promise<void> => {
       while (isGoingOn()) {
         const body = fleetExample([`s${mark}`]);
-        const answer = await fetch(`${url}/api/v1/fleet`, { method: "PUT", headers: { authorization }, body });
+        const answer = await fetch(`${url}/api/v1/fleet?force=true`, {
+          method: "PUT",
+          headers: { authorization },
+          body,
+        });
         fleetVersion = ((await answer.json()) as { version: number }).version;
       }
     };

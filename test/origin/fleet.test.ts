@@ -63,9 +63,12 @@ test("a rollback is a new version with an old text", async (t) => {
   );
   for (const body of texts.slice(1)) await origin.json(201, "PUT", "/fleet", { body });
 
-  const back = await origin.json<FleetAnswer>(201, "POST", "/fleet/rollbacks", { body: "{}", headers: json });
+  const back = await origin.json<FleetAnswer>(201, "POST", "/fleet/rollbacks?force=true", {
+    body: "{}",
+    headers: json,
+  });
   assert.deepEqual([back.version, back.fromVersion, back.summary], [4, 2, "sites -tyo"]);
-  const further = await origin.json<FleetAnswer>(201, "POST", "/fleet/rollbacks", {
+  const further = await origin.json<FleetAnswer>(201, "POST", "/fleet/rollbacks?force=true", {
     body: `{"version":1}`,
     headers: json,
   });
@@ -128,7 +131,7 @@ test("a document with problems is refused with all of them, and nothing is publi
 test("preconditions keep two writers from overwriting each other", async (t) => {
   const origin = await startTestOrigin(scopeOf(t));
   const attempt = async (site: string, headers: Record<string, string>): Promise<number> => {
-    const answer = await origin.call("PUT", "/fleet", { body: fleetExample([site]), headers });
+    const answer = await origin.call("PUT", "/fleet?force=true", { body: fleetExample([site]), headers });
     await answer.arrayBuffer();
     return answer.status;
   };
@@ -144,7 +147,9 @@ test("preconditions keep two writers from overwriting each other", async (t) => 
 
 test("only so many fleet versions are kept", async (t) => {
   const origin = await startTestOrigin(scopeOf(t), { config: { keep: { fleetVersions: 2 } } });
-  for (const site of ["aaa", "bbb", "ccc"]) await origin.json(201, "PUT", "/fleet", { body: fleetExample([site]) });
+  for (const site of ["aaa", "bbb", "ccc"]) {
+    await origin.json(201, "PUT", "/fleet?force=true", { body: fleetExample([site]) });
+  }
   await origin.json(404, "GET", "/fleet?version=1");
   await origin.json(200, "GET", "/fleet?version=2");
 });

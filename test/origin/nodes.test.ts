@@ -14,6 +14,7 @@ import { NearcastError } from "#base/errors.ts";
 import { createEventStreamReader } from "#fleet/event-stream.ts";
 import { type Roster, type RosterNode, rosterNodesMax } from "#fleet/roster.ts";
 import { openSqliteCatalogue } from "../../origin/catalogue/sqlite.ts";
+import { openFleetReader } from "../../origin/fleet-reader.ts";
 import { mustBeReachable } from "../../origin/registration-rules.ts";
 import { openRosterKeeper } from "../../origin/roster.ts";
 import { fleetValue } from "../support/fleet.ts";
@@ -364,6 +365,7 @@ test(`there are at most ${rosterNodesMax} nodes and marks, and names are still f
         return roster;
       },
     },
+    openFleetReader(),
     { nodesPerTokenMax: rosterNodesMax, nodesPerAddressMax: rosterNodesMax },
   );
   const isConflict = (error: unknown): boolean => error instanceof NearcastError && error.code === "NODE_CONFLICT";

@@ -1,11 +1,11 @@
 /** `nearcast bgp check`: is this node set up so that its announcements work? It looks, and changes nothing. */
 import type { Fleet } from "#fleet/document.ts";
 import type { Command } from "commander";
-import { readFleetText } from "../check.ts";
+import { readFleetText } from "../fleet/check.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { readEdgeConfig } from "../settings.ts";
 import { addVerb, type Cli, outputOf, wholeNumber } from "../verb.ts";
-import { readWholeFleet } from "../zone-files.ts";
+import { readWholeFleet } from "../fleet/zone-files.ts";
 import { birdSocketDefault } from "./bird-control.ts";
 import { wholeOrThrow } from "./config.ts";
 import { gatherFacts } from "./facts.ts";

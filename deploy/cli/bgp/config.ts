@@ -2,19 +2,20 @@
  * `nearcast bgp config`: the fleet document in, BIRD's or a router's configuration out. It prints the text; with
  * --output it writes the file instead, and the key of the session between edge and BIRD with it.
  */
+import { command } from "#base/command-name.ts";
 import { type Checked, problemLines } from "#base/schema.ts";
 import type { Fleet } from "#fleet/document.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { isIPv4 } from "node:net";
 import { dirname, join, resolve } from "node:path";
-import { readFleetText } from "../check.ts";
+import { readFleetText } from "../fleet/check.ts";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";
 import { withRoster } from "#fleet/roster.ts";
 import { readFleet, readRoster } from "../origin-api.ts";
 import type { CommonOptions } from "../settings.ts";
 import { addVerb, type Cli, outputOf, wholeNumber, withClient, withOrigin } from "../verb.ts";
-import { readWholeFleet } from "../zone-files.ts";
+import { readWholeFleet } from "../fleet/zone-files.ts";
 import { addressFile } from "./address-file.ts";
 import { daisyChain } from "./daisy-chain.ts";
 import { leasePasswordFileName, nodeConfig } from "./node-config.ts";
@@ -24,7 +25,7 @@ import { ensureLeaseKey, writeConfigFile, type WrittenFile, writePasswordFile } 
 
 /** Where an edge that install.sh set up keeps its data. */
 const keyFileDefault = "/var/lib/nearcast/lease.key";
-/** `nearcast check` shows them all. */
+/** `nearcast fleet check` shows them all. */
 const problemsShownMax = 20;
 
 interface ConfigOptions extends CommonOptions {
@@ -125,7 +126,7 @@ async function fleetOf(options: ConfigOptions, cli: Cli): Promise<Fleet> {
     const newest = await readFleet(client);
     if (newest === undefined) {
       throw new CommandFailure(exitCodes.refused, "the origin has no fleet document yet", {
-        lines: ["Publish one: npx nearcast apply FILE", "Or read a file: --file FILE"],
+        lines: [`Publish one: ${command} fleet apply FILE`, "Or read a file: --file FILE"],
       });
     }
     const document = wholeOrThrow(parseFleet(newest.text), `fleet version ${newest.version}`);

@@ -20,7 +20,7 @@ export function edgeText(node: string, dataDir: string, decided: Decided, room: 
   return `# The edge node ${node}, written by \`nearcast join\`. Change what you like: the file is never written again.
 # All settings with their ranges: the README's configuration table and deploy/config/edge.example.yaml.
 #
-#   npx nearcast edge --config edge.yaml --check-config
+#   nearcast edge --config edge.yaml --check-config
 
 # As the origin's roster has them.
 node: ${JSON.stringify(node)}

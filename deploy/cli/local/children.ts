@@ -9,6 +9,7 @@
  * stops them in order. Its standard input is a pipe that nobody writes to: when `up` is killed, even by kill -9, the
  * pipe ends, and the child stops.
  */
+import { command } from "#base/command-name.ts";
 import type { Cancel, Clock } from "#base/clock.ts";
 import { type ChildProcess, spawn } from "node:child_process";
 import { copyFile, open, readFile, rename, stat, truncate } from "node:fs/promises";
@@ -87,7 +88,7 @@ export async function startChild(plan: ChildPlan, deps: ChildrenDeps): Promise<C
 
   function rest(how: string): void {
     say(`${plan.name} ${how} (its log: ${plan.logFile}). It starts again in ${restartDelayMs / 1000} s; by hand:`);
-    say(`  npx nearcast ${plan.verb} --config ${plan.configFile}`);
+    say(`  ${command} ${plan.verb} --config ${plan.configFile}`);
     cancelRestart = clock.after(restartDelayMs, () => {
       restart().catch((error: unknown) => {
         say(`${plan.name} could not be started again: ${error instanceof Error ? error.message : String(error)}`);

@@ -1,4 +1,5 @@
 /** What `nearcast up` puts into an origin that has nothing yet: a fleet document and a picture. */
+import { command } from "#base/command-name.ts";
 import type { Fleet } from "#fleet/document.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import { writeFile } from "node:fs/promises";
@@ -39,7 +40,8 @@ export async function provideFleet(client: OriginClient, setup: Setup): Promise<
     const host = hosts.find(({ kind }) => kind === "images")?.name ?? localHost;
     return { version: newest.version, isNew: false, host };
   }
-  const { version } = await publishFleet(client, text);
+  // The document is `up`'s own and no edge runs yet, so nothing is served that it could take down.
+  const { version } = await publishFleet(client, { text }, { force: true });
   setup.state.written[fleetKey] = digestOf(text);
   return { version, isNew: true, host: localHost };
 }
@@ -55,7 +57,7 @@ function refuseStrangers(version: number, fleet: Fleet, setup: Setup): void {
     {
       lines: [
         `Its nodes: ${[...known].join(", ")}`,
-        "Add them and `npx nearcast apply` it, start other --sites, or begin anew with --data OTHER.",
+        `Add them and publish that (${command} fleet apply FILE), start other --sites, or use another --data.`,
       ],
     },
   );

@@ -11,10 +11,10 @@ export function firstFleet(edges: readonly PlacedEdge[]): string {
   const sections: [comment: string, section: Record<string, unknown>][] = [
     [
       "The fleet document: what all edges must agree on. `nearcast up` published this one; yours replaces it:\n" +
-        "  npx nearcast releases            the versions so far\n" +
-        "  npx nearcast check my-fleet.yaml\n" +
-        "  npx nearcast apply my-fleet.yaml\n" +
-        "  npx nearcast rollback            back to the version before",
+        "  nearcast fleet releases              the versions so far\n" +
+        "  nearcast fleet check my-fleet.yaml\n" +
+        "  nearcast fleet apply my-fleet.yaml\n" +
+        "  nearcast fleet rollback              back to the version before",
       {
         zones: [
           {

@@ -2,6 +2,7 @@
  * One folder, one `nearcast up`. The lock is an exclusive transaction on a SQLite file of its own, as the origin holds
  * one on its data: the system lets go of it when the process ends, however that ends, and no pid file is left behind.
  */
+import { command } from "#base/command-name.ts";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -38,8 +39,8 @@ async function runningLines(dataDir: string): Promise<string[]> {
   const where = origin === undefined ? "" : `; its origin: http://${hostPort(origin.listen.host, origin.listen.port)}`;
   return [
     ...(state === undefined ? [] : [`It runs the nodes ${state.nodes.join(", ")}${where}`]),
-    `  npx nearcast status --data ${dataDir}`,
+    `  ${command} status --data ${dataDir}`,
     "Ctrl-C in its terminal stops it. To run another one beside it, give that one its own folder and address:",
-    `  npx nearcast up --data ./data2 --address ${otherAddress(state?.address)}`,
+    `  ${command} up --data ./data2 --address ${otherAddress(state?.address)}`,
   ];
 }

@@ -1,4 +1,5 @@
 /** Is an address free? Asked before anything is started: a clear word then is worth more than a log line later. */
+import { command } from "#base/command-name.ts";
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
 import { hostPort } from "../settings.ts";
@@ -68,7 +69,7 @@ export function takenLines(
     lines.push(
       "Perhaps another `nearcast up` runs there, with another --data; `ss -lntup` names the program.",
       "Stop it, or run beside it with a folder and an address of your own:",
-      `  npx nearcast up --data ./data2 --address ${otherAddress(taken[0]?.listen.host)}`,
+      `  ${command} up --data ./data2 --address ${otherAddress(taken[0]?.listen.host)}`,
       ...(configurations === undefined ? [] : [`or change the ports in the files ${configurations}.`]),
     );
   }

@@ -9,6 +9,7 @@
  * third number, each further node to its last, so that several such CDNs can stand beside each other on one loopback
  * network.
  */
+import { command } from "#base/command-name.ts";
 import { isIPv4 } from "node:net";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";
 import { cities, type City, localPlace, localSite } from "./cities.ts";
@@ -47,7 +48,11 @@ export function parseSites(text: string): string[] {
       exitCodes.usage,
       `--sites: unknown site ${unknown.map((code) => `"${code}"`).join(", ")}`,
       {
-        lines: ["Known ones:", ...knownCities(), `For other places write a fleet document and use \`nearcast apply\`.`],
+        lines: [
+          "Known ones:",
+          ...knownCities(),
+          `For other places write a fleet document and publish it: ${command} fleet apply FILE.`,
+        ],
       },
     );
   }

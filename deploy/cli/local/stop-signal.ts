@@ -1,5 +1,6 @@
 /** Ctrl-C and its relatives, for `nearcast up`: the first asks to stop in order, a second one is an order to kill. */
 import type { Clock } from "#base/clock.ts";
+import { watchLauncher } from "#base/launcher.ts";
 
 /** npm passes a terminal's Ctrl-C on to what it runs, which got it too: one press can arrive twice. */
 const samePressMs = 500;
@@ -10,8 +11,11 @@ export interface StopSignal {
   readonly isWanted: () => boolean;
 }
 
-/** @param kill called at the second signal */
-export function watchStopSignals(clock: Clock, kill: () => void): StopSignal {
+/**
+ * @param withLauncher also when the npm that started it is gone, as launcher.ts tells; that counts as SIGTERM
+ * @param kill called at the second signal
+ */
+export function watchStopSignals(clock: Clock, withLauncher: boolean, kill: () => void): StopSignal {
   let firstAtMs: number | undefined;
   const first = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
@@ -20,6 +24,12 @@ export function watchStopSignals(clock: Clock, kill: () => void): StopSignal {
           firstAtMs = clock.monotonicMs();
           resolve(signal);
         } else if (clock.monotonicMs() - firstAtMs > samePressMs) kill();
+      });
+    }
+    if (withLauncher) {
+      watchLauncher(clock, () => {
+        firstAtMs ??= clock.monotonicMs();
+        resolve("SIGTERM");
       });
     }
   });

@@ -1,4 +1,5 @@
 /** What `nearcast up` says when all runs: who runs where, and three lines to paste. */
+import { command } from "#base/command-name.ts";
 import { tableLines } from "../output.ts";
 import { hostPort } from "../settings.ts";
 import { sampleName } from "./content.ts";
@@ -53,8 +54,8 @@ export function welcomeLines(setup: Setup, imageHost: string): string[] {
             `'http://${hostPort(http.host, http.port)}/${sampleName}?w=640&auto=format'`,
         ]),
     ...(dns === undefined ? [] : [`  dig @${dns.host} -p ${dns.port} ${imageHost}${subnet}`]),
-    `  npx nearcast put PICTURE.jpg shop/first.jpg${options}`,
+    `  ${command} put PICTURE.jpg shop/first.jpg${options}`,
     "",
-    `Logs: ${dataDir}/*.log   State: npx nearcast status${options}   Stop: Ctrl-C`,
+    `Logs: ${dataDir}/*.log   State: ${command} status${options}   Stop: Ctrl-C`,
   ];
 }

@@ -64,6 +64,6 @@ test("no file and no JSON both read as undefined; other failures are told", asyn
   const directory = await temporaryDirectory(t);
   assert.equal(await readJson(join(directory, "none")), undefined);
   await writeFile(join(directory, "bad"), '{"a":');
-  assert.equal(await readJson(join(directory, "bad")), undefined);
+  await assert.rejects(readJson(join(directory, "bad")), SyntaxError);
   await assert.rejects(readJson(directory), { code: "EISDIR" });
 });

@@ -309,7 +309,7 @@ test("a refused token is read anew and the question asked again; while all are r
     response.writeHead(isGood ? 200 : 401, { etag: `"${sha256}"` });
     response.end(isGood ? body : "no");
   });
-  await writeFile(file, old);
+  await writeFile(file, old, { mode: 0o600 });
   const clock = shiftedClock();
   const token = await openTokenFile({ path: file, mayWrite: true, clock, log: silentLog });
   t.after(token.close);

@@ -33,9 +33,9 @@ async function open(t: TestContext, mayWrite = true) {
 test("a file that was written in place or replaced is taken within two looks", async (t) => {
   const { path, file, looks } = await open(t);
   assert.equal(file.current(), first);
-  await writeFile(path, second);
+  await writeFile(path, second, { mode: 0o600 });
   await looks(second);
-  await writeFile(`${path}.other`, `${third}\n`);
+  await writeFile(`${path}.other`, `${third}\n`, { mode: 0o600 });
   await rename(`${path}.other`, path);
   await looks(third);
   assert.equal(file.isSaved(), true);
@@ -44,7 +44,7 @@ test("a file that was written in place or replaced is taken within two looks", a
 test("what is no whole token is not taken, and the next whole one is", async (t) => {
   const { path, file, clock, looks } = await open(t);
   for (const bad of ["", "short", "x".repeat(201), `${second} ${third}`, `${second}\n${third}\n`]) {
-    await writeFile(path, bad);
+    await writeFile(path, bad, { mode: 0o600 });
     assert.equal(await file.refused(first), false, bad);
     for (let look = 0; look < 5; look += 1) {
       clock.advance(1000);
@@ -54,14 +54,14 @@ test("what is no whole token is not taken, and the next whole one is", async (t)
   }
   await unlink(path);
   assert.equal(await file.refused(first), false);
-  await writeFile(path, second);
+  await writeFile(path, second, { mode: 0o600 });
   await looks(second);
 });
 
 test("a file that still changes is left alone until it has come to rest", async (t) => {
   const { path, file, clock } = await open(t);
   for (let length = 17; length < 43; length += 1) {
-    await writeFile(path, second.slice(0, length));
+    await writeFile(path, second.slice(0, length), { mode: 0o600 });
     clock.advance(1000);
     await stat(path);
     assert.equal(file.current(), first);
@@ -71,7 +71,7 @@ test("a file that still changes is left alone until it has come to rest", async 
 test("a refused token is looked for in the file at once; who was refused an older one is told of the newer", async (t) => {
   const { path, file } = await open(t);
   assert.equal(await file.refused(first), false);
-  await writeFile(path, second);
+  await writeFile(path, second, { mode: 0o600 });
   assert.deepEqual(await Promise.all([file.refused(first), file.refused(first)]), [true, true]);
   assert.equal(file.current(), second);
   assert.equal(await file.refused(first), true);
@@ -134,11 +134,11 @@ test("the next token: fetched and kept; told where it can't be written, or has t
 test("a node starts with no token that it can't read, and says which file", async (t) => {
   const { path, clock } = await open(t);
   const again = { path, mayWrite: true, clock, log: silentLog };
-  await writeFile(path, "short");
+  await writeFile(path, "short", { mode: 0o600 });
   await assert.rejects(openTokenFile(again), /does not hold a token/);
   await unlink(path);
   await assert.rejects(openTokenFile(again), /edge\.token/);
-  await writeFile(path, first);
+  await writeFile(path, first, { mode: 0o600 });
   (await openTokenFile(again)).close();
 });
 

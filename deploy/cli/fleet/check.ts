@@ -1,24 +1,26 @@
-/** `nearcast check`: is this a fleet document? All its problems at once, nothing is sent anywhere. */
+/** `nearcast fleet check`: is this a fleet document? All its problems at once, nothing is sent anywhere. */
 import { problemLines, type ValueProblem } from "#base/schema.ts";
 import { type Fleet } from "#fleet/document.ts";
+import { warningsOf } from "#fleet/review/warnings.ts";
 import type { Command } from "commander";
 import { readFile } from "node:fs/promises";
-import { CommandFailure, exitCodes } from "./exit-codes.ts";
-import { addVerb, type Cli, outputOf } from "./verb.ts";
+import { CommandFailure, exitCodes } from "../exit-codes.ts";
+import { addVerb, type Cli, outputOf } from "../verb.ts";
 import { readWholeFleet } from "./zone-files.ts";
 
-export function addCheck(program: Command, cli: Cli): void {
-  addVerb(program, {
+export function addCheck(parent: Command, cli: Cli): Command {
+  return addVerb(parent, {
     usage: "check <file>",
     summary: "say whether a fleet document is valid, with all its problems",
     more: [
       "Each problem is one line: the place in the document, the value, and what is allowed there.",
       "Zone files that it names are read too, from its own directory and those below.",
     ].join("\n"),
-    examples: ["check fleet.yaml"],
+    examples: ["fleet check fleet.yaml", "fleet check fleet.yaml --json"],
   }).action(async (file: string, options: { json?: boolean }) => {
     const output = outputOf(cli, options);
-    const { checked, warnings } = readWholeFleet(file, await readFleetText(file));
+    const { checked, warnings: found } = readWholeFleet(file, await readFleetText(file));
+    const warnings = [...found, ...(checked.ok ? warningsOf(checked.value) : [])];
     for (const line of warningLines(warnings)) output.note(line);
     if (checked.ok) {
       output.answer({ file, ok: true, problems: [], warnings, ...countsOf(checked.value) }, () => [
@@ -39,9 +41,12 @@ export function addCheck(program: Command, cli: Cli): void {
 const warningsShownMax = 20;
 
 /** What is unwise in a document that is valid all the same. */
-export function warningLines(warnings: readonly ValueProblem[]): string[] {
+export function warningLines(warnings: readonly (ValueProblem & { readonly advice?: string })[]): string[] {
   const rest = warnings.length - warningsShownMax;
-  const lines = problemLines(warnings.slice(0, warningsShownMax)).map((line) => `warning: ${line}`);
+  const lines = warnings.slice(0, warningsShownMax).map((warning) => {
+    const { advice } = warning;
+    return `warning: ${problemLines([warning]).join()}${advice === undefined ? "" : ` (${advice})`}`;
+  });
   return rest > 0 ? [...lines, `and ${rest} warnings more`] : lines;
 }
 

@@ -16,7 +16,7 @@ type FoundText = ReturnType<ReadZoneText>;
 
 export interface WholeFleet {
   readonly checked: Checked<Fleet>;
-  /** What is unwise, but works. */
+  /** What is unwise, but works; what the roster may put right is not among it (#fleet/review/warnings.ts). */
   readonly warnings: readonly ValueProblem[];
   /** The document with its zone files in it: what is published. */
   readonly text: string;

@@ -7,9 +7,14 @@ export const secretFileMode = 0o600;
 /**
  * The file's text, or undefined when there is no file.
  * @param what is in it, for the message
+ * @param otherWay what else may be done than to change the mode, for the message
  * @throws NearcastError INTERNAL when group or others have any right on it
  */
-export async function readSecretFile(file: string, what: string): Promise<string | undefined> {
+export async function readSecretFile(
+  file: string,
+  what: string,
+  otherWay = ", or delete it to have a new one made",
+): Promise<string | undefined> {
   let mode: number;
   try {
     mode = (await stat(file)).mode & 0o777;
@@ -20,7 +25,6 @@ export async function readSecretFile(file: string, what: string): Promise<string
   if ((mode & 0o077) === 0) return await readFile(file, "utf8");
   throw new NearcastError(
     "INTERNAL",
-    `${file} has mode 0${mode.toString(8)}, so others can read the ${what}: ` +
-      `run \`chmod 600 ${file}\`, or delete it to have a new one made`,
+    `${file} has mode 0${mode.toString(8)}, so others can read the ${what}: run \`chmod 600 ${file}\`${otherWay}`,
   );
 }

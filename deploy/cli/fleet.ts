@@ -1,0 +1,46 @@
+/**
+ * `nearcast fleet`: the fleet document, from its check to its earlier versions; and the spellings of before, which
+ * stand beside the group for as long as scripts use them.
+ */
+import type { Command } from "commander";
+import { exitCodesHelp } from "./exit-codes.ts";
+import { addApply, addDiff } from "./fleet/apply.ts";
+import { addCheck } from "./fleet/check.ts";
+import { addReleases } from "./fleet/releases.ts";
+import { addFleetRollback } from "./fleet/rollback.ts";
+import { addShow } from "./fleet/show.ts";
+import { type Cli, examplesHelp, oldSpelling } from "./verb.ts";
+
+export function addFleet(program: Command, cli: Cli): void {
+  const fleet = program
+    .command("fleet")
+    .summary("the fleet document: show, check, diff, apply, releases, rollback")
+    .description("The fleet document: everything that all edges must agree on. The origin keeps every version of it.")
+    .addHelpText(
+      "after",
+      [
+        "",
+        ...examplesHelp([
+          "fleet check fleet.yaml",
+          "fleet apply fleet.yaml",
+          "fleet show > fleet.yaml",
+          "fleet rollback",
+        ]),
+        "",
+        "Each verb has its own --help, and prints one JSON value instead of text with --json.",
+        exitCodesHelp,
+      ].join("\n"),
+    );
+  addShow(fleet, cli);
+  addCheck(fleet, cli);
+  addDiff(fleet, cli);
+  addApply(fleet, cli);
+  addReleases(fleet, cli);
+  addFleetRollback(fleet, cli);
+}
+
+export function addOldFleetSpellings(program: Command, cli: Cli): void {
+  oldSpelling(addCheck(program, cli), cli, "fleet check");
+  oldSpelling(addApply(program, cli), cli, "fleet apply");
+  oldSpelling(addReleases(program, cli), cli, "fleet releases");
+}

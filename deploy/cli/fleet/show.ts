@@ -1,0 +1,44 @@
+/** `nearcast fleet show`: the fleet document as it was published. */
+import { command } from "#base/command-name.ts";
+import { parseFleet } from "#fleet/read-document.ts";
+import type { Command } from "commander";
+import { CommandFailure, exitCodes } from "../exit-codes.ts";
+import { readFleet } from "../origin-api.ts";
+import type { CommonOptions } from "../settings.ts";
+import { addVerb, type Cli, outputOf, wholeNumber, withClient, withOrigin } from "../verb.ts";
+
+export function addShow(parent: Command, cli: Cli): Command {
+  const verb = addVerb(parent, {
+    usage: "show",
+    summary: "print the fleet document that is in force, or an earlier version",
+    more: [
+      "The text is as its author wrote it, with the zone files in it. --json adds version, time, author and",
+      "`document`: the same as a value with every default filled in, or null when this release can't read it any more.",
+    ].join("\n"),
+    examples: ["fleet show", "fleet show --version 41 > fleet.yaml", "fleet show --json"],
+  });
+  return withOrigin(verb)
+    .option("--version <number>", "this version (default: the newest)", wholeNumber(1, Number.MAX_SAFE_INTEGER))
+    .action(async (options: CommonOptions & { version?: number }) => {
+      const output = outputOf(cli, options);
+      const found = await withClient(cli, options, async (client) => await readFleet(client, options.version));
+      if (found === undefined) {
+        const { version } = options;
+        throw new CommandFailure(
+          exitCodes.refused,
+          version === undefined ? "no fleet document was published yet" : `there is no fleet version ${version}`,
+          {
+            code: "NOT_FOUND",
+            lines: [
+              version === undefined
+                ? `Publish one: ${command} fleet apply FILE`
+                : `\`${command} fleet releases\` lists its versions.`,
+            ],
+          },
+        );
+      }
+      const parsed = parseFleet(found.text);
+      output.answer({ ...found, document: parsed.ok ? parsed.value : null }, () => [found.text.replace(/\n$/, "")]);
+      cli.end(exitCodes.ok);
+    });
+}

@@ -1,0 +1,37 @@
+/**
+ * One data directory, one process. Two over one directory would sweep away each other's files, so the first holds a lock
+ * that the system itself lets go when the process ends, however it ends: an exclusive SQLite transaction on a file of
+ * its own, which is a plain file lock (no pid file that a kill would leave behind).
+ */
+import { DatabaseSync } from "node:sqlite";
+import { join } from "node:path";
+import { NearcastError } from "./errors.ts";
+
+/** SQLITE_BUSY: somebody else holds the lock. */
+const busy = 5;
+
+/**
+ * @param refusal what to say while another process holds the lock
+ * @returns what lets go of the directory
+ * @throws NearcastError CONFLICT while another process holds it, DISK_FAILED when the lock's file can't be used
+ */
+export function lockDirectory(directory: string, refusal: string): () => void {
+  const file = join(directory, "lock.sqlite");
+  let lock: DatabaseSync | undefined;
+  try {
+    lock = new DatabaseSync(file, { timeout: 0 });
+    lock.exec("BEGIN EXCLUSIVE");
+  } catch (error) {
+    lock?.close();
+    if ((error as { errcode?: number }).errcode === busy) {
+      throw new NearcastError("CONFLICT", refusal, { cause: error });
+    }
+    const advice = "It holds nothing: delete it if it is damaged, and look at the folder's owner and at the disk";
+    throw new NearcastError("DISK_FAILED", `${file} can't be locked: ${(error as Error).message}. ${advice}`, {
+      cause: error,
+    });
+  }
+  return () => {
+    lock.close();
+  };
+}

@@ -1,0 +1,88 @@
+/**
+ * What a new fleet document would take away from clients at once; pure. The origin refuses such a document unless the
+ * operator insists (`--force`).
+ *
+ *   zone   it is served and would not be any more
+ *   site   it has live nodes and would have none
+ *   name   it has a live address and would have none
+ *
+ * A fleet without a live node serves nobody, so nothing can be taken from it: its first documents are free.
+ */
+import { canonicalName, type Fleet, type Site } from "#fleet/document.ts";
+import { isAtOrBelow } from "#fleet/zone-file/names.ts";
+import { answersOf, type IsLive, livesBehind } from "./answers.ts";
+
+export const dangerKinds = ["zone", "site", "name"] as const;
+
+export interface FleetDanger {
+  readonly kind: (typeof dangerKinds)[number];
+  /** Of the zone, the site or the domain name. */
+  readonly name: string;
+  /** A sentence for people. */
+  readonly message: string;
+}
+
+/** Addresses and nodes that a message lists; more help nobody. */
+const listedMax = 4;
+
+/**
+ * @param before the fleet that is in force, with its roster
+ * @param after the fleet that the document would make, with the same roster
+ */
+export function dangersOf(before: Fleet, after: Fleet, isLive: IsLive): FleetDanger[] {
+  if (!before.sites.some((site) => liveNodesOf(site, isLive).length > 0)) return [];
+  const lostZones = zonesLost(before, after);
+  return [
+    ...lostZones.map((name): FleetDanger => {
+      return { kind: "zone", name, message: `zone ${name} is served and would no longer be answered` };
+    }),
+    ...sitesEmptied(before, after, isLive),
+    ...namesLost(before, after, lostZones, isLive),
+  ];
+}
+
+function zonesLost(before: Fleet, after: Fleet): string[] {
+  const kept = new Set(after.zones.map(({ name }) => canonicalName(name)));
+  return before.zones.map(({ name }) => canonicalName(name)).filter((name) => !kept.has(name));
+}
+
+function sitesEmptied(before: Fleet, after: Fleet, isLive: IsLive): FleetDanger[] {
+  const sitesAfter = new Map(after.sites.map((site) => [site.name, site]));
+  return before.sites.flatMap((site): FleetDanger[] => {
+    const serving = liveNodesOf(site, isLive);
+    const then = sitesAfter.get(site.name);
+    if (serving.length === 0 || (then !== undefined && liveNodesOf(then, isLive).length > 0)) return [];
+    const serve = serving.length === 1 ? "serves" : "serve";
+    const fate = then === undefined ? "would be removed" : "would be left without a live node";
+    return [
+      { kind: "site", name: site.name, message: `site ${site.name} ${fate}: ${listed(serving)} ${serve} there now` },
+    ];
+  });
+}
+
+function liveNodesOf({ nodes }: Site, isLive: IsLive): string[] {
+  return nodes.map(({ name }) => name).filter((name) => isLive(name));
+}
+
+/** Names inside a lost zone are lost with it, and told with it. */
+function namesLost(before: Fleet, after: Fleet, lostZones: readonly string[], isLive: IsLive): FleetDanger[] {
+  const [livesBefore, livesAfter] = [livesBehind(before, isLive), livesBehind(after, isLive)];
+  const [answersBefore, answersAfter] = [answersOf(before), answersOf(after)];
+  // Of an address that never was a node's nothing is known here: it counts as live.
+  const leadsSomewhere = (address: string): boolean => livesBefore.get(address) ?? true;
+  const stillLeads = (address: string): boolean => livesAfter.get(address) ?? !livesBefore.has(address);
+  const lost: FleetDanger[] = [];
+  for (const name of answersBefore.names()) {
+    if (lostZones.some((zone) => isAtOrBelow(name, zone))) continue;
+    const live = [...answersBefore.addressesOf(name)].filter(leadsSomewhere);
+    if (live.length === 0 || [...answersAfter.addressesOf(name)].some(stillLeads)) continue;
+    const addresses = live.length === 1 ? "last live address" : "last live addresses";
+    lost.push({ kind: "name", name, message: `${name} would lose its ${addresses}, ${listed(live)}` });
+  }
+  return lost;
+}
+
+function listed(words: readonly string[]): string {
+  const more = words.length - listedMax;
+  return words.slice(0, listedMax).join(", ") + (more > 0 ? ` and ${more} more` : "");
+}
