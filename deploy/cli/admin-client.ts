@@ -1,11 +1,15 @@
 /** Questions to a node's admin listener: one GET each, with a deadline. */
 import { command } from "#base/command-name.ts";
+import { parseForeignJson } from "#base/foreign-json.ts";
 import { request } from "undici";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { reasonOf } from "./origin-client.ts";
 import type { NodePlace } from "./settings.ts";
 
 const timeoutMs = 5000;
+/** The status of a fleet of two thousand nodes has a megabyte. */
+const answerBytesMax = 16 * 1024 * 1024;
+const textsMax = 100;
 
 export type AdminAnswer = { status: number; body: Record<string, unknown> };
 
@@ -17,7 +21,7 @@ export async function askAdmin(node: NodePlace, target: string): Promise<AdminAn
   const url = new URL(`${node.adminUrl}${target}`);
   try {
     const answer = await request(url, { signal: AbortSignal.timeout(timeoutMs), reset: true });
-    const body: unknown = await answer.body.json();
+    const body = parseForeignJson(await readText(answer.body));
     if (typeof body !== "object" || body === null) throw new Error("the answer is no JSON object");
     return { status: answer.statusCode, body: body as Record<string, unknown> };
   } catch (error) {
@@ -33,12 +37,32 @@ export async function askAdmin(node: NodePlace, target: string): Promise<AdminAn
   }
 }
 
+async function readText(body: AsyncIterable<unknown>): Promise<string> {
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of body) {
+    const bytes = chunk as Buffer;
+    sizeBytes += bytes.length;
+    // Leaving the loop destroys the body, and with it the connection.
+    if (sizeBytes > answerBytesMax) throw new Error(`the answer is larger than ${answerBytesMax} bytes`);
+    chunks.push(bytes);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
 /** A value deep inside of an answer of a node, which may be of another release. */
 export function inside(value: unknown, ...steps: readonly string[]): unknown {
   return steps.reduce<unknown>(
     (at, step) => (typeof at === "object" && at !== null ? (at as Record<string, unknown>)[step] : undefined),
     value,
   );
+}
+
+/** The texts and numbers of a list in an answer, whatever else stands in it; the first hundred. */
+export function texts(value: unknown, ...steps: readonly string[]): string[] {
+  const found = inside(value, ...steps);
+  if (!Array.isArray(found)) return [];
+  return found.slice(0, textsMax).flatMap((one: unknown) => cell(one)?.toString() ?? []);
 }
 
 /** A scalar of an answer as a table's cell. */

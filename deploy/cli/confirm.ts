@@ -1,5 +1,6 @@
 /** Asking a person at a terminal before something is done. */
 import { createInterface } from "node:readline";
+import { printable } from "./printable.ts";
 import type { Cli } from "./verb.ts";
 
 /** Whether there is somebody to ask: a question is written to standard error and answered on standard input. */
@@ -16,7 +17,7 @@ export async function confirm({ stdin, stderr }: Cli, question: string): Promise
   try {
     return await new Promise((resolve) => {
       lines.once("close", () => resolve(false));
-      lines.question(`${question} [y/N] `, (answer) => resolve(/^y(?:es)?$/i.test(answer.trim())));
+      lines.question(`${printable(question)} [y/N] `, (answer) => resolve(/^y(?:es)?$/i.test(answer.trim())));
     });
   } finally {
     lines.close();

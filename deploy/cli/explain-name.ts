@@ -12,7 +12,7 @@
  *   SITE  STATE    KM  KEEPS  WEIGHT  CHOICE
  *   tyo   up        5  100 %       -  chosen
  */
-import { cell, inside } from "./admin-client.ts";
+import { cell, inside, texts } from "./admin-client.ts";
 import { tableLines } from "./output.ts";
 
 /** What each outcome that rests on no steering means. */
@@ -32,6 +32,9 @@ const standings: Readonly<Record<string, string>> = {
   draining: "no site is up: those that are draining are candidates",
   all: "no site is up or draining: all are candidates, since an answer that may work beats one that can't",
 };
+
+/** Candidates and hints that are shown: a fleet has at most as many sites. */
+const rowsMax = 1000;
 
 export function nameLines(body: Readonly<Record<string, unknown>>): string[] {
   const steering = inside(body, "steering");
@@ -72,7 +75,7 @@ function plainRows(body: Readonly<Record<string, unknown>>): Row[] {
   if (!isHinted) return [answer];
   return [
     answer,
-    ...hints.flatMap((hint: unknown) =>
+    ...hints.slice(0, rowsMax).flatMap((hint: unknown) =>
       ["ipv4", "ipv6"].flatMap((family): Row[] => {
         const one = inside(hint, family);
         return isObject(one) ? [[`${family}hint`, `${answerText(one)}: ${textOf(one, "why") ?? ""}`]] : [];
@@ -103,17 +106,16 @@ function steeringRows(steering: Readonly<Record<string, unknown>>): Row[] {
 }
 
 function answerText(steering: Readonly<Record<string, unknown>>): string {
-  const addresses = inside(steering, "addresses");
+  const addresses = texts(steering, "addresses");
   const chosen = textOf(steering, "chosen");
-  const list = Array.isArray(addresses) && addresses.length > 0 ? addresses.join(", ") : "none";
+  const list = addresses.length > 0 ? addresses.join(", ") : "none";
   return chosen === undefined ? list : `${list}  (site ${chosen})`;
 }
 
 /** Through which zone, aliases and wildcard the answer was found. */
 function wayRows(body: Readonly<Record<string, unknown>>): Row[] {
-  const aliases = inside(body, "aliases");
   const target = textOf(body, "aliasTarget");
-  const steps = [textOf(body, "name"), ...(Array.isArray(aliases) ? (aliases as unknown[]) : [])];
+  const steps = [textOf(body, "name"), ...texts(body, "aliases")];
   const rows: Row[] = [];
   const [zone, wildcard] = [textOf(body, "zone"), textOf(body, "wildcard")];
   if (zone !== undefined) rows.push(["zone", zone]);
@@ -126,13 +128,18 @@ function wayRows(body: Readonly<Record<string, unknown>>): Row[] {
 function candidateLines(steering: Readonly<Record<string, unknown>>): string[] {
   const candidates = inside(steering, "candidates");
   if (!Array.isArray(candidates) || candidates.length === 0) return [];
-  const rows = candidates.map((one: unknown) => {
+  const rows = candidates.slice(0, rowsMax).map((one: unknown) => {
     const keptShare = inside(one, "keptShare");
     const keeps = typeof keptShare === "number" ? `${Math.round(keptShare * 100)} %` : undefined;
     const figures = ["distanceKm", "weight"].map((key) => cell(inside(one, key)));
     return [textOf(one, "site"), textOf(one, "state"), figures[0], keeps, figures[1], choiceOf(one)];
   });
-  return ["", ...tableLines(["SITE", "STATE", "KM", "KEEPS", "WEIGHT", "CHOICE"], rows)];
+  const more = candidates.length - rows.length;
+  return [
+    "",
+    ...tableLines(["SITE", "STATE", "KM", "KEEPS", "WEIGHT", "CHOICE"], rows),
+    ...(more > 0 ? [`and ${more} more`] : []),
+  ];
 }
 
 function choiceOf(candidate: unknown): string {

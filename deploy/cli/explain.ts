@@ -66,11 +66,12 @@ export function addExplain(program: Command, cli: Cli): void {
       const client = isUrl
         ? { accept, acceptIs: options.accept === undefined ? "a common browser's" : "as given" }
         : {};
-      output.answer({ node: reply.name, asked: asked.way, ...client, ...body }, () => [
+      // What we know ourselves stands last: the node can't say it otherwise.
+      output.answer({ ...body, ...client, node: reply.name, asked: asked.way }, () => [
         ...(isUrl && options.accept === undefined
           ? [`as for a common browser, which sends Accept: ${accept} (--accept asks for another client)`, ""]
           : []),
-        ...(isUrl ? treeLines(body) : nameLines(body)),
+        ...(isUrl ? shortened(treeLines(body)) : nameLines(body)),
         `(said by node ${reply.name}, ${wayText(asked)})`,
       ]);
       cli.end(body["outcome"] === "invalid" ? exitCodes.usage : exitCodes.ok);
@@ -79,12 +80,22 @@ export function addExplain(program: Command, cli: Cli): void {
 
 const isoTime = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z$/;
 
+/** Keys that are longer push their own line alone. */
+const keyLengthMax = 40;
+/** Ten times what an explanation has. */
+const linesMax = 500;
+
+function shortened(lines: readonly string[]): readonly string[] {
+  const more = lines.length - linesMax;
+  return more > 0 ? [...lines.slice(0, linesMax), `… and ${more} lines more`] : lines;
+}
+
 /** Nested values as indented lines, `key  value`. */
 function treeLines(value: Readonly<Record<string, unknown>>, indent = ""): string[] {
   const isShown = (inner: unknown): boolean =>
     inner !== null && inner !== undefined && !(Array.isArray(inner) && inner.length === 0);
   const shown = Object.entries(value).filter(([, inner]) => isShown(inner));
-  const width = Math.max(0, ...shown.map(([key]) => key.length));
+  const width = shown.reduce((widest, [key]) => Math.max(widest, Math.min(key.length, keyLengthMax)), 0);
   return shown.flatMap(([key, inner]) => {
     if (typeof inner === "object" && inner !== null && !Array.isArray(inner)) {
       return [`${indent}${key}`, ...treeLines(inner as Record<string, unknown>, `${indent}  `)];

@@ -20,7 +20,7 @@ import { addFleet, addOldFleetSpellings } from "./fleet.ts";
 import { addJoin } from "./join.ts";
 import { addLs } from "./ls.ts";
 import { addOrigin } from "./origin.ts";
-import { writeFailure } from "./output.ts";
+import { writeFailure, writeText } from "./output.ts";
 import { addPurge } from "./purge.ts";
 import { addPut } from "./put.ts";
 import { addRemove } from "./remove.ts";
@@ -111,9 +111,13 @@ try {
   fail(error);
 }
 
-/** Wrong usage of a verb, or of one inside a group, ends in fail(). */
+/** Wrong usage of a verb, or of one inside a group, ends in fail(); what it quotes of the command line is printable. */
 function endByException(command: Command): void {
-  command.exitOverride();
+  command.exitOverride().configureOutput({
+    writeErr: (text) => {
+      writeText(process.stderr, text);
+    },
+  });
   for (const inner of command.commands) endByException(inner);
 }
 
@@ -133,7 +137,8 @@ function fail(error: unknown): void {
     writeFailure(process.stderr, failure, isJson);
     process.exitCode = exitCodes.usage;
   } else {
-    process.stderr.write(`nearcast: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    writeText(process.stderr, `nearcast: ${text}\n`);
     process.exitCode = exitCodes.failed;
   }
 }

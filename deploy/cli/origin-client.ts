@@ -3,6 +3,7 @@
  * what was tried and what to do next.
  */
 import { command } from "#base/command-name.ts";
+import { parseForeignJson } from "#base/foreign-json.ts";
 import { parseName } from "#fleet/source-name.ts";
 import { createReadStream } from "node:fs";
 import { userInfo } from "node:os";
@@ -21,7 +22,7 @@ const bodyBytesMax = 16 * 1024 * 1024;
 export interface Answer {
   status: number;
   headers: Readonly<Record<string, string>>;
-  /** Parsed JSON, or the text when it is none; undefined when empty. */
+  /** Parsed JSON, or the text when it is none or nested too deep; undefined when empty. */
   body: unknown;
 }
 
@@ -164,7 +165,7 @@ async function readText(response: Dispatcher.ResponseData, place: OriginPlace): 
 function parse(text: string): unknown {
   if (text === "") return undefined;
   try {
-    return JSON.parse(text) as unknown;
+    return parseForeignJson(text);
   } catch {
     return text;
   }

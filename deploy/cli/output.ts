@@ -1,8 +1,12 @@
 /**
  * What a verb says: its answer on standard output, as text for people or as one JSON value for programs (`--json`);
  * progress and failures on standard error, so that a pipe gets the answer alone.
+ *
+ * The only place of the command that writes to a terminal (a test holds that), and so the one where text from elsewhere
+ * is made printable: no verb can forget it.
  */
 import type { CommandFailure } from "./exit-codes.ts";
+import { cellLengthMax, printable, printableJson, printableLines } from "./printable.ts";
 
 export interface Output {
   readonly isJson: boolean;
@@ -10,8 +14,12 @@ export interface Output {
   readonly isInteractive: boolean;
   /** The verb's answer: `value` with --json, else the lines. */
   answer: (value: unknown, lines: () => readonly string[]) => void;
+  /** The same where the answer is a file's text: byte for byte into a pipe, printable on a terminal. */
+  document: (value: unknown, text: string) => void;
   /** Something on the way, for people: standard error, also with --json. */
   note: (line: string) => void;
+  /** A line that takes the place of the one before, on a terminal. Undefined: nothing stands there any more. */
+  redraw: (line: string | undefined) => void;
 }
 
 export type TextStream = Pick<NodeJS.WriteStream, "write"> & { isTTY?: boolean };
@@ -21,31 +29,61 @@ export function createOutput(stdout: TextStream, stderr: TextStream, isJson: boo
     isJson,
     isInteractive: stderr.isTTY === true,
     answer(value, lines) {
-      const text = isJson ? [JSON.stringify(value, null, 2)] : lines();
-      stdout.write(text.map((line) => `${line}\n`).join(""));
+      stdout.write(isJson ? jsonText(value) : lines().map(lineText).join(""));
+    },
+    document(value, text) {
+      const whole = `${text.replace(/\n$/, "")}\n`;
+      stdout.write(isJson ? jsonText(value) : stdout.isTTY === true ? printableLines(whole) : whole);
     },
     note(line) {
-      stderr.write(`${line}\n`);
+      stderr.write(lineText(line));
+    },
+    redraw(line) {
+      // ECMA-48 EL: erases what the line before had more.
+      stderr.write(line === undefined ? "\r\u001b[K" : `\r${printable(line)}\u001b[K`);
     },
   };
+}
+
+function lineText(line: string): string {
+  return `${printable(line)}\n`;
+}
+
+function jsonText(value: unknown): string {
+  return `${printableJson(JSON.stringify(value, null, 2))}\n`;
 }
 
 export function writeFailure(stderr: TextStream, failure: CommandFailure, isJson: boolean): void {
   if (isJson) {
     const { exitCode, code, message, lines } = failure;
-    stderr.write(`${JSON.stringify({ error: { message, code, exitCode, lines } }, null, 2)}\n`);
+    stderr.write(jsonText({ error: { message, code, exitCode, lines } }));
     return;
   }
-  stderr.write([`nearcast: ${failure.message}`, ...failure.lines.map((line) => `  ${line}`), ""].join("\n"));
+  const lines = [`nearcast: ${failure.message}`, ...failure.lines.map((line) => `  ${line}`)];
+  stderr.write(lines.map(lineText).join(""));
 }
 
-/** Columns as wide as their widest cell, two spaces between them; numbers stand to the right. */
+/** Text of several lines that no verb wrote: a stack, or what commander says of the command line. */
+export function writeText(stream: TextStream, text: string): void {
+  stream.write(printableLines(text));
+}
+
+/**
+ * Columns as wide as their widest cell, two spaces between them; numbers stand to the right. Cells are made printable
+ * here, too: what is shown by its number takes more room.
+ */
 export function tableLines(
   heads: readonly string[],
-  rows: readonly (readonly (string | number | undefined)[])[],
+  rows: readonly (readonly (string | number | undefined | null)[])[],
 ): string[] {
-  const cells = [[...heads], ...rows.map((row) => heads.map((_head, column) => String(row[column] ?? "-")))];
-  const widths = heads.map((_head, column) => Math.max(...cells.map((row) => (row[column] ?? "").length)));
+  const cells = [
+    [...heads],
+    ...rows.map((row) => heads.map((_head, column) => printable(String(row[column] ?? "-"), cellLengthMax))),
+  ];
+  // Not Math.max(...all): as many arguments as a large fleet's pictures are more than a call can have.
+  const widths = heads.map((_head, column) =>
+    cells.reduce((widest, row) => Math.max(widest, (row[column] ?? "").length), 0),
+  );
   const isNumeric = heads.map((_head, column) => rows.every((row) => typeof row[column] === "number"));
   return cells.map((row) =>
     row

@@ -15,6 +15,7 @@ import { CommandFailure, type ExitCode, exitCodes } from "./exit-codes.ts";
 import type { OriginClient } from "./origin-client.ts";
 import { putImage, type StoredImage } from "./origin-api.ts";
 import { type Output, sizeText } from "./output.ts";
+import { printable } from "./printable.ts";
 import { findUploads, type Skipped, type Upload } from "./put-files.ts";
 import type { CommonOptions } from "./settings.ts";
 import { addVerb, type Cli, outputOf, withClient, withOrigin } from "./verb.ts";
@@ -159,7 +160,7 @@ function openProgress(uploads: readonly Upload[], output: Output): Progress {
       bar.update(sentBytes, payload());
     },
     note(line) {
-      bars.log(`${line}\n`);
+      bars.log(`${printable(line)}\n`);
     },
     done(result) {
       finished += 1;

@@ -100,8 +100,8 @@ async function letClientsLeave(cli: Cli, options: RemoveOptions, client: OriginC
     return;
   }
   for (let left = waitSeconds; left > 0; left -= 1) {
-    cli.stderr.write(`\r${line(left)} `);
+    output.redraw(line(left));
     await pause(1000);
   }
-  cli.stderr.write(`\r\u001b[K`); // the line is done with
+  output.redraw(undefined);
 }

@@ -5,8 +5,7 @@
  *
  * Answers may come from a node of another release: whatever is not there shows as `-`.
  */
-import { cell, inside } from "./admin-client.ts";
-import type { Reply } from "./ask-nodes.ts";
+import type { NodeStatus, SeenSite, Witness } from "./node-status.ts";
 import { sizeText, tableLines } from "./output.ts";
 import { mapLines, type MapSite } from "./status-map.ts";
 
@@ -17,15 +16,15 @@ export interface OriginState {
   fleetVersion: number | undefined;
 }
 
-type Cell = string | number | undefined;
+type Cell = string | number | undefined | null;
 
-export function statusLines(origin: OriginState, witnesses: readonly Reply[], isWithMap: boolean): string[] {
+export function statusLines(origin: OriginState, witnesses: readonly Witness[], isWithMap: boolean): string[] {
   const originLine = origin.isReached
     ? `origin  ${origin.url}  up, fleet version ${origin.fleetVersion ?? "none yet"}`
     : `origin  ${origin.url}  ${origin.reason ?? "unreachable"}`;
   if (witnesses.length === 0) return [originLine];
   // Of many nodes some leave out what they see of the others.
-  const seen = witnesses.map(statusOf).find((status) => list(status, "sites").length > 0);
+  const seen = witnesses.find((witness) => sitesOf(witness).length > 0);
   return [
     originLine,
     "",
@@ -36,87 +35,88 @@ export function statusLines(origin: OriginState, witnesses: readonly Reply[], is
 }
 
 /** The nodes that were asked themselves: what only they know. */
-function askedLines(witnesses: readonly Reply[]): string[] {
+function askedLines(witnesses: readonly Witness[]): string[] {
   const rows = witnesses.map(({ name, site, at, answer }): Cell[] => {
     if (answer.outcome !== "answered") return [name, site, answer.kind];
-    const status = answer.body;
+    const { status } = answer;
     return [
-      nameOf(status) ?? name,
-      cell(status["site"]) ?? site,
+      name,
+      status.site ?? site,
       stateOf(status),
-      cell(status["fleetVersion"]),
-      cell(inside(status, "feed", "state")),
-      cell(inside(status, "feed", "position", "seq")),
-      bytesCell(status, "memory"),
-      bytesCell(status, "disk"),
-      secretCell(status),
+      status.fleetVersion,
+      status.feed?.state,
+      status.feed?.position?.seq,
+      bytesCell(status.cache?.memory?.bytes),
+      bytesCell(status.cache?.disk?.bytes),
+      // The beginning of the fleet secret's id: enough to see that all nodes have the same one.
+      status.fleetSecret?.slice(0, 8),
       leaseCell(status),
       at,
     ];
   });
   const heads = ["ASKED", "SITE", "STATE", "FLEET", "FEED", "EVENT", "MEMORY", "DISK", "SECRET", "LEASE", "ASKED AT"];
-  const whys = witnesses.flatMap(({ name, answer }) => {
-    if (answer.outcome !== "answered") return [`${name}: ${answer.reason}`];
-    const status = answer.body;
-    const reasons = list(status, "unready").map(String);
-    const lease = cell(inside(status, "announce", "reason"));
-    const token = cell(inside(status, "originToken", "warning"));
-    return [
-      ...(reasons.length > 0 ? [`${name}: ${reasons.join("; ")}`] : []),
-      ...(status["isIsolated"] === true ? [`${name}: reaches no other node, answers with its own site`] : []),
-      ...(token === undefined || token === "" ? [] : [`${name}: ${token}`]),
-      ...(lease === undefined || lease === "" ? [] : [`${name}: lease: ${lease}`]),
-      ...sandboxLines(name, status),
-    ];
-  });
-  return [...tableLines(heads, rows), ...whys.map((why) => `  ${why}`)];
+  const whys = witnesses.flatMap(({ name, answer }) =>
+    (answer.outcome === "answered" ? whysOf(answer.status) : [answer.reason]).map((why) => `  ${name}: ${why}`),
+  );
+  return [...tableLines(heads, rows), ...whys];
 }
 
-function sandboxLines(name: string, status: Record<string, unknown>): string[] {
-  if (inside(status, "decoders", "sandbox") !== "none") return [];
-  return [`${name}: decoders work without a sandbox: ${cell(inside(status, "decoders", "sandboxReason")) ?? "-"}`];
+/** What its owner should know of a node that answers. */
+function whysOf(status: NodeStatus): string[] {
+  const { unready, isIsolated, originToken, announce, decoders } = status;
+  return [
+    ...(unready === undefined || unready === null || unready.length === 0 ? [] : [unready.join("; ")]),
+    ...(isIsolated === true ? ["reaches no other node, answers with its own site"] : []),
+    ...(isEmpty(originToken?.warning) ? [] : [originToken?.warning ?? ""]),
+    ...(isEmpty(announce?.reason) ? [] : [`lease: ${announce?.reason ?? ""}`]),
+    ...(decoders?.sandbox === "none" ? [`decoders work without a sandbox: ${decoders.sandboxReason ?? "-"}`] : []),
+  ];
+}
+
+function isEmpty(text: string | null | undefined): boolean {
+  return text === undefined || text === null || text === "";
 }
 
 /** All sites and all nodes, as the node sees them that was asked. */
-function fleetLines(status: Record<string, unknown>, isWithMap: boolean): string[] {
-  const sites = list(status, "sites");
+function fleetLines(witness: Witness, isWithMap: boolean): string[] {
+  const sites = sitesOf(witness);
   const siteRows = sites.map((site): Cell[] => {
-    const nodes = list(site, "nodes");
-    const up = nodes.filter((node) => inside(node, "state") === "up").length;
+    const nodes = site.nodes ?? [];
+    const up = nodes.filter(({ state }) => state === "up").length;
     return [
-      cell(inside(site, "name")),
-      cell(inside(site, "place", "city")),
-      cell(inside(site, "state")),
-      percent(inside(site, "pressure")),
-      rate(inside(site, "requestsPerSecond")),
-      percent(inside(site, "keptShare")),
+      site.name,
+      site.place?.city,
+      site.state,
+      percent(site.pressure),
+      rate(site.requestsPerSecond),
+      percent(site.keptShare),
       `${up}/${nodes.length}`,
-      list(site, "addresses").join(" "),
+      (site.addresses ?? []).join(" "),
     ];
   });
   const nodeRows = sites.flatMap((site) =>
-    list(site, "nodes").map((node): Cell[] => [
-      cell(inside(node, "name")),
-      cell(inside(site, "name")),
-      cell(inside(node, "state")),
-      rate(inside(node, "requestsPerSecond")),
-      milliseconds(inside(node, "loopDelayMs")),
-      cell(inside(node, "rendersWaiting")),
-      cell(inside(node, "release")),
-      cell(inside(node, "fleetVersion")),
-      cell(inside(node, "feedSeq")),
-      list(node, "announced").join(" ") || "-",
-      cell(inside(node, "reason")),
+    (site.nodes ?? []).map((node): Cell[] => [
+      node.name,
+      site.name,
+      node.state,
+      rate(node.requestsPerSecond),
+      milliseconds(node.loopDelayMs),
+      node.rendersWaiting,
+      node.release,
+      node.fleetVersion,
+      node.feedSeq,
+      (node.announced ?? []).join(" ") || "-",
+      node.reason,
     ]),
   );
-  const mapped = sites.flatMap((site): MapSite[] => {
-    const [latitude, longitude] = [inside(site, "place", "latitude"), inside(site, "place", "longitude")];
+  const mapped = sites.flatMap(({ name, state, place }): MapSite[] => {
+    const { latitude, longitude } = place ?? {};
     if (typeof latitude !== "number" || typeof longitude !== "number") return [];
-    return [{ name: String(inside(site, "name")), state: String(inside(site, "state")), latitude, longitude }];
+    return [{ name: name ?? "?", state: state ?? "?", latitude, longitude }];
   });
   return [
     ...(isWithMap ? [...mapLines(mapped), ""] : []),
-    `as ${nameOf(status) ?? "it"} sees the fleet:`,
+    `as ${witness.name} sees the fleet:`,
     "",
     ...tableLines(["SITE", "PLACE", "STATE", "FULL", "REQ/S", "KEEPS", "UP", "ADDRESSES"], siteRows),
     "",
@@ -128,14 +128,11 @@ function fleetLines(status: Record<string, unknown>, isWithMap: boolean): string
 }
 
 /** Sites of which the asked nodes say different things. */
-function disagreementLines(witnesses: readonly Reply[]): string[] {
-  const views = witnesses.flatMap((witness) => {
-    const status = statusOf(witness);
-    return list(status, "sites").map((site) => ({ by: (status && nameOf(status)) ?? witness.name, site }));
-  });
+function disagreementLines(witnesses: readonly Witness[]): string[] {
+  const views = witnesses.flatMap((witness) => sitesOf(witness).map((site) => ({ by: witness.name, site })));
   const lines: string[] = [];
-  for (const [name, said] of Map.groupBy(views, ({ site }) => String(inside(site, "name")))) {
-    const byState = Map.groupBy(said, ({ site }) => String(inside(site, "state")));
+  for (const [name, said] of Map.groupBy(views, ({ site }) => site.name ?? "?")) {
+    const byState = Map.groupBy(said, ({ site }) => site.state ?? "?");
     if (byState.size < 2) continue;
     const parts = [...byState].map(([state, by]) => `${state} for ${by.map((one) => one.by).join(", ")}`);
     lines.push(`  ${name} is ${parts.join("; ")}`);
@@ -143,52 +140,35 @@ function disagreementLines(witnesses: readonly Reply[]): string[] {
   return lines.length === 0 ? [] : ["", "not all see the same:", ...lines];
 }
 
-function statusOf({ answer }: Reply): Record<string, unknown> | undefined {
-  return answer.outcome === "answered" ? answer.body : undefined;
+function sitesOf({ answer }: Witness): readonly SeenSite[] {
+  return answer.outcome === "answered" ? (answer.status.sites ?? []) : [];
 }
 
-function nameOf(status: Record<string, unknown>): string | undefined {
-  const [node, process] = [cell(status["node"]), inside(status, "process", "index")];
-  return node === undefined ? undefined : `${node}${typeof process === "number" && process > 0 ? `.${process}` : ""}`;
+function stateOf({ ready, presence }: NodeStatus): string {
+  if (ready === true) return "ready";
+  return presence === "draining" ? "draining" : "not ready";
 }
 
-function stateOf(status: Record<string, unknown>): string {
-  if (status["ready"] === true) return "ready";
-  return status["presence"] === "draining" ? "draining" : "not ready";
+function leaseCell({ announce }: NodeStatus): Cell {
+  const announced = (announce?.announced ?? []).join(" ");
+  if (announced === "") return announce?.session;
+  return announce?.isShuttingDown === true ? `${announced} (shutting down)` : announced;
 }
 
-function leaseCell(status: Record<string, unknown>): string | undefined {
-  const session = cell(inside(status, "announce", "session"));
-  if (session === undefined) return undefined;
-  const announced = list(inside(status, "announce"), "announced").join(" ");
-  if (announced === "") return String(session);
-  return inside(status, "announce", "isShuttingDown") === true ? `${announced} (shutting down)` : announced;
-}
+type Figure = number | null | undefined;
 
-function bytesCell(status: Record<string, unknown>, tier: string): string | undefined {
-  const bytes = inside(status, "cache", tier, "bytes");
+function bytesCell(bytes: Figure): string | undefined {
   return typeof bytes === "number" ? sizeText(bytes) : undefined;
 }
 
-/** The beginning of the fleet secret's id: enough to see that all nodes have the same one. */
-function secretCell(status: Record<string, unknown>): string | undefined {
-  const id = status["fleetSecret"];
-  return typeof id === "string" ? id.slice(0, 8) : undefined;
-}
-
-function percent(part: unknown): string | undefined {
+function percent(part: Figure): string | undefined {
   return typeof part === "number" ? `${Math.round(part * 100)} %` : undefined;
 }
 
-function rate(perSecond: unknown): number | undefined {
+function rate(perSecond: Figure): number | undefined {
   return typeof perSecond === "number" ? Math.round(perSecond * 10) / 10 : undefined;
 }
 
-function milliseconds(ms: unknown): string | undefined {
+function milliseconds(ms: Figure): string | undefined {
   return typeof ms === "number" ? `${Math.round(ms)} ms` : undefined;
-}
-
-function list(value: unknown, key: string): readonly unknown[] {
-  const found = inside(value, key);
-  return Array.isArray(found) ? found : [];
 }

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { askNodes, type Asked, type NodeOptions, wayText } from "./ask-nodes.ts";
 import { CommandFailure, type ExitCode, exitCodes } from "./exit-codes.ts";
+import { type Witness, witnessOf } from "./node-status.ts";
 import { createOriginClient } from "./origin-client.ts";
 import { readFleet } from "./origin-api.ts";
 import { findOrigin } from "./settings.ts";
@@ -26,22 +27,15 @@ export function addStatus(program: Command, cli: Cli): void {
       const output = outputOf(cli, options);
       const origin = await originState(options, cli);
       const asked = await ask(origin, options, cli);
+      const witnesses = asked.replies.map((reply) => witnessOf(reply, asked.way));
       const value = {
         origin,
         asked: asked.way,
-        nodes: asked.replies.map(({ name, site, at, answer }) => ({
-          name,
-          site,
-          // Where it was asked; programs knew it by this name before nodes could be asked through the origin.
-          adminUrl: at,
-          ...(answer.outcome === "answered"
-            ? { reached: true, ...answer.body }
-            : { reached: false, kind: answer.kind, reason: answer.reason }),
-        })),
+        nodes: witnesses.map(jsonOf),
       };
-      output.answer(value, () => statusLines(origin, asked.replies, options.map === true));
+      output.answer(value, () => statusLines(origin, witnesses, options.map === true));
       output.note(asked.replies.length === 0 ? "The fleet has no nodes yet." : `(${wayText(asked)})`);
-      cli.end(endOf(origin, asked));
+      cli.end(endOf(origin, witnesses));
     },
   );
 }
@@ -71,9 +65,25 @@ async function ask(origin: OriginState, options: StatusOptions, cli: Cli): Promi
   }
 }
 
-function endOf(origin: OriginState, { replies }: Asked): ExitCode {
-  const failures = replies.flatMap(({ answer }) => (answer.outcome === "answered" ? [] : [answer.kind]));
-  if (!origin.isReached || failures.some((kind) => kind !== "unproven")) return exitCodes.unreachable;
-  const isReady = replies.every(({ answer }) => answer.outcome === "answered" && answer.body["ready"] === true);
+/** What we know of a node ourselves stands before what it says: it can't take another's name. */
+function jsonOf({ name, site, at, answer }: Witness): unknown {
+  const isReached = answer.outcome === "answered";
+  return {
+    ...(isReached ? answer.body : { kind: answer.kind, reason: answer.reason }),
+    name,
+    site: site ?? (isReached ? answer.status.site : undefined),
+    // Where it was asked; programs knew it by this name before nodes could be asked through the origin.
+    adminUrl: at,
+    reached: isReached,
+  };
+}
+
+/** Failures of a node that can be reached. */
+const reachedKinds = ["unproven", "malformed"];
+
+function endOf(origin: OriginState, witnesses: readonly Witness[]): ExitCode {
+  const failures = witnesses.flatMap(({ answer }) => (answer.outcome === "answered" ? [] : [answer.kind]));
+  if (!origin.isReached || failures.some((kind) => !reachedKinds.includes(kind))) return exitCodes.unreachable;
+  const isReady = witnesses.every(({ answer }) => answer.outcome === "answered" && answer.status.ready === true);
   return isReady ? exitCodes.ok : exitCodes.failed;
 }

@@ -56,7 +56,7 @@ export function oldSpelling(verb: Command, cli: Cli, now: string): void {
 }
 
 export function noteOldSpelling(cli: Cli, old: string, now: string): void {
-  cli.stderr.write(`note: \`${command} ${old}\` is now \`${command} ${now}\`; the old spelling still works\n`);
+  outputOf(cli, {}).note(`note: \`${command} ${old}\` is now \`${command} ${now}\`; the old spelling still works`);
 }
 
 /** The options that say where the origin is. */

@@ -1,6 +1,7 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { test } from "node:test";
 import type { Reply } from "../../deploy/cli/ask-nodes.ts";
+import { type Witness, witnessOf } from "../../deploy/cli/node-status.ts";
 import { mapLines } from "../../deploy/cli/status-map.ts";
 import { statusLines } from "../../deploy/cli/status-view.ts";
 
@@ -42,25 +43,24 @@ const sites = (nycState: string): object[] => [
   },
 ];
 
-const answer = (node: string, nycState: string): Reply => ({
-  ...place(node),
-  answer: {
-    outcome: "answered",
-    status: 200,
-    body: {
-      node,
-      site: "fra",
-      ready: true,
-      unready: [],
-      fleetVersion: 4,
-      fleetSecret: "0123456789abcdef",
-      feed: { state: "connected", position: { seq: 17 } },
-      cache: { memory: { bytes: 2_000_000 }, disk: { bytes: 0 } },
-      announce: { session: "established", announced: ["192.0.2.0/24"], isShuttingDown: true, reason: "drain" },
-      sites: sites(nycState),
-    },
-  },
+/** What a node said over the origin. */
+const heard = (name: string, body: Record<string, unknown>): Witness =>
+  witnessOf({ ...place(name), answer: { outcome: "answered", status: 200, body } }, "origin");
+
+const bodyOf = (node: string, nycState: string): Record<string, unknown> => ({
+  node,
+  site: "fra",
+  ready: true,
+  unready: [],
+  fleetVersion: 4,
+  fleetSecret: "0123456789abcdef",
+  feed: { state: "connected", position: { seq: 17 } },
+  cache: { memory: { bytes: 2_000_000 }, disk: { bytes: 0 } },
+  announce: { session: "established", announced: ["192.0.2.0/24"], isShuttingDown: true, reason: "drain" },
+  sites: sites(nycState),
 });
+
+const answer = (node: string, nycState: string): Witness => heard(node, bodyOf(node, nycState));
 
 test("one node's answer shows all sites and nodes, with load, release, feed and announcements", () => {
   const text = statusLines(origin, [answer("fra1", "up")], false).join("\n");
@@ -76,10 +76,7 @@ test("one node's answer shows all sites and nodes, with load, release, feed and 
 
 test("a node whose decoders have no sandbox is named, with the reason", () => {
   const decoders = { sandbox: "none", sandboxReason: "koffi can't be loaded" };
-  const bare: Reply = {
-    ...place("fra1"),
-    answer: { outcome: "answered", status: 200, body: { node: "fra1", decoders } },
-  };
+  const bare = heard("fra1", { node: "fra1", decoders });
   match(statusLines(origin, [bare], false).join("\n"), /fra1: decoders work without a sandbox: koffi can't be loaded/);
   ok(
     !statusLines(origin, [answer("fra1", "up")], false)
@@ -94,16 +91,58 @@ test("where nodes see a site differently, it is said", () => {
 });
 
 test("a node that can't be reached and one of a release that says nothing are shown all the same", () => {
-  const gone: Reply = {
+  const gone: Witness = {
     ...place("tyo1"),
     answer: { outcome: "failed", kind: "unreachable", reason: "connection refused" },
   };
-  const old: Reply = { ...place("old1"), answer: { outcome: "answered", status: 200, body: {} } };
+  const old = heard("old1", {});
   const text = statusLines({ ...origin, isReached: false, reason: "refused" }, [gone, old], true).join("\n");
   match(text, /origin {2}http:\/\/127\.0\.0\.1:7070 {2}refused/);
   match(text, /tyo1 +fra +unreachable/);
   match(text, /tyo1: connection refused/);
   match(text, /old1 +fra +not ready/);
+});
+
+test("an answer that makes no sense costs its own line; the others are shown", () => {
+  const cases: [what: string, body: Record<string, unknown>, why: RegExp][] = [
+    ["an object among reasons", { unready: [{ toString: 1 }] }, /unready\[0\]: \{"toString":1\} must be string/],
+    ["an object as an address", { sites: [{ addresses: [{ toString: null }] }] }, /sites\[0\]\.addresses\[0\]/],
+    ["300,000 sites", { sites: Array.from({ length: 300_000 }, () => ({})) }, /sites: must have at most 10000 entries/],
+    [
+      "20,000 nodes, in two sites",
+      { sites: [1, 2].map(() => ({ nodes: Array.from({ length: 10_000 }, () => ({})) })) },
+      /it names 20000 nodes \(10000 at most\)/,
+    ],
+    ["a long name", { node: "w".repeat(900_000) }, /node: "w+\.\.\. must have at most 255 characters/],
+    ["a place that is nowhere", { sites: [{ place: { latitude: 1e308, longitude: 0 } }] }, /latitude/],
+    ["an endless number", { fleetVersion: Number.POSITIVE_INFINITY }, /fleetVersion/],
+    ["a list for an object", { feed: [], cache: 7 }, /feed: \[\] must be object/],
+  ];
+  for (const [what, body, why] of cases) {
+    const lines = statusLines(origin, [heard("bad1", body), answer("fra1", "up")], true);
+    match(lines.find((line) => line.startsWith("bad1 ")) ?? "", /^bad1 +fra +malformed[ -]+$/, what);
+    match(lines.find((line) => line.startsWith("  bad1: ")) ?? "", why, what);
+    ok(
+      lines.some((line) => /^fra1 +fra +ready/.test(line)),
+      what,
+    );
+    ok(
+      lines.every((line) => line.length < 1000),
+      what,
+    );
+  }
+});
+
+test("asked over the origin, a node is shown under the name of its introduction, whatever it calls itself", () => {
+  const text = statusLines(origin, [heard("aaa", bodyOf("zz1", "up"))], false).join("\n");
+  match(text, /^aaa +fra +ready/m);
+  match(text, /^as aaa sees the fleet:$/m);
+  ok(!text.includes("zz1"));
+  const reply: Reply = {
+    ...place("http://[::1]:8081"),
+    answer: { outcome: "answered", status: 200, body: { node: "b" } },
+  };
+  equal(witnessOf(reply, "admin").name, "b", "at a listener that the operator named, by its own");
 });
 
 test("the map marks each site at its place, with its name", () => {

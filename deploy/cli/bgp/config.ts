@@ -82,7 +82,7 @@ export function addBgpConfig(bgp: Command, cli: Cli): void {
       const output = outputOf(cli, options);
       if (options.output === undefined) {
         const text = textOf(plan, options);
-        output.answer({ plan, text }, () => text.replace(/\n$/, "").split("\n"));
+        output.document({ plan, text }, text);
       } else {
         const files = await write(plan, options, resolve(options.output));
         output.answer({ plan, files }, () => files.map(({ file, outcome }) => `${outcome.padEnd(9)}  ${file}`));

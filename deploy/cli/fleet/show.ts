@@ -38,7 +38,7 @@ export function addShow(parent: Command, cli: Cli): Command {
         );
       }
       const parsed = parseFleet(found.text);
-      output.answer({ ...found, document: parsed.ok ? parsed.value : null }, () => [found.text.replace(/\n$/, "")]);
+      output.document({ ...found, document: parsed.ok ? parsed.value : null }, found.text);
       cli.end(exitCodes.ok);
     });
 }

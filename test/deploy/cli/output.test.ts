@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
+import { globSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { CommandFailure, exitCodes } from "../../../deploy/cli/exit-codes.ts";
 import { createOutput, sizeText, tableLines, writeFailure } from "../../../deploy/cli/output.ts";
 
-function stream(): { write: (text: string) => boolean; text: () => string } {
+function stream(isTTY = false): { isTTY: boolean; write: (text: string) => boolean; text: () => string } {
   let text = "";
   return {
+    isTTY,
     write(more) {
       text += more;
       return true;
@@ -59,4 +61,71 @@ test("a failure is a sentence and what to do, or the same as JSON", () => {
   assert.deepEqual(JSON.parse(asJson.text()), {
     error: { message: "there is no such thing", code: "X", exitCode: 4, lines: ["look: ls"] },
   });
+});
+
+/** A title, a cleared screen, a line that nobody said, C1, bidi controls, a separator, a tag. */
+const hostile = "a\u001b]0;pwned\u0007\u001b[2J\nroot#\r\t\u007f\u009b31m\u202eevil\u2066\u2028\ufeff\u{e0041}z";
+const shown =
+  "a\\x1b]0;pwned\\x07\\x1b[2J\\x0aroot#\\x0d\\x09\\x7f\\x9b31m\\u{202e}evil\\u{2066}\\u{2028}\\u{feff}\\u{e0041}z";
+const obeyed = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
+
+test("whatever a terminal would obey is shown by its number, in answers, notes and failures", () => {
+  const [stdout, stderr] = [stream(), stream(true)];
+  const output = createOutput(stdout, stderr, false);
+  output.answer({}, () => [hostile, ...tableLines(["NAME", "N"], [[hostile, 1]])]);
+  assert.deepEqual(stdout.text().split("\n"), [shown, `${"NAME".padEnd(shown.length)}  N`, `${shown}  1`, ""]);
+  output.note(hostile);
+  writeFailure(stderr, new CommandFailure(exitCodes.failed, hostile, { lines: [hostile] }), false);
+  assert.equal(stderr.text(), `${shown}\nnearcast: ${shown}\n  ${shown}\n`);
+  const redrawn = stream(true);
+  createOutput(stdout, redrawn, false).redraw(hostile);
+  assert.equal(redrawn.text(), `\r${shown}\u001b[K`);
+});
+
+test("names with accents, emoji of several parts and right-to-left letters stay as they are", () => {
+  const stdout = stream();
+  const names = ["Zürich", "👨\u200d👩\u200d👧.jpg", "می\u200cخواهم", "東京", "a\u0301"];
+  createOutput(stdout, stream(), false).answer({}, () => names);
+  assert.equal(stdout.text(), names.map((name) => `${name}\n`).join(""));
+});
+
+test("JSON means the same, without a character that a terminal would obey", () => {
+  const [stdout, stderr] = [stream(), stream()];
+  createOutput(stdout, stderr, true).answer({ [hostile]: hostile }, () => []);
+  writeFailure(stderr, new CommandFailure(exitCodes.failed, hostile), true);
+  assert.deepEqual(JSON.parse(stdout.text()), { [hostile]: hostile });
+  for (const text of [stdout.text(), stderr.text()]) assert.doesNotMatch(text.replaceAll("\n", ""), obeyed);
+});
+
+test("a document comes byte for byte out of a pipe, and printable onto a terminal", () => {
+  const text = "sites:\n\t- fra # \u001b[2J\n";
+  for (const [isTerminal, expected] of [
+    [false, text],
+    [true, "sites:\n\t- fra # \\x1b[2J\n"],
+  ] as const) {
+    const stdout = stream(isTerminal);
+    createOutput(stdout, stream(), false).document({ text }, text);
+    assert.equal(stdout.text(), expected);
+  }
+});
+
+test("lines and cells are cut, and a table may have more rows than a call has arguments", () => {
+  const stderr = stream();
+  createOutput(stream(), stderr, false).note("\u001b".repeat(1_000_000));
+  assert.equal(stderr.text().length, 16_385);
+  const lines = tableLines(
+    ["NAME", "N"],
+    [...Array.from({ length: 150_000 }, () => ["a", 1]), ["w".repeat(900_000), 2]],
+  );
+  assert.equal(lines.length, 150_002);
+  assert.equal(lines[1]?.length, 512 + 3);
+});
+
+test("only output.ts writes to the terminal", () => {
+  const writing = /(?:stdout|stderr|output)\b[^;\n]*\.write\(|console\./;
+  const folder = new URL("../../../deploy/cli/", import.meta.url);
+  const files = globSync("**/*.ts", { cwd: folder }).filter((file) =>
+    writing.test(readFileSync(new URL(file, folder), "utf8")),
+  );
+  assert.deepEqual(files.toSorted(), ["main.ts", "output.ts"], "main.ts writes the version");
 });

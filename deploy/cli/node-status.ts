@@ -1,0 +1,109 @@
+/**
+ * A node's status as this command reads it. Whoever holds the edges' token can answer as any node, so an answer is
+ * checked before anything of it is shown: one that makes no sense costs its own line, and the others are shown. A node
+ * of another release may say less, or more, which is left out.
+ */
+import { check, problemLines } from "#base/schema.ts";
+import { type Static, type TSchema, Type } from "typebox";
+import type { Reply, Way } from "./ask-nodes.ts";
+
+/** Rows of the table of nodes, and of the one of sites: five times what fits into one answer over the origin. */
+const rowsMax = 10_000;
+
+const said = <Schema extends TSchema>(schema: Schema) => Type.Optional(Type.Union([schema, Type.Null()]));
+/** Names, states, addresses: a DNS name is the longest. */
+const word = said(Type.String({ maxLength: 255 }));
+/** Of a site: 16 addresses of each of 256 nodes, and its own. */
+const words = said(Type.Array(Type.String({ maxLength: 255 }), { maxItems: 5000 }));
+/** For people. */
+const sentence = Type.String({ maxLength: 4096 });
+const amount = said(Type.Number());
+const flag = said(Type.Boolean());
+
+const seenNode = Type.Object({
+  name: word,
+  state: word,
+  reason: said(sentence),
+  requestsPerSecond: amount,
+  loopDelayMs: amount,
+  rendersWaiting: amount,
+  release: word,
+  fleetVersion: amount,
+  feedSeq: amount,
+  announced: words,
+});
+
+const seenSite = Type.Object({
+  name: word,
+  state: word,
+  place: said(
+    Type.Object({
+      city: word,
+      latitude: said(Type.Number({ minimum: -90, maximum: 90 })),
+      longitude: said(Type.Number({ minimum: -180, maximum: 180 })),
+    }),
+  ),
+  pressure: amount,
+  requestsPerSecond: amount,
+  keptShare: amount,
+  addresses: words,
+  nodes: said(Type.Array(seenNode, { maxItems: rowsMax })),
+});
+export type SeenSite = Static<typeof seenSite>;
+
+const tier = said(Type.Object({ bytes: amount }));
+const nodeStatus = Type.Object({
+  node: word,
+  site: word,
+  process: said(Type.Object({ index: said(Type.Integer({ minimum: 0, maximum: 63 })) })),
+  ready: flag,
+  unready: said(Type.Array(sentence, { maxItems: 100 })),
+  presence: word,
+  fleetVersion: amount,
+  fleetSecret: word,
+  originToken: said(Type.Object({ warning: said(sentence) })),
+  feed: said(Type.Object({ state: word, position: said(Type.Object({ seq: amount })) })),
+  isIsolated: flag,
+  announce: said(Type.Object({ session: word, announced: words, isShuttingDown: flag, reason: said(sentence) })),
+  cache: said(Type.Object({ memory: tier, disk: tier })),
+  decoders: said(Type.Object({ sandbox: word, sandboxReason: said(sentence) })),
+  sites: said(Type.Array(seenSite, { maxItems: rowsMax })),
+});
+export type NodeStatus = Static<typeof nodeStatus>;
+
+/** What one node, or one of its processes, said of itself and of the fleet; or why that is not known. */
+export type Witness = Omit<Reply, "answer"> & {
+  answer:
+    | { outcome: "answered"; body: Record<string, unknown>; status: NodeStatus }
+    /** `kind`: as a reply's, or `malformed`. */
+    | { outcome: "failed"; kind: string; reason: string };
+};
+
+/**
+ * @param way asked at an admin listener that the operator named, a node is called as it calls itself; over the origin,
+ *   as it introduced itself there
+ */
+export function witnessOf({ answer, ...about }: Reply, way: Way): Witness {
+  if (answer.outcome === "failed") return { ...about, answer };
+  const read = readStatus(answer.body);
+  if ("reason" in read) return { ...about, answer: { outcome: "failed", kind: "malformed", reason: read.reason } };
+  const { status } = read;
+  const name = (way === "admin" ? ownName(status) : undefined) ?? about.name;
+  return { ...about, name, answer: { outcome: "answered", body: answer.body, status } };
+}
+
+function ownName({ node, process }: NodeStatus): string | undefined {
+  const index = process?.index ?? 0;
+  return node === undefined || node === null ? undefined : `${node}${index > 0 ? `.${index}` : ""}`;
+}
+
+function readStatus(body: Record<string, unknown>): { status: NodeStatus } | { reason: string } {
+  const checked = check(nodeStatus, body);
+  if (!checked.ok) {
+    const [first = "?"] = problemLines(checked.problems);
+    return { reason: `its answer makes no sense: ${first}` };
+  }
+  const nodes = (checked.value.sites ?? []).reduce((sum, site) => sum + (site.nodes?.length ?? 0), 0);
+  if (nodes > rowsMax) return { reason: `its answer makes no sense: it names ${nodes} nodes (${rowsMax} at most)` };
+  return { status: checked.value };
+}
