@@ -13,6 +13,7 @@ import Fastify from "fastify";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { openFailureLog } from "#base/failure-log.ts";
+import { boundJsonBodies } from "#base/foreign-json.ts";
 import type { Log } from "#base/log.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
 import type { OriginConfig } from "./config.ts";
@@ -99,6 +100,7 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
     schemaErrorFormatter: describeProblems,
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.setValidatorCompiler(compileValidator);
+  boundJsonBodies(app);
 
   const metrics = openMetrics({ dataDir: config.dataDir, clock, uploads: deps.uploads.counts, feed: deps.feed.counts });
   metrics.observe(app);

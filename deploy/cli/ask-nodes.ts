@@ -35,7 +35,7 @@ export interface Reply {
 
 export type NodeReply =
   | { outcome: "answered"; status: number; body: Record<string, unknown> }
-  /** `kind`: away, refused, timed-out, too-large, unproven, or unreachable. */
+  /** `kind`: away, refused, timed-out, too-large, malformed, unproven, or unreachable. */
   | { outcome: "failed"; kind: string; reason: string; cause?: CommandFailure };
 
 export interface Asked {
@@ -113,7 +113,7 @@ function replyOf({ outcome, status, body, reason }: RelayedAnswer): NodeReply {
 /** Why a verb ends that needs the answer of this one node. */
 export function failureOf(name: string, answer: NodeReply & { outcome: "failed" }): CommandFailure {
   if (answer.cause !== undefined) return answer.cause;
-  const isRefused = answer.kind === "refused" || answer.kind === "unproven" || answer.kind === "too-large";
+  const isRefused = ["refused", "unproven", "too-large", "malformed"].includes(answer.kind);
   return new CommandFailure(
     isRefused ? exitCodes.refused : exitCodes.unreachable,
     `node ${name} did not answer (${answer.kind}): ${answer.reason}`,

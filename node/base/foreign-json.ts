@@ -3,21 +3,36 @@
  * but what is done with a value afterwards (JSON.stringify(), structuredClone(), a walk) recurses, and a few kilobytes of
  * `[` then overflow the stack of whoever handles it. So the depth is bounded where the text is read.
  */
+import type { FastifyInstance } from "fastify";
+import { NearcastError } from "./errors.ts";
+
+type JsonApp = Pick<FastifyInstance, "getDefaultJsonParser" | "addContentTypeParser">;
 
 /** Our deepest, the origin's OpenAPI document, has some twenty levels. */
 export const jsonDepthMax = 64;
 
 /**
  * Whoever calls bounds the text's length, as it bounds what it reads from a socket.
- * @throws SyntaxError when the text is no JSON, or is nested deeper than 64 levels
+ * @throws SyntaxError when the text is no JSON, or is nested deeper than `depthMax` levels
  */
-export function parseForeignJson(text: string): unknown {
-  if (isTooDeep(text)) throw new SyntaxError(`JSON is nested deeper than ${jsonDepthMax} levels`);
+export function parseForeignJson(text: string, depthMax = jsonDepthMax): unknown {
+  if (isTooDeep(text, depthMax)) throw new SyntaxError(`JSON is nested deeper than ${depthMax} levels`);
   return JSON.parse(text) as unknown;
 }
 
+/** For Fastify: bodies of JSON with the same bound. What else Fastify refuses in them (`__proto__`) it still refuses. */
+export function boundJsonBodies(app: JsonApp): void {
+  const parse = app.getDefaultJsonParser("error", "error");
+  app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
+    const text = body.toString();
+    if (isTooDeep(text, jsonDepthMax)) {
+      done(new NearcastError("BAD_REQUEST", `the body's JSON is nested deeper than ${jsonDepthMax} levels`), undefined);
+    } else parse(request, text, done);
+  });
+}
+
 /** One pass; right for every text that is JSON, and for others it doesn't matter: they are refused by JSON.parse(). */
-function isTooDeep(text: string): boolean {
+function isTooDeep(text: string, depthMax: number): boolean {
   let depth = 0;
   let isInString = false;
   for (let at = 0; at < text.length; at += 1) {
@@ -28,7 +43,7 @@ function isTooDeep(text: string): boolean {
     } else if (code === quote) isInString = true;
     else if (code === openBracket || code === openBrace) {
       depth += 1;
-      if (depth > jsonDepthMax) return true;
+      if (depth > depthMax) return true;
     } else if (code === closeBracket || code === closeBrace) depth -= 1;
   }
   return false;

@@ -9,6 +9,7 @@
  * no nonce is of a release before this one, and is told nothing.
  */
 import type { Cancel, Clock } from "#base/clock.ts";
+import { parseForeignJson } from "#base/foreign-json.ts";
 import type { Log } from "#base/log.ts";
 import { check } from "#base/schema.ts";
 import {
@@ -134,7 +135,7 @@ export function openOriginChannel(parts: {
       log.warn({}, "a question without proof came over the feed; it is not answered");
       return;
     }
-    const sent = check(sentQuestionSchema, JSON.parse(sealed.value.body));
+    const sent = check(sentQuestionSchema, parseForeignJson(sealed.value.body));
     if (!sent.ok) return;
     const { id, question } = sent.value;
     const bytesMax = Math.min(sent.value.bytesMax, messageBytesMax.answer);

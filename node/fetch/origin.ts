@@ -8,6 +8,7 @@ import type { Readable } from "node:stream";
 import { type Dispatcher, Pool } from "undici";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
+import { parseForeignJson } from "#base/foreign-json.ts";
 import type { Random } from "#base/random.ts";
 import { check } from "#base/schema.ts";
 import { type EdgeTokenAnswer, edgeTokenSchema } from "#fleet/edge-token.ts";
@@ -264,7 +265,7 @@ type Answered = Readonly<
 /** The members, unchecked; none where the bytes are no JSON object. */
 function parseObject(bytes: Buffer): Answered {
   try {
-    return (JSON.parse(bytes.toString()) as Answered | null) ?? {};
+    return (parseForeignJson(bytes.toString()) as Answered | null) ?? {};
   } catch {
     return {};
   }

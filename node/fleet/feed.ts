@@ -13,6 +13,7 @@
  */
 import type { Readable } from "node:stream";
 import { type Cancel, type Clock, sleep } from "#base/clock.ts";
+import { parseForeignJson } from "#base/foreign-json.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
 import { questionEventKind } from "./channel/messages.ts";
@@ -95,7 +96,7 @@ export function followFeed(options: {
   }
 
   async function take({ event, id, data }: ServerSentEvent): Promise<void> {
-    const value = JSON.parse(data) as unknown;
+    const value = parseForeignJson(data);
     if (event === "hello") {
       const { originId, latestSeq, channel } = readHello(value);
       options.connected?.(channel);

@@ -7,6 +7,7 @@
  * Whoever reads it takes of a word what is within bounds and leaves out the rest; nodes of later releases may say more.
  * A list of unreachable nodes that is not well said takes `watched` with it, as then its silence says nothing either.
  */
+import { parseForeignJson } from "#base/foreign-json.ts";
 import { loadMax, type NodeWord } from "./health.ts";
 import { keptLeast } from "./load.ts";
 
@@ -48,7 +49,7 @@ export interface HealthAnswer {
 export function readHealthAnswer(text: string): HealthAnswer {
   let said: unknown;
   try {
-    said = JSON.parse(text);
+    said = parseForeignJson(text);
   } catch {
     // No JSON says nothing; the status is what counts.
   }

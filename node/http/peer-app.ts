@@ -18,6 +18,7 @@ import { Type } from "typebox";
 import type { Clock } from "#base/clock.ts";
 import { asNearcastError, NearcastError, problemOf } from "#base/errors.ts";
 import { openFailureLog } from "#base/failure-log.ts";
+import { boundJsonBodies } from "#base/foreign-json.ts";
 import type { Log } from "#base/log.ts";
 import type { FeedPosition } from "#fleet/feed.ts";
 import type { AssetsHost, Fleet, Host, ImagesHost } from "#fleet/document.ts";
@@ -79,6 +80,7 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
     frameworkErrors: answerError,
   });
+  boundJsonBodies(app);
   const typed = app.withTypeProvider<TypeBoxTypeProvider>();
 
   /** Waits for the purges that the asker knows. The position from before the work; null when it is behind. */

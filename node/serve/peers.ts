@@ -14,6 +14,7 @@ import type { Dispatcher } from "undici";
 import { type Clock, sleep } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { openFailureLog } from "#base/failure-log.ts";
+import { parseForeignJson } from "#base/foreign-json.ts";
 import type { Log } from "#base/log.ts";
 import type { FeedPosition } from "#fleet/feed.ts";
 import { dropBody } from "../fetch/body.ts";
@@ -262,7 +263,9 @@ async function readAnswer(answer: Dispatcher.ResponseData): Promise<Told> {
 
 async function detailOf(answer: Dispatcher.ResponseData): Promise<string> {
   try {
-    const problem = JSON.parse((await readBody(answer, problemBytesMax)).toString()) as { detail?: unknown } | null;
+    const problem = parseForeignJson((await readBody(answer, problemBytesMax)).toString()) as {
+      detail?: unknown;
+    } | null;
     return typeof problem?.detail === "string" ? problem.detail.slice(0, detailLengthMax) : "as a peer found out";
   } catch {
     return "as a peer found out"; // the code is what counts

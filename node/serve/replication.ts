@@ -8,6 +8,7 @@
  */
 import { LRUCache } from "lru-cache";
 import type { Clock } from "#base/clock.ts";
+import { parseForeignJson } from "#base/foreign-json.ts";
 import type { Log } from "#base/log.ts";
 import type { Tiers } from "../cache/tiers.ts";
 import { readBody } from "../fetch/origin.ts";
@@ -90,7 +91,7 @@ export function replicateHotKeys(parts: {
       });
       const text = (await readBody(answer, answerBytesMax)).toString();
       if (answer.statusCode !== 200) throw new Error(`status ${answer.statusCode}`);
-      const { held } = JSON.parse(text) as { held?: unknown };
+      const { held } = parseForeignJson(text) as { held?: unknown };
       if (!Array.isArray(held)) throw new Error("an answer without a list");
       for (const [at, { key }] of news.entries()) {
         if (held[at] === true) heldUntilMs.set(`${member.name} ${key}`, nowMs + heldMs);

@@ -2,7 +2,8 @@
  * Questions to nodes, and their answers: sent over the feed to those who introduced themselves, answered by requests of
  * theirs (routes/channel.ts). Nothing is kept: a question lives as long as the request that asked it.
  *
- *   ask() ──▶ each process of each target        answered, refused, too-large, unproven      by what it sends
+ *   ask() ──▶ each process of each target        answered, refused, too-large, malformed, unproven
+ *                                                                                            by what it sends
  *                                                timed-out                                   by the deadline
  *                                                away                                        not connected
  */
@@ -30,6 +31,7 @@ export type Outcome =
   | { outcome: "answered"; status: number; body: unknown }
   | { outcome: "refused"; reason: string }
   | { outcome: "too-large"; reason: string }
+  | { outcome: "malformed"; reason: string }
   | { outcome: "timed-out"; reason: string }
   | { outcome: "unproven"; reason: string }
   | { outcome: "away"; reason: string };
@@ -47,6 +49,8 @@ export interface Questions {
   readonly take: (connection: Connection, answer: NodeAnswer, sizeBytes: number) => boolean;
   /** An answer came over this connection whose proof is wrong: whoever waits for it is told. */
   readonly takeUnproven: (connection: Connection) => void;
+  /** A proven answer came that can't be read, so that nobody knows to which question. */
+  readonly takeMalformed: (connection: Connection, reason: string) => void;
 }
 
 /** Each may hold answersBytesMax. */
@@ -88,6 +92,10 @@ export function openQuestions(parts: { connected: ConnectedNodes; seals: Seals; 
     return promise;
   }
 
+  function settleAll({ channel }: Connection, outcome: Outcome): void {
+    for (const one of waiting.values()) if (one.connection.channel === channel) one.settle(outcome);
+  }
+
   return {
     async ask(question, targets, waitMs) {
       if (asked >= questionsMax) {
@@ -117,10 +125,13 @@ export function openQuestions(parts: { connected: ConnectedNodes; seals: Seals; 
       return true;
     },
     takeUnproven(connection) {
-      for (const one of waiting.values()) {
-        if (one.connection.channel !== connection.channel) continue;
-        one.settle({ outcome: "unproven", reason: "its answer does not prove that it knows the fleet secret" });
-      }
+      settleAll(connection, {
+        outcome: "unproven",
+        reason: "its answer does not prove that it knows the fleet secret",
+      });
+    },
+    takeMalformed(connection, reason) {
+      settleAll(connection, { outcome: "malformed", reason: `its answer makes no sense: ${reason}` });
     },
   };
 }

@@ -4,11 +4,13 @@
  * that its sender knows the fleet secret.
  */
 import { NearcastError } from "#base/errors.ts";
+import { parseForeignJson } from "#base/foreign-json.ts";
 import type { Log } from "#base/log.ts";
 import { check, problemLines } from "#base/schema.ts";
 import {
   introductionSchema,
   messageBytesMax,
+  messageDepthMax,
   nodeAnswerSchema,
   presenceSchema,
   purgeReportSchema,
@@ -58,7 +60,12 @@ export function addChannelRoutes(app: App, deps: ChannelRouteDeps): void {
         },
         async (request, reply) => {
           const { connection, text } = proven(request, purpose, deps);
-          work(connection, read(schema, text), Buffer.byteLength(text));
+          const message = read(schema, text);
+          if (!message.ok) {
+            if (purpose === "answer") questions.takeMalformed(connection, message.reason);
+            throw new NearcastError("BAD_REQUEST", message.reason);
+          }
+          work(connection, message.value, Buffer.byteLength(text));
           connected.heard(connection);
           return await reply.code(204).send(null);
         },
@@ -130,24 +137,25 @@ const nameless = "a node without a name";
 
 function claimedName(text: string): string {
   try {
-    const checked = check(introductionSchema, JSON.parse(text));
+    const checked = check(introductionSchema, parseForeignJson(text, messageDepthMax));
     return checked.ok ? checked.value.node : nameless;
   } catch {
     return nameless;
   }
 }
 
-/** @throws NearcastError BAD_REQUEST */
-function read<Schema extends TSchema>(schema: Schema, text: string): Static<Schema> {
+function read<Schema extends TSchema>(
+  schema: Schema,
+  text: string,
+): { ok: true; value: Static<Schema> } | { ok: false; reason: string } {
   let value: unknown;
   try {
-    value = JSON.parse(text);
-  } catch {
-    throw new NearcastError("BAD_REQUEST", "the body is not JSON");
+    value = parseForeignJson(text, messageDepthMax);
+  } catch (error) {
+    return { ok: false, reason: `the body can't be read: ${(error as Error).message}` };
   }
   const checked = check(schema, value);
-  if (checked.ok) return checked.value;
-  throw new NearcastError("BAD_REQUEST", problemLines(checked.problems).slice(0, 5).join("; "));
+  return checked.ok ? checked : { ok: false, reason: problemLines(checked.problems).slice(0, 5).join("; ") };
 }
 
 /** @throws NearcastError CONFLICT */

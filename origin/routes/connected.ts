@@ -45,7 +45,7 @@ const answerShape = Type.Object({
   site: Type.String(),
   process: Type.Optional(Type.Integer()),
   tookMs: Type.Optional(Type.Integer()),
-  outcome: Type.String({ description: "answered, refused, too-large, timed-out, unproven or away" }),
+  outcome: Type.String({ description: "answered, refused, too-large, malformed, timed-out, unproven or away" }),
   reason: Type.Optional(Type.String()),
   status: Type.Optional(Type.Integer({ description: "as the node's admin listener would answer" })),
   body: Type.Optional(Type.Unknown()),

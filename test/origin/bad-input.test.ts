@@ -176,6 +176,8 @@ test("JSON bodies are checked strictly, and every problem is named", async () =>
     ],
     ["/purges", `{"tags":["with space"]}`, json, 400, "BAD_REQUEST", /tags/],
     ["/purges", `{"names":["${"a".repeat(300_000)}"]}`, json, 413, "BODY_TOO_LARGE", /./],
+    ["/purges", `{"names":${"[".repeat(65)}${"]".repeat(65)}}`, json, 400, "BAD_REQUEST", /deeper than 64 levels/],
+    ["/nodes", `${'{"a":'.repeat(200)}1${"}".repeat(200)}`, json, 400, "BAD_REQUEST", /deeper than 64 levels/],
     ["/purges", `{"names":`, json, 400, "BAD_REQUEST", /JSON/],
     ["/purges", `{"__proto__":{"all":true}}`, json, 400, "BAD_REQUEST", /./],
     ["/purges", `all=true`, { "content-type": "application/x-www-form-urlencoded" }, 400, "BAD_REQUEST", /./],

@@ -8,6 +8,7 @@ import { createSeals, type Purpose } from "#fleet/channel/seal.ts";
 import { fleetSchema } from "#fleet/document.ts";
 import { createEventStreamReader, type ServerSentEvent } from "#fleet/event-stream.ts";
 import { type Vocabulary, vocabularyOf } from "#fleet/vocabulary.ts";
+import { keptLog } from "../support/kept-log.ts";
 import { until } from "../support/world.ts";
 import { fleetExample, startTestOrigin, type TestOrigin } from "./running-origin.ts";
 
@@ -15,7 +16,7 @@ interface Subscriber {
   readonly channel: string;
   readonly questions: () => string[];
   /** @returns the status; the proof is always made for the subscriber's own channel */
-  readonly tell: (path: string, purpose: Purpose, message: object, over?: string) => Promise<number>;
+  readonly tell: (path: string, purpose: Purpose, message: object | string, over?: string) => Promise<number>;
 }
 
 /** A subscriber of the feed that speaks for itself, with whatever secret it is given. */
@@ -42,7 +43,7 @@ async function subscribe(t: TestContext, origin: TestOrigin, secret: Uint8Array)
         return [(JSON.parse(body) as { id: string }).id];
       }),
     tell: async (path, purpose, message, over = channel) => {
-      const body = JSON.stringify(message);
+      const body = typeof message === "string" ? message : JSON.stringify(message);
       const told = await origin.call("POST", `/channel/${path}`, {
         token: origin.tokens.edge,
         headers: {
@@ -143,6 +144,36 @@ test("what a node answers wrongly is named: refused, too large, unproven, no ans
   }
   const late = { id: node.questions().at(-1) ?? "", outcome: "refused", reason: "late" };
   assert.equal(await node.tell("answers", "answer", late), 404);
+});
+
+test("a nested answer, or one of no known shape, costs its sender 400 and its own line, and nobody else anything", async (t) => {
+  const { log, lines } = keptLog();
+  const origin = await startTestOrigin(t, { log });
+  const secret = await secretOf(origin);
+  const [bad, good] = [await subscribe(t, origin, secret), await subscribe(t, origin, secret)];
+  assert.equal(await bad.tell("introductions", "introduction", introductionOf("bad1")), 204);
+  assert.equal(await good.tell("introductions", "introduction", introductionOf("good1")), 204);
+  const nested = (depth: number): string => "[".repeat(depth) + "]".repeat(depth);
+  const bodies = [32, 3000, 3500, 4000, 100_000].map((depth) => `"status":200,"body":${nested(depth)}`);
+  for (const [index, rest] of [...bodies, `"status":9999,"body":{}`].entries()) {
+    const asking = ask(origin, { question: status, waitMs: 10_000 });
+    await until("both are asked", async () => [bad, good].every((one) => one.questions().length > index));
+    const answerOf = (one: Subscriber, members: string): string =>
+      `{"id":"${one.questions()[index] ?? ""}","outcome":"answered",${members}}`;
+    assert.equal(await bad.tell("answers", "answer", answerOf(bad, rest)), 400, rest.slice(0, 60));
+    // As deep as may be: the origin's own answer around it stays within what the command reads.
+    assert.equal(await good.tell("answers", "answer", answerOf(good, `"status":200,"body":${nested(31)}`)), 204);
+    const answers = await asking;
+    assert.deepEqual(answers.map(({ node, outcome }) => [node, outcome]).toSorted(), [
+      ["bad1", "malformed"],
+      ["good1", "answered"],
+    ]);
+    assert.match(answers.find(({ node }) => node === "bad1")?.reason ?? "", /^its answer makes no sense: /);
+  }
+  assert.deepEqual(
+    lines.filter(({ level }) => level === "error"),
+    [],
+  );
 });
 
 test("at most four questions are asked at one time, and only those of the list", async (t) => {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after } from "node:test";
 import sharp from "sharp";
 import { systemClock, type Clock } from "#base/clock.ts";
-import { silentLog } from "#base/log.ts";
+import { type Log, silentLog } from "#base/log.ts";
 import { check } from "#base/schema.ts";
 import { openDecoderPool } from "#image/pool.ts";
 import { originConfigSchema, type OriginConfig } from "../../origin/config.ts";
@@ -83,11 +83,11 @@ export function testConfig(dataDir: string, overrides: Overrides = {}): OriginCo
 
 export async function startTestOrigin(
   scope: Scope,
-  options: { config?: Overrides; clock?: Clock; inspector?: Inspector; dataDir?: string } = {},
+  options: { config?: Overrides; clock?: Clock; inspector?: Inspector; dataDir?: string; log?: Log } = {},
 ): Promise<TestOrigin> {
   const dataDir = options.dataDir ?? (await temporaryDirectory(scope));
-  const { clock = systemClock, inspector = filePool() } = options;
-  const origin = await startOrigin(testConfig(dataDir, options.config), { clock, inspector, log: silentLog });
+  const { clock = systemClock, inspector = filePool(), log = silentLog } = options;
+  const origin = await startOrigin(testConfig(dataDir, options.config), { clock, inspector, log });
   scope.after(origin.close);
   const tokens = tokensOf(origin);
   const call: TestOrigin["call"] = async (method, path, { token = tokens.writer, body, headers = {} } = {}) =>

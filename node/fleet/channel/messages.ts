@@ -32,6 +32,9 @@ export const messageBytesMax = {
   "purge-report": 64 * 1024,
 } as const;
 
+/** Levels that each message may be nested: an answer stands inside of the origin's own, which has a bound as well. */
+export const messageDepthMax = 32;
+
 const nodeName = Type.String({ pattern: "^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$", maxLength: shortNameLengthMax });
 const count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 
