@@ -38,8 +38,9 @@ test("a backup of a running origin, restored on an empty machine, is followed by
   // Writers go on meanwhile: the backup is the state of one moment.
   const over = new AbortController();
   const writing = (async () => {
-    for (let index = 0; !over.signal.aborted; index += 1)
+    for (let index = 0; !over.signal.aborted; index += 1) {
       await world.api("PUT", `/images/busy/${index}.jpg`, await photograph(1));
+    }
   })();
   const first = await backUp();
   over.abort();

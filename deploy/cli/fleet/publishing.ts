@@ -101,7 +101,9 @@ async function mustBeAgreed(
 function refused(review: FleetReview): CommandFailure {
   return new CommandFailure(
     exitCodes.refused,
-    "refused: this would take down what is being served; nothing was published",
+    review.dangers.every(({ kind }) => kind === "word")
+      ? "refused: live nodes would not understand this; nothing was published"
+      : "refused: this would take down what is being served; nothing was published",
     {
       code: "DANGEROUS_FLEET",
       lines: [...dangersOf(review), "If that is what you want, add --force."],
@@ -109,7 +111,7 @@ function refused(review: FleetReview): CommandFailure {
   );
 }
 
-export function changeLines({ version, changes, changeCount }: FleetReview): string[] {
+function changeLines({ version, changes, changeCount }: FleetReview): string[] {
   const against = version === undefined ? "as the first version" : `against version ${version}`;
   if (changeCount === 0) return [`${against}, only the text differs`];
   const more = changeCount - changes.length;
@@ -120,7 +122,7 @@ export function changeLines({ version, changes, changeCount }: FleetReview): str
   ];
 }
 
-export function dangerLines(review: FleetReview): string[] {
+function dangerLines(review: FleetReview): string[] {
   return dangersOf(review).map((line) => `danger: ${line}`);
 }
 
