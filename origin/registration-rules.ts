@@ -10,8 +10,8 @@
  * so many a second (node/fetch/probe-budget.ts), whose answer counts only with a proof. Names are looked up by edges,
  * which refuse those that lead to their own machine.
  */
-import { BlockList, isIP, isIPv4 } from "node:net";
 import { NearcastError } from "#base/errors.ts";
+import { isIn, loopback, unreachable } from "#base/networks.ts";
 import type { Roster, RosterNode } from "#fleet/roster.ts";
 import type { Actor } from "./catalogue/audit.ts";
 
@@ -25,20 +25,6 @@ export type KeptNode = RosterNode & {
   /** Id of the token that it was registered with; absent for those of an older release. */
   readonly token?: string;
 };
-
-/** Addresses at which no client of another machine ever reaches a node. */
-const unreachable = new BlockList();
-unreachable.addSubnet("0.0.0.0", 8);
-unreachable.addSubnet("169.254.0.0", 16);
-unreachable.addSubnet("224.0.0.0", 3);
-unreachable.addAddress("::", "ipv6");
-unreachable.addSubnet("fe80::", 10, "ipv6");
-unreachable.addSubnet("ff00::", 8, "ipv6");
-
-/** Addresses of the machine itself: right only for a trial on one machine. */
-const loopback = new BlockList();
-loopback.addSubnet("127.0.0.0", 8);
-loopback.addAddress("::1", "ipv6");
 
 /** @throws NearcastError BAD_PARAMETER */
 export function mustBeReachable({ http, peer, addresses }: Omit<RosterNode, "name">, { address }: Actor): void {
@@ -85,10 +71,4 @@ export function mustFit(http: string, roster: Roster, token: string | undefined,
 /** As the URL parser writes it, without the brackets of an IPv6 address: each address in one form. */
 function hostOf(url: string): string {
   return new URL(url).hostname.replace(/^\[|\]$/g, "");
-}
-
-/** Whether it is an address of these. One with a zone (`fe80::1%eth0`) means something on one machine only. */
-function isIn(list: BlockList, text: string): boolean {
-  if (text.includes("%")) return list === unreachable;
-  return isIP(text) !== 0 && list.check(text, isIPv4(text) ? "ipv4" : "ipv6");
 }

@@ -2,11 +2,12 @@
  * Starts one origin in this process: its parts from the lock to the listening socket, and back in the opposite order.
  * main.ts does so for a process; tests do so for themselves.
  */
-import { mkdir } from "node:fs/promises";
+import { mkdir, readdir, stat } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { join, resolve } from "node:path";
 import type { Clock } from "#base/clock.ts";
 import { lockDirectory } from "#base/directory-lock.ts";
+import { NearcastError } from "#base/errors.ts";
 import { createLifecycle } from "#base/lifecycle.ts";
 import type { Log } from "#base/log.ts";
 import { createSeals } from "#fleet/channel/seal.ts";
@@ -60,6 +61,7 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     await mkdir(dataDir, { recursive: true, mode: 0o700 });
     lifecycle.defer("lock", lockDirectory(dataDir, `another origin is running on ${dataDir}`));
     const secretsDir = join(dataDir, "secrets");
+    await refuseLostCatalogue(dataDir);
     const catalogue = openSqliteCatalogue(join(dataDir, "catalogue.sqlite"), config.keep, clock);
     lifecycle.defer("catalogue", catalogue.close);
     await mkdir(secretsDir, { recursive: true, mode: 0o700 });
@@ -122,6 +124,27 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
   } catch (error) {
     await lifecycle.stop(closingMsMax);
     throw error;
+  }
+}
+
+/**
+ * SQLite takes a missing or an empty file for a new catalogue. Over stored blobs that would be the end of them: no
+ * version stands for one, so the sweep would remove them all.
+ */
+async function refuseLostCatalogue(dataDir: string): Promise<void> {
+  const path = join(dataDir, "catalogue.sqlite");
+  const sizeBytes = await stat(path).then(
+    ({ size }) => size,
+    () => undefined,
+  );
+  if (sizeBytes !== undefined && sizeBytes > 0) return;
+  for (const shard of await readdir(join(dataDir, "blobs")).catch(() => [])) {
+    if ((await readdir(join(dataDir, "blobs", shard))).length === 0) continue;
+    throw new NearcastError(
+      "DISK_FAILED",
+      `the catalogue ${path} is ${sizeBytes === 0 ? "empty" : "missing"}, but pictures are stored beside it. Restore a ` +
+        `backup: nearcast restore FOLDER --force. To begin anew without them, move ${join(dataDir, "blobs")} away`,
+    );
   }
 }
 

@@ -1,15 +1,17 @@
 /**
- * `nearcast purge`: have every edge drop what it cached, by name, URL, prefix, host or tag. Replaced, deleted and
- * rolled-back pictures need none: the origin purges those by itself.
+ * `nearcast purge`: have every edge drop what it cached, by name, URL, prefix, host or tag, and say what they held.
+ * Replaced, deleted and rolled-back pictures need none: the origin purges those by itself.
  */
 import { canonicalName, type Fleet } from "#fleet/document.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import type { Command } from "commander";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import type { OriginClient } from "./origin-client.ts";
-import { purge, type PurgeOrder, readFleet } from "./origin-api.ts";
+import { nearest } from "./nearest.ts";
+import { hasImage, purge, type PurgeOrder, type PurgeState, readFleet, readPurge, someNames } from "./origin-api.ts";
+import { purgeLines, type Unheld, unheldLines } from "./purge-view.ts";
 import type { CommonOptions } from "./settings.ts";
-import { addVerb, type Cli, outputOf, withClient, withOrigin } from "./verb.ts";
+import { addVerb, type Cli, outputOf, several, wholeNumber, withClient, withOrigin } from "./verb.ts";
 
 interface PurgeOptions extends CommonOptions {
   prefix?: string;
@@ -17,7 +19,19 @@ interface PurgeOptions extends CommonOptions {
   tag?: string[];
   all?: boolean;
   soft?: boolean;
+  wait?: number | true;
+  strict?: boolean;
 }
+
+/** Without --wait: nodes that are well report within some milliseconds. */
+const shortWaitMs = 3000;
+const waitSecondsDefault = 30;
+/** The most that the origin lets one request wait. */
+const requestWaitMs = 10_000;
+/** Selectors for which something alike is looked for: each may cost a request. */
+const hintsMax = 5;
+/** Names among which it is looked for. */
+const namesMax = 1000;
 
 export function addPurge(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
@@ -25,17 +39,23 @@ export function addPurge(program: Command, cli: Cli): void {
     summary: "have every edge drop what it cached of these",
     more: [
       "A picture is dropped in all its sizes. A URL means the picture, or the file of an assets host, that it shows.",
+      "Entries are pictures in one size, sources and files, counted from what each node's index knows.",
       "Pictures that are replaced, deleted or rolled back are purged without this.",
     ].join("\n"),
     examples: ["purge shop/chair.jpg", "purge http://img.cdn.test/shop/chair.jpg?w=300", "purge --prefix shop/ --soft"],
   });
-  const several = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
   withOrigin(verb)
     .option("--prefix <prefix>", "all pictures whose names begin so")
     .option("--host <name>", "everything of a host; may be given several times", several)
     .option("--tag <tag>", "everything with this Cache-Tag; may be given several times", several)
     .option("--all", "everything")
     .option("--soft", "mark as stale: served while it is revalidated, instead of dropped")
+    .option(
+      "--wait [seconds]",
+      `wait until every connected node has purged, and print a line for each (default: ${waitSecondsDefault} s)`,
+      wholeNumber(1, 600),
+    )
+    .option("--strict", "exit code 1 when no node held anything for a name, host, tag or prefix")
     .action(async (words: string[], options: PurgeOptions) => {
       const output = outputOf(cli, options);
       const { prefix, host, tag, all, soft } = options;
@@ -45,7 +65,7 @@ export function addPurge(program: Command, cli: Cli): void {
           "nothing was named: give a name, a URL, --prefix, --host, --tag or --all",
         );
       }
-      const { order, seq } = await withClient(cli, options, async (client) => {
+      const { order, seq, state, unheld } = await withClient(cli, options, async (client) => {
         const { names, tags } = await selectorsOf(words, client);
         const allTags = [...(tag ?? []), ...tags];
         const wanted: PurgeOrder = {
@@ -56,13 +76,68 @@ export function addPurge(program: Command, cli: Cli): void {
           ...(all === true ? { all } : {}),
           soft: soft === true,
         };
-        return { order: wanted, seq: (await purge(client, wanted)).seq };
+        const { seq: event } = await purge(client, wanted);
+        const found = await follow(client, event, cli, waitMsOf(options));
+        const missed = found === undefined ? [] : await unheldOf(client, found);
+        return { order: wanted, seq: event, state: found, unheld: missed };
       });
-      output.answer({ seq, ...order }, () => [
-        `purged${soft === true ? " (soft)" : ""}: event ${seq} of the feed, connected edges follow within a second`,
+      output.answer({ seq, ...order, ...state }, () => [
+        `purged${soft === true ? " (soft)" : ""}: event ${seq} of the feed`,
+        ...(state === undefined
+          ? ["connected edges follow within a second; this origin does not say what they held"]
+          : purgeLines(state, options.wait !== undefined)),
       ]);
-      cli.end(exitCodes.ok);
+      const isKnownOfAll = state?.anonymous === 0 && state.nodes.every((node) => node.state === "done");
+      for (const line of unheldLines(unheld, isKnownOfAll)) output.note(line);
+      const isLate = options.wait !== undefined && state?.isSettled === false;
+      cli.end(isLate || (options.strict === true && unheld.length > 0) ? exitCodes.failed : exitCodes.ok);
     });
+}
+
+function waitMsOf({ wait }: PurgeOptions): number {
+  if (wait === undefined) return shortWaitMs;
+  return (wait === true ? waitSecondsDefault : wait) * 1000;
+}
+
+/** What the nodes found, as soon as all that are connected have said so, or when the time is up. */
+async function follow(client: OriginClient, seq: number, cli: Cli, waitMs: number): Promise<PurgeState | undefined> {
+  const deadlineMs = cli.clock.monotonicMs() + waitMs;
+  for (;;) {
+    const leftMs = Math.max(0, Math.round(deadlineMs - cli.clock.monotonicMs()));
+    const state = await readPurge(client, seq, Math.min(leftMs, requestWaitMs));
+    if (state === undefined || state.isSettled || leftMs <= requestWaitMs) return state;
+  }
+}
+
+async function unheldOf(client: OriginClient, { unheld }: PurgeState): Promise<Unheld[]> {
+  const { names, hosts, tags, prefix } = unheld;
+  const hints = new Map<string, string>();
+  for (const name of names.slice(0, hintsMax)) {
+    const hint = await hintOfName(client, name);
+    if (hint !== undefined) hints.set(name, hint);
+  }
+  const known = hosts.length === 0 ? [] : ((await readStoredFleet(client))?.hosts.map(({ name }) => name) ?? []);
+  const hintOfHost = (host: string): string | undefined => {
+    if (known.some((name) => canonicalName(name) === canonicalName(host))) return undefined;
+    return guess(nearest(host, known), "not a host of this fleet");
+  };
+  return [
+    ...names.map((name) => ({ what: `name "${name}"`, hint: hints.get(name) })),
+    ...hosts.map((host) => ({ what: `host "${host}"`, hint: hintOfHost(host) })),
+    ...tags.map((tag) => ({ what: `tag "${tag}"`, hint: undefined })),
+    ...(prefix === undefined ? [] : [{ what: `prefix "${prefix}"`, hint: undefined }]),
+  ];
+}
+
+/** A picture that is there was just not cached; else it may be a slip of the pen. */
+async function hintOfName(client: OriginClient, name: string): Promise<string | undefined> {
+  if (await hasImage(client, name)) return "the origin has it";
+  const alike = nearest(name, await someNames(client, name.slice(0, name.lastIndexOf("/") + 1), namesMax));
+  return guess(alike, "the origin has no such picture");
+}
+
+function guess(alike: string | undefined, otherwise: string): string {
+  return alike === undefined ? otherwise : `${otherwise}; did you mean "${alike}"?`;
 }
 
 /** Names as they are; URLs by the fleet document, which says what kind of host shows them. */
@@ -86,10 +161,15 @@ async function selectorsOf(
   return { names, tags };
 }
 
-async function currentFleet(client: OriginClient): Promise<Fleet> {
+async function readStoredFleet(client: OriginClient): Promise<Fleet | undefined> {
   const newest = await readFleet(client);
   const parsed = newest === undefined ? undefined : parseFleet(newest.text);
-  if (parsed?.ok === true) return parsed.value;
+  return parsed?.ok === true ? parsed.value : undefined;
+}
+
+async function currentFleet(client: OriginClient): Promise<Fleet> {
+  const fleet = await readStoredFleet(client);
+  if (fleet !== undefined) return fleet;
   throw new CommandFailure(
     exitCodes.failed,
     "URLs can't be purged: the origin has no fleet document that this command knows",

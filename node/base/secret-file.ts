@@ -20,11 +20,27 @@ export async function readSecretFile(
     mode = (await stat(file)).mode & 0o777;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
+    throw unreadable(file, what, error);
   }
-  if ((mode & 0o077) === 0) return await readFile(file, "utf8");
+  if ((mode & 0o077) === 0) {
+    try {
+      return await readFile(file, "utf8");
+    } catch (error) {
+      throw unreadable(file, what, error);
+    }
+  }
   throw new NearcastError(
     "INTERNAL",
     `${file} has mode 0${mode.toString(8)}, so others can read the ${what}: run \`chmod 600 ${file}\`${otherWay}`,
+  );
+}
+
+function unreadable(file: string, what: string, error: unknown): NearcastError {
+  const code = (error as NodeJS.ErrnoException).code ?? String(error);
+  return new NearcastError(
+    "INTERNAL",
+    `${file} with the ${what} can't be read (${code}): it must be a file of the user that runs the origin. ` +
+      "Put it back from a backup, or delete it to have a new one made",
+    { cause: error },
   );
 }

@@ -5,25 +5,15 @@
  *   192.0.2.1 ─▶ itself      node.example ─▶ kept for 5 s ─▶ looked up behind, the old one serves meanwhile
  */
 import { lookup } from "node:dns/promises";
-import { BlockList, isIP, isIPv4 } from "node:net";
+import { isIP } from "node:net";
 import type { Clock } from "#base/clock.ts";
+import { isIn, loopback, unreachable } from "#base/networks.ts";
 
 const freshMs = 5000;
 /** A name that has no address may be given one at any time, and its node is waited for. */
 const failureFreshMs = 1000;
 /** Look-ups occupy threads that the file system needs as well: of its four, so many. */
 const lookupsAtOnce = 2;
-
-/** Where no other machine is. Names are chosen by whoever registers them; addresses are checked at the origin. */
-const nowhere = new BlockList();
-nowhere.addSubnet("0.0.0.0", 8);
-nowhere.addSubnet("127.0.0.0", 8);
-nowhere.addSubnet("169.254.0.0", 16);
-nowhere.addSubnet("224.0.0.0", 3);
-nowhere.addAddress("::", "ipv6");
-nowhere.addAddress("::1", "ipv6");
-nowhere.addSubnet("fe80::", 10, "ipv6");
-nowhere.addSubnet("ff00::", 8, "ipv6");
 
 interface Known {
   address: string | Error;
@@ -101,7 +91,8 @@ export function openProbeAddresses(clock: Clock, look: typeof lookUp = lookUp): 
 async function lookUp(hostname: string): Promise<string> {
   const { address } = await lookup(hostname);
   const isLocal = hostname === "localhost" || hostname.endsWith(".localhost");
-  if (!isLocal && nowhere.check(address, isIPv4(address) ? "ipv4" : "ipv6")) {
+  // Names are chosen by whoever registers them; addresses are checked at the origin.
+  if (!isLocal && (isIn(unreachable, address) || isIn(loopback, address))) {
     throw new Error(`${hostname} leads to ${address}, where no other machine is`);
   }
   return address;

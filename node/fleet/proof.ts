@@ -13,16 +13,14 @@
  * that answers (word.ts). The asker compares that name with the node that it meant, so the proof of a node does not
  * pass for another node's, whoever relays it (node/fetch/probe.ts).
  */
-import { createHmac, createSecretKey, hkdfSync, type KeyObject, randomBytes, timingSafeEqual } from "node:crypto";
+import { createHmac, type KeyObject, randomBytes } from "node:crypto";
+import { derivedKeys, isEqual } from "./derived-keys.ts";
 
 /** Header fields, in lower case as Node has them. */
 export const askField = "nearcast-probe";
 export const proofField = "nearcast-proof";
 
 const nonceBytes = 16;
-const keyBytes = 32;
-/** The current secret and the one before. */
-const secretsMax = 2;
 const askPattern = /^([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})(?:\.([A-Za-z0-9_-]{43}))?$/;
 
 const proofPattern = /^[A-Za-z0-9_-]{43}$/;
@@ -49,18 +47,7 @@ export interface Proofs {
 
 /** @param secrets octets of the fleet secrets, the current one first; asked for each time, as they rotate */
 export function createProofs(secrets: () => readonly Uint8Array[]): Proofs {
-  let derivedFrom: readonly Uint8Array[] = [];
-  let derived: readonly KeyObject[] = [];
-
-  function keys(): readonly KeyObject[] {
-    const now = secrets().slice(0, secretsMax);
-    const isSame = now.length === derivedFrom.length && now.every((one, at) => isEqual(one, derivedFrom[at]));
-    if (!isSame) {
-      derivedFrom = now;
-      derived = now.map(keyFrom);
-    }
-    return derived;
-  }
+  const keys = derivedKeys(secrets, "nearcast health probe");
 
   return {
     ask() {
@@ -88,19 +75,10 @@ export function createProofs(secrets: () => readonly Uint8Array[]): Proofs {
   };
 }
 
-function keyFrom(secret: Uint8Array): KeyObject {
-  return createSecretKey(Buffer.from(hkdfSync("sha256", secret, "", "nearcast health probe", keyBytes)));
-}
-
 function askMac(key: KeyObject, nonce: string): Buffer {
   return createHmac("sha256", key).update(`ask\0${nonce}`).digest();
 }
 
 function answerMac(key: KeyObject, nonce: string, status: number, body: string | Uint8Array): Buffer {
   return createHmac("sha256", key).update(`answer\0${nonce}\0${status}\0`).update(body).digest();
-}
-
-/** In constant time for equal lengths. */
-function isEqual(one: Uint8Array, other: Uint8Array | undefined): boolean {
-  return other !== undefined && one.length === other.length && timingSafeEqual(one, other);
 }

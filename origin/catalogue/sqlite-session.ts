@@ -1,7 +1,7 @@
 /** What the statements of the catalogue share: the database, and one way to run a transaction. */
 import type { DatabaseSync } from "node:sqlite";
 import type { Clock } from "#base/clock.ts";
-import { NearcastError } from "#base/errors.ts";
+import { asDiskFailure } from "./sqlite-failure.ts";
 
 export interface CatalogueLimits {
   readonly versionsPerName: number;
@@ -24,7 +24,7 @@ export interface SqliteSession {
   readonly transaction: <Result>(work: () => Result) => Result;
 }
 
-export function transaction<Result>(db: DatabaseSync, work: () => Result): Result {
+export function transaction<Result>(db: DatabaseSync, work: () => Result, path: string): Result {
   try {
     db.exec("BEGIN IMMEDIATE");
     const result = work();
@@ -32,14 +32,6 @@ export function transaction<Result>(db: DatabaseSync, work: () => Result): Resul
     return result;
   } catch (error) {
     if (db.isOpen && db.isTransaction) db.exec("ROLLBACK");
-    throw asDiskFailure(error);
+    throw asDiskFailure(error, path);
   }
-}
-
-/** SQLite says why it refuses (full, read-only, damaged, input/output): all of it the disk's side, not a client's. */
-function asDiskFailure(error: unknown): unknown {
-  if (error instanceof Error && (error as NodeJS.ErrnoException).code === "ERR_SQLITE_ERROR") {
-    return new NearcastError("DISK_FAILED", `the catalogue refused: ${error.message}`, { cause: error });
-  }
-  return error;
 }

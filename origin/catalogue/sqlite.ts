@@ -17,6 +17,7 @@ import { openLogTables } from "./sqlite-log.ts";
 import { openNameTables } from "./sqlite-names.ts";
 import { openRosterTables } from "./sqlite-roster.ts";
 import { openTokenTables } from "./sqlite-tokens.ts";
+import { asDiskFailure, damagedCatalogue } from "./sqlite-failure.ts";
 import { type CatalogueLimits, type SqliteSession, transaction } from "./sqlite-session.ts";
 
 /** One entry for each version of the schema; never changed, only added to. */
@@ -79,12 +80,22 @@ const upgrades = [
   `,
 ];
 
+/** Above this the pages are checked by `nearcast backup` alone: reading them all would hold up the start by seconds. */
+const checkedBytesMax = 256 * 1024 * 1024;
+
+/** @throws NearcastError DISK_FAILED for a file that is damaged or can't be used; it names the file and what to do */
 export function openSqliteCatalogue(path: string, limits: CatalogueLimits, clock: Clock): Catalogue {
-  const db = new DatabaseSync(path, { timeout: 5000 });
+  let db: DatabaseSync;
   try {
+    db = new DatabaseSync(path, { timeout: 5000 });
+  } catch (error) {
+    throw asDiskFailure(error, path);
+  }
+  try {
+    checkPages(db, path);
     db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;");
     upgrade(db, path);
-    const session: SqliteSession = { db, clock, limits, transaction: (work) => transaction(db, work) };
+    const session: SqliteSession = { db, clock, limits, transaction: (work) => transaction(db, work, path) };
     const originId = identify(session, path);
     const { change, record, audit } = openChanges(session);
     const log = openLogTables(session, change);
@@ -112,8 +123,14 @@ export function openSqliteCatalogue(path: string, limits: CatalogueLimits, clock
     };
   } catch (error) {
     db.close();
-    throw error;
+    throw asDiskFailure(error, path);
   }
+}
+
+function checkPages(db: DatabaseSync, path: string): void {
+  if (path === ":memory:" || statSync(path).size > checkedBytesMax) return;
+  const verdict = String(db.prepare("PRAGMA quick_check(1)").get()?.["quick_check"]);
+  if (verdict !== "ok") throw damagedCatalogue(path, verdict);
 }
 
 function upgrade(db: DatabaseSync, path: string): void {
@@ -127,9 +144,10 @@ function upgrade(db: DatabaseSync, path: string): void {
   }
   for (const [index, statements] of upgrades.entries()) {
     if (index < version) continue;
-    transaction(db, () => {
+    const upgradeTo = (): void => {
       db.exec(`${statements}; PRAGMA user_version = ${index + 1};`);
-    });
+    };
+    transaction(db, upgradeTo, path);
   }
 }
 

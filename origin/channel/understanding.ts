@@ -6,6 +6,8 @@ import { readFileSync } from "node:fs";
 import { parse } from "yaml";
 import { type Fleet, fleetSchema } from "#fleet/document.ts";
 import { unknownTo, type UnknownWord, type Vocabulary, vocabularyOf } from "#fleet/vocabulary.ts";
+import { NearcastError } from "#base/errors.ts";
+import type { FleetDanger } from "#fleet/review/dangers.ts";
 import type { ConnectedNodes } from "./connected.ts";
 
 export interface NotUnderstood extends UnknownWord {
@@ -13,7 +15,7 @@ export interface NotUnderstood extends UnknownWord {
   readonly node: string;
 }
 
-/** The release before introductions. Made once from its schema; a test holds that today's schema still has all of it. */
+/** The release before introductions. Made once from its schema; a test holds that today's still has it all. */
 export const firstRelease: Vocabulary = JSON.parse(
   readFileSync(new URL("./vocabulary-0.1.0.json", import.meta.url), "utf8"),
 ) as Vocabulary;
@@ -51,6 +53,26 @@ export function notUnderstood(
     }
   }
   return found;
+}
+
+/** The same as dangers of publishing it: such a node would keep the document that it has, and follow no newer one. */
+export function wordDangers(text: string, fleet: Fleet, connected: Pick<ConnectedNodes, "all">): FleetDanger[] {
+  return notUnderstood(text, fleet, connected).map(({ node, path, message }) => ({
+    kind: "word",
+    name: node,
+    message: `${node} does not understand ${path}: ${message}; upgrade it first`,
+  }));
+}
+
+/** @throws NearcastError DANGEROUS_FLEET with `dangers` */
+export function refuseUnknownWords(text: string, fleet: Fleet, connected: Pick<ConnectedNodes, "all">): void {
+  const dangers = wordDangers(text, fleet, connected);
+  if (dangers.length === 0) return;
+  throw new NearcastError(
+    "DANGEROUS_FLEET",
+    "live nodes would not understand this document; nothing was published (force=true publishes it all the same)",
+    { facts: { dangers, dangerCount: dangers.length } },
+  );
 }
 
 function* wordsOf(vocabulary: Vocabulary, document: unknown, fleet: Fleet): Generator<UnknownWord> {

@@ -6,6 +6,7 @@ import type { Fleet } from "#fleet/document.ts";
 import { fleetBytesMax, parseFleet } from "#fleet/read-document.ts";
 import type { Catalogue, Change, FleetVersion } from "../catalogue/catalogue.ts";
 import type { ConnectedNodes } from "../channel/connected.ts";
+import { refuseUnknownWords, wordDangers } from "../channel/understanding.ts";
 import type { FeedHub } from "../feed/hub.ts";
 import { refuseDangers, reviewFleet } from "../fleet-guard.ts";
 import type { FleetLimits } from "../fleet-limits.ts";
@@ -42,7 +43,7 @@ export interface FleetRouteDeps {
   readonly fleetLimits: FleetLimits;
   readonly readFleet: ReadStoredFleet;
   /** Which nodes serve now: what has no live node can't be taken down. */
-  readonly connected: Pick<ConnectedNodes, "isLive">;
+  readonly connected: Pick<ConnectedNodes, "isLive" | "all">;
 }
 
 interface PublishOptions {
@@ -188,6 +189,7 @@ async function publish(
   { catalogue, feed, fleetLimits, readFleet, connected }: FleetRouteDeps,
 ): Promise<Static<typeof publishedFleet> | undefined> {
   const fleet = mustBeFleet(text);
+  if (force !== true) refuseUnknownWords(text, fleet, connected);
   const result = await catalogue.publishFleet(
     text,
     { ...change, ...(force === true ? { force } : {}) },
@@ -217,13 +219,15 @@ async function review(
   const fleet = mustBeFleet(text);
   const [stored, roster] = [await catalogue.fleet(), await catalogue.roster()];
   if (!holds(precondition, tagOf(stored))) throw preconditionFailed();
-  const { changes, dangers, ...rest } = reviewFleet(readFleet(stored), fleet, roster, connected.isLive);
+  const { changes, dangers, dangerCount, ...rest } = reviewFleet(readFleet(stored), fleet, roster, connected.isLive);
+  const words = wordDangers(text, fleet, connected);
   return {
     dryRun: true,
     ...(stored === undefined ? {} : { version: stored.version }),
     unchanged: stored?.text === text,
     changes: [...changes],
-    dangers: [...dangers],
+    dangers: [...words, ...dangers],
+    dangerCount: dangerCount + words.length,
     ...rest,
   };
 }

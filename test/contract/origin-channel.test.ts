@@ -1,16 +1,11 @@
 /**
- * The channel between a real origin and real edges, from outside: who is connected, questions and their answers, what
- * purges found, and what becomes of those who prove nothing.
+ * The channel between a real origin and real edges, from outside: who is connected, questions and their answers, and
+ * what purges found. test/origin/channel.test.ts has what the origin makes of those who prove nothing.
  */
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { questionEventKind } from "#fleet/channel/messages.ts";
-import { createEventStreamReader, type ServerSentEvent } from "#fleet/event-stream.ts";
-import { fleetSchema } from "#fleet/document.ts";
-import { createSeals, type Purpose } from "#fleet/channel/seal.ts";
-import { vocabularyOf } from "#fleet/vocabulary.ts";
+import { nearcast, type Ran } from "../deploy/support/command.ts";
 import { photograph } from "../support/pictures.ts";
 import { startWorld, until, type World } from "../support/world.ts";
 
@@ -61,62 +56,6 @@ interface Held {
 async function purge(world: World, order: object): Promise<PurgeFacts> {
   const { seq } = (await (await world.api("POST", "/purges", order)).json()) as { seq: number };
   return (await (await world.api("GET", `/purges/${seq}?waitMs=10000`)).json()) as PurgeFacts;
-}
-
-/** A subscriber of the feed that speaks for itself, with whatever secret it is given. */
-async function subscribe(world: World, secret: Uint8Array) {
-  const token = (await readFile(join(world.directory, "origin", "secrets", "edge.token"), "utf8")).trim();
-  const leaving = new AbortController();
-  const answer = await fetch(`${world.originUrl}/api/v1/feed`, {
-    headers: { authorization: `Bearer ${token}` },
-    signal: leaving.signal,
-  });
-  const events: ServerSentEvent[] = [];
-  const read = createEventStreamReader();
-  const reading = (async () => {
-    for await (const bytes of answer.body ?? []) events.push(...read(Buffer.from(bytes)));
-  })().catch(() => undefined);
-  await until("hello came", async () => events[0]?.event === "hello");
-  const { channel } = JSON.parse(events[0]?.data ?? "") as { channel: string };
-  const seals = createSeals(() => [secret]);
-  return {
-    channel,
-    events,
-    /** @returns the status */
-    tell: async (path: string, purpose: Purpose, message: object, over = channel): Promise<number> => {
-      const body = JSON.stringify(message);
-      const told = await fetch(`${world.originUrl}/api/v1/channel/${path}`, {
-        method: "POST",
-        headers: {
-          authorization: `Bearer ${token}`,
-          "content-type": "application/json",
-          "nearcast-channel": over,
-          "nearcast-seal": seals.seal(purpose, channel, body) ?? "",
-        },
-        body,
-      });
-      await told.arrayBuffer();
-      return told.status;
-    },
-    leave: async (): Promise<void> => {
-      leaving.abort();
-      await reading;
-    },
-  };
-}
-
-const introductionOf = (node: string): object => ({
-  node,
-  site: "fra",
-  process: 0,
-  processes: 1,
-  release: "9.9.9",
-  understands: vocabularyOf(fleetSchema),
-});
-
-async function secretOf(world: World): Promise<Buffer> {
-  const text = await readFile(join(world.directory, "origin", "secrets", "fleet-secret.json"), "utf8");
-  return Buffer.from((JSON.parse(text) as { current: string }).current, "base64url");
 }
 
 test("the origin asks nodes, and they answer over the channel", async (t) => {
@@ -211,65 +150,46 @@ test("the origin asks nodes, and they answer over the channel", async (t) => {
     assert.equal(hard.nodes.find(({ node }) => node === "nyc1")?.memory.entries, 1);
   });
 
+  const workstation = async (...words: string[]): Promise<Ran> =>
+    await nearcast([
+      ...words,
+      ...["--origin", world.originUrl, "--data", join(world.directory, "nothing")],
+      ...["--token-file", join(world.directory, "origin", "secrets", "writer.token")],
+    ]);
+
+  await t.test("from the workstation, status and explain reach every node, and say which way they took", async () => {
+    const status = await workstation("status");
+    assert.equal(status.status, 0, status.stdout + status.stderr);
+    assert.match(status.stdout, /fra1 +fra +ready/);
+    assert.match(status.stdout, /nyc1 +nyc +ready/);
+    assert.match(status.stderr, /\(asked through the origin at http:/);
+    const one = (await workstation("status", "--site", "nyc", "--json")).json();
+    const { asked, nodes } = one as { asked: string; nodes: { node: string }[] };
+    assert.deepEqual([asked, nodes.map(({ node }) => node)], ["origin", ["nyc1"]]);
+    const url = await workstation("explain", "http://img.cdn.test/alps.jpg?w=100", "--node", "nyc1");
+    assert.match(url.stdout, /said by node nyc1, asked through the origin/);
+    const name = await workstation("explain", "img.cdn.test", "--from", "192.0.2.1");
+    assert.match(name.stdout, /img\.cdn\.test A[\s\S]*said by node fra1/);
+    assert.equal((await workstation("explain", "img.cdn.test", "--node", "tyo1")).status, 4);
+    const admin = await workstation("status", "--admin", fra.adminUrl);
+    assert.match(admin.stderr, /asked at the nodes' own admin listeners/);
+  });
+
   await t.test(
-    "who has the edge token and not the fleet secret passes for no node, and is told of as unproven",
+    "from the workstation, purge says what it matched, and --strict fails where nobody held it",
     async () => {
-      const stranger = await subscribe(world, Buffer.alloc(32, 7));
-      assert.equal(await stranger.tell("introductions", "introduction", introductionOf("tyo1")), 403);
-      assert.equal(await stranger.tell("presence", "presence", { state: "ready", fleetVersion: 1, feedSeq: 1 }), 403);
-      const facts = (await connected(world)).find(({ node }) => node === "tyo1");
-      assert.equal(facts?.isProven, false);
-      await ask(world, { question: { kind: "status" } });
-      assert.equal(
-        stranger.events.some(({ event }) => event === questionEventKind),
-        false,
-        "it is asked nothing",
-      );
-      await stranger.leave();
+      await fetch(`${fra.url}/alps.jpg?w=100&fm=webp`);
+      const held = await workstation("purge", "alps.jpg", "--wait", "--strict");
+      assert.equal(held.status, 0, held.stdout + held.stderr);
+      assert.match(held.stdout, /fra1 +fra +done +\d+ ms +1 entry/);
+      assert.match(held.stdout, /nyc1 +nyc +done +\d+ ms +0 entries/);
+      const missed = await workstation("purge", "alsp.jpg");
+      assert.equal(missed.status, 0);
+      assert.match(missed.stdout, /matched on 0 of 2 nodes/);
+      assert.match(missed.stderr, /no node held anything for the name "alsp\.jpg".*did you mean "alps\.jpg"/);
+      assert.equal((await workstation("purge", "alsp.jpg", "--strict")).status, 1);
     },
   );
-
-  await t.test("a proof holds for its own connection and purpose only", async () => {
-    const secret = await secretOf(world);
-    const [one, other] = [await subscribe(world, secret), await subscribe(world, secret)];
-    const introduction = introductionOf("fra2");
-    assert.equal(await one.tell("introductions", "introduction", introduction, other.channel), 403);
-    assert.equal(await one.tell("introductions", "presence", introduction), 403);
-    assert.equal(await one.tell("introductions", "introduction", introduction, "AAAAAAAAAAAAAAAAAAAAAA"), 404);
-    assert.equal(await one.tell("presence", "presence", { state: "ready", fleetVersion: 1, feedSeq: 1 }), 409);
-    assert.equal(await one.tell("introductions", "introduction", { node: "fra2" }), 400);
-    await Promise.all([one.leave(), other.leave()]);
-  });
-
-  await t.test("what a node answers wrongly is named: refused, too large, unproven, no answer", async () => {
-    const node = await subscribe(world, await secretOf(world));
-    assert.equal(await node.tell("introductions", "introduction", introductionOf("fra2")), 204);
-    const nextId = async (seen: number): Promise<string> => {
-      await until("a question came", async () => questionsIn(node.events).length > seen);
-      return questionsIn(node.events)[seen] ?? "";
-    };
-    const status = { question: { kind: "status" }, nodes: ["fra2"], waitMs: 300 };
-    const rows: [string, (id: string) => Promise<number>, number][] = [
-      ["refused", async (id) => await node.tell("answers", "answer", { id, outcome: "refused", reason: "no" }), 204],
-      [
-        "too-large",
-        async (id) => await node.tell("answers", "answer", { id, outcome: "too-large", sizeBytes: 9 }),
-        204,
-      ],
-      ["unproven", async (id) => await node.tell("answers", "presence", { id, outcome: "refused", reason: "no" }), 403],
-      ["timed-out", async () => 0, 0],
-    ];
-    for (const [index, [outcome, reply, told]] of rows.entries()) {
-      const asking = ask(world, status);
-      assert.equal(await reply(await nextId(index)), told, outcome);
-      const [answer] = await asking;
-      assert.equal(answer?.outcome, outcome);
-      assert.notEqual(answer?.reason, undefined);
-    }
-    const late = questionsIn(node.events).at(-1) ?? "";
-    assert.equal(await node.tell("answers", "answer", { id: late, outcome: "refused", reason: "late" }), 404);
-    await node.leave();
-  });
 
   await t.test("a node that is away is named, and one that comes back replays the purge before it serves", async () => {
     await fetch(`${nyc.url}/alps.jpg?w=100&fm=webp`);
@@ -302,14 +222,6 @@ test("the origin asks nodes, and they answer over the channel", async (t) => {
     });
   });
 });
-
-function questionsIn(events: readonly ServerSentEvent[]): string[] {
-  return events.flatMap(({ event, data }) => {
-    if (event !== questionEventKind) return [];
-    const { body } = JSON.parse(data) as { body: string };
-    return [(JSON.parse(body) as { id: string }).id];
-  });
-}
 
 test("each process of a machine answers for itself, and their purges are summed", async (t) => {
   const world = await startWorld(t, ["fra"], { edgeWords: ["--processes", "2"] });

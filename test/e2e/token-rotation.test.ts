@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile, rename, stat, writeFile } from "node:fs/promises";
+import { userInfo } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { tokenId } from "#fleet/edge-token.ts";
@@ -182,6 +183,18 @@ test("tokens are rotated while everything runs", async (t) => {
       await untilAllHave(world, token);
     },
   );
+
+  await t.test("who purged this? the audit log names the author, the token, the address and the purge", async () => {
+    await world.api("PUT", "/images/shop/chair.jpg", await photograph(3));
+    assert.equal((await nearcast(world, "purge", "--prefix", "shop/")).status, 0);
+    const asked = await nearcast(world, "audit", "--name", "shop/chair.jpg", "--kind", "purge", "--since", "1h");
+    const writer = tokenId(await readToken(originTokenFile(world, "writer")));
+    const { username } = userInfo();
+    const line = new RegExp(`purge +shop/\\* +${username} +writer ${writer} +127\\.[\\d.]+ +.*prefix shop/`);
+    assert.match(asked.output, line);
+    const other = await nearcast(world, "audit", "--name", "garden/chair.jpg", "--kind", "purge", "--since", "1h");
+    assert.match(other.output, /no entry matches/);
+  });
 
   await t.test(
     "killed with SIGKILL in the midst of rotations, the origin never refuses what its edges hold",

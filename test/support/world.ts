@@ -15,6 +15,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { stringify } from "yaml";
 import { writeGeoFile } from "./geo-file.ts";
 
+const root = new URL("../../", import.meta.url).pathname;
 const edgeMain = new URL("../../node/main.ts", import.meta.url).pathname;
 const originMain = new URL("../../origin/main.ts", import.meta.url).pathname;
 
@@ -95,6 +96,8 @@ export async function startWorld(
     /** Further arguments of each edge, and further variables of its environment. */
     edgeWords?: readonly string[];
     edgeEnvironment?: Readonly<Record<string, string>>;
+    /** The checkout whose code the origin, or the node of this name, runs; undefined: this one. */
+    releaseOf?: (program: string) => string | undefined;
   } = {},
 ): Promise<World> {
   const directory = await mkdtemp(join(tmpdir(), "nearcast-world-"));
@@ -107,6 +110,10 @@ export async function startWorld(
   const geoFile = join(directory, "geo.mmdb");
   await writeGeoFile(geoFile);
   const geo = settings.geo === "default" ? {} : { geoFiles: [geoFile] };
+  const mainOf = (program: string, main: string): string => {
+    const checkout = settings.releaseOf?.(program);
+    return checkout === undefined ? main : join(checkout, main.slice(root.length));
+  };
   const net = `127.${20 + Math.floor(Math.random() * 200)}.${Math.floor(Math.random() * 256)}`;
   const originUrl = `http://${net}.1:7070`;
   const secrets = join(directory, "origin", "secrets");
@@ -131,7 +138,7 @@ export async function startWorld(
 
   let origin: Program;
   const startOrigin = async (): Promise<void> => {
-    origin = await start("origin", originMain, {
+    origin = await start("origin", mainOf("origin", originMain), {
       listen: { host: `${net}.1`, port: 7070 },
       dataDir: join(directory, "origin"),
     });
@@ -227,7 +234,7 @@ export async function startWorld(
           drainMs: 200,
           ...settings.edge,
         };
-        program = await start(name, edgeMain, config, settings.edgeWords, settings.edgeEnvironment);
+        program = await start(name, mainOf(name, edgeMain), config, settings.edgeWords, settings.edgeEnvironment);
         await until(`${name} is ready`, async () => (await fetch(`${adminUrl}/readyz`)).ok, program, startMsMax);
       },
       status: async () => (await (await fetch(`${adminUrl}/status`)).json()) as Record<string, unknown>,

@@ -101,7 +101,9 @@ async function mustBeAgreed(
 function refused(review: FleetReview): CommandFailure {
   return new CommandFailure(
     exitCodes.refused,
-    "refused: this would take down what is being served; nothing was published",
+    review.dangers.every(({ kind }) => kind === "word")
+      ? "refused: live nodes would not understand this; nothing was published"
+      : "refused: this would take down what is being served; nothing was published",
     {
       code: "DANGEROUS_FLEET",
       lines: [...dangersOf(review), "If that is what you want, add --force."],

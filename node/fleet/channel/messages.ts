@@ -8,8 +8,8 @@
  *   edge   ──▶ origin   answer                                 POST /channel/answers
  *   edge   ──▶ origin   purge report                           POST /channel/purge-reports
  *
- * Each carries a proof (seal.ts). A release that knows none of this sees a field of hello and no more: questions go only
- * to those who introduced themselves. Whoever reads a message leaves out what it does not know.
+ * Each carries a proof (seal.ts). A release that knows none of this sees a field of hello and no more: questions go
+ * only to those who introduced themselves. Whoever reads a message leaves out what it does not know.
  */
 import { type Static, Type } from "typebox";
 import { shortNameLengthMax } from "#fleet/roster.ts";

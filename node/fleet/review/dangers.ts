@@ -5,6 +5,7 @@
  *   zone   it is served and would not be any more
  *   site   it has live nodes and would have none
  *   name   it has a live address and would have none
+ *   word   a live node of another release does not understand it (not judged here: origin/channel/understanding.ts)
  *
  * A fleet without a live node serves nobody, so nothing can be taken from it: its first documents are free.
  */
@@ -12,11 +13,11 @@ import { canonicalName, type Fleet, type Site } from "#fleet/document.ts";
 import { isAtOrBelow } from "#fleet/zone-file/names.ts";
 import { answersOf, type IsLive, livesBehind } from "./answers.ts";
 
-export const dangerKinds = ["zone", "site", "name"] as const;
+export const dangerKinds = ["zone", "site", "name", "word"] as const;
 
 export interface FleetDanger {
   readonly kind: (typeof dangerKinds)[number];
-  /** Of the zone, the site or the domain name. */
+  /** Of the zone, the site, the domain name or the node. */
   readonly name: string;
   /** A sentence for people. */
   readonly message: string;

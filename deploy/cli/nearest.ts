@@ -1,0 +1,38 @@
+/** The word of a list that was probably meant; pure. */
+
+/** Words longer than this are not compared: it takes time by the square. */
+const lengthMax = 200;
+
+/** The nearest of `known` to `word`, when it is near: a third of its letters may differ, and at most three. */
+export function nearest(word: string, known: Iterable<string>): string | undefined {
+  if (word.length > lengthMax) return undefined;
+  let found: string | undefined;
+  let least = Math.min(3, Math.floor(word.length / 3)) + 1;
+  for (const candidate of known) {
+    if (candidate.length > lengthMax || Math.abs(candidate.length - word.length) >= least) continue;
+    const distance = distanceOf(word, candidate);
+    if (distance < least) [found, least] = [candidate, distance];
+  }
+  return found;
+}
+
+/** Letters to add, to leave out, to change or to swap with their neighbour (optimal string alignment). */
+function distanceOf(one: string, other: string): number {
+  let [before, last]: [number[], number[]] = [[], Array.from({ length: other.length + 1 }, (_, at) => at)];
+  for (let row = 1; row <= one.length; row += 1) {
+    const next = [row];
+    for (let column = 1; column <= other.length; column += 1) {
+      const isSame = one[row - 1] === other[column - 1];
+      const isSwapped =
+        row > 1 && column > 1 && one[row - 1] === other[column - 2] && one[row - 2] === other[column - 1];
+      next[column] = Math.min(
+        (last[column] ?? 0) + 1,
+        (next[column - 1] ?? 0) + 1,
+        (last[column - 1] ?? 0) + (isSame ? 0 : 1),
+        isSwapped ? (before[column - 2] ?? 0) + 1 : Infinity,
+      );
+    }
+    [before, last] = [last, next];
+  }
+  return last[other.length] ?? 0;
+}

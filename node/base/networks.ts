@@ -1,0 +1,22 @@
+/** Networks in which no node of a fleet can be reached from another machine. */
+import { BlockList, isIP, isIPv4 } from "node:net";
+
+/** Unspecified, link-local and multicast addresses, on every machine. */
+export const unreachable = new BlockList();
+unreachable.addSubnet("0.0.0.0", 8);
+unreachable.addSubnet("169.254.0.0", 16);
+unreachable.addSubnet("224.0.0.0", 3);
+unreachable.addAddress("::", "ipv6");
+unreachable.addSubnet("fe80::", 10, "ipv6");
+unreachable.addSubnet("ff00::", 8, "ipv6");
+
+/** Addresses of the machine itself: right only for a trial on one machine. */
+export const loopback = new BlockList();
+loopback.addSubnet("127.0.0.0", 8);
+loopback.addAddress("::1", "ipv6");
+
+/** Whether the text is an address of one of these; one with a zone (`fe80::1%eth0`) is link-local. */
+export function isIn(list: BlockList, text: string): boolean {
+  if (text.includes("%")) return list === unreachable;
+  return isIP(text) !== 0 && list.check(text, isIPv4(text) ? "ipv4" : "ipv6");
+}

@@ -1,0 +1,182 @@
+/** The origin's end of its channel to the nodes: proofs, questions, wrong answers, documents that nodes refuse. */
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+import { questionEventKind } from "#fleet/channel/messages.ts";
+import { createSeals, type Purpose } from "#fleet/channel/seal.ts";
+import { fleetSchema } from "#fleet/document.ts";
+import { createEventStreamReader, type ServerSentEvent } from "#fleet/event-stream.ts";
+import { type Vocabulary, vocabularyOf } from "#fleet/vocabulary.ts";
+import { until } from "../support/world.ts";
+import { fleetExample, startTestOrigin, type TestOrigin } from "./running-origin.ts";
+
+interface Subscriber {
+  readonly channel: string;
+  readonly questions: () => string[];
+  /** @returns the status; the proof is always made for the subscriber's own channel */
+  readonly tell: (path: string, purpose: Purpose, message: object, over?: string) => Promise<number>;
+}
+
+/** A subscriber of the feed that speaks for itself, with whatever secret it is given. */
+async function subscribe(t: TestContext, origin: TestOrigin, secret: Uint8Array): Promise<Subscriber> {
+  const leaving = new AbortController();
+  t.after(() => leaving.abort());
+  const authorization = `Bearer ${origin.tokens.edge}`;
+  const answer = await fetch(`${origin.url}/api/v1/feed`, { headers: { authorization }, signal: leaving.signal });
+  const events: ServerSentEvent[] = [];
+  const read = createEventStreamReader();
+  void (async () => {
+    for await (const bytes of answer.body ?? []) events.push(...read(Buffer.from(bytes)));
+  })().catch(() => undefined); // the test leaves
+  await until("hello came", async () => events[0]?.event === "hello");
+  const { channel } = JSON.parse(events[0]?.data ?? "") as { channel: string };
+  const seals = createSeals(() => [secret]);
+  return {
+    channel,
+    questions: () =>
+      events.flatMap(({ event, data }) => {
+        if (event !== questionEventKind) return [];
+        const { body, seal } = JSON.parse(data) as { body: string; seal: string };
+        assert.equal(seals.isSealed("question", channel, body, seal), true, "the origin proves itself, too");
+        return [(JSON.parse(body) as { id: string }).id];
+      }),
+    tell: async (path, purpose, message, over = channel) => {
+      const body = JSON.stringify(message);
+      const told = await origin.call("POST", `/channel/${path}`, {
+        token: origin.tokens.edge,
+        headers: {
+          "content-type": "application/json",
+          "nearcast-channel": over,
+          "nearcast-seal": seals.seal(purpose, channel, body) ?? "",
+        },
+        body,
+      });
+      await told.arrayBuffer();
+      return told.status;
+    },
+  };
+}
+
+const today = vocabularyOf(fleetSchema);
+const introductionOf = (node: string, understands: Vocabulary = today): object => ({
+  ...{ node, site: "fra", process: 0, processes: 1, release: "9.9.9" },
+  understands,
+});
+
+async function secretOf(origin: TestOrigin): Promise<Buffer> {
+  const text = await readFile(join(origin.dataDir, "secrets", "fleet-secret.json"), "utf8");
+  return Buffer.from((JSON.parse(text) as { current: string }).current, "base64url");
+}
+
+interface Answer {
+  node: string;
+  outcome: string;
+  reason?: string;
+}
+
+const json = { "content-type": "application/json" };
+
+async function ask(origin: TestOrigin, body: object): Promise<Answer[]> {
+  const call = { body: JSON.stringify(body), headers: json };
+  return (await origin.json<{ answers: Answer[] }>(200, "POST", "/nodes/questions", call)).answers;
+}
+
+const presence = { state: "ready", fleetVersion: 1, feedSeq: 1 };
+const status = { kind: "status" };
+
+test("who has the edge token and not the fleet secret passes for no node, and is told of as unproven", async (t) => {
+  const origin = await startTestOrigin(t);
+  await origin.json(201, "PUT", "/fleet", { body: fleetExample() });
+  const stranger = await subscribe(t, origin, Buffer.alloc(32, 7));
+  assert.equal(await stranger.tell("introductions", "introduction", introductionOf("fra1")), 403);
+  assert.equal(await stranger.tell("presence", "presence", presence), 403);
+  const { connections } = await origin.json<{ connections: object[] }>(200, "GET", "/nodes/connected");
+  assert.deepEqual(
+    connections.map((one) => ({ ...one, since: "", lastHeard: "" })),
+    [{ node: "fra1", isProven: false, address: "127.0.0.1", since: "", lastHeard: "" }],
+  );
+  const answers = await ask(origin, { question: status });
+  assert.deepEqual(
+    answers.map(({ node, outcome }) => [node, outcome]),
+    [["fra1", "unproven"]],
+  );
+  assert.deepEqual(stranger.questions(), [], "it is asked nothing");
+});
+
+test("a proof holds for its own connection and purpose only", async (t) => {
+  const origin = await startTestOrigin(t);
+  const secret = await secretOf(origin);
+  const [one, other] = [await subscribe(t, origin, secret), await subscribe(t, origin, secret)];
+  const introduction = introductionOf("fra1");
+  assert.equal(await one.tell("introductions", "introduction", introduction, other.channel), 403);
+  assert.equal(await one.tell("introductions", "presence", introduction), 403);
+  assert.equal(await one.tell("introductions", "introduction", introduction, "AAAAAAAAAAAAAAAAAAAAAA"), 404);
+  assert.equal(await one.tell("presence", "presence", presence), 409, "introductions come first");
+  assert.equal(await one.tell("introductions", "introduction", { node: "fra1" }), 400);
+  assert.equal(await one.tell("introductions", "introduction", introduction), 204);
+  assert.equal(await one.tell("presence", "presence", presence), 204);
+  assert.equal(await one.tell("presence", "presence", { ...presence, padding: "x".repeat(2000) }), 413);
+});
+
+test("what a node answers wrongly is named: refused, too large, unproven, no answer, too late", async (t) => {
+  const origin = await startTestOrigin(t);
+  const node = await subscribe(t, origin, await secretOf(origin));
+  assert.equal(await node.tell("introductions", "introduction", introductionOf("fra1")), 204);
+  const nextId = async (seen: number): Promise<string> => {
+    await until("a question came", async () => node.questions().length > seen);
+    return node.questions()[seen] ?? "";
+  };
+  const rows: [string, (id: string) => Promise<number>, number][] = [
+    ["refused", async (id) => await node.tell("answers", "answer", { id, outcome: "refused", reason: "no" }), 204],
+    ["too-large", async (id) => await node.tell("answers", "answer", { id, outcome: "too-large", sizeBytes: 9 }), 204],
+    ["unproven", async (id) => await node.tell("answers", "presence", { id, outcome: "refused", reason: "no" }), 403],
+    ["timed-out", async () => 0, 0],
+  ];
+  for (const [index, [outcome, reply, told]] of rows.entries()) {
+    const waitMs = outcome === "timed-out" ? 100 : 10_000;
+    const asking = ask(origin, { question: status, nodes: ["fra1"], waitMs });
+    assert.equal(await reply(await nextId(index)), told, outcome);
+    const [answer] = await asking;
+    assert.equal(answer?.outcome, outcome);
+    assert.notEqual(answer?.reason, undefined);
+  }
+  const late = { id: node.questions().at(-1) ?? "", outcome: "refused", reason: "late" };
+  assert.equal(await node.tell("answers", "answer", late), 404);
+});
+
+test("at most four questions are asked at one time, and only those of the list", async (t) => {
+  const origin = await startTestOrigin(t);
+  const node = await subscribe(t, origin, await secretOf(origin));
+  await node.tell("introductions", "introduction", introductionOf("fra1"));
+  const asking = Array.from({ length: 4 }, async () => await ask(origin, { question: status, waitMs: 10_000 }));
+  await until("four are being asked", async () => node.questions().length === 4);
+  const body = JSON.stringify({ question: status });
+  assert.equal((await origin.json(503, "POST", "/nodes/questions", { body, headers: json }))["code"], "OVERLOADED");
+  for (const id of node.questions()) await node.tell("answers", "answer", { id, outcome: "refused", reason: "no" });
+  await Promise.all(asking);
+  for (const question of [{ kind: "metrics" }, { kind: "status", path: "/metrics" }, {}]) {
+    await origin.json(400, "POST", "/nodes/questions", { body: JSON.stringify({ question }), headers: json });
+  }
+});
+
+test("a document that a live node does not understand is refused with node and key, unless forced", async (t) => {
+  const origin = await startTestOrigin(t);
+  const { "presets.*.w": _w, ...older } = today;
+  const node = await subscribe(t, origin, await secretOf(origin));
+  await node.tell("introductions", "introduction", introductionOf("nyc1", older));
+  await origin.json(201, "PUT", "/fleet", { body: fleetExample() });
+  const text = fleetExample(["fra"], "presets: { small: { w: 300 } }\n");
+  const refused = await origin.json<{ code: string; dangers: object[] }>(409, "PUT", "/fleet", { body: text });
+  const danger = {
+    kind: "word",
+    name: "nyc1",
+    message: "nyc1 does not understand presets.small.w: is not a known key; upgrade it first",
+  };
+  assert.deepEqual([refused.code, refused.dangers], ["DANGEROUS_FLEET", [danger]]);
+  const dry = await origin.json<{ dangers: object[]; dangerCount: number }>(200, "PUT", "/fleet?dryRun=true", {
+    body: text,
+  });
+  assert.deepEqual([dry.dangers, dry.dangerCount], [[danger], 1]);
+  await origin.json(201, "PUT", "/fleet?force=true", { body: text });
+});
