@@ -80,7 +80,7 @@ export function withOriginFolder(verb: Command): Command {
     .option("--data <dir>", "the origin's data folder, or the one that `nearcast up` keeps (or NEARCAST_DATA)");
 }
 
-export function withAdmin(verb: Command): Command {
+function withAdmin(verb: Command): Command {
   return verb.option(
     "--admin <url>",
     "admin listener of a node; may be given several times (default: the nodes of this machine, else the origin asks)",

@@ -36,12 +36,14 @@ test("a backup of a running origin, restored on an empty machine, is followed by
   await world.api("PUT", "/images/a.jpg", await photograph(1));
   await world.api("PUT", "/images/b.jpg", await photograph(2));
   // Writers go on meanwhile: the backup is the state of one moment.
-  let isOver = false;
+  const over = new AbortController();
   const writing = (async () => {
-    for (let index = 0; !isOver; index += 1) await world.api("PUT", `/images/busy/${index}.jpg`, await photograph(1));
+    for (let index = 0; !over.signal.aborted; index += 1) {
+      await world.api("PUT", `/images/busy/${index}.jpg`, await photograph(1));
+    }
   })();
   const first = await backUp();
-  isOver = true;
+  over.abort();
   await writing;
   assert.deepEqual([first.copied.count, first.manifest.blobs.count, first.missing], [2, 2, []]);
 

@@ -111,7 +111,7 @@ function refused(review: FleetReview): CommandFailure {
   );
 }
 
-export function changeLines({ version, changes, changeCount }: FleetReview): string[] {
+function changeLines({ version, changes, changeCount }: FleetReview): string[] {
   const against = version === undefined ? "as the first version" : `against version ${version}`;
   if (changeCount === 0) return [`${against}, only the text differs`];
   const more = changeCount - changes.length;
@@ -122,7 +122,7 @@ export function changeLines({ version, changes, changeCount }: FleetReview): str
   ];
 }
 
-export function dangerLines(review: FleetReview): string[] {
+function dangerLines(review: FleetReview): string[] {
   return dangersOf(review).map((line) => `danger: ${line}`);
 }
 

@@ -126,7 +126,7 @@ const held = Type.Object({ entries: count, bytes: count });
 const places = (most: number) => Type.Array(Type.Integer({ minimum: 0, maximum: most - 1 }), { maxItems: most });
 
 /** Selectors of one purge, at most: the bounds of the origin's API. */
-export const purgeSelectorsMax = { names: 1000, hosts: 100, tags: 1000 } as const;
+const purgeSelectorsMax = { names: 1000, hosts: 100, tags: 1000 } as const;
 
 /** What a purge found on one process of a node, counted when it was applied. */
 export const purgeReportSchema = Type.Object({

@@ -83,7 +83,7 @@ test("20,000 files are found in linear time", async (t) => {
   const folder = await temporaryFolder(t, "put");
   const names = Array.from({ length: 20_000 }, (_, index) => `${index}.jpg`);
   for (let from = 0; from < names.length; from += 500) {
-    await Promise.all(names.slice(from, from + 500).map(async (name) => writeFile(join(folder, name), "")));
+    await Promise.all(names.slice(from, from + 500).map(async (name) => await writeFile(join(folder, name), "")));
   }
   const cpuOf = async (work: () => Promise<unknown>): Promise<number> => {
     const before = process.cpuUsage();

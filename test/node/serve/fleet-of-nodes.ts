@@ -173,7 +173,12 @@ export async function startNodes(
     const memory = openMemoryTier(32_000_000);
     const tiers = joinTiers(memory, disk);
     const records = openRecords(disk);
-    const origin = openOriginClient({ url: originUrl, token: fixedToken("x".repeat(20)), clock: ownClock, random: () => 0 });
+    const origin = openOriginClient({
+      url: originUrl,
+      token: fixedToken("x".repeat(20)),
+      clock: ownClock,
+      random: () => 0,
+    });
     const fetcher = openAssetFetcher({ node: name, clock: ownClock, random: () => 0 });
     // All nodes' handshakes are made by this one process.
     const connectTimeoutsMs = { withinSite: 10_000, betweenSites: 10_000 };
