@@ -155,8 +155,12 @@ test("the origin asks nodes, and they answer over the channel", async (t) => {
   const workstation = async (...words: string[]): Promise<Ran> =>
     await nearcast([
       ...words,
-      ...["--origin", world.originUrl, "--data", join(world.directory, "nothing")],
-      ...["--token-file", join(world.directory, "origin", "secrets", "writer.token")],
+      "--origin",
+      world.originUrl,
+      "--data",
+      join(world.directory, "nothing"),
+      "--token-file",
+      join(world.directory, "origin", "secrets", "writer.token"),
     ]);
 
   await t.test("from the workstation, status and explain reach every node, and say which way they took", async () => {

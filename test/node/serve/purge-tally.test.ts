@@ -34,7 +34,12 @@ async function filledTiers(t: TestContext): Promise<Tiers> {
 }
 
 const event = (parts: Partial<PurgeEvent>): PurgeEvent => ({
-  ...{ reason: "purge", names: [], hosts: [], tags: [], all: false, soft: false },
+  reason: "purge",
+  names: [],
+  hosts: [],
+  tags: [],
+  all: false,
+  soft: false,
   ...parts,
 });
 
