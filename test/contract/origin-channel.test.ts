@@ -119,8 +119,10 @@ test("the origin asks nodes, and they answer over the channel", async (t) => {
   await t.test("a purge says what each node held, counted by tier, and what nobody held", async () => {
     await fetch(`${fra.url}/alps.jpg?w=100&fm=webp`);
     await fetch(`${fra.url}/alps.jpg?w=120&fm=webp`);
-    await until("the sizes are on disk", async () => {
-      return ((await fra.metrics()).get(`nearcast_cache_entries{tier="disk"}`) ?? 0) >= 3;
+    // The two sizes, the source and the record.
+    await until("all of it is on disk", async () => {
+      const { cache } = (await fra.status()) as { cache: { disk: { entries: number } } };
+      return cache.disk.entries === 4;
     });
     const first = await purge(world, { names: ["alps.jpg", "alsp.jpg"], tags: ["nowhere"], hosts: ["img.cdn.test"] });
     assert.equal(first.isSettled, true);
@@ -153,8 +155,12 @@ test("the origin asks nodes, and they answer over the channel", async (t) => {
   const workstation = async (...words: string[]): Promise<Ran> =>
     await nearcast([
       ...words,
-      ...["--origin", world.originUrl, "--data", join(world.directory, "nothing")],
-      ...["--token-file", join(world.directory, "origin", "secrets", "writer.token")],
+      "--origin",
+      world.originUrl,
+      "--data",
+      join(world.directory, "nothing"),
+      "--token-file",
+      join(world.directory, "origin", "secrets", "writer.token"),
     ]);
 
   await t.test("from the workstation, status and explain reach every node, and say which way they took", async () => {

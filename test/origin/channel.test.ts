@@ -61,7 +61,11 @@ async function subscribe(t: TestContext, origin: TestOrigin, secret: Uint8Array)
 
 const today = vocabularyOf(fleetSchema);
 const introductionOf = (node: string, understands: Vocabulary = today): object => ({
-  ...{ node, site: "fra", process: 0, processes: 1, release: "9.9.9" },
+  node,
+  site: "fra",
+  process: 0,
+  processes: 1,
+  release: "9.9.9",
   understands,
 });
 

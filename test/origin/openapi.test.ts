@@ -39,6 +39,7 @@ test("the OpenAPI document lists every route with its schema, tokens and problem
     "GET /api/v1/purges/{seq}",
     "GET /api/v1/tokens",
     "GET /api/v1/tokens/edge/current",
+    "GET /api/v1/verifications",
     "GET /api/v1/versions/{path}",
     "GET /healthz",
     "GET /metrics",

@@ -66,7 +66,7 @@ test("a blob is stored once under its SHA-256 and read in whole or in part", asy
   await incoming.write(bytes.subarray(10));
   assert.deepEqual(await incoming.finish(), { sha256: sha256Of(bytes), sizeBytes: bytes.length });
   assert.deepEqual(await incoming.read(), bytes);
-  assert.deepEqual(await incoming.commit(), { wasStored: false });
+  assert.deepEqual(await incoming.commit(), { before: "none" });
   await incoming.discard();
   const path = join(directory, "blobs", sha256Of(bytes).slice(0, 2), sha256Of(bytes));
   assert.deepEqual(await readFile(path), bytes);
@@ -74,7 +74,7 @@ test("a blob is stored once under its SHA-256 and read in whole or in part", asy
   const again = await store.begin();
   await again.write(bytes);
   await again.finish();
-  assert.deepEqual(await again.commit(), { wasStored: true });
+  assert.deepEqual(await again.commit(), { before: "good" });
   assert.deepEqual(await readdir(join(directory, "incoming")), []);
 
   const opened = await store.open(sha256Of(bytes), bytes.length);

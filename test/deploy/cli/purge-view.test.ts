@@ -9,8 +9,14 @@ const state = {
   anonymous: 1,
   nodes: [
     {
-      ...{ node: "fra1", site: "fra", state: "done", tookMs: 12, records: 1, isComplete: true },
-      ...{ memory: { entries: 2, bytes: 34_000 }, disk: { entries: 3, bytes: 4_100_000 } },
+      node: "fra1",
+      site: "fra",
+      state: "done",
+      tookMs: 12,
+      records: 1,
+      isComplete: true,
+      memory: { entries: 2, bytes: 34_000 },
+      disk: { entries: 3, bytes: 4_100_000 },
     },
     { node: "fra2", site: "fra", state: "done", tookMs: 9, records: 0, isComplete: false, memory: none, disk: none },
     { node: "nyc1", site: "nyc", state: "waiting", records: 0, isComplete: true, memory: none, disk: none },

@@ -224,12 +224,13 @@ test("a host's name in any spelling is one host: the second request is a hit", a
 });
 
 test("an origin's failure is a 5xx that says its code and nothing of the machine, in Cache-Status too", async (t) => {
-  const { listener, origin, served, lines } = await startEdge(t);
-  await origin.stop();
   for (const [host, kind] of [
     [assets, "assets"],
     [img, "images"],
   ] as const) {
+    // An edge for each: of one code only so many lines are logged in a second.
+    const { listener, origin, served, lines } = await startEdge(t);
+    await origin.stop();
     // Twice as many as it takes to open the breaker: the refusal looks the same.
     for (let count = 0; count < 4; count += 1) {
       const answer = await request(listener, "GET /a", [host]);

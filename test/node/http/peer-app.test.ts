@@ -35,7 +35,7 @@ test("a variant is told with its hash, its age, the event that it is good for an
   world.skip(5);
   const answer = await app.inject({ url: image, headers: { ...owner, "nearcast-log": "origin-a/8" } });
   assert.equal(answer.statusCode, 200);
-  assert.match(answer.body, /^rendered /);
+  assert.match(answer.body, /\nrendered /, "behind the signature of a picture");
   const { headers } = answer;
   assert.equal(headers["nearcast-source"], hash);
   assert.ok(Number(headers["nearcast-age"]) >= 5000);

@@ -1,0 +1,105 @@
+/** What a purge reports, counted over real tiers: by tier, by selector, records apart, hard and soft alike. */
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { silentLog } from "#base/log.ts";
+import { check } from "#base/schema.ts";
+import { purgeReportSchema } from "#fleet/channel/messages.ts";
+import type { PurgeEvent } from "#fleet/purge-event.ts";
+import { openDiskTier } from "../../../node/cache/disk.ts";
+import { openMemoryTier } from "../../../node/cache/memory.ts";
+import { memoryBytesOf } from "../../../node/cache/object.ts";
+import { joinTiers, type Tiers } from "../../../node/cache/tiers.ts";
+import { createPurgeTally } from "../../../node/serve/purge-tally.ts";
+import { fakeClock } from "../../support/fake-clock.ts";
+import { objectFor, purgeFor } from "../../support/objects.ts";
+import { temporaryDirectory } from "../../support/temporary.ts";
+
+const small = objectFor("small", { tags: ["source:shop/chair.jpg"], sizeBytes: 1000 });
+const large = objectFor("large", { tags: ["source:shop/chair.jpg"], sizeBytes: 5000 });
+const source = objectFor("source", { tags: ["source:shop/chair.jpg"], sizeBytes: 20_000 });
+const record = objectFor("record", { tags: ["source:shop/chair.jpg"], notes: { record: {} }, sizeBytes: 0 });
+const asset = objectFor("asset", { tags: ["host:static.test", "tag:red"], sizeBytes: 300 });
+const later = objectFor("later", { tags: ["tag:red"], feedSeq: 9 });
+
+async function filledTiers(t: TestContext): Promise<Tiers> {
+  const directory = await temporaryDirectory(t);
+  const disk = await openDiskTier({ directory, bytesMax: 16_000_000, clock: fakeClock(), log: silentLog });
+  t.after(() => disk.close());
+  await disk.scanned;
+  const tiers = joinTiers(openMemoryTier(1_000_000), disk);
+  for (const object of [small, large, asset, later]) tiers.store(object);
+  for (const object of [source, record]) tiers.storeOnDisk(object);
+  await disk.flushed();
+  return tiers;
+}
+
+const event = (parts: Partial<PurgeEvent>): PurgeEvent => ({
+  reason: "purge",
+  names: [],
+  hosts: [],
+  tags: [],
+  all: false,
+  soft: false,
+  ...parts,
+});
+
+for (const isSoft of [false, true]) {
+  test(`${isSoft ? "a soft" : "a hard"} purge counts entries and bytes by tier, and which selectors held something`, async (t) => {
+    const tiers = await filledTiers(t);
+    const wanted = event({
+      names: ["none.jpg", "shop/chair.jpg"],
+      hosts: ["static.test", "none.test"],
+      tags: ["red", "blue"],
+    });
+    const selectors = {
+      hostTags: ["host:static.test", "host:none.test"],
+      hostPrefixes: [[], []],
+      tags: ["tag:red", "tag:blue"],
+    };
+    const tags = ["source:none.jpg", "source:shop/chair.jpg", ...selectors.hostTags, ...selectors.tags];
+    const purge = purgeFor({ seq: 5, tags, isSoft });
+    const tally = createPurgeTally(purge, wanted, selectors);
+    tally.foundRecords(["shop/chair.jpg"]);
+    if (isSoft) tiers.keysOf(purge, tally.found);
+    else await tiers.purge(purge, tally.found);
+    const report = tally.report(5, tiers.isIndexed());
+    assert.equal(check(purgeReportSchema, report).ok, true);
+    const { disk, ...rest } = report;
+    assert.deepEqual(rest, {
+      seq: 5,
+      memory: { entries: 3, bytes: [small, large, asset].reduce((sum, one) => sum + memoryBytesOf(one), 0) },
+      records: 1,
+      isComplete: true,
+      held: { names: [1], hosts: [0], tags: [0], prefix: false },
+    });
+    // The files have facts and a checksum in front of the bodies; what was stored after the purge is not counted.
+    assert.equal(disk.entries, 4);
+    assert.ok(disk.bytes > 26_300 && disk.bytes < 28_300, String(disk.bytes));
+  });
+}
+
+test("a host of pictures and a prefix are held when a source below them is", async (t) => {
+  const tiers = await filledTiers(t);
+  const wanted = event({ hosts: ["img.test", "old.test"], prefix: "garden/" });
+  const selectors = {
+    hostTags: ["host:img.test", "host:old.test"],
+    hostPrefixes: [["shop/"], ["attic/"]],
+    tags: [],
+  };
+  const purge = purgeFor({ seq: 5, tags: selectors.hostTags, sourcePrefixes: ["shop/", "attic/", "garden/"] });
+  const tally = createPurgeTally(purge, wanted, selectors);
+  await tiers.purge(purge, tally.found);
+  const { held, memory, disk } = tally.report(5, true);
+  assert.deepEqual(held, { names: [], hosts: [0], tags: [], prefix: false });
+  assert.deepEqual([memory.entries, disk.entries], [2, 3]);
+});
+
+test("a purge that was carried out finds nothing the second time", async (t) => {
+  const tiers = await filledTiers(t);
+  const purge = purgeFor({ seq: 5, isAll: true });
+  await tiers.purge(purge);
+  const tally = createPurgeTally(purge, event({ all: true }), { hostTags: [], hostPrefixes: [], tags: [] });
+  await tiers.purge(purge, tally.found);
+  const { memory, disk, records } = tally.report(5, true);
+  assert.deepEqual([memory, disk, records], [{ entries: 0, bytes: 0 }, { entries: 0, bytes: 0 }, 0]);
+});
