@@ -25,6 +25,8 @@ export interface CrewSettings extends Omit<DecoderSettings, "sandbox"> {
 export interface Worker {
   readonly process: DecoderProcess;
   isReady: boolean;
+  /** It was ended because it did not start in time. */
+  isLate: boolean;
   cancelStart: Cancel;
 }
 
@@ -68,8 +70,8 @@ export interface Crew {
 /** A process that was told to end and does not is killed. */
 const retireGraceMs = 2000;
 const restartPauseMaxMs = 10_000;
-/** So many failed starts before any success, and the sandbox is suspected. */
-const failedStartsMax = 3;
+/** After this many processes that died while they started, before any success, the sandbox is suspected. */
+const deathsMax = 3;
 
 export function openCrew(settings: CrewSettings, clock: Clock, log: Log, listener: CrewListener): Crew {
   const failures = openFailureLog(log, clock);
@@ -83,6 +85,8 @@ export function openCrew(settings: CrewSettings, clock: Clock, log: Log, listene
   let crashes = 0;
   let restarts = 0;
   let failedStarts = 0;
+  /** Of those, the ones that died by themselves. A machine that is too busy to start one in time is no such sign. */
+  let deaths = 0;
   let cancelRestart: Cancel | undefined;
   let isClosed = false;
   let onAllGone: (() => void) | undefined;
@@ -113,7 +117,9 @@ export function openCrew(settings: CrewSettings, clock: Clock, log: Log, listene
     const worker: Worker = {
       process,
       isReady: false,
+      isLate: false,
       cancelStart: clock.after(settings.startTimeoutMs, () => {
+        worker.isLate = true;
         process.kill(); // end() counts it as a failed start
       }),
     };
@@ -164,11 +170,13 @@ export function openCrew(settings: CrewSettings, clock: Clock, log: Log, listene
 
   function pauseAfterFailedStart(worker: Worker, how: string): void {
     failedStarts += 1;
+    if (!worker.isLate) deaths += 1;
     crashes += 1;
     restarts += 1;
     const pauseMs = Math.min(restartPauseMaxMs, 100 * 2 ** Math.min(failedStarts, 10));
-    log.error({ pid: worker.process.pid, how, pauseMs }, "a decoder process did not start");
-    if (failedStarts >= failedStartsMax && sandbox === "starting" && sandboxMode === "auto" && !isRequired) {
+    const { pid } = worker.process;
+    log.error({ pid, how, isLate: worker.isLate, pauseMs }, "a decoder process did not start");
+    if (deaths >= deathsMax && sandbox === "starting" && sandboxMode === "auto" && !isRequired) {
       // None ever came up: the filter may be what ends them. No picture is involved yet.
       sandboxMode = "off";
       sandboxReason = "decoder processes died while they entered it";

@@ -8,6 +8,8 @@
  * bounded, for each network and in all. Past the bound the oldest is closed, never the newest refused: a writer's
  * connection is a stranger itself until its first head has come, which takes one round trip.
  *
+ * Those who are known share what there is: reserve.ts keeps room for the next one.
+ *
  * Every connection that closes after an answer lingers, so that the answer arrives (base/lingering-close.ts).
  */
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from "node:http";
@@ -16,6 +18,7 @@ import type { Clock } from "#base/clock.ts";
 import { closeLingering, isLingering } from "#base/lingering-close.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
 import type { Tokens } from "../tokens.ts";
+import { openReserve } from "./reserve.ts";
 
 export interface ConnectionLimits {
   readonly connectionsMax: number;
@@ -44,6 +47,7 @@ export function createOriginServer(
 ): Server {
   const { tokens, limits, clock } = deps;
   const strangers = openStrangers(limits, clock);
+  const reserve = openReserve(limits.connectionsMax);
   const newestRequest = new WeakMap<Socket, IncomingMessage>();
 
   const server = createServer(options, (request, response) => {
@@ -54,7 +58,10 @@ export function createOriginServer(
       return;
     }
     newestRequest.set(socket, request);
-    if (tokens.judge(request.headers.authorization).outcome === "known") {
+    const presented = tokens.judge(request.headers.authorization);
+    const isWriter = presented.outcome === "known" && presented.kind === "writer";
+    response.once("close", reserve.begin(socket, isWriter));
+    if (presented.outcome === "known") {
       knownSockets.add(socket);
       strangers.forget(socket);
     } else {
@@ -70,7 +77,9 @@ export function createOriginServer(
   // RFC 9110 §10.1.1 lets a server ignore an expectation that it does not know; Node would answer it past all limits.
   server.on("checkExpectation", (request, response) => server.emit("request", request, response));
   server.on("connection", (socket: Socket) => {
-    strangers.add(socket);
+    const network = networkOf(socket.remoteAddress ?? "");
+    strangers.add(socket, network);
+    reserve.add(socket, network);
     const closeAtOnce = socket.destroySoon.bind(socket);
     // Node calls this after the last answer of a connection.
     socket.destroySoon = () => {
@@ -84,7 +93,7 @@ export function createOriginServer(
 }
 
 interface Strangers {
-  readonly add: (socket: Socket) => void;
+  readonly add: (socket: Socket, network: string) => void;
   readonly forget: (socket: Socket) => void;
 }
 
@@ -124,8 +133,7 @@ function openStrangers(limits: ConnectionLimits, clock: Clock): Strangers {
 
   return {
     forget,
-    add: (socket) => {
-      const network = networkOf(socket.remoteAddress ?? "");
+    add: (socket, network) => {
       const cancel = clock.after(limits.unauthenticatedTimeoutMs, () => {
         closeLate(socket);
       });

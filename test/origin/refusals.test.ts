@@ -338,6 +338,54 @@ test("a writer gets in while 4,000 connections without a token are attempted", a
   }
 });
 
+test("who holds connections with the edge token gives them back: writers and other edges get in", async (t) => {
+  const crowded = await startTestOrigin(
+    { after: (cleanUp) => t.after(cleanUp) },
+    { config: { limits: { connectionsMax: 160 } } },
+  );
+  await crowded.json(201, "PUT", "/fleet", { body: fleetExample(["fra"]) });
+  const open = new Set<Socket>();
+  t.after(() => {
+    for (const socket of open) socket.destroy();
+  });
+  const request = (line: string): string =>
+    `${line} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${crowded.tokens.edge}\r\n`;
+  const hold = async (localAddress: string, text: string): Promise<Socket> => {
+    const socket = connect({ port: crowded.port, host: "127.0.0.1", localAddress });
+    open.add(socket);
+    socket.on("error", () => undefined);
+    await once(socket, "connect");
+    socket.write(text);
+    return socket;
+  };
+  const honest = await hold("127.0.0.9", `${request("GET /api/v1/fleet")}\r\n`);
+  await once(honest, "data");
+  honest.resume();
+  let stored = 0;
+  for (let wave = 0; wave < 20; wave += 1) {
+    // Half are answered and kept; of half the body never comes.
+    for (let each = 0; each < 10; each += 1) {
+      await hold("127.0.0.1", `${request("GET /api/v1/fleet")}\r\n`);
+      await hold(
+        "127.0.0.1",
+        `${request("POST /api/v1/nodes")}Content-Type: application/json\r\nContent-Length: 99\r\n\r\n{`,
+      );
+    }
+    const agent = new Agent({ connections: 1, connect: { localAddress: "127.0.0.7" } });
+    const answer = await undiciRequest(`${crowded.url}/api/v1/images/good.jpg`, {
+      method: "PUT",
+      headers: { authorization: `Bearer ${crowded.tokens.writer}` },
+      body: picture,
+      dispatcher: agent,
+    });
+    await answer.body.dump();
+    await agent.close();
+    if (answer.statusCode < 300) stored += 1;
+  }
+  assert.equal(stored, 20);
+  assert.equal(honest.closed, false, "the connection of another network stays");
+});
+
 test("an IPv6 customer counts as one, an IPv4 address too, however they are written", () => {
   const rows: [string, string][] = [
     ["192.0.2.7", "192.0.2.7"],
