@@ -57,7 +57,10 @@ export function openFailureLog(log: Log, clock: Clock): FailureLog {
         if (isOfAddress) leave(address);
         if (opened.omitted === 0) return;
         const whose = isOfAddress ? { address: address === "" ? "others" : address } : {};
-        log[level]({ code, ...whose, omitted: opened.omitted, windowMs: lastsMs }, "more failures of this code");
+        log[level](
+          { code, ...whose, omitted: opened.omitted, windowMs: lastsMs },
+          isOfAddress ? "more of the same" : "more failures of this code",
+        );
       });
       if (isOfAddress) addresses.set(address, (addresses.get(address) ?? 0) + 1);
     }

@@ -212,6 +212,19 @@ test("introductions are bounded for each address, and so are their lines in the 
   assert.ok(lines.length < 40, `${lines.length} lines`);
 });
 
+test("nodes at one address bring four vocabularies at most: they leave room for those of others", async (t) => {
+  const origin = await startTestOrigin(t);
+  const secret = await secretOf(origin);
+  const without = Object.keys(today).slice(0, 6);
+  const told: number[] = [];
+  for (const [index, word] of without.entries()) {
+    const older = Object.fromEntries(Object.entries(today).filter(([key]) => key !== word));
+    const node = await subscribe(t, origin, secret);
+    told.push(await node.tell("introductions", "introduction", introductionOf(`fra${index}`, older)));
+  }
+  assert.deepEqual(told, [204, 204, 204, 204, 503, 503]);
+});
+
 test("at most four questions are asked at one time, and only those of the list", async (t) => {
   const origin = await startTestOrigin(t);
   const node = await subscribe(t, origin, await secretOf(origin));
