@@ -377,7 +377,8 @@ install_role() { # role
 
 next_steps() {
   echo
-  echo "nearcast $release is installed. What comes next is in /opt/nearcast/current/deploy/runbook.md:"
+  echo "nearcast $release is installed. The runbook: /opt/nearcast/current/deploy/runbook.md"
+  [ "$roles" = " command" ] || echo "Next:"
   for role in $roles; do
     case $role in
       origin) echo "  look over /etc/nearcast/origin.yaml, then: systemctl enable --now nearcast-origin" ;;

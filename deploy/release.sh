@@ -21,8 +21,13 @@ version=$(sed -n 's/^node_version=//p' "$here/install.sh")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$folder"
-npm pack --silent --pack-destination "$work" "node-linux-$arch@$version"
+npm pack --silent --pack-destination "$work" "node-linux-$arch@$version" >"$work/log"
 mv "$work/node-linux-$arch-$version.tgz" "$folder/node.tgz"
-sh "$here/install.sh" --command --root "$work/root" --node-tarball "$folder/node.tgz"
+# Below a folder of its own: what install.sh says next would be wrong for this machine, so only a failure is shown.
+sh "$here/install.sh" --command --root "$work/root" --node-tarball "$folder/node.tgz" >"$work/log" || {
+  cat "$work/log" >&2
+  exit 1
+}
 tar -czf "$folder/nearcast-release.tgz" -C "$work"/root/opt/nearcast/releases/* .
 cp "$here/install.sh" "$folder/install.sh"
+echo "$folder is ready. Copy it to each server, and run there: sh $(basename "$folder")/install.sh --origin (or --edge)"

@@ -82,7 +82,8 @@ export const edgeConfigSchema = Type.Object(
           minimum: 0,
           maximum: 10,
           default: 2,
-          description: "past that, every so manyth query is told to ask by TCP, as true clients can; 0: none is",
+          description:
+            "past that, every Nth query gets a truncated answer, so that real clients ask again by TCP; 0: never",
         }),
         amplificationMax: Type.Integer({
           minimum: 0,

@@ -132,7 +132,7 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
   addSecretRoutes(app, deps);
   addNodeRoutes(app, deps);
   addConnectedRoutes(app, deps);
-  addChannelRoutes(app, deps);
+  addChannelRoutes(app, deps, logs.failures);
   addFeedRoute(app, deps);
   addTokenRoutes(app, deps.tokens);
   addAuditRoute(app, deps.catalogue);

@@ -67,6 +67,12 @@ export const originConfigSchema = Type.Object(
         uploadStallMs: milliseconds(30_000, 100, 600_000, "an upload that brings no byte for so long is cut"),
         uploadTimeoutMs: milliseconds(3_600_000, 1000, 86_400_000, "one whole upload"),
         subscribersMax: count(1000, 1, 100_000, "edges that follow the feed at one time"),
+        subscribersPerAddressMax: count(
+          256,
+          1,
+          100_000,
+          "of them from one address or IPv6 /64, a quarter without proof; past it the oldest of those gives way",
+        ),
         nodesPerTokenMax: count(256, 1, 10_000, "nodes that join with one edge token: all edges probe each of them"),
         nodesPerAddressMax: count(8, 1, 10_000, "nodes that join at one address or host name"),
         connectionsMax: count(4096, 16, 100_000, "open connections; more are refused"),

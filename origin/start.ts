@@ -14,6 +14,7 @@ import { createSeals } from "#fleet/channel/seal.ts";
 import { secretsInOrder } from "#fleet/secret.ts";
 import { buildApp } from "./app.ts";
 import { openSqliteCatalogue } from "./catalogue/sqlite.ts";
+import { openIntroductionBudget } from "./channel/introductions.ts";
 import { openConnectedNodes } from "./channel/connected.ts";
 import { openPurgeReports } from "./channel/purge-reports.ts";
 import { openQuestions } from "./channel/questions.ts";
@@ -71,14 +72,16 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     const readFleet = openFleetReader();
     const fleetLimits = await openFleetLimits(catalogue, readFleet, log);
     const uploads = openUploads({ store, catalogue, holds, inspector, clock, limits: config.limits });
-    const settings = { ...config.feed, subscribersMax: config.limits.subscribersMax };
+    const settings = { ...config.feed, ...config.limits };
     const feed = await openFeedHub({ catalogue, settings, clock, log });
     const roster = openRosterKeeper(catalogue, readFleet, config.limits);
     const seals = createSeals(() => secretsInOrder(fleetSecret.secrets()));
     const connected = openConnectedNodes(clock);
     const questions = openQuestions({ connected, seals, clock });
     const purgeReports = openPurgeReports({ connected, clock });
-    const channel = { seals, connected, questions, purgeReports };
+    // Each subscriber once, and once more where the fleet secret changed meanwhile.
+    const introductions = openIntroductionBudget(2 * config.limits.subscribersPerAddressMax, clock);
+    const channel = { seals, connected, questions, purgeReports, introductions };
     const overlapMs = config.tokens.overlapHours * 3_600_000;
     const tokens = await openTokens({ secretsDir, catalogue, overlapMs, changed: feed.wake, clock, log });
     lifecycle.defer("token files", tokens.close);

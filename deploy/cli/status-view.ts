@@ -41,7 +41,7 @@ function askedLines(witnesses: readonly Witness[]): string[] {
     const { status } = answer;
     return [
       name,
-      status.site ?? site,
+      site ?? status.site,
       stateOf(status),
       status.fleetVersion,
       status.feed?.state,

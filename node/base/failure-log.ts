@@ -4,6 +4,8 @@
  *
  *   the first lines of a code within a second ──▶ logged as they come
  *   all further ones ──▶ counted; one line with their number when the second is over
+ *
+ * Where it matters who causes them, each address has lines of its own: nobody hides another's failures behind his own.
  */
 import type { Clock } from "./clock.ts";
 import type { Log } from "./log.ts";
@@ -11,14 +13,27 @@ import type { Log } from "./log.ts";
 /** Enough to see what a failure looks like. Five lines of 400 bytes a second are 170 MB a day for each code. */
 const linesPerSecond = 5;
 const windowMs = 1000;
+/** For one address: a machine of many processes, or 12 MB a day. */
+const linesPerMinute = 20;
+const minuteMs = 60_000;
+/** Addresses with lines of their own at one time; the others share theirs. */
+const addressesMax = 64;
 
 export interface FailureLog {
   /** @param code a word of ours, such as an error's code; never one that a client chooses */
   warn: (code: string, facts: Readonly<Record<string, unknown>>, message: string) => void;
+  /** The same at level info or warn, bounded for each address by itself. */
+  of: (
+    address: string,
+    level: "info" | "warn",
+    code: string,
+    facts: Readonly<Record<string, unknown>>,
+    message: string,
+  ) => void;
   error: (code: string, facts: Readonly<Record<string, unknown>>, message: string) => void;
 }
 
-/** Windows of codes; those that end are removed, so there are at most as many as there are codes. */
+/** Windows end and are removed, so there are at most as many as there are codes, each with 64 addresses and the rest. */
 interface Window {
   lines: number;
   omitted: number;
@@ -26,19 +41,30 @@ interface Window {
 
 export function openFailureLog(log: Log, clock: Clock): FailureLog {
   const windows = new Map<string, Window>();
+  const addresses = new Map<string, number>();
 
-  function mayLog(level: "warn" | "error", code: string): boolean {
-    let window = windows.get(code);
+  function mayLog(level: "info" | "warn" | "error", code: string, address?: string): boolean {
+    const isOfAddress = address !== undefined;
+    const key = isOfAddress ? `${code} ${address}` : code;
+    let window = windows.get(key);
     if (window === undefined) {
       const opened = { lines: 0, omitted: 0 };
       window = opened;
-      windows.set(code, opened);
-      clock.after(windowMs, () => {
-        windows.delete(code);
-        if (opened.omitted > 0) log[level]({ code, omitted: opened.omitted, windowMs }, "more failures of this code");
+      windows.set(key, opened);
+      const lastsMs = isOfAddress ? minuteMs : windowMs;
+      clock.after(lastsMs, () => {
+        windows.delete(key);
+        if (isOfAddress) leave(address);
+        if (opened.omitted === 0) return;
+        const whose = isOfAddress ? { address: address === "" ? "others" : address } : {};
+        log[level](
+          { code, ...whose, omitted: opened.omitted, windowMs: lastsMs },
+          isOfAddress ? "more of the same" : "more failures of this code",
+        );
       });
+      if (isOfAddress) addresses.set(address, (addresses.get(address) ?? 0) + 1);
     }
-    if (window.lines < linesPerSecond) {
+    if (window.lines < (isOfAddress ? linesPerMinute : linesPerSecond)) {
       window.lines += 1;
       return true;
     }
@@ -46,7 +72,17 @@ export function openFailureLog(log: Log, clock: Clock): FailureLog {
     return false;
   }
 
+  function leave(address: string): void {
+    const left = (addresses.get(address) ?? 1) - 1;
+    if (left === 0) addresses.delete(address);
+    else addresses.set(address, left);
+  }
+
   return {
+    of(address, level, code, facts, message) {
+      const own = addresses.has(address) || addresses.size < addressesMax ? address : "";
+      if (mayLog(level, code, own)) log[level]({ code, address, ...facts }, message);
+    },
     warn(code, facts, message) {
       if (mayLog("warn", code)) log.warn({ code, ...facts }, message);
     },

@@ -27,7 +27,7 @@ export function boundJsonBodies(app: JsonApp): void {
     const text = body.toString();
     if (isTooDeep(text, jsonDepthMax)) {
       done(new NearcastError("BAD_REQUEST", `the body's JSON is nested deeper than ${jsonDepthMax} levels`), undefined);
-    } else parse(request, text, done);
+    } else void parse(request, text, done);
   });
 }
 

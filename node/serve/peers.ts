@@ -10,8 +10,9 @@
  * never is of before a purge that the asker knows. What the asker gets later purges decide: the answer names the event
  * that was in force when its bytes were asked for, and a question that a purge overtook is not kept at all.
  */
+import { LRUCache } from "lru-cache";
 import type { Dispatcher } from "undici";
-import { type Clock, sleep } from "#base/clock.ts";
+import { type Cancel, type Clock, sleep } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { openFailureLog } from "#base/failure-log.ts";
 import { parseForeignJson } from "#base/foreign-json.ts";
@@ -40,7 +41,7 @@ export interface Question<Result> {
   triesMax: number;
   path: string;
   headers: Readonly<Record<string, string>>;
-  /** For all tries together, each until the header section is there; bodies are cut when they stall. */
+  /** For all tries together, bodies included. */
   timeoutMs: number;
   /** Takes the answer over, its body included. What it throws sends the question to the next member. */
   read: (answer: Dispatcher.ResponseData, told: Told) => Promise<Result>;
@@ -102,6 +103,12 @@ const watchMs = 250;
 const behindMsMax = 1000;
 const behindLookMs = 20;
 const behindWaitingMax = 1000;
+/**
+ * A member that let a whole deadline pass is not asked for this long, whatever else it answers meanwhile: each request
+ * that waits for it is a client that waits. Names of members that are remembered so, far more than a site has.
+ */
+const overdueMs = 30_000;
+const overdueMax = 512;
 /** A problem's body; ours have some 300 bytes. */
 const problemBytesMax = 16_384;
 const detailLengthMax = 500;
@@ -133,6 +140,7 @@ export function joinPeers(parts: {
     replicated: 0,
   };
   const failures = openFailureLog(log, clock);
+  const overdueUntilMs = new LRUCache<string, number>({ max: overdueMax });
   let waitingForFeed = 0;
   let purgedSeq = 0;
 
@@ -141,6 +149,7 @@ export function joinPeers(parts: {
     member: Member,
     timeoutMs: number,
   ): Promise<PeerAnswer<Result>> {
+    const begunMs = clock.monotonicMs();
     const before = position();
     // The position moves on when a purge is in force on disk too; in memory it was so earlier.
     const knownSeq = Math.max(before?.seq ?? 0, purgedSeq);
@@ -148,6 +157,7 @@ export function joinPeers(parts: {
     const cancel = clock.every(watchMs, () => {
       if (!directory.isMember(member)) gone.abort(new Error(`${member.name} is gone`));
     });
+    let cancelLate: Cancel | undefined;
     try {
       const answer = await client.request(member, {
         method: "GET",
@@ -160,6 +170,9 @@ export function joinPeers(parts: {
         timeoutMs,
         signal: gone.signal,
       });
+      cancelLate = clock.after(Math.max(0, begunMs + timeoutMs - clock.monotonicMs()), () => {
+        answer.body.destroy(new Error(`the answer was not whole within ${timeoutMs} ms`));
+      });
       const told = await readAnswer(answer);
       const result = await question.read(answer, told);
       const isOneLog =
@@ -168,7 +181,12 @@ export function joinPeers(parts: {
       return { result, member, told, feedSeq };
     } finally {
       cancel();
+      cancelLate?.();
     }
+  }
+
+  function isOverdue({ name }: Member): boolean {
+    return clock.monotonicMs() < (overdueUntilMs.get(name) ?? 0);
   }
 
   return {
@@ -177,7 +195,7 @@ export function joinPeers(parts: {
       const asked = new Set<string>();
       const deadlineMs = clock.monotonicMs() + question.timeoutMs;
       for (let tries = 0; tries < question.triesMax; tries += 1) {
-        const member = question.members().find(({ name }) => !asked.has(name));
+        const member = question.members().find((one) => !asked.has(one.name) && !isOverdue(one));
         const leftMs = deadlineMs - clock.monotonicMs();
         if (member === undefined || leftMs <= 0) return null;
         asked.add(member.name);
@@ -191,6 +209,11 @@ export function joinPeers(parts: {
             throw error.failure;
           }
           counts.failed += 1;
+          if (clock.monotonicMs() >= deadlineMs) {
+            overdueUntilMs.set(member.name, clock.monotonicMs() + overdueMs);
+            const facts = { member: member.name, role: question.role, reason: (error as Error).message, overdueMs };
+            failures.warn("OVERDUE", facts, "a peer let a deadline pass; others are asked for a while");
+          }
           if (error instanceof UnfitAnswer) {
             counts.unfit += 1;
             const facts = { member: member.name, role: question.role, reason: error.message };

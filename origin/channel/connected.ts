@@ -63,6 +63,8 @@ const silenceMsMax = 3 * presenceIntervalMs;
 const departedMax = 10_000;
 /** Distinct vocabularies in use: as many releases as hardly ever run side by side. */
 const vocabulariesMax = 32;
+/** Of them, in use by nodes at one address: nobody takes all. */
+const vocabulariesPerAddressMax = 4;
 
 export function openConnectedNodes(clock: Clock): ConnectedNodes {
   const connections = new Map<string, Connection>();
@@ -71,10 +73,18 @@ export function openConnectedNodes(clock: Clock): ConnectedNodes {
   const startedAtMs = clock.monotonicMs();
 
   /** The one copy of a vocabulary. */
-  function shared(vocabulary: Vocabulary): Vocabulary {
+  function shared(vocabulary: Vocabulary, by: Connection): Vocabulary {
     const digest = createHash("sha256").update(JSON.stringify(vocabulary)).digest("base64url");
     const known = vocabularies.get(digest);
     if (known !== undefined) return known;
+    const others = [...connections.values()].filter((one) => one !== by && one.address === by.address);
+    const inUse = new Set(others.flatMap(({ introduction }) => introduction?.understands ?? []));
+    if (inUse.size >= vocabulariesPerAddressMax) {
+      throw new NearcastError(
+        "OVERLOADED",
+        "nodes with too many different vocabularies are connected from this address",
+      );
+    }
     if (vocabularies.size >= vocabulariesMax) {
       const used = new Set([...connections.values()].map(({ introduction }) => introduction?.understands));
       for (const [key, one] of vocabularies) if (!used.has(one)) vocabularies.delete(key);
@@ -125,7 +135,7 @@ export function openConnectedNodes(clock: Clock): ConnectedNodes {
     },
     find: (channel) => connections.get(channel),
     introduce(connection, introduction) {
-      connection.introduction = { ...introduction, understands: shared(introduction.understands) };
+      connection.introduction = { ...introduction, understands: shared(introduction.understands, connection) };
       connection.unprovenName = undefined;
       connection.heardAtMs = clock.monotonicMs();
     },

@@ -12,9 +12,11 @@
  */
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
+import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
 import type { Catalogue, FeedEvent } from "../catalogue/catalogue.ts";
 import { encodeEvent } from "./encode.ts";
+import { type Guest, type SeatLimits, whoGivesWay } from "./seats.ts";
 
 /** Where a subscriber's bytes go; an HTTP response, or a list in a test. */
 export interface FeedSink {
@@ -29,28 +31,33 @@ export interface FeedSink {
   readonly cut: () => void;
 }
 
-export interface FeedSettings {
+export interface FeedSettings extends SeatLimits {
   readonly heartbeatMs: number;
   readonly bufferBytesMax: number;
   readonly stallMs: number;
-  readonly subscribersMax: number;
 }
 
 export interface FeedHub {
   /** To be called after every commit that may have appended an event. */
   readonly wake: () => void;
   /**
+   * @param guest who it is: one that is unproven may have to give way to it (feed/seats.ts)
    * @param since the number of the last event that the subscriber has; undefined: only what comes from now on
    * @param greeting what hello says beside the bounds of the log
    * @returns what to call when the subscriber has gone
    * @throws NearcastError OVERLOADED
    */
-  readonly subscribe: (sink: FeedSink, since: number | undefined, greeting?: object) => Promise<() => void>;
+  readonly subscribe: (
+    sink: FeedSink,
+    guest: Guest,
+    since: number | undefined,
+    greeting?: object,
+  ) => Promise<() => void>;
   readonly counts: () => { subscribers: number; published: number; cut: number };
   readonly close: () => Promise<void>;
 }
 
-interface Subscriber {
+interface Subscriber extends Guest {
   readonly sink: FeedSink;
   /** Number of the last event that was written to it. */
   seq: number;
@@ -71,6 +78,8 @@ export async function openFeedHub(deps: {
   log: Log;
 }): Promise<FeedHub> {
   const { catalogue, settings, clock, log } = deps;
+  const failures = openFailureLog(log, clock);
+  /** The oldest first. */
   const subscribers = new Set<Subscriber>();
   let latestSeq = (await catalogue.feedBounds()).latestSeq;
   let pumping: Promise<void> | undefined;
@@ -85,7 +94,8 @@ export async function openFeedHub(deps: {
   };
   const cut = (subscriber: Subscriber, reason: string): void => {
     cutCount += 1;
-    log.warn({ reason, seq: subscriber.seq }, "a subscriber of the feed was cut");
+    const { network, seq } = subscriber;
+    failures.of(network, "warn", "FEED_CUT", { reason, seq }, "a subscriber of the feed was cut");
     leave(subscriber);
     subscriber.sink.cut();
   };
@@ -163,11 +173,21 @@ export async function openFeedHub(deps: {
 
   return {
     wake,
-    subscribe: async (sink, since, greeting = {}) => {
-      if (subscribers.size >= settings.subscribersMax || isClosed) {
-        throw new NearcastError("OVERLOADED", `${settings.subscribersMax} subscribers follow the feed`);
+    subscribe: async (sink, guest, since, greeting = {}) => {
+      if (isClosed) throw new NearcastError("OVERLOADED", "the feed is closing");
+      const inTheWay = whoGivesWay([...subscribers], guest, settings);
+      if (inTheWay === "full") {
+        throw new NearcastError("OVERLOADED", `too many subscribers follow the feed, in all or from ${guest.network}`);
       }
-      const subscriber: Subscriber = { sink, seq: 0, isLive: false, isGone: false, stalledSinceMs: undefined };
+      if (inTheWay !== undefined) cut(inTheWay, "gave way: it did not introduce itself");
+      const subscriber: Subscriber = {
+        ...guest,
+        sink,
+        seq: 0,
+        isLive: false,
+        isGone: false,
+        stalledSinceMs: undefined,
+      };
       subscribers.add(subscriber);
       const gone = (): void => {
         leave(subscriber);

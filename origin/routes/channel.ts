@@ -5,7 +5,7 @@
  */
 import { NearcastError } from "#base/errors.ts";
 import { parseForeignJson } from "#base/foreign-json.ts";
-import type { Log } from "#base/log.ts";
+import type { FailureLog } from "#base/failure-log.ts";
 import { check, problemLines } from "#base/schema.ts";
 import {
   introductionSchema,
@@ -19,22 +19,24 @@ import { channelField, type Purpose, sealField, type Seals } from "#fleet/channe
 import type { FastifyRequest } from "fastify";
 import { type Static, type TSchema, Type } from "typebox";
 import type { ConnectedNodes, Connection, IntroducedConnection } from "../channel/connected.ts";
+import type { IntroductionBudget } from "../channel/introductions.ts";
 import type { PurgeReports } from "../channel/purge-reports.ts";
 import type { Questions } from "../channel/questions.ts";
 import { apiPath, type App } from "../http/app-type.ts";
+import { networkOf } from "../http/server.ts";
 
 export interface ChannelRouteDeps {
   readonly connected: ConnectedNodes;
   readonly questions: Questions;
   readonly purgeReports: PurgeReports;
+  readonly introductions: IntroductionBudget;
   readonly seals: Seals;
-  readonly log: Log;
 }
 
 type Message = Exclude<Purpose, "question">;
 
-export function addChannelRoutes(app: App, deps: ChannelRouteDeps): void {
-  const { connected, questions, purgeReports, log } = deps;
+export function addChannelRoutes(app: App, deps: ChannelRouteDeps, failures: FailureLog): void {
+  const { connected, questions, purgeReports } = deps;
   // In a scope of its own: the proof is of the bytes as they came.
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers();
@@ -59,7 +61,7 @@ export function addChannelRoutes(app: App, deps: ChannelRouteDeps): void {
           schema: { summary, tags: ["channel"], response: { 204: Type.Null() } },
         },
         async (request, reply) => {
-          const { connection, text } = proven(request, purpose, deps);
+          const { connection, text } = proven(request, purpose, deps, failures);
           const message = read(schema, text);
           if (!message.ok) {
             if (purpose === "answer") questions.takeMalformed(connection, message.reason);
@@ -78,9 +80,12 @@ export function addChannelRoutes(app: App, deps: ChannelRouteDeps): void {
       introductionSchema,
       "Say which node follows the feed over this connection, and what it understands",
       (connection, introduction) => {
+        const before = connection.introduction;
         connected.introduce(connection, introduction);
         const { node, process, release } = introduction;
-        log.info({ node, process, release, address: connection.address }, "a node introduced itself");
+        if (before?.node === node && before.process === process && before.release === release) return;
+        const facts = { node, process, release };
+        failures.of(connection.address, "info", "INTRODUCTION", facts, "a node introduced itself");
       },
     );
     take("presence", "presence", presenceSchema, "Say that the node is there", (connection, presence) => {
@@ -109,23 +114,30 @@ export function addChannelRoutes(app: App, deps: ChannelRouteDeps): void {
   });
 }
 
-/** @throws NearcastError NOT_FOUND for a connection that has ended, FORBIDDEN for a wrong proof */
+/** @throws NearcastError NOT_FOUND for a connection that has ended, OVERLOADED, FORBIDDEN for a wrong proof */
 function proven(
   request: FastifyRequest,
   purpose: Message,
-  { connected, questions, seals, log }: ChannelRouteDeps,
+  { connected, questions, introductions, seals }: ChannelRouteDeps,
+  failures: FailureLog,
 ): { connection: Connection; text: string } {
   const channel = String(request.headers[channelField] ?? "");
   const connection = connected.find(channel);
   if (connection === undefined) {
     throw new NearcastError("NOT_FOUND", `no connection to the feed has the channel that ${channelField} names`);
   }
+  if (purpose === "introduction" && !introductions.take(networkOf(connection.address))) {
+    throw new NearcastError("OVERLOADED", "too many introductions come from this address; try again in a minute");
+  }
   const text = typeof request.body === "string" ? request.body : "";
   if (seals.isSealed(purpose, channel, text, request.headers[sealField])) return { connection, text };
   if (purpose === "introduction" && connection.introduction === undefined) {
     connection.unprovenName = claimedName(text);
-    log.warn(
-      { name: connection.unprovenName, address: connection.address },
+    failures.of(
+      connection.address,
+      "warn",
+      "UNPROVEN_INTRODUCTION",
+      { name: connection.unprovenName },
       "an introduction without proof was refused",
     );
   }

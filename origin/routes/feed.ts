@@ -14,6 +14,7 @@ import type { ConnectedNodes } from "../channel/connected.ts";
 import type { Tokens } from "../tokens.ts";
 import type { FeedHub, FeedSink } from "../feed/hub.ts";
 import { apiPath, type App } from "../http/app-type.ts";
+import { networkOf } from "../http/server.ts";
 
 const feedQuery = Type.Object(
   {
@@ -75,7 +76,12 @@ export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDep
         gone?.();
       });
       raw.on("error", () => undefined); // The connection broke: "close" follows.
-      gone = await feed.subscribe(sink, since, connection && { channel: connection.channel });
+      const guest = {
+        network: networkOf(request.ip),
+        tokenId: token?.id ?? "",
+        isProven: () => connection?.introduction !== undefined,
+      };
+      gone = await feed.subscribe(sink, guest, since, connection && { channel: connection.channel });
       if (isClosed) gone();
       reply.hijack();
     },

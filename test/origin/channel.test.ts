@@ -168,9 +168,9 @@ test("a nested answer, or one of no known shape, costs its sender 400 and its ow
     // As deep as may be: the origin's own answer around it stays within what the command reads.
     assert.equal(await good.tell("answers", "answer", answerOf(good, `"status":200,"body":${nested(31)}`)), 204);
     const answers = await asking;
-    assert.deepEqual(answers.map(({ node, outcome }) => [node, outcome]).toSorted(), [
-      ["bad1", "malformed"],
-      ["good1", "answered"],
+    assert.deepEqual(answers.map(({ node, outcome }) => `${node} ${outcome}`).toSorted(), [
+      "bad1 malformed",
+      "good1 answered",
     ]);
     assert.match(answers.find(({ node }) => node === "bad1")?.reason ?? "", /^its answer makes no sense: /);
   }
@@ -178,6 +178,51 @@ test("a nested answer, or one of no known shape, costs its sender 400 and its ow
     lines.filter(({ level }) => level === "error"),
     [],
   );
+});
+
+test("nodes that proved themselves keep their seats at the feed; where all have, one more is turned away", async (t) => {
+  const origin = await startTestOrigin(t, { config: { limits: { subscribersMax: 4, subscribersPerAddressMax: 2 } } });
+  const secret = await secretOf(origin);
+  const nodes = [await subscribe(t, origin, secret)];
+  assert.equal(await nodes[0]?.tell("introductions", "introduction", introductionOf("fra1")), 204);
+  // Idle ones of the same address: of two seats one is left to them, and each takes it from the one before.
+  for (let count = 0; count < 10; count += 1) nodes.push(await subscribe(t, origin, secret));
+  const connectedNow = async (): Promise<number> =>
+    (await origin.json<{ connections: object[] }>(200, "GET", "/nodes/connected")).connections.length;
+  await until("those that gave way are gone", async () => (await connectedNow()) === 2);
+  assert.equal(await nodes[0]?.tell("presence", "presence", presence), 204, "the first is still there");
+  const last = nodes.at(-1);
+  assert.equal(await last?.tell("introductions", "introduction", introductionOf("fra2")), 204);
+  const refused = await origin.call("GET", "/feed", { token: origin.tokens.edge });
+  assert.deepEqual([refused.status, refused.headers.get("retry-after")], [503, "1"]);
+});
+
+test("introductions are bounded for each address, and so are their lines in the log", async (t) => {
+  const { log, lines } = keptLog();
+  const origin = await startTestOrigin(t, { log, config: { limits: { subscribersPerAddressMax: 40 } } });
+  const node = await subscribe(t, origin, await secretOf(origin));
+  const told: number[] = [];
+  for (let count = 0; count < 90; count += 1) {
+    told.push(await node.tell("introductions", "introduction", introductionOf(`fra${count}`)));
+  }
+  assert.deepEqual(told, [...Array.from({ length: 80 }, () => 204), ...Array.from({ length: 10 }, () => 503)]);
+  assert.equal(lines.filter(({ message }) => message === "a node introduced itself").length, 20);
+  const stranger = await subscribe(t, origin, Buffer.alloc(32, 7));
+  assert.equal(await stranger.tell("introductions", "introduction", introductionOf("fra1")), 503);
+  assert.ok(lines.length < 40, `${lines.length} lines`);
+});
+
+test("nodes at one address bring four vocabularies at most: they leave room for those of others", async (t) => {
+  const origin = await startTestOrigin(t);
+  const secret = await secretOf(origin);
+  const without = Object.keys(today).slice(0, 6);
+  const told: number[] = [];
+  for (const [index, word] of without.entries()) {
+    const older = Object.fromEntries(Object.entries(today).filter(([key]) => key !== word));
+    const node = await subscribe(t, origin, secret);
+    told.push(await node.tell("introductions", "introduction", introductionOf(`fra${index}`, older)));
+  }
+  assert.deepEqual(told, [204, 204, 204, 204, 503, 503]);
 });
 
 test("at most four questions are asked at one time, and only those of the list", async (t) => {

@@ -8,7 +8,15 @@ import { openFeedHub, type FeedHub, type FeedSink } from "../../origin/feed/hub.
 import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
 import { tester, wideLimits } from "./tester.ts";
 
-const settings = { heartbeatMs: 2000, bufferBytesMax: 20_000, stallMs: 30_000, subscribersMax: 10 };
+const settings = {
+  heartbeatMs: 2000,
+  bufferBytesMax: 20_000,
+  stallMs: 30_000,
+  subscribersMax: 10,
+  subscribersPerAddressMax: 100,
+};
+/** One that proved itself: it gives way to nobody. */
+const node = { network: "192.0.2.7", tokenId: "0123abcd", isProven: () => true };
 
 interface TestSink extends FeedSink {
   /** What was written and not yet taken. */
@@ -73,8 +81,8 @@ const upTo = (first: number, last: number): number[] =>
 test("a live subscriber that lets more wait than it may is cut; others don't notice", async (t) => {
   const { catalogue, hub } = await openHub(t);
   const [slow, quick] = [openSink(), openSink()];
-  await hub.subscribe(slow, undefined);
-  await hub.subscribe(quick, undefined);
+  await hub.subscribe(slow, node, undefined);
+  await hub.subscribe(quick, node, undefined);
   await settle();
   const seen: number[] = [];
   for (let count = 0; count < 30; count += 1) {
@@ -91,7 +99,7 @@ test("a live subscriber that lets more wait than it may is cut; others don't not
 
   // Coming back with the last number that it has, it misses nothing.
   const back = openSink();
-  await hub.subscribe(back, 18);
+  await hub.subscribe(back, node, 18);
   await settle();
   const replayed = idsIn(back.take());
   await settle();
@@ -104,7 +112,7 @@ test("one that catches up may take its past slowly, and is not cut for it", asyn
     await catalogue.purge({ reason: "purge", names: ["x".repeat(1000)] }, tester);
   hub.wake();
   const sink = openSink();
-  await hub.subscribe(sink, 0);
+  await hub.subscribe(sink, node, 0);
   const seen: number[] = [];
   while (seen.length < 150) {
     await settle();
@@ -121,7 +129,7 @@ test("one whose place is pruned while it catches up is cut", async (t) => {
     await catalogue.purge({ reason: "purge", names: ["x".repeat(1000)] }, tester);
   hub.wake();
   const sink = openSink();
-  await hub.subscribe(sink, 0);
+  await hub.subscribe(sink, node, 0);
   await settle();
   for (let count = 0; count < 300; count += 1) await catalogue.purge({ reason: "purge", all: true }, tester);
   hub.wake();
@@ -135,8 +143,8 @@ test("one whose place is pruned while it catches up is cut", async (t) => {
 test("heartbeats go to those who keep up; one that takes nothing for the stall time is cut", async (t) => {
   const { hub, clock } = await openHub(t);
   const [dead, alive] = [openSink(), openSink()];
-  await hub.subscribe(dead, undefined);
-  await hub.subscribe(alive, undefined);
+  await hub.subscribe(dead, node, undefined);
+  await hub.subscribe(alive, node, undefined);
   await settle();
   alive.take();
   let beats = 0;
@@ -153,7 +161,7 @@ test("heartbeats go to those who keep up; one that takes nothing for the stall t
 test("an event that nobody announced is found at the next heartbeat", async (t) => {
   const { catalogue, hub, clock } = await openHub(t);
   const sink = openSink();
-  await hub.subscribe(sink, undefined);
+  await hub.subscribe(sink, node, undefined);
   await settle();
   await catalogue.purge({ reason: "purge", all: true }, tester);
   clock.advance(2000);
@@ -165,7 +173,7 @@ test("no event waits for the next heartbeat, however its announcement meets the 
   for (let turns = 0; turns < 40; turns += 1) {
     const { catalogue, hub } = await openHub(t);
     const sink = openSink();
-    await hub.subscribe(sink, undefined);
+    await hub.subscribe(sink, node, undefined);
     await settle();
     await catalogue.purge({ reason: "purge", all: true }, tester);
     hub.wake();
@@ -180,8 +188,8 @@ test("no event waits for the next heartbeat, however its announcement meets the 
 test("one that left gets nothing more, and closing ends the rest", async (t) => {
   const { catalogue, hub } = await openHub(t);
   const [left, stays] = [openSink(), openSink()];
-  const leave = await hub.subscribe(left, undefined);
-  await hub.subscribe(stays, undefined);
+  const leave = await hub.subscribe(left, node, undefined);
+  await hub.subscribe(stays, node, undefined);
   await settle();
   left.take();
   leave();
@@ -191,5 +199,5 @@ test("one that left gets nothing more, and closing ends the rest", async (t) => 
   assert.deepEqual(left.waiting, []);
   await hub.close();
   assert.deepEqual([left.state, stays.state], ["open", "ended"]);
-  await assert.rejects(hub.subscribe(openSink(), undefined), { code: "OVERLOADED" });
+  await assert.rejects(hub.subscribe(openSink(), node, undefined), { code: "OVERLOADED" });
 });

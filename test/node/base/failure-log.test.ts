@@ -30,3 +30,18 @@ test("a flood of one code hides no other", () => {
   failures.error("INTERNAL", { err: new Error("x") }, "a request failed");
   assert.deepEqual([lines.length, lines[5]?.level, lines[5]?.facts["code"]], [6, "error", "INTERNAL"]);
 });
+
+test("each address has lines of its own: one that causes a thousand hides nobody else's", () => {
+  const { log, lines } = keptLog();
+  const clock = fakeClock();
+  const failures = openFailureLog(log, clock);
+  for (let count = 0; count < 1000; count += 1) failures.of("192.0.2.1", "info", "HELLO", { count }, "hello");
+  failures.of("192.0.2.2", "info", "HELLO", {}, "hello");
+  const of = (address: string): number => lines.filter(({ facts }) => facts["address"] === address).length;
+  assert.deepEqual([of("192.0.2.1"), of("192.0.2.2")], [20, 1]);
+  clock.advance(60_000);
+  assert.deepEqual(lines.at(-1)?.facts, { code: "HELLO", address: "192.0.2.1", omitted: 980, windowMs: 60_000 });
+  for (let count = 0; count < 1000; count += 1) failures.of(`2001:db8::${count}`, "warn", "HELLO", {}, "hello");
+  const lately = lines.slice(22);
+  assert.deepEqual([lately.length, lately.every(({ level }) => level === "warn")], [64 + 20, true]);
+});

@@ -1,0 +1,31 @@
+/**
+ * How often the nodes at one address may introduce themselves. Reading an introduction takes milliseconds, and a node
+ * needs one for each connection to the feed, and one more for each change of the fleet secret.
+ */
+import type { Clock } from "#base/clock.ts";
+
+const windowMs = 60_000;
+
+export interface IntroductionBudget {
+  /** Counts one. @returns false when it is one too many */
+  readonly take: (network: string) => boolean;
+}
+
+/** @param perMinuteMax introductions of one network within a minute */
+export function openIntroductionBudget(perMinuteMax: number, clock: Clock): IntroductionBudget {
+  // Emptied each minute; only who follows the feed gets into it.
+  const taken = new Map<string, number>();
+  let sinceMs = clock.monotonicMs();
+  return {
+    take(network) {
+      const nowMs = clock.monotonicMs();
+      if (nowMs - sinceMs >= windowMs) {
+        taken.clear();
+        sinceMs = nowMs;
+      }
+      const count = (taken.get(network) ?? 0) + 1;
+      taken.set(network, count);
+      return count <= perMinuteMax;
+    },
+  };
+}
