@@ -5,6 +5,7 @@
  *   zone   it is served and would not be any more
  *   site   it has live nodes and would have none
  *   name   it has a live address and would have none
+ *   host   it is served and would be no more, or as another kind: its URLs would fail
  *   word   a live node of another release does not understand it (not judged here: origin/channel/understanding.ts)
  *
  * A fleet without a live node serves nobody, so nothing can be taken from it: its first documents are free.
@@ -13,11 +14,11 @@ import { canonicalName, type Fleet, type Site } from "#fleet/document.ts";
 import { isAtOrBelow } from "#fleet/zone-file/names.ts";
 import { answersOf, type IsLive, livesBehind } from "./answers.ts";
 
-export const dangerKinds = ["zone", "site", "name", "word"] as const;
+export const dangerKinds = ["zone", "site", "name", "host", "word"] as const;
 
 export interface FleetDanger {
   readonly kind: (typeof dangerKinds)[number];
-  /** Of the zone, the site, the domain name or the node. */
+  /** Of the zone, the site, the domain name, the host or the node. */
   readonly name: string;
   /** A sentence for people. */
   readonly message: string;
@@ -39,7 +40,21 @@ export function dangersOf(before: Fleet, after: Fleet, isLive: IsLive): FleetDan
     }),
     ...sitesEmptied(before, after, isLive),
     ...namesLost(before, after, lostZones, isLive),
+    ...hostsLost(before, after, lostZones),
   ];
+}
+
+/** Hosts inside a lost zone are lost with it, and told with it. */
+function hostsLost(before: Fleet, after: Fleet, lostZones: readonly string[]): FleetDanger[] {
+  const kindsAfter = new Map(after.hosts.map(({ name, kind }) => [canonicalName(name), kind]));
+  return before.hosts.flatMap((host): FleetDanger[] => {
+    const name = canonicalName(host.name);
+    const kind = kindsAfter.get(name);
+    if (kind === host.kind || lostZones.some((zone) => isAtOrBelow(name, zone))) return [];
+    const fate =
+      kind === undefined ? "would be served no more: its URLs would get 421" : `would become a host of kind ${kind}`;
+    return [{ kind: "host", name, message: `host ${name} (${host.kind}) ${fate}` }];
+  });
 }
 
 function zonesLost(before: Fleet, after: Fleet): string[] {

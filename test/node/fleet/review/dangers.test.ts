@@ -63,6 +63,17 @@ const rows: {
     after: { sites: [fra] },
     dangers: ["site nyc", "name ns2.cdn.test"],
   },
+  {
+    what: "the only host removed, another in its place",
+    after: { hosts: [{ name: "static.cdn.test", kind: "images" }] },
+    dangers: ["host img.cdn.test"],
+  },
+  {
+    what: "a host of another kind",
+    after: { hosts: [{ name: "img.cdn.test", kind: "assets", origin: "http://192.0.2.200" }] },
+    dangers: ["host img.cdn.test"],
+  },
+  { what: "a host spelled otherwise", after: { hosts: [{ name: "IMG.cdn.test", kind: "images" }] }, dangers: [] },
   { what: "a site emptied", after: { sites: [fra, site("nyc", [])] }, dangers: ["site nyc", "name ns2.cdn.test"] },
   {
     what: "a site that keeps a node which is not live",
