@@ -1,4 +1,5 @@
 /** `nearcast audit`: who changed what, as the origin recorded it. */
+import { command } from "#base/command-name.ts";
 import { type Command, Option } from "commander";
 import { exitCodes } from "./exit-codes.ts";
 import { type AuditEntry, readAudit } from "./origin-api.ts";
@@ -23,9 +24,9 @@ export function addAudit(program: Command, cli: Cli): void {
     usage: "audit",
     summary: "show who changed what, and when",
     more: [
-      "The origin records each change with the token that was used (its id, as `nearcast token list` shows it), the",
-      "author that the client named, and the client's address. The author proves nothing; the token does. Behind a",
-      "proxy the address is the proxy's, unless listen.trustedProxies of the origin names it.",
+      `The origin records each change with the token that was used (its id, as \`${command} token list\` shows it),`,
+      "the author that the client named, and the client's address. The author proves nothing; the token does. Behind",
+      "a proxy the address is the proxy's, unless listen.trustedProxies of the origin names it.",
       "--name finds purges by prefix, by host and of everything, too, when they cover the name.",
     ].join("\n"),
     examples: [

@@ -1,4 +1,5 @@
 /** `nearcast backup`: copies the origin of this machine into a folder, while it runs. */
+import { command } from "#base/command-name.ts";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { backUp, type BackupReport } from "../../origin/backup/back-up.ts";
@@ -61,9 +62,9 @@ function linesOf(folder: string, { manifest, copied, missing }: BackupReport): s
       : [
           `${lacking.length} could not be backed up:`,
           ...lacking,
-          "Next: nearcast verify names the pictures; put them again.",
+          `Next: ${command} verify names the pictures; put them again.`,
         ]),
     `Next: copy it to another machine (rsync -a ${folder}/ …). It holds tokens and the fleet secret.`,
-    `To put it back: nearcast restore ${folder}`,
+    `To put it back: ${command} restore ${folder}`,
   ];
 }

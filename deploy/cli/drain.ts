@@ -1,4 +1,5 @@
 /** `nearcast drain`: a node gets no new clients, whoever runs it; it goes on to serve those that still come. */
+import { command } from "#base/command-name.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import type { Command } from "commander";
 import { exitCodes } from "./exit-codes.ts";
@@ -13,10 +14,10 @@ const ttlSecondsDefault = 30;
 export function addDrain(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "drain <node>",
-    summary: "give a node no new clients, until `undrain`",
+    summary: "stop sending new clients to a node, until `undrain`",
     more: [
-      "For work on one machine: DNS names the node no more, its peers ask others, and it goes on to serve whoever",
-      "still comes. Nodes of the fleet document can be drained as well as those that joined.",
+      "For work on one machine: DNS stops answering with the node, its peers ask others, and it still serves whoever",
+      "comes. Nodes of the fleet document can be drained as well as those that joined.",
     ].join("\n"),
     examples: ["drain fra2", "drain fra2 && sleep 30 && ssh fra2 sudo systemctl restart nearcast-edge"],
   });
@@ -29,7 +30,8 @@ export function addDrain(program: Command, cli: Cli): void {
     output.answer(answer, () => [
       `${node} is drained (revision ${answer.revision} of the roster): edges hear of it within a second, and DNS ` +
         "then gives it to no new clients",
-      `those with old answers come for up to ${answer.oldAnswersSeconds} s more; afterwards: nearcast undrain ${node}`,
+      `those with old answers come for up to ${answer.oldAnswersSeconds} s more`,
+      `afterwards: ${command} undrain ${node}`,
     ]);
     cli.end(exitCodes.ok);
   });

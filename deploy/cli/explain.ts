@@ -20,7 +20,7 @@ interface ExplainOptions extends NodeOptions {
 
 export function addExplain(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
-    usage: "explain <target>",
+    usage: "explain <URL|NAME>",
     summary: "say why a node answers a URL or a DNS name as it does",
     more: [
       "A URL is explained by the HTTP side, for a common browser unless --accept says otherwise; a name by DNS, for the",

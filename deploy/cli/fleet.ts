@@ -2,14 +2,14 @@
  * `nearcast fleet`: the fleet document, from its check to its earlier versions; and the spellings of before, which
  * stand beside the group for as long as scripts use them.
  */
-import type { Command } from "commander";
+import { Command } from "commander";
 import { exitCodesHelp } from "./exit-codes.ts";
 import { addApply, addDiff } from "./fleet/apply.ts";
 import { addCheck } from "./fleet/check.ts";
 import { addReleases } from "./fleet/releases.ts";
 import { addFleetRollback } from "./fleet/rollback.ts";
 import { addShow } from "./fleet/show.ts";
-import { type Cli, examplesHelp, oldSpelling } from "./verb.ts";
+import { addOldSpelling, type Cli, examplesHelp } from "./verb.ts";
 
 export function addFleet(program: Command, cli: Cli): void {
   const fleet = program
@@ -40,7 +40,8 @@ export function addFleet(program: Command, cli: Cli): void {
 }
 
 export function addOldFleetSpellings(program: Command, cli: Cli): void {
-  oldSpelling(addCheck(program, cli), cli, "fleet check");
-  oldSpelling(addApply(program, cli), cli, "fleet apply");
-  oldSpelling(addReleases(program, cli), cli, "fleet releases");
+  const before = new Command();
+  addOldSpelling(program, addCheck(before, cli), cli, "fleet check");
+  addOldSpelling(program, addApply(before, cli), cli, "fleet apply");
+  addOldSpelling(program, addReleases(before, cli), cli, "fleet releases");
 }

@@ -227,7 +227,7 @@ async function register(client: OriginClient, wanted: Parameters<typeof register
       code: error.code,
       cause: error,
       lines: [
-        "A registration is not changed but made anew: first, where the writer's token is, nearcast remove NODE --now",
+        `A registration is not changed but made anew: first, where the writer's token is, ${command} remove NODE --now`,
         "Another name is given by --name, another address by --address.",
       ],
     });

@@ -56,6 +56,8 @@ const program = new Command("nearcast")
     process.stdout.write(`${readRelease()}\n`);
     throw new CommanderError(exitCodes.ok, "commander.version", "");
   })
+  // Before a verb only: after it, --version is the verb's own (`fleet show --version 41`).
+  .enablePositionalOptions()
   .helpOption("-h, --help", "print this help")
   .helpCommand("help [verb]", "print a verb's help")
   .showHelpAfterError("(add --help for the options and an example)")
@@ -94,7 +96,6 @@ program.commandsGroup("Look:");
 addStatus(program, cli);
 addExplain(program, cli);
 addAudit(program, cli);
-program.commandsGroup("Old spellings:");
 addOldFleetSpellings(program, cli);
 
 endByException(program);

@@ -407,7 +407,7 @@ export async function readAudit(
 function read<Schema extends TSchema>(schema: Schema, answer: Answer): Static<Schema> {
   const checked = check(schema, answer.body);
   if (checked.ok) return checked.value;
-  throw new CommandFailure(exitCodes.failed, "the answer makes no sense: is this address a nearcast origin?", {
+  throw new CommandFailure(exitCodes.failed, "the answer makes no sense: is this address an origin of nearcast?", {
     lines: problemLines(checked.problems).slice(0, 5),
   });
 }

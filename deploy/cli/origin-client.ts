@@ -10,7 +10,7 @@ import { userInfo } from "node:os";
 import { Readable } from "node:stream";
 import { Agent, type Dispatcher, request } from "undici";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
-import type { OriginPlace } from "./settings.ts";
+import { defaultUrlFrom, isTrialAddress, type OriginPlace } from "./settings.ts";
 
 /** The origin answers out of SQLite within milliseconds; after so long nobody is there. */
 const answerTimeoutMs = 15_000;
@@ -188,13 +188,22 @@ export function reasonOf(error: unknown): string {
   return error.message;
 }
 
+/** Only a trial on this machine is started with `up`. */
+function startHint(url: string): string {
+  return isTrialAddress(url)
+    ? `Is it running? Start it with: ${command} up (installed as a service: systemctl start nearcast-origin)`
+    : "Is it running? On its machine: systemctl status nearcast-origin";
+}
+
 function unreachable(place: OriginPlace, error: unknown): CommandFailure {
   return new CommandFailure(exitCodes.unreachable, `the origin at ${place.url} can't be reached: ${reasonOf(error)}`, {
     code: "UNREACHABLE",
     cause: error,
     lines: place.advice?.unreachable ?? [
-      `The address is from ${place.urlFrom}.`,
-      `Is it running? Start it with: ${command} up`,
+      place.urlFrom === defaultUrlFrom
+        ? "No --origin or NEARCAST_ORIGIN was given, so the default address was tried."
+        : `The address is from ${place.urlFrom}.`,
+      startHint(place.url),
       "Is it elsewhere? Name it: --origin URL or NEARCAST_ORIGIN, and its token: --token-file FILE",
     ],
   });

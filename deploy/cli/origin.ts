@@ -1,4 +1,5 @@
 /** `nearcast origin`: one origin in the foreground, for a server's service manager. */
+import { command } from "#base/command-name.ts";
 import type { Command } from "commander";
 import { serveProcess } from "./serve-process.ts";
 import { type CommonOptions, dataDirOf, exists, originFileOf } from "./settings.ts";
@@ -14,7 +15,7 @@ export function addOrigin(program: Command, cli: Cli): void {
     usage: "origin",
     summary: "run the origin in the foreground",
     more: [
-      "Without --config it runs with DIR/origin.yaml if `nearcast up` wrote one, else with the defaults.",
+      `Without --config it runs with DIR/origin.yaml if \`${command} up\` wrote one, else with the defaults.`,
       "Its log is JSON lines on standard error; SIGTERM stops it in order within 5 s.",
     ].join("\n"),
     examples: ["origin --config /etc/nearcast/origin.yaml"],

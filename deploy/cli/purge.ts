@@ -36,7 +36,7 @@ const namesMax = 1000;
 export function addPurge(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "purge [names...]",
-    summary: "have every edge drop what it cached of these",
+    summary: "remove these from every edge's cache",
     more: [
       "A picture is dropped in all its sizes. A URL means the picture, or the file of an assets host, that it shows.",
       "Entries are pictures in one size, sources and files, counted from what each node's index knows.",

@@ -133,7 +133,7 @@ function whyNot(name: string): string | undefined {
   const extension = extname(name).toLowerCase();
   if (name.startsWith("._")) return "macOS keeps notes on another file in it";
   if (pictureExtensions.has(extension)) return undefined;
-  return otherPictures[extension] ?? "it is no picture by its name";
+  return otherPictures[extension] ?? "its name does not end in .jpg, .jpeg, .png, .webp, .gif or .avif";
 }
 
 function refuseTwins(uploads: readonly Upload[]): void {

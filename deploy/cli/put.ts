@@ -37,7 +37,7 @@ type PutResult = { file: string; name: string } & (
 
 export function addPut(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
-    usage: "put <files...>",
+    usage: "put <FILE...>",
     summary: "store pictures at the origin",
     more: [
       "The last word may be the PATH at the origin: one file's new name, or what stands before the names of several.",

@@ -1,4 +1,5 @@
 /** `nearcast restore`: puts a backup back on the origin's machine, before the origin starts. */
+import { command } from "#base/command-name.ts";
 import { userInfo } from "node:os";
 import { resolve } from "node:path";
 import type { Command } from "commander";
@@ -19,14 +20,14 @@ export function addRestore(program: Command, cli: Cli): void {
     usage: "restore <folder>",
     summary: "put a backup of the origin back, before it starts",
     more: [
-      "FOLDER is what `nearcast backup` wrote. Every file is checked by its hash. The origin must be stopped, and its data",
-      "directory empty; with --force what is there is moved into a folder beside it, not deleted.",
+      `FOLDER is what \`${command} backup\` wrote. Every file is checked by its hash. The origin must be stopped, and`,
+      "its data directory empty; with --force what is there is moved into a folder beside it, not deleted.",
       "The restored origin has a new identity: edges drop what they cached, once, and follow it by themselves.",
     ].join("\n"),
     examples: ["restore /var/backups/nearcast", "restore backup --data /var/lib/nearcast-origin --force"],
   });
   withOriginFolder(verb)
-    .option("--force", "also where an origin's data are: they are moved aside")
+    .option("--force", "even if the folder already holds an origin's data: they are moved aside")
     .action(async (word: string, options: RestoreVerbOptions) => {
       const output = outputOf(cli, options);
       const settings = await findOriginSettings(options, cli.environment);
@@ -58,9 +59,9 @@ function linesOf(dataDir: string, { manifest, movedTo }: RestoreReport): string[
       `${createdAt}, event ${latestSeq}; every hash is right`,
     ...(missing.length === 0
       ? []
-      : [`${missing.length} pictures were damaged before the backup: nearcast verify names them`]),
+      : [`${missing.length} pictures were damaged before the backup: ${command} verify names them`]),
     ...(movedTo === undefined ? [] : [`What was there before is in ${movedTo}: delete it when all is well.`]),
     "Next: start the origin (systemctl start nearcast-origin). Edges find it at its address, drop what they cached, and",
-    "follow. If the address is another one, set origin.url in each edge.yaml. Then: nearcast verify",
+    `follow. If the address is another one, set origin.url in each edge.yaml. Then: ${command} verify`,
   ];
 }

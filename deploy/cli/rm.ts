@@ -1,4 +1,5 @@
 /** `nearcast rm`: delete pictures. Their versions stay at the origin, so each can be brought back. */
+import { command } from "#base/command-name.ts";
 import type { Command } from "commander";
 import { CommandFailure, type ExitCode, exitCodes } from "./exit-codes.ts";
 import { removeImage } from "./origin-api.ts";
@@ -9,7 +10,7 @@ export function addRm(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "rm <names...>",
     summary: "delete pictures from the origin and from every edge",
-    more: "The versions stay: `nearcast rollback NAME` brings a deleted picture back.",
+    more: `The versions stay: \`${command} rollback NAME\` brings a deleted picture back.`,
     examples: ["rm shop/chair.jpg"],
   });
   withOrigin(verb).action(async (names: string[], options: CommonOptions) => {

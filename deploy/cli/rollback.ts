@@ -33,7 +33,7 @@ export function addRollback(program: Command, cli: Cli): void {
     examples: ["rollback shop/chair.jpg", "rollback shop/chair.jpg 2"],
   });
   withPublishing(withOrigin(verb))
-    .option("--picture", "the first word is a picture's name although it is a number")
+    .option("--picture", "NAME is a picture's, even if it is a number")
     .action(async (name: string | undefined, version: string | undefined, options: RollbackOptions) => {
       const target = rollbackTarget(name, version, options.picture === true);
       if (target.what === "fleet") {

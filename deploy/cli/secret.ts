@@ -1,4 +1,5 @@
 /** `nearcast secret rotate`: have the origin make a new fleet secret, which every edge takes within a second. */
+import { command } from "#base/command-name.ts";
 import { Argument, type Command } from "commander";
 import { exitCodes } from "./exit-codes.ts";
 import { rotateSecret } from "./origin-api.ts";
@@ -12,8 +13,8 @@ export function addSecret(program: Command, cli: Cli): void {
     more: [
       "The fleet secret is what all edges share and nobody else knows; DNS cookies are made from it. Rotate it when a",
       "machine that had it is given away or was broken into: twice then, some minutes apart, and give the edges a new",
-      "token, too (nearcast token rotate edge --now). The secret is never shown, only its id, whose beginning",
-      "`nearcast status` shows for each node.",
+      `token, too (${command} token rotate edge --now). The secret is never shown, only its id, whose beginning`,
+      `\`${command} status\` shows for each node.`,
     ].join("\n"),
     examples: ["secret rotate"],
   });

@@ -19,6 +19,7 @@
  * Order of precedence: flag, environment, DIR, the installed machine, the default. On a node the origin is the one that
  * the node follows, and the token is the edges', which may read.
  */
+import { command } from "#base/command-name.ts";
 import { loadConfig } from "#base/config.ts";
 import { access, readdir, readFile } from "node:fs/promises";
 import { isIPv6 } from "node:net";
@@ -29,6 +30,7 @@ import { CommandFailure, exitCodes } from "./exit-codes.ts";
 
 export const defaultDataDir = "./data";
 const defaultOriginUrl = "http://127.0.0.1:7070";
+export const defaultUrlFrom = "the default";
 export const defaultDnsServer = { host: "127.0.0.1", port: 5300 };
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -80,6 +82,12 @@ export function hostPort(host: string, port: number): string {
   return `${isIPv6(host) ? `[${host}]` : host}:${port}`;
 }
 
+/** Whether `nearcast up` could run an origin at this URL: its addresses are all in 127.0.0.0/8. */
+export function isTrialAddress(url: string): boolean {
+  const host = URL.parse(url)?.hostname ?? "";
+  return host === "localhost" || host.startsWith("127.");
+}
+
 export async function findOrigin(options: CommonOptions, environment: Environment): Promise<OriginPlace> {
   const dataDir = dataDirOf(options, environment);
   const known = await originOfFiles(options, environment);
@@ -87,7 +95,7 @@ export async function findOrigin(options: CommonOptions, environment: Environmen
     if (options.origin !== undefined) return { url: options.origin, urlFrom: "--origin" };
     const fromEnvironment = environment["NEARCAST_ORIGIN"];
     if (fromEnvironment !== undefined) return { url: fromEnvironment, urlFrom: "NEARCAST_ORIGIN" };
-    return known ?? { url: defaultOriginUrl, urlFrom: "the default" };
+    return known ?? { url: defaultOriginUrl, urlFrom: defaultUrlFrom };
   })();
   const parsed = URL.parse(url);
   if (parsed === null || !["http:", "https:"].includes(parsed.protocol)) {
@@ -152,7 +160,7 @@ async function readToken(file: string): Promise<string> {
       lines: [
         `${file}: ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`,
         "The origin makes it at its first start, in secrets/writer.token of its data folder.",
-        "Name the file by --token-file FILE or NEARCAST_TOKEN_FILE, or the folder of `nearcast up` by --data DIR.",
+        `Name the file by --token-file FILE or NEARCAST_TOKEN_FILE, or the folder of \`${command} up\` by --data DIR.`,
       ],
     });
   }

@@ -18,15 +18,16 @@ export function addStatus(program: Command, cli: Cli): void {
     more: [
       "One node's answer describes the whole fleet as that node sees it; the output says where others see a site",
       "differently. On a node its own admin listener is asked; elsewhere the origin asks all nodes.",
-      "Exit code 3 when the origin or a node can't be reached, 1 when a node is not ready or does not prove who it is.",
+      "Exit code 3 when the origin or a node can't be reached, 4 when the origin refuses the token, 1 when a node is not",
+      "ready or does not prove who it is.",
     ].join("\n"),
     examples: ["status", "status --map", "status --site fra", "status --admin http://10.0.3.1:8081 --json"],
   });
-  withNodes(withOrigin(verb).option("--map", "draw the sites on a map of the world")).action(
+  withNodes(withOrigin(verb).option("--map", "draw the sites on a world map")).action(
     async (options: StatusOptions) => {
       const output = outputOf(cli, options);
-      const origin = await originState(options, cli);
-      const asked = await ask(origin, options, cli);
+      const { origin, failure } = await originState(options, cli);
+      const asked = await ask(failure, options, cli);
       const witnesses = asked.replies.map((reply) => witnessOf(reply, asked.way));
       const value = {
         origin,
@@ -34,33 +35,52 @@ export function addStatus(program: Command, cli: Cli): void {
         nodes: witnesses.map(jsonOf),
       };
       output.answer(value, () => statusLines(origin, witnesses, options.map === true));
-      output.note(asked.replies.length === 0 ? "The fleet has no nodes yet." : `(${wayText(asked)})`);
-      cli.end(endOf(origin, witnesses));
+      for (const line of closingLines(asked, failure)) output.note(line);
+      cli.end(endOf(failure, witnesses));
     },
   );
 }
 
-async function originState(options: StatusOptions, cli: Cli): Promise<OriginState> {
+/** Only an origin that answered knows that there are no nodes. */
+function closingLines(asked: Asked, failure: CommandFailure | undefined): string[] {
+  if (asked.replies.length > 0) return [`(${wayText(asked)})`];
+  if (failure === undefined) return ["The fleet has no nodes yet."];
+  return [`The nodes can't be asked: ${failure.message}`, ...failure.lines.map((line) => `  ${line}`)];
+}
+
+/** `failure`: why nobody could ask it. */
+interface OriginAnswer {
+  readonly origin: OriginState;
+  readonly failure: CommandFailure | undefined;
+}
+
+async function originState(options: StatusOptions, cli: Cli): Promise<OriginAnswer> {
   const place = await findOrigin(options, cli.environment);
   const client = createOriginClient(place);
   try {
     // Not the list of versions: with the edges' token, as on a node, only the document may be read.
     const newest = await readFleet(client);
-    return { url: place.url, isReached: true, reason: undefined, fleetVersion: newest?.version };
+    return {
+      origin: { url: place.url, isReached: true, reason: undefined, fleetVersion: newest?.version },
+      failure: undefined,
+    };
   } catch (error) {
     if (!(error instanceof CommandFailure)) throw error;
-    return { url: place.url, isReached: false, reason: error.message, fleetVersion: undefined };
+    return {
+      origin: { url: place.url, isReached: false, reason: error.message, fleetVersion: undefined },
+      failure: error,
+    };
   } finally {
     await client.close();
   }
 }
 
 /** That the origin can't be reached is told in its own line. */
-async function ask(origin: OriginState, options: StatusOptions, cli: Cli): Promise<Asked> {
+async function ask(failure: CommandFailure | undefined, options: StatusOptions, cli: Cli): Promise<Asked> {
   try {
     return await askNodes({ kind: "status" }, options, cli);
   } catch (error) {
-    if (error instanceof CommandFailure && !origin.isReached) return { way: "origin", replies: [] };
+    if (error instanceof CommandFailure && failure !== undefined) return { way: "origin", replies: [] };
     throw error;
   }
 }
@@ -81,9 +101,10 @@ function jsonOf({ name, site, at, answer }: Witness): unknown {
 /** Failures of a node that can be reached. */
 const reachedKinds = ["unproven", "malformed"];
 
-function endOf(origin: OriginState, witnesses: readonly Witness[]): ExitCode {
+function endOf(failure: CommandFailure | undefined, witnesses: readonly Witness[]): ExitCode {
   const failures = witnesses.flatMap(({ answer }) => (answer.outcome === "answered" ? [] : [answer.kind]));
-  if (!origin.isReached || failures.some((kind) => !reachedKinds.includes(kind))) return exitCodes.unreachable;
+  if (failure?.exitCode === exitCodes.refused) return exitCodes.refused;
+  if (failure !== undefined || failures.some((kind) => !reachedKinds.includes(kind))) return exitCodes.unreachable;
   const isReady = witnesses.every(({ answer }) => answer.outcome === "answered" && answer.status.ready === true);
   return isReady ? exitCodes.ok : exitCodes.failed;
 }

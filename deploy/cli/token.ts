@@ -1,4 +1,5 @@
 /** `nearcast token`: the tokens that the origin accepts; new ones, and an end for older ones. */
+import { command } from "#base/command-name.ts";
 import { writeAtomic } from "#base/atomic-file.ts";
 import { Argument, type Command } from "commander";
 import { access, constants, readFile, realpath } from "node:fs/promises";
@@ -48,7 +49,7 @@ export function addToken(program: Command, cli: Cli): void {
     .action(async (order: string, kind: string | undefined, options: TokenOptions) => {
       if (order === "list") await list(cli, options);
       else if (kind === undefined) {
-        throw new CommandFailure(exitCodes.usage, `whose token? nearcast token ${order} edge, or: writer`);
+        throw new CommandFailure(exitCodes.usage, `whose token? ${command} token ${order} edge, or: writer`);
       } else if (order === "rotate") await rotate(cli, kind, options);
       else await retire(cli, kind, options);
       cli.end(exitCodes.ok);
@@ -106,7 +107,7 @@ async function rotate(cli: Cli, kind: string, options: TokenOptions): Promise<vo
         ? "no older one is accepted any more"
         : `older ones are accepted until ${timeText(olderUntil)}`),
     ...(file === undefined ? [] : [`it was written into ${file}`]),
-    ...(isFetched ? ["the edges fetch it by themselves; nearcast token list shows who still uses an older one"] : []),
+    ...(isFetched ? ["the edges fetch it by themselves", `who still uses an older one: ${command} token list`] : []),
     ...(kind === "edge" && !isFetched
       ? [
           `write it into origin.tokenFile of each edge${file === undefined ? ": it is secrets/edge.token at the origin" : ""}`,

@@ -15,7 +15,7 @@ export function addUndrain(program: Command, cli: Cli): void {
     const output = outputOf(cli, options);
     const undrained = await withClient(cli, options, async (client) => await setDraining(client, node, false));
     output.answer(undrained, () => [
-      `${node} is drained no more (revision ${undrained.revision} of the roster): ` +
+      `${node} gets clients again (revision ${undrained.revision} of the roster): ` +
         "edges hear of it within a second, and DNS names it again once their probes find it up",
     ]);
     cli.end(exitCodes.ok);

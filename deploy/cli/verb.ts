@@ -35,7 +35,9 @@ export interface VerbText {
 
 /** Adds a verb with `--json`, its examples and the exit codes. */
 export function addVerb(program: Command, text: VerbText): Command {
+  const [example = ""] = text.examples;
   const verb = program.command(text.usage).summary(text.summary).description(text.summary);
+  verb.showHelpAfterError(`(for example: ${command} ${example}; --help says more)`);
   verb.addHelpText(
     "after",
     [...(text.more === undefined ? [] : ["", text.more]), "", ...examplesHelp(text.examples), "", exitCodesHelp].join(
@@ -50,9 +52,11 @@ export function examplesHelp(examples: readonly string[]): string[] {
   return [examples.length === 1 ? "Example:" : "Examples:", ...examples.map((line) => `  ${command} ${line}`)];
 }
 
-/** Marks a verb as the spelling of before, which still works. @param now what to type instead */
-export function oldSpelling(verb: Command, cli: Cli, now: string): void {
-  verb.summary(`old spelling of \`${now}\``).hook("preAction", () => noteOldSpelling(cli, verb.name(), now));
+/** Adds a verb in its spelling of before, which still works and which no help lists. @param now what to type instead */
+export function addOldSpelling(program: Command, verb: Command, cli: Cli, now: string): void {
+  verb.copyInheritedSettings(program).description(`${verb.description()}; now \`${command} ${now}\``);
+  verb.hook("preAction", () => noteOldSpelling(cli, verb.name(), now));
+  program.addCommand(verb, { hidden: true });
 }
 
 export function noteOldSpelling(cli: Cli, old: string, now: string): void {
@@ -62,14 +66,20 @@ export function noteOldSpelling(cli: Cli, old: string, now: string): void {
 /** The options that say where the origin is. */
 export function withOrigin(verb: Command): Command {
   return withDataDir(verb)
-    .option("--origin <url>", "the origin's base URL (or NEARCAST_ORIGIN; default: as --data says)")
-    .option("--token-file <file>", "file with the writer's token (or NEARCAST_TOKEN_FILE; default: as --data says)");
+    .option(
+      "--origin <url>",
+      `the origin's base URL (or NEARCAST_ORIGIN; default: the origin that \`${command} up\` runs in --data)`,
+    )
+    .option(
+      "--token-file <file>",
+      "file with the writer's token (or NEARCAST_TOKEN_FILE; default: that of the origin in --data)",
+    );
 }
 
 export function withDataDir(verb: Command): Command {
   return verb.option(
     "--data <dir>",
-    `the folder that \`nearcast up\` keeps (or NEARCAST_DATA; default: ${defaultDataDir})`,
+    `the folder that \`${command} up\` keeps (or NEARCAST_DATA; default: ${defaultDataDir})`,
   );
 }
 
@@ -77,7 +87,7 @@ export function withDataDir(verb: Command): Command {
 export function withOriginFolder(verb: Command): Command {
   return verb
     .option("--config <file>", "the origin's settings; its dataDir is taken")
-    .option("--data <dir>", "the origin's data folder, or the one that `nearcast up` keeps (or NEARCAST_DATA)");
+    .option("--data <dir>", `the origin's data folder, or the one that \`${command} up\` keeps (or NEARCAST_DATA)`);
 }
 
 function withAdmin(verb: Command): Command {

@@ -1,4 +1,5 @@
 /** `nearcast verify`: has the origin read every stored picture again, and names what is damaged or missing. */
+import { command } from "#base/command-name.ts";
 import { type Command, InvalidArgumentError } from "commander";
 import { exitCodes } from "./exit-codes.ts";
 import { type BlobFault, verifyStep } from "./origin-api.ts";
@@ -24,7 +25,7 @@ export function addVerify(program: Command, cli: Cli): void {
     summary: "read every stored picture at the origin again, and name what is damaged",
     more: [
       "The origin compares each stored picture with its SHA-256, at the pace of its limits.verifyBytesPerSecond. Ctrl-C",
-      "stops it and says how to go on. A damaged or missing picture is repaired by `nearcast put` of the same bytes.",
+      `stops it and says how to go on. \`${command} put\` of the same bytes repairs a damaged or missing picture.`,
       "Exit status 1: something is damaged or missing, or the check was stopped.",
     ].join("\n"),
     examples: ["verify", "verify --json"],
@@ -77,7 +78,7 @@ function linesOf({ checked, faults, cursor }: Verified): string[] {
     ]),
     ...(faults.length === 0
       ? []
-      : ["Next: nearcast put the same files again (or nearcast restore a backup), then nearcast verify."]),
-    ...(cursor === undefined ? [] : [`Stopped before the end. Go on: nearcast verify --after ${cursor}`]),
+      : [`Next: ${command} put the same files again (or ${command} restore a backup), then ${command} verify.`]),
+    ...(cursor === undefined ? [] : [`Stopped before the end. Go on: ${command} verify --after ${cursor}`]),
   ];
 }

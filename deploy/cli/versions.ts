@@ -1,4 +1,5 @@
 /** `nearcast versions`: what was ever stored under a name. */
+import { command } from "#base/command-name.ts";
 import type { Command } from "commander";
 import { exitCodes } from "./exit-codes.ts";
 import { readVersions } from "./origin-api.ts";
@@ -10,7 +11,7 @@ export function addVersions(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "versions <name>",
     summary: "list the versions of a picture",
-    more: "`nearcast rollback NAME VERSION` brings one of them back.",
+    more: `\`${command} rollback NAME VERSION\` brings one of them back.`,
     examples: ["versions shop/chair.jpg"],
   });
   withOrigin(verb).action(async (name: string, options: CommonOptions) => {

@@ -1,10 +1,14 @@
 /** The command line itself: help, statuses, what it says when nothing is there. No server runs here. */
 import assert from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join, relative } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { eachOf, nearcast, temporaryFolder } from "./support/command.ts";
+
+const commandFolder = fileURLToPath(new URL("../../deploy/cli/", import.meta.url));
+/** What these write goes to servers, where the command is installed. */
+const forServers = new Set(["bgp/node-config.ts", "bgp/router-config.ts", "bgp/daisy-chain.ts"]);
 
 const pictureVerbs = ["put", "ls", "rm", "versions", "rollback", "purge", "verify"];
 const verbs = [
@@ -39,7 +43,7 @@ test("each verb explains itself with an example and its exit codes", async () =>
 test("the help groups the verbs, and the spellings of before still work, with a note", async () => {
   const { stdout } = await nearcast(["--help"]);
   const heads = [...stdout.matchAll(/^(\w[\w ]*):$/gm)].map(([, head]) => head);
-  const groups = ["Run", "Pictures", "Fleet", "Nodes", "Zones", "Look", "Old spellings"];
+  const groups = ["Run", "Pictures", "Fleet", "Nodes", "Zones", "Look"];
   assert.deepEqual(
     heads.filter((head) => groups.includes(head ?? "")),
     groups,
@@ -52,6 +56,7 @@ test("the help groups the verbs, and the spellings of before still work, with a 
     const help = await nearcast([old, "--help"]);
     assert.equal(help.status, 0, old);
     assert.match(help.stdout, new RegExp(`npx nearcast fleet ${old}`), old);
+    assert.doesNotMatch(stdout, new RegExp(`^  ${old}\\b`, "m"), old);
   }
 });
 
@@ -61,11 +66,57 @@ test("the version is the package's, with the commit in a checkout", async () => 
   assert.match(stdout, /^\d+\.\d+\.\d+(?:-g[0-9a-f]{7,}(?:-dirty-[0-9a-f]{7})?)?\n$/);
 });
 
+test("--version is the program's before a verb only: after it, it is the verb's own or none", async (t) => {
+  const folder = await temporaryFolder(t, "version");
+  const token = join(folder, "token");
+  await writeFile(token, "secret-of-nobody\n");
+  const where = ["--origin", "http://127.0.0.1:1", "--token-file", token];
+  const cases = [
+    { words: ["fleet", "show", "--version", "41", ...where], wanted: 3 },
+    { words: ["fleet", "show", "--version=41", ...where], wanted: 3 },
+    { words: ["fleet", "show", ...where, "--version", "41"], wanted: 3 },
+    { words: ["ls", "--version"], wanted: 2 },
+    { words: ["fleet", "-v"], wanted: 2 },
+  ];
+  const ran = await eachOf(cases, async (one) => ({ ...one, result: await nearcast(one.words) }));
+  for (const { words, wanted, result } of ran) {
+    assert.deepEqual([result.status, result.stdout], [wanted, ""], `${words.join(" ")}\n${result.stderr}`);
+  }
+});
+
+test("hints name the command as this machine has it: none is written out", async () => {
+  const verbOfHint = new RegExp(
+    `(?<![\\w/.:$-])nearcast (?:${[...new Set(verbs.map((verb) => verb.split(" ")[0]))].join("|")})\\b`,
+  );
+  const found: string[] = [];
+  for (const entry of await readdir(commandFolder, { recursive: true, withFileTypes: true })) {
+    const file = relative(commandFolder, join(entry.parentPath, entry.name));
+    if (!entry.isFile() || forServers.has(file)) continue;
+    for (const [index, line] of (await readFile(join(commandFolder, file), "utf8")).split("\n").entries()) {
+      const isComment = /^\s*(?:\*|\/\*|\/\/)/.test(line);
+      if (!isComment && (line.includes("npx nearcast") || verbOfHint.test(line))) found.push(`${file}:${index + 1}`);
+    }
+  }
+  assert.deepEqual(found, [], "write `${command} VERB`, with command of #base/command-name.ts");
+});
+
+test("status says that the nodes can't be asked where the origin is away, never that there are none", async (t) => {
+  const folder = await temporaryFolder(t, "status");
+  const token = join(folder, "token");
+  await writeFile(token, "secret-of-nobody\n");
+  const where = ["--token-file", token, "--data", folder];
+  const { status, stderr } = await nearcast(["status", "--origin", "http://127.0.0.1:1", ...where]);
+  assert.equal(status, 3);
+  assert.match(stderr, /The nodes can't be asked: the origin at http:\/\/127\.0\.0\.1:1 can't be reached/);
+  assert.match(stderr, /The address is from --origin[\s\S]*npx nearcast up[\s\S]*--token-file FILE/);
+  assert.doesNotMatch(stderr, /no nodes/);
+});
+
 test("mistakes on the command line end with status 2 and a sentence", async () => {
   const cases: { words: string[]; says: RegExp }[] = [
     { words: ["fly"], says: /unknown command 'fly'/ },
     { words: ["ls", "--bogus"], says: /unknown option '--bogus'/ },
-    { words: ["put"], says: /missing required argument/ },
+    { words: ["put"], says: /missing required argument 'FILE'\n\(for example: npx nearcast put chair\.jpg/ },
     { words: ["put", "/nowhere/x.jpg"], says: /no file or folder \/nowhere\/x.jpg/ },
     { words: ["ls", "--limit", "0"], says: /whole number from 1/ },
     { words: ["purge"], says: /nothing was named/ },

@@ -1,4 +1,5 @@
 /** `nearcast bgp check`: is this node set up so that its announcements work? It looks, and changes nothing. */
+import { command } from "#base/command-name.ts";
 import type { Fleet } from "#fleet/document.ts";
 import type { Command } from "commander";
 import { readFleetText } from "../fleet/check.ts";
@@ -32,7 +33,12 @@ export function addBgpCheck(bgp: Command, cli: Cli): void {
   })
     .option("--config <file>", "the edge's settings", "/etc/nearcast/edge.yaml")
     .option("--file <file>", "read this fleet document instead of the edge's")
-    .option("--processes <count>", "edge processes of the node (`nearcast edge --processes`)", wholeNumber(1, 64), 1)
+    .option(
+      "--processes <count>",
+      `edge processes of the node (\`${command} edge --processes\`)`,
+      wholeNumber(1, 64),
+      1,
+    )
     .option("--socket <path>", "BIRD's control socket", birdSocketDefault)
     .action(async (options: CheckOptions) => {
       const output = outputOf(cli, options);

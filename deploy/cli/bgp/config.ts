@@ -62,7 +62,12 @@ export function addBgpConfig(bgp: Command, cli: Cli): void {
   withOrigin(verb)
     .requiredOption("--site <name>", "the site, as in the fleet document")
     .option("--node <name>", "one node of it")
-    .option("--processes <count>", "edge processes of the node (`nearcast edge --processes`)", wholeNumber(1, 64), 1)
+    .option(
+      "--processes <count>",
+      `edge processes of the node (\`${command} edge --processes\`)`,
+      wholeNumber(1, 64),
+      1,
+    )
     .option("--router-id <ipv4>", "BGP identifier of the node; default its own IPv4 address", checkedRouterId)
     .option("--file <file>", "read this fleet document instead of the origin's")
     .option("--output <path>", "write this file instead of printing the text")

@@ -11,6 +11,7 @@
  *   lease      it has a session for each edge process, which is up and announces
  *   routers    sessions up, hold times as short as planned, BFD up, no graceful restart
  */
+import { command } from "#base/command-name.ts";
 import { BlockList } from "node:net";
 import type { BirdSession, BirdState } from "./bird-state.ts";
 import { canonicalAddress, type DeviceSettings, type Facts } from "./facts.ts";
@@ -364,7 +365,7 @@ function leaseFinding(session: BirdSession, source: string, plan: AnnouncementPl
       level: "fail",
       about: "lease",
       what: `the edge at ${source} has no session with BIRD (${name}: ${wordsOf(session)})`,
-      mend: "nearcast status says why the edge does not announce",
+      mend: `${command} status says why the edge does not announce`,
     };
   }
   if (session.holdSeconds !== undefined && session.holdSeconds > holdSeconds) {
@@ -380,7 +381,7 @@ function leaseFinding(session: BirdSession, source: string, plan: AnnouncementPl
         level: "warn",
         about: "lease",
         what: `${name} is up, but the edge announces nothing`,
-        mend: "nearcast status says why",
+        mend: `${command} status says why`,
       }
     : {
         level: "ok",
@@ -396,7 +397,7 @@ function wordsOf({ state, lastError }: BirdSession): string {
 
 function configAgain({ site, processes }: AnnouncementPlan): string {
   const more = processes === 1 ? "" : ` --processes ${processes}`;
-  return `nearcast bgp config --site ${site}${more} --output /etc/bird/bird.conf && birdc configure`;
+  return `${command} bgp config --site ${site}${more} --output /etc/bird/bird.conf && birdc configure`;
 }
 
 function sessionWith(state: BirdState, address: string): BirdSession | undefined {
@@ -442,7 +443,7 @@ function* sessionFindings(
       level: "fail",
       about: "routers",
       what: `no session with the router ${router.address} (${name}: ${wordsOf(session)})`,
-      mend: `does it expect this node? nearcast bgp config --site ${plan.site} --router bird|frr|junos`,
+      mend: `does it expect this node? ${command} bgp config --site ${plan.site} --router bird|frr|junos`,
     };
     return;
   }

@@ -70,7 +70,7 @@ export function addDiff(parent: Command, cli: Cli): Command {
   const verb = addVerb(parent, {
     usage: "diff <file>",
     summary: "say what a fleet document would change, and whether the origin would refuse it",
-    more: "The same as `apply --dry-run`: status 4 when it would be refused, and nothing is published.",
+    more: "The same as `fleet apply --dry-run`: status 4 when it would be refused, and nothing is published.",
     examples: ["fleet diff fleet.yaml", "fleet diff fleet.yaml --json"],
   });
   return withOrigin(verb).action(async (file: string, options: CommonOptions) => {

@@ -55,7 +55,9 @@ export async function readFleetText(file: string): Promise<string> {
   try {
     return await readFile(file, "utf8");
   } catch (error) {
-    throw new CommandFailure(exitCodes.usage, `${file} can't be read: ${(error as Error).message}`, { cause: error });
+    const { code, message } = error as NodeJS.ErrnoException;
+    const says = code === "ENOENT" ? `there is no file ${file}` : `${file} can't be read: ${code ?? message}`;
+    throw new CommandFailure(exitCodes.usage, says, { cause: error });
   }
 }
 

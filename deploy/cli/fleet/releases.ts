@@ -11,7 +11,7 @@ export function addReleases(parent: Command, cli: Cli): Command {
   const verb = addVerb(parent, {
     usage: "releases",
     summary: "list the versions of the fleet document",
-    more: "`nearcast fleet rollback VERSION` brings one of them back.",
+    more: `\`${command} fleet rollback VERSION\` brings one of them back.`,
     examples: ["fleet releases", "fleet releases --limit 5"],
   });
   return withOrigin(verb)

@@ -17,7 +17,7 @@ export function addFleetRollback(parent: Command, cli: Cli): Command {
     examples: ["fleet rollback", "fleet rollback 41", "fleet rollback --dry-run"],
   });
   return withPublishing(withOrigin(verb))
-    .argument("[version]", "a version of `nearcast fleet releases`", wholeNumber(1, Number.MAX_SAFE_INTEGER))
+    .argument("[version]", `a version of \`${command} fleet releases\``, wholeNumber(1, Number.MAX_SAFE_INTEGER))
     .action(async (version: number | undefined, options: PublishingOptions) => {
       await rollBackFleet(cli, version, options);
     });

@@ -1,4 +1,5 @@
 /** The edge.yaml of a node that joined: written once, then its owner's. */
+import { command } from "#base/command-name.ts";
 import { isDeepStrictEqual } from "node:util";
 import type { EdgeConfig } from "../../../node/config.ts";
 import type { Room } from "./machine.ts";
@@ -17,10 +18,11 @@ export interface Decided {
 export function edgeText(node: string, dataDir: string, decided: Decided, room: Room): string {
   const { site, origin, http, admin, dns, peer } = decided;
   const endpoints = (list: readonly object[]): string => list.map((one) => `\n  - ${flow(one)}`).join("");
-  return `# The edge node ${node}, written by \`nearcast join\`. Change what you like: the file is never written again.
+  return `# The edge node ${node}, written by \`${command} join\`. Change what you like: it is never
+# written again.
 # All settings with their ranges: the README's configuration table and deploy/config/edge.example.yaml.
 #
-#   nearcast edge --config edge.yaml --check-config
+#   ${command} edge --config edge.yaml --check-config
 
 # As the origin's roster has them.
 node: ${JSON.stringify(node)}

@@ -1,4 +1,5 @@
 /** The fleet document that `nearcast up` publishes first: a zone, the sites, an image host steered by place. */
+import { command } from "#base/command-name.ts";
 import { stringify } from "yaml";
 import { localHost, localZone, type PlannedEdge, ports } from "./plan.ts";
 
@@ -10,11 +11,11 @@ export interface PlacedEdge extends PlannedEdge {
 export function firstFleet(edges: readonly PlacedEdge[]): string {
   const sections: [comment: string, section: Record<string, unknown>][] = [
     [
-      "The fleet document: what all edges must agree on. `nearcast up` published this one; yours replaces it:\n" +
-        "  nearcast fleet releases              the versions so far\n" +
-        "  nearcast fleet check my-fleet.yaml\n" +
-        "  nearcast fleet apply my-fleet.yaml\n" +
-        "  nearcast fleet rollback              back to the version before",
+      `The fleet document: what all edges must agree on. \`${command} up\` published this one; yours replaces it:\n` +
+        `  ${command} fleet releases              the versions so far\n` +
+        `  ${command} fleet check my-fleet.yaml\n` +
+        `  ${command} fleet apply my-fleet.yaml\n` +
+        `  ${command} fleet rollback              back to the version before`,
       {
         zones: [
           {

@@ -22,7 +22,7 @@ export async function holdFolder(dataDir: string): Promise<() => void> {
     lock.exec("BEGIN EXCLUSIVE");
   } catch (error) {
     lock.close();
-    throw new CommandFailure(exitCodes.failed, `another \`nearcast up\` runs on ${dataDir}; nothing was changed`, {
+    throw new CommandFailure(exitCodes.failed, `another \`${command} up\` runs on ${dataDir}; nothing was changed`, {
       lines: await runningLines(dataDir),
       cause: error,
     });

@@ -67,7 +67,7 @@ export function takenLines(
   const lines = taken.map(takenLine);
   if (taken.some(({ code }) => code === "EADDRINUSE")) {
     lines.push(
-      "Perhaps another `nearcast up` runs there, with another --data; `ss -lntup` names the program.",
+      `Perhaps another \`${command} up\` runs there, with another --data; \`ss -lntup\` names the program.`,
       "Stop it, or run beside it with a folder and an address of your own:",
       `  ${command} up --data ./data2 --address ${otherAddress(taken[0]?.listen.host)}`,
       ...(configurations === undefined ? [] : [`or change the ports in the files ${configurations}.`]),

@@ -82,7 +82,7 @@ export function parseBaseAddress(base: string): string {
     exitCodes.usage,
     `--address: "${base}" is not an address of 127.0.0.0/8, such as 127.0.9.1`,
     {
-      lines: ["`nearcast up` is a trial on one machine; for a server write configurations (see deploy/config)."],
+      lines: [`\`${command} up\` is a trial on one machine; for a server write configurations (see deploy/config).`],
     },
   );
 }

@@ -5,6 +5,7 @@
  *   planSetup   reads the folder, changes nothing       writeSetup   the configurations
  *   saveState   which nodes run, when they do: what other verbs ask from then on
  */
+import { command } from "#base/command-name.ts";
 import { createHash } from "node:crypto";
 import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
@@ -173,7 +174,7 @@ function edgeText(dataDir: string, edge: PlannedEdge, origin: OriginConfig, edge
 
 function withHead(what: string, settings: Record<string, unknown>): string {
   const head =
-    `# ${what}, written by \`nearcast up\`. Change what you like: a changed file is kept as it is.\n` +
+    `# ${what}, written by \`${command} up\`. Change what you like: a changed file is kept as it is.\n` +
     "# All settings with their ranges: the README's configuration tables and deploy/config.\n";
   return head + stringify(settings);
 }

@@ -1,5 +1,6 @@
 /** What `nearcast up` says when all runs: who runs where, and three lines to paste. */
 import { command } from "#base/command-name.ts";
+import { join } from "node:path";
 import { tableLines } from "../output.ts";
 import { hostPort } from "../settings.ts";
 import { sampleName } from "./content.ts";
@@ -50,7 +51,7 @@ export function welcomeLines(setup: Setup, imageHost: string): string[] {
     ...(http === undefined
       ? []
       : [
-          `  curl -sS -D- -o sample.out -H 'Accept: image/avif,image/webp' ` +
+          `  curl -sS -D- -o ${join(dataDir, "sample.avif")} -H 'Accept: image/avif,image/webp' ` +
             `'http://${hostPort(http.host, http.port)}/${sampleName}?w=640&auto=format'`,
         ]),
     ...(dns === undefined ? [] : [`  dig @${dns.host} -p ${dns.port} ${imageHost}${subnet}`]),
