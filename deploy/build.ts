@@ -3,7 +3,8 @@
  *
  *   node/ dns/ origin/ deploy/cli/ ──types stripped──▶ dist/…         "./x.ts" and "#base/x.ts" become "….js"
  *   package.json, git ─────────────────────────────▶ dist/package.json   the `#…` rooms, seen from dist/; the release
- *   package-lock.json ─────────────────────────────▶ npm-shrinkwrap.json until `postpack`: the versions that were tested
+ *   package-lock.json ─────────────────────────────▶ npm-shrinkwrap.json until `postpack`: the versions that were
+ *   tested
  *
  * Stripping leaves every line and column where it was, so stack traces still point into the sources. String literals
  * that name a file of ours (they begin with `./`, `../` or `#` and end in `.ts`) are rewritten wherever they stand:

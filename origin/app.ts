@@ -3,7 +3,8 @@
  * server in one place.
  *
  *   head too large, no HTTP ─▶ answerUnreadable        target too long ─▶ 414
- *   server (connections) ─▶ router ─▶ access (token) ─▶ route's own onRequest ─▶ body ─▶ schema ─▶ handler ─▶ answer | problem
+ *   server (connections) ─▶ router ─▶ access (token) ─▶ route's own onRequest ─▶ body ─▶ schema ─▶ handler ─▶ answer |
+ *   problem
  */
 import { randomUUID } from "node:crypto";
 import type { RequestListener, Server } from "node:http";

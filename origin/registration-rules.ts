@@ -56,14 +56,15 @@ export function mustFit(http: string, roster: Roster, token: string | undefined,
   if (nodes.filter((node) => hostOf(node.http) === host).length >= limits.nodesPerAddressMax) {
     throw new NearcastError(
       "NODE_CONFLICT",
-      `${limits.nodesPerAddressMax} nodes at ${host} joined, as many as limits.nodesPerAddressMax of the origin allows: ` +
+      `${limits.nodesPerAddressMax} nodes at ${host} joined, which is the origin's limits.nodesPerAddressMax: ` +
         "`nearcast remove` those that are gone, or raise it",
     );
   }
   if (token === undefined || nodes.filter((node) => node.token === token).length < limits.nodesPerTokenMax) return;
   throw new NearcastError(
     "NODE_CONFLICT",
-    `${limits.nodesPerTokenMax} nodes joined with the token ${token}, as many as limits.nodesPerTokenMax of the origin ` +
+    `${limits.nodesPerTokenMax} nodes joined with the token ${token}, as many as the origin's ` +
+      `limits.nodesPerTokenMax ` +
       "allows: `nearcast remove` those that are gone, or raise it",
   );
 }

@@ -145,7 +145,8 @@ async function refuseLostCatalogue(dataDir: string): Promise<void> {
     if ((await readdir(join(dataDir, "blobs", shard))).length === 0) continue;
     throw new NearcastError(
       "DISK_FAILED",
-      `the catalogue ${path} is ${sizeBytes === 0 ? "empty" : "missing"}, but pictures are stored beside it. Restore a ` +
+      `the catalogue ${path} is ${sizeBytes === 0 ? "empty" : "missing"}, but pictures are stored beside ` +
+        `it. Restore a ` +
         `backup: nearcast restore FOLDER --force. To begin anew without them, move ${join(dataDir, "blobs")} away`,
     );
   }

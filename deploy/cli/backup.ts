@@ -20,8 +20,10 @@ export function addBackup(program: Command, cli: Cli): void {
     summary: "back up the origin of this machine while it runs",
     more: [
       "FOLDER gets a snapshot of the catalogue, every picture that it names, the tokens and the fleet secret. A second",
-      "backup into the same folder copies only what is new. Copy the folder to another machine afterwards, with rsync or",
-      "scp. It runs on the origin's machine, as root or as the origin's user, since a backup holds secrets that the API",
+      "backup into the same folder copies only what is new. Copy the folder to another machine afterwards, " +
+        "with rsync or",
+      "scp. It runs on the origin's machine, as root or as the origin's user, since a backup holds secrets " +
+        "that the API",
       "does not tell. Exit status 1: the origin itself has damaged or missing pictures, and the backup lacks them.",
     ].join("\n"),
     examples: ["backup /var/backups/nearcast", "backup /var/backups/nearcast --check"],

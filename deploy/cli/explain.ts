@@ -23,7 +23,8 @@ export function addExplain(program: Command, cli: Cli): void {
     usage: "explain <URL|NAME>",
     summary: "say why a node answers a URL or a DNS name as it does",
     more: [
-      "A URL is explained by the HTTP side, for a common browser unless --accept says otherwise; a name by DNS, for the",
+      "A URL is explained by the HTTP side, for a common browser unless --accept says otherwise; a name by " +
+        "DNS, for the",
       "client --from, else for this machine.",
       "One node is asked: the one that --node, --site or --admin names, else the node of this machine, else, through",
       "the origin, the first one that is connected to it.",

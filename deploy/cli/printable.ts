@@ -17,7 +17,9 @@ export const cellLengthMax = 512;
  */
 const unprintable = /(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
-/** One line, without the newline at its end; cut to `lengthMax` UTF-16 units. Text that is clean comes back as it is. */
+/**
+ * One line, without the newline at its end; cut to `lengthMax` UTF-16 units. Text that is clean comes back as it is.
+ */
 export function printable(text: string, lengthMax = lineLengthMax): string {
   // Cut before and after: a megabyte is not worth replacing in, and numbers take up to nine times the room.
   return shortened(shortened(text, lengthMax).replace(unprintable, numbered), lengthMax);

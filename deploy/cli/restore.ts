@@ -55,13 +55,15 @@ export function addRestore(program: Command, cli: Cli): void {
 function linesOf(dataDir: string, { manifest, movedTo }: RestoreReport): string[] {
   const { blobs, createdAt, latestSeq, missing } = manifest;
   return [
-    `restored to ${dataDir}: ${blobs.count} picture${blobs.count === 1 ? "" : "s"} (${sizeText(blobs.sizeBytes)}) as of ` +
+    `restored to ${dataDir}: ${blobs.count} picture${blobs.count === 1 ? "" : "s"} ` +
+      `(${sizeText(blobs.sizeBytes)}) as of ` +
       `${createdAt}, event ${latestSeq}; every hash is right`,
     ...(missing.length === 0
       ? []
       : [`${missing.length} pictures were damaged before the backup: ${command} verify names them`]),
     ...(movedTo === undefined ? [] : [`What was there before is in ${movedTo}: delete it when all is well.`]),
-    "Next: start the origin (systemctl start nearcast-origin). Edges find it at its address, drop what they cached, and",
+    "Next: start the origin (systemctl start nearcast-origin). Edges find it at its address, drop what " +
+      "they cached, and",
     `follow. If the address is another one, set origin.url in each edge.yaml. Then: ${command} verify`,
   ];
 }

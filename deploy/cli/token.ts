@@ -24,11 +24,13 @@ export function addToken(program: Command, cli: Cli): void {
     summary: "list the tokens, rotate one, or end the older ones",
     more: [
       "rotate makes a new token; the older one is accepted for 24 hours more (tokens.overlapHours of the origin, or",
-      "--overlap). The edges fetch the new edge token by themselves within seconds, while the older one is accepted, and",
+      "--overlap). The edges fetch the new edge token by themselves within seconds, while the older one is " +
+        "accepted, and",
       "write it into their own token file. The new writer token is written into the file that this command uses.",
       "After a break-in, whoever has the older token could fetch the new one, too: then --now ends the older one at",
       "once, and the new one has to be carried to each edge's token file (no restart is needed). --by-hand keeps the",
-      "overlap but hands the new token out to nobody. A token is never shown: --save FILE writes it, for its owner only.",
+      "overlap but hands the new token out to nobody. A token is never shown: --save FILE writes it, for " +
+        "its owner only.",
       "list shows which tokens are accepted and where each was used from; retire ends the older ones.",
     ].join("\n"),
     examples: [
@@ -110,7 +112,8 @@ async function rotate(cli: Cli, kind: string, options: TokenOptions): Promise<vo
     ...(isFetched ? ["the edges fetch it by themselves", `who still uses an older one: ${command} token list`] : []),
     ...(kind === "edge" && !isFetched
       ? [
-          `write it into origin.tokenFile of each edge${file === undefined ? ": it is secrets/edge.token at the origin" : ""}`,
+          `write it into origin.tokenFile of each ` +
+            `edge${file === undefined ? ": it is secrets/edge.token at the origin" : ""}`,
         ]
       : []),
   ]);

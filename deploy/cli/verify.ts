@@ -24,7 +24,8 @@ export function addVerify(program: Command, cli: Cli): void {
     usage: "verify",
     summary: "read every stored picture at the origin again, and name what is damaged",
     more: [
-      "The origin compares each stored picture with its SHA-256, at the pace of its limits.verifyBytesPerSecond. Ctrl-C",
+      "The origin compares each stored picture with its SHA-256, at the pace of its " +
+        "limits.verifyBytesPerSecond. Ctrl-C",
       `stops it and says how to go on. \`${command} put\` of the same bytes repairs a damaged or missing picture.`,
       "Exit status 1: something is damaged or missing, or the check was stopped.",
     ].join("\n"),

@@ -1,7 +1,7 @@
 /**
- * One data directory, one process. Two over one directory would sweep away each other's files, so the first holds a lock
- * that the system itself lets go when the process ends, however it ends: an exclusive SQLite transaction on a file of
- * its own, which is a plain file lock (no pid file that a kill would leave behind).
+ * One data directory, one process. Two over one directory would sweep away each other's files, so the first holds a
+ * lock that the system itself lets go when the process ends, however it ends: an exclusive SQLite transaction on a file
+ * of its own, which is a plain file lock (no pid file that a kill would leave behind).
  */
 import { DatabaseSync } from "node:sqlite";
 import { join } from "node:path";

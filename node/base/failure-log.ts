@@ -33,7 +33,9 @@ export interface FailureLog {
   error: (code: string, facts: Readonly<Record<string, unknown>>, message: string) => void;
 }
 
-/** Windows end and are removed, so there are at most as many as there are codes, each with 64 addresses and the rest. */
+/**
+ * Windows end and are removed, so there are at most as many as there are codes, each with 64 addresses and the rest.
+ */
 interface Window {
   lines: number;
   omitted: number;

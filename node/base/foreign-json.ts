@@ -1,7 +1,7 @@
 /**
  * JSON that comes from another machine: a client, a node, the origin. JSON.parse() itself takes nesting of any depth,
- * but what is done with a value afterwards (JSON.stringify(), structuredClone(), a walk) recurses, and a few kilobytes of
- * `[` then overflow the stack of whoever handles it. So the depth is bounded where the text is read.
+ * but what is done with a value afterwards (JSON.stringify(), structuredClone(), a walk) recurses, and a few kilobytes
+ * of `[` then overflow the stack of whoever handles it. So the depth is bounded where the text is read.
  */
 import type { FastifyInstance } from "fastify";
 import { NearcastError } from "./errors.ts";
@@ -20,7 +20,9 @@ export function parseForeignJson(text: string, depthMax = jsonDepthMax): unknown
   return JSON.parse(text) as unknown;
 }
 
-/** For Fastify: bodies of JSON with the same bound. What else Fastify refuses in them (`__proto__`) it still refuses. */
+/**
+ * For Fastify: bodies of JSON with the same bound. What else Fastify refuses in them (`__proto__`) it still refuses.
+ */
 export function boundJsonBodies(app: JsonApp): void {
   const parse = app.getDefaultJsonParser("error", "error");
   app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {

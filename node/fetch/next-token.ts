@@ -48,7 +48,8 @@ export function followNextToken(options: {
           : `the edge token ${own} is in use but ${file.path} can't be written: write it there before a restart`;
       }
       if (known.olderUntil === undefined) return undefined;
-      return `the edge token ${own} is accepted until ${known.olderUntil}: write the current one, ${known.id}, into ${file.path}`;
+      const { olderUntil, id } = known;
+      return `the edge token ${own} is accepted until ${olderUntil}: write the current one, ${id}, into ${file.path}`;
     },
   };
 }

@@ -1,8 +1,8 @@
 /**
  * What is wrong with a picture that libvips refuses, as a sentence for whoever took it. Pure.
  *
- * libvips speaks in the terms of its loaders, and for PNG often says nothing at all ("Unknown error"). So the file's own
- * structure is asked first whether its end is missing, which is what is wrong with most; then the message.
+ * libvips speaks in the terms of its loaders, and for PNG often says nothing at all ("Unknown error"). So the file's
+ * own structure is asked first whether its end is missing, which is what is wrong with most; then the message.
  */
 import type { PictureType } from "./picture.ts";
 
@@ -19,7 +19,7 @@ const findings: readonly (readonly [RegExp, (name: string) => string])[] = [
   [/premature end|unexpected end|bad seek/i, (name) => `the ${name} file ends too early: copy or export it again`],
   [/no frames/i, (name) => `the ${name} file holds no picture`],
   [
-    /unsupported marker|not implemented|unsupported feature|unsupported image format|unsupported colou?r|SOF|arithmetic/i,
+    /unsupported (?:marker|feature|image format|colou?r)|not implemented|SOF|arithmetic/i,
     (name) => `this kind of ${name} file is not supported: open it in a picture program and export it again`,
   ],
   [/frame/i, (name) => `a frame of the ${name} file is damaged: export it again`],

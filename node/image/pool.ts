@@ -58,7 +58,9 @@ export interface DecoderPoolOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly limits?: Partial<DecoderLimits>;
-  /** "auto" (default): system calls are filtered where that works. "required": or no picture is decoded. "off": never. */
+  /**
+   * "auto" (default): system calls are filtered where that works. "required": or no picture is decoded. "off": never.
+   */
   readonly sandbox?: "auto" | "off" | "required";
   /** The program of the processes. Tests give a hostile one. */
   readonly decoderFile?: URL;

@@ -147,7 +147,9 @@ export function decoderFilter(cpu: string, ownPid: number): Buffer | undefined {
       if (number !== undefined) program.push([jumpIfEqual, 0, 1, number], [answer, 0, 0, result]);
     }
   };
-  /** Allows `name` when its argument is one of `values`, else refuses it. Arguments are compared by their lower half. */
+  /**
+   * Allows `name` when its argument is one of `values`, else refuses it. Arguments are compared by their lower half.
+   */
   const settleByValue = (name: string, argument: number, values: readonly number[]): void => {
     const body: Instruction[] = [[loadWord, 0, 0, atArgument(argument)]];
     for (const value of values) body.push([jumpIfEqual, 0, 1, value], [answer, 0, 0, allow]);

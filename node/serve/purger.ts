@@ -7,7 +7,8 @@
  *   soft purge      what is named is asked for behind the next answer
  *
  * apply() resolves when the purge is in force, in memory and on disk: only then may the feed's position move on. It
- * tells what a purge that somebody ordered has found; of the others, which every change of a picture makes, nothing is told.
+ * tells what a purge that somebody ordered has found; of the others, which every change of a picture makes, nothing is
+ * told.
  */
 import type { Fleet } from "#fleet/document.ts";
 import { canonicalName } from "#fleet/document.ts";

@@ -2,7 +2,8 @@
  * Backs an origin up while it runs, from beside it, on its own machine: the backup holds the tokens and the fleet
  * secret, which the API tells nobody who only holds the writer's token.
  *
- *   snapshot of the catalogue ─▶ blobs that it names and the folder lacks ─▶ secrets ─▶ backup.json ─▶ what is left over
+ *   snapshot of the catalogue ─▶ blobs that it names and the folder lacks ─▶ secrets ─▶ backup.json ─▶ what is left
+ *   over
  *
  * The origin may drop a blob between its snapshot and its copy (an old version was pruned). Then the snapshot is taken
  * anew, and names the blob no more; what even a new snapshot names and the store does not hold is reported.

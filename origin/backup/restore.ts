@@ -6,8 +6,9 @@
  * The catalogue comes last, under its name only when everything else is there: an origin refuses to start over blobs
  * without a catalogue, so a restore that was interrupted can't be mistaken for an origin.
  *
- * The restored catalogue gets a new identity. Nobody can know whether the lost origin sent more events after the backup;
- * their numbers would be used again with another meaning. Edges see the new identity, drop what they cached, and follow.
+ * The restored catalogue gets a new identity. Nobody can know whether the lost origin sent more events after the
+ * backup; their numbers would be used again with another meaning. Edges see the new identity, drop what they cached,
+ * and follow.
  */
 import { chmod, chown, copyFile, lstat, mkdir, readdir, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -113,7 +114,8 @@ async function makeRoom(dataDir: string, { isForced, clock }: RestoreOptions): P
   if (!isForced) {
     throw new NearcastError(
       "CONFLICT",
-      `${dataDir} is not empty (${entries.slice(0, 3).join(", ")}): with --force what is there is moved aside, not deleted`,
+      `${dataDir} is not empty (${entries.slice(0, 3).join(", ")}): --force moves what is there aside and ` +
+        `deletes nothing`,
     );
   }
   const aside = join(dataDir, `before-restore-${new Date(clock.wallMs()).toISOString().replaceAll(/[-:]|\.\d+/g, "")}`);

@@ -35,7 +35,7 @@ function sentenceOf(code: number, said: string, path: string): string {
     case resultCode.notADatabase:
       return damagedCatalogue(path, said).message;
     case resultCode.full:
-      return `the catalogue ${path} can't be written: the disk is full. Free some space; nothing that was stored is lost`;
+      return `the catalogue ${path} can't be written: the disk is full. Free some space; nothing stored is lost`;
     case resultCode.readOnly:
       return (
         `the catalogue ${path} can't be written (${said}): the file system is read-only, or the file and its folder ` +
@@ -47,7 +47,7 @@ function sentenceOf(code: number, said: string, path: string): string {
         "runs the origin may write there"
       );
     case resultCode.ioError:
-      return `the catalogue ${path} can't be read or written (${said}): look for errors of the disk in the system's log`;
+      return `the catalogue ${path} can't be read or written (${said}): look for disk errors in the system's log`;
     case resultCode.busy:
       return `the catalogue ${path} is locked by another program (${said}): stop that program`;
     default:

@@ -1,4 +1,7 @@
-/** The statements of tokens: only their digests are here, never a token. See catalogue.ts for what each method promises. */
+/**
+ * The statements of tokens: only their digests are here, never a token. See catalogue.ts for what each method
+ * promises.
+ */
 import type { SQLOutputValue } from "node:sqlite";
 import { tokenEventKind } from "#fleet/edge-token.ts";
 import type { TokenKind } from "../tokens.ts";

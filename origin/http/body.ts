@@ -15,7 +15,9 @@ import { isKnownConnection } from "./server.ts";
 
 /** Of a refused body, after which the connection is kept: what a new connection costs over a home line. */
 const keptOpenBytesMax = 16 * 1024 * 1024;
-/** Of a refused body in all: the largest picture of a default fleet and a little more. Dropping it takes 0.1 s of CPU. */
+/**
+ * Of a refused body in all: the largest picture of a default fleet and a little more. Dropping it takes 0.1 s of CPU.
+ */
 const droppedBytesMax = 128 * 1024 * 1024;
 /** For dropping a body on a connection that is kept. */
 const droppingMsMax = 30_000;

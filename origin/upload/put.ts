@@ -5,8 +5,8 @@
  *   (store)        └──no──▶ decode in a process apart ──▶   (nobody sweeps the blob in between)
  *
  * Everything before `store` can fail without a trace. The blob is durable before the catalogue names it, so whatever
- * moment the machine dies in, a version that was acknowledged has its bytes. A stored blob that is missing or damaged is
- * replaced on the way, also where the catalogue has nothing to change.
+ * moment the machine dies in, a version that was acknowledged has its bytes. A stored blob that is missing or damaged
+ * is replaced on the way, also where the catalogue has nothing to change.
  */
 import type { Readable } from "node:stream";
 import type { Clock } from "#base/clock.ts";

@@ -133,7 +133,7 @@ test("an answer that makes no sense costs its own line; the others are shown", (
   }
 });
 
-test("asked over the origin, a node is shown under the names of its introduction, whatever it calls itself and its site", () => {
+test("asked over the origin, a node has the names of its introduction, whatever it calls itself and its site", () => {
   const text = statusLines(origin, [heard("aaa", { ...bodyOf("zz1", "up"), site: "elsewhere" })], false).join("\n");
   match(text, /^aaa +fra +ready/m);
   match(text, /^as aaa sees the fleet:$/m);

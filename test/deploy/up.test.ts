@@ -35,7 +35,7 @@ async function eventually(what: string, look: () => Promise<boolean>, deadlineMs
   }
 }
 
-test("two run side by side, each with its own folder and address; one that fails leaves status to the last", async (t) => {
+test("two run side by side, each with its folder and address; one that fails leaves status to the last", async (t) => {
   const folder = await temporaryFolder(t, "beside");
   const [first, second] = [join(folder, "one"), join(folder, "two")];
   const one = await startUp(t, first);

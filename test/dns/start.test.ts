@@ -45,7 +45,7 @@ test("a change of health or of the document is in the next answer", async (t) =>
   assert.match(await serial(), / 8 7200 /);
 });
 
-test("packed zones answer like whole ones, with other addresses and other zones too; explain knows ALIAS", async (t) => {
+test("packed zones answer like whole ones, with other addresses and zones too; explain knows ALIAS", async (t) => {
   const zones = (address: string): string =>
     zoneText(`      - {name: plain, type: ALIAS, target: host}\n      - {name: host, type: A, address: ${address}}`);
   const packed = packZones(testFleet({ zones: zones("192.0.2.80"), steering: "" }));

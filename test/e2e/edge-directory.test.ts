@@ -91,7 +91,8 @@ test("a token that others can read is refused, with the command that mends it", 
     await chmod(tokenFile, mode);
     const edge = start(t, [main, "--config", file]);
     assert.equal(await edge.ended, 1);
-    const said = `${tokenFile} has mode 0${mode.toString(8)}, so others can read the edge token: run \`chmod 600 ${tokenFile}\``;
+    const octal = mode.toString(8);
+    const said = `${tokenFile} has mode 0${octal}, so others can read the edge token: run \`chmod 600 ${tokenFile}\``;
     assert.ok(edge.said().includes(said), edge.said());
     assert.ok(!edge.said().includes("delete it"), "an edge can't make a new one");
     assert.ok(!edge.said().includes("tttt"), "the token itself is not told");

@@ -1,4 +1,6 @@
-/** New tokens while everything runs, over processes: an origin, two edges with token files of their own, the command. */
+/**
+ * New tokens while everything runs, over processes: an origin, two edges with token files of their own, the command.
+ */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";

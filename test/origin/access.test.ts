@@ -214,7 +214,7 @@ test("a running origin takes a changed file, and keeps its token while the file 
   );
 });
 
-test("after a rotation both tokens are accepted for the time asked for; --now and retiring end the older one", async (t) => {
+test("after a rotation both tokens are accepted for a time; --now and retiring end the older one", async (t) => {
   const clock = fakeClock();
   const directory = await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) });
   const first = await openIn(t, directory, clock);

@@ -150,7 +150,7 @@ test("what a node answers wrongly is named: refused, too large, unproven, no ans
   assert.equal(await node.tell("answers", "answer", late), 404);
 });
 
-test("a nested answer, or one of no known shape, costs its sender 400 and its own line, and nobody else anything", async (t) => {
+test("a nested answer, or one of no known shape, costs its sender 400 and its own line, no other", async (t) => {
   const { log, lines } = keptLog();
   const origin = await startTestOrigin(t, { log });
   const secret = await secretOf(origin);
@@ -180,7 +180,7 @@ test("a nested answer, or one of no known shape, costs its sender 400 and its ow
   );
 });
 
-test("nodes that proved themselves keep their seats at the feed; where all have, one more is turned away", async (t) => {
+test("nodes that proved themselves keep their seats at the feed; when all have, one more is refused", async (t) => {
   const origin = await startTestOrigin(t, { config: { limits: { subscribersMax: 4, subscribersPerAddressMax: 2 } } });
   const secret = await secretOf(origin);
   const nodes = [await subscribe(t, origin, secret)];

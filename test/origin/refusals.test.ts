@@ -116,7 +116,7 @@ function answersIn(text: string): number {
 const healthCheck = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 for (const sizeBytes of [200_000, 12 * 1024 * 1024]) {
-  test(`every refusal reaches a sender that writes all ${sizeBytes} bytes first, and what follows is answered or closed`, async () => {
+  test(`refusals reach a sender that writes ${sizeBytes} bytes first; what follows is answered or closed`, async () => {
     for (const { name, line, headers, status, begin = Buffer.alloc(0) } of refusals) {
       const body = Buffer.concat([begin, Buffer.alloc(sizeBytes)]);
       const head = `${line} HTTP/1.1\r\nHost: x\r\n${headers}Content-Length: ${body.length}\r\n\r\n`;

@@ -1,4 +1,6 @@
-/** Who changes things in tests that speak to the catalogue itself, and limits that no test of something else reaches. */
+/**
+ * Who changes things in tests that speak to the catalogue itself, and limits that no test of something else reaches.
+ */
 import type { Actor } from "../../origin/catalogue/audit.ts";
 
 export const tester: Actor = {

@@ -28,7 +28,7 @@ async function store(origin: TestOrigin, name: string, body: Buffer): Promise<{ 
   return { sha256, path: join(origin.dataDir, "blobs", sha256.slice(0, 2), sha256) };
 }
 
-test("a flipped byte, a truncated and a deleted blob are named, and an upload of the good bytes mends each", async (t) => {
+test("a flipped byte, a truncated and a deleted blob are named; an upload of the good bytes mends each", async (t) => {
   const origin = await startTestOrigin(scopeOf(t));
   const pictures = { "flipped.jpg": await jpeg(1), "short.jpg": await jpeg(2), "gone.jpg": await jpeg(3) };
   await store(origin, "good.jpg", await jpeg(4));
@@ -118,7 +118,7 @@ test("a verification goes on from its cursor, and what was pruned meanwhile is n
   assert.equal((await origin.call("GET", "/verifications?after=x")).status, 400);
 });
 
-test("one step runs at a time, each waits until the bytes of the one before are paid for, and it can be cancelled", async () => {
+test("one step runs at a time, paced by the bytes of the one before, and it can be cancelled", async () => {
   const clock = fakeClock();
   const blobs = [{ sha256: "a".repeat(64), sizeBytes: 30_000_000 }];
   let reads = 0;

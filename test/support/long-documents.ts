@@ -1,4 +1,6 @@
-/** The longest fleet documents that are allowed: one of a zone file's text, and one of as many YAML values as may be. */
+/**
+ * The longest fleet documents that are allowed: one of a zone file's text, and one of as many YAML values as may be.
+ */
 import { stringify } from "yaml";
 
 const rest = {

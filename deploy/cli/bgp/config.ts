@@ -48,7 +48,8 @@ export function addBgpConfig(bgp: Command, cli: Cli): void {
     more: [
       "It reads the document that the origin has, or the one of --file, and prints the text.",
       "--output writes it to a file, whole or not at all: when the command fails, the file stays as it was. With a",
-      `bird.conf it also writes the TCP MD5 key of the edge's session: ${leasePasswordFileName} beside bird.conf, for BIRD, and`,
+      `bird.conf it also writes the TCP MD5 key of the edge's session: ${leasePasswordFileName} beside it, ` +
+        `for BIRD, and`,
       "--key-file for the edge, which edge.yaml names (announce.keyFile). A key that is there already is kept.",
       "Without --node the text is for every node of the site; BIRD then chooses the router id by itself.",
       "No password is ever printed: sites[].bgp.routers[].passwordFile names the file on the node that BIRD includes.",

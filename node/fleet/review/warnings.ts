@@ -1,7 +1,8 @@
 /**
  * What is unwise in a fleet document although it is valid: each warning says where, which value, and what to do; pure.
  *
- *   nameservers whose address no node has       private addresses in public answers       hosts that DNS leads nobody to
+ *   nameservers whose address no node has       private addresses in public answers       hosts that DNS leads nobody
+ *   to
  *
  * Zones under names such as `.test` are not public, so any address may stand in them.
  */

@@ -3,8 +3,8 @@
  *
  *   the test ─▶ setpriv ─▶ unshare ─▶ boot-machine.sh ─▶ systemd, process 1 of the machine ─▶ sshd, nearcast, BIRD …
  *
- * The root is an overlay: what the machine writes goes to a folder of the test. When process 1 ends, the kernel ends all
- * others of the machine and takes namespaces and mounts away; it ends with the test, however that ends.
+ * The root is an overlay: what the machine writes goes to a folder of the test. When process 1 ends, the kernel ends
+ * all others of the machine and takes namespaces and mounts away; it ends with the test, however that ends.
  */
 import { sleep } from "#base/clock.ts";
 import { type ChildProcess, execFile, spawn } from "node:child_process";

@@ -1,4 +1,6 @@
-/** The edge token's file: taken when it changes, whole or not at all, and written when the origin hands out the next. */
+/**
+ * The edge token's file: taken when it changes, whole or not at all, and written when the origin hands out the next.
+ */
 import assert from "node:assert/strict";
 import { lstat, mkdir, readFile, rename, stat, symlink, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -68,7 +70,7 @@ test("a file that still changes is left alone until it has come to rest", async 
   }
 });
 
-test("a refused token is looked for in the file at once; who was refused an older one is told of the newer", async (t) => {
+test("a refused token is looked for in the file at once; a newer one than was refused is told", async (t) => {
   const { path, file } = await open(t);
   assert.equal(await file.refused(first), false);
   await writeFile(path, second, { mode: 0o600 });

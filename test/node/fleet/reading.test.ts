@@ -40,7 +40,7 @@ for (const [what, text] of documents) {
     assert(Object.isFrozen(apart.value) && Object.isFrozen(zones) && Object.isFrozen(apart.value.sites[0]?.nodes));
   });
 
-  test(`${what}: no turn of the main thread takes ${turnMsMax} ms, from the origin's answer to a restart`, async (t) => {
+  test(`${what}: no turn of the main thread takes ${turnMsMax} ms, from answer to restart`, async (t) => {
     const memory = await openFleetMemory(await temporaryDirectory(t));
     const body = Buffer.from(JSON.stringify({ version: 1, text }));
     const open = async () =>

@@ -1,4 +1,6 @@
-/** Whatever is wrong with a picture, the refusal says so in a sentence: cut, flipped, filled, of another kind, empty. */
+/**
+ * Whatever is wrong with a picture, the refusal says so in a sentence: cut, flipped, filled, of another kind, empty.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import sharp, { type Sharp } from "sharp";

@@ -123,7 +123,7 @@ describe("work", () => {
     );
   });
 
-  it("where the sandbox is required, no process without one gets a picture, and the wait ends with the reason", async () => {
+  it("where the sandbox is required, no process without one gets a picture, and the reason is told", async () => {
     const clock = fakeClock();
     const pool = open({
       size: 1,
