@@ -164,8 +164,8 @@ async function join(cli: Cli, originUrl: string, options: JoinOptions): Promise<
 }
 
 const tokenAdvice =
-  "The token is not this origin's for edges: it stands in secrets/edge.token of the origin's data folder. Perhaps it was " +
-  "rotated: copy that file again.";
+  "The token is not this origin's for edges: it stands in secrets/edge.token of the origin's data folder. " +
+  "Perhaps it was rotated: copy that file again.";
 
 function readOriginUrl(text: string): URL {
   const url = URL.parse(text);

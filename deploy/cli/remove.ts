@@ -32,8 +32,8 @@ export function addRemove(program: Command, cli: Cli): void {
     usage: "remove <node>",
     summary: "take a node that joined out of the fleet",
     more: [
-      "It first says which nameservers and names would lose their last address. Then it drains the node, waits until no",
-      "resolver has an answer with its address any more, and takes it out. Stop what runs on the machine afterwards.",
+      "It first says which nameservers and names would lose their last address. Then it drains the node, waits until",
+      "no resolver has an answer with its address any more, and takes it out. Stop what runs on the machine afterwards.",
       "A node of the fleet document is taken out of that instead.",
     ].join("\n"),
     examples: ["remove fra2", "remove fra2 --now"],

@@ -61,8 +61,8 @@ function linesOf(dataDir: string, { manifest, movedTo }: RestoreReport): string[
       ? []
       : [`${missing.length} pictures were damaged before the backup: ${command} verify names them`]),
     ...(movedTo === undefined ? [] : [`What was there before is in ${movedTo}: delete it when all is well.`]),
-    `The tokens are those of the backup, of ${timeText(createdAt)}. If you rotated one after that, the edges are refused`,
-    "until each origin.tokenFile holds this origin's secrets/edge.token; your own writer token is the old one again, too.",
+    `The tokens are those of the backup, of ${timeText(createdAt)}. If you rotated one after that, edges are refused`,
+    "until each origin.tokenFile holds this origin's secrets/edge.token; your own writer token is the old one, too.",
     `Next: start the origin (as a service: systemctl start nearcast-origin; else: ${command} origin --config FILE,`,
     `whose dataDir is ${dataDir}). Edges find it at its address, drop what they cached, and`,
     `follow. If the address is another one, set origin.url in each edge.yaml. Then: ${command} verify`,

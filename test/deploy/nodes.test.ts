@@ -144,7 +144,7 @@ test("the address is that of the connection to the origin, unless one is told", 
   const ports = ["--http-port", freePort(), "--dns-port", freePort(), "--peer-port", freePort()];
   const joined = await nearcast(["join", origin.url, ...words, ...ports, "--admin-port", freePort(), "--name", "here"]);
   assert.equal(joined.status, 0, joined.stderr);
-  assert.match(joined.stderr, /127\.0\.0\.1: is a loopback address: only this machine can reach it/);
+  assert.match(joined.stderr, /127\.0\.0\.1 is a loopback address: only this machine can reach it/);
   assert.deepEqual((await roster()).nodes[0]?.addresses, ["127.0.0.1"]);
 });
 
