@@ -8,7 +8,7 @@
  * anew, and names the blob no more; what even a new snapshot names and the store does not hold is reported.
  */
 import { mkdir, opendir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve, sep } from "node:path";
 import { writeAtomic } from "#base/atomic-file.ts";
 import { NearcastError } from "#base/errors.ts";
 import { lockDirectory } from "#base/directory-lock.ts";
@@ -45,6 +45,9 @@ export async function backUp(dataDir: string, folder: string, options: BackUpOpt
   const catalogue = join(dataDir, "catalogue.sqlite");
   if (!(await isFile(catalogue))) {
     throw new NearcastError("NOT_FOUND", `there is no origin in ${dataDir}: ${catalogue} is not there`);
+  }
+  if (`${resolve(folder)}${sep}`.startsWith(`${resolve(dataDir)}${sep}`)) {
+    throw new NearcastError("CONFLICT", `${folder} is inside ${dataDir}: it would be lost together with the origin`);
   }
   await mkdir(folder, { recursive: true, mode: folderMode });
   await refuseForeignFolder(folder);

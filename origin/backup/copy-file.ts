@@ -30,7 +30,7 @@ export async function hashFile(path: string, signal?: AbortSignal): Promise<Hash
 
 /**
  * Copies a file whose hash is known. Bytes with another hash never get the name.
- * @returns why nothing was copied: there is no such file, or it holds other bytes
+ * @returns why nothing was copied: there is no such file, or it can't be read, or it holds other bytes
  */
 export async function copyBlob(
   from: string,
@@ -54,9 +54,10 @@ export async function copyBlob(
     await rename(temporary, to);
     return "copied";
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT" && (error as NodeJS.ErrnoException).path === from) {
-      return "missing";
-    }
+    const { code, path, syscall } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" && path === from) return "missing";
+    // A bad sector, or a folder in its place: what can't be read is no reason to leave the rest without a copy.
+    if (syscall === "read" || path === from) return "damaged";
     throw error;
   } finally {
     await rm(temporary, { force: true });

@@ -42,7 +42,10 @@ export type Manifest = Static<typeof manifestSchema>;
 /** Undefined: there is none. @throws NearcastError INTERNAL for one that can't be read */
 export async function readManifest(folder: string): Promise<Manifest | undefined> {
   const path = join(folder, manifestName);
-  const value = await readJson(path);
+  const value = await readJson(path).catch((error: unknown) => {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new NearcastError("INTERNAL", `${path} is damaged: delete it, and the next backup writes it again`);
+  });
   if (value === undefined) return undefined;
   const checked = check(manifestSchema, value);
   if (checked.ok) return checked.value;

@@ -1,6 +1,6 @@
 /** Backup and restore: what they refuse, what they repair, and what an interruption leaves. */
 import assert from "node:assert/strict";
-import { readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { systemClock } from "#base/clock.ts";
@@ -58,22 +58,21 @@ test("what is damaged or gone at the origin is named, and an earlier good copy i
   await save(origin.dataDir, folder);
   const { sha256: badHash } = await origin.json<{ sha256: string }>(201, "PUT", "/images/bad.jpg", { body: bad });
   const { sha256: goneHash } = await origin.json<{ sha256: string }>(201, "PUT", "/images/gone.jpg", { body: gone });
+  const unreadable = await origin.json<{ sha256: string }>(201, "PUT", "/images/dir.jpg", { body: await jpeg(4) });
   const blobs = await filesOf(join(origin.dataDir, "blobs"));
   for (const blob of blobs) {
-    if (blob.endsWith(goneHash)) await rm(blob);
+    if (blob.endsWith(goneHash) || blob.endsWith(unreadable.sha256)) await rm(blob);
     else await writeFile(blob, Buffer.alloc((await readFile(blob)).length));
   }
+  // A folder can be read no more than a bad sector can.
+  const place = blobs.find((blob) => blob.endsWith(unreadable.sha256)) ?? "";
+  await mkdir(place);
   const report = await save(origin.dataDir, folder);
-  assert.deepEqual(
-    report.missing.toSorted((a, b) => (a.fault < b.fault ? -1 : 1)),
-    [
-      { sha256: badHash, fault: "damaged" },
-      { sha256: goneHash, fault: "missing" },
-    ],
-  );
+  const faults = Object.fromEntries(report.missing.map(({ sha256, fault }) => [sha256, fault]));
+  assert.deepEqual(faults, { [badHash]: "damaged", [goneHash]: "missing", [unreadable.sha256]: "damaged" });
   const target = await temporaryDirectory(scopeOf(t));
   const { manifest } = await putBack(folder, target);
-  assert.equal(manifest.missing.length, 2);
+  assert.equal(manifest.missing.length, 3);
   const restored = await startTestOrigin(scopeOf(t), { dataDir: target });
   const answer = await restored.call("GET", "/images/good.jpg");
   assert.deepEqual(Buffer.from(await answer.arrayBuffer()), good);
@@ -122,6 +121,7 @@ test("a folder with something else in it, a running origin, and a folder in use 
   await writeFile(join(other, "thesis.odt"), "x");
   await assert.rejects(save(origin.dataDir, other), /holds no backup but thesis\.odt/);
   await assert.rejects(save(other, join(other, "new")), /no origin in/);
+  await assert.rejects(save(origin.dataDir, join(origin.dataDir, "bk")), /is inside .* lost together/);
   const folder = join(other, "backup");
   await save(origin.dataDir, folder);
   await assert.rejects(putBack(other, join(other, "target")), /holds no backup/);
