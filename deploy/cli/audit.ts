@@ -1,6 +1,7 @@
 /** `nearcast audit`: who changed what, as the origin recorded it. */
 import { command } from "#base/command-name.ts";
 import { type Command, Option } from "commander";
+import { auditKinds } from "#base/audit-kinds.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { type AuditEntry, readAudit } from "./origin-api.ts";
 import { tableLines, timeText } from "./output.ts";
@@ -17,7 +18,7 @@ interface AuditOptions extends CommonOptions {
 }
 
 /** The origin's kinds, origin/catalogue/audit.ts; an origin of another release says itself which it knows. */
-const kindsHint = "put, rm, rollback, purge, apply, fleet-rollback, token-rotate, join, leave, drain, refused, …";
+const kindsHint = auditKinds.join(", ");
 
 export function addAudit(program: Command, cli: Cli): void {
   const verb = addVerb(program, {

@@ -153,7 +153,8 @@ async function join(cli: Cli, originUrl: string, options: JoinOptions): Promise<
         ? ["starting it; DNS names it when the others have found it up"]
         : [
             `start it: ${start}`,
-            "as a service: deploy/systemd/nearcast-edge.service runs it from /etc/nearcast/edge.yaml",
+            "as a service, where deploy/install.sh installed it:",
+            `  ln -s ${configFile} /etc/nearcast/edge.yaml && systemctl enable --now nearcast-edge`,
           ]),
     ]);
     return configFile;
@@ -163,7 +164,8 @@ async function join(cli: Cli, originUrl: string, options: JoinOptions): Promise<
 }
 
 const tokenAdvice =
-  "The token is not this origin's for edges: it stands in secrets/edge.token of the origin's data folder.";
+  "The token is not this origin's for edges: it stands in secrets/edge.token of the origin's data folder. " +
+  "Perhaps it was rotated: copy that file again.";
 
 function readOriginUrl(text: string): URL {
   const url = URL.parse(text);
@@ -265,7 +267,8 @@ async function mustKnowUs(client: OriginClient, site: string): Promise<void> {
 
 function warnOfReach(output: Output, ours: readonly string[], options: JoinOptions): void {
   if (ours.some((address) => address.startsWith("127.") || address === "::1")) {
-    output.note(`${ours.join(", ")}: reached from this machine alone`);
+    const loopback = ours.join(", ");
+    output.note(`warning: ${loopback} is a loopback address: only this machine can reach it`);
   }
   const hidden = options.address === undefined ? ours.filter(isPrivate) : [];
   if (hidden.length > 0) {

@@ -34,6 +34,10 @@ export function asFailure(error: unknown): unknown {
     return new CommandFailure(error.code === "CONFLICT" ? exitCodes.refused : exitCodes.failed, error.message, {
       code: error.code,
       cause: error,
+      lines:
+        error.code === "NOT_FOUND"
+          ? ["Name the origin's settings: --config origin.yaml, or its data folder: --data DIR"]
+          : [],
     });
   }
   if (error instanceof Error && (error as NodeJS.ErrnoException).syscall !== undefined) {

@@ -42,7 +42,11 @@ export function addPurge(program: Command, cli: Cli): void {
       "Entries are pictures in one size, sources and files, counted from what each node's index knows.",
       "Pictures that are replaced, deleted or rolled back are purged without this.",
     ].join("\n"),
-    examples: ["purge shop/chair.jpg", "purge http://img.cdn.test/shop/chair.jpg?w=300", "purge --prefix shop/ --soft"],
+    examples: [
+      "purge shop/chair.jpg",
+      "purge 'http://img.cdn.test/shop/chair.jpg?w=300'",
+      "purge --prefix shop/ --soft",
+    ],
   });
   withOrigin(verb)
     .option("--prefix <prefix>", "all pictures whose names begin so")
@@ -55,7 +59,7 @@ export function addPurge(program: Command, cli: Cli): void {
       `wait until every connected node has purged, and print a line for each (default: ${waitSecondsDefault} s)`,
       wholeNumber(1, 600),
     )
-    .option("--strict", "exit code 1 when no node held anything for a name, host, tag or prefix")
+    .option("--strict", "for scripts: exit code 1 when no node held anything for a name, host, tag or prefix")
     .action(async (words: string[], options: PurgeOptions) => {
       const output = outputOf(cli, options);
       const { prefix, host, tag, all, soft } = options;

@@ -32,9 +32,9 @@ export function addRemove(program: Command, cli: Cli): void {
     usage: "remove <node>",
     summary: "take a node that joined out of the fleet",
     more: [
-      "Says first which nameservers and names would be left without an address, then drains the node, " +
-        "waits until no resolver has an answer with its address any more, and only then takes it out; what",
-      "runs on the machine is stopped there, afterwards. A node of the fleet document is taken out of that instead.",
+      "It first says which nameservers and names would lose their last address. Then it drains the node, waits until",
+      "no resolver has an answer with its address any more, and takes it out. Then stop nearcast on its machine.",
+      "A node of the fleet document is taken out of that instead.",
     ].join("\n"),
     examples: ["remove fra2", "remove fra2 --now"],
   });

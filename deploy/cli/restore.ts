@@ -6,7 +6,7 @@ import type { Command } from "commander";
 import { restore, type RestoreReport } from "../../origin/backup/restore.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { asFailure, openByteProgress } from "./origin-folder.ts";
-import { sizeText } from "./output.ts";
+import { sizeText, timeText } from "./output.ts";
 import { type CommonOptions, findOriginSettings } from "./settings.ts";
 import { addVerb, type Cli, outputOf, withOriginFolder } from "./verb.ts";
 
@@ -56,14 +56,15 @@ function linesOf(dataDir: string, { manifest, movedTo }: RestoreReport): string[
   const { blobs, createdAt, latestSeq, missing } = manifest;
   return [
     `restored to ${dataDir}: ${blobs.count} picture${blobs.count === 1 ? "" : "s"} ` +
-      `(${sizeText(blobs.sizeBytes)}) as of ` +
-      `${createdAt}, event ${latestSeq}; every hash is right`,
+      `(${sizeText(blobs.sizeBytes)}) as of ${timeText(createdAt)}, event ${latestSeq}; every hash is right`,
     ...(missing.length === 0
       ? []
       : [`${missing.length} pictures were damaged before the backup: ${command} verify names them`]),
     ...(movedTo === undefined ? [] : [`What was there before is in ${movedTo}: delete it when all is well.`]),
-    "Next: start the origin (systemctl start nearcast-origin). Edges find it at its address, drop what " +
-      "they cached, and",
+    `The tokens are those of the backup, of ${timeText(createdAt)}. If you rotated one after that, edges are refused`,
+    "until each origin.tokenFile holds this origin's secrets/edge.token; your own writer token is the old one, too.",
+    `Next: start the origin (as a service: systemctl start nearcast-origin; else: ${command} origin --config FILE,`,
+    `whose dataDir is ${dataDir}). Edges find it at its address, drop what they cached, and`,
     `follow. If the address is another one, set origin.url in each edge.yaml. Then: ${command} verify`,
   ];
 }

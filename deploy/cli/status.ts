@@ -18,9 +18,8 @@ export function addStatus(program: Command, cli: Cli): void {
     more: [
       "One node's answer describes the whole fleet as that node sees it; the output says where others see a site",
       "differently. On a node its own admin listener is asked; elsewhere the origin asks all nodes.",
-      "Exit code 3 when the origin or a node can't be reached, 4 when the origin refuses the token, 1 when " +
-        "a node is not",
-      "ready or does not prove who it is.",
+      "Exit code 3 when the origin or a node can't be reached, 4 when the origin refuses the token, 1 when a node is",
+      "not ready or does not prove who it is.",
     ].join("\n"),
     examples: ["status", "status --map", "status --site fra", "status --admin http://10.0.3.1:8081 --json"],
   });

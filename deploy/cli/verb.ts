@@ -86,7 +86,7 @@ export function withDataDir(verb: Command): Command {
 /** The options that say where the data of this machine's origin are. */
 export function withOriginFolder(verb: Command): Command {
   return verb
-    .option("--config <file>", "the origin's settings; its dataDir is taken")
+    .option("--config <file>", "the origin's settings (default: origin.yaml in --data, else /etc/nearcast/origin.yaml)")
     .option("--data <dir>", `the origin's data folder, or the one that \`${command} up\` keeps (or NEARCAST_DATA)`);
 }
 

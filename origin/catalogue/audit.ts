@@ -4,6 +4,7 @@
  *
  * An entry never holds a token or a secret, only the id of a token.
  */
+import type { AuditKind } from "#base/audit-kinds.ts";
 import type { TokenName } from "../tokens.ts";
 
 /** Who asks for a change. Every method that changes something takes one, so a route can't forget it. */
@@ -15,28 +16,6 @@ export interface Actor {
   /** IP address of the client's end of the connection; undefined without a request. */
   readonly address: string | undefined;
 }
-
-export const auditKinds = [
-  "put",
-  "rm",
-  "rollback",
-  "purge",
-  "apply",
-  "fleet-rollback",
-  "secret-rotate",
-  "token-rotate",
-  "token-retire",
-  "join",
-  "leave",
-  "drain",
-  "undrain",
-  "verify",
-  "repair",
-  "backup",
-  "restore",
-  "refused",
-] as const;
-export type AuditKind = (typeof auditKinds)[number];
 
 /** What one change did. */
 export interface Audited {

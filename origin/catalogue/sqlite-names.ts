@@ -2,7 +2,8 @@
 import type { SQLOutputValue } from "node:sqlite";
 import type { PictureType } from "#image/picture.ts";
 import { holds } from "../precondition.ts";
-import type { Audited, AuditKind } from "./audit.ts";
+import type { AuditKind } from "#base/audit-kinds.ts";
+import type { Audited } from "./audit.ts";
 import type {
   BlobFacts,
   Catalogue,

@@ -1,7 +1,8 @@
 /** The audit log, to be read. No route here or elsewhere changes or removes an entry. */
 import { Type, type Static } from "typebox";
 import { NearcastError } from "#base/errors.ts";
-import { type AuditEntry, type AuditKind, auditKinds } from "../catalogue/audit.ts";
+import { type AuditKind, auditKinds } from "#base/audit-kinds.ts";
+import type { AuditEntry } from "../catalogue/audit.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 import { tokenKinds } from "../tokens.ts";

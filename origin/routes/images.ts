@@ -59,7 +59,7 @@ export function addImageRoutes(app: App, deps: ImageRouteDeps): void {
           feed.wake();
           return { name, version: result.version.version, ...authoredShape(result.version) };
         case "never-there":
-          throw new NearcastError("NOT_FOUND", `there is no source "${name}"`);
+          throw new NearcastError("NOT_FOUND", `there is no picture named "${name}"`);
         case "deleted-before":
           throw new NearcastError("GONE", `"${name}" is deleted already`);
         case "precondition-failed":

@@ -119,5 +119,5 @@ export function tooLarge(sizeBytesMax: number): NearcastError {
 }
 
 function unsupported(): NearcastError {
-  return new NearcastError("UNSUPPORTED_IMAGE", "the bytes begin no JPEG, PNG, WebP, GIF or AVIF picture");
+  return new NearcastError("UNSUPPORTED_IMAGE", "this is not a JPEG, PNG, WebP, GIF or AVIF file");
 }

@@ -20,8 +20,9 @@ async function settings(t: TestContext, role: "edge" | "origin"): Promise<string
   await writeFile(token, "t".repeat(43), { mode: 0o600 });
   const any = "{ host: 127.0.0.1, port: 0 }";
   const text = {
-    edge: `{ node: fra1, site: fra, dataDir: ${directory}/data, origin: { url: "http://127.0.0.1:9", tokenFile: ${token} },
-             http: [${any}], admin: ${any}, dns: { addresses: [] }, decoders: { processes: 1 }, drainMs: 100 }`,
+    edge: `{ node: fra1, site: fra, dataDir: ${directory}/data, drainMs: 100,
+             origin: { url: "http://127.0.0.1:9", tokenFile: ${token} }, http: [${any}],
+             admin: ${any}, dns: { addresses: [] }, decoders: { processes: 1 } }`,
     origin: `{ dataDir: ${directory}/data, listen: ${any}, drainMs: 100 }`,
   };
   await writeFile(file, text[role]);

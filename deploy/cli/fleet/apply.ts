@@ -59,7 +59,7 @@ export function addApply(parent: Command, cli: Cli): Command {
     } else {
       const { changes, dangers } = done.review;
       output.answer({ ...done.published, changes, dangers, warnings }, () => [
-        `published as version ${done.published.version}: ${done.published.summary}`,
+        `published as version ${done.published.version} (${done.published.summary})`,
       ]);
     }
     cli.end(exitCodes.ok);

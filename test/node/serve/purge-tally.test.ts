@@ -44,7 +44,7 @@ const event = (parts: Partial<PurgeEvent>): PurgeEvent => ({
 });
 
 for (const isSoft of [false, true]) {
-  test(`${isSoft ? "a soft" : "a hard"} purge counts entries and bytes by tier, and selectors that held any`, async (t) => {
+  test(`${isSoft ? "a soft" : "a hard"} purge counts entries and bytes by tier, and selectors with any`, async (t) => {
     const tiers = await filledTiers(t);
     const wanted = event({
       names: ["none.jpg", "shop/chair.jpg"],
