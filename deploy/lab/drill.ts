@@ -19,6 +19,8 @@ export interface Lab {
   readonly places: Places;
   readonly random: Random;
   readonly isShort: boolean;
+  /** Every target times this is what a row is judged by; 1: the target itself. */
+  readonly ceilings: number;
   /** A line of progress. */
   readonly say: (line: string) => void;
 }
@@ -64,8 +66,13 @@ export function measured(given: Pick<Measured, "title" | "group"> & Partial<Meas
   return { ...nothing, n: 1, isOver: true, note: "", ...given };
 }
 
-export function isMet({ recoveryMs, recoveryMsMax, lost, lostMax, isOver }: Measured): boolean {
-  const isIn = (value: number | null, most: number | null): boolean => most === null || (value ?? Infinity) <= most;
+/**
+ * @param ceilings 1: the targets as they stand. On a machine that others use as well, such as one that runs CI, times
+ * say more of the machine than of us: there a multiple catches what hangs, and a target of 0 lost stays 0
+ */
+export function isMet({ recoveryMs, recoveryMsMax, lost, lostMax, isOver }: Measured, ceilings: number): boolean {
+  const isIn = (value: number | null, most: number | null): boolean =>
+    most === null || (value ?? Infinity) <= ceilings * most;
   return isOver && isIn(recoveryMs, recoveryMsMax) && isIn(lost, lostMax);
 }
 
@@ -73,18 +80,19 @@ export function isMet({ recoveryMs, recoveryMsMax, lost, lostMax, isOver }: Meas
 export async function hold(drill: Drill, lab: Lab): Promise<Row[]> {
   lab.say(drill.name);
   const first = await attempt(drill, lab);
+  const isGood = (row: Measured): boolean => isMet(row, lab.ceilings);
   const rowsOf = (rows: readonly Measured[], before: (index: number) => Measured | null): Row[] =>
-    rows.map((row, index) => ({ drill: drill.name, ...row, isOk: isMet(row), missedBefore: before(index) }));
-  if (first.every(isMet)) return rowsOf(first, () => null);
+    rows.map((row, index) => ({ drill: drill.name, ...row, isOk: isGood(row), missedBefore: before(index) }));
+  if (first.every(isGood)) return rowsOf(first, () => null);
   lab.say(
     `${drill.name} missed (${first
-      .filter((row) => !isMet(row))
+      .filter((row) => !isGood(row))
       .map(inWords)
       .join("; ")}): once more`,
   );
   return rowsOf(await attempt(drill, lab), (index) => {
     const before = first[index] ?? first[0];
-    return before === undefined || isMet(before) ? null : before;
+    return before === undefined || isGood(before) ? null : before;
   });
 }
 

@@ -12,6 +12,8 @@ import { furnish, labDirectory } from "./space.ts";
 
 export interface LabOptions {
   readonly isShort: boolean;
+  /** Rows are judged by their targets times this. */
+  readonly ceilings: number;
   /** Names of drills; empty: all. */
   readonly only: readonly string[];
   readonly random: Random;
@@ -21,7 +23,7 @@ export interface LabOptions {
   readonly done: (report: LabReport) => Promise<void>;
 }
 
-export async function runLab({ isShort, only, random, say, done }: LabOptions): Promise<LabReport> {
+export async function runLab({ isShort, ceilings, only, random, say, done }: LabOptions): Promise<LabReport> {
   const startedMs = machineMs();
   const rounds = drillRounds(isShort, only);
   await furnish();
@@ -31,7 +33,7 @@ export async function runLab({ isShort, only, random, say, done }: LabOptions): 
     say(`an internet with link delays by ${network.delays}`);
     const [cdn, places] = await Promise.all([startCdn(crew, say), openPlaces(crew)]);
     say("six edges are ready");
-    const lab: Lab = { crew, network, cdn, places, random, isShort, say };
+    const lab: Lab = { crew, network, cdn, places, random, isShort, ceilings, say };
     const rows: Row[] = [];
     for (const round of rounds) {
       rows.push(...(await Promise.all(round.map((drill) => hold(drill, lab)))).flat());
@@ -39,6 +41,7 @@ export async function runLab({ isShort, only, random, say, done }: LabOptions): 
     const report: LabReport = {
       form: only.length > 0 ? "chosen" : isShort ? "short" : "long",
       delays: network.delays,
+      ceilings,
       tookMs: machineMs() - startedMs,
       isOk: rows.every(({ isOk }) => isOk),
       rows,

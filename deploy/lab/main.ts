@@ -1,7 +1,7 @@
 /**
  * `npm run lab`: an internet of network namespaces on this machine, a CDN in it, and everything that can happen to one.
  *
- *   npm run lab -- [--short] [--only DRILL]… [--json] [--keep]
+ *   npm run lab -- [--short] [--ceilings N] [--only DRILL]… [--json] [--keep]
  *
  * The first process looks whether it may, and starts a second one inside a space of its own (space.ts) that does
  * everything. The only file here that reads the environment and ends a process.
@@ -20,12 +20,13 @@ import { type LabReport, tableLines } from "./report.ts";
 import { findSpace, missingPrograms } from "./space.ts";
 import { whyNoRelay } from "./wire.ts";
 
-const help = `Usage: npm run lab -- [--short] [--only DRILL]… [--json] [--keep]
+const help = `Usage: npm run lab -- [--short] [--ceilings N] [--only DRILL]… [--json] [--keep]
 
 Three sites with two nodes each, routers between them, BIRD, unbound and clients at three places, in network namespaces
 of their own on this machine; then everything that can go wrong, measured and compared with its target.
 
   --short       the drills that fit into a minute
+  --ceilings N  judge times and losses by N times their targets (1 to 100): on a machine that does other things as well
   --only DRILL  this drill; may be given several times
   --json        one JSON value on standard output instead of the table
   --keep        leave everything standing after the drills, until Ctrl-C
@@ -78,7 +79,13 @@ function writeReport(report: LabReport, isJson: boolean): void {
 }
 
 /** Inside: process 1 of the space. */
-async function inside(options: { short: boolean; only: string[]; json: boolean; keep: boolean }): Promise<number> {
+async function inside(options: {
+  short: boolean;
+  ceilings: string;
+  only: string[];
+  json: boolean;
+  keep: boolean;
+}): Promise<number> {
   process.stdin.on("end", () => process.exit(130)).resume();
   const done = async (report: LabReport): Promise<void> => {
     writeReport(report, options.json);
@@ -87,7 +94,8 @@ async function inside(options: { short: boolean; only: string[]; json: boolean; 
     await once(process.stdin, "end");
   };
   const { short: isShort, only } = options;
-  const report = await runLab({ isShort, only, random: systemRandom, say, done });
+  const ceilings = Number(options.ceilings);
+  const report = await runLab({ isShort, ceilings, only, random: systemRandom, say, done });
   return report.isOk ? 0 : 1;
 }
 
@@ -95,6 +103,7 @@ async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
       short: { type: "boolean", default: false },
+      ceilings: { type: "string", default: "1" },
       only: { type: "string", multiple: true, default: [] },
       json: { type: "boolean", default: false },
       keep: { type: "boolean", default: false },
@@ -109,6 +118,9 @@ async function main(): Promise<number> {
   const unknown = values.only.find((name) => !drillNames().includes(name));
   if (unknown !== undefined)
     throw new TypeError(`there is no drill "${unknown}"; there are: ${drillNames().join(", ")}`);
+  if (!/^[1-9]\d?$|^100$/.test(values.ceilings)) {
+    throw new TypeError(`--ceilings must be a whole number from 1 to 100 (got "${values.ceilings}")`);
+  }
   const flags = process.argv.slice(2);
   return values.inside ? await inside(values) : await outside(flags, values.json);
 }

@@ -4,6 +4,8 @@ import { inWords, type Measured, type Row } from "./drill.ts";
 export interface LabReport {
   readonly form: "short" | "long" | "chosen";
   readonly delays: "netem" | "relay";
+  /** Rows were judged by their targets times this. */
+  readonly ceilings: number;
   readonly tookMs: number;
   readonly isOk: boolean;
   readonly rows: readonly Row[];
@@ -15,7 +17,7 @@ export const caveat =
 
 const columns = ["", "drill", "n", "recovered", "most", "lost", "most", "remark"] as const;
 
-export function tableLines({ rows, tookMs, isOk, delays }: LabReport): string[] {
+export function tableLines({ rows, tookMs, isOk, delays, ceilings }: LabReport): string[] {
   const groups = ["BGP", "DNS only"] as const;
   const cells = rows.map((row) => ({ group: row.group, cells: cellsOf(row) }));
   const widths = columns.map((column, index) =>
@@ -34,6 +36,7 @@ export function tableLines({ rows, tookMs, isOk, delays }: LabReport): string[] 
       return own.length === 0 ? [] : [group, line(columns), ...own.map((one) => line(one.cells)), ""];
     }),
     caveat,
+    ...(ceilings === 1 ? [] : [`Judged by ${ceilings} times the targets shown.`]),
     `${isOk ? "all targets met" : "TARGETS MISSED"} in ${(tookMs / 1000).toFixed(1)} s, link delays by ${delays}`,
   ];
 }

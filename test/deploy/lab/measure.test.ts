@@ -50,9 +50,14 @@ test("a row is met when every figure that has a target is within it", () => {
     { given: { lost: 7, lostMax: null }, isMetThen: true },
     { given: { lost: 1, lostMax: 0 }, isMetThen: false },
     { given: { isOver: false }, isMetThen: false },
+    { given: { recoveryMs: 1000, recoveryMsMax: 100 }, ceilings: 10, isMetThen: true },
+    { given: { recoveryMs: 1001, recoveryMsMax: 100 }, ceilings: 10, isMetThen: false },
+    { given: { recoveryMs: null, recoveryMsMax: 100 }, ceilings: 10, isMetThen: false },
+    { given: { lost: 1, lostMax: 0 }, ceilings: 10, isMetThen: false },
+    { given: { lost: 20, lostMax: 2 }, ceilings: 10, isMetThen: true },
   ];
-  for (const { given, isMetThen } of cases) {
-    assert.equal(isMet(measured({ ...row, ...given })), isMetThen, JSON.stringify(given));
+  for (const { given, ceilings = 1, isMetThen } of cases) {
+    assert.equal(isMet(measured({ ...row, ...given }), ceilings), isMetThen, JSON.stringify({ given, ceilings }));
   }
 });
 
@@ -70,7 +75,9 @@ test("the table shows both attempts of a drill that missed once, and what its fi
     { ...row, drill: "edge-killed", isOk: true, missedBefore },
     { ...row, group: "DNS only", drill: "edge-killed", isOk: false, missedBefore: null } as const,
   ];
-  assert.deepEqual(tableLines({ form: "chosen", delays: "relay", tookMs: 12_345, isOk: false, rows }), [
+  const report = { form: "chosen", delays: "relay", ceilings: 1, tookMs: 12_345, isOk: false, rows } as const;
+  assert.ok(tableLines({ ...report, ceilings: 10 }).includes("Judged by 10 times the targets shown."));
+  assert.deepEqual(tableLines(report), [
     "BGP",
     "      drill        n  recovered    most     lost  most  remark",
     "ok    edge killed  1      12 ms  100 ms  1 of 90        first attempt: edge killed: 130 ms, not over",
