@@ -103,7 +103,7 @@ const faults: [what: string, facts: Partial<Facts>, wanted: RegExp][] = [
   [
     "no key",
     { leaseKey: undefined },
-    /^fail guard: edge\.yaml names no key.*→ nearcast bgp config .*announce\.keyFile/,
+    /^fail guard: edge\.yaml names no key.*→ (?:npx )?nearcast bgp config .*announce\.keyFile/,
   ],
   ["a bad key", { leaseKey: { ok: false, reason: "k has mode 0644" } }, /^fail guard: k has mode 0644 →/],
   [
@@ -209,12 +209,12 @@ const faults: [what: string, facts: Partial<Facts>, wanted: RegExp][] = [
   [
     "a process without a session",
     { processes: 2 },
-    /^fail lease: .*127\.0\.0\.3 → nearcast bgp config .*--processes 2/,
+    /^fail lease: .*127\.0\.0\.3 → (?:npx )?nearcast bgp config .*--processes 2/,
   ],
   [
     "the lease is not up",
     { bird: withSession({ state: "Passive" }) },
-    /^fail lease: .*127\.0\.0\.2 .*Passive\) → nearcast status/,
+    /^fail lease: .*127\.0\.0\.2 .*Passive\) → (?:npx )?nearcast status/,
   ],
   ["another AS", { bird: withSession({ neighborAs: 64999 }) }, /^fail lease: edge0 is for AS 64999.*64500/],
   ["a long lease", { bird: withSession({ holdSeconds: 30 }) }, /^warn lease: edge0 holds 30 s/],
