@@ -73,8 +73,8 @@ test("who is not BIRD, is silent, says too much or goes away ends the question, 
   const greeting = "0001 BIRD 2.0.12 ready.\n0016 Access restricted\n";
   const cases: [what: (socket: Socket) => void, says: RegExp][] = [
     [(socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"), /not BIRD's control socket/],
-    [() => undefined, /did not answer within 200 ms/],
-    [(socket) => socket.write("0001 BIRD"), /did not answer within 200 ms/],
+    [() => undefined, /did not answer within 1000 ms/],
+    [(socket) => socket.write("0001 BIRD"), /did not answer within 1000 ms/],
     [(socket) => socket.end(), /closed its control socket/],
     [(socket) => socket.write("x".repeat(2 * 1024 * 1024)), /longer than 1048576 bytes/],
     [(socket) => socket.write(`1000-${"x".repeat(100)}\n`.repeat(20_000)), /longer than 1048576 bytes/],
@@ -84,7 +84,7 @@ test("who is not BIRD, is silent, says too much or goes away ends the question, 
   for (const [say, says] of cases) {
     const path = await pretender(t, say);
     await assert.rejects(async () => {
-      const control = await openBirdControl(path, 200);
+      const control = await openBirdControl(path, 1000);
       await control.ask("show status").finally(control.close);
     }, says);
   }
