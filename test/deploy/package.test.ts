@@ -50,11 +50,7 @@ test("the tarball has the lock of what was tested, without tools, and packing le
 test("install.sh installs each dependency in the version that was tested, and the sandbox works there", async (t) => {
   if (!needsProgram(t, "npm") || !needsProgram(t, "curl")) return;
   const { run: install, realNode, root: target } = await installer(t);
-  const reached = await run(
-    "curl",
-    ["--head", "--fail", "--max-time", "20", "https://registry.npmjs.org/npm"],
-    root,
-  ).then(() => "", String);
+  const reached = await run("npm", ["view", "npm", "version"], root).then(() => "", String);
   if (!needs(t, reached === "", `install.sh can't fetch npm here: ${reached}`)) return;
   const { tarball } = await packed(t);
   const done = await install("--origin", "--package", tarball, ...realNode);
