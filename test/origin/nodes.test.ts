@@ -188,14 +188,14 @@ test("one token and one address have so many nodes; removed or with another toke
   await register(origin, 201, victim(2));
   const crowded = await register<Problem>(origin, 409, victim(3));
   assert.equal(crowded.code, "NODE_CONFLICT");
-  assert.match(crowded.detail, /^2 nodes at 10\.9\.9\.9 joined, as many as limits\.nodesPerAddressMax/);
+  assert.match(crowded.detail, /^2 nodes at 10\.9\.9\.9 joined, which is the origin's limits\.nodesPerAddressMax/);
   await register(origin, 201, victim(1, "[2001:db8::9]"));
   await register(origin, 201, victim(2, "[2001:0db8:0::9]"));
   assert.match((await register<Problem>(origin, 409, victim(3, "[2001:db8::9]"))).detail, /at 2001:db8::9 joined/);
   await register(origin, 200, victim(1));
   await register(origin, 201, machine(20));
   const many = await register<Problem>(origin, 409, machine(21));
-  assert.match(many.detail, /^5 nodes joined with the token [0-9a-f]{8}, as many as limits\.nodesPerTokenMax/);
+  assert.match(many.detail, /^5 nodes joined with the token [0-9a-f]{8}, as many as the origin's limits\.nodesPerTokenMax/);
   assert.equal((await rosterOf(origin)).revision, 5);
   assert.ok(
     (await rosterOf(origin)).nodes.every((node) => !("token" in node)),
