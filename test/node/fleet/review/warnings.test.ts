@@ -109,4 +109,7 @@ test("addresses that the whole internet reaches are told from those of RFC 6890"
   for (const address of ["10.0.0.1", "100.64.0.1", "172.31.255.255", "127.9.9.9", "::1", "fd00::1", "fe80::1"]) {
     assert.notEqual(whySpecial(address), undefined, address);
   }
+  assert.equal(whySpecial("64:ff9b::a00:1"), "another form of 10.0.0.1, which is private (RFC 1918)");
+  assert.match(whySpecial("2002:a9fe:a9fe::1") ?? "", /169\.254\.169\.254, which is link-local/);
+  assert.equal(whySpecial("64:ff9b::509:1"), undefined);
 });
