@@ -198,7 +198,10 @@ test("one token and one address have so many nodes; removed or with another toke
   await register(origin, 200, victim(1));
   await register(origin, 201, machine(20));
   const many = await register<Problem>(origin, 409, machine(21));
-  assert.match(many.detail, /^5 nodes joined with the token [0-9a-f]{8}, as many as the origin.s limits\.nodesPerTokenMax/);
+  assert.match(
+    many.detail,
+    /^5 nodes joined with the token [0-9a-f]{8}, as many as the origin.s limits\.nodesPerTokenMax/,
+  );
   assert.equal((await rosterOf(origin)).revision, 5);
   assert.ok(
     (await rosterOf(origin)).nodes.every((node) => !("token" in node)),
