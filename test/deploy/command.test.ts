@@ -200,23 +200,26 @@ test("check tells all problems, one a line, each with its place and what is allo
 sites: [{ name: fra, place: { latitude: 95, longitude: 8 }, addresses: [192.0.2.1], nodes: [] }]
 hosts: [{ name: a.test, kind: images, freshSeconds: -1 }]
 colour: red
+presest: {}
 `,
   );
   const { status, stdout } = await nearcast(["fleet", "check", file]);
   assert.equal(status, 2);
   const lines = stdout.split("\n");
   for (const line of [
-    "  sites[0].place.latitude: 95 is above 90",
-    "  hosts[0].freshSeconds: -1 is below 0",
-    "  colour: is not a known key",
+    "  sites[0].place.latitude (line 2): 95 is above 90",
+    "  hosts[0].freshSeconds (line 3): -1 is below 0",
+    "  colour (line 4): is not a known key",
+    "  presest (line 5): is not a known key; did you mean presets?",
   ]) {
     assert.ok(lines.includes(line), `${line}\nin:\n${stdout}`);
   }
   const asJson = (await nearcast(["fleet", "check", file, "--json"])).json() as {
     ok: boolean;
-    problems: { path: string }[];
+    problems: { path: string; line: number }[];
   };
   assert.equal(asJson.ok, false);
+  assert.deepEqual(asJson.problems.find(({ path }) => path === "colour")?.line, 4);
   assert.equal(asJson.problems.length, lines.filter((line) => line.startsWith("  ")).length);
   // apply says the same and sends nothing: there is no origin it could have asked.
   const applied = await nearcast(["fleet", "apply", file, "--data", folder]);
