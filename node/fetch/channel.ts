@@ -138,9 +138,8 @@ export function openOriginChannel(parts: {
     isReporting = true;
     cancelReports?.();
     const failed: typeof reports = [];
-    while (isIntroduced) {
-      const next = reports.shift();
-      if (next === undefined) break;
+    const take = (): (typeof reports)[number] | undefined => (isIntroduced ? reports.shift() : undefined);
+    for (let next = take(); next !== undefined; next = take()) {
       if (!(await isReported(next.report, (next.tries += 1))) && next.tries < reportTriesMax) failed.push(next);
     }
     isReporting = false;

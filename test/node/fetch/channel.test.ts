@@ -47,7 +47,7 @@ function open(answer: (path: string, message: { seq?: number }) => number) {
 
 test("a report that fails holds up no other, is told again, and is given up after three tries", async () => {
   let badTries = 0;
-  const { channel, pass, reports, warnings } = open((path, { seq }) => {
+  const { channel, pass, reports, warnings } = open((_path, { seq }) => {
     if (seq === 1) return 500;
     if (seq === 2 && (badTries += 1) < 2) throw new Error("connection reset");
     return 204;
