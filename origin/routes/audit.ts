@@ -5,7 +5,7 @@ import { type AuditKind, auditKindOf, auditKinds, formerAuditKinds, type FormerA
 import type { AuditEntry } from "../catalogue/audit.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import { apiPath, type App } from "../http/app-type.ts";
-import { tokenKinds } from "../tokens.ts";
+import { tokenKinds } from "../token/kind.ts";
 
 const kind = Type.Unsafe<AuditKind>({ type: "string", enum: [...auditKinds], description: "what was done" });
 
