@@ -11,7 +11,8 @@
  * which refuse those that lead to their own machine.
  */
 import { NearcastError } from "#base/errors.ts";
-import { isIn, loopback, unreachable } from "#base/networks.ts";
+import { embeddedIpv4 } from "#base/embedded-ipv4.ts";
+import { isIn, leadsInto, loopback, unreachable } from "#base/networks.ts";
 import type { Roster, RosterNode } from "#fleet/roster.ts";
 import type { Actor } from "./catalogue/audit.ts";
 
@@ -29,13 +30,13 @@ export type KeptNode = RosterNode & {
 /** @throws NearcastError BAD_PARAMETER */
 export function mustBeReachable({ http, peer, addresses }: Omit<RosterNode, "name">, { address }: Actor): void {
   for (const named of addresses) {
-    if (isIn(unreachable, named)) refuse("addresses", named, "is no address at which clients could reach a node");
+    if (leadsInto(unreachable, named)) refuse("addresses", named, "is no address at which clients could reach a node");
   }
   const isHere = address !== undefined && isIn(loopback, address);
   const places = [["http", hostOf(http)] as const, ...(peer === undefined ? [] : [["peer", peer.host] as const])];
   for (const [key, host] of places) {
-    if (isIn(unreachable, host)) refuse(key, host, "is no address at which other nodes could reach one");
-    const isOwn = isIn(loopback, host) || host === "localhost" || host.endsWith(".localhost");
+    if (leadsInto(unreachable, host)) refuse(key, host, "is no address at which other nodes could reach one");
+    const isOwn = leadsInto(loopback, host) || host === "localhost" || host.endsWith(".localhost");
     if (isOwn && !isHere) {
       refuse(key, host, "means the machine itself: give the address at which other nodes reach this one");
     }
@@ -52,8 +53,9 @@ function refuse(key: string, value: string, why: string): never {
  */
 export function mustFit(http: string, roster: Roster, token: string | undefined, limits: RosterLimits): void {
   const host = hostOf(http);
+  const target = targetOf(http);
   const nodes: readonly KeptNode[] = roster.nodes;
-  if (nodes.filter((node) => hostOf(node.http) === host).length >= limits.nodesPerAddressMax) {
+  if (nodes.filter((node) => targetOf(node.http) === target).length >= limits.nodesPerAddressMax) {
     throw new NearcastError(
       "NODE_CONFLICT",
       `${limits.nodesPerAddressMax} nodes at ${host} joined, which is the origin's limits.nodesPerAddressMax: ` +
@@ -67,6 +69,12 @@ export function mustFit(http: string, roster: Roster, token: string | undefined,
       `limits.nodesPerTokenMax ` +
       "allows: `nearcast remove` those that are gone, or raise it",
   );
+}
+
+/** Where probes of it end: an IPv4 address in an IPv6 address is that IPv4 address, or it could be named many times. */
+function targetOf(url: string): string {
+  const host = hostOf(url);
+  return embeddedIpv4(host)[0] ?? host;
 }
 
 /** As the URL parser writes it, without the brackets of an IPv6 address: each address in one form. */

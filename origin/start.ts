@@ -28,7 +28,8 @@ import { openRosterKeeper } from "./roster.ts";
 import { openDirectoryStore } from "./store/directory.ts";
 import { openHolds } from "./store/holds.ts";
 import { startSweep } from "./store/sweep.ts";
-import { openTokens, type TokenKind } from "./tokens.ts";
+import type { TokenKind } from "./token/kind.ts";
+import { openTokens } from "./token/tokens.ts";
 import { openUploads, type Inspector } from "./upload/put.ts";
 
 export interface OriginDeps {

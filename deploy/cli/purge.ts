@@ -2,12 +2,12 @@
  * `nearcast purge`: have every edge drop what it cached, by name, URL, prefix, host or tag, and say what they held.
  * Replaced, deleted and rolled-back pictures need none: the origin purges those by itself.
  */
+import { nearest } from "#base/nearest.ts";
 import { canonicalName, type Fleet } from "#fleet/document.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import type { Command } from "commander";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import type { OriginClient } from "./origin-client.ts";
-import { nearest } from "./nearest.ts";
 import { hasImage, purge, type PurgeOrder, type PurgeState, readFleet, readPurge, someNames } from "./origin-api.ts";
 import { purgeLines, type Unheld, unheldLines } from "./purge-view.ts";
 import type { CommonOptions } from "./settings.ts";

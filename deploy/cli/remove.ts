@@ -7,14 +7,16 @@
  */
 import { command } from "#base/command-name.ts";
 import { parseFleet } from "#fleet/read-document.ts";
-import { dangersOf } from "#fleet/review/dangers.ts";
+import { dangersOf, type FleetDanger } from "#fleet/review/dangers.ts";
 import { type FleetWarning, warningsOf } from "#fleet/review/warnings.ts";
 import { type Roster, withRoster } from "#fleet/roster.ts";
 import type { Command } from "commander";
 import { setTimeout as pause } from "node:timers/promises";
+import { confirm, isAtTerminal } from "./confirm.ts";
 import { longestTtlSeconds } from "./drain.ts";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { warningLines } from "./fleet/check.ts";
+import { dangerLines } from "./fleet/publishing.ts";
 import { readFleet, readRoster, removeNode, setDraining } from "./origin-api.ts";
 import type { OriginClient } from "./origin-client.ts";
 import type { CommonOptions } from "./settings.ts";
@@ -25,6 +27,7 @@ const hearingSeconds = 2;
 
 interface RemoveOptions extends CommonOptions {
   now?: boolean;
+  yes?: boolean;
 }
 
 export function addRemove(program: Command, cli: Cli): void {
@@ -32,47 +35,65 @@ export function addRemove(program: Command, cli: Cli): void {
     usage: "remove <node>",
     summary: "take a node that joined out of the fleet",
     more: [
-      "It first says which nameservers and names would lose their last address. Then it drains the node, waits until",
-      "no resolver has an answer with its address any more, and takes it out. Then stop nearcast on its machine.",
+      "It first says which sites, names and nameservers would lose their last address, and asks whether to go on;",
+      "without a terminal nobody can be asked, and it needs --yes. Then it drains the node, waits until no resolver",
+      "has an answer with its address any more, and takes it out. Then stop nearcast on its machine.",
       "A node of the fleet document is taken out of that instead.",
     ].join("\n"),
-    examples: ["remove fra2", "remove fra2 --now"],
+    examples: ["remove fra2", "remove fra2 --now", "remove nyc1 --yes"],
   });
   withOrigin(verb)
     .option("--now", "do not wait: the machine is dead, or nobody asks it")
+    .option("--yes", "go on without asking although something loses its last address")
     .action(async (node: string, options: RemoveOptions) => {
       const output = outputOf(cli, options);
-      const { removed, warnings } = await withClient(cli, options, async (client) => {
-        const left = await whatIsLeft(client, await mustHaveJoined(client, node), node);
-        for (const line of warningLines(left)) output.note(line);
+      const { removed, losses } = await withClient(cli, options, async (client) => {
+        const found = await lossesOf(client, await mustHaveJoined(client, node), node);
+        const lines = [...dangerLines(found.dangers), ...warningLines(found.warnings)];
+        for (const line of lines) output.note(line);
+        if (lines.length > 0) await mustBeAgreed(cli, options, node);
         if (options.now !== true) await letClientsLeave(cli, options, client, node);
-        return { removed: await removeNode(client, node), warnings: left };
+        return { removed: await removeNode(client, node), losses: found };
       });
-      output.answer({ ...removed, warnings }, () => [
+      output.answer({ ...removed, ...losses }, () => [
         `${node} is out of the fleet (revision ${removed.revision} of the roster); stop nearcast on its machine now`,
       ]);
       cli.end(exitCodes.ok);
     });
 }
 
-/** What is wrong once the node is gone and was not before: nameservers that point nowhere, names without an address. */
-async function whatIsLeft(client: OriginClient, roster: Roster, node: string): Promise<FleetWarning[]> {
+interface Losses {
+  readonly dangers: readonly FleetDanger[];
+  readonly warnings: readonly FleetWarning[];
+}
+
+/** What is wrong once the node is gone and was not before: names without an address, nameservers that lead nowhere. */
+async function lossesOf(client: OriginClient, roster: Roster, node: string): Promise<Losses> {
   const newest = await readFleet(client);
   const parsed = newest === undefined ? undefined : parseFleet(newest.text);
-  if (parsed?.ok !== true) return [];
+  if (parsed?.ok !== true) return { dangers: [], warnings: [] };
   const document = parsed.value;
   const without = { ...roster, nodes: roster.nodes.filter(({ name }) => name !== node) };
   const before = new Set(warningsOf(document, roster).map(({ path, message }) => `${path} ${message}`));
-  const lost = dangersOf(withRoster(document, roster), withRoster(document, without), () => true);
-  return [
-    ...warningsOf(document, without).filter(({ path, message }) => !before.has(`${path} ${message}`)),
-    ...lost.map(({ kind, name, message }) => ({
-      path: kind,
-      value: name,
-      message,
-      advice: "let another node join first, or take it out of the fleet document",
-    })),
-  ];
+  return {
+    dangers: dangersOf(withRoster(document, roster), withRoster(document, without), () => true),
+    warnings: warningsOf(document, without).filter(({ path, message }) => !before.has(`${path} ${message}`)),
+  };
+}
+
+/** @throws CommandFailure when nobody says yes */
+async function mustBeAgreed(cli: Cli, options: RemoveOptions, node: string): Promise<void> {
+  if (options.yes === true) return;
+  const advice = "Let another node join first, or take out of the fleet document what needs this one.";
+  if (isAtTerminal(cli)) {
+    if (await confirm(cli, `Take ${node} out of the fleet all the same?`)) return;
+    throw new CommandFailure(exitCodes.failed, `${node} was not removed`, { lines: [advice] });
+  }
+  throw new CommandFailure(
+    exitCodes.usage,
+    `${node} was not removed: something would lose its last address, and nobody can be asked without a terminal`,
+    { lines: [advice, "Add --yes to remove it all the same."] },
+  );
 }
 
 /** Asked before anything is drained. @throws CommandFailure with what there is */

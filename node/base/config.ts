@@ -7,8 +7,9 @@
  */
 import { readFile } from "node:fs/promises";
 import type { Static, TSchema } from "typebox";
-import { parse } from "yaml";
-import { check, type Checked, problemLines, type ValueProblem } from "./schema.ts";
+import { LineCounter, parse, parseDocument } from "yaml";
+import { check, type Checked, pathOf, problemLines, type ValueProblem } from "./schema.ts";
+import { type LineOf, lineReader, withLine } from "./yaml-lines.ts";
 
 /** What the user must mend; `main` prints the message and ends with status 2. */
 export class ConfigError extends Error {
@@ -30,23 +31,42 @@ export async function loadConfig<Schema extends TSchema>(
   prefix: string,
   environment: Readonly<Record<string, string | undefined>>,
 ): Promise<Static<Schema>> {
-  let value: unknown = {};
-  if (file !== undefined) {
-    let text: string;
-    try {
-      text = await readFile(file, "utf8");
-    } catch (error) {
-      throw new ConfigError(file, [{ path: "", message: `can't be read: ${(error as Error).message}` }]);
-    }
-    try {
-      value = parse(text) ?? {};
-    } catch (error) {
-      throw new ConfigError(file, [{ path: "", message: (error as Error).message }]);
-    }
-  }
+  const { value, lineOf } = file === undefined ? { value: {}, lineOf: () => undefined } : await readYamlFile(file);
   const checked = checkConfig(schema, value, prefix, environment);
-  if (!checked.ok) throw new ConfigError(file ?? "the configuration", checked.problems);
-  return checked.value;
+  if (checked.ok) return checked.value;
+  const isFromEnvironment = pathsSetBy(prefix, environment);
+  const problems = checked.problems.map((one) => (isFromEnvironment(one.path) ? one : withLine(one, lineOf)));
+  throw new ConfigError(file ?? "the configuration", problems);
+}
+
+/** @throws ConfigError when it can't be read or is no YAML */
+async function readYamlFile(file: string): Promise<{ value: unknown; lineOf: LineOf }> {
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (error) {
+    throw new ConfigError(file, [{ path: "", message: `can't be read: ${(error as Error).message}` }]);
+  }
+  try {
+    const lineCounter = new LineCounter();
+    const document = parseDocument(text, { lineCounter });
+    const [error] = document.errors;
+    if (error !== undefined) throw error;
+    return { value: document.toJS() ?? {}, lineOf: lineReader(document, lineCounter) };
+  } catch (error) {
+    throw new ConfigError(file, [{ path: "", message: (error as Error).message }]);
+  }
+}
+
+/** Whether a path is that of a variable or inside of it: the file has nothing to do with what stands there. */
+function pathsSetBy(
+  prefix: string,
+  environment: Readonly<Record<string, string | undefined>>,
+): (path: string) => boolean {
+  const paths = Object.keys(environment)
+    .filter((variable) => variable.startsWith(`${prefix}_`))
+    .map((variable) => pathOf(stepsOf(variable, prefix)));
+  return (path) => paths.some((one) => path === one || path.startsWith(`${one}.`) || path.startsWith(`${one}[`));
 }
 
 /** The pure part of loadConfig(): a value and the environment in, the checked settings or all problems out. */
@@ -60,10 +80,7 @@ export function checkConfig<Schema extends TSchema>(
   const problems: ValueProblem[] = [];
   for (const [variable, text] of Object.entries(environment)) {
     if (text === undefined || !variable.startsWith(`${prefix}_`)) continue;
-    const steps = variable
-      .slice(prefix.length + 1)
-      .split("__")
-      .map(camelCase);
+    const steps = stepsOf(variable, prefix);
     const scalar = readScalar(text);
     if (scalar === undefined) problems.push({ path: variable, message: "is not a YAML value; put it in quotes" });
     else if (!set(settings, steps, scalar.value)) {
@@ -73,6 +90,14 @@ export function checkConfig<Schema extends TSchema>(
   const checked = check(schema, settings);
   if (problems.length === 0) return checked;
   return { ok: false, problems: checked.ok ? problems : [...problems, ...checked.problems] };
+}
+
+/** `PREFIX_CACHE__DISK_BYTES` → `cache`, `diskBytes`. */
+function stepsOf(variable: string, prefix: string): string[] {
+  return variable
+    .slice(prefix.length + 1)
+    .split("__")
+    .map(camelCase);
 }
 
 function camelCase(words: string): string {

@@ -1,5 +1,6 @@
 /** Networks in which no node of a fleet can be reached from another machine. */
 import { BlockList, isIP, isIPv4 } from "node:net";
+import { embeddedIpv4 } from "./embedded-ipv4.ts";
 
 /** Unspecified, link-local and multicast addresses, on every machine. */
 export const unreachable = new BlockList();
@@ -15,8 +16,19 @@ export const loopback = new BlockList();
 loopback.addSubnet("127.0.0.0", 8);
 loopback.addAddress("::1", "ipv6");
 
-/** Whether the text is an address of one of these; one with a zone (`fe80::1%eth0`) is link-local. */
+/**
+ * Whether the text is an address of one of these; one with a zone (`fe80::1%eth0`) is link-local. What is refused by
+ * its address must be asked of leadsInto().
+ */
 export function isIn(list: BlockList, text: string): boolean {
   if (text.includes("%")) return list === unreachable;
   return isIP(text) !== 0 && list.check(text, isIPv4(text) ? "ipv4" : "ipv6");
+}
+
+/**
+ * Whether packets to the address could end in one of these: it is such an address, or has one inside. Never to be asked
+ * of where somebody comes from, since that would give rights to who made the address up.
+ */
+export function leadsInto(list: BlockList, text: string): boolean {
+  return isIn(list, text) || embeddedIpv4(text).some((inside) => isIn(list, inside));
 }

@@ -7,12 +7,15 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import { isIP } from "node:net";
 import type { Static, TSchema } from "typebox";
+import { nearest } from "./nearest.ts";
 
 export interface ValueProblem {
   /** Where, such as `sites[0].place.latitude`; empty for the whole document. */
   path: string;
   /** What is wrong and what is allowed, such as `95 is above 90`. */
   message: string;
+  /** On which line of the text that was read, from 1 on; absent where no text was, or it is not known. */
+  line?: number;
 }
 
 export type Checked<T> = { ok: true; value: T } | { ok: false; problems: ValueProblem[] };
@@ -75,7 +78,7 @@ function describe(error: ErrorObject, root: unknown): ValueProblem {
   const bound = String(params["limit"]);
   switch (error.keyword) {
     case "additionalProperties":
-      return { path: pathOf([...steps, String(params["additionalProperty"])]), message: "is not a known key" };
+      return unknownKey(error, steps);
     case "required":
       return { path: pathOf([...steps, String(params["missingProperty"])]), message: "is missing" };
     case "minimum":
@@ -107,6 +110,14 @@ function describe(error: ErrorObject, root: unknown): ValueProblem {
   }
 }
 
+function unknownKey({ params, parentSchema }: ErrorObject, steps: readonly string[]): ValueProblem {
+  const key = String((params as Record<string, unknown>)["additionalProperty"]);
+  const { properties = {} } = (parentSchema ?? {}) as { properties?: object };
+  const meant = nearest(key, Object.keys(properties));
+  const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
+  return { path: pathOf([...steps, key]), message: `is not a known key${hint}` };
+}
+
 /** What the schema says of the value in words; a pattern alone tells people little. */
 function wanted(error: ErrorObject): string {
   const { description } = (error.parentSchema ?? {}) as { description?: string };
@@ -117,7 +128,8 @@ function atBound(keyword: string): string {
   return keyword.startsWith("min") ? "at least" : "at most";
 }
 
-function pathOf(steps: readonly string[]): string {
+/** `sites`, `0`, `name` → `sites[0].name`. */
+export function pathOf(steps: readonly string[]): string {
   return steps.map((step, index) => (/^\d+$/.test(step) ? `[${step}]` : index === 0 ? step : `.${step}`)).join("");
 }
 
@@ -140,7 +152,10 @@ export function deepFreeze<Value>(value: Value): Value {
   return value;
 }
 
-/** The problems as lines of text, for a terminal or an error's detail. */
+/** The problems as lines of text, for a terminal or an error's detail: `hosts[0].kind (line 7): is missing`. */
 export function problemLines(problems: readonly ValueProblem[]): string[] {
-  return problems.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`));
+  return problems.map(({ path, message, line }) => {
+    const where = line === undefined ? path : `${path} (line ${line})`;
+    return path === "" ? message : `${where}: ${message}`;
+  });
 }

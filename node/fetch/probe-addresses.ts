@@ -7,7 +7,7 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import type { Clock } from "#base/clock.ts";
-import { isIn, loopback, unreachable } from "#base/networks.ts";
+import { leadsInto, loopback, unreachable } from "#base/networks.ts";
 
 const freshMs = 5000;
 /** A name that has no address may be given one at any time, and its node is waited for. */
@@ -62,7 +62,11 @@ export function openProbeAddresses(clock: Clock, look: typeof lookUp = lookUp): 
   return {
     async of(hostname, timeoutMs) {
       const bare = hostname.replace(/^\[|\]$/g, "");
-      if (isIP(bare) !== 0) return bare;
+      if (isIP(bare) !== 0) {
+        // The origin refuses these; nodes that joined an older one may still have them.
+        if (leadsInto(unreachable, bare)) throw new Error(`${bare} is where no other machine is`);
+        return bare;
+      }
       const nowMs = clock.monotonicMs();
       const before = known.get(hostname);
       if (before === undefined) {
@@ -91,8 +95,8 @@ export function openProbeAddresses(clock: Clock, look: typeof lookUp = lookUp): 
 async function lookUp(hostname: string): Promise<string> {
   const { address } = await lookup(hostname);
   const isLocal = hostname === "localhost" || hostname.endsWith(".localhost");
-  // Names are chosen by whoever registers them; addresses are checked at the origin.
-  if (!isLocal && (isIn(unreachable, address) || isIn(loopback, address))) {
+  // Names are chosen by whoever registers them, and so are their addresses.
+  if (!isLocal && (leadsInto(unreachable, address) || leadsInto(loopback, address))) {
     throw new Error(`${hostname} leads to ${address}, where no other machine is`);
   }
   return address;

@@ -9,6 +9,7 @@
  * an IPv4 address or an IPv6 /64: whoever has one address of that network has them all.
  */
 import { isIPv6 } from "node:net";
+import { embeddedIpv4, groupsOfIpv6 } from "#base/embedded-ipv4.ts";
 
 /**
  * A silent node is asked ten times a second with the usual settings (fleet/consensus.ts). This is room for three of
@@ -103,16 +104,7 @@ export function createProbeBudget(): ProbeBudget {
 /** @param address IPv4, or IPv6 without a zone */
 function networkOf(address: string): string {
   if (!isIPv6(address)) return address;
-  // The URL parser writes all spellings of an address in one form (RFC 5952), without leading zeros.
-  const [head = "", tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split("::");
-  const [before, after] = [head.split(":"), tail?.split(":") ?? []].map((groups) => groups.filter((one) => one !== ""));
-  if (before === undefined || after === undefined) return address;
-  const zeros = tail === undefined ? [] : Array.from({ length: 8 - before.length - after.length }, () => "0");
-  const groups = [...before, ...zeros, ...after];
-  // An IPv4 address in IPv6 clothes (RFC 4291 §2.5.5.2) is that IPv4 address.
-  if (groups.slice(0, 6).join(":") === "0:0:0:0:0:ffff") {
-    const [high = 0, low = 0] = groups.slice(6).map((group) => Number.parseInt(group, 16));
-    return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
-  }
-  return groups.slice(0, 4).join(":");
+  // An IPv4 address in IPv6 clothes is that IPv4 address: 6to4 alone has 65,536 /64 networks for each.
+  const [inside] = embeddedIpv4(address);
+  return inside ?? groupsOfIpv6(address).slice(0, 4).join(":");
 }

@@ -6,6 +6,7 @@
  */
 import { type Document, isScalar, Lexer, LineCounter, parseDocument, visit } from "yaml";
 import { check, type Checked, type ValueProblem } from "#base/schema.ts";
+import { type LineOf, lineReader, withLine } from "#base/yaml-lines.ts";
 import { canonicalName, type Fleet, fleetSchema } from "./document.ts";
 import { contradictionsOfSites } from "./site-rules.ts";
 import { contradictionsOfPlans, contradictionsOfPolicy, withTtlFloors } from "./steering-rules.ts";
@@ -53,12 +54,20 @@ export function parseFleet(yamlText: string, reader: FleetReader = {}): Checked<
     if (problems.length === 0) {
       for (const { key, offset } of doubledKeysOf(document)) problems.push(at(offset, `the key ${key} is there twice`));
     }
-    return problems.length > 0 ? { ok: false, problems } : checkFleet(document.toJS({ maxAliasCount: 100 }), reader);
+    if (problems.length > 0) return { ok: false, problems };
+    return checkLocated(document.toJS({ maxAliasCount: 100 }), reader, lineReader(document, lineCounter));
   } catch (error) {
     // Aliases that would expand without end, or brackets nested too deep for the stack.
     const message = error instanceof Error ? (error.message.split("\n", 1)[0] ?? "") : String(error);
     return { ok: false, problems: [{ path: "", message }] };
   }
+}
+
+/** As checkFleet(), with the lines of what it finds. */
+function checkLocated(value: unknown, reader: FleetReader, lineOf: LineOf): Checked<Fleet> {
+  const checked = checkFleet(value, { ...reader, warn: (warning) => reader.warn?.(withLine(warning, lineOf)) });
+  if (checked.ok) return checked;
+  return { ok: false, problems: checked.problems.map((problem) => withLine(problem, lineOf)) };
 }
 
 /** How long the text is without its long values; counted no further than needed. */

@@ -3,6 +3,7 @@
  * announced, settings that need each other. read-document.ts asks for it.
  */
 import { BlockList, isIP } from "node:net";
+import { groupsOfIpv6 } from "#base/embedded-ipv4.ts";
 import type { ValueProblem } from "#base/schema.ts";
 import type { Cloud, Fleet } from "./document.ts";
 
@@ -73,7 +74,7 @@ function* contradictionsOfCloud(
 
 /** The prefix's first address, where `address` is another one. */
 function firstAddressOf(address: string, length: number, family: 4 | 6): string | undefined {
-  const groups = family === 4 ? address.split(".").map(Number) : groupsOf(address);
+  const groups = family === 4 ? address.split(".").map(Number) : groupsOfIpv6(address);
   const width = family === 4 ? 8 : 16;
   const masked = groups.map((group, index) => {
     const kept = Math.min(width, Math.max(0, length - index * width));
@@ -83,13 +84,4 @@ function firstAddressOf(address: string, length: number, family: 4 | 6): string 
   if (family === 4) return masked.join(".");
   // The URL parser writes IPv6 addresses as RFC 5952 has them.
   return new URL(`http://[${masked.map((group) => group.toString(16)).join(":")}]`).hostname.slice(1, -1);
-}
-
-/** Eight groups of 16 bits. */
-function groupsOf(address: string): number[] {
-  const [head = "", tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split("::");
-  const left = head === "" ? [] : head.split(":");
-  const right = tail === undefined || tail === "" ? [] : tail.split(":");
-  const between = tail === undefined ? 0 : 8 - left.length - right.length;
-  return [...left, ...Array.from({ length: between }, () => "0"), ...right].map((group) => Number.parseInt(group, 16));
 }

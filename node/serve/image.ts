@@ -50,6 +50,7 @@ import { createRelay, type Helpers, type Relayed } from "./relay.ts";
 import { createRenderings, type Renderer, type WantedVariant } from "./render.ts";
 import { createShield, type ToldSource } from "./shield.ts";
 import { createSources, type SourceName, SourceReplaced } from "./source.ts";
+import { freshnessOf } from "./source-freshness.ts";
 
 /** For whom: what a client's request may lead to, one of a peer may not. */
 type Asker = "client" | Helpers["role"];
@@ -142,7 +143,7 @@ export function createImageServer(parts: {
     for (let follows = 1; ; follows += 1) {
       const { result, isCollapsed } = meanings.ask(order, before, "shield");
       const asked = await result;
-      const { lifetimeSeconds } = meanings.freshnessOf(asked.record, order.host);
+      const { lifetimeSeconds } = freshnessOf(asked.record, order.host);
       const describe = missOutcome(missReason(before), asked, isCollapsed, lifetimeSeconds);
       const ageSeconds = asked.ageSeconds === 0 ? null : asked.ageSeconds;
       const about = { ageSeconds, timings: { fetchMs: asked.fetchMs }, status: asked.status };

@@ -6,9 +6,10 @@
 import type { Clock } from "#base/clock.ts";
 import type { ImagesHost } from "#fleet/document.ts";
 import { createFlights, type Joined } from "../cache/flights.ts";
-import { type Freshness, judgeUse, type Use } from "../cache/freshness.ts";
+import { judgeUse, type Use } from "../cache/freshness.ts";
 import type { Purge } from "../cache/purge.ts";
 import { knownHashesMax, purgesSource, type Records, type SourceMark, type SourceRecord } from "../cache/records.ts";
+import { freshnessOf } from "./source-freshness.ts";
 import type { Route, SourceName, Sources } from "./source.ts";
 import { ofAnotherLog } from "./wire.ts";
 
@@ -27,7 +28,6 @@ export interface Asked {
 export interface Meanings {
   /** How a record may be used now, its mark considered. */
   useOf: (record: SourceRecord, host: ImagesHost) => Use;
-  freshnessOf: (record: SourceRecord, host: ImagesHost) => Freshness;
   /** Asks what the name means; who asks meanwhile joins. The result rejects with ORIGIN_* or BODY_TOO_LARGE. */
   ask: (source: SourceName, before: SourceRecord | undefined, most: Route) => Joined<Asked>;
   purge: (purge: Purge, mark: SourceMark) => readonly string[];
@@ -39,18 +39,7 @@ export function createMeanings(parts: { records: Records; sources: Sources; cloc
   const askings = createFlights<Asked>();
   const counts = { revalidations: 0 };
 
-  function freshnessOf(record: SourceRecord, host: ImagesHost): Freshness {
-    const isAbsent = "absentStatus" in record.meaning;
-    return {
-      bornAtMs: record.validatedAtMs,
-      lifetimeSeconds: isAbsent ? host.negativeSeconds : host.freshSeconds,
-      staleWhileRevalidateSeconds: isAbsent ? 0 : host.staleWhileRevalidateSeconds,
-      staleIfErrorSeconds: isAbsent ? host.negativeSeconds : host.staleIfErrorSeconds,
-    };
-  }
-
   return {
-    freshnessOf,
     useOf(record, host) {
       const use = judgeUse(freshnessOf(record, host), clock.wallMs());
       if (record.mark === null || use.state === "expired") return use;

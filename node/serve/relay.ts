@@ -23,6 +23,7 @@ import type { Variant } from "../variant/variant.ts";
 import { hashesWith } from "./meaning.ts";
 import { type Peers, UnfitAnswer } from "./peers.ts";
 import { typeOfRelayed } from "./relayed-picture.ts";
+import { mustBeUsable } from "./source-freshness.ts";
 import { objectOf, renderWaitMs, type WantedVariant } from "./render.ts";
 import { ofAnotherLog, readHash, type Role, writeKnown } from "./wire.ts";
 
@@ -86,9 +87,11 @@ export function createRelay(parts: {
       path: `/v1/image?${new URLSearchParams(query).toString()}`,
       headers: writeKnown(held === undefined ? [] : [held.sha256]),
       timeoutMs: originTimeoutMs + renderWaitMs + renderTimeoutMs + waysMs,
-      read: async (answer) => {
+      read: async (answer, { ageMs }) => {
         heardAtMs = clock.wallMs();
-        return await readVariant(answer, variant, held?.sha256, objectBytesMax);
+        const meant = await readVariant(answer, variant, held?.sha256, objectBytesMax);
+        mustBeUsable(meant, ageMs, host);
+        return meant;
       },
     });
     if (said === null) return null;

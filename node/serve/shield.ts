@@ -11,6 +11,7 @@ import type { Records, SourceRecord } from "../cache/records.ts";
 import type { Asked, Meanings } from "./meaning.ts";
 import type { Outcome } from "./outcome.ts";
 import { type SourceName, SourceReplaced, type Sources } from "./source.ts";
+import { freshnessOf } from "./source-freshness.ts";
 
 export interface ToldSource {
   record: SourceRecord;
@@ -57,7 +58,7 @@ export function createShield(parts: { records: Records; meanings: Meanings; sour
         isStored: true,
         isCollapsed,
         detail: asked.source === null ? "validated" : "fetched",
-        ttlSeconds: meanings.freshnessOf(asked.record, source.host).lifetimeSeconds,
+        ttlSeconds: freshnessOf(asked.record, source.host).lifetimeSeconds,
       };
       return { ...(await withBytes(source, known, asked)), outcome };
     } catch (error) {

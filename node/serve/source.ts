@@ -22,6 +22,7 @@ import type { Tiers } from "../cache/tiers.ts";
 import { dropBody } from "../fetch/body.ts";
 import { type OriginClient, readBody, type SourceAnswer } from "../fetch/origin.ts";
 import { type Peers, UnfitAnswer } from "./peers.ts";
+import { mustBeUsable } from "./source-freshness.ts";
 import { readHash, writeKnown } from "./wire.ts";
 
 export interface SourceName {
@@ -107,7 +108,11 @@ export function createSources(parts: {
         path: `/v1/source?host=${encodeURIComponent(canonicalName(host.name))}&name=${encodeURIComponent(name)}`,
         headers: writeKnown(known),
         timeoutMs: fleet().limits.originTimeoutMs + waysMs,
-        read: async (answer) => await readSource(answer, known, fleet().limits.sourceBytesMax),
+        read: async (answer, { ageMs }) => {
+          const said = await readSource(answer, known, fleet().limits.sourceBytesMax);
+          mustBeUsable(said.outcome === "absent" ? { absentStatus: said.status } : said, ageMs, host);
+          return said;
+        },
       });
       if (said === null) return null;
       const { ageMs, mark, status } = said.told;

@@ -24,6 +24,7 @@ import { type ErrorCode, errorCatalogue } from "#base/errors.ts";
 import type { FeedPosition } from "#fleet/feed.ts";
 import { knownHashesMax, type SourceMark } from "../cache/records.ts";
 import { fieldOf, type RequestFields } from "../fetch/asset.ts";
+import { restated } from "./cache-status.ts";
 
 /** In the order in which one may lead to another. */
 export const roles = ["owner", "spill", "shield"] as const;
@@ -68,8 +69,6 @@ export interface Told {
 /** Instead of an event's number: of no log that could be named, so nobody may keep it. */
 export const ofAnotherLog = -1;
 
-/** A list of caches is longer than this only when somebody plays. */
-const statusLengthMax = 1000;
 /** A hundred years: more is no age. */
 const ageMsMax = 3_155_760_000_000;
 const hashPattern = /^[0-9a-f]{64}$/;
@@ -91,8 +90,12 @@ export function readTold(fields: RequestFields): Told | undefined {
   if (!/^\d{1,13}$/.test(ageText) || Number(ageText) > ageMsMax) return undefined;
   // What is removed is never told, and an unknown mark may mean as much.
   if (mark !== null && mark !== "soft" && mark !== "replaced") return undefined;
-  const isReadable = status === null || (status.length <= statusLengthMax && /^[\x20-\x7e]+$/.test(status));
-  return { ageMs: Number(ageText), log: readLog(fields), mark, status: isReadable ? status : null };
+  return {
+    ageMs: Number(ageText),
+    log: readLog(fields),
+    mark,
+    status: status === null ? null : restated(status),
+  };
 }
 
 export function writeLog({ originId, seq }: FeedPosition): string {

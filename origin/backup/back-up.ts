@@ -8,14 +8,16 @@
  * The origin may drop a blob between its snapshot and its copy (an old version was pruned). Then the snapshot is taken
  * anew, and names the blob no more; what even a new snapshot names and the store does not hold is reported.
  */
+import { createHash } from "node:crypto";
 import { mkdir, opendir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join, resolve, sep } from "node:path";
 import { writeAtomic } from "#base/atomic-file.ts";
 import { NearcastError } from "#base/errors.ts";
 import { lockDirectory } from "#base/directory-lock.ts";
 import { copyBlob, hashFile } from "./copy-file.ts";
-import { blobPath, fileMode, folderMode, manifestName, readManifest, type Manifest } from "./manifest.ts";
+import { blobPath, fileMode, folderMode, manifestName, readManifest, secretPath, type Manifest } from "./manifest.ts";
 import { readSnapshot, takeSnapshot } from "./snapshot.ts";
+import { asStopped } from "./stopped.ts";
 
 /** A blob that is gone after so many snapshots was not pruned, it is lost. */
 const snapshotsMax = 3;
@@ -50,11 +52,19 @@ export async function backUp(dataDir: string, folder: string, options: BackUpOpt
   if (`${resolve(folder)}${sep}`.startsWith(`${resolve(dataDir)}${sep}`)) {
     throw new NearcastError("CONFLICT", `${folder} is inside ${dataDir}: it would be lost together with the origin`);
   }
+  try {
+    return await underLock(folder, async () => await backUpInto(catalogue, dataDir, folder, options));
+  } catch (error) {
+    throw await asStopped(error, catalogue, folder);
+  }
+}
+
+async function underLock<Result>(folder: string, work: () => Promise<Result>): Promise<Result> {
   await mkdir(folder, { recursive: true, mode: folderMode });
   await refuseForeignFolder(folder);
   const unlock = lockDirectory(folder, `another backup is running into ${folder}`);
   try {
-    return await backUpInto(catalogue, dataDir, folder, options);
+    return await work();
   } finally {
     unlock();
   }
@@ -76,7 +86,7 @@ async function backUpInto(
       const facts = readSnapshot(snapshot);
       const missing = await copyBlobs(dataDir, folder, facts.blobs, copied, options);
       if (missing.length > 0 && round < snapshotsMax) continue;
-      const secrets = await copySecrets(join(dataDir, "secrets"), join(folder, "secrets"));
+      const secrets = await copySecrets(join(dataDir, "secrets"), folder);
       const hashed = await hashFile(snapshot, options.signal);
       if (hashed === undefined) throw new NearcastError("DISK_FAILED", `${snapshot} disappeared`);
       await rename(snapshot, join(folder, name));
@@ -141,16 +151,17 @@ async function isWhole(
   return (await sizeOf(path)) === sizeBytes;
 }
 
-async function copySecrets(from: string, to: string): Promise<Manifest["secrets"]> {
-  await mkdir(to, { recursive: true, mode: folderMode });
+async function copySecrets(from: string, folder: string): Promise<Manifest["secrets"]> {
+  await mkdir(join(folder, "secrets"), { recursive: true, mode: folderMode });
   const secrets: Manifest["secrets"] = [];
   for (const name of (await readdir(from)).toSorted()) {
     // What a killed origin left of a file that it was writing.
     if (name.endsWith(".new") || name.endsWith(".tmp")) continue;
-    const path = join(to, name);
-    await writeAtomic(path, await readFile(join(from, name)), { mode: fileMode, durable: true });
-    const hashed = await hashFile(path);
-    if (hashed !== undefined) secrets.push({ name, ...hashed });
+    const content = await readFile(join(from, name));
+    const sha256 = createHash("sha256").update(content).digest("hex");
+    const secret = { name, file: `${name}-${sha256.slice(0, 16)}`, sizeBytes: content.length, sha256 };
+    await writeAtomic(secretPath(folder, secret), content, { mode: fileMode, durable: true });
+    secrets.push(secret);
   }
   return secrets;
 }
@@ -160,7 +171,7 @@ async function removeLeftOver(folder: string, manifest: Manifest, named: Readonl
   for (const name of await readdir(folder)) {
     if (/^catalogue-.*\.sqlite/.test(name) && name !== manifest.catalogue.name) await rm(join(folder, name));
   }
-  const secrets = new Set(manifest.secrets.map(({ name }) => name));
+  const secrets = new Set(manifest.secrets.map(({ file, name }) => file ?? name));
   for (const name of await readdir(join(folder, "secrets"))) {
     if (!secrets.has(name)) await rm(join(folder, "secrets", name));
   }

@@ -3,7 +3,8 @@
  *
  *   backup.json              what belongs to it, with hashes; written last, so an interrupted backup changes nothing
  *   catalogue-TIME.sqlite    a snapshot of the catalogue
- *   secrets/…                tokens and the fleet secret
+ *   secrets/NAME-HASH        tokens and the fleet secret; another content is another file, so a backup that stops
+ *                            half-way leaves those of the one before
  *   blobs/ab/abcdef…         every blob that a version of the snapshot stands for, by its SHA-256
  *
  * Folder and files are readable by their owner alone: who has the secrets can do everything.
@@ -19,9 +20,10 @@ export const folderMode = 0o700;
 export const fileMode = 0o600;
 
 const sha256 = Type.String({ pattern: "^[0-9a-f]{64}$" });
+/** A name in the folder itself, never a path that leads out of it. */
+const fileName = Type.String({ pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,100}$" });
 const hashedFile = Type.Object({
-  // A name in the folder itself, never a path that leads out of it.
-  name: Type.String({ pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,100}$" }),
+  name: fileName,
   sizeBytes: Type.Integer({ minimum: 0 }),
   sha256,
 });
@@ -32,7 +34,8 @@ const manifestSchema = Type.Object({
   originId: Type.String({ maxLength: 100 }),
   latestSeq: Type.Integer({ minimum: 0 }),
   catalogue: hashedFile,
-  secrets: Type.Array(hashedFile, { maxItems: 100 }),
+  /** `file`: its name in the backup; absent in backups of an older release: `name`. */
+  secrets: Type.Array(Type.Object({ ...hashedFile.properties, file: Type.Optional(fileName) }), { maxItems: 100 }),
   blobs: Type.Object({ count: Type.Integer({ minimum: 0 }), sizeBytes: Type.Integer({ minimum: 0 }) }),
   /** Blobs that the origin itself did not have whole. */
   missing: Type.Array(sha256, { maxItems: 1_000_000 }),
@@ -54,3 +57,6 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
 }
 
 export const blobPath = (folder: string, hash: string): string => join(folder, "blobs", hash.slice(0, 2), hash);
+
+export const secretPath = (folder: string, { name, file }: Manifest["secrets"][number]): string =>
+  join(folder, "secrets", file ?? name);

@@ -20,7 +20,7 @@ import { openSqliteCatalogue } from "../catalogue/sqlite.ts";
 import { lockDirectory } from "#base/directory-lock.ts";
 import type { Progress } from "./back-up.ts";
 import { copyBlob, hashFile } from "./copy-file.ts";
-import { blobPath, fileMode, folderMode, readManifest, type Manifest } from "./manifest.ts";
+import { blobPath, fileMode, folderMode, readManifest, secretPath, type Manifest } from "./manifest.ts";
 import { readSnapshot } from "./snapshot.ts";
 
 export interface RestoreReport {
@@ -67,9 +67,9 @@ export async function restore(folder: string, dataDir: string, options: RestoreO
       options.onProgress({ phase: "restoring", doneBytes, totalBytes });
     }
     await mkdir(join(dataDir, "secrets"), { recursive: true, mode: folderMode });
-    for (const { name } of manifest.secrets) {
-      await copyFile(join(folder, "secrets", name), join(dataDir, "secrets", name));
-      await chmod(join(dataDir, "secrets", name), fileMode);
+    for (const secret of manifest.secrets) {
+      await copyFile(secretPath(folder, secret), join(dataDir, "secrets", secret.name));
+      await chmod(join(dataDir, "secrets", secret.name), fileMode);
     }
     const catalogue = join(dataDir, "catalogue.sqlite");
     await copyFile(join(folder, manifest.catalogue.name), `${catalogue}.new`);
@@ -85,9 +85,11 @@ export async function restore(folder: string, dataDir: string, options: RestoreO
 }
 
 async function verifyFiles(folder: string, { catalogue, secrets }: Manifest): Promise<void> {
-  const files = [catalogue, ...secrets.map((secret) => ({ ...secret, name: join("secrets", secret.name) }))];
-  for (const { name, sha256 } of files) {
-    const path = join(folder, name);
+  const files = [
+    { path: join(folder, catalogue.name), sha256: catalogue.sha256 },
+    ...secrets.map((secret) => ({ path: secretPath(folder, secret), sha256: secret.sha256 })),
+  ];
+  for (const { path, sha256 } of files) {
     const found = await hashFile(path);
     if (found?.sha256 === sha256) continue;
     const fault = found === undefined ? "is not there" : "is not what the backup wrote: its hash differs";

@@ -27,8 +27,13 @@ export async function takeSnapshot(catalogue: string, to: string): Promise<void>
   await chmod(to, fileMode);
   // The copy says that it has a write-ahead log, as its source does; it shall be one file.
   const copy = new DatabaseSync(to);
-  copy.exec("PRAGMA journal_mode = DELETE");
-  copy.close();
+  try {
+    copy.exec("PRAGMA journal_mode = DELETE");
+  } catch (error) {
+    throw asDiskFailure(error, to);
+  } finally {
+    copy.close();
+  }
 }
 
 /** Checks every page of a snapshot and reads what it names. @throws NearcastError DISK_FAILED for a damaged one */
@@ -39,22 +44,38 @@ export function readSnapshot(path: string): SnapshotFacts {
     if (verdict !== "ok") throw damagedCatalogue(path, verdict);
     const originId = db.prepare("SELECT value FROM meta WHERE key = 'origin_id'").get()?.["value"];
     const latest = db.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'events'").get()?.["seq"];
-    const rows = db
-      .prepare(
-        `SELECT sha256, size_bytes FROM blobs WHERE EXISTS (SELECT 1 FROM versions v WHERE v.sha256 = blobs.sha256)
-         ORDER BY sha256`,
-      )
-      .all();
     return {
       originId: typeof originId === "string" ? originId : "",
       latestSeq: Number(latest ?? 0),
-      blobs: rows.map((row) => ({ sha256: String(row["sha256"]), sizeBytes: Number(row["size_bytes"]) })),
+      blobs: blobsOf(db),
     };
   } catch (error) {
     throw asDiskFailure(error, path);
   } finally {
     db.close();
   }
+}
+
+/** What a catalogue names at the moment, unchecked. @throws NearcastError DISK_FAILED */
+export function readBlobs(path: string): SnapshotFacts["blobs"] {
+  const db = openReadOnly(path);
+  try {
+    return blobsOf(db);
+  } catch (error) {
+    throw asDiskFailure(error, path);
+  } finally {
+    db.close();
+  }
+}
+
+function blobsOf(db: DatabaseSync): SnapshotFacts["blobs"] {
+  return db
+    .prepare(
+      `SELECT sha256, size_bytes FROM blobs WHERE EXISTS (SELECT 1 FROM versions v WHERE v.sha256 = blobs.sha256)
+       ORDER BY sha256`,
+    )
+    .all()
+    .map((row) => ({ sha256: String(row["sha256"]), sizeBytes: Number(row["size_bytes"]) }));
 }
 
 function openReadOnly(path: string): DatabaseSync {

@@ -12,16 +12,24 @@ const resultCode = {
   notADatabase: 26,
 } as const;
 
+/** SQLITE_IOERR_SHMSIZE: the file beside the catalogue that its users share can't grow, on a full disk. */
+const noRoomForSharedMemory = 4874;
+
 const restoreAdvice = "Stop the origin and restore its last backup: nearcast restore FOLDER --force";
 
 /** The failure itself when it is not SQLite's. */
 export function asDiskFailure(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || (error as NodeJS.ErrnoException).code !== "ERR_SQLITE_ERROR") return error;
-  const extended = (error as { errcode?: unknown }).errcode;
+  const { errcode } = error as { errcode?: unknown };
+  const extended = typeof errcode === "number" ? errcode : 0;
   const said = error.message.replace(/\.$/, "");
-  return new NearcastError("DISK_FAILED", sentenceOf(typeof extended === "number" ? extended & 0xff : 0, said, path), {
-    cause: error,
-  });
+  const code = isFullDisk(extended) ? resultCode.full : extended & 0xff;
+  return new NearcastError("DISK_FAILED", sentenceOf(code, said, path), { cause: error });
+}
+
+/** Whether this extended result code means that the disk is full. */
+export function isFullDisk(extended: number): boolean {
+  return (extended & 0xff) === resultCode.full || extended === noRoomForSharedMemory;
 }
 
 /** What a damaged file is called, whoever found it; `said` is SQLite's own finding. */

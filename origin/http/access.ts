@@ -4,7 +4,7 @@
  */
 import { NearcastError } from "#base/errors.ts";
 import type { Refusals } from "../refusals.ts";
-import type { Tokens } from "../tokens.ts";
+import type { Tokens } from "../token/tokens.ts";
 import type { App } from "./app-type.ts";
 import { addressOf } from "./writing.ts";
 

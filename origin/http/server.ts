@@ -17,7 +17,7 @@ import { isIPv6, type Socket } from "node:net";
 import type { Clock } from "#base/clock.ts";
 import { closeLingering, isLingering } from "#base/lingering-close.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
-import type { Tokens } from "../tokens.ts";
+import type { Tokens } from "../token/tokens.ts";
 import { openReserve } from "./reserve.ts";
 
 export interface ConnectionLimits {

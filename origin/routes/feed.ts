@@ -11,7 +11,7 @@ import type { ServerResponse } from "node:http";
 import { Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
 import type { ConnectedNodes } from "../channel/connected.ts";
-import type { Tokens } from "../tokens.ts";
+import type { Tokens } from "../token/tokens.ts";
 import type { FeedHub, FeedSink } from "../feed/hub.ts";
 import { type App, feedPath } from "../http/app-type.ts";
 import { networkOf } from "../http/server.ts";

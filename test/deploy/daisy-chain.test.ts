@@ -160,7 +160,8 @@ test("with the chain they live on, there and back, and end when their node dies"
   assert.equal(await site.ask(), "10 b");
   // Nobody has them any more: their clients hear of it at once, whoever gets the segments.
   await site.run("kill $(ip netns pids b)");
-  assert.equal(await site.ask(), "10 closed");
+  // A question that leaves before the client has seen the FIN is answered by a RST.
+  assert.match(await site.ask(), /^(10 closed|10 reset|\d closed, \d reset)$/);
 });
 
 test("up can be done again, and down leaves the node as it was", async (t) => {

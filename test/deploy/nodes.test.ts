@@ -289,6 +289,45 @@ test("remove drains, waits for the longest TTL, and only then takes the node out
   assert.deepEqual((await roster()).draining, [], "and it was not drained either");
 });
 
+test("remove asks before a nameserver loses its last address, and fleet check knows who joined", async (t) => {
+  const { address, data, joins, origin, writes, roster } = await startPlace(t);
+  await joins();
+  const fleet = fleetValue({
+    zones: [{ name: "cdn.test", nameservers: [{ name: "ns1", addresses: [address] }] }],
+    steering: [{ name: "img.cdn.test", policy: "geo" }],
+  });
+  const file = join(data, "fleet.yaml");
+  await writeFile(file, stringify(fleet));
+  assert.ok((await origin.call("PUT", "/fleet", { body: stringify(fleet) })).ok);
+  const unwise = `zones[0].nameservers[0].addresses[0] (line 6): ${address}, the address of the nameserver ns1.cdn.test,`;
+  const alone = await nearcast(["fleet", "check", file, "--data", join(data, "none")]);
+  assert.deepEqual([alone.status, alone.stderr.startsWith(`warning: ${unwise}`)], [0, true], alone.stderr);
+  assert.equal((await writes(["fleet", "check", file])).stderr, "", "the origin knows the node");
+  const away = await nearcast(["fleet", "check", file, "--origin", "http://127.0.0.1:1", "--data", data]);
+  assert.equal(away.status, 0);
+  assert.match(away.stderr, /^note: nodes that joined are not known here[^\n]*can't be reached[^\n]*\nwarning: zones/);
+
+  const refused = await writes(["remove", "fra2"], 2);
+  assert.match(refused.stderr, new RegExp(`^danger: ns1.cdn.test would lose its last live address, ${address}\n`));
+  assert.match(refused.stderr, /\nwarning: zones\[0\]\.nameservers[^\n]*belongs to no node of this fleet/);
+  assert.match(refused.stderr, /\nnearcast: fra2 was not removed[^\n]*without a terminal\n[^\n]*\n  Add --yes/);
+  const { nodes, draining } = await roster();
+  assert.deepEqual([nodes.length, draining], [1, []], "and it was not drained either");
+  const removed = (await writes(["remove", "fra2", "--now", "--yes", "--json"])).json() as {
+    dangers: { kind: string; name: string }[];
+    warnings: { value: string }[];
+  };
+  assert.deepEqual(
+    removed.dangers.map(({ kind, name }) => [kind, name]),
+    [["name", "ns1.cdn.test"]],
+  );
+  assert.deepEqual(
+    removed.warnings.map(({ value }) => value),
+    [address],
+  );
+  assert.equal((await roster()).nodes.length, 0);
+});
+
 test("status knows the node of the folder that join wrote", async (t) => {
   const { data, joins, origin, writerTokenFile } = await startPlace(t);
   await joins();

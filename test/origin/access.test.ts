@@ -1,6 +1,6 @@
 /** Who may do what, and how the tokens are kept. */
 import assert from "node:assert/strict";
-import { chmod, mkdir, readFile, stat, unlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, rm, stat, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test, type TestContext } from "node:test";
@@ -9,7 +9,8 @@ import { silentLog } from "#base/log.ts";
 import { tokenId } from "#fleet/edge-token.ts";
 import { openSqliteCatalogue } from "../../origin/catalogue/sqlite.ts";
 import { openRefusals } from "../../origin/refusals.ts";
-import { openTokens, type Tokens } from "../../origin/tokens.ts";
+import { tokenKinds } from "../../origin/token/kind.ts";
+import { openTokens, type Tokens } from "../../origin/token/tokens.ts";
 import { codeOf, jpeg, raw, startTestOrigin, statusOf, temporaryDirectory, wholeFile } from "./running-origin.ts";
 import { fakeClock } from "../support/fake-clock.ts";
 import { tester, wideLimits } from "./tester.ts";
@@ -176,6 +177,67 @@ test("a token that others could read, or that is none, keeps the origin from sta
   await chmod(tokens.files.edge, 0o600);
   await writeFile(tokens.files.edge, "");
   await assert.rejects(openIn(t, directory), /holds no token/);
+});
+
+test("a file with a token of the other kind keeps the origin from starting, whichever was copied", async (t) => {
+  for (const kind of tokenKinds) {
+    const other = kind === "writer" ? "edge" : "writer";
+    for (const state of ["first start", "known to the catalogue", "rotated away since"]) {
+      const directory = await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) });
+      const { tokens, close } = await openIn(t, directory);
+      const token = await readToken(tokens.files[other]);
+      if (state === "rotated away since") await tokens.rotate(other, { isHandedOut: true }, tester);
+      await close();
+      if (state === "first start") await rm(join(directory, "catalogue.sqlite"));
+      await writeFile(tokens.files[kind], `${token}\n`, { mode: 0o600 });
+      await assert.rejects(openIn(t, directory), (error: Error) => {
+        // On a first start nobody can tell which of the two is the copy: the writer's is refused.
+        const file = tokens.files[state === "first start" ? "writer" : kind];
+        assert.ok(error.message.startsWith(`${file} holds a token of the kind `), error.message);
+        assert.ok(error.message.includes(`delete ${file}`), error.message);
+        assert.ok(!error.message.includes(token), "the token is not told");
+        return true;
+      });
+      await unlink(tokens.files[state === "first start" ? "writer" : kind]);
+      await openIn(t, directory);
+    }
+  }
+});
+
+test("a running origin takes no token of the other kind, and ends none that the other file holds", async (t) => {
+  const clock = fakeClock();
+  for (const kind of tokenKinds) {
+    const other = kind === "writer" ? "edge" : "writer";
+    const directory = await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) });
+    const { tokens } = await openIn(t, directory, clock);
+    const own = await readToken(tokens.files[kind]);
+    const others = await readToken(tokens.files[other]);
+    await writeFile(tokens.files[kind], `${others}\n`);
+    clock.advance(2000);
+    // They take their turn after the look. What they would end is what the file would be taken for afterwards.
+    const file = tokens.files[kind];
+    const refused = { code: "CONFLICT", message: new RegExp(`^${file} holds a token of the kind ${other}`) };
+    await assert.rejects(tokens.rotate(other, { isHandedOut: true }, tester), refused);
+    await assert.rejects(tokens.retire(other, tester), refused);
+    const kindOf = (token: string): string | undefined =>
+      tokens.list().find(({ id, expiresMs }) => id === tokenId(token) && expiresMs === undefined)?.kind;
+    assert.deepEqual([kindOf(own), kindOf(others)], [kind, other]);
+    // Its own rotation writes the file anew.
+    const { token: fresh } = await tokens.rotate(kind, { isHandedOut: true }, tester);
+    assert.equal(await readToken(file), fresh);
+    await tokens.rotate(other, { isHandedOut: true }, tester);
+  }
+});
+
+test("one new token in both files at once is nobody's", async (t) => {
+  const clock = fakeClock();
+  const directory = await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) });
+  const { tokens } = await openIn(t, directory, clock);
+  const next = "n".repeat(43);
+  for (const file of Object.values(tokens.files)) await writeFile(file, next);
+  clock.advance(2000);
+  await tokens.retire("edge", tester);
+  assert.equal(tokens.judge(`Bearer ${next}`).outcome, "unknown");
 });
 
 test("a running origin takes a changed file, and keeps its token while the file is none", async (t) => {

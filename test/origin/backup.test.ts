@@ -1,11 +1,13 @@
 /** Backup and restore: what they refuse, what they repair, and what an interruption leaves. */
 import assert from "node:assert/strict";
-import { mkdir, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { cp, mkdir, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { systemClock } from "#base/clock.ts";
 import { backUp, type BackupReport } from "../../origin/backup/back-up.ts";
 import { restore } from "../../origin/backup/restore.ts";
+import { needs } from "../support/needs.ts";
 import { jpeg, startTestOrigin, temporaryDirectory, testConfig, type Scope } from "./running-origin.ts";
 
 const scopeOf = (t: TestContext): Scope => ({ after: (cleanUp) => t.after(cleanUp) });
@@ -148,6 +150,43 @@ test("an interrupted backup leaves the one before as it was", async (t) => {
   );
   const { manifest } = await putBack(folder, await temporaryDirectory(scopeOf(t)));
   assert.equal(manifest.blobs.count, 1);
+});
+
+test("a full disk: the error names folder, need and room, and the backup before is whole, wherever it stops", async (t) => {
+  const isAllowed = spawnSync("unshare", ["-Urm", "true"]).status === 0;
+  if (!needs(t, isAllowed, "no mount namespace of our own")) return;
+  const origin = await startTestOrigin(scopeOf(t));
+  await origin.json(201, "PUT", "/images/a.jpg", { body: await jpeg(1) });
+  await origin.close();
+  const work = await temporaryDirectory(scopeOf(t));
+  await cp(origin.dataDir, join(work, "early"), { recursive: true });
+  const later = await startTestOrigin(scopeOf(t), { dataDir: origin.dataDir });
+  for (const mark of [2, 3]) await later.json(201, "PUT", `/images/${mark}.jpg`, { body: await jpeg(mark, 400, 300) });
+  const headers = { "content-type": "application/json" };
+  await later.json(201, "POST", "/tokens/edge/rotations", { body: "{}", headers });
+  await later.close();
+  await mkdir(join(work, "disk"));
+  const mounted = 'mount -t tmpfs -o size=8m tmpfs "$2/disk" && exec "$0" "$1" "$2" "$3"';
+  const fixture = join(import.meta.dirname, "backup-on-full-disk.ts");
+  const run = spawnSync("unshare", ["-Urm", "sh", "-c", mounted, process.execPath, fixture, work, origin.dataDir], {
+    encoding: "utf8",
+  });
+  assert.equal(run.status, 0, run.stderr);
+  const rows = run.stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { spareBytes: number; said: string; isEarlierWhole: boolean });
+  const stopped = rows.filter(({ said }) => said !== "done");
+  assert.ok(stopped.length >= 3 && stopped.length < rows.length, run.stdout);
+  for (const { spareBytes, said, isEarlierWhole } of stopped) {
+    assert.match(
+      said,
+      /^the disk of \S+\/disk\/backup is full: this backup needs \d\.\d MB more there, and \d\.\d MB are free\. /,
+      `${spareBytes} bytes free`,
+    );
+    assert.match(said, /The backup of \d{4}-\S+Z in it still counts and can be restored\. Free some space/);
+    assert.ok(isEarlierWhole, `${spareBytes} bytes free`);
+  }
 });
 
 test("--check finds a copy in the backup that went bad, and copies it anew", async (t) => {

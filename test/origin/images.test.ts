@@ -37,6 +37,7 @@ test("an upload is answered with what it is, and read back byte for byte", async
     author: "Zoë",
     deduplicated: false,
     unchanged: false,
+    repaired: false,
   });
   const answer = await origin.call("GET", "/images/shop/chair.jpg", { token: origin.tokens.edge });
   assert.equal(answer.status, 200);

@@ -188,14 +188,20 @@ test("one token and one address have so many nodes; removed or with another toke
   await register(origin, 201, victim(2));
   const crowded = await register<Problem>(origin, 409, victim(3));
   assert.equal(crowded.code, "NODE_CONFLICT");
-  assert.match(crowded.detail, /^2 nodes at 10\.9\.9\.9 joined, as many as limits\.nodesPerAddressMax/);
+  assert.match(crowded.detail, /^2 nodes at 10\.9\.9\.9 joined, which is the origin.s limits\.nodesPerAddressMax/);
   await register(origin, 201, victim(1, "[2001:db8::9]"));
   await register(origin, 201, victim(2, "[2001:0db8:0::9]"));
   assert.match((await register<Problem>(origin, 409, victim(3, "[2001:db8::9]"))).detail, /at 2001:db8::9 joined/);
+  for (const host of ["[::ffff:10.9.9.9]", "[64:ff9b::10.9.9.9]", "[2002:a09:909::1]", "[2002:a09:909:7::1]"]) {
+    assert.match((await register<Problem>(origin, 409, victim(3, host))).detail, /^2 nodes at /, host);
+  }
   await register(origin, 200, victim(1));
   await register(origin, 201, machine(20));
   const many = await register<Problem>(origin, 409, machine(21));
-  assert.match(many.detail, /^5 nodes joined with the token [0-9a-f]{8}, as many as limits\.nodesPerTokenMax/);
+  assert.match(
+    many.detail,
+    /^5 nodes joined with the token [0-9a-f]{8}, as many as the origin.s limits\.nodesPerTokenMax/,
+  );
   assert.equal((await rosterOf(origin)).revision, 5);
   assert.ok(
     (await rosterOf(origin)).nodes.every((node) => !("token" in node)),
@@ -228,6 +234,21 @@ test("where no other node could reach it, nobody joins; at loopback only from th
     [{ http: "http://169.254.169.254" }, "127.0.0.1", /^http: 169\.254\.169\.254 is no address/],
     [{ http: "http://10.0.0.2", peer: { host: "fe80::1", port: 1 } }, "127.0.0.1", /^peer: fe80::1 is no address/],
     [{ http: "http://0.0.0.0" }, "127.0.0.1", /is no address at which other nodes/],
+    [{ http: "http://127.0.0.1" }, "2002:7f00:1::", /means the machine itself/],
+    [{ http: "http://[64:ff9b::a00:2]", addresses: ["64:ff9b::c000:201"] }, "192.0.2.7", undefined],
+    // 169.254.169.254 and 127.0.0.1 in other clothes; all forms are in test/node/base/networks.test.ts.
+    ...["64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe", "::ffff:a9fe:a9fe", "::a9fe:a9fe", "2002:a9fe:a9fe::1"].flatMap(
+      (host): [object, string, RegExp][] => [
+        [{ http: `http://[${host}]` }, "127.0.0.1", /^http: \S+ is no address at which other nodes/],
+        [{ http: "http://10.0.0.2", peer: { host, port: 1 } }, "127.0.0.1", /^peer: \S+ is no address/],
+        [{ http: "http://10.0.0.2", addresses: [host] }, "127.0.0.1", /^addresses: \S+ is no address/],
+      ],
+    ),
+    ...["64:ff9b::7f00:1", "64:ff9b:1::7f00:1", "::7f00:1", "2002:7f00:1::1"].map((host): [object, string, RegExp] => [
+      { http: `http://[${host}]` },
+      "192.0.2.7",
+      /^http: \S+ means the machine/,
+    ]),
   ];
   for (const [wanted, client, says] of rows) {
     const check = (): void => {

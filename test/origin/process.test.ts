@@ -61,15 +61,15 @@ test("settings with problems are refused with all of them, before anything is to
   const bad = await run(t, ["--config", file]);
   assert.equal(bad.status, 2);
   for (const part of [
-    "listen.port: 70000 is above 65535",
-    "colour: is not a known key",
-    "keep.events: 1 is below 10",
+    "listen.port (line 1): 70000 is above 65535",
+    "colour (line 2): is not a known key",
+    "keep.events (line 3): 1 is below 10",
   ]) {
     assert.ok(bad.err.includes(part), bad.err);
   }
   const variable = await run(t, ["--check-config"], { NEARCAST_ORIGIN_LISTEN__PROT: "1" });
   assert.equal(variable.status, 2);
-  assert.match(variable.err, /prot: is not a known key/);
+  assert.match(variable.err, /listen\.prot: is not a known key; did you mean port\?/);
   assert.equal((await run(t, ["--port", "many", "--check-config"])).status, 2);
   assert.equal((await run(t, ["--colour"])).status, 2);
   assert.equal((await run(t, ["--config", join(directory, "none.yaml")])).status, 2);

@@ -3,6 +3,7 @@
  * `nearcast fleet diff`: only say what that would change.
  */
 import { problemLines, type ValueProblem } from "#base/schema.ts";
+import { withLine } from "#base/yaml-lines.ts";
 import type { Fleet } from "#fleet/document.ts";
 import { warningsOf } from "#fleet/review/warnings.ts";
 import type { Command } from "commander";
@@ -83,21 +84,22 @@ export function addDiff(parent: Command, cli: Cli): Command {
   });
 }
 
-interface ValidFleet extends Pick<WholeFleet, "text" | "warnings"> {
+interface ValidFleet extends Pick<WholeFleet, "text" | "warnings" | "lineOf"> {
   readonly fleet: Fleet;
 }
 
 /** Nodes that joined have addresses, too: which of them are missing, only the origin's roster tells. */
 async function tellWarnings(output: Output, valid: ValidFleet, client: OriginClient): Promise<ValueProblem[]> {
-  const warnings = [...valid.warnings, ...warningsOf(valid.fleet, await readRoster(client))];
+  const ofReview = warningsOf(valid.fleet, await readRoster(client));
+  const warnings = [...valid.warnings, ...ofReview.map((one) => withLine(one, valid.lineOf))];
   for (const line of warningLines(warnings)) output.note(line);
   return warnings;
 }
 
 /** @throws CommandFailure with all problems */
 async function readValid(file: string): Promise<ValidFleet> {
-  const { checked, warnings, text } = readWholeFleet(file, await readFleetText(file));
-  if (checked.ok) return { text, warnings, fleet: checked.value };
+  const { checked, warnings, text, lineOf } = readWholeFleet(file, await readFleetText(file));
+  if (checked.ok) return { text, warnings, lineOf, fleet: checked.value };
   const { problems } = checked;
   throw new CommandFailure(
     exitCodes.usage,

@@ -1,26 +1,33 @@
-/** `nearcast fleet check`: is this a fleet document? All its problems at once, nothing is sent anywhere. */
+/** `nearcast fleet check`: is this a fleet document? All its problems at once; it is sent nowhere. */
 import { problemLines, type ValueProblem } from "#base/schema.ts";
+import { withLine } from "#base/yaml-lines.ts";
 import { type Fleet } from "#fleet/document.ts";
-import { warningsOf } from "#fleet/review/warnings.ts";
+import { type FleetWarning, warningsOf } from "#fleet/review/warnings.ts";
 import type { Command } from "commander";
 import { readFile } from "node:fs/promises";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";
-import { addVerb, type Cli, outputOf } from "../verb.ts";
+import type { CommonOptions } from "../settings.ts";
+import { addVerb, type Cli, outputOf, withOrigin } from "../verb.ts";
+import { rosterAtHand } from "./roster-at-hand.ts";
 import { readWholeFleet } from "./zone-files.ts";
 
 export function addCheck(parent: Command, cli: Cli): Command {
-  return addVerb(parent, {
+  const verb = addVerb(parent, {
     usage: "check <file>",
     summary: "say whether a fleet document is valid, with all its problems",
     more: [
       "Each problem is one line: the place in the document, the value, and what is allowed there.",
       "Zone files that it names are read too, from its own directory and those below.",
+      "The document is sent nowhere. Where an origin is known, it is asked which nodes have joined: an address of",
+      "theirs needs no warning.",
     ].join("\n"),
     examples: ["fleet check fleet.yaml", "fleet check fleet.yaml --json"],
-  }).action(async (file: string, options: { json?: boolean }) => {
+  });
+  return withOrigin(verb).action(async (file: string, options: CommonOptions) => {
     const output = outputOf(cli, options);
-    const { checked, warnings: found } = readWholeFleet(file, await readFleetText(file));
-    const warnings = [...found, ...(checked.ok ? warningsOf(checked.value) : [])];
+    const { checked, warnings: found, lineOf } = readWholeFleet(file, await readFleetText(file));
+    const ofReview = checked.ok ? await reviewWarnings(cli, options, checked.value) : [];
+    const warnings = [...found, ...ofReview.map((one) => withLine(one, lineOf))];
     for (const line of warningLines(warnings)) output.note(line);
     if (checked.ok) {
       output.answer({ file, ok: true, problems: [], warnings, ...countsOf(checked.value) }, () => [
@@ -35,6 +42,17 @@ export function addCheck(parent: Command, cli: Cli): Command {
     }
     cli.end(checked.ok ? exitCodes.ok : exitCodes.usage);
   });
+}
+
+async function reviewWarnings(cli: Cli, options: CommonOptions, fleet: Fleet): Promise<FleetWarning[]> {
+  const { roster, problem } = await rosterAtHand(cli, options);
+  const warnings = warningsOf(fleet, roster);
+  if (problem !== undefined && warnings.length > 0) {
+    outputOf(cli, options).note(
+      `note: nodes that joined are not known here, so some warnings may be wrong: ${problem}`,
+    );
+  }
+  return warnings;
 }
 
 /** A thousand lines would hide the answer; the JSON has them all. */

@@ -58,7 +58,7 @@ export async function publishReviewed(
   if (review.version !== undefined) for (const line of changeLines(review)) output.note(line);
   if (review.dangerCount > 0) {
     if (!force) throw refused(review);
-    for (const line of dangerLines(review)) output.note(line);
+    for (const line of dangerLines(review.dangers, review.dangerCount)) output.note(line);
   }
   await mustBeAgreed(cli, options, review, mayGoUnasked);
   try {
@@ -106,7 +106,7 @@ function refused(review: FleetReview): CommandFailure {
       : "refused: this would take down what is being served; nothing was published",
     {
       code: "DANGEROUS_FLEET",
-      lines: [...dangersOf(review), "If that is what you want, add --force."],
+      lines: [...dangersOf(review.dangers, review.dangerCount), "If that is what you want, add --force."],
     },
   );
 }
@@ -116,17 +116,20 @@ function changeLines({ version, changes, changeCount }: FleetReview): string[] {
   if (changeCount === 0) return [`${against}, only the text differs`];
   const more = changeCount - changes.length;
   return [
-    `${against}:`,
+    `${against} (+ added, - removed, ~ changed):`,
     ...changes.map((change) => `  ${changeText(change)}`),
     ...(more > 0 ? [`  and ${more} more changes`] : []),
   ];
 }
 
-function dangerLines(review: FleetReview): string[] {
-  return dangersOf(review).map((line) => `danger: ${line}`);
+/** What would be taken from clients, as every verb says it. @param dangerCount of all, where not all are here */
+export function dangerLines(dangers: readonly Danger[], dangerCount = dangers.length): string[] {
+  return dangersOf(dangers, dangerCount).map((line) => `danger: ${line}`);
 }
 
-function dangersOf({ dangers, dangerCount }: FleetReview): string[] {
+type Danger = FleetReview["dangers"][number];
+
+function dangersOf(dangers: readonly Danger[], dangerCount: number): string[] {
   const more = dangerCount - dangers.length;
   return [...dangers.map(({ message }) => message), ...(more > 0 ? [`and ${more} more`] : [])];
 }
@@ -135,7 +138,7 @@ function dangersOf({ dangers, dangerCount }: FleetReview): string[] {
 export function answerReview(cli: Cli, options: PublishingOptions, review: FleetReview, facts: object): void {
   outputOf(cli, options).answer({ ...facts, ...review }, () => [
     ...(review.unchanged ? [`version ${review.version ?? "?"} has this very text already`] : changeLines(review)),
-    ...dangerLines(review),
+    ...dangerLines(review.dangers, review.dangerCount),
   ]);
   cli.end(review.dangerCount > 0 && options.force !== true ? exitCodes.refused : exitCodes.ok);
 }

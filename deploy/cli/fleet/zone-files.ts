@@ -7,6 +7,7 @@
 import { readFileSync, realpathSync, statSync } from "node:fs";
 import { dirname, isAbsolute, join, relative, sep } from "node:path";
 import type { Checked, ValueProblem } from "#base/schema.ts";
+import { type LineOf, linesOfYaml } from "#base/yaml-lines.ts";
 import type { Fleet } from "#fleet/document.ts";
 import { inlineZoneFiles } from "#fleet/inline-zone-files.ts";
 import { fleetBytesMax, parseFleet } from "#fleet/read-document.ts";
@@ -20,6 +21,8 @@ export interface WholeFleet {
   readonly warnings: readonly ValueProblem[];
   /** The document with its zone files in it: what is published. */
   readonly text: string;
+  /** Lines of the document as its author wrote it. */
+  readonly lineOf: LineOf;
 }
 
 /**
@@ -32,10 +35,11 @@ export function readWholeFleet(document: string, written: string): WholeFleet {
   const readZoneText = zoneTextReader(document);
   const warnings: ValueProblem[] = [];
   const checked = parseFleet(written, { readZoneText, warn: (warning) => warnings.push(warning) });
-  if (!checked.ok) return { checked, warnings, text: written };
+  if (!checked.ok) return { checked, warnings, text: written, lineOf: () => undefined };
   const text = inlineZoneFiles(written, readZoneText);
   // As the origin will see it: it may be too large with the files in it. Problems of theirs were told above, by file.
-  return { checked: text === written ? checked : parseFleet(text), warnings, text };
+  const lineOf = linesOfYaml(written);
+  return { checked: text === written ? checked : parseFleet(text), warnings, text, lineOf };
 }
 
 /**

@@ -3,6 +3,7 @@
  * public answer. Pure.
  */
 import { BlockList, isIPv4 } from "node:net";
+import { embeddedIpv4 } from "#base/embedded-ipv4.ts";
 import { isAtOrBelow } from "#fleet/zone-file/names.ts";
 
 /** RFC 6890 and the IANA registries that go on from it: networks that are not globally reachable. */
@@ -42,10 +43,19 @@ const blocks = specialNetworks.map(([network, length, what]) => {
   return { family, block, what };
 });
 
-/** Why an address is not reachable from the whole internet, such as `private (RFC 1918)`; undefined: it is. */
+/**
+ * Why an address is not reachable from the whole internet, such as `private (RFC 1918)`; undefined: it is. One that
+ * leads to an IPv4 address is judged by that as well (RFC 6052 §3.1, RFC 3056 §2).
+ */
 export function whySpecial(address: string): string | undefined {
   const family = isIPv4(address) ? "ipv4" : "ipv6";
-  return blocks.find((one) => one.family === family && one.block.check(address, family))?.what;
+  const what = blocks.find((one) => one.family === family && one.block.check(address, family))?.what;
+  if (what !== undefined) return what;
+  for (const inside of embeddedIpv4(address)) {
+    const why = whySpecial(inside);
+    if (why !== undefined) return `another form of ${inside}, which is ${why}`;
+  }
+  return undefined;
 }
 
 /** RFC 6761, 6762, 7686, 8375 and ICANN's `internal`: names that the public DNS never delegates to anybody. */

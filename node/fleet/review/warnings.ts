@@ -40,18 +40,36 @@ interface Glue {
   readonly path: string;
 }
 
+/** One for each address: zones that share their nameservers would say the same again and again. */
 function nameserverWarnings(fleet: Fleet): FleetWarning[] {
   const ours = livesBehind(fleet, () => true);
-  return fleet.zones.flatMap((zone, index) =>
-    gluesOf(zone, `zones[${index}]`)
-      .filter(({ address }) => !ours.has(canonicalAddress(address)))
-      .map(({ server, address, path }) => ({
+  const foreign = fleet.zones
+    .flatMap((zone, index) => gluesOf(zone, `zones[${index}]`))
+    .filter(({ address }) => !ours.has(canonicalAddress(address)));
+  return [...Map.groupBy(foreign, ({ address }) => canonicalAddress(address)).values()].flatMap((glues) => {
+    const [first] = glues;
+    if (first === undefined) return [];
+    const { address, path } = first;
+    const servers = serversText([...new Set(glues.map(({ server }) => server))]);
+    return [
+      {
         path,
         value: address,
-        message: `${address} of the nameserver ${server} is no address of a node, a site or a cloud`,
-        advice: "write a node's address here, or let the node that has it join; a server elsewhere must know the zone",
-      })),
-  );
+        message: `${address}, the address of the ${servers}, belongs to no node of this fleet`,
+        advice:
+          "write the address of a node, or let the machine with it join; if other DNS software answers there, ignore this",
+      },
+    ];
+  });
+}
+
+/** Names that a message lists. */
+const serversShownMax = 3;
+
+function serversText(servers: readonly string[]): string {
+  const more = servers.length - serversShownMax;
+  const names = servers.slice(0, serversShownMax).join(", ") + (more > 0 ? ` and ${more} more` : "");
+  return `nameserver${servers.length === 1 ? "" : "s"} ${names}`;
 }
 
 /** Addresses of the zone's nameservers: as written there, or in a zone file as the A and AAAA of its NS. */
@@ -80,7 +98,7 @@ function gluesOf(zone: Zone, at: string): Glue[] {
 
 /** Records from a zone file have no place of their own in the document. */
 function pathOfRecord(zone: Zone, at: string, index: number): string {
-  return zone.soa === undefined ? `${at}.records[${index}].address` : `${at}.text`;
+  return zone.soa === undefined ? `${at}.records[${index}].address` : at;
 }
 
 function addressWarnings(fleet: Fleet, roster: Roster): FleetWarning[] {
@@ -150,7 +168,7 @@ function hostWarnings(fleet: Fleet, answers: Answers): FleetWarning[] {
     // A steered name without addresses waits for nodes to join; another warning says so of its sites.
     if (isNamed || answers.addressesOf(host).size > 0) return [];
     return [
-      { ...at, message: `${name} has no address in its zone`, advice: "steer it (steering), or give it a record" },
+      { ...at, message: `${name} has no address in its zone`, advice: "add it to steering, or give it a record" },
     ];
   });
 }

@@ -42,7 +42,7 @@ test("a variable overrides a part of what the file says and leaves the rest", ()
 test("a variable with the prefix that names no key is fatal, and all such problems are told at once", () => {
   const lines = linesOf({ PRE_CACHE__DISC_BYTES: "5", PRE_NODE__NAME: "x", PRE_IS_QUICK: "maybe", PRE_HTTP: "[" });
   assert.equal(lines.length, 4, lines.join("\n"));
-  assert(lines.includes("cache.discBytes: is not a known key"));
+  assert(lines.includes("cache.discBytes: is not a known key; did you mean diskBytes?"));
   assert(lines.includes("PRE_HTTP: is not a YAML value; put it in quotes"));
 });
 
@@ -58,7 +58,7 @@ test("a file that is missing, is no YAML or has problems is a ConfigError that n
   const rows: [text: string | null, wanted: RegExp][] = [
     [null, /can't be read/],
     ["node: [", /Flow sequence|flow collection|must end/i],
-    ["nodes: 3", /nodes: is not a known key/],
+    ["nodes: 3", /nodes \(line 1\): is not a known key; did you mean node\?/],
     ["- 1", /must be object/],
     ["node: *a", /alias/i],
   ];
@@ -72,6 +72,19 @@ test("a file that is missing, is no YAML or has problems is a ConfigError that n
       return true;
     });
   }
+});
+
+test("a problem has the line of the file, but not where a variable set the value", async (t) => {
+  const path = join(await temporaryDirectory(t), "lines.yaml");
+  await writeFile(path, "# a comment\nnode: n\ncache:\n  diskBytes: -1\nhttp:\n  - { port: x }\n  - {}\n");
+  const linesWith = async (environment: Record<string, string>): Promise<string[]> => {
+    const failed: unknown = await loadConfig(schema, path, "PRE", environment).catch((error: unknown) => error);
+    assert(failed instanceof ConfigError);
+    return problemLines(failed.problems).toSorted();
+  };
+  const rest = ['http[0].port (line 6): "x" must be integer', "http[1].port (line 7): is missing"];
+  assert.deepEqual(await linesWith({}), ["cache.diskBytes (line 4): -1 is below 0", ...rest]);
+  assert.deepEqual(await linesWith({ PRE_CACHE__DISK_BYTES: "-2" }), ["cache.diskBytes: -2 is below 0", ...rest]);
 });
 
 test("an empty file and no file at all mean the defaults, frozen", async (t) => {

@@ -40,6 +40,14 @@ test("all problems are reported at once, each with its path", () => {
   ]);
 });
 
+test("an unknown key that is near a known one names that", () => {
+  assert.deepEqual(problemsOf({ nmae: "abc", inside: { lists: [] } }).toSorted(), [
+    "inside.lists: is not a known key; did you mean list?",
+    "name: is missing",
+    "nmae: is not a known key; did you mean name?",
+  ]);
+});
+
 test("a message names the value and the allowed range", () => {
   const rows: [value: object, line: string][] = [
     [{ name: "a" }, 'name: "a" must have at least 2 characters'],

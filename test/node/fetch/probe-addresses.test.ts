@@ -45,6 +45,13 @@ test("slow names: two at once are looked up, each once, and a probe waits no lon
   assert.equal(await addresses.of("c.test", 10_000), "192.0.2.1");
 });
 
+test("where no other machine is, nobody is probed, in whatever form the address is written", async () => {
+  const addresses = openProbeAddresses(systemClock);
+  for (const literal of ["169.254.169.254", "[64:ff9b::a9fe:a9fe]", "[::ffff:a9fe:a9fe]", "[2002:a9fe:a9fe::1]"]) {
+    await assert.rejects(addresses.of(literal, 1000), /is where no other machine is$/, literal);
+  }
+});
+
 test("a name of this machine alone is no node's; localhost is what it says", async () => {
   const addresses = openProbeAddresses(systemClock);
   assert.match(await addresses.of("localhost", 10_000), /^(?:127\.0\.0\.1|::1)$/);

@@ -92,10 +92,14 @@ test("an IPv6 /64 is one address, and so are all spellings of one", () => {
     ["192.0.2.1", "192.0.2.2", false],
     ["192.0.2.1", "::ffff:192.0.2.1", true],
     ["192.0.2.1", "::ffff:c000:0201", true],
+    ["192.0.2.1", "64:ff9b::c000:201", true],
+    ["192.0.2.1", "2002:c000:201::1", true],
+    ["2002:c000:201:1::1", "2002:c000:201:2::1", true],
+    ["64:ff9b::c000:201", "64:ff9b::c000:202", false],
     ["2001:db8::1", "2001:db8::2:3:4:5", true],
     ["2001:db8::1", "2001:0DB8:0:0:ffff::", true],
     ["2001:db8::1", "2001:db8:0:1::1", false],
-    ["::1", "::2", true],
+    ["::1", "::", true],
   ];
   for (const [address, alike, isSame] of rows) {
     const budget = createProbeBudget();

@@ -221,7 +221,7 @@ test("values outside their range, unknown keys and unknown kinds are told with t
   });
   for (const start of [
     "sites[0].place.latitude: 95 is above 90",
-    "sites[0].adresses: is not a known key",
+    "sites[0].adresses: is not a known key; did you mean addresses?",
     "sites[0].name: ",
     'hosts[0].kind: "pictures" is not',
     "probe.intervalMs: 5 is below 100",
@@ -232,6 +232,19 @@ test("values outside their range, unknown keys and unknown kinds are told with t
       `${start}: ${lines.join("\n")}`,
     );
   }
+});
+
+test("problems of a text have their lines: what the schema finds and what the rules find", () => {
+  const linesOfText = (text: string): string[] => {
+    const parsed = parseFleet(text);
+    return parsed.ok ? [] : problemLines(parsed.problems);
+  };
+  assert.deepEqual(linesOfText(full.replace("addresses: [192.0.2.1,", "adresses: [192.0.2.1,")).toSorted(), [
+    "sites[0].adresses (line 22): is not a known key; did you mean addresses?",
+  ]);
+  assert.deepEqual(linesOfText(full.replace("sites: [fra] }", "sites: [tyo] }")), [
+    'steering[3].sites[0] (line 34): "tyo" is not one of the sites',
+  ]);
 });
 
 test("of a zone and one inside it, the inner one's records speak for a steered name", () => {

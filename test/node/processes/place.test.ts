@@ -44,7 +44,7 @@ test("each of several gets its share, and ports and a directory of its own", () 
   });
   const third = configOfProcess(config, 2, 3);
   assert.equal(third.dataDir, "/data/process-2");
-  assert.deepEqual(third.admin, { host: "127.0.0.1", port: 9002 });
+  assert.deepEqual(third.admin, { host: "127.0.0.1", port: 9002, hosts: [] });
   assert.deepEqual(third.peer, { host: "192.0.2.1", port: 9102 });
   assert.equal(third.announce?.source, "127.0.0.2", "the lease counts on by itself");
   assert.deepEqual(third.cache, { memoryBytes: Math.floor((100 * mebibyte) / 3), diskBytes: 333 });

@@ -110,6 +110,8 @@ export async function startNodes(
     sites: Readonly<Record<string, number>>;
     shield?: string;
     imagesHost?: object;
+    /** Of a node with another fleet document than the others. */
+    imagesHostOf?: (node: string) => object;
     assetsOrigin?: string;
     limits?: object;
     renderer?: Renderer;
@@ -129,41 +131,44 @@ export async function startNodes(
     Array.from({ length: count }, (_, index) => ({ site, name: `${site}${index + 1}` })),
   );
   const hostOf = (name: string): string => `${net}.${1 + places.findIndex((place) => place.name === name)}`;
-  const fleet = fleetWith({
-    ...(settings.shield === undefined ? {} : { shield: settings.shield }),
-    limits: settings.limits ?? {},
-    sites: Object.keys(settings.sites).map((site) =>
-      siteValue(site, {
-        nodes: places
-          .filter((place) => place.site === site)
-          .map(({ name }) => ({
-            name,
-            http: `http://${hostOf(name)}:8080`,
-            peer: { host: hostOf(name), port: peerPort },
-          })),
-      }),
-    ),
-    hosts: [
-      {
-        name: "img.cdn.test",
-        kind: "images",
-        freshSeconds: 100,
-        staleWhileRevalidateSeconds: 100,
-        staleIfErrorSeconds: 1000,
-        negativeSeconds: 10,
-        ...settings.imagesHost,
-      },
-      ...(settings.assetsOrigin === undefined
-        ? []
-        : [{ name: "static.cdn.test", kind: "assets", origin: settings.assetsOrigin }]),
-    ],
-  });
-  const imagesHost = fleet.hosts.find((host) => host.kind === "images");
-  const assetsHost = fleet.hosts.find((host) => host.kind === "assets");
+  const fleetOf = (self?: string) =>
+    fleetWith({
+      ...(settings.shield === undefined ? {} : { shield: settings.shield }),
+      limits: settings.limits ?? {},
+      sites: Object.keys(settings.sites).map((site) =>
+        siteValue(site, {
+          nodes: places
+            .filter((place) => place.site === site)
+            .map(({ name }) => ({
+              name,
+              http: `http://${hostOf(name)}:8080`,
+              peer: { host: hostOf(name), port: peerPort },
+            })),
+        }),
+      ),
+      hosts: [
+        {
+          name: "img.cdn.test",
+          kind: "images",
+          freshSeconds: 100,
+          staleWhileRevalidateSeconds: 100,
+          staleIfErrorSeconds: 1000,
+          negativeSeconds: 10,
+          ...settings.imagesHost,
+          ...(self === undefined ? {} : settings.imagesHostOf?.(self)),
+        },
+        ...(settings.assetsOrigin === undefined
+          ? []
+          : [{ name: "static.cdn.test", kind: "assets", origin: settings.assetsOrigin }]),
+      ],
+    });
+  const imagesHost = fleetOf().hosts.find((host) => host.kind === "images");
+  const assetsHost = fleetOf().hosts.find((host) => host.kind === "assets");
   assert(imagesHost !== undefined);
 
   async function startNode(place: { site: string; name: string }, index: number): Promise<TestNode> {
     const { site, name } = place;
+    const fleet = fleetOf(name);
     const skewMs = settings.skewMs?.(index) ?? 0;
     const ownClock = { ...clock, wallMs: () => clock.wallMs() + skewMs };
     const shared = { clock: ownClock, log: silentLog };

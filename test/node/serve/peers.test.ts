@@ -481,6 +481,38 @@ test("a peer that hands over a script, a page or another format is refused, and 
   }
 });
 
+test("what an owner or a shield says is used only within the host's windows, however long it keeps it", async (t) => {
+  for (const sites of [{ fra: 2 }, { fra: 1, nyc: 1 }]) {
+    for (const { skipSeconds, was } of [
+      { skipSeconds: 233, was: undefined },
+      { skipSeconds: 1700, was: pngLike("old") },
+    ]) {
+      const origin = await startPictureOrigin(t);
+      const world = await startNodes(t, origin.url, {
+        sites,
+        ...("nyc" in sites ? { shield: "nyc" } : {}),
+        renderer: quickRenderer(),
+        imagesHostOf: (node) => (node === "fra1" ? {} : { negativeSeconds: 600, freshSeconds: 86_400 }),
+      });
+      const asker = world.node("fra1");
+      const [, keeper] = world.nodes;
+      assert(keeper !== undefined);
+      const names = Array.from({ length: 50 }, (_, index) => `${index}.png`);
+      const name = "nyc" in sites ? "0.png" : names.find((one) => world.ownerOf("fra", one) === keeper);
+      assert(name !== undefined);
+      if (was !== undefined) origin.names.set(name, was);
+      await keeper.get(name);
+      origin.names.set(name, pngLike("new"));
+      world.skip(skipSeconds);
+      const what = `${Object.keys(sites).join(" ")}, ${skipSeconds} s`;
+      const got = await asker.get(name);
+      assert.deepEqual([got.status, got.ageSeconds], [200, null], what);
+      assert.doesNotMatch(asker.statusOf(got), /ttl=-/, what);
+      assert.equal(asker.peerCounts().unfit, 1, what);
+    }
+  }
+});
+
 test("a shield that hands over no picture is refused, and the origin is asked", async (t) => {
   const origin = await startPictureOrigin(t);
   origin.names.set("a.png", Buffer.from("<!doctype html><script>alert(1)</script>"));

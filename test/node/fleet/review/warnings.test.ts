@@ -89,6 +89,19 @@ for (const { what, parts, roster = [], paths } of rows) {
   });
 }
 
+test("zones that share a nameserver's address have one warning, with the first of its names", () => {
+  const names = ["a.test", "b.test", "c.test", "d.test", "e.test"];
+  const zones = names.map((name) => zone(name, "192.0.2.53"));
+  const fleet = fleetWith({ zones, hosts: [{ name: "img.a.test", kind: "images" }], steering: [] });
+  const [first, ...others] = warningsOf(fleet).filter(({ value }) => value === "192.0.2.53");
+  assert.equal(
+    first?.message,
+    "192.0.2.53, the address of the nameservers ns1.a.test, ns1.b.test, ns1.c.test and 2 more, " +
+      "belongs to no node of this fleet",
+  );
+  assert.deepEqual(others, []);
+});
+
 test("addresses that the whole internet reaches are told from those of RFC 6890", () => {
   for (const address of ["8.8.8.8", "100.128.0.1", "172.32.0.1", "2606:4700::1111"]) {
     assert.equal(whySpecial(address), undefined, address);
@@ -96,4 +109,7 @@ test("addresses that the whole internet reaches are told from those of RFC 6890"
   for (const address of ["10.0.0.1", "100.64.0.1", "172.31.255.255", "127.9.9.9", "::1", "fd00::1", "fe80::1"]) {
     assert.notEqual(whySpecial(address), undefined, address);
   }
+  assert.equal(whySpecial("64:ff9b::a00:1"), "another form of 10.0.0.1, which is private (RFC 1918)");
+  assert.match(whySpecial("2002:a9fe:a9fe::1") ?? "", /169\.254\.169\.254, which is link-local/);
+  assert.equal(whySpecial("64:ff9b::509:1"), undefined);
 });

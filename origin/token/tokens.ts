@@ -1,38 +1,28 @@
 /**
  * The bearer tokens of an origin: `writer` may do everything, `edge` may read and register nodes. The current token of
- * each kind stands in a file of its own below `dataDir/secrets`, readable by the owner alone; one that others can read
- * is refused, because then nobody knows who has it. The catalogue keeps the digests of all that are accepted, so an
- * older token outlives a restart and is stored nowhere.
+ * each kind stands in a file of its own below `dataDir/secrets` (file.ts). The catalogue keeps the digests of all that
+ * are accepted, so an older token outlives a restart and is stored nowhere.
  *
  *   rotate ──▶ file: the new token ──▶ catalogue: it is current, the older ones end later; audit entry, event
  *   someone replaces or deletes the file ──▶ noticed within fileCheckMs, or at the start ──▶ the same
  *
+ * A file with a token of the other kind is refused, always (conflict.ts).
+ *
  * The file is written first. Killed in between, the origin finds at its next start that the file has another token than
  * the catalogue knows, and goes on from there: no token that was accepted is lost, and none is skipped.
  */
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import { stat } from "node:fs/promises";
+import { createHash, timingSafeEqual } from "node:crypto";
 import { join } from "node:path";
-import { writeAtomic } from "#base/atomic-file.ts";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
-import { type EdgeTokenAnswer, tokenId, tokenPattern } from "#fleet/edge-token.ts";
-import type { Actor } from "./catalogue/audit.ts";
-import type { Catalogue, TokenRecord } from "./catalogue/catalogue.ts";
-import { readSecretFile, secretFileMode } from "#base/secret-file.ts";
+import { type EdgeTokenAnswer, tokenId } from "#fleet/edge-token.ts";
+import type { Actor } from "../catalogue/audit.ts";
+import type { Catalogue, TokenRecord } from "../catalogue/catalogue.ts";
+import { mustNotBeOfOtherKind } from "./conflict.ts";
+import { loadToken, markOf, newToken, peekToken, storeToken } from "./file.ts";
+import { type TokenKind, tokenKinds, type TokenName } from "./kind.ts";
 
-export const tokenKinds = ["writer", "edge"] as const;
-export type TokenKind = (typeof tokenKinds)[number];
-
-/** Names a token without telling anything of it. */
-export interface TokenName {
-  readonly kind: TokenKind;
-  /** See tokenId(). */
-  readonly id: string;
-}
-
-const wellFormed = new RegExp(tokenPattern);
 /** How often the files are looked at; a stat of two files costs nothing. */
 const fileCheckMs = 2000;
 /** Addresses told of one token: enough for every edge of a fleet to be looked up, and no more. */
@@ -64,14 +54,18 @@ export interface Tokens {
   /**
    * Makes a new token. Those before it are accepted for `overlapMs` more, by default as the settings say.
    * @param isHandedOut whether edges may fetch the new token with an older one
-   * @throws NearcastError DISK_FAILED
+   * @throws NearcastError DISK_FAILED; CONFLICT while the other kind's file holds a token of this kind
    */
   readonly rotate: (
     kind: TokenKind,
     options: { overlapMs?: number | undefined; isHandedOut: boolean },
     actor: Actor,
   ) => Promise<{ token: string; id: string; olderUntilMs: number }>;
-  /** Ends the older tokens at once. @returns how many */
+  /**
+   * Ends the older tokens at once.
+   * @returns how many
+   * @throws NearcastError CONFLICT while the other kind's file holds a token of this kind
+   */
   readonly retire: (kind: TokenKind, actor: Actor) => Promise<number>;
   /** What an edge is told that presents this token. */
   readonly tellEdge: (presented: TokenName) => EdgeTokenAnswer;
@@ -91,7 +85,7 @@ export interface TokenDeps {
 /** Who replaced a file: nobody who asked over HTTP. */
 const ownMachine: Actor = { token: undefined, author: "origin", address: undefined };
 
-/** @throws NearcastError INTERNAL for a file that others can read, or that holds no token */
+/** @throws NearcastError INTERNAL for a file that others can read, or that holds no token or the other kind's */
 export async function openTokens(deps: TokenDeps): Promise<Tokens> {
   const { secretsDir, catalogue, clock, log } = deps;
   const files = { writer: join(secretsDir, "writer.token"), edge: join(secretsDir, "edge.token") };
@@ -100,6 +94,28 @@ export async function openTokens(deps: TokenDeps): Promise<Tokens> {
   let records: readonly TokenRecord[] = await catalogue.tokens();
   const uses = new Map<string, Map<string, number>>();
 
+  /** In the catalogue are tokens that ended, too: machines out there may still hold those. */
+  const mustBeOwn = async (kind: TokenKind, digest: string): Promise<void> => {
+    const file = files[kind];
+    mustNotBeOfOtherKind({ kind, digest, file }, records);
+    // Of a token that is known, the other file is the copy; it is refused when its own turn comes.
+    if (records.some((record) => record.digest === digest)) return;
+    const other = otherKind(kind);
+    const inFile = await peekToken(files[other]);
+    if (inFile === undefined) return;
+    mustNotBeOfOtherKind({ kind, digest, file }, [{ kind: other, digest: hexDigestOf(inFile) }]);
+  };
+  /**
+   * Before tokens of this kind end: once the catalogue has forgotten one, nothing would tell that the other kind's file
+   * must not hold it.
+   */
+  const otherFileMustNotHold = async (kind: TokenKind): Promise<void> => {
+    const other = otherKind(kind);
+    const inFile = await peekToken(files[other]);
+    if (inFile === undefined) return;
+    mustNotBeOfOtherKind({ kind: other, digest: hexDigestOf(inFile), file: files[other] }, records, "CONFLICT");
+  };
+
   /** The file's token becomes the current one, unless it is that already. */
   const take = async (
     kind: TokenKind,
@@ -107,7 +123,8 @@ export async function openTokens(deps: TokenDeps): Promise<Tokens> {
     { overlapMs, isHandedOut }: { overlapMs: number; isHandedOut: boolean },
     actor: Actor,
   ): Promise<number> => {
-    const next = { digest: digestOf(token).toString("hex"), kind, id: tokenId(token), isHandedOut };
+    const next = { digest: hexDigestOf(token), kind, id: tokenId(token), isHandedOut };
+    await mustBeOwn(kind, next.digest);
     const known = records.filter((record) => record.kind === kind);
     const olderUntilMs = clock.wallMs() + overlapMs;
     const isNews =
@@ -186,6 +203,7 @@ export async function openTokens(deps: TokenDeps): Promise<Tokens> {
       }),
     rotate: async (kind, { overlapMs = deps.overlapMs, isHandedOut }, actor) =>
       await inTurn(async () => {
+        await otherFileMustNotHold(kind);
         const token = newToken();
         await storeToken(files[kind], token);
         watched[kind] = await markOf(files[kind]);
@@ -195,6 +213,7 @@ export async function openTokens(deps: TokenDeps): Promise<Tokens> {
       }),
     retire: async (kind, actor) =>
       await inTurn(async () => {
+        await otherFileMustNotHold(kind);
         const retired = await catalogue.retireTokens(actor, kind);
         records = await catalogue.tokens();
         forgetUses(uses, records);
@@ -241,44 +260,11 @@ function digestOf(token: string): Buffer {
   return createHash("sha256").update(token).digest();
 }
 
-/** Tells whether a file was written or replaced since the last look; undefined: there is none. */
-async function markOf(file: string): Promise<string | undefined> {
-  try {
-    const { ino, mtimeNs, ctimeNs, size } = await stat(file, { bigint: true });
-    return `${ino} ${mtimeNs} ${ctimeNs} ${size}`;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
+/** As the catalogue keeps it. */
+function hexDigestOf(token: string): string {
+  return digestOf(token).toString("hex");
 }
 
-async function loadToken(file: string): Promise<string> {
-  const text = await readSecretFile(file, "token");
-  if (text === undefined) {
-    const made = newToken();
-    await storeToken(file, made);
-    return made;
-  }
-  const token = text.trim();
-  if (!wellFormed.test(token)) {
-    throw new NearcastError(
-      "INTERNAL",
-      `${file} holds no token (43 characters of base64url): delete it to have a new one made`,
-    );
-  }
-  return token;
-}
-
-function newToken(): string {
-  return randomBytes(32).toString("base64url");
-}
-
-async function storeToken(file: string, token: string): Promise<void> {
-  try {
-    await writeAtomic(file, `${token}\n`, { mode: secretFileMode, durable: true });
-  } catch (error) {
-    throw new NearcastError("DISK_FAILED", `the token can't be written to ${file}: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
+function otherKind(kind: TokenKind): TokenKind {
+  return kind === "writer" ? "edge" : "writer";
 }

@@ -1,6 +1,6 @@
 import { equal } from "node:assert/strict";
 import { test } from "node:test";
-import { nearest } from "../../../deploy/cli/nearest.ts";
+import { nearest } from "#base/nearest.ts";
 
 const known = ["shop/chair.jpg", "shop/table.jpg", "img.cdn.test", "a.jpg"];
 

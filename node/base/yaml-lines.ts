@@ -1,0 +1,64 @@
+/**
+ * On which line of a YAML text the value at a path such as `sites[0].place.latitude` stands, for the problems that
+ * schema.ts and the rules of the fleet document report; pure.
+ */
+import { type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
+import type { ValueProblem } from "./schema.ts";
+
+export type LineOf = (path: string) => number | undefined;
+
+/** What stands inside of a mapping or a list, by key or index. */
+type Inside = ReadonlyMap<string, { readonly offset: number | undefined; readonly value: unknown }>;
+
+/**
+ * Lines count from 1. What is missing stands on the line of what it is missing from; a path that leads elsewhere, such
+ * as into a zone file, has no line.
+ * @param lineCounter the one that the document was parsed with
+ */
+export function lineReader(document: Document, lineCounter: LineCounter): LineOf {
+  const seen = new Map<unknown, Inside>();
+  const insideOf = (value: unknown): Inside => {
+    const node = isAlias(value) ? value.resolve(document) : value;
+    const inside = seen.get(node) ?? readInside(node);
+    seen.set(node, inside);
+    return inside;
+  };
+  return (path) => {
+    let [at, offset]: [unknown, number | undefined] = [document.contents, undefined];
+    const steps = path.split(/\.|\[(\d+)\]\.?/).filter((step) => step !== undefined && step !== "");
+    for (const [index, step] of steps.entries()) {
+      const found = insideOf(at).get(step);
+      if (found === undefined && index < steps.length - 1) return undefined;
+      if (found !== undefined) [at, offset] = [found.value, found.offset];
+    }
+    return offset === undefined ? undefined : lineCounter.linePos(offset).line;
+  };
+}
+
+function readInside(node: unknown): Inside {
+  if (isMap(node)) {
+    return new Map(
+      node.items.map(({ key, value }) => [isScalar(key) ? String(key.value) : "", { offset: startOf(key), value }]),
+    );
+  }
+  if (isSeq(node)) {
+    return new Map(node.items.map((value, index) => [String(index), { offset: startOf(value), value }]));
+  }
+  return new Map();
+}
+
+function startOf(node: unknown): number | undefined {
+  return isNode(node) ? node.range?.[0] : undefined;
+}
+
+/** The same for a text that was parsed before. @param yamlText a YAML text without errors */
+export function linesOfYaml(yamlText: string): LineOf {
+  const lineCounter = new LineCounter();
+  return lineReader(parseDocument(yamlText, { prettyErrors: false, uniqueKeys: false, lineCounter }), lineCounter);
+}
+
+/** The problem with its line, where there is one. */
+export function withLine<Problem extends ValueProblem>(problem: Problem, lineOf: LineOf): Problem {
+  const line = lineOf(problem.path);
+  return line === undefined ? problem : { ...problem, line };
+}

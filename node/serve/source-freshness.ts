@@ -1,0 +1,39 @@
+/**
+ * How long what a name means may be believed, by the host's settings; and whether what another node says of it is young
+ * enough to be used at all. Pure.
+ */
+import type { ImagesHost } from "#fleet/document.ts";
+import { type Freshness, judgeUse } from "../cache/freshness.ts";
+import type { SourceRecord } from "../cache/records.ts";
+import { UnfitAnswer } from "./peers.ts";
+
+type Meaning = SourceRecord["meaning"];
+
+export function freshnessOf(
+  { meaning, validatedAtMs }: Pick<SourceRecord, "meaning" | "validatedAtMs">,
+  host: ImagesHost,
+): Freshness {
+  const isAbsent = "absentStatus" in meaning;
+  return {
+    bornAtMs: validatedAtMs,
+    lifetimeSeconds: isAbsent ? host.negativeSeconds : host.freshSeconds,
+    staleWhileRevalidateSeconds: isAbsent ? 0 : host.staleWhileRevalidateSeconds,
+    staleIfErrorSeconds: isAbsent ? host.negativeSeconds : host.staleIfErrorSeconds,
+  };
+}
+
+/** For the way here, and for a node whose fleet document is a version ahead or behind. */
+const graceMs = 5000;
+
+/**
+ * A node answers with nothing that is past each window of the host, so one that does was taken over, or is broken.
+ * @throws UnfitAnswer
+ */
+export function mustBeUsable(meaning: Meaning, ageMs: number, host: ImagesHost): void {
+  const { state, ageSeconds } = judgeUse(
+    freshnessOf({ meaning, validatedAtMs: 0 }, host),
+    Math.max(0, ageMs - graceMs),
+  );
+  if (state !== "expired") return;
+  throw new UnfitAnswer(`it was validated more than ${ageSeconds} s ago, which is past the host's windows`);
+}
