@@ -11,40 +11,16 @@
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
+import type { JsonSchema } from "#base/json-schema.ts";
 import { fleetSchema } from "#fleet/document.ts";
 import { format } from "prettier";
 import { edgeConfigSchema } from "../node/config.ts";
 import { originConfigSchema } from "../origin/config.ts";
 
-/** A schema as JSON Schema, of which TypeBox's types are a form. */
-interface Node {
-  type?: string | readonly string[];
-  description?: string;
-  default?: unknown;
-  unit?: string;
-  enum?: readonly unknown[];
-  const?: unknown;
-  pattern?: string;
-  format?: string;
-  minimum?: number;
-  maximum?: number;
-  minLength?: number;
-  maxLength?: number;
-  minItems?: number;
-  maxItems?: number;
-  maxProperties?: number;
-  properties?: Record<string, Node>;
-  patternProperties?: Record<string, Node>;
-  required?: readonly string[];
-  items?: Node;
-  oneOf?: readonly Node[];
-  discriminator?: { propertyName: string };
-}
+// TypeBox's types say more than JsonSchema does; what is read here is the JSON Schema that they are at run time.
+const asNode = (schema: object): JsonSchema => schema;
 
-// TypeBox's types say more than Node does; what is read here is the JSON Schema that they are at run time.
-const asNode = (schema: object): Node => schema;
-
-const schemas: Readonly<Record<string, Node>> = {
+const schemas: Readonly<Record<string, JsonSchema>> = {
   edge: asNode(edgeConfigSchema),
   origin: asNode(originConfigSchema),
   fleet: asNode(fleetSchema),
@@ -64,14 +40,14 @@ export async function withTables(readme: string): Promise<string> {
 }
 
 /** Laid out as prettier wants a file of Markdown. */
-async function printTable(schema: Node): Promise<string> {
+async function printTable(schema: JsonSchema): Promise<string> {
   const rows = [...rowsOf(schema, "")];
   const lines = rows.map((cells) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`);
   const table = ["| Key | Value | Default | Meaning |", "| --- | --- | --- | --- |", ...lines].join("\n");
   return (await format(table, { parser: "markdown", printWidth: 120 })).trimEnd();
 }
 
-function* rowsOf(node: Node, path: string): Generator<string[]> {
+function* rowsOf(node: JsonSchema, path: string): Generator<string[]> {
   if (node.oneOf !== undefined) {
     yield* rowsOfKinds(node.oneOf, node.discriminator?.propertyName ?? "", path);
     return;
@@ -82,9 +58,9 @@ function* rowsOf(node: Node, path: string): Generator<string[]> {
 }
 
 /** Keys that several kinds have alike stand once; the kinds that have one, unless all do, stand beside it. */
-function* rowsOfKinds(members: readonly Node[], tag: string, path: string): Generator<string[]> {
-  const kindOf = (member: Node): string => String(member.properties?.[tag]?.const);
-  const shared = new Map<string, { key: string; inner: Node; isRequired: boolean; kinds: string[] }>();
+function* rowsOfKinds(members: readonly JsonSchema[], tag: string, path: string): Generator<string[]> {
+  const kindOf = (member: JsonSchema): string => String(member.properties?.[tag]?.const);
+  const shared = new Map<string, { key: string; inner: JsonSchema; isRequired: boolean; kinds: string[] }>();
   for (const member of members) {
     for (const [key, inner] of Object.entries(member.properties ?? {})) {
       const isRequired = isNeeded(member, key, inner);
@@ -109,11 +85,11 @@ function* rowsOfKinds(members: readonly Node[], tag: string, path: string): Gene
   }
 }
 
-function isNeeded(owner: Node, key: string, inner: Node): boolean {
+function isNeeded(owner: JsonSchema, key: string, inner: JsonSchema): boolean {
   return owner.required?.includes(key) === true && inner.default === undefined;
 }
 
-function* rowsOfKey(node: Node, path: string, isRequired: boolean): Generator<string[]> {
+function* rowsOfKey(node: JsonSchema, path: string, isRequired: boolean): Generator<string[]> {
   if (node.properties !== undefined || node.oneOf !== undefined) {
     const isOptional = !isRequired && node.default === undefined;
     if (isOptional || node.description !== undefined) {
@@ -141,13 +117,13 @@ function* rowsOfKey(node: Node, path: string, isRequired: boolean): Generator<st
   yield [code(path), valueText(node), defaultText(node, isRequired), node.description ?? ""];
 }
 
-function countText({ minItems, maxItems }: Node): string {
+function countText({ minItems, maxItems }: JsonSchema): string {
   if (minItems !== undefined && minItems > 0)
     return maxItems === undefined ? `${minItems} or more` : `${minItems}–${maxItems}`;
   return maxItems === undefined ? "any number" : `at most ${maxItems}`;
 }
 
-function valueText(node: Node): string {
+function valueText(node: JsonSchema): string {
   const unit = node.unit === undefined ? "" : ` ${node.unit}`;
   if (node.enum !== undefined) return node.enum.map((word) => code(String(word))).join(", ");
   if (node.const !== undefined) return code(JSON.stringify(node.const));
@@ -166,7 +142,7 @@ function valueText(node: Node): string {
   return "text";
 }
 
-function defaultText(node: Node, isRequired: boolean): string {
+function defaultText(node: JsonSchema, isRequired: boolean): string {
   if (node.default !== undefined) return code(JSON.stringify(node.default));
   return isRequired ? "required" : "";
 }

@@ -137,7 +137,15 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       ended.abort(new Error("closing"));
     });
 
-    const origin = openOriginClient({ url: config.origin.url, token: tokenFile, clock, random });
+    const origin = openOriginClient({
+      url: config.origin.url,
+      token: tokenFile,
+      clock,
+      random,
+      onTokenRefused: () => {
+        log.error({ reason: origin.tokenComplaint(tokenFile.path) }, "the origin refuses this node's token");
+      },
+    });
     lifecycle.defer("origin client", origin.close);
     const fetcher = openAssetFetcher({ node: config.node, clock, random });
     lifecycle.defer("asset fetcher", fetcher.close);
@@ -525,9 +533,14 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     if (!place.sharesPorts) await listenForPictures();
     /** The rest of the start may wait for the origin, for as long as it takes. */
     async function begin(): Promise<void> {
+      let toldReason: string | undefined;
       while (membership.current() === null) {
         await membership.takeFleet().catch((error: unknown) => {
-          log.warn({ reason: (error as Error).message }, "there is no fleet document yet; asking the origin again");
+          const reason = (error as Error).message;
+          // The same reason again and again is told once.
+          const level = reason === toldReason ? "debug" : "warn";
+          log[level]({ reason }, "there is no fleet document yet; asking the origin again");
+          toldReason = reason;
         });
         if (membership.current() === null) await sleep(clock, fleetRetryMs, ended.signal);
       }

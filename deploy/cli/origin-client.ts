@@ -99,7 +99,7 @@ export function createOriginClient(place: OriginPlace): OriginClient {
         bodyTimeout: answerTimeoutMs,
       });
     } catch (error) {
-      throw unreachable(place, error);
+      throw error instanceof CommandFailure ? error : unreachable(place, error);
     }
     const text = await readText(response, place);
     const answer: Answer = { status: response.statusCode, headers: flatHeaders(response.headers), body: parse(text) };
@@ -135,10 +135,20 @@ function bodyOf(body: Call["body"], headers: Record<string, string>): Dispatcher
 }
 
 async function* fileChunks(file: string, onBytes: OnBytes): AsyncGenerator<Buffer> {
-  for await (const chunk of createReadStream(file, { highWaterMark: 256 * 1024 })) {
-    const bytes = chunk as Buffer;
-    yield bytes;
-    onBytes(bytes.length);
+  const stream = createReadStream(file, { highWaterMark: 256 * 1024 });
+  // What fails here is this file, not the line to the origin.
+  const chunks = stream.iterator() as AsyncIterator<Buffer>;
+  try {
+    for (;;) {
+      const next = await chunks.next().catch((error: unknown) => {
+        throw new CommandFailure(exitCodes.failed, `${file} can't be read: ${reasonOf(error)}`, { cause: error });
+      });
+      if (next.done === true) return;
+      yield next.value;
+      onBytes(next.value.length);
+    }
+  } finally {
+    stream.destroy();
   }
 }
 

@@ -22,7 +22,8 @@ export interface Output {
   redraw: (line: string | undefined) => void;
 }
 
-export type TextStream = Pick<NodeJS.WriteStream, "write"> & { isTTY?: boolean };
+/** `columns`: of a terminal; a pipe has none. */
+export type TextStream = Pick<NodeJS.WriteStream, "write"> & { isTTY?: boolean; columns?: number };
 
 export function createOutput(stdout: TextStream, stderr: TextStream, isJson: boolean): Output {
   return {

@@ -4,6 +4,7 @@
  */
 import type { Clock } from "#base/clock.ts";
 import { command } from "#base/command-name.ts";
+import { nearest } from "#base/nearest.ts";
 import { type Command, InvalidArgumentError } from "commander";
 import { exitCodesHelp, type ExitCode } from "./exit-codes.ts";
 import { createOriginClient, type OriginClient } from "./origin-client.ts";
@@ -122,6 +123,16 @@ export function wholeNumber(minimum: number, maximum: number): (text: string) =>
     const number = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
     if (number >= minimum && number <= maximum) return number;
     throw new InvalidArgumentError(`It must be a whole number from ${minimum} to ${maximum}.`);
+  };
+}
+
+/** Reads one of a few words, for options and arguments. @param words at least one */
+export function oneOf(words: readonly string[]): (text: string) => string {
+  return (text) => {
+    if (words.includes(text)) return text;
+    const meant = nearest(text, words);
+    const allowed = [words.slice(0, -1).join(", "), words.at(-1)].filter((part) => part !== "").join(" or ");
+    throw new InvalidArgumentError(`It must be ${allowed}${meant === undefined ? "." : `; did you mean ${meant}?`}`);
   };
 }
 

@@ -10,6 +10,7 @@
  * a wider value is better given a new key (README, "Mixed releases").
  */
 import { type Static, Type } from "typebox";
+import type { JsonSchema } from "#base/json-schema.ts";
 
 const bound = Type.Union([Type.Number(), Type.Null()]);
 const termSchema = Type.Object({
@@ -28,27 +29,6 @@ export const vocabularySchema = Type.Record(Type.String({ pattern: "^[^\\s]{1,20
 });
 export type Vocabulary = Readonly<Record<string, Term>>;
 
-/** A schema as JSON Schema, of which TypeBox's types are a form. */
-interface Schema {
-  type?: string | readonly string[];
-  enum?: readonly unknown[];
-  const?: unknown;
-  pattern?: string;
-  format?: string;
-  minimum?: number;
-  maximum?: number;
-  minLength?: number;
-  maxLength?: number;
-  minItems?: number;
-  maxItems?: number;
-  maxProperties?: number;
-  properties?: Readonly<Record<string, Schema>>;
-  patternProperties?: Readonly<Record<string, Schema>>;
-  items?: Schema;
-  oneOf?: readonly Schema[];
-  discriminator?: { propertyName: string };
-}
-
 /** Everything that documents of this schema may say. */
 export function vocabularyOf(schema: object): Vocabulary {
   const terms: Record<string, Term> = {};
@@ -56,7 +36,7 @@ export function vocabularyOf(schema: object): Vocabulary {
   return terms;
 }
 
-function* termsOf(schema: Schema, path: string): Generator<[string, Term]> {
+function* termsOf(schema: JsonSchema, path: string): Generator<[string, Term]> {
   if (schema.oneOf !== undefined) {
     const tag = schema.discriminator?.propertyName ?? "";
     yield [join(path, tag), { values: schema.oneOf.map((kind) => kindOf(kind, tag)) }];
@@ -67,7 +47,7 @@ function* termsOf(schema: Schema, path: string): Generator<[string, Term]> {
   yield* keysOf(schema, path);
 }
 
-function* keysOf(schema: Schema, path: string, tag?: string): Generator<[string, Term]> {
+function* keysOf(schema: JsonSchema, path: string, tag?: string): Generator<[string, Term]> {
   for (const [key, inner] of Object.entries(schema.properties ?? {})) {
     if (key !== tag) yield* termsOf(inner, join(path, key));
   }
@@ -75,7 +55,7 @@ function* keysOf(schema: Schema, path: string, tag?: string): Generator<[string,
   if (schema.items !== undefined) yield* termsOf(schema.items, `${path}[]`);
 }
 
-function termOf(schema: Schema): Term {
+function termOf(schema: JsonSchema): Term {
   const { type, enum: words, const: word, minimum, maximum, minLength, maxLength, minItems, maxItems } = schema;
   const values = word === undefined ? words : [word];
   const [least, most] = [minimum ?? minLength ?? minItems, maximum ?? maxLength ?? maxItems ?? schema.maxProperties];
@@ -90,7 +70,7 @@ function termOf(schema: Schema): Term {
   };
 }
 
-function kindOf(schema: Schema, tag: string): string {
+function kindOf(schema: JsonSchema, tag: string): string {
   return String(schema.properties?.[tag]?.const);
 }
 
@@ -125,7 +105,7 @@ interface PlacedValue {
 }
 
 /** What lies below an unknown key is not told: the key says enough. */
-function* valuesOf(value: unknown, schema: Schema, path: string, term: string): Generator<PlacedValue> {
+function* valuesOf(value: unknown, schema: JsonSchema, path: string, term: string): Generator<PlacedValue> {
   if (schema.oneOf !== undefined) {
     const tag = schema.discriminator?.propertyName ?? "";
     const kind = String(fieldsOf(value)[tag]);
@@ -138,7 +118,13 @@ function* valuesOf(value: unknown, schema: Schema, path: string, term: string): 
   yield* insideOf(value, schema, path, term);
 }
 
-function* insideOf(value: unknown, schema: Schema, path: string, term: string, tag?: string): Generator<PlacedValue> {
+function* insideOf(
+  value: unknown,
+  schema: JsonSchema,
+  path: string,
+  term: string,
+  tag?: string,
+): Generator<PlacedValue> {
   if (schema.items !== undefined && Array.isArray(value)) {
     for (const [index, one] of value.entries()) yield* valuesOf(one, schema.items, `${path}[${index}]`, `${term}[]`);
     return;

@@ -5,7 +5,7 @@
  * An entry never holds a token or a secret, only the id of a token.
  */
 import type { AuditKind } from "#base/audit-kinds.ts";
-import type { TokenName } from "../tokens.ts";
+import type { TokenName } from "../token/kind.ts";
 
 /** Who asks for a change. Every method that changes something takes one, so a route can't forget it. */
 export interface Actor {

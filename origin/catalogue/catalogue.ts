@@ -18,7 +18,7 @@
 import type { Roster, RosterNode } from "#fleet/roster.ts";
 import type { PictureFacts } from "#image/picture.ts";
 import type { Precondition } from "../precondition.ts";
-import type { TokenKind, TokenName } from "../tokens.ts";
+import type { TokenKind, TokenName } from "../token/kind.ts";
 import type { Actor, Audited, AuditEntry, AuditQuery } from "./audit.ts";
 
 export interface BlobFacts extends PictureFacts {

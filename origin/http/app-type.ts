@@ -7,7 +7,7 @@ import type {
   RawRequestDefaultExpression,
   RawServerDefault,
 } from "fastify";
-import type { TokenName } from "../tokens.ts";
+import type { TokenName } from "../token/kind.ts";
 
 export type App = FastifyInstance<
   RawServerDefault,
@@ -39,3 +39,5 @@ declare module "fastify" {
 }
 
 export const apiPath = "/api/v1";
+/** What edges follow, and nobody else. */
+export const feedPath = `${apiPath}/feed`;

@@ -11,9 +11,9 @@ import type { ServerResponse } from "node:http";
 import { Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
 import type { ConnectedNodes } from "../channel/connected.ts";
-import type { Tokens } from "../tokens.ts";
+import type { Tokens } from "../token/tokens.ts";
 import type { FeedHub, FeedSink } from "../feed/hub.ts";
-import { apiPath, type App } from "../http/app-type.ts";
+import { type App, feedPath } from "../http/app-type.ts";
 import { networkOf } from "../http/server.ts";
 
 const feedQuery = Type.Object(
@@ -37,7 +37,7 @@ export interface FeedRouteDeps {
 
 export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDeps): void {
   app.get(
-    `${apiPath}/feed`,
+    feedPath,
     {
       exposeHeadRoute: false,
       config: {

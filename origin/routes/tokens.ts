@@ -4,7 +4,8 @@ import { edgeTokenSchema } from "#fleet/edge-token.ts";
 import { NearcastError } from "#base/errors.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 import { actorOf } from "../http/writing.ts";
-import { type TokenKind, tokenKinds, type Tokens } from "../tokens.ts";
+import { type TokenKind, tokenKinds } from "../token/kind.ts";
+import type { Tokens } from "../token/tokens.ts";
 
 const kind = Type.Unsafe<TokenKind>({ type: "string", enum: [...tokenKinds], description: "whose token" });
 const kindPath = Type.Object({ kind });

@@ -40,6 +40,13 @@ test("each verb explains itself with an example and its exit codes", async () =>
   }
 });
 
+test("token's usage shows what may stand where, and no help speaks of orders", async () => {
+  const helps = await eachOf(["token", "secret", "audit"], async (verb) => (await nearcast([verb, "--help"])).stdout);
+  assert.match(helps[0] ?? "", /^Usage: nearcast token \[options\] <list\|rotate\|retire> \[edge\|writer\]\n/);
+  assert.match(helps[1] ?? "", /^Usage: nearcast secret \[options\] <rotate>\n/);
+  for (const help of helps) assert.doesNotMatch(help, /\border\b/);
+});
+
 test("the help groups the verbs, and the spellings of before still work, with a note", async () => {
   const { stdout } = await nearcast(["--help"]);
   const heads = [...stdout.matchAll(/^(\w[\w ]*):$/gm)].map(([, head]) => head);
@@ -125,8 +132,13 @@ test("mistakes on the command line end with status 2 and a sentence", async () =
     { words: ["fleet", "fly"], says: /unknown command 'fly'/ },
     { words: ["fleet", "rollback", "last"], says: /whole number from 1/ },
     { words: ["fleet", "apply", "x", "--if-version", "-1"], says: /whole number from 0/ },
-    { words: ["secret"], says: /missing required argument 'order'/ },
-    { words: ["secret", "show"], says: /Allowed choices are rotate/ },
+    { words: ["secret"], says: /missing required argument 'rotate'/ },
+    { words: ["secret", "show"], says: /It must be rotate\./ },
+    { words: ["token"], says: /missing required argument 'list\|rotate\|retire'/ },
+    { words: ["token", "rotat", "edge"], says: /It must be list, rotate or retire; did you mean rotate\?/ },
+    { words: ["token", "rotate", "ege"], says: /It must be edge or writer; did you mean edge\?/ },
+    { words: ["token", "rotate"], says: /whose token\? npx nearcast token rotate edge, or: writer/ },
+    { words: ["audit", "--kind", "prge"], says: /'prge' is invalid[^\n]*; did you mean purge\?/ },
     { words: ["up", "--sites", "fra,atlantis"], says: /"atlantis"[\s\S]*fra Frankfurt/ },
     { words: ["up", "--address", "10.0.0.1"], says: /127\.0\.0\.0\/8/ },
     { words: ["edge"], says: /--config/ },

@@ -170,7 +170,10 @@ test("up runs everything, each verb works on it, and a second start goes on wher
     // Nobody can be asked here, and this changes what is there.
     assert.match((await verb(["fleet", "apply", fleet], 2)).stderr, /nothing was published.*\n.*--yes/);
     const published = await verb(["fleet", "apply", fleet, "--yes"]);
-    assert.match(published.stderr, /against version 1:\n  ~ name img\.cdn\.test: .*ttlSeconds 30 → 7/);
+    assert.match(
+      published.stderr,
+      /against version 1 \(\+ added, - removed, ~ changed\):\n  ~ name img\.cdn\.test: .*ttlSeconds 30 → 7/,
+    );
     assert.match(published.stdout, /^published as version 2 \(/);
     assert.match((await verb(["fleet", "apply", fleet])).stdout, /version 2 has this very text already/);
     await verb(["fleet", "rollback"]);

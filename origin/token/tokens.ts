@@ -1,41 +1,28 @@
 /**
  * The bearer tokens of an origin: `writer` may do everything, `edge` may read and register nodes. The current token of
- * each kind stands in a file of its own below `dataDir/secrets`, readable by the owner alone; one that others can read
- * is refused, because then nobody knows who has it. The catalogue keeps the digests of all that are accepted, so an
- * older token outlives a restart and is stored nowhere.
+ * each kind stands in a file of its own below `dataDir/secrets` (file.ts). The catalogue keeps the digests of all that
+ * are accepted, so an older token outlives a restart and is stored nowhere.
  *
  *   rotate ──▶ file: the new token ──▶ catalogue: it is current, the older ones end later; audit entry, event
  *   someone replaces or deletes the file ──▶ noticed within fileCheckMs, or at the start ──▶ the same
  *
- * A file with a token of the other kind is refused, always (token-conflict.ts).
+ * A file with a token of the other kind is refused, always (conflict.ts).
  *
  * The file is written first. Killed in between, the origin finds at its next start that the file has another token than
  * the catalogue knows, and goes on from there: no token that was accepted is lost, and none is skipped.
  */
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import { readFile, stat } from "node:fs/promises";
+import { createHash, timingSafeEqual } from "node:crypto";
 import { join } from "node:path";
-import { writeAtomic } from "#base/atomic-file.ts";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
-import { type EdgeTokenAnswer, tokenId, tokenPattern } from "#fleet/edge-token.ts";
-import type { Actor } from "./catalogue/audit.ts";
-import type { Catalogue, TokenRecord } from "./catalogue/catalogue.ts";
-import { readSecretFile, secretFileMode } from "#base/secret-file.ts";
-import { mustNotBeOfOtherKind } from "./token-conflict.ts";
+import { type EdgeTokenAnswer, tokenId } from "#fleet/edge-token.ts";
+import type { Actor } from "../catalogue/audit.ts";
+import type { Catalogue, TokenRecord } from "../catalogue/catalogue.ts";
+import { mustNotBeOfOtherKind } from "./conflict.ts";
+import { loadToken, markOf, newToken, peekToken, storeToken } from "./file.ts";
+import { type TokenKind, tokenKinds, type TokenName } from "./kind.ts";
 
-export const tokenKinds = ["writer", "edge"] as const;
-export type TokenKind = (typeof tokenKinds)[number];
-
-/** Names a token without telling anything of it. */
-export interface TokenName {
-  readonly kind: TokenKind;
-  /** See tokenId(). */
-  readonly id: string;
-}
-
-const wellFormed = new RegExp(tokenPattern);
 /** How often the files are looked at; a stat of two files costs nothing. */
 const fileCheckMs = 2000;
 /** Addresses told of one token: enough for every edge of a fleet to be looked up, and no more. */
@@ -114,7 +101,7 @@ export async function openTokens(deps: TokenDeps): Promise<Tokens> {
     // Of a token that is known, the other file is the copy; it is refused when its own turn comes.
     if (records.some((record) => record.digest === digest)) return;
     const other = otherKind(kind);
-    const inFile = await peek(files[other]);
+    const inFile = await peekToken(files[other]);
     if (inFile === undefined) return;
     mustNotBeOfOtherKind({ kind, digest, file }, [{ kind: other, digest: hexDigestOf(inFile) }]);
   };
@@ -124,7 +111,7 @@ export async function openTokens(deps: TokenDeps): Promise<Tokens> {
    */
   const otherFileMustNotHold = async (kind: TokenKind): Promise<void> => {
     const other = otherKind(kind);
-    const inFile = await peek(files[other]);
+    const inFile = await peekToken(files[other]);
     if (inFile === undefined) return;
     mustNotBeOfOtherKind({ kind: other, digest: hexDigestOf(inFile), file: files[other] }, records, "CONFLICT");
   };
@@ -171,7 +158,8 @@ export async function openTokens(deps: TokenDeps): Promise<Tokens> {
       await take(kind, await loadToken(files[kind]), asTheSettingsSay, ownMachine);
       watched[kind] = await markOf(files[kind]);
     } catch (error) {
-      // A file that is being written: the next look sees it whole. Until then the token in use stays.
+      // A file that is being written gets another mark. What the catalogue refused is tried again at the next look.
+      if ((error as NearcastError).code !== "INTERNAL") watched[kind] = "not taken";
       log.warn({ err: error, file: files[kind] }, "the changed token file is not taken; the token in use stays");
     }
   };
@@ -219,8 +207,11 @@ export async function openTokens(deps: TokenDeps): Promise<Tokens> {
         await otherFileMustNotHold(kind);
         const token = newToken();
         await storeToken(files[kind], token);
-        watched[kind] = await markOf(files[kind]);
+        const mark = await markOf(files[kind]);
+        // When the catalogue refuses it now, the next look finds a file that was changed, and goes on from there.
+        watched[kind] = "not taken";
         const olderUntilMs = await take(kind, token, { overlapMs, isHandedOut }, actor);
+        watched[kind] = mark;
         forgetUses(uses, records);
         return { token, id: tokenId(token), olderUntilMs };
       }),
@@ -280,52 +271,4 @@ function hexDigestOf(token: string): string {
 
 function otherKind(kind: TokenKind): TokenKind {
   return kind === "writer" ? "edge" : "writer";
-}
-
-/** The token in a file; undefined when there is none, whatever the reason: loadToken() tells it. */
-async function peek(file: string): Promise<string | undefined> {
-  const text = await readFile(file, "utf8").catch(() => "");
-  return wellFormed.test(text.trim()) ? text.trim() : undefined;
-}
-
-/** Tells whether a file was written or replaced since the last look; undefined: there is none. */
-async function markOf(file: string): Promise<string | undefined> {
-  try {
-    const { ino, mtimeNs, ctimeNs, size } = await stat(file, { bigint: true });
-    return `${ino} ${mtimeNs} ${ctimeNs} ${size}`;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
-}
-
-async function loadToken(file: string): Promise<string> {
-  const text = await readSecretFile(file, "token");
-  if (text === undefined) {
-    const made = newToken();
-    await storeToken(file, made);
-    return made;
-  }
-  const token = text.trim();
-  if (!wellFormed.test(token)) {
-    throw new NearcastError(
-      "INTERNAL",
-      `${file} holds no token (43 characters of base64url): delete it to have a new one made`,
-    );
-  }
-  return token;
-}
-
-function newToken(): string {
-  return randomBytes(32).toString("base64url");
-}
-
-async function storeToken(file: string, token: string): Promise<void> {
-  try {
-    await writeAtomic(file, `${token}\n`, { mode: secretFileMode, durable: true });
-  } catch (error) {
-    throw new NearcastError("DISK_FAILED", `the token can't be written to ${file}: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
 }

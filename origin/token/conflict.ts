@@ -3,7 +3,7 @@
  * make each edge a writer. This happens when somebody copies one token file over the other. Pure.
  */
 import { NearcastError } from "#base/errors.ts";
-import type { TokenKind } from "./tokens.ts";
+import type { TokenKind } from "./kind.ts";
 
 /** A token that one kind has already: in its file, or in the catalogue, which keeps digests only. */
 interface TakenToken {

@@ -1,0 +1,67 @@
+/**
+ * One token in a file of its own, readable by its owner alone; one that others can read is refused, because then nobody
+ * knows who has it.
+ */
+import { randomBytes } from "node:crypto";
+import { readFile, stat } from "node:fs/promises";
+import { writeAtomic } from "#base/atomic-file.ts";
+import { NearcastError } from "#base/errors.ts";
+import { readSecretFile, secretFileMode } from "#base/secret-file.ts";
+import { tokenPattern } from "#fleet/edge-token.ts";
+
+const wellFormed = new RegExp(tokenPattern);
+
+/** The token in a file; undefined when there is none, whatever the reason: loadToken() tells it. */
+export async function peekToken(file: string): Promise<string | undefined> {
+  const text = await readFile(file, "utf8").catch(() => "");
+  return wellFormed.test(text.trim()) ? text.trim() : undefined;
+}
+
+/** Tells whether a file was written or replaced since the last look; undefined: there is none. */
+export async function markOf(file: string): Promise<string | undefined> {
+  try {
+    const { ino, mtimeNs, ctimeNs, size } = await stat(file, { bigint: true });
+    return `${ino} ${mtimeNs} ${ctimeNs} ${size}`;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/**
+ * The token in a file; when there is no file, one is made.
+ * @throws NearcastError INTERNAL for a file that others can read or that holds no token, DISK_FAILED when none can be
+ *   made
+ */
+export async function loadToken(file: string): Promise<string> {
+  const text = await readSecretFile(file, "token");
+  if (text === undefined) {
+    const made = newToken();
+    await storeToken(file, made);
+    return made;
+  }
+  const token = text.trim();
+  if (!wellFormed.test(token)) {
+    throw new NearcastError(
+      "INTERNAL",
+      `${file} holds no token (43 characters of base64url): delete it to have a new one made`,
+    );
+  }
+  return token;
+}
+
+/** 256 bits, as 43 characters of base64url. */
+export function newToken(): string {
+  return randomBytes(32).toString("base64url");
+}
+
+/** @throws NearcastError DISK_FAILED */
+export async function storeToken(file: string, token: string): Promise<void> {
+  try {
+    await writeAtomic(file, `${token}\n`, { mode: secretFileMode, durable: true });
+  } catch (error) {
+    throw new NearcastError("DISK_FAILED", `the token can't be written to ${file}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
