@@ -27,6 +27,7 @@ import { adminTargetOf } from "#fleet/channel/admin-target.ts";
 import { createSeals } from "#fleet/channel/seal.ts";
 import { fleetSchema } from "#fleet/document.ts";
 import { type FeedEvent, type FeedFollower, followFeed } from "#fleet/feed.ts";
+import { silenceOf } from "#fleet/origin-silence.ts";
 import { createLoadMeter } from "#fleet/load-meter.ts";
 import type { NodeWord } from "#fleet/health.ts";
 import { liveFleet } from "#fleet/live.ts";
@@ -345,6 +346,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       else log.warn({ kind: event.kind }, "an event of the feed is of a kind that this version does not know");
     }
 
+    const followedFromMs = clock.monotonicMs();
     feed = followFeed({
       async open(since, signal) {
         const stream = await origin.feed(since, signal);
@@ -412,6 +414,17 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       return reasons;
     }
 
+    /** What its owner should know, and no reason to send clients elsewhere. */
+    function warnings(): string[] {
+      // An origin that refuses the token is there.
+      if (origin.tokenRefusal() !== null) return [];
+      return [feedWarning(), nextToken.warning()].filter((one) => one !== undefined);
+    }
+
+    function feedWarning(): string | undefined {
+      return silenceOf(feed?.heardAtMs() ?? null, followedFromMs, clock.monotonicMs());
+    }
+
     function whyNoFleet(): string {
       const lost = damaged.find(({ what }) => what === "fleet document");
       if (lost === undefined) return "no fleet document: the origin was never reached";
@@ -444,6 +457,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     const adminApp = buildAdminApp({
       hosts: config.admin.hosts,
       unready,
+      warnings,
       status,
       metrics,
       explainUrl,
@@ -478,6 +492,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
           state: feed?.state() ?? "disconnected",
           position: feed?.position() ?? null,
           heardMsAgo: ageMs(feed?.heardAtMs() ?? null),
+          warning: origin.tokenRefusal() === null ? (feedWarning() ?? null) : null,
         },
         isIsolated: prober.isIsolated(),
         announce: announcement?.state() ?? null,
