@@ -6,11 +6,11 @@ import { command } from "#base/command-name.ts";
 import { parseForeignJson } from "#base/foreign-json.ts";
 import { parseName } from "#fleet/source-name.ts";
 import { createReadStream } from "node:fs";
-import { userInfo } from "node:os";
 import { Readable } from "node:stream";
 import { Agent, type Dispatcher, request } from "undici";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { defaultUrlFrom, isTrialAddress, type OriginPlace } from "./settings.ts";
+import { userName } from "./user-name.ts";
 
 /** The origin answers out of SQLite within milliseconds; after so long nobody is there. */
 const answerTimeoutMs = 15_000;
@@ -109,14 +109,9 @@ export function createOriginClient(place: OriginPlace): OriginClient {
   return { url: place.url, call, close: async () => await agent.close() };
 }
 
-/** Who is noted beside each version: the user of this machine. */
+/** Who is noted beside each version. */
 function authorHeader(): string {
-  try {
-    return encodeURIComponent(userInfo().username).slice(0, 100);
-  } catch {
-    // A user id without an entry, as in some containers: the origin then notes `writer`.
-    return "";
-  }
+  return encodeURIComponent(userName()).slice(0, 100);
 }
 
 function bodyOf(body: Call["body"], headers: Record<string, string>): Dispatcher.RequestOptions["body"] | undefined {

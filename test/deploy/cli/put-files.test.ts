@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { CommandFailure } from "../../../deploy/cli/exit-codes.ts";
 import { findUploads } from "../../../deploy/cli/put-files.ts";
+import { unprivileged } from "../../support/unprivileged.ts";
 import { temporaryFolder } from "../support/command.ts";
 
 test("files, folders and the path at the origin become names", async (t) => {
@@ -103,17 +104,6 @@ test("what may not be read is skipped with the reason, and the rest is found", a
     ["closed", "link", "unentered/a.jpg", "unentered/deep"].map((name) => [name, "you may not read it"]),
   );
 });
-
-/** Root may read everything. */
-async function unprivileged<Result>(work: () => Promise<Result>): Promise<Result> {
-  if (process.geteuid?.() !== 0) return await work();
-  process.seteuid?.(65_534);
-  try {
-    return await work();
-  } finally {
-    process.seteuid?.(0);
-  }
-}
 
 test("a path at the origin may be longer than a file's name here", async (t) => {
   const folder = await temporaryFolder(t, "put");
