@@ -27,6 +27,7 @@ import { adminTargetOf } from "#fleet/channel/admin-target.ts";
 import { createSeals } from "#fleet/channel/seal.ts";
 import { fleetSchema } from "#fleet/document.ts";
 import { type FeedEvent, type FeedFollower, followFeed } from "#fleet/feed.ts";
+import { silenceOf } from "#fleet/origin-silence.ts";
 import { createLoadMeter } from "#fleet/load-meter.ts";
 import type { NodeWord } from "#fleet/health.ts";
 import { liveFleet } from "#fleet/live.ts";
@@ -136,7 +137,15 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       ended.abort(new Error("closing"));
     });
 
-    const origin = openOriginClient({ url: config.origin.url, token: tokenFile, clock, random });
+    const origin = openOriginClient({
+      url: config.origin.url,
+      token: tokenFile,
+      clock,
+      random,
+      onTokenRefused: () => {
+        log.error({ reason: origin.tokenComplaint(tokenFile.path) }, "the origin refuses this node's token");
+      },
+    });
     lifecycle.defer("origin client", origin.close);
     const fetcher = openAssetFetcher({ node: config.node, clock, random });
     lifecycle.defer("asset fetcher", fetcher.close);
@@ -337,6 +346,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       else log.warn({ kind: event.kind }, "an event of the feed is of a kind that this version does not know");
     }
 
+    const followedFromMs = clock.monotonicMs();
     feed = followFeed({
       async open(since, signal) {
         const stream = await origin.feed(since, signal);
@@ -403,6 +413,17 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       return reasons;
     }
 
+    /** What its owner should know, and no reason to send clients elsewhere. */
+    function warnings(): string[] {
+      // An origin that refuses the token is there.
+      if (origin.tokenRefusal() !== null) return [];
+      return [feedWarning(), nextToken.warning()].filter((one) => one !== undefined);
+    }
+
+    function feedWarning(): string | undefined {
+      return silenceOf(feed?.heardAtMs() ?? null, followedFromMs, clock.monotonicMs());
+    }
+
     function whyNoFleet(): string {
       const lost = damaged.find(({ what }) => what === "fleet document");
       if (lost === undefined) return "no fleet document: the origin was never reached";
@@ -435,6 +456,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     const adminApp = buildAdminApp({
       hosts: config.admin.hosts,
       unready,
+      warnings,
       status,
       metrics,
       explainUrl,
@@ -469,6 +491,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
           state: feed?.state() ?? "disconnected",
           position: feed?.position() ?? null,
           heardMsAgo: ageMs(feed?.heardAtMs() ?? null),
+          warning: origin.tokenRefusal() === null ? (feedWarning() ?? null) : null,
         },
         isIsolated: prober.isIsolated(),
         announce: announcement?.state() ?? null,
@@ -509,9 +532,14 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     if (!place.sharesPorts) await listenForPictures();
     /** The rest of the start may wait for the origin, for as long as it takes. */
     async function begin(): Promise<void> {
+      let toldReason: string | undefined;
       while (membership.current() === null) {
         await membership.takeFleet().catch((error: unknown) => {
-          log.warn({ reason: (error as Error).message }, "there is no fleet document yet; asking the origin again");
+          const reason = (error as Error).message;
+          // The same reason again and again is told once.
+          const level = reason === toldReason ? "debug" : "warn";
+          log[level]({ reason }, "there is no fleet document yet; asking the origin again");
+          toldReason = reason;
         });
         if (membership.current() === null) await sleep(clock, fleetRetryMs, ended.signal);
       }

@@ -63,7 +63,7 @@ const nodeStatus = Type.Object({
   fleetVersion: amount,
   fleetSecret: word,
   originToken: said(Type.Object({ warning: said(sentence) })),
-  feed: said(Type.Object({ state: word, position: said(Type.Object({ seq: amount })) })),
+  feed: said(Type.Object({ state: word, position: said(Type.Object({ seq: amount })), warning: said(sentence) })),
   isIsolated: flag,
   announce: said(Type.Object({ session: word, announced: words, isShuttingDown: flag, reason: said(sentence) })),
   cache: said(Type.Object({ memory: tier, disk: tier })),

@@ -9,13 +9,23 @@
  * anew, and names the blob no more; what even a new snapshot names and the store does not hold is reported.
  */
 import { createHash } from "node:crypto";
+import type { Dirent } from "node:fs";
 import { mkdir, opendir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join, resolve, sep } from "node:path";
 import { writeAtomic } from "#base/atomic-file.ts";
 import { NearcastError } from "#base/errors.ts";
 import { lockDirectory } from "#base/directory-lock.ts";
 import { copyBlob, hashFile } from "./copy-file.ts";
-import { blobPath, fileMode, folderMode, manifestName, readManifest, secretPath, type Manifest } from "./manifest.ts";
+import {
+  blobPath,
+  fileMode,
+  folderMode,
+  isFileName,
+  type Manifest,
+  readManifest,
+  secretPath,
+  writeManifest,
+} from "./manifest.ts";
 import { readSnapshot, takeSnapshot } from "./snapshot.ts";
 import { asStopped } from "./stopped.ts";
 
@@ -103,8 +113,7 @@ async function backUpInto(
         },
         missing: missing.map(({ sha256 }) => sha256),
       };
-      const text = `${JSON.stringify(manifest, null, 2)}\n`;
-      await writeAtomic(join(folder, manifestName), text, { mode: fileMode, durable: true });
+      await writeManifest(folder, manifest);
       await removeLeftOver(folder, manifest, new Set(facts.blobs.map(({ sha256 }) => sha256)));
       return { manifest, copied, missing };
     }
@@ -154,9 +163,8 @@ async function isWhole(
 async function copySecrets(from: string, folder: string): Promise<Manifest["secrets"]> {
   await mkdir(join(folder, "secrets"), { recursive: true, mode: folderMode });
   const secrets: Manifest["secrets"] = [];
-  for (const name of (await readdir(from)).toSorted()) {
-    // What a killed origin left of a file that it was writing.
-    if (name.endsWith(".new") || name.endsWith(".tmp")) continue;
+  const entries = await readdir(from, { withFileTypes: true });
+  for (const { name } of entries.filter(isSecret).toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
     const content = await readFile(join(from, name));
     const sha256 = createHash("sha256").update(content).digest("hex");
     const secret = { name, file: `${name}-${sha256.slice(0, 16)}`, sizeBytes: content.length, sha256 };
@@ -164,6 +172,11 @@ async function copySecrets(from: string, folder: string): Promise<Manifest["secr
     secrets.push(secret);
   }
   return secrets;
+}
+
+/** Neither what a killed origin or an editor left of a file that it was writing, nor a folder. */
+function isSecret(entry: Dirent): boolean {
+  return entry.isFile() && isFileName(entry.name) && !/\.(?:new|tmp)$/.test(entry.name);
 }
 
 /** Earlier snapshots, blobs that this one names no more, secrets that are none any more, and halves of copies. */

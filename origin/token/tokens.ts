@@ -158,7 +158,8 @@ export async function openTokens(deps: TokenDeps): Promise<Tokens> {
       await take(kind, await loadToken(files[kind]), asTheSettingsSay, ownMachine);
       watched[kind] = await markOf(files[kind]);
     } catch (error) {
-      // A file that is being written: the next look sees it whole. Until then the token in use stays.
+      // A file that is being written gets another mark. What the catalogue refused is tried again at the next look.
+      if ((error as NearcastError).code !== "INTERNAL") watched[kind] = "not taken";
       log.warn({ err: error, file: files[kind] }, "the changed token file is not taken; the token in use stays");
     }
   };
@@ -206,8 +207,11 @@ export async function openTokens(deps: TokenDeps): Promise<Tokens> {
         await otherFileMustNotHold(kind);
         const token = newToken();
         await storeToken(files[kind], token);
-        watched[kind] = await markOf(files[kind]);
+        const mark = await markOf(files[kind]);
+        // When the catalogue refuses it now, the next look finds a file that was changed, and goes on from there.
+        watched[kind] = "not taken";
         const olderUntilMs = await take(kind, token, { overlapMs, isHandedOut }, actor);
+        watched[kind] = mark;
         forgetUses(uses, records);
         return { token, id: tokenId(token), olderUntilMs };
       }),

@@ -220,6 +220,19 @@ test("a node or responder that is not there ends with status 3, too", async (t) 
   assert.equal(dig.status, 3);
 });
 
+test("a node's listener and a selection of nodes exclude each other", async () => {
+  for (const selection of [
+    ["--node", "fra1"],
+    ["--site", "fra"],
+  ]) {
+    for (const words of [["status"], ["explain", "img.cdn.test"]]) {
+      const ran = await nearcast([...words, "--admin", "http://127.0.0.1:1", ...selection]);
+      assert.equal(ran.status, 2, ran.stderr);
+      assert.match(ran.stderr, /option '--admin <url>' cannot be used with option '--(?:node|site) <name>'/);
+    }
+  }
+});
+
 test("check tells all problems, one a line, each with its place and what is allowed", async (t) => {
   const folder = await temporaryFolder(t, "check");
   const file = join(folder, "fleet.yaml");
