@@ -25,8 +25,10 @@ const verbs = [
   ...pictureVerbs,
   ...["show", "check", "diff", "apply", "releases", "rollback"].map((verb) => `fleet ${verb}`),
   "secret",
+  "token",
   "status",
   "explain",
+  "audit",
   "dig",
 ];
 
@@ -37,6 +39,21 @@ test("each verb explains itself with an example and its exit codes", async () =>
     assert.match(help.stdout, new RegExp(`Examples?:\n  npx nearcast ${verb}`), verb);
     assert.match(help.stdout, /--json/, verb);
     assert.match(help.stdout, /Exit codes: 0 done/, verb);
+    // A group's examples are those of the verbs in it.
+    if (help.stdout.includes("\nCommands:\n")) continue;
+    const [, examples = ""] = /\nExamples?:\n((?: {2}.*\n)+)/.exec(help.stdout) ?? [];
+    for (const [option] of examples.matchAll(/(?<= )--[a-z-]+/g)) {
+      assert.match(help.stdout, new RegExp(`^ {2}(?:-\\w, )?${option}\\b`, "m"), `${verb}: an example has ${option}`);
+    }
+  }
+  const defaults: [verb: string, option: string, value: string][] = [
+    ["audit", "--limit <count>", "50"],
+    ["fleet releases", "--limit <count>", "20"],
+    ["explain", "--type <type>", '"A"'],
+  ];
+  for (const [verb, option, value] of defaults) {
+    const text = helps.find((one) => one.verb === verb)?.help.stdout.replaceAll(/\s+/g, " ") ?? "";
+    assert.match(text, new RegExp(`${option} [^-]*\\(default: ${value}\\)`), `${verb} ${option}`);
   }
 });
 
