@@ -27,6 +27,7 @@ import { adminTargetOf } from "#fleet/channel/admin-target.ts";
 import { createSeals } from "#fleet/channel/seal.ts";
 import { fleetSchema } from "#fleet/document.ts";
 import { type FeedEvent, type FeedFollower, followFeed } from "#fleet/feed.ts";
+import { silenceOf } from "#fleet/origin-silence.ts";
 import { createLoadMeter } from "#fleet/load-meter.ts";
 import type { NodeWord } from "#fleet/health.ts";
 import { liveFleet } from "#fleet/live.ts";
@@ -56,7 +57,7 @@ import { buildAdminApp } from "./http/admin.ts";
 import { buildEdgeApp, type Presence } from "./http/app.ts";
 import { type Listener, listen } from "./http/listener.ts";
 import { understandForOwner } from "./http/understand.ts";
-import { openMembership } from "./membership.ts";
+import { openMembership, type Standing } from "./membership.ts";
 import { openNames, type StartDns } from "./names.ts";
 import { openNeighbours } from "./neighbours.ts";
 import { declareMetrics } from "./observe/declare.ts";
@@ -345,6 +346,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       else log.warn({ kind: event.kind }, "an event of the feed is of a kind that this version does not know");
     }
 
+    const followedFromMs = clock.monotonicMs();
     feed = followFeed({
       async open(since, signal) {
         const stream = await origin.feed(since, signal);
@@ -402,14 +404,24 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
 
     function unready(): string[] {
       const reasons: string[] = [];
-      if (presence !== "ready") reasons.push(presence);
-      else if (membership.standing() === "draining") reasons.push("drained by an operator: `nearcast undrain` ends it");
-      else if (membership.standing() === "absent") reasons.push("not a node of this fleet: removed, or not joined yet");
+      const why = presence === "ready" ? whyNotListed(membership.standing()) : presence;
+      if (why !== undefined) reasons.push(why);
       const complaint = origin.tokenComplaint(tokenFile.path);
       if (complaint !== undefined) reasons.push(complaint);
       if (membership.current() === null) reasons.push(whyNoFleet());
       if (config.dns.addresses.length > 0 && names.version() === 0) reasons.push("DNS does not answer yet");
       return reasons;
+    }
+
+    /** What its owner should know, and no reason to send clients elsewhere. */
+    function warnings(): string[] {
+      // An origin that refuses the token is there.
+      if (origin.tokenRefusal() !== null) return [];
+      return [feedWarning(), nextToken.warning()].filter((one) => one !== undefined);
+    }
+
+    function feedWarning(): string | undefined {
+      return silenceOf(feed?.heardAtMs() ?? null, followedFromMs, clock.monotonicMs());
     }
 
     function whyNoFleet(): string {
@@ -444,6 +456,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     const adminApp = buildAdminApp({
       hosts: config.admin.hosts,
       unready,
+      warnings,
       status,
       metrics,
       explainUrl,
@@ -478,6 +491,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
           state: feed?.state() ?? "disconnected",
           position: feed?.position() ?? null,
           heardMsAgo: ageMs(feed?.heardAtMs() ?? null),
+          warning: origin.tokenRefusal() === null ? (feedWarning() ?? null) : null,
         },
         isIsolated: prober.isIsolated(),
         announce: announcement?.state() ?? null,
@@ -607,5 +621,19 @@ async function listenOn(
     throw new NearcastError("CANNOT_LISTEN", `HTTP can't listen on ${endpoint.host} port ${endpoint.port}: ${reason}`, {
       cause: error,
     });
+  }
+}
+
+/** Why this node gets no clients, and what to do about it; undefined where the fleet counts on it. */
+function whyNotListed(standing: Standing): string | undefined {
+  switch (standing) {
+    case "listed":
+      return undefined;
+    case "draining":
+      return "drained by an operator: `nearcast undrain` ends it";
+    case "removed":
+      return "removed from the fleet; stop nearcast on its machine";
+    case "absent":
+      return "not a node of this fleet: `nearcast join` makes it one; if it was removed, stop nearcast on its machine";
   }
 }

@@ -15,6 +15,7 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from "node:http";
 import { isIPv6, type Socket } from "node:net";
 import type { Clock } from "#base/clock.ts";
+import { answerHalfClosed } from "#base/half-closed.ts";
 import { closeLingering, isLingering } from "#base/lingering-close.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
 import type { Tokens } from "../token/tokens.ts";
@@ -83,6 +84,7 @@ export function createOriginServer(
     });
     handler(request, response);
   });
+  answerHalfClosed(server);
   server.maxConnections = limits.connectionsMax;
   // RFC 9110 §10.1.1 lets a server ignore an expectation that it does not know; Node would answer it past all limits.
   server.on("checkExpectation", (request, response) => server.emit("request", request, response));

@@ -70,6 +70,8 @@ export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDep
       const sink = sinkOf(raw, stillAccepted);
       // Who follows with the writer's token is no edge.
       const connection = token?.kind === "edge" ? connected.open({ address: request.ip, send: sink.write }) : undefined;
+      // A feed has no end of its own, so who stops sending has gone; other answers are still waited for.
+      raw.socket?.once("end", () => raw.destroy());
       raw.once("close", () => {
         isClosed = true;
         if (connection !== undefined) connected.close(connection);

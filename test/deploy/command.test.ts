@@ -25,8 +25,10 @@ const verbs = [
   ...pictureVerbs,
   ...["show", "check", "diff", "apply", "releases", "rollback"].map((verb) => `fleet ${verb}`),
   "secret",
+  "token",
   "status",
   "explain",
+  "audit",
   "dig",
 ];
 
@@ -37,6 +39,21 @@ test("each verb explains itself with an example and its exit codes", async () =>
     assert.match(help.stdout, new RegExp(`Examples?:\n  npx nearcast ${verb}`), verb);
     assert.match(help.stdout, /--json/, verb);
     assert.match(help.stdout, /Exit codes: 0 done/, verb);
+    // A group's examples are those of the verbs in it.
+    if (help.stdout.includes("\nCommands:\n")) continue;
+    const [, examples = ""] = /\nExamples?:\n((?: {2}.*\n)+)/.exec(help.stdout) ?? [];
+    for (const [option] of examples.matchAll(/(?<= )--[a-z-]+/g)) {
+      assert.match(help.stdout, new RegExp(`^ {2}(?:-\\w, )?${option}\\b`, "m"), `${verb}: an example has ${option}`);
+    }
+  }
+  const defaults: [verb: string, option: string, value: string][] = [
+    ["audit", "--limit <count>", "50"],
+    ["fleet releases", "--limit <count>", "20"],
+    ["explain", "--type <type>", '"A"'],
+  ];
+  for (const [verb, option, value] of defaults) {
+    const text = helps.find((one) => one.verb === verb)?.help.stdout.replaceAll(/\s+/g, " ") ?? "";
+    assert.match(text, new RegExp(`${option} [^-]*\\(default: ${value}\\)`), `${verb} ${option}`);
   }
 });
 
@@ -201,6 +218,19 @@ test("a node or responder that is not there ends with status 3, too", async (t) 
   assert.match(explain.stderr, /npx nearcast up/);
   const dig = await nearcast(["dig", "img.cdn.test", "--server", "127.0.0.1:1", "--tcp"]);
   assert.equal(dig.status, 3);
+});
+
+test("a node's listener and a selection of nodes exclude each other", async () => {
+  for (const selection of [
+    ["--node", "fra1"],
+    ["--site", "fra"],
+  ]) {
+    for (const words of [["status"], ["explain", "img.cdn.test"]]) {
+      const ran = await nearcast([...words, "--admin", "http://127.0.0.1:1", ...selection]);
+      assert.equal(ran.status, 2, ran.stderr);
+      assert.match(ran.stderr, /option '--admin <url>' cannot be used with option '--(?:node|site) <name>'/);
+    }
+  }
 });
 
 test("check tells all problems, one a line, each with its place and what is allowed", async (t) => {

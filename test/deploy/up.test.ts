@@ -146,6 +146,11 @@ test("up runs everything, each verb works on it, and a second start goes on wher
     assert.equal((await fetch(url)).status, 200);
     const explained = (await verb(["explain", url, "--json"])).json() as { host: string; verdict: string };
     assert.deepEqual([explained.host, explained.verdict], ["img.cdn.test", "fresh"]);
+    const asBrowser = await verb(["explain", url]);
+    assert.match(asBrowser.stdout, /^as for a common browser, which sends Accept: image\/avif,image\/webp,/);
+    assert.match(asBrowser.stdout, /At +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d\d:\d\d$/m, "times are dates");
+    const asOther = (await verb(["explain", url, "--accept", "image/png", "--json"])).json() as Record<string, string>;
+    assert.deepEqual([asOther["accept"], asOther["acceptIs"]], ["image/png", "as given"]);
     await verb(["purge", url]);
     await eventually("the edge has dropped it", async () => {
       const after = (await verb(["explain", url, "--json"])).json() as { verdict: string };

@@ -277,6 +277,44 @@ test("a request that follows one whose answer closes the connection changes noth
   assert.equal((await origin.call("HEAD", "/images/good.jpg")).status, 200);
 });
 
+test("a client that half-closes after its request gets its answer, and no connection stays", async () => {
+  const sent = await jpeg(77);
+  const auth = `Authorization: Bearer ${origin.tokens.writer}`;
+  const putOf = (body: Buffer): Buffer =>
+    Buffer.concat([
+      Buffer.from(
+        `PUT /api/v1/images/half.jpg HTTP/1.1\r\nHost: a\r\n${auth}\r\nContent-Length: ${body.length}\r\n\r\n`,
+      ),
+      body,
+    ]);
+  const getOf = (path: string): Buffer => Buffer.from(`GET /api/v1${path} HTTP/1.1\r\nHost: a\r\n${auth}\r\n\r\n`);
+  const rows: [what: string, bytes: Buffer, status: number][] = [
+    ["PUT of 0 bytes", putOf(Buffer.alloc(0)), 415],
+    ["PUT of a picture", putOf(sent), 201],
+    ["PUT of half a picture", putOf(sent).subarray(0, -100), 400],
+    ["GET", getOf("/images"), 200],
+    ["GET without a token", Buffer.from("GET /api/v1/images HTTP/1.1\r\nHost: a\r\n\r\n"), 401],
+  ];
+  for (const [what, bytes, status] of rows) {
+    const { promise, resolve } = Promise.withResolvers<string>();
+    let received = "";
+    const socket = connect(origin.port, "127.0.0.1").end(bytes).setEncoding("latin1");
+    socket.on("data", (text: string) => (received += text)).on("error", () => undefined);
+    socket.once("close", () => {
+      resolve(received);
+    });
+    assert.equal(statusOf(await promise), status, what);
+  }
+  // A feed has no end: who half-closes has left.
+  const follower = connect(origin.port, "127.0.0.1").end(getOf("/feed"));
+  const closed = new Promise<void>((resolve) => {
+    follower.resume().once("close", () => {
+      resolve();
+    });
+  });
+  await closed;
+});
+
 test("without a valid token a connection is held for a bounded time, whatever it sends", async (t) => {
   const unauthenticatedTimeoutMs = 700;
   const strict = await startTestOrigin(
