@@ -56,7 +56,7 @@ import { openTokenFile } from "./fetch/token-file.ts";
 import { buildAdminApp } from "./http/admin.ts";
 import { buildEdgeApp, type Presence } from "./http/app.ts";
 import { type Listener, listen } from "./http/listener.ts";
-import { understand } from "./http/understand.ts";
+import { understandForOwner } from "./http/understand.ts";
 import { openMembership, type Standing } from "./membership.ts";
 import { openNames, type StartDns } from "./names.ts";
 import { openNeighbours } from "./neighbours.ts";
@@ -511,7 +511,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     async function explainUrl(url: URL, accept: string | undefined): Promise<Record<string, unknown>> {
       const target = url.pathname + url.search;
       const fields = { host: url.host, ...(accept === undefined ? {} : { accept }) };
-      const understood = understand(membership.fleet(), { method: "GET", target, fields });
+      const understood = understandForOwner(membership.fleet(), { method: "GET", target, fields });
       const { kind, order } = understood;
       const answer = kind === "images" ? await images.explain(order) : await assets.explain(order);
       const about = kind === "images" ? { variant: order.variant, varies: order.varies } : { target: order.target };

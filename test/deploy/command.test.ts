@@ -268,3 +268,22 @@ presest: {}
   assert.equal(applied.status, 2);
   assert.match(applied.stderr, /nothing was published[\s\S]*95 is above 90/);
 });
+
+test("dig where no node of this machine is known says so, and what to do", async (t) => {
+  const folder = await temporaryFolder(t, "dig");
+  const { status, stderr } = await nearcast(["dig", "img.cdn.test", "--data", join(folder, "none"), "--tcp"]);
+  assert.equal(status, 3);
+  assert.match(stderr, /^nearcast: no node of this machine is known, and nothing answers at 127\.0\.0\.1:5300/);
+  assert.match(stderr, /--server ADDRESS:53; `npx nearcast status` lists the addresses/);
+});
+
+test("the columns of status and explain are told in their help", async () => {
+  const heads = {
+    status: "ASKED STATE FLEET FEED EVENT MEMORY DISK SECRET LEASE FULL REQ/S KEEPS UP LOOP QUEUE ANNOUNCES",
+    explain: "KM KEEPS WEIGHT CHOICE",
+  };
+  for (const [verb, words] of Object.entries(heads)) {
+    const { stdout } = await nearcast([verb, "--help"]);
+    for (const word of words.split(" ")) assert.match(stdout, new RegExp(`\\b${word}:`), `${verb} ${word}`);
+  }
+});
