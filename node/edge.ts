@@ -56,8 +56,8 @@ import { openTokenFile } from "./fetch/token-file.ts";
 import { buildAdminApp } from "./http/admin.ts";
 import { buildEdgeApp, type Presence } from "./http/app.ts";
 import { type Listener, listen } from "./http/listener.ts";
-import { understand } from "./http/understand.ts";
-import { openMembership } from "./membership.ts";
+import { understandForOwner } from "./http/understand.ts";
+import { openMembership, type Standing } from "./membership.ts";
 import { openNames, type StartDns } from "./names.ts";
 import { openNeighbours } from "./neighbours.ts";
 import { declareMetrics } from "./observe/declare.ts";
@@ -404,9 +404,8 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
 
     function unready(): string[] {
       const reasons: string[] = [];
-      if (presence !== "ready") reasons.push(presence);
-      else if (membership.standing() === "draining") reasons.push("drained by an operator: `nearcast undrain` ends it");
-      else if (membership.standing() === "absent") reasons.push("not a node of this fleet: removed, or not joined yet");
+      const why = presence === "ready" ? whyNotListed(membership.standing()) : presence;
+      if (why !== undefined) reasons.push(why);
       const complaint = origin.tokenComplaint(tokenFile.path);
       if (complaint !== undefined) reasons.push(complaint);
       if (membership.current() === null) reasons.push(whyNoFleet());
@@ -512,7 +511,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     async function explainUrl(url: URL, accept: string | undefined): Promise<Record<string, unknown>> {
       const target = url.pathname + url.search;
       const fields = { host: url.host, ...(accept === undefined ? {} : { accept }) };
-      const understood = understand(membership.fleet(), { method: "GET", target, fields });
+      const understood = understandForOwner(membership.fleet(), { method: "GET", target, fields });
       const { kind, order } = understood;
       const answer = kind === "images" ? await images.explain(order) : await assets.explain(order);
       const about = kind === "images" ? { variant: order.variant, varies: order.varies } : { target: order.target };
@@ -622,5 +621,19 @@ async function listenOn(
     throw new NearcastError("CANNOT_LISTEN", `HTTP can't listen on ${endpoint.host} port ${endpoint.port}: ${reason}`, {
       cause: error,
     });
+  }
+}
+
+/** Why this node gets no clients, and what to do about it; undefined where the fleet counts on it. */
+function whyNotListed(standing: Standing): string | undefined {
+  switch (standing) {
+    case "listed":
+      return undefined;
+    case "draining":
+      return "drained by an operator: `nearcast undrain` ends it";
+    case "removed":
+      return "removed from the fleet; stop nearcast on its machine";
+    case "absent":
+      return "not a node of this fleet: `nearcast join` makes it one; if it was removed, stop nearcast on its machine";
   }
 }

@@ -59,6 +59,7 @@ const nodeStatus = Type.Object({
   ready: flag,
   unready: said(Type.Array(sentence, { maxItems: 100 })),
   presence: word,
+  standing: word,
   fleetVersion: amount,
   fleetSecret: word,
   originToken: said(Type.Object({ warning: said(sentence) })),

@@ -145,8 +145,9 @@ function sitesOf({ answer }: Witness): readonly SeenSite[] {
   return answer.outcome === "answered" ? (answer.status.sites ?? []) : [];
 }
 
-function stateOf({ ready, presence }: NodeStatus): string {
+function stateOf({ ready, presence, standing }: NodeStatus): string {
   if (ready === true) return "ready";
+  if (standing === "removed") return "removed";
   return presence === "draining" ? "draining" : "not ready";
 }
 
