@@ -11,7 +11,7 @@ import { type Vocabulary, vocabularyOf } from "#fleet/vocabulary.ts";
 import { nearcast } from "../deploy/support/command.ts";
 import { keptLog } from "../support/kept-log.ts";
 import { until } from "../support/world.ts";
-import { fleetExample, fleetExample, startTestOrigin, type TestOrigin } from "./running-origin.ts";
+import { fleetExample, startTestOrigin, type TestOrigin } from "./running-origin.ts";
 
 interface Subscriber {
   readonly channel: string;
