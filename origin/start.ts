@@ -78,7 +78,9 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     const roster = openRosterKeeper(catalogue, readFleet, config.limits);
     const seals = createSeals(() => secretsInOrder(fleetSecret.secrets()));
     const connected = openConnectedNodes(clock);
-    const questions = openQuestions({ connected, seals, clock });
+    const refusals = openRefusals({ catalogue, clock, log });
+    lifecycle.defer("refused attempts", refusals.close);
+    const questions = openQuestions({ connected, refusals, seals, clock });
     const purgeReports = openPurgeReports({ connected, clock });
     // Each subscriber once, and once more where the fleet secret changed meanwhile.
     const introductions = openIntroductionBudget(2 * config.limits.subscribersPerAddressMax, clock);
@@ -86,8 +88,6 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     const overlapMs = config.tokens.overlapHours * 3_600_000;
     const tokens = await openTokens({ secretsDir, catalogue, overlapMs, changed: feed.wake, clock, log });
     lifecycle.defer("token files", tokens.close);
-    const refusals = openRefusals({ catalogue, clock, log });
-    lifecycle.defer("refused attempts", refusals.close);
     const parts = { store, catalogue, uploads, feed, fleetLimits, fleetSecret, roster, readFleet, ...channel };
     const { app, countSwept } = await buildApp({ config, tokens, refusals, clock, log, ...parts });
     const sweepDeps = { store, catalogue, holds, clock, log, intervalMs: config.sweepIntervalMs };

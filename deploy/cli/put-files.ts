@@ -91,7 +91,11 @@ export async function findUploads(words: readonly string[], to: string | undefin
 async function searchFolder(root: string, base: string, found: Found): Promise<void> {
   const entered = new Set<string>();
   const search = async (folder: string, name: string, depth: number): Promise<void> => {
-    const truePath = await realpath(folder);
+    const truePath = await realpath(folder).catch((error: NodeJS.ErrnoException) => error);
+    if (truePath instanceof Error) {
+      found.skipped.push({ file: folder, reason: reasonOf(truePath) });
+      return;
+    }
     if (entered.has(truePath)) {
       found.skipped.push({ file: folder, reason: "this folder was searched already, under another path" });
       return;
@@ -101,7 +105,11 @@ async function searchFolder(root: string, base: string, found: Found): Promise<v
       return;
     }
     entered.add(truePath);
-    const entries = await readdir(folder, { withFileTypes: true });
+    const entries = await readdir(folder, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => error);
+    if (entries instanceof Error) {
+      found.skipped.push({ file: folder, reason: reasonOf(entries) });
+      return;
+    }
     for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
       const file = join(folder, entry.name);
       const entryName = joinName(name, entry.name);
@@ -150,7 +158,8 @@ function refuseTwins(uploads: readonly Upload[]): void {
 
 async function statOf(path: string): Promise<Stats | undefined> {
   return await stat(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
+    // Too long for a file's name, not for a picture's: as the last word it is the path at the origin.
+    if (error.code === "ENOENT" || error.code === "ENOTDIR" || error.code === "ENAMETOOLONG") return undefined;
     throw new CommandFailure(exitCodes.usage, `${path} can't be read: ${reasonOf(error)}`);
   });
 }

@@ -63,10 +63,11 @@ function askedLines(witnesses: readonly Witness[]): string[] {
 
 /** What its owner should know of a node that answers. */
 function whysOf(status: NodeStatus): string[] {
-  const { unready, isIsolated, originToken, announce, decoders } = status;
+  const { unready, isIsolated, feed, originToken, announce, decoders } = status;
   return [
     ...(unready === undefined || unready === null || unready.length === 0 ? [] : [unready.join("; ")]),
     ...(isIsolated === true ? ["reaches no other node, answers with its own site"] : []),
+    ...(isEmpty(feed?.warning) ? [] : [feed?.warning ?? ""]),
     ...(isEmpty(originToken?.warning) ? [] : [originToken?.warning ?? ""]),
     ...(isEmpty(announce?.reason) ? [] : [`lease: ${announce?.reason ?? ""}`]),
     ...(decoders?.sandbox === "none" ? [`decoders work without a sandbox: ${decoders.sandboxReason ?? "-"}`] : []),
@@ -144,8 +145,9 @@ function sitesOf({ answer }: Witness): readonly SeenSite[] {
   return answer.outcome === "answered" ? (answer.status.sites ?? []) : [];
 }
 
-function stateOf({ ready, presence }: NodeStatus): string {
+function stateOf({ ready, presence, standing }: NodeStatus): string {
   if (ready === true) return "ready";
+  if (standing === "removed") return "removed";
   return presence === "draining" ? "draining" : "not ready";
 }
 

@@ -13,7 +13,7 @@ import { NearcastError } from "#base/errors.ts";
 import type { ConnectedNodes } from "../channel/connected.ts";
 import type { Tokens } from "../token/tokens.ts";
 import type { FeedHub, FeedSink } from "../feed/hub.ts";
-import { apiPath, type App } from "../http/app-type.ts";
+import { type App, feedPath } from "../http/app-type.ts";
 import { networkOf } from "../http/server.ts";
 
 const feedQuery = Type.Object(
@@ -37,7 +37,7 @@ export interface FeedRouteDeps {
 
 export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDeps): void {
   app.get(
-    `${apiPath}/feed`,
+    feedPath,
     {
       exposeHeadRoute: false,
       config: {
@@ -70,6 +70,8 @@ export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDep
       const sink = sinkOf(raw, stillAccepted);
       // Who follows with the writer's token is no edge.
       const connection = token?.kind === "edge" ? connected.open({ address: request.ip, send: sink.write }) : undefined;
+      // A feed has no end of its own, so who stops sending has gone; other answers are still waited for.
+      raw.socket?.once("end", () => raw.destroy());
       raw.once("close", () => {
         isClosed = true;
         if (connection !== undefined) connected.close(connection);

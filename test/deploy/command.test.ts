@@ -25,8 +25,10 @@ const verbs = [
   ...pictureVerbs,
   ...["show", "check", "diff", "apply", "releases", "rollback"].map((verb) => `fleet ${verb}`),
   "secret",
+  "token",
   "status",
   "explain",
+  "audit",
   "dig",
 ];
 
@@ -37,6 +39,21 @@ test("each verb explains itself with an example and its exit codes", async () =>
     assert.match(help.stdout, new RegExp(`Examples?:\n  npx nearcast ${verb}`), verb);
     assert.match(help.stdout, /--json/, verb);
     assert.match(help.stdout, /Exit codes: 0 done/, verb);
+    // A group's examples are those of the verbs in it.
+    if (help.stdout.includes("\nCommands:\n")) continue;
+    const [, examples = ""] = /\nExamples?:\n((?: {2}.*\n)+)/.exec(help.stdout) ?? [];
+    for (const [option] of examples.matchAll(/(?<= )--[a-z-]+/g)) {
+      assert.match(help.stdout, new RegExp(`^ {2}(?:-\\w, )?${option}\\b`, "m"), `${verb}: an example has ${option}`);
+    }
+  }
+  const defaults: [verb: string, option: string, value: string][] = [
+    ["audit", "--limit <count>", "50"],
+    ["fleet releases", "--limit <count>", "20"],
+    ["explain", "--type <type>", '"A"'],
+  ];
+  for (const [verb, option, value] of defaults) {
+    const text = helps.find((one) => one.verb === verb)?.help.stdout.replaceAll(/\s+/g, " ") ?? "";
+    assert.match(text, new RegExp(`${option} [^-]*\\(default: ${value}\\)`), `${verb} ${option}`);
   }
 });
 
@@ -203,6 +220,19 @@ test("a node or responder that is not there ends with status 3, too", async (t) 
   assert.equal(dig.status, 3);
 });
 
+test("a node's listener and a selection of nodes exclude each other", async () => {
+  for (const selection of [
+    ["--node", "fra1"],
+    ["--site", "fra"],
+  ]) {
+    for (const words of [["status"], ["explain", "img.cdn.test"]]) {
+      const ran = await nearcast([...words, "--admin", "http://127.0.0.1:1", ...selection]);
+      assert.equal(ran.status, 2, ran.stderr);
+      assert.match(ran.stderr, /option '--admin <url>' cannot be used with option '--(?:node|site) <name>'/);
+    }
+  }
+});
+
 test("check tells all problems, one a line, each with its place and what is allowed", async (t) => {
   const folder = await temporaryFolder(t, "check");
   const file = join(folder, "fleet.yaml");
@@ -237,4 +267,23 @@ presest: {}
   const applied = await nearcast(["fleet", "apply", file, "--data", folder]);
   assert.equal(applied.status, 2);
   assert.match(applied.stderr, /nothing was published[\s\S]*95 is above 90/);
+});
+
+test("dig where no node of this machine is known says so, and what to do", async (t) => {
+  const folder = await temporaryFolder(t, "dig");
+  const { status, stderr } = await nearcast(["dig", "img.cdn.test", "--data", join(folder, "none"), "--tcp"]);
+  assert.equal(status, 3);
+  assert.match(stderr, /^nearcast: no node of this machine is known, and nothing answers at 127\.0\.0\.1:5300/);
+  assert.match(stderr, /--server ADDRESS:53; `npx nearcast status` lists the addresses/);
+});
+
+test("the columns of status and explain are told in their help", async () => {
+  const heads = {
+    status: "ASKED STATE FLEET FEED EVENT MEMORY DISK SECRET LEASE FULL REQ/S KEEPS UP LOOP QUEUE ANNOUNCES",
+    explain: "KM KEEPS WEIGHT CHOICE",
+  };
+  for (const [verb, words] of Object.entries(heads)) {
+    const { stdout } = await nearcast([verb, "--help"]);
+    for (const word of words.split(" ")) assert.match(stdout, new RegExp(`\\b${word}:`), `${verb} ${word}`);
+  }
 });

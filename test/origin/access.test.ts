@@ -379,9 +379,10 @@ test("refused attempts are counted, and written once a minute for each address a
   const route = "POST /api/v1/purges";
   const edge = { kind: "edge", id: "0123abcd" } as const;
   for (let count = 0; count < 1000; count += 1) {
-    refusals.note({ address: "192.0.2.1", token: undefined, status: 401, route });
-    refusals.note({ address: `198.51.100.${count % 200}`, token: edge, status: 403, route });
+    refusals.note({ address: "192.0.2.1", reason: "unknown", token: undefined, route });
+    refusals.note({ address: `198.51.100.${count % 200}`, reason: "wrong-kind", token: edge, route });
   }
+  assert.deepEqual(refusals.counts(), { malformed: 0, unknown: 1000, "wrong-kind": 1000 });
   assert.equal((await catalogue.audit({ limit: 1000 })).length, 0);
   await refusals.close();
   const entries = await catalogue.audit({ limit: 1000, kind: "refused" });
@@ -397,6 +398,39 @@ test("refused attempts are counted, and written once a minute for each address a
   );
   const forbidden = entries.find(({ address }) => address === "198.51.100.7");
   assert.deepEqual([forbidden?.token, forbidden?.author, forbidden?.facts["status"]], [edge, "edge", 403]);
+});
+
+test("who asked for the feed with an unknown token is known for a minute, of 64 addresses at most", async (t) => {
+  const clock = fakeClock();
+  const catalogue = openSqliteCatalogue(":memory:", wideLimits, clock);
+  t.after(catalogue.close);
+  const refusals = openRefusals({ catalogue, clock, log: silentLog });
+  t.after(refusals.close);
+  const [feed, others] = ["GET /api/v1/feed", "GET /api/v1/images"];
+  const note = (host: number, reason: "unknown" | "malformed", route: string): void =>
+    refusals.note({ address: `198.51.100.${host}`, reason, token: undefined, route });
+  note(1, "unknown", others);
+  note(2, "malformed", feed);
+  assert.deepEqual(refusals.unknownEdges(), [], "a person with a wrong token, and one with none, are no edges");
+  note(3, "unknown", feed);
+  clock.advance(2000);
+  note(4, "unknown", feed);
+  clock.advance(3000);
+  assert.deepEqual(refusals.unknownEdges(), [
+    { address: "198.51.100.4", agoMs: 3000 },
+    { address: "198.51.100.3", agoMs: 5000 },
+  ]);
+  note(3, "unknown", feed);
+  assert.deepEqual(
+    refusals.unknownEdges().map(({ agoMs }) => agoMs),
+    [0, 3000],
+    "the last request of each counts",
+  );
+  for (let host = 0; host < 200; host += 1) note(host, "unknown", feed);
+  const kept = refusals.unknownEdges();
+  assert.deepEqual([kept.length, kept[0]?.address, kept.at(-1)?.address], [64, "198.51.100.199", "198.51.100.136"]);
+  clock.advance(60_001);
+  assert.deepEqual(refusals.unknownEdges(), []);
 });
 
 test("a refused attempt leaves an entry, a request without a token none", async (t) => {

@@ -7,6 +7,7 @@ import { test, type TestContext } from "node:test";
 import { systemClock } from "#base/clock.ts";
 import { backUp, type BackupReport } from "../../origin/backup/back-up.ts";
 import { restore } from "../../origin/backup/restore.ts";
+import { launcher } from "../deploy/support/command.ts";
 import { needs } from "../support/needs.ts";
 import { jpeg, startTestOrigin, temporaryDirectory, testConfig, type Scope } from "./running-origin.ts";
 
@@ -50,6 +51,27 @@ test("a restored origin answers as the one that was backed up, under a new ident
   );
   const old = await restored.call("GET", "/images/a.jpg?version=1");
   assert.deepEqual(Buffer.from(await old.arrayBuffer()), picture);
+});
+
+test("a user without an entry in passwd, as in a container, restores and is noted by its number", async (t) => {
+  const namespace = ["--user", "--map-user=54321"];
+  const isAllowed = spawnSync("unshare", [...namespace, "true"]).status === 0;
+  if (!needs(t, isAllowed, "`unshare --user` is not possible here")) return;
+  const origin = await startTestOrigin(scopeOf(t));
+  const folder = join(await temporaryDirectory(scopeOf(t)), "backup");
+  await save(origin.dataDir, folder);
+  const target = join(await temporaryDirectory(scopeOf(t)), "origin");
+  const file = join(await temporaryDirectory(scopeOf(t)), "origin.yaml");
+  await writeFile(file, `dataDir: ${target}\n`);
+  const words = [...namespace, process.execPath, launcher, "restore", folder, "--config", file];
+  const ran = spawnSync("unshare", words, { encoding: "utf8" });
+  assert.equal(ran.status, 0, ran.stderr);
+  const restored = await startTestOrigin(scopeOf(t), { dataDir: target });
+  const { entries } = await restored.json<{ entries: { author: string }[] }>(200, "GET", "/audit?kind=restore");
+  assert.deepEqual(
+    entries.map(({ author }) => author),
+    ["uid 54321"],
+  );
 });
 
 test("what lies beside the secrets is no part of a backup, which can be restored all the same", async (t) => {
