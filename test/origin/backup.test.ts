@@ -195,7 +195,7 @@ test("an interrupted backup leaves the one before as it was", async (t) => {
   assert.equal(manifest.blobs.count, 1);
 });
 
-test("a full disk: the error names folder, need and room, and the backup before is whole, wherever it stops", async (t) => {
+test("a full disk: the error names folder, need and room; the backup before is whole, wherever it stops", async (t) => {
   const isAllowed = spawnSync("unshare", ["-Urm", "true"]).status === 0;
   if (!needs(t, isAllowed, "no mount namespace of our own")) return;
   const origin = await startTestOrigin(scopeOf(t));
