@@ -140,7 +140,7 @@ const notUtf8 =
   "its name is not UTF-8, and pictures are named in UTF-8: rename it " +
   "(convmv -f latin1 -t utf8 --notest FILE does it for names from older systems)";
 
-/** What Node reads where a name has bytes that are no UTF-8. Few files have it in a name of their own: those are there. */
+/** Node reads U+FFFD where a name has bytes that are no UTF-8; a file that has it in its own name is there. */
 async function hasForeignName(file: string): Promise<boolean> {
   return file.includes("\ufffd") && (await lstat(file).catch(() => undefined)) === undefined;
 }
