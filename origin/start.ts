@@ -74,8 +74,9 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     const fleetLimits = await openFleetLimits(catalogue, readFleet, log);
     const uploads = openUploads({ store, catalogue, holds, inspector, clock, limits: config.limits });
     const settings = { ...config.feed, ...config.limits };
-    const feed = await openFeedHub({ catalogue, settings, clock, log });
     const roster = openRosterKeeper(catalogue, readFleet, config.limits);
+    const members = async () => new Set((await roster.nodes()).map(({ node }) => node));
+    const feed = await openFeedHub({ catalogue, settings, members, clock, log });
     const seals = createSeals(() => secretsInOrder(fleetSecret.secrets()));
     const connected = openConnectedNodes(clock);
     const refusals = openRefusals({ catalogue, clock, log });

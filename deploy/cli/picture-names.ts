@@ -23,7 +23,7 @@ export async function withPicture<Result>(
   }
 }
 
-/** The same for work with one version of a picture: where it is only the version that is missing, which ones there are. */
+/** The same for work with one version: where only that is missing, the failure tells which ones there are. */
 export async function withPictureVersion<Result>(
   client: OriginClient,
   name: string,

@@ -54,7 +54,7 @@ function nameOfChange(root: string): string {
   return `-dirty-${hash.digest("hex").slice(0, digitsOfName)}`;
 }
 
-/** Of a link, where it leads (an editor's lock leads nowhere); undefined for a repository inside, or a file just gone. */
+/** Of a link, where it leads (an editor's lock leads nowhere). Undefined: a repository inside, or a file just gone. */
 function contentOf(path: string): Buffer | string | undefined {
   try {
     return lstatSync(path).isSymbolicLink() ? readlinkSync(path) : readFileSync(path);

@@ -10,7 +10,7 @@
  * backup; their numbers would be used again with another meaning. Edges see the new identity, drop what they cached,
  * and follow.
  */
-import { chmod, chown, copyFile, lstat, mkdir, readdir, rename, stat } from "node:fs/promises";
+import { chmod, lchown, copyFile, lstat, mkdir, readdir, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { Clock } from "#base/clock.ts";
@@ -149,6 +149,6 @@ async function giveToOwner(dataDir: string): Promise<void> {
   const { uid, gid } = await stat(dataDir);
   for (const name of await readdir(dataDir, { recursive: true })) {
     const path = join(dataDir, name);
-    if ((await lstat(path)).uid !== uid) await chown(path, uid, gid);
+    if ((await lstat(path)).uid !== uid) await lchown(path, uid, gid);
   }
 }

@@ -81,7 +81,7 @@ export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDep
       const guest = {
         network: networkOf(request.ip),
         tokenId: token?.id ?? "",
-        isProven: () => connection?.introduction !== undefined,
+        provenAs: () => connection?.introduction,
       };
       gone = await feed.subscribe(sink, guest, since, connection && { channel: connection.channel });
       if (isClosed) gone();

@@ -287,3 +287,18 @@ test("the columns of status and explain are told in their help", async () => {
     for (const word of words.split(" ")) assert.match(stdout, new RegExp(`\\b${word}:`), `${verb} ${word}`);
   }
 });
+
+test("put of many files says once that the origin can't be reached, and does not try them all", async (t) => {
+  const folder = await temporaryFolder(t, "put");
+  for (let count = 0; count < 40; count += 1) await writeFile(join(folder, `${count}.jpg`), "12345");
+  await writeFile(join(folder, "writer.token"), "t".repeat(43), { mode: 0o600 });
+  const where = ["--origin", "http://127.0.0.1:1", "--token-file", join(folder, "writer.token")];
+  const { status, stderr } = await nearcast(["put", folder, "many", ...where]);
+  assert.equal(status, 3);
+  // While it is tried again, and when it is given up.
+  assert.equal(stderr.split("can't be reached").length - 1, 2, stderr);
+  assert.match(
+    stderr,
+    /^the origin at http:\/\/127\.0\.0\.1:1 can't be reached: .*; trying again for 14 s\nnearcast: /,
+  );
+});

@@ -183,6 +183,7 @@ test("a nested answer, or one of no known shape, costs its sender 400 and its ow
 
 test("nodes that proved themselves keep their seats at the feed; when all have, one more is refused", async (t) => {
   const origin = await startTestOrigin(t, { config: { limits: { subscribersMax: 4, subscribersPerAddressMax: 2 } } });
+  await origin.json(201, "PUT", "/fleet", { body: fleetExample(["fra", "nyc"]) });
   const secret = await secretOf(origin);
   const nodes = [await subscribe(t, origin, secret)];
   assert.equal(await nodes[0]?.tell("introductions", "introduction", introductionOf("fra1")), 204);
@@ -193,7 +194,11 @@ test("nodes that proved themselves keep their seats at the feed; when all have, 
   await until("those that gave way are gone", async () => (await connectedNow()) === 2);
   assert.equal(await nodes[0]?.tell("presence", "presence", presence), 204, "the first is still there");
   const last = nodes.at(-1);
-  assert.equal(await last?.tell("introductions", "introduction", introductionOf("fra2")), 204);
+  assert.equal(await last?.tell("introductions", "introduction", introductionOf("made-up")), 204);
+  const node = await subscribe(t, origin, secret);
+  assert.equal(await node.tell("introductions", "introduction", introductionOf("nyc1")), 204);
+  await until("the one that is no node of the fleet gave way", async () => (await connectedNow()) === 2);
+  for (const own of [nodes[0], node]) assert.equal(await own?.tell("presence", "presence", presence), 204);
   const refused = await origin.call("GET", "/feed", { token: origin.tokens.edge });
   assert.deepEqual([refused.status, refused.headers.get("retry-after")], [503, "1"]);
 });
