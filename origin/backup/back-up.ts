@@ -15,7 +15,8 @@ import { join, resolve, sep } from "node:path";
 import { writeAtomic } from "#base/atomic-file.ts";
 import { NearcastError } from "#base/errors.ts";
 import { lockDirectory } from "#base/directory-lock.ts";
-import { copyBlob, hashFile } from "./copy-file.ts";
+import { hashFile } from "../store/hash-file.ts";
+import { copyBlob } from "./copy-file.ts";
 import {
   blobPath,
   fileMode,

@@ -10,11 +10,11 @@
 import type { ServerResponse } from "node:http";
 import { Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
+import { networkOf } from "#base/networks.ts";
 import type { ConnectedNodes } from "../channel/connected.ts";
 import type { Tokens } from "../token/tokens.ts";
 import type { FeedHub, FeedSink } from "../feed/hub.ts";
 import { type App, feedPath } from "../http/app-type.ts";
-import { networkOf } from "../http/server.ts";
 
 const feedQuery = Type.Object(
   {
