@@ -13,6 +13,7 @@
 #   /opt/nearcast/releases/0.1.0/      the npm package with the dependencies of its npm-shrinkwrap.json; older releases
 #                                      stay, for going back
 #   /opt/nearcast/current              → the package of the release in use
+#   /opt/nearcast/previous             → that of the release which was in use before it
 #   /usr/local/bin/nearcast            the command
 #   /etc/nearcast/                     edge.yaml, origin.yaml, addresses, edge.token: yours
 #   /var/lib/nearcast{,-origin}/       data
@@ -48,7 +49,7 @@ Usage: install.sh [--origin] [--edge] [--command] [options]
   --package FILE         the release: a tarball of \`npm pack\` or of deploy/release.sh
                          default: nearcast-release.tgz beside this script, with node.tgz;
                          else the checkout or package that this script stands in
-  --use VERSION          only switch to a release that is installed already, such as the one before
+  --use VERSION          only switch to a release that is installed already; \`previous\`: the one in use before
   --node-tarball FILE    Node from this file instead of the network
   --node-sha256 HEX      its SHA-256, where it is another than Node $node_version of the npm registry
   --root DIR             put everything below DIR, as for an image; no user is made, nothing is started
@@ -405,17 +406,29 @@ do_install() {
   directory "$opt/releases" 755
   install_node
   install_release
-  link "releases/$release/node_modules/nearcast" "$opt/current"
+  put_in_use "$release"
   write_command
   for role in $roles; do install_role "$role"; done
   reload_systemd
   if $changed; then next_steps; else echo "nearcast $release: everything is as it should be"; fi
 }
 
+# The release that it takes the place of becomes the previous one.
+put_in_use() { # name of a release
+  next=releases/$1/node_modules/nearcast
+  replaced=$(readlink "$opt/current" || true)
+  if [ -n "$replaced" ] && [ "$replaced" != "$next" ]; then link "$replaced" "$opt/previous"; fi
+  link "$next" "$opt/current"
+}
+
 do_use() {
+  if [ "$use_release" = previous ]; then
+    replaced=$(readlink "$opt/previous") || fail "no other release was in use before this one"
+    use_release=$(basename "${replaced%/node_modules/nearcast}")
+  fi
   is_release "$use_release" ||
     fail "release $use_release is not installed; there are: $(cd "$opt/releases" 2>/dev/null && echo *)"
-  link "releases/$use_release/node_modules/nearcast" "$opt/current"
+  put_in_use "$use_release"
   echo "nearcast $use_release is in use after: systemctl restart nearcast-edge (or nearcast-origin)"
 }
 

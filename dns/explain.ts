@@ -154,7 +154,7 @@ export function explainAnswer(inputs: ExplainInputs, question: DnsQuestion): Dns
   const image = inputs.snapshot.zones;
   const found = emptyFound();
   lookUp(image, name, type, found);
-  if (found.zone < 0) return { outcome: "refused", ...asked, reason: "the name lies in none of our zones" };
+  if (found.zone < 0) return { outcome: "refused", ...asked, reason: outsideOf(image.zoneNames) };
   if (type === recordTypes.MAILA || type === recordTypes.MAILB) {
     return { outcome: "notimp", ...asked, reason: `${asked.type} is obsolete (RFC 973)` };
   }
@@ -202,6 +202,15 @@ export function explainAnswer(inputs: ExplainInputs, question: DnsQuestion): Dns
   const hints =
     set >= 0 && (type === recordTypes.HTTPS || type === recordTypes.SVCB) ? explainHints(inputs, set, client) : [];
   return { outcome: "records", ...here, hints };
+}
+
+/** Zones that are listed. */
+const zonesToldMax = 20;
+
+function outsideOf(zones: readonly string[]): string {
+  if (zones.length === 0) return "the name lies in none of our zones: there are none";
+  const more = zones.length > zonesToldMax ? ` and ${zones.length - zonesToldMax} more` : "";
+  return `the name lies in none of our zones: ${zones.slice(0, zonesToldMax).join(", ")}${more}`;
 }
 
 /** Where the node's CNAME or DNAME leads `owner`. */

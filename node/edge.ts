@@ -27,6 +27,7 @@ import { adminTargetOf } from "#fleet/channel/admin-target.ts";
 import { createSeals } from "#fleet/channel/seal.ts";
 import { fleetSchema } from "#fleet/document.ts";
 import { type FeedEvent, type FeedFollower, followFeed } from "#fleet/feed.ts";
+import { silenceOf } from "#fleet/origin-silence.ts";
 import { createLoadMeter } from "#fleet/load-meter.ts";
 import type { NodeWord } from "#fleet/health.ts";
 import { liveFleet } from "#fleet/live.ts";
@@ -55,8 +56,8 @@ import { openTokenFile } from "./fetch/token-file.ts";
 import { buildAdminApp } from "./http/admin.ts";
 import { buildEdgeApp, type Presence } from "./http/app.ts";
 import { type Listener, listen } from "./http/listener.ts";
-import { understand } from "./http/understand.ts";
-import { openMembership } from "./membership.ts";
+import { understandForOwner } from "./http/understand.ts";
+import { openMembership, type Standing } from "./membership.ts";
 import { openNames, type StartDns } from "./names.ts";
 import { openNeighbours } from "./neighbours.ts";
 import { declareMetrics } from "./observe/declare.ts";
@@ -136,7 +137,15 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       ended.abort(new Error("closing"));
     });
 
-    const origin = openOriginClient({ url: config.origin.url, token: tokenFile, clock, random });
+    const origin = openOriginClient({
+      url: config.origin.url,
+      token: tokenFile,
+      clock,
+      random,
+      onTokenRefused: () => {
+        log.error({ reason: origin.tokenComplaint(tokenFile.path) }, "the origin refuses this node's token");
+      },
+    });
     lifecycle.defer("origin client", origin.close);
     const fetcher = openAssetFetcher({ node: config.node, clock, random });
     lifecycle.defer("asset fetcher", fetcher.close);
@@ -337,6 +346,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
       else log.warn({ kind: event.kind }, "an event of the feed is of a kind that this version does not know");
     }
 
+    const followedFromMs = clock.monotonicMs();
     feed = followFeed({
       async open(since, signal) {
         const stream = await origin.feed(since, signal);
@@ -394,14 +404,24 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
 
     function unready(): string[] {
       const reasons: string[] = [];
-      if (presence !== "ready") reasons.push(presence);
-      else if (membership.standing() === "draining") reasons.push("drained by an operator: `nearcast undrain` ends it");
-      else if (membership.standing() === "absent") reasons.push("not a node of this fleet: removed, or not joined yet");
+      const why = presence === "ready" ? whyNotListed(membership.standing()) : presence;
+      if (why !== undefined) reasons.push(why);
       const complaint = origin.tokenComplaint(tokenFile.path);
       if (complaint !== undefined) reasons.push(complaint);
       if (membership.current() === null) reasons.push(whyNoFleet());
       if (config.dns.addresses.length > 0 && names.version() === 0) reasons.push("DNS does not answer yet");
       return reasons;
+    }
+
+    /** What its owner should know, and no reason to send clients elsewhere. */
+    function warnings(): string[] {
+      // An origin that refuses the token is there.
+      if (origin.tokenRefusal() !== null) return [];
+      return [feedWarning(), nextToken.warning()].filter((one) => one !== undefined);
+    }
+
+    function feedWarning(): string | undefined {
+      return silenceOf(feed?.heardAtMs() ?? null, followedFromMs, clock.monotonicMs());
     }
 
     function whyNoFleet(): string {
@@ -436,6 +456,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     const adminApp = buildAdminApp({
       hosts: config.admin.hosts,
       unready,
+      warnings,
       status,
       metrics,
       explainUrl,
@@ -470,6 +491,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
           state: feed?.state() ?? "disconnected",
           position: feed?.position() ?? null,
           heardMsAgo: ageMs(feed?.heardAtMs() ?? null),
+          warning: origin.tokenRefusal() === null ? (feedWarning() ?? null) : null,
         },
         isIsolated: prober.isIsolated(),
         announce: announcement?.state() ?? null,
@@ -489,7 +511,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     async function explainUrl(url: URL, accept: string | undefined): Promise<Record<string, unknown>> {
       const target = url.pathname + url.search;
       const fields = { host: url.host, ...(accept === undefined ? {} : { accept }) };
-      const understood = understand(membership.fleet(), { method: "GET", target, fields });
+      const understood = understandForOwner(membership.fleet(), { method: "GET", target, fields });
       const { kind, order } = understood;
       const answer = kind === "images" ? await images.explain(order) : await assets.explain(order);
       const about = kind === "images" ? { variant: order.variant, varies: order.varies } : { target: order.target };
@@ -510,9 +532,14 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
     if (!place.sharesPorts) await listenForPictures();
     /** The rest of the start may wait for the origin, for as long as it takes. */
     async function begin(): Promise<void> {
+      let toldReason: string | undefined;
       while (membership.current() === null) {
         await membership.takeFleet().catch((error: unknown) => {
-          log.warn({ reason: (error as Error).message }, "there is no fleet document yet; asking the origin again");
+          const reason = (error as Error).message;
+          // The same reason again and again is told once.
+          const level = reason === toldReason ? "debug" : "warn";
+          log[level]({ reason }, "there is no fleet document yet; asking the origin again");
+          toldReason = reason;
         });
         if (membership.current() === null) await sleep(clock, fleetRetryMs, ended.signal);
       }
@@ -594,5 +621,19 @@ async function listenOn(
     throw new NearcastError("CANNOT_LISTEN", `HTTP can't listen on ${endpoint.host} port ${endpoint.port}: ${reason}`, {
       cause: error,
     });
+  }
+}
+
+/** Why this node gets no clients, and what to do about it; undefined where the fleet counts on it. */
+function whyNotListed(standing: Standing): string | undefined {
+  switch (standing) {
+    case "listed":
+      return undefined;
+    case "draining":
+      return "drained by an operator: `nearcast undrain` ends it";
+    case "removed":
+      return "removed from the fleet; stop nearcast on its machine";
+    case "absent":
+      return "not a node of this fleet: `nearcast join` makes it one; if it was removed, stop nearcast on its machine";
   }
 }

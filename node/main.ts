@@ -114,7 +114,7 @@ async function serve(
   const channel = isSupervised
     ? openChannel(process, systemClock, {
         drain() {
-          stop("the supervisor's order");
+          stop("the supervisor's request");
         },
         hurry,
         gone() {

@@ -6,7 +6,9 @@
  *                      ├─▶ withRoster ─▶ current
  *   roster (revision)  ┘                       └─▶ standing: what this node is in it
  *
- *   listed     gets clients        draining   an operator drains it        absent   it was removed, or has not joined
+ *   listed     gets clients        draining   an operator drains it
+ *   removed    it was a node of the fleet since it started, or by what it kept, and is none any more
+ *   absent     it has not joined, or was removed before it started
  */
 import { NearcastError } from "#base/errors.ts";
 import type { Clock } from "#base/clock.ts";
@@ -19,7 +21,7 @@ import { withRoster } from "#fleet/roster.ts";
 import type { OriginClient } from "./fetch/origin.ts";
 import { followRoster } from "./fetch/roster.ts";
 
-export type Standing = "listed" | "draining" | "absent";
+export type Standing = "listed" | "draining" | "removed" | "absent";
 
 export interface Membership {
   /** Null before the first document. Its identity changes whenever anything in it does. */
@@ -70,7 +72,8 @@ export async function openMembership(options: {
     current = { version: written.version, document: withRoster(written.document, roster.roster()) };
     const own = current.document.sites.flatMap(({ nodes }) => nodes).find(({ name }) => name === node);
     const before = standing;
-    standing = own === undefined ? "absent" : own.state === "draining" ? "draining" : "listed";
+    if (own !== undefined) standing = own.state === "draining" ? "draining" : "listed";
+    else if (before !== "absent") standing = "removed";
     if (standing !== before) log.info({ standing }, "this node's standing in the fleet changed");
   }
 

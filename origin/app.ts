@@ -27,7 +27,7 @@ import { describeRoute, openApiHead } from "./http/openapi.ts";
 import { answerProblems, answerRouterError } from "./http/problems.ts";
 import { createOriginServer } from "./http/server.ts";
 import { compileValidator, describeProblems } from "./http/validation.ts";
-import { openMetrics } from "./metrics.ts";
+import { openMetrics, type OriginMetrics } from "./metrics.ts";
 import { addAuditRoute } from "./routes/audit.ts";
 import { addChannelRoutes, type ChannelRouteDeps } from "./routes/channel.ts";
 import { addConnectedRoutes } from "./routes/connected.ts";
@@ -63,7 +63,11 @@ export interface AppDeps extends ImageRouteDeps, ChannelRouteDeps {
   readonly log: Log;
 }
 
-function openServer(handler: RequestListener, { config, tokens, clock }: AppDeps): Server {
+function openServer(
+  handler: RequestListener,
+  { config, tokens, clock }: AppDeps,
+  onStrangerClosed: OriginMetrics["countUnauthenticatedClosed"],
+): Server {
   const { limits } = config;
   const server = createOriginServer(
     handler,
@@ -76,7 +80,7 @@ function openServer(handler: RequestListener, { config, tokens, clock }: AppDeps
       // Node counts the body in, so this must outlast the longest upload, which has its own, earlier deadline.
       requestTimeout: limits.uploadTimeoutMs + 60_000,
     },
-    { tokens, limits, clock },
+    { tokens, limits, clock, onStrangerClosed },
   );
   // Silence in both directions. The longest rightful one is an upload that waits for its decoding (upload/put.ts).
   server.setTimeout(3 * limits.inspectionTimeoutMs + 30_000);
@@ -86,13 +90,20 @@ function openServer(handler: RequestListener, { config, tokens, clock }: AppDeps
 export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (blobs: number) => void }> {
   const { config, clock, log } = deps;
   const logs = { failures: openFailureLog(log, clock), log };
+  const metrics = openMetrics({
+    dataDir: config.dataDir,
+    clock,
+    uploads: deps.uploads.counts,
+    feed: deps.feed.counts,
+    refusals: deps.refusals,
+  });
   const app = Fastify({
     logger: false,
     genReqId: () => randomUUID(),
     requestIdHeader: false,
     trustProxy: config.listen.trustedProxies.length === 0 ? false : [...config.listen.trustedProxies],
     bodyLimit: jsonBytesMax,
-    serverFactory: (handler) => openServer(handler, deps),
+    serverFactory: (handler) => openServer(handler, deps, metrics.countUnauthenticatedClosed),
     forceCloseConnections: "idle",
     return503OnClosing: false, // The hook below answers in the form of all other refusals.
     routerOptions: { maxParamLength: targetBytesMax },
@@ -103,7 +114,6 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
   app.setValidatorCompiler(compileValidator);
   boundJsonBodies(app);
 
-  const metrics = openMetrics({ dataDir: config.dataDir, clock, uploads: deps.uploads.counts, feed: deps.feed.counts });
   metrics.observe(app);
   let isClosing = false;
   app.addHook("preClose", async () => {

@@ -1,6 +1,7 @@
 /**
  * Keeps the fleet secret (node/fleet/secret.ts): one file beside the tokens, `dataDir/secrets/fleet-secret.json`,
- * readable by the owner alone. Made at the first start; made anew when the file was deleted.
+ * readable by the owner alone. Made at the first start; made anew when the file was deleted, which is a change like a
+ * rotation, told to edges and kept in the audit.
  *
  * The file is written before the event is, so that an edge which hears of a new secret always finds it here. Where the
  * process dies between the two, edges find it when they connect to the feed again, which they do then.
@@ -26,13 +27,20 @@ export interface FleetSecretKeeper {
   readonly rotate: (actor: Actor) => Promise<{ id: string; previousId: string; seq: number }>;
 }
 
+/** Who deleted the file: nobody who asked over HTTP. */
+const ownMachine: Actor = { token: undefined, author: "origin", address: undefined };
+
 /** @throws NearcastError INTERNAL for a file that others can read, or that holds no secret */
 export async function openFleetSecret(
   secretsDir: string,
-  catalogue: Pick<Catalogue, "announceSecret">,
+  catalogue: Pick<Catalogue, "announceSecret" | "tokens">,
 ): Promise<FleetSecretKeeper> {
   const file = join(secretsDir, "fleet-secret.json");
-  let secrets = await load(file);
+  const loaded = await load(file);
+  let secrets = loaded.secrets;
+  // A catalogue that knows tokens is that of an origin which has run before, and had a secret.
+  const isReplaced = loaded.isMade && (await catalogue.tokens()).length > 0;
+  if (isReplaced) await catalogue.announceSecret(secretId(secrets.current), ownMachine);
   /** A secret that is in the file and not in the log: the log's disk refused. */
   let isUnannounced = false;
   // Two rotations at one time would both make `previous` of the same secret.
@@ -63,15 +71,15 @@ export async function openFleetSecret(
   };
 }
 
-async function load(file: string): Promise<FleetSecrets> {
+async function load(file: string): Promise<{ secrets: FleetSecrets; isMade: boolean }> {
   const text = await readSecretFile(file, originSecret("fleet secret"));
   if (text === undefined) {
     const secrets: FleetSecrets = { current: newSecret() };
     await store(file, secrets);
-    return secrets;
+    return { secrets, isMade: true };
   }
   const secrets = parse(text);
-  if (secrets !== undefined) return secrets;
+  if (secrets !== undefined) return { secrets, isMade: false };
   throw new NearcastError("INTERNAL", `${file} holds no fleet secret: delete it to have a new one made`);
 }
 

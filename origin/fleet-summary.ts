@@ -1,12 +1,12 @@
 /**
- * One line that says what a new fleet version changes: `sites +nyc -ber, hosts ~img.cdn.test`. Pure.
+ * One line that says what a new fleet version changes: `site nyc added; site ber removed; limits changed`. Pure.
  *
- * `+` is new, `-` is gone, `~` is changed. Sections without names of their own are only said to have changed.
+ * Sections without names of their own are only said to have changed.
  */
 import { isDeepStrictEqual } from "node:util";
 import type { Fleet } from "#fleet/document.ts";
 
-/** Names shown of one section; the rest is counted. */
+/** Names shown of what was added, removed or changed in one section; the rest is counted. */
 const namesShownMax = 4;
 
 /** @param before undefined: there was none, or it can't be read any more */
@@ -16,33 +16,44 @@ export function summarizeFleet(before: Fleet | undefined, after: Fleet): string 
     const counts = [counted(zones.length, "zone"), counted(sites.length, "site"), counted(hosts.length, "host")];
     return `first version: ${counts.join(", ")}`;
   }
-  const sections = [
-    changes("zones", named(before.zones), named(after.zones)),
-    changes("sites", named(before.sites), named(after.sites)),
-    changes("hosts", named(before.hosts), named(after.hosts)),
-    changes("steering", named(before.steering), named(after.steering)),
-    changes("presets", new Map(Object.entries(before.presets)), new Map(Object.entries(after.presets))),
-    ...(["anycast", "limits", "probe"] as const).map((key) =>
-      isDeepStrictEqual(before[key], after[key]) ? "" : `${key} ~`,
+  const phrases = [
+    ...changes("zone", named(before.zones), named(after.zones)),
+    ...changes("site", named(before.sites), named(after.sites)),
+    ...changes("host", named(before.hosts), named(after.hosts)),
+    ...changes("steered name", named(before.steering), named(after.steering)),
+    ...changes("preset", new Map(Object.entries(before.presets)), new Map(Object.entries(after.presets))),
+    ...(["anycast", "limits", "probe"] as const).flatMap((key) =>
+      isDeepStrictEqual(before[key], after[key]) ? [] : [`${key} changed`],
     ),
-  ].filter((section) => section !== "");
-  return sections.length === 0 ? "only the text" : sections.join(", ");
+  ];
+  return phrases.length === 0 ? "only the text" : phrases.join("; ");
 }
 
 function named(list: readonly { readonly name: string }[]): Map<string, unknown> {
   return new Map(list.map((one) => [one.name, one]));
 }
 
-function changes(section: string, before: ReadonlyMap<string, unknown>, after: ReadonlyMap<string, unknown>): string {
-  const marks: string[] = [];
-  for (const [name, value] of after) {
-    if (!before.has(name)) marks.push(`+${name}`);
-    else if (!isDeepStrictEqual(before.get(name), value)) marks.push(`~${name}`);
-  }
-  for (const name of before.keys()) if (!after.has(name)) marks.push(`-${name}`);
-  if (marks.length === 0) return "";
-  const rest = marks.length - namesShownMax;
-  return [section, ...marks.slice(0, namesShownMax), ...(rest > 0 ? [`and ${rest} more`] : [])].join(" ");
+/** What happened to the things of one section: `site nyc added`, `sites ber, par removed`. */
+function changes(
+  word: string,
+  before: ReadonlyMap<string, unknown>,
+  after: ReadonlyMap<string, unknown>,
+): readonly string[] {
+  const added = [...after.keys()].filter((name) => !before.has(name));
+  const removed = [...before.keys()].filter((name) => !after.has(name));
+  const changed = [...after.keys()].filter(
+    (name) => before.has(name) && !isDeepStrictEqual(before.get(name), after.get(name)),
+  );
+  return [phrase(word, added, "added"), phrase(word, removed, "removed"), phrase(word, changed, "changed")].filter(
+    (text) => text !== "",
+  );
+}
+
+function phrase(word: string, names: readonly string[], fate: string): string {
+  if (names.length === 0) return "";
+  const more = names.length - namesShownMax;
+  const shown = names.slice(0, namesShownMax).join(", ") + (more > 0 ? ` and ${more} more` : "");
+  return `${word}${names.length === 1 ? "" : "s"} ${shown} ${fate}`;
 }
 
 function counted(count: number, word: string): string {

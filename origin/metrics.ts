@@ -4,11 +4,14 @@ import type { Clock } from "#base/clock.ts";
 import { type ProcessMetric, processMetrics } from "#base/process-metrics.ts";
 import { readRelease } from "#base/release.ts";
 import type { App } from "./http/app-type.ts";
+import { type ClosedReason, closedReasons } from "./http/server.ts";
+import type { Refusals } from "./refusals.ts";
 
 export interface OriginMetrics {
   readonly contentType: string;
   readonly print: () => Promise<string>;
   readonly countSwept: (blobs: number) => void;
+  readonly countUnauthenticatedClosed: (reason: ClosedReason) => void;
 }
 
 /** @param sources `dataDir`: where the catalogue and the blobs are */
@@ -17,6 +20,7 @@ export function openMetrics(sources: {
   clock: Clock;
   uploads: () => { running: number; inspecting: number; waiting: number };
   feed: () => { subscribers: number; published: number; cut: number };
+  refusals: Pick<Refusals, "counts">;
 }): OriginMetrics & { readonly observe: (app: App) => void } {
   const { clock } = sources;
   const registry = new Registry();
@@ -69,6 +73,24 @@ export function openMetrics(sources: {
     help: "Blobs removed by the sweep",
     registers,
   });
+  void new Counter({
+    name: "nearcast_origin_tokens_refused_total",
+    help: "Requests refused for the token they present: malformed, unknown, or an edge's where a writer's is needed",
+    labelNames: ["reason"],
+    registers,
+    collect() {
+      this.reset();
+      for (const [reason, count] of Object.entries(sources.refusals.counts())) this.inc({ reason }, count);
+    },
+  });
+  const unauthenticatedClosed = new Counter({
+    name: "nearcast_origin_unauthenticated_connections_closed_total",
+    help: "Connections without a valid token that were closed: too late, or past the bound of a network or of all",
+    labelNames: ["reason"],
+    registers,
+  });
+  // So that each is there from the start, and its first increase is seen.
+  for (const reason of closedReasons) unauthenticatedClosed.inc({ reason }, 0);
   const requests = new Counter({
     name: "nearcast_origin_requests_total",
     help: "Requests answered",
@@ -87,6 +109,9 @@ export function openMetrics(sources: {
     print: async () => await registry.metrics(),
     countSwept: (blobs) => {
       swept.inc(blobs);
+    },
+    countUnauthenticatedClosed: (reason) => {
+      unauthenticatedClosed.inc({ reason });
     },
     observe: (app) => {
       const startedMs = new WeakMap<object, number>();

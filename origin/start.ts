@@ -6,6 +6,7 @@ import { mkdir, readdir, stat } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { join, resolve } from "node:path";
 import type { Clock } from "#base/clock.ts";
+import { command } from "#base/command-name.ts";
 import { lockDirectory } from "#base/directory-lock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { createLifecycle } from "#base/lifecycle.ts";
@@ -74,11 +75,14 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     const fleetLimits = await openFleetLimits(catalogue, readFleet, log);
     const uploads = openUploads({ store, catalogue, holds, inspector, clock, limits: config.limits });
     const settings = { ...config.feed, ...config.limits };
-    const feed = await openFeedHub({ catalogue, settings, clock, log });
     const roster = openRosterKeeper(catalogue, readFleet, config.limits);
+    const members = async () => new Set((await roster.nodes()).map(({ node }) => node));
+    const feed = await openFeedHub({ catalogue, settings, members, clock, log });
     const seals = createSeals(() => secretsInOrder(fleetSecret.secrets()));
     const connected = openConnectedNodes(clock);
-    const questions = openQuestions({ connected, seals, clock });
+    const refusals = openRefusals({ catalogue, clock, log });
+    lifecycle.defer("refused attempts", refusals.close);
+    const questions = openQuestions({ connected, refusals, seals, clock });
     const purgeReports = openPurgeReports({ connected, clock });
     // Each subscriber once, and once more where the fleet secret changed meanwhile.
     const introductions = openIntroductionBudget(2 * config.limits.subscribersPerAddressMax, clock);
@@ -86,8 +90,6 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     const overlapMs = config.tokens.overlapHours * 3_600_000;
     const tokens = await openTokens({ secretsDir, catalogue, overlapMs, changed: feed.wake, clock, log });
     lifecycle.defer("token files", tokens.close);
-    const refusals = openRefusals({ catalogue, clock, log });
-    lifecycle.defer("refused attempts", refusals.close);
     const parts = { store, catalogue, uploads, feed, fleetLimits, fleetSecret, roster, readFleet, ...channel };
     const { app, countSwept } = await buildApp({ config, tokens, refusals, clock, log, ...parts });
     const sweepDeps = { store, catalogue, holds, clock, log, intervalMs: config.sweepIntervalMs };
@@ -148,7 +150,7 @@ async function refuseLostCatalogue(dataDir: string): Promise<void> {
       "DISK_FAILED",
       `the catalogue ${path} is ${sizeBytes === 0 ? "empty" : "missing"}, but pictures are stored beside ` +
         `it. Restore a ` +
-        `backup: nearcast restore FOLDER --force. To begin anew without them, move ${join(dataDir, "blobs")} away`,
+        `backup: \`${command} restore FOLDER --force\`. To begin anew without them, move ${join(dataDir, "blobs")} away`,
     );
   }
 }

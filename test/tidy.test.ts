@@ -64,6 +64,15 @@ test("the README's configuration tables are what the schemas say", async () => {
   assert.equal(text, await withTables(text), "run: npm run tables");
 });
 
+test("every metric that the README names is one of an edge or of the origin", async () => {
+  const files = (await Array.fromAsync(sources())).filter(({ path }) => /^(?:node|origin)\//.test(path));
+  const code = files.map(({ text }) => text).join("\n");
+  const named = new Set((await readme()).match(/\bnearcast_[a-z_]+\b/g));
+  assert.ok(named.size > 10);
+  const unknown = [...named].filter((name) => !code.includes(`"${name}"`));
+  assert.deepEqual(unknown, []);
+});
+
 test("the README's map of folders names the folders that there are", async () => {
   const text = await readme();
   for (const room of rooms) assert.ok(text.includes(`${room}/`), `README.md does not mention ${room}/`);

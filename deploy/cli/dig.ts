@@ -66,7 +66,12 @@ export function addDig(program: Command, cli: Cli): void {
       const subnet = options.from === undefined ? undefined : subnetOf(options.from);
       const server =
         options.server === undefined ? await firstServer(options, cli.environment) : parseServer(options.server);
-      const answer = await ask(cli, { name, type, subnet, server, isTcp: options.tcp === true });
+      const asked = server ?? defaultDnsServer;
+      const answer = await ask(cli, { name, type, subnet, server: asked, isTcp: options.tcp === true }).catch(
+        (error: unknown) => {
+          throw server === undefined && error instanceof CommandFailure ? noNodeHere(error) : error;
+        },
+      );
       output.answer(answer, () => linesOf(answer));
       // NXDOMAIN is an answer; a server that refuses or fails gave none.
       cli.end(["NOERROR", "NXDOMAIN"].includes(answer.rcode) ? exitCodes.ok : exitCodes.refused);
@@ -93,10 +98,37 @@ export function subnetOf(text: string): string {
   return text;
 }
 
-async function firstServer(options: CommonOptions, environment: Environment): Promise<{ host: string; port: number }> {
+/** Undefined: no node of this machine is known. */
+async function firstServer(
+  options: CommonOptions,
+  environment: Environment,
+): Promise<{ host: string; port: number } | undefined> {
   const nodes = await findNodes(options, environment);
-  return nodes.flatMap((node) => node.dns).find(({ port }) => port !== 0) ?? defaultDnsServer;
+  return nodes.flatMap((node) => node.dns).find(({ port }) => port !== 0);
 }
+
+function noNodeHere(error: CommandFailure): CommandFailure {
+  const tried = hostPort(defaultDnsServer.host, defaultDnsServer.port);
+  return new CommandFailure(error.exitCode, `no node of this machine is known, and nothing answers at ${tried}`, {
+    cause: error,
+    lines: [
+      `Name the node to ask: --server ADDRESS:53; \`${command} status\` lists the addresses, through the origin.`,
+      `Without asking DNS itself: \`${command} explain NAME --from IP\` tells what a client would get.`,
+      `For a trial on this machine: \`${command} up\` (in another folder: --data DIR).`,
+    ],
+  });
+}
+
+/** What the codes mean that are no answer, and NXDOMAIN (RFC 1035 §4.1.1). */
+const meanings: Readonly<Record<string, string>> = {
+  NXDOMAIN: "there is no such name in the zone",
+  REFUSED:
+    "this responder has no zone that holds the name, or does not answer this type: it resolves no other names. " +
+    "Zones come from the fleet document",
+  NOTIMP: "the responder does not know this kind of query or type",
+  FORMERR: "the responder can't read the query",
+  SERVFAIL: "the responder can't answer now",
+};
 
 function parseServer(text: string): { host: string; port: number } {
   const match = /^(?:\[([^\]]+)\]|([^:]+|[^:]*:[^:]*:.*))(?::(\d{1,5}))?$/.exec(isIPv6(text) ? `[${text}]` : text);
@@ -207,6 +239,8 @@ function linesOf(answer: DigAnswer): string[] {
       : [`asked for ${subnet}${scope === undefined ? "" : `; the answer is the same for its whole /${scope}`}`]),
     ...records("answer", answer.answers),
     ...records("authority", answer.authority),
+    ...(meanings[answer.rcode] === undefined ? [] : [`${answer.rcode}: ${meanings[answer.rcode]}`]),
+    ...(answer.rcode === "REFUSED" ? [`\`${command} explain ${question.name}\` lists the zones that there are.`] : []),
     ...(answer.answers.length + answer.authority.length === 0 ? ["no records"] : []),
   ];
 }

@@ -6,7 +6,7 @@
  *     answer  192.0.2.3  (site tyo)
  *     rule    geo, distance: tyo is the nearest, 5 km away
  *     scope   133.11.0.0/16: all its clients get this answer
- *     TTL     30 s: nothing can change sooner
+ *     TTL     30 s, the longest allowed (ttlSeconds): no site's state can change by itself
  *     zone    cdn.test
  *
  *   SITE  STATE    KM  KEEPS  WEIGHT  CHOICE
@@ -100,7 +100,7 @@ function steeringRows(steering: Readonly<Record<string, unknown>>): Row[] {
       ? []
       : [["scope", `${scope}: ${isForAll ? "every client gets" : "all its clients get"} this answer`] as const]),
     ...(typeof ttlSeconds === "number"
-      ? [["TTL", `${ttlSeconds} s: ${textOf(steering, "ttlReason") ?? ""}`] as const]
+      ? [["TTL", [`${ttlSeconds} s`, textOf(steering, "ttlReason")].filter(Boolean).join(", ")] as const]
       : []),
   ];
 }

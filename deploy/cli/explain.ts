@@ -3,11 +3,14 @@
  * which addresses DNS gives to a client, and by which rule.
  */
 import type { Command } from "commander";
+import { nearest } from "#base/nearest.ts";
 import { askNodes, failureOf, type NodeOptions, wayText } from "./ask-nodes.ts";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { nameLines } from "./explain-name.ts";
-import { timeText, withDates } from "./output.ts";
-import { addVerb, type Cli, outputOf, withNodes, withOrigin } from "./verb.ts";
+import { unknownPicture, urlLines } from "./explain-url.ts";
+import { hasImage, someNames } from "./origin-api.ts";
+import { withDates } from "./output.ts";
+import { addVerb, type Cli, outputOf, withClient, withNodes, withOrigin } from "./verb.ts";
 
 /** What Chrome sends for a picture; Firefox and Safari name the same formats. */
 const browserAccept = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8";
@@ -28,6 +31,12 @@ export function addExplain(program: Command, cli: Cli): void {
       "client --from, else for this machine.",
       "One node is asked: the one that --node, --site or --admin names, else the node of this machine, else, through",
       "the origin, the first one that is connected to it.",
+      "",
+      "Of a name, one line for each site:",
+      "  KM: from the client; KEEPS: the share of its clients that it still takes (100 % unless it is full);",
+      "  WEIGHT: where sites share clients; CHOICE: chosen, its place in the order of preference (2: where clients",
+      "  go whom the first one sheds), or no candidate (it is down, or not allowed for this name).",
+      "The scope is the client network for which the answer holds, the TTL how long it may be remembered.",
     ].join("\n"),
     examples: [
       "explain 'http://img.cdn.test/sample.jpg?w=640' --accept image/avif",
@@ -72,40 +81,31 @@ export function addExplain(program: Command, cli: Cli): void {
         ...(isUrl && options.accept === undefined
           ? [`as for a common browser, which sends Accept: ${accept} (--accept asks for another client)`, ""]
           : []),
-        ...(isUrl ? shortened(treeLines(body)) : nameLines(body)),
+        ...(isUrl ? urlLines(body) : nameLines(body)),
         `(said by node ${reply.name}, ${wayText(asked)})`,
       ]);
+      const hint = isUrl ? await hintOfPicture(unknownPicture(body), options, cli) : undefined;
+      if (hint !== undefined) output.note(hint);
       cli.end(body["outcome"] === "invalid" ? exitCodes.usage : exitCodes.ok);
     });
 }
 
-const isoTime = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z$/;
+/** Names among which one alike is looked for. */
+const namesMax = 1000;
 
-/** Keys that are longer push their own line alone. */
-const keyLengthMax = 40;
-/** Ten times what an explanation has. */
-const linesMax = 500;
-
-function shortened(lines: readonly string[]): readonly string[] {
-  const more = lines.length - linesMax;
-  return more > 0 ? [...lines.slice(0, linesMax), `… and ${more} lines more`] : lines;
-}
-
-/** Nested values as indented lines, `key  value`. */
-function treeLines(value: Readonly<Record<string, unknown>>, indent = ""): string[] {
-  const isShown = (inner: unknown): boolean =>
-    inner !== null && inner !== undefined && !(Array.isArray(inner) && inner.length === 0);
-  const shown = Object.entries(value).filter(([, inner]) => isShown(inner));
-  const width = shown.reduce((widest, [key]) => Math.max(widest, Math.min(key.length, keyLengthMax)), 0);
-  return shown.flatMap(([key, inner]) => {
-    if (typeof inner === "object" && inner !== null && !Array.isArray(inner)) {
-      return [`${indent}${key}`, ...treeLines(inner as Record<string, unknown>, `${indent}  `)];
-    }
-    const text = Array.isArray(inner)
-      ? inner.map((one) => (typeof one === "string" ? one : JSON.stringify(one))).join(", ")
-      : typeof inner === "string" && isoTime.test(inner)
-        ? timeText(inner)
-        : String(inner);
-    return [`${indent}${key.padEnd(width)}  ${text}`];
-  });
+/** That the origin has no such picture, and which one was probably meant; nothing where the origin can't be asked. */
+async function hintOfPicture(name: string | undefined, options: ExplainOptions, cli: Cli): Promise<string | undefined> {
+  if (name === undefined) return undefined;
+  try {
+    return await withClient(cli, options, async (client) => {
+      if (await hasImage(client, name)) return undefined;
+      const folder = name.slice(0, name.lastIndexOf("/") + 1);
+      const names = await someNames(client, folder, namesMax);
+      const alike = nearest(name, names) ?? nearest(name, await someNames(client, "", namesMax));
+      return `the origin has no picture "${name}"${alike === undefined ? "" : `; did you mean "${alike}"?`}`;
+    });
+  } catch (error) {
+    if (error instanceof CommandFailure) return undefined;
+    throw error;
+  }
 }

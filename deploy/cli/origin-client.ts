@@ -6,11 +6,11 @@ import { command } from "#base/command-name.ts";
 import { parseForeignJson } from "#base/foreign-json.ts";
 import { parseName } from "#fleet/source-name.ts";
 import { createReadStream } from "node:fs";
-import { userInfo } from "node:os";
 import { Readable } from "node:stream";
 import { Agent, type Dispatcher, request } from "undici";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { defaultUrlFrom, isTrialAddress, type OriginPlace } from "./settings.ts";
+import { userName } from "./user-name.ts";
 
 /** The origin answers out of SQLite within milliseconds; after so long nobody is there. */
 const answerTimeoutMs = 15_000;
@@ -99,7 +99,7 @@ export function createOriginClient(place: OriginPlace): OriginClient {
         bodyTimeout: answerTimeoutMs,
       });
     } catch (error) {
-      throw unreachable(place, error);
+      throw error instanceof CommandFailure ? error : unreachable(place, error);
     }
     const text = await readText(response, place);
     const answer: Answer = { status: response.statusCode, headers: flatHeaders(response.headers), body: parse(text) };
@@ -109,14 +109,9 @@ export function createOriginClient(place: OriginPlace): OriginClient {
   return { url: place.url, call, close: async () => await agent.close() };
 }
 
-/** Who is noted beside each version: the user of this machine. */
+/** Who is noted beside each version. */
 function authorHeader(): string {
-  try {
-    return encodeURIComponent(userInfo().username).slice(0, 100);
-  } catch {
-    // A user id without an entry, as in some containers: the origin then notes `writer`.
-    return "";
-  }
+  return encodeURIComponent(userName()).slice(0, 100);
 }
 
 function bodyOf(body: Call["body"], headers: Record<string, string>): Dispatcher.RequestOptions["body"] | undefined {
@@ -135,10 +130,20 @@ function bodyOf(body: Call["body"], headers: Record<string, string>): Dispatcher
 }
 
 async function* fileChunks(file: string, onBytes: OnBytes): AsyncGenerator<Buffer> {
-  for await (const chunk of createReadStream(file, { highWaterMark: 256 * 1024 })) {
-    const bytes = chunk as Buffer;
-    yield bytes;
-    onBytes(bytes.length);
+  const stream = createReadStream(file, { highWaterMark: 256 * 1024 });
+  // What fails here is this file, not the line to the origin.
+  const chunks = stream.iterator() as AsyncIterator<Buffer>;
+  try {
+    for (;;) {
+      const next = await chunks.next().catch((error: unknown) => {
+        throw new CommandFailure(exitCodes.failed, `${file} can't be read: ${reasonOf(error)}`, { cause: error });
+      });
+      if (next.done === true) return;
+      yield next.value;
+      onBytes(next.value.length);
+    }
+  } finally {
+    stream.destroy();
   }
 }
 

@@ -16,7 +16,7 @@ export function addOrigin(program: Command, cli: Cli): void {
     summary: "run the origin in the foreground",
     more: [
       `Without --config it runs with DIR/origin.yaml if \`${command} up\` wrote one, else with the defaults.`,
-      "Its log is JSON lines on standard error; SIGTERM stops it in order within 5 s.",
+      "Its log is JSON lines on standard error; on SIGTERM it lets requests finish and ends within 5 s.",
     ].join("\n"),
     examples: ["origin --config /etc/nearcast/origin.yaml"],
   });

@@ -70,7 +70,7 @@ export function addPurge(program: Command, cli: Cli): void {
         );
       }
       const { order, seq, state, unheld } = await withClient(cli, options, async (client) => {
-        const { names, tags } = await selectorsOf(words, client);
+        const { names, tags, urls } = await selectorsOf(words, client);
         const allTags = [...(tag ?? []), ...tags];
         const wanted: PurgeOrder = {
           ...(names.length === 0 ? {} : { names }),
@@ -82,17 +82,18 @@ export function addPurge(program: Command, cli: Cli): void {
         };
         const { seq: event } = await purge(client, wanted);
         const found = await follow(client, event, cli, waitMsOf(options));
-        const missed = found === undefined ? [] : await unheldOf(client, found);
+        const missed = found === undefined ? [] : await unheldOf(client, found, urls);
         return { order: wanted, seq: event, state: found, unheld: missed };
       });
+      // Before the table, which may be longer than a screen.
+      const isKnownOfAll = state?.anonymous === 0 && state.nodes.every((node) => node.state === "done");
+      for (const line of unheldLines(unheld, isKnownOfAll)) output.note(line);
       output.answer({ seq, ...order, ...state }, () => [
         `purged${soft === true ? " (soft)" : ""}: event ${seq} of the feed`,
         ...(state === undefined
           ? ["connected edges follow within a second; this origin does not say what they held"]
           : purgeLines(state, options.wait !== undefined)),
       ]);
-      const isKnownOfAll = state?.anonymous === 0 && state.nodes.every((node) => node.state === "done");
-      for (const line of unheldLines(unheld, isKnownOfAll)) output.note(line);
       const isLate = options.wait !== undefined && state?.isSettled === false;
       cli.end(isLate || (options.strict === true && unheld.length > 0) ? exitCodes.failed : exitCodes.ok);
     });
@@ -113,11 +114,15 @@ async function follow(client: OriginClient, seq: number, cli: Cli, waitMs: numbe
   }
 }
 
-async function unheldOf(client: OriginClient, { unheld }: PurgeState): Promise<Unheld[]> {
+async function unheldOf(
+  client: OriginClient,
+  { unheld }: PurgeState,
+  urls: ReadonlyMap<string, NamedUrl>,
+): Promise<Unheld[]> {
   const { names, hosts, tags, prefix } = unheld;
   const hints = new Map<string, string>();
   for (const name of names.slice(0, hintsMax)) {
-    const hint = await hintOfName(client, name);
+    const hint = await hintOfName(client, name, urls.get(name));
     if (hint !== undefined) hints.set(name, hint);
   }
   const known = hosts.length === 0 ? [] : ((await readStoredFleet(client))?.hosts.map(({ name }) => name) ?? []);
@@ -134,8 +139,10 @@ async function unheldOf(client: OriginClient, { unheld }: PurgeState): Promise<U
 }
 
 /** A picture that is there was just not cached; else it may be a slip of the pen. */
-async function hintOfName(client: OriginClient, name: string): Promise<string | undefined> {
+async function hintOfName(client: OriginClient, name: string, url: NamedUrl | undefined): Promise<string | undefined> {
   if (await hasImage(client, name)) return "the origin has it";
+  const doubled = url === undefined ? undefined : doubledPrefix(name, url);
+  if (doubled !== undefined) return doubled;
   const alike = nearest(name, await someNames(client, name.slice(0, name.lastIndexOf("/") + 1), namesMax));
   return guess(alike, "the origin has no such picture");
 }
@@ -144,13 +151,31 @@ function guess(alike: string | undefined, otherwise: string): string {
   return alike === undefined ? otherwise : `${otherwise}; did you mean "${alike}"?`;
 }
 
+/** The URL that a name was taken from, and what its host puts before paths. */
+export interface NamedUrl {
+  readonly url: string;
+  readonly sourcePrefix: string;
+}
+
+/** Whoever knows the picture's name writes it into the URL, where the host puts its prefix before it once more. */
+export function doubledPrefix(name: string, { url, sourcePrefix }: NamedUrl): string | undefined {
+  if (sourcePrefix === "" || !name.startsWith(sourcePrefix + sourcePrefix)) return undefined;
+  const { origin, pathname, search } = new URL(url);
+  const meant = `${origin}/${pathname.slice(1 + encodeURI(sourcePrefix).length)}${search}`;
+  return (
+    `its host puts the sourcePrefix "${sourcePrefix}" before each path, and the URL has it as well; ` +
+    `did you mean ${meant}?`
+  );
+}
+
 /** Names as they are; URLs by the fleet document, which says what kind of host shows them. */
 async function selectorsOf(
   words: readonly string[],
   client: OriginClient,
-): Promise<{ names: string[]; tags: string[] }> {
+): Promise<{ names: string[]; tags: string[]; urls: Map<string, NamedUrl> }> {
   const names: string[] = [];
   const tags: string[] = [];
+  const urls = new Map<string, NamedUrl>();
   let fleet: Fleet | undefined;
   for (const word of words) {
     if (!/^https?:\/\//i.test(word)) {
@@ -159,10 +184,12 @@ async function selectorsOf(
     }
     fleet ??= await currentFleet(client);
     const selector = selectorOfUrl(word, fleet);
-    if ("name" in selector) names.push(selector.name);
-    else tags.push(selector.tag);
+    if ("name" in selector) {
+      names.push(selector.name);
+      urls.set(selector.name, { url: word, sourcePrefix: selector.sourcePrefix });
+    } else tags.push(selector.tag);
   }
-  return { names, tags };
+  return { names, tags, urls };
 }
 
 async function readStoredFleet(client: OriginClient): Promise<Fleet | undefined> {
@@ -181,7 +208,7 @@ async function currentFleet(client: OriginClient): Promise<Fleet> {
 }
 
 /** The picture that a URL of an image host shows, or the tag that an assets host's edges give to that URL. */
-export function selectorOfUrl(text: string, fleet: Fleet): { name: string } | { tag: string } {
+export function selectorOfUrl(text: string, fleet: Fleet): { name: string; sourcePrefix: string } | { tag: string } {
   const url = URL.parse(text);
   if (url === null) throw new CommandFailure(exitCodes.usage, `"${text}" is not a URL`);
   const isAddress = /^[\d.]+$|^\[/.test(url.hostname);
@@ -195,7 +222,8 @@ export function selectorOfUrl(text: string, fleet: Fleet): { name: string } | { 
   }
   if (host.kind === "assets") return { tag: `url:${canonicalName(host.name)}${url.pathname}` };
   try {
-    return { name: host.sourcePrefix + decodeURIComponent(url.pathname.slice(1)) };
+    const { sourcePrefix } = host;
+    return { name: sourcePrefix + decodeURIComponent(url.pathname.slice(1)), sourcePrefix };
   } catch {
     throw new CommandFailure(exitCodes.usage, `"${text}" has a percent sign that encodes no character`);
   }

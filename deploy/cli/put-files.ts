@@ -1,6 +1,6 @@
 /** Which files `nearcast put` stores, under which names, and which it leaves out, with the reason. */
 import type { Stats } from "node:fs";
-import { readdir, realpath, stat } from "node:fs/promises";
+import { lstat, readdir, realpath, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 
@@ -66,7 +66,7 @@ export async function findUploads(words: readonly string[], to: string | undefin
     there.pop();
   }
   const sources = there.map(({ word, stats }) => {
-    if (stats === undefined) throw new CommandFailure(exitCodes.usage, `there is no file or folder ${word}`);
+    if (stats === undefined) throw new CommandFailure(exitCodes.usage, notThere(word));
     return { word, stats };
   });
   const [only] = sources;
@@ -91,7 +91,11 @@ export async function findUploads(words: readonly string[], to: string | undefin
 async function searchFolder(root: string, base: string, found: Found): Promise<void> {
   const entered = new Set<string>();
   const search = async (folder: string, name: string, depth: number): Promise<void> => {
-    const truePath = await realpath(folder);
+    const truePath = await realpath(folder).catch((error: NodeJS.ErrnoException) => error);
+    if (truePath instanceof Error) {
+      found.skipped.push({ file: folder, reason: reasonOf(truePath) });
+      return;
+    }
     if (entered.has(truePath)) {
       found.skipped.push({ file: folder, reason: "this folder was searched already, under another path" });
       return;
@@ -101,13 +105,17 @@ async function searchFolder(root: string, base: string, found: Found): Promise<v
       return;
     }
     entered.add(truePath);
-    const entries = await readdir(folder, { withFileTypes: true });
+    const entries = await readdir(folder, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => error);
+    if (entries instanceof Error) {
+      found.skipped.push({ file: folder, reason: reasonOf(entries) });
+      return;
+    }
     for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
       const file = join(folder, entry.name);
       const entryName = joinName(name, entry.name);
       const isPlain = entry.isFile() || entry.isDirectory();
       // Nothing is asked of the file system for a file that is left out anyway.
-      const reason = entry.isFile() ? whyNot(entry.name) : undefined;
+      const reason = (await hasForeignName(file)) ? notUtf8 : entry.isFile() ? whyNot(entry.name) : undefined;
       if (reason !== undefined) {
         found.skipped.push({ file, reason });
         continue;
@@ -126,6 +134,19 @@ async function searchFolder(root: string, base: string, found: Found): Promise<v
     }
   };
   await search(root, base, 0);
+}
+
+const notUtf8 =
+  "its name is not UTF-8, and pictures are named in UTF-8: rename it " +
+  "(convmv -f latin1 -t utf8 --notest FILE does it for names from older systems)";
+
+/** Node reads U+FFFD where a name has bytes that are no UTF-8; a file that has it in its own name is there. */
+async function hasForeignName(file: string): Promise<boolean> {
+  return file.includes("\ufffd") && (await lstat(file).catch(() => undefined)) === undefined;
+}
+
+function notThere(word: string): string {
+  return word.includes("\ufffd") ? `${word} can't be read: ${notUtf8}` : `there is no file or folder ${word}`;
 }
 
 /** Why a file in a folder is left out; undefined: it is a picture by its name. */
@@ -150,7 +171,8 @@ function refuseTwins(uploads: readonly Upload[]): void {
 
 async function statOf(path: string): Promise<Stats | undefined> {
   return await stat(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
+    // Too long for a file's name, not for a picture's: as the last word it is the path at the origin.
+    if (error.code === "ENOENT" || error.code === "ENOTDIR" || error.code === "ENAMETOOLONG") return undefined;
     throw new CommandFailure(exitCodes.usage, `${path} can't be read: ${reasonOf(error)}`);
   });
 }

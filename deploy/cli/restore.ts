@@ -1,6 +1,5 @@
 /** `nearcast restore`: puts a backup back on the origin's machine, before the origin starts. */
 import { command } from "#base/command-name.ts";
-import { userInfo } from "node:os";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { restore, type RestoreReport } from "../../origin/backup/restore.ts";
@@ -8,6 +7,7 @@ import { exitCodes } from "./exit-codes.ts";
 import { asFailure, openByteProgress } from "./origin-folder.ts";
 import { sizeText, timeText } from "./output.ts";
 import { type CommonOptions, findOriginSettings } from "./settings.ts";
+import { userName } from "./user-name.ts";
 import { addVerb, type Cli, outputOf, withOriginFolder } from "./verb.ts";
 
 interface RestoreVerbOptions extends CommonOptions {
@@ -38,7 +38,7 @@ export function addRestore(program: Command, cli: Cli): void {
         report = await restore(resolve(word), dataDir, {
           clock: cli.clock,
           keep: settings.keep,
-          author: userInfo().username,
+          author: userName(),
           isForced: options.force === true,
           onProgress: progress.show,
         });

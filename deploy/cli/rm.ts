@@ -3,6 +3,7 @@ import { command } from "#base/command-name.ts";
 import type { Command } from "commander";
 import { CommandFailure, type ExitCode, exitCodes } from "./exit-codes.ts";
 import { removeImage } from "./origin-api.ts";
+import { withPicture } from "./picture-names.ts";
 import type { CommonOptions } from "./settings.ts";
 import { addVerb, type Cli, outputOf, withClient, withOrigin } from "./verb.ts";
 
@@ -21,7 +22,7 @@ export function addRm(program: Command, cli: Cli): void {
     await withClient(cli, options, async (client) => {
       for (const name of names) {
         try {
-          removed.push(await removeImage(client, name));
+          removed.push(await withPicture(client, name, async () => await removeImage(client, name)));
         } catch (error) {
           // The others may still be deleted; an origin that is not there answers for none of them.
           if (!(error instanceof CommandFailure) || error.exitCode === exitCodes.unreachable) throw error;
@@ -31,7 +32,7 @@ export function addRm(program: Command, cli: Cli): void {
       }
     });
     output.answer({ removed, failed }, () => removed.map(({ name }) => `${name} is deleted`));
-    for (const { name, message } of failed) output.note(`${name}: ${message}`);
+    for (const { name, message } of failed) output.note(message.includes(name) ? message : `${name}: ${message}`);
     cli.end(code);
   });
 }

@@ -9,11 +9,14 @@
  *   rollback               now `fleet rollback`
  *   rollback 3             now `fleet rollback 3`                  (a bare number is never a picture's name here)
  */
-import type { Command } from "commander";
+import { command } from "#base/command-name.ts";
+import { Command } from "commander";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { type PublishingOptions, withPublishing } from "./fleet/publishing.ts";
 import { rollBackFleet } from "./fleet/rollback.ts";
-import { rollbackImage } from "./origin-api.ts";
+import { readVersions, rollbackImage } from "./origin-api.ts";
+import type { OriginClient } from "./origin-client.ts";
+import { withPicture, withPictureVersion } from "./picture-names.ts";
 import { addVerb, type Cli, noteOldSpelling, outputOf, withClient, withOrigin } from "./verb.ts";
 
 export type RollbackTarget =
@@ -27,12 +30,13 @@ export function addRollback(program: Command, cli: Cli): void {
     summary: "bring an earlier version of a picture back",
     more: [
       "Without a version, the one before the newest. What comes back becomes the next version, so nothing is lost.",
-      "Without a name, and with a bare number, this is the old spelling of `fleet rollback`; the options of publishing",
-      "(--yes, --dry-run, --force, --if-version) are for that alone.",
+      `\`${command} versions NAME\` lists the versions of a picture.`,
+      "",
+      `The fleet document has a verb of its own: \`${command} fleet rollback [version]\`.`,
     ].join("\n"),
-    examples: ["rollback shop/chair.jpg", "rollback shop/chair.jpg 2"],
+    examples: ["rollback shop/chair.jpg", "rollback shop/chair.jpg 2", "rollback 2024 --picture"],
   });
-  withPublishing(withOrigin(verb))
+  withOldPublishing(withOrigin(verb).usage("[options] <name> [version]"))
     .option("--picture", "NAME is a picture's, even if it is a number")
     .action(async (name: string | undefined, version: string | undefined, options: RollbackOptions) => {
       const target = rollbackTarget(name, version, options.picture === true);
@@ -46,7 +50,7 @@ export function addRollback(program: Command, cli: Cli): void {
       const image = await withClient(
         cli,
         options,
-        async (client) => await rollbackImage(client, target.name, target.version),
+        async (client) => await rollBackPicture(client, target.name, target.version),
       );
       output.answer({ what: "picture", ...image }, () => [
         image.unchanged
@@ -55,6 +59,29 @@ export function addRollback(program: Command, cli: Cli): void {
       ]);
       cli.end(exitCodes.ok);
     });
+}
+
+async function rollBackPicture(
+  client: OriginClient,
+  name: string,
+  version: number | undefined,
+): Promise<Awaited<ReturnType<typeof rollbackImage>>> {
+  const work = async (): ReturnType<typeof rollbackImage> => await rollbackImage(client, name, version);
+  if (version !== undefined) return await withPictureVersion(client, name, version, work);
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof CommandFailure && error.code === "NOT_FOUND")) throw error;
+    // It is the name that is missing, or it has no version before: then this finds the name.
+    await withPicture(client, name, async () => await readVersions(client, name));
+    throw error;
+  }
+}
+
+/** The options of `fleet rollback`, for scripts that still use the old spelling: taken, but told nobody. */
+function withOldPublishing(verb: Command): Command {
+  for (const option of withPublishing(new Command()).options) verb.addOption(option.hideHelp());
+  return verb;
 }
 
 /** Which of the two is meant; see the head of this file. */

@@ -1,10 +1,10 @@
 /** `nearcast secret rotate`: have the origin make a new fleet secret, which every edge takes within a second. */
 import { command } from "#base/command-name.ts";
-import { Argument, type Command } from "commander";
+import type { Command } from "commander";
 import { exitCodes } from "./exit-codes.ts";
 import { rotateSecret } from "./origin-api.ts";
 import type { CommonOptions } from "./settings.ts";
-import { addVerb, type Cli, outputOf, withClient, withOrigin } from "./verb.ts";
+import { addVerb, type Cli, oneOf, outputOf, withClient, withOrigin } from "./verb.ts";
 
 export function addSecret(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
@@ -19,8 +19,8 @@ export function addSecret(program: Command, cli: Cli): void {
     examples: ["secret rotate"],
   });
   withOrigin(verb)
-    .addArgument(new Argument("<order>", "what to do").choices(["rotate"]))
-    .action(async (_order: string, options: CommonOptions) => {
+    .argument("<rotate>", "what to do", oneOf(["rotate"]))
+    .action(async (_action: string, options: CommonOptions) => {
       const output = outputOf(cli, options);
       const rotated = await withClient(cli, options, rotateSecret);
       output.answer(rotated, () => [

@@ -5,6 +5,7 @@
  *
  * Answers may come from a node of another release: whatever is not there shows as `-`.
  */
+import { asTyped } from "#base/command-name.ts";
 import type { NodeStatus, SeenSite, Witness } from "./node-status.ts";
 import { sizeText, tableLines } from "./output.ts";
 import { mapLines, type MapSite } from "./status-map.ts";
@@ -56,17 +57,20 @@ function askedLines(witnesses: readonly Witness[]): string[] {
   });
   const heads = ["ASKED", "SITE", "STATE", "FLEET", "FEED", "EVENT", "MEMORY", "DISK", "SECRET", "LEASE", "ASKED AT"];
   const whys = witnesses.flatMap(({ name, answer }) =>
-    (answer.outcome === "answered" ? whysOf(answer.status) : [answer.reason]).map((why) => `  ${name}: ${why}`),
+    (answer.outcome === "answered" ? whysOf(answer.status) : [answer.reason]).map(
+      (why) => `  ${name}: ${asTyped(why)}`,
+    ),
   );
   return [...tableLines(heads, rows), ...whys];
 }
 
 /** What its owner should know of a node that answers. */
 function whysOf(status: NodeStatus): string[] {
-  const { unready, isIsolated, originToken, announce, decoders } = status;
+  const { unready, isIsolated, feed, originToken, announce, decoders } = status;
   return [
     ...(unready === undefined || unready === null || unready.length === 0 ? [] : [unready.join("; ")]),
     ...(isIsolated === true ? ["reaches no other node, answers with its own site"] : []),
+    ...(isEmpty(feed?.warning) ? [] : [feed?.warning ?? ""]),
     ...(isEmpty(originToken?.warning) ? [] : [originToken?.warning ?? ""]),
     ...(isEmpty(announce?.reason) ? [] : [`lease: ${announce?.reason ?? ""}`]),
     ...(decoders?.sandbox === "none" ? [`decoders work without a sandbox: ${decoders.sandboxReason ?? "-"}`] : []),
@@ -144,8 +148,9 @@ function sitesOf({ answer }: Witness): readonly SeenSite[] {
   return answer.outcome === "answered" ? (answer.status.sites ?? []) : [];
 }
 
-function stateOf({ ready, presence }: NodeStatus): string {
+function stateOf({ ready, presence, standing }: NodeStatus): string {
   if (ready === true) return "ready";
+  if (standing === "removed") return "removed";
   return presence === "draining" ? "draining" : "not ready";
 }
 

@@ -1,7 +1,7 @@
 /** `nearcast token`: the tokens that the origin accepts; new ones, and an end for older ones. */
 import { command } from "#base/command-name.ts";
 import { writeAtomic } from "#base/atomic-file.ts";
-import { Argument, type Command } from "commander";
+import type { Command } from "commander";
 import { access, constants, readFile, realpath } from "node:fs/promises";
 import { dirname } from "node:path";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
@@ -9,7 +9,7 @@ import { type AcceptedToken, readTokens, retireTokens, rotateToken } from "./ori
 import { tableLines, timeText } from "./output.ts";
 import { type CommonOptions, findOrigin } from "./settings.ts";
 import { readLength } from "./times.ts";
-import { addVerb, type Cli, outputOf, withClient, withOrigin } from "./verb.ts";
+import { addVerb, type Cli, oneOf, outputOf, withClient, withOrigin } from "./verb.ts";
 
 interface TokenOptions extends CommonOptions {
   overlap?: number;
@@ -42,17 +42,17 @@ export function addToken(program: Command, cli: Cli): void {
     ],
   });
   withOrigin(verb)
-    .addArgument(new Argument("<order>", "what to do").choices(["list", "rotate", "retire"]))
-    .addArgument(new Argument("[kind]", "whose token").choices(["edge", "writer"]))
+    .argument("<list|rotate|retire>", "what to do", oneOf(["list", "rotate", "retire"]))
+    .argument("[edge|writer]", "whose token, to rotate or to retire", oneOf(["edge", "writer"]))
     .option("--overlap <time>", "how long the older token is accepted, such as 2h", readLength)
     .option("--now", "the older token ends at once")
     .option("--by-hand", "edges can't fetch the new token: it is carried to each of them")
     .option("--save <file>", "write the new token into this file, mode 600")
-    .action(async (order: string, kind: string | undefined, options: TokenOptions) => {
-      if (order === "list") await list(cli, options);
+    .action(async (action: string, kind: string | undefined, options: TokenOptions) => {
+      if (action === "list") await list(cli, options);
       else if (kind === undefined) {
-        throw new CommandFailure(exitCodes.usage, `whose token? ${command} token ${order} edge, or: writer`);
-      } else if (order === "rotate") await rotate(cli, kind, options);
+        throw new CommandFailure(exitCodes.usage, `whose token? ${command} token ${action} edge, or: writer`);
+      } else if (action === "rotate") await rotate(cli, kind, options);
       else await retire(cli, kind, options);
       cli.end(exitCodes.ok);
     });

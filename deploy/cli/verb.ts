@@ -4,7 +4,8 @@
  */
 import type { Clock } from "#base/clock.ts";
 import { command } from "#base/command-name.ts";
-import { type Command, InvalidArgumentError } from "commander";
+import { nearest } from "#base/nearest.ts";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { exitCodesHelp, type ExitCode } from "./exit-codes.ts";
 import { createOriginClient, type OriginClient } from "./origin-client.ts";
 import { createOutput, type Output, type TextStream } from "./output.ts";
@@ -90,17 +91,17 @@ export function withOriginFolder(verb: Command): Command {
     .option("--data <dir>", `the origin's data folder, or the one that \`${command} up\` keeps (or NEARCAST_DATA)`);
 }
 
-function withAdmin(verb: Command): Command {
-  return verb.option(
-    "--admin <url>",
-    "admin listener of a node; may be given several times (default: the nodes of this machine, else the origin asks)",
-    (url: string, before: string[] | undefined) => [...(before ?? []), checkedUrl(url)],
-  );
-}
-
-/** The options that say which nodes are asked. */
+/** The options that say which nodes are asked: by their listeners, or by names that the origin knows, not both. */
 export function withNodes(verb: Command): Command {
-  return withAdmin(verb)
+  return verb
+    .addOption(
+      new Option(
+        "--admin <url>",
+        "admin listener of a node; may be given several times (default: nodes of this machine, else the origin asks)",
+      )
+        .argParser((url: string, before: string[] | undefined) => [...(before ?? []), checkedUrl(url)])
+        .conflicts(["node", "site"]),
+    )
     .option("--node <name>", "ask this node; may be given several times", several)
     .option("--site <name>", "ask the nodes of this site; may be given several times", several);
 }
@@ -122,6 +123,16 @@ export function wholeNumber(minimum: number, maximum: number): (text: string) =>
     const number = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
     if (number >= minimum && number <= maximum) return number;
     throw new InvalidArgumentError(`It must be a whole number from ${minimum} to ${maximum}.`);
+  };
+}
+
+/** Reads one of a few words, for options and arguments. @param words at least one */
+export function oneOf(words: readonly string[]): (text: string) => string {
+  return (text) => {
+    if (words.includes(text)) return text;
+    const meant = nearest(text, words);
+    const allowed = [words.slice(0, -1).join(", "), words.at(-1)].filter((part) => part !== "").join(" or ");
+    throw new InvalidArgumentError(`It must be ${allowed}${meant === undefined ? "." : `; did you mean ${meant}?`}`);
   };
 }
 

@@ -1,7 +1,7 @@
 /** `nearcast verify`: has the origin read every stored picture again, and names what is damaged or missing. */
 import { command } from "#base/command-name.ts";
 import { type Command, InvalidArgumentError } from "commander";
-import { exitCodes } from "./exit-codes.ts";
+import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { type BlobFault, verifyStep } from "./origin-api.ts";
 import { openByteProgress } from "./origin-folder.ts";
 import { sizeText } from "./output.ts";
@@ -55,6 +55,8 @@ export function addVerify(program: Command, cli: Cli): void {
             progress.show({ phase: "verifying", doneBytes: verified.checked.sizeBytes, totalBytes });
           } while (verified.cursor !== undefined && !stopped.signal.aborted);
         });
+      } catch (error) {
+        throw withWayOn(error, verified);
       } finally {
         process.off("SIGINT", stop);
         progress.close();
@@ -67,6 +69,17 @@ export function addVerify(program: Command, cli: Cli): void {
 function readHash(text: string): string {
   if (/^[0-9a-f]{64}$/.test(text)) return text;
   throw new InvalidArgumentError("It must be 64 hexadecimal digits.");
+}
+
+/** The failure with what was found before it, and the command that goes on from there. */
+function withWayOn(error: unknown, verified: Verified): unknown {
+  const { checked, cursor } = verified;
+  if (!(error instanceof CommandFailure) || checked.count === 0 || cursor === undefined) return error;
+  return new CommandFailure(error.exitCode, error.message, {
+    ...(error.code === undefined ? {} : { code: error.code }),
+    cause: error,
+    lines: [...error.lines, "Before that:", ...linesOf(verified)],
+  });
 }
 
 function linesOf({ checked, faults, cursor }: Verified): string[] {

@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { exitCodes } from "./exit-codes.ts";
 import { readVersions } from "./origin-api.ts";
 import { sizeText, tableLines, timeText } from "./output.ts";
+import { withPicture } from "./picture-names.ts";
 import type { CommonOptions } from "./settings.ts";
 import { addVerb, type Cli, outputOf, withClient, withOrigin } from "./verb.ts";
 
@@ -16,7 +17,11 @@ export function addVersions(program: Command, cli: Cli): void {
   });
   withOrigin(verb).action(async (name: string, options: CommonOptions) => {
     const output = outputOf(cli, options);
-    const found = await withClient(cli, options, async (client) => await readVersions(client, name));
+    const found = await withClient(
+      cli,
+      options,
+      async (client) => await withPicture(client, name, async () => await readVersions(client, name)),
+    );
     output.answer(found, () =>
       tableLines(
         ["VERSION", "HOW", "TYPE", "PIXELS", "SIZE", "STORED", "BY"],

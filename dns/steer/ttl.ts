@@ -16,6 +16,8 @@ export interface Ttl {
   readonly reason: string;
 }
 
+const longest = "the longest allowed (ttlSeconds)";
+
 /**
  * @param allowed names of the sites that the name may be answered with, in any state
  * @param soonestChangeMs milliseconds from now until a site's state may change at the earliest; a site that is
@@ -27,7 +29,8 @@ export function ttlOf(
   soonestChangeMs: ReadonlyMap<string, number>,
 ): Ttl {
   const ceiling = steered.ttlSeconds;
-  if (steered.policy === "anycast") return { seconds: ceiling, reason: "anycast: no site's state counts; ttlSeconds" };
+  if (steered.policy === "anycast")
+    return { seconds: ceiling, reason: `${longest}: with anycast no site's state counts` };
   const floor = Math.min(steered.ttlFloorSeconds, ceiling);
   let soonestMs = Number.POSITIVE_INFINITY;
   let soonestSite = "";
@@ -38,11 +41,11 @@ export function ttlOf(
       soonestSite = site;
     }
   }
-  if (soonestSite === "") return { seconds: ceiling, reason: "no site's state can change by itself; ttlSeconds" };
+  if (soonestSite === "") return { seconds: ceiling, reason: `${longest}: no site's state can change by itself` };
   // Rounded down: an answer must not outlive what it rests on.
   const seconds = Math.floor(Math.max(soonestMs, 0) / 1000);
-  const change = `${soonestSite} may change in ${seconds} s`;
-  if (seconds > ceiling) return { seconds: ceiling, reason: `${change}, later than ttlSeconds` };
-  if (seconds < floor) return { seconds: floor, reason: `${change}, sooner than ttlFloorSeconds` };
-  return { seconds, reason: change };
+  const change = `site ${soonestSite} may go up or down in ${seconds} s at the earliest`;
+  if (seconds > ceiling) return { seconds: ceiling, reason: `${longest}: ${change}` };
+  if (seconds < floor) return { seconds: floor, reason: `the shortest allowed (ttlFloorSeconds): ${change}` };
+  return { seconds, reason: `since ${change}` };
 }

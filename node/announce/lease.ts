@@ -28,6 +28,7 @@ import { type Cancel, type Clock, sleep } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
+import { addressAfter } from "#fleet/address.ts";
 import { aloneSlot, beatMs, beatSlot, sharedSlots } from "./beat.ts";
 import { addressText, parseAddress, parsePrefix } from "./bgp/prefix.ts";
 import { checked, type DampingSettings, fall, firstDamping, isWrong, rise, usualDamping } from "./damping.ts";
@@ -125,7 +126,7 @@ const silent: LeaseWord = {
 export function openLease(options: LeaseOptions): Lease {
   const { announce, processIndex, selfCheck, mayFall, isAlone, changed, clock, random, log } = options;
   const dampingSettings = { ...usualDamping, ...options.damping };
-  const sourceOctets = plus(announce.source, processIndex);
+  const sourceOctets = sourceOf(announce.source, processIndex);
   const source = addressText(sourceOctets);
   // The BGP identifier (RFC 4271 §4.2): BIRD's is its router id, a public address, so they never are the same.
   const identifier = sourceOctets.readUInt32BE(sourceOctets.length - 4);
@@ -459,12 +460,8 @@ export function openLease(options: LeaseOptions): Lease {
 
 const takenBack = new Error("taken back");
 
-/** The address `steps` after this one, such as 127.0.0.4 for 127.0.0.2 and 2. Only the last four octets count. */
-function plus(source: string, steps: number): Buffer {
-  const octets = parseAddress(source);
+function sourceOf(source: string, processIndex: number): Buffer {
+  const octets = parseAddress(source) && parseAddress(addressAfter(source, processIndex));
   if (octets === undefined) throw new NearcastError("CANNOT_LISTEN", `announce.source: ${source} is no plain address`);
-  const next = Buffer.from(octets);
-  const at = next.length - 4;
-  next.writeUInt32BE((next.readUInt32BE(at) + steps) >>> 0, at);
-  return next;
+  return Buffer.from(octets);
 }

@@ -1,16 +1,19 @@
-/** The kinds of change that the origin's audit log records, and that `nearcast audit --kind` asks for. */
+/**
+ * The kinds of change that the origin's audit log records, and that `nearcast audit --kind` asks for. What a verb does
+ * is called as the verb is, such as `fleet-apply`.
+ */
 export const auditKinds = [
   "put",
   "rm",
   "rollback",
   "purge",
-  "apply",
+  "fleet-apply",
   "fleet-rollback",
   "secret-rotate",
   "token-rotate",
   "token-retire",
   "join",
-  "leave",
+  "remove",
   "drain",
   "undrain",
   "verify",
@@ -20,3 +23,18 @@ export const auditKinds = [
   "refused",
 ] as const;
 export type AuditKind = (typeof auditKinds)[number];
+
+/** What earlier releases called some of them. Entries are final, so theirs keep these names in the catalogue. */
+const formerNames = { apply: "fleet-apply", leave: "remove" } as const satisfies Record<string, AuditKind>;
+export type FormerAuditKind = keyof typeof formerNames;
+export const formerAuditKinds = Object.keys(formerNames) as readonly FormerAuditKind[];
+
+/** Today's name; a word that is none is left as it is. */
+export function auditKindOf(name: string): string {
+  return new Map<string, AuditKind>(Object.entries(formerNames)).get(name) ?? name;
+}
+
+/** All names under which entries of a kind may stand. */
+export function namesOfAuditKind(kind: AuditKind): string[] {
+  return [kind, ...formerAuditKinds.filter((name) => formerNames[name] === kind)];
+}

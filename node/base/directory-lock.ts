@@ -12,11 +12,12 @@ const busy = 5;
 
 /**
  * @param refusal what to say while another process holds the lock
+ * @param fileName of the lock: what has another one may hold the directory at the same time
  * @returns what lets go of the directory
  * @throws NearcastError CONFLICT while another process holds it, DISK_FAILED when the lock's file can't be used
  */
-export function lockDirectory(directory: string, refusal: string): () => void {
-  const file = join(directory, "lock.sqlite");
+export function lockDirectory(directory: string, refusal: string, fileName = "lock.sqlite"): () => void {
+  const file = join(directory, fileName);
   let lock: DatabaseSync | undefined;
   try {
     lock = new DatabaseSync(file, { timeout: 0 });

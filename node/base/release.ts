@@ -11,7 +11,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -46,8 +46,21 @@ function nameOfChange(root: string): string {
   if (changed === "" && added === "") return "";
   if (changed === undefined || added === undefined) return "-dirty";
   const hash = createHash("sha256").update(changed);
-  for (const file of added.split("\0").slice(0, -1)) hash.update(`\0${file}\0`).update(readFileSync(join(root, file)));
+  for (const file of added.split("\0").slice(0, -1)) {
+    const content = contentOf(join(root, file));
+    if (content === undefined) return "-dirty";
+    hash.update(`\0${file}\0`).update(content);
+  }
   return `-dirty-${hash.digest("hex").slice(0, digitsOfName)}`;
+}
+
+/** Of a link, where it leads (an editor's lock leads nowhere). Undefined: a repository inside, or a file just gone. */
+function contentOf(path: string): Buffer | string | undefined {
+  try {
+    return lstatSync(path).isSymbolicLink() ? readlinkSync(path) : readFileSync(path);
+  } catch {
+    return undefined;
+  }
 }
 
 /** What git prints, or undefined where it can't answer. */

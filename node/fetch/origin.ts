@@ -80,6 +80,8 @@ export function openOriginClient(options: {
   token: TokenSource;
   clock: Clock;
   random: Random;
+  /** The origin begins to refuse the token: tokenComplaint() says what to do. */
+  onTokenRefused?: () => void;
 }): OriginClient {
   const base = new URL(options.url);
   const pool = new Pool(base.origin, {
@@ -92,7 +94,7 @@ export function openOriginClient(options: {
   });
   const breaker = createBreaker(options.clock);
   const { token } = options;
-  const standing = createTokenStanding(options.clock);
+  const standing = createTokenStanding(options.clock, options.onTokenRefused ?? (() => undefined));
   const counts = { sources: 0, sourceBodies: 0, failures: 0 };
   const prefix = base.pathname.replace(/\/$/, "") + apiPath;
   const settings = { breaker, clock: options.clock, random: options.random };

@@ -9,11 +9,12 @@
  * What is no whole token (empty, cut off, too long) is not taken: the token in use stays. A file that somebody writes
  * in pieces changes from look to look, and is read when it has come to rest.
  */
-import { realpath, stat } from "node:fs/promises";
+import { realpath } from "node:fs/promises";
 import { writeAtomic } from "#base/atomic-file.ts";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
+import { markOf } from "#base/file-mark.ts";
 import { readSecretFile, type SecretFile } from "#base/secret-file.ts";
 import { tokenId, tokenPattern } from "#fleet/edge-token.ts";
 
@@ -60,7 +61,7 @@ export async function openTokenFile(options: {
   log: Log;
 }): Promise<TokenFile> {
   const { path, mayWrite, clock, log } = options;
-  let takenMark = await markOf(path);
+  let takenMark = await markIfAny(path);
   let seenMark = takenMark;
   let current = await readToken(path);
   let inFile = current;
@@ -75,7 +76,7 @@ export async function openTokenFile(options: {
   const reread = async (): Promise<void> => {
     reading ??= (async () => {
       try {
-        const mark = await markOf(path);
+        const mark = await markIfAny(path);
         inFile = await readToken(path);
         use(inFile, "another edge token was taken from its file");
         takenMark = mark;
@@ -87,7 +88,7 @@ export async function openTokenFile(options: {
   };
 
   const look = async (): Promise<void> => {
-    const mark = await markOf(path);
+    const mark = await markIfAny(path);
     const isAtRest = mark === seenMark;
     seenMark = mark;
     if (mark === takenMark || !isAtRest) return;
@@ -122,20 +123,15 @@ export async function openTokenFile(options: {
       // Through a link, so that the file is replaced where it stands and the link stays.
       await writeAtomic(await realpath(path), `${token}\n`, { mode: 0o600, durable: true });
       inFile = token;
-      takenMark = seenMark = await markOf(path);
+      takenMark = seenMark = await markIfAny(path);
     },
     close: cancel,
   };
 }
 
-/** Tells whether a file was written or replaced since the last look; undefined: it can't be looked at. */
-async function markOf(path: string): Promise<string | undefined> {
-  try {
-    const { ino, mtimeNs, ctimeNs, size } = await stat(path, { bigint: true });
-    return `${ino} ${mtimeNs} ${ctimeNs} ${size}`;
-  } catch {
-    return undefined; // Reading it says why.
-  }
+/** Of a file that can't be looked at there is none either: reading it says why. */
+async function markIfAny(path: string): Promise<string | undefined> {
+  return await markOf(path).catch(() => undefined);
 }
 
 async function readToken(path: string): Promise<string> {

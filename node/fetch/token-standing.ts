@@ -17,7 +17,8 @@ export interface TokenStanding {
   complaint: (tokenFile: string) => string | undefined;
 }
 
-export function createTokenStanding(clock: Clock): TokenStanding {
+/** @param onRefused called once for each token and status that are refused, not for each request */
+export function createTokenStanding(clock: Clock, onRefused: () => void): TokenStanding {
   let refusal: { id: string; what: string; status: number; sinceMs: number } | null = null;
   return {
     answered(what) {
@@ -28,6 +29,7 @@ export function createTokenStanding(clock: Clock): TokenStanding {
       // The first refusal of a token tells since when, whatever is asked after it.
       if (refusal?.id === id && refusal.status === status) return;
       refusal = { id, what, status, sinceMs: clock.wallMs() };
+      onRefused();
     },
     refusal: () => (refusal === null ? null : { id: refusal.id, status: refusal.status, sinceMs: refusal.sinceMs }),
     complaint(tokenFile) {

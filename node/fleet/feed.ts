@@ -72,6 +72,8 @@ export function followFeed(options: {
   let state: FeedState = "disconnected";
   let heardAtMs: number | null = null;
   let replayTarget = 0;
+  /** Why the feed broke off, as the log has it; undefined: it has been live since. */
+  let toldReason: string | undefined;
   let gate = Promise.withResolvers<void>();
   const firstContact = Promise.withResolvers<void>();
   const ending = new AbortController();
@@ -81,7 +83,10 @@ export function followFeed(options: {
     if (next === "replaying") gate = Promise.withResolvers<void>();
     else gate.resolve();
     state = next;
-    if (next === "live") firstContact.resolve();
+    if (next !== "live") return;
+    firstContact.resolve();
+    if (toldReason !== undefined) log.info({}, "the feed is followed again");
+    toldReason = undefined;
   }
 
   async function reached(originId: string, seq: number): Promise<void> {
@@ -153,6 +158,12 @@ export function followFeed(options: {
     }
   }
 
+  /** The same reason again and again is told once, until the feed was live in between. */
+  function tellBreak(reason: string): void {
+    log[reason === toldReason ? "debug" : "warn"]({ reason }, "the feed broke off");
+    toldReason = reason;
+  }
+
   async function follow(): Promise<void> {
     let pauseMs = pauseMsMin;
     while (!ending.signal.aborted) {
@@ -161,7 +172,7 @@ export function followFeed(options: {
         await followOnce();
       } catch (error) {
         if (ending.signal.aborted) return;
-        log.warn({ reason: (error as Error).message }, "the feed broke off");
+        tellBreak((error as Error).message);
       } finally {
         wasLive = state === "live";
         enter("disconnected");

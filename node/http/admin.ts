@@ -20,6 +20,8 @@ export interface AdminParts {
   hosts: readonly string[];
   /** Why the node is not ready, or nothing when it is. */
   unready: () => readonly string[];
+  /** What its owner should know although it may get clients. */
+  warnings: () => readonly string[];
   /** @param isBrief without what the node sees of others, which grows with the fleet */
   status: (isBrief: boolean) => Record<string, unknown>;
   metrics: { render: () => Promise<string>; contentType: string };
@@ -52,7 +54,7 @@ export function buildAdminApp(parts: AdminParts): FastifyInstance {
   typed.get("/readyz", async (_request, reply) => {
     const reasons = parts.unready();
     reply.code(reasons.length === 0 ? 200 : 503);
-    return { ready: reasons.length === 0, reasons };
+    return { ready: reasons.length === 0, reasons, warnings: parts.warnings() };
   });
 
   typed.get(

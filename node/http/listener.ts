@@ -7,6 +7,7 @@
 import { createServer, type RequestListener } from "node:http";
 import { type AddressInfo, Server as SocketServer, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { answerHalfClosed } from "#base/half-closed.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
 
 /**
@@ -81,6 +82,7 @@ export async function listen(
       application(request, response);
     },
   );
+  answerHalfClosed(server);
   server.maxConnections = connectionsMax;
   server.maxRequestsPerSocket = 0;
   server.setTimeout(socketIdleMs);

@@ -6,6 +6,7 @@ import type { IncomingMessage } from "node:http";
 import { isIP } from "node:net";
 import { LRUCache } from "lru-cache";
 import { NearcastError } from "#base/errors.ts";
+import { nearest } from "#base/nearest.ts";
 import { canonicalName, type Fleet, type Host } from "#fleet/document.ts";
 import { parseName } from "#fleet/source-name.ts";
 import type { AssetOrder, ImageOrder } from "../serve/order.ts";
@@ -79,6 +80,24 @@ export function understand(
   }
   const { variant, varies } = negotiate(parsed, single(request.fields["accept"]));
   return { kind: "images", order: { host, name, variant, varies } };
+}
+
+/** Hosts that are listed. */
+const hostsToldMax = 20;
+
+/** The same for who runs the fleet, and may be told which hosts it serves. @throws NearcastError 4xx */
+export function understandForOwner(...[document, request]: Parameters<typeof understand>): Order {
+  try {
+    return understand(document, request);
+  } catch (error) {
+    if (!(error instanceof NearcastError) || error.code !== "UNKNOWN_HOST") throw error;
+    const names = document.hosts.map(({ name }) => name);
+    const alike = nearest(hostOf(single(request.fields["host"])) ?? "", names);
+    const more = names.length > hostsToldMax ? ` and ${names.length - hostsToldMax} more` : "";
+    const served = names.length === 0 ? "none yet" : `${names.slice(0, hostsToldMax).join(", ")}${more}`;
+    const hint = alike === undefined ? "" : `; did you mean ${alike}?`;
+    throw new NearcastError("UNKNOWN_HOST", `${error.message} that are served: ${served}${hint}`, { cause: error });
+  }
 }
 
 function parseSourceName(prefix: string, path: string): string {

@@ -109,9 +109,9 @@ export function createSources(parts: {
         headers: writeKnown(known),
         timeoutMs: fleet().limits.originTimeoutMs + waysMs,
         read: async (answer, { ageMs }) => {
-          const said = await readSource(answer, known, fleet().limits.sourceBytesMax);
-          mustBeUsable(said.outcome === "absent" ? { absentStatus: said.status } : said, ageMs, host);
-          return said;
+          const answered = await readSource(answer, known, fleet().limits.sourceBytesMax);
+          mustBeUsable(answered.outcome === "absent" ? { absentStatus: answered.status } : answered, ageMs, host);
+          return answered;
         },
       });
       if (said === null) return null;

@@ -11,17 +11,18 @@
  */
 import { join } from "node:path";
 import { Type, type Static } from "typebox";
-import { readJson } from "#base/atomic-file.ts";
+import { readJson, writeAtomic } from "#base/atomic-file.ts";
 import { NearcastError } from "#base/errors.ts";
 import { check } from "#base/schema.ts";
 
-export const manifestName = "backup.json";
+const manifestName = "backup.json";
 export const folderMode = 0o700;
 export const fileMode = 0o600;
 
 const sha256 = Type.String({ pattern: "^[0-9a-f]{64}$" });
 /** A name in the folder itself, never a path that leads out of it. */
-const fileName = Type.String({ pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,100}$" });
+const fileNamePattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,100}$";
+const fileName = Type.String({ pattern: fileNamePattern });
 const hashedFile = Type.Object({
   name: fileName,
   sizeBytes: Type.Integer({ minimum: 0 }),
@@ -50,10 +51,29 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
     throw new NearcastError("INTERNAL", `${path} is damaged: delete it, and the next backup writes it again`);
   });
   if (value === undefined) return undefined;
-  const checked = check(manifestSchema, value);
-  if (checked.ok) return checked.value;
-  const [problem] = checked.problems;
+  return checked(path, value);
+}
+
+/**
+ * Nothing is written that readManifest() would refuse: such a backup would look whole and could not be restored.
+ * @throws NearcastError INTERNAL
+ */
+export async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
+  const path = join(folder, manifestName);
+  const text = `${JSON.stringify(checked(path, manifest), null, 2)}\n`;
+  await writeAtomic(path, text, { mode: fileMode, durable: true });
+}
+
+function checked(path: string, value: unknown): Manifest {
+  const result = check(manifestSchema, value);
+  if (result.ok) return result.value;
+  const [problem] = result.problems;
   throw new NearcastError("INTERNAL", `${path} is not a backup's list: ${problem?.path} ${problem?.message}`);
+}
+
+/** Whether a file of this name can be part of a backup. */
+export function isFileName(name: string): boolean {
+  return new RegExp(fileNamePattern).test(name);
 }
 
 export const blobPath = (folder: string, hash: string): string => join(folder, "blobs", hash.slice(0, 2), hash);

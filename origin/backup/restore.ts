@@ -10,7 +10,7 @@
  * backup; their numbers would be used again with another meaning. Edges see the new identity, drop what they cached,
  * and follow.
  */
-import { chmod, chown, copyFile, lstat, mkdir, readdir, rename, stat } from "node:fs/promises";
+import { chmod, lchown, copyFile, lstat, mkdir, readdir, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { Clock } from "#base/clock.ts";
@@ -19,7 +19,8 @@ import type { CatalogueLimits } from "../catalogue/sqlite-session.ts";
 import { openSqliteCatalogue } from "../catalogue/sqlite.ts";
 import { lockDirectory } from "#base/directory-lock.ts";
 import type { Progress } from "./back-up.ts";
-import { copyBlob, hashFile } from "./copy-file.ts";
+import { hashFile } from "../store/hash-file.ts";
+import { copyBlob } from "./copy-file.ts";
 import { blobPath, fileMode, folderMode, readManifest, secretPath, type Manifest } from "./manifest.ts";
 import { readSnapshot } from "./snapshot.ts";
 
@@ -148,6 +149,6 @@ async function giveToOwner(dataDir: string): Promise<void> {
   const { uid, gid } = await stat(dataDir);
   for (const name of await readdir(dataDir, { recursive: true })) {
     const path = join(dataDir, name);
-    if ((await lstat(path)).uid !== uid) await chown(path, uid, gid);
+    if ((await lstat(path)).uid !== uid) await lchown(path, uid, gid);
   }
 }

@@ -11,7 +11,7 @@
  * room of a thousand, not of one.
  */
 import type { SQLInputValue, SQLOutputValue } from "node:sqlite";
-import type { AuditKind } from "#base/audit-kinds.ts";
+import { type AuditKind, auditKindOf, namesOfAuditKind } from "#base/audit-kinds.ts";
 import type { TokenKind } from "../token/kind.ts";
 import { type Actor, type Audited, type AuditEntry, type AuditFact, type AuditQuery, targetsToldMax } from "./audit.ts";
 import type { Catalogue, EventKind, Purge } from "./catalogue.ts";
@@ -119,7 +119,9 @@ function conditionsOf(query: AuditQuery): { where: string; values: SQLInputValue
       JSON.stringify(prefixesOf(query.name)),
     );
   }
-  if (query.kind !== undefined) add("kind = ?", query.kind);
+  if (query.kind !== undefined) {
+    add("kind IN (SELECT value FROM json_each(?))", JSON.stringify(namesOfAuditKind(query.kind)));
+  }
   if (query.author !== undefined) add("author = ?", query.author);
   if (query.sinceMs !== undefined) add("at_ms >= ?", query.sinceMs);
   if (query.beforeId !== undefined) add("id < ?", query.beforeId);
@@ -137,7 +139,7 @@ function entryOf(row: Record<string, SQLOutputValue>): AuditEntry {
   return {
     id: Number(row["id"]),
     atMs: Number(row["at_ms"]),
-    kind: String(row["kind"]) as AuditKind,
+    kind: auditKindOf(String(row["kind"])) as AuditKind,
     author: String(row["author"]),
     token: kind === undefined ? undefined : { kind, id: String(row["token_id"]) },
     address: text("address"),

@@ -1,4 +1,5 @@
 /** What SQLite says against a catalogue's file, as a sentence that names the file and what to do about it. */
+import { command } from "#base/command-name.ts";
 import { NearcastError } from "#base/errors.ts";
 
 /** Primary result codes, https://www.sqlite.org/rescode.html; the extended ones have them in their low byte. */
@@ -15,7 +16,9 @@ const resultCode = {
 /** SQLITE_IOERR_SHMSIZE: the file beside the catalogue that its users share can't grow, on a full disk. */
 const noRoomForSharedMemory = 4874;
 
-const restoreAdvice = "Stop the origin and restore its last backup: nearcast restore FOLDER --force";
+const restoreAdvice =
+  `Stop the origin and restore its last backup: \`${command} restore FOLDER --force\`. Then \`${command} verify\` tells ` +
+  "whether all its pictures are whole";
 
 /** The failure itself when it is not SQLite's. */
 export function asDiskFailure(error: unknown, path: string): unknown {
@@ -30,6 +33,30 @@ export function asDiskFailure(error: unknown, path: string): unknown {
 /** Whether this extended result code means that the disk is full. */
 export function isFullDisk(extended: number): boolean {
   return (extended & 0xff) === resultCode.full || extended === noRoomForSharedMemory;
+}
+
+/** A row that holds what nobody wrote (JSON that can't be read): SQLite notices damage to its own structure alone. */
+function asDamage(error: unknown, path: string): unknown {
+  return error instanceof SyntaxError ? damagedCatalogue(path, `a row can't be read: ${error.message}`) : error;
+}
+
+/**
+ * The same methods, whose failures name the file and what to do: a catalogue that was good at the start can be damaged,
+ * or its disk can fill, while it is in use.
+ */
+export function namingTheFile<Methods extends object>(methods: Methods, path: string): Methods {
+  const named = Object.entries(methods).map(([name, method]: [string, unknown]) => {
+    if (typeof method !== "function") return [name, method];
+    const run = async (...values: unknown[]): Promise<unknown> => {
+      try {
+        return await (method as (...values: unknown[]) => unknown)(...values);
+      } catch (error) {
+        throw asDamage(asDiskFailure(error, path), path);
+      }
+    };
+    return [name, run];
+  });
+  return Object.fromEntries(named) as Methods;
 }
 
 /** What a damaged file is called, whoever found it; `said` is SQLite's own finding. */

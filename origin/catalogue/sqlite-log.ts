@@ -78,7 +78,7 @@ export function openLogTables(session: SqliteSession, change: Changes["change"])
         return {
           result: { outcome: "published", fleet: { version, author, createdMs, summary, fromVersion } },
           audited: {
-            kind: fromVersion === undefined ? "apply" : "fleet-rollback",
+            kind: fromVersion === undefined ? "fleet-apply" : "fleet-rollback",
             targets: [],
             facts: { version, versionBefore: before?.version, fromVersion, summary, force },
           },

@@ -77,7 +77,7 @@ function auditedRoster(wanted: RosterChange, before: Roster): Audited {
   const targets = [wanted.name];
   if (wanted.kind !== "remove") return { kind: wanted.kind, targets, facts: {} };
   const node = before.nodes.find(({ name }) => name === wanted.name);
-  return { kind: "leave", targets, facts: node === undefined ? {} : nodeFacts(node) };
+  return { kind: "remove", targets, facts: node === undefined ? {} : nodeFacts(node) };
 }
 
 function nodeFacts({ site, http, peer, addresses }: RosterNode): Audited["facts"] {

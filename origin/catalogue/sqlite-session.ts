@@ -31,7 +31,11 @@ export function transaction<Result>(db: DatabaseSync, work: () => Result, path: 
     db.exec("COMMIT");
     return result;
   } catch (error) {
-    if (db.isOpen && db.isTransaction) db.exec("ROLLBACK");
+    try {
+      if (db.isOpen && db.isTransaction) db.exec("ROLLBACK");
+    } catch {
+      // A damaged or full disk refuses this as well; the first failure is the one to tell.
+    }
     throw asDiskFailure(error, path);
   }
 }

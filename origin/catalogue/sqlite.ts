@@ -17,7 +17,7 @@ import { openLogTables } from "./sqlite-log.ts";
 import { openNameTables } from "./sqlite-names.ts";
 import { openRosterTables } from "./sqlite-roster.ts";
 import { openTokenTables } from "./sqlite-tokens.ts";
-import { asDiskFailure, damagedCatalogue } from "./sqlite-failure.ts";
+import { asDiskFailure, damagedCatalogue, namingTheFile } from "./sqlite-failure.ts";
 import { type CatalogueLimits, type SqliteSession, transaction } from "./sqlite-session.ts";
 
 /** One entry for each version of the schema; never changed, only added to. */
@@ -101,7 +101,7 @@ export function openSqliteCatalogue(path: string, limits: CatalogueLimits, clock
     const log = openLogTables(session, change);
     const names = openNameTables(session, change);
     const { currentRoster, ...roster } = openRosterTables(session, change, log.newestFleet);
-    return {
+    const catalogue: Catalogue = {
       originId,
       ...names,
       ...roster,
@@ -121,6 +121,7 @@ export function openSqliteCatalogue(path: string, limits: CatalogueLimits, clock
         return Promise.resolve();
       },
     };
+    return namingTheFile(catalogue, path);
   } catch (error) {
     db.close();
     throw asDiskFailure(error, path);

@@ -19,6 +19,7 @@ import {
 } from "#fleet/channel/messages.ts";
 import type { Seals } from "#fleet/channel/seal.ts";
 import { encodeEvent } from "../feed/encode.ts";
+import type { Refusals, UnknownEdge } from "../refusals.ts";
 import type { ConnectedNodes, Connection, IntroducedConnection } from "./connected.ts";
 
 /** A node of the fleet, as its document and the roster name it. */
@@ -66,8 +67,13 @@ interface Waiting {
   readonly settle: (outcome: Outcome) => void;
 }
 
-export function openQuestions(parts: { connected: ConnectedNodes; seals: Seals; clock: Clock }): Questions {
-  const { connected, seals, clock } = parts;
+export function openQuestions(parts: {
+  connected: ConnectedNodes;
+  refusals: Pick<Refusals, "unknownEdges">;
+  seals: Seals;
+  clock: Clock;
+}): Questions {
+  const { connected, refusals, seals, clock } = parts;
   const waiting = new Map<string, Waiting>();
   let asked = 0;
 
@@ -113,7 +119,8 @@ export function openQuestions(parts: { connected: ConnectedNodes; seals: Seals; 
         const answers = await Promise.all(
           present.map((connection, index) => askOne(connection, question, bytesMaxOf(index), waitMs)),
         );
-        return [...answers, ...away.map((target): Answer => ({ ...target, ...whyAway(target, connected) }))];
+        const why = (target: Target): Outcome => whyAway(target, connected, refusals.unknownEdges());
+        return [...answers, ...away.map((target): Answer => ({ ...target, ...why(target) }))];
       } finally {
         asked -= 1;
       }
@@ -152,7 +159,7 @@ function outcomeOf(answer: NodeAnswer, sizeBytes: number, bytesMax: number): Out
   }
 }
 
-function whyAway({ node }: Target, connected: ConnectedNodes): Outcome {
+function whyAway({ node }: Target, connected: ConnectedNodes, unknownEdges: readonly UnknownEdge[]): Outcome {
   if (connected.all().some(({ unprovenName }) => unprovenName === node)) {
     return {
       outcome: "unproven",
@@ -164,5 +171,16 @@ function whyAway({ node }: Target, connected: ConnectedNodes): Outcome {
     anonymous === 0
       ? ""
       : `; or its release can't be asked (subscribers that did not introduce themselves: ${anonymous})`;
-  return { outcome: "away", reason: `it is not connected to the origin${mayBe}` };
+  return { outcome: "away", reason: `it is not connected to the origin${mayBe}${refusedLately(unknownEdges)}` };
+}
+
+/** A token that is unknown does not say whose it is, so each node that is away may be the one that presented it. */
+function refusedLately([last, ...others]: readonly UnknownEdge[]): string {
+  if (last === undefined) return "";
+  const { address, agoMs } = last;
+  const more = others.length === 0 ? "" : `, and from ${others.length} more address${others.length === 1 ? "" : "es"}`;
+  return (
+    `; a request with an unknown edge token from ${address} was refused ${Math.round(agoMs / 1000)} s ago${more}: ` +
+    "if that was this node, write the current edge token into its token file"
+  );
 }

@@ -16,7 +16,7 @@ import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
 import type { Catalogue, FeedEvent } from "../catalogue/catalogue.ts";
 import { encodeEvent } from "./encode.ts";
-import { type Guest, type SeatLimits, whoGivesWay } from "./seats.ts";
+import { type Guest, type SeatLimits, whoGivesWay, whoseSeatIsSpare } from "./seats.ts";
 
 /** Where a subscriber's bytes go; an HTTP response, or a list in a test. */
 export interface FeedSink {
@@ -74,6 +74,8 @@ const heartbeat = Buffer.from(":\n\n");
 export async function openFeedHub(deps: {
   catalogue: Catalogue;
   settings: FeedSettings;
+  /** Names of the nodes of the fleet; asked where all seats are taken. */
+  members: () => Promise<ReadonlySet<string>>;
   clock: Clock;
   log: Log;
 }): Promise<FeedHub> {
@@ -156,6 +158,24 @@ export async function openFeedHub(deps: {
     }
   };
 
+  /** @throws NearcastError OVERLOADED */
+  const makeRoom = async (guest: Guest): Promise<void> => {
+    const inTheWay = whoGivesWay([...subscribers], guest, settings);
+    if (inTheWay === undefined) return;
+    if (inTheWay !== "full") {
+      cut(inTheWay, "gave way: it did not introduce itself");
+      return;
+    }
+    const members = await deps.members();
+    // Looked at anew: others came and went meanwhile.
+    const now = whoGivesWay([...subscribers], guest, settings);
+    const spare = now === "full" ? whoseSeatIsSpare([...subscribers], guest, settings, members) : now;
+    if (spare === "full") {
+      throw new NearcastError("OVERLOADED", `too many subscribers follow the feed, in all or from ${guest.network}`);
+    }
+    if (spare !== undefined) cut(spare, "gave way: no node of the fleet, or one that is connected anew");
+  };
+
   const stopBeating = clock.every(settings.heartbeatMs, () => {
     const nowMs = clock.monotonicMs();
     for (const subscriber of subscribers) {
@@ -175,11 +195,7 @@ export async function openFeedHub(deps: {
     wake,
     subscribe: async (sink, guest, since, greeting = {}) => {
       if (isClosed) throw new NearcastError("OVERLOADED", "the feed is closing");
-      const inTheWay = whoGivesWay([...subscribers], guest, settings);
-      if (inTheWay === "full") {
-        throw new NearcastError("OVERLOADED", `too many subscribers follow the feed, in all or from ${guest.network}`);
-      }
-      if (inTheWay !== undefined) cut(inTheWay, "gave way: it did not introduce itself");
+      await makeRoom(guest);
       const subscriber: Subscriber = {
         ...guest,
         sink,

@@ -7,13 +7,24 @@
  *
  * A subscriber is unproven until it introduces itself (channel/): each one is at first, and edges of release 0.1.0 stay
  * so. Past a bound the oldest unproven one under that bound gives way, never the newest: a node that comes needs a
- * moment to prove itself. Who is proven keeps the seat. Only where nobody unproven is left is the newest refused.
+ * moment to prove itself. Who is proven keeps the seat, while there is anybody else.
+ *
+ * Who knows the fleet secret can prove as much as he likes: another name each time, or one name many times. So each
+ * process of a node of the fleet has one seat that nobody takes from it. Where nobody unproven is left, the others give
+ * way: names that are not in the fleet, and of two with one name the older (its node has come back, or somebody else
+ * did). Only where each seat is of that kind is the newest refused.
  */
+/** What a subscriber proved to be. */
+export interface ProvenAs {
+  readonly node: string;
+  readonly process: number;
+}
+
 export interface Guest {
   /** One IPv4 address, or the /64 of an IPv6 one. */
   readonly network: string;
   readonly tokenId: string;
-  readonly isProven: () => boolean;
+  readonly provenAs: () => ProvenAs | undefined;
 }
 
 export interface SeatLimits {
@@ -30,7 +41,7 @@ export function whoGivesWay<One extends Guest>(
   newcomer: Guest,
   { subscribersMax, subscribersPerAddressMax }: SeatLimits,
 ): One | undefined | "full" {
-  const unproven = seated.filter(({ isProven }) => !isProven());
+  const unproven = seated.filter(({ provenAs }) => provenAs() === undefined);
   const ofNetwork = unproven.filter(({ network }) => network === newcomer.network);
   const allOfNetwork = seated.filter(({ network }) => network === newcomer.network);
   if (allOfNetwork.length >= subscribersPerAddressMax) return ofNetwork[0] ?? "full";
@@ -38,6 +49,30 @@ export function whoGivesWay<One extends Guest>(
   const ofToken = unproven.filter(({ tokenId }) => tokenId === newcomer.tokenId);
   if (ofToken.length >= Math.ceil((subscribersMax * 3) / 4)) return oldestOfMost(ofToken);
   return seated.length >= subscribersMax ? (oldestOfMost(unproven) ?? "full") : undefined;
+}
+
+/**
+ * Where whoGivesWay() found nobody: who has a seat that no node of the fleet needs.
+ * @param seated the oldest first
+ * @param members names of the nodes of the fleet
+ */
+export function whoseSeatIsSpare<One extends Guest>(
+  seated: readonly One[],
+  newcomer: Guest,
+  { subscribersPerAddressMax }: SeatLimits,
+  members: ReadonlySet<string>,
+): One | "full" {
+  const taken = new Set<string>();
+  const spare: One[] = [];
+  for (const one of seated.toReversed()) {
+    const as = one.provenAs();
+    const seat = as === undefined || !members.has(as.node) ? undefined : `${as.node} ${as.process}`;
+    if (seat === undefined || taken.has(seat)) spare.unshift(one);
+    else taken.add(seat);
+  }
+  const ofNetwork = ({ network }: Guest): boolean => network === newcomer.network;
+  const isCrowded = seated.filter(ofNetwork).length >= subscribersPerAddressMax;
+  return oldestOfMost(isCrowded ? spare.filter(ofNetwork) : spare) ?? "full";
 }
 
 /** The oldest of the network that has the most. */

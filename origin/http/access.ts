@@ -24,14 +24,15 @@ export function guardRoutes(app: App, tokens: Tokens, refused: Refusals): void {
       // RFC 6750 §3.1: no error code when no credentials were there.
       const error = presented.outcome === "missing" ? "" : `, error="invalid_token"`;
       void reply.header("www-authenticate", `Bearer realm="nearcast"${error}`);
-      if (presented.outcome !== "missing") refused.note({ address, token: undefined, status: 401, route });
+      const { outcome: reason } = presented;
+      if (reason !== "missing") refused.note({ address, reason, token: undefined, route });
       throw new NearcastError("UNAUTHORIZED", refusals[presented.outcome]);
     }
     const { kind, id } = presented;
     tokens.noteUse({ kind, id }, address);
     const needed = access === "edge-only" ? "edge" : access === "writer" ? "writer" : kind;
     if (kind !== needed) {
-      refused.note({ address, token: { kind, id }, status: 403, route });
+      refused.note({ address, reason: "wrong-kind", token: { kind, id }, route });
       void reply.header("www-authenticate", `Bearer realm="nearcast", error="insufficient_scope"`);
       throw new NearcastError("FORBIDDEN", `this needs the ${needed}'s token, the ${kind}'s was presented`);
     }

@@ -39,3 +39,5 @@ declare module "fastify" {
 }
 
 export const apiPath = "/api/v1";
+/** What edges follow, and nobody else. */
+export const feedPath = `${apiPath}/feed`;

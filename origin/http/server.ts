@@ -13,9 +13,11 @@
  * Every connection that closes after an answer lingers, so that the answer arrives (base/lingering-close.ts).
  */
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from "node:http";
-import { isIPv6, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { Clock } from "#base/clock.ts";
+import { answerHalfClosed } from "#base/half-closed.ts";
 import { closeLingering, isLingering } from "#base/lingering-close.ts";
+import { networkOf } from "#base/networks.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
 import type { Tokens } from "../token/tokens.ts";
 import { openReserve } from "./reserve.ts";
@@ -27,6 +29,10 @@ export interface ConnectionLimits {
   /** What a connection gets until a head with a valid token has come, and again until a refused body has. */
   readonly unauthenticatedTimeoutMs: number;
 }
+
+/** Why a stranger was closed: the deadline, or too many of its network or in all. */
+export const closedReasons = ["deadline", "network", "all"] as const;
+export type ClosedReason = (typeof closedReasons)[number];
 
 /** A client whose request was read whole only has to take the answer and close. */
 const lingerAnsweredMs = 1000;
@@ -43,10 +49,16 @@ export function isKnownConnection(socket: Socket): boolean {
 export function createOriginServer(
   handler: RequestListener,
   options: ServerOptions,
-  deps: { tokens: Pick<Tokens, "judge">; limits: ConnectionLimits; clock: Clock },
+  deps: {
+    tokens: Pick<Tokens, "judge">;
+    limits: ConnectionLimits;
+    clock: Clock;
+    /** A stranger was closed before the end of an answer. */
+    onStrangerClosed: (reason: ClosedReason) => void;
+  },
 ): Server {
   const { tokens, limits, clock } = deps;
-  const strangers = openStrangers(limits, clock);
+  const strangers = openStrangers(limits, clock, deps.onStrangerClosed);
   const reserve = openReserve(limits.connectionsMax);
   const newestRequest = new WeakMap<Socket, IncomingMessage>();
 
@@ -73,6 +85,7 @@ export function createOriginServer(
     });
     handler(request, response);
   });
+  answerHalfClosed(server);
   server.maxConnections = limits.connectionsMax;
   // RFC 9110 §10.1.1 lets a server ignore an expectation that it does not know; Node would answer it past all limits.
   server.on("checkExpectation", (request, response) => server.emit("request", request, response));
@@ -97,7 +110,7 @@ interface Strangers {
   readonly forget: (socket: Socket) => void;
 }
 
-function openStrangers(limits: ConnectionLimits, clock: Clock): Strangers {
+function openStrangers(limits: ConnectionLimits, clock: Clock, onClosed: (reason: ClosedReason) => void): Strangers {
   /** Half of all: the other half is left to those who are known. */
   const strangersMax = Math.floor(limits.connectionsMax / 2);
   // Sets keep the order of insertion, so the first is the oldest. Bounded by connectionsMax.
@@ -114,28 +127,29 @@ function openStrangers(limits: ConnectionLimits, clock: Clock): Strangers {
     ofNetwork?.delete(socket);
     if (ofNetwork?.size === 0) byNetwork.delete(known.network);
   };
-  const closeOldest = (sockets: Iterable<Socket>, excess: number): void => {
+  const closeOldest = (sockets: Iterable<Socket>, excess: number, reason: ClosedReason): void => {
     let left = excess;
     for (const socket of sockets) {
       if (left <= 0) return;
       left -= 1;
       forget(socket);
       socket.destroy();
+      onClosed(reason);
     }
   };
   const trim = (): void => {
     isTrimming = false;
     for (const ofNetwork of byNetwork.values()) {
-      closeOldest(ofNetwork, ofNetwork.size - limits.unauthenticatedPerNetworkMax);
+      closeOldest(ofNetwork, ofNetwork.size - limits.unauthenticatedPerNetworkMax, "network");
     }
-    closeOldest(all.keys(), all.size - strangersMax);
+    closeOldest(all.keys(), all.size - strangersMax, "all");
   };
 
   return {
     forget,
     add: (socket, network) => {
       const cancel = clock.after(limits.unauthenticatedTimeoutMs, () => {
-        closeLate(socket);
+        if (closeLate(socket)) onClosed("deadline");
       });
       all.set(socket, { network, cancel });
       const ofNetwork = byNetwork.get(network);
@@ -152,22 +166,10 @@ function openStrangers(limits: ConnectionLimits, clock: Clock): Strangers {
   };
 }
 
-/** One that already has its answer is lingering, with a deadline of its own. */
-function closeLate(socket: Socket): void {
-  if (isLingering(socket)) return;
+/** One that already has its answer is lingering, with a deadline of its own. @returns whether it was closed */
+function closeLate(socket: Socket): boolean {
+  if (isLingering(socket)) return false;
   if (socket.bytesRead === 0) socket.destroy();
   else answerUnreadable(Object.assign(new Error("late"), { code: "ERR_HTTP_REQUEST_TIMEOUT" }), socket);
-}
-
-/** One IPv4 address, or the /64 that a single IPv6 customer has at least. */
-export function networkOf(address: string): string {
-  if (!isIPv6(address)) return address;
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
-  if (mapped !== undefined) return mapped;
-  const [left = "", right] = address.split("%", 1).join("").split("::");
-  const head = left === "" ? [] : left.split(":");
-  if (right === undefined) return head.slice(0, 4).join(":");
-  const tail = right === "" ? [] : right.split(":");
-  const zeros = Array.from({ length: Math.max(0, 8 - head.length - tail.length) }, () => "0");
-  return [...head, ...zeros, ...tail].slice(0, 4).join(":");
+  return true;
 }

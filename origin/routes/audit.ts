@@ -1,13 +1,19 @@
 /** The audit log, to be read. No route here or elsewhere changes or removes an entry. */
 import { Type, type Static } from "typebox";
 import { NearcastError } from "#base/errors.ts";
-import { type AuditKind, auditKinds } from "#base/audit-kinds.ts";
+import { type AuditKind, auditKindOf, auditKinds, formerAuditKinds, type FormerAuditKind } from "#base/audit-kinds.ts";
 import type { AuditEntry } from "../catalogue/audit.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 import { tokenKinds } from "../token/kind.ts";
 
 const kind = Type.Unsafe<AuditKind>({ type: "string", enum: [...auditKinds], description: "what was done" });
+
+const askedKind = Type.Unsafe<AuditKind | FormerAuditKind>({
+  type: "string",
+  enum: [...auditKinds, ...formerAuditKinds],
+  description: `what was done; ${formerAuditKinds.join(" and ")} are former names`,
+});
 
 const auditQuery = Type.Object(
   {
@@ -18,7 +24,7 @@ const auditQuery = Type.Object(
         description: "a picture, node, host or tag; purges by prefix, by host and of all match the names they cover",
       }),
     ),
-    kind: Type.Optional(kind),
+    kind: Type.Optional(askedKind),
     author: Type.Optional(Type.String({ minLength: 1, maxLength: 100 })),
     since: Type.Optional(
       Type.String({ maxLength: 40, description: "ISO 8601, such as 2026-03-01T12:00:00Z: no older entries" }),
@@ -72,10 +78,11 @@ export function addAuditRoute(app: App, catalogue: Pick<Catalogue, "audit">): vo
       },
     },
     async ({ query }, reply) => {
-      const { since, before, limit, ...rest } = query;
+      const { since, before, limit, kind: asked, ...rest } = query;
       const sinceMs = since === undefined ? undefined : readTime(since);
       // One more than asked for tells whether there is a next page.
-      const found = await catalogue.audit({ ...rest, sinceMs, beforeId: before, limit: limit + 1 });
+      const today = asked === undefined ? undefined : (auditKindOf(asked) as AuditKind);
+      const found = await catalogue.audit({ ...rest, kind: today, sinceMs, beforeId: before, limit: limit + 1 });
       const page = found.slice(0, limit);
       const last = page.at(-1);
       void reply.header("cache-control", "no-store");

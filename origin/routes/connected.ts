@@ -90,7 +90,7 @@ const purgeState = Type.Object({
       tags: Type.Array(Type.String()),
       prefix: Type.Optional(Type.String()),
     },
-    { description: "what no node that reported held anything for" },
+    { description: "what no node that reported held anything for; empty while none has reported" },
   ),
 });
 
@@ -171,7 +171,8 @@ export function addConnectedRoutes(app: App, deps: ConnectedRouteDeps): void {
         isSettled: state.isSettled,
         nodes: [...state.nodes, ...away.map(({ node, site }) => ({ node, site, state: "away", ...nothing }))],
         anonymous: connected.anonymousCount(),
-        unheld: unheldOf(event?.json ?? "{}", state),
+        // Pruned meanwhile: the one that comes after it is another event.
+        unheld: unheldOf(event?.seq === seq ? event.json : "{}", state),
       };
     },
   );
@@ -214,8 +215,10 @@ interface OrderedPurge {
 
 function unheldOf(
   json: string,
-  { held: heldPlaces, isPrefixHeld }: PurgeState,
+  { nodes, held: heldPlaces, isPrefixHeld }: PurgeState,
 ): { names: string[]; hosts: string[]; tags: string[]; prefix?: string } {
+  // Edges of release 0.1.0 purge and do not report: what is unknown is not unheld.
+  if (!nodes.some(({ state }) => state === "done")) return { names: [], hosts: [], tags: [] };
   const { names, hosts, tags, prefix } = JSON.parse(json) as OrderedPurge;
   const rest = (all: readonly string[] | undefined, places: ReadonlySet<number>): string[] =>
     (all ?? []).filter((_one, index) => !places.has(index));

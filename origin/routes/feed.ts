@@ -10,11 +10,11 @@
 import type { ServerResponse } from "node:http";
 import { Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
+import { networkOf } from "#base/networks.ts";
 import type { ConnectedNodes } from "../channel/connected.ts";
 import type { Tokens } from "../token/tokens.ts";
 import type { FeedHub, FeedSink } from "../feed/hub.ts";
-import { apiPath, type App } from "../http/app-type.ts";
-import { networkOf } from "../http/server.ts";
+import { type App, feedPath } from "../http/app-type.ts";
 import { addressOf } from "../http/writing.ts";
 
 const feedQuery = Type.Object(
@@ -38,7 +38,7 @@ export interface FeedRouteDeps {
 
 export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDeps): void {
   app.get(
-    `${apiPath}/feed`,
+    feedPath,
     {
       exposeHeadRoute: false,
       config: {
@@ -72,6 +72,8 @@ export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDep
       const sink = sinkOf(raw, stillAccepted);
       // Who follows with the writer's token is no edge.
       const connection = token?.kind === "edge" ? connected.open({ address, send: sink.write }) : undefined;
+      // A feed has no end of its own, so who stops sending has gone; other answers are still waited for.
+      raw.socket?.once("end", () => raw.destroy());
       raw.once("close", () => {
         isClosed = true;
         if (connection !== undefined) connected.close(connection);
@@ -81,7 +83,7 @@ export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDep
       const guest = {
         network: networkOf(address),
         tokenId: token?.id ?? "",
-        isProven: () => connection?.introduction !== undefined,
+        provenAs: () => connection?.introduction,
       };
       gone = await feed.subscribe(sink, guest, since, connection && { channel: connection.channel });
       if (isClosed) gone();

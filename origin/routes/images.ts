@@ -59,7 +59,7 @@ export function addImageRoutes(app: App, deps: ImageRouteDeps): void {
           feed.wake();
           return { name, version: result.version.version, ...authoredShape(result.version) };
         case "never-there":
-          throw new NearcastError("NOT_FOUND", `there is no picture named "${name}"`);
+          throw new NearcastError("NOT_FOUND", `no picture named "${name}"`);
         case "deleted-before":
           throw new NearcastError("GONE", `"${name}" is deleted already`);
         case "precondition-failed":
@@ -146,7 +146,9 @@ function addReadRoute(app: App, { store, catalogue }: ImageRouteDeps): void {
       const wanted = request.query.version;
       const version = await catalogue.version(name, wanted);
       const what = wanted === undefined ? `"${name}"` : `version ${wanted} of "${name}"`;
-      if (version === undefined) throw new NearcastError("NOT_FOUND", `there is no ${what}`);
+      if (version === undefined) {
+        throw new NearcastError("NOT_FOUND", wanted === undefined ? `no picture named ${what}` : `there is no ${what}`);
+      }
       if (version.blob === undefined) throw new NearcastError("GONE", `${what} is deleted`);
       return await sendBlob(request, reply, version, version.blob, store);
     },

@@ -91,7 +91,7 @@ export function addNameRoutes(app: App, { catalogue, feed, purgeReports }: NameR
     async (request) => {
       const name = nameOf(request, `${apiPath}/versions/`);
       const versions = await catalogue.versions(name);
-      if (versions.length === 0) throw new NearcastError("NOT_FOUND", `there is no "${name}"`);
+      if (versions.length === 0) throw new NearcastError("NOT_FOUND", `no picture named "${name}"`);
       return { name, versions: versions.map(versionShape) };
     },
   );
@@ -127,7 +127,7 @@ export function addNameRoutes(app: App, { catalogue, feed, purgeReports }: NameR
           };
         }
         case "never-there":
-          throw new NearcastError("NOT_FOUND", `there is no "${name}"`);
+          throw new NearcastError("NOT_FOUND", `no picture named "${name}"`);
         case "no-such-version":
           throw new NearcastError(
             "NOT_FOUND",

@@ -33,6 +33,12 @@ export interface Verifier {
 
 /** A step ends after so long, so that a progress bar moves; one large blob may take longer. */
 const stepMs = 500;
+/**
+ * A step ends before it costs more than this, unless it is one large blob: the next step waits that long before it
+ * reads, and its client waits for the answer. At the slowest pace the largest blob (100 MiB) costs 10.5 s, the
+ * command's deadline for an answer is 15 s.
+ */
+const stepPaidMs = 2000;
 const stepBlobsMax = 1000;
 /** Names told of one blob. */
 const usesMax = 20;
@@ -44,6 +50,7 @@ export function openVerifier(deps: {
   bytesPerSecond: number;
 }): Verifier {
   const { store, catalogue, clock, bytesPerSecond } = deps;
+  const stepBytes = (bytesPerSecond * stepPaidMs) / 1000;
   let isRunning = false;
   let freeAtMs = 0;
 
@@ -66,6 +73,7 @@ export function openVerifier(deps: {
     let cursor: string | undefined;
     const blobs = await catalogue.blobsAfter(after, stepBlobsMax);
     for (const { sha256, sizeBytes } of blobs) {
+      if (checked.count > 0 && checked.sizeBytes + sizeBytes > stepBytes) break;
       const fault = await look(sha256, sizeBytes, signal);
       if (fault !== undefined) faults.push(fault);
       checked.count += 1;

@@ -3,7 +3,7 @@
  * knows who has it.
  */
 import { randomBytes } from "node:crypto";
-import { readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { writeAtomic } from "#base/atomic-file.ts";
 import { NearcastError } from "#base/errors.ts";
 import { originSecret, readSecretFile, secretFileMode } from "#base/secret-file.ts";
@@ -15,17 +15,6 @@ const wellFormed = new RegExp(tokenPattern);
 export async function peekToken(file: string): Promise<string | undefined> {
   const text = await readFile(file, "utf8").catch(() => "");
   return wellFormed.test(text.trim()) ? text.trim() : undefined;
-}
-
-/** Tells whether a file was written or replaced since the last look; undefined: there is none. */
-export async function markOf(file: string): Promise<string | undefined> {
-  try {
-    const { ino, mtimeNs, ctimeNs, size } = await stat(file, { bigint: true });
-    return `${ino} ${mtimeNs} ${ctimeNs} ${size}`;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
 }
 
 /**

@@ -15,12 +15,13 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { join } from "node:path";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
+import { markOf } from "#base/file-mark.ts";
 import type { Log } from "#base/log.ts";
 import { type EdgeTokenAnswer, tokenId } from "#fleet/edge-token.ts";
 import type { Actor } from "../catalogue/audit.ts";
 import type { Catalogue, TokenRecord } from "../catalogue/catalogue.ts";
 import { mustNotBeOfOtherKind } from "./conflict.ts";
-import { loadToken, markOf, newToken, peekToken, storeToken } from "./file.ts";
+import { loadToken, newToken, peekToken, storeToken } from "./file.ts";
 import { type TokenKind, tokenKinds, type TokenName } from "./kind.ts";
 
 /** How often the files are looked at; a stat of two files costs nothing. */
@@ -158,7 +159,8 @@ export async function openTokens(deps: TokenDeps): Promise<Tokens> {
       await take(kind, await loadToken(files[kind]), asTheSettingsSay, ownMachine);
       watched[kind] = await markOf(files[kind]);
     } catch (error) {
-      // A file that is being written: the next look sees it whole. Until then the token in use stays.
+      // A file that is being written gets another mark. What the catalogue refused is tried again at the next look.
+      if ((error as NearcastError).code !== "INTERNAL") watched[kind] = "not taken";
       log.warn({ err: error, file: files[kind] }, "the changed token file is not taken; the token in use stays");
     }
   };
@@ -206,8 +208,11 @@ export async function openTokens(deps: TokenDeps): Promise<Tokens> {
         await otherFileMustNotHold(kind);
         const token = newToken();
         await storeToken(files[kind], token);
-        watched[kind] = await markOf(files[kind]);
+        const mark = await markOf(files[kind]);
+        // When the catalogue refuses it now, the next look finds a file that was changed, and goes on from there.
+        watched[kind] = "not taken";
         const olderUntilMs = await take(kind, token, { overlapMs, isHandedOut }, actor);
+        watched[kind] = mark;
         forgetUses(uses, records);
         return { token, id: tokenId(token), olderUntilMs };
       }),

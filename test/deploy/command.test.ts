@@ -25,8 +25,10 @@ const verbs = [
   ...pictureVerbs,
   ...["show", "check", "diff", "apply", "releases", "rollback"].map((verb) => `fleet ${verb}`),
   "secret",
+  "token",
   "status",
   "explain",
+  "audit",
   "dig",
 ];
 
@@ -37,7 +39,29 @@ test("each verb explains itself with an example and its exit codes", async () =>
     assert.match(help.stdout, new RegExp(`Examples?:\n  npx nearcast ${verb}`), verb);
     assert.match(help.stdout, /--json/, verb);
     assert.match(help.stdout, /Exit codes: 0 done/, verb);
+    // A group's examples are those of the verbs in it.
+    if (help.stdout.includes("\nCommands:\n")) continue;
+    const [, examples = ""] = /\nExamples?:\n((?: {2}.*\n)+)/.exec(help.stdout) ?? [];
+    for (const [option] of examples.matchAll(/(?<= )--[a-z-]+/g)) {
+      assert.match(help.stdout, new RegExp(`^ {2}(?:-\\w, )?${option}\\b`, "m"), `${verb}: an example has ${option}`);
+    }
   }
+  const defaults: [verb: string, option: string, value: string][] = [
+    ["audit", "--limit <count>", "50"],
+    ["fleet releases", "--limit <count>", "20"],
+    ["explain", "--type <type>", '"A"'],
+  ];
+  for (const [verb, option, value] of defaults) {
+    const text = helps.find((one) => one.verb === verb)?.help.stdout.replaceAll(/\s+/g, " ") ?? "";
+    assert.match(text, new RegExp(`${option} [^-]*\\(default: ${value}\\)`), `${verb} ${option}`);
+  }
+});
+
+test("token's usage shows what may stand where, and no help speaks of orders", async () => {
+  const helps = await eachOf(["token", "secret", "audit"], async (verb) => (await nearcast([verb, "--help"])).stdout);
+  assert.match(helps[0] ?? "", /^Usage: nearcast token \[options\] <list\|rotate\|retire> \[edge\|writer\]\n/);
+  assert.match(helps[1] ?? "", /^Usage: nearcast secret \[options\] <rotate>\n/);
+  for (const help of helps) assert.doesNotMatch(help, /\border\b/);
 });
 
 test("the help groups the verbs, and the spellings of before still work, with a note", async () => {
@@ -125,8 +149,13 @@ test("mistakes on the command line end with status 2 and a sentence", async () =
     { words: ["fleet", "fly"], says: /unknown command 'fly'/ },
     { words: ["fleet", "rollback", "last"], says: /whole number from 1/ },
     { words: ["fleet", "apply", "x", "--if-version", "-1"], says: /whole number from 0/ },
-    { words: ["secret"], says: /missing required argument 'order'/ },
-    { words: ["secret", "show"], says: /Allowed choices are rotate/ },
+    { words: ["secret"], says: /missing required argument 'rotate'/ },
+    { words: ["secret", "show"], says: /It must be rotate\./ },
+    { words: ["token"], says: /missing required argument 'list\|rotate\|retire'/ },
+    { words: ["token", "rotat", "edge"], says: /It must be list, rotate or retire; did you mean rotate\?/ },
+    { words: ["token", "rotate", "ege"], says: /It must be edge or writer; did you mean edge\?/ },
+    { words: ["token", "rotate"], says: /whose token\? npx nearcast token rotate edge, or: writer/ },
+    { words: ["audit", "--kind", "prge"], says: /'prge' is invalid[^\n]*; did you mean purge\?/ },
     { words: ["up", "--sites", "fra,atlantis"], says: /"atlantis"[\s\S]*fra Frankfurt/ },
     { words: ["up", "--address", "10.0.0.1"], says: /127\.0\.0\.0\/8/ },
     { words: ["edge"], says: /--config/ },
@@ -191,6 +220,19 @@ test("a node or responder that is not there ends with status 3, too", async (t) 
   assert.equal(dig.status, 3);
 });
 
+test("a node's listener and a selection of nodes exclude each other", async () => {
+  for (const selection of [
+    ["--node", "fra1"],
+    ["--site", "fra"],
+  ]) {
+    for (const words of [["status"], ["explain", "img.cdn.test"]]) {
+      const ran = await nearcast([...words, "--admin", "http://127.0.0.1:1", ...selection]);
+      assert.equal(ran.status, 2, ran.stderr);
+      assert.match(ran.stderr, /option '--admin <url>' cannot be used with option '--(?:node|site) <name>'/);
+    }
+  }
+});
+
 test("check tells all problems, one a line, each with its place and what is allowed", async (t) => {
   const folder = await temporaryFolder(t, "check");
   const file = join(folder, "fleet.yaml");
@@ -225,4 +267,62 @@ presest: {}
   const applied = await nearcast(["fleet", "apply", file, "--data", folder]);
   assert.equal(applied.status, 2);
   assert.match(applied.stderr, /nothing was published[\s\S]*95 is above 90/);
+});
+
+test("dig where no node of this machine is known says so, and what to do", async (t) => {
+  const folder = await temporaryFolder(t, "dig");
+  const { status, stderr } = await nearcast(["dig", "img.cdn.test", "--data", join(folder, "none"), "--tcp"]);
+  assert.equal(status, 3);
+  assert.match(stderr, /^nearcast: no node of this machine is known, and nothing answers at 127\.0\.0\.1:5300/);
+  assert.match(stderr, /--server ADDRESS:53; `npx nearcast status` lists the addresses/);
+});
+
+test("the columns of status and explain are told in their help", async () => {
+  const heads = {
+    status: "ASKED STATE FLEET FEED EVENT MEMORY DISK SECRET LEASE FULL REQ/S KEEPS UP LOOP QUEUE ANNOUNCES",
+    explain: "KM KEEPS WEIGHT CHOICE",
+  };
+  for (const [verb, words] of Object.entries(heads)) {
+    const { stdout } = await nearcast([verb, "--help"]);
+    for (const word of words.split(" ")) assert.match(stdout, new RegExp(`\\b${word}:`), `${verb} ${word}`);
+  }
+});
+
+test("what edges and origins tell to type is in backticks, so that the command can name itself there", async () => {
+  const fleetVerbs = "apply|check|diff|releases|rollback|show";
+  const typed = new RegExp(
+    `(?<![\\w/.:$-])(?<!npx )nearcast (?:up|join|drain|undrain|remove|bgp (?:check|config)|put|ls|rm|versions|` +
+      `rollback|purge|verify|backup|restore|fleet (?:${fleetVerbs})|token (?:list|rotate|retire)|audit|status|explain|dig)\\b`,
+    "g",
+  );
+  const found: string[] = [];
+  for (const room of ["node", "origin", "dns"]) {
+    const folder = fileURLToPath(new URL(`../../${room}`, import.meta.url));
+    for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+      if (!entry.isFile() || !entry.name.endsWith(".ts")) continue;
+      const file = join(entry.parentPath, entry.name);
+      for (const [index, line] of (await readFile(file, "utf8")).split("\n").entries()) {
+        if (/^\s*(?:\*|\/\*|\/\/)/.test(line)) continue;
+        for (const { index: at } of line.matchAll(typed)) {
+          if (line[at - 1] !== "`") found.push(`${relative(folder, file)}:${index + 1}`);
+        }
+      }
+    }
+  }
+  assert.deepEqual(found, [], "on its own machine: `${command} VERB`; over the network: `nearcast VERB` in backticks");
+});
+
+test("put of many files says once that the origin can't be reached, and does not try them all", async (t) => {
+  const folder = await temporaryFolder(t, "put");
+  for (let count = 0; count < 40; count += 1) await writeFile(join(folder, `${count}.jpg`), "12345");
+  await writeFile(join(folder, "writer.token"), "t".repeat(43), { mode: 0o600 });
+  const where = ["--origin", "http://127.0.0.1:1", "--token-file", join(folder, "writer.token")];
+  const { status, stderr } = await nearcast(["put", folder, "many", ...where]);
+  assert.equal(status, 3);
+  // While it is tried again, and when it is given up.
+  assert.equal(stderr.split("can't be reached").length - 1, 2, stderr);
+  assert.match(
+    stderr,
+    /^the origin at http:\/\/127\.0\.0\.1:1 can't be reached: .*; trying again for 14 s\nnearcast: /,
+  );
 });

@@ -27,6 +27,7 @@ test("a first run puts everything in its place, a second one changes nothing", a
   const first = await run(...words);
   assert.equal(first.status, 0, first.stderr);
   assert.match(first.stdout, /nearcast 1\.2\.3 is installed/);
+  assert.match((await run("--use", "previous")).stderr, /no other release was in use before this one/);
   assert.equal(await readlink(join(root, "opt/nearcast/current")), "releases/1.2.3/node_modules/nearcast");
   assert.ok((await stat(join(root, "opt/nearcast/node/bin/node"))).mode & 0o111);
   for (const file of ["systemd/nearcast-edge.service", "systemd/nearcast-origin.service"]) {
@@ -63,9 +64,15 @@ test("a new release stands beside the old one, and the old one can be had back",
   const back = await run("--use", "1.2.3");
   assert.equal(back.status, 0, back.stderr);
   assert.match(await current(), /releases\/1\.2\.3\//);
+  assert.equal((await run("--edge", "--package", await release("1.4.0"), ...node)).status, 0);
+  assert.equal((await run("--edge", "--package", await release("1.5.0"), ...node)).status, 0);
+  for (const version of ["1.4.0", "1.5.0"]) {
+    assert.equal((await run("--use", "previous")).status, 0);
+    assert.match(await current(), new RegExp(`releases/${version}/`), "neither the oldest nor the one before that");
+  }
   const unknown = await run("--use", "9.9.9");
   assert.equal(unknown.status, 1);
-  assert.match(unknown.stderr, /9\.9\.9 is not installed; there are: 1\.2\.3 1\.3\.0/);
+  assert.match(unknown.stderr, /9\.9\.9 is not installed; there are: 1\.2\.3 1\.3\.0 1\.4\.0 1\.5\.0/);
 });
 
 test("other code under the same version is noticed, and stands beside the first under a name of its own", async (t) => {

@@ -299,13 +299,14 @@ test("remove asks before a nameserver loses its last address, and fleet check kn
   const file = join(data, "fleet.yaml");
   await writeFile(file, stringify(fleet));
   assert.ok((await origin.call("PUT", "/fleet", { body: stringify(fleet) })).ok);
-  const unwise = `zones[0].nameservers[0].addresses[0] (line 6): ${address}, the address of the nameserver ns1.cdn.test,`;
+  const at = "zones[0].nameservers[0].addresses[0] (line 6)";
+  const unwise = `${at}: ${address}, the address of the nameserver ns1.cdn.test,`;
   const alone = await nearcast(["fleet", "check", file, "--data", join(data, "none")]);
   assert.deepEqual([alone.status, alone.stderr.startsWith(`warning: ${unwise}`)], [0, true], alone.stderr);
   assert.equal((await writes(["fleet", "check", file])).stderr, "", "the origin knows the node");
   const away = await nearcast(["fleet", "check", file, "--origin", "http://127.0.0.1:1", "--data", data]);
   assert.equal(away.status, 0);
-  assert.match(away.stderr, /^note: nodes that joined are not known here[^\n]*can't be reached[^\n]*\nwarning: zones/);
+  assert.match(away.stderr, /^note: nodes that joined are not known here.*can't be reached.*\nwarning: zones/);
 
   const refused = await writes(["remove", "fra2"], 2);
   assert.match(refused.stderr, new RegExp(`^danger: ns1.cdn.test would lose its last live address, ${address}\n`));

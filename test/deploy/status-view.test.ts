@@ -54,7 +54,7 @@ const bodyOf = (node: string, nycState: string): Record<string, unknown> => ({
   unready: [],
   fleetVersion: 4,
   fleetSecret: "0123456789abcdef",
-  feed: { state: "connected", position: { seq: 17 } },
+  feed: { state: "connected", position: { seq: 17 }, warning: "the origin has sent nothing for 5 s" },
   cache: { memory: { bytes: 2_000_000 }, disk: { bytes: 0 } },
   announce: { session: "established", announced: ["192.0.2.0/24"], isShuttingDown: true, reason: "drain" },
   sites: sites(nycState),
@@ -71,6 +71,7 @@ test("one node's answer shows all sites and nodes, with load, release, feed and 
   match(text, /fra1 +fra +up +840 +1 ms +3 +0\.1\.0 +4 +17 +192\.0\.2\.0\/24 +answers/);
   match(text, /fra2 +fra +down +- .*nobody reaches it: timeout/);
   match(text, /fra1: lease: drain/);
+  match(text, /fra1: the origin has sent nothing for 5 s/);
   ok(!text.includes("not all see the same"));
 });
 
@@ -83,6 +84,12 @@ test("a node whose decoders have no sandbox is named, with the reason", () => {
       .join("\n")
       .includes("sandbox"),
   );
+});
+
+test("what a node tells to type is named as it is typed on this machine", () => {
+  const unready = ["drained by an operator: `nearcast undrain` ends it"];
+  const drained = heard("fra1", { node: "fra1", ready: false, presence: "draining", unready });
+  match(statusLines(origin, [drained], false).join("\n"), /fra1: drained by an operator: `npx nearcast undrain` ends it/);
 });
 
 test("where nodes see a site differently, it is said", () => {

@@ -81,6 +81,17 @@ test("the edge's unit: restarts for ever, drains in time, may use low ports and 
   assert.equal((await readdir(units)).filter((file) => file.endsWith(".socket")).length, 0);
 });
 
+test("units that load nftables rules follow nftables.service, which flushes the whole ruleset", async () => {
+  for (const name of ["nearcast-lease-guard", "nearcast-daisy"]) {
+    const settings = await settingsOf(`${name}.service`);
+    for (const key of ["After", "PartOf", "ReloadPropagatedFrom"]) {
+      assert.ok(settings.get(key)?.[0]?.split(" ").includes("nftables.service"), `${name}: ${key}`);
+    }
+    assert.ok(settings.has("ExecReload"), name);
+    assert.deepEqual(settings.get("ExecReload"), settings.get("ExecStart"), name);
+  }
+});
+
 test("service addresses are put on lo, whatever else stands in the file", async (t) => {
   const directory = await temporaryDirectory(t);
   const file = join(directory, "addresses");

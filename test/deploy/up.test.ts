@@ -6,7 +6,15 @@ import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import sharp from "sharp";
 import { needsProgram } from "../support/needs.ts";
-import { nearcast, ownAddress, type Ran, type RunningUp, startUp, temporaryFolder } from "./support/command.ts";
+import {
+  launcher,
+  nearcast,
+  ownAddress,
+  type Ran,
+  type RunningUp,
+  startUp,
+  temporaryFolder,
+} from "./support/command.ts";
 import { execFileSync } from "node:child_process";
 
 async function jpeg(red: number, width = 400): Promise<Buffer> {
@@ -138,6 +146,11 @@ test("up runs everything, each verb works on it, and a second start goes on wher
     assert.equal((await fetch(url)).status, 200);
     const explained = (await verb(["explain", url, "--json"])).json() as { host: string; verdict: string };
     assert.deepEqual([explained.host, explained.verdict], ["img.cdn.test", "fresh"]);
+    const asBrowser = await verb(["explain", url]);
+    assert.match(asBrowser.stdout, /^as for a common browser, which sends Accept: image\/avif,image\/webp,/);
+    assert.match(asBrowser.stdout, /At +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d\d:\d\d$/m, "times are dates");
+    const asOther = (await verb(["explain", url, "--accept", "image/png", "--json"])).json() as Record<string, string>;
+    assert.deepEqual([asOther["accept"], asOther["acceptIs"]], ["image/png", "as given"]);
     await verb(["purge", url]);
     await eventually("the edge has dropped it", async () => {
       const after = (await verb(["explain", url, "--json"])).json() as { verdict: string };
@@ -150,7 +163,32 @@ test("up runs everything, each verb works on it, and a second start goes on wher
     const { rcode, answers } = dug as { rcode: string; answers: { value: string }[] };
     assert.deepEqual([rcode, answers.map(({ value }) => value)], ["NOERROR", [address]]);
     assert.match((await verb(["dig", "cdn.test", "--type", "SOA", "--tcp"])).stdout, /IN {2}SOA {2}ns1\.cdn\.test\./);
-    await verb(["dig", "example.com"], 4);
+    const foreign = await verb(["dig", "example.com"], 4);
+    assert.match(foreign.stdout, /^REFUSED: this responder has no zone that holds the name/m);
+    const outside = await verb(["explain", "example.com"]);
+    assert.match(outside.stdout, /REFUSED: the name lies in none of our zones: cdn\.test$/m);
+  });
+
+  await t.test("purge warns before its table, of what no node held", async () => {
+    const words = ["purge", "sampel.jpg", "--wait", "--data", data];
+    const run = [process.execPath, launcher, ...words].map((word) => `'${word}'`).join(" ");
+    const both = execFileSync("sh", ["-c", `${run} 2>&1`], { encoding: "utf8" });
+    assert.match(both, /^warning: no node held anything for the name "sampel\.jpg" \(.*"sample\.jpg"\?\)\npurged: /);
+  });
+
+  await t.test("explain says what is served where a URL has another host or no picture", async () => {
+    const wrongHost = await verb(["explain", "http://imgs.cdn.test/sample.jpg"], 4);
+    assert.match(
+      wrongHost.stderr,
+      /"imgs\.cdn\.test" is not one of the hosts that are served: img\.cdn\.test; did you mean img\.cdn\.test\?/,
+    );
+    const wrongName = await verb(["explain", `http://${address}:8080/sampel.jpg`]);
+    assert.match(wrongName.stderr, /the origin has no picture "sampel\.jpg"; did you mean "sample\.jpg"\?/);
+    assert.match(wrongName.stdout, /^picture {2}sampel\.jpg, .*\nanswer {3}not kept by this node/m);
+    const right = await verb(["explain", `http://${address}:8080/sample.jpg?w=640`]);
+    assert.doesNotMatch(right.stderr, /no picture/);
+    const steered = await verb(["explain", "img.cdn.test"]);
+    assert.match(steered.stdout, /TTL +\d+ s, (?:the longest allowed \(ttlSeconds\)|the shortest|since)/);
   });
 
   await t.test("secret rotate: the node takes the new one, and status shows which it has", async () => {
@@ -170,7 +208,10 @@ test("up runs everything, each verb works on it, and a second start goes on wher
     // Nobody can be asked here, and this changes what is there.
     assert.match((await verb(["fleet", "apply", fleet], 2)).stderr, /nothing was published.*\n.*--yes/);
     const published = await verb(["fleet", "apply", fleet, "--yes"]);
-    assert.match(published.stderr, /against version 1:\n  ~ name img\.cdn\.test: .*ttlSeconds 30 → 7/);
+    assert.match(
+      published.stderr,
+      /against version 1 \(\+ added, - removed, ~ changed\):\n  ~ name img\.cdn\.test: .*ttlSeconds 30 → 7/,
+    );
     assert.match(published.stdout, /^published as version 2 \(/);
     assert.match((await verb(["fleet", "apply", fleet])).stdout, /version 2 has this very text already/);
     await verb(["fleet", "rollback"]);

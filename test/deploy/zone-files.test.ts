@@ -90,7 +90,7 @@ test("apply publishes the zone files' text, edges answer from it, a rollback bri
   assert.match(await refused.text(), /zones\[0\]\.file \(line \d+\): .*publish with \\"nearcast fleet apply\\"/);
   const applied = await nearcast(["fleet", "apply", file, "--yes", "--origin", world.originUrl, "--token-file", token]);
   assert.equal(applied.status, 0, applied.stderr);
-  assert.match(applied.stdout, /^published as version 2 \(zones ~cdn\.test/);
+  assert.match(applied.stdout, /^published as version 2 \(zone cdn\.test changed/);
   const { text } = (await (await world.api("GET", "/fleet")).json()) as { text: string };
   assert.match(text, /text: \|\n +\$TTL 300\n[\s\S]*\$ORIGIN sub\.cdn\.test\.\n +www 77 A 192\.0\.2\.81\n/);
 

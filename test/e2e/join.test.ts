@@ -127,6 +127,16 @@ test("one command on an empty folder makes a node that DNS names; draining it is
     await untilNamed(world, again, true);
     assert.match(again.said(), /fra2 is a node of fra/);
   });
+
+  await t.test("removed, its status says what to do now", async () => {
+    await writes(world, ["remove", "fra2"]);
+    let shown = "";
+    await until("it heard of it", async () => {
+      shown = (await nearcast(["status", "--data", machine.data])).stdout;
+      return /^fra2 +fra +removed /m.test(shown);
+    });
+    assert.match(shown, /^  fra2: removed from the fleet; stop nearcast on its machine$/m);
+  });
 });
 
 test("three join and two are removed under a stream of requests: none fails", async (t) => {

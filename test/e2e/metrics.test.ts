@@ -4,13 +4,13 @@ import { spawnSync } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { nearcast } from "../deploy/support/command.ts";
 import { request } from "../node/http/raw.ts";
 import { needsProgram } from "../support/needs.ts";
 import { photograph } from "../support/pictures.ts";
 import { startWorld } from "../support/world.ts";
 
 test("metrics", async (t) => {
-  if (!needsProgram(t, "promtool")) return;
   const world = await startWorld(t, ["fra"], { hasPeers: true });
   const edge = world.edge("fra");
   await world.api("PUT", "/images/a.jpg", await photograph(1, { width: 80, height: 60 }));
@@ -25,10 +25,17 @@ test("metrics", async (t) => {
   };
 
   for (const [who, text] of Object.entries(scraped)) {
-    await t.test(`promtool has nothing against those of the ${who}`, () => {
+    await t.test(`promtool has nothing against those of the ${who}`, (part) => {
+      if (!needsProgram(part, "promtool")) return;
       const { status, stdout, stderr } = spawnSync("promtool", ["check", "metrics"], { input: text, encoding: "utf8" });
       assert.equal(status, 0, `${stdout}${stderr}`);
       assert.equal(stdout + stderr, "");
+    });
+
+    await t.test(`the ${who} names the release that --version names`, async () => {
+      const { stdout } = await nearcast(["--version"]);
+      const [, version, value] = /^nearcast_build_info\{version="([^"]+)"\} (\S+)$/m.exec(text) ?? [];
+      assert.deepEqual([version, value], [stdout.trim(), "1"]);
     });
 
     await t.test(`the ${who} tells of its process and of its disk`, () => {

@@ -167,8 +167,18 @@ test("tokens are rotated while everything runs", async (t) => {
       const status = await nearcast(world, "status", "--admin", fra.adminUrl);
       assert.equal(status.status, 1);
       assert.match(status.output, /the origin refuses this node's token/);
+      // From the operator's machine, of nodes that are not there to be asked.
+      const away = await nearcast(world, "status", "--site", "fra");
+      const refusedLine = /fra1: it is not connected .* unknown edge token from 127\.\S+ was refused \d+ s ago/;
+      assert.match(away.output, refusedLine);
       assert.equal((await fetch(`${fra.url}/cached.jpg?w=60`)).status, 200);
       assert.equal((await fetch(`${fra.url}/other.jpg?w=60`)).status, 502);
+
+      // The follower has been refused several times by now; the log has the reason and what to do once.
+      const lines = fra.program().log().split("\n");
+      const advice = lines.filter((line) => line.includes("write the current edge token into"));
+      const breaks = lines.filter((line) => line.includes("the feed broke off") && line.includes("status 401"));
+      assert.deepEqual([advice.length, breaks.length], [1, 1], lines.join("\n"));
 
       // A half-written file is not taken, although each request reads it at once: the older token stays in use.
       const token = await readToken(saved);

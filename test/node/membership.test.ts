@@ -83,7 +83,7 @@ test("document and roster are seen as one fleet, and each change of either is to
   equal(membership.standing(), "draining");
   says.roster = { revision: 5, nodes: [], draining: [] };
   await membership.takeRoster({ revision: 5 });
-  equal(membership.standing(), "absent");
+  equal(membership.standing(), "removed");
   deepEqual(changes, [1, 2, 2, 1]);
 });
 
@@ -97,6 +97,11 @@ test("both are there after a restart without the origin", async (t) => {
   equal(second.membership.current()?.version, 1);
   equal(second.membership.standing(), "listed");
   deepEqual(second.changes, []);
+  says.roster = { revision: 4, nodes: [], draining: [] };
+  await second.membership.takeRoster({ revision: 4 });
+  equal(second.membership.standing(), "removed", "while it was stopped, or since");
+  const third = await open();
+  equal(third.membership.standing(), "absent", "by what it keeps it is none, and may never have been");
 });
 
 test("a version that is in force already, and a document with problems, change nothing", async (t) => {

@@ -1,16 +1,18 @@
 /** Who may do what, and how the tokens are kept. */
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { chmod, mkdir, readFile, rm, stat, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test, type TestContext } from "node:test";
 import { type Clock, systemClock } from "#base/clock.ts";
+import { NearcastError } from "#base/errors.ts";
 import { silentLog } from "#base/log.ts";
 import { tokenId } from "#fleet/edge-token.ts";
 import { openSqliteCatalogue } from "../../origin/catalogue/sqlite.ts";
 import { openRefusals } from "../../origin/refusals.ts";
 import { tokenKinds } from "../../origin/token/kind.ts";
-import { openTokens, type Tokens } from "../../origin/token/tokens.ts";
+import { openTokens, type TokenDeps, type Tokens } from "../../origin/token/tokens.ts";
 import { codeOf, jpeg, raw, startTestOrigin, statusOf, temporaryDirectory, wholeFile } from "./running-origin.ts";
 import { fakeClock } from "../support/fake-clock.ts";
 import { tester, wideLimits } from "./tester.ts";
@@ -107,11 +109,17 @@ test("only the exact form of a bearer header is read", async () => {
   }
 });
 
-async function openIn(t: TestContext, directory: string, clock: Clock = systemClock) {
+async function openIn(
+  t: TestContext,
+  directory: string,
+  clock: Clock = systemClock,
+  around: (catalogue: TokenDeps["catalogue"]) => TokenDeps["catalogue"] = (catalogue) => catalogue,
+) {
   const secretsDir = join(directory, "secrets");
   await mkdir(secretsDir, { recursive: true, mode: 0o700 });
   const catalogue = openSqliteCatalogue(join(directory, "catalogue.sqlite"), wideLimits, clock);
-  const deps = { secretsDir, catalogue, overlapMs: 86_400_000, changed: () => undefined, clock, log: silentLog };
+  const settings = { overlapMs: 86_400_000, changed: () => undefined, clock, log: silentLog };
+  const deps = { ...settings, secretsDir, catalogue: around(catalogue) };
   const close = async (tokens?: Tokens): Promise<void> => {
     tokens?.close();
     await catalogue.close();
@@ -164,6 +172,40 @@ test("a file that was deleted while the origin was stopped means a new token, an
   clock.advance(86_400_000);
   assert.equal(second.tokens.judge(`Bearer ${old}`).outcome, "unknown");
   assert.equal(second.tokens.judge(`Bearer ${fresh}`).outcome, "known");
+});
+
+test("a token that the catalogue could not take is taken as soon as it can be", async (t) => {
+  const clock = fakeClock();
+  const directory = await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) });
+  let isFull = false;
+  const { tokens } = await openIn(t, directory, clock, (catalogue) => ({
+    ...catalogue,
+    replaceToken: async (...change) => {
+      if (isFull) throw new NearcastError("DISK_FAILED", "the disk is full");
+      await catalogue.replaceToken(...change);
+    },
+  }));
+  const file = tokens.files.writer;
+  const taken = async (): Promise<string> => tokens.judge(`Bearer ${await readToken(file)}`).outcome;
+  const steps: [string, () => Promise<unknown>][] = [
+    [
+      "rotated",
+      async () => await assert.rejects(tokens.rotate("writer", { isHandedOut: true }, tester), /disk is full/),
+    ],
+    ["replaced by hand", async () => await writeFile(file, `${randomBytes(32).toString("base64url")}\n`)],
+  ];
+  for (const [what, step] of steps) {
+    isFull = true;
+    await step();
+    clock.advance(2000);
+    // An operation waits for its turn behind the look.
+    await tokens.retire("edge", tester);
+    assert.equal(await taken(), "unknown", what);
+    isFull = false;
+    clock.advance(2000);
+    await tokens.retire("edge", tester);
+    assert.equal(await taken(), "known", what);
+  }
 });
 
 test("a token that others could read, or that is none, keeps the origin from starting", async (t) => {
@@ -337,9 +379,10 @@ test("refused attempts are counted, and written once a minute for each address a
   const route = "POST /api/v1/purges";
   const edge = { kind: "edge", id: "0123abcd" } as const;
   for (let count = 0; count < 1000; count += 1) {
-    refusals.note({ address: "192.0.2.1", token: undefined, status: 401, route });
-    refusals.note({ address: `198.51.100.${count % 200}`, token: edge, status: 403, route });
+    refusals.note({ address: "192.0.2.1", reason: "unknown", token: undefined, route });
+    refusals.note({ address: `198.51.100.${count % 200}`, reason: "wrong-kind", token: edge, route });
   }
+  assert.deepEqual(refusals.counts(), { malformed: 0, unknown: 1000, "wrong-kind": 1000 });
   assert.equal((await catalogue.audit({ limit: 1000 })).length, 0);
   await refusals.close();
   const entries = await catalogue.audit({ limit: 1000, kind: "refused" });
@@ -355,6 +398,39 @@ test("refused attempts are counted, and written once a minute for each address a
   );
   const forbidden = entries.find(({ address }) => address === "198.51.100.7");
   assert.deepEqual([forbidden?.token, forbidden?.author, forbidden?.facts["status"]], [edge, "edge", 403]);
+});
+
+test("who asked for the feed with an unknown token is known for a minute, of 64 addresses at most", async (t) => {
+  const clock = fakeClock();
+  const catalogue = openSqliteCatalogue(":memory:", wideLimits, clock);
+  t.after(catalogue.close);
+  const refusals = openRefusals({ catalogue, clock, log: silentLog });
+  t.after(refusals.close);
+  const [feed, others] = ["GET /api/v1/feed", "GET /api/v1/images"];
+  const note = (host: number, reason: "unknown" | "malformed", route: string): void =>
+    refusals.note({ address: `198.51.100.${host}`, reason, token: undefined, route });
+  note(1, "unknown", others);
+  note(2, "malformed", feed);
+  assert.deepEqual(refusals.unknownEdges(), [], "a person with a wrong token, and one with none, are no edges");
+  note(3, "unknown", feed);
+  clock.advance(2000);
+  note(4, "unknown", feed);
+  clock.advance(3000);
+  assert.deepEqual(refusals.unknownEdges(), [
+    { address: "198.51.100.4", agoMs: 3000 },
+    { address: "198.51.100.3", agoMs: 5000 },
+  ]);
+  note(3, "unknown", feed);
+  assert.deepEqual(
+    refusals.unknownEdges().map(({ agoMs }) => agoMs),
+    [0, 3000],
+    "the last request of each counts",
+  );
+  for (let host = 0; host < 200; host += 1) note(host, "unknown", feed);
+  const kept = refusals.unknownEdges();
+  assert.deepEqual([kept.length, kept[0]?.address, kept.at(-1)?.address], [64, "198.51.100.199", "198.51.100.136"]);
+  clock.advance(60_001);
+  assert.deepEqual(refusals.unknownEdges(), []);
 });
 
 test("a refused attempt leaves an entry, a request without a token none", async (t) => {

@@ -92,20 +92,20 @@ async function cases(): Promise<Case[]> {
     {
       route: "PUT /api/v1/fleet",
       call: ["PUT", "/fleet", fleetExample(["fra"])],
-      kind: "apply",
+      kind: "fleet-apply",
       facts: { version: 1, summary: "first version: 1 zone, 1 site, 1 host" },
     },
     {
       route: "PUT /api/v1/fleet",
       call: ["PUT", "/fleet", fleetExample(["fra", "nyc"])],
-      kind: "apply",
-      facts: { version: 2, versionBefore: 1, summary: "sites +nyc" },
+      kind: "fleet-apply",
+      facts: { version: 2, versionBefore: 1, summary: "site nyc added" },
     },
     {
       route: "POST /api/v1/fleet/rollbacks",
       call: ["POST", "/fleet/rollbacks?force=true", "{}"],
       kind: "fleet-rollback",
-      facts: { version: 3, versionBefore: 2, fromVersion: 1, summary: "sites -nyc", force: true },
+      facts: { version: 3, versionBefore: 2, fromVersion: 1, summary: "site nyc removed", force: true },
     },
     { route: "POST /api/v1/fleet/secret/rotations", call: ["POST", "/fleet/secret/rotations"], kind: "secret-rotate" },
     {
@@ -133,7 +133,7 @@ async function cases(): Promise<Case[]> {
     {
       route: "DELETE /api/v1/nodes/{name}",
       call: ["DELETE", "/nodes/fra2"],
-      kind: "leave",
+      kind: "remove",
       targets: ["fra2"],
       facts: { site: "fra", http: node.http, addresses: node.addresses, revision: 4 },
     },
@@ -330,6 +330,27 @@ test("an entry is final", async (t) => {
     forger.close();
   });
   assert.throws(() => forger.exec("UPDATE audit SET author = 'nobody'"), /final/);
+});
+
+test("entries that an earlier release wrote are read and found by today's names of their kinds", async (t) => {
+  const origin = await startTestOrigin(scopeOf(t));
+  const former = new DatabaseSync(join(origin.dataDir, "catalogue.sqlite"));
+  t.after(() => former.close());
+  const insert = former.prepare(
+    `INSERT INTO audit (at_ms, kind, mark, author, targets, target_count, facts)
+     VALUES (?, ?, 1, 'ada', '[]', 0, '{}')`,
+  );
+  for (const kind of ["apply", "leave"]) insert.run(Date.now(), kind);
+  await origin.json(201, "PUT", "/fleet", { body: fleetExample(["fra"]) });
+  const kindsOf = async (query: string): Promise<string[]> => (await entriesOf(origin, query)).map(({ kind }) => kind);
+  assert.deepEqual(await kindsOf(""), ["fleet-apply", "remove", "fleet-apply"]);
+  assert.deepEqual(await kindsOf("kind=fleet-apply"), ["fleet-apply", "fleet-apply"]);
+  assert.deepEqual(
+    await kindsOf("kind=apply"),
+    ["fleet-apply", "fleet-apply"],
+    "scripts may still ask by the old name",
+  );
+  assert.deepEqual(await kindsOf("kind=leave"), ["remove"]);
 });
 
 test("a flood of one kind drops only entries of its own kind, and a purge weighs what it names", async (t) => {

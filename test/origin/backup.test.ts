@@ -1,12 +1,13 @@
 /** Backup and restore: what they refuse, what they repair, and what an interruption leaves. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { cp, mkdir, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { systemClock } from "#base/clock.ts";
 import { backUp, type BackupReport } from "../../origin/backup/back-up.ts";
 import { restore } from "../../origin/backup/restore.ts";
+import { launcher, nearcast } from "../deploy/support/command.ts";
 import { needs } from "../support/needs.ts";
 import { jpeg, startTestOrigin, temporaryDirectory, testConfig, type Scope } from "./running-origin.ts";
 
@@ -50,6 +51,48 @@ test("a restored origin answers as the one that was backed up, under a new ident
   );
   const old = await restored.call("GET", "/images/a.jpg?version=1");
   assert.deepEqual(Buffer.from(await old.arrayBuffer()), picture);
+});
+
+test("a user without an entry in passwd, as in a container, restores and is noted by its number", async (t) => {
+  const namespace = ["--user", "--map-user=54321"];
+  const isAllowed = spawnSync("unshare", [...namespace, "true"]).status === 0;
+  if (!needs(t, isAllowed, "`unshare --user` is not possible here")) return;
+  const origin = await startTestOrigin(scopeOf(t));
+  const folder = join(await temporaryDirectory(scopeOf(t)), "backup");
+  await save(origin.dataDir, folder);
+  const target = join(await temporaryDirectory(scopeOf(t)), "origin");
+  const file = join(await temporaryDirectory(scopeOf(t)), "origin.yaml");
+  await writeFile(file, `dataDir: ${target}\n`);
+  const words = [...namespace, process.execPath, launcher, "restore", folder, "--config", file];
+  const ran = spawnSync("unshare", words, { encoding: "utf8" });
+  assert.equal(ran.status, 0, ran.stderr);
+  const restored = await startTestOrigin(scopeOf(t), { dataDir: target });
+  const { entries } = await restored.json<{ entries: { author: string }[] }>(200, "GET", "/audit?kind=restore");
+  assert.deepEqual(
+    entries.map(({ author }) => author),
+    ["uid 54321"],
+  );
+});
+
+test("what lies beside the secrets is no part of a backup, which can be restored all the same", async (t) => {
+  const origin = await startTestOrigin(scopeOf(t));
+  const folder = join(await temporaryDirectory(scopeOf(t)), "backup");
+  const secrets = join(origin.dataDir, "secrets");
+  for (const name of ["writer.token~", ".writer.token.swp", "#edge.token#", "edge.token.new"]) {
+    await writeFile(join(secrets, name), "half");
+  }
+  await mkdir(join(secrets, "old"));
+  await symlink("nowhere", join(secrets, ".#edge.token"));
+  for (let round = 0; round < 2; round += 1) {
+    const { manifest } = await save(origin.dataDir, folder);
+    assert.deepEqual(
+      manifest.secrets.map(({ name }) => name),
+      ["edge.token", "fleet-secret.json", "writer.token"],
+    );
+  }
+  const target = await temporaryDirectory(scopeOf(t));
+  await putBack(folder, target);
+  assert.deepEqual((await startTestOrigin(scopeOf(t), { dataDir: target })).tokens, origin.tokens);
 });
 
 test("what is damaged or gone at the origin is named, and an earlier good copy is kept", async (t) => {
@@ -152,7 +195,7 @@ test("an interrupted backup leaves the one before as it was", async (t) => {
   assert.equal(manifest.blobs.count, 1);
 });
 
-test("a full disk: the error names folder, need and room, and the backup before is whole, wherever it stops", async (t) => {
+test("a full disk: the error names folder, need and room; the backup before is whole, wherever it stops", async (t) => {
   const isAllowed = spawnSync("unshare", ["-Urm", "true"]).status === 0;
   if (!needs(t, isAllowed, "no mount namespace of our own")) return;
   const origin = await startTestOrigin(scopeOf(t));
@@ -199,6 +242,16 @@ test("--check finds a copy in the backup that went bad, and copies it anew", asy
   await writeFile(blob, Buffer.alloc(content.length));
   assert.equal((await save(origin.dataDir, folder, true)).copied.count, 1);
   assert.deepEqual(await readFile(blob), content);
+  await origin.json(201, "PUT", "/images/b.jpg", { body: await jpeg(2) });
+  await writeFile(blob, Buffer.alloc(content.length));
+  // The command says what it has checked: not what it just copied.
+  const said = await nearcast(["backup", folder, "--data", origin.dataDir, "--check"]);
+  assert.equal(said.status, 0, said.stderr);
+  assert.match(said.stdout, /^checked: 1 picture from before \([\d.]+ k?B\) read and hashed again: 1 had gone bad/m);
+  const again = await nearcast(["backup", folder, "--data", origin.dataDir, "--check"]);
+  assert.match(again.stdout, /^checked: 2 pictures from before .* all are good$/m);
+  const unchecked = await nearcast(["backup", folder, "--data", origin.dataDir]);
+  assert.doesNotMatch(unchecked.stdout, /checked/);
   await truncate(blob, 10);
   assert.equal((await save(origin.dataDir, folder)).copied.count, 1, "another size is noticed without --check");
 });

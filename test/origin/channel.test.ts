@@ -9,6 +9,7 @@ import { createSeals, type Purpose } from "#fleet/channel/seal.ts";
 import { fleetSchema } from "#fleet/document.ts";
 import { createEventStreamReader, type ServerSentEvent } from "#fleet/event-stream.ts";
 import { type Vocabulary, vocabularyOf } from "#fleet/vocabulary.ts";
+import { nearcast } from "../deploy/support/command.ts";
 import { keptLog } from "../support/kept-log.ts";
 import { needs } from "../support/needs.ts";
 import { until } from "../support/world.ts";
@@ -196,6 +197,7 @@ test("a nested answer, or one of no known shape, costs its sender 400 and its ow
 
 test("nodes that proved themselves keep their seats at the feed; when all have, one more is refused", async (t) => {
   const origin = await startTestOrigin(t, { config: { limits: { subscribersMax: 4, subscribersPerAddressMax: 2 } } });
+  await origin.json(201, "PUT", "/fleet", { body: fleetExample(["fra", "nyc"]) });
   const secret = await secretOf(origin);
   const nodes = [await subscribe(t, origin, secret)];
   assert.equal(await nodes[0]?.tell("introductions", "introduction", introductionOf("fra1")), 204);
@@ -206,7 +208,11 @@ test("nodes that proved themselves keep their seats at the feed; when all have, 
   await until("those that gave way are gone", async () => (await connectedNow()) === 2);
   assert.equal(await nodes[0]?.tell("presence", "presence", presence), 204, "the first is still there");
   const last = nodes.at(-1);
-  assert.equal(await last?.tell("introductions", "introduction", introductionOf("fra2")), 204);
+  assert.equal(await last?.tell("introductions", "introduction", introductionOf("made-up")), 204);
+  const node = await subscribe(t, origin, secret);
+  assert.equal(await node.tell("introductions", "introduction", introductionOf("nyc1")), 204);
+  await until("the one that is no node of the fleet gave way", async () => (await connectedNow()) === 2);
+  for (const own of [nodes[0], node]) assert.equal(await own?.tell("presence", "presence", presence), 204);
   const refused = await origin.call("GET", "/feed", { token: origin.tokens.edge });
   assert.deepEqual([refused.status, refused.headers.get("retry-after")], [503, "1"]);
 });
@@ -237,6 +243,19 @@ test("nodes at one address bring four vocabularies at most: they leave room for 
     told.push(await node.tell("introductions", "introduction", introductionOf(`fra${index}`, older)));
   }
   assert.deepEqual(told, [204, 204, 204, 204, 503, 503]);
+});
+
+test("of a node that is away it is told that an unknown edge token was refused lately, and from where", async (t) => {
+  const origin = await startTestOrigin(t);
+  await origin.json(201, "PUT", "/fleet", { body: fleetExample() });
+  const reason = async (): Promise<string> => (await ask(origin, { question: status }))[0]?.reason ?? "";
+  assert.equal(await reason(), "it is not connected to the origin");
+  await origin.json(401, "GET", "/images", { token: "p".repeat(43) });
+  assert.equal(await reason(), "it is not connected to the origin", "a person's request says nothing of a node");
+  await origin.json(401, "GET", "/feed", { token: "o".repeat(43) });
+  const told = await reason();
+  assert.match(told, /^it is not connected to the origin; a request with an unknown edge token from 127\.0\.0\.1 was /);
+  assert.match(told, / was refused \d s ago: if that was this node, write the current edge token into its token file$/);
 });
 
 test("at most four questions are asked at one time, and only those of the list", async (t) => {
@@ -273,4 +292,32 @@ test("a document that a live node does not understand is refused with node and k
   });
   assert.deepEqual([dry.dangers, dry.dangerCount], [[danger], 1]);
   await origin.json(201, "PUT", "/fleet?force=true", { body: text });
+});
+
+test("a purge is judged by nodes that reported on this very event, and by nothing else", async (t) => {
+  const origin = await startTestOrigin(t, { config: { keep: { events: 10 } } });
+  const purge = async (order: object): Promise<number> => {
+    const body = JSON.stringify(order);
+    return (await origin.json<{ seq: number }>(202, "POST", "/purges", { body, headers: json })).seq;
+  };
+  const unheldOf = async (seq: number): Promise<object> =>
+    (await origin.json<{ unheld: object }>(200, "GET", `/purges/${seq}`)).unheld;
+  const nothing = { names: [], hosts: [], tags: [] };
+  const alone = await purge({ names: ["a.jpg"], prefix: "shop/" });
+  assert.deepEqual(await unheldOf(alone), nothing, "no node is connected");
+  const where = ["--origin", origin.url, "--token-file", origin.tokenFiles.writer];
+  const strict = await nearcast(["purge", "a.jpg", "--strict", ...where]);
+  assert.deepEqual([strict.status, /warning/.test(strict.stderr)], [0, false], strict.stderr);
+
+  const node = await subscribe(t, origin, await secretOf(origin));
+  await node.tell("introductions", "introduction", introductionOf("fra1"));
+  const reported = await purge({ names: ["a.jpg", "b.jpg"] });
+  assert.deepEqual(await unheldOf(reported), nothing, "the node has not reported");
+  const none = { entries: 0, bytes: 0 };
+  const held = { names: [1], hosts: [], tags: [], prefix: false };
+  const report = { seq: reported, memory: none, disk: none, records: 1, isComplete: true, held };
+  assert.equal(await node.tell("purge-reports", "purge-report", report), 204);
+  assert.deepEqual(await unheldOf(reported), { ...nothing, names: ["a.jpg"] });
+  for (let count = 0; count < 10; count += 1) await purge({ tags: ["later"] });
+  assert.deepEqual(await unheldOf(reported), nothing, "the event was pruned");
 });

@@ -16,7 +16,7 @@ const settings = {
   subscribersPerAddressMax: 100,
 };
 /** One that proved itself: it gives way to nobody. */
-const node = { network: "192.0.2.7", tokenId: "0123abcd", isProven: () => true };
+const node = { network: "192.0.2.7", tokenId: "0123abcd", provenAs: () => ({ node: "fra1", process: 0 }) };
 
 interface TestSink extends FeedSink {
   /** What was written and not yet taken. */
@@ -59,7 +59,7 @@ function openSink(): TestSink {
 async function openHub(t: TestContext): Promise<{ catalogue: Catalogue; hub: FeedHub; clock: FakeClock }> {
   const clock = fakeClock();
   const catalogue = openSqliteCatalogue(":memory:", wideLimits, clock);
-  const hub = await openFeedHub({ catalogue, settings, clock, log: silentLog });
+  const hub = await openFeedHub({ catalogue, settings, members: async () => new Set(), clock, log: silentLog });
   t.after(async () => {
     await hub.close();
     await catalogue.close();

@@ -31,7 +31,17 @@ test("the first start makes 32 random octets, in a file for the owner alone; lat
   await again.close();
   await unlink(fileOf(first));
   const anew = await startTestOrigin(t, { dataDir });
-  assert.notEqual((await secretOf(anew)).current, made.current);
+  const replaced = await secretOf(anew);
+  assert.notEqual(replaced.current, made.current);
+  const { entries } = await anew.json<{ entries: { kind: string; author: string; facts: object }[] }>(
+    200,
+    "GET",
+    "/audit",
+  );
+  const told = entries.map(({ kind, author, facts }) => ({ kind, author, facts }));
+  const facts = { id: secretId(replaced.current), seq: 1 };
+  assert.deepEqual(told, [{ kind: "secret-rotate", author: "origin", facts }], "two starts before changed nothing");
+  assert.equal((await readEvents(t, anew, 1))[0]?.kind, "secret", "edges hear of it");
 });
 
 test("two origins have two secrets", async (t) => {
@@ -107,7 +117,7 @@ test("no answer with it may be stored, and no log holds it", async (t) => {
 test("a file that others can read, or that holds no secret, keeps the origin from starting", async (t) => {
   const directory = await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) });
   const file = join(directory, "fleet-secret.json");
-  const catalogue = { announceSecret: async () => 1 };
+  const catalogue = { announceSecret: async () => 1, tokens: async () => [] };
   await openFleetSecret(directory, catalogue);
   for (const mode of [0o640, 0o604]) {
     await chmod(file, mode);
@@ -129,6 +139,7 @@ test("a rotation that the log's disk refused is told of by the next one, so that
       if (isFull) throw new Error("the disk is full");
       return announced.push(id);
     },
+    tokens: async () => [],
   });
   const first = keeper.secrets().current;
   await assert.rejects(keeper.rotate(tester), /full/);

@@ -34,14 +34,14 @@ test("a published document becomes the next version, with author and summary, fo
   assert.deepEqual([first.version, first.author, first.unchanged], [1, "ada", false]);
   assert.equal(first.summary, "first version: 1 zone, 1 site, 1 host");
   const second = await origin.json<FleetAnswer>(201, "PUT", "/fleet", { body: two });
-  assert.deepEqual([second.version, second.author, second.summary], [2, "writer", "sites +nyc"]);
+  assert.deepEqual([second.version, second.author, second.summary], [2, "writer", "site nyc added"]);
   const same = await origin.json<FleetAnswer>(200, "PUT", "/fleet", { body: two });
   assert.deepEqual([same.version, same.unchanged], [2, true]);
 
   const answer = await origin.call("GET", "/fleet", { token: origin.tokens.edge });
   assert.equal(answer.headers.get("etag"), `"2"`);
   const newest = (await answer.json()) as FleetAnswer;
-  assert.deepEqual([newest.version, newest.text, newest.summary], [2, two, "sites +nyc"]);
+  assert.deepEqual([newest.version, newest.text, newest.summary], [2, two, "site nyc added"]);
   const known = await origin.call("GET", "/fleet", { headers: { "if-none-match": `"2"` } });
   assert.equal(known.status, 304);
   assert.equal((await origin.json<FleetAnswer>(200, "GET", "/fleet?version=1")).text, one);
@@ -67,7 +67,7 @@ test("a rollback is a new version with an old text", async (t) => {
     body: "{}",
     headers: json,
   });
-  assert.deepEqual([back.version, back.fromVersion, back.summary], [4, 2, "sites -tyo"]);
+  assert.deepEqual([back.version, back.fromVersion, back.summary], [4, 2, "site tyo removed"]);
   const further = await origin.json<FleetAnswer>(201, "POST", "/fleet/rollbacks?force=true", {
     body: `{"version":1}`,
     headers: json,
@@ -84,10 +84,10 @@ test("a rollback is a new version with an old text", async (t) => {
   assert.deepEqual(
     versions.map((each) => [each.version, each.fromVersion, each.summary]),
     [
-      [5, 1, "sites -nyc"],
-      [4, 2, "sites -tyo"],
-      [3, undefined, "sites +tyo"],
-      [2, undefined, "sites +nyc"],
+      [5, 1, "site nyc removed"],
+      [4, 2, "site tyo removed"],
+      [3, undefined, "site tyo added"],
+      [2, undefined, "site nyc added"],
       [1, undefined, "first version: 1 zone, 1 site, 1 host"],
     ],
   );
@@ -159,15 +159,18 @@ test("a summary names what is new, gone and changed, and stays one line", () => 
   const table: [string, string][] = [
     [fleetExample(["fra", "nyc"]), "only the text"],
     [`# a comment\n${fleetExample(["fra", "nyc"])}`, "only the text"],
-    [fleetExample(["fra"]), "sites -nyc"],
-    [fleetExample(["fra", "nyc"]).replace("50.1", "50.2"), "sites ~fra"],
-    [fleetExample(["fra", "tyo"]), "sites +tyo -nyc"],
-    [fleetExample(["fra", "nyc"]).replace("kind: images", "kind: images\n    freshSeconds: 9"), "hosts ~img.cdn.test"],
+    [fleetExample(["fra"]), "site nyc removed"],
+    [fleetExample(["fra", "nyc"]).replace("50.1", "50.2"), "site fra changed"],
+    [fleetExample(["fra", "tyo"]), "site tyo added; site nyc removed"],
+    [
+      fleetExample(["fra", "nyc"]).replace("kind: images", "kind: images\n    freshSeconds: 9"),
+      "host img.cdn.test changed",
+    ],
     [
       fleetExample(["fra", "nyc"], "presets: { thumb: { w: 100 } }\nlimits: { renderQueueMax: 5 }"),
-      "presets +thumb, limits ~",
+      "preset thumb added; limits changed",
     ],
-    [fleetExample(["a", "b", "c", "d", "e", "f"]), "sites +a +b +c +d and 4 more"],
+    [fleetExample(["a", "b", "c", "d", "e", "f"]), "sites a, b, c, d and 2 more added; sites fra, nyc removed"],
   ];
   for (const [text, summary] of table) assert.equal(summarizeFleet(base, fleetOf(text)), summary);
 });

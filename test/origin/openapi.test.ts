@@ -93,3 +93,20 @@ test("metrics count requests by route, never by path", async () => {
   assert.match(text, /^nearcast_origin_feed_published_total 1$/m);
   assert.ok(!text.includes("secret"));
 });
+
+test("metrics count refused tokens by reason, and nothing for a request without one", async () => {
+  const counts = async (): Promise<Record<string, number>> => {
+    const text = await (await origin.call("GET", `${origin.url}/metrics`, { token: origin.tokens.edge })).text();
+    const lines = text.matchAll(/^nearcast_origin_tokens_refused_total\{reason="([a-z-]+)"\} (\d+)$/gm);
+    return Object.fromEntries([...lines].map(([, reason = "", count]) => [reason, Number(count)]));
+  };
+  const before = await counts();
+  await origin.json(401, "GET", "/images", { token: null });
+  assert.deepEqual(await counts(), before);
+  for (const token of ["x".repeat(43), "y".repeat(43), "not / one word"]) {
+    await origin.json(401, "GET", "/images", { token });
+  }
+  await origin.json(403, "POST", "/purges", { token: origin.tokens.edge, body: "{}" });
+  const grown = Object.entries(await counts()).map(([reason, count]) => [reason, count - (before[reason] ?? 0)]);
+  assert.deepEqual(Object.fromEntries(grown), { malformed: 1, unknown: 2, "wrong-kind": 1 });
+});

@@ -11,9 +11,16 @@ import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import { Agent, request as undiciRequest } from "undici";
-import { networkOf } from "../../origin/http/server.ts";
 import { needsProgram } from "../support/needs.ts";
-import { fleetExample, jpeg, startTestOrigin, statusOf, temporaryDirectory, wholeFile } from "./running-origin.ts";
+import {
+  fleetExample,
+  jpeg,
+  startTestOrigin,
+  statusOf,
+  temporaryDirectory,
+  type TestOrigin,
+  wholeFile,
+} from "./running-origin.ts";
 
 const sourceBytesMax = 20 * 1024 * 1024;
 const origin = await startTestOrigin(wholeFile, { config: { limits: { unauthenticatedPerNetworkMax: 512 } } });
@@ -29,6 +36,14 @@ before(async () => {
   const body = fleetExample(["fra"], `limits: { sourceBytesMax: ${sourceBytesMax} }`);
   await origin.json(201, "PUT", "/fleet", { body });
 });
+
+/** Connections without a valid token that were closed, by reason, as the metrics count them. */
+async function closedStrangers(of: TestOrigin): Promise<Record<string, number>> {
+  const text = await (await of.call("GET", `${of.url}/metrics`)).text();
+  const name = "nearcast_origin_unauthenticated_connections_closed_total";
+  const lines = text.matchAll(new RegExp(`^${name}\\{reason="([a-z]+)"\\} (\\d+)$`, "gm"));
+  return Object.fromEntries([...lines].map(([, reason = "", count]) => [reason, Number(count)]));
+}
 
 interface Refusal {
   name: string;
@@ -261,6 +276,44 @@ test("a request that follows one whose answer closes the connection changes noth
   assert.equal((await origin.call("HEAD", "/images/good.jpg")).status, 200);
 });
 
+test("a client that half-closes after its request gets its answer, and no connection stays", async () => {
+  const sent = await jpeg(77);
+  const auth = `Authorization: Bearer ${origin.tokens.writer}`;
+  const putOf = (body: Buffer): Buffer =>
+    Buffer.concat([
+      Buffer.from(
+        `PUT /api/v1/images/half.jpg HTTP/1.1\r\nHost: a\r\n${auth}\r\nContent-Length: ${body.length}\r\n\r\n`,
+      ),
+      body,
+    ]);
+  const getOf = (path: string): Buffer => Buffer.from(`GET /api/v1${path} HTTP/1.1\r\nHost: a\r\n${auth}\r\n\r\n`);
+  const rows: [what: string, bytes: Buffer, status: number][] = [
+    ["PUT of 0 bytes", putOf(Buffer.alloc(0)), 415],
+    ["PUT of a picture", putOf(sent), 201],
+    ["PUT of half a picture", putOf(sent).subarray(0, -100), 400],
+    ["GET", getOf("/images"), 200],
+    ["GET without a token", Buffer.from("GET /api/v1/images HTTP/1.1\r\nHost: a\r\n\r\n"), 401],
+  ];
+  for (const [what, bytes, status] of rows) {
+    const { promise, resolve } = Promise.withResolvers<string>();
+    let received = "";
+    const socket = connect(origin.port, "127.0.0.1").end(bytes).setEncoding("latin1");
+    socket.on("data", (text: string) => (received += text)).on("error", () => undefined);
+    socket.once("close", () => {
+      resolve(received);
+    });
+    assert.equal(statusOf(await promise), status, what);
+  }
+  // A feed has no end: who half-closes has left.
+  const follower = connect(origin.port, "127.0.0.1").end(getOf("/feed"));
+  const closed = new Promise<void>((resolve) => {
+    follower.resume().once("close", () => {
+      resolve();
+    });
+  });
+  await closed;
+});
+
 test("without a valid token a connection is held for a bounded time, whatever it sends", async (t) => {
   const unauthenticatedTimeoutMs = 700;
   const strict = await startTestOrigin(
@@ -295,6 +348,8 @@ test("without a valid token a connection is held for a bounded time, whatever it
     const heldMs = performance.now() - beganMs;
     assert.ok(heldMs < 2 * unauthenticatedTimeoutMs + 4000, `${name}: held for ${heldMs} ms`);
   }
+  // Those that had no answer yet; the others were closed after theirs.
+  assert.deepEqual(await closedStrangers(strict), { deadline: 2, network: 0, all: 0 });
 });
 
 test("a writer gets in while 4,000 connections without a token are attempted", async (t) => {
@@ -335,6 +390,35 @@ test("a writer gets in while 4,000 connections without a token are attempted", a
   // Two turns after the last one was accepted, no more than the bound are left.
   for (let left = open.size; left > 64; left = open.size) {
     await (await crowded.call("GET", `${crowded.url}/healthz`)).arrayBuffer();
+  }
+});
+
+test("the metrics tell how many connections without a token were too many, of a network and in all", async (t) => {
+  const rows = [
+    { limits: { unauthenticatedPerNetworkMax: 4 }, closed: { deadline: 0, network: 96, all: 0 } },
+    { limits: { connectionsMax: 64, unauthenticatedPerNetworkMax: 64 }, closed: { deadline: 0, network: 0, all: 68 } },
+  ];
+  for (const { limits, closed } of rows) {
+    const crowded = await startTestOrigin(
+      { after: (cleanUp) => t.after(cleanUp) },
+      { config: { limits: { unauthenticatedTimeoutMs: 60_000, ...limits } } },
+    );
+    const open = new Set<Socket>();
+    t.after(() => {
+      for (const socket of open) socket.destroy();
+    });
+    for (let count = 0; count < 100; count += 1) {
+      const socket = connect(crowded.port, "127.0.0.1");
+      open.add(socket);
+      socket.on("error", () => undefined);
+      socket.on("close", () => open.delete(socket));
+      await once(socket, "connect");
+    }
+    const left = 100 - closed.network - closed.all;
+    for (let held = open.size; held > left; held = open.size) {
+      await (await crowded.call("GET", `${crowded.url}/healthz`)).arrayBuffer();
+    }
+    assert.deepEqual(await closedStrangers(crowded), closed);
   }
 });
 
@@ -384,18 +468,4 @@ test("who holds connections with the edge token gives them back: writers and oth
   }
   assert.equal(stored, 20);
   assert.equal(honest.closed, false, "the connection of another network stays");
-});
-
-test("an IPv6 customer counts as one, an IPv4 address too, however they are written", () => {
-  const rows: [string, string][] = [
-    ["192.0.2.7", "192.0.2.7"],
-    ["::ffff:192.0.2.7", "192.0.2.7"],
-    ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2"],
-    ["2001:db8:1:2::9", "2001:db8:1:2"],
-    ["2001:db8::9", "2001:db8:0:0"],
-    ["::1", "0:0:0:0"],
-    ["fe80::1%eth0", "fe80:0:0:0"],
-    ["", ""],
-  ];
-  for (const [address, network] of rows) assert.equal(networkOf(address), network, address);
 });

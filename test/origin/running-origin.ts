@@ -65,7 +65,7 @@ export interface TestOrigin extends RunningOrigin {
 export async function temporaryDirectory(scope: Scope): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "nearcast-origin-"));
   scope.after(async () => {
-    await rm(directory, { recursive: true, force: true });
+    await rm(directory, { recursive: true, force: true, maxRetries: 20 });
   });
   return directory;
 }

@@ -1,15 +1,17 @@
 import { deepEqual, equal } from "node:assert/strict";
 import { test } from "node:test";
-import { type Guest, whoGivesWay } from "../../origin/feed/seats.ts";
+import { type Guest, whoGivesWay, whoseSeatIsSpare } from "../../origin/feed/seats.ts";
 
 interface Named extends Guest {
   name: string;
 }
 
-/** `a1` follows from network a; `a1!` has proven itself; `a1@t` has the token t. */
+/** `a1` follows from network a; `a1!` has proven itself, `a1!fra1` as the node fra1; `a1@t` has the token t. */
 const guest = (text: string): Named => {
   const [name = "", tokenId = "token"] = text.split("@");
-  return { name: name.replace("!", ""), network: name[0] ?? "", tokenId, isProven: () => name.endsWith("!") };
+  const [short = "", node] = name.split("!");
+  const proven = node === undefined ? undefined : { node: node === "" ? short : node, process: 0 };
+  return { name: short, network: name[0] ?? "", tokenId, provenAs: () => proven };
 };
 
 const limits = { subscribersMax: 8, subscribersPerAddressMax: 4 };
@@ -48,4 +50,38 @@ test("a flood from one address never costs another address a seat", () => {
   }
   deepEqual([...lost], ["a"]);
   equal(seated.length, 3 + 10);
+});
+
+test("where all are proven, a name that is not in the fleet gives way, and of two with one name the older", () => {
+  const members = new Set(["fra1", "fra2", "nyc1"]);
+  const cases: [seated: string, newcomer: string, givesWay: string, why: string][] = [
+    ["a1!fra1 a2!made-up b1!fra2", "c1", "a2", "no node of the fleet"],
+    ["a1!fra1 b1!fra1 c1!fra2", "d1", "a1", "fra1 came back: its older connection goes"],
+    ["a1!fra1 b1!fra2 c1!nyc1", "d1", "full", "each is the one seat of a node of the fleet"],
+    ["a1!x a2!y b1!fra1 b2!x b3!y b4!z", "c1", "b2", "the address with the most spare seats pays"],
+    ["a1!fra1 a2!fra2 a3!nyc1 a4!fra1 b1!x", "a5", "a1", "a full address pays itself"],
+    ["a1!fra1 a2!fra2 a3!nyc1 a4!@t b1!x", "a5", "a4", "a made-up name of the full address"],
+  ];
+  for (const [seated, newcomer, givesWay, why] of cases) {
+    const found = whoseSeatIsSpare(seated.split(" ").map(guest), guest(newcomer), limits, members);
+    equal(typeof found === "object" ? found.name : found, givesWay, why);
+  }
+});
+
+test("four addresses with 256 proven feeds each do not keep the fleet's nodes out", () => {
+  const members = new Set(["fra1", "nyc1"]);
+  const bounds = { subscribersMax: 1000, subscribersPerAddressMax: 256 };
+  const seated: Named[] = [];
+  const come = (newcomer: Named): void => {
+    const first = whoGivesWay(seated, newcomer, bounds);
+    const gone = first === "full" ? whoseSeatIsSpare(seated, newcomer, bounds, members) : first;
+    if (typeof gone === "object") seated.splice(seated.indexOf(gone), 1);
+    if (gone !== "full") seated.push(newcomer);
+  };
+  for (let at = 0; at < 1024; at += 1) come(guest(`${"abcd"[at % 4]}${at}!${at % 3 === 0 ? "fra1" : `x${at}`}`));
+  equal(seated.length, 1000);
+  for (const own of ["e1!fra1", "f1!nyc1"]) come(guest(own));
+  for (let at = 0; at < 2000; at += 1) come(guest(`${"abcd"[at % 4]}n${at}!made-up-${at}`));
+  const own = seated.filter(({ network }) => network > "d").map(({ name }) => name);
+  deepEqual(own, ["e1", "f1"]);
 });

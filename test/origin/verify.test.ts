@@ -1,8 +1,11 @@
 /** Damaged and missing blobs: found by name and version, replaced by an upload of the same bytes, and left in peace. */
 import assert from "node:assert/strict";
 import { readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { once } from "node:events";
+import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
+import sharp from "sharp";
 import { fakeClock } from "../support/fake-clock.ts";
 import { openVerifier } from "../../origin/store/verify.ts";
 import { nearcast } from "../deploy/support/command.ts";
@@ -151,3 +154,96 @@ test("one step runs at a time, paced by the bytes of the one before, and it can 
   clock.advance(3000);
   await verifier.step("", signal);
 });
+
+test("at the slowest pace no step keeps its client waiting longer than its deadline", async () => {
+  const clock = fakeClock();
+  // A disk that is much faster than the pace: 1,000 pictures of 6 MB, and one of the largest size.
+  const sizes = Array.from({ length: 1000 }, (_, index) => (index === 500 ? 104_857_600 : 6_000_000));
+  const blobs = sizes.map((sizeBytes, index) => ({ sha256: index.toString(16).padStart(64, "0"), sizeBytes }));
+  const verifier = openVerifier({
+    store: {
+      verify: async () => {
+        clock.advance(1);
+        return { outcome: "good" };
+      },
+    },
+    catalogue: {
+      blobsAfter: async (after) => blobs.filter(({ sha256 }) => sha256 > after),
+      usesOfBlob: async () => [],
+    },
+    clock,
+    bytesPerSecond: 10_000_000,
+  });
+  const { signal } = new AbortController();
+  let cursor: string | undefined = "";
+  let checkedBytes = 0;
+  let longestMs = 0;
+  while (cursor !== undefined) {
+    const beganMs = clock.monotonicMs();
+    const step = verifier.step(cursor, signal);
+    const over = new AbortController();
+    void step.finally(() => {
+      over.abort();
+    });
+    while (!over.signal.aborted) {
+      await new Promise(setImmediate);
+      if (!over.signal.aborted) clock.advance(100);
+    }
+    longestMs = Math.max(longestMs, clock.monotonicMs() - beganMs);
+    const { checked, cursor: next } = await step;
+    checkedBytes += checked.sizeBytes;
+    cursor = next;
+  }
+  assert.equal(
+    checkedBytes,
+    sizes.reduce((sum, size) => sum + size, 0),
+  );
+  assert.ok(longestMs < 12_000, `a step took ${longestMs} ms`);
+});
+
+test("a verification that fails on its way says what it found and how to go on", async (t) => {
+  const origin = await startTestOrigin(scopeOf(t), { config: { limits: { verifyBytesPerSecond: 10_000_000 } } });
+  const hashes: string[] = [];
+  for (const seed of [1, 2]) hashes.push((await store(origin, `${seed}.png`, await uncompressed(seed))).sha256);
+  const [first = ""] = hashes.toSorted();
+  const wire = await breakingWire(t, origin.port);
+  const ran = await nearcast(["verify", "--origin", wire.url, "--token-file", origin.tokenFiles.writer]);
+  assert.equal(ran.status, 3, ran.stderr);
+  assert.match(ran.stderr, /1 stored picture \(12 MB\) checked: all are good/);
+  assert.match(ran.stderr, new RegExp(`Go on: .*nearcast verify --after ${first}\n`));
+});
+
+/** A PNG of 12 MB: two of them are more than one step reads at the slowest pace. */
+async function uncompressed(seed: number): Promise<Buffer> {
+  const raw = Buffer.alloc(2000 * 2000 * 3, seed);
+  return await sharp(raw, { raw: { width: 2000, height: 2000, channels: 3 } })
+    .png({ compressionLevel: 0 })
+    .toBuffer();
+}
+
+/** Passes bytes on to the origin, until a second verification is asked for: then the line is cut. */
+async function breakingWire(t: TestContext, port: number): Promise<{ url: string }> {
+  const sockets = new Set<Socket>();
+  let steps = 0;
+  const server = createServer((client) => {
+    const there = connect(port, "127.0.0.1");
+    for (const socket of [client, there]) {
+      sockets.add(socket);
+      socket.on("error", () => socket.destroy());
+      socket.on("close", () => (client.destroy(), there.destroy()));
+    }
+    client.on("data", (bytes) => {
+      if (bytes.includes("/verifications")) steps += 1;
+      if (steps === 2) client.destroy();
+      else there.write(bytes);
+    });
+    there.pipe(client);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+}

@@ -5,17 +5,17 @@
 import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { readFile, stat } from "node:fs/promises";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { addressAfter, canonicalAddress } from "#fleet/address.ts";
 import type { Fleet } from "#fleet/document.ts";
 import { openFleetMemory } from "#fleet/memory.ts";
 import { readLeaseKey } from "#base/lease-key.ts";
 import type { EdgeConfig } from "../../../node/config.ts";
 import { openBirdControl } from "./bird-control.ts";
 import { type BirdState, readBirdState } from "./bird-state.ts";
-import { leaseSource } from "./node-config.ts";
 
 const run = promisify(execFile);
 /** A handshake on one machine takes microseconds; one that takes this long does not come. */
@@ -47,6 +47,8 @@ export interface Facts {
   readonly edge: EdgeConfig;
   /** Edge processes that the node runs. */
   readonly processes: number;
+  /** Whoever is not root may be refused by the very rule of lease-guard.nft. */
+  readonly isRoot: boolean;
   /** Undefined: none was read, for `fleetReason`. */
   readonly fleet: Fleet | undefined;
   readonly fleetReason: string | undefined;
@@ -59,15 +61,19 @@ export interface Facts {
   readonly leaseKey: { readonly ok: true } | { readonly ok: false; readonly reason: string } | undefined;
   /** What becomes of connections to BIRD without a key, one from the source address of each edge process. */
   readonly unsigned: readonly UnsignedAttempt[];
-  /** Whether the nftables rule of lease-guard.nft is loaded. */
-  readonly leaseGuard: { readonly ok: true } | { readonly ok: false; readonly reason: string };
+  /** Whether the nftables rule of lease-guard.nft is loaded. `isForbidden`: this user may not know. */
+  readonly leaseGuard:
+    { readonly ok: true } | { readonly ok: false; readonly reason: string; readonly isForbidden?: boolean };
   readonly bird: { readonly ok: true; readonly state: BirdState } | { readonly ok: false; readonly reason: string };
 }
 
 export interface UnsignedAttempt {
   readonly source: string;
-  /** `unanswered`: BIRD wants a signature; `accepted`: anybody gets a session; else why it could not be tried. */
-  readonly outcome: "unanswered" | "accepted" | { readonly reason: string };
+  /**
+   * `unanswered`: BIRD wants a signature; `accepted`: anybody gets a session; `reset`: nobody listens, or the rule of
+   * lease-guard.nft refuses this user; else why it could not be tried.
+   */
+  readonly outcome: "unanswered" | "accepted" | "reset" | { readonly reason: string };
 }
 
 export interface FactPlaces {
@@ -85,14 +91,11 @@ export async function gatherFacts(places: FactPlaces): Promise<Facts> {
   const addresses = machineAddresses();
   const names = new Set(addresses.map(({ device }) => device));
   const { announce } = edge;
-  const sources = Array.from({ length: announce === undefined ? 0 : processes }, (_, index) =>
-    leaseSource(announce?.source ?? "", index),
-  );
   const [remembered, devices, sockets, unsigned, leaseGuard, bird] = await Promise.all([
     places.fleet === undefined ? rememberedFleet(edge.dataDir) : { fleet: places.fleet, reason: undefined },
     Promise.all(["all", ...names].map(async (device) => await deviceSettings(proc, device))),
     boundSockets(proc),
-    Promise.all(sources.map(async (source) => await unsignedAttempt(announce?.neighbor, source))),
+    Promise.all(leaseSources(edge, processes).map(async (source) => await unsignedAttempt(announce?.neighbor, source))),
     leaseGuardState(),
     birdState(places.birdSocket),
   ]);
@@ -101,6 +104,7 @@ export async function gatherFacts(places: FactPlaces): Promise<Facts> {
   return {
     edge,
     processes,
+    isRoot: process.geteuid?.() === 0,
     fleet,
     fleetReason,
     addresses,
@@ -111,6 +115,12 @@ export async function gatherFacts(places: FactPlaces): Promise<Facts> {
     leaseGuard,
     bird,
   };
+}
+
+/** The addresses that the sessions of the edge's processes come from. */
+export function leaseSources({ announce }: EdgeConfig, processes: number): string[] {
+  if (announce === undefined) return [];
+  return Array.from({ length: processes }, (_, index) => addressAfter(announce.source, index));
 }
 
 /** The document that the edge on this machine has, from its data folder. */
@@ -178,12 +188,6 @@ function addressOfHex(hex: string): string {
   return canonicalAddress(groups.join(":"));
 }
 
-/** One way to write an address (RFC 5952), to compare by. */
-export function canonicalAddress(address: string): string {
-  if (!address.includes(":")) return address;
-  return new URL(`http://[${address}]`).hostname.slice(1, -1);
-}
-
 function leaseKeyState(file: string): NonNullable<Facts["leaseKey"]> {
   try {
     readLeaseKey(file);
@@ -199,26 +203,35 @@ async function unsignedAttempt(
   source: string,
 ): Promise<UnsignedAttempt> {
   if (peer === undefined) return { source, outcome: { reason: "edge.yaml has no `announce`" } };
-  const socket = connect({ ...peer, localAddress: source });
   const timeout = AbortSignal.timeout(unansweredMs);
+  let socket: Socket | undefined;
   try {
+    socket = connect({ ...peer, localAddress: source });
     await once(socket, "connect", { signal: timeout });
     return { source, outcome: "accepted" };
   } catch (error) {
-    return { source, outcome: timeout.aborted ? "unanswered" : { reason: (error as Error).message } };
+    if (timeout.aborted) return { source, outcome: "unanswered" };
+    const { code, message } = error as NodeJS.ErrnoException;
+    return { source, outcome: code === "ECONNREFUSED" ? "reset" : { reason: message } };
   } finally {
-    socket.destroy();
+    socket?.destroy();
   }
 }
 
 async function leaseGuardState(): Promise<Facts["leaseGuard"]> {
+  const words = ["list", "table", "inet", "nearcast_lease"];
   try {
-    await run("nft", ["list", "table", "inet", "nearcast_lease"], { timeout: nftMs });
+    // Debian has it in a folder that is not in the PATH of users who are not root.
+    await run("nft", words, { timeout: nftMs }).catch(async (error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error;
+      await run("/usr/sbin/nft", words, { timeout: nftMs });
+    });
     return { ok: true };
   } catch (error) {
     const { code, stderr = "" } = error as NodeJS.ErrnoException & { stderr?: string };
     if (code === "ENOENT") return { ok: false, reason: "the program `nft` is not installed" };
-    return { ok: false, reason: stderr.trim().split("\n", 1)[0] ?? "nft failed" };
+    const reason = stderr.trim().split("\n", 1)[0] ?? "nft failed";
+    return { ok: false, reason, isForbidden: /operation not permitted/i.test(stderr) };
   }
 }
 

@@ -12,10 +12,10 @@
  *   routers    sessions up, hold times as short as planned, BFD up, no graceful restart
  */
 import { command } from "#base/command-name.ts";
+import { canonicalAddress } from "#fleet/address.ts";
 import { BlockList } from "node:net";
 import type { BirdSession, BirdState } from "./bird-state.ts";
-import { canonicalAddress, type DeviceSettings, type Facts } from "./facts.ts";
-import { leaseSource } from "./node-config.ts";
+import { type DeviceSettings, type Facts, leaseSources, type UnsignedAttempt } from "./facts.ts";
 import { type AnnouncementPlan, announcementPlan, families, type PlannedRouter } from "./plan.ts";
 
 export type Level = "ok" | "warn" | "fail";
@@ -46,7 +46,7 @@ export function judge(facts: Facts): Finding[] {
     ...birdFindings(facts),
     ...guardFindings(facts, plan),
     ...(facts.bird.ok
-      ? [...leaseFindings(facts, plan, facts.bird.state), ...routerFindings(plan, facts.bird.state)]
+      ? [...leaseFindings(facts, plan, facts.bird.state), ...routerFindings(facts, plan, facts.bird.state)]
       : []),
   ];
 }
@@ -287,30 +287,38 @@ function* guardFindings(facts: Facts, plan: AnnouncementPlan): Generator<Finding
       mend: `${configAgain(plan)}; then edge.yaml: announce.keyFile`,
     };
   } else if (!leaseKey.ok) yield { level: "fail", about: "guard", what: leaseKey.reason, mend: configAgain(plan) };
-  for (const { source, outcome } of unsigned) {
-    if (outcome === "accepted") {
-      yield {
-        level: "fail",
-        about: "guard",
-        what: `BIRD accepts a connection from ${source} without a key`,
-        mend: configAgain(plan),
-      };
-    } else if (outcome === "unanswered") {
-      yield { level: "ok", about: "guard", what: `BIRD answers nobody from ${source} who does not have the key` };
-    } else {
-      const what = `a connection from ${source} without a key could not be tried: ${outcome.reason}`;
-      yield { level: "warn", about: "guard", what, mend: "is BIRD running? systemctl status bird" };
-    }
+  for (const attempt of unsigned) yield attemptFinding(attempt, facts, plan);
+  yield ruleFinding(leaseGuard, edge.announce.neighbor.port);
+}
+
+function attemptFinding({ source, outcome }: UnsignedAttempt, { isRoot }: Facts, plan: AnnouncementPlan): Finding {
+  if (outcome === "accepted") {
+    const what = `BIRD accepts a connection from ${source} without a key`;
+    return { level: "fail", about: "guard", what, mend: configAgain(plan) };
   }
-  const { port } = edge.announce.neighbor;
-  yield leaseGuard.ok
-    ? { level: "ok", about: "guard", what: "an nftables rule lets only root and the edge's user connect to BIRD" }
-    : {
-        level: "warn",
-        about: "guard",
-        what: `no nftables rule keeps other users from BIRD's port ${port} (${leaseGuard.reason})`,
-        mend: "systemctl enable --now nearcast-lease-guard",
-      };
+  if (outcome === "unanswered") {
+    return { level: "ok", about: "guard", what: `BIRD answers nobody from ${source} who does not have the key` };
+  }
+  if (outcome === "reset" && !isRoot) {
+    const what = `a connection from ${source} without a key was not tried: this user's connections to BIRD are refused`;
+    return { level: "warn", about: "guard", what, mend: "run this as root, whom the nftables rule lets pass" };
+  }
+  const reason = outcome === "reset" ? "connection refused" : outcome.reason;
+  const what = `a connection from ${source} without a key could not be tried: ${reason}`;
+  return { level: "warn", about: "guard", what, mend: "is BIRD running? systemctl status bird" };
+}
+
+function ruleFinding(rule: Facts["leaseGuard"], port: number): Finding {
+  if (rule.ok) {
+    const what = "an nftables rule lets only root and the edge's user connect to BIRD";
+    return { level: "ok", about: "guard", what };
+  }
+  if (rule.isForbidden === true) {
+    const what = `whether an nftables rule keeps other users from BIRD's port ${port} is told to root alone`;
+    return { level: "warn", about: "guard", what, mend: "run this as root" };
+  }
+  const what = `no nftables rule keeps other users from BIRD's port ${port} (${rule.reason})`;
+  return { level: "warn", about: "guard", what, mend: "systemctl enable --now nearcast-lease-guard" };
 }
 
 function* leaseFindings(
@@ -336,8 +344,7 @@ function* leaseFindings(
       mend: "edge.yaml: announce.nextHops: the machine's own addresses towards its router",
     };
   }
-  for (let index = 0; index < processes; index++) {
-    const source = leaseSource(announce.source, index);
+  for (const source of leaseSources(edge, processes)) {
     const session = sessionWith(state, source);
     yield session === undefined
       ? {
@@ -404,8 +411,9 @@ function sessionWith(state: BirdState, address: string): BirdSession | undefined
   return state.sessions.find(({ neighbor }) => neighbor !== undefined && sameAddress(neighbor, address));
 }
 
-function* routerFindings(plan: AnnouncementPlan, state: BirdState): Generator<Finding> {
-  const announcedCount = Math.max(0, ...state.sessions.filter(isLease).map(({ importedCount }) => importedCount));
+function* routerFindings({ edge, processes }: Facts, plan: AnnouncementPlan, state: BirdState): Generator<Finding> {
+  const leases = leaseSources(edge, processes).flatMap((source) => sessionWith(state, source) ?? []);
+  const announcedCount = Math.max(0, ...leases.map(({ importedCount }) => importedCount));
   for (const router of plan.routers.filter((one) => one.families.length > 0)) {
     const session = sessionWith(state, router.address);
     if (session === undefined) {
@@ -420,11 +428,6 @@ function* routerFindings(plan: AnnouncementPlan, state: BirdState): Generator<Fi
     yield* sessionFindings(router, session, plan, announcedCount);
     yield bfdFinding(router, plan, state);
   }
-}
-
-/** Those of our edges come from loopback. */
-function isLease({ neighbor }: BirdSession): boolean {
-  return neighbor !== undefined && neighbor.startsWith("127.");
 }
 
 function* sessionFindings(

@@ -12,6 +12,7 @@
  * - No secret stands in it: TCP MD5 keys, the edge's and the routers', are in files that are included.
  * - The edge's session is signed: without its key no other user of the machine can take the lease.
  */
+import { addressAfter } from "#fleet/address.ts";
 import { type AnnouncementPlan, families, type Family, type PlannedRouter } from "./plan.ts";
 
 /** Where BIRD and the edge meet; defaults as in the edge's `announce`. */
@@ -34,13 +35,6 @@ const leasePlaceDefault: LeasePlace = {
   holdSeconds: 3,
   passwordFile: `/etc/bird/${leasePasswordFileName}`,
 };
-
-/** The source address of an edge process: the one before it plus one, as `announce.source` has it. */
-export function leaseSource(first: string, index: number): string {
-  const octets = first.split(".").map(Number);
-  const [last = 0] = octets.slice(-1);
-  return [...octets.slice(0, -1), last + index].join(".");
-}
 
 /** The text of bird.conf. @param place where BIRD and the edge meet, as far as it is not the default */
 export function nodeConfig(plan: AnnouncementPlan, place: Partial<LeasePlace> = {}): string {
@@ -144,7 +138,7 @@ function edgeLines(plan: AnnouncementPlan, carried: readonly Family[], lease: Le
     ...Array.from(
       { length: plan.processes },
       (_, index) =>
-        `protocol bgp edge${index} from edge { neighbor ${leaseSource(lease.source, index)} as ${plan.as}; }`,
+        `protocol bgp edge${index} from edge { neighbor ${addressAfter(lease.source, index)} as ${plan.as}; }`,
     ),
   ];
 }

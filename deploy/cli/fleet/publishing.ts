@@ -116,7 +116,7 @@ function changeLines({ version, changes, changeCount }: FleetReview): string[] {
   if (changeCount === 0) return [`${against}, only the text differs`];
   const more = changeCount - changes.length;
   return [
-    `${against}:`,
+    `${against} (+ added, - removed, ~ changed):`,
     ...changes.map((change) => `  ${changeText(change)}`),
     ...(more > 0 ? [`  and ${more} more changes`] : []),
   ];

@@ -2,6 +2,7 @@
 import { command } from "#base/command-name.ts";
 import type { Command } from "commander";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";
+import { noSuchRelease } from "./no-such-release.ts";
 import { addVerb, type Cli, outputOf, wholeNumber, withClient, withOrigin } from "../verb.ts";
 import { answerReview, publishReviewed, type PublishingOptions, withPublishing } from "./publishing.ts";
 
@@ -32,7 +33,8 @@ export async function rollBackFleet(cli: Cli, version: number | undefined, optio
       return await publishReviewed(cli, options, client, { rollbackTo: version }, goesUnasked);
     } catch (error) {
       const isNone = error instanceof CommandFailure && error.code === "NOT_FOUND";
-      if (version !== undefined || !isNone) throw error;
+      if (!isNone) throw error;
+      if (version !== undefined) throw await noSuchRelease(client, version);
       throw new CommandFailure(exitCodes.refused, "the fleet document has no version before the newest one", {
         code: error.code,
         lines: [`\`${command} fleet releases\` lists its versions.`],

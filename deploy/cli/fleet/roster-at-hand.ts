@@ -1,4 +1,4 @@
-/** The nodes that joined, for verbs that look at a document without an origin too: asked for only where one is known. */
+/** The nodes that joined, for verbs that work without an origin, too: asked for only where one is known. */
 import { ConfigError } from "#base/config.ts";
 import type { Roster } from "#fleet/roster.ts";
 import { CommandFailure } from "../exit-codes.ts";

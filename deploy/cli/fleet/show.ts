@@ -1,11 +1,11 @@
 /** `nearcast fleet show`: the fleet document as it was published. */
-import { command } from "#base/command-name.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import type { Command } from "commander";
-import { CommandFailure, exitCodes } from "../exit-codes.ts";
+import { exitCodes } from "../exit-codes.ts";
 import { readFleet } from "../origin-api.ts";
 import type { CommonOptions } from "../settings.ts";
 import { addVerb, type Cli, outputOf, wholeNumber, withClient, withOrigin } from "../verb.ts";
+import { noSuchRelease } from "./no-such-release.ts";
 
 export function addShow(parent: Command, cli: Cli): Command {
   const verb = addVerb(parent, {
@@ -21,22 +21,13 @@ export function addShow(parent: Command, cli: Cli): Command {
     .option("--version <number>", "this version (default: the newest)", wholeNumber(1, Number.MAX_SAFE_INTEGER))
     .action(async (options: CommonOptions & { version?: number }) => {
       const output = outputOf(cli, options);
-      const found = await withClient(cli, options, async (client) => await readFleet(client, options.version));
-      if (found === undefined) {
-        const { version } = options;
-        throw new CommandFailure(
-          exitCodes.refused,
-          version === undefined ? "no fleet document was published yet" : `there is no fleet version ${version}`,
-          {
-            code: "NOT_FOUND",
-            lines: [
-              version === undefined
-                ? `Publish one: ${command} fleet apply FILE`
-                : `\`${command} fleet releases\` lists its versions.`,
-            ],
-          },
-        );
-      }
+      const { version } = options;
+      const found = await withClient(cli, options, async (client) => {
+        const text = await readFleet(client, version);
+        // Where there is none at all, which one was asked for does not matter.
+        if (text === undefined) throw await noSuchRelease(client, version ?? 1);
+        return text;
+      });
       const parsed = parseFleet(found.text);
       output.document({ ...found, document: parsed.ok ? parsed.value : null }, found.text);
       cli.end(exitCodes.ok);

@@ -1,35 +1,27 @@
-/**
- * One folder, one `nearcast up`. The lock is an exclusive transaction on a SQLite file of its own, as the origin holds
- * one on its data: the system lets go of it when the process ends, however that ends, and no pid file is left behind.
- */
+/** One folder, one `nearcast up`: it holds a lock on the folder, as an origin and an edge hold one on their data. */
 import { command } from "#base/command-name.ts";
+import { lockDirectory } from "#base/directory-lock.ts";
+import { NearcastError } from "#base/errors.ts";
 import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";
+import { asFailure } from "../origin-folder.ts";
 import { hostPort, originFileOf, readOriginConfig, readUpState } from "../settings.ts";
 import { otherAddress } from "./plan.ts";
 
 /**
  * Makes the folder where it is not there.
  * @returns what lets go of it
- * @throws CommandFailure that says what runs there, and how to start another one
+ * @throws CommandFailure that says what runs there and how to start another one, or why the folder can't be locked
  */
 export async function holdFolder(dataDir: string): Promise<() => void> {
-  await mkdir(dataDir, { recursive: true });
-  const lock = new DatabaseSync(join(dataDir, "up.lock"), { timeout: 0 });
+  const refusal = `another \`${command} up\` runs on ${dataDir}; nothing was changed`;
   try {
-    lock.exec("BEGIN EXCLUSIVE");
+    await mkdir(dataDir, { recursive: true });
+    return lockDirectory(dataDir, refusal, "up.lock");
   } catch (error) {
-    lock.close();
-    throw new CommandFailure(exitCodes.failed, `another \`${command} up\` runs on ${dataDir}; nothing was changed`, {
-      lines: await runningLines(dataDir),
-      cause: error,
-    });
+    if (!(error instanceof NearcastError) || error.code !== "CONFLICT") throw asFailure(error);
+    throw new CommandFailure(exitCodes.failed, refusal, { lines: await runningLines(dataDir), cause: error });
   }
-  return () => {
-    lock.close();
-  };
 }
 
 /** What runs there, as far as it has come, and how to start another one beside it. */

@@ -57,7 +57,8 @@ function nameserverWarnings(fleet: Fleet): FleetWarning[] {
         value: address,
         message: `${address}, the address of the ${servers}, belongs to no node of this fleet`,
         advice:
-          "write the address of a node, or let the machine with it join; if other DNS software answers there, ignore this",
+          "write the address of a node, or let the machine with it join; " +
+          "if other DNS software answers there, ignore this",
       },
     ];
   });

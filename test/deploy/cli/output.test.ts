@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { globSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { CommandFailure, exitCodes } from "../../../deploy/cli/exit-codes.ts";
-import { createOutput, sizeText, tableLines, writeFailure } from "../../../deploy/cli/output.ts";
+import { createOutput, sizeText, tableLines, timeText, withDates, writeFailure } from "../../../deploy/cli/output.ts";
 
 function stream(isTTY = false): { isTTY: boolean; write: (text: string) => boolean; text: () => string } {
   let text = "";
@@ -41,6 +41,44 @@ test("sizes are told in three digits at most", () => {
     [2.5e12, "2.5 TB"],
   ];
   for (const [sizeBytes, text] of cases) assert.equal(sizeText(sizeBytes), text, String(sizeBytes));
+});
+
+test("times are told in this machine's zone, with that zone; what is no time is told as it is", (t) => {
+  const before = process.env["TZ"];
+  t.after(() => {
+    // Assigned undefined it would become the zone "undefined".
+    if (before === undefined) delete process.env["TZ"];
+    else process.env["TZ"] = before;
+  });
+  const rows: [zone: string, iso: string, text: string][] = [
+    ["Europe/Berlin", "2026-03-01T11:00:07.123Z", "2026-03-01 12:00:07 +01:00"],
+    ["Europe/Berlin", "2026-07-01T11:00:07Z", "2026-07-01 13:00:07 +02:00"],
+    ["Asia/Kolkata", "2026-03-01T23:00:00Z", "2026-03-02 04:30:00 +05:30"],
+    ["America/St_Johns", "2026-03-01T01:00:00Z", "2026-02-28 21:30:00 -03:30"],
+    ["UTC", "2026-03-01T01:00:00Z", "2026-03-01 01:00:00 +00:00"],
+    ["UTC", "soon", "soon"],
+  ];
+  for (const [zone, iso, text] of rows) {
+    process.env["TZ"] = zone;
+    assert.equal(timeText(iso), text, zone);
+  }
+});
+
+test("a node's milliseconds become dates, at every depth; lengths of time and nonsense stay", () => {
+  const value = {
+    validatedAtMs: 1_772_362_807_000,
+    inside: [{ storedAtMs: 0 }],
+    tookMs: 7,
+    goneAtMs: 1e300,
+    atMs: "x",
+  };
+  assert.deepEqual(withDates(value), {
+    validatedAt: "2026-03-01T11:00:07.000Z",
+    inside: [{ storedAt: "1970-01-01T00:00:00.000Z" }],
+    tookMs: 7,
+    goneAtMs: 1e300,
+    atMs: "x",
+  });
 });
 
 test("with --json the answer is one JSON value on standard output, notes stay apart", () => {
@@ -128,4 +166,11 @@ test("only output.ts writes to the terminal", () => {
     writing.test(readFileSync(new URL(file, folder), "utf8")),
   );
   assert.deepEqual(files.toSorted(), ["main.ts", "output.ts"], "main.ts writes the version");
+});
+
+test("a failure that the origin wrote tells what to type on this machine", () => {
+  const stderr = stream();
+  const failure = new CommandFailure(exitCodes.refused, "8 nodes joined: `nearcast remove` those that are gone");
+  writeFailure(stderr, failure, false);
+  assert.equal(stderr.text(), "nearcast: 8 nodes joined: `npx nearcast remove` those that are gone\n");
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseFleet } from "#fleet/read-document.ts";
 import { CommandFailure } from "../../../deploy/cli/exit-codes.ts";
-import { selectorOfUrl } from "../../../deploy/cli/purge.ts";
+import { doubledPrefix, selectorOfUrl } from "../../../deploy/cli/purge.ts";
 
 const parsed = parseFleet(`
 zones: [{ name: cdn.test, nameservers: [{ name: ns1, addresses: [192.0.2.1] }] }]
@@ -16,10 +16,10 @@ hosts:
 test("a URL becomes the picture that it shows, or the tag of an asset's address", () => {
   assert.ok(parsed.ok);
   const cases: [url: string, expected: ReturnType<typeof selectorOfUrl>][] = [
-    ["http://img.cdn.test/chair.jpg?w=300&auto=format", { name: "shop/chair.jpg" }],
-    ["https://IMG.cdn.test/a%20b/%C3%BC.jpg", { name: "shop/a b/ü.jpg" }],
-    ["http://127.0.0.1:8080/chair.jpg", { name: "shop/chair.jpg" }],
-    ["http://[::1]:8080/chair.jpg", { name: "shop/chair.jpg" }],
+    ["http://img.cdn.test/chair.jpg?w=300&auto=format", { name: "shop/chair.jpg", sourcePrefix: "shop/" }],
+    ["https://IMG.cdn.test/a%20b/%C3%BC.jpg", { name: "shop/a b/ü.jpg", sourcePrefix: "shop/" }],
+    ["http://127.0.0.1:8080/chair.jpg", { name: "shop/chair.jpg", sourcePrefix: "shop/" }],
+    ["http://[::1]:8080/chair.jpg", { name: "shop/chair.jpg", sourcePrefix: "shop/" }],
     ["http://static.cdn.test/app.js?v=2", { tag: "url:static.cdn.test/app.js" }],
   ];
   for (const [url, expected] of cases) assert.deepEqual(selectorOfUrl(url, parsed.value), expected, url);
@@ -30,4 +30,16 @@ test("a URL of another host, or one that can't be read, is refused", () => {
   for (const url of ["http://other.test/x", "http://img.cdn.test/%ff", "http://"]) {
     assert.throws(() => selectorOfUrl(url, parsed.value), CommandFailure, url);
   }
+});
+
+test("a URL that has its host's prefix a second time is told, with the URL that was probably meant", () => {
+  const sourcePrefix = "shop ä/";
+  const url = "http://img.cdn.test:8080/shop%20%C3%A4/chair.jpg?w=300";
+  assert.equal(
+    doubledPrefix("shop ä/shop ä/chair.jpg", { url, sourcePrefix }),
+    'its host puts the sourcePrefix "shop ä/" before each path, and the URL has it as well; ' +
+      "did you mean http://img.cdn.test:8080/chair.jpg?w=300?",
+  );
+  assert.equal(doubledPrefix("shop ä/chair.jpg", { url: "http://img.cdn.test/chair.jpg", sourcePrefix }), undefined);
+  assert.equal(doubledPrefix("chair.jpg", { url, sourcePrefix: "" }), undefined);
 });

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { mkdir, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { CommandFailure } from "../../../deploy/cli/exit-codes.ts";
 import { findUploads } from "../../../deploy/cli/put-files.ts";
+import { unprivileged } from "../../support/unprivileged.ts";
 import { temporaryFolder } from "../support/command.ts";
 
 test("files, folders and the path at the origin become names", async (t) => {
@@ -79,6 +80,39 @@ test("what is skipped is named with the reason, and a link is followed once", as
   assert.match(reasons.get("self") ?? "", /searched already/);
 });
 
+test("what may not be read is skipped with the reason, and the rest is found", async (t) => {
+  const folder = await temporaryFolder(t, "put");
+  await chmod(folder, 0o755);
+  const at = (...names: string[]): string => join(folder, "album", ...names);
+  for (const name of ["closed", "unentered", "open"]) {
+    await mkdir(at(name), { recursive: true });
+    await writeFile(at(name, "a.jpg"), "12345");
+  }
+  await symlink("unentered/deep", at("link"));
+  await mkdir(at("unentered", "deep"));
+  await chmod(at("closed"), 0o000);
+  await chmod(at("unentered"), 0o644);
+  const { uploads, skipped } = await unprivileged(async () => await findUploads([at()], undefined));
+  // So that whoever made them can remove them.
+  for (const name of ["closed", "unentered"]) await chmod(at(name), 0o755);
+  assert.deepEqual(
+    uploads.map(({ name }) => name),
+    ["open/a.jpg"],
+  );
+  assert.deepEqual(
+    skipped.map(({ file, reason }) => [file.slice(at().length + 1), reason]),
+    ["closed", "link", "unentered/a.jpg", "unentered/deep"].map((name) => [name, "you may not read it"]),
+  );
+});
+
+test("a path at the origin may be longer than a file's name here", async (t) => {
+  const folder = await temporaryFolder(t, "put");
+  await writeFile(join(folder, "a.jpg"), "1");
+  const name = `${"x".repeat(400)}.jpg`;
+  const { uploads } = await findUploads([join(folder, "a.jpg"), name], undefined);
+  assert.equal(uploads[0]?.name, name);
+});
+
 test("20,000 files are found in linear time", async (t) => {
   const folder = await temporaryFolder(t, "put");
   const names = Array.from({ length: 20_000 }, (_, index) => `${index}.jpg`);
@@ -100,4 +134,24 @@ test("20,000 files are found in linear time", async (t) => {
   });
   t.diagnostic(`${Math.round(foundMs)} ms of CPU, of which ${Math.round(plainMs)} for stat alone`);
   assert.ok(foundMs < 4 * plainMs + 500, `${foundMs} ms against ${plainMs} ms`);
+});
+
+test("a name that is not UTF-8 is told as such, of a file, a folder and a word", async (t) => {
+  const folder = await temporaryFolder(t, "put");
+  const latin1 = (name: string): Buffer => Buffer.concat([Buffer.from(`${folder}/`), Buffer.from(name, "latin1")]);
+  await writeFile(latin1("caf\u00e9.jpg"), "12345");
+  await mkdir(latin1("\u00e9t\u00e9"));
+  // The character that stands for what can't be read, in a name of its own.
+  await writeFile(join(folder, "own\ufffd.jpg"), "12345");
+  const { uploads, skipped } = await findUploads([folder], undefined);
+  assert.deepEqual(
+    uploads.map(({ name }) => name),
+    ["own\ufffd.jpg"],
+  );
+  assert.deepEqual(skipped.map(({ file }) => file.slice(folder.length + 1)).toSorted(), [
+    "caf\ufffd.jpg",
+    "\ufffdt\ufffd",
+  ]);
+  for (const { reason } of skipped) assert.match(reason, /^its name is not UTF-8, .* rename it/);
+  await assert.rejects(findUploads([join(folder, "caf\ufffd.jpg")], undefined), /its name is not UTF-8/);
 });

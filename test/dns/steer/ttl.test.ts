@@ -6,13 +6,13 @@ const steered = { policy: "geo", ttlSeconds: 30, ttlFloorSeconds: 10 } as const;
 
 test("the TTL is the time to the earliest possible change, between floor and ceiling", () => {
   const cases: readonly (readonly [string, Record<string, number>, number, RegExp])[] = [
-    ["between", { fra: 20_000, nyc: 25_000 }, 20, /^fra may change in 20 s$/],
-    ["rounded down", { fra: 20_999 }, 20, /^fra/],
-    ["sooner than the floor", { fra: 25_000, nyc: 3000 }, 10, /^nyc may change in 3 s, sooner than ttlFloorSeconds$/],
-    ["now, or before", { fra: -5 }, 10, /^fra may change in 0 s, sooner/],
-    ["later than the ceiling", { fra: 60_000 }, 30, /^fra may change in 60 s, later than ttlSeconds$/],
-    ["nobody can change", {}, 30, /^no site's state can change by itself; ttlSeconds$/],
-    ["a site that is not allowed does not count", { tyo: 12_000 }, 30, /^no site/],
+    ["between", { fra: 20_000, nyc: 25_000 }, 20, /^since site fra may go up or down in 20 s at the earliest$/],
+    ["rounded down", { fra: 20_999 }, 20, /^since site fra/],
+    ["sooner than the floor", { fra: 25_000, nyc: 3000 }, 10, /^the shortest allowed \(ttlFloorSeconds\): site nyc .* in 3 s/],
+    ["now, or before", { fra: -5 }, 10, /^the shortest .*: site fra .* in 0 s/],
+    ["later than the ceiling", { fra: 60_000 }, 30, /^the longest allowed \(ttlSeconds\): site fra .* in 60 s/],
+    ["nobody can change", {}, 30, /^the longest allowed \(ttlSeconds\): no site's state can change by itself$/],
+    ["a site that is not allowed does not count", { tyo: 12_000 }, 30, /: no site/],
   ];
   for (const [what, changes, seconds, reason] of cases) {
     const ttl = ttlOf(steered, ["fra", "nyc"], new Map(Object.entries(changes)));
@@ -25,7 +25,7 @@ test("anycast answers hang on no site; a floor above the ceiling is the ceiling"
   const soon = new Map([["fra", 1000]]);
   assert.deepEqual(ttlOf({ ...steered, policy: "anycast" }, ["fra"], soon), {
     seconds: 30,
-    reason: "anycast: no site's state counts; ttlSeconds",
+    reason: "the longest allowed (ttlSeconds): with anycast no site's state counts",
   });
   assert.equal(ttlOf({ ...steered, ttlFloorSeconds: 60 }, ["fra"], soon).seconds, 30);
 });

@@ -1,7 +1,7 @@
 /** The name of a release: real repositories, made for each test. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { readRelease } from "#base/release.ts";
@@ -79,6 +79,16 @@ test("changed code has a name of its own for each change, and gets the commit's 
   git(root, "checkout", "--quiet", "--", ".");
   await writeFile(join(root, "README.md"), "other text\n");
   assert.equal(readRelease(root), "0.2.0", "a README is no code");
+});
+
+test("what an editor leaves beside the code, or a repository inside of it, stops nothing", async (t) => {
+  if (!needsProgram(t, "git")) return;
+  const { root, commit } = await checkout(t);
+  await symlink("somebody@somewhere.1234", join(root, "node/.#main.ts"));
+  assert.match(readRelease(root), new RegExp(`^0\\.2\\.0-g${commit()}-dirty-[0-9a-f]{7}$`));
+  await mkdir(join(root, "node/inner/.git"), { recursive: true });
+  git(join(root, "node/inner"), "init", "--quiet");
+  assert.equal(readRelease(root), `0.2.0-g${commit()}-dirty`);
 });
 
 test("a repository that can't be read leaves the version", async (t) => {

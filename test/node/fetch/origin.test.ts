@@ -313,7 +313,11 @@ test("a refused token is read anew and used at once; while all are refused the b
   const clock = shiftedClock();
   const token = await openTokenFile({ path: file, mayWrite: true, clock, log: silentLog });
   t.after(token.close);
-  const client = openOriginClient({ url: origin.url, token, clock, random: () => 0 });
+  let toldCount = 0;
+  const onTokenRefused = (): void => {
+    toldCount += 1;
+  };
+  const client = openOriginClient({ url: origin.url, token, clock, random: () => 0, onTokenRefused });
   t.after(() => client.close());
   assert.equal((await source(client)).outcome, "found");
   assert.equal(client.tokenComplaint(file), undefined);
@@ -321,6 +325,7 @@ test("a refused token is read anew and used at once; while all are refused the b
   good = next;
   for (let count = 0; count < 20; count += 1) await fails(source(client), "ORIGIN_REFUSED");
   assert.equal(client.isBroken(), false);
+  assert.equal(toldCount, 1, "its owner is told once, not with each request");
   assert.equal(client.tokenRefusal()?.id, tokenId(old));
   assert.match(client.tokenComplaint(file) ?? "", /refuses this node's token .*write the current edge token into/);
   assert.ok(!(client.tokenComplaint(file) ?? "").includes(old));

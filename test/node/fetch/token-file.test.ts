@@ -161,7 +161,7 @@ test("a node starts with no token that it can't read, and says which file", asyn
 
 test("a 403 for one kind of question is not ended by an answer to another, a 401 by any", () => {
   const clock = fakeClock();
-  const standing = createTokenStanding(clock);
+  const standing = createTokenStanding(clock, () => undefined);
   standing.refused(first, "the fleet secret", 403);
   standing.answered("a source");
   assert.deepEqual(standing.refusal(), { id: tokenId(first), status: 403, sinceMs: clock.wallMs() });

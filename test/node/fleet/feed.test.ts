@@ -39,6 +39,7 @@ function follow(
     save?: () => Promise<void>;
     reset?: () => Promise<void>;
     refuse?: () => boolean;
+    refusal?: () => string;
   } = {},
 ) {
   const clock = fakeClock();
@@ -48,7 +49,7 @@ function follow(
   const feed = followFeed({
     async open(since, signal) {
       await turn();
-      if (options.refuse?.() === true) throw new Error("refused");
+      if (options.refuse?.() === true) throw new Error(options.refusal?.() ?? "refused");
       const connection = new Connection(since, signal);
       connections.push(connection);
       return connection.stream;
@@ -234,6 +235,35 @@ test("a feed that breaks off is followed again after a growing pause, short agai
   clock.advance(200);
   await connection(2);
   assert.equal(connections.length, 2);
+});
+
+test("the same reason is told once, however long it lasts; another one and the return are told again", async (t) => {
+  let reason = "status 401 for the feed";
+  let isRefused = true;
+  const { clock, lines, connection } = follow(t, { refuse: () => isRefused, refusal: () => reason });
+  const attempts = async (count: number): Promise<void> => {
+    for (let attempt = 0; attempt < count; attempt += 1) {
+      await turns();
+      clock.advance(5000);
+    }
+    await turns();
+  };
+  const told = (): unknown[] =>
+    lines.filter(({ level }) => level !== "debug").map(({ facts, message }) => facts["reason"] ?? message);
+  await attempts(10);
+  assert.deepEqual(told(), ["status 401 for the feed"]);
+  assert.ok(lines.length > 5, "each attempt is in the debug log");
+  reason = "connection refused";
+  await attempts(10);
+  assert.deepEqual(told(), ["status 401 for the feed", "connection refused"]);
+  isRefused = false;
+  await attempts(1);
+  const first = await connection(1);
+  await first.hello(5);
+  isRefused = true;
+  first.stream.destroy(new Error("connection refused"));
+  await attempts(3);
+  assert.deepEqual(told().slice(2), ["the feed is followed again", "connection refused"]);
 });
 
 test("an orderly end of the stream is a break like any other", async (t) => {

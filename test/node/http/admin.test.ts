@@ -9,6 +9,7 @@ async function startAdmin(t: TestContext, parts: Partial<AdminParts> = {}): Prom
   const app = buildAdminApp({
     hosts: [],
     unready: () => [],
+    warnings: () => [],
     status: () => ({ node: "fra1", pid: 7 }),
     metrics: { render: () => Promise.resolve("requests_total 3\n"), contentType: "text/plain; version=0.0.4" },
     explainUrl: (url, accept) => Promise.resolve({ url: url.href, accept: accept ?? null }),
@@ -30,7 +31,7 @@ test("each path gives what it is for", async (t) => {
   const listener = await startAdmin(t);
   const rows: [target: string, wanted: unknown][] = [
     ["/healthz", { state: "alive" }],
-    ["/readyz", { ready: true, reasons: [] }],
+    ["/readyz", { ready: true, reasons: [], warnings: [] }],
     ["/status", { node: "fra1", pid: 7 }],
     ["/explain?url=http://img.cdn.test/a.jpg%3Fw=200", { url: "http://img.cdn.test/a.jpg?w=200", accept: null }],
     [
@@ -54,8 +55,20 @@ test("a node that is not ready says why, with 503, and lives all the same", asyn
   const listener = await startAdmin(t, { unready: () => ["no fleet document", "draining"] });
   const answer = await request(listener, "GET /readyz", host);
   assert.equal(answer.status, 503);
-  assert.deepEqual(JSON.parse(answer.body.toString()), { ready: false, reasons: ["no fleet document", "draining"] });
+  const reasons = ["no fleet document", "draining"];
+  assert.deepEqual(JSON.parse(answer.body.toString()), { ready: false, reasons, warnings: [] });
   assert.equal((await request(listener, "GET /healthz", host)).status, 200);
+});
+
+test("a warning is told and takes no node out of service", async (t) => {
+  const listener = await startAdmin(t, { warnings: () => ["the origin is silent"] });
+  const answer = await request(listener, "GET /readyz", host);
+  assert.equal(answer.status, 200);
+  assert.deepEqual(JSON.parse(answer.body.toString()), {
+    ready: true,
+    reasons: [],
+    warnings: ["the origin is silent"],
+  });
 });
 
 test("an unknown path, or a method that changes something, is a 404 that names what there is", async (t) => {

@@ -179,6 +179,37 @@ test("a connection is kept, and requests sent at once are answered in their orde
   assert.deepEqual(answers[3]?.fields.get("connection"), ["close"]);
 });
 
+test("a client that half-closes after its request gets its answer, and the end (RFC 9112 §9.6)", async (t) => {
+  const listener = await startListener(t, (asked, response) => {
+    // The FIN is here before the answer is.
+    asked.resume().once("end", () => setTimeout(() => echo(asked, response), 50));
+  });
+  const rows = [
+    "GET /a HTTP/1.1\r\nHost: a\r\n\r\n",
+    "HEAD /a HTTP/1.1\r\nHost: a\r\n\r\n",
+    "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+    "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+    "GET /a HTTP/1.0\r\n\r\n",
+  ];
+  for (const bytes of rows) {
+    const line = await openLine(listener);
+    line.socket.end(bytes);
+    assert.match(await line.rest(), /^HTTP\/1\.1 200 OK\r\n/, bytes);
+  }
+  const two = await openLine(listener);
+  two.socket.end(`${rows[0]}${rows[0]?.replace("/a", "/b")}`);
+  assert.deepEqual(
+    readAnswers(await two.rest()).map(({ body }) => body.toString()),
+    ["GET /a", "GET /b"],
+  );
+  const idle = await openLine(listener);
+  idle.socket.end();
+  assert.equal(await idle.rest(), "");
+  const cut = await openLine(listener);
+  cut.socket.end("GET /a HTTP/1.1\r\nHos");
+  assert.match(await cut.rest(), /^HTTP\/1\.1 400 /);
+});
+
 test("a client of HTTP/1.0 or 0.9 is answered, and its connection ends", async (t) => {
   const listener = await startListener(t);
   for (const requestLine of ["GET /old HTTP/1.0", "GET /old"]) {

@@ -9,7 +9,8 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { systemClock } from "#base/clock.ts";
 import { openBirdControl } from "../../../../deploy/cli/bgp/bird-control.ts";
-import { leaseSource, nodeConfig } from "../../../../deploy/cli/bgp/node-config.ts";
+import { addressAfter } from "#fleet/address.ts";
+import { nodeConfig } from "../../../../deploy/cli/bgp/node-config.ts";
 import { routerConfig } from "../../../../deploy/cli/bgp/router-config.ts";
 import { ensureLeaseKey, writePasswordFile } from "../../../../deploy/cli/bgp/write-files.ts";
 import { administrativeShutdown } from "../../../../node/announce/bgp/notification.ts";
@@ -75,7 +76,7 @@ async function startSite(t: TestContext, routerAs: number): Promise<Site> {
   return {
     speaker(index) {
       const peer = { host: node, port: nodeSide.port };
-      const from = leaseSource(source, index);
+      const from = addressAfter(source, index);
       const speaker = createSpeaker({
         dial: openKeyedDialer({ peer, source: from }, () => readLeaseKey(keyFile), systemClock),
         clock: systemClock,

@@ -57,6 +57,7 @@ const state = { version: "2.0.12", routerId: "192.0.2.10", sessions: [session, .
 const good: Facts = {
   edge: edge(),
   processes: 1,
+  isRoot: true,
   fleet: anycastFleet(),
   fleetReason: undefined,
   addresses: [
@@ -115,6 +116,21 @@ const faults: [what: string, facts: Partial<Facts>, wanted: RegExp][] = [
     "an attempt that could not be made",
     { unsigned: [{ source: "127.0.0.2", outcome: { reason: "EADDRNOTAVAIL" } }] },
     /^warn guard: .*could not be tried: EADDRNOTAVAIL/,
+  ],
+  [
+    "a BIRD that is not there",
+    { unsigned: [{ source: "127.0.0.2", outcome: "reset" }] },
+    /^warn guard: .*could not be tried: connection refused → is BIRD running\?/,
+  ],
+  [
+    "a user whom the rule refuses, as it should",
+    { isRoot: false, unsigned: [{ source: "127.0.0.2", outcome: "reset" }] },
+    /^warn guard: .*was not tried: this user's connections to BIRD are refused → run this as root/,
+  ],
+  [
+    "a user who may not ask for the rule",
+    { isRoot: false, leaseGuard: { ok: false, reason: "Operation not permitted", isForbidden: true } },
+    /^warn guard: whether an nftables rule .*port 179 is told to root alone → run this as root/,
   ],
   [
     "no rule",
@@ -308,6 +324,48 @@ test("the facts of this very machine are gathered, and what can't be read is sai
   assert.ok(facts.devices.some(({ device, rpFilter }) => device === "all" && rpFilter !== undefined));
   assert.deepEqual(facts.bird, { ok: false, reason: "/nowhere/bird.ctl: ENOENT" });
   assert.match(facts.fleetReason ?? "", /\/nowhere\/fleet\.json/);
+});
+
+test("a connection from an address that is not of this machine, or of another family, is no crash", async () => {
+  for (const source of ["2001:db8::2", "127.0.0.2"]) {
+    const announce = { ...written.announce, source, neighbor: { host: "::1", port: 1 } };
+    const { unsigned } = await gatherFacts({
+      edge: edge({ dataDir: "/nowhere", announce }),
+      processes: 1,
+      fleet: undefined,
+      birdSocket: "/nowhere/bird.ctl",
+      proc: "/proc",
+    });
+    const [attempt] = unsigned;
+    assert.equal(attempt?.source, source);
+    assert.ok(typeof attempt.outcome === "object", JSON.stringify(unsigned));
+    assert.match(attempt.outcome.reason, /E[A-Z]+/);
+  }
+});
+
+test("the sessions of an edge that come from IPv6 are its lease, too", () => {
+  const announce = { ...written.announce, source: "2001:db8:1::20", neighbor: { host: "2001:db8:1::10", port: 179 } };
+  const facts: Facts = {
+    ...good,
+    edge: edge({ announce }),
+    bird: {
+      ok: true,
+      state: {
+        ...state,
+        sessions: [
+          { ...session, neighbor: "2001:db8:1::20" },
+          ...toRouter.map((one) => ({ ...one, exportedCount: 0 })),
+        ],
+      },
+    },
+  };
+  const failed = judge(facts).filter(({ level }) => level === "fail");
+  assert.deepEqual(
+    failed.map(({ about }) => about),
+    toRouter.map(() => "routers"),
+    failed.map(text).join("\n"),
+  );
+  assert.match(failed[0]?.what ?? "", /nothing that the edge announces goes to/);
 });
 
 test("the command reads the document that the edge remembers, and ends with 1 when something fails", async (t) => {

@@ -1,0 +1,24 @@
+/**
+ * What a node says while it hears nothing of the origin. It serves on with what it has, so this is no reason to take it
+ * out of service, but its owner should know: purges and changes do not arrive. Pure.
+ *
+ *   heartbeat every 2 s ──▶ silent for warnAfterMs: said ──▶ silent for 7 s: the feed is opened anew (feed.ts)
+ */
+
+/** Two heartbeats were missed and the third is late. */
+const warnAfterMs = 5000;
+
+/**
+ * @param heardAtMs monotonic, of the last byte of the feed; null: never
+ * @param startedAtMs monotonic, when this node began to follow
+ * @returns undefined while all is well
+ */
+export function silenceOf(heardAtMs: number | null, startedAtMs: number, nowMs: number): string | undefined {
+  const silentMs = nowMs - (heardAtMs ?? startedAtMs);
+  if (silentMs < warnAfterMs) return undefined;
+  const since = heardAtMs === null ? "since this node started" : `for ${Math.floor(silentMs / 1000)} s`;
+  return (
+    `the origin has sent nothing ${since}: purges and changes do not arrive, and pictures that are nowhere cached ` +
+    "fail; what is cached goes on. See whether the origin runs, and whether this machine reaches it"
+  );
+}
