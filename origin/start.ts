@@ -149,8 +149,8 @@ async function refuseLostCatalogue(dataDir: string): Promise<void> {
     throw new NearcastError(
       "DISK_FAILED",
       `the catalogue ${path} is ${sizeBytes === 0 ? "empty" : "missing"}, but pictures are stored beside ` +
-        `it. Restore a ` +
-        `backup: \`${command} restore FOLDER --force\`. To begin anew without them, move ${join(dataDir, "blobs")} away`,
+        `it. Restore a backup: ` +
+        `\`${command} restore FOLDER --force\`. To begin anew without them, move ${join(dataDir, "blobs")} away`,
     );
   }
 }

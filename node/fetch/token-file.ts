@@ -15,11 +15,19 @@ import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import { markOf } from "#base/file-mark.ts";
-import { readSecretFile } from "#base/secret-file.ts";
-import { tokenId } from "#fleet/edge-token.ts";
+import { readSecretFile, type SecretFile } from "#base/secret-file.ts";
+import { tokenId, tokenPattern } from "#fleet/edge-token.ts";
 
 /** A stat a second costs nothing, and whoever changes the file sees within two that it was taken. */
 const lookMs = 1000;
+/** The length is fixed, so a file that is only half written holds no token, even when it is read at once. */
+const wellFormed = new RegExp(tokenPattern);
+const edgeTokenFile: SecretFile = {
+  what: "edge token",
+  reader: "edge",
+  whenLeaked: ". Whoever could read it may have it: rotate the token (see the runbook)",
+  whenUnreadable: "Write the fleet's current edge token into it; the origin keeps it in secrets/edge.token",
+};
 
 export interface TokenSource {
   current: () => string;
@@ -127,18 +135,14 @@ async function markIfAny(path: string): Promise<string | undefined> {
 }
 
 async function readToken(path: string): Promise<string> {
-  let text: string | undefined;
-  try {
-    const leaked = ". Whoever could read it may have it: rotate the token (see the runbook)";
-    text = await readSecretFile(path, "edge token", leaked);
-  } catch (error) {
-    if (error instanceof NearcastError) throw error;
-    throw new NearcastError("INTERNAL", `origin.tokenFile can't be read: ${(error as Error).message}`, {
-      cause: error,
-    });
+  const text = await readSecretFile(path, edgeTokenFile);
+  if (text === undefined) {
+    throw new NearcastError("INTERNAL", `origin.tokenFile ${path} does not exist. ${edgeTokenFile.whenUnreadable}`);
   }
-  if (text === undefined) throw new NearcastError("INTERNAL", `origin.tokenFile ${path} does not exist`);
   const token = text.trim();
-  if (/^[\x21-\x7e]{16,200}$/.test(token)) return token;
-  throw new NearcastError("INTERNAL", `origin.tokenFile ${path} does not hold a token of 16 to 200 characters`);
+  if (wellFormed.test(token)) return token;
+  throw new NearcastError(
+    "INTERNAL",
+    `origin.tokenFile ${path} holds no whole edge token (43 characters of base64url). ${edgeTokenFile.whenUnreadable}`,
+  );
 }

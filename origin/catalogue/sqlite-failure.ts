@@ -17,8 +17,9 @@ const resultCode = {
 const noRoomForSharedMemory = 4874;
 
 const restoreAdvice =
-  `Stop the origin and restore its last backup: \`${command} restore FOLDER --force\`. Then \`${command} verify\` tells ` +
-  "whether all its pictures are whole";
+  `Stop the origin and restore its last backup: \`${command} restore FOLDER --force\`. ` +
+  `Then \`${command} verify\` tells whether ` +
+  "all its pictures are whole";
 
 /** The failure itself when it is not SQLite's. */
 export function asDiskFailure(error: unknown, path: string): unknown {

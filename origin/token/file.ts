@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { writeAtomic } from "#base/atomic-file.ts";
 import { NearcastError } from "#base/errors.ts";
-import { readSecretFile, secretFileMode } from "#base/secret-file.ts";
+import { originSecret, readSecretFile, secretFileMode } from "#base/secret-file.ts";
 import { tokenPattern } from "#fleet/edge-token.ts";
 
 const wellFormed = new RegExp(tokenPattern);
@@ -23,7 +23,7 @@ export async function peekToken(file: string): Promise<string | undefined> {
  *   made
  */
 export async function loadToken(file: string): Promise<string> {
-  const text = await readSecretFile(file, "token");
+  const text = await readSecretFile(file, originSecret("token"));
   if (text === undefined) {
     const made = newToken();
     await storeToken(file, made);

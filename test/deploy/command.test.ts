@@ -292,7 +292,8 @@ test("what edges and origins tell to type is in backticks, so that the command c
   const fleetVerbs = "apply|check|diff|releases|rollback|show";
   const typed = new RegExp(
     `(?<![\\w/.:$-])(?<!npx )nearcast (?:up|join|drain|undrain|remove|bgp (?:check|config)|put|ls|rm|versions|` +
-      `rollback|purge|verify|backup|restore|fleet (?:${fleetVerbs})|token (?:list|rotate|retire)|audit|status|explain|dig)\\b`,
+      `rollback|purge|verify|backup|restore|fleet (?:${fleetVerbs})|token (?:list|rotate|retire)|audit|status|` +
+      "explain|dig)\\b",
     "g",
   );
   const found: string[] = [];
