@@ -9,10 +9,10 @@
  * announces the same prefixes and is well. Two that fail at once would each see the other so; therefore a node whose
  * own check just failed says that it is not well (`healthy()`), and the one that asks later stays.
  */
-import { isIP } from "node:net";
 import type { Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
+import { canonicalAddress } from "#fleet/address.ts";
 import { canonicalName, type Fleet, type SiteNode } from "#fleet/document.ts";
 import type { NodeHealth, NodeWord } from "#fleet/health.ts";
 import { type Lease, type LeaseState, openLease } from "./announce/lease.ts";
@@ -141,9 +141,4 @@ export function openAnnouncement(options: {
     hurry: lease.hurry,
     close: lease.close,
   };
-}
-
-/** IPv6 addresses can be written in many ways. */
-function canonicalAddress(address: string): string {
-  return isIP(address) === 6 ? new URL(`http://[${address}]`).hostname : address;
 }

@@ -14,7 +14,7 @@ import { check } from "#base/schema.ts";
 import { fleetSecretBytes, type FleetSecrets, fleetSecretsSchema, secretId } from "#fleet/secret.ts";
 import type { Actor } from "./catalogue/audit.ts";
 import type { Catalogue } from "./catalogue/catalogue.ts";
-import { readSecretFile, secretFileMode } from "#base/secret-file.ts";
+import { originSecret, readSecretFile, secretFileMode } from "#base/secret-file.ts";
 
 export interface FleetSecretKeeper {
   readonly secrets: () => FleetSecrets;
@@ -72,7 +72,7 @@ export async function openFleetSecret(
 }
 
 async function load(file: string): Promise<{ secrets: FleetSecrets; isMade: boolean }> {
-  const text = await readSecretFile(file, "fleet secret");
+  const text = await readSecretFile(file, originSecret("fleet secret"));
   if (text === undefined) {
     const secrets: FleetSecrets = { current: newSecret() };
     await store(file, secrets);

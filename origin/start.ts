@@ -6,6 +6,7 @@ import { mkdir, readdir, stat } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { join, resolve } from "node:path";
 import type { Clock } from "#base/clock.ts";
+import { command } from "#base/command-name.ts";
 import { lockDirectory } from "#base/directory-lock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { createLifecycle } from "#base/lifecycle.ts";
@@ -161,8 +162,8 @@ async function refuseLostCatalogue(dataDir: string): Promise<void> {
     throw new NearcastError(
       "DISK_FAILED",
       `the catalogue ${path} is ${sizeBytes === 0 ? "empty" : "missing"}, but pictures are stored beside ` +
-        `it. Restore a ` +
-        `backup: nearcast restore FOLDER --force. To begin anew without them, move ${join(dataDir, "blobs")} away`,
+        `it. Restore a backup: ` +
+        `\`${command} restore FOLDER --force\`. To begin anew without them, move ${join(dataDir, "blobs")} away`,
     );
   }
 }

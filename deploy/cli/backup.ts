@@ -48,17 +48,19 @@ export function addBackup(program: Command, cli: Cli): void {
       } finally {
         progress.close();
       }
-      output.answer({ folder, dataDir, ...report }, () => linesOf(folder, report));
+      output.answer({ folder, dataDir, ...report }, () => linesOf(folder, report, options.check === true));
       cli.end(report.missing.length === 0 ? exitCodes.ok : exitCodes.failed);
     });
 }
 
-function linesOf(folder: string, { manifest, copied, missing }: BackupReport): string[] {
+function linesOf(folder: string, report: BackupReport, isChecked: boolean): string[] {
+  const { manifest, copied, missing } = report;
   const { blobs } = manifest;
   const lacking = missing.map(({ sha256, fault }) => `  ${sha256} is ${fault} at the origin`);
   return [
     `backed up to ${folder}: ${blobs.count} picture${blobs.count === 1 ? "" : "s"} (${sizeText(blobs.sizeBytes)}), ` +
       `${copied.count} of them new (${sizeText(copied.sizeBytes)}), up to event ${manifest.latestSeq}`,
+    ...(isChecked ? [checkedLine(report)] : []),
     ...(lacking.length === 0
       ? []
       : [
@@ -69,4 +71,14 @@ function linesOf(folder: string, { manifest, copied, missing }: BackupReport): s
     `Next: copy it to another machine (rsync -a ${folder}/ …). It holds tokens and the fleet secret.`,
     `To put it back: ${command} restore ${folder}`,
   ];
+}
+
+function checkedLine({ checked }: BackupReport): string {
+  const { count, sizeBytes, damaged } = checked;
+  if (count === 0)
+    return "checked: the folder had no picture from before; those that were copied are checked as they come";
+  const read = `${count} picture${count === 1 ? "" : "s"} from before (${sizeText(sizeBytes)})`;
+  const found =
+    damaged === 0 ? "all are good" : `${damaged} had gone bad, and each was copied anew if the origin has it`;
+  return `checked: ${read} read and hashed again: ${found}`;
 }

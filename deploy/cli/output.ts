@@ -5,6 +5,7 @@
  * The only place of the command that writes to a terminal (a test holds that), and so the one where text from elsewhere
  * is made printable: no verb can forget it.
  */
+import { asTyped } from "#base/command-name.ts";
 import type { CommandFailure } from "./exit-codes.ts";
 import { cellLengthMax, printable, printableJson, printableLines } from "./printable.ts";
 
@@ -61,7 +62,8 @@ export function writeFailure(stderr: TextStream, failure: CommandFailure, isJson
     return;
   }
   const lines = [`nearcast: ${failure.message}`, ...failure.lines.map((line) => `  ${line}`)];
-  stderr.write(lines.map(lineText).join(""));
+  // It may be the origin's or a node's, which say what to type in a form of their own.
+  stderr.write(lines.map((line) => lineText(asTyped(line))).join(""));
 }
 
 /** Text of several lines that no verb wrote: a stack, or what commander says of the command line. */

@@ -1,6 +1,6 @@
 /** Which files `nearcast put` stores, under which names, and which it leaves out, with the reason. */
 import type { Stats } from "node:fs";
-import { readdir, realpath, stat } from "node:fs/promises";
+import { lstat, readdir, realpath, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 
@@ -66,7 +66,7 @@ export async function findUploads(words: readonly string[], to: string | undefin
     there.pop();
   }
   const sources = there.map(({ word, stats }) => {
-    if (stats === undefined) throw new CommandFailure(exitCodes.usage, `there is no file or folder ${word}`);
+    if (stats === undefined) throw new CommandFailure(exitCodes.usage, notThere(word));
     return { word, stats };
   });
   const [only] = sources;
@@ -115,7 +115,7 @@ async function searchFolder(root: string, base: string, found: Found): Promise<v
       const entryName = joinName(name, entry.name);
       const isPlain = entry.isFile() || entry.isDirectory();
       // Nothing is asked of the file system for a file that is left out anyway.
-      const reason = entry.isFile() ? whyNot(entry.name) : undefined;
+      const reason = (await hasForeignName(file)) ? notUtf8 : entry.isFile() ? whyNot(entry.name) : undefined;
       if (reason !== undefined) {
         found.skipped.push({ file, reason });
         continue;
@@ -134,6 +134,19 @@ async function searchFolder(root: string, base: string, found: Found): Promise<v
     }
   };
   await search(root, base, 0);
+}
+
+const notUtf8 =
+  "its name is not UTF-8, and pictures are named in UTF-8: rename it " +
+  "(convmv -f latin1 -t utf8 --notest FILE does it for names from older systems)";
+
+/** Node reads U+FFFD where a name has bytes that are no UTF-8; a file that has it in its own name is there. */
+async function hasForeignName(file: string): Promise<boolean> {
+  return file.includes("\ufffd") && (await lstat(file).catch(() => undefined)) === undefined;
+}
+
+function notThere(word: string): string {
+  return word.includes("\ufffd") ? `${word} can't be read: ${notUtf8}` : `there is no file or folder ${word}`;
 }
 
 /** Why a file in a folder is left out; undefined: it is a picture by its name. */

@@ -67,11 +67,12 @@ async function putAll(
   output: Output,
 ): Promise<PutResult[]> {
   const progress = openProgress(uploads, output);
+  const outage = openOutage(progress.note);
   const waiting = [...uploads];
   const results: PutResult[] = [];
   const worker = async (): Promise<void> => {
     for (let upload = waiting.shift(); upload !== undefined; upload = waiting.shift()) {
-      const result = await putOne(cli, client, upload, progress);
+      const result = await putOne(cli, client, upload, progress, outage);
       results.push(result);
       progress.done(result);
     }
@@ -81,20 +82,68 @@ async function putAll(
   } finally {
     progress.close();
   }
+  const { givenUp } = outage;
+  if (givenUp !== undefined && results.some(({ ok }) => ok)) {
+    output.note(`${givenUp.message}; the files after that were not tried`);
+  }
   const order = new Map(uploads.map(({ name }, index) => [name, index]));
   return results.toSorted((a, b) => (order.get(a.name) ?? 0) - (order.get(b.name) ?? 0));
 }
 
-async function putOne(cli: Cli, client: OriginClient, upload: Upload, progress: Progress): Promise<PutResult> {
+/**
+ * An origin that can't be reached is one thing, however many files wait for it: it is said once, and when it was away
+ * for all the tries of one file, the others are not tried.
+ */
+interface Outage {
+  /** Why nothing more is tried; undefined: go on. */
+  readonly givenUp: CommandFailure | undefined;
+  /** An upload could not reach the origin. */
+  failed: (failure: CommandFailure) => void;
+  /** An upload has tried as often as it may, and could not reach it. */
+  giveUp: (failure: CommandFailure) => void;
+  reached: () => void;
+}
+
+function openOutage(note: (line: string) => void): Outage {
+  const totalMs = retryDelaysMs.reduce((sum, delayMs) => sum + delayMs, 0);
+  let isOut = false;
+  let givenUp: CommandFailure | undefined;
+  return {
+    get givenUp() {
+      return givenUp;
+    },
+    failed(failure) {
+      if (!isOut) note(`${failure.message}; trying again for ${totalMs / 1000} s`);
+      isOut = true;
+    },
+    giveUp(failure) {
+      if (isOut) givenUp ??= failure;
+    },
+    reached() {
+      isOut = false;
+    },
+  };
+}
+
+async function putOne(
+  cli: Cli,
+  client: OriginClient,
+  upload: Upload,
+  progress: Progress,
+  outage: Outage,
+): Promise<PutResult> {
   const { file, name, sizeBytes } = upload;
   for (let attempt = 0; ; attempt += 1) {
+    if (outage.givenUp !== undefined) return { file, name, ok: false, failure: outage.givenUp };
     let sentBytes = 0;
     try {
       const onBytes = (count: number): void => {
         sentBytes += count;
         progress.sent(count);
       };
-      return { file, name, ok: true, image: await putImage(client, name, { file, sizeBytes, onBytes }) };
+      const image = await putImage(client, name, { file, sizeBytes, onBytes });
+      outage.reached();
+      return { file, name, ok: true, image };
     } catch (error) {
       progress.sent(-sentBytes);
       const failure =
@@ -102,15 +151,25 @@ async function putOne(cli: Cli, client: OriginClient, upload: Upload, progress: 
           ? error
           : new CommandFailure(exitCodes.failed, error instanceof Error ? error.message : String(error));
       const delayMs = retryDelaysMs[attempt];
-      const mayHelp = failure.exitCode === exitCodes.unreachable || failure.code === "OVERLOADED";
+      const isUnreachable = failure.exitCode === exitCodes.unreachable;
+      const mayHelp = isUnreachable || failure.code === "OVERLOADED";
+      // Whatever else it said, it is there.
+      if (!isUnreachable) outage.reached();
+      if (isUnreachable && delayMs === undefined) outage.giveUp(failure);
       if (!mayHelp || delayMs === undefined) return { file, name, ok: false, failure };
-      progress.note(`${name}: ${failure.message}; trying again in ${delayMs / 1000} s`);
+      if (isUnreachable) outage.failed(failure);
+      else progress.note(`${name}: ${failure.message}; trying again in ${delayMs / 1000} s`);
       // The clock's own timers let the process end; a command that waits must stay.
       const stay = setInterval(() => {}, 1000);
       await sleep(cli.clock, delayMs);
       clearInterval(stay);
     }
   }
+}
+
+/** Said once for all (openOutage), and by endOf() where nothing was stored. */
+function isUnreached(result: PutResult): boolean {
+  return !result.ok && result.failure.exitCode === exitCodes.unreachable;
 }
 
 interface Progress {
@@ -130,6 +189,7 @@ function openProgress(uploads: readonly Upload[], output: Output): Progress {
       sent: () => {},
       note: output.note,
       done: (result) => {
+        if (isUnreached(result)) return;
         if (!isQuiet || (!output.isJson && !result.ok)) output.note(lineOf(result));
       },
       close: () => {},
@@ -164,7 +224,7 @@ function openProgress(uploads: readonly Upload[], output: Output): Progress {
     },
     done(result) {
       finished += 1;
-      if (!result.ok) failures.push(lineOf(result));
+      if (!result.ok && !isUnreached(result)) failures.push(lineOf(result));
       bar.update(sentBytes, payload());
     },
     close: () => {

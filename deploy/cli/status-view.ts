@@ -5,6 +5,7 @@
  *
  * Answers may come from a node of another release: whatever is not there shows as `-`.
  */
+import { asTyped } from "#base/command-name.ts";
 import type { NodeStatus, SeenSite, Witness } from "./node-status.ts";
 import { sizeText, tableLines } from "./output.ts";
 import { mapLines, type MapSite } from "./status-map.ts";
@@ -56,7 +57,9 @@ function askedLines(witnesses: readonly Witness[]): string[] {
   });
   const heads = ["ASKED", "SITE", "STATE", "FLEET", "FEED", "EVENT", "MEMORY", "DISK", "SECRET", "LEASE", "ASKED AT"];
   const whys = witnesses.flatMap(({ name, answer }) =>
-    (answer.outcome === "answered" ? whysOf(answer.status) : [answer.reason]).map((why) => `  ${name}: ${why}`),
+    (answer.outcome === "answered" ? whysOf(answer.status) : [answer.reason]).map(
+      (why) => `  ${name}: ${asTyped(why)}`,
+    ),
   );
   return [...tableLines(heads, rows), ...whys];
 }

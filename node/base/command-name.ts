@@ -3,6 +3,9 @@
  *
  *   nearcast       a `nearcast` on the PATH: `npm install -g`, deploy/install.sh, the container's
  *   npx nearcast   a checkout, or a project's own node_modules/.bin, neither of which is on the PATH
+ *
+ * A process cannot know how people type it on another machine. What an origin or a node tells over the network names
+ * commands as `nearcast VERB`, in backticks, and the command that shows it there puts its own name in: asTyped().
  */
 import { basename, dirname, sep } from "node:path";
 
@@ -21,3 +24,8 @@ export function commandName(started: string | undefined, isCheckout: boolean): s
 
 /** Of this process. Read when the module is loaded: serve-process.ts gives the process other arguments later. */
 export const command = commandName(process.argv[1], import.meta.url.endsWith(".ts"));
+
+/** A text that may come from another machine, with its commands as people type them on this one. */
+export function asTyped(text: string, name: string = command): string {
+  return text.replaceAll(/`nearcast (?=[a-z])/g, `\`${name} `);
+}

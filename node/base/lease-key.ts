@@ -10,6 +10,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
+import { command } from "./command-name.ts";
 
 const keyBytes = 32;
 /** What `makeLeaseKey` writes; the kernel takes up to 80 octets. */
@@ -36,6 +37,6 @@ export function readLeaseKey(file: string): string {
   if (keyPattern.test(text)) return text;
   throw new Error(
     `${file} holds no lease key (43 characters of base64url): delete it, then run ` +
-      "`nearcast bgp config --output` again to make a new one",
+      `\`${command} bgp config --output\` again to make a new one`,
   );
 }

@@ -1,6 +1,6 @@
-/** Networks in which no node of a fleet can be reached from another machine. */
-import { BlockList, isIP, isIPv4 } from "node:net";
-import { embeddedIpv4 } from "./embedded-ipv4.ts";
+/** Networks in which no node of a fleet can be reached from another machine, and the network of a single customer. */
+import { BlockList, isIP, isIPv4, isIPv6 } from "node:net";
+import { embeddedIpv4, groupsOfIpv6 } from "./embedded-ipv4.ts";
 
 /** Unspecified, link-local and multicast addresses, on every machine. */
 export const unreachable = new BlockList();
@@ -31,4 +31,18 @@ export function isIn(list: BlockList, text: string): boolean {
  */
 export function leadsInto(list: BlockList, text: string): boolean {
   return isIn(list, text) || embeddedIpv4(text).some((inside) => isIn(list, inside));
+}
+
+/**
+ * Whom limits count as one: an IPv4 address, or the IPv6 /64 that a single customer has at least. An IPv4 address in
+ * IPv6 clothes is that IPv4 address: 6to4 alone has 65,536 /64 networks for each.
+ * @param address what is no address is returned as it is
+ */
+export function networkOf(address: string): string {
+  if (!isIPv6(address)) return address;
+  const [plain = ""] = address.split("%", 1);
+  const [inside] = embeddedIpv4(plain);
+  if (inside !== undefined) return inside;
+  const groups = groupsOfIpv6(plain).slice(0, 4);
+  return groups.map((group) => group.toString(16)).join(":");
 }

@@ -5,10 +5,11 @@
  *   opened(nonce) ─▶ introduce ──204──▶ presence every 10 s, answers, reports      until opened(null)
  *                        └── no secret yet, refused, unreachable ─▶ again after 5 s, or when the secret changes
  *
- * Nothing here may hold up the feed or the serving of clients: what can't be told is dropped. An origin whose hello has
- * no nonce is of a release before this one, and is told nothing.
+ * Nothing here may hold up the feed or the serving of clients: what can't be told is dropped, a report after three
+ * tries. An origin whose hello has no nonce is of a release before this one, and is told nothing.
  */
 import type { Cancel, Clock } from "#base/clock.ts";
+import { openFailureLog } from "#base/failure-log.ts";
 import { parseForeignJson } from "#base/foreign-json.ts";
 import type { Log } from "#base/log.ts";
 import { check } from "#base/schema.ts";
@@ -48,6 +49,7 @@ const retryMs = 5000;
 const answersAtOnceMax = 8;
 /** While missed purges are replayed, the reports of the first are of no use to anybody any more. */
 const reportsWaitingMax = 100;
+const reportTriesMax = 3;
 
 const pathOf: Readonly<Record<Exclude<Purpose, "question">, string>> = {
   introduction: "introductions",
@@ -71,8 +73,12 @@ export function openOriginChannel(parts: {
   let isIntroduced = false;
   let cancelNext: Cancel | undefined;
   let answering = 0;
-  const reports: PurgeReport[] = [];
+  /** The status of the last refusal that was logged, until the node is heard again. */
+  let refusedStatus: number | undefined;
+  const reports: { readonly report: PurgeReport; tries: number }[] = [];
   let isReporting = false;
+  let cancelReports: Cancel | undefined;
+  const failures = openFailureLog(log, clock);
 
   /** @returns the status; undefined when nothing can be proven yet, or the connection has ended */
   async function send(purpose: Exclude<Purpose, "question">, json: string): Promise<number | undefined> {
@@ -107,25 +113,53 @@ export function openOriginChannel(parts: {
       void sendReports();
       return;
     }
-    if (status !== undefined && !isTold) {
-      log.warn({ status, purpose }, "the origin refuses to hear that this node is there; telling it again");
-      isIntroduced = false;
-    }
+    if (isTold) heard();
+    else if (status !== undefined) refused(status, purpose);
     again(isTold ? presenceIntervalMs : retryMs);
   }
 
-  async function sendReports(): Promise<void> {
-    if (isReporting || !isIntroduced) return;
-    isReporting = true;
-    try {
-      for (let report = reports.shift(); report !== undefined; report = reports.shift()) {
-        await send("purge-report", JSON.stringify(report));
-      }
-    } catch (error) {
-      log.debug({ reason: (error as Error).message }, "the origin can't be told what a purge found");
-    } finally {
-      isReporting = false;
+  /** An origin with another fleet secret refuses every try, one each few seconds: only a change is worth a line. */
+  function refused(status: number, purpose: Purpose): void {
+    isIntroduced = false;
+    if (status !== refusedStatus) {
+      log.warn({ status, purpose }, "the origin refuses to hear that this node is there; telling it again and again");
     }
+    refusedStatus = status;
+  }
+
+  function heard(): void {
+    if (refusedStatus !== undefined) log.info({ refusedStatus }, "the origin hears again that this node is there");
+    refusedStatus = undefined;
+  }
+
+  /** One that fails holds up no other, and is tried again. When the connection ends, the rest waits for the next. */
+  async function sendReports(): Promise<void> {
+    if (isReporting) return;
+    isReporting = true;
+    cancelReports?.();
+    const failed: typeof reports = [];
+    const take = (): (typeof reports)[number] | undefined => (isIntroduced ? reports.shift() : undefined);
+    for (let next = take(); next !== undefined; next = take()) {
+      if (!(await isReported(next.report, (next.tries += 1))) && next.tries < reportTriesMax) failed.push(next);
+    }
+    isReporting = false;
+    reports.unshift(...failed);
+    if (failed.length > 0 && isIntroduced) cancelReports = clock.after(retryMs, () => void sendReports());
+  }
+
+  /** Never throws. */
+  async function isReported(report: PurgeReport, tries: number): Promise<boolean> {
+    let reason: string;
+    try {
+      const status = await send("purge-report", JSON.stringify(report));
+      if (status === 204) return true;
+      reason = status === undefined ? "the connection has ended" : `status ${status}`;
+    } catch (error) {
+      reason = (error as Error).message;
+    }
+    const facts = { seq: report.seq, reason, tries, triesMax: reportTriesMax };
+    failures.warn("PURGE_REPORT", facts, "the origin can't be told what a purge found; the purge itself is in force");
+    return false;
   }
 
   async function answerOne(data: unknown): Promise<void> {
@@ -159,6 +193,7 @@ export function openOriginChannel(parts: {
   return {
     opened(nonce) {
       cancelNext?.();
+      cancelReports?.();
       channel = nonce;
       isIntroduced = false;
       void speak();
@@ -178,12 +213,14 @@ export function openOriginChannel(parts: {
     },
     report(report) {
       if (channel === null) return;
-      if (reports.push(report) > reportsWaitingMax) reports.shift();
+      if (reports.push({ report, tries: 0 }) > reportsWaitingMax) reports.shift();
       void sendReports();
     },
     close() {
       channel = null;
+      isIntroduced = false;
       cancelNext?.();
+      cancelReports?.();
     },
   };
 }

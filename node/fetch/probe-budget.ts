@@ -8,8 +8,7 @@
  * Nodes that share an address take turns, one each, so the surplus slows those nodes down and no others. An address is
  * an IPv4 address or an IPv6 /64: whoever has one address of that network has them all.
  */
-import { isIPv6 } from "node:net";
-import { embeddedIpv4, groupsOfIpv6 } from "#base/embedded-ipv4.ts";
+import { networkOf } from "#base/networks.ts";
 
 /**
  * A silent node is asked ten times a second with the usual settings (fleet/consensus.ts). This is room for three of
@@ -99,12 +98,4 @@ export function createProbeBudget(): ProbeBudget {
     },
     size: () => lanes.size,
   };
-}
-
-/** @param address IPv4, or IPv6 without a zone */
-function networkOf(address: string): string {
-  if (!isIPv6(address)) return address;
-  // An IPv4 address in IPv6 clothes is that IPv4 address: 6to4 alone has 65,536 /64 networks for each.
-  const [inside] = embeddedIpv4(address);
-  return inside ?? groupsOfIpv6(address).slice(0, 4).join(":");
 }

@@ -9,16 +9,25 @@
  * What is no whole token (empty, cut off, too long) is not taken: the token in use stays. A file that somebody writes
  * in pieces changes from look to look, and is read when it has come to rest.
  */
-import { realpath, stat } from "node:fs/promises";
+import { realpath } from "node:fs/promises";
 import { writeAtomic } from "#base/atomic-file.ts";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
-import { readSecretFile } from "#base/secret-file.ts";
-import { tokenId } from "#fleet/edge-token.ts";
+import { markOf } from "#base/file-mark.ts";
+import { readSecretFile, type SecretFile } from "#base/secret-file.ts";
+import { tokenId, tokenPattern } from "#fleet/edge-token.ts";
 
 /** A stat a second costs nothing, and whoever changes the file sees within two that it was taken. */
 const lookMs = 1000;
+/** The length is fixed, so a file that is only half written holds no token, even when it is read at once. */
+const wellFormed = new RegExp(tokenPattern);
+const edgeTokenFile: SecretFile = {
+  what: "edge token",
+  reader: "edge",
+  whenLeaked: ". Whoever could read it may have it: rotate the token (see the runbook)",
+  whenUnreadable: "Write the fleet's current edge token into it; the origin keeps it in secrets/edge.token",
+};
 
 export interface TokenSource {
   current: () => string;
@@ -52,7 +61,7 @@ export async function openTokenFile(options: {
   log: Log;
 }): Promise<TokenFile> {
   const { path, mayWrite, clock, log } = options;
-  let takenMark = await markOf(path);
+  let takenMark = await markIfAny(path);
   let seenMark = takenMark;
   let current = await readToken(path);
   let inFile = current;
@@ -67,7 +76,7 @@ export async function openTokenFile(options: {
   const reread = async (): Promise<void> => {
     reading ??= (async () => {
       try {
-        const mark = await markOf(path);
+        const mark = await markIfAny(path);
         inFile = await readToken(path);
         use(inFile, "another edge token was taken from its file");
         takenMark = mark;
@@ -79,7 +88,7 @@ export async function openTokenFile(options: {
   };
 
   const look = async (): Promise<void> => {
-    const mark = await markOf(path);
+    const mark = await markIfAny(path);
     const isAtRest = mark === seenMark;
     seenMark = mark;
     if (mark === takenMark || !isAtRest) return;
@@ -114,35 +123,26 @@ export async function openTokenFile(options: {
       // Through a link, so that the file is replaced where it stands and the link stays.
       await writeAtomic(await realpath(path), `${token}\n`, { mode: 0o600, durable: true });
       inFile = token;
-      takenMark = seenMark = await markOf(path);
+      takenMark = seenMark = await markIfAny(path);
     },
     close: cancel,
   };
 }
 
-/** Tells whether a file was written or replaced since the last look; undefined: it can't be looked at. */
-async function markOf(path: string): Promise<string | undefined> {
-  try {
-    const { ino, mtimeNs, ctimeNs, size } = await stat(path, { bigint: true });
-    return `${ino} ${mtimeNs} ${ctimeNs} ${size}`;
-  } catch {
-    return undefined; // Reading it says why.
-  }
+/** Of a file that can't be looked at there is none either: reading it says why. */
+async function markIfAny(path: string): Promise<string | undefined> {
+  return await markOf(path).catch(() => undefined);
 }
 
 async function readToken(path: string): Promise<string> {
-  let text: string | undefined;
-  try {
-    const leaked = ". Whoever could read it may have it: rotate the token (see the runbook)";
-    text = await readSecretFile(path, "edge token", leaked);
-  } catch (error) {
-    if (error instanceof NearcastError) throw error;
-    throw new NearcastError("INTERNAL", `origin.tokenFile can't be read: ${(error as Error).message}`, {
-      cause: error,
-    });
+  const text = await readSecretFile(path, edgeTokenFile);
+  if (text === undefined) {
+    throw new NearcastError("INTERNAL", `origin.tokenFile ${path} does not exist. ${edgeTokenFile.whenUnreadable}`);
   }
-  if (text === undefined) throw new NearcastError("INTERNAL", `origin.tokenFile ${path} does not exist`);
   const token = text.trim();
-  if (/^[\x21-\x7e]{16,200}$/.test(token)) return token;
-  throw new NearcastError("INTERNAL", `origin.tokenFile ${path} does not hold a token of 16 to 200 characters`);
+  if (wellFormed.test(token)) return token;
+  throw new NearcastError(
+    "INTERNAL",
+    `origin.tokenFile ${path} holds no whole edge token (43 characters of base64url). ${edgeTokenFile.whenUnreadable}`,
+  );
 }

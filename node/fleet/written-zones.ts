@@ -112,7 +112,10 @@ function sourceOf(zone: WrittenFleet["zones"][number], path: string, readText: R
   if (zone.text !== undefined) return { ok: true, file: `${path}.text`, text: zone.text };
   const shown = JSON.stringify(zone.file);
   if (readText === undefined) {
-    return { ok: false, problem: `${shown} is a file: publish with "nearcast fleet apply", which puts its text here` };
+    return {
+      ok: false,
+      problem: `${shown} is a file: publish with \`nearcast fleet apply\`, which puts its text here`,
+    };
   }
   const found = readText(zone.file ?? "", undefined);
   return found.ok ? found : { ok: false, problem: `${shown} ${found.problem}` };

@@ -104,9 +104,11 @@ const behindMsMax = 1000;
 const behindLookMs = 20;
 const behindWaitingMax = 1000;
 /**
- * A member that let a whole deadline pass is not asked for this long, whatever else it answers meanwhile: each request
- * that waits for it is a client that waits. Names of members that are remembered so, far more than a site has.
+ * A member whose failed try took this share of a question's time is not asked for a while, whatever else it answers
+ * meanwhile: each request that waits for it is a client that waits. One that was left the rest of the time by a slow
+ * member before it had no fair chance. Names of members that are remembered so, far more than a site has.
  */
+const overdueShare = 0.5;
 const overdueMs = 30_000;
 const overdueMax = 512;
 /** A problem's body; ours have some 300 bytes. */
@@ -196,7 +198,8 @@ export function joinPeers(parts: {
       const deadlineMs = clock.monotonicMs() + question.timeoutMs;
       for (let tries = 0; tries < question.triesMax; tries += 1) {
         const member = question.members().find((one) => !asked.has(one.name) && !isOverdue(one));
-        const leftMs = deadlineMs - clock.monotonicMs();
+        const begunMs = clock.monotonicMs();
+        const leftMs = deadlineMs - begunMs;
         if (member === undefined || leftMs <= 0) return null;
         asked.add(member.name);
         try {
@@ -209,10 +212,12 @@ export function joinPeers(parts: {
             throw error.failure;
           }
           counts.failed += 1;
-          if (clock.monotonicMs() >= deadlineMs) {
+          const tookMs = Math.round(clock.monotonicMs() - begunMs);
+          if (tookMs >= overdueShare * question.timeoutMs) {
             overdueUntilMs.set(member.name, clock.monotonicMs() + overdueMs);
-            const facts = { member: member.name, role: question.role, reason: (error as Error).message, overdueMs };
-            failures.warn("OVERDUE", facts, "a peer let a deadline pass; others are asked for a while");
+            const facts = { member: member.name, role: question.role, reason: (error as Error).message };
+            const message = "a peer took most of a request's time and did not answer; others are asked for a while";
+            failures.warn("OVERDUE", { ...facts, tookMs, overdueMs }, message);
           }
           if (error instanceof UnfitAnswer) {
             counts.unfit += 1;

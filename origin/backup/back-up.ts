@@ -15,7 +15,8 @@ import { join, resolve, sep } from "node:path";
 import { writeAtomic } from "#base/atomic-file.ts";
 import { NearcastError } from "#base/errors.ts";
 import { lockDirectory } from "#base/directory-lock.ts";
-import { copyBlob, hashFile } from "./copy-file.ts";
+import { hashFile } from "../store/hash-file.ts";
+import { copyBlob } from "./copy-file.ts";
 import {
   blobPath,
   fileMode,
@@ -41,6 +42,8 @@ export interface Progress {
 export interface BackupReport {
   readonly manifest: Manifest;
   readonly copied: { readonly count: number; readonly sizeBytes: number };
+  /** Blobs of earlier backups that were read again because of `isChecked`, and how many of them were not whole. */
+  readonly checked: { readonly count: number; readonly sizeBytes: number; readonly damaged: number };
   /** Blobs that the origin has not whole, and no earlier backup in this folder either. */
   readonly missing: readonly { readonly sha256: string; readonly fault: "missing" | "damaged" }[];
 }
@@ -89,12 +92,15 @@ async function backUpInto(
   const name = `catalogue-${new Date(options.nowMs).toISOString().replaceAll(/[-:]|\.\d+/g, "")}.sqlite`;
   const snapshot = join(folder, `${name}.new`);
   const copied = { count: 0, sizeBytes: 0 };
+  const checked = { count: 0, sizeBytes: 0, damaged: 0 };
   try {
     for (let round = 1; ; round += 1) {
       await rm(snapshot, { force: true });
       await takeSnapshot(catalogue, snapshot);
       const facts = readSnapshot(snapshot);
-      const missing = await copyBlobs(dataDir, folder, facts.blobs, copied, options);
+      // Only of the last round: each looks at all again.
+      Object.assign(checked, { count: 0, sizeBytes: 0 });
+      const missing = await copyBlobs(dataDir, folder, facts.blobs, { copied, checked }, options);
       if (missing.length > 0 && round < snapshotsMax) continue;
       const secrets = await copySecrets(join(dataDir, "secrets"), folder);
       const hashed = await hashFile(snapshot, options.signal);
@@ -115,18 +121,23 @@ async function backUpInto(
       };
       await writeManifest(folder, manifest);
       await removeLeftOver(folder, manifest, new Set(facts.blobs.map(({ sha256 }) => sha256)));
-      return { manifest, copied, missing };
+      return { manifest, copied, checked, missing };
     }
   } finally {
     await rm(snapshot, { force: true });
   }
 }
 
+interface Counts {
+  readonly copied: { count: number; sizeBytes: number };
+  readonly checked: { count: number; sizeBytes: number; damaged: number };
+}
+
 async function copyBlobs(
   dataDir: string,
   folder: string,
   blobs: readonly { sha256: string; sizeBytes: number }[],
-  copied: { count: number; sizeBytes: number },
+  { copied, checked }: Counts,
   { isChecked, onProgress, signal }: BackUpOptions,
 ): Promise<BackupReport["missing"]> {
   const totalBytes = blobs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
@@ -135,7 +146,13 @@ async function copyBlobs(
   for (const { sha256, sizeBytes } of blobs) {
     signal?.throwIfAborted();
     const target = blobPath(folder, sha256);
-    if (!(await isWhole(target, sha256, sizeBytes, isChecked, signal))) {
+    const state = await stateOf(target, sha256, sizeBytes, isChecked, signal);
+    if (isChecked && state !== "absent") {
+      checked.count += 1;
+      checked.sizeBytes += sizeBytes;
+      if (state === "damaged") checked.damaged += 1;
+    }
+    if (state !== "whole") {
       const outcome = await copyBlob(blobPath(dataDir, sha256), target, sha256, signal);
       if (outcome === "copied") {
         copied.count += 1;
@@ -149,15 +166,17 @@ async function copyBlobs(
 }
 
 /** A blob never changes under its name, so its size tells a whole copy; with `isChecked` its hash does. */
-async function isWhole(
+async function stateOf(
   path: string,
   sha256: string,
   sizeBytes: number,
   isChecked: boolean,
   signal: AbortSignal | undefined,
-): Promise<boolean> {
-  if (isChecked) return (await hashFile(path, signal))?.sha256 === sha256;
-  return (await sizeOf(path)) === sizeBytes;
+): Promise<"absent" | "whole" | "damaged"> {
+  const there = await sizeOf(path);
+  if (there === undefined) return "absent";
+  if (isChecked) return (await hashFile(path, signal))?.sha256 === sha256 ? "whole" : "damaged";
+  return there === sizeBytes ? "whole" : "damaged";
 }
 
 async function copySecrets(from: string, folder: string): Promise<Manifest["secrets"]> {

@@ -1,4 +1,4 @@
-/** Copies and hashes files piece by piece; a copy is whole under its name, or not there. */
+/** Copies files piece by piece; a copy is whole under its name, or not there. */
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, open, rename, rm } from "node:fs/promises";
@@ -6,27 +6,6 @@ import { dirname } from "node:path";
 import { fileMode, folderMode } from "./manifest.ts";
 
 const pieceBytes = 1024 * 1024;
-
-export interface Hashed {
-  readonly sha256: string;
-  readonly sizeBytes: number;
-}
-
-/** Of a file's bytes, or undefined when there is no such file. */
-export async function hashFile(path: string, signal?: AbortSignal): Promise<Hashed | undefined> {
-  const hash = createHash("sha256");
-  let sizeBytes = 0;
-  try {
-    for await (const piece of createReadStream(path, { highWaterMark: pieceBytes, signal })) {
-      hash.update(piece as Buffer);
-      sizeBytes += (piece as Buffer).length;
-    }
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
-  return { sha256: hash.digest("hex"), sizeBytes };
-}
 
 /**
  * Copies a file whose hash is known. Bytes with another hash never get the name.

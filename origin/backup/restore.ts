@@ -19,7 +19,8 @@ import type { CatalogueLimits } from "../catalogue/sqlite-session.ts";
 import { openSqliteCatalogue } from "../catalogue/sqlite.ts";
 import { lockDirectory } from "#base/directory-lock.ts";
 import type { Progress } from "./back-up.ts";
-import { copyBlob, hashFile } from "./copy-file.ts";
+import { hashFile } from "../store/hash-file.ts";
+import { copyBlob } from "./copy-file.ts";
 import { blobPath, fileMode, folderMode, readManifest, secretPath, type Manifest } from "./manifest.ts";
 import { readSnapshot } from "./snapshot.ts";
 

@@ -1,4 +1,5 @@
 /** What SQLite says against a catalogue's file, as a sentence that names the file and what to do about it. */
+import { command } from "#base/command-name.ts";
 import { NearcastError } from "#base/errors.ts";
 
 /** Primary result codes, https://www.sqlite.org/rescode.html; the extended ones have them in their low byte. */
@@ -16,7 +17,8 @@ const resultCode = {
 const noRoomForSharedMemory = 4874;
 
 const restoreAdvice =
-  "Stop the origin and restore its last backup: nearcast restore FOLDER --force. Then nearcast verify tells whether " +
+  `Stop the origin and restore its last backup: \`${command} restore FOLDER --force\`. ` +
+  `Then \`${command} verify\` tells whether ` +
   "all its pictures are whole";
 
 /** The failure itself when it is not SQLite's. */

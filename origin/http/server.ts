@@ -13,10 +13,11 @@
  * Every connection that closes after an answer lingers, so that the answer arrives (base/lingering-close.ts).
  */
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from "node:http";
-import { isIPv6, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { Clock } from "#base/clock.ts";
 import { answerHalfClosed } from "#base/half-closed.ts";
 import { closeLingering, isLingering } from "#base/lingering-close.ts";
+import { networkOf } from "#base/networks.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
 import type { Tokens } from "../token/tokens.ts";
 import { openReserve } from "./reserve.ts";
@@ -171,17 +172,4 @@ function closeLate(socket: Socket): boolean {
   if (socket.bytesRead === 0) socket.destroy();
   else answerUnreadable(Object.assign(new Error("late"), { code: "ERR_HTTP_REQUEST_TIMEOUT" }), socket);
   return true;
-}
-
-/** One IPv4 address, or the /64 that a single IPv6 customer has at least. */
-export function networkOf(address: string): string {
-  if (!isIPv6(address)) return address;
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
-  if (mapped !== undefined) return mapped;
-  const [left = "", right] = address.split("%", 1).join("").split("::");
-  const head = left === "" ? [] : left.split(":");
-  if (right === undefined) return head.slice(0, 4).join(":");
-  const tail = right === "" ? [] : right.split(":");
-  const zeros = Array.from({ length: Math.max(0, 8 - head.length - tail.length) }, () => "0");
-  return [...head, ...zeros, ...tail].slice(0, 4).join(":");
 }

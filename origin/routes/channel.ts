@@ -5,6 +5,7 @@
  */
 import { NearcastError } from "#base/errors.ts";
 import { parseForeignJson } from "#base/foreign-json.ts";
+import { networkOf } from "#base/networks.ts";
 import type { FailureLog } from "#base/failure-log.ts";
 import { check, problemLines } from "#base/schema.ts";
 import {
@@ -23,7 +24,6 @@ import type { IntroductionBudget } from "../channel/introductions.ts";
 import type { PurgeReports } from "../channel/purge-reports.ts";
 import type { Questions } from "../channel/questions.ts";
 import { apiPath, type App } from "../http/app-type.ts";
-import { networkOf } from "../http/server.ts";
 
 export interface ChannelRouteDeps {
   readonly connected: ConnectedNodes;

@@ -10,11 +10,12 @@
 import type { ServerResponse } from "node:http";
 import { Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
+import { networkOf } from "#base/networks.ts";
 import type { ConnectedNodes } from "../channel/connected.ts";
 import type { Tokens } from "../token/tokens.ts";
 import type { FeedHub, FeedSink } from "../feed/hub.ts";
 import { type App, feedPath } from "../http/app-type.ts";
-import { networkOf } from "../http/server.ts";
+import { addressOf } from "../http/writing.ts";
 
 const feedQuery = Type.Object(
   {
@@ -58,6 +59,7 @@ export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDep
       const since = request.query.since ?? readLastEventId(request.headers["last-event-id"]);
       const { raw } = reply;
       const { token } = request;
+      const address = addressOf(request);
       const stillAccepted = (): boolean => token !== null && tokens.isAccepted(token);
       raw.statusCode = 200;
       raw.setHeader("content-type", "text/event-stream; charset=utf-8");
@@ -69,7 +71,7 @@ export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDep
       let isClosed = false;
       const sink = sinkOf(raw, stillAccepted);
       // Who follows with the writer's token is no edge.
-      const connection = token?.kind === "edge" ? connected.open({ address: request.ip, send: sink.write }) : undefined;
+      const connection = token?.kind === "edge" ? connected.open({ address, send: sink.write }) : undefined;
       // A feed has no end of its own, so who stops sending has gone; other answers are still waited for.
       raw.socket?.once("end", () => raw.destroy());
       raw.once("close", () => {
@@ -79,7 +81,7 @@ export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDep
       });
       raw.on("error", () => undefined); // The connection broke: "close" follows.
       const guest = {
-        network: networkOf(request.ip),
+        network: networkOf(address),
         tokenId: token?.id ?? "",
         provenAs: () => connection?.introduction,
       };

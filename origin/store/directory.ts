@@ -9,7 +9,6 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { access, mkdir, open, opendir, readFile, readdir, rename, unlink, type FileHandle } from "node:fs/promises";
-import { createReadStream } from "node:fs";
 import { join } from "node:path";
 import { NearcastError } from "#base/errors.ts";
 import {
@@ -20,6 +19,7 @@ import {
   type ReceivedBlob,
   type Verdict,
 } from "./blob-store.ts";
+import { type Hashed, hashFile } from "./hash-file.ts";
 
 const keyPattern = /^[0-9a-f]{64}$/;
 /** Bytes read at one time for a client: large enough for few calls, small enough for many clients. */
@@ -138,22 +138,18 @@ async function openFile(path: string, sizeBytes: number): Promise<OpenBlob | und
 }
 
 async function verifyFile(path: string, wanted: ReceivedBlob, signal?: AbortSignal): Promise<Verdict> {
-  const hash = createHash("sha256");
-  let sizeBytes = 0;
+  let found: Hashed | undefined;
   try {
-    for await (const chunk of createReadStream(path, { highWaterMark: readChunkBytes, signal })) {
-      hash.update(chunk as Buffer);
-      sizeBytes += (chunk as Buffer).length;
-    }
+    found = await hashFile(path, signal);
   } catch (error) {
     signal?.throwIfAborted();
-    if (isMissing(error)) return { outcome: "missing" };
     return { outcome: "damaged", detail: `it can't be read (${(error as NodeJS.ErrnoException).code ?? "unknown"})` };
   }
-  if (sizeBytes !== wanted.sizeBytes) {
-    return { outcome: "damaged", detail: `it has ${sizeBytes} bytes instead of ${wanted.sizeBytes}` };
+  if (found === undefined) return { outcome: "missing" };
+  if (found.sizeBytes !== wanted.sizeBytes) {
+    return { outcome: "damaged", detail: `it has ${found.sizeBytes} bytes instead of ${wanted.sizeBytes}` };
   }
-  if (hash.digest("hex") !== wanted.sha256) return { outcome: "damaged", detail: "its bytes have changed" };
+  if (found.sha256 !== wanted.sha256) return { outcome: "damaged", detail: "its bytes have changed" };
   return { outcome: "good" };
 }
 

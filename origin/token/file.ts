@@ -3,10 +3,10 @@
  * knows who has it.
  */
 import { randomBytes } from "node:crypto";
-import { readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { writeAtomic } from "#base/atomic-file.ts";
 import { NearcastError } from "#base/errors.ts";
-import { readSecretFile, secretFileMode } from "#base/secret-file.ts";
+import { originSecret, readSecretFile, secretFileMode } from "#base/secret-file.ts";
 import { tokenPattern } from "#fleet/edge-token.ts";
 
 const wellFormed = new RegExp(tokenPattern);
@@ -17,24 +17,13 @@ export async function peekToken(file: string): Promise<string | undefined> {
   return wellFormed.test(text.trim()) ? text.trim() : undefined;
 }
 
-/** Tells whether a file was written or replaced since the last look; undefined: there is none. */
-export async function markOf(file: string): Promise<string | undefined> {
-  try {
-    const { ino, mtimeNs, ctimeNs, size } = await stat(file, { bigint: true });
-    return `${ino} ${mtimeNs} ${ctimeNs} ${size}`;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
-}
-
 /**
  * The token in a file; when there is no file, one is made.
  * @throws NearcastError INTERNAL for a file that others can read or that holds no token, DISK_FAILED when none can be
  *   made
  */
 export async function loadToken(file: string): Promise<string> {
-  const text = await readSecretFile(file, "token");
+  const text = await readSecretFile(file, originSecret("token"));
   if (text === undefined) {
     const made = newToken();
     await storeToken(file, made);

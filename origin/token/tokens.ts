@@ -15,12 +15,13 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { join } from "node:path";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
+import { markOf } from "#base/file-mark.ts";
 import type { Log } from "#base/log.ts";
 import { type EdgeTokenAnswer, tokenId } from "#fleet/edge-token.ts";
 import type { Actor } from "../catalogue/audit.ts";
 import type { Catalogue, TokenRecord } from "../catalogue/catalogue.ts";
 import { mustNotBeOfOtherKind } from "./conflict.ts";
-import { loadToken, markOf, newToken, peekToken, storeToken } from "./file.ts";
+import { loadToken, newToken, peekToken, storeToken } from "./file.ts";
 import { type TokenKind, tokenKinds, type TokenName } from "./kind.ts";
 
 /** How often the files are looked at; a stat of two files costs nothing. */

@@ -287,3 +287,43 @@ test("the columns of status and explain are told in their help", async () => {
     for (const word of words.split(" ")) assert.match(stdout, new RegExp(`\\b${word}:`), `${verb} ${word}`);
   }
 });
+
+test("what edges and origins tell to type is in backticks, so that the command can name itself there", async () => {
+  const fleetVerbs = "apply|check|diff|releases|rollback|show";
+  const typed = new RegExp(
+    `(?<![\\w/.:$-])(?<!npx )nearcast (?:up|join|drain|undrain|remove|bgp (?:check|config)|put|ls|rm|versions|` +
+      `rollback|purge|verify|backup|restore|fleet (?:${fleetVerbs})|token (?:list|rotate|retire)|audit|status|` +
+      "explain|dig)\\b",
+    "g",
+  );
+  const found: string[] = [];
+  for (const room of ["node", "origin", "dns"]) {
+    const folder = fileURLToPath(new URL(`../../${room}`, import.meta.url));
+    for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+      if (!entry.isFile() || !entry.name.endsWith(".ts")) continue;
+      const file = join(entry.parentPath, entry.name);
+      for (const [index, line] of (await readFile(file, "utf8")).split("\n").entries()) {
+        if (/^\s*(?:\*|\/\*|\/\/)/.test(line)) continue;
+        for (const { index: at } of line.matchAll(typed)) {
+          if (line[at - 1] !== "`") found.push(`${relative(folder, file)}:${index + 1}`);
+        }
+      }
+    }
+  }
+  assert.deepEqual(found, [], "on its own machine: `${command} VERB`; over the network: `nearcast VERB` in backticks");
+});
+
+test("put of many files says once that the origin can't be reached, and does not try them all", async (t) => {
+  const folder = await temporaryFolder(t, "put");
+  for (let count = 0; count < 40; count += 1) await writeFile(join(folder, `${count}.jpg`), "12345");
+  await writeFile(join(folder, "writer.token"), "t".repeat(43), { mode: 0o600 });
+  const where = ["--origin", "http://127.0.0.1:1", "--token-file", join(folder, "writer.token")];
+  const { status, stderr } = await nearcast(["put", folder, "many", ...where]);
+  assert.equal(status, 3);
+  // While it is tried again, and when it is given up.
+  assert.equal(stderr.split("can't be reached").length - 1, 2, stderr);
+  assert.match(
+    stderr,
+    /^the origin at http:\/\/127\.0\.0\.1:1 can't be reached: .*; trying again for 14 s\nnearcast: /,
+  );
+});

@@ -86,6 +86,12 @@ test("a node whose decoders have no sandbox is named, with the reason", () => {
   );
 });
 
+test("what a node tells to type is named as it is typed on this machine", () => {
+  const unready = ["drained by an operator: `nearcast undrain` ends it"];
+  const drained = heard("fra1", { node: "fra1", ready: false, presence: "draining", unready });
+  match(statusLines(origin, [drained], false).join("\n"), /fra1: drained by .*: `npx nearcast undrain` ends it/);
+});
+
 test("where nodes see a site differently, it is said", () => {
   const lines = statusLines(origin, [answer("fra1", "up"), answer("fra2", "down")], false);
   deepEqual(lines.slice(-2), ["not all see the same:", "  nyc is up for fra1; down for fra2"]);

@@ -101,6 +101,7 @@ test("tokens are rotated while everything runs", async (t) => {
     async (part) => {
       const old = await readToken(originTokenFile(world, "edge"));
       const load = startLoad(world);
+      part.after(load.stop);
       await load.more(100);
       const rotated = await nearcast(world, "token", "rotate", "edge", "--overlap", "10m");
       assert.equal(rotated.status, 0, rotated.output);
@@ -179,10 +180,13 @@ test("tokens are rotated while everything runs", async (t) => {
       const breaks = lines.filter((line) => line.includes("the feed broke off") && line.includes("status 401"));
       assert.deepEqual([advice.length, breaks.length], [1, 1], lines.join("\n"));
 
-      // A half-written file is not what heals it.
+      // A half-written file is not taken, although each request reads it at once: the older token stays in use.
       const token = await readToken(saved);
+      const tokenOf = async (): Promise<string> => ((await fra.status())["originToken"] as { id: string }).id;
+      const idBefore = await tokenOf();
       await writeFile(fra.tokenFile, token.slice(0, 20));
       assert.equal((await fetch(`${fra.url}/other.jpg?w=60`)).status, 502);
+      assert.equal(await tokenOf(), idBefore);
       await writeFile(`${fra.tokenFile}.new`, `${token}\n`, { mode: 0o600 });
       await rename(`${fra.tokenFile}.new`, fra.tokenFile);
       const startedMs = performance.now();

@@ -7,7 +7,7 @@ import { test, type TestContext } from "node:test";
 import { systemClock } from "#base/clock.ts";
 import { backUp, type BackupReport } from "../../origin/backup/back-up.ts";
 import { restore } from "../../origin/backup/restore.ts";
-import { launcher } from "../deploy/support/command.ts";
+import { launcher, nearcast } from "../deploy/support/command.ts";
 import { needs } from "../support/needs.ts";
 import { jpeg, startTestOrigin, temporaryDirectory, testConfig, type Scope } from "./running-origin.ts";
 
@@ -242,6 +242,16 @@ test("--check finds a copy in the backup that went bad, and copies it anew", asy
   await writeFile(blob, Buffer.alloc(content.length));
   assert.equal((await save(origin.dataDir, folder, true)).copied.count, 1);
   assert.deepEqual(await readFile(blob), content);
+  await origin.json(201, "PUT", "/images/b.jpg", { body: await jpeg(2) });
+  await writeFile(blob, Buffer.alloc(content.length));
+  // The command says what it has checked: not what it just copied.
+  const said = await nearcast(["backup", folder, "--data", origin.dataDir, "--check"]);
+  assert.equal(said.status, 0, said.stderr);
+  assert.match(said.stdout, /^checked: 1 picture from before \([\d.]+ k?B\) read and hashed again: 1 had gone bad/m);
+  const again = await nearcast(["backup", folder, "--data", origin.dataDir, "--check"]);
+  assert.match(again.stdout, /^checked: 2 pictures from before .* all are good$/m);
+  const unchecked = await nearcast(["backup", folder, "--data", origin.dataDir]);
+  assert.doesNotMatch(unchecked.stdout, /checked/);
   await truncate(blob, 10);
   assert.equal((await save(origin.dataDir, folder)).copied.count, 1, "another size is noticed without --check");
 });

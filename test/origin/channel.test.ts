@@ -1,6 +1,7 @@
 /** The origin's end of its channel to the nodes: proofs, questions, wrong answers, documents that nodes refuse. */
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { questionEventKind } from "#fleet/channel/messages.ts";
@@ -10,6 +11,7 @@ import { createEventStreamReader, type ServerSentEvent } from "#fleet/event-stre
 import { type Vocabulary, vocabularyOf } from "#fleet/vocabulary.ts";
 import { nearcast } from "../deploy/support/command.ts";
 import { keptLog } from "../support/kept-log.ts";
+import { needs } from "../support/needs.ts";
 import { until } from "../support/world.ts";
 import { fleetExample, startTestOrigin, type TestOrigin } from "./running-origin.ts";
 
@@ -108,6 +110,18 @@ test("who has the edge token and not the fleet secret passes for no node, and is
     [["fra1", "unproven"]],
   );
   assert.deepEqual(stranger.questions(), [], "it is asked nothing");
+});
+
+test("an origin that listens on :: calls a client of IPv4 by its IPv4 address", async (t) => {
+  const isThere = Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === "::1"));
+  if (!needs(t, isThere, "this machine has no ::1")) return;
+  const origin = await startTestOrigin(t, { config: { listen: { host: "::" } } });
+  await subscribe(t, { ...origin, url: `http://127.0.0.1:${origin.port}` }, await secretOf(origin));
+  const { connections } = await origin.json<{ connections: { address: string }[] }>(200, "GET", "/nodes/connected");
+  assert.deepEqual(
+    connections.map(({ address }) => address),
+    ["127.0.0.1"],
+  );
 });
 
 test("a proof holds for its own connection and purpose only", async (t) => {

@@ -57,7 +57,7 @@ test("a catalogue that is damaged while it is in use is named in the log with wh
   assert.ok(told.length >= 3, "lines of one kind are bounded, but not so much");
   for (const one of told) {
     assert.ok(one.startsWith(`the catalogue ${path} is damaged: `), one);
-    assert.match(one, /nearcast restore FOLDER --force\. Then nearcast verify/);
+    assert.match(one, /`npx nearcast restore FOLDER --force`\. Then `npx nearcast verify`/);
   }
 });
 

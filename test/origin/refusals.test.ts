@@ -11,7 +11,6 @@ import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import { Agent, request as undiciRequest } from "undici";
-import { networkOf } from "../../origin/http/server.ts";
 import { needsProgram } from "../support/needs.ts";
 import {
   fleetExample,
@@ -469,18 +468,4 @@ test("who holds connections with the edge token gives them back: writers and oth
   }
   assert.equal(stored, 20);
   assert.equal(honest.closed, false, "the connection of another network stays");
-});
-
-test("an IPv6 customer counts as one, an IPv4 address too, however they are written", () => {
-  const rows: [string, string][] = [
-    ["192.0.2.7", "192.0.2.7"],
-    ["::ffff:192.0.2.7", "192.0.2.7"],
-    ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2"],
-    ["2001:db8:1:2::9", "2001:db8:1:2"],
-    ["2001:db8::9", "2001:db8:0:0"],
-    ["::1", "0:0:0:0"],
-    ["fe80::1%eth0", "fe80:0:0:0"],
-    ["", ""],
-  ];
-  for (const [address, network] of rows) assert.equal(networkOf(address), network, address);
 });

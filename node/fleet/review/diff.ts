@@ -279,12 +279,11 @@ function changesOfAnswers(before: Fleet, after: Fleet): FleetChange[] {
 }
 
 function changesOfAnswer(name: string, before: Answers, after: Answers): FleetChange[] {
-  const [old, now] = [[...before.addressesOf(name)], [...after.addressesOf(name)]];
-  const gone = old.filter((address) => !now.includes(address));
-  const come = now.filter((address) => !old.includes(address));
-  if (gone.length === 0 && come.length === 0) return [];
-  if (now.length === 0)
+  const [old, now] = [before.addressesOf(name), after.addressesOf(name)];
+  const gone = [...old].filter((address) => !now.has(address));
+  if (gone.length === 0 && old.size === now.size) return [];
+  if (now.size === 0)
     return [{ kind: "removed", what: "answers", name, detail: `no address is left of ${entriesList(gone)}` }];
   const kind = gone.length === 0 ? "added" : "changed";
-  return [{ kind, what: "answers", name, detail: entriesText(old, now) }];
+  return [{ kind, what: "answers", name, detail: entriesText([...old], [...now]) }];
 }

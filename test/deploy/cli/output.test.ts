@@ -167,3 +167,10 @@ test("only output.ts writes to the terminal", () => {
   );
   assert.deepEqual(files.toSorted(), ["main.ts", "output.ts"], "main.ts writes the version");
 });
+
+test("a failure that the origin wrote tells what to type on this machine", () => {
+  const stderr = stream();
+  const failure = new CommandFailure(exitCodes.refused, "8 nodes joined: `nearcast remove` those that are gone");
+  writeFailure(stderr, failure, false);
+  assert.equal(stderr.text(), "nearcast: 8 nodes joined: `npx nearcast remove` those that are gone\n");
+});

@@ -135,3 +135,23 @@ test("20,000 files are found in linear time", async (t) => {
   t.diagnostic(`${Math.round(foundMs)} ms of CPU, of which ${Math.round(plainMs)} for stat alone`);
   assert.ok(foundMs < 4 * plainMs + 500, `${foundMs} ms against ${plainMs} ms`);
 });
+
+test("a name that is not UTF-8 is told as such, of a file, a folder and a word", async (t) => {
+  const folder = await temporaryFolder(t, "put");
+  const latin1 = (name: string): Buffer => Buffer.concat([Buffer.from(`${folder}/`), Buffer.from(name, "latin1")]);
+  await writeFile(latin1("caf\u00e9.jpg"), "12345");
+  await mkdir(latin1("\u00e9t\u00e9"));
+  // The character that stands for what can't be read, in a name of its own.
+  await writeFile(join(folder, "own\ufffd.jpg"), "12345");
+  const { uploads, skipped } = await findUploads([folder], undefined);
+  assert.deepEqual(
+    uploads.map(({ name }) => name),
+    ["own\ufffd.jpg"],
+  );
+  assert.deepEqual(skipped.map(({ file }) => file.slice(folder.length + 1)).toSorted(), [
+    "caf\ufffd.jpg",
+    "\ufffdt\ufffd",
+  ]);
+  for (const { reason } of skipped) assert.match(reason, /^its name is not UTF-8, .* rename it/);
+  await assert.rejects(findUploads([join(folder, "caf\ufffd.jpg")], undefined), /its name is not UTF-8/);
+});

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { commandName } from "#base/command-name.ts";
+import { asTyped, commandName } from "#base/command-name.ts";
 
 const rows: [what: string, started: string | undefined, isCheckout: boolean, name: string][] = [
   ["npm install -g", "/usr/local/bin/nearcast", false, "nearcast"],
@@ -15,3 +15,12 @@ const rows: [what: string, started: string | undefined, isCheckout: boolean, nam
 for (const [what, started, isCheckout, name] of rows) {
   test(`${what}: ${name}`, () => assert.equal(commandName(started, isCheckout), name));
 }
+
+test("commands in a text from elsewhere are named as they are typed here", () => {
+  const text = "drained: `nearcast undrain fra1` ends it; stop nearcast, or `npx nearcast up`";
+  assert.equal(
+    asTyped(text, "npx nearcast"),
+    "drained: `npx nearcast undrain fra1` ends it; stop nearcast, or `npx nearcast up`",
+  );
+  assert.equal(asTyped(text, "nearcast"), text);
+});

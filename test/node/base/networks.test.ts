@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { embeddedIpv4 } from "#base/embedded-ipv4.ts";
-import { isIn, leadsInto, loopback, unreachable } from "#base/networks.ts";
+import { isIn, leadsInto, loopback, networkOf, unreachable } from "#base/networks.ts";
 
 /** Each form of RFC 4291, 2765, 6052, 8215, 3056 and 4380, with 169.254.169.254 and 127.0.0.1 inside. */
 const disguises: readonly (readonly [what: string, linkLocal: string, own: string])[] = [
@@ -49,4 +49,24 @@ test("a client is not taken for one of this machine by an address that it made u
     assert.equal(isIn(loopback, address), false, address);
   }
   assert.ok(isIn(loopback, "::ffff:127.0.0.1"), "a socket for both families writes IPv4 clients so");
+});
+
+test("an IPv6 customer counts as one, an IPv4 address too, however they are written", () => {
+  const rows: [string, string][] = [
+    ["192.0.2.7", "192.0.2.7"],
+    ["::ffff:192.0.2.7", "192.0.2.7"],
+    ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2"],
+    ["2001:db8:1:2::9", "2001:db8:1:2"],
+    ["2001:db8::9", "2001:db8:0:0"],
+    ["::1", "0:0:0:0"],
+    ["::FFFF:C000:207", "192.0.2.7"],
+    ["64:ff9b::192.0.2.7", "192.0.2.7"],
+    ["2002:c000:207:1::1", "192.0.2.7"],
+    ["2002:c000:207:2::1", "192.0.2.7"],
+    ["2001:0DB8:1:2::", "2001:db8:1:2"],
+    ["fe80::1%eth0", "fe80:0:0:0"],
+    ["", ""],
+    ["node.example", "node.example"],
+  ];
+  for (const [address, network] of rows) assert.equal(networkOf(address), network, address);
 });

@@ -2,7 +2,7 @@
  * The edge token's file: taken when it changes, whole or not at all, and written when the origin hands out the next.
  */
 import assert from "node:assert/strict";
-import { lstat, mkdir, readFile, rename, stat, symlink, unlink, writeFile } from "node:fs/promises";
+import { lstat, mkdir, readFile, rename, rmdir, stat, symlink, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { silentLog } from "#base/log.ts";
@@ -45,7 +45,8 @@ test("a file that was written in place or replaced is taken within two looks", a
 
 test("what is no whole token is not taken, and the next whole one is", async (t) => {
   const { path, file, clock, looks } = await open(t);
-  for (const bad of ["", "short", "x".repeat(201), `${second} ${third}`, `${second}\n${third}\n`]) {
+  const bads = ["", "short", second.slice(0, 20), second.slice(0, 42), `${second}b`, "x".repeat(201), "é".repeat(43)];
+  for (const bad of [...bads, `${second} ${third}`, `${second}\n${third}\n`]) {
     await writeFile(path, bad, { mode: 0o600 });
     assert.equal(await file.refused(first), false, bad);
     for (let look = 0; look < 5; look += 1) {
@@ -62,8 +63,9 @@ test("what is no whole token is not taken, and the next whole one is", async (t)
 
 test("a file that still changes is left alone until it has come to rest", async (t) => {
   const { path, file, clock } = await open(t);
-  for (let length = 17; length < 43; length += 1) {
-    await writeFile(path, second.slice(0, length), { mode: 0o600 });
+  for (let look = 17; look < 43; look += 1) {
+    // Each is a whole token: nothing but the change from look to look keeps it from being taken.
+    await writeFile(path, second.slice(0, look) + third.slice(look), { mode: 0o600 });
     clock.advance(1000);
     await stat(path);
     assert.equal(file.current(), first);
@@ -137,9 +139,22 @@ test("a node starts with no token that it can't read, and says which file", asyn
   const { path, clock } = await open(t);
   const again = { path, mayWrite: true, clock, log: silentLog };
   await writeFile(path, "short", { mode: 0o600 });
-  await assert.rejects(openTokenFile(again), /does not hold a token/);
+  const advice =
+    /edge\.token .*Write the fleet's current edge token into it; the origin keeps it in secrets\/edge\.token$/;
+  const refused = async (problem: RegExp): Promise<void> => {
+    await assert.rejects(openTokenFile(again), (error: Error) => {
+      assert.match(error.message, problem);
+      assert.match(error.message, advice);
+      assert.doesNotMatch(error.message, /delete it|backup|runs the origin/, "an edge can't make a new one");
+      return true;
+    });
+  };
+  await refused(/holds no whole edge token \(43 characters of base64url\)/);
   await unlink(path);
-  await assert.rejects(openTokenFile(again), /edge\.token/);
+  await refused(/does not exist/);
+  await mkdir(path, { mode: 0o700 });
+  await refused(/can't be read \(EISDIR\): it must be a file of the user that runs the edge/);
+  await rmdir(path);
   await writeFile(path, first, { mode: 0o600 });
   (await openTokenFile(again)).close();
 });

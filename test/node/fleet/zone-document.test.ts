@@ -69,7 +69,7 @@ test("a zone is its records, or a text, or a file, and what stands beside it is 
     "zones[0].file: has no place beside text: the zone file says it all",
   ]);
   assert.deepEqual(linesOf(documentOf("  - { name: cdn.test, file: x.zone }")), [
-    'zones[0].file: "x.zone" is a file: publish with "nearcast fleet apply", which puts its text here',
+    'zones[0].file: "x.zone" is a file: publish with `nearcast fleet apply`, which puts its text here',
   ]);
   assert.deepEqual(linesOf(documentOf("  - { name: cdn.test, file: x.zone }"), among({})), [
     'zones[0].file: "x.zone" is not there',

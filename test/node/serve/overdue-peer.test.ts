@@ -106,3 +106,22 @@ for (const [what, application] of evils) {
     });
   });
 }
+
+test("of two members, the one that took most of the time is passed over, not the one that was left the rest", async (t) => {
+  const calls = { slow: 0, last: 0 };
+  const slow = await startMember(t, "fra1", (_asked, response) => {
+    calls.slow += 1;
+    setTimeout(() => response.writeHead(500).end(), 0.8 * timeoutMs);
+  });
+  const last = await startMember(t, "fra2", (asked, response) => {
+    calls.last += 1;
+    // A header, so that it is not taken for dead.
+    if (calls.last === 1) response.writeHead(200, told).write("rig");
+    else honest(asked, response);
+  });
+  const { ask } = startAsker(t, [slow, last]);
+  assert.equal((await ask()).text, null, "neither answers in time");
+  assert.deepEqual(calls, { slow: 1, last: 1 });
+  assert.equal((await ask()).text, "right");
+  assert.deepEqual(calls, { slow: 1, last: 2 });
+});

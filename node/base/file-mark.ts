@@ -1,0 +1,16 @@
+/** Notices that a file was changed, by a stat instead of a reading. */
+import { stat } from "node:fs/promises";
+
+/**
+ * Differs from an earlier mark when the file was written or replaced since; undefined: there is no file.
+ * @throws the system's error when it can't be looked at
+ */
+export async function markOf(file: string): Promise<string | undefined> {
+  try {
+    const { ino, mtimeNs, ctimeNs, size } = await stat(file, { bigint: true });
+    return `${ino} ${mtimeNs} ${ctimeNs} ${size}`;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
