@@ -240,7 +240,7 @@ find_package() {
     # A checkout becomes a package first; its `npm pack` needs no installed dependencies.
     npm pack --foreground-scripts --silent --pack-destination "$work" "$here/.."
     if $dry_run; then
-      from=PACKAGE
+      from=PACKAGE # which is not there
       return
     fi
     package=$(echo "$work"/nearcast-*.tgz)
@@ -275,7 +275,7 @@ unpack_package() {
 # Sets `release` to the name, and puts it into releases/ where it is not there yet.
 install_release() {
   find_package
-  if is_release "$release" && ! is_same "$from" "$release"; then
+  if [ "$from" != PACKAGE ] && is_release "$release" && ! is_same "$from" "$release"; then
     other=$release
     release=$release+$(sum_of "$from")
     if ! is_release "$release"; then
@@ -284,7 +284,7 @@ install_release() {
   fi
   target=$opt/releases/$release
   if is_release "$release"; then return; fi
-  rm -rf "$target.new"
+  [ ! -e "$target.new" ] || run rm -rf "$target.new"
   run mkdir -p "$target.new"
   if [ -e "$work/release" ]; then
     run cp -R "$work/release/." "$target.new"

@@ -1,7 +1,7 @@
 /** deploy/install.sh: run against a folder, twice, with another release, back, and away again. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { lstat, readdir, readFile, readlink, stat, writeFile } from "node:fs/promises";
+import { lstat, mkdir, readdir, readFile, readlink, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -113,6 +113,19 @@ test("a dry run says what it would do, and does nothing", async (t) => {
   assert.equal(status, 0);
   assert.match(stdout, /nearcast-edge\.service/);
   await assert.rejects(stat(root), /ENOENT/);
+});
+
+test("a dry run beside an installed release changes nothing, from a package and from a checkout", async (t) => {
+  const { root, run, node, release } = await installer(t);
+  const { version } = JSON.parse(await readFile(join(deploy, "../package.json"), "utf8")) as { version: string };
+  assert.equal((await run("--edge", "--package", await release(version), ...node)).status, 0);
+  await mkdir(join(root, "opt/nearcast/releases/9.9.9.new"));
+  const before = await treeOf(root);
+  for (const words of [["--package", await release("9.9.9")], []]) {
+    const { status, stderr } = await run("--edge", "--dry-run", ...words, ...node);
+    assert.deepEqual([status, stderr], [0, ""]);
+    assert.deepEqual(await treeOf(root), before);
+  }
 });
 
 test("it is taken away again but for settings and data", async (t) => {

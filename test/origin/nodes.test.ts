@@ -386,7 +386,7 @@ test(`there are at most ${rosterNodesMax} nodes and marks, and names are still f
         return roster;
       },
     },
-    openFleetReader(),
+    openFleetReader().read,
     { nodesPerTokenMax: rosterNodesMax, nodesPerAddressMax: rosterNodesMax },
   );
   const isConflict = (error: unknown): boolean => error instanceof NearcastError && error.code === "NODE_CONFLICT";
