@@ -3,17 +3,21 @@
  * is probed is the address that was counted (probe-budget.ts), and a name whose servers are slow holds up no other.
  *
  *   192.0.2.1 ─▶ itself      node.example ─▶ kept for 5 s ─▶ looked up behind, the old one serves meanwhile
+ *                                               └─ no answer ─▶ the old one goes on; asked again after 30 s
  */
-import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import type { Clock } from "#base/clock.ts";
-import { leadsInto, loopback, unreachable } from "#base/networks.ts";
+import { leadsInto, unreachable } from "#base/networks.ts";
+import { type LookUp, openLookUp } from "./look-up.ts";
 
 const freshMs = 5000;
 /** A name that has no address may be given one at any time, and its node is waited for. */
 const failureFreshMs = 1000;
-/** Look-ups occupy threads that the file system needs as well: of its four, so many. */
-const lookupsAtOnce = 2;
+/** A name that was slow to fail is let rest, so that such names, however many there are, leave room for others. */
+const slowMs = 1000;
+const slowFreshMs = 30_000;
+/** As many names as one edge token may register, so that one that is looked up first time waits for no other. */
+const lookupsAtOnce = 256;
 
 interface Known {
   address: string | Error;
@@ -30,23 +34,35 @@ export interface ProbeAddresses {
   last: (hostname: string) => string | undefined;
 }
 
-export function openProbeAddresses(clock: Clock, look: typeof lookUp = lookUp): ProbeAddresses {
+export function openProbeAddresses(clock: Clock, look: LookUp = openLookUp({ clock })): ProbeAddresses {
   const known = new Map<string, Known>();
   const looking = new Map<string, Promise<void>>();
   const waiting: (() => void)[] = [];
   let running = 0;
 
   async function refresh(hostname: string): Promise<void> {
-    if (running >= lookupsAtOnce) await new Promise<void>((resolve) => waiting.push(resolve));
-    running += 1;
-    try {
-      const address = await look(hostname).catch((error: unknown) => error as Error);
-      const keptMs = address instanceof Error ? failureFreshMs : freshMs;
-      known.set(hostname, { address, untilMs: clock.monotonicMs() + keptMs });
-    } finally {
-      running -= 1;
-      waiting.shift()?.();
-    }
+    // A slot goes to the next in line as it is, so nobody can slip in between.
+    if (running < lookupsAtOnce) running += 1;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    const begunMs = clock.monotonicMs();
+    const found = await look(hostname).catch((error: unknown) => error as Error);
+    const nowMs = clock.monotonicMs();
+    known.set(hostname, found instanceof Error ? failed(hostname, found, nowMs - begunMs) : fresh(found));
+    const next = waiting.shift();
+    if (next === undefined) running -= 1;
+    else next();
+  }
+
+  function fresh(address: string): Known {
+    return { address, untilMs: clock.monotonicMs() + freshMs };
+  }
+
+  function failed(hostname: string, error: Error, tookMs: number): Known {
+    const nowMs = clock.monotonicMs();
+    if (tookMs < slowMs) return { address: error, untilMs: nowMs + failureFreshMs };
+    // No answer says nothing of the address that was known (RFC 8767).
+    const before = known.get(hostname)?.address;
+    return { address: typeof before === "string" ? before : error, untilMs: nowMs + slowFreshMs };
   }
 
   function refreshOnce(hostname: string): Promise<void> {
@@ -90,14 +106,4 @@ export function openProbeAddresses(clock: Clock, look: typeof lookUp = lookUp): 
       return typeof address === "string" ? address : undefined;
     },
   };
-}
-
-async function lookUp(hostname: string): Promise<string> {
-  const { address } = await lookup(hostname);
-  const isLocal = hostname === "localhost" || hostname.endsWith(".localhost");
-  // Names are chosen by whoever registers them, and so are their addresses.
-  if (!isLocal && (leadsInto(unreachable, address) || leadsInto(loopback, address))) {
-    throw new Error(`${hostname} leads to ${address}, where no other machine is`);
-  }
-  return address;
 }

@@ -91,7 +91,7 @@ interface Talk {
   broken: string | undefined;
 }
 
-/** Resolves when the socket is closed, broken or not (`once` would reject). One that is held past the deadline is not. */
+/** Resolves when the socket is closed, broken or not (`once` would reject); past the deadline it is broken as LATE. */
 async function closeOf(socket: Socket): Promise<void> {
   const timer = setTimeout(() => socket.destroy(Object.assign(new Error("late"), { code: "LATE" })), deadlineMs);
   await new Promise<void>((resolve) => {

@@ -107,7 +107,7 @@ for (const [what, application] of evils) {
   });
 }
 
-test("of two members, the one that took most of the time is passed over, not the one that was left the rest", async (t) => {
+test("the member that took most of the time is passed over, not the one that was left the rest", async (t) => {
   const calls = { slow: 0, last: 0 };
   const slow = await startMember(t, "fra1", (_asked, response) => {
     calls.slow += 1;
