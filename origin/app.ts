@@ -18,7 +18,8 @@ import { boundJsonBodies } from "#base/foreign-json.ts";
 import type { Log } from "#base/log.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
 import type { OriginConfig } from "./config.ts";
-import type { ReadStoredFleet } from "./fleet-reader.ts";
+import type { FleetReader } from "./fleet-reader.ts";
+import type { JudgeFleet } from "./judging.ts";
 import type { FleetSecretKeeper } from "./fleet-secret.ts";
 import { guardRoutes } from "./http/access.ts";
 import type { App } from "./http/app-type.ts";
@@ -58,7 +59,8 @@ export interface AppDeps extends ImageRouteDeps, ChannelRouteDeps {
   readonly refusals: Refusals;
   readonly fleetSecret: FleetSecretKeeper;
   readonly roster: RosterKeeper;
-  readonly readFleet: ReadStoredFleet;
+  readonly fleetReader: FleetReader;
+  readonly judgeFleet: JudgeFleet;
   readonly clock: Clock;
   readonly log: Log;
 }

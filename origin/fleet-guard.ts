@@ -1,6 +1,6 @@
 /**
- * Looks at a fleet document before it is published: what it changes, and what it would take down. Called inside the
- * transaction that publishes, and for a dry run. The rules are pure and stand in node/fleet/review/.
+ * Looks at a fleet document before it is published: what it changes, and what it would take down. The rules are pure
+ * and stand in node/fleet/review/.
  */
 import { NearcastError } from "#base/errors.ts";
 import type { Fleet } from "#fleet/document.ts";
@@ -37,14 +37,12 @@ export function reviewFleet(before: Fleet | null, after: Fleet, roster: Roster, 
 }
 
 /** @throws NearcastError DANGEROUS_FLEET with `dangers` */
-export function refuseDangers(before: Fleet | null, after: Fleet, roster: Roster, isLive: IsLive): void {
-  if (before === null) return;
-  const dangers = dangersOf(withRoster(before, roster), withRoster(after, roster), isLive);
-  if (dangers.length === 0) return;
-  const count = `${dangers.length} thing${dangers.length === 1 ? "" : "s"} that ${dangers.length === 1 ? "is" : "are"}`;
+export function refuseDangers({ dangers, dangerCount }: FleetReview): void {
+  if (dangerCount === 0) return;
+  const count = `${dangerCount} thing${dangerCount === 1 ? "" : "s"} that ${dangerCount === 1 ? "is" : "are"}`;
   throw new NearcastError(
     "DANGEROUS_FLEET",
     `this document would take down ${count} being served; nothing was published (force=true publishes it all the same)`,
-    { facts: { dangers: dangers.slice(0, listedMax), dangerCount: dangers.length } },
+    { facts: { dangers, dangerCount } },
   );
 }

@@ -2,7 +2,7 @@
 import type { Log } from "#base/log.ts";
 import { type Limits } from "#fleet/document.ts";
 import type { Catalogue } from "./catalogue/catalogue.ts";
-import type { ReadStoredFleet } from "./fleet-reader.ts";
+import type { FleetReader } from "./fleet-reader.ts";
 
 export type UploadLimitsOfFleet = Pick<Limits, "sourceBytesMax" | "sourcePixelsMax">;
 
@@ -17,14 +17,15 @@ export interface FleetLimits {
 
 export async function openFleetLimits(
   catalogue: Catalogue,
-  readFleet: ReadStoredFleet,
+  reader: Pick<FleetReader, "read" | "prepare">,
   log: Log,
 ): Promise<FleetLimits> {
   let limits = defaultLimits;
   const refresh = async (): Promise<void> => {
     const stored = await catalogue.fleet();
     if (stored === undefined) return;
-    const fleet = readFleet(stored);
+    await reader.prepare(stored);
+    const fleet = reader.read(stored);
     if (fleet !== null) limits = fleet.limits;
     else
       log.warn({ version: stored.version }, "the stored fleet document is not valid any more; its limits stay unused");

@@ -15,7 +15,7 @@ import type { Fleet, SiteNode } from "#fleet/document.ts";
 import { type Roster, type RosterNode, rosterNodesMax, shortNameLengthMax } from "#fleet/roster.ts";
 import type { Actor } from "./catalogue/audit.ts";
 import type { Catalogue } from "./catalogue/catalogue.ts";
-import type { ReadStoredFleet } from "./fleet-reader.ts";
+import type { FleetReader } from "./fleet-reader.ts";
 import { type KeptNode, mustBeReachable, mustFit, type RosterLimits } from "./registration-rules.ts";
 
 /** What a node registers; without a name it is given one. */
@@ -49,7 +49,7 @@ const namesToldMax = 100;
 /** A document that `fleetOf` can't read any more has no nodes that edges know either. */
 export function openRosterKeeper(
   catalogue: Pick<Catalogue, "roster" | "changeRoster" | "fleet">,
-  fleetOf: ReadStoredFleet,
+  fleetOf: FleetReader["read"],
   limits: RosterLimits,
 ): RosterKeeper {
   return {

@@ -23,6 +23,7 @@ import type { OriginConfig } from "./config.ts";
 import { openFeedHub } from "./feed/hub.ts";
 import { openFleetLimits } from "./fleet-limits.ts";
 import { openFleetReader } from "./fleet-reader.ts";
+import { openFleetJudging } from "./judging.ts";
 import { openFleetSecret } from "./fleet-secret.ts";
 import { openRefusals } from "./refusals.ts";
 import { openRosterKeeper } from "./roster.ts";
@@ -71,11 +72,12 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     const fleetSecret = await openFleetSecret(secretsDir, catalogue);
     const store = await openDirectoryStore(dataDir);
     const holds = openHolds();
-    const readFleet = openFleetReader();
-    const fleetLimits = await openFleetLimits(catalogue, readFleet, log);
+    const fleetReader = openFleetReader();
+    const judgeFleet = openFleetJudging();
+    const fleetLimits = await openFleetLimits(catalogue, fleetReader, log);
     const uploads = openUploads({ store, catalogue, holds, inspector, clock, limits: config.limits });
     const settings = { ...config.feed, ...config.limits };
-    const roster = openRosterKeeper(catalogue, readFleet, config.limits);
+    const roster = openRosterKeeper(catalogue, fleetReader.read, config.limits);
     const members = async () => new Set((await roster.nodes()).map(({ node }) => node));
     const feed = await openFeedHub({ catalogue, settings, members, clock, log });
     const seals = createSeals(() => secretsInOrder(fleetSecret.secrets()));
@@ -90,7 +92,18 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     const overlapMs = config.tokens.overlapHours * 3_600_000;
     const tokens = await openTokens({ secretsDir, catalogue, overlapMs, changed: feed.wake, clock, log });
     lifecycle.defer("token files", tokens.close);
-    const parts = { store, catalogue, uploads, feed, fleetLimits, fleetSecret, roster, readFleet, ...channel };
+    const parts = {
+      store,
+      catalogue,
+      uploads,
+      feed,
+      fleetLimits,
+      fleetSecret,
+      roster,
+      fleetReader,
+      judgeFleet,
+      ...channel,
+    };
     const { app, countSwept } = await buildApp({ config, tokens, refusals, clock, log, ...parts });
     const sweepDeps = { store, catalogue, holds, clock, log, intervalMs: config.sweepIntervalMs };
     const sweep = startSweep({ ...sweepDeps, onRemoved: countSwept });

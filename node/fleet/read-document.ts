@@ -13,7 +13,7 @@ import { contradictionsOfPlans, contradictionsOfPolicy, withTtlFloors } from "./
 import { type ReadZone, type ReadZoneText, readZones } from "./written-zones.ts";
 import { contradictionsOfSteeredName, contradictionsOfZones, namesOfZones } from "./zone-rules.ts";
 
-/** 4 MiB of zone files (some 100,000 records) take 0.3 to 0.5 s to read; edges do that in a thread (reading.ts). */
+/** 4 MiB of zone files (some 100,000 records) take 0.3 to 0.5 s to read; edges and the origin do that in a thread. */
 export const fleetBytesMax = 4 * 1024 * 1024;
 /**
  * YAML costs by its keys and values, about as long for 1 MiB of them (ten thousand records) as 4 MiB of zone files.

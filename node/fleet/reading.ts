@@ -3,11 +3,9 @@
  * second, and a lease goes stale after a quarter (node/announce/lease.ts).
  *
  *   text ──▶ reading-thread.ts: YAML, schema, rules, zones packed ──▶ a Fleet without its records, frozen
- *
- * The thread lives for one document: they are rare, and what reading took of memory goes with it.
  */
-import { Worker } from "node:worker_threads";
 import { type Checked, deepFreeze } from "#base/schema.ts";
+import { inThread } from "#base/task-thread.ts";
 import type { Fleet } from "./document.ts";
 import { parseFleet } from "./read-document.ts";
 
@@ -21,30 +19,13 @@ const heapMegabytesMax = 1024;
 /** As parseFleet() does; a document that can't be read in time, or in that much memory, has that as its problem. */
 export async function readFleet(text: string): Promise<Checked<Fleet>> {
   if (text.length < apartFromCharacters) return parseFleet(text);
-  const thread = new Worker(new URL("./reading-thread.ts", import.meta.url), {
-    workerData: text,
-    resourceLimits: { maxOldGenerationSizeMb: heapMegabytesMax },
-  });
-  const { promise, resolve } = Promise.withResolvers<Checked<Fleet>>();
-  const failed = (reason: string): void => {
-    resolve({ ok: false, problems: [{ path: "", message: `the document could not be read: ${reason}` }] });
-  };
-  const deadline = AbortSignal.timeout(readMsMax);
-  deadline.addEventListener("abort", () => {
-    failed(`it takes longer than ${readMsMax / 1000} s`);
-  });
-  thread.once("message", resolve);
-  thread.once("error", (error: Error) => {
-    failed(error.message);
-  });
-  thread.once("exit", () => {
-    failed("its thread ended without a word");
-  });
   try {
-    const read = await promise;
+    const file = new URL("./reading-thread.ts", import.meta.url);
+    const read = await inThread<Checked<Fleet>>(file, text, { msMax: readMsMax, heapMegabytesMax });
     // Copies between threads are not frozen.
     return read.ok ? { ok: true, value: deepFreeze(read.value) } : read;
-  } finally {
-    await thread.terminate();
+  } catch (error) {
+    const message = `the document could not be read: ${(error as Error).message}`;
+    return { ok: false, problems: [{ path: "", message }] };
   }
 }

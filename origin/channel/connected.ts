@@ -48,11 +48,11 @@ export interface ConnectedNodes {
   /** How many subscribers did not introduce themselves. */
   readonly anonymousCount: () => number;
   /**
-   * Whether a node may be alive: it is connected, was so a moment ago, or nobody can say, because the origin has just
-   * started or subscribers are connected that do not introduce themselves. A node that serves while it is cut off from
-   * the origin is not seen here.
+   * Nodes that may be alive: they are connected, or were so a moment ago; "all": nobody can say, because the origin has
+   * just started or subscribers are connected that do not introduce themselves. A node that serves while it is cut off
+   * from the origin is not seen here.
    */
-  readonly isLive: (node: string) => boolean;
+  readonly live: () => ReadonlySet<string> | "all";
 }
 
 /** An edge that lost its connection is back within 5 s, unless something else is wrong. */
@@ -145,12 +145,11 @@ export function openConnectedNodes(clock: Clock): ConnectedNodes {
     all: () => [...connections.values()],
     introduced,
     anonymousCount,
-    isLive(node) {
+    live() {
       const nowMs = clock.monotonicMs();
-      if (nowMs - startedAtMs < graceMs) return true;
-      const departed = departedAtMs.get(node);
-      if (departed !== undefined && nowMs - departed < graceMs) return true;
-      return introduced().some(({ introduction }) => introduction.node === node) || anonymousCount() > 0;
+      if (nowMs - startedAtMs < graceMs || anonymousCount() > 0) return "all";
+      const departed = [...departedAtMs].filter(([, atMs]) => nowMs - atMs < graceMs).map(([node]) => node);
+      return new Set([...departed, ...introduced().map(({ introduction }) => introduction.node)]);
     },
   };
 }

@@ -8,7 +8,19 @@ import { type Fleet, fleetSchema } from "#fleet/document.ts";
 import { unknownTo, type UnknownWord, type Vocabulary, vocabularyOf } from "#fleet/vocabulary.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { FleetDanger } from "#fleet/review/dangers.ts";
-import type { ConnectedNodes } from "./connected.ts";
+import type { Connection, IntroducedConnection } from "./connected.ts";
+
+/** What matters here of a subscriber of the feed. */
+export type Understanding = Pick<Connection, "address" | "unprovenName"> & {
+  readonly introduction: Pick<IntroducedConnection["introduction"], "node" | "understands"> | undefined;
+};
+
+/** Without what belongs to the connection, so that it can be handed to a thread. */
+export function understandingOf({ address, unprovenName, introduction }: Connection): Understanding {
+  if (introduction === undefined) return { address, unprovenName, introduction };
+  const { node, understands } = introduction;
+  return { address, unprovenName, introduction: { node, understands } };
+}
 
 export interface NotUnderstood extends UnknownWord {
   /** The node's name, or what is known of it. */
@@ -31,11 +43,11 @@ const wordsMax = 100;
 export function notUnderstood(
   text: string,
   fleet: Fleet,
-  connected: Pick<ConnectedNodes, "all">,
+  connected: readonly Understanding[],
 ): readonly NotUnderstood[] {
   const own = vocabularyOf(fleetSchema);
   const nodesByVocabulary = Map.groupBy(
-    connected.all().map(({ introduction, unprovenName, address }) => ({
+    connected.map(({ introduction, unprovenName, address }) => ({
       name: introduction?.node ?? unprovenName ?? `the edge at ${address} (release 0.1.0, or unproven)`,
       understands: introduction?.understands ?? firstRelease,
     })),
@@ -56,7 +68,7 @@ export function notUnderstood(
 }
 
 /** The same as dangers of publishing it: such a node would keep the document that it has, and follow no newer one. */
-export function wordDangers(text: string, fleet: Fleet, connected: Pick<ConnectedNodes, "all">): FleetDanger[] {
+export function wordDangers(text: string, fleet: Fleet, connected: readonly Understanding[]): FleetDanger[] {
   return notUnderstood(text, fleet, connected).map(({ node, path, message }) => ({
     kind: "word",
     name: node,
@@ -65,8 +77,7 @@ export function wordDangers(text: string, fleet: Fleet, connected: Pick<Connecte
 }
 
 /** @throws NearcastError DANGEROUS_FLEET with `dangers` */
-export function refuseUnknownWords(text: string, fleet: Fleet, connected: Pick<ConnectedNodes, "all">): void {
-  const dangers = wordDangers(text, fleet, connected);
+export function refuseUnknownWords(dangers: readonly FleetDanger[]): void {
   if (dangers.length === 0) return;
   throw new NearcastError(
     "DANGEROUS_FLEET",

@@ -2,16 +2,17 @@
 import { type Static, Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
 import { problemLines } from "#base/schema.ts";
-import type { Fleet } from "#fleet/document.ts";
-import { fleetBytesMax, parseFleet } from "#fleet/read-document.ts";
-import type { Catalogue, Change, FleetVersion } from "../catalogue/catalogue.ts";
+import { fleetBytesMax } from "#fleet/read-document.ts";
+import type { Roster } from "#fleet/roster.ts";
+import type { Catalogue, Change, FleetText, FleetVersion } from "../catalogue/catalogue.ts";
 import type { ConnectedNodes } from "../channel/connected.ts";
-import { refuseUnknownWords, wordDangers } from "../channel/understanding.ts";
+import { refuseUnknownWords, understandingOf } from "../channel/understanding.ts";
 import type { FeedHub } from "../feed/hub.ts";
-import { refuseDangers, reviewFleet } from "../fleet-guard.ts";
+import { refuseDangers } from "../fleet-guard.ts";
+import type { FleetJudgement } from "../fleet-judge.ts";
 import type { FleetLimits } from "../fleet-limits.ts";
-import type { ReadStoredFleet } from "../fleet-reader.ts";
-import { summarizeFleet } from "../fleet-summary.ts";
+import type { FleetReader } from "../fleet-reader.ts";
+import type { JudgeFleet } from "../judging.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 import { changeOf } from "../http/writing.ts";
 import { holds, isKnownTo, type Precondition } from "../precondition.ts";
@@ -28,6 +29,8 @@ import {
 
 /** Problems sent of one document; more help nobody at once. */
 const problemsMax = 100;
+/** How often a document is judged while others publish and nodes come and go. */
+const triesMax = 5;
 
 const versionsQuery = Type.Object(
   {
@@ -41,9 +44,10 @@ export interface FleetRouteDeps {
   readonly catalogue: Catalogue;
   readonly feed: FeedHub;
   readonly fleetLimits: FleetLimits;
-  readonly readFleet: ReadStoredFleet;
+  readonly fleetReader: Pick<FleetReader, "remember">;
+  readonly judgeFleet: JudgeFleet;
   /** Which nodes serve now: what has no live node can't be taken down. */
-  readonly connected: Pick<ConnectedNodes, "isLive" | "all">;
+  readonly connected: Pick<ConnectedNodes, "live" | "all">;
 }
 
 interface PublishOptions {
@@ -119,10 +123,11 @@ export function addFleetRoutes(app: App, deps: FleetRouteDeps): void {
       const precondition = { kind: "oneOf", tags: [String(newest.version)] } as const;
       const change = { actor, precondition, fromVersion: target.version };
       if (request.query.dryRun === true) return await reply.send(await review(target.text, precondition, deps));
-      const published = await publish(target.text, change, request.query, deps);
-      if (published === undefined) {
+      const published = await publish(target.text, change, request.query, deps).catch((error: unknown) => {
+        // Not the client's own precondition: that held above.
+        if (!(error instanceof NearcastError) || error.code !== "PRECONDITION_FAILED") throw error;
         throw new NearcastError("CONFLICT", "another fleet version was published at the same moment");
-      }
+      });
       return await reply.code(published.unchanged ? 200 : 201).send(published);
     },
   );
@@ -160,7 +165,6 @@ function addPublishRoute(app: App, deps: FleetRouteDeps): void {
         const options: PublishOptions = request.query;
         if (options.dryRun === true) return await reply.send(await review(text, change.precondition, deps));
         const published = await publish(text, change, options, deps);
-        if (published === undefined) throw preconditionFailed();
         void reply.code(published.unchanged ? 200 : 201).header("etag", `"${published.version}"`);
         return await reply.send(published);
       },
@@ -168,39 +172,75 @@ function addPublishRoute(app: App, deps: FleetRouteDeps): void {
   });
 }
 
-/** @throws NearcastError BAD_FLEET with `problems` */
-function mustBeFleet(text: string): Fleet {
-  const parsed = parseFleet(text);
-  if (parsed.ok) return parsed.value;
-  const lines = problemLines(parsed.problems).slice(0, problemsMax);
-  throw new NearcastError("BAD_FLEET", lines.join("; "), {
-    facts: { problems: parsed.problems.slice(0, problemsMax) },
-  });
+/** The state against which a document was judged. */
+interface Judged extends FleetJudgement {
+  readonly stored: FleetText | undefined;
+  readonly roster: Roster;
 }
 
+/** @throws NearcastError BAD_FLEET with `problems`, PRECONDITION_FAILED, OVERLOADED */
+async function judge(text: string, precondition: Precondition, deps: FleetRouteDeps): Promise<Judged> {
+  const { catalogue, connected } = deps;
+  const [stored, roster] = [await catalogue.fleet(), await catalogue.roster()];
+  const state = { before: stored?.text, roster, live: connected.live() };
+  const judged = await deps.judgeFleet({ text, ...state, connected: connected.all().map(understandingOf) });
+  if (!judged.ok) {
+    const lines = problemLines(judged.problems).slice(0, problemsMax);
+    throw new NearcastError("BAD_FLEET", lines.join("; "), {
+      facts: { problems: judged.problems.slice(0, problemsMax) },
+    });
+  }
+  if (!holds(precondition, tagOf(stored))) throw preconditionFailed();
+  return { ...judged.value, stored, roster };
+}
+
+/** Somebody published, or a node came or went, while the document was judged. */
+class Outdated extends Error {}
+
 /**
- * @returns undefined when the precondition does not hold
- * @throws NearcastError BAD_FLEET with `problems`, DANGEROUS_FLEET with `dangers` unless the request insists
+ * @throws NearcastError BAD_FLEET with `problems`, DANGEROUS_FLEET with `dangers` unless the request insists,
+ *   PRECONDITION_FAILED, CONFLICT
  */
 async function publish(
   text: string,
   change: FleetChangeOrder,
+  options: PublishOptions,
+  deps: FleetRouteDeps,
+): Promise<Static<typeof publishedFleet>> {
+  for (let tries = 0; tries < triesMax; tries += 1) {
+    const judged = await judge(text, change.precondition, deps);
+    if (options.force !== true) {
+      refuseUnknownWords(judged.words);
+      refuseDangers(judged.review);
+    }
+    try {
+      return await publishJudged(text, change, options, judged, deps);
+    } catch (error) {
+      if (!(error instanceof Outdated)) throw error;
+    }
+  }
+  throw new NearcastError("CONFLICT", "the fleet changed each time this document was looked at; publish it again");
+}
+
+async function publishJudged(
+  text: string,
+  change: FleetChangeOrder,
   { force }: PublishOptions,
-  { catalogue, feed, fleetLimits, readFleet, connected }: FleetRouteDeps,
-): Promise<Static<typeof publishedFleet> | undefined> {
-  const fleet = mustBeFleet(text);
-  if (force !== true) refuseUnknownWords(text, fleet, connected);
+  judged: Judged,
+  { catalogue, feed, fleetLimits, fleetReader }: FleetRouteDeps,
+): Promise<Static<typeof publishedFleet>> {
   const result = await catalogue.publishFleet(
     text,
     { ...change, ...(force === true ? { force } : {}) },
     (stored, roster) => {
-      const before = readFleet(stored);
-      if (force !== true) refuseDangers(before, fleet, roster, connected.isLive);
-      return summarizeFleet(before ?? undefined, fleet);
+      const isSame = stored?.version === judged.stored?.version && roster.revision === judged.roster.revision;
+      if (!isSame) throw new Outdated();
+      return judged.summary;
     },
   );
-  if (result.outcome === "precondition-failed") return undefined;
+  if (result.outcome === "precondition-failed") throw preconditionFailed();
   if (result.outcome === "published") {
+    fleetReader.remember(result.fleet.version, judged.fleet);
     await fleetLimits.refresh();
     feed.wake();
   }
@@ -214,13 +254,10 @@ async function publish(
 async function review(
   text: string,
   precondition: Precondition,
-  { catalogue, readFleet, connected }: FleetRouteDeps,
+  deps: FleetRouteDeps,
 ): Promise<Static<typeof fleetReview>> {
-  const fleet = mustBeFleet(text);
-  const [stored, roster] = [await catalogue.fleet(), await catalogue.roster()];
-  if (!holds(precondition, tagOf(stored))) throw preconditionFailed();
-  const { changes, dangers, dangerCount, ...rest } = reviewFleet(readFleet(stored), fleet, roster, connected.isLive);
-  const words = wordDangers(text, fleet, connected);
+  const { stored, words, review: reviewed } = await judge(text, precondition, deps);
+  const { changes, dangers, dangerCount, ...rest } = reviewed;
   return {
     dryRun: true,
     ...(stored === undefined ? {} : { version: stored.version }),

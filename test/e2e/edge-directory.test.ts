@@ -7,6 +7,7 @@ import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { type Ran, start } from "../support/started.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
+import { turnsUntil } from "../support/turns-until.ts";
 
 const main = fileURLToPath(new URL("../../node/main.ts", import.meta.url));
 
@@ -66,10 +67,10 @@ test("processes of one edge have a directory each, and keep others out", async (
     "--processes",
     "2",
   ]);
-  while (several.said().split(waits).length < 3) {
+  await turnsUntil(() => {
     assert.equal(several.child.exitCode, null, several.said());
-    await new Promise((resolve) => several.child.stderr?.once("data", resolve));
-  }
+    return several.said().split(waits).length >= 3;
+  }, 50);
   const other = start(t, [main, "--config", await configFile("fra2")]);
   assert.equal(await other.ended, 1);
   assert.match(other.said(), /another edge is running on/);

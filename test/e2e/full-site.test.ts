@@ -141,6 +141,9 @@ test("a full site sheds clients and hands misses on, without a failure, and take
 
   const far = drive(world, "nyc", 65);
   const near = drive(world, "fra", 64);
+  t.after(async () => {
+    await Promise.allSettled([near.stop(), far.stop()]);
+  });
   far.setRate(20);
   near.setRate(40);
   await pause(12_000);

@@ -7,6 +7,7 @@ import { openSqliteCatalogue } from "../../origin/catalogue/sqlite.ts";
 import { openFeedHub, type FeedHub, type FeedSink } from "../../origin/feed/hub.ts";
 import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
 import { tester, wideLimits } from "./tester.ts";
+import { turnsUntil } from "../support/turns-until.ts";
 
 const settings = {
   heartbeatMs: 2000,
@@ -114,11 +115,12 @@ test("one that catches up may take its past slowly, and is not cut for it", asyn
   const sink = openSink();
   await hub.subscribe(sink, node, 0);
   const seen: number[] = [];
-  while (seen.length < 150) {
+  await turnsUntil(async () => {
     await settle();
     assert.ok(sink.waitingBytes() <= settings.bufferBytesMax);
     seen.push(...idsIn(sink.take()));
-  }
+    return seen.length >= 150;
+  });
   assert.deepEqual(seen, upTo(1, 150));
   assert.equal(sink.state, "open");
 });

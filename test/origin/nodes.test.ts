@@ -386,7 +386,7 @@ test(`there are at most ${rosterNodesMax} nodes and marks, and names are still f
         return roster;
       },
     },
-    openFleetReader(),
+    openFleetReader().read,
     { nodesPerTokenMax: rosterNodesMax, nodesPerAddressMax: rosterNodesMax },
   );
   const isConflict = (error: unknown): boolean => error instanceof NearcastError && error.code === "NODE_CONFLICT";
@@ -432,6 +432,7 @@ test("every acknowledged join outlives kill -9, with one event for each", async 
     };
     const ended = once(child, "exit");
     await Promise.allSettled([joining(), joining(), joining()]);
+    child.kill("SIGKILL"); // should no answer have brought it so far
     await ended;
   }
   assert.ok(acknowledged.size >= 32);

@@ -38,9 +38,12 @@ async function urlOf(child: ChildProcess): Promise<string> {
   throw new Error(`the origin ended: ${said}`);
 }
 
+/** Those that are still there then are killed behind the test. */
+const exitMsMax = 60_000;
+
 async function exitOf(child: ChildProcess): Promise<number | null> {
   if (child.exitCode !== null) return child.exitCode;
-  const [status] = (await once(child, "exit")) as [number | null];
+  const [status] = (await once(child, "exit", { signal: AbortSignal.timeout(exitMsMax) })) as [number | null];
   return status;
 }
 

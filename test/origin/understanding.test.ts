@@ -55,8 +55,8 @@ test("every key, word, range and form of release 0.1.0 is still understood as it
 });
 
 test("where all nodes run this release nothing is looked at; an empty fleet understands everything", () => {
-  assert.deepEqual(notUnderstood(document, read(document), { all: () => [connection("fra1")] }), []);
-  assert.deepEqual(notUnderstood(document, read(document), { all: () => [] }), []);
+  assert.deepEqual(notUnderstood(document, read(document), [connection("fra1")]), []);
+  assert.deepEqual(notUnderstood(document, read(document), []), []);
 });
 
 test("the nodes are named that do not know a key, with the key", () => {
@@ -65,7 +65,7 @@ test("the nodes are named that do not know a key, with the key", () => {
     connection("nyc1", without("presets.*.w")),
     connection("nyc2", without("presets.*.w")),
   ];
-  assert.deepEqual(notUnderstood(document, read(document), { all }), [
+  assert.deepEqual(notUnderstood(document, read(document), all()), [
     { node: "nyc1", path: "presets.small.w", message: "is not a known key" },
     { node: "nyc2", path: "presets.small.w", message: "is not a known key" },
   ]);
@@ -73,7 +73,7 @@ test("the nodes are named that do not know a key, with the key", () => {
 
 test("a subscriber that did not introduce itself understands what release 0.1.0 does, and no more", () => {
   const all = () => [connection(undefined)];
-  assert.deepEqual(notUnderstood(document, read(document), { all }), []);
+  assert.deepEqual(notUnderstood(document, read(document), all()), []);
 });
 
 test("record types that a zone file brings are looked at as those of the document are", () => {
@@ -93,6 +93,6 @@ test("record types that a zone file brings are looked at as those of the documen
     ...today,
     "zones[].records[].type": { ...types, values: (types?.values ?? []).filter((type) => type !== "CAA") },
   };
-  const [word, ...others] = notUnderstood(text, read(text), { all: () => [connection("nyc1", vocabulary)] });
+  const [word, ...others] = notUnderstood(text, read(text), [connection("nyc1", vocabulary)]);
   assert.deepEqual([word, others.length], [{ node: "nyc1", path: "zones[0]", message: "has records of type CAA" }, 0]);
 });

@@ -15,6 +15,7 @@ import type { Client } from "../../../dns/responder.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 import { queryOf, readAnswer } from "../support/ask.ts";
 import { framed, openTcp, running, type TcpClient } from "../support/sockets.ts";
+import { turnsUntil } from "../../support/turns-until.ts";
 
 interface Asked {
   readonly port: number;
@@ -71,11 +72,6 @@ function sized(id: number, answerLength: number, queryLength = 4): Buffer {
 
 const idOf = (answer: Buffer): number => answer.readUInt16BE(0);
 
-/** Resolves when it holds, looked at once in each turn of the event loop. */
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setImmediate(resolve));
-}
-
 test("many queries in one connection are all answered (RFC 7766 §6.2.1)", async (t) => {
   const { port, asked, counted } = await opened(t);
   const client = await openTcp(t, port);
@@ -115,7 +111,7 @@ test("a client that has sent all it has to say still gets all its answers, then 
   client.socket.end(Buffer.concat(Array.from({ length: 500 }, (_, id) => sized(id, 500))));
   for (let id = 0; id < 500; id++) assert.equal(idOf(await client.next()), id);
   await client.closed;
-  await until(() => stream.connections() === 0);
+  await turnsUntil(() => stream.connections() === 0);
 });
 
 test("a client that says no more in the middle of a query is not waited for", async (t) => {
@@ -123,7 +119,7 @@ test("a client that says no more in the middle of a query is not waited for", as
   const client = await openTcp(t, port);
   client.socket.end(sized(1, 12).subarray(0, 5));
   await client.closed;
-  await until(() => stream.connections() === 0);
+  await turnsUntil(() => stream.connections() === 0);
   assert.equal(counted("tcpCut"), 0);
 });
 
@@ -196,7 +192,7 @@ test("one that asks without end leaves the rest of the process its turns", async
   client.socket.write(Buffer.concat(Array.from({ length: total }, (_, id) => sized(id & 0xffff, 12))));
   let most = 0;
   let before = 0;
-  await until(() => {
+  await turnsUntil(() => {
     most = Math.max(most, asked.length - before);
     before = asked.length;
     return asked.length === total;
@@ -224,7 +220,7 @@ test("a length above what any query has closes the connection before the octets 
       await client.closed;
     }
   }
-  await until(() => stream.connections() === 0);
+  await turnsUntil(() => stream.connections() === 0);
   assert.deepEqual([counted("tcpCut"), asked.length], [2, 4]);
 });
 
@@ -234,7 +230,7 @@ test("a connection that is silent is closed, and dribbling octets do not prolong
   const silent = await openTcp(t, port);
   const busy = await openTcp(t, port);
   const dribbling = await openTcp(t, port);
-  await until(() => stream.connections() === 3);
+  await turnsUntil(() => stream.connections() === 3);
   for (let second = 0; second < 9; second++) {
     dribbling.socket.write(Buffer.of(0));
     busy.socket.write(sized(second, 12));
@@ -254,7 +250,7 @@ test("messages that get no answer do not prolong a connection either", async (t)
   const clock = fakeClock();
   const { stream, port, counted } = await opened(t, { clock });
   const client = await openTcp(t, port);
-  await until(() => stream.connections() === 1);
+  await turnsUntil(() => stream.connections() === 1);
   for (let second = 0; second < 10; second++) {
     client.socket.write(sized(second, 0));
     clock.advance(1000);
@@ -304,7 +300,7 @@ test("a client that does not read its answers is cut; one that reads slowly is n
     clock.advance(3000);
     const before = answeredTo(slow);
     slow.socket.resume();
-    await until(() => answeredTo(slow) > before);
+    await turnsUntil(() => answeredTo(slow) > before);
     slow.socket.pause();
   }
   assert.ok(answeredTo(deaf) < 1000);
@@ -324,7 +320,7 @@ test("one network gets so many connections and no more", async (t) => {
   assert.deepEqual([counted("tcpRefused"), stream.connections()], [1, 2]);
   first.socket.end();
   await first.closed;
-  await until(() => stream.connections() === 1);
+  await turnsUntil(() => stream.connections() === 1);
   const fourth = await openTcp(t, port);
   fourth.socket.write(sized(6, 12));
   assert.equal(idOf(await fourth.next()), 6);
@@ -387,7 +383,7 @@ test("clients are told the idle timeout, and 0 when connections are scarce or th
     other.socket.end();
     await other.closed;
   }
-  await until(() => stream.connections() === 1);
+  await turnsUntil(() => stream.connections() === 1);
   assert.equal(await tell(), 100);
   for (let second = 0; second < 45; second += 5) {
     clock.advance(5000);
@@ -408,12 +404,12 @@ test("a connection ends after its time, however busy it is, and not in the middl
   }
   client.socket.pause();
   client.socket.write(sized(99, 65_535));
-  await until(() => asked.at(-1)?.id === 99);
+  await turnsUntil(() => asked.at(-1)?.id === 99);
   clock.advance(2000);
   client.socket.resume();
   assert.equal((await client.next()).length, 65_535);
   await client.closed;
-  await until(() => stream.connections() === 0);
+  await turnsUntil(() => stream.connections() === 0);
   assert.equal(counted("tcpCut"), 0);
 });
 
@@ -425,7 +421,7 @@ test("a client that resets in the middle leaves nothing behind", async (t) => {
     await client.next();
     client.socket.resetAndDestroy();
   }
-  await until(() => stream.connections() === 0);
+  await turnsUntil(() => stream.connections() === 0);
   const client = await openTcp(t, port);
   client.socket.write(sized(3, 12));
   assert.equal(idOf(await client.next()), 3);
@@ -446,7 +442,7 @@ test("random octets in random pieces end no more than their own connection", asy
     client.socket.end();
     client.socket.resume();
   }
-  await until(() => stream.connections() === 0);
+  await turnsUntil(() => stream.connections() === 0);
   const client = await openTcp(t, port);
   client.socket.write(sized(3, 12));
   assert.equal(idOf(await client.next()), 3, `SEED=${seed}`);
@@ -455,7 +451,7 @@ test("random octets in random pieces end no more than their own connection", asy
 test("closing ends all connections, frees the port, and may be asked twice", async (t) => {
   const { stream, port } = await opened(t);
   const clients = await Promise.all(Array.from({ length: 5 }, () => openTcp(t, port)));
-  await until(() => stream.connections() === 5);
+  await turnsUntil(() => stream.connections() === 5);
   clients[0]?.socket.write(Buffer.concat(Array.from({ length: 5000 }, (_, id) => sized(id, 5000))));
   await Promise.all([stream.close(), ...clients.map((client) => client.closed)]);
   await stream.close();

@@ -51,7 +51,8 @@ test("after kill -9 at any moment the file is the old or the new one, whole", as
     const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
       stdio: ["ignore", "pipe", "inherit"],
     });
-    await once(child.stdout, "data");
+    t.after(() => child.kill("SIGKILL"));
+    await once(child.stdout, "data", { signal: AbortSignal.timeout(60_000) });
     await new Promise((resolve) => setTimeout(resolve, 7 + round * 11));
     child.kill("SIGKILL");
     await once(child, "exit");

@@ -38,7 +38,7 @@ test("a part that fails, at once or later, does not keep the others from stoppin
   );
 });
 
-test("a part that hangs costs the deadline once, and all others are still told to stop", async () => {
+test("a part that hangs costs the deadline once, and all others are still told to stop", async (t) => {
   const { log, lines } = keptLog();
   const lifecycle = createLifecycle(log);
   const said: string[] = [];
@@ -47,9 +47,11 @@ test("a part that hangs costs the deadline once, and all others are still told t
   });
   // Keeps the process alive while the deadline's own timer does not.
   const alive = setInterval(() => undefined, 1000);
+  t.after(() => {
+    clearInterval(alive);
+  });
   lifecycle.defer("hangs", () => new Promise<void>(() => undefined));
   await lifecycle.stop(30);
-  clearInterval(alive);
   assert.deepEqual(said, ["first"]);
   assert.equal(lines[0]?.facts["closing"], "hangs");
 });

@@ -23,7 +23,8 @@ test("after kill -9 in the midst of writing, every object that loads is byte-rig
     const child = spawn(process.execPath, [writer, directory, String(bytesMax), String(round * 100_000)], {
       stdio: ["ignore", "pipe", "inherit"],
     });
-    await once(child.stdout, "data");
+    t.after(() => child.kill("SIGKILL"));
+    await once(child.stdout, "data", { signal: AbortSignal.timeout(60_000) });
     await pause(20 + random() * 60);
     child.kill("SIGKILL");
     await once(child, "exit");

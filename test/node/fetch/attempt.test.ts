@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { systemClock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
@@ -127,23 +127,30 @@ test("the names of the system's failures in our words", async () => {
   }
 });
 
-test("a connection that does not come about is tried until the deadline, which is what is told", async () => {
+/** Keeps the process alive until the test is over, however it ends. */
+function keepAlive(t: TestContext): void {
+  const alive = setInterval(() => undefined, 1000);
+  t.after(() => {
+    clearInterval(alive);
+  });
+}
+
+test("a connection that does not come about is tried until the deadline, which is what is told", async (t) => {
   const breaker = createBreaker(systemClock);
   let tries = 0;
-  const alive = setInterval(() => undefined, 1000); // neither the deadline's timer nor the pauses keep anyone alive
+  keepAlive(t); // neither the deadline's timer nor the pauses do
   const unconnected = attempt({ breaker, clock: systemClock, random: () => 0, timeoutMs: 400 }, async () => {
     tries += 1;
     throw Object.assign(new Error("x"), { name: "ConnectTimeoutError", code: "UND_ERR_CONNECT_TIMEOUT" });
   });
   await assert.rejects(unconnected, { code: "ORIGIN_TIMEOUT", message: "no answer within 400 ms" });
-  clearInterval(alive);
   assert.ok(tries >= 3, `${tries} tries`);
 });
 
-test("the deadline is one for all attempts: past it nothing is tried again", async () => {
+test("the deadline is one for all attempts: past it nothing is tried again", async (t) => {
   const { clock, settings } = bench(20);
   let tries = 0;
-  const alive = setInterval(() => undefined, 1000); // the deadline's own timer keeps nobody alive
+  keepAlive(t); // the deadline's own timer does not
   const result = await Promise.allSettled([
     attempt(settings, (signal) => {
       tries += 1;
@@ -154,7 +161,6 @@ test("the deadline is one for all attempts: past it nothing is tried again", asy
       });
     }),
   ]);
-  clearInterval(alive);
   clock.advance(1000);
   assert(result[0].status === "rejected" && (result[0].reason as NearcastError).code === "ORIGIN_TIMEOUT");
   assert.equal(tries, 1);

@@ -27,6 +27,7 @@ import { temporaryDirectory } from "../../support/temporary.ts";
 import { readCacheStatus } from "./cache-status.ts";
 import { exchange, fieldOf, openLine, problemOf, readAnswer, readAnswers, request } from "./raw.ts";
 import { fixedToken } from "../../support/fixed-token.ts";
+import { turnsUntil } from "../../support/turns-until.ts";
 
 interface Edge {
   listener: Listener;
@@ -466,7 +467,7 @@ test("a flood of requests that fail makes five lines a second, and one with the 
   }
   const omitted = (): number => lines.reduce((sum, { facts }) => sum + Number(facts["omitted"] ?? 0), 0);
   const told = (): number => lines.filter(({ message }) => message === "a request failed").length;
-  while (told() + omitted() < flood) await new Promise((resolve) => setTimeout(resolve, 20));
+  await turnsUntil(() => told() + omitted() >= flood, 20);
   assert.equal(told() + omitted(), flood);
   assert.ok(omitted() > 0 && lines.length < flood / 2, `${lines.length} lines`);
 });

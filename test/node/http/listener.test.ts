@@ -7,6 +7,7 @@ import { test, type TestContext } from "node:test";
 import { type Listener, listen } from "../../../node/http/listener.ts";
 import { needs } from "../../support/needs.ts";
 import { exchange, openLine, problemOf, readAnswer, readAnswers, request } from "./raw.ts";
+import { turnsUntil } from "../../support/turns-until.ts";
 
 async function startListener(
   t: TestContext,
@@ -32,18 +33,12 @@ interface Exchange {
 /** An application whose requests a test answers by hand, in the order in which they came. */
 function byHand(): { application: RequestListener; next: () => Promise<Exchange> } {
   const came: Exchange[] = [];
-  let wake = (): void => undefined;
   return {
     application(asked, response) {
       came.push({ asked, response });
-      wake();
     },
     async next() {
-      while (came[0] === undefined) {
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      }
+      await turnsUntil(() => came.length > 0);
       const [first] = came.splice(0, 1);
       assert(first !== undefined);
       return first;

@@ -14,6 +14,7 @@ import { listenForPeers, type PeerListener } from "../../../node/peer/listener.t
 import type { Member } from "../../../node/peer/members.ts";
 import { type FakeClock, fakeClock } from "../../support/fake-clock.ts";
 import { keptLog } from "../../support/kept-log.ts";
+import { turnsUntil } from "../../support/turns-until.ts";
 
 type Secrets = readonly Uint8Array[];
 const [secretA, secretB, secretC] = [randomBytes(32), randomBytes(32), randomBytes(32)] as const;
@@ -105,11 +106,6 @@ function startAsker(
 
 const unreachable = (error: unknown): boolean => error instanceof NearcastError && error.code === "PEER_UNREACHABLE";
 
-/** Lets the event loop turn until it is so; the test's own deadline ends it where it never is. */
-async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await new Promise((resolve) => setImmediate(resolve));
-}
-
 /** A TCP server that does what it is told to with each connection. */
 async function startSocketServer(t: TestContext, accept: (socket: Socket) => void): Promise<number> {
   const sockets = new Set<Socket>();
@@ -197,6 +193,9 @@ test("two rotations under load lose no request, and afterwards the first secret 
   const { member, listener, know: tellServer } = await startNode(t, [secretA]);
   const { text, client, know: tellClient } = startAsker(t, [secretA]);
   const load = { isOver: false, answered: 0 };
+  t.after(() => {
+    load.isOver = true;
+  });
   const worker = async (): Promise<void> => {
     while (!load.isOver) {
       assert.match(await text(member), /"GET"/);
@@ -206,7 +205,7 @@ test("two rotations under load lose no request, and afterwards the first secret 
   const workers = Promise.all(Array.from({ length: 16 }, worker));
   const more = async (): Promise<void> => {
     const goal = load.answered + 200;
-    await Promise.race([workers, until(() => load.answered >= goal)]);
+    await Promise.race([workers, turnsUntil(() => load.answered >= goal)]);
   };
   await more();
   tellClient(secretB, secretA); // the client is the first to hear
@@ -244,7 +243,7 @@ test("a connection whose secret is no longer accepted gets one more answer, and 
   const busyClosed = once(busy, "close");
   assert.match(await exchange(busy, "GET /2 HTTP/1.1\r\n\r\n"), /connection: close/i);
   await busyClosed;
-  await until(() => listener.counts().connections === 1);
+  await turnsUntil(() => listener.counts().connections === 1);
   clock.advance(1000); // it is seen to be stale
   clock.advance(29_000);
   assert.equal(listener.counts().connections, 1);
@@ -430,7 +429,7 @@ test("a dead peer is not asked until it is back, which is found out without any 
   for (let number = 0; number < 100; number += 1) await assert.rejects(ask(node.member), unreachable);
   assert.deepEqual([client.counts().refused, client.counts().shunned], [100, 1]);
   const settled = async (level: string, message: string): Promise<void> => {
-    await until(() => lines.some((line) => line.level === level && line.message === message));
+    await turnsUntil(() => lines.some((line) => line.level === level && line.message === message));
     lines.length = 0;
   };
   clock.advance(1000);
@@ -491,7 +490,7 @@ test("a peer that fell silent and came back is found by the first knock, over a 
   isBack = true;
   clock.advance(1000);
   assert.equal(client.isShunned(far), true);
-  await until(() => isDropped || lines.some(({ message }) => message === "a peer answers again"));
+  await turnsUntil(() => isDropped || lines.some(({ message }) => message === "a peer answers again"));
   assert.equal(isDropped, false, "the knock went over a connection that is dead");
   assert.match(await text(far), /"GET"/);
 });
@@ -604,7 +603,7 @@ test("a listener that closes lets answers end and takes no more; a client that c
   finish();
   assert.match(await answer, /"GET"/);
   await closed;
-  await until(() => listener.counts().connections === 0);
+  await turnsUntil(() => listener.counts().connections === 0);
 
   const silent = await startNode(t, [secretA], () => undefined);
   const other = startAsker(t, [secretA]);
@@ -661,5 +660,5 @@ test("300 silent connections keep no peer out, from another address or from thei
   sameAddress.destroy();
   // Those beyond the address's share are closed at once, the others when the time for a handshake is over.
   assert.ok(listener.counts().connections <= 130, `${listener.counts().connections} connections`);
-  await until(() => listener.counts().connections <= 1);
+  await turnsUntil(() => listener.counts().connections <= 1);
 });

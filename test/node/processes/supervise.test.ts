@@ -206,7 +206,7 @@ test("a program that can't be started counts as a false start", async () => {
   assert.ok(lines.some(({ message }) => message === "a process could not be started or told"));
 });
 
-test("processes end by themselves when their supervisor is gone", async (t) => {
+test("processes end by themselves when their supervisor is gone", { timeout: 60_000 }, async (t) => {
   const child = spawn(process.execPath, [memberFile, "0", "1"], { stdio: ["ignore", "pipe", "inherit", "ipc"] });
   t.after(() => child.kill("SIGKILL"));
   await once(child, "message");

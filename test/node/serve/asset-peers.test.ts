@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { answering, type LoopbackOrigin, type Script, startLoopbackOrigin } from "../../support/loopback-origin.ts";
 import { startNodes, type TestNode, type World } from "./fleet-of-nodes.ts";
+import { turnsUntil } from "../../support/turns-until.ts";
 
 const host = "static.cdn.test";
 
@@ -94,7 +95,7 @@ test("a purge by address or tag reaches what an owner gave, and none of before i
     const purge = { tags, reason: "purge" };
     await other.event(purge);
     const asked = other.asset("/a");
-    while (owner.peerCounts().waiting === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    await turnsUntil(() => owner.peerCounts().waiting > 0, 5);
     await owner.event(purge);
     const fresh = await textOf((await asked).body);
     assert.equal(await textOf((await owner.asset("/a")).body), fresh);
@@ -109,7 +110,7 @@ test("a soft purge is told with what is answered, so that no node takes the old 
   await owner.asset("/a");
   for (const node of world.nodes) await node.event({ tags: [`url:${host}/a`], reason: "purge", soft: true });
   assert.equal(await textOf((await other.asset("/a")).body), "1");
-  while ((await textOf((await other.asset("/a")).body)) !== "2") await new Promise((resolve) => setTimeout(resolve, 5));
+  await turnsUntil(async () => (await textOf((await other.asset("/a")).body)) === "2", 5);
   assert.equal(origin.asked.length, 2);
 });
 

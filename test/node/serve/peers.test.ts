@@ -5,6 +5,7 @@ import { answering, startLoopbackOrigin } from "../../support/loopback-origin.ts
 import { type PictureOrigin, startPictureOrigin } from "../../support/picture-origin.ts";
 import { pngLike } from "../../support/pictures.ts";
 import { quickRenderer, startNodes, type TestNode } from "./fleet-of-nodes.ts";
+import { turnsUntil } from "../../support/turns-until.ts";
 
 test("three nodes, 300 names in three variants each, asked at random: each fetched once, rendered once", async (t) => {
   const origin = await startPictureOrigin(t);
@@ -42,10 +43,7 @@ function picturesOf(names: readonly string[], origin: PictureOrigin): void {
   for (const name of names) origin.names.set(name, pngLike(`the bytes of ${name}`));
 }
 
-/** Turns until it is so; the test's own deadline ends it where it never is. */
-async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 5));
-}
+const until = async (isSo: () => boolean | Promise<boolean>): Promise<void> => await turnsUntil(isSo, 5);
 
 test("what an owner gave is a hit from memory, with its age, and on the asker's disk is nothing of it", async (t) => {
   const origin = await startPictureOrigin(t);
