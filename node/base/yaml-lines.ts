@@ -24,6 +24,8 @@ export function lineReader(document: Document, lineCounter: LineCounter): LineOf
     return inside;
   };
   return (path) => {
+    // Into the text of a zone, which counts lines of its own.
+    if (path.includes(", line ")) return undefined;
     let [at, offset]: [unknown, number | undefined] = [document.contents, undefined];
     const steps = path.split(/\.|\[(\d+)\]\.?/).filter((step) => step !== undefined && step !== "");
     for (const [index, step] of steps.entries()) {

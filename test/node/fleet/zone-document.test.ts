@@ -62,17 +62,17 @@ test("a zone's text becomes records, and the rest of the program sees nothing el
 test("a zone is its records, or a text, or a file, and what stands beside it is told", () => {
   const text = JSON.stringify(start);
   assert.deepEqual(linesOf(documentOf(`  - { name: cdn.test, text: ${text}, ttlSeconds: 5, records: [] }`)), [
-    "zones[0].ttlSeconds: has no place beside text: the zone file says it all",
-    "zones[0].records: has no place beside text: the zone file says it all",
+    "zones[0].ttlSeconds (line 3): has no place beside text: the zone file says it all",
+    "zones[0].records (line 3): has no place beside text: the zone file says it all",
   ]);
   assert.deepEqual(linesOf(documentOf(`  - { name: cdn.test, text: ${text}, file: x }`)), [
-    "zones[0].file: has no place beside text: the zone file says it all",
+    "zones[0].file (line 3): has no place beside text: the zone file says it all",
   ]);
   assert.deepEqual(linesOf(documentOf("  - { name: cdn.test, file: x.zone }")), [
-    'zones[0].file: "x.zone" is a file: publish with `nearcast fleet apply`, which puts its text here',
+    'zones[0].file (line 3): "x.zone" is a file: publish with `nearcast fleet apply`, which puts its text here',
   ]);
   assert.deepEqual(linesOf(documentOf("  - { name: cdn.test, file: x.zone }"), among({})), [
-    'zones[0].file: "x.zone" is not there',
+    'zones[0].file (line 3): "x.zone" is not there',
   ]);
   assert.deepEqual(
     linesOf(documentOf(`  - { name: cdn.test, text: ${JSON.stringify(`${start}x A y\n$INCLUDE z\n`)} }`)),
@@ -86,8 +86,8 @@ test("a zone is its records, or a text, or a file, and what stands beside it is 
     ['b, line 1, column 5: "y" is not an IPv4 address'],
   );
   assert.deepEqual(linesOf(documentOf('  - { name: cdn.test, text: "" }')), [
-    "zones[0].text: there is no SOA record of cdn.test.",
-    "zones[0].text: there is no NS record of cdn.test.",
+    "zones[0].text (line 3): there is no SOA record of cdn.test.",
+    "zones[0].text (line 3): there is no NS record of cdn.test.",
   ]);
 });
 
@@ -104,7 +104,7 @@ test("texts together have a bound, also where one is used again and again", () =
   const aliased = documentOf(
     zones.map((zone, index) => zone.replace("T }", index === 0 ? `${text} }` : "*t }")).join("\n"),
   );
-  assert.deepEqual(linesOf(aliased), ["zones[4].text: all zone files together are over 4194304 bytes"]);
+  assert.deepEqual(linesOf(aliased), ["zones[4].text (line 7): all zone files together are over 4194304 bytes"]);
   const generated = `@ 1 SOA a.x. b 1 2 3 4 5\n@ NS a.x.\n$GENERATE 1-60000 h$ A 192.0.2.1\n`;
   const many = Array.from(
     { length: 5 },
