@@ -1,6 +1,7 @@
 /** Questions to a node's admin listener: one GET each, with a deadline. */
 import { command } from "#base/command-name.ts";
 import { parseForeignJson } from "#base/foreign-json.ts";
+import { fewInterimResponses } from "#base/interim-responses.ts";
 import { request } from "undici";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { reasonOf } from "./origin-client.ts";
@@ -20,7 +21,11 @@ export type AdminAnswer = { status: number; body: Record<string, unknown> };
 export async function askAdmin(node: NodePlace, target: string): Promise<AdminAnswer> {
   const url = new URL(`${node.adminUrl}${target}`);
   try {
-    const answer = await request(url, { signal: AbortSignal.timeout(timeoutMs), reset: true });
+    const answer = await request(url, {
+      signal: AbortSignal.timeout(timeoutMs),
+      onInfo: fewInterimResponses(),
+      reset: true,
+    });
     const body = parseForeignJson(await readText(answer.body));
     if (typeof body !== "object" || body === null) throw new Error("the answer is no JSON object");
     return { status: answer.statusCode, body: body as Record<string, unknown> };

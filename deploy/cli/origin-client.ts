@@ -4,6 +4,7 @@
  */
 import { command } from "#base/command-name.ts";
 import { parseForeignJson } from "#base/foreign-json.ts";
+import { fewInterimResponses } from "#base/interim-responses.ts";
 import { parseName } from "#fleet/source-name.ts";
 import { createReadStream } from "node:fs";
 import { Readable } from "node:stream";
@@ -65,7 +66,11 @@ export function createOriginClient(place: OriginPlace): OriginClient {
     } catch (error) {
       try {
         await (
-          await request(`${place.url}/healthz`, { dispatcher: agent, headersTimeout: answerTimeoutMs })
+          await request(`${place.url}/healthz`, {
+            dispatcher: agent,
+            headersTimeout: answerTimeoutMs,
+            onInfo: fewInterimResponses(),
+          })
         ).body.dump();
       } catch (cause) {
         throw unreachable(place, cause);
@@ -97,6 +102,7 @@ export function createOriginClient(place: OriginPlace): OriginClient {
         dispatcher: agent,
         headersTimeout: timeoutMs,
         bodyTimeout: answerTimeoutMs,
+        onInfo: fewInterimResponses(),
       });
     } catch (error) {
       throw error instanceof CommandFailure ? error : unreachable(place, error);

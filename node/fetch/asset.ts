@@ -6,6 +6,7 @@
  */
 import { Agent, type Dispatcher } from "undici";
 import type { Clock } from "#base/clock.ts";
+import { fewInterimResponses } from "#base/interim-responses.ts";
 import type { Random } from "#base/random.ts";
 import { LRUCache } from "lru-cache";
 import { attempt, connectTimeoutMs } from "./attempt.ts";
@@ -79,6 +80,7 @@ export function openAssetFetcher(options: { node: string; clock: Clock; random: 
               headers: { ...headers, ...extra },
               bodyTimeout: timeoutMs,
               signal: untilHeaders.signal,
+              onInfo: fewInterimResponses(),
             });
           } finally {
             signal.removeEventListener("abort", abort);

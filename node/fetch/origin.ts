@@ -9,6 +9,7 @@ import { type Dispatcher, Pool } from "undici";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { parseForeignJson } from "#base/foreign-json.ts";
+import { fewInterimResponses } from "#base/interim-responses.ts";
 import type { Random } from "#base/random.ts";
 import { check } from "#base/schema.ts";
 import { type EdgeTokenAnswer, edgeTokenSchema } from "#fleet/edge-token.ts";
@@ -120,7 +121,7 @@ export function openOriginClient(options: {
     for (let isLast = false; ; isLast = true) {
       const presented = token.current();
       const headers = { ...wanted.headers, authorization: `Bearer ${presented}` };
-      const answer = await pool.request({ method: "GET", ...wanted, headers });
+      const answer = await pool.request({ method: "GET", ...wanted, headers, onInfo: fewInterimResponses() });
       const { statusCode } = answer;
       if (!isTokenRefused(answer)) {
         standing.answered(what);

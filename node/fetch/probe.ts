@@ -13,19 +13,24 @@
  * (probe-budget.ts).
  */
 import { isIP, type LookupFunction } from "node:net";
-import { Agent } from "undici";
+import { Agent, buildConnector } from "undici";
 import type { Clock } from "#base/clock.ts";
+import { fewInterimResponses } from "#base/interim-responses.ts";
 import type { SiteNode } from "#fleet/document.ts";
 import type { Held, ProbeResult } from "#fleet/health.ts";
 import { probePath } from "#fleet/probe.ts";
 import { askField, createProofs, proofField } from "#fleet/proof.ts";
 import { answerBytesMax, type HealthAnswer, readHealthAnswer } from "#fleet/word.ts";
+import { cutFlood } from "./cut-flood.ts";
 import { readBody } from "./origin.ts";
 import { openProbeAddresses } from "./probe-addresses.ts";
 import { createProbeBudget } from "./probe-budget.ts";
 
 /** As many attempts at one node as may be under way at once, and some on their way out. */
 const connectionsMax = 16;
+
+/** A connection brings a few answers in a second; this is more than any node says. */
+const floodBytes = 512 * 1024;
 
 export interface ProbeClient {
   probe: (node: Pick<SiteNode, "name" | "http">, timeoutMs: number) => Promise<ProbeResult | Held>;
@@ -45,11 +50,18 @@ export function openProbeClient(options: { secrets: () => readonly Uint8Array[];
     else if (all === true) callback(null, [{ address, family: isIP(address) }]);
     else callback(null, address, isIP(address));
   };
+  // A handshake whose packets were lost is not waited for; the next one is a fresh chance.
+  const connect = buildConnector({ timeout: 1000, lookup });
   const agent = new Agent({
     connections: connectionsMax,
     pipelining: 1,
-    // A handshake whose packets were lost is not waited for; the next one is a fresh chance.
-    connect: { timeout: 1000, lookup },
+    connect(options, callback) {
+      connect(options, (...connected) => {
+        const [, socket] = connected;
+        if (socket !== null) cutFlood(socket, floodBytes, clock);
+        callback(...connected);
+      });
+    },
     keepAliveTimeout: 10_000,
   });
   return {
@@ -67,6 +79,7 @@ export function openProbeClient(options: { secrets: () => readonly Uint8Array[];
           method: "GET",
           ...(ask === undefined ? {} : { headers: { [askField]: ask.field } }),
           signal: AbortSignal.timeout(timeoutMs),
+          onInfo: fewInterimResponses(),
           reset: admission.isCrowded,
         });
         const { statusCode, headers } = answer;

@@ -20,6 +20,7 @@ import { LRUCache } from "lru-cache";
 import { type buildConnector, type Dispatcher, Pool } from "undici";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
+import { fewInterimResponses } from "#base/interim-responses.ts";
 import { before } from "#base/lifecycle.ts";
 import type { Log } from "#base/log.ts";
 import { type ChannelKey, channelKeys, channelTls } from "./keys.ts";
@@ -245,6 +246,7 @@ export function openPeerClient(options: {
       path,
       headers: { ...headers, [fromField]: self },
       signal: deadline.signal,
+      onInfo: fewInterimResponses(),
       ...(body === undefined ? {} : { body }),
     };
     const ask = async (): Promise<Dispatcher.ResponseData> => {

@@ -1,0 +1,20 @@
+/**
+ * Cuts a connection that brings more than its protocol has to say. A parser takes empty lines, a reason phrase, a
+ * chunk's extension or a run of zeros without an end, so a bound on what it hands out does not bound what it reads.
+ */
+import type { Socket } from "node:net";
+import type { Clock } from "#base/clock.ts";
+
+const windowMs = 1000;
+
+/** @param bytesMax within about a second, whatever they mean */
+export function cutFlood(socket: Socket, bytesMax: number, clock: Clock): void {
+  let [windowSinceMs, bytesBefore] = [clock.monotonicMs(), socket.bytesRead];
+  // Listening takes nothing from whoever reads the socket.
+  socket.on("readable", () => {
+    const nowMs = clock.monotonicMs();
+    if (socket.bytesRead - bytesBefore > bytesMax) {
+      socket.destroy(new Error(`more than ${bytesMax} bytes came within ${windowMs} ms`));
+    } else if (nowMs - windowSinceMs >= windowMs) [windowSinceMs, bytesBefore] = [nowMs, socket.bytesRead];
+  });
+}
