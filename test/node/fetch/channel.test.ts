@@ -89,7 +89,7 @@ test("reports that a broken connection left are told over the next one; none aft
   assert.equal(reports().length, 3);
 });
 
-test("an origin that refuses for an hour is one line, another status is one more, and so is the end of it", async () => {
+test("an origin that refuses for an hour is one line; another status, and the end of it, is one more", async () => {
   let status = 403;
   const { channel, pass, warnings, lines } = open(() => status);
   channel.opened("one");
