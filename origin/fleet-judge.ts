@@ -1,7 +1,7 @@
 /**
- * All that publishing wants to know of a fleet document, from its text to its dangers: is it valid, what does it change,
- * what would it take down, does every live node understand it, and how is that said in one line. Pure; for a long
- * document it takes seconds, so judging.ts does it in a thread.
+ * All that publishing wants to know of a fleet document, from its text to its dangers: is it valid, what does it
+ * change, what would it take down, does every live node understand it, and how is that said in one line. Pure; for a
+ * long document it takes seconds, so judging.ts does it in a thread.
  */
 import type { Checked } from "#base/schema.ts";
 import type { Fleet } from "#fleet/document.ts";
