@@ -65,8 +65,8 @@ export function openProbeClient(options: { secrets: () => readonly Uint8Array[];
   const agent = new Agent({
     connections: connectionsMax,
     pipelining: 1,
-    connect(options, callback) {
-      connect(options, (...connected) => {
+    connect(place, callback) {
+      connect(place, (...connected) => {
         const [error, socket] = connected;
         if (error === null && socket !== null) cutFlood(socket, floodBytes, clock);
         callback(...connected);

@@ -62,16 +62,19 @@ test("a node that floods instead of answering is not asked for half a minute, an
     asked += 1;
     response.end("x".repeat(300_000));
   };
-  const [one, other] = [await startLoopbackOrigin(t, flooding), await startLoopbackOrigin(t, answering(200, {}, "{}"))];
+  const [flood, calm] = [
+    await startLoopbackOrigin(t, flooding),
+    await startLoopbackOrigin(t, answering(200, {}, "{}")),
+  ];
   const flooded = { outcome: "failed", reason: "BODY_TOO_LARGE" };
-  for (const _ of [1, 2, 3]) assert.deepEqual(await client.probe(at(one.url), 2000), flooded);
+  for (const _ of [1, 2, 3]) assert.deepEqual(await client.probe(at(flood.url), 2000), flooded);
   assert.equal(asked, 1);
-  assert.equal((await client.probe(at(other.url), 2000)).outcome, "ready");
-  one.script(answering(200, {}, "{}"));
+  assert.equal((await client.probe(at(calm.url), 2000)).outcome, "ready");
+  flood.script(answering(200, {}, "{}"));
   clock.advance(29_999);
-  assert.deepEqual(await client.probe(at(one.url), 2000), flooded);
+  assert.deepEqual(await client.probe(at(flood.url), 2000), flooded);
   clock.advance(1);
-  assert.equal((await client.probe(at(one.url), 2000)).outcome, "ready");
+  assert.equal((await client.probe(at(flood.url), 2000)).outcome, "ready");
 });
 
 test("with a fleet secret only proven answers count, of the very node that was asked", async (t) => {

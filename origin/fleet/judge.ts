@@ -9,9 +9,9 @@ import { packZones } from "#fleet/packed-zones.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import type { FleetDanger } from "#fleet/review/dangers.ts";
 import type { Roster } from "#fleet/roster.ts";
-import { type Understanding, wordDangers } from "./channel/understanding.ts";
-import { type FleetReview, reviewFleet } from "./fleet-guard.ts";
-import { summarizeFleet } from "./fleet-summary.ts";
+import { type Understanding, wordDangers } from "../channel/understanding.ts";
+import { type FleetReview, reviewFleet } from "./guard.ts";
+import { summarizeFleet } from "./summary.ts";
 
 /** Values alone, so that they can be handed to a thread. */
 export interface FleetCase {
