@@ -8,7 +8,8 @@
 import { command } from "#base/command-name.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import { dangersOf, type FleetDanger } from "#fleet/review/dangers.ts";
-import { type FleetWarning, warningsOf } from "#fleet/review/warnings.ts";
+import type { FleetWarning } from "#fleet/review/fleet-warning.ts";
+import { warningsOf } from "#fleet/review/warnings.ts";
 import { type Roster, withRoster } from "#fleet/roster.ts";
 import type { Command } from "commander";
 import { setTimeout as pause } from "node:timers/promises";
