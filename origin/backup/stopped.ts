@@ -4,7 +4,7 @@
  */
 import { stat, statfs } from "node:fs/promises";
 import { NearcastError } from "#base/errors.ts";
-import { isFullDisk } from "../catalogue/sqlite-failure.ts";
+import { saysFullDisk } from "../full-disk.ts";
 import { blobPath, readManifest } from "./manifest.ts";
 import { readBlobs } from "./snapshot.ts";
 
@@ -13,7 +13,7 @@ const smallFilesBytes = 1e6;
 
 /** The failure itself where it was not the file system of the folder. */
 export async function asStopped(error: unknown, catalogue: string, folder: string): Promise<unknown> {
-  const isFull = saysFull(error);
+  const isFull = saysFullDisk(error);
   const { syscall, code, path = folder } = error as NodeJS.ErrnoException;
   if (!isFull && (syscall === undefined || !path.startsWith(folder))) return error;
   const why = isFull
@@ -23,14 +23,6 @@ export async function asStopped(error: unknown, catalogue: string, folder: strin
     ? "Free some space, or name a folder on a larger disk, and run it again: what was copied is not copied twice"
     : "See to the folder, and run it again";
   return new NearcastError("DISK_FAILED", `${why}. ${await earlierIn(folder)}. ${what}`, { cause: error });
-}
-
-function saysFull(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const { code, errcode = 0 } = error as { code?: string; errcode?: number };
-  if (code === "ENOSPC" || code === "EDQUOT") return true;
-  if (code === "ERR_SQLITE_ERROR" && isFullDisk(errcode)) return true;
-  return saysFull(error.cause);
 }
 
 async function roomOf(catalogue: string, folder: string): Promise<string> {
