@@ -15,7 +15,7 @@ import type { Fleet, SiteNode } from "#fleet/document.ts";
 import { type Roster, type RosterNode, rosterNodesMax, shortNameLengthMax } from "#fleet/roster.ts";
 import type { Actor } from "./catalogue/audit.ts";
 import type { Catalogue } from "./catalogue/catalogue.ts";
-import type { FleetReader } from "./fleet-reader.ts";
+import type { FleetReader } from "./fleet/reader.ts";
 import { type KeptNode, mustBeReachable, mustFit, type RosterLimits } from "./registration-rules.ts";
 
 /** What a node registers; without a name it is given one. */

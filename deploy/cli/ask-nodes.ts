@@ -4,8 +4,8 @@
  *   admin     their admin listeners, which are on loopback: from the machine of a node, or where --admin names them
  *   origin    the origin asks them over the feed that they hold open: from anywhere, with the writer's token
  *
- * --admin decides for the first, and goes with neither --node nor --site. Without it, nodes of this machine are asked at
- * their admin listeners unless others are selected; where no node is known here, the origin asks.
+ * --admin decides for the first, and goes with neither --node nor --site. Without it, nodes of this machine are asked
+ * at their admin listeners unless others are selected; where no node is known here, the origin asks.
  */
 import type { NodeQuestion } from "#fleet/channel/messages.ts";
 import { adminTargetOf } from "#fleet/channel/admin-target.ts";

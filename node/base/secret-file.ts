@@ -1,5 +1,11 @@
-/** Files that only their owner may read. One that others can read is refused: then nobody knows who has the secret. */
-import { readFile, stat } from "node:fs/promises";
+/**
+ * Files that only their owner may read. One that others can read is refused: then nobody knows who has the secret.
+ *
+ * Only a plain file, or a link to one, is read: a named pipe would block the reader, a device such as /dev/zero never
+ * ends. A link that leads nowhere is refused too. It is no deleted file: usually the volume behind it is not mounted.
+ */
+import type { Stats } from "node:fs";
+import { readFile, readlink, stat } from "node:fs/promises";
 import { NearcastError } from "#base/errors.ts";
 
 export const secretFileMode = 0o600;
@@ -28,28 +34,54 @@ export function originSecret(what: string): SecretFile {
 
 /**
  * The file's text, or undefined when there is no file.
- * @throws NearcastError INTERNAL when it can't be read, or when group or others have any right on it
+ * @throws NearcastError INTERNAL when it is no plain file or can't be read, when group or others have any right on it,
+ *   or when it is a symbolic link that leads nowhere
  */
 export async function readSecretFile(file: string, about: SecretFile): Promise<string | undefined> {
-  let mode: number;
+  const stats = await statsOf(file, about);
+  if (stats === undefined) return undefined;
+  const mode = stats.mode & 0o777;
+  if ((mode & 0o077) !== 0) {
+    throw new NearcastError(
+      "INTERNAL",
+      `${file} has mode 0${mode.toString(8)}, so others can read the ${about.what}: ` +
+        `run \`chmod 600 ${file}\`${about.whenLeaked}`,
+    );
+  }
   try {
-    mode = (await stat(file)).mode & 0o777;
+    return await readFile(file, "utf8");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw unreadable(file, about, error);
   }
-  if ((mode & 0o077) === 0) {
-    try {
-      return await readFile(file, "utf8");
-    } catch (error) {
-      throw unreadable(file, about, error);
-    }
+}
+
+/** Of a plain file; undefined when there is none. */
+async function statsOf(file: string, about: SecretFile): Promise<Stats | undefined> {
+  let stats: Stats;
+  try {
+    stats = await stat(file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw unreadable(file, about, error);
+    const target = await readlink(file).catch(() => undefined);
+    if (target === undefined) return undefined;
+    throw new NearcastError(
+      "INTERNAL",
+      `${file} is a symbolic link to ${target}, which does not exist: if it is on a volume, mount the volume. ` +
+        about.whenUnreadable,
+    );
   }
+  if (stats.isFile()) return stats;
   throw new NearcastError(
     "INTERNAL",
-    `${file} has mode 0${mode.toString(8)}, so others can read the ${about.what}: ` +
-      `run \`chmod 600 ${file}\`${about.whenLeaked}`,
+    `${file} is ${kindOf(stats)}, and must be a plain file with the ${about.what}. ${about.whenUnreadable}`,
   );
+}
+
+function kindOf(stats: Stats): string {
+  if (stats.isDirectory()) return "a folder";
+  if (stats.isFIFO()) return "a named pipe";
+  if (stats.isSocket()) return "a socket";
+  return "a device";
 }
 
 function unreadable(file: string, { what, reader, whenUnreadable }: SecretFile, error: unknown): NearcastError {

@@ -1,6 +1,6 @@
 /**
- * One piece of work in a thread of its own, so that the main thread goes on with what it has to do. The thread lives for
- * that work: what it took of memory goes with it. Its file reads `workerData` and posts one message.
+ * One piece of work in a thread of its own, so that the main thread goes on with what it has to do. The thread lives
+ * for that work: what it took of memory goes with it. Its file reads `workerData` and posts one message.
  */
 import { Worker } from "node:worker_threads";
 

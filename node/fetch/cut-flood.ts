@@ -4,6 +4,7 @@
  */
 import type { Socket } from "node:net";
 import type { Clock } from "#base/clock.ts";
+import { NearcastError } from "#base/errors.ts";
 
 const windowMs = 1000;
 
@@ -14,7 +15,8 @@ export function cutFlood(socket: Socket, bytesMax: number, clock: Clock): void {
   socket.on("readable", () => {
     const nowMs = clock.monotonicMs();
     if (socket.bytesRead - bytesBefore > bytesMax) {
-      socket.destroy(new Error(`more than ${bytesMax} bytes came within ${windowMs} ms`));
+      const detail = `more than ${bytesMax} bytes came within ${windowMs} ms`;
+      socket.destroy(new NearcastError("BODY_TOO_LARGE", detail));
     } else if (nowMs - windowSinceMs >= windowMs) [windowSinceMs, bytesBefore] = [nowMs, socket.bytesRead];
   });
 }

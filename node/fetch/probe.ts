@@ -10,27 +10,35 @@
  * Attempts overlap while a node does not answer (fleet/consensus.ts). Each goes over a connection of its own, so that
  * one which is stuck holds up no other; they are kept for a while, so that a probe measures the node and not the
  * handshake. An attempt at an address that is asked enough already is held, which says nothing of the node
- * (probe-budget.ts).
+ * (probe-budget.ts). A node that answered with a flood is not asked for a while: it failed, and reading more of the
+ * same would take this thread from everybody else.
  */
 import { isIP, type LookupFunction } from "node:net";
+import { LRUCache } from "lru-cache";
 import { Agent, buildConnector } from "undici";
 import type { Clock } from "#base/clock.ts";
-import { fewInterimResponses } from "#base/interim-responses.ts";
 import type { SiteNode } from "#fleet/document.ts";
 import type { Held, ProbeResult } from "#fleet/health.ts";
 import { probePath } from "#fleet/probe.ts";
 import { askField, createProofs, proofField } from "#fleet/proof.ts";
 import { answerBytesMax, type HealthAnswer, readHealthAnswer } from "#fleet/word.ts";
 import { cutFlood } from "./cut-flood.ts";
-import { readBody } from "./origin.ts";
 import { openProbeAddresses } from "./probe-addresses.ts";
 import { createProbeBudget } from "./probe-budget.ts";
+import { askSmall } from "./small-answer.ts";
 
 /** As many attempts at one node as may be under way at once, and some on their way out. */
 const connectionsMax = 16;
 
+/** A node's head has a few hundred. */
+const headBytesMax = 4096;
 /** A connection brings a few answers in a second; this is more than any node says. */
 const floodBytes = 512 * 1024;
+
+const floodRestMs = 30_000;
+const floodsMax = 10_000;
+/** More than asked for: of the body or anything else, or of the head. */
+const floodCodes: ReadonlySet<string> = new Set(["BODY_TOO_LARGE", "UND_ERR_HEADERS_OVERFLOW"]);
 
 export interface ProbeClient {
   probe: (node: Pick<SiteNode, "name" | "http">, timeoutMs: number) => Promise<ProbeResult | Held>;
@@ -43,6 +51,8 @@ export function openProbeClient(options: { secrets: () => readonly Uint8Array[];
   const proofs = createProofs(secrets);
   const addresses = openProbeAddresses(clock);
   const budget = createProbeBudget();
+  /** Until when each is not asked, and why it failed. */
+  const floods = new LRUCache<string, { untilMs: number; reason: string }>({ max: floodsMax });
   /** The address that was counted is the one that is connected to. */
   const lookup: LookupFunction = (hostname, { all }, callback) => {
     const address = addresses.last(hostname);
@@ -55,35 +65,39 @@ export function openProbeClient(options: { secrets: () => readonly Uint8Array[];
   const agent = new Agent({
     connections: connectionsMax,
     pipelining: 1,
-    connect(options, callback) {
-      connect(options, (...connected) => {
-        const [, socket] = connected;
-        if (socket !== null) cutFlood(socket, floodBytes, clock);
+    connect(place, callback) {
+      connect(place, (...connected) => {
+        const [error, socket] = connected;
+        if (error === null && socket !== null) cutFlood(socket, floodBytes, clock);
         callback(...connected);
       });
     },
+    maxHeaderSize: headBytesMax,
     keepAliveTimeout: 10_000,
   });
   return {
     async probe({ name, http }, timeoutMs) {
       let ended = (): void => undefined;
+      const flood = floods.get(http);
+      if (flood !== undefined && clock.monotonicMs() < flood.untilMs)
+        return { outcome: "failed", reason: flood.reason };
       try {
         const { origin, pathname, hostname } = new URL(probePath, http);
         const admission = budget.admit(await addresses.of(hostname, timeoutMs), name, clock.monotonicMs());
         if (admission.outcome === "held") return admission;
         ({ ended } = admission);
         const ask = proofs.ask();
-        const answer = await agent.request({
-          origin,
-          path: pathname,
-          method: "GET",
-          ...(ask === undefined ? {} : { headers: { [askField]: ask.field } }),
-          signal: AbortSignal.timeout(timeoutMs),
-          onInfo: fewInterimResponses(),
-          reset: admission.isCrowded,
-        });
-        const { statusCode, headers } = answer;
-        const body = await readBody(answer, answerBytesMax);
+        const { statusCode, headers, body } = await askSmall(
+          agent,
+          {
+            origin,
+            path: pathname,
+            ...(ask === undefined ? {} : { headers: { [askField]: ask.field } }),
+            reset: admission.isCrowded,
+          },
+          answerBytesMax,
+          AbortSignal.timeout(timeoutMs),
+        );
         if (statusCode !== 200 && statusCode !== 503) return { outcome: "failed", reason: `status ${statusCode}` };
         if (ask === undefined) {
           const { state } = readHealthAnswer(body.toString());
@@ -102,7 +116,9 @@ export function openProbeClient(options: { secrets: () => readonly Uint8Array[];
         return resultOf(statusCode, said);
       } catch (error) {
         const { code, name: kind, message } = error as { code?: string; name: string; message: string };
-        return { outcome: "failed", reason: kind === "TimeoutError" ? "timeout" : (code ?? message) };
+        const reason = kind === "TimeoutError" ? "timeout" : (code ?? message);
+        if (floodCodes.has(reason)) floods.set(http, { untilMs: clock.monotonicMs() + floodRestMs, reason });
+        return { outcome: "failed", reason };
       } finally {
         ended();
       }

@@ -43,12 +43,19 @@ const manifestSchema = Type.Object({
 });
 export type Manifest = Static<typeof manifestSchema>;
 
-/** Undefined: there is none. @throws NearcastError INTERNAL for one that can't be read */
-export async function readManifest(folder: string): Promise<Manifest | undefined> {
+/**
+ * Undefined: there is none.
+ * @param whenDamaged what to do about a list that holds no JSON; a restore has no other one
+ * @throws NearcastError INTERNAL for one that can't be read
+ */
+export async function readManifest(
+  folder: string,
+  whenDamaged = "delete it, and the next backup writes it again",
+): Promise<Manifest | undefined> {
   const path = join(folder, manifestName);
   const value = await readJson(path).catch((error: unknown) => {
     if (!(error instanceof SyntaxError)) throw error;
-    throw new NearcastError("INTERNAL", `${path} is damaged: delete it, and the next backup writes it again`);
+    throw new NearcastError("INTERNAL", `${path} is damaged: ${whenDamaged}`);
   });
   if (value === undefined) return undefined;
   return checked(path, value);

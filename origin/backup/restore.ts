@@ -1,17 +1,21 @@
 /**
  * Puts a backup back: into an empty data directory, or beside what is in one.
  *
- *   lock ─▶ hashes of catalogue and secrets ─▶ what is there moves aside ─▶ blobs, hashed ─▶ secrets ─▶ catalogue
+ *   hashes of catalogue and secrets ─▶ lock ─▶ what is there moves aside ─▶ blobs, hashed ─▶ secrets ─▶ catalogue
+ *                                                  ▲                                 │ any failure
+ *                                                  └─ what was copied is deleted, ◀──┘
+ *                                                     what was there moves back
  *
  * The catalogue comes last, under its name only when everything else is there: an origin refuses to start over blobs
- * without a catalogue, so a restore that was interrupted can't be mistaken for an origin.
+ * without a catalogue, so a restore that was killed can't be mistaken for an origin. One that fails leaves the data
+ * directory as it was.
  *
  * The restored catalogue gets a new identity. Nobody can know whether the lost origin sent more events after the
  * backup; their numbers would be used again with another meaning. Edges see the new identity, drop what they cached,
  * and follow.
  */
-import { chmod, lchown, copyFile, lstat, mkdir, readdir, rename, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { chmod, lchown, copyFile, lstat, mkdir, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
@@ -23,6 +27,7 @@ import { hashFile } from "../store/hash-file.ts";
 import { copyBlob } from "./copy-file.ts";
 import { blobPath, fileMode, folderMode, readManifest, secretPath, type Manifest } from "./manifest.ts";
 import { readSnapshot } from "./snapshot.ts";
+import { asRestoreStopped, smallFilesBytes } from "./stopped.ts";
 
 export interface RestoreReport {
   readonly manifest: Manifest;
@@ -42,47 +47,148 @@ export interface RestoreOptions {
 
 /** @throws NearcastError NOT_FOUND, CONFLICT, DISK_FAILED, INTERNAL */
 export async function restore(folder: string, dataDir: string, options: RestoreOptions): Promise<RestoreReport> {
-  const manifest = await readManifest(folder);
+  const manifest = await readManifest(folder, "nothing else says what belongs to this backup. Restore another backup");
   if (manifest === undefined)
     throw new NearcastError("NOT_FOUND", `${folder} holds no backup: no backup.json is there`);
   await verifyFiles(folder, manifest);
   const facts = readSnapshot(join(folder, manifest.catalogue.name));
-  await mkdir(dataDir, { recursive: true, mode: folderMode });
-  const unlock = lockDirectory(dataDir, `an origin is running on ${dataDir}: stop it first`);
+  const missing = new Set(manifest.missing);
+  const blobs = facts.blobs.filter(({ sha256 }) => !missing.has(sha256));
+  const aftermath: Aftermath = { left: "Nothing in it was replaced" };
   try {
-    const movedTo = await makeRoom(dataDir, options);
-    const missing = new Set(manifest.missing);
-    const blobs = facts.blobs.filter(({ sha256 }) => !missing.has(sha256));
-    const totalBytes = blobs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    let doneBytes = 0;
-    for (const { sha256, sizeBytes } of blobs) {
-      options.signal?.throwIfAborted();
-      const outcome = await copyBlob(blobPath(folder, sha256), blobPath(dataDir, sha256), sha256, options.signal);
-      if (outcome !== "copied") {
-        throw new NearcastError(
-          "DISK_FAILED",
-          `the blob ${blobPath(folder, sha256)} of the backup is ${outcome}: restore from another copy of the backup`,
-        );
-      }
-      doneBytes += sizeBytes;
-      options.onProgress({ phase: "restoring", doneBytes, totalBytes });
-    }
-    await mkdir(join(dataDir, "secrets"), { recursive: true, mode: folderMode });
-    for (const secret of manifest.secrets) {
-      await copyFile(secretPath(folder, secret), join(dataDir, "secrets", secret.name));
-      await chmod(join(dataDir, "secrets", secret.name), fileMode);
-    }
-    const catalogue = join(dataDir, "catalogue.sqlite");
-    await copyFile(join(folder, manifest.catalogue.name), `${catalogue}.new`);
-    await chmod(`${catalogue}.new`, fileMode);
-    forgetIdentity(`${catalogue}.new`);
-    await rename(`${catalogue}.new`, catalogue);
-    await recordRestore(catalogue, manifest, options);
-    await giveToOwner(dataDir);
-    return { manifest, movedTo };
+    return await inFolder(dataDir, async () => {
+      const movedTo = await makeRoom(dataDir, options);
+      await undoneOnFailure(dataDir, movedTo, aftermath, async () => {
+        await copyBlobs(folder, dataDir, blobs, options);
+        await copyRest(folder, dataDir, manifest, options);
+      });
+      return { manifest, movedTo };
+    });
+  } catch (error) {
+    const neededBytes = totalBytesOf(blobs) + manifest.catalogue.sizeBytes + smallFilesBytes;
+    throw await asRestoreStopped(error, dataDir, neededBytes, aftermath.left);
+  }
+}
+
+/** What a failure says of what was in the data directory. */
+interface Aftermath {
+  left: string;
+}
+
+/** Runs `work` in the locked data directory; when it fails, neither the directory nor its lock stays that was not there. */
+async function inFolder<Result>(dataDir: string, work: () => Promise<Result>): Promise<Result> {
+  const firstMade = await mkdir(dataDir, { recursive: true, mode: folderMode });
+  try {
+    return await underLock(dataDir, work);
+  } catch (error) {
+    if (firstMade !== undefined) await removeEmpty(dataDir, firstMade);
+    throw error;
+  }
+}
+
+async function underLock<Result>(dataDir: string, work: () => Promise<Result>): Promise<Result> {
+  const file = join(dataDir, "lock.sqlite");
+  const isOurs = !(await readdir(dataDir)).includes("lock.sqlite");
+  let unlock: () => void;
+  try {
+    unlock = lockDirectory(dataDir, `an origin is running on ${dataDir}: stop it first`);
+  } catch (error) {
+    // One that an origin made since we looked is that origin's.
+    if (isOurs && (error as NearcastError).code !== "CONFLICT") await rm(file, { force: true });
+    throw error;
+  }
+  try {
+    return await work();
+  } catch (error) {
+    // While it is locked: who opens the file now is refused, and does not wait for it.
+    if (isOurs) await rm(file, { force: true });
+    throw error;
   } finally {
     unlock();
   }
+}
+
+/** Runs `work` in a data directory that makeRoom() has emptied. */
+async function undoneOnFailure(
+  dataDir: string,
+  movedTo: string | undefined,
+  aftermath: Aftermath,
+  work: () => Promise<void>,
+): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    await undo(dataDir, movedTo).catch((failure: unknown) => {
+      const kept = movedTo === undefined ? "" : `; what was there before is in ${movedTo}`;
+      aftermath.left = `What was copied could not be removed again (${(failure as Error).message})${kept}`;
+    });
+    throw error;
+  }
+}
+
+/** The catalogue goes first and comes back last: no origin starts on what is there in between. */
+async function undo(dataDir: string, movedTo: string | undefined): Promise<void> {
+  const names = (await readdir(dataDir)).filter((name) => /^(?:catalogue\.sqlite.*|secrets|blobs)$/.test(name));
+  for (const name of names.toSorted((a, b) => rank(a) - rank(b))) await rm(join(dataDir, name), { recursive: true });
+  if (movedTo === undefined) return;
+  await moveAll(await readdir(movedTo), movedTo, dataDir, "catalogue last");
+  await rmdir(movedTo);
+}
+
+/** Folders that this restore made, from the inside out. */
+async function removeEmpty(dataDir: string, firstMade: string): Promise<void> {
+  for (let at = dataDir; at.length >= firstMade.length; at = dirname(at)) {
+    // One in which something stands stays, and those above it.
+    const isGone = await rmdir(at).then(
+      () => true,
+      () => false,
+    );
+    if (!isGone) return;
+  }
+}
+
+type Blobs = readonly { readonly sha256: string; readonly sizeBytes: number }[];
+
+function totalBytesOf(blobs: Blobs): number {
+  return blobs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+}
+
+async function copyBlobs(
+  folder: string,
+  dataDir: string,
+  blobs: Blobs,
+  { onProgress, signal }: RestoreOptions,
+): Promise<void> {
+  const totalBytes = totalBytesOf(blobs);
+  let doneBytes = 0;
+  for (const { sha256, sizeBytes } of blobs) {
+    signal?.throwIfAborted();
+    const outcome = await copyBlob(blobPath(folder, sha256), blobPath(dataDir, sha256), sha256, signal);
+    if (outcome !== "copied") {
+      throw new NearcastError(
+        "DISK_FAILED",
+        `the blob ${blobPath(folder, sha256)} of the backup is ${outcome}: restore from another copy of the backup`,
+      );
+    }
+    doneBytes += sizeBytes;
+    onProgress({ phase: "restoring", doneBytes, totalBytes });
+  }
+}
+
+/** Secrets, then the catalogue. */
+async function copyRest(folder: string, dataDir: string, manifest: Manifest, options: RestoreOptions): Promise<void> {
+  await mkdir(join(dataDir, "secrets"), { recursive: true, mode: folderMode });
+  for (const secret of manifest.secrets) {
+    await copyFile(secretPath(folder, secret), join(dataDir, "secrets", secret.name));
+    await chmod(join(dataDir, "secrets", secret.name), fileMode);
+  }
+  const catalogue = join(dataDir, "catalogue.sqlite");
+  await copyFile(join(folder, manifest.catalogue.name), `${catalogue}.new`);
+  await chmod(`${catalogue}.new`, fileMode);
+  forgetIdentity(`${catalogue}.new`);
+  await rename(`${catalogue}.new`, catalogue);
+  await recordRestore(catalogue, manifest, options);
+  await giveToOwner(dataDir);
 }
 
 async function verifyFiles(folder: string, { catalogue, secrets }: Manifest): Promise<void> {
@@ -123,10 +229,26 @@ async function makeRoom(dataDir: string, { isForced, clock }: RestoreOptions): P
   }
   const aside = join(dataDir, `before-restore-${new Date(clock.wallMs()).toISOString().replaceAll(/[-:]|\.\d+/g, "")}`);
   await mkdir(aside, { mode: folderMode });
-  // The catalogue first: without it no origin starts on what is left when this is interrupted.
-  for (const name of entries.toSorted((a, b) => rank(a) - rank(b)))
-    await rename(join(dataDir, name), join(aside, name));
+  try {
+    await moveAll(entries, dataDir, aside, "catalogue first");
+  } catch (error) {
+    await moveAll(await readdir(aside), aside, dataDir, "catalogue last");
+    await rmdir(aside);
+    throw error;
+  }
   return aside;
+}
+
+/** Without the catalogue no origin starts on what is left when this is interrupted. */
+async function moveAll(
+  names: readonly string[],
+  from: string,
+  to: string,
+  order: "catalogue first" | "catalogue last",
+): Promise<void> {
+  const sign = order === "catalogue first" ? 1 : -1;
+  for (const name of names.toSorted((a, b) => sign * (rank(a) - rank(b))))
+    await rename(join(from, name), join(to, name));
 }
 
 function rank(name: string): number {

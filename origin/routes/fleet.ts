@@ -8,11 +8,11 @@ import type { Catalogue, Change, FleetText, FleetVersion } from "../catalogue/ca
 import type { ConnectedNodes } from "../channel/connected.ts";
 import { refuseUnknownWords, understandingOf } from "../channel/understanding.ts";
 import type { FeedHub } from "../feed/hub.ts";
-import { refuseDangers } from "../fleet-guard.ts";
-import type { FleetJudgement } from "../fleet-judge.ts";
-import type { FleetLimits } from "../fleet-limits.ts";
-import type { FleetReader } from "../fleet-reader.ts";
-import type { JudgeFleet } from "../judging.ts";
+import { refuseDangers } from "../fleet/guard.ts";
+import type { FleetJudgement } from "../fleet/judge.ts";
+import type { FleetLimits } from "../fleet/limits.ts";
+import type { FleetReader } from "../fleet/reader.ts";
+import type { JudgeFleet } from "../fleet/judging.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 import { changeOf } from "../http/writing.ts";
 import { holds, isKnownTo, type Precondition } from "../precondition.ts";

@@ -10,7 +10,7 @@ import { NearcastError } from "#base/errors.ts";
 import { mediaTypeOf } from "#image/picture.ts";
 import type { BlobFacts, Catalogue, Version } from "../catalogue/catalogue.ts";
 import type { FeedHub } from "../feed/hub.ts";
-import type { FleetLimits } from "../fleet-limits.ts";
+import type { FleetLimits } from "../fleet/limits.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 import { changeOf } from "../http/writing.ts";
 import { nameFromTarget } from "#fleet/source-name.ts";

@@ -3,7 +3,7 @@
  * knows who has it.
  */
 import { randomBytes } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { writeAtomic } from "#base/atomic-file.ts";
 import { NearcastError } from "#base/errors.ts";
 import { originSecret, readSecretFile, secretFileMode } from "#base/secret-file.ts";
@@ -13,7 +13,12 @@ const wellFormed = new RegExp(tokenPattern);
 
 /** The token in a file; undefined when there is none, whatever the reason: loadToken() tells it. */
 export async function peekToken(file: string): Promise<string | undefined> {
-  const text = await readFile(file, "utf8").catch(() => "");
+  // Reading a named pipe would never end.
+  const isPlain = await stat(file).then(
+    (stats) => stats.isFile(),
+    () => false,
+  );
+  const text = isPlain ? await readFile(file, "utf8").catch(() => "") : "";
   return wellFormed.test(text.trim()) ? text.trim() : undefined;
 }
 

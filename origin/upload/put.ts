@@ -12,7 +12,7 @@ import type { Readable } from "node:stream";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { openGate } from "#base/gate.ts";
-import type { UploadLimitsOfFleet } from "../fleet-limits.ts";
+import type { UploadLimitsOfFleet } from "../fleet/limits.ts";
 import type { PictureFacts } from "#image/picture.ts";
 import type { BlobFacts, Catalogue, Change, PutOutcome } from "../catalogue/catalogue.ts";
 import type { BlobStore } from "../store/blob-store.ts";

@@ -1,13 +1,14 @@
 /** Who may do what, and how the tokens are kept. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { chmod, mkdir, readFile, rm, stat, unlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, rename, rm, stat, symlink, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test, type TestContext } from "node:test";
 import { type Clock, systemClock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
-import { silentLog } from "#base/log.ts";
+import { type Log, silentLog } from "#base/log.ts";
 import { tokenId } from "#fleet/edge-token.ts";
 import { openSqliteCatalogue } from "../../origin/catalogue/sqlite.ts";
 import { openRefusals } from "../../origin/refusals.ts";
@@ -114,11 +115,12 @@ async function openIn(
   directory: string,
   clock: Clock = systemClock,
   around: (catalogue: TokenDeps["catalogue"]) => TokenDeps["catalogue"] = (catalogue) => catalogue,
+  log: Log = silentLog,
 ) {
   const secretsDir = join(directory, "secrets");
   await mkdir(secretsDir, { recursive: true, mode: 0o700 });
   const catalogue = openSqliteCatalogue(join(directory, "catalogue.sqlite"), wideLimits, clock);
-  const settings = { overlapMs: 86_400_000, changed: () => undefined, clock, log: silentLog };
+  const settings = { overlapMs: 86_400_000, changed: () => undefined, clock, log };
   const deps = { ...settings, secretsDir, catalogue: around(catalogue) };
   const close = async (tokens?: Tokens): Promise<void> => {
     tokens?.close();
@@ -219,6 +221,73 @@ test("a token that others could read, or that is none, keeps the origin from sta
   await chmod(tokens.files.edge, 0o600);
   await writeFile(tokens.files.edge, "");
   await assert.rejects(openIn(t, directory), /holds no token/);
+});
+
+/** What can stand in a token file's place, and what is said of it. */
+const notPlain: readonly (readonly [what: string, put: (file: string) => Promise<unknown>, said: string])[] = [
+  ["a folder", async (file) => await mkdir(file), "is a folder, and must be a plain file with the token"],
+  [
+    "a named pipe",
+    async (file) => {
+      assert.equal(spawnSync("mkfifo", ["-m", "600", file]).status, 0);
+    },
+    "is a named pipe, and must be a plain file with the token",
+  ],
+  ["a link to a device", async (file) => await symlink("/dev/zero", file), "is a device, and must be a plain file"],
+  [
+    "a link that leads nowhere",
+    async (file) => await symlink("/nowhere/edge.token", file),
+    "is a symbolic link to /nowhere/edge.token, which does not exist: if it is on a volume, mount the volume",
+  ],
+];
+
+test("what is no plain file keeps the origin from starting, and is named; no token is made in its place", async (t) => {
+  for (const [what, put, said] of notPlain) {
+    const directory = await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) });
+    const { tokens, close } = await openIn(t, directory);
+    const file = tokens.files.edge;
+    await close();
+    await rename(file, `${file}.aside`);
+    await put(file);
+    await assert.rejects(openIn(t, directory), (error: Error) => {
+      assert.ok(error.message.startsWith(`${file} ${said}`), `${what}: ${error.message}`);
+      return true;
+    });
+    await rm(file, { recursive: true });
+    await rename(`${file}.aside`, file);
+    await openIn(t, directory);
+  }
+});
+
+test("a running origin warns of what is no plain file, keeps its token, and takes the next good file", async (t) => {
+  const clock = fakeClock();
+  for (const [what, put, said] of notPlain) {
+    const directory = await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) });
+    const warned: { err: Error; file: string }[] = [];
+    const warn = ((facts: { err: Error; file: string }) => warned.push(facts)) as Log["warn"];
+    const { tokens } = await openIn(t, directory, clock, undefined, Object.assign(Object.create(silentLog), { warn }));
+    const file = tokens.files.edge;
+    const old = await readToken(file);
+    await rename(file, `${file}.aside`);
+    await put(file);
+    for (let looks = 0; looks < 3; looks += 1) {
+      clock.advance(2000);
+      await tokens.retire("writer", tester); // takes its turn after the look
+    }
+    assert.deepEqual(
+      warned.map((facts) => [facts.file, facts.err.message.startsWith(`${file} ${said}`)]),
+      [[file, true]],
+      what,
+    );
+    assert.equal(tokens.judge(`Bearer ${old}`).outcome, "known", what);
+    assert.equal(tokens.list().length, 2, "no token is made in its place");
+    // Deleted, it is a file that is not there: a new token is made, as always.
+    await rm(file, { recursive: true });
+    clock.advance(2000);
+    await tokens.retire("writer", tester);
+    assert.notEqual(await readToken(file), old, what);
+    assert.equal(tokens.list().length, 3, what);
+  }
 });
 
 test("a file with a token of the other kind keeps the origin from starting, whichever was copied", async (t) => {

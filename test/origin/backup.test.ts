@@ -232,6 +232,70 @@ test("a full disk: the error names folder, need and room; the backup before is w
   }
 });
 
+test("a restore onto a full disk: the error names folder, need and room, and all is as it was before", async (t) => {
+  const isAllowed = spawnSync("unshare", ["-Urm", "true"]).status === 0;
+  if (!needs(t, isAllowed, "no mount namespace of our own")) return;
+  const origin = await startTestOrigin(scopeOf(t));
+  for (const mark of [1, 2]) await origin.json(201, "PUT", `/images/${mark}.jpg`, { body: await jpeg(mark, 400, 300) });
+  const work = await temporaryDirectory(scopeOf(t));
+  await save(origin.dataDir, join(work, "backup"));
+  await mkdir(join(work, "disk"));
+  const mounted = 'mount -t tmpfs -o size=8m tmpfs "$2/disk" && exec "$0" "$1" "$2"';
+  const fixture = join(import.meta.dirname, "restore-on-full-disk.ts");
+  const run = spawnSync("unshare", ["-Urm", "sh", "-c", mounted, process.execPath, fixture, work], {
+    encoding: "utf8",
+  });
+  assert.equal(run.status, 0, run.stderr);
+  const rows = run.stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { start: string; spareBytes: number; said: string; isAsBefore: boolean });
+  const ofStart = Map.groupBy(rows, ({ start }) => start);
+  assert.deepEqual([...ofStart.keys()], ["absent", "empty", "used"]);
+  for (const each of ofStart.values()) assert.ok(each.length >= 4, run.stdout);
+  for (const { start, spareBytes, said, isAsBefore } of rows.filter((row) => row.said !== "done")) {
+    assert.match(
+      said,
+      new RegExp(
+        String.raw`^the disk of \S+/disk/data/origin is full: this restore needs \d\.\d MB there, and \d\.\d MB are ` +
+          String.raw`free\. Nothing in it was replaced\. Free some space, or name a data directory on a larger disk`,
+      ),
+      `${start}, ${spareBytes} bytes free`,
+    );
+    assert.ok(isAsBefore, `${start}, ${spareBytes} bytes free`);
+  }
+});
+
+test("a damaged list: a backup says that the next one writes it again, a restore to take another backup", async (t) => {
+  const origin = await startTestOrigin(scopeOf(t));
+  const folder = join(await temporaryDirectory(scopeOf(t)), "backup");
+  await save(origin.dataDir, folder);
+  await truncate(join(folder, "backup.json"), 40);
+  await assert.rejects(save(origin.dataDir, folder), /backup\.json is damaged: delete it, and the next backup writes/);
+  const target = join(await temporaryDirectory(scopeOf(t)), "target");
+  await assert.rejects(putBack(folder, target), (error: Error) => {
+    assert.match(error.message, /backup\.json is damaged: .*Restore another backup$/);
+    assert.doesNotMatch(error.message, /delete/);
+    return true;
+  });
+  await assert.rejects(readdir(target), /ENOENT/);
+});
+
+test("a restore that was refused or that failed leaves nothing behind where nothing was", async (t) => {
+  const origin = await startTestOrigin(scopeOf(t));
+  const folder = join(await temporaryDirectory(scopeOf(t)), "backup");
+  await origin.json(201, "PUT", "/images/a.jpg", { body: await jpeg(1) });
+  await save(origin.dataDir, folder);
+  const target = await temporaryDirectory(scopeOf(t));
+  await writeFile(join(target, "thesis.odt"), "x");
+  await assert.rejects(putBack(folder, target), /is not empty/);
+  assert.deepEqual(await readdir(target), ["thesis.odt"]);
+  const [blob = ""] = await filesOf(join(folder, "blobs"));
+  await rm(blob);
+  await assert.rejects(putBack(folder, target, true), /is missing: restore from another copy/);
+  assert.deepEqual(await readdir(target), ["thesis.odt"]);
+});
+
 test("--check finds a copy in the backup that went bad, and copies it anew", async (t) => {
   const origin = await startTestOrigin(scopeOf(t));
   const folder = join(await temporaryDirectory(scopeOf(t)), "backup");

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Fleet } from "#fleet/document.ts";
 import { parseFleet } from "#fleet/read-document.ts";
-import { defaultLimits } from "../../origin/fleet-limits.ts";
-import { summarizeFleet } from "../../origin/fleet-summary.ts";
+import { defaultLimits } from "../../origin/fleet/limits.ts";
+import { summarizeFleet } from "../../origin/fleet/summary.ts";
 import { fleetExample, startTestOrigin, type Scope } from "./running-origin.ts";
 
 const json = { "content-type": "application/json" };

@@ -14,7 +14,7 @@ import { NearcastError } from "#base/errors.ts";
 import { createEventStreamReader } from "#fleet/event-stream.ts";
 import { type Roster, type RosterNode, rosterNodesMax } from "#fleet/roster.ts";
 import { openSqliteCatalogue } from "../../origin/catalogue/sqlite.ts";
-import { openFleetReader } from "../../origin/fleet-reader.ts";
+import { openFleetReader } from "../../origin/fleet/reader.ts";
 import { mustBeReachable } from "../../origin/registration-rules.ts";
 import { openRosterKeeper } from "../../origin/roster.ts";
 import { fleetValue } from "../support/fleet.ts";

@@ -10,7 +10,7 @@ import { systemClock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Catalogue } from "../../origin/catalogue/catalogue.ts";
 import { openSqliteCatalogue } from "../../origin/catalogue/sqlite.ts";
-import { defaultLimits } from "../../origin/fleet-limits.ts";
+import { defaultLimits } from "../../origin/fleet/limits.ts";
 import { noPrecondition } from "../../origin/precondition.ts";
 import { shardCount, type BlobStore } from "../../origin/store/blob-store.ts";
 import { openDirectoryStore } from "../../origin/store/directory.ts";

@@ -1,4 +1,4 @@
-/** Run as a worker: an HTTP server that answers with `opening` and then `piece` again and again, for as long as it can. */
+/** Run as a worker: an HTTP server that answers with `opening`, and then with `piece` again and again without end. */
 import { createServer } from "node:net";
 import { parentPort, workerData } from "node:worker_threads";
 

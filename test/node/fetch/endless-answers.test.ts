@@ -32,23 +32,22 @@ const rows: [what: string, opening: string, piece: string][] = [
   ["trailers", `${chunked}0\r\n`, "a: b\r\n"],
 ];
 
-/** Without a bound it is a third to a half of the probe's second, again and again; with one it is 3 to 60 ms. */
-const cpuMsMax = 200;
+/** Without a bound it is a third to a half of each probe's second, for as long as the node is there. */
+const cpuMsMax = 1000;
 
 for (const [what, opening, piece] of rows) {
   test(`endless: ${what}`, async (t) => {
     const url = await flooding(t, opening, piece);
     const probes = openProbeClient({ secrets: () => [], clock: systemClock });
     t.after(async () => await probes.close());
-    let leastCpuMs = Infinity;
-    for (let round = 0; round < 3; round += 1) {
-      const before = process.threadCpuUsage();
-      const result = await probes.probe({ name: "fra1", http: url }, 1000);
-      const { user, system } = process.threadCpuUsage(before);
-      leastCpuMs = Math.min(leastCpuMs, (user + system) / 1000);
-      assert.equal(result.outcome, "failed");
+    const before = process.threadCpuUsage();
+    for (let probe = 0; probe < 10; probe += 1) {
+      assert.equal((await probes.probe({ name: "fra1", http: url }, 1000)).outcome, "failed");
     }
-    assert.ok(leastCpuMs < cpuMsMax, `a probe cost ${leastCpuMs.toFixed()} ms`);
+    const { user, system } = process.threadCpuUsage(before);
+    const cpuMs = (user + system) / 1000;
+    t.diagnostic(`${cpuMs.toFixed()} ms`);
+    assert.ok(cpuMs < cpuMsMax, `ten probes cost ${cpuMs.toFixed()} ms`);
   });
 }
 

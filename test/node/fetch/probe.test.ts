@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { systemClock } from "#base/clock.ts";
 import { createProofs, askField, proofField } from "#fleet/proof.ts";
 import { openProbeClient, type ProbeClient } from "../../../node/fetch/probe.ts";
+import { fakeClock } from "../../support/fake-clock.ts";
 import { answering, type Script, startLoopbackOrigin } from "../../support/loopback-origin.ts";
 
 const [secret, other] = [randomBytes(32), randomBytes(32)];
@@ -22,7 +23,6 @@ test("what a probe makes of each answer; it never throws", async (t) => {
     ["starting", answering(503, {}, '{"state":"starting"}'), /^failed: status 503$/],
     ["not there", answering(404, {}), /^failed: status 404$/],
     ["a redirect", answering(302, { location: "/ok" }), /^failed: status 302$/],
-    ["a body without end", answering(200, {}, "x".repeat(300_000)), /^failed: BODY_TOO_LARGE$/],
     ["no answer", () => undefined, /^failed: timeout$/],
     ["a header and then silence", (_request, response) => void response.writeHead(200).write("{"), /^failed: timeout$/],
     ["no HTTP", (_request, response) => void response.socket?.end("SSH-2.0-x\r\n"), /^failed: .*HTTP/],
@@ -52,6 +52,30 @@ function signing(secretOfNode: Uint8Array, status: number, body: string): Script
     response.end(body);
   };
 }
+
+test("a node that floods instead of answering is not asked for half a minute, and others are", async (t) => {
+  const clock = fakeClock();
+  const client = openProbeClient({ secrets: () => [], clock });
+  t.after(() => client.close());
+  let asked = 0;
+  const flooding: Script = (_request, response) => {
+    asked += 1;
+    response.end("x".repeat(300_000));
+  };
+  const [flood, calm] = [
+    await startLoopbackOrigin(t, flooding),
+    await startLoopbackOrigin(t, answering(200, {}, "{}")),
+  ];
+  const flooded = { outcome: "failed", reason: "BODY_TOO_LARGE" };
+  for (const _ of [1, 2, 3]) assert.deepEqual(await client.probe(at(flood.url), 2000), flooded);
+  assert.equal(asked, 1);
+  assert.equal((await client.probe(at(calm.url), 2000)).outcome, "ready");
+  flood.script(answering(200, {}, "{}"));
+  clock.advance(29_999);
+  assert.deepEqual(await client.probe(at(flood.url), 2000), flooded);
+  clock.advance(1);
+  assert.equal((await client.probe(at(flood.url), 2000)).outcome, "ready");
+});
 
 test("with a fleet secret only proven answers count, of the very node that was asked", async (t) => {
   const said = '{"node":"fra1","state":"draining","word":{"load":12.5}}';

@@ -153,7 +153,7 @@ test("a node starts with no token that it can't read, and says which file", asyn
   await unlink(path);
   await refused(/does not exist/);
   await mkdir(path, { mode: 0o700 });
-  await refused(/can't be read \(EISDIR\): it must be a file of the user that runs the edge/);
+  await refused(/is a folder, and must be a plain file with the edge token/);
   await rmdir(path);
   await writeFile(path, first, { mode: 0o600 });
   (await openTokenFile(again)).close();

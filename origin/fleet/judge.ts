@@ -1,7 +1,7 @@
 /**
- * All that publishing wants to know of a fleet document, from its text to its dangers: is it valid, what does it change,
- * what would it take down, does every live node understand it, and how is that said in one line. Pure; for a long
- * document it takes seconds, so judging.ts does it in a thread.
+ * All that publishing wants to know of a fleet document, from its text to its dangers: is it valid, what does it
+ * change, what would it take down, does every live node understand it, and how is that said in one line. Pure; for a
+ * long document it takes seconds, so judging.ts does it in a thread.
  */
 import type { Checked } from "#base/schema.ts";
 import type { Fleet } from "#fleet/document.ts";
@@ -9,9 +9,9 @@ import { packZones } from "#fleet/packed-zones.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import type { FleetDanger } from "#fleet/review/dangers.ts";
 import type { Roster } from "#fleet/roster.ts";
-import { type Understanding, wordDangers } from "./channel/understanding.ts";
-import { type FleetReview, reviewFleet } from "./fleet-guard.ts";
-import { summarizeFleet } from "./fleet-summary.ts";
+import { type Understanding, wordDangers } from "../channel/understanding.ts";
+import { type FleetReview, reviewFleet } from "./guard.ts";
+import { summarizeFleet } from "./summary.ts";
 
 /** Values alone, so that they can be handed to a thread. */
 export interface FleetCase {

@@ -1,12 +1,12 @@
 /**
  * Judging fleet documents beside the main thread, which has edges to answer: 4 MiB take two seconds.
  *
- *   cases take turns ──▶ short: in place     long: fleet-judge-thread.ts, one at a time
+ *   cases take turns ──▶ short: in place     long: judge-thread.ts, one at a time
  */
 import { NearcastError } from "#base/errors.ts";
 import { type Checked, deepFreeze } from "#base/schema.ts";
 import { inThread } from "#base/task-thread.ts";
-import { type FleetCase, type FleetJudgement, judgeFleet } from "./fleet-judge.ts";
+import { type FleetCase, type FleetJudgement, judgeFleet } from "./judge.ts";
 
 /** Two short ones together take some ten milliseconds, and starting a thread takes a hundred. */
 const apartFromCharacters = 32 * 1024;
@@ -37,7 +37,7 @@ export function openFleetJudging(): JudgeFleet {
 async function judge(one: FleetCase): Promise<Checked<FleetJudgement>> {
   if (one.text.length + (one.before?.length ?? 0) < apartFromCharacters) return judgeFleet(one);
   try {
-    const file = new URL("./fleet-judge-thread.ts", import.meta.url);
+    const file = new URL("./judge-thread.ts", import.meta.url);
     const judged = await inThread<Checked<FleetJudgement>>(file, one, limits);
     // Copies between threads are not frozen.
     return judged.ok ? { ok: true, value: deepFreeze(judged.value) } : judged;

@@ -1,8 +1,8 @@
 /** The limits for uploads: those of the newest fleet version, or the document's own defaults while there is none. */
 import type { Log } from "#base/log.ts";
 import { type Limits } from "#fleet/document.ts";
-import type { Catalogue } from "./catalogue/catalogue.ts";
-import type { FleetReader } from "./fleet-reader.ts";
+import type { Catalogue } from "../catalogue/catalogue.ts";
+import type { FleetReader } from "./reader.ts";
 
 export type UploadLimitsOfFleet = Pick<Limits, "sourceBytesMax" | "sourcePixelsMax">;
 

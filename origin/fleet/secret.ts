@@ -12,8 +12,8 @@ import { writeAtomic } from "#base/atomic-file.ts";
 import { NearcastError } from "#base/errors.ts";
 import { check } from "#base/schema.ts";
 import { fleetSecretBytes, type FleetSecrets, fleetSecretsSchema, secretId } from "#fleet/secret.ts";
-import type { Actor } from "./catalogue/audit.ts";
-import type { Catalogue } from "./catalogue/catalogue.ts";
+import type { Actor } from "../catalogue/audit.ts";
+import type { Catalogue } from "../catalogue/catalogue.ts";
 import { originSecret, readSecretFile, secretFileMode } from "#base/secret-file.ts";
 
 export interface FleetSecretKeeper {

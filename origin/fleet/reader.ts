@@ -6,7 +6,7 @@
 import type { Fleet } from "#fleet/document.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import { readFleet } from "#fleet/reading.ts";
-import type { FleetText } from "./catalogue/catalogue.ts";
+import type { FleetText } from "../catalogue/catalogue.ts";
 
 type Stored = Pick<FleetText, "version" | "text">;
 
