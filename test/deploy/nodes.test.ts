@@ -289,6 +289,24 @@ test("remove drains, waits for the longest TTL, and only then takes the node out
   assert.deepEqual((await roster()).draining, [], "and it was not drained either");
 });
 
+test("a node that joined and stands in the document is not removed while the document would keep it", async (t) => {
+  const { address, joins, origin, writes, roster } = await startPlace(t);
+  await joins();
+  const http = `http://${address}:18080`;
+  const fra = siteValue("fra", {
+    nodes: [
+      { name: "fra1", http: "http://192.0.2.1:8080" },
+      { name: "fra2", http },
+    ],
+  });
+  const fleet = fleetValue({ sites: [fra, siteValue("nyc")] });
+  assert.ok((await origin.call("PUT", "/fleet", { body: stringify(fleet) })).ok);
+  const { stderr } = await writes(["remove", "fra2", "--now"], 4);
+  assert.match(stderr, /fra2 joined, and stands in the fleet document, too\n {2}Take it out of sites\[0\]\.nodes/);
+  const { nodes, draining } = await roster();
+  assert.deepEqual([nodes.length, draining], [1, []]);
+});
+
 test("remove asks before a nameserver loses its last address, and fleet check knows who joined", async (t) => {
   const { address, data, joins, origin, writes, roster } = await startPlace(t);
   await joins();
