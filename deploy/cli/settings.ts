@@ -175,9 +175,9 @@ export async function readEdgeConfig(file: string): Promise<EdgeConfig> {
 }
 
 /**
- * The nodes whose admin listeners are known: those of `--admin`, else those that DIR describes, else the installed. Where
- * an origin is named and no folder is, nodes in ./data that follow another origin are none of its fleet: they may be
- * left from a trial.
+ * The nodes whose admin listeners are known: those of `--admin`, else those that DIR describes, else the installed.
+ * Where an origin is named and no folder is, nodes in ./data that follow another origin are none of its fleet: they may
+ * be left from a trial.
  */
 export async function findNodes(
   options: CommonOptions & { admin?: readonly string[] },

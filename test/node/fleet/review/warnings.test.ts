@@ -115,7 +115,7 @@ const stateRows: { what: string; parts: Parts; drained?: string[]; said: RegExp 
   {
     what: "all sites drain",
     parts: { ...twoSites({ state: "draining" }, { state: "draining" }), ...geo },
-    said: /^every site for img\.cdn\.test \(fra, nyc\) is draining, so draining has no effect: .* new clients to fra, nyc$/,
+    said: /^every site for img\.cdn\.test \(fra, nyc\) is draining, so draining has no effect: .* clients to fra, nyc$/,
   },
   {
     what: "one is down, and the other's only node drains",
