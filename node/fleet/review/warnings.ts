@@ -2,7 +2,7 @@
  * What is unwise in a fleet document although it is valid: each warning says where, which value, and what to do; pure.
  *
  *   nameservers whose address no node has       private addresses in public answers       hosts that DNS leads nobody
- *   to
+ *   to       sites without an address (empty-sites.ts)
  *
  * Zones under names such as `.test` are not public, so any address may stand in them.
  */
@@ -11,6 +11,7 @@ import { canonicalAddress } from "#fleet/address.ts";
 import { canonicalName, type Fleet, ownerOf, type Zone } from "#fleet/document.ts";
 import { emptyRoster, type Roster, withRoster } from "#fleet/roster.ts";
 import { type Answers, answersOf, livesBehind } from "./answers.ts";
+import { emptySiteWarnings } from "./empty-sites.ts";
 import { isPublicName, whySpecial } from "./special-addresses.ts";
 
 export interface FleetWarning extends ValueProblem {
@@ -29,6 +30,7 @@ export function warningsOf(document: Fleet, roster: Roster = emptyRoster): Fleet
     ...nameserverWarnings(fleet),
     ...addressWarnings(document, roster),
     ...hostWarnings(document, answersOf(fleet)),
+    ...emptySiteWarnings(fleet),
   ];
   return warnings.slice(0, warningsMax);
 }

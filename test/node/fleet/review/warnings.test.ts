@@ -41,6 +41,35 @@ const rows: { what: string; parts: Parts; roster?: RosterNode[]; paths: string[]
     paths: [],
   },
   {
+    what: "a site without an address",
+    parts: {
+      zones: [zone("cdn.test", public1)],
+      sites: [site(public1), { ...site(), name: "nyc" }],
+      ...steered("img.cdn.test"),
+    },
+    paths: ["sites[1]"],
+  },
+  {
+    what: "a site whose only node joined without an address",
+    parts: {
+      zones: [zone("cdn.test", public1)],
+      sites: [site(public1), { ...site(), name: "nyc" }],
+      ...steered("img.cdn.test"),
+    },
+    roster: [{ name: "nyc1", site: "nyc", http: `http://${public2}`, addresses: [] }],
+    paths: ["sites[1]"],
+  },
+  {
+    what: "a site that a node with an address joined",
+    parts: {
+      zones: [zone("cdn.test", public1)],
+      sites: [site(public1), { ...site(), name: "nyc" }],
+      ...steered("img.cdn.test"),
+    },
+    roster: [{ name: "nyc1", site: "nyc", http: `http://${public2}`, addresses: [public2] }],
+    paths: [],
+  },
+  {
     what: "private addresses of a node in a public zone",
     parts: { zones: [zone("cdn.shop.de", public1)], sites: [site(public1, "10.1.2.3")], ...steered("img.cdn.shop.de") },
     paths: ["sites[0].nodes[1].addresses[0]"],
