@@ -50,8 +50,17 @@ export interface Asked {
 export async function askNodes(question: NodeQuestion, options: NodeOptions, cli: Cli, isOne = false): Promise<Asked> {
   const here = await localNodes(options, cli);
   if (here === undefined) return { way: "origin", replies: await askByOrigin(question, options, cli, isOne) };
-  const asked = isOne ? here.slice(0, 1) : here;
-  return { way: "admin", replies: await Promise.all(asked.map(async (node) => await askByAdmin(question, node))) };
+  return await askThere(question, isOne ? here.slice(0, 1) : here);
+}
+
+/** The same, where the origin is known not to answer: only nodes of this machine, and those that --admin names. */
+export async function askNodesHere(question: NodeQuestion, options: NodeOptions, cli: Cli): Promise<Asked | undefined> {
+  const here = await localNodes(options, cli);
+  return here === undefined ? undefined : await askThere(question, here);
+}
+
+async function askThere(question: NodeQuestion, nodes: readonly NodePlace[]): Promise<Asked> {
+  return { way: "admin", replies: await Promise.all(nodes.map(async (node) => await askByAdmin(question, node))) };
 }
 
 /** How the nodes were asked, in words. */

@@ -202,6 +202,8 @@ const verifyAnswer = Type.Object({
   cursor: Type.Optional(Type.String()),
 });
 
+/** The origin judges a whole document before it answers: one of 4 MiB takes it a while, and others stand before it. */
+const fleetAnswerTimeoutMs = 120_000;
 /** Names of one page; the origin's own greatest. */
 const pageLength = 1000;
 
@@ -277,7 +279,8 @@ export async function askOverOrigin(
   client: OriginClient,
   json: { question: NodeQuestion; nodes?: string[]; sites?: string[]; first?: boolean },
 ): Promise<RelayedAnswer[]> {
-  return read(relayedAnswers, await client.call({ method: "POST", path: "/nodes/questions", body: { json } })).answers;
+  const path = "/nodes/questions";
+  return read(relayedAnswers, await client.call({ method: "POST", path, body: { json }, isSafe: true })).answers;
 }
 
 /** Up to `limit` names that begin with the prefix. */
@@ -312,22 +315,30 @@ export async function reviewFleet(
   ifVersion: number | undefined,
 ): Promise<FleetReview> {
   await mustKnowDryRuns(client);
-  return read(fleetReview, await client.call({ ...fleetCall(next, ifVersion), query: { dryRun: "true" } }));
+  const call = { ...fleetCall(next, ifVersion), query: { dryRun: "true" }, isSafe: true };
+  return read(fleetReview, await client.call(call));
 }
 
 function fleetCall(next: NextFleet, ifVersion: number | undefined): Parameters<OriginClient["call"]>[0] {
   const headers: Record<string, string> =
     ifVersion === undefined ? {} : ifVersion === 0 ? { "if-none-match": "*" } : { "if-match": `"${ifVersion}"` };
   if ("text" in next) {
-    return { method: "PUT", path: "/fleet", headers, body: { text: next.text, type: "application/yaml" } };
+    const body = { text: next.text, type: "application/yaml" };
+    return { method: "PUT", path: "/fleet", headers, body, answerTimeoutMs: fleetAnswerTimeoutMs };
   }
   const json = next.rollbackTo === undefined ? {} : { version: next.rollbackTo };
-  return { method: "POST", path: "/fleet/rollbacks", headers, body: { json } };
+  return { method: "POST", path: "/fleet/rollbacks", headers, body: { json }, answerTimeoutMs: fleetAnswerTimeoutMs };
 }
 
 /** An origin of release 0.1 ignores `dryRun` and would publish; its OpenAPI document tells. */
 async function mustKnowDryRuns(client: OriginClient): Promise<void> {
-  const { paths } = read(openApiDocument, await client.call({ method: "GET", root: "/api", path: "/openapi.json" }));
+  const answer = await client.call({
+    method: "GET",
+    root: "/api",
+    path: "/openapi.json",
+    answerTimeoutMs: fleetAnswerTimeoutMs,
+  });
+  const { paths } = read(openApiDocument, answer);
   const put = (paths["/api/v1/fleet"] as { put?: { parameters?: { name?: string }[] } } | undefined)?.put;
   if (put?.parameters?.some(({ name }) => name === "dryRun") === true) return;
   throw new CommandFailure(exitCodes.failed, "this origin is of an older release and can't say what would change", {

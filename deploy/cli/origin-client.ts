@@ -13,8 +13,8 @@ import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { defaultUrlFrom, isTrialAddress, type OriginPlace } from "./settings.ts";
 import { userName } from "./user-name.ts";
 
-/** The origin answers out of SQLite within milliseconds; after so long nobody is there. */
-const answerTimeoutMs = 15_000;
+/** The origin answers out of SQLite within milliseconds; after so long it is stopped, or held up. */
+const usualAnswerTimeoutMs = 15_000;
 const connectTimeoutMs = 3000;
 /** The origin decodes an upload before it answers, in half a minute at most, and others may stand before it. */
 const uploadAnswerTimeoutMs = 300_000;
@@ -38,6 +38,10 @@ interface Call {
   body?: { json: unknown } | { text: string; type: string } | { file: string; sizeBytes: number; onBytes: OnBytes };
   /** Statuses that are no failure here although they are 4xx. */
   expect?: readonly number[];
+  /** How long the origin may be at work on this before it begins to answer; default: the client's. */
+  answerTimeoutMs?: number;
+  /** It changes nothing (RFC 9110 §9.2.1) although its method may. */
+  isSafe?: boolean;
 }
 
 export type OnBytes = (sentBytes: number) => void;
@@ -55,7 +59,11 @@ export function encodeName(name: string): string {
   return parsed.name.split("/").map(encodeURIComponent).join("/");
 }
 
-export function createOriginClient(place: OriginPlace): OriginClient {
+/** @param settings `answerTimeoutMs`: how long each call waits for its answer where it has no deadline of its own */
+export function createOriginClient(
+  place: OriginPlace,
+  { answerTimeoutMs = usualAnswerTimeoutMs }: { answerTimeoutMs?: number } = {},
+): OriginClient {
   const agent = new Agent({ connect: { timeout: connectTimeoutMs }, connections: 8, keepAliveTimeout: 1000 });
   let token: string | undefined;
 
@@ -73,7 +81,7 @@ export function createOriginClient(place: OriginPlace): OriginClient {
           })
         ).body.dump();
       } catch (cause) {
-        throw unreachable(place, cause);
+        throw asFailure(place, cause, { answerTimeoutMs, lookVerb: undefined });
       }
       throw error;
     }
@@ -92,27 +100,35 @@ export function createOriginClient(place: OriginPlace): OriginClient {
     };
     const body = bodyOf(wanted.body, headers);
     const isUpload = wanted.body !== undefined && "file" in wanted.body;
-    const timeoutMs = isUpload ? uploadAnswerTimeoutMs : answerTimeoutMs;
-    let response: Dispatcher.ResponseData;
+    const waits = {
+      answerTimeoutMs: wanted.answerTimeoutMs ?? (isUpload ? uploadAnswerTimeoutMs : answerTimeoutMs),
+      lookVerb: lookVerbOf(wanted),
+    };
     try {
-      response = await request(url, {
+      const response = await request(url, {
         method: wanted.method,
         headers,
         body: body ?? null,
         dispatcher: agent,
-        headersTimeout: timeoutMs,
+        headersTimeout: waits.answerTimeoutMs,
         bodyTimeout: answerTimeoutMs,
         onInfo: fewInterimResponses(),
       });
+      const text = await readText(response, place);
+      const answer: Answer = { status: response.statusCode, headers: flatHeaders(response.headers), body: parse(text) };
+      if (answer.status >= 400 && wanted.expect?.includes(answer.status) !== true) throw refusal(place, answer);
+      return answer;
     } catch (error) {
-      throw error instanceof CommandFailure ? error : unreachable(place, error);
+      throw error instanceof CommandFailure ? error : asFailure(place, error, waits);
     }
-    const text = await readText(response, place);
-    const answer: Answer = { status: response.statusCode, headers: flatHeaders(response.headers), body: parse(text) };
-    if (answer.status >= 400 && wanted.expect?.includes(answer.status) !== true) throw refusal(place, answer);
-    return answer;
   }
   return { url: place.url, call, close: async () => await agent.close() };
+}
+
+/** The verb that shows whether a change was made whose answer never came; undefined: the call changes nothing. */
+function lookVerbOf({ method, path, isSafe = method === "GET" || method === "HEAD" }: Call): string | undefined {
+  if (isSafe) return undefined;
+  return path === "/fleet" || path === "/fleet/rollbacks" ? "fleet releases" : "audit";
 }
 
 /** Who is noted beside each version. */
@@ -156,19 +172,14 @@ async function* fileChunks(file: string, onBytes: OnBytes): AsyncGenerator<Buffe
 async function readText(response: Dispatcher.ResponseData, place: OriginPlace): Promise<string> {
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
-  try {
-    for await (const chunk of response.body) {
-      const bytes = chunk as Buffer;
-      sizeBytes += bytes.length;
-      if (sizeBytes > bodyBytesMax) {
-        response.body.destroy();
-        throw new CommandFailure(exitCodes.failed, `the answer of ${place.url} is larger than ${bodyBytesMax} bytes`);
-      }
-      chunks.push(bytes);
+  for await (const chunk of response.body) {
+    const bytes = chunk as Buffer;
+    sizeBytes += bytes.length;
+    if (sizeBytes > bodyBytesMax) {
+      response.body.destroy();
+      throw new CommandFailure(exitCodes.failed, `the answer of ${place.url} is larger than ${bodyBytesMax} bytes`);
     }
-  } catch (error) {
-    if (error instanceof CommandFailure) throw error;
-    throw unreachable(place, error);
+    chunks.push(bytes);
   }
   return Buffer.concat(chunks).toString("utf8");
 }
@@ -190,13 +201,24 @@ function flatHeaders(headers: Dispatcher.ResponseData["headers"]): Record<string
   );
 }
 
+const cutWords = "the connection was cut before it answered";
+/** What the HTTP client and the system call it would tell nobody what happened. */
+const codeWords: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "connection refused",
+  UND_ERR_CONNECT_TIMEOUT: "no connection came about in time",
+  UND_ERR_HEADERS_TIMEOUT: "it accepts connections, but does not answer",
+  UND_ERR_BODY_TIMEOUT: "it fell silent in the middle of its answer",
+  UND_ERR_SOCKET: cutWords,
+  ECONNRESET: cutWords,
+};
+
 /** The first sentence of an error that may hold others (one per address that was tried). */
 export function reasonOf(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
   if (!(error instanceof Error)) return String(error);
   const code = (error as NodeJS.ErrnoException).code;
-  if (code === "ECONNREFUSED") return "connection refused";
-  return error.message;
+  if (error.name === "TimeoutError") return "it did not answer in time";
+  return codeWords[code ?? ""] ?? error.message;
 }
 
 /** Only a trial on this machine is started with `up`. */
@@ -206,16 +228,54 @@ function startHint(url: string): string {
     : "Is it running? On its machine: systemctl status nearcast-origin";
 }
 
-function unreachable(place: OriginPlace, error: unknown): CommandFailure {
-  return new CommandFailure(exitCodes.unreachable, `the origin at ${place.url} can't be reached: ${reasonOf(error)}`, {
+interface Waits {
+  readonly answerTimeoutMs: number;
+  /** As lookVerbOf() has it. */
+  readonly lookVerb: string | undefined;
+}
+
+/** An origin that was reached and is silent needs other advice than one that is not there. */
+function asFailure(place: OriginPlace, error: unknown, waits: Waits): CommandFailure {
+  const { code } = error as NodeJS.ErrnoException;
+  const seconds = waits.answerTimeoutMs / 1000;
+  if (code === "UND_ERR_HEADERS_TIMEOUT")
+    return silent(place, error, waits, `accepts connections, but did not answer within ${seconds} s`);
+  if (code === "UND_ERR_BODY_TIMEOUT") return silent(place, error, waits, "fell silent in the middle of its answer");
+  return unreachable(place, error, waits);
+}
+
+function silent(place: OriginPlace, error: unknown, { lookVerb }: Waits, what: string): CommandFailure {
+  const where = isTrialAddress(place.url)
+    ? `origin.log in the folder that \`${command} up\` keeps (installed as a service: journalctl -u nearcast-origin)`
+    : "on its machine, journalctl -u nearcast-origin";
+  return new CommandFailure(exitCodes.unreachable, `the origin at ${place.url} ${what}`, {
+    code: "NO_ANSWER",
+    cause: error,
+    lines: [
+      lookVerb === undefined
+        ? "It is busy, or held up."
+        : `It may still be at work on this: look with \`${command} ${lookVerb}\` before you try again.`,
+      `Its log may say more: ${where}`,
+    ],
+  });
+}
+
+function unreachable(place: OriginPlace, error: unknown, { lookVerb }: Waits): CommandFailure {
+  const reason = reasonOf(error);
+  return new CommandFailure(exitCodes.unreachable, `the origin at ${place.url} can't be reached: ${reason}`, {
     code: "UNREACHABLE",
     cause: error,
-    lines: place.advice?.unreachable ?? [
-      place.urlFrom === defaultUrlFrom
-        ? "No --origin or NEARCAST_ORIGIN was given, so the default address was tried."
-        : `The address is from ${place.urlFrom}.`,
-      startHint(place.url),
-      "Is it elsewhere? Name it: --origin URL or NEARCAST_ORIGIN, and its token: --token-file FILE",
+    lines: [
+      ...(reason === cutWords && lookVerb !== undefined
+        ? [`What was asked for may be done all the same: look with \`${command} ${lookVerb}\` before you try again.`]
+        : []),
+      ...(place.advice?.unreachable ?? [
+        place.urlFrom === defaultUrlFrom
+          ? "No --origin or NEARCAST_ORIGIN was given, so the default address was tried."
+          : `The address is from ${place.urlFrom}.`,
+        startHint(place.url),
+        "Is it elsewhere? Name it: --origin URL or NEARCAST_ORIGIN, and its token: --token-file FILE",
+      ]),
     ],
   });
 }

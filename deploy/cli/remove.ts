@@ -6,9 +6,11 @@
  * Stopped on the way it leaves the node drained; run again, it begins with the wait.
  */
 import { command } from "#base/command-name.ts";
+import type { Fleet } from "#fleet/document.ts";
 import { parseFleet } from "#fleet/read-document.ts";
 import { dangersOf, type FleetDanger } from "#fleet/review/dangers.ts";
-import { type FleetWarning, warningsOf } from "#fleet/review/warnings.ts";
+import type { FleetWarning } from "#fleet/review/fleet-warning.ts";
+import { warningsOf } from "#fleet/review/warnings.ts";
 import { type Roster, withRoster } from "#fleet/roster.ts";
 import type { Command } from "commander";
 import { setTimeout as pause } from "node:timers/promises";
@@ -48,7 +50,12 @@ export function addRemove(program: Command, cli: Cli): void {
     .action(async (node: string, options: RemoveOptions) => {
       const output = outputOf(cli, options);
       const { removed, losses } = await withClient(cli, options, async (client) => {
-        const found = await lossesOf(client, await mustHaveJoined(client, node), node);
+        const roster = await mustHaveJoined(client, node);
+        const newest = await readFleet(client);
+        const parsed = newest === undefined ? undefined : parseFleet(newest.text);
+        const document = parsed?.ok === true ? parsed.value : undefined;
+        mustNotStandIn(document, node);
+        const found = document === undefined ? { dangers: [], warnings: [] } : lossesOf(document, roster, node);
         const lines = [...dangerLines(found.dangers), ...warningLines(found.warnings)];
         for (const line of lines) output.note(line);
         if (lines.length > 0) await mustBeAgreed(cli, options, node);
@@ -68,11 +75,7 @@ interface Losses {
 }
 
 /** What is wrong once the node is gone and was not before: names without an address, nameservers that lead nowhere. */
-async function lossesOf(client: OriginClient, roster: Roster, node: string): Promise<Losses> {
-  const newest = await readFleet(client);
-  const parsed = newest === undefined ? undefined : parseFleet(newest.text);
-  if (parsed?.ok !== true) return { dangers: [], warnings: [] };
-  const document = parsed.value;
+function lossesOf(document: Fleet, roster: Roster, node: string): Losses {
   const without = { ...roster, nodes: roster.nodes.filter(({ name }) => name !== node) };
   const before = new Set(warningsOf(document, roster).map(({ path, message }) => `${path} ${message}`));
   return {
@@ -107,6 +110,19 @@ async function mustHaveJoined(client: OriginClient, node: string): Promise<Roste
     lines: [
       joined.length === 0 ? "None did." : `These did: ${joined.slice(0, 100).join(", ")}`,
       `A node of the fleet document is taken out there: edit fleet.yaml, then \`${command} fleet apply fleet.yaml\`.`,
+    ],
+  });
+}
+
+/** Out of the roster it would go on serving as the document's. @throws CommandFailure with what to do */
+function mustNotStandIn(document: Fleet | undefined, node: string): void {
+  const at = document?.sites.findIndex((site) => site.nodes.some(({ name }) => name === node)) ?? -1;
+  if (at === -1) return;
+  throw new CommandFailure(exitCodes.refused, `${node} joined, and stands in the fleet document, too`, {
+    code: "NODE_CONFLICT",
+    lines: [
+      `Take it out of sites[${at}].nodes in fleet.yaml, and \`${command} fleet apply fleet.yaml\`; it then still serves as`,
+      `the node that joined. \`${command} remove ${node}\` takes that out.`,
     ],
   });
 }

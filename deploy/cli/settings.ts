@@ -187,7 +187,11 @@ export async function readEdgeConfig(file: string): Promise<EdgeConfig> {
   return await loadConfig(edgeConfigSchema, file, "NEARCAST_EDGE", {});
 }
 
-/** The nodes whose admin listeners are known: those of `--admin`, else those that DIR describes, else the installed. */
+/**
+ * The nodes whose admin listeners are known: those of `--admin`, else those that DIR describes, else the installed. Where
+ * an origin is named and no folder is, nodes in ./data that follow another origin are none of its fleet: they may be
+ * left from a trial.
+ */
 export async function findNodes(
   options: CommonOptions & { admin?: readonly string[] },
   environment: Environment,
@@ -207,9 +211,11 @@ export async function findNodes(
   if (files.length === 0 && !isFolderNamed(options, environment) && (await exists(installedEdgeFile))) {
     files.push(installedEdgeFile);
   }
+  const named = isFolderNamed(options, environment) ? undefined : (options.origin ?? environment["NEARCAST_ORIGIN"]);
   const nodes: NodePlace[] = [];
   for (const file of files) {
     const config = await readEdgeConfig(file);
+    if (named !== undefined && file !== installedEdgeFile && !isSameUrl(named, config.origin.url)) continue;
     nodes.push({
       name: config.node,
       site: config.site,
@@ -218,6 +224,10 @@ export async function findNodes(
     });
   }
   return nodes;
+}
+
+function isSameUrl(one: string, other: string): boolean {
+  return URL.parse(one)?.href.replace(/\/$/, "") === URL.parse(other)?.href.replace(/\/$/, "");
 }
 
 async function edgeFilesIn(dataDir: string): Promise<string[]> {

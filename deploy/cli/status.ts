@@ -1,6 +1,6 @@
 /** `nearcast status`: the origin, and the fleet as the nodes see it that are asked. */
 import type { Command } from "commander";
-import { askNodes, type Asked, type NodeOptions, wayText } from "./ask-nodes.ts";
+import { askNodes, askNodesHere, type Asked, type NodeOptions, wayText } from "./ask-nodes.ts";
 import { CommandFailure, type ExitCode, exitCodes } from "./exit-codes.ts";
 import { type Witness, witnessOf } from "./node-status.ts";
 import { createOriginClient } from "./origin-client.ts";
@@ -8,6 +8,9 @@ import { readFleet } from "./origin-api.ts";
 import { findOrigin } from "./settings.ts";
 import { type OriginState, statusLines } from "./status-view.ts";
 import { addVerb, type Cli, outputOf, withNodes, withOrigin } from "./verb.ts";
+
+/** Who asks how things are does not wait long for what stands still; the origin has this answer at hand. */
+const originAnswerTimeoutMs = 4000;
 
 type StatusOptions = NodeOptions & { map?: boolean };
 
@@ -69,7 +72,7 @@ interface OriginAnswer {
 
 async function originState(options: StatusOptions, cli: Cli): Promise<OriginAnswer> {
   const place = await findOrigin(options, cli.environment);
-  const client = createOriginClient(place);
+  const client = createOriginClient(place, { answerTimeoutMs: originAnswerTimeoutMs });
   try {
     // Not the list of versions: with the edges' token, as on a node, only the document may be read.
     const newest = await readFleet(client);
@@ -88,8 +91,11 @@ async function originState(options: StatusOptions, cli: Cli): Promise<OriginAnsw
   }
 }
 
-/** That the origin can't be reached is told in its own line. */
+/** That the origin can't be reached is told in its own line; it is not waited for again. */
 async function ask(failure: CommandFailure | undefined, options: StatusOptions, cli: Cli): Promise<Asked> {
+  if (failure?.exitCode === exitCodes.unreachable) {
+    return (await askNodesHere({ kind: "status" }, options, cli)) ?? { way: "origin", replies: [] };
+  }
   try {
     return await askNodes({ kind: "status" }, options, cli);
   } catch (error) {

@@ -60,7 +60,7 @@ export interface OriginClient {
   roster: () => Promise<Roster | null>;
   /** Which edge token to use from now on. Null: the origin is of a release that hands out none. */
   nextToken: () => Promise<EdgeTokenAnswer | null>;
-  /** The feed's bytes from after `since` (null: from now on) until `signal` ends it. The follower retries. */
+  /** The feed's bytes from after `since` (null: from now on) until `signal` ends it. The follower watches it and retries. */
   feed: (since: number | null, signal: AbortSignal) => Promise<Readable>;
   /**
    * Tells the origin something (fleet/channel); one attempt, without the breaker, which is for what clients wait for.
@@ -211,8 +211,7 @@ export function openOriginClient(options: {
       const answer = await send("the feed", {
         path: `${prefix}/feed${since === null ? "" : `?since=${since}`}`,
         headers: { accept: "text/event-stream" },
-        signal,
-        headersTimeout: smallTimeoutMs, // from then on the follower watches the heartbeat itself
+        signal, // the follower's, who ends it when nothing is heard: a second clock here would do so in other words
       });
       if (answer.statusCode === 200) return answer.body;
       dropBody(answer);

@@ -141,7 +141,7 @@ export function followFeed(options: {
     const heard = (): void => {
       cancel?.();
       cancel = clock.after(silenceMsMax, () => {
-        connection.abort(new Error(`nothing heard for ${silenceMsMax} ms`));
+        connection.abort(new Error(`nothing heard for ${silenceMsMax / 1000} s`));
       });
     };
     heard();

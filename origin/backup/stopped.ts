@@ -5,7 +5,7 @@
 import { stat, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { NearcastError } from "#base/errors.ts";
-import { isFullDisk } from "../catalogue/sqlite-failure.ts";
+import { saysFullDisk } from "../full-disk.ts";
 import { blobPath, readManifest } from "./manifest.ts";
 import { readBlobs } from "./snapshot.ts";
 
@@ -47,19 +47,11 @@ export async function asRestoreStopped(
 
 /** What the file system says against the folder; undefined when the failure is another one. */
 function faultIn(error: unknown, folder: string): string | undefined {
-  if (saysFull(error)) return "full";
+  if (saysFullDisk(error)) return "full";
   if (!(error instanceof Error)) return undefined;
   const { syscall, code, path = folder } = error as NodeJS.ErrnoException;
   if (syscall === undefined || !path.startsWith(folder)) return undefined;
   return `${folder} can't be written (${code}): ${error.message}`;
-}
-
-function saysFull(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const { code, errcode = 0 } = error as { code?: string; errcode?: number };
-  if (code === "ENOSPC" || code === "EDQUOT") return true;
-  if (code === "ERR_SQLITE_ERROR" && isFullDisk(errcode)) return true;
-  return saysFull(error.cause);
 }
 
 async function roomOf(catalogue: string, folder: string): Promise<string> {

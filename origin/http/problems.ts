@@ -3,14 +3,16 @@
  * code of the catalogue in node/base/errors.ts, whoever noticed it, a route or Fastify. (What Node's parser can't read
  * never gets here: base/unreadable-request.)
  */
-import { asNearcastError, NearcastError, problemOf, type ErrorCode } from "#base/errors.ts";
+import { asNearcastError, NearcastError, type Problem, problemOf, type ErrorCode } from "#base/errors.ts";
 import type { FailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import type { App } from "./app-type.ts";
+import { saysFullDisk } from "../full-disk.ts";
 import { letBodyRunOut } from "./body.ts";
 
 const mediaType = "application/problem+json";
+const fullDiskDetail = "the origin's disk is full: free some space there, then try again";
 
 /** Fastify's own errors that a client causes, by its code. All others are 4xx by status, or ours to be ashamed of. */
 const fastifyCodes: Readonly<Record<string, ErrorCode>> = {
@@ -84,7 +86,13 @@ async function sendProblem(
     .header("cache-control", "no-store")
     .header("content-type", mediaType)
     .serializer(JSON.stringify)
-    .send(problemOf(error, request.id));
+    .send(problemFor(error, request.id));
+}
+
+/** A full disk is what the client's people can mend, and it names nothing of this machine. */
+function problemFor(error: NearcastError, requestId: string): Problem {
+  const problem = problemOf(error, requestId);
+  return error.code === "DISK_FAILED" && saysFullDisk(error) ? { ...problem, detail: fullDiskDetail } : problem;
 }
 
 function asOurs(thrown: unknown): NearcastError {
@@ -98,5 +106,6 @@ function asOurs(thrown: unknown): NearcastError {
   if (known !== undefined) return new NearcastError(known, error.message ?? "", { cause: thrown });
   const status = error.statusCode ?? 500;
   if (status >= 400 && status < 500) return new NearcastError("BAD_REQUEST", error.message ?? "", { cause: thrown });
+  if (saysFullDisk(thrown)) return new NearcastError("DISK_FAILED", (thrown as Error).message, { cause: thrown });
   return asNearcastError(thrown);
 }

@@ -294,6 +294,24 @@ test("remove drains, waits for the longest TTL, and only then takes the node out
   assert.deepEqual((await roster()).draining, [], "and it was not drained either");
 });
 
+test("a node that joined and stands in the document is not removed while the document would keep it", async (t) => {
+  const { address, joins, origin, writes, roster } = await startPlace(t);
+  await joins();
+  const http = `http://${address}:18080`;
+  const fra = siteValue("fra", {
+    nodes: [
+      { name: "fra1", http: "http://192.0.2.1:8080" },
+      { name: "fra2", http },
+    ],
+  });
+  const fleet = fleetValue({ sites: [fra, siteValue("nyc")] });
+  assert.ok((await origin.call("PUT", "/fleet", { body: stringify(fleet) })).ok);
+  const { stderr } = await writes(["remove", "fra2", "--now"], 4);
+  assert.match(stderr, /fra2 joined, and stands in the fleet document, too\n {2}Take it out of sites\[0\]\.nodes/);
+  const { nodes, draining } = await roster();
+  assert.deepEqual([nodes.length, draining], [1, []]);
+});
+
 test("remove asks before a nameserver loses its last address, and fleet check knows who joined", async (t) => {
   const { address, data, joins, origin, writes, roster } = await startPlace(t);
   await joins();
@@ -342,16 +360,17 @@ test("check, diff and apply warn of a site without an address until a node has j
   const sites = [siteValue("nyc"), siteValue("fra", { addresses: [], nodes: [] })];
   await writeFile(file, stringify(fleetValue({ zones, sites, steering: [{ name: "img.cdn.test", policy: "geo" }] })));
   const verbs = [
-    ["fleet", "check", file],
-    ["fleet", "diff", file],
-    ["fleet", "apply", file, "--force"],
+    { words: ["fleet", "check", file], status: 0 },
+    // It takes the node fra1 out of the document.
+    { words: ["fleet", "diff", file], status: 4 },
+    { words: ["fleet", "apply", file, "--force", "--yes"], status: 0 },
   ];
-  for (const words of verbs) {
-    const { stderr } = await writes(words);
+  for (const { words, status } of verbs) {
+    const { stderr } = await writes(words, status);
     assert.match(stderr, /warning: sites\[1\] \(line \d+\): site fra has no node with an address, so DNS does not/);
   }
   await joins();
-  for (const words of verbs) assert.equal((await writes(words)).stderr, "", words.join(" "));
+  for (const { words } of verbs) assert.equal((await writes(words)).stderr, "", words.join(" "));
   const { stderr } = await nearcast(["fleet", "check", file, "--data", join(data, "none")]);
   assert.match(stderr, /^warning: sites\[1\]/, "without an origin at hand nobody knows who joined");
 });

@@ -87,7 +87,7 @@ test("apply publishes the zone files' text, edges answer from it, a rollback bri
   await writeFile(join(folder, "cdn.zone"), `${start}$INCLUDE hosts sub\n@ ALIAS img\n`);
 
   const refused = await world.api("PUT", "/fleet", fleet, [422]);
-  assert.match(await refused.text(), /zones\[0\]\.file \(line \d+\): .*publish with \\"nearcast fleet apply\\"/);
+  assert.match(await refused.text(), /zones\[0\]\.file \(line \d+\): .*publish with `nearcast fleet apply`/);
   const applied = await nearcast(["fleet", "apply", file, "--yes", "--origin", world.originUrl, "--token-file", token]);
   assert.equal(applied.status, 0, applied.stderr);
   assert.match(applied.stdout, /^published as version 2 \(zone cdn\.test changed/);

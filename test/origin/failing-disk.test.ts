@@ -90,7 +90,9 @@ async function startOnSmallDisk(t: TestContext) {
       ...(body === undefined ? {} : { body: typeof body === "string" ? body : new Uint8Array(body) }),
     });
     const bytes = Buffer.from(await answer.arrayBuffer());
-    return { status: answer.status, bytes, code: /"code":"([A-Z_]+)"/.exec(bytes.toString("latin1"))?.[1] };
+    const text = bytes.toString("latin1");
+    const [code, detail] = [/"code":"([A-Z_]+)"/, /"detail":"([^"]*)"/].map((field) => field.exec(text)?.[1]);
+    return { status: answer.status, bytes, code, detail };
   };
   return { disk, run, call, log: async () => await readFile(join(directory, "log"), "utf8") };
 }
@@ -100,7 +102,7 @@ test("a disk that is full, then read-only: writers are refused, reads go on, and
   if (!needs(t, isAllowed, "no mount namespace of our own")) return;
   const { disk, run, call, log } = await startOnSmallDisk(t);
   const kept = new Map<string, Buffer>();
-  const put = async (name: string, mark: number): Promise<{ status: number; code: string | undefined }> => {
+  const put = async (name: string, mark: number): Promise<Omit<Awaited<ReturnType<typeof call>>, "bytes">> => {
     const body = await jpeg(mark, 200, 200);
     const answer = await call("PUT", `/images/${name}`, body);
     if (answer.status === 201) kept.set(name, body);
@@ -118,14 +120,15 @@ test("a disk that is full, then read-only: writers are refused, reads go on, and
 
   await run(`cat /dev/zero > ${disk}/filler 2>/dev/null; true`);
   const full = await put("full.jpg", 2);
-  assert.deepEqual([full.status, full.code], [500, "DISK_FAILED"]);
-  let refused = { status: 0, code: undefined as string | undefined };
+  const isFull = "the origin's disk is full: free some space there, then try again";
+  assert.deepEqual([full.status, full.code, full.detail], [500, "DISK_FAILED", isFull]);
+  let refused: Omit<typeof full, "bytes"> = { ...full, status: 0 };
   // The catalogue's log has room of its own, until it has to grow.
   for (let count = 0; count < 200 && refused.status !== 500; count += 1) {
     const names = Array.from({ length: 500 }, (_, index) => `${count}/${index}.jpg`);
     refused = await call("POST", "/purges", JSON.stringify({ names }));
   }
-  assert.deepEqual([refused.status, refused.code], [500, "DISK_FAILED"]);
+  assert.deepEqual([refused.status, refused.code, refused.detail], [500, "DISK_FAILED", isFull]);
   assert.match(await log(), /the catalogue \S+catalogue\.sqlite can't be written: the disk is full\. Free some space/);
   await readsGoOn("full");
   await run(`rm ${disk}/filler`);
@@ -134,7 +137,7 @@ test("a disk that is full, then read-only: writers are refused, reads go on, and
 
   await run(`mount --bind ${disk}/data ${disk}/data && mount -o remount,bind,ro ${disk}/data`);
   const readOnly = await put("read-only.jpg", 3);
-  assert.deepEqual([readOnly.status, readOnly.code], [500, "DISK_FAILED"]);
+  assert.deepEqual([readOnly.status, readOnly.code, readOnly.detail], [500, "DISK_FAILED", undefined]);
   assert.match(await log(), /EROFS/);
   await readsGoOn("read-only");
   await run(`umount ${disk}/data`);

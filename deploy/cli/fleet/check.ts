@@ -2,7 +2,8 @@
 import { problemLines, type ValueProblem } from "#base/schema.ts";
 import { withLine } from "#base/yaml-lines.ts";
 import { type Fleet } from "#fleet/document.ts";
-import { type FleetWarning, warningsOf } from "#fleet/review/warnings.ts";
+import type { FleetWarning } from "#fleet/review/fleet-warning.ts";
+import { warningsOf } from "#fleet/review/warnings.ts";
 import type { Command } from "commander";
 import { readFile } from "node:fs/promises";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";

@@ -1,6 +1,6 @@
 /** Warns of sites that DNS can't name, because neither they nor their nodes have an address; pure. */
 import type { Fleet } from "#fleet/document.ts";
-import type { FleetWarning } from "./warnings.ts";
+import type { FleetWarning } from "./fleet-warning.ts";
 
 /** @param fleet with its roster: a site may have no nodes but those that joined it */
 export function emptySiteWarnings({ sites }: Fleet): FleetWarning[] {

@@ -2,23 +2,20 @@
  * What is unwise in a fleet document although it is valid: each warning says where, which value, and what to do; pure.
  *
  *   nameservers whose address no node has       private addresses in public answers       hosts that DNS leads nobody
- *   to       sites without an address (empty-sites.ts)
+ *   to       forced states without effect (states-without-effect.ts)       TTLs of 0 (zero-ttls.ts)
+ *   sites without an address (empty-sites.ts)
  *
  * Zones under names such as `.test` are not public, so any address may stand in them.
  */
-import type { ValueProblem } from "#base/schema.ts";
 import { canonicalAddress } from "#fleet/address.ts";
 import { canonicalName, type Fleet, ownerOf, type Zone } from "#fleet/document.ts";
 import { emptyRoster, type Roster, withRoster } from "#fleet/roster.ts";
 import { type Answers, answersOf, livesBehind } from "./answers.ts";
 import { emptySiteWarnings } from "./empty-sites.ts";
+import { type FleetWarning, namesText } from "./fleet-warning.ts";
 import { isPublicName, whySpecial } from "./special-addresses.ts";
-
-export interface FleetWarning extends ValueProblem {
-  readonly value: string;
-  /** What to do about it. */
-  readonly advice: string;
-}
+import { stateWarnings } from "./states-without-effect.ts";
+import { zeroTtlWarnings } from "./zero-ttls.ts";
 
 /** As many as read-document.ts tells. */
 const warningsMax = 1000;
@@ -31,6 +28,8 @@ export function warningsOf(document: Fleet, roster: Roster = emptyRoster): Fleet
     ...addressWarnings(document, roster),
     ...hostWarnings(document, answersOf(fleet)),
     ...emptySiteWarnings(fleet),
+    ...stateWarnings(fleet),
+    ...zeroTtlWarnings(fleet),
   ];
   return warnings.slice(0, warningsMax);
 }
@@ -66,13 +65,8 @@ function nameserverWarnings(fleet: Fleet): FleetWarning[] {
   });
 }
 
-/** Names that a message lists. */
-const serversShownMax = 3;
-
 function serversText(servers: readonly string[]): string {
-  const more = servers.length - serversShownMax;
-  const names = servers.slice(0, serversShownMax).join(", ") + (more > 0 ? ` and ${more} more` : "");
-  return `nameserver${servers.length === 1 ? "" : "s"} ${names}`;
+  return `nameserver${servers.length === 1 ? "" : "s"} ${namesText(servers)}`;
 }
 
 /** Addresses of the zone's nameservers: as written there, or in a zone file as the A and AAAA of its NS. */

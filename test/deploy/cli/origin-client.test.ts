@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { CommandFailure, exitCodes } from "../../../deploy/cli/exit-codes.ts";
-import { putImage } from "../../../deploy/cli/origin-api.ts";
+import { askOverOrigin, publishFleet, purge, putImage, readRoster } from "../../../deploy/cli/origin-api.ts";
 import { createOriginClient } from "../../../deploy/cli/origin-client.ts";
 import { startTestOrigin } from "../../origin/running-origin.ts";
 import { temporaryFolder } from "../support/command.ts";
@@ -26,4 +29,81 @@ test("a file that can't be read is no origin that can't be reached", async (t) =
       return true;
     });
   }
+});
+
+async function clientOf(t: TestContext, answer: RequestListener) {
+  const server = createServer(answer).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const place = { url, urlFrom: "--origin", token: () => Promise.resolve("token") };
+  const client = createOriginClient(place, { answerTimeoutMs: 300 });
+  t.after(client.close);
+  return client;
+}
+
+async function failureOf(work: Promise<unknown>): Promise<CommandFailure> {
+  const error = await work.then(
+    () => assert.fail("it did not fail"),
+    (thrown: unknown) => thrown,
+  );
+  assert.ok(error instanceof CommandFailure, String(error));
+  return error;
+}
+
+test("an origin that is reached and does not answer is not one that is away; a change may be made all the same", async (t) => {
+  const client = await clientOf(t, () => {});
+  const [read, question, change] = await Promise.all([
+    failureOf(readRoster(client)),
+    failureOf(askOverOrigin(client, { question: { kind: "status" } })),
+    failureOf(purge(client, { names: ["a.jpg"] })),
+  ]);
+  for (const { message, exitCode, code, lines } of [read, question, change]) {
+    assert.match(message, /^the origin at \S+ accepts connections, but did not answer within 0\.3 s$/);
+    assert.deepEqual([exitCode, code], [exitCodes.unreachable, "NO_ANSWER"]);
+    assert.doesNotMatch(lines.join("\n"), /Is it running/);
+  }
+  assert.match(change.lines.join("\n"), /may still be at work on this: look with `npx nearcast audit` before you try/);
+  for (const { lines } of [read, question]) assert.doesNotMatch(lines.join("\n"), /before you try/);
+});
+
+test("a connection that is cut before the answer: a change may have been made", async (t) => {
+  const client = await clientOf(t, (request) => void request.socket.destroy());
+  const { message, lines } = await failureOf(purge(client, { names: ["a.jpg"] }));
+  assert.match(message, /can't be reached: the connection was cut before it answered$/);
+  assert.match(lines[0] ?? "", /^What was asked for may be done all the same: look with `npx nearcast audit` before/);
+  assert.doesNotMatch((await failureOf(readRoster(client))).lines.join("\n"), /before you try/);
+});
+
+test("an answer that stops in its middle is told as that", async (t) => {
+  const client = await clientOf(t, (_request, response) => {
+    response.writeHead(200, { "content-type": "application/json" }).write('{"revision":');
+  });
+  assert.match((await failureOf(readRoster(client))).message, /fell silent in the middle of its answer$/);
+});
+
+test("a fleet document has a longer deadline than other calls, and its own verb to look with", async (t) => {
+  const published = { version: 7, author: "a", createdAt: "2026-01-01T00:00:00Z", summary: "1 site", unchanged: false };
+  const client = await clientOf(t, (request, response) => {
+    request.resume().once("end", () => {
+      setTimeout(() => response.end(JSON.stringify(published)), 1500);
+    });
+  });
+  assert.equal((await publishFleet(client, { text: "version: 1" })).version, 7);
+  const path = "/fleet";
+  const late = await failureOf(client.call({ method: "PUT", path, body: { text: "", type: "application/yaml" } }));
+  assert.match(late.lines.join("\n"), /look with `npx nearcast fleet releases` before you try again/);
+});
+
+test("where the origin says that its disk is full, the verb says so", async (t) => {
+  const detail = "the origin's disk is full: free some space there, then try again";
+  const problem = { title: "The disk refused", status: 500, code: "DISK_FAILED", requestId: "r1", detail };
+  const client = await clientOf(t, (_request, response) => {
+    response.writeHead(500, { "content-type": "application/problem+json" }).end(JSON.stringify(problem));
+  });
+  const { message, exitCode } = await failureOf(purge(client, { names: ["a.jpg"] }));
+  assert.deepEqual([message, exitCode], [`${detail} (DISK_FAILED)`, exitCodes.failed]);
 });

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { whySpecial } from "#fleet/review/special-addresses.ts";
 import { warningsOf } from "#fleet/review/warnings.ts";
 import type { RosterNode } from "#fleet/roster.ts";
-import { fleetWith } from "../../../support/fleet.ts";
+import { fleetWith, siteValue } from "../../../support/fleet.ts";
 
 type Parts = Readonly<Record<string, unknown>>;
 
@@ -102,13 +102,130 @@ const rows: { what: string; parts: Parts; roster?: RosterNode[]; paths: string[]
   },
 ];
 
+const twoSites = (fra: Parts, nyc: Parts = {}): Parts => ({
+  sites: [siteValue("fra", fra), siteValue("nyc", nyc)],
+  zones: [zone("cdn.test", "192.0.2.1")],
+});
+const geo = { steering: [{ name: "img.cdn.test", policy: "geo" }] };
+const down = { state: "down" };
+const drainingNode = { nodes: [{ name: "x1", http: "http://192.0.2.1:8080", state: "draining" }] };
+
+const stateRows: { what: string; parts: Parts; drained?: string[]; said: RegExp | undefined }[] = [
+  { what: "one of two sites is down", parts: { ...twoSites(down), ...geo }, said: undefined },
+  {
+    what: "all sites are down",
+    parts: { ...twoSites(down, down), ...geo },
+    said: /^every site for img\.cdn\.test \(fra, nyc\) has `state: down`, which has no effect: when no site is up, DNS/,
+  },
+  {
+    what: "fixed to a site that is down",
+    parts: { ...twoSites(down), steering: [{ name: "img.cdn.test", policy: "fixed", sites: ["fra"] }] },
+    said: /^every site for img\.cdn\.test \(fra\) has `state: down`/,
+  },
+  {
+    what: "fixed to two sites, one of them down",
+    parts: { ...twoSites(down), steering: [{ name: "img.cdn.test", policy: "fixed", sites: ["fra", "nyc"] }] },
+    said: undefined,
+  },
+  {
+    what: "the other site has no address",
+    parts: { ...twoSites(down, { addresses: [] }), ...geo },
+    said: /^every site for img\.cdn\.test \(fra\) has `state: down`/,
+  },
+  {
+    what: "anycast: no site is chosen",
+    parts: {
+      ...twoSites(down, down),
+      anycast: { addresses: ["192.0.2.9"] },
+      steering: [{ name: "img.cdn.test", policy: "anycast" }],
+    },
+    said: undefined,
+  },
+  {
+    what: "all sites drain",
+    parts: { ...twoSites({ state: "draining" }, { state: "draining" }), ...geo },
+    said: /^every site for img\.cdn\.test \(fra, nyc\) is draining, so draining has no effect: .* new clients to fra, nyc$/,
+  },
+  {
+    what: "one is down, and the other's only node drains",
+    parts: { ...twoSites(down, drainingNode), ...geo },
+    said: /is down or draining, so draining has no effect: .* DNS sends new clients to nyc$/,
+  },
+  {
+    what: "the nodes of all sites were drained by name",
+    parts: { ...twoSites({}), ...geo },
+    drained: ["fra1", "nyc1"],
+    said: /is draining, so draining has no effect/,
+  },
+  { what: "one of two nodes was drained", parts: { ...twoSites({}), ...geo }, drained: ["fra1"], said: undefined },
+  { what: "up is forced", parts: { ...twoSites(down, { ...drainingNode, state: "up" }), ...geo }, said: undefined },
+];
+
+for (const { what, parts, drained = [], said } of stateRows) {
+  test(`${what}: ${said === undefined ? "no warning" : "a warning that it has no effect"}`, () => {
+    const all = warningsOf(fleetWith(parts), { revision: 1, nodes: [], draining: drained });
+    const [first, ...others] = all.filter(({ path }) => !path.startsWith("sites["));
+    if (said === undefined) assert.equal(first, undefined);
+    else {
+      assert.match(first?.message ?? "", said);
+      assert.equal(first?.path, "steering[0].name");
+    }
+    assert.deepEqual(others, []);
+  });
+}
+
+test("steered names with the same sites share one warning", () => {
+  const names = ["a", "b", "c", "d", "e"].map((label) => `${label}.cdn.test`);
+  const steering = names.map((name) => ({ name, policy: "geo" }));
+  const warnings = warningsOf(
+    fleetWith({ ...twoSites(down, down), steering, hosts: [{ name: "a.cdn.test", kind: "images" }] }),
+  );
+  assert.equal(warnings.length, 1);
+  assert.match(
+    warnings[0]?.message ?? "",
+    /^every site for a\.cdn\.test, b\.cdn\.test, c\.cdn\.test and 2 more \(fra, /,
+  );
+});
+
+test("a TTL of 0 is warned of, wherever it stands", () => {
+  const records = [
+    { name: "a", type: "A", address: "192.0.2.1", ttlSeconds: 0 },
+    { name: "a", type: "TXT", text: ["x"], ttlSeconds: 0 },
+    { name: "b", type: "A", address: "192.0.2.1", ttlSeconds: 1 },
+  ];
+  const written = zone("cdn.test", "192.0.2.1", { ttlSeconds: 0, negativeTtlSeconds: 0, records });
+  const text = "$TTL 0\n@ SOA ns hostmaster 1 7200 3600 1209600 0\n@ NS ns\nns A 192.0.2.1\n";
+  const warnings = warningsOf(
+    fleetWith({
+      ...twoSites({}),
+      zones: [written, { name: "file.test", text }],
+      steering: [{ name: "img.cdn.test", policy: "geo", ttlSeconds: 0 }],
+    }),
+  );
+  assert.deepEqual(
+    warnings.map(({ path, message }) => `${path}: ${message.replace(/ is 0: resolvers keep no answer, .*/, "")}`),
+    [
+      "zones[0].ttlSeconds: ttlSeconds of the zone cdn.test",
+      "zones[0].negativeTtlSeconds: negativeTtlSeconds of the zone cdn.test",
+      "zones[0].records: the TTL of a.cdn.test",
+      "zones[1]: the SOA's TTL in the zone file.test",
+      "zones[1]: the SOA's minimum in the zone file.test",
+      "zones[1]: the TTL of file.test, ns.file.test",
+      "steering[0].ttlSeconds: ttlSeconds of img.cdn.test",
+    ],
+  );
+  const low = zone("cdn.test", "192.0.2.1", { ttlSeconds: 1, negativeTtlSeconds: 1 });
+  assert.deepEqual(warningsOf(fleetWith({ ...twoSites({}), zones: [low], ...geo })), []);
+});
+
 for (const { what, parts, roster = [], paths } of rows) {
   test(`${what}: ${paths.length === 0 ? "no warning" : paths.join(", ")}`, () => {
     const nodes = ((parts["sites"] as { nodes: Parts[] }[])[0]?.nodes ?? []).map((one, n) => ({
       ...one,
       name: `fra${n + 5}`,
     }));
-    const sites = [{ ...(parts["sites"] as Parts[])[0], nodes }];
+    const [first, ...others] = parts["sites"] as Parts[];
+    const sites = [{ ...first, nodes }, ...others];
     const warnings = warningsOf(fleetWith({ ...parts, sites }), { revision: 1, nodes: roster, draining: [] });
     assert.deepEqual(
       warnings.map(({ path }) => path),

@@ -1,0 +1,17 @@
+/** What a warning about a valid fleet document says; warnings.ts collects them. */
+import type { ValueProblem } from "#base/schema.ts";
+
+export interface FleetWarning extends ValueProblem {
+  readonly value: string;
+  /** What to do about it. */
+  readonly advice: string;
+}
+
+/** Names that a message lists. */
+const namesShownMax = 3;
+
+/** `fra, nyc, tyo and 2 more`. */
+export function namesText(names: readonly string[]): string {
+  const more = names.length - namesShownMax;
+  return names.slice(0, namesShownMax).join(", ") + (more > 0 ? ` and ${more} more` : "");
+}
