@@ -247,9 +247,15 @@ function summaryOf(results: readonly PutResult[], skipped: readonly Skipped[]): 
   const failed = results.length - stored.length;
   const [only] = stored;
   if (results.length === 1) return [...(only === undefined ? [] : [storedLine(only.image)]), ...skippedLines(skipped)];
-  const bytes = stored.reduce((sum, { image }) => sum + image.sizeBytes, 0);
+  const written = stored.filter(({ image }) => !image.unchanged || image.repaired === true);
+  const unchanged = stored.length - written.length;
+  const bytes = written.reduce((sum, { image }) => sum + image.sizeBytes, 0);
   return [
-    `${stored.length} stored (${sizeText(bytes)})${failed === 0 ? "" : `, ${failed} failed`}`,
+    [
+      `${written.length} stored (${sizeText(bytes)})`,
+      ...(unchanged === 0 ? [] : [`${unchanged} unchanged`]),
+      ...(failed === 0 ? [] : [`${failed} failed`]),
+    ].join(", "),
     ...skippedLines(skipped),
   ];
 }

@@ -121,8 +121,8 @@ function mustNotStandIn(document: Fleet | undefined, node: string): void {
   throw new CommandFailure(exitCodes.refused, `${node} joined, and stands in the fleet document, too`, {
     code: "NODE_CONFLICT",
     lines: [
-      `Take it out of sites[${at}].nodes in fleet.yaml, and \`${command} fleet apply fleet.yaml\`; it then still serves as`,
-      `the node that joined. \`${command} remove ${node}\` takes that out.`,
+      `Take it out of sites[${at}].nodes in fleet.yaml, and run \`${command} fleet apply fleet.yaml\`.`,
+      `It then still serves as the node that joined: \`${command} remove ${node}\` takes that out.`,
     ],
   });
 }

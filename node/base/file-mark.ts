@@ -2,8 +2,8 @@
 import { readlink, stat } from "node:fs/promises";
 
 /**
- * Differs from an earlier mark when the file was written or replaced since; undefined: there is no file. A symbolic link
- * that leads nowhere has a mark of its own, so that its deletion is noticed as well.
+ * Differs from an earlier mark when the file was written or replaced since; undefined: there is no file. A symbolic
+ * link that leads nowhere has a mark of its own, so that its deletion is noticed as well.
  * @throws the system's error when it can't be looked at
  */
 export async function markOf(file: string): Promise<string | undefined> {

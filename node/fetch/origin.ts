@@ -60,7 +60,7 @@ export interface OriginClient {
   roster: () => Promise<Roster | null>;
   /** Which edge token to use from now on. Null: the origin is of a release that hands out none. */
   nextToken: () => Promise<EdgeTokenAnswer | null>;
-  /** The feed's bytes from after `since` (null: from now on) until `signal` ends it. The follower watches it and retries. */
+  /** The feed's bytes from after `since` (null: from now on) until `signal` ends it. Its follower retries. */
   feed: (since: number | null, signal: AbortSignal) => Promise<Readable>;
   /**
    * Tells the origin something (fleet/channel); one attempt, without the breaker, which is for what clients wait for.

@@ -82,7 +82,7 @@ interface Aftermath {
   left: string;
 }
 
-/** Runs `work` in the locked data directory; when it fails, neither the directory nor its lock stays that was not there. */
+/** Runs `work` in the locked data directory. When it fails, what was not there before is gone: directory and lock. */
 async function inFolder<Result>(dataDir: string, work: () => Promise<Result>): Promise<Result> {
   const firstMade = await mkdir(dataDir, { recursive: true, mode: folderMode });
   try {

@@ -115,6 +115,8 @@ test("up runs everything, each verb works on it, and a second start goes on wher
       failed.map(({ name, code }) => [name, code]),
       [["many/bad.jpg", "UNSUPPORTED_IMAGE"]],
     );
+    const again = await verb(["put", folder, "many"], 4);
+    assert.match(again.stdout, /^0 stored \(0 B\), 2 unchanged, 1 failed\n/);
 
     const widthOf = async (): Promise<number> => {
       const answer = await fetch(`http://${address}:8080/shop/chair.jpg`);
