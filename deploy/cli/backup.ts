@@ -6,7 +6,7 @@ import { backUp, type BackupReport } from "../../origin/backup/back-up.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { asFailure, openByteProgress } from "./origin-folder.ts";
 import { sizeText } from "./output.ts";
-import { type CommonOptions, findOriginSettings } from "./settings.ts";
+import { type CommonOptions, findOriginSettings, originFolderAdvice } from "./settings.ts";
 import { addVerb, type Cli, outputOf, withOriginFolder } from "./verb.ts";
 
 interface BackupOptions extends CommonOptions {
@@ -44,7 +44,7 @@ export function addBackup(program: Command, cli: Cli): void {
           onProgress: progress.show,
         });
       } catch (error) {
-        throw asFailure(error);
+        throw asFailure(error, originFolderAdvice);
       } finally {
         progress.close();
       }

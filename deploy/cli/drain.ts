@@ -1,9 +1,12 @@
 /** `nearcast drain`: a node gets no new clients, whoever runs it; it goes on to serve those that still come. */
 import { command } from "#base/command-name.ts";
+import type { Fleet } from "#fleet/document.ts";
 import { parseFleet } from "#fleet/read-document.ts";
+import { namesDrainedInVain } from "#fleet/review/drained-in-vain.ts";
+import { withRoster } from "#fleet/roster.ts";
 import type { Command } from "commander";
-import { exitCodes } from "./exit-codes.ts";
-import { readFleet, setDraining } from "./origin-api.ts";
+import { CommandFailure, exitCodes } from "./exit-codes.ts";
+import { askOverOrigin, readFleet, readRoster, setDraining } from "./origin-api.ts";
 import type { OriginClient } from "./origin-client.ts";
 import type { CommonOptions } from "./settings.ts";
 import { addVerb, type Cli, outputOf, withClient, withOrigin } from "./verb.ts";
@@ -25,11 +28,16 @@ export function addDrain(program: Command, cli: Cli): void {
     const output = outputOf(cli, options);
     const answer = await withClient(cli, options, async (client) => {
       const { revision } = await setDraining(client, node, true);
-      return { name: node, draining: true, revision, oldAnswersSeconds: await longestTtlSeconds(client) };
+      const document = await newestDocument(client);
+      const oldAnswersSeconds = longestTtlSecondsOf(document);
+      const stillNamedFor = document === undefined ? [] : await namesInVain(client, document, node);
+      return { name: node, draining: true, revision, oldAnswersSeconds, stillNamedFor };
     });
+    const { stillNamedFor } = answer;
+    if (stillNamedFor.length > 0) output.note(warningOf(node, stillNamedFor));
     output.answer(answer, () => [
-      `${node} is drained (revision ${answer.revision} of the roster): edges hear of it within a second, and DNS ` +
-        "then gives it to no new clients",
+      `${node} is drained (revision ${answer.revision} of the roster): edges hear of it within a second` +
+        (stillNamedFor.length > 0 ? "" : ", and DNS then gives it to no new clients"),
       `those with old answers come for up to ${answer.oldAnswersSeconds} s more`,
       `afterwards: ${command} undrain ${node}`,
     ]);
@@ -37,10 +45,44 @@ export function addDrain(program: Command, cli: Cli): void {
   });
 }
 
+/** Names that the warning lists; --json has all of them. */
+const namesShownMax = 3;
+
+function warningOf(node: string, names: readonly string[]): string {
+  const more = names.length - namesShownMax;
+  const shown = names.slice(0, namesShownMax).join(", ") + (more > 0 ? ` and ${more} more` : "");
+  return (
+    `warning: DNS goes on naming ${node} for ${shown}: as far as the origin knows, nothing else is up there ` +
+    "(let another node join or start one before this one is stopped)"
+  );
+}
+
+/** The node is drained already, so a failure to find out who is up is none of this verb's. */
+async function namesInVain(client: OriginClient, document: Fleet, node: string): Promise<string[]> {
+  try {
+    const fleet = withRoster(document, await readRoster(client));
+    const answers = await askOverOrigin(client, { question: { kind: "status" } });
+    const away = new Set(answers.flatMap((one) => (one.outcome === "away" ? [one.node] : [])));
+    return namesDrainedInVain(fleet, node, (name) => !away.has(name));
+  } catch (error) {
+    if (error instanceof CommandFailure) return [];
+    throw error;
+  }
+}
+
 /** So long resolvers may still give an answer of before: the longest TTL of the fleet's steered names. */
 export async function longestTtlSeconds(client: OriginClient): Promise<number> {
+  return longestTtlSecondsOf(await newestDocument(client));
+}
+
+function longestTtlSecondsOf(document: Fleet | undefined): number {
+  if (document === undefined) return ttlSecondsDefault;
+  return document.steering.reduce((longest, { ttlSeconds }) => Math.max(longest, ttlSeconds), 0);
+}
+
+/** Undefined: there is none, or it is not understood here. */
+async function newestDocument(client: OriginClient): Promise<Fleet | undefined> {
   const newest = await readFleet(client);
   const parsed = newest === undefined ? undefined : parseFleet(newest.text);
-  if (parsed?.ok !== true) return ttlSecondsDefault;
-  return parsed.value.steering.reduce((longest, { ttlSeconds }) => Math.max(longest, ttlSeconds), 0);
+  return parsed?.ok === true ? parsed.value : undefined;
 }

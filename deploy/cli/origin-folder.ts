@@ -28,16 +28,16 @@ export function openByteProgress(output: Output): ByteProgress {
   };
 }
 
-/** A failure of the origin's own code, or of the file system, as the command tells it: a sentence, never a stack. */
-export function asFailure(error: unknown): unknown {
+/**
+ * A failure of the origin's own code, or of the file system, as the command tells it: a sentence, never a stack.
+ * @param notFoundAdvice what to do next when something is not there
+ */
+export function asFailure(error: unknown, notFoundAdvice?: string): unknown {
   if (error instanceof NearcastError) {
     return new CommandFailure(error.code === "CONFLICT" ? exitCodes.refused : exitCodes.failed, error.message, {
       code: error.code,
       cause: error,
-      lines:
-        error.code === "NOT_FOUND"
-          ? ["Name the origin's settings: --config origin.yaml, or its data folder: --data DIR"]
-          : [],
+      lines: error.code === "NOT_FOUND" && notFoundAdvice !== undefined ? [notFoundAdvice] : [],
     });
   }
   if (error instanceof Error && (error as NodeJS.ErrnoException).syscall !== undefined) {

@@ -43,7 +43,7 @@ export function addRestore(program: Command, cli: Cli): void {
           onProgress: progress.show,
         });
       } catch (error) {
-        throw asFailure(error);
+        throw asFailure(error, `Name the folder that \`${command} backup\` wrote.`);
       } finally {
         progress.close();
       }

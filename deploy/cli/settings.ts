@@ -23,7 +23,7 @@ import { command } from "#base/command-name.ts";
 import { loadConfig } from "#base/config.ts";
 import { access, readdir, readFile } from "node:fs/promises";
 import { isIPv6 } from "node:net";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { edgeConfigSchema, type EdgeConfig } from "../../node/config.ts";
 import { loadOriginConfig, type OriginConfig } from "../../origin/config.ts";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
@@ -132,7 +132,10 @@ async function originOfFiles(
   return undefined;
 }
 
-/** The settings of this machine's origin, for verbs that work on its data folder; `dataDir` is where that is. */
+/**
+ * The settings of this machine's origin, for verbs that work on its data folder; `dataDir` is where that is.
+ * @throws CommandFailure when nothing says where: a folder that never was is no place to restore into
+ */
 export async function findOriginSettings(
   options: CommonOptions & { config?: string },
   environment: Environment,
@@ -145,8 +148,18 @@ export async function findOriginSettings(
   }
   // The folder of an origin that was started with --data, or that of `nearcast up` without its settings.
   const ofUp = join(dataDir, "origin");
-  return { ...(await loadOriginConfig()), dataDir: mayBeInstalled || (await exists(ofUp)) ? ofUp : dataDir };
+  const hasUp = await exists(ofUp);
+  if (mayBeInstalled && !hasUp) {
+    const places = [originFileOf(dataDir), installedOriginFile, ofUp].map((place) => resolve(place));
+    throw new CommandFailure(exitCodes.usage, "which origin? Nothing is named, and none was found here", {
+      lines: [`Not there: ${places.join(", ")}`, originFolderAdvice],
+    });
+  }
+  return { ...(await loadOriginConfig()), dataDir: hasUp ? ofUp : dataDir };
 }
+
+/** What to do when a verb that works on the origin's data folder does not find it. */
+export const originFolderAdvice = "Name the origin's settings: --config origin.yaml, or its data folder: --data DIR";
 
 function isFolderNamed(options: CommonOptions, environment: Environment): boolean {
   return (options.data ?? environment["NEARCAST_DATA"]) !== undefined;

@@ -4,7 +4,9 @@ import { writeAtomic } from "#base/atomic-file.ts";
 import type { Command } from "commander";
 import { access, constants, readFile, realpath } from "node:fs/promises";
 import { dirname } from "node:path";
+import { confirm, isAtTerminal } from "./confirm.ts";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
+import { type LateNode, nodesWithoutToken } from "./nodes-without-token.ts";
 import { type AcceptedToken, readTokens, retireTokens, rotateToken } from "./origin-api.ts";
 import { tableLines, timeText } from "./output.ts";
 import { type CommonOptions, findOrigin } from "./settings.ts";
@@ -16,7 +18,11 @@ interface TokenOptions extends CommonOptions {
   now?: boolean;
   byHand?: boolean;
   save?: string;
+  yes?: boolean;
 }
+
+/** Nodes that are named before the older tokens end. */
+const nodesShownMax = 20;
 
 export function addToken(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
@@ -31,7 +37,8 @@ export function addToken(program: Command, cli: Cli): void {
       "once, and the new one has to be carried to each edge's token file (no restart is needed). --by-hand keeps the",
       "overlap but hands the new token out to nobody. A token is never shown: --save FILE writes it, for " +
         "its owner only.",
-      "list shows which tokens are accepted and where each was used from; retire ends the older ones.",
+      "list shows which tokens are accepted and where each was used from; retire ends the older ones. It first names",
+      "the nodes that may not have the new edge token, and asks; without a terminal it needs --yes.",
     ].join("\n"),
     examples: [
       "token list",
@@ -48,6 +55,7 @@ export function addToken(program: Command, cli: Cli): void {
     .option("--now", "the older token ends at once")
     .option("--by-hand", "edges can't fetch the new token: it is carried to each of them")
     .option("--save <file>", "write the new token into this file, mode 600")
+    .option("--yes", "retire: go on without asking although nodes may have no newer token")
     .action(async (action: string, kind: string | undefined, options: TokenOptions) => {
       if (action === "list") await list(cli, options);
       else if (kind === undefined) {
@@ -121,12 +129,38 @@ async function rotate(cli: Cli, kind: string, options: TokenOptions): Promise<vo
 
 async function retire(cli: Cli, kind: string, options: TokenOptions): Promise<void> {
   const output = outputOf(cli, options);
-  const answer = await withClient(cli, options, async (client) => await retireTokens(client, kind));
+  const answer = await withClient(cli, options, async (client) => {
+    if (kind === "edge" && options.yes !== true) {
+      const nodes = await nodesWithoutToken(client);
+      if (nodes.length > 0) await mustBeAgreed(cli, options, nodes);
+    }
+    return await retireTokens(client, kind);
+  });
   output.answer(answer, () => [
     answer.retired === 0
       ? `there was no older ${kind} token`
       : `${answer.retired} older ${kind} ${answer.retired === 1 ? "token is" : "tokens are"} not accepted any more`,
   ]);
+}
+
+/** @throws CommandFailure when nobody says yes */
+async function mustBeAgreed(cli: Cli, options: TokenOptions, nodes: readonly LateNode[]): Promise<void> {
+  const output = outputOf(cli, options);
+  for (const { name, why } of nodes.slice(0, nodesShownMax)) output.note(`warning: node ${name} ${why}`);
+  if (nodes.length > nodesShownMax) output.note(`and ${nodes.length - nodesShownMax} nodes more`);
+  const advice =
+    "The origin would refuse such a node until the new token is carried to its token file. " +
+    "Start it and wait until it follows, or `remove` it from the fleet.";
+  const count = nodes.length === 1 ? "1 node" : `${nodes.length} nodes`;
+  if (isAtTerminal(cli)) {
+    if (await confirm(cli, `End the older edge tokens although ${count} may have no newer one?`)) return;
+    throw new CommandFailure(exitCodes.failed, "no token was retired", { lines: [advice] });
+  }
+  throw new CommandFailure(
+    exitCodes.usage,
+    `no token was retired: ${count} may have no newer one, and nobody can be asked without a terminal`,
+    { lines: [advice, "Add --yes to end the older tokens all the same."] },
+  );
 }
 
 async function mustBeWritable(file: string): Promise<void> {

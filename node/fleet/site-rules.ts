@@ -21,12 +21,6 @@ export function* contradictionsOfSites(fleet: Fleet, warn: (warning: ValueProble
     if (site.bgp !== undefined && anycast.as === undefined) {
       yield { path: "anycast.as", message: `is missing: the nodes of ${site.name} need an AS number for their BGP` };
     }
-    if (site.addresses.length === 0 && site.nodes.every((node) => node.addresses.length === 0)) {
-      warn({
-        path: `${path}.addresses`,
-        message: "none: DNS names this site once nodes with addresses have joined it",
-      });
-    }
     const seen = new Set<string>();
     for (const [n, node] of site.nodes.entries()) {
       const url = new URL(node.http).href;

@@ -48,8 +48,7 @@ export interface RestoreOptions {
 /** @throws NearcastError NOT_FOUND, CONFLICT, DISK_FAILED, INTERNAL */
 export async function restore(folder: string, dataDir: string, options: RestoreOptions): Promise<RestoreReport> {
   const manifest = await readManifest(folder, "nothing else says what belongs to this backup. Restore another backup");
-  if (manifest === undefined)
-    throw new NearcastError("NOT_FOUND", `${folder} holds no backup: no backup.json is there`);
+  if (manifest === undefined) throw new NearcastError("NOT_FOUND", await whyNoBackup(folder));
   await verifyFiles(folder, manifest);
   const facts = readSnapshot(join(folder, manifest.catalogue.name));
   const missing = new Set(manifest.missing);
@@ -68,6 +67,14 @@ export async function restore(folder: string, dataDir: string, options: RestoreO
     const neededBytes = totalBytesOf(blobs) + manifest.catalogue.sizeBytes + smallFilesBytes;
     throw await asRestoreStopped(error, dataDir, neededBytes, aftermath.left);
   }
+}
+
+async function whyNoBackup(folder: string): Promise<string> {
+  const isThere = await stat(folder).then(
+    () => true,
+    () => false,
+  );
+  return isThere ? `${folder} holds no backup: no backup.json is there` : `there is no backup folder ${folder}`;
 }
 
 /** What a failure says of what was in the data directory. */

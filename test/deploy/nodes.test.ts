@@ -254,9 +254,14 @@ test("drain, undrain: nodes of both, with what happens next", async (t) => {
   assert.match(drained.stdout, /^fra2 is drained \(revision 2 of the roster\)/);
   assert.match(drained.stdout, /old answers come for up to 45 s more\nafterwards: npx nearcast undrain fra2/);
   const json = (await writes(["drain", "nyc1", "--json"])).json();
-  assert.deepEqual(json, { name: "nyc1", draining: true, revision: 3, oldAnswersSeconds: 45 });
+  assert.deepEqual(json, { name: "nyc1", draining: true, revision: 3, oldAnswersSeconds: 45, stillNamedFor: [] });
   assert.deepEqual((await roster()).draining, ["fra2", "nyc1"]);
-  assert.match((await writes(["undrain", "nyc1"])).stdout, /nyc1 gets clients again \(revision 4/);
+  assert.match(drained.stdout, /DNS then gives it to no new clients/);
+  const last = await writes(["drain", "fra1"]);
+  assert.match(last.stderr, /^warning: DNS goes on naming fra1 for img\.cdn\.test: [^\n]*nothing else is up/);
+  assert.doesNotMatch(last.stdout, /no new clients/);
+  await writes(["undrain", "fra1"]);
+  assert.match((await writes(["undrain", "nyc1"])).stdout, /nyc1 gets clients again \(revision 6/);
   const unknown = await writes(["drain", "tyo1"], 4);
   assert.match(unknown.stderr, /there is no node "tyo1"; there are: fra1, fra2, nyc1/);
 });
@@ -345,6 +350,44 @@ test("remove asks before a nameserver loses its last address, and fleet check kn
     [address],
   );
   assert.equal((await roster()).nodes.length, 0);
+});
+
+test("check, diff and apply warn of a site without an address until a node has joined it", async (t) => {
+  const { data, joins, writes } = await startPlace(t);
+  const folder = await temporaryFolder(t, "fleet");
+  const file = join(folder, "fleet.yaml");
+  const zones = [{ name: "cdn.test", nameservers: [{ name: "ns1", addresses: ["192.0.2.1"] }] }];
+  const sites = [siteValue("nyc"), siteValue("fra", { addresses: [], nodes: [] })];
+  await writeFile(file, stringify(fleetValue({ zones, sites, steering: [{ name: "img.cdn.test", policy: "geo" }] })));
+  const verbs = [
+    { words: ["fleet", "check", file], status: 0 },
+    // It takes the node fra1 out of the document.
+    { words: ["fleet", "diff", file], status: 4 },
+    { words: ["fleet", "apply", file, "--force", "--yes"], status: 0 },
+  ];
+  for (const { words, status } of verbs) {
+    const { stderr } = await writes(words, status);
+    assert.match(stderr, /warning: sites\[1\] \(line \d+\): site fra has no node with an address, so DNS does not/);
+  }
+  await joins();
+  for (const { words } of verbs) assert.equal((await writes(words)).stderr, "", words.join(" "));
+  const { stderr } = await nearcast(["fleet", "check", file, "--data", join(data, "none")]);
+  assert.match(stderr, /^warning: sites\[1\]/, "without an origin at hand nobody knows who joined");
+});
+
+test("token retire edge names the nodes that may have no newer token, and needs --yes", async (t) => {
+  const { joins, origin, writes } = await startPlace(t);
+  await joins();
+  assert.match((await writes(["token", "retire", "edge"])).stdout, /there was no older edge token/);
+  await writes(["token", "rotate", "edge"]);
+  const refused = await writes(["token", "retire", "edge"], 2);
+  for (const name of ["fra1", "fra2", "nyc1"]) {
+    assert.match(refused.stderr, new RegExp(`^warning: node ${name} is not connected to the origin: it may not`, "m"));
+  }
+  assert.match(refused.stderr, /no token was retired: 3 nodes may have no newer one[\s\S]*Add --yes/);
+  assert.ok((await origin.call("GET", "/nodes", { token: origin.tokens.edge })).ok, "the older token is accepted");
+  assert.match((await writes(["token", "retire", "edge", "--yes"])).stdout, /1 older edge token is not accepted/);
+  assert.equal((await origin.call("GET", "/nodes", { token: origin.tokens.edge })).status, 401);
 });
 
 test("status knows the node of the folder that join wrote", async (t) => {

@@ -1,6 +1,7 @@
 /** Backup and restore: what they refuse, what they repair, and what an interruption leaves. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { cp, mkdir, readdir, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
@@ -175,6 +176,38 @@ test("a folder with something else in it, a running origin, and a folder in use 
   await assert.rejects(putBack(folder, origin.dataDir), /is not empty .*--force/);
   const { movedTo = "" } = await putBack(folder, origin.dataDir, true);
   assert.ok((await readdir(movedTo)).includes("catalogue.sqlite"), "what was there is moved aside, not deleted");
+});
+
+test("without an origin that is named or found, neither backup nor restore makes one up", async (t) => {
+  if (!needs(t, !existsSync("/etc/nearcast/origin.yaml"), "an origin is installed here")) return;
+  const origin = await startTestOrigin(scopeOf(t));
+  const cwd = await temporaryDirectory(scopeOf(t));
+  const folder = join(cwd, "backup");
+  await save(origin.dataDir, folder);
+  for (const verb of ["backup", "restore"]) {
+    const ran = await nearcast([verb, folder], { cwd });
+    assert.equal(ran.status, 2, `${verb}: ${ran.stdout}`);
+    assert.match(ran.stderr, /which origin\? Nothing is named[\s\S]*\/data\/origin\n[\s\S]*--config origin\.yaml/);
+  }
+  assert.deepEqual(await readdir(cwd), ["backup"]);
+});
+
+test("a mistyped backup folder is named as the fault, not the origin's settings", async (t) => {
+  const cwd = await temporaryDirectory(scopeOf(t));
+  const config = join(cwd, "origin.yaml");
+  await writeFile(config, `dataDir: ${join(cwd, "target")}\n`);
+  const faults = [
+    ["bakcup", /there is no backup folder \S+\/bakcup\n/],
+    [".", /holds no backup: no backup\.json is there\n/],
+  ] as const;
+  for (const [word, says] of faults) {
+    const ran = await nearcast(["restore", word, "--config", config], { cwd });
+    assert.equal(ran.status, 1, ran.stdout);
+    assert.match(ran.stderr, says);
+    assert.match(ran.stderr, /Name the folder that `.*nearcast backup` wrote/);
+    assert.doesNotMatch(ran.stderr, /--config/);
+  }
+  assert.deepEqual(await readdir(cwd), ["origin.yaml"]);
 });
 
 test("an interrupted backup leaves the one before as it was", async (t) => {

@@ -3,6 +3,7 @@
  *
  *   nameservers whose address no node has       private addresses in public answers       hosts that DNS leads nobody
  *   to       forced states without effect (states-without-effect.ts)       TTLs of 0 (zero-ttls.ts)
+ *   sites without an address (empty-sites.ts)
  *
  * Zones under names such as `.test` are not public, so any address may stand in them.
  */
@@ -10,6 +11,7 @@ import { canonicalAddress } from "#fleet/address.ts";
 import { canonicalName, type Fleet, ownerOf, type Zone } from "#fleet/document.ts";
 import { emptyRoster, type Roster, withRoster } from "#fleet/roster.ts";
 import { type Answers, answersOf, livesBehind } from "./answers.ts";
+import { emptySiteWarnings } from "./empty-sites.ts";
 import { type FleetWarning, namesText } from "./fleet-warning.ts";
 import { isPublicName, whySpecial } from "./special-addresses.ts";
 import { stateWarnings } from "./states-without-effect.ts";
@@ -25,6 +27,7 @@ export function warningsOf(document: Fleet, roster: Roster = emptyRoster): Fleet
     ...nameserverWarnings(fleet),
     ...addressWarnings(document, roster),
     ...hostWarnings(document, answersOf(fleet)),
+    ...emptySiteWarnings(fleet),
     ...stateWarnings(fleet),
     ...zeroTtlWarnings(fleet),
   ];
