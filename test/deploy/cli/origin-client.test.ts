@@ -54,7 +54,7 @@ async function failureOf(work: Promise<unknown>): Promise<CommandFailure> {
   return error;
 }
 
-test("an origin that is reached and does not answer is not one that is away; a change may be made anyway", async (t) => {
+test("an origin that is reached and does not answer is not one that is away; a change may be made", async (t) => {
   const client = await clientOf(t, () => {});
   const [read, question, change] = await Promise.all([
     failureOf(readRoster(client)),
