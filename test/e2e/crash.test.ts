@@ -129,7 +129,15 @@ test("past its lifetime a picture is served stale while the origin is away, and 
   const status = async (): Promise<string> => (await fetch(url)).headers.get("cache-status") ?? "";
   assert.match(await status(), /fwd=uri-miss/);
   await world.originProgram().kill("SIGKILL");
-  await until("it is stale for the origin's failure", async () => (await status()).includes("origin-error"));
+  const seen = new Set<string>();
+  const isStale = async (): Promise<boolean> => {
+    const told = await status().catch((error: unknown) => String(error));
+    seen.add(told);
+    return told.includes("origin-error");
+  };
+  await until("it is stale for the origin's failure", isStale, edge.program()).catch((error: unknown) => {
+    throw new Error(`${[...seen].join("\n")}\n${(error as Error).message}`);
+  });
   assert.match(await status(), /^fra1; fwd=stale; ttl=-\d+; detail=memory-origin-error$/);
   await world.startOrigin();
   await until("it is validated again", async () => /validated|hit; ttl=1/.test(await status()));

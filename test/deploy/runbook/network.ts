@@ -67,7 +67,8 @@ function gatewayOf(address: string): string {
 
 async function inNetwork(pid: number, command: readonly string[], input = ""): Promise<void> {
   const child = run("nsenter", ["--target", String(pid), "--net", "--", ...command], { timeout: commandTimeoutMs });
-  child.child.stdin?.end(input);
+  // A command that reads nothing may have ended before this; how it ended is what counts.
+  child.child.stdin?.on("error", () => undefined).end(input);
   await child;
 }
 
