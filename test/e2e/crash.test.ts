@@ -124,7 +124,12 @@ test("past its lifetime a picture is served stale while the origin is away, and 
     imagesHost: { freshSeconds: 1, staleWhileRevalidateSeconds: 1, staleIfErrorSeconds: 3600 },
   });
   const edge = world.edge("fra");
+  const heard = async (): Promise<number> =>
+    ((await edge.status()) as { feed: { position: { seq: number } } }).feed.position.seq;
+  const before = await heard();
   await world.api("PUT", "/images/a.jpg", await photograph(1));
+  // The event of a new name drops what is kept under it; only what is kept after that can be served stale.
+  await until("the edge has heard of it", async () => (await heard()) > before);
   const url = `${edge.url}/a.jpg?w=100`;
   const status = async (): Promise<string> => (await fetch(url)).headers.get("cache-status") ?? "";
   assert.match(await status(), /fwd=uri-miss/);
