@@ -16,9 +16,9 @@ test("a frozen origin is named by /readyz and /status within 8 s, while the node
   await world.api("PUT", "/images/a.jpg", await photograph(1), [201]);
   const edge = world.edge("fra");
   const ask = async (): Promise<Response> =>
-    await fetch(`${edge.url}/a.jpg?w=20`, { signal: AbortSignal.timeout(1000) });
+    await fetch(`${edge.url}/a.jpg?w=20`, { signal: AbortSignal.timeout(10_000) });
   const ready = async (): Promise<Ready & { status: number }> => {
-    const answer = await fetch(`${edge.adminUrl}/readyz`, { signal: AbortSignal.timeout(1000) });
+    const answer = await fetch(`${edge.adminUrl}/readyz`, { signal: AbortSignal.timeout(10_000) });
     return { status: answer.status, ...((await answer.json()) as Ready) };
   };
   assert.equal((await ask()).status, 200);
