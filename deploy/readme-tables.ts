@@ -3,7 +3,7 @@
  *
  *   <!-- table: edge -->      settings of an edge       (node/config.ts)
  *   <!-- table: origin -->    settings of the origin    (origin/config.ts)
- *   <!-- table: fleet -->     the fleet document        (node/fleet/document.ts)
+ *   <!-- table: fleet -->     the fleet document        (node/document/document.ts)
  *   …  | Key | Value | Default | Meaning |  …
  *   <!-- end of table -->
  *
@@ -12,7 +12,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import type { JsonSchema } from "#base/json-schema.ts";
-import { fleetSchema } from "#fleet/document.ts";
+import { fleetSchema } from "#document/document.ts";
 import { format } from "prettier";
 import { edgeConfigSchema } from "../node/config.ts";
 import { originConfigSchema } from "../origin/config.ts";

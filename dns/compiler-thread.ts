@@ -6,8 +6,9 @@
 import assert from "node:assert/strict";
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { systemClock } from "#base/clock.ts";
-import type { Fleet, Zone } from "#fleet/document.ts";
-import { unpackZones } from "#fleet/packed-zones.ts";
+import type { Fleet } from "#document/document.ts";
+import type { Zone } from "#record/zone.ts";
+import { unpackZones } from "#document/packed-zones.ts";
 import type { CompilerSettings, FromCompiler, ToCompiler } from "./compiler.ts";
 import { loadGeo, watchGeo, type Tell } from "./geo/database.ts";
 import { compileSteering, type Steering } from "./steer/steering.ts";

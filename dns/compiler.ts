@@ -13,8 +13,8 @@ import { Worker } from "node:worker_threads";
 import type { Cancel, Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
-import type { Fleet } from "#fleet/document.ts";
-import type { SiteStates } from "#fleet/health.ts";
+import type { Fleet } from "#document/document.ts";
+import type { SiteStates } from "#health/health.ts";
 import type { GeoSettings } from "./geo/database.ts";
 import type { Snapshot } from "./snapshot.ts";
 

@@ -5,11 +5,12 @@
  *   name ──aliases──▶ node ──▶ records, or a steered address ──decide()──▶ site, scope
  *                                                   └─preferencesOf()──▶ the rule, and who comes before and after
  */
-import { canonicalName, ownerOf, type Fleet, type SteeredName } from "#fleet/document.ts";
-import type { SiteState, SiteStates } from "#fleet/health.ts";
+import { canonicalName, ownerOf } from "#record/names.ts";
+import type { Fleet, SteeredName } from "#document/document.ts";
+import type { SiteState, SiteStates } from "#health/health.ts";
 import { placeAt, type Whereabouts } from "./geo/tables.ts";
 import type { Snapshot } from "./snapshot.ts";
-import { distanceKm, unitVector } from "#fleet/great-circle.ts";
+import { distanceKm, unitVector } from "#base/great-circle.ts";
 import { planOf, type Plan, type Standing } from "./steer/plan.ts";
 import { preferencesOf, type Preference, type Rule } from "./steer/preference.ts";
 import { addressSlot, anycastSite, decide, noSite, type Decision } from "./steer/steering.ts";

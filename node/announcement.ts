@@ -12,9 +12,10 @@
 import type { Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
-import { canonicalAddress } from "#fleet/address.ts";
-import { canonicalName, type Fleet, type SiteNode } from "#fleet/document.ts";
-import type { NodeHealth, NodeWord } from "#fleet/health.ts";
+import { canonicalAddress } from "#base/ip-text.ts";
+import { canonicalName } from "#record/names.ts";
+import type { Fleet, SiteNode } from "#document/document.ts";
+import type { NodeHealth, NodeWord } from "#health/health.ts";
 import { type Lease, type LeaseState, openLease } from "./announce/lease.ts";
 import { createSelfCheck, type SelfCheck, type SelfCheckTargets } from "./announce/self-check.ts";
 import type { EdgeConfig } from "./config.ts";

@@ -20,7 +20,7 @@ import { type EdgeConfig, edgeConfigSchema } from "./config.ts";
 import type { Edge } from "./edge.ts";
 import { memberName } from "./peer/members.ts";
 import { openChannel } from "./processes/channel.ts";
-import { openFellows } from "./processes/fellows.ts";
+import { openFellows } from "./processes/siblings.ts";
 import { removeLeftovers } from "./processes/leftovers.ts";
 import {
   alone,

@@ -14,10 +14,10 @@ import { NearcastError } from "#base/errors.ts";
 import type { Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
 import { problemLines } from "#base/schema.ts";
-import type { Fleet } from "#fleet/document.ts";
-import type { FleetMemory, FleetVersion } from "#fleet/memory.ts";
-import { readFleet } from "#fleet/reading.ts";
-import { withRoster } from "#fleet/roster.ts";
+import type { Fleet } from "#document/document.ts";
+import type { FleetMemory, FleetVersion } from "#follow/fleet-memory.ts";
+import { readFleet } from "#document/reading.ts";
+import { withRoster } from "#document/roster.ts";
 import type { OriginClient } from "./fetch/origin.ts";
 import { followRoster } from "./fetch/roster.ts";
 

@@ -10,8 +10,8 @@
 import { availableParallelism } from "node:os";
 import type { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
-import type { Fleet } from "#fleet/document.ts";
-import type { SiteStates } from "#fleet/health.ts";
+import type { Fleet } from "#document/document.ts";
+import type { SiteStates } from "#health/health.ts";
 import type { EdgeConfig } from "./config.ts";
 import type { DnsObserved } from "./observe/declare.ts";
 import { alone, type ProcessPlace } from "./processes/place.ts";

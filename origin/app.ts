@@ -43,7 +43,7 @@ import { addVerifyRoute } from "./routes/verifications.ts";
 import { openVerifier } from "./store/verify.ts";
 import { addTokenRoutes } from "./routes/tokens.ts";
 import type { Refusals } from "./refusals.ts";
-import type { RosterKeeper } from "./roster.ts";
+import type { RosterKeeper } from "./roster-rules.ts";
 import type { Tokens } from "./token/tokens.ts";
 
 /** Bytes of a request target: a name of 500 bytes, every byte encoded, and a query. */

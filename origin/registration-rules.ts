@@ -13,7 +13,7 @@
 import { NearcastError } from "#base/errors.ts";
 import { embeddedIpv4 } from "#base/embedded-ipv4.ts";
 import { isIn, leadsInto, loopback, unreachable } from "#base/networks.ts";
-import type { Roster, RosterNode } from "#fleet/roster.ts";
+import type { Roster, RosterNode } from "#document/roster.ts";
 import type { Actor } from "./catalogue/audit.ts";
 
 export interface RosterLimits {

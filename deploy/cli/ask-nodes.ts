@@ -7,8 +7,8 @@
  * --admin decides for the first, and goes with neither --node nor --site. Without it, nodes of this machine are asked
  * at their admin listeners unless others are selected; where no node is known here, the origin asks.
  */
-import type { NodeQuestion } from "#fleet/channel/messages.ts";
-import { adminTargetOf } from "#fleet/channel/admin-target.ts";
+import type { NodeQuestion } from "#follow/channel/messages.ts";
+import { adminTargetOf } from "#follow/channel/admin-target.ts";
 import { askAdmin } from "./admin-client.ts";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { askOverOrigin, type RelayedAnswer } from "./origin-api.ts";

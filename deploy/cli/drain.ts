@@ -1,9 +1,9 @@
 /** `nearcast drain`: a node gets no new clients, whoever runs it; it goes on to serve those that still come. */
 import { command } from "#base/command-name.ts";
-import type { Fleet } from "#fleet/document.ts";
-import { parseFleet } from "#fleet/read-document.ts";
-import { namesDrainedInVain } from "#fleet/review/drained-in-vain.ts";
-import { withRoster } from "#fleet/roster.ts";
+import type { Fleet } from "#document/document.ts";
+import { parseFleet } from "#document/read-document.ts";
+import { namesDrainedInVain } from "#review/drained-in-vain.ts";
+import { withRoster } from "#document/roster.ts";
 import type { Command } from "commander";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { askOverOrigin, readFleet, readRoster, setDraining } from "./origin-api.ts";

@@ -9,7 +9,7 @@
  * registration and its file, and goes on.
  */
 import { command } from "#base/command-name.ts";
-import { parseFleet } from "#fleet/read-document.ts";
+import { parseFleet } from "#document/read-document.ts";
 import { writeAtomic } from "#base/atomic-file.ts";
 import { type Command, InvalidArgumentError } from "commander";
 import { readFile } from "node:fs/promises";
@@ -20,7 +20,7 @@ import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { type Decided, disagreements, edgeText } from "./joining/edge-file.ts";
 import { giveToOwnerOf } from "./joining/ownership.ts";
 import { addressTowards, isPrivate, type Room, roomFor } from "./joining/machine.ts";
-import { findTaken, type Listen, takenLine } from "./local/listening.ts";
+import { findTaken, type Listen, takenLine } from "./up/listening.ts";
 import { createOriginClient, type OriginClient } from "./origin-client.ts";
 import { type JoinedNode, mayFollow, readFleet, registerNode } from "./origin-api.ts";
 import type { Output } from "./output.ts";

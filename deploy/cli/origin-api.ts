@@ -3,9 +3,9 @@
  * another release than this command: a clear failure then, instead of `undefined` in a table.
  */
 import { check, problemLines } from "#base/schema.ts";
-import type { NodeQuestion } from "#fleet/channel/messages.ts";
-import { tokenPattern } from "#fleet/edge-token.ts";
-import { type Roster, type RosterNode, rosterNodeSchema, rosterSchema } from "#fleet/roster.ts";
+import type { NodeQuestion } from "#follow/channel/messages.ts";
+import { tokenPattern } from "#secret/edge-token.ts";
+import { type Roster, type RosterNode, rosterNodeSchema, rosterSchema } from "#document/roster.ts";
 import { type Static, type TSchema, Type } from "typebox";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { type Answer, encodeName, type OriginClient } from "./origin-client.ts";

@@ -5,7 +5,7 @@
 import { command } from "#base/command-name.ts";
 import { parseForeignJson } from "#base/foreign-json.ts";
 import { fewInterimResponses } from "#base/interim-responses.ts";
-import { parseName } from "#fleet/source-name.ts";
+import { parseName } from "#base/source-name.ts";
 import { createReadStream } from "node:fs";
 import { Readable } from "node:stream";
 import { Agent, type Dispatcher, request } from "undici";

@@ -3,8 +3,9 @@
  * Replaced, deleted and rolled-back pictures need none: the origin purges those by itself.
  */
 import { nearest } from "#base/nearest.ts";
-import { canonicalName, type Fleet } from "#fleet/document.ts";
-import { parseFleet } from "#fleet/read-document.ts";
+import { canonicalName } from "#record/names.ts";
+import type { Fleet } from "#document/document.ts";
+import { parseFleet } from "#document/read-document.ts";
 import type { Command } from "commander";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import type { OriginClient } from "./origin-client.ts";

@@ -6,12 +6,12 @@
  * Stopped on the way it leaves the node drained; run again, it begins with the wait.
  */
 import { command } from "#base/command-name.ts";
-import type { Fleet } from "#fleet/document.ts";
-import { parseFleet } from "#fleet/read-document.ts";
-import { dangersOf, type FleetDanger } from "#fleet/review/dangers.ts";
-import type { FleetWarning } from "#fleet/review/fleet-warning.ts";
-import { warningsOf } from "#fleet/review/warnings.ts";
-import { type Roster, withRoster } from "#fleet/roster.ts";
+import type { Fleet } from "#document/document.ts";
+import { parseFleet } from "#document/read-document.ts";
+import { dangersOf, type FleetDanger } from "#review/dangers.ts";
+import type { FleetWarning } from "#review/fleet-warning.ts";
+import { warningsOf } from "#review/warnings.ts";
+import { type Roster, withRoster } from "#document/roster.ts";
 import type { Command } from "commander";
 import { setTimeout as pause } from "node:timers/promises";
 import { confirm, isAtTerminal } from "./confirm.ts";

@@ -6,7 +6,7 @@
  *   part 2: IPv6, 277,000 places ─┴▶  places: "nothing", then those of part 1, then those of part 2
  */
 import type { GeoPart } from "./mmdb.ts";
-import type { PlaceList } from "./places.ts";
+import type { PlaceList } from "./distinct-places.ts";
 import { emptyGeo, sharedUint32, tableOf, type GeoSource, type GeoTables, type Ranges } from "./tables.ts";
 
 /** A file with what was read from it; no part: it was missing or refused. */

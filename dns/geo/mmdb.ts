@@ -22,7 +22,7 @@ import { byteAt, putUint32, uint16At } from "../wire/bytes.ts";
 import { createRecordReader, emptyFields, type RecordReader } from "./mmdb-data.ts";
 import { createWalk, ipv4Root, offsetOf, recordOf, separatorLength, type Tree } from "./mmdb-tree.ts";
 import { collectOffsets } from "./offset-set.ts";
-import { createPlaceCollector, type PlaceList } from "./places.ts";
+import { createPlaceCollector, type PlaceList } from "./distinct-places.ts";
 import { tableOf, valueAt, type Ranges } from "./tables.ts";
 
 /** What is looked for in a file: places of clients, or the AS numbers of their networks. */

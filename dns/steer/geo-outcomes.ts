@@ -4,7 +4,7 @@
  */
 import type { GeoTables } from "../geo/tables.ts";
 import type { ChainBuilder } from "./chains.ts";
-import { placeVectors } from "./places.ts";
+import { placeVectors } from "./place-vectors.ts";
 import type { Plan, PlanOverrides } from "./plan.ts";
 import { nearestOfPlaces, noPosition, rankingOf } from "./ranking.ts";
 

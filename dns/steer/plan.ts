@@ -18,10 +18,10 @@
  * A site of weight 0 takes no part where clients are shared: by `weighted`, by an override's `sites`, and by
  * `withinKm`, where it is answered only when no other is left.
  */
-import type { Fleet, Override, SteeredName } from "#fleet/document.ts";
-import type { SiteState, SiteStates } from "#fleet/health.ts";
+import type { Fleet, Override, SteeredName } from "#document/document.ts";
+import type { SiteState, SiteStates } from "#health/health.ts";
 import { parseIp, parsePrefix, type Family, type IpAddress } from "../wire/address.ts";
-import { closeness, unitVector, type UnitVector } from "#fleet/great-circle.ts";
+import { closeness, unitVector, type UnitVector } from "#base/great-circle.ts";
 
 export interface PlanInputs {
   readonly fleet: Fleet;

@@ -3,10 +3,10 @@
  * compiled tables hold for all clients at once, for people and one client. It takes the same steps as compiling does
  * (plan.ts, ranking.ts), but goes on where a chain ends (chains.ts): it also tells who would come next.
  */
-import type { SteeredName } from "#fleet/document.ts";
+import type { SteeredName } from "#document/document.ts";
 import { valueAt, type GeoTables } from "../geo/tables.ts";
 import { bitAt, type IpAddress } from "../wire/address.ts";
-import { placeVector } from "./places.ts";
+import { placeVector } from "./place-vectors.ts";
 import { overridesOf, type OverrideKind, type Plan } from "./plan.ts";
 import { rankingOf } from "./ranking.ts";
 

@@ -5,7 +5,7 @@
  * Distances are compared by cosines. The nearest site stands at the angle a from the client; another one is within
  * the angle d more when its cosine is at least cos(a + d) = cos a cos d - sin a sin d, so no arc cosine is taken.
  */
-import { earthRadiusKm } from "#fleet/great-circle.ts";
+import { earthRadiusKm } from "#base/great-circle.ts";
 import type { Plan } from "./plan.ts";
 
 export interface Ranking {

@@ -8,7 +8,10 @@
  * grows past 255 octets once it is whole, leaves that one record out and is reported; a bad record never costs the
  * zone.
  */
-import { canonicalName, type Fleet, type Zone, type ZoneRecord } from "#fleet/document.ts";
+import { canonicalName } from "#record/names.ts";
+import type { Fleet } from "#document/document.ts";
+import type { Zone } from "#record/zone.ts";
+import type { ZoneRecord } from "#record/zone-record.ts";
 import { parseIp } from "../wire/address.ts";
 import { byteAt } from "../wire/bytes.ts";
 import {

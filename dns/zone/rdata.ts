@@ -7,7 +7,7 @@
  *
  * One object is filled again and again, so that a million records make no garbage.
  */
-import type { ZoneRecord } from "#fleet/document.ts";
+import type { ZoneRecord } from "#record/zone-record.ts";
 import { bitsOf, emptyAddress, readIp, type Family } from "../wire/address.ts";
 import { byteAt, putUint16, putUint32 } from "../wire/bytes.ts";
 import { isAtOrBelow, readNameText, scratchName, type WireName } from "../wire/name.ts";

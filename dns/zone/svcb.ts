@@ -7,7 +7,7 @@
  * When the target is a name of ours, the hints are its A and AAAA, never the record's own: compiled in where they are
  * the same for everybody, else written per answer at the two places that are kept here.
  */
-import type { ZoneRecord } from "#fleet/document.ts";
+import type { ZoneRecord } from "#record/zone-record.ts";
 import { bitsOf, emptyAddress, readIp, type Family } from "../wire/address.ts";
 import { byteAt, putUint16, uint16At } from "../wire/bytes.ts";
 import { readName, readNameText, type WireName } from "../wire/name.ts";

@@ -28,7 +28,7 @@ import { type Cancel, type Clock, sleep } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
-import { addressAfter } from "#fleet/address.ts";
+import { addressAfter } from "#base/ip-text.ts";
 import { aloneSlot, beatMs, beatSlot, sharedSlots } from "./beat.ts";
 import { addressText, parseAddress, parsePrefix } from "./bgp/prefix.ts";
 import { checked, type DampingSettings, fall, firstDamping, isWrong, rise, usualDamping } from "./damping.ts";

@@ -24,8 +24,8 @@ import {
   type PurgeReport,
   sealedQuestionSchema,
   sentQuestionSchema,
-} from "#fleet/channel/messages.ts";
-import { channelField, type Purpose, type Seals, sealField } from "#fleet/channel/seal.ts";
+} from "#follow/channel/messages.ts";
+import { channelField, type Purpose, type Seals, sealField } from "#follow/channel/seal.ts";
 
 /** As the admin listener answers: a status, and JSON. */
 export interface PlainAnswer {

@@ -4,7 +4,7 @@
  */
 import type { Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
-import { type EdgeTokenAnswer, tokenId } from "#fleet/edge-token.ts";
+import { type EdgeTokenAnswer, tokenId } from "#secret/edge-token.ts";
 import { follow, type Follower } from "./followed.ts";
 import type { TokenFile } from "./token-file.ts";
 

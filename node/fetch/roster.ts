@@ -1,6 +1,6 @@
 /**
  * The roster on an edge, followed as followed.ts tells: the nodes that joined by themselves, and those that an operator
- * drains. Whoever needs a Fleet makes one of it and the fleet document (node/fleet/roster.ts).
+ * drains. Whoever needs a Fleet makes one of it and the fleet document (node/document/roster.ts).
  *
  * Its events carry a revision, so that an edge which was away while a hundred nodes came and went asks once and not a
  * hundred times before it serves again. Revisions of two origins, or of one that was set back in time, can't be
@@ -10,7 +10,7 @@ import { Type } from "typebox";
 import type { Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
 import { check } from "#base/schema.ts";
-import { emptyRoster, type Roster } from "#fleet/roster.ts";
+import { emptyRoster, type Roster } from "#document/roster.ts";
 import { follow, type Follower } from "./followed.ts";
 
 const rosterEvent = Type.Object({ revision: Type.Integer({ minimum: 0 }) });

@@ -1,7 +1,7 @@
 /** The fleet secret on an edge, followed as followed.ts tells: the octets that everything else makes its keys from. */
 import type { Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
-import { type FleetSecrets, secretId, secretsInOrder } from "#fleet/secret.ts";
+import { type FleetSecrets, secretId, secretsInOrder } from "#secret/fleet-secret.ts";
 import { follow, type Follower } from "./followed.ts";
 
 export interface SecretFollower extends Pick<Follower<FleetSecrets>, "take" | "refresh" | "close"> {

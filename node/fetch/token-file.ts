@@ -16,7 +16,7 @@ import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import { markOf } from "#base/file-mark.ts";
 import { readSecretFile, type SecretFile } from "#base/secret-file.ts";
-import { tokenId, tokenPattern } from "#fleet/edge-token.ts";
+import { tokenId, tokenPattern } from "#secret/edge-token.ts";
 
 /** A stat a second costs nothing, and whoever changes the file sees within two that it was taken. */
 const lookMs = 1000;

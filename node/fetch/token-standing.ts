@@ -7,7 +7,7 @@
  * another kind that is answered does not end it.
  */
 import type { Clock } from "#base/clock.ts";
-import { tokenId } from "#fleet/edge-token.ts";
+import { tokenId } from "#secret/edge-token.ts";
 
 export interface TokenStanding {
   answered: (what: string) => void;

@@ -14,11 +14,11 @@ import { asNearcastError, type ErrorCode, NearcastError, problemOf } from "#base
 import { openFailureLog } from "#base/failure-log.ts";
 import { inertFields } from "#base/inert-fields.ts";
 import type { Log } from "#base/log.ts";
-import type { Fleet, Host } from "#fleet/document.ts";
-import type { LoadMeter } from "#fleet/load-meter.ts";
-import type { NodeWord } from "#fleet/health.ts";
-import { probePath } from "#fleet/probe.ts";
-import { askField, createProofs, proofField } from "#fleet/proof.ts";
+import type { Fleet, Host } from "#document/document.ts";
+import type { LoadMeter } from "#health/load-meter.ts";
+import type { NodeWord } from "#health/health.ts";
+import { probePath } from "#health/prober.ts";
+import { askField, createProofs, proofField } from "#health/health-proof.ts";
 import { dropStream } from "../fetch/body.ts";
 import type { AssetServer } from "../serve/asset.ts";
 import type { ImageServer } from "../serve/image.ts";

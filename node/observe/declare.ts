@@ -1,8 +1,8 @@
 /** Which numbers of which room are published under which name. */
 import type { Clock } from "#base/clock.ts";
-import type { FeedFollower } from "#fleet/feed.ts";
-import type { NodeHealth, SiteState, SiteStates } from "#fleet/health.ts";
-import type { LoadMeter } from "#fleet/load-meter.ts";
+import type { FeedFollower } from "#follow/feed.ts";
+import type { NodeHealth, SiteState, SiteStates } from "#health/health.ts";
+import type { LoadMeter } from "#health/load-meter.ts";
 import type { DecoderPool } from "#image/pool.ts";
 import type { DiskTier } from "../cache/disk.ts";
 import type { MemoryTier } from "../cache/memory.ts";

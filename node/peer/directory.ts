@@ -26,8 +26,8 @@
  * owns the key for all who ask from elsewhere.
  */
 import type { Clock } from "#base/clock.ts";
-import type { Fleet } from "#fleet/document.ts";
-import type { NodeHealth, SiteStates } from "#fleet/health.ts";
+import type { Fleet } from "#document/document.ts";
+import type { NodeHealth, SiteStates } from "#health/health.ts";
 import { isSiteOpen, type Member, memberName, membersOf, type MemberWord, type Self, waitingMost } from "./members.ts";
 import { createRanking, type Ranking } from "./owners.ts";
 

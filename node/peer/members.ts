@@ -13,8 +13,8 @@
  * who will own them without it while it can still serve its clients, by asking them as everyone does.
  * One that is down does not, and neither does one that the document's forced state of its site takes out.
  */
-import type { Fleet, Site } from "#fleet/document.ts";
-import type { NodeHealth, SiteState } from "#fleet/health.ts";
+import type { Fleet, Site } from "#document/document.ts";
+import type { NodeHealth, SiteState } from "#health/health.ts";
 
 /** One process of one node, as its peers see it. */
 export interface Member {

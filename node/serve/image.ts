@@ -20,7 +20,7 @@
 import type { Clock } from "#base/clock.ts";
 import { asNearcastError, NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
-import type { Fleet } from "#fleet/document.ts";
+import type { Fleet } from "#document/document.ts";
 import type { Use } from "../cache/freshness.ts";
 import { keyOf } from "../cache/object.ts";
 import { type Purge } from "../cache/purge.ts";

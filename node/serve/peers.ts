@@ -17,7 +17,7 @@ import { NearcastError } from "#base/errors.ts";
 import { openFailureLog } from "#base/failure-log.ts";
 import { parseForeignJson } from "#base/foreign-json.ts";
 import type { Log } from "#base/log.ts";
-import type { FeedPosition } from "#fleet/feed.ts";
+import type { FeedPosition } from "#follow/feed.ts";
 import { dropBody } from "../fetch/body.ts";
 import { fieldOf } from "../fetch/asset.ts";
 import { readBody } from "../fetch/origin.ts";

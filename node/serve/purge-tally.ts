@@ -5,8 +5,8 @@
  * Entries are objects in a tier: pictures in one size, sources, files of assets. One that lies in memory and on disk
  * counts in both. Records of pictures lie on disk among the objects; they are counted apart, once per name.
  */
-import type { PurgeReport } from "#fleet/channel/messages.ts";
-import type { PurgeEvent } from "#fleet/purge-event.ts";
+import type { PurgeReport } from "#follow/channel/messages.ts";
+import type { PurgeEvent } from "#follow/purge-event.ts";
 import type { ObjectFacts } from "../cache/object.ts";
 import type { Purge } from "../cache/purge.ts";
 import type { Tier } from "../cache/tiers.ts";

@@ -10,10 +10,10 @@
  * tells what a purge that somebody ordered has found; of the others, which every change of a picture makes, nothing is
  * told.
  */
-import type { Fleet } from "#fleet/document.ts";
-import { canonicalName } from "#fleet/document.ts";
-import type { PurgeReport } from "#fleet/channel/messages.ts";
-import type { PurgeEvent } from "#fleet/purge-event.ts";
+import type { Fleet } from "#document/document.ts";
+import { canonicalName } from "#record/names.ts";
+import type { PurgeReport } from "#follow/channel/messages.ts";
+import type { PurgeEvent } from "#follow/purge-event.ts";
 import type { Purge } from "../cache/purge.ts";
 import { type Records, sourceTag } from "../cache/records.ts";
 import type { Tiers } from "../cache/tiers.ts";

@@ -10,7 +10,8 @@ import { asNearcastError, type ErrorCode, NearcastError } from "#base/errors.ts"
 import { openGate } from "#base/gate.ts";
 import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
-import { canonicalName, type Fleet } from "#fleet/document.ts";
+import { canonicalName } from "#record/names.ts";
+import type { Fleet } from "#document/document.ts";
 import { createFlights, type Joined } from "../cache/flights.ts";
 import { type CachedObject, etagOf, headerBlockOf } from "../cache/object.ts";
 import { sourceTag } from "../cache/records.ts";

@@ -21,7 +21,7 @@
  * Who asks has proven that it knows the fleet's secret; what it says is read as strictly as a stranger's words.
  */
 import { type ErrorCode, errorCatalogue } from "#base/errors.ts";
-import type { FeedPosition } from "#fleet/feed.ts";
+import type { FeedPosition } from "#follow/feed.ts";
 import { knownHashesMax, type SourceMark } from "../cache/records.ts";
 import { fieldOf, type RequestFields } from "../fetch/asset.ts";
 import { restated } from "./cache-status.ts";

@@ -12,7 +12,7 @@
  * - `auto=compress`, which client libraries send together with `format`, asks for what is done anyway.
  * - A preset is a set of defaults; explicit parameters win. An explicit `fm` also switches the preset's `auto` off.
  */
-import type { Preset } from "#fleet/document.ts";
+import type { Preset } from "#document/document.ts";
 import { fits, type Fit, type Variant } from "./variant.ts";
 
 /** imgix's and most encoders' comfortable bound; 8192 × 8192 px × 4 B are 268 MB in the decoder. */

@@ -15,7 +15,7 @@
  *
  * One implementation stands in sqlite.ts. All methods are asynchronous so that a database elsewhere can be another.
  */
-import type { Roster, RosterNode } from "#fleet/roster.ts";
+import type { Roster, RosterNode } from "#document/roster.ts";
 import type { PictureFacts } from "#image/picture.ts";
 import type { Precondition } from "../precondition.ts";
 import type { TokenKind, TokenName } from "../token/kind.ts";

@@ -1,6 +1,6 @@
 /** The statements of fleet versions and of the event log. See catalogue.ts for what each method promises. */
 import type { SQLOutputValue } from "node:sqlite";
-import { secretEventKind } from "#fleet/secret.ts";
+import { secretEventKind } from "#secret/fleet-secret.ts";
 import { holds } from "../precondition.ts";
 import { type Audited, targetsToldMax } from "./audit.ts";
 import type { Catalogue, EventKind, FeedEvent, FleetText, FleetVersion, PublishOutcome, Purge } from "./catalogue.ts";

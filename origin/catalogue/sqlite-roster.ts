@@ -1,7 +1,7 @@
 /** The statements of the roster. See catalogue.ts for what each method promises. */
 import { NearcastError } from "#base/errors.ts";
 import { check } from "#base/schema.ts";
-import { type Roster, rosterEventKind, type RosterNode, rosterSchema } from "#fleet/roster.ts";
+import { type Roster, rosterEventKind, type RosterNode, rosterSchema } from "#document/roster.ts";
 import type { Audited } from "./audit.ts";
 import type { Catalogue, RosterChange } from "./catalogue.ts";
 import { type Changes, unchanged } from "./sqlite-change.ts";

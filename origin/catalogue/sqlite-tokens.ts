@@ -3,7 +3,7 @@
  * promises.
  */
 import type { SQLOutputValue } from "node:sqlite";
-import { tokenEventKind } from "#fleet/edge-token.ts";
+import { tokenEventKind } from "#secret/edge-token.ts";
 import type { TokenKind } from "../token/kind.ts";
 import type { Catalogue, TokenRecord } from "./catalogue.ts";
 import { type Changes, unchanged } from "./sqlite-change.ts";

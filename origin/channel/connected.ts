@@ -11,8 +11,8 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
-import { type Introduction, type Presence, presenceIntervalMs } from "#fleet/channel/messages.ts";
-import type { Vocabulary } from "#fleet/vocabulary.ts";
+import { type Introduction, type Presence, presenceIntervalMs } from "#follow/channel/messages.ts";
+import type { Vocabulary } from "#document/vocabulary.ts";
 
 /** One subscriber of the feed. */
 export interface Connection {

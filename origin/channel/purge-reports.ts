@@ -6,7 +6,7 @@
  * The processes of a node report one by one and are summed.
  */
 import type { Clock } from "#base/clock.ts";
-import type { PurgeReport } from "#fleet/channel/messages.ts";
+import type { PurgeReport } from "#follow/channel/messages.ts";
 import type { ConnectedNodes, IntroducedConnection } from "./connected.ts";
 
 /** Entries (pictures in a size, sources, files of assets) and their bytes. */

@@ -16,8 +16,8 @@ import {
   type NodeQuestion,
   questionEventKind,
   type SentQuestion,
-} from "#fleet/channel/messages.ts";
-import type { Seals } from "#fleet/channel/seal.ts";
+} from "#follow/channel/messages.ts";
+import type { Seals } from "#follow/channel/seal.ts";
 import { encodeEvent } from "../feed/encode.ts";
 import type { Refusals, UnknownEdge } from "../refusals.ts";
 import type { ConnectedNodes, Connection, IntroducedConnection } from "./connected.ts";

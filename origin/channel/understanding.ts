@@ -4,10 +4,10 @@
  */
 import { readFileSync } from "node:fs";
 import { parse } from "yaml";
-import { type Fleet, fleetSchema } from "#fleet/document.ts";
-import { unknownTo, type UnknownWord, type Vocabulary, vocabularyOf } from "#fleet/vocabulary.ts";
+import { type Fleet, fleetSchema } from "#document/document.ts";
+import { unknownTo, type UnknownWord, type Vocabulary, vocabularyOf } from "#document/vocabulary.ts";
 import { NearcastError } from "#base/errors.ts";
-import type { FleetDanger } from "#fleet/review/dangers.ts";
+import type { FleetDanger } from "#review/dangers.ts";
 import type { Connection, IntroducedConnection } from "./connected.ts";
 
 /** What matters here of a subscriber of the feed. */

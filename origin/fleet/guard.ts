@@ -1,13 +1,13 @@
 /**
  * Looks at a fleet document before it is published: what it changes, and what it would take down. The rules are pure
- * and stand in node/fleet/review/.
+ * and stand in node/review/.
  */
 import { NearcastError } from "#base/errors.ts";
-import type { Fleet } from "#fleet/document.ts";
-import type { IsLive } from "#fleet/review/answers.ts";
-import { type FleetDanger, dangersOf } from "#fleet/review/dangers.ts";
-import { diffOf, type FleetChange, isAdditive } from "#fleet/review/diff.ts";
-import { type Roster, withRoster } from "#fleet/roster.ts";
+import type { Fleet } from "#document/document.ts";
+import type { IsLive } from "#review/answers.ts";
+import { type FleetDanger, dangersOf } from "#review/dangers.ts";
+import { diffOf, type FleetChange, isAdditive } from "#review/diff.ts";
+import { type Roster, withRoster } from "#document/roster.ts";
 
 /** Changes and dangers sent in one answer, of as many as there may be records; more help nobody at once. */
 const listedMax = 200;

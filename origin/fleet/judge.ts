@@ -4,11 +4,11 @@
  * long document it takes seconds, so judging.ts does it in a thread.
  */
 import type { Checked } from "#base/schema.ts";
-import type { Fleet } from "#fleet/document.ts";
-import { packZones } from "#fleet/packed-zones.ts";
-import { parseFleet } from "#fleet/read-document.ts";
-import type { FleetDanger } from "#fleet/review/dangers.ts";
-import type { Roster } from "#fleet/roster.ts";
+import type { Fleet } from "#document/document.ts";
+import { packZones } from "#document/packed-zones.ts";
+import { parseFleet } from "#document/read-document.ts";
+import type { FleetDanger } from "#review/dangers.ts";
+import type { Roster } from "#document/roster.ts";
 import { type Understanding, wordDangers } from "../channel/understanding.ts";
 import { type FleetReview, reviewFleet } from "./guard.ts";
 import { summarizeFleet } from "./summary.ts";

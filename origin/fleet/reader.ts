@@ -3,9 +3,9 @@
  * changes, and a long one takes a second to read: it is read in a thread at the start, and is known from its judgement
  * when it was published here.
  */
-import type { Fleet } from "#fleet/document.ts";
-import { parseFleet } from "#fleet/read-document.ts";
-import { readFleet } from "#fleet/reading.ts";
+import type { Fleet } from "#document/document.ts";
+import { parseFleet } from "#document/read-document.ts";
+import { readFleet } from "#document/reading.ts";
 import type { FleetText } from "../catalogue/catalogue.ts";
 
 type Stored = Pick<FleetText, "version" | "text">;

@@ -1,7 +1,7 @@
 /**
- * Keeps the fleet secret (node/fleet/secret.ts): one file beside the tokens, `dataDir/secrets/fleet-secret.json`,
- * readable by the owner alone. Made at the first start; made anew when the file was deleted, which is a change like a
- * rotation, told to edges and kept in the audit.
+ * Keeps the fleet secret (node/secret/fleet-secret.ts) in one file beside the tokens,
+ * `dataDir/secrets/fleet-secret.json`, readable by its owner alone. The first start makes it. When the file was deleted,
+ * the next start makes a new one: that counts as a rotation, so edges hear of it and the audit records it.
  *
  * The file is written before the event is, so that an edge which hears of a new secret always finds it here. Where the
  * process dies between the two, edges find it when they connect to the feed again, which they do then.
@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { writeAtomic } from "#base/atomic-file.ts";
 import { NearcastError } from "#base/errors.ts";
 import { check } from "#base/schema.ts";
-import { fleetSecretBytes, type FleetSecrets, fleetSecretsSchema, secretId } from "#fleet/secret.ts";
+import { fleetSecretBytes, type FleetSecrets, fleetSecretsSchema, secretId } from "#secret/fleet-secret.ts";
 import type { Actor } from "../catalogue/audit.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import { originSecret, readSecretFile, secretFileMode } from "#base/secret-file.ts";

@@ -4,7 +4,7 @@
  * Sections without names of their own are only said to have changed.
  */
 import { isDeepStrictEqual } from "node:util";
-import type { Fleet } from "#fleet/document.ts";
+import type { Fleet } from "#document/document.ts";
 
 /** Names shown of what was added, removed or changed in one section; the rest is counted. */
 const namesShownMax = 4;

@@ -1,6 +1,6 @@
 /**
- * What edges tell the origin beside following its feed (node/fleet/channel): who they are, that they are there, answers
- * to questions, and what a purge found. Each message names the connection to the feed to which it belongs, and proves
+ * What edges tell the origin besides following its feed (node/follow/channel): who they are, that they are there,
+ * answers to questions, and what a purge found. Each message names the connection to the feed to which it belongs, and proves
  * that its sender knows the fleet secret.
  */
 import { NearcastError } from "#base/errors.ts";
@@ -15,8 +15,8 @@ import {
   nodeAnswerSchema,
   presenceSchema,
   purgeReportSchema,
-} from "#fleet/channel/messages.ts";
-import { channelField, type Purpose, sealField, type Seals } from "#fleet/channel/seal.ts";
+} from "#follow/channel/messages.ts";
+import { channelField, type Purpose, sealField, type Seals } from "#follow/channel/seal.ts";
 import type { FastifyRequest } from "fastify";
 import { type Static, type TSchema, Type } from "typebox";
 import type { ConnectedNodes, Connection, IntroducedConnection } from "../channel/connected.ts";
@@ -56,7 +56,7 @@ export function addChannelRoutes(app: App, deps: ChannelRouteDeps, failures: Fai
           bodyLimit: messageBytesMax[purpose],
           config: {
             access: "edge-only",
-            rawRequest: { mediaType: "application/json", description: "node/fleet/channel/messages.ts has its shape" },
+            rawRequest: { mediaType: "application/json", description: "node/follow/channel/messages.ts has its shape" },
           },
           schema: { summary, tags: ["channel"], response: { 204: Type.Null() } },
         },

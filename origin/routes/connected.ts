@@ -5,13 +5,13 @@
 import { Type } from "typebox";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
-import { nodeQuestionSchema } from "#fleet/channel/messages.ts";
+import { nodeQuestionSchema } from "#follow/channel/messages.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import type { ConnectedNodes } from "../channel/connected.ts";
 import type { PurgeReports, PurgeState } from "../channel/purge-reports.ts";
 import type { Questions, Target } from "../channel/questions.ts";
 import { apiPath, type App } from "../http/app-type.ts";
-import type { RosterKeeper } from "../roster.ts";
+import type { RosterKeeper } from "../roster-rules.ts";
 
 export interface ConnectedRouteDeps {
   readonly connected: ConnectedNodes;

@@ -2,8 +2,8 @@
 import { type Static, Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
 import { problemLines } from "#base/schema.ts";
-import { fleetBytesMax } from "#fleet/read-document.ts";
-import type { Roster } from "#fleet/roster.ts";
+import { fleetBytesMax } from "#document/read-document.ts";
+import type { Roster } from "#document/roster.ts";
 import type { Catalogue, Change, FleetText, FleetVersion } from "../catalogue/catalogue.ts";
 import type { ConnectedNodes } from "../channel/connected.ts";
 import { refuseUnknownWords, understandingOf } from "../channel/understanding.ts";

@@ -13,7 +13,7 @@ import type { FeedHub } from "../feed/hub.ts";
 import type { FleetLimits } from "../fleet/limits.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 import { changeOf } from "../http/writing.ts";
-import { nameFromTarget } from "#fleet/source-name.ts";
+import { nameFromTarget } from "#base/source-name.ts";
 import { isKnownTo, parseEntityTags } from "../precondition.ts";
 import type { BlobStore } from "../store/blob-store.ts";
 import type { Uploads } from "../upload/put.ts";

@@ -1,13 +1,13 @@
 /** What is asked and done about names rather than bytes: listing, versions, rollback, purges. */
 import { Type, type Static } from "typebox";
 import { NearcastError } from "#base/errors.ts";
-import { canonicalName } from "#fleet/document.ts";
+import { canonicalName } from "#record/names.ts";
 import type { Catalogue, Purge } from "../catalogue/catalogue.ts";
 import type { PurgeReports } from "../channel/purge-reports.ts";
 import type { FeedHub } from "../feed/hub.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 import { actorOf } from "../http/writing.ts";
-import { parseName, parsePrefix } from "#fleet/source-name.ts";
+import { parseName, parsePrefix } from "#base/source-name.ts";
 import { nameOf } from "./images.ts";
 import {
   authoredShape,

@@ -1,11 +1,11 @@
 /** The roster: edges read it and register themselves, a writer drains nodes and removes them. */
 import { Type } from "typebox";
 import type { Log } from "#base/log.ts";
-import { rosterNodeSchema, rosterSchema } from "#fleet/roster.ts";
+import { rosterNodeSchema, rosterSchema } from "#document/roster.ts";
 import type { FeedHub } from "../feed/hub.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 import { actorOf } from "../http/writing.ts";
-import type { RosterKeeper } from "../roster.ts";
+import type { RosterKeeper } from "../roster-rules.ts";
 
 const { name: nodeName, ...placeOfNode } = rosterNodeSchema.properties;
 const nodePath = Type.Object({ name: nodeName });

@@ -1,7 +1,7 @@
 /** The fleet secret: edges read it, a writer has a new one made. No answer here is ever kept by a cache. */
 import { Type } from "typebox";
 import type { Log } from "#base/log.ts";
-import { fleetSecretsSchema } from "#fleet/secret.ts";
+import { fleetSecretsSchema } from "#secret/fleet-secret.ts";
 import type { FeedHub } from "../feed/hub.ts";
 import type { FleetSecretKeeper } from "../fleet/secret.ts";
 import { apiPath, type App } from "../http/app-type.ts";

@@ -1,7 +1,7 @@
 /** The JSON that the API speaks, as schemas, and how the catalogue's values become it. */
 import { Type, type Static } from "typebox";
-import { dangerKinds } from "#fleet/review/dangers.ts";
-import { changeKinds } from "#fleet/review/diff.ts";
+import { dangerKinds } from "#review/dangers.ts";
+import { changeKinds } from "#review/diff.ts";
 import { pictureTypes, type PictureType } from "#image/picture.ts";
 import type { BlobFacts, FleetVersion, Version, VersionReason } from "../catalogue/catalogue.ts";
 

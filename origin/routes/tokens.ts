@@ -1,6 +1,6 @@
 /** The tokens: a writer lists, rotates and retires them; an edge asks which one it should use. */
 import { Type } from "typebox";
-import { edgeTokenSchema } from "#fleet/edge-token.ts";
+import { edgeTokenSchema } from "#secret/edge-token.ts";
 import { NearcastError } from "#base/errors.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 import { actorOf } from "../http/writing.ts";

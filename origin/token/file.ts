@@ -7,7 +7,7 @@ import { readFile, stat } from "node:fs/promises";
 import { writeAtomic } from "#base/atomic-file.ts";
 import { NearcastError } from "#base/errors.ts";
 import { originSecret, readSecretFile, secretFileMode } from "#base/secret-file.ts";
-import { tokenPattern } from "#fleet/edge-token.ts";
+import { tokenPattern } from "#secret/edge-token.ts";
 
 const wellFormed = new RegExp(tokenPattern);
 

@@ -17,7 +17,7 @@ import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { markOf } from "#base/file-mark.ts";
 import type { Log } from "#base/log.ts";
-import { type EdgeTokenAnswer, tokenId } from "#fleet/edge-token.ts";
+import { type EdgeTokenAnswer, tokenId } from "#secret/edge-token.ts";
 import type { Actor } from "../catalogue/audit.ts";
 import type { Catalogue, TokenRecord } from "../catalogue/catalogue.ts";
 import { mustNotBeOfOtherKind } from "./conflict.ts";

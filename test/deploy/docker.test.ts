@@ -9,7 +9,7 @@ import { dirname, join, resolve } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { checkConfig } from "#base/config.ts";
-import { parseFleet } from "#fleet/read-document.ts";
+import { parseFleet } from "#document/read-document.ts";
 import { parse } from "yaml";
 import { edgeConfigSchema, type EdgeConfig } from "../../node/config.ts";
 import { loadOriginConfig } from "../../origin/config.ts";

@@ -9,7 +9,7 @@ import { test, type TestContext } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { stringify } from "yaml";
 import { loadConfig } from "#base/config.ts";
-import type { Roster } from "#fleet/roster.ts";
+import type { Roster } from "#document/roster.ts";
 import { edgeConfigSchema } from "../../node/config.ts";
 import { startTestOrigin, type TestOrigin } from "../origin/running-origin.ts";
 import { fleetValue, siteValue } from "../support/fleet.ts";

@@ -13,7 +13,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { promisify } from "node:util";
-import { findSpace } from "../../deploy/lab/space.ts";
+import { findSpace } from "../lab/space.ts";
 import { type Block, blocksIn } from "../support/documents.ts";
 import { freshClone } from "../support/fresh-clone.ts";
 import { needs, needsProgram } from "../support/needs.ts";

@@ -1,6 +1,6 @@
 import { seededRandom, type Random } from "#base/random.ts";
-import type { Fleet } from "#fleet/document.ts";
-import type { SiteState } from "#fleet/health.ts";
+import type { Fleet } from "#document/document.ts";
+import type { SiteState } from "#health/health.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explainAnswer, type DnsExplanation, type SteeringExplanation } from "../../dns/explain.ts";

@@ -1,6 +1,6 @@
 import { NearcastError } from "#base/errors.ts";
-import { packZones } from "#fleet/packed-zones.ts";
-import type { SiteState } from "#fleet/health.ts";
+import { packZones } from "#document/packed-zones.ts";
+import type { SiteState } from "#health/health.ts";
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { once } from "node:events";

@@ -9,7 +9,7 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import { askField, createProofs, proofField } from "#fleet/proof.ts";
+import { askField, createProofs, proofField } from "#health/health-proof.ts";
 import { ask } from "../support/ask.ts";
 import { places, startWorld, until, type World } from "../support/world.ts";
 

@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { needs } from "../support/needs.ts";
 import { until } from "../support/world.ts";
 
-const script = fileURLToPath(new URL("../../deploy/lab/main.ts", import.meta.url));
+const script = fileURLToPath(new URL("../lab/main.ts", import.meta.url));
 
 interface Row {
   drill: string;

@@ -8,7 +8,7 @@ import { readFile, rename, stat, writeFile } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import { tokenId } from "#fleet/edge-token.ts";
+import { tokenId } from "#secret/edge-token.ts";
 import { photograph } from "../support/pictures.ts";
 import { startWorld, until, type World, type WorldEdge } from "../support/world.ts";
 

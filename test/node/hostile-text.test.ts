@@ -4,10 +4,10 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createEventStreamReader } from "#fleet/event-stream.ts";
-import { readHealthAnswer } from "#fleet/word.ts";
-import { nameFromTarget, parseName } from "#fleet/source-name.ts";
-import { readZoneFile } from "#fleet/zone-file/read-zone-file.ts";
+import { createEventStreamReader } from "#follow/event-stream.ts";
+import { readHealthAnswer } from "#health/health-answer.ts";
+import { nameFromTarget, parseName } from "#base/source-name.ts";
+import { readZoneFile } from "#record/zone-file/read-zone-file.ts";
 import { createReplyReader } from "../../deploy/cli/bgp/bird-control.ts";
 import { bfdSessionsOf, sessionsOf } from "../../deploy/cli/bgp/bird-state.ts";
 import { socketsOf } from "../../deploy/cli/bgp/facts.ts";

@@ -6,8 +6,8 @@ import { test, type TestContext } from "node:test";
 import { systemClock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { silentLog } from "#base/log.ts";
-import { type FleetMemory, openFleetMemory } from "#fleet/memory.ts";
-import { emptyRoster, type Roster } from "#fleet/roster.ts";
+import { type FleetMemory, openFleetMemory } from "#follow/fleet-memory.ts";
+import { emptyRoster, type Roster } from "#document/roster.ts";
 import { type Membership, openMembership } from "../../node/membership.ts";
 
 const documentOf = (nodes: readonly string[]): string =>

@@ -9,7 +9,7 @@ import { test, type TestContext } from "node:test";
 import { type Clock, systemClock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { type Log, silentLog } from "#base/log.ts";
-import { tokenId } from "#fleet/edge-token.ts";
+import { tokenId } from "#secret/edge-token.ts";
 import { openSqliteCatalogue } from "../../origin/catalogue/sqlite.ts";
 import { openRefusals } from "../../origin/refusals.ts";
 import { tokenKinds } from "../../origin/token/kind.ts";

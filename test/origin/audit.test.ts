@@ -6,7 +6,7 @@ import { test, type TestContext } from "node:test";
 import { systemClock } from "#base/clock.ts";
 import { openSqliteCatalogue } from "../../origin/catalogue/sqlite.ts";
 import { noPrecondition } from "../../origin/precondition.ts";
-import { tokenId } from "#fleet/edge-token.ts";
+import { tokenId } from "#secret/edge-token.ts";
 import { fakeClock } from "../support/fake-clock.ts";
 import {
   fleetExample,

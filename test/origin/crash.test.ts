@@ -14,7 +14,7 @@ import { createInterface } from "node:readline";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { seededRandom } from "#base/random.ts";
-import { createEventStreamReader } from "#fleet/event-stream.ts";
+import { createEventStreamReader } from "#follow/event-stream.ts";
 import { rounds, seedOr } from "../support/long.ts";
 import { fleetExample, jpeg, temporaryDirectory } from "./running-origin.ts";
 

@@ -1,7 +1,7 @@
 /** The feed over HTTP: what a subscriber sees, from wherever it stands. */
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
-import { createEventStreamReader, type ServerSentEvent } from "#fleet/event-stream.ts";
+import { createEventStreamReader, type ServerSentEvent } from "#follow/event-stream.ts";
 import { fleetExample, jpeg, raw, startTestOrigin, statusOf, type Scope, type TestOrigin } from "./running-origin.ts";
 
 interface Follower {

@@ -4,7 +4,7 @@ import { chmod, readFile, stat, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { systemClock } from "#base/clock.ts";
-import { type FleetSecrets, secretId, secretsInOrder } from "#fleet/secret.ts";
+import { type FleetSecrets, secretId, secretsInOrder } from "#secret/fleet-secret.ts";
 import { openFleetSecret } from "../../origin/fleet/secret.ts";
 import { startOrigin } from "../../origin/start.ts";
 import { keptLog } from "../support/kept-log.ts";

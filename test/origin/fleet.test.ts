@@ -1,8 +1,8 @@
 /** Publishing, reading and bringing back fleet versions. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Fleet } from "#fleet/document.ts";
-import { parseFleet } from "#fleet/read-document.ts";
+import type { Fleet } from "#document/document.ts";
+import { parseFleet } from "#document/read-document.ts";
 import { defaultLimits } from "../../origin/fleet/limits.ts";
 import { summarizeFleet } from "../../origin/fleet/summary.ts";
 import { fleetExample, startTestOrigin, type Scope } from "./running-origin.ts";

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { stringify } from "yaml";
-import type { Fleet } from "#fleet/document.ts";
-import { fleetSchema } from "#fleet/document.ts";
-import { parseFleet } from "#fleet/read-document.ts";
-import { type Vocabulary, vocabularyOf } from "#fleet/vocabulary.ts";
+import type { Fleet } from "#document/document.ts";
+import { fleetSchema } from "#document/document.ts";
+import { parseFleet } from "#document/read-document.ts";
+import { type Vocabulary, vocabularyOf } from "#document/vocabulary.ts";
 import type { Connection } from "../../origin/channel/connected.ts";
 import { firstRelease, notUnderstood } from "../../origin/channel/understanding.ts";
 import { fleetExample } from "./running-origin.ts";

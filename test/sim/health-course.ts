@@ -7,7 +7,7 @@
  */
 import assert from "node:assert/strict";
 import type { Random } from "#base/random.ts";
-import type { Fleet } from "#fleet/document.ts";
+import type { Fleet } from "#document/document.ts";
 import { fleetWith, siteValue } from "../support/fleet.ts";
 import { openReferee, type Referee } from "./health-referee.ts";
 import { openWorld, type World } from "./health-world.ts";

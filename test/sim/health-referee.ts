@@ -14,8 +14,8 @@
  *     (health-sim.test.ts)
  */
 import assert from "node:assert/strict";
-import type { Fleet } from "#fleet/document.ts";
-import type { NodeHealth, SiteStates } from "#fleet/health.ts";
+import type { Fleet } from "#document/document.ts";
+import type { NodeHealth, SiteStates } from "#health/health.ts";
 import { planOf } from "../../dns/steer/plan.ts";
 import type { World } from "./health-world.ts";
 

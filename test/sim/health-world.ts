@@ -12,9 +12,9 @@
 import type { Cancel, Clock } from "#base/clock.ts";
 import { silentLog } from "#base/log.ts";
 import { type Random, seededRandom } from "#base/random.ts";
-import type { Fleet } from "#fleet/document.ts";
-import type { NodeWord, ProbeResult } from "#fleet/health.ts";
-import { openProber, type Prober } from "#fleet/probe.ts";
+import type { Fleet } from "#document/document.ts";
+import type { NodeWord, ProbeResult } from "#health/health.ts";
+import { openProber, type Prober } from "#health/prober.ts";
 
 type Life = "ready" | "draining" | "starting" | "refusing" | "off";
 

@@ -1,6 +1,6 @@
 /** A fleet document for tests: as small as one can be, with what a test adds. */
-import type { Fleet } from "#fleet/document.ts";
-import { checkFleet } from "#fleet/read-document.ts";
+import type { Fleet } from "#document/document.ts";
+import { checkFleet } from "#document/read-document.ts";
 import { problemLines } from "#base/schema.ts";
 
 export function fleetValue(parts: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {

@@ -1,6 +1,6 @@
 /** `nearcast bgp check`: is this node set up so that its announcements work? It looks, and changes nothing. */
 import { command } from "#base/command-name.ts";
-import type { Fleet } from "#fleet/document.ts";
+import type { Fleet } from "#document/document.ts";
 import type { Command } from "commander";
 import { readFleetText } from "../fleet/check.ts";
 import { exitCodes } from "../exit-codes.ts";

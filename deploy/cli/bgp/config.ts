@@ -4,14 +4,14 @@
  */
 import { command } from "#base/command-name.ts";
 import { type Checked, problemLines } from "#base/schema.ts";
-import type { Fleet } from "#fleet/document.ts";
-import { parseFleet } from "#fleet/read-document.ts";
+import type { Fleet } from "#document/document.ts";
+import { parseFleet } from "#document/read-document.ts";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { isIPv4 } from "node:net";
 import { dirname, join, resolve } from "node:path";
 import { readFleetText } from "../fleet/check.ts";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";
-import { withRoster } from "#fleet/roster.ts";
+import { withRoster } from "#document/roster.ts";
 import { readFleet, readRoster } from "../origin-api.ts";
 import type { CommonOptions } from "../settings.ts";
 import { addVerb, type Cli, outputOf, wholeNumber, withClient, withOrigin } from "../verb.ts";

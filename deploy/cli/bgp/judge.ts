@@ -12,7 +12,7 @@
  *   routers    sessions up, hold times as short as planned, BFD up, no graceful restart
  */
 import { command } from "#base/command-name.ts";
-import { canonicalAddress } from "#fleet/address.ts";
+import { canonicalAddress } from "#base/ip-text.ts";
 import { BlockList } from "node:net";
 import type { BirdSession, BirdState } from "./bird-state.ts";
 import { type DeviceSettings, type Facts, leaseSources, type UnsignedAttempt } from "./facts.ts";

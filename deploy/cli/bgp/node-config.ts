@@ -12,7 +12,7 @@
  * - No secret stands in it: TCP MD5 keys, the edge's and the routers', are in files that are included.
  * - The edge's session is signed: without its key no other user of the machine can take the lease.
  */
-import { addressAfter } from "#fleet/address.ts";
+import { addressAfter } from "#base/ip-text.ts";
 import { type AnnouncementPlan, families, type Family, type PlannedRouter } from "./plan.ts";
 
 /** Where BIRD and the edge meet; defaults as in the edge's `announce`. */

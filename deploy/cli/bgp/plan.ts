@@ -6,7 +6,7 @@
  *                                                                        ├─▶ what its router needs
  *                                                                        └─▶ addresses for lo, daisy chain
  */
-import type { Cloud, Fleet, Site, SiteNode } from "#fleet/document.ts";
+import type { Cloud, Fleet, Site, SiteNode } from "#document/document.ts";
 import { isIP, isIPv4 } from "node:net";
 
 export type Family = 4 | 6;

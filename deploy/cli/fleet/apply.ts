@@ -4,8 +4,8 @@
  */
 import { problemLines, type ValueProblem } from "#base/schema.ts";
 import { withLine } from "#base/yaml-lines.ts";
-import type { Fleet } from "#fleet/document.ts";
-import { warningsOf } from "#fleet/review/warnings.ts";
+import type { Fleet } from "#document/document.ts";
+import { warningsOf } from "#review/warnings.ts";
 import type { Command } from "commander";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";
 import { readRoster, reviewFleet } from "../origin-api.ts";

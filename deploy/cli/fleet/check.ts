@@ -1,9 +1,9 @@
 /** `nearcast fleet check`: is this a fleet document? All its problems at once; it is sent nowhere. */
 import { problemLines, type ValueProblem } from "#base/schema.ts";
 import { withLine } from "#base/yaml-lines.ts";
-import { type Fleet } from "#fleet/document.ts";
-import type { FleetWarning } from "#fleet/review/fleet-warning.ts";
-import { warningsOf } from "#fleet/review/warnings.ts";
+import type { Fleet } from "#document/document.ts";
+import type { FleetWarning } from "#review/fleet-warning.ts";
+import { warningsOf } from "#review/warnings.ts";
 import type { Command } from "commander";
 import { readFile } from "node:fs/promises";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";

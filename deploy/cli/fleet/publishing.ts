@@ -6,7 +6,7 @@
  *
  * The origin judges again when it publishes, so nothing here can be skipped to get round it.
  */
-import { changeText } from "#fleet/review/diff.ts";
+import { changeText } from "#review/diff.ts";
 import type { Command } from "commander";
 import { confirm, isAtTerminal } from "../confirm.ts";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";

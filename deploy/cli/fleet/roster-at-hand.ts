@@ -1,6 +1,6 @@
 /** The nodes that joined, for verbs that work without an origin, too: asked for only where one is known. */
 import { ConfigError } from "#base/config.ts";
-import type { Roster } from "#fleet/roster.ts";
+import type { Roster } from "#document/roster.ts";
 import { CommandFailure } from "../exit-codes.ts";
 import { readRoster } from "../origin-api.ts";
 import { createOriginClient } from "../origin-client.ts";

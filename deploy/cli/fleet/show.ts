@@ -1,5 +1,5 @@
 /** `nearcast fleet show`: the fleet document as it was published. */
-import { parseFleet } from "#fleet/read-document.ts";
+import { parseFleet } from "#document/read-document.ts";
 import type { Command } from "commander";
 import { exitCodes } from "../exit-codes.ts";
 import { readFleet } from "../origin-api.ts";

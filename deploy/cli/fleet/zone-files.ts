@@ -8,16 +8,16 @@ import { readFileSync, realpathSync, statSync } from "node:fs";
 import { dirname, isAbsolute, join, relative, sep } from "node:path";
 import type { Checked, ValueProblem } from "#base/schema.ts";
 import { type LineOf, linesOfYaml } from "#base/yaml-lines.ts";
-import type { Fleet } from "#fleet/document.ts";
-import { inlineZoneFiles } from "#fleet/inline-zone-files.ts";
-import { fleetBytesMax, parseFleet } from "#fleet/read-document.ts";
-import type { ReadZoneText } from "#fleet/written-zones.ts";
+import type { Fleet } from "#document/document.ts";
+import { inlineZoneFiles } from "#document/inline-zone-files.ts";
+import { fleetBytesMax, parseFleet } from "#document/read-document.ts";
+import type { ReadZoneText } from "#record/written-zones.ts";
 
 type FoundText = ReturnType<ReadZoneText>;
 
 export interface WholeFleet {
   readonly checked: Checked<Fleet>;
-  /** What is unwise, but works; what the roster may put right is not among it (#fleet/review/warnings.ts). */
+  /** What is unwise, but works; what the roster may put right is not among it (node/review/warnings.ts). */
   readonly warnings: readonly ValueProblem[];
   /** The document with its zone files in it: what is published. */
   readonly text: string;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseFleet } from "#fleet/read-document.ts";
+import { parseFleet } from "#document/read-document.ts";
 import { CommandFailure } from "../../../deploy/cli/exit-codes.ts";
 import { doubledPrefix, selectorOfUrl } from "../../../deploy/cli/purge.ts";
 

@@ -11,7 +11,7 @@ import { promisify } from "node:util";
 import { fileURLToPath } from "node:url";
 import type { Block } from "../../support/documents.ts";
 import { commit, freshClone, linkPackages } from "../../support/fresh-clone.ts";
-import { machineMs } from "../../../deploy/lab/machine-clock.ts";
+import { machineMs } from "../../lab/machine-clock.ts";
 import { photograph } from "../../support/pictures.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
 import { editFile } from "./edits.ts";

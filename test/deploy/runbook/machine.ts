@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { machineClock } from "../../../deploy/lab/machine-clock.ts";
+import { machineClock } from "../../lab/machine-clock.ts";
 
 const bootScript = fileURLToPath(new URL("boot-machine.sh", import.meta.url));
 /** A boot takes a second and a half on an idle machine. */

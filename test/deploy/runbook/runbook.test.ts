@@ -14,7 +14,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { machineMs } from "../../../deploy/lab/machine-clock.ts";
+import { machineMs } from "../../lab/machine-clock.ts";
 import { type Block, blocksIn } from "../../support/documents.ts";
 import { rounds } from "../../support/long.ts";
 import { needs } from "../../support/needs.ts";

@@ -8,7 +8,7 @@
  */
 import { Resolver } from "node:dns/promises";
 import { request } from "node:http";
-import { machineClock } from "../../../deploy/lab/machine-clock.ts";
+import { machineClock } from "../../lab/machine-clock.ts";
 
 export interface TrafficPlan {
   nameservers: string[];

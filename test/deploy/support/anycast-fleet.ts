@@ -1,7 +1,7 @@
 /** A fleet document with BGP: two clouds of different sites, as its author would write it. */
 import assert from "node:assert/strict";
-import type { Fleet } from "#fleet/document.ts";
-import { checkFleet } from "#fleet/read-document.ts";
+import type { Fleet } from "#document/document.ts";
+import { checkFleet } from "#document/read-document.ts";
 import { type AnnouncementPlan, announcementPlan, type WantedPlan } from "../../../deploy/cli/bgp/plan.ts";
 
 export const routers = [

@@ -3,7 +3,7 @@
  * The responder behind it is the real one, over snapshots whose records tell their version.
  */
 import { seededRandom } from "#base/random.ts";
-import { parseFleet } from "#fleet/read-document.ts";
+import { parseFleet } from "#document/read-document.ts";
 import assert from "node:assert/strict";
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";

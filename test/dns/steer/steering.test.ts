@@ -1,5 +1,5 @@
-import type { SteeredName } from "#fleet/document.ts";
-import type { SiteState } from "#fleet/health.ts";
+import type { SteeredName } from "#document/document.ts";
+import type { SiteState } from "#health/health.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { emptyGeo, type GeoTables } from "../../../dns/geo/tables.ts";

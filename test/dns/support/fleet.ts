@@ -1,8 +1,8 @@
 /** A fleet of three sites, as tests need it, and a responder over it without sockets. */
 import { seededRandom } from "#base/random.ts";
-import { type Fleet } from "#fleet/document.ts";
-import { parseFleet } from "#fleet/read-document.ts";
-import type { SiteStates } from "#fleet/health.ts";
+import type { Fleet } from "#document/document.ts";
+import { parseFleet } from "#document/read-document.ts";
+import type { SiteStates } from "#health/health.ts";
 import assert from "node:assert/strict";
 import { newCounters, readStats, type DnsStats } from "../../../dns/counters.ts";
 import { emptyGeo, type GeoTables, type RangeTable } from "../../../dns/geo/tables.ts";

@@ -5,7 +5,7 @@
 import { seededRandom } from "#base/random.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Fleet } from "#fleet/document.ts";
+import type { Fleet } from "#document/document.ts";
 import type { Reading } from "../support/ask.ts";
 import { bench, testFleet, zoneText } from "../support/fleet.ts";
 

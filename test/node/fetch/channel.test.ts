@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import type { PurgeReport } from "#fleet/channel/messages.ts";
-import { createSeals } from "#fleet/channel/seal.ts";
+import type { PurgeReport } from "#follow/channel/messages.ts";
+import { createSeals } from "#follow/channel/seal.ts";
 import { openOriginChannel } from "../../../node/fetch/channel.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 import { keptLog } from "../../support/kept-log.ts";

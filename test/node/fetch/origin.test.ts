@@ -9,7 +9,7 @@ import { shiftedClock } from "../../support/shifted-clock.ts";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { silentLog } from "#base/log.ts";
-import { tokenId } from "#fleet/edge-token.ts";
+import { tokenId } from "#secret/edge-token.ts";
 import { openTokenFile } from "../../../node/fetch/token-file.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
 import { fixedToken } from "../../support/fixed-token.ts";

@@ -4,7 +4,7 @@ import { createServer } from "node:net";
 import { test, type TestContext } from "node:test";
 import { systemClock } from "#base/clock.ts";
 import { silentLog } from "#base/log.ts";
-import { openProber } from "#fleet/probe.ts";
+import { openProber } from "#health/prober.ts";
 import { openProbeClient } from "../../../node/fetch/probe.ts";
 import {
   attemptsPerSecondMax,

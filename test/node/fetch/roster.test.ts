@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { emptyRoster, type Roster } from "#fleet/roster.ts";
+import { emptyRoster, type Roster } from "#document/roster.ts";
 import { followRoster } from "../../../node/fetch/roster.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 import { keptLog } from "../../support/kept-log.ts";

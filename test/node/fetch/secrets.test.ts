@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { type FleetSecrets, secretId, secretsInOrder } from "#fleet/secret.ts";
+import { type FleetSecrets, secretId, secretsInOrder } from "#secret/fleet-secret.ts";
 import { followSecrets } from "../../../node/fetch/secrets.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 import { keptLog } from "../../support/kept-log.ts";

@@ -6,7 +6,7 @@ import { lstat, mkdir, readFile, rename, rmdir, stat, symlink, unlink, writeFile
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { silentLog } from "#base/log.ts";
-import { tokenId } from "#fleet/edge-token.ts";
+import { tokenId } from "#secret/edge-token.ts";
 import { followNextToken } from "../../../node/fetch/next-token.ts";
 import { openTokenFile } from "../../../node/fetch/token-file.ts";
 import { createTokenStanding } from "../../../node/fetch/token-standing.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type ErrorCode, NearcastError } from "#base/errors.ts";
-import type { Fleet } from "#fleet/document.ts";
+import type { Fleet } from "#document/document.ts";
 import { type Order, understand } from "../../../node/http/understand.ts";
 import { fleetWith } from "../../support/fleet.ts";
 

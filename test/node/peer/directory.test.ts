@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Fleet } from "#fleet/document.ts";
-import type { NodeHealth, NodeState, SiteState } from "#fleet/health.ts";
+import type { Fleet } from "#document/document.ts";
+import type { NodeHealth, NodeState, SiteState } from "#health/health.ts";
 import { openDirectory, type PeerDirectory, type Room } from "../../../node/peer/directory.ts";
 import { rankOwners } from "../../../node/peer/owners.ts";
 import type { MemberWord } from "../../../node/peer/members.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Fleet, Site } from "#fleet/document.ts";
-import type { NodeHealth, NodeState } from "#fleet/health.ts";
+import type { Fleet, Site } from "#document/document.ts";
+import type { NodeHealth, NodeState } from "#health/health.ts";
 import { isSiteOpen, membersOf, type MembersInput, waitingMost } from "../../../node/peer/members.ts";
 import { fleetWith, siteValue } from "../../support/fleet.ts";
 

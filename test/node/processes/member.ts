@@ -10,7 +10,7 @@
  */
 import { systemClock } from "#base/clock.ts";
 import { openChannel } from "../../../node/processes/channel.ts";
-import { openFellows } from "../../../node/processes/fellows.ts";
+import { openFellows } from "../../../node/processes/siblings.ts";
 
 const [, , index = "", count = "", ...words] = process.argv;
 const tell = (what: string, more: object = {}): void => {

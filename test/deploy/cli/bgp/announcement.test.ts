@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { systemClock } from "#base/clock.ts";
 import { openBirdControl } from "../../../../deploy/cli/bgp/bird-control.ts";
-import { addressAfter } from "#fleet/address.ts";
+import { addressAfter } from "#base/ip-text.ts";
 import { nodeConfig } from "../../../../deploy/cli/bgp/node-config.ts";
 import { routerConfig } from "../../../../deploy/cli/bgp/router-config.ts";
 import { ensureLeaseKey, writePasswordFile } from "../../../../deploy/cli/bgp/write-files.ts";

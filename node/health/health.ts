@@ -1,0 +1,208 @@
+/**
+ * What is known of nodes, put together for sites; pure. consensus.ts judges the nodes, probe.ts asks them.
+ *
+ *   node states ─┬─▶ siteStates         up, draining, down: what steering is told
+ *                ├─▶ siteLoads          with the nodes' words: how much each site has to do
+ *                └─▶ soonestChangesMs   how soon any of it could be another: the TTLs of answers
+ *
+ * A site is up while one of its nodes is; `draining` is a node's own word, or the document's, that it gets no new
+ * clients. A state that the fleet document forces is final: no probe changes it. A site that has no address at all is
+ * down, whatever its nodes do: there is nothing to answer with; and where its nodes share none, one without an address
+ * of its own brings it none.
+ * When no site is up, DNS names those that drain, and without any of them all: an answer that may work beats none.
+ */
+import type { Fleet, ProbeSettings, Site, SiteNode } from "#document/document.ts";
+
+export type NodeState = "unknown" | "up" | "down" | "draining";
+export type SiteState = "up" | "down" | "draining";
+
+/** What one probe saw. `draining` is an answer, so it counts as a success of the transport. */
+export type ProbeResult =
+  | {
+      outcome: "ready" | "draining";
+      /** Absent in a fleet without a secret: without proof no word is believed (proof.ts). */
+      word?: NodeWord;
+    }
+  | {
+      outcome: "failed";
+      reason: string;
+      /** Something answers there, but does not prove that it is this node. */
+      isUnproven?: true;
+    };
+
+/** An attempt that did not begin, since its address is asked enough already: it may in so many milliseconds. */
+export interface Held {
+  readonly outcome: "held";
+  readonly waitMs: number;
+}
+
+/** What a node says of itself and of others, to those who prove that they are of its fleet; absent: it does not say. */
+export interface NodeWord {
+  /** HTTP requests per second that it answers, 0 … loadMax. */
+  readonly load?: number;
+  readonly bytesPerSecond?: number;
+  /** How late its event loop runs. */
+  readonly loopDelayMs?: number;
+  readonly rendersWaiting?: number;
+  /** The share of its clients that its site keeps (load.ts). */
+  readonly keptShare?: number;
+  /** How many processes share its ports, 1 … 64. */
+  readonly processes?: number;
+  /** Names of the nodes that it does not reach itself, by its own probes; it knows of no other when `watched` fits. */
+  readonly unreachable?: readonly string[];
+  /** Names of the nodes that told it that they drain. */
+  readonly draining?: readonly string[];
+  /** Which nodes it probes (`watchedId`): of others its silence says nothing. */
+  readonly watched?: string;
+  /** It reaches no other machine. */
+  readonly isIsolated?: boolean;
+  /** It counts no answer without proof; releases up to 0.1.0 did, and do not say so. */
+  readonly asksProof?: boolean;
+  readonly fleetVersion?: number;
+  readonly feedSeq?: number;
+  readonly release?: string;
+  /** Prefixes that it announces by BGP. */
+  readonly announced?: readonly string[];
+}
+
+/** More requests per second than any node answers: what is above was never measured. */
+export const loadMax = 1_000_000_000;
+
+export interface NodeHealth {
+  readonly state: NodeState;
+  /** Of an up node, the attempts in a row that got no answer; of one that is down, the successes in a row. */
+  readonly contraryCount: number;
+  /** Why it is in this state, for people: `7 probes from here failed: timeout`. */
+  readonly reason: string;
+  /** Something answers in its place without proof of being this node. */
+  readonly isUnproven?: true;
+}
+
+export const unknownHealth: NodeHealth = { state: "unknown", contraryCount: 0, reason: "not probed yet" };
+
+/** State of each site, by its name: what steering is told. */
+export type SiteStates = ReadonlyMap<string, SiteState>;
+
+/** @param healthOf health by node name; nodes that were never probed count as up */
+export function siteStates(fleet: Fleet, healthOf: ReadonlyMap<string, NodeHealth>): SiteStates {
+  return new Map(fleet.sites.map((site) => [site.name, stateOf(site, healthOf)]));
+}
+
+function stateOf(site: Site, healthOf: ReadonlyMap<string, NodeHealth>): SiteState {
+  const serving = servingNodes(site);
+  if (site.addresses.length === 0 && serving.length === 0) return "down";
+  if (site.state !== "auto") return site.state;
+  const states = serving.map((node) => healthOf.get(node.name)?.state ?? "unknown");
+  if (states.includes("up") || states.includes("unknown")) return "up";
+  return states.includes("draining") ? "draining" : "down";
+}
+
+/** The nodes that clients of the site can come to: without shared addresses, those with one of their own. */
+function servingNodes({ addresses, nodes }: Site): readonly SiteNode[] {
+  return addresses.length > 0 ? nodes : nodes.filter((node) => node.addresses.length > 0);
+}
+
+/** Requests per second of each site, by its name: the sum over its nodes that are up; absent where none is known. */
+export type SiteLoads = ReadonlyMap<string, number>;
+
+/** @param words what each node said last, by its name */
+export function siteLoads(
+  fleet: Fleet,
+  healthOf: ReadonlyMap<string, NodeHealth>,
+  words: ReadonlyMap<string, NodeWord>,
+): SiteLoads {
+  const loads = new Map<string, number>();
+  for (const site of fleet.sites) {
+    for (const { name } of site.nodes) {
+      const load = words.get(name)?.load;
+      if (load === undefined || healthOf.get(name)?.state !== "up") continue;
+      loads.set(site.name, (loads.get(site.name) ?? 0) + load);
+    }
+  }
+  return loads;
+}
+
+/**
+ * The kept share of each site in the word of the node that decides it: the first of its nodes, in the document's order,
+ * that is up. A site is absent when that is `self`, or when that node does not say.
+ */
+export function toldShares(
+  fleet: Fleet,
+  healthOf: ReadonlyMap<string, NodeHealth>,
+  words: ReadonlyMap<string, NodeWord>,
+  self: string,
+): Map<string, number> {
+  const told = new Map<string, number>();
+  for (const site of fleet.sites) {
+    const decider = site.nodes.find(({ name }) => healthOf.get(name)?.state === "up")?.name;
+    const keptShare = decider === undefined || decider === self ? undefined : words.get(decider)?.keptShare;
+    if (keptShare !== undefined) told.set(site.name, keptShare);
+  }
+  return told;
+}
+
+/** Of the time between two probes of a node, the part that is not left to chance. */
+export const spacingLeast = 0.95;
+
+/** Milliseconds between the beginnings of two attempts while a node does not answer (consensus.ts). */
+export function retryMs(settings: ProbeSettings): number {
+  return settings.intervalMs / 10;
+}
+
+/**
+ * The least time in which what is answered of each site could change, in milliseconds; a site that is absent can't.
+ *
+ *   site up       all of its nodes that are up must fail       the longest of their times
+ *   site down     one of its nodes must come back              the shortest of their times
+ *   nodes with addresses of their own are answered themselves: any of them must change      the shortest of their times
+ *
+ * A node that is up has failed after `failuresDown` attempts in a row, and they begin one retry after another; all that
+ * have begun may fail in one moment. One that is down may be up at once, by another node's word. Going from up to
+ * draining is left out: a node that drains goes on serving, for as long as old answers last.
+ * @param restless sites whose kept share may change at the next look at the loads
+ * @param loadIntervalMs time between two looks at the loads
+ */
+export function soonestChangesMs(
+  fleet: Fleet,
+  healthOf: ReadonlyMap<string, NodeHealth>,
+  restless: ReadonlySet<string>,
+  loadIntervalMs: number,
+): Map<string, number> {
+  const soonest = new Map<string, number>();
+  for (const site of fleet.sites) {
+    const byProbes = Math.min(
+      site.state === "auto" ? soonestOf(site, healthOf, fleet.probe) : Infinity,
+      soonestOfAddresses(site, healthOf, fleet.probe),
+    );
+    const leastMs = restless.has(site.name) ? Math.min(byProbes, loadIntervalMs) : byProbes;
+    if (leastMs !== Infinity) soonest.set(site.name, leastMs);
+  }
+  return soonest;
+}
+
+function soonestOf(site: Site, healthOf: ReadonlyMap<string, NodeHealth>, settings: ProbeSettings): number {
+  const isUp = stateOf(site, healthOf) === "up";
+  let leastMs = isUp ? 0 : Infinity;
+  for (const { name } of servingNodes(site)) {
+    const health = healthOf.get(name) ?? unknownHealth;
+    const isNodeUp = health.state === "up" || health.state === "unknown";
+    if (isNodeUp !== isUp) continue;
+    const timeMs = changeMs(health, settings);
+    leastMs = isUp ? Math.max(leastMs, timeMs) : Math.min(leastMs, timeMs);
+  }
+  return leastMs;
+}
+
+function soonestOfAddresses(site: Site, healthOf: ReadonlyMap<string, NodeHealth>, settings: ProbeSettings): number {
+  const own = site.nodes.filter(({ addresses }) => addresses.length > 0);
+  // Where it is the only choice, it is answered in any state (live.ts).
+  if (own.length === 1 && site.addresses.length === 0) return Infinity;
+  return Math.min(...own.map(({ name }) => changeMs(healthOf.get(name) ?? unknownHealth, settings)));
+}
+
+/** The least time until an up node is down, or another one up. */
+function changeMs({ state, contraryCount }: NodeHealth, settings: ProbeSettings): number {
+  if (state !== "up") return 0;
+  const waits = Math.max(settings.failuresDown - 1 - contraryCount, 0);
+  return Math.floor(waits * retryMs(settings) * spacingLeast);
+}

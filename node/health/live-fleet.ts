@@ -1,0 +1,47 @@
+/**
+ * The fleet as DNS may answer it now: each site with the addresses behind which somebody is; pure.
+ *
+ *   a site's addresses = those that all its nodes share + those of its nodes that are up
+ *                        where that is none: those of the nodes that drain or were not probed yet; else those of all
+ *
+ * An answer that may work beats none. The order is that of the document, and no address is there twice.
+ */
+import type { Fleet, Site } from "#document/document.ts";
+import type { NodeHealth, NodeState } from "./health.ts";
+
+/** Without shared addresses and without nodes in any of these, all are answered. */
+const preferred: readonly (readonly NodeState[])[] = [["up"], ["draining", "unknown"]];
+
+/**
+ * The same fleet with the addresses of now; itself when no node has any of its own.
+ * @param healthOf health by node name; a node that is not named was not probed yet
+ */
+export function liveFleet(fleet: Fleet, healthOf: ReadonlyMap<string, NodeHealth>): Fleet {
+  if (!fleet.sites.some(hasNodeAddresses)) return fleet;
+  const sites = fleet.sites.map((site) =>
+    hasNodeAddresses(site) ? { ...site, addresses: addressesOf(site, healthOf) } : site,
+  );
+  return Object.freeze({ ...fleet, sites });
+}
+
+function hasNodeAddresses({ nodes }: Site): boolean {
+  return nodes.some(({ addresses }) => addresses.length > 0);
+}
+
+function addressesOf(site: Site, healthOf: ReadonlyMap<string, NodeHealth>): string[] {
+  const isIn = (states: readonly NodeState[], name: string): boolean =>
+    states.includes(healthOf.get(name)?.state ?? "unknown");
+  const choices = [...preferred.map((states) => site.nodes.filter(({ name }) => isIn(states, name))), site.nodes].map(
+    (nodes) => nodes.flatMap(({ addresses }) => addresses),
+  );
+  const own = site.addresses.length > 0 ? choices[0] : choices.find((addresses) => addresses.length > 0);
+  return [...new Set([...site.addresses, ...(own ?? [])])];
+}
+
+/** Whether both give each of their sites the same addresses; of fleets with the same sites. */
+export function haveSameAddresses(one: Fleet, other: Fleet): boolean {
+  return one.sites.every((site, index) => {
+    const others = other.sites[index]?.addresses ?? [];
+    return site.addresses.length === others.length && site.addresses.every((address, at) => address === others[at]);
+  });
+}

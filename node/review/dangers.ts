@@ -1,0 +1,105 @@
+/**
+ * What a new fleet document would take away from clients at once; pure. The origin refuses such a document unless the
+ * operator insists (`--force`).
+ *
+ *   zone   it is served and would not be any more
+ *   site   it has live nodes and would have none
+ *   name   it has a live address and would have none
+ *   host   it is served and would be no more, or as another kind: its URLs would fail
+ *   word   a live node of another release does not understand it (not judged here: origin/channel/understanding.ts)
+ *
+ * A fleet without a live node serves nobody, so nothing can be taken from it: its first documents are free.
+ */
+import { canonicalName } from "#record/names.ts";
+import type { Fleet, Site } from "#document/document.ts";
+import { isAtOrBelow } from "#record/zone-file/names.ts";
+import { answersOf, type IsLive, livesBehind } from "./answers.ts";
+
+export const dangerKinds = ["zone", "site", "name", "host", "word"] as const;
+
+export interface FleetDanger {
+  readonly kind: (typeof dangerKinds)[number];
+  /** Of the zone, the site, the domain name, the host or the node. */
+  readonly name: string;
+  /** A sentence for people. */
+  readonly message: string;
+}
+
+/** Addresses and nodes that a message lists; more help nobody. */
+const listedMax = 4;
+
+/**
+ * @param before the fleet that is in force, with its roster
+ * @param after the fleet that the document would make, with the same roster
+ */
+export function dangersOf(before: Fleet, after: Fleet, isLive: IsLive): FleetDanger[] {
+  if (!before.sites.some((site) => liveNodesOf(site, isLive).length > 0)) return [];
+  const lostZones = zonesLost(before, after);
+  return [
+    ...lostZones.map((name): FleetDanger => {
+      return { kind: "zone", name, message: `zone ${name} is served and would no longer be answered` };
+    }),
+    ...sitesEmptied(before, after, isLive),
+    ...namesLost(before, after, lostZones, isLive),
+    ...hostsLost(before, after, lostZones),
+  ];
+}
+
+/** Hosts inside a lost zone are lost with it, and told with it. */
+function hostsLost(before: Fleet, after: Fleet, lostZones: readonly string[]): FleetDanger[] {
+  const kindsAfter = new Map(after.hosts.map(({ name, kind }) => [canonicalName(name), kind]));
+  return before.hosts.flatMap((host): FleetDanger[] => {
+    const name = canonicalName(host.name);
+    const kind = kindsAfter.get(name);
+    if (kind === host.kind || lostZones.some((zone) => isAtOrBelow(name, zone))) return [];
+    const fate =
+      kind === undefined ? "would be served no more: its URLs would get 421" : `would become a host of kind ${kind}`;
+    return [{ kind: "host", name, message: `host ${name} (${host.kind}) ${fate}` }];
+  });
+}
+
+function zonesLost(before: Fleet, after: Fleet): string[] {
+  const kept = new Set(after.zones.map(({ name }) => canonicalName(name)));
+  return before.zones.map(({ name }) => canonicalName(name)).filter((name) => !kept.has(name));
+}
+
+function sitesEmptied(before: Fleet, after: Fleet, isLive: IsLive): FleetDanger[] {
+  const sitesAfter = new Map(after.sites.map((site) => [site.name, site]));
+  return before.sites.flatMap((site): FleetDanger[] => {
+    const serving = liveNodesOf(site, isLive);
+    const then = sitesAfter.get(site.name);
+    if (serving.length === 0 || (then !== undefined && liveNodesOf(then, isLive).length > 0)) return [];
+    const serve = serving.length === 1 ? "serves" : "serve";
+    const fate = then === undefined ? "would be removed" : "would be left without a live node";
+    return [
+      { kind: "site", name: site.name, message: `site ${site.name} ${fate}: ${listed(serving)} ${serve} there now` },
+    ];
+  });
+}
+
+function liveNodesOf({ nodes }: Site, isLive: IsLive): string[] {
+  return nodes.map(({ name }) => name).filter((name) => isLive(name));
+}
+
+/** Names inside a lost zone are lost with it, and told with it. */
+function namesLost(before: Fleet, after: Fleet, lostZones: readonly string[], isLive: IsLive): FleetDanger[] {
+  const [livesBefore, livesAfter] = [livesBehind(before, isLive), livesBehind(after, isLive)];
+  const [answersBefore, answersAfter] = [answersOf(before), answersOf(after)];
+  // Of an address that never was a node's nothing is known here: it counts as live.
+  const leadsSomewhere = (address: string): boolean => livesBefore.get(address) ?? true;
+  const stillLeads = (address: string): boolean => livesAfter.get(address) ?? !livesBefore.has(address);
+  const lost: FleetDanger[] = [];
+  for (const name of answersBefore.names()) {
+    if (lostZones.some((zone) => isAtOrBelow(name, zone))) continue;
+    const live = [...answersBefore.addressesOf(name)].filter(leadsSomewhere);
+    if (live.length === 0 || [...answersAfter.addressesOf(name)].some(stillLeads)) continue;
+    const addresses = live.length === 1 ? "last live address" : "last live addresses";
+    lost.push({ kind: "name", name, message: `${name} would lose its ${addresses}, ${listed(live)}` });
+  }
+  return lost;
+}
+
+function listed(words: readonly string[]): string {
+  const more = words.length - listedMax;
+  return words.slice(0, listedMax).join(", ") + (more > 0 ? ` and ${more} more` : "");
+}

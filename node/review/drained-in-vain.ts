@@ -1,0 +1,34 @@
+/** For which names DNS goes on naming a node that is drained, because nothing else is up for them; pure. */
+import { canonicalName } from "#record/names.ts";
+import type { Fleet } from "#document/document.ts";
+import { type NodeHealth, siteStates, unknownHealth } from "#health/health.ts";
+import type { IsLive } from "./answers.ts";
+
+/**
+ * Candidates for a steered name are those of dns/steer/plan.ts: the sites that are up; without any, those that drain;
+ * without any, all. A drained node is named when its site is a candidate and is not up. Names with the policy `anycast`
+ * do not count: no site is chosen for them.
+ * @param fleet with its roster, in which the node drains
+ * @param isLive when no node is, nobody knows who is up: all count as live then
+ */
+export function namesDrainedInVain(fleet: Fleet, node: string, isLive: IsLive): string[] {
+  const nodes = fleet.sites.flatMap((site) => site.nodes);
+  const isAnyLive = nodes.some(({ name }) => isLive(name));
+  const healthOf = new Map(
+    nodes.map(({ name, state }): [string, NodeHealth] => {
+      if (isAnyLive && !isLive(name)) return [name, { ...unknownHealth, state: "down" }];
+      return [name, { ...unknownHealth, state: state === "draining" ? "draining" : "up" }];
+    }),
+  );
+  const states = siteStates(fleet, healthOf);
+  const own = fleet.sites.find((site) => site.nodes.some(({ name }) => name === node));
+  const hasAddress = own?.nodes.some(({ name, addresses }) => name === node && addresses.length > 0) === true;
+  if (own === undefined || (own.addresses.length === 0 && !hasAddress)) return [];
+  return fleet.steering.flatMap(({ name, policy, sites }) => {
+    if (policy === "anycast" || sites?.includes(own.name) === false) return [];
+    const allowed = fleet.sites.filter((site) => sites?.includes(site.name) ?? true);
+    const has = (state: string): boolean => allowed.some((site) => states.get(site.name) === state);
+    if (has("up") || (has("draining") && states.get(own.name) !== "draining")) return [];
+    return [canonicalName(name)];
+  });
+}

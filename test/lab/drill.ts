@@ -1,0 +1,128 @@
+/**
+ * What a drill is, and how it is judged.
+ *
+ *   drill ──runs──▶ rows: measured beside its target ──missed?──▶ once more ──▶ rows, with both figures
+ *
+ * A drill on a machine that others share may be held up by them, so one that missed is repeated once; nothing that was
+ * measured is hidden: a row that needed two attempts says what the first one was.
+ */
+import type { Random } from "#base/random.ts";
+import type { Cdn } from "./cdn.ts";
+import type { Network } from "./network.ts";
+import type { Places, Watch } from "./vantage-points.ts";
+import type { Crew } from "./processes.ts";
+
+export interface Lab {
+  readonly crew: Crew;
+  readonly network: Network;
+  readonly cdn: Cdn;
+  readonly places: Places;
+  readonly random: Random;
+  readonly isShort: boolean;
+  /** Every target times this is what a row is judged by; 1: the target itself. */
+  readonly ceilings: number;
+  /** A line of progress. */
+  readonly say: (line: string) => void;
+}
+
+/** `BGP`: over the clouds that nodes announce; `DNS only`: over their own addresses, as in a fleet without BGP. */
+export type Group = "BGP" | "DNS only";
+
+export interface Measured {
+  readonly title: string;
+  readonly group: Group;
+  /** null: not what this row is about. */
+  readonly recoveryMs: number | null;
+  readonly recoveryMsMax: number | null;
+  readonly lost: number | null;
+  readonly lostMax: number | null;
+  /** Of so many. */
+  readonly asked: number | null;
+  /** How often the fault was made. */
+  readonly n: number;
+  /** Whether everything went well again at the end. */
+  readonly isOver: boolean;
+  /** What figures alone don't say. */
+  readonly note: string;
+}
+
+export interface Row extends Measured {
+  readonly drill: string;
+  readonly isOk: boolean;
+  /** The attempt before this one, if that missed its target. */
+  readonly missedBefore: Measured | null;
+}
+
+export interface Drill {
+  /** For --only. */
+  readonly name: string;
+  /** Rows in their order; throws when the drill could not be held. */
+  readonly run: (lab: Lab) => Promise<readonly Measured[]>;
+}
+
+/** A row of what is given; the rest is not what it is about. */
+export function measured(given: Pick<Measured, "title" | "group"> & Partial<Measured>): Measured {
+  const nothing = { recoveryMs: null, recoveryMsMax: null, lost: null, lostMax: null, asked: null };
+  return { ...nothing, n: 1, isOver: true, note: "", ...given };
+}
+
+/**
+ * @param ceilings 1: the targets as they stand. On a machine that others use as well, such as one that runs CI, times
+ * say more of the machine than of us: there a multiple catches what hangs, and a target of 0 lost stays 0
+ */
+export function isMet({ recoveryMs, recoveryMsMax, lost, lostMax, isOver }: Measured, ceilings: number): boolean {
+  const isIn = (value: number | null, most: number | null): boolean =>
+    most === null || (value ?? Infinity) <= ceilings * most;
+  return isOver && isIn(recoveryMs, recoveryMsMax) && isIn(lost, lostMax);
+}
+
+/** Holds it, and once more if a target is missed. */
+export async function hold(drill: Drill, lab: Lab): Promise<Row[]> {
+  lab.say(drill.name);
+  const first = await attempt(drill, lab);
+  const isGood = (row: Measured): boolean => isMet(row, lab.ceilings);
+  const rowsOf = (rows: readonly Measured[], before: (index: number) => Measured | null): Row[] =>
+    rows.map((row, index) => ({ drill: drill.name, ...row, isOk: isGood(row), missedBefore: before(index) }));
+  if (first.every(isGood)) return rowsOf(first, () => null);
+  lab.say(
+    `${drill.name} missed (${first
+      .filter((row) => !isGood(row))
+      .map(inWords)
+      .join("; ")}): once more`,
+  );
+  return rowsOf(await attempt(drill, lab), (index) => {
+    const before = first[index] ?? first[0];
+    return before === undefined || isGood(before) ? null : before;
+  });
+}
+
+/** A drill that could not be held is a row that missed; whoever still watches for it goes home. */
+async function attempt(drill: Drill, lab: Lab): Promise<readonly Measured[]> {
+  const watches = new Set<Watch>();
+  const places: Places = {
+    watch(...wanted) {
+      const watch = lab.places.watch(...wanted);
+      watches.add(watch);
+      const end: Watch["end"] = () => {
+        watches.delete(watch);
+        return watch.end();
+      };
+      return { ...watch, end };
+    },
+  };
+  try {
+    return await drill.run({ ...lab, places });
+  } catch (error) {
+    await Promise.all([...watches].map((watch) => watch.end()));
+    return [measured({ title: drill.name, group: "BGP", n: 0, isOver: false, note: (error as Error).message })];
+  }
+}
+
+export function inWords({ title, recoveryMs, lost, isOver, note }: Measured): string {
+  const figures = [
+    ...(recoveryMs === null ? [] : [`${Math.round(recoveryMs)} ms`]),
+    ...(lost === null ? [] : [`${lost} lost`]),
+    ...(isOver ? [] : ["not over"]),
+  ];
+  return `${title}: ${[...figures, ...(note === "" ? [] : [note])].join(", ")}`;
+}
