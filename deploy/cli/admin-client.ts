@@ -4,7 +4,7 @@ import { parseForeignJson } from "#base/foreign-json.ts";
 import { fewInterimResponses } from "#base/interim-responses.ts";
 import { request } from "undici";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
-import { reasonOf } from "./origin-client.ts";
+import { systemReason } from "#base/system-reason.ts";
 import type { NodePlace } from "./settings.ts";
 
 const timeoutMs = 5000;
@@ -27,16 +27,16 @@ export async function askAdmin(node: NodePlace, target: string): Promise<AdminAn
       reset: true,
     });
     const body = parseForeignJson(await readText(answer.body));
-    if (typeof body !== "object" || body === null) throw new Error("the answer is no JSON object");
+    if (typeof body !== "object" || body === null) throw new Error("the answer is not a JSON object");
     return { status: answer.statusCode, body: body as Record<string, unknown> };
   } catch (error) {
-    throw new CommandFailure(exitCodes.unreachable, `node ${node.name} can't be reached: ${reasonOf(error)}`, {
+    throw new CommandFailure(exitCodes.unreachable, `node ${node.name} can't be reached: ${systemReason(error)}`, {
       cause: error,
       code: "UNREACHABLE",
       lines: [
-        `Its admin listener was asked at ${node.adminUrl}.`,
-        `Is it running? Start all with: ${command} up`,
-        "Is it elsewhere? Name it: --admin URL",
+        `The admin URL was ${node.adminUrl}.`,
+        `Is it running? On a trial machine, start everything with: ${command} up`,
+        "Is it elsewhere? Give its admin URL: --admin URL",
       ],
     });
   }

@@ -65,7 +65,7 @@ async function askThere(question: NodeQuestion, nodes: readonly NodePlace[]): Pr
 
 /** How the nodes were asked, in words. */
 export function wayText({ way, replies }: Asked): string {
-  if (way === "admin") return "asked at the nodes' own admin listeners";
+  if (way === "admin") return "asked at the admin listeners of the nodes";
   return `asked through the origin at ${replies[0]?.at ?? "?"}`;
 }
 
@@ -116,7 +116,7 @@ function replyOf({ outcome, status, body, reason }: RelayedAnswer): NodeReply {
   if (outcome === "answered" && status !== undefined && typeof body === "object" && body !== null) {
     return { outcome, status, body: { ...body } };
   }
-  return { outcome: "failed", kind: outcome, reason: reason ?? "its answer makes no sense" };
+  return { outcome: "failed", kind: outcome, reason: reason ?? "its answer can't be read" };
 }
 
 /** Why a verb ends that needs the answer of this one node. */

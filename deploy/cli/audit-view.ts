@@ -62,7 +62,31 @@ function targetText({ targets, targetCount, facts }: AuditEntry): string {
   return targetCount === 1 ? first : `${first} and ${targetCount - 1} more`;
 }
 
-/** `version 4 (before: 3), sha256 9f86d081884c`. */
+/** What stands before the value of a fact; a key that is not here is shown as words of its own. */
+const factWords: Readonly<Record<string, string>> = {
+  all: "everything",
+  addresses: "addresses",
+  backupOf: "from the backup of",
+  count: "attempts:",
+  fault: "the stored file was",
+  force: "forced",
+  fromVersion: "from version",
+  http: "HTTP",
+  id: "new id",
+  latestSeq: "up to event",
+  olderAcceptedUntil: "older tokens valid until",
+  originIdBefore: "origin id before",
+  peer: "peer address",
+  retired: "older tokens retired:",
+  revision: "roster revision",
+  seq: "event",
+  sha256: "SHA-256",
+  soft: "soft",
+  summary: "",
+  token: "token:",
+};
+
+/** `version 4 (was 3), SHA-256 9f86d081884c`. */
 function factsText(facts: AuditEntry["facts"]): string {
   return Object.entries(facts)
     .flatMap(([key, value]) => factPart(facts, key, value))
@@ -72,13 +96,15 @@ function factsText(facts: AuditEntry["facts"]): string {
 function factPart(facts: AuditEntry["facts"], key: string, value: AuditEntry["facts"][string]): string[] {
   const isToldElsewhere = key.endsWith("Before") && key.slice(0, -"Before".length) in facts;
   if (isToldElsewhere || value === false) return [];
-  const words = key.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+  const words = factWords[key] ?? key.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
   if (value === true) return [words];
   const before = facts[`${key}Before`];
-  return [`${words} ${factText(key, value)}${before === undefined ? "" : ` (before: ${factText(key, before)})`}`];
+  const text = `${words} ${factText(key, value)}`.trim();
+  return [`${text}${before === undefined ? "" : ` (was ${factText(key, before)})`}`];
 }
 
 function factText(key: string, value: AuditEntry["facts"][string]): string {
   if (key.startsWith("sha256")) return String(value).slice(0, 12);
+  if (key === "backupOf" || key === "olderAcceptedUntil") return timeText(String(value));
   return Array.isArray(value) ? value.join(" ") : String(value);
 }

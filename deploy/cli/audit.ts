@@ -31,13 +31,13 @@ function readKind(text: string): string {
 export function addAudit(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "audit",
-    summary: "show who changed what, and when",
+    summary: "show who changed what and when",
     more: [
-      `The origin records each change with the token that was used (its id, as \`${command} token list\` shows it),`,
-      "the author that the client named, and the client's address. The author proves nothing; the token does. Behind",
-      "a proxy the address is the proxy's, unless listen.trustedProxies of the origin names it.",
-      "Where the table is wider than the terminal, each entry takes some lines instead; --json has all of it.",
-      "--name finds purges by prefix, by host and of everything, too, when they cover the name.",
+      `The origin records each change with the id of the token used (see \`${command} token list\`), the author that`,
+      "the client claims to be, and the client's address. Only the token is proof. Behind a proxy, the address is the",
+      "proxy's unless listen.trustedProxies of the origin lists that proxy. If the table is wider than the terminal,",
+      "each entry takes several lines; --json prints every detail. --name also finds the purges of a prefix, of a host",
+      "or of everything that cover the name.",
     ].join("\n"),
     examples: [
       "audit --since 2h",
@@ -46,11 +46,11 @@ export function addAudit(program: Command, cli: Cli): void {
     ],
   });
   withOrigin(verb)
-    .option("--since <time>", "no older ones: 45m, 2h, 7d, 2026-11-01 or 2026-11-01T08:30", readSince)
-    .option("--name <name>", "about this picture, node, host or tag")
-    .option("--kind <kind>", `only this kind: ${auditKinds.join(", ")}`, readKind)
-    .option("--author <name>", "only by this author")
-    .option("--limit <count>", "how many, newest first", wholeNumber(1, 100_000), 50)
+    .option("--since <time>", "only entries since then: 45m, 2h, 7d, 2026-11-01 or 2026-11-01T08:30", readSince)
+    .option("--name <name>", "only entries about this picture, node, host or tag")
+    .option("--kind <kind>", `only entries of this kind: ${auditKinds.join(", ")}`, readKind)
+    .option("--author <name>", "only entries by this author")
+    .option("--limit <count>", "maximum number of entries, newest first", wholeNumber(1, 100_000), 50)
     .action(async ({ since, name, kind, author, limit, ...options }: AuditOptions) => {
       const output = outputOf(cli, options);
       const sinceMs = since?.(cli.clock.wallMs());
@@ -62,7 +62,7 @@ export function addAudit(program: Command, cli: Cli): void {
       );
       output.answer({ entries, hasMore }, () => [
         ...auditLines(entries, cli.stdout.columns),
-        ...(hasMore ? [`there are older ones: --limit ${limit * 2}`] : []),
+        ...(hasMore ? [`there are older entries: --limit ${limit * 2}`] : []),
       ]);
       cli.end(exitCodes.ok);
     });

@@ -16,20 +16,18 @@ interface BackupOptions extends CommonOptions {
 
 export function addBackup(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
-    usage: "backup <folder>",
-    summary: "back up the origin of this machine while it runs",
+    usage: "backup <directory>",
+    summary: "back up the origin on this machine while it runs",
     more: [
-      "FOLDER gets a snapshot of the catalogue, every picture that it names, the tokens and the fleet secret. A second",
-      "backup into the same folder copies only what is new. Copy the folder to another machine afterwards, " +
-        "with rsync or",
-      "scp. It runs on the origin's machine, as root or as the origin's user, since a backup holds secrets " +
-        "that the API",
-      "does not tell. Exit status 1: the origin itself has damaged or missing pictures, and the backup lacks them.",
+      "Writes a snapshot of the catalogue, every picture in it, the tokens and the fleet secret to the directory. The",
+      "next backup into the same directory copies only what is new. Copy the directory to another machine afterwards,",
+      "with rsync or scp. Run this on the origin's machine, as root or as the origin's user: a backup holds secrets that",
+      "the API does not reveal. Exit status 1: pictures at the origin are damaged or missing, so the backup lacks them.",
     ].join("\n"),
     examples: ["backup /var/backups/nearcast", "backup /var/backups/nearcast --check"],
   });
   withOriginFolder(verb)
-    .option("--check", "also read and hash again what the folder has from before")
+    .option("--check", "also verify the hashes of pictures copied by earlier backups")
     .action(async (word: string, options: BackupOptions) => {
       const output = outputOf(cli, options);
       const dataDir = resolve((await findOriginSettings(options, cli.environment)).dataDir);
@@ -64,21 +62,19 @@ function linesOf(folder: string, report: BackupReport, isChecked: boolean): stri
     ...(lacking.length === 0
       ? []
       : [
-          `${lacking.length} could not be backed up:`,
+          `${lacking.length} ${lacking.length === 1 ? "picture" : "pictures"} could not be backed up:`,
           ...lacking,
-          `Next: ${command} verify names the pictures; put them again.`,
+          `Next: \`${command} verify\` lists the pictures; store them again.`,
         ]),
-    `Next: copy it to another machine (rsync -a ${folder}/ …). It holds tokens and the fleet secret.`,
-    `To put it back: ${command} restore ${folder}`,
+    `Next: copy it to another machine (rsync -a ${folder}/ …). It contains the tokens and the fleet secret.`,
+    `To restore it: ${command} restore ${folder}`,
   ];
 }
 
 function checkedLine({ checked }: BackupReport): string {
   const { count, sizeBytes, damaged } = checked;
-  if (count === 0)
-    return "checked: the folder had no picture from before; those that were copied are checked as they come";
-  const read = `${count} picture${count === 1 ? "" : "s"} from before (${sizeText(sizeBytes)})`;
-  const found =
-    damaged === 0 ? "all are good" : `${damaged} had gone bad, and each was copied anew if the origin has it`;
-  return `checked: ${read} read and hashed again: ${found}`;
+  if (count === 0) return "checked: no picture from an earlier backup; new ones are checked as they are copied";
+  const read = `${count} picture${count === 1 ? "" : "s"} from earlier backups (${sizeText(sizeBytes)})`;
+  const found = damaged === 0 ? "all are intact" : `${damaged} damaged; those that the origin has were copied again`;
+  return `checked: ${read}: ${found}`;
 }

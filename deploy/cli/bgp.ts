@@ -13,8 +13,8 @@ import { type Cli, examplesHelp } from "./verb.ts";
 export function addBgp(program: Command, cli: Cli): void {
   const bgp = program
     .command("bgp")
-    .summary("write BIRD's and the router's configuration, and check a node's")
-    .description("Write BIRD's and the router's configuration, and check a node's.")
+    .summary("generate configuration for BIRD and routers, and check the BGP setup of a node")
+    .description("Generate configuration for BIRD and routers, and check the BGP setup of a node.")
     .addHelpText(
       "after",
       [
@@ -25,7 +25,7 @@ export function addBgp(program: Command, cli: Cli): void {
           "bgp check --config /etc/nearcast/edge.yaml",
         ]),
         "",
-        "`config` and `check` print one JSON value instead of text with --json.",
+        "With --json, `config` and `check` print one JSON value instead of text.",
         exitCodesHelp,
       ].join("\n"),
     );

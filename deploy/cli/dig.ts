@@ -8,7 +8,7 @@ import type { Command } from "commander";
 import { Packet, TCPClient, UDPClient } from "dns2";
 import { isIP, isIPv6 } from "node:net";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
-import { reasonOf } from "./origin-client.ts";
+import { systemReason } from "#base/system-reason.ts";
 import { type CommonOptions, defaultDnsServer, type Environment, findNodes, hostPort } from "./settings.ts";
 import { addVerb, type Cli, outputOf, withDataDir } from "./verb.ts";
 
@@ -48,20 +48,23 @@ interface RecordText {
 export function addDig(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "dig <name>",
-    summary: "ask a node's DNS responder",
-    more: "--from asks as if a client of that address did, by its /24 (IPv4) or /56 (IPv6).",
+    summary: "send a DNS query to a node",
+    more: "--from sends the /24 (IPv4) or /56 (IPv6) of an address as the EDNS Client Subnet, as resolvers do.",
     examples: ["dig img.cdn.test --from 81.2.69.160", "dig cdn.test --type NS --server 127.0.2.1:5300"],
   });
   withDataDir(verb)
-    .option("--from <ip>", "the client's address, or its network such as 81.2.69.0/24")
-    .option("--server <host:port>", "the responder (default: the first node in --data)")
+    .option("--from <ip>", "address of the client, or its network such as 81.2.69.0/24")
+    .option("--server <host:port>", "DNS server to ask (default: the first node in --data)")
     .option("--type <type>", "record type", "A")
-    .option("--tcp", "ask by TCP")
+    .option("--tcp", "query over TCP")
     .action(async (name: string, options: DigOptions) => {
       const output = outputOf(cli, options);
       const type = options.type.toUpperCase();
       if (!Object.hasOwn(Packet.TYPE, type)) {
-        throw new CommandFailure(exitCodes.usage, `--type: "${options.type}" is not a known record type`);
+        throw new CommandFailure(
+          exitCodes.usage,
+          `--type: "${options.type}" is not a record type that this command knows`,
+        );
       }
       const subnet = options.from === undefined ? undefined : subnetOf(options.from);
       const server =
@@ -109,12 +112,12 @@ async function firstServer(
 
 function noNodeHere(error: CommandFailure): CommandFailure {
   const tried = hostPort(defaultDnsServer.host, defaultDnsServer.port);
-  return new CommandFailure(error.exitCode, `no node of this machine is known, and nothing answers at ${tried}`, {
+  return new CommandFailure(error.exitCode, `no node is configured on this machine, and nothing answers at ${tried}`, {
     cause: error,
     lines: [
-      `Name the node to ask: --server ADDRESS:53; \`${command} status\` lists the addresses, through the origin.`,
-      `Without asking DNS itself: \`${command} explain NAME --from IP\` tells what a client would get.`,
-      `For a trial on this machine: \`${command} up\` (in another folder: --data DIR).`,
+      `Give the node to ask: --server ADDRESS:53; \`${command} status\` lists the addresses.`,
+      `To see what a client would get without a DNS query: \`${command} explain NAME --from IP\`.`,
+      `For a trial on this machine: \`${command} up\` (if it runs with --data DIR, add that here).`,
     ],
   });
 }
@@ -123,11 +126,11 @@ function noNodeHere(error: CommandFailure): CommandFailure {
 const meanings: Readonly<Record<string, string>> = {
   NXDOMAIN: "there is no such name in the zone",
   REFUSED:
-    "this responder has no zone that holds the name, or does not answer this type: it resolves no other names. " +
-    "Zones come from the fleet document",
-  NOTIMP: "the responder does not know this kind of query or type",
-  FORMERR: "the responder can't read the query",
-  SERVFAIL: "the responder can't answer now",
+    "this server has no zone for the name, or does not answer this type. It only answers for the zones in the " +
+    "fleet document",
+  NOTIMP: "the server does not support this kind of query or type",
+  FORMERR: "the server can't read the query",
+  SERVFAIL: "the server can't answer at the moment",
 };
 
 function parseServer(text: string): { host: string; port: number } {
@@ -165,9 +168,9 @@ async function ask(
   } catch (error) {
     throw new CommandFailure(
       exitCodes.unreachable,
-      `no answer from the responder at ${hostPort(server.host, server.port)}: ${reasonOf(error)}`,
+      `no answer from the DNS server at ${hostPort(server.host, server.port)}: ${systemReason(error)}`,
       {
-        lines: [`Is it running? \`${command} status\` shows the nodes; name another by --server HOST:PORT.`],
+        lines: [`Is it running? \`${command} status\` lists the nodes. To ask another one: --server ADDRESS:PORT`],
         cause: error,
       },
     );
@@ -236,11 +239,11 @@ function linesOf(answer: DigAnswer): string[] {
       `flags ${answer.flags.join(" ")}, ${answer.elapsedMs} ms`,
     ...(subnet === undefined
       ? []
-      : [`asked for ${subnet}${scope === undefined ? "" : `; the answer is the same for its whole /${scope}`}`]),
+      : [`asked for ${subnet}${scope === undefined ? "" : `; the whole /${scope} gets this answer`}`]),
     ...records("answer", answer.answers),
     ...records("authority", answer.authority),
     ...(meanings[answer.rcode] === undefined ? [] : [`${answer.rcode}: ${meanings[answer.rcode]}`]),
-    ...(answer.rcode === "REFUSED" ? [`\`${command} explain ${question.name}\` lists the zones that there are.`] : []),
+    ...(answer.rcode === "REFUSED" ? [`\`${command} explain ${question.name}\` lists the zones.`] : []),
     ...(answer.answers.length + answer.authority.length === 0 ? ["no records"] : []),
   ];
 }

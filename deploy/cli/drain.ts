@@ -17,10 +17,11 @@ const ttlSecondsDefault = 30;
 export function addDrain(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "drain <node>",
-    summary: "stop sending new clients to a node, until `undrain`",
+    summary: "stop sending new clients to a node",
     more: [
-      "For work on one machine: DNS stops answering with the node, its peers ask others, and it still serves whoever",
-      "comes. Nodes of the fleet document can be drained as well as those that joined.",
+      "Use this before you work on a machine: DNS stops handing out the node's address, its peers stop asking it, and",
+      `it still serves every request that arrives. \`${command} undrain\` ends it. Nodes in the fleet document can be`,
+      "drained as well as nodes that joined.",
     ].join("\n"),
     examples: ["drain fra2", "drain fra2 && sleep 30 && ssh fra2 sudo systemctl restart nearcast-edge"],
   });
@@ -36,10 +37,10 @@ export function addDrain(program: Command, cli: Cli): void {
     const { stillNamedFor } = answer;
     if (stillNamedFor.length > 0) output.note(warningOf(node, stillNamedFor));
     output.answer(answer, () => [
-      `${node} is drained (revision ${answer.revision} of the roster): edges hear of it within a second` +
-        (stillNamedFor.length > 0 ? "" : ", and DNS then gives it to no new clients"),
-      `those with old answers come for up to ${answer.oldAnswersSeconds} s more`,
-      `afterwards: ${command} undrain ${node}`,
+      `${node} is drained (roster revision ${answer.revision})` +
+        (stillNamedFor.length > 0 ? "" : ": within a second, DNS stops handing out its address"),
+      `clients with cached answers may still arrive for up to ${answer.oldAnswersSeconds} s`,
+      `to undo this: ${command} undrain ${node}`,
     ]);
     cli.end(exitCodes.ok);
   });
@@ -52,8 +53,8 @@ function warningOf(node: string, names: readonly string[]): string {
   const more = names.length - namesShownMax;
   const shown = names.slice(0, namesShownMax).join(", ") + (more > 0 ? ` and ${more} more` : "");
   return (
-    `warning: DNS goes on naming ${node} for ${shown}: as far as the origin knows, nothing else is up there ` +
-    "(let another node join or start one before this one is stopped)"
+    `warning: DNS still hands out ${node} for ${shown}: as far as the origin knows, no other node there is up ` +
+    "(start another node, or let one join, before you stop this one)"
   );
 }
 

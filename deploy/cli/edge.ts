@@ -14,16 +14,16 @@ export function addEdge(program: Command, cli: Cli): void {
     usage: "edge",
     summary: "run one edge node in the foreground",
     more: [
-      "Its log is JSON lines on standard error; SIGTERM drains and stops it, a second one hurries.",
-      "Several processes share the HTTP and DNS ports and divide the caches; one that dies is started again, one that",
-      "hangs for 10 s is killed. Process i takes admin.port + i, peer.port + i and the directory process-i.",
-      "Under systemd it speaks sd_notify: Type=notify, WatchdogSec=.",
+      "The edge logs JSON lines to standard error. SIGTERM drains and stops it; a second SIGTERM skips the drain.",
+      "With --processes, several processes share the HTTP and DNS ports and divide the caches. A process that dies is",
+      "restarted; one that hangs for 10 s is killed. Process i uses admin.port + i, peer.port + i and the directory",
+      "process-i. Under systemd, the edge supports sd_notify: Type=notify and WatchdogSec=.",
     ].join("\n"),
     examples: ["edge --config /etc/nearcast/edge.yaml", "edge --config /etc/nearcast/edge.yaml --processes auto"],
   })
-    .requiredOption("--config <file>", "its settings, see deploy/config/edge.example.yaml")
-    .option("--processes <count>", "how many share this machine, 1 to 64; auto: one per core", "1")
-    .option("--check-config", "say whether the settings are good, and stop")
+    .requiredOption("--config <file>", "configuration file; see deploy/config/edge.example.yaml")
+    .option("--processes <count>", "number of processes, 1 to 64; auto: one per core", "1")
+    .option("--check-config", "check the configuration and exit")
     .action(async (options: EdgeOptions) => {
       await serveProcess(
         new URL("../../node/main.ts", import.meta.url),

@@ -15,7 +15,7 @@ export const exitCodes = {
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
 export const exitCodesHelp =
-  "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 can't be reached, 4 refused by the server.";
+  "Exit status: 0 success, 1 failure, 2 wrong usage or configuration, 3 unreachable, 4 refused by the server.";
 
 /** Ends a verb. main.ts prints the message, the lines below it, and ends the process with the code. */
 export class CommandFailure extends Error {

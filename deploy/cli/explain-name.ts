@@ -20,7 +20,7 @@ const outcomes: Readonly<Record<string, string>> = {
   records: "the zone's records, the same for every client",
   nodata: "none: the name has no record of this type (NODATA)",
   nxdomain: "none: there is no such name (NXDOMAIN)",
-  yxdomain: "none: the name that DNAME makes is too long (YXDOMAIN)",
+  yxdomain: "none: the name that the DNAME produces is too long (YXDOMAIN)",
   referral: "a referral: other nameservers answer for this part of the zone",
   refused: "REFUSED",
   notimp: "NOTIMP",
@@ -29,8 +29,8 @@ const outcomes: Readonly<Record<string, string>> = {
 
 /** Who may be a candidate when no site is up. */
 const standings: Readonly<Record<string, string>> = {
-  draining: "no site is up: those that are draining are candidates",
-  all: "no site is up or draining: all are candidates, since an answer that may work beats one that can't",
+  draining: "no site is up: draining sites are candidates",
+  all: "no site is up or draining: all sites are candidates, because some answer is better than none",
 };
 
 /** Candidates and hints that are shown: a fleet has at most as many sites. */
@@ -62,7 +62,7 @@ function headLine(body: Readonly<Record<string, unknown>>, steering: unknown): s
       : "";
   const asn = inside(steering, "client", "asn");
   const network = typeof asn === "number" ? `, AS${asn}` : "";
-  return `${asked} for ${ip}${where === "" ? ", whose place is not known" : ` in ${where}`}${at}${network}`;
+  return `${asked} for ${ip}${where === "" ? ", location unknown" : ` in ${where}`}${at}${network}`;
 }
 
 function plainRows(body: Readonly<Record<string, unknown>>): Row[] {
@@ -98,7 +98,7 @@ function steeringRows(steering: Readonly<Record<string, unknown>>): Row[] {
     ...(standing === undefined ? [] : [["sites", standing] as const]),
     ...(scope === undefined
       ? []
-      : [["scope", `${scope}: ${isForAll ? "every client gets" : "all its clients get"} this answer`] as const]),
+      : [["scope", `${scope}: ${isForAll ? "every client gets" : "all clients in it get"} this answer`] as const]),
     ...(typeof ttlSeconds === "number"
       ? [["TTL", [`${ttlSeconds} s`, textOf(steering, "ttlReason")].filter(Boolean).join(", ")] as const]
       : []),
@@ -119,9 +119,9 @@ function wayRows(body: Readonly<Record<string, unknown>>): Row[] {
   const rows: Row[] = [];
   const [zone, wildcard] = [textOf(body, "zone"), textOf(body, "wildcard")];
   if (zone !== undefined) rows.push(["zone", zone]);
-  if (steps.length > 1) rows.push(["way", steps.join(" → ")]);
+  if (steps.length > 1) rows.push(["aliases", steps.join(" → ")]);
   if (target !== undefined) rows.push(["ALIAS", `the addresses are those of ${target}`]);
-  if (wildcard !== undefined) rows.push(["wildcard", `${wildcard} stands for the name`]);
+  if (wildcard !== undefined) rows.push(["wildcard", `${wildcard} matches the name`]);
   return rows;
 }
 
@@ -144,9 +144,9 @@ function candidateLines(steering: Readonly<Record<string, unknown>>): string[] {
 
 function choiceOf(candidate: unknown): string {
   if (inside(candidate, "isChosen") === true) return "chosen";
-  if (inside(candidate, "isCandidate") !== true) return "no candidate";
+  if (inside(candidate, "isCandidate") !== true) return "not a candidate";
   const preference = inside(candidate, "preference");
-  return typeof preference === "number" ? `preference ${preference}` : "candidate";
+  return typeof preference === "number" ? `rank ${preference}` : "candidate";
 }
 
 function textOf(value: unknown, ...steps: readonly string[]): string | undefined {

@@ -12,11 +12,11 @@ import { timeText } from "./output.ts";
 
 /** What each verdict means for a client who asks now. */
 const verdicts: Readonly<Record<string, string>> = {
-  fresh: "what this node keeps, without asking anybody",
-  "stale-revalidate": "what this node keeps, at once; behind the client's back the origin is asked for news",
-  "stale-if-error": "the origin is asked first; only if it fails, what this node keeps",
-  expired: "the origin is asked first: what this node keeps is too old",
-  miss: "not kept by this node: it is fetched (a picture is rendered, too), sent and kept",
+  fresh: "the copy on this node, without asking anyone",
+  "stale-revalidate": "the copy on this node, at once; the origin is asked in the background whether it changed",
+  "stale-if-error": "the origin is asked first; the copy on this node is used only if the origin fails",
+  expired: "the origin is asked first: the copy on this node is too old",
+  miss: "not cached on this node: it is fetched (and a picture rendered), sent and cached",
 };
 
 const served: Readonly<Record<string, string>> = {
@@ -43,7 +43,7 @@ export function urlLines(body: Readonly<Record<string, unknown>>): string[] {
     "",
     "in detail:",
     ...details.slice(0, linesMax).map((line) => `  ${line}`),
-    ...(more > 0 ? [`… and ${more} lines more`] : []),
+    ...(more > 0 ? [`… and ${more} more lines`] : []),
   ];
 }
 
@@ -74,7 +74,7 @@ function pictureText(body: Readonly<Record<string, unknown>>): string | undefine
   const format = textOf(body, "variant", "format");
   const formats: Readonly<Record<string, string>> = {
     source: "in its own format",
-    compatible: "in a format that every browser shows",
+    compatible: "in a format that every browser supports",
   };
   const as = format === undefined ? "" : (formats[format] ?? `as ${format.toUpperCase()}`);
   return [source, size, as].filter((part) => part !== "").join(", ");
@@ -95,7 +95,7 @@ function whyText(body: Readonly<Record<string, unknown>>): string | undefined {
   const ttlSeconds = inside(body, "use", "ttlSeconds");
   const parts = [
     ...(why === undefined ? [] : [why]),
-    ...(typeof ttlSeconds === "number" && ttlSeconds > 0 ? [`good for ${ttlSeconds} s more`] : []),
+    ...(typeof ttlSeconds === "number" && ttlSeconds > 0 ? [`fresh for another ${ttlSeconds} s`] : []),
   ];
   return parts.length === 0 ? undefined : parts.join("; ");
 }

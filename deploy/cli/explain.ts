@@ -24,19 +24,19 @@ interface ExplainOptions extends NodeOptions {
 export function addExplain(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "explain <URL|NAME>",
-    summary: "say why a node answers a URL or a DNS name as it does",
+    summary: "explain how a node answers a URL or a DNS name",
     more: [
-      "A URL is explained by the HTTP side, for a common browser unless --accept says otherwise; a name by " +
-        "DNS, for the",
-      "client --from, else for this machine.",
-      "One node is asked: the one that --node, --site or --admin names, else the node of this machine, else, through",
-      "the origin, the first one that is connected to it.",
+      "A URL is explained for a common browser, unless --accept gives another Accept header. A name is explained for",
+      "the client --from, or for this machine. `explain` asks one node: the one selected by --node, --site or --admin,",
+      "else the node on this machine, else the first node that is connected to the origin.",
       "",
-      "Of a name, one line for each site:",
-      "  KM: from the client; KEEPS: the share of its clients that it still takes (100 % unless it is full);",
-      "  WEIGHT: where sites share clients; CHOICE: chosen, its place in the order of preference (2: where clients",
-      "  go whom the first one sheds), or no candidate (it is down, or not allowed for this name).",
-      "The scope is the client network for which the answer holds, the TTL how long it may be remembered.",
+      "For a name, the table has one row per site:",
+      "  KM      distance from the client",
+      "  KEEPS   the share of its clients that the site still gets (100 % unless it is full)",
+      "  WEIGHT  the weight, where sites share clients",
+      "  CHOICE  chosen; or its rank (2 is where clients go when rank 1 sheds them); or not a candidate (the site is",
+      "          down, or not allowed for this name)",
+      "The scope is the client network that gets the same answer; the TTL is how long resolvers may cache it.",
     ].join("\n"),
     examples: [
       "explain 'http://img.cdn.test/sample.jpg?w=640' --accept image/avif",
@@ -44,14 +44,17 @@ export function addExplain(program: Command, cli: Cli): void {
     ],
   }).usage("[options] <URL|NAME>");
   withNodes(withOrigin(verb))
-    .option("--from <ip>", "for a name: the client's address or network")
-    .option("--type <type>", "for a name: the record type", "A")
-    .option("--accept <value>", "for a URL: the client's Accept header (default: a common browser's)")
+    .option("--from <ip>", "for a name: address or network of the client")
+    .option("--type <type>", "for a name: record type", "A")
+    .option("--accept <value>", "for a URL: Accept header of the client (default: that of a common browser)")
     .action(async (target: string, options: ExplainOptions) => {
       const output = outputOf(cli, options);
       const isUrl = /^https?:\/\//i.test(target);
       if (!isUrl && target.includes("/")) {
-        throw new CommandFailure(exitCodes.usage, `"${target}" is neither a whole URL (http://…) nor a DNS name`);
+        throw new CommandFailure(
+          exitCodes.usage,
+          `"${target}" is neither a URL that starts with http:// nor a DNS name`,
+        );
       }
       const { accept = browserAccept, type, from: ip } = options;
       const question = isUrl
@@ -59,7 +62,7 @@ export function addExplain(program: Command, cli: Cli): void {
         : { kind: "explain-name" as const, name: target, type, ...(ip === undefined ? {} : { ip }) };
       const asked = await askNodes(question, options, cli, true);
       const [reply] = asked.replies;
-      if (reply === undefined) throw new CommandFailure(exitCodes.failed, "the fleet has no node that could be asked");
+      if (reply === undefined) throw new CommandFailure(exitCodes.failed, "the fleet has no node to ask");
       if (reply.answer.outcome === "failed") throw failureOf(reply.name, reply.answer);
       const { status } = reply.answer;
       const body = withDates(reply.answer.body) as Readonly<Record<string, unknown>>;
@@ -79,10 +82,10 @@ export function addExplain(program: Command, cli: Cli): void {
       // What we know ourselves stands last: the node can't say it otherwise.
       output.answer({ ...body, ...client, node: reply.name, asked: asked.way }, () => [
         ...(isUrl && options.accept === undefined
-          ? [`as for a common browser, which sends Accept: ${accept} (--accept asks for another client)`, ""]
+          ? [`for a common browser, which sends Accept: ${accept} (use --accept for another client)`, ""]
           : []),
         ...(isUrl ? urlLines(body) : nameLines(body)),
-        `(said by node ${reply.name}, ${wayText(asked)})`,
+        `(answered by node ${reply.name}, ${wayText(asked)})`,
       ]);
       const hint = isUrl ? await hintOfPicture(unknownPicture(body), options, cli) : undefined;
       if (hint !== undefined) output.note(hint);

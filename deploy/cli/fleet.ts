@@ -14,8 +14,8 @@ import { addOldSpelling, type Cli, examplesHelp } from "./verb.ts";
 export function addFleet(program: Command, cli: Cli): void {
   const fleet = program
     .command("fleet")
-    .summary("the fleet document: show, check, diff, apply, releases, rollback")
-    .description("The fleet document: everything that all edges must agree on. The origin keeps every version of it.")
+    .summary("manage the fleet document: show, check, diff, apply, releases, rollback")
+    .description("Manage the fleet document: the settings that all edges share. The origin keeps every version of it.")
     .addHelpText(
       "after",
       [
@@ -27,7 +27,7 @@ export function addFleet(program: Command, cli: Cli): void {
           "fleet rollback",
         ]),
         "",
-        "Each verb has its own --help, and prints one JSON value instead of text with --json.",
+        "Each verb has its own --help. With --json, it prints one JSON value instead of text.",
         exitCodesHelp,
       ].join("\n"),
     );

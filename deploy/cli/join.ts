@@ -11,6 +11,7 @@
 import { command } from "#base/command-name.ts";
 import { parseFleet } from "#document/read-document.ts";
 import { writeAtomic } from "#base/atomic-file.ts";
+import { systemReason } from "#base/system-reason.ts";
 import { type Command, InvalidArgumentError } from "commander";
 import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
@@ -59,12 +60,12 @@ interface JoinOptions {
 export function addJoin(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "join <origin>",
-    summary: "make this machine a node of the fleet, and run it",
+    summary: "make this machine a node of the fleet and run it",
     more: [
-      "Registers with the origin under the site's next free name, writes edge.yaml and edge.token into --data, and",
-      "runs the edge in the foreground. The other nodes probe it, and DNS names it as soon as it is up. Run again on",
-      "the same machine it goes on under the same name. The token is the edges': the origin keeps it in",
-      "secrets/edge.token. Where the machine stands behind NAT, --address is its public address and --listen its own.",
+      "Registers the node with the origin under the next free name of the site, writes edge.yaml and edge.token to the",
+      "data directory, and runs the edge in the foreground. The other nodes probe it; DNS hands out its address as soon",
+      "as it is up. Run again on the same machine, `join` keeps the name. The token is the edge token, which the origin",
+      "stores in secrets/edge.token. Behind NAT, set --address to the public address and --listen to the local one.",
     ].join("\n"),
     examples: [
       "join http://origin.example.com:7070 --site fra --token-file edge.token",
@@ -74,19 +75,23 @@ export function addJoin(program: Command, cli: Cli): void {
   });
   const port = wholeNumber(1, 65_535);
   verb
-    .requiredOption("--site <name>", "where it stands: one of the fleet document's sites")
-    .option("--token <token>", "the edges' token; other users of this machine can see it, so rather:")
-    .option("--token-file <file>", "file with that token; -: standard input (default: edge.token in --data)")
-    .option("--name <name>", "its name (default: the site's with the next free number)")
-    .option("--address <ip>", "its service address, for clients and other nodes; may be given several times", addresses)
-    .option("--listen <ip>", "this machine's own address behind NAT; may be given several times", addresses)
-    .option("--http-port <port>", "where pictures are served", port, 80)
-    .option("--dns-port <port>", "where names are answered", port, 53)
-    .option("--peer-address <ip>", "where other nodes reach it (default: its first own address)", oneAddress)
-    .option("--peer-port <port>", "the port for that", port, 8082)
-    .option("--admin-port <port>", "health and metrics, on 127.0.0.1", port, 8081)
-    .option("--data <dir>", `where it keeps its files (or NEARCAST_DATA; default: ${defaultDataDir})`)
-    .option("--no-start", "only register and write the files; say how to start it")
+    .requiredOption("--site <name>", "site of the node, from the fleet document")
+    .option("--token <token>", "the edge token; other users of this machine can see it, so prefer --token-file")
+    .option("--token-file <file>", "file that holds the edge token; -: standard input (default: edge.token in --data)")
+    .option("--name <name>", "name of the node (default: the site's name and the next free number)")
+    .option(
+      "--address <ip>",
+      "address that clients and other nodes use; repeatable (default: the local address towards the origin)",
+      addresses,
+    )
+    .option("--listen <ip>", "local address to listen on, behind NAT; repeatable (default: --address)", addresses)
+    .option("--http-port <port>", "HTTP port", port, 80)
+    .option("--dns-port <port>", "DNS port", port, 53)
+    .option("--peer-address <ip>", "address for other nodes (default: the first local address)", oneAddress)
+    .option("--peer-port <port>", "port for other nodes", port, 8082)
+    .option("--admin-port <port>", "port for health and metrics, on 127.0.0.1", port, 8081)
+    .option("--data <dir>", `data directory of the node (or NEARCAST_DATA; default: ${defaultDataDir})`)
+    .option("--no-start", "register and write the files, but do not start the edge")
     .action(async (origin: string, options: JoinOptions) => {
       const configFile = await join(cli, origin, options);
       if (!options.start) {
@@ -104,10 +109,10 @@ async function join(cli: Cli, originUrl: string, options: JoinOptions): Promise<
   const dataDir = resolve(dataDirOf(options, cli.environment));
   const configFile = joinedFileOf(dataDir);
   const tokenFile = joinedTokenFileOf(dataDir);
-  const token = await readToken(options, tokenFile);
+  const { token, from: tokenFrom } = await readToken(options, tokenFile);
   if (options.token !== undefined) {
     output.note(
-      "A token on the command line can be seen by this machine's other users: better --token-file FILE, or -",
+      "warning: other users of this machine can see a token on the command line: use --token-file FILE, or --token-file -",
     );
   }
   const client = createOriginClient({
@@ -116,13 +121,13 @@ async function join(cli: Cli, originUrl: string, options: JoinOptions): Promise<
     token: async () => token,
     advice: {
       unreachable: [
-        "Is the origin running, does it listen on an address that this machine reaches, is the port right?",
+        "Is the origin running? Does it listen on an address that this machine can reach, and is the port right?",
       ],
       token: [tokenAdvice],
     },
   });
   try {
-    await mustKnowUs(client, options.site);
+    await mustKnowUs(client, options.site, tokenFrom);
     const ours = options.address ?? [await addressTowards(url)];
     warnOfReach(output, ours, options);
     const decided = decide(client.url, tokenFile, options.listen ?? ours, options);
@@ -145,15 +150,15 @@ async function join(cli: Cli, originUrl: string, options: JoinOptions): Promise<
     }
     const start = `${command} edge --config ${configFile}`;
     output.answer({ ...node, revision, unchanged, configFile, command: start }, () => [
-      `${node.name} ${unchanged ? "is a node of" : "joined"} ${node.site} (revision ${revision} of the roster)`,
-      `  pictures  ${node.http}`,
-      `  names     ${decided.dns.map((at) => hostPort(at.host, at.port)).join(", ")}`,
-      `  settings  ${configFile}`,
+      `${node.name} ${unchanged ? "is already a node of" : "joined"} site ${node.site} (roster revision ${revision})`,
+      `  HTTP           ${node.http}`,
+      `  DNS            ${decided.dns.map((at) => hostPort(at.host, at.port)).join(", ")}`,
+      `  configuration  ${configFile}`,
       ...(options.start
-        ? ["starting it; DNS names it when the others have found it up"]
+        ? ["starting; DNS hands out its address as soon as the other nodes find it up"]
         : [
-            `start it: ${start}`,
-            "as a service, where deploy/install.sh installed it:",
+            `to start it: ${start}`,
+            "or as a service, if deploy/install.sh installed nearcast:",
             `  ln -s ${configFile} /etc/nearcast/edge.yaml && systemctl enable --now nearcast-edge`,
           ]),
     ]);
@@ -164,16 +169,23 @@ async function join(cli: Cli, originUrl: string, options: JoinOptions): Promise<
 }
 
 const tokenAdvice =
-  "The token is not this origin's for edges: it stands in secrets/edge.token of the origin's data folder. " +
-  "Perhaps it was rotated: copy that file again.";
+  "Use the edge token of this origin: copy secrets/edge.token from the origin's data directory. " +
+  "If the token was rotated, copy the file again.";
 
 function readOriginUrl(text: string): URL {
   const url = URL.parse(text);
   if (url !== null && ["http:", "https:"].includes(url.protocol) && !/[?#@\s]/.test(text)) return url;
-  throw new CommandFailure(exitCodes.usage, `"${text}" is not the URL of an origin, such as http://10.0.0.1:7070`);
+  throw new CommandFailure(
+    exitCodes.usage,
+    `"${text}" is not the URL of an origin; write it like http://10.0.0.1:7070`,
+  );
 }
 
-async function readToken({ token: given, tokenFile }: JoinOptions, kept: string): Promise<string> {
+/** `from`: where it was found, for people. */
+async function readToken(
+  { token: given, tokenFile }: JoinOptions,
+  kept: string,
+): Promise<{ token: string; from: string }> {
   const [from, text] = await (async (): Promise<[string, string]> => {
     if (given !== undefined) return ["--token", given];
     if (tokenFile === "-") return ["standard input", await readInput()];
@@ -181,14 +193,17 @@ async function readToken({ token: given, tokenFile }: JoinOptions, kept: string)
     try {
       return [file, await readFile(file, "utf8")];
     } catch (error) {
-      throw new CommandFailure(exitCodes.usage, `the edges' token can't be read: ${reasonOfFile(error, file)}`, {
-        lines: ["The origin keeps it in secrets/edge.token of its data folder. Name a copy of it: --token-file FILE"],
+      throw new CommandFailure(exitCodes.usage, `the edge token can't be read: ${reasonOfFile(error, file)}`, {
+        lines: ["Copy secrets/edge.token from the origin's data directory, and name the copy: --token-file FILE"],
       });
     }
   })();
   const token = text.trim();
-  if (/^[\x21-\x7e]{16,200}$/.test(token)) return token;
-  throw new CommandFailure(exitCodes.usage, `${from} holds no token of 16 to 200 characters`);
+  if (/^[\x21-\x7e]{16,200}$/.test(token)) return { token, from };
+  throw new CommandFailure(
+    exitCodes.usage,
+    `${from} does not hold a token: expected 16 to 200 printable ASCII characters without spaces`,
+  );
 }
 
 /** No more than a token takes: the rest of a wrong file is left unread. */
@@ -202,7 +217,7 @@ async function readInput(): Promise<string> {
 }
 
 function reasonOfFile(error: unknown, file: string): string {
-  return `${file}: ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`;
+  return `${file}: ${systemReason(error)}`;
 }
 
 /** The folder and the token in it, before anything is registered. */
@@ -215,7 +230,7 @@ async function prepare(dataDir: string, token: string): Promise<Room> {
   } catch (error) {
     throw new CommandFailure(exitCodes.failed, `${dataDir} can't be written: ${(error as Error).message}`, {
       cause: error,
-      lines: ["Nothing was registered. Name another folder: --data DIR"],
+      lines: ["Nothing was registered. To use another directory: --data DIR"],
     });
   }
 }
@@ -229,24 +244,24 @@ async function register(client: OriginClient, wanted: Parameters<typeof register
       code: error.code,
       cause: error,
       lines: [
-        `A registration is not changed but made anew: first, where the writer's token is, ${command} remove NODE --now`,
-        "Another name is given by --name, another address by --address.",
+        `To change a registration, remove it first, with the writer token: ${command} remove NODE --now`,
+        "To use another name or address: --name NAME, --address IP",
       ],
     });
   }
 }
 
 /** That the origin takes the token for the edges', and has the site. @throws CommandFailure with its sites */
-async function mustKnowUs(client: OriginClient, site: string): Promise<void> {
+async function mustKnowUs(client: OriginClient, site: string, tokenFrom: string): Promise<void> {
   const newest = await readFleet(client);
   if (!(await mayFollow(client))) {
-    throw new CommandFailure(exitCodes.refused, "this is the writer's token, which edges must not have", {
+    throw new CommandFailure(exitCodes.refused, `${tokenFrom} holds the writer token; a node needs the edge token`, {
       code: "FORBIDDEN",
       lines: [tokenAdvice],
     });
   }
   if (newest === undefined) {
-    throw new CommandFailure(exitCodes.refused, "the origin has no fleet document yet, so there are no sites", {
+    throw new CommandFailure(exitCodes.refused, "the origin has no fleet document yet, so it has no sites", {
       code: "UNKNOWN_SITE",
       lines: [`Publish one first: ${command} fleet apply fleet.yaml`],
     });
@@ -259,8 +274,8 @@ async function mustKnowUs(client: OriginClient, site: string): Promise<void> {
   throw new CommandFailure(exitCodes.refused, `the fleet has no site "${site}"`, {
     code: "UNKNOWN_SITE",
     lines: [
-      `It has: ${sites.join(", ")}`,
-      `A new site is added to fleet.yaml first: ${command} fleet apply fleet.yaml`,
+      `Its sites: ${sites.join(", ")}`,
+      `To add a site, put it into fleet.yaml first, then run: ${command} fleet apply fleet.yaml`,
     ],
   });
 }
@@ -268,13 +283,13 @@ async function mustKnowUs(client: OriginClient, site: string): Promise<void> {
 function warnOfReach(output: Output, ours: readonly string[], options: JoinOptions): void {
   if (ours.some((address) => address.startsWith("127.") || address === "::1")) {
     const loopback = ours.join(", ");
-    output.note(`warning: ${loopback} is a loopback address: only this machine can reach it`);
+    output.note(`warning: ${loopback} is a loopback address, which only this machine can reach`);
   }
   const hidden = options.address === undefined ? ours.filter(isPrivate) : [];
   if (hidden.length > 0) {
     output.note(
-      `${hidden.join(", ")} is a private address, and clients elsewhere can't reach it. ` +
-        `If this machine has a public one: --address IP --listen ${hidden[0] ?? ""}`,
+      `warning: ${hidden.join(", ")} is a private address, which clients elsewhere can't reach. ` +
+        `If this machine has a public address: --address IP --listen ${hidden[0] ?? ""}`,
     );
   }
 }
@@ -295,8 +310,8 @@ function decide(originUrl: string, tokenFile: string, listen: readonly string[],
 
 function mustAgree(configFile: string, lines: readonly string[]): void {
   if (lines.length === 0) return;
-  throw new CommandFailure(exitCodes.usage, `${configFile} is there from an earlier time, and says otherwise:`, {
-    lines: [...lines, "Mend the file, or delete it to have it written anew, or name another folder: --data DIR"],
+  throw new CommandFailure(exitCodes.usage, `${configFile} exists and differs from what was asked for:`, {
+    lines: [...lines, "Edit the file, or delete it to create a new one, or use another directory: --data DIR"],
   });
 }
 
@@ -320,16 +335,18 @@ async function mustBeFree(wanted: readonly Listen[]): Promise<void> {
   throw new CommandFailure(exitCodes.failed, "nothing was registered:", {
     lines: [
       ...taken.map(takenLine),
-      ...(codes.has("EADDRINUSE") ? ["Perhaps the node runs already; else `ss -lntup` names the other program."] : []),
+      ...(codes.has("EADDRINUSE")
+        ? ["The node may already be running; if not, `ss -lntup` shows which program uses the port."]
+        : []),
       ...(codes.has("EACCES")
         ? [
-            "Ports below 1024 need root, or the right for this program alone:",
+            "Ports below 1024 require root or this capability:",
             `  sudo setcap cap_net_bind_service=+ep ${process.execPath}`,
-            "or others for a trial: --http-port 8080 --dns-port 5300 (resolvers ask port 53 only)",
+            "For a trial, use other ports: --http-port 8080 --dns-port 5300 (resolvers only ask port 53)",
           ]
         : []),
       ...(codes.has("EADDRNOTAVAIL")
-        ? ["Behind NAT, --address is the public address, and this machine's own is --listen IP."]
+        ? ["Behind NAT, set --address to the public address and --listen to the local address."]
         : []),
     ],
   });

@@ -10,11 +10,11 @@ import { addVerb, type Cli, outputOf, wholeNumber, withClient, withOrigin } from
 export function addLs(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "ls [prefix]",
-    summary: "list the pictures that the origin has",
+    summary: "list the pictures at the origin",
     examples: ["ls", "ls shop/2026/ --json"],
   });
   withOrigin(verb)
-    .option("--limit <count>", "at most so many", wholeNumber(1, 1_000_000), 10_000)
+    .option("--limit <count>", "maximum number of pictures", wholeNumber(1, 1_000_000), 10_000)
     .action(async (prefix: string | undefined, options: CommonOptions & { limit: number }) => {
       const output = outputOf(cli, options);
       const images: ListedImage[] = [];
@@ -30,7 +30,11 @@ export function addLs(program: Command, cli: Cli): void {
       });
       output.answer({ images, isCut }, () =>
         images.length === 0
-          ? [prefix === undefined ? `there are no pictures yet: ${command} put FILE` : `no name begins with ${prefix}`]
+          ? [
+              prefix === undefined
+                ? `there are no pictures yet; store one with: ${command} put FILE`
+                : `no name starts with "${prefix}"`,
+            ]
           : tableLines(
               ["NAME", "VERSION", "TYPE", "PIXELS", "SIZE", "STORED", "BY"],
               images.map(({ name, version, type, width, height, sizeBytes, createdAt, author }) => [
@@ -44,7 +48,7 @@ export function addLs(program: Command, cli: Cli): void {
               ]),
             ),
       );
-      if (isCut) output.note(`There are more than ${options.limit}: raise --limit, or narrow the prefix.`);
+      if (isCut) output.note(`There are more than ${options.limit} pictures: raise --limit or use a longer prefix.`);
       cli.end(exitCodes.ok);
     });
 }

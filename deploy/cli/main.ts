@@ -49,7 +49,9 @@ const cli: Cli = {
 };
 
 const program = new Command("nearcast")
-  .description("Own your image CDN: one origin, edge nodes that serve and resize pictures, and their DNS.")
+  .description(
+    "Own your image CDN: one origin, edge nodes that serve and resize pictures, and the DNS that finds them.",
+  )
   .option("-v, --version", "print the version")
   // Not version(), which wants the text of each run: in a checkout git has to be asked for it.
   .on("option:version", () => {
@@ -59,11 +61,11 @@ const program = new Command("nearcast")
   // Before a verb only: after it, --version is the verb's own (`fleet show --version 41`).
   .enablePositionalOptions()
   .helpOption("-h, --help", "print this help")
-  .helpCommand("help [verb]", "print a verb's help")
-  .showHelpAfterError("(add --help for the options and an example)")
+  .helpCommand("help [verb]", "print the help of a verb")
+  .showHelpAfterError("(run with --help for options and examples)")
   .addHelpText(
     "after",
-    ["", "Begin with:", `  ${commandName} up          the whole CDN on this machine`, "", exitCodesHelp].join("\n"),
+    ["", "Start here:", `  ${commandName} up          run the whole CDN on this machine`, "", exitCodesHelp].join("\n"),
   );
 
 program.commandsGroup("Run:");
@@ -92,7 +94,7 @@ addRemove(program, cli);
 addBgp(program, cli);
 program.commandsGroup("Zones:");
 addDig(program, cli);
-program.commandsGroup("Look:");
+program.commandsGroup("Inspect:");
 addStatus(program, cli);
 addExplain(program, cli);
 addAudit(program, cli);

@@ -102,9 +102,9 @@ function readStatus(body: Record<string, unknown>): { status: NodeStatus } | { r
   const checked = check(nodeStatus, body);
   if (!checked.ok) {
     const [first = "?"] = problemLines(checked.problems);
-    return { reason: `its answer makes no sense: ${first}` };
+    return { reason: `its answer can't be read: ${first}` };
   }
   const nodes = (checked.value.sites ?? []).reduce((sum, site) => sum + (site.nodes?.length ?? 0), 0);
-  if (nodes > rowsMax) return { reason: `its answer makes no sense: it names ${nodes} nodes (${rowsMax} at most)` };
+  if (nodes > rowsMax) return { reason: `its answer lists ${nodes} nodes; at most ${rowsMax} are allowed` };
   return { status: checked.value };
 }

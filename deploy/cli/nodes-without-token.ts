@@ -27,7 +27,7 @@ export async function nodesWithoutToken(client: OriginClient): Promise<LateNode[
 
 /** Undefined: it has the token, or it is connected and does not say. */
 function whyLate({ outcome, body }: RelayedAnswer, current: string | undefined): string | undefined {
-  if (outcome === "away") return "is not connected to the origin: it may not have the new edge token";
+  if (outcome === "away") return "is not connected to the origin and may not have the new edge token";
   const status = outcome === "answered" ? check(statusSchema, body) : undefined;
   if (status?.ok !== true || status.value.originToken.id === current) return undefined;
   return `still uses the edge token ${status.value.originToken.id}`;

@@ -341,9 +341,13 @@ async function mustKnowDryRuns(client: OriginClient): Promise<void> {
   const { paths } = read(openApiDocument, answer);
   const put = (paths["/api/v1/fleet"] as { put?: { parameters?: { name?: string }[] } } | undefined)?.put;
   if (put?.parameters?.some(({ name }) => name === "dryRun") === true) return;
-  throw new CommandFailure(exitCodes.failed, "this origin is of an older release and can't say what would change", {
-    lines: ["Upgrade the origin first."],
-  });
+  throw new CommandFailure(
+    exitCodes.failed,
+    "this origin runs an older release, which can't report what would change",
+    {
+      lines: ["Upgrade the origin first."],
+    },
+  );
 }
 
 export async function rotateSecret(client: OriginClient): Promise<Static<typeof rotatedSecret>> {
@@ -418,7 +422,11 @@ export async function readAudit(
 function read<Schema extends TSchema>(schema: Schema, answer: Answer): Static<Schema> {
   const checked = check(schema, answer.body);
   if (checked.ok) return checked.value;
-  throw new CommandFailure(exitCodes.failed, "the answer makes no sense: is this address an origin of nearcast?", {
-    lines: problemLines(checked.problems).slice(0, 5),
-  });
+  throw new CommandFailure(
+    exitCodes.failed,
+    "the answer can't be read: is this the address of an origin, and of a similar release?",
+    {
+      lines: problemLines(checked.problems).slice(0, 5),
+    },
+  );
 }

@@ -6,6 +6,7 @@ import { command } from "#base/command-name.ts";
 import { parseForeignJson } from "#base/foreign-json.ts";
 import { fewInterimResponses } from "#base/interim-responses.ts";
 import { parseName } from "#base/source-name.ts";
+import { connectionClosed, systemReason } from "#base/system-reason.ts";
 import { createReadStream } from "node:fs";
 import { Readable } from "node:stream";
 import { Agent, type Dispatcher, request } from "undici";
@@ -116,6 +117,7 @@ export function createOriginClient(
       });
       const text = await readText(response, place);
       const answer: Answer = { status: response.statusCode, headers: flatHeaders(response.headers), body: parse(text) };
+      if (isOfEdge(answer)) throw notAnOrigin(place);
       if (answer.status >= 400 && wanted.expect?.includes(answer.status) !== true) throw refusal(place, answer);
       return answer;
     } catch (error) {
@@ -158,7 +160,7 @@ async function* fileChunks(file: string, onBytes: OnBytes): AsyncGenerator<Buffe
   try {
     for (;;) {
       const next = await chunks.next().catch((error: unknown) => {
-        throw new CommandFailure(exitCodes.failed, `${file} can't be read: ${reasonOf(error)}`, { cause: error });
+        throw new CommandFailure(exitCodes.failed, `${file} can't be read: ${systemReason(error)}`, { cause: error });
       });
       if (next.done === true) return;
       yield next.value;
@@ -201,31 +203,11 @@ function flatHeaders(headers: Dispatcher.ResponseData["headers"]): Record<string
   );
 }
 
-const cutWords = "the connection was cut before it answered";
-/** What the HTTP client and the system call it would tell nobody what happened. */
-const codeWords: Readonly<Record<string, string>> = {
-  ECONNREFUSED: "connection refused",
-  UND_ERR_CONNECT_TIMEOUT: "no connection came about in time",
-  UND_ERR_HEADERS_TIMEOUT: "it accepts connections, but does not answer",
-  UND_ERR_BODY_TIMEOUT: "it fell silent in the middle of its answer",
-  UND_ERR_SOCKET: cutWords,
-  ECONNRESET: cutWords,
-};
-
-/** The first sentence of an error that may hold others (one per address that was tried). */
-export function reasonOf(error: unknown): string {
-  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
-  if (!(error instanceof Error)) return String(error);
-  const code = (error as NodeJS.ErrnoException).code;
-  if (error.name === "TimeoutError") return "it did not answer in time";
-  return codeWords[code ?? ""] ?? error.message;
-}
-
 /** Only a trial on this machine is started with `up`. */
 function startHint(url: string): string {
   return isTrialAddress(url)
     ? `Is it running? Start it with: ${command} up (installed as a service: systemctl start nearcast-origin)`
-    : "Is it running? On its machine: systemctl status nearcast-origin";
+    : "Is it running? On its machine, run: systemctl status nearcast-origin";
 }
 
 interface Waits {
@@ -239,45 +221,70 @@ function asFailure(place: OriginPlace, error: unknown, waits: Waits): CommandFai
   const { code } = error as NodeJS.ErrnoException;
   const seconds = waits.answerTimeoutMs / 1000;
   if (code === "UND_ERR_HEADERS_TIMEOUT")
-    return silent(place, error, waits, `accepts connections, but did not answer within ${seconds} s`);
-  if (code === "UND_ERR_BODY_TIMEOUT") return silent(place, error, waits, "fell silent in the middle of its answer");
+    return silent(place, error, waits, `accepts connections but did not answer within ${seconds} s`);
+  if (code === "UND_ERR_BODY_TIMEOUT") return silent(place, error, waits, "stopped in the middle of its answer");
   return unreachable(place, error, waits);
 }
 
 function silent(place: OriginPlace, error: unknown, { lookVerb }: Waits, what: string): CommandFailure {
   const where = isTrialAddress(place.url)
-    ? `origin.log in the folder that \`${command} up\` keeps (installed as a service: journalctl -u nearcast-origin)`
-    : "on its machine, journalctl -u nearcast-origin";
+    ? `origin.log in the data directory of \`${command} up\` (installed as a service: journalctl -u nearcast-origin)`
+    : "on its machine, run journalctl -u nearcast-origin";
   return new CommandFailure(exitCodes.unreachable, `the origin at ${place.url} ${what}`, {
     code: "NO_ANSWER",
     cause: error,
     lines: [
       lookVerb === undefined
-        ? "It is busy, or held up."
-        : `It may still be at work on this: look with \`${command} ${lookVerb}\` before you try again.`,
+        ? "It is busy or stuck."
+        : `It may still be working on this: check with \`${command} ${lookVerb}\` before you try again.`,
       `Its log may say more: ${where}`,
     ],
   });
 }
 
 function unreachable(place: OriginPlace, error: unknown, { lookVerb }: Waits): CommandFailure {
-  const reason = reasonOf(error);
+  const reason = systemReason(error);
   return new CommandFailure(exitCodes.unreachable, `the origin at ${place.url} can't be reached: ${reason}`, {
     code: "UNREACHABLE",
     cause: error,
     lines: [
-      ...(reason === cutWords && lookVerb !== undefined
-        ? [`What was asked for may be done all the same: look with \`${command} ${lookVerb}\` before you try again.`]
+      ...(reason === connectionClosed && lookVerb !== undefined
+        ? [`The request may have succeeded anyway: check with \`${command} ${lookVerb}\` before you try again.`]
         : []),
       ...(place.advice?.unreachable ?? [
         place.urlFrom === defaultUrlFrom
-          ? "No --origin or NEARCAST_ORIGIN was given, so the default address was tried."
-          : `The address is from ${place.urlFrom}.`,
+          ? "Neither --origin nor NEARCAST_ORIGIN was given, so the default address was tried."
+          : `The address comes from ${place.urlFrom}.`,
         startHint(place.url),
-        "Is it elsewhere? Name it: --origin URL or NEARCAST_ORIGIN, and its token: --token-file FILE",
+        "Is it elsewhere? Give its address (--origin URL or NEARCAST_ORIGIN) and its token (--token-file FILE).",
       ]),
     ],
   });
+}
+
+/** Codes that an edge answers to the origin's API; an origin answers none of them to a call of this command. */
+const edgeCodes: readonly unknown[] = ["UNKNOWN_HOST", "METHOD_NOT_ALLOWED"];
+
+function isOfEdge({ status, headers, body }: Answer): boolean {
+  if (status < 400) return false;
+  const code = typeof body === "object" && body !== null && "code" in body ? body.code : undefined;
+  return headers["cache-status"] !== undefined || edgeCodes.includes(code);
+}
+
+function notAnOrigin({ url, urlFrom }: OriginPlace): CommandFailure {
+  return new CommandFailure(exitCodes.usage, `${url} is an edge, not the origin`, {
+    code: "NOT_AN_ORIGIN",
+    lines: [`The address comes from ${urlFrom}. Give the address of the origin: --origin URL or NEARCAST_ORIGIN.`],
+  });
+}
+
+/** What to do about a token that the origin refuses. */
+function tokenAdvice({ tokenFile, url }: OriginPlace): string {
+  const refused = tokenFile === undefined ? "The token" : `The token in ${tokenFile}`;
+  return (
+    `${refused} is not the writer token of the origin at ${url}. Use the origin's secrets/writer.token: ` +
+    "--token-file FILE or NEARCAST_TOKEN_FILE."
+  );
 }
 
 function refusal(place: OriginPlace, answer: Answer): CommandFailure {
@@ -293,12 +300,10 @@ function refusal(place: OriginPlace, answer: Answer): CommandFailure {
   const message = text("detail") ?? text("title") ?? `the origin answered ${answer.status}`;
   const lines = problemsOf(problem);
   if (answer.status === 401 || answer.status === 403) {
-    lines.push(
-      ...(place.advice?.token ?? ["The token is not the one of this origin's writer: see --token-file and --data."]),
-    );
+    lines.push(...(place.advice?.token ?? [tokenAdvice(place)]));
   }
   if (answer.status >= 500)
-    lines.push(`The origin at ${place.url} failed; its log says more (request ${text("requestId") ?? "?"}).`);
+    lines.push(`The origin at ${place.url} failed; see its log for request ${text("requestId") ?? "?"}.`);
   return new CommandFailure(answer.status < 500 ? exitCodes.refused : exitCodes.failed, `${message} (${code})`, {
     code,
     lines,

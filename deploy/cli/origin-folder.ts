@@ -1,6 +1,7 @@
 /** What the verbs share that work on the origin's data directory itself: progress in bytes, and failures. */
 import { SingleBar, Presets } from "cli-progress";
 import { NearcastError } from "#base/errors.ts";
+import { systemReason } from "#base/system-reason.ts";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { type Output, sizeText } from "./output.ts";
 
@@ -41,7 +42,9 @@ export function asFailure(error: unknown, notFoundAdvice?: string): unknown {
     });
   }
   if (error instanceof Error && (error as NodeJS.ErrnoException).syscall !== undefined) {
-    return new CommandFailure(exitCodes.failed, error.message, { code: "DISK_FAILED", cause: error });
+    const { path } = error as NodeJS.ErrnoException;
+    const message = path === undefined ? error.message : `${path}: ${systemReason(error)}`;
+    return new CommandFailure(exitCodes.failed, message, { code: "DISK_FAILED", cause: error });
   }
   return error;
 }

@@ -15,14 +15,14 @@ export function addOrigin(program: Command, cli: Cli): void {
     usage: "origin",
     summary: "run the origin in the foreground",
     more: [
-      `Without --config it runs with DIR/origin.yaml if \`${command} up\` wrote one, else with the defaults.`,
-      "Its log is JSON lines on standard error; on SIGTERM it lets requests finish and ends within 5 s.",
+      `Without --config, the origin reads origin.yaml in --data if \`${command} up\` wrote one, else it uses defaults.`,
+      "The origin logs JSON lines to standard error. On SIGTERM it finishes open requests and exits within 5 s.",
     ].join("\n"),
     examples: ["origin --config /etc/nearcast/origin.yaml"],
   });
   withDataDir(verb)
-    .option("--config <file>", "its settings, see deploy/config/origin.example.yaml")
-    .option("--check-config", "say whether the settings are good, and stop")
+    .option("--config <file>", "configuration file; see deploy/config/origin.example.yaml")
+    .option("--check-config", "check the configuration and exit")
     .action(async (options: OriginOptions) => {
       const written = originFileOf(dataDirOf(options, cli.environment));
       const file = options.config ?? ((await exists(written)) ? written : undefined);

@@ -38,7 +38,7 @@ export async function withPictureVersion<Result>(
     const kept = versions.map((one) => one.version);
     throw new CommandFailure(exitCodes.refused, `"${name}" has no version ${version}; it has ${versionsText(kept)}`, {
       code: "NOT_FOUND",
-      lines: [`\`${command} versions ${name}\` tells what each is.`],
+      lines: [`\`${command} versions ${name}\` describes each version.`],
     });
   }
 }

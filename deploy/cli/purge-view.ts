@@ -20,7 +20,7 @@ export function purgeLines(state: PurgeState, isByNode: boolean): string[] {
     ...missingLines(state),
     ...done
       .filter(({ isComplete }) => !isComplete)
-      .map(({ node }) => `${node} was still indexing its disk cache: it may have held more, which is gone as well`),
+      .map(({ node }) => `${node} was still indexing its disk cache: it may have dropped more than it counted`),
   ];
 }
 
@@ -41,14 +41,14 @@ function tableOf(nodes: readonly NodePurge[]): string[] {
 }
 
 function sumLine(done: readonly NodePurge[]): string {
-  if (done.length === 0) return "no node has reported what it found yet";
+  if (done.length === 0) return "no node has reported yet";
   const sum = (of: (node: NodePurge) => number): number => done.reduce((total, node) => total + of(node), 0);
   const tier = (name: "memory" | "disk"): string =>
     heldText({ entries: sum((node) => node[name].entries), bytes: sum((node) => node[name].bytes) });
   const holders = done.filter(({ memory, disk, records }) => memory.entries + disk.entries + records > 0).length;
   const where = `${holders} of ${done.length} ${done.length === 1 ? "node" : "nodes"}`;
   const pictures = sum(({ records }) => records);
-  const known = `${pictures} known ${pictures === 1 ? "picture" : "pictures"}`;
+  const known = `${pictures} ${pictures === 1 ? "picture" : "pictures"}`;
   return `matched on ${where}: ${tier("memory")} in memory, ${tier("disk")} on disk; ${known}`;
 }
 
@@ -65,14 +65,14 @@ function missingLines({ nodes, anonymous }: PurgeState): string[] {
   const [waiting, away] = [named("waiting"), named("away")];
   return [
     ...(waiting === "" ? [] : [`not reported yet: ${waiting}`]),
-    ...(away === "" ? [] : [`away: ${away}; a node that comes back replays the purge before it serves`]),
-    ...(anonymous === 0 ? [] : [`connected edges of an older release, which purge and do not report: ${anonymous}`]),
+    ...(away === "" ? [] : [`disconnected: ${away}; each applies the purge before it serves again`]),
+    ...(anonymous === 0 ? [] : [`connected edges of an older release, which purge but do not report: ${anonymous}`]),
   ];
 }
 
 /** @param isKnownOfAll whether every node of the fleet has reported */
 export function unheldLines(unheld: readonly Unheld[], isKnownOfAll: boolean): string[] {
-  const who = isKnownOfAll ? "no node" : "no node that has reported";
+  const who = isKnownOfAll ? "no node" : "no node that reported";
   const lines = unheld
     .slice(0, toldMax)
     .map(({ what, hint }) => `warning: ${who} held anything for the ${what}${hint === undefined ? "" : ` (${hint})`}`);

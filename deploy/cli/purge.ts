@@ -37,11 +37,11 @@ const namesMax = 1000;
 export function addPurge(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "purge [names...]",
-    summary: "remove these from every edge's cache",
+    summary: "remove pictures and files from the caches of all edges",
     more: [
-      "A picture is dropped in all its sizes. A URL means the picture, or the file of an assets host, that it shows.",
-      "Entries are pictures in one size, sources and files, counted from what each node's index knows.",
-      "Pictures that are replaced, deleted or rolled back are purged without this.",
+      "Purging a picture drops all its sizes. A URL stands for the picture or the file that it shows. The counts are",
+      "cache entries: pictures in one size, sources, and files. Replaced, deleted and rolled-back pictures are purged",
+      "automatically.",
     ].join("\n"),
     examples: [
       "purge shop/chair.jpg",
@@ -50,24 +50,24 @@ export function addPurge(program: Command, cli: Cli): void {
     ],
   });
   withOrigin(verb)
-    .option("--prefix <prefix>", "all pictures whose names begin so")
-    .option("--host <name>", "everything of a host; may be given several times", several)
-    .option("--tag <tag>", "everything with this Cache-Tag; may be given several times", several)
-    .option("--all", "everything")
-    .option("--soft", "mark as stale: served while it is revalidated, instead of dropped")
+    .option("--prefix <prefix>", "purge all pictures whose names start with this")
+    .option("--host <name>", "purge everything of this host; repeatable", several)
+    .option("--tag <tag>", "purge everything with this Cache-Tag; repeatable", several)
+    .option("--all", "purge everything")
+    .option("--soft", "mark entries as stale instead of dropping them; they are served while they are revalidated")
     .option(
       "--wait [seconds]",
-      `wait until every connected node has purged, and print a line for each (default: ${waitSecondsDefault} s)`,
+      `wait for every connected node, and print a line for each (default: ${waitSecondsDefault} s)`,
       wholeNumber(1, 600),
     )
-    .option("--strict", "for scripts: exit code 1 when no node held anything for a name, host, tag or prefix")
+    .option("--strict", "exit with status 1 if no node held anything for one of the names, hosts, tags or prefixes")
     .action(async (words: string[], options: PurgeOptions) => {
       const output = outputOf(cli, options);
       const { prefix, host, tag, all, soft } = options;
       if ([prefix, host, tag, all].every((selector) => selector === undefined) && words.length === 0) {
         throw new CommandFailure(
           exitCodes.usage,
-          "nothing was named: give a name, a URL, --prefix, --host, --tag or --all",
+          "nothing to purge: give a name, a URL, --prefix, --host, --tag or --all",
         );
       }
       const { order, seq, state, unheld } = await withClient(cli, options, async (client) => {
@@ -92,7 +92,7 @@ export function addPurge(program: Command, cli: Cli): void {
       output.answer({ seq, ...order, ...state }, () => [
         `purged${soft === true ? " (soft)" : ""}: event ${seq} of the feed`,
         ...(state === undefined
-          ? ["connected edges follow within a second; this origin does not say what they held"]
+          ? ["connected edges purge within a second; this origin does not report what they held"]
           : purgeLines(state, options.wait !== undefined)),
       ]);
       const isLate = options.wait !== undefined && state?.isSettled === false;
@@ -121,27 +121,41 @@ async function unheldOf(
   urls: ReadonlyMap<string, NamedUrl>,
 ): Promise<Unheld[]> {
   const { names, hosts, tags, prefix } = unheld;
+  const isHostWanted = hosts.length > 0 || names.some((name) => name.includes("/"));
+  const known = isHostWanted ? ((await readStoredFleet(client))?.hosts.map(({ name }) => name) ?? []) : [];
   const hints = new Map<string, string>();
   for (const name of names.slice(0, hintsMax)) {
-    const hint = await hintOfName(client, name, urls.get(name));
+    const hint = urlWithoutScheme(name, known) ?? (await hintOfName(client, name, urls.get(name)));
     if (hint !== undefined) hints.set(name, hint);
   }
-  const known = hosts.length === 0 ? [] : ((await readStoredFleet(client))?.hosts.map(({ name }) => name) ?? []);
   const hintOfHost = (host: string): string | undefined => {
     if (known.some((name) => canonicalName(name) === canonicalName(host))) return undefined;
-    return guess(nearest(host, known), "not a host of this fleet");
+    return guess(nearest(host, known), "the fleet has no such host");
   };
   return [
     ...names.map((name) => ({ what: `name "${name}"`, hint: hints.get(name) })),
     ...hosts.map((host) => ({ what: `host "${host}"`, hint: hintOfHost(host) })),
     ...tags.map((tag) => ({ what: `tag "${tag}"`, hint: undefined })),
-    ...(prefix === undefined ? [] : [{ what: `prefix "${prefix}"`, hint: undefined }]),
+    ...(prefix === undefined ? [] : [{ what: `prefix "${prefix}"`, hint: slashHint(prefix) }]),
   ];
+}
+
+/** A name that begins with one of the fleet's hosts was probably meant as a URL. @param hosts of the fleet */
+export function urlWithoutScheme(name: string, hosts: readonly string[]): string | undefined {
+  const [first = ""] = name.split("/", 1);
+  const isHost = hosts.some((host) => canonicalName(host) === canonicalName(first));
+  return isHost ? `names of pictures do not start with a host; did you mean "http://${name}"?` : undefined;
+}
+
+/** Names of pictures begin with no slash, paths of URLs do. */
+export function slashHint(prefix: string): string | undefined {
+  if (!prefix.startsWith("/")) return undefined;
+  return `names of pictures do not start with a slash; did you mean "${prefix.replace(/^\/+/, "")}"?`;
 }
 
 /** A picture that is there was just not cached; else it may be a slip of the pen. */
 async function hintOfName(client: OriginClient, name: string, url: NamedUrl | undefined): Promise<string | undefined> {
-  if (await hasImage(client, name)) return "the origin has it";
+  if (await hasImage(client, name)) return "the origin has this picture; it was not cached";
   const doubled = url === undefined ? undefined : doubledPrefix(name, url);
   if (doubled !== undefined) return doubled;
   const alike = nearest(name, await someNames(client, name.slice(0, name.lastIndexOf("/") + 1), namesMax));
@@ -164,7 +178,7 @@ export function doubledPrefix(name: string, { url, sourcePrefix }: NamedUrl): st
   const { origin, pathname, search } = new URL(url);
   const meant = `${origin}/${pathname.slice(1 + encodeURI(sourcePrefix).length)}${search}`;
   return (
-    `its host puts the sourcePrefix "${sourcePrefix}" before each path, and the URL has it as well; ` +
+    `the host adds its sourcePrefix "${sourcePrefix}" to each path, and the URL contains it again; ` +
     `did you mean ${meant}?`
   );
 }
@@ -204,7 +218,7 @@ async function currentFleet(client: OriginClient): Promise<Fleet> {
   if (fleet !== undefined) return fleet;
   throw new CommandFailure(
     exitCodes.failed,
-    "URLs can't be purged: the origin has no fleet document that this command knows",
+    "a URL can't be purged: the origin has no fleet document, or one that this release can't read",
   );
 }
 
@@ -218,7 +232,7 @@ export function selectorOfUrl(text: string, fleet: Fleet): { name: string; sourc
     : fleet.hosts.find(({ name }) => canonicalName(name) === canonicalName(url.hostname));
   if (host === undefined) {
     throw new CommandFailure(exitCodes.usage, `${url.hostname} is not a host of this fleet`, {
-      lines: [`It serves: ${fleet.hosts.map(({ name }) => name).join(", ")}`],
+      lines: [`Its hosts: ${fleet.hosts.map(({ name }) => name).join(", ")}`],
     });
   }
   if (host.kind === "assets") return { tag: `url:${canonicalName(host.name)}${url.pathname}` };
@@ -226,6 +240,9 @@ export function selectorOfUrl(text: string, fleet: Fleet): { name: string; sourc
     const { sourcePrefix } = host;
     return { name: sourcePrefix + decodeURIComponent(url.pathname.slice(1)), sourcePrefix };
   } catch {
-    throw new CommandFailure(exitCodes.usage, `"${text}" has a percent sign that encodes no character`);
+    throw new CommandFailure(
+      exitCodes.usage,
+      `"${text}" contains a percent sign that does not encode a UTF-8 character; write a literal percent sign as %25`,
+    );
   }
 }

@@ -1,4 +1,5 @@
 /** Which files `nearcast put` stores, under which names, and which it leaves out, with the reason. */
+import { systemReason } from "#base/system-reason.ts";
 import type { Stats } from "node:fs";
 import { lstat, readdir, realpath, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
@@ -42,7 +43,7 @@ const otherPictures: Readonly<Record<string, string>> = {
   ...Object.fromEntries(
     [".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".pef"].map((extension) => [
       extension,
-      "raw files of cameras are not supported: export it as JPEG first",
+      "camera raw files are not supported: export it as JPEG first",
     ]),
   ),
   ...Object.fromEntries(
@@ -97,11 +98,11 @@ async function searchFolder(root: string, base: string, found: Found): Promise<v
       return;
     }
     if (entered.has(truePath)) {
-      found.skipped.push({ file: folder, reason: "this folder was searched already, under another path" });
+      found.skipped.push({ file: folder, reason: "this directory was already searched under another path" });
       return;
     }
     if (depth > depthMax) {
-      found.skipped.push({ file: folder, reason: `folders are searched ${depthMax} deep` });
+      found.skipped.push({ file: folder, reason: `directories are searched ${depthMax} levels deep` });
       return;
     }
     entered.add(truePath);
@@ -125,20 +126,20 @@ async function searchFolder(root: string, base: string, found: Found): Promise<v
         await search(file, entryName, depth + 1);
       } else if (stats instanceof Error) {
         const isDangling = !isPlain && stats.code === "ENOENT";
-        found.skipped.push({ file, reason: isDangling ? "the link leads nowhere" : reasonOf(stats) });
+        found.skipped.push({ file, reason: isDangling ? "the link is broken" : reasonOf(stats) });
       } else if (stats?.isFile() === true) {
         const whyNotLink = whyNot(entry.name);
         if (whyNotLink !== undefined) found.skipped.push({ file, reason: whyNotLink });
         else found.uploads.push({ file, name: cleanName(entryName), sizeBytes: stats.size });
-      } else found.skipped.push({ file, reason: "it is neither a file nor a folder" });
+      } else found.skipped.push({ file, reason: "it is neither a file nor a directory" });
     }
   };
   await search(root, base, 0);
 }
 
 const notUtf8 =
-  "its name is not UTF-8, and pictures are named in UTF-8: rename it " +
-  "(convmv -f latin1 -t utf8 --notest FILE does it for names from older systems)";
+  "its name is not valid UTF-8: rename it " +
+  "(convmv -f latin1 -t utf8 --notest FILE converts names from older systems)";
 
 /** Node reads U+FFFD where a name has bytes that are no UTF-8; a file that has it in its own name is there. */
 async function hasForeignName(file: string): Promise<boolean> {
@@ -146,13 +147,13 @@ async function hasForeignName(file: string): Promise<boolean> {
 }
 
 function notThere(word: string): string {
-  return word.includes("\ufffd") ? `${word} can't be read: ${notUtf8}` : `there is no file or folder ${word}`;
+  return word.includes("\ufffd") ? `${word} can't be read: ${notUtf8}` : `there is no file or directory "${word}"`;
 }
 
 /** Why a file in a folder is left out; undefined: it is a picture by its name. */
 function whyNot(name: string): string | undefined {
   const extension = extname(name).toLowerCase();
-  if (name.startsWith("._")) return "macOS keeps notes on another file in it";
+  if (name.startsWith("._")) return "it holds macOS metadata of another file";
   if (pictureExtensions.has(extension)) return undefined;
   return otherPictures[extension] ?? "its name does not end in .jpg, .jpeg, .png, .webp, .gif or .avif";
 }
@@ -162,7 +163,7 @@ function refuseTwins(uploads: readonly Upload[]): void {
   for (const { name, file } of uploads) {
     const other = files.get(name);
     if (other !== undefined) {
-      const message = `${other} and ${file} would both be called ${name}: put them one after the other, each with --to`;
+      const message = `${other} and ${file} would both be named ${name}: store them one at a time, each with --to`;
       throw new CommandFailure(exitCodes.usage, message);
     }
     files.set(name, file);
@@ -178,9 +179,9 @@ async function statOf(path: string): Promise<Stats | undefined> {
 }
 
 function reasonOf(error: NodeJS.ErrnoException): string {
-  if (error.code === "EACCES" || error.code === "EPERM") return "you may not read it";
-  if (error.code === "ELOOP") return "the link leads to itself";
-  return `it can't be read (${error.code ?? error.message})`;
+  if (error.code === "EACCES" || error.code === "EPERM") return "permission denied";
+  if (error.code === "ELOOP") return "the link points to itself";
+  return systemReason(error);
 }
 
 function joinName(path: string, name: string): string {

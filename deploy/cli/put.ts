@@ -40,19 +40,20 @@ export function addPut(program: Command, cli: Cli): void {
     usage: "put <FILE...>",
     summary: "store pictures at the origin",
     more: [
-      "The last word may be the PATH at the origin: one file's new name, or what stands before the names of several.",
-      "A folder is searched for .jpg .jpeg .png .webp .gif and .avif; a name that exists gets a new version.",
+      "PATH is the name at the origin: the new name of a single file, or the prefix of several. The last argument is",
+      "PATH unless it names a local file. Directories are searched for .jpg, .jpeg, .png, .webp, .gif and .avif files.",
+      "Storing under an existing name makes a new version.",
     ].join("\n"),
     examples: ["put chair.jpg", "put chair.jpg shop/stool.jpg", "put *.jpg photos --to shop/2026"],
   }).usage("[options] <FILE...> [PATH]");
   withOrigin(verb)
-    .option("--to <path>", "the PATH, when the last word is a file, too")
+    .option("--to <path>", "name or prefix at the origin, when the last argument is also a local file")
     .action(async (words: string[], options: PutOptions) => {
       const output = outputOf(cli, options);
       const { uploads, skipped } = await findUploads(words, options.to);
       if (uploads.length === 0) {
         const lines = skippedLines(skipped);
-        throw new CommandFailure(exitCodes.usage, `there is no picture in ${words.join(", ")}`, { lines });
+        throw new CommandFailure(exitCodes.usage, `found no pictures in ${words.join(", ")}`, { lines });
       }
       const results = await withClient(cli, options, async (client) => await putAll(cli, client, uploads, output));
       output.answer(jsonOf(results, skipped), () => summaryOf(results, skipped));
@@ -84,7 +85,7 @@ async function putAll(
   }
   const { givenUp } = outage;
   if (givenUp !== undefined && results.some(({ ok }) => ok)) {
-    output.note(`${givenUp.message}; the files after that were not tried`);
+    output.note(`${givenUp.message}; the remaining files were not tried`);
   }
   const order = new Map(uploads.map(({ name }, index) => [name, index]));
   return results.toSorted((a, b) => (order.get(a.name) ?? 0) - (order.get(b.name) ?? 0));
@@ -113,7 +114,7 @@ function openOutage(note: (line: string) => void): Outage {
       return givenUp;
     },
     failed(failure) {
-      if (!isOut) note(`${failure.message}; trying again for ${totalMs / 1000} s`);
+      if (!isOut) note(`${failure.message}; retrying for ${totalMs / 1000} s`);
       isOut = true;
     },
     giveUp(failure) {
@@ -158,7 +159,7 @@ async function putOne(
       if (isUnreachable && delayMs === undefined) outage.giveUp(failure);
       if (!mayHelp || delayMs === undefined) return { file, name, ok: false, failure };
       if (isUnreachable) outage.failed(failure);
-      else progress.note(`${name}: ${failure.message}; trying again in ${delayMs / 1000} s`);
+      else progress.note(`${name}: ${failure.message}; retrying in ${delayMs / 1000} s`);
       // The clock's own timers let the process end; a command that waits must stay.
       const stay = setInterval(() => {}, 1000);
       await sleep(cli.clock, delayMs);
@@ -267,7 +268,7 @@ function skippedLines(skipped: readonly Skipped[]): string[] {
   return [
     `${skipped.length} file${skipped.length === 1 ? "" : "s"} skipped:`,
     ...named,
-    ...(left === 0 ? [] : [`  and ${left} more: --json lists them all`]),
+    ...(left === 0 ? [] : [`  and ${left} more (--json lists all)`]),
   ];
 }
 

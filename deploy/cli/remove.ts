@@ -35,18 +35,17 @@ interface RemoveOptions extends CommonOptions {
 export function addRemove(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "remove <node>",
-    summary: "take a node that joined out of the fleet",
+    summary: "remove a node that joined from the fleet",
     more: [
-      "It first says which sites, names and nameservers would lose their last address, and asks whether to go on;",
-      "without a terminal nobody can be asked, and it needs --yes. Then it drains the node, waits until no resolver",
-      "has an answer with its address any more, and takes it out. Then stop nearcast on its machine.",
-      "A node of the fleet document is taken out of that instead.",
+      "First lists the sites, names and nameservers that would lose their last address, and asks for confirmation;",
+      "without a terminal, --yes is required. Then drains the node, waits until resolvers have dropped its address, and",
+      "removes it. Stop nearcast on its machine afterwards. To remove a node of the fleet document, edit the document.",
     ].join("\n"),
     examples: ["remove fra2", "remove fra2 --now", "remove nyc1 --yes"],
   });
   withOrigin(verb)
-    .option("--now", "do not wait: the machine is dead, or nobody asks it")
-    .option("--yes", "go on without asking although something loses its last address")
+    .option("--now", "do not wait for resolvers: the machine is dead or has no clients")
+    .option("--yes", "do not ask, even if something loses its last address")
     .action(async (node: string, options: RemoveOptions) => {
       const output = outputOf(cli, options);
       const { removed, losses } = await withClient(cli, options, async (client) => {
@@ -63,7 +62,7 @@ export function addRemove(program: Command, cli: Cli): void {
         return { removed: await removeNode(client, node), losses: found };
       });
       output.answer({ ...removed, ...losses }, () => [
-        `${node} is out of the fleet (revision ${removed.revision} of the roster); stop nearcast on its machine now`,
+        `removed ${node} from the fleet (roster revision ${removed.revision}); now stop nearcast on its machine`,
       ]);
       cli.end(exitCodes.ok);
     });
@@ -87,15 +86,15 @@ function lossesOf(document: Fleet, roster: Roster, node: string): Losses {
 /** @throws CommandFailure when nobody says yes */
 async function mustBeAgreed(cli: Cli, options: RemoveOptions, node: string): Promise<void> {
   if (options.yes === true) return;
-  const advice = "Let another node join first, or take out of the fleet document what needs this one.";
+  const advice = "Let another node join first, or remove what depends on this node from the fleet document.";
   if (isAtTerminal(cli)) {
-    if (await confirm(cli, `Take ${node} out of the fleet all the same?`)) return;
+    if (await confirm(cli, `Remove ${node} from the fleet anyway?`)) return;
     throw new CommandFailure(exitCodes.failed, `${node} was not removed`, { lines: [advice] });
   }
   throw new CommandFailure(
     exitCodes.usage,
-    `${node} was not removed: something would lose its last address, and nobody can be asked without a terminal`,
-    { lines: [advice, "Add --yes to remove it all the same."] },
+    `${node} was not removed: something would lose its last address, and there is no terminal to ask for confirmation`,
+    { lines: [advice, "Use --yes to remove it anyway."] },
   );
 }
 
@@ -105,11 +104,11 @@ async function mustHaveJoined(client: OriginClient, node: string): Promise<Roste
   const { nodes } = roster;
   if (nodes.some(({ name }) => name === node)) return roster;
   const joined = nodes.map(({ name }) => name);
-  throw new CommandFailure(exitCodes.refused, `no node of the name ${node} joined by itself`, {
+  throw new CommandFailure(exitCodes.refused, `no node named "${node}" has joined`, {
     code: "NOT_FOUND",
     lines: [
-      joined.length === 0 ? "None did." : `These did: ${joined.slice(0, 100).join(", ")}`,
-      `A node of the fleet document is taken out there: edit fleet.yaml, then \`${command} fleet apply fleet.yaml\`.`,
+      joined.length === 0 ? "No node has joined." : `Nodes that joined: ${joined.slice(0, 100).join(", ")}`,
+      `To remove a node of the fleet document, edit fleet.yaml and run \`${command} fleet apply fleet.yaml\`.`,
     ],
   });
 }
@@ -118,11 +117,11 @@ async function mustHaveJoined(client: OriginClient, node: string): Promise<Roste
 function mustNotStandIn(document: Fleet | undefined, node: string): void {
   const at = document?.sites.findIndex((site) => site.nodes.some(({ name }) => name === node)) ?? -1;
   if (at === -1) return;
-  throw new CommandFailure(exitCodes.refused, `${node} joined, and stands in the fleet document, too`, {
+  throw new CommandFailure(exitCodes.refused, `${node} has joined and is also in the fleet document`, {
     code: "NODE_CONFLICT",
     lines: [
-      `Take it out of sites[${at}].nodes in fleet.yaml, and run \`${command} fleet apply fleet.yaml\`.`,
-      `It then still serves as the node that joined: \`${command} remove ${node}\` takes that out.`,
+      `Remove it from sites[${at}].nodes in fleet.yaml and run \`${command} fleet apply fleet.yaml\`.`,
+      `It then keeps serving as a node that joined: run \`${command} remove ${node}\` again.`,
     ],
   });
 }
@@ -131,7 +130,8 @@ async function letClientsLeave(cli: Cli, options: RemoveOptions, client: OriginC
   const output = outputOf(cli, options);
   await setDraining(client, node, true);
   const waitSeconds = (await longestTtlSeconds(client)) + hearingSeconds;
-  const line = (seconds: number): string => `${node} is drained; clients with old answers come for ${seconds} s more`;
+  const line = (seconds: number): string =>
+    `${node} is drained; clients with cached answers may still arrive for ${seconds} s`;
   if (!output.isInteractive) {
     output.note(line(waitSeconds));
     await pause(waitSeconds * 1000);

@@ -17,17 +17,17 @@ interface RestoreVerbOptions extends CommonOptions {
 
 export function addRestore(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
-    usage: "restore <folder>",
-    summary: "put a backup of the origin back, before it starts",
+    usage: "restore <directory>",
+    summary: "restore the origin from a backup",
     more: [
-      `FOLDER is what \`${command} backup\` wrote. Every file is checked by its hash. The origin must be stopped, and`,
-      "its data directory empty; with --force what is there is moved into a folder beside it, not deleted.",
-      "The restored origin has a new identity: edges drop what they cached, once, and follow it by themselves.",
+      `Reads a directory that \`${command} backup\` wrote and checks the hash of every file. The origin must be stopped`,
+      "and its data directory empty; with --force, existing data is moved to a directory beside it. The restored origin",
+      "has a new identity: edges drop their caches once, then follow it automatically.",
     ].join("\n"),
     examples: ["restore /var/backups/nearcast", "restore backup --data /var/lib/nearcast-origin --force"],
   });
   withOriginFolder(verb)
-    .option("--force", "even if the folder already holds an origin's data: they are moved aside")
+    .option("--force", "restore even if the data directory is not empty; the existing data is moved aside")
     .action(async (word: string, options: RestoreVerbOptions) => {
       const output = outputOf(cli, options);
       const settings = await findOriginSettings(options, cli.environment);
@@ -43,7 +43,7 @@ export function addRestore(program: Command, cli: Cli): void {
           onProgress: progress.show,
         });
       } catch (error) {
-        throw asFailure(error, `Name the folder that \`${command} backup\` wrote.`);
+        throw asFailure(error, `Give the directory that \`${command} backup\` wrote.`);
       } finally {
         progress.close();
       }
@@ -56,15 +56,17 @@ function linesOf(dataDir: string, { manifest, movedTo }: RestoreReport): string[
   const { blobs, createdAt, latestSeq, missing } = manifest;
   return [
     `restored to ${dataDir}: ${blobs.count} picture${blobs.count === 1 ? "" : "s"} ` +
-      `(${sizeText(blobs.sizeBytes)}) as of ${timeText(createdAt)}, event ${latestSeq}; every hash is right`,
+      `(${sizeText(blobs.sizeBytes)}) as of ${timeText(createdAt)}, event ${latestSeq}; every hash matches`,
     ...(missing.length === 0
       ? []
-      : [`${missing.length} pictures were damaged before the backup: ${command} verify names them`]),
-    ...(movedTo === undefined ? [] : [`What was there before is in ${movedTo}: delete it when all is well.`]),
-    `The tokens are those of the backup, of ${timeText(createdAt)}. If you rotated one after that, edges are refused`,
-    "until each origin.tokenFile holds this origin's secrets/edge.token; your own writer token is the old one, too.",
-    `Next: start the origin (as a service: systemctl start nearcast-origin; else: ${command} origin --config FILE,`,
-    `whose dataDir is ${dataDir}). Edges find it at its address, drop what they cached, and`,
-    `follow. If the address is another one, set origin.url in each edge.yaml. Then: ${command} verify`,
+      : [`${missing.length} pictures were already damaged when the backup was made: \`${command} verify\` lists them`]),
+    ...(movedTo === undefined ? [] : [`The previous data is in ${movedTo}: delete it when everything works.`]),
+    `The tokens are those of the backup (${timeText(createdAt)}). If you have rotated the edge token since, the origin`,
+    "refuses the edges until you copy secrets/edge.token to the origin.tokenFile of each. The writer token is also the",
+    "one of the backup.",
+    "Next: start the origin: systemctl start nearcast-origin",
+    `(not a service: ${command} origin --config FILE, with dataDir ${dataDir}).`,
+    "The edges reconnect to it and drop their caches. If its address has changed, set origin.url in each edge.yaml.",
+    `Then: ${command} verify`,
   ];
 }

@@ -11,7 +11,7 @@ export function addRm(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "rm <names...>",
     summary: "delete pictures from the origin and from every edge",
-    more: `The versions stay: \`${command} rollback NAME\` brings a deleted picture back.`,
+    more: `The origin keeps the versions: \`${command} rollback NAME\` restores a deleted picture.`,
     examples: ["rm shop/chair.jpg"],
   });
   withOrigin(verb).action(async (names: string[], options: CommonOptions) => {
@@ -31,7 +31,7 @@ export function addRm(program: Command, cli: Cli): void {
         }
       }
     });
-    output.answer({ removed, failed }, () => removed.map(({ name }) => `${name} is deleted`));
+    output.answer({ removed, failed }, () => removed.map(({ name }) => `deleted ${name}`));
     for (const { name, message } of failed) output.note(message.includes(name) ? message : `${name}: ${message}`);
     cli.end(code);
   });

@@ -27,17 +27,17 @@ type RollbackOptions = PublishingOptions & { picture?: boolean };
 export function addRollback(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "rollback [name] [version]",
-    summary: "bring an earlier version of a picture back",
+    summary: "restore an earlier version of a picture",
     more: [
-      "Without a version, the one before the newest. What comes back becomes the next version, so nothing is lost.",
+      "Without VERSION, restores the previous version. The restored picture becomes a new version, so nothing is lost.",
       `\`${command} versions NAME\` lists the versions of a picture.`,
       "",
-      `The fleet document has a verb of its own: \`${command} fleet rollback [version]\`.`,
+      `To roll back the fleet document, use \`${command} fleet rollback [version]\`.`,
     ].join("\n"),
     examples: ["rollback shop/chair.jpg", "rollback shop/chair.jpg 2", "rollback 2024 --picture"],
   });
   withOldPublishing(withOrigin(verb).usage("[options] <name> [version]"))
-    .option("--picture", "NAME is a picture's, even if it is a number")
+    .option("--picture", "treat NAME as the name of a picture even if it is a number")
     .action(async (name: string | undefined, version: string | undefined, options: RollbackOptions) => {
       const target = rollbackTarget(name, version, options.picture === true);
       if (target.what === "fleet") {
@@ -54,8 +54,8 @@ export function addRollback(program: Command, cli: Cli): void {
       );
       output.answer({ what: "picture", ...image }, () => [
         image.unchanged
-          ? `${image.name} has these bytes already (version ${image.version})`
-          : `${image.name} is that of version ${image.fromVersion ?? "?"} again, as version ${image.version}`,
+          ? `${image.name} already has these bytes (version ${image.version})`
+          : `${image.name}: restored version ${image.fromVersion ?? "?"} as version ${image.version}`,
       ]);
       cli.end(exitCodes.ok);
     });
@@ -90,7 +90,7 @@ export function rollbackTarget(
   version: string | undefined,
   isPicture: boolean,
 ): RollbackTarget {
-  if (isPicture && name === undefined) throw new CommandFailure(exitCodes.usage, "--picture needs a name");
+  if (isPicture && name === undefined) throw new CommandFailure(exitCodes.usage, "--picture requires a name");
   if (name === undefined) return { what: "fleet", version: undefined };
   if (version === undefined && !isPicture && /^\d+$/.test(name)) return { what: "fleet", version: versionOf(name) };
   return { what: "picture", name, version: version === undefined ? undefined : versionOf(version) };
@@ -99,5 +99,5 @@ export function rollbackTarget(
 function versionOf(text: string): number {
   const version = /^\d{1,15}$/.test(text) ? Number(text) : 0;
   if (version >= 1) return version;
-  throw new CommandFailure(exitCodes.usage, `"${text}" is not a version: it must be a whole number from 1 on`);
+  throw new CommandFailure(exitCodes.usage, `"${text}" is not a version: a version is a whole number, 1 or greater`);
 }

@@ -9,23 +9,23 @@ import { addVerb, type Cli, oneOf, outputOf, withClient, withOrigin } from "./ve
 export function addSecret(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "secret",
-    summary: "make a new fleet secret; the one before is accepted until the next time",
+    summary: "replace the fleet secret; the previous one stays valid until the next rotation",
     more: [
-      "The fleet secret is what all edges share and nobody else knows; DNS cookies are made from it. Rotate it when a",
-      "machine that had it is given away or was broken into: twice then, some minutes apart, and give the edges a new",
-      `token, too (${command} token rotate edge --now). The secret is never shown, only its id, whose beginning`,
-      `\`${command} status\` shows for each node.`,
+      "All edges share the fleet secret: they derive DNS cookies and the keys between nodes from it. Rotate it when you",
+      "give away a machine that had it, or when one was broken into. In that case rotate twice, some minutes apart, and",
+      `replace the edge token as well (${command} token rotate edge --now). The secret itself is never shown;`,
+      `\`${command} status\` shows the start of its id for each node.`,
     ].join("\n"),
     examples: ["secret rotate"],
   });
   withOrigin(verb)
-    .argument("<rotate>", "what to do", oneOf(["rotate"]))
+    .argument("<rotate>", "the action", oneOf(["rotate"]))
     .action(async (_action: string, options: CommonOptions) => {
       const output = outputOf(cli, options);
       const rotated = await withClient(cli, options, rotateSecret);
       output.answer(rotated, () => [
         `the fleet secret is now ${rotated.id}; ${rotated.previousId} is still accepted, older ones are not ` +
-          `(event ${rotated.seq} of the feed, connected edges follow within a second)`,
+          `(event ${rotated.seq} of the feed; connected edges use it within a second)`,
       ]);
       cli.end(exitCodes.ok);
     });

@@ -21,6 +21,7 @@
  */
 import { command } from "#base/command-name.ts";
 import { loadConfig } from "#base/config.ts";
+import { systemReason } from "#base/system-reason.ts";
 import { access, readdir, readFile } from "node:fs/promises";
 import { isIPv6 } from "node:net";
 import { join, resolve } from "node:path";
@@ -151,15 +152,16 @@ export async function findOriginSettings(
   const hasUp = await exists(ofUp);
   if (mayBeInstalled && !hasUp) {
     const places = [originFileOf(dataDir), installedOriginFile, ofUp].map((place) => resolve(place));
-    throw new CommandFailure(exitCodes.usage, "which origin? Nothing is named, and none was found here", {
-      lines: [`Not there: ${places.join(", ")}`, originFolderAdvice],
+    throw new CommandFailure(exitCodes.usage, "no origin is configured on this machine", {
+      lines: [`Looked for: ${places.join(", ")}`, originFolderAdvice],
     });
   }
   return { ...(await loadOriginConfig()), dataDir: hasUp ? ofUp : dataDir };
 }
 
 /** What to do when a verb that works on the origin's data folder does not find it. */
-export const originFolderAdvice = "Name the origin's settings: --config origin.yaml, or its data folder: --data DIR";
+export const originFolderAdvice =
+  "Give the origin's configuration file (--config origin.yaml) or its data directory (--data DIR).";
 
 function isFolderNamed(options: CommonOptions, environment: Environment): boolean {
   return (options.data ?? environment["NEARCAST_DATA"]) !== undefined;
@@ -169,11 +171,11 @@ async function readToken(file: string): Promise<string> {
   try {
     return (await readFile(file, "utf8")).trim();
   } catch (error) {
-    throw new CommandFailure(exitCodes.usage, "the token can't be read", {
+    throw new CommandFailure(exitCodes.usage, "the writer token can't be read", {
       lines: [
-        `${file}: ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`,
-        "The origin makes it at its first start, in secrets/writer.token of its data folder.",
-        `Name the file by --token-file FILE or NEARCAST_TOKEN_FILE, or the folder of \`${command} up\` by --data DIR.`,
+        `${file}: ${systemReason(error)}`,
+        "The origin creates it at its first start, in secrets/writer.token in its data directory.",
+        `Give the file with --token-file FILE or NEARCAST_TOKEN_FILE, or the data directory of \`${command} up\` with --data DIR.`,
       ],
     });
   }

@@ -69,11 +69,11 @@ function whysOf(status: NodeStatus): string[] {
   const { unready, isIsolated, feed, originToken, announce, decoders } = status;
   return [
     ...(unready === undefined || unready === null || unready.length === 0 ? [] : [unready.join("; ")]),
-    ...(isIsolated === true ? ["reaches no other node, answers with its own site"] : []),
+    ...(isIsolated === true ? ["it reaches no other node, so DNS on it answers with its own site"] : []),
     ...(isEmpty(feed?.warning) ? [] : [feed?.warning ?? ""]),
     ...(isEmpty(originToken?.warning) ? [] : [originToken?.warning ?? ""]),
     ...(isEmpty(announce?.reason) ? [] : [`lease: ${announce?.reason ?? ""}`]),
-    ...(decoders?.sandbox === "none" ? [`decoders work without a sandbox: ${decoders.sandboxReason ?? "-"}`] : []),
+    ...(decoders?.sandbox === "none" ? [`decoders run without a sandbox: ${decoders.sandboxReason ?? "-"}`] : []),
   ];
 }
 
@@ -120,7 +120,7 @@ function fleetLines(witness: Witness, isWithMap: boolean): string[] {
   });
   return [
     ...(isWithMap ? [...mapLines(mapped), ""] : []),
-    `as ${witness.name} sees the fleet:`,
+    `the fleet, as ${witness.name} sees it:`,
     "",
     ...tableLines(["SITE", "PLACE", "STATE", "FULL", "REQ/S", "KEEPS", "UP", "ADDRESSES"], siteRows),
     "",
@@ -141,7 +141,7 @@ function disagreementLines(witnesses: readonly Witness[]): string[] {
     const parts = [...byState].map(([state, by]) => `${state} for ${by.map((one) => one.by).join(", ")}`);
     lines.push(`  ${name} is ${parts.join("; ")}`);
   }
-  return lines.length === 0 ? [] : ["", "not all see the same:", ...lines];
+  return lines.length === 0 ? [] : ["", "nodes disagree:", ...lines];
 }
 
 function sitesOf({ answer }: Witness): readonly SeenSite[] {
@@ -151,6 +151,8 @@ function sitesOf({ answer }: Witness): readonly SeenSite[] {
 function stateOf({ ready, presence, standing }: NodeStatus): string {
   if (ready === true) return "ready";
   if (standing === "removed") return "removed";
+  // By an operator, and the node goes on serving; one that is being stopped drains by itself.
+  if (standing === "draining" && presence === "ready") return "drained";
   return presence === "draining" ? "draining" : "not ready";
 }
 

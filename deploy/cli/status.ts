@@ -17,29 +17,38 @@ type StatusOptions = NodeOptions & { map?: boolean };
 export function addStatus(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "status",
-    summary: "show sites, nodes and their states, load, release, feed position and announcements",
+    summary: "show the sites and nodes: state, load, release, feed position and announcements",
     more: [
-      "One node's answer describes the whole fleet as that node sees it; the output says where others see a site",
-      "differently. On a node its own admin listener is asked; elsewhere the origin asks all nodes.",
-      "Exit code 3 when the origin or a node can't be reached, 4 when the origin refuses the token, 1 when a node is",
-      "not ready or does not prove who it is.",
+      "On a node, `status` asks the admin listener of that node; elsewhere, the origin asks all nodes. The answer of",
+      "one node describes the whole fleet as that node sees it. `status` reports sites that nodes see differently.",
       "",
-      "The nodes that were asked, with what only they know:",
-      "  ASKED: the node; STATE: ready, draining, not ready, or why it did not answer;",
-      "  FLEET: the version of the fleet document in force;",
-      "  FEED: live, replaying (it applies what it missed) or disconnected; EVENT: the last one that it applied;",
-      "  MEMORY: and DISK: what its cache holds there; SECRET: the beginning of the fleet secret's id, alike for all;",
-      "  LEASE: the prefixes that it announces by BGP, or how its session is.",
+      "The nodes that were asked:",
+      "  ASKED     the node",
+      "  STATE     ready, draining, drained, not ready, or why it did not answer",
+      "  FLEET     the version of the fleet document in use",
+      "  FEED      live, replaying (catching up on missed events) or disconnected",
+      "  EVENT     the last event applied",
+      "  MEMORY    bytes cached in memory",
+      "  DISK      bytes cached on disk",
+      "  SECRET    the start of the fleet secret's id; the same on all nodes",
+      "  LEASE     the prefixes announced over BGP, or the state of the session",
       "The sites, as the first of these nodes sees them:",
-      "  FULL: the load, 100 % is the site's capacity; REQ/S: requests a second;",
-      "  KEEPS: the share of its clients that a full site still gets from DNS; UP: nodes that are up, of all.",
+      "  FULL      the load; 100 % is the site's capacity",
+      "  REQ/S     requests per second",
+      "  KEEPS     the share of its clients that DNS still sends to a full site",
+      "  UP        nodes that are up, out of all nodes",
       "The nodes, as that node sees them:",
-      "  LOOP: how late its main thread runs (some ms are normal); QUEUE: renderings that wait;",
-      "  ANNOUNCES: the prefixes that it announces; REASON: why it is not up.",
+      "  LOOP      the delay of the main thread; a few ms are normal",
+      "  QUEUE     renderings that wait",
+      "  ANNOUNCES the prefixes announced over BGP",
+      "  REASON    why the node is not up",
+      "",
+      "Exit status 1: a node is not ready or does not prove its identity. Exit status 3: the origin or a node is",
+      "unreachable. Exit status 4: the origin refuses the token.",
     ].join("\n"),
     examples: ["status", "status --map", "status --site fra", "status --admin http://10.0.3.1:8081 --json"],
   });
-  withNodes(withOrigin(verb).option("--map", "draw the sites on a world map")).action(
+  withNodes(withOrigin(verb).option("--map", "draw the sites on a map of the world")).action(
     async (options: StatusOptions) => {
       const output = outputOf(cli, options);
       const { origin, failure } = await originState(options, cli);
@@ -61,7 +70,7 @@ export function addStatus(program: Command, cli: Cli): void {
 function closingLines(asked: Asked, failure: CommandFailure | undefined): string[] {
   if (asked.replies.length > 0) return [`(${wayText(asked)})`];
   if (failure === undefined) return ["The fleet has no nodes yet."];
-  return [`The nodes can't be asked: ${failure.message}`, ...failure.lines.map((line) => `  ${line}`)];
+  return [`No node could be asked: ${failure.message}`, ...failure.lines.map((line) => `  ${line}`)];
 }
 
 /** `failure`: why nobody could ask it. */

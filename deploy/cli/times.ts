@@ -12,7 +12,7 @@ function lengthMsOf(text: string): number | undefined {
 export function readLength(text: string): number {
   const lengthMs = lengthMsOf(text);
   if (lengthMs !== undefined) return lengthMs;
-  throw new InvalidArgumentError("It must be a length of time such as 45m, 2h or 7d.");
+  throw new InvalidArgumentError("It must be a duration such as 45m, 2h or 7d.");
 }
 
 /**
@@ -25,5 +25,5 @@ export function readSince(text: string): (nowMs: number) => number {
   // Without a zone, JavaScript reads a date alone as UTC and a date with a time as local: people mean their own day.
   const timeMs = /^\d{4}-\d\d-\d\d$/.test(text) ? Date.parse(`${text}T00:00`) : Date.parse(text);
   if (/^\d{4}-\d\d-\d\d/.test(text) && !Number.isNaN(timeMs)) return () => timeMs;
-  throw new InvalidArgumentError("It must be a length of time (45m, 2h, 7d) or a date (2026-11-01, 2026-11-01T08:30).");
+  throw new InvalidArgumentError("It must be a duration (45m, 2h, 7d) or a date (2026-11-01, 2026-11-01T08:30).");
 }

@@ -27,18 +27,18 @@ const nodesShownMax = 20;
 export function addToken(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "token",
-    summary: "list the tokens, rotate one, or end the older ones",
+    summary: "list, rotate and retire the origin's tokens",
     more: [
-      "rotate makes a new token; the older one is accepted for 24 hours more (tokens.overlapHours of the origin, or",
-      "--overlap). The edges fetch the new edge token by themselves within seconds, while the older one is " +
-        "accepted, and",
-      "write it into their own token file. The new writer token is written into the file that this command uses.",
-      "After a break-in, whoever has the older token could fetch the new one, too: then --now ends the older one at",
-      "once, and the new one has to be carried to each edge's token file (no restart is needed). --by-hand keeps the",
-      "overlap but hands the new token out to nobody. A token is never shown: --save FILE writes it, for " +
-        "its owner only.",
-      "list shows which tokens are accepted and where each was used from; retire ends the older ones. It first names",
-      "the nodes that may not have the new edge token, and asks; without a terminal it needs --yes.",
+      "list    shows the accepted tokens and the addresses that used them.",
+      "rotate  makes a new token. The older one stays valid for 24 hours (tokens.overlapHours of the origin, or",
+      "        --overlap). Edges fetch a new edge token within seconds and write it to their token file. A new writer",
+      "        token is written to the token file that this command uses.",
+      "retire  ends the older tokens at once. For edge tokens it lists the nodes that may not have the new one and",
+      "        asks for confirmation; without a terminal, --yes is required.",
+      "",
+      "After a break-in, use --now: a thief who holds the old edge token could fetch the new one as well. You then have",
+      "to copy the new token to the token file of each edge (no restart needed). --by-hand keeps the overlap, but does",
+      "not hand out the new token. A token is never printed: --save FILE writes it to a file that only you can read.",
     ].join("\n"),
     examples: [
       "token list",
@@ -49,17 +49,20 @@ export function addToken(program: Command, cli: Cli): void {
     ],
   });
   withOrigin(verb)
-    .argument("<list|rotate|retire>", "what to do", oneOf(["list", "rotate", "retire"]))
-    .argument("[edge|writer]", "whose token, to rotate or to retire", oneOf(["edge", "writer"]))
-    .option("--overlap <time>", "how long the older token is accepted, such as 2h", readLength)
-    .option("--now", "the older token ends at once")
-    .option("--by-hand", "edges can't fetch the new token: it is carried to each of them")
-    .option("--save <file>", "write the new token into this file, mode 600")
-    .option("--yes", "retire: go on without asking although nodes may have no newer token")
+    .argument("<list|rotate|retire>", "the action", oneOf(["list", "rotate", "retire"]))
+    .argument("[edge|writer]", "the token to rotate or retire", oneOf(["edge", "writer"]))
+    .option("--overlap <time>", "how long the older token stays valid, such as 2h", readLength)
+    .option("--now", "end the older token at once")
+    .option("--by-hand", "do not let edges fetch the new token; copy it to each of them yourself")
+    .option("--save <file>", "write the new token to this file, with mode 600")
+    .option("--yes", "retire: do not ask, even if nodes may lack the new token")
     .action(async (action: string, kind: string | undefined, options: TokenOptions) => {
       if (action === "list") await list(cli, options);
       else if (kind === undefined) {
-        throw new CommandFailure(exitCodes.usage, `whose token? ${command} token ${action} edge, or: writer`);
+        throw new CommandFailure(
+          exitCodes.usage,
+          `which token? ${command} token ${action} edge, or ${command} token ${action} writer`,
+        );
       } else if (action === "rotate") await rotate(cli, kind, options);
       else await retire(cli, kind, options);
       cli.end(exitCodes.ok);
@@ -92,7 +95,7 @@ function rowOf({ kind, id, current, createdAt, expiresAt, lastUsedAt, usedFrom }
 async function rotate(cli: Cli, kind: string, options: TokenOptions): Promise<void> {
   const { overlap, now = false, byHand = false } = options;
   if (now && overlap !== undefined) {
-    throw new CommandFailure(exitCodes.usage, "--now and --overlap contradict each other: give one of them");
+    throw new CommandFailure(exitCodes.usage, "--now and --overlap exclude each other: give only one");
   }
   const output = outputOf(cli, options);
   const own = kind === "writer" ? (await findOrigin(options, cli.environment)).tokenFile : undefined;
@@ -114,10 +117,12 @@ async function rotate(cli: Cli, kind: string, options: TokenOptions): Promise<vo
   output.answer({ kind, id, olderUntil: olderUntil ?? null, file: file ?? null, fetched: isFetched }, () => [
     `the ${kind} token is now ${id}; ` +
       (olderUntil === undefined
-        ? "no older one is accepted any more"
+        ? "older ones are no longer accepted"
         : `older ones are accepted until ${timeText(olderUntil)}`),
-    ...(file === undefined ? [] : [`it was written into ${file}`]),
-    ...(isFetched ? ["the edges fetch it by themselves", `who still uses an older one: ${command} token list`] : []),
+    ...(file === undefined ? [] : [`it was written to ${file}`]),
+    ...(isFetched
+      ? ["the edges fetch it automatically", `to see who still uses an older one: ${command} token list`]
+      : []),
     ...(kind === "edge" && !isFetched
       ? [
           `write it into origin.tokenFile of each ` +
@@ -138,8 +143,8 @@ async function retire(cli: Cli, kind: string, options: TokenOptions): Promise<vo
   });
   output.answer(answer, () => [
     answer.retired === 0
-      ? `there was no older ${kind} token`
-      : `${answer.retired} older ${kind} ${answer.retired === 1 ? "token is" : "tokens are"} not accepted any more`,
+      ? `there is no older ${kind} token`
+      : `retired ${answer.retired} older ${kind} ${answer.retired === 1 ? "token" : "tokens"}`,
   ]);
 }
 
@@ -147,19 +152,19 @@ async function retire(cli: Cli, kind: string, options: TokenOptions): Promise<vo
 async function mustBeAgreed(cli: Cli, options: TokenOptions, nodes: readonly LateNode[]): Promise<void> {
   const output = outputOf(cli, options);
   for (const { name, why } of nodes.slice(0, nodesShownMax)) output.note(`warning: node ${name} ${why}`);
-  if (nodes.length > nodesShownMax) output.note(`and ${nodes.length - nodesShownMax} nodes more`);
+  if (nodes.length > nodesShownMax) output.note(`and ${nodes.length - nodesShownMax} more nodes`);
   const advice =
-    "The origin would refuse such a node until the new token is carried to its token file. " +
-    "Start it and wait until it follows, or `remove` it from the fleet.";
+    "The origin would refuse such a node until you copy the new token to its token file. " +
+    "Start the node and wait until it has fetched the token, or `remove` it from the fleet.";
   const count = nodes.length === 1 ? "1 node" : `${nodes.length} nodes`;
   if (isAtTerminal(cli)) {
-    if (await confirm(cli, `End the older edge tokens although ${count} may have no newer one?`)) return;
+    if (await confirm(cli, `Retire the older edge tokens although ${count} may not have the new one?`)) return;
     throw new CommandFailure(exitCodes.failed, "no token was retired", { lines: [advice] });
   }
   throw new CommandFailure(
     exitCodes.usage,
-    `no token was retired: ${count} may have no newer one, and nobody can be asked without a terminal`,
-    { lines: [advice, "Add --yes to end the older tokens all the same."] },
+    `no token was retired: ${count} may not have the new one, and there is no terminal to ask for confirmation`,
+    { lines: [advice, "Use --yes to retire the older tokens anyway."] },
   );
 }
 
@@ -169,7 +174,7 @@ async function mustBeWritable(file: string): Promise<void> {
   } catch (error) {
     throw new CommandFailure(exitCodes.usage, `${file} can't be written: ${(error as Error).message}`, {
       cause: error,
-      lines: ["Nothing was changed. Name a file that can: --save FILE"],
+      lines: ["Nothing was changed. Give another file: --save FILE"],
     });
   }
 }

@@ -40,12 +40,12 @@ interface UpOptions extends CommonOptions {
 export function addUp(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "up",
-    summary: "run the whole CDN on this machine: origin, edges, DNS, and a first picture",
+    summary: "run the whole CDN on this machine: origin, edges, DNS and a sample picture",
     more: [
-      "Everything is kept in --data: started again, it goes on with the same pictures, tokens, fleet and sites.",
-      "With --sites each site is an edge of its own on 127.0.1.1, 127.0.2.1, …, at the true place of its city.",
-      "With --nodes each site has several edges, which share one cache: 127.0.1.1, 127.0.1.2, …",
-      "Ctrl-C drains and stops all within 5 s; pressed again, it kills.",
+      "The data directory keeps everything: the next start uses the same pictures, tokens, fleet document and sites.",
+      "With --sites, each site is one edge at the real coordinates of its city: 127.0.1.1, 127.0.2.1, …",
+      "With --nodes, each site has several edges that share one cache: 127.0.1.1, 127.0.1.2, …",
+      "Ctrl-C drains and stops everything within 5 s. Press it again to kill everything at once.",
     ].join("\n"),
     examples: [
       "up",
@@ -55,9 +55,12 @@ export function addUp(program: Command, cli: Cli): void {
     ],
   });
   withDataDir(verb)
-    .option("--sites <codes>", "cities, such as fra,nyc,tyo; `local`: one edge at no particular place")
-    .option("--nodes <number>", "edges in each site (default 1)", wholeNumber(1, nodesPerSiteMax))
-    .option("--address <ip>", "the origin's address in 127.0.0.0/8 (default 127.0.0.1); edges stand at or after it")
+    .option("--sites <codes>", "sites to run, as city codes such as fra,nyc,tyo; `local`: one edge without a location")
+    .option("--nodes <number>", "edges per site (default: 1)", wholeNumber(1, nodesPerSiteMax))
+    .option(
+      "--address <ip>",
+      "address of the origin, in 127.0.0.0/8 (default: 127.0.0.1); edges use it and the addresses after it",
+    )
     .action(async (options: UpOptions) => {
       const dataDir = dataDirOf(options, cli.environment);
       const wanted = {
@@ -132,7 +135,7 @@ async function startAll(
     });
     const fleet = await provideFleet(client, setup);
     await writeSetup(setup);
-    if (fleet.isNew) output.note(`published the fleet document, version ${fleet.version}`);
+    if (fleet.isNew) output.note(`published version ${fleet.version} of the fleet document`);
     await Promise.all(
       setup.edges.map(async ({ config, plan }) => {
         const child = await start(plan);
@@ -142,7 +145,7 @@ async function startAll(
       }),
     );
     await saveState(setup);
-    if (await provideSample(client, setup.dataDir)) output.note("stored a first picture, sample.jpg");
+    if (await provideSample(client, setup.dataDir)) output.note("stored the sample picture, sample.jpg");
     return { host: fleet.host };
   } finally {
     await client.close();
@@ -152,12 +155,12 @@ async function startAll(
 /** Asks again and again until the process answers as wanted; fails when it ends instead, or takes too long. */
 async function until(cli: Cli, child: Child, isReady: () => Promise<boolean>): Promise<void> {
   const deadlineMs = cli.clock.monotonicMs() + readyTimeoutMs;
-  let last = "it does not say that it is ready";
+  let last = "it does not report ready";
   for (;;) {
     if (child.ended() !== undefined) {
       throw new CommandFailure(
         exitCodes.failed,
-        `${child.plan.name} ${child.ended() ?? ""} at its start; its log ends:`,
+        `${child.plan.name} ${child.ended() ?? ""} while starting; the end of its log:`,
         {
           lines: await lastLines(child.plan.logFile, 8),
         },
@@ -176,7 +179,7 @@ async function until(cli: Cli, child: Child, isReady: () => Promise<boolean>): P
     if (cli.clock.monotonicMs() > deadlineMs) {
       throw new CommandFailure(
         exitCodes.failed,
-        `${child.plan.name} was not ready after ${readyTimeoutMs / 1000} s: ${last}; its log ends:`,
+        `${child.plan.name} was not ready after ${readyTimeoutMs / 1000} s: ${last}; the end of its log:`,
         { lines: await lastLines(child.plan.logFile, 8) },
       );
     }

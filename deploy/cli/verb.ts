@@ -37,8 +37,8 @@ export interface VerbText {
 /** Adds a verb with `--json`, its examples and the exit codes. */
 export function addVerb(program: Command, text: VerbText): Command {
   const [example = ""] = text.examples;
-  const verb = program.command(text.usage).summary(text.summary).description(text.summary);
-  verb.showHelpAfterError(`(for example: ${command} ${example}; --help says more)`);
+  const verb = program.command(text.usage).summary(text.summary).description(sentenceOf(text.summary));
+  verb.showHelpAfterError(`(example: ${command} ${example}; run with --help for details)`);
   verb.addHelpText(
     "after",
     [...(text.more === undefined ? [] : ["", text.more]), "", ...examplesHelp(text.examples), "", exitCodesHelp].join(
@@ -48,6 +48,11 @@ export function addVerb(program: Command, text: VerbText): Command {
   return verb.option("--json", "print one JSON value instead of text");
 }
 
+/** The one-line summary as the first sentence of a help page. */
+function sentenceOf(summary: string): string {
+  return `${summary.slice(0, 1).toUpperCase()}${summary.slice(1)}.`;
+}
+
 /** @param examples command lines without the leading `nearcast` */
 export function examplesHelp(examples: readonly string[]): string[] {
   return [examples.length === 1 ? "Example:" : "Examples:", ...examples.map((line) => `  ${command} ${line}`)];
@@ -55,7 +60,7 @@ export function examplesHelp(examples: readonly string[]): string[] {
 
 /** Adds a verb in its spelling of before, which still works and which no help lists. @param now what to type instead */
 export function addOldSpelling(program: Command, verb: Command, cli: Cli, now: string): void {
-  verb.copyInheritedSettings(program).description(`${verb.description()}; now \`${command} ${now}\``);
+  verb.copyInheritedSettings(program).description(`Old spelling of \`${command} ${now}\`.`);
   verb.hook("preAction", () => noteOldSpelling(cli, verb.name(), now));
   program.addCommand(verb, { hidden: true });
 }
@@ -69,26 +74,29 @@ export function withOrigin(verb: Command): Command {
   return withDataDir(verb)
     .option(
       "--origin <url>",
-      `the origin's base URL (or NEARCAST_ORIGIN; default: the origin that \`${command} up\` runs in --data)`,
+      `base URL of the origin (or NEARCAST_ORIGIN; default: the origin configured in the data directory)`,
     )
     .option(
       "--token-file <file>",
-      "file with the writer's token (or NEARCAST_TOKEN_FILE; default: that of the origin in --data)",
+      "file that holds the writer token (or NEARCAST_TOKEN_FILE; default: that of the origin in the data directory)",
     );
 }
 
 export function withDataDir(verb: Command): Command {
   return verb.option(
     "--data <dir>",
-    `the folder that \`${command} up\` keeps (or NEARCAST_DATA; default: ${defaultDataDir})`,
+    `data directory of \`${command} up\` (or NEARCAST_DATA; default: ${defaultDataDir})`,
   );
 }
 
 /** The options that say where the data of this machine's origin are. */
 export function withOriginFolder(verb: Command): Command {
   return verb
-    .option("--config <file>", "the origin's settings (default: origin.yaml in --data, else /etc/nearcast/origin.yaml)")
-    .option("--data <dir>", `the origin's data folder, or the one that \`${command} up\` keeps (or NEARCAST_DATA)`);
+    .option(
+      "--config <file>",
+      "configuration file of the origin (default: origin.yaml in --data, else /etc/nearcast/origin.yaml)",
+    )
+    .option("--data <dir>", `data directory of the origin or of \`${command} up\` (or NEARCAST_DATA)`);
 }
 
 /** The options that say which nodes are asked: by their listeners, or by names that the origin knows, not both. */
@@ -97,13 +105,13 @@ export function withNodes(verb: Command): Command {
     .addOption(
       new Option(
         "--admin <url>",
-        "admin listener of a node; may be given several times (default: nodes of this machine, else the origin asks)",
+        "admin URL of a node; repeatable (default: the nodes on this machine; without one, the origin asks)",
       )
         .argParser((url: string, before: string[] | undefined) => [...(before ?? []), checkedUrl(url)])
         .conflicts(["node", "site"]),
     )
-    .option("--node <name>", "ask this node; may be given several times", several)
-    .option("--site <name>", "ask the nodes of this site; may be given several times", several);
+    .option("--node <name>", "ask this node; repeatable", several)
+    .option("--site <name>", "ask the nodes of this site; repeatable", several);
 }
 
 /** Collects an option that may be given several times. */
@@ -114,7 +122,7 @@ export function several(value: string, before: string[] | undefined): string[] {
 function checkedUrl(text: string): string {
   const url = URL.parse(text);
   if (url?.protocol === "http:" || url?.protocol === "https:") return text;
-  throw new InvalidArgumentError("It must begin with http:// or https://.");
+  throw new InvalidArgumentError("It must start with http:// or https://.");
 }
 
 /** Reads a whole number in a range, for options and arguments. */

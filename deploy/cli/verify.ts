@@ -22,17 +22,16 @@ interface Verified {
 export function addVerify(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "verify",
-    summary: "read every stored picture at the origin again, and name what is damaged",
+    summary: "check every stored picture at the origin and list the damaged ones",
     more: [
-      "The origin compares each stored picture with its SHA-256, at the pace of its " +
-        "limits.verifyBytesPerSecond. Ctrl-C",
-      `stops it and says how to go on. \`${command} put\` of the same bytes repairs a damaged or missing picture.`,
-      "Exit status 1: something is damaged or missing, or the check was stopped.",
+      "The origin reads each stored picture and compares it with its SHA-256, at limits.verifyBytesPerSecond. Ctrl-C",
+      "stops the check and prints how to resume it. To repair a damaged or missing picture, store the same bytes again",
+      `with \`${command} put\`. Exit status 1: pictures are damaged or missing, or the check was stopped.`,
     ].join("\n"),
     examples: ["verify", "verify --json"],
   });
   withOrigin(verb)
-    .option("--after <sha256>", "go on after this one, as a stopped `verify` said", readHash)
+    .option("--after <sha256>", "resume after this picture, as printed by a `verify` that was stopped", readHash)
     .action(async (options: VerifyOptions) => {
       const output = outputOf(cli, options);
       const progress = openByteProgress(output);
@@ -68,7 +67,7 @@ export function addVerify(program: Command, cli: Cli): void {
 
 function readHash(text: string): string {
   if (/^[0-9a-f]{64}$/.test(text)) return text;
-  throw new InvalidArgumentError("It must be 64 hexadecimal digits.");
+  throw new InvalidArgumentError("It must be a SHA-256: 64 hexadecimal digits in lower case.");
 }
 
 /** The failure with what was found before it, and the command that goes on from there. */
@@ -78,21 +77,25 @@ function withWayOn(error: unknown, verified: Verified): unknown {
   return new CommandFailure(error.exitCode, error.message, {
     ...(error.code === undefined ? {} : { code: error.code }),
     cause: error,
-    lines: [...error.lines, "Before that:", ...linesOf(verified)],
+    lines: [...error.lines, "Result so far:", ...linesOf(verified)],
   });
 }
 
 function linesOf({ checked, faults, cursor }: Verified): string[] {
   const amount = `${checked.count} stored picture${checked.count === 1 ? "" : "s"} (${sizeText(checked.sizeBytes)})`;
   return [
-    faults.length === 0 ? `${amount} checked: all are good` : `${amount} checked: ${faults.length} damaged or missing`,
+    faults.length === 0
+      ? `checked ${amount}: all are intact`
+      : `checked ${amount}: ${faults.length} damaged or missing`,
     ...faults.flatMap(({ sha256, fault, detail, uses }) => [
       `  ${fault}: ${sha256}: ${detail}`,
       ...uses.map(({ name, version, isCurrent }) => `    ${name}, version ${version}${isCurrent ? " (current)" : ""}`),
     ]),
     ...(faults.length === 0
       ? []
-      : [`Next: ${command} put the same files again (or ${command} restore a backup), then ${command} verify.`]),
-    ...(cursor === undefined ? [] : [`Stopped before the end. Go on: ${command} verify --after ${cursor}`]),
+      : [
+          `Next: store the same files again with \`${command} put\` (or restore a backup), then run \`${command} verify\`.`,
+        ]),
+    ...(cursor === undefined ? [] : [`Stopped before the end. To resume: ${command} verify --after ${cursor}`]),
   ];
 }

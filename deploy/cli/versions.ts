@@ -12,7 +12,7 @@ export function addVersions(program: Command, cli: Cli): void {
   const verb = addVerb(program, {
     usage: "versions <name>",
     summary: "list the versions of a picture",
-    more: `\`${command} rollback NAME VERSION\` brings one of them back.`,
+    more: `\`${command} rollback NAME VERSION\` restores one of them.`,
     examples: ["versions shop/chair.jpg"],
   });
   withOrigin(verb).action(async (name: string, options: CommonOptions) => {

@@ -173,12 +173,12 @@ test("the origin asks nodes, and they answer over the channel", async (t) => {
     const { asked, nodes } = one as { asked: string; nodes: { node: string }[] };
     assert.deepEqual([asked, nodes.map(({ node }) => node)], ["origin", ["nyc1"]]);
     const url = await workstation("explain", "http://img.cdn.test/alps.jpg?w=100", "--node", "nyc1");
-    assert.match(url.stdout, /said by node nyc1, asked through the origin/);
+    assert.match(url.stdout, /answered by node nyc1, asked through the origin/);
     const name = await workstation("explain", "img.cdn.test", "--from", "192.0.2.1");
-    assert.match(name.stdout, /img\.cdn\.test A[\s\S]*said by node fra1/);
+    assert.match(name.stdout, /img\.cdn\.test A[\s\S]*answered by node fra1/);
     assert.equal((await workstation("explain", "img.cdn.test", "--node", "tyo1")).status, 4);
     const admin = await workstation("status", "--admin", fra.adminUrl);
-    assert.match(admin.stderr, /asked at the nodes' own admin listeners/);
+    assert.match(admin.stderr, /asked at the admin listeners of the nodes/);
   });
 
   await t.test(

@@ -41,8 +41,8 @@ test("status tells soon that the origin stands still, and how the nodes here are
   const token = ["--token-file", join(data, "origin", "secrets", "writer.token")];
   const away = await nearcast(["status", ...elsewhere, ...token]);
   assert.equal(away.status, 3);
-  assert.match(away.stderr, /^The nodes can't be asked: the origin at \S+ accepts connections, but did not answer/);
-  assert.match(away.stderr, /\n {2}It is busy, or held up\.\n/);
+  assert.match(away.stderr, /^No node could be asked: the origin at \S+ accepts connections but did not answer/);
+  assert.match(away.stderr, /\n {2}It is busy or stuck\.\n/);
 
   // The connection that fell silent, then those that the frozen origin's kernel still accepts.
   await pause(12_000);

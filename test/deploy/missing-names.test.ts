@@ -17,7 +17,10 @@ test("a picture, a version or a fleet version that is not there", async (t) => {
     assert.ok((await origin.call("PUT", `/images/${name}`, { body: await jpeg(mark) })).ok, name);
   }
   const none = await nearcast(["fleet", "rollback", "1", ...where]);
-  assert.match(none.stderr, /^nearcast: no fleet document was published yet\n  Publish one: npx nearcast fleet apply/);
+  assert.match(
+    none.stderr,
+    /^nearcast: no fleet document has been published yet\n  Publish one: npx nearcast fleet apply/,
+  );
   for (const colour of ["one.test", "two.test"]) {
     const body = stringify(fleetValue({ hosts: [{ name: colour, kind: "images" }] }));
     assert.ok((await origin.call("PUT", "/fleet?force=true", { body })).ok);
@@ -33,13 +36,13 @@ test("a picture, a version or a fleet version that is not there", async (t) => {
     [
       ["rollback", "shop/chair.jpg", "9"],
       'nearcast: "shop/chair.jpg" has no version 9; it has 1, 2\n' +
-        "  `npx nearcast versions shop/chair.jpg` tells what each is.\n",
+        "  `npx nearcast versions shop/chair.jpg` describes each version.\n",
     ],
     [["rollback", "once.jpg"], 'nearcast: "once.jpg" has no earlier version'],
     [
       ["fleet", "rollback", "77"],
       "nearcast: the fleet document has no version 77; it has 1, 2\n" +
-        "  `npx nearcast fleet releases` tells what each changed.\n",
+        "  `npx nearcast fleet releases` shows what each changed.\n",
     ],
     [["fleet", "show", "--version", "77"], "nearcast: the fleet document has no version 77; it has 1, 2\n"],
   ];

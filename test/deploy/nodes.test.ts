@@ -114,7 +114,7 @@ test("join again is the same node, under the same name, with the file as its own
   // Without a token: the one of the first time is there.
   const again = await nearcast(["join", ...(await joinedWords(data, address))]);
   assert.equal(again.status, 0, again.stderr);
-  assert.match(again.stdout, /^fra2 is a node of fra/);
+  assert.match(again.stdout, /^fra2 is already a node of site fra/);
   assert.equal(await readFile(configFile, "utf8"), mine);
   assert.deepEqual(await roster(), before);
 
@@ -134,7 +134,7 @@ test("a machine whose file was lost is told its name by its address", async (t) 
   await joins();
   const other = `${data}2`;
   const again = await joins(["--data", other]);
-  assert.match(again.stdout, /^fra2 is a node of fra/);
+  assert.match(again.stdout, /^fra2 is already a node of site fra/);
   assert.match(await readFile(join(other, "edge.yaml"), "utf8"), /^node: "fra2"$/m);
 });
 
@@ -144,7 +144,7 @@ test("the address is that of the connection to the origin, unless one is told", 
   const ports = ["--http-port", freePort(), "--dns-port", freePort(), "--peer-port", freePort()];
   const joined = await nearcast(["join", origin.url, ...words, ...ports, "--admin-port", freePort(), "--name", "here"]);
   assert.equal(joined.status, 0, joined.stderr);
-  assert.match(joined.stderr, /127\.0\.0\.1 is a loopback address: only this machine can reach it/);
+  assert.match(joined.stderr, /127\.0\.0\.1 is a loopback address, which only this machine can reach/);
   assert.deepEqual((await roster()).nodes[0]?.addresses, ["127.0.0.1"]);
 });
 
@@ -167,7 +167,7 @@ test("behind NAT the registered addresses are public, and those to listen on the
 test("the token: from standard input, from the command line with a warning, and never a wrong one", async (t) => {
   const { origin, data, joins, writerTokenFile, roster } = await startPlace(t);
   const warned = await joins(["--token", origin.tokens.edge]);
-  assert.match(warned.stderr, /can be seen by this machine's other users/);
+  assert.match(warned.stderr, /other users of this machine can see a token/);
   assert.ok(!warned.stdout.includes(origin.tokens.edge) && !warned.stderr.includes(origin.tokens.edge));
 
   const words = ["join", origin.url, "--site", "fra", "--data", `${data}2`, "--no-start", "--token-file", "-"];
@@ -182,7 +182,7 @@ test("the token: from standard input, from the command line with a warning, and 
   const wrong = await joins(["--data", `${data}3`, "--token", "x".repeat(43), "--address", ownAddress()], 4);
   assert.match(wrong.stderr, /UNAUTHORIZED[\s\S]*secrets\/edge\.token of the origin's data folder/);
   const writers = await joins(["--data", `${data}3`, "--token-file", writerTokenFile], 4);
-  assert.match(writers.stderr, /this is the writer's token, which edges must not have/);
+  assert.match(writers.stderr, /holds the writer token; a node needs the edge token/);
   const short = await joins(["--data", `${data}3`, "--token", "short"], 2);
   assert.match(short.stderr, /--token holds no token/);
   const none = await joins(["--data", `${data}3`, "--token-file", "/nowhere/edge.token"], 2);
@@ -214,8 +214,9 @@ test("what can't be is said before anything is registered, with what to do", asy
 
   await joins(["--name", "edge-7"]);
   const other = await joins(["--name", "edge-8", "--site", "nyc", "--http-port", "18090"], 2);
-  assert.match(other.stderr, /edge\.yaml is there from an earlier time/);
-  for (const key of ["node", "site", "http"]) assert.match(other.stderr, new RegExp(`^  ${key}: it says`, "m"));
+  assert.match(other.stderr, /edge\.yaml exists and differs from what was asked for/);
+  for (const key of ["node", "site", "http"])
+    assert.match(other.stderr, new RegExp(`^  ${key} is .* in the file`, "m"));
   const conflict = await joins(["--data", `${data}2`, "--name", "fra1"], 4);
   assert.match(conflict.stderr, /fra1 is the name of a node in the fleet document/);
   const clash = await joins(["--data", `${data}2`, "--site", "nyc"], 4);
@@ -242,7 +243,7 @@ test("without the right to a port below 1024, that is said with the ways out", a
       resolve(text);
     });
   });
-  assert.match(stderr, /:53\/udp \(names\) needs a privilege that this user does not have/);
+  assert.match(stderr, /:53\/udp \(names\) requires a privilege that this user does not have/);
   assert.match(stderr, /setcap cap_net_bind_service=\+ep/);
   assert.equal((await roster()).revision, 0, "nothing was registered");
 });
@@ -251,17 +252,20 @@ test("drain, undrain: nodes of both, with what happens next", async (t) => {
   const { joins, writes, roster } = await startPlace(t, [{ name: "img.cdn.test", policy: "geo", ttlSeconds: 45 }]);
   await joins();
   const drained = await writes(["drain", "fra2"]);
-  assert.match(drained.stdout, /^fra2 is drained \(revision 2 of the roster\)/);
-  assert.match(drained.stdout, /old answers come for up to 45 s more\nafterwards: npx nearcast undrain fra2/);
+  assert.match(drained.stdout, /^fra2 is drained \(roster revision 2\)/);
+  assert.match(
+    drained.stdout,
+    /cached answers may still arrive for up to 45 s\nto undo this: npx nearcast undrain fra2/,
+  );
   const json = (await writes(["drain", "nyc1", "--json"])).json();
   assert.deepEqual(json, { name: "nyc1", draining: true, revision: 3, oldAnswersSeconds: 45, stillNamedFor: [] });
   assert.deepEqual((await roster()).draining, ["fra2", "nyc1"]);
-  assert.match(drained.stdout, /DNS then gives it to no new clients/);
+  assert.match(drained.stdout, /DNS stops handing out its address/);
   const last = await writes(["drain", "fra1"]);
   assert.match(last.stderr, /^warning: DNS goes on naming fra1 for img\.cdn\.test: [^\n]*nothing else is up/);
   assert.doesNotMatch(last.stdout, /no new clients/);
   await writes(["undrain", "fra1"]);
-  assert.match((await writes(["undrain", "nyc1"])).stdout, /nyc1 gets clients again \(revision 6/);
+  assert.match((await writes(["undrain", "nyc1"])).stdout, /nyc1 is no longer drained \(roster revision 6/);
   const unknown = await writes(["drain", "tyo1"], 4);
   assert.match(unknown.stderr, /there is no node "tyo1"; there are: fra1, fra2, nyc1/);
 });
@@ -281,11 +285,8 @@ test("remove drains, waits for the longest TTL, and only then takes the node out
     await pause(20);
   }
   const removed = await removing;
-  assert.match(removed.stderr, /fra2 is drained; clients with old answers come for 3 s more/);
-  assert.match(
-    removed.stdout,
-    /fra2 is out of the fleet \(revision 3 of the roster\); stop nearcast on its machine now/,
-  );
+  assert.match(removed.stderr, /fra2 is drained; clients with cached answers may still arrive for 3 s/);
+  assert.match(removed.stdout, /removed fra2 from the fleet \(roster revision 3\); now stop nearcast on its machine/);
   assert.ok(seen.some(({ nodes, draining }) => nodes.length === 1 && draining[0] === "fra2"));
   assert.deepEqual(await roster(), { revision: 3, nodes: [], draining: [] });
 
@@ -307,7 +308,7 @@ test("a node that joined and stands in the document is not removed while the doc
   const fleet = fleetValue({ sites: [fra, siteValue("nyc")] });
   assert.ok((await origin.call("PUT", "/fleet", { body: stringify(fleet) })).ok);
   const { stderr } = await writes(["remove", "fra2", "--now"], 4);
-  assert.match(stderr, /fra2 joined, and stands in the fleet document, too\n {2}Take it out of sites\[0\]\.nodes/);
+  assert.match(stderr, /fra2 has joined and is also in the fleet document\n {2}Remove it from sites\[0\]\.nodes/);
   const { nodes, draining } = await roster();
   assert.deepEqual([nodes.length, draining], [1, []]);
 });
@@ -329,7 +330,7 @@ test("remove asks before a nameserver loses its last address, and fleet check kn
   assert.equal((await writes(["fleet", "check", file])).stderr, "", "the origin knows the node");
   const away = await nearcast(["fleet", "check", file, "--origin", "http://127.0.0.1:1", "--data", data]);
   assert.equal(away.status, 0);
-  assert.match(away.stderr, /^note: nodes that joined are not known here.*can't be reached.*\nwarning: zones/);
+  assert.match(away.stderr, /^note: the nodes that joined are unknown.*can't be reached.*\nwarning: zones/);
 
   const refused = await writes(["remove", "fra2"], 2);
   assert.match(refused.stderr, new RegExp(`^danger: ns1.cdn.test would lose its last live address, ${address}\n`));
@@ -378,13 +379,13 @@ test("check, diff and apply warn of a site without an address until a node has j
 test("token retire edge names the nodes that may have no newer token, and needs --yes", async (t) => {
   const { joins, origin, writes } = await startPlace(t);
   await joins();
-  assert.match((await writes(["token", "retire", "edge"])).stdout, /there was no older edge token/);
+  assert.match((await writes(["token", "retire", "edge"])).stdout, /there is no older edge token/);
   await writes(["token", "rotate", "edge"]);
   const refused = await writes(["token", "retire", "edge"], 2);
   for (const name of ["fra1", "fra2", "nyc1"]) {
-    assert.match(refused.stderr, new RegExp(`^warning: node ${name} is not connected to the origin: it may not`, "m"));
+    assert.match(refused.stderr, new RegExp(`^warning: node ${name} is not connected to the origin and may not`, "m"));
   }
-  assert.match(refused.stderr, /no token was retired: 3 nodes may have no newer one[\s\S]*Add --yes/);
+  assert.match(refused.stderr, /no token was retired: 3 nodes may not have the new one[\s\S]*Use --yes/);
   assert.ok((await origin.call("GET", "/nodes", { token: origin.tokens.edge })).ok, "the older token is accepted");
   assert.match((await writes(["token", "retire", "edge", "--yes"])).stdout, /1 older edge token is not accepted/);
   assert.equal((await origin.call("GET", "/nodes", { token: origin.tokens.edge })).status, 401);

@@ -72,13 +72,13 @@ test("one node's answer shows all sites and nodes, with load, release, feed and 
   match(text, /fra2 +fra +down +- .*nobody reaches it: timeout/);
   match(text, /fra1: lease: drain/);
   match(text, /fra1: the origin has sent nothing for 5 s/);
-  ok(!text.includes("not all see the same"));
+  ok(!text.includes("nodes disagree"));
 });
 
 test("a node whose decoders have no sandbox is named, with the reason", () => {
   const decoders = { sandbox: "none", sandboxReason: "koffi can't be loaded" };
   const bare = heard("fra1", { node: "fra1", decoders });
-  match(statusLines(origin, [bare], false).join("\n"), /fra1: decoders work without a sandbox: koffi can't be loaded/);
+  match(statusLines(origin, [bare], false).join("\n"), /fra1: decoders run without a sandbox: koffi can't be loaded/);
   ok(
     !statusLines(origin, [answer("fra1", "up")], false)
       .join("\n")
@@ -94,7 +94,7 @@ test("what a node tells to type is named as it is typed on this machine", () => 
 
 test("where nodes see a site differently, it is said", () => {
   const lines = statusLines(origin, [answer("fra1", "up"), answer("fra2", "down")], false);
-  deepEqual(lines.slice(-2), ["not all see the same:", "  nyc is up for fra1; down for fra2"]);
+  deepEqual(lines.slice(-2), ["nodes disagree:", "  nyc is up for fra1; down for fra2"]);
 });
 
 test("a node that can't be reached and one of a release that says nothing are shown all the same", () => {
@@ -118,7 +118,7 @@ test("an answer that makes no sense costs its own line; the others are shown", (
     [
       "20,000 nodes, in two sites",
       { sites: [1, 2].map(() => ({ nodes: Array.from({ length: 10_000 }, () => ({})) })) },
-      /it names 20000 nodes \(10000 at most\)/,
+      /its answer lists 20000 nodes; at most 10000 are allowed/,
     ],
     ["a long name", { node: "w".repeat(900_000) }, /node: "w+\.\.\. must have at most 255 characters/],
     ["a place that is nowhere", { sites: [{ place: { latitude: 1e308, longitude: 0 } }] }, /latitude/],
@@ -143,7 +143,7 @@ test("an answer that makes no sense costs its own line; the others are shown", (
 test("asked over the origin, a node has the names of its introduction, whatever it calls itself and its site", () => {
   const text = statusLines(origin, [heard("aaa", { ...bodyOf("zz1", "up"), site: "elsewhere" })], false).join("\n");
   match(text, /^aaa +fra +ready/m);
-  match(text, /^as aaa sees the fleet:$/m);
+  match(text, /^the fleet, as aaa sees it:$/m);
   ok(!text.includes("zz1"));
   const reply: Reply = {
     ...place("http://[::1]:8081"),
@@ -172,4 +172,14 @@ test("names give way to the marks of other sites", () => {
     { name: "par", state: "up", latitude: 49, longitude: 17 },
   ]).join("\n");
   ok(text.includes("fra ●.● par"), text);
+});
+
+test("a node that an operator drained is shown as drained; one that is being stopped, as draining", () => {
+  const stateOf = (facts: object): string | undefined => {
+    const lines = statusLines(origin, [heard("fra1", { ...bodyOf("fra1", "up"), ready: false, ...facts })], false);
+    return /^fra1 +fra +(\S+(?: ready)?) /m.exec(lines.join("\n"))?.[1];
+  };
+  equal(stateOf({ presence: "ready", standing: "draining" }), "drained");
+  equal(stateOf({ presence: "draining", standing: "draining" }), "draining");
+  equal(stateOf({ presence: "ready", standing: "absent" }), "not ready");
 });

@@ -38,15 +38,15 @@ test("check reads zone files beside the document and below it, and says why it d
     return { status, lines: stdout.trimEnd().split("\n").slice(1), notes: stderr };
   };
   const rows: [zoneFile: string, line: RegExp][] = [
-    ["missing.zone", /^ {2}zones\[0\]\.file \(line 3\): "missing\.zone" is not there$/],
-    ["/etc/hostname", /^ {2}zones\[1\]\.file \(line 5\): "\/etc\/hostname" is not a relative path$/],
-    ["link.zone", /"link\.zone" lies outside of the directory of the fleet document$/],
-    ["zones", /"zones" is not a plain file$/],
-    ["pipe.zone", /"pipe\.zone" is not a plain file$/],
-    ["latin.zone", /"latin\.zone" is not UTF-8: other octets are written as \\DDD$/],
-    ["large.zone", /"large\.zone" has 4194376 bytes, above 4194304$/],
+    ["missing.zone", /^ {2}zones\[0\]\.file \(line 3\): "missing\.zone" does not exist$/],
+    ["/etc/hostname", /^ {2}zones\[1\]\.file \(line 5\): "\/etc\/hostname" must be a relative path$/],
+    ["link.zone", /"link\.zone" must be in the directory of the fleet document or below it$/],
+    ["zones", /"zones" is not a regular file$/],
+    ["pipe.zone", /"pipe\.zone" is not a regular file$/],
+    ["latin.zone", /"latin\.zone" is not valid UTF-8; write other octets as \\DDD$/],
+    ["large.zone", /"large\.zone" has 4194376 bytes; at most 4194304 are allowed$/],
     ["wrong.zone", /^ {2}wrong\.zone, line 5, column 7: "192\.0\.2\.256" is not an IPv4 address$/],
-    ["climbs.zone", /^ {2}climbs\.zone, line 5, column 10: ".*hosts" (lies outside of|is not there)/],
+    ["climbs.zone", /^ {2}climbs\.zone, line 5, column 10: ".*hosts" (must be in the directory of|does not exist)/],
   ];
   const all = await check(...rows.map(([zoneFile]) => zoneFile));
   assert.equal(all.status, 2);

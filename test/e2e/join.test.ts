@@ -125,7 +125,7 @@ test("one command on an empty folder makes a node that DNS names; draining it is
     await until("it is named no more", async () => !(await named(world)).includes(machine.address));
     const again = startMachine(t, world, 101);
     await untilNamed(world, again, true);
-    assert.match(again.said(), /fra2 is a node of fra/);
+    assert.match(again.said(), /fra2 is already a node of site fra/);
   });
 
   await t.test("removed, its status says what to do now", async () => {

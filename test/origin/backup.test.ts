@@ -187,7 +187,10 @@ test("without an origin that is named or found, neither backup nor restore makes
   for (const verb of ["backup", "restore"]) {
     const ran = await nearcast([verb, folder], { cwd });
     assert.equal(ran.status, 2, `${verb}: ${ran.stdout}`);
-    assert.match(ran.stderr, /which origin\? Nothing is named[\s\S]*\/data\/origin\n[\s\S]*--config origin\.yaml/);
+    assert.match(
+      ran.stderr,
+      /no origin is configured on this machine[\s\S]*\/data\/origin\n[\s\S]*--config origin\.yaml/,
+    );
   }
   assert.deepEqual(await readdir(cwd), ["backup"]);
 });
@@ -204,7 +207,7 @@ test("a mistyped backup folder is named as the fault, not the origin's settings"
     const ran = await nearcast(["restore", word, "--config", config], { cwd });
     assert.equal(ran.status, 1, ran.stdout);
     assert.match(ran.stderr, says);
-    assert.match(ran.stderr, /Name the folder that `.*nearcast backup` wrote/);
+    assert.match(ran.stderr, /Give the directory that `.*nearcast backup` wrote/);
     assert.doesNotMatch(ran.stderr, /--config/);
   }
   assert.deepEqual(await readdir(cwd), ["origin.yaml"]);
@@ -344,9 +347,9 @@ test("--check finds a copy in the backup that went bad, and copies it anew", asy
   // The command says what it has checked: not what it just copied.
   const said = await nearcast(["backup", folder, "--data", origin.dataDir, "--check"]);
   assert.equal(said.status, 0, said.stderr);
-  assert.match(said.stdout, /^checked: 1 picture from before \([\d.]+ k?B\) read and hashed again: 1 had gone bad/m);
+  assert.match(said.stdout, /^checked: 1 picture from earlier backups \([\d.]+ k?B\): 1 damaged/m);
   const again = await nearcast(["backup", folder, "--data", origin.dataDir, "--check"]);
-  assert.match(again.stdout, /^checked: 2 pictures from before .* all are good$/m);
+  assert.match(again.stdout, /^checked: 2 pictures from earlier backups .* all are intact$/m);
   const unchecked = await nearcast(["backup", folder, "--data", origin.dataDir]);
   assert.doesNotMatch(unchecked.stdout, /checked/);
   await truncate(blob, 10);

@@ -44,7 +44,7 @@ test("a flipped byte, a truncated and a deleted blob are named; an upload of the
 
   const clean = await verify(origin);
   assert.deepEqual([clean.status, clean.value.checked.count, clean.value.faults], [0, 4, []]);
-  assert.match(clean.text, /4 stored pictures .* all are good/);
+  assert.match(clean.text, /4 stored pictures .* all are intact/);
 
   const bytes = await readFile(flipped.path);
   bytes[bytes.length - 30] = (bytes.at(-30) ?? 0) ^ 1;
@@ -209,7 +209,7 @@ test("a verification that fails on its way says what it found and how to go on",
   const wire = await breakingWire(t, origin.port);
   const ran = await nearcast(["verify", "--origin", wire.url, "--token-file", origin.tokenFiles.writer]);
   assert.equal(ran.status, 3, ran.stderr);
-  assert.match(ran.stderr, /1 stored picture \(12 MB\) checked: all are good/);
+  assert.match(ran.stderr, /checked 1 stored picture \(12 MB\): all are intact/);
   assert.match(ran.stderr, new RegExp(`Go on: .*nearcast verify --after ${first}\n`));
 });
 

@@ -79,7 +79,7 @@ export async function openBirdControl(path: string, timeoutMs = timeoutMsDefault
   const next = replyQueue(socket, timeoutMs);
   const ask = async (command: string): Promise<BirdReply> => {
     // Two lines would be two questions.
-    if (/[\r\n]/.test(command)) throw new Error("a command of BIRD is one line");
+    if (/[\r\n]/.test(command)) throw new Error("a BIRD command is one line");
     const replied = next();
     socket.write(`${command}\n`);
     const reply = await replied;
@@ -111,7 +111,7 @@ function replyQueue(socket: Socket, timeoutMs: number): () => Promise<BirdReply>
   socket.on("data", (chunk: string) => {
     try {
       for (const reply of read(chunk)) {
-        if (waiting === undefined) throw new Error("BIRD answered what was not asked");
+        if (waiting === undefined) throw new Error("BIRD sent an answer that was not asked for");
         waiting.resolve(reply);
         waiting = undefined;
       }

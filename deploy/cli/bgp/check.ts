@@ -23,23 +23,23 @@ interface CheckOptions {
 export function addBgpCheck(bgp: Command, cli: Cli): void {
   addVerb(bgp, {
     usage: "check",
-    summary: "look at this node's BIRD, addresses and kernel settings, and say what to mend",
+    summary: "check BIRD, addresses and kernel settings on this node",
     more: [
-      "Run it on the node, as root or as a member of the group bird; it changes nothing.",
-      "The fleet document is the one that the edge remembers in its dataDir, or that of --file.",
-      "Exit code 1 when something fails; warnings alone end with 0.",
+      "Run this on the node, as root or as a member of the group bird. It changes nothing. It reads the fleet document",
+      "that the edge stored in its dataDir, or the file that --file names. Exit status 1: at least one check failed.",
+      "Warnings alone give exit status 0.",
     ].join("\n"),
     examples: ["bgp check", "bgp check --config /etc/nearcast/edge.yaml --json"],
   })
-    .option("--config <file>", "the edge's settings", "/etc/nearcast/edge.yaml")
-    .option("--file <file>", "read this fleet document instead of the edge's")
+    .option("--config <file>", "configuration file of the edge", "/etc/nearcast/edge.yaml")
+    .option("--file <file>", "fleet document to use instead of the edge's")
     .option(
       "--processes <count>",
-      `edge processes of the node (\`${command} edge --processes\`)`,
+      `number of edge processes on the node (\`${command} edge --processes\`)`,
       wholeNumber(1, 64),
       1,
     )
-    .option("--socket <path>", "BIRD's control socket", birdSocketDefault)
+    .option("--socket <path>", "control socket of BIRD", birdSocketDefault)
     .action(async (options: CheckOptions) => {
       const output = outputOf(cli, options);
       const facts = await gatherFacts({
@@ -71,5 +71,5 @@ function linesOf(findings: readonly Finding[]): string[] {
     ...(mend === undefined ? [] : [`${indent}→ ${mend}`]),
   ]);
   const count = (wanted: Finding["level"]): number => findings.filter(({ level }) => level === wanted).length;
-  return [...lines, "", `${count("ok")} ok, ${count("warn")} to look at, ${count("fail")} to mend`];
+  return [...lines, "", `${count("ok")} ok, ${count("warn")} warnings, ${count("fail")} failed`];
 }

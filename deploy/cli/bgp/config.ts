@@ -44,15 +44,14 @@ interface ConfigOptions extends CommonOptions {
 export function addBgpConfig(bgp: Command, cli: Cli): void {
   const verb = addVerb(bgp, {
     usage: "config",
-    summary: "write a node's bird.conf, or what its router needs, from the fleet document",
+    summary: "generate bird.conf for a node, or the configuration of its router, from the fleet document",
     more: [
-      "It reads the document that the origin has, or the one of --file, and prints the text.",
-      "--output writes it to a file, whole or not at all: when the command fails, the file stays as it was. With a",
-      `bird.conf it also writes the TCP MD5 key of the edge's session: ${leasePasswordFileName} beside it, ` +
-        `for BIRD, and`,
-      "--key-file for the edge, which edge.yaml names (announce.keyFile). A key that is there already is kept.",
-      "Without --node the text is for every node of the site; BIRD then chooses the router id by itself.",
-      "No password is ever printed: sites[].bgp.routers[].passwordFile names the file on the node that BIRD includes.",
+      "Reads the fleet document from the origin, or from --file, and prints the configuration. --output writes it to a",
+      "file instead; if the command fails, the file stays unchanged. With a bird.conf, --output also writes the TCP MD5",
+      `key of the session between edge and BIRD: to ${leasePasswordFileName} beside bird.conf, for BIRD, and to`,
+      "--key-file, for the edge (announce.keyFile in edge.yaml). An existing key is kept.",
+      "Without --node, the configuration fits every node of the site, and BIRD chooses its own router id.",
+      "Passwords are never printed: BIRD includes the file that sites[].bgp.routers[].passwordFile names.",
     ].join("\n"),
     examples: [
       "bgp config --site fra --node fra1 --output /etc/bird/bird.conf",
@@ -61,25 +60,27 @@ export function addBgpConfig(bgp: Command, cli: Cli): void {
     ],
   });
   withOrigin(verb)
-    .requiredOption("--site <name>", "the site, as in the fleet document")
-    .option("--node <name>", "one node of it")
+    .requiredOption("--site <name>", "site, from the fleet document")
+    .option("--node <name>", "node of the site (default: any of its nodes)")
     .option(
       "--processes <count>",
-      `edge processes of the node (\`${command} edge --processes\`)`,
+      `number of edge processes on the node (\`${command} edge --processes\`)`,
       wholeNumber(1, 64),
       1,
     )
-    .option("--router-id <ipv4>", "BGP identifier of the node; default its own IPv4 address", checkedRouterId)
-    .option("--file <file>", "read this fleet document instead of the origin's")
-    .option("--output <path>", "write this file instead of printing the text")
-    .option("--key-file <path>", "the edge's key, made when it is not there", keyFileDefault)
+    .option("--router-id <ipv4>", "BGP identifier of the node (default: its IPv4 address)", checkedRouterId)
+    .option("--file <file>", "fleet document to use instead of the origin's")
+    .option("--output <path>", "write to this file instead of standard output")
+    .option("--key-file <path>", "key file of the edge; created if missing", keyFileDefault)
     .addOption(
-      new Option("--router <kind>", "print what the site's router needs instead")
+      new Option("--router <kind>", "generate the configuration of the site's router instead")
         .choices(routerKinds)
         .conflicts(["addresses", "daisyChain"]),
     )
-    .addOption(new Option("--addresses", "print the file of service addresses for lo instead").conflicts("daisyChain"))
-    .option("--daisy-chain <node>", "print the settings that hand TCP connections on to this node instead")
+    .addOption(
+      new Option("--addresses", "generate the list of service addresses for lo instead").conflicts("daisyChain"),
+    )
+    .option("--daisy-chain <node>", "generate the settings that pass TCP connections on to this node instead")
     .action(async (options: ConfigOptions) => {
       const fleet = await fleetOf(options, cli);
       const planned = announcementPlan(fleet, options);
@@ -99,7 +100,7 @@ export function addBgpConfig(bgp: Command, cli: Cli): void {
 
 function checkedRouterId(text: string): string {
   if (isIPv4(text) && text !== "0.0.0.0") return text;
-  throw new InvalidArgumentError("It must have the form of an IPv4 address, and not be 0.0.0.0 (RFC 6286).");
+  throw new InvalidArgumentError("It must look like an IPv4 address and must not be 0.0.0.0 (RFC 6286).");
 }
 
 /** The key is written first: a bird.conf whose include is missing would stop BIRD. */
@@ -132,7 +133,7 @@ async function fleetOf(options: ConfigOptions, cli: Cli): Promise<Fleet> {
     const newest = await readFleet(client);
     if (newest === undefined) {
       throw new CommandFailure(exitCodes.refused, "the origin has no fleet document yet", {
-        lines: [`Publish one: ${command} fleet apply FILE`, "Or read a file: --file FILE"],
+        lines: [`Publish one: ${command} fleet apply FILE`, "Or use a file: --file FILE"],
       });
     }
     const document = wholeOrThrow(parseFleet(newest.text), `fleet version ${newest.version}`);
@@ -143,7 +144,7 @@ async function fleetOf(options: ConfigOptions, cli: Cli): Promise<Fleet> {
 /** @throws CommandFailure with the document's problems */
 export function wholeOrThrow(checked: Checked<Fleet>, what: string): Fleet {
   if (checked.ok) return checked.value;
-  throw new CommandFailure(exitCodes.usage, `${what} has problems`, {
+  throw new CommandFailure(exitCodes.usage, `${what} is not valid`, {
     lines: problemLines(checked.problems).slice(0, problemsShownMax),
   });
 }

@@ -11,21 +11,28 @@ export function daisyChain(plan: AnnouncementPlan, peer: string): DaisyChained {
   const node = plan.nodes.find(({ name }) => name === peer);
   const others = plan.nodes.map(({ name }) => name).filter((name) => name !== plan.node);
   if (node === undefined || peer === plan.node) {
-    const reason = node === undefined ? `site ${plan.site} has no node "${peer}"` : `${peer} can't be its own peer`;
-    return { ok: false, reason, hints: [`name another node of the site: ${others.join(", ") || "there is none"}`] };
+    const reason =
+      node === undefined ? `site ${plan.site} has no node "${peer}"` : `${peer} can't pass connections on to itself`;
+    return { ok: false, reason, hints: [`choose another node of the site: ${others.join(", ") || "there is none"}`] };
   }
   const served = families.filter((family) => plan.addresses[family].length > 0);
   const untold = served.filter((family) => node.addresses[family] === undefined);
   if (untold.length === served.length) {
-    return { ok: false, reason: `the document tells no address of ${peer}`, hints: ["give it a `peer: { host: … }`"] };
+    return {
+      ok: false,
+      reason: `the fleet document has no address for ${peer}`,
+      hints: ["add `peer: { host: … }` to it"],
+    };
   }
   const kept = served.filter((family) => !untold.includes(family));
   return {
     ok: true,
     text: [
-      `# ${plan.node ?? "This node"} hands TCP segments of connections that it does not have to ${peer}.`,
+      `# ${plan.node ?? "This node"} passes TCP segments of unknown connections on to ${peer}.`,
       "# Made by `nearcast bgp config --daisy-chain`; nearcast-daisy.service reads /etc/nearcast/daisy-chain.env",
-      ...untold.map((family) => `# IPv${family}: the document tells no address of ${peer}; such connections break.`),
+      ...untold.map(
+        (family) => `# IPv${family}: the fleet document has no address for ${peer}, so such connections break.`,
+      ),
       ...kept.flatMap((family) => [
         `PEER${family}="${node.addresses[family] ?? ""}"`,
         `SERVICE${family}="${plan.addresses[family].join(", ")}"`,

@@ -13,6 +13,7 @@ import { addressAfter, canonicalAddress } from "#base/ip-text.ts";
 import type { Fleet } from "#document/document.ts";
 import { openFleetMemory } from "#follow/fleet-memory.ts";
 import { readLeaseKey } from "#base/lease-key.ts";
+import { systemReason } from "#base/system-reason.ts";
 import type { EdgeConfig } from "../../../node/config.ts";
 import { openBirdControl } from "./bird-control.ts";
 import { type BirdState, readBirdState } from "./bird-state.ts";
@@ -131,10 +132,10 @@ async function rememberedFleet(dataDir: string): Promise<{ fleet: Fleet | undefi
     await stat(join(dataDir, "fleet.json"));
     const remembered = await (await openFleetMemory(dataDir)).loadFleet();
     return remembered === null
-      ? none(`${dataDir} holds no readable fleet document`)
+      ? none(`${dataDir} has no readable fleet document`)
       : { fleet: remembered.document, reason: undefined };
   } catch (error) {
-    return none(`the edge's fleet document can't be read: ${(error as Error).message}`);
+    return none(`the edge's fleet document can't be read: ${join(dataDir, "fleet.json")}: ${systemReason(error)}`);
   }
 }
 
@@ -244,6 +245,6 @@ async function birdState(path: string): Promise<Facts["bird"]> {
       control.close();
     }
   } catch (error) {
-    return { ok: false, reason: `${path}: ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}` };
+    return { ok: false, reason: `${path}: ${systemReason(error)}` };
   }
 }

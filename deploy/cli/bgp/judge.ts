@@ -58,7 +58,7 @@ type JudgedPlan =
 function planOf({ edge, fleet, fleetReason, processes }: Facts): JudgedPlan {
   if (fleet === undefined) {
     const what = fleetReason ?? "no fleet document was read";
-    return { ok: false, finding: { level: "fail", about: "plan", what, mend: "name a file: --file fleet.yaml" } };
+    return { ok: false, finding: { level: "fail", about: "plan", what, mend: "use a file: --file fleet.yaml" } };
   }
   const planned = announcementPlan(fleet, { site: edge.site, processes });
   if (!planned.ok) {
@@ -79,11 +79,11 @@ function* prefixFindings(plan: AnnouncementPlan): Generator<Finding> {
     yield {
       level: "warn",
       about: "prefixes",
-      what: `${prefix} is longer than /${longestAnnounced[family]}: networks of others drop it`,
-      mend: "announce the covering prefix, or have your own routers aggregate it",
+      what: `${prefix} is longer than /${longestAnnounced[family]}: other networks drop it`,
+      mend: "announce the covering prefix, or let your own routers aggregate it",
     };
   }
-  if (tooLong.length === 0) yield { level: "ok", about: "prefixes", what: "none is longer than the internet takes" };
+  if (tooLong.length === 0) yield { level: "ok", about: "prefixes", what: "no prefix is too long for the internet" };
 }
 
 function* addressFindings({ addresses }: Facts, plan: AnnouncementPlan): Generator<Finding> {
@@ -99,13 +99,13 @@ function* addressFindings({ addresses }: Facts, plan: AnnouncementPlan): Generat
           level: "fail",
           about: "addresses",
           what: `the service address ${address} is not on this machine`,
-          mend: `${add} (for good: nearcast-addresses.service)`,
+          mend: `${add} (permanently: nearcast-addresses.service)`,
         }
       : {
           level: "warn",
           about: "addresses",
-          what: `the service address ${address} is on ${devices.join(", ")}, where it goes with the link`,
-          mend: `${add}; then remove it there`,
+          what: `the service address ${address} is on ${devices.join(", ")}, and disappears when that link goes down`,
+          mend: `${add}; then remove it from ${devices.join(", ")}`,
         };
   }
   if (missing === 0)
@@ -126,9 +126,9 @@ function* kernelFindings(facts: Facts, plan: AnnouncementPlan): Generator<Findin
     yield {
       level: isFacing ? "fail" : "warn",
       about: "kernel",
-      what: `${device} drops packets whose way back leads elsewhere (rp_filter 1), as anycast has them`,
+      what: `${device} drops packets whose reply takes another interface (rp_filter 1); with anycast, many do`,
       // The greater counts: 2 for the device suffices whatever `all` says.
-      mend: `sysctl -w net.ipv4.conf.${key}.rp_filter=2 (for good: deploy/sysctl/90-nearcast.conf)`,
+      mend: `sysctl -w net.ipv4.conf.${key}.rp_filter=2 (permanently: deploy/sysctl/90-nearcast.conf)`,
     };
   }
   if (strict.length === 0) yield { level: "ok", about: "kernel", what: "no interface has rp_filter 1" };
@@ -192,8 +192,8 @@ function* dnsFindings(facts: Facts, plan: AnnouncementPlan): Generator<Finding> 
         about: "dns",
         what:
           wild === undefined
-            ? `the nameserver ${ns} has the address ${address}, on which this node answers no DNS`
-            : `DNS on ${wild.host} answers queries to ${address} from another address, which nobody takes`,
+            ? `nameserver ${ns} has the address ${address}, but this node does not answer DNS there`
+            : `DNS on ${wild.host} answers queries to ${address} from another address, so resolvers drop the answers`,
         mend: `edge.yaml: dns.addresses: [{ host: ${quoted(address)}, port: 53 }]`,
       };
       continue;
@@ -217,13 +217,13 @@ function* dnsFindings(facts: Facts, plan: AnnouncementPlan): Generator<Finding> 
       yield {
         level: "fail",
         about: "dns",
-        what: `the nameserver ${ns} is ${address}, but DNS is on port ${listener.port} there; resolvers ask port 53`,
+        what: `nameserver ${ns} has the address ${address}, but DNS is on port ${listener.port} there; resolvers use port 53`,
         mend: `edge.yaml: dns.addresses: [{ host: ${quoted(address)}, port: 53 }]`,
       };
     }
   }
   if (good > 0)
-    yield { level: "ok", about: "dns", what: `UDP and TCP on ${good} service address${good === 1 ? "" : "es"}` };
+    yield { level: "ok", about: "dns", what: `UDP and TCP answer on ${good} service address${good === 1 ? "" : "es"}` };
 }
 
 /** Addresses of the zones' nameservers, with the name of one that has it. */
@@ -249,11 +249,12 @@ function* httpFindings({ edge, fleet }: Facts, plan: AnnouncementPlan): Generato
     yield {
       level: "fail",
       about: "http",
-      what: `names with the policy anycast lead to ${address}, on which this node serves no HTTP`,
+      what: `names with the policy anycast resolve to ${address}, but this node does not serve HTTP there`,
       mend: `edge.yaml: http: [{ host: ${quoted(address)}, port: 80 }]`,
     };
   }
-  if (wanted.length > 0 && deaf.length === 0) yield { level: "ok", about: "http", what: "on all anycast addresses" };
+  if (wanted.length > 0 && deaf.length === 0)
+    yield { level: "ok", about: "http", what: "HTTP is served on all anycast addresses" };
 }
 
 function quoted(address: string): string {
@@ -266,11 +267,11 @@ function* birdFindings({ bird }: Facts): Generator<Finding> {
     yield { level: "ok", about: "bird", what: `BIRD ${version ?? "?"} answers, router id ${routerId ?? "not known"}` };
     return;
   }
-  const isForbidden = bird.reason.endsWith("EACCES");
+  const isForbidden = bird.reason.endsWith("permission denied");
   yield {
     level: "fail",
     about: "bird",
-    what: `BIRD can't be asked: ${bird.reason}`,
+    what: `BIRD can't be reached: ${bird.reason}`,
     mend: isForbidden ? "run this as root, or as a member of the group bird" : "systemctl status bird",
   };
 }
@@ -283,8 +284,8 @@ function* guardFindings(facts: Facts, plan: AnnouncementPlan): Generator<Finding
     yield {
       level: "fail",
       about: "guard",
-      what: "edge.yaml names no key: any user of this machine can take the lease when no edge holds it",
-      mend: `${configAgain(plan)}; then edge.yaml: announce.keyFile`,
+      what: "edge.yaml has no announce.keyFile: any user of this machine can take the lease when no edge holds it",
+      mend: `${configAgain(plan)}; then set announce.keyFile in edge.yaml`,
     };
   } else if (!leaseKey.ok) yield { level: "fail", about: "guard", what: leaseKey.reason, mend: configAgain(plan) };
   for (const attempt of unsigned) yield attemptFinding(attempt, facts, plan);
@@ -297,11 +298,11 @@ function attemptFinding({ source, outcome }: UnsignedAttempt, { isRoot }: Facts,
     return { level: "fail", about: "guard", what, mend: configAgain(plan) };
   }
   if (outcome === "unanswered") {
-    return { level: "ok", about: "guard", what: `BIRD answers nobody from ${source} who does not have the key` };
+    return { level: "ok", about: "guard", what: `BIRD does not answer connections from ${source} without the key` };
   }
   if (outcome === "reset" && !isRoot) {
-    const what = `a connection from ${source} without a key was not tried: this user's connections to BIRD are refused`;
-    return { level: "warn", about: "guard", what, mend: "run this as root, whom the nftables rule lets pass" };
+    const what = `a connection from ${source} without a key was not tried: BIRD refuses connections of this user`;
+    return { level: "warn", about: "guard", what, mend: "run this as root, which the nftables rule allows" };
   }
   const reason = outcome === "reset" ? "connection refused" : outcome.reason;
   const what = `a connection from ${source} without a key could not be tried: ${reason}`;
@@ -314,7 +315,7 @@ function ruleFinding(rule: Facts["leaseGuard"], port: number): Finding {
     return { level: "ok", about: "guard", what };
   }
   if (rule.isForbidden === true) {
-    const what = `whether an nftables rule keeps other users from BIRD's port ${port} is told to root alone`;
+    const what = `only root can see whether an nftables rule keeps other users from BIRD's port ${port}`;
     return { level: "warn", about: "guard", what, mend: "run this as root" };
   }
   const what = `no nftables rule keeps other users from BIRD's port ${port} (${rule.reason})`;
@@ -331,8 +332,8 @@ function* leaseFindings(
     yield {
       level: "fail",
       about: "lease",
-      what: "edge.yaml has no `announce`: this node announces nothing",
-      mend: "add it",
+      what: "edge.yaml has no `announce` section: this node announces nothing",
+      mend: "add it; see deploy/config/edge.example.yaml",
     };
     return;
   }
@@ -341,7 +342,7 @@ function* leaseFindings(
       level: "fail",
       about: "lease",
       what: `announce.nextHops has ${hop}, which is not an address of this machine`,
-      mend: "edge.yaml: announce.nextHops: the machine's own addresses towards its router",
+      mend: "edge.yaml: set announce.nextHops to this machine's addresses towards its router",
     };
   }
   for (const source of leaseSources(edge, processes)) {
@@ -350,7 +351,7 @@ function* leaseFindings(
       ? {
           level: "fail",
           about: "lease",
-          what: `BIRD has no session for the edge at ${source}`,
+          what: `BIRD has no session configured for the edge at ${source}`,
           mend: configAgain(plan),
         }
       : leaseFinding(session, source, plan, announce.holdSeconds);
@@ -363,7 +364,7 @@ function leaseFinding(session: BirdSession, source: string, plan: AnnouncementPl
     return {
       level: "fail",
       about: "lease",
-      what: `${name} is for AS ${neighborAs}, the fleet document says ${plan.as}`,
+      what: `${name} expects AS ${neighborAs}, but the fleet document has ${plan.as}`,
       mend: configAgain(plan),
     };
   }
@@ -372,14 +373,14 @@ function leaseFinding(session: BirdSession, source: string, plan: AnnouncementPl
       level: "fail",
       about: "lease",
       what: `the edge at ${source} has no session with BIRD (${name}: ${wordsOf(session)})`,
-      mend: `${command} status says why the edge does not announce`,
+      mend: `run ${command} status to see why the edge does not announce`,
     };
   }
   if (session.holdSeconds !== undefined && session.holdSeconds > holdSeconds) {
     return {
       level: "warn",
       about: "lease",
-      what: `${name} holds ${session.holdSeconds} s: a frozen edge stays announced for so long`,
+      what: `${name} has a hold time of ${session.holdSeconds} s: a frozen edge stays announced that long`,
       mend: `bird.conf: hold time ${holdSeconds};`,
     };
   }
@@ -388,12 +389,12 @@ function leaseFinding(session: BirdSession, source: string, plan: AnnouncementPl
         level: "warn",
         about: "lease",
         what: `${name} is up, but the edge announces nothing`,
-        mend: `${command} status says why`,
+        mend: `run ${command} status to see why`,
       }
     : {
         level: "ok",
         about: "lease",
-        what: `${name} is up, ${importedCount} prefixes, hold ${session.holdSeconds ?? "?"} s`,
+        what: `${name} is up, ${importedCount} prefixes, hold time ${session.holdSeconds ?? "?"} s`,
       };
 }
 
@@ -420,7 +421,7 @@ function* routerFindings({ edge, processes }: Facts, plan: AnnouncementPlan, sta
       yield {
         level: "fail",
         about: "routers",
-        what: `BIRD has no session for the router ${router.address}`,
+        what: `BIRD has no session configured for the router ${router.address}`,
         mend: configAgain(plan),
       };
       continue;
@@ -438,7 +439,7 @@ function* sessionFindings(
 ): Generator<Finding> {
   const { name, state, neighborAs, holdSeconds, hasGracefulRestart, exportedCount } = session;
   if (neighborAs !== undefined && neighborAs !== router.as) {
-    const what = `${name} expects AS ${neighborAs} at ${router.address}, the fleet document says ${router.as}`;
+    const what = `${name} expects AS ${neighborAs} at ${router.address}, but the fleet document has ${router.as}`;
     yield { level: "fail", about: "routers", what, mend: `bird.conf: neighbor ${router.address} as ${router.as};` };
   }
   if (state !== "Established") {
@@ -446,7 +447,7 @@ function* sessionFindings(
       level: "fail",
       about: "routers",
       what: `no session with the router ${router.address} (${name}: ${wordsOf(session)})`,
-      mend: `does it expect this node? ${command} bgp config --site ${plan.site} --router bird|frr|junos`,
+      mend: `is it configured for this node? ${command} bgp config --site ${plan.site} --router bird|frr|junos`,
     };
     return;
   }
@@ -454,7 +455,7 @@ function* sessionFindings(
     yield {
       level: "fail",
       about: "routers",
-      what: `${name} offers graceful restart: ${router.address} would keep the routes of a node that is dead`,
+      what: `${name} offers graceful restart: ${router.address} would keep the routes of a dead node`,
       mend: "bird.conf: graceful restart off;",
     };
   }
@@ -462,7 +463,7 @@ function* sessionFindings(
     yield {
       level: "warn",
       about: "routers",
-      what: `${name} holds ${holdSeconds} s, planned are ${plan.holdSeconds} s`,
+      what: `${name} has a hold time of ${holdSeconds} s; the fleet document has ${plan.holdSeconds} s`,
       mend: `bird.conf: hold time ${plan.holdSeconds};`,
     };
   }
@@ -470,7 +471,7 @@ function* sessionFindings(
     yield {
       level: "fail",
       about: "routers",
-      what: `${name} is up, but nothing that the edge announces goes to ${router.address}`,
+      what: `${name} is up, but the edge's prefixes are not exported to ${router.address}`,
       mend: `bird.conf: export where proto ~ "edge*";`,
     };
     return;
@@ -478,7 +479,7 @@ function* sessionFindings(
   yield {
     level: "ok",
     about: "routers",
-    what: `${name} (${router.address}) is up, ${exportedCount} prefixes, hold ${holdSeconds ?? "?"} s`,
+    what: `${name} (${router.address}) is up, ${exportedCount} prefixes, hold time ${holdSeconds ?? "?"} s`,
   };
 }
 
@@ -490,8 +491,8 @@ function bfdFinding(router: PlannedRouter, plan: AnnouncementPlan, state: BirdSt
     return {
       level: "fail",
       about: "routers",
-      what: `no BFD with ${router.address}: a link that swallows all is noticed after ${plan.holdSeconds} s only`,
-      mend: "bird.conf: bfd on; and a protocol bfd",
+      what: `no BFD with ${router.address}: a silent link failure is noticed only after ${plan.holdSeconds} s`,
+      mend: "bird.conf: add `bfd on;` to the session, and a protocol bfd",
     };
   }
   if (!bfd.isUp) {
@@ -499,7 +500,7 @@ function bfdFinding(router: PlannedRouter, plan: AnnouncementPlan, state: BirdSt
       level: "fail",
       about: "routers",
       what: `BFD with ${router.address} is not up`,
-      mend: "does the router do BFD, and does a firewall let UDP 3784 pass?",
+      mend: "does the router run BFD, and do firewalls allow UDP port 3784?",
     };
   }
   // BIRD tells its own interval and the time after which it gives up: an other side that is slower makes that longer.
@@ -508,8 +509,12 @@ function bfdFinding(router: PlannedRouter, plan: AnnouncementPlan, state: BirdSt
     ? {
         level: "warn",
         about: "routers",
-        what: `BFD with ${router.address} needs ${bfd.timeoutMs} ms to notice, planned are ${wantedMs} ms`,
-        mend: `the router's BFD: interval ${intervalMs} ms, multiplier ${multiplier}`,
+        what: `BFD with ${router.address} detects failures in ${bfd.timeoutMs} ms; the fleet document has ${wantedMs} ms`,
+        mend: `on the router: BFD interval ${intervalMs} ms, multiplier ${multiplier}`,
       }
-    : { level: "ok", about: "routers", what: `BFD with ${router.address} is up, ${bfd.timeoutMs} ms to notice` };
+    : {
+        level: "ok",
+        about: "routers",
+        what: `BFD with ${router.address} is up and detects failures in ${bfd.timeoutMs} ms`,
+      };
 }

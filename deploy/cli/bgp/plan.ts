@@ -72,26 +72,26 @@ export function announcementPlan(fleet: Fleet, wanted: WantedPlan): Planned {
   const node = site.nodes.find(({ name }) => name === wanted.node);
   if (wanted.node !== undefined && node === undefined) {
     const other = fleet.sites.find(({ nodes }) => nodes.some(({ name }) => name === wanted.node));
-    const where = other === undefined ? "" : `; it stands in ${other.name}`;
+    const where = other === undefined ? "" : `; it is in site ${other.name}`;
     return not(`site ${site.name} has no node "${wanted.node}"${where}`, `its nodes: ${listOf(site.nodes)}`);
   }
   const { as } = fleet.anycast;
   if (as === undefined) {
     return not(
       "the fleet document has no anycast.as",
-      "write the AS number of your nodes there, your own or a private",
+      "set it to the AS number of your nodes: your own or a private one",
     );
   }
   const clouds = cloudsOf(fleet, site.name);
   if (clouds.length === 0) {
-    const known = fleet.anycast.clouds.length === 0 ? "there are none" : `there are: ${listOf(fleet.anycast.clouds)}`;
-    return not(`no cloud has the site ${site.name}`, `name it in anycast.clouds[].sites; ${known}`);
+    const known = fleet.anycast.clouds.length === 0 ? "there are no clouds" : `clouds: ${listOf(fleet.anycast.clouds)}`;
+    return not(`site ${site.name} is in no cloud`, `add it to anycast.clouds[].sites; ${known}`);
   }
   const { bgp } = site;
   if (bgp === undefined) {
     return not(
-      `site ${site.name} has no bgp`,
-      "say there to whom its nodes announce: bgp.routers, each address and as",
+      `site ${site.name} has no bgp section`,
+      "list the routers that its nodes peer with: bgp.routers, each with address and as",
     );
   }
   const prefixes = byFamily(clouds.flatMap((cloud) => cloud.prefixes));
@@ -100,8 +100,8 @@ export function announcementPlan(fleet: Fleet, wanted: WantedPlan): Planned {
   const routerId = wanted.routerId ?? own?.addresses[4];
   if (own !== undefined && routerId === undefined) {
     return not(
-      `the document tells no IPv4 address of ${own.name} alone, and BGP needs a router id`,
-      "give one: --router-id 192.0.2.10 (any number in this form that no other router of the site has)",
+      `BGP needs a router id, and the fleet document has no IPv4 address that only ${own.name} uses`,
+      "set one: --router-id 192.0.2.10 (any value in this form that no other router of the site uses)",
     );
   }
   return {

@@ -10,6 +10,7 @@ import { chown, readFile, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { writeAtomic } from "#base/atomic-file.ts";
 import { makeLeaseKey, readLeaseKey } from "#base/lease-key.ts";
+import { systemReason } from "#base/system-reason.ts";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";
 
 export interface WrittenFile {
@@ -72,9 +73,9 @@ async function inWords<Result>(file: string, work: () => Promise<Result>): Promi
       code === "EACCES" || code === "EPERM"
         ? ["Run this as root."]
         : code === "ENOENT"
-          ? [`Make ${dirname(file)} first.`]
+          ? [`Create ${dirname(file)} first.`]
           : [];
-    throw new CommandFailure(exitCodes.failed, `${file} can't be written: ${(error as Error).message}`, {
+    throw new CommandFailure(exitCodes.failed, `${file} can't be written: ${systemReason(error)}`, {
       cause: error,
       lines: hint,
     });

@@ -22,14 +22,14 @@ export function addApply(parent: Command, cli: Cli): Command {
     usage: "apply <file>",
     summary: "publish a fleet document as the next version",
     more: [
-      "Shows what changes and asks before it publishes. Without a terminal nobody can be asked: what only adds is",
-      "published, anything else needs --yes. A first version is published without a question.",
+      "Shows the changes and asks for confirmation. Without a terminal, changes that only add something are published;",
+      "all others require --yes. The first version is published without confirmation.",
       "",
-      "The origin refuses (status 4) a document that takes the last live address from a name, removes a zone that is",
-      "served, or leaves a site with live nodes without any, until you add --force.",
+      "The origin refuses (exit status 4) a document that takes the last live address from a name, removes a zone that",
+      "is being served, or removes the last live node of a site. Use --force to publish it anyway.",
       "",
-      "The document is checked here first; nothing is sent while it has problems. Zone files that it names (`file`),",
-      "and what they include, are put into it, so each version is whole.",
+      "The document is checked on this machine first; a document with problems is not sent. Zone files that it names",
+      "(`file`), and the files that those include, are published as part of the document.",
     ].join("\n"),
     examples: [
       "fleet apply fleet.yaml",
@@ -55,7 +55,7 @@ export function addApply(parent: Command, cli: Cli): Command {
     if (done.outcome === "unchanged") {
       const { version, unchanged } = done.review;
       output.answer({ version, unchanged, warnings }, () => [
-        `version ${version ?? "?"} has this very text already: nothing was published`,
+        `version ${version ?? "?"} already has this text: nothing was published`,
       ]);
     } else {
       const { changes, dangers } = done.review;
@@ -70,8 +70,8 @@ export function addApply(parent: Command, cli: Cli): Command {
 export function addDiff(parent: Command, cli: Cli): Command {
   const verb = addVerb(parent, {
     usage: "diff <file>",
-    summary: "say what a fleet document would change, and whether the origin would refuse it",
-    more: "The same as `fleet apply --dry-run`: status 4 when it would be refused, and nothing is published.",
+    summary: "show what a fleet document would change, without publishing it",
+    more: "The same as `fleet apply --dry-run`. Exit status 4: the origin would refuse the document.",
     examples: ["fleet diff fleet.yaml", "fleet diff fleet.yaml --json"],
   });
   return withOrigin(verb).action(async (file: string, options: CommonOptions) => {

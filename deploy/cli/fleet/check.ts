@@ -1,6 +1,7 @@
 /** `nearcast fleet check`: is this a fleet document? All its problems at once; it is sent nowhere. */
 import { problemLines, type ValueProblem } from "#base/schema.ts";
 import { withLine } from "#base/yaml-lines.ts";
+import { systemReason } from "#base/system-reason.ts";
 import type { Fleet } from "#document/document.ts";
 import type { FleetWarning } from "#review/fleet-warning.ts";
 import { warningsOf } from "#review/warnings.ts";
@@ -15,12 +16,12 @@ import { readWholeFleet } from "./zone-files.ts";
 export function addCheck(parent: Command, cli: Cli): Command {
   const verb = addVerb(parent, {
     usage: "check <file>",
-    summary: "say whether a fleet document is valid, with all its problems",
+    summary: "check a fleet document and list all its problems",
     more: [
-      "Each problem is one line: the place in the document, the value, and what is allowed there.",
-      "Zone files that it names are read too, from its own directory and those below.",
-      "The document is sent nowhere. Where an origin is known, it is asked which nodes have joined: an address of",
-      "theirs needs no warning.",
+      "Each problem takes one line: its place in the document, the value, and what is allowed. Zone files that the",
+      "document names are checked as well; they must be in the document's directory or below it.",
+      "The document is not sent anywhere. If an origin is configured, `check` asks it which nodes have joined, so that",
+      "their addresses do not cause warnings.",
     ].join("\n"),
     examples: ["fleet check fleet.yaml", "fleet check fleet.yaml --json"],
   });
@@ -49,9 +50,7 @@ async function reviewWarnings(cli: Cli, options: CommonOptions, fleet: Fleet): P
   const { roster, problem } = await rosterAtHand(cli, options);
   const warnings = warningsOf(fleet, roster);
   if (problem !== undefined && warnings.length > 0) {
-    outputOf(cli, options).note(
-      `note: nodes that joined are not known here, so some warnings may be wrong: ${problem}`,
-    );
+    outputOf(cli, options).note(`note: the nodes that joined are unknown, so some warnings may be wrong: ${problem}`);
   }
   return warnings;
 }
@@ -66,7 +65,7 @@ export function warningLines(warnings: readonly (ValueProblem & { readonly advic
     const { advice } = warning;
     return `warning: ${problemLines([warning]).join()}${advice === undefined ? "" : ` (${advice})`}`;
   });
-  return rest > 0 ? [...lines, `and ${rest} warnings more`] : lines;
+  return rest > 0 ? [...lines, `and ${rest} more warnings`] : lines;
 }
 
 /** The file's text, or a failure that says why not. */
@@ -74,8 +73,8 @@ export async function readFleetText(file: string): Promise<string> {
   try {
     return await readFile(file, "utf8");
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const says = code === "ENOENT" ? `there is no file ${file}` : `${file} can't be read: ${code ?? message}`;
+    const { code } = error as NodeJS.ErrnoException;
+    const says = code === "ENOENT" ? `there is no file "${file}"` : `${file} can't be read: ${systemReason(error)}`;
     throw new CommandFailure(exitCodes.usage, says, { cause: error });
   }
 }

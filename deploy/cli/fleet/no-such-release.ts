@@ -11,13 +11,13 @@ const versionsMax = 1000;
 export async function noSuchRelease(client: OriginClient, version: number): Promise<CommandFailure> {
   const there = (await readFleetVersions(client, versionsMax)).map((one) => one.version);
   return there.length === 0
-    ? new CommandFailure(exitCodes.refused, "no fleet document was published yet", {
+    ? new CommandFailure(exitCodes.refused, "no fleet document has been published yet", {
         code: "NOT_FOUND",
         lines: [`Publish one: ${command} fleet apply FILE`],
       })
     : new CommandFailure(
         exitCodes.refused,
         `the fleet document has no version ${version}; it has ${versionsText(there)}`,
-        { code: "NOT_FOUND", lines: [`\`${command} fleet releases\` tells what each changed.`] },
+        { code: "NOT_FOUND", lines: [`\`${command} fleet releases\` shows what each changed.`] },
       );
 }

@@ -24,12 +24,12 @@ export interface PublishingOptions extends CommonOptions {
 
 export function withPublishing(verb: Command): Command {
   return verb
-    .option("--dry-run", "say what would change and what would be refused; publish nothing")
-    .option("--yes", "publish without asking, for scripts")
-    .option("--force", "publish although it takes down what is being served")
+    .option("--dry-run", "show what would change and what would be refused; publish nothing")
+    .option("--yes", "publish without asking for confirmation")
+    .option("--force", "publish even if it takes down what is being served")
     .option(
       "--if-version <number>",
-      "only when this is the newest version (0: none yet)",
+      "publish only if this is the newest version (0: none yet)",
       wholeNumber(0, Number.MAX_SAFE_INTEGER),
     );
 }
@@ -69,7 +69,7 @@ export async function publishReviewed(
       throw error;
     throw new CommandFailure(
       exitCodes.refused,
-      "somebody else published a version meanwhile; yours was not published",
+      "someone else has published a version in the meantime; yours was not published",
       {
         code: error.code ?? "CONFLICT",
         lines: ["Run the command again to see what it changes now."],
@@ -93,8 +93,8 @@ async function mustBeAgreed(
   if (mayGoUnasked(review)) return;
   throw new CommandFailure(
     exitCodes.usage,
-    "nothing was published: this changes or removes what is there, and nobody can be asked without a terminal",
-    { lines: ["Add --yes to publish it unasked, or --dry-run to look at it only."] },
+    "nothing was published: this changes or removes something, and there is no terminal to ask for confirmation",
+    { lines: ["Use --yes to publish it anyway, or --dry-run to only look at the changes."] },
   );
 }
 
@@ -102,11 +102,11 @@ function refused(review: FleetReview): CommandFailure {
   return new CommandFailure(
     exitCodes.refused,
     review.dangers.every(({ kind }) => kind === "word")
-      ? "refused: live nodes would not understand this; nothing was published"
+      ? "refused: live nodes would not understand this document; nothing was published"
       : "refused: this would take down what is being served; nothing was published",
     {
       code: "DANGEROUS_FLEET",
-      lines: [...dangersOf(review.dangers, review.dangerCount), "If that is what you want, add --force."],
+      lines: [...dangersOf(review.dangers, review.dangerCount), "If you want that, use --force."],
     },
   );
 }
@@ -137,7 +137,7 @@ function dangersOf(dangers: readonly Danger[], dangerCount: number): string[] {
 /** Ends `--dry-run`, and `fleet diff`: status 4 when publishing would be refused. */
 export function answerReview(cli: Cli, options: PublishingOptions, review: FleetReview, facts: object): void {
   outputOf(cli, options).answer({ ...facts, ...review }, () => [
-    ...(review.unchanged ? [`version ${review.version ?? "?"} has this very text already`] : changeLines(review)),
+    ...(review.unchanged ? [`version ${review.version ?? "?"} already has this text`] : changeLines(review)),
     ...dangerLines(review.dangers, review.dangerCount),
   ]);
   cli.end(review.dangerCount > 0 && options.force !== true ? exitCodes.refused : exitCodes.ok);

@@ -11,17 +11,17 @@ export function addReleases(parent: Command, cli: Cli): Command {
   const verb = addVerb(parent, {
     usage: "releases",
     summary: "list the versions of the fleet document",
-    more: `\`${command} fleet rollback VERSION\` brings one of them back.`,
+    more: `\`${command} fleet rollback VERSION\` restores one of them.`,
     examples: ["fleet releases", "fleet releases --limit 5"],
   });
   return withOrigin(verb)
-    .option("--limit <count>", "how many, newest first", wholeNumber(1, 1000), 20)
+    .option("--limit <count>", "maximum number of versions, newest first", wholeNumber(1, 1000), 20)
     .action(async (options: CommonOptions & { limit: number }) => {
       const output = outputOf(cli, options);
       const versions = await withClient(cli, options, async (client) => await readFleetVersions(client, options.limit));
       output.answer({ versions }, () =>
         versions.length === 0
-          ? [`no fleet document was published yet: ${command} fleet apply FILE`]
+          ? [`no fleet document has been published yet; publish one with: ${command} fleet apply FILE`]
           : tableLines(
               ["VERSION", "TIME", "AUTHOR", "CHANGE"],
               versions.map(({ version, createdAt, author, summary, fromVersion }) => [

@@ -9,16 +9,16 @@ import { answerReview, publishReviewed, type PublishingOptions, withPublishing }
 export function addFleetRollback(parent: Command, cli: Cli): Command {
   const verb = addVerb(parent, {
     usage: "rollback",
-    summary: "bring an earlier version of the fleet document back",
+    summary: "restore an earlier version of the fleet document",
     more: [
-      "Without a version, the one before the newest. What comes back becomes the next version, so nothing is lost.",
-      "Shows what changes and asks on a terminal; without one it goes ahead. The origin refuses (status 4) a version",
-      "that would take down what is being served, until you add --force.",
+      "Without VERSION, restores the previous version. The restored document becomes a new version, so nothing is lost.",
+      "Shows the changes and asks for confirmation; without a terminal, it publishes without asking. The origin refuses",
+      "(exit status 4) a version that would take down what is being served. Use --force to publish it anyway.",
     ].join("\n"),
     examples: ["fleet rollback", "fleet rollback 41", "fleet rollback --dry-run"],
   });
   return withPublishing(withOrigin(verb))
-    .argument("[version]", `a version of \`${command} fleet releases\``, wholeNumber(1, Number.MAX_SAFE_INTEGER))
+    .argument("[version]", `a version from \`${command} fleet releases\``, wholeNumber(1, Number.MAX_SAFE_INTEGER))
     .action(async (version: number | undefined, options: PublishingOptions) => {
       await rollBackFleet(cli, version, options);
     });
@@ -35,7 +35,7 @@ export async function rollBackFleet(cli: Cli, version: number | undefined, optio
       const isNone = error instanceof CommandFailure && error.code === "NOT_FOUND";
       if (!isNone) throw error;
       if (version !== undefined) throw await noSuchRelease(client, version);
-      throw new CommandFailure(exitCodes.refused, "the fleet document has no version before the newest one", {
+      throw new CommandFailure(exitCodes.refused, "the fleet document has no earlier version", {
         code: error.code,
         lines: [`\`${command} fleet releases\` lists its versions.`],
       });
@@ -48,12 +48,12 @@ export async function rollBackFleet(cli: Cli, version: number | undefined, optio
   if (done.outcome === "unchanged") {
     const { version: newest, unchanged } = done.review;
     output.answer({ what: "fleet", version: newest, unchanged }, () => [
-      `the fleet document has this text already (version ${newest ?? "?"})`,
+      `the fleet document already has this text (version ${newest ?? "?"})`,
     ]);
   } else {
     const { published } = done;
     output.answer({ what: "fleet", ...published }, () => [
-      `the fleet document is that of version ${published.fromVersion ?? "?"} again, ` +
+      `restored version ${published.fromVersion ?? "?"} of the fleet document ` +
         `as version ${published.version}: ${published.summary}`,
     ]);
   }

@@ -10,15 +10,15 @@ import { noSuchRelease } from "./no-such-release.ts";
 export function addShow(parent: Command, cli: Cli): Command {
   const verb = addVerb(parent, {
     usage: "show",
-    summary: "print the fleet document that is in force, or an earlier version",
+    summary: "print the current fleet document, or an earlier version",
     more: [
-      "The text is as its author wrote it, with the zone files in it. --json adds version, time, author and",
-      "`document`: the same as a value with every default filled in, or null when this release can't read it any more.",
+      "Prints the text as its author wrote it, with the zone files included. --json adds the version, time, author and",
+      "`document`: the parsed document with all defaults, or null if this release can no longer read it.",
     ].join("\n"),
     examples: ["fleet show", "fleet show --version 41 > fleet.yaml", "fleet show --json"],
   });
   return withOrigin(verb)
-    .option("--version <number>", "this version (default: the newest)", wholeNumber(1, Number.MAX_SAFE_INTEGER))
+    .option("--version <number>", "version to print (default: the newest)", wholeNumber(1, Number.MAX_SAFE_INTEGER))
     .action(async (options: CommonOptions & { version?: number }) => {
       const output = outputOf(cli, options);
       const { version } = options;

@@ -52,27 +52,28 @@ function zoneTextReader(document: string): ReadZoneText {
       return readBeside(realpathSync(dirname(document)), path, from);
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
-      return { ok: false, problem: code === "ENOENT" ? "is not there" : `can't be read: ${message}` };
+      return { ok: false, problem: code === "ENOENT" ? "does not exist" : `can't be read: ${message}` };
     }
   };
 }
 
 /** @throws Error of the file system */
 function readBeside(root: string, path: string, from: string | undefined): FoundText {
-  if (isAbsolute(path)) return { ok: false, problem: "is not a relative path" };
+  if (isAbsolute(path)) return { ok: false, problem: "must be a relative path" };
   const place = realpathSync(join(root, from === undefined ? "" : dirname(from), path));
   const file = relative(root, place);
   if (file === ".." || file.startsWith(`..${sep}`) || isAbsolute(file)) {
-    return { ok: false, problem: "lies outside of the directory of the fleet document" };
+    return { ok: false, problem: "must be in the directory of the fleet document or below it" };
   }
   // Before it is opened: a pipe would wait for its writer.
   const found = statSync(place);
-  if (!found.isFile()) return { ok: false, problem: "is not a plain file" };
-  if (found.size > fleetBytesMax) return { ok: false, problem: `has ${found.size} bytes, above ${fleetBytesMax}` };
+  if (!found.isFile()) return { ok: false, problem: "is not a regular file" };
+  if (found.size > fleetBytesMax)
+    return { ok: false, problem: `has ${found.size} bytes; at most ${fleetBytesMax} are allowed` };
   try {
     return { ok: true, file, text: new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(place)) };
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    return { ok: false, problem: "is not UTF-8: other octets are written as \\DDD" };
+    return { ok: false, problem: "is not valid UTF-8; write other octets as \\DDD" };
   }
 }

@@ -18,17 +18,17 @@ export interface Decided {
 export function edgeText(node: string, dataDir: string, decided: Decided, room: Room): string {
   const { site, origin, http, admin, dns, peer } = decided;
   const endpoints = (list: readonly object[]): string => list.map((one) => `\n  - ${flow(one)}`).join("");
-  return `# The edge node ${node}, written by \`${command} join\`. Change what you like: it is never
-# written again.
+  return `# The edge node ${node}, written by \`${command} join\`. You can edit it: \`join\`
+# does not overwrite it.
 # All settings with their ranges: the README's configuration table and deploy/config/edge.example.yaml.
 #
 #   ${command} edge --config edge.yaml --check-config
 
-# As the origin's roster has them.
+# As registered with the origin.
 node: ${JSON.stringify(node)}
 site: ${JSON.stringify(site)}
 
-# Cache, last fleet document, roster, position in the feed. Losing it costs warmth, nothing else.
+# Cache, last fleet document, roster, feed position. Losing it costs only a warm cache.
 dataDir: ${JSON.stringify(dataDir)}
 
 origin:
@@ -80,5 +80,8 @@ export function disagreements(there: EdgeConfig, decided: Decided, name: string 
   ];
   return found
     .filter(([, one, wanted]) => !isDeepStrictEqual(one, wanted))
-    .map(([key, one, wanted]) => `${key}: it says ${JSON.stringify(one)}, and ${JSON.stringify(wanted)} is wanted now`);
+    .map(
+      ([key, one, wanted]) =>
+        `${key} is ${JSON.stringify(one)} in the file, but ${JSON.stringify(wanted)} was asked for`,
+    );
 }

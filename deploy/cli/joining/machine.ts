@@ -3,7 +3,7 @@ import { mkdir, statfs } from "node:fs/promises";
 import { BlockList, connect, isIPv4 } from "node:net";
 import { availableParallelism, totalmem } from "node:os";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";
-import { reasonOf } from "../origin-client.ts";
+import { systemReason } from "#base/system-reason.ts";
 
 const connectMs = 3000;
 const mebibyte = 1024 * 1024;
@@ -43,11 +43,11 @@ export async function addressTowards(origin: URL): Promise<string> {
   } catch (error) {
     throw new CommandFailure(
       exitCodes.unreachable,
-      `the origin at ${origin.href} can't be reached: ${reasonOf(error)}`,
+      `the origin at ${origin.href} can't be reached: ${systemReason(error)}`,
       {
         code: "UNREACHABLE",
         cause: error,
-        lines: ["Name this machine's address by --address IP, or see to the way to the origin first."],
+        lines: ["Give the address of this machine (--address IP), or fix the connection to the origin first."],
       },
     );
   } finally {

@@ -81,17 +81,17 @@ export async function startChild(plan: ChildPlan, deps: ChildrenDeps): Promise<C
         end(`could not be started: ${error.message}`);
       });
       child.once("exit", (code, signal) => {
-        end(signal === null ? `ended with status ${code ?? "?"}` : `was ended by ${signal}`);
+        end(signal === null ? `exited with status ${code ?? "?"}` : `was killed by ${signal}`);
       });
     });
   }
 
   function rest(how: string): void {
-    say(`${plan.name} ${how} (its log: ${plan.logFile}). It starts again in ${restartDelayMs / 1000} s; by hand:`);
+    say(`${plan.name} ${how} (log: ${plan.logFile}). It restarts in ${restartDelayMs / 1000} s; to start it yourself:`);
     say(`  ${command} ${plan.verb} --config ${plan.configFile}`);
     cancelRestart = clock.after(restartDelayMs, () => {
       restart().catch((error: unknown) => {
-        say(`${plan.name} could not be started again: ${error instanceof Error ? error.message : String(error)}`);
+        say(`${plan.name} could not be restarted: ${error instanceof Error ? error.message : String(error)}`);
       });
     });
   }
@@ -100,18 +100,18 @@ export async function startChild(plan: ChildPlan, deps: ChildrenDeps): Promise<C
     const taken = await findTaken(plan.listens);
     if (isStopping) return;
     if (taken.length > 0) {
-      say(`${plan.name}: its address is taken, so somebody started it by hand; it is left alone from now on.`);
+      say(`${plan.name}: its address is in use, so someone started it by hand; \`up\` no longer manages it.`);
       return;
     }
     await launch();
-    say(`${plan.name} is started again (process ${running?.pid ?? "?"}).`);
+    say(`${plan.name} was restarted (process ${running?.pid ?? "?"}).`);
   }
 
   await rotate(plan.logFile);
   await launch();
   const cancelLogCheck = clock.every(logCheckMs, () => {
     cutLog(plan.logFile).catch((error: unknown) => {
-      say(`${plan.logFile} can't be cut: ${error instanceof Error ? error.message : String(error)}`);
+      say(`${plan.logFile} can't be rotated: ${error instanceof Error ? error.message : String(error)}`);
     });
   });
   return {

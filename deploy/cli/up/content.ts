@@ -53,11 +53,11 @@ function refuseStrangers(version: number, fleet: Fleet, setup: Setup): void {
   const names = strangers.map(({ config }) => `${config.node} (site ${config.site})`).join(", ");
   throw new CommandFailure(
     exitCodes.usage,
-    `fleet version ${version}, which \`up\` did not write, does not name ${names}`,
+    `version ${version} of the fleet document, which \`up\` did not write, does not contain ${names}`,
     {
       lines: [
         `Its nodes: ${[...known].join(", ")}`,
-        `Add them and publish that (${command} fleet apply FILE), start other --sites, or use another --data.`,
+        `Add them and publish the document (${command} fleet apply FILE), start other --sites, or use another --data.`,
       ],
     },
   );

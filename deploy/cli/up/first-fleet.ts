@@ -11,11 +11,11 @@ export interface PlacedEdge extends PlannedEdge {
 export function firstFleet(edges: readonly PlacedEdge[]): string {
   const sections: [comment: string, section: Record<string, unknown>][] = [
     [
-      `The fleet document: what all edges must agree on. \`${command} up\` published this one; yours replaces it:\n` +
-        `  ${command} fleet releases              the versions so far\n` +
+      `The fleet document: the settings that all edges share. \`${command} up\` published this one; replace it with yours:\n` +
+        `  ${command} fleet releases              list the versions\n` +
         `  ${command} fleet check my-fleet.yaml\n` +
         `  ${command} fleet apply my-fleet.yaml\n` +
-        `  ${command} fleet rollback              back to the version before`,
+        `  ${command} fleet rollback              restore the previous version`,
       {
         zones: [
           {
@@ -29,7 +29,7 @@ export function firstFleet(edges: readonly PlacedEdge[]): string {
       },
     ],
     [
-      "Where nodes stand. DNS gives the addresses of a site's nodes to the clients that are nearest to its place.",
+      "Where the nodes are. DNS sends clients to the nodes of the nearest site.",
       {
         sites: [...Map.groupBy(edges, ({ site }) => site).values()].flatMap(([first, ...more]) =>
           first === undefined ? [] : [siteOf(first, [first, ...more])],
@@ -37,19 +37,19 @@ export function firstFleet(edges: readonly PlacedEdge[]): string {
       },
     ],
     [
-      "What HTTP answers for. The first image host also answers requests to a bare address.",
+      "The hosts that HTTP serves. The first image host also answers requests to a bare IP address.",
       {
         hosts: [{ name: localHost, kind: "images" }],
       },
     ],
     [
-      "How a name's address is chosen for a client.",
+      "How DNS chooses an address for a client.",
       {
         steering: [{ name: localHost, policy: "geo", ttlSeconds: 30 }],
       },
     ],
     [
-      `Image parameters under a name: http://${edges[0]?.address ?? ""}:${ports.http}/sample.jpg?preset=card`,
+      `Named sets of image parameters: http://${edges[0]?.address ?? ""}:${ports.http}/sample.jpg?preset=card`,
       {
         presets: { card: { w: 480, h: 320, fit: "crop", auto: "format" } },
       },

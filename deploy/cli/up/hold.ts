@@ -14,7 +14,7 @@ import { otherAddress } from "./plan.ts";
  * @throws CommandFailure that says what runs there and how to start another one, or why the folder can't be locked
  */
 export async function holdFolder(dataDir: string): Promise<() => void> {
-  const refusal = `another \`${command} up\` runs on ${dataDir}; nothing was changed`;
+  const refusal = `another \`${command} up\` is using ${dataDir}; nothing was changed`;
   try {
     await mkdir(dataDir, { recursive: true });
     return lockDirectory(dataDir, refusal, "up.lock");
@@ -28,11 +28,12 @@ export async function holdFolder(dataDir: string): Promise<() => void> {
 async function runningLines(dataDir: string): Promise<string[]> {
   const state = await readUpState(dataDir);
   const origin = await readOriginConfig(originFileOf(dataDir)).catch(() => undefined);
-  const where = origin === undefined ? "" : `; its origin: http://${hostPort(origin.listen.host, origin.listen.port)}`;
+  const where =
+    origin === undefined ? "" : `; the origin is http://${hostPort(origin.listen.host, origin.listen.port)}`;
   return [
     ...(state === undefined ? [] : [`It runs the nodes ${state.nodes.join(", ")}${where}`]),
     `  ${command} status --data ${dataDir}`,
-    "Ctrl-C in its terminal stops it. To run another one beside it, give that one its own folder and address:",
+    "To stop it, press Ctrl-C in its terminal. To run a second one beside it, give it a directory and an address:",
     `  ${command} up --data ./data2 --address ${otherAddress(state?.address)}`,
   ];
 }

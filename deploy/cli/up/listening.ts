@@ -51,9 +51,9 @@ function tryListen({ host, port, transport }: Listen): Promise<string | undefine
 export function takenLine({ listen, code }: { listen: Listen; code: string }): string {
   const at = `${hostPort(listen.host, listen.port)}/${listen.transport} (${listen.what})`;
   if (code === "EADDRINUSE") return `${at} is in use by another program`;
-  if (code === "EACCES") return `${at} needs a privilege that this user does not have`;
+  if (code === "EACCES") return `${at} requires a privilege that this user does not have`;
   if (code === "EADDRNOTAVAIL") return `${at} is not an address of this machine`;
-  return `${at} can't be listened on: ${code}`;
+  return `${at}: can't listen there: ${code}`;
 }
 
 /**
@@ -67,15 +67,15 @@ export function takenLines(
   const lines = taken.map(takenLine);
   if (taken.some(({ code }) => code === "EADDRINUSE")) {
     lines.push(
-      `Perhaps another \`${command} up\` runs there, with another --data; \`ss -lntup\` names the program.`,
-      "Stop it, or run beside it with a folder and an address of your own:",
+      `Another \`${command} up\` with a different --data may be running; \`ss -lntup\` shows which program uses the port.`,
+      "Stop it, or run a second one beside it with its own directory and address:",
       `  ${command} up --data ./data2 --address ${otherAddress(taken[0]?.listen.host)}`,
-      ...(configurations === undefined ? [] : [`or change the ports in the files ${configurations}.`]),
+      ...(configurations === undefined ? [] : [`or change the ports in ${configurations}.`]),
     );
   }
   const absent = taken.find(({ code }) => code === "EADDRNOTAVAIL")?.listen.host;
   if (absent !== undefined) {
-    lines.push(`Linux has all of 127.0.0.0/8; macOS needs: sudo ifconfig lo0 alias ${absent}`);
+    lines.push(`On macOS, add the address first: sudo ifconfig lo0 alias ${absent}`);
   }
   return lines;
 }

@@ -49,18 +49,22 @@ export function parseSites(text: string): string[] {
       `--sites: unknown site ${unknown.map((code) => `"${code}"`).join(", ")}`,
       {
         lines: [
-          "Known ones:",
+          "Known sites:",
           ...knownCities(),
-          `For other places write a fleet document and publish it: ${command} fleet apply FILE.`,
+          `For other locations, write a fleet document and publish it: ${command} fleet apply FILE`,
         ],
       },
     );
   }
-  if (codes.length === 0) throw new CommandFailure(exitCodes.usage, "--sites: names no site; try --sites fra,nyc,tyo");
+  if (codes.length === 0)
+    throw new CommandFailure(exitCodes.usage, "--sites: the list is empty; try --sites fra,nyc,tyo");
   const twice = codes.find((code, index) => codes.indexOf(code) !== index);
-  if (twice !== undefined) throw new CommandFailure(exitCodes.usage, `--sites: "${twice}" is there twice`);
+  if (twice !== undefined) throw new CommandFailure(exitCodes.usage, `--sites: "${twice}" appears twice`);
   if (codes.length > sitesMax) {
-    throw new CommandFailure(exitCodes.usage, `--sites: ${codes.length} sites, at most ${sitesMax} run on one machine`);
+    throw new CommandFailure(
+      exitCodes.usage,
+      `--sites: ${codes.length} sites; at most ${sitesMax} can run on one machine`,
+    );
   }
   return codes;
 }
@@ -80,9 +84,11 @@ export function parseBaseAddress(base: string): string {
   if (isIPv4(base) && base.startsWith("127.")) return base;
   throw new CommandFailure(
     exitCodes.usage,
-    `--address: "${base}" is not an address of 127.0.0.0/8, such as 127.0.9.1`,
+    `--address: "${base}" is not an address in 127.0.0.0/8, such as 127.0.9.1`,
     {
-      lines: [`\`${command} up\` is a trial on one machine; for a server write configurations (see deploy/config).`],
+      lines: [
+        `\`${command} up\` is for a trial on one machine; for a server, write configuration files (see deploy/config).`,
+      ],
     },
   );
 }
@@ -100,7 +106,7 @@ export function planEdges(sites: readonly string[], base: string, nodesPerSite =
   if (sites.length * nodesPerSite > edgesMax) {
     throw new CommandFailure(
       exitCodes.usage,
-      `--nodes: ${sites.length} × ${nodesPerSite} edges, at most ${edgesMax} run on one machine`,
+      `--nodes: ${sites.length} × ${nodesPerSite} edges; at most ${edgesMax} can run on one machine`,
     );
   }
   return sites.flatMap((site, index) =>

@@ -46,7 +46,7 @@ export function welcomeLines(setup: Setup, imageHost: string): string[] {
       [["origin", dataDir, `http://${hostPort(host, port)}`], ...rows],
     ),
     "",
-    `Pictures are served for ${imageHost}; requests to a bare address get them, too. Paste into another terminal:`,
+    `The image host is ${imageHost}; requests to a bare IP address also reach it. Try it in another terminal:`,
     "",
     ...(http === undefined
       ? []
@@ -57,6 +57,6 @@ export function welcomeLines(setup: Setup, imageHost: string): string[] {
     ...(dns === undefined ? [] : [`  dig @${dns.host} -p ${dns.port} ${imageHost}${subnet}`]),
     `  ${command} put PICTURE.jpg shop/first.jpg${options}`,
     "",
-    `Logs: ${dataDir}/*.log   State: ${command} status${options}   Stop: Ctrl-C`,
+    `Logs: ${dataDir}/*.log   Status: ${command} status${options}   Stop: Ctrl-C`,
   ];
 }

@@ -28,7 +28,7 @@ const time = timeText(purge.at);
 test("a pipe and a wide terminal get a table, with times as all verbs tell them", () => {
   const table = [
     "TIME                        KIND   NAME            AUTHOR  TOKEN                ADDRESS    CHANGE",
-    `${time}  purge  shop/chair.jpg  ada     writer 1a2b3c4d5e6f  192.0.2.7  seq 4, soft`,
+    `${time}  purge  shop/chair.jpg  ada     writer 1a2b3c4d5e6f  192.0.2.7  event 4, soft`,
   ];
   assert.deepEqual(auditLines([purge]), table);
   assert.deepEqual(auditLines([purge], 120), table);
@@ -38,13 +38,13 @@ test("a pipe and a wide terminal get a table, with times as all verbs tell them"
 test("no line is wider than the terminal, and nothing of an entry is left out", () => {
   assert.deepEqual(auditLines([purge], 80), [
     `${time}  purge  shop/chair.jpg`,
-    "    by ada, with the token writer 1a2b3c4d5e6f, from 192.0.2.7; seq 4, soft",
+    "    by ada, with the token writer 1a2b3c4d5e6f, from 192.0.2.7; event 4, soft",
   ]);
   for (const width of [80, 100, 60]) {
     const lines = auditLines([apply, purge], width);
     for (const line of lines) assert.ok(line.length <= width, `${line.length} of ${width}: ${line}`);
     const text = lines.map((line) => line.trim()).join(" ");
-    for (const part of [apply.facts.summary.trim(), "version 4 (before: 3)", "shop/chair.jpg", "fleet-apply"]) {
+    for (const part of [apply.facts.summary.trim(), "version 4 (was 3)", "shop/chair.jpg", "fleet-apply"]) {
       assert.ok(text.includes(part), `${part} in ${text}`);
     }
   }

@@ -39,16 +39,16 @@ test("a steered answer: who gets it, by which rule, for how long, and who else c
     "www.cdn.test A for 133.11.1.1 in Tokyo, JP (35.69, 139.69), AS2501",
     "  answer    192.0.2.3, 192.0.2.4  (site tyo)",
     "  rule      geo, distance: tyo is the nearest, 5 km away",
-    "  scope     133.11.0.0/16: all its clients get this answer",
+    "  scope     133.11.0.0/16: all clients in it get this answer",
     "  TTL       27 s, since site tyo may go up or down in 27 s at the earliest",
     "  zone      cdn.test",
-    "  way       www.cdn.test → img.cdn.test",
-    "  wildcard  *.cdn.test stands for the name",
+    "  aliases   www.cdn.test → img.cdn.test",
+    "  wildcard  *.cdn.test matches the name",
     "",
     "SITE  STATE  KM    KEEPS  WEIGHT  CHOICE",
     "tyo   up     5     80 %   -       chosen",
-    "fra   up     9300  100 %  -       preference 2",
-    "nyc   down   -     100 %  -       no candidate",
+    "fra   up     9300  100 %  -       rank 2",
+    "nyc   down   -     100 %  -       not a candidate",
   ]);
 });
 
@@ -66,10 +66,10 @@ test("what does not depend on the client says so; when no site is up, why there 
     candidates: [],
   };
   const lines = nameLines({ ...steered, aliases: [], wildcard: null, steering: everywhere });
-  assert.equal(lines[0], "www.cdn.test A for 192.0.2.1, whose place is not known");
+  assert.equal(lines[0], "www.cdn.test A for 192.0.2.1, location unknown");
   assert.equal(lines[1], "  answer  192.0.2.3, 192.0.2.4");
   assert.ok(lines.includes("  rule    anycast: tyo is the nearest, 5 km away"), lines.join("\n"));
-  assert.ok(lines.some((line) => line.startsWith("  sites   no site is up or draining: all are candidates")));
+  assert.ok(lines.some((line) => line.startsWith("  sites   no site is up or draining: all sites are candidates")));
   assert.ok(lines.includes("  scope   0.0.0.0/0: every client gets this answer"));
   assert.equal(lines.at(-1), "  zone    cdn.test");
 });

@@ -20,8 +20,8 @@ test("a URL is explained in sentences first, then with every figure", () => {
   assert.deepEqual(urlLines(picture), [
     "host     img.cdn.test, which serves pictures",
     "picture  shop/chair.jpg, 640 px wide, as AVIF",
-    "answer   what this node keeps, without asking anybody (memory)",
-    "why      validated 12 s ago; good for 48 s more",
+    "answer   the copy on this node, without asking anyone (memory)",
+    "why      validated 12 s ago; fresh for another 48 s",
     "",
     "in detail:",
     "  host     img.cdn.test",
@@ -51,9 +51,9 @@ test("each verdict is told in words; what a node of another release says is show
   const answerOf = (body: Record<string, unknown>): string | undefined =>
     urlLines(body).find((line) => line.startsWith("answer"));
   const rows: [string, RegExp][] = [
-    ["miss", /not kept by this node/],
-    ["stale-revalidate", /at once; behind the client's back/],
-    ["stale-if-error", /only if it fails/],
+    ["miss", /not cached on this node/],
+    ["stale-revalidate", /at once; the origin is asked in the background/],
+    ["stale-if-error", /only if the origin fails/],
     ["expired", /too old/],
     ["of a later release", /^answer {3}of a later release$/],
   ];
@@ -74,5 +74,5 @@ test("a picture is unknown that the node never asked for, or that the origin did
 
 test("an answer that never ends is cut", () => {
   const lines = urlLines(Object.fromEntries(Array.from({ length: 1000 }, (_, index) => [`k${index}`, index])));
-  assert.equal(lines.at(-1), "… and 500 lines more");
+  assert.equal(lines.at(-1), "… and 500 more lines");
 });

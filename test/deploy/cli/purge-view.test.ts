@@ -27,14 +27,14 @@ const state = {
 
 const rest = [
   "not reported yet: nyc1",
-  "away: tyo1; a node that comes back replays the purge before it serves",
-  "connected edges of an older release, which purge and do not report: 1",
-  "fra2 was still indexing its disk cache: it may have held more, which is gone as well",
+  "disconnected: tyo1; each applies the purge before it serves again",
+  "connected edges of an older release, which purge but do not report: 1",
+  "fra2 was still indexing its disk cache: it may have dropped more than it counted",
 ];
 
 test("without --wait the nodes are summed, and who is missing is named", () => {
   deepEqual(purgeLines(state, false), [
-    "matched on 1 of 2 nodes: 2 entries (34 kB) in memory, 3 entries (4.1 MB) on disk; 1 known picture",
+    "matched on 1 of 2 nodes: 2 entries (34 kB) in memory, 3 entries (4.1 MB) on disk; 1 picture",
     ...rest,
   ]);
 });
@@ -56,7 +56,7 @@ test("selectors that nobody held are warned of, at most twenty by name", () => {
   ]);
   const many = Array.from({ length: 22 }, (_, at) => ({ what: `tag "${at}"`, hint: undefined }));
   deepEqual(unheldLines(many, false).slice(19), [
-    'warning: no node that has reported held anything for the tag "19"',
+    'warning: no node that reported held anything for the tag "19"',
     "warning: … and for 2 more",
   ]);
 });

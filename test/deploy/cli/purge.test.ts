@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseFleet } from "#document/read-document.ts";
 import { CommandFailure } from "../../../deploy/cli/exit-codes.ts";
-import { doubledPrefix, selectorOfUrl } from "../../../deploy/cli/purge.ts";
+import { doubledPrefix, selectorOfUrl, slashHint, urlWithoutScheme } from "../../../deploy/cli/purge.ts";
 
 const parsed = parseFleet(`
 zones: [{ name: cdn.test, nameservers: [{ name: ns1, addresses: [192.0.2.1] }] }]
@@ -37,9 +37,20 @@ test("a URL that has its host's prefix a second time is told, with the URL that 
   const url = "http://img.cdn.test:8080/shop%20%C3%A4/chair.jpg?w=300";
   assert.equal(
     doubledPrefix("shop ä/shop ä/chair.jpg", { url, sourcePrefix }),
-    'its host puts the sourcePrefix "shop ä/" before each path, and the URL has it as well; ' +
+    'the host adds its sourcePrefix "shop ä/" to each path, and the URL contains it again; ' +
       "did you mean http://img.cdn.test:8080/chair.jpg?w=300?",
   );
   assert.equal(doubledPrefix("shop ä/chair.jpg", { url: "http://img.cdn.test/chair.jpg", sourcePrefix }), undefined);
   assert.equal(doubledPrefix("chair.jpg", { url, sourcePrefix: "" }), undefined);
+});
+
+test("a URL without its scheme, and a prefix with the slash of a path, are told with what was probably meant", () => {
+  const hosts = ["img.cdn.test", "static.cdn.test"];
+  assert.equal(
+    urlWithoutScheme("img.cdn.test/shop/chair.jpg", hosts),
+    'names of pictures do not start with a host; did you mean "http://img.cdn.test/shop/chair.jpg"?',
+  );
+  assert.equal(urlWithoutScheme("shop/img.cdn.test", hosts), undefined);
+  assert.equal(slashHint("/shop"), 'names of pictures do not start with a slash; did you mean "shop"?');
+  assert.equal(slashHint("shop/"), undefined);
 });

@@ -75,8 +75,8 @@ test("what is skipped is named with the reason, and a link is followed once", as
     "self",
   ]);
   assert.match(reasons.get("b.HEIC") ?? "", /convert it to JPEG first/);
-  assert.match(reasons.get("dangling.jpg") ?? "", /leads nowhere/);
-  assert.match(reasons.get("loop.jpg") ?? "", /leads to itself/);
+  assert.match(reasons.get("dangling.jpg") ?? "", /the link is broken/);
+  assert.match(reasons.get("loop.jpg") ?? "", /points to itself/);
   assert.match(reasons.get("self") ?? "", /searched already/);
 });
 
@@ -101,7 +101,7 @@ test("what may not be read is skipped with the reason, and the rest is found", a
   );
   assert.deepEqual(
     skipped.map(({ file, reason }) => [file.slice(at().length + 1), reason]),
-    ["closed", "link", "unentered/a.jpg", "unentered/deep"].map((name) => [name, "you may not read it"]),
+    ["closed", "link", "unentered/a.jpg", "unentered/deep"].map((name) => [name, "permission denied"]),
   );
 });
 
@@ -152,6 +152,6 @@ test("a name that is not UTF-8 is told as such, of a file, a folder and a word",
     "caf\ufffd.jpg",
     "\ufffdt\ufffd",
   ]);
-  for (const { reason } of skipped) assert.match(reason, /^its name is not UTF-8, .* rename it/);
-  await assert.rejects(findUploads([join(folder, "caf\ufffd.jpg")], undefined), /its name is not UTF-8/);
+  for (const { reason } of skipped) assert.match(reason, /^its name is not valid UTF-8: rename it/);
+  await assert.rejects(findUploads([join(folder, "caf\ufffd.jpg")], undefined), /its name is not valid UTF-8/);
 });

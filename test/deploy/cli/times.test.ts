@@ -18,6 +18,6 @@ test("since: so long ago, or a date, which is a day of this machine's zone unles
   assert.equal(readSince("2026-11-01T08:30")(nowMs), new Date(2026, 10, 1, 8, 30).getTime());
   assert.equal(readSince("2026-11-01T08:30:00Z")(nowMs), Date.UTC(2026, 10, 1, 8, 30));
   for (const text of ["yesterday", "2026", "2026-13-01", "01.11.2026", "12:00"]) {
-    assert.throws(() => readSince(text), /It must be a length of time/, text);
+    assert.throws(() => readSince(text), /It must be a duration/, text);
   }
 });

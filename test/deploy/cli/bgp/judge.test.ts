@@ -104,7 +104,7 @@ const faults: [what: string, facts: Partial<Facts>, wanted: RegExp][] = [
   [
     "no key",
     { leaseKey: undefined },
-    /^fail guard: edge\.yaml names no key.*→ (?:npx )?nearcast bgp config .*announce\.keyFile/,
+    /^fail guard: edge\.yaml has no announce\.keyFile.*→ (?:npx )?nearcast bgp config .*announce\.keyFile/,
   ],
   ["a bad key", { leaseKey: { ok: false, reason: "k has mode 0644" } }, /^fail guard: k has mode 0644 →/],
   [
@@ -125,12 +125,12 @@ const faults: [what: string, facts: Partial<Facts>, wanted: RegExp][] = [
   [
     "a user whom the rule refuses, as it should",
     { isRoot: false, unsigned: [{ source: "127.0.0.2", outcome: "reset" }] },
-    /^warn guard: .*was not tried: this user's connections to BIRD are refused → run this as root/,
+    /^warn guard: .*was not tried: BIRD refuses connections of this user → run this as root/,
   ],
   [
     "a user who may not ask for the rule",
     { isRoot: false, leaseGuard: { ok: false, reason: "Operation not permitted", isForbidden: true } },
-    /^warn guard: whether an nftables rule .*port 179 is told to root alone → run this as root/,
+    /^warn guard: only root can see whether an nftables rule .*port 179 → run this as root/,
   ],
   [
     "no rule",
@@ -138,7 +138,7 @@ const faults: [what: string, facts: Partial<Facts>, wanted: RegExp][] = [
     /^warn guard: no nftables rule .*port 179.*→ systemctl enable --now nearcast-lease-guard/,
   ],
   ["no document", { fleet: undefined, fleetReason: "none there" }, /^fail plan: none there → .*--file/],
-  ["no cloud", { edge: edge({ site: "tyo" }) }, /^fail plan: no cloud has the site tyo → name it/],
+  ["no cloud", { edge: edge({ site: "tyo" }) }, /^fail plan: site tyo is in no cloud → add it/],
   [
     "a long prefix",
     {
@@ -194,7 +194,7 @@ const faults: [what: string, facts: Partial<Facts>, wanted: RegExp][] = [
   [
     "no DNS on the nameserver's address",
     { edge: edge({ dns: { addresses: [written.dns.addresses[0]] } }) },
-    /^fail dns: the nameserver ns1 has the address 2001:db8:a::53.* → edge\.yaml: .*"2001:db8:a::53"/,
+    /^fail dns: nameserver ns1 has the address 2001:db8:a::53.* → edge\.yaml: .*"2001:db8:a::53"/,
   ],
   [
     "DNS without TCP",
@@ -208,13 +208,13 @@ const faults: [what: string, facts: Partial<Facts>, wanted: RegExp][] = [
   ],
   [
     "no BIRD",
-    { bird: { ok: false, reason: "/run/bird/bird.ctl: ENOENT" } },
-    /^fail bird: .*ENOENT → systemctl status bird/,
+    { bird: { ok: false, reason: "/run/bird/bird.ctl: no such file" } },
+    /^fail bird: .*no such file → systemctl status bird/,
   ],
   [
     "no right to ask",
-    { bird: { ok: false, reason: "/run/bird/bird.ctl: EACCES" } },
-    /^fail bird: .*EACCES → .*group bird/,
+    { bird: { ok: false, reason: "/run/bird/bird.ctl: permission denied" } },
+    /^fail bird: .*permission denied → .*group bird/,
   ],
   ["no announce", { edge: edge({ announce: undefined }) }, /^fail lease: edge\.yaml has no `announce`/],
   [
@@ -232,7 +232,7 @@ const faults: [what: string, facts: Partial<Facts>, wanted: RegExp][] = [
     { bird: withSession({ state: "Passive" }) },
     /^fail lease: .*127\.0\.0\.2 .*Passive\) → (?:npx )?nearcast status/,
   ],
-  ["another AS", { bird: withSession({ neighborAs: 64999 }) }, /^fail lease: edge0 is for AS 64999.*64500/],
+  ["another AS", { bird: withSession({ neighborAs: 64999 }) }, /^fail lease: edge0 expects AS 64999.*64500/],
   ["a long lease", { bird: withSession({ holdSeconds: 30 }) }, /^warn lease: edge0 holds 30 s/],
   [
     "nothing announced",
@@ -242,7 +242,7 @@ const faults: [what: string, facts: Partial<Facts>, wanted: RegExp][] = [
   [
     "no session for a router",
     { bird: { ok: true, state: { ...state, sessions: state.sessions.slice(0, 2) } } },
-    /^fail routers: BIRD has no session for the router 2001:db8:1::1/,
+    /^fail routers: BIRD has no session configured for the router 2001:db8:1::1/,
   ],
   [
     "a router that is away",
@@ -262,9 +262,13 @@ const faults: [what: string, facts: Partial<Facts>, wanted: RegExp][] = [
   [
     "a long hold time",
     { bird: withSession({ holdSeconds: 90 }, 1) },
-    /^warn routers: router1 holds 90 s, planned are 9 s/,
+    /^warn routers: router1 has a hold time of 90 s; the fleet document has 9 s/,
   ],
-  ["nothing exported", { bird: withSession({ exportedCount: 0 }, 1) }, /^fail routers: router1 is up, but nothing/],
+  [
+    "nothing exported",
+    { bird: withSession({ exportedCount: 0 }, 1) },
+    /^fail routers: router1 is up, but the edge's prefixes are not exported/,
+  ],
   ["no BFD", { bird: { ok: true, state: { ...state, bfd: bfd.slice(1) } } }, /^fail routers: no BFD with 192\.0\.2\.1/],
   [
     "BFD down",
@@ -322,7 +326,7 @@ test("the facts of this very machine are gathered, and what can't be read is sai
   });
   assert.ok(facts.addresses.some(({ device, address }) => device === "lo" && address === "127.0.0.1"));
   assert.ok(facts.devices.some(({ device, rpFilter }) => device === "all" && rpFilter !== undefined));
-  assert.deepEqual(facts.bird, { ok: false, reason: "/nowhere/bird.ctl: ENOENT" });
+  assert.deepEqual(facts.bird, { ok: false, reason: "/nowhere/bird.ctl: no such file" });
   assert.match(facts.fleetReason ?? "", /\/nowhere\/fleet\.json/);
 });
 
@@ -365,7 +369,7 @@ test("the sessions of an edge that come from IPv6 are its lease, too", () => {
     toRouter.map(() => "routers"),
     failed.map(text).join("\n"),
   );
-  assert.match(failed[0]?.what ?? "", /nothing that the edge announces goes to/);
+  assert.match(failed[0]?.what ?? "", /prefixes are not exported to/);
 });
 
 test("the command reads the document that the edge remembers, and ends with 1 when something fails", async (t) => {
@@ -382,7 +386,7 @@ test("the command reads the document that the edge remembers, and ends with 1 wh
   assert.equal(said.status, 1, said.stderr);
   assert.match(said.stdout, /^ok +plan +site fra announces 198\.51\.100\.0\/24, 2001:db8:a::\/48 as AS 64500$/m);
   assert.match(said.stdout, /^fail +addresses .*198\.51\.100\.53 is not on this machine\n +→ ip address add/m);
-  assert.match(said.stdout, /\d+ ok, \d+ to look at, \d+ to mend\n$/);
+  assert.match(said.stdout, /\d+ ok, \d+ warnings, \d+ failed\n$/);
   const json = (await nearcast([...words, "--json"])).json() as { ok: boolean; findings: Finding[] };
   assert.equal(json.ok, false);
   assert.ok(json.findings.some(({ about, level }) => about === "bird" && level === "fail"));

@@ -42,7 +42,7 @@ test("the router id is the node's own IPv4 address: of its peer listener, its UR
   const shared = [{ name: "fra1", http: "http://198.51.100.80" }];
   const refused = announcementPlan(anycastFleet({ fraNodes: shared }), { site: "fra", node: "fra1" });
   assert.ok(!refused.ok);
-  assert.match(refused.reason, /no IPv4 address of fra1/);
+  assert.match(refused.reason, /no IPv4 address that only fra1 uses/);
   assert.match(refused.hints.join(), /--router-id/);
   assert.equal(planOf(anycastFleet({ fraNodes: shared }), { node: "fra1", routerId: "10.0.0.1" }).routerId, "10.0.0.1");
 });
@@ -51,10 +51,10 @@ test("without a plan it says why, and what there is", () => {
   const cases: [fleet: Parameters<typeof anycastFleet>[0], wanted: { site: string; node?: string }, says: RegExp][] = [
     [{}, { site: "fro" }, /no site "fro".*sites: fra, ams, nyc, tyo/],
     [{}, { site: "fra", node: "ams1" }, /no node "ams1".*its nodes: fra1, fra-2/],
-    [{}, { site: "ams", node: "fra1" }, /no node "fra1"; it stands in fra.*its nodes: none/],
+    [{}, { site: "ams", node: "fra1" }, /no node "fra1"; it is in site fra.*its nodes: none/],
     [{ as: undefined }, { site: "fra" }, /no anycast\.as/],
-    [{}, { site: "tyo" }, /no cloud has the site tyo.*anycast\.clouds\[\]\.sites; there are: a, b/],
-    [{ clouds: [] }, { site: "fra" }, /no cloud has the site fra.*there are none/],
+    [{}, { site: "tyo" }, /site tyo is in no cloud.*anycast\.clouds\[\]\.sites; clouds: a, b/],
+    [{ clouds: [] }, { site: "fra" }, /site fra is in no cloud.*there are no clouds/],
     [{}, { site: "nyc" }, /site nyc has no bgp.*bgp\.routers/],
   ];
   for (const [changes, wanted, says] of cases) {

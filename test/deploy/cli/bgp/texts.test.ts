@@ -184,9 +184,9 @@ test("a daisy chain leads to another node of the site, by the families in which 
   assert.ok(chained.ok);
   assert.match(chained.text, /^PEER4="192\.0\.2\.11"$/m);
   assert.match(chained.text, /^SERVICE4="198\.51\.100\.53, 198\.51\.100\.80"$/m);
-  assert.match(chained.text, /^# IPv6: the document tells no address of fra-2/m);
+  assert.match(chained.text, /^# IPv6: the fleet document has no address for fra-2/m);
   for (const [peer, says] of [
-    ["fra1", /can't be its own peer/],
+    ["fra1", /can't pass connections on to itself/],
     ["nyc1", /no node "nyc1"/],
   ] as const) {
     const refused = daisyChain(plan, peer);
@@ -269,7 +269,7 @@ test("the command prints them, alone on standard output, and says in a sentence 
     [["--site", "nyc"], /site nyc has no bgp/],
     [["--site", "fra", "--router", "ios"], /Allowed choices are bird, frr, junos/],
     [["--site", "fra", "--router", "frr", "--addresses"], /cannot be used with/],
-    [["--site", "fra", "--router-id", "0.0.0.0"], /must have the form of an IPv4 address/],
+    [["--site", "fra", "--router-id", "0.0.0.0"], /must look like an IPv4 address/],
     [["--site", "fra", "--processes", "65"], /whole number from 1 to 64/],
     [[], /required option '--site/],
   ];
