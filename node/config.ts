@@ -18,35 +18,45 @@ const shortName = "^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$";
 
 export const edgeConfigSchema = Type.Object(
   {
-    node: word(shortName, "this node's name, as in the fleet document"),
-    site: word(shortName, "this node's site, as in the fleet document"),
-    dataDir: Type.String({ minLength: 1, default: "./data", description: "cache, last fleet document, feed position" }),
+    node: word(shortName, "name of this node, as in the fleet document"),
+    site: word(shortName, "site of this node, as in the fleet document"),
+    dataDir: Type.String({
+      minLength: 1,
+      default: "./data",
+      description: "data directory: cache, last fleet document, feed position",
+    }),
     origin: Type.Object(
       {
         url: Type.String({ format: "http-url", description: "base URL of the origin" }),
-        tokenFile: Type.String({ minLength: 1, description: "file with the edge token that the origin made" }),
+        tokenFile: Type.String({
+          minLength: 1,
+          description: "file that holds the edge token, a copy of the origin's secrets/edge.token",
+        }),
       },
       strict,
     ),
-    http: Type.Array(endpoint(8080, "where pictures are served"), { minItems: 1, maxItems: 64, default: [{}] }),
+    http: Type.Array(endpoint(8080, "address that HTTP listens on"), { minItems: 1, maxItems: 64, default: [{}] }),
     admin: Type.Object(
       {
         ...endpointFields(8081),
         hosts: Type.Array(Type.String({ minLength: 1, maxLength: 253 }), {
           maxItems: 64,
           default: [],
-          description: "names to answer to beside localhost and IP addresses, such as a scraper's name for this node",
+          description: "host names to accept besides localhost and IP addresses, such as the name that a scraper uses",
         }),
       },
-      { ...strict, default: {}, description: "health, metrics and explain; keep it on loopback" },
+      { ...strict, default: {}, description: "listener for health, metrics and explain; keep it on loopback" },
     ),
     dns: Type.Object(
       {
-        addresses: Type.Array(endpoint(5300, "where DNS answers, UDP and TCP"), { maxItems: 64, default: [{}] }),
+        addresses: Type.Array(endpoint(5300, "address that DNS listens on, UDP and TCP"), {
+          maxItems: 64,
+          default: [{}],
+        }),
         geoFiles: Type.Optional(
           Type.Array(Type.String({ minLength: 1 }), {
             maxItems: 8,
-            description: "paths of .mmdb files instead of the city database from npm; []: steer without geo data",
+            description: ".mmdb files to use instead of the bundled city database; []: steer without geo data",
           }),
         ),
         geoCheckSeconds: Type.Integer({
@@ -54,12 +64,13 @@ export const edgeConfigSchema = Type.Object(
           maximum: 86_400,
           default: 30,
           unit: "s",
-          description: "how often these files are looked at; a changed one is checked and taken while queries come",
+          description:
+            "how often these files are checked for changes; a changed file is loaded while queries are answered",
         }),
         asnFile: Type.Optional(
           Type.String({
             minLength: 1,
-            description: "path of an .mmdb file of AS numbers, for overrides by `asn`; without it those match nobody",
+            description: ".mmdb file of AS numbers, for overrides by `asn`; without it, those match no client",
           }),
         ),
         threads: Type.Unsafe<number | "auto">({
@@ -68,39 +79,37 @@ export const edgeConfigSchema = Type.Object(
           maximum: 64,
           pattern: "^auto$",
           default: 1,
-          description:
-            "threads that answer UDP; auto: cores − 1, at least 1; 0: none, but the main one by Node's sockets",
+          description: "threads that answer UDP; auto: one less than the cores, at least 1; 0: the main thread answers",
         }),
         responsesPerSecond: Type.Integer({
           minimum: 0,
           maximum: 10_000_000,
           default: 1000,
           unit: "/s",
-          description: "UDP answers to one network (/24, IPv6 /56) without DNS cookies; floods are forged; 0: no limit",
+          description: "UDP answers to one network (/24, IPv6 /56) without DNS cookies; 0: no limit",
         }),
         slip: Type.Integer({
           minimum: 0,
           maximum: 10,
           default: 2,
           description:
-            "past that, every Nth query gets a truncated answer, so that real clients ask again by TCP; 0: never",
+            "over that limit, every Nth query gets a truncated answer, so that real clients retry over TCP; 0: never",
         }),
         amplificationMax: Type.Integer({
           minimum: 0,
           maximum: 100,
           default: 3,
-          description:
-            "longest UDP answer without a cookie, in lengths of its query: forging must not pay; 0: no limit",
+          description: "largest UDP answer without a DNS cookie, as a multiple of the query's size; 0: no limit",
         }),
         identity: Type.Object(
           {
             nsid: Type.Optional(
-              identityText('what NSID (RFC 5001) says when it is asked for, default the node\'s name; "": nothing'),
+              identityText('NSID (RFC 5001) sent on request (default: the name of the node); "": none'),
             ),
-            id: Type.Optional(identityText('what id.server CH TXT says, default the node\'s name; "": it is REFUSED')),
-            version: Type.Optional(identityText("what version.bind CH TXT says; absent: it is REFUSED")),
+            id: Type.Optional(identityText('answer to id.server CH TXT (default: the name of the node); "": REFUSED')),
+            version: Type.Optional(identityText("answer to version.bind CH TXT; absent: REFUSED")),
           },
-          { ...strict, default: {}, description: "what the responder says of itself" },
+          { ...strict, default: {}, description: "how the DNS server identifies itself" },
         ),
       },
       { ...strict, default: {} },
@@ -108,53 +117,57 @@ export const edgeConfigSchema = Type.Object(
     peer: Type.Optional(
       Type.Object(
         {
-          host: Type.String({ format: "ip", description: "an address of this machine that the other nodes reach" }),
+          host: Type.String({ format: "ip", description: "address of this machine that other nodes can reach" }),
           port: Type.Integer({ minimum: 1, maximum: 65_535, default: 8082 }),
         },
         {
           ...strict,
-          description: "where this node answers its peers, as in the fleet document; process i of several: port + i",
+          description: "listener for the other nodes of the site, as in the fleet document; process i uses port + i",
         },
       ),
     ),
     announce: Type.Optional(
       Type.Object(
         {
-          neighbor: endpoint(179, "the BIRD of this machine"),
+          neighbor: endpoint(179, "address of BIRD on this machine"),
           source: Type.String({
             format: "ip",
             default: "127.0.0.2",
-            description: "the address that the session comes from; process i of several adds i to it",
+            description: "source address of the session; process i adds i to it",
           }),
           holdSeconds: Type.Integer({
             minimum: 3,
             maximum: 90,
             default: 3,
             unit: "s",
-            description: "a frozen process loses its announcement after so long",
+            description: "hold time: a frozen process loses its announcement after this time",
           }),
           nextHops: Type.Array(Type.String({ format: "ip" }), {
             minItems: 1,
             maxItems: 2,
-            description: "addresses of this machine that BIRD announces as the next hop: one IPv4, one IPv6",
+            description: "addresses of this machine that BIRD announces as the next hop: at most one IPv4 and one IPv6",
           }),
           keyFile: Type.Optional(
             Type.String({
               minLength: 1,
               maxLength: 4096,
               description:
-                "file with the TCP MD5 key of the session with BIRD, made by `nearcast bgp config --output`; " +
+                "file that holds the TCP MD5 key of the session with BIRD, written by `nearcast bgp config --output`; " +
                 "absent: any user of this machine can take the lease",
             }),
           ),
           checkHost: Type.Optional(
-            Type.String({ maxLength: 253, description: "image host that the node asks itself for; default the first" }),
+            Type.String({
+              maxLength: 253,
+              description: "image host that the self-check requests (default: the first)",
+            }),
           ),
           checkPath: Type.Optional(
             Type.String({
               pattern: "^/[!-~]*$",
               maxLength: 1024,
-              description: "picture that must be right before anything is announced; absent: only that HTTP answers",
+              description:
+                "picture that the self-check must get before anything is announced; absent: any HTTP answer will do",
             }),
           ),
           shutdownMs: Type.Integer({
@@ -162,10 +175,13 @@ export const edgeConfigSchema = Type.Object(
             maximum: 600_000,
             default: 10_000,
             unit: "ms",
-            description: "how long GRACEFUL_SHUTDOWN (RFC 8326) is announced before the withdrawal",
+            description: "how long GRACEFUL_SHUTDOWN (RFC 8326) is announced before the prefixes are withdrawn",
           }),
         },
-        { ...strict, description: "the lease of the anycast addresses; absent: nothing is announced" },
+        {
+          ...strict,
+          description: "BGP announcement of the anycast prefixes, as a lease; absent: nothing is announced",
+        },
       ),
     ),
     cache: Type.Object(
@@ -175,14 +191,14 @@ export const edgeConfigSchema = Type.Object(
           maximum: 1024 ** 4,
           default: 256 * mebibyte,
           unit: "B",
-          description: "bodies and headers in memory",
+          description: "memory for cached bodies and headers",
         }),
         diskBytes: Type.Integer({
           minimum: 0,
           maximum: 1024 ** 5,
           default: 10 * 1024 * mebibyte,
           unit: "B",
-          description: "files on disk; 0: none",
+          description: "disk space for the cache; 0: no disk cache",
         }),
       },
       { ...strict, default: {} },
@@ -193,20 +209,20 @@ export const edgeConfigSchema = Type.Object(
           minimum: 1,
           maximum: 256,
           default: 2,
-          description: "renderings at the same time; one per core is a good number",
+          description: "decoder processes, and so renderings at a time; one per core is a good value",
         }),
         memoryBytes: Type.Integer({
           minimum: 128 * mebibyte,
           maximum: 1024 ** 4,
           default: 1024 * mebibyte,
           unit: "B",
-          description: "resident memory at which a decoder is killed",
+          description: "resident memory above which a decoder is killed",
         }),
         sandbox: Type.Unsafe<SandboxMode>({
           type: "string",
           enum: sandboxModes,
           default: "auto",
-          description: "required: nothing starts unless decoders are sandboxed; auto: they are where that works",
+          description: "required: do not start without a sandbox for decoders; auto: use the sandbox where it works",
         }),
       },
       { ...strict, default: {} },
@@ -216,13 +232,14 @@ export const edgeConfigSchema = Type.Object(
       maximum: 600_000,
       default: 15_000,
       unit: "ms",
-      description: "after SIGTERM: how long it says `draining` before it stops to accept; longer than names' TTLs",
+      description:
+        "after SIGTERM, how long the node reports `draining` before it stops accepting connections; keep it longer than TTLs",
     }),
     logLevel: Type.Unsafe<(typeof logLevels)[number]>({
       type: "string",
       enum: logLevels,
       default: "info",
-      description: "what is logged to standard error",
+      description: "lowest level that is logged to standard error",
     }),
   },
   strict,

@@ -21,8 +21,8 @@ export function addBackup(program: Command, cli: Cli): void {
     more: [
       "Writes a snapshot of the catalogue, every picture in it, the tokens and the fleet secret to the directory. The",
       "next backup into the same directory copies only what is new. Copy the directory to another machine afterwards,",
-      "with rsync or scp. Run this on the origin's machine, as root or as the origin's user: a backup holds secrets that",
-      "the API does not reveal. Exit status 1: pictures at the origin are damaged or missing, so the backup lacks them.",
+      "with rsync or scp. Run this on the origin's machine, as root or as the origin's user: a backup holds secrets",
+      "that the API does not reveal. Exit status 1: pictures at the origin are damaged or missing.",
     ].join("\n"),
     examples: ["backup /var/backups/nearcast", "backup /var/backups/nearcast --check"],
   });

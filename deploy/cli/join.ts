@@ -62,10 +62,11 @@ export function addJoin(program: Command, cli: Cli): void {
     usage: "join <origin>",
     summary: "make this machine a node of the fleet and run it",
     more: [
-      "Registers the node with the origin under the next free name of the site, writes edge.yaml and edge.token to the",
-      "data directory, and runs the edge in the foreground. The other nodes probe it; DNS hands out its address as soon",
-      "as it is up. Run again on the same machine, `join` keeps the name. The token is the edge token, which the origin",
-      "stores in secrets/edge.token. Behind NAT, set --address to the public address and --listen to the local one.",
+      "Registers the node with the origin under the next free name of the site, writes edge.yaml and edge.token to",
+      "the data directory, and runs the edge in the foreground. The other nodes probe it; DNS hands out its address as",
+      "soon as it is up. Run again on the same machine, `join` keeps the name. The token is the edge token, which the",
+      "origin stores in secrets/edge.token. Behind NAT, set --address to the public address and --listen to the local",
+      "one.",
     ].join("\n"),
     examples: [
       "join http://origin.example.com:7070 --site fra --token-file edge.token",
@@ -111,9 +112,7 @@ async function join(cli: Cli, originUrl: string, options: JoinOptions): Promise<
   const tokenFile = joinedTokenFileOf(dataDir);
   const { token, from: tokenFrom } = await readToken(options, tokenFile);
   if (options.token !== undefined) {
-    output.note(
-      "warning: other users of this machine can see a token on the command line: use --token-file FILE, or --token-file -",
-    );
+    output.note("warning: other users of this machine can see a token on the command line: use --token-file FILE or -");
   }
   const client = createOriginClient({
     url: url.href.replace(/\/+$/, ""),

@@ -20,9 +20,9 @@ export function addRestore(program: Command, cli: Cli): void {
     usage: "restore <directory>",
     summary: "restore the origin from a backup",
     more: [
-      `Reads a directory that \`${command} backup\` wrote and checks the hash of every file. The origin must be stopped`,
-      "and its data directory empty; with --force, existing data is moved to a directory beside it. The restored origin",
-      "has a new identity: edges drop their caches once, then follow it automatically.",
+      `Reads a directory that \`${command} backup\` wrote and checks the hash of every file. The origin must be`,
+      "stopped and its data directory empty; with --force, existing data is moved to a directory beside it. The",
+      "restored origin has a new identity: edges drop their caches once, then follow it automatically.",
     ].join("\n"),
     examples: ["restore /var/backups/nearcast", "restore backup --data /var/lib/nearcast-origin --force"],
   });

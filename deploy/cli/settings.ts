@@ -175,7 +175,7 @@ async function readToken(file: string): Promise<string> {
       lines: [
         `${file}: ${systemReason(error)}`,
         "The origin creates it at its first start, in secrets/writer.token in its data directory.",
-        `Give the file with --token-file FILE or NEARCAST_TOKEN_FILE, or the data directory of \`${command} up\` with --data DIR.`,
+        `Give the file (--token-file FILE or NEARCAST_TOKEN_FILE) or the directory of \`${command} up\` (--data DIR).`,
       ],
     });
   }

@@ -36,7 +36,7 @@ export function addToken(program: Command, cli: Cli): void {
       "retire  ends the older tokens at once. For edge tokens it lists the nodes that may not have the new one and",
       "        asks for confirmation; without a terminal, --yes is required.",
       "",
-      "After a break-in, use --now: a thief who holds the old edge token could fetch the new one as well. You then have",
+      "After a break-in, use --now: whoever stole the old edge token could fetch the new one as well. You then need",
       "to copy the new token to the token file of each edge (no restart needed). --by-hand keeps the overlap, but does",
       "not hand out the new token. A token is never printed: --save FILE writes it to a file that only you can read.",
     ].join("\n"),

@@ -93,9 +93,7 @@ function linesOf({ checked, faults, cursor }: Verified): string[] {
     ]),
     ...(faults.length === 0
       ? []
-      : [
-          `Next: store the same files again with \`${command} put\` (or restore a backup), then run \`${command} verify\`.`,
-        ]),
+      : [`Next: \`${command} put\` the same files again (or restore a backup), then run \`${command} verify\`.`]),
     ...(cursor === undefined ? [] : [`Stopped before the end. To resume: ${command} verify --after ${cursor}`]),
   ];
 }

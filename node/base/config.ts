@@ -9,7 +9,9 @@ import { readFile } from "node:fs/promises";
 import type { Static, TSchema } from "typebox";
 import { LineCounter, parse, parseDocument } from "yaml";
 import { check, type Checked, pathOf, problemLines, type ValueProblem } from "./schema.ts";
+import { systemReason } from "./system-reason.ts";
 import { type LineOf, lineReader, withLine } from "./yaml-lines.ts";
+import { yamlProblem } from "./yaml-problem.ts";
 
 /** What the user must mend; `main` prints the message and ends with status 2. */
 export class ConfigError extends Error {
@@ -45,15 +47,19 @@ async function readYamlFile(file: string): Promise<{ value: unknown; lineOf: Lin
   try {
     text = await readFile(file, "utf8");
   } catch (error) {
-    throw new ConfigError(file, [{ path: "", message: `can't be read: ${(error as Error).message}` }]);
+    throw new ConfigError(file, [{ path: "", message: `can't be read: ${systemReason(error)}` }]);
   }
   try {
     const lineCounter = new LineCounter();
     const document = parseDocument(text, { lineCounter });
     const [error] = document.errors;
-    if (error !== undefined) throw error;
+    if (error !== undefined) {
+      const { line, col } = lineCounter.linePos(error.pos[0]);
+      throw new ConfigError(file, [{ path: "", message: `${yamlProblem(error)} at line ${line}, column ${col}` }]);
+    }
     return { value: document.toJS() ?? {}, lineOf: lineReader(document, lineCounter) };
   } catch (error) {
+    if (error instanceof ConfigError) throw error;
     throw new ConfigError(file, [{ path: "", message: (error as Error).message }]);
   }
 }
@@ -82,9 +88,9 @@ export function checkConfig<Schema extends TSchema>(
     if (text === undefined || !variable.startsWith(`${prefix}_`)) continue;
     const steps = stepsOf(variable, prefix);
     const scalar = readScalar(text);
-    if (scalar === undefined) problems.push({ path: variable, message: "is not a YAML value; put it in quotes" });
+    if (scalar === undefined) problems.push({ path: variable, message: "is not a valid YAML value; put it in quotes" });
     else if (!set(settings, steps, scalar.value)) {
-      problems.push({ path: variable, message: "can't override a value that is not an object" });
+      problems.push({ path: variable, message: "can't be set: a part of its path is not an object" });
     }
   }
   const checked = check(schema, settings);

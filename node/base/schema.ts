@@ -82,9 +82,9 @@ function describe(error: ErrorObject, root: unknown): ValueProblem {
     case "required":
       return { path: pathOf([...steps, String(params["missingProperty"])]), message: "is missing" };
     case "minimum":
-      return { path: pathOf(steps), message: `${shown()} is below ${bound}` };
+      return { path: pathOf(steps), message: `${shown()} is below the minimum of ${bound}` };
     case "maximum":
-      return { path: pathOf(steps), message: `${shown()} is above ${bound}` };
+      return { path: pathOf(steps), message: `${shown()} is above the maximum of ${bound}` };
     case "minLength":
     case "maxLength":
       return { path: pathOf(steps), message: `${shown()} must have ${atBound(error.keyword)} ${bound} characters` };
@@ -105,9 +105,34 @@ function describe(error: ErrorObject, root: unknown): ValueProblem {
         path: pathOf([...steps, String(params["tag"])]),
         message: `${show(params["tagValue"])} is not a known kind`,
       };
+    case "type":
+      return { path: pathOf(steps), message: `${shown()} must be ${typeWords(params["type"])}${wanted(error)}` };
+    case "format":
+      return {
+        path: pathOf(steps),
+        message: `${shown()} is not ${formatWords[String(params["format"])] ?? String(params["format"])}${wanted(error)}`,
+      };
+    case "pattern":
+      return { path: pathOf(steps), message: `${shown()} must match ${String(params["pattern"])}${wanted(error)}` };
     default:
       return { path: pathOf(steps), message: `${shown()} ${error.message ?? "is not allowed"}${wanted(error)}` };
   }
+}
+
+/** What a value of each format is called. */
+const formatWords: Readonly<Record<string, string>> = {
+  ip: "an IPv4 or IPv6 address",
+  prefix: "an address prefix such as 192.0.2.0/24",
+  "http-url": "an http:// or https:// URL without user, query and fragment",
+};
+
+/** `a string`, `an integer or a string`. @param types as JSON Schema has them */
+function typeWords(types: unknown): string {
+  return [types]
+    .flat()
+    .flatMap((type) => String(type).split(","))
+    .map((type) => (/^[aeiou]/.test(type) ? `an ${type}` : type === "null" ? type : `a ${type}`))
+    .join(" or ");
 }
 
 function unknownKey({ params, parentSchema }: ErrorObject, steps: readonly string[]): ValueProblem {
@@ -121,7 +146,7 @@ function unknownKey({ params, parentSchema }: ErrorObject, steps: readonly strin
 /** What the schema says of the value in words; a pattern alone tells people little. */
 function wanted(error: ErrorObject): string {
   const { description } = (error.parentSchema ?? {}) as { description?: string };
-  return description === undefined ? "" : ` (wanted: ${description})`;
+  return description === undefined ? "" : ` (expected: ${description})`;
 }
 
 function atBound(keyword: string): string {

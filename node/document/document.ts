@@ -24,12 +24,12 @@ export const peerEndpoint = Type.Object(
     host: ipAddress,
     port: Type.Integer({ minimum: 1, maximum: 65_535, default: 8082 }),
   },
-  { ...strict, description: "where it answers other nodes; absent: it shares nothing with them" },
+  { ...strict, description: "listener for the other nodes of the site; absent: it shares nothing with them" },
 );
 
 const site = Type.Object(
   {
-    name: shortName("the site's short name, such as `fra`"),
+    name: shortName("short name of the site, such as `fra`"),
     place: Type.Object(
       {
         latitude: Type.Number({ minimum: -90, maximum: 90, unit: "degrees north" }),
@@ -42,7 +42,7 @@ const site = Type.Object(
     addresses: Type.Array(ipAddress, {
       maxItems: 32,
       default: [],
-      description: "service addresses that all nodes of the site share; DNS gives them to its clients while it is up",
+      description: "service addresses that all nodes of the site share; DNS hands them out while the site is up",
     }),
     capacity: Type.Optional(
       Type.Object(
@@ -55,7 +55,7 @@ const site = Type.Object(
     ),
     state: oneWordOf(
       ["auto", "up", "down", "draining"],
-      "`auto` follows the probes; the others force the site's state",
+      "`auto` follows the probes; the other values force the state of the site",
       "auto",
     ),
     bgp: Type.Optional(
@@ -70,13 +70,13 @@ const site = Type.Object(
                   Type.String({
                     pattern: '^/[^\\s"]+$',
                     maxLength: 255,
-                    description: "file on the node with the TCP MD5 key",
+                    description: "file on the node that holds the TCP MD5 key",
                   }),
                 ),
               },
               strict,
             ),
-            { minItems: 1, maxItems: 16, description: "to whom each node's BIRD announces" },
+            { minItems: 1, maxItems: 16, description: "routers that BIRD on each node peers with" },
           ),
           holdSeconds: Type.Integer({
             minimum: 3,
@@ -90,28 +90,32 @@ const site = Type.Object(
               intervalMs: Type.Integer({ minimum: 10, maximum: 10_000, default: 300, unit: "ms" }),
               multiplier: Type.Integer({ minimum: 2, maximum: 50, default: 3 }),
             },
-            { ...strict, default: {}, description: "BFD (RFC 5880): so many intervals of silence are a lost link" },
+            {
+              ...strict,
+              default: {},
+              description: "BFD (RFC 5880): `multiplier` intervals of silence mean a lost link",
+            },
           ),
         },
-        { ...strict, description: "how nodes of this site announce the anycast clouds" },
+        { ...strict, description: "how the nodes of this site announce the anycast clouds" },
       ),
     ),
     nodes: Type.Array(
       Type.Object(
         {
-          name: shortName("the node's name, unique in the fleet"),
+          name: shortName("name of the node, unique in the fleet"),
           http: Type.String({ format: "http-url", description: "base URL at which other nodes reach and probe it" }),
           peer: Type.Optional(peerEndpoint),
           addresses: Type.Array(ipAddress, {
             maxItems: 16,
             default: [],
-            description: "its own service addresses; DNS gives them to the site's clients while this node is up",
+            description: "service addresses of this node; DNS hands them out while the node is up",
           }),
-          state: oneWordOf(["auto", "draining"], "`draining`: it gets no new clients", "auto"),
+          state: oneWordOf(["auto", "draining"], "`draining`: the node gets no new clients", "auto"),
         },
         strict,
       ),
-      { maxItems: 256, default: [], description: "nodes can also join by themselves: `nearcast join`" },
+      { maxItems: 256, default: [], description: "nodes of the site; nodes can also join with `nearcast join`" },
     ),
   },
   strict,
@@ -122,18 +126,22 @@ export type SiteNode = Site["nodes"][number];
 /** Addresses that several sites announce by BGP, and which sites do. */
 const cloud = Type.Object(
   {
-    name: shortName("such as `a`"),
+    name: shortName("name of the cloud, such as `a`"),
     prefixes: Type.Array(Type.String({ format: "prefix", description: "an IPv4 or IPv6 prefix" }), {
       minItems: 1,
       maxItems: 4,
-      description: "what is announced; the internet takes /24 and /48 at the longest",
+      description: "prefixes to announce; the internet accepts none longer than /24 (IPv4) or /48 (IPv6)",
     }),
     addresses: Type.Array(ipAddress, {
       minItems: 1,
       maxItems: 16,
-      description: "the service addresses within; every node of these sites has them on lo",
+      description: "service addresses within the prefixes; every node of these sites has them on lo",
     }),
-    sites: Type.Array(shortName("a site"), { minItems: 1, maxItems: 1000, description: "who announces it" }),
+    sites: Type.Array(shortName("a site"), {
+      minItems: 1,
+      maxItems: 1000,
+      description: "sites that announce this cloud",
+    }),
   },
   strict,
 );
@@ -147,17 +155,20 @@ const imagesHost = Type.Object(
       pattern: "^(?:[A-Za-z0-9._-]+/)*$",
       maxLength: 200,
       default: "",
-      description: "put before the URL's path to get the source's name, such as `shop/`",
+      description: "prefix added to the URL path to get the name of the picture, such as `shop/`",
     }),
-    freshSeconds: seconds("how long an edge uses a source before it asks the origin again (purges work at once)", 3600),
-    staleWhileRevalidateSeconds: seconds("how long after that it may still answer at once, asking behind", 86_400),
-    staleIfErrorSeconds: seconds("how long after that it may still answer while the origin fails", 604_800),
-    negativeSeconds: seconds("how long it remembers that a source is not there", 10, 3600),
+    freshSeconds: seconds("how long an edge uses a source before it asks the origin again; purges work at once", 3600),
+    staleWhileRevalidateSeconds: seconds(
+      "how much longer it may serve the stale source while it revalidates in the background",
+      86_400,
+    ),
+    staleIfErrorSeconds: seconds("how much longer it may serve the stale source while the origin fails", 604_800),
+    negativeSeconds: seconds("how long an edge remembers that a source does not exist", 10, 3600),
     cacheControl: Type.String({
       maxLength: 200,
       pattern: "^[\\x20-\\x7e]+$",
       default: "public, max-age=3600, stale-while-revalidate=86400",
-      description: "the Cache-Control that browsers get",
+      description: "Cache-Control header sent to browsers",
     }),
   },
   strict,
@@ -168,18 +179,17 @@ const assetsHost = Type.Object(
   {
     name: absoluteName,
     kind: Type.Literal("assets"),
-    origin: Type.String({ format: "http-url", description: "the HTTP/1.1 origin behind this host" }),
-    freshSeconds: seconds("lifetime of answers that state none; 0: revalidate each time", 0),
+    origin: Type.String({ format: "http-url", description: "base URL of the HTTP/1.1 origin behind this host" }),
+    freshSeconds: seconds("lifetime of responses that do not state one; 0: revalidate each time", 0),
     staleWhileRevalidateSeconds: seconds("used when the answer states none (RFC 5861)", 0),
     staleIfErrorSeconds: seconds("used when the answer states none (RFC 5861)", 86_400),
-    negativeSeconds: seconds("lifetime of 404 and 410 answers that state none", 5, 3600),
+    negativeSeconds: seconds("lifetime of 404 and 410 responses that do not state one", 5, 3600),
     timeoutMs: Type.Integer({
       minimum: 100,
       maximum: 120_000,
       default: 10_000,
       unit: "ms",
-      description:
-        "wait for the origin's header section, connecting and retries included; then for each silence in a body",
+      description: "time limit for the response header, with connecting and retries; then for each pause in the body",
     }),
   },
   strict,
@@ -191,17 +201,21 @@ export type Host = Static<typeof host>;
 
 const override = Type.Object(
   {
-    cidr: Type.Optional(Type.String({ pattern: "^[0-9a-fA-F.:]+/\\d{1,3}$", description: "client network" })),
+    cidr: Type.Optional(Type.String({ pattern: "^[0-9a-fA-F.:]+/\\d{1,3}$", description: "network of the client" })),
     asn: Type.Optional(
-      Type.Integer({ minimum: 1, maximum: 4_294_967_295, description: "the client's AS number; needs dns.asnFile" }),
+      Type.Integer({
+        minimum: 1,
+        maximum: 4_294_967_295,
+        description: "AS number of the client; requires dns.asnFile",
+      }),
     ),
     country: Type.Optional(Type.String({ pattern: "^[A-Z]{2}$", description: "ISO 3166-1 alpha-2" })),
-    site: Type.Optional(shortName("the site to prefer while it is up")),
+    site: Type.Optional(shortName("site to prefer while it is up")),
     sites: Type.Optional(
       Type.Array(shortName("a site"), {
         minItems: 1,
         maxItems: 100,
-        description: "instead of `site`: they share these clients by their weights",
+        description: "instead of `site`: sites that share these clients by weight",
       }),
     ),
   },
@@ -218,27 +232,23 @@ const steeredName = Type.Object(
     policy: oneWordOf(
       ["geo", "anycast", "local", "weighted", "fixed"],
       [
-        "geo: nearest site; anycast: the shared address; local: the answering site's own;",
-        "weighted: by weight, the same client network always the same site; fixed: the first of `sites` that is up",
+        "geo: the nearest site; anycast: the shared addresses; local: the site that answers the query;",
+        "weighted: by weight, with the same site for each client network; fixed: the first of `sites` that is up",
       ].join(" "),
     ),
-    ttlSeconds: seconds("longest TTL of the answer; it is shorter while the answer may change sooner", 30, 86_400),
-    ttlFloorSeconds: seconds(
-      "shortest TTL of the answer; ttlSeconds, where that is below the default",
-      ttlFloorSecondsDefault,
-      86_400,
-    ),
+    ttlSeconds: seconds("longest TTL of the answer; shorter while the answer may change sooner", 30, 86_400),
+    ttlFloorSeconds: seconds("shortest TTL of the answer; at most ttlSeconds", ttlFloorSecondsDefault, 86_400),
     sites: Type.Optional(
       Type.Array(shortName("a site"), {
         minItems: 1,
         maxItems: 1000,
-        description: "the sites that may be answered, default all; for `fixed` also their order",
+        description: "sites that may be answered (default: all); for `fixed`, in order of preference",
       }),
     ),
     weights: Type.Optional(
       Type.Record(Type.String(), Type.Integer({ minimum: 0, maximum: 1_000_000 }), {
         maxProperties: 1000,
-        description: "site: weight, where several sites share clients; a site that is not named weighs 1",
+        description: "site: weight, where several sites share clients; the default weight is 1",
       }),
     ),
     withinKm: Type.Integer({
@@ -246,12 +256,13 @@ const steeredName = Type.Object(
       maximum: 20_040,
       default: 0,
       unit: "km",
-      description: "for `geo`: sites at most this much farther than the nearest share its clients by their weights",
+      description: "for `geo`: sites at most this much farther away than the nearest share its clients by weight",
     }),
     overrides: Type.Array(override, {
       maxItems: 10_000,
       default: [],
-      description: "for `geo`: the longest cidr, else the asn, else the country; distance where none matches",
+      description:
+        "for `geo`: the longest matching cidr wins, then asn, then country; without a match, distance decides",
     }),
   },
   strict,
@@ -263,12 +274,14 @@ const preset = Type.Object(
   {
     w: Type.Optional(Type.Integer({ minimum: 1, maximum: 8192, unit: "px" })),
     h: Type.Optional(Type.Integer({ minimum: 1, maximum: 8192, unit: "px" })),
-    fit: Type.Optional(oneWordOf(["clip", "crop", "fill", "max", "min", "scale"], "how the picture meets w and h")),
+    fit: Type.Optional(
+      oneWordOf(["clip", "crop", "fill", "max", "min", "scale"], "how the picture is fitted into w and h"),
+    ),
     q: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
     fm: Type.Optional(oneWordOf(["jpg", "png", "webp", "avif"], "output format")),
-    auto: Type.Optional(oneWordOf(["format"], "choose the format by Accept")),
+    auto: Type.Optional(oneWordOf(["format"], "choose the output format by the Accept header")),
     dpr: Type.Optional(Type.Number({ minimum: 0.1, maximum: 5 })),
-    bg: Type.Optional(Type.String({ pattern: "^[0-9A-Fa-f]{3,8}$", description: "background, hexadecimal" })),
+    bg: Type.Optional(Type.String({ pattern: "^[0-9A-Fa-f]{3,8}$", description: "background colour, hexadecimal" })),
   },
   strict,
 );
@@ -281,34 +294,34 @@ const limits = Type.Object(
       maximum: 1_073_741_824,
       default: 104_857_600,
       unit: "B",
-      description: "size of an uploaded picture",
+      description: "maximum size of an uploaded picture",
     }),
     sourcePixelsMax: Type.Integer({
       minimum: 1024,
       maximum: 268_402_689,
       default: 100_000_000,
       unit: "px",
-      description: "width × height × frames of an uploaded picture",
+      description: "maximum width × height × frames of an uploaded picture",
     }),
     originTimeoutMs: Type.Integer({
       minimum: 100,
       maximum: 120_000,
       default: 20_000,
       unit: "ms",
-      description: "wait for a picture's source from the origin: connecting, retries and the whole body together",
+      description: "time limit for fetching a source from the origin, with connecting, retries and the body",
     }),
     renderTimeoutMs: Type.Integer({
       minimum: 100,
       maximum: 120_000,
       default: 15_000,
       unit: "ms",
-      description: "one rendering, from its start",
+      description: "time limit for one rendering",
     }),
     renderQueueMax: Type.Integer({
       minimum: 1,
       maximum: 100_000,
       default: 1000,
-      description: "renderings that may wait on one node; more are answered 503",
+      description: "renderings that may wait on one node; more get a 503",
     }),
     objectBytesMax: Type.Integer({
       minimum: 1024,
@@ -330,26 +343,26 @@ const probe = Type.Object(
       default: 1000,
       unit: "ms",
       description:
-        "between two probes of a node that answers; one that is late is not waited for, and others follow at a tenth",
+        "interval between probes of a node that answers; after a late answer, probes follow at a tenth of it",
     }),
     timeoutMs: Type.Integer({
       minimum: 50,
       maximum: 60_000,
       default: 1000,
       unit: "ms",
-      description: "a probe without answer by then has failed; never longer than intervalMs",
+      description: "a probe without an answer by then has failed; at most intervalMs",
     }),
     failuresDown: Type.Integer({
       minimum: 1,
       maximum: 100,
       default: 7,
-      description: "failures in a row that take a node down, unless a node that is reached still reaches it",
+      description: "consecutive failures that take a node down, unless a reachable node still reaches it",
     }),
     successesUp: Type.Integer({
       minimum: 1,
       maximum: 100,
       default: 2,
-      description: "successes in a row that bring it up",
+      description: "consecutive successes that bring a node up",
     }),
   },
   { ...strict, default: {} },
@@ -362,18 +375,23 @@ export const fleetSchema = Type.Object(
     sites: Type.Array(site, { minItems: 1, maxItems: 1000 }),
     anycast: Type.Object(
       {
-        addresses: Type.Array(ipAddress, { maxItems: 16, default: [], description: "what policy `anycast` answers" }),
-        as: Type.Optional(autonomousSystem("the AS number of all nodes")),
+        addresses: Type.Array(ipAddress, {
+          maxItems: 16,
+          default: [],
+          description: "addresses that the policy `anycast` answers",
+        }),
+        as: Type.Optional(autonomousSystem("AS number of the nodes")),
         clouds: Type.Array(cloud, {
           maxItems: 8,
           default: [],
-          description: "two, announced from different sites, so that resolvers always have a nameserver elsewhere",
+          description:
+            "sets of anycast addresses; use two, announced from different sites, so that resolvers have a second nameserver",
         }),
       },
       { ...strict, default: {} },
     ),
     shield: Type.Optional(
-      shortName("the site that all others ask instead of the origin, so that each source is fetched from there once"),
+      shortName("site that all others ask instead of the origin, so that each source is fetched from the origin once"),
     ),
     hosts: Type.Array(host, { minItems: 1, maxItems: 10_000 }),
     steering: Type.Array(steeredName, { maxItems: 10_000, default: [] }),

@@ -7,6 +7,7 @@
 import { type Document, isScalar, Lexer, LineCounter, parseDocument, visit } from "yaml";
 import { check, type Checked, type ValueProblem } from "#base/schema.ts";
 import { type LineOf, lineReader, withLine } from "#base/yaml-lines.ts";
+import { yamlProblem } from "#base/yaml-problem.ts";
 import { canonicalName } from "#record/names.ts";
 import { type Fleet, fleetSchema } from "./document.ts";
 import { contradictionsOfSites } from "./site-rules.ts";
@@ -37,10 +38,13 @@ export interface FleetReader {
 /** Reads the YAML text of a fleet document; all its problems at once, or the frozen document. */
 export function parseFleet(yamlText: string, reader: FleetReader = {}): Checked<Fleet> {
   if (Buffer.byteLength(yamlText) > fleetBytesMax) {
-    return { ok: false, problems: [{ path: "", message: `the document is larger than ${fleetBytesMax} bytes` }] };
+    return {
+      ok: false,
+      problems: [{ path: "", message: `the document is too large; at most ${fleetBytesMax} bytes are allowed` }],
+    };
   }
   if (yamlText.length > yamlBytesMax && yamlLengthOf(yamlText) > yamlBytesMax) {
-    const message = `the document without the texts of zone files is larger than ${yamlBytesMax} bytes`;
+    const message = `the document is too large: at most ${yamlBytesMax} bytes are allowed, not counting zone files`;
     return { ok: false, problems: [{ path: "", message }] };
   }
   const lineCounter = new LineCounter();
@@ -51,9 +55,9 @@ export function parseFleet(yamlText: string, reader: FleetReader = {}): Checked<
   try {
     // Neither pretty errors nor the parser's own look for doubled keys: both take time by the square.
     const document = parseDocument(yamlText, { prettyErrors: false, uniqueKeys: false, lineCounter });
-    const problems = document.errors.slice(0, yamlErrorsMax).map((error) => at(error.pos[0], error.message));
+    const problems = document.errors.slice(0, yamlErrorsMax).map((error) => at(error.pos[0], yamlProblem(error)));
     if (problems.length === 0) {
-      for (const { key, offset } of doubledKeysOf(document)) problems.push(at(offset, `the key ${key} is there twice`));
+      for (const { key, offset } of doubledKeysOf(document)) problems.push(at(offset, `the key ${key} appears twice`));
     }
     if (problems.length > 0) return { ok: false, problems };
     return checkLocated(document.toJS({ maxAliasCount: 100 }), reader, lineReader(document, lineCounter));
@@ -165,7 +169,7 @@ function* contradictionsOf(
 function* twice(names: readonly string[], pathAt: (index: number) => string): Generator<ValueProblem> {
   const seen = new Set<string>();
   for (const [index, name] of names.entries()) {
-    if (seen.has(name)) yield { path: pathAt(index), message: `"${name}" is there twice` };
+    if (seen.has(name)) yield { path: pathAt(index), message: `"${name}" appears twice` };
     seen.add(name);
   }
 }

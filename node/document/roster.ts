@@ -26,7 +26,7 @@ const shortName = (description: string) =>
 // Keys that a later origin may add are let through: an edge that is not upgraded yet goes on with those that it knows.
 export const rosterNodeSchema = Type.Object({
   name: shortName("unique in the fleet"),
-  site: shortName("one of the fleet document's"),
+  site: shortName("a site of the fleet document"),
   http: Type.String({
     format: "http-url",
     maxLength: 255,
@@ -36,14 +36,14 @@ export const rosterNodeSchema = Type.Object({
   addresses: Type.Array(Type.String({ format: "ip", maxLength: 45 }), {
     maxItems: 16,
     default: [],
-    description: "its own service addresses; DNS gives them to the site's clients while this node is up",
+    description: "service addresses of this node; DNS hands them out while the node is up",
   }),
 });
 export type RosterNode = Static<typeof rosterNodeSchema>;
 
 export const rosterSchema = Type.Object({
-  revision: Type.Integer({ minimum: 0, description: "one more with each change" }),
-  nodes: Type.Array(rosterNodeSchema, { maxItems: rosterNodesMax, description: "those that joined by themselves" }),
+  revision: Type.Integer({ minimum: 0, description: "increases with each change" }),
+  nodes: Type.Array(rosterNodeSchema, { maxItems: rosterNodesMax, description: "nodes that joined" }),
   draining: Type.Array(shortName("a node, of the document or of the roster"), {
     maxItems: rosterNodesMax,
     description: "nodes that get no new clients",

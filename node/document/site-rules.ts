@@ -19,7 +19,7 @@ export function* contradictionsOfSites(fleet: Fleet, warn: (warning: ValueProble
   for (const [index, site] of sites.entries()) {
     const path = `sites[${index}]`;
     if (site.bgp !== undefined && anycast.as === undefined) {
-      yield { path: "anycast.as", message: `is missing: the nodes of ${site.name} need an AS number for their BGP` };
+      yield { path: "anycast.as", message: `is missing; the nodes of site ${site.name} need an AS number for BGP` };
     }
     const seen = new Set<string>();
     for (const [n, node] of site.nodes.entries()) {
@@ -31,7 +31,7 @@ export function* contradictionsOfSites(fleet: Fleet, warn: (warning: ValueProble
   const cloudNames = new Set<string>();
   for (const [index, cloud] of anycast.clouds.entries()) {
     const path = `anycast.clouds[${index}]`;
-    if (cloudNames.has(cloud.name)) yield { path: `${path}.name`, message: `"${cloud.name}" is there twice` };
+    if (cloudNames.has(cloud.name)) yield { path: `${path}.name`, message: `"${cloud.name}" appears twice` };
     cloudNames.add(cloud.name);
     yield* contradictionsOfCloud(cloud, siteNames, path, warn);
   }
@@ -53,16 +53,22 @@ function* contradictionsOfCloud(
     announced.addSubnet(address, length, family === 4 ? "ipv4" : "ipv6");
     const first = firstAddressOf(address, length, family);
     if (first !== undefined) {
-      yield { path: `${path}.prefixes[${index}]`, message: `${prefix} has bits past its length: ${first}/${length}` };
+      yield {
+        path: `${path}.prefixes[${index}]`,
+        message: `${prefix} has bits set after its length; write ${first}/${length}`,
+      };
     }
     if (length > longestAnnounced[family]) {
       const most = longestAnnounced[family];
-      warn({ path: `${path}.prefixes[${index}]`, message: `${prefix}: routers of others take nothing past /${most}` });
+      warn({
+        path: `${path}.prefixes[${index}]`,
+        message: `${prefix}: other networks accept nothing longer than /${most}`,
+      });
     }
   }
   for (const [index, address] of cloud.addresses.entries()) {
     if (announced.check(address, isIP(address) === 4 ? "ipv4" : "ipv6")) continue;
-    yield { path: `${path}.addresses[${index}]`, message: `${address} lies in none of this cloud's prefixes` };
+    yield { path: `${path}.addresses[${index}]`, message: `${address} is in none of the prefixes of this cloud` };
   }
 }
 

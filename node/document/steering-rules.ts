@@ -48,20 +48,23 @@ export function* contradictionsOfPolicy(
   ];
   for (const { one, at } of named) {
     if (!siteNames.has(one)) yield { path: at, message: `"${one}" is not one of the sites` };
-    else if (!allowed.has(one)) yield { path: at, message: `"${one}" is not among this name's own sites` };
+    else if (!allowed.has(one)) yield { path: at, message: `"${one}" is not in the sites of this name` };
   }
   if (sites !== undefined) yield* namedTwice(sites, `${path}.sites`);
   if (weighNothing([...allowed], weights)) {
-    yield { path: `${path}.weights`, message: "are all 0: at least one site must weigh more" };
+    yield { path: `${path}.weights`, message: "are all 0; at least one site must have a weight above 0" };
   }
   if (policy === "anycast" && fleet.anycast.addresses.length === 0) {
-    yield { path: `${path}.policy`, message: `"anycast" needs at least one address in anycast.addresses` };
+    yield { path: `${path}.policy`, message: `"anycast" requires at least one address in anycast.addresses` };
   }
   if (policy === "fixed" && sites === undefined) {
-    yield { path: `${path}.sites`, message: `is missing: "fixed" answers the sites that it names` };
+    yield { path: `${path}.sites`, message: `is missing; "fixed" requires a list of sites` };
   }
   if (withinKm > 0 && policy !== "geo") {
-    yield { path: `${path}.withinKm`, message: `${withinKm} means nothing to "${policy}", only to "geo"` };
+    yield {
+      path: `${path}.withinKm`,
+      message: `${withinKm} has no effect with policy "${policy}"; use it with "geo" only`,
+    };
   }
   if (ttlFloorSeconds > ttlSeconds) {
     yield { path: `${path}.ttlFloorSeconds`, message: `${ttlFloorSeconds} is above ttlSeconds, ${ttlSeconds}` };
@@ -87,16 +90,16 @@ function* contradictionsOfOverrides(
     const at = `${path}.overrides[${o}]`;
     const { cidr, asn, country, site, sites } = each;
     if ([cidr, asn, country].filter((one) => one !== undefined).length !== 1) {
-      yield { path: at, message: "must have exactly one of cidr, asn, country" };
+      yield { path: at, message: "must have exactly one of cidr, asn and country" };
       continue;
     }
     if ((site === undefined) === (sites === undefined)) {
-      yield { path: at, message: "must have exactly one of site, sites" };
+      yield { path: at, message: "must have exactly one of site and sites" };
     }
     if (sites !== undefined) {
       yield* namedTwice(sites, `${at}.sites`);
       if (weighNothing(sites, weights)) {
-        yield { path: `${at}.sites`, message: `all weigh 0: at least one must weigh more` };
+        yield { path: `${at}.sites`, message: "all have weight 0; at least one must have a weight above 0" };
       }
     }
     let key = `${asn ?? country}`;
@@ -122,7 +125,7 @@ function weighNothing(sites: readonly string[], weights: SteeredName["weights"])
 function* namedTwice(names: readonly string[], path: string): Generator<ValueProblem> {
   const seen = new Set<string>();
   for (const [index, name] of names.entries()) {
-    if (seen.has(name)) yield { path: `${path}[${index}]`, message: `"${name}" is there twice` };
+    if (seen.has(name)) yield { path: `${path}[${index}]`, message: `"${name}" appears twice` };
     seen.add(name);
   }
 }

@@ -148,7 +148,7 @@ function whyUnknown(value: unknown, known: Term, own: Term | undefined): string 
   const [least, most] = known.range ?? [null, null];
   if (size !== undefined && least !== null && size < least) return `${size} is below ${least}`;
   if (size !== undefined && most !== null && size > most) return `${size} is above ${most}`;
-  return known.pattern === own?.pattern ? undefined : "may have another form in that release";
+  return known.pattern === own?.pattern ? undefined : "has a form that the release may not accept";
 }
 
 function isOfType(value: unknown, type: string): boolean {

@@ -252,7 +252,7 @@ presest: {}
   assert.equal(status, 2);
   const lines = stdout.split("\n");
   for (const line of [
-    "  sites[0].place.latitude (line 2): 95 is above 90",
+    "  sites[0].place.latitude (line 2): 95 is above the maximum of 90",
     "  hosts[0].freshSeconds (line 3): -1 is below 0",
     "  colour (line 4): is not a known key",
     "  presest (line 5): is not a known key; did you mean presets?",
@@ -269,7 +269,7 @@ presest: {}
   // apply says the same and sends nothing: there is no origin it could have asked.
   const applied = await nearcast(["fleet", "apply", file, "--data", folder]);
   assert.equal(applied.status, 2);
-  assert.match(applied.stderr, /nothing was published[\s\S]*95 is above 90/);
+  assert.match(applied.stderr, /nothing was published[\s\S]*95 is above the maximum of 90/);
 });
 
 test("dig where no node of this machine is known says so, and what to do", async (t) => {

@@ -112,7 +112,7 @@ test("a node that can't be reached and one of a release that says nothing are sh
 
 test("an answer that makes no sense costs its own line; the others are shown", () => {
   const cases: [what: string, body: Record<string, unknown>, why: RegExp][] = [
-    ["an object among reasons", { unready: [{ toString: 1 }] }, /unready\[0\]: \{"toString":1\} must be string/],
+    ["an object among reasons", { unready: [{ toString: 1 }] }, /unready\[0\]: \{"toString":1\} must be a string/],
     ["an object as an address", { sites: [{ addresses: [{ toString: null }] }] }, /sites\[0\]\.addresses\[0\]/],
     ["300,000 sites", { sites: Array.from({ length: 300_000 }, () => ({})) }, /sites: must have at most 10000 entries/],
     [
@@ -123,7 +123,7 @@ test("an answer that makes no sense costs its own line; the others are shown", (
     ["a long name", { node: "w".repeat(900_000) }, /node: "w+\.\.\. must have at most 255 characters/],
     ["a place that is nowhere", { sites: [{ place: { latitude: 1e308, longitude: 0 } }] }, /latitude/],
     ["an endless number", { fleetVersion: Number.POSITIVE_INFINITY }, /fleetVersion/],
-    ["a list for an object", { feed: [], cache: 7 }, /feed: \[\] must be object/],
+    ["a list for an object", { feed: [], cache: 7 }, /feed: \[\] must be an object/],
   ];
   for (const [what, body, why] of cases) {
     const lines = statusLines(origin, [heard("bad1", body), answer("fra1", "up")], true);

@@ -54,7 +54,10 @@ test("check reads zone files beside the document and below it, and says why it d
   for (const [index, [, line]] of rows.entries()) assert.match(all.lines[index] ?? "", line);
 
   const large = await check("many.zone");
-  assert.deepEqual([large.status, large.lines], [2, ["  the document is larger than 4194304 bytes"]]);
+  assert.deepEqual(
+    [large.status, large.lines],
+    [2, ["  the document is too large; at most 4194304 bytes are allowed"]],
+  );
 
   const good = await check("zones/good.zone", "inner-link.zone", "./zones/../zones/good.zone");
   assert.equal(good.status, 0);

@@ -169,13 +169,13 @@ test("ports that can't be bound by the first update end the start", async () => 
 
 test("settings outside of their range are refused with what is allowed", () => {
   const rows: [dns: object, path: string, message: RegExp][] = [
-    [{ threads: 65 }, "dns.threads", /65 is above 64/],
-    [{ threads: -1 }, "dns.threads", /-1 is below 0/],
+    [{ threads: 65 }, "dns.threads", /65 is above the maximum of 64/],
+    [{ threads: -1 }, "dns.threads", /-1 is below the minimum of 0/],
     [{ threads: 1.5 }, "dns.threads", /1.5 .*auto/],
     [{ threads: "many" }, "dns.threads", /"many" .*auto/],
-    [{ responsesPerSecond: -1 }, "dns.responsesPerSecond", /-1 is below 0/],
-    [{ slip: 11 }, "dns.slip", /11 is above 10/],
-    [{ amplificationMax: 101 }, "dns.amplificationMax", /101 is above 100/],
+    [{ responsesPerSecond: -1 }, "dns.responsesPerSecond", /-1 is below the minimum of 0/],
+    [{ slip: 11 }, "dns.slip", /11 is above the maximum of 10/],
+    [{ amplificationMax: 101 }, "dns.amplificationMax", /101 is above the maximum of 100/],
     [{ identity: { nsid: "ü" } }, "dns.identity.nsid", /"ü"/],
     [{ identity: { version: "x".repeat(256) } }, "dns.identity.version", /at most 255 characters/],
     [{ identity: { hostname: "x" } }, "dns.identity.hostname", /not a known key/],

@@ -64,9 +64,9 @@ test("settings with problems are refused with all of them, before anything is to
   const bad = await run(t, ["--config", file]);
   assert.equal(bad.status, 2);
   for (const part of [
-    "listen.port (line 1): 70000 is above 65535",
+    "listen.port (line 1): 70000 is above the maximum of 65535",
     "colour (line 2): is not a known key",
-    "keep.events (line 3): 1 is below 10",
+    "keep.events (line 3): 1 is below the minimum of 10",
   ]) {
     assert.ok(bad.err.includes(part), bad.err);
   }

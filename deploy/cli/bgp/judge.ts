@@ -217,7 +217,7 @@ function* dnsFindings(facts: Facts, plan: AnnouncementPlan): Generator<Finding> 
       yield {
         level: "fail",
         about: "dns",
-        what: `nameserver ${ns} has the address ${address}, but DNS is on port ${listener.port} there; resolvers use port 53`,
+        what: `nameserver ${ns} has the address ${address}, but DNS is on port ${listener.port}; resolvers use 53`,
         mend: `edge.yaml: dns.addresses: [{ host: ${quoted(address)}, port: 53 }]`,
       };
     }
@@ -509,7 +509,7 @@ function bfdFinding(router: PlannedRouter, plan: AnnouncementPlan, state: BirdSt
     ? {
         level: "warn",
         about: "routers",
-        what: `BFD with ${router.address} detects failures in ${bfd.timeoutMs} ms; the fleet document has ${wantedMs} ms`,
+        what: `BFD with ${router.address} detects failures in ${bfd.timeoutMs} ms; the document has ${wantedMs} ms`,
         mend: `on the router: BFD interval ${intervalMs} ms, multiplier ${multiplier}`,
       }
     : {

@@ -11,9 +11,9 @@ export function addFleetRollback(parent: Command, cli: Cli): Command {
     usage: "rollback",
     summary: "restore an earlier version of the fleet document",
     more: [
-      "Without VERSION, restores the previous version. The restored document becomes a new version, so nothing is lost.",
-      "Shows the changes and asks for confirmation; without a terminal, it publishes without asking. The origin refuses",
-      "(exit status 4) a version that would take down what is being served. Use --force to publish it anyway.",
+      "Without VERSION, restores the previous version. The restored document becomes a new version: nothing is lost.",
+      "Shows the changes and asks for confirmation; without a terminal, it publishes without asking. The origin",
+      "refuses (exit status 4) a version that would take down what is being served. Use --force to publish it anyway.",
     ].join("\n"),
     examples: ["fleet rollback", "fleet rollback 41", "fleet rollback --dry-run"],
   });

@@ -11,7 +11,7 @@ export interface PlacedEdge extends PlannedEdge {
 export function firstFleet(edges: readonly PlacedEdge[]): string {
   const sections: [comment: string, section: Record<string, unknown>][] = [
     [
-      `The fleet document: the settings that all edges share. \`${command} up\` published this one; replace it with yours:\n` +
+      `The fleet document: the settings that all edges share. \`${command} up\` published this one. To replace it:\n` +
         `  ${command} fleet releases              list the versions\n` +
         `  ${command} fleet check my-fleet.yaml\n` +
         `  ${command} fleet apply my-fleet.yaml\n` +

@@ -67,7 +67,7 @@ export function takenLines(
   const lines = taken.map(takenLine);
   if (taken.some(({ code }) => code === "EADDRINUSE")) {
     lines.push(
-      `Another \`${command} up\` with a different --data may be running; \`ss -lntup\` shows which program uses the port.`,
+      `Another \`${command} up\` may be running with a different --data; \`ss -lntup\` shows who uses the port.`,
       "Stop it, or run a second one beside it with its own directory and address:",
       `  ${command} up --data ./data2 --address ${otherAddress(taken[0]?.listen.host)}`,
       ...(configurations === undefined ? [] : [`or change the ports in ${configurations}.`]),

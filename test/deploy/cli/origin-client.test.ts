@@ -100,7 +100,7 @@ test("a fleet document has a longer deadline than other calls, and its own verb 
 
 test("where the origin says that its disk is full, the verb says so", async (t) => {
   const detail = "the origin's disk is full: free some space there, then try again";
-  const problem = { title: "The disk refused", status: 500, code: "DISK_FAILED", requestId: "r1", detail };
+  const problem = { title: "The disk failed", status: 500, code: "DISK_FAILED", requestId: "r1", detail };
   const client = await clientOf(t, (_request, response) => {
     response.writeHead(500, { "content-type": "application/problem+json" }).end(JSON.stringify(problem));
   });
@@ -133,7 +133,7 @@ test("a refused token is named by the file that it came from", async (t) => {
     t,
     (_request, response) => {
       response.writeHead(401, { "content-type": "application/problem+json" });
-      response.end(JSON.stringify({ title: "A valid bearer token is needed", status: 401, code: "UNAUTHORIZED" }));
+      response.end(JSON.stringify({ title: "A valid bearer token is required", status: 401, code: "UNAUTHORIZED" }));
     },
     { tokenFile: "/srv/writer.token" },
   );

@@ -125,7 +125,7 @@ test("a long zone file is taken where as much YAML is not", () => {
     address: "192.0.2.1",
   }));
   assert.deepEqual(linesOf(stringify({ ...rest, zones: [{ name: "cdn.test", records: value }] })), [
-    "the document without the texts of zone files is larger than 1048576 bytes",
+    "the document is too large: at most 1048576 bytes are allowed, not counting zone files",
   ]);
 });
 

@@ -36,7 +36,7 @@ test("all problems are reported at once, each with its path", () => {
     "inside.list: must have at most 2 entries",
     "inside.x: is not a known key",
     "name: is missing",
-    "size: 11 is above 10",
+    "size: 11 is above the maximum of 10",
   ]);
 });
 
@@ -52,13 +52,16 @@ test("a message names the value and the allowed range", () => {
   const rows: [value: object, line: string][] = [
     [{ name: "a" }, 'name: "a" must have at least 2 characters'],
     [{ name: "abcdefghi" }, 'name: "abcdefghi" must have at most 8 characters'],
-    [{ name: "abc", size: 0 }, "size: 0 is below 1"],
-    [{ name: "abc", size: "4" }, 'size: "4" must be integer'],
-    [{ name: "abc", size: 1.5 }, "size: 1.5 must be integer"],
+    [{ name: "abc", size: 0 }, "size: 0 is below the minimum of 1"],
+    [{ name: "abc", size: "4" }, 'size: "4" must be an integer'],
+    [{ name: "abc", size: 1.5 }, "size: 1.5 must be an integer"],
     [{ name: "abc", kind: "middle" }, 'kind: "middle" is not one of near, far'],
-    [{ name: "abc", inside: { list: ["x"] } }, 'inside.list[0]: "x" must be integer'],
-    [{ name: "abc", url: "ftp://x" }, 'url: "ftp://x" must match format "http-url" (wanted: where it is)'],
-    [{ name: null }, "name: null must be string"],
+    [{ name: "abc", inside: { list: ["x"] } }, 'inside.list[0]: "x" must be an integer'],
+    [
+      { name: "abc", url: "ftp://x" },
+      'url: "ftp://x" is not an http:// or https:// URL without user, query and fragment (expected: where it is)',
+    ],
+    [{ name: null }, "name: null must be a string"],
   ];
   for (const [value, line] of rows) assert.deepEqual(problemsOf(value), [line], JSON.stringify(value));
 });

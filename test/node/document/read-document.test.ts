@@ -73,27 +73,27 @@ test("contradictions are told with their path", () => {
     [
       "zone twice",
       { zones: ["a.test", "A.test."].map((name) => ({ name, nameservers: [{ name: "ns1" }] })) },
-      'zones[1].name: "a.test" is there twice',
+      'zones[1].name: "a.test" appears twice',
     ],
     [
       "site twice",
       { sites: [siteValue("fra"), siteValue("fra", { nodes: [{ name: "b", http: "http://b" }] })] },
-      'sites[1].name: "fra" is there twice',
+      'sites[1].name: "fra" appears twice',
     ],
     [
       "node twice",
       { sites: [siteValue("fra"), siteValue("nyc", { nodes: [{ name: "fra1", http: "http://b" }] })] },
-      'sites[1].nodes[0].name: "fra1" is there twice',
+      'sites[1].nodes[0].name: "fra1" appears twice',
     ],
     [
       "host twice",
       { hosts: ["a.test", "A.TEST."].map((name) => ({ name, kind: "images" })) },
-      'hosts[1].name: "a.test" is there twice',
+      'hosts[1].name: "a.test" appears twice',
     ],
     [
       "steered twice",
       { steering: ["a.cdn.test", "A.cdn.test"].map((name) => ({ name, policy: "geo" })) },
-      'steering[1].name: "a.cdn.test" is there twice',
+      'steering[1].name: "a.cdn.test" appears twice',
     ],
     [
       "outside all zones",
@@ -119,12 +119,12 @@ test("contradictions are told with their path", () => {
     [
       "override of neither",
       steering({ overrides: [{ site: "fra" }] }),
-      "steering[0].overrides[0]: must have exactly one of cidr, asn, country",
+      "steering[0].overrides[0]: must have exactly one of cidr, asn and country",
     ],
     [
       "override of both",
       steering({ overrides: [{ site: "fra", country: "DE", cidr: "10.0.0.0/8" }] }),
-      "steering[0].overrides[0]: must have exactly one of cidr, asn, country",
+      "steering[0].overrides[0]: must have exactly one of cidr, asn and country",
     ],
     [
       "no prefix",
@@ -220,11 +220,11 @@ test("values outside their range, unknown keys and unknown kinds are told with t
     colour: "red",
   });
   for (const start of [
-    "sites[0].place.latitude: 95 is above 90",
+    "sites[0].place.latitude: 95 is above the maximum of 90",
     "sites[0].adresses: is not a known key; did you mean addresses?",
     "sites[0].name: ",
     'hosts[0].kind: "pictures" is not',
-    "probe.intervalMs: 5 is below 100",
+    "probe.intervalMs: 5 is below the minimum of 100",
     "colour: is not a known key",
   ]) {
     assert(
@@ -260,13 +260,13 @@ test("of a zone and one inside it, the inner one's records speak for a steered n
   assert.match(lines[0] ?? "", /^steering\[0\]\.name: "img\.eu\.cdn\.test" also has/);
 });
 
-test("what is no YAML is told with line and column, and a key that is there twice is a fault", () => {
+test("what is not YAML is told with line and column, and a key that appears twice is a fault", () => {
   const broken = parseFleet("zones: [\nsites: }");
   assert(!broken.ok);
   assert.match(broken.problems[0]?.message ?? "", /line \d+, column \d+/);
   const doubled = parseFleet(`${full}\nprobe: { failuresDown: 2 }`);
   assert(!doubled.ok);
-  assert.match(doubled.problems[0]?.message ?? "", /^the key probe is there twice at line \d+/);
+  assert.match(doubled.problems[0]?.message ?? "", /^the key probe appears twice at line \d+/);
 });
 
 test("a document made to exhaust its reader is refused soon, with a reason", () => {
@@ -299,7 +299,9 @@ test("a document of 4 MiB is looked at, one byte more is not", () => {
   assert(parseFleet(padded).ok);
   const parsed = parseFleet(`${padded}x`);
   assert(!parsed.ok);
-  assert.deepEqual(parsed.problems, [{ path: "", message: "the document is larger than 4194304 bytes" }]);
+  assert.deepEqual(parsed.problems, [
+    { path: "", message: "the document is too large; at most 4194304 bytes are allowed" },
+  ]);
 });
 
 test("an empty document, a list and a scalar are told as what they are", () => {

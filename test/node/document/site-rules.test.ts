@@ -42,8 +42,8 @@ test("a shield, or a cloud's site, must be one of the sites", () => {
 test("an address outside of its cloud's prefixes is told, and so are two clouds of one name", () => {
   const { problems } = check({ anycast: { clouds: [cloud, { ...cloud, addresses: ["198.51.100.1"] }] } });
   deepEqual(problems, [
-    'anycast.clouds[1].name: "a" is there twice',
-    "anycast.clouds[1].addresses[0]: 198.51.100.1 lies in none of this cloud's prefixes",
+    'anycast.clouds[1].name: "a" appears twice',
+    "anycast.clouds[1].addresses[0]: 198.51.100.1 is in none of the prefixes of this cloud",
   ]);
 });
 
@@ -51,8 +51,8 @@ test("a prefix with bits past its length is told with what was meant", () => {
   const prefixes = ["192.0.2.53/24", "2001:db8:1:5::1/47"];
   const { problems } = check({ anycast: { clouds: [{ ...cloud, prefixes }] } });
   deepEqual(problems, [
-    "anycast.clouds[0].prefixes[0]: 192.0.2.53/24 has bits past its length: 192.0.2.0/24",
-    "anycast.clouds[0].prefixes[1]: 2001:db8:1:5::1/47 has bits past its length: 2001:db8::/47",
+    "anycast.clouds[0].prefixes[0]: 192.0.2.53/24 has bits set after its length; write 192.0.2.0/24",
+    "anycast.clouds[0].prefixes[1]: 2001:db8:1:5::1/47 has bits set after its length; write 2001:db8::/47",
   ]);
 });
 
@@ -65,7 +65,7 @@ test("prefixes that the internet does not take are a warning", () => {
   const long = { ...cloud, prefixes: ["192.0.2.53/32"] };
   deepEqual(check({ anycast: { clouds: [long] } }), {
     problems: [],
-    warnings: ["anycast.clouds[0].prefixes[0]: 192.0.2.53/32: routers of others take nothing past /24"],
+    warnings: ["anycast.clouds[0].prefixes[0]: 192.0.2.53/32: other networks accept nothing longer than /24"],
   });
 });
 
@@ -76,7 +76,7 @@ test("BGP needs an AS number, and two nodes can't have one URL", () => {
     { name: "fra2", http: "http://192.0.2.80/" },
   ];
   deepEqual(check({ sites: [site("fra", { bgp, nodes })] }).problems, [
-    "anycast.as: is missing: the nodes of fra need an AS number for their BGP",
+    "anycast.as: is missing; the nodes of site fra need an AS number for BGP",
     "sites[0].nodes[1].http: http://192.0.2.80/ is another node's, too",
   ]);
 });

@@ -40,8 +40,8 @@ test("what is allowed", () => {
 });
 
 test("an override is for exactly one of cidr, asn, country, and names exactly one of site, sites", () => {
-  const [at, key] = ["steering[0].overrides[0]", "must have exactly one of cidr, asn, country"];
-  const place = "must have exactly one of site, sites";
+  const [at, key] = ["steering[0].overrides[0]", "must have exactly one of cidr, asn and country"];
+  const place = "must have exactly one of site and sites";
   const rows: [override: object, wanted: string[]][] = [
     [{ site: "fra" }, [`${at}: ${key}`]],
     [{ site: "fra", cidr: "10.0.0.0/8", asn: 1 }, [`${at}: ${key}`]],
@@ -51,13 +51,13 @@ test("an override is for exactly one of cidr, asn, country, and names exactly on
     [{ country: "DE", site: "fra", sites: ["nyc"] }, [`${at}: ${place}`]],
     [{ country: "DE", site: "tyo" }, [`${at}.site: "tyo" is not one of the sites`]],
     [{ asn: 5, sites: ["fra", "tyo"] }, [`${at}.sites[1]: "tyo" is not one of the sites`]],
-    [{ asn: 5, sites: ["fra", "nyc", "fra"] }, [`${at}.sites[2]: "fra" is there twice`]],
+    [{ asn: 5, sites: ["fra", "nyc", "fra"] }, [`${at}.sites[2]: "fra" appears twice`]],
   ];
   for (const [override, wanted] of rows) {
     assert.deepEqual(linesOf(geo({ overrides: [override] })), wanted, JSON.stringify(override));
   }
   assert.deepEqual(linesOf(geo({ sites: ["fra"], overrides: [{ asn: 5, sites: ["fra", "nyc"] }] })), [
-    `${at}.sites[1]: "nyc" is not among this name's own sites`,
+    `${at}.sites[1]: "nyc" is not in the sites of this name`,
   ]);
 });
 
@@ -120,12 +120,15 @@ test("two overrides of one name are not for the same clients, however they are w
 
 test("weights leave at least one site to answer", () => {
   const rows: [steered: object, wanted: string[]][] = [
-    [{ weights: { fra: 0, nyc: 0 } }, ["steering[0].weights: are all 0: at least one site must weigh more"]],
-    [{ sites: ["fra"], weights: { fra: 0 } }, ["steering[0].weights: are all 0: at least one site must weigh more"]],
+    [{ weights: { fra: 0, nyc: 0 } }, ["steering[0].weights: are all 0; at least one site must have a weight above 0"]],
+    [
+      { sites: ["fra"], weights: { fra: 0 } },
+      ["steering[0].weights: are all 0; at least one site must have a weight above 0"],
+    ],
     [{ weights: { fra: 0 } }, []],
     [
       { weights: { fra: 0 }, overrides: [{ asn: 1, sites: ["fra"] }] },
-      ["steering[0].overrides[0].sites: all weigh 0: at least one must weigh more"],
+      ["steering[0].overrides[0].sites: all have weight 0; at least one must have a weight above 0"],
     ],
     [{ weights: { fra: 0 }, overrides: [{ asn: 1, sites: ["fra", "nyc"] }] }, []],
     [{ weights: { fra: 0 }, overrides: [{ asn: 1, site: "fra" }] }, []],
@@ -142,7 +145,7 @@ test("withinKm means something only to geo", () => {
     const checked = checkFleet(fleet);
     assert(!checked.ok);
     assert.deepEqual(problemLines(checked.problems), [
-      `steering[0].withinKm: 100 means nothing to "${policy}", only to "geo"`,
+      `steering[0].withinKm: 100 has no effect with policy "${policy}"; use it with "geo" only`,
     ]);
   }
 });

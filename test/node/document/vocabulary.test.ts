@@ -62,7 +62,7 @@ const rows: [what: string, vocabulary: Vocabulary, unknown: string[]][] = [
   [
     "a form",
     older({ name: { types: ["string"], pattern: "^[a-c]$" } }),
-    ["name: may have another form in that release"],
+    ["name: has a form that the release may not accept"],
   ],
   [
     "a kind",
