@@ -11,7 +11,7 @@
 import { networkOf } from "#base/networks.ts";
 
 /**
- * A silent node is asked ten times a second with the usual settings (fleet/consensus.ts). This is room for three of
+ * A silent node is asked ten times a second with the usual settings (node/health/consensus.ts). This is room for three of
  * them, or for thirty that answer.
  */
 export const attemptsPerSecondMax = 32;

@@ -67,14 +67,14 @@ const imports: [file: string, imported: string, verdict: "allowed" | "forbidden"
   ["deploy/cli/probe.ts", "#document/document.ts", "allowed"],
   ["deploy/cli/probe.ts", "../../node/config.ts", "allowed"],
   ["deploy/cli/up/probe.ts", "../../../origin/config.ts", "allowed"],
-  ["deploy/cli/probe.ts", "../../node/edge.ts", "forbidden"],
+  ["deploy/cli/probe.ts", "../../node/edge/edge.ts", "forbidden"],
   ["deploy/cli/probe.ts", "../../origin/backup/restore.ts", "allowed"],
   ["deploy/cli/probe.ts", "../../origin/app.ts", "forbidden"],
   ["deploy/cli/probe.ts", "../../dns/start.ts", "forbidden"],
   ["deploy/cli/probe.ts", "../../test/support/ask.ts", "forbidden"],
-  ["bench/probe.ts", "../node/edge.ts", "allowed"],
+  ["bench/probe.ts", "../node/edge/edge.ts", "allowed"],
   ["bench/probe.ts", "../test/support/ask.ts", "forbidden"],
-  ["test/node/probe.ts", "../../node/edge.ts", "allowed"],
+  ["test/node/probe.ts", "../../node/edge/edge.ts", "allowed"],
   ["test/node/probe.ts", "../../bench/dns.ts", "forbidden"],
 ];
 
