@@ -211,9 +211,10 @@ function attempt(state: ProberState, one: Watched): void {
   }
   if (one.sight.begun > 1) publish(state, one, settings);
   const { series } = one;
-  void probe(one.node, timeoutMs(settings)).then((result) => {
+  const ended = (result: ProbeResult | Held): void => {
     takeResult(state, one, result, { series, beganMs });
-  });
+  };
+  void probe(one.node, timeoutMs(settings)).then(ended);
   scheduleNext(state, one, settings);
 }
 
