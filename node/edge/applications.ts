@@ -1,4 +1,4 @@
-/** Phase 10: the metrics, the application that clients and probes reach, and the admin application, which listens now. */
+/** Phase 10: the metrics, the application for clients and probes, and the admin application, which listens now. */
 import type { FastifyInstance } from "fastify";
 import { NearcastError } from "#base/errors.ts";
 import { before } from "#base/lifecycle.ts";

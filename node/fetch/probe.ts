@@ -3,12 +3,12 @@
  *
  *   200                            ready      503 {"state":"draining", …}   draining      anything else   failed
  *
- * Once the asker knows a fleet secret, an answer counts only with a proof (health-proof.ts): of this probe, of this status and
- * body, and of the node that was asked. Anything else could be any web server, whoever took over the node's address,
- * or a relay to another node: a failed probe, which says so. Before there is a secret the status alone counts.
+ * Once the asker knows a fleet secret, an answer counts only with a proof (health-proof.ts): of this probe, of this
+ * status and body, and of the node that was asked. Anything else could be any web server, whoever took over the node's
+ * address, or a relay to another node: a failed probe, which says so. Before there is a secret the status alone counts.
  *
- * Attempts overlap while a node does not answer (node/health/consensus.ts). Each goes over a connection of its own, so that
- * one which is stuck holds up no other; they are kept for a while, so that a probe measures the node and not the
+ * Attempts overlap while a node does not answer (node/health/consensus.ts). Each goes over a connection of its own, so
+ * that one which is stuck holds up no other; they are kept for a while, so that a probe measures the node and not the
  * handshake. An attempt at an address that is asked enough already is held, which says nothing of the node
  * (probe-budget.ts). A node that answered with a flood is not asked for a while: it failed, and reading more of the
  * same would take this thread from everybody else.

@@ -23,12 +23,12 @@
  *   4. Answers speak for others, never against them. So no minority takes the majority down, nor does a node gone mad,
  *      and in a parted fleet each side sees the other as down, whichever is larger: that is what its own clients see.
  *   5. A node names another as unreachable from 1.8 intervals after the beginning of its last answered attempt, or
- *      three failures, sooner than it would judge it lost; and an answer counts for 1.1 intervals from when it was asked
- *      for. So the last witness of a dead node is silent 2.9 intervals after its death, and it is out everywhere within
+ *      three failures, sooner than it would judge it lost; and an answer counts for 1.1 intervals from when it was
+ *      asked for. So the last witness of a dead node is silent 2.9 intervals after its death, and it is out everywhere within
  *      three, whichever way the news travel, or don't. While I am about to lose a node, three of its witnesses are
  *      asked four times as often.
- *   6. An answer counts only of a node that probes the same nodes (`watched`); silence of one that never heard of a node,
- *      or has not yet judged it, says nothing.
+ *   6. An answer counts only if its node probes the same nodes (`watched`); silence of one that never heard of a
+ *      node, or has not yet judged it, says nothing.
  *   7. Of itself a node knows its own readiness, not whether it can be reached: it need not be able to call itself. It
  *      is down for itself as well when for ten intervals others' answers came and none of them reaches it.
  *   8. A node that reaches no other machine, nor hears of anyone who does, is isolated. All others are down for it, so

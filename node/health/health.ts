@@ -123,8 +123,8 @@ export function siteLoads(
 }
 
 /**
- * The kept share of each site in the answer of the node that decides it: the first of its nodes, in the document's order,
- * that is up. A site is absent when that is `self`, or when that node does not say.
+ * The kept share of each site in the answer of the node that decides it: the first of its nodes, in the document's
+ * order, that is up. A site is absent when that is `self`, or when that node does not say.
  */
 export function toldShares(
   fleet: Fleet,

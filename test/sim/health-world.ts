@@ -2,7 +2,7 @@
  * A world for health, from one seed: nodes that each run the real prober, a network that delays, loses and cuts, clocks
  * that run apart, and faults. Time is virtual; every event is in one queue.
  *
- *   prober of a ──attempt──▶ packet ─(delay, loss, cut)─▶ node b: off, refusing, frozen, slow, or answers with its answer
+ *   prober of a ──attempt──▶ packet ─(delay, loss, cut)─▶ node b: off, refusing, frozen, slow, or answers
  *        ▲                                                            │
  *        └───────────────── answer ◀─(delay, loss, cut)───────────────┘
  *
