@@ -24,9 +24,9 @@
  *      and in a parted fleet each side sees the other as down, whichever is larger: that is what its own clients see.
  *   5. A node names another as unreachable from 1.8 intervals after the beginning of its last answered attempt, or
  *      three failures, sooner than it would judge it lost; and an answer counts for 1.1 intervals from when it was
- *      asked for. So the last witness of a dead node is silent 2.9 intervals after its death, and it is out everywhere within
- *      three, whichever way the news travel, or don't. While I am about to lose a node, three of its witnesses are
- *      asked four times as often.
+ *      asked for. So the last witness of a dead node is silent 2.9 intervals after its death, and it is out everywhere
+ *      within three, whichever way the news travel, or don't. While I am about to lose a node, three of its witnesses
+ *      are asked four times as often.
  *   6. An answer counts only if its node probes the same nodes (`watched`); silence of one that never heard of a
  *      node, or has not yet judged it, says nothing.
  *   7. Of itself a node knows its own readiness, not whether it can be reached: it need not be able to call itself. It
