@@ -31,6 +31,7 @@ import { addUp } from "./up.ts";
 import type { Cli } from "./verb.ts";
 import { addVerify } from "./verify.ts";
 import { addVersions } from "./versions.ts";
+import { addZone } from "./zone.ts";
 
 /** @param cli what the verbs work with; only running one uses it */
 export function createProgram(cli: Cli): Command {
@@ -77,6 +78,7 @@ export function createProgram(cli: Cli): Command {
   addRemove(program, cli);
   addBgp(program, cli);
   program.commandsGroup("Zones:");
+  addZone(program, cli);
   addDig(program, cli);
   program.commandsGroup("Look:");
   addStatus(program, cli);

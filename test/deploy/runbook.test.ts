@@ -50,7 +50,7 @@ async function lines(): Promise<Line[]> {
   return (await Promise.all(all)).flat();
 }
 
-const groups = new Set(["bgp", "fleet"]);
+const groups = new Set(["bgp", "fleet", "zone"]);
 
 /** The verb, `bgp check` being one, and the words after it. */
 function parted([first = "", second = "", ...rest]: string[]): { verb: string[]; rest: string[] } {
