@@ -17,6 +17,7 @@ import { addFleet, addOldFleetSpellings } from "./fleet.ts";
 import { addJoin } from "./join.ts";
 import { addLs } from "./ls.ts";
 import { addOrigin } from "./origin.ts";
+import { writeText } from "./output.ts";
 import { addPurge } from "./purge.ts";
 import { addPut } from "./put.ts";
 import { addRemove } from "./remove.ts";
@@ -40,7 +41,7 @@ export function createProgram(cli: Cli): Command {
     .option("-v, --version", "print the version")
     // Not version(), which wants the text of each run: in a checkout git has to be asked for it.
     .on("option:version", () => {
-      cli.stdout.write(`${readRelease()}\n`);
+      writeText(cli.stdout, `${readRelease()}\n`);
       throw new CommanderError(exitCodes.ok, "commander.version", "");
     })
     // Before a verb only: after it, --version is the verb's own (`fleet show --version 41`).

@@ -24,8 +24,8 @@ Edge and origin print Prometheus metrics in the text format.
 - **Origin**: \`/metrics\` on its only listener, with an edge or a writer token (\`Authorization: Bearer TOKEN\`).
 
 \`host\` labels are the first 500 hosts that were asked for, by their names in the fleet document; all others count
-as \`other\`. No other label takes a value that a client chooses. \`outcome\` is the same word as in \`Cache-Status\` and the
-log.
+as \`other\`. No other label takes a value that a client chooses. \`outcome\` is the same word as in \`Cache-Status\`
+and the log.
 `;
 
 const tail = `## Alerts to start with
