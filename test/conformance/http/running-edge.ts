@@ -243,7 +243,7 @@ export function cacheStatus(got: Got): ReadonlyMap<string, string | true> {
 
 /** Asks until it is true, for what happens behind an answer; past its bound the test fails with `what`. */
 export async function eventually(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
-  for (let turn = 0; turn < 2000; turn += 1) {
+  for (let turn = 0; turn < 12_000; turn += 1) {
     if (await isSo()) return;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
