@@ -1,4 +1,6 @@
-/** Domain names as the fleet document has them: relative to their zone, or whole; and how names relate to each other. */
+/**
+ * Domain names as the fleet document has them: relative to their zone, or whole; and how names relate to each other.
+ */
 import { Type } from "typebox";
 
 const label = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?";

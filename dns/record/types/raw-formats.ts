@@ -1,6 +1,7 @@
 /**
  * Types that have no kind of their own in the fleet document: zone files may have them, and they are kept as RAW. Each
- * is one line, which says what its fields are; those without a line are read only as octets (`\# LENGTH HEX`, RFC 3597).
+ * is one line, which says what its fields are; those without a line are read only as octets (`\# LENGTH HEX`,
+ * RFC 3597).
  */
 import { putHex, putName, putOctets, putString, putText, putUint16, putUint32, putUint8 } from "../rdata-writer.ts";
 import { type Rdata, rdataOctetsMax } from "../rdata-writer.ts";
