@@ -4,8 +4,6 @@ import { readdir, readFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { errorCatalogue } from "#base/errors.ts";
-import { withTables } from "../deploy/readme-tables.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const rooms = ["node", "dns", "origin", "test", "bench", "deploy"];
@@ -47,37 +45,4 @@ async function* sources(): AsyncGenerator<{ path: string; text: string }> {
       yield { path: relative(root, file), text: await readFile(file, "utf8") };
     }
   }
-}
-
-test("the README lists every error code, with its status, and no other", async () => {
-  const rows = [...(await readme()).matchAll(/^\|\s*`([A-Z][A-Z0-9_]+)`\s*\|\s*(\d{3})\s*\|/gm)];
-  const listed = Object.fromEntries(rows.map(([, code = "", status = ""]) => [code, Number(status)]));
-  const wanted = Object.fromEntries(Object.entries(errorCatalogue).map(([code, { status }]) => [code, status]));
-  assert.deepEqual(listed, wanted, "README.md: rows of the form | `CODE` | status | … |");
-});
-
-test("the README's configuration tables are what the schemas say", async () => {
-  const text = await readme();
-  for (const table of ["edge", "origin", "fleet"]) {
-    assert.ok(text.includes(`<!-- table: ${table} -->`), `README.md has no mark <!-- table: ${table} -->`);
-  }
-  assert.equal(text, await withTables(text), "run: npm run tables");
-});
-
-test("every metric that the README names is one of an edge or of the origin", async () => {
-  const files = (await Array.fromAsync(sources())).filter(({ path }) => /^(?:node|origin)\//.test(path));
-  const code = files.map(({ text }) => text).join("\n");
-  const named = new Set((await readme()).match(/\bnearcast_[a-z_]+\b/g));
-  assert.ok(named.size > 10);
-  const unknown = [...named].filter((name) => !code.includes(`"${name}"`));
-  assert.deepEqual(unknown, []);
-});
-
-test("the README's map of folders names the folders that there are", async () => {
-  const text = await readme();
-  for (const room of rooms) assert.ok(text.includes(`${room}/`), `README.md does not mention ${room}/`);
-});
-
-async function readme(): Promise<string> {
-  return await readFile(join(root, "README.md"), "utf8");
 }

@@ -72,6 +72,8 @@ const imports: [file: string, imported: string, verdict: "allowed" | "forbidden"
   ["deploy/cli/probe.ts", "../../origin/app.ts", "forbidden"],
   ["deploy/cli/probe.ts", "../../dns/start.ts", "forbidden"],
   ["deploy/cli/probe.ts", "../../test/support/ask.ts", "forbidden"],
+  ["deploy/docs/probe.ts", "../../node/observe/declare.ts", "allowed"],
+  ["deploy/docs/probe.ts", "../../test/support/ask.ts", "forbidden"],
   ["bench/probe.ts", "../node/edge.ts", "allowed"],
   ["bench/probe.ts", "../test/support/ask.ts", "forbidden"],
   ["test/node/probe.ts", "../../node/edge.ts", "allowed"],
