@@ -26,7 +26,8 @@ import {
   scratchName,
   type WireName,
 } from "./wire/name.ts";
-import { recordTypes, typeNumber } from "./wire/numbers.ts";
+import { typeNumberFrom } from "#record/type-numbers.ts";
+import { recordTypes } from "./wire/numbers.ts";
 import {
   hintSteered,
   hintWords,
@@ -140,7 +141,7 @@ export interface SteeringExplanation {
 /** A plain value, fit for JSON. */
 export function explainAnswer(inputs: ExplainInputs, question: DnsQuestion): DnsExplanation {
   const name = nameFromText(question.name);
-  const type = typeNumber(question.type);
+  const type = typeNumberFrom(question.type);
   const client = parsePrefix(question.ip)?.address;
   if (name === undefined) return { outcome: "invalid", reason: `"${question.name}" is not a domain name` };
   if (type === undefined) return { outcome: "invalid", reason: `"${question.type}" is not a record type` };

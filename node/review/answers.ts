@@ -9,9 +9,8 @@
  * answer of this second. dangers.ts and diff.ts compare two fleets by it, warnings.ts looks at one.
  */
 import { addressOfUrl, canonicalAddress } from "#base/ip-text.ts";
-import { canonicalName, ownerOf } from "#record/names.ts";
+import { canonicalName, isAtOrBelow, nameAbove, ownerOf } from "#record/names.ts";
 import type { Fleet, Site, SteeredName } from "#document/document.ts";
-import { isAtOrBelow, nameAbove } from "#record/zone-file/names.ts";
 
 /** Whether a node of this name serves now, as far as the caller knows. */
 export type IsLive = (node: string) => boolean;

@@ -210,7 +210,7 @@ test("a verification that fails on its way says what it found and how to go on",
   const ran = await nearcast(["verify", "--origin", wire.url, "--token-file", origin.tokenFiles.writer]);
   assert.equal(ran.status, 3, ran.stderr);
   assert.match(ran.stderr, /checked 1 stored picture \(12 MB\): all are intact/);
-  assert.match(ran.stderr, new RegExp(`Go on: .*nearcast verify --after ${first}\n`));
+  assert.match(ran.stderr, new RegExp(`To resume: .*nearcast verify --after ${first}\n`));
 });
 
 /** A PNG of 12 MB: two of them are more than one step reads at the slowest pace. */

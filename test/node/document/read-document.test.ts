@@ -136,7 +136,7 @@ test("contradictions are told with their path", () => {
       steering({ overrides: [{ site: "fra", cidr: "10.0.0/8" }] }),
       /^steering\[0\]\.overrides\[0\]\.cidr/,
     ],
-    ["anycast without address", steering({ policy: "anycast" }), /^steering\[0\]\.policy: "anycast" needs/],
+    ["anycast without address", steering({ policy: "anycast" }), /^steering\[0\]\.policy: "anycast" requires/],
     ["fixed without sites", steering({ policy: "fixed" }), /^steering\[0\]\.sites: is missing/],
     [
       "record outside",

@@ -230,7 +230,7 @@ const faults: [what: string, facts: Partial<Facts>, wanted: RegExp][] = [
   [
     "the lease is not up",
     { bird: withSession({ state: "Passive" }) },
-    /^fail lease: .*127\.0\.0\.2 .*Passive\) → (?:npx )?nearcast status/,
+    /^fail lease: .*127\.0\.0\.2 .*Passive\) → run (?:npx )?nearcast status/,
   ],
   ["another AS", { bird: withSession({ neighborAs: 64999 }) }, /^fail lease: edge0 expects AS 64999.*64500/],
   ["a long lease", { bird: withSession({ holdSeconds: 30 }) }, /^warn lease: edge0 holds 30 s/],
