@@ -166,8 +166,7 @@ export const edgeConfigSchema = Type.Object(
             Type.String({
               pattern: "^/[!-~]*$",
               maxLength: 1024,
-              description:
-                "picture that the self-check must get before anything is announced; absent: any HTTP answer will do",
+              description: "picture that the self-check must get before anything is announced; absent: any HTTP answer",
             }),
           ),
           shutdownMs: Type.Integer({
@@ -232,8 +231,7 @@ export const edgeConfigSchema = Type.Object(
       maximum: 600_000,
       default: 15_000,
       unit: "ms",
-      description:
-        "after SIGTERM, how long the node reports `draining` before it stops accepting connections; keep it longer than TTLs",
+      description: "after SIGTERM, how long the node reports `draining` before it stops accepting; longer than TTLs",
     }),
     logLevel: Type.Unsafe<(typeof logLevels)[number]>({
       type: "string",

@@ -69,7 +69,7 @@ export const originConfigSchema = Type.Object(
           256,
           1,
           100_000,
-          "of them from one address or IPv6 /64, a quarter of these unproven; beyond, the oldest unproven one is closed",
+          "of them from one address or IPv6 /64, a quarter unproven; beyond, the oldest unproven one is closed",
         ),
         nodesPerTokenMax: count(256, 1, 10_000, "nodes that may join with one edge token"),
         nodesPerAddressMax: count(8, 1, 10_000, "nodes that may join with the same address or host name"),

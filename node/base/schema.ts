@@ -110,7 +110,7 @@ function describe(error: ErrorObject, root: unknown): ValueProblem {
     case "format":
       return {
         path: pathOf(steps),
-        message: `${shown()} is not ${formatWords[String(params["format"])] ?? String(params["format"])}${wanted(error)}`,
+        message: `${shown()} is not ${formatWords[String(params["format"])] ?? "valid"}${wanted(error)}`,
       };
     case "pattern":
       return { path: pathOf(steps), message: `${shown()} must match ${String(params["pattern"])}${wanted(error)}` };

@@ -384,8 +384,7 @@ export const fleetSchema = Type.Object(
         clouds: Type.Array(cloud, {
           maxItems: 8,
           default: [],
-          description:
-            "sets of anycast addresses; use two, announced from different sites, so that resolvers have a second nameserver",
+          description: "sets of anycast addresses; use two, announced from different sites, for a second nameserver",
         }),
       },
       { ...strict, default: {} },
