@@ -1,5 +1,5 @@
 /**
- * The `assets` side of an edge as node/edge.ts puts it together, on a real socket, with real tiers, in front of a
+ * The `assets` side of an edge as node/edge/edge.ts puts it together, on a real socket, with real tiers, in front of a
  * scripted origin. Its clock stands still until a test moves it, so that every Age and ttl is exact.
  */
 import assert from "node:assert/strict";
@@ -145,7 +145,7 @@ export async function startEdge(
       gate: () => null,
       served: (one) => served.push(one),
       load: createLoadMeter(clock),
-      word: () => ({}),
+      answer: () => ({}),
       secrets: () => [],
       clock,
       log,

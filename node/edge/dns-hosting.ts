@@ -1,20 +1,20 @@
 /**
- * The names' side of an edge: the DNS responder, which main.ts hands in, from its late start to its end.
+ * The DNS responder's hosting on an edge: its late start, its inputs, its end. main.ts hands the responder in.
  *
  *   start() ──▶ bind ──▶ first update ──▶ answers on every thread ──▶ ready
  *                            ▲
  *   refresh() ───────────────┘   document, site states or kept shares changed: what was in force stays meanwhile
  *
- * It asks for its inputs when it needs them, so whatever changed before the start is in the first update.
+ * It reads its inputs when it needs them, so whatever changed before the start is in the first update.
  */
 import { availableParallelism } from "node:os";
 import type { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import type { Fleet } from "#document/document.ts";
 import type { SiteStates } from "#health/health.ts";
-import type { EdgeConfig } from "./config.ts";
-import type { DnsObserved } from "./observe/declare.ts";
-import { alone, type ProcessPlace } from "./processes/place.ts";
+import type { EdgeConfig } from "../config.ts";
+import type { DnsObserved } from "../observe/declare.ts";
+import { alone, type ProcessPlace } from "../processes/place.ts";
 
 interface DnsInputs {
   fleet: Fleet;
@@ -50,7 +50,7 @@ export type StartDns = (options: {
   sharesPorts: boolean;
 }) => Promise<DnsPart>;
 
-export interface Names {
+export interface DnsHosting {
   /**
    * Binds the addresses; resolves when names are answered, which may be never where the document can't be compiled and
    * no other one follows.
@@ -67,7 +67,7 @@ export interface Names {
   close: () => Promise<void>;
 }
 
-export function openNames(deps: {
+export function openDnsHosting(deps: {
   config: EdgeConfig;
   startDns: StartDns;
   /** Null while there is no fleet document. */
@@ -77,7 +77,7 @@ export function openNames(deps: {
   /** Default: alone on its machine. */
   process?: ProcessPlace | undefined;
   log: Log;
-}): Names {
+}): DnsHosting {
   const { config, startDns, inputs, soonestChangesMs, secrets, log } = deps;
   let part: DnsPart | undefined;
   let version = 0;

@@ -3,10 +3,10 @@ import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { NearcastError } from "#base/errors.ts";
 import { check } from "#base/schema.ts";
-import { edgeConfigSchema, type EdgeConfig } from "../../node/config.ts";
-import { type DnsPart, openNames, type StartDns } from "../../node/names.ts";
-import { fleetWith } from "../support/fleet.ts";
-import { keptLog } from "../support/kept-log.ts";
+import { edgeConfigSchema, type EdgeConfig } from "../../../node/config.ts";
+import { type DnsPart, openDnsHosting, type StartDns } from "../../../node/edge/dns-hosting.ts";
+import { fleetWith } from "../../support/fleet.ts";
+import { keptLog } from "../../support/kept-log.ts";
 
 function edgeConfig(dns: object = {}): EdgeConfig {
   const origin = { url: "http://127.0.0.1:1", tokenFile: "token" };
@@ -49,7 +49,7 @@ const fleet = fleetWith();
 function open(startDns: StartDns, config = edgeConfig()) {
   const { log, lines } = keptLog();
   const state = { version: 0, keptShares: new Map([["fra", 1]]) };
-  const names = openNames({
+  const names = openDnsHosting({
     config,
     startDns,
     inputs: () => (state.version === 0 ? null : { fleet, siteStates: new Map(), ...state }),

@@ -1,11 +1,11 @@
 /**
- * The nodes beside this one: whom it asks before it does the work itself, how it asks, and where it is asked.
+ * The peers of this node: which of them it asks before it does the work itself, how it asks, and where it is asked.
  *
- *   fleet, health, words, own place ─▶ directory ─▶ peers ─▶ image and asset servers        asking
+ *   fleet, health, answers, own place ─▶ directory ─▶ peers ─▶ image and asset servers        asking
  *   peer endpoint ─▶ listener ─▶ peer application ─▶ the same servers                        being asked
  *   what clients get ─▶ hot keys ─▶ replication ─▶ the other members of the site
  *
- * A node without a peer endpoint has no neighbours, and does everything itself.
+ * A node without a peer endpoint has no peers, and does everything itself.
  */
 import type { RequestListener } from "node:http";
 import type { FastifyInstance } from "fastify";
@@ -16,23 +16,23 @@ import type { Fleet } from "#document/document.ts";
 import type { FeedPosition } from "#follow/feed.ts";
 import { type Room, roomOf, sitePressures } from "#health/pressure.ts";
 import type { Prober } from "#health/prober.ts";
-import type { Tiers } from "./cache/tiers.ts";
-import type { EdgeConfig } from "./config.ts";
-import { buildPeerApp } from "./http/peer-app.ts";
-import { openPeerClient, type PeerClientCounts } from "./peer/client.ts";
-import { openDirectory } from "./peer/directory.ts";
-import { createHotKeys } from "./peer/hot-keys.ts";
-import { listenForPeers, type PeerListener, type PeerListenerCounts } from "./peer/listener.ts";
-import { memberName } from "./peer/members.ts";
-import type { ProcessPlace } from "./processes/place.ts";
-import type { AssetServer } from "./serve/asset.ts";
-import type { ImageServer } from "./serve/image.ts";
-import { joinPeers, type Peers } from "./serve/peers.ts";
-import { replicateHotKeys, type Replication } from "./serve/replication.ts";
+import type { Tiers } from "../cache/tiers.ts";
+import type { EdgeConfig } from "../config.ts";
+import { buildPeerApp } from "../http/peer-app.ts";
+import { openPeerClient, type PeerClientCounts } from "../peer/client.ts";
+import { openDirectory } from "../peer/directory.ts";
+import { createHotKeys } from "../peer/hot-keys.ts";
+import { listenForPeers, type PeerListener, type PeerListenerCounts } from "../peer/listener.ts";
+import { memberName } from "../peer/members.ts";
+import type { ProcessPlace } from "../processes/place.ts";
+import type { AssetServer } from "../serve/asset.ts";
+import type { ImageServer } from "../serve/image.ts";
+import { joinPeers, type Peers } from "../serve/peers.ts";
+import { replicateHotKeys, type Replication } from "../serve/replication.ts";
 
-export interface Neighbours {
+export interface Peering {
   peers: Peers;
-  /** Begins to answer neighbours; to be called when this node can do so. */
+  /** Begins to answer peers; called when this node can do so. */
   listen: (servers: { images: ImageServer; assets: AssetServer; tiers: Tiers }) => Promise<void>;
   counts: () => { client: PeerClientCounts; listener: PeerListenerCounts | null; peers: ReturnType<Peers["counts"]> };
   close: () => Promise<void>;
@@ -41,12 +41,12 @@ export interface Neighbours {
 const requestGraceMs = 3000;
 const roomKeptMs = 100;
 
-export function openNeighbours(options: {
+export function openPeering(options: {
   config: EdgeConfig & { peer: NonNullable<EdgeConfig["peer"]> };
   place: ProcessPlace;
   /** Null before the first document. */
   fleet: () => Fleet | null;
-  prober: () => Pick<Prober, "health" | "words" | "sites">;
+  prober: () => Pick<Prober, "health" | "answers" | "sites">;
   isReady: () => boolean;
   /** Renderings that wait here, of all for whom this process renders. */
   rendersWaiting: () => number;
@@ -55,7 +55,7 @@ export function openNeighbours(options: {
   gate: () => Promise<void> | null;
   clock: Clock;
   log: Log;
-}): Neighbours {
+}): Peering {
   const { config, place, fleet, prober, isReady, rendersWaiting, secrets, position, gate, clock, log } = options;
   const self = memberName(config.node, place.index);
   const client = openPeerClient({ self, site: config.site, secrets, clock, log });
@@ -69,7 +69,7 @@ export function openNeighbours(options: {
   const directory = openDirectory({
     fleet,
     health: () => prober().health(),
-    words: () => prober().words(),
+    answers: () => prober().answers(),
     siteStates: () => prober().sites(),
     self: () => ({ node: config.node, process: place.index, processes: place.count, isReady: isReady() }),
     site: config.site,
@@ -90,14 +90,14 @@ export function openNeighbours(options: {
     log,
   });
 
-  /** Words are new once a second, and every miss asks. */
+  /** Answers are new once a second, and every miss asks. */
   function room(): Room {
     const document = fleet();
     const nowMs = clock.monotonicMs();
     if (document === null || nowMs < roomUntilMs) return lastRoom;
     roomUntilMs = nowMs + roomKeptMs;
-    const { health, words, sites } = prober();
-    lastRoom = roomOf(document, sites(), sitePressures(document, health(), words()), config.site);
+    const { health, answers, sites } = prober();
+    lastRoom = roomOf(document, sites(), sitePressures(document, health(), answers()), config.site);
     return lastRoom;
   }
 

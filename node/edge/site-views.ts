@@ -5,11 +5,11 @@ import { sitePressures } from "#health/pressure.ts";
 
 export function describeSites(
   fleet: Fleet | null,
-  prober: Pick<Prober, "health" | "words" | "sites" | "loads" | "keptShares">,
+  prober: Pick<Prober, "health" | "answers" | "sites" | "loads" | "keptShares">,
 ): Record<string, unknown>[] {
   if (fleet === null) return [];
-  const [health, words, states] = [prober.health(), prober.words(), prober.sites()];
-  const pressures = sitePressures(fleet, health, words);
+  const [health, answers, states] = [prober.health(), prober.answers(), prober.sites()];
+  const pressures = sitePressures(fleet, health, answers);
   return fleet.sites.map((site) => ({
     name: site.name,
     place: site.place,
@@ -20,14 +20,14 @@ export function describeSites(
     addresses: [...site.addresses, ...site.nodes.flatMap(({ addresses }) => addresses)],
     nodes: site.nodes.map(({ name }) => {
       const known = health.get(name);
-      const { load, unreachable, ...word } = words.get(name) ?? {};
+      const { load, unreachable, ...answer } = answers.get(name) ?? {};
       return {
         name,
         state: known?.state ?? "unknown",
         reason: known?.reason ?? "not probed yet",
         ...(known?.isUnproven === true ? { isUnproven: true } : {}),
         ...(load === undefined ? {} : { requestsPerSecond: load }),
-        ...word,
+        ...answer,
         ...(unreachable === undefined || unreachable.length === 0 ? {} : { unreachable }),
       };
     }),

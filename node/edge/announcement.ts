@@ -15,10 +15,11 @@ import type { Random } from "#base/random.ts";
 import { canonicalAddress } from "#base/ip-text.ts";
 import { canonicalName } from "#record/names.ts";
 import type { Fleet, SiteNode } from "#document/document.ts";
-import type { NodeHealth, NodeWord } from "#health/health.ts";
-import { type Lease, type LeaseState, openLease } from "./announce/lease.ts";
-import { createSelfCheck, type SelfCheck, type SelfCheckTargets } from "./announce/self-check.ts";
-import type { EdgeConfig } from "./config.ts";
+import type { NodeHealth, HealthAnswer } from "#health/health.ts";
+import { type Lease, openLease } from "../announce/lease.ts";
+import type { LeaseState } from "../announce/lease-state.ts";
+import { createSelfCheck, type SelfCheck, type SelfCheckTargets } from "../announce/self-check.ts";
+import type { EdgeConfig } from "../config.ts";
 import type { Standing } from "./membership.ts";
 
 export interface Announcement {
@@ -43,14 +44,14 @@ export function openAnnouncement(options: {
   fleet: () => Fleet | null;
   standing: () => Standing;
   health: () => ReadonlyMap<string, NodeHealth>;
-  words: () => ReadonlyMap<string, NodeWord>;
+  answers: () => ReadonlyMap<string, HealthAnswer>;
   /** Asks a node at once what it says of itself; undefined: it does not answer. */
-  ask: (node: SiteNode) => Promise<NodeWord | undefined>;
+  ask: (node: SiteNode) => Promise<HealthAnswer | undefined>;
   clock: Clock;
   random: Random;
   log: Log;
 }): Announcement {
-  const { config, processIndex, fleet, standing, health, words, ask, clock, random, log } = options;
+  const { config, processIndex, fleet, standing, health, answers, ask, clock, random, log } = options;
   let isDraining = false;
   let last: SelfCheck = { ok: false, reason: "not checked yet" };
 
@@ -106,14 +107,14 @@ export function openAnnouncement(options: {
       .filter(({ name }) => name !== config.node && health().get(name)?.state === "up")
       .slice(0, witnessesMax);
     const said = await Promise.all(others.map(ask));
-    const announced = new Set(said.flatMap((word) => word?.announced ?? []));
+    const announced = new Set(said.flatMap((answer) => answer?.announced ?? []));
     return wanted.every((prefix) => announced.has(prefix));
   }
 
   /** By what was heard last, without asking. */
   function isAlone(wanted: readonly string[]): boolean {
     const announced = new Set<string>();
-    for (const [name, { announced: theirs = [] }] of words()) {
+    for (const [name, { announced: theirs = [] }] of answers()) {
       if (name !== config.node && health().get(name)?.state === "up") for (const one of theirs) announced.add(one);
     }
     return !wanted.every((prefix) => announced.has(prefix));
