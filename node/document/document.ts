@@ -10,6 +10,7 @@
 import { Type, type Static } from "typebox";
 import { ipAddress, kinds, oneWordOf, seconds, strict } from "#base/schema-terms.ts";
 import { absoluteName } from "#record/names.ts";
+import { policiesText, policyNames } from "./policies.ts";
 import { writtenZone, type Zone } from "#record/zone.ts";
 
 const shortName = (description: string) =>
@@ -229,15 +230,13 @@ export const ttlFloorSecondsDefault = 10;
 const steeredName = Type.Object(
   {
     name: absoluteName,
-    policy: oneWordOf(
-      ["geo", "anycast", "local", "weighted", "fixed"],
-      [
-        "geo: the nearest site; anycast: the shared addresses; local: the site that answers the query;",
-        "weighted: by weight, with the same site for each client network; fixed: the first of `sites` that is up",
-      ].join(" "),
+    policy: oneWordOf(policyNames, policiesText),
+    ttlSeconds: seconds("longest TTL of the answer; it is shorter while the answer may change sooner", 30, 86_400),
+    ttlFloorSeconds: seconds(
+      "shortest TTL of the answer; ttlSeconds, where that is below the default",
+      ttlFloorSecondsDefault,
+      86_400,
     ),
-    ttlSeconds: seconds("longest TTL of the answer; shorter while the answer may change sooner", 30, 86_400),
-    ttlFloorSeconds: seconds("shortest TTL of the answer; at most ttlSeconds", ttlFloorSecondsDefault, 86_400),
     sites: Type.Optional(
       Type.Array(shortName("a site"), {
         minItems: 1,

@@ -5,6 +5,7 @@
 import { isIP } from "node:net";
 import type { ValueProblem } from "#base/schema.ts";
 import { type Fleet, type Override, type SteeredName, ttlFloorSecondsDefault } from "./document.ts";
+import { policies } from "./policies.ts";
 
 /** Addresses of IPv6 are told apart by the half that routing knows, the first 64 bits. */
 const prefixLengthMax = { 4: 32, 6: 64 } as const;
@@ -54,17 +55,11 @@ export function* contradictionsOfPolicy(
   if (weighNothing([...allowed], weights)) {
     yield { path: `${path}.weights`, message: "are all 0; at least one site must have a weight above 0" };
   }
-  if (policy === "anycast" && fleet.anycast.addresses.length === 0) {
-    yield { path: `${path}.policy`, message: `"anycast" requires at least one address in anycast.addresses` };
-  }
-  if (policy === "fixed" && sites === undefined) {
-    yield { path: `${path}.sites`, message: `is missing; "fixed" requires a list of sites` };
-  }
-  if (withinKm > 0 && policy !== "geo") {
-    yield {
-      path: `${path}.withinKm`,
-      message: `${withinKm} has no effect with policy "${policy}"; use it with "geo" only`,
-    };
+  const terms = policies[policy];
+  const problem = terms.problemOf?.({ ...(sites && { sites }), anycastAddresses: fleet.anycast.addresses });
+  if (problem !== undefined) yield { path: `${path}.${problem.key}`, message: problem.message };
+  if (withinKm > 0 && terms.isByDistance !== true) {
+    yield { path: `${path}.withinKm`, message: `${withinKm} has no effect with policy "${policy}"; use it with "geo" only` };
   }
   if (ttlFloorSeconds > ttlSeconds) {
     yield { path: `${path}.ttlFloorSeconds`, message: `${ttlFloorSeconds} is above ttlSeconds, ${ttlSeconds}` };

@@ -11,6 +11,7 @@
 import { addressOfUrl, canonicalAddress } from "#base/ip-text.ts";
 import { canonicalName, isAtOrBelow, nameAbove, ownerOf } from "#record/names.ts";
 import type { Fleet, Site, SteeredName } from "#document/document.ts";
+import { policies } from "#document/policies.ts";
 
 /** Whether a node of this name serves now, as far as the caller knows. */
 export type IsLive = (node: string) => boolean;
@@ -108,9 +109,9 @@ function firstAtOrAbove(name: string, isWanted: (name: string) => boolean): stri
 }
 
 function addressesOfSteered({ policy, sites, weights }: SteeredName, fleet: Fleet): string[] {
-  if (policy === "anycast") return fleet.anycast.addresses.map(canonicalAddress);
+  if (policies[policy].isShared === true) return fleet.anycast.addresses.map(canonicalAddress);
   const allowed = fleet.sites.filter(
-    ({ name }) => (sites?.includes(name) ?? true) && !(policy === "weighted" && weights?.[name] === 0),
+    ({ name }) => (sites?.includes(name) ?? true) && !(policies[policy].isWeighing === true && weights?.[name] === 0),
   );
   // A site that is held down is answered only when all are.
   const open = allowed.filter(({ state }) => state !== "down");

@@ -173,7 +173,7 @@ test("contradictions are told with their path", () => {
     [
       "site outside a name's own",
       steering({ sites: ["fra"], weights: { nyc: 1 } }),
-      /weights\.nyc: "nyc" is not among/,
+      /weights\.nyc: "nyc" is not in the sites/,
     ],
     [
       "two TTLs",
