@@ -38,9 +38,7 @@ const table = {
   fixed: {
     means: "the first of `sites` that is up",
     problemOf: ({ sites }) =>
-      sites !== undefined
-        ? undefined
-        : { key: "sites", message: `is missing; "fixed" requires a list of sites` },
+      sites !== undefined ? undefined : { key: "sites", message: `is missing; "fixed" requires a list of sites` },
   },
 } as const satisfies Record<string, PolicyTerms>;
 

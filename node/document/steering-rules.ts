@@ -59,7 +59,10 @@ export function* contradictionsOfPolicy(
   const problem = terms.problemOf?.({ ...(sites && { sites }), anycastAddresses: fleet.anycast.addresses });
   if (problem !== undefined) yield { path: `${path}.${problem.key}`, message: problem.message };
   if (withinKm > 0 && terms.isByDistance !== true) {
-    yield { path: `${path}.withinKm`, message: `${withinKm} has no effect with policy "${policy}"; use it with "geo" only` };
+    yield {
+      path: `${path}.withinKm`,
+      message: `${withinKm} has no effect with policy "${policy}"; use it with "geo" only`,
+    };
   }
   if (ttlFloorSeconds > ttlSeconds) {
     yield { path: `${path}.ttlFloorSeconds`, message: `${ttlFloorSeconds} is above ttlSeconds, ${ttlSeconds}` };
