@@ -166,7 +166,7 @@ export const edgeConfigSchema = Type.Object(
             Type.String({
               pattern: "^/[!-~]*$",
               maxLength: 1024,
-              description: "picture that the self-check must get before anything is announced; absent: any HTTP answer",
+              description: "picture that the self-check must get before an announcement; absent: any HTTP answer",
             }),
           ),
           shutdownMs: Type.Integer({
