@@ -19,7 +19,7 @@ import { basename } from "node:path";
 import { setImmediate as othersTurn } from "node:timers/promises";
 import { bitAt, emptyAddress, ipToText, type IpAddress } from "../wire/address.ts";
 import { byteAt, putUint32, uint16At } from "../wire/bytes.ts";
-import { createRecordReader, emptyFields, type RecordReader } from "./mmdb-data.ts";
+import { createRecordReader, emptyFields, type RecordReader } from "./mmdb-record.ts";
 import { createWalk, ipv4Root, offsetOf, recordOf, separatorLength, type Tree } from "./mmdb-tree.ts";
 import { collectOffsets } from "./offset-set.ts";
 import { createPlaceCollector, type PlaceList } from "./distinct-places.ts";

@@ -266,15 +266,19 @@ export function readKnownName(bytes: Uint8Array, start: number, name: WireName):
   name.length = at + 1;
 }
 
+/** How many octets stand before the rightmost `tailLabels` labels of `name`. */
+export function lengthBefore(name: WireName, tailLabels: number): number {
+  return tailLabels === 0 ? name.length - 1 : byteAt(name.labelStarts, name.labelsCount - tailLabels);
+}
+
 /**
  * Replaces the rightmost `tailLabels` labels of `name` by `target`, in place: what DNAME does (RFC 6672 §2.2).
  * @returns false, and leaves `name` as it is, when the new name would be longer than 255 octets
  */
 export function replaceTail(name: WireName, tailLabels: number, target: WireName): boolean {
-  const labels = name.labelsCount - tailLabels;
-  const own = tailLabels === 0 ? name.length - 1 : byteAt(name.labelStarts, labels);
+  const own = lengthBefore(name, tailLabels);
   if (own + target.length > nameLengthMax) return false;
-  name.labelsCount = labels;
+  name.labelsCount -= tailLabels;
   name.length = own;
   return endName(name, target);
 }

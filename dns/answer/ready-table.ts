@@ -12,8 +12,8 @@
  * Only what is settled by question and snapshot alone is kept: authoritative answers with NOERROR, without a steered
  * name behind an alias, and none for names that are not there, of which there are endlessly many.
  */
-import { byteAt, intAt } from "./wire/bytes.ts";
-import { headerLength } from "./wire/message.ts";
+import { byteAt, intAt } from "../wire/bytes.ts";
+import { headerLength } from "../wire/message.ts";
 
 const slots = 8192;
 /** Longer questions, and longer answers, are looked up each time. */
