@@ -19,8 +19,8 @@ export function answerFromNode(state: Responding, now: Snapshot, client: Client)
   if (steeredIndex >= 0 && (type === recordTypes.A || type === recordTypes.AAAA)) {
     const ttlMaxSeconds = intAt(image.nodes, node * nodeWords + nodeTtlMax);
     if (state.ownerAt === headerLength) {
-      state.keeping.steered = steeredIndex;
-      state.keeping.ttlMaxSeconds = ttlMaxSeconds;
+      state.readyAnswer.steered = steeredIndex;
+      state.readyAnswer.ttlMaxSeconds = ttlMaxSeconds;
     } else state.isSettled = false;
     return answerSteered(state, now, steeredIndex, ttlMaxSeconds, client);
   }

@@ -47,7 +47,7 @@ function answerName(state: Responding, now: Snapshot, client: Client): number {
     return fail(state, rcodes.NOTIMP, extendedErrors.NOT_SUPPORTED, notimp);
   }
   state.isSettled = true;
-  state.keeping.steered = -1;
+  state.readyAnswer.steered = -1;
   const outcome = answerFromZone(state, now, client);
   if (!state.isTruncated) {
     if (state.isSettled && state.isAuthoritative && state.rcode === rcodes.NOERROR) keepAnswer(state, outcome);

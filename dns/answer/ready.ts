@@ -2,28 +2,13 @@
  * The short way to an answer: a plain query over UDP whose question has come before is answered from the table of
  * ready answers. It is the same answer as the long way gives.
  */
-import { intAt } from "../wire/bytes.ts";
 import { headerLength, isPlainQuery, readPlainEnd } from "../wire/message.ts";
 import { rateDrop, rateSlip } from "../guard/rate-limit.ts";
 import type { Snapshot } from "../snapshot.ts";
 import { begin, finish, truncate } from "./begin-finish.ts";
 import { placeQuestion } from "./from-zone.ts";
 import { ignoredRate, slipped } from "./outcomes.ts";
-import {
-  copyReady,
-  findReady,
-  keepReady,
-  plainQuestionEnd,
-  readyAnswers,
-  readyAuthorities,
-  readyOutcome,
-  readyRecordsLength,
-  readySteered,
-  readyTtlMax,
-  readyType,
-  readyWords,
-  readyZone,
-} from "./ready-table.ts";
+import { plainQuestionEnd } from "./ready-table.ts";
 import { judgeSender } from "./sender.ts";
 import type { Client, Responding } from "./state.ts";
 import { answerSteered } from "./steered.ts";
@@ -33,7 +18,7 @@ import { answerSteered } from "./steered.ts";
  * @returns the outcome, or -1: the query must go the long way
  */
 export function answerReady(state: Responding, message: Uint8Array, length: number, client: Client): number {
-  const { query, ready } = state;
+  const { query } = state;
   const now = state.snapshot();
   if (now !== state.readySnapshot) {
     state.readySnapshot = now;
@@ -42,7 +27,7 @@ export function answerReady(state: Responding, message: Uint8Array, length: numb
   if (now === undefined || length < headerLength || !state.isUdp || !isPlainQuery(message)) return -1;
   const end = plainQuestionEnd(message, length);
   if (end < 0) return -1;
-  const slot = findReady(ready, state.generation, message, end);
+  const slot = state.ready.find(state.generation, message, end, state.readyAnswer);
   if (slot < 0 || !readPlainEnd(message, end, length, query)) return -1;
   state.steps += query.steps;
   const decision = judgeSender(state, client);
@@ -61,33 +46,31 @@ export function answerReady(state: Responding, message: Uint8Array, length: numb
 
 /** Copies the slot's records into the answer, or decides where its steered name leads this client. */
 function fill(state: Responding, now: Snapshot, slot: number, client: Client): number {
-  const { ready, at } = state;
-  const { words } = ready;
-  const base = slot * readyWords;
-  const steered = intAt(words, base + readySteered);
+  const { readyAnswer, at } = state;
+  const { steered, recordsLength } = readyAnswer;
   if (steered >= 0) {
-    state.query.type = intAt(words, base + readyType);
-    placeQuestion(state, now.zones, intAt(words, base + readyZone));
-    return answerSteered(state, now, steered, intAt(words, base + readyTtlMax), client);
+    state.query.type = readyAnswer.type;
+    placeQuestion(state, now.zones, readyAnswer.zone);
+    return answerSteered(state, now, steered, readyAnswer.ttlMaxSeconds, client);
   }
-  const next = at + intAt(words, base + readyRecordsLength);
+  const next = at + recordsLength;
   if (next > state.limit) state.isTruncated = true;
   else {
-    copyReady(ready, slot, state.out, at);
+    state.ready.copy(slot, recordsLength, state.out, at);
     state.at = next;
-    state.answers = intAt(words, base + readyAnswers);
-    state.authorities = intAt(words, base + readyAuthorities);
+    state.answers = readyAnswer.answers;
+    state.authorities = readyAnswer.authorities;
   }
-  return intAt(words, base + readyOutcome);
+  return readyAnswer.outcome;
 }
 
 /** Keeps the answer that has just been made the long way. */
 export function keepAnswer(state: Responding, outcome: number): void {
-  const { keeping, query } = state;
-  keeping.outcome = outcome;
-  keeping.answers = state.answers;
-  keeping.authorities = state.authorities;
-  keeping.type = query.type;
-  keeping.zone = state.chain.zone;
-  keepReady(state.ready, state.generation, state.out, query.questionEnd, state.at, keeping);
+  const { readyAnswer, query } = state;
+  readyAnswer.outcome = outcome;
+  readyAnswer.answers = state.answers;
+  readyAnswer.authorities = state.authorities;
+  readyAnswer.type = query.type;
+  readyAnswer.zone = state.chain.zone;
+  state.ready.keep(state.generation, state.out, query.questionEnd, state.at, readyAnswer);
 }

@@ -25,7 +25,7 @@ import { emptyQuery, type Query } from "../wire/message.ts";
 import { newAliasChain, type AliasChain } from "../zone/alias-chain.ts";
 import { compileChaos, type ChaosAnswers } from "../zone/chaos.ts";
 import { steeredHintsMax } from "../zone/image.ts";
-import { newReadyAnswers, type Keeping, type ReadyAnswers } from "./ready-table.ts";
+import { createReadyTable, emptyReadyAnswer, type ReadyAnswer, type ReadyTable } from "./ready-table.ts";
 
 export interface Client {
   readonly address: IpAddress;
@@ -111,8 +111,9 @@ export interface Responding {
   tailAt: number;
   tailLength: number;
 
-  readonly ready: ReadyAnswers;
-  readonly keeping: Keeping;
+  readonly ready: ReadyTable;
+  /** A ready answer that was found, or the one that is to be kept. */
+  readonly readyAnswer: ReadyAnswer;
   /** Whether question and snapshot alone determine the answer, or the steered name that gives it. */
   isSettled: boolean;
   /** The snapshot that the ready answers rest on, and its number. */
@@ -156,8 +157,8 @@ export function newResponding(deps: ResponderDeps): Responding {
     ownerAt: 0,
     tailAt: 0,
     tailLength: 0,
-    ready: newReadyAnswers(),
-    keeping: { outcome: 0, answers: 0, authorities: 0, steered: -1, ttlMaxSeconds: 0, type: 0, zone: 0 },
+    ready: createReadyTable(),
+    readyAnswer: emptyReadyAnswer(),
     isSettled: false,
     readySnapshot: undefined,
     generation: 0,

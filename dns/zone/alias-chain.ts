@@ -96,9 +96,8 @@ export function followAlias(image: ZoneImage, chain: AliasChain): boolean {
   const { found, target } = chain;
   const targetAt = intAt(image.sets, aliasSet(image, found) * setWords + setExtra);
   if (found.kind === foundDname) {
-    if (chain.owner !== target) readKnownName(chain.owner.bytes, 0, target);
     readKnownName(image.bytes, targetAt, chain.dnameTarget);
-    if (!replaceTail(target, found.nodeLabels, chain.dnameTarget)) return false;
+    if (!replaceTail(chain.owner, found.nodeLabels, chain.dnameTarget, target)) return false;
   } else readKnownName(image.bytes, targetAt, target);
   chain.owner = target;
   chain.aliases++;
