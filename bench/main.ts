@@ -148,7 +148,17 @@ async function writeFigures(figures: string): Promise<void> {
   const text = await readFile(readme, "utf8");
   const [start, end] = [text.indexOf(startMark), text.indexOf(endMark)];
   if (start < 0 || end < start) throw new UsageError(`bench/README.md has no marks ${startMark} and ${endMark}`);
-  await writeFile(readme, `${text.slice(0, start + startMark.length)}\n\n${figures}\n\n${text.slice(end)}`);
+  const lines = figures.split("\n").flatMap(wrapLine).join("\n");
+  await writeFile(readme, `${text.slice(0, start + startMark.length)}\n\n${lines}\n\n${text.slice(end)}`);
+}
+
+/** Prose within the width of the page; a row of a table stays whole. */
+function wrapLine(line: string): string[] {
+  const columnsMax = 120;
+  if (line.startsWith("|") || line.length <= columnsMax) return [line];
+  const indent = line.startsWith("- ") ? "  " : "";
+  const at = line.lastIndexOf(" ", columnsMax);
+  return at <= indent.length ? [line] : [line.slice(0, at), ...wrapLine(indent + line.slice(at + 1))];
 }
 
 try {

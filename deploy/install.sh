@@ -378,7 +378,7 @@ install_role() { # role
 
 next_steps() {
   echo
-  echo "nearcast $release is installed. The runbook: /opt/nearcast/current/deploy/runbook.md"
+  echo "nearcast $release is installed. The runbook: /opt/nearcast/current/deploy/docs/runbook.md"
   [ "$roles" = " command" ] || echo "Next:"
   for role in $roles; do
     case $role in

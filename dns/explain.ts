@@ -12,13 +12,15 @@ import { placeAt, type Whereabouts } from "./geo/tables.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { distanceKm, unitVector } from "#base/great-circle.ts";
 import { planOf, type Plan, type Standing } from "./steer/plan.ts";
-import { preferencesOf, type Preference, type Rule } from "./steer/preference.ts";
+import { preferencesOf, type Preference } from "./steer/preference.ts";
+import type { Rule } from "./steer/policies.ts";
 import { addressSlot, anycastSite, decide, noSite, type Decision } from "./steer/steering.ts";
 import { ttlOf } from "./steer/ttl.ts";
 import { emptyAddress, ipToText, maskIp, parsePrefix, type Family, type IpAddress } from "./wire/address.ts";
 import { intAt } from "./wire/bytes.ts";
 import { nameFromText, nameToText, type WireName } from "./wire/name.ts";
-import { recordTypes, typeNumber } from "./wire/numbers.ts";
+import { typeNumberFrom } from "#record/type-numbers.ts";
+import { recordTypes } from "./wire/numbers.ts";
 import {
   followAlias,
   lookUpTarget,
@@ -128,7 +130,7 @@ export interface SteeringExplanation {
 /** A plain value, fit for JSON. */
 export function explainAnswer(inputs: ExplainInputs, question: DnsQuestion): DnsExplanation {
   const name = nameFromText(question.name);
-  const type = typeNumber(question.type);
+  const type = typeNumberFrom(question.type);
   const client = parsePrefix(question.ip)?.address;
   if (name === undefined) return { outcome: "invalid", reason: `"${question.name}" is not a domain name` };
   if (type === undefined) return { outcome: "invalid", reason: `"${question.type}" is not a record type` };

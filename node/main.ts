@@ -17,10 +17,10 @@ import { type Log, openLog } from "#base/log.ts";
 import { type Notifier, openNotifier, silentNotifier } from "#base/notify.ts";
 import { systemRandom } from "#base/random.ts";
 import { type EdgeConfig, edgeConfigSchema } from "./config.ts";
-import type { Edge } from "./edge.ts";
+import type { Edge } from "./edge/edge.ts";
 import { memberName } from "./peer/members.ts";
 import { openChannel } from "./processes/channel.ts";
-import { openFellows } from "./processes/siblings.ts";
+import { openSiblings } from "./processes/siblings.ts";
 import { removeLeftovers } from "./processes/leftovers.ts";
 import {
   alone,
@@ -124,15 +124,15 @@ async function serve(
     : undefined;
   // A process of several is watched over by its supervisor.
   const notifier = isSupervised ? silentNotifier : notifierOf(log, () => true);
-  const fellows = openFellows({ count: place.count, channel, clock: systemClock });
+  const siblings = openSiblings({ count: place.count, channel, clock: systemClock });
 
   // The supervisor is no edge, and loads none of this.
-  const [{ startEdge }, { startDns }] = await Promise.all([import("./edge.ts"), import("../dns/start.ts")]);
+  const [{ startEdge }, { startDns }] = await Promise.all([import("./edge/edge.ts"), import("../dns/start.ts")]);
   edge = await startEdge(config, {
     ...deps,
     startDns: (options) => startDns({ ...options, ...deps }),
     process: place,
-    fellows,
+    siblings,
   });
   onStopSignal({
     ...ends,

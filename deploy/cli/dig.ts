@@ -11,6 +11,7 @@ import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { reasonOf } from "./origin-client.ts";
 import { type CommonOptions, defaultDnsServer, type Environment, findNodes, hostPort } from "./settings.ts";
 import { addVerb, type Cli, outputOf, withDataDir } from "./verb.ts";
+import { parseServer } from "./zone/server.ts";
 
 type DnsRecord = Packet["answers"][number];
 
@@ -65,7 +66,9 @@ export function addDig(program: Command, cli: Cli): void {
       }
       const subnet = options.from === undefined ? undefined : subnetOf(options.from);
       const server =
-        options.server === undefined ? await firstServer(options, cli.environment) : parseServer(options.server);
+        options.server === undefined
+          ? await firstServer(options, cli.environment)
+          : parseServer("--server", options.server);
       const asked = server ?? defaultDnsServer;
       const answer = await ask(cli, { name, type, subnet, server: asked, isTcp: options.tcp === true }).catch(
         (error: unknown) => {
@@ -129,17 +132,6 @@ const meanings: Readonly<Record<string, string>> = {
   FORMERR: "the responder can't read the query",
   SERVFAIL: "the responder can't answer now",
 };
-
-function parseServer(text: string): { host: string; port: number } {
-  const match = /^(?:\[([^\]]+)\]|([^:]+|[^:]*:[^:]*:.*))(?::(\d{1,5}))?$/.exec(isIPv6(text) ? `[${text}]` : text);
-  const host = match?.[1] ?? match?.[2] ?? "";
-  const port = Number(match?.[3] ?? 53);
-  if (isIP(host) !== 0 && port > 0 && port < 65_536) return { host, port };
-  throw new CommandFailure(
-    exitCodes.usage,
-    `--server: "${text}" is not an address such as 127.0.0.1:5300 or [::1]:5300`,
-  );
-}
 
 async function ask(
   cli: Cli,

@@ -68,7 +68,7 @@ export function addJoin(program: Command, cli: Cli): void {
     ].join("\n"),
     examples: [
       "join http://origin.example.com:7070 --site fra --token-file edge.token",
-      "join http://origin.example.com:7070 --site fra --token-file - --data /var/lib/nearcast --no-start < edge.token",
+      "join http://10.0.0.1:7070 --site fra --token-file - --data /var/lib/nearcast --no-start < edge.token",
       "join http://10.0.0.1:7070 --site fra --token-file edge.token --address 198.51.100.7 --listen 10.0.0.7",
     ],
   });

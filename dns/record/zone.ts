@@ -2,7 +2,8 @@
 import { Type, type Static } from "typebox";
 import { ipAddress, seconds, strict } from "#base/schema-terms.ts";
 import { absoluteName, targetName } from "./names.ts";
-import { zoneRecord, type ZoneRecord } from "./zone-record.ts";
+import { zoneRecord, type ZoneRecord } from "./types.ts";
+import type { Soa } from "./types/soa.ts";
 
 /**
  * A zone as authors write it: its records here, or a whole zone file (RFC 1035 §5). `file` names one beside the
@@ -69,14 +70,7 @@ export interface Zone {
   readonly soa?: ZoneSoa;
 }
 
-/** RFC 1035 §3.3.13. Both names are whole and end in a dot. */
-export interface ZoneSoa {
+/** Both names are whole and end in a dot. */
+export interface ZoneSoa extends Soa {
   readonly ttlSeconds: number;
-  readonly primary: string;
-  readonly mailbox: string;
-  readonly serial: number;
-  readonly refreshSeconds: number;
-  readonly retrySeconds: number;
-  readonly expireSeconds: number;
-  readonly minimumSeconds: number;
 }

@@ -5,7 +5,8 @@
 import type { GeoTables } from "../geo/tables.ts";
 import type { ChainBuilder } from "./chains.ts";
 import { placeVectors } from "./place-vectors.ts";
-import type { Plan, PlanOverrides } from "./plan.ts";
+import type { PlanOverrides } from "./overrides.ts";
+import type { Plan } from "./plan.ts";
 import { nearestOfPlaces, noPosition, rankingOf } from "./ranking.ts";
 
 /** The overrides by network and AS number that an address meets, the first to count first. */

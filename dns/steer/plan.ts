@@ -10,18 +10,16 @@
  * Clients are steered by *groups* of candidates, the best one first; each next group is the one that would be first
  * if the sites of those before were not there. It counts only while a site before it sheds load.
  *
- *   geo       of the overrides, the longest CIDR, then the shorter ones, the AS number, the country; then by distance
- *   weighted  one group of all
- *   fixed     in the order of `sites`          local    the answering site, then by distance from it
- *   anycast   the shared addresses: no site is chosen, health is the business of the routes
+ * Which policy makes which groups: policies.ts.
  *
  * A site of weight 0 takes no part where clients are shared: by `weighted`, by an override's `sites`, and by
  * `withinKm`, where it is answered only when no other is left.
  */
-import type { Fleet, Override, SteeredName } from "#document/document.ts";
+import type { Fleet, SteeredName } from "#document/document.ts";
 import type { SiteState, SiteStates } from "#health/health.ts";
-import { parseIp, parsePrefix, type Family, type IpAddress } from "../wire/address.ts";
+import { parseIp, type Family } from "../wire/address.ts";
 import { closeness, unitVector, type UnitVector } from "#base/great-circle.ts";
+import { policies } from "./policies.ts";
 
 export interface PlanInputs {
   readonly fleet: Fleet;
@@ -31,21 +29,6 @@ export interface PlanInputs {
   readonly states: SiteStates;
   /** Part of its clients that a site keeps, 0 to 1; a site that is not named keeps all. */
   readonly keptShares: ReadonlyMap<string, number>;
-}
-
-export type OverrideKind = "cidr" | "asn" | "country";
-
-/** An override that counts: at least one of its sites is a candidate. */
-export interface PlanOverride {
-  /** In the fleet document. */
-  readonly index: number;
-  /** Positions in Plan.candidates. */
-  readonly members: readonly number[];
-}
-
-export interface PlanNetwork extends PlanOverride {
-  readonly address: IpAddress;
-  readonly prefixLength: number;
 }
 
 /** Which sites are candidates, the best kind that there is. */
@@ -68,17 +51,10 @@ export interface Plan {
   readonly isSelfKnown: boolean;
 }
 
-export interface PlanOverrides {
-  readonly networks: readonly PlanNetwork[];
-  readonly asns: ReadonlyMap<number, PlanOverride>;
-  /** By country as the geo tables have it: two letters in 16 bits. */
-  readonly countries: ReadonlyMap<number, PlanOverride>;
-}
-
 export function planOf({ fleet, self, states, keptShares }: PlanInputs, steered: SteeredName, asked: Family): Plan {
   const allowed = allowedSites(fleet, steered, asked);
   const { standing, candidates } = candidatesOf(fleet, allowed, states);
-  if (steered.policy === "local") orderFromSelf(fleet, self, candidates);
+  if (policies[steered.policy].isOrderFromSelf === true) orderFromSelf(fleet, self, candidates);
   const names = candidates.map((at) => fleet.sites[at]?.name ?? "");
   return {
     policy: steered.policy,
@@ -100,7 +76,7 @@ function allowedSites(fleet: Fleet, steered: SteeredName, asked: Family): number
   let allowed = [...fleet.sites.keys()];
   if (steered.sites !== undefined) {
     allowed = [...new Set(steered.sites)].map((name) => indexOf.get(name)).filter((index) => index !== undefined);
-    if (steered.policy !== "fixed") allowed.sort((a, b) => a - b);
+    if (policies[steered.policy].isOrderOfSites !== true) allowed.sort((a, b) => a - b);
   }
   if (asked === 6) return allowed;
   return allowed.filter((at) => fleet.sites[at]?.addresses.some((text) => parseIp(text)?.family === 4));
@@ -135,34 +111,4 @@ function vectorOf(fleet: Fleet, at: number): UnitVector {
 export function keptShareOf(keptShares: ReadonlyMap<string, number>, name: string): number {
   const share = keptShares.get(name) ?? 1;
   return Number.isNaN(share) ? 1 : Math.min(1, Math.max(0, share));
-}
-
-/** The overrides that count among these candidates. */
-export function overridesOf(overrides: readonly Override[], { names, weights }: Plan): PlanOverrides {
-  const positionOf = new Map(names.map((name, position) => [name, position]));
-  const networks: PlanNetwork[] = [];
-  const asns = new Map<number, PlanOverride>();
-  const countries = new Map<number, PlanOverride>();
-  for (const [index, { cidr, asn, country, site, sites }] of overrides.entries()) {
-    const members: number[] = [];
-    for (const name of sites ?? (site === undefined ? [] : [site])) {
-      const position = positionOf.get(name);
-      if (position === undefined || members.includes(position)) continue;
-      if (sites === undefined || (weights[position] ?? 1) > 0) members.push(position);
-    }
-    if (members.length === 0) continue;
-    members.sort((a, b) => a - b);
-    const one: PlanOverride = { index, members };
-    const network = cidr === undefined ? undefined : parsePrefix(cidr);
-    if (network !== undefined) networks.push({ ...one, ...network });
-    // Equal keys are refused by the document's check; were they not, the first would count.
-    if (asn !== undefined && !asns.has(asn)) asns.set(asn, one);
-    if (country !== undefined && !countries.has(countryCode(country))) countries.set(countryCode(country), one);
-  }
-  return { networks, asns, countries };
-}
-
-/** @param country two ASCII letters */
-function countryCode(country: string): number {
-  return (country.charCodeAt(0) << 8) | country.charCodeAt(1);
 }

@@ -22,9 +22,8 @@ import { createHash } from "node:crypto";
 import type { Fleet, SteeredName } from "#document/document.ts";
 import type { GeoTables } from "../geo/tables.ts";
 import { parseIp, type Family, type IpAddress } from "../wire/address.ts";
-import { chainBuilderOf, type ChainBuilder } from "./chains.ts";
+import { chainBuilderOf } from "./chains.ts";
 import { drawnScope4, drawnScope6, drawSite, type DrawingSites, type Draws } from "./draws.ts";
-import { geoOutcomesOf } from "./geo-outcomes.ts";
 import {
   buildOutcomeTable,
   findRange4,
@@ -35,9 +34,9 @@ import {
   type OutcomeTable,
   type SweptRanges,
 } from "./outcome-table.ts";
-import { keptShareOf, overridesOf, planOf, type Plan, type PlanInputs } from "./plan.ts";
+import { keptShareOf, planOf, type Plan, type PlanInputs } from "./plan.ts";
+import { policies } from "./policies.ts";
 import { hashNetwork4, hashNetwork6, hashSite, networkBits } from "./rendezvous.ts";
-import { sweep } from "./sweep.ts";
 
 /** Decision.site when the answer is the addresses that all sites share. */
 export const anycastSite = -1;
@@ -235,38 +234,13 @@ function compilePlan(sitesCount: number, steered: SteeredName, plan: Plan, geo: 
     table: noTable(),
     draws: builder.draws(),
   });
-  if (plan.policy === "anycast") return constantPlan(anycastSite);
-  if (plan.candidates.length === 0) return constantPlan(noSite);
-  switch (plan.policy) {
-    case "weighted":
-      return constantPlan(weightedCode(plan, builder));
-    case "fixed":
-    case "local":
-      return constantPlan(orderedCode(plan, builder));
-    case "geo": {
-      if (plan.candidates.length === 1) return constantPlan(plan.candidates[0] ?? noSite);
-      const overrides = overridesOf(steered.overrides, plan);
-      const outcomes = geoOutcomesOf(plan, overrides, geo, builder);
-      const v4 = sweep(overrides, 4, geo, outcomes);
-      const v6 = sweep(overrides, 6, geo, outcomes);
-      if (v4.count === 1 && v6.count === 1 && v4.codes[0] === v6.codes[0]) return constantPlan(v4.codes[0] ?? 0);
-      return { ...constantPlan(byAddress), table: buildOutcomeTable(v4, v6) };
-    }
-  }
-}
-
-function weightedCode(plan: Plan, builder: ChainBuilder): number {
-  const weighing = plan.weights.flatMap((weight, position) => (weight > 0 ? [position] : []));
-  if (weighing.length === 0) return noSite;
-  builder.begin();
-  builder.add(weighing, weighing.length);
-  return builder.finish();
-}
-
-function orderedCode(plan: Plan, builder: ChainBuilder): number {
-  builder.begin();
-  for (const position of plan.candidates.keys()) if (builder.add([position], 1)) break;
-  return builder.finish();
+  const policy = policies[plan.policy];
+  const isAnswered = plan.candidates.length > 0 || plan.policy === "anycast";
+  const outcome = isAnswered ? policy.outcomeOf(plan, steered.overrides, geo, builder) : "nothing";
+  if (outcome === "shared") return constantPlan(anycastSite);
+  if (outcome === "nothing") return constantPlan(noSite);
+  if (typeof outcome === "number") return constantPlan(outcome);
+  return { ...constantPlan(byAddress), table: buildOutcomeTable(outcome.v4, outcome.v6) };
 }
 
 /** For plans whose outcome is constant. */

@@ -17,7 +17,7 @@ import type { GeoTables, RangeTable } from "../geo/tables.ts";
 import type { Family } from "../wire/address.ts";
 import { placeDecides, type GeoOutcomes, type Prelude } from "./geo-outcomes.ts";
 import { wordAt, type SweptRanges } from "./outcome-table.ts";
-import type { PlanNetwork, PlanOverrides } from "./plan.ts";
+import type { PlanNetwork, PlanOverrides } from "./overrides.ts";
 
 const endOfSpace = 2 ** 32;
 

@@ -9,6 +9,7 @@
  * alone: a better site that comes up changes the answer as well.
  */
 import type { SteeredName } from "#document/document.ts";
+import { policies } from "#document/policies.ts";
 
 export interface Ttl {
   readonly seconds: number;
@@ -29,7 +30,7 @@ export function ttlOf(
   soonestChangeMs: ReadonlyMap<string, number>,
 ): Ttl {
   const ceiling = steered.ttlSeconds;
-  if (steered.policy === "anycast")
+  if (policies[steered.policy].isShared === true)
     return { seconds: ceiling, reason: `${longest}: with anycast no site's state counts` };
   const floor = Math.min(steered.ttlFloorSeconds, ceiling);
   let soonestMs = Number.POSITIVE_INFINITY;

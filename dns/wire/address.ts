@@ -2,8 +2,8 @@
  * IP addresses as bytes, the only form in which the responder compares them. Text comes from sockets and from the
  * fleet document, and goes to people and to the geo reader.
  */
-import { isIP } from "node:net";
-import { byteAt, uint16At } from "./bytes.ts";
+import { isMappedIpv4, readIpv4, readIpv6, textOfIp } from "#base/ip-octets.ts";
+import { byteAt } from "./bytes.ts";
 
 export type Family = 4 | 6;
 
@@ -35,17 +35,15 @@ export function parseIp(text: string): IpAddress | undefined {
  */
 export function readIp(text: string, address: IpAddress): boolean {
   address.bytes.fill(0);
-  if (readDotted(text, address.bytes)) {
+  if (readIpv4(text, address.bytes, 0)) {
     address.family = 4;
     return true;
   }
   const percent = text.indexOf("%");
-  const bare = percent < 0 ? text : text.slice(0, percent);
-  if (isIP(bare) !== 6) return false;
   address.bytes.fill(0);
   address.family = 6;
-  readColons(bare, address.bytes);
-  if (isMapped(address.bytes)) {
+  if (!readIpv6(percent < 0 ? text : text.slice(0, percent), address.bytes, 0)) return false;
+  if (isMappedIpv4(address.bytes, 0)) {
     address.bytes.copyWithin(0, 12, 16);
     address.bytes.fill(0, 4);
     address.family = 4;
@@ -53,57 +51,9 @@ export function readIp(text: string, address: IpAddress): boolean {
   return true;
 }
 
-function readDotted(text: string, into: Uint8Array): boolean {
-  let octet = -1;
-  let index = 0;
-  for (let i = 0; i < text.length; i++) {
-    const char = text.charCodeAt(i);
-    if (char === 0x2e) {
-      if (octet < 0 || index === 3) return false;
-      into[index++] = octet;
-      octet = -1;
-    } else if (char >= 0x30 && char <= 0x39 && octet !== 0) {
-      octet = octet < 0 ? char - 0x30 : octet * 10 + char - 0x30;
-      if (octet > 255) return false;
-    } else return false;
-  }
-  if (octet < 0 || index !== 3) return false;
-  into[3] = octet;
-  return true;
-}
-
-/** @param text a valid IPv6 address without zone */
-function readColons(text: string, into: Uint8Array): void {
-  const [head = "", tail] = text.split("::");
-  const left = groupsOf(head);
-  const right = tail === undefined ? [] : groupsOf(tail);
-  left.forEach((octet, index) => (into[index] = octet));
-  right.forEach((octet, index) => (into[16 - right.length + index] = octet));
-}
-
-function groupsOf(text: string): number[] {
-  if (text === "") return [];
-  return text.split(":").flatMap((group) => {
-    if (group.includes(".")) return group.split(".").map(Number);
-    const value = Number.parseInt(group, 16);
-    return [value >>> 8, value & 0xff];
-  });
-}
-
-function isMapped(bytes: Uint8Array): boolean {
-  for (let i = 0; i < 10; i++) if (bytes[i] !== 0) return false;
-  return bytes[10] === 0xff && bytes[11] === 0xff;
-}
-
 /** Text that `net.isIP` accepts; IPv6 without `::` shortening. */
 export function ipToText(address: IpAddress): string {
-  const bytes = address.bytes;
-  if (address.family === 4) {
-    return `${byteAt(bytes, 0)}.${byteAt(bytes, 1)}.${byteAt(bytes, 2)}.${byteAt(bytes, 3)}`;
-  }
-  let text = uint16At(bytes, 0).toString(16);
-  for (let i = 2; i < 16; i += 2) text += `:${uint16At(bytes, i).toString(16)}`;
-  return text;
+  return textOfIp(address.family === 4 ? address.bytes.subarray(0, 4) : address.bytes);
 }
 
 /** Sets the bits after the first `prefixLength` to zero. */

@@ -10,6 +10,7 @@
  * so at most 127 labels. Compression pointers go backwards only, each before the one that led to it, and at most
  * `jumpsMax` of them: no message can make reading a name loop or cost more than a fixed amount of work.
  */
+import { labelOctetsBufferSize, labelText, putLabels } from "#record/name-text.ts";
 import { byteAt, intAt } from "./bytes.ts";
 
 const nameLengthMax = 255;
@@ -159,58 +160,30 @@ export function readNameText(text: string, origin: WireName | undefined, name: W
   name.length = 0;
   if (origin !== undefined && text === "@") return endName(name, origin);
   if (text === "." || (origin === undefined && text === "")) return endName(name, undefined);
-  const { bytes } = name;
-  // Of the label that is being read: where its length octet stands, and where its next octet goes.
-  let start = 0;
-  let at = 1;
+  const end = putLabels(text, scratchOctets);
+  if (end < 0) return false;
+  let length = 0;
   let isWhole = false;
-  for (let i = 0; i < text.length;) {
-    let code = text.codePointAt(i) ?? 0;
-    i += code > 0xffff ? 2 : 1;
-    if (code === 0x2e) {
-      if (!endLabel(name, start, at)) return false;
-      start = at;
-      at = start + 1;
-      isWhole = i === text.length;
-      continue;
+  while (length < end) {
+    const size = byteAt(scratchOctets, length);
+    isWhole = size === 0;
+    if (isWhole) break;
+    let hash = size;
+    name.bytes[length] = size;
+    for (let i = length + 1; i <= length + size; i++) {
+      const byte = lowerCase(byteAt(scratchOctets, i));
+      name.bytes[i] = byte;
+      hash = Math.imul(hash ^ byte, hashPrime);
     }
-    if (code === 0x5c) {
-      const escaped = escapeAt(text, i);
-      if (escaped < 0) return false;
-      i += escaped > 0xff ? 1 : 3;
-      code = escaped & 0xff;
-      bytes[at++] = lowerCase(code);
-    } else if (code < 0x80) bytes[at++] = lowerCase(code);
-    else {
-      const octets = Buffer.from(String.fromCodePoint(code), "utf8");
-      for (const octet of octets) bytes[at++] = octet;
-    }
-    if (at > nameLengthMax) return false;
+    name.labelHashes[name.labelsCount] = hash;
+    name.labelStarts[name.labelsCount++] = length;
+    length += 1 + size;
   }
-  if (isWhole) return endName(name, undefined);
-  return endLabel(name, start, at) && endName(name, origin);
+  name.length = length;
+  return endName(name, isWhole ? undefined : origin);
 }
 
-/** @returns the octet; with 0x100 added when one character stands for it, instead of three digits; -1: no escape */
-function escapeAt(text: string, at: number): number {
-  const code = text.charCodeAt(at);
-  if (code >= 0x30 && code <= 0x39) {
-    const digits = text.slice(at, at + 3);
-    return /^\d{3}$/.test(digits) && Number(digits) <= 0xff ? Number(digits) : -1;
-  }
-  return code < 0x80 ? code | 0x100 : -1;
-}
-
-function endLabel(name: WireName, start: number, end: number): boolean {
-  const size = end - start - 1;
-  // The final zero must still fit, so a label may reach octet 254 at most.
-  if (size === 0 || size > labelLengthMax || end > nameLengthMax - 1) return false;
-  name.bytes[start] = size;
-  name.labelHashes[name.labelsCount] = labelHash(name.bytes, start);
-  name.labelStarts[name.labelsCount++] = start;
-  name.length = end;
-  return true;
-}
+const scratchOctets = new Uint8Array(labelOctetsBufferSize);
 
 /** Appends what stands above the labels that were read: the tail, or the root. */
 function endName(name: WireName, tail: WireName | undefined): boolean {
@@ -297,13 +270,7 @@ export function nameToText(name: WireName): string {
   const labels: string[] = [];
   for (let l = 0; l < name.labelsCount; l++) {
     const start = byteAt(name.labelStarts, l);
-    let label = "";
-    for (const byte of name.bytes.subarray(start + 1, start + 1 + byteAt(name.bytes, start))) {
-      if (byte <= 0x20 || byte >= 0x7f) label += `\\${String(byte).padStart(3, "0")}`;
-      else if (byte === 0x2e || byte === 0x5c || byte === 0x22) label += `\\${String.fromCharCode(byte)}`;
-      else label += String.fromCharCode(byte);
-    }
-    labels.push(label);
+    labels.push(labelText(name.bytes.subarray(start + 1, start + 1 + byteAt(name.bytes, start))));
   }
   return labels.length === 0 ? "." : labels.join(".");
 }

@@ -8,29 +8,23 @@
  * grows past 255 octets once it is whole, leaves that one record out and is reported; a bad record never costs the
  * zone.
  */
+import { labelText } from "#record/name-text.ts";
 import { canonicalName } from "#record/names.ts";
 import type { Fleet } from "#document/document.ts";
+import { putAddress, putOctets, putTarget } from "#record/rdata-writer.ts";
+import { typeNumberOf, type ZoneRecord } from "#record/types.ts";
+import { writeSoa } from "#record/types/soa.ts";
 import type { Zone } from "#record/zone.ts";
-import type { ZoneRecord } from "#record/zone-record.ts";
 import { parseIp } from "../wire/address.ts";
-import { byteAt } from "../wire/bytes.ts";
-import {
-  isAtOrBelow,
-  keptName,
-  nameFromLabels,
-  nameFromText,
-  readNameText,
-  scratchName,
-  type WireName,
-} from "../wire/name.ts";
+import { isAtOrBelow, keptName, nameFromText, readNameText, scratchName, type WireName } from "../wire/name.ts";
 import { recordTypes } from "../wire/numbers.ts";
 import { deriveAddresses, type Derived } from "./derived.ts";
 import { addLooseRecord, addRecord, flagsOf, insertName, newDraft, setApex, type Draft } from "./draft.ts";
 import { flatten, type DraftZone } from "./flatten.ts";
 import { isApex, nodeSteered, nodeWords, type ZoneImage } from "./image.ts";
 import { emptyFound, foundDelegation, foundDname, lookUp } from "./lookup.ts";
-import { beginRdata, emptyRdata, putAddress, putName, putNumber32, putOctets, rdataOf } from "./rdata.ts";
-import { isConsistent, svcbOf, svcbOfRaw, type SvcbRecord } from "./svcb.ts";
+import { beginRdata, emptyRdata, rdataOf } from "./rdata.ts";
+import { isConsistent, svcbOf } from "./svcb.ts";
 
 export interface CompiledZones {
   readonly image: ZoneImage;
@@ -62,7 +56,7 @@ export function compileZones(fleet: Fleet, version: number): CompiledZones {
       apexes.push({ zone, apex, node });
     }
   }
-  const zones = apexes.map(({ zone, apex, node }, index) => addZone(work, zone, { apex, node, index, version }));
+  const zones = apexes.map(({ zone, apex, node }, index) => addZone(work, { zone, apex, node, index, version }));
   for (const [steeredIndex, steered] of fleet.steering.entries()) {
     if (!readNameText(canonicalName(steered.name), undefined, owner)) {
       problems.push(`steering ${steered.name}: is not a domain name`);
@@ -86,112 +80,33 @@ export function compileZones(fleet: Fleet, version: number): CompiledZones {
 
 const owner = scratchName();
 const found = emptyFound();
+const target = scratchName();
 const rdata = emptyRdata();
 
+/** A zone that is being compiled. */
 interface ZonePlace {
+  readonly zone: Zone;
   readonly apex: WireName;
   readonly node: number;
   readonly index: number;
   readonly version: number;
 }
 
-function addZone(work: Work, zone: Zone, { apex, node: apexNode, index, version }: ZonePlace): DraftZone {
-  const { draft, problems } = work;
-  const apexText = canonicalName(zone.name);
-  const problem = (what: string): void => {
-    problems.push(`zone ${apexText}: ${what}`);
-  };
-  /** The node of a record, or -1 when there is none for it in this zone. */
-  const nodeFor = (ownerText: string, type: number): number => {
-    if (!readNameText(ownerText, apex, owner)) {
-      problem(`${ownerText} is no name, or longer than 255 octets`);
-      return -1;
-    }
-    lookUp(draft, owner, type, found);
-    if (type === recordTypes.DS && owner.labelsCount === apex.labelsCount && isAtOrBelow(owner, apex)) {
-      problem("a DS of the apex belongs to the zone above it");
-      return -1;
-    }
-    if (found.zone === index) return insertName(draft, owner);
-    // At or below the apex of another zone of ours, which answers for it: a delegation to it and its glue are right
-    // all the same, and not needed.
-    const isExpected = type === recordTypes.NS || type === recordTypes.A || type === recordTypes.AAAA;
-    if (!isAtOrBelow(owner, apex)) problem(`${ownerText} lies outside of the zone`);
-    else if (!isExpected) problem(`${ownerText} belongs to a zone inside this one`);
-    return -1;
-  };
-
-  for (const server of zone.nameservers) {
-    beginRdata(rdata, recordTypes.NS);
-    if (!readNameText(server.name, apex, rdata.target)) {
-      problem(`nameserver ${server.name} is no name, or longer than 255 octets`);
-      continue;
-    }
-    rdata.hasTarget = true;
-    putName(rdata, rdata.target, apex);
-    const isInside = isAtOrBelow(rdata.target, apex);
-    addRecord(draft, apexNode, zone.ttlSeconds, rdata);
-    // Addresses of names outside the zone are not ours to give.
-    if (!isInside) continue;
-    for (const address of server.addresses) {
-      const family = parseIp(address)?.family ?? 4;
-      const type = family === 6 ? recordTypes.AAAA : recordTypes.A;
-      const node = nodeFor(server.name, type);
-      beginRdata(rdata, type);
-      if (node >= 0 && putAddress(rdata, address, family)) addRecord(draft, node, zone.ttlSeconds, rdata);
-    }
-  }
-
-  for (const record of zone.records) {
-    const ttlSeconds = record.ttlSeconds ?? zone.ttlSeconds;
-    const unwritten = (): void => {
-      problem(`${record.name} ${record.type} can't be written to the wire`);
-    };
-    if (record.type === "ALIAS") {
-      if (!readNameText(record.target, apex, rdata.target)) {
-        unwritten();
-        continue;
-      }
-      const node = nodeFor(record.name, recordTypes.A);
-      if (node < 0) continue;
-      if (work.aliases.has(node)) problem(`${record.name}: only the first ALIAS counts`);
-      else work.aliases.set(node, { target: keptName(rdata.target), ttlSeconds });
-      continue;
-    }
-    if (isService(record)) {
-      const type = record.type === "RAW" ? record.typeNumber : recordTypes[record.type];
-      const svcb =
-        record.type === "RAW"
-          ? svcbOfRaw(Buffer.from(record.data, "hex"), rdata.target)
-          : svcbOf(record, apex, rdata.target);
-      if (svcb === undefined || !isConsistent(svcb)) {
-        unwritten();
-        continue;
-      }
-      const node = nodeFor(record.name, type);
-      if (node >= 0) work.services.push({ node, type, ttlSeconds, svcb, target: keptName(rdata.target) });
-      continue;
-    }
-    if (!rdataOf(record, apex, rdata)) {
-      unwritten();
-      continue;
-    }
-    const node = nodeFor(record.name, rdata.type);
-    if (node < 0) continue;
-    if (node === apexNode && rdata.type === recordTypes.CNAME) problem("a CNAME can't stand at the apex");
-    else addRecord(draft, node, ttlSeconds, rdata);
-  }
-
+function addZone(work: Work, place: ZonePlace): DraftZone {
+  const { draft } = work;
+  const { zone, apex, node: apexNode } = place;
+  for (const server of zone.nameservers) addNameserver(work, place, server);
+  for (const record of zone.records) addZoneRecord(work, place, record);
   const { soa } = zone;
   const minimumSeconds = soa?.minimumSeconds ?? zone.negativeTtlSeconds;
   const soaTtlSeconds = soa?.ttlSeconds ?? zone.ttlSeconds;
-  putSoa(zone, apex, version, minimumSeconds);
+  putSoa(place, minimumSeconds);
   const soaRecord = addRecord(draft, apexNode, soaTtlSeconds, rdata);
   beginRdata(rdata, recordTypes.HINFO);
   putOctets(rdata, minimalAny);
   return {
     apex,
-    apexText,
+    apexText: canonicalName(zone.name),
     soa: soaRecord,
     negativeTtlSeconds: Math.min(soaTtlSeconds, minimumSeconds),
     minimalAny: addLooseRecord(draft, zone.ttlSeconds, rdata),
@@ -201,36 +116,120 @@ function addZone(work: Work, zone: Zone, { apex, node: apexNode, index, version 
 /** The answer to ANY: HINFO with the CPU "RFC8482" and no operating system (RFC 8482 §4.2). */
 const minimalAny = Buffer.from("\x07RFC8482\x00", "latin1");
 
-/** HTTPS or SVCB, in whatever form. */
-function isService(record: ZoneRecord): record is SvcbRecord | Extract<ZoneRecord, { type: "RAW" }> {
-  if (record.type !== "RAW") return record.type === "HTTPS" || record.type === "SVCB";
-  return record.typeNumber === recordTypes.HTTPS || record.typeNumber === recordTypes.SVCB;
+function report({ problems }: Work, { zone }: ZonePlace, what: string): void {
+  problems.push(`zone ${canonicalName(zone.name)}: ${what}`);
+}
+
+/** The node of a record, or -1 when there is none for it in this zone. */
+function nodeFor(work: Work, place: ZonePlace, ownerText: string, type: number): number {
+  const { draft } = work;
+  const { apex } = place;
+  if (!readNameText(ownerText, apex, owner)) {
+    report(work, place, `${ownerText} is no name, or longer than 255 octets`);
+    return -1;
+  }
+  lookUp(draft, owner, type, found);
+  if (type === recordTypes.DS && owner.labelsCount === apex.labelsCount && isAtOrBelow(owner, apex)) {
+    report(work, place, "a DS of the apex belongs to the zone above it");
+    return -1;
+  }
+  if (found.zone === place.index) return insertName(draft, owner);
+  // At or below the apex of another zone of ours, which answers for it: a delegation to it and its glue are right
+  // all the same, and not needed.
+  const isExpected = type === recordTypes.NS || type === recordTypes.A || type === recordTypes.AAAA;
+  if (!isAtOrBelow(owner, apex)) report(work, place, `${ownerText} lies outside of the zone`);
+  else if (!isExpected) report(work, place, `${ownerText} belongs to a zone inside this one`);
+  return -1;
+}
+
+/** An NS record of the apex, and its glue. */
+function addNameserver(work: Work, place: ZonePlace, server: Zone["nameservers"][number]): void {
+  const { draft } = work;
+  const { zone, apex, node: apexNode } = place;
+  beginRdata(rdata, recordTypes.NS, apex);
+  putTarget(rdata, server.name, "compressible");
+  if (rdata.isBroken) {
+    report(work, place, `nameserver ${server.name} is no name, or longer than 255 octets`);
+    return;
+  }
+  const isInside = isAtOrBelow(rdata.target, apex);
+  addRecord(draft, apexNode, zone.ttlSeconds, rdata);
+  // Addresses of names outside the zone are not ours to give.
+  if (!isInside) return;
+  for (const address of server.addresses) {
+    const family = parseIp(address)?.family ?? 4;
+    const type = family === 6 ? recordTypes.AAAA : recordTypes.A;
+    const node = nodeFor(work, place, server.name, type);
+    beginRdata(rdata, type);
+    putAddress(rdata, address, family);
+    if (node >= 0 && !rdata.isBroken) addRecord(draft, node, zone.ttlSeconds, rdata);
+  }
+}
+
+function addZoneRecord(work: Work, place: ZonePlace, record: ZoneRecord): void {
+  const ttlSeconds = record.ttlSeconds ?? place.zone.ttlSeconds;
+  const isWritten =
+    record.type === "ALIAS" ? addAlias(work, place, record, ttlSeconds) : addPlain(work, place, record, ttlSeconds);
+  if (!isWritten) report(work, place, `${record.name} ${record.type} can't be written to the wire`);
+}
+
+/** Keeps the target until all names are there. @returns false when it is no name */
+function addAlias(work: Work, place: ZonePlace, record: ZoneRecord & { type: "ALIAS" }, ttlSeconds: number): boolean {
+  if (!readNameText(record.target, place.apex, target)) return false;
+  const node = nodeFor(work, place, record.name, recordTypes.A);
+  if (node < 0) return true;
+  if (work.aliases.has(node)) report(work, place, `${record.name}: only the first ALIAS counts`);
+  else work.aliases.set(node, { target: keptName(target), ttlSeconds });
+  return true;
+}
+
+/** @returns false when the record has no form on the wire */
+function addPlain(work: Work, place: ZonePlace, record: ZoneRecord, ttlSeconds: number): boolean {
+  if (!rdataOf(record, place.apex, rdata)) return false;
+  const { type } = rdata;
+  if (type === recordTypes.HTTPS || type === recordTypes.SVCB) return addService(work, place, record, ttlSeconds);
+  const node = nodeFor(work, place, record.name, type);
+  if (node < 0) return true;
+  if (node === place.node && type === recordTypes.CNAME) report(work, place, "a CNAME can't stand at the apex");
+  else addRecord(work.draft, node, ttlSeconds, rdata);
+  return true;
+}
+
+/** HTTPS and SVCB, in whatever form: kept until their targets' addresses are known. */
+function addService(work: Work, place: ZonePlace, record: ZoneRecord, ttlSeconds: number): boolean {
+  const type = typeNumberOf(record);
+  const svcb = svcbOf(rdata.bytes.subarray(0, rdata.length), target);
+  if (svcb === undefined || !isConsistent(svcb)) return false;
+  const node = nodeFor(work, place, record.name, type);
+  if (node >= 0) work.services.push({ node, type, ttlSeconds, svcb, target: keptName(target) });
+  return true;
 }
 
 /**
- * SOA rdata (RFC 1035 §3.3.13). Refresh, retry and expire only speak to secondaries that transfer the zone; where the
- * document says nothing they are the values that RFC 1912 §2.2 and RIPE-203 advise.
+ * The SOA's rdata. Refresh, retry and expire only speak to secondaries that transfer the zone; where the document says
+ * nothing they are the values that RFC 1912 §2.2 and RIPE-203 advise.
  */
-function putSoa({ soa, nameservers, contact }: Zone, apex: WireName, serial: number, minimumSeconds: number): void {
-  beginRdata(rdata, recordTypes.SOA);
-  const primary = soa?.primary ?? nameservers[0]?.name ?? "@";
-  putName(rdata, readNameText(primary, apex, owner) ? owner : apex, apex);
-  const mailbox = soa === undefined ? mailboxOf(contact, apex) : nameFromText(soa.mailbox);
-  putName(rdata, mailbox ?? apex, apex);
-  putNumber32(rdata, serial);
-  putNumber32(rdata, soa?.refreshSeconds ?? 7200);
-  putNumber32(rdata, soa?.retrySeconds ?? 3600);
-  putNumber32(rdata, soa?.expireSeconds ?? 1_209_600);
-  putNumber32(rdata, minimumSeconds);
+function putSoa({ zone, apex, version }: ZonePlace, minimumSeconds: number): void {
+  const { soa, nameservers, contact } = zone;
+  const nameOrApex = (text: string): string => (readNameText(text, apex, owner) ? text : "@");
+  beginRdata(rdata, recordTypes.SOA, apex);
+  writeSoa(
+    {
+      primary: nameOrApex(soa?.primary ?? nameservers[0]?.name ?? "@"),
+      mailbox: nameOrApex(soa?.mailbox ?? mailboxOf(contact)),
+      serial: version,
+      refreshSeconds: soa?.refreshSeconds ?? 7200,
+      retrySeconds: soa?.retrySeconds ?? 3600,
+      expireSeconds: soa?.expireSeconds ?? 1_209_600,
+      minimumSeconds,
+    },
+    rdata,
+  );
 }
 
 /** SOA RNAME: the part before the @ is one label, dots and all (RFC 1035 §8). */
-function mailboxOf(contact: string | undefined, apex: WireName): WireName | undefined {
-  const [local = "", domain] = (contact ?? "hostmaster").split("@");
-  const above = domain === undefined ? apex : nameFromText(domain);
-  return above && nameFromLabels([Buffer.from(local, "utf8"), ...labelsOf(above)]);
-}
-
-function labelsOf({ bytes, labelStarts }: WireName): Uint8Array[] {
-  return Array.from(labelStarts, (start) => bytes.slice(start + 1, start + 1 + byteAt(bytes, start)));
+function mailboxOf(contact = "hostmaster"): string {
+  const [local = "", domain] = contact.split("@");
+  const label = labelText(Buffer.from(local, "utf8"));
+  return domain === undefined ? label : `${label}.${domain.endsWith(".") ? domain : `${domain}.`}`;
 }

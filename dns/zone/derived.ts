@@ -6,6 +6,8 @@
  *   ALIAS                     the same steered name          copies of its A and AAAA   none: a problem
  *   HTTPS, SVCB               hints written per answer       hints compiled in          the record's own hints
  */
+import { putOctets } from "#record/rdata-writer.ts";
+import { svcParamKeys } from "#record/svc-param-keys.ts";
 import { intAt } from "../wire/bytes.ts";
 import { nameToText, type WireName } from "../wire/name.ts";
 import { recordTypes } from "../wire/numbers.ts";
@@ -21,8 +23,8 @@ import {
   type Draft,
 } from "./draft.ts";
 import { nodeSteered, nodeTtlMax, nodeWords, steeredHintsMax } from "./image.ts";
-import { beginRdata, emptyRdata, putOctets } from "./rdata.ts";
-import { keyIpv4Hint, keyIpv6Hint, keyMandatory, mandatoryKeys, mandatoryValue, putSvcb, type Svcb } from "./svcb.ts";
+import { beginRdata, emptyRdata } from "./rdata.ts";
+import { mandatoryKeys, mandatoryValue, putSvcb, type Svcb } from "./svcb.ts";
 import { addressesOf, type AliasTarget } from "./targets.ts";
 
 /** An HTTPS or SVCB record, until it is written. */
@@ -91,13 +93,13 @@ function resolveHints(draft: Draft, { aliases, services }: Derived, problems: st
       svcb.priority === 0 ? undefined : addressesOf(draft, aliases, target.labelsCount === 0 ? node : target);
     let ttlMaxSeconds = ttlSeconds;
     if (addresses !== undefined && addresses.kind !== "elsewhere") {
-      svcb.params.delete(keyIpv4Hint);
-      svcb.params.delete(keyIpv6Hint);
+      svcb.params.delete(svcParamKeys.ipv4hint);
+      svcb.params.delete(svcParamKeys.ipv6hint);
     }
     if (addresses?.kind === "records") {
       for (const [key, addressType] of [
-        [keyIpv4Hint, recordTypes.A],
-        [keyIpv6Hint, recordTypes.AAAA],
+        [svcParamKeys.ipv4hint, recordTypes.A],
+        [svcParamKeys.ipv6hint, recordTypes.AAAA],
       ] as const) {
         const records = recordsOf(draft, addresses.node, addressType);
         const [first] = records;
@@ -123,8 +125,8 @@ function resolveHints(draft: Draft, { aliases, services }: Derived, problems: st
     const kept = mandatory.filter((key) => svcb.params.has(key));
     if (kept.length < mandatory.length) {
       problem("address hints can't be mandatory: they are what the target's addresses are");
-      if (kept.length === 0) svcb.params.delete(keyMandatory);
-      else svcb.params.set(keyMandatory, mandatoryValue(kept));
+      if (kept.length === 0) svcb.params.delete(svcParamKeys.mandatory);
+      else svcb.params.set(svcParamKeys.mandatory, mandatoryValue(kept));
     }
     if (!putSvcb(svcb, type, target, rdata)) {
       problem("is longer than rdata can be");

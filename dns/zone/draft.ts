@@ -26,7 +26,7 @@ import {
   nodeWords,
 } from "./image.ts";
 import { childOf, placeOf } from "./lookup.ts";
-import type { Rdata } from "./rdata.ts";
+import type { CompiledRdata } from "./rdata.ts";
 
 export const recordWords = 8;
 const recordPrevious = 0;
@@ -154,7 +154,7 @@ function isWildcard({ nodes, bytes }: Draft, node: number): boolean {
 }
 
 /** @returns the record's number */
-export function addRecord(draft: Draft, node: number, ttlSeconds: number, rdata: Rdata): number {
+export function addRecord(draft: Draft, node: number, ttlSeconds: number, rdata: CompiledRdata): number {
   const record = addLooseRecord(draft, ttlSeconds, rdata);
   const { records, nodes } = draft;
   const lastAt = node * nodeWords + nodeFirstSet;
@@ -171,7 +171,7 @@ export function addRecord(draft: Draft, node: number, ttlSeconds: number, rdata:
 }
 
 /** A record that belongs to no node. @returns its number */
-export function addLooseRecord(draft: Draft, ttlSeconds: number, rdata: Rdata): number {
+export function addLooseRecord(draft: Draft, ttlSeconds: number, rdata: CompiledRdata): number {
   const record = draft.recordsCount++;
   const base = record * recordWords;
   if (base + recordWords > draft.records.length) draft.records = grown(draft.records);

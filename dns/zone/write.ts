@@ -2,6 +2,7 @@
  * RRsets → an answer. Nothing is allocated: octets are copied one by one, which for the sizes of answers is as fast
  * as any call that needs a view, and no garbage.
  */
+import { svcParamKeys } from "#record/svc-param-keys.ts";
 import { addressSlot, noSite, type Steering } from "../steer/steering.ts";
 import type { Family } from "../wire/address.ts";
 import { byteAt, intAt, putUint16, putUint32 } from "../wire/bytes.ts";
@@ -23,7 +24,6 @@ import {
   setWords,
   type ZoneImage,
 } from "./image.ts";
-import { keyIpv4Hint, keyIpv6Hint } from "./svcb.ts";
 
 /** From a record's owner, when that is a pointer, to its rdata: owner 2, type 2, class 2, TTL 4, rdlength 2. */
 export const pointedHeaderLength = 12;
@@ -181,7 +181,7 @@ function writeHint(
   const slot = addressSlot(site, family);
   const start = addressIndex[slot] ?? 0;
   const octets = length - 4;
-  putUint16(out, at, family === 4 ? keyIpv4Hint : keyIpv6Hint);
+  putUint16(out, at, family === 4 ? svcParamKeys.ipv4hint : svcParamKeys.ipv6hint);
   putUint16(out, at + 2, octets);
   // Address `turn` first, and round.
   let from = (turn % (addressIndex[slot + 1] ?? 1)) * (family === 4 ? 4 : 16);

@@ -4,7 +4,7 @@
  *
  *   main thread ──order──▶ wanted ─┐
  *               ──beat───▶ fresh? ─┴─▶ speaker ──BGP──▶ BIRD
- *               ◀─stalled, told ──
+ *               ◀─stall, report ──
  *
  * After a stall the order of before is void, though the heart beats again: the main thread must hear of the stall, and
  * order anew. Orders carry the number of stalls that it has heard of, so an order that was given before one, and
@@ -44,7 +44,7 @@ export type LeaseOrder =
   | { readonly kind: "close" };
 
 /** What the thread knows of the peer. */
-export interface LeaseWord {
+export interface LeaseReport {
   readonly session: SessionState;
   readonly announced: readonly string[];
   readonly reason: string;
@@ -56,9 +56,9 @@ export interface LeaseWord {
 }
 
 export type FromLeaseWorker =
-  | { readonly kind: "told"; readonly word: LeaseWord }
+  | { readonly kind: "report"; readonly report: LeaseReport }
   /** The heart beats again; everything was withdrawn meanwhile. */
-  | { readonly kind: "stalled"; readonly stalls: number; readonly forMs: number };
+  | { readonly kind: "stall"; readonly stalls: number; readonly forMs: number };
 
 assert(parentPort !== null, "this file is the start of a thread");
 const port = parentPort;
@@ -69,24 +69,24 @@ let order: Extract<LeaseOrder, { kind: "order" }> | undefined;
 let stalls = 0;
 let isStalled = false;
 let beat = firstBeat(Atomics.load(shared, beatSlot), clock.monotonicMs());
-let lastWord: LeaseWord | undefined;
+let lastReport: LeaseReport | undefined;
 
 const dial =
   keyFile === undefined
     ? openDialer({ peer, source })
     : openKeyedDialer({ peer, source }, () => readLeaseKey(keyFile), clock);
-const speaker = createSpeaker({ dial, clock, changed: tell });
+const speaker = createSpeaker({ dial, clock, changed: reportChange });
 
 function post(message: FromLeaseWorker): void {
   port.postMessage(message);
 }
 
-function tell(): void {
+function reportChange(): void {
   const { state, reason, lastNotification, families } = speaker.session();
-  const word = { session: state, announced: speaker.announced(), reason, lastNotification, families, isStalled };
-  if (isDeepStrictEqual(word, lastWord)) return;
-  lastWord = word;
-  post({ kind: "told", word });
+  const report = { session: state, announced: speaker.announced(), reason, lastNotification, families, isStalled };
+  if (isDeepStrictEqual(report, lastReport)) return;
+  lastReport = report;
+  post({ kind: "report", report });
 }
 
 function refresh(): void {
@@ -104,7 +104,7 @@ function look(): void {
   if (isStalled) {
     stalls++;
     refresh();
-  } else post({ kind: "stalled", stalls, forMs: Math.round(beat.lookedAtMs - before.movedAtMs) });
+  } else post({ kind: "stall", stalls, forMs: Math.round(beat.lookedAtMs - before.movedAtMs) });
 }
 
 async function take(message: LeaseOrder): Promise<void> {

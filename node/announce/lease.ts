@@ -14,13 +14,16 @@
  *   own answers are wrong                 1 to 2.5 s (damping.ts), if another site is well
  *   drain()                               GRACEFUL_SHUTDOWN at once, withdrawn after `shutdownMs`
  *
- * The first four are deaths: a dead node falls silent by itself and asks nobody; but a node that knows of no other that
+ * The first four are deaths: a dead node falls silent by itself and asks nobody. But a node that knows of no other that
  * announces the same is not withdrawn for a blocked main thread, nor at the end of a drain: its threads still answer
- * names, and packets to it have nowhere else to go. Wrong answers are an illness, and a
- * check can be wrong itself: before it falls the node asks (`mayFall`) whether another site that announces the same is
- * well, over unicast. If none is, or nobody can be asked, it stays: a client that is served badly is better off than
- * one whose packets have nowhere to go. For the same reason a node that fell, and is right again, does not wait out
- * its back-off while no other site is well.
+ * names, and packets to it have nowhere else to go. Wrong answers are an illness, and a check can be wrong itself:
+ * before it falls the node asks (`mayFall`) over unicast whether another site that announces the same is well. If none
+ * is, or nobody can be asked, it stays: a client that is served badly is better off than one whose packets have nowhere
+ * to go. For the same reason a node that fell, and is right again, does not wait out its back-off while no other site
+ * is well.
+ *
+ * All that is known is one record, `Holding`. Events change its facts and call settle(), which orders and tells what
+ * follows from them (lease-state.ts).
  */
 import { isDeepStrictEqual } from "node:util";
 import { Worker } from "node:worker_threads";
@@ -30,39 +33,19 @@ import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
 import { addressAfter } from "#base/ip-text.ts";
 import { aloneSlot, beatMs, beatSlot, sharedSlots } from "./beat.ts";
-import { addressText, parseAddress, parsePrefix } from "./bgp/prefix.ts";
+import { addressText, parseAddress } from "./bgp/prefix.ts";
 import { checked, type DampingSettings, fall, firstDamping, isWrong, rise, usualDamping } from "./damping.ts";
-import type { FromLeaseWorker, LeaseOrder, LeaseWord, LeaseWorkerStart } from "./lease-worker.ts";
-import { withoutNextHop } from "./routes.ts";
+import {
+  firstFacts,
+  type LeaseFacts,
+  type LeaseSettings,
+  type LeaseState,
+  noReport,
+  orderOf,
+  stateOf,
+} from "./lease-state.ts";
+import type { FromLeaseWorker, LeaseOrder, LeaseReport, LeaseWorkerStart } from "./lease-worker.ts";
 import type { SelfCheck } from "./self-check.ts";
-import type { SessionState } from "./session.ts";
-
-export interface LeaseState {
-  readonly session: SessionState;
-  /** The prefixes that BIRD has from us at this moment. */
-  readonly announced: readonly string[];
-  /** From drain() until undrain(). */
-  readonly isShuttingDown: boolean;
-  /** Why it is as it is, a sentence for people. */
-  readonly reason: string;
-  /** Since when this reason holds, in ms since 1970. */
-  readonly sinceMs: number;
-  /** How often it had to take back its announcement since the start; drains don't count. */
-  readonly falls: number;
-  /** The last NOTIFICATION and who sent it, such as `BIRD said 2/2 bad peer AS`. */
-  readonly lastNotification: string | null;
-}
-
-/** The `announce` part of an edge's configuration. */
-export interface LeaseSettings {
-  readonly neighbor: { readonly host: string; readonly port: number };
-  readonly source: string;
-  readonly holdSeconds: number;
-  readonly nextHops: readonly string[];
-  /** Of the session's TCP MD5 key; absent: any user of this machine could take the lease. */
-  readonly keyFile?: string;
-  readonly shutdownMs: number;
-}
 
 export interface LeaseOptions {
   readonly announce: LeaseSettings;
@@ -90,7 +73,8 @@ export interface Lease {
   readonly setPrefixes: (prefixes: readonly string[], as: number | undefined) => void;
   /**
    * GRACEFUL_SHUTDOWN (RFC 8326) for `shutdownMs`, then the withdrawal; resolves after it, at once when nothing is
-   * announced. Who is alone stays announced so until another announces, or until close(); this resolves all the same.
+   * announced. A node that is alone stays announced so until another announces, or until close(); this resolves all
+   * the same.
    */
   readonly drain: () => Promise<void>;
   /** Announces again as soon as its answers have been right for long enough, which they may be already. */
@@ -112,356 +96,367 @@ const askMsMost = 500;
 const restartMs = { first: 1000, most: 30_000 } as const;
 /** How long the withdrawal, and the thread's own end, may take. */
 const goodbyeMs = 1000;
+const takenBack = new Error("taken back");
 
-const silent: LeaseWord = {
-  session: "idle",
-  announced: [],
-  reason: "",
-  lastNotification: null,
-  families: [],
-  isStalled: false,
-};
+interface Holding {
+  readonly options: LeaseOptions;
+  readonly dampingSettings: DampingSettings;
+  /** The address that the session comes from. */
+  readonly source: string;
+  readonly identifier: number;
+  /** Shared with the thread (beat.ts). */
+  readonly beat: Int32Array<SharedArrayBuffer>;
+  readonly facts: LeaseFacts;
+  state: LeaseState;
+  /** Called after each change of the state, while a withdrawal is waited for. */
+  readonly waiting: Set<() => void>;
+  draining: Promise<void> | undefined;
+  hurried: AbortController;
+  worker: Worker | undefined;
+  lastOrder: LeaseOrder | undefined;
+  /** Why there is no session, as logged last. */
+  lastTrouble: string;
+  restartAfterMs: number;
+  cancelRestart: Cancel | undefined;
+  cancelCheck: Cancel | undefined;
+}
 
 /** @throws NearcastError CANNOT_LISTEN when `announce.source` can't be the source of a session */
 export function openLease(options: LeaseOptions): Lease {
-  const { announce, processIndex, selfCheck, mayFall, isAlone, changed, clock, random, log } = options;
-  const dampingSettings = { ...usualDamping, ...options.damping };
-  const sourceOctets = sourceOf(announce.source, processIndex);
-  const source = addressText(sourceOctets);
-  // The BGP identifier (RFC 4271 §4.2): BIRD's is its router id, a public address, so they never are the same.
-  const identifier = sourceOctets.readUInt32BE(sourceOctets.length - 4);
-  const beat = new Int32Array(new SharedArrayBuffer(sharedSlots * Int32Array.BYTES_PER_ELEMENT));
-
-  let wanted = { prefixes: options.prefixes, as: options.as };
-  let damping = firstDamping(dampingSettings);
-  let phase: "serving" | "shutting-down" | "withdrawn" = "serving";
-  /** The reason of the last check, when it was wrong. */
-  let wrong: string | undefined;
-  let fellBecause: string | undefined;
-  let isKept = false;
-  let hurried = new AbortController();
-  let draining: Promise<void> | undefined;
-  /** Drained, and still announced, being alone. */
-  let isStaying = false;
-  let isClosed = false;
-
-  let worker: Worker | undefined;
-  let word = silent;
-  let lastTrouble = "";
-  let stalls = 0;
-  let restartAfterMs: number = restartMs.first;
-  let cancelRestart: Cancel | undefined;
-  let cancelLook: Cancel | undefined;
-  let lastOrder: LeaseOrder | undefined;
-
-  let state: LeaseState = {
-    session: "idle",
-    announced: [],
-    isShuttingDown: false,
-    reason: "starting",
-    sinceMs: clock.wallMs(),
-    falls: 0,
-    lastNotification: null,
-  };
-  const waiting = new Set<() => void>();
-
-  /** Orders what follows from everything that is known, and tells what has changed. */
-  function settle(): void {
-    if (isClosed) return;
-    const isOn = damping.isUp && phase !== "withdrawn";
-    const { prefixes, as } = wanted;
-    const order: LeaseOrder = {
-      kind: "order",
-      stalls,
-      session: as === undefined || prefixes.length === 0 ? null : { as, identifier, holdSeconds: announce.holdSeconds },
-      wanted: {
-        prefixes: isOn ? prefixes : [],
-        nextHops: announce.nextHops,
-        isShuttingDown: phase === "shutting-down",
-      },
-    };
-    // Without a thread nobody is ordered; the next one is told when it starts.
-    if (worker !== undefined && !isDeepStrictEqual(order, lastOrder)) {
-      lastOrder = order;
-      worker.postMessage(order);
-    }
-    show();
-  }
-
-  function show(): void {
-    const reason = reasonNow();
-    const next: LeaseState = {
-      session: word.session,
-      announced: word.announced,
-      isShuttingDown: phase !== "serving",
-      reason,
-      sinceMs: reason === state.reason ? state.sinceMs : clock.wallMs(),
-      falls: damping.falls,
-      lastNotification: word.lastNotification,
-    };
-    if (isDeepStrictEqual(next, state)) return;
-    const before = state.announced;
-    state = next;
-    tellLog(before, next);
-    for (const wake of waiting) wake();
-    changed?.(next);
-  }
-
-  function reasonNow(): string {
-    const { prefixes, as } = wanted;
-    if (isClosed) return "closed";
-    if (prefixes.length === 0) return "the fleet document gives this site nothing to announce";
-    if (as === undefined) return "the fleet document has no AS number";
-    if (phase === "withdrawn") return "drained";
-    if (!damping.isUp) return reasonDown();
-    if (word.isStalled) return "withdrawn: the main thread stood still";
-    if (word.session !== "established") return `no session with BIRD${word.reason === "" ? "" : `: ${word.reason}`}`;
-    if (isStaying) return "drained, but no other node announces the same: it stays, with GRACEFUL_SHUTDOWN";
-    if (phase === "shutting-down") return "draining: announced with GRACEFUL_SHUTDOWN";
-    if (isKept) return `last healthy site: stays announced although ${wrong ?? "its answers were wrong"}`;
-    const left = prefixes.filter((prefix) => !word.announced.includes(prefix));
-    if (left.length === 0) return "announced: its own answers are right";
-    const isHopless = withoutNextHop(left, announce.nextHops).length > 0;
-    const isUnheard = left.some((prefix) => !word.families.includes(parsePrefix(prefix)?.family ?? 4));
-    if (!isHopless && !isUnheard) return "is being announced";
-    const why = isHopless ? "`nextHops` has no address of that family" : "BIRD has no channel of that family";
-    return `${left.length < prefixes.length ? "announced, but not" : "can't announce"} ${left.join(", ")}: ${why}`;
-  }
-
-  function reasonDown(): string {
-    const fell = fellBecause === undefined ? "" : `fell (${fellBecause}); `;
-    if (wrong !== undefined) return `${fell}not announced: ${wrong}`;
-    const seconds = Math.ceil(damping.needsMs / 1000);
-    return `${fell}waits until its own answers were right for ${seconds} s`;
-  }
-
-  function tellLog(before: readonly string[], { announced, reason }: LeaseState): void {
-    if (isDeepStrictEqual(before, announced)) return;
-    if (announced.length > 0) log.info({ announced }, "the anycast prefixes are announced");
-    else log.warn({ withdrawn: before, reason }, "the anycast prefixes are withdrawn");
-  }
-
-  /** Takes what the thread knows of BIRD; of the same trouble the log hears once. */
-  function hear(next: LeaseWord): void {
-    const wasEstablished = word.session === "established";
-    word = next;
-    if (next.session === "established") {
-      restartAfterMs = restartMs.first;
-      lastTrouble = "";
-      if (!wasEstablished) log.info({ source }, "BIRD hears this node");
-    } else if (next.session === "connecting" && next.reason !== lastTrouble) {
-      lastTrouble = next.reason;
-      const message = wasEstablished ? "the session with BIRD has ended" : "there is no session with BIRD";
-      log.warn({ reason: next.reason }, message);
-    }
-    show();
-  }
-
-  function down(reason: string, stalledForMs: number | null): void {
-    if (!damping.isUp) return;
-    damping = fall(damping, stalledForMs, clock.monotonicMs(), dampingSettings);
-    fellBecause = reason;
-    isKept = false;
-    log.warn({ reason, needsMs: damping.needsMs, strikes: damping.strikes }, "the lease of the anycast prefixes fell");
-  }
-
-  /** One check, and what follows from it. */
-  async function look(): Promise<void> {
-    const { prefixes } = wanted;
-    const late = { ok: false, reason: "the self-check gave no result" } as const;
-    const result = await inTime<SelfCheck>(checkMsMost, selfCheck, late);
-    if (isClosed) return;
-    damping = checked(damping, result.ok, clock.monotonicMs());
-    wrong = result.ok ? undefined : result.reason;
-    if (result.ok) isKept = false;
-    const isIll = damping.isUp && isWrong(damping, dampingSettings);
-    const isBack = !damping.isUp && result.ok && damping.falls > 0;
-    // Where nothing is announced there is nothing to ask about.
-    if (isIll && phase === "withdrawn") down(wrong ?? "", null);
-    else if (isIll || isBack) {
-      const hasOthers = await inTime(askMsMost, () => mayFall(prefixes), false);
-      // A stall, or another document that the answer is not for, may have come meanwhile.
-      const isAnswer = prefixes === wanted.prefixes;
-      if (isIll && isAnswer && hasOthers) down(wrong ?? "", null);
-      else if (isIll && isAnswer && damping.isUp) keep();
-      else if (isBack && isAnswer && !hasOthers && damping.rights > 0) damping = rise(damping, clock.monotonicMs());
-    }
-    settle();
-  }
-
-  function keep(): void {
-    if (!isKept)
-      log.warn({ reason: wrong }, "its own answers are wrong, but no other site is well: it stays announced");
-    isKept = true;
-  }
-
-  /** The work's result, or `otherwise` when it fails or takes longer. */
-  async function inTime<Result>(
-    limitMs: number,
-    work: () => Promise<Result> | Result,
-    otherwise: Result,
-  ): Promise<Result> {
-    const over = new AbortController();
-    const late = sleep(clock, limitMs, over.signal).then(() => otherwise);
-    late.catch(() => undefined); // aborted: the work was there in time
-    try {
-      return await Promise.race([work(), late]);
-    } catch (error) {
-      log.error({ err: error }, "a question of the lease failed");
-      return otherwise;
-    } finally {
-      over.abort(new Error("over"));
-    }
-  }
-
-  /** Looks now, and again and again until the lease is closed. */
-  async function lookOn(): Promise<void> {
-    const startedMs = clock.monotonicMs();
-    if (wanted.prefixes.length > 0) await look();
-    if (isClosed) return;
-    const least = wrong === undefined ? checkMs.right : checkMs.wrong;
-    const everyMs = least * (1 + checkMs.spread * (random() - 0.5));
-    cancelLook = clock.after(Math.max(everyMs - (clock.monotonicMs() - startedMs), 10), () => {
-      void lookOn();
-    });
-  }
-
-  function startWorker(): void {
-    const workerData: LeaseWorkerStart = { peer: announce.neighbor, source, keyFile: announce.keyFile, beat };
-    const mine = new Worker(new URL("./lease-worker.ts", import.meta.url), {
-      workerData,
-      // Its work is a socket and a timer; a little heap keeps collections short.
-      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 },
-    });
-    worker = mine;
-    mine.unref();
-    stalls = 0;
-    mine.on("message", (message: FromLeaseWorker) => {
-      if (message.kind === "told") {
-        hear(message.word);
-        return;
-      }
-      ({ stalls } = message);
-      down(`the main thread stood still for ${message.forMs} ms`, message.forMs);
-      settle();
-    });
-    mine.on("error", (error: Error) => {
-      log.error({ err: error }, "the thread that holds the lease failed");
-    });
-    mine.on("exit", () => {
-      word = silent;
-      worker = undefined;
-      lastOrder = undefined;
-      show();
-      if (isClosed) return;
-      down("the thread that holds the lease died", null);
-      settle();
-      cancelRestart = clock.after(restartAfterMs, startWorker);
-      restartAfterMs = Math.min(2 * restartAfterMs, restartMs.most);
-    });
-    settle();
-  }
-
-  /** Resolves when nothing is announced any more, or when that takes too long. */
-  async function withdrawn(): Promise<void> {
-    let wake = (): void => undefined;
-    const gone = new Promise<void>((resolve) => {
-      wake = () => {
-        if (state.announced.length === 0) resolve();
-      };
-    });
-    waiting.add(wake);
-    wake();
-    await inTime(goodbyeMs, () => gone, undefined);
-    waiting.delete(wake);
-  }
-
-  async function shutDown(signal: AbortSignal): Promise<void> {
-    phase = state.announced.length > 0 ? "shutting-down" : "withdrawn";
-    settle();
-    if (phase === "withdrawn") return;
-    await sleep(clock, announce.shutdownMs, signal).catch(() => undefined); // hurried: go on at once
-    // Taken back meanwhile: undrain() has said what holds now.
-    if (signal.reason === takenBack) return;
-    if (isAlone(wanted.prefixes)) {
-      log.warn({}, "no other node announces the anycast prefixes: they stay announced with GRACEFUL_SHUTDOWN");
-      isStaying = true;
-      return;
-    }
-    await withdraw();
-  }
-
-  async function withdraw(): Promise<void> {
-    isStaying = false;
-    phase = "withdrawn";
-    settle();
-    await withdrawn();
-  }
-
-  const stopBeat = clock.every(beatMs, () => {
-    const beats = Atomics.add(beat, beatSlot, 1);
-    if (beats % aloneEveryBeats !== 0) return;
-    const alone = isAlone(wanted.prefixes);
-    Atomics.store(beat, aloneSlot, Number(alone));
-    if (isStaying && !alone) void withdraw();
+  const holding = newHolding(options);
+  const stopBeat = options.clock.every(beatMs, () => {
+    beatOnce(holding);
   });
-  startWorker();
-  void lookOn();
-
+  startWorker(holding);
+  void keepChecking(holding);
   return {
-    state: () => state,
+    state: () => holding.state,
     setPrefixes(prefixes, as) {
-      if (isDeepStrictEqual(wanted, { prefixes, as })) return;
-      // Who has nothing to announce is not checked, so what was known is not known any more.
-      if (prefixes.length === 0) {
-        damping = firstDamping(dampingSettings);
-        wrong = undefined;
-        fellBecause = undefined;
-        isKept = false;
-      }
-      wanted = { prefixes: [...prefixes], as };
-      settle();
+      setPrefixes(holding, prefixes, as);
     },
-    drain: () => (draining ??= shutDown(hurried.signal)),
+    drain: () => (holding.draining ??= shutDown(holding, holding.hurried.signal)),
     undrain() {
-      if (draining === undefined) return;
-      hurried.abort(takenBack);
-      hurried = new AbortController();
-      draining = undefined;
-      isStaying = false;
-      phase = "serving";
-      settle();
+      undrain(holding);
     },
     hurry() {
-      hurried.abort(new Error("hurried"));
+      holding.hurried.abort(new Error("hurried"));
     },
     async close() {
-      if (isClosed) return;
-      isClosed = true;
-      hurried.abort(new Error("closed"));
-      cancelLook?.();
-      cancelRestart?.();
+      if (holding.facts.isClosed) return;
+      holding.facts.isClosed = true;
+      holding.hurried.abort(new Error("closed"));
+      holding.cancelCheck?.();
+      holding.cancelRestart?.();
       stopBeat();
-      const last = worker;
-      if (last !== undefined) {
-        const ended = new Promise<void>((resolve) => {
-          last.once("exit", () => {
-            resolve();
-          });
-        });
-        last.postMessage({ kind: "close" } satisfies LeaseOrder);
-        await inTime(goodbyeMs, () => ended, undefined);
-        await last.terminate();
-      }
-      show();
+      await endWorker(holding);
+      show(holding);
     },
   };
 }
 
-const takenBack = new Error("taken back");
+function newHolding(options: LeaseOptions): Holding {
+  const dampingSettings = { ...usualDamping, ...options.damping };
+  const source = sourceOf(options.announce.source, options.processIndex);
+  return {
+    options,
+    dampingSettings,
+    source: addressText(source),
+    // The BGP identifier (RFC 4271 §4.2): BIRD's is its router id, a public address, so they never are the same.
+    identifier: source.readUInt32BE(source.length - 4),
+    beat: new Int32Array(new SharedArrayBuffer(sharedSlots * Int32Array.BYTES_PER_ELEMENT)),
+    facts: firstFacts({ prefixes: options.prefixes, as: options.as }, firstDamping(dampingSettings)),
+    state: {
+      session: "idle",
+      announced: [],
+      isShuttingDown: false,
+      reason: "starting",
+      sinceMs: options.clock.wallMs(),
+      falls: 0,
+      lastNotification: null,
+    },
+    waiting: new Set(),
+    draining: undefined,
+    hurried: new AbortController(),
+    worker: undefined,
+    lastOrder: undefined,
+    lastTrouble: "",
+    restartAfterMs: restartMs.first,
+    cancelRestart: undefined,
+    cancelCheck: undefined,
+  };
+}
 
 function sourceOf(source: string, processIndex: number): Buffer {
   const octets = parseAddress(source) && parseAddress(addressAfter(source, processIndex));
   if (octets === undefined) throw new NearcastError("CANNOT_LISTEN", `announce.source: ${source} is no plain address`);
   return Buffer.from(octets);
+}
+
+/** Orders what follows from the facts, and tells what has changed. */
+function settle(holding: Holding): void {
+  const { options, facts, worker } = holding;
+  if (facts.isClosed) return;
+  const order = orderOf(facts, options.announce, holding.identifier);
+  // Without a thread there is nobody to order; the next one is told when it starts.
+  if (worker !== undefined && !isDeepStrictEqual(order, holding.lastOrder)) {
+    holding.lastOrder = order;
+    worker.postMessage(order);
+  }
+  show(holding);
+}
+
+/** Tells the log, those who wait, and the caller what has changed. */
+function show(holding: Holding): void {
+  const { options, facts, state: before } = holding;
+  const next = stateOf(facts, options.announce.nextHops, before, options.clock.wallMs());
+  if (isDeepStrictEqual(next, before)) return;
+  holding.state = next;
+  logAnnounced(options.log, before.announced, next);
+  for (const wake of holding.waiting) wake();
+  options.changed?.(next);
+}
+
+function logAnnounced(log: Log, before: readonly string[], { announced, reason }: LeaseState): void {
+  if (isDeepStrictEqual(before, announced)) return;
+  if (announced.length > 0) log.info({ announced }, "the anycast prefixes are announced");
+  else log.warn({ withdrawn: before, reason }, "the anycast prefixes are withdrawn");
+}
+
+/** The announcement falls: it is withdrawn, and has to earn its way back. */
+function down(holding: Holding, reason: string, stalledForMs: number | null): void {
+  const { options, facts, dampingSettings } = holding;
+  if (!facts.damping.isUp) return;
+  facts.damping = fall(facts.damping, stalledForMs, options.clock.monotonicMs(), dampingSettings);
+  facts.fellBecause = reason;
+  facts.isKept = false;
+  const { needsMs, strikes } = facts.damping;
+  options.log.warn({ reason, needsMs, strikes }, "the lease of the anycast prefixes fell");
+}
+
+/** Checks now, and again and again until the lease is closed. */
+async function keepChecking(holding: Holding): Promise<void> {
+  const { options, facts } = holding;
+  const { clock, random } = options;
+  const startedMs = clock.monotonicMs();
+  if (facts.wanted.prefixes.length > 0) await check(holding);
+  if (facts.isClosed) return;
+  const least = facts.wrong === undefined ? checkMs.right : checkMs.wrong;
+  const everyMs = least * (1 + checkMs.spread * (random() - 0.5));
+  holding.cancelCheck = clock.after(Math.max(everyMs - (clock.monotonicMs() - startedMs), 10), () => {
+    void keepChecking(holding);
+  });
+}
+
+/** One check, and what follows from it. */
+async function check(holding: Holding): Promise<void> {
+  const { options, facts, dampingSettings } = holding;
+  const late = { ok: false, reason: "the self-check gave no result" } as const;
+  const result = await inTime<SelfCheck>(options, checkMsMost, options.selfCheck, late);
+  if (facts.isClosed) return;
+  facts.damping = checked(facts.damping, result.ok, options.clock.monotonicMs());
+  facts.wrong = result.ok ? undefined : result.reason;
+  if (result.ok) facts.isKept = false;
+  const isIll = facts.damping.isUp && isWrong(facts.damping, dampingSettings);
+  const isBack = !facts.damping.isUp && result.ok && facts.damping.falls > 0;
+  // Where nothing is announced there is nothing to ask about.
+  if (isIll && facts.phase === "withdrawn") down(holding, facts.wrong ?? "", null);
+  else if (isIll || isBack) await askOthers(holding, isIll);
+  settle(holding);
+}
+
+/**
+ * Whether an ill node falls, and whether one that is right again may rise before its time, depends on the others.
+ * @param isIll its answers are wrong, and it is announced; else it is right again after a fall
+ */
+async function askOthers(holding: Holding, isIll: boolean): Promise<void> {
+  const { options, facts } = holding;
+  const { prefixes } = facts.wanted;
+  const hasOthers = await inTime(options, askMsMost, () => options.mayFall(prefixes), false);
+  // Another document that the answer is not for may have come meanwhile.
+  if (prefixes !== facts.wanted.prefixes) return;
+  if (isIll && hasOthers) down(holding, facts.wrong ?? "", null);
+  // A stall may have come meanwhile.
+  else if (isIll && facts.damping.isUp) keep(holding);
+  else if (!isIll && !hasOthers && facts.damping.rights > 0) {
+    facts.damping = rise(facts.damping, options.clock.monotonicMs());
+  }
+}
+
+function keep({ options, facts }: Holding): void {
+  if (!facts.isKept) {
+    options.log.warn(
+      { reason: facts.wrong },
+      "its own answers are wrong, but no other site is well: it stays announced",
+    );
+  }
+  facts.isKept = true;
+}
+
+/** The work's result, or `otherwise` when it fails or takes longer. */
+async function inTime<Result>(
+  { clock, log }: Pick<LeaseOptions, "clock" | "log">,
+  limitMs: number,
+  work: () => Promise<Result> | Result,
+  otherwise: Result,
+): Promise<Result> {
+  const over = new AbortController();
+  const late = sleep(clock, limitMs, over.signal).then(() => otherwise);
+  late.catch(() => undefined); // aborted: the work was there in time
+  try {
+    return await Promise.race([work(), late]);
+  } catch (error) {
+    log.error({ err: error }, "a question of the lease failed");
+    return otherwise;
+  } finally {
+    over.abort(new Error("over"));
+  }
+}
+
+/** Shows the thread that this one is alive, and now and then whether this node is alone. */
+function beatOnce(holding: Holding): void {
+  const { options, facts, beat } = holding;
+  const beats = Atomics.add(beat, beatSlot, 1);
+  if (beats % aloneEveryBeats !== 0) return;
+  const alone = options.isAlone(facts.wanted.prefixes);
+  Atomics.store(beat, aloneSlot, Number(alone));
+  if (facts.isStaying && !alone) void withdraw(holding);
+}
+
+function startWorker(holding: Holding): void {
+  const { options, facts, source, beat } = holding;
+  const { neighbor: peer, keyFile } = options.announce;
+  const workerData: LeaseWorkerStart = { peer, source, keyFile, beat };
+  const worker = new Worker(new URL("./lease-worker.ts", import.meta.url), {
+    workerData,
+    // Its work is a socket and a timer; a little heap keeps collections short.
+    resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 },
+  });
+  holding.worker = worker;
+  worker.unref();
+  facts.stalls = 0;
+  worker.on("message", (message: FromLeaseWorker) => {
+    if (message.kind === "report") takeReport(holding, message.report);
+    else takeStall(holding, message);
+  });
+  worker.on("error", (error: Error) => {
+    options.log.error({ err: error }, "the thread that holds the lease failed");
+  });
+  worker.on("exit", () => {
+    workerEnded(holding);
+  });
+  settle(holding);
+}
+
+/** Takes what the thread knows of BIRD; the same trouble is logged once. */
+function takeReport(holding: Holding, report: LeaseReport): void {
+  const { options, facts, source } = holding;
+  const wasEstablished = facts.report.session === "established";
+  facts.report = report;
+  if (report.session === "established") {
+    holding.restartAfterMs = restartMs.first;
+    holding.lastTrouble = "";
+    if (!wasEstablished) options.log.info({ source }, "BIRD hears this node");
+  } else if (report.session === "connecting" && report.reason !== holding.lastTrouble) {
+    holding.lastTrouble = report.reason;
+    const message = wasEstablished ? "the session with BIRD has ended" : "there is no session with BIRD";
+    options.log.warn({ reason: report.reason }, message);
+  }
+  show(holding);
+}
+
+/** The thread saw no heartbeat, and withdrew everything meanwhile. */
+function takeStall(holding: Holding, { stalls, forMs }: { stalls: number; forMs: number }): void {
+  holding.facts.stalls = stalls;
+  down(holding, `the main thread stood still for ${forMs} ms`, forMs);
+  settle(holding);
+}
+
+function workerEnded(holding: Holding): void {
+  const { options, facts } = holding;
+  facts.report = noReport;
+  holding.worker = undefined;
+  holding.lastOrder = undefined;
+  show(holding);
+  if (facts.isClosed) return;
+  down(holding, "the thread that holds the lease died", null);
+  settle(holding);
+  holding.cancelRestart = options.clock.after(holding.restartAfterMs, () => {
+    startWorker(holding);
+  });
+  holding.restartAfterMs = Math.min(2 * holding.restartAfterMs, restartMs.most);
+}
+
+async function endWorker({ options, worker }: Holding): Promise<void> {
+  if (worker === undefined) return;
+  const ended = new Promise<void>((resolve) => {
+    worker.once("exit", () => {
+      resolve();
+    });
+  });
+  worker.postMessage({ kind: "close" } satisfies LeaseOrder);
+  await inTime(options, goodbyeMs, () => ended, undefined);
+  await worker.terminate();
+}
+
+function setPrefixes(holding: Holding, prefixes: readonly string[], as: number | undefined): void {
+  const { facts } = holding;
+  if (isDeepStrictEqual(facts.wanted, { prefixes, as })) return;
+  // A node that has nothing to announce is not checked, so what was known is not known any more.
+  if (prefixes.length === 0) {
+    facts.damping = firstDamping(holding.dampingSettings);
+    facts.wrong = undefined;
+    facts.fellBecause = undefined;
+    facts.isKept = false;
+  }
+  facts.wanted = { prefixes: [...prefixes], as };
+  settle(holding);
+}
+
+/** @param signal of this drain: aborted when it is hurried, taken back or closed */
+async function shutDown(holding: Holding, signal: AbortSignal): Promise<void> {
+  const { options, facts } = holding;
+  const isAnnounced = holding.state.announced.length > 0;
+  facts.phase = isAnnounced ? "shutting-down" : "withdrawn";
+  settle(holding);
+  if (!isAnnounced) return;
+  await sleep(options.clock, options.announce.shutdownMs, signal).catch(() => undefined); // hurried: go on at once
+  // Taken back meanwhile: undrain() has said what holds now.
+  if (signal.reason === takenBack) return;
+  if (options.isAlone(facts.wanted.prefixes)) {
+    options.log.warn({}, "no other node announces the anycast prefixes: they stay announced with GRACEFUL_SHUTDOWN");
+    facts.isStaying = true;
+    return;
+  }
+  await withdraw(holding);
+}
+
+async function withdraw(holding: Holding): Promise<void> {
+  holding.facts.isStaying = false;
+  holding.facts.phase = "withdrawn";
+  settle(holding);
+  await withdrawn(holding);
+}
+
+/** Resolves when nothing is announced any more, or when that takes too long. */
+async function withdrawn(holding: Holding): Promise<void> {
+  let wake = (): void => undefined;
+  const gone = new Promise<void>((resolve) => {
+    wake = () => {
+      if (holding.state.announced.length === 0) resolve();
+    };
+  });
+  holding.waiting.add(wake);
+  wake();
+  await inTime(holding.options, goodbyeMs, () => gone, undefined);
+  holding.waiting.delete(wake);
+}
+
+function undrain(holding: Holding): void {
+  if (holding.draining === undefined) return;
+  holding.hurried.abort(takenBack);
+  holding.hurried = new AbortController();
+  holding.draining = undefined;
+  holding.facts.isStaying = false;
+  holding.facts.phase = "serving";
+  settle(holding);
 }

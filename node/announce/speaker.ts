@@ -42,164 +42,186 @@ const unsentBytesMax = 64 * 1024;
 /** How long the end of a connection may take before it is cut. */
 const goodbyeMs = 300;
 
+/** One record: the session with the peer, and what it has from us. */
+interface Line {
+  readonly dial: Dial;
+  readonly clock: Clock;
+  readonly changed: () => void;
+  readonly timers: Map<SessionTimer, Cancel>;
+  session: Session;
+  settings: SessionSettings | undefined;
+  wanted: Wanted;
+  sent: Sent;
+  /** While a connection is being made. */
+  cancelDial: Cancel | undefined;
+  socket: Socket | undefined;
+  closing: Promise<void>;
+}
+
 /** @param options.changed called after each change of the session or of what is announced */
 export function createSpeaker(options: { dial: Dial; clock: Clock; changed: () => void }): Speaker {
-  const { dial, clock, changed } = options;
-  const timers = new Map<SessionTimer, Cancel>();
-  let session = idleSession;
-  let settings: SessionSettings | undefined;
-  let wanted = nothingWanted;
-  let sent: Sent = new Map();
-  /** While a connection is being made. */
-  let cancelDial: Cancel | undefined;
-  let socket: Socket | undefined;
-  let closing: Promise<void> = Promise.resolve();
-
-  function take(event: SessionEvent): void {
-    if (settings === undefined) return;
-    const before = session;
-    const step = nextSession(session, event, settings);
-    ({ session } = step);
-    for (const action of step.actions) act(action);
-    if (session !== before) changed();
-  }
-
-  function act(action: SessionAction): void {
-    switch (action.do) {
-      case "connect":
-        call();
-        return;
-      case "disconnect":
-        hangUp();
-        return;
-      case "send":
-        socket?.write(action.bytes);
-        return;
-      case "time": {
-        timers.get(action.timer)?.();
-        const cancel = clock.after(action.afterMs, () => {
-          take({ kind: "expired", timer: action.timer });
-        });
-        timers.set(action.timer, cancel);
-        return;
-      }
-      case "untime":
-        timers.get(action.timer)?.();
-        timers.delete(action.timer);
-        return;
-      case "begin":
-        sent = new Map();
-        sendChanges();
-        for (const family of session.families) socket?.write(updateMessage(writeEndOfRib(family)));
-        return;
-      case "end":
-        sent = new Map();
-        return;
-      case "repeat": {
-        const { messages } = changesTo(new Map(), wanted, [action.family]);
-        for (const message of messages) socket?.write(message);
-      }
-    }
-  }
-
-  function sendChanges(): void {
-    if (session.state !== "established") return;
-    const changes = changesTo(sent, wanted, session.families);
-    ({ sent } = changes);
-    // One packet for all of them.
-    if (changes.messages.length > 0) socket?.write(Buffer.concat(changes.messages));
-  }
-
-  function call(): void {
-    const cancel = dial((outcome) => {
-      if (cancelDial !== cancel) return;
-      cancelDial = undefined;
-      if (outcome instanceof Error) take({ kind: "disconnected", reason: outcome.message });
-      else {
-        listen(outcome);
-        take({ kind: "connected" });
-      }
-    });
-    cancelDial = cancel;
-  }
-
-  function listen(mine: Socket): void {
-    const frames = createFramer();
-    socket = mine;
-    // Events of a socket that was hung up are nobody's concern any more.
-    const event = (what: SessionEvent): void => {
-      if (socket === mine) take(what);
-    };
-    mine.on("data", (chunk: Buffer) => {
-      try {
-        for (const bytes of frames(chunk)) {
-          if (socket !== mine) return;
-          event({ kind: "message", message: readMessage(bytes, session.isFourOctetAs) });
-        }
-      } catch (error) {
-        if (!(error instanceof BgpError)) throw error;
-        event({ kind: "failed", error });
-      }
-      if (mine.writableLength > unsentBytesMax) {
-        const error = new BgpError(6, ceaseSubcodes.outOfResources, "the peer does not read what it asks for");
-        event({ kind: "failed", error });
-      }
-    });
-    mine.on("end", () => {
-      event({ kind: "disconnected", reason: "BIRD closed the connection" });
-    });
-    mine.on("error", (error) => {
-      event({ kind: "disconnected", reason: error.message });
-    });
-    mine.on("close", () => {
-      event({ kind: "disconnected", reason: "the connection is gone" });
-    });
-  }
-
-  function hangUp(): void {
-    cancelDial?.();
-    cancelDial = undefined;
-    const old = socket;
-    socket = undefined;
-    if (old === undefined || old.destroyed) return;
-    closing = new Promise((resolve) => {
-      const cut = clock.after(goodbyeMs, () => {
-        old.destroy();
-      });
-      old.once("close", () => {
-        cut();
-        resolve();
-      });
-      // Nothing more is read: bytes that wait unread would turn the goodbye into a reset.
-      old.resume();
-      old.end();
-    });
-  }
-
+  const line: Line = {
+    ...options,
+    timers: new Map(),
+    session: idleSession,
+    settings: undefined,
+    wanted: nothingWanted,
+    sent: new Map(),
+    cancelDial: undefined,
+    socket: undefined,
+    closing: Promise.resolve(),
+  };
   return {
-    start(next) {
-      const isSame =
-        settings !== undefined &&
-        Object.entries(next).every(([key, value]) => settings?.[key as keyof SessionSettings] === value);
-      if (session.state !== "idle") {
-        if (isSame) return;
-        const subcode = ceaseSubcodes.otherConfigurationChange;
-        take({ kind: "stop", notification: { code: 6, subcode, data: new Uint8Array() }, reason: "new settings" });
-      }
-      settings = next;
-      take({ kind: "start" });
+    start(settings) {
+      start(line, settings);
     },
-    want(next) {
-      wanted = next;
-      const before = sent;
-      sendChanges();
-      if (sent !== before) changed();
+    want(wanted) {
+      line.wanted = wanted;
+      const before = line.sent;
+      sendChanges(line);
+      if (line.sent !== before) line.changed();
     },
     async stop(notification, reason) {
-      take({ kind: "stop", notification, reason });
-      await closing;
+      take(line, { kind: "stop", notification, reason });
+      await line.closing;
     },
-    session: () => session,
-    announced: () => [...sent.keys()],
+    session: () => line.session,
+    announced: () => [...line.sent.keys()],
   };
+}
+
+function start(line: Line, next: SessionSettings): void {
+  const { settings } = line;
+  const isSame =
+    settings !== undefined &&
+    Object.entries(next).every(([key, value]) => settings[key as keyof SessionSettings] === value);
+  if (line.session.state !== "idle") {
+    if (isSame) return;
+    const subcode = ceaseSubcodes.otherConfigurationChange;
+    take(line, { kind: "stop", notification: { code: 6, subcode, data: new Uint8Array() }, reason: "new settings" });
+  }
+  line.settings = next;
+  take(line, { kind: "start" });
+}
+
+function take(line: Line, event: SessionEvent): void {
+  if (line.settings === undefined) return;
+  const before = line.session;
+  const step = nextSession(before, event, line.settings);
+  line.session = step.session;
+  for (const action of step.actions) act(line, action);
+  if (line.session !== before) line.changed();
+}
+
+function act(line: Line, action: SessionAction): void {
+  const { timers, clock } = line;
+  switch (action.do) {
+    case "connect":
+      call(line);
+      return;
+    case "disconnect":
+      hangUp(line);
+      return;
+    case "send":
+      line.socket?.write(action.bytes);
+      return;
+    case "time": {
+      timers.get(action.timer)?.();
+      const cancel = clock.after(action.afterMs, () => {
+        take(line, { kind: "expired", timer: action.timer });
+      });
+      timers.set(action.timer, cancel);
+      return;
+    }
+    case "untime":
+      timers.get(action.timer)?.();
+      timers.delete(action.timer);
+      return;
+    case "begin":
+      line.sent = new Map();
+      sendChanges(line);
+      for (const family of line.session.families) line.socket?.write(updateMessage(writeEndOfRib(family)));
+      return;
+    case "end":
+      line.sent = new Map();
+      return;
+    case "repeat": {
+      const { messages } = changesTo(new Map(), line.wanted, [action.family]);
+      for (const message of messages) line.socket?.write(message);
+    }
+  }
+}
+
+function sendChanges(line: Line): void {
+  if (line.session.state !== "established") return;
+  const { messages, sent } = changesTo(line.sent, line.wanted, line.session.families);
+  line.sent = sent;
+  // One packet for all of them.
+  if (messages.length > 0) line.socket?.write(Buffer.concat(messages));
+}
+
+function call(line: Line): void {
+  const cancel = line.dial((outcome) => {
+    if (line.cancelDial !== cancel) return;
+    line.cancelDial = undefined;
+    if (outcome instanceof Error) take(line, { kind: "disconnected", reason: outcome.message });
+    else {
+      listen(line, outcome);
+      take(line, { kind: "connected" });
+    }
+  });
+  line.cancelDial = cancel;
+}
+
+function listen(line: Line, mine: Socket): void {
+  const frames = createFramer();
+  line.socket = mine;
+  // Events of a socket that was hung up count no more.
+  const event = (what: SessionEvent): void => {
+    if (line.socket === mine) take(line, what);
+  };
+  mine.on("data", (chunk: Buffer) => {
+    try {
+      for (const bytes of frames(chunk)) {
+        if (line.socket !== mine) return;
+        event({ kind: "message", message: readMessage(bytes, line.session.isFourOctetAs) });
+      }
+    } catch (error) {
+      if (!(error instanceof BgpError)) throw error;
+      event({ kind: "failed", error });
+    }
+    if (mine.writableLength > unsentBytesMax) {
+      const error = new BgpError(6, ceaseSubcodes.outOfResources, "the peer does not read what it asks for");
+      event({ kind: "failed", error });
+    }
+  });
+  mine.on("end", () => {
+    event({ kind: "disconnected", reason: "BIRD closed the connection" });
+  });
+  mine.on("error", (error) => {
+    event({ kind: "disconnected", reason: error.message });
+  });
+  mine.on("close", () => {
+    event({ kind: "disconnected", reason: "the connection is gone" });
+  });
+}
+
+function hangUp(line: Line): void {
+  line.cancelDial?.();
+  line.cancelDial = undefined;
+  const old = line.socket;
+  line.socket = undefined;
+  if (old === undefined || old.destroyed) return;
+  line.closing = new Promise((resolve) => {
+    const cut = line.clock.after(goodbyeMs, () => {
+      old.destroy();
+    });
+    old.once("close", () => {
+      cut();
+      resolve();
+    });
+    // Nothing more is read: bytes that wait unread would turn the goodbye into a reset.
+    old.resume();
+    old.end();
+  });
 }

@@ -3,7 +3,7 @@
  *
  * Expected outcomes (a miss, NXDOMAIN, a bad signature) are return values; a NearcastError is what is thrown when
  * the work at hand can't go on. The catalogue decides the HTTP status, who caused it and whether trying again may
- * help; nobody else does. The README lists the same codes and a test holds the two lists equal.
+ * help; nobody else does. deploy/docs/errors.md is generated from it.
  */
 
 export type ErrorSource = "client" | "origin" | "disk" | "internal";

@@ -41,7 +41,7 @@ const ajv = new Ajv({
   allowUnionTypes: true, // a number or a word, such as `threads: auto`
   verbose: true,
 });
-ajv.addKeyword({ keyword: "unit", schemaType: "string" }); // documentation only: printed in the README's table
+ajv.addKeyword({ keyword: "unit", schemaType: "string" }); // documentation only: printed in configuration.md
 for (const [name, isValid] of Object.entries(valueFormats)) ajv.addFormat(name, isValid);
 
 /** An address and a length (RFC 4632 §3.1); octets past the length are not looked at here. */

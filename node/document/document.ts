@@ -10,6 +10,7 @@
 import { Type, type Static } from "typebox";
 import { ipAddress, kinds, oneWordOf, seconds, strict } from "#base/schema-terms.ts";
 import { absoluteName } from "#record/names.ts";
+import { policiesText, policyNames } from "./policies.ts";
 import { writtenZone, type Zone } from "#record/zone.ts";
 
 const shortName = (description: string) =>
@@ -215,13 +216,7 @@ export const ttlFloorSecondsDefault = 10;
 const steeredName = Type.Object(
   {
     name: absoluteName,
-    policy: oneWordOf(
-      ["geo", "anycast", "local", "weighted", "fixed"],
-      [
-        "geo: nearest site; anycast: the shared address; local: the answering site's own;",
-        "weighted: by weight, the same client network always the same site; fixed: the first of `sites` that is up",
-      ].join(" "),
-    ),
+    policy: oneWordOf(policyNames, policiesText),
     ttlSeconds: seconds("longest TTL of the answer; it is shorter while the answer may change sooner", 30, 86_400),
     ttlFloorSeconds: seconds(
       "shortest TTL of the answer; ttlSeconds, where that is below the default",

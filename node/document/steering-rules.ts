@@ -5,6 +5,7 @@
 import { isIP } from "node:net";
 import type { ValueProblem } from "#base/schema.ts";
 import { type Fleet, type Override, type SteeredName, ttlFloorSecondsDefault } from "./document.ts";
+import { policies } from "./policies.ts";
 
 /** Addresses of IPv6 are told apart by the half that routing knows, the first 64 bits. */
 const prefixLengthMax = { 4: 32, 6: 64 } as const;
@@ -54,13 +55,10 @@ export function* contradictionsOfPolicy(
   if (weighNothing([...allowed], weights)) {
     yield { path: `${path}.weights`, message: "are all 0: at least one site must weigh more" };
   }
-  if (policy === "anycast" && fleet.anycast.addresses.length === 0) {
-    yield { path: `${path}.policy`, message: `"anycast" needs at least one address in anycast.addresses` };
-  }
-  if (policy === "fixed" && sites === undefined) {
-    yield { path: `${path}.sites`, message: `is missing: "fixed" answers the sites that it names` };
-  }
-  if (withinKm > 0 && policy !== "geo") {
+  const terms = policies[policy];
+  const problem = terms.problemOf?.({ ...(sites && { sites }), anycastAddresses: fleet.anycast.addresses });
+  if (problem !== undefined) yield { path: `${path}.${problem.key}`, message: problem.message };
+  if (withinKm > 0 && terms.isByDistance !== true) {
     yield { path: `${path}.withinKm`, message: `${withinKm} means nothing to "${policy}", only to "geo"` };
   }
   if (ttlFloorSeconds > ttlSeconds) {

@@ -7,7 +7,7 @@
  * A term is the path of a key: `[]` stands for any entry of a list, `.*` for any name of a map, and `(assets)` for the
  * kind on which the keys behind it depend, as in `hosts[](assets).origin`. What a path allows is compared fact by fact.
  * Patterns can't be compared by what they let through, so a value under a pattern that was changed counts as unknown:
- * a wider value is better given a new key (README, "Mixed releases").
+ * a wider value is better given a new key (deploy/docs/architecture.md, "Mixed releases").
  */
 import { type Static, Type } from "typebox";
 import type { JsonSchema } from "#base/json-schema.ts";

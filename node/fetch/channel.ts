@@ -1,6 +1,6 @@
 /**
- * The edge's end of its channel to the origin (fleet/channel): it introduces itself on each connection to the feed,
- * says every ten seconds that it is there, answers questions, and reports what purges found.
+ * The edge's end of its channel to the origin (node/follow/channel): it introduces itself on each connection to the
+ * feed, says every ten seconds that it is there, answers questions, and reports what purges found.
  *
  *   opened(nonce) ─▶ introduce ──204──▶ presence every 10 s, answers, reports      until opened(null)
  *                        └── no secret yet, refused, unreachable ─▶ again after 5 s, or when the secret changes

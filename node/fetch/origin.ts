@@ -63,7 +63,8 @@ export interface OriginClient {
   /** The feed's bytes from after `since` (null: from now on) until `signal` ends it. Its follower retries. */
   feed: (since: number | null, signal: AbortSignal) => Promise<Readable>;
   /**
-   * Tells the origin something (fleet/channel); one attempt, without the breaker, which is for what clients wait for.
+   * Tells the origin something (node/follow/channel): one attempt, without the breaker, which is for what clients wait
+   * for.
    * @param path below `/channel/`
    * @returns the status
    */

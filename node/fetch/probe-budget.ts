@@ -11,8 +11,8 @@
 import { networkOf } from "#base/networks.ts";
 
 /**
- * A silent node is asked ten times a second with the usual settings (fleet/consensus.ts). This is room for three of
- * them, or for thirty that answer.
+ * With the usual settings a silent node is asked ten times a second (node/health/consensus.ts). This is room for three
+ * of them, or for thirty that answer.
  */
 export const attemptsPerSecondMax = 32;
 /** An attempt lasts a second at most with the usual settings: as many as may begin in one. */

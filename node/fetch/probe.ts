@@ -3,12 +3,12 @@
  *
  *   200                            ready      503 {"state":"draining", …}   draining      anything else   failed
  *
- * Once the asker knows a fleet secret, an answer counts only with a proof (proof.ts): of this probe, of this status and
- * body, and of the node that was asked. Anything else could be any web server, whoever took over the node's address,
- * or a relay to another node: a failed probe, which says so. Before there is a secret the status alone counts.
+ * Once the asker knows a fleet secret, an answer counts only with a proof (health-proof.ts): of this probe, of this
+ * status and body, and of the node that was asked. Anything else could be any web server, whoever took over the node's
+ * address, or a relay to another node: a failed probe, which says so. Before there is a secret the status alone counts.
  *
- * Attempts overlap while a node does not answer (fleet/consensus.ts). Each goes over a connection of its own, so that
- * one which is stuck holds up no other; they are kept for a while, so that a probe measures the node and not the
+ * Attempts overlap while a node does not answer (node/health/consensus.ts). Each goes over a connection of its own, so
+ * that one which is stuck holds up no other; they are kept for a while, so that a probe measures the node and not the
  * handshake. An attempt at an address that is asked enough already is held, which says nothing of the node
  * (probe-budget.ts). A node that answered with a flood is not asked for a while: it failed, and reading more of the
  * same would take this thread from everybody else.
@@ -21,7 +21,7 @@ import type { SiteNode } from "#document/document.ts";
 import type { Held, ProbeResult } from "#health/health.ts";
 import { probePath } from "#health/prober.ts";
 import { askField, createProofs, proofField } from "#health/health-proof.ts";
-import { answerBytesMax, type HealthAnswer, readHealthAnswer } from "#health/health-answer.ts";
+import { answerBytesMax, type HealthBody, readHealthBody } from "#health/health-answer.ts";
 import { cutFlood } from "./cut-flood.ts";
 import { openProbeAddresses } from "./probe-addresses.ts";
 import { createProbeBudget } from "./probe-budget.ts";
@@ -100,7 +100,7 @@ export function openProbeClient(options: { secrets: () => readonly Uint8Array[];
         );
         if (statusCode !== 200 && statusCode !== 503) return { outcome: "failed", reason: `status ${statusCode}` };
         if (ask === undefined) {
-          const { state } = readHealthAnswer(body.toString());
+          const { state } = readHealthBody(body.toString());
           return resultOf(statusCode, { state });
         }
         const proof = headers[proofField];
@@ -109,7 +109,7 @@ export function openProbeClient(options: { secrets: () => readonly Uint8Array[];
         if (!(typeof proof === "string" && proofs.isProven(ask, statusCode, body, proof))) {
           return unproven("answers with a wrong proof");
         }
-        const said = readHealthAnswer(body.toString());
+        const said = readHealthBody(body.toString());
         if (said.node !== name) {
           return unproven(`answers with the proof of another node, ${String(said.node)}`);
         }
@@ -127,8 +127,8 @@ export function openProbeClient(options: { secrets: () => readonly Uint8Array[];
   };
 }
 
-function resultOf(status: 200 | 503, { state, word }: Partial<HealthAnswer>): ProbeResult {
-  const said = word === undefined ? {} : { word };
+function resultOf(status: 200 | 503, { state, answer }: Partial<HealthBody>): ProbeResult {
+  const said = answer === undefined ? {} : { answer };
   if (status === 200) return { outcome: "ready", ...said };
   return state === "draining" ? { outcome: "draining", ...said } : { outcome: "failed", reason: `status ${status}` };
 }

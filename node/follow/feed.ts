@@ -50,7 +50,7 @@ export interface FeedFollower {
   close: () => Promise<void>;
 }
 
-export function followFeed(options: {
+export interface FeedOptions {
   /** `since` null: only what comes from now on. */
   open: (since: number | null, signal: AbortSignal) => Promise<Readable>;
   /** Null: this edge has never followed a feed; nothing cached can be trusted. */
@@ -66,135 +66,166 @@ export function followFeed(options: {
   clock: Clock;
   random: Random;
   log: Log;
-}): FeedFollower {
-  const { open, save, apply, reset, clock, random, log } = options;
-  let position = options.position;
-  let state: FeedState = "disconnected";
-  let heardAtMs: number | null = null;
-  let replayTarget = 0;
-  /** Why the feed broke off, as the log has it; undefined: it has been live since. */
-  let toldReason: string | undefined;
-  let gate = Promise.withResolvers<void>();
-  const firstContact = Promise.withResolvers<void>();
-  const ending = new AbortController();
+}
 
-  function enter(next: FeedState): void {
-    if (next === state) return;
-    if (next === "replaying") gate = Promise.withResolvers<void>();
-    else gate.resolve();
-    state = next;
-    if (next !== "live") return;
-    firstContact.resolve();
-    if (toldReason !== undefined) log.info({}, "the feed is followed again");
-    toldReason = undefined;
-  }
+/** One record: what is known of the feed. */
+interface Follow {
+  readonly options: FeedOptions;
+  position: FeedPosition | null;
+  state: FeedState;
+  heardAtMs: number | null;
+  /** The number up to which missed events are replayed. */
+  replayTarget: number;
+  /** Why the feed broke off, as logged last; undefined: it has been live since. */
+  loggedReason: string | undefined;
+  gate: PromiseWithResolvers<void>;
+  readonly firstContact: PromiseWithResolvers<void>;
+  readonly ending: AbortController;
+}
 
-  async function reached(originId: string, seq: number): Promise<void> {
-    position = { originId, seq };
-    try {
-      await save(position);
-    } catch (error) {
-      // A full disk must not hold purges back: after a restart they are applied once more, which is harmless.
-      log.error({ err: error, seq }, "the position in the feed can't be saved");
-    }
-    if (state === "replaying" && seq >= replayTarget) enter("live");
-  }
-
-  async function take({ event, id, data }: ServerSentEvent): Promise<void> {
-    const value = parseForeignJson(data);
-    if (event === "hello") {
-      const { originId, latestSeq, channel } = readHello(value);
-      options.connected?.(channel);
-      replayTarget = latestSeq;
-      enter("replaying");
-      const isKnown = position !== null && position.originId === originId && position.seq <= latestSeq;
-      if (!isKnown) {
-        const reason = position === null ? "first contact with an origin" : "another origin, or one set back in time";
-        // What is fetched meanwhile must not carry a number of the other log: no purge of this one would concern it.
-        position = null;
-        await reset(reason);
-        await reached(originId, latestSeq);
-      } else if (position !== null) await reached(originId, position.seq);
-      return;
-    }
-    if (position === null || state === "disconnected") throw new Error("the feed did not begin with hello");
-    if (event === questionEventKind) {
-      options.asked?.(value);
-      return;
-    }
-    if (event === "reset") {
-      await reset("the origin no longer has what this edge missed");
-      await reached(position.originId, replayTarget);
-      return;
-    }
-    const seq = /^\d+$/.test(id) ? Number(id) : Number.NaN;
-    if (!Number.isSafeInteger(seq)) throw new Error("an event of the feed has no number");
-    if (seq <= position.seq) return; // sent before a reset was known to us
-    await apply({ seq, kind: event, data: value });
-    await reached(position.originId, seq);
-  }
-
-  async function followOnce(): Promise<void> {
-    const connection = new AbortController();
-    const signal = AbortSignal.any([ending.signal, connection.signal]);
-    let cancel: Cancel | undefined;
-    const heard = (): void => {
-      cancel?.();
-      cancel = clock.after(silenceMsMax, () => {
-        connection.abort(new Error(`nothing heard for ${silenceMsMax / 1000} s`));
-      });
-    };
-    heard();
-    try {
-      const read = createEventStreamReader();
-      for await (const bytes of (await open(position?.seq ?? null, signal)) as AsyncIterable<Buffer>) {
-        heard();
-        heardAtMs = clock.monotonicMs();
-        for (const event of read(bytes)) await take(event);
-      }
-    } finally {
-      cancel?.();
-      options.connected?.(null);
-    }
-  }
-
-  /** The same reason again and again is told once, until the feed was live in between. */
-  function tellBreak(reason: string): void {
-    log[reason === toldReason ? "debug" : "warn"]({ reason }, "the feed broke off");
-    toldReason = reason;
-  }
-
-  async function follow(): Promise<void> {
-    let pauseMs = pauseMsMin;
-    while (!ending.signal.aborted) {
-      let wasLive = false;
-      try {
-        await followOnce();
-      } catch (error) {
-        if (ending.signal.aborted) return;
-        tellBreak((error as Error).message);
-      } finally {
-        wasLive = state === "live";
-        enter("disconnected");
-        firstContact.resolve();
-      }
-      pauseMs = wasLive ? pauseMsMin : Math.min(pauseMs * 2, pauseMsMax);
-      await sleep(clock, pauseMs * (0.5 + random() / 2), ending.signal).catch(() => undefined); // ended: the loop ends
-    }
-  }
-
-  const following = follow();
+export function followFeed(options: FeedOptions): FeedFollower {
+  const follow: Follow = {
+    options,
+    position: options.position,
+    state: "disconnected",
+    heardAtMs: null,
+    replayTarget: 0,
+    loggedReason: undefined,
+    gate: Promise.withResolvers<void>(),
+    firstContact: Promise.withResolvers<void>(),
+    ending: new AbortController(),
+  };
+  const following = keepFollowing(follow);
   return {
-    state: () => state,
-    position: () => position,
-    heardAtMs: () => heardAtMs,
-    gate: () => (state === "replaying" ? gate.promise : null),
-    firstContact: firstContact.promise,
+    state: () => follow.state,
+    position: () => follow.position,
+    heardAtMs: () => follow.heardAtMs,
+    gate: () => (follow.state === "replaying" ? follow.gate.promise : null),
+    firstContact: follow.firstContact.promise,
     async close() {
-      ending.abort(new Error("closing"));
+      follow.ending.abort(new Error("closing"));
       await following;
     },
   };
+}
+
+async function keepFollowing(follow: Follow): Promise<void> {
+  const { options, ending } = follow;
+  let pauseMs = pauseMsMin;
+  while (!ending.signal.aborted) {
+    let wasLive = false;
+    try {
+      await followOnce(follow);
+    } catch (error) {
+      if (ending.signal.aborted) return;
+      logBreak(follow, (error as Error).message);
+    } finally {
+      wasLive = follow.state === "live";
+      enter(follow, "disconnected");
+      follow.firstContact.resolve();
+    }
+    pauseMs = wasLive ? pauseMsMin : Math.min(pauseMs * 2, pauseMsMax);
+    // When it ends meanwhile, so does the loop.
+    await sleep(options.clock, pauseMs * (0.5 + options.random() / 2), ending.signal).catch(() => undefined);
+  }
+}
+
+/** Follows over one connection; throws when it breaks off. */
+async function followOnce(follow: Follow): Promise<void> {
+  const { options, ending } = follow;
+  const { clock } = options;
+  const connection = new AbortController();
+  const signal = AbortSignal.any([ending.signal, connection.signal]);
+  let cancel: Cancel | undefined;
+  const heard = (): void => {
+    cancel?.();
+    cancel = clock.after(silenceMsMax, () => {
+      connection.abort(new Error(`nothing heard for ${silenceMsMax / 1000} s`));
+    });
+  };
+  heard();
+  try {
+    const read = createEventStreamReader();
+    for await (const bytes of (await options.open(follow.position?.seq ?? null, signal)) as AsyncIterable<Buffer>) {
+      heard();
+      follow.heardAtMs = clock.monotonicMs();
+      for (const event of read(bytes)) await take(follow, event);
+    }
+  } finally {
+    cancel?.();
+    options.connected?.(null);
+  }
+}
+
+async function take(follow: Follow, { event, id, data }: ServerSentEvent): Promise<void> {
+  const { options, position } = follow;
+  const value = parseForeignJson(data);
+  if (event === "hello") {
+    await takeHello(follow, value);
+    return;
+  }
+  if (position === null || follow.state === "disconnected") throw new Error("the feed did not begin with hello");
+  if (event === questionEventKind) {
+    options.asked?.(value);
+    return;
+  }
+  if (event === "reset") {
+    await options.reset("the origin no longer has what this edge missed");
+    await reached(follow, position.originId, follow.replayTarget);
+    return;
+  }
+  const seq = /^\d+$/.test(id) ? Number(id) : Number.NaN;
+  if (!Number.isSafeInteger(seq)) throw new Error("an event of the feed has no number");
+  if (seq <= position.seq) return; // sent before a reset was known to us
+  await options.apply({ seq, kind: event, data: value });
+  await reached(follow, position.originId, seq);
+}
+
+async function takeHello(follow: Follow, value: unknown): Promise<void> {
+  const { options, position } = follow;
+  const { originId, latestSeq, channel } = readHello(value);
+  options.connected?.(channel);
+  follow.replayTarget = latestSeq;
+  enter(follow, "replaying");
+  if (position !== null && position.originId === originId && position.seq <= latestSeq) {
+    await reached(follow, originId, position.seq);
+    return;
+  }
+  const reason = position === null ? "first contact with an origin" : "another origin, or one set back in time";
+  // What is fetched meanwhile must not carry a number of the other log: no purge of this one would concern it.
+  follow.position = null;
+  await options.reset(reason);
+  await reached(follow, originId, latestSeq);
+}
+
+async function reached(follow: Follow, originId: string, seq: number): Promise<void> {
+  const { options } = follow;
+  const position = { originId, seq };
+  follow.position = position;
+  try {
+    await options.save(position);
+  } catch (error) {
+    // A full disk must not hold purges back: after a restart they are applied once more, which is harmless.
+    options.log.error({ err: error, seq }, "the position in the feed can't be saved");
+  }
+  if (follow.state === "replaying" && seq >= follow.replayTarget) enter(follow, "live");
+}
+
+function enter(follow: Follow, next: FeedState): void {
+  if (next === follow.state) return;
+  if (next === "replaying") follow.gate = Promise.withResolvers<void>();
+  else follow.gate.resolve();
+  follow.state = next;
+  if (next !== "live") return;
+  follow.firstContact.resolve();
+  if (follow.loggedReason !== undefined) follow.options.log.info({}, "the feed is followed again");
+  follow.loggedReason = undefined;
+}
+
+/** The same reason is logged once, until the feed was live in between. */
+function logBreak(follow: Follow, reason: string): void {
+  follow.options.log[reason === follow.loggedReason ? "debug" : "warn"]({ reason }, "the feed broke off");
+  follow.loggedReason = reason;
 }
 
 function readHello(value: unknown): { originId: string; latestSeq: number; channel: string | null } {

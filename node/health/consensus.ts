@@ -1,5 +1,5 @@
 /**
- * Is a node up? My own probes of it, and the words of nodes that I reach, in; a judgement out; pure.
+ * Is a node up? My own probes of it, and the answers of nodes that I reach, in; a judgement out; pure.
  *
  * What I see of a node myself:
  *
@@ -20,28 +20,28 @@
  *      unreachable. A link that is cut between two nodes takes neither of them from anybody. Where something answers
  *      me in its place without proof, only those are witnesses who would not have believed that either.
  *   3. What I lost and nobody witnesses is down: nobody whom I can reach can reach it.
- *   4. Words speak for others, never against them. So no minority takes the majority down, nor does a node gone mad,
+ *   4. Answers speak for others, never against them. So no minority takes the majority down, nor does a node gone mad,
  *      and in a parted fleet each side sees the other as down, whichever is larger: that is what its own clients see.
  *   5. A node names another as unreachable from 1.8 intervals after the beginning of its last answered attempt, or
- *      three failures, sooner than it would judge it lost; and a word counts for 1.1 intervals from when it was asked
- *      for. So the last witness of a dead node is silent 2.9 intervals after its death, and it is out everywhere within
- *      three, whichever way the news travel, or don't. While I am about to lose a node, three of its witnesses are
- *      asked four times as often.
- *   6. A word counts only of a node that probes the same nodes (`watched`); silence of one that never heard of a node,
- *      or has not yet judged it, says nothing.
+ *      three failures, sooner than it would judge it lost; and an answer counts for 1.1 intervals from when it was
+ *      asked for. So the last witness of a dead node is silent 2.9 intervals after its death, and it is out everywhere
+ *      within three, whichever way the news travel, or don't. While I am about to lose a node, three of its witnesses
+ *      are asked four times as often.
+ *   6. An answer counts only if its node probes the same nodes (`watched`); silence of one that never heard of a
+ *      node, or has not yet judged it, says nothing.
  *   7. Of itself a node knows its own readiness, not whether it can be reached: it need not be able to call itself. It
- *      is down for itself as well when for ten intervals others' words came and none of them reaches it.
+ *      is down for itself as well when for ten intervals others' answers came and none of them reaches it.
  *   8. A node that reaches no other machine, nor hears of anyone who does, is isolated. All others are down for it, so
  *      that it answers with its own site; it can't know who of them is well.
  *   9. Who fell for the third time within five minutes is up again only after it was well for five intervals, and for
  *      twice as long after each further fall, at most for thirty: hold-down. An own isolation is nobody's fall.
  *
- * In a fleet without a secret there are no words, and each node judges by what it sees itself. After a restart a node
+ * In a fleet without a secret there are no answers, and each node judges by what it sees itself. After a restart a node
  * knows nothing and is nobody's witness for a node before it has judged it.
  */
 import { createHash } from "node:crypto";
 import type { ProbeSettings } from "#document/document.ts";
-import { type NodeHealth, type NodeState, type NodeWord, type ProbeResult, retryMs } from "./health.ts";
+import { type NodeHealth, type NodeState, type HealthAnswer, type ProbeResult, retryMs } from "./health.ts";
 
 /** What I see of one node by my own probes. Times are of the monotonic clock. */
 export interface Sight {
@@ -106,7 +106,7 @@ export function afterResult(sight: Sight, result: ProbeResult, beganMs: number, 
 /** Rule 5. Who refuses thrice is not waited for. */
 const doubtIntervals = 1.8;
 const doubtFailures = 3;
-const wordIntervals = 1.1;
+const answerIntervals = 1.1;
 /** Rule 7. */
 const selfIntervals = 10;
 /** Rule 9. */
@@ -142,13 +142,13 @@ export function timeoutMs(settings: ProbeSettings): number {
   return Math.min(settings.timeoutMs, settings.intervalMs);
 }
 
-/** Whether my word names it as unreachable. */
+/** Whether my answer names it as unreachable. */
 export function isUnreachable(sight: Sight, nowMs: number, settings: ProbeSettings): boolean {
   if (sight.reach !== "reached" || sight.failures >= doubtFailures) return true;
   return nowMs - sight.answeredMs > doubtIntervals * settings.intervalMs;
 }
 
-/** A word as it is kept for judging others. */
+/** An answer as it is kept for judging others. */
 export interface Heard {
   /** When the attempt began that brought it; what it says is from then or later. */
   readonly askedMs: number;
@@ -158,8 +158,8 @@ export interface Heard {
   readonly asksProof: boolean;
 }
 
-export function heardOf(word: NodeWord, askedMs: number): Heard {
-  const { watched, unreachable = [], draining = [], asksProof = false } = word;
+export function heardOf(answer: HealthAnswer, askedMs: number): Heard {
+  const { watched, unreachable = [], draining = [], asksProof = false } = answer;
   return { askedMs, watched, unreachable: new Set(unreachable), draining: new Set(draining), asksProof };
 }
 
@@ -171,14 +171,14 @@ export function watchedId(names: Iterable<string>): string {
     .slice(0, 16);
 }
 
-/** Rules 5 and 6: whether this word counts. */
+/** Rules 5 and 6: whether this answer counts. */
 function isCounting({ askedMs, watched }: Heard, own: string, nowMs: number, settings: ProbeSettings): boolean {
-  return watched === own && nowMs - askedMs <= wordIntervals * settings.intervalMs;
+  return watched === own && nowMs - askedMs <= answerIntervals * settings.intervalMs;
 }
 
-/** What words say of one node. */
+/** What answers say of one node. */
 export interface Testimony {
-  /** Who reaches it; names in the order of `words`. */
+  /** Who reaches it; names in the order of `answers`. */
   readonly witnesses: readonly string[];
   /** Whether one of them was told that it drains. */
   readonly isDraining: boolean;
@@ -188,19 +188,19 @@ export const noTestimony: Testimony = { witnesses: [], isDraining: false };
 
 /**
  * @param isUnproven rule 2: something answers me in its place without proof
- * @param words by the name of the node that said it; without my own
+ * @param answers by the name of the node that said it; without my own
  * @param own the watchedId of my fleet
  */
 export function testimonyOf(
   { name, isUnproven }: { readonly name: string; readonly isUnproven: boolean },
-  words: ReadonlyMap<string, Heard>,
+  answers: ReadonlyMap<string, Heard>,
   own: string,
   nowMs: number,
   settings: ProbeSettings,
 ): Testimony {
   const witnesses: string[] = [];
   let isDraining = false;
-  for (const [by, heard] of words) {
+  for (const [by, heard] of answers) {
     if (by === name || heard.unreachable.has(name) || !isCounting(heard, own, nowMs, settings)) continue;
     if (isUnproven && !heard.asksProof) continue;
     witnesses.push(by);
@@ -211,19 +211,19 @@ export function testimonyOf(
 
 /**
  * The nodes to be asked more often, so that no witness of a node that I lost falls silent by chance: of those whose
- * last word speaks for it, whatever its age, the quickest.
+ * last answer speaks for it, whatever its age, the quickest.
  * @param lost names of nodes that I lost, or am about to
  * @param usualMsOf how long a node's answers take; Infinity: it is not answering
  */
 export function hurriedOf(
   lost: readonly string[],
-  words: ReadonlyMap<string, Heard>,
+  answers: ReadonlyMap<string, Heard>,
   own: string,
   usualMsOf: (name: string) => number,
 ): Set<string> {
   const hurried = new Set<string>();
   if (lost.length === 0) return hurried;
-  const byTime = [...words]
+  const byTime = [...answers]
     .filter(([, { watched }]) => watched === own)
     .map(([by, { unreachable }]) => ({ by, unreachable, usualMs: usualMsOf(by) }))
     .toSorted((a, b) => (a.usualMs < b.usualMs ? -1 : Number(a.usualMs > b.usualMs)));
@@ -238,22 +238,22 @@ export function hurriedOf(
   return hurried;
 }
 
-/** Rule 7: when my own words of others last said that I am reached, and when any last spoke of me. */
+/** Rule 7: when an answer of another node last said that it reaches me, and when any last spoke of me. */
 export interface Reputation {
   readonly reachedMs: number;
   readonly heardMs: number;
 }
 
-export function afterWord(reputation: Reputation, heard: Heard, self: string, own: string): Reputation {
+export function afterAnswer(reputation: Reputation, heard: Heard, self: string, own: string): Reputation {
   if (heard.watched !== own) return reputation;
   const heardMs = Math.max(reputation.heardMs, heard.askedMs);
   return heard.unreachable.has(self) ? { ...reputation, heardMs } : { reachedMs: heardMs, heardMs };
 }
 
-/** Whether others' words come, and none of them reaches me. */
+/** Whether others' answers come, and none of them reaches me. */
 export function isForsaken({ reachedMs, heardMs }: Reputation, nowMs: number, settings: ProbeSettings): boolean {
   const { intervalMs } = settings;
-  // Both over the same time: that a single word is late changes nothing.
+  // Both over the same time: that a single answer is late changes nothing.
   return nowMs - heardMs <= selfIntervals * intervalMs && nowMs - reachedMs > selfIntervals * intervalMs;
 }
 
@@ -280,7 +280,7 @@ export const unjudged: Judgement = {
 export interface Evidence {
   readonly sight: Sight;
   readonly testimony: Testimony;
-  /** The document's word, or the roster's. */
+  /** The document's answer, or the roster's. */
   readonly isToDrain: boolean;
   /** Whether I am isolated. */
   readonly isIsolated: boolean;

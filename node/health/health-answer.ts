@@ -1,14 +1,16 @@
 /**
- * A node's health answer in JSON, written by it and read by those who probe it.
+ * The body of a probe's response in JSON, written by the node that is probed and read by the node that probes it.
  *
  *   {"node":"fra1","site":"fra","state":"ready","fleetVersion":7}                     for everybody
- *   {…, "word":{"load":12.5,"unreachable":["nyc1"],"watched":"c0ffee…", …}}           for nodes of the fleet (proof.ts)
+ *   {…, "word":{"load":12.5,"unreachable":["nyc1"],"watched":"c0ffee…", …}}           for nodes of the fleet
+ *                                                                                     (health-proof.ts)
  *
- * Whoever reads it takes of a word what is within bounds and leaves out the rest; nodes of later releases may say more.
- * A list of unreachable nodes that is not well said takes `watched` with it, as then its silence says nothing either.
+ * The value of `word` is the node's health answer. The reader takes the fields that are within bounds and ignores the
+ * rest: nodes of later releases may send more. If the list of unreachable nodes is malformed, `watched` is ignored too,
+ * so that the answer counts for and against no other node.
  */
 import { parseForeignJson } from "#base/foreign-json.ts";
-import { loadMax, type NodeWord } from "./health.ts";
+import { loadMax, type HealthAnswer } from "./health.ts";
 import { keptLeast } from "./load.ts";
 
 /** Octets of a health answer, at most. */
@@ -27,7 +29,7 @@ const releasePattern = /^[\x21-\x7e]{1,64}$/;
 const prefixPattern = /^[0-9A-Fa-f:.]{2,45}\/[0-9]{1,3}$/;
 
 /** What a node says of other nodes, as far as it fits in an answer. */
-export type View = Pick<NodeWord, "unreachable" | "draining" | "watched" | "isIsolated" | "asksProof">;
+export type View = Pick<HealthAnswer, "unreachable" | "draining" | "watched" | "isIsolated" | "asksProof">;
 
 /** Cuts what would be too long to send: then nothing is said of others. */
 export function boundedView(view: View): View {
@@ -37,42 +39,43 @@ export function boundedView(view: View): View {
   return view.isIsolated === undefined ? {} : { isIsolated: view.isIsolated };
 }
 
-/** What a health answer says. */
-export interface HealthAnswer {
-  /** Name of the node that answers. */
+/** The body of a probe's response, as far as it could be read. */
+export interface HealthBody {
+  /** Name of the node that answered. */
   readonly node: unknown;
   readonly state: unknown;
-  readonly word: NodeWord | undefined;
+  readonly answer: HealthAnswer | undefined;
 }
 
-/** Reads any text; what it does not say, or not well, is undefined or left out of the word. */
-export function readHealthAnswer(text: string): HealthAnswer {
+/** Reads any text. A field that is missing or malformed is undefined, or left out of the answer. */
+export function readHealthBody(text: string): HealthBody {
   let said: unknown;
   try {
     said = parseForeignJson(text);
   } catch {
-    // No JSON says nothing; the status is what counts.
+    // Not JSON: only the status counts.
   }
-  const { node, state, word } = fieldsOf(said);
-  return { node, state, word: typeof word === "object" && word !== null ? readWord(fieldsOf(word)) : undefined };
+  const { node, state, word: answer } = fieldsOf(said);
+  const isObject = typeof answer === "object" && answer !== null;
+  return { node, state, answer: isObject ? readAnswer(fieldsOf(answer)) : undefined };
 }
 
-function readWord(said: Readonly<Record<string, unknown>>): NodeWord {
-  const number = (name: keyof NodeWord, least: number, most: number): object => {
+function readAnswer(said: Readonly<Record<string, unknown>>): HealthAnswer {
+  const number = (name: keyof HealthAnswer, least: number, most: number): object => {
     const value = said[name];
     return typeof value === "number" && value >= least && value <= most ? { [name]: value } : {};
   };
-  const whole = (name: keyof NodeWord, most: number, least = 0): object =>
+  const whole = (name: keyof HealthAnswer, most: number, least = 0): object =>
     Number.isSafeInteger(said[name]) ? number(name, least, most) : {};
-  const text = (name: keyof NodeWord, pattern: RegExp): object => {
+  const text = (name: keyof HealthAnswer, pattern: RegExp): object => {
     const value = said[name];
     return typeof value === "string" && pattern.test(value) ? { [name]: value } : {};
   };
-  const list = (name: keyof NodeWord, pattern: RegExp, most: number): object => {
+  const list = (name: keyof HealthAnswer, pattern: RegExp, most: number): object => {
     const value = said[name];
     return isListOf(value, pattern, most) ? { [name]: value } : {};
   };
-  const flag = (name: keyof NodeWord): object => (typeof said[name] === "boolean" ? { [name]: said[name] } : {});
+  const flag = (name: keyof HealthAnswer): object => (typeof said[name] === "boolean" ? { [name]: said[name] } : {});
   const isViewWell = isListOf(said["unreachable"], namePattern, namesMax);
   return {
     ...number("load", 0, loadMax),

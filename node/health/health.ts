@@ -1,8 +1,8 @@
 /**
- * What is known of nodes, put together for sites; pure. consensus.ts judges the nodes, probe.ts asks them.
+ * What is known of nodes, put together for sites; pure. consensus.ts judges the nodes, prober.ts asks them.
  *
  *   node states ─┬─▶ siteStates         up, draining, down: what steering is told
- *                ├─▶ siteLoads          with the nodes' words: how much each site has to do
+ *                ├─▶ siteLoads          with the nodes' answers: how much each site has to do
  *                └─▶ soonestChangesMs   how soon any of it could be another: the TTLs of answers
  *
  * A site is up while one of its nodes is; `draining` is a node's own word, or the document's, that it gets no new
@@ -20,8 +20,8 @@ export type SiteState = "up" | "down" | "draining";
 export type ProbeResult =
   | {
       outcome: "ready" | "draining";
-      /** Absent in a fleet without a secret: without proof no word is believed (proof.ts). */
-      word?: NodeWord;
+      /** Absent in a fleet without a secret: without proof no answer is believed (health-proof.ts). */
+      answer?: HealthAnswer;
     }
   | {
       outcome: "failed";
@@ -37,7 +37,7 @@ export interface Held {
 }
 
 /** What a node says of itself and of others, to those who prove that they are of its fleet; absent: it does not say. */
-export interface NodeWord {
+export interface HealthAnswer {
   /** HTTP requests per second that it answers, 0 … loadMax. */
   readonly load?: number;
   readonly bytesPerSecond?: number;
@@ -105,16 +105,16 @@ function servingNodes({ addresses, nodes }: Site): readonly SiteNode[] {
 /** Requests per second of each site, by its name: the sum over its nodes that are up; absent where none is known. */
 export type SiteLoads = ReadonlyMap<string, number>;
 
-/** @param words what each node said last, by its name */
+/** @param answers what each node said last, by its name */
 export function siteLoads(
   fleet: Fleet,
   healthOf: ReadonlyMap<string, NodeHealth>,
-  words: ReadonlyMap<string, NodeWord>,
+  answers: ReadonlyMap<string, HealthAnswer>,
 ): SiteLoads {
   const loads = new Map<string, number>();
   for (const site of fleet.sites) {
     for (const { name } of site.nodes) {
-      const load = words.get(name)?.load;
+      const load = answers.get(name)?.load;
       if (load === undefined || healthOf.get(name)?.state !== "up") continue;
       loads.set(site.name, (loads.get(site.name) ?? 0) + load);
     }
@@ -123,19 +123,19 @@ export function siteLoads(
 }
 
 /**
- * The kept share of each site in the word of the node that decides it: the first of its nodes, in the document's order,
- * that is up. A site is absent when that is `self`, or when that node does not say.
+ * The kept share of each site in the answer of the node that decides it: the first of its nodes, in the document's
+ * order, that is up. A site is absent when that is `self`, or when that node does not say.
  */
 export function toldShares(
   fleet: Fleet,
   healthOf: ReadonlyMap<string, NodeHealth>,
-  words: ReadonlyMap<string, NodeWord>,
+  answers: ReadonlyMap<string, HealthAnswer>,
   self: string,
 ): Map<string, number> {
   const told = new Map<string, number>();
   for (const site of fleet.sites) {
     const decider = site.nodes.find(({ name }) => healthOf.get(name)?.state === "up")?.name;
-    const keptShare = decider === undefined || decider === self ? undefined : words.get(decider)?.keptShare;
+    const keptShare = decider === undefined || decider === self ? undefined : answers.get(decider)?.keptShare;
     if (keptShare !== undefined) told.set(site.name, keptShare);
   }
   return told;
@@ -157,7 +157,7 @@ export function retryMs(settings: ProbeSettings): number {
  *   nodes with addresses of their own are answered themselves: any of them must change      the shortest of their times
  *
  * A node that is up has failed after `failuresDown` attempts in a row, and they begin one retry after another; all that
- * have begun may fail in one moment. One that is down may be up at once, by another node's word. Going from up to
+ * have begun may fail in one moment. One that is down may be up at once, by another node's answer. Going from up to
  * draining is left out: a node that drains goes on serving, for as long as old answers last.
  * @param restless sites whose kept share may change at the next look at the loads
  * @param loadIntervalMs time between two looks at the loads
@@ -195,7 +195,7 @@ function soonestOf(site: Site, healthOf: ReadonlyMap<string, NodeHealth>, settin
 
 function soonestOfAddresses(site: Site, healthOf: ReadonlyMap<string, NodeHealth>, settings: ProbeSettings): number {
   const own = site.nodes.filter(({ addresses }) => addresses.length > 0);
-  // Where it is the only choice, it is answered in any state (live.ts).
+  // Where it is the only choice, it is answered in any state (live-fleet.ts).
   if (own.length === 1 && site.addresses.length === 0) return Infinity;
   return Math.min(...own.map(({ name }) => changeMs(healthOf.get(name) ?? unknownHealth, settings)));
 }

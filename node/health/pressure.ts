@@ -14,7 +14,7 @@
  */
 import type { Fleet, Site } from "#document/document.ts";
 import { distanceKm, unitVector } from "#base/great-circle.ts";
-import type { NodeHealth, NodeWord, SiteLoads, SiteStates } from "./health.ts";
+import type { NodeHealth, HealthAnswer, SiteLoads, SiteStates } from "./health.ts";
 
 /** A node whose event loop is late by so much answers hits visibly late. */
 const loopDelayFullMs = 100;
@@ -26,18 +26,18 @@ const bytesPerRequest = 20_000;
 /** Parts of each site's capacity, by its name; absent: no capacity stated, or no node says anything. */
 export type SitePressures = ReadonlyMap<string, number>;
 
-/** @param words what each node said last, by its name */
+/** @param answers what each node said last, by its name */
 export function sitePressures(
   fleet: Fleet,
   healthOf: ReadonlyMap<string, NodeHealth>,
-  words: ReadonlyMap<string, NodeWord>,
+  answers: ReadonlyMap<string, HealthAnswer>,
 ): SitePressures {
   const pressures = new Map<string, number>();
   for (const site of fleet.sites) {
     if (site.capacity === undefined) continue;
     const said = site.nodes.flatMap(({ name }) => {
-      const word = healthOf.get(name)?.state === "up" ? words.get(name) : undefined;
-      return word?.load === undefined ? [] : [word];
+      const answer = healthOf.get(name)?.state === "up" ? answers.get(name) : undefined;
+      return answer?.load === undefined ? [] : [answer];
     });
     if (said.length > 0) pressures.set(site.name, pressureOf(site.capacity, said, fleet.limits.renderQueueMax));
   }
@@ -46,16 +46,16 @@ export function sitePressures(
 
 function pressureOf(
   { requestsPerSecond = Infinity, bytesPerSecond = Infinity }: NonNullable<Site["capacity"]>,
-  words: readonly NodeWord[],
+  answers: readonly HealthAnswer[],
   renderQueueMax: number,
 ): number {
-  const sum = (of: (word: NodeWord) => number | undefined): number =>
-    words.reduce((total, word) => total + (of(word) ?? 0), 0);
+  const sum = (of: (answer: HealthAnswer) => number | undefined): number =>
+    answers.reduce((total, answer) => total + (of(answer) ?? 0), 0);
   return Math.max(
     sum(({ load }) => load) / requestsPerSecond,
-    sum((word) => word.bytesPerSecond) / bytesPerSecond,
-    sum(({ loopDelayMs }) => loopDelayMs) / words.length / loopDelayFullMs,
-    sum(({ rendersWaiting }) => rendersWaiting) / words.length / (queuePartFull * renderQueueMax),
+    sum((answer) => answer.bytesPerSecond) / bytesPerSecond,
+    sum(({ loopDelayMs }) => loopDelayMs) / answers.length / loopDelayFullMs,
+    sum(({ rendersWaiting }) => rendersWaiting) / answers.length / (queuePartFull * renderQueueMax),
   );
 }
 

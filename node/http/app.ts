@@ -3,7 +3,7 @@
  *
  *   GET|HEAD anything            the picture or asset
  *   GET /.nearcast/health        what other nodes probe: 200 ready, 503 starting or draining; for askers who know the
- *                                fleet secret with this node's word and a proof (fleet/proof.ts)
+ *                                fleet secret with this node's word and a proof (node/health/health-proof.ts)
  *
  * Fastify's router sees none of the hostile URL: understand.ts reads it, and all requests go to one route.
  */
@@ -16,7 +16,7 @@ import { inertFields } from "#base/inert-fields.ts";
 import type { Log } from "#base/log.ts";
 import type { Fleet, Host } from "#document/document.ts";
 import type { LoadMeter } from "#health/load-meter.ts";
-import type { NodeWord } from "#health/health.ts";
+import type { HealthAnswer } from "#health/health.ts";
 import { probePath } from "#health/prober.ts";
 import { askField, createProofs, proofField } from "#health/health-proof.ts";
 import { dropStream } from "../fetch/body.ts";
@@ -53,7 +53,7 @@ export interface EdgeAppParts {
   /** Counts what is served; questions of those who probe are not counted. */
   load: LoadMeter;
   /** What this node says to nodes of its fleet. */
-  word: () => NodeWord;
+  answer: () => HealthAnswer;
   /** The fleet secrets, the current one first: who knows one of them is of the fleet. */
   secrets: () => readonly Uint8Array[];
   clock: Clock;
@@ -62,7 +62,7 @@ export interface EdgeAppParts {
 
 /** Builds the application; the caller makes it listen (its handler is `app.routing`, once it is ready). */
 export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
-  const { node, site, images, assets, fleet, presence, gate, served, load, word, secrets, clock, log } = parts;
+  const { node, site, images, assets, fleet, presence, gate, served, load, answer, secrets, clock, log } = parts;
   const failures = openFailureLog(log, clock);
   const proofs = createProofs(secrets);
   // Unique to this process and this request; random bytes for each would cost a hit a tenth of its time.
@@ -95,7 +95,7 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     reply.code(status).header("Cache-Control", "no-store").headers(inertFields).type("application/json; charset=utf-8");
     const sign = proofs.signerFor(request.headers[askField]);
     if (sign === undefined) return reply.send(JSON.stringify(said));
-    const body = JSON.stringify({ ...said, word: word() });
+    const body = JSON.stringify({ ...said, word: answer() });
     return reply.header(proofField, sign(status, body)).send(body);
   });
 

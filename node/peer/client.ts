@@ -100,6 +100,19 @@ interface Line {
   underWay: number;
 }
 
+/** Since the start. */
+type Counts = Omit<PeerClientCounts, "shunned">;
+
+/** What sending a request needs of its client. */
+interface Sender {
+  readonly self: string;
+  readonly counts: Counts;
+  /** Has later requests to the member go over new connections. */
+  readonly renew: (line: Line) => void;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
 /**
  * @param self this process's member name
  * @param site this node's site
@@ -116,9 +129,10 @@ export function openPeerClient(options: {
   const { self, site, clock, log } = options;
   const timeoutsMs = { ...connectTimeoutsMs, ...options.connectTimeoutsMs };
   const keys = channelKeys(options.secrets);
-  const counts = { requests: 0, failures: 0, refused: 0, retried: 0, connections: 0, previousSecrets: 0 };
+  const counts: Counts = { requests: 0, failures: 0, refused: 0, retried: 0, connections: 0, previousSecrets: 0 };
   const retired = new Set<Pool>();
   let isClosed = false;
+  const sender: Sender = { self, counts, renew, clock, log };
   const lines = new LRUCache<string, Line>({ max: membersMax, dispose: ({ pool }) => retire(pool) });
 
   /** Lets what runs in it end, then closes it. */
@@ -135,54 +149,13 @@ export function openPeerClient(options: {
     return new Pool(`https://${hostOf(member)}`, {
       connections: connectionsMax,
       pipelining: 1,
-      connect: connector(member, timeoutMs),
+      connect: connectorTo(member, { keys, timeoutMs, counts, clock }),
       maxHeaderSize: headerBytesMax,
       headersTimeout: 0, // each request has its own deadline
       bodyTimeout: bodyIdleMs,
       keepAliveTimeout: keepAliveMs,
       keepAliveMaxTimeout: keepAliveMs,
     });
-  }
-
-  /** Proves the current secret, then, where the peer does not know that one yet, the previous one. */
-  function connector(member: Member, timeoutMs: number): buildConnector.connector {
-    return (_, callback) => {
-      const tryNext = (choice: readonly ChannelKey[], at: number): void => {
-        const key = choice[at];
-        if (key === undefined) {
-          callback(new Error("no fleet secret is known yet"), null);
-          return;
-        }
-        let isSettled = false;
-        const socket = dial(member, key);
-        const settle = (error: NodeJS.ErrnoException | null): void => {
-          if (isSettled) return;
-          isSettled = true;
-          cancel();
-          if (error === null) {
-            counts.connections += 1;
-            if (at > 0) counts.previousSecrets += 1;
-            callback(null, socket);
-            return;
-          }
-          socket.destroy();
-          if (error.code === "ERR_SSL_TLSV1_ALERT_UNKNOWN_PSK_IDENTITY" && at + 1 < choice.length) {
-            tryNext(choice, at + 1);
-          } else callback(error, null);
-        };
-        const cancel = clock.after(timeoutMs, () => {
-          settle(new Error(`no connection within ${timeoutMs} ms`));
-        });
-        socket.once("secureConnect", () => {
-          settle(null);
-        });
-        socket.on("error", settle);
-        socket.once("close", () => {
-          settle(new Error("closed during the handshake"));
-        });
-      };
-      tryNext(keys(), 0);
-    };
   }
 
   function lineTo(member: Member): Line {
@@ -216,73 +189,11 @@ export function openPeerClient(options: {
   /** Asks a shunned member whether it is back; never throws. */
   async function knock(member: Member): Promise<void> {
     try {
-      const answer = await send(lineTo(member), { method: "OPTIONS", path: "/", timeoutMs: knockTimeoutMs });
+      const answer = await send(sender, lineTo(member), { method: "OPTIONS", path: "/", timeoutMs: knockTimeoutMs });
       log.info({ member: member.name }, "a peer answers again");
       await answer.body.dump({ limit: headerBytesMax });
     } catch (error) {
       log.debug({ member: member.name, reason: (error as Error).message }, "a peer does not answer yet");
-    }
-  }
-
-  async function send(
-    line: Line,
-    request: Omit<PeerRequest, "method"> & { method: PeerRequest["method"] | "OPTIONS" },
-  ): Promise<Dispatcher.ResponseData> {
-    const { method, path, headers, body, timeoutMs, signal } = request;
-    const { member } = line;
-    const begunMs = clock.monotonicMs();
-    const deadline = new AbortController();
-    const cancel = clock.after(timeoutMs, () => {
-      deadline.abort(new Error(`no answer within ${timeoutMs} ms`));
-    });
-    const abort = (): void => {
-      deadline.abort(signal?.reason);
-    };
-    if (signal?.aborted) abort();
-    signal?.addEventListener("abort", abort, { once: true });
-    line.underWay += 1;
-    const order = {
-      method,
-      path,
-      headers: { ...headers, [fromField]: self },
-      signal: deadline.signal,
-      onInfo: fewInterimResponses(),
-      ...(body === undefined ? {} : { body }),
-    };
-    const ask = async (): Promise<Dispatcher.ResponseData> => {
-      const work = line.pool.request(order);
-      try {
-        // undici does not look at the signal of a request that still waits for a connection.
-        return await before(deadline.signal, work);
-      } catch (error) {
-        if (deadline.signal.aborted) work.then(dropBody, () => undefined);
-        throw error;
-      }
-    };
-    try {
-      let answer: Dispatcher.ResponseData;
-      try {
-        answer = await ask();
-      } catch (error) {
-        if (deadline.signal.aborted || !isLostConnection(error) || method === "POST") throw error;
-        counts.retried += 1;
-        answer = await ask();
-      }
-      line.shunning.answered();
-      return answer;
-    } catch (error) {
-      if (signal?.aborted) throw signal.reason as Error;
-      const reason = reasonOf(deadline.signal.aborted ? deadline.signal.reason : error);
-      if (line.shunning.failed(begunMs)) {
-        log.warn({ member: member.name, reason }, "a peer can't be reached");
-        // Connections of before are as dead as it is, or as silent: whoever knocks must not do so on one of them.
-        renew(line);
-      }
-      throw new NearcastError("PEER_UNREACHABLE", `${member.name}: ${reason}`, { cause: error });
-    } finally {
-      cancel();
-      signal?.removeEventListener("abort", abort);
-      line.underWay -= 1;
     }
   }
 
@@ -300,7 +211,7 @@ export function openPeerClient(options: {
       if (line.underWay >= requestsMax) throw refuse(member, "too many requests to it are under way");
       counts.requests += 1;
       try {
-        return await send(line, request);
+        return await send(sender, line, request);
       } catch (error) {
         counts.failures += 1;
         throw error;
@@ -316,6 +227,119 @@ export function openPeerClient(options: {
       const pools = [...lines.values()].map(({ pool }) => pool).concat(...retired);
       await Promise.all(pools.map((pool) => pool.destroy()));
     },
+  };
+}
+
+/** @throws NearcastError PEER_UNREACHABLE, or the reason of the caller's signal */
+async function send(
+  { self, counts, renew, clock, log }: Sender,
+  line: Line,
+  request: Omit<PeerRequest, "method"> & { method: PeerRequest["method"] | "OPTIONS" },
+): Promise<Dispatcher.ResponseData> {
+  const { method, path, headers, body, timeoutMs, signal } = request;
+  const { member } = line;
+  const begunMs = clock.monotonicMs();
+  const deadline = new AbortController();
+  const cancel = clock.after(timeoutMs, () => {
+    deadline.abort(new Error(`no answer within ${timeoutMs} ms`));
+  });
+  const abort = (): void => {
+    deadline.abort(signal?.reason);
+  };
+  if (signal?.aborted) abort();
+  signal?.addEventListener("abort", abort, { once: true });
+  line.underWay += 1;
+  const order = {
+    method,
+    path,
+    headers: { ...headers, [fromField]: self },
+    signal: deadline.signal,
+    onInfo: fewInterimResponses(),
+    ...(body === undefined ? {} : { body }),
+  };
+  const ask = async (): Promise<Dispatcher.ResponseData> => {
+    const work = line.pool.request(order);
+    try {
+      // undici does not look at the signal of a request that still waits for a connection.
+      return await before(deadline.signal, work);
+    } catch (error) {
+      if (deadline.signal.aborted) work.then(dropBody, () => undefined);
+      throw error;
+    }
+  };
+  try {
+    let answer: Dispatcher.ResponseData;
+    try {
+      answer = await ask();
+    } catch (error) {
+      if (deadline.signal.aborted || !isLostConnection(error) || method === "POST") throw error;
+      counts.retried += 1;
+      answer = await ask();
+    }
+    line.shunning.answered();
+    return answer;
+  } catch (error) {
+    if (signal?.aborted) throw signal.reason as Error;
+    const reason = reasonOf(deadline.signal.aborted ? deadline.signal.reason : error);
+    if (line.shunning.failed(begunMs)) {
+      log.warn({ member: member.name, reason }, "a peer can't be reached");
+      // Connections of before are as dead as it is, or as silent: whoever knocks must not do so on one of them.
+      renew(line);
+    }
+    throw new NearcastError("PEER_UNREACHABLE", `${member.name}: ${reason}`, { cause: error });
+  } finally {
+    cancel();
+    signal?.removeEventListener("abort", abort);
+    line.underWay -= 1;
+  }
+}
+
+/** Proves the current secret, then, where the peer does not know that one yet, the previous one. */
+function connectorTo(
+  member: Member,
+  {
+    keys,
+    timeoutMs,
+    counts,
+    clock,
+  }: { keys: () => readonly ChannelKey[]; timeoutMs: number; counts: Counts; clock: Clock },
+): buildConnector.connector {
+  return (_, callback) => {
+    const tryNext = (choice: readonly ChannelKey[], at: number): void => {
+      const key = choice[at];
+      if (key === undefined) {
+        callback(new Error("no fleet secret is known yet"), null);
+        return;
+      }
+      let isSettled = false;
+      const socket = dial(member, key);
+      const settle = (error: NodeJS.ErrnoException | null): void => {
+        if (isSettled) return;
+        isSettled = true;
+        cancel();
+        if (error === null) {
+          counts.connections += 1;
+          if (at > 0) counts.previousSecrets += 1;
+          callback(null, socket);
+          return;
+        }
+        socket.destroy();
+        if (error.code === "ERR_SSL_TLSV1_ALERT_UNKNOWN_PSK_IDENTITY" && at + 1 < choice.length) {
+          tryNext(choice, at + 1);
+        } else callback(error, null);
+      };
+      const cancel = clock.after(timeoutMs, () => {
+        settle(new Error(`no connection within ${timeoutMs} ms`));
+      });
+      socket.once("secureConnect", () => {
+        settle(null);
+      });
+      socket.on("error", settle);
+      socket.once("close", () => {
+        settle(new Error("closed during the handshake"));
+      });
+    };
+    tryNext(keys(), 0);
   };
 }
 

@@ -8,7 +8,7 @@
  *
  * One fetch and one render per site, without any agreement:
  *
- *   - All nodes make the same order from the same names, and see health and words of the same probes. So all ask the
+ *   - All nodes make the same order from the same names, and see health and answers of the same probes. So all ask the
  *     same owner; it coalesces those who ask at once, and does not ask further in the site (a question of a peer is
  *     answered by doing the work).
  *   - An owner that dies is shunned after one failure, is down for everyone some probes later, and then everybody's
@@ -16,10 +16,10 @@
  *     a key that is asked for in these seconds may be rendered twice.
  *   - Bounded load (Mirrokni, Thorup, Zadimoghaddam, "Consistent hashing with bounded loads", SODA 2018, applied to
  *     rendezvous): a node whose waiting renderings are above 1.25 × its site's mean + 8 is passed over for the key's
- *     next. Words are a second old and not the same everywhere at once, so a key may be rendered twice while a node
+ *     next. Answers are a second old and not the same everywhere at once, so a key may be rendered twice while a node
  *     goes over that bound or comes back below it; outside of overload nobody is above it. That also holds for this
  *     node: what it owns but is too busy for, it asks the next for, as all others do.
- *   - An owner may refuse by itself, at once and precisely (503 with a word of its own); the asker goes to the next.
+ *   - An owner may refuse by itself, at once and precisely (503 with an answer of its own); the asker goes to the next.
  *
  * Members change with probes, once a second, so they are kept for `keptMs` and made anew when the document is another
  * one or this node's own readiness changed. The shield and sites with room are ranked in the same way: one member there
@@ -28,7 +28,15 @@
 import type { Clock } from "#base/clock.ts";
 import type { Fleet } from "#document/document.ts";
 import type { NodeHealth, SiteStates } from "#health/health.ts";
-import { isSiteOpen, type Member, memberName, membersOf, type MemberWord, type Self, waitingMost } from "./members.ts";
+import {
+  isSiteOpen,
+  type Member,
+  memberName,
+  membersOf,
+  type MemberAnswer,
+  type Self,
+  waitingMost,
+} from "./members.ts";
 import { createRanking, type Ranking } from "./owners.ts";
 
 export type { Member } from "./members.ts";
@@ -77,7 +85,7 @@ const nobody: readonly Member[] = [];
 export function openDirectory(options: {
   fleet: () => Fleet | null;
   health: () => ReadonlyMap<string, NodeHealth>;
-  words: () => ReadonlyMap<string, MemberWord>;
+  answers: () => ReadonlyMap<string, MemberAnswer>;
   siteStates: () => SiteStates;
   self: () => Self;
   site: string;
@@ -85,7 +93,7 @@ export function openDirectory(options: {
   isShunned: (member: Member) => boolean;
   clock: Clock;
 }): PeerDirectory {
-  const { fleet, health, words, siteStates, site: ownSite, room, isShunned, clock } = options;
+  const { fleet, health, answers, siteStates, site: ownSite, room, isShunned, clock } = options;
   const knownBySite = new Map<string, Known>();
   let keptFleet: Fleet | null = null;
   let keptReady = false;
@@ -116,11 +124,11 @@ export function openDirectory(options: {
     const found = from.sites.find(({ name }) => name === site);
     if (found === undefined) return undefined;
     const isAskable = site === ownSite || isSiteOpen(found, siteStates());
-    const input = { fleet: from, health: health(), words: words(), self: options.self() };
+    const input = { fleet: from, health: health(), answers: answers(), self: options.self() };
     const members = isAskable ? membersOf(found, input) : [];
     const most = waitingMost(found, input);
     const busy = new Set(
-      found.nodes.flatMap(({ name }) => ((input.words.get(name)?.rendersWaiting ?? 0) > most ? [name] : [])),
+      found.nodes.flatMap(({ name }) => ((input.answers.get(name)?.rendersWaiting ?? 0) > most ? [name] : [])),
     );
     const known = { members, ranking: createRanking(members), busy };
     knownBySite.set(site, known);

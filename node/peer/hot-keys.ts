@@ -136,11 +136,8 @@ export function createHotKeys(options: { clock: Clock; counters?: number }): Hot
     if (next > step) moveTo(next);
   }
 
-  /** Requests per second, when it is hot; else 0. */
   function hotRate(slot: number): number {
-    const sure = (counts[slot] as number) - (errors[slot] as number);
-    const requestsPerSecond = sure / weight / weightOfOnePerSecond;
-    return sure > hotShare * total && requestsPerSecond > hotPerSecond ? requestsPerSecond : 0;
+    return hotRateOf((counts[slot] as number) - (errors[slot] as number), weight, total);
   }
 
   return {
@@ -164,4 +161,13 @@ export function createHotKeys(options: { clock: Clock; counters?: number }): Hot
         .toSorted((one, other) => other.requestsPerSecond - one.requestsPerSecond);
     },
   };
+}
+
+/**
+ * Requests per second, when it is hot; else 0.
+ * @param sure the part of a count that is certain
+ */
+function hotRateOf(sure: number, weight: number, total: number): number {
+  const requestsPerSecond = sure / weight / weightOfOnePerSecond;
+  return sure > hotShare * total && requestsPerSecond > hotPerSecond ? requestsPerSecond : 0;
 }

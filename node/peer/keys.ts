@@ -1,5 +1,5 @@
 /**
- * The keys of the peer channel, from the fleet secret (fleet/secret.ts).
+ * The keys of the peer channel, from the fleet secret (node/secret/fleet-secret.ts).
  *
  *   fleet secret ──HKDF-SHA256 (RFC 5869)──┬─ "… psk"       the pre-shared key, 32 octets
  *                                          └─ "… identity"  what it is called on the wire: tells nothing of the secret

@@ -16,7 +16,7 @@
  */
 import { constants } from "node:crypto";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
-import { createServer } from "node:https";
+import { createServer, type Server, type ServerOptions } from "node:https";
 import { type AddressInfo, Server as SocketServer, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
@@ -60,7 +60,7 @@ export interface PeerListener {
   address: string;
   port: number;
   counts: () => PeerListenerCounts;
-  /** Stops to accept, lets running requests end, then closes what is left after `graceMs`. */
+  /** Stops accepting connections, lets running requests end, then closes what is left after `graceMs`. */
   close: (graceMs: number) => Promise<void>;
 }
 
@@ -108,30 +108,19 @@ export async function listenForPeers(options: {
   const unprovenByEnd = new Map<string, Socket>();
   const connections = new Set<Socket>();
   let isClosing = false;
-  let loggedMs = -Infinity;
-  let unlogged = 0;
+  const logRefused = refusalLog(waits.logged, clock, log);
 
   const isAccepted = ({ identity }: Proven): boolean => keys().some((key) => key.identity === identity);
 
   const server = createServer(
     {
-      ...channelTls,
-      secureOptions: constants.SSL_OP_NO_TICKET,
+      ...serverOptions(most, waits),
       pskCallback(socket, identity) {
         const key = keys().find((one) => one.identity === identity);
         if (key === undefined) return null;
         offered.set(socket, identity);
         return key.psk;
       },
-      handshakeTimeout: waits.handshake,
-      maxHeaderSize: most.headerBytes,
-      headersTimeout: waits.headers,
-      requestTimeout: waits.request,
-      keepAliveTimeout: waits.keepAlive,
-      connectionsCheckingInterval: waits.check,
-      requireHostHeader: false,
-      keepAlive: true,
-      noDelay: true,
     },
     (request, response) => {
       const { socket } = request;
@@ -184,7 +173,9 @@ export async function listenForPeers(options: {
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     const connection = proven.get(socket);
     if (connection === undefined) {
-      refused(error.code ?? "closed", (socket as Socket).remoteAddress);
+      counts.handshakesRefused += 1;
+      const from = (socket as Socket).remoteAddress;
+      logRefused(error.code ?? "closed", from, { underWay: unproven.size(), isSecretKnown: keys().length > 0 });
       socket.destroy();
     } else if (connection.answering > 0) {
       // Words in the midst of an answer would be read as a part of it.
@@ -192,73 +183,116 @@ export async function listenForPeers(options: {
     } else answerUnreadable(error, socket as Socket);
   });
 
-  /** One line a second says what was refused last and how often; nothing of what was offered. */
-  function refused(reason: string, from: string | undefined): void {
-    counts.handshakesRefused += 1;
-    unlogged += 1;
-    const nowMs = clock.monotonicMs();
-    if (nowMs - loggedMs < waits.logged) return;
-    log.warn(
-      { reason, from, refused: unlogged, underWay: unproven.size(), isSecretKnown: keys().length > 0 },
-      "peer handshakes were refused",
-    );
-    loggedMs = nowMs;
-    unlogged = 0;
-  }
+  const stopChecks = clock.every(waits.check, () => {
+    closeStale(proven, isAccepted, waits, clock.monotonicMs());
+  });
 
-  function closeIdle(socket: Duplex, { answering }: Proven): void {
-    if (answering === 0) (socket as Socket).destroySoon();
-  }
-
-  function closeStale(): void {
-    const nowMs = clock.monotonicMs();
-    for (const [socket, connection] of proven) {
-      if (isAccepted(connection)) {
-        connection.staleSinceMs = null;
-        continue;
-      }
-      connection.staleSinceMs ??= nowMs;
-      const staleMs = nowMs - connection.staleSinceMs;
-      if (staleMs >= waits.staleMost) socket.destroy();
-      else if (staleMs >= waits.staleGrace) closeIdle(socket, connection);
-    }
-  }
-  const stopChecks = clock.every(waits.check, closeStale);
-
-  try {
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen({ host, port, backlog: 1024, ipv6Only: host.includes(":") }, () => {
-        server.off("error", reject);
-        resolve();
-      });
-    });
-  } catch (error) {
+  await bind(server, host, port).catch((error: unknown) => {
     stopChecks();
     throw error;
-  }
+  });
   const bound = server.address() as AddressInfo;
   return {
     address: bound.address,
     port: bound.port,
     counts: () => ({ ...counts, connections: connections.size }),
-    close: (graceMs) =>
-      new Promise((resolve) => {
-        isClosing = true;
-        stopChecks();
-        const cancelForce = clock.after(graceMs, () => {
-          for (const socket of connections) socket.destroy();
-        });
-        // Not https's own close() yet: it takes a connection for idle while its last answer is still on the way.
-        SocketServer.prototype.close.call(server, () => {
-          cancelForce();
-          server.close(); // ends its looks at the clock
-          resolve();
-        });
-        for (const socket of unproven.all()) socket.destroy();
-        for (const [socket, connection] of proven) closeIdle(socket, connection);
-      }),
+    async close(graceMs) {
+      isClosing = true;
+      stopChecks();
+      const closed = closeServer(server, connections, graceMs, clock);
+      for (const socket of unproven.all()) socket.destroy();
+      for (const [socket, connection] of proven) closeIdle(socket, connection);
+      await closed;
+    },
   };
+}
+
+function serverOptions(most: typeof limits, waits: typeof waitsMs): ServerOptions {
+  return {
+    ...channelTls,
+    secureOptions: constants.SSL_OP_NO_TICKET,
+    handshakeTimeout: waits.handshake,
+    maxHeaderSize: most.headerBytes,
+    headersTimeout: waits.headers,
+    requestTimeout: waits.request,
+    keepAliveTimeout: waits.keepAlive,
+    connectionsCheckingInterval: waits.check,
+    requireHostHeader: false,
+    keepAlive: true,
+    noDelay: true,
+  };
+}
+
+/** @throws the system's error when the address can't be bound */
+async function bind(server: Server, host: string, port: number): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ host, port, backlog: 1024, ipv6Only: host.includes(":") }, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+}
+
+/** Accepts no more connections; resolves when all have ended, by themselves or cut after `graceMs`. */
+async function closeServer(
+  server: Server,
+  connections: ReadonlySet<Socket>,
+  graceMs: number,
+  clock: Clock,
+): Promise<void> {
+  const cancelForce = clock.after(graceMs, () => {
+    for (const socket of connections) socket.destroy();
+  });
+  await new Promise<void>((resolve) => {
+    // Not https's own close() yet: it takes a connection for idle while its last answer is still on the way.
+    SocketServer.prototype.close.call(server, () => {
+      resolve();
+    });
+  });
+  cancelForce();
+  server.close(); // ends its looks at the clock
+}
+
+/** At most one line per `intervalMs` says what was refused last and how often; nothing of what was offered. */
+function refusalLog(
+  intervalMs: number,
+  clock: Clock,
+  log: Log,
+): (reason: string, from: string | undefined, facts: { underWay: number; isSecretKnown: boolean }) => void {
+  let loggedMs = -Infinity;
+  let unlogged = 0;
+  return (reason, from, facts) => {
+    unlogged += 1;
+    const nowMs = clock.monotonicMs();
+    if (nowMs - loggedMs < intervalMs) return;
+    log.warn({ reason, from, refused: unlogged, ...facts }, "peer handshakes were refused");
+    loggedMs = nowMs;
+    unlogged = 0;
+  };
+}
+
+function closeIdle(socket: Duplex, { answering }: Proven): void {
+  if (answering === 0) (socket as Socket).destroySoon();
+}
+
+/** Closes connections whose secret is accepted no more. */
+function closeStale(
+  proven: ReadonlyMap<Duplex, Proven>,
+  isAccepted: (connection: Proven) => boolean,
+  waits: Pick<typeof waitsMs, "staleGrace" | "staleMost">,
+  nowMs: number,
+): void {
+  for (const [socket, connection] of proven) {
+    if (isAccepted(connection)) {
+      connection.staleSinceMs = null;
+      continue;
+    }
+    connection.staleSinceMs ??= nowMs;
+    const staleMs = nowMs - connection.staleSinceMs;
+    if (staleMs >= waits.staleMost) socket.destroy();
+    else if (staleMs >= waits.staleGrace) closeIdle(socket, connection);
+  }
 }
 
 /** True when the request's body, if any, says how long it is and is not too long; else it is answered here. */

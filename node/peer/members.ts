@@ -3,7 +3,7 @@
  *
  *   fleet document and roster ─┐  sites, nodes, their peer endpoints
  *   health by probes ──────────┼─▶ members of a site: one for each process of each node that takes new work
- *   what nodes say (words) ────┘  how many processes, how many renderings wait
+ *   what nodes say (answers) ────┘  how many processes, how many renderings wait
  *
  *   node            fra1, peer 192.0.2.7:8082, 3 processes
  *   its members     fra1 :8082     fra1.1 :8083     fra1.2 :8084
@@ -27,8 +27,8 @@ export interface Member {
   readonly port: number;
 }
 
-/** The part of a node's word that is looked at here. */
-export interface MemberWord {
+/** The part of a node's answer that is looked at here. */
+export interface MemberAnswer {
   readonly processes?: number;
   readonly rendersWaiting?: number;
 }
@@ -45,11 +45,11 @@ export interface Self {
 export interface MembersInput {
   readonly fleet: Fleet;
   readonly health: ReadonlyMap<string, NodeHealth>;
-  readonly words: ReadonlyMap<string, MemberWord>;
+  readonly answers: ReadonlyMap<string, MemberAnswer>;
   readonly self: Self;
 }
 
-/** More processes than this on one machine nobody starts; a word that says more is wrong. */
+/** More processes than this on one machine nobody starts; an answer that says more is wrong. */
 const processesMax = 64;
 const portMax = 65_535;
 
@@ -61,7 +61,7 @@ export function memberName(node: string, process: number): string {
 export function membersOf(site: Site, input: MembersInput): Member[] {
   return site.nodes.flatMap(({ name, peer, state }) => {
     if (peer === undefined || state === "draining" || !takesWork(name, input)) return [];
-    const processes = name === input.self.node ? input.self.processes : (input.words.get(name)?.processes ?? 1);
+    const processes = name === input.self.node ? input.self.processes : (input.answers.get(name)?.processes ?? 1);
     const count = Math.min(processes, processesMax, portMax + 1 - peer.port);
     return Array.from({ length: count }, (_, process) => ({
       name: memberName(name, process),
@@ -88,8 +88,8 @@ export function isSiteOpen(site: Site, states: ReadonlyMap<string, SiteState>): 
  * A node with more renderings waiting than this is passed over: a quarter above its site's mean, and 8 more, so that
  * small numbers move nobody. Infinity while fewer than two say.
  */
-export function waitingMost(site: Site, { words }: Pick<MembersInput, "words">): number {
-  const waiting = site.nodes.flatMap(({ name }) => words.get(name)?.rendersWaiting ?? []);
+export function waitingMost(site: Site, { answers }: Pick<MembersInput, "answers">): number {
+  const waiting = site.nodes.flatMap(({ name }) => answers.get(name)?.rendersWaiting ?? []);
   if (waiting.length < 2) return Infinity;
   return 1.25 * (waiting.reduce((sum, one) => sum + one, 0) / waiting.length) + 8;
 }

@@ -1,21 +1,21 @@
 /**
- * The machine's numbers in each of its processes: a health probe reaches just one of them, and what it is told must
- * hold for all.
+ * The load of the whole machine, known to each of its processes: a probe reaches only one of them, and its health
+ * answer must hold for all.
  *
  *   own() ──twice a second──▶ supervisor ──the sum of the others──▶ total() = own() + others
  *
- * Alone on its machine a process has no fellows, and total() is what own() says.
+ * A process that is alone on its machine has no sibling processes, and total() is own().
  */
 import type { Clock } from "#base/clock.ts";
 import type { Channel } from "./channel.ts";
 import { idle, type Numbers, sumOf } from "./messages.ts";
 
-export interface Fellows {
-  /** Processes of this machine, this one and those that are just down included. */
+export interface Siblings {
+  /** Processes of this machine, including this one and those that are down at the moment. */
   readonly count: number;
-  /** Takes this process' numbers from `own`, twice a second and at each total(), until close(). */
+  /** Reads this process's numbers from `own`, twice a second and at each total(), until close(). */
   follow: (own: () => Numbers) => void;
-  /** Of all processes: ours as they are now, the others' as they were said last, at most some seconds ago. */
+  /** The sum over all processes: ours as of now, the others' as last reported, at most a few seconds ago. */
   total: () => Numbers;
   close: () => void;
 }
@@ -23,7 +23,7 @@ export interface Fellows {
 const tellIntervalMs = 500;
 
 /** @param channel absent: there is no supervisor, and this process is alone */
-export function openFellows(deps: { count: number; channel?: Channel | undefined; clock: Clock }): Fellows {
+export function openSiblings(deps: { count: number; channel?: Channel | undefined; clock: Clock }): Siblings {
   const { count, channel, clock } = deps;
   let own = (): Numbers => idle;
   let others = idle;

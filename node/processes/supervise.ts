@@ -73,153 +73,193 @@ interface Member {
   cancelRest: Cancel | undefined;
 }
 
+/** One record: the processes, and how far the supervisor is. */
+interface Supervision {
+  readonly deps: SupervisorDeps;
+  readonly members: readonly Member[];
+  readonly ended: PromiseWithResolvers<number>;
+  /** Set once nothing is started again: the status to end with. */
+  endStatus: number | undefined;
+  isHurried: boolean;
+  wasReady: boolean;
+  stopTimers: () => void;
+}
+
 export function supervise(deps: SupervisorDeps): Supervisor {
-  const { clock, log, notifier } = deps;
   const members = Array.from({ length: deps.count }, (_, index): Member => {
     return { index, name: memberName(deps.node, index), run: undefined, runs: noRuns, cancelRest: undefined };
   });
-  const running = (): Run[] => members.flatMap(({ run }) => (run === undefined ? [] : [run]));
-  const ended = Promise.withResolvers<number>();
-  /** Set once nothing is started again: the status to end with. */
-  let endStatus: number | undefined;
-  let isHurried = false;
-  let wasReady = false;
-
-  function start(member: Member): void {
-    const child = deps.launch(member.index);
-    const run: Run = { child, readyAtMs: null, missedBeats: 0, isSilent: true, isSending: false, numbers: idle };
-    member.run = run;
-    child.on("message", (message: FromProcess) => {
-      heard(member, run, message);
-    });
-    child.once("exit", (status, signal) => {
-      atEnd(member, run, { status, signal });
-    });
-    child.on("error", (error) => {
-      log.error({ err: error, process: member.name }, "a process could not be started or told");
-      if (child.pid === undefined) atEnd(member, run, { status: null, signal: null });
-    });
-  }
-
-  function heard(member: Member, run: Run, message: FromProcess): void {
-    run.missedBeats = 0;
-    run.isSilent = false;
-    switch (message.kind) {
-      case "beat":
-        return;
-      case "numbers":
-        run.numbers = message.numbers;
-        return;
-      case "ready":
-        run.readyAtMs = clock.monotonicMs();
-        member.runs = atReady(member.runs);
-        atReadiness();
-        return;
-    }
-  }
-
-  function atReadiness(): void {
-    if (endStatus !== undefined) return;
-    const readyCount = running().filter(({ readyAtMs }) => readyAtMs !== null).length;
-    const status = `${readyCount} of ${deps.count} processes are ready`;
-    if (wasReady || readyCount < deps.count) {
-      notifier.status(status);
-      return;
-    }
-    wasReady = true;
-    notifier.ready(status);
-    deps.ready();
-  }
-
-  function atEnd(member: Member, run: Run, how: { status: number | null; signal: string | null }): void {
-    if (member.run !== run) return;
-    member.run = undefined;
-    const facts = { process: member.name, pid: run.child.pid, ...how };
-    if (endStatus !== undefined) {
-      if (how.status !== 0) log.warn(facts, "a process did not stop in order");
-      if (running().length === 0) finish(endStatus);
-      return;
-    }
-    const readyMs = run.readyAtMs === null ? null : clock.monotonicMs() - run.readyAtMs;
-    member.runs = afterRun(member.runs, { readyMs, status: how.status });
-    const hopeless = hopelessStatus(members.map(({ runs }) => runs));
-    if (hopeless !== undefined) {
-      log.error(facts, "no process starts any more; the supervisor ends");
-      stop(hopeless);
-      hurry();
-      return;
-    }
-    const delayMs = restMs(member.runs);
-    log.error({ ...facts, readyMs, restMs: delayMs }, "a process ended and is started anew");
-    atReadiness();
-    member.cancelRest = clock.after(delayMs, () => {
-      member.cancelRest = undefined;
-      start(member);
-    });
-  }
-
-  function send(run: Run, message: FromSupervisor): void {
-    if (!run.child.connected) return;
-    run.isSending = true;
-    run.child.send(message, (error) => {
-      // A channel that broke is followed by the process' end.
-      run.isSending = error !== null;
-    });
-  }
-
-  const stopBeats = clock.every(beatIntervalMs, () => {
-    for (const { run, name } of members) {
-      if (run === undefined) continue;
-      run.missedBeats += 1;
-      const max = run.isSilent ? missedAtStartMax : missedBeatsMax;
-      if (run.missedBeats <= max) continue;
-      log.error({ process: name, pid: run.child.pid, silentMs: max * beatIntervalMs }, "a process hangs and is killed");
-      run.child.kill("SIGKILL");
-      run.missedBeats = 0; // the next look is at whether it is gone
-    }
+  const supervision: Supervision = {
+    deps,
+    members,
+    ended: Promise.withResolvers<number>(),
+    endStatus: undefined,
+    isHurried: false,
+    wasReady: false,
+    stopTimers: () => undefined,
+  };
+  const stopBeats = deps.clock.every(beatIntervalMs, () => {
+    countBeats(supervision);
   });
-  const stopNumbers = clock.every(numbersIntervalMs, () => {
-    const all = running();
-    for (const run of all) {
-      if (run.isSending || run.isSilent) continue; // it will hear the next one
-      send(run, { kind: "others", numbers: sumOf(all.filter((one) => one !== run).map(({ numbers }) => numbers)) });
-    }
+  const stopNumbers = deps.clock.every(numbersIntervalMs, () => {
+    sendNumbers(supervision);
   });
   // Timers of the clock keep nobody alive, and between two runs there may be nothing else.
   const stayAlive = setInterval(() => undefined, 3_600_000);
-
-  function stop(status: number): void {
-    if (endStatus !== undefined) return;
-    endStatus = status;
-    notifier.stopping();
-    for (const member of members) member.cancelRest?.();
-    const all = running();
-    for (const run of all) send(run, { kind: "drain" });
-    if (all.length === 0) finish(status);
-  }
-
-  function hurry(): void {
-    if (isHurried) return;
-    isHurried = true;
-    for (const run of running()) send(run, { kind: "hurry" });
-  }
-
-  function finish(status: number): void {
+  supervision.stopTimers = () => {
     stopBeats();
     stopNumbers();
     clearInterval(stayAlive);
-    ended.resolve(status);
-  }
-
-  for (const member of members) start(member);
-  return {
-    ended: ended.promise,
-    isAlive: () => running().some(({ isSilent, missedBeats }) => !isSilent && missedBeats <= 2),
-    drain() {
-      stop(0);
-    },
-    hurry,
   };
+  for (const member of members) start(supervision, member);
+  return {
+    ended: supervision.ended.promise,
+    isAlive: () => runsOf(supervision).some(({ isSilent, missedBeats }) => !isSilent && missedBeats <= 2),
+    drain() {
+      stop(supervision, 0);
+    },
+    hurry() {
+      hurry(supervision);
+    },
+  };
+}
+
+function runsOf({ members }: Supervision): Run[] {
+  return members.flatMap(({ run }) => (run === undefined ? [] : [run]));
+}
+
+function start(supervision: Supervision, member: Member): void {
+  const { deps } = supervision;
+  const child = deps.launch(member.index);
+  const run: Run = { child, readyAtMs: null, missedBeats: 0, isSilent: true, isSending: false, numbers: idle };
+  member.run = run;
+  child.on("message", (message: FromProcess) => {
+    heard(supervision, member, run, message);
+  });
+  child.once("exit", (status, signal) => {
+    atEnd(supervision, member, run, { status, signal });
+  });
+  child.on("error", (error) => {
+    deps.log.error({ err: error, process: member.name }, "a process could not be started or told");
+    if (child.pid === undefined) atEnd(supervision, member, run, { status: null, signal: null });
+  });
+}
+
+function heard(supervision: Supervision, member: Member, run: Run, message: FromProcess): void {
+  run.missedBeats = 0;
+  run.isSilent = false;
+  switch (message.kind) {
+    case "beat":
+      return;
+    case "numbers":
+      run.numbers = message.numbers;
+      return;
+    case "ready":
+      run.readyAtMs = supervision.deps.clock.monotonicMs();
+      member.runs = atReady(member.runs);
+      atReadiness(supervision);
+      return;
+  }
+}
+
+function atReadiness(supervision: Supervision): void {
+  const { count, notifier, ready } = supervision.deps;
+  if (supervision.endStatus !== undefined) return;
+  const readyCount = runsOf(supervision).filter(({ readyAtMs }) => readyAtMs !== null).length;
+  const status = `${readyCount} of ${count} processes are ready`;
+  if (supervision.wasReady || readyCount < count) {
+    notifier.status(status);
+    return;
+  }
+  supervision.wasReady = true;
+  notifier.ready(status);
+  ready();
+}
+
+function atEnd(
+  supervision: Supervision,
+  member: Member,
+  run: Run,
+  how: { status: number | null; signal: string | null },
+): void {
+  const { clock, log } = supervision.deps;
+  if (member.run !== run) return;
+  member.run = undefined;
+  const facts = { process: member.name, pid: run.child.pid, ...how };
+  if (supervision.endStatus !== undefined) {
+    if (how.status !== 0) log.warn(facts, "a process did not stop in order");
+    if (runsOf(supervision).length === 0) finish(supervision, supervision.endStatus);
+    return;
+  }
+  const readyMs = run.readyAtMs === null ? null : clock.monotonicMs() - run.readyAtMs;
+  member.runs = afterRun(member.runs, { readyMs, status: how.status });
+  const hopeless = hopelessStatus(supervision.members.map(({ runs }) => runs));
+  if (hopeless !== undefined) {
+    log.error(facts, "no process starts any more; the supervisor ends");
+    stop(supervision, hopeless);
+    hurry(supervision);
+    return;
+  }
+  const delayMs = restMs(member.runs);
+  log.error({ ...facts, readyMs, restMs: delayMs }, "a process ended and is started anew");
+  atReadiness(supervision);
+  member.cancelRest = clock.after(delayMs, () => {
+    member.cancelRest = undefined;
+    start(supervision, member);
+  });
+}
+
+function send(run: Run, message: FromSupervisor): void {
+  if (!run.child.connected) return;
+  run.isSending = true;
+  run.child.send(message, (error) => {
+    // A channel that broke is followed by the process's end.
+    run.isSending = error !== null;
+  });
+}
+
+/** Kills processes that were not heard for too long. */
+function countBeats({ deps, members }: Supervision): void {
+  for (const { run, name } of members) {
+    if (run === undefined) continue;
+    run.missedBeats += 1;
+    const max = run.isSilent ? missedAtStartMax : missedBeatsMax;
+    if (run.missedBeats <= max) continue;
+    const facts = { process: name, pid: run.child.pid, silentMs: max * beatIntervalMs };
+    deps.log.error(facts, "a process hangs and is killed");
+    run.child.kill("SIGKILL");
+    run.missedBeats = 0; // the next look is at whether it is gone
+  }
+}
+
+/** Tells each process the sum of its siblings' numbers. */
+function sendNumbers(supervision: Supervision): void {
+  const all = runsOf(supervision);
+  for (const run of all) {
+    if (run.isSending || run.isSilent) continue; // it will hear the next one
+    send(run, { kind: "others", numbers: sumOf(all.filter((one) => one !== run).map(({ numbers }) => numbers)) });
+  }
+}
+
+function stop(supervision: Supervision, status: number): void {
+  if (supervision.endStatus !== undefined) return;
+  supervision.endStatus = status;
+  supervision.deps.notifier.stopping();
+  for (const member of supervision.members) member.cancelRest?.();
+  const all = runsOf(supervision);
+  for (const run of all) send(run, { kind: "drain" });
+  if (all.length === 0) finish(supervision, status);
+}
+
+function hurry(supervision: Supervision): void {
+  if (supervision.isHurried) return;
+  supervision.isHurried = true;
+  for (const run of runsOf(supervision)) send(run, { kind: "hurry" });
+}
+
+function finish(supervision: Supervision, status: number): void {
+  supervision.stopTimers();
+  supervision.ended.resolve(status);
 }
 
 /** Why processes can't share a port on this system; undefined: they can. */

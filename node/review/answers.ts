@@ -9,9 +9,9 @@
  * answer of this second. dangers.ts and diff.ts compare two fleets by it, warnings.ts looks at one.
  */
 import { addressOfUrl, canonicalAddress } from "#base/ip-text.ts";
-import { canonicalName, ownerOf } from "#record/names.ts";
+import { canonicalName, isAtOrBelow, nameAbove, ownerOf } from "#record/names.ts";
 import type { Fleet, Site, SteeredName } from "#document/document.ts";
-import { isAtOrBelow, nameAbove } from "#record/zone-file/names.ts";
+import { policies } from "#document/policies.ts";
 
 /** Whether a node of this name serves now, as far as the caller knows. */
 export type IsLive = (node: string) => boolean;
@@ -109,9 +109,9 @@ function firstAtOrAbove(name: string, isWanted: (name: string) => boolean): stri
 }
 
 function addressesOfSteered({ policy, sites, weights }: SteeredName, fleet: Fleet): string[] {
-  if (policy === "anycast") return fleet.anycast.addresses.map(canonicalAddress);
+  if (policies[policy].isShared === true) return fleet.anycast.addresses.map(canonicalAddress);
   const allowed = fleet.sites.filter(
-    ({ name }) => (sites?.includes(name) ?? true) && !(policy === "weighted" && weights?.[name] === 0),
+    ({ name }) => (sites?.includes(name) ?? true) && !(policies[policy].isWeighing === true && weights?.[name] === 0),
   );
   // A site that is held down is answered only when all are.
   const open = allowed.filter(({ state }) => state !== "down");

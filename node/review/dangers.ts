@@ -10,9 +10,8 @@
  *
  * A fleet without a live node serves nobody, so nothing can be taken from it: its first documents are free.
  */
-import { canonicalName } from "#record/names.ts";
+import { canonicalName, isAtOrBelow } from "#record/names.ts";
 import type { Fleet, Site } from "#document/document.ts";
-import { isAtOrBelow } from "#record/zone-file/names.ts";
 import { answersOf, type IsLive, livesBehind } from "./answers.ts";
 
 export const dangerKinds = ["zone", "site", "name", "host", "word"] as const;

@@ -14,7 +14,7 @@ import { isDeepStrictEqual } from "node:util";
 import { canonicalName, ownerOf } from "#record/names.ts";
 import type { Fleet, Site } from "#document/document.ts";
 import type { Zone } from "#record/zone.ts";
-import type { ZoneRecord } from "#record/zone-record.ts";
+import type { ZoneRecord } from "#record/types.ts";
 import { type Answers, answersOf } from "./answers.ts";
 
 export const changeKinds = ["added", "removed", "changed"] as const;

@@ -1,6 +1,7 @@
 /** For which names DNS goes on naming a node that is drained, because nothing else is up for them; pure. */
 import { canonicalName } from "#record/names.ts";
 import type { Fleet } from "#document/document.ts";
+import { policies } from "#document/policies.ts";
 import { type NodeHealth, siteStates, unknownHealth } from "#health/health.ts";
 import type { IsLive } from "./answers.ts";
 
@@ -25,7 +26,7 @@ export function namesDrainedInVain(fleet: Fleet, node: string, isLive: IsLive): 
   const hasAddress = own?.nodes.some(({ name, addresses }) => name === node && addresses.length > 0) === true;
   if (own === undefined || (own.addresses.length === 0 && !hasAddress)) return [];
   return fleet.steering.flatMap(({ name, policy, sites }) => {
-    if (policy === "anycast" || sites?.includes(own.name) === false) return [];
+    if (policies[policy].isShared === true || sites?.includes(own.name) === false) return [];
     const allowed = fleet.sites.filter((site) => sites?.includes(site.name) ?? true);
     const has = (state: string): boolean => allowed.some((site) => states.get(site.name) === state);
     if (has("up") || (has("draining") && states.get(own.name) !== "draining")) return [];

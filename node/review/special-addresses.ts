@@ -4,7 +4,7 @@
  */
 import { BlockList, isIPv4 } from "node:net";
 import { embeddedIpv4 } from "#base/embedded-ipv4.ts";
-import { isAtOrBelow } from "#record/zone-file/names.ts";
+import { isAtOrBelow } from "#record/names.ts";
 
 /** RFC 6890 and the IANA registries that go on from it: networks that are not globally reachable. */
 const specialNetworks: readonly (readonly [network: string, length: number, what: string])[] = [

@@ -9,6 +9,7 @@
  */
 import { canonicalName } from "#record/names.ts";
 import type { Fleet, Site, SteeredName } from "#document/document.ts";
+import { policies } from "#document/policies.ts";
 import type { SiteState } from "#health/health.ts";
 import { type FleetWarning, namesText } from "./fleet-warning.ts";
 
@@ -34,7 +35,7 @@ export function stateWarnings(fleet: Fleet): FleetWarning[] {
 }
 
 function sitesOf(fleet: Fleet, { policy, sites }: SteeredName): Site[] {
-  if (policy === "anycast") return [];
+  if (policies[policy].isShared === true) return [];
   return fleet.sites.filter((site) => (sites?.includes(site.name) ?? true) && hasAddress(site));
 }
 

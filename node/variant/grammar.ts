@@ -98,15 +98,15 @@ const parameters: ReadonlyMap<string, Parameter> = new Map([
 /**
  * Reads a URL's query.
  *
- * @param query the raw text, with or without its `?`, or parameters that somebody else decoded
+ * @param query the raw text, with or without its `?`
  * @param presets of the fleet document
  */
 export function parseVariant(
-  query: string | URLSearchParams,
+  query: string,
   presets: Readonly<Record<string, Preset>>,
   limits: GrammarLimits = grammarLimits,
 ): ParsedVariant | Rejection {
-  const pairs = typeof query === "string" ? decodePairs(query, limits) : boundPairs([...query], limits);
+  const pairs = decodePairs(query, limits);
   if (!Array.isArray(pairs)) return pairs;
 
   let said: Said = {};
@@ -249,7 +249,8 @@ function decodePairs(query: string, limits: GrammarLimits): [string, string][] |
     if (value === undefined) return rejected(name.slice(0, 100) || "query", part, "well-formed percent-encoded UTF-8");
     pairs.push([name, value]);
   }
-  return boundPairs(pairs, limits);
+  if (pairs.length <= limits.parametersMax) return pairs;
+  return rejected("query", `${pairs.length} parameters or more`, `up to ${limits.parametersMax} parameters`);
 }
 
 /** URL Standard, application/x-www-form-urlencoded: `+` is a space. Unlike there, bad escapes are not passed on. */
@@ -259,11 +260,6 @@ function decode(text: string): string | undefined {
   } catch {
     return undefined; // the only thing it throws is URIError
   }
-}
-
-function boundPairs(pairs: [string, string][], limits: GrammarLimits): [string, string][] | Rejection {
-  if (pairs.length <= limits.parametersMax) return pairs;
-  return rejected("query", `${pairs.length} parameters or more`, `up to ${limits.parametersMax} parameters`);
 }
 
 function rejected(parameter: string, value: string, allowedText: string): Rejection {

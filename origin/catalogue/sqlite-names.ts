@@ -39,8 +39,8 @@ const versionColumns = `v.name, v.version, v.author, v.created_ms, v.reason, v.f
 /** Greater than every character that a name may have, so `prefix` + this ends the names that begin with `prefix`. */
 const beyondNames = "\u{10FFFF}";
 
-export function openNameTables(session: SqliteSession, change: Changes["change"]): NameMethods {
-  const { db, clock, limits, transaction } = session;
+/** All statements of these tables, prepared once. */
+function prepareStatements(db: SqliteSession["db"]) {
   const selectBlob = db.prepare("SELECT * FROM blobs WHERE sha256 = ?");
   const isNamed = "EXISTS (SELECT 1 FROM versions v WHERE v.sha256 = blobs.sha256)";
   const selectBlobsAfter = db.prepare(
@@ -93,8 +93,54 @@ export function openNameTables(session: SqliteSession, change: Changes["change"]
      VALUES (?, ?, ?, ?, ?, ?, ?)`,
   );
   const dropVersions = db.prepare("DELETE FROM versions WHERE name = ? AND version <= ?");
+  return {
+    selectBlob,
+    selectBlobsAfter,
+    selectTotals,
+    selectUses,
+    insertBlob,
+    deleteBlob,
+    selectNewest,
+    selectVersion,
+    selectVersions,
+    selectEarlier,
+    selectListFrom,
+    selectListAfter,
+    writeName,
+    insertVersion,
+    dropVersions,
+  };
+}
 
-  const newest = (name: string): Version | undefined => versionOf(selectNewest.get(name));
+type Statements = ReturnType<typeof prepareStatements>;
+
+function blobMethods(statements: Statements): Pick<NameMethods, "blob" | "blobsAfter" | "blobTotals" | "usesOfBlob"> {
+  return {
+    blob: async (sha256) => {
+      const row = statements.selectBlob.get(sha256);
+      return row === undefined ? undefined : blobOf(row);
+    },
+    blobsAfter: async (after, limit) =>
+      statements.selectBlobsAfter
+        .all(after, limit)
+        .map((row) => ({ sha256: String(row["sha256"]), sizeBytes: Number(row["size_bytes"]) })),
+    blobTotals: async (after) => {
+      const row = statements.selectTotals.get(after);
+      return { count: Number(row?.["count"] ?? 0), sizeBytes: Number(row?.["size_bytes"] ?? 0) };
+    },
+    usesOfBlob: async (sha256, limit) =>
+      statements.selectUses.all(sha256, limit).map((row) => ({
+        name: String(row["name"]),
+        version: Number(row["version"]),
+        isCurrent: row["is_current"] === 1,
+      })),
+  };
+}
+
+export function openNameTables(session: SqliteSession, change: Changes["change"]): NameMethods {
+  const { db, clock, limits, transaction } = session;
+  const statements = prepareStatements(db);
+  const newest = (name: string): Version | undefined => versionOf(statements.selectNewest.get(name));
 
   /** Inside a transaction: the next version of `name`, the pruning of its oldest, the event, and what to audit. */
   const appendVersion = (
@@ -103,8 +149,8 @@ export function openNameTables(session: SqliteSession, change: Changes["change"]
     facts: Pick<Version, "name" | "blob" | "author" | "reason" | "fromVersion">,
   ): { version: Version; audited: Audited } => {
     const version = { ...facts, version: (before?.version ?? 0) + 1, createdMs: clock.wallMs() };
-    writeName.run(version.name, version.version, version.blob === undefined ? 1 : 0);
-    insertVersion.run(
+    statements.writeName.run(version.name, version.version, version.blob === undefined ? 1 : 0);
+    statements.insertVersion.run(
       version.name,
       version.version,
       version.blob?.sha256 ?? null,
@@ -113,38 +159,25 @@ export function openNameTables(session: SqliteSession, change: Changes["change"]
       version.reason,
       version.fromVersion ?? null,
     );
-    dropVersions.run(version.name, version.version - limits.versionsPerName);
+    statements.dropVersions.run(version.name, version.version - limits.versionsPerName);
     append("purge", { reason: version.reason, names: [version.name], version: version.version });
     return { version, audited: auditedVersion(before, version) };
   };
 
   return {
-    blob: async (sha256) => {
-      const row = selectBlob.get(sha256);
-      return row === undefined ? undefined : blobOf(row);
-    },
-    blobsAfter: async (after, limit) =>
-      selectBlobsAfter
-        .all(after, limit)
-        .map((row) => ({ sha256: String(row["sha256"]), sizeBytes: Number(row["size_bytes"]) })),
-    blobTotals: async (after) => {
-      const row = selectTotals.get(after);
-      return { count: Number(row?.["count"] ?? 0), sizeBytes: Number(row?.["size_bytes"] ?? 0) };
-    },
-    usesOfBlob: async (sha256, limit) =>
-      selectUses.all(sha256, limit).map((row) => ({
-        name: String(row["name"]),
-        version: Number(row["version"]),
-        isCurrent: row["is_current"] === 1,
-      })),
+    ...blobMethods(statements),
     version: async (name, version) =>
-      version === undefined ? newest(name) : versionOf(selectVersion.get(name, version)),
-    versions: async (name) => selectVersions.all(name).flatMap((row) => versionOf(row) ?? []),
+      version === undefined ? newest(name) : versionOf(statements.selectVersion.get(name, version)),
+    versions: async (name) => statements.selectVersions.all(name).flatMap((row) => versionOf(row) ?? []),
     list: async (prefix, after, limit) => {
       // One lower bound, the greater of the two, so that a late page costs no more than the first.
       const isAfter = Buffer.compare(Buffer.from(after), Buffer.from(prefix)) >= 0;
-      const select = isAfter && after !== "" ? selectListAfter : selectListFrom;
-      const rows = select.all({ from: select === selectListAfter ? after : prefix, limit, end: prefix + beyondNames });
+      const select = isAfter && after !== "" ? statements.selectListAfter : statements.selectListFrom;
+      const rows = select.all({
+        from: select === statements.selectListAfter ? after : prefix,
+        limit,
+        end: prefix + beyondNames,
+      });
       return rows.flatMap((row) => versionOf(row) ?? []);
     },
 
@@ -153,7 +186,7 @@ export function openNameTables(session: SqliteSession, change: Changes["change"]
         const before = newest(name);
         if (!holds(precondition, before?.blob?.sha256)) return unchanged({ outcome: "precondition-failed" });
         if (before?.blob?.sha256 === blob.sha256) return unchanged({ outcome: "unchanged", version: before });
-        insertBlob.run(
+        statements.insertBlob.run(
           blob.sha256,
           blob.sizeBytes,
           blob.type,
@@ -187,7 +220,10 @@ export function openNameTables(session: SqliteSession, change: Changes["change"]
       change<RollbackOutcome>(actor, (append) => {
         const before = newest(name);
         if (before === undefined) return unchanged({ outcome: "never-there" });
-        const row = wanted === undefined ? selectEarlier.get(name, before.version) : selectVersion.get(name, wanted);
+        const row =
+          wanted === undefined
+            ? statements.selectEarlier.get(name, before.version)
+            : statements.selectVersion.get(name, wanted);
         const target = versionOf(row);
         if (target === undefined) return unchanged({ outcome: "no-such-version" });
         if (target.blob === undefined) return unchanged({ outcome: "version-is-deletion" });
@@ -199,9 +235,9 @@ export function openNameTables(session: SqliteSession, change: Changes["change"]
 
     forgetBlob: async (sha256) =>
       transaction(() => {
-        deleteBlob.run({ sha256 });
+        statements.deleteBlob.run({ sha256 });
         // What is left has a version; what is not there, or was just deleted, has none.
-        return selectBlob.get(sha256) === undefined;
+        return statements.selectBlob.get(sha256) === undefined;
       }),
   };
 }

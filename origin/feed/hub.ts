@@ -12,7 +12,7 @@
  */
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
-import { openFailureLog } from "#base/failure-log.ts";
+import { type FailureLog, openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
 import type { Catalogue, FeedEvent } from "../catalogue/catalogue.ts";
 import { encodeEvent } from "./encode.ts";
@@ -71,179 +71,219 @@ interface Subscriber extends Guest {
 const batchEvents = 100;
 const heartbeat = Buffer.from(":\n\n");
 
-export async function openFeedHub(deps: {
+interface HubDeps {
   catalogue: Catalogue;
   settings: FeedSettings;
   /** Names of the nodes of the fleet; asked where all seats are taken. */
   members: () => Promise<ReadonlySet<string>>;
   clock: Clock;
   log: Log;
-}): Promise<FeedHub> {
-  const { catalogue, settings, clock, log } = deps;
-  const failures = openFailureLog(log, clock);
+}
+
+/** One record: who follows the feed, and how far the events of the log are sent. */
+interface Hub {
+  readonly deps: HubDeps;
+  readonly failures: FailureLog;
   /** The oldest first. */
-  const subscribers = new Set<Subscriber>();
-  let latestSeq = (await catalogue.feedBounds()).latestSeq;
-  let pumping: Promise<void> | undefined;
-  let isWoken = false;
-  let isClosed = false;
-  let published = 0;
-  let cutCount = 0;
+  readonly subscribers: Set<Subscriber>;
+  /** Number of the last event that was sent to those who are live. */
+  latestSeq: number;
+  pumping: Promise<void> | undefined;
+  isWoken: boolean;
+  isClosed: boolean;
+  published: number;
+  cut: number;
+}
 
-  const leave = (subscriber: Subscriber): void => {
-    subscriber.isGone = true;
-    subscribers.delete(subscriber);
+export async function openFeedHub(deps: HubDeps): Promise<FeedHub> {
+  const hub: Hub = {
+    deps,
+    failures: openFailureLog(deps.log, deps.clock),
+    subscribers: new Set(),
+    latestSeq: (await deps.catalogue.feedBounds()).latestSeq,
+    pumping: undefined,
+    isWoken: false,
+    isClosed: false,
+    published: 0,
+    cut: 0,
   };
-  const cut = (subscriber: Subscriber, reason: string): void => {
-    cutCount += 1;
-    const { network, seq } = subscriber;
-    failures.of(network, "warn", "FEED_CUT", { reason, seq }, "a subscriber of the feed was cut");
-    leave(subscriber);
-    subscriber.sink.cut();
-  };
-  const sendLive = (subscriber: Subscriber, event: FeedEvent, bytes: Buffer): void => {
-    // One that subscribed between the commit and the pump may have read this event from the log already.
-    if (!subscriber.isLive || subscriber.seq >= event.seq) return;
-    subscriber.sink.write(bytes);
-    subscriber.seq = event.seq;
-    if (subscriber.sink.waitingBytes() > settings.bufferBytesMax) cut(subscriber, "too slow");
-  };
-
-  const pump = async (): Promise<void> => {
-    while (isWoken) {
-      isWoken = false;
-      const events = await catalogue.eventsAfter(latestSeq, batchEvents);
-      for (const event of events) {
-        const bytes = encodeEvent(event.kind, event.seq, event.json);
-        latestSeq = event.seq;
-        published += 1;
-        for (const subscriber of subscribers) sendLive(subscriber, event, bytes);
-      }
-      if (events.length === batchEvents) isWoken = true;
-    }
-  };
-  const wake = (): void => {
-    if (isClosed) return;
-    isWoken = true;
-    pumping ??= pump()
-      .catch((error: unknown) => {
-        log.error({ err: error }, "the feed can't read the event log");
-      })
-      .finally(() => {
-        pumping = undefined;
-        // Woken between the pump's last look and this line.
-        if (isWoken) wake();
-      });
-  };
-
-  const catchUp = async (subscriber: Subscriber): Promise<void> => {
-    while (!subscriber.isGone) {
-      if (subscriber.seq >= latestSeq) {
-        subscriber.isLive = true;
-        return;
-      }
-      const events = await catalogue.eventsAfter(subscriber.seq, batchEvents);
-      if (events[0]?.seq !== subscriber.seq + 1) {
-        // Pruned while it was catching up. Coming back, it is told to begin anew.
-        cut(subscriber, "fell behind the log");
-        return;
-      }
-      for (const event of events) {
-        if (subscriber.isGone) return;
-        subscriber.sink.write(encodeEvent(event.kind, event.seq, event.json));
-        subscriber.seq = event.seq;
-        // It may take its past as slowly as it likes, as long as it takes some of it (see stallMs).
-        if (subscriber.sink.waitingBytes() > settings.bufferBytesMax / 2) await subscriber.sink.drained();
-      }
-    }
-  };
-
-  /** @throws NearcastError OVERLOADED */
-  const makeRoom = async (guest: Guest): Promise<void> => {
-    const inTheWay = whoGivesWay([...subscribers], guest, settings);
-    if (inTheWay === undefined) return;
-    if (inTheWay !== "full") {
-      cut(inTheWay, "gave way: it did not introduce itself");
-      return;
-    }
-    const members = await deps.members();
-    // Looked at anew: others came and went meanwhile.
-    const now = whoGivesWay([...subscribers], guest, settings);
-    const spare = now === "full" ? whoseSeatIsSpare([...subscribers], guest, settings, members) : now;
-    if (spare === "full") {
-      throw new NearcastError("OVERLOADED", `too many subscribers follow the feed, in all or from ${guest.network}`);
-    }
-    if (spare !== undefined) cut(spare, "gave way: no node of the fleet, or one that is connected anew");
-  };
-
-  const stopBeating = clock.every(settings.heartbeatMs, () => {
-    const nowMs = clock.monotonicMs();
-    for (const subscriber of subscribers) {
-      if (subscriber.sink.waitingBytes() === 0) {
-        subscriber.stalledSinceMs = undefined;
-        subscriber.sink.write(heartbeat);
-        continue;
-      }
-      subscriber.stalledSinceMs ??= nowMs;
-      if (nowMs - subscriber.stalledSinceMs >= settings.stallMs) cut(subscriber, "takes no bytes");
-    }
-    // Also finds what was appended when a read of the log had failed.
-    wake();
+  const stopBeating = deps.clock.every(deps.settings.heartbeatMs, () => {
+    beat(hub);
   });
-
   return {
-    wake,
-    subscribe: async (sink, guest, since, greeting = {}) => {
-      if (isClosed) throw new NearcastError("OVERLOADED", "the feed is closing");
-      await makeRoom(guest);
-      const subscriber: Subscriber = {
-        ...guest,
-        sink,
-        seq: 0,
-        isLive: false,
-        isGone: false,
-        stalledSinceMs: undefined,
-      };
-      subscribers.add(subscriber);
-      const gone = (): void => {
-        leave(subscriber);
-      };
-      try {
-        const bounds = await catalogue.feedBounds();
-        const { originId } = catalogue;
-        sink.write(encodeEvent("hello", undefined, JSON.stringify({ originId, ...bounds, ...greeting })));
-        const reason =
-          since === undefined
-            ? undefined
-            : since > bounds.latestSeq
-              ? "ahead"
-              : since + 1 < bounds.oldestSeq
-                ? "pruned"
-                : undefined;
-        if (reason !== undefined) {
-          const { latestSeq: seq } = bounds;
-          sink.write(encodeEvent("reset", seq, JSON.stringify({ originId, latestSeq: seq, reason })));
-        }
-        subscriber.seq = since === undefined || reason !== undefined ? bounds.latestSeq : since;
-      } catch (error) {
-        gone();
-        throw error;
-      }
-      catchUp(subscriber).catch((error: unknown) => {
-        log.error({ err: error }, "the feed can't read the event log");
-        if (!subscriber.isGone) cut(subscriber, "the log can't be read");
-      });
-      return gone;
+    wake: () => {
+      wake(hub);
     },
-    counts: () => ({ subscribers: subscribers.size, published, cut: cutCount }),
+    subscribe: (sink, guest, since, greeting = {}) => subscribe(hub, sink, guest, since, greeting),
+    counts: () => ({ subscribers: hub.subscribers.size, published: hub.published, cut: hub.cut }),
     close: async () => {
-      isClosed = true;
+      hub.isClosed = true;
       stopBeating();
-      for (const subscriber of subscribers) {
-        leave(subscriber);
+      for (const subscriber of hub.subscribers) {
+        leave(hub, subscriber);
         subscriber.sink.end();
       }
-      await pumping;
+      await hub.pumping;
     },
   };
+}
+
+function leave({ subscribers }: Hub, subscriber: Subscriber): void {
+  subscriber.isGone = true;
+  subscribers.delete(subscriber);
+}
+
+function cut(hub: Hub, subscriber: Subscriber, reason: string): void {
+  hub.cut += 1;
+  const { network, seq } = subscriber;
+  hub.failures.of(network, "warn", "FEED_CUT", { reason, seq }, "a subscriber of the feed was cut");
+  leave(hub, subscriber);
+  subscriber.sink.cut();
+}
+
+/** Sends what is new in the log to those who are live. */
+function wake(hub: Hub): void {
+  if (hub.isClosed) return;
+  hub.isWoken = true;
+  hub.pumping ??= pump(hub)
+    .catch((error: unknown) => {
+      hub.deps.log.error({ err: error }, "the feed can't read the event log");
+    })
+    .finally(() => {
+      hub.pumping = undefined;
+      // Woken between the pump's last look and this line.
+      if (hub.isWoken) wake(hub);
+    });
+}
+
+async function pump(hub: Hub): Promise<void> {
+  while (hub.isWoken) {
+    hub.isWoken = false;
+    const events = await hub.deps.catalogue.eventsAfter(hub.latestSeq, batchEvents);
+    for (const event of events) {
+      const bytes = encodeEvent(event.kind, event.seq, event.json);
+      hub.latestSeq = event.seq;
+      hub.published += 1;
+      for (const subscriber of hub.subscribers) sendLive(hub, subscriber, event, bytes);
+    }
+    if (events.length === batchEvents) hub.isWoken = true;
+  }
+}
+
+function sendLive(hub: Hub, subscriber: Subscriber, event: FeedEvent, bytes: Buffer): void {
+  // One that subscribed between the commit and the pump may have read this event from the log already.
+  if (!subscriber.isLive || subscriber.seq >= event.seq) return;
+  subscriber.sink.write(bytes);
+  subscriber.seq = event.seq;
+  if (subscriber.sink.waitingBytes() > hub.deps.settings.bufferBytesMax) cut(hub, subscriber, "too slow");
+}
+
+/** Sends a subscriber its past, until it is live. */
+async function catchUp(hub: Hub, subscriber: Subscriber): Promise<void> {
+  const { catalogue, settings } = hub.deps;
+  while (!subscriber.isGone) {
+    if (subscriber.seq >= hub.latestSeq) {
+      subscriber.isLive = true;
+      return;
+    }
+    const events = await catalogue.eventsAfter(subscriber.seq, batchEvents);
+    if (events[0]?.seq !== subscriber.seq + 1) {
+      // Pruned while it was catching up. When it comes back, it is told to begin anew.
+      cut(hub, subscriber, "fell behind the log");
+      return;
+    }
+    for (const event of events) {
+      if (subscriber.isGone) return;
+      subscriber.sink.write(encodeEvent(event.kind, event.seq, event.json));
+      subscriber.seq = event.seq;
+      // It may take its past as slowly as it likes, as long as it takes some of it (see stallMs).
+      if (subscriber.sink.waitingBytes() > settings.bufferBytesMax / 2) await subscriber.sink.drained();
+    }
+  }
+}
+
+/** @throws NearcastError OVERLOADED */
+async function makeRoom(hub: Hub, guest: Guest): Promise<void> {
+  const { subscribers } = hub;
+  const { settings } = hub.deps;
+  const inTheWay = whoGivesWay([...subscribers], guest, settings);
+  if (inTheWay === undefined) return;
+  if (inTheWay !== "full") {
+    cut(hub, inTheWay, "gave way: it did not introduce itself");
+    return;
+  }
+  const members = await hub.deps.members();
+  // Looked at anew: others came and went meanwhile.
+  const now = whoGivesWay([...subscribers], guest, settings);
+  const spare = now === "full" ? whoseSeatIsSpare([...subscribers], guest, settings, members) : now;
+  if (spare === "full") {
+    throw new NearcastError("OVERLOADED", `too many subscribers follow the feed, in all or from ${guest.network}`);
+  }
+  if (spare !== undefined) cut(hub, spare, "gave way: no node of the fleet, or one that is connected anew");
+}
+
+/** Sends heartbeats, and cuts subscribers that take no bytes. */
+function beat(hub: Hub): void {
+  const { clock, settings } = hub.deps;
+  const nowMs = clock.monotonicMs();
+  for (const subscriber of hub.subscribers) {
+    if (subscriber.sink.waitingBytes() === 0) {
+      subscriber.stalledSinceMs = undefined;
+      subscriber.sink.write(heartbeat);
+      continue;
+    }
+    subscriber.stalledSinceMs ??= nowMs;
+    if (nowMs - subscriber.stalledSinceMs >= settings.stallMs) cut(hub, subscriber, "takes no bytes");
+  }
+  // Also finds what was appended when a read of the log had failed.
+  wake(hub);
+}
+
+/** @throws NearcastError OVERLOADED */
+async function subscribe(
+  hub: Hub,
+  sink: FeedSink,
+  guest: Guest,
+  since: number | undefined,
+  greeting: object,
+): Promise<() => void> {
+  const { catalogue, log } = hub.deps;
+  if (hub.isClosed) throw new NearcastError("OVERLOADED", "the feed is closing");
+  await makeRoom(hub, guest);
+  const subscriber: Subscriber = {
+    ...guest,
+    sink,
+    seq: 0,
+    isLive: false,
+    isGone: false,
+    stalledSinceMs: undefined,
+  };
+  hub.subscribers.add(subscriber);
+  try {
+    const bounds = await catalogue.feedBounds();
+    const { originId } = catalogue;
+    sink.write(encodeEvent("hello", undefined, JSON.stringify({ originId, ...bounds, ...greeting })));
+    const reason = since === undefined ? undefined : whyReset(since, bounds);
+    if (reason !== undefined) {
+      const { latestSeq: seq } = bounds;
+      sink.write(encodeEvent("reset", seq, JSON.stringify({ originId, latestSeq: seq, reason })));
+    }
+    subscriber.seq = since === undefined || reason !== undefined ? bounds.latestSeq : since;
+  } catch (error) {
+    leave(hub, subscriber);
+    throw error;
+  }
+  catchUp(hub, subscriber).catch((error: unknown) => {
+    log.error({ err: error }, "the feed can't read the event log");
+    if (!subscriber.isGone) cut(hub, subscriber, "the log can't be read");
+  });
+  return () => {
+    leave(hub, subscriber);
+  };
+}
+
+/** Why a subscriber can't go on from `since`; undefined: it can. */
+function whyReset(since: number, bounds: { oldestSeq: number; latestSeq: number }): "ahead" | "pruned" | undefined {
+  if (since > bounds.latestSeq) return "ahead";
+  return since + 1 < bounds.oldestSeq ? "pruned" : undefined;
 }

@@ -1,7 +1,7 @@
 /**
  * Keeps the fleet secret (node/secret/fleet-secret.ts) in one file beside the tokens,
- * `dataDir/secrets/fleet-secret.json`, readable by its owner alone. The first start makes it. When the file was deleted,
- * the next start makes a new one: that counts as a rotation, so edges hear of it and the audit records it.
+ * `dataDir/secrets/fleet-secret.json`, readable by its owner alone. The first start makes it. When the file was
+ * deleted, the next start makes a new one: that counts as a rotation, so edges hear of it and the audit records it.
  *
  * The file is written before the event is, so that an edge which hears of a new secret always finds it here. Where the
  * process dies between the two, edges find it when they connect to the feed again, which they do then.

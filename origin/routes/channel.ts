@@ -1,7 +1,7 @@
 /**
  * What edges tell the origin besides following its feed (node/follow/channel): who they are, that they are there,
- * answers to questions, and what a purge found. Each message names the connection to the feed to which it belongs, and proves
- * that its sender knows the fleet secret.
+ * answers to questions, and what a purge found. Each message names the connection to the feed to which it belongs, and
+ * proves that its sender knows the fleet secret.
  */
 import { NearcastError } from "#base/errors.ts";
 import { parseForeignJson } from "#base/foreign-json.ts";

@@ -86,90 +86,47 @@ export interface TokenDeps {
 /** Who replaced a file: nobody who asked over HTTP. */
 const ownMachine: Actor = { token: undefined, author: "origin", address: undefined };
 
+/** One record: the files, and what the catalogue knows of their tokens. */
+interface TokenBook {
+  readonly deps: TokenDeps;
+  readonly files: Readonly<Record<TokenKind, string>>;
+  /** The mark of each file when its token was taken. */
+  readonly watched: Record<TokenKind, string | undefined>;
+  readonly current: Record<TokenKind, string>;
+  records: readonly TokenRecord[];
+  /** Token id → address → when it was used last; the last used address comes last. */
+  readonly uses: Map<string, Map<string, number>>;
+  /** The last of what takes turns. */
+  turn: Promise<unknown>;
+}
+
+/** How a new token replaces the one before. */
+interface Replacement {
+  readonly overlapMs: number;
+  readonly isHandedOut: boolean;
+}
+
 /** @throws NearcastError INTERNAL for a file that others can read, or that holds no token or the other kind's */
 export async function openTokens(deps: TokenDeps): Promise<Tokens> {
   const { secretsDir, catalogue, clock, log } = deps;
   const files = { writer: join(secretsDir, "writer.token"), edge: join(secretsDir, "edge.token") };
-  const watched = { writer: await markOf(files.writer), edge: await markOf(files.edge) };
-  const current = { writer: await loadToken(files.writer), edge: await loadToken(files.edge) };
-  let records: readonly TokenRecord[] = await catalogue.tokens();
-  const uses = new Map<string, Map<string, number>>();
+  const book: TokenBook = {
+    deps,
+    files,
+    watched: { writer: await markOf(files.writer), edge: await markOf(files.edge) },
+    current: { writer: await loadToken(files.writer), edge: await loadToken(files.edge) },
+    records: await catalogue.tokens(),
+    uses: new Map(),
+    turn: Promise.resolve(),
+  };
+  for (const kind of tokenKinds) await take(book, kind, book.current[kind], asConfigured(deps), ownMachine);
 
-  /** In the catalogue are tokens that ended, too: machines out there may still hold those. */
-  const mustBeOwn = async (kind: TokenKind, digest: string): Promise<void> => {
-    const file = files[kind];
-    mustNotBeOfOtherKind({ kind, digest, file }, records);
-    // Of a token that is known, the other file is the copy; it is refused when its own turn comes.
-    if (records.some((record) => record.digest === digest)) return;
-    const other = otherKind(kind);
-    const inFile = await peekToken(files[other]);
-    if (inFile === undefined) return;
-    mustNotBeOfOtherKind({ kind, digest, file }, [{ kind: other, digest: hexDigestOf(inFile) }]);
-  };
-  /**
-   * Before tokens of this kind end: once the catalogue has forgotten one, nothing would tell that the other kind's file
-   * must not hold it.
-   */
-  const otherFileMustNotHold = async (kind: TokenKind): Promise<void> => {
-    const other = otherKind(kind);
-    const inFile = await peekToken(files[other]);
-    if (inFile === undefined) return;
-    mustNotBeOfOtherKind({ kind: other, digest: hexDigestOf(inFile), file: files[other] }, records, "CONFLICT");
-  };
-
-  /** The file's token becomes the current one, unless it is that already. */
-  const take = async (
-    kind: TokenKind,
-    token: string,
-    { overlapMs, isHandedOut }: { overlapMs: number; isHandedOut: boolean },
-    actor: Actor,
-  ): Promise<number> => {
-    const next = { digest: hexDigestOf(token), kind, id: tokenId(token), isHandedOut };
-    await mustBeOwn(kind, next.digest);
-    const known = records.filter((record) => record.kind === kind);
-    const olderUntilMs = clock.wallMs() + overlapMs;
-    const isNews =
-      known.length > 0 && !known.some(({ digest, expiresMs }) => isCurrent(expiresMs) && digest === next.digest);
-    if (known.length === 0) await catalogue.adoptToken(next);
-    else if (isNews) await catalogue.replaceToken(actor, next, olderUntilMs);
-    current[kind] = token;
-    records = await catalogue.tokens();
-    if (isNews) {
-      log.info({ kind, id: next.id, olderUntil: new Date(olderUntilMs).toISOString() }, "a new token is current");
-      if (kind === "edge") deps.changed();
-    }
-    return olderUntilMs;
-  };
-  const asTheSettingsSay = { overlapMs: deps.overlapMs, isHandedOut: true };
-  for (const kind of tokenKinds) await take(kind, current[kind], asTheSettingsSay, ownMachine);
-
-  // Rotations and looks at the files take turns: a look must not find the file of a rotation that is half done.
-  let turn: Promise<unknown> = Promise.resolve();
-  const inTurn = async <Result>(work: () => Promise<Result>): Promise<Result> => {
-    const mine = turn.then(work, work);
-    turn = mine;
-    return await mine;
-  };
-
-  const look = async (kind: TokenKind): Promise<void> => {
-    const mark = await markOf(files[kind]);
-    if (mark === watched[kind]) return;
-    watched[kind] = mark;
-    try {
-      await take(kind, await loadToken(files[kind]), asTheSettingsSay, ownMachine);
-      watched[kind] = await markOf(files[kind]);
-    } catch (error) {
-      // A file that is being written gets another mark. What the catalogue refused is tried again at the next look.
-      if ((error as NearcastError).code !== "INTERNAL") watched[kind] = "not taken";
-      log.warn({ err: error, file: files[kind] }, "the changed token file is not taken; the token in use stays");
-    }
-  };
   let isLooking = false;
   const cancel = clock.every(fileCheckMs, () => {
     if (isLooking) return;
     isLooking = true;
-    void inTurn(async () => {
-      for (const kind of tokenKinds) await look(kind);
+    void inTurn(book, async () => {
+      for (const kind of tokenKinds) await look(book, kind);
     })
       .catch((error: unknown) => {
         log.error({ err: error }, "the token files can't be looked at");
@@ -179,63 +136,162 @@ export async function openTokens(deps: TokenDeps): Promise<Tokens> {
       });
   });
 
-  const accepted = (): readonly TokenRecord[] => {
-    const nowMs = clock.wallMs();
-    return records.filter(({ expiresMs }) => expiresMs === undefined || expiresMs > nowMs);
-  };
-
   return {
     files,
-    judge: (authorization) => judge(authorization, accepted()),
-    isAccepted: ({ kind, id }) => accepted().some((record) => record.kind === kind && record.id === id),
-    noteUse({ id }, address) {
-      const from = uses.get(id) ?? new Map<string, number>();
-      uses.set(id, from);
-      // Taken out and put in again, so that the map's order is that of the last use.
-      from.delete(address);
-      from.set(address, clock.wallMs());
-      const [oldest] = from.keys();
-      if (from.size > addressesMax && oldest !== undefined) from.delete(oldest);
+    judge: (authorization) => judge(authorization, acceptedRecords(book)),
+    isAccepted: ({ kind, id }) => acceptedRecords(book).some((record) => record.kind === kind && record.id === id),
+    noteUse(token, address) {
+      noteUse(book, token, address);
     },
-    list: () =>
-      accepted().map(({ kind, id, createdMs, expiresMs, isHandedOut }) => {
-        const from = [...(uses.get(id) ?? [])].toReversed();
-        const usedFrom = from.map(([address]) => address);
-        return { kind, id, createdMs, expiresMs, isHandedOut, lastUsedMs: from[0]?.[1], usedFrom };
-      }),
+    list: () => list(book),
     rotate: async (kind, { overlapMs = deps.overlapMs, isHandedOut }, actor) =>
-      await inTurn(async () => {
-        await otherFileMustNotHold(kind);
-        const token = newToken();
-        await storeToken(files[kind], token);
-        const mark = await markOf(files[kind]);
-        // When the catalogue refuses it now, the next look finds a file that was changed, and goes on from there.
-        watched[kind] = "not taken";
-        const olderUntilMs = await take(kind, token, { overlapMs, isHandedOut }, actor);
-        watched[kind] = mark;
-        forgetUses(uses, records);
-        return { token, id: tokenId(token), olderUntilMs };
-      }),
-    retire: async (kind, actor) =>
-      await inTurn(async () => {
-        await otherFileMustNotHold(kind);
-        const retired = await catalogue.retireTokens(actor, kind);
-        records = await catalogue.tokens();
-        forgetUses(uses, records);
-        return retired;
-      }),
-    tellEdge(presented) {
-      const now = records.find(({ kind, expiresMs }) => kind === "edge" && isCurrent(expiresMs));
-      if (now === undefined) throw new NearcastError("INTERNAL", "the catalogue knows no edge token");
-      if (now.id === presented.id) return { id: now.id };
-      const own = records.find(({ kind, id }) => kind === "edge" && id === presented.id);
-      return {
-        id: now.id,
-        ...(now.isHandedOut ? { token: current.edge } : {}),
-        ...(own?.expiresMs === undefined ? {} : { olderUntil: new Date(own.expiresMs).toISOString() }),
-      };
-    },
+      await inTurn(book, () => rotate(book, kind, { overlapMs, isHandedOut }, actor)),
+    retire: async (kind, actor) => await inTurn(book, () => retire(book, kind, actor)),
+    tellEdge: (presented) => tellEdge(book, presented),
     close: cancel,
+  };
+}
+
+function asConfigured({ overlapMs }: TokenDeps): Replacement {
+  return { overlapMs, isHandedOut: true };
+}
+
+/** Rotations and looks at the files take turns: a look must not find the file of a rotation that is half done. */
+async function inTurn<Result>(book: TokenBook, work: () => Promise<Result>): Promise<Result> {
+  const mine = book.turn.then(work, work);
+  book.turn = mine;
+  return await mine;
+}
+
+/** In the catalogue are tokens that ended, too: machines out there may still hold those. */
+async function mustBeOwn({ files, records }: TokenBook, kind: TokenKind, digest: string): Promise<void> {
+  const file = files[kind];
+  mustNotBeOfOtherKind({ kind, digest, file }, records);
+  // Of a token that is known, the other file is the copy; it is refused when its own turn comes.
+  if (records.some((record) => record.digest === digest)) return;
+  const other = otherKind(kind);
+  const inFile = await peekToken(files[other]);
+  if (inFile === undefined) return;
+  mustNotBeOfOtherKind({ kind, digest, file }, [{ kind: other, digest: hexDigestOf(inFile) }]);
+}
+
+/**
+ * Before tokens of this kind end: once the catalogue has forgotten one, nothing would tell that the other kind's file
+ * must not hold it.
+ */
+async function otherFileMustNotHold(book: TokenBook, kind: TokenKind): Promise<void> {
+  const other = otherKind(kind);
+  const file = book.files[other];
+  const inFile = await peekToken(file);
+  if (inFile === undefined) return;
+  mustNotBeOfOtherKind({ kind: other, digest: hexDigestOf(inFile), file }, book.records, "CONFLICT");
+}
+
+/**
+ * The file's token becomes the current one, unless it is that already.
+ * @returns until when the tokens before are accepted
+ */
+async function take(
+  book: TokenBook,
+  kind: TokenKind,
+  token: string,
+  { overlapMs, isHandedOut }: Replacement,
+  actor: Actor,
+): Promise<number> {
+  const { catalogue, clock, log, changed } = book.deps;
+  const next = { digest: hexDigestOf(token), kind, id: tokenId(token), isHandedOut };
+  await mustBeOwn(book, kind, next.digest);
+  const known = book.records.filter((record) => record.kind === kind);
+  const olderUntilMs = clock.wallMs() + overlapMs;
+  const isNews =
+    known.length > 0 && !known.some(({ digest, expiresMs }) => isCurrent(expiresMs) && digest === next.digest);
+  if (known.length === 0) await catalogue.adoptToken(next);
+  else if (isNews) await catalogue.replaceToken(actor, next, olderUntilMs);
+  book.current[kind] = token;
+  book.records = await catalogue.tokens();
+  if (isNews) {
+    log.info({ kind, id: next.id, olderUntil: new Date(olderUntilMs).toISOString() }, "a new token is current");
+    if (kind === "edge") changed();
+  }
+  return olderUntilMs;
+}
+
+/** Takes the file's token when the file has changed. */
+async function look(book: TokenBook, kind: TokenKind): Promise<void> {
+  const { deps, files, watched } = book;
+  const mark = await markOf(files[kind]);
+  if (mark === watched[kind]) return;
+  watched[kind] = mark;
+  try {
+    await take(book, kind, await loadToken(files[kind]), asConfigured(deps), ownMachine);
+    watched[kind] = await markOf(files[kind]);
+  } catch (error) {
+    // A file that is being written gets another mark. What the catalogue refused is tried again at the next look.
+    if ((error as NearcastError).code !== "INTERNAL") watched[kind] = "not taken";
+    deps.log.warn({ err: error, file: files[kind] }, "the changed token file is not taken; the token in use stays");
+  }
+}
+
+function acceptedRecords({ deps, records }: TokenBook): readonly TokenRecord[] {
+  const nowMs = deps.clock.wallMs();
+  return records.filter(({ expiresMs }) => expiresMs === undefined || expiresMs > nowMs);
+}
+
+function noteUse({ deps, uses }: TokenBook, { id }: TokenName, address: string): void {
+  const from = uses.get(id) ?? new Map<string, number>();
+  uses.set(id, from);
+  // Taken out and put in again, so that the map's order is that of the last use.
+  from.delete(address);
+  from.set(address, deps.clock.wallMs());
+  const [oldest] = from.keys();
+  if (from.size > addressesMax && oldest !== undefined) from.delete(oldest);
+}
+
+function list(book: TokenBook): ReturnType<Tokens["list"]> {
+  return acceptedRecords(book).map(({ kind, id, createdMs, expiresMs, isHandedOut }) => {
+    const from = [...(book.uses.get(id) ?? [])].toReversed();
+    const usedFrom = from.map(([address]) => address);
+    return { kind, id, createdMs, expiresMs, isHandedOut, lastUsedMs: from[0]?.[1], usedFrom };
+  });
+}
+
+async function rotate(
+  book: TokenBook,
+  kind: TokenKind,
+  replacement: Replacement,
+  actor: Actor,
+): Promise<{ token: string; id: string; olderUntilMs: number }> {
+  const { files, watched } = book;
+  await otherFileMustNotHold(book, kind);
+  const token = newToken();
+  await storeToken(files[kind], token);
+  const mark = await markOf(files[kind]);
+  // When the catalogue refuses it now, the next look finds a file that was changed, and goes on from there.
+  watched[kind] = "not taken";
+  const olderUntilMs = await take(book, kind, token, replacement, actor);
+  watched[kind] = mark;
+  forgetUses(book.uses, book.records);
+  return { token, id: tokenId(token), olderUntilMs };
+}
+
+async function retire(book: TokenBook, kind: TokenKind, actor: Actor): Promise<number> {
+  const { catalogue } = book.deps;
+  await otherFileMustNotHold(book, kind);
+  const retired = await catalogue.retireTokens(actor, kind);
+  book.records = await catalogue.tokens();
+  forgetUses(book.uses, book.records);
+  return retired;
+}
+
+function tellEdge({ records, current }: TokenBook, presented: TokenName): EdgeTokenAnswer {
+  const now = records.find(({ kind, expiresMs }) => kind === "edge" && isCurrent(expiresMs));
+  if (now === undefined) throw new NearcastError("INTERNAL", "the catalogue knows no edge token");
+  if (now.id === presented.id) return { id: now.id };
+  const own = records.find(({ kind, id }) => kind === "edge" && id === presented.id);
+  return {
+    id: now.id,
+    ...(now.isHandedOut ? { token: current.edge } : {}),
+    ...(own?.expiresMs === undefined ? {} : { olderUntil: new Date(own.expiresMs).toISOString() }),
   };
 }
 

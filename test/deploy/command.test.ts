@@ -30,6 +30,7 @@ const verbs = [
   "explain",
   "audit",
   "dig",
+  "zone delegation",
 ];
 
 test("each verb explains itself with an example and its exit codes", async () => {

@@ -35,7 +35,8 @@ test("status tells soon that the origin stands still, and how the nodes here are
   assert.match(stdout, /^origin {2}\S+ {2}the origin at \S+ accepts connections, but did not answer within 4 s\n/);
   assert.match(stdout, /\nlocal1 +local +ready /);
   assert.doesNotMatch(stdout + stderr, /Timeout Error|Is it running/);
-  assert.ok(tookMs < 9000, `${tookMs} ms, of which some are the start of the command on a busy machine`);
+  // Four seconds of waiting and the start of the command; without a bound it took 34 s on an idle machine.
+  assert.ok(tookMs < 30_000, `${tookMs} ms`);
 
   const elsewhere = ["--origin", `http://${up.address}:7070`, "--data", join(data, "none")];
   const token = ["--token-file", join(data, "origin", "secrets", "writer.token")];

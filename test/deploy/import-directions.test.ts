@@ -67,14 +67,16 @@ const imports: [file: string, imported: string, verdict: "allowed" | "forbidden"
   ["deploy/cli/probe.ts", "#document/document.ts", "allowed"],
   ["deploy/cli/probe.ts", "../../node/config.ts", "allowed"],
   ["deploy/cli/up/probe.ts", "../../../origin/config.ts", "allowed"],
-  ["deploy/cli/probe.ts", "../../node/edge.ts", "forbidden"],
+  ["deploy/cli/probe.ts", "../../node/edge/edge.ts", "forbidden"],
   ["deploy/cli/probe.ts", "../../origin/backup/restore.ts", "allowed"],
   ["deploy/cli/probe.ts", "../../origin/app.ts", "forbidden"],
   ["deploy/cli/probe.ts", "../../dns/start.ts", "forbidden"],
   ["deploy/cli/probe.ts", "../../test/support/ask.ts", "forbidden"],
-  ["bench/probe.ts", "../node/edge.ts", "allowed"],
+  ["deploy/docs/probe.ts", "../../node/observe/declare.ts", "allowed"],
+  ["deploy/docs/probe.ts", "../../test/support/ask.ts", "forbidden"],
+  ["bench/probe.ts", "../node/edge/edge.ts", "allowed"],
   ["bench/probe.ts", "../test/support/ask.ts", "forbidden"],
-  ["test/node/probe.ts", "../../node/edge.ts", "allowed"],
+  ["test/node/probe.ts", "../../node/edge/edge.ts", "allowed"],
   ["test/node/probe.ts", "../../bench/dns.ts", "forbidden"],
 ];
 
@@ -125,6 +127,35 @@ test("each forbidden import and property is reported, each allowed one is not", 
     );
     assert.equal(isReported ? "forbidden" : "allowed", verdict, what);
   }
+});
+
+test("an import cycle is reported, over relative paths and over the names of rooms", async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "nearcast-lint-"));
+  t.after(async () => {
+    await rm(folder, { recursive: true });
+  });
+  const config = JSON.parse(await readFile(join(root, ".oxlintrc.json"), "utf8")) as Record<string, unknown>;
+  delete config["options"];
+  const files: Record<string, string> = {
+    ".oxlintrc.json": JSON.stringify(config),
+    "package.json": await readFile(join(root, "package.json"), "utf8"),
+    "node/peer/one.ts": 'import { two } from "./two.ts";\nexport const one = () => two;\n',
+    "node/peer/two.ts": 'import { one } from "./one.ts";\nexport const two = () => one;\n',
+    "node/health/one.ts": 'import { three } from "#document/three.ts";\nexport const four = () => three;\n',
+    "node/document/three.ts": 'import { four } from "#health/one.ts";\nexport const three = () => four;\n',
+    "node/peer/alone.ts": 'import { one } from "./one.ts";\nexport const five = () => one;\n',
+  };
+  for (const [file, text] of Object.entries(files)) {
+    await mkdir(dirname(join(folder, file)), { recursive: true });
+    await writeFile(join(folder, file), text);
+  }
+  const reports = (await lint(folder)).filter(({ rule }) => rule.includes("no-cycle"));
+  assert.deepEqual(reports.map(({ file }) => file).toSorted(), [
+    "node/document/three.ts",
+    "node/health/one.ts",
+    "node/peer/one.ts",
+    "node/peer/two.ts",
+  ]);
 });
 
 async function lint(folder: string): Promise<{ file: string; line: number; rule: string }[]> {

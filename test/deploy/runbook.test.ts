@@ -50,7 +50,7 @@ async function lines(): Promise<Line[]> {
   return (await Promise.all(all)).flat();
 }
 
-const groups = new Set(["bgp", "fleet"]);
+const groups = new Set(["bgp", "fleet", "zone"]);
 
 /** The verb, `bgp check` being one, and the words after it. */
 function parted([first = "", second = "", ...rest]: string[]): { verb: string[]; rest: string[] } {
@@ -86,7 +86,7 @@ test("verbs and options are real", async () => {
 });
 
 test("the runbook names files that there are, and has a chapter for each thing that happens", async () => {
-  const text = await readFile(join(deploy, "runbook.md"), "utf8");
+  const text = await readFile(join(deploy, "docs/runbook.md"), "utf8");
   const named = new Set([...text.matchAll(/(?<![\w/])deploy\/[\w./-]+\w/g)].map(([path]) => path));
   const files = new Set((await readdir(deploy, { recursive: true })).map((file) => `deploy/${file}`));
   assert.deepEqual(

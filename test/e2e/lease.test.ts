@@ -92,7 +92,7 @@ suite("a lease and BIRD", { concurrency: 4 }, () => {
     await untilHeld(bird, prefixes);
     await untilSaid(holder, /^announced: /);
     const before = holder.told().length;
-    holder.say("block 4000");
+    holder.say("block 10000");
     await untilHeld(bird, []);
     // Had it come to itself, it would have told: it was blocked all the time.
     assert.equal(holder.told().length, before);
@@ -149,11 +149,13 @@ suite("a lease and BIRD", { concurrency: 4 }, () => {
     holder.signal("SIGCONT");
     await until("it has fallen", () => Promise.resolve(holder.state().falls === 1));
     await untilHeld(bird, prefixes);
-    const firstWord = holder
-      .told()
-      .slice(before)
-      .find(({ announced }) => announced.length > 0);
-    assert.equal(firstWord?.falls, 1);
+    const announcement = () =>
+      holder
+        .told()
+        .slice(before)
+        .find(({ announced }) => announced.length > 0);
+    await until("it says that it announces", () => Promise.resolve(announcement() !== undefined));
+    assert.equal(announcement()?.falls, 1);
   });
 
   test("wrong answers take it back while another site is well, and right ones bring it again", async (t) => {

@@ -1,10 +1,10 @@
 /**
  * What a drill is, and how it is judged.
  *
- *   drill ──runs──▶ rows: measured beside its target ──missed?──▶ once more ──▶ rows, with both figures
+ *   drill ──runs──▶ rows: measured beside their targets
  *
- * A drill on a machine that others share may be held up by them, so one that missed is repeated once; nothing that was
- * measured is hidden: a row that needed two attempts says what the first one was.
+ * A drill is held once. One whose figures depend on chance measures several rounds and is judged by their median
+ * (rounds.ts).
  */
 import type { Random } from "#base/random.ts";
 import type { Cdn } from "./cdn.ts";
@@ -49,8 +49,6 @@ export interface Measured {
 export interface Row extends Measured {
   readonly drill: string;
   readonly isOk: boolean;
-  /** The attempt before this one, if that missed its target. */
-  readonly missedBefore: Measured | null;
 }
 
 export interface Drill {
@@ -76,27 +74,18 @@ export function isMet({ recoveryMs, recoveryMsMax, lost, lostMax, isOver }: Meas
   return isOver && isIn(recoveryMs, recoveryMsMax) && isIn(lost, lostMax);
 }
 
-/** Holds it, and once more if a target is missed. */
 export async function hold(drill: Drill, lab: Lab): Promise<Row[]> {
   lab.say(drill.name);
-  const first = await attempt(drill, lab);
-  const isGood = (row: Measured): boolean => isMet(row, lab.ceilings);
-  const rowsOf = (rows: readonly Measured[], before: (index: number) => Measured | null): Row[] =>
-    rows.map((row, index) => ({ drill: drill.name, ...row, isOk: isGood(row), missedBefore: before(index) }));
-  if (first.every(isGood)) return rowsOf(first, () => null);
-  lab.say(
-    `${drill.name} missed (${first
-      .filter((row) => !isGood(row))
-      .map(inWords)
-      .join("; ")}): once more`,
-  );
-  return rowsOf(await attempt(drill, lab), (index) => {
-    const before = first[index] ?? first[0];
-    return before === undefined || isGood(before) ? null : before;
-  });
+  const rows = (await attempt(drill, lab)).map((row) => ({
+    drill: drill.name,
+    ...row,
+    isOk: isMet(row, lab.ceilings),
+  }));
+  for (const row of rows) if (!row.isOk) lab.say(`${drill.name} missed: ${inWords(row)}`);
+  return rows;
 }
 
-/** A drill that could not be held is a row that missed; whoever still watches for it goes home. */
+/** A drill that could not be held is a row that missed; its watches end. */
 async function attempt(drill: Drill, lab: Lab): Promise<readonly Measured[]> {
   const watches = new Set<Watch>();
   const places: Places = {
@@ -118,7 +107,7 @@ async function attempt(drill: Drill, lab: Lab): Promise<readonly Measured[]> {
   }
 }
 
-export function inWords({ title, recoveryMs, lost, isOver, note }: Measured): string {
+function inWords({ title, recoveryMs, lost, isOver, note }: Measured): string {
   const figures = [
     ...(recoveryMs === null ? [] : [`${Math.round(recoveryMs)} ms`]),
     ...(lost === null ? [] : [`${lost} lost`]),

@@ -4,6 +4,7 @@ import { ttlSeconds } from "./documents.ts";
 import { type Drill, type Lab, type Measured, measured } from "./drill.ts";
 import { machineMs } from "./machine-clock.ts";
 import { lostOf, troubleSince } from "./measure.ts";
+import { inRounds } from "./rounds.ts";
 import { type CloudPlan, cloudsOf, nodeOf, type NodePlan, nodes, type SiteName, siteOf } from "./plan.ts";
 import type { Watch } from "./vantage-points.ts";
 import {
@@ -58,8 +59,15 @@ function witness(site: SiteName, victims: readonly string[]): NodePlan {
   return found;
 }
 
-/** One of two nodes dies: its sibling answers for both. */
-export function edgeKilled(site: SiteName): Drill {
+/**
+ * One of two nodes dies: its sibling answers for both. How soon depends on how long the kernel takes to free the dead
+ * process's memory before it closes its sockets, so this happens in each of the sites, one after the other.
+ */
+export function edgeKilled(sites: readonly SiteName[]): Drill {
+  return inRounds("edge-killed", sites.map(edgeKilledAt));
+}
+
+function edgeKilledAt(site: SiteName): Drill {
   return {
     name: "edge-killed",
     async run(lab) {

@@ -16,7 +16,8 @@ const shortRounds: readonly (readonly Drill[])[] = [
   [blackhole("fra"), birdRestarted("tyo")],
   [blackhole("nyc"), linkDown("fra")],
   // … these hurt one each, which then takes 12 s and more to announce again …
-  [edgeKilled("fra"), loopBlocked("tyo")],
+  [edgeKilled(["tyo", "nyc", "fra"])],
+  [loopBlocked("tyo")],
   [plannedDrain("nyc")],
   // … and by now they do, or are not needed.
   [siteKilled("fra"), edgeFrozen("tyo")],
@@ -42,7 +43,7 @@ function longRounds(): readonly (readonly Drill[])[] {
   const drills = [
     nearestSite,
     pictureEverywhere,
-    edgeKilled("fra"),
+    edgeKilled(["tyo", "nyc", "fra"]),
     linkDown("nyc"),
     blackhole("nyc"),
     birdRestarted("tyo"),

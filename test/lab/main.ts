@@ -25,7 +25,7 @@ const help = `Usage: npm run lab -- [--short] [--ceilings N] [--only DRILL]… [
 Three sites with two nodes each, routers between them, BIRD, unbound and clients at three places, in network namespaces
 of their own on this machine; then everything that can go wrong, measured and compared with its target.
 
-  --short       the drills that fit into a minute
+  --short       the drills that fit into a minute and a half
   --ceilings N  judge times and losses by N times their targets (1 to 100): on a machine that does other things as well
   --only DRILL  this drill; may be given several times
   --json        one JSON value on standard output instead of the table

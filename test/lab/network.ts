@@ -24,7 +24,7 @@ import {
 } from "./plan.ts";
 import { type Crew, inNamespace, run } from "./processes.ts";
 
-const wireScript = fileURLToPath(new URL("wire.ts", import.meta.url));
+const wireScript = fileURLToPath(new URL("long-cable.ts", import.meta.url));
 const wireNamespace = "wire";
 const wireStartMs = 20_000;
 const carrierMs = 5000;

@@ -1,5 +1,5 @@
 /** What a run of the lab found: a table for people, one JSON value for programs. Pure. */
-import { inWords, type Measured, type Row } from "./drill.ts";
+import type { Measured, Row } from "./drill.ts";
 
 export interface LabReport {
   readonly form: "short" | "long" | "chosen";
@@ -42,7 +42,6 @@ export function tableLines({ rows, tookMs, isOk, delays, ceilings }: LabReport):
 }
 
 function cellsOf(row: Row): string[] {
-  const remarks = [row.note, row.missedBefore === null ? "" : `first attempt: ${inWords(row.missedBefore)}`];
   return [
     row.isOk ? "ok" : "FAIL",
     row.title,
@@ -51,7 +50,7 @@ function cellsOf(row: Row): string[] {
     milliseconds(row.recoveryMsMax),
     lostCell(row),
     row.lostMax === null ? "" : String(row.lostMax),
-    remarks.filter((remark) => remark !== "").join("; "),
+    row.note,
   ];
 }
 

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createEventStreamReader } from "#follow/event-stream.ts";
-import { readHealthAnswer } from "#health/health-answer.ts";
+import { readHealthBody } from "#health/health-answer.ts";
 import { nameFromTarget, parseName } from "#base/source-name.ts";
 import { readZoneFile } from "#record/zone-file/read-zone-file.ts";
 import { createReplyReader } from "../../deploy/cli/bgp/bird-control.ts";
@@ -95,7 +95,7 @@ const readers: readonly Row[] = [
   ["a peer's hash", "0", (text) => readHash({ [fieldNames.source]: text }), answerBytes],
   ["a peer's hashes", "0".repeat(64), (text) => readKnown({ [fieldNames.known]: text }), answerBytes],
   ["a peer's variant", "w=100&fit=", parseCanonicalForm, answerBytes],
-  ["a health answer", '{"node":"', readHealthAnswer, textBytes],
+  ["a health answer", '{"node":"', readHealthBody, textBytes],
   ["a stream of events", "data: ", (text) => createEventStreamReader()(Buffer.from(text)), textBytes],
   ["a name of DNS", "a.", nameFromText, textBytes],
   ["a network", "192.0.2.0/", parsePrefix, textBytes],

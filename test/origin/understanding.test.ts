@@ -42,7 +42,7 @@ test("every key, word, range and form of release 0.1.0 is still understood as it
   for (const [path, was] of Object.entries(firstRelease)) {
     const is = today[path];
     assert.ok(is !== undefined, `${path} is gone: an old document can't be brought back`);
-    assert.equal(is.pattern, was.pattern, `${path}: another form needs another key (README, "Mixed releases")`);
+    assert.equal(is.pattern, was.pattern, `${path}: a new form needs a new key (architecture.md, "Mixed releases")`);
     for (const value of was.values ?? [])
       assert.ok(is.values === undefined || is.values.includes(value), `${path}=${value}`);
     for (const type of was.types ?? []) assert.ok(is.types?.includes(type), `${path} is no ${type} any more`);

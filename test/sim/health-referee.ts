@@ -21,7 +21,7 @@ import type { World } from "./health-world.ts";
 
 /** The promise of the issue: a dead site is out within this. */
 const outWithinMs = 3000;
-/** Time to recover in: two answers of a node that was lost, and its word. */
+/** Time to recover in: two answers of a node that was lost, and its answer. */
 const settledMs = 8000;
 
 export interface Referee {
@@ -29,7 +29,7 @@ export interface Referee {
   changed: () => void;
   /** @throws AssertionError naming what is broken */
   check: () => void;
-  /** Whether every judgement is the truth now; the first that is not, in words. */
+  /** Whether every judgement is the truth now; the first that is not, in answers. */
   disagreement: () => string | undefined;
 }
 

@@ -2,7 +2,7 @@
  * A world for health, from one seed: nodes that each run the real prober, a network that delays, loses and cuts, clocks
  * that run apart, and faults. Time is virtual; every event is in one queue.
  *
- *   prober of a ──attempt──▶ packet ─(delay, loss, cut)─▶ node b: off, refusing, frozen, slow, or answers with its word
+ *   prober of a ──attempt──▶ packet ─(delay, loss, cut)─▶ node b: off, refusing, frozen, slow, or answers
  *        ▲                                                            │
  *        └───────────────── answer ◀─(delay, loss, cut)───────────────┘
  *
@@ -13,7 +13,7 @@ import type { Cancel, Clock } from "#base/clock.ts";
 import { silentLog } from "#base/log.ts";
 import { type Random, seededRandom } from "#base/random.ts";
 import type { Fleet } from "#document/document.ts";
-import type { NodeWord, ProbeResult } from "#health/health.ts";
+import type { HealthAnswer, ProbeResult } from "#health/health.ts";
 import { openProber, type Prober } from "#health/prober.ts";
 
 type Life = "ready" | "draining" | "starting" | "refusing" | "off";
@@ -170,8 +170,8 @@ export function openWorld(seed: number, fleet: Fleet): World {
 
   function answerOf({ life, prober, isSilent }: Machine): ProbeResult {
     if (life !== "ready" && life !== "draining") return { outcome: "failed", reason: "status 503" };
-    const word: NodeWord | undefined = isSilent ? undefined : prober?.view();
-    return { outcome: life, ...(word === undefined ? {} : { word }) };
+    const answer: HealthAnswer | undefined = isSilent ? undefined : prober?.view();
+    return { outcome: life, ...(answer === undefined ? {} : { answer }) };
   }
 
   function start(index: number): void {
@@ -181,7 +181,7 @@ export function openWorld(seed: number, fleet: Fleet): World {
     const prober = openProber({
       self: machine.name,
       presence: () => (machine.life === "draining" ? "draining" : "ready"),
-      word: () => ({}),
+      answer: () => ({}),
       probe: (node, timeoutMs) => attempt(index, indexOf.get(node.name) ?? -1, timeoutMs),
       changed: () => undefined,
       judgedRound: () => undefined,

@@ -1,12 +1,12 @@
 /** A wait for something in this very process that always ends: what never comes about fails its test, by its source. */
 
 /** Far more than anything here takes, on a machine that runs other tests as well. */
-const longestMs = 30_000;
+const longestMs = 120_000;
 
 /**
  * Lets the event loop turn until it is so, and looks every `pauseMs`.
  * @param pauseMs undefined: in each turn
- * @throws Error after half a minute, and whatever `isSo` throws
+ * @throws Error after two minutes, and whatever `isSo` throws
  */
 export async function turnsUntil(isSo: () => boolean | Promise<boolean>, pauseMs?: number): Promise<void> {
   const deadlineMs = performance.now() + longestMs;

@@ -283,12 +283,12 @@ function watch(child: ChildProcess, gone: () => void): Program {
 /** A start may take its time on a machine that runs other tests as well; no test here is about how long it takes. */
 const startMsMax = 120_000;
 
-/** Asks until it is true. A question that fails counts as no; past half a minute the test fails with `what`. */
+/** Asks until it is true. A question that fails counts as no; past two minutes the test fails with `what`. */
 export async function until(
   what: string,
   isSo: () => Promise<boolean>,
   program?: Program,
-  msMax = 30_000,
+  msMax = 120_000,
 ): Promise<void> {
   const deadlineMs = performance.now() + msMax;
   for (;;) {

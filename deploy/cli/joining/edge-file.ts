@@ -20,7 +20,7 @@ export function edgeText(node: string, dataDir: string, decided: Decided, room: 
   const endpoints = (list: readonly object[]): string => list.map((one) => `\n  - ${flow(one)}`).join("");
   return `# The edge node ${node}, written by \`${command} join\`. Change what you like: it is never
 # written again.
-# All settings with their ranges: the README's configuration table and deploy/config/edge.example.yaml.
+# All settings with their ranges: deploy/docs/configuration.md and deploy/config/edge.example.yaml.
 #
 #   ${command} edge --config edge.yaml --check-config
 

@@ -175,7 +175,7 @@ function edgeText(dataDir: string, edge: PlannedEdge, origin: OriginConfig, edge
 function withHead(what: string, settings: Record<string, unknown>): string {
   const head =
     `# ${what}, written by \`${command} up\`. Change what you like: a changed file is kept as it is.\n` +
-    "# All settings with their ranges: the README's configuration tables and deploy/config.\n";
+    "# All settings with their ranges: deploy/docs/configuration.md and deploy/config.\n";
   return head + stringify(settings);
 }
 

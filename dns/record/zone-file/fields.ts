@@ -2,7 +2,8 @@
  * The fields of one entry, read from left to right. The first field that can't be read leaves its problem here;
  * what is read after it has no meaning, and nobody looks at it.
  */
-import { nameFrom, octetsOf, whyNoName } from "./names.ts";
+import { nameFrom, octetsOf, whyNoName } from "../name-text.ts";
+import { type Octets, rdataOctetsMax } from "../rdata-writer.ts";
 import { fieldFlags, type Scanner } from "./scan.ts";
 import { quote } from "./words.ts";
 
@@ -111,9 +112,6 @@ export function takeName(fields: Fields, what: string): string {
   return ".";
 }
 
-/** Octets that are text are given as text. */
-export type Octets = string | Buffer;
-
 /** The octets that the next field stands for. */
 export function takeOctets(fields: Fields, what: string, octetsMax: number): Octets {
   const word = takeWord(fields, what);
@@ -127,6 +125,18 @@ export function takeOctets(fields: Fields, what: string, octetsMax: number): Oct
     refuse(fields, `${quote(word)} has ${Buffer.byteLength(octets)} octets, above ${octetsMax}`);
   }
   return octets;
+}
+
+/** Character-strings up to the end of the entry, at least one. */
+export function takeStrings(fields: Fields): Octets[] {
+  const strings = [takeOctets(fields, "a text", characterStringOctetsMax)];
+  let octets = 0;
+  while (hasMore(fields)) strings.push(takeOctets(fields, "a text", characterStringOctetsMax));
+  for (const string of strings) octets += 1 + Buffer.byteLength(string);
+  if (octets > rdataOctetsMax) {
+    refuse(fields, `the texts have ${octets} octets with their lengths, above ${rdataOctetsMax}`);
+  }
+  return strings;
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -161,6 +171,13 @@ export function takeHex(fields: Fields, what: string): string {
   return "";
 }
 
+/** Hexadecimal digits that stand at the end of rdata with some octets before them. */
+export function takeDigest(fields: Fields): string {
+  const hex = takeHex(fields, "the data");
+  if (hex.length > 2 * rdataOctetsMax - 8) refuse(fields, `the data has more than ${rdataOctetsMax} octets`);
+  return hex;
+}
+
 export function takeBase64(fields: Fields, what: string): Buffer {
   const first = fields.next;
   const octets = octetsFromBase64(takeRest(fields, what));
@@ -172,8 +189,4 @@ export function takeBase64(fields: Fields, what: string): Buffer {
 export function octetsFromBase64(text: string): Buffer | undefined {
   if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) return undefined;
   return Buffer.from(text, "base64");
-}
-
-export function octetsOfText(octets: Octets): Buffer {
-  return typeof octets === "string" ? Buffer.from(octets, "utf8") : octets;
 }

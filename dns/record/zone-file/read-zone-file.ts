@@ -17,15 +17,14 @@
  *     wherever it is included, and the text with all files put in (`flatText`) means the same as the files.
  *   - Nothing may lie outside the zone. Quoted strings end in their line. Only class IN.
  */
-import { canonicalName } from "../names.ts";
-import type { ZoneRecord } from "../zone-record.ts";
+import { canonicalName, isAtOrBelow } from "../names.ts";
+import { typeNumberOf, type ZoneRecord } from "../types.ts";
 import type { ZoneSoa } from "../zone.ts";
 import {
   type Fields,
   hasFlag,
   hasMore,
   newFields,
-  octetsOfText,
   rawField,
   refuse,
   restart,
@@ -35,10 +34,10 @@ import {
   takeWord,
 } from "./fields.ts";
 import { countOf, expand, rangeFrom, type Template, templateFrom } from "./generate.ts";
-import { isAtOrBelow, nameFrom, whyNoName } from "./names.ts";
-import { isSoa, takeRecord, takeSoa } from "./records.ts";
+import { nameFrom, whyNoName } from "../name-text.ts";
+import { isSoa, takeRecord, takeSoa } from "./take-record.ts";
 import { fieldFlags, newScanner, scanEntry, type Scanner } from "./scan.ts";
-import { typeNumberOf } from "./type-numbers.ts";
+
 import { quote } from "./words.ts";
 
 const zoneFileBounds = {
@@ -359,7 +358,8 @@ function refuseMore(fields: Fields): void {
 /** $INCLUDE file [origin]: the file's records stand here; the origin is its own, and this file's stays. */
 function include(reading: Reading, file: File): void {
   const { fields, scanner } = file;
-  const path = octetsOfText(takeOctets(fields, "a file", 1024)).toString();
+  const written = takeOctets(fields, "a file", 1024);
+  const path = typeof written === "string" ? written : Buffer.from(written).toString();
   const origin = hasMore(fields) ? takeLastName(fields, "an origin") : fields.origin;
   if (fields.problem !== "" || origin === undefined) return;
   const { includeDepth, files } = zoneFileBounds;

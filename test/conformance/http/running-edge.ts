@@ -1,5 +1,5 @@
 /**
- * The `assets` side of an edge as node/edge.ts puts it together, on a real socket, with real tiers, in front of a
+ * The `assets` side of an edge as node/edge/edge.ts puts it together, on a real socket, with real tiers, in front of a
  * scripted origin. Its clock stands still until a test moves it, so that every Age and ttl is exact.
  */
 import assert from "node:assert/strict";
@@ -145,7 +145,7 @@ export async function startEdge(
       gate: () => null,
       served: (one) => served.push(one),
       load: createLoadMeter(clock),
-      word: () => ({}),
+      answer: () => ({}),
       secrets: () => [],
       clock,
       log,
@@ -243,7 +243,7 @@ export function cacheStatus(got: Got): ReadonlyMap<string, string | true> {
 
 /** Asks until it is true, for what happens behind an answer; past its bound the test fails with `what`. */
 export async function eventually(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
-  for (let turn = 0; turn < 2000; turn += 1) {
+  for (let turn = 0; turn < 12_000; turn += 1) {
     if (await isSo()) return;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }

@@ -127,8 +127,12 @@ async function firstChildOf(pid: number): Promise<number> {
 /** @throws Error past the deadline, or where a unit of the system itself failed */
 async function hasBooted(machine: Machine): Promise<void> {
   const deadlineMs = machineClock.monotonicMs() + bootTimeoutMs;
+  // Until the machine has its own root, a script would run in that of the test's machine. No session yet, either: it
+  // would begin in a folder that is about to go.
+  const script = `[ "$(cat /etc/hostname)" = ${machine.name} ] || { echo offline; exit 1; }
+    systemctl is-system-running --wait`;
   for (;;) {
-    const { status, output } = await machine.run("systemctl is-system-running --wait", bootTimeoutMs);
+    const { status, output } = await enter(machine.pid, script, bootTimeoutMs);
     if (status === 0) return;
     // Before systemd listens, systemctl can only say so.
     const isStarting = /Failed to connect|^offline$/m.test(output);

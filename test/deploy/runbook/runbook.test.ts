@@ -1,7 +1,8 @@
 /**
- * The runbook, run: every block as it stands in deploy/runbook.md, in its order, on machines of the names that it uses.
+ * The runbook, run: every block as it stands in deploy/docs/runbook.md, in its order, on machines of those
+ * names.
  *
- *   deploy/runbook.md ─▶ chapters ─▶ blocks ─▶ on a machine each (```sh fra1), in the checkout (```sh build)
+ *   deploy/docs/runbook.md ─▶ chapters ─▶ blocks ─▶ on a machine each (```sh fra1), in the checkout (```sh build)
  *                                     └ ```yaml FILE: what `editor FILE` makes of that file there
  *
  * A block must succeed. One marked `refused` must be refused (exit status 4), one marked `repeat` succeeds once what it
@@ -21,7 +22,7 @@ import { needs } from "../../support/needs.ts";
 import { type Ground, openGround, whyNoGround } from "./ground.ts";
 import { type Visitors, visitorsOf } from "./visitors.ts";
 
-const file = fileURLToPath(new URL("../../../deploy/runbook.md", import.meta.url));
+const file = fileURLToPath(new URL("../../../deploy/docs/runbook.md", import.meta.url));
 const blocks = blocksIn(await readFile(file, "utf8"));
 const isLong = rounds(0, 1) === 1;
 
@@ -63,7 +64,7 @@ test("every block of the runbook is run, or says why it is not", () => {
       notRun === undefined && !((language === "sh" || language === "yaml") && words.length > 0),
   );
   assert.deepEqual(
-    others.map(({ line }) => `deploy/runbook.md:${line}`),
+    others.map(({ line }) => `deploy/docs/runbook.md:${line}`),
     [],
     "a fence says where its block is run (```sh fra1), or <!-- not run: WHY --> stands before it",
   );
@@ -125,7 +126,7 @@ async function follow(block: Block, ground: Ground): Promise<string | undefined>
   }
   if (ran.status !== wanted) {
     const said = `status ${ran.status} instead of ${wanted}\n${text}\n${ran.output}`;
-    assert.fail(`deploy/runbook.md:${line}, on ${where}: ${said}\n${await ground.logOf(where)}`);
+    assert.fail(`deploy/docs/runbook.md:${line}, on ${where}: ${said}\n${await ground.logOf(where)}`);
   }
   return `line ${line}, ${where}: ${ran.tookMs} ms\n${ran.output}`;
 }

@@ -105,7 +105,7 @@ export async function startUp(
   t.after(async () => {
     await stop("SIGKILL");
   });
-  const saying: RunningUp["saying"] = async (wanted, deadlineMs = 60_000) => {
+  const saying: RunningUp["saying"] = async (wanted, deadlineMs = 180_000) => {
     await new Promise<void>((resolve, reject) => {
       const look = (): void => {
         if (text.includes(wanted)) finish(resolve);

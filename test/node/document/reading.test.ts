@@ -8,7 +8,7 @@ import { unpackZones } from "#document/packed-zones.ts";
 import { parseFleet } from "#document/read-document.ts";
 import { readFleet } from "#document/reading.ts";
 import { emptyRoster } from "#document/roster.ts";
-import { openMembership } from "../../../node/membership.ts";
+import { openMembership } from "../../../node/edge/membership.ts";
 import { fleetValue } from "../../support/fleet.ts";
 import { recordsDocument, zoneTextDocument } from "../../support/long-documents.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";

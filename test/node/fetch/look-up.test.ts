@@ -68,10 +68,11 @@ async function open(t: TestContext): Promise<{ look: LookUp; systemAsked: string
 test("250 names whose servers never answer hold up no other", async (t) => {
   const { look } = await open(t);
   const addresses = openProbeAddresses(systemClock, look);
-  const slow = Array.from({ length: 250 }, (_, index) => addresses.of(`slow${index}.test`, 1000));
-  const beganMs = performance.now();
+  const slow = Array.from({ length: 250 }, (_, index) => addresses.of(`slow${index}.test`, 3000));
+  let isGivenUp = false;
+  for (const one of slow) one.catch(() => (isGivenUp = true));
   assert.equal(await addresses.of("good.test", 10_000), "192.0.2.7");
-  assert.ok(performance.now() - beganMs < 900, "before the first of them is given up");
+  assert.equal(isGivenUp, false, "before the first of them is given up");
   const ends = await Promise.allSettled(slow);
   assert.ok(ends.every(({ status }) => status === "rejected"));
 });

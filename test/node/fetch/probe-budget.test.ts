@@ -168,7 +168,7 @@ for (const [what, answer] of [
     const prober = openProber({
       self: "ams1",
       presence: () => "ready",
-      word: () => ({}),
+      answer: () => ({}),
       probe: client.probe,
       changed: () => undefined,
       judgedRound: () => undefined,

@@ -80,13 +80,13 @@ test("a node that floods instead of answering is not asked for half a minute, an
 test("with a fleet secret only proven answers count, of the very node that was asked", async (t) => {
   const said = '{"node":"fra1","state":"draining","word":{"load":12.5}}';
   const misnamed = said.replace("fra1", "nyc1");
-  const word = { load: 12.5 };
+  const answer = { load: 12.5 };
   const unproven = { outcome: "failed", reason: "answers without proof", isUnproven: true };
   const ofAnother = (node: string) => ({ ...unproven, reason: `answers with the proof of another node, ${node}` });
   const rows: [what: string, secrets: Uint8Array[], script: Script, wanted: object][] = [
-    ["proven", [secret], signing(secret, 200, said), { outcome: "ready", word }],
-    ["proven, draining", [secret], signing(secret, 503, said), { outcome: "draining", word }],
-    ["proven with the secret before", [other, secret], signing(secret, 200, said), { outcome: "ready", word }],
+    ["proven", [secret], signing(secret, 200, said), { outcome: "ready", answer }],
+    ["proven, draining", [secret], signing(secret, 503, said), { outcome: "draining", answer }],
+    ["proven with the secret before", [other, secret], signing(secret, 200, said), { outcome: "ready", answer }],
     ["proven without a word", [secret], signing(secret, 200, '{"node":"fra1"}'), { outcome: "ready" }],
     ["a plain web server", [secret], answering(200, {}, "<html>"), unproven],
     ["without proof", [secret], answering(200, {}, said), unproven],

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import {
   afterBegin,
   afterResult,
-  afterWord,
+  afterAnswer,
   type Evidence,
   type Heard,
   healthOf,
@@ -133,7 +133,7 @@ test("the names of the nodes make the id, their order does not", () => {
 
 test("witnesses: heard of late, of the same nodes, and not naming it; nobody is its own", () => {
   const nowMs = 10_000;
-  const rows: [words: [string, Heard][], witnesses: string[]][] = [
+  const rows: [answers: [string, Heard][], witnesses: string[]][] = [
     [[], []],
     [[["a", heard(9000)]], ["a"]],
     [[["a", heard(8900)]], ["a"]],
@@ -152,19 +152,19 @@ test("witnesses: heard of late, of the same nodes, and not naming it; nobody is 
       ["b", "c"],
     ],
   ];
-  for (const [words, witnesses] of rows) {
-    const testimony = testimonyOf({ name: "x", isUnproven: false }, new Map(words), own, nowMs, settings);
+  for (const [answers, witnesses] of rows) {
+    const testimony = testimonyOf({ name: "x", isUnproven: false }, new Map(answers), own, nowMs, settings);
     assert.deepEqual(testimony, { witnesses, isDraining: witnesses.length > 0 });
   }
 });
 
 test("where something answers without proof, only those are witnesses who ask for proof themselves", () => {
-  const words = new Map([
+  const answers = new Map([
     ["a", heard(9000)],
     ["b", heardOf({ watched: own, unreachable: [], asksProof: true }, 9000)],
   ]);
   const witnesses = (isUnproven: boolean) =>
-    testimonyOf({ name: "x", isUnproven }, words, own, 10_000, settings).witnesses;
+    testimonyOf({ name: "x", isUnproven }, answers, own, 10_000, settings).witnesses;
   assert.deepEqual(witnesses(false), ["a", "b"]);
   assert.deepEqual(witnesses(true), ["b"]);
 });
@@ -258,23 +258,23 @@ test("a hold-down begins anew with each break; what isolation or draining takes 
 
 test("of the witnesses of what is about to be lost, the three quickest are asked more often", () => {
   const usualMs: Readonly<Record<string, number>> = { a: 50, b: 20, c: 90, d: 10, e: 70, x: 1 };
-  const words = new Map(Object.keys(usualMs).map((name) => [name, heard(0, name === "d" ? ["x"] : [])]));
-  words.set("e", heard(0, [], "0000000000000000"));
-  const hurried = (lost: string[]) => [...hurriedOf(lost, words, own, (name) => usualMs[name] ?? 0)].toSorted();
+  const answers = new Map(Object.keys(usualMs).map((name) => [name, heard(0, name === "d" ? ["x"] : [])]));
+  answers.set("e", heard(0, [], "0000000000000000"));
+  const hurried = (lost: string[]) => [...hurriedOf(lost, answers, own, (name) => usualMs[name] ?? 0)].toSorted();
   assert.deepEqual(hurried(["x"]), ["a", "b", "c"], "however old their words");
   assert.deepEqual(hurried([]), []);
   assert.deepEqual(hurried(["x", "a"]), ["a", "b", "c", "d", "x"]);
 });
 
-test("whom others' words call unreachable for ten intervals, that node knows of itself", () => {
+test("whom others' answers call unreachable for ten intervals, that node knows of itself", () => {
   const start = { reachedMs: 0, heardMs: -Infinity };
   assert(!isForsaken(start, 60_000, settings), "nobody says anything");
-  const listed = afterWord(start, heard(9500, ["x"]), "x", own);
+  const listed = afterAnswer(start, heard(9500, ["x"]), "x", own);
   assert(isForsaken(listed, 10_001, settings));
   assert(!isForsaken(listed, 9999, settings));
-  assert(isForsaken(listed, 19_500, settings), "a word that is late changes nothing");
-  assert(!isForsaken(listed, 19_501, settings), "an old word counts no more");
-  const reached = afterWord(listed, heard(10_100), "x", own);
+  assert(isForsaken(listed, 19_500, settings), "an answer that is late changes nothing");
+  assert(!isForsaken(listed, 19_501, settings), "an old answer counts no more");
+  const reached = afterAnswer(listed, heard(10_100), "x", own);
   assert(!isForsaken(reached, 10_200, settings));
-  assert.equal(afterWord(start, heard(9500, ["x"], "0000000000000000"), "x", own), start, "of another fleet");
+  assert.equal(afterAnswer(start, heard(9500, ["x"], "0000000000000000"), "x", own), start, "of another fleet");
 });

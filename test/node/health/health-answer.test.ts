@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { answerBytesMax, boundedView, namesMax, readHealthAnswer } from "#health/health-answer.ts";
+import { answerBytesMax, boundedView, namesMax, readHealthBody } from "#health/health-answer.ts";
 
-const wordOf = (word: unknown) => readHealthAnswer(JSON.stringify({ word })).word;
+const answerOf = (answer: unknown) => readHealthBody(JSON.stringify({ word: answer })).answer;
 
-test("of a word is taken what can be so, and the rest left out", () => {
+test("fields of an answer that are out of bounds are left out, the others are taken", () => {
   const all = {
     load: 12.5,
     bytesPerSecond: 1e6,
@@ -21,8 +21,8 @@ test("of a word is taken what can be so, and the rest left out", () => {
     release: "1.2.3-rc.1+build",
     announced: ["198.51.100.0/24", "2001:db8:a::/48"],
   };
-  assert.deepEqual(wordOf(all), all);
-  assert.deepEqual(wordOf({ ...all, later: true }), all);
+  assert.deepEqual(answerOf(all), all);
+  assert.deepEqual(answerOf({ ...all, later: true }), all);
   const rows: [key: keyof typeof all, bad: unknown[]][] = [
     ["load", [-1, 1_000_000_001, "12", null, [1], true]],
     ["bytesPerSecond", [-1, 1e16, "1"]],
@@ -41,31 +41,31 @@ test("of a word is taken what can be so, and the rest left out", () => {
   for (const [key, bad] of rows) {
     const rest: Record<string, unknown> = { ...all };
     delete rest[key];
-    for (const value of bad) assert.deepEqual(wordOf({ ...all, [key]: value }), rest, `${key}: ${String(value)}`);
+    for (const value of bad) assert.deepEqual(answerOf({ ...all, [key]: value }), rest, `${key}: ${String(value)}`);
   }
 });
 
-test("a list of unreachable nodes that is not well said makes the word say nothing of others", () => {
+test("an answer whose list of unreachable nodes is malformed says nothing of other nodes", () => {
   const long = Array.from({ length: namesMax + 1 }, (_, at) => `n${at}`);
   for (const unreachable of [undefined, null, "nyc1", {}, [""], ["a".repeat(33)], ["NYC1"], ["-a"], [1], long]) {
-    assert.deepEqual(wordOf({ load: 1, unreachable, watched: "0123456789abcdef" }), { load: 1 });
+    assert.deepEqual(answerOf({ load: 1, unreachable, watched: "0123456789abcdef" }), { load: 1 });
   }
   const most = long.slice(1);
-  assert.deepEqual(wordOf({ unreachable: most, watched: "0123456789abcdef" })?.unreachable, most);
+  assert.deepEqual(answerOf({ unreachable: most, watched: "0123456789abcdef" })?.unreachable, most);
 });
 
 test("any text can be read", () => {
-  const silent = { node: undefined, state: undefined, word: undefined };
+  const silent = { node: undefined, state: undefined, answer: undefined };
   for (const text of ["", "{", "null", "12", "[12]", '"draining"', '{"word":null}', '{"word":3}', "\u{0}"]) {
-    assert.deepEqual(readHealthAnswer(text), silent, text);
+    assert.deepEqual(readHealthBody(text), silent, text);
   }
-  assert.deepEqual(readHealthAnswer('{"__proto__":{"state":"draining"}}').state, undefined);
-  assert.deepEqual(readHealthAnswer('{"word":{"__proto__":{"load":3}}}').word, {});
-  assert.deepEqual(readHealthAnswer('{"word":[1,2]}').word, {});
-  assert.deepEqual(readHealthAnswer('{"node":"fra1","state":"ready"}'), {
+  assert.deepEqual(readHealthBody('{"__proto__":{"state":"draining"}}').state, undefined);
+  assert.deepEqual(readHealthBody('{"word":{"__proto__":{"load":3}}}').answer, {});
+  assert.deepEqual(readHealthBody('{"word":[1,2]}').answer, {});
+  assert.deepEqual(readHealthBody('{"node":"fra1","state":"ready"}'), {
     node: "fra1",
     state: "ready",
-    word: undefined,
+    answer: undefined,
   });
 });
 

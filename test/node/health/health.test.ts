@@ -79,8 +79,8 @@ test("the load of a site is the sum over its nodes that are up, and not known wh
       { ...unknownHealth, state },
     ]),
   );
-  const words = new Map(["a", "b", "c", "d", "nyc1"].map((name, index) => [name, { load: 10 ** index }]));
-  assert.deepEqual([...siteLoads(fleet, health, words)], [["fra", 11]]);
+  const answers = new Map(["a", "b", "c", "d", "nyc1"].map((name, index) => [name, { load: 10 ** index }]));
+  assert.deepEqual([...siteLoads(fleet, health, answers)], [["fra", 11]]);
   assert.deepEqual([...siteLoads(fleet, health, new Map([["b", {}]]))], []);
   assert.deepEqual([...siteLoads(fleet, health, new Map([["b", { load: 0 }]]))], [["fra", 0]]);
 });
@@ -88,7 +88,7 @@ test("the load of a site is the sum over its nodes that are up, and not known wh
 test("a site's share is told by the first of its nodes that is up, unless that is this node", () => {
   const nodes = ["a", "b", "c"].map((name) => ({ name, http: `http://${name}` }));
   const fleet = fleetWith({ sites: [siteValue("fra", { nodes })] });
-  const words = new Map(["a", "b", "c"].map((name, index) => [name, { keptShare: (index + 1) / 10 }]));
+  const answers = new Map(["a", "b", "c"].map((name, index) => [name, { keptShare: (index + 1) / 10 }]));
   const rows: [states: NodeState[], self: string, told: number | undefined][] = [
     [["up", "up", "up"], "x", 0.1],
     [["down", "up", "up"], "x", 0.2],
@@ -100,7 +100,7 @@ test("a site's share is told by the first of its nodes that is up, unless that i
   ];
   for (const [states, self, told] of rows) {
     const health = new Map(states.map((state, index) => ["abc"[index] ?? "", { ...unknownHealth, state }]));
-    assert.equal(toldShares(fleet, health, words, self).get("fra"), told, `${states.join()} ${self}`);
+    assert.equal(toldShares(fleet, health, answers, self).get("fra"), told, `${states.join()} ${self}`);
   }
   const up = new Map([["a", { ...unknownHealth, state: "up" as const }]]);
   assert.equal(toldShares(fleet, up, new Map([["a", { load: 1 }]]), "x").get("fra"), undefined);
@@ -120,7 +120,7 @@ test("how soon a judgement could change, by the attempts that its nodes still ne
     [["up", 3], ["up", 1], 190], // both must fail
     [["unknown", 0], ["down", 0], 0],
     [["unknown", 0], ["up", 0], 285],
-    [["down", 0], ["down", 0], 0], // at any moment, by another node's word
+    [["down", 0], ["down", 0], 0], // at any moment, by another node's answer
     [["draining", 0], ["down", 0], 0],
   ];
   for (const [a, b, leastMs] of rows) {

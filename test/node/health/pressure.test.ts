@@ -1,7 +1,7 @@
 import { deepEqual, equal } from "node:assert/strict";
 import { test } from "node:test";
 import type { Fleet } from "#document/document.ts";
-import type { NodeHealth, NodeWord } from "#health/health.ts";
+import type { NodeHealth, HealthAnswer } from "#health/health.ts";
 import { capacityOf, loadsOf, roomOf, sitePressures } from "#health/pressure.ts";
 import { checkFleet } from "#document/read-document.ts";
 
@@ -26,8 +26,8 @@ const up: NodeHealth = { state: "up", contraryCount: 0, reason: "" };
 const healthOf = (fleet: Fleet): Map<string, NodeHealth> =>
   new Map(fleet.sites.flatMap((site) => site.nodes.map((node) => [node.name, up])));
 
-function pressures(fleet: Fleet, words: Record<string, NodeWord>): Map<string, number> {
-  return new Map(sitePressures(fleet, healthOf(fleet), new Map(Object.entries(words))));
+function pressures(fleet: Fleet, answers: Record<string, HealthAnswer>): Map<string, number> {
+  return new Map(sitePressures(fleet, healthOf(fleet), new Map(Object.entries(answers))));
 }
 
 test("the fullest part counts: requests, bytes, event loop, waiting renderings", () => {
@@ -46,17 +46,17 @@ test("a site without a capacity, or of which nobody says anything, has no pressu
   deepEqual(pressures(fleet, { a1: { load: 1000, loopDelayMs: 1000 }, b1: { rendersWaiting: 5 } }), new Map());
 });
 
-test("the words of a node that is not up count no more", () => {
+test("the answers of a node that is not up count no more", () => {
   const fleet = fleetOf({ a: { requestsPerSecond: 100 } });
   const health = new Map<string, NodeHealth>([
     ["a1", up],
     ["a2", { ...up, state: "down" }],
   ]);
-  const words = new Map<string, NodeWord>([
+  const answers = new Map<string, HealthAnswer>([
     ["a1", { load: 50 }],
     ["a2", { load: 500 }],
   ]);
-  equal(sitePressures(fleet, health, words).get("a"), 0.5);
+  equal(sitePressures(fleet, health, answers).get("a"), 0.5);
 });
 
 test("pressures become requests per second, so that sites can be weighed against each other", () => {

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { silentLog } from "#base/log.ts";
 import { watchedId } from "#health/consensus.ts";
-import type { NodeWord, ProbeResult, SiteStates } from "#health/health.ts";
+import type { HealthAnswer, ProbeResult, SiteStates } from "#health/health.ts";
 import { openProber, type Prober } from "#health/prober.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 import { fleetWith, siteValue } from "../../support/fleet.ts";
@@ -17,11 +17,11 @@ function bench() {
   const shares: Record<string, number>[] = [];
   const timeouts = new Set<number>();
   const soonest: ReadonlyMap<string, number>[] = [];
-  const so: { presence: "starting" | "ready" | "draining"; word: NodeWord } = { presence: "ready", word: {} };
+  const so: { presence: "starting" | "ready" | "draining"; answer: HealthAnswer } = { presence: "ready", answer: {} };
   const prober: Prober = openProber({
     self: "ams1",
     presence: () => so.presence,
-    word: () => so.word,
+    answer: () => so.answer,
     async probe({ http }, timeoutMs) {
       timeouts.add(timeoutMs);
       probed.set(http, (probed.get(http) ?? 0) + 1);
@@ -173,9 +173,9 @@ test("attempts at a node that is silent are bounded, and none takes longer than 
 /** What fra1 and nyc1 say of others; tyo1 is the one that is spoken of. */
 const three = fleetWith({ sites: [site("fra"), site("nyc"), site("tyo")] });
 const watched = watchedId(["fra1", "nyc1", "tyo1"]);
-const saying = (unreachable: string[], more: NodeWord = {}): ProbeResult => ({
+const saying = (unreachable: string[], more: HealthAnswer = {}): ProbeResult => ({
   outcome: "ready",
-  word: { unreachable, watched, ...more },
+  answer: { unreachable, watched, ...more },
 });
 
 test("what this node lost stays up while another that it reaches reaches it", async () => {
@@ -186,12 +186,12 @@ test("what this node lost stays up while another that it reaches reaches it", as
   const before = changes.length;
   answers.set("http://tyo", failed);
   await pass(60_000);
-  assert.deepEqual(prober.unreachable(), ["tyo1"]);
+  assert.deepEqual(prober.view().unreachable, ["tyo1"]);
   assert.equal(prober.health().get("tyo1")?.reason, "nyc1 reaches it; 7 probes from here failed: no");
   assert.equal(changes.length, before);
   answers.set("http://nyc", saying(["tyo1"]));
   await pass(1050);
-  assert.equal(prober.sites().get("tyo"), "down", "news, not the age of the last word");
+  assert.equal(prober.sites().get("tyo"), "down", "news, not the age of the last answer");
   answers.set("http://fra", saying([]));
   await pass(1050);
   assert.equal(prober.sites().get("tyo"), "up");
@@ -203,13 +203,13 @@ test("what this node lost stays up while another that it reaches reaches it", as
 
 test("words of other nodes than this fleet's, or without any, speak for nobody", async () => {
   const { prober, answers, pass } = bench();
-  answers.set("http://fra", { outcome: "ready", word: { unreachable: [], watched: "0123456789abcdef" } });
+  answers.set("http://fra", { outcome: "ready", answer: { unreachable: [], watched: "0123456789abcdef" } });
   answers.set("http://nyc", { outcome: "ready" }).set("http://tyo", failed);
   prober.watch(three);
   await pass(3000);
   assert.equal(prober.sites().get("tyo"), "down");
-  assert.deepEqual(Object.keys(prober.words().get("fra1") ?? {}), ["unreachable", "watched"]);
-  assert(!prober.words().has("nyc1"));
+  assert.deepEqual(Object.keys(prober.answers().get("fra1") ?? {}), ["unreachable", "watched"]);
+  assert(!prober.answers().has("nyc1"));
   prober.close();
 });
 
@@ -270,7 +270,7 @@ test("alone in its fleet, or with others on its own machine only, a node is not 
 
 test("of itself a node takes its own word, never a probe; draining counts at once when it says so", async () => {
   const { prober, probed, so, pass } = bench();
-  so.word = { load: 12 };
+  so.answer = { load: 12 };
   prober.watch(fleetWith({ sites: [site("ams"), site("fra")] }));
   await prober.judged();
   assert.equal(prober.sites().get("ams"), "up");
@@ -288,11 +288,11 @@ test("of itself a node takes its own word, never a probe; draining counts at onc
   prober.close();
 });
 
-test("whom nobody reaches, as others' words say, is down in its own eyes too", async () => {
+test("whom nobody reaches, as others' answers say, is down in its own eyes too", async () => {
   const { prober, answers, pass } = bench();
   const fleet = fleetWith({ sites: [site("ams"), site("fra"), site("nyc")] });
   const id = watchedId(["ams1", "fra1", "nyc1"]);
-  const listing: ProbeResult = { outcome: "ready", word: { unreachable: ["ams1"], watched: id } };
+  const listing: ProbeResult = { outcome: "ready", answer: { unreachable: ["ams1"], watched: id } };
   answers.set("http://fra", listing).set("http://nyc", listing);
   prober.watch(fleet);
   await pass(10_000);
@@ -300,7 +300,7 @@ test("whom nobody reaches, as others' words say, is down in its own eyes too", a
   await pass(2000);
   assert.equal(prober.sites().get("ams"), "down");
   assert.match(prober.health().get("ams1")?.reason ?? "", /no other node reaches this one/);
-  answers.set("http://nyc", { outcome: "ready", word: { unreachable: [], watched: id } });
+  answers.set("http://nyc", { outcome: "ready", answer: { unreachable: [], watched: id } });
   await pass(2000);
   assert.equal(prober.sites().get("ams"), "up");
   prober.close();
@@ -362,8 +362,8 @@ const nodesOf = (name: string, count: number) =>
 test("a node's last load counts until it is down; a site's is the sum", async () => {
   const { prober, answers, pass } = bench();
   answers
-    .set("http://fra1", { outcome: "ready", word: { load: 10 } })
-    .set("http://fra2", { outcome: "ready", word: { load: 5 } });
+    .set("http://fra1", { outcome: "ready", answer: { load: 10 } })
+    .set("http://fra2", { outcome: "ready", answer: { load: 5 } });
   answers.set("http://nyc1", { outcome: "ready" });
   prober.watch(
     fleetWith({
@@ -377,10 +377,10 @@ test("a node's last load counts until it is down; a site's is the sum", async ()
   assert.equal(prober.loads().get("fra"), 15, "not down yet");
   await pass(500);
   assert.equal(prober.loads().get("fra"), 5);
-  answers.set("http://fra1", { outcome: "ready" }).set("http://fra2", { outcome: "draining", word: { load: 7 } });
+  answers.set("http://fra1", { outcome: "ready" }).set("http://fra2", { outcome: "draining", answer: { load: 7 } });
   await pass(3000);
-  assert.equal(prober.loads().get("fra"), undefined, "up again without a word, and one that drains");
-  answers.set("http://fra1", { outcome: "ready", word: { load: 3 } });
+  assert.equal(prober.loads().get("fra"), undefined, "up again without an answer, and one that drains");
+  answers.set("http://fra1", { outcome: "ready", answer: { load: 3 } });
   await pass(1000);
   assert.equal(prober.loads().get("fra"), 3);
   prober.close();
@@ -393,7 +393,7 @@ test("a full site sheds at the next round of the wall clock, and takes back when
     siteValue("nyc", { nodes: nodesOf("nyc", 1) }),
   ];
   clock.advance(1700); // rounds are at whole fives of seconds, whenever the process began
-  answers.set("http://fra1", { outcome: "ready", word: { load: 125 } });
+  answers.set("http://fra1", { outcome: "ready", answer: { load: 125 } });
   prober.watch(fleetWith({ sites }));
   await prober.judged();
   assert.deepEqual([...prober.keptShares().values()], [1, 1]);
@@ -406,7 +406,7 @@ test("a full site sheds at the next round of the wall clock, and takes back when
   // A new document leaves the shares as they are.
   prober.watch(fleetWith({ sites: [...sites, siteValue("tyo", { nodes: nodesOf("tyo", 1) })] }));
   assert.deepEqual(Object.fromEntries(prober.keptShares()), { fra: 0.76, nyc: 1, tyo: 1 });
-  answers.set("http://fra1", { outcome: "ready", word: { load: 10 } });
+  answers.set("http://fra1", { outcome: "ready", answer: { load: 10 } });
   const told = changes.length;
   await pass(100_000);
   assert.equal(prober.keptShares().get("fra"), 1);
@@ -417,8 +417,8 @@ test("a full site sheds at the next round of the wall clock, and takes back when
 test("the share that a site's own node tells is taken; this node's own site is decided here", async () => {
   const { prober, answers, so, pass } = bench();
   const capacity = { requestsPerSecond: 100 };
-  answers.set("http://fra1", { outcome: "ready", word: { load: 10, keptShare: 0.4 } });
-  so.word = { load: 10, keptShare: 0.4 };
+  answers.set("http://fra1", { outcome: "ready", answer: { load: 10, keptShare: 0.4 } });
+  so.answer = { load: 10, keptShare: 0.4 };
   prober.watch(
     fleetWith({ sites: ["fra", "ams"].map((name) => siteValue(name, { nodes: nodesOf(name, 1), capacity })) }),
   );

@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto";
 import { test, type TestContext } from "node:test";
 import { NearcastError } from "#base/errors.ts";
 import type { Fleet } from "#document/document.ts";
-import type { NodeWord } from "#health/health.ts";
+import type { HealthAnswer } from "#health/health.ts";
 import { createLoadMeter } from "#health/load-meter.ts";
 import { createProofs, proofField } from "#health/health-proof.ts";
 import { openDecoderPool } from "#image/pool.ts";
@@ -42,7 +42,7 @@ interface Edge {
     presence: Presence;
     gate: () => Promise<void> | null;
     fleet: { version: number; document: Fleet } | null;
-    word: NodeWord;
+    answer: HealthAnswer;
     secrets: readonly Uint8Array[];
   };
 }
@@ -82,7 +82,7 @@ async function startEdge(
     presence: "ready",
     gate: () => null,
     fleet: { version: 7, document },
-    word: {},
+    answer: {},
     secrets: [],
   };
   const load = { requests: 0 };
@@ -103,7 +103,7 @@ async function startEdge(
         meter.count(...answered);
       },
     },
-    word: () => so.word,
+    answer: () => so.answer,
     secrets: () => so.secrets,
     clock,
     log,
@@ -299,7 +299,7 @@ test("who proves to be of the fleet hears the node's word, signed; others only i
   const { listener, so } = await startEdge(t);
   const [secret, before, foreign] = [randomBytes(32), randomBytes(32), randomBytes(32)];
   so.secrets = [secret, before];
-  so.word = { load: 12.5, unreachable: ["nyc1"], watched: "0123456789abcdef" };
+  so.answer = { load: 12.5, unreachable: ["nyc1"], watched: "0123456789abcdef" };
   const open = { node: "fra1", site: "fra", state: "ready", fleetVersion: 7 };
   const rows: [secrets: Uint8Array[], isKnown: boolean][] = [
     [[secret], true],
@@ -317,7 +317,7 @@ test("who proves to be of the fleet hears the node's word, signed; others only i
       assert.equal(answer.status, presence === "ready" ? 200 : 503);
       const proof = fieldOf(answer, proofField);
       assert.equal(proof !== undefined && proofs.isProven(ask, answer.status, answer.body, proof), isKnown);
-      const said = { ...open, state: presence, ...(isKnown ? { word: so.word } : {}) };
+      const said = { ...open, state: presence, ...(isKnown ? { word: so.answer } : {}) };
       assert.deepEqual(JSON.parse(answer.body.toString()), said);
     }
   }

@@ -4,7 +4,7 @@ import type { Fleet } from "#document/document.ts";
 import type { NodeHealth, NodeState, SiteState } from "#health/health.ts";
 import { openDirectory, type PeerDirectory, type Room } from "../../../node/peer/directory.ts";
 import { rankOwners } from "../../../node/peer/owners.ts";
-import type { MemberWord } from "../../../node/peer/members.ts";
+import type { MemberAnswer } from "../../../node/peer/members.ts";
 import { type FakeClock, fakeClock } from "../../support/fake-clock.ts";
 import { fleetWith, siteValue } from "../../support/fleet.ts";
 
@@ -25,7 +25,7 @@ interface Seen {
   clock: FakeClock;
   fleet: Fleet | null;
   health: Map<string, NodeHealth>;
-  words: Map<string, MemberWord>;
+  answers: Map<string, MemberAnswer>;
   states: Map<string, SiteState>;
   self: { node: string; process: number; processes: number; isReady: boolean };
   room: Room;
@@ -40,7 +40,7 @@ function seenBy(node: string, fleet: Fleet | null, process = 0, processes = 1): 
     clock,
     fleet,
     health: new Map(),
-    words: new Map(),
+    answers: new Map(),
     states: new Map(),
     self: { node, process, processes, isReady: true },
     room: { isFull: false, sitesWithRoom: [] },
@@ -53,7 +53,7 @@ function seenBy(node: string, fleet: Fleet | null, process = 0, processes = 1): 
   const directory = openDirectory({
     fleet: () => seen.fleet,
     health: () => seen.health,
-    words: () => seen.words,
+    answers: () => seen.answers,
     siteStates: () => seen.states,
     self: () => seen.self,
     site,
@@ -90,7 +90,7 @@ test("all nodes of a site send a key to one of them, which does the work itself"
 test("the processes of a node are members like any other", () => {
   const fleet = fleetWith({ sites: [siteOf("fra", 2)] });
   const other = seenBy("fra2", fleet);
-  other.words.set("fra1", { processes: 3 });
+  other.answers.set("fra1", { processes: 3 });
   const own = seenBy("fra1", fleet, 2, 3);
   const order = (key: string): string[] => orderOf(key, ["fra1", "fra1.1", "fra1.2", "fra2"]);
   for (const key of keys) {
@@ -114,8 +114,8 @@ test("who is shunned, down, draining or busy is passed over by all, for the same
     ["draining", ({ judge }) => judge("fra3", "draining")],
     [
       "busy",
-      ({ words }) => {
-        for (const name of names) words.set(name, { rendersWaiting: name === "fra3" ? 60 : 4 });
+      ({ answers }) => {
+        for (const name of names) answers.set(name, { rendersWaiting: name === "fra3" ? 60 : 4 });
       },
     ],
   ];
@@ -136,7 +136,7 @@ test("a node that is busy or drains itself asks the others for what it owned", (
   const fleet = fleetWith({ sites: [siteOf("fra", 3)] });
   const names = ["fra1", "fra2", "fra3"];
   const busy = seenBy("fra1", fleet);
-  for (const name of names) busy.words.set(name, { rendersWaiting: name === "fra1" ? 60 : 4 });
+  for (const name of names) busy.answers.set(name, { rendersWaiting: name === "fra1" ? 60 : 4 });
   const draining = seenBy("fra1", fleet);
   assert.equal(draining.directory.site().length, 2);
   draining.self = { ...draining.self, isReady: false };

@@ -29,14 +29,14 @@ test("who is a member, by what is known of the node", () => {
     ["draining by its own word", {}, { health: judged({ fra2: "draining" }) }, ["fra1"]],
     ["drained by an operator", { state: "draining" }, { health: judged({ fra2: "up" }) }, ["fra1"]],
     ["without an endpoint", { peer: undefined }, { health: judged({ fra2: "up" }) }, ["fra1"]],
-    ["two processes", {}, { words: new Map([["fra2", { processes: 2 }]]) }, ["fra1", "fra2", "fra2.1"]],
+    ["two processes", {}, { answers: new Map([["fra2", { processes: 2 }]]) }, ["fra1", "fra2", "fra2.1"]],
     ["ourselves not ready", {}, { self: { ...self, isReady: false } }, ["fra2"]],
     ["ourselves said to be down", {}, { health: judged({ fra1: "down" }) }, ["fra1", "fra2"]],
     ["our own processes", {}, { self: { ...self, processes: 2 } }, ["fra1", "fra1.1", "fra2"]],
   ];
   for (const [what, parts, more, names] of rows) {
     const { fleet, site } = fleetOf(nodeValue("fra1"), nodeValue("fra2", parts));
-    const input = { fleet, health: new Map(), words: new Map(), self, ...more };
+    const input = { fleet, health: new Map(), answers: new Map(), self, ...more };
     assert.deepEqual(
       membersOf(site, input).map(({ name }) => name),
       names,
@@ -51,11 +51,11 @@ test("process i of a node listens i ports above its first, up to the last port a
     nodeValue("fra2", { peer: { host: "2001:db8::2", port: 65_534 } }),
     nodeValue("fra3"),
   );
-  const words = new Map([
+  const answers = new Map([
     ["fra2", { processes: 4 }],
     ["fra3", { processes: 1_000_000 }],
   ]);
-  const members = membersOf(site, { fleet, health: new Map(), words, self });
+  const members = membersOf(site, { fleet, health: new Map(), answers, self });
   assert.deepEqual(
     members.filter(({ node }) => node === "fra2"),
     [
@@ -83,7 +83,7 @@ test("others ask a site that is up and that no operator takes out", () => {
 test("a node is busy well above its site's mean, where two say what waits", () => {
   const { site } = fleetOf(nodeValue("fra1"), nodeValue("fra2"), nodeValue("fra3"));
   const mostOf = (...waiting: number[]): number =>
-    waitingMost(site, { words: new Map(waiting.map((rendersWaiting, at) => [`fra${at + 1}`, { rendersWaiting }])) });
+    waitingMost(site, { answers: new Map(waiting.map((rendersWaiting, at) => [`fra${at + 1}`, { rendersWaiting }])) });
   assert.equal(mostOf(), Infinity);
   assert.equal(mostOf(500), Infinity);
   assert.equal(mostOf(0, 0, 0), 8);

@@ -1,5 +1,5 @@
 /**
- * A process for the tests of the supervisor: no edge, but the real channel and the real fellows.
+ * A process for the tests of the supervisor: no edge, but the real channel and the real sibling sums.
  *
  *   node member.ts INDEX COUNT WORD…   beats, is ready, answers orders; each further word is one of
  *     status=N   ends with it before it is ready
@@ -10,7 +10,7 @@
  */
 import { systemClock } from "#base/clock.ts";
 import { openChannel } from "../../../node/processes/channel.ts";
-import { openFellows } from "../../../node/processes/siblings.ts";
+import { openSiblings } from "../../../node/processes/siblings.ts";
 
 const [, , index = "", count = "", ...words] = process.argv;
 const tell = (what: string, more: object = {}): void => {
@@ -37,8 +37,8 @@ const channel = openChannel(process, quick, {
     process.exit(0);
   },
 });
-const fellows = openFellows({ count: Number(count), channel, clock: quick });
-fellows.follow(() => ({
+const siblings = openSiblings({ count: Number(count), channel, clock: quick });
+siblings.follow(() => ({
   requestsPerSecond: 10 ** Number(index),
   bytesPerSecond: 1000,
   rendersWaiting: Number(index),
@@ -46,8 +46,8 @@ fellows.follow(() => ({
 }));
 let last = "";
 systemClock.every(20, () => {
-  const total = JSON.stringify(fellows.total());
-  if (total !== last) tell("total", { total: fellows.total() });
+  const total = JSON.stringify(siblings.total());
+  if (total !== last) tell("total", { total: siblings.total() });
   last = total;
 });
 channel.ready();

@@ -192,7 +192,7 @@ export async function startNodes(
     const directory = openDirectory({
       fleet: () => fleet,
       health: () => health,
-      words: () => new Map(),
+      answers: () => new Map(),
       siteStates: () => new Map(),
       self: () => ({ node: name, process: 0, processes: 1, isReady: true }),
       site,

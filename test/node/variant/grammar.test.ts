@@ -7,9 +7,9 @@ import type { Variant } from "../../../node/variant/variant.ts";
 
 const plain: Variant = { fit: "clip", quality: 75, format: "source" };
 
-function variantOf(query: string | URLSearchParams, presets: Parameters<typeof parseVariant>[1] = {}): Variant {
+function variantOf(query: string, presets: Parameters<typeof parseVariant>[1] = {}): Variant {
   const parsed = parseVariant(query, presets);
-  assert.equal(parsed.outcome, "variant", `${String(query)} was rejected`);
+  assert.equal(parsed.outcome, "variant", `${query} was rejected`);
   assert(parsed.outcome === "variant");
   return parsed.variant;
 }
@@ -79,7 +79,7 @@ describe("what is accepted", () => {
   });
 
   it("decoded parameters are read like the raw query", () => {
-    assert.deepEqual(variantOf(new URLSearchParams("w=4%30%30&bg=f00")), variantOf("w=400&bg=f00"));
+    assert.deepEqual(variantOf("w=4%30%30&bg=f00"), variantOf("w=400&bg=f00"));
   });
 });
 
@@ -145,13 +145,11 @@ describe("what is rejected, with parameter, value and range", () => {
     assert.equal(rejection.allowed, "up to 4096 characters");
   });
 
-  it("more parameters than the bound, raw or decoded", () => {
+  it("more parameters than the bound", () => {
     const query = Array.from({ length: grammarLimits.parametersMax + 1 }, (_, index) => `p${index}=1`).join("&");
-    for (const form of [query, new URLSearchParams(query)]) {
-      const rejection = parseVariant(form, {});
-      assert(rejection.outcome === "rejected");
-      assert.equal(rejection.allowed, "up to 64 parameters");
-    }
+    const rejection = parseVariant(query, {});
+    assert(rejection.outcome === "rejected");
+    assert.equal(rejection.allowed, "up to 64 parameters");
     assert.equal(parseVariant(query.slice(query.indexOf("&") + 1), {}).outcome, "variant");
   });
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { ZoneRecord } from "#record/zone-record.ts";
+import type { ZoneRecord } from "#record/types.ts";
 import { seededRandom } from "#base/random.ts";
 import { rounds, seedOr } from "../../../support/long.ts";
 import { linesOf, read, readGood, recordLine, recordsOf, zoneStart } from "./zone-text.ts";

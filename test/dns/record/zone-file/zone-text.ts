@@ -1,5 +1,5 @@
 /** Records as zone files write them: the other direction of what is tested, made for tests only. */
-import type { ZoneRecord } from "#record/zone-record.ts";
+import type { ZoneRecord } from "#record/types.ts";
 import { type ZoneFile, type ZoneFileOutcome, readZoneFile } from "#record/zone-file/read-zone-file.ts";
 
 /** SOA and NS, which each zone has to have. */

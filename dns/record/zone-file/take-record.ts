@@ -1,0 +1,107 @@
+/**
+ * The data of a record, from its presentation to a record of the fleet document (types.ts).
+ *
+ *   types that the document knows             their own kind
+ *   types of types/raw-formats.ts             RAW: the type's number and its rdata
+ *   TYPE65280 \# 4 0a000001  (RFC 3597 §5)    RAW; the own kind where the type reads its own octets
+ */
+import { isAtEnd, rdataReader } from "../rdata-reader.ts";
+import { rdataOctetsMax } from "../rdata-writer.ts";
+import type { Start } from "../record-type.ts";
+import { typeNumberFrom, typeNumbers, whyNotServed } from "../type-numbers.ts";
+import { recordTypeOfNumber, recordTypeWritten, type ZoneRecord } from "../types.ts";
+import { rawFormatOf } from "../types/raw-formats.ts";
+import { rawRecord, takeRaw } from "../types/raw.ts";
+import { type Soa, soaFromRdata, soaFromText } from "../types/soa.ts";
+import { type Fields, hasFlag, hasMore, rawField, refuse, takeHex, takeNumber } from "./fields.ts";
+import { fieldFlags } from "./scan.ts";
+import { quote } from "./words.ts";
+
+/**
+ * Reads the fields that follow the type.
+ * @returns undefined when `fields` has a problem
+ */
+export function takeRecord(fields: Fields, type: string, start: Start): ZoneRecord | undefined {
+  const record = takeData(fields, type, start);
+  if (record !== undefined && hasMore(fields)) {
+    const extra = quote(rawField(fields, fields.next));
+    refuse(fields, `${extra} is more than a record of type ${quote(type)} has`, fields.next);
+  }
+  return fields.problem === "" ? record : undefined;
+}
+
+function takeData(fields: Fields, type: string, start: Start): ZoneRecord | undefined {
+  const isGeneric = isGenericNext(fields);
+  const read = isGeneric ? undefined : recordTypeWritten(type)?.readText;
+  if (read !== undefined) return read(fields, start);
+  const typeField = fields.next - 1;
+  const number = typeNumberFrom(type);
+  // TYPE15 is MX, and is read as such.
+  const readOfNumber = isGeneric || number === undefined ? undefined : recordTypeOfNumber(number)?.readText;
+  if (readOfNumber !== undefined) return readOfNumber(fields, start);
+  if (number === undefined) {
+    refuse(fields, `${quote(type)} is not a record type`, typeField);
+    return undefined;
+  }
+  const why = whyNotServed(number);
+  if (why !== undefined) {
+    refuse(fields, `${quote(type)}: ${why}`, typeField);
+    return undefined;
+  }
+  if (isGeneric) {
+    const rdata = takeGeneric(fields);
+    if (fields.problem !== "") return undefined;
+    const record = recordFromRdata(number, rdata, start);
+    if (record === undefined) refuse(fields, `these octets are no data of type ${quote(type)}`);
+    return record;
+  }
+  const takeFormat = rawFormatOf(number);
+  if (takeFormat !== undefined) {
+    return takeRaw(fields, start, number, (into) => {
+      takeFormat(fields, into);
+    });
+  }
+  refuse(fields, `data of type ${quote(type)} is read only as \\# LENGTH HEX (RFC 3597)`, typeField);
+  return undefined;
+}
+
+/** RFC 3597 §5: `\#`, the number of octets, the octets in hexadecimal. */
+function isGenericNext(fields: Fields): boolean {
+  const { scanner, next } = fields;
+  // The length first: it is cheap, and this is asked for each record.
+  if (next >= scanner.fieldsCount || (scanner.ends[next] ?? 0) - (scanner.starts[next] ?? 0) !== 2) return false;
+  return rawField(fields, next) === "\\#" && !hasFlag(fields, next, fieldFlags.quoted);
+}
+
+function takeGeneric(fields: Fields): Buffer {
+  fields.next += 1;
+  const length = takeNumber(fields, "a length of rdata", rdataOctetsMax);
+  const lengthField = fields.next - 1;
+  const hex = hasMore(fields) || length > 0 ? takeHex(fields, "the data") : "";
+  if (hex.length !== length * 2) {
+    refuse(fields, `the length ${length} is not that of the ${hex.length / 2} octets after it`, lengthField);
+  }
+  return Buffer.from(hex, "hex");
+}
+
+/** The record that this rdata is; undefined when it is malformed. */
+function recordFromRdata(number: number, rdata: Buffer, start: Start): ZoneRecord | undefined {
+  const read = recordTypeOfNumber(number)?.readRdata;
+  if (read === undefined) return rawRecord(start, number, rdata);
+  const reader = rdataReader(rdata);
+  const record = read(reader, start);
+  return reader.isBroken || !isAtEnd(reader) ? undefined : record;
+}
+
+export function isSoa(type: string): boolean {
+  // Asked for each record, so the common answer comes first.
+  return (type.charCodeAt(0) | 0x20) === 0x73 || type.length > 4 ? typeNumberFrom(type) === typeNumbers.SOA : false;
+}
+
+/** The data of a SOA record; as octets, too. */
+export function takeSoa(fields: Fields): Soa | undefined {
+  if (!isGenericNext(fields)) return soaFromText(fields);
+  const soa = soaFromRdata(takeGeneric(fields));
+  if (soa === undefined) refuse(fields, "these octets are no data of type SOA");
+  return fields.problem === "" ? soa : undefined;
+}

@@ -1,0 +1,55 @@
+/**
+ * The steering policies as the fleet document knows them: one entry each, with what it means and what it asks of a
+ * steered name. What DNS does by it is the entry of the same name in dns/steer/policies.ts, which may import more; the
+ * compiler holds the two tables to the same names.
+ */
+
+/** What a policy's rules look at. */
+interface PolicyUse {
+  readonly sites?: readonly string[];
+  readonly anycastAddresses: readonly string[];
+}
+
+interface PolicyTerms {
+  /** What a client gets; a part of the documentation. */
+  readonly means: string;
+  /** It gives the shared addresses: no site is chosen, so no site's state counts. */
+  readonly isShared?: true;
+  /** It never answers a site of weight 0. */
+  readonly isWeighing?: true;
+  /** It goes by the distance from the client, so `withinKm` means something to it. */
+  readonly isByDistance?: true;
+  /** What the schema can't say; `key` is one of the steered name's. */
+  readonly problemOf?: (use: PolicyUse) => { readonly key: string; readonly message: string } | undefined;
+}
+
+const table = {
+  geo: { means: "nearest site", isByDistance: true },
+  anycast: {
+    means: "the shared address",
+    isShared: true,
+    problemOf: ({ anycastAddresses }) =>
+      anycastAddresses.length > 0
+        ? undefined
+        : { key: "policy", message: `"anycast" needs at least one address in anycast.addresses` },
+  },
+  local: { means: "the answering site's own" },
+  weighted: { means: "by weight, the same client network always the same site", isWeighing: true },
+  fixed: {
+    means: "the first of `sites` that is up",
+    problemOf: ({ sites }) =>
+      sites !== undefined
+        ? undefined
+        : { key: "sites", message: `is missing: "fixed" answers the sites that it names` },
+  },
+} as const satisfies Record<string, PolicyTerms>;
+
+export type PolicyName = keyof typeof table;
+
+export const policies: Readonly<Record<PolicyName, PolicyTerms>> = table;
+
+/** In the order of the table, which is that of the documentation. */
+export const policyNames = Object.keys(table) as PolicyName[];
+
+/** All of them in one sentence. */
+export const policiesText = policyNames.map((name) => `${name}: ${table[name].means}`).join("; ");

@@ -1,0 +1,67 @@
+/** What the admin listener shows: the node's status, and how it would answer a URL. */
+import { tokenId } from "#secret/edge-token.ts";
+import { understandForOwner } from "../http/understand.ts";
+import type { OpenedEdge } from "./opened-edge.ts";
+import { currentFleet } from "./parts.ts";
+import { feedWarning, tokenWarning, unreadyReasons } from "./readiness.ts";
+import { describeSites } from "./site-views.ts";
+
+/** @param isBrief without what the node sees of others, which grows with the fleet */
+export function describeStatus(edge: OpenedEdge, isBrief: boolean): Record<string, unknown> {
+  const { setup, directory, upstreams, caches, membership, serving, probing, link, dns, following } = edge;
+  const { config, release, parts, clock } = setup;
+  const { origin } = upstreams;
+  const { feed } = following;
+  const heardAtMs = feed.heardAtMs();
+  const unready = unreadyReasons(edge);
+  return {
+    node: config.node,
+    site: config.site,
+    process: setup.process,
+    pid: process.pid,
+    release,
+    presence: parts.presence,
+    standing: membership.standing(),
+    ready: unready.length === 0,
+    unready,
+    damagedAtStart: directory.damaged,
+    fleetVersion: membership.current()?.version ?? null,
+    rosterRevision: membership.rosterRevision(),
+    fleetSecret: link.secrets.id(),
+    originToken: {
+      id: tokenId(directory.tokenFile.current()),
+      refused: origin.tokenRefusal(),
+      warning: tokenWarning(edge) ?? null,
+    },
+    machine: setup.siblings.total(),
+    feed: {
+      state: feed.state(),
+      position: feed.position(),
+      heardMsAgo: heardAtMs === null ? null : Math.round(clock.monotonicMs() - heardAtMs),
+      warning: feedWarning(edge) ?? null,
+    },
+    isIsolated: probing.prober.isIsolated(),
+    announce: parts.announcement?.state() ?? null,
+    sites: isBrief ? null : describeSites(currentFleet(parts), probing.prober),
+    cache: { memory: caches.memoryTier.stats(), disk: caches.diskTier.stats(), records: caches.records.size() },
+    decoders: caches.decoders.stats(),
+    peers: serving.peering?.counts() ?? null,
+    origin: { ...origin.counts(), isBroken: origin.isBroken() },
+    dns: dns.status(),
+  };
+}
+
+/** @throws NearcastError 4xx for a URL that would be refused */
+export async function explainUrl(
+  { membership, serving }: OpenedEdge,
+  url: URL,
+  accept: string | undefined,
+): Promise<Record<string, unknown>> {
+  const target = url.pathname + url.search;
+  const fields = { host: url.host, ...(accept === undefined ? {} : { accept }) };
+  const understood = understandForOwner(membership.fleet(), { method: "GET", target, fields });
+  const { kind, order } = understood;
+  const answer = kind === "images" ? await serving.images.explain(order) : await serving.assets.explain(order);
+  const about = kind === "images" ? { variant: order.variant, varies: order.varies } : { target: order.target };
+  return { host: order.host.name, kind, ...about, ...answer };
+}

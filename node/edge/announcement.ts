@@ -1,0 +1,146 @@
+/**
+ * The lease in its edge: which prefixes this node announces, what must be right for it, and when it may let go.
+ *
+ *   fleet document ─▶ the prefixes of the clouds of this node's site ─▶ lease (announce/, a thread of its own)
+ *   DNS over UDP and TCP, a picture over HTTP, at the very addresses of those clouds ─▶ self-check
+ *   standing in the fleet, SIGTERM ─▶ drain: GRACEFUL_SHUTDOWN (RFC 8326), then withdrawal
+ *
+ * A failed self-check takes the announcement back only if another node says at that moment, over unicast, that it
+ * announces the same prefixes and is well. Two that fail at once would each see the other so; therefore a node whose
+ * own check just failed says that it is not well (`healthy()`), and the one that asks later stays.
+ */
+import type { Clock } from "#base/clock.ts";
+import type { Log } from "#base/log.ts";
+import type { Random } from "#base/random.ts";
+import { canonicalAddress } from "#base/ip-text.ts";
+import { canonicalName } from "#record/names.ts";
+import type { Fleet, SiteNode } from "#document/document.ts";
+import type { NodeHealth, HealthAnswer } from "#health/health.ts";
+import { type Lease, openLease } from "../announce/lease.ts";
+import type { LeaseState } from "../announce/lease-state.ts";
+import { createSelfCheck, type SelfCheck, type SelfCheckTargets } from "../announce/self-check.ts";
+import type { EdgeConfig } from "../config.ts";
+import type { Standing } from "./membership.ts";
+
+export interface Announcement {
+  /** Another fleet is in force, or this node's standing in it is another. */
+  refresh: () => void;
+  state: () => LeaseState;
+  /** What this node announces and vouches for; none while its own answers are wrong. */
+  healthy: () => readonly string[];
+  /** Resolves after the withdrawal. */
+  drain: () => Promise<void>;
+  hurry: () => void;
+  close: () => Promise<void>;
+}
+
+/** So many others are asked at most before an announcement is let go. */
+const witnessesMax = 8;
+
+export function openAnnouncement(options: {
+  config: EdgeConfig & { announce: NonNullable<EdgeConfig["announce"]> };
+  processIndex: number;
+  /** Null before the first document. */
+  fleet: () => Fleet | null;
+  standing: () => Standing;
+  health: () => ReadonlyMap<string, NodeHealth>;
+  answers: () => ReadonlyMap<string, HealthAnswer>;
+  /** Asks a node at once what it says of itself; undefined: it does not answer. */
+  ask: (node: SiteNode) => Promise<HealthAnswer | undefined>;
+  clock: Clock;
+  random: Random;
+  log: Log;
+}): Announcement {
+  const { config, processIndex, fleet, standing, health, answers, ask, clock, random, log } = options;
+  let isDraining = false;
+  let last: SelfCheck = { ok: false, reason: "not checked yet" };
+
+  const check = createSelfCheck({ targets, clock, random });
+  const lease: Lease = openLease({
+    announce: config.announce,
+    processIndex,
+    as: fleet()?.anycast.as,
+    prefixes: prefixes(),
+    async selfCheck() {
+      last = await check();
+      return last;
+    },
+    mayFall,
+    isAlone,
+    clock,
+    random,
+    log,
+  });
+
+  function clouds(): Fleet["anycast"]["clouds"] {
+    return (fleet()?.anycast.clouds ?? []).filter(({ sites }) => sites.includes(config.site));
+  }
+
+  function prefixes(): string[] {
+    return [...new Set(clouds().flatMap((cloud) => cloud.prefixes))];
+  }
+
+  /** The sockets of this node that stand on the clouds' addresses; all of them where none does. */
+  function targets(): SelfCheckTargets {
+    const announced = new Set(clouds().flatMap(({ addresses }) => addresses.map(canonicalAddress)));
+    const among = (endpoints: readonly { host: string; port: number }[]): { host: string; port: number }[] => {
+      const own = endpoints.filter(({ host }) => announced.has(canonicalAddress(host)));
+      return own.length > 0 ? own : [...endpoints];
+    };
+    const { checkHost, checkPath } = config.announce;
+    const firstImages = fleet()?.hosts.find(({ kind }) => kind === "images")?.name;
+    return {
+      dns: among(config.dns.addresses),
+      zone: fleet()?.zones[0]?.name,
+      http: among(config.http),
+      ask: {
+        host: canonicalName(checkHost ?? firstImages ?? "localhost"),
+        path: checkPath ?? "/.nearcast/health",
+        expects: checkPath === undefined ? "any" : "picture",
+      },
+    };
+  }
+
+  async function mayFall(wanted: readonly string[]): Promise<boolean> {
+    const others = (fleet()?.sites ?? [])
+      .flatMap(({ nodes }) => nodes)
+      .filter(({ name }) => name !== config.node && health().get(name)?.state === "up")
+      .slice(0, witnessesMax);
+    const said = await Promise.all(others.map(ask));
+    const announced = new Set(said.flatMap((answer) => answer?.announced ?? []));
+    return wanted.every((prefix) => announced.has(prefix));
+  }
+
+  /** By what was heard last, without asking. */
+  function isAlone(wanted: readonly string[]): boolean {
+    const announced = new Set<string>();
+    for (const [name, { announced: theirs = [] }] of answers()) {
+      if (name !== config.node && health().get(name)?.state === "up") for (const one of theirs) announced.add(one);
+    }
+    return !wanted.every((prefix) => announced.has(prefix));
+  }
+
+  return {
+    refresh() {
+      lease.setPrefixes(prefixes(), fleet()?.anycast.as);
+      if (isDraining || fleet() === null) return;
+      if (standing() === "listed") lease.undrain();
+      else {
+        lease.drain().catch((error: unknown) => {
+          log.error({ err: error }, "the announcement could not be taken back");
+        });
+      }
+    },
+    state: lease.state,
+    healthy() {
+      const { announced, isShuttingDown } = lease.state();
+      return last.ok && !isShuttingDown ? announced : [];
+    },
+    async drain() {
+      isDraining = true;
+      await lease.drain();
+    },
+    hurry: lease.hurry,
+    close: lease.close,
+  };
+}

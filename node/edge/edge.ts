@@ -1,0 +1,151 @@
+/**
+ * An edge, put together phase by phase. Each phase is a file of this folder; it returns what later phases need, and
+ * parts that need each other meet in parts.ts. DNS is handed in by main.ts.
+ *
+ *   membership ─▶ caches ─▶ feed (replays missed purges) ─▶ HTTP, peers ─▶ probes ─▶ first judgement ─▶ DNS ─▶ ready
+ *                                                                                                         └─▶ lease
+ * The order matters: nothing is served from disk before the missed purges are applied (or the origin is known to be
+ * away), no name is answered before every node was judged once, the node is ready when the first snapshot of names
+ * answers on every thread, and it is announced when its own answers have been right for a while.
+ *
+ * The stop runs in the opposite order: the announcement and the names say `elsewhere` first, what comes all the same
+ * is served, and only then does anything stop.
+ */
+import { sleep } from "#base/clock.ts";
+import { createLifecycle } from "#base/lifecycle.ts";
+import { readRelease } from "#base/release.ts";
+import { liveFleet } from "#health/live-fleet.ts";
+import type { EdgeConfig } from "../config.ts";
+import type { Listener } from "../http/listener.ts";
+import { openApplications } from "./applications.ts";
+import { openCaches } from "./caches.ts";
+import { type DataDirectory, openDataDirectory } from "./data-directory.ts";
+import { type DnsHosting, openDnsHosting } from "./dns-hosting.ts";
+import { followOrigin } from "./following.ts";
+import { listenForClients } from "./listening.ts";
+import { type Membership, openMembership } from "./membership.ts";
+import type { OpenedEdge } from "./opened-edge.ts";
+import { openOriginLink, type OriginLink } from "./origin-link.ts";
+import { fleetChanged, noParts } from "./parts.ts";
+import { openProbing, type Probing } from "./probing.ts";
+import { beginService } from "./service.ts";
+import { openServing } from "./serving.ts";
+import type { EdgeDeps, EdgeSetup } from "./setup.ts";
+import { openUpstreams, type Upstreams } from "./upstreams.ts";
+
+export interface Edge {
+  http: readonly { address: string; port: number }[];
+  admin: { address: string; port: number };
+  dns: () => readonly { host: string; port: number }[];
+  /** Resolves when pictures and names are answered. */
+  ready: Promise<void>;
+  /** Says `draining` for as long as configured (or until `hurry`), then stops everything. */
+  drain: () => Promise<void>;
+  hurry: () => void;
+}
+
+/** How long the start waits for the origin before it goes on with what it remembers. */
+const firstContactMs = 3000;
+const stopMs = 8000;
+
+/** @throws the failure of whatever could not be started; what was started before is stopped again */
+export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edge> {
+  const lifecycle = createLifecycle(deps.log);
+  try {
+    return await start({ ...deps, config, release: readRelease(), lifecycle, parts: noParts() });
+  } catch (error) {
+    await lifecycle.stop(stopMs);
+    throw error;
+  }
+}
+
+async function start(setup: EdgeSetup): Promise<Edge> {
+  const { lifecycle, clock } = setup;
+  const directory = await openDataDirectory(setup);
+  const ended = new AbortController();
+  lifecycle.defer("waiting", () => {
+    ended.abort(new Error("closing"));
+  });
+  const upstreams = openUpstreams(setup, directory);
+  const caches = await openCaches(setup);
+  const membership = await joinFleet(setup, directory, upstreams);
+  const serving = openServing(setup, upstreams, caches, membership);
+  const probing = openProbing(setup, serving);
+  const link = await openOriginLink(setup, directory, upstreams);
+  const dns = hostDns(setup, membership, probing, link);
+  const following = await followOrigin(setup, directory, upstreams, { membership, serving, link });
+  const edge = { setup, directory, upstreams, caches, membership, serving, probing, link, dns, following };
+  const { edgeApp, admin } = await openApplications(edge);
+
+  // Pictures are served as soon as the missed purges are applied, or the origin is known to be away.
+  await Promise.race([following.feed.firstContact, sleep(clock, firstContactMs)]);
+  const listeners: Listener[] = [];
+  if (!setup.process.sharesPorts) await listenForClients(setup, edgeApp, listeners);
+  return {
+    http: listeners,
+    admin,
+    dns: () => dns.part()?.addresses() ?? [],
+    ready: beginService(edge, edgeApp, listeners, ended.signal),
+    ...stopOf(edge),
+  };
+}
+
+/** Phase 4: what this node knows of its fleet. */
+async function joinFleet(setup: EdgeSetup, { memory }: DataDirectory, { origin }: Upstreams): Promise<Membership> {
+  const { config, lifecycle, parts, clock, log } = setup;
+  const membership = await openMembership({
+    node: config.node,
+    site: config.site,
+    memory,
+    origin,
+    changed: (fleet) => {
+      fleetChanged(parts, fleet);
+    },
+    clock,
+    log,
+  });
+  parts.membership = membership;
+  lifecycle.defer("membership", membership.close);
+  return membership;
+}
+
+/** Phase 8: the DNS responder's inputs. It binds its addresses in the last phase, which defers its closing too. */
+function hostDns(setup: EdgeSetup, membership: Membership, { prober }: Probing, { secrets }: OriginLink): DnsHosting {
+  const { config, startDns, process, parts, log } = setup;
+  const dns = openDnsHosting({
+    config,
+    startDns,
+    inputs: () => {
+      const current = membership.current();
+      if (current === null) return null;
+      // The prober's own stays the same object while nothing in it changes.
+      const fleet = prober.live() ?? liveFleet(current.document, prober.health());
+      return { fleet, version: current.version, siteStates: prober.sites(), keptShares: prober.keptShares() };
+    },
+    soonestChangesMs: prober.soonestChangesMs,
+    secrets: secrets.secrets,
+    process,
+    log,
+  });
+  parts.dns = dns;
+  return dns;
+}
+
+function stopOf({ setup, probing }: OpenedEdge): Pick<Edge, "drain" | "hurry"> {
+  const { config, lifecycle, parts, clock, log } = setup;
+  const hurried = new AbortController();
+  return {
+    async drain() {
+      parts.presence = "draining";
+      probing.prober.refresh();
+      log.info({ drainMs: config.drainMs }, "draining");
+      const wait = sleep(clock, config.drainMs, hurried.signal).catch(() => undefined); // hurried: go on at once
+      await Promise.all([wait, parts.announcement?.drain()]);
+      await lifecycle.stop(stopMs);
+    },
+    hurry() {
+      parts.announcement?.hurry();
+      hurried.abort(new Error("hurried"));
+    },
+  };
+}

@@ -1,0 +1,99 @@
+/**
+ * The parts of an edge that need each other. Each is null until its phase has opened it; a part that is opened early
+ * reads one that is opened later through this record.
+ *
+ *   membership ─ fleetChanged ─▶ prober, DNS, announcement       prober ─ healthChanged, soonestChanges ─▶ DNS
+ *   secrets ─ secretsChanged ─▶ DNS, channel                     feed, presence, loop: read by all
+ *
+ * The functions below are all that happens between them.
+ */
+import type { FastifyInstance } from "fastify";
+import type { Fleet } from "#document/document.ts";
+import type { FeedFollower } from "#follow/feed.ts";
+import type { Prober } from "#health/prober.ts";
+import type { OriginChannel } from "../fetch/channel.ts";
+import type { SecretFollower } from "../fetch/secrets.ts";
+import type { Presence } from "../http/app.ts";
+import type { LoopMeter } from "../observe/loop-meter.ts";
+import type { ImageServer } from "../serve/image.ts";
+import type { Announcement } from "./announcement.ts";
+import type { DnsHosting } from "./dns-hosting.ts";
+import type { Membership } from "./membership.ts";
+
+export interface Parts {
+  /** This node's own readiness, whatever the fleet says of it. */
+  presence: Presence;
+  membership: Membership | null;
+  images: ImageServer | null;
+  prober: Prober | null;
+  secrets: SecretFollower | null;
+  channel: OriginChannel | null;
+  dns: DnsHosting | null;
+  feed: FeedFollower | null;
+  adminApp: FastifyInstance | null;
+  /** Opened when the start is over: what holds up the start is no load. */
+  loop: LoopMeter | null;
+  /** Stays null where nothing is to be announced. */
+  announcement: Announcement | null;
+}
+
+export function noParts(): Parts {
+  return {
+    presence: "starting",
+    membership: null,
+    images: null,
+    prober: null,
+    secrets: null,
+    channel: null,
+    dns: null,
+    feed: null,
+    adminApp: null,
+    loop: null,
+    announcement: null,
+  };
+}
+
+export function fleetChanged(parts: Parts, fleet: Fleet): void {
+  // Before this node itself can be probed, its own judgement would be "down".
+  if (parts.presence !== "starting") parts.prober?.watch(fleet);
+  parts.dns?.refresh();
+  parts.announcement?.refresh();
+}
+
+export function healthChanged(parts: Parts): void {
+  parts.dns?.refresh();
+}
+
+export function soonestChanges(parts: Parts, msBySite: ReadonlyMap<string, number>): void {
+  parts.dns?.setSoonestChanges(msBySite);
+}
+
+export function secretsChanged(parts: Parts, fresh: readonly Uint8Array[]): void {
+  parts.dns?.setSecrets(fresh);
+  parts.channel?.secretsChanged();
+}
+
+/** What other nodes are told: this node's own readiness, or that it takes no new clients. */
+export function presenceTold({ presence, membership }: Parts): Presence {
+  return presence === "ready" && membership?.standing() !== "listed" ? "draining" : presence;
+}
+
+/** The current fleet secret and the one before; none before the first is known. */
+export function fleetSecrets({ secrets }: Parts): readonly Uint8Array[] {
+  return secrets?.secrets() ?? [];
+}
+
+/** Number of the last event of the feed that was applied; 0 before the first. */
+export function feedSeq({ feed }: Parts): number {
+  return feed?.position()?.seq ?? 0;
+}
+
+/** Null before the first fleet document. */
+export function currentFleet({ membership }: Parts): Fleet | null {
+  return membership?.current()?.document ?? null;
+}
+
+/** 0 before the first fleet document. */
+export function fleetVersion({ membership }: Parts): number {
+  return membership?.current()?.version ?? 0;
+}

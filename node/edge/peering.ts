@@ -1,0 +1,139 @@
+/**
+ * The peers of this node: which of them it asks before it does the work itself, how it asks, and where it is asked.
+ *
+ *   fleet, health, answers, own place ─▶ directory ─▶ peers ─▶ image and asset servers        asking
+ *   peer endpoint ─▶ listener ─▶ peer application ─▶ the same servers                        being asked
+ *   what clients get ─▶ hot keys ─▶ replication ─▶ the other members of the site
+ *
+ * A node without a peer endpoint has no peers, and does everything itself.
+ */
+import type { RequestListener } from "node:http";
+import type { FastifyInstance } from "fastify";
+import type { Clock } from "#base/clock.ts";
+import { NearcastError } from "#base/errors.ts";
+import type { Log } from "#base/log.ts";
+import type { Fleet } from "#document/document.ts";
+import type { FeedPosition } from "#follow/feed.ts";
+import { type Room, roomOf, sitePressures } from "#health/pressure.ts";
+import type { Prober } from "#health/prober.ts";
+import type { Tiers } from "../cache/tiers.ts";
+import type { EdgeConfig } from "../config.ts";
+import { buildPeerApp } from "../http/peer-app.ts";
+import { openPeerClient, type PeerClientCounts } from "../peer/client.ts";
+import { openDirectory } from "../peer/directory.ts";
+import { createHotKeys } from "../peer/hot-keys.ts";
+import { listenForPeers, type PeerListener, type PeerListenerCounts } from "../peer/listener.ts";
+import { memberName } from "../peer/members.ts";
+import type { ProcessPlace } from "../processes/place.ts";
+import type { AssetServer } from "../serve/asset.ts";
+import type { ImageServer } from "../serve/image.ts";
+import { joinPeers, type Peers } from "../serve/peers.ts";
+import { replicateHotKeys, type Replication } from "../serve/replication.ts";
+
+export interface Peering {
+  peers: Peers;
+  /** Begins to answer peers; called when this node can do so. */
+  listen: (servers: { images: ImageServer; assets: AssetServer; tiers: Tiers }) => Promise<void>;
+  counts: () => { client: PeerClientCounts; listener: PeerListenerCounts | null; peers: ReturnType<Peers["counts"]> };
+  close: () => Promise<void>;
+}
+
+const requestGraceMs = 3000;
+const roomKeptMs = 100;
+
+export function openPeering(options: {
+  config: EdgeConfig & { peer: NonNullable<EdgeConfig["peer"]> };
+  place: ProcessPlace;
+  /** Null before the first document. */
+  fleet: () => Fleet | null;
+  prober: () => Pick<Prober, "health" | "answers" | "sites">;
+  isReady: () => boolean;
+  /** Renderings that wait here, of all for whom this process renders. */
+  rendersWaiting: () => number;
+  secrets: () => readonly Uint8Array[];
+  position: () => FeedPosition | null;
+  gate: () => Promise<void> | null;
+  clock: Clock;
+  log: Log;
+}): Peering {
+  const { config, place, fleet, prober, isReady, rendersWaiting, secrets, position, gate, clock, log } = options;
+  const self = memberName(config.node, place.index);
+  const client = openPeerClient({ self, site: config.site, secrets, clock, log });
+  const hotKeys = createHotKeys({ clock });
+  let app: FastifyInstance | undefined;
+  let listener: PeerListener | undefined;
+  let replication: Replication | undefined;
+  let lastRoom: Room = { isFull: false, sitesWithRoom: [] };
+  let roomUntilMs = -Infinity;
+
+  const directory = openDirectory({
+    fleet,
+    health: () => prober().health(),
+    answers: () => prober().answers(),
+    siteStates: () => prober().sites(),
+    self: () => ({ node: config.node, process: place.index, processes: place.count, isReady: isReady() }),
+    site: config.site,
+    room,
+    isShunned: client.isShunned,
+    clock,
+  });
+  const peers = joinPeers({
+    directory,
+    client,
+    isBusy: () => rendersWaiting() > waitingMost(),
+    position,
+    gate,
+    served: (key) => {
+      hotKeys.count(key, clock.monotonicMs());
+    },
+    clock,
+    log,
+  });
+
+  /** Answers are new once a second, and every miss asks. */
+  function room(): Room {
+    const document = fleet();
+    const nowMs = clock.monotonicMs();
+    if (document === null || nowMs < roomUntilMs) return lastRoom;
+    roomUntilMs = nowMs + roomKeptMs;
+    const { health, answers, sites } = prober();
+    lastRoom = roomOf(document, sites(), sitePressures(document, health(), answers()), config.site);
+    return lastRoom;
+  }
+
+  /**
+   * Above it, peers are told to go to the next of their key: half of what may wait, so that own clients have the rest.
+   */
+  function waitingMost(): number {
+    return (fleet()?.limits.renderQueueMax ?? 0) / 2;
+  }
+
+  return {
+    peers,
+    async listen({ images, assets, tiers }) {
+      replication = replicateHotKeys({ peers, client, hotKeys, images, tiers, clock, log });
+      const built = buildPeerApp({ node: self, images, assets, peers, replication, fleet, clock, log });
+      app = built;
+      await built.ready();
+      const application: RequestListener = (request, response) => {
+        built.routing(request, response);
+      };
+      const { host, port } = config.peer;
+      try {
+        listener = await listenForPeers({ host, port, secrets, application, clock, log });
+      } catch (error) {
+        const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
+        throw new NearcastError("CANNOT_LISTEN", `peers can't be answered on ${host} port ${port}: ${reason}`, {
+          cause: error,
+        });
+      }
+    },
+    counts: () => ({ client: client.counts(), listener: listener?.counts() ?? null, peers: peers.counts() }),
+    async close() {
+      replication?.close();
+      await listener?.close(requestGraceMs);
+      await app?.close();
+      await client.close();
+    },
+  };
+}

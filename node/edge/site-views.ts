@@ -1,0 +1,35 @@
+/** The fleet as this node sees it, for `nearcast status`: sites, their nodes, states with reasons, loads. */
+import type { Fleet } from "#document/document.ts";
+import type { Prober } from "#health/prober.ts";
+import { sitePressures } from "#health/pressure.ts";
+
+export function describeSites(
+  fleet: Fleet | null,
+  prober: Pick<Prober, "health" | "answers" | "sites" | "loads" | "keptShares">,
+): Record<string, unknown>[] {
+  if (fleet === null) return [];
+  const [health, answers, states] = [prober.health(), prober.answers(), prober.sites()];
+  const pressures = sitePressures(fleet, health, answers);
+  return fleet.sites.map((site) => ({
+    name: site.name,
+    place: site.place,
+    state: states.get(site.name) ?? "unknown",
+    pressure: pressures.get(site.name) ?? null,
+    requestsPerSecond: prober.loads().get(site.name) ?? null,
+    keptShare: prober.keptShares().get(site.name) ?? 1,
+    addresses: [...site.addresses, ...site.nodes.flatMap(({ addresses }) => addresses)],
+    nodes: site.nodes.map(({ name }) => {
+      const known = health.get(name);
+      const { load, unreachable, ...answer } = answers.get(name) ?? {};
+      return {
+        name,
+        state: known?.state ?? "unknown",
+        reason: known?.reason ?? "not probed yet",
+        ...(known?.isUnproven === true ? { isUnproven: true } : {}),
+        ...(load === undefined ? {} : { requestsPerSecond: load }),
+        ...answer,
+        ...(unreachable === undefined || unreachable.length === 0 ? {} : { unreachable }),
+      };
+    }),
+  }));
+}
