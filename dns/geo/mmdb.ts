@@ -3,7 +3,7 @@
  *
  *   search tree │ 16 zero octets │ data │ "\xab\xcd\xefMaxMind.com" metadata       (the end of the file)
  *        │                          │
- *   mmdb-tree.ts: ranges ──▶ mmdb-data.ts: each record once ──▶ places.ts: each place once
+ *   mmdb-tree.ts: ranges ──▶ mmdb-record.ts: each record once ──▶ places.ts: each place once
  *
  * Two readers look at each file. Ours reads all of it, once, and refuses it at the first thing that is damaged. Then
  * `maxmind`, the reader that everybody uses, is asked for addresses all over the file, and must give the same places.

@@ -40,7 +40,7 @@ export const turnQueriesMax = 64;
 export const turnBytesMax = 64 * 1024;
 /** Of the limits; above it clients that can be asked to leave are asked to. */
 const scarceShare = 0.9;
-export const noBytes = Buffer.alloc(0);
+const noBytes = Buffer.alloc(0);
 
 interface StreamClient extends Client {
   keepaliveTenths: number;

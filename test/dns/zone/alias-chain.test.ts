@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { nameFromText, nameToText } from "../../../dns/wire/name.ts";
-import { typeNumber } from "../../../dns/wire/numbers.ts";
+import { typeNumberFrom } from "#record/type-numbers.ts";
 import {
   followAlias,
   lookUpTarget,
@@ -43,7 +43,7 @@ const stepNames = ["records", "referral", "missing", "cname", "dname", "too long
 /** Each step and the name it was taken at. */
 function walk(text: string, type = "A"): string[] {
   const name = nameFromText(text);
-  const number = typeNumber(type);
+  const number = typeNumberFrom(type);
   assert.ok(name !== undefined && number !== undefined);
   const chain = newAliasChain();
   startChain(image, name, number, chain);
