@@ -9,7 +9,8 @@
  */
 import type { ValueProblem } from "#base/schema.ts";
 import type { WrittenZone, Zone } from "./zone.ts";
-import { type IncludedFile, readZoneFile, type ZoneFileProblem } from "./zone-file/read-zone-file.ts";
+import { readZoneFile } from "./zone-file/read-zone-file.ts";
+import type { IncludedFile, ZoneFileProblem } from "./zone-file/reading.ts";
 
 /**
  * Records of all zone files of a document; $GENERATE makes many of little text. An edge reads them in its main thread,

@@ -99,7 +99,8 @@ test("the packed package installs into an empty folder, checks a document, and s
     [],
     "sources have no use in a package",
   );
-  for (const file of ["LICENSE", "deploy/config/fleet.example.yaml"]) assert.ok(files.includes(file), file);
+  for (const file of ["LICENSE", "deploy/config/fleet.example.yaml", "deploy/docs/tutorial.md"])
+    assert.ok(files.includes(file), file);
 
   const program = join(installed, "deploy", "nearcast.mjs");
   const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { version: string };

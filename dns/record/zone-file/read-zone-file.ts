@@ -4,7 +4,7 @@
  *   text ─scan─▶ entry ─┬─▶ $ORIGIN $TTL             what later entries start from
  *                       ├─▶ $INCLUDE ─▶ the same for another file, one level deeper
  *                       ├─▶ $GENERATE ─▶ many records
- *                       └─▶ owner, TTL, class, type ─▶ records.ts ─▶ a record
+ *                       └─▶ owner, TTL, class, type ─▶ take-record.ts ─▶ a record
  *
  * Never throws, whatever the text is. The work is linear in the text and in what $GENERATE makes, and all that could
  * grow has a bound (see `zoneFileBounds`); past each is a problem that says so.
@@ -17,8 +17,8 @@
  *     wherever it is included, and the text with all files put in (`flatText`) means the same as the files.
  *   - Nothing may lie outside the zone. Quoted strings end in their line. Only class IN.
  */
-import { canonicalName, isAtOrBelow } from "../names.ts";
-import { typeNumberOf, type ZoneRecord } from "../types.ts";
+import { nameFrom, whyNoName } from "../name-text.ts";
+import type { ZoneRecord } from "../types.ts";
 import type { ZoneSoa } from "../zone.ts";
 import {
   type Fields,
@@ -33,52 +33,22 @@ import {
   takeTime,
   takeWord,
 } from "./fields.ts";
-import { countOf, expand, rangeFrom, type Template, templateFrom } from "./generate.ts";
-import { nameFrom, whyNoName } from "../name-text.ts";
-import { isSoa, takeRecord, takeSoa } from "./take-record.ts";
-import { fieldFlags, newScanner, scanEntry, type Scanner } from "./scan.ts";
-
+import { generateRecords } from "./generate-records.ts";
+import {
+  addFieldProblem,
+  addProblem,
+  type File,
+  type Reading,
+  readRecord,
+  takeTtlAndClass,
+  zoneFileBounds,
+  type ZoneFileProblem,
+  type ZoneFileSource,
+} from "./reading.ts";
+import { fieldFlags, newScanner, scanEntry } from "./scan.ts";
+import { isSoa, takeSoa } from "./take-record.ts";
+import { uniteTtls } from "./unite-ttls.ts";
 import { quote } from "./words.ts";
-
-const zoneFileBounds = {
-  /** $INCLUDE inside of included files. */
-  includeDepth: 8,
-  /** Files that one zone is read from, each $INCLUDE counted. */
-  files: 64,
-  /** Of all files of a zone. */
-  charactersMax: 16 * 1024 * 1024,
-  /** Records that $GENERATE makes, all of them together. */
-  generated: 65_536,
-  /** What $GENERATE makes, as text. */
-  generatedCharacters: 16 * 1024 * 1024,
-  records: 1_000_000,
-  /** Nobody mends more in one go. */
-  problems: 20,
-} as const;
-
-export interface ZoneFileProblem {
-  /** As the reader of files named it. */
-  file: string;
-  /** From 1; 0: the file as a whole. */
-  line: number;
-  /** From 1; 0: the whole line. */
-  column: number;
-  message: string;
-}
-
-export type IncludedFile = { ok: true; file: string; text: string } | { ok: false; problem: string };
-
-export interface ZoneFileSource {
-  /** How problems call the file. */
-  file: string;
-  text: string;
-  /** The zone's name, with or without the final dot. */
-  zone: string;
-  /** At most that of the bounds, which is also the default. */
-  recordsMax?: number;
-  /** Gives the file that `from` includes as `path`. Undefined: $INCLUDE is a problem. */
-  include?: ((path: string, from: string) => IncludedFile) | undefined;
-}
 
 /** Where the records stand: parallel to them. */
 interface Places {
@@ -100,47 +70,6 @@ export interface ZoneFile {
 
 export type ZoneFileOutcome =
   { ok: true; value: ZoneFile } | { ok: false; problems: ZoneFileProblem[]; recordsRead: number };
-
-/** What all files of one zone share while they are read. */
-interface Reading {
-  readonly source: ZoneFileSource;
-  /** In normal form, as written and in lower case. */
-  readonly apex: string;
-  readonly apexLower: string;
-  readonly records: ZoneRecord[];
-  readonly owners: string[];
-  readonly fileOfRecord: number[];
-  readonly lineOfRecord: number[];
-  readonly files: string[];
-  readonly problems: ZoneFileProblem[];
-  readonly warnings: ZoneFileProblem[];
-  readonly flat: string[];
-  characters: number;
-  generated: number;
-  generatedCharacters: number;
-  soa: ZoneSoa | undefined;
-  /** Of the last record. */
-  lastOwner: string;
-  hasApexNs: boolean;
-  /** Of $TTL; of the last record that stated one; of the SOA. -1: none yet. */
-  defaultTtl: number;
-  statedTtl: number;
-  minimumTtl: number;
-  /** One of the bounds is passed: nothing more is read. */
-  isOver: boolean;
-}
-
-/** One file of them. */
-interface File {
-  readonly index: number;
-  readonly depth: number;
-  readonly scanner: Scanner;
-  readonly fields: Fields;
-  /** Of the record before; empty: it has to be written. */
-  owner: string;
-  /** Up to here the text stands in `flat` already. */
-  flatUntil: number;
-}
 
 export function readZoneFile(source: ZoneFileSource): ZoneFileOutcome {
   const apex = nameFrom(source.zone.endsWith(".") ? source.zone : `${source.zone}.`, ".");
@@ -234,27 +163,6 @@ function readEntry(reading: Reading, file: File): void {
   else readRecord(reading, file.owner, ttl, type, fields, file.index, scanner.entryLine);
 }
 
-/** [TTL] [class] in either order. @returns the TTL, or -1 where none is stated */
-function takeTtlAndClass(fields: Fields): number {
-  let ttl = -1;
-  let hasClass = false;
-  while (hasMore(fields)) {
-    const word = rawField(fields, fields.next);
-    const first = word.charCodeAt(0);
-    if (first >= 0x30 && first <= 0x39 && ttl < 0) ttl = takeTime(fields, "a TTL");
-    else if (!hasClass && isClass(word)) {
-      hasClass = true;
-      fields.next += 1;
-      if (!/^(?:IN|CLASS1)$/i.test(word)) refuse(fields, `the class ${quote(word)} is not IN`);
-    } else break;
-  }
-  return ttl;
-}
-
-function isClass(word: string): boolean {
-  return word === "IN" || (word.length <= 10 && /^(?:IN|CH|CS|HS|CLASS\d+)$/i.test(word));
-}
-
 function readSoa(reading: Reading, file: File, ttl: number): void {
   const { fields } = file;
   const soa = takeSoa(fields);
@@ -271,54 +179,6 @@ function readSoa(reading: Reading, file: File, ttl: number): void {
   const inherited = reading.defaultTtl >= 0 ? reading.defaultTtl : reading.statedTtl;
   reading.minimumTtl = soa.minimumSeconds;
   reading.soa = Object.freeze({ ttlSeconds: ttl >= 0 ? ttl : inherited >= 0 ? inherited : soa.minimumSeconds, ...soa });
-}
-
-/** Reads the fields that follow the type, and keeps the record that they make. */
-function readRecord(
-  reading: Reading,
-  owner: string,
-  stated: number,
-  type: string,
-  fields: Fields,
-  file: number,
-  line: number,
-): void {
-  if (stated >= 0) reading.statedTtl = stated;
-  const ttlSeconds = stated >= 0 ? stated : inheritedTtl(reading);
-  if (ttlSeconds < 0) {
-    refuse(fields, "the record has no TTL, and there is no $TTL, and neither a TTL nor a SOA before it");
-    return;
-  }
-  const record = takeRecord(fields, type, { name: owner, ttlSeconds });
-  if (record === undefined) return;
-  if (!isInZone(reading, owner)) {
-    refuse(fields, `${quote(owner)} lies outside of the zone ${reading.apex}`, 0);
-    return;
-  }
-  const { recordsMax = zoneFileBounds.records } = reading.source;
-  if (reading.records.length >= Math.min(recordsMax, zoneFileBounds.records)) {
-    refuse(fields, `no more than ${recordsMax} records are left for this zone`, 0);
-    reading.isOver = true;
-    return;
-  }
-  if (record.type === "NS" && owner.length === reading.apex.length) reading.hasApexNs = true;
-  reading.records.push(Object.freeze(record));
-  // Neighbours often have one owner.
-  const isAgain = reading.lastOwner === owner;
-  reading.lastOwner = owner;
-  reading.owners.push(isAgain ? (reading.owners.at(-1) ?? "") : canonicalName(owner));
-  reading.fileOfRecord.push(file);
-  reading.lineOfRecord.push(line);
-}
-
-function inheritedTtl({ defaultTtl, statedTtl, minimumTtl }: Reading): number {
-  if (defaultTtl >= 0) return defaultTtl;
-  return statedTtl >= 0 ? statedTtl : minimumTtl;
-}
-
-function isInZone({ apex, apexLower }: Reading, owner: string): boolean {
-  // Most owners are written as the zone is; only the others need their capitals put away.
-  return isAtOrBelow(owner, apex) || isAtOrBelow(owner.toLowerCase(), apexLower);
 }
 
 function readDirective(reading: Reading, file: File): void {
@@ -338,7 +198,7 @@ function readDirective(reading: Reading, file: File): void {
       include(reading, file);
       return;
     case "$GENERATE":
-      generate(reading, file);
+      generateRecords(reading, file);
       return;
     default:
       refuse(fields, `${quote(word)} is not a directive (allowed: $ORIGIN, $TTL, $INCLUDE, $GENERATE)`);
@@ -392,137 +252,4 @@ function include(reading: Reading, file: File): void {
 function addFlat(reading: Reading, file: File, until: number): void {
   // Carriage returns mean nothing in zone files, and YAML would have to escape the whole text for them.
   reading.flat.push(file.scanner.text.slice(file.flatUntil, until).replaceAll("\r\n", "\n"));
-}
-
-/** $GENERATE range lhs [TTL] [class] type rhs */
-function generate(reading: Reading, file: File): void {
-  const { fields, scanner } = file;
-  const rangeWord = takeWord(fields, "a range");
-  const range = rangeFrom(rangeWord);
-  if (range === undefined) {
-    refuse(fields, `${quote(rangeWord)} is not a range (start-stop or start-stop/step, 0-2147483647, step above 0)`);
-    return;
-  }
-  const owners = takeTemplate(fields, takeWord(fields, "an owner"));
-  const ttl = takeTtlAndClass(fields);
-  const type = takeWord(fields, "a type");
-  const typeField = fields.next - 1;
-  if (!hasMore(fields)) refuse(fields, "the records' data is missing");
-  const datas = takeTemplate(fields, restAsWritten(fields));
-  if (isSoa(type)) refuse(fields, "a zone has one SOA: it is not generated", typeField);
-  if (owners === undefined || datas === undefined || fields.problem !== "") return;
-  reading.generated += countOf(range);
-  if (reading.generated > zoneFileBounds.generated) {
-    refuse(fields, `$GENERATE makes more than ${zoneFileBounds.generated} records in this zone`, 1);
-    reading.isOver = true;
-    return;
-  }
-  for (let number = range.start; number <= range.stop && fields.problem === ""; number += range.step) {
-    generateOne(reading, file, number, { owners, datas, ttl, type }, scanner.entryLine);
-  }
-}
-
-interface Generated {
-  readonly owners: Template;
-  readonly datas: Template;
-  readonly ttl: number;
-  readonly type: string;
-}
-
-function generateOne(reading: Reading, file: File, number: number, what: Generated, line: number): void {
-  const { fields } = file;
-  const written = expand(what.owners, number);
-  const data = expand(what.datas, number);
-  if (written === undefined || data === undefined) {
-    refuse(fields, `for ${number}, an offset leads out of 0-2147483647`, 1);
-    return;
-  }
-  reading.generatedCharacters += written.length + data.length;
-  if (reading.generatedCharacters > zoneFileBounds.generatedCharacters) {
-    refuse(fields, `$GENERATE makes more than ${zoneFileBounds.generatedCharacters} characters in this zone`, 1);
-    reading.isOver = true;
-    return;
-  }
-  const owner = nameFrom(written, fields.origin);
-  if (owner === undefined) {
-    refuse(fields, `for ${number}: ${whyNoName(written)}`, 2);
-    return;
-  }
-  const made = newFields(newScanner(data), fields.origin);
-  scanEntry(made.scanner);
-  if (made.scanner.problem !== "") refuse(made, made.scanner.problem);
-  else readRecord(reading, owner, what.ttl, what.type, made, file.index, line);
-  if (made.problem === "" && scanEntry(made.scanner)) refuse(made, "the data has more than one line");
-  if (made.problem !== "") refuse(fields, `for ${number}: ${made.problem}`, 0);
-}
-
-function takeTemplate(fields: Fields, written: string): Template | undefined {
-  const parsed = templateFrom(written);
-  if (parsed.ok) return parsed.template;
-  refuse(fields, parsed.problem);
-  return undefined;
-}
-
-/** What is left of the entry. As in BIND, quotes around all of it are there to hold its spaces, and are no data. */
-function restAsWritten(fields: Fields): string {
-  const isOne = fields.next === fields.scanner.fieldsCount - 1;
-  if (isOne && hasFlag(fields, fields.next, fieldFlags.quoted)) {
-    return rawField(fields, fields.next++).replaceAll('\\"', '"');
-  }
-  const words: string[] = [];
-  while (hasMore(fields)) {
-    const word = rawField(fields, fields.next);
-    const isGlued = hasFlag(fields, fields.next, fieldFlags.glued);
-    const shown = hasFlag(fields, fields.next, fieldFlags.quoted) ? `"${word}"` : word;
-    words.push(isGlued ? shown : ` ${shown}`);
-    fields.next += 1;
-  }
-  return words.join("");
-}
-
-/** RFC 2181 §5.2: the records of an RRset have one TTL: that of the first. */
-function uniteTtls(reading: Reading): void {
-  const { records, owners, warnings } = reading;
-  const common = records[0]?.ttlSeconds;
-  // Mostly all TTLs are that of $TTL, and then there is nothing to look for.
-  if (records.every((record) => record.ttlSeconds === common)) return;
-  const ownerNumbers = new Map<string, number>();
-  const firsts = new Map<number, number>();
-  for (const [index, record] of records.entries()) {
-    const owner = owners[index] ?? "";
-    let ownerNumber = ownerNumbers.get(owner);
-    if (ownerNumber === undefined) {
-      ownerNumber = ownerNumbers.size;
-      ownerNumbers.set(owner, ownerNumber);
-    }
-    const key = ownerNumber * 65_536 + typeNumberOf(record);
-    const firstIndex = firsts.get(key);
-    if (firstIndex === undefined) {
-      firsts.set(key, index);
-      continue;
-    }
-    const ttlSeconds = records[firstIndex]?.ttlSeconds ?? 0;
-    if (record.ttlSeconds === ttlSeconds) continue;
-    if (warnings.length < zoneFileBounds.problems) {
-      const where = `${reading.files[reading.fileOfRecord[firstIndex] ?? 0]}:${reading.lineOfRecord[firstIndex]}`;
-      const message =
-        `the TTL ${record.ttlSeconds} of ${record.name} ${record.type} is taken as ${ttlSeconds}, ` +
-        `which the first record of this RRset has (${where})`;
-      const file = reading.files[reading.fileOfRecord[index] ?? 0] ?? "";
-      warnings.push({ file, line: reading.lineOfRecord[index] ?? 0, column: 0, message });
-    }
-    records[index] = Object.freeze({ ...record, ttlSeconds });
-  }
-}
-
-function addProblem(reading: Reading, file: File, line: number, column: number, message: string): void {
-  if (reading.problems.length >= zoneFileBounds.problems) return;
-  reading.problems.push({ file: reading.files[file.index] ?? "", line, column, message });
-  if (reading.problems.length === zoneFileBounds.problems) reading.isOver = true;
-}
-
-function addFieldProblem(reading: Reading, file: File): void {
-  const { scanner, fields } = file;
-  const line = scanner.lines[fields.problemField] ?? scanner.entryLine;
-  addProblem(reading, file, line, scanner.columns[fields.problemField] ?? 0, fields.problem);
 }
