@@ -43,7 +43,7 @@ test("a question that is compressed, cut or long is not looked for", () => {
   assert.equal(plainQuestionEnd(query, query.length), -1);
 });
 
-test("what the question and the snapshot settle is kept; a missing name and a steered one behind an alias are not", () => {
+test("what question and snapshot settle is kept; a missing name and a steered one behind an alias are not", () => {
   const { snapshot } = snapshotOf();
   const cases: readonly (readonly [name: string, type: string, isKept: boolean])[] = [
     ["mail.cdn.test", "A", true],
