@@ -6,7 +6,8 @@
  *
  * A file may come from anywhere, so nothing in it is believed: every length is compared with the section's end before
  * a byte is read, a pointer must lead to a value that is no pointer, values nest to a bounded depth, and each value
- * that is looked at counts against a bound. Damage is an exception that `mmdb.ts` turns into words; it never leaves there.
+ * that is looked at counts against a bound. Damage is an exception that `mmdb.ts` turns into words; it never leaves
+ * there.
  */
 import { byteAt } from "../wire/bytes.ts";
 
