@@ -18,21 +18,22 @@ import { addressSlot, anycastSite, decide, noSite, type Decision } from "./steer
 import { ttlOf } from "./steer/ttl.ts";
 import { emptyAddress, ipToText, maskIp, parsePrefix, type Family, type IpAddress } from "./wire/address.ts";
 import { intAt } from "./wire/bytes.ts";
-import {
-  keptName,
-  nameFromText,
-  nameToText,
-  readKnownName,
-  replaceTail,
-  scratchName,
-  type WireName,
-} from "./wire/name.ts";
+import { nameFromText, nameToText, type WireName } from "./wire/name.ts";
 import { typeNumberFrom } from "#record/type-numbers.ts";
 import { recordTypes } from "./wire/numbers.ts";
 import {
+  followAlias,
+  lookUpTarget,
+  newAliasChain,
+  startChain,
+  stepMissing,
+  stepOf,
+  stepRecords,
+  stepReferral,
+} from "./zone/alias-chain.ts";
+import {
   hintSteered,
   hintWords,
-  nodeAlias,
   nodeSteered,
   nodeTtlMax,
   nodeWords,
@@ -40,21 +41,8 @@ import {
   setExtra,
   setTtl,
   setWords,
-  type ZoneImage,
 } from "./zone/image.ts";
-import {
-  aliasesMax,
-  emptyFound,
-  foundByWildcard,
-  foundDelegation,
-  foundDname,
-  foundMissing,
-  hasSets,
-  isAlias,
-  lookUp,
-  setOf,
-  type Found,
-} from "./zone/lookup.ts";
+import { foundByWildcard, hasSets, setOf } from "./zone/lookup.ts";
 
 export interface DnsQuestion {
   readonly name: string;
@@ -155,14 +143,15 @@ export function explainAnswer(inputs: ExplainInputs, question: DnsQuestion): Dns
     return { outcome: "refused", ...asked, reason: "zones are not handed out" };
   }
   const image = inputs.snapshot.zones;
-  const found = emptyFound();
-  lookUp(image, name, type, found);
-  if (found.zone < 0) return { outcome: "refused", ...asked, reason: outsideOf(image.zoneNames) };
+  const chain = newAliasChain();
+  const { found } = chain;
+  startChain(image, name, type, chain);
+  const { zone } = chain;
+  if (zone < 0) return { outcome: "refused", ...asked, reason: outsideOf(image.zoneNames) };
   if (type === recordTypes.MAILA || type === recordTypes.MAILB) {
     return { outcome: "notimp", ...asked, reason: `${asked.type} is obsolete (RFC 973)` };
   }
 
-  const { zone } = found;
   const aliases: string[] = [];
   const inZone = {
     ...asked,
@@ -173,22 +162,15 @@ export function explainAnswer(inputs: ExplainInputs, question: DnsQuestion): Dns
     steering: null,
     hints: [],
   };
-  let owner = name;
-  for (;;) {
-    if (found.kind === foundDelegation) return { outcome: "referral", ...inZone };
-    if (found.kind === foundMissing) return { outcome: "nxdomain", ...inZone };
-    const next = nextName(image, owner, found);
-    if (next === "none") break;
-    if (next === "too long") return { outcome: "yxdomain", ...inZone };
-    owner = next;
-    aliases.push(nameToText(owner));
-    const isEnd = type === recordTypes.CNAME || type === recordTypes.ANY || aliases.length === aliasesMax;
-    if (isEnd) return { outcome: "records", ...inZone };
-    lookUp(image, owner, type, found);
-    // The resolver asks for names of other zones itself, of ours as well.
-    if (found.zone !== zone) return { outcome: "records", ...inZone };
+  for (let step = stepOf(image, found); step !== stepRecords; step = stepOf(image, found)) {
+    if (step === stepReferral) return { outcome: "referral", ...inZone };
+    if (step === stepMissing) return { outcome: "nxdomain", ...inZone };
+    if (!followAlias(image, chain)) return { outcome: "yxdomain", ...inZone };
+    aliases.push(nameToText(chain.owner));
+    if (!lookUpTarget(image, type, chain)) return { outcome: "records", ...inZone };
   }
 
+  const { owner } = chain;
   const { node } = found;
   const wildcard = found.kind === foundByWildcard ? wildcardText(owner, found.nodeLabels) : null;
   const aliasTarget = aliasTargetOf(inputs.fleet, inZone.zone, wildcard ?? nameToText(owner));
@@ -214,19 +196,6 @@ function outsideOf(zones: readonly string[]): string {
   if (zones.length === 0) return "the name lies in none of our zones: there are none";
   const more = zones.length > zonesToldMax ? ` and ${zones.length - zonesToldMax} more` : "";
   return `the name lies in none of our zones: ${zones.slice(0, zonesToldMax).join(", ")}${more}`;
-}
-
-/** Where the node's CNAME or DNAME leads `owner`. */
-function nextName(image: ZoneImage, owner: WireName, found: Found): WireName | "none" | "too long" {
-  const isDname = found.kind === foundDname;
-  if (!isDname && !isAlias(image, found.node)) return "none";
-  const set = intAt(image.nodes, found.node * nodeWords + nodeAlias);
-  const target = scratchName();
-  readKnownName(image.bytes, intAt(image.sets, set * setWords + setExtra), target);
-  if (!isDname) return keptName(target);
-  const whole = scratchName();
-  readKnownName(owner.bytes, 0, whole);
-  return replaceTail(whole, found.nodeLabels, target) ? keptName(whole) : "too long";
 }
 
 function wildcardText(owner: WireName, parentLabels: number): string {

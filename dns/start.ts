@@ -14,7 +14,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Clock } from "#base/clock.ts";
-import { NearcastError } from "#base/errors.ts";
+import type { NearcastError } from "#base/errors.ts";
 import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
@@ -25,11 +25,9 @@ import type { GeoSettings } from "./geo/database.ts";
 import { createCookies } from "./guard/cookie.ts";
 import { cookieSecrets } from "./guard/cookie-secrets.ts";
 import { createRateLimit, newRateTable } from "./guard/rate-limit.ts";
-import { openBatch, type BatchTransport } from "./io/batch.ts";
-import { openDatagram } from "./io/datagram.ts";
-import { openSocketCalls } from "./io/socket-calls.ts";
-import { defaultStreamLimits, openStream, type StreamLimits, type StreamTransport } from "./io/stream.ts";
-import type { ListenAddress, Transport } from "./io/transport.ts";
+import { bindAll, closeAll, newListeners } from "./io/listeners.ts";
+import type { StreamLimits } from "./io/stream-connections.ts";
+import type { ListenAddress } from "./io/transport.ts";
 import { createResponder } from "./responder.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { ttlOf } from "./steer/ttl.ts";
@@ -92,8 +90,6 @@ export interface Dns {
   close: () => Promise<void>;
 }
 
-/** With port 0 the free TCP port may be taken for UDP: then another one is tried. */
-const freePortTries = 8;
 /** The day's secret changes at midnight; cookies of both sides of it are accepted, so a minute late is early enough. */
 const secretsIntervalMs = 60_000;
 
@@ -113,9 +109,7 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
   let snapshot: Snapshot | undefined;
   let inForce: CompilerInputs | undefined;
   let soonestChangeMs: ReadonlyMap<string, number> = new Map();
-  let batch: BatchTransport | undefined;
-  const datagrams: Transport[] = [];
-  const streams: StreamTransport[] = [];
+  const listeners = newListeners();
 
   const { respond } = createResponder({
     snapshot: () => snapshot,
@@ -139,7 +133,7 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
       writeTtls(next, inputs, soonestChangeMs);
       snapshot = next;
       inForce = inputs;
-      batch?.publish(next);
+      listeners.batch?.publish(next);
     },
     clock,
     log,
@@ -149,57 +143,32 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
   function makeSecrets(): void {
     secrets = cookieSecrets(fleetSecrets, clock.wallMs());
     cookies.setSecrets(secrets);
-    batch?.setSecrets(secrets);
-  }
-
-  const { sharesPorts = false } = options;
-  const deps = { respond, counters, log, sharesPorts };
-  async function openAll(): Promise<void> {
-    const limits = options.streamLimits ?? defaultStreamLimits;
-    for (const address of options.addresses) {
-      streams.push(await listening("TCP", address, () => openStream(address, { ...deps, clock, limits })));
-    }
-    const addresses = streams.map((stream) => stream.address);
-    if (options.threads > 0 && addresses.length > 0) {
-      const calls = openSocketCalls();
-      if (typeof calls !== "string") {
-        const about = { guard, rateTable, identity, clock, log, onFailure, sharesPorts };
-        const [first, firstSecrets] = [snapshot, secrets];
-        batch = await openBatch(addresses, options.threads, { ...about, snapshot: first, secrets: firstSecrets });
-        // Both may have changed meanwhile.
-        if (snapshot !== undefined && snapshot !== first) batch.publish(snapshot);
-        if (secrets !== firstSecrets) batch.setSecrets(secrets);
-        return;
-      }
-      log.warn({ reason: calls }, "no batch threads here: UDP is answered on the main thread");
-    }
-    for (const address of addresses) {
-      datagrams.push(await listening("UDP", address, () => openDatagram(address, deps)));
-    }
-  }
-  async function closeSockets(): Promise<void> {
-    const open = [...streams.splice(0), ...datagrams.splice(0), ...(batch === undefined ? [] : [batch])];
-    batch = undefined;
-    await Promise.all(open.map((transport) => transport.close()));
+    listeners.batch?.setSecrets(secrets);
   }
 
   makeSecrets();
-  const hasFreePorts = options.addresses.some((address) => address.port === 0);
-  async function bindAll(): Promise<void> {
-    for (let tries = 1; ; tries++) {
-      try {
-        await openAll();
-        return;
-      } catch (error) {
-        await closeSockets();
-        if (!hasFreePorts || tries >= freePortTries) throw error;
-      }
-    }
-  }
+  const { sharesPorts = false, addresses, threads, streamLimits } = options;
+  const bindSockets = (): Promise<void> =>
+    bindAll(listeners, {
+      respond,
+      counters,
+      addresses,
+      threads,
+      streamLimits,
+      clock,
+      log,
+      sharesPorts,
+      guard,
+      rateTable,
+      identity,
+      onFailure,
+      snapshot: () => snapshot,
+      secrets: () => secrets,
+    });
   let bound: Promise<void> | undefined;
   let isClosed = false;
   if (!sharesPorts) {
-    bound = bindAll();
+    bound = bindSockets();
     try {
       await bound;
     } catch (error) {
@@ -212,7 +181,7 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
   return {
     async update(inputs) {
       await compiler.compile(inputs);
-      if (!isClosed) await (bound ??= bindAll());
+      if (!isClosed) await (bound ??= bindSockets());
     },
     setSoonestChanges(msBySite) {
       soonestChangeMs = msBySite;
@@ -222,21 +191,21 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
       if (next.length > 0) fleetSecrets = next;
       makeSecrets();
     },
-    stats: () => readStats([counters, ...(batch?.counters ?? [])]),
-    connections: () => streams.reduce((sum, stream) => sum + stream.connections(), 0),
-    threads: () => batch?.counters.length ?? 0,
+    stats: () => readStats([counters, ...(listeners.batch?.counters ?? [])]),
+    connections: () => listeners.streams.reduce((sum, stream) => sum + stream.connections(), 0),
+    threads: () => listeners.batch?.counters.length ?? 0,
     explain(question) {
       if (snapshot === undefined || inForce === undefined) return undefined;
       const { fleet, siteStates, keptShares } = inForce;
       return explainAnswer({ snapshot, fleet, states: siteStates, keptShares, soonestChangeMs }, question);
     },
-    addresses: () => streams.map((stream) => stream.address),
+    addresses: () => listeners.streams.map((stream) => stream.address),
     geo: () => snapshot?.geo.description ?? "not loaded yet",
     async close() {
       isClosed = true;
       stopMakingSecrets();
       await bound?.catch(() => undefined); // whoever waits for it is told
-      await closeSockets();
+      await closeAll(listeners);
       await compiler.close();
     },
   };
@@ -247,20 +216,5 @@ function writeTtls(snapshot: Snapshot, { fleet }: CompilerInputs, soonestChangeM
   const all = fleet.sites.map((site) => site.name);
   for (const [index, steered] of fleet.steering.entries()) {
     snapshot.steering.ttlSeconds[index] = ttlOf(steered, steered.sites ?? all, soonestChangeMs).seconds;
-  }
-}
-
-async function listening<Opened>(
-  what: string,
-  { host, port }: ListenAddress,
-  open: () => Promise<Opened>,
-): Promise<Opened> {
-  try {
-    return await open();
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new NearcastError("CANNOT_LISTEN", `DNS can't listen on ${what} ${host} port ${port}: ${reason}`, {
-      cause: error,
-    });
   }
 }

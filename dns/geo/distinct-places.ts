@@ -3,7 +3,7 @@
  * whatever else their records say (postcode, time zone, …), so that neighbours among them become one range.
  */
 import { byteAt } from "../wire/bytes.ts";
-import type { RecordFields } from "./mmdb-data.ts";
+import type { RecordFields } from "./mmdb-record.ts";
 
 /** Places in parallel arrays; place i of the list is the i-th one of its file. */
 export interface PlaceList {

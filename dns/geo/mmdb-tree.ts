@@ -15,7 +15,7 @@
  * ::ffff:0:0/96 lead to that very node. Such a second way is taken as "nothing known": 6to4 is history (RFC 7526),
  * and the bits after 2001::/32 are the relay's address, not the client's.
  */
-import { DamagedData } from "./mmdb-data.ts";
+import { DamagedData } from "./mmdb-value.ts";
 import { sharedUint32, type Ranges } from "./tables.ts";
 
 /** Zero octets between the tree and the data. */

@@ -3,7 +3,7 @@
  *
  *   search tree │ 16 zero octets │ data │ "\xab\xcd\xefMaxMind.com" metadata       (the end of the file)
  *        │                          │
- *   mmdb-tree.ts: ranges ──▶ mmdb-data.ts: each record once ──▶ places.ts: each place once
+ *   mmdb-tree.ts: ranges ──▶ mmdb-record.ts: each record once ──▶ places.ts: each place once
  *
  * Two readers look at each file. Ours reads all of it, once, and refuses it at the first thing that is damaged. Then
  * `maxmind`, the reader that everybody uses, is asked for addresses all over the file, and must give the same places.
@@ -19,7 +19,7 @@ import { basename } from "node:path";
 import { setImmediate as othersTurn } from "node:timers/promises";
 import { bitAt, emptyAddress, ipToText, type IpAddress } from "../wire/address.ts";
 import { byteAt, putUint32, uint16At } from "../wire/bytes.ts";
-import { createRecordReader, emptyFields, type RecordReader } from "./mmdb-data.ts";
+import { createRecordReader, emptyFields, type RecordReader } from "./mmdb-record.ts";
 import { createWalk, ipv4Root, offsetOf, recordOf, separatorLength, type Tree } from "./mmdb-tree.ts";
 import { collectOffsets } from "./offset-set.ts";
 import { createPlaceCollector, type PlaceList } from "./distinct-places.ts";

@@ -35,12 +35,17 @@ import { byteAt } from "../wire/bytes.ts";
 export interface RateSettings {
   /** Answers per second to one network, and the most at once: above 0. */
   readonly responsesPerSecond: number;
-  /** Each how manyth limited query of a network gets an empty answer that asks for TCP; 0: none. */
+  /** Every Nth limited query of a network gets an empty answer that asks for TCP; 0: none does. */
   readonly slip: number;
 }
 
-/** 0: answer; 1: answer empty with TC=1, so that a real client comes back over TCP; 2: be silent. */
-export type RateDecision = 0 | 1 | 2;
+/** Answer. */
+export const rateAnswer = 0;
+/** Send an empty answer with TC=1, so that a real client comes back over TCP. */
+export const rateSlip = 1;
+/** Be silent. */
+export const rateDrop = 2;
+export type RateDecision = typeof rateAnswer | typeof rateSlip | typeof rateDrop;
 
 export interface RateLimit {
   /**
@@ -126,22 +131,22 @@ export function createRateLimit(settings: RateSettings, table: SharedArrayBuffer
       networks[slot * 2 + 1] = low;
       limited[slot] = 0;
       emptyAt[slot] = now + answerMs;
-      return 0;
+      return rateAnswer;
     }
     const at = emptyAt[slot] ?? 0;
     const from = at < now || at > now + impossibleMs ? now : at;
     if (from - now <= fullMs) {
       emptyAt[slot] = from + answerMs;
-      return 0;
+      return rateAnswer;
     }
-    if (slip === 0) return 2;
+    if (slip === 0) return rateDrop;
     const times = (limited[slot] ?? 0) + 1;
     if (times < slip) {
       limited[slot] = times;
-      return 2;
+      return rateDrop;
     }
     limited[slot] = 0;
-    return 1;
+    return rateSlip;
   }
 
   /** The slot of the group whose bucket runs empty first, or has never been used. */

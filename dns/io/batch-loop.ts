@@ -14,7 +14,8 @@
  * Nothing waits for a client: what the kernel doesn't take at once is dropped and counted, as a network would do.
  */
 import { count, counterIndex, type Counters } from "../counters.ts";
-import type { Client, Respond } from "../responder.ts";
+import type { Client } from "../answer/state.ts";
+import type { Respond } from "../responder.ts";
 import { emptyAddress, type Family } from "../wire/address.ts";
 import {
   errnoName,
@@ -112,7 +113,7 @@ export function createBatchLoop(deps: BatchLoopDeps): BatchTurn {
   for (let i = 0; i < batchMax; i++) {
     messages.push(new Uint8Array(arena.bytes, layout.messages + i * slotStrideBytes, messageRoomBytes));
   }
-  writeHeaders();
+  writeHeaders(arena);
   const pollsAt = arena.address + layout.polls;
   sockets.forEach(({ descriptor }, index) => {
     const at = layout.polls + index * pollEntry.sizeBytes;
@@ -123,35 +124,6 @@ export function createBatchLoop(deps: BatchLoopDeps): BatchTurn {
   const address = emptyAddress();
   const client = { address, port: 0, transport: "udp" as const } satisfies Client;
   let errors = 0;
-
-  /** Pointers and lengths that stay as they are. */
-  function writeHeaders(): void {
-    const view = new DataView(arena.bytes);
-    const pointTo = (at: number, offset: number): void => {
-      view.setBigUint64(at, BigInt(arena.address + offset), true);
-    };
-    for (let i = 0; i < batchMax; i++) {
-      const inVector = layout.inVectors + i * messageVector.sizeBytes;
-      pointTo(inVector + messageVector.base, layout.messages + i * slotStrideBytes);
-      view.setBigUint64(inVector + messageVector.length, BigInt(messageRoomBytes), true);
-      const outVector = layout.outVectors + i * messageVector.sizeBytes;
-      pointTo(outVector + messageVector.base, layout.messages + i * slotStrideBytes);
-      const headers = [
-        [layout.received4, inVector, socketAddress.length4],
-        [layout.received6, inVector, socketAddress.length6],
-        [layout.answers4, outVector, socketAddress.length4],
-        [layout.answers6, outVector, socketAddress.length6],
-      ] as const;
-      for (const [start, vector, nameLength] of headers) {
-        const header = start + i * messageHeader.sizeBytes;
-        pointTo(header + messageHeader.name, layout.who + i * socketAddress.roomBytes);
-        // The kernel writes the length back, and it is the same one: a socket knows one family only.
-        view.setUint32(header + messageHeader.nameLength, nameLength, true);
-        pointTo(header + messageHeader.vector, vector);
-        view.setBigUint64(header + messageHeader.vectorLength, 1n, true);
-      }
-    }
-  }
 
   function turn(): void {
     const ready = poll(pollsAt, sockets.length, sleepMs);
@@ -230,4 +202,33 @@ export function createBatchLoop(deps: BatchLoopDeps): BatchTurn {
   }
 
   return turn;
+}
+
+/** Pointers and lengths that stay as they are. */
+function writeHeaders(arena: ArenaView): void {
+  const view = new DataView(arena.bytes);
+  const pointTo = (at: number, offset: number): void => {
+    view.setBigUint64(at, BigInt(arena.address + offset), true);
+  };
+  for (let i = 0; i < batchMax; i++) {
+    const inVector = layout.inVectors + i * messageVector.sizeBytes;
+    pointTo(inVector + messageVector.base, layout.messages + i * slotStrideBytes);
+    view.setBigUint64(inVector + messageVector.length, BigInt(messageRoomBytes), true);
+    const outVector = layout.outVectors + i * messageVector.sizeBytes;
+    pointTo(outVector + messageVector.base, layout.messages + i * slotStrideBytes);
+    const headers = [
+      [layout.received4, inVector, socketAddress.length4],
+      [layout.received6, inVector, socketAddress.length6],
+      [layout.answers4, outVector, socketAddress.length4],
+      [layout.answers6, outVector, socketAddress.length6],
+    ] as const;
+    for (const [start, vector, nameLength] of headers) {
+      const header = start + i * messageHeader.sizeBytes;
+      pointTo(header + messageHeader.name, layout.who + i * socketAddress.roomBytes);
+      // The kernel writes the length back, and it is the same one: a socket knows one family only.
+      view.setUint32(header + messageHeader.nameLength, nameLength, true);
+      pointTo(header + messageHeader.vector, vector);
+      view.setBigUint64(header + messageHeader.vectorLength, 1n, true);
+    }
+  }
 }

@@ -8,7 +8,7 @@
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { isIPv6 } from "node:net";
 import { count, counterIndex } from "../counters.ts";
-import type { Client } from "../responder.ts";
+import type { Client } from "../answer/state.ts";
 import { emptyAddress, readIp } from "../wire/address.ts";
 import {
   datagramAnswerRoomBytes,

@@ -239,17 +239,30 @@ export function readKnownName(bytes: Uint8Array, start: number, name: WireName):
   name.length = at + 1;
 }
 
+/** How many octets stand before the rightmost `tailLabels` labels of `name`. */
+export function lengthBefore(name: WireName, tailLabels: number): number {
+  return tailLabels === 0 ? name.length - 1 : byteAt(name.labelStarts, name.labelsCount - tailLabels);
+}
+
 /**
- * Replaces the rightmost `tailLabels` labels of `name` by `target`, in place: what DNAME does (RFC 6672 §2.2).
- * @returns false, and leaves `name` as it is, when the new name would be longer than 255 octets
+ * Replaces the rightmost `tailLabels` labels of `name` by `target`: what DNAME does (RFC 6672 §2.2).
+ * @param into where the new name goes; default in place
+ * @returns false, and changes nothing, when the new name would be longer than 255 octets
  */
-export function replaceTail(name: WireName, tailLabels: number, target: WireName): boolean {
+export function replaceTail(name: WireName, tailLabels: number, target: WireName, into: WireName = name): boolean {
+  const own = lengthBefore(name, tailLabels);
   const labels = name.labelsCount - tailLabels;
-  const own = tailLabels === 0 ? name.length - 1 : byteAt(name.labelStarts, labels);
   if (own + target.length > nameLengthMax) return false;
-  name.labelsCount = labels;
-  name.length = own;
-  return endName(name, target);
+  if (into !== name) {
+    for (let i = 0; i < own; i++) into.bytes[i] = byteAt(name.bytes, i);
+    for (let l = 0; l < labels; l++) {
+      into.labelHashes[l] = intAt(name.labelHashes, l);
+      into.labelStarts[l] = byteAt(name.labelStarts, l);
+    }
+  }
+  into.labelsCount = labels;
+  into.length = own;
+  return endName(into, target);
 }
 
 /** Presentation form without the final dot (RFC 1035 §5.1 escapes); the root is ".". */

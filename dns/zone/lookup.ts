@@ -28,7 +28,7 @@ import {
   type ZoneImage,
 } from "./image.ts";
 
-/** Aliases that are followed; a longer chain is cut there. Nobody needs so many, and a loop ends there. */
+/** A chain of aliases is cut after this many. Nobody needs so many, and a loop ends there too. */
 export const aliasesMax = 12;
 
 /** The name is there: `node`. */

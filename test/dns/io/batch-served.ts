@@ -3,7 +3,8 @@ import { systemClock } from "#base/clock.ts";
 import { silentLog } from "#base/log.ts";
 import { readStats } from "../../../dns/counters.ts";
 import { newRateTable } from "../../../dns/guard/rate-limit.ts";
-import { openBatch, type BatchDeps, type BatchTransport } from "../../../dns/io/batch.ts";
+import { openBatch, type BatchTransport } from "../../../dns/io/batch.ts";
+import type { BatchDeps } from "../../../dns/io/running-threads.ts";
 import type { ListenAddress } from "../../../dns/io/transport.ts";
 import type { Served } from "./udp-suite.ts";
 

@@ -8,7 +8,8 @@ import { newCounters, readStats, type DnsStats } from "../../../dns/counters.ts"
 import { emptyGeo, type GeoTables, type RangeTable } from "../../../dns/geo/tables.ts";
 import { createCookies, type Cookies } from "../../../dns/guard/cookie.ts";
 import type { RateLimit } from "../../../dns/guard/rate-limit.ts";
-import { createResponder, type Client, type Identity, type Respond } from "../../../dns/responder.ts";
+import type { Client, Identity } from "../../../dns/answer/state.ts";
+import { createResponder, type Respond } from "../../../dns/responder.ts";
 import type { Snapshot } from "../../../dns/snapshot.ts";
 import { compileSteering } from "../../../dns/steer/steering.ts";
 import { parseIp } from "../../../dns/wire/address.ts";

@@ -1,0 +1,135 @@
+/**
+ * What the zone says: aliases are followed inside it until the chain meets records, a delegation, or a name that does
+ * not exist. Each alias on the way is added to the answer.
+ *
+ *   startChain() ──▶ alias ──▶ alias ──▶ records      from-node.ts
+ *                      │         │       referral     AA only behind an alias
+ *                      ▼         ▼       NXDOMAIN     of the last name in the chain (RFC 6604 §3)
+ *                    CNAME     DNAME, CNAME
+ *
+ * Names are written with compression pointers to where they stand already, so each step moves `ownerAt` (and, where
+ * the name's end stands elsewhere, `tailAt` and `tailLength`) to the target that it has just written.
+ */
+import type { Snapshot } from "../snapshot.ts";
+import { intAt } from "../wire/bytes.ts";
+import { headerLength } from "../wire/message.ts";
+import { rcodes } from "../wire/numbers.ts";
+import {
+  aliasSet,
+  dnamePrefixLength,
+  followAlias,
+  lookUpTarget,
+  stepCname,
+  stepDname,
+  stepMissing,
+  stepOf,
+  stepRecords,
+  stepReferral,
+} from "../zone/alias-chain.ts";
+import {
+  delegationCutLength,
+  delegationWords,
+  nodeExtra,
+  nodeWords,
+  setTtl,
+  setWords,
+  zoneApexLength,
+  zoneWords,
+  type ZoneImage,
+} from "../zone/image.ts";
+import { pointedHeaderLength } from "../zone/write.ts";
+import { answerFromNode } from "./from-node.ts";
+import { noerror, nxdomain, referral, yxdomain } from "./outcomes.ts";
+import { addNegativeSoa, addReferral, addSet, addSynthesizedCname } from "./sections.ts";
+import type { Client, Responding } from "./state.ts";
+
+/** Answers from the zone in which `chain` has begun. */
+export function answerFromZone(state: Responding, now: Snapshot, client: Client): number {
+  const { chain } = state;
+  const { type } = state.query;
+  const image = now.zones;
+  placeQuestion(state, image, chain.zone);
+  state.isAuthoritative = true;
+  for (;;) {
+    switch (stepOf(image, chain.found)) {
+      case stepReferral:
+        return refer(state, image);
+      case stepMissing:
+        state.rcode = rcodes.NXDOMAIN;
+        addNegativeSoa(state, image);
+        return nxdomain;
+      case stepCname:
+        addCname(state, image);
+        break;
+      case stepDname:
+        if (!addDname(state, image)) return state.isTruncated ? noerror : yxdomain;
+        break;
+      case stepRecords:
+        return answerFromNode(state, now, client);
+    }
+    if (state.isTruncated || !lookUpTarget(image, type, chain)) return noerror;
+  }
+}
+
+/** The first owner is the question's name, and the zone's apex is its end. */
+export function placeQuestion(state: Responding, image: ZoneImage, zone: number): void {
+  const zoneBase = zone * zoneWords;
+  const apexLength = intAt(image.zones, zoneBase + zoneApexLength);
+  const apexAt = state.query.questionEnd - questionFixedLength - apexLength;
+  state.zoneBase = zoneBase;
+  state.apexAt = apexAt;
+  state.ownerAt = headerLength;
+  state.tailAt = apexAt;
+  state.tailLength = apexLength;
+}
+
+/** Type and class, behind the question's name. */
+const questionFixedLength = 4;
+
+function refer(state: Responding, image: ZoneImage): number {
+  const { chain, ownerAt, tailAt, tailLength } = state;
+  if (chain.aliases === 0) state.isAuthoritative = false;
+  const cut = intAt(image.nodes, chain.found.node * nodeWords + nodeExtra) * delegationWords;
+  const cutLength = intAt(image.delegations, cut + delegationCutLength);
+  addReferral(
+    state,
+    image,
+    cut,
+    cutLength > tailLength ? ownerAt + chain.owner.length - cutLength : tailAt + tailLength - cutLength,
+  );
+  return referral;
+}
+
+function addCname(state: Responding, image: ZoneImage): void {
+  const { chain } = state;
+  const targetAt = state.at + pointedHeaderLength;
+  addSet(state, image, aliasSet(image, chain.found), state.ownerAt);
+  followAlias(image, chain);
+  state.ownerAt = targetAt;
+  // A target inside the zone was written as its own labels and a pointer to the apex.
+  state.tailAt = state.apexAt;
+  state.tailLength = intAt(image.zones, state.zoneBase + zoneApexLength);
+}
+
+/** @returns false when the chain ends here: the DNAME does not fit, or the new name would be too long */
+function addDname(state: Responding, image: ZoneImage): boolean {
+  const { chain, ownerAt, tailAt, tailLength } = state;
+  const set = aliasSet(image, chain.found);
+  const prefixLength = dnamePrefixLength(chain);
+  const dnameLength = chain.owner.length - prefixLength;
+  const dnameAt = dnameLength > tailLength ? ownerAt + prefixLength : tailAt + tailLength - dnameLength;
+  const dnameTargetAt = state.at + pointedHeaderLength;
+  addSet(state, image, set, dnameAt);
+  if (state.isTruncated) return false;
+  if (!followAlias(image, chain)) {
+    state.rcode = rcodes.YXDOMAIN;
+    return false;
+  }
+  const cnameAt = state.at;
+  const ttlSeconds = intAt(image.sets, set * setWords + setTtl);
+  addSynthesizedCname(state, ttlSeconds, ownerAt, prefixLength, dnameTargetAt);
+  state.ownerAt = cnameAt + pointedHeaderLength;
+  state.tailAt = dnameTargetAt;
+  state.tailLength = chain.dnameTarget.length;
+  return true;
+}

@@ -1,0 +1,95 @@
+/**
+ * Adding RRsets to the answer's sections. What does not fit sets `isTruncated`, and from then on nothing more is
+ * added; the answer is then emptied as a whole.
+ */
+import { byteAt, intAt, putUint16, putUint32 } from "../wire/bytes.ts";
+import { classes, recordTypes } from "../wire/numbers.ts";
+import {
+  delegationGlue,
+  delegationGlueCount,
+  delegationNameservers,
+  setCount,
+  setWords,
+  zoneNegativeSoa,
+  type ZoneImage,
+} from "../zone/image.ts";
+import { pointedHeaderLength, writeSet } from "../zone/write.ts";
+import type { Responding } from "./state.ts";
+
+/**
+ * Takes over what a writer has written.
+ * @param next the offset after it, or less than 0 when it did not fit
+ * @param records how many records it was, counted as steps
+ */
+export function advance(state: Responding, next: number, records: number): void {
+  state.steps += records;
+  if (next < 0 || state.isTruncated) state.isTruncated = true;
+  else state.at = next;
+}
+
+/** Adds the RRset to the answer section, owned by the name at `ownerAt`. */
+export function addSet(state: Responding, image: ZoneImage, set: number, ownerAt: number): void {
+  const records = intAt(image.sets, set * setWords + setCount);
+  advance(state, writeSet(image, set, state.out, state.at, state.limit, ownerAt, state.apexAt), records);
+  state.answers += records;
+}
+
+/** Adds the zone's SOA to the authority section, which makes the answer NXDOMAIN or NODATA (RFC 2308 §2). */
+export function addNegativeSoa(state: Responding, image: ZoneImage): void {
+  const { apexAt } = state;
+  const soa = intAt(image.zones, state.zoneBase + zoneNegativeSoa);
+  advance(state, writeSet(image, soa, state.out, state.at, state.limit, apexAt, apexAt), 1);
+  state.authorities++;
+}
+
+/**
+ * Adds the delegation's nameservers to the authority section and their glue to the additional one.
+ * @param cut where the delegation's words start
+ * @param cutAt where the delegated name stands in the answer
+ */
+export function addReferral(state: Responding, image: ZoneImage, cut: number, cutAt: number): void {
+  const { out, limit, apexAt } = state;
+  const nameservers = intAt(image.delegations, cut + delegationNameservers);
+  const nameserversCount = intAt(image.sets, nameservers * setWords + setCount);
+  advance(state, writeSet(image, nameservers, out, state.at, limit, cutAt, apexAt), nameserversCount);
+  state.authorities += nameserversCount;
+  const glue = intAt(image.delegations, cut + delegationGlue);
+  const end = glue + intAt(image.delegations, cut + delegationGlueCount);
+  for (let set = glue; set < end && !state.isTruncated; set++) {
+    const records = intAt(image.sets, set * setWords + setCount);
+    // Glue that does not fit makes the answer useless, so it counts as truncated (RFC 9471 §3.1).
+    advance(state, writeSet(image, set, out, state.at, limit, 0, apexAt), records);
+    state.additionals += records;
+  }
+}
+
+/**
+ * Adds the CNAME that a DNAME stands for (RFC 6672 §3.1), owned by the name at `ownerAt`. Its target is the first
+ * `prefixLength` octets of the chain's target, and then the DNAME's target, which stands at `dnameTargetAt`.
+ */
+export function addSynthesizedCname(
+  state: Responding,
+  ttlSeconds: number,
+  ownerAt: number,
+  prefixLength: number,
+  dnameTargetAt: number,
+): void {
+  const { out, at } = state;
+  const { bytes } = state.chain.target;
+  const length = pointedHeaderLength + prefixLength + 2;
+  if (length > state.limit - at) {
+    state.isTruncated = true;
+    return;
+  }
+  putUint16(out, at, 0xc000 | ownerAt);
+  putUint16(out, at + 2, recordTypes.CNAME);
+  putUint16(out, at + 4, classes.IN);
+  putUint32(out, at + 6, ttlSeconds);
+  putUint16(out, at + 10, prefixLength + 2);
+  const rdataAt = at + pointedHeaderLength;
+  for (let i = 0; i < prefixLength; i++) out[rdataAt + i] = byteAt(bytes, i);
+  putUint16(out, rdataAt + prefixLength, 0xc000 | dnameTargetAt);
+  state.at = at + length;
+  state.answers++;
+  state.steps++;
+}

@@ -1,0 +1,230 @@
+/**
+ * What geo data take from one record of a MaxMind DB file: place, country, city and AS number, from the layouts that
+ * ip-location-db, GeoLite2 and GeoIP2 use. mmdb-value.ts reads the values and guards against damage.
+ */
+import { byteAt } from "../wire/bytes.ts";
+import {
+  checkValue,
+  damaged,
+  extendedTypes,
+  found,
+  look,
+  lookThrough,
+  newCursor,
+  numberOf,
+  skip,
+  skipEntries,
+  types,
+  valuesMax,
+  type Cursor,
+  type DataSection,
+} from "./mmdb-value.ts";
+
+/** What geo data take from one record. */
+export interface RecordFields {
+  /** Degrees; NaN when the record has none that is valid. */
+  latitude: number;
+  longitude: number;
+  /** Two ASCII letters, upper case, the first one in the high octet; 0: none. */
+  country: number;
+  /** The city's UTF-8 octets within the file; length 0: none. */
+  cityAt: number;
+  cityLength: number;
+  /** 0: none. */
+  asn: number;
+}
+
+/** Paths to the fields: where in a record the decoder stands. */
+const spots = {
+  other: 0,
+  record: 1,
+  location: 2,
+  country: 3,
+  city: 4,
+  names: 5,
+  latitude: 6,
+  longitude: 7,
+  countryCode: 8,
+  asn: 9,
+  cityName: 10,
+} as const;
+
+/** Flat as ip-location-db writes them, or nested as GeoLite2 and GeoIP2 do. */
+const paths: readonly (readonly [from: number, key: string, to: number])[] = [
+  [spots.record, "latitude", spots.latitude],
+  [spots.record, "longitude", spots.longitude],
+  [spots.record, "location", spots.location],
+  [spots.location, "latitude", spots.latitude],
+  [spots.location, "longitude", spots.longitude],
+  [spots.record, "country_code", spots.countryCode],
+  [spots.record, "country", spots.country],
+  [spots.country, "iso_code", spots.countryCode],
+  [spots.record, "city", spots.city],
+  [spots.city, "names", spots.names],
+  [spots.names, "en", spots.cityName],
+  [spots.record, "autonomous_system_number", spots.asn],
+];
+const keys = [...new Set(paths.map(([, key]) => key))].map((key) => Uint8Array.from(Buffer.from(key)));
+/** Index of a key that leads nowhere. */
+const otherKey = keys.length;
+/** Where key k leads to from spot s: at s * 16 + k. */
+const waysPerSpot = 16;
+const ways = new Uint8Array(waysPerSpot * Object.keys(spots).length).fill(spots.other);
+for (const [from, name, to] of paths) {
+  ways[from * waysPerSpot + keys.findIndex((key) => Buffer.from(key).toString() === name)] = to;
+}
+/** Writers put each key once and point to it from then on: so many pointers' targets are remembered. */
+const keyTargets = 64;
+
+/** A cursor that fills in `fields` on its way through a record. */
+interface RecordCursor extends Cursor {
+  fields: RecordFields;
+  /** Index of the map's key that was read last. */
+  key: number;
+  /** Keys that pointers led to, a small table by target; no key stands at 0, before the section. */
+  readonly knownTargets: Uint32Array;
+  readonly knownKeys: Uint8Array;
+}
+
+export interface RecordReader {
+  /**
+   * Reads the record at this offset of the section.
+   * @throws DamagedData
+   */
+  read: (offset: number, into: RecordFields) => void;
+  /**
+   * Walks all of the value at this offset, through every pointer, so that a reader without bounds can be let at it.
+   * @throws DamagedData also when it holds more than `valuesMax` values
+   */
+  check: (offset: number) => void;
+}
+
+export function emptyFields(): RecordFields {
+  return { latitude: Number.NaN, longitude: Number.NaN, country: 0, cityAt: 0, cityLength: 0, asn: 0 };
+}
+
+export function createRecordReader(section: DataSection): RecordReader {
+  const cursor: RecordCursor = {
+    ...newCursor(section),
+    fields: emptyFields(),
+    key: otherKey,
+    knownTargets: new Uint32Array(keyTargets),
+    knownKeys: new Uint8Array(keyTargets),
+  };
+  const { start } = section;
+  return {
+    read(offset, into) {
+      into.latitude = Number.NaN;
+      into.longitude = Number.NaN;
+      into.country = 0;
+      into.cityLength = 0;
+      into.asn = 0;
+      cursor.fields = into;
+      cursor.valuesLeft = valuesMax;
+      readValue(cursor, start + offset, spots.record);
+    },
+    check(offset) {
+      cursor.valuesLeft = valuesMax;
+      checkValue(cursor, start + offset, 0);
+    },
+  };
+}
+
+/**
+ * Reads the value at `at`, which is at this spot of the record; where its container goes on. It calls itself only
+ * along `paths`, so four deep at most.
+ */
+function readValue(cursor: RecordCursor, at: number, spot: number): number {
+  const next = lookThrough(cursor, at);
+  let behind = cursor.payload + cursor.size;
+  if (cursor.type === types.map) {
+    const count = cursor.size;
+    behind = cursor.payload;
+    for (let i = 0; i < count; i++) {
+      behind = readKey(cursor, behind);
+      const below = ways[spot * waysPerSpot + cursor.key] ?? spots.other;
+      behind = below === spots.other ? skip(cursor, behind, 0) : readValue(cursor, behind, below);
+    }
+  } else if (cursor.type === extendedTypes.array) {
+    behind = skipEntries(cursor, cursor.payload, cursor.size, 0);
+  } else take(cursor, spot);
+  return next < 0 ? behind : next;
+}
+
+/** Reads a map's key: leaves its index in `key`; where the value stands. */
+function readKey(cursor: RecordCursor, at: number): number {
+  look(cursor, at);
+  if (!found(cursor, types.pointer)) {
+    cursor.key = keyIndex(cursor, at);
+    return cursor.payload + cursor.size;
+  }
+  const next = cursor.size;
+  const target = cursor.payload;
+  const slot = target % keyTargets;
+  if (cursor.knownTargets[slot] !== target) {
+    look(cursor, target);
+    cursor.knownKeys[slot] = keyIndex(cursor, at);
+    cursor.knownTargets[slot] = target;
+  }
+  cursor.key = cursor.knownKeys[slot] ?? otherKey;
+  return next;
+}
+
+/** Which key the text is that was looked at. */
+function keyIndex(cursor: RecordCursor, at: number): number {
+  if (!found(cursor, types.text)) damaged(cursor, "a map's key that is no text", at);
+  for (let index = 0; index < keys.length; index++) {
+    const octets = keys[index];
+    if (octets?.length === cursor.size && isAt(cursor.bytes, cursor.payload, octets)) return index;
+  }
+  return otherKey;
+}
+
+function isAt(bytes: Uint8Array, at: number, octets: Uint8Array): boolean {
+  for (let i = 0; i < octets.length; i++) if (bytes[at + i] !== octets[i]) return false;
+  return true;
+}
+
+/** Keeps the value that was looked at, when it is what belongs to the spot. Anything else there is ignored. */
+function take(cursor: RecordCursor, spot: number): void {
+  switch (spot) {
+    case spots.latitude:
+      cursor.fields.latitude = degrees(cursor, 90);
+      return;
+    case spots.longitude:
+      cursor.fields.longitude = degrees(cursor, 180);
+      return;
+    case spots.country:
+    case spots.countryCode:
+      // Of several, a field that holds a country's name leaves the code alone.
+      cursor.fields.country = countryCode(cursor) || cursor.fields.country;
+      return;
+    case spots.city:
+    case spots.cityName:
+      if (cursor.type !== types.text) return;
+      cursor.fields.cityAt = cursor.payload;
+      cursor.fields.cityLength = cursor.size;
+      return;
+    case spots.asn: {
+      const asn = numberOf(cursor);
+      cursor.fields.asn = Number.isInteger(asn) && asn > 0 && asn <= 0xffff_ffff ? asn : 0;
+    }
+  }
+}
+
+function degrees(cursor: Cursor, limit: number): number {
+  const value = numberOf(cursor);
+  return Math.abs(value) <= limit ? value + 0 : Number.NaN;
+}
+
+function countryCode(cursor: Cursor): number {
+  if (cursor.type !== types.text || cursor.size !== 2) return 0;
+  // Clears the bit that tells a small ASCII letter from a capital.
+  const first = byteAt(cursor.bytes, cursor.payload) & 0xdf;
+  const second = byteAt(cursor.bytes, cursor.payload + 1) & 0xdf;
+  return isLetter(first) && isLetter(second) ? (first << 8) | second : 0;
+}
+
+function isLetter(octet: number): boolean {
+  return octet >= 0x41 && octet <= 0x5a;
+}

@@ -1,0 +1,114 @@
+/**
+ * Following CNAME and DNAME inside one zone, one step at a time. The responder writes records between the steps, and
+ * `explain` notes down names; both walk the same chain.
+ *
+ *   startChain() ──▶ stepOf() ─┬─ records, referral, missing: the chain has ended
+ *                       ▲      └─ cname, dname ──▶ followAlias() ──▶ lookUpTarget() ─┬─ false: it ends at the alias
+ *                       └────────────────────────────────────────────────────────────┘
+ *
+ * A chain never leaves its zone: names of another zone can't be written with pointers to this zone's apex, and the
+ * resolver asks for them anyway, even when that zone is ours. Nothing is allocated.
+ */
+import { intAt } from "../wire/bytes.ts";
+import { lengthBefore, readKnownName, replaceTail, scratchName, type WireName } from "../wire/name.ts";
+import { recordTypes } from "../wire/numbers.ts";
+import { nodeAlias, nodeWords, setExtra, setWords, type ZoneImage } from "./image.ts";
+import {
+  aliasesMax,
+  emptyFound,
+  foundDelegation,
+  foundDname,
+  foundMissing,
+  isAlias,
+  lookUp,
+  type Found,
+} from "./lookup.ts";
+
+/** The name exists, or a wildcard stands for it, and it is no alias: its node answers. */
+export const stepRecords = 0;
+/** The name lies at or below a delegation. */
+export const stepReferral = 1;
+/** The name does not exist. */
+export const stepMissing = 2;
+/** The name is an alias for the target of a CNAME. */
+export const stepCname = 3;
+/** The name lies below a DNAME (RFC 6672). */
+export const stepDname = 4;
+export type ChainStep =
+  typeof stepRecords | typeof stepReferral | typeof stepMissing | typeof stepCname | typeof stepDname;
+
+/** A chain of aliases; one object is filled again and again. */
+export interface AliasChain {
+  /** The name that was looked up last: at first the question's, then `target`. */
+  owner: WireName;
+  /** Where `owner` led. */
+  readonly found: Found;
+  /** The zone of the question's name, or -1: in none of ours. */
+  zone: number;
+  /** Aliases that were followed. */
+  aliases: number;
+  /** Places of the table that all look-ups together took. */
+  steps: number;
+  /** The last alias's target. */
+  readonly target: WireName;
+  /** The target of the last DNAME, which is the tail of `target`. */
+  readonly dnameTarget: WireName;
+}
+
+export function newAliasChain(): AliasChain {
+  const target = scratchName();
+  return { owner: target, found: emptyFound(), zone: -1, aliases: 0, steps: 0, target, dnameTarget: scratchName() };
+}
+
+/** Looks the question's name up; `chain.zone` is -1 when it lies in none of our zones. */
+export function startChain(image: ZoneImage, name: WireName, type: number, chain: AliasChain): void {
+  const { found } = chain;
+  chain.owner = name;
+  chain.aliases = 0;
+  lookUp(image, name, type, found);
+  chain.zone = found.zone;
+  chain.steps = found.steps;
+}
+
+/** What the chain has met at its last name. */
+export function stepOf(image: ZoneImage, { kind, node }: Found): ChainStep {
+  if (kind === foundDelegation) return stepReferral;
+  if (kind === foundMissing) return stepMissing;
+  if (kind === foundDname) return stepDname;
+  return isAlias(image, node) ? stepCname : stepRecords;
+}
+
+/** The RRset of the CNAME or DNAME that the chain has met. */
+export function aliasSet(image: ZoneImage, { node }: Found): number {
+  return intAt(image.nodes, node * nodeWords + nodeAlias);
+}
+
+/** How many octets of the owner stand before the DNAME's own name; they stand before its target as well. */
+export function dnamePrefixLength({ owner, found }: AliasChain): number {
+  return lengthBefore(owner, found.nodeLabels);
+}
+
+/**
+ * Makes the target of the alias that was met the owner.
+ * @returns false when the name that a DNAME makes would be longer than 255 octets (YXDOMAIN)
+ */
+export function followAlias(image: ZoneImage, chain: AliasChain): boolean {
+  const { found, target } = chain;
+  const targetAt = intAt(image.sets, aliasSet(image, found) * setWords + setExtra);
+  if (found.kind === foundDname) {
+    readKnownName(image.bytes, targetAt, chain.dnameTarget);
+    if (!replaceTail(chain.owner, found.nodeLabels, chain.dnameTarget, target)) return false;
+  } else readKnownName(image.bytes, targetAt, target);
+  chain.owner = target;
+  chain.aliases++;
+  return true;
+}
+
+/** @returns false when the chain ends at the alias: the type asks for just that, it is too long, or leaves the zone */
+export function lookUpTarget(image: ZoneImage, type: number, chain: AliasChain): boolean {
+  if (type === recordTypes.CNAME || type === recordTypes.ANY || chain.aliases === aliasesMax) return false;
+  const { found } = chain;
+  lookUp(image, chain.owner, type, found);
+  chain.steps += found.steps;
+  return found.zone === chain.zone;
+}
