@@ -152,7 +152,7 @@ export const edgeConfigSchema = Type.Object(
               minLength: 1,
               maxLength: 4096,
               description:
-                "file that holds the TCP MD5 key of the session with BIRD, written by `nearcast bgp config --output`; " +
+                "file with the TCP MD5 key of the session with BIRD, written by `nearcast bgp config --output`; " +
                 "absent: any user of this machine can take the lease",
             }),
           ),

@@ -233,7 +233,7 @@ const faults: [what: string, facts: Partial<Facts>, wanted: RegExp][] = [
     /^fail lease: .*127\.0\.0\.2 .*Passive\) → run (?:npx )?nearcast status/,
   ],
   ["another AS", { bird: withSession({ neighborAs: 64999 }) }, /^fail lease: edge0 expects AS 64999.*64500/],
-  ["a long lease", { bird: withSession({ holdSeconds: 30 }) }, /^warn lease: edge0 holds 30 s/],
+  ["a long lease", { bird: withSession({ holdSeconds: 30 }) }, /^warn lease: edge0 has a hold time of 30 s/],
   [
     "nothing announced",
     { bird: withSession({ importedCount: 0 }) },
