@@ -254,7 +254,7 @@ presest: {}
   const lines = stdout.split("\n");
   for (const line of [
     "  sites[0].place.latitude (line 2): 95 is above the maximum of 90",
-    "  hosts[0].freshSeconds (line 3): -1 is below 0",
+    "  hosts[0].freshSeconds (line 3): -1 is below the minimum of 0",
     "  colour (line 4): is not a known key",
     "  presest (line 5): is not a known key; did you mean presets?",
   ]) {

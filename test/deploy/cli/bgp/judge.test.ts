@@ -283,7 +283,7 @@ const faults: [what: string, facts: Partial<Facts>, wanted: RegExp][] = [
         state: { ...state, bfd: bfd.map((one) => ({ ...one, timeoutMs: one === bfd[0] ? 3000 : 900 })) },
       },
     },
-    /^warn routers: BFD with 192\.0\.2\.1 needs 3000 ms/,
+    /^warn routers: BFD with 192\.0\.2\.1 detects failures in 3000 ms/,
   ],
 ];
 
