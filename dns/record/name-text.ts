@@ -90,6 +90,7 @@ export function putLabels(written: string, into: Uint8Array): number {
     if (char === 0x2e) {
       const size = at - start - 1;
       if (size === 0) return emptyLabel;
+      if (size > labelOctetsMax) return longLabel;
       into[start] = size;
       start = at;
       at += 1;
@@ -97,22 +98,22 @@ export function putLabels(written: string, into: Uint8Array): number {
       into[start] = 0;
       return at > nameOctetsMax ? longName : at;
     }
-    if (char === 0x5c) {
+    if (char < 0x80 && char !== 0x5c) into[at++] = char;
+    else if (char === 0x5c) {
       const escaped = escapeAt(written, i + 1);
       if (escaped === undefined) return noEscape;
       i += escaped.length;
       for (const octet of escaped.octets) into[at++] = octet;
-    } else if (char < 0x80) into[at++] = char;
-    else {
+    } else {
       const text = String.fromCodePoint(written.codePointAt(i) ?? 0);
       i += text.length - 1;
       for (const octet of Buffer.from(text, "utf8")) into[at++] = octet;
     }
-    if (at - start - 1 > labelOctetsMax) return longLabel;
-    if (at > nameOctetsMax) return longName;
+    if (at > nameOctetsMax) return at - start - 1 > labelOctetsMax ? longLabel : longName;
   }
   const size = at - start - 1;
   if (size === 0) return emptyLabel;
+  if (size > labelOctetsMax) return longLabel;
   into[start] = size;
   return at;
 }

@@ -9,7 +9,7 @@ import type { Static, TSchema } from "typebox";
 import type { ValueProblem } from "#base/schema.ts";
 import type { Rdata } from "./rdata-writer.ts";
 import type { RdataReader } from "./rdata-reader.ts";
-import type { TypeName } from "./type-numbers.ts";
+import { type TypeName, typeNumbers } from "./type-numbers.ts";
 import type { RawRecord } from "./types/raw.ts";
 import type { Fields } from "./zone-file/fields.ts";
 
@@ -56,6 +56,8 @@ export interface Surroundings {
 /** What takes a record is a method, and no property, so that one list may hold types of different records. */
 export interface RecordType<Own, Schema extends TSchema = TSchema> {
   readonly type: RecordKind;
+  /** 0: ALIAS, which never stands on the wire, and RAW, whose records have their own. */
+  readonly number: number;
   readonly schema: Schema;
   /** Another mnemonic for it in zone files. */
   readonly alsoWritten?: string;
@@ -78,9 +80,9 @@ export interface RecordType<Own, Schema extends TSchema = TSchema> {
   rulesOfOwner?(around: Surroundings): Iterable<ValueProblem>;
 }
 
-/** Lets TypeScript find out what a record of this schema is. */
+/** Adds the number, and lets TypeScript find out what a record of this schema is. */
 export function recordType<Schema extends TSchema>(
-  one: RecordType<Static<Schema>, Schema>,
+  one: Omit<RecordType<Static<Schema>, Schema>, "number">,
 ): RecordType<Static<Schema>, Schema> {
-  return one;
+  return { ...one, number: one.type === "ALIAS" || one.type === "RAW" ? 0 : typeNumbers[one.type] };
 }

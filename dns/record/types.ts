@@ -53,10 +53,7 @@ export function recordTypeOf(record: ZoneRecord): RecordType<ZoneRecord> {
 }
 
 const byNumber = new Map<number, RecordType<ZoneRecord>>(
-  table.flatMap((one) => {
-    const number = one.type === "RAW" || one.type === "ALIAS" ? undefined : typeNumbers[one.type];
-    return number === undefined ? [] : [[number, one]];
-  }),
+  table.flatMap((one) => (one.number === 0 ? [] : [[one.number, one]])),
 );
 
 /** Undefined for a type that the document knows by number only. */
@@ -79,8 +76,7 @@ export function recordTypeWritten(mnemonic: string): RecordType<ZoneRecord> | un
 
 /** The number under which the record's RRset is known; 0 for ALIAS, which never stands on the wire. */
 export function typeNumberOf(record: ZoneRecord): number {
-  if (record.type === "RAW") return record.typeNumber;
-  return record.type === "ALIAS" ? 0 : typeNumbers[record.type];
+  return record.type === "RAW" ? record.typeNumber : recordTypeOf(record).number;
 }
 
 /** Why records of this type can't be given as a type number and bytes; undefined when they can. */

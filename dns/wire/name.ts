@@ -160,27 +160,55 @@ export function readNameText(text: string, origin: WireName | undefined, name: W
   name.length = 0;
   if (origin !== undefined && text === "@") return endName(name, origin);
   if (text === "." || (origin === undefined && text === "")) return endName(name, undefined);
+  const form = readPlainText(text, name);
+  if (form !== "other") return endName(name, form === "whole" ? undefined : origin);
   const end = putLabels(text, scratchOctets);
   if (end < 0) return false;
+  name.labelsCount = 0;
   let length = 0;
   let isWhole = false;
   while (length < end) {
     const size = byteAt(scratchOctets, length);
     isWhole = size === 0;
     if (isWhole) break;
-    let hash = size;
     name.bytes[length] = size;
-    for (let i = length + 1; i <= length + size; i++) {
-      const byte = lowerCase(byteAt(scratchOctets, i));
-      name.bytes[i] = byte;
-      hash = Math.imul(hash ^ byte, hashPrime);
-    }
-    name.labelHashes[name.labelsCount] = hash;
+    for (let i = length + 1; i <= length + size; i++) name.bytes[i] = lowerCase(byteAt(scratchOctets, i));
+    name.labelHashes[name.labelsCount] = labelHash(name.bytes, length);
     name.labelStarts[name.labelsCount++] = length;
     length += 1 + size;
   }
   name.length = length;
   return endName(name, isWhole ? undefined : origin);
+}
+
+/**
+ * Reads the labels of the usual name in one go: ASCII without escapes.
+ * @returns other: the codec has to read it, or to find out that it is no name
+ */
+function readPlainText(text: string, name: WireName): "whole" | "relative" | "other" {
+  const { bytes } = name;
+  // Each label has one octet for its length, where the text has a dot or its end: so offsets are the same in both.
+  for (let start = 0; ;) {
+    const dot = text.indexOf(".", start);
+    const end = dot < 0 ? text.length : dot;
+    const size = end - start;
+    if (size === 0 || size > labelLengthMax || end >= nameLengthMax - 1) return "other";
+    let hash = size;
+    bytes[start] = size;
+    for (let i = start; i < end; i++) {
+      const char = text.charCodeAt(i);
+      if (char >= 0x80 || char === 0x5c) return "other";
+      const byte = lowerCase(char);
+      bytes[i + 1] = byte;
+      hash = Math.imul(hash ^ byte, hashPrime);
+    }
+    name.labelHashes[name.labelsCount] = hash;
+    name.labelStarts[name.labelsCount++] = start;
+    name.length = end + 1;
+    if (dot < 0) return "relative";
+    if (dot === text.length - 1) return "whole";
+    start = dot + 1;
+  }
 }
 
 const scratchOctets = new Uint8Array(labelOctetsBufferSize);

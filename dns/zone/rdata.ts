@@ -7,7 +7,7 @@
  * One object is filled again and again, so that a million records make no garbage.
  */
 import { hasRoom, putUint16, type NameForm, type Rdata, rdataOctetsMax } from "#record/rdata-writer.ts";
-import { recordTypeOf, typeNumberOf, whyNotRaw, type ZoneRecord } from "#record/types.ts";
+import { recordTypeOf, whyNotRaw, type ZoneRecord } from "#record/types.ts";
 import { byteAt } from "../wire/bytes.ts";
 import { isAtOrBelow, readNameText, scratchName, type WireName } from "../wire/name.ts";
 
@@ -61,11 +61,12 @@ export function beginRdata(into: CompiledRdata, type: number, apex = into.apex):
  * @returns false when a name in it is none or too long, or a field has no form on the wire
  */
 export function rdataOf(record: ZoneRecord, apex: WireName, into: CompiledRdata): boolean {
-  beginRdata(into, typeNumberOf(record), apex);
   const type = recordTypeOf(record);
   if (type.writeRdata === undefined) return false;
+  const number = record.type === "RAW" ? record.typeNumber : type.number;
   // The document's check has refused these already; answers rest on it.
-  if (record.type === "RAW" && whyNotRaw(record.typeNumber) !== undefined) return false;
+  if (record.type === "RAW" && whyNotRaw(number) !== undefined) return false;
+  beginRdata(into, number, apex);
   type.writeRdata(record, into);
   return !into.isBroken;
 }
