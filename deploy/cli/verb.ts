@@ -1,6 +1,6 @@
 /**
  * What all verbs share: how they are described, which options they have, what they are given to work with.
- * A verb is a file beside this one that exports `add…(program, cli)`; main.ts lists them.
+ * A verb is a file beside this one that exports `add…(program, cli)`; program.ts lists them.
  */
 import type { Clock } from "#base/clock.ts";
 import { command } from "#base/command-name.ts";
