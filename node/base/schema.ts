@@ -90,7 +90,10 @@ function describe(error: ErrorObject, root: unknown): ValueProblem {
       return { path: pathOf(steps), message: `${shown()} must have ${atBound(error.keyword)} ${bound} characters` };
     case "minItems":
     case "maxItems":
-      return { path: pathOf(steps), message: `must have ${atBound(error.keyword)} ${bound} ${bound === "1" ? "entry" : "entries"}` };
+      return {
+        path: pathOf(steps),
+        message: `must have ${atBound(error.keyword)} ${bound} ${bound === "1" ? "entry" : "entries"}`,
+      };
     case "maxProperties":
       return { path: pathOf(steps), message: `must have at most ${bound} keys` };
     case "const":

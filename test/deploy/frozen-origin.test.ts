@@ -32,7 +32,7 @@ test("status tells soon that the origin stands still, and how the nodes here are
   const { status, stdout, stderr } = await nearcast(["status", "--data", data]);
   const tookMs = performance.now() - startedMs;
   assert.equal(status, 3);
-  assert.match(stdout, /^origin {2}\S+ {2}the origin at \S+ accepts connections, but did not answer within 4 s\n/);
+  assert.match(stdout, /^origin {2}\S+ {2}the origin at \S+ accepts connections but did not answer within 4 s\n/);
   assert.match(stdout, /\nlocal1 +local +ready /);
   assert.doesNotMatch(stdout + stderr, /Timeout Error|Is it running/);
   // Four seconds of waiting and the start of the command; without a bound it took 34 s on an idle machine.

@@ -184,7 +184,7 @@ test("the token: from standard input, from the command line with a warning, and 
   const writers = await joins(["--data", `${data}3`, "--token-file", writerTokenFile], 4);
   assert.match(writers.stderr, /holds the writer token; a node needs the edge token/);
   const short = await joins(["--data", `${data}3`, "--token", "short"], 2);
-  assert.match(short.stderr, /--token holds no token/);
+  assert.match(short.stderr, /--token does not hold a token/);
   const none = await joins(["--data", `${data}3`, "--token-file", "/nowhere/edge.token"], 2);
   assert.match(none.stderr, /nowhere\/edge\.token: ENOENT[\s\S]*secrets\/edge\.token/);
   assert.equal((await roster()).revision, 2, "none of these registered anything");
