@@ -186,7 +186,7 @@ test("the token: from standard input, from the command line with a warning, and 
   const short = await joins(["--data", `${data}3`, "--token", "short"], 2);
   assert.match(short.stderr, /--token does not hold a token/);
   const none = await joins(["--data", `${data}3`, "--token-file", "/nowhere/edge.token"], 2);
-  assert.match(none.stderr, /nowhere\/edge\.token: ENOENT[\s\S]*secrets\/edge\.token/);
+  assert.match(none.stderr, /nowhere\/edge\.token: no such file[\s\S]*secrets\/edge\.token/);
   assert.equal((await roster()).revision, 2, "none of these registered anything");
 });
 
