@@ -321,10 +321,10 @@ test("with --sites each site answers for its part of the world, and an edge that
   const tokyo = `http://127.${second}.${third + 3}.1:8081`;
   const { pid } = (await (await fetch(`${tokyo}/status`)).json()) as { pid: number };
   process.kill(pid, "SIGKILL");
-  await up.saying("edge tyo1 was ended by SIGKILL");
+  await up.saying("edge tyo1 was killed by SIGKILL");
   await eventually("no answer names tyo", async () => (await siteFor("133.11.1.0/24")) !== "tyo");
   assert.match((await verb(["status"], 3)).stdout, /tyo1 +tyo +unreachable/);
-  await up.saying("edge tyo1 is started again");
+  await up.saying("edge tyo1 was restarted");
   await eventually("tyo is answered again", async () => (await siteFor("133.11.1.0/24")) === "tyo");
   assert.equal(await up.stop("SIGTERM"), 0);
 
