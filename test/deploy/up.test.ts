@@ -330,7 +330,7 @@ test("with --sites each site answers for its part of the world, and an edge that
 
   const { address } = up;
   const alone = await startUp(t, data, { words: ["--sites", "local"], address });
-  assert.match(alone.said(), /published the fleet document, version 2/);
+  assert.match(alone.said(), /published version 2 of the fleet document/);
   const { nodes } = (await verb(["status", "--json"])).json() as { nodes: { site: string; fleetVersion: number }[] };
   assert.deepEqual(
     nodes.map(({ site, fleetVersion }) => [site, fleetVersion]),
