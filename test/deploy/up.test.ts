@@ -321,16 +321,16 @@ test("with --sites each site answers for its part of the world, and an edge that
   const tokyo = `http://127.${second}.${third + 3}.1:8081`;
   const { pid } = (await (await fetch(`${tokyo}/status`)).json()) as { pid: number };
   process.kill(pid, "SIGKILL");
-  await up.saying("edge tyo1 was ended by SIGKILL");
+  await up.saying("edge tyo1 was killed by SIGKILL");
   await eventually("no answer names tyo", async () => (await siteFor("133.11.1.0/24")) !== "tyo");
   assert.match((await verb(["status"], 3)).stdout, /tyo1 +tyo +unreachable/);
-  await up.saying("edge tyo1 is started again");
+  await up.saying("edge tyo1 was restarted");
   await eventually("tyo is answered again", async () => (await siteFor("133.11.1.0/24")) === "tyo");
   assert.equal(await up.stop("SIGTERM"), 0);
 
   const { address } = up;
   const alone = await startUp(t, data, { words: ["--sites", "local"], address });
-  assert.match(alone.said(), /published the fleet document, version 2/);
+  assert.match(alone.said(), /published version 2 of the fleet document/);
   const { nodes } = (await verb(["status", "--json"])).json() as { nodes: { site: string; fleetVersion: number }[] };
   assert.deepEqual(
     nodes.map(({ site, fleetVersion }) => [site, fleetVersion]),
