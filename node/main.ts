@@ -12,7 +12,7 @@ import { parseArgs } from "node:util";
 import { systemClock } from "#base/clock.ts";
 import { ConfigError, loadConfig } from "#base/config.ts";
 import { NearcastError } from "#base/errors.ts";
-import { onStopSignal } from "#base/lifecycle.ts";
+import { keepAlive, onStopSignal } from "#base/lifecycle.ts";
 import { type Log, openLog } from "#base/log.ts";
 import { type Notifier, openNotifier, silentNotifier } from "#base/notify.ts";
 import { systemRandom } from "#base/random.ts";
@@ -128,12 +128,14 @@ async function serve(
 
   // The supervisor is no edge, and loads none of this.
   const [{ startEdge }, { startDns }] = await Promise.all([import("./edge/edge.ts"), import("../dns/start.ts")]);
-  edge = await startEdge(config, {
-    ...deps,
-    startDns: (options) => startDns({ ...options, ...deps }),
-    process: place,
-    siblings,
-  });
+  edge = await keepAlive(
+    startEdge(config, {
+      ...deps,
+      startDns: (options) => startDns({ ...options, ...deps }),
+      process: place,
+      siblings,
+    }),
+  );
   onStopSignal({
     ...ends,
     clock: systemClock,

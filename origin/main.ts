@@ -8,7 +8,7 @@
 import { parseArgs } from "node:util";
 import { systemClock } from "#base/clock.ts";
 import { ConfigError } from "#base/config.ts";
-import { createLifecycle, onStopSignal } from "#base/lifecycle.ts";
+import { createLifecycle, keepAlive, onStopSignal } from "#base/lifecycle.ts";
 import { type Log, openLog } from "#base/log.ts";
 import { type Notifier, openNotifier } from "#base/notify.ts";
 import { openDecoderPool } from "#image/pool.ts";
@@ -100,8 +100,8 @@ async function serve(config: OriginConfig, ends: { withParent: boolean; withLaun
   });
   const drainMs = Math.min(config.drainMs, stopMsMax - 800);
   try {
-    await requireSandbox(sandbox, pool);
-    const origin = await startOrigin({ ...config, drainMs }, { clock: systemClock, log, inspector: pool });
+    await keepAlive(requireSandbox(sandbox, pool));
+    const origin = await keepAlive(startOrigin({ ...config, drainMs }, { clock: systemClock, log, inspector: pool }));
     lifecycle.defer("origin", origin.close);
     process.stdout.write(`origin listens at ${origin.url}\n`);
     notifier.ready("ready");

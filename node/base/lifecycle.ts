@@ -14,6 +14,19 @@ export interface Lifecycle {
   stop: (deadlineMs: number) => Promise<void>;
 }
 
+/**
+ * Keeps the process alive until `work` has settled. Timers of a Clock alone do not, so a start that only waits for one
+ * would end the process without a word.
+ */
+export async function keepAlive<Result>(work: Promise<Result>): Promise<Result> {
+  const timer = setInterval(() => undefined, 60_000);
+  try {
+    return await work;
+  } finally {
+    clearInterval(timer);
+  }
+}
+
 /** How long a part that comes after the end may take to close. */
 const lateCloseMs = 5000;
 

@@ -5,7 +5,7 @@
  * It trusts its parent and nothing else. It ends when standard input does, so none outlives its parent.
  */
 import { writeFileSync } from "node:fs";
-import { setPriority } from "node:os";
+import { getPriority, setPriority } from "node:os";
 import sharp from "sharp";
 import { frameHead, readFrames, type Frame } from "./frame.ts";
 import { headerBytesMax, readJob, type Job, type Reply } from "./messages.ts";
@@ -71,7 +71,8 @@ async function main(sandboxMode: string | undefined, memoryBytesMax: string | un
   process.on("SIGTERM", () => undefined);
   // A parent that died leaves a broken pipe; the end of standard input follows.
   process.stdout.on("error", () => undefined);
-  setPriority(niceness);
+  // A service with a higher niceness keeps its own: nobody but root may lower it.
+  setPriority(Math.max(niceness, getPriority()));
   try {
     // When the machine runs out of memory, the kernel shall take a decoder first, not the server.
     writeFileSync("/proc/self/oom_score_adj", "500");

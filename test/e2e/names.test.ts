@@ -68,7 +68,7 @@ for (const threads of [1, 0]) {
       assert.match(page.stdout, /^ {2}answer +192\.0\.2\.3 {2}\(site tyo\)$/m);
       assert.match(page.stdout, /^ {2}TTL +\d+ s(?::|,) .+$/m);
       assert.match(page.stdout, /^tyo +up +\d+ +100 % .* chosen$/m);
-      assert.match(page.stdout, /^nyc +up +\d+ +100 % .* preference \d$/m);
+      assert.match(page.stdout, /^nyc +up +\d+ +100 % .* rank \d$/m);
     });
 
     await t.test("each query moves its counters", async () => {

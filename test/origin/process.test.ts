@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { readFile, writeFile } from "node:fs/promises";
+import { chown, readFile, writeFile } from "node:fs/promises";
 import { request, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
@@ -159,4 +159,26 @@ test("an upload that does not end is cut when the drain is over, and leaves noth
   await origin.close();
   const again = await startTestOrigin({ after: (cleanUp) => t.after(cleanUp) }, { dataDir: origin.dataDir });
   assert.equal((await again.call("HEAD", "/images/never.jpg")).status, 404);
+});
+
+test("decoders run in a service of any niceness", async (t) => {
+  const directory = await directoryOf(t);
+  const asNobody = process.getuid?.() === 0 ? ["setpriv", "--reuid", "65534", "--clear-groups"] : [];
+  if (asNobody.length > 0) await chown(directory, 65_534, 65_534);
+  const origin = [process.execPath, main, "--data", join(directory, "data"), "--port", "0"];
+  const [command = "", ...words] = [...asNobody, "nice", "-n", "15", ...origin];
+  const environment = { ...process.env, NEARCAST_ORIGIN_DECODERS__SANDBOX: "required" };
+  const child = spawn(command, words, { stdio: ["ignore", "pipe", "inherit"], env: environment });
+  t.after(() => child.kill("SIGKILL"));
+  assert.match(await urlOf(child), /^http:/);
+});
+
+test("an origin none of whose decoders can start says so", async (t) => {
+  const directory = await directoryOf(t);
+  const file = join(directory, "origin.yaml");
+  await writeFile(file, `dataDir: ${join(directory, "data")}\nlisten: { port: 0 }\ndecoders: { sandbox: required }\n`);
+  const missing = fileURLToPath(new URL("../support/no-decoders.ts", import.meta.url));
+  const { status, err } = await run(t, ["--config", file], { NODE_OPTIONS: `--import=${missing}` });
+  assert.equal(status, 1, err);
+  assert.match(err, /no decoder process started within 15000 ms/);
 });

@@ -127,7 +127,8 @@ export async function openGround(t: TestContext): Promise<Ground> {
     },
     async logOf(where) {
       if (where === "build") return "";
-      return (await machineOf(where).run("journalctl --no-pager --lines 60")).output;
+      const script = "journalctl --no-pager --lines 40 --unit 'nearcast-*'; journalctl --no-pager --lines 20";
+      return (await machineOf(where).run(script)).output;
     },
     async lose(name) {
       await machineOf(name).kill();
