@@ -143,7 +143,7 @@ test("tokens are rotated while everything runs", async (t) => {
       assert.ok(!log.includes(old) && !log.includes(next), "no token is logged");
 
       const audit = await nearcast(world, "audit", "--kind", "token-rotate", "--since", "1h");
-      assert.match(audit.output, new RegExp(`token edge, id ${tokenId(next)} \\(before: ${tokenId(old)}\\)`));
+      assert.match(audit.output, new RegExp(`token: edge, new id ${tokenId(next)} \\(was ${tokenId(old)}\\)`));
       part.diagnostic(`${load.answered()} requests, none failed`);
     },
   );

@@ -172,13 +172,3 @@ test("decoders run in a service of any niceness", async (t) => {
   t.after(() => child.kill("SIGKILL"));
   assert.match(await urlOf(child), /^http:/);
 });
-
-test("an origin none of whose decoders can start says so", async (t) => {
-  const directory = await directoryOf(t);
-  const file = join(directory, "origin.yaml");
-  await writeFile(file, `dataDir: ${join(directory, "data")}\nlisten: { port: 0 }\ndecoders: { sandbox: required }\n`);
-  const missing = fileURLToPath(new URL("../support/no-decoders.ts", import.meta.url));
-  const { status, err } = await run(t, ["--config", file], { NODE_OPTIONS: `--import=${missing}` });
-  assert.equal(status, 1, err);
-  assert.match(err, /no decoder process started within 15000 ms/);
-});
