@@ -134,7 +134,9 @@ test("two hundred concurrent first requests are one question, one fetch and one 
   const collapsed = deliveries.filter(({ outcome }) => outcome.word === "miss" && outcome.isCollapsed);
   assert.equal(collapsed.length, 199);
   const again = await edge.get("a.png");
-  assert.deepEqual(again.outcome, { word: "hit", tier: "memory", ttlSeconds: 100 });
+  assert(again.outcome.word === "hit" && again.outcome.tier === "memory");
+  // Of 100 s, on a machine that may be busy with other tests.
+  assert.ok(again.outcome.ttlSeconds > 60 && again.outcome.ttlSeconds <= 100, `${again.outcome.ttlSeconds} s`);
 });
 
 test("another size of a known picture asks nobody: its source is on disk", async (t) => {
