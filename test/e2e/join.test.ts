@@ -93,7 +93,7 @@ test("one command on an empty folder makes a node that DNS names; draining it is
 
   const started = performance.now();
   const machine = startMachine(t, world, 101);
-  await until("it is registered", async () => machine.said().includes("fra2 joined fra"));
+  await until("it is registered", async () => machine.said().includes("fra2 joined site fra"));
   const registered = performance.now();
   await untilNamed(world, machine, true);
   const since = (moment: number): string => `${((performance.now() - moment) / 1000).toFixed(1)} s`;
@@ -109,7 +109,7 @@ test("one command on an empty folder makes a node that DNS names; draining it is
   });
 
   await t.test("drained, it is named no more and serves on; undrained, it is named again", async () => {
-    assert.match(await writes(world, ["drain", "fra2"]), /up to 1 s more/);
+    assert.match(await writes(world, ["drain", "fra2"]), /for up to 1 s$/m);
     await untilNamed(world, machine, false);
     assert.deepEqual(await named(world), [world.edge("fra").address]);
     const answer = await fetch(`http://${machine.address}:8080/a.jpg?w=100&fm=webp`, { headers: { host: name } });
@@ -155,7 +155,7 @@ test("three join and two are removed under a stream of requests: none fails", as
   await until("each has its share", async () =>
     machines.every(({ address }) => (stream.byAddress().get(address) ?? 0) > 100),
   );
-  const names = machines.map(({ said }) => /(fra\d) joined fra/.exec(said())?.[1] ?? "");
+  const names = machines.map(({ said }) => /(fra\d) joined site fra/.exec(said())?.[1] ?? "");
   assert.deepEqual(names.toSorted(), ["fra2", "fra3", "fra4"]);
 
   for (const [index, machine] of machines.slice(0, 2).entries()) {
