@@ -270,8 +270,7 @@ test("up runs everything, each verb works on it, and a second start goes on wher
   await t.test("Ctrl-C stops all; started again, tokens, pictures, fleet and edited settings are kept", async () => {
     const startedMs = performance.now();
     assert.equal(await up.stop("SIGINT"), 0);
-    // 5 s on a machine that does nothing else.
-    assert.ok(performance.now() - startedMs < 20_000, "it took longer than 20 s");
+    assert.ok(performance.now() - startedMs < 5500, "it took longer than 5 s");
     await assert.rejects(fetch(`http://${address}:7070/healthz`));
     const settings = join(data, "edge-local1.yaml");
     const edited = (await readFile(settings, "utf8")).replace("drainMs: 1000", "drainMs: 10");
@@ -322,7 +321,7 @@ test("with --sites each site answers for its part of the world, and an edge that
   const { pid } = (await (await fetch(`${tokyo}/status`)).json()) as { pid: number };
   process.kill(pid, "SIGKILL");
   await up.saying("edge tyo1 was killed by SIGKILL");
-  await eventually("no answer names tyo", async () => (await siteFor("133.11.1.0/24")) !== "tyo");
+  await eventually("no answer names tyo", async () => (await siteFor("133.11.1.0/24")) !== "tyo", 30_000);
   assert.match((await verb(["status"], 3)).stdout, /tyo1 +tyo +unreachable/);
   await up.saying("edge tyo1 was restarted");
   await eventually("tyo is answered again", async () => (await siteFor("133.11.1.0/24")) === "tyo");

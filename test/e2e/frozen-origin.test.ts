@@ -11,7 +11,7 @@ interface Ready {
   warnings: string[];
 }
 
-test("a frozen origin is named by /readyz and /status, while the node serves on", async (t) => {
+test("a frozen origin is named by /readyz and /status within 8 s, while the node serves on", async (t) => {
   const world = await startWorld(t, ["fra"]);
   await world.api("PUT", "/images/a.jpg", await photograph(1), [201]);
   const edge = world.edge("fra");
@@ -28,13 +28,13 @@ test("a frozen origin is named by /readyz and /status, while the node serves on"
   const frozenAtMs = performance.now();
   process.kill(pid, "SIGSTOP");
   while ((await ready()).warnings.length === 0) {
-    assert.ok(performance.now() - frozenAtMs < 60_000, "not named within a minute; it takes 5 to 6 s");
+    assert.ok(performance.now() - frozenAtMs < 8000, "not named within 8 s");
     assert.equal((await ask()).status, 200, "what is cached goes on");
     await pause(100);
   }
   const said = await ready();
   assert.deepEqual([said.status, said.ready, said.reasons], [200, true, []]);
-  assert.match(said.warnings.join(), /^the origin has sent nothing for \d+ s: purges and changes do not arrive/);
+  assert.match(said.warnings.join(), /^the origin has sent nothing for \d s: purges and changes do not arrive/);
   const { feed } = (await edge.status()) as { feed: { warning: string } };
   assert.match(feed.warning, /^the origin has sent nothing for /);
 

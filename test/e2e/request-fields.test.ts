@@ -168,7 +168,7 @@ test("request fields", async (t) => {
     }
     assert.ok(cpuMs < cpuMsMax, `${cpuMs} ms of CPU`);
     // By the clock on the wall, on a machine that may be busy otherwise. A quadratic pattern took 8,500 ms.
-    assert.ok(waitedMs < 3000, `another client waited ${waitedMs} ms`);
+    assert.ok(waitedMs < 1000, `another client waited ${waitedMs} ms`);
   });
 });
 

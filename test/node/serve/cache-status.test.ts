@@ -76,6 +76,6 @@ test("reading takes no more than linear time", () => {
   for (const part of ["a; ", "a, ", ";", " ", '"', "a;hit=?0", "-", "1", ",\t", 'a; detail="x" ']) {
     const startedMs = performance.now();
     for (let count = 0; count < 100; count += 1) restated(part.repeat(1000).slice(0, 1000));
-    assert.ok(performance.now() - startedMs < 2000, JSON.stringify(part));
+    assert.ok(performance.now() - startedMs < 200, JSON.stringify(part));
   }
 });
