@@ -13,7 +13,7 @@ import type { CompilerSettings, FromCompiler, ToCompiler } from "./compiler.ts";
 import { loadGeo, watchGeo, type Tell } from "./geo/database.ts";
 import { compileSteering, type Steering } from "./steer/steering.ts";
 import { compileZones } from "./zone/compile.ts";
-import type { ZoneImage } from "./zone/image.ts";
+import type { ZoneImage } from "./zone/compiled-zones.ts";
 
 assert(parentPort !== null, "this file is the start of a thread");
 const port = parentPort;

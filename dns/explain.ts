@@ -41,7 +41,7 @@ import {
   setExtra,
   setTtl,
   setWords,
-} from "./zone/image.ts";
+} from "./zone/compiled-zones.ts";
 import { foundByWildcard, hasSets, setOf } from "./zone/lookup.ts";
 
 export interface DnsQuestion {

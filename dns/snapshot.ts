@@ -10,7 +10,7 @@
  */
 import type { GeoTables } from "./geo/tables.ts";
 import type { Steering } from "./steer/steering.ts";
-import type { ZoneImage } from "./zone/image.ts";
+import type { ZoneImage } from "./zone/compiled-zones.ts";
 
 export interface Snapshot {
   /** The fleet document's version: the serial of each zone. */

@@ -3,7 +3,7 @@ import type { Snapshot } from "../snapshot.ts";
 import { intAt } from "../wire/bytes.ts";
 import { headerLength } from "../wire/message.ts";
 import { recordTypes } from "../wire/numbers.ts";
-import { nodeSteered, nodeTtlMax, nodeWords, setExtra, setWords, zoneMinimalAny } from "../zone/image.ts";
+import { nodeSteered, nodeTtlMax, nodeWords, setExtra, setWords, zoneMinimalAny } from "../zone/compiled-zones.ts";
 import { hasSets, setOf } from "../zone/lookup.ts";
 import { nodata, noerror } from "./outcomes.ts";
 import { addNegativeSoa, addSet } from "./sections.ts";

@@ -36,8 +36,8 @@ import {
   zoneApexLength,
   zoneWords,
   type ZoneImage,
-} from "../zone/image.ts";
-import { pointedHeaderLength } from "../zone/write.ts";
+} from "../zone/compiled-zones.ts";
+import { pointedHeaderLength } from "../zone/write-rrsets.ts";
 import { answerFromNode } from "./from-node.ts";
 import { noerror, nxdomain, referral, yxdomain } from "./outcomes.ts";
 import { addNegativeSoa, addReferral, addSet, addSynthesizedCname } from "./sections.ts";

@@ -12,8 +12,8 @@ import {
   setWords,
   zoneNegativeSoa,
   type ZoneImage,
-} from "../zone/image.ts";
-import { pointedHeaderLength, writeSet } from "../zone/write.ts";
+} from "../zone/compiled-zones.ts";
+import { pointedHeaderLength, writeSet } from "../zone/write-rrsets.ts";
 import type { Responding } from "./state.ts";
 
 /**

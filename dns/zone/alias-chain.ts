@@ -12,7 +12,7 @@
 import { intAt } from "../wire/bytes.ts";
 import { lengthBefore, readKnownName, replaceTail, scratchName, type WireName } from "../wire/name.ts";
 import { recordTypes } from "../wire/numbers.ts";
-import { nodeAlias, nodeWords, setExtra, setWords, type ZoneImage } from "./image.ts";
+import { nodeAlias, nodeWords, setExtra, setWords, type ZoneImage } from "./compiled-zones.ts";
 import {
   aliasesMax,
   emptyFound,

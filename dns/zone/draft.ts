@@ -24,7 +24,7 @@ import {
   nodeSteered,
   nodeTtlMax,
   nodeWords,
-} from "./image.ts";
+} from "./compiled-zones.ts";
 import { childOf, placeOf } from "./lookup.ts";
 import type { CompiledRdata } from "./rdata.ts";
 

@@ -61,7 +61,7 @@ import {
   zoneNegativeSoa,
   zoneWords,
   type ZoneImage,
-} from "./image.ts";
+} from "./compiled-zones.ts";
 
 /** An answer over TCP holds 65,535 octets; some are needed for the question and the OPT record. */
 const blockLengthMax = 65_000;

@@ -26,7 +26,7 @@ import {
   setWords,
   type NameTable,
   type ZoneImage,
-} from "./image.ts";
+} from "./compiled-zones.ts";
 
 /** A chain of aliases is cut after this many. Nobody needs so many, and a loop ends there too. */
 export const aliasesMax = 12;

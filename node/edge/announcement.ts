@@ -20,7 +20,7 @@ import { type Lease, openLease } from "../announce/lease.ts";
 import type { LeaseState } from "../announce/lease-state.ts";
 import { createSelfCheck, type SelfCheck, type SelfCheckTargets } from "../announce/self-check.ts";
 import type { EdgeConfig } from "../config.ts";
-import type { Standing } from "./membership.ts";
+import type { Standing } from "./phases/membership.ts";
 
 export interface Announcement {
   /** Another fleet is in force, or this node's standing in it is another. */

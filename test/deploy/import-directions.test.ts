@@ -35,7 +35,7 @@ const imports: [file: string, imported: string, verdict: "allowed" | "forbidden"
   ["node/cache/probe.ts", "../variant/key.ts", "forbidden"],
   ["node/cache/probe.ts", "../fetch/origin.ts", "forbidden"],
   ["node/cache/probe.ts", "#image/pool.ts", "forbidden"],
-  ["node/fetch/probe.ts", "../cache/disk.ts", "forbidden"],
+  ["node/fetch/http-probe.ts", "../cache/disk.ts", "forbidden"],
   ["node/image/probe.ts", "#base/clock.ts", "allowed"],
   ["node/image/probe.ts", "../variant/variant.ts", "forbidden"],
   ["node/image/probe.ts", "#document/document.ts", "forbidden"],

@@ -4,7 +4,7 @@ import { nameFromText } from "../../../dns/wire/name.ts";
 import { recordTypes } from "../../../dns/wire/numbers.ts";
 import { compileZones } from "../../../dns/zone/compile.ts";
 import { emptyFound, foundHere, foundMissing, lookUp, setOf } from "../../../dns/zone/lookup.ts";
-import type { ZoneImage } from "../../../dns/zone/image.ts";
+import type { ZoneImage } from "../../../dns/zone/compiled-zones.ts";
 import { queryOf } from "../support/ask.ts";
 import { bench, testFleet, zoneText } from "../support/fleet.ts";
 

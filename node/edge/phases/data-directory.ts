@@ -2,8 +2,8 @@
 import { mkdir } from "node:fs/promises";
 import { lockDirectory } from "#base/directory-lock.ts";
 import { type Damage, type FleetMemory, openFleetMemory } from "#follow/fleet-memory.ts";
-import { openTokenFile, type TokenFile } from "../fetch/token-file.ts";
-import type { EdgeSetup } from "./setup.ts";
+import { openTokenFile, type TokenFile } from "../../fetch/token-file.ts";
+import type { EdgeSetup } from "../setup.ts";
 
 export interface DataDirectory {
   tokenFile: TokenFile;

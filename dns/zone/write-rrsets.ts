@@ -23,7 +23,7 @@ import {
   setType,
   setWords,
   type ZoneImage,
-} from "./image.ts";
+} from "./compiled-zones.ts";
 
 /** From a record's owner, when that is a pointer, to its rdata: owner 2, type 2, class 2, TTL 4, rdlength 2. */
 export const pointedHeaderLength = 12;

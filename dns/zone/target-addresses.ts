@@ -8,7 +8,7 @@ import { intAt } from "../wire/bytes.ts";
 import { keptName, nameToText, readKnownName, replaceTail, scratchName, type WireName } from "../wire/name.ts";
 import { recordTypes } from "../wire/numbers.ts";
 import { recordsOf, recordTargetAt, recordTtl, recordWords, type Draft } from "./draft.ts";
-import { nodeSteered, nodeWords } from "./image.ts";
+import { nodeSteered, nodeWords } from "./compiled-zones.ts";
 import {
   aliasesMax,
   emptyFound,

@@ -3,10 +3,10 @@ import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { NearcastError } from "#base/errors.ts";
 import { check } from "#base/schema.ts";
-import { edgeConfigSchema, type EdgeConfig } from "../../../node/config.ts";
-import { type DnsPart, openDnsHosting, type StartDns } from "../../../node/edge/dns-hosting.ts";
-import { fleetWith } from "../../support/fleet.ts";
-import { keptLog } from "../../support/kept-log.ts";
+import { edgeConfigSchema, type EdgeConfig } from "../../../../node/config.ts";
+import { type DnsPart, openDnsHosting, type StartDns } from "../../../../node/edge/phases/dns-hosting.ts";
+import { fleetWith } from "../../../support/fleet.ts";
+import { keptLog } from "../../../support/kept-log.ts";
 
 function edgeConfig(dns: object = {}): EdgeConfig {
   const origin = { url: "http://127.0.0.1:1", tokenFile: "token" };

@@ -3,17 +3,17 @@ import type { FastifyInstance } from "fastify";
 import { NearcastError } from "#base/errors.ts";
 import { before } from "#base/lifecycle.ts";
 import { processMetrics } from "#base/process-metrics.ts";
-import { buildAdminApp } from "../http/admin.ts";
-import { buildEdgeApp } from "../http/app.ts";
-import type { Listener } from "../http/listener.ts";
-import { declareMetrics } from "../observe/declare.ts";
-import { createMetrics, type Metrics } from "../observe/metrics.ts";
-import { describeStatus, explainUrl } from "./admin-views.ts";
-import { listenOn } from "./listening.ts";
-import type { OpenedEdge } from "./opened-edge.ts";
-import { fleetVersion, type Parts, presenceTold } from "./parts.ts";
+import { buildAdminApp } from "../../http/admin.ts";
+import { buildEdgeApp } from "../../http/app.ts";
+import type { Listener } from "../../http/listener.ts";
+import { declareMetrics } from "../../observe/edge-metrics.ts";
+import { createMetrics, type Metrics } from "../../observe/metrics-registry.ts";
+import { describeStatus, explainUrl } from "../admin-views.ts";
+import { listenOn } from "./client-listeners.ts";
+import type { OpenedEdge } from "../opened-edge.ts";
+import { fleetVersion, type Parts, presenceTold } from "../parts.ts";
 import { healthAnswer } from "./probing.ts";
-import { unreadyReasons, warnings } from "./readiness.ts";
+import { unreadyReasons, warnings } from "../readiness.ts";
 
 export interface Applications {
   edgeApp: FastifyInstance;

@@ -3,12 +3,12 @@ import { fleetSchema } from "#document/document.ts";
 import { vocabularyOf } from "#document/vocabulary.ts";
 import { adminTargetOf } from "#follow/channel/admin-target.ts";
 import { createSeals } from "#follow/channel/seal.ts";
-import { openOriginChannel, type OriginChannel, type PlainAnswer } from "../fetch/channel.ts";
-import { followNextToken, type NextToken } from "../fetch/next-token.ts";
-import { followSecrets, type SecretFollower } from "../fetch/secrets.ts";
+import { openOriginChannel, type OriginChannel, type PlainAnswer } from "../../fetch/channel.ts";
+import { followNextToken, type NextToken } from "../../fetch/next-token.ts";
+import { followSecrets, type SecretFollower } from "../../fetch/secrets.ts";
 import type { DataDirectory } from "./data-directory.ts";
-import { feedSeq, fleetVersion, type Parts, presenceTold, secretsChanged } from "./parts.ts";
-import type { EdgeSetup } from "./setup.ts";
+import { feedSeq, fleetVersion, type Parts, presenceTold, secretsChanged } from "../parts.ts";
+import type { EdgeSetup } from "../setup.ts";
 import type { Upstreams } from "./upstreams.ts";
 
 export interface OriginLink {

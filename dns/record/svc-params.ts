@@ -12,15 +12,15 @@ import { textOfIp } from "#base/ip-octets.ts";
 import { Type, type Static } from "typebox";
 import type { ValueProblem } from "#base/schema.ts";
 import { strict } from "#base/schema-terms.ts";
-import { octetsOf } from "../name-text.ts";
-import { isAtEnd, type RdataReader, rdataReader, readOctets, readUint16 } from "../rdata-reader.ts";
-import { putAddress, putHex, putOctets, putSized, putString, putUint16, type Rdata } from "../rdata-writer.ts";
-import { hex, uint16 } from "../record-schema.ts";
-import type { Fault, Surroundings } from "../record-type.ts";
-import { inMandatoryOrder, invalidSvcParamKey, svcParamKeyFrom, svcParamKeys } from "../svc-param-keys.ts";
-import { type Fields, hasFlag, hasMore, octetsFromBase64, rawField, refuse, textIfUtf8 } from "../zone-file/fields.ts";
-import { fieldFlags } from "../zone-file/scan.ts";
-import { quote } from "../zone-file/words.ts";
+import { octetsOf } from "./name-text.ts";
+import { isAtEnd, type RdataReader, rdataReader, readOctets, readUint16 } from "./rdata-reader.ts";
+import { putAddress, putHex, putOctets, putSized, putString, putUint16, type Rdata } from "./rdata-writer.ts";
+import { hex, uint16 } from "./record-schema.ts";
+import type { Fault, Surroundings } from "./record-type.ts";
+import { inMandatoryOrder, invalidSvcParamKey, svcParamKeyFrom, svcParamKeys } from "./svc-param-keys.ts";
+import { type Fields, hasFlag, hasMore, octetsFromBase64, rawField, refuse, textIfUtf8 } from "./zone-file/fields.ts";
+import { fieldFlags } from "./zone-file/scan.ts";
+import { quote } from "./zone-file/words.ts";
 
 const hints = Type.Optional(
   Type.Array(Type.String({ format: "ip" }), { minItems: 1, maxItems: 16, description: "for targets elsewhere only" }),

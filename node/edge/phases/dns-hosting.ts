@@ -12,9 +12,9 @@ import type { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import type { Fleet } from "#document/document.ts";
 import type { SiteStates } from "#health/health.ts";
-import type { EdgeConfig } from "../config.ts";
-import type { DnsObserved } from "../observe/declare.ts";
-import { alone, type ProcessPlace } from "../processes/place.ts";
+import type { EdgeConfig } from "../../config.ts";
+import type { DnsObserved } from "../../observe/edge-metrics.ts";
+import { alone, type ProcessPlace } from "../../processes/place.ts";
 
 interface DnsInputs {
   fleet: Fleet;

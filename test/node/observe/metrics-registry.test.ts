@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createMetrics } from "../../../node/observe/metrics.ts";
+import { createMetrics } from "../../../node/observe/metrics-registry.ts";
 
 const answered = { kind: "images", outcome: "hit", status: 200, durationMs: 1, bodyBytes: 10 } as const;
 

@@ -11,7 +11,7 @@ import type { AssetFetcher } from "../fetch/asset.ts";
 import type { OriginClient } from "../fetch/origin.ts";
 import type { ImageServer } from "../serve/image.ts";
 import type { PeerCounts } from "../serve/peers.ts";
-import type { Metrics } from "./metrics.ts";
+import type { Metrics } from "./metrics-registry.ts";
 
 /** What a responder counts (dns/counters.ts), since its start and over all its threads. */
 export interface DnsNumbers {

@@ -8,8 +8,8 @@ import { secretEventKind } from "#secret/fleet-secret.ts";
 import type { DataDirectory } from "./data-directory.ts";
 import type { Membership } from "./membership.ts";
 import type { OriginLink } from "./origin-link.ts";
-import type { Serving } from "./serving.ts";
-import type { EdgeSetup } from "./setup.ts";
+import type { Serving } from "./servers.ts";
+import type { EdgeSetup } from "../setup.ts";
 import type { Upstreams } from "./upstreams.ts";
 
 export interface Following {
@@ -49,7 +49,7 @@ export async function followOrigin(
     async reset(reason) {
       log.info({ reason }, "everything cached is dropped");
       await serving.purger.dropAll();
-      // Without a document service.ts asks for one again and again; an origin may have none yet.
+      // Without a document begin-service.ts asks for one again and again; an origin may have none yet.
       if (membership.current() !== null) await membership.takeFleet();
     },
     connected: channel.opened,

@@ -1,5 +1,5 @@
 /** A rule that several types share. */
-import type { Surroundings } from "../record-type.ts";
+import type { Surroundings } from "./record-type.ts";
 
 /** For types whose target must be a name with addresses of its own: resolvers may refuse to go on at a CNAME. */
 export function warnOfCname(type: string, target: string, around: Surroundings): void {

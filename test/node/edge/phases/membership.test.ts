@@ -8,7 +8,7 @@ import { NearcastError } from "#base/errors.ts";
 import { silentLog } from "#base/log.ts";
 import { type FleetMemory, openFleetMemory } from "#follow/fleet-memory.ts";
 import { emptyRoster, type Roster } from "#document/roster.ts";
-import { type Membership, openMembership } from "../../../node/edge/membership.ts";
+import { type Membership, openMembership } from "../../../../node/edge/phases/membership.ts";
 
 const documentOf = (nodes: readonly string[]): string =>
   JSON.stringify({

@@ -16,10 +16,10 @@ import type { Log } from "#base/log.ts";
 import { problemLines } from "#base/schema.ts";
 import type { Fleet } from "#document/document.ts";
 import type { FleetMemory, FleetVersion } from "#follow/fleet-memory.ts";
-import { readFleet } from "#document/reading.ts";
+import { readFleet } from "#document/read-in-thread.ts";
 import { withRoster } from "#document/roster.ts";
-import type { OriginClient } from "../fetch/origin.ts";
-import { followRoster } from "../fetch/roster.ts";
+import type { OriginClient } from "../../fetch/origin.ts";
+import { followRoster } from "../../fetch/roster.ts";
 
 export type Standing = "listed" | "draining" | "removed" | "absent";
 

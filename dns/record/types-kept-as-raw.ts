@@ -3,10 +3,10 @@
  * is one line, which says what its fields are; those without a line are read only as octets (`\# LENGTH HEX`,
  * RFC 3597).
  */
-import { putHex, putName, putOctets, putString, putText, putUint16, putUint32, putUint8 } from "../rdata-writer.ts";
-import { type Rdata, rdataOctetsMax } from "../rdata-writer.ts";
-import { uint16Max, uint32Max, uint8Max } from "../record-schema.ts";
-import { type TypeName, typeNumbers } from "../type-numbers.ts";
+import { putHex, putName, putOctets, putString, putText, putUint16, putUint32, putUint8 } from "./rdata-writer.ts";
+import { type Rdata, rdataOctetsMax } from "./rdata-writer.ts";
+import { uint16Max, uint32Max, uint8Max } from "./record-schema.ts";
+import { type TypeName, typeNumbers } from "./type-numbers.ts";
 import {
   characterStringOctetsMax,
   type Fields,
@@ -18,9 +18,9 @@ import {
   takeOctets,
   takeStrings,
   takeWord,
-} from "../zone-file/fields.ts";
-import { takeAlgorithm, takeCertificateType } from "../zone-file/named-numbers.ts";
-import { quote } from "../zone-file/words.ts";
+} from "./zone-file/fields.ts";
+import { takeAlgorithm, takeCertificateType } from "./zone-file/named-numbers.ts";
+import { quote } from "./zone-file/words.ts";
 
 /** How one field, or all that are left, become octets. */
 type Part =

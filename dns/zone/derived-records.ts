@@ -22,10 +22,10 @@ import {
   recordWords,
   type Draft,
 } from "./draft.ts";
-import { nodeSteered, nodeTtlMax, nodeWords, steeredHintsMax } from "./image.ts";
+import { nodeSteered, nodeTtlMax, nodeWords, steeredHintsMax } from "./compiled-zones.ts";
 import { beginRdata, emptyRdata } from "./rdata.ts";
-import { mandatoryKeys, mandatoryValue, putSvcb, type Svcb } from "./svcb.ts";
-import { addressesOf, type AliasTarget } from "./targets.ts";
+import { mandatoryKeys, mandatoryValue, putSvcb, type Svcb } from "./svcb-rdata.ts";
+import { addressesOf, type AliasTarget } from "./target-addresses.ts";
 
 /** An HTTPS or SVCB record, until it is written. */
 interface WaitingService {

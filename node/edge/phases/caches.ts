@@ -2,11 +2,11 @@
 import { join } from "node:path";
 import { type DecoderPool, openDecoderPool } from "#image/pool.ts";
 import { requireSandbox } from "#image/require-sandbox.ts";
-import { type DiskTier, openDiskTier } from "../cache/disk.ts";
-import { type MemoryTier, openMemoryTier } from "../cache/memory.ts";
-import { openRecords, type Records } from "../cache/records.ts";
-import { joinTiers, type Tiers } from "../cache/tiers.ts";
-import type { EdgeSetup } from "./setup.ts";
+import { type DiskTier, openDiskTier } from "../../cache/disk.ts";
+import { type MemoryTier, openMemoryTier } from "../../cache/memory.ts";
+import { openRecords, type Records } from "../../cache/records.ts";
+import { joinTiers, type Tiers } from "../../cache/tiers.ts";
+import type { EdgeSetup } from "../setup.ts";
 
 export interface Caches {
   decoders: DecoderPool;

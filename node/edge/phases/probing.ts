@@ -2,10 +2,10 @@
 import type { HealthAnswer } from "#health/health.ts";
 import { createLoadMeter, type LoadMeter } from "#health/load-meter.ts";
 import { openProber, type Prober } from "#health/prober.ts";
-import { openProbeClient, type ProbeClient } from "../fetch/probe.ts";
-import { feedSeq, fleetSecrets, fleetVersion, healthChanged, presenceTold, soonestChanges } from "./parts.ts";
-import type { Serving } from "./serving.ts";
-import type { EdgeSetup } from "./setup.ts";
+import { openProbeClient, type ProbeClient } from "../../fetch/http-probe.ts";
+import { feedSeq, fleetSecrets, fleetVersion, healthChanged, presenceTold, soonestChanges } from "../parts.ts";
+import type { Serving } from "./servers.ts";
+import type { EdgeSetup } from "../setup.ts";
 
 export interface Probing {
   probes: ProbeClient;

@@ -2,8 +2,8 @@
 import type { FastifyInstance } from "fastify";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { NearcastError } from "#base/errors.ts";
-import { type Listener, listen } from "../http/listener.ts";
-import type { EdgeSetup } from "./setup.ts";
+import { type Listener, listen } from "../../http/listener.ts";
+import type { EdgeSetup } from "../setup.ts";
 
 const requestGraceMs = 3000;
 

@@ -4,12 +4,12 @@
  */
 import type { FastifyInstance } from "fastify";
 import { sleep } from "#base/clock.ts";
-import type { Listener } from "../http/listener.ts";
-import { openLoopMeter } from "../observe/loop-meter.ts";
-import { type Announcement, openAnnouncement } from "./announcement.ts";
-import { listenForClients } from "./listening.ts";
-import type { OpenedEdge } from "./opened-edge.ts";
-import { currentFleet } from "./parts.ts";
+import type { Listener } from "../../http/listener.ts";
+import { openLoopMeter } from "../../observe/loop-meter.ts";
+import { type Announcement, openAnnouncement } from "../announcement.ts";
+import { listenForClients } from "./client-listeners.ts";
+import type { OpenedEdge } from "../opened-edge.ts";
+import { currentFleet } from "../parts.ts";
 
 /** Another node is asked whether it announces what this one is about to let go. */
 const askMs = 500;

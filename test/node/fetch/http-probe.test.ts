@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { systemClock } from "#base/clock.ts";
 import { createProofs, askField, proofField } from "#health/health-proof.ts";
-import { openProbeClient, type ProbeClient } from "../../../node/fetch/probe.ts";
+import { openProbeClient, type ProbeClient } from "../../../node/fetch/http-probe.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 import { answering, type Script, startLoopbackOrigin } from "../../support/loopback-origin.ts";
 

@@ -1,12 +1,12 @@
 /** Phase 5: the peers, and the servers of pictures and assets that ask them. */
-import { type AssetServer, createAssetServer } from "../serve/asset.ts";
-import { createImageServer, type ImageServer } from "../serve/image.ts";
-import { createPurger, type Purger } from "../serve/purger.ts";
+import { type AssetServer, createAssetServer } from "../../serve/asset.ts";
+import { createImageServer, type ImageServer } from "../../serve/image.ts";
+import { createPurger, type Purger } from "../../serve/purger.ts";
 import type { Caches } from "./caches.ts";
 import type { Membership } from "./membership.ts";
-import { currentFleet, feedSeq, fleetSecrets, presenceTold } from "./parts.ts";
-import { openPeering, type Peering } from "./peering.ts";
-import type { EdgeSetup } from "./setup.ts";
+import { currentFleet, feedSeq, fleetSecrets, presenceTold } from "../parts.ts";
+import { openPeering, type Peering } from "../peering.ts";
+import type { EdgeSetup } from "../setup.ts";
 import type { Upstreams } from "./upstreams.ts";
 
 export interface Serving {
