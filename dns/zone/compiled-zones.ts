@@ -21,7 +21,7 @@
  * the zone's apex. Every answer repeats a question that lies in its zone, so the apex always stands inside the
  * question: names of the zone shrink to their own labels and a pointer that depends on the question's length only.
  */
-export interface ZoneImage {
+export interface CompiledZones {
   /** Node + 1, or 0 for an empty place; a power of two long. */
   readonly table: Int32Array;
   /** `nodeWords` numbers a node; node 0 is the DNS root. */
@@ -43,7 +43,7 @@ export interface ZoneImage {
 }
 
 /** What finding a name needs. */
-export type NameTable = Pick<ZoneImage, "table" | "nodes" | "bytes">;
+export type NameTable = Pick<CompiledZones, "table" | "nodes" | "bytes">;
 
 export const nodeWords = 8;
 export const nodeParent = 0;

@@ -22,7 +22,7 @@ import {
   setSlotsAt,
   setType,
   setWords,
-  type ZoneImage,
+  type CompiledZones,
 } from "./compiled-zones.ts";
 
 /** From a record's owner, when that is a pointer, to its rdata: owner 2, type 2, class 2, TTL 4, rdlength 2. */
@@ -35,7 +35,7 @@ export const pointedHeaderLength = 12;
  * @returns the offset after it, or -1 when it does not fit
  */
 export function writeSet(
-  image: ZoneImage,
+  compiled: CompiledZones,
   set: number,
   out: Uint8Array,
   at: number,
@@ -43,7 +43,7 @@ export function writeSet(
   ownerAt: number,
   apexAt: number,
 ): number {
-  const { sets, slots, bytes } = image;
+  const { sets, slots, bytes } = compiled;
   const base = set * setWords;
   const length = intAt(sets, base + setBlockLength);
   if (length > limit - at) return -1;
@@ -113,7 +113,7 @@ export function addressesCount(steering: Steering, site: number, asked: Family):
  * @returns the offset after it, or -1 when it does not fit
  */
 export function writeHinted(
-  image: ZoneImage,
+  compiled: CompiledZones,
   set: number,
   steering: Steering,
   sites: Int32Array,
@@ -124,7 +124,7 @@ export function writeHinted(
   limit: number,
   ownerAt: number,
 ): number {
-  const { sets, bytes, hints } = image;
+  const { sets, bytes, hints } = compiled;
   const base = set * setWords;
   const count = intAt(sets, base + setCount);
   const blockAt = intAt(sets, base + setBlockAt);

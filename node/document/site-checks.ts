@@ -5,7 +5,8 @@
 import { BlockList, isIP } from "node:net";
 import { groupsOfIpv6 } from "#base/embedded-ipv4.ts";
 import type { ValueProblem } from "#base/schema.ts";
-import type { Cloud, Fleet } from "./document.ts";
+import type { Fleet } from "./document.ts";
+import type { Cloud } from "./schema/anycast.ts";
 
 /** Longer ones are dropped by most of the internet's routers. */
 const longestAnnounced = { 4: 24, 6: 48 } as const;

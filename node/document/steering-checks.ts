@@ -4,7 +4,8 @@
  */
 import { isIP } from "node:net";
 import type { ValueProblem } from "#base/schema.ts";
-import { type Fleet, type Override, type SteeredName, ttlFloorSecondsDefault } from "./document.ts";
+import type { Fleet } from "./document.ts";
+import { type Override, type SteeredName, ttlFloorSecondsDefault } from "./schema/steering.ts";
 import { policies } from "./policies.ts";
 
 /** Addresses of IPv6 are told apart by the half that routing knows, the first 64 bits. */

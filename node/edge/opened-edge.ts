@@ -6,7 +6,7 @@ import type { Following } from "./phases/feed-following.ts";
 import type { Membership } from "./phases/membership.ts";
 import type { OriginLink } from "./phases/origin-link.ts";
 import type { Probing } from "./phases/probing.ts";
-import type { Serving } from "./phases/servers.ts";
+import type { Servers } from "./phases/servers.ts";
 import type { EdgeSetup } from "./setup.ts";
 import type { Upstreams } from "./phases/upstreams.ts";
 
@@ -16,7 +16,7 @@ export interface OpenedEdge {
   upstreams: Upstreams;
   caches: Caches;
   membership: Membership;
-  serving: Serving;
+  servers: Servers;
   probing: Probing;
   link: OriginLink;
   dns: DnsHosting;

@@ -17,7 +17,7 @@ import { isIP, type LookupFunction } from "node:net";
 import { LRUCache } from "lru-cache";
 import { Agent, buildConnector } from "undici";
 import type { Clock } from "#base/clock.ts";
-import type { SiteNode } from "#document/document.ts";
+import type { SiteNode } from "#document/schema/sites.ts";
 import type { Held, ProbeResult } from "#health/health.ts";
 import { probePath } from "#health/prober.ts";
 import { askField, createProofs, proofField } from "#health/health-proof.ts";

@@ -1,4 +1,4 @@
-/** Phase 10: the metrics, the application for clients and probes, and the admin application, which listens now. */
+/** The metrics, the application for clients and probes, and the admin application, which listens now. */
 import type { FastifyInstance } from "fastify";
 import { NearcastError } from "#base/errors.ts";
 import { before } from "#base/lifecycle.ts";
@@ -25,14 +25,14 @@ const gateMs = 5000;
 
 /** @throws NearcastError CANNOT_LISTEN */
 export async function openApplications(edge: OpenedEdge): Promise<Applications> {
-  const { setup, membership, serving, probing, link, dns } = edge;
+  const { setup, membership, servers, probing, link, dns } = edge;
   const { config, lifecycle, parts, clock, log } = setup;
   const metrics = openMetrics(edge);
   const edgeApp = buildEdgeApp({
     node: config.node,
     site: config.site,
-    images: serving.images,
-    assets: serving.assets,
+    images: servers.images,
+    assets: servers.assets,
     fleet: membership.current,
     presence: () => presenceTold(parts),
     answer: () => healthAnswer(setup),
@@ -61,7 +61,7 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
 }
 
 function openMetrics(edge: OpenedEdge): Metrics {
-  const { setup, upstreams, caches, serving, probing, link, dns, following } = edge;
+  const { setup, upstreams, caches, servers, probing, link, dns, following } = edge;
   const { config, release, parts, clock } = setup;
   const { prober, load } = probing;
   const metrics = createMetrics();
@@ -70,7 +70,7 @@ function openMetrics(edge: OpenedEdge): Metrics {
     release,
     ...caches,
     ...upstreams,
-    images: serving.images,
+    images: servers.images,
     feed: following.feed,
     clock,
     dns: dns.part,
@@ -81,7 +81,7 @@ function openMetrics(edge: OpenedEdge): Metrics {
     keptShares: prober.keptShares,
     siteLoads: prober.loads,
     load,
-    peers: serving.peering?.peers ?? null,
+    peers: servers.peering?.peers ?? null,
     loopDelayMs: () => parts.loop?.delayMs() ?? 0,
     health: prober.health,
     isIsolated: prober.isIsolated,

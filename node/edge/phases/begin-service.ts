@@ -22,12 +22,12 @@ export async function beginService(
   listeners: Listener[],
   ended: AbortSignal,
 ): Promise<void> {
-  const { setup, caches, membership, serving, probing, dns } = edge;
+  const { setup, caches, membership, servers, probing, dns } = edge;
   const { config, lifecycle, parts, clock } = setup;
   await awaitFleet(edge, ended);
   await awaitSecret(edge);
   await caches.decoders.ready();
-  await serving.peering?.listen({ images: serving.images, assets: serving.assets, tiers: caches.tiers });
+  await servers.peering?.listen({ images: servers.images, assets: servers.assets, tiers: caches.tiers });
   // On shared ports others serve meanwhile, and a connection that the kernel gives to this process must be served.
   if (setup.process.sharesPorts) await listenForClients(setup, edgeApp, listeners);
   if (parts.presence === "starting") parts.presence = "ready";

@@ -1,4 +1,4 @@
-/** Phase 3: the decoders, and what is cached in memory and on disk. */
+/** The decoders, and what is cached in memory and on disk. */
 import { join } from "node:path";
 import { type DecoderPool, openDecoderPool } from "#image/pool.ts";
 import { requireSandbox } from "#image/require-sandbox.ts";

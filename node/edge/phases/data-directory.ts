@@ -1,4 +1,4 @@
-/** Phase 1: the origin token's file, the lock of the data directory, and what the edge remembers on disk. */
+/** The origin token's file, the lock of the data directory, and what the edge remembers on disk. */
 import { mkdir } from "node:fs/promises";
 import { lockDirectory } from "#base/directory-lock.ts";
 import { type Damage, type FleetMemory, openFleetMemory } from "#follow/fleet-memory.ts";

@@ -1,4 +1,4 @@
-/** Phase 9: following the origin's feed. Missed events are replayed first, purges among them. */
+/** Following the origin's feed. Missed events are replayed first, purges among them. */
 import type { FeedEvent, FeedFollower } from "#follow/feed.ts";
 import { followFeed } from "#follow/feed.ts";
 import { readPurgeEvent } from "#follow/purge-event.ts";
@@ -8,7 +8,7 @@ import { secretEventKind } from "#secret/fleet-secret.ts";
 import type { DataDirectory } from "./data-directory.ts";
 import type { Membership } from "./membership.ts";
 import type { OriginLink } from "./origin-link.ts";
-import type { Serving } from "./servers.ts";
+import type { Servers } from "./servers.ts";
 import type { EdgeSetup } from "../setup.ts";
 import type { Upstreams } from "./upstreams.ts";
 
@@ -20,7 +20,7 @@ export interface Following {
 
 interface Followers {
   membership: Membership;
-  serving: Serving;
+  servers: Servers;
   link: OriginLink;
 }
 
@@ -31,7 +31,7 @@ export async function followOrigin(
   followers: Followers,
 ): Promise<Following> {
   const { lifecycle, parts, clock, random, log } = setup;
-  const { membership, serving, link } = followers;
+  const { membership, servers, link } = followers;
   const { secrets, nextToken, channel } = link;
   const followedFromMs = clock.monotonicMs();
   const feed = followFeed({
@@ -48,7 +48,7 @@ export async function followOrigin(
     apply: (event) => applyEvent(setup, followers, event),
     async reset(reason) {
       log.info({ reason }, "everything cached is dropped");
-      await serving.purger.dropAll();
+      await servers.purger.dropAll();
       // Without a document begin-service.ts asks for one again and again; an origin may have none yet.
       if (membership.current() !== null) await membership.takeFleet();
     },
@@ -65,13 +65,13 @@ export async function followOrigin(
 
 async function applyEvent(
   { log }: EdgeSetup,
-  { membership, serving, link }: Followers,
+  { membership, servers, link }: Followers,
   event: FeedEvent,
 ): Promise<void> {
   if (event.kind === "fleet") await membership.takeFleet();
   else if (event.kind === rosterEventKind) await membership.takeRoster(event.data);
   else if (event.kind === "purge") {
-    const report = await serving.purger.apply(event.seq, readPurgeEvent(event.data));
+    const report = await servers.purger.apply(event.seq, readPurgeEvent(event.data));
     if (report !== undefined) link.channel.report(report);
   } else if (event.kind === secretEventKind) await link.secrets.take();
   // Not awaited: a token that can't be had must not hold up purges.

@@ -1,4 +1,4 @@
-/** Phase 7: the fleet secret, the next edge token, and the channel on which the origin asks this node. */
+/** The fleet secret, the next edge token, and the channel on which the origin asks this node. */
 import { fleetSchema } from "#document/document.ts";
 import { vocabularyOf } from "#document/vocabulary.ts";
 import { adminTargetOf } from "#follow/channel/admin-target.ts";

@@ -1,10 +1,10 @@
-/** Phase 6: the prober of all nodes, and this node's own load and health answer. */
+/** The prober of all nodes, and this node's own load and health answer. */
 import type { HealthAnswer } from "#health/health.ts";
 import { createLoadMeter, type LoadMeter } from "#health/load-meter.ts";
 import { openProber, type Prober } from "#health/prober.ts";
 import { openProbeClient, type ProbeClient } from "../../fetch/http-probe.ts";
 import { feedSeq, fleetSecrets, fleetVersion, healthChanged, presenceTold, soonestChanges } from "../parts.ts";
-import type { Serving } from "./servers.ts";
+import type { Servers } from "./servers.ts";
 import type { EdgeSetup } from "../setup.ts";
 
 export interface Probing {
@@ -13,7 +13,7 @@ export interface Probing {
   load: LoadMeter;
 }
 
-export function openProbing(setup: EdgeSetup, { images }: Serving): Probing {
+export function openProbing(setup: EdgeSetup, { images }: Servers): Probing {
   const { config, siblings, lifecycle, parts, clock, random, log } = setup;
   const probes = openProbeClient({ secrets: () => fleetSecrets(parts), clock });
   lifecycle.defer("probe client", probes.close);

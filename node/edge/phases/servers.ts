@@ -1,4 +1,4 @@
-/** Phase 5: the peers, and the servers of pictures and assets that ask them. */
+/** The peers, and the servers of pictures and assets that ask them. */
 import { type AssetServer, createAssetServer } from "../../serve/asset.ts";
 import { createImageServer, type ImageServer } from "../../serve/image.ts";
 import { createPurger, type Purger } from "../../serve/purger.ts";
@@ -9,7 +9,7 @@ import { openPeering, type Peering } from "../peering.ts";
 import type { EdgeSetup } from "../setup.ts";
 import type { Upstreams } from "./upstreams.ts";
 
-export interface Serving {
+export interface Servers {
   /** Null: this node has no peer endpoint, and does everything itself. */
   peering: Peering | null;
   images: ImageServer;
@@ -20,12 +20,12 @@ export interface Serving {
 /** Before the prober is opened. */
 const nothingProbed = { health: () => new Map(), answers: () => new Map(), sites: () => new Map() };
 
-export function openServing(
+export function openServers(
   setup: EdgeSetup,
   { origin, fetcher }: Upstreams,
   { decoders, tiers, records }: Caches,
   membership: Membership,
-): Serving {
+): Servers {
   const { config, parts, clock, log } = setup;
   const peering = openPeeringIfAny(setup);
   const shared = {

@@ -1,4 +1,4 @@
-/** Phase 2: the clients of the origin and of the origins of `assets` hosts. */
+/** The clients of the origin and of the origins of `assets` hosts. */
 import { type AssetFetcher, openAssetFetcher } from "../../fetch/asset.ts";
 import { openOriginClient, type OriginClient } from "../../fetch/origin.ts";
 import type { DataDirectory } from "./data-directory.ts";
