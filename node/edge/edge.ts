@@ -1,6 +1,6 @@
 /**
- * An edge, put together phase by phase. Each phase is a file of `phases/`; it returns what later phases need. Parts that
- * need each other meet in parts.ts. main.ts passes DNS in. The phases, in order:
+ * An edge, put together phase by phase. Each phase is a file of `phases/`; it returns what later phases need. Parts
+ * that need each other meet in parts.ts. main.ts passes DNS in. The phases, in order:
  *
  *   data-directory    token file, lock, what the edge remembers
  *   upstreams         clients of the origin and of the origins of assets hosts

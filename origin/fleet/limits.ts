@@ -6,7 +6,9 @@ import type { FleetReader } from "./reader.ts";
 
 export type UploadLimitsOfFleet = Pick<Limits, "sourceBytesMax" | "sourcePixelsMax">;
 
-/** The defaults that node/document/schema/limits.ts writes into a document that states none; a test holds them equal. */
+/**
+ * The defaults that node/document/schema/limits.ts writes into a document that states none; a test holds them equal.
+ */
 export const defaultLimits: UploadLimitsOfFleet = { sourceBytesMax: 104_857_600, sourcePixelsMax: 100_000_000 };
 
 export interface FleetLimits {

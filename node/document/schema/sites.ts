@@ -1,4 +1,6 @@
-/** `sites` of the fleet document: where nodes stand, their addresses, their capacity, the routers that they peer with. */
+/**
+ * `sites` of the fleet document: where nodes stand, their addresses, their capacity, the routers that they peer with.
+ */
 import { type Static, Type } from "typebox";
 import { ipAddress, oneWordOf, strict } from "#base/schema-terms.ts";
 import { autonomousSystem, shortName } from "./terms.ts";
