@@ -2,7 +2,7 @@
  * The record types of the fleet document: one file each in types/, and one line here. (A type that IANA has numbered
  * and type-numbers.ts does not know needs its number there as well.)
  *
- * Types that zone files may have and the document knows only as RAW are lines of types/raw-formats.ts.
+ * Types that zone files may have and the document knows only as RAW are lines of record/types-kept-as-raw.ts.
  */
 import type { Static } from "typebox";
 import { kinds } from "#base/schema-terms.ts";

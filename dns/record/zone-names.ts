@@ -1,6 +1,6 @@
 /**
- * The names of all zones of a document, with the types at each as bits: what the rules (zone-rules.ts) ask. Made in one
- * look at each record; what only few documents need is made when it is first asked for.
+ * The names of all zones of a document, with the types at each as bits: what the rules (zone-checks.ts) ask. Made in
+ * one look at each record; what only few documents need is made when it is first asked for.
  *
  * Names are compared as canonicalName() has them.
  */

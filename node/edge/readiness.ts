@@ -1,6 +1,6 @@
 /** Why this node gets no clients, and what its owner should know although it gets some. */
 import { silenceOf } from "#follow/origin-silence.ts";
-import type { Standing } from "./membership.ts";
+import type { Standing } from "./phases/membership.ts";
 import type { OpenedEdge } from "./opened-edge.ts";
 
 /** Nothing: the node is ready. */

@@ -1,7 +1,7 @@
 /**
  * ALIAS, which PowerDNS calls so, and others ANAME: answered with the A and AAAA of another name in these zones, at the
- * apex too, where a CNAME may not stand. It never stands on the wire: dns/zone/derived.ts puts the addresses in its
- * place.
+ * apex too, where a CNAME may not stand. It never stands on the wire: dns/zone/derived-records.ts puts the addresses in
+ * its place.
  */
 import { targetName } from "../names.ts";
 import { recordSchema } from "../record-schema.ts";

@@ -1,6 +1,7 @@
 /**
- * SVCB (RFC 9460): how a service is reached, at which name and with which parameters (svc-params.ts). What is written
- * here are the record's own parameters; dns/zone/derived.ts gives it the addresses of its target as hints.
+ * SVCB (RFC 9460): how a service is reached, at which name and with which parameters (../svc-params.ts). What is
+ * written here are the record's own parameters; dns/zone/derived-records.ts gives it the addresses of its target as
+ * hints.
  */
 import { targetName } from "../names.ts";
 import { readName, readUint16 } from "../rdata-reader.ts";
@@ -16,7 +17,7 @@ import {
   rulesOfParams,
   svcParams,
   takeSvcParams,
-} from "./svc-params.ts";
+} from "../svc-params.ts";
 
 /** HTTPS and SVCB differ in nothing else. */
 export function serviceType<const Kind extends "HTTPS" | "SVCB">(type: Kind) {

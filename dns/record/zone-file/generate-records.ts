@@ -1,8 +1,8 @@
-/** $GENERATE: the records that one entry of a zone file stands for (generate.ts has what the entry means). */
+/** $GENERATE: the records that one entry of a zone file stands for (generate-directive.ts has what the entry means). */
 import { nameFrom, whyNoName } from "../name-text.ts";
 import { type Fields, hasFlag, hasMore, newFields, rawField, refuse, takeWord } from "./fields.ts";
-import { countOf, expand, rangeFrom, type Template, templateFrom } from "./generate.ts";
-import { type File, type Reading, readRecord, takeTtlAndClass, zoneFileBounds } from "./reading.ts";
+import { countOf, expand, rangeFrom, type Template, templateFrom } from "./generate-directive.ts";
+import { type File, type Reading, readRecord, takeTtlAndClass, zoneFileBounds } from "./reading-state.ts";
 import { fieldFlags, newScanner, scanEntry } from "./scan.ts";
 import { isSoa } from "./take-record.ts";
 import { quote } from "./words.ts";

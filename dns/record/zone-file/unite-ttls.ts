@@ -1,6 +1,6 @@
 /** One TTL for each RRset of a zone file. */
 import { typeNumberOf } from "../types.ts";
-import { type Reading, zoneFileBounds } from "./reading.ts";
+import { type Reading, zoneFileBounds } from "./reading-state.ts";
 
 /** RFC 2181 §5.2: the records of an RRset have one TTL: that of the first. */
 export function uniteTtls(reading: Reading): void {
