@@ -12,10 +12,13 @@ import type { Soa } from "./types/soa.ts";
 export const writtenZone = Type.Object(
   {
     name: absoluteName,
-    ttlSeconds: seconds("TTL of records that state none", 300, 604_800),
-    negativeTtlSeconds: seconds("how long resolvers remember that a name is not there (SOA MINIMUM)", 60, 10_800),
+    ttlSeconds: seconds("TTL of records without a ttlSeconds of their own", 300, 604_800),
+    negativeTtlSeconds: seconds("how long resolvers cache that a name does not exist (SOA MINIMUM)", 60, 10_800),
     contact: Type.Optional(
-      Type.String({ pattern: "^[^@\\s]{1,64}@[A-Za-z0-9.-]{1,253}$", description: "SOA RNAME, as a mail address" }),
+      Type.String({
+        pattern: "^[^@\\s]{1,64}@[A-Za-z0-9.-]{1,253}$",
+        description: "contact of the zone (SOA RNAME), as an email address",
+      }),
     ),
     nameservers: Type.Optional(
       Type.Array(
@@ -30,19 +33,20 @@ export const writtenZone = Type.Object(
           },
           strict,
         ),
-        { minItems: 1, maxItems: 13, description: "required, unless the zone is a file" },
+        { minItems: 1, maxItems: 13, description: "nameservers of the zone; required, unless the zone is a zone file" },
       ),
     ),
-    records: Type.Array(zoneRecord, { maxItems: 10_000, default: [] }),
+    records: Type.Array(zoneRecord, { maxItems: 10_000, default: [], description: "records of the zone" }),
     file: Type.Optional(
       Type.String({
         minLength: 1,
         maxLength: 1024,
-        description: "a zone file beside this document, instead of all but `name`; `nearcast fleet apply` reads it",
+        description:
+          "path of a zone file, relative to this document; replaces all other keys except `name`; `nearcast fleet apply` reads it",
       }),
     ),
     text: Type.Optional(
-      Type.String({ description: "a whole zone file, instead of all but `name`; `$INCLUDE` is for `file` only" }),
+      Type.String({ description: "content of a zone file, without `$INCLUDE`; replaces all other keys except `name`" }),
     ),
   },
   strict,
