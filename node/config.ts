@@ -80,7 +80,7 @@ export const edgeConfigSchema = Type.Object(
           pattern: "^auto$",
           default: 1,
           description:
-            "threads that answer UDP; auto: one less than the number of cores, but at least 1; 0: the main thread answers",
+            "threads that answer UDP; auto: one less than the cores, but at least 1; 0: the main thread answers",
         }),
         responsesPerSecond: Type.Integer({
           minimum: 0,
@@ -234,7 +234,7 @@ export const edgeConfigSchema = Type.Object(
       default: 15_000,
       unit: "ms",
       description:
-        "after SIGTERM, how long the node reports `draining` before it stops accepting connections; use more than the TTL",
+        "after SIGTERM, how long the node drains before it stops accepting connections; use more than the TTL",
     }),
     logLevel: Type.Unsafe<(typeof logLevels)[number]>({
       type: "string",

@@ -75,7 +75,7 @@ export function openMetrics(sources: {
   });
   void new Counter({
     name: "nearcast_origin_tokens_refused_total",
-    help: "Requests refused because of their token: malformed, unknown, or an edge token where the writer token is needed",
+    help: "Requests refused because of their token: malformed, unknown, or an edge token instead of the writer's",
     labelNames: ["reason"],
     registers,
     collect() {

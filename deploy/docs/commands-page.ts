@@ -19,7 +19,7 @@ Most verbs talk to the origin. They take its URL and the token from the first of
 
 1. \`--origin URL\` and \`--token-file FILE\`
 2. the environment variables \`NEARCAST_ORIGIN\` and \`NEARCAST_TOKEN_FILE\`
-3. the directory that \`nearcast up\` or \`nearcast join\` wrote: \`--data DIR\`, else \`NEARCAST_DATA\`, else \`./data\`
+3. the directory of \`nearcast up\` or \`nearcast join\`: \`--data DIR\`, else \`NEARCAST_DATA\`, else \`./data\`
 4. on an installed machine, \`/etc/nearcast/origin.yaml\` or \`/etc/nearcast/edge.yaml\`
 
 With \`--json\`, a verb prints one JSON value on standard output; notes and errors go to standard error.

@@ -33,7 +33,7 @@ const advice = {
   NOT_CACHED: "The request has the directive `only-if-cached`. Without it, the edge fetches the picture.",
   LOOP_DETECTED: "The `origin` of an assets host leads back to the fleet. Correct it in the fleet document.",
   OVERLOADED:
-    "Wait for the time in `Retry-After`. If the error persists and `nearcast_decoders_queued` is high, add decoders or nodes.",
+    "Wait for the time in `Retry-After`. If it persists and `nearcast_decoders_queued` is high, add decoders or nodes.",
   NOT_READY: "`/readyz` on the admin listener lists the reasons. A node that is starting or draining is not ready.",
   ORIGIN_UNREACHABLE:
     "Check that the origin, or the origin of the assets host, is running and reachable from this node.",
@@ -74,8 +74,8 @@ This page lists the error codes of edges and origin. Over HTTP, an error has the
 }
 \`\`\`
 
-Programs should use \`code\`, which never changes. Errors with a status of 500 or more have no \`detail\`; the log has it
-under the same request ID. *Retry* marks errors after which the same request may succeed later.
+Programs should use \`code\`, which never changes. Errors with a status of 500 or more have no \`detail\`; the log has
+it under the same request ID. *Retry* marks errors after which the same request may succeed later.
 
 When the origin returns an error, the command line prints it and exits with status 4. [Commands](commands.md) lists the
 other exit statuses.

@@ -19,13 +19,13 @@ const head = `# Metrics
 
 Edge and origin export metrics in the Prometheus text format.
 
-- **Edge**: \`http://127.0.0.1:8081/metrics\`, on the admin listener, without authentication. With \`--processes N\`, each
-  process has a listener of its own: 8081, 8082, …
-- **Origin**: \`/metrics\` on its only listener, with the edge token or the writer token (\`Authorization: Bearer TOKEN\`).
+- **Edge**: \`http://127.0.0.1:8081/metrics\`, on the admin listener, without authentication. With \`--processes N\`,
+  each process has a listener of its own: 8081, 8082, …
+- **Origin**: \`/metrics\` on its only listener, with the edge or the writer token (\`Authorization: Bearer TOKEN\`).
 
 The label \`host\` has the name of a host of the fleet document. After the first 500 hosts, all others share the value
-\`other\`. Clients can't choose the value of any label. The label \`outcome\` has the same value as in \`Cache-Status\` and
-in the log.
+\`other\`. Clients can't choose the value of any label. The label \`outcome\` has the same value as in \`Cache-Status\`
+and in the log.
 `;
 
 const tail = `## Suggested alerts

@@ -41,8 +41,7 @@ export const writtenZone = Type.Object(
       Type.String({
         minLength: 1,
         maxLength: 1024,
-        description:
-          "path of a zone file, relative to this document; replaces all other keys except `name`; `nearcast fleet apply` reads it",
+        description: "path of a zone file, relative to this document, instead of all other keys but `name`",
       }),
     ),
     text: Type.Optional(

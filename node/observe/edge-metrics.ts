@@ -74,7 +74,7 @@ export interface Observed {
 const states: readonly SiteState[] = ["up", "draining", "down"];
 
 export function declareMetrics(metrics: Metrics, parts: Observed): void {
-  const { memoryTier, diskTier, decoders, images, origin, fetcher, records, feed, clock } = parts;
+  const { feed, clock } = parts;
   const gauge = (name: string, help: string, read: () => number): void => {
     metrics.observe({ name, help, kind: "gauge", read });
   };
@@ -166,6 +166,20 @@ export function declareMetrics(metrics: Metrics, parts: Observed): void {
     return heardAtMs === null ? -1 : (clock.monotonicMs() - heardAtMs) / 1000;
   });
 
+  declareCaches(metrics, parts);
+  if (parts.peers !== undefined && parts.peers !== null) declarePeers(metrics, parts.peers.counts);
+  declareDns(metrics, parts);
+}
+
+/** The cache tiers, and the requests and renderings that fill them. */
+function declareCaches(metrics: Metrics, parts: Observed): void {
+  const { memoryTier, diskTier, decoders, images, origin, fetcher, records } = parts;
+  const gauge = (name: string, help: string, read: () => number): void => {
+    metrics.observe({ name, help, kind: "gauge", read });
+  };
+  const counter = (name: string, help: string, read: () => number): void => {
+    metrics.observe({ name, help, kind: "counter", read });
+  };
   gauge("nearcast_cache_records", "Source records in memory", records.size);
   for (const [tier, stats] of [
     ["memory", memoryTier.stats],
@@ -215,9 +229,6 @@ export function declareMetrics(metrics: Metrics, parts: Observed): void {
     "Decoders above their memory limit",
     () => decoders.stats().memoryKills,
   );
-
-  if (parts.peers !== undefined && parts.peers !== null) declarePeers(metrics, parts.peers.counts);
-  declareDns(metrics, parts);
 }
 
 function declarePeers(metrics: Metrics, counts: () => PeerCounts): void {

@@ -18,7 +18,7 @@ export const imagesLifetimes = {
 /** For hosts of kind `assets`: the origin's response says otherwise. */
 export const assetsLifetimes = {
   freshSeconds: seconds("lifetime of responses that do not state one; 0: revalidate each time", 0),
-  staleWhileRevalidateSeconds: seconds("default for responses without stale-while-revalidate (RFC 5861)", 0),
-  staleIfErrorSeconds: seconds("default for responses without stale-if-error (RFC 5861)", 86_400),
+  staleWhileRevalidateSeconds: seconds("used if a response has no stale-while-revalidate (RFC 5861)", 0),
+  staleIfErrorSeconds: seconds("used if a response has no stale-if-error (RFC 5861)", 86_400),
   negativeSeconds: seconds("lifetime of 404 and 410 responses that do not state one", 5, 3600),
 };
