@@ -1,7 +1,7 @@
 /** The fleet as this node sees it, for `nearcast status`: sites, their nodes, states with reasons, loads. */
 import type { Fleet } from "#document/document.ts";
 import type { Prober } from "#health/prober.ts";
-import { sitePressures } from "#health/pressure.ts";
+import { sitePressures } from "#health/site-pressure.ts";
 
 export function describeSites(
   fleet: Fleet | null,

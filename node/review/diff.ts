@@ -8,7 +8,7 @@
  *   ~ answers img.cdn.test: + 192.0.2.130
  *
  * Things are told apart by their names, lists without an order of their own by their entries. `answers` are the
- * addresses that DNS can give for a steered name or a host (answers.ts): what clients feel of all the rest.
+ * addresses that DNS can give for a steered name or a host (dns-answers.ts): what clients feel of all the rest.
  */
 import { isDeepStrictEqual } from "node:util";
 import { canonicalName, ownerOf } from "#record/names.ts";
@@ -16,7 +16,7 @@ import type { Fleet } from "#document/document.ts";
 import type { Site } from "#document/schema/sites.ts";
 import type { Zone } from "#record/zone.ts";
 import type { ZoneRecord } from "#record/types.ts";
-import { type Answers, answersOf } from "./answers.ts";
+import { type Answers, answersOf } from "./dns-answers.ts";
 
 export const changeKinds = ["added", "removed", "changed"] as const;
 
