@@ -70,8 +70,8 @@ nearcast has three configuration documents, all in YAML: the settings of each [e
 - \`nearcast edge --config FILE --check-config\` and \`nearcast origin --config FILE --check-config\` check a file and
   exit. \`nearcast fleet check FILE\` checks a fleet document.
 - Environment variables override the settings of an edge or an origin: \`NEARCAST_EDGE_LOG_LEVEL\` sets \`logLevel\`,
-  and \`NEARCAST_EDGE_CACHE__DISK_BYTES\` sets \`cache.diskBytes\` (two underscores separate levels). The variables of the
-  origin begin with \`NEARCAST_ORIGIN_\`. Unknown variables with these prefixes are errors.
+  and \`NEARCAST_EDGE_CACHE__DISK_BYTES\` sets \`cache.diskBytes\` (two underscores separate levels). The variables
+  of the origin begin with \`NEARCAST_ORIGIN_\`. Unknown variables with these prefixes are errors.
 - Secrets are never in these documents: keys such as \`tokenFile\` name files that contain them.
 
 In the lists below, \`[]\` stands for each entry of a list, and \`NAME\` for a name of your choice.
