@@ -30,7 +30,7 @@ export interface Rdata {
   addName(into: this, text: string, form: NameForm, isTarget: boolean): void;
 }
 
-/** Collects what `write` puts as plain octets; names are in normal form. If broken, `octets` is empty and `length` too large. */
+/** Collects what `write` puts as plain octets; names are in normal form. If broken, `octets` is empty. */
 export function plainRdata(write: (into: Rdata) => void): { octets: Uint8Array; length: number; isBroken: boolean } {
   plain.length = 0;
   plain.isBroken = false;

@@ -116,7 +116,9 @@ function sourceOf(zone: WrittenZone, path: string, readText: ReadZoneText | unde
   if (readText === undefined) {
     return {
       ok: false,
-      problem: `${shown} is a file on your machine: publish with \`nearcast fleet apply\`, which replaces it with its text`,
+      problem:
+        `${shown} is a file on your machine: publish with \`nearcast fleet apply\`, which replaces it ` +
+        `with its text`,
     };
   }
   const found = readText(zone.file ?? "", undefined);

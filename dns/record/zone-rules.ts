@@ -40,7 +40,9 @@ export function* contradictionsOfSteeredName(
   if ((types & addressingBits) !== 0) {
     yield {
       path: at,
-      message: `"${steered.name}" also has an A, AAAA, CNAME or ALIAS record in its zone: remove the record, or don't steer the name`,
+      message:
+        `"${steered.name}" also has an A, AAAA, CNAME or ALIAS record in its zone: remove the record or ` +
+        `the steering`,
     };
   }
   const cut = name !== home.apex && (types & nsBit) !== 0 ? name : aboveWith(home, name, nsBit);
@@ -105,7 +107,9 @@ function* contradictionsOfRecords(zone: ZoneNames): Generator<ValueProblem> {
     if ((before & aloneBits) !== 0 || ((bit & aloneBits) !== 0 && (before !== 0 || owner === apex))) {
       yield {
         path: read.placeOf(r),
-        message: `${owner} has a ${kindAlone(before | bit)} and other records: a ${kindAlone(before | bit)} must be alone`,
+        message:
+          `${owner} has a ${kindAlone(before | bit)} and other records: a ${kindAlone(before | bit)} must ` +
+          `be alone`,
       };
     }
     if ((bit & singleBits & before) !== 0) {

@@ -227,7 +227,8 @@ export function takeSvcParams(fields: Fields): SvcParams {
     if (value !== undefined && octets === undefined) {
       refuse(
         fields,
-        `${quote(value)} has an invalid escape: a backslash must be followed by a character or by three digits up to 255`,
+        `${quote(value)} has an invalid escape: a backslash must be followed by a character or by three digits ` +
+          `up to 255`,
         field,
       );
       return params;

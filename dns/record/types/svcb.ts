@@ -48,7 +48,9 @@ export function serviceType<const Kind extends "HTTPS" | "SVCB">(type: Kind) {
       if (priority === 0 && keysOf(params).length > 0) {
         yield {
           path: around.at("params"),
-          message: `a ${type} record of priority 0 is an alias and takes no parameters: remove them, or set priority to 1 or more`,
+          message:
+            `a ${type} record of priority 0 is an alias and takes no parameters: remove them, or set ` +
+            `priority to 1 or more`,
         };
       }
       yield* rulesOfParams(params, target === "." ? around.owner : around.whole(target), around);

@@ -98,7 +98,7 @@ test("contradictions are told with their path", () => {
     [
       "outside all zones",
       { steering: [{ name: "img.other.test", policy: "geo" }] },
-      'steering[0].name: "img.other.test" lies in none of the zones',
+      'steering[0].name: "img.other.test" lies in none of the zones: add its zone, or correct the name',
     ],
     [
       "steered and recorded",
@@ -143,12 +143,16 @@ test("contradictions are told with their path", () => {
       zone([{ ...a, name: "x.other." }]),
       'zones[0].records[0].name: "x.other." lies outside the zone cdn.test',
     ],
-    ["A of IPv6", zone([{ ...a, address: "::1" }]), 'zones[0].records[0].address: "::1" is not an IPv4 address'],
-    ["AAAA of IPv4", zone([{ ...a, type: "AAAA" }]), 'zones[0].records[0].address: "192.0.2.1" is not an IPv6 address'],
+    ["A of IPv6", zone([{ ...a, address: "::1" }]), 'zones[0].records[0].address: must be an IPv4 address (got "::1")'],
+    [
+      "AAAA of IPv4",
+      zone([{ ...a, type: "AAAA" }]),
+      'zones[0].records[0].address: must be an IPv6 address (got "192.0.2.1")',
+    ],
     [
       "TXT of many octets",
       zone([{ name: "x", type: "TXT", text: ["é".repeat(200)] }]),
-      "zones[0].records[0].text[0]: has more than 255 octets",
+      "zones[0].records[0].text[0]: must not be longer than 255 octets",
     ],
     [
       "nameserver that is an alias",
