@@ -13,7 +13,7 @@ import type { CompilerSettings, FromCompiler, ToCompiler } from "./compiler.ts";
 import { loadGeo, watchGeo, type Tell } from "./geo/database.ts";
 import { compileSteering, type Steering } from "./steer/steering.ts";
 import { compileZones } from "./zone/compile.ts";
-import type { ZoneImage } from "./zone/image.ts";
+import type { CompiledZones } from "./zone/compiled-zones.ts";
 
 assert(parentPort !== null, "this file is the start of a thread");
 const port = parentPort;
@@ -30,7 +30,7 @@ let geo = await loadGeo(geoSettings, tell);
 let inputs: ToCompiler | undefined;
 let fleet: Fleet | undefined;
 let unpacked: readonly Zone[] | undefined;
-let zones: { readonly of: Fleet; readonly version: number; readonly image: ZoneImage } | undefined;
+let zones: { readonly of: Fleet; readonly version: number; readonly compiled: CompiledZones } | undefined;
 let steering: Steering | undefined;
 
 function compile(): void {
@@ -39,12 +39,12 @@ function compile(): void {
   try {
     let problems: readonly string[] = [];
     if (zones?.of !== fleet || zones.version !== version) {
-      const compiled = compileZones(fleet, version);
-      zones = { of: fleet, version, image: compiled.image };
-      ({ problems } = compiled);
+      const compilation = compileZones(fleet, version);
+      zones = { of: fleet, version, compiled: compilation.compiled };
+      ({ problems } = compilation);
     }
     steering = compileSteering({ fleet, self: site, states: siteStates, keptShares, geo }, steering);
-    post({ kind: "snapshot", order, snapshot: { version, zones: zones.image, steering, geo }, problems });
+    post({ kind: "snapshot", order, snapshot: { version, zones: zones.compiled, steering, geo }, problems });
   } catch (error) {
     post({ kind: "failed", order, reason: error instanceof Error ? (error.stack ?? error.message) : String(error) });
   }

@@ -6,7 +6,8 @@
  *                                                   └─preferencesOf()──▶ the rule, and who comes before and after
  */
 import { canonicalName, ownerOf } from "#record/names.ts";
-import type { Fleet, SteeredName } from "#document/document.ts";
+import type { Fleet } from "#document/document.ts";
+import type { SteeredName } from "#document/schema/steering.ts";
 import type { SiteState, SiteStates } from "#health/health.ts";
 import { placeAt, type Whereabouts } from "./geo/tables.ts";
 import type { Snapshot } from "./snapshot.ts";
@@ -41,7 +42,7 @@ import {
   setExtra,
   setTtl,
   setWords,
-} from "./zone/image.ts";
+} from "./zone/compiled-zones.ts";
 import { foundByWildcard, hasSets, setOf } from "./zone/lookup.ts";
 
 export interface DnsQuestion {
@@ -142,12 +143,12 @@ export function explainAnswer(inputs: ExplainInputs, question: DnsQuestion): Dns
   if (type === recordTypes.AXFR || type === recordTypes.IXFR) {
     return { outcome: "refused", ...asked, reason: "zones are not handed out" };
   }
-  const image = inputs.snapshot.zones;
+  const compiled = inputs.snapshot.zones;
   const chain = newAliasChain();
   const { found } = chain;
-  startChain(image, name, type, chain);
+  startChain(compiled, name, type, chain);
   const { zone } = chain;
-  if (zone < 0) return { outcome: "refused", ...asked, reason: outsideOf(image.zoneNames) };
+  if (zone < 0) return { outcome: "refused", ...asked, reason: outsideOf(compiled.zoneNames) };
   if (type === recordTypes.MAILA || type === recordTypes.MAILB) {
     return { outcome: "notimp", ...asked, reason: `${asked.type} is obsolete (RFC 973)` };
   }
@@ -155,19 +156,19 @@ export function explainAnswer(inputs: ExplainInputs, question: DnsQuestion): Dns
   const aliases: string[] = [];
   const inZone = {
     ...asked,
-    zone: image.zoneNames[zone] ?? "",
+    zone: compiled.zoneNames[zone] ?? "",
     aliases,
     aliasTarget: null,
     wildcard: null,
     steering: null,
     hints: [],
   };
-  for (let step = stepOf(image, found); step !== stepRecords; step = stepOf(image, found)) {
+  for (let step = stepOf(compiled, found); step !== stepRecords; step = stepOf(compiled, found)) {
     if (step === stepReferral) return { outcome: "referral", ...inZone };
     if (step === stepMissing) return { outcome: "nxdomain", ...inZone };
-    if (!followAlias(image, chain)) return { outcome: "yxdomain", ...inZone };
+    if (!followAlias(compiled, chain)) return { outcome: "yxdomain", ...inZone };
     aliases.push(nameToText(chain.owner));
-    if (!lookUpTarget(image, type, chain)) return { outcome: "records", ...inZone };
+    if (!lookUpTarget(compiled, type, chain)) return { outcome: "records", ...inZone };
   }
 
   const { owner } = chain;
@@ -175,14 +176,14 @@ export function explainAnswer(inputs: ExplainInputs, question: DnsQuestion): Dns
   const wildcard = found.kind === foundByWildcard ? wildcardText(owner, found.nodeLabels) : null;
   const aliasTarget = aliasTargetOf(inputs.fleet, inZone.zone, wildcard ?? nameToText(owner));
   const here = { ...inZone, wildcard, aliasTarget };
-  const steeredIndex = intAt(image.nodes, node * nodeWords + nodeSteered);
+  const steeredIndex = intAt(compiled.nodes, node * nodeWords + nodeSteered);
   if (steeredIndex >= 0 && (type === recordTypes.A || type === recordTypes.AAAA)) {
-    const ttlMaxSeconds = intAt(image.nodes, node * nodeWords + nodeTtlMax);
+    const ttlMaxSeconds = intAt(compiled.nodes, node * nodeWords + nodeTtlMax);
     const steering = explainSteering(inputs, steeredIndex, type === recordTypes.A ? 4 : 6, client, ttlMaxSeconds);
     return { outcome: "steered", ...here, steering };
   }
-  const isAny = type === recordTypes.ANY && (hasSets(image, node) || steeredIndex >= 0);
-  const set = setOf(image, node, type);
+  const isAny = type === recordTypes.ANY && (hasSets(compiled, node) || steeredIndex >= 0);
+  const set = setOf(compiled, node, type);
   if (!isAny && set < 0) return { outcome: "nodata", ...here };
   const hints =
     set >= 0 && (type === recordTypes.HTTPS || type === recordTypes.SVCB) ? explainHints(inputs, set, client) : [];

@@ -10,12 +10,12 @@
  */
 import type { GeoTables } from "./geo/tables.ts";
 import type { Steering } from "./steer/steering.ts";
-import type { ZoneImage } from "./zone/image.ts";
+import type { CompiledZones } from "./zone/compiled-zones.ts";
 
 export interface Snapshot {
   /** The fleet document's version: the serial of each zone. */
   readonly version: number;
-  readonly zones: ZoneImage;
+  readonly zones: CompiledZones;
   readonly steering: Steering;
   readonly geo: GeoTables;
 }

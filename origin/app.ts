@@ -28,7 +28,7 @@ import { describeRoute, openApiHead } from "./http/openapi.ts";
 import { answerProblems, answerRouterError } from "./http/problems.ts";
 import { createOriginServer } from "./http/server.ts";
 import { compileValidator, describeProblems } from "./http/validation.ts";
-import { openMetrics, type OriginMetrics } from "./metrics.ts";
+import { openMetrics, type OriginMetrics } from "./origin-metrics.ts";
 import { addAuditRoute } from "./routes/audit.ts";
 import { addChannelRoutes, type ChannelRouteDeps } from "./routes/channel.ts";
 import { addConnectedRoutes } from "./routes/connected.ts";

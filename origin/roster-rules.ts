@@ -11,7 +11,8 @@
  */
 import { NearcastError } from "#base/errors.ts";
 import { canonicalAddress } from "#base/ip-text.ts";
-import type { Fleet, SiteNode } from "#document/document.ts";
+import type { Fleet } from "#document/document.ts";
+import type { SiteNode } from "#document/schema/sites.ts";
 import { type Roster, type RosterNode, rosterNodesMax, shortNameLengthMax } from "#document/roster.ts";
 import type { Actor } from "./catalogue/audit.ts";
 import type { Catalogue } from "./catalogue/catalogue.ts";

@@ -1,9 +1,9 @@
 /** metrics.md: every metric of edge and origin, with the help text that `/metrics` prints. */
 import { systemClock } from "#base/clock.ts";
 import { processMetrics } from "#base/process-metrics.ts";
-import { declareMetrics, type Observed } from "../../node/observe/declare.ts";
-import { createMetrics } from "../../node/observe/metrics.ts";
-import { openMetrics } from "../../origin/metrics.ts";
+import { declareMetrics, type Observed } from "../../node/observe/edge-metrics.ts";
+import { createMetrics } from "../../node/observe/metrics-registry.ts";
+import { openMetrics } from "../../origin/origin-metrics.ts";
 import { code, wrapped } from "./wrap.ts";
 
 export interface DocumentedMetric {

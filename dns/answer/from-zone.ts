@@ -35,9 +35,9 @@ import {
   setWords,
   zoneApexLength,
   zoneWords,
-  type ZoneImage,
-} from "../zone/image.ts";
-import { pointedHeaderLength } from "../zone/write.ts";
+  type CompiledZones,
+} from "../zone/compiled-zones.ts";
+import { pointedHeaderLength } from "../zone/write-rrsets.ts";
 import { answerFromNode } from "./from-node.ts";
 import { noerror, nxdomain, referral, yxdomain } from "./outcomes.ts";
 import { addNegativeSoa, addReferral, addSet, addSynthesizedCname } from "./sections.ts";
@@ -47,34 +47,34 @@ import type { Client, Responding } from "./state.ts";
 export function answerFromZone(state: Responding, now: Snapshot, client: Client): number {
   const { chain } = state;
   const { type } = state.query;
-  const image = now.zones;
-  placeQuestion(state, image, chain.zone);
+  const compiled = now.zones;
+  placeQuestion(state, compiled, chain.zone);
   state.isAuthoritative = true;
   for (;;) {
-    switch (stepOf(image, chain.found)) {
+    switch (stepOf(compiled, chain.found)) {
       case stepReferral:
-        return refer(state, image);
+        return refer(state, compiled);
       case stepMissing:
         state.rcode = rcodes.NXDOMAIN;
-        addNegativeSoa(state, image);
+        addNegativeSoa(state, compiled);
         return nxdomain;
       case stepCname:
-        addCname(state, image);
+        addCname(state, compiled);
         break;
       case stepDname:
-        if (!addDname(state, image)) return state.isTruncated ? noerror : yxdomain;
+        if (!addDname(state, compiled)) return state.isTruncated ? noerror : yxdomain;
         break;
       case stepRecords:
         return answerFromNode(state, now, client);
     }
-    if (state.isTruncated || !lookUpTarget(image, type, chain)) return noerror;
+    if (state.isTruncated || !lookUpTarget(compiled, type, chain)) return noerror;
   }
 }
 
 /** The first owner is the question's name, and the zone's apex is its end. */
-export function placeQuestion(state: Responding, image: ZoneImage, zone: number): void {
+export function placeQuestion(state: Responding, compiled: CompiledZones, zone: number): void {
   const zoneBase = zone * zoneWords;
-  const apexLength = intAt(image.zones, zoneBase + zoneApexLength);
+  const apexLength = intAt(compiled.zones, zoneBase + zoneApexLength);
   const apexAt = state.query.questionEnd - questionFixedLength - apexLength;
   state.zoneBase = zoneBase;
   state.apexAt = apexAt;
@@ -86,47 +86,47 @@ export function placeQuestion(state: Responding, image: ZoneImage, zone: number)
 /** Type and class, behind the question's name. */
 const questionFixedLength = 4;
 
-function refer(state: Responding, image: ZoneImage): number {
+function refer(state: Responding, compiled: CompiledZones): number {
   const { chain, ownerAt, tailAt, tailLength } = state;
   if (chain.aliases === 0) state.isAuthoritative = false;
-  const cut = intAt(image.nodes, chain.found.node * nodeWords + nodeExtra) * delegationWords;
-  const cutLength = intAt(image.delegations, cut + delegationCutLength);
+  const cut = intAt(compiled.nodes, chain.found.node * nodeWords + nodeExtra) * delegationWords;
+  const cutLength = intAt(compiled.delegations, cut + delegationCutLength);
   addReferral(
     state,
-    image,
+    compiled,
     cut,
     cutLength > tailLength ? ownerAt + chain.owner.length - cutLength : tailAt + tailLength - cutLength,
   );
   return referral;
 }
 
-function addCname(state: Responding, image: ZoneImage): void {
+function addCname(state: Responding, compiled: CompiledZones): void {
   const { chain } = state;
   const targetAt = state.at + pointedHeaderLength;
-  addSet(state, image, aliasSet(image, chain.found), state.ownerAt);
-  followAlias(image, chain);
+  addSet(state, compiled, aliasSet(compiled, chain.found), state.ownerAt);
+  followAlias(compiled, chain);
   state.ownerAt = targetAt;
   // A target inside the zone was written as its own labels and a pointer to the apex.
   state.tailAt = state.apexAt;
-  state.tailLength = intAt(image.zones, state.zoneBase + zoneApexLength);
+  state.tailLength = intAt(compiled.zones, state.zoneBase + zoneApexLength);
 }
 
 /** @returns false when the chain ends here: the DNAME does not fit, or the new name would be too long */
-function addDname(state: Responding, image: ZoneImage): boolean {
+function addDname(state: Responding, compiled: CompiledZones): boolean {
   const { chain, ownerAt, tailAt, tailLength } = state;
-  const set = aliasSet(image, chain.found);
+  const set = aliasSet(compiled, chain.found);
   const prefixLength = dnamePrefixLength(chain);
   const dnameLength = chain.owner.length - prefixLength;
   const dnameAt = dnameLength > tailLength ? ownerAt + prefixLength : tailAt + tailLength - dnameLength;
   const dnameTargetAt = state.at + pointedHeaderLength;
-  addSet(state, image, set, dnameAt);
+  addSet(state, compiled, set, dnameAt);
   if (state.isTruncated) return false;
-  if (!followAlias(image, chain)) {
+  if (!followAlias(compiled, chain)) {
     state.rcode = rcodes.YXDOMAIN;
     return false;
   }
   const cnameAt = state.at;
-  const ttlSeconds = intAt(image.sets, set * setWords + setTtl);
+  const ttlSeconds = intAt(compiled.sets, set * setWords + setTtl);
   addSynthesizedCname(state, ttlSeconds, ownerAt, prefixLength, dnameTargetAt);
   state.ownerAt = cnameAt + pointedHeaderLength;
   state.tailAt = dnameTargetAt;

@@ -11,9 +11,9 @@ import {
   setCount,
   setWords,
   zoneNegativeSoa,
-  type ZoneImage,
-} from "../zone/image.ts";
-import { pointedHeaderLength, writeSet } from "../zone/write.ts";
+  type CompiledZones,
+} from "../zone/compiled-zones.ts";
+import { pointedHeaderLength, writeSet } from "../zone/write-rrsets.ts";
 import type { Responding } from "./state.ts";
 
 /**
@@ -28,17 +28,17 @@ export function advance(state: Responding, next: number, records: number): void 
 }
 
 /** Adds the RRset to the answer section, owned by the name at `ownerAt`. */
-export function addSet(state: Responding, image: ZoneImage, set: number, ownerAt: number): void {
-  const records = intAt(image.sets, set * setWords + setCount);
-  advance(state, writeSet(image, set, state.out, state.at, state.limit, ownerAt, state.apexAt), records);
+export function addSet(state: Responding, compiled: CompiledZones, set: number, ownerAt: number): void {
+  const records = intAt(compiled.sets, set * setWords + setCount);
+  advance(state, writeSet(compiled, set, state.out, state.at, state.limit, ownerAt, state.apexAt), records);
   state.answers += records;
 }
 
 /** Adds the zone's SOA to the authority section, which makes the answer NXDOMAIN or NODATA (RFC 2308 §2). */
-export function addNegativeSoa(state: Responding, image: ZoneImage): void {
+export function addNegativeSoa(state: Responding, compiled: CompiledZones): void {
   const { apexAt } = state;
-  const soa = intAt(image.zones, state.zoneBase + zoneNegativeSoa);
-  advance(state, writeSet(image, soa, state.out, state.at, state.limit, apexAt, apexAt), 1);
+  const soa = intAt(compiled.zones, state.zoneBase + zoneNegativeSoa);
+  advance(state, writeSet(compiled, soa, state.out, state.at, state.limit, apexAt, apexAt), 1);
   state.authorities++;
 }
 
@@ -47,18 +47,18 @@ export function addNegativeSoa(state: Responding, image: ZoneImage): void {
  * @param cut where the delegation's words start
  * @param cutAt where the delegated name stands in the answer
  */
-export function addReferral(state: Responding, image: ZoneImage, cut: number, cutAt: number): void {
+export function addReferral(state: Responding, compiled: CompiledZones, cut: number, cutAt: number): void {
   const { out, limit, apexAt } = state;
-  const nameservers = intAt(image.delegations, cut + delegationNameservers);
-  const nameserversCount = intAt(image.sets, nameservers * setWords + setCount);
-  advance(state, writeSet(image, nameservers, out, state.at, limit, cutAt, apexAt), nameserversCount);
+  const nameservers = intAt(compiled.delegations, cut + delegationNameservers);
+  const nameserversCount = intAt(compiled.sets, nameservers * setWords + setCount);
+  advance(state, writeSet(compiled, nameservers, out, state.at, limit, cutAt, apexAt), nameserversCount);
   state.authorities += nameserversCount;
-  const glue = intAt(image.delegations, cut + delegationGlue);
-  const end = glue + intAt(image.delegations, cut + delegationGlueCount);
+  const glue = intAt(compiled.delegations, cut + delegationGlue);
+  const end = glue + intAt(compiled.delegations, cut + delegationGlueCount);
   for (let set = glue; set < end && !state.isTruncated; set++) {
-    const records = intAt(image.sets, set * setWords + setCount);
+    const records = intAt(compiled.sets, set * setWords + setCount);
     // Glue that does not fit makes the answer useless, so it counts as truncated (RFC 9471 §3.1).
-    advance(state, writeSet(image, set, out, state.at, limit, 0, apexAt), records);
+    advance(state, writeSet(compiled, set, out, state.at, limit, 0, apexAt), records);
     state.additionals += records;
   }
 }

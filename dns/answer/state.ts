@@ -24,7 +24,7 @@ import { emptyOptReply, type OptReply } from "../wire/edns.ts";
 import { emptyQuery, type Query } from "../wire/message.ts";
 import { newAliasChain, type AliasChain } from "../zone/alias-chain.ts";
 import { compileChaos, type ChaosAnswers } from "../zone/chaos.ts";
-import { steeredHintsMax } from "../zone/image.ts";
+import { steeredHintsMax } from "../zone/compiled-zones.ts";
 import { createReadyTable, emptyReadyAnswer, type ReadyAnswer, type ReadyTable } from "./ready-table.ts";
 
 export interface Client {

@@ -8,8 +8,8 @@ import { decide, noSite, type Steering } from "../steer/steering.ts";
 import type { Family } from "../wire/address.ts";
 import { intAt } from "../wire/bytes.ts";
 import { recordTypes } from "../wire/numbers.ts";
-import { hintSteered, hintWords, setCount, setExtra, setTtl, setWords } from "../zone/image.ts";
-import { addressesCount, writeAddresses, writeHinted } from "../zone/write.ts";
+import { hintSteered, hintWords, setCount, setExtra, setTtl, setWords } from "../zone/compiled-zones.ts";
+import { addressesCount, writeAddresses, writeHinted } from "../zone/write-rrsets.ts";
 import { nodata, noerror, steeredCounter } from "./outcomes.ts";
 import { addNegativeSoa, advance } from "./sections.ts";
 import type { Client, Responding } from "./state.ts";
@@ -49,15 +49,15 @@ export function answerSteered(
  * A and AAAA of the target (RFC 9460 §7.3).
  */
 export function addHinted(state: Responding, now: Snapshot, set: number, client: Client): void {
-  const { steering, zones: image } = now;
+  const { steering, zones: compiled } = now;
   const { hintSites, decision } = state;
   const base = set * setWords;
-  const records = intAt(image.sets, base + setCount);
-  const first = intAt(image.sets, base + setExtra);
-  let ttlSeconds = intAt(image.sets, base + setTtl);
+  const records = intAt(compiled.sets, base + setCount);
+  const first = intAt(compiled.sets, base + setExtra);
+  let ttlSeconds = intAt(compiled.sets, base + setTtl);
   let chosen = 0;
   for (let record = 0; record < records; record++) {
-    const steeredIndex = intAt(image.hints, (first + record) * hintWords + hintSteered);
+    const steeredIndex = intAt(compiled.hints, (first + record) * hintWords + hintSteered);
     if (steeredIndex < 0) continue;
     count(state.counters, steeredCounter);
     // One RRset has one TTL (RFC 2181 §5.2).
@@ -70,7 +70,7 @@ export function addHinted(state: Responding, now: Snapshot, set: number, client:
   }
   const turn = nextTurn(state);
   const { out, at, limit, ownerAt } = state;
-  advance(state, writeHinted(image, set, steering, hintSites, turn, ttlSeconds, out, at, limit, ownerAt), records);
+  advance(state, writeHinted(compiled, set, steering, hintSites, turn, ttlSeconds, out, at, limit, ownerAt), records);
   state.answers += records;
 }
 

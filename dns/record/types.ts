@@ -2,7 +2,7 @@
  * The record types of the fleet document. Each has a file in types/ and a line here. (A type whose number is not in
  * type-numbers.ts yet needs a line there as well.)
  *
- * Types that the document knows only as RAW, but zone files may write, are in types/raw-formats.ts.
+ * Types that the document knows only as RAW, but zone files may write, are in types-kept-as-raw.ts.
  */
 import type { Static } from "typebox";
 import { kinds } from "#base/schema-terms.ts";

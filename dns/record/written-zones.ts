@@ -10,7 +10,7 @@
 import type { ValueProblem } from "#base/schema.ts";
 import type { WrittenZone, Zone } from "./zone.ts";
 import { readZoneFile } from "./zone-file/read-zone-file.ts";
-import type { IncludedFile, ZoneFileProblem } from "./zone-file/reading.ts";
+import type { IncludedFile, ZoneFileProblem } from "./zone-file/reading-state.ts";
 
 /**
  * Bound on the records of all zone files of a document, since a short $GENERATE makes many. An edge reads them in its

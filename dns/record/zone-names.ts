@@ -1,5 +1,5 @@
 /**
- * The names of all zones of a document, with the types at each as bits, for the rules in zone-rules.ts. Built in one
+ * The names of all zones of a document, with the types at each as bits, for the rules in zone-checks.ts. Built in one
  * pass over the records; the parts that few documents need are built on first use.
  *
  * Names are compared in the form of canonicalName().

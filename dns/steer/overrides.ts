@@ -1,5 +1,5 @@
 /** The overrides of a steered name that count: those of which at least one site is a candidate; pure. */
-import type { Override } from "#document/document.ts";
+import type { Override } from "#document/schema/steering.ts";
 import { parsePrefix, type IpAddress } from "../wire/address.ts";
 import type { Plan } from "./plan.ts";
 

@@ -15,7 +15,8 @@
  * A site of weight 0 takes no part where clients are shared: by `weighted`, by an override's `sites`, and by
  * `withinKm`, where it is answered only when no other is left.
  */
-import type { Fleet, SteeredName } from "#document/document.ts";
+import type { Fleet } from "#document/document.ts";
+import type { SteeredName } from "#document/schema/steering.ts";
 import type { SiteState, SiteStates } from "#health/health.ts";
 import { parseIp, type Family } from "../wire/address.ts";
 import { closeness, unitVector, type UnitVector } from "#base/great-circle.ts";

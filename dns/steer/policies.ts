@@ -9,7 +9,7 @@
  *   anycast   the shared addresses: no site is chosen, health is the business of the routes
  */
 import type { PolicyName } from "#document/policies.ts";
-import type { Override } from "#document/document.ts";
+import type { Override } from "#document/schema/steering.ts";
 import { valueAt, type GeoTables } from "../geo/tables.ts";
 import { bitAt, type IpAddress } from "../wire/address.ts";
 import type { ChainBuilder } from "./chains.ts";

@@ -3,7 +3,7 @@
  * compiled tables hold for all clients at once, for people and one client. It takes the same steps as compiling does
  * (plan.ts, policies.ts), but goes on where a chain ends (chains.ts): it also tells who would come next.
  */
-import type { SteeredName } from "#document/document.ts";
+import type { SteeredName } from "#document/schema/steering.ts";
 import type { GeoTables } from "../geo/tables.ts";
 import type { IpAddress } from "../wire/address.ts";
 import type { Plan } from "./plan.ts";

@@ -19,7 +19,8 @@
  * IPv6 is told apart to /64 and no finer. Addresses for which there are no data are one range like any other.
  */
 import { createHash } from "node:crypto";
-import type { Fleet, SteeredName } from "#document/document.ts";
+import type { Fleet } from "#document/document.ts";
+import type { SteeredName } from "#document/schema/steering.ts";
 import type { GeoTables } from "../geo/tables.ts";
 import { parseIp, type Family, type IpAddress } from "../wire/address.ts";
 import { chainBuilderOf } from "./chains.ts";

@@ -8,7 +8,7 @@
  * So resolvers ask again soon only while something is about to happen. All allowed sites count, not the chosen one
  * alone: a better site that comes up changes the answer as well.
  */
-import type { SteeredName } from "#document/document.ts";
+import type { SteeredName } from "#document/schema/steering.ts";
 import { policies } from "#document/policies.ts";
 
 export interface Ttl {

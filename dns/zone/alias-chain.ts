@@ -12,7 +12,7 @@
 import { intAt } from "../wire/bytes.ts";
 import { lengthBefore, readKnownName, replaceTail, scratchName, type WireName } from "../wire/name.ts";
 import { recordTypes } from "../wire/numbers.ts";
-import { nodeAlias, nodeWords, setExtra, setWords, type ZoneImage } from "./image.ts";
+import { nodeAlias, nodeWords, setExtra, setWords, type CompiledZones } from "./compiled-zones.ts";
 import {
   aliasesMax,
   emptyFound,
@@ -61,26 +61,26 @@ export function newAliasChain(): AliasChain {
 }
 
 /** Looks the question's name up; `chain.zone` is -1 when it lies in none of our zones. */
-export function startChain(image: ZoneImage, name: WireName, type: number, chain: AliasChain): void {
+export function startChain(compiled: CompiledZones, name: WireName, type: number, chain: AliasChain): void {
   const { found } = chain;
   chain.owner = name;
   chain.aliases = 0;
-  lookUp(image, name, type, found);
+  lookUp(compiled, name, type, found);
   chain.zone = found.zone;
   chain.steps = found.steps;
 }
 
 /** What the chain has met at its last name. */
-export function stepOf(image: ZoneImage, { kind, node }: Found): ChainStep {
+export function stepOf(compiled: CompiledZones, { kind, node }: Found): ChainStep {
   if (kind === foundDelegation) return stepReferral;
   if (kind === foundMissing) return stepMissing;
   if (kind === foundDname) return stepDname;
-  return isAlias(image, node) ? stepCname : stepRecords;
+  return isAlias(compiled, node) ? stepCname : stepRecords;
 }
 
 /** The RRset of the CNAME or DNAME that the chain has met. */
-export function aliasSet(image: ZoneImage, { node }: Found): number {
-  return intAt(image.nodes, node * nodeWords + nodeAlias);
+export function aliasSet(compiled: CompiledZones, { node }: Found): number {
+  return intAt(compiled.nodes, node * nodeWords + nodeAlias);
 }
 
 /** How many octets of the owner stand before the DNAME's own name; they stand before its target as well. */
@@ -92,23 +92,23 @@ export function dnamePrefixLength({ owner, found }: AliasChain): number {
  * Makes the target of the alias that was met the owner.
  * @returns false when the name that a DNAME makes would be longer than 255 octets (YXDOMAIN)
  */
-export function followAlias(image: ZoneImage, chain: AliasChain): boolean {
+export function followAlias(compiled: CompiledZones, chain: AliasChain): boolean {
   const { found, target } = chain;
-  const targetAt = intAt(image.sets, aliasSet(image, found) * setWords + setExtra);
+  const targetAt = intAt(compiled.sets, aliasSet(compiled, found) * setWords + setExtra);
   if (found.kind === foundDname) {
-    readKnownName(image.bytes, targetAt, chain.dnameTarget);
+    readKnownName(compiled.bytes, targetAt, chain.dnameTarget);
     if (!replaceTail(chain.owner, found.nodeLabels, chain.dnameTarget, target)) return false;
-  } else readKnownName(image.bytes, targetAt, target);
+  } else readKnownName(compiled.bytes, targetAt, target);
   chain.owner = target;
   chain.aliases++;
   return true;
 }
 
 /** @returns false when the chain ends at the alias: the type asks for just that, it is too long, or leaves the zone */
-export function lookUpTarget(image: ZoneImage, type: number, chain: AliasChain): boolean {
+export function lookUpTarget(compiled: CompiledZones, type: number, chain: AliasChain): boolean {
   if (type === recordTypes.CNAME || type === recordTypes.ANY || chain.aliases === aliasesMax) return false;
   const { found } = chain;
-  lookUp(image, chain.owner, type, found);
+  lookUp(compiled, chain.owner, type, found);
   chain.steps += found.steps;
   return found.zone === chain.zone;
 }

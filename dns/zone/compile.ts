@@ -1,8 +1,8 @@
 /**
- * The zones of a fleet document, compiled to one image (image.ts).
+ * The zones of a fleet document, compiled to one value (compiled-zones.ts).
  *
  *   apexes ─▶ records, zone by zone ─▶ steered names ─▶ ALIAS and address hints ─▶ RRsets, delegations
- *   (so that each zone knows where another one begins)    (over all zones: derived.ts)      (flatten.ts)
+ *   (so that each zone knows where another one begins)    (over all zones: derived-records.ts)      (flatten.ts)
  *
  * The document has been checked before (parseFleet). What its schema can't say about the wire, such as a name that
  * grows past 255 octets once it is whole, leaves that one record out and is reported; a bad record never costs the
@@ -18,16 +18,16 @@ import type { Zone } from "#record/zone.ts";
 import { parseIp } from "../wire/address.ts";
 import { isAtOrBelow, keptName, nameFromText, readNameText, scratchName, type WireName } from "../wire/name.ts";
 import { recordTypes } from "../wire/numbers.ts";
-import { deriveAddresses, type Derived } from "./derived.ts";
+import { deriveAddresses, type Derived } from "./derived-records.ts";
 import { addLooseRecord, addRecord, flagsOf, insertName, newDraft, setApex, type Draft } from "./draft.ts";
 import { flatten, type DraftZone } from "./flatten.ts";
-import { isApex, nodeSteered, nodeWords, type ZoneImage } from "./image.ts";
+import { isApex, nodeSteered, nodeWords, type CompiledZones } from "./compiled-zones.ts";
 import { emptyFound, foundDelegation, foundDname, lookUp } from "./lookup.ts";
 import { beginRdata, emptyRdata, rdataOf } from "./rdata.ts";
-import { isConsistent, svcbOf } from "./svcb.ts";
+import { isConsistent, svcbOf } from "./svcb-rdata.ts";
 
-export interface CompiledZones {
-  readonly image: ZoneImage;
+export interface Compilation {
+  readonly compiled: CompiledZones;
   /** What was left out and why, for the log. */
   readonly problems: readonly string[];
 }
@@ -42,7 +42,7 @@ interface Work extends Derived {
 const problemsMax = 100;
 
 /** @param version the fleet document's version: the serial of every zone */
-export function compileZones(fleet: Fleet, version: number): CompiledZones {
+export function compileZones(fleet: Fleet, version: number): Compilation {
   const work: Work = { draft: newDraft(), problems: [], aliases: new Map(), services: [] };
   const { draft, problems } = work;
   const apexes: { readonly zone: Zone; readonly apex: WireName; readonly node: number }[] = [];
@@ -72,10 +72,10 @@ export function compileZones(fleet: Fleet, version: number): CompiledZones {
     }
   }
   deriveAddresses(draft, work, problems);
-  const image = flatten(draft, zones, problems);
+  const compiled = flatten(draft, zones, problems);
   const more = problems.length - problemsMax;
   if (more > 0) problems.splice(problemsMax, more, `and ${more} more`);
-  return { image, problems };
+  return { compiled, problems };
 }
 
 const owner = scratchName();

@@ -1,9 +1,9 @@
 /**
- * Zones while they are being put together: the image's own table and nodes, growing, and the records in the order in
- * which they came. Nothing here is an object per name or per record, so a million of them are some tens of megabytes
- * for the moment.
+ * Zones while they are being put together: the table and nodes of the compiled zones, still growing, and the records in
+ * the order in which they came. Nothing here is an object per name or per record, so a million of them take some tens
+ * of megabytes for the moment.
  *
- *   nodes     as in the image, but nodeFirstSet is the node's last record, or -1
+ *   nodes     as in the compiled zones, but nodeFirstSet is the node's last record, or -1
  *   records   previous record of the node │ type │ ttl │ rdata at, length │ apex pointers │ target
  */
 import { byteAt, intAt } from "../wire/bytes.ts";
@@ -24,7 +24,7 @@ import {
   nodeSteered,
   nodeTtlMax,
   nodeWords,
-} from "./image.ts";
+} from "./compiled-zones.ts";
 import { childOf, placeOf } from "./lookup.ts";
 import type { CompiledRdata } from "./rdata.ts";
 

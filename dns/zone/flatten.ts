@@ -1,5 +1,5 @@
 /**
- * A draft → the image: the records of each node become RRsets, and everything moves to shared memory.
+ * A draft → the compiled zones: the records of each node become RRsets, and everything moves to shared memory.
  *
  *   records of a node ─by type─▶ equal ones once (RFC 2181 §5), one TTL (§5.2) ─▶ block, slots
  *
@@ -60,8 +60,8 @@ import {
   zoneMinimalAny,
   zoneNegativeSoa,
   zoneWords,
-  type ZoneImage,
-} from "./image.ts";
+  type CompiledZones,
+} from "./compiled-zones.ts";
 
 /** An answer over TCP holds 65,535 octets; some are needed for the question and the OPT record. */
 const blockLengthMax = 65_000;
@@ -92,8 +92,8 @@ interface Growing {
   readonly hints: number[];
 }
 
-/** The image of the draft, which is used up by it; what had to be left out is told in `problems`. */
-export function flatten(draft: Draft, zones: readonly DraftZone[], problems: string[]): ZoneImage {
+/** The compiled zones of the draft, which is used up by it; what had to be left out is told in `problems`. */
+export function flatten(draft: Draft, zones: readonly DraftZone[], problems: string[]): CompiledZones {
   const growing: Growing = {
     draft,
     problems,
@@ -332,7 +332,7 @@ function addHint({ draft, hints }: Growing, record: number, recordAt: number, rd
   );
 }
 
-/** Copies the record's whole target to the image. @returns where it stands there */
+/** Copies the record's whole target to the compiled zones. @returns where it stands there */
 function addTarget(growing: Growing, record: number): number {
   const { draft } = growing;
   readKnownName(draft.rdata, intAt(draft.records, record * recordWords + recordTargetAt), scratchTarget);

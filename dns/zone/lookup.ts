@@ -25,8 +25,8 @@ import {
   setType,
   setWords,
   type NameTable,
-  type ZoneImage,
-} from "./image.ts";
+  type CompiledZones,
+} from "./compiled-zones.ts";
 
 /** A chain of aliases is cut after this many. Nobody needs so many, and a loop ends there too. */
 export const aliasesMax = 12;
@@ -161,22 +161,22 @@ function isSameLabel(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number): bo
 }
 
 /** The RRset of this type at `node`, or -1. It does not follow aliases and knows nothing of steering. */
-export function setOf(image: ZoneImage, node: number, type: number): number {
+export function setOf(compiled: CompiledZones, node: number, type: number): number {
   const base = node * nodeWords;
-  const first = intAt(image.nodes, base + nodeFirstSet);
-  const end = first + (intAt(image.nodes, base + nodeFlags) >>> flagBits);
+  const first = intAt(compiled.nodes, base + nodeFirstSet);
+  const end = first + (intAt(compiled.nodes, base + nodeFlags) >>> flagBits);
   for (let set = first; set < end; set++) {
-    if (intAt(image.sets, set * setWords + setType) === type) return set;
+    if (intAt(compiled.sets, set * setWords + setType) === type) return set;
   }
   return -1;
 }
 
 /** Whether `node` has any RRset. */
-export function hasSets(image: ZoneImage, node: number): boolean {
-  return intAt(image.nodes, node * nodeWords + nodeFlags) >>> flagBits > 0;
+export function hasSets(compiled: CompiledZones, node: number): boolean {
+  return intAt(compiled.nodes, node * nodeWords + nodeFlags) >>> flagBits > 0;
 }
 
 /** Whether `node` is another name for the target of its CNAME. */
-export function isAlias(image: ZoneImage, node: number): boolean {
-  return (intAt(image.nodes, node * nodeWords + nodeFlags) & hasCname) !== 0;
+export function isAlias(compiled: CompiledZones, node: number): boolean {
+  return (intAt(compiled.nodes, node * nodeWords + nodeFlags) & hasCname) !== 0;
 }

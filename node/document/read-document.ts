@@ -10,10 +10,10 @@ import { type LineOf, lineReader, withLine } from "#base/yaml-lines.ts";
 import { yamlProblem } from "#base/yaml-problem.ts";
 import { canonicalName } from "#record/names.ts";
 import { type Fleet, fleetSchema } from "./document.ts";
-import { contradictionsOfSites } from "./site-rules.ts";
-import { contradictionsOfPlans, contradictionsOfPolicy, withTtlFloors } from "./steering-rules.ts";
+import { contradictionsOfSites } from "./site-checks.ts";
+import { contradictionsOfPlans, contradictionsOfPolicy, withTtlFloors } from "./steering-checks.ts";
 import { type ReadZone, type ReadZoneText, readZones } from "#record/written-zones.ts";
-import { contradictionsOfSteeredName, contradictionsOfZones } from "#record/zone-rules.ts";
+import { contradictionsOfSteeredName, contradictionsOfZones } from "#record/zone-checks.ts";
 import { namesOfZones } from "#record/zone-names.ts";
 
 /** 4 MiB of zone files (some 100,000 records) take 0.3 to 0.5 s to read; edges and the origin do that in a thread. */

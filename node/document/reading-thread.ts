@@ -1,4 +1,4 @@
-/** The thread behind reading.ts: reads one document, posts what came of it, and ends. */
+/** The thread behind read-in-thread.ts: reads one document, posts what came of it, and ends. */
 import assert from "node:assert/strict";
 import { parentPort, workerData } from "node:worker_threads";
 import type { Checked } from "#base/schema.ts";

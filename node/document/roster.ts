@@ -10,7 +10,8 @@
  * not have wait for it. `draining` concerns nodes of both.
  */
 import { type Static, Type } from "typebox";
-import { type Fleet, peerEndpoint, type SiteNode } from "./document.ts";
+import type { Fleet } from "./document.ts";
+import { peerEndpoint, type SiteNode } from "./schema/sites.ts";
 
 /** The event of the feed that says that the roster has another revision. */
 export const rosterEventKind = "roster";

@@ -8,7 +8,7 @@ import { describeSites } from "./site-views.ts";
 
 /** @param isBrief without what the node sees of others, which grows with the fleet */
 export function describeStatus(edge: OpenedEdge, isBrief: boolean): Record<string, unknown> {
-  const { setup, directory, upstreams, caches, membership, serving, probing, link, dns, following } = edge;
+  const { setup, directory, upstreams, caches, membership, servers, probing, link, dns, following } = edge;
   const { config, release, parts, clock } = setup;
   const { origin } = upstreams;
   const { feed } = following;
@@ -45,7 +45,7 @@ export function describeStatus(edge: OpenedEdge, isBrief: boolean): Record<strin
     sites: isBrief ? null : describeSites(currentFleet(parts), probing.prober),
     cache: { memory: caches.memoryTier.stats(), disk: caches.diskTier.stats(), records: caches.records.size() },
     decoders: caches.decoders.stats(),
-    peers: serving.peering?.counts() ?? null,
+    peers: servers.peering?.counts() ?? null,
     origin: { ...origin.counts(), isBroken: origin.isBroken() },
     dns: dns.status(),
   };
@@ -53,7 +53,7 @@ export function describeStatus(edge: OpenedEdge, isBrief: boolean): Record<strin
 
 /** @throws NearcastError 4xx for a URL that would be refused */
 export async function explainUrl(
-  { membership, serving }: OpenedEdge,
+  { membership, servers }: OpenedEdge,
   url: URL,
   accept: string | undefined,
 ): Promise<Record<string, unknown>> {
@@ -61,7 +61,7 @@ export async function explainUrl(
   const fields = { host: url.host, ...(accept === undefined ? {} : { accept }) };
   const understood = understandForOwner(membership.fleet(), { method: "GET", target, fields });
   const { kind, order } = understood;
-  const answer = kind === "images" ? await serving.images.explain(order) : await serving.assets.explain(order);
+  const answer = kind === "images" ? await servers.images.explain(order) : await servers.assets.explain(order);
   const about = kind === "images" ? { variant: order.variant, varies: order.varies } : { target: order.target };
   return { host: order.host.name, kind, ...about, ...answer };
 }

@@ -14,13 +14,14 @@ import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
 import { canonicalAddress } from "#base/ip-text.ts";
 import { canonicalName } from "#record/names.ts";
-import type { Fleet, SiteNode } from "#document/document.ts";
+import type { Fleet } from "#document/document.ts";
+import type { SiteNode } from "#document/schema/sites.ts";
 import type { NodeHealth, HealthAnswer } from "#health/health.ts";
 import { type Lease, openLease } from "../announce/lease.ts";
 import type { LeaseState } from "../announce/lease-state.ts";
 import { createSelfCheck, type SelfCheck, type SelfCheckTargets } from "../announce/self-check.ts";
 import type { EdgeConfig } from "../config.ts";
-import type { Standing } from "./membership.ts";
+import type { Standing } from "./phases/membership.ts";
 
 export interface Announcement {
   /** Another fleet is in force, or this node's standing in it is another. */

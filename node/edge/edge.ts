@@ -1,9 +1,20 @@
 /**
- * An edge, put together phase by phase. Each phase is a file of this folder; it returns what later phases need, and
- * parts that need each other meet in parts.ts. DNS is handed in by main.ts.
+ * An edge, put together phase by phase. Each phase is a file of `phases/`; it returns what later phases need. Parts
+ * that need each other meet in parts.ts. main.ts passes DNS in. The phases, in order:
  *
- *   membership ─▶ caches ─▶ feed (replays missed purges) ─▶ HTTP, peers ─▶ probes ─▶ first judgement ─▶ DNS ─▶ ready
- *                                                                                                         └─▶ lease
+ *   data-directory    token file, lock, what the edge remembers
+ *   upstreams         clients of the origin and of the origins of assets hosts
+ *   caches            decoders, memory tier, disk tier
+ *   membership        the fleet as this node knows it
+ *   servers           peers, image server, asset server, purger
+ *   probing           prober, load, health answer
+ *   origin-link       fleet secret, next token, channel to the origin
+ *   dns-hosting       the responder's inputs; it binds its addresses later
+ *   feed-following    missed events are replayed first, purges among them
+ *   applications      metrics, the application for clients, the admin listener
+ *   client-listeners  once the missed purges are applied, or the origin is known to be away
+ *   begin-service     document ─▶ decoders ─▶ peers ─▶ ready ─▶ first judgement ─▶ DNS ─▶ lease
+ *
  * The order matters: nothing is served from disk before the missed purges are applied (or the origin is known to be
  * away), no name is answered before every node was judged once, the node is ready when the first snapshot of names
  * answers on every thread, and it is announced when its own answers have been right for a while.
@@ -17,21 +28,21 @@ import { readRelease } from "#base/release.ts";
 import { liveFleet } from "#health/live-fleet.ts";
 import type { EdgeConfig } from "../config.ts";
 import type { Listener } from "../http/listener.ts";
-import { openApplications } from "./applications.ts";
-import { openCaches } from "./caches.ts";
-import { type DataDirectory, openDataDirectory } from "./data-directory.ts";
-import { type DnsHosting, openDnsHosting } from "./dns-hosting.ts";
-import { followOrigin } from "./following.ts";
-import { listenForClients } from "./listening.ts";
-import { type Membership, openMembership } from "./membership.ts";
+import { openApplications } from "./phases/applications.ts";
+import { openCaches } from "./phases/caches.ts";
+import { type DataDirectory, openDataDirectory } from "./phases/data-directory.ts";
+import { type DnsHosting, openDnsHosting } from "./phases/dns-hosting.ts";
+import { followOrigin } from "./phases/feed-following.ts";
+import { listenForClients } from "./phases/client-listeners.ts";
+import { type Membership, openMembership } from "./phases/membership.ts";
 import type { OpenedEdge } from "./opened-edge.ts";
-import { openOriginLink, type OriginLink } from "./origin-link.ts";
+import { openOriginLink, type OriginLink } from "./phases/origin-link.ts";
 import { fleetChanged, noParts } from "./parts.ts";
-import { openProbing, type Probing } from "./probing.ts";
-import { beginService } from "./service.ts";
-import { openServing } from "./serving.ts";
+import { openProbing, type Probing } from "./phases/probing.ts";
+import { beginService } from "./phases/begin-service.ts";
+import { openServers } from "./phases/servers.ts";
 import type { EdgeDeps, EdgeSetup } from "./setup.ts";
-import { openUpstreams, type Upstreams } from "./upstreams.ts";
+import { openUpstreams, type Upstreams } from "./phases/upstreams.ts";
 
 export interface Edge {
   http: readonly { address: string; port: number }[];
@@ -69,12 +80,12 @@ async function start(setup: EdgeSetup): Promise<Edge> {
   const upstreams = openUpstreams(setup, directory);
   const caches = await openCaches(setup);
   const membership = await joinFleet(setup, directory, upstreams);
-  const serving = openServing(setup, upstreams, caches, membership);
-  const probing = openProbing(setup, serving);
+  const servers = openServers(setup, upstreams, caches, membership);
+  const probing = openProbing(setup, servers);
   const link = await openOriginLink(setup, directory, upstreams);
   const dns = hostDns(setup, membership, probing, link);
-  const following = await followOrigin(setup, directory, upstreams, { membership, serving, link });
-  const edge = { setup, directory, upstreams, caches, membership, serving, probing, link, dns, following };
+  const following = await followOrigin(setup, directory, upstreams, { membership, servers, link });
+  const edge = { setup, directory, upstreams, caches, membership, servers, probing, link, dns, following };
   const { edgeApp, admin } = await openApplications(edge);
 
   // Pictures are served as soon as the missed purges are applied, or the origin is known to be away.
@@ -90,7 +101,7 @@ async function start(setup: EdgeSetup): Promise<Edge> {
   };
 }
 
-/** Phase 4: what this node knows of its fleet. */
+/** What this node knows of its fleet. */
 async function joinFleet(setup: EdgeSetup, { memory }: DataDirectory, { origin }: Upstreams): Promise<Membership> {
   const { config, lifecycle, parts, clock, log } = setup;
   const membership = await openMembership({
@@ -109,7 +120,7 @@ async function joinFleet(setup: EdgeSetup, { memory }: DataDirectory, { origin }
   return membership;
 }
 
-/** Phase 8: the DNS responder's inputs. It binds its addresses in the last phase, which defers its closing too. */
+/** The DNS responder's inputs. It binds its addresses in the last phase, which defers its closing too. */
 function hostDns(setup: EdgeSetup, membership: Membership, { prober }: Probing, { secrets }: OriginLink): DnsHosting {
   const { config, startDns, process, parts, log } = setup;
   const dns = openDnsHosting({

@@ -1,14 +1,14 @@
 /** All that the phases up to the feed have opened: what the applications and the last phase need. */
-import type { Caches } from "./caches.ts";
-import type { DataDirectory } from "./data-directory.ts";
-import type { DnsHosting } from "./dns-hosting.ts";
-import type { Following } from "./following.ts";
-import type { Membership } from "./membership.ts";
-import type { OriginLink } from "./origin-link.ts";
-import type { Probing } from "./probing.ts";
-import type { Serving } from "./serving.ts";
+import type { Caches } from "./phases/caches.ts";
+import type { DataDirectory } from "./phases/data-directory.ts";
+import type { DnsHosting } from "./phases/dns-hosting.ts";
+import type { Following } from "./phases/feed-following.ts";
+import type { Membership } from "./phases/membership.ts";
+import type { OriginLink } from "./phases/origin-link.ts";
+import type { Probing } from "./phases/probing.ts";
+import type { Servers } from "./phases/servers.ts";
 import type { EdgeSetup } from "./setup.ts";
-import type { Upstreams } from "./upstreams.ts";
+import type { Upstreams } from "./phases/upstreams.ts";
 
 export interface OpenedEdge {
   setup: EdgeSetup;
@@ -16,7 +16,7 @@ export interface OpenedEdge {
   upstreams: Upstreams;
   caches: Caches;
   membership: Membership;
-  serving: Serving;
+  servers: Servers;
   probing: Probing;
   link: OriginLink;
   dns: DnsHosting;

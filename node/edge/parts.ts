@@ -17,8 +17,8 @@ import type { Presence } from "../http/app.ts";
 import type { LoopMeter } from "../observe/loop-meter.ts";
 import type { ImageServer } from "../serve/image.ts";
 import type { Announcement } from "./announcement.ts";
-import type { DnsHosting } from "./dns-hosting.ts";
-import type { Membership } from "./membership.ts";
+import type { DnsHosting } from "./phases/dns-hosting.ts";
+import type { Membership } from "./phases/membership.ts";
 
 export interface Parts {
   /** This node's own readiness, whatever the fleet says of it. */

@@ -1,6 +1,6 @@
 /** Why this node gets no clients (`/readyz`), and warnings about a node that does. */
 import { silenceOf } from "#follow/origin-silence.ts";
-import type { Standing } from "./membership.ts";
+import type { Standing } from "./phases/membership.ts";
 import type { OpenedEdge } from "./opened-edge.ts";
 
 /** Empty when the node is ready. */

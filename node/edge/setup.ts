@@ -6,7 +6,7 @@ import type { Random } from "#base/random.ts";
 import type { EdgeConfig } from "../config.ts";
 import type { ProcessPlace } from "../processes/place.ts";
 import type { Siblings } from "../processes/siblings.ts";
-import type { StartDns } from "./dns-hosting.ts";
+import type { StartDns } from "./phases/dns-hosting.ts";
 import type { Parts } from "./parts.ts";
 
 export interface EdgeDeps {

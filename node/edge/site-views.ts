@@ -1,5 +1,6 @@
 /** The fleet as this node sees it, for `nearcast status`: sites, their nodes, states with reasons, loads. */
-import type { Fleet, Site } from "#document/document.ts";
+import type { Fleet } from "#document/document.ts";
+import type { Site } from "#document/schema/sites.ts";
 import type { Prober } from "#health/prober.ts";
 import { sitePressures } from "#health/pressure.ts";
 

@@ -9,7 +9,7 @@ import { readJson, writeAtomic } from "#base/atomic-file.ts";
 import { NearcastError } from "#base/errors.ts";
 import { check, problemLines } from "#base/schema.ts";
 import type { Fleet } from "#document/document.ts";
-import { readFleet } from "#document/reading.ts";
+import { readFleet } from "#document/read-in-thread.ts";
 import type { FeedPosition } from "./feed.ts";
 import { type Roster, rosterSchema } from "#document/roster.ts";
 import { type FleetSecrets, fleetSecretsSchema } from "#secret/fleet-secret.ts";

@@ -40,7 +40,7 @@
  * knows nothing and is nobody's witness for a node before it has judged it.
  */
 import { createHash } from "node:crypto";
-import type { ProbeSettings } from "#document/document.ts";
+import type { ProbeSettings } from "#document/schema/probes.ts";
 import { type NodeHealth, type NodeState, type HealthAnswer, type ProbeResult, retryMs } from "./health.ts";
 
 /** What I see of one node by my own probes. Times are of the monotonic clock. */

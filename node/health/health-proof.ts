@@ -11,7 +11,7 @@
  *
  * A proof holds for one probe, because of the nonce, and for one node, because the body that it covers names the node
  * that answers (health-answer.ts). The asker compares that name with the node that it meant, so the proof of a node
- * does not pass for another node's, whoever relays it (node/fetch/probe.ts).
+ * does not pass for another node's, whoever relays it (node/fetch/http-probe.ts).
  */
 import { createHmac, type KeyObject, randomBytes } from "node:crypto";
 import { derivedKeys, isEqual } from "#secret/derived-keys.ts";

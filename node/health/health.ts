@@ -11,7 +11,9 @@
  * of its own brings it none.
  * When no site is up, DNS names those that drain, and without any of them all: an answer that may work beats none.
  */
-import type { Fleet, ProbeSettings, Site, SiteNode } from "#document/document.ts";
+import type { Fleet } from "#document/document.ts";
+import type { ProbeSettings } from "#document/schema/probes.ts";
+import type { Site, SiteNode } from "#document/schema/sites.ts";
 
 export type NodeState = "unknown" | "up" | "down" | "draining";
 export type SiteState = "up" | "down" | "draining";

@@ -6,7 +6,8 @@
  *
  * An answer that may work beats none. The order is that of the document, and no address is there twice.
  */
-import type { Fleet, Site } from "#document/document.ts";
+import type { Fleet } from "#document/document.ts";
+import type { Site } from "#document/schema/sites.ts";
 import type { NodeHealth, NodeState } from "./health.ts";
 
 /** Without shared addresses and without nodes in any of these, all are answered. */

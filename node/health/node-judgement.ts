@@ -4,7 +4,7 @@
  *   sight, answers ──▶ judgeNode() ──▶ judgement ──▶ publish() ──▶ health
  *   any node's state changed ──▶ judgeIsolation() ──▶ judges the others again
  */
-import type { ProbeSettings } from "#document/document.ts";
+import type { ProbeSettings } from "#document/schema/probes.ts";
 import { healthOf, isUnreachable, judge, noTestimony, testimonyOf } from "./consensus.ts";
 import { boundedView, type View } from "./health-answer.ts";
 import { forgetAnswer, type ProberState, type Watched } from "./prober-state.ts";

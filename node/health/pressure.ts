@@ -12,7 +12,8 @@
  *   ≥ 1       full: DNS moves clients away (load.ts), and misses go to a site with room until those have moved
  *   < 0.85    room: it may be handed other sites' misses
  */
-import type { Fleet, Site } from "#document/document.ts";
+import type { Fleet } from "#document/document.ts";
+import type { Site } from "#document/schema/sites.ts";
 import { distanceKm, unitVector } from "#base/great-circle.ts";
 import type { NodeHealth, HealthAnswer, SiteLoads, SiteStates } from "./health.ts";
 

@@ -5,7 +5,8 @@
 import type { Cancel, Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
-import type { Fleet, SiteNode } from "#document/document.ts";
+import type { Fleet } from "#document/document.ts";
+import type { SiteNode } from "#document/schema/sites.ts";
 import { type Heard, type Judgement, type Reputation, type Sight, unjudged, unseen } from "./consensus.ts";
 import type { Held, HealthAnswer, NodeHealth, ProbeResult, SiteStates } from "./health.ts";
 import type { KeptShares, Shedding } from "./load.ts";

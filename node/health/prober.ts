@@ -20,7 +20,9 @@
  * The state is one record (prober-state.ts). This file schedules attempts and takes their results, node-judgement.ts
  * judges nodes, site-judgement.ts judges sites.
  */
-import type { Fleet, ProbeSettings, SiteNode } from "#document/document.ts";
+import type { Fleet } from "#document/document.ts";
+import type { ProbeSettings } from "#document/schema/probes.ts";
+import type { SiteNode } from "#document/schema/sites.ts";
 import {
   afterAnswer,
   afterBegin,

@@ -14,7 +14,8 @@ import { asNearcastError, type ErrorCode, NearcastError, problemOf } from "#base
 import { openFailureLog } from "#base/failure-log.ts";
 import { inertFields } from "#base/inert-fields.ts";
 import type { Log } from "#base/log.ts";
-import type { Fleet, Host } from "#document/document.ts";
+import type { Fleet } from "#document/document.ts";
+import type { Host } from "#document/schema/hosts.ts";
 import type { LoadMeter } from "#health/load-meter.ts";
 import type { HealthAnswer } from "#health/health.ts";
 import { probePath } from "#health/prober.ts";

@@ -13,7 +13,8 @@
  * who will own them without it while it can still serve its clients, by asking them as everyone does.
  * One that is down does not, and neither does one that the document's forced state of its site takes out.
  */
-import type { Fleet, Site } from "#document/document.ts";
+import type { Fleet } from "#document/document.ts";
+import type { Site } from "#document/schema/sites.ts";
 import type { NodeHealth, SiteState } from "#health/health.ts";
 
 /** One process of one node, as its peers see it. */

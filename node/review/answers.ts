@@ -10,7 +10,9 @@
  */
 import { addressOfUrl, canonicalAddress } from "#base/ip-text.ts";
 import { canonicalName, isAtOrBelow, nameAbove, ownerOf } from "#record/names.ts";
-import type { Fleet, Site, SteeredName } from "#document/document.ts";
+import type { Fleet } from "#document/document.ts";
+import type { Site } from "#document/schema/sites.ts";
+import type { SteeredName } from "#document/schema/steering.ts";
 import { policies } from "#document/policies.ts";
 
 /** Whether the node of this name serves now, as far as the caller knows. */

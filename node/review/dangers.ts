@@ -11,7 +11,8 @@
  * A fleet without a live node serves no clients, so no document is a danger to it.
  */
 import { canonicalName, isAtOrBelow } from "#record/names.ts";
-import type { Fleet, Site } from "#document/document.ts";
+import type { Fleet } from "#document/document.ts";
+import type { Site } from "#document/schema/sites.ts";
 import { answersOf, type IsLive, livesBehind } from "./answers.ts";
 
 export const dangerKinds = ["zone", "site", "name", "host", "word"] as const;

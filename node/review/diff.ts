@@ -12,7 +12,8 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { canonicalName, ownerOf } from "#record/names.ts";
-import type { Fleet, Site } from "#document/document.ts";
+import type { Fleet } from "#document/document.ts";
+import type { Site } from "#document/schema/sites.ts";
 import type { Zone } from "#record/zone.ts";
 import type { ZoneRecord } from "#record/types.ts";
 import { type Answers, answersOf } from "./answers.ts";

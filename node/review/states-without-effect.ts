@@ -8,7 +8,9 @@
  * are left out: DNS never answers with them. So are names with the policy `anycast`: no site is chosen for them.
  */
 import { canonicalName } from "#record/names.ts";
-import type { Fleet, Site, SteeredName } from "#document/document.ts";
+import type { Fleet } from "#document/document.ts";
+import type { Site } from "#document/schema/sites.ts";
+import type { SteeredName } from "#document/schema/steering.ts";
 import { policies } from "#document/policies.ts";
 import type { SiteState } from "#health/health.ts";
 import { type FleetWarning, namesText } from "./fleet-warning.ts";

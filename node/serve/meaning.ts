@@ -4,7 +4,7 @@
  * bytes.
  */
 import type { Clock } from "#base/clock.ts";
-import type { ImagesHost } from "#document/document.ts";
+import type { ImagesHost } from "#document/schema/hosts.ts";
 import { createFlights, type Joined } from "../cache/flights.ts";
 import { judgeUse, type Use } from "../cache/freshness.ts";
 import type { Purge } from "../cache/purge.ts";

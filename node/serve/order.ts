@@ -1,5 +1,5 @@
 /** What is asked for, once a request is understood: a variant of a picture, or a URL of an assets host. */
-import type { AssetsHost } from "#document/document.ts";
+import type { AssetsHost } from "#document/schema/hosts.ts";
 import type { RequestFields } from "../fetch/asset.ts";
 import type { WantedVariant } from "./render.ts";
 

@@ -2,7 +2,7 @@
  * How long what a name means may be believed, by the host's settings; and whether what another node says of it is young
  * enough to be used at all. Pure.
  */
-import type { ImagesHost } from "#document/document.ts";
+import type { ImagesHost } from "#document/schema/hosts.ts";
 import { type Freshness, judgeUse } from "../cache/freshness.ts";
 import type { SourceRecord } from "../cache/records.ts";
 import { UnfitAnswer } from "./peers.ts";

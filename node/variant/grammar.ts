@@ -3,6 +3,14 @@
  *
  *   w h fit q fm auto dpr bg preset      everything else is ignored and never reaches the key
  *
+ * A new parameter touches these places:
+ *   grammar.ts                               its value in a URL, and what it means for the variant
+ *   variant.ts, key.ts                       the normal form; its part of the cache key and of a question to a peer
+ *   node/document/schema/presets.ts          its value in a preset
+ *   node/image/picture.ts, messages.ts       its value in a render order, as a decoder process takes it
+ *   node/image/geometry.ts, pipeline.ts      what it does to the picture
+ *   deploy/docs/image-urls.md                its description
+ *
  * Decisions where imgix leaves room or is lenient:
  * - A known parameter given twice is rejected: which of the two wins differs from cache to cache.
  * - q=0 is rejected: no encoder knows it, and presets have the same range.
@@ -12,7 +20,7 @@
  * - `auto=compress`, which client libraries send together with `format`, asks for what is done anyway.
  * - A preset is a set of defaults; explicit parameters win. An explicit `fm` also switches the preset's `auto` off.
  */
-import type { Preset } from "#document/document.ts";
+import type { Preset } from "#document/schema/presets.ts";
 import { fits, type Fit, type Variant } from "./variant.ts";
 
 /** imgix's and most encoders' comfortable bound; 8192 × 8192 px × 4 B are 268 MB in the decoder. */

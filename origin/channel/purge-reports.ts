@@ -7,7 +7,7 @@
  */
 import type { Clock } from "#base/clock.ts";
 import type { PurgeReport } from "#follow/channel/messages.ts";
-import type { ConnectedNodes, IntroducedConnection } from "./connected.ts";
+import type { ConnectedNodes, IntroducedConnection } from "./connections.ts";
 
 /** Entries (pictures in a size, sources, files of assets) and their bytes. */
 interface Held {

@@ -20,7 +20,7 @@ import {
 import type { Seals } from "#follow/channel/seal.ts";
 import { encodeEvent } from "../feed/encode.ts";
 import type { Refusals, UnknownEdge } from "../refusals.ts";
-import type { ConnectedNodes, Connection, IntroducedConnection } from "./connected.ts";
+import type { ConnectedNodes, Connection, IntroducedConnection } from "./connections.ts";
 
 /** A node of the fleet, as its document and the roster name it. */
 export interface Target {

@@ -8,7 +8,7 @@ import { type Fleet, fleetSchema } from "#document/document.ts";
 import { unknownTo, type UnknownWord, type Vocabulary, vocabularyOf } from "#document/vocabulary.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { FleetDanger } from "#review/dangers.ts";
-import type { Connection, IntroducedConnection } from "./connected.ts";
+import type { Connection, IntroducedConnection } from "./connections.ts";
 
 /** What matters here of a subscriber of the feed. */
 export type Understanding = Pick<Connection, "address" | "unprovenName"> & {
@@ -29,7 +29,7 @@ export interface NotUnderstood extends UnknownWord {
 
 /** The release before introductions. Made once from its schema; a test holds that today's still has it all. */
 export const firstRelease: Vocabulary = JSON.parse(
-  readFileSync(new URL("./vocabulary-0.1.0.json", import.meta.url), "utf8"),
+  readFileSync(new URL("./understood-by-0.1.0.json", import.meta.url), "utf8"),
 ) as Vocabulary;
 
 /** Words told of one document. */

@@ -1,12 +1,14 @@
 /** The limits for uploads: those of the newest fleet version, or the document's own defaults while there is none. */
 import type { Log } from "#base/log.ts";
-import type { Limits } from "#document/document.ts";
+import type { Limits } from "#document/schema/limits.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import type { FleetReader } from "./reader.ts";
 
 export type UploadLimitsOfFleet = Pick<Limits, "sourceBytesMax" | "sourcePixelsMax">;
 
-/** The defaults that node/document/document.ts writes into a document that states none; a test holds them equal. */
+/**
+ * The defaults that node/document/schema/limits.ts writes into a document that states none; a test holds them equal.
+ */
 export const defaultLimits: UploadLimitsOfFleet = { sourceBytesMax: 104_857_600, sourcePixelsMax: 100_000_000 };
 
 export interface FleetLimits {

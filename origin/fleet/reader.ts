@@ -5,7 +5,7 @@
  */
 import type { Fleet } from "#document/document.ts";
 import { parseFleet } from "#document/read-document.ts";
-import { readFleet } from "#document/reading.ts";
+import { readFleet } from "#document/read-in-thread.ts";
 import type { FleetText } from "../catalogue/catalogue.ts";
 
 type Stored = Pick<FleetText, "version" | "text">;

@@ -19,7 +19,7 @@ import {
 import { channelField, type Purpose, sealField, type Seals } from "#follow/channel/seal.ts";
 import type { FastifyRequest } from "fastify";
 import { type Static, type TSchema, Type } from "typebox";
-import type { ConnectedNodes, Connection, IntroducedConnection } from "../channel/connected.ts";
+import type { ConnectedNodes, Connection, IntroducedConnection } from "../channel/connections.ts";
 import type { IntroductionBudget } from "../channel/introductions.ts";
 import type { PurgeReports } from "../channel/purge-reports.ts";
 import type { Questions } from "../channel/questions.ts";

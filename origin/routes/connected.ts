@@ -7,7 +7,7 @@ import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { nodeQuestionSchema } from "#follow/channel/messages.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
-import type { ConnectedNodes } from "../channel/connected.ts";
+import type { ConnectedNodes } from "../channel/connections.ts";
 import type { PurgeReports, PurgeState } from "../channel/purge-reports.ts";
 import type { Questions, Target } from "../channel/questions.ts";
 import { apiPath, type App } from "../http/app-type.ts";

@@ -11,7 +11,7 @@ import type { ServerResponse } from "node:http";
 import { Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
 import { networkOf } from "#base/networks.ts";
-import type { ConnectedNodes } from "../channel/connected.ts";
+import type { ConnectedNodes } from "../channel/connections.ts";
 import type { Tokens } from "../token/tokens.ts";
 import type { FeedHub, FeedSink } from "../feed/hub.ts";
 import { type App, feedPath } from "../http/app-type.ts";

@@ -5,7 +5,7 @@ import { problemLines } from "#base/schema.ts";
 import { fleetBytesMax } from "#document/read-document.ts";
 import type { Roster } from "#document/roster.ts";
 import type { Catalogue, Change, FleetText, FleetVersion } from "../catalogue/catalogue.ts";
-import type { ConnectedNodes } from "../channel/connected.ts";
+import type { ConnectedNodes } from "../channel/connections.ts";
 import { refuseUnknownWords, understandingOf } from "../channel/understanding.ts";
 import type { FeedHub } from "../feed/hub.ts";
 import { refuseDangers } from "../fleet/guard.ts";

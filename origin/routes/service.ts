@@ -1,6 +1,6 @@
 /** What operators ask: is it alive, its metrics, its API as an OpenAPI document. */
 import { Type } from "typebox";
-import type { OriginMetrics } from "../metrics.ts";
+import type { OriginMetrics } from "../origin-metrics.ts";
 import type { App } from "../http/app-type.ts";
 
 export function addServiceRoutes(app: App, metrics: OriginMetrics): void {

@@ -1,6 +1,7 @@
 /**
  * Where bytes are kept, by what they are: a blob's key is the SHA-256 of its bytes, so the same bytes are stored once
- * and a stored blob never changes. directory.ts keeps them as files; a bucket elsewhere can be a second implementation.
+ * and a stored blob never changes. directory-store.ts keeps them as files; a bucket elsewhere can be a second
+ * implementation.
  *
  *   begin() ─▶ write… ─▶ finish() ─▶ commit()   durable under its key
  *                   └──────────┴───▶ discard()  nothing of it remains

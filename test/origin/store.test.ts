@@ -13,7 +13,7 @@ import { openSqliteCatalogue } from "../../origin/catalogue/sqlite.ts";
 import { defaultLimits } from "../../origin/fleet/limits.ts";
 import { noPrecondition } from "../../origin/precondition.ts";
 import { shardCount, type BlobStore } from "../../origin/store/blob-store.ts";
-import { openDirectoryStore } from "../../origin/store/directory.ts";
+import { openDirectoryStore } from "../../origin/store/directory-store.ts";
 import { openHolds, type Holds } from "../../origin/store/holds.ts";
 import { sweepShard } from "../../origin/store/sweep.ts";
 import { openUploads, type Uploads } from "../../origin/upload/put.ts";

@@ -6,7 +6,7 @@ import type { Fleet } from "#document/document.ts";
 import { fleetSchema } from "#document/document.ts";
 import { parseFleet } from "#document/read-document.ts";
 import { type Vocabulary, vocabularyOf } from "#document/vocabulary.ts";
-import type { Connection } from "../../origin/channel/connected.ts";
+import type { Connection } from "../../origin/channel/connections.ts";
 import { firstRelease, notUnderstood } from "../../origin/channel/understanding.ts";
 import { fleetExample } from "./running-origin.ts";
 

@@ -6,7 +6,9 @@
  *                                                                        ├─▶ what its router needs
  *                                                                        └─▶ addresses for lo, daisy chain
  */
-import type { Cloud, Fleet, Site, SiteNode } from "#document/document.ts";
+import type { Fleet } from "#document/document.ts";
+import type { Cloud } from "#document/schema/anycast.ts";
+import type { Site, SiteNode } from "#document/schema/sites.ts";
 import { isIP, isIPv4 } from "node:net";
 
 export type Family = 4 | 6;

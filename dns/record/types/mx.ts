@@ -5,7 +5,7 @@ import { putName, putUint16 } from "../rdata-writer.ts";
 import { recordSchema, uint16, uint16Max } from "../record-schema.ts";
 import { recordType } from "../record-type.ts";
 import { takeName, takeNumber } from "../zone-file/fields.ts";
-import { warnOfCname } from "./warn-of-cname.ts";
+import { warnOfCname } from "../warn-of-cname.ts";
 
 export const mx = recordType({
   type: "MX",

@@ -1,6 +1,6 @@
 /**
- * SVCB (RFC 9460): how to reach a service, at which name and with which parameters (svc-params.ts). This file writes
- * the record's own parameters; dns/zone/derived.ts adds the addresses of the target as hints.
+ * SVCB (RFC 9460): how to reach a service, at which name and with which parameters (../svc-params.ts). This file writes
+ * the record's own parameters; dns/zone/derived-records.ts adds the addresses of the target as hints.
  */
 import { targetName } from "../names.ts";
 import { readName, readUint16 } from "../rdata-reader.ts";
@@ -16,7 +16,7 @@ import {
   rulesOfParams,
   svcParams,
   takeSvcParams,
-} from "./svc-params.ts";
+} from "../svc-params.ts";
 
 /** HTTPS and SVCB differ only in their type. */
 export function serviceType<const Kind extends "HTTPS" | "SVCB">(type: Kind) {

@@ -1,8 +1,8 @@
-/** Adds the records of a $GENERATE entry to the zone. generate.ts has the syntax. */
+/** Adds the records of a $GENERATE entry to the zone. generate-directive.ts has the syntax. */
 import { nameFrom, whyNoName } from "../name-text.ts";
 import { type Fields, hasFlag, hasMore, newFields, rawField, refuse, takeWord } from "./fields.ts";
-import { countOf, expand, rangeFrom, type Template, templateFrom } from "./generate.ts";
-import { type File, type Reading, readRecord, takeTtlAndClass, zoneFileBounds } from "./reading.ts";
+import { countOf, expand, rangeFrom, type Template, templateFrom } from "./generate-directive.ts";
+import { type File, type Reading, readRecord, takeTtlAndClass, zoneFileBounds } from "./reading-state.ts";
 import { fieldFlags, newScanner, scanEntry } from "./scan.ts";
 import { isSoa } from "./take-record.ts";
 import { quote } from "./words.ts";

@@ -44,7 +44,7 @@ import {
   zoneFileBounds,
   type ZoneFileProblem,
   type ZoneFileSource,
-} from "./reading.ts";
+} from "./reading-state.ts";
 import { fieldFlags, newScanner, scanEntry } from "./scan.ts";
 import { isSoa, takeSoa } from "./take-record.ts";
 import { uniteTtls } from "./unite-ttls.ts";

@@ -2,7 +2,7 @@
  * Reads the data of a record from presentation format into a record of the fleet document (types.ts).
  *
  *   types with a schema (types.ts)            their own kind
- *   types of types/raw-formats.ts             RAW: the type's number and its rdata
+ *   types of types-kept-as-raw.ts             RAW: the type's number and its rdata
  *   TYPE65280 \# 4 0a000001  (RFC 3597 §5)    RAW; or its own kind, if the type has readRdata()
  */
 import { isAtEnd, rdataReader } from "../rdata-reader.ts";
@@ -10,7 +10,7 @@ import { rdataOctetsMax } from "../rdata-writer.ts";
 import type { Start } from "../record-type.ts";
 import { typeNumberFrom, typeNumbers, whyNotServed } from "../type-numbers.ts";
 import { recordTypeOfNumber, recordTypeWritten, type ZoneRecord } from "../types.ts";
-import { rawFormatOf } from "../types/raw-formats.ts";
+import { rawFormatOf } from "../types-kept-as-raw.ts";
 import { rawRecord, takeRaw } from "../types/raw.ts";
 import { type Soa, soaFromRdata, soaFromText } from "../types/soa.ts";
 import { type Fields, hasFlag, hasMore, rawField, refuse, takeHex, takeNumber } from "./fields.ts";

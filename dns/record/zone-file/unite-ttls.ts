@@ -1,6 +1,6 @@
 /** Gives each RRset of a zone file one TTL. */
 import { typeNumberOf } from "../types.ts";
-import { type Reading, zoneFileBounds } from "./reading.ts";
+import { type Reading, zoneFileBounds } from "./reading-state.ts";
 
 /** RFC 2181 §5.2: the records of an RRset have one TTL. The first record's wins. */
 export function uniteTtls(reading: Reading): void {

@@ -55,10 +55,10 @@ export function snapshotOf(version: number): Snapshot {
   );
   assert.ok(parsed.ok, JSON.stringify(parsed));
   const fleet = parsed.value;
-  const { image, problems } = compileZones(fleet, version);
+  const { compiled, problems } = compileZones(fleet, version);
   assert.deepEqual(problems, []);
   const steering = compileSteering({ fleet, self: "fra", states: new Map(), keptShares: new Map(), geo: emptyGeo });
-  return { version, zones: image, steering, geo: emptyGeo };
+  return { version, zones: compiled, steering, geo: emptyGeo };
 }
 
 /** A bound socket, closed when the test ends. Its queue holds some 200 answers even where the kernel grants no more. */

@@ -1,5 +1,5 @@
 /** Networks that draw: how many get which site, and who moves when something changes. */
-import type { SteeredName } from "#document/document.ts";
+import type { SteeredName } from "#document/schema/steering.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { emptyGeo } from "../../../dns/geo/tables.ts";

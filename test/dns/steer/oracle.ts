@@ -5,7 +5,7 @@
  *
  * Addresses are keys of 64 bits: an IPv4 address in the high half, the first 64 bits of an IPv6 one.
  */
-import type { SteeredName } from "#document/document.ts";
+import type { SteeredName } from "#document/schema/steering.ts";
 import assert from "node:assert/strict";
 import { draw, drawAgain, hashNetwork4, hashNetwork6, hashSite, isKept } from "../../../dns/steer/rendezvous.ts";
 import { parsePrefix, type Family, type IpAddress } from "../../../dns/wire/address.ts";

@@ -1,4 +1,4 @@
-import type { SteeredName } from "#document/document.ts";
+import type { SteeredName } from "#document/schema/steering.ts";
 import type { SiteState } from "#health/health.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";

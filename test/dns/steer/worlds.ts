@@ -1,6 +1,7 @@
 /** Random small worlds: a fleet, the state and load of its sites, one steered name, and geo tables of a few ranges. */
 import type { Random } from "#base/random.ts";
-import type { Fleet, SteeredName } from "#document/document.ts";
+import type { Fleet } from "#document/document.ts";
+import type { SteeredName } from "#document/schema/steering.ts";
 import type { SiteState } from "#health/health.ts";
 import { emptyGeo, sharedUint32, type GeoTables, type RangeTable } from "../../../dns/geo/tables.ts";
 import { emptyAddress, ipToText, maskIp, parsePrefix, type Family, type IpAddress } from "../../../dns/wire/address.ts";

@@ -163,7 +163,7 @@ const localhost = parseIp("127.0.0.1");
 export function snapshotOf(options: BenchOptions = {}): { snapshot: Snapshot; problems: readonly string[] } {
   const fleet = options.fleet ?? testFleet();
   const geo = options.geo ?? emptyGeo;
-  const { image, problems } = compileZones(fleet, 7);
+  const { compiled, problems } = compileZones(fleet, 7);
   const steering = compileSteering({
     fleet,
     self: options.self ?? "fra",
@@ -171,7 +171,7 @@ export function snapshotOf(options: BenchOptions = {}): { snapshot: Snapshot; pr
     keptShares: options.keptShares ?? new Map(),
     geo,
   });
-  return { snapshot: { version: 7, zones: image, steering, geo }, problems };
+  return { snapshot: { version: 7, zones: compiled, steering, geo }, problems };
 }
 
 /** A responder over a snapshot, without sockets. A failure inside is a failure of the test. */

@@ -19,7 +19,7 @@ import { aliasesMax } from "../../../dns/zone/lookup.ts";
 import { snapshotOf, testFleet, zoneText } from "../support/fleet.ts";
 
 const long = ["l".repeat(60), "m".repeat(60), "n".repeat(60)].join(".");
-const { zones: image } = snapshotOf({
+const { zones: compiled } = snapshotOf({
   fleet: testFleet({
     zones: zoneText(`
       - {name: mail, type: A, address: 192.0.2.25}
@@ -46,14 +46,14 @@ function walk(text: string, type = "A"): string[] {
   const number = typeNumberFrom(type);
   assert.ok(name !== undefined && number !== undefined);
   const chain = newAliasChain();
-  startChain(image, name, number, chain);
+  startChain(compiled, name, number, chain);
   const steps: string[] = [];
   for (;;) {
-    const step = stepOf(image, chain.found);
+    const step = stepOf(compiled, chain.found);
     steps.push(`${stepNames[step]} ${nameToText(chain.owner)}`);
     if (step !== stepCname && step !== stepDname) return steps;
-    if (!followAlias(image, chain)) return [...steps, "too long"];
-    if (!lookUpTarget(image, number, chain)) return [...steps, `ends ${nameToText(chain.owner)}`];
+    if (!followAlias(compiled, chain)) return [...steps, "too long"];
+    if (!lookUpTarget(compiled, number, chain)) return [...steps, `ends ${nameToText(chain.owner)}`];
   }
 }
 
@@ -92,6 +92,6 @@ test("outside all zones there is no chain", () => {
   const chain = newAliasChain();
   const name = nameFromText("www.example.net");
   assert.ok(name);
-  startChain(image, name, 1, chain);
+  startChain(compiled, name, 1, chain);
   assert.equal(chain.zone, -1);
 });

@@ -4,7 +4,7 @@ import { nameFromText } from "../../../dns/wire/name.ts";
 import { recordTypes } from "../../../dns/wire/numbers.ts";
 import { compileZones } from "../../../dns/zone/compile.ts";
 import { emptyFound, foundHere, foundMissing, lookUp, setOf } from "../../../dns/zone/lookup.ts";
-import type { ZoneImage } from "../../../dns/zone/image.ts";
+import type { CompiledZones } from "../../../dns/zone/compiled-zones.ts";
 import { queryOf } from "../support/ask.ts";
 import { bench, testFleet, zoneText } from "../support/fleet.ts";
 
@@ -19,12 +19,12 @@ function fleetWithRecords(records: readonly unknown[]) {
 test("the fleet document's version is the serial of every zone", () => {
   const fleet = testFleet();
   for (const version of [1, 4_294_967_295]) {
-    const { image } = compileZones(fleet, version);
-    assert.deepEqual(image.zoneNames, ["cdn.test", "inner.cdn.test"]);
+    const { compiled } = compileZones(fleet, version);
+    assert.deepEqual(compiled.zoneNames, ["cdn.test", "inner.cdn.test"]);
     let serials = 0;
-    for (const apex of image.zoneNames) {
-      const set = setOf(image, nodeOf(image, apex), recordTypes.SOA);
-      const block = blockOf(image, set);
+    for (const apex of compiled.zoneNames) {
+      const set = setOf(compiled, nodeOf(compiled, apex), recordTypes.SOA);
+      const block = blockOf(compiled, set);
       assert.equal(block.readUInt32BE(block.length - 20), version, apex);
       serials++;
     }
@@ -32,18 +32,18 @@ test("the fleet document's version is the serial of every zone", () => {
   }
 });
 
-function nodeOf(image: ZoneImage, text: string): number {
+function nodeOf(compiled: CompiledZones, text: string): number {
   const found = emptyFound();
   const name = nameFromText(text);
   assert.ok(name);
-  lookUp(image, name, recordTypes.A, found);
+  lookUp(compiled, name, recordTypes.A, found);
   assert.equal(found.kind, foundHere, text);
   return found.node;
 }
 
-function blockOf(image: ZoneImage, set: number): Buffer {
-  const [, , , at = 0, length = 0] = image.sets.subarray(set * 8);
-  return Buffer.from(image.bytes.slice(at, at + length));
+function blockOf(compiled: CompiledZones, set: number): Buffer {
+  const [, , , at = 0, length = 0] = compiled.sets.subarray(set * 8);
+  return Buffer.from(compiled.bytes.slice(at, at + length));
 }
 
 test("an RRset that no message can hold is reported, and SERVFAIL over TCP", () => {
@@ -114,15 +114,15 @@ test("100,000 records: each is found, none costs 200 octets, no path through the
     address: `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`,
   }));
   const fleet = fleetWithRecords(records);
-  const { image, problems } = compileZones(fleet, 1);
+  const { compiled, problems } = compileZones(fleet, 1);
   assert.deepEqual(problems, []);
-  const { zoneNames, ...arrays } = image;
+  const { zoneNames, ...arrays } = compiled;
   assert.deepEqual(zoneNames, ["cdn.test"]);
   const sizeBytes = Object.values(arrays).reduce((sum, array) => sum + array.byteLength, 0);
   assert.ok(sizeBytes / count < 200, `${sizeBytes / count} octets per record`);
   for (const array of Object.values(arrays)) assert.ok(array.buffer instanceof SharedArrayBuffer);
-  const nodes = image.nodes.length / 8;
-  assert.ok(image.table.length >= nodes * 2, "at most half full");
+  const nodes = compiled.nodes.length / 8;
+  assert.ok(compiled.table.length >= nodes * 2, "at most half full");
 
   const { ask, steps } = bench({ fleet });
   let stepsMost = 0;
@@ -135,10 +135,10 @@ test("100,000 records: each is found, none costs 200 octets, no path through the
   assert.ok(stepsMost < 250, `${stepsMost} steps`);
 });
 
-test("the image holds no functions and no cycles: it can be posted to a thread", () => {
-  const { image } = compileZones(testFleet(), 1);
-  const posted = structuredClone(image);
-  assert.equal(posted.bytes.buffer.byteLength, image.bytes.buffer.byteLength);
+test("the compiled zones hold no functions and no cycles: it can be posted to a thread", () => {
+  const { compiled } = compileZones(testFleet(), 1);
+  const posted = structuredClone(compiled);
+  assert.equal(posted.bytes.buffer.byteLength, compiled.bytes.buffer.byteLength);
   const found = emptyFound();
   const name = nameFromText("nope.cdn.test");
   assert.ok(name);

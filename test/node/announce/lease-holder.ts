@@ -8,7 +8,7 @@ import type { Worker } from "node:worker_threads";
 import { systemClock } from "#base/clock.ts";
 import { openLog } from "#base/log.ts";
 import { systemRandom } from "#base/random.ts";
-import { readFleet } from "#document/reading.ts";
+import { readFleet } from "#document/read-in-thread.ts";
 import { type LeaseOptions, openLease } from "../../../node/announce/lease.ts";
 
 const settings = JSON.parse(process.argv[2] ?? "{}") as Pick<

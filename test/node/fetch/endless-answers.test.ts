@@ -6,7 +6,7 @@ import { test, type TestContext } from "node:test";
 import { Worker } from "node:worker_threads";
 import { systemClock } from "#base/clock.ts";
 import { openAssetFetcher } from "../../../node/fetch/asset.ts";
-import { openProbeClient } from "../../../node/fetch/probe.ts";
+import { openProbeClient } from "../../../node/fetch/http-probe.ts";
 
 /** In a thread of its own: what it costs is not what is measured. */
 async function flooding(t: TestContext, opening: string, piece: string): Promise<string> {

@@ -5,7 +5,7 @@ import { test, type TestContext } from "node:test";
 import { systemClock } from "#base/clock.ts";
 import { silentLog } from "#base/log.ts";
 import { openProber } from "#health/prober.ts";
-import { openProbeClient } from "../../../node/fetch/probe.ts";
+import { openProbeClient } from "../../../node/fetch/http-probe.ts";
 import {
   attemptsPerSecondMax,
   connectionsMax,

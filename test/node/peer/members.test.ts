@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Fleet, Site } from "#document/document.ts";
+import type { Fleet } from "#document/document.ts";
+import type { Site } from "#document/schema/sites.ts";
 import type { NodeHealth, NodeState } from "#health/health.ts";
 import { isSiteOpen, membersOf, type MembersInput, waitingMost } from "../../../node/peer/members.ts";
 import { fleetWith, siteValue } from "../../support/fleet.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { readZoneFile, type ZoneFileOutcome } from "#record/zone-file/read-zone-file.ts";
-import type { IncludedFile } from "#record/zone-file/reading.ts";
+import type { IncludedFile } from "#record/zone-file/reading-state.ts";
 import { linesOf, read, recordLine, zoneStart } from "./zone-text.ts";
 
 /** Reads `main` among files that are called by their names. */

@@ -1,0 +1,48 @@
+/** `hosts` of the fleet document: what HTTP answers for. Their cache lifetimes stand in cache-lifetimes.ts. */
+import { type Static, Type } from "typebox";
+import { kinds, strict } from "#base/schema-terms.ts";
+import { absoluteName } from "#record/names.ts";
+import { assetsLifetimes, imagesLifetimes } from "./cache-lifetimes.ts";
+
+const imagesHost = Type.Object(
+  {
+    name: absoluteName,
+    kind: Type.Literal("images"),
+    sourcePrefix: Type.String({
+      pattern: "^(?:[A-Za-z0-9._-]+/)*$",
+      maxLength: 200,
+      default: "",
+      description: "prefix added to the URL path to get the name of the picture, such as `shop/`",
+    }),
+    ...imagesLifetimes,
+    cacheControl: Type.String({
+      maxLength: 200,
+      pattern: "^[\\x20-\\x7e]+$",
+      default: "public, max-age=3600, stale-while-revalidate=86400",
+      description: "Cache-Control header sent to browsers",
+    }),
+  },
+  strict,
+);
+export type ImagesHost = Static<typeof imagesHost>;
+
+const assetsHost = Type.Object(
+  {
+    name: absoluteName,
+    kind: Type.Literal("assets"),
+    origin: Type.String({ format: "http-url", description: "base URL of the HTTP/1.1 origin behind this host" }),
+    ...assetsLifetimes,
+    timeoutMs: Type.Integer({
+      minimum: 100,
+      maximum: 120_000,
+      default: 10_000,
+      unit: "ms",
+      description: "time limit for the response header, with connecting and retries; then for each pause in the body",
+    }),
+  },
+  strict,
+);
+export type AssetsHost = Static<typeof assetsHost>;
+
+export const host = kinds("kind", [imagesHost, assetsHost]);
+export type Host = Static<typeof host>;

@@ -1,0 +1,101 @@
+/** The metrics, the application for clients and probes, and the admin application, which listens now. */
+import type { FastifyInstance } from "fastify";
+import { NearcastError } from "#base/errors.ts";
+import { before } from "#base/lifecycle.ts";
+import { processMetrics } from "#base/process-metrics.ts";
+import { buildAdminApp } from "../../http/admin.ts";
+import { buildEdgeApp } from "../../http/app.ts";
+import type { Listener } from "../../http/listener.ts";
+import { declareMetrics } from "../../observe/edge-metrics.ts";
+import { createMetrics, type Metrics } from "../../observe/metrics-registry.ts";
+import { describeStatus, explainUrl } from "../admin-views.ts";
+import { listenOn } from "./client-listeners.ts";
+import type { OpenedEdge } from "../opened-edge.ts";
+import { fleetVersion, type Parts, presenceTold } from "../parts.ts";
+import { healthAnswer } from "./probing.ts";
+import { unreadyReasons, warnings } from "../readiness.ts";
+
+export interface Applications {
+  edgeApp: FastifyInstance;
+  admin: Listener;
+}
+
+/** How long a request waits for missed purges to be applied; after that it fails rather than serve something purged. */
+const gateMs = 5000;
+
+/** @throws NearcastError CANNOT_LISTEN */
+export async function openApplications(edge: OpenedEdge): Promise<Applications> {
+  const { setup, membership, servers, probing, link, dns } = edge;
+  const { config, lifecycle, parts, clock, log } = setup;
+  const metrics = openMetrics(edge);
+  const edgeApp = buildEdgeApp({
+    node: config.node,
+    site: config.site,
+    images: servers.images,
+    assets: servers.assets,
+    fleet: membership.current,
+    presence: () => presenceTold(parts),
+    answer: () => healthAnswer(setup),
+    secrets: link.secrets.secrets,
+    load: probing.load,
+    gate: () => replayGate(parts),
+    served: metrics.served,
+    clock,
+    log,
+  });
+  lifecycle.defer("edge application", () => edgeApp.close());
+  const adminApp = buildAdminApp({
+    hosts: config.admin.hosts,
+    unready: () => unreadyReasons(edge),
+    warnings: () => warnings(edge),
+    status: (isBrief) => describeStatus(edge, isBrief),
+    metrics,
+    explainUrl: (url, accept) => explainUrl(edge, url, accept),
+    explainName: (question) => dns.part()?.explain(question),
+  });
+  parts.adminApp = adminApp;
+  lifecycle.defer("admin application", () => adminApp.close());
+  const admin = await listenOn(config.admin, adminApp);
+  lifecycle.defer("admin listener", () => admin.close(100));
+  return { edgeApp, admin };
+}
+
+function openMetrics(edge: OpenedEdge): Metrics {
+  const { setup, upstreams, caches, servers, probing, link, dns, following } = edge;
+  const { config, release, parts, clock } = setup;
+  const { prober, load } = probing;
+  const metrics = createMetrics();
+  for (const metric of processMetrics(config.dataDir, clock)) metrics.observe(metric);
+  declareMetrics(metrics, {
+    release,
+    ...caches,
+    ...upstreams,
+    images: servers.images,
+    feed: following.feed,
+    clock,
+    dns: dns.part,
+    dnsVersion: dns.version,
+    fleetVersion: () => fleetVersion(parts),
+    hasFleetSecret: () => link.secrets.id() !== null,
+    siteStates: prober.sites,
+    keptShares: prober.keptShares,
+    siteLoads: prober.loads,
+    load,
+    peers: servers.peering?.peers ?? null,
+    loopDelayMs: () => parts.loop?.delayMs() ?? 0,
+    health: prober.health,
+    isIsolated: prober.isIsolated,
+    lease: () => parts.announcement?.state(),
+    isReady: () => unreadyReasons(edge).length === 0,
+  });
+  return metrics;
+}
+
+/** Resolves when the missed purges are applied; null: there are none to wait for. */
+function replayGate({ feed }: Parts): Promise<void> | null {
+  const waiting = feed?.gate() ?? null;
+  if (waiting === null) return null;
+  return before(AbortSignal.timeout(gateMs), waiting).catch(() => {
+    throw new NearcastError("NOT_READY", "missed purges are still being applied");
+  });
+}

@@ -1,0 +1,97 @@
+/**
+ * The last phase, which may wait for the origin for as long as it takes: document ─▶ decoders ─▶ peers ─▶ ready ─▶
+ * first judgement of all nodes ─▶ DNS ─▶ lease.
+ */
+import type { FastifyInstance } from "fastify";
+import { sleep } from "#base/clock.ts";
+import type { Listener } from "../../http/listener.ts";
+import { openLoopMeter } from "../../observe/loop-meter.ts";
+import { type Announcement, openAnnouncement } from "../announcement.ts";
+import { listenForClients } from "./client-listeners.ts";
+import type { OpenedEdge } from "../opened-edge.ts";
+import { currentFleet } from "../parts.ts";
+
+/** Another node is asked whether it announces what this one is about to let go. */
+const askMs = 500;
+const fleetRetryMs = 1000;
+
+/** @param ended aborted when the edge stops */
+export async function beginService(
+  edge: OpenedEdge,
+  edgeApp: FastifyInstance,
+  listeners: Listener[],
+  ended: AbortSignal,
+): Promise<void> {
+  const { setup, caches, membership, servers, probing, dns } = edge;
+  const { config, lifecycle, parts, clock } = setup;
+  await awaitFleet(edge, ended);
+  await awaitSecret(edge);
+  await caches.decoders.ready();
+  await servers.peering?.listen({ images: servers.images, assets: servers.assets, tiers: caches.tiers });
+  // On shared ports others serve meanwhile, and a connection that the kernel gives to this process must be served.
+  if (setup.process.sharesPorts) await listenForClients(setup, edgeApp, listeners);
+  if (parts.presence === "starting") parts.presence = "ready";
+  probing.prober.watch(membership.fleet());
+  await probing.prober.judged();
+  if (ended.aborted) return;
+  if (config.dns.addresses.length > 0) {
+    // Deferred here, so that at the end names are silent before pictures are.
+    lifecycle.defer("DNS", dns.close);
+    await dns.start();
+  }
+  parts.loop = openLoopMeter(clock);
+  lifecycle.defer("loop meter", parts.loop.close);
+  const { announce } = config;
+  if (announce === undefined || ended.aborted) return;
+  const announcement = openLeaseOf(edge, announce);
+  parts.announcement = announcement;
+  lifecycle.defer("lease", announcement.close);
+  announcement.refresh();
+}
+
+/** Asks the origin for a fleet document until there is one. */
+async function awaitFleet({ setup, membership }: OpenedEdge, ended: AbortSignal): Promise<void> {
+  const { clock, log } = setup;
+  let lastReason: string | undefined;
+  while (membership.current() === null) {
+    await membership.takeFleet().catch((error: unknown) => {
+      const reason = (error as Error).message;
+      // The same reason is logged once.
+      const level = reason === lastReason ? "debug" : "warn";
+      log[level]({ reason }, "there is no fleet document yet; asking the origin again");
+      lastReason = reason;
+    });
+    if (membership.current() === null) await sleep(clock, fleetRetryMs, ended);
+  }
+}
+
+/** Without a secret this node could prove nothing, and all nodes that know it would take this one to be down. */
+async function awaitSecret({ setup, link }: OpenedEdge): Promise<void> {
+  if (link.secrets.id() !== null) return;
+  await link.secrets.take().catch((error: unknown) => {
+    setup.log.warn({ reason: (error as Error).message }, "there is no fleet secret yet; asking the origin again");
+  });
+}
+
+function openLeaseOf(
+  { setup, membership, probing }: OpenedEdge,
+  announce: NonNullable<OpenedEdge["setup"]["config"]["announce"]>,
+): Announcement {
+  const { config, parts, clock, random, log } = setup;
+  const { prober, probes } = probing;
+  return openAnnouncement({
+    config: { ...config, announce },
+    processIndex: setup.process.index,
+    fleet: () => currentFleet(parts),
+    standing: membership.standing,
+    health: prober.health,
+    answers: prober.answers,
+    async ask(node) {
+      const result = await probes.probe(node, askMs);
+      return result.outcome === "failed" || result.outcome === "held" ? undefined : result.answer;
+    },
+    clock,
+    random,
+    log,
+  });
+}

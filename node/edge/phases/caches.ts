@@ -1,0 +1,39 @@
+/** The decoders, and what is cached in memory and on disk. */
+import { join } from "node:path";
+import { type DecoderPool, openDecoderPool } from "#image/pool.ts";
+import { requireSandbox } from "#image/require-sandbox.ts";
+import { type DiskTier, openDiskTier } from "../../cache/disk.ts";
+import { type MemoryTier, openMemoryTier } from "../../cache/memory.ts";
+import { openRecords, type Records } from "../../cache/records.ts";
+import { joinTiers, type Tiers } from "../../cache/tiers.ts";
+import type { EdgeSetup } from "../setup.ts";
+
+export interface Caches {
+  decoders: DecoderPool;
+  memoryTier: MemoryTier;
+  diskTier: DiskTier;
+  tiers: Tiers;
+  records: Records;
+}
+
+/** @throws NearcastError when the decoders have no sandbox and the configuration asks for one */
+export async function openCaches({ config, lifecycle, clock, log }: EdgeSetup): Promise<Caches> {
+  const decoders = openDecoderPool({
+    size: config.decoders.processes,
+    clock,
+    log,
+    limits: { memoryBytesMax: config.decoders.memoryBytes },
+    sandbox: config.decoders.sandbox,
+  });
+  lifecycle.defer("decoders", decoders.close);
+  await requireSandbox(config.decoders.sandbox, decoders);
+  const memoryTier = openMemoryTier(config.cache.memoryBytes);
+  const diskTier = await openDiskTier({
+    directory: join(config.dataDir, "cache"),
+    bytesMax: config.cache.diskBytes,
+    clock,
+    log,
+  });
+  lifecycle.defer("disk cache", diskTier.close);
+  return { decoders, memoryTier, diskTier, tiers: joinTiers(memoryTier, diskTier), records: openRecords(diskTier) };
+}

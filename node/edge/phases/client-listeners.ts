@@ -1,0 +1,45 @@
+/** The listeners of an edge's HTTP applications. */
+import type { FastifyInstance } from "fastify";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { NearcastError } from "#base/errors.ts";
+import { type Listener, listen } from "../../http/listener.ts";
+import type { EdgeSetup } from "../setup.ts";
+
+const requestGraceMs = 3000;
+
+/**
+ * Listens for clients on all configured endpoints.
+ * @param listeners each one is added as soon as it listens
+ * @throws NearcastError CANNOT_LISTEN
+ */
+export async function listenForClients(
+  { config, process, lifecycle }: EdgeSetup,
+  edgeApp: FastifyInstance,
+  listeners: Listener[],
+): Promise<void> {
+  for (const endpoint of config.http) {
+    const listener = await listenOn(endpoint, edgeApp, process.sharesPorts);
+    listeners.push(listener);
+    lifecycle.defer(`listener ${endpoint.host}:${listener.port}`, () => listener.close(requestGraceMs));
+  }
+}
+
+/** @throws NearcastError CANNOT_LISTEN */
+export async function listenOn(
+  endpoint: { host: string; port: number },
+  app: FastifyInstance,
+  reusePort = false,
+): Promise<Listener> {
+  try {
+    await app.ready();
+    const route = (request: IncomingMessage, response: ServerResponse): void => {
+      app.routing(request, response);
+    };
+    return await listen(endpoint.host, endpoint.port, route, { reusePort });
+  } catch (error) {
+    const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
+    throw new NearcastError("CANNOT_LISTEN", `HTTP can't listen on ${endpoint.host} port ${endpoint.port}: ${reason}`, {
+      cause: error,
+    });
+  }
+}

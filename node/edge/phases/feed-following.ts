@@ -1,0 +1,80 @@
+/** Following the origin's feed. Missed events are replayed first, purges among them. */
+import type { FeedEvent, FeedFollower } from "#follow/feed.ts";
+import { followFeed } from "#follow/feed.ts";
+import { readPurgeEvent } from "#follow/purge-event.ts";
+import { rosterEventKind } from "#document/roster.ts";
+import { tokenEventKind } from "#secret/edge-token.ts";
+import { secretEventKind } from "#secret/fleet-secret.ts";
+import type { DataDirectory } from "./data-directory.ts";
+import type { Membership } from "./membership.ts";
+import type { OriginLink } from "./origin-link.ts";
+import type { Servers } from "./servers.ts";
+import type { EdgeSetup } from "../setup.ts";
+import type { Upstreams } from "./upstreams.ts";
+
+export interface Following {
+  feed: FeedFollower;
+  /** Monotonic time at which the edge began to follow. */
+  followedFromMs: number;
+}
+
+interface Followers {
+  membership: Membership;
+  servers: Servers;
+  link: OriginLink;
+}
+
+export async function followOrigin(
+  setup: EdgeSetup,
+  { memory }: DataDirectory,
+  { origin }: Upstreams,
+  followers: Followers,
+): Promise<Following> {
+  const { lifecycle, parts, clock, random, log } = setup;
+  const { membership, servers, link } = followers;
+  const { secrets, nextToken, channel } = link;
+  const followedFromMs = clock.monotonicMs();
+  const feed = followFeed({
+    async open(since, signal) {
+      const stream = await origin.feed(since, signal);
+      // Missed rotations are in the feed, but not what another origin has, or one that was upgraded.
+      secrets.refresh();
+      nextToken.refresh();
+      membership.refresh();
+      return stream;
+    },
+    position: await memory.loadPosition(),
+    save: memory.storePosition,
+    apply: (event) => applyEvent(setup, followers, event),
+    async reset(reason) {
+      log.info({ reason }, "everything cached is dropped");
+      await servers.purger.dropAll();
+      // Without a document begin-service.ts asks for one again and again; an origin may have none yet.
+      if (membership.current() !== null) await membership.takeFleet();
+    },
+    connected: channel.opened,
+    asked: channel.asked,
+    clock,
+    random,
+    log,
+  });
+  parts.feed = feed;
+  lifecycle.defer("feed", feed.close);
+  return { feed, followedFromMs };
+}
+
+async function applyEvent(
+  { log }: EdgeSetup,
+  { membership, servers, link }: Followers,
+  event: FeedEvent,
+): Promise<void> {
+  if (event.kind === "fleet") await membership.takeFleet();
+  else if (event.kind === rosterEventKind) await membership.takeRoster(event.data);
+  else if (event.kind === "purge") {
+    const report = await servers.purger.apply(event.seq, readPurgeEvent(event.data));
+    if (report !== undefined) link.channel.report(report);
+  } else if (event.kind === secretEventKind) await link.secrets.take();
+  // Not awaited: a token that can't be had must not hold up purges.
+  else if (event.kind === tokenEventKind) link.nextToken.refresh();
+  else log.warn({ kind: event.kind }, "an event of the feed is of a kind that this version does not know");
+}

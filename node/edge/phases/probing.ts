@@ -1,0 +1,64 @@
+/** The prober of all nodes, and this node's own load and health answer. */
+import type { HealthAnswer } from "#health/health.ts";
+import { createLoadMeter, type LoadMeter } from "#health/load-meter.ts";
+import { openProber, type Prober } from "#health/prober.ts";
+import { openProbeClient, type ProbeClient } from "../../fetch/http-probe.ts";
+import { feedSeq, fleetSecrets, fleetVersion, healthChanged, presenceTold, soonestChanges } from "../parts.ts";
+import type { Servers } from "./servers.ts";
+import type { EdgeSetup } from "../setup.ts";
+
+export interface Probing {
+  probes: ProbeClient;
+  prober: Prober;
+  load: LoadMeter;
+}
+
+export function openProbing(setup: EdgeSetup, { images }: Servers): Probing {
+  const { config, siblings, lifecycle, parts, clock, random, log } = setup;
+  const probes = openProbeClient({ secrets: () => fleetSecrets(parts), clock });
+  lifecycle.defer("probe client", probes.close);
+  const load = createLoadMeter(clock);
+  siblings.follow(() => ({
+    requestsPerSecond: load.requestsPerSecond(),
+    bytesPerSecond: load.bytesPerSecond(),
+    rendersWaiting: images.counts().waiting,
+    loopDelayMs: parts.loop?.delayMs() ?? 0,
+  }));
+  lifecycle.defer("sibling processes", siblings.close);
+  const prober = openProber({
+    self: config.node,
+    presence: () => presenceTold(parts),
+    answer: () => healthAnswer(setup),
+    probe: probes.probe,
+    changed: () => {
+      healthChanged(parts);
+    },
+    judgedRound: (soonestMs) => {
+      soonestChanges(parts, soonestMs);
+    },
+    clock,
+    random,
+    log,
+  });
+  parts.prober = prober;
+  lifecycle.defer("prober", prober.close);
+  return { probes, prober, load };
+}
+
+/** What this node says of itself, and of others, to the nodes of its fleet that probe it. */
+export function healthAnswer({ config, siblings, release, parts }: EdgeSetup): HealthAnswer {
+  const { requestsPerSecond, bytesPerSecond, rendersWaiting, loopDelayMs } = siblings.total();
+  return {
+    load: requestsPerSecond,
+    bytesPerSecond,
+    rendersWaiting,
+    loopDelayMs,
+    keptShare: parts.prober?.keptShares().get(config.site) ?? 1,
+    processes: siblings.count,
+    ...parts.prober?.view(),
+    fleetVersion: fleetVersion(parts),
+    feedSeq: feedSeq(parts),
+    release,
+    announced: parts.announcement?.healthy() ?? [],
+  };
+}

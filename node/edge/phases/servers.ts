@@ -1,0 +1,71 @@
+/** The peers, and the servers of pictures and assets that ask them. */
+import { type AssetServer, createAssetServer } from "../../serve/asset.ts";
+import { createImageServer, type ImageServer } from "../../serve/image.ts";
+import { createPurger, type Purger } from "../../serve/purger.ts";
+import type { Caches } from "./caches.ts";
+import type { Membership } from "./membership.ts";
+import { currentFleet, feedSeq, fleetSecrets, presenceTold } from "../parts.ts";
+import { openPeering, type Peering } from "../peering.ts";
+import type { EdgeSetup } from "../setup.ts";
+import type { Upstreams } from "./upstreams.ts";
+
+export interface Servers {
+  /** Null: this node has no peer endpoint, and does everything itself. */
+  peering: Peering | null;
+  images: ImageServer;
+  assets: AssetServer;
+  purger: Purger;
+}
+
+/** Before the prober is opened. */
+const nothingProbed = { health: () => new Map(), answers: () => new Map(), sites: () => new Map() };
+
+export function openServers(
+  setup: EdgeSetup,
+  { origin, fetcher }: Upstreams,
+  { decoders, tiers, records }: Caches,
+  membership: Membership,
+): Servers {
+  const { config, parts, clock, log } = setup;
+  const peering = openPeeringIfAny(setup);
+  const shared = {
+    tiers,
+    fleet: membership.fleet,
+    feedSeq: () => feedSeq(parts),
+    peers: peering?.peers ?? null,
+    clock,
+    log,
+  };
+  const images = createImageServer({
+    ...shared,
+    records,
+    origin,
+    renderer: decoders,
+    // While one picture is in a decoder, the next one's source is read.
+    rendersAtOnce: 2 * config.decoders.processes,
+  });
+  parts.images = images;
+  const assets = createAssetServer({ ...shared, fetcher });
+  const purger = createPurger({ images, assets, tiers, records, fleet: () => currentFleet(parts) });
+  return { peering, images, assets, purger };
+}
+
+function openPeeringIfAny({ config, process, lifecycle, parts, clock, log }: EdgeSetup): Peering | null {
+  const { peer } = config;
+  if (peer === undefined) return null;
+  const peering = openPeering({
+    config: { ...config, peer },
+    place: process,
+    fleet: () => currentFleet(parts),
+    prober: () => parts.prober ?? nothingProbed,
+    isReady: () => presenceTold(parts) === "ready",
+    rendersWaiting: () => parts.images?.counts().waiting ?? 0,
+    secrets: () => fleetSecrets(parts),
+    position: () => parts.feed?.position() ?? null,
+    gate: () => parts.feed?.gate() ?? null,
+    clock,
+    log,
+  });
+  lifecycle.defer("peers", peering.close);
+  return peering;
+}

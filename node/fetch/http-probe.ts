@@ -1,0 +1,144 @@
+/**
+ * One health probe over HTTP. It never throws: whatever goes wrong is a failed probe with its reason.
+ *
+ *   200                            ready      503 {"state":"draining", …}   draining      anything else   failed
+ *
+ * Once the asker knows a fleet secret, an answer counts only with a proof (health-proof.ts): of this probe, of this
+ * status and body, and of the node that was asked. Anything else could be any web server, whoever took over the node's
+ * address, or a relay to another node: a failed probe, which says so. Before there is a secret the status alone counts.
+ *
+ * Attempts overlap while a node does not answer (node/health/consensus.ts). Each goes over a connection of its own, so
+ * that one which is stuck holds up no other; they are kept for a while, so that a probe measures the node and not the
+ * handshake. An attempt at an address that is asked enough already is held, which says nothing of the node
+ * (probe-budget.ts). A node that answered with a flood is not asked for a while: it failed, and reading more of the
+ * same would take this thread from everybody else.
+ */
+import { isIP, type LookupFunction } from "node:net";
+import { LRUCache } from "lru-cache";
+import { Agent, buildConnector } from "undici";
+import type { Clock } from "#base/clock.ts";
+import { systemReason } from "#base/system-reason.ts";
+import type { SiteNode } from "#document/schema/sites.ts";
+import type { Held, ProbeResult } from "#health/health.ts";
+import { probePath } from "#health/prober.ts";
+import { askField, createProofs, proofField } from "#health/health-proof.ts";
+import { answerBytesMax, type HealthBody, readHealthBody } from "#health/health-answer.ts";
+import { cutFlood } from "./cut-flood.ts";
+import { openProbeAddresses } from "./probe-addresses.ts";
+import { createProbeBudget } from "./probe-budget.ts";
+import { askSmall } from "./small-answer.ts";
+
+/** As many attempts at one node as may be under way at once, and some on their way out. */
+const connectionsMax = 16;
+
+/** A node's head has a few hundred. */
+const headBytesMax = 4096;
+/** A connection brings a few answers in a second; this is more than any node says. */
+const floodBytes = 512 * 1024;
+
+const floodRestMs = 30_000;
+const floodsMax = 10_000;
+/** More than asked for: of the body or anything else, or of the head. */
+const floodCodes: ReadonlySet<string> = new Set(["BODY_TOO_LARGE", "UND_ERR_HEADERS_OVERFLOW"]);
+
+export interface ProbeClient {
+  probe: (node: Pick<SiteNode, "name" | "http">, timeoutMs: number) => Promise<ProbeResult | Held>;
+  close: () => Promise<void>;
+}
+
+/** @param secrets the fleet secrets, the current one first; none: no proof is asked for */
+export function openProbeClient(options: { secrets: () => readonly Uint8Array[]; clock: Clock }): ProbeClient {
+  const { secrets, clock } = options;
+  const proofs = createProofs(secrets);
+  const addresses = openProbeAddresses(clock);
+  const budget = createProbeBudget();
+  /** Until when each is not asked, and why it failed. */
+  const floods = new LRUCache<string, { untilMs: number; reason: string }>({ max: floodsMax });
+  /** The address that was counted is the one that is connected to. */
+  const lookup: LookupFunction = (hostname, { all }, callback) => {
+    const address = addresses.last(hostname);
+    if (address === undefined) callback(new Error(`${hostname} has no address`), "");
+    else if (all === true) callback(null, [{ address, family: isIP(address) }]);
+    else callback(null, address, isIP(address));
+  };
+  // A handshake whose packets were lost is not waited for; the next one is a fresh chance.
+  const connect = buildConnector({ timeout: 1000, lookup });
+  const agent = new Agent({
+    connections: connectionsMax,
+    pipelining: 1,
+    connect(place, callback) {
+      connect(place, (...connected) => {
+        const [error, socket] = connected;
+        if (error === null && socket !== null) cutFlood(socket, floodBytes, clock);
+        callback(...connected);
+      });
+    },
+    maxHeaderSize: headBytesMax,
+    keepAliveTimeout: 10_000,
+  });
+  return {
+    async probe({ name, http }, timeoutMs) {
+      let ended = (): void => undefined;
+      const flood = floods.get(http);
+      if (flood !== undefined && clock.monotonicMs() < flood.untilMs)
+        return { outcome: "failed", reason: flood.reason };
+      try {
+        const { origin, pathname, hostname } = new URL(probePath, http);
+        const admission = budget.admit(await addresses.of(hostname, timeoutMs), name, clock.monotonicMs());
+        if (admission.outcome === "held") return admission;
+        ({ ended } = admission);
+        const ask = proofs.ask();
+        const { statusCode, headers, body } = await askSmall(
+          agent,
+          {
+            origin,
+            path: pathname,
+            ...(ask === undefined ? {} : { headers: { [askField]: ask.field } }),
+            reset: admission.isCrowded,
+          },
+          answerBytesMax,
+          AbortSignal.timeout(timeoutMs),
+        );
+        if (statusCode !== 200 && statusCode !== 503) return { outcome: "failed", reason: `status ${statusCode}` };
+        if (ask === undefined) {
+          const { state } = readHealthBody(body.toString());
+          return resultOf(statusCode, { state });
+        }
+        const proof = headers[proofField];
+        if (proof === undefined) return unproven("answers without proof");
+        // Nothing of an answer is read before it is known to be from a node of the fleet.
+        if (!(typeof proof === "string" && proofs.isProven(ask, statusCode, body, proof))) {
+          return unproven("answers with a wrong proof");
+        }
+        const said = readHealthBody(body.toString());
+        if (said.node !== name) {
+          return unproven(`answers with the proof of another node, ${String(said.node)}`);
+        }
+        return resultOf(statusCode, said);
+      } catch (error) {
+        const { code = "", name: kind } = error as { code?: string; name: string };
+        const isFlood = floodCodes.has(code);
+        const reason = isFlood
+          ? "sends far more than an answer"
+          : kind === "TimeoutError"
+            ? `no answer within ${timeoutMs} ms`
+            : systemReason(error);
+        if (isFlood) floods.set(http, { untilMs: clock.monotonicMs() + floodRestMs, reason });
+        return { outcome: "failed", reason };
+      } finally {
+        ended();
+      }
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+function resultOf(status: 200 | 503, { state, answer }: Partial<HealthBody>): ProbeResult {
+  const said = answer === undefined ? {} : { answer };
+  if (status === 200) return { outcome: "ready", ...said };
+  return state === "draining" ? { outcome: "draining", ...said } : { outcome: "failed", reason: `status ${status}` };
+}
+
+function unproven(reason: string): ProbeResult {
+  return { outcome: "failed", reason, isUnproven: true };
+}
