@@ -72,7 +72,7 @@ test("check reads zone files beside the document and below it, and says why it d
       "belongs to no node of this fleet (use the address of a node, or join the machine that has it; " +
       "ignore this if other DNS software answers there)\n",
     "warning: hosts[0].name (line 28): img.z0.test has no address in its zone " +
-      "(add it to steering, or give it a record)\n",
+      "(add it to steering, or add a record for it)\n",
   ];
   assert.equal(good.notes, [...warnings, ...unwise].join(""));
 });

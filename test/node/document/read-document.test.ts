@@ -187,7 +187,7 @@ test("contradictions are told with their path", () => {
     [
       "CNAME beside",
       zone([a, { name: "X", type: "CNAME", target: "y" }]),
-      /^zones\[0\]\.records\[1\]: x\.cdn\.test has a CNAME beside/,
+      /^zones\[0\]\.records\[1\]: x\.cdn\.test has a CNAME and other records/,
     ],
     [
       "beside CNAME",
