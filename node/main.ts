@@ -10,18 +10,18 @@ import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { systemClock } from "#base/clock.ts";
-import { ConfigError, loadConfig } from "#base/config.ts";
+import { ConfigError, loadConfig } from "#base/read-config.ts";
 import { NearcastError } from "#base/errors.ts";
 import { keepAlive, onStopSignal } from "#base/lifecycle.ts";
 import { type Log, openLog } from "#base/log.ts";
-import { type Notifier, openNotifier, silentNotifier } from "#base/notify.ts";
+import { type Notifier, openNotifier, silentNotifier } from "#base/systemd-notify.ts";
 import { systemRandom } from "#base/random.ts";
 import { type EdgeConfig, edgeConfigSchema } from "./config.ts";
 import type { Edge } from "./edge/edge.ts";
 import { memberName } from "./peer/members.ts";
-import { openChannel } from "./processes/channel.ts";
-import { openSiblings } from "./processes/siblings.ts";
-import { removeLeftovers } from "./processes/leftovers.ts";
+import { openChannel } from "./processes/supervisor-channel.ts";
+import { openSiblings } from "./processes/machine-load.ts";
+import { removeLeftovers } from "./processes/leftover-directories.ts";
 import {
   alone,
   configOfProcess,
@@ -29,8 +29,8 @@ import {
   type ProcessPlace,
   readProcesses,
   sharingProblems,
-} from "./processes/place.ts";
-import { supervise, whyNoSharing } from "./processes/supervise.ts";
+} from "./processes/process-share.ts";
+import { supervise, whyNoSharing } from "./processes/supervisor.ts";
 
 async function main(): Promise<void> {
   const { values } = parseArgs({

@@ -18,12 +18,12 @@ import { boundJsonBodies } from "#base/foreign-json.ts";
 import type { Log } from "#base/log.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
 import type { OriginConfig } from "./config.ts";
-import type { FleetReader } from "./fleet/reader.ts";
-import type { JudgeFleet } from "./fleet/judging.ts";
-import type { FleetSecretKeeper } from "./fleet/secret.ts";
+import type { FleetReader } from "./fleet/stored-fleets.ts";
+import type { JudgeFleet } from "./fleet/judge-in-thread.ts";
+import type { FleetSecretKeeper } from "./fleet/secret-file.ts";
 import { guardRoutes } from "./http/access.ts";
 import type { App } from "./http/app-type.ts";
-import { watchBodies } from "./http/body.ts";
+import { watchBodies } from "./http/request-body.ts";
 import { describeRoute, openApiHead } from "./http/openapi.ts";
 import { answerProblems, answerRouterError } from "./http/problems.ts";
 import { createOriginServer } from "./http/server.ts";
@@ -40,10 +40,10 @@ import { addNodeRoutes } from "./routes/nodes.ts";
 import { addSecretRoutes } from "./routes/secret.ts";
 import { addServiceRoutes } from "./routes/service.ts";
 import { addVerifyRoute } from "./routes/verifications.ts";
-import { openVerifier } from "./store/verify.ts";
+import { openVerifier } from "./store/verify-blobs.ts";
 import { addTokenRoutes } from "./routes/tokens.ts";
 import type { Refusals } from "./refusals.ts";
-import type { RosterKeeper } from "./roster-rules.ts";
+import type { RosterKeeper } from "./roster/roster-changes.ts";
 import type { Tokens } from "./token/tokens.ts";
 
 /** Bytes of a request target: a name of 500 bytes, every byte encoded, and a query. */
@@ -84,7 +84,8 @@ function openServer(
     },
     { tokens, limits, clock, onStrangerClosed },
   );
-  // Silence in both directions. The longest rightful one is an upload that waits for its decoding (upload/put.ts).
+  // Silence in both directions. The longest rightful one is an upload that waits for its decoding
+  // (upload/store-upload.ts).
   server.setTimeout(3 * limits.inspectionTimeoutMs + 30_000);
   return server;
 }

@@ -6,7 +6,7 @@
  * One schema holds every key with its range, unit and meaning; unknown keys, unknown variables and values out of range
  * are all reported at once, and the origin does not start. What all edges share stands in the fleet document instead.
  */
-import { ConfigError, loadConfig } from "#base/config.ts";
+import { ConfigError, loadConfig } from "#base/read-config.ts";
 import { logLevels, type LogLevel } from "#base/log.ts";
 import { check } from "#base/schema.ts";
 import { type SandboxMode, sandboxModes } from "#image/require-sandbox.ts";

@@ -7,10 +7,10 @@
  */
 import { parseArgs } from "node:util";
 import { systemClock } from "#base/clock.ts";
-import { ConfigError } from "#base/config.ts";
+import { ConfigError } from "#base/read-config.ts";
 import { createLifecycle, keepAlive, onStopSignal } from "#base/lifecycle.ts";
 import { type Log, openLog } from "#base/log.ts";
-import { type Notifier, openNotifier } from "#base/notify.ts";
+import { type Notifier, openNotifier } from "#base/systemd-notify.ts";
 import { openDecoderPool } from "#image/pool.ts";
 import { requireSandbox } from "#image/require-sandbox.ts";
 import { environmentPrefix, loadOriginConfig, type OriginConfig } from "./config.ts";

@@ -10,7 +10,7 @@ import type { Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
 import type { Catalogue } from "./catalogue/catalogue.ts";
 import { feedPath } from "./http/app-type.ts";
-import type { TokenName } from "./token/kind.ts";
+import type { TokenName } from "./token/token-kind.ts";
 
 const flushMs = 60_000;
 /** Addresses and reasons told one by one in a minute; the rest share one entry. */

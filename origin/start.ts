@@ -21,18 +21,18 @@ import { openPurgeReports } from "./channel/purge-reports.ts";
 import { openQuestions } from "./channel/questions.ts";
 import type { OriginConfig } from "./config.ts";
 import { openFeedHub } from "./feed/hub.ts";
-import { openFleetLimits } from "./fleet/limits.ts";
-import { openFleetReader } from "./fleet/reader.ts";
-import { openFleetJudging } from "./fleet/judging.ts";
-import { openFleetSecret } from "./fleet/secret.ts";
+import { openFleetLimits } from "./fleet/upload-limits.ts";
+import { openFleetReader } from "./fleet/stored-fleets.ts";
+import { openFleetJudging } from "./fleet/judge-in-thread.ts";
+import { openFleetSecret } from "./fleet/secret-file.ts";
 import { openRefusals } from "./refusals.ts";
-import { openRosterKeeper } from "./roster-rules.ts";
+import { openRosterKeeper } from "./roster/roster-changes.ts";
 import { openDirectoryStore } from "./store/directory-store.ts";
 import { openHolds } from "./store/holds.ts";
-import { startSweep } from "./store/sweep.ts";
-import type { TokenKind } from "./token/kind.ts";
+import { startSweep } from "./store/sweep-blobs.ts";
+import type { TokenKind } from "./token/token-kind.ts";
 import { openTokens } from "./token/tokens.ts";
-import { openUploads, type Inspector } from "./upload/put.ts";
+import { openUploads, type Inspector } from "./upload/store-upload.ts";
 
 export interface OriginDeps {
   readonly clock: Clock;

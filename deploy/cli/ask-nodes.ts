@@ -11,7 +11,7 @@ import type { NodeQuestion } from "#follow/channel/messages.ts";
 import { adminTargetOf } from "#follow/channel/admin-target.ts";
 import { askAdmin } from "./admin-client.ts";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
-import { askOverOrigin, type RelayedAnswer } from "./origin-api.ts";
+import { askOverOrigin, type RelayedAnswer } from "./origin-answers.ts";
 import { type CommonOptions, findNodes, type NodePlace } from "./settings.ts";
 import { type Cli, withClient } from "./verb.ts";
 

@@ -3,7 +3,7 @@
  * program.ts has its verbs; deploy/nearcast.mjs starts it.
  */
 import { systemClock } from "#base/clock.ts";
-import { ConfigError } from "#base/config.ts";
+import { ConfigError } from "#base/read-config.ts";
 import { problemLines } from "#base/schema.ts";
 import { type Command, CommanderError } from "commander";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";

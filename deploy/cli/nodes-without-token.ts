@@ -1,7 +1,7 @@
 /** The nodes that the origin would refuse if the older edge tokens ended now. */
 import { check } from "#base/schema.ts";
 import { Type } from "typebox";
-import { askOverOrigin, readTokens, type RelayedAnswer } from "./origin-api.ts";
+import { askOverOrigin, readTokens, type RelayedAnswer } from "./origin-answers.ts";
 import type { OriginClient } from "./origin-client.ts";
 
 export interface LateNode {

@@ -1,5 +1,5 @@
 /** Runs the origin's or an edge's main.ts in this very process, so that a service manager's signals reach it alone. */
-import { isStartedByNpm } from "#base/launcher.ts";
+import { isStartedByNpm } from "#base/npm-parent.ts";
 import { fileURLToPath } from "node:url";
 import type { Environment } from "./settings.ts";
 

@@ -20,7 +20,7 @@
  * the node follows, and the token is the edges', which may read.
  */
 import { command } from "#base/command-name.ts";
-import { loadConfig } from "#base/config.ts";
+import { loadConfig } from "#base/read-config.ts";
 import { systemReason } from "#base/system-reason.ts";
 import { access, readdir, readFile } from "node:fs/promises";
 import { isIPv6 } from "node:net";

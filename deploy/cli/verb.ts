@@ -1,10 +1,10 @@
 /**
  * What all verbs share: how they are described, which options they have, what they are given to work with.
- * A verb is a file beside this one that exports `add…(program, cli)`; program.ts lists them.
+ * A verb is a file of verbs/ that exports `add…(program, cli)`; program.ts lists them.
  */
 import type { Clock } from "#base/clock.ts";
 import { command } from "#base/command-name.ts";
-import { nearest } from "#base/nearest.ts";
+import { nearest } from "#base/did-you-mean.ts";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { exitCodesHelp, type ExitCode } from "./exit-codes.ts";
 import { createOriginClient, type OriginClient } from "./origin-client.ts";

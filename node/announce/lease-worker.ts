@@ -14,7 +14,7 @@ import assert from "node:assert/strict";
 import { isDeepStrictEqual } from "node:util";
 import { parentPort, workerData } from "node:worker_threads";
 import { systemClock } from "#base/clock.ts";
-import { aloneSlot, beatSlot, firstBeat, isStale, lookMs, nextBeat } from "./beat.ts";
+import { aloneSlot, beatSlot, firstBeat, isStale, lookMs, nextBeat } from "./heartbeat.ts";
 import { administrativeShutdown, ceaseSubcodes } from "./bgp/notification.ts";
 import type { Family } from "./bgp/prefix.ts";
 import { openDialer, openKeyedDialer } from "./dial.ts";

@@ -31,7 +31,7 @@ import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
 import { addressAfter } from "#base/ip-text.ts";
-import { aloneSlot, beatMs, beatSlot, sharedSlots } from "./beat.ts";
+import { aloneSlot, beatMs, beatSlot, sharedSlots } from "./heartbeat.ts";
 import { addressText, parseAddress } from "./bgp/prefix.ts";
 import { checked, type DampingSettings, fall, firstDamping, isWrong, rise, usualDamping } from "./damping.ts";
 import {
@@ -103,7 +103,7 @@ interface Holding {
   /** The address that the session comes from. */
   readonly source: string;
   readonly identifier: number;
-  /** Shared with the thread (beat.ts). */
+  /** Shared with the thread (heartbeat.ts). */
   readonly beat: Int32Array<SharedArrayBuffer>;
   readonly facts: LeaseFacts;
   state: LeaseState;

@@ -4,7 +4,7 @@
  * main.ts makes one Lifecycle, gives each part's closer to it as soon as the part runs, and ends with stop().
  */
 import type { Clock } from "./clock.ts";
-import { watchLauncher } from "./launcher.ts";
+import { watchLauncher } from "./npm-parent.ts";
 import type { Log } from "./log.ts";
 
 export interface Lifecycle {
@@ -81,7 +81,7 @@ export type StopReason = "SIGTERM" | "SIGINT" | "parent gone" | "launcher gone";
  *
  * @param withParent also when standard input ends: a process that was started by `nearcast up` with a pipe there must
  *   not outlive it, even when that was killed
- * @param withLauncher also when the npm that started it is gone, as launcher.ts tells
+ * @param withLauncher also when the npm that started it is gone, as npm-parent.ts tells
  */
 export function onStopSignal(options: {
   withParent: boolean;

@@ -7,7 +7,7 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import { isIP } from "node:net";
 import type { Static, TSchema } from "typebox";
-import { nearest } from "./nearest.ts";
+import { nearest } from "./did-you-mean.ts";
 
 export interface ValueProblem {
   /** Where, such as `sites[0].place.latitude`; empty for the whole document. */

@@ -4,8 +4,8 @@ import type { Lifecycle } from "#base/lifecycle.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
 import type { EdgeConfig } from "../config.ts";
-import type { ProcessPlace } from "../processes/place.ts";
-import type { Siblings } from "../processes/siblings.ts";
+import type { ProcessPlace } from "../processes/process-share.ts";
+import type { Siblings } from "../processes/machine-load.ts";
 import type { StartDns } from "./phases/dns-hosting.ts";
 import type { Parts } from "./parts.ts";
 

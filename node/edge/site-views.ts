@@ -2,7 +2,7 @@
 import type { Fleet } from "#document/document.ts";
 import type { Site } from "#document/schema/sites.ts";
 import type { Prober } from "#health/prober.ts";
-import { sitePressures } from "#health/pressure.ts";
+import { sitePressures } from "#health/site-pressure.ts";
 
 export function describeSites(
   fleet: Fleet | null,

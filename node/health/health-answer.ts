@@ -11,7 +11,7 @@
  */
 import { parseForeignJson } from "#base/foreign-json.ts";
 import { loadMax, type HealthAnswer } from "./health.ts";
-import { keptLeast } from "./load.ts";
+import { keptLeast } from "./load-shedding.ts";
 
 /** Octets of a health answer, at most. */
 export const answerBytesMax = 256 * 1024;

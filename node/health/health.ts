@@ -46,7 +46,7 @@ export interface HealthAnswer {
   /** How late its event loop runs. */
   readonly loopDelayMs?: number;
   readonly rendersWaiting?: number;
-  /** The share of its clients that its site keeps (load.ts). */
+  /** The share of its clients that its site keeps (load-shedding.ts). */
   readonly keptShare?: number;
   /** How many processes share its ports, 1 … 64. */
   readonly processes?: number;

@@ -9,7 +9,7 @@ import type { Fleet } from "#document/document.ts";
 import type { SiteNode } from "#document/schema/sites.ts";
 import { type Heard, type Judgement, type Reputation, type Sight, unjudged, unseen } from "./consensus.ts";
 import type { Held, HealthAnswer, NodeHealth, ProbeResult, SiteStates } from "./health.ts";
-import type { KeptShares, Shedding } from "./load.ts";
+import type { KeptShares, Shedding } from "./load-shedding.ts";
 
 export interface ProberOptions {
   /** This node's name. */

@@ -1,7 +1,7 @@
 /**
  * Probing every node of every site over HTTP, and judging what is seen and heard: consensus.ts says which nodes are up
- * and by which rules, health.ts what that makes of the sites and how soon it could change, load.ts which share of its
- * clients each site keeps, live-fleet.ts which addresses it has now.
+ * and by which rules, health.ts what that makes of the sites and how soon it could change, load-shedding.ts which share
+ * of its clients each site keeps, live-fleet.ts which addresses it has now.
  *
  *   node ‥ node      each once per interval, more often while it does not answer
  *     │      │
@@ -49,7 +49,7 @@ import {
 } from "./health.ts";
 import type { View } from "./health-answer.ts";
 import { liveFleet } from "./live-fleet.ts";
-import type { KeptShares } from "./load.ts";
+import type { KeptShares } from "./load-shedding.ts";
 import { judgeIsolation, judgeNode, publish, viewOf } from "./node-judgement.ts";
 import {
   forgetAnswer,

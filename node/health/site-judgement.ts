@@ -9,8 +9,8 @@
 import type { Fleet } from "#document/document.ts";
 import { type SiteLoads, siteLoads, siteStates, soonestChangesMs, toldShares } from "./health.ts";
 import { haveSameAddresses, liveFleet } from "./live-fleet.ts";
-import { keptSharesOf, loadIntervalMs, nextShedding, restlessSites } from "./load.ts";
-import { loadsOf, sitePressures } from "./pressure.ts";
+import { keptSharesOf, loadIntervalMs, nextShedding, restlessSites } from "./load-shedding.ts";
+import { loadsOf, sitePressures } from "./site-pressure.ts";
 import type { ProberState } from "./prober-state.ts";
 
 /** Judgements are collected for a tenth of the probe interval, at most this, before the soonest changes are told. */

@@ -6,7 +6,7 @@ import type { IncomingMessage } from "node:http";
 import { isIP } from "node:net";
 import { LRUCache } from "lru-cache";
 import { NearcastError } from "#base/errors.ts";
-import { nearest } from "#base/nearest.ts";
+import { nearest } from "#base/did-you-mean.ts";
 import { canonicalName } from "#record/names.ts";
 import type { Fleet } from "#document/document.ts";
 import type { Host } from "#document/schema/hosts.ts";

@@ -1,5 +1,5 @@
 /** The setting `decoders.sandbox`: what edge and origin do at their start where decoders must be sandboxed. */
-import { ConfigError } from "#base/config.ts";
+import { ConfigError } from "#base/read-config.ts";
 import type { DecoderPool } from "./pool.ts";
 
 export const sandboxModes = ["auto", "required"] as const;

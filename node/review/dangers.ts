@@ -13,7 +13,7 @@
 import { canonicalName, isAtOrBelow } from "#record/names.ts";
 import type { Fleet } from "#document/document.ts";
 import type { Site } from "#document/schema/sites.ts";
-import { answersOf, type IsLive, livesBehind } from "./answers.ts";
+import { answersOf, type IsLive, livesBehind } from "./dns-answers.ts";
 
 export const dangerKinds = ["zone", "site", "name", "host", "word"] as const;
 

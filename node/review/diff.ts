@@ -16,7 +16,7 @@ import type { Fleet } from "#document/document.ts";
 import type { Site } from "#document/schema/sites.ts";
 import type { Zone } from "#record/zone.ts";
 import type { ZoneRecord } from "#record/types.ts";
-import { type Answers, answersOf } from "./answers.ts";
+import { type Answers, answersOf } from "./dns-answers.ts";
 
 export const changeKinds = ["added", "removed", "changed"] as const;
 

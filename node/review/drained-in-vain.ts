@@ -3,7 +3,7 @@ import { canonicalName } from "#record/names.ts";
 import type { Fleet } from "#document/document.ts";
 import { policies } from "#document/policies.ts";
 import { type NodeHealth, siteStates, unknownHealth } from "#health/health.ts";
-import type { IsLive } from "./answers.ts";
+import type { IsLive } from "./dns-answers.ts";
 
 /**
  * The candidates for a steered name are those of dns/steer/plan.ts: the sites that are up; if none is, the draining

@@ -12,7 +12,7 @@ import { canonicalName, ownerOf } from "#record/names.ts";
 import type { Fleet } from "#document/document.ts";
 import type { Zone } from "#record/zone.ts";
 import { emptyRoster, type Roster, withRoster } from "#document/roster.ts";
-import { type Answers, answersOf, livesBehind } from "./answers.ts";
+import { type Answers, answersOf, livesBehind } from "./dns-answers.ts";
 import { emptySiteWarnings } from "./empty-sites.ts";
 import { type FleetWarning, namesText } from "./fleet-warning.ts";
 import { isPublicName, whySpecial } from "./special-addresses.ts";

@@ -27,7 +27,7 @@ import {
   secretPath,
   writeManifest,
 } from "./manifest.ts";
-import { readSnapshot, takeSnapshot } from "./snapshot.ts";
+import { readSnapshot, takeSnapshot } from "./catalogue-snapshot.ts";
 import { asStopped } from "./stopped.ts";
 
 /** A blob that is gone after so many snapshots was not pruned, it is lost. */

@@ -26,7 +26,7 @@ import type { Progress } from "./back-up.ts";
 import { hashFile } from "../store/hash-file.ts";
 import { copyBlob } from "./copy-file.ts";
 import { blobPath, fileMode, folderMode, readManifest, secretPath, type Manifest } from "./manifest.ts";
-import { readSnapshot } from "./snapshot.ts";
+import { readSnapshot } from "./catalogue-snapshot.ts";
 import { asRestoreStopped, smallFilesBytes } from "./stopped.ts";
 
 export interface RestoreReport {

@@ -7,7 +7,7 @@ import { dirname } from "node:path";
 import { NearcastError } from "#base/errors.ts";
 import { saysFullDisk } from "../full-disk.ts";
 import { blobPath, readManifest } from "./manifest.ts";
-import { readBlobs } from "./snapshot.ts";
+import { readBlobs } from "./catalogue-snapshot.ts";
 
 /** For the secrets, the list and the folders. */
 export const smallFilesBytes = 1e6;

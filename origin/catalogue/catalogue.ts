@@ -8,7 +8,7 @@
  *   publish ──▶ fleet 1 2 3 …             so is each of these and its event
  *   join, drain, remove ──▶ roster
  *
- * Whatever changes takes an Actor, and leaves an entry in the audit log within the same transaction (audit.ts).
+ * Whatever changes takes an Actor, and leaves an entry in the audit log within the same transaction (audit-entry.ts).
  *
  * Invariants: the versions of a name count 1, 2, 3 … and never begin anew; a deletion is a version without bytes; a
  * rollback is a new version with an old one's bytes. Events are numbered without gaps and never renumbered.
@@ -18,8 +18,8 @@
 import type { Roster, RosterNode } from "#document/roster.ts";
 import type { PictureFacts } from "#image/picture.ts";
 import type { Precondition } from "../precondition.ts";
-import type { TokenKind, TokenName } from "../token/kind.ts";
-import type { Actor, Audited, AuditEntry, AuditQuery } from "./audit.ts";
+import type { TokenKind, TokenName } from "../token/token-kind.ts";
+import type { Actor, Audited, AuditEntry, AuditQuery } from "./audit-entry.ts";
 
 export interface BlobFacts extends PictureFacts {
   /** 64 hexadecimal digits, lower case. */

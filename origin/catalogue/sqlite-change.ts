@@ -12,8 +12,15 @@
  */
 import type { SQLInputValue, SQLOutputValue } from "node:sqlite";
 import { type AuditKind, auditKindOf, namesOfAuditKind } from "#base/audit-kinds.ts";
-import type { TokenKind } from "../token/kind.ts";
-import { type Actor, type Audited, type AuditEntry, type AuditFact, type AuditQuery, targetsToldMax } from "./audit.ts";
+import type { TokenKind } from "../token/token-kind.ts";
+import {
+  type Actor,
+  type Audited,
+  type AuditEntry,
+  type AuditFact,
+  type AuditQuery,
+  targetsToldMax,
+} from "./audit-entry.ts";
 import type { Catalogue, EventKind, Purge } from "./catalogue.ts";
 import type { SqliteSession } from "./sqlite-session.ts";
 

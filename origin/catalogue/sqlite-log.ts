@@ -2,7 +2,7 @@
 import type { SQLOutputValue } from "node:sqlite";
 import { secretEventKind } from "#secret/fleet-secret.ts";
 import { holds } from "../precondition.ts";
-import { type Audited, targetsToldMax } from "./audit.ts";
+import { type Audited, targetsToldMax } from "./audit-entry.ts";
 import type { Catalogue, EventKind, FeedEvent, FleetText, FleetVersion, PublishOutcome, Purge } from "./catalogue.ts";
 import { type Changes, unchanged } from "./sqlite-change.ts";
 import type { SqliteSession } from "./sqlite-session.ts";

@@ -3,7 +3,7 @@ import type { SQLOutputValue } from "node:sqlite";
 import type { PictureType } from "#image/picture.ts";
 import { holds } from "../precondition.ts";
 import type { AuditKind } from "#base/audit-kinds.ts";
-import type { Audited } from "./audit.ts";
+import type { Audited } from "./audit-entry.ts";
 import type {
   BlobFacts,
   Catalogue,

@@ -2,7 +2,7 @@
 import { NearcastError } from "#base/errors.ts";
 import { check } from "#base/schema.ts";
 import { type Roster, rosterEventKind, type RosterNode, rosterSchema } from "#document/roster.ts";
-import type { Audited } from "./audit.ts";
+import type { Audited } from "./audit-entry.ts";
 import type { Catalogue, RosterChange } from "./catalogue.ts";
 import { type Changes, unchanged } from "./sqlite-change.ts";
 import type { LogTables } from "./sqlite-log.ts";

@@ -4,7 +4,7 @@
  */
 import type { SQLOutputValue } from "node:sqlite";
 import { tokenEventKind } from "#secret/edge-token.ts";
-import type { TokenKind } from "../token/kind.ts";
+import type { TokenKind } from "../token/token-kind.ts";
 import type { Catalogue, TokenRecord } from "./catalogue.ts";
 import { type Changes, unchanged } from "./sqlite-change.ts";
 import type { SqliteSession } from "./sqlite-session.ts";

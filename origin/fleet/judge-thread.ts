@@ -1,7 +1,7 @@
-/** The thread behind judging.ts: judges one document, posts what came of it, and ends. */
+/** The thread behind judge-in-thread.ts: judges one document, posts what came of it, and ends. */
 import assert from "node:assert/strict";
 import { parentPort, workerData } from "node:worker_threads";
-import { type FleetCase, judgeFleet } from "./judge.ts";
+import { type FleetCase, judgeFleet } from "./judge-document.ts";
 
 assert(parentPort !== null, "this file is the start of a thread");
 parentPort.postMessage(judgeFleet(workerData as FleetCase));

@@ -6,7 +6,7 @@ import { NearcastError } from "#base/errors.ts";
 import type { Refusals } from "../refusals.ts";
 import type { Tokens } from "../token/tokens.ts";
 import type { App } from "./app-type.ts";
-import { addressOf } from "./writing.ts";
+import { addressOf } from "./write-request.ts";
 
 export function guardRoutes(app: App, tokens: Tokens, refused: Refusals): void {
   app.addHook("onRoute", (route) => {

@@ -7,7 +7,7 @@ import type {
   RawRequestDefaultExpression,
   RawServerDefault,
 } from "fastify";
-import type { TokenName } from "../token/kind.ts";
+import type { TokenName } from "../token/token-kind.ts";
 
 export type App = FastifyInstance<
   RawServerDefault,

@@ -9,7 +9,7 @@ import type { Log } from "#base/log.ts";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import type { App } from "./app-type.ts";
 import { saysFullDisk } from "../full-disk.ts";
-import { letBodyRunOut } from "./body.ts";
+import { letBodyRunOut } from "./request-body.ts";
 
 const mediaType = "application/problem+json";
 const fullDiskDetail = "the origin's disk is full: free some space there, then try again";

@@ -8,7 +8,7 @@
  * bounded, for each network and in all. Past the bound the oldest is closed, never the newest refused: a writer's
  * connection is a stranger itself until its first head has come, which takes one round trip.
  *
- * Those who are known share what there is: reserve.ts keeps room for the next one.
+ * Those who are known share what there is: connection-reserve.ts keeps room for the next one.
  *
  * Every connection that closes after an answer lingers, so that the answer arrives (base/lingering-close.ts).
  */
@@ -20,7 +20,7 @@ import { closeLingering, isLingering } from "#base/lingering-close.ts";
 import { networkOf } from "#base/networks.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
 import type { Tokens } from "../token/tokens.ts";
-import { openReserve } from "./reserve.ts";
+import { openReserve } from "./connection-reserve.ts";
 
 export interface ConnectionLimits {
   readonly connectionsMax: number;

@@ -2,10 +2,10 @@
 import { Type, type Static } from "typebox";
 import { NearcastError } from "#base/errors.ts";
 import { type AuditKind, auditKindOf, auditKinds, formerAuditKinds, type FormerAuditKind } from "#base/audit-kinds.ts";
-import type { AuditEntry } from "../catalogue/audit.ts";
+import type { AuditEntry } from "../catalogue/audit-entry.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import { apiPath, type App } from "../http/app-type.ts";
-import { tokenKinds } from "../token/kind.ts";
+import { tokenKinds } from "../token/token-kind.ts";
 
 const kind = Type.Unsafe<AuditKind>({ type: "string", enum: [...auditKinds], description: "what was done" });
 

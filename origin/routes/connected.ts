@@ -11,7 +11,7 @@ import type { ConnectedNodes } from "../channel/connections.ts";
 import type { PurgeReports, PurgeState } from "../channel/purge-reports.ts";
 import type { Questions, Target } from "../channel/questions.ts";
 import { apiPath, type App } from "../http/app-type.ts";
-import type { RosterKeeper } from "../roster-rules.ts";
+import type { RosterKeeper } from "../roster/roster-changes.ts";
 
 export interface ConnectedRouteDeps {
   readonly connected: ConnectedNodes;

@@ -15,7 +15,7 @@ import type { ConnectedNodes } from "../channel/connections.ts";
 import type { Tokens } from "../token/tokens.ts";
 import type { FeedHub, FeedSink } from "../feed/hub.ts";
 import { type App, feedPath } from "../http/app-type.ts";
-import { addressOf } from "../http/writing.ts";
+import { addressOf } from "../http/write-request.ts";
 
 const feedQuery = Type.Object(
   {

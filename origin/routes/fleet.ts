@@ -8,13 +8,13 @@ import type { Catalogue, Change, FleetText, FleetVersion } from "../catalogue/ca
 import type { ConnectedNodes } from "../channel/connections.ts";
 import { refuseUnknownWords, understandingOf } from "../channel/understanding.ts";
 import type { FeedHub } from "../feed/hub.ts";
-import { refuseDangers } from "../fleet/guard.ts";
-import type { FleetJudgement } from "../fleet/judge.ts";
-import type { FleetLimits } from "../fleet/limits.ts";
-import type { FleetReader } from "../fleet/reader.ts";
-import type { JudgeFleet } from "../fleet/judging.ts";
+import { refuseDangers } from "../fleet/review-changes.ts";
+import type { FleetJudgement } from "../fleet/judge-document.ts";
+import type { FleetLimits } from "../fleet/upload-limits.ts";
+import type { FleetReader } from "../fleet/stored-fleets.ts";
+import type { JudgeFleet } from "../fleet/judge-in-thread.ts";
 import { apiPath, type App } from "../http/app-type.ts";
-import { changeOf } from "../http/writing.ts";
+import { changeOf } from "../http/write-request.ts";
 import { holds, isKnownTo, type Precondition } from "../precondition.ts";
 import {
   fleetReview,

@@ -10,14 +10,14 @@ import { NearcastError } from "#base/errors.ts";
 import { mediaTypeOf } from "#image/picture.ts";
 import type { BlobFacts, Catalogue, Version } from "../catalogue/catalogue.ts";
 import type { FeedHub } from "../feed/hub.ts";
-import type { FleetLimits } from "../fleet/limits.ts";
+import type { FleetLimits } from "../fleet/upload-limits.ts";
 import { apiPath, type App } from "../http/app-type.ts";
-import { changeOf } from "../http/writing.ts";
+import { changeOf } from "../http/write-request.ts";
 import { nameFromTarget } from "#base/source-name.ts";
 import { isKnownTo, parseEntityTags } from "../precondition.ts";
 import type { BlobStore } from "../store/blob-store.ts";
-import type { Uploads } from "../upload/put.ts";
-import { tooLarge } from "../upload/receive.ts";
+import type { Uploads } from "../upload/store-upload.ts";
+import { tooLarge } from "../upload/receive-upload.ts";
 import { authoredShape, blobShape, deletedImage, storedImage, versionQuery } from "./shapes.ts";
 
 const mount = `${apiPath}/images/`;

@@ -6,7 +6,7 @@ import type { Catalogue, Purge } from "../catalogue/catalogue.ts";
 import type { PurgeReports } from "../channel/purge-reports.ts";
 import type { FeedHub } from "../feed/hub.ts";
 import { apiPath, type App } from "../http/app-type.ts";
-import { actorOf } from "../http/writing.ts";
+import { actorOf } from "../http/write-request.ts";
 import { parseName, parsePrefix } from "#base/source-name.ts";
 import { nameOf } from "./images.ts";
 import {

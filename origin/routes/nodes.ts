@@ -4,8 +4,8 @@ import type { Log } from "#base/log.ts";
 import { rosterNodeSchema, rosterSchema } from "#document/roster.ts";
 import type { FeedHub } from "../feed/hub.ts";
 import { apiPath, type App } from "../http/app-type.ts";
-import { actorOf } from "../http/writing.ts";
-import type { RosterKeeper } from "../roster-rules.ts";
+import { actorOf } from "../http/write-request.ts";
+import type { RosterKeeper } from "../roster/roster-changes.ts";
 
 const { name: nodeName, ...placeOfNode } = rosterNodeSchema.properties;
 const nodePath = Type.Object({ name: nodeName });

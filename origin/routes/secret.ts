@@ -3,9 +3,9 @@ import { Type } from "typebox";
 import type { Log } from "#base/log.ts";
 import { fleetSecretsSchema } from "#secret/fleet-secret.ts";
 import type { FeedHub } from "../feed/hub.ts";
-import type { FleetSecretKeeper } from "../fleet/secret.ts";
+import type { FleetSecretKeeper } from "../fleet/secret-file.ts";
 import { apiPath, type App } from "../http/app-type.ts";
-import { actorOf } from "../http/writing.ts";
+import { actorOf } from "../http/write-request.ts";
 
 const rotated = Type.Object({
   id: Type.String({ description: "names the new secret without telling it, 16 hexadecimal digits" }),

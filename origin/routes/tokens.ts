@@ -3,8 +3,8 @@ import { Type } from "typebox";
 import { edgeTokenSchema } from "#secret/edge-token.ts";
 import { NearcastError } from "#base/errors.ts";
 import { apiPath, type App } from "../http/app-type.ts";
-import { actorOf } from "../http/writing.ts";
-import { type TokenKind, tokenKinds } from "../token/kind.ts";
+import { actorOf } from "../http/write-request.ts";
+import { type TokenKind, tokenKinds } from "../token/token-kind.ts";
 import type { Tokens } from "../token/tokens.ts";
 
 const kind = Type.Unsafe<TokenKind>({ type: "string", enum: [...tokenKinds], description: "whose token" });

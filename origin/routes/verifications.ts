@@ -2,7 +2,7 @@
 import { Type } from "typebox";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import { apiPath, type App } from "../http/app-type.ts";
-import type { Verifier } from "../store/verify.ts";
+import type { Verifier } from "../store/verify-blobs.ts";
 
 const amount = Type.Object({ count: Type.Integer(), sizeBytes: Type.Integer() });
 

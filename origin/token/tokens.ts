@@ -1,12 +1,12 @@
 /**
  * The bearer tokens of an origin: `writer` may do everything, `edge` may read and register nodes. The current token of
- * each kind stands in a file of its own below `dataDir/secrets` (file.ts). The catalogue keeps the digests of all that
- * are accepted, so an older token outlives a restart and is stored nowhere.
+ * each kind stands in a file of its own below `dataDir/secrets` (token-file.ts). The catalogue keeps the digests of all
+ * that are accepted, so an older token outlives a restart and is stored nowhere.
  *
  *   rotate ──▶ file: the new token ──▶ catalogue: it is current, the older ones end later; audit entry, event
  *   someone replaces or deletes the file ──▶ noticed within fileCheckMs, or at the start ──▶ the same
  *
- * A file with a token of the other kind is refused, always (conflict.ts).
+ * A file with a token of the other kind is refused, always (token-conflict.ts).
  *
  * The file is written first. Killed in between, the origin finds at its next start that the file has another token than
  * the catalogue knows, and goes on from there: no token that was accepted is lost, and none is skipped.
@@ -18,11 +18,11 @@ import { NearcastError } from "#base/errors.ts";
 import { markOf } from "#base/file-mark.ts";
 import type { Log } from "#base/log.ts";
 import { type EdgeTokenAnswer, tokenId } from "#secret/edge-token.ts";
-import type { Actor } from "../catalogue/audit.ts";
+import type { Actor } from "../catalogue/audit-entry.ts";
 import type { Catalogue, TokenRecord } from "../catalogue/catalogue.ts";
-import { mustNotBeOfOtherKind } from "./conflict.ts";
-import { loadToken, newToken, peekToken, storeToken } from "./file.ts";
-import { type TokenKind, tokenKinds, type TokenName } from "./kind.ts";
+import { mustNotBeOfOtherKind } from "./token-conflict.ts";
+import { loadToken, newToken, peekToken, storeToken } from "./token-file.ts";
+import { type TokenKind, tokenKinds, type TokenName } from "./token-kind.ts";
 
 /** How often the files are looked at; a stat of two files costs nothing. */
 const fileCheckMs = 2000;

@@ -8,7 +8,7 @@ import { eachOf, nearcast, temporaryFolder } from "./support/command.ts";
 
 const commandFolder = fileURLToPath(new URL("../../deploy/cli/", import.meta.url));
 /** What these write goes to servers, where the command is installed. */
-const forServers = new Set(["bgp/node-config.ts", "bgp/router-config.ts", "bgp/daisy-chain.ts"]);
+const forServers = new Set(["verbs/bgp/node-config.ts", "verbs/bgp/router-config.ts", "verbs/bgp/daisy-chain.ts"]);
 
 const pictureVerbs = ["put", "ls", "rm", "versions", "rollback", "purge", "verify"];
 const verbs = [

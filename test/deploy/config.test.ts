@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { loadConfig } from "#base/config.ts";
+import { loadConfig } from "#base/read-config.ts";
 import { ownerOf } from "#record/names.ts";
 import { parseFleet } from "#document/read-document.ts";
 import { parse } from "yaml";

@@ -8,7 +8,7 @@ import { readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { checkConfig } from "#base/config.ts";
+import { checkConfig } from "#base/read-config.ts";
 import { parseFleet } from "#document/read-document.ts";
 import { parse } from "yaml";
 import { edgeConfigSchema, type EdgeConfig } from "../../node/config.ts";

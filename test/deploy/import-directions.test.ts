@@ -68,7 +68,7 @@ const imports: [file: string, imported: string, verdict: "allowed" | "forbidden"
   ["origin/probe.ts", "../test/support/ask.ts", "forbidden"],
   ["deploy/cli/probe.ts", "#document/document.ts", "allowed"],
   ["deploy/cli/probe.ts", "../../node/config.ts", "allowed"],
-  ["deploy/cli/up/probe.ts", "../../../origin/config.ts", "allowed"],
+  ["deploy/cli/verbs/up/probe.ts", "../../../../origin/config.ts", "allowed"],
   ["deploy/cli/probe.ts", "../../node/edge/edge.ts", "forbidden"],
   ["deploy/cli/probe.ts", "../../origin/backup/restore.ts", "allowed"],
   ["deploy/cli/probe.ts", "../../origin/app.ts", "forbidden"],

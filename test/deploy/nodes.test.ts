@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { stringify } from "yaml";
-import { loadConfig } from "#base/config.ts";
+import { loadConfig } from "#base/read-config.ts";
 import type { Roster } from "#document/roster.ts";
 import { edgeConfigSchema } from "../../node/config.ts";
 import { startTestOrigin, type TestOrigin } from "../origin/running-origin.ts";

@@ -10,9 +10,9 @@
  * measures is detection and withdrawal; how long the internet then takes to agree is not in it.
  */
 import type { Fleet } from "#document/document.ts";
-import { nodeConfig } from "../../deploy/cli/bgp/node-config.ts";
-import { type AnnouncementPlan, announcementPlan } from "../../deploy/cli/bgp/plan.ts";
-import { routerConfig } from "../../deploy/cli/bgp/router-config.ts";
+import { nodeConfig } from "../../deploy/cli/verbs/bgp/node-config.ts";
+import { type AnnouncementPlan, announcementPlan } from "../../deploy/cli/verbs/bgp/announcement-plan.ts";
+import { routerConfig } from "../../deploy/cli/verbs/bgp/router-config.ts";
 import { type Cable, cables, type End, routers, siteNetworks, siteNumberOf, sites, transits } from "./plan.ts";
 
 /**

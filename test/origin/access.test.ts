@@ -12,7 +12,7 @@ import { type Log, silentLog } from "#base/log.ts";
 import { tokenId } from "#secret/edge-token.ts";
 import { openSqliteCatalogue } from "../../origin/catalogue/sqlite.ts";
 import { openRefusals } from "../../origin/refusals.ts";
-import { tokenKinds } from "../../origin/token/kind.ts";
+import { tokenKinds } from "../../origin/token/token-kind.ts";
 import { openTokens, type TokenDeps, type Tokens } from "../../origin/token/tokens.ts";
 import { codeOf, jpeg, raw, startTestOrigin, statusOf, temporaryDirectory, wholeFile } from "./running-origin.ts";
 import { fakeClock } from "../support/fake-clock.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Fleet } from "#document/document.ts";
 import { parseFleet } from "#document/read-document.ts";
-import { defaultLimits } from "../../origin/fleet/limits.ts";
+import { defaultLimits } from "../../origin/fleet/upload-limits.ts";
 import { summarizeFleet } from "../../origin/fleet/summary.ts";
 import { fleetExample, startTestOrigin, type Scope } from "./running-origin.ts";
 

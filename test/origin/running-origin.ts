@@ -12,7 +12,7 @@ import { check } from "#base/schema.ts";
 import { openDecoderPool } from "#image/pool.ts";
 import { originConfigSchema, type OriginConfig } from "../../origin/config.ts";
 import { startOrigin, type RunningOrigin } from "../../origin/start.ts";
-import type { Inspector } from "../../origin/upload/put.ts";
+import type { Inspector } from "../../origin/upload/store-upload.ts";
 
 /** What a test hangs its cleaning up on. */
 export interface Scope {

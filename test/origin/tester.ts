@@ -1,7 +1,7 @@
 /**
  * Who changes things in tests that speak to the catalogue itself, and limits that no test of something else reaches.
  */
-import type { Actor } from "../../origin/catalogue/audit.ts";
+import type { Actor } from "../../origin/catalogue/audit-entry.ts";
 
 export const tester: Actor = {
   token: { kind: "writer", id: "0123abcd" },

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import sharp from "sharp";
 import { fakeClock } from "../support/fake-clock.ts";
-import { openVerifier } from "../../origin/store/verify.ts";
+import { openVerifier } from "../../origin/store/verify-blobs.ts";
 import { nearcast } from "../deploy/support/command.ts";
 import { jpeg, startTestOrigin, type Scope, type TestOrigin } from "./running-origin.ts";
 

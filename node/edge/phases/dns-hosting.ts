@@ -14,7 +14,7 @@ import type { Fleet } from "#document/document.ts";
 import type { SiteStates } from "#health/health.ts";
 import type { EdgeConfig } from "../../config.ts";
 import type { DnsObserved } from "../../observe/edge-metrics.ts";
-import { alone, type ProcessPlace } from "../../processes/place.ts";
+import { alone, type ProcessPlace } from "../../processes/process-share.ts";
 
 interface DnsInputs {
   fleet: Fleet;

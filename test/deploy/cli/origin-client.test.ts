@@ -6,7 +6,14 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { CommandFailure, exitCodes } from "../../../deploy/cli/exit-codes.ts";
-import { askOverOrigin, publishFleet, purge, putImage, readFleet, readRoster } from "../../../deploy/cli/origin-api.ts";
+import {
+  askOverOrigin,
+  publishFleet,
+  purge,
+  putImage,
+  readFleet,
+  readRoster,
+} from "../../../deploy/cli/origin-answers.ts";
 import { createOriginClient } from "../../../deploy/cli/origin-client.ts";
 import { startTestOrigin } from "../../origin/running-origin.ts";
 import { temporaryFolder } from "../support/command.ts";

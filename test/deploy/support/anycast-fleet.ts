@@ -2,7 +2,11 @@
 import assert from "node:assert/strict";
 import type { Fleet } from "#document/document.ts";
 import { checkFleet } from "#document/read-document.ts";
-import { type AnnouncementPlan, announcementPlan, type WantedPlan } from "../../../deploy/cli/bgp/plan.ts";
+import {
+  type AnnouncementPlan,
+  announcementPlan,
+  type WantedPlan,
+} from "../../../deploy/cli/verbs/bgp/announcement-plan.ts";
 
 export const routers = [
   { address: "192.0.2.1", as: 64501 },

@@ -1,6 +1,6 @@
 /**
  * A small world for shedding, second by second, from one seed: client networks that hold answers for a TTL, edges that
- * give them and each run load.ts by themselves, sites whose load is what the clients make of it.
+ * give them and each run load-shedding.ts by themselves, sites whose load is what the clients make of it.
  *
  *   edges ──answer by their kept shares──▶ clients ──hold it for a TTL──▶ load of sites
  *     ▲                                                                        │
@@ -9,7 +9,7 @@
 import { seededRandom } from "#base/random.ts";
 import type { Fleet } from "#document/document.ts";
 import type { SiteState } from "#health/health.ts";
-import { loadIntervalMs, nextShedding, type Shedding } from "#health/load.ts";
+import { loadIntervalMs, nextShedding, type Shedding } from "#health/load-shedding.ts";
 import { fleetWith, siteValue } from "../../support/fleet.ts";
 
 /** Requests per second by site; undefined: none is stated. */

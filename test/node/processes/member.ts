@@ -9,8 +9,8 @@
  * What happens is told on standard output, a JSON line each.
  */
 import { systemClock } from "#base/clock.ts";
-import { openChannel } from "../../../node/processes/channel.ts";
-import { openSiblings } from "../../../node/processes/siblings.ts";
+import { openChannel } from "../../../node/processes/supervisor-channel.ts";
+import { openSiblings } from "../../../node/processes/machine-load.ts";
 
 const [, , index = "", count = "", ...words] = process.argv;
 const tell = (what: string, more: object = {}): void => {

@@ -1,0 +1,241 @@
+/**
+ * `nearcast dig`: one DNS query to a node's responder and its answer, for machines without dig and for asking as if
+ * from elsewhere (`--from` sends the EDNS client subnet of RFC 7871).
+ */
+import { command } from "#base/command-name.ts";
+import { before } from "#base/lifecycle.ts";
+import type { Command } from "commander";
+import { Packet, TCPClient, UDPClient } from "dns2";
+import { isIP, isIPv6 } from "node:net";
+import { CommandFailure, exitCodes } from "../exit-codes.ts";
+import { systemReason } from "#base/system-reason.ts";
+import { type CommonOptions, defaultDnsServer, type Environment, findNodes, hostPort } from "../settings.ts";
+import { addVerb, type Cli, outputOf, withDataDir } from "../verb.ts";
+import { parseServer } from "./zone/dns-server.ts";
+
+type DnsRecord = Packet["answers"][number];
+
+const timeoutMs = 3000;
+/** As much of a client's address as public resolvers send on (RFC 7871 §11.1). */
+const subnetBits = { 4: 24, 6: 56 } as const;
+
+interface DigOptions extends CommonOptions {
+  from?: string;
+  server?: string;
+  type: string;
+  tcp?: boolean;
+}
+
+interface DigAnswer {
+  server: string;
+  question: { name: string; type: string };
+  subnet: string | undefined;
+  rcode: string;
+  flags: string[];
+  /** Prefix length for which the answer is the same, when the server said so. */
+  scope: number | undefined;
+  answers: RecordText[];
+  authority: RecordText[];
+  elapsedMs: number;
+}
+
+interface RecordText {
+  name: string;
+  ttlSeconds: number;
+  type: string;
+  value: string;
+}
+
+export function addDig(program: Command, cli: Cli): void {
+  const verb = addVerb(program, {
+    usage: "dig <name>",
+    summary: "send a DNS query to a node",
+    more: "--from sends the /24 (IPv4) or /56 (IPv6) of an address as the EDNS Client Subnet, as resolvers do.",
+    examples: ["dig img.cdn.test --from 81.2.69.160", "dig cdn.test --type NS --server 127.0.2.1:5300"],
+  });
+  withDataDir(verb)
+    .option("--from <ip>", "address of the client, or its network such as 81.2.69.0/24")
+    .option("--server <host:port>", "DNS server to ask (default: the first node in --data)")
+    .option("--type <type>", "record type", "A")
+    .option("--tcp", "query over TCP")
+    .action(async (name: string, options: DigOptions) => {
+      const output = outputOf(cli, options);
+      const type = options.type.toUpperCase();
+      if (!Object.hasOwn(Packet.TYPE, type)) {
+        throw new CommandFailure(
+          exitCodes.usage,
+          `--type: "${options.type}" is not a record type that this command knows`,
+        );
+      }
+      const subnet = options.from === undefined ? undefined : subnetOf(options.from);
+      const server =
+        options.server === undefined
+          ? await firstServer(options, cli.environment)
+          : parseServer("--server", options.server);
+      const asked = server ?? defaultDnsServer;
+      const answer = await ask(cli, { name, type, subnet, server: asked, isTcp: options.tcp === true }).catch(
+        (error: unknown) => {
+          throw server === undefined && error instanceof CommandFailure ? noNodeHere(error) : error;
+        },
+      );
+      output.answer(answer, () => linesOf(answer));
+      // NXDOMAIN is an answer; a server that refuses or fails gave none.
+      cli.end(["NOERROR", "NXDOMAIN"].includes(answer.rcode) ? exitCodes.ok : exitCodes.refused);
+    });
+}
+
+/** The client's network: the address cut to what a resolver would send, or the prefix as given. */
+export function subnetOf(text: string): string {
+  const [address = "", bits, ...rest] = text.split("/");
+  const family = isIP(address);
+  if ((family !== 4 && family !== 6) || rest.length > 0) {
+    throw new CommandFailure(
+      exitCodes.usage,
+      `--from: "${text}" is not an IP address such as 81.2.69.160 or 2001:db8::1`,
+    );
+  }
+  if (bits === undefined) return `${address}/${subnetBits[family]}`;
+  if (!/^\d{1,3}$/.test(bits) || Number(bits) > (family === 4 ? 32 : 128)) {
+    throw new CommandFailure(
+      exitCodes.usage,
+      `--from: "/${bits}" is not a prefix length from 0 to ${family === 4 ? 32 : 128}`,
+    );
+  }
+  return text;
+}
+
+/** Undefined: no node of this machine is known. */
+async function firstServer(
+  options: CommonOptions,
+  environment: Environment,
+): Promise<{ host: string; port: number } | undefined> {
+  const nodes = await findNodes(options, environment);
+  return nodes.flatMap((node) => node.dns).find(({ port }) => port !== 0);
+}
+
+function noNodeHere(error: CommandFailure): CommandFailure {
+  const tried = hostPort(defaultDnsServer.host, defaultDnsServer.port);
+  return new CommandFailure(error.exitCode, `no node is configured on this machine, and nothing answers at ${tried}`, {
+    cause: error,
+    lines: [
+      `Give the node to ask: --server ADDRESS:53; \`${command} status\` lists the addresses.`,
+      `To see what a client would get without a DNS query: \`${command} explain NAME --from IP\`.`,
+      `For a trial on this machine: \`${command} up\` (if it runs with --data DIR, add that here).`,
+    ],
+  });
+}
+
+/** What the codes mean that are no answer, and NXDOMAIN (RFC 1035 §4.1.1). */
+const meanings: Readonly<Record<string, string>> = {
+  NXDOMAIN: "there is no such name in the zone",
+  REFUSED:
+    "this server has no zone for the name, or does not answer this type. It only answers for the zones in the " +
+    "fleet document",
+  NOTIMP: "the server does not support this kind of query or type",
+  FORMERR: "the server can't read the query",
+  SERVFAIL: "the server can't answer at the moment",
+};
+
+async function ask(
+  cli: Cli,
+  query: {
+    name: string;
+    type: string;
+    subnet: string | undefined;
+    server: { host: string; port: number };
+    isTcp: boolean;
+  },
+): Promise<DigAnswer> {
+  const { name, type, subnet, server } = query;
+  const where = { dns: server.host, port: server.port };
+  const resolve = query.isTcp
+    ? TCPClient(where)
+    : UDPClient({ ...where, socketType: isIPv6(server.host) ? "udp6" : "udp4", timeout: timeoutMs });
+  const startMs = cli.clock.monotonicMs();
+  let packet: Packet;
+  try {
+    const options = subnet === undefined ? { recursive: false } : { recursive: false, clientIp: subnet };
+    // The client's own limit covers UDP alone, not the second try by TCP after a truncated answer.
+    packet = await before(AbortSignal.timeout(timeoutMs + 500), resolve(name, type, Packet.CLASS.IN, options));
+  } catch (error) {
+    throw new CommandFailure(
+      exitCodes.unreachable,
+      `no answer from the DNS server at ${hostPort(server.host, server.port)}: ${systemReason(error)}`,
+      {
+        lines: [`Is it running? \`${command} status\` lists the nodes. To ask another one: --server ADDRESS:PORT`],
+        cause: error,
+      },
+    );
+  }
+  const elapsedMs = Math.round((cli.clock.monotonicMs() - startMs) * 10) / 10;
+  const opt = packet.additionals.find((record) => record.type === Packet.TYPE.EDNS);
+  const ecs = opt?.rdata?.find((option) => option.ednsCode === Packet.EDNS_OPTION_CODE.ECS) as
+    { scopePrefixLength: number } | undefined;
+  const rcode = packet.header.rcode + 16 * (opt?.extendedRcode ?? 0);
+  return {
+    server: hostPort(server.host, server.port),
+    question: { name, type },
+    subnet,
+    rcode: Object.entries(Packet.RCODE).find(([, number]) => number === rcode)?.[0] ?? `RCODE${rcode}`,
+    flags: (["qr", "aa", "tc", "rd", "ra"] as const).filter((flag) => packet.header[flag] === 1),
+    scope: ecs?.scopePrefixLength,
+    answers: packet.answers.map(recordText),
+    authority: packet.authorities.map(recordText),
+    elapsedMs,
+  };
+}
+
+function recordText(record: DnsRecord): RecordText {
+  return { name: record.name, ttlSeconds: record.ttl, type: Packet.typeName(record.type), value: valueOf(record) };
+}
+
+/** A record's data in the form of a zone file (RFC 1035 §5.1). */
+function valueOf(record: DnsRecord): string {
+  switch (Packet.typeName(record.type)) {
+    case "A":
+    case "AAAA":
+      return record.address ?? "";
+    case "NS":
+      return `${record.ns ?? record.domain ?? ""}.`;
+    case "CNAME":
+    case "PTR":
+      return `${record.domain ?? ""}.`;
+    case "TXT":
+      return [record.data ?? []]
+        .flat()
+        .map((text) => JSON.stringify(String(text)))
+        .join(" ");
+    case "MX":
+      return `${record.priority ?? 0} ${record.exchange ?? ""}.`;
+    case "SRV":
+      return `${record.priority ?? 0} ${record.weight ?? 0} ${record.port ?? 0} ${record.target ?? ""}.`;
+    case "CAA":
+      return `${record.flags ?? 0} ${record.tag ?? ""} ${JSON.stringify(record.value ?? "")}`;
+    case "SOA": {
+      const { primary, admin, serial, refresh, retry, expiration, minimum } = record;
+      return `${primary ?? ""}. ${admin ?? ""}. ${[serial, refresh, retry, expiration, minimum].join(" ")}`;
+    }
+    default:
+      return Buffer.isBuffer(record.data) ? `\\# ${record.data.length} ${record.data.toString("hex")}` : "";
+  }
+}
+
+function linesOf(answer: DigAnswer): string[] {
+  const { question, subnet, scope } = answer;
+  const records = (heading: string, some: readonly RecordText[]): string[] =>
+    some.length === 0
+      ? []
+      : [`${heading}:`, ...some.map((one) => `  ${one.name}.  ${one.ttlSeconds}  IN  ${one.type}  ${one.value}`)];
+  return [
+    `${question.name} ${question.type} @${answer.server}: ${answer.rcode}, ` +
+      `flags ${answer.flags.join(" ")}, ${answer.elapsedMs} ms`,
+    ...(subnet === undefined
+      ? []
+      : [`asked for ${subnet}${scope === undefined ? "" : `; the whole /${scope} gets this answer`}`]),
+    ...records("answer", answer.answers),
+    ...records("authority", answer.authority),
+    ...(meanings[answer.rcode] === undefined ? [] : [`${answer.rcode}: ${meanings[answer.rcode]}`]),
+    ...(answer.rcode === "REFUSED" ? [`\`${command} explain ${question.name}\` lists the zones.`] : []),
+    ...(answer.answers.length + answer.authority.length === 0 ? ["no records"] : []),
+  ];
+}

@@ -1,0 +1,256 @@
+/**
+ * `nearcast purge`: have every edge drop what it cached, by name, URL, prefix, host or tag, and say what they held.
+ * Replaced, deleted and rolled-back pictures need none: the origin purges those by itself.
+ */
+import { nearest } from "#base/did-you-mean.ts";
+import { canonicalName } from "#record/names.ts";
+import type { Fleet } from "#document/document.ts";
+import { parseFleet } from "#document/read-document.ts";
+import type { Command } from "commander";
+import { CommandFailure, exitCodes } from "../exit-codes.ts";
+import type { OriginClient } from "../origin-client.ts";
+import {
+  hasImage,
+  purge,
+  type PurgeOrder,
+  type PurgeState,
+  readFleet,
+  readPurge,
+  someNames,
+} from "../origin-answers.ts";
+import { purgeLines, type Unheld, unheldLines } from "./purge/purge-view.ts";
+import type { CommonOptions } from "../settings.ts";
+import { addVerb, type Cli, outputOf, several, wholeNumber, withClient, withOrigin } from "../verb.ts";
+
+interface PurgeOptions extends CommonOptions {
+  prefix?: string;
+  host?: string[];
+  tag?: string[];
+  all?: boolean;
+  soft?: boolean;
+  wait?: number | true;
+  strict?: boolean;
+}
+
+/** Without --wait: nodes that are well report within some milliseconds. */
+const shortWaitMs = 3000;
+const waitSecondsDefault = 30;
+/** The most that the origin lets one request wait. */
+const requestWaitMs = 10_000;
+/** Selectors for which something alike is looked for: each may cost a request. */
+const hintsMax = 5;
+/** Names among which it is looked for. */
+const namesMax = 1000;
+
+export function addPurge(program: Command, cli: Cli): void {
+  const verb = addVerb(program, {
+    usage: "purge [names...]",
+    summary: "remove pictures and files from the caches of all edges",
+    more: [
+      "Purging a picture drops all its sizes. A URL stands for the picture or the file that it shows. The counts are",
+      "cache entries: pictures in one size, sources, and files. Replaced, deleted and rolled-back pictures are purged",
+      "automatically.",
+    ].join("\n"),
+    examples: [
+      "purge shop/chair.jpg",
+      "purge 'http://img.cdn.test/shop/chair.jpg?w=300'",
+      "purge --prefix shop/ --soft",
+    ],
+  });
+  withOrigin(verb)
+    .option("--prefix <prefix>", "purge all pictures whose names start with this")
+    .option("--host <name>", "purge everything of this host; repeatable", several)
+    .option("--tag <tag>", "purge everything with this Cache-Tag; repeatable", several)
+    .option("--all", "purge everything")
+    .option("--soft", "mark entries as stale instead of dropping them; they are served while they are revalidated")
+    .option(
+      "--wait [seconds]",
+      `wait for every connected node, and print a line for each (default: ${waitSecondsDefault} s)`,
+      wholeNumber(1, 600),
+    )
+    .option("--strict", "exit with status 1 if no node held anything for one of the names, hosts, tags or prefixes")
+    .action(async (words: string[], options: PurgeOptions) => {
+      const output = outputOf(cli, options);
+      const { prefix, host, tag, all, soft } = options;
+      if ([prefix, host, tag, all].every((selector) => selector === undefined) && words.length === 0) {
+        throw new CommandFailure(
+          exitCodes.usage,
+          "nothing to purge: give a name, a URL, --prefix, --host, --tag or --all",
+        );
+      }
+      const { order, seq, state, unheld } = await withClient(cli, options, async (client) => {
+        const { names, tags, urls } = await selectorsOf(words, client);
+        const allTags = [...(tag ?? []), ...tags];
+        const wanted: PurgeOrder = {
+          ...(names.length === 0 ? {} : { names }),
+          ...(prefix === undefined ? {} : { prefix }),
+          ...(host === undefined ? {} : { hosts: host }),
+          ...(allTags.length === 0 ? {} : { tags: allTags }),
+          ...(all === true ? { all } : {}),
+          soft: soft === true,
+        };
+        const { seq: event } = await purge(client, wanted);
+        const found = await follow(client, event, cli, waitMsOf(options));
+        const missed = found === undefined ? [] : await unheldOf(client, found, urls);
+        return { order: wanted, seq: event, state: found, unheld: missed };
+      });
+      // Before the table, which may be longer than a screen.
+      const isKnownOfAll = state?.anonymous === 0 && state.nodes.every((node) => node.state === "done");
+      for (const line of unheldLines(unheld, isKnownOfAll)) output.note(line);
+      output.answer({ seq, ...order, ...state }, () => [
+        `purged${soft === true ? " (soft)" : ""}: event ${seq} of the feed`,
+        ...(state === undefined
+          ? ["connected edges purge within a second; this origin does not report what they held"]
+          : purgeLines(state, options.wait !== undefined)),
+      ]);
+      const isLate = options.wait !== undefined && state?.isSettled === false;
+      cli.end(isLate || (options.strict === true && unheld.length > 0) ? exitCodes.failed : exitCodes.ok);
+    });
+}
+
+function waitMsOf({ wait }: PurgeOptions): number {
+  if (wait === undefined) return shortWaitMs;
+  return (wait === true ? waitSecondsDefault : wait) * 1000;
+}
+
+/** What the nodes found, as soon as all that are connected have said so, or when the time is up. */
+async function follow(client: OriginClient, seq: number, cli: Cli, waitMs: number): Promise<PurgeState | undefined> {
+  const deadlineMs = cli.clock.monotonicMs() + waitMs;
+  for (;;) {
+    const leftMs = Math.max(0, Math.round(deadlineMs - cli.clock.monotonicMs()));
+    const state = await readPurge(client, seq, Math.min(leftMs, requestWaitMs));
+    if (state === undefined || state.isSettled || leftMs <= requestWaitMs) return state;
+  }
+}
+
+async function unheldOf(
+  client: OriginClient,
+  { unheld }: PurgeState,
+  urls: ReadonlyMap<string, NamedUrl>,
+): Promise<Unheld[]> {
+  const { names, hosts, tags, prefix } = unheld;
+  const isHostWanted = hosts.length > 0 || names.some((name) => name.includes("/"));
+  const known = isHostWanted ? ((await readStoredFleet(client))?.hosts.map(({ name }) => name) ?? []) : [];
+  const hints = new Map<string, string>();
+  for (const name of names.slice(0, hintsMax)) {
+    const hint = urlWithoutScheme(name, known) ?? (await hintOfName(client, name, urls.get(name)));
+    if (hint !== undefined) hints.set(name, hint);
+  }
+  const hintOfHost = (host: string): string | undefined => {
+    if (known.some((name) => canonicalName(name) === canonicalName(host))) return undefined;
+    return guess(nearest(host, known), "the fleet has no such host");
+  };
+  return [
+    ...names.map((name) => ({ what: `name "${name}"`, hint: hints.get(name) })),
+    ...hosts.map((host) => ({ what: `host "${host}"`, hint: hintOfHost(host) })),
+    ...tags.map((tag) => ({ what: `tag "${tag}"`, hint: undefined })),
+    ...(prefix === undefined ? [] : [{ what: `prefix "${prefix}"`, hint: slashHint(prefix) }]),
+  ];
+}
+
+/** A name that begins with one of the fleet's hosts was probably meant as a URL. @param hosts of the fleet */
+export function urlWithoutScheme(name: string, hosts: readonly string[]): string | undefined {
+  const [first = ""] = name.split("/", 1);
+  const isHost = hosts.some((host) => canonicalName(host) === canonicalName(first));
+  return isHost ? `names of pictures do not start with a host; did you mean "http://${name}"?` : undefined;
+}
+
+/** Names of pictures begin with no slash, paths of URLs do. */
+export function slashHint(prefix: string): string | undefined {
+  if (!prefix.startsWith("/")) return undefined;
+  return `names of pictures do not start with a slash; did you mean "${prefix.replace(/^\/+/, "")}"?`;
+}
+
+/** A picture that is there was just not cached; else it may be a slip of the pen. */
+async function hintOfName(client: OriginClient, name: string, url: NamedUrl | undefined): Promise<string | undefined> {
+  if (await hasImage(client, name)) return "the origin has this picture; it was not cached";
+  const doubled = url === undefined ? undefined : doubledPrefix(name, url);
+  if (doubled !== undefined) return doubled;
+  const alike = nearest(name, await someNames(client, name.slice(0, name.lastIndexOf("/") + 1), namesMax));
+  return guess(alike, "the origin has no such picture");
+}
+
+function guess(alike: string | undefined, otherwise: string): string {
+  return alike === undefined ? otherwise : `${otherwise}; did you mean "${alike}"?`;
+}
+
+/** The URL that a name was taken from, and what its host puts before paths. */
+export interface NamedUrl {
+  readonly url: string;
+  readonly sourcePrefix: string;
+}
+
+/** Whoever knows the picture's name writes it into the URL, where the host puts its prefix before it once more. */
+export function doubledPrefix(name: string, { url, sourcePrefix }: NamedUrl): string | undefined {
+  if (sourcePrefix === "" || !name.startsWith(sourcePrefix + sourcePrefix)) return undefined;
+  const { origin, pathname, search } = new URL(url);
+  const meant = `${origin}/${pathname.slice(1 + encodeURI(sourcePrefix).length)}${search}`;
+  return (
+    `the host adds its sourcePrefix "${sourcePrefix}" to each path, and the URL contains it again; ` +
+    `did you mean ${meant}?`
+  );
+}
+
+/** Names as they are; URLs by the fleet document, which says what kind of host shows them. */
+async function selectorsOf(
+  words: readonly string[],
+  client: OriginClient,
+): Promise<{ names: string[]; tags: string[]; urls: Map<string, NamedUrl> }> {
+  const names: string[] = [];
+  const tags: string[] = [];
+  const urls = new Map<string, NamedUrl>();
+  let fleet: Fleet | undefined;
+  for (const word of words) {
+    if (!/^https?:\/\//i.test(word)) {
+      names.push(word);
+      continue;
+    }
+    fleet ??= await currentFleet(client);
+    const selector = selectorOfUrl(word, fleet);
+    if ("name" in selector) {
+      names.push(selector.name);
+      urls.set(selector.name, { url: word, sourcePrefix: selector.sourcePrefix });
+    } else tags.push(selector.tag);
+  }
+  return { names, tags, urls };
+}
+
+async function readStoredFleet(client: OriginClient): Promise<Fleet | undefined> {
+  const newest = await readFleet(client);
+  const parsed = newest === undefined ? undefined : parseFleet(newest.text);
+  return parsed?.ok === true ? parsed.value : undefined;
+}
+
+async function currentFleet(client: OriginClient): Promise<Fleet> {
+  const fleet = await readStoredFleet(client);
+  if (fleet !== undefined) return fleet;
+  throw new CommandFailure(
+    exitCodes.failed,
+    "a URL can't be purged: the origin has no fleet document, or one that this release can't read",
+  );
+}
+
+/** The picture that a URL of an image host shows, or the tag that an assets host's edges give to that URL. */
+export function selectorOfUrl(text: string, fleet: Fleet): { name: string; sourcePrefix: string } | { tag: string } {
+  const url = URL.parse(text);
+  if (url === null) throw new CommandFailure(exitCodes.usage, `"${text}" is not a URL`);
+  const isAddress = /^[\d.]+$|^\[/.test(url.hostname);
+  const host = isAddress
+    ? fleet.hosts.find(({ kind }) => kind === "images")
+    : fleet.hosts.find(({ name }) => canonicalName(name) === canonicalName(url.hostname));
+  if (host === undefined) {
+    throw new CommandFailure(exitCodes.usage, `${url.hostname} is not a host of this fleet`, {
+      lines: [`Its hosts: ${fleet.hosts.map(({ name }) => name).join(", ")}`],
+    });
+  }
+  if (host.kind === "assets") return { tag: `url:${canonicalName(host.name)}${url.pathname}` };
+  try {
+    const { sourcePrefix } = host;
+    return { name: sourcePrefix + decodeURIComponent(url.pathname.slice(1)), sourcePrefix };
+  } catch {
+    throw new CommandFailure(
+      exitCodes.usage,
+      `"${text}" contains a percent sign that does not encode a UTF-8 character; write a literal percent sign as %25`,
+    );
+  }
+}

@@ -1,0 +1,195 @@
+/**
+ * `nearcast up`: the whole CDN on one machine, for a trial and for developing against: an origin, one edge (or one for
+ * each of `--sites`), a fleet document, a first picture. It stays in the foreground and stops all when it is stopped.
+ *
+ *   folder free? ─▶ addresses free? ─▶ configurations ─▶ origin ─▶ fleet document ─▶ edges ready ─▶ picture ─▶ paste
+ *
+ * Several can run side by side, each with a folder and an address of its own. One that can't start changes nothing: the
+ * other verbs go on asking what runs already (up.json tells them, and is written when all listens).
+ */
+import { isStartedByNpm } from "#base/npm-parent.ts";
+import type { Command } from "commander";
+import { askAdmin } from "../admin-client.ts";
+import { CommandFailure, exitCodes } from "../exit-codes.ts";
+import { type Child, lastLines, startChild } from "./up/child-processes.ts";
+import { provideFleet, provideSample } from "./up/first-content.ts";
+import { holdFolder } from "./up/folder-lock.ts";
+import { findTaken, takenLines } from "./up/free-addresses.ts";
+import { nodesPerSiteMax, parseBaseAddress, parseSites } from "./up/process-plan.ts";
+import { planSetup, saveState, type Setup, writeSetup } from "./up/folder.ts";
+import { watchStopSignals } from "./up/stop-signal.ts";
+import { welcomeLines, welcomeValue } from "./up/welcome.ts";
+import { createOriginClient } from "../origin-client.ts";
+import { readFleet } from "../origin-answers.ts";
+import { type CommonOptions, dataDirOf, exists, findOrigin, hostPort, originFileOf } from "../settings.ts";
+import { addVerb, type Cli, outputOf, wholeNumber, withDataDir } from "../verb.ts";
+
+/** A cold start reads a geo database of 60 MB and starts decoders; on a slow machine that takes its time. */
+const readyTimeoutMs = 60_000;
+const pollMs = 100;
+/** All is over 5 s after Ctrl-C: the edges drain for one second and finish what runs; then the origin has its turn. */
+const edgeStopMs = 3200;
+const originStopMs = 1500;
+
+interface UpOptions extends CommonOptions {
+  sites?: string;
+  address?: string;
+  nodes?: number;
+}
+
+export function addUp(program: Command, cli: Cli): void {
+  const verb = addVerb(program, {
+    usage: "up",
+    summary: "run the whole CDN on this machine: origin, edges, DNS and a sample picture",
+    more: [
+      "The data directory keeps everything: the next start uses the same pictures, tokens, fleet document and sites.",
+      "With --sites, each site is one edge at the real coordinates of its city: 127.0.1.1, 127.0.2.1, …",
+      "With --nodes, each site has several edges that share one cache: 127.0.1.1, 127.0.1.2, …",
+      "Ctrl-C drains and stops everything within 5 s. Press it again to kill everything at once.",
+    ].join("\n"),
+    examples: [
+      "up",
+      "up --sites fra,nyc,tyo",
+      "up --sites fra,nyc --nodes 2",
+      "up --address 127.0.101.1 --data ./data2",
+    ],
+  });
+  withDataDir(verb)
+    .option("--sites <codes>", "sites to run, as city codes such as fra,nyc,tyo; `local`: one edge without a location")
+    .option("--nodes <number>", "edges per site (default: 1)", wholeNumber(1, nodesPerSiteMax))
+    .option(
+      "--address <ip>",
+      "address of the origin, in 127.0.0.0/8 (default: 127.0.0.1); edges use it and the addresses after it",
+    )
+    .action(async (options: UpOptions) => {
+      const dataDir = dataDirOf(options, cli.environment);
+      const wanted = {
+        sites: options.sites === undefined ? undefined : parseSites(options.sites),
+        address: options.address === undefined ? undefined : parseBaseAddress(options.address),
+        nodesPerSite: options.nodes,
+      };
+      // A folder that is not there belongs to nobody, and is not made for a start that fails.
+      let release = (await exists(dataDir)) ? await holdFolder(dataDir) : undefined;
+      try {
+        const setup = await planSetup(dataDir, wanted);
+        await refuseTaken(setup);
+        release ??= await holdFolder(dataDir);
+        await writeSetup(setup);
+        await run(cli, setup, options);
+      } finally {
+        release?.();
+      }
+    });
+}
+
+async function refuseTaken({ dataDir, origin, edges }: Setup): Promise<void> {
+  const taken = await findTaken([...origin.plan.listens, ...edges.flatMap(({ plan }) => plan.listens)]);
+  if (taken.length === 0) return;
+  const configurations = (await exists(originFileOf(dataDir))) ? `${dataDir}/*.yaml` : undefined;
+  throw new CommandFailure(exitCodes.failed, "nothing was started:", { lines: takenLines(taken, configurations) });
+}
+
+async function run(cli: Cli, setup: Setup, options: UpOptions): Promise<void> {
+  const output = outputOf(cli, options);
+  const children: Child[] = [];
+  const signal = watchStopSignals(cli.clock, isStartedByNpm(cli.environment), () => {
+    output.note("killed");
+    for (const child of children) child.kill();
+    cli.exit(exitCodes.failed);
+  });
+  const start = async (plan: Child["plan"]): Promise<Child> => {
+    const child = await startChild(plan, { clock: cli.clock, say: output.note });
+    children.push(child);
+    return child;
+  };
+  try {
+    const ready = await Promise.race([startAll(cli, setup, options, start), signal.first]);
+    if (typeof ready === "object") {
+      const { host } = ready;
+      output.answer(welcomeValue(setup, host), () => welcomeLines(setup, host));
+      await signal.first;
+    }
+  } finally {
+    if (signal.isWanted()) output.note("stopping …");
+    await stopAll(children);
+  }
+  output.note("stopped");
+  cli.exit(exitCodes.ok);
+}
+
+async function startAll(
+  cli: Cli,
+  setup: Setup,
+  options: UpOptions,
+  start: (plan: Child["plan"]) => Promise<Child>,
+): Promise<{ host: string }> {
+  const output = outputOf(cli, options);
+  const originChild = await start(setup.origin.plan);
+  const { host, port } = setup.origin.config.listen;
+  const place = { ...(await findOrigin({ data: setup.dataDir }, {})), url: `http://${hostPort(host, port)}` };
+  const client = createOriginClient(place);
+  try {
+    await until(cli, originChild, async () => {
+      await readFleet(client);
+      return true;
+    });
+    const fleet = await provideFleet(client, setup);
+    await writeSetup(setup);
+    if (fleet.isNew) output.note(`published version ${fleet.version} of the fleet document`);
+    await Promise.all(
+      setup.edges.map(async ({ config, plan }) => {
+        const child = await start(plan);
+        const adminUrl = `http://${hostPort(config.admin.host, config.admin.port)}`;
+        const node = { name: config.node, site: config.site, adminUrl, dns: [] };
+        await until(cli, child, async () => (await askAdmin(node, "/readyz")).status === 200);
+      }),
+    );
+    await saveState(setup);
+    if (await provideSample(client, setup.dataDir)) output.note("stored the sample picture, sample.jpg");
+    return { host: fleet.host };
+  } finally {
+    await client.close();
+  }
+}
+
+/** Asks again and again until the process answers as wanted; fails when it ends instead, or takes too long. */
+async function until(cli: Cli, child: Child, isReady: () => Promise<boolean>): Promise<void> {
+  const deadlineMs = cli.clock.monotonicMs() + readyTimeoutMs;
+  let last = "it does not report ready";
+  for (;;) {
+    if (child.ended() !== undefined) {
+      throw new CommandFailure(
+        exitCodes.failed,
+        `${child.plan.name} ${child.ended() ?? ""} while starting; the end of its log:`,
+        {
+          lines: await lastLines(child.plan.logFile, 8),
+        },
+      );
+    }
+    try {
+      if (await isReady()) {
+        child.keep();
+        return;
+      }
+    } catch (error) {
+      // Not listening yet, or its token file is not there yet.
+      if (!(error instanceof CommandFailure) || error.exitCode === exitCodes.refused) throw error;
+      last = error.message;
+    }
+    if (cli.clock.monotonicMs() > deadlineMs) {
+      throw new CommandFailure(
+        exitCodes.failed,
+        `${child.plan.name} was not ready after ${readyTimeoutMs / 1000} s: ${last}; the end of its log:`,
+        { lines: await lastLines(child.plan.logFile, 8) },
+      );
+    }
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
+  }
+}
+
+/** The edges first, all at once: while they finish what runs, the origin still answers them. */
+async function stopAll(children: readonly Child[]): Promise<void> {
+  const [origin, ...edges] = children;
+  await Promise.all(edges.map(async (edge) => await edge.stop(edgeStopMs)));
+  await origin?.stop(originStopMs);
+}

@@ -1,0 +1,62 @@
+/** What `nearcast up` says when all runs: who runs where, and three lines to paste. */
+import { command } from "#base/command-name.ts";
+import { join } from "node:path";
+import { tableLines } from "../../output.ts";
+import { hostPort } from "../../settings.ts";
+import { sampleName } from "./first-content.ts";
+import type { Setup } from "./folder.ts";
+
+export function welcomeValue(setup: Setup, imageHost: string): unknown {
+  const { dataDir, origin, edges } = setup;
+  return {
+    dataDir,
+    origin: { url: `http://${hostPort(origin.config.listen.host, origin.config.listen.port)}` },
+    edges: edges.map(({ planned, config }) => ({
+      node: config.node,
+      site: config.site,
+      city: planned.place.city,
+      http: config.http.map(({ host, port }) => `http://${hostPort(host, port)}`),
+      admin: `http://${hostPort(config.admin.host, config.admin.port)}`,
+      dns: config.dns.addresses.map(({ host, port }) => hostPort(host, port)),
+    })),
+    host: imageHost,
+    sample: sampleName,
+  };
+}
+
+export function welcomeLines(setup: Setup, imageHost: string): string[] {
+  const { dataDir, origin, edges } = setup;
+  const { host, port } = origin.config.listen;
+  const rows = edges.map(({ planned, config }) => [
+    `edge ${config.node}`,
+    planned.place.city,
+    config.http.map((at) => `http://${hostPort(at.host, at.port)}`)[0],
+    config.dns.addresses.map((at) => hostPort(at.host, at.port))[0],
+    `http://${hostPort(config.admin.host, config.admin.port)}`,
+  ]);
+  const first = edges[0]?.config;
+  const http = first?.http[0];
+  const dns = first?.dns.addresses[0];
+  const options = dataDir === "./data" ? "" : ` --data ${dataDir}`;
+  const subnet = edges.length > 1 ? " +subnet=133.11.1.0/24" : "";
+  return [
+    "",
+    ...tableLines(
+      ["PROCESS", "PLACE", "HTTP", "DNS", "ADMIN"],
+      [["origin", dataDir, `http://${hostPort(host, port)}`], ...rows],
+    ),
+    "",
+    `The image host is ${imageHost}; requests to a bare IP address also reach it. Try it in another terminal:`,
+    "",
+    ...(http === undefined
+      ? []
+      : [
+          `  curl -sS -D- -o ${join(dataDir, "sample.avif")} -H 'Accept: image/avif,image/webp' ` +
+            `'http://${hostPort(http.host, http.port)}/${sampleName}?w=640&auto=format'`,
+        ]),
+    ...(dns === undefined ? [] : [`  dig @${dns.host} -p ${dns.port} ${imageHost}${subnet}`]),
+    `  ${command} put PICTURE.jpg shop/first.jpg${options}`,
+    "",
+    `Logs: ${dataDir}/*.log   Status: ${command} status${options}   Stop: Ctrl-C`,
+  ];
+}

@@ -1,0 +1,23 @@
+/** `nearcast zone`: what the world outside must know of the fleet's zones. */
+import type { Command } from "commander";
+import { exitCodesHelp } from "../exit-codes.ts";
+import { examplesHelp, type Cli } from "../verb.ts";
+import { addDelegation } from "./zone/delegation.ts";
+
+export function addZone(program: Command, cli: Cli): void {
+  const zone = program
+    .command("zone")
+    .summary("print and check the delegation of the zones")
+    .description("The zones of the fleet document, as the DNS above them must know them.")
+    .addHelpText(
+      "after",
+      [
+        "",
+        ...examplesHelp(["zone delegation", "zone delegation cdn.example.com --file fleet.yaml"]),
+        "",
+        "Each verb has its own --help, and prints one JSON value instead of text with --json.",
+        exitCodesHelp,
+      ].join("\n"),
+    );
+  addDelegation(zone, cli);
+}

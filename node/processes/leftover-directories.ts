@@ -1,0 +1,24 @@
+/**
+ * Directories of processes that are no more. Their files would stand beside the whole of cache.diskBytes, which the
+ * processes that are left have divided among them; losing them costs warmth.
+ */
+import { readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Log } from "#base/log.ts";
+import { processDirectory, processesMax } from "./process-share.ts";
+
+/** Removes dataDir/process-i for every i from `count` on. For when the addresses are bound: nobody else is there. */
+export async function removeLeftovers(dataDir: string, count: number, log: Log): Promise<void> {
+  const all = Array.from({ length: processesMax }, (_, index) => processDirectory(index));
+  const gone = new Set(all.slice(count));
+  try {
+    for (const name of await readdir(dataDir)) {
+      if (!gone.has(name)) continue;
+      const directory = join(dataDir, name);
+      log.info({ directory }, "removing the cache of a process that is no more");
+      await rm(directory, { recursive: true, force: true });
+    }
+  } catch (error) {
+    log.warn({ err: error }, "the cache of a process that is no more can't be removed");
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * Looks at a fleet document before it is published: what it changes, and what it would take down. The rules are pure
+ * and stand in node/review/.
+ */
+import { NearcastError } from "#base/errors.ts";
+import type { Fleet } from "#document/document.ts";
+import type { IsLive } from "#review/dns-answers.ts";
+import { type FleetDanger, dangersOf } from "#review/dangers.ts";
+import { diffOf, type FleetChange, isAdditive } from "#review/diff.ts";
+import { type Roster, withRoster } from "#document/roster.ts";
+
+/** Changes and dangers sent in one answer, of as many as there may be records; more help nobody at once. */
+const listedMax = 200;
+
+export interface FleetReview {
+  readonly changes: readonly FleetChange[];
+  readonly changeCount: number;
+  /** Nothing that was there is gone or different. */
+  readonly additive: boolean;
+  readonly dangers: readonly FleetDanger[];
+  readonly dangerCount: number;
+}
+
+/** @param before null: there is no document yet, or none that can be read: then nothing can be taken down */
+export function reviewFleet(before: Fleet | null, after: Fleet, roster: Roster, isLive: IsLive): FleetReview {
+  const old = before === null ? undefined : withRoster(before, roster);
+  const now = withRoster(after, roster);
+  const changes = diffOf(old, now);
+  const dangers = old === undefined ? [] : dangersOf(old, now, isLive);
+  return {
+    changes: changes.slice(0, listedMax),
+    changeCount: changes.length,
+    additive: isAdditive(changes),
+    dangers: dangers.slice(0, listedMax),
+    dangerCount: dangers.length,
+  };
+}
+
+/** @throws NearcastError DANGEROUS_FLEET with `dangers` */
+export function refuseDangers({ dangers, dangerCount }: FleetReview): void {
+  if (dangerCount === 0) return;
+  const count = `${dangerCount} thing${dangerCount === 1 ? "" : "s"} that ${dangerCount === 1 ? "is" : "are"}`;
+  throw new NearcastError(
+    "DANGEROUS_FLEET",
+    `this document would take down ${count} being served; nothing was published (force=true publishes it all the same)`,
+    { facts: { dangers, dangerCount } },
+  );
+}

@@ -1,0 +1,83 @@
+/**
+ * What a registration may name, and how many one token and one address may have: every edge probes each registered
+ * node once a second and connects to it, so whoever holds an edge token could aim the whole fleet.
+ *
+ *   http, peer, addresses ─▶ of a network where no client ever reaches a node? ─▶ refused
+ *                            of the machine itself, from another machine?      ─▶ refused
+ *                         ─▶ more than one token, or one address, may have?    ─▶ refused, with the limit
+ *
+ * Private networks stay allowed: nodes often reach each other over one. What edges send there is a GET of a fixed path,
+ * so many a second (node/fetch/probe-budget.ts), whose answer counts only with a proof. Names are looked up by edges,
+ * which refuse those that lead to their own machine.
+ */
+import { NearcastError } from "#base/errors.ts";
+import { embeddedIpv4 } from "#base/embedded-ipv4.ts";
+import { isIn, leadsInto, loopback, unreachable } from "#base/networks.ts";
+import type { Roster, RosterNode } from "#document/roster.ts";
+import type { Actor } from "../catalogue/audit-entry.ts";
+
+export interface RosterLimits {
+  readonly nodesPerTokenMax: number;
+  readonly nodesPerAddressMax: number;
+}
+
+/** A node as the catalogue keeps it. */
+export type KeptNode = RosterNode & {
+  /** Id of the token that it was registered with; absent for those of an older release. */
+  readonly token?: string;
+};
+
+/** @throws NearcastError BAD_PARAMETER */
+export function mustBeReachable({ http, peer, addresses }: Omit<RosterNode, "name">, { address }: Actor): void {
+  for (const named of addresses) {
+    if (leadsInto(unreachable, named)) refuse("addresses", named, "is no address at which clients could reach a node");
+  }
+  const isHere = address !== undefined && isIn(loopback, address);
+  const places = [["http", hostOf(http)] as const, ...(peer === undefined ? [] : [["peer", peer.host] as const])];
+  for (const [key, host] of places) {
+    if (leadsInto(unreachable, host)) refuse(key, host, "is no address at which other nodes could reach one");
+    const isOwn = leadsInto(loopback, host) || host === "localhost" || host.endsWith(".localhost");
+    if (isOwn && !isHere) {
+      refuse(key, host, "means the machine itself: give the address at which other nodes reach this one");
+    }
+  }
+}
+
+function refuse(key: string, value: string, why: string): never {
+  throw new NearcastError("BAD_PARAMETER", `${key}: ${value} ${why}`);
+}
+
+/**
+ * To be asked for a node that is not in the roster yet.
+ * @throws NearcastError NODE_CONFLICT
+ */
+export function mustFit(http: string, roster: Roster, token: string | undefined, limits: RosterLimits): void {
+  const host = hostOf(http);
+  const target = targetOf(http);
+  const nodes: readonly KeptNode[] = roster.nodes;
+  if (nodes.filter((node) => targetOf(node.http) === target).length >= limits.nodesPerAddressMax) {
+    throw new NearcastError(
+      "NODE_CONFLICT",
+      `${limits.nodesPerAddressMax} nodes at ${host} joined, which is the origin's limits.nodesPerAddressMax: ` +
+        "`nearcast remove` those that are gone, or raise it",
+    );
+  }
+  if (token === undefined || nodes.filter((node) => node.token === token).length < limits.nodesPerTokenMax) return;
+  throw new NearcastError(
+    "NODE_CONFLICT",
+    `${limits.nodesPerTokenMax} nodes joined with the token ${token}, as many as the origin's ` +
+      `limits.nodesPerTokenMax ` +
+      "allows: `nearcast remove` those that are gone, or raise it",
+  );
+}
+
+/** Where probes of it end: an IPv4 address in an IPv6 address is that IPv4 address, or it could be named many times. */
+function targetOf(url: string): string {
+  const host = hostOf(url);
+  return embeddedIpv4(host)[0] ?? host;
+}
+
+/** As the URL parser writes it, without the brackets of an IPv6 address: each address in one form. */
+function hostOf(url: string): string {
+  return new URL(url).hostname.replace(/^\[|\]$/g, "");
+}

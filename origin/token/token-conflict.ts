@@ -1,0 +1,34 @@
+/**
+ * One token must not be of two kinds. Every edge holds the edge token, so a `writer.token` with the same text would
+ * make each edge a writer. This happens when somebody copies one token file over the other. Pure.
+ */
+import { NearcastError } from "#base/errors.ts";
+import type { TokenKind } from "./token-kind.ts";
+
+/** A token that one kind has already: in its file, or in the catalogue, which keeps digests only. */
+interface TakenToken {
+  readonly kind: TokenKind;
+  readonly digest: string;
+}
+
+/**
+ * @param file from which the token was read
+ * @param taken what both kinds have
+ * @param code INTERNAL where the origin reads a file, CONFLICT where a writer asked for something
+ * @throws NearcastError when the other kind has this token; the message does not tell the token
+ */
+export function mustNotBeOfOtherKind(
+  { kind, digest, file }: TakenToken & { readonly file: string },
+  taken: readonly TakenToken[],
+  code: "INTERNAL" | "CONFLICT" = "INTERNAL",
+): void {
+  const other = taken.find((one) => one.kind !== kind && one.digest === digest);
+  if (other === undefined) return;
+  const danger =
+    kind === "writer" ? "every edge would be a writer" : "edges would get the token with which everything is changed";
+  throw new NearcastError(
+    code,
+    `${file} holds a token of the kind ${other.kind}, not of the kind ${kind}: ${danger}. ` +
+      `Put the ${kind} token back from a backup, or delete ${file} to have a new one made`,
+  );
+}
