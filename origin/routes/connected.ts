@@ -32,9 +32,7 @@ const questionBody = Type.Object(
     question: nodeQuestionSchema,
     nodes: nodeNames("ask these; without it and `sites`, all"),
     sites: nodeNames("ask the nodes of these sites"),
-    first: Type.Optional(
-      Type.Boolean({ description: "ask one node only: the first of those selected that is connected" }),
-    ),
+    first: Type.Optional(Type.Boolean({ description: "ask one node only: the first selected node that is connected" })),
     waitMs: waitMs(5000),
   },
   { additionalProperties: false },
@@ -52,7 +50,7 @@ const answerShape = Type.Object({
 });
 
 const connectionShape = Type.Object({
-  node: Type.Optional(Type.String({ description: "absent: it did not introduce itself" })),
+  node: Type.Optional(Type.String({ description: "absent if it did not introduce itself" })),
   site: Type.Optional(Type.String()),
   process: Type.Optional(Type.Integer()),
   processes: Type.Optional(Type.Integer()),
@@ -82,7 +80,9 @@ const purgeState = Type.Object({
       isComplete: Type.Boolean(),
     }),
   ),
-  anonymous: Type.Integer({ description: "subscribers that did not introduce themselves: they don't report" }),
+  anonymous: Type.Integer({
+    description: "number of subscribers that did not introduce themselves; these do not report",
+  }),
   unheld: Type.Object(
     {
       names: Type.Array(Type.String()),
@@ -90,7 +90,7 @@ const purgeState = Type.Object({
       tags: Type.Array(Type.String()),
       prefix: Type.Optional(Type.String()),
     },
-    { description: "what no node that reported held anything for; empty while none has reported" },
+    { description: "targets for which no node that reported held anything; empty while none has reported" },
   ),
 });
 
@@ -102,7 +102,7 @@ export function addConnectedRoutes(app: App, deps: ConnectedRouteDeps): void {
       exposeHeadRoute: false,
       config: { access: "writer" },
       schema: {
-        summary: "Who follows the feed now; a node with several processes has one entry for each",
+        summary: "List the nodes that follow the feed now, with one entry per process",
         tags: ["nodes"],
         response: { 200: Type.Object({ connections: Type.Array(connectionShape) }) },
       },
@@ -129,7 +129,7 @@ export function addConnectedRoutes(app: App, deps: ConnectedRouteDeps): void {
     {
       config: { access: "writer" },
       schema: {
-        summary: "Ask nodes what their admin listeners would tell: status, or why they answer a URL or a name so",
+        summary: "Ask nodes for their status, or for an explanation of a URL or a name",
         tags: ["nodes"],
         body: questionBody,
         response: { 200: Type.Object({ answers: Type.Array(answerShape) }) },
@@ -151,7 +151,8 @@ export function addConnectedRoutes(app: App, deps: ConnectedRouteDeps): void {
       exposeHeadRoute: false,
       config: { access: "writer" },
       schema: {
-        summary: "What each node found for a purge; waits until all connected nodes have reported, or `waitMs`",
+        summary:
+          "Get the result of a purge from each node; waits until all connected nodes have reported, at most `waitMs`",
         tags: ["images"],
         params: Type.Object({ seq: Type.String({ pattern: "^\\d{1,15}$" }) }),
         querystring: Type.Object({ waitMs: waitMs(0) }, { additionalProperties: false }),

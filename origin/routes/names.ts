@@ -24,8 +24,8 @@ const strict = { additionalProperties: false } as const;
 
 const listQuery = Type.Object(
   {
-    prefix: Type.String({ default: "", description: "only names that begin with it" }),
-    cursor: Type.Optional(Type.String({ maxLength: 1000, description: "from the page before" })),
+    prefix: Type.String({ default: "", description: "only names that begin with this" }),
+    cursor: Type.Optional(Type.String({ maxLength: 1000, description: "from the previous page" })),
     limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100 }),
   },
   strict,
@@ -45,7 +45,7 @@ const purgeBody = Type.Object(
   strict,
 );
 
-const purgeAnswer = Type.Object({ seq: Type.Integer({ description: "the event's number in the feed" }) });
+const purgeAnswer = Type.Object({ seq: Type.Integer({ description: "number of the event in the feed" }) });
 
 export interface NameRouteDeps {
   readonly catalogue: Catalogue;
@@ -59,7 +59,7 @@ export function addNameRoutes(app: App, { catalogue, feed, purgeReports }: NameR
     {
       config: { access: "writer" },
       schema: {
-        summary: "The names that there are, in order of their bytes",
+        summary: "List the names, in byte order",
         tags: ["images"],
         querystring: listQuery,
         response: { 200: imageList },
@@ -86,7 +86,7 @@ export function addNameRoutes(app: App, { catalogue, feed, purgeReports }: NameR
     `${apiPath}/versions/*`,
     {
       config: { access: "writer" },
-      schema: { summary: "The kept versions of a name", tags: ["images"], response: { 200: imageVersions } },
+      schema: { summary: "List the kept versions of a name", tags: ["images"], response: { 200: imageVersions } },
     },
     async (request) => {
       const name = nameOf(request, `${apiPath}/versions/`);
@@ -101,7 +101,7 @@ export function addNameRoutes(app: App, { catalogue, feed, purgeReports }: NameR
     {
       config: { access: "writer" },
       schema: {
-        summary: "Bring an earlier version of a name back, as its next version; by default the one before",
+        summary: "Restore an earlier version of a name as its next version; by default, the previous one",
         tags: ["images"],
         body: rollbackImageBody,
         response: { 200: rolledBackImage },
@@ -146,7 +146,7 @@ export function addNameRoutes(app: App, { catalogue, feed, purgeReports }: NameR
     {
       config: { access: "writer" },
       schema: {
-        summary: "Have all edges drop (or mark as stale) what they cached of these; several selectors add up",
+        summary: "Purge everything that matches one of the selectors from all edges, or mark it as stale",
         tags: ["images"],
         body: purgeBody,
         response: { 202: purgeAnswer },
