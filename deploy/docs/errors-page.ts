@@ -64,7 +64,7 @@ Errors over HTTP have the type \`application/problem+json\` (RFC 9457):
   "status": 400,
   "code": "BAD_PARAMETER",
   "requestId": "ccfedb296af3-16",
-  "detail": "w=abc: must be a whole number of px from 1 to 8192, or a fraction above 0 and below 1"
+  "detail": "w must be between 1 and 8192 pixels, or a fraction between 0 and 1 (got \"abc\")"
 }
 \`\`\`
 
