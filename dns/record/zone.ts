@@ -15,7 +15,10 @@ export const writtenZone = Type.Object(
     ttlSeconds: seconds("TTL of records that don't state one", 300, 604_800),
     negativeTtlSeconds: seconds("how long resolvers cache that a name does not exist (SOA MINIMUM)", 60, 10_800),
     contact: Type.Optional(
-      Type.String({ pattern: "^[^@\\s]{1,64}@[A-Za-z0-9.-]{1,253}$", description: "SOA RNAME, as a mail address" }),
+      Type.String({
+        pattern: "^[^@\\s]{1,64}@[A-Za-z0-9.-]{1,253}$",
+        description: "contact of the zone (SOA RNAME), as an email address",
+      }),
     ),
     nameservers: Type.Optional(
       Type.Array(
@@ -30,10 +33,10 @@ export const writtenZone = Type.Object(
           },
           strict,
         ),
-        { minItems: 1, maxItems: 13, description: "required unless `file` or `text` is set" },
+        { minItems: 1, maxItems: 13, description: "nameservers of the zone; required unless `file` or `text` is set" },
       ),
     ),
-    records: Type.Array(zoneRecord, { maxItems: 10_000, default: [] }),
+    records: Type.Array(zoneRecord, { maxItems: 10_000, default: [], description: "records of the zone" }),
     file: Type.Optional(
       Type.String({
         minLength: 1,
