@@ -233,7 +233,11 @@ const notPlain: readonly (readonly [what: string, put: (file: string) => Promise
     },
     "must be a plain file with the token, but it is a named pipe",
   ],
-  ["a link to a device", async (file) => await symlink("/dev/zero", file), "must be a plain file with the token, but it is a device"],
+  [
+    "a link to a device",
+    async (file) => await symlink("/dev/zero", file),
+    "must be a plain file with the token, but it is a device",
+  ],
   [
     "a link that leads nowhere",
     async (file) => await symlink("/nowhere/edge.token", file),
