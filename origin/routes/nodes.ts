@@ -68,7 +68,7 @@ export function addNodeRoutes(app: App, { roster, feed, log }: NodeRouteDeps): v
       const { node, revision: now, isNew } = await roster.join(request.body, actorOf(request));
       if (isNew) {
         feed.wake();
-        log.info({ node, revision: now }, "a node joined");
+        log.info({ node, revision: now }, "node joined");
       }
       void reply.code(isNew ? 201 : 200);
       return { node, revision: now, unchanged: !isNew };
@@ -91,7 +91,7 @@ export function addNodeRoutes(app: App, { roster, feed, log }: NodeRouteDeps): v
       const { name } = request.params;
       const { revision: now } = await roster.remove(name, actor);
       feed.wake();
-      log.info({ name, revision: now, author: actor.author }, "a node was removed");
+      log.info({ name, revision: now, author: actor.author }, "node removed");
       return { name, revision: now };
     },
   );
@@ -113,7 +113,7 @@ export function addNodeRoutes(app: App, { roster, feed, log }: NodeRouteDeps): v
           feed.wake();
           log.info(
             { name, draining, revision: now, author: actor.author },
-            draining ? "a node is drained" : "a node is undrained",
+            draining ? "node drained" : "node undrained",
           );
         }
         return { name, draining, revision: now, unchanged };

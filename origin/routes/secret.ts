@@ -52,7 +52,7 @@ export function addSecretRoutes(app: App, { fleetSecret, feed, log }: SecretRout
       const actor = actorOf(request);
       const { id, previousId, seq } = await fleetSecret.rotate(actor);
       feed.wake();
-      log.info({ id, previousId, seq, author: actor.author }, "the fleet secret was rotated");
+      log.info({ id, previousId, seq, author: actor.author }, "rotated the fleet secret");
       void reply.code(201).header("cache-control", "no-store");
       return { id, previousId, seq };
     },
