@@ -79,14 +79,15 @@ export const edgeConfigSchema = Type.Object(
           maximum: 64,
           pattern: "^auto$",
           default: 1,
-          description: "threads that answer UDP; auto: one less than the cores, at least 1; 0: the main thread answers",
+          description:
+            "threads that answer UDP; auto: one less than the cores, but at least 1; 0: the main thread answers",
         }),
         responsesPerSecond: Type.Integer({
           minimum: 0,
           maximum: 10_000_000,
           default: 1000,
           unit: "/s",
-          description: "UDP answers to one network (/24, IPv6 /56) without DNS cookies; 0: no limit",
+          description: "limit of UDP answers to one network (/24, IPv6 /56) without DNS cookies; 0: no limit",
         }),
         slip: Type.Integer({
           minimum: 0,
@@ -122,7 +123,8 @@ export const edgeConfigSchema = Type.Object(
         },
         {
           ...strict,
-          description: "listener for the other nodes of the site, as in the fleet document; process i uses port + i",
+          description:
+            "listener for other nodes, with the same address as in the fleet document; process i uses port + i",
         },
       ),
     ),
@@ -179,7 +181,7 @@ export const edgeConfigSchema = Type.Object(
         },
         {
           ...strict,
-          description: "BGP announcement of the anycast prefixes, as a lease; absent: nothing is announced",
+          description: "BGP announcement of the anycast prefixes, as a lease; absent: the node announces nothing",
         },
       ),
     ),
@@ -208,14 +210,14 @@ export const edgeConfigSchema = Type.Object(
           minimum: 1,
           maximum: 256,
           default: 2,
-          description: "decoder processes, and so renderings at a time; one per core is a good value",
+          description: "number of decoder processes, and so of concurrent renderings; use one per core",
         }),
         memoryBytes: Type.Integer({
           minimum: 128 * mebibyte,
           maximum: 1024 ** 4,
           default: 1024 * mebibyte,
           unit: "B",
-          description: "resident memory above which a decoder is killed",
+          description: "limit of a decoder's resident memory; above it, the decoder is killed",
         }),
         sandbox: Type.Unsafe<SandboxMode>({
           type: "string",
@@ -231,7 +233,8 @@ export const edgeConfigSchema = Type.Object(
       maximum: 600_000,
       default: 15_000,
       unit: "ms",
-      description: "after SIGTERM, how long the node reports `draining` before it stops accepting; longer than TTLs",
+      description:
+        "after SIGTERM, how long the node drains before it stops accepting connections; use more than the TTL",
     }),
     logLevel: Type.Unsafe<(typeof logLevels)[number]>({
       type: "string",

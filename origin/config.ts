@@ -137,7 +137,8 @@ export const originConfigSchema = Type.Object(
           maximum: 268_435_456,
           default: 1_048_576,
           unit: "B",
-          description: "bytes buffered for one subscriber; a slower one is disconnected and reconnects",
+          description:
+            "limit of the bytes buffered for one subscriber; above it, the subscriber is disconnected and reconnects",
         }),
         stallMs: milliseconds(30_000, 100, 600_000, "a subscriber that reads nothing for this long is disconnected"),
       },

@@ -53,29 +53,29 @@ export function openMetrics(sources: {
   }
   const build = new Gauge({
     name: "nearcast_build_info",
-    help: "Always 1; the label names the release that runs",
+    help: "Always 1; the label is the running release",
     labelNames: ["version"],
     registers,
   });
   build.set({ version: readRelease() }, 1);
-  gauge("nearcast_origin_uploads", "Uploads that run now", () => sources.uploads().running);
-  gauge("nearcast_origin_inspections", "Uploads that are decoded now", () => sources.uploads().inspecting);
+  gauge("nearcast_origin_uploads", "Uploads in progress", () => sources.uploads().running);
+  gauge("nearcast_origin_inspections", "Uploads that are being decoded", () => sources.uploads().inspecting);
   gauge("nearcast_origin_inspections_waiting", "Uploads that wait to be decoded", () => sources.uploads().waiting);
-  gauge("nearcast_origin_feed_subscribers", "Edges that follow the feed now", () => sources.feed().subscribers);
+  gauge("nearcast_origin_feed_subscribers", "Edges that follow the feed", () => sources.feed().subscribers);
+  counter("nearcast_origin_feed_published_total", "Events sent to the feed", () => sources.feed().published);
   counter(
-    "nearcast_origin_feed_published_total",
-    "Events handed to the feed since the start",
-    () => sources.feed().published,
+    "nearcast_origin_feed_cut_total",
+    "Subscribers disconnected because they were too slow",
+    () => sources.feed().cut,
   );
-  counter("nearcast_origin_feed_cut_total", "Subscribers cut because they were too slow", () => sources.feed().cut);
   const swept = new Counter({
     name: "nearcast_origin_blobs_swept_total",
-    help: "Blobs removed by the sweep",
+    help: "Unused blobs removed",
     registers,
   });
   void new Counter({
     name: "nearcast_origin_tokens_refused_total",
-    help: "Requests refused for the token they present: malformed, unknown, or an edge's where a writer's is needed",
+    help: "Requests refused because of their token: malformed, unknown, or an edge token instead of the writer's",
     labelNames: ["reason"],
     registers,
     collect() {
@@ -85,7 +85,7 @@ export function openMetrics(sources: {
   });
   const unauthenticatedClosed = new Counter({
     name: "nearcast_origin_unauthenticated_connections_closed_total",
-    help: "Connections without a valid token that were closed: too late, or past the bound of a network or of all",
+    help: "Connections without a valid token that were closed: too slow, or above the limit of a network or of all",
     labelNames: ["reason"],
     registers,
   });
@@ -99,7 +99,7 @@ export function openMetrics(sources: {
   });
   const seconds = new Histogram({
     name: "nearcast_origin_request_seconds",
-    help: "From the request's head to the end of the answer",
+    help: "Time from the request header to the end of the response",
     labelNames: ["route", "method"],
     buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60],
     registers,

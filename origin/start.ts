@@ -125,11 +125,11 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     });
     await app.listen({ host: config.listen.host, port: config.listen.port });
     const url = urlOf(app.server.address() as AddressInfo);
-    log.info({ url, dataDir }, "the origin listens");
+    log.info({ url, dataDir }, "ready");
     if (!isLoopback(config.listen.host)) {
       log.warn(
         { host: config.listen.host },
-        "tokens travel in the clear to this address: keep it on a private network, or put TLS before it",
+        "tokens are sent unencrypted to this address: keep it on a private network, or put a TLS proxy in front of it",
       );
     }
     return {

@@ -36,6 +36,7 @@ const seenNode = Type.Object({
 const seenSite = Type.Object({
   name: word,
   state: word,
+  reason: said(sentence),
   place: said(
     Type.Object({
       city: word,

@@ -5,44 +5,49 @@ import { code, wrapped } from "./wrap.ts";
 const advice = {
   BAD_REQUEST: "Send a well-formed HTTP/1.1 request. `detail` says what could not be read.",
   BAD_PARAMETER: "Correct the parameter that `detail` names; it also gives the allowed values.",
-  BAD_PATH: "Use a path whose decoded form is a valid name: at most 500 bytes, no empty, `.` or `..` segment.",
-  BAD_FLEET: "Run `nearcast fleet check fleet.yaml`. `problems` lists each place with what is allowed there.",
+  BAD_PATH: "Use a path that is a valid name after decoding: at most 500 bytes, without empty, `.` or `..` segments.",
+  BAD_FLEET:
+    "Run `nearcast fleet check fleet.yaml`. `problems` lists each mistake with its place and the allowed values.",
   UNKNOWN_SITE: "Add the site to the fleet document first, or correct `--site`.",
   UNAUTHORIZED:
-    "Send `Authorization: Bearer TOKEN` with a token that the origin accepts now. `nearcast token list` shows them.",
-  FORBIDDEN: "Use the other token: `detail` says whether the edge token or the writer token is needed.",
-  NOT_FOUND: "Check the name. `nearcast ls PREFIX` lists pictures; an edge remembers a 404 for `negativeSeconds`.",
-  UNKNOWN_HOST: "Add the host to `hosts` of the fleet document. On an admin listener, add its name to `admin.hosts`.",
-  METHOD_NOT_ALLOWED: "Use a method of the `Allow` field.",
-  REQUEST_TIMEOUT: "Send the whole request in time: a request's head has 10 s at an edge.",
-  CONFLICT: "`detail` names what is in the way. Read the present state, then try again.",
-  DANGEROUS_FLEET: "Read `dangers`. If this is what you want, repeat `nearcast fleet apply` with `--force`.",
-  NODE_CONFLICT: "Read `detail`: the name or an address belongs to another node, or the node stands in the document.",
-  GONE: "Bring the picture back with `nearcast rollback NAME`, or stop asking for it.",
-  PRECONDITION_FAILED: "Somebody else changed it. Read it again, and repeat with the new ETag or version.",
+    "Send `Authorization: Bearer TOKEN` with a valid token. `nearcast token list` lists the valid tokens by ID.",
+  FORBIDDEN: "Use the other token: `detail` says whether the route needs the edge token or the writer token.",
+  NOT_FOUND: "Check the name. `nearcast ls PREFIX` lists the pictures. An edge caches a 404 for `negativeSeconds`.",
+  UNKNOWN_HOST: "Add the host to `hosts` of the fleet document. For an admin listener, add the name to `admin.hosts`.",
+  METHOD_NOT_ALLOWED: "Use a method from the `Allow` field.",
+  REQUEST_TIMEOUT: "Send the request faster: an edge waits 10 s for the head of a request.",
+  CONFLICT: "`detail` names the conflict. Read the current state, then try again.",
+  DANGEROUS_FLEET: "Read `dangers`. To publish the document anyway, run `nearcast fleet apply` with `--force`.",
+  NODE_CONFLICT:
+    "`detail` names the conflict: the name or an address belongs to another node, or the node is in the document.",
+  GONE: "Restore the picture with `nearcast rollback NAME`, or remove its URL from your pages.",
+  PRECONDITION_FAILED:
+    "Someone else changed the resource. Read it again, then repeat the request with the new ETag or version.",
   BODY_TOO_LARGE: "Send a smaller body, or raise `limits.sourceBytesMax` of the fleet document.",
   URI_TOO_LONG: "Shorten the URL to 8192 characters.",
   UNSUPPORTED_IMAGE: "Upload JPEG, PNG, WebP, GIF or AVIF.",
-  RANGE_NOT_SATISFIABLE: "Ask for a range inside the body; `Content-Range` says how long it is.",
-  BROKEN_IMAGE: "Save the picture again with another program, and upload that.",
+  RANGE_NOT_SATISFIABLE: "Request a range inside the body; `Content-Range` has its length.",
+  BROKEN_IMAGE: "Save the picture with another program, then upload it again.",
   TOO_MANY_PIXELS: "Upload a smaller picture, or raise `limits.sourcePixelsMax` of the fleet document.",
   HEADERS_TOO_LARGE: "Send fewer or shorter header fields.",
-  NOT_CACHED: "The request said `only-if-cached`. Leave that out to have the picture fetched.",
-  LOOP_DETECTED: "An assets host's `origin` leads back to the fleet. Correct it in the fleet document.",
+  NOT_CACHED: "The request has the directive `only-if-cached`. Without it, the edge fetches the picture.",
+  LOOP_DETECTED: "The `origin` of an assets host leads back to the fleet. Correct it in the fleet document.",
   OVERLOADED:
-    "Wait as long as `Retry-After` says. If it lasts, look at `nearcast_decoders_queued`: add decoders or nodes.",
-  NOT_READY: "Ask `/readyz` on the admin listener for the reasons. A node that starts or drains is not ready.",
-  ORIGIN_UNREACHABLE: "Check that the origin (or the origin of the assets host) runs and is reachable from this node.",
-  ORIGIN_TIMEOUT: "Check the origin's load. The limits are `limits.originTimeoutMs` and a host's `timeoutMs`.",
-  ORIGIN_BAD_ANSWER: "Check what answers at `origin.url`: it must be a nearcast origin.",
-  ORIGIN_REFUSED: "Give the edge the current token: see [Rotate secrets](runbook.md#rotate-secrets).",
-  PEER_UNREACHABLE: "`nearcast status` shows which node. The node that was asked tries another one by itself.",
-  DECODER_CRASHED: "Find the picture in the log by the request id. The variant is tried again after 30 s.",
-  DECODER_TIMEOUT: "Find the picture in the log by the request id. The limit is `limits.renderTimeoutMs`.",
-  DECODER_MEMORY: "Find the picture in the log by the request id. The limit is `decoders.memoryBytes`.",
-  CANNOT_LISTEN: "Another program has the port, or the address is not one of this machine.",
-  DISK_FAILED: "Look at the log and at the free space of `dataDir`.",
-  INTERNAL: "This is a bug. Report it with the log lines that have the same request id.",
+    "Wait for the time in `Retry-After`. If it persists and `nearcast_decoders_queued` is high, add decoders or nodes.",
+  NOT_READY: "`/readyz` on the admin listener lists the reasons. A node that is starting or draining is not ready.",
+  ORIGIN_UNREACHABLE:
+    "Check that the origin, or the origin of the assets host, is running and reachable from this node.",
+  ORIGIN_TIMEOUT:
+    "Check the load of the origin. The time limits are `limits.originTimeoutMs` and the `timeoutMs` of an assets host.",
+  ORIGIN_BAD_ANSWER: "Check which server answers at `origin.url`: it must be a nearcast origin.",
+  ORIGIN_REFUSED: "Copy the current edge token to the edge; see [Rotate secrets](runbook.md#rotate-secrets).",
+  PEER_UNREACHABLE: "`nearcast status` shows which node is down. Nodes retry with another node automatically.",
+  DECODER_CRASHED: "The log names the picture under the request ID. The edge tries the variant again after 30 s.",
+  DECODER_TIMEOUT: "The log names the picture under the request ID. The limit is `limits.renderTimeoutMs`.",
+  DECODER_MEMORY: "The log names the picture under the request ID. The limit is `decoders.memoryBytes`.",
+  CANNOT_LISTEN: "Another program uses the port, or this machine does not have the address.",
+  DISK_FAILED: "Check the log and the free space of `dataDir`.",
+  INTERNAL: "This is a bug. Report it with the log lines of the same request ID.",
 } as const satisfies Record<ErrorCode, string>;
 
 const groups: readonly { title: string; sources: readonly ErrorSource[] }[] = [
@@ -55,7 +60,8 @@ const head = `# Errors
 
 <!-- Generated by \`npm run docs\` from the error catalogue. Edit deploy/docs/errors-page.ts, not this page. -->
 
-Errors over HTTP have the type \`application/problem+json\` (RFC 9457):
+This page lists the error codes of edges and origin. Over HTTP, an error has the type \`application/problem+json\`
+(RFC 9457):
 
 \`\`\`json
 {
@@ -64,14 +70,15 @@ Errors over HTTP have the type \`application/problem+json\` (RFC 9457):
   "status": 400,
   "code": "BAD_PARAMETER",
   "requestId": "ccfedb296af3-16",
-  "detail": "w=abc: must be a whole number of px from 1 to 8192, or a fraction above 0 and below 1"
+  "detail": "w must be between 1 and 8192 pixels, or a fraction between 0 and 1 (got \\"abc\\")"
 }
 \`\`\`
 
-\`code\` is stable; programs should read that. For a status of 500 or more, the body has no \`detail\`: the log has it,
-under the same request id. *Retry* says whether the same request may succeed later without a change.
+Programs should use \`code\`, which never changes. Errors with a status of 500 or more have no \`detail\`; the log has
+it under the same request ID. *Retry* marks errors after which the same request may succeed later.
 
-The command prints the origin's error and exits with status 4; see [Commands](commands.md) for the other statuses.
+When the origin returns an error, the command line prints it and exits with status 4. [Commands](commands.md) lists the
+other exit statuses.
 `;
 
 export function errorsPage(): string {

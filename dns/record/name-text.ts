@@ -1,6 +1,6 @@
 /**
- * Domain names as text (RFC 1035 §5.1), in the one normal form of zone.ts: whole, with the final dot,
- * escaped where they must be and nowhere else. Letters keep their case.
+ * Domain names as text (RFC 1035 §5.1), in the normal form that zone.ts defines: absolute, with the final dot,
+ * escaped only where necessary. Letters keep their case.
  *
  *   www          + origin cdn.test.  →  www.cdn.test.
  *   a\.b         + origin cdn.test.  →  a\.b.cdn.test.        two octets of one label with a dot between them
@@ -9,10 +9,10 @@
 import { quote } from "./zone-file/words.ts";
 
 const labelOctetsMax = 63;
-/** With the length octets and the final zero (RFC 1035 §2.3.4). */
+/** Includes the length octets and the final zero (RFC 1035 §2.3.4). */
 const nameOctetsMax = 255;
 
-/** Octets that stand for themselves: printable, and without a meaning in zone files. */
+/** Octets that need no escape: printable, and not special in zone files. */
 const isPlain = Array.from(
   { length: 128 },
   (_, char) => char > 0x20 && char < 0x7f && !'"$().;@\\'.includes(charOf(char)),
@@ -23,9 +23,9 @@ function charOf(char: number): string {
 }
 
 /**
- * The name that `written` is, made whole with `origin`.
+ * Makes `written` absolute: a relative name gets `origin` appended.
  * @param origin in normal form
- * @returns undefined when it is none; whyNoName() then has the reason
+ * @returns undefined when `written` is not a name; whyNoName() then has the reason
  */
 export function nameFrom(written: string, origin: string): string | undefined {
   if (written === "@") return origin;
@@ -66,21 +66,21 @@ function labelsAt(octets: Uint8Array, end: number): Uint8Array[] {
   return labels;
 }
 
-/** Why a text is no name: what putLabels() returns instead of a length. */
+/** What putLabels() returns instead of a length when the text is not a name. */
 const noEscape = -1;
 const longLabel = -2;
 const emptyLabel = -3;
 const longName = -4;
 
-/** Takes the labels of any name; as long as putLabels() wants it. */
+/** The size that putLabels() needs: any name, and the longest escape past its end. */
 export const labelOctetsBufferSize = nameOctetsMax + 4;
 const scratch = new Uint8Array(labelOctetsBufferSize);
 
 /**
- * Writes the labels that `written` stands for as they are on the wire, each after its length, in the case in which
- * they are written. A name with a final dot is whole: it ends with the root's empty label.
+ * Writes the labels of `written` in wire format, each after its length, and keeps their case. A name with a final dot
+ * is absolute and ends with the root's empty label.
  * @param into at least `labelOctetsBufferSize` octets
- * @returns how many octets were written; below 0: the text is no name
+ * @returns how many octets were written; below 0 when the text is not a name
  */
 export function putLabels(written: string, into: Uint8Array): number {
   let start = 0;
@@ -119,8 +119,8 @@ export function putLabels(written: string, into: Uint8Array): number {
 }
 
 /**
- * What the backslash before `at` stands for: an octet as three digits, or the character after it.
- * @returns undefined where neither is there; `length`: how many characters of the text that is
+ * Reads the escape whose backslash stands before `at`: three digits for an octet, or one character.
+ * @returns undefined when neither follows; `length` is the number of characters read
  */
 function escapeAt(text: string, at: number): { octets: Uint8Array; length: number } | undefined {
   const char = text.charCodeAt(at);
@@ -133,13 +133,13 @@ function escapeAt(text: string, at: number): { octets: Uint8Array; length: numbe
   return /^\d{3}$/.test(digits) && Number(digits) <= 255 ? { octets: Buffer.of(Number(digits)), length: 3 } : undefined;
 }
 
-/** The whole name on the wire (RFC 1035 §3.1), never compressed. @param name in normal form */
+/** An absolute name in wire format (RFC 1035 §3.1), never compressed. @param name in normal form */
 export function nameToWire(name: string): Uint8Array {
   if (name === ".") return Uint8Array.of(0);
   return scratch.slice(0, Math.max(0, putLabels(name, scratch)));
 }
 
-/** One label of the normal form. */
+/** One label as text in normal form. */
 export function labelText(label: Uint8Array): string {
   let text = "";
   for (const octet of label) {
@@ -150,7 +150,7 @@ export function labelText(label: Uint8Array): string {
   return text;
 }
 
-/** Octets on the wire of a name in normal form. */
+/** Length in octets, in wire format, of a name in normal form. */
 function octetsOfName(name: string): number {
   if (name === ".") return 1;
   if (!name.includes("\\")) return name.length + 1;
@@ -162,25 +162,25 @@ function octetsOfName(name: string): number {
   return octets;
 }
 
-/** Why nameFrom() made nothing of `written`. */
+/** Why nameFrom() rejected `written`. */
 export function whyNoName(written: string): string {
   const shown = quote(written);
-  if (written === "") return "a name is empty: write @ for the origin";
+  if (written === "") return "a name must not be empty: write @ for the origin";
   switch (putLabels(written, scratch)) {
     case noEscape:
-      return `${shown} has a backslash without a character or a number of 0-255 after it`;
+      return `${shown} has an invalid escape: a backslash must be followed by a character or by three digits up to 255`;
     case longLabel:
-      return `${shown} has a label of more than ${labelOctetsMax} octets`;
+      return `${shown} has a label longer than ${labelOctetsMax} octets`;
     case emptyLabel:
       return `${shown} has an empty label`;
     default:
-      return `${shown}, made whole, has more than ${nameOctetsMax} octets`;
+      return `${shown}, with the origin, is longer than ${nameOctetsMax} octets`;
   }
 }
 
 /**
- * The octets that `written` stands for: UTF-8, `\X` for the character X itself, `\DDD` for an octet.
- * @returns undefined where a backslash has neither after it
+ * Decodes `written` to octets: UTF-8, `\X` for the character X itself, `\DDD` for an octet.
+ * @returns undefined at an invalid escape
  */
 export function octetsOf(written: string): Buffer | undefined {
   let next = written.indexOf("\\");

@@ -1,5 +1,6 @@
 /**
- * Domain names as the fleet document has them: relative to their zone, or whole; and how names relate to each other.
+ * Domain names as the fleet document writes them, relative to their zone or absolute, and how names relate to each
+ * other.
  */
 import { Type } from "typebox";
 
@@ -7,32 +8,32 @@ const label = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?";
 export const absoluteName = Type.String({
   pattern: `^${label}(?:\\.${label})*\\.?$`,
   maxLength: 253,
-  description: "a whole domain name, with or without the final dot",
+  description: "an absolute domain name, with or without the final dot",
 });
 export const ownerName = Type.String({
   pattern: `^(?:@|(?:\\*\\.)?${label}(?:\\.${label})*\\.?|\\*)$`,
   maxLength: 253,
   description:
-    "`@` for the zone's apex, a name relative to the zone, or a whole name with a final dot; `*` is a wildcard",
+    "`@` for the zone's apex, a name relative to the zone, or an absolute name with a final dot; `*` is a wildcard",
 });
 export const targetName = Type.String({
   pattern: `^(?:@|\\.|${label}(?:\\.${label})*\\.?)$`,
   maxLength: 253,
-  description: "a name relative to the zone, or a whole name with a final dot",
+  description: "a name relative to the zone, or an absolute name with a final dot",
 });
 
-/** A name without the final dot, in lower case: the form in which hosts and steered names are compared. */
+/** A name without the final dot and in lower case. Hosts and steered names are compared in this form. */
 export function canonicalName(name: string): string {
   return (name.endsWith(".") ? name.slice(0, -1) : name).toLowerCase();
 }
 
-/** The whole name, without final dot, of an owner written relative to its zone. */
+/** The absolute name, without final dot, of an owner that is written relative to its zone. */
 export function ownerOf(name: string, apex: string): string {
   if (name === "@") return apex;
   return name.endsWith(".") ? canonicalName(name) : `${name.toLowerCase()}.${apex}`;
 }
 
-/** Whether `name` is `ancestor` or lies below it; both in one form: with or without the final dot, lower case. */
+/** Whether `name` is `ancestor` or lies below it. Both are in lower case, and both or neither have the final dot. */
 export function isAtOrBelow(name: string, ancestor: string): boolean {
   if (ancestor === "." || name === ancestor) return true;
   if (!name.endsWith(ancestor)) return false;
@@ -40,7 +41,7 @@ export function isAtOrBelow(name: string, ancestor: string): boolean {
   return name.charCodeAt(dot) === 0x2e && !isEscaped(name, dot);
 }
 
-/** The name above, or undefined at the last label. Same form as isAtOrBelow(). */
+/** The parent name, or undefined at the last label. The name has the form that isAtOrBelow() takes. */
 export function nameAbove(name: string): string | undefined {
   for (let dot = name.indexOf("."); dot >= 0; dot = name.indexOf(".", dot + 1)) {
     if (!isEscaped(name, dot)) return name.slice(dot + 1);
@@ -48,7 +49,7 @@ export function nameAbove(name: string): string | undefined {
   return undefined;
 }
 
-/** An odd number of backslashes stands before it. */
+/** A character is escaped when an odd number of backslashes precedes it. */
 function isEscaped(text: string, at: number): boolean {
   let first = at;
   while (first > 0 && text.charCodeAt(first - 1) === 0x5c) first -= 1;

@@ -1,6 +1,6 @@
 /**
- * Rdata that is given as octets (RFC 3597), read from left to right. Once the octets don't suffice, `isBroken` is true
- * and what is read has no meaning.
+ * Reads rdata given as octets (RFC 3597) from left to right. When the octets run out, `isBroken` becomes true, and
+ * everything read after that is meaningless.
  */
 import { labelText } from "./name-text.ts";
 
@@ -38,7 +38,7 @@ export function readUint32(reader: RdataReader): number {
   return readOctets(reader, 4).readUInt32BE();
 }
 
-/** A name in normal form; compression is a fault (RFC 3597 §4). */
+/** A name in normal form. A compressed name breaks the reader (RFC 3597 §4). */
 export function readName(reader: RdataReader): string {
   let name = "";
   let octets = 1;

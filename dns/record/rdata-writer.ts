@@ -1,19 +1,19 @@
 /**
- * The rdata of one record, written from left to right. Record types write it without knowing for whom: for the
- * compiler, which may shorten names, or as plain octets (RFC 3597), for a record that is kept as RAW.
+ * Writes the rdata of one record from left to right. Record types don't know where it goes: to the compiler, which may
+ * compress names, or to plain octets (RFC 3597) for a record that is kept as RAW.
  *
  *   putUint16(into, record.preference);
  *   putName(into, record.exchange, "compressible");        00 0a 04 m a i l …
  *
- * What does not fit, or has no form on the wire, sets `isBroken`; what is written after that has no meaning.
+ * A value that does not fit, or has no wire format, sets `isBroken`; everything written after that is meaningless.
  */
 import { isMappedIpv4, readIpv4, readIpv6 } from "#base/ip-octets.ts";
 import { nameToWire } from "./name-text.ts";
 
-/** RDLENGTH has 16 bits. */
+/** RDLENGTH is a 16-bit field. */
 export const rdataOctetsMax = 65_535;
 
-/** Octets that are text are given as text. */
+/** Octets that are valid UTF-8 are kept as text. */
 export type Octets = string | Uint8Array;
 
 /** RFC 3597 §4: only names in the types of RFC 1035 may be compressed. */
@@ -25,12 +25,12 @@ export interface Rdata {
   isBroken: boolean;
   /**
    * Puts a name as the zone writes it.
-   * @param isTarget the record is an alias or a referral: questions go on at this name
+   * @param isTarget the record is an alias or a referral: the lookup continues at this name
    */
   addName(into: this, text: string, form: NameForm, isTarget: boolean): void;
 }
 
-/** What `write` puts, as plain octets; names are in normal form. Broken: there are none, and `length` is too much. */
+/** Collects what `write` puts as plain octets; names are in normal form. If broken, `octets` is empty. */
 export function plainRdata(write: (into: Rdata) => void): { octets: Uint8Array; length: number; isBroken: boolean } {
   plain.length = 0;
   plain.isBroken = false;
@@ -48,7 +48,7 @@ const plain: Rdata = {
   },
 };
 
-/** Whether so many octets more fit. When they don't, they are only counted, and the rdata is broken. */
+/** Whether this many more octets fit. If not, they are only counted, and the rdata is broken. */
 export function hasRoom(into: Rdata, octets: number): boolean {
   if (into.length + octets <= rdataOctetsMax) return true;
   into.length += octets;
@@ -77,17 +77,17 @@ export function putOctets(into: Rdata, octets: Uint8Array): void {
   into.length += octets.length;
 }
 
-/** @param hex two digits for each octet */
+/** @param hex two digits per octet */
 export function putHex(into: Rdata, hex: string): void {
   putOctets(into, Buffer.from(hex, "hex"));
 }
 
-/** Text that goes on to the end of the rdata, without a length. */
+/** Text that extends to the end of the rdata, without a length octet. */
 export function putText(into: Rdata, text: Octets): void {
   putOctets(into, typeof text === "string" ? Buffer.from(text, "utf8") : text);
 }
 
-/** A character-string (RFC 1035 §3.3): a length octet and so many octets. */
+/** A character-string (RFC 1035 §3.3): a length octet and that many octets. */
 export function putString(into: Rdata, text: Octets): void {
   const octets = typeof text === "string" ? Buffer.from(text, "utf8") : text;
   if (octets.length > 255) into.isBroken = true;
@@ -97,7 +97,7 @@ export function putString(into: Rdata, text: Octets): void {
   }
 }
 
-/** An IPv6 address that is a mapped IPv4 address breaks the rdata: clients can't use it. */
+/** An IPv4-mapped IPv6 address breaks the rdata, because clients can't use it. */
 export function putAddress(into: Rdata, text: string, family: 4 | 6): void {
   const octets = family === 4 ? 4 : 16;
   if (!hasRoom(into, octets)) return;
@@ -113,12 +113,12 @@ export function putName(into: Rdata, text: string, form: NameForm): void {
   into.addName(into, text, form, false);
 }
 
-/** The name at which questions go on: that of a referral or of an alias. */
+/** The name at which the lookup continues: the target of a referral or an alias. */
 export function putTarget(into: Rdata, text: string, form: NameForm): void {
   into.addName(into, text, form, true);
 }
 
-/** What `put` puts, after its length in 16 bits. */
+/** Writes what `put` puts, after its length in 16 bits. */
 export function putSized(into: Rdata, put: () => void): void {
   const at = into.length;
   putUint16(into, 0);

@@ -1,4 +1,4 @@
-/** What the schemas of the record types are put together from. */
+/** Building blocks of the record types' schemas. */
 import { Type, type TSchema } from "typebox";
 import { strict } from "#base/schema-terms.ts";
 import { ownerName } from "./names.ts";
@@ -7,7 +7,7 @@ const recordTtl = Type.Optional(
   Type.Integer({ minimum: 0, maximum: 2_147_483_647, unit: "s", description: "default: the zone's ttlSeconds" }),
 );
 
-/** The schema of one type: what every record has, and the data of this type. */
+/** The schema of one type: the fields that every record has, and this type's own. */
 export const recordSchema = <Kind extends string, Data extends Record<string, TSchema>>(type: Kind, data: Data) =>
   Type.Object({ name: ownerName, type: Type.Literal(type), ttlSeconds: recordTtl, ...data }, strict);
 

@@ -1,9 +1,9 @@
 /**
- * What a record type is: all that the program knows of it, in one value. types.ts has the table of them.
+ * The definition of a record type: everything the program knows about it, in one value. types.ts lists all of them.
  *
- *   fleet document ──schema──▶ ┌────────┐ ──writeRdata──▶ rdata, as the compiler and RFC 3597 want it
- *   zone file ──readText─────▶ │ record │ ──faultsOf────▶ what the schema can't say of it
- *   rdata ──readRdata────────▶ └────────┘ ──rulesOf─────▶ what it says against the records of this and other names
+ *   fleet document ──schema──▶ ┌────────┐ ──writeRdata──▶ rdata, for the compiler or RFC 3597 text
+ *   zone file ──readText─────▶ │ record │ ──faultsOf────▶ faults that the schema can't express
+ *   rdata ──readRdata────────▶ └────────┘ ──rulesOf─────▶ conflicts with records at this and other names
  */
 import type { Static, TSchema } from "typebox";
 import type { ValueProblem } from "#base/schema.ts";
@@ -13,74 +13,74 @@ import { type TypeName, typeNumbers } from "./type-numbers.ts";
 import type { RawRecord } from "./types/raw.ts";
 import type { Fields } from "./zone-file/fields.ts";
 
-/** How the fleet document calls a type. */
+/** The name of a type in the fleet document. */
 export type RecordKind = TypeName | "ALIAS" | "RAW";
 
-/** What a record of any type begins with. */
+/** The fields that a record of any type starts with. */
 export interface Start {
   readonly name: string;
   readonly ttlSeconds: number;
 }
 
-/** A fault of one record; `key` is one of its keys. Undefined: the record as a whole. */
+/** A fault of one record. `key` is the key at fault; undefined means the record as a whole. */
 export interface Fault {
   readonly key?: string;
   readonly message: string;
 }
 
-/** Where a record stands, and what stands around it: what its type's rules may ask. Names are canonical. */
+/** A record's position and its neighbours, for the rules of its type. Names are canonical. */
 export interface Surroundings {
   readonly owner: string;
   readonly apex: string;
-  /** The zone is a zone file: all of its glue is among its records. */
+  /** The zone comes from a zone file, so all of its glue is among its records. */
   readonly isZoneFile: boolean;
   /** Whether the owner has a record of one of these types. */
   readonly has: (...kinds: readonly RecordKind[]) => boolean;
   /** The same for another name in the same zone. */
   readonly hasAt: (name: string, ...kinds: readonly RecordKind[]) => boolean;
-  /** The name, made whole, that the record points to. */
+  /** Makes the name that the record points to absolute. */
   readonly whole: (target: string) => string;
   readonly isSteered: (name: string) => boolean;
-  /** Whether one of the document's zones has this name. */
+  /** Whether the name lies in one of the document's zones. */
   readonly isOurs: (name: string) => boolean;
   /** Whether the name has a CNAME in one of the zones. */
   readonly isCname: (name: string) => boolean;
-  /** Why a name would have no addresses to answer with; undefined when it has. */
+  /** Why a name has no addresses to answer with; undefined when it has some. */
   readonly whyNoAddresses: (name: string) => string | undefined;
-  /** The place of the record, or of one of its keys, for problems. */
+  /** The path of the record, or of one of its keys, for problems. */
   readonly at: (key?: string) => string;
-  /** Told what is unwise, but works. */
+  /** Reports what works but is unwise. */
   readonly warn: (problem: ValueProblem) => void;
 }
 
-/** What takes a record is a method, and no property, so that one list may hold types of different records. */
+/** The members that take a record are methods, not properties, so that one list can hold types of different records. */
 export interface RecordType<Own, Schema extends TSchema = TSchema> {
   readonly type: RecordKind;
-  /** 0: ALIAS, which never stands on the wire, and RAW, whose records have their own. */
+  /** 0 for ALIAS, which is never sent, and for RAW, whose records carry their own number. */
   readonly number: number;
   readonly schema: Schema;
-  /** Another mnemonic for it in zone files. */
+  /** A second mnemonic that zone files may use. */
   readonly alsoWritten?: string;
-  /** It may not be given as octets: the responder must understand it, or may compress names in it. */
+  /** Must not be given as octets: the responder has to understand the data, or may compress names in it. */
   readonly isNeverRaw?: true;
-  /** May records stand beside one of it? `alone`: none at all. `single`: no second one of it. */
+  /** Which records may share its owner. `alone`: none. `single`: any, but no second record of this type. */
   readonly standing?: "alone" | "single";
-  /** Reads the fields that follow the type in a zone file. RAW: this type's own form can't hold the octets. */
+  /** Reads the fields after the type in a zone file. Returns RAW when this type's schema can't hold the octets. */
   readonly readText?: (fields: Fields, start: Start) => Own | RawRecord;
-  /** Reads rdata that a zone file gives as octets. Absent: it is kept as RAW. */
+  /** Reads rdata that a zone file gives as octets. Absent: the record is kept as RAW. */
   readonly readRdata?: (reader: RdataReader, start: Start) => Own | RawRecord;
-  /** Absent: the record has no rdata of its own. */
+  /** Absent: the type has no rdata of its own. */
   writeRdata?(record: Own, into: Rdata): void;
-  /** The name that a record points to, as it is written. */
+  /** The name that a record points to, as written. */
   targetOf?(record: Own): string;
-  /** What the schema can't say of one record. Those of zone files are held to it when they are read. */
+  /** Faults of one record that the schema can't express. The zone-file reader checks the same while it reads. */
   faultsOf?(record: Own): Iterable<Fault>;
   rulesOf?(record: Own, around: Surroundings): Iterable<ValueProblem>;
-  /** Rules that don't look at the record's data, so that they hold for its RAW form as well. */
+  /** Rules that don't look at the record's data. They apply to its RAW form as well. */
   rulesOfOwner?(around: Surroundings): Iterable<ValueProblem>;
 }
 
-/** Adds the number, and lets TypeScript find out what a record of this schema is. */
+/** Adds the number, and lets TypeScript infer the record from its schema. */
 export function recordType<Schema extends TSchema>(
   one: Omit<RecordType<Static<Schema>, Schema>, "number">,
 ): RecordType<Static<Schema>, Schema> {

@@ -1,6 +1,6 @@
 /**
- * SvcParamKeys by name (RFC 9460 §14.3.2, RFC 9461 §5, RFC 9540 §4): the one table of them. It has no schemas with it,
- * so the threads that answer queries may load it.
+ * The table of SvcParamKeys by name (RFC 9460 §14.3.2, RFC 9461 §5, RFC 9540 §4). It imports no schemas, so the threads
+ * that answer queries can load it cheaply.
  */
 export const svcParamKeys = {
   mandatory: 0,
@@ -14,12 +14,12 @@ export const svcParamKeys = {
   ohttp: 8,
 } as const;
 
-/** Reserved (RFC 9460 §14.3.2): never the key of a parameter. */
+/** Reserved by RFC 9460 §14.3.2: no parameter may use it. */
 export const invalidSvcParamKey = 65_535;
 
 const numbersByName = new Map<string, number>(Object.entries(svcParamKeys));
 
-/** The number of `alpn`, `dohpath` or `key65333`; undefined when the text is no key. */
+/** The number of `alpn`, `dohpath` or `key65333`; undefined when the text is not a key. */
 export function svcParamKeyFrom(text: string): number | undefined {
   const known = numbersByName.get(text);
   if (known !== undefined) return known;
@@ -27,7 +27,7 @@ export function svcParamKeyFrom(text: string): number | undefined {
   return digits !== undefined && Number(digits) < invalidSvcParamKey ? Number(digits) : undefined;
 }
 
-/** The keys as `mandatory` lists them (RFC 9460 §8): in ascending order, each once. */
+/** The keys in the order of `mandatory` (RFC 9460 §8): ascending, each once. */
 export function inMandatoryOrder(numbers: readonly number[]): number[] {
   return [...new Set(numbers)].toSorted((a, b) => a - b);
 }

@@ -1,11 +1,11 @@
 /**
- * SvcParams of SVCB and HTTPS records (RFC 9460): their schema, their presentation (§2.1), their octets (§2.2), and
- * what they say against each other. Each key is one entry of the table below.
+ * SvcParams of SVCB and HTTPS records (RFC 9460): their schema, their presentation format (§2.1), their wire format
+ * (§2.2), and the rules between them. Each key is one entry of the table below.
  *
  *   alpn="h2,h3" port=8443 no-default-alpn key65333=\001\002
  *
- * A parameter without an entry is kept as its number and octets (`other`). One that has an entry may be written by
- * number all the same (key1=\002h2): it is understood.
+ * A parameter without an entry is kept as its number and octets (`other`). One with an entry may also be written by
+ * number (key1=\002h2).
  */
 import { isIP } from "node:net";
 import { textOfIp } from "#base/ip-octets.ts";
@@ -23,10 +23,14 @@ import { fieldFlags } from "./zone-file/scan.ts";
 import { quote } from "./zone-file/words.ts";
 
 const hints = Type.Optional(
-  Type.Array(Type.String({ format: "ip" }), { minItems: 1, maxItems: 16, description: "for targets elsewhere only" }),
+  Type.Array(Type.String({ format: "ip" }), {
+    minItems: 1,
+    maxItems: 16,
+    description: "only for targets outside these zones",
+  }),
 );
 
-/** Address hints of names in these zones are always made from their A and AAAA. */
+/** Address hints for names in these zones are always made from their A and AAAA records. */
 export const svcParams = Type.Object(
   {
     mandatory: Type.Optional(Type.Array(Type.String({ pattern: "^[a-z0-9-]{1,63}$" }), { minItems: 1, maxItems: 32 })),
@@ -34,10 +38,10 @@ export const svcParams = Type.Object(
       Type.Array(Type.String({ minLength: 1, maxLength: 255 }), {
         minItems: 1,
         maxItems: 16,
-        description: "protocols, such as h2",
+        description: "protocols, such as `h2`",
       }),
     ),
-    noDefaultAlpn: Type.Optional(Type.Boolean({ description: "http/1.1 is not offered" })),
+    noDefaultAlpn: Type.Optional(Type.Boolean({ description: "don't offer http/1.1" })),
     port: Type.Optional(uint16),
     ipv4hint: hints,
     ech: Type.Optional(Type.String({ pattern: "^[A-Za-z0-9+/]+={0,2}$", maxLength: 4096, description: "base64" })),
@@ -46,7 +50,7 @@ export const svcParams = Type.Object(
       Type.Record(Type.String({ pattern: "^key[0-9]{1,5}$" }), hex("value"), {
         additionalProperties: false,
         maxProperties: 32,
-        description: "parameters without a name here: key7: hexadecimal value",
+        description: "parameters that have no name here, by number: `key7: hexadecimal value`",
       }),
     ),
   },
@@ -54,13 +58,13 @@ export const svcParams = Type.Object(
 );
 export type SvcParams = Static<typeof svcParams>;
 
-/** One key. What the two readers return is what is wrong with the value. */
+/** One key. The two readers return what is wrong with the value, or undefined. */
 interface Param {
   readonly key: keyof typeof svcParamKeys;
   readonly isPresent: (params: SvcParams) => boolean;
-  /** Takes no value; then the readers are not asked for one. */
+  /** The key takes no value. */
   readonly isFlag?: true;
-  /** @param values what commas part; `text` is all of it */
+  /** @param values the comma-separated values; `text` is the whole text */
   readonly fromText: (params: SvcParams, values: readonly Buffer[], text: string) => string | undefined;
   readonly fromOctets: (params: SvcParams, reader: RdataReader) => string | undefined;
   readonly put: (into: Rdata, params: SvcParams) => void;
@@ -73,7 +77,7 @@ function hintParam(key: "ipv4hint" | "ipv6hint", family: 4 | 6): Param {
     fromText(params, values) {
       const addresses = values.map(String);
       const wrong = addresses.find((address) => isIP(address) !== family || address.includes("%"));
-      if (wrong !== undefined) return `${quote(wrong)} is not an IPv${family} address`;
+      if (wrong !== undefined) return `must be IPv${family} addresses (got ${quote(wrong)})`;
       params[key] = addresses;
       return undefined;
     },
@@ -87,7 +91,7 @@ function hintParam(key: "ipv4hint" | "ipv6hint", family: 4 | 6): Param {
   };
 }
 
-/** In the order of their numbers, which is that on the wire. */
+/** In ascending order of their numbers, as on the wire. */
 const table: readonly Param[] = [
   {
     key: "mandatory",
@@ -95,7 +99,7 @@ const table: readonly Param[] = [
     fromText(params, values) {
       const numbers = values.map((value) => svcParamKeyFrom(value.toString().toLowerCase()));
       const unknown = values[numbers.indexOf(undefined)];
-      if (unknown !== undefined) return `${quote(unknown.toString())} is no key`;
+      if (unknown !== undefined) return `${quote(unknown.toString())} is not a SvcParamKey`;
       params.mandatory = numbers.map((number) => keyName(number ?? 0));
       return undefined;
     },
@@ -142,7 +146,7 @@ const table: readonly Param[] = [
     key: "port",
     isPresent: ({ port }) => port !== undefined,
     fromText(params, _values, text) {
-      if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535) return `${quote(text)} is not a port (0-65535)`;
+      if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535) return `must be between 0 and 65535 (got ${quote(text)})`;
       params.port = Number(text);
       return undefined;
     },
@@ -159,7 +163,7 @@ const table: readonly Param[] = [
     key: "ech",
     isPresent: ({ ech }) => ech !== undefined,
     fromText(params, _values, text) {
-      if (octetsFromBase64(text) === undefined) return `${quote(text)} is not base64`;
+      if (octetsFromBase64(text) === undefined) return `must be base64 (got ${quote(text)})`;
       params.ech = text;
       return undefined;
     },
@@ -176,7 +180,7 @@ const table: readonly Param[] = [
 
 const entries = new Map(table.map((one) => [svcParamKeys[one.key] as number, one]));
 
-/** The key as the document writes it. */
+/** The key's name in the fleet document. */
 function keyName(number: number): string {
   return entries.get(number)?.key ?? `key${number}`;
 }
@@ -191,15 +195,15 @@ function addAlpn(params: SvcParams, values: readonly Buffer[]): string | undefin
   const alpn: string[] = [];
   for (const value of values) {
     const text = textIfUtf8(value);
-    if (typeof text !== "string") return `${quote(value.toString("latin1"))} is not UTF-8`;
-    if (value.length === 0 || value.length > 255) return `${quote(text)} must have 1-255 octets`;
+    if (typeof text !== "string") return `must be UTF-8 (got ${quote(value.toString("latin1"))})`;
+    if (value.length === 0 || value.length > 255) return `each value must have 1-255 octets (got ${quote(text)})`;
     alpn.push(text);
   }
   params.alpn = alpn;
   return undefined;
 }
 
-/** Reads all fields that are left. */
+/** Reads all remaining fields. */
 export function takeSvcParams(fields: Fields): SvcParams {
   const params: SvcParams = {};
   const seen = new Set<number>();
@@ -209,19 +213,24 @@ export function takeSvcParams(fields: Fields): SvcParams {
     const equals = word.indexOf("=");
     const key = (equals < 0 ? word : word.slice(0, equals)).toLowerCase();
     let value = equals < 0 ? undefined : word.slice(equals + 1);
-    // key="value": the quotes make a field of their own, with nothing between.
+    // In key="value" the quoted part is a field of its own, right after key=.
     if (value === "" && hasMore(fields) && isGluedQuote(fields, fields.next)) value = rawField(fields, fields.next++);
     const number = hasFlag(fields, field, fieldFlags.quoted) ? undefined : svcParamKeyFrom(key);
     if (number === undefined) {
       const known = table.map((one) => one.key).join(", ");
-      refuse(fields, `${quote(word)} is no parameter: wanted key=value with one of ${known}, keyNNN`, field);
+      refuse(fields, `${quote(word)} is not a parameter: write key=value with one of ${known}, keyNNN`, field);
       return params;
     }
-    if (seen.has(number)) refuse(fields, `the parameter ${key} is there twice`, field);
+    if (seen.has(number)) refuse(fields, `the parameter ${key} appears twice: keep one`, field);
     seen.add(number);
     const octets = value === undefined ? undefined : octetsOf(value);
     if (value !== undefined && octets === undefined) {
-      refuse(fields, `${quote(value)} has a backslash without a character or a number of 0-255 after it`, field);
+      refuse(
+        fields,
+        `${quote(value)} has an invalid escape: a backslash must be followed by a character or by three digits ` +
+          `up to 255`,
+        field,
+      );
       return params;
     }
     const entry = entries.get(number);
@@ -243,16 +252,17 @@ function addFromText(params: SvcParams, entry: Param, octets: Buffer | undefined
   if (entry.isFlag === true) return entry.fromText(params, [], "") ?? (octets === undefined ? undefined : noValue);
   if (octets === undefined || octets.length === 0) return someValue;
   const values = commaSeparated(octets);
-  if (values === undefined) return `${quote(octets.toString())} is not a list without empty values`;
+  if (values === undefined)
+    return `must be a comma-separated list without empty values (got ${quote(octets.toString())})`;
   return entry.fromText(params, values, octets.toString());
 }
 
-const noValue = "takes no value";
-const someValue = "needs a value";
+const noValue = "must not have a value";
+const someValue = "must have a value";
 
 /**
- * RFC 9460 appendix A.1: commas part the values, a backslash (a second layer of them) keeps a comma or a backslash in.
- * @returns undefined where a value is empty
+ * RFC 9460 appendix A.1: commas separate the values. A second layer of backslashes escapes a comma or a backslash.
+ * @returns undefined when a value is empty
  */
 function commaSeparated(octets: Buffer): Buffer[] | undefined {
   const values: Buffer[] = [];
@@ -280,10 +290,10 @@ function addFromOctets(params: SvcParams, number: number, octets: Buffer): strin
   if (entry.isFlag === true) return entry.fromOctets(params, reader) ?? (octets.length === 0 ? undefined : noValue);
   const problem = entry.fromOctets(params, reader);
   if (octets.length === 0) return someValue;
-  return reader.isBroken || !isAtEnd(reader) ? "its octets are no such value" : problem;
+  return reader.isBroken || !isAtEnd(reader) ? "its octets are not a valid value of this key" : problem;
 }
 
-/** Reads all that is left of the rdata, where keys stand in ascending order. */
+/** Reads the rest of the rdata, where keys are in ascending order. */
 export function readSvcParams(reader: RdataReader): SvcParams {
   const params: SvcParams = {};
   let previous = -1;
@@ -307,7 +317,7 @@ export function putSvcParams(into: Rdata, params: SvcParams): void {
   }
   const others = Object.entries(params.other ?? {}).map(([key, data]) => [svcParamKeyFrom(key) ?? 0, data] as const);
   for (const [number, data] of others.toSorted(([a], [b]) => a - b)) {
-    // A key with a name here has one form only.
+    // A key that the table names has no second form in `other`.
     if (entries.has(number)) into.isBroken = true;
     putUint16(into, number);
     putSized(into, () => {
@@ -316,40 +326,41 @@ export function putSvcParams(into: Rdata, params: SvcParams): void {
   }
 }
 
-/** What the schema can't say of the parameters alone. */
+/** Faults of the parameters that the schema can't express. */
 export function* faultsOfParams(params: SvcParams): Generator<Fault> {
   for (const [a, protocol] of (params.alpn ?? []).entries()) {
-    if (Buffer.byteLength(protocol) > 255) yield { key: `params.alpn[${a}]`, message: "has more than 255 octets" };
+    if (Buffer.byteLength(protocol) > 255)
+      yield { key: `params.alpn[${a}]`, message: "must not be longer than 255 octets" };
   }
   for (const [key, family] of [["ipv4hint", 4] as const, ["ipv6hint", 6] as const]) {
     for (const [h, address] of (params[key] ?? []).entries()) {
       if (isIP(address) === family) continue;
-      yield { key: `params.${key}[${h}]`, message: `"${address}" is not an IPv${family} address` };
+      yield { key: `params.${key}[${h}]`, message: `must be an IPv${family} address (got "${address}")` };
     }
   }
 }
 
-/** The keys that the parameters have on the wire, as `mandatory` names them. */
+/** The keys of all parameters that are present, as `mandatory` names them. */
 export function keysOf(params: SvcParams): string[] {
   return [...table.filter((one) => one.isPresent(params)).map((one) => one.key), ...Object.keys(params.other ?? {})];
 }
 
-/** @param pointed the name that has the addresses */
+/** @param pointed the name whose addresses clients connect to */
 export function* rulesOfParams(params: SvcParams, pointed: string, around: Surroundings): Generator<ValueProblem> {
   const { at } = around;
   // RFC 9460 §7.1.1.
   if (params.noDefaultAlpn === true && params.alpn === undefined) {
-    yield { path: at("params.noDefaultAlpn"), message: "needs alpn: without both, no protocol is left" };
+    yield { path: at("params.noDefaultAlpn"), message: "needs alpn: without it the record offers no protocol" };
   }
   if ((params.ipv4hint ?? params.ipv6hint) !== undefined && around.isOurs(pointed)) {
     const key = params.ipv4hint === undefined ? "ipv6hint" : "ipv4hint";
-    const message = `${pointed} lies in these zones: its hints are made from its addresses, so leave them out`;
+    const message = `${pointed} lies in these zones, so its hints are made from its addresses: remove ${key}`;
     yield { path: at(`params.${key}`), message };
   }
   for (const key of Object.keys(params.other ?? {})) {
     const number = Number(key.slice(3));
     if (key !== `key${number}` || number < 7 || number > 65_534) {
-      yield { path: at(`params.other.${key}`), message: "is not key7 to key65534, without leading zeros" };
+      yield { path: at(`params.other.${key}`), message: "must be key7 to key65534, without leading zeros" };
     }
   }
   yield* rulesOfMandatory(params, at);
@@ -360,8 +371,9 @@ function* rulesOfMandatory(params: SvcParams, at: (key: string) => string): Gene
   const keys = keysOf(params);
   for (const [m, key] of (params.mandatory ?? []).entries()) {
     const path = at(`params.mandatory[${m}]`);
-    if (key === "mandatory") yield { path, message: `"mandatory" can't be mandatory` };
-    else if (!keys.includes(key)) yield { path, message: `"${key}" is not among the parameters (${keys.join(", ")})` };
-    else if (params.mandatory?.indexOf(key) !== m) yield { path, message: `"${key}" is there twice` };
+    if (key === "mandatory") yield { path, message: `"mandatory" can't be listed as mandatory` };
+    else if (!keys.includes(key))
+      yield { path, message: `"${key}" is mandatory but not set (set: ${keys.join(", ")})` };
+    else if (params.mandatory?.indexOf(key) !== m) yield { path, message: `"${key}" is listed twice` };
   }
 }

@@ -1,10 +1,10 @@
-/** Each kind of record as one bit, so that the types at a name are one number. */
+/** One bit per kind of record, so that the set of types at a name is one number. */
 import type { RecordKind } from "./record-type.ts";
 import { recordKinds, type ZoneRecord } from "./types.ts";
 
 const bits = new Map<RecordKind, number>(recordKinds.map((kind, index) => [kind, 1 << index]));
 
-/** The SOA, which every apex has and which is none of the zone's records. */
+/** The SOA, which every apex has and which is not among the zone's records. */
 export const soaBit = 1 << recordKinds.length;
 
 export function bitOfKind(kind: RecordKind): number {

@@ -1,6 +1,6 @@
 /**
- * Record types by number (IANA "Resource Record (RR) TYPEs"): the one table of them, for zone files, the compiler and
- * the responder. It has no schemas with it, so the threads that answer queries may load it.
+ * The table of record types by number (IANA "Resource Record (RR) TYPEs"), for zone files, the compiler and the
+ * responder. It imports no schemas, so the threads that answer queries can load it cheaply.
  */
 export const typeNumbers = {
   A: 1,
@@ -70,12 +70,12 @@ export function typeNumberFrom(text: string): number | undefined {
   return digits !== undefined && Number(digits) <= 65_535 ? Number(digits) : undefined;
 }
 
-/** Types that are questions or belong to a message, and are never data of a zone (RFC 6895 §3.1, RFC 9824 §3.4). */
+/** QTYPEs and meta-types, which are never zone data (RFC 6895 §3.1, RFC 9824 §3.4). */
 function isMetaType(number: number): boolean {
   return number === 0 || number === typeNumbers.OPT || (number >= 128 && number <= 255);
 }
 
-/** They hold for one signed state of a zone and no other. */
+/** Records that a signer makes for one version of a zone. */
 const signatureTypes: ReadonlySet<number> = new Set([
   typeNumbers.SIG,
   typeNumbers.NXT,
@@ -85,11 +85,12 @@ const signatureTypes: ReadonlySet<number> = new Set([
   typeNumbers.NSEC3PARAM,
 ]);
 
-/** Why there can't be such records in a zone at all; undefined when there can. */
+/** Why a zone can't contain records of this type; undefined when it can. */
 export function whyNotServed(number: number): string | undefined {
   if (signatureTypes.has(number)) {
-    return `${number} belongs to a signed zone, and zones are served unsigned: leave such records out`;
+    return `type ${number} is made by a DNSSEC signer, and nearcast serves zones unsigned: remove such records`;
   }
-  if (isMetaType(number)) return `${number} is no type of records (allowed: 1-127 without 41, 256-65535)`;
+  if (isMetaType(number))
+    return `type ${number} is not a type that a zone can contain (allowed: 1-127 except 41, 256-65535)`;
   return undefined;
 }

@@ -1,7 +1,6 @@
 /**
- * Types that have no kind of their own in the fleet document: zone files may have them, and they are kept as RAW. Each
- * is one line, which says what its fields are; those without a line are read only as octets (`\# LENGTH HEX`,
- * RFC 3597).
+ * Types that zone files may use but the fleet document has no schema for. They are kept as RAW. Each line lists the
+ * fields of one type; a type without a line is read only as octets (`\# LENGTH HEX`, RFC 3597).
  */
 import { putHex, putName, putOctets, putString, putText, putUint16, putUint32, putUint8 } from "./rdata-writer.ts";
 import { type Rdata, rdataOctetsMax } from "./rdata-writer.ts";
@@ -22,7 +21,7 @@ import {
 import { takeAlgorithm, takeCertificateType } from "./zone-file/named-numbers.ts";
 import { quote } from "./zone-file/words.ts";
 
-/** How one field, or all that are left, become octets. */
+/** How one field, or all remaining ones, become octets. */
 type Part =
   | "uint8"
   | "uint16"
@@ -32,7 +31,7 @@ type Part =
   | "name"
   | "string"
   | "strings"
-  /** Text that goes on to the end of the rdata, without a length. */
+  /** Text that extends to the end of the rdata, without a length octet. */
   | "text"
   | "hex"
   | "base64"
@@ -63,7 +62,7 @@ const formatsByNumber = new Map<number, readonly Part[]>(
   Object.entries(formats).map(([name, format]) => [typeNumbers[name as TypeName], format]),
 );
 
-/** Reads the fields of a type of this table and puts their octets; undefined for a type that is not in it. */
+/** Returns a reader that puts the octets of this type's fields; undefined for a type that is not in the table. */
 export function rawFormatOf(typeNumber: number): ((fields: Fields, into: Rdata) => void) | undefined {
   const format = formatsByNumber.get(typeNumber);
   if (format === undefined) return undefined;
@@ -93,13 +92,13 @@ function takePart(fields: Fields, part: Part, into: Rdata): void {
       putName(into, takeName(fields, "a name"), "whole");
       return;
     case "string":
-      putString(into, takeOctets(fields, "a text", characterStringOctetsMax));
+      putString(into, takeOctets(fields, "a string", characterStringOctetsMax));
       return;
     case "strings":
       for (const string of takeStrings(fields)) putString(into, string);
       return;
     case "text":
-      putText(into, takeOctets(fields, "a text", rdataOctetsMax));
+      putText(into, takeOctets(fields, "a string", rdataOctetsMax));
       return;
     case "hex":
       putHex(into, takeHex(fields, "the data"));
@@ -115,11 +114,14 @@ function takePart(fields: Fields, part: Part, into: Rdata): void {
   }
 }
 
-/** EUI-48 and EUI-64 (RFC 7043): octets with hyphens between. */
+/** EUI-48 and EUI-64 (RFC 7043): octets separated by hyphens. */
 function takeEui(fields: Fields, octets: 6 | 8): string {
   const word = takeWord(fields, "an identifier");
   if (!new RegExp(`^[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){${octets - 1}}$`).test(word)) {
-    refuse(fields, `${quote(word)} is not ${octets} octets such as 00-00-5e`);
+    refuse(
+      fields,
+      `an identifier must be ${octets} octets separated by hyphens, such as 00-00-5e-… (got ${quote(word)})`,
+    );
   }
   return word.replaceAll("-", "");
 }

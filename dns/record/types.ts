@@ -1,8 +1,8 @@
 /**
- * The record types of the fleet document: one file each in types/, and one line here. (A type that IANA has numbered
- * and type-numbers.ts does not know needs its number there as well.)
+ * The record types of the fleet document. Each has a file in types/ and a line here. (A type whose number is not in
+ * type-numbers.ts yet needs a line there as well.)
  *
- * Types that zone files may have and the document knows only as RAW are lines of record/types-kept-as-raw.ts.
+ * Types that the document knows only as RAW, but zone files may write, are in types-kept-as-raw.ts.
  */
 import type { Static } from "typebox";
 import { kinds } from "#base/schema-terms.ts";
@@ -27,7 +27,7 @@ import { svcb } from "./types/svcb.ts";
 import { tlsa } from "./types/tlsa.ts";
 import { txt } from "./types/txt.ts";
 
-/** In the order in which the document's schema, and so its documentation, has them. */
+/** In the order of the document's schema, and so of its documentation. */
 const table = [a, aaaa, ns, cname, txt, mx, caa, srv, ptr, dname, alias, https, svcb, tlsa, sshfp, ds, naptr, raw];
 
 export type ZoneRecord = Static<(typeof table)[number]["schema"]>;
@@ -40,14 +40,14 @@ export const zoneRecord = kinds(
 
 export const recordKinds: readonly RecordKind[] = table.map((one) => one.type);
 
-/** The kinds that suffer no others, or no second one, beside them. */
+/** The kinds that allow no other record, or no second one of their type, at their owner. */
 export function kindsStanding(standing: "alone" | "single"): RecordKind[] {
   return table.flatMap((one) => (one.standing === standing ? [one.type] : []));
 }
 
 const byKind = new Map<string, RecordType<ZoneRecord>>(table.map((one) => [one.type, one]));
 
-/** What a record is; every record has a type of the table. */
+/** The type of a record; every record has one of the table. */
 export function recordTypeOf(record: ZoneRecord): RecordType<ZoneRecord> {
   return byKind.get(record.type) ?? raw;
 }
@@ -56,7 +56,7 @@ const byNumber = new Map<number, RecordType<ZoneRecord>>(
   table.flatMap((one) => (one.number === 0 ? [] : [[one.number, one]])),
 );
 
-/** Undefined for a type that the document knows by number only. */
+/** Undefined for a type that the document knows only by number. */
 export function recordTypeOfNumber(number: number): RecordType<ZoneRecord> | undefined {
   return byNumber.get(number);
 }
@@ -68,21 +68,21 @@ const byMnemonic = new Map<string, RecordType<ZoneRecord>>(
   }),
 );
 
-/** The type that a zone file calls so, in any case. */
+/** The type with this mnemonic in a zone file, in any case. */
 export function recordTypeWritten(mnemonic: string): RecordType<ZoneRecord> | undefined {
-  // Capitals are the rule, and putting the others into capitals costs.
+  // Most files use capitals, and toUpperCase() is slow.
   return byMnemonic.get(mnemonic) ?? byMnemonic.get(mnemonic.toUpperCase());
 }
 
-/** The number under which the record's RRset is known; 0 for ALIAS, which never stands on the wire. */
+/** The type number of the record's RRset; 0 for ALIAS, which is never sent. */
 export function typeNumberOf(record: ZoneRecord): number {
   return record.type === "RAW" ? record.typeNumber : recordTypeOf(record).number;
 }
 
-/** Why records of this type can't be given as a type number and bytes; undefined when they can. */
+/** Why records of this type can't be written as RAW; undefined when they can. */
 export function whyNotRaw(typeNumber: number): string | undefined {
-  if (typeNumber === typeNumbers.SOA) return "6 is SOA: a zone has one, and it is not given as bytes";
+  if (typeNumber === typeNumbers.SOA) return "type 6 is SOA: a zone has exactly one, and it can't be written as RAW";
   const own = byNumber.get(typeNumber);
-  if (own?.isNeverRaw === true) return `${typeNumber} is ${own.type}: write it as ${own.type}`;
+  if (own?.isNeverRaw === true) return `type ${typeNumber} is ${own.type}: write the record as ${own.type}`;
   return whyNotServed(typeNumber);
 }

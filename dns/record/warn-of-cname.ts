@@ -1,9 +1,13 @@
-/** A rule that several types share. */
+/** A warning that several record types share. */
 import type { Surroundings } from "./record-type.ts";
 
-/** For types whose target must be a name with addresses of its own: resolvers may refuse to go on at a CNAME. */
+/** For types whose target must have addresses of its own: resolvers may refuse to follow a CNAME there. */
 export function warnOfCname(type: string, target: string, around: Surroundings): void {
   if (target === ".") return;
   const name = around.whole(target);
-  if (around.isCname(name)) around.warn({ path: around.at(), message: `${around.owner} ${type}: ${name} is a CNAME` });
+  if (around.isCname(name))
+    around.warn({
+      path: around.at(),
+      message: `the ${type} target ${name} of ${around.owner} is a CNAME: some resolvers refuse to follow it`,
+    });
 }

@@ -1,11 +1,11 @@
 /**
- * The zones of a fleet document as they are written → as the rest of the program knows them (document.ts): zone files
- * become records here, and nobody else meets them.
+ * Converts the zones of a fleet document from their written form to the form that the rest of the program uses
+ * (zone.ts). Zone files become records here; no other code sees them.
  *
- *   { name, nameservers, records }   taken as it is
- *   { name, text }                   a zone file: read
- *   { name, file }                   the same beside the document: read where the reader has files (the command line),
- *                                    refused where it has not (origin, edges)
+ *   { name, nameservers, records }   used as is
+ *   { name, text }                   the text of a zone file
+ *   { name, file }                   a zone file beside the document: only the command reads files; the origin and
+ *                                    edges refuse it
  */
 import type { ValueProblem } from "#base/schema.ts";
 import type { WrittenZone, Zone } from "./zone.ts";
@@ -13,21 +13,21 @@ import { readZoneFile } from "./zone-file/read-zone-file.ts";
 import type { IncludedFile, ZoneFileProblem } from "./zone-file/reading-state.ts";
 
 /**
- * Records of all zone files of a document; $GENERATE makes many of little text. An edge reads them in its main thread,
- * which does nothing else meanwhile, for 2 to 4 µs each.
+ * Bound on the records of all zone files of a document, since a short $GENERATE makes many. An edge reads them in its
+ * main thread and is blocked for 2 to 4 µs per record.
  */
 const zoneFileRecordsMax = 200_000;
 
-/** Gives a zone file. `from`: the zone file that includes it; undefined: the document names it. */
+/** Reads a zone file. `from` is the zone file that includes it; undefined when the document names it. */
 export type ReadZoneText = (path: string, from: string | undefined) => IncludedFile;
 
 export interface ReadZone {
   readonly zone: Zone;
   /** `zones[0]` */
   readonly path: string;
-  /** Where a record stands, for problems; `key` is one of its keys. */
+  /** The path of a record, for problems; `key` is one of its keys. */
   readonly placeOf: (record: number, key?: string) => string;
-  /** Of a zone file: the records' owners as canonicalName() has them. */
+  /** Zone files only: the records' owners in the form of canonicalName(). */
   readonly owners: readonly string[] | undefined;
 }
 
@@ -38,8 +38,8 @@ export interface ReadZones {
 }
 
 /**
- * @param written checked by its schema
- * @param value the document before that, without the defaults that the schema fills in
+ * @param written valid by its schema, with defaults filled in
+ * @param value the document as its author wrote it, without those defaults
  */
 export function readZones(
   written: readonly WrittenZone[],
@@ -53,7 +53,8 @@ export function readZones(
   for (const [index, one] of written.entries()) {
     const path = `zones[${index}]`;
     if (one.text === undefined && one.file === undefined) {
-      if (one.nameservers === undefined) problems.push({ path: `${path}.nameservers`, message: "is missing" });
+      if (one.nameservers === undefined)
+        problems.push({ path: `${path}.nameservers`, message: "is required: list the nameservers of the zone" });
       const zone: Zone = Object.freeze({ ...one, nameservers: one.nameservers ?? [] });
       const placeOf = (record: number, key?: string): string =>
         `${path}.records[${record}]${key === undefined ? "" : `.${key}`}`;
@@ -62,7 +63,7 @@ export function readZones(
     }
     const key = one.text === undefined ? "file" : "text";
     for (const extra of keysBeside(value, index, key)) {
-      problems.push({ path: `${path}.${extra}`, message: `has no place beside ${key}: the zone file says it all` });
+      problems.push({ path: `${path}.${extra}`, message: `must be removed: the zone file in ${key} replaces it` });
     }
     const source = sourceOf(one, path, options.readText);
     if (!source.ok) {
@@ -71,10 +72,10 @@ export function readZones(
     }
     left.characters -= source.text.length;
     if (left.characters < 0) {
-      // Reached by aliases only: a text that stands in the document is counted with it.
+      // Only YAML aliases lead here: text in the document counts towards the document's own bound.
       problems.push({
         path: `${path}.${key}`,
-        message: `all zone files together are over ${options.textBytesMax} bytes`,
+        message: `all zone files together must not be larger than ${options.textBytesMax} bytes`,
       });
       break;
     }
@@ -115,14 +116,16 @@ function sourceOf(zone: WrittenZone, path: string, readText: ReadZoneText | unde
   if (readText === undefined) {
     return {
       ok: false,
-      problem: `${shown} is a file: publish with \`nearcast fleet apply\`, which puts its text here`,
+      problem:
+        `${shown} is a file on your machine: publish with \`nearcast fleet apply\`, which replaces it ` +
+        `with its text`,
     };
   }
   const found = readText(zone.file ?? "", undefined);
   return found.ok ? found : { ok: false, problem: `${shown} ${found.problem}` };
 }
 
-/** Keys that the author wrote, defaults not among them. */
+/** Keys that the author wrote; defaults don't count. */
 function keysBeside(value: unknown, index: number, key: "file" | "text"): string[] {
   const zones = (value as { zones?: unknown } | null)?.zones;
   const zone: unknown = Array.isArray(zones) ? zones[index] : undefined;

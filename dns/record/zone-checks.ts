@@ -1,10 +1,10 @@
 /**
- * What the schema can't say of the zones: which records may stand beside each other, and what they may point to. What
- * one type says stands in that type's file (types/); here is when it is asked, and what concerns all types.
- * read-document.ts asks for it; whoever compiles zones relies on it.
+ * Rules for zones that the schema can't express: which records may share a name, and what they may point to. Rules of a
+ * single type are in its file (types/); this file calls them, and has the rules for all types. read-document.ts calls
+ * it; the zone compiler relies on it.
  *
- *   records of a zone ─▶ owner ─▶ the types at it, as bits      one look at each record (zone-names.ts), then one more
- *                                                               at each, and at those whose rules speak of other names
+ *   records of a zone ─▶ owner ─▶ types at the owner, as bits   one pass over the records (zone-names.ts), a second for
+ *                                                               rules at one name, a third for rules between names
  *
  * The work is linear in the records and the labels of their names.
  */
@@ -20,10 +20,10 @@ const cnameBit = bitsOfKinds(["CNAME"]);
 const dnameBit = bitsOfKinds(["DNAME"]);
 const aloneBits = bitsOfKinds(kindsStanding("alone"));
 const singleBits = bitsOfKinds(kindsStanding("single"));
-/** Types that give a name its addresses, so that steering can't. */
+/** Types that give a name its addresses and so exclude steering. */
 const addressingBits = bitsOfKinds(["A", "AAAA", "CNAME", "ALIAS"]);
 
-/** What speaks against steering this name. */
+/** Why this name can't be steered. */
 export function* contradictionsOfSteeredName(
   steered: { readonly name: string },
   names: NamesOfZones,
@@ -33,22 +33,27 @@ export function* contradictionsOfSteeredName(
   const at = `${path}.name`;
   const home = homeOf(names, name);
   if (home === undefined) {
-    yield { path: at, message: `"${steered.name}" lies in none of the zones` };
+    yield { path: at, message: `"${steered.name}" lies in none of the zones: add its zone, or correct the name` };
     return;
   }
   const types = home.types.get(name) ?? 0;
   if ((types & addressingBits) !== 0) {
-    yield { path: at, message: `"${steered.name}" also has an A, AAAA, CNAME or ALIAS record in its zone` };
+    yield {
+      path: at,
+      message:
+        `"${steered.name}" also has an A, AAAA, CNAME or ALIAS record in its zone: remove the record or ` +
+        `the steering`,
+    };
   }
   const cut = name !== home.apex && (types & nsBit) !== 0 ? name : aboveWith(home, name, nsBit);
   if (cut !== undefined) {
-    yield { path: at, message: `"${steered.name}" lies in ${cut}, which NS records give to other nameservers` };
+    yield { path: at, message: `"${steered.name}" lies in ${cut}, which is delegated to other nameservers` };
   }
   const renamed = aboveWith(home, name, dnameBit);
   if (renamed !== undefined) yield { path: at, message: `"${steered.name}" lies below the DNAME at ${renamed}` };
 }
 
-/** @param warn told what is unwise, but works */
+/** @param warn gets what works but is unwise */
 export function* contradictionsOfZones(
   names: NamesOfZones,
   warn: (problem: ValueProblem) => void,
@@ -65,29 +70,30 @@ function* contradictionsOfNameservers(zone: ZoneNames, { steered }: NamesOfZones
   for (const [n, { name, addresses }] of read.zone.nameservers.entries()) {
     const at = `${read.path}.nameservers[${n}]`;
     const server = ownerOf(name, apex);
-    // RFC 2181 §10.3: the name of a nameserver must not be an alias, and its address must not depend on who asks.
+    // RFC 2181 §10.3: the name of a nameserver must not be an alias, and its address must not depend on the client.
     if (server.length > 253) {
-      yield { path: `${at}.name`, message: `"${name}", made whole, is longer than 253 characters` };
+      yield { path: `${at}.name`, message: `"${name}", with the zone's name, is longer than 253 characters` };
     }
-    if (((types.get(server) ?? 0) & cnameBit) !== 0) yield { path: `${at}.name`, message: `"${name}" is a CNAME` };
-    if (steered.has(server)) yield { path: `${at}.name`, message: `"${name}" is a steered name` };
+    if (((types.get(server) ?? 0) & cnameBit) !== 0)
+      yield { path: `${at}.name`, message: `"${name}" must not be a CNAME` };
+    if (steered.has(server)) yield { path: `${at}.name`, message: `"${name}" must not be steered` };
     if (addresses.length > 0 && !isAtOrBelow(server, apex)) {
       yield {
         path: `${at}.addresses`,
-        message: `"${name}" lies outside the zone ${apex}: its own zone has its addresses`,
+        message: `"${name}" lies outside the zone ${apex}: remove its addresses, since its own zone has them`,
       };
     }
   }
 }
 
-/** What one record, and those at the same name, say against each other. */
+/** Faults of one record, and conflicts between records at the same name. */
 function* contradictionsOfRecords(zone: ZoneNames): Generator<ValueProblem> {
   const { apex, owners, read } = zone;
   const seen = new Map<string, number>();
   const isSeenAsked = (zone.all & (aloneBits | singleBits)) !== 0;
   for (const [r, one] of read.zone.records.entries()) {
     const owner = owners[r] ?? apex;
-    // What came from a zone file was held to the rest of these rules when it was read.
+    // The zone-file reader has already applied the other rules to its records.
     if (read.owners === undefined) yield* contradictionsOfWritten(one, owner, apex, (key) => read.placeOf(r, key));
     if (one.type === "RAW") {
       const why = whyNotRaw(one.typeNumber);
@@ -97,12 +103,17 @@ function* contradictionsOfRecords(zone: ZoneNames): Generator<ValueProblem> {
     const bit = bitOf(one);
     const before = seen.get(owner) ?? 0;
     seen.set(owner, before | bit);
-    // Nothing stands alone at the apex, where SOA and NS are (RFC 1912 §2.4).
+    // The apex always has SOA and NS, so no record can be alone there (RFC 1912 §2.4).
     if ((before & aloneBits) !== 0 || ((bit & aloneBits) !== 0 && (before !== 0 || owner === apex))) {
-      yield { path: read.placeOf(r), message: `${owner} has a ${kindAlone(before | bit)} beside other records` };
+      yield {
+        path: read.placeOf(r),
+        message:
+          `${owner} has a ${kindAlone(before | bit)} and other records: a ${kindAlone(before | bit)} must ` +
+          `be alone`,
+      };
     }
     if ((bit & singleBits & before) !== 0) {
-      yield { path: read.placeOf(r), message: `${owner} has two ${one.type} records` };
+      yield { path: read.placeOf(r), message: `${owner} has two ${one.type} records: only one is allowed` };
     }
   }
   if (read.owners === undefined) yield* contradictionsOfTtls(zone);
@@ -124,14 +135,14 @@ function* contradictionsOfWritten(
   }
   const target = type.targetOf?.(one);
   if (target !== undefined && target !== "." && ownerOf(target, apex).length > 253) {
-    yield { path: placeOf(), message: `"${target}", made whole, is longer than 253 characters` };
+    yield { path: placeOf(), message: `"${target}", with the zone's name, is longer than 253 characters` };
   }
   if (owner.length > 253) yield { path: placeOf("name"), message: `"${owner}" is longer than 253 characters` };
   if (type.faultsOf === undefined) return;
   for (const { key, message } of type.faultsOf(one)) yield { path: placeOf(key), message };
 }
 
-/** RFC 2181 §5.2: the records of one RRset have one TTL. */
+/** RFC 2181 §5.2: the records of an RRset have one TTL. */
 function* contradictionsOfTtls({ owners, read }: ZoneNames): Generator<ValueProblem> {
   const ttls = new Map<string, number>();
   for (const [r, one] of read.zone.records.entries()) {
@@ -140,13 +151,13 @@ function* contradictionsOfTtls({ owners, read }: ZoneNames): Generator<ValueProb
     const first = ttls.get(key);
     if (first === undefined) ttls.set(key, ttl);
     else if (first !== ttl) {
-      const message = `${ttl} differs from the ${first} of an earlier record of ${owners[r]} ${one.type}`;
+      const message = `must be ${first}, as in the first record of ${owners[r]} ${one.type} (got ${ttl})`;
       yield { path: read.placeOf(r, "ttlSeconds"), message };
     }
   }
 }
 
-/** What records say against other names: of this zone, and of the others. */
+/** Conflicts of records with other names, in this zone and in the others. */
 function* contradictionsBetweenNames(
   zone: ZoneNames,
   names: NamesOfZones,
@@ -162,7 +173,7 @@ function* contradictionsBetweenNames(
   const hasDname = (zone.all & dnameBit) !== 0;
   for (const [r, one] of read.zone.records.entries()) {
     const owner = owners[r] ?? apex;
-    // RFC 6672 §2.4: nothing exists below a DNAME.
+    // RFC 6672 §2.4: no name exists below a DNAME.
     const renamed = hasDname ? aboveWith(zone, owner, dnameBit) : undefined;
     if (renamed !== undefined) {
       yield { path: read.placeOf(r, "name"), message: `${owner} lies below the DNAME at ${renamed}` };
@@ -177,7 +188,7 @@ function* contradictionsBetweenNames(
   }
 }
 
-/** One for all records of a zone, since a zone may have a hundred thousand: it is set to each record in turn. */
+/** One object for all records of a zone, which may have a hundred thousand; it is set to each record in turn. */
 function newSurroundings(
   zone: ZoneNames,
   names: NamesOfZones,

@@ -1,15 +1,15 @@
 /**
- * The names of all zones of a document, with the types at each as bits: what the rules (zone-checks.ts) ask. Made in
- * one look at each record; what only few documents need is made when it is first asked for.
+ * The names of all zones of a document, with the types at each as bits, for the rules in zone-checks.ts. Built in one
+ * pass over the records; the parts that few documents need are built on first use.
  *
- * Names are compared as canonicalName() has them.
+ * Names are compared in the form of canonicalName().
  */
 import { isIP } from "node:net";
 import { canonicalName, isAtOrBelow, nameAbove, ownerOf } from "./names.ts";
 import { bitOfKind, bitOf, soaBit } from "./type-bits.ts";
 import type { ReadZone } from "./written-zones.ts";
 
-/** Aliases that are followed to an address; the responder follows no more. */
+/** Longest chain of aliases to an address. The responder has the same limit. */
 const aliasesMax = 12;
 
 const aBit = bitOfKind("A");
@@ -22,19 +22,19 @@ const aliasBit = bitOfKind("ALIAS");
 export interface ZoneNames {
   readonly read: ReadZone;
   readonly apex: string;
-  /** Owner: bits. */
+  /** Types at each owner, as bits. */
   readonly types: Map<string, number>;
-  /** Owners of the zone's records, in their order. */
+  /** Owners of the zone's records, in the same order. */
   readonly owners: readonly string[];
   /** All types at all names. */
   all: number;
-  /** Names that are there, empty non-terminals among them; made when it is first asked for. */
+  /** Names that exist, with empty non-terminals; built on first use. */
   existing: Set<string> | undefined;
-  /** CNAME, ALIAS and DNAME: where they lead; made when it is first asked for. */
+  /** Targets of CNAME, ALIAS and DNAME; built on first use. */
   targets: Map<string, string> | undefined;
 }
 
-/** All zones' names, to be asked by several rules. */
+/** The names of all zones. */
 export interface NamesOfZones {
   readonly zones: readonly ZoneNames[];
   readonly byApex: ReadonlyMap<string, ZoneNames>;
@@ -65,7 +65,7 @@ function namesOfZone(read: ReadZone): ZoneNames {
   return { read, apex, types, owners, all, existing: undefined, targets: undefined };
 }
 
-/** Of a zone and one inside it, the inner answers for the name (RFC 1034 §4.3.2). */
+/** The zone that answers for a name. Of nested zones it is the innermost (RFC 1034 §4.3.2). */
 export function homeOf({ byApex }: NamesOfZones, name: string): ZoneNames | undefined {
   for (let above: string | undefined = name; above !== undefined; above = nameAbove(above)) {
     const zone = byApex.get(above);
@@ -78,27 +78,27 @@ export function typesAt(names: NamesOfZones, name: string): number {
   return homeOf(names, name)?.types.get(name) ?? 0;
 }
 
-/** The nearest name above `name` inside of its zone that has one of these types: a cut, or a DNAME. */
+/** The nearest ancestor of `name` in its zone that has one of these types: a zone cut or a DNAME. */
 export function aboveWith(zone: ZoneNames, name: string, types: number): string | undefined {
   if ((zone.all & types) === 0) return undefined;
   for (let above = nameAbove(name); above !== undefined && above !== zone.apex; above = nameAbove(above)) {
     if (((zone.types.get(above) ?? 0) & types) !== 0) return above;
   }
-  // The apex has NS, which are no cut.
+  // The NS records of the apex are not a zone cut.
   const atApex = (zone.types.get(zone.apex) ?? 0) & types & ~nsBit;
   return atApex !== 0 && name !== zone.apex ? zone.apex : undefined;
 }
 
-/** Why an ALIAS to `start` would have no addresses to answer with; undefined when it has. */
+/** Why an ALIAS to `start` has no addresses to answer with; undefined when it has some. */
 export function whyNoAddresses(names: NamesOfZones, start: string): string | undefined {
   let name = start;
   for (let steps = 0; steps < aliasesMax; steps++) {
     const zone = homeOf(names, name);
-    if (zone === undefined) return `leads to ${name}, which lies in none of the zones`;
+    if (zone === undefined) return `leads to ${name}, which lies in none of these zones`;
     if (names.steered.has(name)) return undefined;
     const isCut = name !== zone.apex && ((zone.types.get(name) ?? 0) & nsBit) !== 0;
     if (isCut || aboveWith(zone, name, nsBit) !== undefined) {
-      return `leads to ${name}, which NS records give to other nameservers`;
+      return `leads to ${name}, which is delegated to other nameservers`;
     }
     const renamed = aboveWith(zone, name, dnameBit);
     if (renamed !== undefined) {
@@ -112,10 +112,10 @@ export function whyNoAddresses(names: NamesOfZones, start: string): string | und
     if (next === undefined) return `leads to ${name}, which has no addresses`;
     name = next;
   }
-  return `leads round, or through more than ${aliasesMax} aliases`;
+  return `leads through a loop, or through more than ${aliasesMax} aliases`;
 }
 
-/** The owner whose records answer for `name`: itself, or the wildcard that stands for it (RFC 4592 §3.3). */
+/** The owner whose records answer for `name`: `name` itself, or a wildcard (RFC 4592 §3.3). */
 function ownerFor(zone: ZoneNames, name: string, steered: ReadonlySet<string>): string {
   if (zone.types.has(name)) return name;
   if (zone.existing === undefined) {

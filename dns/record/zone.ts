@@ -1,4 +1,4 @@
-/** A zone: as its author writes it in the fleet document, and as the rest of the program knows it. */
+/** A zone: as its author writes it in the fleet document, and as the rest of the program sees it. */
 import { Type, type Static } from "typebox";
 import { ipAddress, seconds, strict } from "#base/schema-terms.ts";
 import { absoluteName, targetName } from "./names.ts";
@@ -6,16 +6,19 @@ import { zoneRecord, type ZoneRecord } from "./types.ts";
 import type { Soa } from "./types/soa.ts";
 
 /**
- * A zone as authors write it: its records here, or a whole zone file (RFC 1035 §5). `file` names one beside the
- * document; publishing puts the file's text into `text`, so that a document needs nothing but itself.
+ * A zone as its author writes it: a list of records, or a whole zone file (RFC 1035 §5). `file` names a file beside the
+ * document. Publishing moves its content to `text`, so that a published document is complete.
  */
 export const writtenZone = Type.Object(
   {
     name: absoluteName,
-    ttlSeconds: seconds("TTL of records that state none", 300, 604_800),
-    negativeTtlSeconds: seconds("how long resolvers remember that a name is not there (SOA MINIMUM)", 60, 10_800),
+    ttlSeconds: seconds("TTL of records that don't state one", 300, 604_800),
+    negativeTtlSeconds: seconds("how long resolvers cache that a name does not exist (SOA MINIMUM)", 60, 10_800),
     contact: Type.Optional(
-      Type.String({ pattern: "^[^@\\s]{1,64}@[A-Za-z0-9.-]{1,253}$", description: "SOA RNAME, as a mail address" }),
+      Type.String({
+        pattern: "^[^@\\s]{1,64}@[A-Za-z0-9.-]{1,253}$",
+        description: "contact of the zone (SOA RNAME), as an email address",
+      }),
     ),
     nameservers: Type.Optional(
       Type.Array(
@@ -25,24 +28,28 @@ export const writtenZone = Type.Object(
             addresses: Type.Array(ipAddress, {
               maxItems: 16,
               default: [],
-              description: "glue, for names inside the zone",
+              description: "glue addresses, for names inside the zone",
             }),
           },
           strict,
         ),
-        { minItems: 1, maxItems: 13, description: "required, unless the zone is a file" },
+        { minItems: 1, maxItems: 13, description: "nameservers of the zone; required unless `file` or `text` is set" },
       ),
     ),
-    records: Type.Array(zoneRecord, { maxItems: 10_000, default: [] }),
+    records: Type.Array(zoneRecord, { maxItems: 10_000, default: [], description: "records of the zone" }),
     file: Type.Optional(
       Type.String({
         minLength: 1,
         maxLength: 1024,
-        description: "a zone file beside this document, instead of all but `name`; `nearcast fleet apply` reads it",
+        description:
+          "a zone file beside this document; it replaces all other keys but `name`. `nearcast fleet apply` reads it",
       }),
     ),
     text: Type.Optional(
-      Type.String({ description: "a whole zone file, instead of all but `name`; `$INCLUDE` is for `file` only" }),
+      Type.String({
+        description:
+          "the text of a zone file; it replaces all other keys but `name`. `$INCLUDE` works only with `file`",
+      }),
     ),
   },
   strict,
@@ -50,27 +57,27 @@ export const writtenZone = Type.Object(
 export type WrittenZone = Static<typeof writtenZone>;
 
 /**
- * A zone as the rest of the program knows it. Made by parseFleet(), so that nobody else sees zone files.
+ * A zone as the rest of the program sees it. parseFleet() makes it, so no other code sees zone files.
  *
- * Names that came from a zone file are whole, end in a dot and have escapes in one form only (RFC 1035 §5.1): a
- * backslash before each of `" $ ( ) . ; @ \\`, three decimal digits after one for octets outside of 0x21-0x7e. So names
- * are equal when canonicalName() of them is, but a dot after a backslash does not end a label.
+ * Names from a zone file are absolute, end in a dot and use one form of escape (RFC 1035 §5.1): a backslash before each
+ * of `" $ ( ) . ; @ \\`, and a backslash with three decimal digits for octets outside 0x21-0x7e. So two names are equal
+ * when their canonicalName() is equal; but a dot after a backslash does not end a label.
  */
 export interface Zone {
   readonly name: string;
-  /** Of records that state none; those from a zone file all do. */
+  /** TTL of records that don't state one; records from a zone file always do. */
   readonly ttlSeconds: number;
   readonly negativeTtlSeconds: number;
   readonly contact?: string;
-  /** Empty for a zone from a zone file: there the apex's NS are among the records, glue too. */
+  /** Empty for a zone file: its records include the apex's NS and the glue. */
   readonly nameservers: readonly { readonly name: string; readonly addresses: readonly string[] }[];
   /** Without the SOA. */
   readonly records: readonly ZoneRecord[];
-  /** Of a zone from a zone file: answered as it stands there, but for the serial, which is the document's version. */
+  /** Zone files only. Served as written, except for the serial, which is the version of the document. */
   readonly soa?: ZoneSoa;
 }
 
-/** Both names are whole and end in a dot. */
+/** Both names are absolute and end in a dot. */
 export interface ZoneSoa extends Soa {
   readonly ttlSeconds: number;
 }

@@ -1,34 +1,33 @@
 /**
- * When a node may announce: only after its own answers were right for a while, and for a longer while each time that
- * it fell. Routes that come and go cost clients their connections (a node that joins breaks as many as one that
- * leaves), and routers elsewhere punish prefixes that flap (RFC 2439).
+ * When a node may announce: only after its own answers have been correct for a while, and for longer after each
+ * withdrawal. Each change of a route breaks connections of clients, whether a node joins or leaves, and routers
+ * elsewhere suppress prefixes that flap (RFC 2439).
  *
  *            right ≥ 3 times in a row, over ≥ 10 s                    wrong 3 times in a row
  *   down ──────────────────────────────────────────▶ up ──────────────────────────────────────▶ down, strike n
  *     ▲                                               │ heartbeat stalled, thread died                   │
  *     └── right in a row over 10 s · 2ⁿ⁻¹, ≤ 5 min ───┴──────────────────────────────────────────────────┘
  *
- * - One wrong answer while it waits begins the wait anew: back-off counts from when it is well, not from the fall.
- * - A check comes each second, after a wrong one each half second, and takes half a second at most. So three wrong
- *   ones in a row take 1 to 2.5 s from the moment when the node breaks: it is silent before 3 s are over, and a
- *   single hiccup never is enough.
- * - Each ten minutes announced without a fall forgive one strike.
- * - The first stall is pardoned: when the heartbeat stood still for less than 2 s and nothing fell in the last ten
- *   minutes, there is no strike, and two right answers in a row (about a second) are enough. A long garbage collection
- *   shall not cost ten seconds of service; what stalls twice is ill.
- * - A node that fell waits for nothing when no other site is well: `rise` is for that, after one right answer. Its
- *   caller asks the others; so it does before it lets a node fall that answers wrongly (the last healthy site stays).
+ * - One wrong answer during the wait restarts it: back-off counts from recovery, not from the withdrawal.
+ * - A check starts every second, after a wrong one every half second, and takes at most half a second. So three wrong
+ *   ones in a row take 1 to 2.5 s from the failure: the node is silent within 3 s, and one hiccup is never enough.
+ * - Ten minutes announced without a withdrawal remove one strike.
+ * - The first stall is free: when the heartbeat was missing for less than 2 s, and there was no withdrawal in the last
+ *   ten minutes, there is no strike, and two correct answers in a row (about a second) are enough. A long garbage
+ *   collection should not cost ten seconds of service.
+ * - A withdrawn node does not wait when no other site is healthy: `rise` brings it up after one correct answer. Its
+ *   caller asks the other sites, as it does before it withdraws a failing node (the last healthy site stays).
  */
 
 export interface DampingSettings {
-  /** Length of the first run of right answers, and of the one after a first fall. */
+  /** How long answers must be correct at first, and after a first withdrawal. */
   readonly upMs: number;
   readonly upMsMost: number;
   readonly rightsMin: number;
   readonly wrongsMin: number;
-  /** So long announced without a fall forgives one strike. */
+  /** Time announced without a withdrawal that removes one strike. */
   readonly forgiveMs: number;
-  /** A stall shorter than this is pardoned once. */
+  /** A stall shorter than this is free once. */
   readonly pardonMs: number;
 }
 
@@ -44,12 +43,12 @@ export const usualDamping: DampingSettings = {
 export interface Damping {
   readonly isUp: boolean;
   readonly upSinceMs: number;
-  /** The present run of right answers: how many, and when the first of them came. */
+  /** The current run of correct answers: how many, and the time of the first. */
   readonly rights: number;
   readonly rightSinceMs: number;
-  /** The present run of wrong ones. */
+  /** The current run of wrong answers. */
   readonly wrongs: number;
-  /** What a run of right answers must have to bring it up. */
+  /** What a run of correct answers needs to bring the node up. */
   readonly needsRights: number;
   readonly needsMs: number;
   readonly strikes: number;
@@ -72,7 +71,7 @@ export function firstDamping(settings: DampingSettings): Damping {
   };
 }
 
-/** After one self-check. It may come up by it; it never falls by itself: see isWrong. */
+/** The state after one self-check. The check may bring the node up, but never takes it down: see isWrong(). */
 export function checked(damping: Damping, isRight: boolean, nowMs: number): Damping {
   if (!isRight) return { ...damping, rights: 0, wrongs: damping.wrongs + 1 };
   const next = {
@@ -85,17 +84,17 @@ export function checked(damping: Damping, isRight: boolean, nowMs: number): Damp
   return isEnough ? rise(next, nowMs) : next;
 }
 
-/** Whether its answers are wrong for good: it should fall, if it may. */
+/** Whether enough answers in a row were wrong: the node should withdraw, if it may. */
 export function isWrong(damping: Damping, settings: DampingSettings): boolean {
   return damping.wrongs >= settings.wrongsMin;
 }
 
-/** Up at once, whatever it should have waited for. */
+/** Up at once, without the rest of the wait. */
 export function rise(damping: Damping, nowMs: number): Damping {
   return damping.isUp ? damping : { ...damping, isUp: true, upSinceMs: nowMs };
 }
 
-/** @param stalledForMs how long the heartbeat stood still, when that is why; null for any other reason */
+/** @param stalledForMs how long the heartbeat was missing, if that is the reason; otherwise null */
 export function fall(damping: Damping, stalledForMs: number | null, nowMs: number, settings: DampingSettings): Damping {
   const { upMs, upMsMost, rightsMin, forgiveMs, pardonMs } = settings;
   const forgiven = damping.isUp ? Math.floor((nowMs - damping.upSinceMs) / forgiveMs) : 0;

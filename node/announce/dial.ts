@@ -12,6 +12,7 @@
 import { connect, isIPv6, Socket } from "node:net";
 import { endianness } from "node:os";
 import { getSystemErrorName } from "node:util";
+import { codeReason } from "#base/system-reason.ts";
 import type { Cancel, Clock } from "#base/clock.ts";
 import { koffiMissing, loadKoffi } from "#base/koffi.ts";
 import { parseAddress } from "./bgp/prefix.ts";
@@ -72,7 +73,7 @@ export function openKeyedDialer(place: DialPlace, readKey: () => string, clock: 
         if (isOver) return;
         const state = pending.look();
         if (state === "connected") settle(adopt(pending.descriptor));
-        else if (state !== "pending") settle(new Error(`connect: ${state}`));
+        else if (state !== "pending") settle(new Error(codeReason(state)));
         else if (clock.monotonicMs() - startedMs >= keyedMs.most) settle(new Error(unanswered));
         else look(pending, Math.min(2 * afterMs, keyedMs.looksMost));
       });
@@ -97,7 +98,7 @@ export function openKeyedDialer(place: DialPlace, readKey: () => string, clock: 
   };
 }
 
-const unanswered = "nothing answered: BIRD is not running, or it does not have the key of `announce.keyFile`";
+const unanswered = "no answer: BIRD is not running, or it does not have the key in `announce.keyFile`";
 
 /** The descriptor as a socket of Node's, which closes it from now on. */
 function adopt(descriptor: number): Socket {
@@ -165,7 +166,7 @@ function openKeyed(calls: SocketCalls, { peer, source }: DialPlace, key: string)
     if (result !== -1) return;
     const name = getSystemErrorName(-calls.errno());
     if (descriptor !== -1) calls.close(descriptor);
-    throw new Error(`${call}: ${name}`);
+    throw new Error(`${call}: ${codeReason(name)}`);
   };
   must("socket", descriptor);
   must("setsockopt TCP_MD5SIG", calls.setOption(descriptor, IPPROTO_TCP, TCP_MD5SIG, signature, signature.length));
@@ -188,7 +189,7 @@ function openKeyed(calls: SocketCalls, { peer, source }: DialPlace, key: string)
 /** `struct sockaddr_in` or `sockaddr_in6`: the family in the machine's order, the port in the network's. */
 function socketAddress(host: string, port: number): Buffer {
   const octets = parseAddress(host);
-  if (octets === undefined) throw new Error(`${host} is no plain address`);
+  if (octets === undefined) throw new Error(`${host} is not a plain IP address`);
   const isV6 = octets.length === 16;
   const address = Buffer.alloc(isV6 ? 28 : 16);
   if (endianness() === "LE") address.writeUInt16LE(isV6 ? AF_INET6 : AF_INET, 0);

@@ -1,10 +1,10 @@
 /**
- * The main thread's heartbeat, judged by the thread that holds the lease. The main thread adds one to a shared number
- * each 50 ms; this side looks each 25 ms, and a number that has stood still for more than 250 ms is stale.
+ * The main thread's heartbeat, watched by the lease thread. The main thread increments a shared number every 50 ms. The
+ * lease thread reads it every 25 ms; a number that has not changed for more than 250 ms is stale.
  *
- * Time counts only as far as this thread could look. When it was kept waiting itself (a busy machine, a paused virtual
- * one), the main thread was too: of a gap between two looks no more than two looks' worth is held against it. But a
- * gap of a second was felt by clients, and perhaps by the peer's hold timer: that is stale whatever the number says.
+ * Time counts only as far as the lease thread itself ran. If it was delayed (a busy machine, a paused virtual machine),
+ * the main thread was, too: a gap between two reads counts as at most two intervals. But clients notice a gap of a
+ * second, and the peer's hold timer may: such a gap is stale whatever the number says.
  */
 
 export interface Beat {
@@ -12,16 +12,16 @@ export interface Beat {
   readonly lookedAtMs: number;
   /** When the number was last seen to change. */
   readonly movedAtMs: number;
-  /** How long it has stood still, by the rule above. */
+  /** How long it has not changed, by the rule above. */
   readonly stillMs: number;
 }
 
-/** What stands where in the numbers that both threads share. */
+/** Slots of the array that both threads share. */
 export const beatSlot = 0;
 export const aloneSlot = 1;
 export const sharedSlots = 2;
 
-/** How often the main thread beats, and how often this side looks. */
+/** How often the main thread beats, and how often the lease thread reads. */
 export const beatMs = 50;
 export const lookMs = 25;
 const staleMs = 250;
@@ -31,7 +31,7 @@ export function firstBeat(value: number, nowMs: number): Beat {
   return { value, lookedAtMs: nowMs, movedAtMs: nowMs, stillMs: 0 };
 }
 
-/** The next look. */
+/** One read of the heartbeat. */
 export function nextBeat(beat: Beat, value: number, nowMs: number): Beat {
   const gapMs = nowMs - beat.lookedAtMs;
   if (gapMs >= frozenMs) return { ...beat, value, lookedAtMs: nowMs, stillMs: beat.stillMs + gapMs };

@@ -1,6 +1,6 @@
 /**
- * What the main thread knows of the lease, and what follows from it: the order for the thread that holds the session,
- * and the state that people and other parts see. Pure.
+ * What the main thread knows about the lease, and what follows: the order for the thread that holds the session, and
+ * the state that other parts and `nearcast status` show. Pure.
  */
 import type { Damping } from "./damping.ts";
 import { parsePrefix } from "./bgp/prefix.ts";
@@ -10,15 +10,15 @@ import type { SessionState } from "./session.ts";
 
 export interface LeaseState {
   readonly session: SessionState;
-  /** The prefixes that BIRD has from us at this moment. */
+  /** The prefixes that BIRD has from this node now. */
   readonly announced: readonly string[];
-  /** From drain() until undrain(). */
+  /** True from drain() until undrain(). */
   readonly isShuttingDown: boolean;
-  /** Why it is as it is, a sentence for people. */
+  /** Why the prefixes are announced or not, for people. */
   readonly reason: string;
-  /** Since when this reason holds, in ms since 1970. */
+  /** When this reason began to apply, in ms since 1970. */
   readonly sinceMs: number;
-  /** How often it had to take back its announcement since the start; drains don't count. */
+  /** How often the announcement was withdrawn since the start; drains don't count. */
   readonly falls: number;
   /** The last NOTIFICATION and who sent it, such as `BIRD said 2/2 bad peer AS`. */
   readonly lastNotification: string | null;
@@ -30,7 +30,7 @@ export interface LeaseSettings {
   readonly source: string;
   readonly holdSeconds: number;
   readonly nextHops: readonly string[];
-  /** Of the session's TCP MD5 key; absent: any user of this machine could take the lease. */
+  /** The file of the session's TCP MD5 key. Without one, any user of this machine could take the lease. */
   readonly keyFile?: string;
   readonly shutdownMs: number;
 }
@@ -39,20 +39,20 @@ export interface LeaseFacts {
   wanted: { readonly prefixes: readonly string[]; readonly as: number | undefined };
   damping: Damping;
   phase: "serving" | "shutting-down" | "withdrawn";
-  /** The reason of the last check, when it was wrong. */
+  /** Why the last self-check failed, if it did. */
   wrong: string | undefined;
   fellBecause: string | undefined;
-  /** Announced although its answers are wrong, since no other site is well. */
+  /** Announced although its answers are wrong, since no other site is healthy. */
   isKept: boolean;
-  /** Drained, and still announced, since no other node announces the same. */
+  /** Drained but still announced, since no other node announces the same prefixes. */
   isStaying: boolean;
   isClosed: boolean;
-  /** Stalls of this thread that the other one has reported. */
+  /** How many stalls of this thread the lease thread has reported. */
   stalls: number;
   report: LeaseReport;
 }
 
-/** What a thread reports that has no session yet, or is gone. */
+/** The report of a thread that has no session yet, or has ended. */
 export const noReport: LeaseReport = {
   session: "idle",
   announced: [],
@@ -93,7 +93,7 @@ export function orderOf(
   };
 }
 
-/** @param before the state before, whose `sinceMs` stays as long as its reason does */
+/** @param before the previous state; `sinceMs` is kept while the reason stays the same */
 export function stateOf(
   facts: LeaseFacts,
   nextHops: readonly string[],
@@ -113,39 +113,40 @@ export function stateOf(
   };
 }
 
-/** Why it is announced, or not: a sentence for people. */
+/** Why the prefixes are announced or not, for people. */
 export function reasonOf(facts: LeaseFacts, nextHops: readonly string[]): string {
   const { wanted, damping, phase, wrong, isKept, isStaying, isClosed, report } = facts;
   const { prefixes, as } = wanted;
-  if (isClosed) return "closed";
-  if (prefixes.length === 0) return "the fleet document gives this site nothing to announce";
-  if (as === undefined) return "the fleet document has no AS number";
-  if (phase === "withdrawn") return "drained";
+  if (isClosed) return "closed: this node is stopping";
+  if (prefixes.length === 0) return "no cloud in the fleet document lists this site, so there is nothing to announce";
+  if (as === undefined) return "the fleet document has no `anycast.as`, so nothing can be announced";
+  if (phase === "withdrawn") return "withdrawn: drained";
   if (!damping.isUp) return reasonDown(facts);
-  if (report.isStalled) return "withdrawn: the main thread stood still";
+  if (report.isStalled) return "withdrawn: the main thread was blocked";
   if (report.session !== "established") {
     return `no session with BIRD${report.reason === "" ? "" : `: ${report.reason}`}`;
   }
-  if (isStaying) return "drained, but no other node announces the same: it stays, with GRACEFUL_SHUTDOWN";
+  if (isStaying)
+    return "drained, but still announced with GRACEFUL_SHUTDOWN: no other node announces the same prefixes";
   if (phase === "shutting-down") return "draining: announced with GRACEFUL_SHUTDOWN";
-  if (isKept) return `last healthy site: stays announced although ${wrong ?? "its answers were wrong"}`;
+  if (isKept) return `still announced as the last healthy site, although ${wrong ?? "its own answers were wrong"}`;
   const left = prefixes.filter((prefix) => !report.announced.includes(prefix));
-  return left.length === 0 ? "announced: its own answers are right" : reasonLeft(left, facts, nextHops);
+  return left.length === 0 ? "announced: its own answers are correct" : reasonLeft(left, facts, nextHops);
 }
 
-/** @param left the prefixes that BIRD does not have from us although they may be announced */
+/** @param left the prefixes that may be announced but that BIRD does not have yet */
 function reasonLeft(left: readonly string[], { wanted, report }: LeaseFacts, nextHops: readonly string[]): string {
   const isHopless = withoutNextHop(left, nextHops).length > 0;
   const isUnheard = left.some((prefix) => !report.families.includes(parsePrefix(prefix)?.family ?? 4));
-  if (!isHopless && !isUnheard) return "is being announced";
-  const why = isHopless ? "`nextHops` has no address of that family" : "BIRD has no channel of that family";
-  const begin = left.length < wanted.prefixes.length ? "announced, but not" : "can't announce";
+  if (!isHopless && !isUnheard) return "sending the announcement to BIRD";
+  const why = isHopless ? "`announce.nextHops` has no address of that family" : "BIRD has no channel for that family";
+  const begin = left.length < wanted.prefixes.length ? "announced, except for" : "can't announce";
   return `${begin} ${left.join(", ")}: ${why}`;
 }
 
 function reasonDown({ damping, wrong, fellBecause }: LeaseFacts): string {
-  const fell = fellBecause === undefined ? "" : `fell (${fellBecause}); `;
+  const fell = fellBecause === undefined ? "" : `was withdrawn (${fellBecause}); `;
   if (wrong !== undefined) return `${fell}not announced: ${wrong}`;
   const seconds = Math.ceil(damping.needsMs / 1000);
-  return `${fell}waits until its own answers were right for ${seconds} s`;
+  return `${fell}announces again when its own answers have been correct for ${seconds} s`;
 }

@@ -1,14 +1,14 @@
 /**
- * The thread that holds the lease. It announces what the main thread last ordered, for as long as that one's heart
- * beats, or nobody else announces; nothing else makes it speak.
+ * The lease thread. It announces what the main thread last ordered, for as long as the main thread's heartbeat runs or
+ * no other node announces the same prefixes.
  *
  *   main thread ──order──▶ wanted ─┐
  *               ──beat───▶ fresh? ─┴─▶ speaker ──BGP──▶ BIRD
  *               ◀─stall, report ──
  *
- * After a stall the order of before is void, though the heart beats again: the main thread must hear of the stall, and
- * order anew. Orders carry the number of stalls that it has heard of, so an order that was given before one, and
- * arrives behind it, is void too.
+ * A stall voids the last order, even when the heartbeat resumes: the main thread must learn of the stall and order
+ * again. Each order carries the number of stalls that the main thread knows of, so an order that was sent before a
+ * stall and arrives after it is void, too.
  */
 import assert from "node:assert/strict";
 import { isDeepStrictEqual } from "node:util";
@@ -26,38 +26,38 @@ import { createSpeaker } from "./speaker.ts";
 export interface LeaseWorkerStart {
   readonly peer: { readonly host: string; readonly port: number };
   readonly source: string;
-  /** Holds the key of the session (lease-key.ts); undefined: it has none. */
+  /** The file with the key of the session (lease-key.ts); undefined when there is no key. */
   readonly keyFile: string | undefined;
-  /** At beatSlot the main thread adds one each 50 ms; aloneSlot is 1 while it knows of no other that announces. */
+  /** The main thread increments beatSlot every 50 ms; aloneSlot is 1 while it knows of no other announcer. */
   readonly beat: Int32Array<SharedArrayBuffer>;
 }
 
 export type LeaseOrder =
   | {
       readonly kind: "order";
-      /** Stalls that the main thread has heard of. */
+      /** How many stalls the main thread knows of. */
       readonly stalls: number;
-      /** Null: there is nobody to be, and no session. */
+      /** Null: nothing to announce, and no session. */
       readonly session: SessionSettings | null;
       readonly wanted: Wanted;
     }
   | { readonly kind: "close" };
 
-/** What the thread knows of the peer. */
+/** What the thread knows about its peer. */
 export interface LeaseReport {
   readonly session: SessionState;
   readonly announced: readonly string[];
   readonly reason: string;
   readonly lastNotification: string | null;
-  /** What the session can carry. */
+  /** Address families that the session can carry. */
   readonly families: readonly Family[];
-  /** The main thread stands still, so nothing is announced. */
+  /** The main thread is blocked, so nothing is announced. */
   readonly isStalled: boolean;
 }
 
 export type FromLeaseWorker =
   | { readonly kind: "report"; readonly report: LeaseReport }
-  /** The heart beats again; everything was withdrawn meanwhile. */
+  /** The heartbeat has resumed; everything was withdrawn meanwhile. */
   | { readonly kind: "stall"; readonly stalls: number; readonly forMs: number };
 
 assert(parentPort !== null, "this file is the start of a thread");
@@ -97,7 +97,7 @@ function refresh(): void {
 function look(): void {
   const before = beat;
   beat = nextBeat(beat, Atomics.load(shared, beatSlot), clock.monotonicMs());
-  // The last one stays: names are answered by threads of their own, and there is nobody else to go to.
+  // The only announcer stays announced: DNS is answered by other threads, and clients have nowhere else to go.
   const isAlone = !isStalled && Atomics.load(shared, aloneSlot) === 1;
   if ((isStale(beat) && !isAlone) === isStalled) return;
   isStalled = !isStalled;
@@ -120,7 +120,7 @@ async function take(message: LeaseOrder): Promise<void> {
     return;
   }
   const subcode = ceaseSubcodes.peerDeconfigured;
-  await speaker.stop({ code: 6, subcode, data: new Uint8Array() }, "there is nothing to announce");
+  await speaker.stop({ code: 6, subcode, data: new Uint8Array() }, "nothing to announce");
 }
 
 port.on("message", (message: LeaseOrder) => {

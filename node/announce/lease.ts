@@ -1,29 +1,28 @@
 /**
- * The lease of the anycast prefixes, seen from the main thread: whether this node may announce them, and why.
+ * The main thread's side of the lease: decides whether this node may announce the anycast prefixes, and why.
  *
  *   self-check, each second ─▶ damping ─▶ may it? ──order──▶ lease-worker.ts ──BGP──▶ BIRD ──▶ routers
  *   roster, SIGTERM ─▶ drain ──────────────┘    ──beat───▶
  *
- * What takes the announcement back, and how soon:
+ * What withdraws the announcement, and how soon:
  *
  *   the process is killed, or exits       the kernel closes the connection, after it has freed the memory: some
  *                                         milliseconds, and 0.1 to 0.3 s for each GB in pages of 4 KiB
  *   the main thread is blocked            the worker sees no heartbeat for 250 ms
- *   the worker dies                       its sockets are closed with it: at once
+ *   the worker dies                       its sockets close with it: at once
  *   the whole process is frozen           BIRD's hold time, 3 s
  *   own answers are wrong                 1 to 2.5 s (damping.ts), if another site is well
  *   drain()                               GRACEFUL_SHUTDOWN at once, withdrawn after `shutdownMs`
  *
- * The first four are deaths: a dead node falls silent by itself and asks nobody. But a node that knows of no other that
- * announces the same is not withdrawn for a blocked main thread, nor at the end of a drain: its threads still answer
- * names, and packets to it have nowhere else to go. Wrong answers are an illness, and a check can be wrong itself:
- * before it falls the node asks (`mayFall`) over unicast whether another site that announces the same is well. If none
- * is, or nobody can be asked, it stays: a client that is served badly is better off than one whose packets have nowhere
- * to go. For the same reason a node that fell, and is right again, does not wait out its back-off while no other site
- * is well.
+ * In the first four cases the node withdraws without asking anyone. A node that knows of no other announcer stays
+ * announced while its main thread is blocked, and after a drain: its DNS threads still answer, and its packets have
+ * nowhere else to go. When its answers are wrong, the check itself may be at fault. So the node first asks over unicast
+ * (`mayFall`) whether another site that announces the same prefixes is healthy. If none is, or none can be asked, the
+ * announcement stays: bad service is better than none. For the same reason a node whose answers are correct again skips
+ * its back-off while no other site is healthy.
  *
- * All that is known is one record, `Holding`. Events change its facts and call settle(), which orders and tells what
- * follows from them (lease-state.ts).
+ * The state is one record, `Holding`. Events change its facts and call settle(), which gives orders and reports what
+ * follows (lease-state.ts).
  */
 import { isDeepStrictEqual } from "node:util";
 import { Worker } from "node:worker_threads";
@@ -55,16 +54,16 @@ export interface LeaseOptions {
   readonly as: number | undefined;
   readonly prefixes: readonly string[];
   readonly selfCheck: () => Promise<SelfCheck>;
-  /** Whether another site announces these prefixes and is well, asked over unicast. A failure counts as no. */
+  /** Asks over unicast whether another healthy site announces these prefixes. A failure counts as no. */
   readonly mayFall: (prefixes: readonly string[]) => Promise<boolean> | boolean;
-  /** Whether, as far as is known without asking, no other node announces these prefixes. Asked twice a second. */
+  /** Whether, as far as known without asking, no other node announces these prefixes. Called twice a second. */
   readonly isAlone: (prefixes: readonly string[]) => boolean;
-  /** Called after each change of the state; for the first time before openLease returns. */
+  /** Called after each change of the state; the first time before openLease() returns. */
   readonly changed?: (state: LeaseState) => void;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  /** Other than the usual figures, such as a shorter `upMs`. */
+  /** Overrides for tests, such as a shorter `upMs`. */
   readonly damping?: Partial<DampingSettings>;
 }
 
@@ -77,7 +76,7 @@ export interface Lease {
    * the same.
    */
   readonly drain: () => Promise<void>;
-  /** Announces again as soon as its answers have been right for long enough, which they may be already. */
+  /** Announces again as soon as the node's answers have been correct for long enough, perhaps at once. */
   readonly undrain: () => void;
   /** Ends the wait of drain(). */
   readonly hurry: () => void;
@@ -92,9 +91,9 @@ const checkMsMost = 900;
 const aloneEveryBeats = 10;
 /** How long the others may take to say whether they are well. */
 const askMsMost = 500;
-/** A thread that dies is started again after so long; doubled each time. */
+/** Delay before a dead thread is started again; doubled each time. */
 const restartMs = { first: 1000, most: 30_000 } as const;
-/** How long the withdrawal, and the thread's own end, may take. */
+/** Time limit for the withdrawal and for the end of the thread. */
 const goodbyeMs = 1000;
 const takenBack = new Error("taken back");
 
@@ -108,13 +107,13 @@ interface Holding {
   readonly beat: Int32Array<SharedArrayBuffer>;
   readonly facts: LeaseFacts;
   state: LeaseState;
-  /** Called after each change of the state, while a withdrawal is waited for. */
+  /** Called after each change of the state while drain() waits for the withdrawal. */
   readonly waiting: Set<() => void>;
   draining: Promise<void> | undefined;
   hurried: AbortController;
   worker: Worker | undefined;
   lastOrder: LeaseOrder | undefined;
-  /** Why there is no session, as logged last. */
+  /** The last logged reason for having no session. */
   lastTrouble: string;
   restartAfterMs: number;
   cancelRestart: Cancel | undefined;
@@ -188,16 +187,17 @@ function newHolding(options: LeaseOptions): Holding {
 
 function sourceOf(source: string, processIndex: number): Buffer {
   const octets = parseAddress(source) && parseAddress(addressAfter(source, processIndex));
-  if (octets === undefined) throw new NearcastError("CANNOT_LISTEN", `announce.source: ${source} is no plain address`);
+  if (octets === undefined)
+    throw new NearcastError("CANNOT_LISTEN", `announce.source must be a plain IP address (got ${source})`);
   return Buffer.from(octets);
 }
 
-/** Orders what follows from the facts, and tells what has changed. */
+/** Gives the orders that follow from the facts, and reports changes. */
 function settle(holding: Holding): void {
   const { options, facts, worker } = holding;
   if (facts.isClosed) return;
   const order = orderOf(facts, options.announce, holding.identifier);
-  // Without a thread there is nobody to order; the next one is told when it starts.
+  // Without a thread there is nothing to order; the next one gets the order when it starts.
   if (worker !== undefined && !isDeepStrictEqual(order, holding.lastOrder)) {
     holding.lastOrder = order;
     worker.postMessage(order);
@@ -205,7 +205,7 @@ function settle(holding: Holding): void {
   show(holding);
 }
 
-/** Tells the log, those who wait, and the caller what has changed. */
+/** Reports changes to the log, to waiting callers and to `changed`. */
 function show(holding: Holding): void {
   const { options, facts, state: before } = holding;
   const next = stateOf(facts, options.announce.nextHops, before, options.clock.wallMs());
@@ -218,11 +218,11 @@ function show(holding: Holding): void {
 
 function logAnnounced(log: Log, before: readonly string[], { announced, reason }: LeaseState): void {
   if (isDeepStrictEqual(before, announced)) return;
-  if (announced.length > 0) log.info({ announced }, "the anycast prefixes are announced");
-  else log.warn({ withdrawn: before, reason }, "the anycast prefixes are withdrawn");
+  if (announced.length > 0) log.info({ announced }, "announced anycast prefixes");
+  else log.warn({ withdrawn: before, reason }, "withdrew anycast prefixes");
 }
 
-/** The announcement falls: it is withdrawn, and has to earn its way back. */
+/** Withdraws the announcement; damping.ts decides when it may come back. */
 function down(holding: Holding, reason: string, stalledForMs: number | null): void {
   const { options, facts, dampingSettings } = holding;
   if (!facts.damping.isUp) return;
@@ -230,7 +230,11 @@ function down(holding: Holding, reason: string, stalledForMs: number | null): vo
   facts.fellBecause = reason;
   facts.isKept = false;
   const { needsMs, strikes } = facts.damping;
-  options.log.warn({ reason, needsMs, strikes }, "the lease of the anycast prefixes fell");
+  options.log.warn(
+    { reason, needsMs, strikes },
+    "lost the lease of the anycast prefixes: they stay withdrawn until the node's own answers have been correct " +
+      "for a while",
+  );
 }
 
 /** Checks now, and again and again until the lease is closed. */
@@ -250,7 +254,7 @@ async function keepChecking(holding: Holding): Promise<void> {
 /** One check, and what follows from it. */
 async function check(holding: Holding): Promise<void> {
   const { options, facts, dampingSettings } = holding;
-  const late = { ok: false, reason: "the self-check gave no result" } as const;
+  const late = { ok: false, reason: "the self-check did not finish in time" } as const;
   const result = await inTime<SelfCheck>(options, checkMsMost, options.selfCheck, late);
   if (facts.isClosed) return;
   facts.damping = checked(facts.damping, result.ok, options.clock.monotonicMs());
@@ -258,24 +262,24 @@ async function check(holding: Holding): Promise<void> {
   if (result.ok) facts.isKept = false;
   const isIll = facts.damping.isUp && isWrong(facts.damping, dampingSettings);
   const isBack = !facts.damping.isUp && result.ok && facts.damping.falls > 0;
-  // Where nothing is announced there is nothing to ask about.
+  // A node that announces nothing need not ask others.
   if (isIll && facts.phase === "withdrawn") down(holding, facts.wrong ?? "", null);
   else if (isIll || isBack) await askOthers(holding, isIll);
   settle(holding);
 }
 
 /**
- * Whether an ill node falls, and whether one that is right again may rise before its time, depends on the others.
- * @param isIll its answers are wrong, and it is announced; else it is right again after a fall
+ * Whether a failing node withdraws, and whether a recovered one may skip its back-off, depends on the other sites.
+ * @param isIll its answers are wrong and it is announced; false: its answers are correct again after a withdrawal
  */
 async function askOthers(holding: Holding, isIll: boolean): Promise<void> {
   const { options, facts } = holding;
   const { prefixes } = facts.wanted;
   const hasOthers = await inTime(options, askMsMost, () => options.mayFall(prefixes), false);
-  // Another document that the answer is not for may have come meanwhile.
+  // Meanwhile another document may have arrived, to which the answer does not apply.
   if (prefixes !== facts.wanted.prefixes) return;
   if (isIll && hasOthers) down(holding, facts.wrong ?? "", null);
-  // A stall may have come meanwhile.
+  // A stall may have happened meanwhile.
   else if (isIll && facts.damping.isUp) keep(holding);
   else if (!isIll && !hasOthers && facts.damping.rights > 0) {
     facts.damping = rise(facts.damping, options.clock.monotonicMs());
@@ -286,13 +290,13 @@ function keep({ options, facts }: Holding): void {
   if (!facts.isKept) {
     options.log.warn(
       { reason: facts.wrong },
-      "its own answers are wrong, but no other site is well: it stays announced",
+      "the node's own answers are wrong, but no other site is healthy: the prefixes stay announced",
     );
   }
   facts.isKept = true;
 }
 
-/** The work's result, or `otherwise` when it fails or takes longer. */
+/** The work's result, or `otherwise` when it fails or takes too long. */
 async function inTime<Result>(
   { clock, log }: Pick<LeaseOptions, "clock" | "log">,
   limitMs: number,
@@ -305,14 +309,14 @@ async function inTime<Result>(
   try {
     return await Promise.race([work(), late]);
   } catch (error) {
-    log.error({ err: error }, "a question of the lease failed");
+    log.error({ err: error }, "a check of the lease failed; it counts as negative");
     return otherwise;
   } finally {
     over.abort(new Error("over"));
   }
 }
 
-/** Shows the thread that this one is alive, and now and then whether this node is alone. */
+/** Sends the heartbeat to the lease thread, and at times whether this node is the only announcer. */
 function beatOnce(holding: Holding): void {
   const { options, facts, beat } = holding;
   const beats = Atomics.add(beat, beatSlot, 1);
@@ -339,7 +343,7 @@ function startWorker(holding: Holding): void {
     else takeStall(holding, message);
   });
   worker.on("error", (error: Error) => {
-    options.log.error({ err: error }, "the thread that holds the lease failed");
+    options.log.error({ err: error }, "the lease thread failed; it is started again");
   });
   worker.on("exit", () => {
     workerEnded(holding);
@@ -347,7 +351,7 @@ function startWorker(holding: Holding): void {
   settle(holding);
 }
 
-/** Takes what the thread knows of BIRD; the same trouble is logged once. */
+/** Handles the thread's report about BIRD; logs the same problem once. */
 function takeReport(holding: Holding, report: LeaseReport): void {
   const { options, facts, source } = holding;
   const wasEstablished = facts.report.session === "established";
@@ -355,19 +359,19 @@ function takeReport(holding: Holding, report: LeaseReport): void {
   if (report.session === "established") {
     holding.restartAfterMs = restartMs.first;
     holding.lastTrouble = "";
-    if (!wasEstablished) options.log.info({ source }, "BIRD hears this node");
+    if (!wasEstablished) options.log.info({ source }, "BGP session with BIRD established");
   } else if (report.session === "connecting" && report.reason !== holding.lastTrouble) {
     holding.lastTrouble = report.reason;
-    const message = wasEstablished ? "the session with BIRD has ended" : "there is no session with BIRD";
+    const message = wasEstablished ? "BGP session with BIRD ended; retrying" : "no BGP session with BIRD; retrying";
     options.log.warn({ reason: report.reason }, message);
   }
   show(holding);
 }
 
-/** The thread saw no heartbeat, and withdrew everything meanwhile. */
+/** The thread saw no heartbeat and has withdrawn everything. */
 function takeStall(holding: Holding, { stalls, forMs }: { stalls: number; forMs: number }): void {
   holding.facts.stalls = stalls;
-  down(holding, `the main thread stood still for ${forMs} ms`, forMs);
+  down(holding, `the main thread was blocked for ${forMs} ms`, forMs);
   settle(holding);
 }
 
@@ -378,7 +382,7 @@ function workerEnded(holding: Holding): void {
   holding.lastOrder = undefined;
   show(holding);
   if (facts.isClosed) return;
-  down(holding, "the thread that holds the lease died", null);
+  down(holding, "the lease thread died", null);
   settle(holding);
   holding.cancelRestart = options.clock.after(holding.restartAfterMs, () => {
     startWorker(holding);
@@ -401,7 +405,7 @@ async function endWorker({ options, worker }: Holding): Promise<void> {
 function setPrefixes(holding: Holding, prefixes: readonly string[], as: number | undefined): void {
   const { facts } = holding;
   if (isDeepStrictEqual(facts.wanted, { prefixes, as })) return;
-  // A node that has nothing to announce is not checked, so what was known is not known any more.
+  // A node with nothing to announce is not checked, so the last result is obsolete.
   if (prefixes.length === 0) {
     facts.damping = firstDamping(holding.dampingSettings);
     facts.wrong = undefined;
@@ -412,7 +416,7 @@ function setPrefixes(holding: Holding, prefixes: readonly string[], as: number |
   settle(holding);
 }
 
-/** @param signal of this drain: aborted when it is hurried, taken back or closed */
+/** @param signal of this drain: aborted when it is hurried, cancelled or closed */
 async function shutDown(holding: Holding, signal: AbortSignal): Promise<void> {
   const { options, facts } = holding;
   const isAnnounced = holding.state.announced.length > 0;
@@ -420,10 +424,13 @@ async function shutDown(holding: Holding, signal: AbortSignal): Promise<void> {
   settle(holding);
   if (!isAnnounced) return;
   await sleep(options.clock, options.announce.shutdownMs, signal).catch(() => undefined); // hurried: go on at once
-  // Taken back meanwhile: undrain() has said what holds now.
+  // Cancelled meanwhile: undrain() has already set the new state.
   if (signal.reason === takenBack) return;
   if (options.isAlone(facts.wanted.prefixes)) {
-    options.log.warn({}, "no other node announces the anycast prefixes: they stay announced with GRACEFUL_SHUTDOWN");
+    options.log.warn(
+      {},
+      "drained, but no other node announces the anycast prefixes: they stay announced with GRACEFUL_SHUTDOWN",
+    );
     facts.isStaying = true;
     return;
   }
@@ -437,7 +444,7 @@ async function withdraw(holding: Holding): Promise<void> {
   await withdrawn(holding);
 }
 
-/** Resolves when nothing is announced any more, or when that takes too long. */
+/** Resolves when nothing is announced, or after a time limit. */
 async function withdrawn(holding: Holding): Promise<void> {
   let wake = (): void => undefined;
   const gone = new Promise<void>((resolve) => {

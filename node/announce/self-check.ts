@@ -1,14 +1,14 @@
 /**
- * One look at the node's own answers, through the service addresses that clients use: DNS over UDP and over TCP, and a
- * picture over HTTP. A node that can't say right answers to itself must not ask others to send it their clients.
+ * Checks the node's own answers at the service addresses that clients use: DNS over UDP and over TCP, and a picture
+ * over HTTP. A node that does not answer itself correctly must not attract clients.
  *
  *   each DNS address ── SOA of our zone, UDP ──▶ NOERROR, AA, the question that was asked
  *                    └─ the same, TCP ─────────▶ … and the SOA
  *   each HTTP address ─ GET on a new connection ─▶ 200, image/…
  *
- * Both transports of DNS, since a resolver that is refused over TCP gives a name server up for good. New sockets each
- * time, since what matters is whether the next client is served. All questions go out at once, each with half a second.
- * Only the first failure is told: it is for people, and one reason is enough to fall silent.
+ * Both DNS transports are checked, since a resolver may give up a nameserver that refuses TCP. Each check uses new
+ * sockets, since the next client will. All questions go out at once, each with a time limit of half a second. Only the
+ * first failure is reported: one is enough to withdraw.
  */
 import { Packet } from "dns2";
 import { createSocket } from "node:dgram";
@@ -16,6 +16,7 @@ import { request } from "node:http";
 import { connect, isIPv6 } from "node:net";
 import type { Clock } from "#base/clock.ts";
 import type { Random } from "#base/random.ts";
+import { systemReason } from "#base/system-reason.ts";
 
 export type SelfCheck = { readonly ok: true } | { readonly ok: false; readonly reason: string };
 
@@ -25,22 +26,22 @@ interface Endpoint {
 }
 
 export interface SelfCheckTargets {
-  /** The service addresses where DNS answers, each asked over UDP and over TCP. */
+  /** The service addresses of DNS; each is checked over UDP and over TCP. */
   readonly dns: readonly Endpoint[];
-  /** A zone of ours: its SOA is asked for. Undefined: there is none, and DNS is not asked. */
+  /** The zone whose SOA is asked for; undefined when there is none, and DNS is not checked. */
   readonly zone: string | undefined;
-  /** The service addresses where pictures are served over plain HTTP. */
+  /** The service addresses of plain HTTP. */
   readonly http: readonly Endpoint[];
-  /** What is asked there. `picture`: only a 200 with an image is right; `any`: whatever HTTP status. */
+  /** The HTTP request. `picture`: only a 200 with an image is correct; `any`: any HTTP status is. */
   readonly ask: { readonly host: string; readonly path: string; readonly expects: "picture" | "any" };
 }
 
 const timeoutMs = 500;
-/** So much of a picture proves that it is served; the rest is not waited for. */
+/** After this much of a picture the check does not wait for the rest. */
 const bodyBytesMax = 1024 * 1024;
 const dnsMessageBytesMax = 65_535;
 
-/** @param options.targets asked before each round */
+/** @param options.targets called before each check */
 export function createSelfCheck(options: {
   targets: () => SelfCheckTargets;
   clock: Clock;
@@ -48,7 +49,7 @@ export function createSelfCheck(options: {
 }): () => Promise<SelfCheck> {
   const { targets, clock, random } = options;
 
-  /** Runs one question; a failure is a sentence that begins with what and where. */
+  /** Runs one check; a failure is a sentence that starts with what failed and where. */
   async function one(what: string, { host, port }: Endpoint, ask: (signal: AbortSignal) => Promise<void>) {
     const where = port === 53 || port === 80 ? host : isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
     const ended = new AbortController();
@@ -59,10 +60,11 @@ export function createSelfCheck(options: {
       await ask(ended.signal);
       return [];
     } catch (error) {
-      return [`${what} at ${where}: ${ended.signal.aborted ? "timeout" : reasonOf(error)}`];
+      const reason = ended.signal.aborted ? `no answer within ${timeoutMs} ms` : systemReason(error);
+      return [`${what} at ${where}: ${reason}`];
     } finally {
       cancel();
-      // Whatever socket is left is closed by it.
+      // Closes any socket that is still open.
       ended.abort(new Error("over"));
     }
   }
@@ -77,18 +79,13 @@ export function createSelfCheck(options: {
       ]),
       ...http.map((at) => one("HTTP", at, (signal) => askHttp(at, ask, signal))),
     ];
-    if (questions.length === 0) return { ok: false, reason: "there is no service address to ask" };
+    if (questions.length === 0) return { ok: false, reason: "this node has no service address to check" };
     const [reason] = (await Promise.all(questions)).flat();
     return reason === undefined ? { ok: true } : { ok: false, reason };
   };
 }
 
-function reasonOf(error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException;
-  return code ?? message;
-}
-
-/** Gives what `start` gets from a socket, and rejects when the signal comes first. */
+/** Resolves with what `start` gets from a socket; rejects when the signal aborts first. */
 function underway<Result>(
   signal: AbortSignal,
   start: (resolve: (result: Result) => void, reject: (error: Error) => void) => () => void,
@@ -115,7 +112,7 @@ async function askUdp(at: Endpoint, zone: string, id: number, signal: AbortSigna
     const socket = createSocket(isIPv6(at.host) ? "udp6" : "udp4");
     socket.on("error", reject);
     socket.on("message", resolve);
-    // Connected: only this address is listened to, and a refusal is told at once.
+    // A connected socket hears only this address, and reports a refusal at once.
     socket.on("connect", () => {
       socket.send(query(zone, id));
     });
@@ -133,7 +130,7 @@ async function askTcp(at: Endpoint, zone: string, id: number, signal: AbortSigna
     let come: Buffer = Buffer.alloc(0);
     socket.on("error", reject);
     socket.on("close", () => {
-      reject(new Error("closed without an answer"));
+      reject(new Error("the connection was closed before it answered"));
     });
     socket.on("connect", () => {
       const message = query(zone, id);
@@ -144,7 +141,7 @@ async function askTcp(at: Endpoint, zone: string, id: number, signal: AbortSigna
     });
     socket.on("data", (chunk: Buffer) => {
       come = Buffer.concat([come, chunk]);
-      if (come.length > 2 + dnsMessageBytesMax) reject(new Error("more than one answer"));
+      if (come.length > 2 + dnsMessageBytesMax) reject(new Error("it sent more than one answer"));
       else if (come.length >= 2 && come.length >= 2 + come.readUInt16BE(0)) resolve(come.subarray(2));
     });
     return () => {
@@ -154,18 +151,18 @@ async function askTcp(at: Endpoint, zone: string, id: number, signal: AbortSigna
   judgeDns(answer, zone, id, { mayBeCut: false });
 }
 
-/** @throws Error with what is wrong with it */
+/** @throws Error that says what is wrong with the answer */
 function judgeDns(bytes: Buffer, zone: string, id: number, { mayBeCut }: { mayBeCut: boolean }): void {
   const { header, questions, answers } = Packet.parse(bytes);
-  if (header.id !== id || header.qr !== 1) throw new Error("the answer to something else");
+  if (header.id !== id || header.qr !== 1) throw new Error("it answered another query");
   const [asked] = questions;
   const isOurs = asked?.type === Packet.TYPE.SOA && asked.name.toLowerCase() === zone.toLowerCase().replace(/\.$/, "");
-  if (!isOurs) throw new Error("the answer to another question");
-  if (header.rcode !== 0) throw new Error(`rcode ${header.rcode}`);
-  if (header.aa !== 1) throw new Error("not authoritative");
-  // A short query without a cookie gets a cut answer over UDP: forging must not pay.
+  if (!isOurs) throw new Error("it answered another question");
+  if (header.rcode !== 0) throw new Error(`the answer has RCODE ${header.rcode}`);
+  if (header.aa !== 1) throw new Error("the answer is not authoritative");
+  // A short query without a cookie gets a truncated answer over UDP, so that spoofed queries are not amplified.
   if (mayBeCut && header.tc === 1) return;
-  if (!answers.some((record) => record.type === Packet.TYPE.SOA)) throw new Error(`no SOA of ${zone}`);
+  if (!answers.some((record) => record.type === Packet.TYPE.SOA)) throw new Error(`the answer has no SOA of ${zone}`);
 }
 
 function askHttp(at: Endpoint, ask: SelfCheckTargets["ask"], signal: AbortSignal): Promise<void> {
@@ -179,9 +176,9 @@ function askHttp(at: Endpoint, ask: SelfCheckTargets["ask"], signal: AbortSignal
     });
     asked.on("error", reject);
     asked.on("response", (answer) => {
-      const type = answer.headers["content-type"] ?? "nothing";
+      const type = answer.headers["content-type"] ?? "no Content-Type";
       if (ask.expects === "picture" && (answer.statusCode !== 200 || !type.startsWith("image/"))) {
-        reject(new Error(`status ${answer.statusCode ?? 0}, ${type}`));
+        reject(new Error(`status ${answer.statusCode ?? 0} with ${type}, not a picture`));
         return;
       }
       let come = 0;
@@ -192,7 +189,7 @@ function askHttp(at: Endpoint, ask: SelfCheckTargets["ask"], signal: AbortSignal
       answer.on("error", reject);
       answer.on("end", () => {
         if (answer.complete) resolve(undefined);
-        else reject(new Error("the answer is cut off"));
+        else reject(new Error("the answer ended early"));
       });
     });
     asked.end();

@@ -154,7 +154,8 @@ function talking(session: Session, event: SessionEvent, settings: SessionSetting
     case "failed":
       return refuse(session, event.error);
     case "expired":
-      if (event.timer === "hold") return refuse(session, new BgpError(4, 0, "nothing was heard of the peer"));
+      if (event.timer === "hold")
+        return refuse(session, new BgpError(4, 0, "the peer sent nothing within the hold time"));
       if (event.timer === "retry") return { session, actions: [] };
       return { session, actions: [{ do: "send", bytes: keepaliveMessage }, ...keepalive(session.holdMs)] };
     case "message":
@@ -212,8 +213,8 @@ function opened(session: Session, open: Open, settings: SessionSettings): Step {
 /** What RFC 4271 §6.2 and RFC 6286 §2.2 want of the peer, given who we are. */
 function problemOf(open: Open, settings: SessionSettings): BgpError | undefined {
   if (open.as !== settings.as) return new BgpError(2, 2, `the peer is AS ${open.as}, we are AS ${settings.as}`);
-  if (open.identifier === settings.identifier) return new BgpError(2, 3, "the peer's is ours");
-  if (open.holdSeconds === 0) return new BgpError(2, 6, "a lease needs one");
+  if (open.identifier === settings.identifier) return new BgpError(2, 3, "the peer uses our own BGP identifier");
+  if (open.holdSeconds === 0) return new BgpError(2, 6, "a lease needs a hold time above 0");
   return undefined;
 }
 

@@ -10,6 +10,7 @@
  */
 import type { Socket } from "node:net";
 import type { Cancel, Clock } from "#base/clock.ts";
+import { systemReason } from "#base/system-reason.ts";
 import { createFramer, readMessage, updateMessage } from "./bgp/message.ts";
 import { BgpError, ceaseSubcodes, type Notification } from "./bgp/notification.ts";
 import { writeEndOfRib } from "./bgp/update.ts";
@@ -164,7 +165,7 @@ function call(line: Line): void {
   const cancel = line.dial((outcome) => {
     if (line.cancelDial !== cancel) return;
     line.cancelDial = undefined;
-    if (outcome instanceof Error) take(line, { kind: "disconnected", reason: outcome.message });
+    if (outcome instanceof Error) take(line, { kind: "disconnected", reason: systemReason(outcome) });
     else {
       listen(line, outcome);
       take(line, { kind: "connected" });
@@ -191,7 +192,7 @@ function listen(line: Line, mine: Socket): void {
       event({ kind: "failed", error });
     }
     if (mine.writableLength > unsentBytesMax) {
-      const error = new BgpError(6, ceaseSubcodes.outOfResources, "the peer does not read what it asks for");
+      const error = new BgpError(6, ceaseSubcodes.outOfResources, "the peer does not read from its socket");
       event({ kind: "failed", error });
     }
   });
@@ -199,10 +200,10 @@ function listen(line: Line, mine: Socket): void {
     event({ kind: "disconnected", reason: "BIRD closed the connection" });
   });
   mine.on("error", (error) => {
-    event({ kind: "disconnected", reason: error.message });
+    event({ kind: "disconnected", reason: systemReason(error) });
   });
   mine.on("close", () => {
-    event({ kind: "disconnected", reason: "the connection is gone" });
+    event({ kind: "disconnected", reason: "the connection was closed" });
   });
 }
 

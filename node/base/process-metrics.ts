@@ -28,7 +28,7 @@ export function processMetrics(dataDir: string, clock: Clock): readonly ProcessM
     },
     {
       name: "process_start_time_seconds",
-      help: "When this process started, in seconds since 1970",
+      help: "Start time of this process, in seconds since 1970",
       kind: "gauge",
       read: () => startedSeconds,
     },
@@ -46,7 +46,7 @@ export function processMetrics(dataDir: string, clock: Clock): readonly ProcessM
     },
     {
       name: "nearcast_data_free_bytes",
-      help: "Space on the file system of the data directory that this process may still use",
+      help: "Free space for this process on the file system of the data directory",
       kind: "gauge",
       read: async () => {
         const { bavail, bsize } = await statfs(dataDir);
@@ -75,7 +75,7 @@ const ofLinux: readonly ProcessMetric[] = [
   },
   {
     name: "process_max_fds",
-    help: "Most file descriptors that this process may open",
+    help: "Limit of open file descriptors",
     kind: "gauge",
     read: async () => {
       const softLimit = /^Max open files {1,40}(\d{1,20})/m.exec(await readFile("/proc/self/limits", "utf8"))?.[1];

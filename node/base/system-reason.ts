@@ -1,6 +1,6 @@
 /**
- * Why a file or a connection failed, in words: what Node and undici report is a code such as `ENOENT`, which tells an
- * operator little. Pure.
+ * Why a file or a connection failed, in words: Node and undici report a code such as `ENOENT`, which tells operators
+ * little. Pure.
  */
 
 export const connectionClosed = "the connection was closed before it answered";
@@ -33,7 +33,12 @@ const words: Readonly<Record<string, string>> = {
   UND_ERR_SOCKET: connectionClosed,
 };
 
-/** The reason in words; the error's own message where its code has none. An error per address tried: the first one. */
+/** The reason for an error code; the code itself when it is not in the table. */
+export function codeReason(code: string): string {
+  return words[code] ?? code;
+}
+
+/** The reason in words; the error's own message when its code has none. For an AggregateError: its first error. */
 export function systemReason(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) return systemReason(error.errors[0]);
   if (!(error instanceof Error)) return String(error);

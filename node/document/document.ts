@@ -24,18 +24,23 @@ import { shortName } from "./schema/terms.ts";
 
 export const fleetSchema = Type.Object(
   {
-    zones: Type.Array(writtenZone, { minItems: 1, maxItems: 100 }),
-    sites: Type.Array(site, { minItems: 1, maxItems: 1000 }),
+    zones: Type.Array(writtenZone, { minItems: 1, maxItems: 100, description: "DNS zones that the edges serve" }),
+    sites: Type.Array(site, { minItems: 1, maxItems: 1000, description: "places with one or more nodes" }),
     anycast,
     shield: Type.Optional(
-      shortName("site that all others ask instead of the origin, so that each source is fetched from the origin once"),
+      shortName("site that fetches from the origin for all other sites, so that the origin sends each source once"),
     ),
-    hosts: Type.Array(host, { minItems: 1, maxItems: 10_000 }),
-    steering: Type.Array(steeredName, { maxItems: 10_000, default: [] }),
+    hosts: Type.Array(host, { minItems: 1, maxItems: 10_000, description: "names that the edges serve over HTTP" }),
+    steering: Type.Array(steeredName, {
+      maxItems: 10_000,
+      default: [],
+      description: "names whose addresses depend on the client",
+    }),
     presets: Type.Record(Type.String({ pattern: "^[a-z0-9][a-z0-9_-]{0,31}$" }), preset, {
       additionalProperties: false,
       maxProperties: 1000,
       default: {},
+      description: "named sets of picture parameters, for `?preset=NAME`",
     }),
     limits,
     probe,

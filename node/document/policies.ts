@@ -26,15 +26,15 @@ interface PolicyTerms {
 const table = {
   geo: { means: "nearest site", isByDistance: true },
   anycast: {
-    means: "the shared address",
+    means: "the shared anycast addresses",
     isShared: true,
     problemOf: ({ anycastAddresses }) =>
       anycastAddresses.length > 0
         ? undefined
         : { key: "policy", message: `"anycast" requires at least one address in anycast.addresses` },
   },
-  local: { means: "the answering site's own" },
-  weighted: { means: "by weight, the same client network always the same site", isWeighing: true },
+  local: { means: "the site that answers the query" },
+  weighted: { means: "a site by weight; a client network keeps its site", isWeighing: true },
   fixed: {
     means: "the first of `sites` that is up",
     problemOf: ({ sites }) =>

@@ -128,7 +128,7 @@ export function openAnnouncement(options: {
       if (standing() === "listed") lease.undrain();
       else {
         lease.drain().catch((error: unknown) => {
-          log.error({ err: error }, "the announcement could not be taken back");
+          log.error({ err: error }, "the announcement could not be withdrawn");
         });
       }
     },

@@ -123,7 +123,7 @@ export function openPeering(options: {
         listener = await listenForPeers({ host, port, secrets, application, clock, log });
       } catch (error) {
         const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
-        throw new NearcastError("CANNOT_LISTEN", `peers can't be answered on ${host} port ${port}: ${reason}`, {
+        throw new NearcastError("CANNOT_LISTEN", `can't listen for peers on ${host} port ${port}: ${reason}`, {
           cause: error,
         });
       }

@@ -1,5 +1,6 @@
 /** The fleet as this node sees it, for `nearcast status`: sites, their nodes, states with reasons, loads. */
 import type { Fleet } from "#document/document.ts";
+import type { Site } from "#document/schema/sites.ts";
 import type { Prober } from "#health/prober.ts";
 import { sitePressures } from "#health/site-pressure.ts";
 
@@ -14,6 +15,7 @@ export function describeSites(
     name: site.name,
     place: site.place,
     state: states.get(site.name) ?? "unknown",
+    reason: reasonOf(site),
     pressure: pressures.get(site.name) ?? null,
     requestsPerSecond: prober.loads().get(site.name) ?? null,
     keptShare: prober.keptShares().get(site.name) ?? 1,
@@ -32,4 +34,10 @@ export function describeSites(
       };
     }),
   }));
+}
+
+/** Why the site has its state, where no probe decides it; null where the nodes do. */
+function reasonOf({ state, addresses, nodes }: Site): string | null {
+  if (addresses.length === 0 && nodes.every((node) => node.addresses.length === 0)) return "no node has an address";
+  return state === "auto" ? null : `\`state: ${state}\` in the fleet document`;
 }

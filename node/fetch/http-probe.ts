@@ -17,6 +17,7 @@ import { isIP, type LookupFunction } from "node:net";
 import { LRUCache } from "lru-cache";
 import { Agent, buildConnector } from "undici";
 import type { Clock } from "#base/clock.ts";
+import { systemReason } from "#base/system-reason.ts";
 import type { SiteNode } from "#document/schema/sites.ts";
 import type { Held, ProbeResult } from "#health/health.ts";
 import { probePath } from "#health/prober.ts";
@@ -115,9 +116,14 @@ export function openProbeClient(options: { secrets: () => readonly Uint8Array[];
         }
         return resultOf(statusCode, said);
       } catch (error) {
-        const { code, name: kind, message } = error as { code?: string; name: string; message: string };
-        const reason = kind === "TimeoutError" ? "timeout" : (code ?? message);
-        if (floodCodes.has(reason)) floods.set(http, { untilMs: clock.monotonicMs() + floodRestMs, reason });
+        const { code = "", name: kind } = error as { code?: string; name: string };
+        const isFlood = floodCodes.has(code);
+        const reason = isFlood
+          ? "sends far more than an answer"
+          : kind === "TimeoutError"
+            ? `no answer within ${timeoutMs} ms`
+            : systemReason(error);
+        if (isFlood) floods.set(http, { untilMs: clock.monotonicMs() + floodRestMs, reason });
         return { outcome: "failed", reason };
       } finally {
         ended();

@@ -293,13 +293,17 @@ export function judge(before: Judgement, evidence: Evidence, nowMs: number, sett
   if (sight.reach === "unknown") return before;
   const isReached = sight.reach === "reached";
   if (!isReached && witnesses.length === 0) {
-    const others = isIsolated ? "; this node is isolated" : "";
-    return { ...fallen(before, isIsolated, nowMs, settings), reason: `${failedFromHere(sight)}${others}` };
+    const doubt = isIsolated ? "; it may be up, since no node can be reached from here" : "";
+    return { ...fallen(before, isIsolated, nowMs, settings), reason: `${failedFromHere(sight)}${doubt}` };
   }
   const wellSinceMs = before.wellSinceMs ?? nowMs;
   const heldMs = before.state === "down" ? holdMs(before.falls, settings) - (nowMs - wellSinceMs) : 0;
   if (heldMs > 0) {
-    return { ...before, wellSinceMs, reason: `fell ${before.falls} times; up when it was well for a while` };
+    return {
+      ...before,
+      wellSinceMs,
+      reason: `answers again after failing ${before.falls} times; up when it has answered for longer`,
+    };
   }
   const drains = isReached ? sight.answer === "draining" : testimony.isDraining;
   const seen = isReached ? "answers" : `${someOf(witnesses)} it; ${failedFromHere(sight)}`;
@@ -307,7 +311,7 @@ export function judge(before: Judgement, evidence: Evidence, nowMs: number, sett
     ...before,
     wellSinceMs,
     state: isToDrain || drains ? "draining" : "up",
-    reason: isToDrain ? "draining by order" : isReached && drains ? "draining" : seen,
+    reason: isToDrain ? "drained by an operator or by the fleet document" : isReached && drains ? "draining" : seen,
   };
 }
 

@@ -74,7 +74,7 @@ export interface NodeHealth {
   readonly state: NodeState;
   /** Of an up node, the attempts in a row that got no answer; of one that is down, the successes in a row. */
   readonly contraryCount: number;
-  /** Why it is in this state, for people: `7 probes from here failed: timeout`. */
+  /** Why it is in this state, for people: `7 probes from here failed: connection refused`. */
   readonly reason: string;
   /** Something answers in its place without proof of being this node. */
   readonly isUnproven?: true;

@@ -29,7 +29,7 @@ export function judgeNode(state: ProberState, one: Watched, settings: ProbeSetti
   publish(state, one, settings);
   const { state: after, reason } = one.judgement;
   if (after === before.state) return false;
-  log.info({ node: name, before: before.state, state: after, reason }, "a node's state changed");
+  log.info({ node: name, before: before.state, state: after, reason }, "node changed its state");
   if (before.state === "unknown") one.first.resolve();
   return true;
 }
@@ -55,8 +55,8 @@ export function judgeIsolation(state: ProberState, settings: ProbeSettings): voi
   const next = others.length > 0 && others.every(isAlone);
   if (next === state.isIsolated) return;
   state.isIsolated = next;
-  if (next) log.warn({}, "this node reaches no other machine: it answers with its own site");
-  else log.info({}, "this node reaches others again");
+  if (next) log.warn({}, "this node reaches no other machine: DNS answers with its own site until it does");
+  else log.info({}, "this node reaches other machines again");
   for (const one of others) {
     one.judgement = { ...one.judgement, falls: 0, fellMs: -Infinity };
     judgeNode(state, one, settings);

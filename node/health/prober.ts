@@ -294,7 +294,7 @@ function lookAtSelf(state: ProberState, one: Watched, settings: ProbeSettings): 
   let result: ProbeResult = { outcome: now === "draining" ? "draining" : "ready" };
   if (now === "starting") result = { outcome: "failed", reason: "starting" };
   else if (!state.isIsolated && isForsaken(state.reputation, nowMs, settings)) {
-    result = { outcome: "failed", reason: "no other node reaches this one" };
+    result = { outcome: "failed", reason: "other nodes do not reach it, though it reaches them" };
   }
   // One look is as good as several probes: nothing is lost on the way.
   const fresh: Sight = { ...one.sight, failures: settings.failuresDown, successes: settings.successesUp };

@@ -53,8 +53,13 @@ function shedRound(state: ProberState): void {
   state.shedding = nextShedding(before, fleet, state.sites, weighedLoads(state, fleet), told);
   for (const [site, { kept }] of state.shedding) {
     const keptBefore = before.get(site)?.kept ?? 1;
-    if (kept < keptBefore) options.log.warn({ site, before: keptBefore, kept }, "a site is full and sheds clients");
-    else if (kept === 1 && keptBefore < 1) options.log.info({ site }, "a site has taken back all its clients");
+    if (kept < keptBefore)
+      options.log.warn(
+        { site, before: keptBefore, kept },
+        "site is full: DNS sends part of its clients to other sites",
+      );
+    else if (kept === 1 && keptBefore < 1)
+      options.log.info({ site }, "site is no longer full: DNS sends all its clients to it again");
   }
   settle(state);
   collect(state);

@@ -74,7 +74,7 @@ export interface Observed {
 const states: readonly SiteState[] = ["up", "draining", "down"];
 
 export function declareMetrics(metrics: Metrics, parts: Observed): void {
-  const { memoryTier, diskTier, decoders, images, origin, fetcher, records, feed, clock } = parts;
+  const { feed, clock } = parts;
   const gauge = (name: string, help: string, read: () => number): void => {
     metrics.observe({ name, help, kind: "gauge", read });
   };
@@ -84,23 +84,23 @@ export function declareMetrics(metrics: Metrics, parts: Observed): void {
 
   metrics.observe({
     name: "nearcast_build_info",
-    help: "Always 1; the label names the release that runs",
+    help: "Always 1; the label is the running release",
     kind: "gauge",
     labels: ["version"],
     read: () => [{ labels: { version: parts.release }, value: 1 }],
   });
-  gauge("nearcast_ready", "1 when this node may get clients", () => Number(parts.isReady()));
-  gauge("nearcast_fleet_version", "Version of the fleet document in force; 0: none", parts.fleetVersion);
+  gauge("nearcast_ready", "1 if this node is ready to get clients, else 0", () => Number(parts.isReady()));
+  gauge("nearcast_fleet_version", "Version of the current fleet document; 0: none", parts.fleetVersion);
   metrics.observe({
     name: "nearcast_site_up",
-    help: "1 when DNS may answer with this site",
+    help: "1 if the site is up, else 0",
     kind: "gauge",
     labels: ["site"],
     read: () => [...parts.siteStates()].map(([site, state]) => ({ labels: { site }, value: Number(state === "up") })),
   });
   metrics.observe({
     name: "nearcast_site_state",
-    help: "1 for the state in which this node sees the site, 0 for the others",
+    help: "1 for the current state of the site as this node sees it, 0 for the other states",
     kind: "gauge",
     labels: ["site", "state"],
     read: () =>
@@ -112,86 +112,129 @@ export function declareMetrics(metrics: Metrics, parts: Observed): void {
     const rows = () => [...read()].map(([site, value]) => ({ labels: { site }, value }));
     metrics.observe({ name, help, kind: "gauge", labels: ["site"], read: rows });
   };
-  bySite("nearcast_site_kept_share", "Part of its clients that a site keeps; the rest is shed to others", () =>
-    parts.keptShares(),
+  bySite(
+    "nearcast_site_kept_share",
+    "Share of its clients that DNS still sends to a site, 0 to 1; below 1, the site is full",
+    () => parts.keptShares(),
   );
-  bySite("nearcast_site_requests_per_second", "What a site's nodes say that they serve", () => parts.siteLoads());
+  bySite("nearcast_site_requests_per_second", "Requests per second of a site, as its nodes report them", () =>
+    parts.siteLoads(),
+  );
   metrics.observe({
     name: "nearcast_node_up",
-    help: "1 when this node sees the other as up",
+    help: "1 if this node sees the other node as up, else 0",
     kind: "gauge",
     labels: ["node"],
     read: () => [...parts.health()].map(([node, { state }]) => ({ labels: { node }, value: Number(state === "up") })),
   });
-  gauge("nearcast_nodes_unproven", "Nodes in whose place something answers without proof of the fleet secret", () => {
+  gauge("nearcast_nodes_unproven", "Nodes whose health answers carry no proof of the fleet secret", () => {
     return [...parts.health().values()].filter(({ isUnproven }) => isUnproven === true).length;
   });
-  gauge("nearcast_isolated", "1 when this node reaches no other, and so answers with its own site", () =>
-    Number(parts.isIsolated()),
+  gauge(
+    "nearcast_isolated",
+    "1 if this node reaches no other node, else 0; it then answers DNS with its own site",
+    () => Number(parts.isIsolated()),
   );
-  gauge("nearcast_lease_prefixes", "Prefixes that this node announces", () => parts.lease()?.announced.length ?? 0);
-  counter("nearcast_lease_falls_total", "Times that the announcement was taken back, but for drains", () => {
+  gauge(
+    "nearcast_lease_prefixes",
+    "Prefixes that this node announces over BGP",
+    () => parts.lease()?.announced.length ?? 0,
+  );
+  counter("nearcast_lease_falls_total", "Withdrawals of the BGP announcement, except for drains", () => {
     return parts.lease()?.falls ?? 0;
   });
-  gauge("nearcast_loop_delay_seconds", "How late the event loop is, over the last ten seconds", () => {
+  gauge("nearcast_loop_delay_seconds", "Delay of the event loop, over the last ten seconds", () => {
     return parts.loopDelayMs() / 1000;
   });
-  gauge("nearcast_http_bytes_per_second", "Bodies that this node serves, over the last ten seconds", () =>
+  gauge("nearcast_http_bytes_per_second", "Bytes of bodies sent per second, over the last ten seconds", () =>
     parts.load.bytesPerSecond(),
   );
-  gauge("nearcast_http_requests_per_second", "What this node serves, over the last ten seconds", () =>
+  gauge("nearcast_http_requests_per_second", "Requests answered per second, over the last ten seconds", () =>
     parts.load.requestsPerSecond(),
   );
-  gauge("nearcast_fleet_secret_known", "1 when this node has the fleet's secret; 0: its DNS cookies are its own", () =>
-    Number(parts.hasFleetSecret()),
+  gauge(
+    "nearcast_fleet_secret_known",
+    "1 if this node has the fleet secret; 0: only this node accepts its DNS cookies",
+    () => Number(parts.hasFleetSecret()),
   );
-  gauge("nearcast_feed_live", "1 when the origin's feed is followed and caught up", () =>
+  gauge("nearcast_feed_live", "1 if this node follows the origin's feed and has applied all its events, else 0", () =>
     Number(feed.state() === "live"),
   );
-  gauge("nearcast_feed_position", "Number of the last event that was applied", () => feed.position()?.seq ?? 0);
-  gauge("nearcast_feed_silence_seconds", "Since something was last heard of the origin", () => {
+  gauge("nearcast_feed_position", "Number of the last event that this node applied", () => feed.position()?.seq ?? 0);
+  gauge("nearcast_feed_silence_seconds", "Time since the last byte from the feed; -1: none yet", () => {
     const heardAtMs = feed.heardAtMs();
     return heardAtMs === null ? -1 : (clock.monotonicMs() - heardAtMs) / 1000;
   });
 
-  gauge("nearcast_cache_records", "Sources whose present meaning is known", records.size);
+  declareCaches(metrics, parts);
+  if (parts.peers !== undefined && parts.peers !== null) declarePeers(metrics, parts.peers.counts);
+  declareDns(metrics, parts);
+}
+
+/** The cache tiers, and the requests and renderings that fill them. */
+function declareCaches(metrics: Metrics, parts: Observed): void {
+  const { memoryTier, diskTier, decoders, images, origin, fetcher, records } = parts;
+  const gauge = (name: string, help: string, read: () => number): void => {
+    metrics.observe({ name, help, kind: "gauge", read });
+  };
+  const counter = (name: string, help: string, read: () => number): void => {
+    metrics.observe({ name, help, kind: "counter", read });
+  };
+  gauge("nearcast_cache_records", "Source records in memory", records.size);
   for (const [tier, stats] of [
     ["memory", memoryTier.stats],
     ["disk", diskTier.stats],
   ] as const) {
     gauge(`nearcast_cache_${tier}_bytes`, `Bytes in the ${tier} tier`, () => stats().bytes);
-    gauge(`nearcast_cache_${tier}_bytes_max`, `Bound of the ${tier} tier`, () => stats().bytesMax);
+    gauge(`nearcast_cache_${tier}_bytes_max`, `Limit of the ${tier} tier, in bytes`, () => stats().bytesMax);
     gauge(`nearcast_cache_${tier}_objects`, `Objects in the ${tier} tier`, () => stats().entries);
-    counter(`nearcast_cache_${tier}_evictions_total`, "Objects removed for room", () => stats().evictions);
+    counter(`nearcast_cache_${tier}_evictions_total`, "Objects evicted to make room", () => stats().evictions);
   }
-  counter("nearcast_cache_disk_corrupt_total", "Files that failed their checksum", () => diskTier.stats().corrupt);
-  counter("nearcast_cache_disk_write_failures_total", "Objects not written", () => diskTier.stats().writeFailures);
-  counter("nearcast_cache_disk_refused_total", "Objects not taken: too large, or too much waits to be written", () => {
-    return diskTier.stats().refused;
-  });
+  counter("nearcast_cache_disk_corrupt_total", "Cached files with a wrong checksum", () => diskTier.stats().corrupt);
+  counter(
+    "nearcast_cache_disk_write_failures_total",
+    "Objects that could not be written",
+    () => diskTier.stats().writeFailures,
+  );
+  counter(
+    "nearcast_cache_disk_refused_total",
+    "Objects not stored: too large, or too many bytes wait to be written",
+    () => {
+      return diskTier.stats().refused;
+    },
+  );
 
-  counter("nearcast_origin_requests_total", "Questions to the origin about sources", () => origin.counts().sources);
-  counter("nearcast_origin_fetches_total", "Sources whose bytes the origin sent", () => origin.counts().sourceBodies);
-  counter("nearcast_origin_failures_total", "Questions to the origin that failed", () => origin.counts().failures);
-  counter("nearcast_asset_fetches_total", "Requests to origins of assets hosts", () => fetcher.counts().fetches);
-  counter("nearcast_asset_failures_total", "Those that failed", () => fetcher.counts().failures);
+  counter("nearcast_origin_requests_total", "Requests to the origin for sources", () => origin.counts().sources);
+  counter("nearcast_origin_fetches_total", "Sources fetched from the origin", () => origin.counts().sourceBodies);
+  counter("nearcast_origin_failures_total", "Requests to the origin that failed", () => origin.counts().failures);
+  counter("nearcast_asset_fetches_total", "Requests to the origins of assets hosts", () => fetcher.counts().fetches);
+  counter(
+    "nearcast_asset_failures_total",
+    "Requests to the origins of assets hosts that failed",
+    () => fetcher.counts().failures,
+  );
   counter("nearcast_renders_total", "Variants rendered", () => images.counts().renders);
   counter("nearcast_render_failures_total", "Renderings that failed", () => images.counts().renderFailures);
-  counter("nearcast_revalidations_total", "Sources asked for again", () => images.counts().revalidations);
-  gauge("nearcast_decoders_busy", "Decoder processes at work", () => decoders.stats().busy);
+  counter(
+    "nearcast_revalidations_total",
+    "Conditional requests to the origin for stale sources",
+    () => images.counts().revalidations,
+  );
+  gauge("nearcast_decoders_busy", "Decoder processes that are working", () => decoders.stats().busy);
   gauge("nearcast_decoders_queued", "Renderings that wait", () => images.counts().waiting + decoders.stats().queued);
-  counter("nearcast_decoder_crashes_total", "Decoder processes that died", () => decoders.stats().crashes);
-  counter("nearcast_decoder_timeouts_total", "Renderings over their time", () => decoders.stats().timeouts);
-  counter("nearcast_decoder_memory_kills_total", "Decoders over their memory", () => decoders.stats().memoryKills);
-
-  if (parts.peers !== undefined && parts.peers !== null) declarePeers(metrics, parts.peers.counts);
-  declareDns(metrics, parts);
+  counter("nearcast_decoder_crashes_total", "Decoder processes that crashed", () => decoders.stats().crashes);
+  counter("nearcast_decoder_timeouts_total", "Renderings above their time limit", () => decoders.stats().timeouts);
+  counter(
+    "nearcast_decoder_memory_kills_total",
+    "Decoders above their memory limit",
+    () => decoders.stats().memoryKills,
+  );
 }
 
 function declarePeers(metrics: Metrics, counts: () => PeerCounts): void {
   metrics.observe({
     name: "nearcast_peer_answers_total",
-    help: "Answers of other nodes, by what they were asked as: owner in the site, site with room (spill), shield",
+    help: "Responses from other nodes, by their role: owner in the site, site with room (spill), shield",
     kind: "counter",
     labels: ["role"],
     read: () => {
@@ -205,7 +248,7 @@ function declarePeers(metrics: Metrics, counts: () => PeerCounts): void {
   });
   metrics.observe({
     name: "nearcast_peer_refusals_total",
-    help: "Questions of other nodes sent elsewhere: too many renderings wait (busy), missing their purges (behind)",
+    help: "Requests of other nodes refused: too many renderings wait (busy), or purges are missing (behind)",
     kind: "counter",
     labels: ["reason"],
     read: () => {
@@ -219,9 +262,13 @@ function declarePeers(metrics: Metrics, counts: () => PeerCounts): void {
   const counter = (name: string, help: string, read: (now: PeerCounts) => number): void => {
     metrics.observe({ name, help, kind: "counter", read: () => read(counts()) });
   };
-  counter("nearcast_peer_failures_total", "Questions to other nodes that brought nothing", (now) => now.failed);
-  counter("nearcast_peer_unfit_total", "Answers of other nodes that were not what was asked for", (now) => now.unfit);
-  counter("nearcast_peer_replicated_total", "Hot variants fetched before anyone asked here", (now) => now.replicated);
+  counter("nearcast_peer_failures_total", "Requests to other nodes that failed", (now) => now.failed);
+  counter("nearcast_peer_unfit_total", "Responses from other nodes that did not match the request", (now) => now.unfit);
+  counter(
+    "nearcast_peer_replicated_total",
+    "Hot variants fetched before a client requested them",
+    (now) => now.replicated,
+  );
 }
 
 function declareDns(metrics: Metrics, { dns, dnsVersion }: Observed): void {
@@ -238,7 +285,7 @@ function declareDns(metrics: Metrics, { dns, dnsVersion }: Observed): void {
 
   metrics.observe({
     name: "nearcast_dns_queries_total",
-    help: "Packets, by transport and what became of them",
+    help: "DNS messages received, by transport and outcome",
     kind: "counter",
     labels: ["transport", "outcome"],
     read: () =>
@@ -246,14 +293,18 @@ function declareDns(metrics: Metrics, { dns, dnsVersion }: Observed): void {
         Object.entries(outcomes).map(([outcome, value]) => ({ labels: { transport, outcome }, value })),
       ),
   });
-  counter("nearcast_dns_truncated_total", "Answers that told the client to ask by TCP", (numbers) => numbers.truncated);
-  counter("nearcast_dns_failures_total", "Queries answered SERVFAIL for a fault here", (numbers) => numbers.failures);
+  counter("nearcast_dns_truncated_total", "Answers with TC=1", (numbers) => numbers.truncated);
+  counter(
+    "nearcast_dns_failures_total",
+    "Queries answered with SERVFAIL because of an internal error",
+    (numbers) => numbers.failures,
+  );
   counter("nearcast_dns_client_subnets_total", "Queries with a client subnet", (numbers) => numbers.clientSubnets);
-  counter("nearcast_dns_steered_total", "Questions for a steered address", (numbers) => numbers.steered);
-  counter("nearcast_dns_send_errors_total", "Answers the system did not take", (numbers) => numbers.sendErrors);
+  counter("nearcast_dns_steered_total", "Queries for the addresses of a steered name", (numbers) => numbers.steered);
+  counter("nearcast_dns_send_errors_total", "Answers that the system failed to send", (numbers) => numbers.sendErrors);
   metrics.observe({
     name: "nearcast_dns_cookies_total",
-    help: "Server cookies that clients showed; an invalid one is not ours, or too old",
+    help: "Server cookies in queries; an invalid one is too old or not from this fleet",
     kind: "counter",
     labels: ["validity"],
     read: () => {
@@ -265,19 +316,23 @@ function declareDns(metrics: Metrics, { dns, dnsVersion }: Observed): void {
       ];
     },
   });
-  counter("nearcast_dns_batches_total", "System calls that brought queries to batch threads", (numbers) => {
+  counter("nearcast_dns_batches_total", "System calls that received queries on batch threads", (numbers) => {
     return numbers.batches;
   });
-  gauge("nearcast_dns_threads", "Batch threads that answer UDP; 0: Node's sockets do", (part) => part.threads());
-  counter("nearcast_dns_tcp_accepted_total", "TCP connections taken", (numbers) => numbers.tcpAccepted);
-  counter("nearcast_dns_tcp_refused_total", "TCP connections closed for want of room", (numbers) => numbers.tcpRefused);
-  counter("nearcast_dns_tcp_cut_total", "TCP connections cut: silent, slow or too long a message", (numbers) => {
-    return numbers.tcpCut;
-  });
-  gauge("nearcast_dns_tcp_connections", "TCP connections that are open", (part) => part.connections());
-  gauge(
-    "nearcast_dns_fleet_version",
-    "Version of the fleet document that names are answered from; 0: none",
-    dnsVersion,
+  gauge("nearcast_dns_threads", "Batch threads that answer UDP; 0: the main thread answers", (part) => part.threads());
+  counter("nearcast_dns_tcp_accepted_total", "TCP connections accepted", (numbers) => numbers.tcpAccepted);
+  counter(
+    "nearcast_dns_tcp_refused_total",
+    "TCP connections closed because of a connection limit",
+    (numbers) => numbers.tcpRefused,
   );
+  counter(
+    "nearcast_dns_tcp_cut_total",
+    "TCP connections closed because they were idle or slow, or sent too long a message",
+    (numbers) => {
+      return numbers.tcpCut;
+    },
+  );
+  gauge("nearcast_dns_tcp_connections", "Open TCP connections", (part) => part.connections());
+  gauge("nearcast_dns_fleet_version", "Version of the fleet document that DNS answers from; 0: none", dnsVersion);
 }

@@ -33,7 +33,7 @@ export function createMetrics(): Metrics {
   const hosts = new Set<string>();
   const durations = new Histogram({
     name: "nearcast_http_request_duration_seconds",
-    help: "From the arrival of a request's header to its answer being handed to the system",
+    help: "Time from the arrival of the request header until the response is handed to the system",
     labelNames: ["outcome"],
     buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     registers: [registry],
@@ -85,7 +85,7 @@ export function createMetrics(): Metrics {
   };
   metrics.observe({
     name: "nearcast_http_requests_total",
-    help: "Requests answered, by host of the fleet document, kind, outcome (as in Cache-Status) and class of status",
+    help: "Requests answered, by host of the fleet document, kind, outcome (as in Cache-Status) and status class",
     kind: "counter",
     labels: ["host", "kind", "outcome", "status"],
     read: () => [...requests.values()],

@@ -12,7 +12,7 @@ export const heldSchema = Type.Object(kindFields("inReport"));
 export type Held = Static<typeof heldSchema>;
 
 export const unheldSchema = Type.Object(kindFields("inUnheld"), {
-  description: "what no node that reported held anything for; empty while none has reported",
+  description: "targets for which no node that reported held anything; empty while none has reported",
 });
 export type Unheld = Static<typeof unheldSchema>;
 

@@ -1,14 +1,14 @@
 /**
- * What a new fleet document would take away from clients at once; pure. The origin refuses such a document unless the
- * operator insists (`--force`).
+ * What a new fleet document would take away from clients at once; pure. The origin refuses such a document unless it is
+ * forced (`--force`).
  *
- *   zone   it is served and would not be any more
+ *   zone   it is served and would no longer be
  *   site   it has live nodes and would have none
  *   name   it has a live address and would have none
- *   host   it is served and would be no more, or as another kind: its URLs would fail
+ *   host   it is served and would disappear or change its kind, so its URLs would fail
  *   word   a live node of another release does not understand it (not judged here: origin/channel/understanding.ts)
  *
- * A fleet without a live node serves nobody, so nothing can be taken from it: its first documents are free.
+ * A fleet without a live node serves no clients, so no document is a danger to it.
  */
 import { canonicalName, isAtOrBelow } from "#record/names.ts";
 import type { Fleet } from "#document/document.ts";
@@ -19,25 +19,25 @@ export const dangerKinds = ["zone", "site", "name", "host", "word"] as const;
 
 export interface FleetDanger {
   readonly kind: (typeof dangerKinds)[number];
-  /** Of the zone, the site, the domain name, the host or the node. */
+  /** Name of the zone, the site, the domain name, the host or the node. */
   readonly name: string;
   /** A sentence for people. */
   readonly message: string;
 }
 
-/** Addresses and nodes that a message lists; more help nobody. */
+/** How many addresses or nodes a message lists. */
 const listedMax = 4;
 
 /**
- * @param before the fleet that is in force, with its roster
- * @param after the fleet that the document would make, with the same roster
+ * @param before the current fleet, with its roster
+ * @param after the fleet of the new document, with the same roster
  */
 export function dangersOf(before: Fleet, after: Fleet, isLive: IsLive): FleetDanger[] {
   if (!before.sites.some((site) => liveNodesOf(site, isLive).length > 0)) return [];
   const lostZones = zonesLost(before, after);
   return [
     ...lostZones.map((name): FleetDanger => {
-      return { kind: "zone", name, message: `zone ${name} is served and would no longer be answered` };
+      return { kind: "zone", name, message: `zone ${name} would no longer be answered` };
     }),
     ...sitesEmptied(before, after, isLive),
     ...namesLost(before, after, lostZones, isLive),
@@ -45,7 +45,7 @@ export function dangersOf(before: Fleet, after: Fleet, isLive: IsLive): FleetDan
   ];
 }
 
-/** Hosts inside a lost zone are lost with it, and told with it. */
+/** Hosts inside a lost zone are part of that danger. */
 function hostsLost(before: Fleet, after: Fleet, lostZones: readonly string[]): FleetDanger[] {
   const kindsAfter = new Map(after.hosts.map(({ name, kind }) => [canonicalName(name), kind]));
   return before.hosts.flatMap((host): FleetDanger[] => {
@@ -53,7 +53,9 @@ function hostsLost(before: Fleet, after: Fleet, lostZones: readonly string[]): F
     const kind = kindsAfter.get(name);
     if (kind === host.kind || lostZones.some((zone) => isAtOrBelow(name, zone))) return [];
     const fate =
-      kind === undefined ? "would be served no more: its URLs would get 421" : `would become a host of kind ${kind}`;
+      kind === undefined
+        ? "would no longer be served: its URLs would get 421"
+        : `would become a host of kind ${kind}: its URLs would fail`;
     return [{ kind: "host", name, message: `host ${name} (${host.kind}) ${fate}` }];
   });
 }
@@ -81,11 +83,11 @@ function liveNodesOf({ nodes }: Site, isLive: IsLive): string[] {
   return nodes.map(({ name }) => name).filter((name) => isLive(name));
 }
 
-/** Names inside a lost zone are lost with it, and told with it. */
+/** Names inside a lost zone are part of that danger. */
 function namesLost(before: Fleet, after: Fleet, lostZones: readonly string[], isLive: IsLive): FleetDanger[] {
   const [livesBefore, livesAfter] = [livesBehind(before, isLive), livesBehind(after, isLive)];
   const [answersBefore, answersAfter] = [answersOf(before), answersOf(after)];
-  // Of an address that never was a node's nothing is known here: it counts as live.
+  // An address that never belonged to a node is unknown here and counts as live.
   const leadsSomewhere = (address: string): boolean => livesBefore.get(address) ?? true;
   const stillLeads = (address: string): boolean => livesAfter.get(address) ?? !livesBefore.has(address);
   const lost: FleetDanger[] = [];

@@ -1,5 +1,5 @@
 /**
- * What a new fleet document changes against the one before, in words; pure.
+ * The changes from one fleet document to the next, as text; pure.
  *
  *   + site nyc (New York)
  *   + node nyc1 of nyc: 192.0.2.130
@@ -7,8 +7,8 @@
  *   - records www.cdn.test A: 192.0.2.1
  *   ~ answers img.cdn.test: + 192.0.2.130
  *
- * Things are told apart by their names, lists without an order of their own by their entries. `answers` are the
- * addresses that DNS can give for a steered name or a host (dns-answers.ts): what clients feel of all the rest.
+ * Things are compared by name, unordered lists by entry. `answers` lists the addresses that DNS can give for a steered
+ * name or a host (answers.ts): the effect that clients see.
  */
 import { isDeepStrictEqual } from "node:util";
 import { canonicalName, ownerOf } from "#record/names.ts";
@@ -22,19 +22,19 @@ export const changeKinds = ["added", "removed", "changed"] as const;
 
 export interface FleetChange {
   readonly kind: (typeof changeKinds)[number];
-  /** What kind of thing: `site`, `node`, `zone`, `nameserver`, `records`, `host`, … */
+  /** The kind of thing: `site`, `node`, `zone`, `nameserver`, `records`, `host`, … */
   readonly what: string;
   readonly name: string;
-  /** How it differs, or what it is; may be empty. */
+  /** The difference, or a description of the thing; may be empty. */
   readonly detail: string;
 }
 
-/** Entries of a list, and characters of a value, that one line shows. */
+/** How many entries of a list, and characters of a value, one line shows. */
 const entriesShownMax = 6;
 const valueLengthMax = 80;
 
 /**
- * @param before undefined: there is none, or it can't be read any more
+ * @param before undefined: there is none, or it is no longer readable
  * @param after with the same roster as `before`
  */
 export function diffOf(before: Fleet | undefined, after: Fleet): FleetChange[] {
@@ -49,7 +49,7 @@ export function diffOf(before: Fleet | undefined, after: Fleet): FleetChange[] {
     ...compare("name", old.steering, after.steering, byName, ({ policy }) => `policy ${policy}`, differences),
     ...compare("preset", presetsOf(old.presets), presetsOf(after.presets), byName, presetText, differences),
   ];
-  // Settings with defaults are there in every document: listed only where there is one to compare with.
+  // Every document has all settings, from defaults: they are listed only when there is a document to compare with.
   if (before === undefined) return changes;
   return [
     ...changes,
@@ -62,7 +62,7 @@ export function diffOf(before: Fleet | undefined, after: Fleet): FleetChange[] {
   ];
 }
 
-/** Whether nothing that was there is gone or different. */
+/** Whether nothing was removed or changed. */
 export function isAdditive(changes: readonly FleetChange[]): boolean {
   return changes.every(({ kind }) => kind === "added");
 }
@@ -71,13 +71,13 @@ const signs: Readonly<Record<string, string>> = { added: "+", removed: "-" } sat
   [Kind in FleetChange["kind"]]?: string;
 };
 
-/** One line; a kind that this release does not know shows as a change. */
+/** A change as one line. An unknown kind, from another release, shows as a change. */
 export function changeText({ kind, what, name, detail }: Record<keyof FleetChange, string>): string {
   const head = [signs[kind] ?? "~", what, name].filter((word) => word !== "").join(" ");
   return detail === "" ? head : `${head}: ${detail}`;
 }
 
-/** Things of one kind, told apart by `keyOf`; those that are in both are changed where `differ` finds something. */
+/** Compares things of one kind by `keyOf`. A thing in both lists is changed if `differ` finds something. */
 function compare<Thing>(
   what: string,
   before: readonly Thing[],
@@ -102,7 +102,7 @@ function compare<Thing>(
   return changes;
 }
 
-/** Where two values differ: `freshSeconds 3600 → 60`, `sites + nyc - tyo`. Lists are compared entry by entry. */
+/** The differences of two values: `freshSeconds 3600 → 60`, `sites + nyc - tyo`. Lists are compared by entry. */
 function differences(before: object, after: object): string[] {
   const [old, now] = [
     new Map<string, unknown>(Object.entries(before)),
@@ -120,14 +120,14 @@ function differenceAt(key: string, before: unknown, after: unknown): string[] {
   return [`${key} ${valueText(before)} → ${valueText(after)}`];
 }
 
-/** Entries that are new and gone: `+ nyc - tyo`. */
+/** Entries that were added and removed: `+ nyc - tyo`. */
 function entriesText(before: readonly string[], after: readonly string[]): string {
   const [old, now] = [new Set(before), new Set(after)];
   const marked = [
     ...after.filter((entry) => !old.has(entry)).map((entry) => `+ ${entry}`),
     ...before.filter((entry) => !now.has(entry)).map((entry) => `- ${entry}`),
   ];
-  if (marked.length === 0) return "in another order";
+  if (marked.length === 0) return "in a different order";
   const more = marked.length - entriesShownMax;
   return marked.slice(0, entriesShownMax).join(" ") + (more > 0 ? ` and ${more} more` : "");
 }
@@ -158,7 +158,7 @@ function zoneText(zone: Zone): string {
 
 /** Nameservers and records are listed one by one (changesInZones). */
 function zoneDifferences(before: Zone, after: Zone): string[] {
-  // Whatever a zone file says, the serial is the document's version.
+  // The serial of a zone file is ignored: DNS serves the version of the document.
   const settingsOf = (zone: Zone): object => ({
     ...without(zone, ["name", "nameservers", "records", "soa"]),
     ...(zone.soa === undefined ? {} : { soa: without(zone.soa, ["serial"]) }),
@@ -199,7 +199,7 @@ function nameserversOf(zone: Zone): RecordSet[] {
   return zone.nameservers.map(({ name, addresses }) => ({ key: ownerOf(name, apex), values: [...addresses] }));
 }
 
-/** RFC 2181 §5: the records of one name and type are one set. The order within means nothing. */
+/** RFC 2181 §5: the records of one name and type are an RRset. Their order does not matter. */
 function recordSetsOf(zone: Zone): RecordSet[] {
   const apex = canonicalName(zone.name);
   const sets = Map.groupBy(zone.records, (record) => `${ownerOf(record.name, apex)} ${typeOf(record)}`);
@@ -249,7 +249,7 @@ function hostText(host: Fleet["hosts"][number]): string {
     : `images${host.sourcePrefix === "" ? "" : ` of ${host.sourcePrefix}`}`;
 }
 
-/** It also answers requests that name no host of ours. */
+/** This host also answers requests for unknown hosts. */
 function firstImagesHostOf({ hosts }: Fleet): object {
   return { host: hosts.find(({ kind }) => kind === "images")?.name };
 }
@@ -287,7 +287,7 @@ function changesOfAnswer(name: string, before: Answers, after: Answers): FleetCh
   const gone = [...old].filter((address) => !now.has(address));
   if (gone.length === 0 && old.size === now.size) return [];
   if (now.size === 0)
-    return [{ kind: "removed", what: "answers", name, detail: `no address is left of ${entriesList(gone)}` }];
+    return [{ kind: "removed", what: "answers", name, detail: `no address is left (was ${entriesList(gone)})` }];
   const kind = gone.length === 0 ? "added" : "changed";
   return [{ kind, what: "answers", name, detail: entriesText([...old], [...now]) }];
 }

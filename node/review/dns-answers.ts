@@ -1,12 +1,12 @@
 /**
- * Which addresses DNS can give for each name of a fleet, and which of them lead to somebody; pure.
+ * Which addresses DNS can give for each name of a fleet, and which of them lead to a live node; pure.
  *
  *   steered name     the addresses of its sites, or the anycast addresses
  *   A, AAAA, glue    as written
- *   CNAME, ALIAS     those of the target; a target outside our zones counts as one that answers
+ *   CNAME, ALIAS     those of the target; a target outside our zones counts as live
  *
- * Sites and nodes are taken whatever their probes say: this is about what a document makes possible, not about the
- * answer of this second. dangers.ts and diff.ts compare two fleets by it, warnings.ts looks at one.
+ * Probes don't matter here: this is about what a document makes possible, not about the answer of this second.
+ * dangers.ts and diff.ts compare two fleets with it; warnings.ts checks one.
  */
 import { addressOfUrl, canonicalAddress } from "#base/ip-text.ts";
 import { canonicalName, isAtOrBelow, nameAbove, ownerOf } from "#record/names.ts";
@@ -15,13 +15,13 @@ import type { Site } from "#document/schema/sites.ts";
 import type { SteeredName } from "#document/schema/steering.ts";
 import { policies } from "#document/policies.ts";
 
-/** Whether a node of this name serves now, as far as the caller knows. */
+/** Whether the node of this name serves now, as far as the caller knows. */
 export type IsLive = (node: string) => boolean;
 
-/** Aliases that are followed; the responder follows no more. */
+/** Longest chain of aliases; the responder has the same limit. */
 const aliasesMax = 12;
 
-/** What stands at one name: addresses, and names that have further ones. */
+/** The records at one name: addresses, and targets that have more. */
 interface Owned {
   readonly addresses: Set<string>;
   readonly targets: Set<string>;
@@ -30,13 +30,13 @@ interface Owned {
 export interface Answers {
   /** Every name that has an address or an alias, in the order of the document. */
   readonly names: () => IterableIterator<string>;
-  /** The zone that answers for a name: the innermost one. Undefined: none of ours. */
+  /** The innermost zone that contains a name; undefined when none of ours does. */
   readonly zoneOf: (name: string) => string | undefined;
-  /** Canonical addresses. A target that other servers answer for stands as its name. */
+  /** Canonical addresses. A target that other servers answer for is listed by its name. */
   readonly addressesOf: (name: string) => ReadonlySet<string>;
 }
 
-/** @param fleet with its roster (fleet/roster.ts) where nodes that joined shall count */
+/** @param fleet with its roster, where nodes that joined count */
 export function answersOf(fleet: Fleet): Answers {
   const apexes = new Set(fleet.zones.map(({ name }) => canonicalName(name)));
   const zoneOf = (name: string): string | undefined => firstAtOrAbove(name, (above) => apexes.has(above));
@@ -53,7 +53,7 @@ export function answersOf(fleet: Fleet): Answers {
   }
   for (const zone of fleet.zones) {
     const apex = canonicalName(zone.name);
-    // What a zone says of names inside a further zone is not answered: that zone answers for them.
+    // Records of a name inside a nested zone are never served: the nested zone answers for it.
     const isOurs = (owner: string): boolean => zoneOf(owner) === apex;
     for (const { name, addresses } of zone.nameservers) {
       const owner = ownerOf(name, apex);
@@ -115,19 +115,19 @@ function addressesOfSteered({ policy, sites, weights }: SteeredName, fleet: Flee
   const allowed = fleet.sites.filter(
     ({ name }) => (sites?.includes(name) ?? true) && !(policies[policy].isWeighing === true && weights?.[name] === 0),
   );
-  // A site that is held down is answered only when all are.
+  // DNS names a site with `state: down` only when all sites have it.
   const open = allowed.filter(({ state }) => state !== "down");
   return (open.length === 0 ? allowed : open).flatMap(addressesOfSite);
 }
 
-/** Service addresses: those that its nodes share, and each node's own. */
+/** Service addresses: the site's shared ones, and each node's own. */
 function addressesOfSite({ addresses, nodes }: Site): string[] {
   return [...addresses, ...nodes.flatMap((node) => node.addresses)].map(canonicalAddress);
 }
 
 /**
- * Every address that a node, a site or a cloud of the fleet has, and whether somebody lives behind it. An address that
- * is not there belongs to nobody of this fleet.
+ * Every address of a node, a site or a cloud of the fleet, and whether a live node has it. An address that is absent
+ * does not belong to this fleet.
  */
 export function livesBehind(fleet: Fleet, isLive: IsLive): ReadonlyMap<string, boolean> {
   const lives = new Map<string, boolean>();
@@ -139,10 +139,10 @@ export function livesBehind(fleet: Fleet, isLive: IsLive): ReadonlyMap<string, b
     fleet.sites.filter(({ nodes }) => nodes.some(({ name }) => isLive(name))).map(({ name }) => name),
   );
   for (const site of fleet.sites) {
-    // Behind shared addresses of a site without nodes there may be a load balancer that only its owner knows.
+    // The shared addresses of a site without nodes may belong to a load balancer that the fleet does not know.
     for (const address of site.addresses) add(address, liveSites.has(site.name) || site.nodes.length === 0);
     for (const node of site.nodes) {
-      // DNS is answered at the address of the node's HTTP or peer listener as well.
+      // DNS also answers at the address of the node's HTTP or peer listener.
       const own = [...node.addresses, addressOfUrl(node.http), node.peer?.host];
       for (const address of own) if (address !== undefined) add(address, isLive(node.name));
     }
@@ -156,7 +156,7 @@ export function livesBehind(fleet: Fleet, isLive: IsLive): ReadonlyMap<string, b
       );
   }
   for (const address of fleet.anycast.addresses) {
-    // Announced by other means than our clouds: by whom, nobody here knows.
+    // An address outside our clouds is announced by something else, which the fleet does not know.
     if (!inClouds.has(canonicalAddress(address))) add(address, liveSites.size > 0);
   }
   return lives;

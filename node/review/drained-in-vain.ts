@@ -1,4 +1,4 @@
-/** For which names DNS goes on naming a node that is drained, because nothing else is up for them; pure. */
+/** The names that DNS still answers with a drained node, because nothing else is up for them; pure. */
 import { canonicalName } from "#record/names.ts";
 import type { Fleet } from "#document/document.ts";
 import { policies } from "#document/policies.ts";
@@ -6,11 +6,11 @@ import { type NodeHealth, siteStates, unknownHealth } from "#health/health.ts";
 import type { IsLive } from "./dns-answers.ts";
 
 /**
- * Candidates for a steered name are those of dns/steer/plan.ts: the sites that are up; without any, those that drain;
- * without any, all. A drained node is named when its site is a candidate and is not up. Names with the policy `anycast`
- * do not count: no site is chosen for them.
+ * The candidates for a steered name are those of dns/steer/plan.ts: the sites that are up; if none is, the draining
+ * ones; if none is, all. A drained node is answered when its site is a candidate and not up. Names with the policy
+ * `anycast` are left out, since no site is chosen for them.
  * @param fleet with its roster, in which the node drains
- * @param isLive when no node is, nobody knows who is up: all count as live then
+ * @param isLive if it is false for all nodes, their state is unknown, and all count as live
  */
 export function namesDrainedInVain(fleet: Fleet, node: string, isLive: IsLive): string[] {
   const nodes = fleet.sites.flatMap((site) => site.nodes);

@@ -1,13 +1,13 @@
-/** What a warning about a valid fleet document says; warnings.ts collects them. */
+/** A warning about a valid fleet document; warnings.ts collects them. */
 import type { ValueProblem } from "#base/schema.ts";
 
 export interface FleetWarning extends ValueProblem {
   readonly value: string;
-  /** What to do about it. */
+  /** What the author can do about it. */
   readonly advice: string;
 }
 
-/** Names that a message lists. */
+/** How many names a message lists. */
 const namesShownMax = 3;
 
 /** `fra, nyc, tyo and 2 more`. */

@@ -1,11 +1,11 @@
 /**
- * Warns where `state: down` or `state: draining` has no effect, because DNS has nothing else to answer with; pure.
+ * Warns when `state: down` or `state: draining` has no effect, because DNS has nothing else to answer with; pure.
  *
- *   candidates for a steered name (dns/steer/plan.ts)   the sites that are up; without any, those that drain; without
- *                                                       any, all: an answer that may work beats none
+ *   candidates for a steered name (dns/steer/plan.ts)   the sites that are up; if none is, the draining ones; if none
+ *                                                       is, all: an answer that may work beats none
  *
- * So when an operator holds down every site of a name, its clients are still sent to all of them. A site without an
- * address does not count: DNS never names it. Names with the policy `anycast` do not count: no site is chosen for them.
+ * So when an operator holds down every site of a name, DNS still sends clients to all of them. Sites without an address
+ * are left out: DNS never answers with them. So are names with the policy `anycast`: no site is chosen for them.
  */
 import { canonicalName } from "#record/names.ts";
 import type { Fleet } from "#document/document.ts";
@@ -15,7 +15,7 @@ import { policies } from "#document/policies.ts";
 import type { SiteState } from "#health/health.ts";
 import { type FleetWarning, namesText } from "./fleet-warning.ts";
 
-/** A steered name, its place, and the sites that it can be answered with. */
+/** A steered name, its path in the document, and the sites it can be answered with. */
 interface Steered {
   readonly name: string;
   readonly path: string;
@@ -23,7 +23,7 @@ interface Steered {
 }
 
 /**
- * One for each set of sites: names that are answered with the same ones would say the same again and again.
+ * One warning per set of sites, since names with the same sites would repeat it.
  * @param fleet with its roster: nodes that joined have addresses, and may drain
  */
 export function stateWarnings(fleet: Fleet): FleetWarning[] {
@@ -45,11 +45,11 @@ function hasAddress({ addresses, nodes }: Site): boolean {
   return addresses.length > 0 || nodes.some((node) => node.addresses.length > 0);
 }
 
-/** The state that no probe changes into `up`; undefined where probes decide, or where `up` is forced. */
+/** The state that keeps a site from being up whatever the probes say; undefined if probes decide, or `up` is forced. */
 function forcedStateOf({ state, addresses, nodes }: Site): Exclude<SiteState, "up"> | undefined {
   if (state === "down" || state === "draining") return state;
   if (state === "up") return undefined;
-  // Without shared addresses, clients come to nodes with one of their own alone (health.ts).
+  // Without shared addresses, clients reach only the nodes with their own (health.ts).
   const serving = addresses.length > 0 ? nodes : nodes.filter((node) => node.addresses.length > 0);
   return serving.length > 0 && serving.every((node) => node.state === "draining") ? "draining" : undefined;
 }
@@ -66,8 +66,8 @@ function warningOf(steered: readonly Steered[]): FleetWarning {
       value: name,
       message: `${all} has \`state: down\`, which has no effect: when no site is up, DNS answers as if none were down`,
       advice:
-        "leave one of the sites up (`state: auto`); " +
-        "to have the name answered no more, take it out of steering and hosts",
+        "set one of the sites to `state: auto`; " +
+        "if the name should get no answer, remove it from steering and hosts",
     };
   }
   const drained = namesText(draining.map((site) => site.name));
@@ -76,6 +76,6 @@ function warningOf(steered: readonly Steered[]): FleetWarning {
     path,
     value: name,
     message: `${all} ${those}, so draining has no effect: when no site is up, DNS sends new clients to ${drained}`,
-    advice: "leave one of the sites up: `state: auto`, and a node that is not draining",
+    advice: "keep one of the sites up: `state: auto`, and a node that is not draining",
   };
 }

@@ -1,11 +1,11 @@
 /**
- * What is unwise in a fleet document although it is valid: each warning says where, which value, and what to do; pure.
+ * Warnings about a valid fleet document. Each has the path, the value, and what to do; pure.
  *
- *   nameservers whose address no node has       private addresses in public answers       hosts that DNS leads nobody
- *   to       forced states without effect (states-without-effect.ts)       TTLs of 0 (zero-ttls.ts)
- *   sites without an address (empty-sites.ts)
+ *   nameservers whose address no node has             private addresses in public answers
+ *   hosts that DNS does not lead to                   sites without an address (empty-sites.ts)
+ *   states without effect (states-without-effect.ts)  TTLs of 0 (zero-ttls.ts)
  *
- * Zones under names such as `.test` are not public, so any address may stand in them.
+ * Zones under names such as `.test` are not public, so they may have any address.
  */
 import { canonicalAddress } from "#base/ip-text.ts";
 import { canonicalName, ownerOf } from "#record/names.ts";
@@ -19,10 +19,10 @@ import { isPublicName, whySpecial } from "./special-addresses.ts";
 import { stateWarnings } from "./states-without-effect.ts";
 import { zeroTtlWarnings } from "./zero-ttls.ts";
 
-/** As many as read-document.ts tells. */
+/** The same bound as in read-document.ts. */
 const warningsMax = 1000;
 
-/** @param roster nodes that joined, where they are known: they have addresses, too */
+/** @param roster the nodes that joined, if known: they have addresses, too */
 export function warningsOf(document: Fleet, roster: Roster = emptyRoster): FleetWarning[] {
   const fleet = withRoster(document, roster);
   const warnings = [
@@ -36,14 +36,14 @@ export function warningsOf(document: Fleet, roster: Roster = emptyRoster): Fleet
   return warnings.slice(0, warningsMax);
 }
 
-/** A nameserver with the place of one of its addresses in the document. */
+/** A nameserver, with one of its addresses and its path in the document. */
 interface Glue {
   readonly server: string;
   readonly address: string;
   readonly path: string;
 }
 
-/** One for each address: zones that share their nameservers would say the same again and again. */
+/** One warning per address, since zones that share nameservers would repeat it. */
 function nameserverWarnings(fleet: Fleet): FleetWarning[] {
   const ours = livesBehind(fleet, () => true);
   const foreign = fleet.zones
@@ -60,8 +60,8 @@ function nameserverWarnings(fleet: Fleet): FleetWarning[] {
         value: address,
         message: `${address}, the address of the ${servers}, belongs to no node of this fleet`,
         advice:
-          "write the address of a node, or let the machine with it join; " +
-          "if other DNS software answers there, ignore this",
+          "use the address of a node, or join the machine that has it; " +
+          "ignore this if other DNS software answers there",
       },
     ];
   });
@@ -71,7 +71,7 @@ function serversText(servers: readonly string[]): string {
   return `nameserver${servers.length === 1 ? "" : "s"} ${namesText(servers)}`;
 }
 
-/** Addresses of the zone's nameservers: as written there, or in a zone file as the A and AAAA of its NS. */
+/** Addresses of a zone's nameservers: those of `nameservers`, or in a zone file the A and AAAA records of its NS. */
 function gluesOf(zone: Zone, at: string): Glue[] {
   const apex = canonicalName(zone.name);
   const written = zone.nameservers.flatMap(({ name, addresses }, n) =>
@@ -95,7 +95,7 @@ function gluesOf(zone: Zone, at: string): Glue[] {
   return [...written, ...recorded];
 }
 
-/** Records from a zone file have no place of their own in the document. */
+/** Records from a zone file have no path of their own in the document. */
 function pathOfRecord(zone: Zone, at: string, index: number): string {
   return zone.soa === undefined ? `${at}.records[${index}].address` : at;
 }
@@ -136,7 +136,7 @@ function addressWarnings(fleet: Fleet, roster: Roster): FleetWarning[] {
   return [...inZones, ...inSites, ...shared, ...joined];
 }
 
-/** @param name one that is answered with the address */
+/** @param name a name that is answered with the address */
 function specialWarning(address: string, path: string, name: string): FleetWarning[] {
   const why = whySpecial(address);
   if (why === undefined) return [];
@@ -144,8 +144,8 @@ function specialWarning(address: string, path: string, name: string): FleetWarni
     {
       path,
       value: address,
-      message: `${address} is ${why}, and everybody who asks for ${name} gets it`,
-      advice: "use an address that clients on the internet reach, or a zone of your own network's alone",
+      message: `${address} is ${why}, but ${name} is public and is answered with it`,
+      advice: "use an address that is reachable from the internet, or move the name to a private zone",
     },
   ];
 }
@@ -159,15 +159,15 @@ function hostWarnings(fleet: Fleet, answers: Answers): FleetWarning[] {
         {
           ...at,
           message: `${name} lies in none of the zones`,
-          advice: "add its zone, or have the DNS that answers for it lead to a name of ours (CNAME)",
+          advice: "add its zone, or let a CNAME in its own zone point to one of these names",
         },
       ];
     }
     const isNamed = fleet.steering.some((one) => canonicalName(one.name) === host);
-    // A steered name without addresses waits for nodes to join; another warning says so of its sites.
+    // A steered name without addresses waits for nodes to join: emptySiteWarnings() covers it.
     if (isNamed || answers.addressesOf(host).size > 0) return [];
     return [
-      { ...at, message: `${name} has no address in its zone`, advice: "add it to steering, or give it a record" },
+      { ...at, message: `${name} has no address in its zone`, advice: "add it to steering, or add a record for it" },
     ];
   });
 }

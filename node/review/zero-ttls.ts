@@ -1,14 +1,14 @@
 /**
- * Warns of TTLs of 0: resolvers then keep nothing, and each of their clients' questions comes to our nameservers; pure.
+ * Warns of TTLs of 0: resolvers then cache nothing, and every lookup of their clients reaches the nameservers; pure.
  *
- *   one warning for each zone's own TTL, its negative TTL, its records together, and each steered name
+ *   one warning per zone for its TTL, its negative TTL and its records, and one per steered name
  */
 import { canonicalName, ownerOf } from "#record/names.ts";
 import type { Fleet } from "#document/document.ts";
 import type { Zone } from "#record/zone.ts";
 import { type FleetWarning, namesText } from "./fleet-warning.ts";
 
-const advice = "300 s is usual for records, 60 s for names that are not there; 10 s is enough to move clients quickly";
+const advice = "use 300 s for records and 60 s for names that do not exist; 10 s is enough to move clients quickly";
 
 export function zeroTtlWarnings(fleet: Fleet): FleetWarning[] {
   return [
@@ -21,7 +21,7 @@ export function zeroTtlWarnings(fleet: Fleet): FleetWarning[] {
 
 function warningsOfZone(zone: Zone, path: string): FleetWarning[] {
   const apex = canonicalName(zone.name);
-  // Of a zone file, the numbers have no place of their own in the document.
+  // Values of a zone file have no path of their own in the document.
   const isFile = zone.soa !== undefined;
   const at = (key: string): string => (isFile ? path : `${path}.${key}`);
   const own = isFile ? `the SOA's TTL in the zone ${apex}` : `ttlSeconds of the zone ${apex}`;
@@ -38,7 +38,7 @@ function warningOf(path: string, what: string): FleetWarning {
   return {
     path,
     value: "0",
-    message: `${what} is 0: resolvers keep no answer, and every question of their clients comes to the nameservers`,
+    message: `${what} is 0: resolvers cache no answer, so every lookup of their clients reaches the nameservers`,
     advice,
   };
 }

@@ -127,7 +127,9 @@ export async function collect(
       const isSilent = (error as { code?: string }).code === "UND_ERR_BODY_TIMEOUT";
       throw isSilent
         ? new NearcastError("ORIGIN_TIMEOUT", `no byte of the body within ${timeoutMs} ms`, { cause: error })
-        : new NearcastError("ORIGIN_BAD_ANSWER", "the origin broke off in the midst of a body", { cause: error });
+        : new NearcastError("ORIGIN_BAD_ANSWER", "the origin closed the connection in the middle of a body", {
+            cause: error,
+          });
     }
     if (next.done === true) return { outcome: "whole", body: Buffer.concat(chunks, length) };
     chunks.push(next.value);

@@ -28,9 +28,7 @@ const questionBody = Type.Object(
     question: nodeQuestionSchema,
     nodes: nodeNames("ask these; without it and `sites`, all"),
     sites: nodeNames("ask the nodes of these sites"),
-    first: Type.Optional(
-      Type.Boolean({ description: "ask one node only: the first of those selected that is connected" }),
-    ),
+    first: Type.Optional(Type.Boolean({ description: "ask one node only: the first selected node that is connected" })),
     waitMs: waitMs(5000),
   },
   { additionalProperties: false },
@@ -48,7 +46,7 @@ const answerShape = Type.Object({
 });
 
 const connectionShape = Type.Object({
-  node: Type.Optional(Type.String({ description: "absent: it did not introduce itself" })),
+  node: Type.Optional(Type.String({ description: "absent if it did not introduce itself" })),
   site: Type.Optional(Type.String()),
   process: Type.Optional(Type.Integer()),
   processes: Type.Optional(Type.Integer()),
@@ -70,7 +68,7 @@ export function addConnectedNodeRoutes(app: App, deps: ConnectedNodeRouteDeps): 
       exposeHeadRoute: false,
       config: { access: "writer" },
       schema: {
-        summary: "Who follows the feed now; a node with several processes has one entry for each",
+        summary: "List the nodes that follow the feed now, with one entry per process",
         tags: ["nodes"],
         response: { 200: Type.Object({ connections: Type.Array(connectionShape) }) },
       },
@@ -97,7 +95,7 @@ export function addConnectedNodeRoutes(app: App, deps: ConnectedNodeRouteDeps): 
     {
       config: { access: "writer" },
       schema: {
-        summary: "Ask nodes what their admin listeners would tell: status, or why they answer a URL or a name so",
+        summary: "Ask nodes for their status, or for an explanation of a URL or a name",
         tags: ["nodes"],
         body: questionBody,
         response: { 200: Type.Object({ answers: Type.Array(answerShape) }) },

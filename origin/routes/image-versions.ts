@@ -22,8 +22,8 @@ const strict = { additionalProperties: false } as const;
 
 const listQuery = Type.Object(
   {
-    prefix: Type.String({ default: "", description: "only names that begin with it" }),
-    cursor: Type.Optional(Type.String({ maxLength: 1000, description: "from the page before" })),
+    prefix: Type.String({ default: "", description: "only names that begin with this" }),
+    cursor: Type.Optional(Type.String({ maxLength: 1000, description: "from the previous page" })),
     limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100 }),
   },
   strict,
@@ -40,7 +40,7 @@ export function addImageVersionRoutes(app: App, { catalogue, feed }: ImageVersio
     {
       config: { access: "writer" },
       schema: {
-        summary: "The names that there are, in order of their bytes",
+        summary: "List the names, in byte order",
         tags: ["images"],
         querystring: listQuery,
         response: { 200: imageList },
@@ -67,7 +67,7 @@ export function addImageVersionRoutes(app: App, { catalogue, feed }: ImageVersio
     `${apiPath}/versions/*`,
     {
       config: { access: "writer" },
-      schema: { summary: "The kept versions of a name", tags: ["images"], response: { 200: imageVersions } },
+      schema: { summary: "List the kept versions of a name", tags: ["images"], response: { 200: imageVersions } },
     },
     async (request) => {
       const name = nameOf(request, `${apiPath}/versions/`);
@@ -82,7 +82,7 @@ export function addImageVersionRoutes(app: App, { catalogue, feed }: ImageVersio
     {
       config: { access: "writer" },
       schema: {
-        summary: "Bring an earlier version of a name back, as its next version; by default the one before",
+        summary: "Restore an earlier version of a name as its next version; by default, the previous one",
         tags: ["images"],
         body: rollbackImageBody,
         response: { 200: rolledBackImage },

@@ -21,7 +21,7 @@ export interface PurgeRouteDeps {
   readonly roster: Pick<RosterKeeper, "nodes">;
 }
 
-const purgeAnswer = Type.Object({ seq: Type.Integer({ description: "the event's number in the feed" }) });
+const purgeAnswer = Type.Object({ seq: Type.Integer({ description: "number of the event in the feed" }) });
 
 const waitQuery = Type.Object(
   {
@@ -51,7 +51,9 @@ const purgeState = Type.Object({
       isComplete: Type.Boolean(),
     }),
   ),
-  anonymous: Type.Integer({ description: "subscribers that did not introduce themselves: they don't report" }),
+  anonymous: Type.Integer({
+    description: "number of subscribers that did not introduce themselves; these do not report",
+  }),
   unheld: unheldSchema,
 });
 
@@ -62,7 +64,7 @@ export function addPurgeRoutes(app: App, deps: PurgeRouteDeps): void {
     {
       config: { access: "writer" },
       schema: {
-        summary: "Have all edges drop (or mark as stale) what they cached of these; several selectors add up",
+        summary: "Purge everything that matches one of the selectors from all edges, or mark it as stale",
         tags: ["images"],
         body: purgeRequestSchema,
         response: { 202: purgeAnswer },
@@ -85,7 +87,8 @@ export function addPurgeRoutes(app: App, deps: PurgeRouteDeps): void {
       exposeHeadRoute: false,
       config: { access: "writer" },
       schema: {
-        summary: "What each node found for a purge; waits until all connected nodes have reported, or `waitMs`",
+        summary:
+          "Get the result of a purge from each node; waits until all connected nodes have reported, at most `waitMs`",
         tags: ["images"],
         params: Type.Object({ seq: Type.String({ pattern: "^\\d{1,15}$" }) }),
         querystring: waitQuery,

@@ -368,7 +368,10 @@ test("check, diff and apply warn of a site without an address until a node has j
   ];
   for (const { words, status } of verbs) {
     const { stderr } = await writes(words, status);
-    assert.match(stderr, /warning: sites\[1\] \(line \d+\): site fra has no node with an address, so DNS does not/);
+    assert.match(
+      stderr,
+      /warning: sites\[1\] \(line \d+\): site fra has no node with an address, so DNS does not answer/,
+    );
   }
   await joins();
   for (const { words } of verbs) assert.equal((await writes(words)).stderr, "", words.join(" "));

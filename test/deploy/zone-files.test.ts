@@ -45,7 +45,7 @@ test("check reads zone files beside the document and below it, and says why it d
     ["pipe.zone", /"pipe\.zone" is not a regular file$/],
     ["latin.zone", /"latin\.zone" is not valid UTF-8; write other octets as \\DDD$/],
     ["large.zone", /"large\.zone" has 4194376 bytes; at most 4194304 are allowed$/],
-    ["wrong.zone", /^ {2}wrong\.zone, line 5, column 7: "192\.0\.2\.256" is not an IPv4 address$/],
+    ["wrong.zone", /^ {2}wrong\.zone, line 5, column 7: the address must be an IPv4 address \(got "192\.0\.2\.256"\)$/],
     ["climbs.zone", /^ {2}climbs\.zone, line 5, column 10: ".*hosts" (must be in the directory of|does not exist)/],
   ];
   const all = await check(...rows.map(([zoneFile]) => zoneFile));
@@ -63,16 +63,16 @@ test("check reads zone files beside the document and below it, and says why it d
   assert.equal(good.status, 0);
   const warnings = [0, 1, 2].map(
     (zone) =>
-      `warning: zones/more, line 2: the TTL 5 of more.z${zone}.test. A is taken as 300, ` +
-      "which the first record of this RRset has (zones/more:1)\n",
+      `warning: zones/more, line 2: the TTL 5 of more.z${zone}.test. A is ignored: the first record of this RRset ` +
+      "has 300 (zones/more:1)\n",
   );
   // The three zones share their nameserver's address: that is one thing to mend.
   const unwise = [
     "warning: zones[0] (line 2): 192.0.2.53, the address of the nameservers ns1.z0.test, ns1.z1.test, ns1.z2.test, " +
-      "belongs to no node of this fleet (write the address of a node, or let the machine with it join; " +
-      "if other DNS software answers there, ignore this)\n",
+      "belongs to no node of this fleet (use the address of a node, or join the machine that has it; " +
+      "ignore this if other DNS software answers there)\n",
     "warning: hosts[0].name (line 28): img.z0.test has no address in its zone " +
-      "(add it to steering, or give it a record)\n",
+      "(add it to steering, or add a record for it)\n",
   ];
   assert.equal(good.notes, [...warnings, ...unwise].join(""));
 });

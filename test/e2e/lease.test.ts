@@ -46,7 +46,7 @@ suite("a lease and BIRD", { concurrency: 4 }, () => {
         isReachable: true,
       },
     ]);
-    await untilSaid(holder, /^announced: its own answers are right$/);
+    await untilSaid(holder, /^announced: its own answers are correct$/);
     const { session, announced, falls, lastNotification } = holder.state();
     assert.deepEqual([session, announced, falls, lastNotification], ["established", prefixes, 0, null]);
     // BIRD understood all that was said: it knows the family of each, and the end of the first round.
@@ -98,7 +98,7 @@ suite("a lease and BIRD", { concurrency: 4 }, () => {
     assert.equal(holder.told().length, before);
     await untilHeld(bird, prefixes);
     assert.equal(holder.state().falls, 1);
-    assert.match(holder.log(), /the main thread stood still for \d+ ms/);
+    assert.match(holder.log(), /the main thread was blocked for \d+ ms/);
   });
 
   test("a fleet document of 4 MB is read while the lease is held", async (t) => {
@@ -165,7 +165,7 @@ suite("a lease and BIRD", { concurrency: 4 }, () => {
     await untilHeld(bird, prefixes);
     holder.say("wrong");
     await untilHeld(bird, []);
-    await untilSaid(holder, /^fell \(DNS over TCP at 192\.0\.2\.53: timeout\); not announced: DNS over TCP/);
+    await untilSaid(holder, /^was withdrawn \(DNS over TCP at 192\.0\.2\.53: timeout\); not announced: DNS over TCP/);
     assert.equal(holder.state().session, "established");
     holder.say("right");
     await untilHeld(bird, prefixes);
@@ -179,7 +179,10 @@ suite("a lease and BIRD", { concurrency: 4 }, () => {
     await untilHeld(bird, prefixes);
     holder.say("alone");
     holder.say("wrong");
-    await untilSaid(holder, /^last healthy site: stays announced although DNS over TCP at 192\.0\.2\.53: timeout$/);
+    await untilSaid(
+      holder,
+      /^still announced as the last healthy site, although DNS over TCP at 192\.0\.2\.53: timeout$/,
+    );
     assert.deepEqual(await held(bird), prefixes);
     assert.equal(holder.state().falls, 0);
     holder.say("others");
@@ -204,7 +207,7 @@ suite("a lease and BIRD", { concurrency: 4 }, () => {
       await untilHeld(bird, prefixes);
     }
     await fall(5);
-    await untilSaid(holder, /waits until its own answers were right for 32 s$/);
+    await untilSaid(holder, /announces again when its own answers have been correct for 32 s$/);
     await untilHeld(bird, []);
     holder.say("alone");
     await untilHeld(bird, prefixes);
@@ -229,7 +232,7 @@ suite("a lease and BIRD", { concurrency: 4 }, () => {
     await until("the routes are marked", isMarked);
     holder.say("hurry");
     await untilHeld(bird, []);
-    await untilSaid(holder, /^drained$/);
+    await untilSaid(holder, /^withdrawn: drained$/);
     holder.say("undrain");
     await untilHeld(bird, prefixes);
     assert.equal(holder.state().falls, 0);
@@ -242,12 +245,15 @@ suite("a lease and BIRD", { concurrency: 4 }, () => {
     await untilHeld(bird, prefixes);
     holder.say("alone");
     holder.say("drain");
-    await untilSaid(holder, /^drained, but no other node announces the same: it stays, with GRACEFUL_SHUTDOWN$/);
+    await untilSaid(
+      holder,
+      /^drained, but still announced with GRACEFUL_SHUTDOWN: no other node announces the same prefixes$/,
+    );
     assert.ok((await bird.routes()).every(({ localPref }) => localPref === 0));
     assert.deepEqual(await held(bird), prefixes);
     holder.say("others");
     await untilHeld(bird, []);
-    await untilSaid(holder, /^drained$/);
+    await untilSaid(holder, /^withdrawn: drained$/);
     holder.say("undrain");
     await untilHeld(bird, prefixes);
   });
@@ -310,7 +316,7 @@ suite("a lease and BIRD", { concurrency: 4 }, () => {
     await untilHeld(bird, []);
     await untilHeld(bird, prefixes);
     assert.equal(holder.state().falls, 1);
-    assert.match(holder.log(), /the thread that holds the lease died/);
+    assert.match(holder.log(), /the lease thread died/);
   });
 
   test("a document without prefixes for this site ends the session with 6/3, one with them begins it", async (t) => {
@@ -320,7 +326,7 @@ suite("a lease and BIRD", { concurrency: 4 }, () => {
     await untilHeld(bird, prefixes);
     holder.say("prefixes");
     await untilHeld(bird, []);
-    await untilSaid(holder, /^the fleet document gives this site nothing to announce$/);
+    await untilSaid(holder, /^no cloud in the fleet document lists this site, so there is nothing to announce$/);
     await until("the session has ended", () => Promise.resolve(holder.state().session === "idle"));
     assert.equal(holder.state().lastNotification, "we said 6/3 peer de-configured");
     holder.say("prefixes 198.51.100.0/24,203.0.113.0/24");
@@ -335,7 +341,7 @@ suite("a lease and BIRD", { concurrency: 4 }, () => {
     await untilHeld(bird, prefixes);
     closed.say("close");
     await untilHeld(bird, []);
-    await untilSaid(closed, /^closed$/);
+    await untilSaid(closed, /^closed: this node is stopping$/);
     assert.match(
       await bird.control("show", "protocols", "all", "edge0"),
       /Received: Administrative shutdown: "nearcast stops"|Administrative shutdown/,

@@ -114,7 +114,7 @@ export function nodeReturns(site: SiteName): Drill {
       const lost = [...lookUps, ...fetches].filter(({ sentMs }) => sentMs >= readyMs);
       return [
         measured({
-          title: "a node is ready: named in answers",
+          title: "a node is ready: in DNS answers",
           group: "DNS only",
           recoveryMs: first === undefined ? null : first.sentMs - readyMs,
           recoveryMsMax: joinedMs,

@@ -207,7 +207,7 @@ export function plainRows(
       note: `resolvers keep it up to ${ttlSeconds} s longer (TTL)`,
     }),
     measured({
-      title: `${what}: look-ups through unbound`,
+      title: `${what}: lookups through unbound`,
       group,
       lost: lostOf(seen.lookUps),
       lostMax: 0,

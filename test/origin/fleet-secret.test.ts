@@ -110,7 +110,7 @@ test("no answer with it may be stored, and no log holds it", async (t) => {
   const { current, previous } = (await answer.json()) as FleetSecrets;
   assert.ok(previous !== undefined);
   const text = JSON.stringify(lines);
-  assert.match(text, /the fleet secret was rotated/);
+  assert.match(text, /rotated the fleet secret/);
   for (const secret of [current, previous]) assert.ok(!text.includes(secret));
 });
 

@@ -157,7 +157,7 @@ export function openWorld(seed: number, fleet: Fleet): World {
       const machine = at(to);
       if (machine.life === "off") return;
       if (machine.life === "refusing") {
-        answer({ outcome: "failed", reason: "ECONNREFUSED" });
+        answer({ outcome: "failed", reason: "connection refused" });
         return;
       }
       const { prober } = machine;

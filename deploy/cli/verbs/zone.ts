@@ -8,14 +8,14 @@ export function addZone(program: Command, cli: Cli): void {
   const zone = program
     .command("zone")
     .summary("print and check the delegation of the zones")
-    .description("The zones of the fleet document, as the DNS above them must know them.")
+    .description("Print and check what the parent zones of the fleet's zones need.")
     .addHelpText(
       "after",
       [
         "",
         ...examplesHelp(["zone delegation", "zone delegation cdn.example.com --file fleet.yaml"]),
         "",
-        "Each verb has its own --help, and prints one JSON value instead of text with --json.",
+        "Each verb has its own --help. With --json, it prints one JSON value instead of text.",
         exitCodesHelp,
       ].join("\n"),
     );

@@ -15,7 +15,7 @@ export const a = recordType({
   isNeverRaw: true,
   readText(fields, { name, ttlSeconds }) {
     const address = takeWord(fields, "an IPv4 address");
-    if (!isIPv4(address)) refuse(fields, `${quote(address)} is not an IPv4 address`);
+    if (!isIPv4(address)) refuse(fields, `the address must be an IPv4 address (got ${quote(address)})`);
     return { name, type: "A", ttlSeconds, address };
   },
   readRdata: (reader, start) => ({ ...start, type: "A", address: textOfIp(readOctets(reader, 4)) }),
@@ -23,6 +23,6 @@ export const a = recordType({
     putAddress(into, address, 4);
   },
   *faultsOf({ address }) {
-    if (!isIPv4(address)) yield { key: "address", message: `"${address}" is not an IPv4 address` };
+    if (!isIPv4(address)) yield { key: "address", message: `must be an IPv4 address (got "${address}")` };
   },
 });

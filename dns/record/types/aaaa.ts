@@ -15,7 +15,8 @@ export const aaaa = recordType({
   isNeverRaw: true,
   readText(fields, { name, ttlSeconds }) {
     const address = takeWord(fields, "an IPv6 address");
-    if (!isIPv6(address) || address.includes("%")) refuse(fields, `${quote(address)} is not an IPv6 address`);
+    if (!isIPv6(address) || address.includes("%"))
+      refuse(fields, `the address must be an IPv6 address (got ${quote(address)})`);
     return { name, type: "AAAA", ttlSeconds, address };
   },
   readRdata: (reader, start) => ({ ...start, type: "AAAA", address: textOfIp(readOctets(reader, 16)) }),
@@ -23,6 +24,6 @@ export const aaaa = recordType({
     putAddress(into, address, 6);
   },
   *faultsOf({ address }) {
-    if (!isIPv6(address)) yield { key: "address", message: `"${address}" is not an IPv6 address` };
+    if (!isIPv6(address)) yield { key: "address", message: `must be an IPv6 address (got "${address}")` };
   },
 });

@@ -1,7 +1,6 @@
 /**
- * ALIAS, which PowerDNS calls so, and others ANAME: answered with the A and AAAA of another name in these zones, at the
- * apex too, where a CNAME may not stand. It never stands on the wire: dns/zone/derived-records.ts puts the addresses in
- * its place.
+ * ALIAS (PowerDNS's name; others say ANAME): answered with the A and AAAA of another name in these zones. Unlike a
+ * CNAME it is allowed at the apex. It is never sent: dns/zone/derived-records.ts replaces it with the addresses.
  */
 import { targetName } from "../names.ts";
 import { recordSchema } from "../record-schema.ts";
@@ -18,9 +17,10 @@ export const alias = recordType({
   *rulesOf({ target }, around) {
     const { owner, at } = around;
     if (around.has("A", "AAAA", "CNAME")) {
-      yield { path: at(), message: `${owner} has an ALIAS beside A, AAAA or CNAME records` };
+      yield { path: at(), message: `${owner} has both an ALIAS and A, AAAA or CNAME records: keep one of them` };
     }
-    if (around.isSteered(owner)) yield { path: at(), message: `${owner} has an ALIAS and is a steered name` };
+    if (around.isSteered(owner))
+      yield { path: at(), message: `${owner} has an ALIAS and is also steered: remove one of them` };
     const why = around.whyNoAddresses(around.whole(target));
     if (why !== undefined) yield { path: at("target"), message: `the ALIAS of ${owner} ${why}` };
   },

@@ -1,4 +1,4 @@
-/** CAA (RFC 8659): who may issue certificates. RAW where the value is not UTF-8. */
+/** CAA (RFC 8659): who may issue certificates. Kept as RAW when the value is not UTF-8. */
 import { Type } from "typebox";
 import { type Octets, putString, putText, putUint8, type Rdata, rdataOctetsMax } from "../rdata-writer.ts";
 import { recordSchema, uint8Max } from "../record-schema.ts";
@@ -25,7 +25,7 @@ export const caa = recordType({
   readText(fields, start) {
     const flags = takeNumber(fields, "flags", uint8Max);
     const tag = takeWord(fields, "a tag");
-    if (!/^[A-Za-z0-9]{1,15}$/.test(tag)) refuse(fields, `${quote(tag)} is not a tag (1-15 letters or digits)`);
+    if (!/^[A-Za-z0-9]{1,15}$/.test(tag)) refuse(fields, `a tag must be 1-15 letters or digits (got ${quote(tag)})`);
     const value = takeOctets(fields, "a value", rdataOctetsMax - 2 - tag.length);
     if (typeof value === "string") return { ...start, type: "CAA", flags, tag, value };
     return takeRaw(fields, start, typeNumbers.CAA, (into) => {

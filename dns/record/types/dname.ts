@@ -1,4 +1,4 @@
-/** DNAME (RFC 6672): all names below this one are names below another one. */
+/** DNAME (RFC 6672): redirects every name below this one to the same name below the target. */
 import { targetName } from "../names.ts";
 import { readName } from "../rdata-reader.ts";
 import { putTarget } from "../rdata-writer.ts";
@@ -22,8 +22,8 @@ export const dname = recordType({
   /** RFC 6672 §2.3 and §3.3. */
   *rulesOf(_record, { owner, apex, has, at }) {
     if (has("NS") && owner !== apex) {
-      yield { path: at(), message: `${owner} has a DNAME beside NS records, which may be only at the apex` };
+      yield { path: at(), message: `${owner} has both a DNAME and NS records: this is allowed only at the apex` };
     }
-    if (owner.startsWith("*.")) yield { path: at("name"), message: `${owner}: a DNAME can't be a wildcard` };
+    if (owner.startsWith("*.")) yield { path: at("name"), message: `a DNAME can't be at a wildcard (${owner})` };
   },
 });

@@ -1,4 +1,4 @@
-/** DS (RFC 4034 §5): the key of a signed zone below, told by the zone above. */
+/** DS (RFC 4034 §5): the digest of a signed child zone's key. */
 import { putHex, putUint16, putUint8 } from "../rdata-writer.ts";
 import { hex, recordSchema, uint16, uint16Max, uint8, uint8Max } from "../record-schema.ts";
 import { recordType } from "../record-type.ts";
@@ -25,12 +25,12 @@ export const ds = recordType({
     putUint8(into, digestType);
     putHex(into, digest);
   },
-  /** RFC 4035 §2.4: at delegations only. */
+  /** RFC 4035 §2.4: allowed only at delegations. */
   *rulesOfOwner({ owner, apex, has, at }) {
     if (owner !== apex && has("NS")) return;
     yield {
       path: at("name"),
-      message: `${owner} has a DS record, but no NS records give it to other nameservers`,
+      message: `${owner} has a DS record but is not delegated: add its NS records, or remove the DS`,
     };
   },
 });

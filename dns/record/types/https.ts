@@ -1,4 +1,4 @@
-/** HTTPS (RFC 9460): how a web site is reached. SVCB with a type of its own. */
+/** HTTPS (RFC 9460): how to reach a web site. It is SVCB with its own type number. */
 import { serviceType } from "./svcb.ts";
 
 export const https = serviceType("HTTPS");

@@ -1,4 +1,4 @@
-/** NAPTR (RFC 3403 §4): a rule that makes one name of another. RAW where a text is not UTF-8. */
+/** NAPTR (RFC 3403 §4): a rule that rewrites a name. Kept as RAW when a string is not UTF-8. */
 import { Type } from "typebox";
 import { targetName } from "../names.ts";
 import { type Octets, putName, putString, putUint16, type Rdata } from "../rdata-writer.ts";
@@ -41,7 +41,8 @@ export const naptr = recordType({
     const order = takeNumber(fields, "an order", uint16Max);
     const preference = takeNumber(fields, "a preference", uint16Max);
     const flags = takeWord(fields, "flags");
-    if (!/^[A-Za-z0-9]{0,16}$/.test(flags)) refuse(fields, `${quote(flags)} is not flags (0-16 letters or digits)`);
+    if (!/^[A-Za-z0-9]{0,16}$/.test(flags))
+      refuse(fields, `flags must be 0-16 letters or digits (got ${quote(flags)})`);
     const services = takeOctets(fields, "services", characterStringOctetsMax);
     const regexp = takeOctets(fields, "a regular expression", characterStringOctetsMax);
     const replacement = takeName(fields, "a replacement");
@@ -56,7 +57,7 @@ export const naptr = recordType({
   targetOf: ({ replacement }) => replacement,
   *faultsOf(record) {
     for (const key of ["services", "regexp"] as const) {
-      if (Buffer.byteLength(record[key]) > 255) yield { key, message: "has more than 255 octets" };
+      if (Buffer.byteLength(record[key]) > 255) yield { key, message: "must not be longer than 255 octets" };
     }
   },
 });

@@ -1,4 +1,4 @@
-/** NS (RFC 1035 §3.3.11): a nameserver of the zone, or of one that is delegated. */
+/** NS (RFC 1035 §3.3.11): a nameserver of the zone or of a delegated child. */
 import { readName } from "../rdata-reader.ts";
 import { putTarget } from "../rdata-writer.ts";
 import { isAtOrBelow, targetName } from "../names.ts";
@@ -21,16 +21,20 @@ export const ns = recordType({
     const server = around.whole(target);
     const path = at("target");
     const isAtApex = owner === apex;
-    // RFC 2181 §10.3. Of the servers below a cut nothing more is known here.
+    // RFC 2181 §10.3. Below a delegation this is only a warning: the child's data decides.
     if (around.isCname(server)) {
-      const problem = { path, message: `the nameserver ${server} is a CNAME` };
+      const problem = {
+        path,
+        message: `the nameserver ${server} is a CNAME: give it A or AAAA records instead (RFC 2181 §10.3)`,
+      };
       if (isAtApex) yield problem;
       else around.warn(problem);
     }
     if (!isAtApex) return;
-    if (around.isSteered(server)) yield { path, message: `the nameserver ${server} is a steered name` };
+    if (around.isSteered(server))
+      yield { path, message: `the nameserver ${server} is steered: a nameserver needs fixed addresses` };
     else if (around.isZoneFile && isAtOrBelow(server, apex) && !around.hasAt(server, "A", "AAAA", "CNAME")) {
-      yield { path, message: `the nameserver ${server} lies in the zone, but has no A or AAAA record there` };
+      yield { path, message: `the nameserver ${server} lies in the zone but has no A or AAAA record there` };
     }
   },
 });

@@ -1,4 +1,4 @@
-/** PTR (RFC 1035 §3.3.12): a pointer to a name, as reverse zones have it. */
+/** PTR (RFC 1035 §3.3.12): a pointer to a name, mostly in reverse zones. */
 import { targetName } from "../names.ts";
 import { readName } from "../rdata-reader.ts";
 import { putTarget } from "../rdata-writer.ts";

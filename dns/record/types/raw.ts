@@ -1,4 +1,4 @@
-/** RAW: any other type, as RFC 3597 has it: its number and its rdata. */
+/** RAW: any other type, given by its number and its rdata (RFC 3597). */
 import { Type, type Static } from "typebox";
 import { plainRdata, putHex, type Rdata, rdataOctetsMax } from "../rdata-writer.ts";
 import { hex, recordSchema } from "../record-schema.ts";
@@ -7,7 +7,7 @@ import { type Fields, refuse } from "../zone-file/fields.ts";
 
 const schema = recordSchema("RAW", {
   typeNumber: Type.Integer({ minimum: 1, maximum: 65_535, description: "the type's number (IANA)" }),
-  data: hex("rdata, names in it uncompressed"),
+  data: hex("rdata, with uncompressed names"),
 });
 export type RawRecord = Static<typeof schema>;
 
@@ -23,9 +23,10 @@ export function rawRecord(start: Start, typeNumber: number, rdata: Uint8Array): 
   return { ...start, type: "RAW", typeNumber, data: Buffer.from(rdata).toString("hex") };
 }
 
-/** The record of what `write` puts, which was read from `fields`. */
+/** Makes a RAW record of the rdata that `write` puts. `fields` gets the problem if it is too long. */
 export function takeRaw(fields: Fields, start: Start, typeNumber: number, write: (into: Rdata) => void): RawRecord {
   const { octets, length } = plainRdata(write);
-  if (length > rdataOctetsMax) refuse(fields, `the data has ${length} octets, above ${rdataOctetsMax}`);
+  if (length > rdataOctetsMax)
+    refuse(fields, `the data must not be longer than ${rdataOctetsMax} octets (got ${length})`);
   return rawRecord(start, typeNumber, octets);
 }

@@ -1,4 +1,4 @@
-/** SOA (RFC 1035 §3.3.13): what a zone says of itself. A zone has one, apart from its records (zone.ts). */
+/** SOA (RFC 1035 §3.3.13): the parameters of a zone. A zone has one, separate from its records (zone.ts). */
 import { isAtEnd, rdataReader, readName, readUint32 } from "../rdata-reader.ts";
 import { putName, putUint32, type Rdata } from "../rdata-writer.ts";
 import { uint32Max } from "../record-schema.ts";
@@ -15,22 +15,23 @@ export interface Soa {
   readonly minimumSeconds: number;
 }
 
-/** Reads the fields that follow the type in a zone file. @returns undefined when `fields` has a problem */
+/** Reads the fields after the type in a zone file. @returns undefined when `fields` has a problem */
 export function soaFromText(fields: Fields): Soa | undefined {
   const soa = {
     primary: takeName(fields, "the primary server's name"),
-    mailbox: takeName(fields, "a mailbox"),
-    serial: takeNumber(fields, "a serial", uint32Max),
-    refreshSeconds: takeTime(fields, "a refresh time"),
-    retrySeconds: takeTime(fields, "a retry time"),
-    expireSeconds: takeTime(fields, "an expiry time"),
-    minimumSeconds: takeTime(fields, "a minimum"),
+    mailbox: takeName(fields, "the mailbox"),
+    serial: takeNumber(fields, "the serial", uint32Max),
+    refreshSeconds: takeTime(fields, "the refresh time"),
+    retrySeconds: takeTime(fields, "the retry time"),
+    expireSeconds: takeTime(fields, "the expiry time"),
+    minimumSeconds: takeTime(fields, "the minimum"),
   };
-  if (hasMore(fields)) refuse(fields, `${quote(rawField(fields, fields.next))} is more than a SOA has`, fields.next);
+  if (hasMore(fields))
+    refuse(fields, `unexpected ${quote(rawField(fields, fields.next))} after the SOA data`, fields.next);
   return fields.problem === "" ? soa : undefined;
 }
 
-/** @returns undefined when the octets are no SOA */
+/** @returns undefined when the octets are not a valid SOA */
 export function soaFromRdata(rdata: Buffer): Soa | undefined {
   const reader = rdataReader(rdata);
   const soa = {

@@ -1,7 +1,6 @@
 /**
- * SVCB (RFC 9460): how a service is reached, at which name and with which parameters (../svc-params.ts). What is
- * written here are the record's own parameters; dns/zone/derived-records.ts gives it the addresses of its target as
- * hints.
+ * SVCB (RFC 9460): how to reach a service, at which name and with which parameters (../svc-params.ts). This file writes
+ * the record's own parameters; dns/zone/derived-records.ts adds the addresses of the target as hints.
  */
 import { targetName } from "../names.ts";
 import { readName, readUint16 } from "../rdata-reader.ts";
@@ -19,7 +18,7 @@ import {
   takeSvcParams,
 } from "../svc-params.ts";
 
-/** HTTPS and SVCB differ in nothing else. */
+/** HTTPS and SVCB differ only in their type. */
 export function serviceType<const Kind extends "HTTPS" | "SVCB">(type: Kind) {
   return recordType({
     type,
@@ -39,7 +38,7 @@ export function serviceType<const Kind extends "HTTPS" | "SVCB">(type: Kind) {
       putUint16(into, priority);
       // RFC 9460 §2.2.
       putName(into, target, "whole");
-      // RFC 9460 §2.4.2: at priority 0 it is an alias.
+      // RFC 9460 §2.4.2: priority 0 makes the record an alias.
       if (priority > 0) putSvcParams(into, params);
     },
     targetOf: ({ target }) => target,
@@ -49,7 +48,9 @@ export function serviceType<const Kind extends "HTTPS" | "SVCB">(type: Kind) {
       if (priority === 0 && keysOf(params).length > 0) {
         yield {
           path: around.at("params"),
-          message: `a ${type} record of priority 0 is an alias: it has no parameters`,
+          message:
+            `a ${type} record of priority 0 is an alias and takes no parameters: remove them, or set ` +
+            `priority to 1 or more`,
         };
       }
       yield* rulesOfParams(params, target === "." ? around.owner : around.whole(target), around);

@@ -1,4 +1,4 @@
-/** TLSA (RFC 6698): which certificate a service has. */
+/** TLSA (RFC 6698): which certificate a service uses. */
 import { putHex, putUint8 } from "../rdata-writer.ts";
 import { hex, recordSchema, uint8, uint8Max } from "../record-schema.ts";
 import { recordType } from "../record-type.ts";

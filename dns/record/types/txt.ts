@@ -1,4 +1,4 @@
-/** TXT (RFC 1035 §3.3.14): texts. RAW where an octet is not part of UTF-8 text. */
+/** TXT (RFC 1035 §3.3.14): strings. Kept as RAW when one of them is not UTF-8. */
 import { Type } from "typebox";
 import { putString } from "../rdata-writer.ts";
 import { recordSchema } from "../record-schema.ts";
@@ -26,7 +26,7 @@ export const txt = recordType({
   },
   *faultsOf({ text }) {
     for (const [t, string] of text.entries()) {
-      if (Buffer.byteLength(string) > 255) yield { key: `text[${t}]`, message: "has more than 255 octets" };
+      if (Buffer.byteLength(string) > 255) yield { key: `text[${t}]`, message: "must not be longer than 255 octets" };
     }
   },
 });

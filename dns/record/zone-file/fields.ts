@@ -1,13 +1,13 @@
 /**
- * The fields of one entry, read from left to right. The first field that can't be read leaves its problem here;
- * what is read after it has no meaning, and nobody looks at it.
+ * Reads the fields of one entry from left to right. The first field that can't be read sets `problem`. Everything read
+ * after that is meaningless, and callers discard it.
  */
 import { nameFrom, octetsOf, whyNoName } from "../name-text.ts";
 import { type Octets, rdataOctetsMax } from "../rdata-writer.ts";
 import { fieldFlags, type Scanner } from "./scan.ts";
 import { quote } from "./words.ts";
 
-/** A character-string (RFC 1035 §3.3.14) has one octet for its length. */
+/** The length of a character-string is one octet (RFC 1035 §3.3.14). */
 export const characterStringOctetsMax = 255;
 /** RFC 2181 §8. */
 const ttlMax = 2_147_483_647;
@@ -16,11 +16,11 @@ export interface Fields {
   readonly scanner: Scanner;
   /** Index of the next field. */
   next: number;
-  /** Put behind relative names. */
+  /** Appended to relative names. */
   origin: string;
-  /** Of the entry, or empty. */
+  /** The entry's problem, or empty. */
   problem: string;
-  /** The field that it is about. */
+  /** Index of the field that has the problem. */
   problemField: number;
 }
 
@@ -33,7 +33,7 @@ export function restart(fields: Fields): void {
   fields.problem = "";
 }
 
-/** @param field by default the one that was taken last */
+/** @param field by default the one that was read last */
 export function refuse(fields: Fields, problem: string, field = fields.next - 1): void {
   if (fields.problem !== "") return;
   fields.problem = problem;
@@ -44,7 +44,7 @@ export function hasMore(fields: Fields): boolean {
   return fields.next < fields.scanner.fieldsCount;
 }
 
-/** As it is written, escapes and all, but without quotes. */
+/** The field as written, with its escapes but without quotes. */
 export function rawField(fields: Fields, index: number): string {
   const { scanner } = fields;
   return scanner.text.slice(scanner.starts[index], scanner.ends[index]);
@@ -55,7 +55,7 @@ export function hasFlag(fields: Fields, index: number, flag: number): boolean {
 }
 
 /**
- * The next field as it is written.
+ * Reads the next field as written.
  * @param what with its article, such as "a port"
  */
 export function takeWord(fields: Fields, what: string): string {
@@ -70,16 +70,16 @@ export function takeNumber(fields: Fields, what: string, max: number): number {
   const word = takeWord(fields, what);
   const number = /^\d{1,10}$/.test(word) ? Number(word) : Number.NaN;
   if (number <= max) return number;
-  refuse(fields, `${quote(word)} is not ${what} (0-${max})`);
+  refuse(fields, `${what} must be between 0 and ${max} (got ${quote(word)})`);
   return 0;
 }
 
-/** Seconds, or a time with units such as `1h30m`. */
+/** Reads seconds, or a time with units such as `1h30m`. */
 export function takeTime(fields: Fields, what: string): number {
   const word = takeWord(fields, what);
   const seconds = secondsFrom(word);
   if (seconds >= 0) return seconds;
-  refuse(fields, `${quote(word)} is not ${what} (0-${ttlMax} seconds, or with units as 1w2d3h4m5s)`);
+  refuse(fields, `${what} must be 0-${ttlMax} seconds, or a time such as 1w2d3h4m5s (got ${quote(word)})`);
   return 0;
 }
 
@@ -91,7 +91,7 @@ const unitSeconds = new Map([
   ["w", 604_800],
 ]);
 
-/** @returns -1 when it is no time or too long */
+/** @returns -1 when it is not a time, or too long */
 function secondsFrom(word: string): number {
   if (/^\d{1,10}$/.test(word)) return Number(word) <= ttlMax ? Number(word) : -1;
   if (!/^(?:\d{1,10}[smhdw]){1,5}$/i.test(word)) return -1;
@@ -102,39 +102,45 @@ function secondsFrom(word: string): number {
   return seconds <= ttlMax ? seconds : -1;
 }
 
-/** A whole name in normal form. */
+/** Reads a name. @returns an absolute name in normal form */
 export function takeName(fields: Fields, what: string): string {
   const word = takeWord(fields, what);
   if (fields.problem !== "") return ".";
   const name = nameFrom(word, fields.origin);
   if (name !== undefined && !hasFlag(fields, fields.next - 1, fieldFlags.quoted)) return name;
-  refuse(fields, name === undefined ? whyNoName(word) : `${quote(word)} is in quotes where ${what} is wanted`);
+  refuse(fields, name === undefined ? whyNoName(word) : `${what} must not be in quotes (got ${quote(word)})`);
   return ".";
 }
 
-/** The octets that the next field stands for. */
+/** Decodes the next field to octets. */
 export function takeOctets(fields: Fields, what: string, octetsMax: number): Octets {
   const word = takeWord(fields, what);
   const octets = textOrOctets(word, hasFlag(fields, fields.next - 1, fieldFlags.escaped));
   if (octets === undefined) {
-    refuse(fields, `${quote(word)} has a backslash without a character or a number of 0-255 after it`);
+    refuse(
+      fields,
+      `${quote(word)} has an invalid escape: a backslash must be followed by a character or by three digits up to 255`,
+    );
     return "";
   }
-  // A character has at most three octets in UTF-8 for each of its UTF-16 units.
+  // UTF-8 needs at most three octets per UTF-16 code unit.
   if (octets.length * 3 > octetsMax && Buffer.byteLength(octets) > octetsMax) {
-    refuse(fields, `${quote(word)} has ${Buffer.byteLength(octets)} octets, above ${octetsMax}`);
+    refuse(
+      fields,
+      `${what} must not be longer than ${octetsMax} octets (got ${Buffer.byteLength(octets)}: ${quote(word)})`,
+    );
   }
   return octets;
 }
 
-/** Character-strings up to the end of the entry, at least one. */
+/** Reads character-strings up to the end of the entry, at least one. */
 export function takeStrings(fields: Fields): Octets[] {
-  const strings = [takeOctets(fields, "a text", characterStringOctetsMax)];
+  const strings = [takeOctets(fields, "a string", characterStringOctetsMax)];
   let octets = 0;
-  while (hasMore(fields)) strings.push(takeOctets(fields, "a text", characterStringOctetsMax));
+  while (hasMore(fields)) strings.push(takeOctets(fields, "a string", characterStringOctetsMax));
   for (const string of strings) octets += 1 + Buffer.byteLength(string);
   if (octets > rdataOctetsMax) {
-    refuse(fields, `the texts have ${octets} octets with their lengths, above ${rdataOctetsMax}`);
+    refuse(fields, `the strings must not be longer than ${rdataOctetsMax} octets with their lengths (got ${octets})`);
   }
   return strings;
 }
@@ -155,7 +161,7 @@ export function textIfUtf8(octets: Buffer): Octets {
   }
 }
 
-/** All that is left, for data that may be broken into several fields. */
+/** Joins all remaining fields, for data that may be split into several. */
 function takeRest(fields: Fields, what: string): string {
   if (!hasMore(fields)) refuse(fields, `${what} is missing`);
   let rest = "";
@@ -167,14 +173,14 @@ export function takeHex(fields: Fields, what: string): string {
   const first = fields.next;
   const hex = takeRest(fields, what);
   if (/^(?:[0-9A-Fa-f]{2})*$/.test(hex)) return hex;
-  refuse(fields, `${what}: ${quote(hex)} is not hexadecimal with two digits for each octet`, first);
+  refuse(fields, `${what} must be hexadecimal, two digits per octet (got ${quote(hex)})`, first);
   return "";
 }
 
-/** Hexadecimal digits that stand at the end of rdata with some octets before them. */
+/** Reads hexadecimal digits that end the rdata, after a few fixed octets. */
 export function takeDigest(fields: Fields): string {
   const hex = takeHex(fields, "the data");
-  if (hex.length > 2 * rdataOctetsMax - 8) refuse(fields, `the data has more than ${rdataOctetsMax} octets`);
+  if (hex.length > 2 * rdataOctetsMax - 8) refuse(fields, `the data must not be longer than ${rdataOctetsMax} octets`);
   return hex;
 }
 
@@ -182,7 +188,7 @@ export function takeBase64(fields: Fields, what: string): Buffer {
   const first = fields.next;
   const octets = octetsFromBase64(takeRest(fields, what));
   if (octets !== undefined) return octets;
-  refuse(fields, `${what}: ${quote(rawField(fields, first))} is not base64`, first);
+  refuse(fields, `${what} must be base64 (got ${quote(rawField(fields, first))})`, first);
   return Buffer.alloc(0);
 }
 

@@ -1,17 +1,17 @@
 /**
- * $GENERATE, which BIND brought: records by counting.
+ * The syntax of $GENERATE, a BIND extension that makes records by counting.
  *
  *   $GENERATE 1-3/2 host-$ A 192.0.2.$       host-1 A 192.0.2.1, host-3 A 192.0.2.3
  *
  *   $                        the number
- *   ${offset,width,base}     the number and offset, padded with zeros to the width; base d, o, x, X, or n, N: nibbles
+ *   ${offset,width,base}     number + offset, zero-padded to the width; base d, o, x, X, or n, N for nibbles
  *   \$ and $$                a dollar sign
  */
 import { quote } from "./words.ts";
 
-/** Length of one side of the directive. */
+/** Longest left or right side of the directive. */
 const templateLengthMax = 4096;
-/** A label has no more; a name of nibbles has fewer than twice that. */
+/** Longest label; a name of nibbles has fewer than twice as many characters. */
 const widthMax = 255;
 const numberMax = 2_147_483_647;
 
@@ -21,7 +21,7 @@ export interface Range {
   readonly step: number;
 }
 
-/** `start-stop` or `start-stop/step`. @returns undefined when it is none */
+/** Parses `start-stop` or `start-stop/step`. @returns undefined when it is neither */
 export function rangeFrom(word: string): Range | undefined {
   const [, start = "", stop = "", step = "1"] = /^(\d{1,10})-(\d{1,10})(?:\/(\d{1,10}))?$/.exec(word) ?? [];
   const range = { start: Number(start), stop: Number(stop), step: Number(step) };
@@ -39,14 +39,17 @@ interface Placeholder {
   readonly base: string;
 }
 
-/** Texts, and between them what stands for the number. */
+/** Fixed texts, and between them the places of the number. */
 export type Template = readonly (string | Placeholder)[];
 
 export type ParsedTemplate = { ok: true; template: Template } | { ok: false; problem: string };
 
 export function templateFrom(written: string): ParsedTemplate {
   if (written.length > templateLengthMax) {
-    return { ok: false, problem: `${quote(written)} is longer than ${templateLengthMax} characters` };
+    return {
+      ok: false,
+      problem: `a side of $GENERATE must not be longer than ${templateLengthMax} characters (got ${quote(written)})`,
+    };
   }
   const parts: (string | Placeholder)[] = [];
   let text = "";
@@ -67,7 +70,7 @@ export function templateFrom(written: string): ParsedTemplate {
         const read = placeholderFrom(inside);
         if (read === undefined) {
           const wanted = `\${offset,width,base}, width 0-${widthMax}, base one of d, o, x, X, n, N`;
-          return { ok: false, problem: `${quote(inside)} is not ${wanted}` };
+          return { ok: false, problem: `${quote(inside)} must be ${wanted}` };
         }
         placeholder = read;
         at = end;
@@ -88,7 +91,7 @@ function placeholderFrom(inside: string): Placeholder | undefined {
   return Math.abs(placeholder.offset) <= numberMax ? placeholder : undefined;
 }
 
-/** @returns undefined when a number to be written falls below 0 or above 2,147,483,647 */
+/** @returns undefined when a number falls below 0 or above 2,147,483,647 */
 export function expand(template: Template, number: number): string | undefined {
   let text = "";
   for (const part of template) {
@@ -120,8 +123,8 @@ function numberText(value: number, { width, base }: Placeholder): string {
 }
 
 /**
- * The hexadecimal digits from the last to the first, with dots between. The width counts the dots too, so an even one
- * ends with a dot, which BIND has so as well: `${0,4,n}x` is 0.0.x.
+ * The hexadecimal digits from last to first, separated by dots. The width counts the dots, so an even width ends with
+ * a dot, as in BIND: `${0,4,n}x` is 0.0.x.
  */
 function nibbles(digits: string, width: number): string {
   const padded = digits.padStart(Math.ceil(width / 2), "0");

@@ -1,4 +1,4 @@
-/** $GENERATE: the records that one entry of a zone file stands for (generate-directive.ts has what the entry means). */
+/** Adds the records of a $GENERATE entry to the zone. generate-directive.ts has the syntax. */
 import { nameFrom, whyNoName } from "../name-text.ts";
 import { type Fields, hasFlag, hasMore, newFields, rawField, refuse, takeWord } from "./fields.ts";
 import { countOf, expand, rangeFrom, type Template, templateFrom } from "./generate-directive.ts";
@@ -13,20 +13,23 @@ export function generateRecords(reading: Reading, file: File): void {
   const rangeWord = takeWord(fields, "a range");
   const range = rangeFrom(rangeWord);
   if (range === undefined) {
-    refuse(fields, `${quote(rangeWord)} is not a range (start-stop or start-stop/step, 0-2147483647, step above 0)`);
+    refuse(
+      fields,
+      `a range must be start-stop or start-stop/step, 0-2147483647, step above 0 (got ${quote(rangeWord)})`,
+    );
     return;
   }
   const owners = takeTemplate(fields, takeWord(fields, "an owner"));
   const ttl = takeTtlAndClass(fields);
   const type = takeWord(fields, "a type");
   const typeField = fields.next - 1;
-  if (!hasMore(fields)) refuse(fields, "the records' data is missing");
+  if (!hasMore(fields)) refuse(fields, "the data of the records is missing");
   const datas = takeTemplate(fields, restAsWritten(fields));
-  if (isSoa(type)) refuse(fields, "a zone has one SOA: it is not generated", typeField);
+  if (isSoa(type)) refuse(fields, "$GENERATE can't make a SOA: a zone has only one", typeField);
   if (owners === undefined || datas === undefined || fields.problem !== "") return;
   reading.generated += countOf(range);
   if (reading.generated > zoneFileBounds.generated) {
-    refuse(fields, `$GENERATE makes more than ${zoneFileBounds.generated} records in this zone`, 1);
+    refuse(fields, `$GENERATE must not make more than ${zoneFileBounds.generated} records in one zone`, 1);
     reading.isOver = true;
     return;
   }
@@ -47,12 +50,12 @@ function generateOne(reading: Reading, file: File, number: number, what: Generat
   const written = expand(what.owners, number);
   const data = expand(what.datas, number);
   if (written === undefined || data === undefined) {
-    refuse(fields, `for ${number}, an offset leads out of 0-2147483647`, 1);
+    refuse(fields, `for ${number}: with its offset the number leaves 0-2147483647`, 1);
     return;
   }
   reading.generatedCharacters += written.length + data.length;
   if (reading.generatedCharacters > zoneFileBounds.generatedCharacters) {
-    refuse(fields, `$GENERATE makes more than ${zoneFileBounds.generatedCharacters} characters in this zone`, 1);
+    refuse(fields, `$GENERATE must not make more than ${zoneFileBounds.generatedCharacters} characters in one zone`, 1);
     reading.isOver = true;
     return;
   }
@@ -65,7 +68,7 @@ function generateOne(reading: Reading, file: File, number: number, what: Generat
   scanEntry(made.scanner);
   if (made.scanner.problem !== "") refuse(made, made.scanner.problem);
   else readRecord(reading, owner, what.ttl, what.type, made, file.index, line);
-  if (made.problem === "" && scanEntry(made.scanner)) refuse(made, "the data has more than one line");
+  if (made.problem === "" && scanEntry(made.scanner)) refuse(made, "the data must be one line");
   if (made.problem !== "") refuse(fields, `for ${number}: ${made.problem}`, 0);
 }
 
@@ -76,7 +79,7 @@ function takeTemplate(fields: Fields, written: string): Template | undefined {
   return undefined;
 }
 
-/** What is left of the entry. As in BIND, quotes around all of it are there to hold its spaces, and are no data. */
+/** The rest of the entry. As in BIND, quotes around all of it keep its spaces together and are not data. */
 function restAsWritten(fields: Fields): string {
   const isOne = fields.next === fields.scanner.fieldsCount - 1;
   if (isOne && hasFlag(fields, fields.next, fieldFlags.quoted)) {

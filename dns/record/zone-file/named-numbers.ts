@@ -1,4 +1,4 @@
-/** Numbers in the data of records that zone files may write as names. */
+/** Numbers in record data that zone files may write as mnemonics. */
 import { uint16Max, uint8Max } from "../record-schema.ts";
 import { type Fields, hasMore, rawField, takeNumber } from "./fields.ts";
 
@@ -43,7 +43,7 @@ export function takeCertificateType(fields: Fields): number {
   return takeNamed(fields, certificateTypes) ?? takeNumber(fields, "a certificate type", uint16Max);
 }
 
-/** The number of the next field, where it is one of these names; otherwise it is left for others to take. */
+/** Reads the next field if it is one of these mnemonics; otherwise leaves it unread. */
 function takeNamed(fields: Fields, names: ReadonlyMap<string, number>): number | undefined {
   const named = hasMore(fields) ? names.get(rawField(fields, fields.next).toUpperCase()) : undefined;
   if (named !== undefined) fields.next += 1;

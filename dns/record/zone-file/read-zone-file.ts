@@ -1,21 +1,21 @@
 /**
- * A zone file's text → the zone's records and its SOA, or the list of its problems (RFC 1035 §5.1, RFC 2308 §4).
+ * Reads the text of a zone file into the zone's records and SOA, or a list of problems (RFC 1035 §5.1, RFC 2308 §4).
  *
- *   text ─scan─▶ entry ─┬─▶ $ORIGIN $TTL             what later entries start from
+ *   text ─scan─▶ entry ─┬─▶ $ORIGIN $TTL             defaults for later entries
  *                       ├─▶ $INCLUDE ─▶ the same for another file, one level deeper
  *                       ├─▶ $GENERATE ─▶ many records
  *                       └─▶ owner, TTL, class, type ─▶ take-record.ts ─▶ a record
  *
- * Never throws, whatever the text is. The work is linear in the text and in what $GENERATE makes, and all that could
- * grow has a bound (see `zoneFileBounds`); past each is a problem that says so.
+ * Never throws, whatever the text is. The work is linear in the text and in the output of $GENERATE. Everything that
+ * could grow has a bound in `zoneFileBounds`; exceeding one is a problem.
  *
- * Where servers differ, or RFC 1035 is silent:
- *   - An RRset has the TTL of its first record (as in BIND), and a warning says where another one stood.
- *   - A record without any TTL gets that of $TTL, else of the record before it that stated one, else the minimum of
- *     the SOA before it (as in BIND).
- *   - After $INCLUDE, and at the start of an included file, the owner has to be written: so a file means the same
- *     wherever it is included, and the text with all files put in (`flatText`) means the same as the files.
- *   - Nothing may lie outside the zone. Quoted strings end in their line. Only class IN.
+ * Choices where servers differ or RFC 1035 is silent:
+ *   - An RRset has the TTL of its first record, as in BIND. A warning names each record with another TTL.
+ *   - A record without a TTL gets the TTL of $TTL, else of the last record that stated one, else the minimum of the
+ *     preceding SOA, as in BIND.
+ *   - The first record after $INCLUDE, and of an included file, must state its owner. So a file reads the same wherever
+ *     it is included, and the text with all files inlined (`flatText`) reads the same as the files.
+ *   - No record may lie outside the zone. A quoted string ends on its line. The class is always IN.
  */
 import { nameFrom, whyNoName } from "../name-text.ts";
 import type { ZoneRecord } from "../types.ts";
@@ -50,7 +50,7 @@ import { isSoa, takeSoa } from "./take-record.ts";
 import { uniteTtls } from "./unite-ttls.ts";
 import { quote } from "./words.ts";
 
-/** Where the records stand: parallel to them. */
+/** File and line of each record, in the same order as the records. */
 interface Places {
   readonly files: readonly string[];
   readonly fileOfRecord: readonly number[];
@@ -59,12 +59,12 @@ interface Places {
 
 export interface ZoneFile {
   readonly records: readonly ZoneRecord[];
-  /** Their owners as canonicalName() has them: parallel to them, since looking up long lists of names costs. */
+  /** Owner of each record in the form of canonicalName(), in the same order: computing it again would be slow. */
   readonly owners: readonly string[];
   readonly soa: ZoneSoa;
   readonly places: Places;
   readonly warnings: readonly ZoneFileProblem[];
-  /** The text with all included files put in. */
+  /** The text with all included files inlined. */
   readonly flatText: string;
 }
 
@@ -104,8 +104,8 @@ export function readZoneFile(source: ZoneFileSource): ZoneFileOutcome {
   const { problems, soa, records, owners, fileOfRecord, lineOfRecord, files, warnings } = reading;
   if (problems.length === 0) {
     const whole = { file: source.file, line: 0, column: 0 };
-    if (soa === undefined) problems.push({ ...whole, message: `there is no SOA record of ${apex}` });
-    if (!reading.hasApexNs) problems.push({ ...whole, message: `there is no NS record of ${apex}` });
+    if (soa === undefined) problems.push({ ...whole, message: `the zone needs a SOA record at ${apex}` });
+    if (!reading.hasApexNs) problems.push({ ...whole, message: `the zone needs at least one NS record at ${apex}` });
   }
   if (problems.length > 0 || soa === undefined) return { ok: false, problems, recordsRead: records.length };
   uniteTtls(reading);
@@ -122,7 +122,7 @@ function readFile(reading: Reading, name: string, text: string, origin: string, 
   const file: File = { index, depth, scanner, fields: newFields(scanner, origin), owner: "", flatUntil: scanner.at };
   reading.characters += text.length;
   if (reading.characters > zoneFileBounds.charactersMax) {
-    const message = `the zone's files have more than ${zoneFileBounds.charactersMax} characters`;
+    const message = `the files of a zone must not have more than ${zoneFileBounds.charactersMax} characters`;
     addProblem(reading, file, 0, 0, message);
     reading.isOver = true;
     return;
@@ -143,14 +143,15 @@ function readFile(reading: Reading, name: string, text: string, origin: string, 
 function readEntry(reading: Reading, file: File): void {
   const { scanner, fields } = file;
   if (scanner.isOwnerBlank) {
-    if (file.owner === "") refuse(fields, "the record names no owner, and there is none before it in this file", 0);
+    if (file.owner === "")
+      refuse(fields, "the record needs an owner: it is the first one in this file or after an $INCLUDE", 0);
   } else if (scanner.text.charCodeAt(scanner.starts[0] ?? 0) === 0x24 && !hasFlag(fields, 0, fieldFlags.quoted)) {
     readDirective(reading, file);
     return;
   } else {
     const owner = takeName(fields, "an owner");
     if (fields.problem !== "") {
-      // Told once: the records after it that have the same one are read as if it were another.
+      // Report a bad owner once: later records that inherit it are read as if it were the apex.
       if (file.owner === "") file.owner = reading.apex;
       return;
     }
@@ -168,11 +169,11 @@ function readSoa(reading: Reading, file: File, ttl: number): void {
   const soa = takeSoa(fields);
   if (soa === undefined) return;
   if (file.owner.toLowerCase() !== reading.apexLower) {
-    refuse(fields, `the SOA is of ${quote(file.owner)}, not of the zone ${reading.apex}`, 0);
+    refuse(fields, `the SOA must be at the apex ${reading.apex} (got ${quote(file.owner)})`, 0);
     return;
   }
   if (reading.soa !== undefined) {
-    refuse(fields, "a second SOA: a zone has one", 0);
+    refuse(fields, "a zone has only one SOA: remove this second one", 0);
     return;
   }
   if (ttl >= 0) reading.statedTtl = ttl;
@@ -212,27 +213,28 @@ function takeLastName(fields: Fields, what: string): string | undefined {
 }
 
 function refuseMore(fields: Fields): void {
-  if (hasMore(fields)) refuse(fields, `${quote(rawField(fields, fields.next))} is too much here`, fields.next);
+  if (hasMore(fields))
+    refuse(fields, `unexpected ${quote(rawField(fields, fields.next))} at the end of the directive`, fields.next);
 }
 
-/** $INCLUDE file [origin]: the file's records stand here; the origin is its own, and this file's stays. */
+/** $INCLUDE file [origin]: reads the file's records here. Its origin is its own; this file's origin stays. */
 function include(reading: Reading, file: File): void {
   const { fields, scanner } = file;
-  const written = takeOctets(fields, "a file", 1024);
+  const written = takeOctets(fields, "a file name", 1024);
   const path = typeof written === "string" ? written : Buffer.from(written).toString();
   const origin = hasMore(fields) ? takeLastName(fields, "an origin") : fields.origin;
   if (fields.problem !== "" || origin === undefined) return;
   const { includeDepth, files } = zoneFileBounds;
   if (reading.source.include === undefined) {
-    refuse(fields, "$INCLUDE has no place here: only zones that name a `file` may include others", 0);
+    refuse(fields, "$INCLUDE is allowed only in zone files that the document names with `file`", 0);
     return;
   }
   if (file.depth === includeDepth) {
-    refuse(fields, `${quote(path)} is included at a depth of more than ${includeDepth}`, 1);
+    refuse(fields, `$INCLUDE must not be nested more than ${includeDepth} deep (got ${quote(path)})`, 1);
     return;
   }
   if (reading.files.length === files) {
-    refuse(fields, `the zone is read from more than ${files} files`, 1);
+    refuse(fields, `a zone must not have more than ${files} files`, 1);
     reading.isOver = true;
     return;
   }
@@ -250,6 +252,6 @@ function include(reading: Reading, file: File): void {
 }
 
 function addFlat(reading: Reading, file: File, until: number): void {
-  // Carriage returns mean nothing in zone files, and YAML would have to escape the whole text for them.
+  // Zone files ignore carriage returns, and YAML would have to escape the whole text because of them.
   reading.flat.push(file.scanner.text.slice(file.flatUntil, until).replaceAll("\r\n", "\n"));
 }

@@ -1,6 +1,6 @@
 /**
- * What is known while a zone's files are read, and how one record is added to it. read-zone-file.ts reads the entries,
- * generate-records.ts those that $GENERATE makes.
+ * The state while a zone's files are read, and how a record is added to it. read-zone-file.ts reads the entries,
+ * generate-records.ts the ones that $GENERATE makes.
  */
 import { canonicalName, isAtOrBelow } from "../names.ts";
 import type { ZoneRecord } from "../types.ts";
@@ -11,27 +11,27 @@ import { takeRecord } from "./take-record.ts";
 import { quote } from "./words.ts";
 
 export const zoneFileBounds = {
-  /** $INCLUDE inside of included files. */
+  /** How deep $INCLUDE may be nested. */
   includeDepth: 8,
-  /** Files that one zone is read from, each $INCLUDE counted. */
+  /** Files of one zone; each $INCLUDE counts. */
   files: 64,
-  /** Of all files of a zone. */
+  /** Characters of all files of a zone. */
   charactersMax: 16 * 1024 * 1024,
-  /** Records that $GENERATE makes, all of them together. */
+  /** Records made by all $GENERATE entries of a zone. */
   generated: 65_536,
-  /** What $GENERATE makes, as text. */
+  /** Text made by all $GENERATE entries of a zone. */
   generatedCharacters: 16 * 1024 * 1024,
   records: 1_000_000,
-  /** Nobody mends more in one go. */
+  /** More than anyone fixes in one go. */
   problems: 20,
 } as const;
 
 export interface ZoneFileProblem {
-  /** As the reader of files named it. */
+  /** Name of the file. */
   file: string;
-  /** From 1; 0: the file as a whole. */
+  /** Starts at 1; 0 is the file as a whole. */
   line: number;
-  /** From 1; 0: the whole line. */
+  /** Starts at 1; 0 is the whole line. */
   column: number;
   message: string;
 }
@@ -39,21 +39,21 @@ export interface ZoneFileProblem {
 export type IncludedFile = { ok: true; file: string; text: string } | { ok: false; problem: string };
 
 export interface ZoneFileSource {
-  /** How problems call the file. */
+  /** The file's name in problems. */
   file: string;
   text: string;
   /** The zone's name, with or without the final dot. */
   zone: string;
-  /** At most that of the bounds, which is also the default. */
+  /** At most the bound of the same name, which is also the default. */
   recordsMax?: number;
-  /** Gives the file that `from` includes as `path`. Undefined: $INCLUDE is a problem. */
+  /** Reads the file that `from` includes as `path`. Undefined: $INCLUDE is not allowed. */
   include?: ((path: string, from: string) => IncludedFile) | undefined;
 }
 
-/** What all files of one zone share while they are read. */
+/** State shared by all files of one zone. */
 export interface Reading {
   readonly source: ZoneFileSource;
-  /** In normal form, as written and in lower case. */
+  /** The apex in normal form: as written, and in lower case. */
   readonly apex: string;
   readonly apexLower: string;
   readonly records: ZoneRecord[];
@@ -68,30 +68,30 @@ export interface Reading {
   generated: number;
   generatedCharacters: number;
   soa: ZoneSoa | undefined;
-  /** Of the last record. */
+  /** The owner of the last record, as written and in lower case. */
   lastOwner: string;
   hasApexNs: boolean;
-  /** Of $TTL; of the last record that stated one; of the SOA. -1: none yet. */
+  /** The TTL of $TTL, of the last record that stated one, and the minimum of the SOA; -1 means none yet. */
   defaultTtl: number;
   statedTtl: number;
   minimumTtl: number;
-  /** One of the bounds is passed: nothing more is read. */
+  /** A bound was exceeded: reading stops. */
   isOver: boolean;
 }
 
-/** One file of them. */
+/** State of one file. */
 export interface File {
   readonly index: number;
   readonly depth: number;
   readonly scanner: Scanner;
   readonly fields: Fields;
-  /** Of the record before; empty: it has to be written. */
+  /** Owner of the preceding record; empty when the next record must state its own. */
   owner: string;
-  /** Up to here the text stands in `flat` already. */
+  /** `flat` already has the text up to here. */
   flatUntil: number;
 }
 
-/** [TTL] [class] in either order. @returns the TTL, or -1 where none is stated */
+/** Reads [TTL] [class] in either order. @returns the TTL, or -1 when none is stated */
 export function takeTtlAndClass(fields: Fields): number {
   let ttl = -1;
   let hasClass = false;
@@ -102,7 +102,7 @@ export function takeTtlAndClass(fields: Fields): number {
     else if (!hasClass && isClass(word)) {
       hasClass = true;
       fields.next += 1;
-      if (!/^(?:IN|CLASS1)$/i.test(word)) refuse(fields, `the class ${quote(word)} is not IN`);
+      if (!/^(?:IN|CLASS1)$/i.test(word)) refuse(fields, `the class must be IN (got ${quote(word)})`);
     } else break;
   }
   return ttl;
@@ -112,7 +112,7 @@ function isClass(word: string): boolean {
   return word === "IN" || (word.length <= 10 && /^(?:IN|CH|CS|HS|CLASS\d+)$/i.test(word));
 }
 
-/** Reads the fields that follow the type, and keeps the record that they make. */
+/** Reads the fields after the type and adds the record to the zone. */
 export function readRecord(
   reading: Reading,
   owner: string,
@@ -125,24 +125,24 @@ export function readRecord(
   if (stated >= 0) reading.statedTtl = stated;
   const ttlSeconds = stated >= 0 ? stated : inheritedTtl(reading);
   if (ttlSeconds < 0) {
-    refuse(fields, "the record has no TTL, and there is no $TTL, and neither a TTL nor a SOA before it");
+    refuse(fields, "the record needs a TTL: state one here, or write $TTL before it");
     return;
   }
   const record = takeRecord(fields, type, { name: owner, ttlSeconds });
   if (record === undefined) return;
   if (!isInZone(reading, owner)) {
-    refuse(fields, `${quote(owner)} lies outside of the zone ${reading.apex}`, 0);
+    refuse(fields, `${quote(owner)} lies outside the zone ${reading.apex}`, 0);
     return;
   }
   const { recordsMax = zoneFileBounds.records } = reading.source;
   if (reading.records.length >= Math.min(recordsMax, zoneFileBounds.records)) {
-    refuse(fields, `no more than ${recordsMax} records are left for this zone`, 0);
+    refuse(fields, `the zone files have too many records: at most ${recordsMax} are left for this zone`, 0);
     reading.isOver = true;
     return;
   }
   if (record.type === "NS" && owner.length === reading.apex.length) reading.hasApexNs = true;
   reading.records.push(Object.freeze(record));
-  // Neighbours often have one owner.
+  // Adjacent records often share their owner.
   const isAgain = reading.lastOwner === owner;
   reading.lastOwner = owner;
   reading.owners.push(isAgain ? (reading.owners.at(-1) ?? "") : canonicalName(owner));
@@ -156,7 +156,7 @@ function inheritedTtl({ defaultTtl, statedTtl, minimumTtl }: Reading): number {
 }
 
 function isInZone({ apex, apexLower }: Reading, owner: string): boolean {
-  // Most owners are written as the zone is; only the others need their capitals put away.
+  // Most owners use the zone's own case; only the others need toLowerCase().
   return isAtOrBelow(owner, apex) || isAtOrBelow(owner.toLowerCase(), apexLower);
 }
 

@@ -1,40 +1,40 @@
 /**
- * Cutting a zone file into entries and entries into fields (RFC 1035 §5.1). An entry is a line, or several that
- * parentheses join; a field is a word, or what stands between quotes; a semicolon begins a comment.
+ * Splits a zone file into entries, and entries into fields (RFC 1035 §5.1). An entry is a line, or several lines joined
+ * by parentheses. A field is a word or a quoted string. A semicolon starts a comment.
  *
  *   www  300 ( IN ; comment       four fields from two lines:  www  300  IN  A  (the fifth is quoted: "x y")
- *        A ) "x y"                only the first line of an entry may begin with its owner
+ *        A ) "x y"                only the first line of an entry can start with an owner
  *
- * Each character is looked at once. Fields are offsets into the text, in arrays that every entry uses again.
+ * Each character is read once. Fields are offsets into the text, in arrays that every entry reuses.
  */
 import { quote } from "./words.ts";
 
-/** RDATA has at most 65,535 octets, so more fields than that fit into no record. */
+/** RDATA has at most 65,535 octets, so no record has more fields. */
 const fieldsMax = 65_536;
 
 export const fieldFlags = { escaped: 1, quoted: 2, glued: 4 } as const;
 
-/** The entry that was read last, and where the next one begins. */
+/** The last entry that was read, and the start of the next one. */
 export interface Scanner {
   readonly text: string;
-  /** Offset and line (from 1) of what comes next. */
+  /** Offset and line (from 1) of the next character. */
   at: number;
   line: number;
   lineStart: number;
   /** Offset and line of the entry. */
   entryStart: number;
   entryLine: number;
-  /** The entry begins with white space: its owner is the one before. */
+  /** The entry starts with white space, so it inherits the owner of the one before. */
   isOwnerBlank: boolean;
   fieldsCount: number;
-  /** Of each field: its first character and the one after its last, quotes left out. */
+  /** For each field: the offset of its first character, and the one after its last, without quotes. */
   readonly starts: number[];
   readonly ends: number[];
   readonly lines: number[];
   readonly columns: number[];
   /** Bits of fieldFlags. */
   readonly flags: number[];
-  /** Why the entry can't be used, or empty; then the rest of its line is skipped. */
+  /** Why the entry can't be read, or empty. After a problem the rest of the line is skipped. */
   problem: string;
   problemLine: number;
   problemColumn: number;
@@ -127,13 +127,14 @@ function scanLine(scanner: Scanner): void {
         scanner.at += 1;
         break;
       case rightParenthesis:
-        if (depth === 0) fail(scanner, scanner.at, "a ) closes nothing");
+        if (depth === 0) fail(scanner, scanner.at, "this ) has no matching (");
         else depth -= 1;
         scanner.at += 1;
         break;
       default: {
         const isGlued = scanner.at === fieldEnd;
-        if (scanner.fieldsCount === fieldsMax) fail(scanner, scanner.at, `an entry has more than ${fieldsMax} fields`);
+        if (scanner.fieldsCount === fieldsMax)
+          fail(scanner, scanner.at, `an entry must not have more than ${fieldsMax} fields`);
         else if (char === doubleQuote) scanQuoted(scanner, isGlued);
         else scanWord(scanner, isGlued);
         fieldEnd = scanner.at;
@@ -157,7 +158,7 @@ function scanWord(scanner: Scanner, isGlued: boolean): void {
     if (char > semicolon && char !== backslash) continue;
     if (char === backslash) {
       if (at + 1 >= text.length || text.charCodeAt(at + 1) === lineFeed) {
-        fail(scanner, at, "the backslash at the end of the line escapes nothing");
+        fail(scanner, at, "a backslash must not end a line");
         break;
       }
       flags |= fieldFlags.escaped;
@@ -198,12 +199,12 @@ function scanQuoted(scanner: Scanner, isGlued: boolean): void {
     if (char === lineFeed) break;
     if (char === backslash) {
       flags |= fieldFlags.escaped;
-      // An escaped end of line is the end of the line: the quotes are still open there.
+      // A backslash does not escape the end of the line: the quotes are still open there.
       if (text.charCodeAt(at + 1) !== lineFeed) at += 1;
     }
   }
   const shown = quote(text.slice(start, start + 80).split("\n", 1)[0] ?? "");
-  fail(scanner, scanner.at, `the quoted string ${shown} is not closed in its line`);
+  fail(scanner, scanner.at, `the quoted string ${shown} must be closed on its line`);
 }
 
 function addField(scanner: Scanner, start: number, end: number, flags: number): void {
@@ -221,7 +222,7 @@ function fail(scanner: Scanner, at: number, problem: string): void {
   scanner.problemColumn = at - scanner.lineStart + 1;
 }
 
-/** After a problem the next line is as good a place to go on as any. */
+/** After a problem, reading continues at the next line. */
 function skipLine(scanner: Scanner): void {
   const end = scanner.text.indexOf("\n", scanner.at);
   if (end < 0) {

@@ -1,9 +1,9 @@
 /**
- * The data of a record, from its presentation to a record of the fleet document (types.ts).
+ * Reads the data of a record from presentation format into a record of the fleet document (types.ts).
  *
- *   types that the document knows             their own kind
- *   types of record/types-kept-as-raw.ts             RAW: the type's number and its rdata
- *   TYPE65280 \# 4 0a000001  (RFC 3597 §5)    RAW; the own kind where the type reads its own octets
+ *   types with a schema (types.ts)            their own kind
+ *   types of types-kept-as-raw.ts             RAW: the type's number and its rdata
+ *   TYPE65280 \# 4 0a000001  (RFC 3597 §5)    RAW; or its own kind, if the type has readRdata()
  */
 import { isAtEnd, rdataReader } from "../rdata-reader.ts";
 import { rdataOctetsMax } from "../rdata-writer.ts";
@@ -18,14 +18,14 @@ import { fieldFlags } from "./scan.ts";
 import { quote } from "./words.ts";
 
 /**
- * Reads the fields that follow the type.
+ * Reads the fields after the type.
  * @returns undefined when `fields` has a problem
  */
 export function takeRecord(fields: Fields, type: string, start: Start): ZoneRecord | undefined {
   const record = takeData(fields, type, start);
   if (record !== undefined && hasMore(fields)) {
     const extra = quote(rawField(fields, fields.next));
-    refuse(fields, `${extra} is more than a record of type ${quote(type)} has`, fields.next);
+    refuse(fields, `unexpected ${extra} after the data of type ${quote(type)}`, fields.next);
   }
   return fields.problem === "" ? record : undefined;
 }
@@ -36,11 +36,11 @@ function takeData(fields: Fields, type: string, start: Start): ZoneRecord | unde
   if (read !== undefined) return read(fields, start);
   const typeField = fields.next - 1;
   const number = typeNumberFrom(type);
-  // TYPE15 is MX, and is read as such.
+  // TYPE15 is MX and is read as MX.
   const readOfNumber = isGeneric || number === undefined ? undefined : recordTypeOfNumber(number)?.readText;
   if (readOfNumber !== undefined) return readOfNumber(fields, start);
   if (number === undefined) {
-    refuse(fields, `${quote(type)} is not a record type`, typeField);
+    refuse(fields, `unknown record type ${quote(type)}: write it as TYPE followed by its number (RFC 3597)`, typeField);
     return undefined;
   }
   const why = whyNotServed(number);
@@ -52,7 +52,7 @@ function takeData(fields: Fields, type: string, start: Start): ZoneRecord | unde
     const rdata = takeGeneric(fields);
     if (fields.problem !== "") return undefined;
     const record = recordFromRdata(number, rdata, start);
-    if (record === undefined) refuse(fields, `these octets are no data of type ${quote(type)}`);
+    if (record === undefined) refuse(fields, `these octets are not valid data of type ${quote(type)}`);
     return record;
   }
   const takeFormat = rawFormatOf(number);
@@ -61,30 +61,30 @@ function takeData(fields: Fields, type: string, start: Start): ZoneRecord | unde
       takeFormat(fields, into);
     });
   }
-  refuse(fields, `data of type ${quote(type)} is read only as \\# LENGTH HEX (RFC 3597)`, typeField);
+  refuse(fields, `write data of type ${quote(type)} as \\# LENGTH HEX (RFC 3597)`, typeField);
   return undefined;
 }
 
 /** RFC 3597 §5: `\#`, the number of octets, the octets in hexadecimal. */
 function isGenericNext(fields: Fields): boolean {
   const { scanner, next } = fields;
-  // The length first: it is cheap, and this is asked for each record.
+  // Runs for every record, so the cheap check of the length comes first.
   if (next >= scanner.fieldsCount || (scanner.ends[next] ?? 0) - (scanner.starts[next] ?? 0) !== 2) return false;
   return rawField(fields, next) === "\\#" && !hasFlag(fields, next, fieldFlags.quoted);
 }
 
 function takeGeneric(fields: Fields): Buffer {
   fields.next += 1;
-  const length = takeNumber(fields, "a length of rdata", rdataOctetsMax);
+  const length = takeNumber(fields, "the length of the rdata", rdataOctetsMax);
   const lengthField = fields.next - 1;
   const hex = hasMore(fields) || length > 0 ? takeHex(fields, "the data") : "";
   if (hex.length !== length * 2) {
-    refuse(fields, `the length ${length} is not that of the ${hex.length / 2} octets after it`, lengthField);
+    refuse(fields, `the length is ${length}, but ${hex.length / 2} octets follow`, lengthField);
   }
   return Buffer.from(hex, "hex");
 }
 
-/** The record that this rdata is; undefined when it is malformed. */
+/** Decodes rdata; undefined when it is malformed. */
 function recordFromRdata(number: number, rdata: Buffer, start: Start): ZoneRecord | undefined {
   const read = recordTypeOfNumber(number)?.readRdata;
   if (read === undefined) return rawRecord(start, number, rdata);
@@ -94,14 +94,14 @@ function recordFromRdata(number: number, rdata: Buffer, start: Start): ZoneRecor
 }
 
 export function isSoa(type: string): boolean {
-  // Asked for each record, so the common answer comes first.
+  // Runs for every record, so the common answer comes first.
   return (type.charCodeAt(0) | 0x20) === 0x73 || type.length > 4 ? typeNumberFrom(type) === typeNumbers.SOA : false;
 }
 
-/** The data of a SOA record; as octets, too. */
+/** Reads the data of a SOA record, as text or as octets. */
 export function takeSoa(fields: Fields): Soa | undefined {
   if (!isGenericNext(fields)) return soaFromText(fields);
   const soa = soaFromRdata(takeGeneric(fields));
-  if (soa === undefined) refuse(fields, "these octets are no data of type SOA");
+  if (soa === undefined) refuse(fields, "these octets are not valid data of type SOA");
   return fields.problem === "" ? soa : undefined;
 }

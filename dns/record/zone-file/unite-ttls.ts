@@ -1,12 +1,12 @@
-/** One TTL for each RRset of a zone file. */
+/** Gives each RRset of a zone file one TTL. */
 import { typeNumberOf } from "../types.ts";
 import { type Reading, zoneFileBounds } from "./reading-state.ts";
 
-/** RFC 2181 §5.2: the records of an RRset have one TTL: that of the first. */
+/** RFC 2181 §5.2: the records of an RRset have one TTL. The first record's wins. */
 export function uniteTtls(reading: Reading): void {
   const { records, owners, warnings } = reading;
   const common = records[0]?.ttlSeconds;
-  // Mostly all TTLs are that of $TTL, and then there is nothing to look for.
+  // Usually all records have the TTL of $TTL, and there is nothing to do.
   if (records.every((record) => record.ttlSeconds === common)) return;
   const ownerNumbers = new Map<string, number>();
   const firsts = new Map<number, number>();
@@ -28,8 +28,8 @@ export function uniteTtls(reading: Reading): void {
     if (warnings.length < zoneFileBounds.problems) {
       const where = `${reading.files[reading.fileOfRecord[firstIndex] ?? 0]}:${reading.lineOfRecord[firstIndex]}`;
       const message =
-        `the TTL ${record.ttlSeconds} of ${record.name} ${record.type} is taken as ${ttlSeconds}, ` +
-        `which the first record of this RRset has (${where})`;
+        `the TTL ${record.ttlSeconds} of ${record.name} ${record.type} is ignored: the first record of this RRset ` +
+        `has ${ttlSeconds} (${where})`;
       const file = reading.files[reading.fileOfRecord[index] ?? 0] ?? "";
       warnings.push({ file, line: reading.lineOfRecord[index] ?? 0, column: 0, message });
     }

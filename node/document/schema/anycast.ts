@@ -10,12 +10,13 @@ const cloud = Type.Object(
     prefixes: Type.Array(Type.String({ format: "prefix", description: "an IPv4 or IPv6 prefix" }), {
       minItems: 1,
       maxItems: 4,
-      description: "prefixes to announce; the internet accepts none longer than /24 (IPv4) or /48 (IPv6)",
+      description:
+        "prefixes to announce; most networks on the internet accept none longer than /24 (IPv4) or /48 (IPv6)",
     }),
     addresses: Type.Array(ipAddress, {
       minItems: 1,
       maxItems: 16,
-      description: "service addresses within the prefixes; every node of these sites has them on lo",
+      description: "service addresses within the prefixes; every node of these sites needs them on its interface lo",
     }),
     sites: Type.Array(shortName("a site"), {
       minItems: 1,
@@ -32,7 +33,7 @@ export const anycast = Type.Object(
     addresses: Type.Array(ipAddress, {
       maxItems: 16,
       default: [],
-      description: "addresses that the policy `anycast` answers",
+      description: "addresses that the policy `anycast` returns",
     }),
     as: Type.Optional(autonomousSystem("AS number of the nodes")),
     clouds: Type.Array(cloud, {
@@ -41,5 +42,5 @@ export const anycast = Type.Object(
       description: "sets of anycast addresses; use two, announced from different sites, for a second nameserver",
     }),
   },
-  { ...strict, default: {} },
+  { ...strict, default: {}, description: "anycast addresses and the sites that announce them over BGP" },
 );

@@ -6,19 +6,19 @@ import { seconds } from "#base/schema-terms.ts";
 
 /** For hosts of kind `images`. */
 export const imagesLifetimes = {
-  freshSeconds: seconds("how long an edge uses a source before it asks the origin again; purges work at once", 3600),
+  freshSeconds: seconds("how long an edge uses a source before it revalidates it; purges take effect at once", 3600),
   staleWhileRevalidateSeconds: seconds(
-    "how much longer it may serve the stale source while it revalidates in the background",
+    "how much longer an edge may serve a stale source while it revalidates it in the background",
     86_400,
   ),
-  staleIfErrorSeconds: seconds("how much longer it may serve the stale source while the origin fails", 604_800),
+  staleIfErrorSeconds: seconds("how much longer an edge may serve a stale source while the origin fails", 604_800),
   negativeSeconds: seconds("how long an edge remembers that a source does not exist", 10, 3600),
 };
 
 /** For hosts of kind `assets`: the origin's response says otherwise. */
 export const assetsLifetimes = {
   freshSeconds: seconds("lifetime of responses that do not state one; 0: revalidate each time", 0),
-  staleWhileRevalidateSeconds: seconds("used when the answer states none (RFC 5861)", 0),
-  staleIfErrorSeconds: seconds("used when the answer states none (RFC 5861)", 86_400),
+  staleWhileRevalidateSeconds: seconds("used if a response has no stale-while-revalidate (RFC 5861)", 0),
+  staleIfErrorSeconds: seconds("used if a response has no stale-if-error (RFC 5861)", 86_400),
   negativeSeconds: seconds("lifetime of 404 and 410 responses that do not state one", 5, 3600),
 };

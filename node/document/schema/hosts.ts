@@ -19,7 +19,7 @@ const imagesHost = Type.Object(
       maxLength: 200,
       pattern: "^[\\x20-\\x7e]+$",
       default: "public, max-age=3600, stale-while-revalidate=86400",
-      description: "Cache-Control header sent to browsers",
+      description: "Cache-Control field of responses",
     }),
   },
   strict,
@@ -37,7 +37,8 @@ const assetsHost = Type.Object(
       maximum: 120_000,
       default: 10_000,
       unit: "ms",
-      description: "time limit for the response header, with connecting and retries; then for each pause in the body",
+      description:
+        "time limit for the response header, including connecting and retries; also for each pause in the body",
     }),
   },
   strict,

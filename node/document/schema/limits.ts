@@ -46,6 +46,6 @@ export const limits = Type.Object(
       description: "largest body that an edge stores; larger ones pass through",
     }),
   },
-  { ...strict, default: {} },
+  { ...strict, default: {}, description: "limits for pictures, renderings and stored objects" },
 );
 export type Limits = Static<typeof limits>;

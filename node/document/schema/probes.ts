@@ -9,15 +9,14 @@ export const probe = Type.Object(
       maximum: 60_000,
       default: 1000,
       unit: "ms",
-      description:
-        "interval between probes of a node that answers; after a late answer, probes follow at a tenth of it",
+      description: "interval between probes; after a late answer, a tenth of it",
     }),
     timeoutMs: Type.Integer({
       minimum: 50,
       maximum: 60_000,
       default: 1000,
       unit: "ms",
-      description: "a probe without an answer by then has failed; at most intervalMs",
+      description: "time limit for one probe; at most intervalMs",
     }),
     failuresDown: Type.Integer({
       minimum: 1,
@@ -32,6 +31,6 @@ export const probe = Type.Object(
       description: "consecutive successes that bring a node up",
     }),
   },
-  { ...strict, default: {} },
+  { ...strict, default: {}, description: "how often nodes probe each other, and when a node counts as down" },
 );
 export type ProbeSettings = Static<typeof probe>;

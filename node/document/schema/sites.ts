@@ -9,9 +9,9 @@ import { autonomousSystem, shortName } from "./terms.ts";
 export const peerEndpoint = Type.Object(
   {
     host: ipAddress,
-    port: Type.Integer({ minimum: 1, maximum: 65_535, default: 8082 }),
+    port: Type.Integer({ minimum: 1, maximum: 65_535, default: 8082, description: "TCP port" }),
   },
-  { ...strict, description: "listener for the other nodes of the site; absent: it shares nothing with them" },
+  { ...strict, description: "listener for other nodes; absent: the node shares no cache with them" },
 );
 
 export const site = Type.Object(
@@ -19,25 +19,37 @@ export const site = Type.Object(
     name: shortName("short name of the site, such as `fra`"),
     place: Type.Object(
       {
-        latitude: Type.Number({ minimum: -90, maximum: 90, unit: "degrees north" }),
-        longitude: Type.Number({ minimum: -180, maximum: 180, unit: "degrees east" }),
-        city: Type.Optional(Type.String({ maxLength: 100 })),
-        country: Type.Optional(Type.String({ pattern: "^[A-Z]{2}$", description: "ISO 3166-1 alpha-2" })),
+        latitude: Type.Number({ minimum: -90, maximum: 90, unit: "degrees", description: "north is positive" }),
+        longitude: Type.Number({ minimum: -180, maximum: 180, unit: "degrees", description: "east is positive" }),
+        city: Type.Optional(
+          Type.String({ maxLength: 100, description: "shown on the map of `nearcast status --map`" }),
+        ),
+        country: Type.Optional(
+          Type.String({ pattern: "^[A-Z]{2}$", description: "country code (ISO 3166-1 alpha-2), such as `DE`" }),
+        ),
       },
-      strict,
+      { ...strict, description: "coordinates of the site, for distances to clients and to other sites" },
     ),
     addresses: Type.Array(ipAddress, {
       maxItems: 32,
       default: [],
-      description: "service addresses that all nodes of the site share; DNS hands them out while the site is up",
+      description: "service addresses that all nodes of the site share; DNS returns them while the site is up",
     }),
     capacity: Type.Optional(
       Type.Object(
         {
-          requestsPerSecond: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000_000, unit: "1/s" })),
-          bytesPerSecond: Type.Optional(Type.Integer({ minimum: 1000, maximum: 1_000_000_000_000, unit: "B/s" })),
+          requestsPerSecond: Type.Optional(
+            Type.Integer({ minimum: 1, maximum: 10_000_000, unit: "/s", description: "HTTP requests" }),
+          ),
+          bytesPerSecond: Type.Optional(
+            Type.Integer({ minimum: 1000, maximum: 1_000_000_000_000, unit: "B/s", description: "bytes of bodies" }),
+          ),
         },
-        { ...strict, minProperties: 1 },
+        {
+          ...strict,
+          minProperties: 1,
+          description: "load that all nodes of the site can serve together; above it, DNS sheds clients",
+        },
       ),
     ),
     state: oneWordOf(
@@ -63,7 +75,7 @@ export const site = Type.Object(
               },
               strict,
             ),
-            { minItems: 1, maxItems: 16, description: "routers that BIRD on each node peers with" },
+            { minItems: 1, maxItems: 16, description: "routers that BIRD on each node has a BGP session with" },
           ),
           holdSeconds: Type.Integer({
             minimum: 3,
@@ -74,13 +86,24 @@ export const site = Type.Object(
           }),
           bfd: Type.Object(
             {
-              intervalMs: Type.Integer({ minimum: 10, maximum: 10_000, default: 300, unit: "ms" }),
-              multiplier: Type.Integer({ minimum: 2, maximum: 50, default: 3 }),
+              intervalMs: Type.Integer({
+                minimum: 10,
+                maximum: 10_000,
+                default: 300,
+                unit: "ms",
+                description: "interval between BFD packets",
+              }),
+              multiplier: Type.Integer({
+                minimum: 2,
+                maximum: 50,
+                default: 3,
+                description: "intervals without a packet after which the link counts as lost",
+              }),
             },
             {
               ...strict,
               default: {},
-              description: "BFD (RFC 5880): `multiplier` intervals of silence mean a lost link",
+              description: "BFD (RFC 5880) with the routers",
             },
           ),
         },
@@ -96,7 +119,7 @@ export const site = Type.Object(
           addresses: Type.Array(ipAddress, {
             maxItems: 16,
             default: [],
-            description: "service addresses of this node; DNS hands them out while the node is up",
+            description: "service addresses of this node; DNS returns them while the node is up",
           }),
           state: oneWordOf(["auto", "draining"], "`draining`: the node gets no new clients", "auto"),
         },

@@ -15,7 +15,9 @@ const override = Type.Object(
         description: "AS number of the client; requires dns.asnFile",
       }),
     ),
-    country: Type.Optional(Type.String({ pattern: "^[A-Z]{2}$", description: "ISO 3166-1 alpha-2" })),
+    country: Type.Optional(
+      Type.String({ pattern: "^[A-Z]{2}$", description: "country of the client (ISO 3166-1 alpha-2)" }),
+    ),
     site: Type.Optional(shortName("site to prefer while it is up")),
     sites: Type.Optional(
       Type.Array(shortName("a site"), {
@@ -38,7 +40,7 @@ export const steeredName = Type.Object(
     policy: oneWordOf(policyNames, policiesText),
     ttlSeconds: seconds("longest TTL of the answer; it is shorter while the answer may change sooner", 30, 86_400),
     ttlFloorSeconds: seconds(
-      "shortest TTL of the answer; ttlSeconds, where that is below the default",
+      "shortest TTL of the answer; default: ttlSeconds, if that is shorter",
       ttlFloorSecondsDefault,
       86_400,
     ),
@@ -46,13 +48,13 @@ export const steeredName = Type.Object(
       Type.Array(shortName("a site"), {
         minItems: 1,
         maxItems: 1000,
-        description: "sites that may be answered (default: all); for `fixed`, in order of preference",
+        description: "sites that the name may resolve to (default: all); for `fixed`, in order of preference",
       }),
     ),
     weights: Type.Optional(
       Type.Record(Type.String(), Type.Integer({ minimum: 0, maximum: 1_000_000 }), {
         maxProperties: 1000,
-        description: "site: weight, where several sites share clients; the default weight is 1",
+        description: "weight of each site, where several sites share clients; sites without an entry have weight 1",
       }),
     ),
     withinKm: Type.Integer({
@@ -60,7 +62,8 @@ export const steeredName = Type.Object(
       maximum: 20_040,
       default: 0,
       unit: "km",
-      description: "for `geo`: sites at most this much farther away than the nearest share its clients by weight",
+      description:
+        "for `geo`: sites that are at most this much farther away than the nearest site share its clients by weight",
     }),
     overrides: Type.Array(override, {
       maxItems: 10_000,

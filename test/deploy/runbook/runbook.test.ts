@@ -27,7 +27,7 @@ const blocks = blocksIn(await readFile(file, "utf8"));
 const isLong = rounds(0, 1) === 1;
 
 /** Chapters of the long form alone: each waits for another drain of 15 s, or needs what the others do not. */
-const longOnly = new Set(["The next node", "A node leaves for good", "Back to the release before"]);
+const longOnly = new Set(["The next node", "A node leaves for good", "Return to the previous release"]);
 
 const refusedStatus = 4;
 /** How long a reader of the runbook would repeat a command before he gets worried. */

@@ -62,14 +62,15 @@ test("a zone's text becomes records, and the rest of the program sees nothing el
 test("a zone is its records, or a text, or a file, and what stands beside it is told", () => {
   const text = JSON.stringify(start);
   assert.deepEqual(linesOf(documentOf(`  - { name: cdn.test, text: ${text}, ttlSeconds: 5, records: [] }`)), [
-    "zones[0].ttlSeconds (line 3): has no place beside text: the zone file says it all",
-    "zones[0].records (line 3): has no place beside text: the zone file says it all",
+    "zones[0].ttlSeconds (line 3): must be removed: the zone file in text replaces it",
+    "zones[0].records (line 3): must be removed: the zone file in text replaces it",
   ]);
   assert.deepEqual(linesOf(documentOf(`  - { name: cdn.test, text: ${text}, file: x }`)), [
-    "zones[0].file (line 3): has no place beside text: the zone file says it all",
+    "zones[0].file (line 3): must be removed: the zone file in text replaces it",
   ]);
   assert.deepEqual(linesOf(documentOf("  - { name: cdn.test, file: x.zone }")), [
-    'zones[0].file (line 3): "x.zone" is a file: publish with `nearcast fleet apply`, which puts its text here',
+    'zones[0].file (line 3): "x.zone" is a file on your machine: publish with `nearcast fleet apply`, which ' +
+      "replaces it with its text",
   ]);
   assert.deepEqual(linesOf(documentOf("  - { name: cdn.test, file: x.zone }"), among({})), [
     'zones[0].file (line 3): "x.zone" is not there',
@@ -77,17 +78,17 @@ test("a zone is its records, or a text, or a file, and what stands beside it is 
   assert.deepEqual(
     linesOf(documentOf(`  - { name: cdn.test, text: ${JSON.stringify(`${start}x A y\n$INCLUDE z\n`)} }`)),
     [
-      'zones[0].text, line 5, column 5: "y" is not an IPv4 address',
-      "zones[0].text, line 6, column 1: $INCLUDE has no place here: only zones that name a `file` may include others",
+      'zones[0].text, line 5, column 5: the address must be an IPv4 address (got "y")',
+      "zones[0].text, line 6, column 1: $INCLUDE is allowed only in zone files that the document names with `file`",
     ],
   );
   assert.deepEqual(
     linesOf(documentOf("  - { name: cdn.test, file: a }"), among({ a: `${start}$INCLUDE b\n`, b: "x A y" })),
-    ['b, line 1, column 5: "y" is not an IPv4 address'],
+    ['b, line 1, column 5: the address must be an IPv4 address (got "y")'],
   );
   assert.deepEqual(linesOf(documentOf('  - { name: cdn.test, text: "" }')), [
-    "zones[0].text (line 3): there is no SOA record of cdn.test.",
-    "zones[0].text (line 3): there is no NS record of cdn.test.",
+    "zones[0].text (line 3): the zone needs a SOA record at cdn.test.",
+    "zones[0].text (line 3): the zone needs at least one NS record at cdn.test.",
   ]);
 });
 
@@ -104,15 +105,18 @@ test("texts together have a bound, also where one is used again and again", () =
   const aliased = documentOf(
     zones.map((zone, index) => zone.replace("T }", index === 0 ? `${text} }` : "*t }")).join("\n"),
   );
-  assert.deepEqual(linesOf(aliased), ["zones[4].text (line 7): all zone files together are over 4194304 bytes"]);
+  assert.deepEqual(linesOf(aliased), [
+    "zones[4].text (line 7): all zone files together must not be larger than 4194304 bytes",
+  ]);
   const generated = `@ 1 SOA a.x. b 1 2 3 4 5\n@ NS a.x.\n$GENERATE 1-60000 h$ A 192.0.2.1\n`;
   const many = Array.from(
     { length: 5 },
     (_, index) => `  - { name: z${index}.test, text: ${JSON.stringify(generated)} }`,
   );
   assert.deepEqual(linesOf(documentOf(many.join("\n"))), [
-    "zones[3].text, line 3, column 1: for 19997: no more than 19997 records are left for this zone",
-    "zones[4].text, line 2, column 1: no more than 0 records are left for this zone",
+    "zones[3].text, line 3, column 1: for 19997: the zone files have too many records: at most 19997 are left " +
+      "for this zone",
+    "zones[4].text, line 2, column 1: the zone files have too many records: at most 0 are left for this zone",
   ]);
 });
 

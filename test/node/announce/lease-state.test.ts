@@ -22,23 +22,26 @@ function factsWith(changes: Partial<LeaseFacts>): LeaseFacts {
 }
 
 const reasons: [changes: Partial<LeaseFacts>, reason: string][] = [
-  [{}, "announced: its own answers are right"],
-  [{ isClosed: true }, "closed"],
-  [{ wanted: { prefixes: [], as: 64500 } }, "the fleet document gives this site nothing to announce"],
-  [{ wanted: { prefixes, as: undefined } }, "the fleet document has no AS number"],
-  [{ phase: "withdrawn" }, "drained"],
-  [{ damping: down }, "waits until its own answers were right for 10 s"],
+  [{}, "announced: its own answers are correct"],
+  [{ isClosed: true }, "closed: this node is stopping"],
+  [
+    { wanted: { prefixes: [], as: 64500 } },
+    "no cloud in the fleet document lists this site, so there is nothing to announce",
+  ],
+  [{ wanted: { prefixes, as: undefined } }, "the fleet document has no `anycast.as`, so nothing can be announced"],
+  [{ phase: "withdrawn" }, "withdrawn: drained"],
+  [{ damping: down }, "announces again when its own answers have been correct for 10 s"],
   [{ damping: down, wrong: "no answer" }, "not announced: no answer"],
-  [{ damping: down, wrong: "no", fellBecause: "late" }, "fell (late); not announced: no"],
-  [{ report: { ...established, isStalled: true } }, "withdrawn: the main thread stood still"],
+  [{ damping: down, wrong: "no", fellBecause: "late" }, "was withdrawn (late); not announced: no"],
+  [{ report: { ...established, isStalled: true } }, "withdrawn: the main thread was blocked"],
   [{ report: noReport }, "no session with BIRD"],
   [{ report: { ...noReport, reason: "refused" } }, "no session with BIRD: refused"],
   [{ phase: "shutting-down" }, "draining: announced with GRACEFUL_SHUTDOWN"],
-  [{ isKept: true, wrong: "no" }, "last healthy site: stays announced although no"],
-  [{ report: established }, "is being announced"],
+  [{ isKept: true, wrong: "no" }, "still announced as the last healthy site, although no"],
+  [{ report: established }, "sending the announcement to BIRD"],
   [
     { report: { ...established, families: [4], announced: ["192.0.2.0/24"] } },
-    "announced, but not 2001:db8::/32: BIRD has no channel of that family",
+    "announced, except for 2001:db8::/32: BIRD has no channel for that family",
   ],
 ];
 
@@ -48,7 +51,7 @@ test("each fact has its reason, the weightiest one first", () => {
 
 test("a missing next hop is named", () => {
   const facts = factsWith({ report: established });
-  equal(reasonOf(facts, ["198.51.100.1"]).includes("`nextHops` has no address of that family"), true);
+  equal(reasonOf(facts, ["198.51.100.1"]).includes("`announce.nextHops` has no address of that family"), true);
 });
 
 test("prefixes are ordered while the lease is up and not withdrawn", () => {

@@ -98,7 +98,7 @@ test("contradictions are told with their path", () => {
     [
       "outside all zones",
       { steering: [{ name: "img.other.test", policy: "geo" }] },
-      'steering[0].name: "img.other.test" lies in none of the zones',
+      'steering[0].name: "img.other.test" lies in none of the zones: add its zone, or correct the name',
     ],
     [
       "steered and recorded",
@@ -143,22 +143,26 @@ test("contradictions are told with their path", () => {
       zone([{ ...a, name: "x.other." }]),
       'zones[0].records[0].name: "x.other." lies outside the zone cdn.test',
     ],
-    ["A of IPv6", zone([{ ...a, address: "::1" }]), 'zones[0].records[0].address: "::1" is not an IPv4 address'],
-    ["AAAA of IPv4", zone([{ ...a, type: "AAAA" }]), 'zones[0].records[0].address: "192.0.2.1" is not an IPv6 address'],
+    ["A of IPv6", zone([{ ...a, address: "::1" }]), 'zones[0].records[0].address: must be an IPv4 address (got "::1")'],
+    [
+      "AAAA of IPv4",
+      zone([{ ...a, type: "AAAA" }]),
+      'zones[0].records[0].address: must be an IPv6 address (got "192.0.2.1")',
+    ],
     [
       "TXT of many octets",
       zone([{ name: "x", type: "TXT", text: ["é".repeat(200)] }]),
-      "zones[0].records[0].text[0]: has more than 255 octets",
+      "zones[0].records[0].text[0]: must not be longer than 255 octets",
     ],
     [
       "nameserver that is an alias",
       zone([{ name: "ns1", type: "CNAME", target: "x" }]),
-      'zones[0].nameservers[0].name: "ns1" is a CNAME',
+      'zones[0].nameservers[0].name: "ns1" must not be a CNAME',
     ],
     [
       "nameserver that is steered",
       { ...zone([]), ...steering({ name: "ns1.cdn.test" }) },
-      'zones[0].nameservers[0].name: "ns1" is a steered name',
+      'zones[0].nameservers[0].name: "ns1" must not be steered',
     ],
     [
       "glue for a stranger",
@@ -168,7 +172,7 @@ test("contradictions are told with their path", () => {
     [
       "target too long",
       zone([{ name: "x", type: "MX", preference: 1, exchange: Array(4).fill("a".repeat(61)).join(".") }]),
-      /^zones\[0\]\.records\[0\]: "a.*", made whole, is longer than 253 characters$/,
+      /^zones\[0\]\.records\[0\]: "a.*", with the zone's name, is longer than 253 characters$/,
     ],
     [
       "site outside a name's own",
@@ -178,12 +182,12 @@ test("contradictions are told with their path", () => {
     [
       "two TTLs",
       zone([a, { ...a, address: "192.0.2.2", ttlSeconds: 5 }]),
-      /^zones\[0\]\.records\[1\]\.ttlSeconds: 5 differs from the 300/,
+      /^zones\[0\]\.records\[1\]\.ttlSeconds: must be 300, as in the first record of .* \(got 5\)$/,
     ],
     [
       "CNAME beside",
       zone([a, { name: "X", type: "CNAME", target: "y" }]),
-      /^zones\[0\]\.records\[1\]: x\.cdn\.test has a CNAME beside/,
+      /^zones\[0\]\.records\[1\]: x\.cdn\.test has a CNAME and other records/,
     ],
     [
       "beside CNAME",

@@ -200,7 +200,10 @@ test("what is lost is up while it has a witness, and down without; the reason sa
   const down = judge(witnessed, evidence(lost), 2000, settings);
   assert.deepEqual([down.state, down.reason], ["down", "3 probes from here failed: timeout"]);
   const isolated = judge(witnessed, evidence(lost, [], { isIsolated: true }), 2000, settings);
-  assert.equal(isolated.reason, "3 probes from here failed: timeout; this node is isolated");
+  assert.equal(
+    isolated.reason,
+    "3 probes from here failed: timeout; it may be up, since no node can be reached from here",
+  );
   const back = judge(down, evidence(lost, ["a", "b", "c", "d", "e"]), 3000, settings);
   assert.deepEqual([back.state, back.reason.split(";")[0]], ["up", "a, b, c and 2 more reach it"]);
   assert.equal(
@@ -217,7 +220,7 @@ test("draining: by its own word, by a witness that heard it, or by order, and on
   assert.equal(judge(up, evidence(lost, [], said), 0, settings).state, "draining");
   assert.equal(judge(up, evidence(sightAfter("r"), [], said), 0, settings).state, "up", "it says otherwise itself");
   const ordered = judge(up, evidence(sightAfter("r"), [], { isToDrain: true }), 0, settings);
-  assert.deepEqual([ordered.state, ordered.reason], ["draining", "draining by order"]);
+  assert.deepEqual([ordered.state, ordered.reason], ["draining", "drained by an operator or by the fleet document"]);
   assert.equal(judge(ordered, evidence(lost, [], { isToDrain: true }), 0, settings).state, "down");
   assert.equal(judge(ordered, evidence(sightAfter("r")), 0, settings).state, "up");
 });
@@ -243,7 +246,7 @@ test("a hold-down begins anew with each break; what isolation or draining takes 
   const [well, lost] = [evidence(sightAfter("r")), evidence(sightAfter("rfff"))];
   const fell: Judgement = { state: "down", reason: "", wellSinceMs: undefined, falls: 3, fellMs: 0 };
   let judgement = judge(fell, well, 1000, settings);
-  assert.match(judgement.reason, /^fell 3 times; /);
+  assert.match(judgement.reason, /^answers again after failing 3 times; /);
   judgement = judge(judgement, lost, 5000, settings);
   judgement = judge(judgement, well, 6000, settings);
   judgement = judge(judgement, well, 10_999, settings);

@@ -66,7 +66,7 @@ const rows: { what: string; after: Parts; lines: readonly string[]; isAdditive?:
   {
     what: "a name that loses its address",
     after: { sites: [{ ...fra, nodes: [node("fra1", "192.0.2.1", { addresses: [] })] }] },
-    lines: ["~ node fra1: addresses - 192.0.2.1", "- answers img.cdn.test: no address is left of 192.0.2.1"],
+    lines: ["~ node fra1: addresses - 192.0.2.1", "- answers img.cdn.test: no address is left (was 192.0.2.1)"],
   },
   {
     what: "records: one replaced, one more, one gone",

@@ -203,7 +203,7 @@ test("a TTL of 0 is warned of, wherever it stands", () => {
     }),
   );
   assert.deepEqual(
-    warnings.map(({ path, message }) => `${path}: ${message.replace(/ is 0: resolvers keep no answer, .*/, "")}`),
+    warnings.map(({ path, message }) => `${path}: ${message.replace(/ is 0: resolvers cache no answer, .*/, "")}`),
     [
       "zones[0].ttlSeconds: ttlSeconds of the zone cdn.test",
       "zones[0].negativeTtlSeconds: negativeTtlSeconds of the zone cdn.test",

@@ -96,6 +96,7 @@ function fleetLines(witness: Witness, isWithMap: boolean): string[] {
       percent(site.keptShare),
       `${up}/${nodes.length}`,
       (site.addresses ?? []).join(" "),
+      site.reason,
     ];
   });
   const nodeRows = sites.flatMap((site) =>
@@ -122,7 +123,7 @@ function fleetLines(witness: Witness, isWithMap: boolean): string[] {
     ...(isWithMap ? [...mapLines(mapped), ""] : []),
     `the fleet, as ${witness.name} sees it:`,
     "",
-    ...tableLines(["SITE", "PLACE", "STATE", "FULL", "REQ/S", "KEEPS", "UP", "ADDRESSES"], siteRows),
+    ...tableLines(["SITE", "PLACE", "STATE", "FULL", "REQ/S", "KEEPS", "UP", "ADDRESSES", "REASON"], siteRows),
     "",
     ...tableLines(
       ["NODE", "SITE", "STATE", "REQ/S", "LOOP", "QUEUE", "RELEASE", "FLEET", "EVENT", "ANNOUNCES", "REASON"],

@@ -38,19 +38,19 @@ const dnsPort = 53;
 export function addDelegation(parent: Command, cli: Cli): void {
   const verb = addVerb(parent, {
     usage: "delegation [zone]",
-    summary: "print the NS records and glue for the parent zone, and check them there",
+    summary: "print the NS records and glue that the parent zone needs, and check them",
     more: [
-      "Without a name, every zone of the fleet document. The document is the origin's, or the file of --file.",
-      "The parent's nameservers are found through this machine's resolver and asked for the delegation; then each",
-      "nameserver of the zone is asked whether it answers for it. Exit code 1 when something is missing or wrong,",
-      "3 when the parent could not be asked. The records are printed in any case.",
+      "Without ZONE, covers every zone of the fleet document. Reads the document from the origin, or from --file.",
+      "Finds the parent zone through the resolver of this machine and queries its nameservers for the delegation;",
+      "then queries each nameserver of the zone itself. The records are printed even if a query fails.",
+      "Exit status 1: something is missing or wrong. Exit status 3: the parent zone could not be queried.",
     ].join("\n"),
     examples: ["zone delegation", "zone delegation cdn.example.com --file fleet.yaml --no-check"],
   });
   withOrigin(verb)
-    .option("--file <file>", "a fleet document, instead of the origin's")
-    .option("--resolver <address>", "resolver that finds the parent (default: this machine's)")
-    .option("--no-check", "print only, ask nobody")
+    .option("--file <file>", "fleet document to use instead of the origin's")
+    .option("--resolver <address>", "resolver that finds the parent zone (default: that of this machine)")
+    .option("--no-check", "print the records without checking them")
     .action(async (name: string | undefined, options: DelegationOptions) => {
       const resolver = options.check ? resolverOf(options.resolver) : undefined;
       const zones = zonesOf(await fleetOf(cli, options), name);

@@ -122,7 +122,9 @@ test("a zone has as many records as it may have, and no more", () => {
   const outcome = (lines: number) =>
     readZoneFile({ file: "x", text: zoneStart + line.repeat(lines), zone: "cdn.test", recordsMax: 10 });
   assert(outcome(9).ok);
-  assert.deepEqual(linesOf(outcome(10)), ["13:1 no more than 10 records are left for this zone"]);
+  assert.deepEqual(linesOf(outcome(10)), [
+    "13:1 the zone files have too many records: at most 10 are left for this zone",
+  ]);
   const many = read(zoneStart + "$GENERATE 1-65536 a$ A 192.0.2.1\n$GENERATE 1-1 b$ A 192.0.2.1\n");
-  assert.deepEqual(linesOf(many), ["5:11 $GENERATE makes more than 65536 records in this zone"]);
+  assert.deepEqual(linesOf(many), ["5:11 $GENERATE must not make more than 65536 records in one zone"]);
 });

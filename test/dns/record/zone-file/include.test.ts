@@ -53,22 +53,22 @@ test("problems of included files say which file, and those of the including one 
     a: '  A 192.0.2.1\nb TXT "open\nc A (\n',
   };
   assert.deepEqual(filesAndLines(readAmong(files)), [
-    "a:1 the record names no owner, and there is none before it in this file",
-    'a:2 the quoted string "open" is not closed in its line',
+    "a:1 the record needs an owner: it is the first one in this file or after an $INCLUDE",
+    'a:2 the quoted string "open" must be closed on its line',
     "a:3 this ( is never closed",
-    "main:5 the record names no owner, and there is none before it in this file",
-    'main:6 "y" is not an IPv4 address',
+    "main:5 the record needs an owner: it is the first one in this file or after an $INCLUDE",
+    'main:6 the address must be an IPv4 address (got "y")',
     'main:7 "missing" is not there',
-    'main:8 "c" is too much here',
-    "main:9 a file is missing",
+    'main:8 unexpected "c" at the end of the directive',
+    "main:9 a file name is missing",
   ]);
 });
 
 test("files that include without end are refused by depth, by count and by size", () => {
   const deep = readAmong({ main: `${zoneStart}$INCLUDE a\n`, a: "$INCLUDE a\n" });
-  assert.deepEqual(filesAndLines(deep), ['a:1 "a" is included at a depth of more than 8']);
+  assert.deepEqual(filesAndLines(deep), ['a:1 $INCLUDE must not be nested more than 8 deep (got "a")']);
   const wide = readAmong({ main: zoneStart + "$INCLUDE a\n".repeat(64), a: "b A 192.0.2.1\n" });
-  assert.deepEqual(filesAndLines(wide), ["main:67 the zone is read from more than 64 files"]);
+  assert.deepEqual(filesAndLines(wide), ["main:67 a zone must not have more than 64 files"]);
   const allowed = readAmong({ main: zoneStart + "$INCLUDE a\n".repeat(63), a: "b A 192.0.2.1\n" });
   assert(allowed.ok);
   const doubling = readAmong({
@@ -77,5 +77,5 @@ test("files that include without end are refused by depth, by count and by size"
     b: "$INCLUDE c\n$INCLUDE c\n$INCLUDE c\n",
     c: ";".repeat(2 * 1024 * 1024),
   });
-  assert.deepEqual(filesAndLines(doubling), ["c:0 the zone's files have more than 16777216 characters"]);
+  assert.deepEqual(filesAndLines(doubling), ["c:0 the files of a zone must not have more than 16777216 characters"]);
 });

@@ -87,9 +87,9 @@ test("a node whose decoders have no sandbox is named, with the reason", () => {
 });
 
 test("what a node tells to type is named as it is typed on this machine", () => {
-  const unready = ["drained by an operator: `nearcast undrain` ends it"];
+  const unready = ["drained by an operator: `nearcast undrain` brings it back"];
   const drained = heard("fra1", { node: "fra1", ready: false, presence: "draining", unready });
-  match(statusLines(origin, [drained], false).join("\n"), /fra1: drained by .*: `npx nearcast undrain` ends it/);
+  match(statusLines(origin, [drained], false).join("\n"), /fra1: drained by .*: `npx nearcast undrain` brings it back/);
 });
 
 test("where nodes see a site differently, it is said", () => {
