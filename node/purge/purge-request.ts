@@ -20,7 +20,7 @@ export type PurgeSelectors = Readonly<Omit<PurgeRequest, "soft">>;
 export function canonicalSelectors(request: PurgeSelectors): PurgeSelectors {
   const given = purgeKindNames.filter((name) => request[name] !== undefined);
   if (given.length === 0) throw new NearcastError("BAD_PARAMETER", `one of ${purgeKindNames.join(", ")} is needed`);
-  return Object.fromEntries(given.map((name) => [name, canonicalValue(name, request[name])])) as PurgeSelectors;
+  return Object.fromEntries(given.map((name) => [name, canonicalValue(name, request[name])]));
 }
 
 function canonicalValue(name: PurgeKindName, value: SelectorValue): SelectorValue {

@@ -18,8 +18,12 @@ export interface ConnectedNodeRouteDeps {
   readonly clock: Clock;
 }
 
-const waitMs = (fallback: number) =>
-  Type.Integer({ minimum: 0, maximum: 10_000, default: fallback, description: "how long to wait for the nodes" });
+const waitMs = Type.Integer({
+  minimum: 0,
+  maximum: 10_000,
+  default: 5000,
+  description: "how long to wait for the nodes",
+});
 const nodeNames = (description: string) =>
   Type.Optional(Type.Array(Type.String({ maxLength: 32 }), { minItems: 1, maxItems: 1000, description }));
 
@@ -29,7 +33,7 @@ const questionBody = Type.Object(
     nodes: nodeNames("ask these; without it and `sites`, all"),
     sites: nodeNames("ask the nodes of these sites"),
     first: Type.Optional(Type.Boolean({ description: "ask one node only: the first selected node that is connected" })),
-    waitMs: waitMs(5000),
+    waitMs,
   },
   { additionalProperties: false },
 );
