@@ -79,7 +79,7 @@ async function main(): Promise<void> {
   const rounds = readCount("--rounds", values.rounds, 100);
   const seconds = readCount("--seconds", values.seconds, 60);
   const chosen = choose(positionals);
-  if (values.write && chosen.length < questions.length) throw new UsageError("--write needs all questions");
+  if (values.write && chosen.length < questions.length) throw new UsageError("--write needs all benchmarks");
   for (const { driver } of chosen) if (driver !== null) needDriver(driver, driver);
 
   const say = (text: string): void => {
