@@ -5,7 +5,7 @@
  *   name ──aliases──▶ node ──▶ records, or a steered address ──decide()──▶ site, scope
  *                                                   └─preferencesOf()──▶ the rule, and who comes before and after
  */
-import { canonicalName, ownerOf } from "#record/names.ts";
+import { canonicalName, ownerOf } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import { policies as policyTerms } from "#document/policies.ts";
 import type { SteeredName } from "#document/schema/steering.ts";

@@ -1,6 +1,6 @@
 /**
- * What a steering policy does: the order of its candidates, the outcome that is compiled for all clients, and the groups
- * by which one client is explained. policies.ts has the table of them.
+ * What a steering policy does: the order of its candidates, the outcome that is compiled for all clients, and the
+ * groups by which one client is explained. policies.ts has the table of them.
  */
 import type { Override } from "#document/schema/steering.ts";
 import type { GeoTables } from "../geo/tables.ts";
