@@ -381,8 +381,10 @@ function reasonOf(
         return `${near} and share its clients by weight: ${chosen} drew this network`;
       }
       return `${chosen} is the nearest${isNext ? " of the others" : ""}${km === null ? "" : `, ${km} km away`}`;
-    case "order":
-      return `${chosen} comes first in the order of ${policies[plan.policy].isOrderOfSites === true ? "`sites`" : "the fleet document"}`;
+    case "order": {
+      const list = policies[plan.policy].isOrderOfSites === true ? "`sites`" : "the fleet document";
+      return `${chosen} comes first in the order of ${list}`;
+    }
     case "weight":
       return `${chosen} drew the most for this client network`;
     case "self":
