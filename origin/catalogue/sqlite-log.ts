@@ -1,4 +1,4 @@
-/** The statements of fleet versions and of the event log. See catalogue.ts for what each method promises. */
+/** SQL for fleet versions and the event log. catalogue.ts documents the methods. */
 import type { SQLOutputValue } from "node:sqlite";
 import { secretEventKind } from "#secret/fleet-secret.ts";
 import { holds } from "../precondition.ts";
@@ -93,7 +93,7 @@ export function openLogTables(session: SqliteSession, change: Changes["change"])
   };
 }
 
-/** A purge of a host or of all covers whatever name could have been asked for. */
+/** A purge of a host or of everything covers every name. */
 function auditedPurge({ names = [], hosts = [], tags = [], prefix, all, soft }: Purge, seq: number): Audited {
   const coversEveryName = all === true || hosts.length > 0;
   return {

@@ -162,7 +162,7 @@ export function addConnectedRoutes(app: App, deps: ConnectedRouteDeps): void {
       const seq = Number(request.params.seq);
       await purgeReports.settled(seq, request.query.waitMs);
       const state = purgeReports.state(seq);
-      if (state === undefined) throw new NearcastError("NOT_FOUND", `event ${seq} is not one of the last purges`);
+      if (state === undefined) throw new NearcastError("NOT_FOUND", `event ${seq} is not one of the recent purges`);
       const [event] = await catalogue.eventsAfter(seq - 1, 1);
       const reported = new Set(state.nodes.map(({ node }) => node));
       const away = (await roster.nodes()).filter(({ node }) => !reported.has(node));
@@ -171,7 +171,7 @@ export function addConnectedRoutes(app: App, deps: ConnectedRouteDeps): void {
         isSettled: state.isSettled,
         nodes: [...state.nodes, ...away.map(({ node, site }) => ({ node, site, state: "away", ...nothing }))],
         anonymous: connected.anonymousCount(),
-        // Pruned meanwhile: the one that comes after it is another event.
+        // Pruned meanwhile: the next event is a different one.
         unheld: unheldOf(event?.seq === seq ? event.json : "{}", state),
       };
     },
@@ -199,8 +199,8 @@ function select(
   ] as const) {
     const missing = wanted.find((name) => !there.includes(name));
     if (missing === undefined) continue;
-    const told = there.length === 0 ? "there is none" : `there are: ${there.slice(0, 100).join(", ")}`;
-    throw new NearcastError("NOT_FOUND", `there is no ${what} "${missing}"; ${told}`);
+    const told = there.length === 0 ? "it has none" : `it has ${there.slice(0, 100).join(", ")}`;
+    throw new NearcastError("NOT_FOUND", `the fleet has no ${what} "${missing}"; ${told}`);
   }
   if (nodes === undefined && sites === undefined) return known;
   return known.filter(({ node, site }) => nodes?.includes(node) === true || sites?.includes(site) === true);

@@ -67,7 +67,7 @@ export function addNameRoutes(app: App, { catalogue, feed, purgeReports }: NameR
     },
     async ({ query }) => {
       const prefix = parsePrefix(query.prefix);
-      if (!prefix.ok) throw new NearcastError("BAD_PARAMETER", `prefix: ${prefix.reason}`);
+      if (!prefix.ok) throw new NearcastError("BAD_PARAMETER", `prefix is not valid: ${prefix.reason}`);
       const after = query.cursor === undefined ? "" : readCursor(query.cursor);
       // One more than asked for tells whether there is a next page.
       const found = await catalogue.list(prefix.name, after, query.limit + 1);
@@ -133,10 +133,13 @@ export function addNameRoutes(app: App, { catalogue, feed, purgeReports }: NameR
             "NOT_FOUND",
             request.body.version === undefined
               ? `"${name}" has no earlier version with bytes`
-              : `"${name}" has no version ${request.body.version}, or it is not kept any more`,
+              : `"${name}" has no version ${request.body.version}, or it is no longer kept`,
           );
         case "version-is-deletion":
-          throw new NearcastError("CONFLICT", `version ${request.body.version} of "${name}" is a deletion`);
+          throw new NearcastError(
+            "CONFLICT",
+            `version ${request.body.version} of "${name}" is a deletion and can't be restored`,
+          );
       }
     },
   );
@@ -166,10 +169,11 @@ export function addNameRoutes(app: App, { catalogue, feed, purgeReports }: NameR
 function readPurge(body: Static<typeof purgeBody>): Purge {
   const { names, prefix, hosts, tags, all, soft } = body;
   if ([names, prefix, hosts, tags, all].every((selector) => selector === undefined)) {
-    throw new NearcastError("BAD_PARAMETER", "one of names, prefix, hosts, tags, all is needed");
+    throw new NearcastError("BAD_PARAMETER", "select something: names, prefix, hosts, tags or all");
   }
   const parsedPrefix = prefix === undefined ? undefined : parsePrefix(prefix);
-  if (parsedPrefix?.ok === false) throw new NearcastError("BAD_PARAMETER", `prefix: ${parsedPrefix.reason}`);
+  if (parsedPrefix?.ok === false)
+    throw new NearcastError("BAD_PARAMETER", `prefix is not valid: ${parsedPrefix.reason}`);
   return {
     reason: "purge",
     ...(names === undefined ? {} : { names: names.map((name, index) => checkedName(name, `names[${index}]`)) }),
@@ -195,5 +199,5 @@ function writeCursor(name: string): string {
 function readCursor(cursor: string): string {
   const parsed = parseName(Buffer.from(cursor, "base64url").toString());
   if (parsed.ok && writeCursor(parsed.name) === cursor) return parsed.name;
-  throw new NearcastError("BAD_PARAMETER", "cursor: is none that this origin gave");
+  throw new NearcastError("BAD_PARAMETER", "cursor must come from an earlier page");
 }
