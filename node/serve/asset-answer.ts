@@ -4,6 +4,7 @@
 import { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
 import { NearcastError } from "#base/errors.ts";
+import { cacheTag, hostTag, urlTag } from "#purge/entry-tags.ts";
 import { type HeaderPairs, headerPairsOf } from "../cache/object.ts";
 import { fieldOf, type RequestFields } from "../fetch/asset.ts";
 import { dropBody } from "../fetch/body.ts";
@@ -30,7 +31,7 @@ export function tagsOf(host: string, target: string, fields: ReadonlyMap<string,
     .split(/[\s,]+/)
     .filter((tag) => tag !== "");
   const path = target.split("?", 1)[0] ?? "";
-  return [`host:${host}`, `url:${host}${path}`, ...own.map((tag) => `tag:${tag}`)];
+  return [hostTag(host), urlTag(host, path), ...own.map(cacheTag)];
 }
 
 /**

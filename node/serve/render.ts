@@ -12,9 +12,9 @@ import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
 import { canonicalName } from "#record/names.ts";
 import type { Fleet } from "#document/document.ts";
+import { hostTag, sourceTag } from "#purge/entry-tags.ts";
 import { createFlights, type Joined } from "../cache/flights.ts";
 import { type CachedObject, etagOf, headerBlockOf } from "../cache/object.ts";
-import { sourceTag } from "../cache/records.ts";
 import type { Tiers } from "../cache/tiers.ts";
 import { canonicalForm } from "../variant/key.ts";
 import type { Variant } from "../variant/variant.ts";
@@ -154,7 +154,7 @@ export function objectOf(
     key,
     facts: {
       status: 200,
-      tags: [sourceTag(name), `host:${canonicalName(host.name)}`],
+      tags: [sourceTag(name), hostTag(canonicalName(host.name))],
       ...about,
       notes: { etag, type: rendered.type, host: canonicalName(host.name), name, variant: canonicalForm(variant) },
     },

@@ -121,7 +121,10 @@ test("what another node has, or all of a site share, is refused by its name; not
     [machine(3, { name: "fra2" }), /fra2 has joined before with different values: http \(http:\/\/10\.0\.0\.2\)/],
     [machine(2, { addresses: [] }), /fra2 has joined before with different values: peer, addresses \(10\.0\.0\.2\)/],
     [machine(2, { name: "fra9" }), /10\.0\.0\.2 is already in use: it is an address of the node fra2/],
-    [machine(2, { name: "fra9", addresses: [] }), /http:\/\/10\.0\.0\.2 is the URL of the node fra2/],
+    [
+      machine(2, { name: "fra9", addresses: [] }),
+      /http:\/\/10\.0\.0\.2 is already in use: it is the URL of the node fra2/,
+    ],
     [machine(3, { http: "http://192.0.2.1:8080/" }), /the URL of the node fra1/],
     [machine(3, { http: "http://[2001:db8:0::2]:80" }), /the URL of the node nyc1/],
     [machine(3, { addresses: ["192.0.2.11"] }), /192\.0\.2\.11 is already in use: it is an address of the node fra1/],
@@ -146,7 +149,7 @@ test("a site that the document does not have is refused with those that it has",
   assert.match(problem.detail, /no site "tyo"; it has fra, dc1/);
   assert.deepEqual(problem.sites, ["fra", "dc1"]);
   const empty = await startTestOrigin({ after: (cleanUp) => t.after(cleanUp) });
-  assert.match((await register<Problem>(empty, 422, machine(2))).detail, /no document that this origin can use/);
+  assert.match((await register<Problem>(empty, 422, machine(2))).detail, /no valid fleet document is published/);
 });
 
 test("registrations that make no sense are refused whole", async (t) => {
@@ -194,7 +197,7 @@ test("one token and one address have so many nodes; removed or with another toke
   );
   await register(origin, 201, victim(1, "[2001:db8::9]"));
   await register(origin, 201, victim(2, "[2001:0db8:0::9]"));
-  assert.match((await register<Problem>(origin, 409, victim(3, "[2001:db8::9]"))).detail, /at 2001:db8::9 joined/);
+  assert.match((await register<Problem>(origin, 409, victim(3, "[2001:db8::9]"))).detail, /at 2001:db8::9 have joined/);
   for (const host of ["[::ffff:10.9.9.9]", "[64:ff9b::10.9.9.9]", "[2002:a09:909::1]", "[2002:a09:909:7::1]"]) {
     assert.match((await register<Problem>(origin, 409, victim(3, host))).detail, /^2 nodes at /, host);
   }
@@ -225,15 +228,15 @@ test("where no other node could reach it, nobody joins; at loopback only from th
     [{ http: "http://10.0.0.2" }, "192.0.2.7", undefined],
     [{ http: "http://node.example", peer: { host: "fd00::1", port: 8082 } }, "192.0.2.7", undefined],
     [{ http: "http://127.0.0.1:8081" }, "192.0.2.7", /^http: 127\.0\.0\.1 is the machine itself/],
-    [{ http: "http://2130706433:8081" }, "192.0.2.7", /^http: 127\.0\.0\.1 means/],
-    [{ http: "http://[::1]" }, "192.0.2.7", /^http: ::1 means/],
-    [{ http: "http://[::ffff:127.0.0.1]" }, "192.0.2.7", /^http: ::ffff:7f00:1 means/],
-    [{ http: "http://LOCALHOST" }, "192.0.2.7", /^http: localhost means/],
+    [{ http: "http://2130706433:8081" }, "192.0.2.7", /^http: 127\.0\.0\.1 is the machine itself/],
+    [{ http: "http://[::1]" }, "192.0.2.7", /^http: ::1 is the machine itself/],
+    [{ http: "http://[::ffff:127.0.0.1]" }, "192.0.2.7", /^http: ::ffff:7f00:1 is the machine itself/],
+    [{ http: "http://LOCALHOST" }, "192.0.2.7", /^http: localhost is the machine itself/],
     [{ http: "http://127.0.0.1" }, undefined, /is the machine itself/],
     [{ http: "http://127.0.0.1", peer: { host: "127.0.0.1", port: 1 } }, "127.0.0.1", undefined],
     [{ http: "http://127.0.0.1" }, "::1", undefined],
     [{ http: "http://127.0.0.1" }, "::ffff:127.0.0.1", undefined],
-    [{ http: "http://10.0.0.2", peer: { host: "127.0.0.1", port: 22 } }, "192.0.2.7", /^peer: 127\.0\.0\.1 means/],
+    [{ http: "http://10.0.0.2", peer: { host: "127.0.0.1", port: 22 } }, "192.0.2.7", /^peer: 127\.0\.0\.1 is the machine itself/],
     [{ http: "http://169.254.169.254" }, "127.0.0.1", /^http: 169\.254\.169\.254 is not an address/],
     [{ http: "http://10.0.0.2", peer: { host: "fe80::1", port: 1 } }, "127.0.0.1", /^peer: fe80::1 is not an address/],
     [{ http: "http://0.0.0.0" }, "127.0.0.1", /is not an address that other nodes can reach/],

@@ -1,7 +1,7 @@
 /** Following the origin's feed. Missed events are replayed first, purges among them. */
 import type { FeedEvent, FeedFollower } from "#follow/feed.ts";
 import { followFeed } from "#follow/feed.ts";
-import { readPurgeEvent } from "#follow/purge-event.ts";
+import { readPurgeEvent } from "#purge/purge-event.ts";
 import { rosterEventKind } from "#document/roster.ts";
 import { tokenEventKind } from "#secret/edge-token.ts";
 import { secretEventKind } from "#secret/fleet-secret.ts";

@@ -10,7 +10,7 @@ import { systemClock } from "#base/clock.ts";
 import { silentLog } from "#base/log.ts";
 import type { FeedPosition } from "#follow/feed.ts";
 import type { NodeHealth } from "#health/health.ts";
-import { readPurgeEvent } from "#follow/purge-event.ts";
+import { readPurgeEvent } from "#purge/purge-event.ts";
 import { openDecoderPool } from "#image/pool.ts";
 import { openDiskTier } from "../../../node/cache/disk.ts";
 import { openMemoryTier } from "../../../node/cache/memory.ts";
