@@ -20,7 +20,7 @@ import { answerUnreadable } from "#base/unreadable-request.ts";
 import type { OriginConfig } from "./config.ts";
 import type { FleetReader } from "./fleet/stored-fleets.ts";
 import type { JudgeFleet } from "./fleet/judge-in-thread.ts";
-import type { FleetSecretKeeper } from "./fleet/secret-file.ts";
+import type { FleetSecretKeeper } from "./fleet/fleet-secret-file.ts";
 import { guardRoutes } from "./http/access.ts";
 import type { App } from "./http/app-type.ts";
 import { watchBodies } from "./http/request-body.ts";
@@ -43,7 +43,7 @@ import { addServiceRoutes } from "./routes/service.ts";
 import { addVerifyRoute } from "./routes/verifications.ts";
 import { openVerifier } from "./store/verify-blobs.ts";
 import { addTokenRoutes } from "./routes/tokens.ts";
-import type { Refusals } from "./refusals.ts";
+import type { Refusals } from "./refused-tokens.ts";
 import type { RosterKeeper } from "./roster/roster-changes.ts";
 import type { Tokens } from "./token/tokens.ts";
 

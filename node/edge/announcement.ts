@@ -13,7 +13,7 @@ import type { Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
 import { canonicalAddress } from "#base/ip-text.ts";
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import type { SiteNode } from "#document/schema/sites.ts";
 import type { NodeHealth, HealthAnswer } from "#health/health.ts";

@@ -11,7 +11,7 @@ import { NearcastError } from "#base/errors.ts";
 import { type Log, silentLog } from "#base/log.ts";
 import { tokenId } from "#secret/edge-token.ts";
 import { openSqliteCatalogue } from "../../origin/catalogue/sqlite.ts";
-import { openRefusals } from "../../origin/refusals.ts";
+import { openRefusals } from "../../origin/refused-tokens.ts";
 import { tokenKinds } from "../../origin/token/token-kind.ts";
 import { openTokens, type TokenDeps, type Tokens } from "../../origin/token/tokens.ts";
 import { codeOf, jpeg, raw, startTestOrigin, statusOf, temporaryDirectory, wholeFile } from "./running-origin.ts";
