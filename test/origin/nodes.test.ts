@@ -236,7 +236,11 @@ test("where no other node could reach it, nobody joins; at loopback only from th
     [{ http: "http://127.0.0.1", peer: { host: "127.0.0.1", port: 1 } }, "127.0.0.1", undefined],
     [{ http: "http://127.0.0.1" }, "::1", undefined],
     [{ http: "http://127.0.0.1" }, "::ffff:127.0.0.1", undefined],
-    [{ http: "http://10.0.0.2", peer: { host: "127.0.0.1", port: 22 } }, "192.0.2.7", /^peer: 127\.0\.0\.1 is the machine itself/],
+    [
+      { http: "http://10.0.0.2", peer: { host: "127.0.0.1", port: 22 } },
+      "192.0.2.7",
+      /^peer: 127\.0\.0\.1 is the machine itself/,
+    ],
     [{ http: "http://169.254.169.254" }, "127.0.0.1", /^http: 169\.254\.169\.254 is not an address/],
     [{ http: "http://10.0.0.2", peer: { host: "fe80::1", port: 1 } }, "127.0.0.1", /^peer: fe80::1 is not an address/],
     [{ http: "http://0.0.0.0" }, "127.0.0.1", /is not an address that other nodes can reach/],
