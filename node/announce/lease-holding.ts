@@ -1,6 +1,6 @@
 /**
- * The state of the lease on the main thread, in one record, and what each change of it leads to: an order for the thread
- * that holds the session, a report to those who look. lease-state.ts says which (pure).
+ * The state of the lease on the main thread, in one record, and what each change of it leads to: an order for the
+ * thread that holds the session, a report to those who look. lease-state.ts says which (pure).
  */
 import { isDeepStrictEqual } from "node:util";
 import type { Worker } from "node:worker_threads";
