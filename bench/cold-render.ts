@@ -115,7 +115,7 @@ export async function measureColdRender(lab: Lab): Promise<Report> {
     notes: [
       `p50 and p99: one picture at a time, from request to last byte; two decoders, ${availableParallelism()} cores`,
       `libvips ${sharp.versions.vips}, one thread a picture, quality ${quality}`,
-      "nearcast's CPU time holds HTTP, reading the source from disk, checking it, the decoder and writing the result",
+      "nearcast's CPU time includes HTTP, reading and checking the source, the decoder and writing the result",
     ],
     absent: peers.absent,
     samples: Object.fromEntries(measured),

@@ -68,8 +68,8 @@ function request() return requests[math.random(0, ${objectsCount - 1})] end
     question: "disk-hit",
     tables: [comparison(title, taken, "nginx")],
     notes: [
-      `${connections} connections, wrk with one thread; nginx ${versionOf("nginx", ["-v"])} with the files held open`,
-      `nearcast: a host of the kind \`assets\`, cache.memoryBytes at its least (${memoryBytes}); ` +
+      `${connections} connections, wrk with one thread; nginx ${versionOf("nginx", ["-v"])} with open_file_cache`,
+      `nearcast: a host of the kind \`assets\`, cache.memoryBytes at its minimum (${memoryBytes}); ` +
         `${(diskPart * 100).toFixed(1)} % of a sample were hits on disk, the rest in memory`,
     ],
     absent: "absent" in nginx ? [nginx.absent] : [],

@@ -107,9 +107,9 @@ export async function measureDnsAnswer(lab: Lab): Promise<Report> {
     question: "dns-answer",
     tables,
     notes: [
-      `rate and CPU time: dnsperf over UDP as fast as answers come, every query with an OPT record; ` +
+      `rate and CPU time: dnsperf over UDP at full speed, every query with an OPT record; ` +
         `p50 and p99: at a steady ${steadyRate} queries a second`,
-      `${versions.map(([name, version]) => `${name} ${version}`).join(", ")}; PowerDNS with its caches as they come`,
+      `${versions.map(([name, version]) => `${name} ${version}`).join(", ")}; PowerDNS with its default caches`,
       "nearcast: one batch thread; on dgram: dns.threads 0, all on the main thread",
       "geo: nearcast and gdnsd take the nearest site by distance, PowerDNS by country; the same database file for all",
     ],

@@ -33,24 +33,25 @@ const questions: readonly Question[] = [
   { name: "dns-while-rendering", driver: "dnsperf", measure: measureDnsWhileRendering },
 ];
 
-const usage = `Measures nearcast beside real peers on this machine; nine to ten minutes for everything.
+const usage = `Measures nearcast and other servers on this machine; everything takes nine to ten minutes.
 
-  npm run bench [-- [OPTIONS] [QUESTION…]]
+  npm run bench [-- [OPTIONS] [BENCHMARK…]]
 
-Questions (the beginning of a name is enough): ${questions.map(({ name }) => name).join(", ")}
+Benchmarks (the beginning of a name is enough): ${questions.map(({ name }) => name).join(", ")}
 
   --rounds N     rounds of each comparison, 1–100 (4)
-  --seconds S    length of one run of a driver, whole seconds, 1–60 (2)
-  --json         all samples as JSON on standard output
-  --write        put the tables into bench/README.md; needs all questions
+  --seconds S    length of one run of a load generator, whole seconds, 1–60 (2)
+  --json         print all samples as JSON on standard output
+  --write        replace the tables in bench/README.md; needs all benchmarks
   --help
 
 Examples
-  npm run bench -- dns                        the questions about DNS
-  npm run bench -- --rounds 2 --seconds 1     a quick look at all of them
-  npm run bench -- --rounds 9 --write         figures for the README
+  npm run bench -- dns                        the DNS benchmarks
+  npm run bench -- --rounds 2 --seconds 1     a quick look at all benchmarks
+  npm run bench -- --rounds 9 --write         new tables for bench/README.md
 
-It needs Linux and the drivers wrk and dnsperf (apt-get install wrk dnsperf); bench/peers.md says how to get the peers.
+It needs Linux and the load generators wrk and dnsperf (apt-get install wrk dnsperf). bench/peers.md lists the other
+servers and how to install them.
 `;
 
 const readme = fileURLToPath(new URL("README.md", import.meta.url));
@@ -78,7 +79,7 @@ async function main(): Promise<void> {
   const rounds = readCount("--rounds", values.rounds, 100);
   const seconds = readCount("--seconds", values.seconds, 60);
   const chosen = choose(positionals);
-  if (values.write && chosen.length < questions.length) throw new UsageError("--write needs all questions");
+  if (values.write && chosen.length < questions.length) throw new UsageError("--write needs all benchmarks");
   for (const { driver } of chosen) if (driver !== null) needDriver(driver, driver);
 
   const say = (text: string): void => {

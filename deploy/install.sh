@@ -43,23 +43,23 @@ usage() {
   cat <<EOF
 Usage: install.sh [--origin] [--edge] [--command] [options]
 
-  --origin               install the origin's unit and settings
-  --edge                 install an edge's: its unit, service addresses, kernel settings, BIRD's drop-in
-  --command              install only the command \`nearcast\`, as on the operator's own machine
-  --package FILE         the release: a tarball of \`npm pack\` or of deploy/release.sh
-                         default: nearcast-release.tgz beside this script, with node.tgz;
-                         else the checkout or package that this script stands in
-  --use VERSION          only switch to a release that is installed already; \`previous\`: the one in use before
-  --node-tarball FILE    Node from this file instead of the network
-  --node-sha256 HEX      its SHA-256, where it is another than Node $node_version of the npm registry
-  --root DIR             put everything below DIR, as for an image; no user is made, nothing is started
-  --remove               take units, kernel settings and programs away; settings and data stay
-  --dry-run              only say what would be done
-  --help                 this text
+  --origin               install the origin: unit and settings
+  --edge                 install an edge: unit, service addresses, kernel settings, drop-in for BIRD
+  --command              install only the command \`nearcast\`, for the machine of an operator
+  --package FILE         release to install: a tarball of \`npm pack\` or deploy/release.sh
+                         (default: nearcast-release.tgz next to this script, with node.tgz;
+                         else the checkout or package that contains this script)
+  --use VERSION          switch to an installed release; \`previous\`: the one that was in use before
+  --node-tarball FILE    install Node from this file instead of the network
+  --node-sha256 HEX      SHA-256 of that file, if it is not Node $node_version of the npm registry
+  --root DIR             install below DIR, such as for an image; creates no user and starts nothing
+  --remove               remove units, kernel settings and programs; settings and data stay
+  --dry-run              print what would be done
+  --help                 print this help
 
-Nothing is started or restarted: the last lines say how.
+The script starts and restarts nothing. Its last lines print the commands for that.
 
-For servers without a network, deploy/release.sh makes a folder on a machine of the same kind that has one.
+For servers without internet access, build a release with deploy/release.sh on a machine with the same architecture.
 EOF
 }
 
@@ -382,7 +382,7 @@ next_steps() {
   [ "$roles" = " command" ] || echo "Next:"
   for role in $roles; do
     case $role in
-      origin) echo "  look over /etc/nearcast/origin.yaml, then: systemctl enable --now nearcast-origin" ;;
+      origin) echo "  check /etc/nearcast/origin.yaml, then: systemctl enable --now nearcast-origin" ;;
       edge)
         echo "  sysctl --system"
         echo "  nearcast join http://ORIGIN:7070 --site SITE --token-file edge.token --data /var/lib/nearcast --no-start"
@@ -391,7 +391,7 @@ next_steps() {
         ;;
     esac
   done
-  [ "$roles" = " command" ] || echo "A service that runs goes on with what it has until it is restarted."
+  [ "$roles" = " command" ] || echo "A running service keeps the old release until you restart it."
 }
 
 reload_systemd() {

@@ -143,7 +143,7 @@ export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
         if (message.problems.length > 0) {
           log.warn(
             { version: message.snapshot.version, problems: message.problems },
-            "parts of the zones were left out",
+            "parts of the zones have problems and are not served",
           );
         }
         onSnapshot(message.snapshot, inputs);
@@ -151,7 +151,10 @@ export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
         return;
       }
       case "failed":
-        log.error({ reason: message.reason }, "the zones could not be compiled; what was in force stays");
+        log.error(
+          { reason: message.reason },
+          "the zones could not be compiled; DNS keeps answering from the previous ones",
+        );
         settle(message.order, new NearcastError("INTERNAL", `the zones could not be compiled: ${message.reason}`));
         return;
       case "log":
@@ -168,11 +171,11 @@ export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
         take(message, resolve);
       });
       thread.on("error", (error: Error) => {
-        log.error({ error }, "the thread that compiles zones failed");
+        log.error({ error }, "the compiler thread failed; it is started again");
       });
       thread.on("exit", () => {
         if (isClosed) return;
-        reject(new NearcastError("INTERNAL", "the thread that compiles zones ended at its start"));
+        reject(new NearcastError("INTERNAL", "the compiler thread ended while it started"));
         cancelRestart = clock.after(restartMs, restart);
         restartMs = Math.min(2 * restartMs, restartDelayMs.max);
       });
@@ -195,7 +198,7 @@ export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
     async close() {
       isClosed = true;
       cancelRestart?.();
-      settle(order, new NearcastError("NOT_READY", "DNS was stopped"));
+      settle(order, new NearcastError("NOT_READY", "DNS is stopped"));
       await thread.terminate();
     },
   };

@@ -5,8 +5,9 @@
  *   name ──aliases──▶ node ──▶ records, or a steered address ──decide()──▶ site, scope
  *                                                   └─preferencesOf()──▶ the rule, and who comes before and after
  */
-import { canonicalName, ownerOf } from "#record/names.ts";
+import { canonicalName, ownerOf } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
+import { policies as policyTerms } from "#document/policies.ts";
 import type { SteeredName } from "#document/schema/steering.ts";
 import type { SiteState, SiteStates } from "#health/health.ts";
 import { placeAt, type Whereabouts } from "./geo/tables.ts";
@@ -14,7 +15,8 @@ import type { Snapshot } from "./snapshot.ts";
 import { distanceKm, unitVector } from "#base/great-circle.ts";
 import { planOf, type Plan, type Standing } from "./steer/plan.ts";
 import { preferencesOf, type Preference } from "./steer/preference.ts";
-import type { Rule } from "./steer/policies.ts";
+import { policies } from "./steer/policies.ts";
+import type { Rule } from "./steer/policy.ts";
 import { addressSlot, anycastSite, decide, noSite, type Decision } from "./steer/steering.ts";
 import { ttlOf } from "./steer/ttl.ts";
 import { emptyAddress, ipToText, maskIp, parsePrefix, type Family, type IpAddress } from "./wire/address.ts";
@@ -258,7 +260,8 @@ function explainSteering(
   const place = placeAt(geo, client);
   const nameOf = (at: number): string => fleet.sites[at]?.name ?? "";
   const shedBy = preferences.slice(0, Math.max(0, ranked)).flatMap((one) => one.sites.map(nameOf));
-  const isSharing = plan.policy === "weighted" || plan.withinKm > 0 || (preference?.sites.length ?? 0) > 1;
+  const isSharing =
+    policyTerms[plan.policy].isWeighing === true || plan.withinKm > 0 || (preference?.sites.length ?? 0) > 1;
   const scopeAddress: IpAddress = { family: client.family, bytes: Uint8Array.from(client.bytes) };
   maskIp(scopeAddress, scope);
   const kmTo = (at: number): number | null => kmBetween(place, fleet, at);
@@ -372,14 +375,16 @@ function reasonOf(
     case "country":
       return `overrides[${overrideIndex}] sends clients in ${place.country} to ${to}`;
     case "distance":
-      if (plan.policy === "local") return `${chosen} is the nearest to this site`;
+      if (policies[plan.policy].isOrderFromSelf === true) return `${chosen} is the nearest to this site`;
       if (isShared) {
         const near = `${all} are at most ${plan.withinKm} km farther than the nearest of them`;
         return `${near} and share its clients by weight: ${chosen} drew this network`;
       }
       return `${chosen} is the nearest${isNext ? " of the others" : ""}${km === null ? "" : `, ${km} km away`}`;
-    case "order":
-      return `${chosen} comes first in the order of ${plan.policy === "fixed" ? "`sites`" : "the fleet document"}`;
+    case "order": {
+      const list = policies[plan.policy].isOrderOfSites === true ? "`sites`" : "the fleet document";
+      return `${chosen} comes first in the order of ${list}`;
+    }
     case "weight":
       return `${chosen} drew the most for this client network`;
     case "self":

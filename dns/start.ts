@@ -124,7 +124,7 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
   });
 
   function onFailure(error: NearcastError): void {
-    failures.error(error.code, { err: error }, "a query failed inside and was answered SERVFAIL");
+    failures.error(error.code, { err: error }, "a query failed and was answered with SERVFAIL");
   }
 
   const compiler = await openCompiler({

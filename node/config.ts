@@ -33,7 +33,7 @@ export const edgeConfigSchema = Type.Object(
           description: "file that holds the edge token, a copy of the origin's secrets/edge.token",
         }),
       },
-      strict,
+      { ...strict, description: "where the origin is, and the token for it" },
     ),
     http: Type.Array(endpoint(8080, "address that HTTP listens on"), { minItems: 1, maxItems: 64, default: [{}] }),
     admin: Type.Object(
@@ -113,13 +113,13 @@ export const edgeConfigSchema = Type.Object(
           { ...strict, default: {}, description: "how the DNS server identifies itself" },
         ),
       },
-      { ...strict, default: {} },
+      { ...strict, default: {}, description: "the DNS responder" },
     ),
     peer: Type.Optional(
       Type.Object(
         {
           host: Type.String({ format: "ip", description: "address of this machine that other nodes can reach" }),
-          port: Type.Integer({ minimum: 1, maximum: 65_535, default: 8082 }),
+          port: Type.Integer({ minimum: 1, maximum: 65_535, default: 8082, description: "TCP port" }),
         },
         {
           ...strict,
@@ -202,7 +202,7 @@ export const edgeConfigSchema = Type.Object(
           description: "disk space for the cache; 0: no disk cache",
         }),
       },
-      { ...strict, default: {} },
+      { ...strict, default: {}, description: "size of the cache" },
     ),
     decoders: Type.Object(
       {
@@ -226,7 +226,7 @@ export const edgeConfigSchema = Type.Object(
           description: "required: do not start without a sandbox for decoders; auto: use the sandbox where it works",
         }),
       },
-      { ...strict, default: {} },
+      { ...strict, default: {}, description: "processes that render pictures" },
     ),
     drainMs: Type.Integer({
       minimum: 0,

@@ -192,7 +192,10 @@ async function superviseAll(config: EdgeConfig, count: number, ends: Ends, words
 
 function endOnFault(log: Log): void {
   process.on("uncaughtException", (error) => {
-    log.fatal({ err: error }, "a fault in this program; the process ends, so that its supervisor can start it anew");
+    log.fatal(
+      { err: error },
+      "uncaught error, a bug in nearcast: this process ends, so that its supervisor starts it again",
+    );
     process.exit(1);
   });
 }

@@ -13,7 +13,7 @@ import { type SandboxMode, sandboxModes } from "#image/require-sandbox.ts";
 import { Type, type Static } from "typebox";
 
 const strict = { additionalProperties: false } as const;
-const section = { ...strict, default: {} } as const;
+const section = (description: string) => ({ ...strict, default: {}, description }) as const;
 
 const count = (fallback: number, minimum: number, maximum: number, description: string) =>
   Type.Integer({ minimum, maximum, default: fallback, description });
@@ -37,7 +37,7 @@ export const originConfigSchema = Type.Object(
           description: "addresses or networks of proxies whose X-Forwarded-For is trusted, for the audit log",
         }),
       },
-      section,
+      section("address of the HTTP listener"),
     ),
     dataDir: Type.String({
       minLength: 1,
@@ -54,7 +54,7 @@ export const originConfigSchema = Type.Object(
           description: "lowest level that is logged",
         }),
       },
-      section,
+      section("the log on standard error"),
     ),
     limits: Type.Object(
       {
@@ -94,7 +94,7 @@ export const originConfigSchema = Type.Object(
           "time for a connection to present a valid token, and for a refused one to finish its body",
         ),
       },
-      section,
+      section("limits for uploads, connections and nodes"),
     ),
     decoders: Type.Object(
       {
@@ -105,7 +105,7 @@ export const originConfigSchema = Type.Object(
           description: "required: do not start without a sandbox for decoders; auto: use the sandbox where it works",
         }),
       },
-      section,
+      section("processes that check uploads"),
     ),
     keep: Type.Object(
       {
@@ -121,13 +121,13 @@ export const originConfigSchema = Type.Object(
           "names kept in the audit entries of each kind; older entries are dropped",
         ),
       },
-      section,
+      section("how much history the origin keeps"),
     ),
     tokens: Type.Object(
       {
         overlapHours: count(24, 0, 744, "how long the previous token is accepted after a rotation"),
       },
-      section,
+      section("rotation of tokens"),
     ),
     feed: Type.Object(
       {
@@ -142,7 +142,7 @@ export const originConfigSchema = Type.Object(
         }),
         stallMs: milliseconds(30_000, 100, 600_000, "a subscriber that reads nothing for this long is disconnected"),
       },
-      section,
+      section("the feed that edges follow"),
     ),
     sweepIntervalMs: milliseconds(
       60_000,

@@ -5,7 +5,7 @@ import { type ProcessMetric, processMetrics } from "#base/process-metrics.ts";
 import { readRelease } from "#base/release.ts";
 import type { App } from "./http/app-type.ts";
 import { type ClosedReason, closedReasons } from "./http/server.ts";
-import type { Refusals } from "./refusals.ts";
+import type { Refusals } from "./refused-tokens.ts";
 
 export interface OriginMetrics {
   readonly contentType: string;

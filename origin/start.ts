@@ -24,8 +24,8 @@ import { openFeedHub } from "./feed/hub.ts";
 import { openFleetLimits } from "./fleet/upload-limits.ts";
 import { openFleetReader } from "./fleet/stored-fleets.ts";
 import { openFleetJudging } from "./fleet/judge-in-thread.ts";
-import { openFleetSecret } from "./fleet/secret-file.ts";
-import { openRefusals } from "./refusals.ts";
+import { openFleetSecret } from "./fleet/fleet-secret-file.ts";
+import { openRefusals } from "./refused-tokens.ts";
 import { openRosterKeeper } from "./roster/roster-changes.ts";
 import { openDirectoryStore } from "./store/directory-store.ts";
 import { openHolds } from "./store/holds.ts";
@@ -125,11 +125,11 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     });
     await app.listen({ host: config.listen.host, port: config.listen.port });
     const url = urlOf(app.server.address() as AddressInfo);
-    log.info({ url, dataDir }, "the origin listens");
+    log.info({ url, dataDir }, "ready");
     if (!isLoopback(config.listen.host)) {
       log.warn(
         { host: config.listen.host },
-        "tokens travel in the clear to this address: keep it on a private network, or put TLS before it",
+        "tokens are sent unencrypted to this address: keep it on a private network, or put a TLS proxy in front of it",
       );
     }
     return {

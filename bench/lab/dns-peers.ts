@@ -195,7 +195,7 @@ export async function startDnsPeers(lab: Lab, geo: GeoFile | undefined): Promise
 
 async function startPeer(lab: Lab, { name, program, configure }: Recipe, isSteering: boolean): Promise<DnsPeerStart> {
   const command = findProgram(program);
-  if (command === undefined) return { absent: `${name}: not on this machine, see bench/peers.md` };
+  if (command === undefined) return { absent: `${name}: not installed, see bench/peers.md` };
   const address = lab.address();
   const directory = join(lab.directory, `${name}-${address}`);
   await mkdir(directory);

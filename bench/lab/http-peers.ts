@@ -13,7 +13,7 @@ export interface HttpPeer {
 /** What became of a peer: it runs, or it does not and why. */
 export type PeerStart = { started: HttpPeer } | { absent: string };
 
-const missing = (name: string): PeerStart => ({ absent: `${name}: not on this machine, see bench/peers.md` });
+const missing = (name: string): PeerStart => ({ absent: `${name}: not installed, see bench/peers.md` });
 
 async function started(lab: Lab, name: string, start: (url: string) => Promise<Program>): Promise<PeerStart> {
   const url = `http://${lab.address()}:8080`;

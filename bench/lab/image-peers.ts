@@ -48,7 +48,7 @@ export async function startImagePeers(
   for (const [name, settingsFor] of Object.entries(peers)) {
     const command = findProgram(name);
     if (command === undefined) {
-      absent.push(`${name}: not on this machine, see bench/peers.md`);
+      absent.push(`${name}: not installed, see bench/peers.md`);
       continue;
     }
     try {

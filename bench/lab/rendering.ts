@@ -42,6 +42,7 @@ export async function renderBeside(nearcast: Nearcast): Promise<Rendering> {
         seconds += (performance.now() - beganMs) / 1000;
       }
     },
-    note: () => `${digits(rendered / seconds)} pictures of 12 megapixels a second became WebP of 800 px beside them`,
+    note: () =>
+      `${digits(rendered / seconds)} pictures of 12 megapixels a second were rendered to WebP of 800 px meanwhile`,
   };
 }

@@ -4,6 +4,8 @@
  */
 import { check, problemLines } from "#base/schema.ts";
 import type { NodeQuestion } from "#follow/channel/messages.ts";
+import { unheldSchema } from "#purge/purge-report.ts";
+import type { PurgeRequest } from "#purge/purge-request.ts";
 import { tokenPattern } from "#secret/edge-token.ts";
 import { type Roster, type RosterNode, rosterNodeSchema, rosterSchema } from "#document/roster.ts";
 import { type Static, type TSchema, Type } from "typebox";
@@ -169,23 +171,9 @@ const purgeState = Type.Object({
   isSettled: Type.Boolean(),
   nodes: Type.Array(nodePurge),
   anonymous: Type.Integer(),
-  unheld: Type.Object({
-    names: Type.Array(Type.String()),
-    hosts: Type.Array(Type.String()),
-    tags: Type.Array(Type.String()),
-    prefix: Type.Optional(Type.String()),
-  }),
+  unheld: unheldSchema,
 });
 export type PurgeState = Static<typeof purgeState>;
-
-export interface PurgeOrder {
-  names?: string[];
-  prefix?: string;
-  hosts?: string[];
-  tags?: string[];
-  all?: true;
-  soft?: boolean;
-}
 
 const amount = Type.Object({ count: Type.Integer(), sizeBytes: Type.Integer() });
 const blobFault = Type.Object({
@@ -261,8 +249,8 @@ export async function rollbackImage(
   return read(rolledBackImage, await client.call({ method: "POST", path: "/rollbacks", body: { json } }));
 }
 
-export async function purge(client: OriginClient, order: PurgeOrder): Promise<Static<typeof purged>> {
-  return read(purged, await client.call({ method: "POST", path: "/purges", body: { json: order } }));
+export async function purge(client: OriginClient, request: PurgeRequest): Promise<Static<typeof purged>> {
+  return read(purged, await client.call({ method: "POST", path: "/purges", body: { json: request } }));
 }
 
 /**

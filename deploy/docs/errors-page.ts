@@ -70,7 +70,7 @@ This page lists the error codes of edges and origin. Over HTTP, an error has the
   "status": 400,
   "code": "BAD_PARAMETER",
   "requestId": "ccfedb296af3-16",
-  "detail": "w=abc: must be a whole number of px from 1 to 8192, or a fraction above 0 and below 1"
+  "detail": "w must be between 1 and 8192 pixels, or a fraction between 0 and 1 (got \\"abc\\")"
 }
 \`\`\`
 

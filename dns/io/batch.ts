@@ -44,10 +44,14 @@ export async function openBatch(
   deps: BatchDeps,
 ): Promise<BatchTransport> {
   if (addresses.length > socketsMax) {
-    throw new NearcastError("CANNOT_LISTEN", `${addresses.length} DNS addresses are too many, at most ${socketsMax}`);
+    throw new NearcastError(
+      "CANNOT_LISTEN",
+      `dns.addresses must not have more than ${socketsMax} entries (got ${addresses.length})`,
+    );
   }
   const calls = openSocketCalls();
-  if (typeof calls === "string") throw new NearcastError("CANNOT_LISTEN", `no batches: ${calls}`);
+  if (typeof calls === "string")
+    throw new NearcastError("CANNOT_LISTEN", `batched system calls are not available: ${calls}`);
   const counters = Array.from({ length: threads }, newCounters);
   const batch: Batch = {
     deps,

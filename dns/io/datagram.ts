@@ -36,7 +36,7 @@ export async function openDatagram(listen: ListenAddress, deps: TransportDeps): 
   try {
     socket.setRecvBufferSize(receiveBufferBytes);
   } catch (error) {
-    log.debug({ error }, "the receive buffer keeps its size");
+    log.debug({ error }, "the receive buffer could not be enlarged");
   }
 
   const out = new Uint8Array(datagramAnswerRoomBytes);
@@ -61,7 +61,7 @@ export async function openDatagram(listen: ListenAddress, deps: TransportDeps): 
   });
   socket.on("error", (error) => {
     count(counters, sendErrors);
-    log.debug({ error }, "UDP socket");
+    log.debug({ error }, "UDP socket failed");
   });
 
   return {

@@ -80,7 +80,7 @@ async function openAll(listeners: Listeners, deps: ListenersDeps): Promise<void>
       listeners.batch = await openThreads(addresses, deps);
       return;
     }
-    log.warn({ reason: calls }, "no batch threads here: UDP is answered on the main thread");
+    log.warn({ reason: calls }, "DNS batch threads are not available here: the main thread answers UDP");
   }
   for (const address of addresses) {
     datagrams.push(await listening("UDP", address, () => openDatagram(address, transportDeps)));
@@ -107,7 +107,7 @@ async function listening<Opened>(
     return await open();
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new NearcastError("CANNOT_LISTEN", `DNS can't listen on ${what} ${host} port ${port}: ${reason}`, {
+    throw new NearcastError("CANNOT_LISTEN", `can't listen for DNS on ${what} ${host} port ${port}: ${reason}`, {
       cause: error,
     });
   }

@@ -157,7 +157,7 @@ function openSockets(batch: Batch, wanted: readonly ListenAddress[], sharing: Po
       closeSockets(batch, sockets);
       const { host, port } = address;
       const reason = error instanceof Error ? error.message : String(error);
-      throw new NearcastError("CANNOT_LISTEN", `DNS can't listen on UDP ${host} port ${port}: ${reason}`, {
+      throw new NearcastError("CANNOT_LISTEN", `can't listen for DNS on UDP ${host} port ${port}: ${reason}`, {
         cause: error,
       });
     }
@@ -174,7 +174,7 @@ function onEnd(batch: Batch, index: number, failure: unknown): void {
   batch.running[index] = undefined;
   if (batch.isClosing || thread === undefined) return;
   if (batch.clock.monotonicMs() - thread.startedMs >= wellAfterMs) batch.deaths[index] = 0;
-  batch.log.error({ err: failure, thread: index + 1 }, "a DNS thread died and is started anew");
+  batch.log.error({ err: failure, thread: index + 1 }, "a DNS thread died; it is started again");
   startLater(batch, index);
 }
 
@@ -194,7 +194,7 @@ function restart(batch: Batch, index: number): void {
   try {
     thread = startThread(batch, index);
   } catch (error) {
-    batch.log.error({ err: error, thread: index + 1 }, "a DNS thread can't be started anew yet");
+    batch.log.error({ err: error, thread: index + 1 }, "a DNS thread could not be started again; retrying");
     startLater(batch, index);
     return;
   }
@@ -204,7 +204,7 @@ function restart(batch: Batch, index: number): void {
     bindThread(batch, thread, hasOthers ? "follower" : batch.firstSharing);
   };
   thread.ready.then(bindIt).catch((error: unknown) => {
-    batch.log.error({ err: error, thread: index + 1 }, "a DNS thread can't be started anew yet");
+    batch.log.error({ err: error, thread: index + 1 }, "a DNS thread could not be started again; retrying");
     void thread.worker.terminate(); // its end leads to the next try
   });
 }

@@ -68,7 +68,7 @@ export async function openStream(listen: ListenAddress, deps: StreamDeps): Promi
   });
   await bind(server, listen, sharesPorts);
   server.on("error", (error) => {
-    failures.warn("TCP_LISTENER", { err: error }, "the DNS listener for TCP failed to take a connection");
+    failures.warn("TCP_LISTENER", { err: error }, "the TCP listener of DNS could not accept a connection");
   });
   const stopSweeping: Cancel = clock.every(sweepIntervalMs, () => {
     sweep(connections);

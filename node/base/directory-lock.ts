@@ -27,8 +27,8 @@ export function lockDirectory(directory: string, refusal: string, fileName = "lo
     if ((error as { errcode?: number }).errcode === busy) {
       throw new NearcastError("CONFLICT", refusal, { cause: error });
     }
-    const advice = "It holds nothing: delete it if it is damaged, and look at the folder's owner and at the disk";
-    throw new NearcastError("DISK_FAILED", `${file} can't be locked: ${(error as Error).message}. ${advice}`, {
+    const advice = "Check the folder's owner and the disk; if the file is damaged, delete it, since it holds no data";
+    throw new NearcastError("DISK_FAILED", `can't lock ${file}: ${(error as Error).message}. ${advice}`, {
       cause: error,
     });
   }

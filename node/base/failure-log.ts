@@ -61,7 +61,7 @@ export function openFailureLog(log: Log, clock: Clock): FailureLog {
         const whose = isOfAddress ? { address: address === "" ? "others" : address } : {};
         log[level](
           { code, ...whose, omitted: opened.omitted, windowMs: lastsMs },
-          isOfAddress ? "more of the same" : "more failures of this code",
+          isOfAddress ? "more lines like these were left out" : "more failures with this code were left out",
         );
       });
       if (isOfAddress) addresses.set(address, (addresses.get(address) ?? 0) + 1);

@@ -28,7 +28,10 @@ export function boundJsonBodies(app: JsonApp): void {
   app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
     const text = body.toString();
     if (isTooDeep(text, jsonDepthMax)) {
-      done(new NearcastError("BAD_REQUEST", `the body's JSON is nested deeper than ${jsonDepthMax} levels`), undefined);
+      done(
+        new NearcastError("BAD_REQUEST", `the JSON body must not be nested deeper than ${jsonDepthMax} levels`),
+        undefined,
+      );
     } else void parse(request, text, done);
   });
 }

@@ -25,7 +25,8 @@ export function openGate(options: { slots: number; waitingMax: () => number; wai
       running += 1;
       return;
     }
-    if (waiting.length >= waitingMax()) throw new NearcastError("OVERLOADED", `${waiting.length} wait already`);
+    if (waiting.length >= waitingMax())
+      throw new NearcastError("OVERLOADED", `the queue is full: ${waiting.length} are waiting`);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const turn = (): void => {
       cancel();
@@ -33,7 +34,7 @@ export function openGate(options: { slots: number; waitingMax: () => number; wai
     };
     const cancel = clock.after(waitMsMax, () => {
       waiting.splice(waiting.indexOf(turn), 1);
-      reject(new NearcastError("OVERLOADED", `no turn came within ${waitMsMax} ms`));
+      reject(new NearcastError("OVERLOADED", `the queue took longer than ${waitMsMax} ms`));
     });
     waiting.push(turn);
     await promise;

@@ -7,6 +7,7 @@
 import type { Stats } from "node:fs";
 import { readFile, readlink, stat } from "node:fs/promises";
 import { NearcastError } from "#base/errors.ts";
+import { codeReason } from "#base/system-reason.ts";
 
 export const secretFileMode = 0o600;
 
@@ -73,7 +74,7 @@ async function statsOf(file: string, about: SecretFile): Promise<Stats | undefin
   if (stats.isFile()) return stats;
   throw new NearcastError(
     "INTERNAL",
-    `${file} is ${kindOf(stats)}, and must be a plain file with the ${about.what}. ${about.whenUnreadable}`,
+    `${file} must be a plain file with the ${about.what}, but it is ${kindOf(stats)}. ${about.whenUnreadable}`,
   );
 }
 
@@ -88,7 +89,7 @@ function unreadable(file: string, { what, reader, whenUnreadable }: SecretFile, 
   const code = (error as NodeJS.ErrnoException).code ?? String(error);
   return new NearcastError(
     "INTERNAL",
-    `${file} with the ${what} can't be read (${code}): it must be a file of the user that runs the ${reader}. ` +
+    `can't read the ${what} in ${file} (${codeReason(code)}): the user that runs the ${reader} must own the file. ` +
       whenUnreadable,
     { cause: error },
   );

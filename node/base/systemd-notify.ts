@@ -68,7 +68,7 @@ export function openNotifier(
   if (socket === undefined || socket === "") return silentNotifier;
   const send = openSender(socket);
   if (typeof send === "string") {
-    log.warn({ reason: send, socket }, "systemd can't be told anything; give the unit a Type= other than notify");
+    log.warn({ reason: send, socket }, "can't notify systemd; give the unit a Type= other than notify");
     return silentNotifier;
   }
   let hasFailed = false;
@@ -78,7 +78,7 @@ export function openNotifier(
     if (failure === "EAGAIN") return false;
     if (failure !== undefined && !hasFailed) {
       hasFailed = true;
-      log.warn({ reason: failure, socket }, "systemd did not take a notice");
+      log.warn({ reason: failure, socket }, "systemd did not accept a notification");
     }
     return true;
   }

@@ -40,10 +40,10 @@ export function answerUnreadable(error: ClientError, socket: Socket): void {
 function whatIsWrong(error: ClientError): NearcastError {
   switch (error.code ?? "") {
     case "ERR_HTTP_REQUEST_TIMEOUT":
-      return new NearcastError("REQUEST_TIMEOUT", "the request did not arrive whole in time");
+      return new NearcastError("REQUEST_TIMEOUT", "the request did not arrive completely in time");
     case "HPE_HEADER_OVERFLOW":
-      return new NearcastError("HEADERS_TOO_LARGE", "request line and header section are larger than the limit");
+      return new NearcastError("HEADERS_TOO_LARGE", "the request line and header section are larger than the limit");
     default:
-      return new NearcastError("BAD_REQUEST", "this is not a well-formed HTTP/1.1 request");
+      return new NearcastError("BAD_REQUEST", "the request is not valid HTTP/1.1");
   }
 }

@@ -119,7 +119,7 @@ export async function openDiskTier(options: {
     try {
       await rm(pathOf(key), { force: true });
     } catch (error) {
-      failures.warn("REMOVE", { err: error, key }, "a cached file can't be removed");
+      failures.warn("REMOVE", { err: error, key }, "a cached file could not be removed; its space stays used");
     }
   }
 
@@ -144,7 +144,7 @@ export async function openDiskTier(options: {
       bytes = await (isKnown ? readKnown(pathOf(key), known.sizeBytes) : readWhole(pathOf(key), bytesMax));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT")
-        failures.warn("READ", { err: error, key }, "a cached file can't be read");
+        failures.warn("READ", { err: error, key }, "a cached file could not be read; it counts as a miss");
       if (isKnown) slots.delete(key);
       return undefined;
     }
@@ -197,7 +197,11 @@ export async function openDiskTier(options: {
       tags.add(key, object.facts.tags);
     } catch (error) {
       counts.writeFailures += 1;
-      failures.warn("WRITE", { err: error, key }, "an object can't be written to the disk cache");
+      failures.warn(
+        "WRITE",
+        { err: error, key },
+        "an object could not be written to the disk cache; it stays in memory",
+      );
       await rm(path, { force: true }).catch(() => undefined); // the first failure was already told
     }
   }
@@ -234,7 +238,10 @@ export async function openDiskTier(options: {
         }
       } catch (error) {
         // One that can't be read is no reason to give up all others.
-        log.warn({ err: error, directory: name }, "a directory of the disk cache can't be read");
+        log.warn(
+          { err: error, directory: name },
+          "a directory of the disk cache could not be read; its files are not used",
+        );
         if ((error as NodeJS.ErrnoException).code === "ENOTDIR") await rm(join(objects, name), { force: true });
       }
     }
@@ -262,7 +269,7 @@ export async function openDiskTier(options: {
           found.set(key, { sizeBytes: about.size, facts, touchedAtMs: about.mtimeMs });
         } catch (error) {
           if ((error as NodeJS.ErrnoException).code !== "ENOENT")
-            log.warn({ err: error, key }, "a cached file can't be looked at");
+            log.warn({ err: error, key }, "a cached file could not be examined; it is not used");
         }
       }
     };
@@ -283,12 +290,12 @@ export async function openDiskTier(options: {
     state.isScanning = false;
     state.isIndexed = true;
     await journal.clear();
-    log.info({ entries: slots.size, bytes: slots.calculatedSize }, "the disk cache is indexed");
+    log.info({ entries: slots.size, bytes: slots.calculatedSize }, "indexed the disk cache");
   }
 
   const scanned = scan().catch((error: unknown) => {
     state.isScanning = false;
-    log.error({ err: error }, "the disk cache can't be indexed; nothing is stored in it");
+    log.error({ err: error }, "the disk cache could not be indexed; it is not used until the next start");
   });
   /** The end of the line of those who want to write. */
   let writer: Promise<void> = scanned;

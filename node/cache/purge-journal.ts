@@ -32,7 +32,7 @@ export async function openPurgeJournal(path: string, log: Log): Promise<PurgeJou
       try {
         await (isTooMany ? writeFile(path, line) : appendFile(path, line));
       } catch (error) {
-        log.error({ err: error }, "a purge can't be noted; it holds as long as this process does");
+        log.error({ err: error }, "a purge could not be written to disk; it is in force until this process ends");
       }
     },
     async clear() {

@@ -4,6 +4,7 @@
  * A purge names tags, a prefix of source names, or all. It concerns an object whose bytes were asked for before the
  * purge was published (`feedSeq` below the purge's), so a fill that began earlier and ends later is caught too.
  */
+import { sourceTag } from "#purge/entry-tags.ts";
 import type { ObjectFacts } from "./object.ts";
 
 export interface Purge {
@@ -23,7 +24,7 @@ export function isPurgedBy(facts: Pick<ObjectFacts, "tags" | "feedSeq">, purge: 
 }
 
 function namesTag(purge: Purge, tag: string): boolean {
-  return purge.tags.has(tag) || purge.sourcePrefixes.some((prefix) => tag.startsWith(`source:${prefix}`));
+  return purge.tags.has(tag) || purge.sourcePrefixes.some((prefix) => tag.startsWith(sourceTag(prefix)));
 }
 
 /** Told of each object that a purge concerns; `bytes` is what the object takes in its tier. */

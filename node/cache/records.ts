@@ -13,6 +13,7 @@
  *   "soft"      answer now, ask behind
  */
 import { LRUCache } from "lru-cache";
+import { sourceTag } from "#purge/entry-tags.ts";
 import type { DiskTier } from "./disk.ts";
 import { createFlights } from "./flights.ts";
 import { keyOf } from "./object.ts";
@@ -145,12 +146,8 @@ export function openRecords(disk: DiskTier): Records {
   };
 }
 
-export function sourceTag(name: string): string {
-  return `source:${name}`;
-}
-
 function namesOf(purge: Purge): string[] {
-  return [...purge.tags].flatMap((tag) => (tag.startsWith("source:") ? [tag.slice("source:".length)] : []));
+  return [...purge.tags].flatMap((tag) => (tag.startsWith(sourceTag("")) ? [tag.slice(sourceTag("").length)] : []));
 }
 
 function recordKey(name: string): string {

@@ -13,7 +13,7 @@ import type { Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
 import { canonicalAddress } from "#base/ip-text.ts";
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import type { SiteNode } from "#document/schema/sites.ts";
 import type { NodeHealth, HealthAnswer } from "#health/health.ts";
@@ -128,7 +128,7 @@ export function openAnnouncement(options: {
       if (standing() === "listed") lease.undrain();
       else {
         lease.drain().catch((error: unknown) => {
-          log.error({ err: error }, "the announcement could not be taken back");
+          log.error({ err: error }, "the announcement could not be withdrawn");
         });
       }
     },

@@ -149,7 +149,7 @@ function stopOf({ setup, probing }: OpenedEdge): Pick<Edge, "drain" | "hurry"> {
     async drain() {
       parts.presence = "draining";
       probing.prober.refresh();
-      log.info({ drainMs: config.drainMs }, "draining");
+      log.info({ drainMs: config.drainMs }, "draining: DNS and BGP send new clients elsewhere");
       const wait = sleep(clock, config.drainMs, hurried.signal).catch(() => undefined); // hurried: go on at once
       await Promise.all([wait, parts.announcement?.drain()]);
       await lifecycle.stop(stopMs);

@@ -22,7 +22,7 @@ import { buildPeerApp } from "../http/peer-app.ts";
 import { openPeerClient, type PeerClientCounts } from "../peer/client.ts";
 import { openDirectory } from "../peer/directory.ts";
 import { createHotKeys } from "../peer/hot-keys.ts";
-import { listenForPeers, type PeerListener, type PeerListenerCounts } from "../peer/listener.ts";
+import { listenForPeers, type PeerListener, type PeerListenerCounts } from "../peer/peer-listener.ts";
 import { memberName } from "../peer/members.ts";
 import type { ProcessPlace } from "../processes/process-share.ts";
 import type { AssetServer } from "../serve/asset.ts";
@@ -123,7 +123,7 @@ export function openPeering(options: {
         listener = await listenForPeers({ host, port, secrets, application, clock, log });
       } catch (error) {
         const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
-        throw new NearcastError("CANNOT_LISTEN", `peers can't be answered on ${host} port ${port}: ${reason}`, {
+        throw new NearcastError("CANNOT_LISTEN", `can't listen for peers on ${host} port ${port}: ${reason}`, {
           cause: error,
         });
       }

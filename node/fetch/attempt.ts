@@ -33,7 +33,10 @@ export async function attempt<Result>(
 ): Promise<Result> {
   const { breaker, clock, random, timeoutMs } = settings;
   const signal = AbortSignal.timeout(timeoutMs);
-  let lastError = new NearcastError("ORIGIN_UNREACHABLE", "the origin failed repeatedly; not asked now");
+  let lastError = new NearcastError(
+    "ORIGIN_UNREACHABLE",
+    "the origin failed repeatedly, so it is not asked for a few seconds",
+  );
   let tries = 0;
   let isConnecting = false;
   for (;;) {

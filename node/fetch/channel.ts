@@ -103,7 +103,7 @@ export function openOriginChannel(parts: {
     try {
       status = await send(purpose, JSON.stringify(isIntroduced ? presence() : introduction()));
     } catch (error) {
-      log.debug({ reason: (error as Error).message }, "the origin can't be told that this node is there");
+      log.debug({ reason: (error as Error).message }, "could not introduce this node to the origin; retrying");
     }
     if (channel !== over) return;
     const isTold = status === 204;
@@ -122,13 +122,13 @@ export function openOriginChannel(parts: {
   function refused(status: number, purpose: Purpose): void {
     isIntroduced = false;
     if (status !== refusedStatus) {
-      log.warn({ status, purpose }, "the origin refuses to hear that this node is there; telling it again and again");
+      log.warn({ status, purpose }, "the origin refused this node's introduction; retrying");
     }
     refusedStatus = status;
   }
 
   function heard(): void {
-    if (refusedStatus !== undefined) log.info({ refusedStatus }, "the origin hears again that this node is there");
+    if (refusedStatus !== undefined) log.info({ refusedStatus }, "the origin accepted this node's introduction again");
     refusedStatus = undefined;
   }
 
@@ -158,7 +158,7 @@ export function openOriginChannel(parts: {
       reason = (error as Error).message;
     }
     const facts = { seq: report.seq, reason, tries, triesMax: reportTriesMax };
-    failures.warn("PURGE_REPORT", facts, "the origin can't be told what a purge found; the purge itself is in force");
+    failures.warn("PURGE_REPORT", facts, "could not report a purge to the origin; the purge itself is in force");
     return false;
   }
 
@@ -166,7 +166,7 @@ export function openOriginChannel(parts: {
     const over = channel;
     const sealed = check(sealedQuestionSchema, data);
     if (over === null || !sealed.ok || !seals.isSealed("question", over, sealed.value.body, sealed.value.seal)) {
-      log.warn({}, "a question without proof came over the feed; it is not answered");
+      log.warn({}, "ignored a question from the feed that has no valid proof");
       return;
     }
     const sent = check(sentQuestionSchema, parseForeignJson(sealed.value.body));
@@ -205,7 +205,7 @@ export function openOriginChannel(parts: {
       answering += 1;
       answerOne(data)
         .catch((error: unknown) => {
-          log.warn({ reason: (error as Error).message }, "a question of the origin could not be answered");
+          log.warn({ reason: (error as Error).message }, "could not answer a question of the origin");
         })
         .finally(() => {
           answering -= 1;

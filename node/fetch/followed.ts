@@ -51,7 +51,7 @@ export function follow<Value>(options: {
   async function takeOnce(): Promise<void> {
     const fresh = await ask();
     if (fresh === null) {
-      log.debug({}, `the origin knows no ${what}`);
+      log.debug({}, `the origin has no ${what}`);
       return;
     }
     if (known !== null && isSame(known, fresh)) return;
@@ -61,7 +61,7 @@ export function follow<Value>(options: {
       await store(fresh);
     } catch (error) {
       // It is in use all the same; only a restart without the origin would not know it.
-      log.error({ err: error }, `the ${what} can't be kept on disk`);
+      log.error({ err: error }, `the ${what} could not be written to disk; it is in use until this process ends`);
     }
   }
 
@@ -85,7 +85,7 @@ export function follow<Value>(options: {
     cancelRetry?.();
     take().catch((error: unknown) => {
       if (isClosed) return;
-      log.warn({ reason: (error as Error).message }, `the ${what} can't be had from the origin; asking again`);
+      log.warn({ reason: (error as Error).message }, `could not get the ${what} from the origin; retrying`);
       cancelRetry?.();
       cancelRetry = clock.after(retryMs, refresh);
     });

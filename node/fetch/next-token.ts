@@ -28,7 +28,10 @@ export function followNextToken(options: {
     isSame: (one, other) => other.token === undefined && one.id === other.id && one.olderUntil === other.olderUntil,
     changed({ id, token, olderUntil }) {
       if (token !== undefined || olderUntil === undefined) return;
-      log.warn({ id, olderUntil }, "the edge token was rotated by hand: this node's own is accepted for a while only");
+      log.warn(
+        { id, olderUntil },
+        "the edge token was rotated by hand: write the new one into this node's token file before the old one expires",
+      );
     },
     async store({ token }) {
       if (token !== undefined) await file.deliver(token);

@@ -131,7 +131,7 @@ export function openOriginClient(options: {
       dropBody(answer);
       if (!isLast && (await token.refused(presented))) continue;
       standing.refused(presented, what, statusCode);
-      throw new NearcastError("ORIGIN_REFUSED", `status ${statusCode} for ${what}`, {
+      throw new NearcastError("ORIGIN_REFUSED", `the origin answered status ${statusCode} to a request for ${what}`, {
         facts: { originStatus: statusCode },
       });
     }
@@ -248,7 +248,7 @@ async function readSource(answer: Dispatcher.ResponseData, bytesMax: number): Pr
   if (statusCode === 200 && sha256 !== undefined) {
     const body = await readBody(answer, bytesMax);
     if (createHash("sha256").update(body).digest("hex") === sha256) return { outcome: "found", sha256, body };
-    throw new NearcastError("ORIGIN_BAD_ANSWER", "the bytes of a source do not have the checksum of its ETag");
+    throw new NearcastError("ORIGIN_BAD_ANSWER", "the bytes of a source do not match the checksum in its ETag");
   }
   dropBody(answer);
   if (statusCode === 304 && sha256 !== undefined) return { outcome: "known", sha256 };
@@ -297,5 +297,7 @@ export async function readBody(answer: Dispatcher.ResponseData, bytesMax: number
 }
 
 function badAnswer(what: string, status: number): NearcastError {
-  return new NearcastError("ORIGIN_BAD_ANSWER", `status ${status} for ${what}`, { facts: { originStatus: status } });
+  return new NearcastError("ORIGIN_BAD_ANSWER", `the origin answered status ${status} to a request for ${what}`, {
+    facts: { originStatus: status },
+  });
 }

@@ -52,7 +52,7 @@ export function followRoster(options: {
     changed(roster) {
       const { revision, nodes, draining } = roster;
       options.changed(roster);
-      log.info({ revision, nodes: nodes.length, draining }, "a roster is in force");
+      log.info({ revision, nodes: nodes.length, draining }, "new roster in force");
     },
   });
   return {

@@ -27,7 +27,7 @@ export function followSecrets(options: {
     isSame: (one, other) => one.current === other.current && one.previous === other.previous,
     changed(fresh) {
       options.changed(secretsInOrder(fresh));
-      log.info({ id: secretId(fresh.current) }, "a fleet secret is in force");
+      log.info({ id: secretId(fresh.current) }, "new fleet secret in force");
     },
   });
   return {

@@ -98,7 +98,10 @@ export async function openTokenFile(options: {
   };
   const cancel = clock.every(lookMs, () => {
     look().catch((error: unknown) => {
-      log.warn({ reason: (error as Error).message }, "the changed token file is not taken; the token in use stays");
+      log.warn(
+        { reason: (error as Error).message },
+        "the changed token file is not valid; the current token stays in use",
+      );
     });
   });
 
@@ -111,7 +114,10 @@ export async function openTokenFile(options: {
       try {
         await reread();
       } catch (error) {
-        log.debug({ reason: (error as Error).message }, "the origin refuses the token, and its file holds no other");
+        log.debug(
+          { reason: (error as Error).message },
+          "the origin refuses the token, and the token file has no other",
+        );
       }
       return current !== token;
     },
@@ -143,6 +149,6 @@ async function readToken(path: string): Promise<string> {
   if (wellFormed.test(token)) return token;
   throw new NearcastError(
     "INTERNAL",
-    `origin.tokenFile ${path} holds no whole edge token (43 characters of base64url). ${edgeTokenFile.whenUnreadable}`,
+    `origin.tokenFile ${path} must hold an edge token (43 characters of base64url). ${edgeTokenFile.whenUnreadable}`,
   );
 }

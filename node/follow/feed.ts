@@ -206,7 +206,10 @@ async function reached(follow: Follow, originId: string, seq: number): Promise<v
     await options.save(position);
   } catch (error) {
     // A full disk must not hold purges back: after a restart they are applied once more, which is harmless.
-    options.log.error({ err: error, seq }, "the position in the feed can't be saved");
+    options.log.error(
+      { err: error, seq },
+      "the feed position could not be saved; after a restart the last events are applied again",
+    );
   }
   if (follow.state === "replaying" && seq >= follow.replayTarget) enter(follow, "live");
 }
@@ -218,13 +221,13 @@ function enter(follow: Follow, next: FeedState): void {
   follow.state = next;
   if (next !== "live") return;
   follow.firstContact.resolve();
-  if (follow.loggedReason !== undefined) follow.options.log.info({}, "the feed is followed again");
+  if (follow.loggedReason !== undefined) follow.options.log.info({}, "reconnected to the feed");
   follow.loggedReason = undefined;
 }
 
 /** The same reason is logged once, until the feed was live in between. */
 function logBreak(follow: Follow, reason: string): void {
-  follow.options.log[reason === follow.loggedReason ? "debug" : "warn"]({ reason }, "the feed broke off");
+  follow.options.log[reason === follow.loggedReason ? "debug" : "warn"]({ reason }, "lost the feed; reconnecting");
   follow.loggedReason = reason;
 }
 

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { type Static, type TSchema, Type } from "typebox";
 import { readJson, writeAtomic } from "#base/atomic-file.ts";
 import { NearcastError } from "#base/errors.ts";
+import { codeReason } from "#base/system-reason.ts";
 import { check, problemLines } from "#base/schema.ts";
 import type { Fleet } from "#document/document.ts";
 import { readFleet } from "#document/read-in-thread.ts";
@@ -125,7 +126,11 @@ export async function openFleetMemory(
 function unreadable(file: string, what: string, cause: unknown): NearcastError {
   const { code, message } = cause as NodeJS.ErrnoException;
   const advice = code === "EACCES" ? "give it to the user that the edge runs as" : "look at the disk";
-  return new NearcastError("DISK_FAILED", `the ${what} in ${file} can't be read (${code ?? message}): ${advice}`, {
-    cause,
-  });
+  return new NearcastError(
+    "DISK_FAILED",
+    `can't read the ${what} in ${file} (${code === undefined ? message : codeReason(code)}): ${advice}`,
+    {
+      cause,
+    },
+  );
 }

@@ -12,7 +12,7 @@ import { randomBytes } from "node:crypto";
 import { isIP } from "node:net";
 import { Type } from "typebox";
 import { asNearcastError, NearcastError, problemOf } from "#base/errors.ts";
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import { hostOf } from "./target.ts";
 
 export interface AdminParts {
@@ -81,7 +81,7 @@ export function buildAdminApp(parts: AdminParts): FastifyInstance {
     async (request) => {
       const url = URL.parse(request.query.url);
       if (url === null)
-        throw new NearcastError("BAD_PARAMETER", "url: must be a whole URL such as http://host/path?w=200");
+        throw new NearcastError("BAD_PARAMETER", "url must be an absolute URL such as http://host/path?w=200");
       return await parts.explainUrl(url, request.query.accept);
     },
   );
@@ -110,7 +110,7 @@ export function buildAdminApp(parts: AdminParts): FastifyInstance {
 
   app.setNotFoundHandler(async () => {
     const known = "/healthz, /readyz, /status, /metrics, /explain?url=, /explain/dns?name=&type=&ip=";
-    throw new NearcastError("NOT_FOUND", `there are ${known}`);
+    throw new NearcastError("NOT_FOUND", `this listener serves ${known}`);
   });
   app.setErrorHandler(answerError);
   return app;
@@ -124,7 +124,10 @@ function refuseForeignHost(authority: string | undefined, names: ReadonlySet<str
   const host = hostOf(authority);
   if (host !== null && (names.has(host) || isIP(host.replace(/^\[|\]$/g, "")) !== 0)) return;
   const asked = authority === undefined ? "no Host field" : `Host "${authority.slice(0, 253)}"`;
-  throw new NearcastError("UNKNOWN_HOST", `${asked}: ask by an IP address, as localhost, or as a name in admin.hosts`);
+  throw new NearcastError(
+    "UNKNOWN_HOST",
+    `use an IP address, localhost or a name of admin.hosts as the host (got ${asked})`,
+  );
 }
 
 function answerError(thrown: FastifyError, request: FastifyRequest, reply: FastifyReply): void {

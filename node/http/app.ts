@@ -86,7 +86,7 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
       return;
     }
     reply.header("Allow", "GET, HEAD");
-    done(new NearcastError("METHOD_NOT_ALLOWED", `${request.method} is not one of GET, HEAD`));
+    done(new NearcastError("METHOD_NOT_ALLOWED", `the method must be GET or HEAD (got ${request.method})`));
   });
 
   app.get(probePath, (request, reply) => {
@@ -150,7 +150,7 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     } catch (error) {
       // Such as a field of the origin that can't be sent on. The answer may have begun, so all that is left is to cut.
       load.count(nowMs);
-      failures.error("UNSENDABLE", { err: error }, "an answer can't be sent");
+      failures.error("UNSENDABLE", { err: error }, "a response could not be sent; the client gets nothing");
       reply.raw.destroy();
       if (!Buffer.isBuffer(delivery.body)) dropStream(delivery.body);
       return;
@@ -161,7 +161,7 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
   }
 
   app.setNotFoundHandler(async () => {
-    throw new NearcastError("NOT_FOUND", "there is nothing here");
+    throw new NearcastError("NOT_FOUND", "this path is not served");
   });
   app.setErrorHandler((thrown: FastifyError, request, reply) => {
     const error = thrown instanceof NearcastError ? thrown : fromFramework(thrown);

@@ -1,5 +1,5 @@
 /**
- * What an edge answers to other nodes (serve/wire.ts has the words); the listener is peer/listener.ts.
+ * What an edge answers to other nodes (serve/wire.ts has the words); the listener is peer/peer-listener.ts.
  *
  *   GET  /v1/image    a variant, as owner of its name or because the asker's site is full
  *   GET  /v1/source   what a name means and its bytes, as the shield
@@ -205,7 +205,7 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
     try {
       raw.writeHead(isUnchanged ? 304 : status, fields);
     } catch (error) {
-      failures.error("UNSENDABLE", { err: error }, "an answer can't be sent to a peer");
+      failures.error("UNSENDABLE", { err: error }, "a response could not be sent to a peer");
       raw.destroy();
       if (!Buffer.isBuffer(body)) dropStream(body);
       return;
@@ -216,19 +216,19 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
 
   function passThrough(body: NodeJS.ReadableStream, raw: ServerResponse): void {
     pipeline(body, raw).catch((error: unknown) => {
-      log.debug({ reason: (error as Error).message }, "a body that passed through broke off");
+      log.debug({ reason: (error as Error).message }, "a relayed body ended early");
     });
   }
 
   app.setNotFoundHandler(async () => {
-    throw new NearcastError("NOT_FOUND", "there is nothing here");
+    throw new NearcastError("NOT_FOUND", "this path is not served to peers");
   });
   app.setErrorHandler(answerError);
 
   function answerError(thrown: FastifyError | Error, request: FastifyRequest, reply: FastifyReply): void {
     const error = thrown instanceof Refused ? new NearcastError("OVERLOADED", thrown.refusal) : nearcastErrorOf(thrown);
     if (error.code === "INTERNAL")
-      failures.error(error.code, { err: error.cause ?? error }, "a peer's question failed");
+      failures.error(error.code, { err: error.cause ?? error }, "a request of a peer failed");
     const refusal = thrown instanceof Refused ? thrown.refusal : error.code === "OVERLOADED" ? "busy" : undefined;
     if (refusal !== undefined) {
       peers.count(refusal);
@@ -279,13 +279,14 @@ function documentOf(fleet: () => Fleet | null): Fleet {
 function roleOf<Allowed extends Role>(request: FastifyRequest, allowed: readonly Allowed[]): Allowed {
   const text = fieldOf(request.headers, fieldNames.role);
   const role = allowed.find((one) => one === text);
-  if (role === undefined) throw new NearcastError("BAD_REQUEST", `${fieldNames.role}: one of ${allowed.join(", ")}`);
+  if (role === undefined)
+    throw new NearcastError("BAD_REQUEST", `${fieldNames.role} must be one of ${allowed.join(", ")}`);
   return role;
 }
 
 function knownOf(request: FastifyRequest): readonly string[] {
   const known = readKnown(request.headers);
-  if (known === undefined) throw new NearcastError("BAD_REQUEST", `${fieldNames.known}: no list of hashes`);
+  if (known === undefined) throw new NearcastError("BAD_REQUEST", `${fieldNames.known} must be a list of hashes`);
   return known;
 }
 
@@ -294,7 +295,7 @@ function hostOfKind(document: Fleet, name: string, kind: "assets"): AssetsHost;
 function hostOfKind(document: Fleet, name: string, kind: Host["kind"]): Host {
   const host = hostNamed(document, name);
   // The asker's document may be newer than ours, or older.
-  if (host?.kind !== kind) throw new NearcastError("UNKNOWN_HOST", `"${name}" is not one of the hosts of ${kind} here`);
+  if (host?.kind !== kind) throw new NearcastError("UNKNOWN_HOST", `"${name}" is not a host of kind ${kind} here`);
   return host;
 }
 
@@ -302,14 +303,14 @@ function readSource(document: Fleet, { host: hostName, name: text }: { host: str
   const host = hostOfKind(document, hostName, "images");
   const parsed = parseName(text);
   if (!parsed.ok || parsed.name !== text || !text.startsWith(host.sourcePrefix)) {
-    throw new NearcastError("BAD_PATH", "no name of a source of this host");
+    throw new NearcastError("BAD_PATH", "the path must name a source of this host");
   }
   return { host, name: parsed.name };
 }
 
 function readVariant(document: Fleet, named: NamedVariant): WantedVariant {
   const variant = parseCanonicalForm(named.variant);
-  if (variant === undefined) throw new NearcastError("BAD_PARAMETER", "no variant in canonical form");
+  if (variant === undefined) throw new NearcastError("BAD_PARAMETER", "the query must be a variant in canonical form");
   return { ...readSource(document, named), variant };
 }
 
@@ -324,7 +325,7 @@ function readKnownVariant(document: Fleet, named: NamedVariant): WantedVariant |
 
 function targetOf(request: FastifyRequest): string {
   const text = fieldOf(request.headers, fieldNames.target) ?? "";
-  if (!text.startsWith("/")) throw new NearcastError("BAD_REQUEST", `${fieldNames.target}: must begin with a slash`);
+  if (!text.startsWith("/")) throw new NearcastError("BAD_REQUEST", `${fieldNames.target} must begin with a slash`);
   const parsed = parseTarget(text);
   if (parsed.outcome === "rejected") throw new NearcastError(parsed.code, parsed.reason);
   return parsed.path + (parsed.query === "" ? "" : `?${parsed.query}`);

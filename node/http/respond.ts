@@ -59,7 +59,7 @@ export function respond(
   }
   pipeline(body, response).catch((error: unknown) => {
     // The status is sent; all that is left is that the client sees the break.
-    about.log.debug({ reason: (error as Error).message }, "a body that passed through broke off");
+    about.log.debug({ reason: (error as Error).message }, "a relayed body ended early");
   });
   return { status, bodyBytes: delivery.lengthBytes ?? 0 };
 }

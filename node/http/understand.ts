@@ -7,7 +7,7 @@ import { isIP } from "node:net";
 import { LRUCache } from "lru-cache";
 import { NearcastError } from "#base/errors.ts";
 import { nearest } from "#base/did-you-mean.ts";
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import type { Host } from "#document/schema/hosts.ts";
 import { parseName } from "#base/source-name.ts";
@@ -39,7 +39,7 @@ export function rememberImageOrders(): (document: Fleet, request: IncomingMessag
       if (name.length === 4 && name.toLowerCase() === "host") hosts += 1;
     }
     // Node keeps the first of several; others in front of us may have kept the last (RFC 9112 §3.2).
-    if (hosts > 1) throw new NearcastError("BAD_REQUEST", "the request has several Host fields");
+    if (hosts > 1) throw new NearcastError("BAD_REQUEST", "the request must have only one Host field");
     const accept = headers.accept ?? "";
     const isShort = target.length <= rememberedTargetMax && accept.length <= rememberedAcceptMax;
     // A line feed is in none of the three.
@@ -76,7 +76,7 @@ export function understand(
   const parsed = parseVariant(target.query, document.presets);
   if (parsed.outcome === "rejected") {
     const { parameter, value, allowed } = parsed;
-    throw new NearcastError("BAD_PARAMETER", `${parameter}=${value}: must be ${allowed}`, {
+    throw new NearcastError("BAD_PARAMETER", `${parameter} must be ${allowed} (got "${value}")`, {
       facts: { parameter, value, allowed },
     });
   }
@@ -98,7 +98,7 @@ export function understandForOwner(...[document, request]: Parameters<typeof und
     const more = names.length > hostsToldMax ? ` and ${names.length - hostsToldMax} more` : "";
     const served = names.length === 0 ? "none yet" : `${names.slice(0, hostsToldMax).join(", ")}${more}`;
     const hint = alike === undefined ? "" : `; did you mean ${alike}?`;
-    throw new NearcastError("UNKNOWN_HOST", `${error.message} that are served: ${served}${hint}`, { cause: error });
+    throw new NearcastError("UNKNOWN_HOST", `${error.message} (served: ${served})${hint}`, { cause: error });
   }
 }
 
@@ -107,9 +107,9 @@ function parseSourceName(prefix: string, path: string): string {
   try {
     decoded = decodeURIComponent(path.slice(1));
   } catch {
-    throw new NearcastError("BAD_PATH", "the path is not percent-encoded UTF-8");
+    throw new NearcastError("BAD_PATH", "the path must be percent-encoded UTF-8");
   }
-  if (/%2f/i.test(path)) throw new NearcastError("BAD_PATH", "the path has an encoded slash");
+  if (/%2f/i.test(path)) throw new NearcastError("BAD_PATH", "the path must not have an encoded slash (%2F)");
   const parsed = parseName(prefix + decoded);
   if (!parsed.ok) throw new NearcastError("BAD_PATH", parsed.reason);
   return parsed.name;
@@ -118,12 +118,13 @@ function parseSourceName(prefix: string, path: string): string {
 /** The host that a request names; a bare address means the first `images` host, so that one `curl` works at once. */
 function pickHost(document: Fleet, authority: string | undefined): Host {
   const name = hostOf(authority);
-  if (name === null) throw new NearcastError("BAD_REQUEST", "the Host field is missing or malformed");
+  if (name === null) throw new NearcastError("BAD_REQUEST", "the request needs a valid Host field");
   const found = hostsOf(document).get(name);
   if (found !== undefined) return found;
   const isBare = name === "localhost" || isIP(name.replace(/^\[|\]$/g, "")) !== 0;
   const first = isBare ? (document.hosts.find((host) => host.kind === "images") ?? document.hosts[0]) : undefined;
-  if (first === undefined) throw new NearcastError("UNKNOWN_HOST", `"${name.slice(0, 253)}" is not one of the hosts`);
+  if (first === undefined)
+    throw new NearcastError("UNKNOWN_HOST", `the host "${name.slice(0, 253)}" is not served here`);
   return first;
 }
 

@@ -144,7 +144,11 @@ export function openCrew(settings: CrewSettings, clock: Clock, log: Log, listene
 
   function distrust(worker: Worker, what: string): void {
     if (!workers.has(worker)) return;
-    failures.error("DISTRUSTED", { pid: worker.process.pid, what }, "a decoder process wrote what it may not");
+    failures.error(
+      "DISTRUSTED",
+      { pid: worker.process.pid, what },
+      "killed a decoder process that sent an invalid message",
+    );
     crashes += 1;
     kill(worker);
     listener.onLost(worker, "its answer made no sense");
@@ -156,7 +160,7 @@ export function openCrew(settings: CrewSettings, clock: Clock, log: Log, listene
       dismiss(worker);
       if (wasInService) listener.onLost(worker, "the pool is closed");
     } else if (wasInService && worker.isReady) {
-      failures.error("DIED", { pid: worker.process.pid, how }, "a decoder process died");
+      failures.error("DIED", { pid: worker.process.pid, how }, "a decoder process died; it is replaced");
       crashes += 1;
       replace(worker);
       listener.onLost(worker, "its process died");
@@ -175,7 +179,10 @@ export function openCrew(settings: CrewSettings, clock: Clock, log: Log, listene
     restarts += 1;
     const pauseMs = Math.min(restartPauseMaxMs, 100 * 2 ** Math.min(failedStarts, 10));
     const { pid } = worker.process;
-    log.error({ pid, how, isLate: worker.isLate, pauseMs }, "a decoder process did not start");
+    log.error(
+      { pid, how, isLate: worker.isLate, pauseMs },
+      "a decoder process did not start; trying again after a pause",
+    );
     if (deaths >= deathsMax && sandbox === "starting" && sandboxMode === "auto" && !isRequired) {
       // None ever came up: the filter may be what ends them. No picture is involved yet.
       sandboxMode = "off";
@@ -191,9 +198,10 @@ export function openCrew(settings: CrewSettings, clock: Clock, log: Log, listene
   function refuse(worker: Worker, reason: string): void {
     sandbox = "none";
     sandboxReason = reason;
-    log.error({ reason }, "a decoder process has no sandbox, which is required: it gets no picture");
+    log.error({ reason }, "a decoder process has no sandbox, which the configuration requires: it gets no pictures");
     worker.process.kill();
-    for (const settle of waitingForReady) settle(new NearcastError("NOT_READY", `there is no sandbox: ${reason}`));
+    for (const settle of waitingForReady)
+      settle(new NearcastError("NOT_READY", `the decoder has no sandbox: ${reason}`));
   }
 
   function becomeReady(worker: Worker, reply: Reply & { outcome: "ready" }): void {
@@ -203,7 +211,7 @@ export function openCrew(settings: CrewSettings, clock: Clock, log: Log, listene
     }
     if (reply.sandbox === "broken") {
       // The filter keeps decoders from their work on this system: all start again without it.
-      log.error({ reason: reply.reason }, "decoder processes can't work in the sandbox");
+      log.error({ reason: reply.reason }, "decoder processes do not work in the sandbox; starting them without it");
       sandboxMode = "off";
       sandboxReason = reply.reason;
       kill(worker);
@@ -223,7 +231,7 @@ export function openCrew(settings: CrewSettings, clock: Clock, log: Log, listene
     sandbox = seen;
     if (seen === "seccomp") {
       sandboxReason = "";
-      log.info("decoder processes run under a system-call filter");
+      log.info("decoder processes are sandboxed by a system-call filter");
     } else {
       if (sandboxReason === "") sandboxReason = reason;
       log.warn({ reason: sandboxReason }, "decoder processes are not sandboxed");

@@ -153,7 +153,7 @@ export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
   const { size, clock, log } = poolOptions;
   const limits: DecoderLimits = { ...decoderLimits, ...poolOptions.limits };
   const canMeasure = ownResidentBytes() !== undefined;
-  if (!canMeasure) log.warn("no /proc here: decoder processes run without a memory ceiling");
+  if (!canMeasure) log.warn("this system has no /proc: decoder processes run without a memory limit");
 
   const failures = openFailureLog(log, clock);
   const queue = new Set<Task>();
@@ -186,7 +186,7 @@ export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
     }
     if (queue.size >= limits.queueMax) {
       counters.overloads += 1;
-      task.reject(new NearcastError("OVERLOADED", `${queue.size} pictures wait for a decoder already`));
+      task.reject(new NearcastError("OVERLOADED", `the decoder queue is full: ${queue.size} pictures are waiting`));
       return;
     }
     queue.add(task);
@@ -200,7 +200,7 @@ export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
   function welcome(worker: Worker): void {
     if (canMeasure && !wasHidden && worker.process.residentBytes() === undefined) {
       wasHidden = true; // proc(5) mounted with hidepid
-      log.warn("the memory of decoder processes can't be seen: they run without a memory ceiling");
+      log.warn("the memory of decoder processes can't be measured: they run without a memory limit");
     }
     giveNext(worker);
   }
@@ -225,7 +225,10 @@ export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
     const watchMemory = (): void => {
       if ((worker.process.residentBytes() ?? 0) <= limits.memoryBytesMax) return;
       counters.memoryKills += 1;
-      kill(worker, new NearcastError("DECODER_MEMORY", `the picture took more than ${limits.memoryBytesMax} bytes`));
+      kill(
+        worker,
+        new NearcastError("DECODER_MEMORY", `the picture took more than ${limits.memoryBytesMax} bytes of memory`),
+      );
     };
     const cancelWatch = canMeasure ? clock.every(memoryWatchMs, watchMemory) : () => undefined;
     const cancel = (): void => {

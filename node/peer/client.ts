@@ -190,10 +190,10 @@ export function openPeerClient(options: {
   async function knock(member: Member): Promise<void> {
     try {
       const answer = await send(sender, lineTo(member), { method: "OPTIONS", path: "/", timeoutMs: knockTimeoutMs });
-      log.info({ member: member.name }, "a peer answers again");
+      log.info({ member: member.name }, "peer answers again");
       await answer.body.dump({ limit: headerBytesMax });
     } catch (error) {
-      log.debug({ member: member.name, reason: (error as Error).message }, "a peer does not answer yet");
+      log.debug({ member: member.name, reason: (error as Error).message }, "peer does not answer yet");
     }
   }
 
@@ -207,8 +207,8 @@ export function openPeerClient(options: {
       if (isClosed) throw refuse(member, "this node is stopping");
       if (keys().length === 0) throw refuse(member, "no fleet secret is known yet");
       const line = lineTo(member);
-      if (isAway(line)) throw refuse(member, "it failed a moment ago");
-      if (line.underWay >= requestsMax) throw refuse(member, "too many requests to it are under way");
+      if (isAway(line)) throw refuse(member, "it failed recently and is not asked for a moment");
+      if (line.underWay >= requestsMax) throw refuse(member, "too many requests to it are in progress");
       counts.requests += 1;
       try {
         return await send(sender, line, request);
@@ -282,7 +282,7 @@ async function send(
     if (signal?.aborted) throw signal.reason as Error;
     const reason = reasonOf(deadline.signal.aborted ? deadline.signal.reason : error);
     if (line.shunning.failed(begunMs)) {
-      log.warn({ member: member.name, reason }, "a peer can't be reached");
+      log.warn({ member: member.name, reason }, "peer can't be reached; other nodes are asked until it answers");
       // Connections of before are as dead as it is, or as silent: whoever knocks must not do so on one of them.
       renew(line);
     }
@@ -336,7 +336,7 @@ function connectorTo(
       });
       socket.on("error", settle);
       socket.once("close", () => {
-        settle(new Error("closed during the handshake"));
+        settle(new Error("the connection was closed during the handshake"));
       });
     };
     tryNext(keys(), 0);

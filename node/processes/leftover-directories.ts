@@ -15,10 +15,10 @@ export async function removeLeftovers(dataDir: string, count: number, log: Log):
     for (const name of await readdir(dataDir)) {
       if (!gone.has(name)) continue;
       const directory = join(dataDir, name);
-      log.info({ directory }, "removing the cache of a process that is no more");
+      log.info({ directory }, "removing the cache directory of a process that is no longer configured");
       await rm(directory, { recursive: true, force: true });
     }
   } catch (error) {
-    log.warn({ err: error }, "the cache of a process that is no more can't be removed");
+    log.warn({ err: error }, "the cache directory of a process that is no longer configured could not be removed");
   }
 }

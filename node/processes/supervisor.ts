@@ -140,7 +140,7 @@ function start(supervision: Supervision, member: Member): void {
     atEnd(supervision, member, run, { status, signal });
   });
   child.on("error", (error) => {
-    deps.log.error({ err: error, process: member.name }, "a process could not be started or told");
+    deps.log.error({ err: error, process: member.name }, "could not start a process or send it a message");
     if (child.pid === undefined) atEnd(supervision, member, run, { status: null, signal: null });
   });
 }
@@ -187,7 +187,7 @@ function atEnd(
   member.run = undefined;
   const facts = { process: member.name, pid: run.child.pid, ...how };
   if (supervision.endStatus !== undefined) {
-    if (how.status !== 0) log.warn(facts, "a process did not stop in order");
+    if (how.status !== 0) log.warn(facts, "a process did not stop cleanly");
     if (runsOf(supervision).length === 0) finish(supervision, supervision.endStatus);
     return;
   }
@@ -195,13 +195,13 @@ function atEnd(
   member.runs = afterRun(member.runs, { readyMs, status: how.status });
   const hopeless = hopelessStatus(supervision.members.map(({ runs }) => runs));
   if (hopeless !== undefined) {
-    log.error(facts, "no process starts any more; the supervisor ends");
+    log.error(facts, "no process can start; the supervisor ends");
     stop(supervision, hopeless);
     hurry(supervision);
     return;
   }
   const delayMs = restMs(member.runs);
-  log.error({ ...facts, readyMs, restMs: delayMs }, "a process ended and is started anew");
+  log.error({ ...facts, readyMs, restMs: delayMs }, "a process ended; it is started again");
   atReadiness(supervision);
   member.cancelRest = clock.after(delayMs, () => {
     member.cancelRest = undefined;
@@ -226,7 +226,7 @@ function countBeats({ deps, members }: Supervision): void {
     const max = run.isSilent ? missedAtStartMax : missedBeatsMax;
     if (run.missedBeats <= max) continue;
     const facts = { process: name, pid: run.child.pid, silentMs: max * beatIntervalMs };
-    deps.log.error(facts, "a process hangs and is killed");
+    deps.log.error(facts, "killed a process that hung; it is started again");
     run.child.kill("SIGKILL");
     run.missedBeats = 0; // the next look is at whether it is gone
   }

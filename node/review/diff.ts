@@ -11,7 +11,7 @@
  * name or a host (answers.ts): the effect that clients see.
  */
 import { isDeepStrictEqual } from "node:util";
-import { canonicalName, ownerOf } from "#record/names.ts";
+import { canonicalName, ownerOf } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import type { Site } from "#document/schema/sites.ts";
 import type { Zone } from "#record/zone.ts";

@@ -4,6 +4,7 @@
 import { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
 import { NearcastError } from "#base/errors.ts";
+import { cacheTag, hostTag, urlTag } from "#purge/entry-tags.ts";
 import { type HeaderPairs, headerPairsOf } from "../cache/object.ts";
 import { fieldOf, type RequestFields } from "../fetch/asset.ts";
 import { dropBody } from "../fetch/body.ts";
@@ -30,7 +31,7 @@ export function tagsOf(host: string, target: string, fields: ReadonlyMap<string,
     .split(/[\s,]+/)
     .filter((tag) => tag !== "");
   const path = target.split("?", 1)[0] ?? "";
-  return [`host:${host}`, `url:${host}${path}`, ...own.map((tag) => `tag:${tag}`)];
+  return [hostTag(host), urlTag(host, path), ...own.map(cacheTag)];
 }
 
 /**
@@ -126,7 +127,9 @@ export async function collect(
       const isSilent = (error as { code?: string }).code === "UND_ERR_BODY_TIMEOUT";
       throw isSilent
         ? new NearcastError("ORIGIN_TIMEOUT", `no byte of the body within ${timeoutMs} ms`, { cause: error })
-        : new NearcastError("ORIGIN_BAD_ANSWER", "the origin broke off in the midst of a body", { cause: error });
+        : new NearcastError("ORIGIN_BAD_ANSWER", "the origin closed the connection in the middle of a body", {
+            cause: error,
+          });
     }
     if (next.done === true) return { outcome: "whole", body: Buffer.concat(chunks, length) };
     chunks.push(next.value);

@@ -19,7 +19,7 @@ import { Readable } from "node:stream";
 import type { Clock } from "#base/clock.ts";
 import { asNearcastError, NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import { createFlights, type Flight } from "../cache/flights.ts";
 import { type Freshness, judgeStorability, judgeUse } from "../cache/freshness.ts";
@@ -135,14 +135,20 @@ export function createAssetServer(parts: {
 
   async function serve(order: AssetOrder, asker: Asker): Promise<AssetDelivery> {
     const loops = (fieldOf(order.fields, "cdn-loop") ?? "").split(",").filter((id) => id.trim() === "nearcast").length;
-    if (loops >= loopsMax) throw new NearcastError("LOOP_DETECTED", `${order.host.name} leads back to this CDN`);
+    if (loops >= loopsMax)
+      throw new NearcastError("LOOP_DETECTED", `the origin of ${order.host.name} leads back to this CDN`);
     if (order.fields["authorization"] !== undefined) {
-      if (wantsOnlyCached(order)) throw new NearcastError("NOT_CACHED", "only-if-cached was asked of what is never");
+      if (wantsOnlyCached(order))
+        throw new NearcastError(
+          "NOT_CACHED",
+          "the request has only-if-cached, but requests with Authorization are never cached",
+        );
       return await pass(order, "authorization");
     }
     const { key, found, reason } = await lookUp(order);
     if (found.outcome === "miss") {
-      if (wantsOnlyCached(order)) throw new NearcastError("NOT_CACHED", "only-if-cached was asked");
+      if (wantsOnlyCached(order))
+        throw new NearcastError("NOT_CACHED", "the request has only-if-cached, and nothing is stored");
       if (order.method === "HEAD") return await pass(order, "head");
       return await fetchAndDeliver(order, asker, key, reason, undefined);
     }
@@ -154,7 +160,7 @@ export function createAssetServer(parts: {
     const state = isSoftPurged ? "stale-revalidate" : use.state;
     const ttlSeconds = isSoftPurged ? 0 : use.ttlSeconds;
     if (state !== "fresh" && state !== "stale-revalidate" && wantsOnlyCached(order)) {
-      throw new NearcastError("NOT_CACHED", "only-if-cached was asked, and what is stored is out of date");
+      throw new NearcastError("NOT_CACHED", "the request has only-if-cached, and the stored response is stale");
     }
     switch (state) {
       case "fresh":
@@ -163,7 +169,10 @@ export function createAssetServer(parts: {
         const { result, isCollapsed } = fetch(order, asker, key, "stale", object);
         // Whoever began the fetch has the body.
         result.then(isCollapsed ? () => undefined : dropFetched, (error: unknown) => {
-          log.debug({ reason: (error as Error).message }, "revalidation behind a stale answer failed");
+          log.debug(
+            { reason: (error as Error).message },
+            "revalidation in the background failed; the stale response stays",
+          );
         });
         return delivery(object, staleOutcome(tier, "revalidating", ttlSeconds), use.ageSeconds, isMarked);
       }
@@ -260,7 +269,7 @@ export function createAssetServer(parts: {
     const isUsable = before !== undefined && judgeUse(notesOf(before).freshness, receivedAtMs).state !== "expired";
     if ((answer.statusCode >= 500 && isUsable) || (answer.statusCode === 304 && before === undefined)) {
       drop(answer);
-      throw new NearcastError("ORIGIN_BAD_ANSWER", `status ${answer.statusCode} from ${order.host.origin}`);
+      throw new NearcastError("ORIGIN_BAD_ANSWER", `${order.host.origin} answered status ${answer.statusCode}`);
     }
     const isUnchanged = answer.statusCode === 304 && before !== undefined;
     if (isUnchanged && !isAbout(notesOf(before).etag, answer)) {

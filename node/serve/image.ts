@@ -151,7 +151,8 @@ export function createImageServer(parts: {
         return await deliver(order, asker, { record: asked.record, source: asked.source }, describe, about);
       } catch (error) {
         if (!(error instanceof SourceReplaced)) throw error;
-        if (follows >= followsMax) throw new NearcastError("ORIGIN_BAD_ANSWER", `${order.name} keeps changing`);
+        if (follows >= followsMax)
+          throw new NearcastError("ORIGIN_BAD_ANSWER", `${order.name} changed repeatedly while it was fetched`);
       }
     }
   }
@@ -221,7 +222,7 @@ export function createImageServer(parts: {
     };
     renew().catch((error: unknown) => {
       const facts = { reason: (error as Error).message, source: order.name };
-      log.debug(facts, "revalidation behind a stale answer failed");
+      log.debug(facts, "revalidation in the background failed; the stale picture stays");
     });
   }
 

@@ -216,18 +216,22 @@ export function joinPeers(parts: {
           if (tookMs >= overdueShare * question.timeoutMs) {
             overdueUntilMs.set(member.name, clock.monotonicMs() + overdueMs);
             const facts = { member: member.name, role: question.role, reason: (error as Error).message };
-            const message = "a peer took most of a request's time and did not answer; others are asked for a while";
+            const message = "a peer used most of a request's time without an answer; other nodes are asked for a while";
             failures.warn("OVERDUE", { ...facts, tookMs, overdueMs }, message);
           }
           if (error instanceof UnfitAnswer) {
             counts.unfit += 1;
             const facts = { member: member.name, role: question.role, reason: error.message };
-            failures.warn("UNFIT_ANSWER", facts, "a peer's answer was refused; the work is done elsewhere");
+            failures.warn(
+              "UNFIT_ANSWER",
+              facts,
+              "a peer sent an unusable answer; the next one is asked, or the work is done here",
+            );
             continue;
           }
           log.debug(
             { member: member.name, role: question.role, reason: (error as Error).message },
-            "a peer did not help",
+            "a peer did not answer",
           );
         }
       }

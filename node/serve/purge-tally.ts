@@ -6,11 +6,12 @@
  * counts in both. Records of pictures lie on disk among the objects; they are counted apart, once per name.
  */
 import type { PurgeReport } from "#follow/channel/messages.ts";
-import type { PurgeEvent } from "#follow/purge-event.ts";
+import { sourceTag } from "#purge/entry-tags.ts";
+import type { PurgeTargets } from "#purge/purge-event.ts";
+import { heldOf } from "#purge/purge-report.ts";
 import type { ObjectFacts } from "../cache/object.ts";
 import type { Purge } from "../cache/purge.ts";
 import type { Tier } from "../cache/tiers.ts";
-import { sourceTag } from "../cache/records.ts";
 
 export interface PurgeTally {
   found: (tier: Tier, facts: ObjectFacts, bytes: number) => void;
@@ -18,15 +19,7 @@ export interface PurgeTally {
   report: (seq: number, isComplete: boolean) => PurgeReport;
 }
 
-/** What each selector of an event stands for in the caches. */
-export interface Selectors {
-  readonly hostTags: readonly string[];
-  /** Prefixes of source names that each host shows; none for a host of assets. */
-  readonly hostPrefixes: readonly (readonly string[])[];
-  readonly tags: readonly string[];
-}
-
-export function createPurgeTally(purge: Purge, event: PurgeEvent, selectors: Selectors): PurgeTally {
+export function createPurgeTally(purge: Purge, targets: PurgeTargets): PurgeTally {
   const tiers = { memory: { entries: 0, bytes: 0 }, disk: { entries: 0, bytes: 0 } };
   const records = new Set<string>();
   /** Of the purge's tags and prefixes, those for which something was found. */
@@ -61,19 +54,11 @@ export function createPurgeTally(purge: Purge, event: PurgeEvent, selectors: Sel
       ...tiers,
       records: records.size,
       isComplete,
-      held: {
-        names: placesOf(event.names, (name) => heldTags.has(sourceTag(name))),
-        hosts: placesOf(
-          selectors.hostTags,
-          (tag, at) => heldTags.has(tag) || (selectors.hostPrefixes[at] ?? []).some((one) => heldPrefixes.has(one)),
-        ),
-        tags: placesOf(selectors.tags, (tag) => heldTags.has(tag)),
-        prefix: typeof event.prefix === "string" && heldPrefixes.has(event.prefix),
-      },
+      held: heldOf(
+        targets,
+        ({ tags, sourcePrefixes }) =>
+          tags.some((tag) => heldTags.has(tag)) || sourcePrefixes.some((prefix) => heldPrefixes.has(prefix)),
+      ),
     }),
   };
-}
-
-function placesOf(words: readonly string[], isHeld: (word: string, at: number) => boolean): number[] {
-  return words.flatMap((word, at) => (isHeld(word, at) ? [at] : []));
 }

@@ -11,15 +11,14 @@
  * told.
  */
 import type { Fleet } from "#document/document.ts";
-import { canonicalName } from "#record/names.ts";
 import type { PurgeReport } from "#follow/channel/messages.ts";
-import type { PurgeEvent } from "#follow/purge-event.ts";
+import { type PurgeEvent, type PurgeTargets, targetsOf } from "#purge/purge-event.ts";
 import type { Purge } from "../cache/purge.ts";
-import { type Records, sourceTag } from "../cache/records.ts";
+import type { Records } from "../cache/records.ts";
 import type { Tiers } from "../cache/tiers.ts";
 import type { AssetServer } from "./asset.ts";
 import type { ImageServer } from "./image.ts";
-import { createPurgeTally, type Selectors } from "./purge-tally.ts";
+import { createPurgeTally } from "./purge-tally.ts";
 
 export interface Purger {
   /** Undefined: nobody ordered this purge. */
@@ -39,14 +38,14 @@ export function createPurger(parts: {
   const { images, assets, tiers, records, fleet } = parts;
   return {
     async apply(seq, event) {
-      const selectors = selectorsOf(event, fleet());
-      const purge = purgeOf(seq, event, selectors);
+      const targets = targetsOf(event, fleet()?.hosts ?? []);
+      const purge = purgeOf(seq, event, targets);
       if (event.reason === "put" || event.reason === "rollback") {
         images.purge(purge, "replaced");
         await records.forgetOnDisk(purge);
         return undefined;
       }
-      const tally = createPurgeTally(purge, event, selectors);
+      const tally = createPurgeTally(purge, targets);
       const wasIndexed = tiers.isIndexed();
       tally.foundRecords(images.purge(purge, purge.isSoft ? "soft" : "removed"));
       assets.purge(purge, purge.isSoft ? tiers.keysOf(purge, tally.found) : []);
@@ -62,28 +61,13 @@ export function createPurger(parts: {
   };
 }
 
-/** The event's selectors in the caches' words. A host of pictures means the sources below its prefix. */
-function selectorsOf(event: PurgeEvent, document: Fleet | null): Selectors {
-  const hosts = event.hosts.map(canonicalName);
-  return {
-    hostTags: hosts.map((host) => `host:${host}`),
-    hostPrefixes: hosts.map((name) =>
-      (document?.hosts ?? []).flatMap((host) =>
-        host.kind === "images" && canonicalName(host.name) === name ? [host.sourcePrefix] : [],
-      ),
-    ),
-    // `url:` names an asset by its address; everything else is a tag that the asset's origin gave it.
-    tags: event.tags.map((tag) => (tag.startsWith("url:") ? tag : `tag:${tag}`)),
-  };
-}
-
-function purgeOf(seq: number, event: PurgeEvent, { hostTags, hostPrefixes, tags }: Selectors): Purge {
-  const prefix = event.prefix ?? null;
+function purgeOf(seq: number, { soft }: PurgeEvent, targets: PurgeTargets): Purge {
+  const all = [...targets.values()].flat();
   return {
     seq,
-    tags: new Set([...event.names.map(sourceTag), ...hostTags, ...tags]),
-    sourcePrefixes: [...hostPrefixes.flat(), ...(prefix === null ? [] : [prefix])],
-    isAll: event.all,
-    isSoft: event.soft,
+    tags: new Set(all.flatMap(({ tags }) => tags)),
+    sourcePrefixes: all.flatMap(({ sourcePrefixes }) => sourcePrefixes),
+    isAll: all.some(({ isAll }) => isAll),
+    isSoft: soft,
   };
 }

@@ -10,11 +10,11 @@ import { asNearcastError, type ErrorCode, NearcastError } from "#base/errors.ts"
 import { openGate } from "#base/gate.ts";
 import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
+import { hostTag, sourceTag } from "#purge/entry-tags.ts";
 import { createFlights, type Joined } from "../cache/flights.ts";
 import { type CachedObject, etagOf, headerBlockOf } from "../cache/object.ts";
-import { sourceTag } from "../cache/records.ts";
 import type { Tiers } from "../cache/tiers.ts";
 import { canonicalForm } from "../variant/key.ts";
 import type { Variant } from "../variant/variant.ts";
@@ -97,7 +97,7 @@ export function createRenderings(parts: {
     const { sourcePixelsMax, renderTimeoutMs } = fleet().limits;
     const fetched = source === null ? await sources.bytes(wanted, sha256, "shield") : null;
     const bytes = source ?? fetched?.body;
-    if (bytes === undefined) throw new NearcastError("INTERNAL", "a source without bytes");
+    if (bytes === undefined) throw new NearcastError("INTERNAL", "the source has no bytes");
     counts.renders += 1;
     let rendered: { body: Buffer; type: string; renderMs: number };
     try {
@@ -110,7 +110,11 @@ export function createRenderings(parts: {
       counts.renderFailures += 1;
       if (error.code !== "OVERLOADED") {
         quarantine.set(key, { code: error.code, detail: error.message, untilMs: clock.monotonicMs() + quarantineMs });
-        failures.warn(error.code, { reason: error.message, source: wanted.name }, "a picture could not be rendered");
+        failures.warn(
+          error.code,
+          { reason: error.message, source: wanted.name },
+          "a picture could not be rendered; the client gets an error",
+        );
       }
       throw error;
     }
@@ -127,7 +131,7 @@ export function createRenderings(parts: {
         if (failed !== undefined && failed.untilMs > clock.monotonicMs()) {
           throw new NearcastError(failed.code, failed.detail);
         }
-        if (isRefused()) throw new NearcastError("OVERLOADED", "renderings wait here already");
+        if (isRefused()) throw new NearcastError("OVERLOADED", "the render queue is full");
         // Who has to wait gives the bytes back: a thousand that wait must not hold a thousand sources.
         if (gate.counts().running >= rendersAtOnce) asked.source = null;
         return await gate.pass(async () => await renderNow(wanted, bytes, asked.source));
@@ -150,7 +154,7 @@ export function objectOf(
     key,
     facts: {
       status: 200,
-      tags: [sourceTag(name), `host:${canonicalName(host.name)}`],
+      tags: [sourceTag(name), hostTag(canonicalName(host.name))],
       ...about,
       notes: { etag, type: rendered.type, host: canonicalName(host.name), name, variant: canonicalForm(variant) },
     },

@@ -97,7 +97,7 @@ export function replicateHotKeys(parts: {
         if (held[at] === true) heldUntilMs.set(`${member.name} ${key}`, nowMs + heldMs);
       }
     } catch (error) {
-      log.debug({ member: member.name, reason: (error as Error).message }, "a peer was not told of hot keys");
+      log.debug({ member: member.name, reason: (error as Error).message }, "could not send hot keys to a peer");
     }
   }
 
@@ -110,7 +110,7 @@ export function replicateHotKeys(parts: {
           // Several members may have said so.
           if (!(await images.isHere(next)) && (await images.replicate(next))) peers.count("replicated");
         } catch (error) {
-          log.debug({ source: next.name, reason: (error as Error).message }, "a hot variant could not be fetched");
+          log.debug({ source: next.name, reason: (error as Error).message }, "could not fetch a hot variant");
         } finally {
           taken.delete(wordsOf(next));
         }
@@ -126,7 +126,7 @@ export function replicateHotKeys(parts: {
     isTelling = true;
     tellAll()
       .catch((error: unknown) => {
-        log.error({ err: error }, "hot keys could not be told");
+        log.error({ err: error }, "could not send hot keys to peers");
       })
       .finally(() => {
         isTelling = false;

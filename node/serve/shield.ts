@@ -76,7 +76,8 @@ export function createShield(parts: { records: Records; meanings: Meanings; sour
           return await tellOnce(source, known, follows > 1);
         } catch (error) {
           if (!(error instanceof SourceReplaced)) throw error;
-          if (follows >= followsMax) throw new NearcastError("ORIGIN_BAD_ANSWER", `${source.name} keeps changing`);
+          if (follows >= followsMax)
+            throw new NearcastError("ORIGIN_BAD_ANSWER", `${source.name} changed repeatedly while it was fetched`);
         }
       }
     },

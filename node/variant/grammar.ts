@@ -41,7 +41,7 @@ export interface Rejection {
   readonly parameter: string;
   /** As it was given, cut to 100 characters. */
   readonly value: string;
-  /** What would be accepted, for people: `a whole number from 1 to 100`. */
+  /** What is accepted, for people: `between 1 and 100`. */
   readonly allowed: string;
 }
 
@@ -58,7 +58,7 @@ const formatOf = { jpg: "jpeg", png: "png", webp: "webp", avif: "avif" } as cons
 
 type Side = { readonly px: number } | { readonly fraction: number };
 
-/** The parameters as they were said, each absent, or right. */
+/** The parameters of a query; each is absent or valid. */
 interface Said {
   readonly w?: Side;
   readonly h?: Side;
@@ -91,15 +91,15 @@ function spoken<Value>(
   };
 }
 
-const allowedSide = `a whole number of px from 1 to ${sidePxMax}, or a fraction above 0 and below 1`;
+const allowedSide = `between 1 and ${sidePxMax} pixels, or a fraction between 0 and 1`;
 const parameters: ReadonlyMap<string, Parameter> = new Map([
   ["w", spoken(allowedSide, readSide, (w) => ({ w }))],
   ["h", spoken(allowedSide, readSide, (h) => ({ h }))],
   ["fit", spoken(`one of ${fits.join(", ")}`, readFit, (fit) => ({ fit }))],
-  ["q", spoken("a whole number from 1 to 100", readQuality, (q) => ({ q }))],
+  ["q", spoken("between 1 and 100", readQuality, (q) => ({ q }))],
   ["fm", spoken(`one of ${formatWords.join(", ")}`, readFormat, (fm) => ({ fm }))],
   ["auto", spoken("format", readAuto, (auto) => ({ auto }))],
-  ["dpr", spoken("a number from 0.1 to 5", readRatio, (dpr) => ({ dpr }))],
+  ["dpr", spoken("between 0.1 and 5", readRatio, (dpr) => ({ dpr }))],
   ["bg", spoken("3, 4, 6 or 8 hexadecimal digits: RGB, ARGB, RRGGBB or AARRGGBB", readColour, (bg) => ({ bg }))],
 ]);
 
@@ -123,10 +123,10 @@ export function parseVariant(
   for (const [name, text] of pairs) {
     const known = parameters.get(name);
     if (known === undefined && name !== "preset") continue;
-    if (seen.has(name)) return rejected(name, text, "to be given once");
+    if (seen.has(name)) return rejected(name, text, "given only once");
     seen.add(name);
     if (known === undefined) {
-      if (!Object.hasOwn(presets, text)) return rejected(name, text, "the name of a preset of the fleet document");
+      if (!Object.hasOwn(presets, text)) return rejected(name, text, "the name of a preset in the fleet document");
       preset = presets[text];
     } else {
       const word = known.read(text);
@@ -246,7 +246,8 @@ function readColour(text: string): string | undefined {
 
 function decodePairs(query: string, limits: GrammarLimits): [string, string][] | Rejection {
   const text = query.startsWith("?") ? query.slice(1) : query;
-  if (text.length > limits.queryLengthMax) return rejected("query", text, `up to ${limits.queryLengthMax} characters`);
+  if (text.length > limits.queryLengthMax)
+    return rejected("query", text, `at most ${limits.queryLengthMax} characters`);
   const parts = text.split("&", limits.parametersMax + 1).filter((part) => part !== "");
   const pairs: [string, string][] = [];
   for (const part of parts) {
@@ -258,7 +259,7 @@ function decodePairs(query: string, limits: GrammarLimits): [string, string][] |
     pairs.push([name, value]);
   }
   if (pairs.length <= limits.parametersMax) return pairs;
-  return rejected("query", `${pairs.length} parameters or more`, `up to ${limits.parametersMax} parameters`);
+  return rejected("query", `${pairs.length} or more`, `at most ${limits.parametersMax} parameters`);
 }
 
 /** URL Standard, application/x-www-form-urlencoded: `+` is a space. Unlike there, bad escapes are not passed on. */

@@ -17,6 +17,7 @@
  */
 import type { Roster, RosterNode } from "#document/roster.ts";
 import type { PictureFacts } from "#image/picture.ts";
+import type { PurgeSelectors } from "#purge/purge-request.ts";
 import type { Precondition } from "../precondition.ts";
 import type { TokenKind, TokenName } from "../token/token-kind.ts";
 import type { Actor, Audited, AuditEntry, AuditQuery } from "./audit-entry.ts";
@@ -62,16 +63,11 @@ export type RollbackOutcome =
   | { outcome: "no-such-version" }
   | { outcome: "version-is-deletion" };
 
-/** What edges must drop. Keys that are not there select nothing; `soft` marks as stale instead. */
-export interface Purge {
+/** What edges must drop; `soft` marks as stale instead. */
+export interface Purge extends PurgeSelectors {
   readonly reason: VersionReason | "purge";
-  readonly names?: readonly string[];
   /** The version that the one name in `names` now has. */
   readonly version?: number;
-  readonly prefix?: string;
-  readonly hosts?: readonly string[];
-  readonly tags?: readonly string[];
-  readonly all?: boolean;
   readonly soft?: boolean;
 }
 

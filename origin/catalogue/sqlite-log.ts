@@ -1,8 +1,10 @@
 /** The statements of fleet versions and of the event log. See catalogue.ts for what each method promises. */
 import type { SQLOutputValue } from "node:sqlite";
+import { purgeKindNames, purgeKinds } from "#purge/kinds.ts";
+import { selectorsOf } from "#purge/purge-kind.ts";
 import { secretEventKind } from "#secret/fleet-secret.ts";
 import { holds } from "../precondition.ts";
-import { type Audited, targetsToldMax } from "./audit-entry.ts";
+import { type Audited, type AuditFact, targetsToldMax } from "./audit-entry.ts";
 import type { Catalogue, EventKind, FeedEvent, FleetText, FleetVersion, PublishOutcome, Purge } from "./catalogue.ts";
 import { type Changes, unchanged } from "./sqlite-change.ts";
 import type { SqliteSession } from "./sqlite-session.ts";
@@ -93,21 +95,17 @@ export function openLogTables(session: SqliteSession, change: Changes["change"])
   };
 }
 
-/** A purge of a host or of all covers whatever name could have been asked for. */
-function auditedPurge({ names = [], hosts = [], tags = [], prefix, all, soft }: Purge, seq: number): Audited {
-  const coversEveryName = all === true || hosts.length > 0;
+function auditedPurge(purge: Purge, seq: number): Audited {
+  const audited = purgeKindNames.map((name) => [name, purgeKinds[name].audited(selectorsOf(purge[name]))] as const);
+  const facts = audited.map(([name, { fact }]): [string, AuditFact | undefined] => [
+    name,
+    typeof fact === "object" ? fact.slice(0, targetsToldMax) : fact,
+  ]);
   return {
     kind: "purge",
-    targets: [...names, ...hosts, ...tags],
-    targetPrefixes: [...(prefix === undefined ? [] : [prefix]), ...(coversEveryName ? [""] : [])],
-    facts: {
-      seq,
-      prefix,
-      hosts: hosts.length === 0 ? undefined : hosts.slice(0, targetsToldMax),
-      tags: tags.length === 0 ? undefined : tags.slice(0, targetsToldMax),
-      all,
-      soft,
-    },
+    targets: audited.flatMap(([, { targets }]) => targets ?? []),
+    targetPrefixes: [...new Set(audited.flatMap(([, { targetPrefixes }]) => targetPrefixes ?? []))],
+    facts: { seq, ...Object.fromEntries(facts), soft: purge.soft },
   };
 }
 

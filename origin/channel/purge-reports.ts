@@ -7,6 +7,7 @@
  */
 import type { Clock } from "#base/clock.ts";
 import type { PurgeReport } from "#follow/channel/messages.ts";
+import { addHeld, type HeldPlaces, noPlaces } from "#purge/purge-report.ts";
 import type { ConnectedNodes, IntroducedConnection } from "./connections.ts";
 
 /** Entries (pictures in a size, sources, files of assets) and their bytes. */
@@ -34,9 +35,8 @@ export interface PurgeState {
   readonly nodes: readonly NodePurge[];
   /** Whether all who were connected have reported. */
   readonly isSettled: boolean;
-  /** Places in the event's lists for which a node held something. */
-  readonly held: { readonly names: ReadonlySet<number>; hosts: ReadonlySet<number>; tags: ReadonlySet<number> };
-  readonly isPrefixHeld: boolean;
+  /** The selectors for which a node held something. */
+  readonly held: HeldPlaces;
 }
 
 export interface PurgeReports {
@@ -67,8 +67,7 @@ interface Tracked {
   readonly orderedAtMs: number;
   /** By node and process. */
   readonly entries: Map<string, Entry>;
-  readonly held: { readonly names: Set<number>; readonly hosts: Set<number>; readonly tags: Set<number> };
-  isPrefixHeld: boolean;
+  readonly held: HeldPlaces;
   readonly watchers: Set<() => void>;
 }
 
@@ -89,9 +88,8 @@ export function openPurgeReports({ connected, clock }: { connected: ConnectedNod
       const entries = new Map(
         connected.introduced().map((connection): [string, Entry] => [keyOf(connection), emptyEntry(connection)]),
       );
-      const held = { names: new Set<number>(), hosts: new Set<number>(), tags: new Set<number>() };
       const orderedAtMs = clock.monotonicMs();
-      purges.set(seq, { orderedAtMs, entries, held, isPrefixHeld: false, watchers: new Set() });
+      purges.set(seq, { orderedAtMs, entries, held: noPlaces(), watchers: new Set() });
       forgetOld();
     },
     take(connection, { seq, held, ...report }) {
@@ -103,16 +101,15 @@ export function openPurgeReports({ connected, clock }: { connected: ConnectedNod
       entry.report = report;
       entry.tookMs = Math.round(clock.monotonicMs() - purge.orderedAtMs);
       purge.entries.set(key, entry);
-      for (const kind of ["names", "hosts", "tags"] as const) for (const at of held[kind]) purge.held[kind].add(at);
-      if (held.prefix) purge.isPrefixHeld = true;
+      addHeld(purge.held, held);
       if (isSettled(purge)) for (const wake of purge.watchers) wake();
     },
     state(seq) {
       const purge = purges.get(seq);
       if (purge === undefined) return undefined;
-      const { entries, held, isPrefixHeld } = purge;
+      const { entries, held } = purge;
       const byNode = Map.groupBy(entries.values(), ({ node }) => node);
-      return { nodes: [...byNode.values()].map(sumOf), isSettled: isSettled(purge), held, isPrefixHeld };
+      return { nodes: [...byNode.values()].map(sumOf), isSettled: isSettled(purge), held };
     },
     async settled(seq, waitMs) {
       const purge = purges.get(seq);

@@ -19,7 +19,7 @@ import {
 } from "#follow/channel/messages.ts";
 import type { Seals } from "#follow/channel/seal.ts";
 import { encodeEvent } from "../feed/encode.ts";
-import type { Refusals, UnknownEdge } from "../refusals.ts";
+import type { Refusals, UnknownEdge } from "../refused-tokens.ts";
 import type { ConnectedNodes, Connection, IntroducedConnection } from "./connections.ts";
 
 /** A node of the fleet, as its document and the roster name it. */

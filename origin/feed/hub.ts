@@ -147,7 +147,7 @@ function wake(hub: Hub): void {
   hub.isWoken = true;
   hub.pumping ??= pump(hub)
     .catch((error: unknown) => {
-      hub.deps.log.error({ err: error }, "the feed can't read the event log");
+      hub.deps.log.error({ err: error }, "the feed can't read the event log; trying again");
     })
     .finally(() => {
       hub.pumping = undefined;
@@ -274,7 +274,7 @@ async function subscribe(
     throw error;
   }
   catchUp(hub, subscriber).catch((error: unknown) => {
-    log.error({ err: error }, "the feed can't read the event log");
+    log.error({ err: error }, "the feed can't read the event log; trying again");
     if (!subscriber.isGone) cut(hub, subscriber, "the log can't be read");
   });
   return () => {

@@ -30,7 +30,10 @@ export async function openFleetLimits(
     const fleet = reader.read(stored);
     if (fleet !== null) limits = fleet.limits;
     else
-      log.warn({ version: stored.version }, "the stored fleet document is not valid any more; its limits stay unused");
+      log.warn(
+        { version: stored.version },
+        "the stored fleet document is no longer valid; default limits apply to uploads",
+      );
   };
   await refresh();
   return { current: () => limits, refresh };

@@ -3,7 +3,7 @@
  * forgetting it can't open a door.
  */
 import { NearcastError } from "#base/errors.ts";
-import type { Refusals } from "../refusals.ts";
+import type { Refusals } from "../refused-tokens.ts";
 import type { Tokens } from "../token/tokens.ts";
 import type { App } from "./app-type.ts";
 import { addressOf } from "./write-request.ts";

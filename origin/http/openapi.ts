@@ -67,7 +67,7 @@ const pathParameter = {
 
 const accessNote = {
   anybody: "Needs no token.",
-  edge: "Needs the edge's or the writer's token.",
-  "edge-only": "Needs the edge's token; the writer's will not do.",
-  writer: "Needs the writer's token.",
+  edge: "Needs the edge token or the writer token.",
+  "edge-only": "Needs the edge token; the writer token is not accepted.",
+  writer: "Needs the writer token.",
 } as const;

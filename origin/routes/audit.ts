@@ -33,7 +33,7 @@ const auditQuery = Type.Object(
       Type.Integer({
         minimum: 1,
         maximum: Number.MAX_SAFE_INTEGER,
-        description: "only entries with a smaller id: `next` of the page before",
+        description: "only entries with a smaller id: `next` of the previous page",
       }),
     ),
     limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100 }),
@@ -47,14 +47,14 @@ const auditEntry = Type.Object({
   id: Type.Integer(),
   at: Type.String({ description: "ISO 8601, UTC" }),
   kind,
-  author: Type.String({ description: "as the client named it; proves nothing" }),
+  author: Type.String({ description: "the author that the client claims to be" }),
   token: Type.Optional(
     Type.Object(
       { kind: Type.Unsafe<(typeof tokenKinds)[number]>({ type: "string", enum: [...tokenKinds] }), id: Type.String() },
-      { description: "the token that was used; absent where the origin's own machine was" },
+      { description: "the token that was used; absent for a change on the origin's own machine" },
     ),
   ),
-  address: Type.Optional(Type.String({ description: "the client's end of the connection" })),
+  address: Type.Optional(Type.String({ description: "address of the client" })),
   targets: Type.Array(Type.String(), { description: "names of pictures, nodes, hosts, tags; the first 20" }),
   targetCount: Type.Integer(),
   facts: Type.Record(Type.String(), fact, { description: "what changed" }),
@@ -71,7 +71,7 @@ export function addAuditRoute(app: App, catalogue: Pick<Catalogue, "audit">): vo
     {
       config: { access: "writer" },
       schema: {
-        summary: "Who changed what, and when",
+        summary: "List who changed what, and when",
         tags: ["audit"],
         querystring: auditQuery,
         response: { 200: auditPage },

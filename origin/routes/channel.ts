@@ -56,7 +56,7 @@ export function addChannelRoutes(app: App, deps: ChannelRouteDeps, failures: Fai
           bodyLimit: messageBytesMax[purpose],
           config: {
             access: "edge-only",
-            rawRequest: { mediaType: "application/json", description: "node/follow/channel/messages.ts has its shape" },
+            rawRequest: { mediaType: "application/json", description: "see node/follow/channel/messages.ts" },
           },
           schema: { summary, tags: ["channel"], response: { 204: Type.Null() } },
         },

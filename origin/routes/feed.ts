@@ -23,7 +23,7 @@ const feedQuery = Type.Object(
       Type.Integer({
         minimum: 0,
         maximum: Number.MAX_SAFE_INTEGER,
-        description: "number of the last event that was seen; without it only new events come",
+        description: "number of the last event that the client has; without it, only new events are sent",
       }),
     ),
   },
@@ -49,7 +49,7 @@ export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDep
         },
       },
       schema: {
-        summary: "Follow what edges must do: every event after `since`, then each as it happens",
+        summary: "Follow the feed: all events after `since`, then new ones as they happen",
         tags: ["feed"],
         querystring: feedQuery,
         response: { 200: Type.Any() },

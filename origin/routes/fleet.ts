@@ -65,7 +65,7 @@ export function addFleetRoutes(app: App, deps: FleetRouteDeps): void {
     {
       config: { access: "edge" },
       schema: {
-        summary: "The newest fleet document, or the version asked for",
+        summary: "Get the newest fleet document, or an earlier version",
         tags: ["fleet"],
         querystring: versionQuery,
         response: { 200: fleetText, 304: Type.Null({ description: "the client has this version" }) },
@@ -85,7 +85,7 @@ export function addFleetRoutes(app: App, deps: FleetRouteDeps): void {
     {
       config: { access: "writer" },
       schema: {
-        summary: "The kept fleet versions",
+        summary: "List the kept versions of the fleet document",
         tags: ["fleet"],
         querystring: versionsQuery,
         response: { 200: fleetVersionList },
@@ -104,7 +104,7 @@ export function addFleetRoutes(app: App, deps: FleetRouteDeps): void {
     {
       config: { access: "writer" },
       schema: {
-        summary: "Publish an earlier version's text again, as the next version; by default that of the version before",
+        summary: "Restore an earlier version as the next version; by default, the previous one",
         tags: ["fleet"],
         querystring: publishQuery,
         body: rollbackFleetBody,

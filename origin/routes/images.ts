@@ -46,7 +46,7 @@ export function addImageRoutes(app: App, deps: ImageRouteDeps): void {
     {
       config: { access: "writer" },
       schema: {
-        summary: "Delete a source; its versions stay and can be brought back",
+        summary: "Delete a source; its versions are kept and can be restored",
         tags: ["images"],
         response: { 200: deletedImage },
       },
@@ -136,7 +136,7 @@ function addReadRoute(app: App, { store, catalogue }: ImageRouteDeps): void {
     exposeHeadRoute: false,
     config: { access: "edge", rawResponse: { mediaType: "image/*", description: "the bytes as they were uploaded" } },
     schema: {
-      summary: "The bytes of a source",
+      summary: "Get the bytes of a source",
       tags: ["images"],
       querystring: versionQuery,
       response: { 200: Type.Any() },

@@ -14,18 +14,18 @@ const nodePath = Type.Object({ name: nodeName });
 const registrationBytesMax = 16 * 1024;
 const registration = Type.Object({ name: Type.Optional(nodeName), ...placeOfNode }, { additionalProperties: false });
 
-const revision = Type.Integer({ description: "the roster's" });
+const revision = Type.Integer({ description: "revision of the roster" });
 const joined = Type.Object({
   node: rosterNodeSchema,
   revision,
-  unchanged: Type.Boolean({ description: "it was registered so already" }),
+  unchanged: Type.Boolean({ description: "the node was already registered with these values" }),
 });
 const removed = Type.Object({ name: nodeName, revision });
 const drained = Type.Object({
   name: nodeName,
   draining: Type.Boolean(),
   revision,
-  unchanged: Type.Boolean({ description: "it was so already" }),
+  unchanged: Type.Boolean({ description: "nothing had to be changed" }),
 });
 
 export interface NodeRouteDeps {
@@ -41,7 +41,7 @@ export function addNodeRoutes(app: App, { roster, feed, log }: NodeRouteDeps): v
       exposeHeadRoute: false,
       config: { access: "edge" },
       schema: {
-        summary: "The roster: nodes that joined by themselves, and nodes that are drained",
+        summary: "Get the roster: nodes that joined, and nodes that are drained",
         tags: ["nodes"],
         response: { 200: rosterSchema },
       },
@@ -58,7 +58,7 @@ export function addNodeRoutes(app: App, { roster, feed, log }: NodeRouteDeps): v
       bodyLimit: registrationBytesMax,
       config: { access: "edge" },
       schema: {
-        summary: "Register a node; without a name it is given the site's next free one",
+        summary: "Register a node; without a name, it gets the next free one of its site",
         tags: ["nodes"],
         body: registration,
         response: { 200: joined, 201: joined },
@@ -68,7 +68,7 @@ export function addNodeRoutes(app: App, { roster, feed, log }: NodeRouteDeps): v
       const { node, revision: now, isNew } = await roster.join(request.body, actorOf(request));
       if (isNew) {
         feed.wake();
-        log.info({ node, revision: now }, "a node joined");
+        log.info({ node, revision: now }, "node joined");
       }
       void reply.code(isNew ? 201 : 200);
       return { node, revision: now, unchanged: !isNew };
@@ -80,7 +80,7 @@ export function addNodeRoutes(app: App, { roster, feed, log }: NodeRouteDeps): v
     {
       config: { access: "writer" },
       schema: {
-        summary: "Remove a node that joined by itself; drain it before, so that no client is left with its address",
+        summary: "Remove a node that joined; drain it first, so that no client still has its address",
         tags: ["nodes"],
         params: nodePath,
         response: { 200: removed },
@@ -91,7 +91,7 @@ export function addNodeRoutes(app: App, { roster, feed, log }: NodeRouteDeps): v
       const { name } = request.params;
       const { revision: now } = await roster.remove(name, actor);
       feed.wake();
-      log.info({ name, revision: now, author: actor.author }, "a node was removed");
+      log.info({ name, revision: now, author: actor.author }, "node removed");
       return { name, revision: now };
     },
   );
@@ -113,7 +113,7 @@ export function addNodeRoutes(app: App, { roster, feed, log }: NodeRouteDeps): v
           feed.wake();
           log.info(
             { name, draining, revision: now, author: actor.author },
-            draining ? "a node is drained" : "a node is undrained",
+            draining ? "node drained" : "node undrained",
           );
         }
         return { name, draining, revision: now, unchanged };

@@ -3,13 +3,13 @@ import { Type } from "typebox";
 import type { Log } from "#base/log.ts";
 import { fleetSecretsSchema } from "#secret/fleet-secret.ts";
 import type { FeedHub } from "../feed/hub.ts";
-import type { FleetSecretKeeper } from "../fleet/secret-file.ts";
+import type { FleetSecretKeeper } from "../fleet/fleet-secret-file.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 import { actorOf } from "../http/write-request.ts";
 
 const rotated = Type.Object({
-  id: Type.String({ description: "names the new secret without telling it, 16 hexadecimal digits" }),
-  previousId: Type.String({ description: "names the one before, which is accepted until the next rotation" }),
+  id: Type.String({ description: "ID of the new secret, 16 hexadecimal digits; does not reveal the secret" }),
+  previousId: Type.String({ description: "ID of the previous secret, which is accepted until the next rotation" }),
   seq: Type.Integer({ description: "number of the event in the feed" }),
 });
 
@@ -27,7 +27,7 @@ export function addSecretRoutes(app: App, { fleetSecret, feed, log }: SecretRout
       // People hold the writer's token; what nodes share is not for them.
       config: { access: "edge-only" },
       schema: {
-        summary: "The fleet secret, and the one before it while that is still accepted",
+        summary: "Get the fleet secret, and the previous one while it is still accepted",
         tags: ["fleet"],
         response: { 200: fleetSecretsSchema },
       },
@@ -43,7 +43,7 @@ export function addSecretRoutes(app: App, { fleetSecret, feed, log }: SecretRout
     {
       config: { access: "writer" },
       schema: {
-        summary: "Make a new fleet secret; the one before it is accepted until the next rotation",
+        summary: "Create a new fleet secret; the previous one is accepted until the next rotation",
         tags: ["fleet"],
         response: { 201: rotated },
       },
@@ -52,7 +52,7 @@ export function addSecretRoutes(app: App, { fleetSecret, feed, log }: SecretRout
       const actor = actorOf(request);
       const { id, previousId, seq } = await fleetSecret.rotate(actor);
       feed.wake();
-      log.info({ id, previousId, seq, author: actor.author }, "the fleet secret was rotated");
+      log.info({ id, previousId, seq, author: actor.author }, "rotated the fleet secret");
       void reply.code(201).header("cache-control", "no-store");
       return { id, previousId, seq };
     },

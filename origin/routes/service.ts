@@ -9,7 +9,7 @@ export function addServiceRoutes(app: App, metrics: OriginMetrics): void {
     {
       config: { access: "anybody" },
       schema: {
-        summary: "Is the origin alive?",
+        summary: "Check that the origin is alive",
         tags: ["service"],
         response: { 200: Type.Object({ status: Type.Literal("ok") }) },
       },
@@ -24,7 +24,11 @@ export function addServiceRoutes(app: App, metrics: OriginMetrics): void {
     {
       // A token is asked for even on loopback: a proxy in front makes every client look like a local one.
       config: { access: "edge", rawResponse: { mediaType: "text/plain", description: "Prometheus text format" } },
-      schema: { summary: "Metrics for Prometheus", tags: ["service"], response: { 200: Type.Any() } },
+      schema: {
+        summary: "Get metrics in the Prometheus text format",
+        tags: ["service"],
+        response: { 200: Type.Any() },
+      },
     },
     async (_request, reply) => await reply.type(metrics.contentType).send(await metrics.print()),
   );
@@ -32,7 +36,7 @@ export function addServiceRoutes(app: App, metrics: OriginMetrics): void {
     "/api/openapi.json",
     {
       config: { access: "anybody" },
-      schema: { summary: "This API, as an OpenAPI 3.1 document", tags: ["service"], response: { 200: Type.Any() } },
+      schema: { summary: "Get this API as an OpenAPI 3.1 document", tags: ["service"], response: { 200: Type.Any() } },
     },
     async (_request, reply) => await reply.type("application/json").send(JSON.stringify(app.swagger())),
   );

@@ -12,7 +12,7 @@ const time = Type.String({ description: "ISO 8601, UTC, such as 2026-03-01T12:00
 const versionNumber = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
 
 const blobFields = {
-  sha256: Type.String({ description: "of the bytes, 64 hexadecimal digits; also the ETag" }),
+  sha256: Type.String({ description: "SHA-256 of the bytes, 64 hexadecimal digits; also the ETag" }),
   sizeBytes: Type.Integer(),
   type: word<PictureType>(pictureTypes, "what the bytes are"),
   width: Type.Integer({ description: "px, as shown (after the EXIF orientation)" }),
@@ -28,9 +28,9 @@ export const storedImage = Type.Object({
   version: versionNumber,
   ...blobFields,
   ...authored,
-  deduplicated: Type.Boolean({ description: "these bytes were stored before, under whatever name" }),
-  unchanged: Type.Boolean({ description: "the name had these bytes already: no new version" }),
-  repaired: Type.Boolean({ description: "the stored bytes were missing or damaged, and are good now" }),
+  deduplicated: Type.Boolean({ description: "these bytes were already stored, under any name" }),
+  unchanged: Type.Boolean({ description: "the name already had these bytes, so there is no new version" }),
+  repaired: Type.Boolean({ description: "the stored bytes were missing or damaged and have been replaced" }),
 });
 
 export const deletedImage = Type.Object({ name: Type.String(), version: versionNumber, ...authored });
@@ -41,12 +41,12 @@ export const rolledBackImage = Type.Object({
   fromVersion: Type.Optional(versionNumber),
   ...blobFields,
   ...authored,
-  unchanged: Type.Boolean({ description: "the name has these bytes now: no new version" }),
+  unchanged: Type.Boolean({ description: "the name already has these bytes, so there is no new version" }),
 });
 
 export const imageList = Type.Object({
   images: Type.Array(Type.Object({ name: Type.String(), version: versionNumber, ...blobFields, ...authored })),
-  cursor: Type.Optional(Type.String({ description: "for the next page; not there on the last" })),
+  cursor: Type.Optional(Type.String({ description: "for the next page; absent on the last" })),
 });
 
 export const imageVersions = Type.Object({
@@ -68,7 +68,7 @@ export const imageVersions = Type.Object({
 export const fleetVersion = Type.Object({
   version: versionNumber,
   ...authored,
-  summary: Type.String({ description: "what changed against the version before" }),
+  summary: Type.String({ description: "changes since the previous version" }),
   fromVersion: Type.Optional(versionNumber),
 });
 
@@ -76,28 +76,28 @@ export const fleetText = Type.Object({ ...fleetVersion.properties, text: Type.St
 
 export const publishedFleet = Type.Object({
   ...fleetVersion.properties,
-  unchanged: Type.Boolean({ description: "this was the newest text already: no new version" }),
+  unchanged: Type.Boolean({ description: "this is already the newest text, so there is no new version" }),
 });
 
 export const publishQuery = Type.Object(
   {
-    dryRun: Type.Optional(Type.Boolean({ description: "say what would change and publish nothing" })),
-    force: Type.Optional(Type.Boolean({ description: "publish although it takes down what is being served" })),
+    dryRun: Type.Optional(Type.Boolean({ description: "report the changes without publishing" })),
+    force: Type.Optional(Type.Boolean({ description: "publish even if it takes down what is being served" })),
   },
   { additionalProperties: false },
 );
 
 export const fleetReview = Type.Object({
   dryRun: Type.Literal(true),
-  version: Type.Optional({ ...versionNumber, description: "the newest one, which it was compared with" }),
-  unchanged: Type.Boolean({ description: "the newest version has this very text" }),
-  additive: Type.Boolean({ description: "nothing that was there is gone or different" }),
+  version: Type.Optional({ ...versionNumber, description: "the newest version, which the document was compared with" }),
+  unchanged: Type.Boolean({ description: "the newest version has the same text" }),
+  additive: Type.Boolean({ description: "nothing is removed or changed, only added" }),
   changes: Type.Array(
     Type.Object({
       kind: word(changeKinds, "what happens to it"),
       what: Type.String({ description: "such as site, node, zone, records, host" }),
       name: Type.String(),
-      detail: Type.String({ description: "how it differs, or what it is" }),
+      detail: Type.String({ description: "the difference, or the new value" }),
     }),
     { description: "the first ones" },
   ),
@@ -108,7 +108,7 @@ export const fleetReview = Type.Object({
       name: Type.String(),
       message: Type.String(),
     }),
-    { description: "the first ones; while there are any, only force=true publishes" },
+    { description: "the first ones; if there are any, only force=true publishes" },
   ),
   dangerCount: Type.Integer(),
 });

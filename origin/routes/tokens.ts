@@ -7,10 +7,10 @@ import { actorOf } from "../http/write-request.ts";
 import { type TokenKind, tokenKinds } from "../token/token-kind.ts";
 import type { Tokens } from "../token/tokens.ts";
 
-const kind = Type.Unsafe<TokenKind>({ type: "string", enum: [...tokenKinds], description: "whose token" });
+const kind = Type.Unsafe<TokenKind>({ type: "string", enum: [...tokenKinds], description: "kind of token" });
 const kindPath = Type.Object({ kind });
 const time = Type.String({ description: "ISO 8601, UTC" });
-const id = Type.String({ description: "names the token without telling it" });
+const id = Type.String({ description: "ID of the token; does not reveal it" });
 
 /** A month: who needs longer has no rotation but two tokens. */
 const overlapSecondsMax = 2_678_400;
@@ -20,12 +20,14 @@ const tokenList = Type.Object({
     Type.Object({
       kind,
       id,
-      current: Type.Boolean({ description: "false: an older one that is still accepted" }),
+      current: Type.Boolean({ description: "false: an older token that is still accepted" }),
       createdAt: time,
       expiresAt: Type.Optional(time),
-      handedOut: Type.Boolean({ description: "edges may fetch it with an older one" }),
+      handedOut: Type.Boolean({ description: "edges may fetch it with an older token" }),
       lastUsedAt: Type.Optional(time),
-      usedFrom: Type.Array(Type.String(), { description: "addresses since the origin started, newest first" }),
+      usedFrom: Type.Array(Type.String(), {
+        description: "addresses that used it since the origin started, newest first",
+      }),
     }),
   ),
 });
@@ -36,11 +38,11 @@ const rotateBody = Type.Object(
       Type.Integer({
         minimum: 0,
         maximum: overlapSecondsMax,
-        description: "how long older tokens are accepted; 0: no longer; default tokens.overlapHours",
+        description: "how long older tokens stay valid; 0: not at all; default tokens.overlapHours",
       }),
     ),
     handOut: Type.Optional(
-      Type.Boolean({ description: "edges may fetch the new token with an older one; default true" }),
+      Type.Boolean({ description: "edges may fetch the new token with an older one; default: true" }),
     ),
   },
   { additionalProperties: false },
@@ -58,7 +60,7 @@ export function addTokenRoutes(app: App, tokens: Tokens): void {
     `${apiPath}/tokens`,
     {
       config: { access: "writer" },
-      schema: { summary: "The accepted tokens, by their ids", tags: ["tokens"], response: { 200: tokenList } },
+      schema: { summary: "List the valid tokens by ID", tags: ["tokens"], response: { 200: tokenList } },
     },
     async (_request, reply) => {
       void reply.header("cache-control", "no-store");
@@ -82,7 +84,7 @@ export function addTokenRoutes(app: App, tokens: Tokens): void {
     {
       config: { access: "writer" },
       schema: {
-        summary: "Make a new token; those before it are accepted a while longer",
+        summary: "Create a new token; the older ones stay valid for a while",
         tags: ["tokens"],
         params: kindPath,
         body: rotateBody,
@@ -109,10 +111,10 @@ export function addTokenRoutes(app: App, tokens: Tokens): void {
     {
       config: { access: "writer" },
       schema: {
-        summary: "End the older tokens at once; only the current one is accepted from now on",
+        summary: "Revoke the older tokens at once; only the current one stays valid",
         tags: ["tokens"],
         params: kindPath,
-        response: { 200: Type.Object({ kind, retired: Type.Integer({ description: "how many" }) }) },
+        response: { 200: Type.Object({ kind, retired: Type.Integer({ description: "number of revoked tokens" }) }) },
       },
     },
     async (request) => {
@@ -132,7 +134,8 @@ export function addTokenRoutes(app: App, tokens: Tokens): void {
       exposeHeadRoute: false,
       config: { access: "edge-only" },
       schema: {
-        summary: "Which token an edge should use; the token itself for who presents an older one, unless by hand",
+        summary:
+          "Get the ID of the token that an edge should use, and the token itself if the request has an older one",
         tags: ["tokens"],
         response: { 200: edgeTokenSchema },
       },

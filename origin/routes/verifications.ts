@@ -11,10 +11,10 @@ const verifyQuery = Type.Object(
     after: Type.Optional(
       Type.String({
         pattern: "^[0-9a-f]{64}$",
-        description: "the cursor of the step before; without it: from the start",
+        description: "cursor of the previous step; absent: from the start",
       }),
     ),
-    totals: Type.Optional(Type.Boolean({ description: "also count what is left from here" })),
+    totals: Type.Optional(Type.Boolean({ description: "also count what is left to verify" })),
   },
   { additionalProperties: false },
 );
@@ -30,14 +30,14 @@ const verifyAnswer = Type.Object({
         Type.Object({
           name: Type.String(),
           version: Type.Integer(),
-          isCurrent: Type.Boolean({ description: "this version is what the name means now" }),
+          isCurrent: Type.Boolean({ description: "this is the current version of the name" }),
         }),
-        { description: "versions that stand for these bytes, the first 20" },
+        { description: "versions with these bytes, the first 20" },
       ),
     }),
   ),
   totals: Type.Optional(amount),
-  cursor: Type.Optional(Type.String({ description: "for the next step; not there after the last" })),
+  cursor: Type.Optional(Type.String({ description: "for the next step; absent after the last" })),
 });
 
 export function addVerifyRoute(app: App, deps: { verifier: Verifier; catalogue: Pick<Catalogue, "blobTotals"> }): void {
@@ -47,7 +47,7 @@ export function addVerifyRoute(app: App, deps: { verifier: Verifier; catalogue: 
       exposeHeadRoute: false,
       config: { access: "writer" },
       schema: {
-        summary: "Read some stored blobs again and compare them with their hashes; repeat with the cursor",
+        summary: "Verify some stored blobs against their hashes; repeat with the cursor",
         tags: ["images"],
         querystring: verifyQuery,
         response: { 200: verifyAnswer },

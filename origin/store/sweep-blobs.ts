@@ -43,7 +43,7 @@ export function startSweep(deps: {
       const removed = await sweepShard(shard, deps.store, deps.catalogue, deps.holds);
       deps.onRemoved(removed);
     } catch (error) {
-      deps.log.error({ error, shard }, "the sweep of blobs failed");
+      deps.log.error({ error, shard }, "could not remove unused blobs; trying again later");
     }
     shard = (shard + 1) % shardCount;
     running = undefined;

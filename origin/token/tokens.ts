@@ -129,7 +129,7 @@ export async function openTokens(deps: TokenDeps): Promise<Tokens> {
       for (const kind of tokenKinds) await look(book, kind);
     })
       .catch((error: unknown) => {
-        log.error({ err: error }, "the token files can't be looked at");
+        log.error({ err: error }, "could not check the token files; the current tokens stay in use");
       })
       .finally(() => {
         isLooking = false;
@@ -210,7 +210,7 @@ async function take(
   book.current[kind] = token;
   book.records = await catalogue.tokens();
   if (isNews) {
-    log.info({ kind, id: next.id, olderUntil: new Date(olderUntilMs).toISOString() }, "a new token is current");
+    log.info({ kind, id: next.id, olderUntil: new Date(olderUntilMs).toISOString() }, "rotated a token");
     if (kind === "edge") changed();
   }
   return olderUntilMs;
@@ -228,7 +228,10 @@ async function look(book: TokenBook, kind: TokenKind): Promise<void> {
   } catch (error) {
     // A file that is being written gets another mark. What the catalogue refused is tried again at the next look.
     if ((error as NearcastError).code !== "INTERNAL") watched[kind] = "not taken";
-    deps.log.warn({ err: error, file: files[kind] }, "the changed token file is not taken; the token in use stays");
+    deps.log.warn(
+      { err: error, file: files[kind] },
+      "the changed token file is not valid; the current token stays in use",
+    );
   }
 }
 

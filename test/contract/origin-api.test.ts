@@ -12,7 +12,7 @@ import { systemClock } from "#base/clock.ts";
 import { silentLog } from "#base/log.ts";
 import { seededRandom } from "#base/random.ts";
 import { type FeedEvent, type FeedPosition, followFeed } from "#follow/feed.ts";
-import { readPurgeEvent } from "#follow/purge-event.ts";
+import { readPurgeEvent } from "#purge/purge-event.ts";
 import { emptyRoster, type Roster, rosterEventKind } from "#document/roster.ts";
 import { openDecoderPool } from "#image/pool.ts";
 import { stringify } from "yaml";

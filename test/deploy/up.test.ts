@@ -182,7 +182,7 @@ test("up runs everything, each verb works on it, and a second start goes on wher
     const wrongHost = await verb(["explain", "http://imgs.cdn.test/sample.jpg"], 4);
     assert.match(
       wrongHost.stderr,
-      /"imgs\.cdn\.test" is not one of the hosts that are served: img\.cdn\.test; did you mean img\.cdn\.test\?/,
+      /"imgs\.cdn\.test" is not served here \(served: img\.cdn\.test\); did you mean img\.cdn\.test\?/,
     );
     const wrongName = await verb(["explain", `http://${address}:8080/sampel.jpg`]);
     assert.match(wrongName.stderr, /the origin has no picture "sampel\.jpg"; did you mean "sample\.jpg"\?/);

@@ -11,9 +11,9 @@ test("the page has every route of the origin, with the token that it needs, and 
   const { paths } = (await answer.json()) as { paths: Record<string, Record<string, { description: string }>> };
   const tokens: Readonly<Record<string, string>> = {
     "Needs no token.": "no token",
-    "Needs the edge's or the writer's token.": "edge or writer",
-    "Needs the writer's token.": "writer",
-    "Needs the edge's token; the writer's will not do.": "edge only",
+    "Needs the edge token or the writer token.": "edge or writer",
+    "Needs the writer token.": "writer",
+    "Needs the edge token; the writer token is not accepted.": "edge only",
   };
   const wanted = Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods)

@@ -64,7 +64,7 @@ for (const role of ["edge", "origin"] as const) {
   test(`${role}: with the sandbox there it starts`, async (t) => {
     const { [role]: file } = await settings(t, "required");
     const ran = start(t, [join(root, main), "--config", file]);
-    assert.ok(await ran.saying("decoder processes run under a system-call filter"), ran.said());
+    assert.ok(await ran.saying("decoder processes are sandboxed by a system-call filter"), ran.said());
     assert.equal(ran.child.exitCode, null, ran.said());
     ran.child.kill("SIGKILL");
     await ran.ended;

@@ -11,7 +11,7 @@ import { NearcastError } from "#base/errors.ts";
 import { type Log, silentLog } from "#base/log.ts";
 import { tokenId } from "#secret/edge-token.ts";
 import { openSqliteCatalogue } from "../../origin/catalogue/sqlite.ts";
-import { openRefusals } from "../../origin/refusals.ts";
+import { openRefusals } from "../../origin/refused-tokens.ts";
 import { tokenKinds } from "../../origin/token/token-kind.ts";
 import { openTokens, type TokenDeps, type Tokens } from "../../origin/token/tokens.ts";
 import { codeOf, jpeg, raw, startTestOrigin, statusOf, temporaryDirectory, wholeFile } from "./running-origin.ts";
@@ -225,15 +225,19 @@ test("a token that others could read, or that is none, keeps the origin from sta
 
 /** What can stand in a token file's place, and what is said of it. */
 const notPlain: readonly (readonly [what: string, put: (file: string) => Promise<unknown>, said: string])[] = [
-  ["a folder", async (file) => await mkdir(file), "is a folder, and must be a plain file with the token"],
+  ["a folder", async (file) => await mkdir(file), "must be a plain file with the token, but it is a folder"],
   [
     "a named pipe",
     async (file) => {
       assert.equal(spawnSync("mkfifo", ["-m", "600", file]).status, 0);
     },
-    "is a named pipe, and must be a plain file with the token",
+    "must be a plain file with the token, but it is a named pipe",
   ],
-  ["a link to a device", async (file) => await symlink("/dev/zero", file), "is a device, and must be a plain file"],
+  [
+    "a link to a device",
+    async (file) => await symlink("/dev/zero", file),
+    "must be a plain file with the token, but it is a device",
+  ],
   [
     "a link that leads nowhere",
     async (file) => await symlink("/nowhere/edge.token", file),

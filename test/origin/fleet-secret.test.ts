@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { systemClock } from "#base/clock.ts";
 import { type FleetSecrets, secretId, secretsInOrder } from "#secret/fleet-secret.ts";
-import { openFleetSecret } from "../../origin/fleet/secret-file.ts";
+import { openFleetSecret } from "../../origin/fleet/fleet-secret-file.ts";
 import { startOrigin } from "../../origin/start.ts";
 import { keptLog } from "../support/kept-log.ts";
 import { filePool, startTestOrigin, temporaryDirectory, testConfig, type TestOrigin } from "./running-origin.ts";
@@ -110,7 +110,7 @@ test("no answer with it may be stored, and no log holds it", async (t) => {
   const { current, previous } = (await answer.json()) as FleetSecrets;
   assert.ok(previous !== undefined);
   const text = JSON.stringify(lines);
-  assert.match(text, /the fleet secret was rotated/);
+  assert.match(text, /rotated the fleet secret/);
   for (const secret of [current, previous]) assert.ok(!text.includes(secret));
 });
 

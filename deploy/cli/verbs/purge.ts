@@ -3,30 +3,23 @@
  * Replaced, deleted and rolled-back pictures need none: the origin purges those by itself.
  */
 import { nearest } from "#base/did-you-mean.ts";
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
+import { urlTag } from "#purge/entry-tags.ts";
+import { type PurgeKindName, purgeKindNames, purgeKinds } from "#purge/kinds.ts";
+import { unheldSelectors } from "#purge/purge-report.ts";
+import type { PurgeRequest, PurgeSelectors } from "#purge/purge-request.ts";
 import { parseFleet } from "#document/read-document.ts";
 import type { Command } from "commander";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";
 import type { OriginClient } from "../origin-client.ts";
-import {
-  hasImage,
-  purge,
-  type PurgeOrder,
-  type PurgeState,
-  readFleet,
-  readPurge,
-  someNames,
-} from "../origin-answers.ts";
+import { hasImage, purge, type PurgeState, readFleet, readPurge, someNames } from "../origin-answers.ts";
 import { purgeLines, type Unheld, unheldLines } from "./purge/purge-view.ts";
 import type { CommonOptions } from "../settings.ts";
 import { addVerb, type Cli, outputOf, several, wholeNumber, withClient, withOrigin } from "../verb.ts";
 
+/** The kinds' own options stand beside these, each under its name. */
 interface PurgeOptions extends CommonOptions {
-  prefix?: string;
-  host?: string[];
-  tag?: string[];
-  all?: boolean;
   soft?: boolean;
   wait?: number | true;
   strict?: boolean;
@@ -57,11 +50,13 @@ export function addPurge(program: Command, cli: Cli): void {
       "purge --prefix shop/ --soft",
     ],
   });
-  withOrigin(verb)
-    .option("--prefix <prefix>", "purge all pictures whose names start with this")
-    .option("--host <name>", "purge everything of this host; repeatable", several)
-    .option("--tag <tag>", "purge everything with this Cache-Tag; repeatable", several)
-    .option("--all", "purge everything")
+  withOrigin(verb);
+  for (const { name, value, help, isRepeatable } of kindOptions) {
+    const flags = value === undefined ? `--${name}` : `--${name} <${value}>`;
+    if (isRepeatable) verb.option(flags, help, several);
+    else verb.option(flags, help);
+  }
+  verb
     .option("--soft", "mark entries as stale instead of dropping them; they are served while they are revalidated")
     .option(
       "--wait [seconds]",
@@ -71,22 +66,20 @@ export function addPurge(program: Command, cli: Cli): void {
     .option("--strict", "exit with status 1 if no node held anything for one of the names, hosts, tags or prefixes")
     .action(async (words: string[], options: PurgeOptions) => {
       const output = outputOf(cli, options);
-      const { prefix, host, tag, all, soft } = options;
-      if ([prefix, host, tag, all].every((selector) => selector === undefined) && words.length === 0) {
-        throw new CommandFailure(
-          exitCodes.usage,
-          "nothing to purge: give a name, a URL, --prefix, --host, --tag or --all",
-        );
+      const { soft } = options;
+      const given = givenByOption(options);
+      if (Object.keys(given).length === 0 && words.length === 0) {
+        const flags = kindOptions.map(({ name }) => `--${name}`);
+        const choices = ["a name", "a URL", ...flags.slice(0, -1)].join(", ");
+        throw new CommandFailure(exitCodes.usage, `nothing to purge: give ${choices} or ${flags.at(-1)}`);
       }
       const { order, seq, state, unheld } = await withClient(cli, options, async (client) => {
         const { names, tags, urls } = await selectorsOf(words, client);
-        const allTags = [...(tag ?? []), ...tags];
-        const wanted: PurgeOrder = {
+        const allTags = [...(given.tags ?? []), ...tags];
+        const wanted: PurgeRequest = {
           ...(names.length === 0 ? {} : { names }),
-          ...(prefix === undefined ? {} : { prefix }),
-          ...(host === undefined ? {} : { hosts: host }),
+          ...given,
           ...(allTags.length === 0 ? {} : { tags: allTags }),
-          ...(all === true ? { all } : {}),
           soft: soft === true,
         };
         const { seq: event } = await purge(client, wanted);
@@ -106,6 +99,19 @@ export function addPurge(program: Command, cli: Cli): void {
       const isLate = options.wait !== undefined && state?.isSettled === false;
       cli.end(isLate || (options.strict === true && unheld.length > 0) ? exitCodes.failed : exitCodes.ok);
     });
+}
+
+/** The kinds that have an option; names and URLs are the verb's arguments. */
+const kindOptions = purgeKindNames.flatMap((kind) => {
+  const { option, shape } = purgeKinds[kind];
+  return option === undefined ? [] : [{ kind, isRepeatable: shape === "list", ...option }];
+});
+
+function givenByOption(options: PurgeOptions): PurgeSelectors {
+  const values = options as Readonly<Record<string, unknown>>;
+  return Object.fromEntries(
+    kindOptions.flatMap(({ kind, name }) => (values[name] === undefined ? [] : [[kind, values[name]]])),
+  );
 }
 
 function waitMsOf({ wait }: PurgeOptions): number {
@@ -128,7 +134,7 @@ async function unheldOf(
   { unheld }: PurgeState,
   urls: ReadonlyMap<string, NamedUrl>,
 ): Promise<Unheld[]> {
-  const { names, hosts, tags, prefix } = unheld;
+  const { names, hosts } = unheld;
   const isHostWanted = hosts.length > 0 || names.some((name) => name.includes("/"));
   const known = isHostWanted ? ((await readStoredFleet(client))?.hosts.map(({ name }) => name) ?? []) : [];
   const hints = new Map<string, string>();
@@ -140,12 +146,15 @@ async function unheldOf(
     if (known.some((name) => canonicalName(name) === canonicalName(host))) return undefined;
     return guess(nearest(host, known), "the fleet has no such host");
   };
-  return [
-    ...names.map((name) => ({ what: `name "${name}"`, hint: hints.get(name) })),
-    ...hosts.map((host) => ({ what: `host "${host}"`, hint: hintOfHost(host) })),
-    ...tags.map((tag) => ({ what: `tag "${tag}"`, hint: undefined })),
-    ...(prefix === undefined ? [] : [{ what: `prefix "${prefix}"`, hint: slashHint(prefix) }]),
-  ];
+  const hintOf: Partial<Record<PurgeKindName, (selector: string) => string | undefined>> = {
+    names: (name) => hints.get(name),
+    hosts: hintOfHost,
+    prefix: slashHint,
+  };
+  return unheldSelectors(unheld).map(({ kind, selector }) => ({
+    what: `${purgeKinds[kind].noun} "${selector}"`,
+    hint: hintOf[kind]?.(selector),
+  }));
 }
 
 /** A name that begins with one of the fleet's hosts was probably meant as a URL. @param hosts of the fleet */
@@ -243,7 +252,7 @@ export function selectorOfUrl(text: string, fleet: Fleet): { name: string; sourc
       lines: [`Its hosts: ${fleet.hosts.map(({ name }) => name).join(", ")}`],
     });
   }
-  if (host.kind === "assets") return { tag: `url:${canonicalName(host.name)}${url.pathname}` };
+  if (host.kind === "assets") return { tag: urlTag(canonicalName(host.name), url.pathname) };
   try {
     const { sourcePrefix } = host;
     return { name: sourcePrefix + decodeURIComponent(url.pathname.slice(1)), sourcePrefix };

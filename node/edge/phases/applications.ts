@@ -96,6 +96,6 @@ function replayGate({ feed }: Parts): Promise<void> | null {
   const waiting = feed?.gate() ?? null;
   if (waiting === null) return null;
   return before(AbortSignal.timeout(gateMs), waiting).catch(() => {
-    throw new NearcastError("NOT_READY", "missed purges are still being applied");
+    throw new NearcastError("NOT_READY", "this node is still applying missed purges");
   });
 }

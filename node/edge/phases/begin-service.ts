@@ -58,7 +58,7 @@ async function awaitFleet({ setup, membership }: OpenedEdge, ended: AbortSignal)
       const reason = (error as Error).message;
       // The same reason is logged once.
       const level = reason === lastReason ? "debug" : "warn";
-      log[level]({ reason }, "there is no fleet document yet; asking the origin again");
+      log[level]({ reason }, "no fleet document yet; asking the origin again");
       lastReason = reason;
     });
     if (membership.current() === null) await sleep(clock, fleetRetryMs, ended);
@@ -69,7 +69,7 @@ async function awaitFleet({ setup, membership }: OpenedEdge, ended: AbortSignal)
 async function awaitSecret({ setup, link }: OpenedEdge): Promise<void> {
   if (link.secrets.id() !== null) return;
   await link.secrets.take().catch((error: unknown) => {
-    setup.log.warn({ reason: (error as Error).message }, "there is no fleet secret yet; asking the origin again");
+    setup.log.warn({ reason: (error as Error).message }, "no fleet secret yet; asking the origin again");
   });
 }
 

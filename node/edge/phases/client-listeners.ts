@@ -38,8 +38,12 @@ export async function listenOn(
     return await listen(endpoint.host, endpoint.port, route, { reusePort });
   } catch (error) {
     const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
-    throw new NearcastError("CANNOT_LISTEN", `HTTP can't listen on ${endpoint.host} port ${endpoint.port}: ${reason}`, {
-      cause: error,
-    });
+    throw new NearcastError(
+      "CANNOT_LISTEN",
+      `can't listen for HTTP on ${endpoint.host} port ${endpoint.port}: ${reason}`,
+      {
+        cause: error,
+      },
+    );
   }
 }

@@ -101,7 +101,10 @@ export function openDnsHosting(deps: {
         answers.reject(error);
         return;
       }
-      log.error({ version: taken.version, reason: (error as Error).message }, "names are answered as before");
+      log.error(
+        { version: taken.version, reason: (error as Error).message },
+        "the new zones could not be compiled; DNS keeps answering from the previous ones",
+      );
     });
   }
 

@@ -1,7 +1,7 @@
 /** Following the origin's feed. Missed events are replayed first, purges among them. */
 import type { FeedEvent, FeedFollower } from "#follow/feed.ts";
 import { followFeed } from "#follow/feed.ts";
-import { readPurgeEvent } from "#follow/purge-event.ts";
+import { readPurgeEvent } from "#purge/purge-event.ts";
 import { rosterEventKind } from "#document/roster.ts";
 import { tokenEventKind } from "#secret/edge-token.ts";
 import { secretEventKind } from "#secret/fleet-secret.ts";
@@ -47,7 +47,7 @@ export async function followOrigin(
     save: memory.storePosition,
     apply: (event) => applyEvent(setup, followers, event),
     async reset(reason) {
-      log.info({ reason }, "everything cached is dropped");
+      log.info({ reason }, "dropping everything cached: the feed position is not valid");
       await servers.purger.dropAll();
       // Without a document begin-service.ts asks for one again and again; an origin may have none yet.
       if (membership.current() !== null) await membership.takeFleet();
@@ -76,5 +76,5 @@ async function applyEvent(
   } else if (event.kind === secretEventKind) await link.secrets.take();
   // Not awaited: a token that can't be had must not hold up purges.
   else if (event.kind === tokenEventKind) link.nextToken.refresh();
-  else log.warn({ kind: event.kind }, "an event of the feed is of a kind that this version does not know");
+  else log.warn({ kind: event.kind }, "ignored a feed event of a kind that this release does not know");
 }

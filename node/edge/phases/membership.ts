@@ -74,7 +74,7 @@ export async function openMembership(options: {
     const before = standing;
     if (own !== undefined) standing = own.state === "draining" ? "draining" : "listed";
     else if (before !== "absent") standing = "removed";
-    if (standing !== before) log.info({ standing }, "this node's standing in the fleet changed");
+    if (standing !== before) log.info({ standing }, "standing in the fleet changed");
   }
 
   /** The start and the feed may both ask; one after the other, so that an older document never replaces a newer one. */
@@ -86,7 +86,7 @@ export async function openMembership(options: {
     if (!read.ok) {
       log.error(
         { version, problems: problemLines(read.problems) },
-        "the fleet document can't be used; the last good one stays",
+        "the new fleet document is not valid; the previous one stays in force",
       );
       return;
     }
@@ -94,9 +94,12 @@ export async function openMembership(options: {
     written = { version, document: read.value };
     join();
     if (!read.value.sites.some(({ name }) => name === site)) {
-      log.warn({ site, version }, "this node's site is not in the fleet document");
+      log.warn(
+        { site, version },
+        "the fleet document does not have this node's site, so no clients are sent to this node",
+      );
     }
-    log.info({ version }, "a fleet document is in force");
+    log.info({ version }, "new fleet document in force");
     if (current !== null) changed(current.document);
   }
 

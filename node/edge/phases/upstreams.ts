@@ -17,7 +17,10 @@ export function openUpstreams(setup: EdgeSetup, { tokenFile }: DataDirectory): U
     clock,
     random,
     onTokenRefused: () => {
-      log.error({ reason: origin.tokenComplaint(tokenFile.path) }, "the origin refuses this node's token");
+      log.error(
+        { reason: origin.tokenComplaint(tokenFile.path) },
+        "the origin refuses this node's token; serving from cache",
+      );
     },
   });
   lifecycle.defer("origin client", origin.close);

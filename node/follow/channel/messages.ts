@@ -14,6 +14,7 @@
 import { type Static, Type } from "typebox";
 import { shortNameLengthMax } from "#document/roster.ts";
 import { vocabularySchema } from "#document/vocabulary.ts";
+import { heldSchema } from "#purge/purge-report.ts";
 
 /** Kind of the event that carries a question. */
 export const questionEventKind = "question";
@@ -126,10 +127,6 @@ export type NodeAnswer =
   | { id: string; outcome: "too-large"; sizeBytes: number };
 
 const held = Type.Object({ entries: count, bytes: count });
-const places = (most: number) => Type.Array(Type.Integer({ minimum: 0, maximum: most - 1 }), { maxItems: most });
-
-/** Selectors of one purge, at most: the bounds of the origin's API. */
-const purgeSelectorsMax = { names: 1000, hosts: 100, tags: 1000 } as const;
 
 /** What a purge found on one process of a node, counted when it was applied. */
 export const purgeReportSchema = Type.Object({
@@ -141,12 +138,6 @@ export const purgeReportSchema = Type.Object({
   records: count,
   /** False while the disk cache was still being indexed: more may have been there. */
   isComplete: Type.Boolean(),
-  /** The selectors for which something was held, by their places in the event's lists. */
-  held: Type.Object({
-    names: places(purgeSelectorsMax.names),
-    hosts: places(purgeSelectorsMax.hosts),
-    tags: places(purgeSelectorsMax.tags),
-    prefix: Type.Boolean(),
-  }),
+  held: heldSchema,
 });
 export type PurgeReport = Static<typeof purgeReportSchema>;

@@ -11,7 +11,7 @@ import { type Clock, systemClock } from "#base/clock.ts";
 import { systemRandom } from "#base/random.ts";
 import { problemLines } from "#base/schema.ts";
 import { createLoadMeter } from "#health/load-meter.ts";
-import { readPurgeEvent } from "#follow/purge-event.ts";
+import { readPurgeEvent } from "#purge/purge-event.ts";
 import { parseFleet } from "#document/read-document.ts";
 import { openDecoderPool } from "#image/pool.ts";
 import { type DiskTier, openDiskTier } from "../../../node/cache/disk.ts";

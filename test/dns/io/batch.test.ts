@@ -65,7 +65,7 @@ test("of several addresses none stays bound when one is refused, and the error n
   const free = { host: "127.0.0.3", port: taken.port };
   await assert.rejects(serveBatch([free, taken], 2), {
     code: "CANNOT_LISTEN",
-    message: `DNS can't listen on UDP 127.0.0.1 port ${taken.port}: bind EADDRINUSE`,
+    message: `can't listen for DNS on UDP 127.0.0.1 port ${taken.port}: bind EADDRINUSE`,
   });
   const served = await serveBatch([free], 2);
   t.after(served.close);
@@ -82,7 +82,7 @@ test("addresses that are not there yet can be bound; what is no address can't", 
   await assert.rejects(serveBatch([{ host: "::ffff:127.0.0.1", port: 0 }], 1), /write the IPv4 address itself/);
   await assert.rejects(serveBatch([{ host: "fe80::1%nowhere0", port: 0 }], 1), /no interface nowhere0/);
   const many = Array.from({ length: 65 }, () => ({ host: "127.0.0.1", port: 0 }));
-  await assert.rejects(serveBatch(many, 1), /65 DNS addresses are too many, at most 64/);
+  await assert.rejects(serveBatch(many, 1), /dns\.addresses must not have more than 64 entries \(got 65\)/);
 });
 
 for (const threads of [1, 2]) {

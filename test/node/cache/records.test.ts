@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { silentLog } from "#base/log.ts";
+import { sourceTag } from "#purge/entry-tags.ts";
 import { openDiskTier } from "../../../node/cache/disk.ts";
-import { openRecords, type SourceMark, type SourceRecord, sourceTag } from "../../../node/cache/records.ts";
+import { openRecords, type SourceMark, type SourceRecord } from "../../../node/cache/records.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 import { purgeFor } from "../../support/objects.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";

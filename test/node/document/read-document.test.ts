@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { stringify } from "yaml";
 import { problemLines } from "#base/schema.ts";
-import { canonicalName, ownerOf } from "#record/names.ts";
+import { canonicalName, ownerOf } from "#record/domain-names.ts";
 import { checkFleet, fleetBytesMax, parseFleet } from "#document/read-document.ts";
 import { fleetValue, fleetWith, siteValue } from "../../support/fleet.ts";
 

@@ -111,7 +111,7 @@ test("refresh() asks again until it has an answer, and no more after close()", a
   follower.refresh();
   questions[0]?.reject(new Error("away"));
   await turn();
-  assert.match(lines[0]?.message ?? "", /the roster can't be had from the origin; asking again/);
+  assert.match(lines[0]?.message ?? "", /could not get the roster from the origin; retrying/);
   clock.advance(60_000);
   assert.equal(questions.length, 2);
   follower.close();

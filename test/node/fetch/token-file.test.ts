@@ -149,11 +149,11 @@ test("a node starts with no token that it can't read, and says which file", asyn
       return true;
     });
   };
-  await refused(/holds no whole edge token \(43 characters of base64url\)/);
+  await refused(/must hold an edge token \(43 characters of base64url\)/);
   await unlink(path);
   await refused(/does not exist/);
   await mkdir(path, { mode: 0o700 });
-  await refused(/is a folder, and must be a plain file with the edge token/);
+  await refused(/must be a plain file with the edge token, but it is a folder/);
   await rmdir(path);
   await writeFile(path, first, { mode: 0o600 });
   (await openTokenFile(again)).close();

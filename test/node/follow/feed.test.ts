@@ -152,7 +152,7 @@ test("a position that can't be saved holds no purge back", async (t) => {
   await first.event(7);
   assert.equal(feed.state(), "live");
   assert.deepEqual(did, ["applying 6", "applied 6", "applying 7", "applied 7"]);
-  assert(lines.some(({ level, message }) => level === "error" && message.includes("can't be saved")));
+  assert(lines.some(({ level, message }) => level === "error" && message.includes("could not be saved")));
 });
 
 test("what resets: first contact, another origin, an origin set back in time, and its own word", async (t) => {
@@ -263,7 +263,7 @@ test("the same reason is told once, however long it lasts; another one and the r
   isRefused = true;
   first.stream.destroy(new Error("connection refused"));
   await attempts(3);
-  assert.deepEqual(told().slice(2), ["the feed is followed again", "connection refused"]);
+  assert.deepEqual(told().slice(2), ["reconnected to the feed", "connection refused"]);
 });
 
 test("an orderly end of the stream is a break like any other", async (t) => {

@@ -10,7 +10,7 @@ import { NearcastError } from "#base/errors.ts";
 import { silentLog } from "#base/log.ts";
 import { openPeerClient, type PeerClient, type PeerRequest } from "../../../node/peer/client.ts";
 import { channelKeys, channelTls } from "../../../node/peer/keys.ts";
-import { listenForPeers, type PeerListener } from "../../../node/peer/listener.ts";
+import { listenForPeers, type PeerListener } from "../../../node/peer/peer-listener.ts";
 import type { Member } from "../../../node/peer/members.ts";
 import { type FakeClock, fakeClock } from "../../support/fake-clock.ts";
 import { keptLog } from "../../support/kept-log.ts";
@@ -382,7 +382,7 @@ test("a peer that takes the connection and never answers costs one deadline, and
   clock.advance(3000);
   await answer;
   assert.equal(client.isShunned(member), true);
-  await assert.rejects(ask(member), /failed a moment ago/);
+  await assert.rejects(ask(member), /failed recently/);
   assert.equal(client.counts().refused, 1);
 });
 
@@ -434,7 +434,7 @@ test("a dead peer is not asked until it is back, which is found out without any 
   };
   clock.advance(1000);
   assert.equal(client.isShunned(node.member), true, "somebody knocks now");
-  await settled("debug", "a peer does not answer yet");
+  await settled("debug", "peer does not answer yet");
   const again = await listenForPeers({
     host: "127.0.0.1",
     port: node.listener.port,
@@ -448,7 +448,7 @@ test("a dead peer is not asked until it is back, which is found out without any 
   assert.equal(client.isShunned(node.member), true);
   clock.advance(1);
   assert.equal(client.isShunned(node.member), true);
-  await settled("info", "a peer answers again");
+  await settled("info", "peer answers again");
   assert.equal(client.isShunned(node.member), false);
   assert.match(await text(node.member), /"GET"/);
   assert.equal(client.counts().shunned, 0);
@@ -490,7 +490,7 @@ test("a peer that fell silent and came back is found by the first knock, over a 
   isBack = true;
   clock.advance(1000);
   assert.equal(client.isShunned(far), true);
-  await turnsUntil(() => isDropped || lines.some(({ message }) => message === "a peer answers again"));
+  await turnsUntil(() => isDropped || lines.some(({ message }) => message === "peer answers again"));
   assert.equal(isDropped, false, "the knock went over a connection that is dead");
   assert.match(await text(far), /"GET"/);
 });

@@ -83,7 +83,7 @@ async function until(what: string, isSo: () => boolean): Promise<void> {
   }
 }
 
-const endedText = "a process ended and is started anew";
+const endedText = "a process ended; it is started again";
 
 test("ports can be shared here", async () => {
   assert.equal(await whyNoSharing(), undefined);
@@ -115,7 +115,7 @@ test("ready is said once, when all are; a killed process comes back, and the oth
 test("one whose event loop stands still is killed and started anew", async (t) => {
   const { launched, notices, logged } = running(t, 2, (index, run) => (index === 1 && run === 0 ? ["hang"] : []));
   await until("it is started anew", () => launched[1]?.length === 2);
-  const [killed, ...more] = logged("a process hangs and is killed");
+  const [killed, ...more] = logged("killed a process that hung; it is started again");
   assert.equal(killed?.facts["process"], "fra1.1");
   assert.deepEqual(more, []);
   assert.equal(logged(endedText)[0]?.facts["signal"], "SIGKILL");
@@ -203,7 +203,7 @@ test("a program that can't be started counts as a false start", async () => {
     log,
   });
   assert.equal(await supervisor.ended, 1);
-  assert.ok(lines.some(({ message }) => message === "a process could not be started or told"));
+  assert.ok(lines.some(({ message }) => message === "could not start a process or send it a message"));
 });
 
 test("processes end by themselves when their supervisor is gone", { timeout: 60_000 }, async (t) => {

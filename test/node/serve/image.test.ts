@@ -4,7 +4,7 @@ import sharp from "sharp";
 import { systemClock } from "#base/clock.ts";
 import type { NearcastError } from "#base/errors.ts";
 import { silentLog } from "#base/log.ts";
-import { readPurgeEvent } from "#follow/purge-event.ts";
+import { readPurgeEvent } from "#purge/purge-event.ts";
 import { openDecoderPool } from "#image/pool.ts";
 import { openDiskTier } from "../../../node/cache/disk.ts";
 import { openMemoryTier } from "../../../node/cache/memory.ts";

@@ -4,7 +4,8 @@ import { type TestContext, test } from "node:test";
 import { silentLog } from "#base/log.ts";
 import { check } from "#base/schema.ts";
 import { purgeReportSchema } from "#follow/channel/messages.ts";
-import type { PurgeEvent } from "#follow/purge-event.ts";
+import type { Host } from "#document/schema/hosts.ts";
+import { type PurgeEvent, targetsOf } from "#purge/purge-event.ts";
 import { openDiskTier } from "../../../node/cache/disk.ts";
 import { openMemoryTier } from "../../../node/cache/memory.ts";
 import { memoryBytesOf } from "../../../node/cache/object.ts";
@@ -43,6 +44,17 @@ const event = (parts: Partial<PurgeEvent>): PurgeEvent => ({
   ...parts,
 });
 
+const imagesHost = (name: string, sourcePrefix: string): Host => ({
+  name,
+  kind: "images",
+  sourcePrefix,
+  freshSeconds: 3600,
+  staleWhileRevalidateSeconds: 0,
+  staleIfErrorSeconds: 0,
+  negativeSeconds: 10,
+  cacheControl: "no-cache",
+});
+
 for (const isSoft of [false, true]) {
   test(`${isSoft ? "a soft" : "a hard"} purge counts entries and bytes by tier, and selectors with any`, async (t) => {
     const tiers = await filledTiers(t);
@@ -51,14 +63,10 @@ for (const isSoft of [false, true]) {
       hosts: ["static.test", "none.test"],
       tags: ["red", "blue"],
     });
-    const selectors = {
-      hostTags: ["host:static.test", "host:none.test"],
-      hostPrefixes: [[], []],
-      tags: ["tag:red", "tag:blue"],
-    };
-    const tags = ["source:none.jpg", "source:shop/chair.jpg", ...selectors.hostTags, ...selectors.tags];
+    const hostTags = ["host:static.test", "host:none.test"];
+    const tags = ["source:none.jpg", "source:shop/chair.jpg", ...hostTags, "tag:red", "tag:blue"];
     const purge = purgeFor({ seq: 5, tags, isSoft });
-    const tally = createPurgeTally(purge, wanted, selectors);
+    const tally = createPurgeTally(purge, targetsOf(wanted, []));
     tally.foundRecords(["shop/chair.jpg"]);
     if (isSoft) tiers.keysOf(purge, tally.found);
     else await tiers.purge(purge, tally.found);
@@ -81,13 +89,10 @@ for (const isSoft of [false, true]) {
 test("a host of pictures and a prefix are held when a source below them is", async (t) => {
   const tiers = await filledTiers(t);
   const wanted = event({ hosts: ["img.test", "old.test"], prefix: "garden/" });
-  const selectors = {
-    hostTags: ["host:img.test", "host:old.test"],
-    hostPrefixes: [["shop/"], ["attic/"]],
-    tags: [],
-  };
-  const purge = purgeFor({ seq: 5, tags: selectors.hostTags, sourcePrefixes: ["shop/", "attic/", "garden/"] });
-  const tally = createPurgeTally(purge, wanted, selectors);
+  const hosts = [imagesHost("img.test", "shop/"), imagesHost("old.test", "attic/")];
+  const hostTags = ["host:img.test", "host:old.test"];
+  const purge = purgeFor({ seq: 5, tags: hostTags, sourcePrefixes: ["shop/", "attic/", "garden/"] });
+  const tally = createPurgeTally(purge, targetsOf(wanted, hosts));
   await tiers.purge(purge, tally.found);
   const { held, memory, disk } = tally.report(5, true);
   assert.deepEqual(held, { names: [], hosts: [0], tags: [], prefix: false });
@@ -98,7 +103,7 @@ test("a purge that was carried out finds nothing the second time", async (t) => 
   const tiers = await filledTiers(t);
   const purge = purgeFor({ seq: 5, isAll: true });
   await tiers.purge(purge);
-  const tally = createPurgeTally(purge, event({ all: true }), { hostTags: [], hostPrefixes: [], tags: [] });
+  const tally = createPurgeTally(purge, targetsOf(event({ all: true }), []));
   await tiers.purge(purge, tally.found);
   const { memory, disk, records } = tally.report(5, true);
   assert.deepEqual([memory, disk, records], [{ entries: 0, bytes: 0 }, { entries: 0, bytes: 0 }, 0]);

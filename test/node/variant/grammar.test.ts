@@ -84,8 +84,8 @@ describe("what is accepted", () => {
 });
 
 describe("what is rejected, with parameter, value and range", () => {
-  const side = "a whole number of px from 1 to 8192, or a fraction above 0 and below 1";
-  const dpr = "a number from 0.1 to 5";
+  const side = "between 1 and 8192 pixels, or a fraction between 0 and 1";
+  const dpr = "between 0.1 and 5";
   const escape = "well-formed percent-encoded UTF-8";
   const rows: [query: string, parameter: string, value: string, allowed: string][] = [
     ["w=0", "w", "0", side],
@@ -105,9 +105,9 @@ describe("what is rejected, with parameter, value and range", () => {
     ["h=%00", "h", "\0", side],
     ["fit=cover", "fit", "cover", "one of clip, crop, fill, max, min, scale"],
     ["fit=CLIP", "fit", "CLIP", "one of clip, crop, fill, max, min, scale"],
-    ["q=0", "q", "0", "a whole number from 1 to 100"],
-    ["q=101", "q", "101", "a whole number from 1 to 100"],
-    ["q=7.5", "q", "7.5", "a whole number from 1 to 100"],
+    ["q=0", "q", "0", "between 1 and 100"],
+    ["q=101", "q", "101", "between 1 and 100"],
+    ["q=7.5", "q", "7.5", "between 1 and 100"],
     ["fm=gif", "fm", "gif", "one of jpg, png, webp, avif"],
     ["fm=jpeg", "fm", "jpeg", "one of jpg, png, webp, avif"],
     ["auto=enhance", "auto", "enhance", "format"],
@@ -121,10 +121,10 @@ describe("what is rejected, with parameter, value and range", () => {
     ["dpr=NaN", "dpr", "NaN", dpr],
     ["bg=red", "bg", "red", "3, 4, 6 or 8 hexadecimal digits: RGB, ARGB, RRGGBB or AARRGGBB"],
     ["bg=12345", "bg", "12345", "3, 4, 6 or 8 hexadecimal digits: RGB, ARGB, RRGGBB or AARRGGBB"],
-    ["preset=card", "preset", "card", "the name of a preset of the fleet document"],
-    ["preset=__proto__", "preset", "__proto__", "the name of a preset of the fleet document"],
-    ["w=400&w=400", "w", "400", "to be given once"],
-    ["w=400&%77=500", "w", "500", "to be given once"],
+    ["preset=card", "preset", "card", "the name of a preset in the fleet document"],
+    ["preset=__proto__", "preset", "__proto__", "the name of a preset in the fleet document"],
+    ["w=400&w=400", "w", "400", "given only once"],
+    ["w=400&%77=500", "w", "500", "given only once"],
     ["w=%zz", "w", "w=%zz", escape],
     ["w=%ff", "w", "w=%ff", escape],
     ["x=%", "x", "x=%", escape],
@@ -142,14 +142,14 @@ describe("what is rejected, with parameter, value and range", () => {
     assert(rejection.outcome === "rejected");
     assert.equal(rejection.parameter, "query");
     assert.equal(rejection.value.length, 100);
-    assert.equal(rejection.allowed, "up to 4096 characters");
+    assert.equal(rejection.allowed, "at most 4096 characters");
   });
 
   it("more parameters than the bound", () => {
     const query = Array.from({ length: grammarLimits.parametersMax + 1 }, (_, index) => `p${index}=1`).join("&");
     const rejection = parseVariant(query, {});
     assert(rejection.outcome === "rejected");
-    assert.equal(rejection.allowed, "up to 64 parameters");
+    assert.equal(rejection.allowed, "at most 64 parameters");
     assert.equal(parseVariant(query.slice(query.indexOf("&") + 1), {}).outcome, "variant");
   });
 });

@@ -68,7 +68,7 @@ export function openRefusals(deps: { catalogue: Pick<Catalogue, "record">; clock
       try {
         await catalogue.record(actor, { kind: "refused", targets: [], facts });
       } catch (error) {
-        log.error({ err: error, ...facts }, "refused attempts can't be written to the audit log");
+        log.error({ err: error, ...facts }, "could not write refused attempts to the audit log");
       }
     }
   };

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { readPurgeEvent } from "#follow/purge-event.ts";
+import { readPurgeEvent } from "#purge/purge-event.ts";
 
 test("what is left out has its default", () => {
   assert.deepEqual(readPurgeEvent({ reason: "put", names: ["a.jpg"] }), {

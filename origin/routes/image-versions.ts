@@ -1,9 +1,7 @@
-/** What is asked and done about names rather than bytes: listing, versions, rollback, purges. */
-import { Type, type Static } from "typebox";
+/** What is asked and done about names rather than bytes: listing, versions, rollback. */
+import { Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
-import { canonicalName } from "#record/names.ts";
-import type { Catalogue, Purge } from "../catalogue/catalogue.ts";
-import type { PurgeReports } from "../channel/purge-reports.ts";
+import type { Catalogue } from "../catalogue/catalogue.ts";
 import type { FeedHub } from "../feed/hub.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 import { actorOf } from "../http/write-request.ts";
@@ -24,42 +22,25 @@ const strict = { additionalProperties: false } as const;
 
 const listQuery = Type.Object(
   {
-    prefix: Type.String({ default: "", description: "only names that begin with it" }),
-    cursor: Type.Optional(Type.String({ maxLength: 1000, description: "from the page before" })),
+    prefix: Type.String({ default: "", description: "only names that begin with this" }),
+    cursor: Type.Optional(Type.String({ maxLength: 1000, description: "from the previous page" })),
     limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100 }),
   },
   strict,
 );
 
-const purgeBody = Type.Object(
-  {
-    names: Type.Optional(Type.Array(Type.String({ maxLength: 500 }), { minItems: 1, maxItems: 1000 })),
-    prefix: Type.Optional(Type.String({ minLength: 1, maxLength: 500 })),
-    hosts: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 253 }), { minItems: 1, maxItems: 100 })),
-    tags: Type.Optional(
-      Type.Array(Type.String({ pattern: "^[\\x21-\\x7e]{1,256}$" }), { minItems: 1, maxItems: 1000 }),
-    ),
-    all: Type.Optional(Type.Literal(true)),
-    soft: Type.Optional(Type.Boolean({ description: "mark as stale instead of dropping" })),
-  },
-  strict,
-);
-
-const purgeAnswer = Type.Object({ seq: Type.Integer({ description: "the event's number in the feed" }) });
-
-export interface NameRouteDeps {
+export interface ImageVersionRouteDeps {
   readonly catalogue: Catalogue;
   readonly feed: FeedHub;
-  readonly purgeReports: PurgeReports;
 }
 
-export function addNameRoutes(app: App, { catalogue, feed, purgeReports }: NameRouteDeps): void {
+export function addImageVersionRoutes(app: App, { catalogue, feed }: ImageVersionRouteDeps): void {
   app.get(
     `${apiPath}/images`,
     {
       config: { access: "writer" },
       schema: {
-        summary: "The names that there are, in order of their bytes",
+        summary: "List the names, in byte order",
         tags: ["images"],
         querystring: listQuery,
         response: { 200: imageList },
@@ -86,7 +67,7 @@ export function addNameRoutes(app: App, { catalogue, feed, purgeReports }: NameR
     `${apiPath}/versions/*`,
     {
       config: { access: "writer" },
-      schema: { summary: "The kept versions of a name", tags: ["images"], response: { 200: imageVersions } },
+      schema: { summary: "List the kept versions of a name", tags: ["images"], response: { 200: imageVersions } },
     },
     async (request) => {
       const name = nameOf(request, `${apiPath}/versions/`);
@@ -101,7 +82,7 @@ export function addNameRoutes(app: App, { catalogue, feed, purgeReports }: NameR
     {
       config: { access: "writer" },
       schema: {
-        summary: "Bring an earlier version of a name back, as its next version; by default the one before",
+        summary: "Restore an earlier version of a name as its next version; by default, the previous one",
         tags: ["images"],
         body: rollbackImageBody,
         response: { 200: rolledBackImage },
@@ -140,45 +121,6 @@ export function addNameRoutes(app: App, { catalogue, feed, purgeReports }: NameR
       }
     },
   );
-
-  app.post(
-    `${apiPath}/purges`,
-    {
-      config: { access: "writer" },
-      schema: {
-        summary: "Have all edges drop (or mark as stale) what they cached of these; several selectors add up",
-        tags: ["images"],
-        body: purgeBody,
-        response: { 202: purgeAnswer },
-      },
-    },
-    async (request, reply) => {
-      const seq = await catalogue.purge(readPurge(request.body), actorOf(request));
-      purgeReports.open(seq);
-      feed.wake();
-      void reply.code(202);
-      return { seq };
-    },
-  );
-}
-
-/** @throws NearcastError BAD_PARAMETER, BAD_PATH */
-function readPurge(body: Static<typeof purgeBody>): Purge {
-  const { names, prefix, hosts, tags, all, soft } = body;
-  if ([names, prefix, hosts, tags, all].every((selector) => selector === undefined)) {
-    throw new NearcastError("BAD_PARAMETER", "one of names, prefix, hosts, tags, all is needed");
-  }
-  const parsedPrefix = prefix === undefined ? undefined : parsePrefix(prefix);
-  if (parsedPrefix?.ok === false) throw new NearcastError("BAD_PARAMETER", `prefix: ${parsedPrefix.reason}`);
-  return {
-    reason: "purge",
-    ...(names === undefined ? {} : { names: names.map((name, index) => checkedName(name, `names[${index}]`)) }),
-    ...(parsedPrefix === undefined ? {} : { prefix: parsedPrefix.name }),
-    ...(hosts === undefined ? {} : { hosts: hosts.map(canonicalName) }),
-    ...(tags === undefined ? {} : { tags }),
-    ...(all === undefined ? {} : { all }),
-    soft: soft ?? false,
-  };
 }
 
 function checkedName(text: string, where: string): string {

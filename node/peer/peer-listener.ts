@@ -266,7 +266,7 @@ function refusalLog(
     unlogged += 1;
     const nowMs = clock.monotonicMs();
     if (nowMs - loggedMs < intervalMs) return;
-    log.warn({ reason, from, refused: unlogged, ...facts }, "peer handshakes were refused");
+    log.warn({ reason, from, refused: unlogged, ...facts }, "refused peer handshakes");
     loggedMs = nowMs;
     unlogged = 0;
   };
@@ -300,8 +300,8 @@ function isBodyBounded(request: IncomingMessage, response: ServerResponse, bytes
   const hasLength = request.headers["transfer-encoding"] === undefined;
   if (hasLength && Number(request.headers["content-length"] ?? 0) <= bytesMax) return true;
   const error = hasLength
-    ? new NearcastError("BODY_TOO_LARGE", `a peer's request may have ${bytesMax} bytes`)
-    : new NearcastError("BAD_REQUEST", "a peer's request says how long its body is");
+    ? new NearcastError("BODY_TOO_LARGE", `the body of a peer's request must not be larger than ${bytesMax} bytes`)
+    : new NearcastError("BAD_REQUEST", "a peer's request with a body needs Content-Length");
   const body = `${JSON.stringify(problemOf(error, "peer"))}\n`;
   response
     .writeHead(error.status, {

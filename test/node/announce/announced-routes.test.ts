@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Prefix } from "../../../node/announce/bgp/prefix.ts";
-import { changesTo, nothingWanted, type Wanted, withoutNextHop } from "../../../node/announce/routes.ts";
+import { changesTo, nothingWanted, type Wanted, withoutNextHop } from "../../../node/announce/announced-routes.ts";
 import { readAll } from "./bgp/octets.ts";
 
 const both: Wanted = {

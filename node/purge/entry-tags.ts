@@ -1,0 +1,25 @@
+/** Tags of cached objects, by which a purge finds them. The disk cache keeps them, so their form stays. */
+
+/** The source of this name, and each variant of it. */
+export function sourceTag(name: string): string {
+  return `source:${name}`;
+}
+
+/** @param host canonical */
+export function hostTag(host: string): string {
+  return `host:${host}`;
+}
+
+/** A file of an assets host, whatever its query. @param host canonical */
+export function urlTag(host: string, path: string): string {
+  return `url:${host}${path}`;
+}
+
+export function isUrlTag(tag: string): boolean {
+  return tag.startsWith("url:");
+}
+
+/** A tag that the origin of an assets host gave the file in its Cache-Tag field. */
+export function cacheTag(tag: string): string {
+  return `tag:${tag}`;
+}

@@ -1,0 +1,25 @@
+/** By host: everything that these hosts of the fleet document show. */
+import { Type } from "typebox";
+import { canonicalName } from "#record/domain-names.ts";
+import { hostTag } from "../entry-tags.ts";
+import { listShape, nothing, type PurgeKind } from "../purge-kind.ts";
+
+export const hosts = {
+  noun: "host",
+  option: { name: "host", value: "name", help: "purge everything of this host; repeatable" },
+  ...listShape(Type.String({ minLength: 1, maxLength: 253 }), { selectorsMax: 100, eventLengthMax: 253 }),
+  canonical: (name) => canonicalName(name),
+  // Sources carry no host: an images host stands for the sources below its prefix.
+  targetOf(name, hostsOfFleet) {
+    const canonical = canonicalName(name);
+    return {
+      ...nothing,
+      tags: [hostTag(canonical)],
+      sourcePrefixes: hostsOfFleet.flatMap((host) =>
+        host.kind === "images" && canonicalName(host.name) === canonical ? [host.sourcePrefix] : [],
+      ),
+    };
+  },
+  // The log knows no hosts of names: a host may show any of them.
+  audited: (selectors) => (selectors.length === 0 ? {} : { targets: selectors, targetPrefixes: [""], fact: selectors }),
+} as const satisfies PurgeKind;

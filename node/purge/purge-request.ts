@@ -1,0 +1,31 @@
+/** A purge as it is ordered from the origin, and the selectors that go into the log of events. */
+import { type Static, Type } from "typebox";
+import { NearcastError } from "#base/errors.ts";
+import { kindFields, type PurgeKindName, purgeKindNames, purgeKinds } from "./kinds.ts";
+import type { SelectorValue } from "./purge-kind.ts";
+
+export const purgeRequestSchema = Type.Object(
+  {
+    ...kindFields("inRequest"),
+    soft: Type.Optional(Type.Boolean({ description: "mark as stale instead of dropping" })),
+  },
+  { additionalProperties: false },
+);
+export type PurgeRequest = Static<typeof purgeRequestSchema>;
+
+/** What is purged, by kind. Several kinds add up. */
+export type PurgeSelectors = Readonly<Omit<PurgeRequest, "soft">>;
+
+/** @throws NearcastError BAD_PARAMETER, BAD_PATH */
+export function canonicalSelectors(request: PurgeSelectors): PurgeSelectors {
+  const given = purgeKindNames.filter((name) => request[name] !== undefined);
+  if (given.length === 0) throw new NearcastError("BAD_PARAMETER", `one of ${purgeKindNames.join(", ")} is needed`);
+  return Object.fromEntries(given.map((name) => [name, canonicalValue(name, request[name])]));
+}
+
+function canonicalValue(name: PurgeKindName, value: SelectorValue): SelectorValue {
+  const { canonical } = purgeKinds[name];
+  if (typeof value === "string") return canonical(value, name);
+  if (typeof value === "object") return value?.map((one, place) => canonical(one, `${name}[${place}]`));
+  return value;
+}

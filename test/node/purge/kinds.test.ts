@@ -1,0 +1,92 @@
+/** One purge of every kind, from the request to what nobody held. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { check } from "#base/schema.ts";
+import { purgeKindNames } from "#purge/kinds.ts";
+import { readPurgeEvent, targetsOf } from "#purge/purge-event.ts";
+import { addHeld, heldOf, heldSchema, noPlaces, unheldOf, unheldSelectors } from "#purge/purge-report.ts";
+import { canonicalSelectors, type PurgeSelectors, purgeRequestSchema } from "#purge/purge-request.ts";
+
+const request: PurgeSelectors = {
+  names: ["a.jpg", "u\u0308.jpg"],
+  prefix: "shop/",
+  hosts: ["IMG.test.", "other.test"],
+  tags: ["red", "url:static.test/app.js"],
+  all: true,
+};
+
+const imagesHost = {
+  name: "img.test",
+  kind: "images",
+  sourcePrefix: "pictures/",
+  freshSeconds: 1,
+  staleWhileRevalidateSeconds: 0,
+  staleIfErrorSeconds: 0,
+  negativeSeconds: 0,
+  cacheControl: "no-cache",
+} as const;
+
+test("every kind has its selectors in a request, in canonical form", () => {
+  assert.deepEqual(purgeKindNames.toSorted(), Object.keys(request).toSorted());
+  assert.equal(check(purgeRequestSchema, request).ok, true);
+  assert.deepEqual(canonicalSelectors(request), {
+    ...request,
+    names: ["a.jpg", "ü.jpg"],
+    hosts: ["img.test", "other.test"],
+  });
+  assert.throws(() => canonicalSelectors({}), /names, prefix, hosts, tags, all/);
+});
+
+test("every kind stands for something in the caches", () => {
+  const targets = targetsOf(readPurgeEvent({ reason: "purge", ...canonicalSelectors(request) }), [imagesHost]);
+  const none = { tags: [], sourcePrefixes: [], isAll: false };
+  assert.deepEqual(Object.fromEntries(targets), {
+    names: [
+      { ...none, tags: ["source:a.jpg"] },
+      { ...none, tags: ["source:ü.jpg"] },
+    ],
+    prefix: [{ ...none, sourcePrefixes: ["shop/"] }],
+    hosts: [
+      { ...none, tags: ["host:img.test"], sourcePrefixes: ["pictures/"] },
+      { ...none, tags: ["host:other.test"] },
+    ],
+    tags: [
+      { ...none, tags: ["tag:red"] },
+      { ...none, tags: ["url:static.test/app.js"] },
+    ],
+    all: [{ ...none, isAll: true }],
+  });
+});
+
+test("what no node held is named, of all kinds but the one without words", () => {
+  const selectors = canonicalSelectors(request);
+  const targets = targetsOf(readPurgeEvent({ reason: "purge", ...selectors }), []);
+  const places = noPlaces();
+  assert.deepEqual(
+    unheldSelectors(unheldOf(selectors, places)).map(({ kind, selector }) => `${kind} ${selector}`),
+    [
+      "names a.jpg",
+      "names ü.jpg",
+      "prefix shop/",
+      "hosts img.test",
+      "hosts other.test",
+      "tags red",
+      "tags url:static.test/app.js",
+    ],
+  );
+  const reports = [
+    heldOf(targets, ({ tags }) => tags.includes("source:ü.jpg") || tags.includes("host:img.test")),
+    heldOf(targets, ({ tags, sourcePrefixes }) => tags.includes("tag:red") || sourcePrefixes.includes("shop/")),
+  ];
+  assert.deepEqual(reports[0], { names: [1], prefix: false, hosts: [0], tags: [] });
+  for (const report of reports) {
+    assert.equal(check(heldSchema, report).ok, true);
+    addHeld(places, report);
+  }
+  const rest = unheldOf(selectors, places);
+  assert.deepEqual(JSON.parse(JSON.stringify(rest)), {
+    names: ["a.jpg"],
+    hosts: ["other.test"],
+    tags: ["url:static.test/app.js"],
+  });
+});
