@@ -32,8 +32,8 @@ export function intAt(numbers: Int32Array, index: number): number {
 }
 
 /**
- * Copies `from[fromAt..fromAt+length)` to `to[toAt…]`. `set()` would need a view, which is an allocation. The loop copies
- * four octets at a time: with one, the loop itself costs as much as the copy.
+ * Copies `from[fromAt..fromAt+length)` to `to[toAt…]`. `set()` would need a view, which is an allocation. The loop
+ * copies four octets at a time: with one, the loop itself costs as much as the copy.
  * @throws {RangeError} when a range leaves its array, which is a bug in the caller
  */
 export function copyOctets(from: Uint8Array, fromAt: number, to: Uint8Array, toAt: number, length: number): void {
