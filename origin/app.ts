@@ -1,6 +1,6 @@
 /**
- * The origin's HTTP application, built apart from listening: hooks and routes in their order, and every limit of the
- * server in one place.
+ * Builds the origin's HTTP application: hooks and routes in order, and every limit of the server. Listening is separate
+ * (start.ts).
  *
  *   head too large, no HTTP ─▶ answerUnreadable        target too long ─▶ 414
  *   server (connections) ─▶ router ─▶ access (token) ─▶ route's own onRequest ─▶ body ─▶ schema ─▶ handler ─▶ answer |
@@ -85,7 +85,7 @@ function openServer(
     },
     { tokens, limits, clock, onStrangerClosed },
   );
-  // Silence in both directions. The longest rightful one is an upload that waits for its decoding
+  // Silence in both directions. The longest legitimate one is an upload that waits for its decoding
   // (upload/store-upload.ts).
   server.setTimeout(3 * limits.inspectionTimeoutMs + 30_000);
   return server;
@@ -130,7 +130,7 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
     }
     void reply.header("x-request-id", request.id).header("x-content-type-options", "nosniff");
     if ((request.raw.url ?? "").length > targetBytesMax) {
-      throw new NearcastError("URI_TOO_LONG", `the request target has more than ${targetBytesMax} bytes`);
+      throw new NearcastError("URI_TOO_LONG", `the request target must not be longer than ${targetBytesMax} bytes`);
     }
   });
   answerProblems(app, logs);

@@ -163,7 +163,7 @@ async function refuseLostCatalogue(dataDir: string): Promise<void> {
       "DISK_FAILED",
       `the catalogue ${path} is ${sizeBytes === 0 ? "empty" : "missing"}, but pictures are stored beside ` +
         `it. Restore a backup: ` +
-        `\`${command} restore FOLDER --force\`. To begin anew without them, move ${join(dataDir, "blobs")} away`,
+        `\`${command} restore FOLDER --force\`. To start over without them, move ${join(dataDir, "blobs")} away`,
     );
   }
 }

@@ -42,7 +42,7 @@ export function refuseDangers({ dangers, dangerCount }: FleetReview): void {
   const count = `${dangerCount} thing${dangerCount === 1 ? "" : "s"} that ${dangerCount === 1 ? "is" : "are"}`;
   throw new NearcastError(
     "DANGEROUS_FLEET",
-    `this document would take down ${count} being served; nothing was published (force=true publishes it all the same)`,
+    `this document would take down ${count} being served; nothing was published (force=true publishes it anyway)`,
     { facts: { dangers, dangerCount } },
   );
 }

@@ -187,7 +187,7 @@ test("a nested answer, or one of no known shape, costs its sender 400 and its ow
       "bad1 malformed",
       "good1 answered",
     ]);
-    assert.match(answers.find(({ node }) => node === "bad1")?.reason ?? "", /^its answer makes no sense: /);
+    assert.match(answers.find(({ node }) => node === "bad1")?.reason ?? "", /^its answer is not valid: /);
   }
   assert.deepEqual(
     lines.filter(({ level }) => level === "error"),
@@ -284,7 +284,7 @@ test("a document that a live node does not understand is refused with node and k
   const danger = {
     kind: "word",
     name: "nyc1",
-    message: "nyc1 does not understand presets.small.w: is not a known key; upgrade it first",
+    message: "nyc1 does not understand presets.small.w: is not a known key; upgrade the node first",
   };
   assert.deepEqual([refused.code, refused.dangers], ["DANGEROUS_FLEET", [danger]]);
   const dry = await origin.json<{ dangers: object[]; dangerCount: number }>(200, "PUT", "/fleet?dryRun=true", {

@@ -45,7 +45,7 @@ test("each damaged file is named with its path and what to do, and no blob is lo
         await rm(writer);
         await mkdir(writer, { mode: 0o700 });
       },
-      /is a folder, and must be a plain file/,
+      /must be a plain file with the token, but it is a folder/,
     ],
     ["a cut fleet secret", fleetSecret, async () => await truncate(fleetSecret, 10), /holds no fleet secret/],
     [

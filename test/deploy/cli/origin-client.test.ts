@@ -106,7 +106,7 @@ test("a fleet document has a longer deadline than other calls, and its own verb 
 });
 
 test("where the origin says that its disk is full, the verb says so", async (t) => {
-  const detail = "the origin's disk is full: free some space there, then try again";
+  const detail = "the disk of the origin is full: free some space, then try again";
   const problem = { title: "The disk failed", status: 500, code: "DISK_FAILED", requestId: "r1", detail };
   const client = await clientOf(t, (_request, response) => {
     response.writeHead(500, { "content-type": "application/problem+json" }).end(JSON.stringify(problem));
