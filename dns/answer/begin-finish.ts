@@ -6,7 +6,7 @@
  *   finish │  begin   │          the steps in between          │ finish      begin keeps room for it
  */
 import { count } from "../counters.ts";
-import { byteAt, putUint16 } from "../wire/bytes.ts";
+import { byteAt, copyOctets, putUint16 } from "../wire/bytes.ts";
 import { optLength, udpSizeMax, udpSizeMin, writeOpt } from "../wire/edns.ts";
 import { headerLength } from "../wire/message.ts";
 import { rcodes } from "../wire/numbers.ts";
@@ -34,7 +34,7 @@ export function begin(state: Responding, message: Uint8Array, length: number, cl
   reply.nsid = state.nsid;
   reply.keepaliveTenths = isUdp ? -1 : (client.keepaliveTenths ?? -1);
   // In place the question is there already. Whatever else an answer needs of its query has been read by now.
-  if (out !== message) for (let i = headerLength; i < questionEnd; i++) out[i] = byteAt(message, i);
+  if (out !== message) copyOctets(message, headerLength, out, headerLength, questionEnd - headerLength);
   state.at = questionEnd;
   let limit = messageLengthMax;
   if (isUdp) {
