@@ -1,7 +1,7 @@
 /**
  * Warns when `state: down` or `state: draining` has no effect, because DNS has nothing else to answer with; pure.
  *
- *   candidates for a steered name (dns/steer/plan.ts)   the sites that are up; if none is, the draining ones; if none
+ *   candidates for a steered name (dns/steer/candidates.ts) the sites that are up; if none is, the draining ones; if none
  *                                                       is, all: an answer that may work beats none
  *
  * So when an operator holds down every site of a name, DNS still sends clients to all of them. Sites without an address
