@@ -81,7 +81,7 @@ test("each other outcome is told in words", () => {
     [{ outcome: "nxdomain", zone: "cdn.test", steering: null }, /answer +none: .*NXDOMAIN/],
     [{ outcome: "yxdomain", zone: "cdn.test", steering: null }, /answer +none: .*YXDOMAIN/],
     [{ outcome: "referral", zone: "cdn.test", steering: null }, /answer +a referral/],
-    [{ outcome: "refused", reason: "the name lies in none of our zones" }, /REFUSED: the name lies in none of our/],
+    [{ outcome: "refused", reason: "the name lies in none of the zones" }, /REFUSED: the name lies in none of the/],
     [{ outcome: "invalid", reason: '"x" is not a record type' }, /none: "x" is not a record type/],
     [{ outcome: "of a later release" }, /answer +of a later release/],
   ];
