@@ -6,7 +6,7 @@
  *   finish │  begin   │          the steps in between          │ finish      begin keeps room for it
  */
 import { count } from "../counters.ts";
-import { byteAt, putUint16 } from "../wire/bytes.ts";
+import { byteAt, copyOctets, putUint16 } from "../wire/bytes.ts";
 import { optLength, udpSizeMax, udpSizeMin, writeOpt } from "../wire/edns.ts";
 import { headerLength } from "../wire/message.ts";
 import { rcodes } from "../wire/numbers.ts";

@@ -14,7 +14,7 @@
  * The table is a closure, unlike the rest of the responder: V8 then compiles the addresses of its arrays into the code.
  * With the arrays in a record, every access loads address and length anew, which made a ready answer 8 % slower.
  */
-import { byteAt } from "../wire/bytes.ts";
+import { byteAt, copyOctets } from "../wire/bytes.ts";
 import { headerLength } from "../wire/message.ts";
 
 const slots = 8192;
@@ -97,14 +97,18 @@ export function createReadyTable(): ReadyTable {
       if (!holds(slot, generation, length)) return -1;
     }
     const base = slot * slotWords;
-    into.outcome = words[base + outcomeWord] ?? 0;
-    into.recordsLength = words[base + recordsLengthWord] ?? 0;
-    into.answers = words[base + answersWord] ?? 0;
-    into.authorities = words[base + authoritiesWord] ?? 0;
-    into.steered = words[base + steeredWord] ?? 0;
-    into.ttlMaxSeconds = words[base + ttlMaxWord] ?? 0;
-    into.type = words[base + typeWord] ?? 0;
-    into.zone = words[base + zoneWord] ?? 0;
+    const steered = words[base + steeredWord] ?? 0;
+    into.steered = steered;
+    if (steered >= 0) {
+      into.ttlMaxSeconds = words[base + ttlMaxWord] ?? 0;
+      into.type = words[base + typeWord] ?? 0;
+      into.zone = words[base + zoneWord] ?? 0;
+    } else {
+      into.outcome = words[base + outcomeWord] ?? 0;
+      into.recordsLength = words[base + recordsLengthWord] ?? 0;
+      into.answers = words[base + answersWord] ?? 0;
+      into.authorities = words[base + authoritiesWord] ?? 0;
+    }
     return slot;
   }
 
@@ -119,8 +123,7 @@ export function createReadyTable(): ReadyTable {
   }
 
   function copy(slot: number, length: number, out: Uint8Array, at: number): void {
-    const from = slot * recordsLengthMax;
-    for (let i = 0; i < length; i++) out[at + i] = octets[from + i] ?? 0;
+    copyOctets(octets, slot * recordsLengthMax, out, at, length);
   }
 
   function keep(generation: number, message: Uint8Array, end: number, at: number, answer: ReadyAnswer): void {
@@ -144,8 +147,7 @@ export function createReadyTable(): ReadyTable {
     words[base + typeWord] = answer.type;
     words[base + zoneWord] = answer.zone;
     for (let i = 0; i < (length + 3) >>> 2; i++) words[base + questionWords + i] = asked[i] ?? 0;
-    const from = slot * recordsLengthMax;
-    for (let i = 0; i < recordsLength; i++) octets[from + i] = byteAt(message, end + i);
+    copyOctets(message, end, octets, slot * recordsLengthMax, recordsLength);
   }
 
   return { find, copy, keep };
