@@ -34,7 +34,7 @@ export function begin(state: Responding, message: Uint8Array, length: number, cl
   reply.nsid = state.nsid;
   reply.keepaliveTenths = isUdp ? -1 : (client.keepaliveTenths ?? -1);
   // In place, the question is already there. Everything else of the query has been read by now.
-  if (out !== message) for (let i = headerLength; i < questionEnd; i++) out[i] = byteAt(message, i);
+  if (out !== message) copyOctets(message, headerLength, out, headerLength, questionEnd - headerLength);
   state.at = questionEnd;
   let limit = messageLengthMax;
   if (isUdp) {
