@@ -138,7 +138,7 @@ test("an answer is explained: rule, candidates with their distance, load and wei
   assert.deepEqual(JSON.parse(JSON.stringify(explanation)), explanation, "fit for JSON");
 });
 
-test("rules are told with their override, their sharing and what sheds", () => {
+test("rules are reported with their override, their sharing and what sheds", () => {
   const calm = scene();
   const told = ({ rule, overrideIndex, chosen, why }: SteeringExplanation) => [rule, overrideIndex, chosen, why];
   assert.deepEqual(told(calm.steer("img.cdn.test", "A", "1.2.9.0/24")), [
@@ -190,7 +190,7 @@ test("rules are told with their override, their sharing and what sheds", () => {
   assert.equal(none.steer("img.cdn.test", "A", "3.1.2.3").chosen, "tyo");
 });
 
-test("ALIAS, wildcards, DNAME and HTTPS are told", () => {
+test("ALIAS, wildcards, DNAME and HTTPS are reported", () => {
   const { explain } = scene();
   const part = (name: string, type: string) => {
     const told = explain(name, type, "3.1.2.3");
@@ -253,7 +253,10 @@ test("what is not steered is explained by its outcome, which is the answer's", (
     return "reason" in told ? told.reason : "";
   };
   assert.equal(invalid("a..b", "A"), 'the name must be a domain name (got "a..b")');
-  assert.equal(invalid("cdn.test", "TYPE65536"), 'the type must be a record type such as A or TYPE65 (got "TYPE65536")');
+  assert.equal(
+    invalid("cdn.test", "TYPE65536"),
+    'the type must be a record type such as A or TYPE65 (got "TYPE65536")',
+  );
   assert.equal(invalid("cdn.test", "A", "300.1.1.1"), 'the client must be an address or a network (got "300.1.1.1")');
   assert.match(invalid("cdn.test", "OPT"), /is not a query type/);
 });

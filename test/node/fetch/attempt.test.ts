@@ -95,15 +95,18 @@ test("while the breaker is open work is refused at once, without being begun", a
   assert.equal(tries, 0);
 });
 
-test("when the first failure opens the breaker, that failure is told, not the refusal of the second try", async () => {
-  const { clock, breaker, settings } = bench();
-  for (let count = 0; count < 4; count += 1) breaker.failed();
-  const result = await settled(
-    clock,
-    attempt(settings, () => Promise.reject(new NearcastError("ORIGIN_BAD_ANSWER", "status 500"))),
-  );
-  assert(result.status === "rejected" && (result.reason as NearcastError).code === "ORIGIN_BAD_ANSWER");
-});
+test(
+  "when the first failure opens the breaker, that failure is reported, not the refusal of the second " + "try",
+  async () => {
+    const { clock, breaker, settings } = bench();
+    for (let count = 0; count < 4; count += 1) breaker.failed();
+    const result = await settled(
+      clock,
+      attempt(settings, () => Promise.reject(new NearcastError("ORIGIN_BAD_ANSWER", "status 500"))),
+    );
+    assert(result.status === "rejected" && (result.reason as NearcastError).code === "ORIGIN_BAD_ANSWER");
+  },
+);
 
 test("the names of the system's failures in our words", async () => {
   const rows: [thrown: object, code: string][] = [
@@ -135,7 +138,7 @@ function keepAlive(t: TestContext): void {
   });
 }
 
-test("a connection that does not come about is tried until the deadline, which is what is told", async (t) => {
+test("a connection that does not come about is tried until the deadline, which is what is reported", async (t) => {
   const breaker = createBreaker(systemClock);
   let tries = 0;
   keepAlive(t); // neither the deadline's timer nor the pauses do

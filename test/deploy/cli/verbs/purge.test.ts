@@ -32,7 +32,7 @@ test("a URL of another host, or one that can't be read, is refused", () => {
   }
 });
 
-test("a URL that has its host's prefix a second time is told, with the URL that was probably meant", () => {
+test("a URL that has its host's prefix a second time is reported, with the URL that was probably meant", () => {
   const sourcePrefix = "shop ä/";
   const url = "http://img.cdn.test:8080/shop%20%C3%A4/chair.jpg?w=300";
   assert.equal(
@@ -44,13 +44,16 @@ test("a URL that has its host's prefix a second time is told, with the URL that 
   assert.equal(doubledPrefix("chair.jpg", { url, sourcePrefix: "" }), undefined);
 });
 
-test("a URL without its scheme, and a prefix with the slash of a path, are told with what was probably meant", () => {
-  const hosts = ["img.cdn.test", "static.cdn.test"];
-  assert.equal(
-    urlWithoutScheme("img.cdn.test/shop/chair.jpg", hosts),
-    'names of pictures do not start with a host; did you mean "http://img.cdn.test/shop/chair.jpg"?',
-  );
-  assert.equal(urlWithoutScheme("shop/img.cdn.test", hosts), undefined);
-  assert.equal(slashHint("/shop"), 'names of pictures do not start with a slash; did you mean "shop"?');
-  assert.equal(slashHint("shop/"), undefined);
-});
+test(
+  "a URL without its scheme, and a prefix with the slash of a path, are reported with what was probably " + "meant",
+  () => {
+    const hosts = ["img.cdn.test", "static.cdn.test"];
+    assert.equal(
+      urlWithoutScheme("img.cdn.test/shop/chair.jpg", hosts),
+      'names of pictures do not start with a host; did you mean "http://img.cdn.test/shop/chair.jpg"?',
+    );
+    assert.equal(urlWithoutScheme("shop/img.cdn.test", hosts), undefined);
+    assert.equal(slashHint("/shop"), 'names of pictures do not start with a slash; did you mean "shop"?');
+    assert.equal(slashHint("shop/"), undefined);
+  },
+);
