@@ -41,6 +41,7 @@
  * knows nothing and is nobody's witness for a node before it has judged it.
  */
 import { createHash } from "node:crypto";
+import { counted } from "#base/counted.ts";
 import type { ProbeSettings } from "#document/schema/probes.ts";
 import { type NodeHealth, type NodeState, type HealthAnswer, type ProbeResult, retryMs } from "./health.ts";
 
@@ -330,7 +331,7 @@ function holdMs(falls: number, { intervalMs }: ProbeSettings): number {
 }
 
 function failedFromHere({ failures, reason }: Sight): string {
-  return `${failures} ${failures === 1 ? "probe" : "probes"} from here failed: ${reason}`;
+  return `${counted(failures, "probe")} from here failed: ${reason}`;
 }
 
 function someOf(witnesses: readonly string[]): string {
