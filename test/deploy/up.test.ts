@@ -338,20 +338,17 @@ test("with --sites each site answers for its part of the world, and an edge that
   assert.equal(await alone.stop(), 0);
 });
 
-test(
-  "a process that can't start is reported with the last words of its log, and nothing is left " + "running",
-  async (t) => {
-    const data = join(await temporaryFolder(t, "broken"), "data");
-    const secrets = join(data, "origin", "secrets");
-    await mkdir(secrets, { recursive: true });
-    await writeFile(join(secrets, "writer.token"), "x".repeat(43), { mode: 0o644 });
-    const address = ownAddress();
-    const { status, stderr } = await nearcast(["up", "--data", data, "--address", address]);
-    assert.equal(status, 1);
-    assert.match(stderr, /origin exited with status 1 while starting[\s\S]*chmod 600/);
-    assert.ok(await isGone(`http://${address}:7070/healthz`));
-  },
-);
+test("a process that can't start is reported with the end of its log, and nothing is left running", async (t) => {
+  const data = join(await temporaryFolder(t, "broken"), "data");
+  const secrets = join(data, "origin", "secrets");
+  await mkdir(secrets, { recursive: true });
+  await writeFile(join(secrets, "writer.token"), "x".repeat(43), { mode: 0o644 });
+  const address = ownAddress();
+  const { status, stderr } = await nearcast(["up", "--data", data, "--address", address]);
+  assert.equal(status, 1);
+  assert.match(stderr, /origin exited with status 1 while starting[\s\S]*chmod 600/);
+  assert.ok(await isGone(`http://${address}:7070/healthz`));
+});
 
 async function isGone(url: string): Promise<boolean> {
   return await fetch(url).then(

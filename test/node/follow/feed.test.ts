@@ -237,37 +237,34 @@ test("a feed that breaks off is followed again after a growing pause, short agai
   assert.equal(connections.length, 2);
 });
 
-test(
-  "the same reason is reported once, however long it lasts; another one and the return are reported " + "again",
-  async (t) => {
-    let reason = "status 401 for the feed";
-    let isRefused = true;
-    const { clock, lines, connection } = follow(t, { refuse: () => isRefused, refusal: () => reason });
-    const attempts = async (count: number): Promise<void> => {
-      for (let attempt = 0; attempt < count; attempt += 1) {
-        await turns();
-        clock.advance(5000);
-      }
+test("the same reason is logged once, however long it lasts; a new reason and the return are logged", async (t) => {
+  let reason = "status 401 for the feed";
+  let isRefused = true;
+  const { clock, lines, connection } = follow(t, { refuse: () => isRefused, refusal: () => reason });
+  const attempts = async (count: number): Promise<void> => {
+    for (let attempt = 0; attempt < count; attempt += 1) {
       await turns();
-    };
-    const told = (): unknown[] =>
-      lines.filter(({ level }) => level !== "debug").map(({ facts, message }) => facts["reason"] ?? message);
-    await attempts(10);
-    assert.deepEqual(told(), ["status 401 for the feed"]);
-    assert.ok(lines.length > 5, "each attempt is in the debug log");
-    reason = "connection refused";
-    await attempts(10);
-    assert.deepEqual(told(), ["status 401 for the feed", "connection refused"]);
-    isRefused = false;
-    await attempts(1);
-    const first = await connection(1);
-    await first.hello(5);
-    isRefused = true;
-    first.stream.destroy(new Error("connection refused"));
-    await attempts(3);
-    assert.deepEqual(told().slice(2), ["reconnected to the feed", "connection refused"]);
-  },
-);
+      clock.advance(5000);
+    }
+    await turns();
+  };
+  const told = (): unknown[] =>
+    lines.filter(({ level }) => level !== "debug").map(({ facts, message }) => facts["reason"] ?? message);
+  await attempts(10);
+  assert.deepEqual(told(), ["status 401 for the feed"]);
+  assert.ok(lines.length > 5, "each attempt is in the debug log");
+  reason = "connection refused";
+  await attempts(10);
+  assert.deepEqual(told(), ["status 401 for the feed", "connection refused"]);
+  isRefused = false;
+  await attempts(1);
+  const first = await connection(1);
+  await first.hello(5);
+  isRefused = true;
+  first.stream.destroy(new Error("connection refused"));
+  await attempts(3);
+  assert.deepEqual(told().slice(2), ["reconnected to the feed", "connection refused"]);
+});
 
 test("an orderly end of the stream is a break like any other", async (t) => {
   const { feed, clock, connection } = follow(t);
