@@ -118,7 +118,8 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
   app.setValidatorCompiler(compileValidator);
   boundJsonBodies(app);
 
-  metrics.observe(app);
+  app.addHook("onRequest", metrics.requestHooks.onRequest);
+  app.addHook("onResponse", metrics.requestHooks.onResponse);
   let isClosing = false;
   app.addHook("preClose", async () => {
     isClosing = true;

@@ -1,16 +1,15 @@
 /**
- * Answers to questions that came before, ready to be copied: what look-up and encoding made of a question, kept as long
- * as the snapshot that it rests on.
+ * A cache of encoded answers to earlier questions, valid as long as their snapshot.
  *
  *   question's octets, in lower case ──hash──▶ slot:  question │ records of its answer      (static)
  *                                                     question │ index of its steered name  (chosen per client)
  *
- * Names compare without case (RFC 4343), so resolvers that vary it (0x20) find them too. The records hold pointers into
- * the question, which stand where they stood: equal questions are equally long. A question may stand in two slots; of
- * three that share them the later ones have them. A question that nobody asks twice costs the others a look-up.
+ * Names compare without case (RFC 4343), so resolvers that vary it (0x20) hit, too. The records hold pointers into the
+ * question, which stay valid because equal questions have equal lengths. A question has two possible slots; when three
+ * questions share them, the later ones win.
  *
- * Only answers that question and snapshot alone determine are kept: authoritative ones with NOERROR, without a steered
- * name behind an alias, and none for names that do not exist, of which there are endlessly many.
+ * Only answers that depend on nothing but question and snapshot are kept: authoritative ones with NOERROR, without a
+ * steered name behind an alias. Answers for names that do not exist are not kept, since there is no end of such names.
  *
  * The table is a closure, unlike the rest of the responder: V8 then compiles the addresses of its arrays into the code.
  * With the arrays in a record, every access loads address and length anew, which made a ready answer 8 % slower.
@@ -39,7 +38,7 @@ const typeWord = 8;
 const zoneWord = 9;
 const questionWords = 10;
 
-/** What is kept of an answer besides its octets; one object is filled again and again. */
+/** What is kept of an answer besides its octets; one object is reused for all. */
 export interface ReadyAnswer {
   outcome: number;
   /** Static: length of the records, and how many of them stand in which section. */

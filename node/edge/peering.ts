@@ -1,5 +1,5 @@
 /**
- * The peers of this node: which of them it asks before it does the work itself, how it asks, and where it is asked.
+ * The peers of this node: which ones it asks before it does the work itself, how it asks them, and where it answers.
  *
  *   fleet, health, answers, own place ─▶ directory ─▶ peers ─▶ image and asset servers        asking
  *   peer endpoint ─▶ listener ─▶ peer application ─▶ the same servers                        being asked
@@ -102,7 +102,7 @@ export function openPeering(options: {
   }
 
   /**
-   * Above it, peers are told to go to the next of their key: half of what may wait, so that own clients have the rest.
+   * Above it, peers are sent to the next owner of their key: half of the queue, so that own clients have the rest.
    */
   function waitingMost(): number {
     return (fleet()?.limits.renderQueueMax ?? 0) / 2;

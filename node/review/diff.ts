@@ -11,6 +11,7 @@
  * name or a host (answers.ts): the effect that clients see.
  */
 import { isDeepStrictEqual } from "node:util";
+import { counted } from "#base/counted.ts";
 import { canonicalName, ownerOf } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import type { Site } from "#document/schema/sites.ts";
@@ -152,8 +153,7 @@ function settingChanges(what: string, before: object, after: object): FleetChang
 }
 
 function zoneText(zone: Zone): string {
-  const count = recordSetsOf(zone).length;
-  return `${count} record set${count === 1 ? "" : "s"}`;
+  return counted(recordSetsOf(zone).length, "record set");
 }
 
 /** Nameservers and records are listed one by one (changesInZones). */

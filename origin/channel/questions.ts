@@ -9,6 +9,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Clock } from "#base/clock.ts";
+import { counted } from "#base/counted.ts";
 import { NearcastError } from "#base/errors.ts";
 import {
   messageBytesMax,
@@ -173,7 +174,7 @@ function whyAway({ node }: Target, connected: ConnectedNodes, unknownEdges: read
   const mayBe =
     anonymous === 0
       ? ""
-      : `, or its release can't answer questions (${anonymous} subscribers did not introduce themselves)`;
+      : `, or its release can't answer questions (${counted(anonymous, "subscriber")} did not introduce themselves)`;
   return { outcome: "away", reason: `it is not connected to the origin${mayBe}${refusedLately(unknownEdges)}` };
 }
 
@@ -181,7 +182,7 @@ function whyAway({ node }: Target, connected: ConnectedNodes, unknownEdges: read
 function refusedLately([last, ...others]: readonly UnknownEdge[]): string {
   if (last === undefined) return "";
   const { address, agoMs } = last;
-  const more = others.length === 0 ? "" : `, and from ${others.length} more address${others.length === 1 ? "" : "es"}`;
+  const more = others.length === 0 ? "" : `, and from ${counted(others.length, "more address", "more addresses")}`;
   return (
     `; a request with an unknown edge token from ${address} was refused ${Math.round(agoMs / 1000)} s ago${more}: ` +
     "if that was this node, write the current edge token into its token file"

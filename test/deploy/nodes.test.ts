@@ -138,7 +138,7 @@ test("a machine whose file was lost is told its name by its address", async (t) 
   assert.match(await readFile(join(other, "edge.yaml"), "utf8"), /^node: "fra2"$/m);
 });
 
-test("the address is that of the connection to the origin, unless one is told", async (t) => {
+test("the address is that of the connection to the origin, unless one is given", async (t) => {
   const { origin, data, edgeTokenFile, roster } = await startPlace(t);
   const words = ["--site", "nyc", "--data", data, "--no-start", "--token-file", edgeTokenFile];
   const ports = ["--http-port", freePort(), "--dns-port", freePort(), "--peer-port", freePort()];

@@ -332,7 +332,7 @@ test("a restore that was refused or that failed leaves nothing behind where noth
   assert.deepEqual(await readdir(target), ["thesis.odt"]);
 });
 
-test("--check finds a copy in the backup that went bad, and copies it anew", async (t) => {
+test("--check finds a copy in the backup that went bad, and copies it again", async (t) => {
   const origin = await startTestOrigin(scopeOf(t));
   const folder = join(await temporaryDirectory(scopeOf(t)), "backup");
   await origin.json(201, "PUT", "/images/a.jpg", { body: await jpeg(1) });

@@ -292,7 +292,7 @@ test("an upload that is cut off by its client leaves nothing", async () => {
   assert.equal((await origin.call("HEAD", "/images/cut.jpg")).status, 404);
 });
 
-test("a client that goes away after its refusal, in the midst of a body that nobody reads, ends nothing", async () => {
+test("a client that goes away after its refusal, in the middle of a body that nobody reads, ends nothing", async () => {
   const head = ["DELETE /api/v1/images/none.jpg HTTP/1.1", "Host: a", authorization, "Transfer-Encoding: chunked"];
   const socket = connect(port, "127.0.0.1");
   socket.write(`${head.join("\r\n")}\r\n\r\n5\r\nhe`);

@@ -93,7 +93,7 @@ async function ask(origin: TestOrigin, body: object): Promise<Answer[]> {
 const presence = { state: "ready", fleetVersion: 1, feedSeq: 1 };
 const status = { kind: "status" };
 
-test("who has the edge token and not the fleet secret passes for no node, and is told of as unproven", async (t) => {
+test("who has the edge token and not the fleet secret passes for no node, and is reported as unproven", async (t) => {
   const origin = await startTestOrigin(t);
   await origin.json(201, "PUT", "/fleet", { body: fleetExample() });
   const stranger = await subscribe(t, origin, Buffer.alloc(32, 7));
@@ -245,7 +245,7 @@ test("nodes at one address bring four vocabularies at most: they leave room for 
   assert.deepEqual(told, [204, 204, 204, 204, 503, 503]);
 });
 
-test("of a node that is away it is told that an unknown edge token was refused lately, and from where", async (t) => {
+test("a node that is away shows when and from where an unknown edge token was refused", async (t) => {
   const origin = await startTestOrigin(t);
   await origin.json(201, "PUT", "/fleet", { body: fleetExample() });
   const reason = async (): Promise<string> => (await ask(origin, { question: status }))[0]?.reason ?? "";

@@ -52,7 +52,7 @@ test("each damaged file is named with its path and what to do, and no blob is lo
       "a damaged lock",
       join(dataDir, "lock.sqlite"),
       async () => await writeFile(join(dataDir, "lock.sqlite"), "x".repeat(5000)),
-      /delete it if it is damaged/,
+      /if the file is damaged, delete it/,
     ],
   ];
   for (const [name, file, damage, advice] of rows) {

@@ -130,7 +130,7 @@ test("a file that others can read, or that holds no secret, keeps the origin fro
   }
 });
 
-test("a rotation that the log's disk refused is told of by the next one, so that no secret is skipped", async (t) => {
+test("a rotation that the log's disk refused is reported by the next one, so that no secret is skipped", async (t) => {
   const directory = await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) });
   let isFull = true;
   const announced: string[] = [];

@@ -1,4 +1,5 @@
 /** DNS and HTTP: whether the edge answers on the service addresses. */
+import { counted } from "#base/counted.ts";
 import { canonicalAddress } from "#base/ip-text.ts";
 import { type AnnouncementPlan, families } from "../announcement-plan.ts";
 import type { Facts } from "../machine-facts.ts";
@@ -52,7 +53,11 @@ export function* dnsFindings(facts: Facts, plan: AnnouncementPlan): Generator<Fi
     }
   }
   if (good > 0)
-    yield { level: "ok", about: "dns", what: `UDP and TCP answer on ${good} service address${good === 1 ? "" : "es"}` };
+    yield {
+      level: "ok",
+      about: "dns",
+      what: `UDP and TCP answer on ${counted(good, "service address", "service addresses")}`,
+    };
 }
 
 /** Addresses of the zones' nameservers, with the name of one that has it. */
