@@ -1,5 +1,5 @@
 /**
- * The thread behind compiler.ts: geo data once, then a snapshot for each new input, and for each new geo file.
+ * The thread of compiler.ts: loads geo data once, then compiles a snapshot for each new input and each new geo file.
  *
  *   inputs ──▶ zones (only when the document is another one) ──▶ steering ──▶ snapshot
  */
@@ -59,7 +59,7 @@ function take(message: ToCompiler): void {
 
 port.on("message", (message: ToCompiler) => {
   take(message);
-  // What came meanwhile makes this one old: only the last is compiled.
+  // Newer inputs make this one obsolete: only the last is compiled.
   for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port)) {
     take(next.message as ToCompiler);
   }

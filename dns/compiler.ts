@@ -1,13 +1,13 @@
 /**
- * The compiler seen from the main thread: inputs go to a thread of its own, snapshots come back.
+ * The main thread's side of the compiler: inputs go to its thread, snapshots come back.
  *
  *   compile(inputs) ──▶ compiler-thread.ts: zones, geo data, steering ──▶ onSnapshot(snapshot)
  *
- * Compiling takes milliseconds for a change of health and up to seconds for millions of records, and neither the
- * answers nor the pictures wait for it: what was in force stays in force. Of several inputs that wait, the last one
- * counts. The thread owns the geo files: it makes a new snapshot by itself when one of them has changed.
+ * Compiling takes milliseconds for a change of health and up to seconds for millions of records. Neither answers nor
+ * pictures wait for it: the previous snapshot stays in force. Of several waiting inputs only the last is compiled. The
+ * thread owns the geo files: it makes a new snapshot by itself when one of them changes.
  *
- * If the thread dies (memory is the one thing that could end it), it is started again and given the last inputs.
+ * If the thread dies (it could run out of memory), it is started again with the last inputs.
  */
 import { Worker } from "node:worker_threads";
 import type { Cancel, Clock } from "#base/clock.ts";
@@ -28,8 +28,8 @@ export interface CompilerInputs {
 }
 
 /**
- * What the thread is told. The document travels only when it has changed, and its packed zones only with another text:
- * documents that differ in the addresses of now share them.
+ * A message to the thread. The document is sent only when it has changed, and its packed zones only when its text has:
+ * documents that differ only in their live addresses share them.
  */
 export type ToCompiler = Omit<CompilerInputs, "fleet"> & {
   readonly order: number;
@@ -38,7 +38,7 @@ export type ToCompiler = Omit<CompilerInputs, "fleet"> & {
   readonly packedZones?: SharedArrayBuffer | null;
 };
 
-/** What it tells. `order` is that of the newest inputs that went into it. */
+/** A message from the thread. `order` is the number of the newest inputs that it includes. */
 export type FromCompiler =
   | { readonly kind: "ready"; readonly geo: string }
   | {
@@ -59,14 +59,14 @@ export interface CompilerSettings {
   /** Name of the site that answers, for the policy `local`. */
   readonly site: string;
   readonly geo: GeoSettings;
-  /** How often the geo files are looked at; a changed one is read once it has been still for so long. */
+  /** How often the geo files are checked; a changed one is read after it has not changed for this long. */
   readonly geoCheckMs: number;
 }
 
 export interface Compiler {
   /**
    * Resolves when a snapshot of these inputs, or of newer ones, has been handed to onSnapshot.
-   * @throws NearcastError INTERNAL when they can't be compiled; what was in force stays
+   * @throws NearcastError INTERNAL when they can't be compiled; the previous snapshot stays
    */
   compile: (inputs: CompilerInputs) => Promise<void>;
   close: () => Promise<void>;
@@ -183,7 +183,7 @@ export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
   }
 
   function restart(): void {
-    start().catch(() => undefined); // Told by the log, and tried again from "exit".
+    start().catch(() => undefined); // Logged, and retried from "exit".
     if (latest !== undefined) send(latest);
   }
 

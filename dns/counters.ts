@@ -1,6 +1,6 @@
 /**
- * What the responder counts: one array of numbers per answering thread, in shared memory, so that the thread which
- * publishes them reads them without asking. Each array has one writer; the sum over threads is made by readStats().
+ * The responder's counters: one array per answering thread, in shared memory, so that the main thread can read them
+ * directly. Each array has one writer; readStats() sums over threads.
  *
  *   index   [udp outcomes…][tcp outcomes…][named counters…]
  */
@@ -35,13 +35,13 @@ export const transportNames = ["udp", "tcp"] as const;
 export type TransportName = (typeof transportNames)[number];
 
 const named = [
-  // UDP answers that did not fit, or would have been too great a reward for a forged sender, and ask for TCP.
+  // UDP answers with TC=1: they did not fit, or would amplify a spoofed query too much.
   "truncated",
   // Queries with a client subnet (RFC 7871).
   "clientSubnets",
   // Questions for a steered address.
   "steered",
-  // Queries that failed inside; each was answered SERVFAIL, and the first was logged.
+  // Queries that failed internally; each was answered with SERVFAIL, and the first was logged.
   "failures",
   "sendErrors",
   "cookiesValid",
@@ -50,7 +50,7 @@ const named = [
   // System calls that brought queries, on the batch path; queries / batches is the size of a batch.
   "batches",
   "tcpAccepted",
-  // Closed because others needed the room, in all or in their network.
+  // Closed to make room, in total or within their network.
   "tcpRefused",
   // Cut for being silent, slow, or for sending a message that is too long.
   "tcpCut",

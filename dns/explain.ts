@@ -1,12 +1,13 @@
 /**
- * Why does this client get this answer? The same look-ups and the same decision as the wire answer's, told in words
- * and figures, with all that spoke for it and against. Pure.
+ * Explains an answer: runs the same lookups and the same decision as for the wire, and reports the reasons and the
+ * alternatives. Pure.
  *
  *   name ──aliases──▶ node ──▶ records, or a steered address ──decide()──▶ site, scope
  *                                                   └─preferencesOf()──▶ the rule, and who comes before and after
  */
-import { canonicalName, ownerOf } from "#record/names.ts";
+import { canonicalName, ownerOf } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
+import { policies as policyTerms } from "#document/policies.ts";
 import type { SteeredName } from "#document/schema/steering.ts";
 import type { SiteState, SiteStates } from "#health/health.ts";
 import { placeAt, type Whereabouts } from "./geo/tables.ts";
@@ -14,7 +15,8 @@ import type { Snapshot } from "./snapshot.ts";
 import { distanceKm, unitVector } from "#base/great-circle.ts";
 import { planOf, type Plan, type Standing } from "./steer/plan.ts";
 import { preferencesOf, type Preference } from "./steer/preference.ts";
-import type { Rule } from "./steer/policies.ts";
+import { policies } from "./steer/policies.ts";
+import type { Rule } from "./steer/policy.ts";
 import { addressSlot, anycastSite, decide, noSite, type Decision } from "./steer/steering.ts";
 import { ttlOf } from "./steer/ttl.ts";
 import { emptyAddress, ipToText, maskIp, parsePrefix, type Family, type IpAddress } from "./wire/address.ts";
@@ -90,7 +92,7 @@ export interface CandidateExplanation {
   readonly distanceKm: number | null;
   /** Where several sites share clients; else null. */
   readonly weight: number | null;
-  /** Part of its clients that it keeps, 0 to 1; the others are shed to the next best. */
+  /** Kept share, 0 to 1; the other clients go to the next best site. */
   readonly keptShare: number;
   readonly isCandidate: boolean;
   /** 1: preferred for this client, 2: where clients go whom those before shed, …; null: takes no part. */
@@ -114,7 +116,7 @@ export interface SteeringExplanation {
   /** The prefix for which this answer holds; /0 where it does not depend on the client. */
   readonly scope: string;
   readonly scopePrefixLength: number;
-  /** Who may be a candidate: the sites that are up; `draining` when none is; `all` when none is draining either. */
+  /** Which sites are candidates: those that are up; `draining` when none is; `all` when none is draining either. */
   readonly standing: Standing;
   readonly client: {
     readonly ip: string;
@@ -133,15 +135,21 @@ export function explainAnswer(inputs: ExplainInputs, question: DnsQuestion): Dns
   const name = nameFromText(question.name);
   const type = typeNumberFrom(question.type);
   const client = parsePrefix(question.ip)?.address;
-  if (name === undefined) return { outcome: "invalid", reason: `"${question.name}" is not a domain name` };
-  if (type === undefined) return { outcome: "invalid", reason: `"${question.type}" is not a record type` };
-  if (client === undefined) return { outcome: "invalid", reason: `"${question.ip}" is not an address or network` };
+  if (name === undefined)
+    return { outcome: "invalid", reason: `the name must be a domain name (got "${question.name}")` };
+  if (type === undefined)
+    return {
+      outcome: "invalid",
+      reason: `the type must be a record type such as A or TYPE65 (got "${question.type}")`,
+    };
+  if (client === undefined)
+    return { outcome: "invalid", reason: `the client must be an address or a network (got "${question.ip}")` };
   const asked = { name: nameToText(name), type: question.type.toUpperCase() };
   if (type === recordTypes.OPT || type === recordTypes.TSIG || type === recordTypes.TKEY) {
-    return { outcome: "invalid", reason: `${asked.type} is never asked for (FORMERR)` };
+    return { outcome: "invalid", reason: `${asked.type} is not a query type (FORMERR)` };
   }
   if (type === recordTypes.AXFR || type === recordTypes.IXFR) {
-    return { outcome: "refused", ...asked, reason: "zones are not handed out" };
+    return { outcome: "refused", ...asked, reason: "zone transfers are not supported" };
   }
   const compiled = inputs.snapshot.zones;
   const chain = newAliasChain();
@@ -194,9 +202,9 @@ export function explainAnswer(inputs: ExplainInputs, question: DnsQuestion): Dns
 const zonesToldMax = 20;
 
 function outsideOf(zones: readonly string[]): string {
-  if (zones.length === 0) return "the name lies in none of our zones: there are none";
+  if (zones.length === 0) return "there are no zones yet";
   const more = zones.length > zonesToldMax ? ` and ${zones.length - zonesToldMax} more` : "";
-  return `the name lies in none of our zones: ${zones.slice(0, zonesToldMax).join(", ")}${more}`;
+  return `the name lies in none of the zones (${zones.slice(0, zonesToldMax).join(", ")}${more})`;
 }
 
 function wildcardText(owner: WireName, parentLabels: number): string {
@@ -258,7 +266,8 @@ function explainSteering(
   const place = placeAt(geo, client);
   const nameOf = (at: number): string => fleet.sites[at]?.name ?? "";
   const shedBy = preferences.slice(0, Math.max(0, ranked)).flatMap((one) => one.sites.map(nameOf));
-  const isSharing = plan.policy === "weighted" || plan.withinKm > 0 || (preference?.sites.length ?? 0) > 1;
+  const isSharing =
+    policyTerms[plan.policy].isWeighing === true || plan.withinKm > 0 || (preference?.sites.length ?? 0) > 1;
   const scopeAddress: IpAddress = { family: client.family, bytes: Uint8Array.from(client.bytes) };
   maskIp(scopeAddress, scope);
   const kmTo = (at: number): number | null => kmBetween(place, fleet, at);
@@ -275,7 +284,7 @@ function explainSteering(
     chosen: site >= 0 ? nameOf(site) : null,
     addresses: site === noSite ? [] : addressesOf(snapshot, site, asked),
     ttlSeconds: Math.min(ownTtlSeconds, ttlMaxSeconds),
-    ttlReason: ttlMaxSeconds < ownTtlSeconds ? "an alias or another record of the answer allows no more" : reason,
+    ttlReason: ttlMaxSeconds < ownTtlSeconds ? "limited by an alias or another record of the answer" : reason,
     scope: `${ipToText(scopeAddress)}/${scope}`,
     scopePrefixLength: scope,
     standing: plan.standing,
@@ -340,9 +349,7 @@ function whyOf(
 ): string {
   if (site === anycastSite) return "all sites share the anycast addresses";
   if (preference === undefined) {
-    return plan.candidates.length === 0
-      ? "no site that may be answered has an address of this family"
-      : "every site weighs 0";
+    return plan.candidates.length === 0 ? "no candidate site has an address of this family" : "every site has weight 0";
   }
   const because = reasonOf(site, plan, preference, place, nameOf, kmTo, shedBy.length > 0);
   if (shedBy.length === 0) return because;
@@ -362,7 +369,7 @@ function reasonOf(
   if (plan.candidates.length === 1 && overrideIndex < 0) return `${chosen} is the only candidate`;
   const isShared = sites.length > 1;
   const all = sites.map(nameOf).join(", ");
-  const to = isShared ? `${all} by weight: ${chosen} drew this network` : chosen;
+  const to = isShared ? `${all} by weight: ${chosen} won this network` : chosen;
   const km = kmTo(site);
   switch (rule) {
     case "cidr":
@@ -372,17 +379,19 @@ function reasonOf(
     case "country":
       return `overrides[${overrideIndex}] sends clients in ${place.country} to ${to}`;
     case "distance":
-      if (plan.policy === "local") return `${chosen} is the nearest to this site`;
+      if (policies[plan.policy].isOrderFromSelf === true) return `${chosen} is the nearest to this site`;
       if (isShared) {
         const near = `${all} are at most ${plan.withinKm} km farther than the nearest of them`;
-        return `${near} and share its clients by weight: ${chosen} drew this network`;
+        return `${near} and share its clients by weight: ${chosen} won this network`;
       }
       return `${chosen} is the nearest${isNext ? " of the others" : ""}${km === null ? "" : `, ${km} km away`}`;
-    case "order":
-      return `${chosen} comes first in the order of ${plan.policy === "fixed" ? "`sites`" : "the fleet document"}`;
+    case "order": {
+      const list = policies[plan.policy].isOrderOfSites === true ? "`sites`" : "the fleet document";
+      return `${chosen} comes first in the order of ${list}`;
+    }
     case "weight":
-      return `${chosen} drew the most for this client network`;
+      return `${chosen} won this client network by weight`;
     case "self":
-      return `${chosen} is the site that was asked`;
+      return `${chosen} is the site of this node`;
   }
 }

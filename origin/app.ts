@@ -1,6 +1,6 @@
 /**
- * The origin's HTTP application, built apart from listening: hooks and routes in their order, and every limit of the
- * server in one place.
+ * Builds the origin's HTTP application: hooks and routes in order, and every limit of the server. Listening is separate
+ * (start.ts).
  *
  *   head too large, no HTTP ─▶ answerUnreadable        target too long ─▶ 414
  *   server (connections) ─▶ router ─▶ access (token) ─▶ route's own onRequest ─▶ body ─▶ schema ─▶ handler ─▶ answer |
@@ -20,7 +20,7 @@ import { answerUnreadable } from "#base/unreadable-request.ts";
 import type { OriginConfig } from "./config.ts";
 import type { FleetReader } from "./fleet/stored-fleets.ts";
 import type { JudgeFleet } from "./fleet/judge-in-thread.ts";
-import type { FleetSecretKeeper } from "./fleet/secret-file.ts";
+import type { FleetSecretKeeper } from "./fleet/fleet-secret-file.ts";
 import { guardRoutes } from "./http/access.ts";
 import type { App } from "./http/app-type.ts";
 import { watchBodies } from "./http/request-body.ts";
@@ -43,7 +43,7 @@ import { addServiceRoutes } from "./routes/service.ts";
 import { addVerifyRoute } from "./routes/verifications.ts";
 import { openVerifier } from "./store/verify-blobs.ts";
 import { addTokenRoutes } from "./routes/tokens.ts";
-import type { Refusals } from "./refusals.ts";
+import type { Refusals } from "./refused-tokens.ts";
 import type { RosterKeeper } from "./roster/roster-changes.ts";
 import type { Tokens } from "./token/tokens.ts";
 
@@ -85,7 +85,7 @@ function openServer(
     },
     { tokens, limits, clock, onStrangerClosed },
   );
-  // Silence in both directions. The longest rightful one is an upload that waits for its decoding
+  // Silence in both directions. The longest legitimate one is an upload that waits for its decoding
   // (upload/store-upload.ts).
   server.setTimeout(3 * limits.inspectionTimeoutMs + 30_000);
   return server;
@@ -118,7 +118,8 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
   app.setValidatorCompiler(compileValidator);
   boundJsonBodies(app);
 
-  metrics.observe(app);
+  app.addHook("onRequest", metrics.requestHooks.onRequest);
+  app.addHook("onResponse", metrics.requestHooks.onResponse);
   let isClosing = false;
   app.addHook("preClose", async () => {
     isClosing = true;
@@ -130,7 +131,7 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
     }
     void reply.header("x-request-id", request.id).header("x-content-type-options", "nosniff");
     if ((request.raw.url ?? "").length > targetBytesMax) {
-      throw new NearcastError("URI_TOO_LONG", `the request target has more than ${targetBytesMax} bytes`);
+      throw new NearcastError("URI_TOO_LONG", `the request target must not be longer than ${targetBytesMax} bytes`);
     }
   });
   answerProblems(app, logs);

@@ -1,5 +1,5 @@
 /**
- * What one origin must be told, and where it may be told it:
+ * The settings of one origin, and where they come from:
  *
  *   defaults  <  the YAML file of --config  <  NEARCAST_ORIGIN_… in the environment  <  flags
  *
@@ -163,7 +163,7 @@ export interface ConfigSources {
   /** Path of the YAML file. */
   file?: string | undefined;
   environment?: Readonly<Record<string, string | undefined>>;
-  /** What flags gave; they win over file and environment. */
+  /** Values of flags; they override the file and the environment. */
   flags?: { dataDir?: string | undefined; host?: string | undefined; port?: number | undefined };
 }
 

@@ -3,15 +3,26 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Clock } from "#base/clock.ts";
 import { type ProcessMetric, processMetrics } from "#base/process-metrics.ts";
 import { readRelease } from "#base/release.ts";
-import type { App } from "./http/app-type.ts";
 import { type ClosedReason, closedReasons } from "./http/server.ts";
-import type { Refusals } from "./refusals.ts";
+import type { Refusals } from "./refused-tokens.ts";
 
 export interface OriginMetrics {
   readonly contentType: string;
   readonly print: () => Promise<string>;
   readonly countSwept: (blobs: number) => void;
   readonly countUnauthenticatedClosed: (reason: ClosedReason) => void;
+}
+
+/** The part of a request that is measured. */
+interface MeasuredRequest {
+  readonly method: string;
+  readonly routeOptions: { readonly url?: string | undefined };
+}
+
+/** Hooks that count requests and measure how long they take. */
+interface RequestHooks {
+  readonly onRequest: (request: MeasuredRequest) => Promise<void>;
+  readonly onResponse: (request: MeasuredRequest, reply: { readonly statusCode: number }) => Promise<void>;
 }
 
 /** @param sources `dataDir`: where the catalogue and the blobs are */
@@ -21,7 +32,7 @@ export function openMetrics(sources: {
   uploads: () => { running: number; inspecting: number; waiting: number };
   feed: () => { subscribers: number; published: number; cut: number };
   refusals: Pick<Refusals, "counts">;
-}): OriginMetrics & { readonly observe: (app: App) => void } {
+}): OriginMetrics & { readonly requestHooks: RequestHooks } {
   const { clock } = sources;
   const registry = new Registry();
   const registers = [registry];
@@ -104,6 +115,7 @@ export function openMetrics(sources: {
     buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60],
     registers,
   });
+  const startedMs = new WeakMap<object, number>();
   return {
     contentType: registry.contentType,
     print: async () => await registry.metrics(),
@@ -113,12 +125,11 @@ export function openMetrics(sources: {
     countUnauthenticatedClosed: (reason) => {
       unauthenticatedClosed.inc({ reason });
     },
-    observe: (app) => {
-      const startedMs = new WeakMap<object, number>();
-      app.addHook("onRequest", async (request) => {
+    requestHooks: {
+      onRequest: async (request) => {
         startedMs.set(request, clock.monotonicMs());
-      });
-      app.addHook("onResponse", async (request, reply) => {
+      },
+      onResponse: async (request, reply) => {
         // The route's pattern, never the path: labels must stay few.
         const route = request.routeOptions.url ?? "none";
         const { method } = request;
@@ -127,7 +138,7 @@ export function openMetrics(sources: {
           { route, method },
           (clock.monotonicMs() - (startedMs.get(request) ?? clock.monotonicMs())) / 1000,
         );
-      });
+      },
     },
   };
 }

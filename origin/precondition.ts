@@ -22,7 +22,7 @@ export type ParsedPrecondition = { ok: true; precondition: Precondition } | { ok
 /** Reads the two headers of a write. A form that can't protect the write is a rejection, never ignored. */
 export function parsePrecondition(ifMatch: string | undefined, ifNoneMatch: string | undefined): ParsedPrecondition {
   if (ifMatch !== undefined && ifNoneMatch !== undefined) {
-    return { ok: false, reason: "If-Match and If-None-Match can't be combined" };
+    return { ok: false, reason: "a write must not have both If-Match and If-None-Match" };
   }
   if (ifNoneMatch !== undefined) {
     if (ifNoneMatch.trim() === "*") return { ok: true, precondition: { kind: "absent" } };

@@ -24,8 +24,8 @@ import { openFeedHub } from "./feed/hub.ts";
 import { openFleetLimits } from "./fleet/upload-limits.ts";
 import { openFleetReader } from "./fleet/stored-fleets.ts";
 import { openFleetJudging } from "./fleet/judge-in-thread.ts";
-import { openFleetSecret } from "./fleet/secret-file.ts";
-import { openRefusals } from "./refusals.ts";
+import { openFleetSecret } from "./fleet/fleet-secret-file.ts";
+import { openRefusals } from "./refused-tokens.ts";
 import { openRosterKeeper } from "./roster/roster-changes.ts";
 import { openDirectoryStore } from "./store/directory-store.ts";
 import { openHolds } from "./store/holds.ts";
@@ -180,7 +180,7 @@ async function refuseLostCatalogue(dataDir: string): Promise<void> {
       "DISK_FAILED",
       `the catalogue ${path} is ${sizeBytes === 0 ? "empty" : "missing"}, but pictures are stored beside ` +
         `it. Restore a backup: ` +
-        `\`${command} restore FOLDER --force\`. To begin anew without them, move ${join(dataDir, "blobs")} away`,
+        `\`${command} restore FOLDER --force\`. To start over without them, move ${join(dataDir, "blobs")} away`,
     );
   }
 }

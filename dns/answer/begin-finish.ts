@@ -1,12 +1,12 @@
 /**
- * The frame of an answer. begin() repeats the question and settles how long the answer may be; what the steps in
- * between add stands behind the question; finish() writes the header in front and the OPT record behind.
+ * The frame of an answer. begin() copies the question and fixes the length limit; the steps in between append records;
+ * finish() writes the header in front and the OPT record at the end.
  *
  *   header │ question │ answer, authority, additional sections │ OPT
  *   finish │  begin   │          the steps in between          │ finish      begin keeps room for it
  */
 import { count } from "../counters.ts";
-import { byteAt, putUint16 } from "../wire/bytes.ts";
+import { byteAt, copyOctets, putUint16 } from "../wire/bytes.ts";
 import { optLength, udpSizeMax, udpSizeMin, writeOpt } from "../wire/edns.ts";
 import { headerLength } from "../wire/message.ts";
 import { rcodes } from "../wire/numbers.ts";
@@ -33,8 +33,8 @@ export function begin(state: Responding, message: Uint8Array, length: number, cl
   clear(state);
   reply.nsid = state.nsid;
   reply.keepaliveTenths = isUdp ? -1 : (client.keepaliveTenths ?? -1);
-  // In place the question is there already. Whatever else an answer needs of its query has been read by now.
-  if (out !== message) for (let i = headerLength; i < questionEnd; i++) out[i] = byteAt(message, i);
+  // In place, the question is already there. Everything else of the query has been read by now.
+  if (out !== message) copyOctets(message, headerLength, out, headerLength, questionEnd - headerLength);
   state.at = questionEnd;
   let limit = messageLengthMax;
   if (isUdp) {
@@ -43,7 +43,7 @@ export function begin(state: Responding, message: Uint8Array, length: number, cl
     if (amplificationMax > 0 && !state.isProven) limit = Math.min(limit, Math.floor(amplificationMax * length));
   }
   if (edns.isPresent) {
-    // Room for the OPT record is kept back, so that it survives truncation (RFC 6891 §7).
+    // Reserves room for the OPT record, so that it survives truncation (RFC 6891 §7).
     let kept = optLength(edns, reply);
     if (kept > limit - questionEnd) {
       reply.nsid = undefined;
@@ -65,7 +65,7 @@ function clear(state: Responding): void {
   state.reply.extendedError = -1;
 }
 
-/** Leaves the sections empty rather than partly filled: nobody may take a part for the whole (RFC 2181 §9). */
+/** Empties the sections, so that no client takes a part of an RRset for all of it (RFC 2181 §9). */
 export function truncate(state: Responding): void {
   count(state.counters, truncatedCounter);
   state.at = state.query.questionEnd;
@@ -92,12 +92,12 @@ export function giveUp(state: Responding): number {
  */
 export function fail(state: Responding, code: number, extendedError: number, outcome: number): number {
   state.rcode = code;
-  // begin() kept no room for it, and the answer is as true without it.
+  // begin() reserved no room for it, and the answer is valid without it.
   if (state.limit - state.at >= extendedErrorLength) state.reply.extendedError = extendedError;
   return outcome;
 }
 
-/** Writes the header and the OPT record around what stands there. */
+/** Writes the header and the OPT record around the sections. */
 export function finish(state: Responding, message: Uint8Array): void {
   const { out, rcode } = state;
   const { edns, questionEnd } = state.query;
@@ -122,7 +122,7 @@ export function writeUnknownOpcode(state: Responding, message: Uint8Array): void
   writeHeaderOnly(state, message, rcodes.NOTIMP, byteAt(message, 2) & opcodeMask);
 }
 
-/** SERVFAIL after a failure inside, when nothing can be said of the rest of the message. */
+/** SERVFAIL after an internal failure, when the state of the message is unknown. */
 export function writeFailure(state: Responding, message: Uint8Array): void {
   writeHeaderOnly(state, message, rcodes.SERVFAIL, byteAt(message, 2) & flagRecursionDesired);
 }

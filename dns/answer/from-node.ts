@@ -1,4 +1,4 @@
-/** What the last name of the chain has: a steered address, an RRset, or nothing of the type (NODATA). */
+/** Answers from the last name of the chain: a steered address, an RRset, or NODATA. */
 import type { Snapshot } from "../snapshot.ts";
 import { intAt } from "../wire/bytes.ts";
 import { headerLength } from "../wire/message.ts";

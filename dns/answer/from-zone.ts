@@ -1,14 +1,14 @@
 /**
- * What the zone says: aliases are followed inside it until the chain meets records, a delegation, or a name that does
- * not exist. Each alias on the way is added to the answer.
+ * Answers from a zone: follows aliases inside it to records, a delegation, or a name that does not exist. Each alias on
+ * the way is added to the answer.
  *
  *   startChain() ──▶ alias ──▶ alias ──▶ records      from-node.ts
  *                      │         │       referral     AA only behind an alias
  *                      ▼         ▼       NXDOMAIN     of the last name in the chain (RFC 6604 §3)
  *                    CNAME     DNAME, CNAME
  *
- * Names are written with compression pointers to where they stand already, so each step moves `ownerAt` (and, where
- * the name's end stands elsewhere, `tailAt` and `tailLength`) to the target that it has just written.
+ * Names are written with compression pointers to earlier copies. So each step moves `ownerAt` (and `tailAt` and
+ * `tailLength`, if the end of the name is elsewhere) to the target that it has just written.
  */
 import type { Snapshot } from "../snapshot.ts";
 import { intAt } from "../wire/bytes.ts";

@@ -1,7 +1,6 @@
 /**
- * What a query can come to, as the index at which it is counted over UDP. Over TCP the same outcome is counted
- * `tcpOffset` places further on. The responder passes these numbers around instead of the outcomes' names, so that
- * counting is one addition.
+ * The outcomes of a query, as indexes of their UDP counters. The TCP counter of an outcome is `tcpOffset` higher. The
+ * responder passes these numbers instead of names, so that counting is one addition.
  */
 import { counterIndex, outcomeIndex } from "../counters.ts";
 

@@ -1,6 +1,6 @@
 /**
- * From a well-formed question to its answer: what needs no zone is answered here, the rest by the zone that holds the
- * name. REFUSED: the name is in none of our zones, or it is not for us to tell.
+ * Answers a well-formed question: directly when no zone is needed, otherwise from the zone that contains the name.
+ * REFUSED: no zone contains the name, or the type is not answered.
  */
 import { count } from "../counters.ts";
 import type { Snapshot } from "../snapshot.ts";

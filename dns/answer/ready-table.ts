@@ -1,21 +1,20 @@
 /**
- * Answers to questions that came before, ready to be copied: what look-up and encoding made of a question, kept as long
- * as the snapshot that it rests on.
+ * A cache of encoded answers to earlier questions, valid as long as their snapshot.
  *
  *   question's octets, in lower case ──hash──▶ slot:  question │ records of its answer      (static)
  *                                                     question │ index of its steered name  (chosen per client)
  *
- * Names compare without case (RFC 4343), so resolvers that vary it (0x20) find them too. The records hold pointers into
- * the question, which stand where they stood: equal questions are equally long. A question may stand in two slots; of
- * three that share them the later ones have them. A question that nobody asks twice costs the others a look-up.
+ * Names compare without case (RFC 4343), so resolvers that vary it (0x20) hit, too. The records hold pointers into the
+ * question, which stay valid because equal questions have equal lengths. A question has two possible slots; when three
+ * questions share them, the later ones win.
  *
- * Only answers that question and snapshot alone determine are kept: authoritative ones with NOERROR, without a steered
- * name behind an alias, and none for names that do not exist, of which there are endlessly many.
+ * Only answers that depend on nothing but question and snapshot are kept: authoritative ones with NOERROR, without a
+ * steered name behind an alias. Answers for names that do not exist are not kept, since there is no end of such names.
  *
  * The table is a closure, unlike the rest of the responder: V8 then compiles the addresses of its arrays into the code.
  * With the arrays in a record, every access loads address and length anew, which made a ready answer 8 % slower.
  */
-import { byteAt } from "../wire/bytes.ts";
+import { byteAt, copyOctets } from "../wire/bytes.ts";
 import { headerLength } from "../wire/message.ts";
 
 const slots = 8192;
@@ -39,7 +38,7 @@ const typeWord = 8;
 const zoneWord = 9;
 const questionWords = 10;
 
-/** What is kept of an answer besides its octets; one object is filled again and again. */
+/** What is kept of an answer besides its octets; one object is reused for all. */
 export interface ReadyAnswer {
   outcome: number;
   /** Static: length of the records, and how many of them stand in which section. */
@@ -98,14 +97,18 @@ export function createReadyTable(): ReadyTable {
       if (!holds(slot, generation, length)) return -1;
     }
     const base = slot * slotWords;
-    into.outcome = words[base + outcomeWord] ?? 0;
-    into.recordsLength = words[base + recordsLengthWord] ?? 0;
-    into.answers = words[base + answersWord] ?? 0;
-    into.authorities = words[base + authoritiesWord] ?? 0;
-    into.steered = words[base + steeredWord] ?? 0;
-    into.ttlMaxSeconds = words[base + ttlMaxWord] ?? 0;
-    into.type = words[base + typeWord] ?? 0;
-    into.zone = words[base + zoneWord] ?? 0;
+    const steered = words[base + steeredWord] ?? 0;
+    into.steered = steered;
+    if (steered >= 0) {
+      into.ttlMaxSeconds = words[base + ttlMaxWord] ?? 0;
+      into.type = words[base + typeWord] ?? 0;
+      into.zone = words[base + zoneWord] ?? 0;
+    } else {
+      into.outcome = words[base + outcomeWord] ?? 0;
+      into.recordsLength = words[base + recordsLengthWord] ?? 0;
+      into.answers = words[base + answersWord] ?? 0;
+      into.authorities = words[base + authoritiesWord] ?? 0;
+    }
     return slot;
   }
 
@@ -120,8 +123,7 @@ export function createReadyTable(): ReadyTable {
   }
 
   function copy(slot: number, length: number, out: Uint8Array, at: number): void {
-    const from = slot * recordsLengthMax;
-    for (let i = 0; i < length; i++) out[at + i] = octets[from + i] ?? 0;
+    copyOctets(octets, slot * recordsLengthMax, out, at, length);
   }
 
   function keep(generation: number, message: Uint8Array, end: number, at: number, answer: ReadyAnswer): void {
@@ -145,8 +147,7 @@ export function createReadyTable(): ReadyTable {
     words[base + typeWord] = answer.type;
     words[base + zoneWord] = answer.zone;
     for (let i = 0; i < (length + 3) >>> 2; i++) words[base + questionWords + i] = asked[i] ?? 0;
-    const from = slot * recordsLengthMax;
-    for (let i = 0; i < recordsLength; i++) octets[from + i] = byteAt(message, end + i);
+    copyOctets(message, end, octets, slot * recordsLengthMax, recordsLength);
   }
 
   return { find, copy, keep };

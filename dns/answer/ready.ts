@@ -1,6 +1,6 @@
 /**
- * The short way to an answer: a plain query over UDP whose question has come before is answered from the table of
- * ready answers. It is the same answer as the long way gives.
+ * The fast path: a plain UDP query whose question was asked before is answered from the table of ready answers. The
+ * answer is the same as on the full path.
  */
 import { headerLength, isPlainQuery, readPlainEnd } from "../wire/message.ts";
 import { rateDrop, rateSlip } from "../guard/rate-limit.ts";
@@ -64,7 +64,7 @@ function fill(state: Responding, now: Snapshot, slot: number, client: Client): n
   return readyAnswer.outcome;
 }
 
-/** Keeps the answer that has just been made the long way. */
+/** Keeps the answer that the full path has just made. */
 export function keepAnswer(state: Responding, outcome: number): void {
   const { readyAnswer, query } = state;
   readyAnswer.outcome = outcome;

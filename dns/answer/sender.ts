@@ -1,4 +1,4 @@
-/** Who asks: the cookie, and how much the client's network has been sent already. */
+/** Checks the sender: its cookie, and the rate limit of its network. */
 import { count } from "../counters.ts";
 import { rateAnswer, type RateDecision } from "../guard/rate-limit.ts";
 import { clientCookieLength } from "../wire/edns.ts";

@@ -1,9 +1,9 @@
 /**
- * The responder's state: one record, made once and filled again for every query. Every step of an answer is a function
- * that takes this record, so a test can build one, call a single step and look at what it has changed.
+ * The responder's state: one record, made once and reused for every query. Every step of an answer is a function that
+ * takes this record, so a test can build one, call a single step and check the changes.
  *
  *   deps       what the responder was made with; never changes
- *   query      what readQuery() understood of the message
+ *   query      the parsed query (readQuery())
  *   chain      where the question's name, and each alias after it, has led
  *   answer     `out[0..at)`, which may grow to `limit`, and what its header will say
  *   ready      answers to questions that came before
@@ -46,7 +46,7 @@ export interface Identity {
 }
 
 export interface ResponderDeps {
-  /** Undefined until the sites have been judged for the first time; until then every question gets SERVFAIL. */
+  /** Undefined until the sites have been judged once; until then every question gets SERVFAIL. */
   readonly snapshot: () => Snapshot | undefined;
   readonly counters: Counters;
   readonly cookies: Cookies;
@@ -59,7 +59,7 @@ export interface ResponderDeps {
   readonly random: Random;
   /** The wall clock. */
   readonly nowMs: () => number;
-  /** Called when answering fails inside, which is a bug. */
+  /** Called when answering throws, which is a bug. */
   readonly onFailure: (error: NearcastError) => void;
 }
 

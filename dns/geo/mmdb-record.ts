@@ -1,6 +1,6 @@
 /**
- * What geo data take from one record of a MaxMind DB file: place, country, city and AS number, from the layouts that
- * ip-location-db, GeoLite2 and GeoIP2 use. mmdb-value.ts reads the values and guards against damage.
+ * Reads place, country, city and AS number from a record of a MaxMind DB file, in the layouts of ip-location-db,
+ * GeoLite2 and GeoIP2. mmdb-value.ts reads the values and guards against damage.
  */
 import { byteAt } from "../wire/bytes.ts";
 import {

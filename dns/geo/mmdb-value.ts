@@ -4,10 +4,9 @@
  *   control octet │ further length octets │ payload          tttsssss: type, size (29, 30, 31: the length follows)
  *   001ssvvv      │ 1 to 4 octets                            a pointer: offset from the start of the section
  *
- * A file may come from anywhere, so nothing in it is believed: every length is compared with the section's end before
- * a byte is read, a pointer must lead to a value that is no pointer, values nest to a bounded depth, and each value
- * that is looked at counts against a bound. Damage is an exception that `mmdb.ts` turns into words; it never leaves
- * there.
+ * A file may come from anywhere, so nothing in it is trusted: every length is checked before a byte is read, a pointer
+ * must lead to a value that is not a pointer, nesting is bounded, and every value read counts against a bound. Damage
+ * is an exception that `mmdb.ts` turns into a reason.
  */
 import { byteAt } from "../wire/bytes.ts";
 

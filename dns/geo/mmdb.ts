@@ -1,14 +1,13 @@
 /**
- * One MaxMind DB file (format 2.0), distrustfully turned into ranges and places.
+ * Turns one untrusted MaxMind DB file (format 2.0) into ranges and places.
  *
  *   search tree │ 16 zero octets │ data │ "\xab\xcd\xefMaxMind.com" metadata       (the end of the file)
  *        │                          │
  *   mmdb-tree.ts: ranges ──▶ mmdb-record.ts: each record once ──▶ places.ts: each place once
  *
- * Two readers look at each file. Ours reads all of it, once, and refuses it at the first thing that is damaged. Then
- * `maxmind`, the reader that everybody uses, is asked for addresses all over the file, and must give the same places.
- * It checks next to nothing itself (a record of a few octets can keep it busy for years), so it is shown only values
- * that ours has walked through to the end.
+ * Two readers check each file. Ours reads all of it once and rejects it at the first damage. Then the common reader
+ * `maxmind` looks up addresses all over the file and must return the same places. It checks almost nothing itself (a
+ * record of a few octets can keep it busy for years), so it sees only values that ours has read completely.
  *
  * So a file is accepted only when: the metadata marker stands near its end; the metadata are of a version and shape
  * that we know; the tree fits before the data and is followed by its separator; every leaf leads to a record that can

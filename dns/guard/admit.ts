@@ -1,6 +1,6 @@
 /**
- * What is never answered, before anything is read. (What can be read but is a response, or too short, is found by
- * the codec.)
+ * Packets that are never answered, decided before parsing. (The codec rejects responses and packets that are too
+ * short.)
  */
 
 export interface Sender {
@@ -9,8 +9,8 @@ export interface Sender {
 }
 
 /**
- * Whether to look at the packet at all. Source port 0 is reserved (RFC 6335 §6): nobody can receive there, and
- * sending to it fails, so such a packet is only ever forged.
+ * Whether to read the packet at all. Source port 0 is reserved (RFC 6335 §6): no client can receive there, so such a
+ * packet is always spoofed.
  */
 export function isAdmitted(sender: Sender): boolean {
   return sender.port !== 0;

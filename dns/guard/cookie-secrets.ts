@@ -1,6 +1,6 @@
 /**
- * The day's cookie secrets out of the fleet's own. Every node of the fleet makes them by itself and gets the same, so
- * that a client that anycast brings to another node keeps its cookie; and a secret that leaks is worth a day.
+ * Derives the day's cookie secrets from the fleet secret. Every node derives the same ones, so a client that anycast
+ * moves to another node keeps its cookie; and a leaked cookie secret is useful for only a day.
  *
  *   secret of a day = the first 16 octets of HMAC-SHA256(fleet secret, label │ UTC day)
  *

@@ -1,13 +1,13 @@
 /**
- * DNS cookies (RFC 7873) in the form of RFC 9018, so that any server of the fleet believes what another has given.
+ * DNS cookies (RFC 7873) in the format of RFC 9018, so that every server of the fleet accepts the others' cookies.
  *
  *   client cookie 8 │ version 1 │ reserved 3 │ timestamp 4 │ hash 8
  *                   └──────────── server cookie 16 ───────────────┘
  *   hash = SipHash-2-4(secret, client cookie │ version │ reserved │ timestamp │ client address 4 or 16)
  *
- * Who sends back the server cookie that we gave to its address has shown that the address is its own. Cookies are not
- * demanded: a client with none, a bad one or an old one is answered as ever and gets a fresh one, so BADCOOKIE is
- * never sent (RFC 7873 §5.2.4 leaves it to the server).
+ * A client that returns the server cookie sent to its address has proved that address. Cookies are not required: a
+ * client with none, a bad one or an old one gets a normal answer with a fresh one, so BADCOOKIE is never sent
+ * (RFC 7873 §5.2.4 leaves this to the server).
  *
  * Secrets: the first makes, all are accepted. A roll that breaks nobody adds the new one as the second everywhere,
  * then makes it the first, then drops the old one an hour later (RFC 9018 §5).

@@ -1,5 +1,5 @@
 /**
- * The work of a batch thread: take what has come, answer it in place, send the answers. One arena holds it all:
+ * The work of a batch thread: receive queries, answer them in place, send the answers. One arena holds everything:
  *
  *   slot i   message[i]: a query ──respond──▶ its answer      who[i]: who sent it, and gets it
  *   headers  received[family][i] ▶ who[i], message[i]         recvmmsg fills them
@@ -11,7 +11,7 @@
  * Everything is made once. A batch costs one call for taking and one for sending, a query no memory at all: no view,
  * object or closure is made after the start.
  *
- * Nothing waits for a client: what the kernel doesn't take at once is dropped and counted, as a network would do.
+ * Nothing waits for a client: packets that the kernel does not accept at once are dropped and counted.
  */
 import { count, counterIndex, type Counters } from "../counters.ts";
 import type { Client } from "../answer/state.ts";

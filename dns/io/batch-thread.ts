@@ -1,5 +1,5 @@
 /**
- * A batch thread: a responder of its own, and a loop that never returns to Node's event loop until it is told to stop.
+ * A batch thread: its own responder, and a loop that returns to Node's event loop only to stop.
  *
  *   main thread ──order──▶ port   and the bell: a number in shared memory, one higher after each order
  *                                  │

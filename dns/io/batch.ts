@@ -1,6 +1,6 @@
 /**
- * UDP answered in batches: threads that each take many packets with one system call (batch-thread.ts), seen from the
- * main thread, which opens their sockets, sends them what they answer from, and starts one anew that has died.
+ * The main thread's side of the batch threads, which receive many UDP packets with one system call (batch-thread.ts):
+ * opens their sockets, sends them snapshots, and restarts a thread that died.
  *
  *   openBatch ──▶ threads ready ──▶ sockets bound for every thread and address ──▶ publish() … close()
  *                                                                   │ died (which is a bug)
@@ -27,7 +27,7 @@ export interface BatchTransport {
   publish: (snapshot: Snapshot) => void;
   /** Cookies are made with the first and accepted from all. */
   setSecrets: (secrets: readonly Uint8Array[]) => void;
-  /** How often a thread had to be started anew. */
+  /** How often a thread had to be restarted. */
   restarts: () => number;
   /** Ends the threads and frees the ports. Calling it twice is harmless. */
   close: () => Promise<void>;
@@ -77,7 +77,7 @@ export async function openBatch(
     const started = counters.map((_, index) => startThread(batch, index));
     await Promise.all(started.map(({ ready }) => ready));
     for (const [index, thread] of started.entries()) {
-      // One that has died meanwhile is being started anew.
+      // A thread that has died meanwhile is being restarted.
       if (batch.running[index] === thread) bindThread(batch, thread, index === 0 ? batch.firstSharing : "follower");
     }
   } catch (error) {

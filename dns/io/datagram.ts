@@ -1,6 +1,6 @@
 /**
- * DNS over UDP on Node's dgram: one socket per address. Each packet is answered at once, in the order of arrival;
- * when the kernel's queue for us is full it drops packets, and their clients ask again.
+ * DNS over UDP on Node's dgram: one socket per address. Packets are answered at once, in order of arrival; when the
+ * kernel's queue is full it drops packets, and their clients retry.
  *
  * No error of a socket ends the process: a failed send is counted (the client may have gone, or its network), and so
  * are errors that the socket reports by itself.

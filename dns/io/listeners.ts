@@ -1,6 +1,6 @@
 /**
- * All sockets of one responder: TCP on every address, and UDP on the same ports, by batch threads where the machine can
- * do that, else by Node's dgram.
+ * All sockets of one responder: TCP on every address, and UDP on the same ports, with batch threads where the system
+ * supports them, otherwise with Node's dgram.
  */
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";

@@ -1,7 +1,7 @@
 /** Building blocks of the record types' schemas. */
 import { Type, type TSchema } from "typebox";
 import { strict } from "#base/schema-terms.ts";
-import { ownerName } from "./names.ts";
+import { ownerName } from "./domain-names.ts";
 
 const recordTtl = Type.Optional(
   Type.Integer({ minimum: 0, maximum: 2_147_483_647, unit: "s", description: "default: the zone's ttlSeconds" }),

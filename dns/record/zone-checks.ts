@@ -9,7 +9,7 @@
  * The work is linear in the records and the labels of their names.
  */
 import type { ValueProblem } from "#base/schema.ts";
-import { canonicalName, isAtOrBelow, nameAbove, ownerOf } from "./names.ts";
+import { canonicalName, isAtOrBelow, nameAbove, ownerOf } from "./domain-names.ts";
 import type { RecordKind, Surroundings } from "./record-type.ts";
 import { bitOf, bitsOfKinds } from "./type-bits.ts";
 import { kindsStanding, recordTypeOf, recordTypeOfNumber, typeNumberOf, whyNotRaw, type ZoneRecord } from "./types.ts";

@@ -5,7 +5,7 @@
  * Names are compared in the form of canonicalName().
  */
 import { isIP } from "node:net";
-import { canonicalName, isAtOrBelow, nameAbove, ownerOf } from "./names.ts";
+import { canonicalName, isAtOrBelow, nameAbove, ownerOf } from "./domain-names.ts";
 import { bitOfKind, bitOf, soaBit } from "./type-bits.ts";
 import type { ReadZone } from "./written-zones.ts";
 

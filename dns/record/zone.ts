@@ -1,7 +1,7 @@
 /** A zone: as its author writes it in the fleet document, and as the rest of the program sees it. */
 import { Type, type Static } from "typebox";
 import { ipAddress, seconds, strict } from "#base/schema-terms.ts";
-import { absoluteName, targetName } from "./names.ts";
+import { absoluteName, targetName } from "./domain-names.ts";
 import { zoneRecord, type ZoneRecord } from "./types.ts";
 import type { Soa } from "./types/soa.ts";
 

@@ -10,7 +10,7 @@
  * Clients are steered by *groups* of candidates, the best one first; each next group is the one that would be first
  * if the sites of those before were not there. It counts only while a site before it sheds load.
  *
- * Which policy makes which groups: policies.ts.
+ * Which policy makes which groups: policies/.
  *
  * A site of weight 0 takes no part where clients are shared: by `weighted`, by an override's `sites`, and by
  * `withinKm`, where it is answered only when no other is left.

@@ -7,7 +7,8 @@ import type { SteeredName } from "#document/schema/steering.ts";
 import type { GeoTables } from "../geo/tables.ts";
 import type { IpAddress } from "../wire/address.ts";
 import type { Plan } from "./plan.ts";
-import { policies, type Rule } from "./policies.ts";
+import { policies } from "./policies.ts";
+import type { Rule } from "./policy.ts";
 
 export interface Preference {
   readonly rule: Rule;

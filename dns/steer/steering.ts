@@ -20,6 +20,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Fleet } from "#document/document.ts";
+import { policies as policyTerms } from "#document/policies.ts";
 import type { SteeredName } from "#document/schema/steering.ts";
 import type { GeoTables } from "../geo/tables.ts";
 import { parseIp, type Family, type IpAddress } from "../wire/address.ts";
@@ -236,7 +237,7 @@ function compilePlan(sitesCount: number, steered: SteeredName, plan: Plan, geo: 
     draws: builder.draws(),
   });
   const policy = policies[plan.policy];
-  const isAnswered = plan.candidates.length > 0 || plan.policy === "anycast";
+  const isAnswered = plan.candidates.length > 0 || policyTerms[plan.policy].isShared === true;
   const outcome = isAnswered ? policy.outcomeOf(plan, steered.overrides, geo, builder) : "nothing";
   if (outcome === "shared") return constantPlan(anycastSite);
   if (outcome === "nothing") return constantPlan(noSite);

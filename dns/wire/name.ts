@@ -58,6 +58,7 @@ export function labelHash(bytes: Uint8Array, at: number): number {
  * @returns the offset after the name (after the first pointer, if there is one), or -1 when it is malformed
  */
 export function readName(message: Uint8Array, start: number, end: number, name: WireName): number {
+  const { bytes, labelHashes, labelStarts } = name;
   let at = start;
   let next = -1;
   let lowest = start;
@@ -79,7 +80,7 @@ export function readName(message: Uint8Array, start: number, end: number, name: 
     if (size > labelLengthMax || at + 1 + size > end) return -1;
     // The final zero must still fit, so a label may reach octet 254 at most.
     if (length + 1 + size > (size === 0 ? nameLengthMax : nameLengthMax - 1)) return -1;
-    name.bytes[length] = size;
+    bytes[length] = size;
     if (size === 0) {
       name.length = length + 1;
       name.labelsCount = labels;
@@ -88,11 +89,11 @@ export function readName(message: Uint8Array, start: number, end: number, name: 
     let hash = size;
     for (let i = 1; i <= size; i++) {
       const byte = lowerCase(byteAt(message, at + i));
-      name.bytes[length + i] = byte;
+      bytes[length + i] = byte;
       hash = Math.imul(hash ^ byte, hashPrime);
     }
-    name.labelHashes[labels] = hash;
-    name.labelStarts[labels++] = length;
+    labelHashes[labels] = hash;
+    labelStarts[labels++] = length;
     length += 1 + size;
     at += 1 + size;
   }

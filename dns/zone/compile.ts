@@ -9,7 +9,7 @@
  * zone.
  */
 import { labelText } from "#record/name-text.ts";
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import { putAddress, putOctets, putTarget } from "#record/rdata-writer.ts";
 import { typeNumberOf, type ZoneRecord } from "#record/types.ts";

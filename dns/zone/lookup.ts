@@ -67,7 +67,7 @@ export function emptyFound(): Found {
  */
 export function lookUp(names: NameTable, name: WireName, type: number, found: Found): void {
   const { nodes } = names;
-  const labels = name.labelsCount;
+  const { bytes, labelStarts, labelHashes, labelsCount: labels } = name;
   let node = 0;
   let flags = intAt(nodes, nodeFlags);
   let zone = (flags & isApex) !== 0 ? intAt(nodes, nodeExtra) : -1;
@@ -79,8 +79,8 @@ export function lookUp(names: NameTable, name: WireName, type: number, found: Fo
   found.steps = 0;
   let label = labels - 1;
   for (; label >= 0; label--) {
-    const at = byteAt(name.labelStarts, label);
-    const child = childOf(names, node, name.bytes, at, intAt(name.labelHashes, label), found);
+    const at = byteAt(labelStarts, label);
+    const child = childOf(names, node, bytes, at, intAt(labelHashes, label), found);
     if (child < 0) break;
     node = child;
     flags = intAt(nodes, node * nodeWords + nodeFlags);

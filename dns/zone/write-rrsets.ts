@@ -1,11 +1,11 @@
 /**
- * RRsets → an answer. Nothing is allocated: octets are copied one by one, which for the sizes of answers is as fast
- * as any call that needs a view, and no garbage.
+ * RRsets → an answer. Nothing is allocated: octets are copied in a loop, which for the sizes of answers is as fast as
+ * any call that needs a view, and makes no garbage.
  */
 import { svcParamKeys } from "#record/svc-param-keys.ts";
 import { addressSlot, noSite, type Steering } from "../steer/steering.ts";
 import type { Family } from "../wire/address.ts";
-import { byteAt, intAt, putUint16, putUint32 } from "../wire/bytes.ts";
+import { byteAt, copyOctets, intAt, putUint16, putUint32 } from "../wire/bytes.ts";
 import { classes, recordTypes } from "../wire/numbers.ts";
 import {
   hintIpv4At,
@@ -48,7 +48,7 @@ export function writeSet(
   const length = intAt(sets, base + setBlockLength);
   if (length > limit - at) return -1;
   const from = intAt(sets, base + setBlockAt);
-  for (let i = 0; i < length; i++) out[at + i] = byteAt(bytes, from + i);
+  copyOctets(bytes, from, out, at, length);
   const counts = intAt(sets, base + setSlotCounts);
   let slot = intAt(sets, base + setSlotsAt);
   const owners = (counts & 1) === 0 ? 0 : intAt(sets, base + setCount);

@@ -5,7 +5,7 @@
 import type { Damping } from "./damping.ts";
 import { parsePrefix } from "./bgp/prefix.ts";
 import type { LeaseOrder, LeaseReport } from "./lease-worker.ts";
-import { withoutNextHop } from "./routes.ts";
+import { withoutNextHop } from "./announced-routes.ts";
 import type { SessionState } from "./session.ts";
 
 export interface LeaseState {

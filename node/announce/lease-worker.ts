@@ -19,7 +19,7 @@ import { administrativeShutdown, ceaseSubcodes } from "./bgp/notification.ts";
 import type { Family } from "./bgp/prefix.ts";
 import { openDialer, openKeyedDialer } from "./dial.ts";
 import { readLeaseKey } from "#base/lease-key.ts";
-import { nothingWanted, type Wanted } from "./routes.ts";
+import { nothingWanted, type Wanted } from "./announced-routes.ts";
 import type { SessionSettings, SessionState } from "./session.ts";
 import { createSpeaker } from "./speaker.ts";
 

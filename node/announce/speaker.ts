@@ -1,6 +1,6 @@
 /**
  * Speaks BGP to one peer over TCP: carries out what session.ts decides, and keeps the peer's picture of our routes
- * (routes.ts) equal to what is wanted.
+ * (announced-routes.ts) equal to what is wanted.
  *
  *   socket, timers ──event──▶ nextSession ──actions──▶ socket, timers
  *   want(routes) ───────────▶ changesTo ───UPDATE────▶ socket
@@ -15,7 +15,7 @@ import { createFramer, readMessage, updateMessage } from "./bgp/message.ts";
 import { BgpError, ceaseSubcodes, type Notification } from "./bgp/notification.ts";
 import { writeEndOfRib } from "./bgp/update.ts";
 import type { Dial } from "./dial.ts";
-import { changesTo, nothingWanted, type Sent, type Wanted } from "./routes.ts";
+import { changesTo, nothingWanted, type Sent, type Wanted } from "./announced-routes.ts";
 import {
   idleSession,
   nextSession,

@@ -1,4 +1,4 @@
-/** Small files that must be whole after a crash: written beside, then renamed over. */
+/** Small files that must be complete after a crash: written to a temporary file, then renamed. */
 import { open, readFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
@@ -20,7 +20,7 @@ export async function writeAtomic(
     await file.writeFile(content);
     if (options.durable === true) await file.sync();
   } catch (error) {
-    await rm(temporary, { force: true }).catch(() => undefined); // the first failure is the one to tell
+    await rm(temporary, { force: true }).catch(() => undefined); // the first failure is reported
     throw error;
   }
   await rename(temporary, path);

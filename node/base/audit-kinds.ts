@@ -24,7 +24,7 @@ export const auditKinds = [
 ] as const;
 export type AuditKind = (typeof auditKinds)[number];
 
-/** What earlier releases called some of them. Entries are final, so theirs keep these names in the catalogue. */
+/** Names in earlier releases. Audit entries are final, so old entries keep these names. */
 const formerNames = { apply: "fleet-apply", leave: "remove" } as const satisfies Record<string, AuditKind>;
 export type FormerAuditKind = keyof typeof formerNames;
 export const formerAuditKinds = Object.keys(formerNames) as readonly FormerAuditKind[];

@@ -1,11 +1,11 @@
 /**
- * How people type this command on this machine, for every hint that tells them what to type next.
+ * How this command is typed on this machine, for hints that say what to type next.
  *
  *   nearcast       a `nearcast` on the PATH: `npm install -g`, deploy/install.sh, the container's
  *   npx nearcast   a checkout, or a project's own node_modules/.bin, neither of which is on the PATH
  *
- * A process cannot know how people type it on another machine. What an origin or a node tells over the network names
- * commands as `nearcast VERB`, in backticks, and the command that shows it there puts its own name in: asTyped().
+ * A process can't know how it is typed on another machine. So texts that go over the network write commands as
+ * `nearcast VERB`, in backticks, and the command that shows them replaces the name: asTyped().
  */
 import { basename, dirname, sep } from "node:path";
 

@@ -1,4 +1,4 @@
-/** The word of a list that was probably meant; pure. */
+/** Finds the word of a list that was probably meant; pure. */
 
 /** Words longer than this are not compared: it takes time by the square. */
 const lengthMax = 200;

@@ -1,13 +1,13 @@
 /**
- * One data directory, one process. Two over one directory would sweep away each other's files, so the first holds a
- * lock that the system itself lets go when the process ends, however it ends: an exclusive SQLite transaction on a file
- * of its own, which is a plain file lock (no pid file that a kill would leave behind).
+ * One data directory, one process. Two processes would delete each other's files, so the first holds a lock that the
+ * system releases when the process ends, however it ends: an exclusive SQLite transaction on a separate file, which is
+ * a plain file lock (a pid file would survive a kill).
  */
 import { DatabaseSync } from "node:sqlite";
 import { join } from "node:path";
 import { NearcastError } from "./errors.ts";
 
-/** SQLITE_BUSY: somebody else holds the lock. */
+/** SQLITE_BUSY: another process holds the lock. */
 const busy = 5;
 
 /**

@@ -1,11 +1,11 @@
 /**
- * Log lines about failures that other people cause: requests, questions of peers, queries, pictures. Whoever sends a
- * million bad requests must not fill the disk with a million lines.
+ * Log lines about failures that others cause: requests, requests of peers, DNS queries, pictures. A million bad
+ * requests must not fill the disk with a million lines.
  *
  *   the first lines of a code within a second ──▶ logged as they come
  *   all further ones ──▶ counted; one line with their number when the second is over
  *
- * Where it matters who causes them, each address has lines of its own: nobody hides another's failures behind his own.
+ * Where the sender matters, the limit is per address, so that one sender can't hide the failures of another.
  */
 import type { Clock } from "./clock.ts";
 import type { Log } from "./log.ts";

@@ -1,7 +1,7 @@
 /**
- * JSON that comes from another machine: a client, a node, the origin. JSON.parse() itself takes nesting of any depth,
- * but what is done with a value afterwards (JSON.stringify(), structuredClone(), a walk) recurses, and a few kilobytes
- * of `[` then overflow the stack of whoever handles it. So the depth is bounded where the text is read.
+ * JSON from another machine: a client, a node, the origin. JSON.parse() accepts any depth, but code that handles the
+ * value (JSON.stringify(), structuredClone(), a walk) recurses, and a few kilobytes of `[` overflow its stack. So the
+ * depth is bounded where the text is read.
  */
 import type { FastifyInstance } from "fastify";
 import { NearcastError } from "./errors.ts";

@@ -1,7 +1,6 @@
 /**
- * Lets `slots` pieces of work run at one time; the others wait in order, so many at most, each at most `waitMsMax`.
- * For work that holds much memory while it runs, such as a picture on its way through a decoder: the number of slots
- * is what bounds the memory.
+ * Runs at most `slots` tasks at a time; the others wait in a bounded queue, each at most `waitMsMax`. For tasks that
+ * hold much memory, such as decoding a picture: the number of slots bounds the memory.
  */
 import type { Clock } from "./clock.ts";
 import { NearcastError } from "./errors.ts";

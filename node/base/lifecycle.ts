@@ -1,5 +1,5 @@
 /**
- * Everything that is started is stopped, in the opposite order, also when the start itself failed half-way.
+ * Everything that is started is stopped, in reverse order, even when the start fails half-way.
  *
  * main.ts makes one Lifecycle, gives each part's closer to it as soon as the part runs, and ends with stop().
  */
@@ -15,8 +15,8 @@ export interface Lifecycle {
 }
 
 /**
- * Keeps the process alive until `work` has settled. Timers of a Clock alone do not, so a start that only waits for one
- * would end the process without a word.
+ * Keeps the process alive until `work` has settled. Timers of a Clock don't, so a start that only waits for one would
+ * end the process silently.
  */
 export async function keepAlive<Result>(work: Promise<Result>): Promise<Result> {
   const timer = setInterval(() => undefined, 60_000);

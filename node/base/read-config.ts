@@ -13,7 +13,7 @@ import { systemReason } from "./system-reason.ts";
 import { type LineOf, lineReader, withLine } from "./yaml-lines.ts";
 import { yamlProblem } from "./yaml-problem.ts";
 
-/** What the user must mend; `main` prints the message and ends with status 2. */
+/** Problems that the user must fix; `main` prints the message and ends with status 2. */
 export class ConfigError extends Error {
   readonly problems: readonly ValueProblem[];
   constructor(where: string, problems: readonly ValueProblem[]) {

@@ -28,8 +28,8 @@ export function originSecret(what: string): SecretFile {
   return {
     what,
     reader: "origin",
-    whenLeaked: ", or delete it to have a new one made",
-    whenUnreadable: "Put it back from a backup, or delete it to have a new one made",
+    whenLeaked: ", or delete it, and the origin makes a new one",
+    whenUnreadable: "Restore it from a backup, or delete it, and the origin makes a new one",
   };
 }
 

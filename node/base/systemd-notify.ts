@@ -1,6 +1,6 @@
 /**
- * What systemd wants to hear from a service of type `notify` (sd_notify(3)): a datagram of `NAME=value` lines to the
- * AF_UNIX socket that it names in the environment.
+ * Notifications to systemd from a service of type `notify` (sd_notify(3)): datagrams of `NAME=value` lines to the
+ * AF_UNIX socket that the environment names.
  *
  *   READY=1      the service is there; `systemctl start` returns, what is ordered after it starts
  *   STATUS=…     one line for people, in `systemctl status`

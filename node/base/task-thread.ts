@@ -1,6 +1,6 @@
 /**
- * One piece of work in a thread of its own, so that the main thread goes on with what it has to do. The thread lives
- * for that work: what it took of memory goes with it. Its file reads `workerData` and posts one message.
+ * Runs one task in its own thread, so that the main thread stays responsive. The thread ends with the task and frees
+ * its memory. Its file reads `workerData` and posts one message.
  */
 import { Worker } from "node:worker_threads";
 
@@ -21,12 +21,12 @@ export async function inThread<Result>(
   const { promise, resolve, reject } = Promise.withResolvers<Result>();
   const deadline = AbortSignal.timeout(limits.msMax);
   deadline.addEventListener("abort", () => {
-    reject(new Error(`it takes longer than ${limits.msMax / 1000} s`));
+    reject(new Error(`it took longer than ${limits.msMax / 1000} s`));
   });
   thread.once("message", resolve);
   thread.once("error", reject);
   thread.once("exit", () => {
-    reject(new Error("its thread ended without a word"));
+    reject(new Error("its thread ended without a result"));
   });
   try {
     return await promise;

@@ -1,6 +1,6 @@
 /**
- * What Node's HTTP parser can't read has no request, only a socket; it is answered all the same, in the form of all
- * other errors. For `clientError` of a server.
+ * Answers input that Node's HTTP parser can't read, in the same form as all other errors. There is no request, only a
+ * socket. For a server's `clientError`.
  */
 import { randomBytes } from "node:crypto";
 import { STATUS_CODES } from "node:http";

@@ -8,7 +8,7 @@ import { type Document, isScalar, Lexer, LineCounter, parseDocument, visit } fro
 import { check, type Checked, type ValueProblem } from "#base/schema.ts";
 import { type LineOf, lineReader, withLine } from "#base/yaml-lines.ts";
 import { yamlProblem } from "#base/yaml-problem.ts";
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import { type Fleet, fleetSchema } from "./document.ts";
 import { contradictionsOfSites } from "./site-checks.ts";
 import { contradictionsOfPlans, contradictionsOfPolicy, withTtlFloors } from "./steering-checks.ts";

@@ -1,6 +1,6 @@
 /**
  * Reading a fleet document beside the main thread, which has pictures to serve and a lease to hold: 4 MiB take half a
- * second, and a lease goes stale after a quarter (node/announce/lease.ts).
+ * second, and a lease goes stale after a quarter (node/announce/heartbeat.ts).
  *
  *   text ──▶ reading-thread.ts: YAML, schema, rules, zones packed ──▶ a Fleet without its records, frozen
  */

@@ -1,19 +1,20 @@
 /**
- * The lease in its edge: which prefixes this node announces, what must be right for it, and when it may let go.
+ * Connects the lease to the edge: the prefixes that this node announces, the checks they depend on, and when it may
+ * withdraw them.
  *
  *   fleet document ─▶ the prefixes of the clouds of this node's site ─▶ lease (announce/, a thread of its own)
  *   DNS over UDP and TCP, a picture over HTTP, at the very addresses of those clouds ─▶ self-check
  *   standing in the fleet, SIGTERM ─▶ drain: GRACEFUL_SHUTDOWN (RFC 8326), then withdrawal
  *
- * A failed self-check takes the announcement back only if another node says at that moment, over unicast, that it
- * announces the same prefixes and is well. Two that fail at once would each see the other so; therefore a node whose
- * own check just failed says that it is not well (`healthy()`), and the one that asks later stays.
+ * A failed self-check withdraws the announcement only if another node confirms over unicast that it announces the same
+ * prefixes and is healthy. Of two nodes that fail at once, each would see the other as healthy. So a node whose own
+ * check has just failed reports that it is not (`healthy()`), and the one that asks later stays announced.
  */
 import type { Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
 import { canonicalAddress } from "#base/ip-text.ts";
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import type { SiteNode } from "#document/schema/sites.ts";
 import type { NodeHealth, HealthAnswer } from "#health/health.ts";
@@ -35,7 +36,7 @@ export interface Announcement {
   close: () => Promise<void>;
 }
 
-/** So many others are asked at most before an announcement is let go. */
+/** How many other nodes are asked before an announcement is withdrawn. */
 const witnessesMax = 8;
 
 export function openAnnouncement(options: {
@@ -46,7 +47,7 @@ export function openAnnouncement(options: {
   standing: () => Standing;
   health: () => ReadonlyMap<string, NodeHealth>;
   answers: () => ReadonlyMap<string, HealthAnswer>;
-  /** Asks a node at once what it says of itself; undefined: it does not answer. */
+  /** Probes a node now; undefined when it does not answer. */
   ask: (node: SiteNode) => Promise<HealthAnswer | undefined>;
   clock: Clock;
   random: Random;

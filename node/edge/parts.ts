@@ -73,12 +73,12 @@ export function secretsChanged(parts: Parts, fresh: readonly Uint8Array[]): void
   parts.channel?.secretsChanged();
 }
 
-/** What other nodes are told: this node's own readiness, or that it takes no new clients. */
+/** The readiness that other nodes see: this node's own, or draining when it takes no new clients. */
 export function presenceTold({ presence, membership }: Parts): Presence {
   return presence === "ready" && membership?.standing() !== "listed" ? "draining" : presence;
 }
 
-/** The current fleet secret and the one before; none before the first is known. */
+/** The current fleet secret and the previous one; empty before the first is known. */
 export function fleetSecrets({ secrets }: Parts): readonly Uint8Array[] {
   return secrets?.secrets() ?? [];
 }

@@ -1,5 +1,5 @@
 /**
- * The peers of this node: which of them it asks before it does the work itself, how it asks, and where it is asked.
+ * The peers of this node: which ones it asks before it does the work itself, how it asks them, and where it answers.
  *
  *   fleet, health, answers, own place ─▶ directory ─▶ peers ─▶ image and asset servers        asking
  *   peer endpoint ─▶ listener ─▶ peer application ─▶ the same servers                        being asked
@@ -22,7 +22,7 @@ import { buildPeerApp } from "../http/peer-app.ts";
 import { openPeerClient, type PeerClientCounts } from "../peer/client.ts";
 import { openDirectory } from "../peer/directory.ts";
 import { createHotKeys } from "../peer/hot-keys.ts";
-import { listenForPeers, type PeerListener, type PeerListenerCounts } from "../peer/listener.ts";
+import { listenForPeers, type PeerListener, type PeerListenerCounts } from "../peer/peer-listener.ts";
 import { memberName } from "../peer/members.ts";
 import type { ProcessPlace } from "../processes/process-share.ts";
 import type { AssetServer } from "../serve/asset.ts";
@@ -102,7 +102,7 @@ export function openPeering(options: {
   }
 
   /**
-   * Above it, peers are told to go to the next of their key: half of what may wait, so that own clients have the rest.
+   * Above it, peers are sent to the next owner of their key: half of the queue, so that own clients have the rest.
    */
   function waitingMost(): number {
     return (fleet()?.limits.renderQueueMax ?? 0) / 2;

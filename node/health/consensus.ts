@@ -1,7 +1,8 @@
 /**
- * Is a node up? My own probes of it, and the answers of nodes that I reach, in; a judgement out; pure.
+ * Decides whether a node is up, from this node's own probes and the health answers of the nodes that it reaches; pure.
+ * "I" is the node that judges.
  *
- * What I see of a node myself:
+ * What my own probes say about a node:
  *
  *   unknown ──answer───▶ reached ──failuresDown attempts in a row fail─▶ lost ──successesUp answers in a row─▶ reached
  *   unknown ──failure──▶ lost      (the first judgement stands before the first answer)
@@ -40,13 +41,14 @@
  * knows nothing and is nobody's witness for a node before it has judged it.
  */
 import { createHash } from "node:crypto";
+import { counted } from "#base/counted.ts";
 import type { ProbeSettings } from "#document/schema/probes.ts";
 import { type NodeHealth, type NodeState, type HealthAnswer, type ProbeResult, retryMs } from "./health.ts";
 
-/** What I see of one node by my own probes. Times are of the monotonic clock. */
+/** What my own probes say about one node. Times are of the monotonic clock. */
 export interface Sight {
   readonly reach: "unknown" | "reached" | "lost";
-  /** What its last answer was. */
+  /** Its last answer. */
   readonly answer: "ready" | "draining";
   /** When its last answered attempt began. */
   readonly answeredMs: number;
@@ -56,7 +58,7 @@ export interface Sight {
   readonly failures: number;
   /** Answers in a row of one that is lost. */
   readonly successes: number;
-  /** Why the last attempt failed. */
+  /** Why the last attempt failed, for people. */
   readonly reason: string;
   /** The last attempt was answered without proof. */
   readonly isUnproven: boolean;
@@ -78,14 +80,14 @@ export function afterBegin(sight: Sight): Sight {
   return { ...sight, begun: sight.begun + 1 };
 }
 
-/** It did not begin after all. */
+/** The attempt did not begin. */
 export function afterHold(sight: Sight): Sight {
   return { ...sight, begun: Math.max(sight.begun - 1, 0) };
 }
 
 /**
- * An attempt has ended. What comes of one that began before another was answered must not be told: it is outdated, and
- * would hide what the attempts after that answer say.
+ * An attempt has ended. The result of an attempt that began before an answered one must not be passed here: it is
+ * outdated, and would hide what later attempts show.
  * @param beganMs when it began
  */
 export function afterResult(sight: Sight, result: ProbeResult, beganMs: number, settings: ProbeSettings): Sight {
@@ -103,7 +105,7 @@ export function afterResult(sight: Sight, result: ProbeResult, beganMs: number, 
   return { ...answered, reach: "reached", failures: 0, successes: 0 };
 }
 
-/** Rule 5. Who refuses thrice is not waited for. */
+/** Rule 5. Three refusals count at once. */
 const doubtIntervals = 1.8;
 const doubtFailures = 3;
 const answerIntervals = 1.1;
@@ -115,13 +117,13 @@ const holdIntervals = 5;
 const holdIntervalsMost = 30;
 const fallsRememberedIntervals = 300;
 
-/** Of the interval, how long a late attempt is waited for at most before the next one begins. */
+/** Part of the interval after which a late attempt no longer delays the next one. */
 const patienceMost = 0.25;
 /** Of the interval, the time between two attempts at a node that is down: it is to be back within a second. */
 const lostSpacing = 0.5;
 /** Of the interval, the time between two questions to a witness that keeps a node up. */
 const hurriedSpacing = 0.25;
-/** So many witnesses of each node that I lost are asked that often. */
+/** How many witnesses of each lost node are probed that often. */
 const hurriedWitnesses = 3;
 
 /**
@@ -137,7 +139,7 @@ export function spacingMs(sight: Sight, usualMs: number, isHurried: boolean, set
   return Math.min(Math.max(2 * usualMs, retryMs(settings)), intervalMs * patienceMost);
 }
 
-/** Attempts are cut off after so long; the next regular one is never late for them. */
+/** Time limit of an attempt; it never delays the next regular one. */
 export function timeoutMs(settings: ProbeSettings): number {
   return Math.min(settings.timeoutMs, settings.intervalMs);
 }
@@ -148,7 +150,7 @@ export function isUnreachable(sight: Sight, nowMs: number, settings: ProbeSettin
   return nowMs - sight.answeredMs > doubtIntervals * settings.intervalMs;
 }
 
-/** An answer as it is kept for judging others. */
+/** A health answer, in the form that is kept for judging other nodes. */
 export interface Heard {
   /** When the attempt began that brought it; what it says is from then or later. */
   readonly askedMs: number;
@@ -176,11 +178,11 @@ function isCounting({ askedMs, watched }: Heard, own: string, nowMs: number, set
   return watched === own && nowMs - askedMs <= answerIntervals * settings.intervalMs;
 }
 
-/** What answers say of one node. */
+/** What health answers say about one node. */
 export interface Testimony {
   /** Who reaches it; names in the order of `answers`. */
   readonly witnesses: readonly string[];
-  /** Whether one of them was told that it drains. */
+  /** Whether the node told one of them that it drains. */
   readonly isDraining: boolean;
 }
 
@@ -250,21 +252,21 @@ export function afterAnswer(reputation: Reputation, heard: Heard, self: string, 
   return heard.unreachable.has(self) ? { ...reputation, heardMs } : { reachedMs: heardMs, heardMs };
 }
 
-/** Whether others' answers come, and none of them reaches me. */
+/** Whether other nodes answer, but none of them reaches me. */
 export function isForsaken({ reachedMs, heardMs }: Reputation, nowMs: number, settings: ProbeSettings): boolean {
   const { intervalMs } = settings;
-  // Both over the same time: that a single answer is late changes nothing.
+  // Both cover the same time, so a single late answer changes nothing.
   return nowMs - heardMs <= selfIntervals * intervalMs && nowMs - reachedMs > selfIntervals * intervalMs;
 }
 
-/** The judgement of one node, with what is remembered for the next. */
+/** The judgement of one node, with the state that the next one needs. */
 export interface Judgement {
   readonly state: NodeState;
   /** For people. */
   readonly reason: string;
   /** Since when rules 1 and 2 have held without a break; undefined: they don't. */
   readonly wellSinceMs: number | undefined;
-  /** Falls of late, and the last of them. */
+  /** Recent changes to down, and the last of them. */
   readonly falls: number;
   readonly fellMs: number;
 }
@@ -280,7 +282,7 @@ export const unjudged: Judgement = {
 export interface Evidence {
   readonly sight: Sight;
   readonly testimony: Testimony;
-  /** The document's answer, or the roster's. */
+  /** Whether the document or the roster drains the node. */
   readonly isToDrain: boolean;
   /** Whether I am isolated. */
   readonly isIsolated: boolean;
@@ -329,7 +331,7 @@ function holdMs(falls: number, { intervalMs }: ProbeSettings): number {
 }
 
 function failedFromHere({ failures, reason }: Sight): string {
-  return `${failures} ${failures === 1 ? "probe" : "probes"} from here failed: ${reason}`;
+  return `${counted(failures, "probe")} from here failed: ${reason}`;
 }
 
 function someOf(witnesses: readonly string[]): string {
@@ -338,7 +340,7 @@ function someOf(witnesses: readonly string[]): string {
   return `${named}${more} ${witnesses.length === 1 ? "reaches" : "reach"}`;
 }
 
-/** What the rest of the program is told of a node. */
+/** The health of a node, for the rest of the program. */
 export function healthOf(judgement: Judgement, sight: Sight, settings: ProbeSettings): NodeHealth {
   const { state, reason } = judgement;
   const said = { state, reason, ...(sight.isUnproven ? ({ isUnproven: true } as const) : {}) };

@@ -1,5 +1,5 @@
 /**
- * The body of a probe's response in JSON, written by the node that is probed and read by the node that probes it.
+ * The JSON body of a probe's response, written by the probed node and read by the probing one.
  *
  *   {"node":"fra1","site":"fra","state":"ready","fleetVersion":7}                     for everybody
  *   {…, "word":{"load":12.5,"unreachable":["nyc1"],"watched":"c0ffee…", …}}           for nodes of the fleet
@@ -15,9 +15,9 @@ import { keptLeast } from "./load-shedding.ts";
 
 /** Octets of a health answer, at most. */
 export const answerBytesMax = 256 * 1024;
-/** Names in a list, at most; with so many all of an answer is well below answerBytesMax for names of usual length. */
+/** Names in a list, at most; with names of usual length such an answer is well below answerBytesMax. */
 export const namesMax = 10_000;
-/** Characters of all names that a node says it does not reach, or that drain; with more it says nothing of others. */
+/** Characters of all unreachable and draining names; with more, the answer leaves out other nodes. */
 const namesCharactersMax = 160 * 1024;
 const processesMax = 64;
 /** Eight clouds with four prefixes each. */
@@ -28,10 +28,10 @@ const watchedPattern = /^[0-9a-f]{16}$/;
 const releasePattern = /^[\x21-\x7e]{1,64}$/;
 const prefixPattern = /^[0-9A-Fa-f:.]{2,45}\/[0-9]{1,3}$/;
 
-/** What a node says of other nodes, as far as it fits in an answer. */
+/** What a node reports about other nodes, as far as it fits in an answer. */
 export type View = Pick<HealthAnswer, "unreachable" | "draining" | "watched" | "isIsolated" | "asksProof">;
 
-/** Cuts what would be too long to send: then nothing is said of others. */
+/** Leaves out other nodes when their names are too long to send. */
 export function boundedView(view: View): View {
   const names = [...(view.unreachable ?? []), ...(view.draining ?? [])];
   const characters = names.reduce((sum, name) => sum + name.length + 3, 0);
@@ -47,7 +47,7 @@ export interface HealthBody {
   readonly answer: HealthAnswer | undefined;
 }
 
-/** Reads any text. A field that is missing or malformed is undefined, or left out of the answer. */
+/** Reads any text. A missing or malformed field is undefined, or left out of the answer. */
 export function readHealthBody(text: string): HealthBody {
   let said: unknown;
   try {

@@ -1,6 +1,6 @@
 /**
- * Which health answers count, and who may hear a node's word: both sides must know the fleet secret. Answers cross the
- * internet in the clear, so whoever stands on the path can read them, but can neither change them nor make them up.
+ * Which health answers count, and who gets one: both sides must know the fleet secret. Answers cross the internet
+ * unencrypted, so a host on the path can read them, but can neither change nor forge them.
  *
  *   asker   Nearcast-Probe: nonce.MAC(ask, nonce)[.MAC with the secret before]      ─▶
  *                                              ◀─   Nearcast-Proof: MAC(answer, nonce, status, body)       answerer

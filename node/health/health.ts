@@ -1,5 +1,5 @@
 /**
- * What is known of nodes, put together for sites; pure. consensus.ts judges the nodes, prober.ts asks them.
+ * Combines the health of nodes into the state of sites; pure. consensus.ts judges the nodes, prober.ts probes them.
  *
  *   node states ─┬─▶ siteStates         up, draining, down: what steering is told
  *                ├─▶ siteLoads          with the nodes' answers: how much each site has to do
@@ -28,17 +28,17 @@ export type ProbeResult =
   | {
       outcome: "failed";
       reason: string;
-      /** Something answers there, but does not prove that it is this node. */
+      /** Something answers there, but without proof of being this node. */
       isUnproven?: true;
     };
 
-/** An attempt that did not begin, since its address is asked enough already: it may in so many milliseconds. */
+/** An attempt that was held back, since its address is probed often enough; it may begin after this many ms. */
 export interface Held {
   readonly outcome: "held";
   readonly waitMs: number;
 }
 
-/** What a node says of itself and of others, to those who prove that they are of its fleet; absent: it does not say. */
+/** A node's report about itself and others, for nodes of its fleet; an absent field is unknown. */
 export interface HealthAnswer {
   /** HTTP requests per second that it answers, 0 … loadMax. */
   readonly load?: number;
@@ -67,7 +67,7 @@ export interface HealthAnswer {
   readonly announced?: readonly string[];
 }
 
-/** More requests per second than any node answers: what is above was never measured. */
+/** More requests per second than any node answers; a higher value is not a measurement. */
 export const loadMax = 1_000_000_000;
 
 export interface NodeHealth {
@@ -76,13 +76,13 @@ export interface NodeHealth {
   readonly contraryCount: number;
   /** Why it is in this state, for people: `7 probes from here failed: connection refused`. */
   readonly reason: string;
-  /** Something answers in its place without proof of being this node. */
+  /** Something at its address answers without proof of being this node. */
   readonly isUnproven?: true;
 }
 
 export const unknownHealth: NodeHealth = { state: "unknown", contraryCount: 0, reason: "not probed yet" };
 
-/** State of each site, by its name: what steering is told. */
+/** State of each site, by its name, for steering. */
 export type SiteStates = ReadonlyMap<string, SiteState>;
 
 /** @param healthOf health by node name; nodes that were never probed count as up */

@@ -1,10 +1,10 @@
 /**
- * The fleet as DNS may answer it now: each site with the addresses behind which somebody is; pure.
+ * The fleet as DNS may answer it now: each site with its live addresses; pure.
  *
  *   a site's addresses = those that all its nodes share + those of its nodes that are up
  *                        where that is none: those of the nodes that drain or were not probed yet; else those of all
  *
- * An answer that may work beats none. The order is that of the document, and no address is there twice.
+ * An answer that may work beats none. Addresses are in the order of the document, each once.
  */
 import type { Fleet } from "#document/document.ts";
 import type { Site } from "#document/schema/sites.ts";

@@ -1,5 +1,5 @@
 /**
- * How many requests this node answers per second, and how many bytes, over about the last ten seconds.
+ * Measures requests and bytes per second over about the last ten seconds.
  *
  *   second      ‥ 41 │ 42 │ 43 │ 44 │ 45 │ 46 │ 47 │ 48 │ 49 │ 50 │ 51 │ 52 (now, half over)
  *   requests     out │  8 │  9 │  7 │  0 │  4 │  4 │  9 │  9 │  8 │  8 │  4      70 in 10.5 s

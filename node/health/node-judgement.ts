@@ -1,5 +1,5 @@
 /**
- * Judging nodes by what the prober sees and hears: the rules are in consensus.ts, here they meet the prober's state.
+ * Applies the rules of consensus.ts to the prober's state.
  *
  *   sight, answers ──▶ judgeNode() ──▶ judgement ──▶ publish() ──▶ health
  *   any node's state changed ──▶ judgeIsolation() ──▶ judges the others again
@@ -34,7 +34,7 @@ export function judgeNode(state: ProberState, one: Watched, settings: ProbeSetti
   return true;
 }
 
-/** Writes down what the rest of the program is told of a node. */
+/** Publishes the health of a node to the rest of the program. */
 export function publish(state: ProberState, one: Watched, settings: ProbeSettings): void {
   const { name } = one.node;
   const before = state.health.get(name);
@@ -63,7 +63,7 @@ export function judgeIsolation(state: ProberState, settings: ProbeSettings): voi
   }
 }
 
-/** What this node's health answer says of other nodes. */
+/** What this node's health answer reports about other nodes. */
 export function viewOf(state: ProberState): View {
   const { fleet, watched, ownId, isIsolated } = state;
   if (fleet === undefined) return {};

@@ -1,6 +1,6 @@
 /**
- * All that a prober remembers, in one record. prober.ts writes what it sees of nodes, node-judgement.ts what it makes
- * of that, site-judgement.ts what follows for the sites.
+ * The state of a prober, in one record. prober.ts writes the results of probes, node-judgement.ts the judgements of
+ * nodes, site-judgement.ts the states of sites.
  */
 import type { Cancel, Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
@@ -32,7 +32,7 @@ export interface ProberOptions {
   log: Log;
 }
 
-/** What is remembered of one node. */
+/** The state of one node. */
 export interface Watched {
   node: SiteNode;
   /** Where it stands: nodes of one host share a machine. */

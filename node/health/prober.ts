@@ -10,8 +10,8 @@
  *   their loads, kept shares ─────────▶ every 5 s ─▶ kept shares ─────────────┘
  *                                       all ─▶ soonest changes ──▶ judgedRound(), soon after, several at once
  *
- * A node is judged anew when it answers or fails. While some node is in trouble, those in trouble are judged 20 times
- * per interval: witnesses come and go meanwhile. This node itself is not probed; it is asked what it says of itself.
+ * A node is judged again when it answers or fails. Nodes in trouble are judged 20 times per interval, since witnesses
+ * come and go. This node does not probe itself; it uses its own readiness.
  *
  * Attempts at one node overlap while it does not answer: one each tenth of the interval, each cut off after an interval
  * at most, so some ten are under way. That bounds the timers; health-answer.ts bounds the answers. An attempt that is
@@ -65,7 +65,7 @@ import { awaitRound, foresee, settle } from "./site-judgement.ts";
 /** The path on a node's service listener that answers probes. */
 export const probePath = "/.nearcast/health";
 
-/** Looks at nodes in trouble per interval. */
+/** How often per interval nodes in trouble are judged. */
 const looksPerInterval = 20;
 /** A node that did not answer for so many attempts is in trouble: the next to be asked may be its witnesses. */
 const troubledAttempts = 2;
@@ -162,7 +162,7 @@ function begin(state: ProberState, node: SiteNode): Watched {
 function stop(state: ProberState, one: Watched): void {
   one.isStopped = true;
   one.cancel();
-  // Nobody need wait for its first judgement any more.
+  // Nothing waits for its first judgement any longer.
   one.first.resolve();
   const { name } = one.node;
   state.watched.delete(name);
@@ -191,7 +191,7 @@ function refresh(state: ProberState): void {
   if (one !== undefined && state.fleet !== undefined) lookAtSelf(state, one, state.fleet.probe);
 }
 
-/** Begins one more attempt, and has the next one begin in time. */
+/** Begins an attempt and schedules the next one. */
 function attempt(state: ProberState, one: Watched): void {
   const { self, probe, clock } = state.options;
   if (state.fleet === undefined || one.isStopped) return;
@@ -271,9 +271,9 @@ function take(state: ProberState, one: Watched, result: ProbeResult, beganMs: nu
   judgeAndSettle(state, one, settings);
 }
 
-/** Remembers a node's health answer; without one, what it said before counts no more. */
+/** Keeps a node's health answer; without one, the previous answer is dropped. */
 function hear(state: ProberState, name: string, answer: HealthAnswer | undefined, askedMs: number): void {
-  // Of attempts that overlap, the later one may be answered first.
+  // When attempts overlap, the later one may be answered first.
   if (askedMs < (state.heard.get(name)?.askedMs ?? -Infinity)) return;
   if (answer === undefined) {
     forgetAnswer(state, name);
@@ -285,7 +285,7 @@ function hear(state: ProberState, name: string, answer: HealthAnswer | undefined
   state.reputation = afterAnswer(state.reputation, heard, state.options.self, state.ownId);
 }
 
-/** What this node says of itself stands for its own probe. */
+/** This node's own readiness serves as its probe. */
 function lookAtSelf(state: ProberState, one: Watched, settings: ProbeSettings): void {
   const { self, presence, answer, clock } = state.options;
   const nowMs = clock.monotonicMs();

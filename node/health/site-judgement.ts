@@ -1,6 +1,6 @@
 /**
- * What the judgements of nodes make of the sites: states, live addresses, kept shares, and how soon any of it could
- * change.
+ * Derives the states of sites from the judgements of nodes: state, live addresses, kept share, and how soon any of them
+ * could change.
  *
  *   health of nodes ──▶ settle() ──▶ states, live addresses, kept shares ──▶ changed()
  *   loads, each 5 s ──▶ shedRound() ──▶ settle()
@@ -16,7 +16,7 @@ import type { ProberState } from "./prober-state.ts";
 /** Judgements are collected for a tenth of the probe interval, at most this, before the soonest changes are told. */
 const collectMsMost = 500;
 
-/** Recomputes what DNS is told of the sites, and calls `changed` where any of it is different. */
+/** Recomputes the sites for DNS, and calls `changed` if anything differs. */
 export function settle(state: ProberState): void {
   const { fleet, health } = state;
   if (fleet === undefined) return;
@@ -27,7 +27,7 @@ export function settle(state: ProberState): void {
   const isSame = isSameLive && isEqual(state.sites, nextStates) && isEqual(state.keptShares, nextShares);
   state.sites = nextStates;
   state.keptShares = nextShares;
-  // The same object as long as it says the same, so that it is not compiled again.
+  // The same object while nothing changes, so that it is not compiled again.
   if (!isSameLive) state.live = nextLive;
   if (!isSame) state.options.changed();
 }

@@ -12,7 +12,7 @@ import { randomBytes } from "node:crypto";
 import { isIP } from "node:net";
 import { Type } from "typebox";
 import { asNearcastError, NearcastError, problemOf } from "#base/errors.ts";
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import { hostOf } from "./target.ts";
 
 export interface AdminParts {

@@ -1,5 +1,5 @@
 /**
- * What an edge answers to other nodes (serve/wire.ts has the words); the listener is peer/listener.ts.
+ * What an edge answers to other nodes (serve/wire.ts has the words); the listener is peer/peer-listener.ts.
  *
  *   GET  /v1/image    a variant, as owner of its name or because the asker's site is full
  *   GET  /v1/source   what a name means and its bytes, as the shield

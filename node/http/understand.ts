@@ -7,7 +7,7 @@ import { isIP } from "node:net";
 import { LRUCache } from "lru-cache";
 import { NearcastError } from "#base/errors.ts";
 import { nearest } from "#base/did-you-mean.ts";
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import type { Host } from "#document/schema/hosts.ts";
 import { parseName } from "#base/source-name.ts";

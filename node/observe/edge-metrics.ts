@@ -1,4 +1,7 @@
-/** Which numbers of which room are published under which name. */
+/**
+ * The metrics of an edge: name, help, and where the value is read. A new metric is declared here; those of HTTP
+ * requests are counted in metrics-registry.ts.
+ */
 import type { Clock } from "#base/clock.ts";
 import type { FeedFollower } from "#follow/feed.ts";
 import type { NodeHealth, SiteState, SiteStates } from "#health/health.ts";

@@ -1,5 +1,5 @@
 /**
- * Whom to ask for a key before doing the work oneself: its owners in the site, the shield, a site with room.
+ * Which members to ask for a key before doing the work here: its owners in the site, the shield, a site with room.
  *
  *   key ─▶ members of the site in the key's order (owners.ts)   fra3   fra1   fra2 (we)   fra4
  *            pass over: shunned after failures, busy             ✗
@@ -11,9 +11,9 @@
  *   - All nodes make the same order from the same names, and see health and answers of the same probes. So all ask the
  *     same owner; it coalesces those who ask at once, and does not ask further in the site (a question of a peer is
  *     answered by doing the work).
- *   - An owner that dies is shunned after one failure, is down for everyone some probes later, and then everybody's
- *     next is the same one again. Until then those who ask it and those who have noticed may ask two different members:
- *     a key that is asked for in these seconds may be rendered twice.
+ *   - An owner that dies is shunned after one failure and down for all nodes some probes later; then all agree on the
+ *     next owner again. Until then, nodes that have noticed and nodes that have not may ask two different members, so a
+ *     key may be rendered twice in these seconds.
  *   - Bounded load (Mirrokni, Thorup, Zadimoghaddam, "Consistent hashing with bounded loads", SODA 2018, applied to
  *     rendezvous): a node whose waiting renderings are above 1.25 × its site's mean + 8 is passed over for the key's
  *     next. Answers are a second old and not the same everywhere at once, so a key may be rendered twice while a node

@@ -1,10 +1,10 @@
 /**
- * Connections that have not proven anything yet: how many there may be, and which one has to go for a newcomer. Pure
- * but for the set that it keeps.
+ * Bounds the connections that have not proved the secret yet, and picks the one to close for a new one. Pure except for
+ * its set.
  *
- * The one who causes the excess pays. An address that has too many loses its oldest; when there are too many in all,
- * the address with the most loses its oldest. A real handshake is over within a few round trips, so what is old is
- * silent: newcomers get their turn, also those that come from the same address as a flood.
+ * The sender that causes the excess pays. An address with too many connections loses its oldest; when there are too
+ * many in total, the address with the most loses its oldest. A real handshake takes a few round trips, so an old one is
+ * idle: new connections get their turn, even from the address of a flood.
  */
 export interface HandshakeLimits {
   /** In all. */

@@ -1,5 +1,5 @@
 /**
- * Which keys are asked for so often that every node of the site should have them; bounded, whatever is asked for.
+ * Finds the keys that are requested so often that every node of the site should have them, in bounded memory.
  *
  * Space-saving (Metwally, Agrawal, El Abbadi, "Efficient computation of frequent and top-k elements in data streams",
  * ICDT 2005): a fixed number of counters, the least of them on top of a heap.

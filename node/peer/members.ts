@@ -1,5 +1,5 @@
 /**
- * Who takes part in a site's shared cache; pure.
+ * The members of a site's shared cache; pure.
  *
  *   fleet document and roster ─┐  sites, nodes, their peer endpoints
  *   health by probes ──────────┼─▶ members of a site: one for each process of each node that takes new work

@@ -1,14 +1,14 @@
 /**
- * Whom not to ask for a while; a small state machine for each member, over a clock.
+ * Members that are not asked for a while after a failure: a small state machine per member.
  *
  *   fine ──failure──▶ shunned ──its wait is over, and somebody wants the member──▶ knocking ──answers──▶ fine
  *                        ▲                                                            └──fails──▶ for twice as long
  *
- * No request finds out whether a member is back: a knock does, behind everybody's back (client.ts). So a dead member
- * costs those who were asking when it died, and after that nobody.
+ * A background request (knock) finds out whether a member is back, never a client's request (client.ts). So a dead
+ * member costs only the requests that were running when it died.
  *
- * A failure counts only when nothing came from the member since that request began: one that answers others lives, and
- * a slow answer is not a reason to lose its cache.
+ * A failure counts only when the member has sent nothing since that request began: a member that answers other requests
+ * is alive, and a slow answer is no reason to lose its cache.
  */
 import type { Clock } from "#base/clock.ts";
 

@@ -1,6 +1,6 @@
 /**
- * The load of the whole machine, known to each of its processes: a probe reaches only one of them, and its health
- * answer must hold for all.
+ * Gives each process the load of the whole machine: a probe reaches only one process, and its health answer stands for
+ * all.
  *
  *   own() ──twice a second──▶ supervisor ──the sum of the others──▶ total() = own() + others
  *

@@ -1,5 +1,5 @@
 /**
- * Several processes on one machine, and what each of them gets of it: a pure answer from the one configuration.
+ * Divides one configuration among several processes of a machine; pure.
  *
  *   shared by all (SO_REUSEPORT)     HTTP addresses, DNS addresses
  *   divided                          cache.memoryBytes, cache.diskBytes, decoders.processes, dns.responsesPerSecond

@@ -1,5 +1,5 @@
 /**
- * When a process that has ended is started anew, and when there is no point in it. Pure.
+ * When an ended process is started again, and when that is pointless. Pure.
  *
  *   a run ends                      next start after
  *   it had been ready for ≥ 60 s    0.2 s

@@ -1,8 +1,8 @@
 /**
  * A process' end of the IPC channel to its supervisor.
  *
- * Nothing piles up: while the pipe is full (a supervisor that is stopped by a debugger), what would be said is left
- * out; beats and numbers are said again anyway, and `ready` waits for its turn.
+ * Nothing piles up: while the pipe is full (a debugger has stopped the supervisor), messages are dropped; beats and
+ * numbers are sent again anyway, and `ready` waits.
  */
 import type { Clock } from "#base/clock.ts";
 import { type FromProcess, type FromSupervisor, type Numbers } from "./supervisor-messages.ts";

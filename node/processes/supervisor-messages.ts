@@ -1,6 +1,6 @@
 /**
- * What a supervisor and its processes say to each other over the IPC channel. Both ends are ours and of one version,
- * so nothing here is checked twice.
+ * Messages between a supervisor and its processes over the IPC channel. Both ends are of the same release, so messages
+ * are not validated.
  *
  *   process ──▶ supervisor   beat (each second: its event loop turns) · ready · numbers (twice a second)
  *   supervisor ──▶ process   drain · hurry · others (twice a second: the sum of all the others' numbers)

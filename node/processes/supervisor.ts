@@ -7,10 +7,9 @@
  *   drain()   all are told at once to drain, and none is started again; hurry() tells them to hurry
  *   all gone  `ended` resolves; also when starting on would be in vain (restart-delay.ts)
  *
- * A dead process' sockets are gone at once, and the kernel gives new clients to the others. One whose event loop hangs
- * is worse: it keeps its share of the new clients waiting, so it is killed. Silence is counted in turns of our own
- * clock: a supervisor that was stopped for an hour (a debugger, a suspended machine) must not find everybody else
- * guilty when it goes on.
+ * The sockets of a dead process close at once, and the kernel gives new clients to the others. A process whose event
+ * loop hangs keeps its share of new clients waiting, so it is killed. Silence is counted in ticks of the supervisor's
+ * own clock, so that a supervisor that was stopped itself (a debugger, a suspended machine) does not kill all others.
  *
  * When the supervisor itself dies, its channels close, and its processes end by themselves.
  */

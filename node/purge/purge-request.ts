@@ -19,7 +19,7 @@ export type PurgeSelectors = Readonly<Omit<PurgeRequest, "soft">>;
 /** @throws NearcastError BAD_PARAMETER, BAD_PATH */
 export function canonicalSelectors(request: PurgeSelectors): PurgeSelectors {
   const given = purgeKindNames.filter((name) => request[name] !== undefined);
-  if (given.length === 0) throw new NearcastError("BAD_PARAMETER", `one of ${purgeKindNames.join(", ")} is needed`);
+  if (given.length === 0) throw new NearcastError("BAD_PARAMETER", `select something: ${purgeKindNames.join(", ")}`);
   return Object.fromEntries(given.map((name) => [name, canonicalValue(name, request[name])]));
 }
 

@@ -10,7 +10,7 @@
  *
  * A fleet without a live node serves no clients, so no document is a danger to it.
  */
-import { canonicalName, isAtOrBelow } from "#record/names.ts";
+import { canonicalName, isAtOrBelow } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import type { Site } from "#document/schema/sites.ts";
 import { answersOf, type IsLive, livesBehind } from "./dns-answers.ts";

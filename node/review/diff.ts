@@ -11,7 +11,8 @@
  * name or a host (answers.ts): the effect that clients see.
  */
 import { isDeepStrictEqual } from "node:util";
-import { canonicalName, ownerOf } from "#record/names.ts";
+import { counted } from "#base/counted.ts";
+import { canonicalName, ownerOf } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import type { Site } from "#document/schema/sites.ts";
 import type { Zone } from "#record/zone.ts";
@@ -152,8 +153,7 @@ function settingChanges(what: string, before: object, after: object): FleetChang
 }
 
 function zoneText(zone: Zone): string {
-  const count = recordSetsOf(zone).length;
-  return `${count} record set${count === 1 ? "" : "s"}`;
+  return counted(recordSetsOf(zone).length, "record set");
 }
 
 /** Nameservers and records are listed one by one (changesInZones). */

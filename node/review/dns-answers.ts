@@ -9,7 +9,7 @@
  * dangers.ts and diff.ts compare two fleets with it; warnings.ts checks one.
  */
 import { addressOfUrl, canonicalAddress } from "#base/ip-text.ts";
-import { canonicalName, isAtOrBelow, nameAbove, ownerOf } from "#record/names.ts";
+import { canonicalName, isAtOrBelow, nameAbove, ownerOf } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import type { Site } from "#document/schema/sites.ts";
 import type { SteeredName } from "#document/schema/steering.ts";

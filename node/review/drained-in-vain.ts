@@ -1,5 +1,5 @@
 /** The names that DNS still answers with a drained node, because nothing else is up for them; pure. */
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import { policies } from "#document/policies.ts";
 import { type NodeHealth, siteStates, unknownHealth } from "#health/health.ts";

@@ -4,7 +4,7 @@
  */
 import { BlockList, isIPv4 } from "node:net";
 import { embeddedIpv4 } from "#base/embedded-ipv4.ts";
-import { isAtOrBelow } from "#record/names.ts";
+import { isAtOrBelow } from "#record/domain-names.ts";
 
 /** Networks that are not globally reachable: RFC 6890 and the IANA special-purpose registries. */
 const specialNetworks: readonly (readonly [network: string, length: number, what: string])[] = [

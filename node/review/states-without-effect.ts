@@ -7,7 +7,7 @@
  * So when an operator holds down every site of a name, DNS still sends clients to all of them. Sites without an address
  * are left out: DNS never answers with them. So are names with the policy `anycast`: no site is chosen for them.
  */
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import type { Site } from "#document/schema/sites.ts";
 import type { SteeredName } from "#document/schema/steering.ts";

@@ -8,7 +8,7 @@
  * Zones under names such as `.test` are not public, so they may have any address.
  */
 import { canonicalAddress } from "#base/ip-text.ts";
-import { canonicalName, ownerOf } from "#record/names.ts";
+import { canonicalName, ownerOf } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import type { Zone } from "#record/zone.ts";
 import { emptyRoster, type Roster, withRoster } from "#document/roster.ts";

@@ -3,7 +3,7 @@
  *
  *   one warning per zone for its TTL, its negative TTL and its records, and one per steered name
  */
-import { canonicalName, ownerOf } from "#record/names.ts";
+import { canonicalName, ownerOf } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import type { Zone } from "#record/zone.ts";
 import { type FleetWarning, namesText } from "./fleet-warning.ts";

@@ -7,7 +7,7 @@
  * goes by RFC 9111 as if the origin had said it through any other cache. What an owner keeps on its disk its askers
  * keep in memory only; what the shield gave is kept like the origin's own, for the shield is another site's.
  */
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import type { SourceMark } from "../cache/records.ts";
 import { type AssetFetcher, codingsOf, fieldOf, forwardedFields, type RequestFields } from "../fetch/asset.ts";

@@ -19,7 +19,7 @@ import { Readable } from "node:stream";
 import type { Clock } from "#base/clock.ts";
 import { asNearcastError, NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import { createFlights, type Flight } from "../cache/flights.ts";
 import { type Freshness, judgeStorability, judgeUse } from "../cache/freshness.ts";

@@ -8,7 +8,7 @@
  */
 import type { Dispatcher } from "undici";
 import type { Clock } from "#base/clock.ts";
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import { createFlights } from "../cache/flights.ts";
 import { type CachedObject, etagOf } from "../cache/object.ts";

@@ -10,7 +10,7 @@ import { asNearcastError, type ErrorCode, NearcastError } from "#base/errors.ts"
 import { openGate } from "#base/gate.ts";
 import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import { hostTag, sourceTag } from "#purge/entry-tags.ts";
 import { createFlights, type Joined } from "../cache/flights.ts";

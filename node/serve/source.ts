@@ -13,7 +13,7 @@ import { createHash } from "node:crypto";
 import type { Dispatcher } from "undici";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import { sourceTag } from "#purge/entry-tags.ts";
 import type { ImagesHost } from "#document/schema/hosts.ts";

@@ -1,6 +1,6 @@
 /**
- * Backs an origin up while it runs, from beside it, on its own machine: the backup holds the tokens and the fleet
- * secret, which the API tells nobody who only holds the writer's token.
+ * Backs up a running origin, on its own machine: the backup holds the tokens and the fleet secret, which the API does
+ * not give to a writer.
  *
  *   snapshot of the catalogue ─▶ blobs that it names and the folder lacks ─▶ secrets ─▶ backup.json ─▶ what is left
  *   over
@@ -30,7 +30,7 @@ import {
 import { readSnapshot, takeSnapshot } from "./catalogue-snapshot.ts";
 import { asStopped } from "./stopped.ts";
 
-/** A blob that is gone after so many snapshots was not pruned, it is lost. */
+/** A blob that is still missing after this many snapshots was not pruned: it is lost. */
 const snapshotsMax = 3;
 
 export interface Progress {
@@ -44,13 +44,13 @@ export interface BackupReport {
   readonly copied: { readonly count: number; readonly sizeBytes: number };
   /** Blobs of earlier backups that were read again because of `isChecked`, and how many of them were not whole. */
   readonly checked: { readonly count: number; readonly sizeBytes: number; readonly damaged: number };
-  /** Blobs that the origin has not whole, and no earlier backup in this folder either. */
+  /** Blobs that are missing or damaged at the origin and in every earlier backup of this folder. */
   readonly missing: readonly { readonly sha256: string; readonly fault: "missing" | "damaged" }[];
 }
 
 export interface BackUpOptions {
   readonly nowMs: number;
-  /** Whether what is in the folder already is read and hashed again, too. */
+  /** Also reads and hashes the blobs that the folder already has. */
   readonly isChecked: boolean;
   readonly onProgress: (progress: Progress) => void;
   readonly signal?: AbortSignal;
@@ -60,10 +60,13 @@ export interface BackUpOptions {
 export async function backUp(dataDir: string, folder: string, options: BackUpOptions): Promise<BackupReport> {
   const catalogue = join(dataDir, "catalogue.sqlite");
   if (!(await isFile(catalogue))) {
-    throw new NearcastError("NOT_FOUND", `there is no origin in ${dataDir}: ${catalogue} is not there`);
+    throw new NearcastError("NOT_FOUND", `no origin in ${dataDir}: ${catalogue} does not exist`);
   }
   if (`${resolve(folder)}${sep}`.startsWith(`${resolve(dataDir)}${sep}`)) {
-    throw new NearcastError("CONFLICT", `${folder} is inside ${dataDir}: it would be lost together with the origin`);
+    throw new NearcastError(
+      "CONFLICT",
+      `${folder} must not be inside ${dataDir}: a backup there is lost together with the origin`,
+    );
   }
   try {
     return await underLock(folder, async () => await backUpInto(catalogue, dataDir, folder, options));
@@ -75,7 +78,7 @@ export async function backUp(dataDir: string, folder: string, options: BackUpOpt
 async function underLock<Result>(folder: string, work: () => Promise<Result>): Promise<Result> {
   await mkdir(folder, { recursive: true, mode: folderMode });
   await refuseForeignFolder(folder);
-  const unlock = lockDirectory(folder, `another backup is running into ${folder}`);
+  const unlock = lockDirectory(folder, `another backup to ${folder} is running`);
   try {
     return await work();
   } finally {
@@ -98,13 +101,13 @@ async function backUpInto(
       await rm(snapshot, { force: true });
       await takeSnapshot(catalogue, snapshot);
       const facts = readSnapshot(snapshot);
-      // Only of the last round: each looks at all again.
+      // Only of the last round, since each round checks all blobs.
       Object.assign(checked, { count: 0, sizeBytes: 0 });
       const missing = await copyBlobs(dataDir, folder, facts.blobs, { copied, checked }, options);
       if (missing.length > 0 && round < snapshotsMax) continue;
       const secrets = await copySecrets(join(dataDir, "secrets"), folder);
       const hashed = await hashFile(snapshot, options.signal);
-      if (hashed === undefined) throw new NearcastError("DISK_FAILED", `${snapshot} disappeared`);
+      if (hashed === undefined) throw new NearcastError("DISK_FAILED", `${snapshot} was deleted while the backup ran`);
       await rename(snapshot, join(folder, name));
       const manifest: Manifest = {
         format: 1,
@@ -165,7 +168,7 @@ async function copyBlobs(
   return missing;
 }
 
-/** A blob never changes under its name, so its size tells a whole copy; with `isChecked` its hash does. */
+/** A blob never changes under its name, so its size shows a complete copy; with `isChecked` its hash does. */
 async function stateOf(
   path: string,
   sha256: string,
@@ -193,12 +196,12 @@ async function copySecrets(from: string, folder: string): Promise<Manifest["secr
   return secrets;
 }
 
-/** Neither what a killed origin or an editor left of a file that it was writing, nor a folder. */
+/** Skips folders and partial files that a killed origin or an editor left behind. */
 function isSecret(entry: Dirent): boolean {
   return entry.isFile() && isFileName(entry.name) && !/\.(?:new|tmp)$/.test(entry.name);
 }
 
-/** Earlier snapshots, blobs that this one names no more, secrets that are none any more, and halves of copies. */
+/** Removes earlier snapshots, blobs that this one does not name, old secrets, and partial copies. */
 async function removeLeftOver(folder: string, manifest: Manifest, named: ReadonlySet<string>): Promise<void> {
   for (const name of await readdir(folder)) {
     if (/^catalogue-.*\.sqlite/.test(name) && name !== manifest.catalogue.name) await rm(join(folder, name));
@@ -220,7 +223,10 @@ async function refuseForeignFolder(folder: string): Promise<void> {
     (name) => !/^(?:blobs|secrets|lock\.sqlite.*|catalogue-.*\.sqlite.*|backup\.json\.new|lost\+found)$/.test(name),
   );
   if (foreign !== undefined) {
-    throw new NearcastError("CONFLICT", `${folder} holds no backup but ${foreign}: name an empty or a new folder`);
+    throw new NearcastError(
+      "CONFLICT",
+      `${folder} holds other files (${foreign}) and no backup: name an empty or a new folder`,
+    );
   }
 }
 

@@ -1,16 +1,16 @@
-/** A snapshot of a catalogue that others are writing, and what is read from it. */
+/** Takes a snapshot of a catalogue that is in use, and reads it. */
 import { backup, DatabaseSync } from "node:sqlite";
 import { chmod } from "node:fs/promises";
 import { asDiskFailure, damagedCatalogue } from "../catalogue/sqlite-failure.ts";
 import { fileMode } from "./manifest.ts";
 
-/** All pages in one step: with several, each write of the running origin would begin the copy anew. */
+/** All pages in one step: with several, each write of the running origin would restart the copy. */
 const pagesPerStep = 2_147_483_647;
 
 export interface SnapshotFacts {
   readonly originId: string;
   readonly latestSeq: number;
-  /** Those that a version stands for, in the order of their hashes. */
+  /** Blobs that a version refers to, in the order of their hashes. */
   readonly blobs: readonly { readonly sha256: string; readonly sizeBytes: number }[];
 }
 
@@ -25,7 +25,7 @@ export async function takeSnapshot(catalogue: string, to: string): Promise<void>
     source.close();
   }
   await chmod(to, fileMode);
-  // The copy says that it has a write-ahead log, as its source does; it shall be one file.
+  // The copy inherits the write-ahead log mode of its source, but must be a single file.
   const copy = new DatabaseSync(to);
   try {
     copy.exec("PRAGMA journal_mode = DELETE");
@@ -56,7 +56,7 @@ export function readSnapshot(path: string): SnapshotFacts {
   }
 }
 
-/** What a catalogue names at the moment, unchecked. @throws NearcastError DISK_FAILED */
+/** Reads the blobs that a catalogue refers to now, without checking it. @throws NearcastError DISK_FAILED */
 export function readBlobs(path: string): SnapshotFacts["blobs"] {
   const db = openReadOnly(path);
   try {

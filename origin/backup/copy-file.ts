@@ -9,7 +9,7 @@ const pieceBytes = 1024 * 1024;
 
 /**
  * Copies a file whose hash is known. Bytes with another hash never get the name.
- * @returns why nothing was copied: there is no such file, or it can't be read, or it holds other bytes
+ * @returns `missing` or `damaged` when nothing was copied: the file does not exist, can't be read, or has another hash
  */
 export async function copyBlob(
   from: string,
@@ -35,7 +35,7 @@ export async function copyBlob(
   } catch (error) {
     const { code, path, syscall } = error as NodeJS.ErrnoException;
     if (code === "ENOENT" && path === from) return "missing";
-    // A bad sector, or a folder in its place: what can't be read is no reason to leave the rest without a copy.
+    // A bad sector, or a folder in its place: an unreadable file must not stop the rest of the backup.
     if (syscall === "read" || path === from) return "damaged";
     throw error;
   } finally {

@@ -20,7 +20,7 @@ export const folderMode = 0o700;
 export const fileMode = 0o600;
 
 const sha256 = Type.String({ pattern: "^[0-9a-f]{64}$" });
-/** A name in the folder itself, never a path that leads out of it. */
+/** A name in the folder itself, never a path out of it. */
 const fileNamePattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,100}$";
 const fileName = Type.String({ pattern: fileNamePattern });
 const hashedFile = Type.Object({
@@ -38,19 +38,19 @@ const manifestSchema = Type.Object({
   /** `file`: its name in the backup; absent in backups of an older release: `name`. */
   secrets: Type.Array(Type.Object({ ...hashedFile.properties, file: Type.Optional(fileName) }), { maxItems: 100 }),
   blobs: Type.Object({ count: Type.Integer({ minimum: 0 }), sizeBytes: Type.Integer({ minimum: 0 }) }),
-  /** Blobs that the origin itself did not have whole. */
+  /** Blobs that were missing or damaged at the origin. */
   missing: Type.Array(sha256, { maxItems: 1_000_000 }),
 });
 export type Manifest = Static<typeof manifestSchema>;
 
 /**
  * Undefined: there is none.
- * @param whenDamaged what to do about a list that holds no JSON; a restore has no other one
+ * @param whenDamaged what to do about a manifest that is not JSON
  * @throws NearcastError INTERNAL for one that can't be read
  */
 export async function readManifest(
   folder: string,
-  whenDamaged = "delete it, and the next backup writes it again",
+  whenDamaged = "delete it; the next backup writes a new one",
 ): Promise<Manifest | undefined> {
   const path = join(folder, manifestName);
   const value = await readJson(path).catch((error: unknown) => {
@@ -62,7 +62,7 @@ export async function readManifest(
 }
 
 /**
- * Nothing is written that readManifest() would refuse: such a backup would look whole and could not be restored.
+ * Writes nothing that readManifest() would refuse: such a backup would look complete but could not be restored.
  * @throws NearcastError INTERNAL
  */
 export async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
@@ -75,7 +75,7 @@ function checked(path: string, value: unknown): Manifest {
   const result = check(manifestSchema, value);
   if (result.ok) return result.value;
   const [problem] = result.problems;
-  throw new NearcastError("INTERNAL", `${path} is not a backup's list: ${problem?.path} ${problem?.message}`);
+  throw new NearcastError("INTERNAL", `${path} is not the manifest of a backup: ${problem?.path} ${problem?.message}`);
 }
 
 /** Whether a file of this name can be part of a backup. */

@@ -1,5 +1,5 @@
 /**
- * Puts a backup back: into an empty data directory, or beside what is in one.
+ * Restores a backup into an empty data directory, or moves the content of the directory aside first.
  *
  *   hashes of catalogue and secrets ─▶ lock ─▶ what is there moves aside ─▶ blobs, hashed ─▶ secrets ─▶ catalogue
  *                                                  ▲                                 │ any failure
@@ -31,7 +31,7 @@ import { asRestoreStopped, smallFilesBytes } from "./stopped.ts";
 
 export interface RestoreReport {
   readonly manifest: Manifest;
-  /** Where what was there before is now. */
+  /** Where the previous content is now. */
   readonly movedTo: string | undefined;
 }
 
@@ -47,13 +47,16 @@ export interface RestoreOptions {
 
 /** @throws NearcastError NOT_FOUND, CONFLICT, DISK_FAILED, INTERNAL */
 export async function restore(folder: string, dataDir: string, options: RestoreOptions): Promise<RestoreReport> {
-  const manifest = await readManifest(folder, "nothing else says what belongs to this backup. Restore another backup");
+  const manifest = await readManifest(
+    folder,
+    "without it nobody knows what belongs to this backup. Restore another backup",
+  );
   if (manifest === undefined) throw new NearcastError("NOT_FOUND", await whyNoBackup(folder));
   await verifyFiles(folder, manifest);
   const facts = readSnapshot(join(folder, manifest.catalogue.name));
   const missing = new Set(manifest.missing);
   const blobs = facts.blobs.filter(({ sha256 }) => !missing.has(sha256));
-  const aftermath: Aftermath = { left: "Nothing in it was replaced" };
+  const aftermath: Aftermath = { left: "Nothing in it was changed" };
   try {
     return await inFolder(dataDir, async () => {
       const movedTo = await makeRoom(dataDir, options);
@@ -74,15 +77,15 @@ async function whyNoBackup(folder: string): Promise<string> {
     () => true,
     () => false,
   );
-  return isThere ? `${folder} holds no backup: no backup.json is there` : `there is no backup folder ${folder}`;
+  return isThere ? `${folder} holds no backup: it has no backup.json` : `the backup folder ${folder} does not exist`;
 }
 
-/** What a failure says of what was in the data directory. */
+/** What a failure reports about the previous content of the data directory. */
 interface Aftermath {
   left: string;
 }
 
-/** Runs `work` in the locked data directory. When it fails, what was not there before is gone: directory and lock. */
+/** Runs `work` in the locked data directory. On failure it removes the directory and lock if it created them. */
 async function inFolder<Result>(dataDir: string, work: () => Promise<Result>): Promise<Result> {
   const firstMade = await mkdir(dataDir, { recursive: true, mode: folderMode });
   try {
@@ -100,14 +103,14 @@ async function underLock<Result>(dataDir: string, work: () => Promise<Result>): 
   try {
     unlock = lockDirectory(dataDir, `an origin is running on ${dataDir}: stop it first`);
   } catch (error) {
-    // One that an origin made since we looked is that origin's.
+    // A directory that an origin made meanwhile belongs to that origin.
     if (isOurs && (error as NearcastError).code !== "CONFLICT") await rm(file, { force: true });
     throw error;
   }
   try {
     return await work();
   } catch (error) {
-    // While it is locked: who opens the file now is refused, and does not wait for it.
+    // Still locked here: a process that opens the file now is refused at once.
     if (isOurs) await rm(file, { force: true });
     throw error;
   } finally {
@@ -126,14 +129,14 @@ async function undoneOnFailure(
     await work();
   } catch (error) {
     await undo(dataDir, movedTo).catch((failure: unknown) => {
-      const kept = movedTo === undefined ? "" : `; what was there before is in ${movedTo}`;
-      aftermath.left = `What was copied could not be removed again (${(failure as Error).message})${kept}`;
+      const kept = movedTo === undefined ? "" : `; the previous content is in ${movedTo}`;
+      aftermath.left = `The copied files could not be removed (${(failure as Error).message})${kept}`;
     });
     throw error;
   }
 }
 
-/** The catalogue goes first and comes back last: no origin starts on what is there in between. */
+/** The catalogue leaves first and returns last, so no origin can start in between. */
 async function undo(dataDir: string, movedTo: string | undefined): Promise<void> {
   const names = (await readdir(dataDir)).filter((name) => /^(?:catalogue\.sqlite.*|secrets|blobs)$/.test(name));
   for (const name of names.toSorted((a, b) => rank(a) - rank(b))) await rm(join(dataDir, name), { recursive: true });
@@ -142,10 +145,10 @@ async function undo(dataDir: string, movedTo: string | undefined): Promise<void>
   await rmdir(movedTo);
 }
 
-/** Folders that this restore made, from the inside out. */
+/** Removes folders that this restore made, innermost first. */
 async function removeEmpty(dataDir: string, firstMade: string): Promise<void> {
   for (let at = dataDir; at.length >= firstMade.length; at = dirname(at)) {
-    // One in which something stands stays, and those above it.
+    // A folder that is not empty stays, and so do its parents.
     const isGone = await rmdir(at).then(
       () => true,
       () => false,
@@ -206,7 +209,7 @@ async function verifyFiles(folder: string, { catalogue, secrets }: Manifest): Pr
   for (const { path, sha256 } of files) {
     const found = await hashFile(path);
     if (found?.sha256 === sha256) continue;
-    const fault = found === undefined ? "is not there" : "is not what the backup wrote: its hash differs";
+    const fault = found === undefined ? "is missing" : "is damaged: its hash differs";
     throw new NearcastError("DISK_FAILED", `${path} ${fault}. Restore from another copy of the backup`);
   }
 }
@@ -230,8 +233,8 @@ async function makeRoom(dataDir: string, { isForced, clock }: RestoreOptions): P
   if (!isForced) {
     throw new NearcastError(
       "CONFLICT",
-      `${dataDir} is not empty (${entries.slice(0, 3).join(", ")}): --force moves what is there aside and ` +
-        `deletes nothing`,
+      `${dataDir} is not empty (${entries.slice(0, 3).join(", ")}): --force moves its content aside and deletes ` +
+        `nothing`,
     );
   }
   const aside = join(dataDir, `before-restore-${new Date(clock.wallMs()).toISOString().replaceAll(/[-:]|\.\d+/g, "")}`);
@@ -246,7 +249,7 @@ async function makeRoom(dataDir: string, { isForced, clock }: RestoreOptions): P
   return aside;
 }
 
-/** Without the catalogue no origin starts on what is left when this is interrupted. */
+/** The order keeps an origin from starting on the rest when this is interrupted: it needs the catalogue. */
 async function moveAll(
   names: readonly string[],
   from: string,
@@ -262,7 +265,7 @@ function rank(name: string): number {
   return name.startsWith("catalogue.sqlite") ? 0 : 1;
 }
 
-/** The origin makes a new identity at its start when none is noted for this file (catalogue/sqlite.ts). */
+/** At its start the origin makes a new identity when none is recorded for this file (catalogue/sqlite.ts). */
 function forgetIdentity(path: string): void {
   const db = new DatabaseSync(path);
   try {
@@ -272,7 +275,7 @@ function forgetIdentity(path: string): void {
   }
 }
 
-/** Restored by root, read by the service's own user: everything goes to the owner of the data directory. */
+/** Root restores, and the service's user must read: gives everything to the owner of the data directory. */
 async function giveToOwner(dataDir: string): Promise<void> {
   if (process.getuid?.() !== 0) return;
   const { uid, gid } = await stat(dataDir);

@@ -7,9 +7,9 @@
 import type { AuditKind } from "#base/audit-kinds.ts";
 import type { TokenName } from "../token/token-kind.ts";
 
-/** Who asks for a change. Every method that changes something takes one, so a route can't forget it. */
+/** Who requested a change. Every method that changes something takes an Actor, so a route can't forget it. */
 export interface Actor {
-  /** Undefined: no request asked for it, such as a token file that someone replaced on the origin's machine. */
+  /** Undefined when no request caused the change, such as a token file replaced on the origin's machine. */
   readonly token: TokenName | undefined;
   /** As given in `Nearcast-Author`, at most 100 characters; it proves nothing. */
   readonly author: string;
@@ -20,11 +20,11 @@ export interface Actor {
 /** What one change did. */
 export interface Audited {
   readonly kind: AuditKind;
-  /** Whatever `--name` should find it by: names of pictures, nodes, hosts, tags. */
+  /** Names under which `--name` finds the entry: pictures, nodes, hosts, tags. */
   readonly targets: readonly string[];
   /** Prefixes of names; the empty one covers every name. */
   readonly targetPrefixes?: readonly string[];
-  /** What changed: versions before and after, hashes, summaries. Small and without secrets; undefined is left out. */
+  /** The change: versions before and after, hashes, summaries. Small, without secrets; undefined is left out. */
   readonly facts: Readonly<Record<string, AuditFact | undefined>>;
 }
 export type AuditFact = string | number | boolean | readonly string[];
@@ -41,7 +41,7 @@ export interface AuditEntry extends Actor {
   readonly facts: Readonly<Record<string, AuditFact>>;
 }
 
-/** Targets kept in the entry itself for people to read; `name` finds an entry by each of its targets. */
+/** Targets kept in the entry for people to read; `name` finds an entry by all of its targets. */
 export const targetsToldMax = 20;
 
 export interface AuditQuery {

@@ -1,19 +1,19 @@
 /**
- * The catalogue: which names there are, which bytes each of their versions stands for, every fleet version, the roster,
- * and the log of events that edges follow. Blobs hold the bytes; the catalogue holds all that is said about them.
+ * The catalogue: the names, the blob of each of their versions, every fleet version, the roster, and the log of events
+ * that edges follow. Blobs hold the bytes; the catalogue holds everything else.
  *
- *   put ──▶ name 1 2 3 …  ──▶ blob        each change of a name and the purge event that tells of it are ONE
- *   delete, rollback ─▲                   transaction: no edge misses a change, none hears of one that never was
+ *   put ──▶ name 1 2 3 …  ──▶ blob        a change of a name and its purge event are ONE transaction: edges get
+ *   delete, rollback ─▲                   an event for every change, and only for changes that happened
  *
  *   publish ──▶ fleet 1 2 3 …             so is each of these and its event
  *   join, drain, remove ──▶ roster
  *
  * Whatever changes takes an Actor, and leaves an entry in the audit log within the same transaction (audit-entry.ts).
  *
- * Invariants: the versions of a name count 1, 2, 3 … and never begin anew; a deletion is a version without bytes; a
- * rollback is a new version with an old one's bytes. Events are numbered without gaps and never renumbered.
+ * Invariants: the versions of a name count 1, 2, 3 … and never restart; a deletion is a version without bytes; a
+ * rollback is a new version with the bytes of an old one. Events are numbered without gaps and never renumbered.
  *
- * One implementation stands in sqlite.ts. All methods are asynchronous so that a database elsewhere can be another.
+ * sqlite.ts implements it. All methods are asynchronous, so that a remote database could be a second implementation.
  */
 import type { Roster, RosterNode } from "#document/roster.ts";
 import type { PictureFacts } from "#image/picture.ts";
@@ -43,9 +43,9 @@ export interface Version {
 }
 
 export type PutOutcome =
-  /** `isNew`: there was nothing under the name. */
+  /** `isNew`: the name did not exist. */
   | { outcome: "stored"; version: Version; isNew: boolean }
-  /** The name has these very bytes already: nothing was written and no event came of it. */
+  /** The name already has these bytes: nothing was written, and there is no event. */
   | { outcome: "unchanged"; version: Version }
   | { outcome: "precondition-failed" };
 
@@ -59,11 +59,11 @@ export type RollbackOutcome =
   | { outcome: "rolled-back"; version: Version }
   | { outcome: "unchanged"; version: Version }
   | { outcome: "never-there" }
-  /** The wanted version is not kept (any more), or there is no earlier one with bytes. */
+  /** The version is not kept, or there is no earlier one with bytes. */
   | { outcome: "no-such-version" }
   | { outcome: "version-is-deletion" };
 
-/** What edges must drop; `soft` marks as stale instead. */
+/** What edges must drop; `soft` marks objects as stale instead. */
 export interface Purge extends PurgeSelectors {
   readonly reason: VersionReason | "purge";
   /** The version that the one name in `names` now has. */
@@ -106,12 +106,12 @@ export type PublishOutcome =
   | { outcome: "unchanged"; fleet: FleetVersion }
   | { outcome: "precondition-failed" };
 
-/** A node that is added begins without a mark of draining, and one that is removed takes its own with it. */
+/** Adding a node starts it undrained, and removing it also removes its drain. */
 export type RosterChange =
   | { readonly kind: "add"; readonly node: RosterNode }
   | { readonly kind: "remove" | "drain" | "undrain"; readonly name: string };
 
-/** A token that is accepted; of the token itself there is only a digest. */
+/** An accepted token; only its digest is stored. */
 export interface TokenRecord extends TokenName {
   /** SHA-256, 64 hexadecimal digits. */
   readonly digest: string;
@@ -122,13 +122,13 @@ export interface TokenRecord extends TokenName {
   readonly isHandedOut: boolean;
 }
 
-/** Who changes something, and what must be so for it. */
+/** Who changes something, and the precondition. */
 export interface Change {
   readonly actor: Actor;
   readonly precondition: Precondition;
 }
 
-/** A version that stands for a blob. */
+/** A version that refers to a blob. */
 export interface BlobUse {
   readonly name: string;
   readonly version: number;
@@ -137,11 +137,11 @@ export interface BlobUse {
 }
 
 export interface Catalogue {
-  /** Random, made with the catalogue, and made anew when its file was put there from elsewhere (a restored backup). */
+  /** Random; made with the catalogue, and replaced when the file came from elsewhere (a restored backup). */
   readonly originId: string;
 
   readonly blob: (sha256: string) => Promise<BlobFacts | undefined>;
-  /** Blobs that a version stands for, in the order of their hashes, beginning after `after`. */
+  /** Blobs that a version refers to, in the order of their hashes, starting after `after`. */
   readonly blobsAfter: (after: string, limit: number) => Promise<readonly { sha256: string; sizeBytes: number }[]>;
   /** How many those are, and their bytes. */
   readonly blobTotals: (after: string) => Promise<{ count: number; sizeBytes: number }>;
@@ -162,11 +162,11 @@ export interface Catalogue {
   /** @returns the number of the event */
   readonly purge: (purge: Purge, actor: Actor) => Promise<number>;
   /**
-   * Tells edges that another fleet secret is current; the log holds its id, never the secret.
+   * Appends the event that a new fleet secret is current; the log holds its id, never the secret.
    * @returns the number of the event
    */
   readonly announceSecret: (id: string, actor: Actor) => Promise<number>;
-  /** Forgets the blob unless a version stands for it. @returns whether it may be removed */
+  /** Removes the blob's row unless a version refers to it. @returns whether the blob may be deleted */
   readonly forgetBlob: (sha256: string) => Promise<boolean>;
 
   /** The newest fleet version, or the one of that number. */
@@ -187,8 +187,8 @@ export interface Catalogue {
   /** Frozen; revision 0 before the first node joined. Nodes and names are in the order of their bytes. */
   readonly roster: () => Promise<Roster>;
   /**
-   * Changes the roster and tells edges. `decide` sees what stands at that moment, inside the transaction; where it
-   * gives null or throws, nothing is changed.
+   * Changes the roster and appends the event. `decide` runs inside the transaction and sees the current state; if it
+   * returns null or throws, nothing changes.
    * @returns the roster after it
    */
   readonly changeRoster: (
@@ -198,7 +198,7 @@ export interface Catalogue {
 
   /** Accepted and expired ones. */
   readonly tokens: () => Promise<readonly TokenRecord[]>;
-  /** Remembers the first token of a kind, which the origin made or found by itself: no entry, no event. */
+  /** Records the first token of a kind, which the origin made or found itself: no audit entry, no event. */
   readonly adoptToken: (token: Pick<TokenRecord, "digest" | "kind" | "id">) => Promise<void>;
   /** The token becomes the current one; those before it are accepted until `olderExpireMs`, if they were so long. */
   readonly replaceToken: (
@@ -210,8 +210,7 @@ export interface Catalogue {
   readonly retireTokens: (actor: Actor, kind: TokenKind) => Promise<number>;
 
   /**
-   * Writes an entry for what was done outside of the catalogue. What is done inside has its entry already, in the same
-   * transaction.
+   * Writes an audit entry for a change outside the catalogue. Changes inside write theirs in the same transaction.
    */
   readonly record: (actor: Actor, audited: Audited) => Promise<void>;
   /** Newest first. */

@@ -1,14 +1,14 @@
 /**
- * The one way to change the catalogue on somebody's behalf: a transaction that holds the change, the events that tell
- * edges of it, and its entry in the audit log. `work` gets the means to append events only here, and must say what it
- * changed, so the compiler refuses a change that nobody is named for.
+ * The only way to make a requested change to the catalogue: one transaction with the change, its events for edges and
+ * its audit entry. Only here `work` can append events, and it must return what it changed. So the compiler rejects a
+ * change without an actor.
  *
  *   audit            one row for each change, never updated (a trigger refuses)
- *   audit_targets    what `--name` finds an entry by; a prefix covers all names that begin with it
+ *   audit_targets    the names under which `--name` finds an entry; a prefix covers all names that start with it
  *
- * Bounds: entries older than `auditDays` go, and of each kind the newest `auditEntries` targets stay. Counted by kind,
- * so a flood of uploads can't push the entry of a purge out; counted in targets, so a purge of 1000 names takes the
- * room of a thousand, not of one.
+ * Bounds: entries older than `auditDays` are removed, and each kind keeps its newest `auditEntries` targets. The bound
+ * is per kind, so a flood of uploads can't displace the entry of a purge. It counts targets, so a purge of 1000 names
+ * counts as a thousand.
  */
 import type { SQLInputValue, SQLOutputValue } from "node:sqlite";
 import { type AuditKind, auditKindOf, namesOfAuditKind } from "#base/audit-kinds.ts";
@@ -46,7 +46,7 @@ export interface Changes extends Pick<Catalogue, "record" | "audit"> {
 }
 
 const dayMs = 86_400_000;
-/** Entries that one change removes at most because of their age: a clock that jumped must not make a change slow. */
+/** How many entries one change may expire: a clock jump must not make a change slow. */
 const agedAtOnceMax = 1000;
 
 export function openChanges(session: SqliteSession): Changes {
@@ -72,7 +72,7 @@ export function openChanges(session: SqliteSession): Changes {
 
   const writeEntry = (actor: Actor, { kind, targets, targetPrefixes = [], facts }: Audited): void => {
     const nowMs = clock.wallMs();
-    // The mark adds up the targets of the kind, so the bound is one comparison.
+    // `mark` is the running count of the kind's targets, so the bound is one comparison.
     const mark = Number(selectMark.get(kind)?.["mark"] ?? 0) + Math.max(1, targets.length + targetPrefixes.length);
     const row = insertEntry.get(
       nowMs,

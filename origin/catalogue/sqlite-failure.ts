@@ -1,4 +1,4 @@
-/** What SQLite says against a catalogue's file, as a sentence that names the file and what to do about it. */
+/** Turns an SQLite failure into a sentence that names the file and what to do. */
 import { command } from "#base/command-name.ts";
 import { NearcastError } from "#base/errors.ts";
 
@@ -18,10 +18,9 @@ const noRoomForSharedMemory = 4874;
 
 const restoreAdvice =
   `Stop the origin and restore its last backup: \`${command} restore FOLDER --force\`. ` +
-  `Then \`${command} verify\` tells whether ` +
-  "all its pictures are whole";
+  `Then run \`${command} verify\` to check its pictures`;
 
-/** The failure itself when it is not SQLite's. */
+/** Returns the failure itself when it is not SQLite's. */
 export function asDiskFailure(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || (error as NodeJS.ErrnoException).code !== "ERR_SQLITE_ERROR") return error;
   const { errcode } = error as { errcode?: unknown };
@@ -36,14 +35,14 @@ export function isFullDisk(extended: number): boolean {
   return (extended & 0xff) === resultCode.full || extended === noRoomForSharedMemory;
 }
 
-/** A row that holds what nobody wrote (JSON that can't be read): SQLite notices damage to its own structure alone. */
+/** A row with unreadable JSON counts as damage: SQLite checks only its own structure. */
 function asDamage(error: unknown, path: string): unknown {
   return error instanceof SyntaxError ? damagedCatalogue(path, `a row can't be read: ${error.message}`) : error;
 }
 
 /**
- * The same methods, whose failures name the file and what to do: a catalogue that was good at the start can be damaged,
- * or its disk can fill, while it is in use.
+ * Wraps the methods so that their failures name the file and what to do: a catalogue can be damaged, or its disk can
+ * fill, while it is in use.
  */
 export function namingTheFile<Methods extends object>(methods: Methods, path: string): Methods {
   const named = Object.entries(methods).map(([name, method]: [string, unknown]) => {
@@ -60,7 +59,7 @@ export function namingTheFile<Methods extends object>(methods: Methods, path: st
   return Object.fromEntries(named) as Methods;
 }
 
-/** What a damaged file is called, whoever found it; `said` is SQLite's own finding. */
+/** The error for a damaged catalogue; `said` is SQLite's finding. */
 export function damagedCatalogue(path: string, said: string): NearcastError {
   return new NearcastError("DISK_FAILED", `the catalogue ${path} is damaged: ${said}. ${restoreAdvice}`);
 }
@@ -79,14 +78,15 @@ function sentenceOf(code: number, said: string, path: string): string {
       );
     case resultCode.cantOpen:
       return (
-        `the catalogue ${path} can't be opened (${said}): look whether its folder exists and whether the user that ` +
-        "runs the origin may write there"
+        `the catalogue ${path} can't be opened (${said}): check that its folder exists and that the user that ` +
+        `runs the ` +
+        "origin may write to it"
       );
     case resultCode.ioError:
-      return `the catalogue ${path} can't be read or written (${said}): look for disk errors in the system's log`;
+      return `the catalogue ${path} can't be read or written (${said}): check the system's log for disk errors`;
     case resultCode.busy:
       return `the catalogue ${path} is locked by another program (${said}): stop that program`;
     default:
-      return `the catalogue ${path} refused: ${said}`;
+      return `the catalogue ${path} failed: ${said}`;
   }
 }

@@ -1,4 +1,4 @@
-/** The statements of fleet versions and of the event log. See catalogue.ts for what each method promises. */
+/** SQL for fleet versions and the event log. catalogue.ts documents the methods. */
 import type { SQLOutputValue } from "node:sqlite";
 import { purgeKindNames, purgeKinds } from "#purge/kinds.ts";
 import { selectorsOf } from "#purge/purge-kind.ts";

@@ -1,4 +1,4 @@
-/** The statements of blobs, names and their versions. See catalogue.ts for what each method promises. */
+/** SQL for blobs, names and versions. catalogue.ts documents the methods. */
 import type { SQLOutputValue } from "node:sqlite";
 import type { PictureType } from "#image/picture.ts";
 import { holds } from "../precondition.ts";
@@ -236,7 +236,7 @@ export function openNameTables(session: SqliteSession, change: Changes["change"]
     forgetBlob: async (sha256) =>
       transaction(() => {
         statements.deleteBlob.run({ sha256 });
-        // What is left has a version; what is not there, or was just deleted, has none.
+        // Remaining blobs have a version; absent or just deleted ones have none.
         return statements.selectBlob.get(sha256) === undefined;
       }),
   };

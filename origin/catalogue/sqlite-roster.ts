@@ -1,4 +1,4 @@
-/** The statements of the roster. See catalogue.ts for what each method promises. */
+/** SQL for the roster. catalogue.ts documents the methods. */
 import { NearcastError } from "#base/errors.ts";
 import { check } from "#base/schema.ts";
 import { type Roster, rosterEventKind, type RosterNode, rosterSchema } from "#document/roster.ts";

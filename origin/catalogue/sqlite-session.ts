@@ -1,4 +1,4 @@
-/** What the statements of the catalogue share: the database, and one way to run a transaction. */
+/** The database, and how the SQL files run a transaction. */
 import type { DatabaseSync } from "node:sqlite";
 import type { Clock } from "#base/clock.ts";
 import { asDiskFailure } from "./sqlite-failure.ts";
@@ -18,8 +18,8 @@ export interface SqliteSession {
   readonly clock: Clock;
   readonly limits: CatalogueLimits;
   /**
-   * Runs `work` as one transaction; its writes are durable on return, or none of them is there. For upkeep that nobody
-   * asked for; what somebody asks for goes through `change` (sqlite-change.ts), which names him.
+   * Runs `work` as one transaction: on return its writes are durable, or none was made. For the origin's own upkeep;
+   * requested changes go through `change` (sqlite-change.ts), which records the actor.
    */
   readonly transaction: <Result>(work: () => Result) => Result;
 }
@@ -34,7 +34,7 @@ export function transaction<Result>(db: DatabaseSync, work: () => Result, path: 
     try {
       if (db.isOpen && db.isTransaction) db.exec("ROLLBACK");
     } catch {
-      // A damaged or full disk refuses this as well; the first failure is the one to tell.
+      // A damaged or full disk may refuse the rollback, too; the first failure is reported.
     }
     throw asDiskFailure(error, path);
   }

@@ -1,6 +1,5 @@
 /**
- * The statements of tokens: only their digests are here, never a token. See catalogue.ts for what each method
- * promises.
+ * SQL for tokens: only their digests are stored, never a token. catalogue.ts documents the methods.
  */
 import type { SQLOutputValue } from "node:sqlite";
 import { tokenEventKind } from "#secret/edge-token.ts";
@@ -9,7 +8,7 @@ import type { Catalogue, TokenRecord } from "./catalogue.ts";
 import { type Changes, unchanged } from "./sqlite-change.ts";
 import type { SqliteSession } from "./sqlite-session.ts";
 
-/** Older tokens of one kind that are accepted at one time: who rotates more often ends the oldest of them early. */
+/** How many older tokens of one kind are accepted at a time; another rotation ends the oldest one early. */
 const olderMax = 8;
 
 type TokenMethods = Pick<Catalogue, "tokens" | "adoptToken" | "replaceToken" | "retireTokens">;

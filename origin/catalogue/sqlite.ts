@@ -3,8 +3,8 @@
  * sqlite-names.ts, sqlite-log.ts and sqlite-roster.ts; every change runs through sqlite-change.ts.
  *
  * Write-ahead log with synchronous=FULL: a commit returns after fsync, so what was acknowledged survives the power
- * cord. Calls are synchronous inside, a few dozen microseconds to read and one fsync to write, which keeps every
- * transaction whole on its own: no other code of this process runs in its midst.
+ * cord. Calls are synchronous: some dozen microseconds to read, one fsync to write. So no other code of this process
+ * runs in the middle of a transaction.
  */
 import { randomUUID } from "node:crypto";
 import { statSync } from "node:fs";
@@ -140,7 +140,8 @@ function upgrade(db: DatabaseSync, path: string): void {
   if (version > upgrades.length) {
     throw new NearcastError(
       "INTERNAL",
-      `${path} was written by a newer nearcast (schema ${version}, known: ${upgrades.length})`,
+      `${path} was written by a newer nearcast (schema ${version}, this release knows ${upgrades.length}): ` +
+        `upgrade nearcast`,
     );
   }
   for (const [index, statements] of upgrades.entries()) {
@@ -153,9 +154,9 @@ function upgrade(db: DatabaseSync, path: string): void {
 }
 
 /**
- * Edges remember (originId, seq). A backup that is put back has events of the same numbers with another meaning, so it
- * must not keep the identity: the file itself tells, because a copied file has another inode or birth time. Copying
- * the directory elsewhere costs the edges their cache once, which is the harmless side to err on.
+ * Edges remember (originId, seq). A restored backup reuses event numbers for other events, so it needs a new identity.
+ * The file itself shows it: a copied file has another inode or birth time. Copying the directory elsewhere also drops
+ * the edges' caches once, which is harmless.
  */
 function identify(session: SqliteSession, path: string): string {
   const fileMark = markOf(path);

@@ -1,9 +1,9 @@
 /**
- * The record of connected nodes: one entry for each subscriber of the feed, and what it proved about itself.
+ * The connected nodes: one entry for each subscriber of the feed, and what it proved about itself.
  *
  *   open()        a subscriber: anonymous. An edge of a release before introductions stays so
  *   introduce()   a process of a node, proven by the fleet secret
- *   isUnproven    somebody introduced themselves with a wrong proof
+ *   isUnproven    an introduction with an invalid proof arrived
  *
  * Bounded by the subscribers that the feed admits (limits.subscribersMax). Vocabularies are long and mostly the same,
  * so each is kept once.
@@ -21,9 +21,9 @@ export interface Connection {
   readonly address: string;
   /** When it came; monotonic, as `heardAtMs`. */
   readonly sinceMs: number;
-  /** When something proven was last heard from it; at first, when it came. */
+  /** When it last sent a proven message; at first, when it connected. */
   heardAtMs: number;
-  /** Undefined: it did not introduce itself. */
+  /** Undefined: it has not introduced itself. */
   introduction: Introduction | undefined;
   presence: Presence | undefined;
   /** The name that it gave with a wrong proof. */
@@ -43,27 +43,27 @@ export interface ConnectedNodes {
   readonly introduce: (connection: Connection, introduction: Introduction) => void;
   readonly heard: (connection: Connection) => void;
   readonly all: () => readonly Connection[];
-  /** Those that introduced themselves and were heard of lately, by node and process. */
+  /** Subscribers that introduced themselves and sent something recently, by node and process. */
   readonly introduced: () => readonly IntroducedConnection[];
   /** How many subscribers did not introduce themselves. */
   readonly anonymousCount: () => number;
   /**
-   * Nodes that may be alive: they are connected, or were so a moment ago; "all": nobody can say, because the origin has
-   * just started or subscribers are connected that do not introduce themselves. A node that serves while it is cut off
-   * from the origin is not seen here.
+   * Nodes that may be alive: connected now or a moment ago. "all" means unknown: the origin has just started, or
+   * subscribers are connected that do not introduce themselves. A node that serves while it can't reach the origin is
+   * not included.
    */
   readonly live: () => ReadonlySet<string> | "all";
 }
 
 /** An edge that lost its connection is back within 5 s, unless something else is wrong. */
 const graceMs = 15_000;
-/** A node that says nothing for so long is taken for gone, although its connection was never closed. */
+/** A node that sends nothing for this long counts as gone, even if its connection is open. */
 const silenceMsMax = 3 * presenceIntervalMs;
-/** Names of nodes that left lately. */
+/** How many names of recently disconnected nodes are kept. */
 const departedMax = 10_000;
-/** Distinct vocabularies in use: as many releases as hardly ever run side by side. */
+/** Distinct vocabularies in use: more releases than ever run side by side. */
 const vocabulariesMax = 32;
-/** Of them, in use by nodes at one address: nobody takes all. */
+/** Vocabularies in use by nodes at one address, so that one address can't take all. */
 const vocabulariesPerAddressMax = 4;
 
 export function openConnectedNodes(clock: Clock): ConnectedNodes {
@@ -80,17 +80,17 @@ export function openConnectedNodes(clock: Clock): ConnectedNodes {
     const others = [...connections.values()].filter((one) => one !== by && one.address === by.address);
     const inUse = new Set(others.flatMap(({ introduction }) => introduction?.understands ?? []));
     if (inUse.size >= vocabulariesPerAddressMax) {
-      throw new NearcastError(
-        "OVERLOADED",
-        "nodes with too many different vocabularies are connected from this address",
-      );
+      throw new NearcastError("OVERLOADED", "too many different releases are connected from this address");
     }
     if (vocabularies.size >= vocabulariesMax) {
       const used = new Set([...connections.values()].map(({ introduction }) => introduction?.understands));
       for (const [key, one] of vocabularies) if (!used.has(one)) vocabularies.delete(key);
     }
     if (vocabularies.size >= vocabulariesMax) {
-      throw new NearcastError("OVERLOADED", `nodes with ${vocabulariesMax} different vocabularies are connected`);
+      throw new NearcastError(
+        "OVERLOADED",
+        `nodes of ${vocabulariesMax} different releases are connected, the most that the origin accepts`,
+      );
     }
     vocabularies.set(digest, vocabulary);
     return vocabulary;

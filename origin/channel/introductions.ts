@@ -13,7 +13,7 @@ export interface IntroductionBudget {
 
 /** @param perMinuteMax introductions of one network within a minute */
 export function openIntroductionBudget(perMinuteMax: number, clock: Clock): IntroductionBudget {
-  // Emptied each minute; only who follows the feed gets into it.
+  // Cleared every minute; only subscribers of the feed are counted.
   const taken = new Map<string, number>();
   let sinceMs = clock.monotonicMs();
   return {

@@ -1,7 +1,7 @@
 /**
- * What each node found when it applied a purge. The last purges are remembered, so that whoever ordered one can be told
- * what it matched; a restart of the origin forgets them. Nothing depends on it: a purge is in the log of events, and
- * in force on every node that has applied it, whether it reported or not.
+ * What each node found when it applied a purge. The origin keeps the reports of recent purges, so that the command can
+ * show what a purge matched; a restart forgets them. Nothing else depends on them: a purge is an event in the log, and
+ * in force on every node that applied it, reported or not.
  *
  * The processes of a node report one by one and are summed.
  */
@@ -27,33 +27,33 @@ export interface NodePurge {
   readonly memory: Held;
   readonly disk: Held;
   readonly records: number;
-  /** False while a disk cache was still being indexed: more may have been there. */
+  /** False when a disk cache was still being indexed and may have held more. */
   readonly isComplete: boolean;
 }
 
 export interface PurgeState {
   readonly nodes: readonly NodePurge[];
-  /** Whether all who were connected have reported. */
+  /** Whether all nodes that were connected have reported. */
   readonly isSettled: boolean;
   /** The selectors for which a node held something. */
   readonly held: HeldPlaces;
 }
 
 export interface PurgeReports {
-  /** A purge was ordered: those who are connected now are waited for. */
+  /** Starts a purge: waits for the nodes that are connected now. */
   readonly open: (seq: number) => void;
   readonly take: (connection: IntroducedConnection, report: PurgeReport) => void;
-  /** Undefined: not one of the last purges. */
+  /** Undefined: not one of the recent purges. */
   readonly state: (seq: number) => PurgeState | undefined;
   /** Resolves when all have reported, or after `waitMs`. */
   readonly settled: (seq: number, waitMs: number) => Promise<void>;
   readonly close: () => void;
 }
 
-/** Purges remembered; each takes some 200 bytes for each process of the fleet. */
+/** How many purges are kept; each takes about 200 bytes per process of the fleet. */
 const purgesMax = 100;
 const ageMsMax = 3_600_000;
-/** Processes of which one purge remembers a report. */
+/** How many reports one purge keeps. */
 const processesMax = 5000;
 
 interface Entry {

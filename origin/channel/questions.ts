@@ -1,6 +1,6 @@
 /**
- * Questions to nodes, and their answers: sent over the feed to those who introduced themselves, answered by requests of
- * theirs (routes/channel.ts). Nothing is kept: a question lives as long as the request that asked it.
+ * Questions to nodes, sent over the feed to subscribers that introduced themselves, and answered by their requests
+ * (routes/channel.ts). Nothing is kept: a question lives as long as the request that asked it.
  *
  *   ask() ──▶ each process of each target        answered, refused, too-large, malformed, unproven
  *                                                                                            by what it sends
@@ -9,6 +9,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Clock } from "#base/clock.ts";
+import { counted } from "#base/counted.ts";
 import { NearcastError } from "#base/errors.ts";
 import {
   messageBytesMax,
@@ -19,7 +20,7 @@ import {
 } from "#follow/channel/messages.ts";
 import type { Seals } from "#follow/channel/seal.ts";
 import { encodeEvent } from "../feed/encode.ts";
-import type { Refusals, UnknownEdge } from "../refusals.ts";
+import type { Refusals, UnknownEdge } from "../refused-tokens.ts";
 import type { ConnectedNodes, Connection, IntroducedConnection } from "./connections.ts";
 
 /** A node of the fleet, as its document and the roster name it. */
@@ -37,7 +38,7 @@ export type Outcome =
   | { outcome: "unproven"; reason: string }
   | { outcome: "away"; reason: string };
 
-/** What one process of a node said; for a node that is away, one entry without a process. */
+/** The answer of one process of a node; a node that is away has one entry without a process. */
 export type Answer = Target & { process?: number; tookMs?: number } & Outcome;
 
 export interface Questions {
@@ -46,17 +47,17 @@ export interface Questions {
    * @throws NearcastError OVERLOADED when too many questions are being asked
    */
   readonly ask: (question: NodeQuestion, targets: readonly Target[], waitMs: number) => Promise<Answer[]>;
-  /** Takes a proven answer. @returns whether somebody waits for it */
+  /** Accepts a proven answer. @returns whether a question waits for it */
   readonly take: (connection: Connection, answer: NodeAnswer, sizeBytes: number) => boolean;
-  /** An answer came over this connection whose proof is wrong: whoever waits for it is told. */
+  /** An answer with an invalid proof arrived on this connection: settles the questions that wait for it. */
   readonly takeUnproven: (connection: Connection) => void;
-  /** A proven answer came that can't be read, so that nobody knows to which question. */
+  /** A proven but unreadable answer arrived, so its question is unknown. */
   readonly takeMalformed: (connection: Connection, reason: string) => void;
 }
 
 /** Each may hold answersBytesMax. */
 const questionsMax = 4;
-/** All answers to one question: what the command reads of one response, with room for what stands around them. */
+/** Size of all answers to one question: what the command reads of one response, less the JSON around them. */
 const answersBytesMax = 12 * 1024 * 1024;
 /** The least that an answer may take, so that a short one of each node always fits. */
 const answerBytesLeast = 4096;
@@ -105,14 +106,17 @@ export function openQuestions(parts: {
   return {
     async ask(question, targets, waitMs) {
       if (asked >= questionsMax) {
-        throw new NearcastError("OVERLOADED", `${questionsMax} questions are being asked; ask again in a moment`);
+        throw new NearcastError(
+          "OVERLOADED",
+          `the origin is asking ${questionsMax} questions, the most at a time; try again in a moment`,
+        );
       }
       asked += 1;
       try {
         const byNode = Map.groupBy(connected.introduced(), ({ introduction }) => introduction.node);
         const present = targets.flatMap(({ node }) => byNode.get(node) ?? []);
         const away = targets.filter(({ node }) => !byNode.has(node));
-        // The first may say more than the others: one node's view of a large fleet is worth more than none.
+        // The first answer may be larger than the others: one node's view of a large fleet is better than none.
         const share = Math.floor((answersBytesMax - messageBytesMax.answer) / Math.max(1, present.length - 1));
         const bytesMaxOf = (index: number): number =>
           index === 0 ? messageBytesMax.answer : Math.min(messageBytesMax.answer, Math.max(answerBytesLeast, share));
@@ -134,11 +138,11 @@ export function openQuestions(parts: {
     takeUnproven(connection) {
       settleAll(connection, {
         outcome: "unproven",
-        reason: "its answer does not prove that it knows the fleet secret",
+        reason: "its answer has no valid proof of the fleet secret",
       });
     },
     takeMalformed(connection, reason) {
-      settleAll(connection, { outcome: "malformed", reason: `its answer makes no sense: ${reason}` });
+      settleAll(connection, { outcome: "malformed", reason: `its answer is not valid: ${reason}` });
     },
   };
 }
@@ -146,7 +150,7 @@ export function openQuestions(parts: {
 function outcomeOf(answer: NodeAnswer, sizeBytes: number, bytesMax: number): Outcome {
   const tooLarge = (bytes: number): Outcome => ({
     outcome: "too-large",
-    reason: `its answer has ${bytes} bytes; ${bytesMax} are allowed`,
+    reason: `its answer must not be larger than ${bytesMax} bytes (got ${bytes})`,
   });
   if (sizeBytes > bytesMax) return tooLarge(sizeBytes);
   switch (answer.outcome) {
@@ -163,22 +167,22 @@ function whyAway({ node }: Target, connected: ConnectedNodes, unknownEdges: read
   if (connected.all().some(({ unprovenName }) => unprovenName === node)) {
     return {
       outcome: "unproven",
-      reason: "somebody connects under this name who does not prove to know the fleet secret",
+      reason: "a connection under this name has no valid proof of the fleet secret",
     };
   }
   const anonymous = connected.anonymousCount();
   const mayBe =
     anonymous === 0
       ? ""
-      : `; or its release can't be asked (subscribers that did not introduce themselves: ${anonymous})`;
+      : `, or its release can't answer questions (${counted(anonymous, "subscriber")} did not introduce themselves)`;
   return { outcome: "away", reason: `it is not connected to the origin${mayBe}${refusedLately(unknownEdges)}` };
 }
 
-/** A token that is unknown does not say whose it is, so each node that is away may be the one that presented it. */
+/** An unknown token does not identify its node, so any node that is away may have presented it. */
 function refusedLately([last, ...others]: readonly UnknownEdge[]): string {
   if (last === undefined) return "";
   const { address, agoMs } = last;
-  const more = others.length === 0 ? "" : `, and from ${others.length} more address${others.length === 1 ? "" : "es"}`;
+  const more = others.length === 0 ? "" : `, and from ${counted(others.length, "more address", "more addresses")}`;
   return (
     `; a request with an unknown edge token from ${address} was refused ${Math.round(agoMs / 1000)} s ago${more}: ` +
     "if that was this node, write the current edge token into its token file"

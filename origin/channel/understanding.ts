@@ -1,6 +1,6 @@
 /**
- * What live nodes would not understand of a fleet document. Each node reports its vocabulary when it introduces itself;
- * a subscriber that does not introduce itself is an edge of release 0.1.0, whose vocabulary is kept here.
+ * The parts of a fleet document that live nodes would not understand. Each node reports its vocabulary when it
+ * introduces itself; a subscriber that does not is an edge of release 0.1.0, whose vocabulary is kept here.
  */
 import { readFileSync } from "node:fs";
 import { parse } from "yaml";
@@ -10,7 +10,7 @@ import { NearcastError } from "#base/errors.ts";
 import type { FleetDanger } from "#review/dangers.ts";
 import type { Connection, IntroducedConnection } from "./connections.ts";
 
-/** What matters here of a subscriber of the feed. */
+/** The part of a subscriber that is used here. */
 export type Understanding = Pick<Connection, "address" | "unprovenName"> & {
   readonly introduction: Pick<IntroducedConnection["introduction"], "node" | "understands"> | undefined;
 };
@@ -23,7 +23,7 @@ export function understandingOf({ address, unprovenName, introduction }: Connect
 }
 
 export interface NotUnderstood extends UnknownWord {
-  /** The node's name, or what is known of it. */
+  /** The node's name, or a description of it. */
   readonly node: string;
 }
 
@@ -32,7 +32,7 @@ export const firstRelease: Vocabulary = JSON.parse(
   readFileSync(new URL("./understood-by-0.1.0.json", import.meta.url), "utf8"),
 ) as Vocabulary;
 
-/** Words told of one document. */
+/** How many problems are reported for one document. */
 const wordsMax = 100;
 
 /**
@@ -67,12 +67,12 @@ export function notUnderstood(
   return found;
 }
 
-/** The same as dangers of publishing it: such a node would keep the document that it has, and follow no newer one. */
+/** The same as dangers: such a node would keep its current document and not follow newer ones. */
 export function wordDangers(text: string, fleet: Fleet, connected: readonly Understanding[]): FleetDanger[] {
   return notUnderstood(text, fleet, connected).map(({ node, path, message }) => ({
     kind: "word",
     name: node,
-    message: `${node} does not understand ${path}: ${message}; upgrade it first`,
+    message: `${node} does not understand ${path}: ${message}; upgrade the node first`,
   }));
 }
 
@@ -81,7 +81,7 @@ export function refuseUnknownWords(dangers: readonly FleetDanger[]): void {
   if (dangers.length === 0) return;
   throw new NearcastError(
     "DANGEROUS_FLEET",
-    "live nodes would not understand this document; nothing was published (force=true publishes it all the same)",
+    "live nodes would not understand this document; nothing was published (force=true publishes it anyway)",
     { facts: { dangers, dangerCount: dangers.length } },
   );
 }

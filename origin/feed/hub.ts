@@ -136,7 +136,7 @@ function leave({ subscribers }: Hub, subscriber: Subscriber): void {
 function cut(hub: Hub, subscriber: Subscriber, reason: string): void {
   hub.cut += 1;
   const { network, seq } = subscriber;
-  hub.failures.of(network, "warn", "FEED_CUT", { reason, seq }, "a subscriber of the feed was cut");
+  hub.failures.of(network, "warn", "FEED_CUT", { reason, seq }, "closed a subscriber of the feed; it reconnects");
   leave(hub, subscriber);
   subscriber.sink.cut();
 }
@@ -209,7 +209,7 @@ async function makeRoom(hub: Hub, guest: Guest): Promise<void> {
   const inTheWay = whoGivesWay([...subscribers], guest, settings);
   if (inTheWay === undefined) return;
   if (inTheWay !== "full") {
-    cut(hub, inTheWay, "gave way: it did not introduce itself");
+    cut(hub, inTheWay, "replaced: it did not introduce itself");
     return;
   }
   const members = await hub.deps.members();
@@ -217,9 +217,9 @@ async function makeRoom(hub: Hub, guest: Guest): Promise<void> {
   const now = whoGivesWay([...subscribers], guest, settings);
   const spare = now === "full" ? whoseSeatIsSpare([...subscribers], guest, settings, members) : now;
   if (spare === "full") {
-    throw new NearcastError("OVERLOADED", `too many subscribers follow the feed, in all or from ${guest.network}`);
+    throw new NearcastError("OVERLOADED", `too many subscribers follow the feed, in total or from ${guest.network}`);
   }
-  if (spare !== undefined) cut(hub, spare, "gave way: no node of the fleet, or one that is connected anew");
+  if (spare !== undefined) cut(hub, spare, "replaced: not a node of the fleet, or connected twice");
 }
 
 /** Sends heartbeats, and cuts subscribers that take no bytes. */
@@ -233,7 +233,7 @@ function beat(hub: Hub): void {
       continue;
     }
     subscriber.stalledSinceMs ??= nowMs;
-    if (nowMs - subscriber.stalledSinceMs >= settings.stallMs) cut(hub, subscriber, "takes no bytes");
+    if (nowMs - subscriber.stalledSinceMs >= settings.stallMs) cut(hub, subscriber, "does not read");
   }
   // Also finds what was appended when a read of the log had failed.
   wake(hub);

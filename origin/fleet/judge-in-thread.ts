@@ -22,7 +22,8 @@ export function openFleetJudging(): JudgeFleet {
   let waiting = 0;
   let turn: Promise<unknown> = Promise.resolve();
   return async (one) => {
-    if (waiting >= waitingMax) throw new NearcastError("OVERLOADED", `${waitingMax} fleet documents are being judged`);
+    if (waiting >= waitingMax)
+      throw new NearcastError("OVERLOADED", `${waitingMax} fleet documents are being checked; try again in a moment`);
     waiting += 1;
     const mine = turn.then(async () => await judge(one));
     turn = mine.catch(() => undefined);

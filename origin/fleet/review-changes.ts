@@ -2,6 +2,7 @@
  * Looks at a fleet document before it is published: what it changes, and what it would take down. The rules are pure
  * and stand in node/review/.
  */
+import { counted } from "#base/counted.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Fleet } from "#document/document.ts";
 import type { IsLive } from "#review/dns-answers.ts";
@@ -39,10 +40,10 @@ export function reviewFleet(before: Fleet | null, after: Fleet, roster: Roster, 
 /** @throws NearcastError DANGEROUS_FLEET with `dangers` */
 export function refuseDangers({ dangers, dangerCount }: FleetReview): void {
   if (dangerCount === 0) return;
-  const count = `${dangerCount} thing${dangerCount === 1 ? "" : "s"} that ${dangerCount === 1 ? "is" : "are"}`;
+  const count = `${counted(dangerCount, "thing")} that ${dangerCount === 1 ? "is" : "are"}`;
   throw new NearcastError(
     "DANGEROUS_FLEET",
-    `this document would take down ${count} being served; nothing was published (force=true publishes it all the same)`,
+    `this document would take down ${count} being served; nothing was published (force=true publishes it anyway)`,
     { facts: { dangers, dangerCount } },
   );
 }

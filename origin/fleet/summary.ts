@@ -4,6 +4,7 @@
  * Sections without names of their own are only said to have changed.
  */
 import { isDeepStrictEqual } from "node:util";
+import { counted } from "#base/counted.ts";
 import type { Fleet } from "#document/document.ts";
 
 /** Names shown of what was added, removed or changed in one section; the rest is counted. */
@@ -54,8 +55,4 @@ function phrase(word: string, names: readonly string[], fate: string): string {
   const more = names.length - namesShownMax;
   const shown = names.slice(0, namesShownMax).join(", ") + (more > 0 ? ` and ${more} more` : "");
   return `${word}${names.length === 1 ? "" : "s"} ${shown} ${fate}`;
-}
-
-function counted(count: number, word: string): string {
-  return `${count} ${word}${count === 1 ? "" : "s"}`;
 }

@@ -3,7 +3,7 @@
  * forgetting it can't open a door.
  */
 import { NearcastError } from "#base/errors.ts";
-import type { Refusals } from "../refusals.ts";
+import type { Refusals } from "../refused-tokens.ts";
 import type { Tokens } from "../token/tokens.ts";
 import type { App } from "./app-type.ts";
 import { addressOf } from "./write-request.ts";
@@ -34,14 +34,14 @@ export function guardRoutes(app: App, tokens: Tokens, refused: Refusals): void {
     if (kind !== needed) {
       refused.note({ address, reason: "wrong-kind", token: { kind, id }, route });
       void reply.header("www-authenticate", `Bearer realm="nearcast", error="insufficient_scope"`);
-      throw new NearcastError("FORBIDDEN", `this needs the ${needed}'s token, the ${kind}'s was presented`);
+      throw new NearcastError("FORBIDDEN", `this route needs the ${needed} token (got the ${kind} token)`);
     }
     request.token = { kind, id };
   });
 }
 
 const refusals = {
-  missing: "no Authorization header was sent",
-  malformed: "the Authorization header is not of the form: Bearer TOKEN",
-  unknown: "the token is not one of this origin's",
+  missing: "the request needs an Authorization header: Bearer TOKEN",
+  malformed: "the Authorization header must have the form: Bearer TOKEN",
+  unknown: "this origin does not accept the token",
 } as const;

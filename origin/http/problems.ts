@@ -12,7 +12,7 @@ import { saysFullDisk } from "../full-disk.ts";
 import { letBodyRunOut } from "./request-body.ts";
 
 const mediaType = "application/problem+json";
-const fullDiskDetail = "the origin's disk is full: free some space there, then try again";
+const fullDiskDetail = "the disk of the origin is full: free some space, then try again";
 
 /** Fastify's own errors that a client causes, by its code. All others are 4xx by status, or ours to be ashamed of. */
 const fastifyCodes: Readonly<Record<string, ErrorCode>> = {
@@ -38,10 +38,10 @@ export function answerProblems(app: App, logs: ProblemLogs): void {
     const path = request.raw.url?.split("?", 1)[0] ?? "";
     const allowed = new Set(routes.filter((route) => route.matches(path)).map((route) => route.method));
     if (allowed.size === 0) {
-      return await sendProblem(new NearcastError("NOT_FOUND", "there is no such route"), request, reply, logs);
+      return await sendProblem(new NearcastError("NOT_FOUND", "the API has no such path"), request, reply, logs);
     }
     void reply.header("allow", [...allowed].toSorted().join(", "));
-    const detail = `${request.method} is not among ${[...allowed].toSorted().join(", ")}`;
+    const detail = `the method must be one of ${[...allowed].toSorted().join(", ")} (got ${request.method})`;
     return await sendProblem(new NearcastError("METHOD_NOT_ALLOWED", detail), request, reply, logs);
   });
 }

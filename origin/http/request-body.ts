@@ -40,7 +40,7 @@ export function watchBodies(app: App, clock: Clock): void {
     const body = payload.pipe(new PassThrough());
     const cancel = clock.after(smallBodyTimeoutMs, () => {
       payload.unpipe(body);
-      body.destroy(new NearcastError("REQUEST_TIMEOUT", `the body did not come within ${smallBodyTimeoutMs} ms`));
+      body.destroy(new NearcastError("REQUEST_TIMEOUT", `the body did not arrive within ${smallBodyTimeoutMs} ms`));
     });
     // Cut off by its client: nobody is there to be answered, but whoever reads the body must stop waiting.
     request.raw.once("error", (error) => body.destroy(error));

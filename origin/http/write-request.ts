@@ -26,7 +26,7 @@ function authorOf(request: FastifyRequest, nameless: string): string {
   if (author === undefined || !/^\P{C}+$/u.test(author) || author.length > authorLengthMax) {
     throw new NearcastError(
       "BAD_PARAMETER",
-      `Nearcast-Author must be 1 to ${authorLengthMax} printable characters, percent-encoded when not ASCII`,
+      `Nearcast-Author must be 1-${authorLengthMax} printable characters, percent-encoded if not ASCII`,
     );
   }
   return author;
@@ -39,7 +39,7 @@ function authorOf(request: FastifyRequest, nameless: string): string {
  */
 export function actorOf(request: FastifyRequest): Actor {
   const token = request.token;
-  if (token === null) throw new NearcastError("INTERNAL", "a route without a token changes something");
+  if (token === null) throw new NearcastError("INTERNAL", "a route that changes something must require a token");
   return { token, author: authorOf(request, token.kind), address: addressOf(request) };
 }
 

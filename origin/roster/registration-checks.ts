@@ -30,15 +30,15 @@ export type KeptNode = RosterNode & {
 /** @throws NearcastError BAD_PARAMETER */
 export function mustBeReachable({ http, peer, addresses }: Omit<RosterNode, "name">, { address }: Actor): void {
   for (const named of addresses) {
-    if (leadsInto(unreachable, named)) refuse("addresses", named, "is no address at which clients could reach a node");
+    if (leadsInto(unreachable, named)) refuse("addresses", named, "is not an address that clients can reach");
   }
   const isHere = address !== undefined && isIn(loopback, address);
   const places = [["http", hostOf(http)] as const, ...(peer === undefined ? [] : [["peer", peer.host] as const])];
   for (const [key, host] of places) {
-    if (leadsInto(unreachable, host)) refuse(key, host, "is no address at which other nodes could reach one");
+    if (leadsInto(unreachable, host)) refuse(key, host, "is not an address that other nodes can reach");
     const isOwn = leadsInto(loopback, host) || host === "localhost" || host.endsWith(".localhost");
     if (isOwn && !isHere) {
-      refuse(key, host, "means the machine itself: give the address at which other nodes reach this one");
+      refuse(key, host, "is the machine itself: use the address at which other nodes reach this one");
     }
   }
 }
@@ -58,16 +58,15 @@ export function mustFit(http: string, roster: Roster, token: string | undefined,
   if (nodes.filter((node) => targetOf(node.http) === target).length >= limits.nodesPerAddressMax) {
     throw new NearcastError(
       "NODE_CONFLICT",
-      `${limits.nodesPerAddressMax} nodes at ${host} joined, which is the origin's limits.nodesPerAddressMax: ` +
-        "`nearcast remove` those that are gone, or raise it",
+      `${limits.nodesPerAddressMax} nodes at ${host} have joined, the most that limits.nodesPerAddressMax of the ` +
+        "origin allows: `nearcast remove` nodes that are gone, or raise the limit",
     );
   }
   if (token === undefined || nodes.filter((node) => node.token === token).length < limits.nodesPerTokenMax) return;
   throw new NearcastError(
     "NODE_CONFLICT",
-    `${limits.nodesPerTokenMax} nodes joined with the token ${token}, as many as the origin's ` +
-      `limits.nodesPerTokenMax ` +
-      "allows: `nearcast remove` those that are gone, or raise it",
+    `${limits.nodesPerTokenMax} nodes have joined with the token ${token}, the most that limits.nodesPerTokenMax of ` +
+      "the origin allows: `nearcast remove` nodes that are gone, or raise the limit",
   );
 }
 

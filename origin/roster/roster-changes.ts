@@ -75,7 +75,8 @@ export function openRosterKeeper(
         const node: KeptNode = { ...joined.node, ...(token === undefined ? {} : { token }) };
         return { kind: "add", node };
       });
-      if (joined === undefined) throw new NearcastError("INTERNAL", "the catalogue decided without the roster's rules");
+      if (joined === undefined)
+        throw new NearcastError("INTERNAL", "the catalogue changed the roster without its rules");
       return { ...joined, revision };
     },
     async remove(name, actor) {
@@ -85,7 +86,7 @@ export function openRosterKeeper(
         if (!documentNodes(fleet).some(({ node }) => node.name === name)) throw noSuchNode(name, roster, fleet);
         throw new NearcastError(
           "NODE_CONFLICT",
-          `${name} stands in the fleet document: take it out there and publish that`,
+          `${name} is a node of the fleet document: remove it there and publish the document`,
         );
       });
       return { revision };
@@ -103,7 +104,7 @@ export function openRosterKeeper(
         unchanged = isMarked === isDraining;
         if (unchanged) return null;
         if (isDraining && roster.draining.length >= rosterNodesMax) {
-          throw new NearcastError("NODE_CONFLICT", `at most ${rosterNodesMax} nodes can be drained at one time`);
+          throw new NearcastError("NODE_CONFLICT", `at most ${rosterNodesMax} nodes can be drained at a time`);
         }
         return { kind: isDraining ? "drain" : "undrain", name };
       });
@@ -124,7 +125,7 @@ function place(wanted: Registration, roster: Roster, fleet: Fleet | null): { nod
     if (different.length === 0) return { node: there, isNew: false };
     throw new NearcastError(
       "NODE_CONFLICT",
-      `${there.name} is registered already, with other ${different.join(", ")}`,
+      `${there.name} has joined before with different values: ${different.join(", ")}`,
       {
         facts: { node: there.name },
       },
@@ -133,11 +134,14 @@ function place(wanted: Registration, roster: Roster, fleet: Fleet | null): { nod
   const others = [...documentNodes(fleet), ...roster.nodes.map((node) => ({ node, site: node.site }))];
   const taken = new Set(others.map(({ node }) => node.name));
   if (wanted.name !== undefined && taken.has(wanted.name)) {
-    throw new NearcastError("NODE_CONFLICT", `${wanted.name} is the name of a node in the fleet document`);
+    throw new NearcastError(
+      "NODE_CONFLICT",
+      `${wanted.name} is already a node of the fleet document: choose another name`,
+    );
   }
   mustBeOwn(wanted, others, fleet);
   if (roster.nodes.length >= rosterNodesMax) {
-    throw new NearcastError("NODE_CONFLICT", `the roster is full: ${rosterNodesMax} nodes joined`);
+    throw new NearcastError("NODE_CONFLICT", `the roster is full: ${rosterNodesMax} nodes have joined`);
   }
   const { site, http, peer, addresses } = wanted;
   const name = wanted.name ?? nextName(site, taken);
@@ -151,16 +155,16 @@ function mustBeOwn(
   fleet: Fleet | null,
 ): void {
   const refuse = (what: string, owner: string): never => {
-    throw new NearcastError("NODE_CONFLICT", `${what} is ${owner}`);
+    throw new NearcastError("NODE_CONFLICT", `${what} is already in use: it is ${owner}`);
   };
   const shared = new Map<string, string>();
   const share = (addresses: readonly string[], owner: string): void => {
     for (const address of addresses) shared.set(canonicalAddress(address), owner);
   };
   share(fleet?.anycast.addresses ?? [], "an anycast address");
-  for (const cloud of fleet?.anycast.clouds ?? []) share(cloud.addresses, `of the cloud ${cloud.name}`);
+  for (const cloud of fleet?.anycast.clouds ?? []) share(cloud.addresses, `an address of the cloud ${cloud.name}`);
   for (const { name, addresses } of fleet?.sites ?? []) share(addresses, `shared by all nodes of ${name}`);
-  for (const { node } of others) share(node.addresses, `of the node ${node.name}`);
+  for (const { node } of others) share(node.addresses, `an address of the node ${node.name}`);
   for (const address of wanted.addresses) {
     const owner = shared.get(canonicalAddress(address));
     if (owner !== undefined) refuse(address, owner);
@@ -168,7 +172,7 @@ function mustBeOwn(
   for (const { node } of others) {
     if (sameUrl(node.http, wanted.http)) refuse(wanted.http, `the URL of the node ${node.name}`);
     if (wanted.peer !== undefined && node.peer !== undefined && samePeer(node.peer, wanted.peer)) {
-      refuse(`${wanted.peer.host} port ${wanted.peer.port}`, `where the node ${node.name} answers its peers`);
+      refuse(`${wanted.peer.host} port ${wanted.peer.port}`, `the peer endpoint of the node ${node.name}`);
     }
   }
 }
@@ -181,7 +185,7 @@ function nextName(site: string, taken: ReadonlySet<string>): string {
     const name = stem.slice(0, shortNameLengthMax - String(number).length) + number;
     if (!taken.has(name)) return name;
   }
-  throw new NearcastError("INTERNAL", "more names are taken than there are nodes");
+  throw new NearcastError("INTERNAL", "no free node name was found");
 }
 
 function documentNodes(fleet: Fleet | null): { node: SiteNode; site: string }[] {
@@ -212,7 +216,7 @@ function samePeer(one: { host: string; port: number }, other: { host: string; po
 }
 
 function noSuchSite(site: string, known: readonly string[]): NearcastError {
-  const told = known.length === 0 ? "there is no document that this origin can use" : `there are: ${listed(known)}`;
+  const told = known.length === 0 ? "no valid fleet document is published" : `it has ${listed(known)}`;
   return new NearcastError("UNKNOWN_SITE", `the fleet document has no site "${site}"; ${told}`, {
     facts: { sites: known.slice(0, namesToldMax) },
   });
@@ -221,8 +225,8 @@ function noSuchSite(site: string, known: readonly string[]): NearcastError {
 function noSuchNode(name: string, roster: Roster, fleet: Fleet | null): NearcastError {
   const known = [...documentNodes(fleet).map(({ node }) => node.name), ...roster.nodes.map((node) => node.name)];
   const names = [...new Set(known)].toSorted();
-  const told = names.length === 0 ? "the fleet has none yet" : `there are: ${listed(names)}`;
-  return new NearcastError("NOT_FOUND", `there is no node "${name}"; ${told}`, {
+  const told = names.length === 0 ? "it has no nodes yet" : `it has ${listed(names)}`;
+  return new NearcastError("NOT_FOUND", `the fleet has no node "${name}"; ${told}`, {
     facts: { nodes: names.slice(0, namesToldMax) },
   });
 }

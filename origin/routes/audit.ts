@@ -98,7 +98,7 @@ export function addAuditRoute(app: App, catalogue: Pick<Catalogue, "audit">): vo
 function readTime(text: string): number {
   const timeMs = Date.parse(text);
   if (!Number.isNaN(timeMs)) return timeMs;
-  throw new NearcastError("BAD_PARAMETER", `since: "${text}" is not a time such as 2026-03-01T12:00:00Z`);
+  throw new NearcastError("BAD_PARAMETER", `since must be a time such as 2026-03-01T12:00:00Z (got "${text}")`);
 }
 
 function entryShape({ atMs, token, address, ...rest }: AuditEntry): Static<typeof auditEntry> {

@@ -98,7 +98,7 @@ export function addChannelRoutes(app: App, deps: ChannelRouteDeps, failures: Fai
       "Answer a question that came over the feed",
       (connection, answer, size) => {
         if (!questions.take(introducedOnly(connection), answer, size)) {
-          throw new NearcastError("NOT_FOUND", "nobody waits for this answer");
+          throw new NearcastError("NOT_FOUND", "no question waits for this answer");
         }
       },
     );
@@ -124,10 +124,10 @@ function proven(
   const channel = String(request.headers[channelField] ?? "");
   const connection = connected.find(channel);
   if (connection === undefined) {
-    throw new NearcastError("NOT_FOUND", `no connection to the feed has the channel that ${channelField} names`);
+    throw new NearcastError("NOT_FOUND", `no feed connection has the channel that ${channelField} names`);
   }
   if (purpose === "introduction" && !introductions.take(networkOf(connection.address))) {
-    throw new NearcastError("OVERLOADED", "too many introductions come from this address; try again in a minute");
+    throw new NearcastError("OVERLOADED", "too many introductions from this address; try again in a minute");
   }
   const text = typeof request.body === "string" ? request.body : "";
   if (seals.isSealed(purpose, channel, text, request.headers[sealField])) return { connection, text };
@@ -138,11 +138,11 @@ function proven(
       "warn",
       "UNPROVEN_INTRODUCTION",
       { name: connection.unprovenName },
-      "an introduction without proof was refused",
+      "refused an introduction without a valid proof",
     );
   }
   if (purpose === "answer") questions.takeUnproven(connection);
-  throw new NearcastError("FORBIDDEN", "the message does not prove that its sender knows the fleet secret");
+  throw new NearcastError("FORBIDDEN", "the message has no valid proof of the fleet secret");
 }
 
 const nameless = "a node without a name";

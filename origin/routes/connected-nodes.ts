@@ -135,8 +135,8 @@ function select(
   ] as const) {
     const missing = wanted.find((name) => !there.includes(name));
     if (missing === undefined) continue;
-    const told = there.length === 0 ? "there is none" : `there are: ${there.slice(0, 100).join(", ")}`;
-    throw new NearcastError("NOT_FOUND", `there is no ${what} "${missing}"; ${told}`);
+    const told = there.length === 0 ? "it has none" : `it has ${there.slice(0, 100).join(", ")}`;
+    throw new NearcastError("NOT_FOUND", `the fleet has no ${what} "${missing}"; ${told}`);
   }
   if (nodes === undefined && sites === undefined) return known;
   return known.filter(({ node, site }) => nodes?.includes(node) === true || sites?.includes(site) === true);

@@ -96,7 +96,7 @@ export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDep
 function readLastEventId(header: string | string[] | undefined): number | undefined {
   if (header === undefined || header === "") return undefined;
   const seq = /^\d{1,15}$/.test(String(header)) ? Number(header) : undefined;
-  if (seq === undefined) throw new NearcastError("BAD_PARAMETER", "Last-Event-ID: is no number of an event");
+  if (seq === undefined) throw new NearcastError("BAD_PARAMETER", "Last-Event-ID must be the number of an event");
   return seq;
 }
 

@@ -126,7 +126,7 @@ export function addFleetRoutes(app: App, deps: FleetRouteDeps): void {
       const published = await publish(target.text, change, request.query, deps).catch((error: unknown) => {
         // Not the client's own precondition: that held above.
         if (!(error instanceof NearcastError) || error.code !== "PRECONDITION_FAILED") throw error;
-        throw new NearcastError("CONFLICT", "another fleet version was published at the same moment");
+        throw new NearcastError("CONFLICT", "another fleet version was published at the same time; try again");
       });
       return await reply.code(published.unchanged ? 200 : 201).send(published);
     },
@@ -141,7 +141,7 @@ function addPublishRoute(app: App, deps: FleetRouteDeps): void {
       try {
         done(null, new TextDecoder("utf-8", { fatal: true }).decode(bytes as Buffer));
       } catch {
-        done(new NearcastError("BAD_FLEET", "the document is not UTF-8"));
+        done(new NearcastError("BAD_FLEET", "the document must be UTF-8"));
       }
     });
     (scope as App).put(
@@ -219,7 +219,7 @@ async function publish(
       if (!(error instanceof Outdated)) throw error;
     }
   }
-  throw new NearcastError("CONFLICT", "the fleet changed each time this document was looked at; publish it again");
+  throw new NearcastError("CONFLICT", "the fleet kept changing while this document was checked; publish it again");
 }
 
 async function publishJudged(
@@ -274,13 +274,11 @@ function tagOf(stored: FleetVersion | undefined): string | undefined {
 }
 
 function preconditionFailed(): NearcastError {
-  return new NearcastError(
-    "PRECONDITION_FAILED",
-    "the newest fleet version is not the one that the precondition names",
-  );
+  return new NearcastError("PRECONDITION_FAILED", "the precondition failed: another fleet version is the newest");
 }
 
 function noFleet(version: number | undefined): NearcastError {
-  const what = version === undefined ? "no fleet document was published yet" : `there is no fleet version ${version}`;
+  const what =
+    version === undefined ? "no fleet document has been published yet" : `there is no fleet version ${version}`;
   return new NearcastError("NOT_FOUND", what);
 }

@@ -48,7 +48,7 @@ export function addImageVersionRoutes(app: App, { catalogue, feed }: ImageVersio
     },
     async ({ query }) => {
       const prefix = parsePrefix(query.prefix);
-      if (!prefix.ok) throw new NearcastError("BAD_PARAMETER", `prefix: ${prefix.reason}`);
+      if (!prefix.ok) throw new NearcastError("BAD_PARAMETER", `prefix is not valid: ${prefix.reason}`);
       const after = query.cursor === undefined ? "" : readCursor(query.cursor);
       // One more than asked for tells whether there is a next page.
       const found = await catalogue.list(prefix.name, after, query.limit + 1);
@@ -114,10 +114,13 @@ export function addImageVersionRoutes(app: App, { catalogue, feed }: ImageVersio
             "NOT_FOUND",
             request.body.version === undefined
               ? `"${name}" has no earlier version with bytes`
-              : `"${name}" has no version ${request.body.version}, or it is not kept any more`,
+              : `"${name}" has no version ${request.body.version}, or it is no longer kept`,
           );
         case "version-is-deletion":
-          throw new NearcastError("CONFLICT", `version ${request.body.version} of "${name}" is a deletion`);
+          throw new NearcastError(
+            "CONFLICT",
+            `version ${request.body.version} of "${name}" is a deletion and can't be restored`,
+          );
       }
     },
   );
@@ -137,5 +140,5 @@ function writeCursor(name: string): string {
 function readCursor(cursor: string): string {
   const parsed = parseName(Buffer.from(cursor, "base64url").toString());
   if (parsed.ok && writeCursor(parsed.name) === cursor) return parsed.name;
-  throw new NearcastError("BAD_PARAMETER", "cursor: is none that this origin gave");
+  throw new NearcastError("BAD_PARAMETER", "cursor must come from an earlier page");
 }

@@ -61,7 +61,7 @@ export function addImageRoutes(app: App, deps: ImageRouteDeps): void {
         case "never-there":
           throw new NearcastError("NOT_FOUND", `no picture named "${name}"`);
         case "deleted-before":
-          throw new NearcastError("GONE", `"${name}" is deleted already`);
+          throw new NearcastError("GONE", `"${name}" is already deleted`);
         case "precondition-failed":
           throw preconditionFailed(name);
       }
@@ -123,7 +123,7 @@ function refuseUnreadable(request: FastifyRequest, sizeBytesMax: number): void {
   if (Number(headers["content-length"] ?? 0) > sizeBytesMax) throw tooLarge(sizeBytesMax);
   const coding = headers["content-encoding"] ?? "identity";
   if (coding !== "identity") {
-    throw new NearcastError("UNSUPPORTED_IMAGE", `pictures are taken as they are, not with Content-Encoding ${coding}`);
+    throw new NearcastError("UNSUPPORTED_IMAGE", `upload the picture without Content-Encoding (got ${coding})`);
   }
   // RFC 9110 §14.4: a server that does not know partial PUT must not take a part for the whole.
   if (headers["content-range"] !== undefined) throw new NearcastError("BAD_REQUEST", "Content-Range is not supported");
@@ -183,7 +183,10 @@ async function sendBlob(
     : { outcome: "whole" };
   if (range.outcome === "unsatisfiable") {
     void reply.header("content-range", `bytes */${blob.sizeBytes}`);
-    throw new NearcastError("RANGE_NOT_SATISFIABLE", `the body has ${blob.sizeBytes} bytes`);
+    throw new NearcastError(
+      "RANGE_NOT_SATISFIABLE",
+      `the range must lie within the ${blob.sizeBytes} bytes of the picture`,
+    );
   }
   const opened = await store.open(blob.sha256, blob.sizeBytes);
   if (opened === undefined) {
@@ -210,5 +213,5 @@ function blobOf(version: Version): BlobFacts {
 }
 
 function preconditionFailed(name: string): NearcastError {
-  return new NearcastError("PRECONDITION_FAILED", `"${name}" is not in the state that the precondition names`);
+  return new NearcastError("PRECONDITION_FAILED", `the precondition failed: "${name}" was changed by someone else`);
 }

@@ -3,7 +3,7 @@ import { Type } from "typebox";
 import type { Log } from "#base/log.ts";
 import { fleetSecretsSchema } from "#secret/fleet-secret.ts";
 import type { FeedHub } from "../feed/hub.ts";
-import type { FleetSecretKeeper } from "../fleet/secret-file.ts";
+import type { FleetSecretKeeper } from "../fleet/fleet-secret-file.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 import { actorOf } from "../http/write-request.ts";
 

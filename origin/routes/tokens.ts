@@ -122,7 +122,10 @@ export function addTokenRoutes(app: App, tokens: Tokens): void {
       const { kind: whose } = request.params;
       const own = tokens.list().find((token) => token.kind === "writer" && token.id === request.token?.id);
       if (whose === "writer" && own?.expiresMs !== undefined) {
-        throw new NearcastError("CONFLICT", "you present an older writer token: take the current one, then retire it");
+        throw new NearcastError(
+          "CONFLICT",
+          "you use an older writer token: switch to the current one, then retire the older ones",
+        );
       }
       return { kind: whose, retired: await tokens.retire(whose, actorOf(request)) };
     },

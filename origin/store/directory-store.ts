@@ -11,6 +11,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { access, mkdir, open, opendir, readFile, readdir, rename, unlink, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { NearcastError } from "#base/errors.ts";
+import { systemReason } from "#base/system-reason.ts";
 import {
   shardCount,
   type BlobStore,
@@ -126,7 +127,7 @@ async function openFile(path: string, sizeBytes: number): Promise<OpenBlob | und
   const found = (await handle.stat()).size;
   if (found !== sizeBytes) {
     await handle.close();
-    throw new NearcastError("DISK_FAILED", `${path} has ${found} bytes, the catalogue says ${sizeBytes}`);
+    throw new NearcastError("DISK_FAILED", `${path} should have ${sizeBytes} bytes (got ${found})`);
   }
   return {
     stream: (start, wanted) =>
@@ -143,13 +144,13 @@ async function verifyFile(path: string, wanted: ReceivedBlob, signal?: AbortSign
     found = await hashFile(path, signal);
   } catch (error) {
     signal?.throwIfAborted();
-    return { outcome: "damaged", detail: `it can't be read (${(error as NodeJS.ErrnoException).code ?? "unknown"})` };
+    return { outcome: "damaged", detail: `it can't be read (${systemReason(error)})` };
   }
   if (found === undefined) return { outcome: "missing" };
   if (found.sizeBytes !== wanted.sizeBytes) {
-    return { outcome: "damaged", detail: `it has ${found.sizeBytes} bytes instead of ${wanted.sizeBytes}` };
+    return { outcome: "damaged", detail: `it should have ${wanted.sizeBytes} bytes (got ${found.sizeBytes})` };
   }
-  if (found.sha256 !== wanted.sha256) return { outcome: "damaged", detail: "its bytes have changed" };
+  if (found.sha256 !== wanted.sha256) return { outcome: "damaged", detail: "its hash differs" };
   return { outcome: "good" };
 }
 

@@ -60,7 +60,7 @@ export function openVerifier(deps: {
     const uses = await catalogue.usesOfBlob(sha256, usesMax);
     // Pruned and swept since it was listed: nobody misses it.
     if (uses.length === 0) return undefined;
-    const detail = verdict.outcome === "damaged" ? verdict.detail : "it is not in the store";
+    const detail = verdict.outcome === "damaged" ? verdict.detail : "it is missing";
     return { sha256, fault: verdict.outcome, detail, uses };
   };
 

@@ -25,10 +25,10 @@ export function mustNotBeOfOtherKind(
   const other = taken.find((one) => one.kind !== kind && one.digest === digest);
   if (other === undefined) return;
   const danger =
-    kind === "writer" ? "every edge would be a writer" : "edges would get the token with which everything is changed";
+    kind === "writer" ? "every edge could change everything" : "edges would get the token that can change everything";
   throw new NearcastError(
     code,
-    `${file} holds a token of the kind ${other.kind}, not of the kind ${kind}: ${danger}. ` +
-      `Put the ${kind} token back from a backup, or delete ${file} to have a new one made`,
+    `${file} must hold the ${kind} token, but it holds the ${other.kind} token: ${danger}. ` +
+      `Restore the ${kind} token from a backup, or delete ${file}, and the origin makes a new one`,
   );
 }

@@ -38,7 +38,7 @@ export async function loadToken(file: string): Promise<string> {
   if (!wellFormed.test(token)) {
     throw new NearcastError(
       "INTERNAL",
-      `${file} holds no token (43 characters of base64url): delete it to have a new one made`,
+      `${file} must hold a token (43 characters of base64url): delete it, and the origin makes a new one`,
     );
   }
   return token;
@@ -54,7 +54,7 @@ export async function storeToken(file: string, token: string): Promise<void> {
   try {
     await writeAtomic(file, `${token}\n`, { mode: secretFileMode, durable: true });
   } catch (error) {
-    throw new NearcastError("DISK_FAILED", `the token can't be written to ${file}: ${(error as Error).message}`, {
+    throw new NearcastError("DISK_FAILED", `can't write the token to ${file}: ${(error as Error).message}`, {
       cause: error,
     });
   }

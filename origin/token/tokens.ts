@@ -288,7 +288,7 @@ async function retire(book: TokenBook, kind: TokenKind, actor: Actor): Promise<n
 
 function tellEdge({ records, current }: TokenBook, presented: TokenName): EdgeTokenAnswer {
   const now = records.find(({ kind, expiresMs }) => kind === "edge" && isCurrent(expiresMs));
-  if (now === undefined) throw new NearcastError("INTERNAL", "the catalogue knows no edge token");
+  if (now === undefined) throw new NearcastError("INTERNAL", "the catalogue has no edge token");
   if (now.id === presented.id) return { id: now.id };
   const own = records.find(({ kind, id }) => kind === "edge" && id === presented.id);
   return {

@@ -95,7 +95,7 @@ async function* piecesOf(body: Readable, limits: ReceiveLimits, clock: Clock): A
       }
       if (body.readableEnded) return;
       if (body.destroyed) throw cutOffError(body.errored);
-      cancelStall = clock.after(limits.stallMs, timedOut(`no byte of the upload came for ${limits.stallMs} ms`));
+      cancelStall = clock.after(limits.stallMs, timedOut(`the upload sent nothing for ${limits.stallMs} ms`));
       await Promise.race([more.promise, late.promise]);
       cancelStall();
       more = Promise.withResolvers<void>();
@@ -109,15 +109,15 @@ async function* piecesOf(body: Readable, limits: ReceiveLimits, clock: Clock): A
 
 /** The only failure of a request's body itself is that the client went away. */
 function cutOffError(cause: unknown): NearcastError {
-  return new NearcastError("BAD_REQUEST", "the upload was cut off before its end", { cause });
+  return new NearcastError("BAD_REQUEST", "the upload ended early", { cause });
 }
 
 export function tooLarge(sizeBytesMax: number): NearcastError {
-  return new NearcastError("BODY_TOO_LARGE", `the picture has more than ${sizeBytesMax} bytes`, {
+  return new NearcastError("BODY_TOO_LARGE", `the picture must not be larger than ${sizeBytesMax} bytes`, {
     facts: { limitBytes: sizeBytesMax },
   });
 }
 
 function unsupported(): NearcastError {
-  return new NearcastError("UNSUPPORTED_IMAGE", "this is not a JPEG, PNG, WebP, GIF or AVIF file");
+  return new NearcastError("UNSUPPORTED_IMAGE", "the file must be a JPEG, PNG, WebP, GIF or AVIF picture");
 }

@@ -76,20 +76,26 @@ export function openUploads(deps: {
     if (known !== undefined) {
       const pixels = known.width * known.height * known.frames;
       if (pixels <= pixelsMax) return known;
-      throw new NearcastError("TOO_MANY_PIXELS", `the picture has ${pixels} pixels, at most ${pixelsMax} are allowed`);
+      throw new NearcastError(
+        "TOO_MANY_PIXELS",
+        `the picture must not have more than ${pixelsMax} pixels (got ${pixels})`,
+      );
     }
     const facts = await gate.pass(async () => {
       const source = await received.incoming.read();
       return await inspector.inspect(source, { pixelsMax, timeoutMs: limits.inspectionTimeoutMs });
     });
     if (facts.type === received.type) return facts;
-    throw new NearcastError("BROKEN_IMAGE", `the picture begins as ${received.type} but decodes as ${facts.type}`);
+    throw new NearcastError("BROKEN_IMAGE", `the picture starts as ${received.type} but decodes as ${facts.type}`);
   };
 
   return {
     put: async (name, body, change, fleetLimits) => {
       if (running >= limits.uploadsMax) {
-        throw new NearcastError("OVERLOADED", `${limits.uploadsMax} uploads are running`);
+        throw new NearcastError(
+          "OVERLOADED",
+          `${limits.uploadsMax} uploads are running, the most at a time; try again in a moment`,
+        );
       }
       running += 1;
       let received: Received | undefined;

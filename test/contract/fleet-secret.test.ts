@@ -83,7 +83,7 @@ test("the fleet secret", async (t) => {
     },
   );
 
-  await t.test("after a rotation every edge makes cookies anew, and accepts those of before", async () => {
+  await t.test("after a rotation every edge makes new cookies, and accepts earlier ones", async () => {
     await allHave(world, await rotate(world));
     assert.equal(await accepts(fra, cookie), true);
     assert.equal(await accepts(nyc, cookie), true);

@@ -112,7 +112,7 @@ test("the origin asks nodes, and they answer over the channel", async (t) => {
         { question: { kind: "status" }, nodes: ["tyo1"] },
         [404],
       );
-      assert.match(await unknown.text(), /there is no node \\"tyo1\\"; there are: fra1, nyc1/);
+      assert.match(await unknown.text(), /the fleet has no node \\"tyo1\\"; it has fra1, nyc1/);
     },
   );
 

@@ -281,7 +281,7 @@ test("dig where no node of this machine is known says so, and what to do", async
   assert.match(stderr, /--server ADDRESS:53; `npx nearcast status` lists the addresses/);
 });
 
-test("the columns of status and explain are told in their help", async () => {
+test("the help of status and explain describes their columns", async () => {
   const heads = {
     status: "ASKED STATE FLEET FEED EVENT MEMORY DISK SECRET LEASE FULL REQ/S KEEPS UP LOOP QUEUE ANNOUNCES",
     explain: "KM KEEPS WEIGHT CHOICE",

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { loadConfig } from "#base/read-config.ts";
-import { ownerOf } from "#record/names.ts";
+import { ownerOf } from "#record/domain-names.ts";
 import { parseFleet } from "#document/read-document.ts";
 import { parse } from "yaml";
 import { edgeConfigSchema } from "../../node/config.ts";

@@ -145,7 +145,7 @@ test("it is taken away again but for settings and data", async (t) => {
   assert.equal((await run("--remove")).status, 0);
 });
 
-test("mistakes are told in a sentence", async (t) => {
+test("mistakes are reported in a sentence", async (t) => {
   const { run } = await installer(t);
   const cases: [words: string[], says: RegExp][] = [
     [[], /--origin, --edge, or --command/],

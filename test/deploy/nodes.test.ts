@@ -138,7 +138,7 @@ test("a machine whose file was lost is told its name by its address", async (t) 
   assert.match(await readFile(join(other, "edge.yaml"), "utf8"), /^node: "fra2"$/m);
 });
 
-test("the address is that of the connection to the origin, unless one is told", async (t) => {
+test("the address is that of the connection to the origin, unless one is given", async (t) => {
   const { origin, data, edgeTokenFile, roster } = await startPlace(t);
   const words = ["--site", "nyc", "--data", data, "--no-start", "--token-file", edgeTokenFile];
   const ports = ["--http-port", freePort(), "--dns-port", freePort(), "--peer-port", freePort()];
@@ -218,9 +218,9 @@ test("what can't be is said before anything is registered, with what to do", asy
   for (const key of ["node", "site", "http"])
     assert.match(other.stderr, new RegExp(`^  ${key} is .* in the file`, "m"));
   const conflict = await joins(["--data", `${data}2`, "--name", "fra1"], 4);
-  assert.match(conflict.stderr, /fra1 is the name of a node in the fleet document/);
+  assert.match(conflict.stderr, /fra1 is already a node of the fleet document/);
   const clash = await joins(["--data", `${data}2`, "--site", "nyc"], 4);
-  assert.match(clash.stderr, /edge-7 is registered already, with other site \(fra\)[\s\S]*nearcast remove NODE/);
+  assert.match(clash.stderr, /edge-7 has joined before with different values: site \(fra\)[\s\S]*nearcast remove NODE/);
 
   const empty = await startTestOrigin({ after: (cleanUp) => t.after(cleanUp) });
   const early = await nearcast(["join", empty.url, "--site", "fra", "--token", empty.tokens.edge, "--data", data]);
@@ -267,7 +267,7 @@ test("drain, undrain: nodes of both, with what happens next", async (t) => {
   await writes(["undrain", "fra1"]);
   assert.match((await writes(["undrain", "nyc1"])).stdout, /nyc1 is no longer drained \(roster revision 6/);
   const unknown = await writes(["drain", "tyo1"], 4);
-  assert.match(unknown.stderr, /there is no node "tyo1"; there are: fra1, fra2, nyc1/);
+  assert.match(unknown.stderr, /the fleet has no node "tyo1"; it has fra1, fra2, nyc1/);
 });
 
 test("remove drains, waits for the longest TTL, and only then takes the node out", async (t) => {

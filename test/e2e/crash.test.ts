@@ -9,7 +9,7 @@ import { startWorld, until } from "../support/world.ts";
 const widths = [60, 80, 100, 120];
 const names = Array.from({ length: 6 }, (_, index) => `load/${index}.jpg`);
 
-test("kill -9 in the midst of load loses no byte, and the disk is warm at once", async (t) => {
+test("kill -9 in the middle of load loses no byte, and the disk is warm at once", async (t) => {
   const world = await startWorld(t, ["fra"]);
   const edge = world.edge("fra");
   await Promise.all(

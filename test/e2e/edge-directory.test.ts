@@ -102,7 +102,7 @@ test("a token that others can read is refused, with the command that mends it", 
   await isUp(start(t, [main, "--config", file]));
 });
 
-test("each damaged file is told with its path and what follows, and the edge goes on", async (t) => {
+test("each damaged file is reported with its path and what follows, and the edge goes on", async (t) => {
   const { directory, configFile } = await place(t);
   await mkdir(join(directory, "data/cache"), { recursive: true });
   const damaged: Record<string, string> = {

@@ -49,7 +49,7 @@ test("metrics", async (t) => {
     });
   }
 
-  await t.test("requests are told apart by the fleet's hosts; whatever else clients write there is `other`", () => {
+  await t.test("requests are distinguished by the fleet's hosts; whatever else clients write there is `other`", () => {
     const hosts = [...scraped.edge.matchAll(/^nearcast_http_requests_total\{host="([^"]*)",.*\} (\d+)$/gm)];
     const totals = new Map<string, number>();
     for (const [, host = "", count] of hosts) totals.set(host, (totals.get(host) ?? 0) + Number(count));

@@ -99,7 +99,7 @@ test("an origin of this release, with an edge of the release before and one of t
       answers.map(({ node, outcome }) => `${node} ${outcome}`),
       ["fra2 answered", "fra1 away"],
     );
-    assert.match(answers[1]?.reason ?? "", /its release can't be asked/);
+    assert.match(answers[1]?.reason ?? "", /its release can't answer questions/);
     assert.equal(isMisunderstood(old), false, old.program().log());
     assert.equal(isMisunderstood(fresh), false, fresh.program().log());
   });

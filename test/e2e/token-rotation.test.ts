@@ -213,7 +213,7 @@ test("tokens are rotated while everything runs", async (t) => {
   });
 
   await t.test(
-    "killed with SIGKILL in the midst of rotations, the origin never refuses what its edges hold",
+    "killed with SIGKILL in the middle of rotations, the origin never refuses what its edges hold",
     async () => {
       for (let round = 0; round < 4; round += 1) {
         const rotation = world.api("POST", "/tokens/edge/rotations", { overlapSeconds: 600 }).catch(() => undefined);

@@ -17,7 +17,7 @@ const round = (recoveryMs: number | null, lost: number, isOver = true) => [
   }),
 ];
 
-test("of several rounds the median is judged, and every round is told", () => {
+test("of several rounds the median is judged, and every round is reported", () => {
   const [row] = ofRounds([round(14, 1), round(131, 4), round(18, 2)]);
   assert.ok(row);
   assert.deepEqual([row.recoveryMs, row.lost, row.asked, row.n], [18, 2, 300, 3]);

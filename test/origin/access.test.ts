@@ -11,7 +11,7 @@ import { NearcastError } from "#base/errors.ts";
 import { type Log, silentLog } from "#base/log.ts";
 import { tokenId } from "#secret/edge-token.ts";
 import { openSqliteCatalogue } from "../../origin/catalogue/sqlite.ts";
-import { openRefusals } from "../../origin/refusals.ts";
+import { openRefusals } from "../../origin/refused-tokens.ts";
 import { tokenKinds } from "../../origin/token/token-kind.ts";
 import { openTokens, type TokenDeps, type Tokens } from "../../origin/token/tokens.ts";
 import { codeOf, jpeg, raw, startTestOrigin, statusOf, temporaryDirectory, wholeFile } from "./running-origin.ts";
@@ -220,7 +220,7 @@ test("a token that others could read, or that is none, keeps the origin from sta
   }
   await chmod(tokens.files.edge, 0o600);
   await writeFile(tokens.files.edge, "");
-  await assert.rejects(openIn(t, directory), /holds no token/);
+  await assert.rejects(openIn(t, directory), /must hold a token/);
 });
 
 /** What can stand in a token file's place, and what is said of it. */
@@ -308,7 +308,7 @@ test("a file with a token of the other kind keeps the origin from starting, whic
       await assert.rejects(openIn(t, directory), (error: Error) => {
         // On a first start nobody can tell which of the two is the copy: the writer's is refused.
         const file = tokens.files[state === "first start" ? "writer" : kind];
-        assert.ok(error.message.startsWith(`${file} holds a token of the kind `), error.message);
+        assert.ok(error.message.startsWith(`${file} must hold the `), error.message);
         assert.ok(error.message.includes(`delete ${file}`), error.message);
         assert.ok(!error.message.includes(token), "the token is not told");
         return true;
@@ -331,7 +331,10 @@ test("a running origin takes no token of the other kind, and ends none that the 
     clock.advance(2000);
     // They take their turn after the look. What they would end is what the file would be taken for afterwards.
     const file = tokens.files[kind];
-    const refused = { code: "CONFLICT", message: new RegExp(`^${file} holds a token of the kind ${other}`) };
+    const refused = {
+      code: "CONFLICT",
+      message: new RegExp(`^${file} must hold the \\w+ token, but it holds the ${other} token`),
+    };
     await assert.rejects(tokens.rotate(other, { isHandedOut: true }, tester), refused);
     await assert.rejects(tokens.retire(other, tester), refused);
     const kindOf = (token: string): string | undefined =>

@@ -165,9 +165,9 @@ test("a folder with something else in it, a running origin, and a folder in use 
   await origin.json(201, "PUT", "/images/a.jpg", { body: await jpeg(1) });
   const other = await temporaryDirectory(scopeOf(t));
   await writeFile(join(other, "thesis.odt"), "x");
-  await assert.rejects(save(origin.dataDir, other), /holds no backup but thesis\.odt/);
+  await assert.rejects(save(origin.dataDir, other), /holds other files \(thesis\.odt\) and no backup/);
   await assert.rejects(save(other, join(other, "new")), /no origin in/);
-  await assert.rejects(save(origin.dataDir, join(origin.dataDir, "bk")), /is inside .* lost together/);
+  await assert.rejects(save(origin.dataDir, join(origin.dataDir, "bk")), /must not be inside .* lost together/);
   const folder = join(other, "backup");
   await save(origin.dataDir, folder);
   await assert.rejects(putBack(other, join(other, "target")), /holds no backup/);
@@ -200,8 +200,8 @@ test("a mistyped backup folder is named as the fault, not the origin's settings"
   const config = join(cwd, "origin.yaml");
   await writeFile(config, `dataDir: ${join(cwd, "target")}\n`);
   const faults = [
-    ["bakcup", /there is no backup folder \S+\/bakcup\n/],
-    [".", /holds no backup: no backup\.json is there\n/],
+    ["bakcup", /the backup folder \S+\/bakcup does not exist\n/],
+    [".", /holds no backup: it has no backup\.json\n/],
   ] as const;
   for (const [word, says] of faults) {
     const ran = await nearcast(["restore", word, "--config", config], { cwd });
@@ -260,10 +260,10 @@ test("a full disk: the error names folder, need and room; the backup before is w
   for (const { spareBytes, said, isEarlierWhole } of stopped) {
     assert.match(
       said,
-      /^the disk of \S+\/disk\/backup is full: this backup needs \d\.\d MB more there, and \d\.\d MB are free\. /,
+      /^the disk of \S+\/disk\/backup is full: this backup needs \d\.\d MB more, and \d\.\d MB are free\. /,
       `${spareBytes} bytes free`,
     );
-    assert.match(said, /The backup of \d{4}-\S+Z in it still counts and can be restored\. Free some space/);
+    assert.match(said, /Its backup of \d{4}-\S+Z is still valid\. Free some space/);
     assert.ok(isEarlierWhole, `${spareBytes} bytes free`);
   }
 });
@@ -293,8 +293,8 @@ test("a restore onto a full disk: the error names folder, need and room, and all
     assert.match(
       said,
       new RegExp(
-        String.raw`^the disk of \S+/disk/data/origin is full: this restore needs \d\.\d MB there, and \d\.\d MB are ` +
-          String.raw`free\. Nothing in it was replaced\. Free some space, or name a data directory on a larger disk`,
+        String.raw`^the disk of \S+/disk/data/origin is full: this restore needs \d\.\d MB, and \d\.\d MB are ` +
+          String.raw`free\. Nothing in it was changed\. Free some space, or name a data directory on a larger disk`,
       ),
       `${start}, ${spareBytes} bytes free`,
     );
@@ -307,7 +307,7 @@ test("a damaged list: a backup says that the next one writes it again, a restore
   const folder = join(await temporaryDirectory(scopeOf(t)), "backup");
   await save(origin.dataDir, folder);
   await truncate(join(folder, "backup.json"), 40);
-  await assert.rejects(save(origin.dataDir, folder), /backup\.json is damaged: delete it, and the next backup writes/);
+  await assert.rejects(save(origin.dataDir, folder), /backup\.json is damaged: delete it; the next backup writes/);
   const target = join(await temporaryDirectory(scopeOf(t)), "target");
   await assert.rejects(putBack(folder, target), (error: Error) => {
     assert.match(error.message, /backup\.json is damaged: .*Restore another backup$/);
@@ -332,7 +332,7 @@ test("a restore that was refused or that failed leaves nothing behind where noth
   assert.deepEqual(await readdir(target), ["thesis.odt"]);
 });
 
-test("--check finds a copy in the backup that went bad, and copies it anew", async (t) => {
+test("--check finds a copy in the backup that went bad, and copies it again", async (t) => {
   const origin = await startTestOrigin(scopeOf(t));
   const folder = join(await temporaryDirectory(scopeOf(t)), "backup");
   await origin.json(201, "PUT", "/images/a.jpg", { body: await jpeg(1) });

@@ -93,7 +93,7 @@ async function ask(origin: TestOrigin, body: object): Promise<Answer[]> {
 const presence = { state: "ready", fleetVersion: 1, feedSeq: 1 };
 const status = { kind: "status" };
 
-test("who has the edge token and not the fleet secret passes for no node, and is told of as unproven", async (t) => {
+test("who has the edge token and not the fleet secret passes for no node, and is reported as unproven", async (t) => {
   const origin = await startTestOrigin(t);
   await origin.json(201, "PUT", "/fleet", { body: fleetExample() });
   const stranger = await subscribe(t, origin, Buffer.alloc(32, 7));
@@ -187,7 +187,7 @@ test("a nested answer, or one of no known shape, costs its sender 400 and its ow
       "bad1 malformed",
       "good1 answered",
     ]);
-    assert.match(answers.find(({ node }) => node === "bad1")?.reason ?? "", /^its answer makes no sense: /);
+    assert.match(answers.find(({ node }) => node === "bad1")?.reason ?? "", /^its answer is not valid: /);
   }
   assert.deepEqual(
     lines.filter(({ level }) => level === "error"),
@@ -245,7 +245,7 @@ test("nodes at one address bring four vocabularies at most: they leave room for 
   assert.deepEqual(told, [204, 204, 204, 204, 503, 503]);
 });
 
-test("of a node that is away it is told that an unknown edge token was refused lately, and from where", async (t) => {
+test("a node that is away shows when and from where an unknown edge token was refused", async (t) => {
   const origin = await startTestOrigin(t);
   await origin.json(201, "PUT", "/fleet", { body: fleetExample() });
   const reason = async (): Promise<string> => (await ask(origin, { question: status }))[0]?.reason ?? "";
@@ -284,7 +284,7 @@ test("a document that a live node does not understand is refused with node and k
   const danger = {
     kind: "word",
     name: "nyc1",
-    message: "nyc1 does not understand presets.small.w: is not a known key; upgrade it first",
+    message: "nyc1 does not understand presets.small.w: is not a known key; upgrade the node first",
   };
   assert.deepEqual([refused.code, refused.dangers], ["DANGEROUS_FLEET", [danger]]);
   const dry = await origin.json<{ dangers: object[]; dangerCount: number }>(200, "PUT", "/fleet?dryRun=true", {

@@ -45,14 +45,14 @@ test("each damaged file is named with its path and what to do, and no blob is lo
         await rm(writer);
         await mkdir(writer, { mode: 0o700 });
       },
-      /is a folder, and must be a plain file/,
+      /must be a plain file with the token, but it is a folder/,
     ],
     ["a cut fleet secret", fleetSecret, async () => await truncate(fleetSecret, 10), /holds no fleet secret/],
     [
       "a damaged lock",
       join(dataDir, "lock.sqlite"),
       async () => await writeFile(join(dataDir, "lock.sqlite"), "x".repeat(5000)),
-      /delete it if it is damaged/,
+      /if the file is damaged, delete it/,
     ],
   ];
   for (const [name, file, damage, advice] of rows) {

@@ -57,7 +57,7 @@ test("a catalogue that is damaged while it is in use is named in the log with wh
   assert.ok(told.length >= 3, "lines of one kind are bounded, but not so much");
   for (const one of told) {
     assert.ok(one.startsWith(`the catalogue ${path} is damaged: `), one);
-    assert.match(one, /`npx nearcast restore FOLDER --force`\. Then `npx nearcast verify`/);
+    assert.match(one, /`npx nearcast restore FOLDER --force`\. Then run `npx nearcast verify`/);
   }
 });
 
@@ -120,7 +120,7 @@ test("a disk that is full, then read-only: writers are refused, reads go on, and
 
   await run(`cat /dev/zero > ${disk}/filler 2>/dev/null; true`);
   const full = await put("full.jpg", 2);
-  const isFull = "the origin's disk is full: free some space there, then try again";
+  const isFull = "the disk of the origin is full: free some space, then try again";
   assert.deepEqual([full.status, full.code, full.detail], [500, "DISK_FAILED", isFull]);
   let refused: Omit<typeof full, "bytes"> = { ...full, status: 0 };
   // The catalogue's log has room of its own, until it has to grow.

@@ -116,7 +116,7 @@ test("a subscriber that comes back gets what it missed, once, and then goes on l
   }
 });
 
-test("who asks for what is not kept, or never was, is told to begin anew and then goes on live", async (t) => {
+test("who asks for what is not kept, or never was, is told to start over and then goes on live", async (t) => {
   const origin = await startTestOrigin(scopeOf(t), { config: { keep: { events: 10 } } });
   const purge = async (): Promise<void> => {
     await origin.json(202, "POST", "/purges", { body: `{"all":true}`, headers: json });

@@ -110,7 +110,7 @@ test("a dry run says what changes and publishes nothing", async (t) => {
   assert.equal(await latestEvent(origin), 1);
 });
 
-test("a long list of dangers is cut, and its length is told", async (t) => {
+test("a long list of dangers is cut, and its length is reported", async (t) => {
   const many = Array.from({ length: 300 }, (_, index) => `      - { name: h${index}, type: A, address: 203.0.113.1 }`);
   const full = one.replace("sites:", `    records:\n${many.join("\n")}\nsites:`);
   const origin = await startWith(t, full);

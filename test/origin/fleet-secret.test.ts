@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { systemClock } from "#base/clock.ts";
 import { type FleetSecrets, secretId, secretsInOrder } from "#secret/fleet-secret.ts";
-import { openFleetSecret } from "../../origin/fleet/secret-file.ts";
+import { openFleetSecret } from "../../origin/fleet/fleet-secret-file.ts";
 import { startOrigin } from "../../origin/start.ts";
 import { keptLog } from "../support/kept-log.ts";
 import { filePool, startTestOrigin, temporaryDirectory, testConfig, type TestOrigin } from "./running-origin.ts";
@@ -130,7 +130,7 @@ test("a file that others can read, or that holds no secret, keeps the origin fro
   }
 });
 
-test("a rotation that the log's disk refused is told of by the next one, so that no secret is skipped", async (t) => {
+test("a rotation that the log's disk refused is reported by the next one, so that no secret is skipped", async (t) => {
   const directory = await temporaryDirectory({ after: (cleanUp) => t.after(cleanUp) });
   let isFull = true;
   const announced: string[] = [];

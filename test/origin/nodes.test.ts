@@ -117,19 +117,22 @@ test("what another node has, or all of a site share, is refused by its name; not
   const origin = await startFleet(t);
   await register(origin, 201, machine(2, { peer: { host: "10.0.0.2" } }));
   const cases: [wanted: object, says: RegExp][] = [
-    [machine(3, { name: "fra1" }), /fra1 is the name of a node in the fleet document/],
-    [machine(3, { name: "fra2" }), /fra2 is registered already, with other http \(http:\/\/10\.0\.0\.2\)/],
-    [machine(2, { addresses: [] }), /fra2 is registered already, with other peer, addresses \(10\.0\.0\.2\)/],
-    [machine(2, { name: "fra9" }), /10\.0\.0\.2 is of the node fra2/],
-    [machine(2, { name: "fra9", addresses: [] }), /http:\/\/10\.0\.0\.2 is the URL of the node fra2/],
+    [machine(3, { name: "fra1" }), /fra1 is already a node of the fleet document/],
+    [machine(3, { name: "fra2" }), /fra2 has joined before with different values: http \(http:\/\/10\.0\.0\.2\)/],
+    [machine(2, { addresses: [] }), /fra2 has joined before with different values: peer, addresses \(10\.0\.0\.2\)/],
+    [machine(2, { name: "fra9" }), /10\.0\.0\.2 is already in use: it is an address of the node fra2/],
+    [
+      machine(2, { name: "fra9", addresses: [] }),
+      /http:\/\/10\.0\.0\.2 is already in use: it is the URL of the node fra2/,
+    ],
     [machine(3, { http: "http://192.0.2.1:8080/" }), /the URL of the node fra1/],
     [machine(3, { http: "http://[2001:db8:0::2]:80" }), /the URL of the node nyc1/],
-    [machine(3, { addresses: ["192.0.2.11"] }), /192\.0\.2\.11 is of the node fra1/],
+    [machine(3, { addresses: ["192.0.2.11"] }), /192\.0\.2\.11 is already in use: it is an address of the node fra1/],
     [machine(3, { addresses: ["192.0.2.2"] }), /shared by all nodes of dc1/],
     [machine(3, { addresses: ["198.51.100.1"] }), /an anycast address/],
     [machine(3, { addresses: ["203.0.113.1"] }), /of the cloud a/],
-    [machine(3, { peer: { host: "10.0.0.2", port: 8082 } }), /where the node fra2 answers its peers/],
-    [machine(3, { peer: { host: "192.0.2.2" } }), /where the node nyc1 answers its peers/],
+    [machine(3, { peer: { host: "10.0.0.2", port: 8082 } }), /the peer endpoint of the node fra2/],
+    [machine(3, { peer: { host: "192.0.2.2" } }), /the peer endpoint of the node nyc1/],
   ];
   for (const [wanted, says] of cases) {
     const problem = await register<Problem>(origin, 409, wanted);
@@ -143,10 +146,10 @@ test("a site that the document does not have is refused with those that it has",
   const origin = await startFleet(t);
   const problem = await register<Problem>(origin, 422, machine(2, { site: "tyo" }));
   assert.equal(problem.code, "UNKNOWN_SITE");
-  assert.match(problem.detail, /no site "tyo"; there are: fra, dc1/);
+  assert.match(problem.detail, /no site "tyo"; it has fra, dc1/);
   assert.deepEqual(problem.sites, ["fra", "dc1"]);
   const empty = await startTestOrigin({ after: (cleanUp) => t.after(cleanUp) });
-  assert.match((await register<Problem>(empty, 422, machine(2))).detail, /no document that this origin can use/);
+  assert.match((await register<Problem>(empty, 422, machine(2))).detail, /no valid fleet document is published/);
 });
 
 test("registrations that make no sense are refused whole", async (t) => {
@@ -188,10 +191,13 @@ test("one token and one address have so many nodes; removed or with another toke
   await register(origin, 201, victim(2));
   const crowded = await register<Problem>(origin, 409, victim(3));
   assert.equal(crowded.code, "NODE_CONFLICT");
-  assert.match(crowded.detail, /^2 nodes at 10\.9\.9\.9 joined, which is the origin.s limits\.nodesPerAddressMax/);
+  assert.match(
+    crowded.detail,
+    /^2 nodes at 10\.9\.9\.9 have joined, the most that limits\.nodesPerAddressMax of the origin/,
+  );
   await register(origin, 201, victim(1, "[2001:db8::9]"));
   await register(origin, 201, victim(2, "[2001:0db8:0::9]"));
-  assert.match((await register<Problem>(origin, 409, victim(3, "[2001:db8::9]"))).detail, /at 2001:db8::9 joined/);
+  assert.match((await register<Problem>(origin, 409, victim(3, "[2001:db8::9]"))).detail, /at 2001:db8::9 have joined/);
   for (const host of ["[::ffff:10.9.9.9]", "[64:ff9b::10.9.9.9]", "[2002:a09:909::1]", "[2002:a09:909:7::1]"]) {
     assert.match((await register<Problem>(origin, 409, victim(3, host))).detail, /^2 nodes at /, host);
   }
@@ -200,7 +206,7 @@ test("one token and one address have so many nodes; removed or with another toke
   const many = await register<Problem>(origin, 409, machine(21));
   assert.match(
     many.detail,
-    /^5 nodes joined with the token [0-9a-f]{8}, as many as the origin.s limits\.nodesPerTokenMax/,
+    /^5 nodes have joined with the token [0-9a-f]{8}, the most that limits\.nodesPerTokenMax of the origin/,
   );
   assert.equal((await rosterOf(origin)).revision, 5);
   assert.ok(
@@ -221,33 +227,37 @@ test("where no other node could reach it, nobody joins; at loopback only from th
   const rows: [wanted: object, client: string | undefined, says: RegExp | undefined][] = [
     [{ http: "http://10.0.0.2" }, "192.0.2.7", undefined],
     [{ http: "http://node.example", peer: { host: "fd00::1", port: 8082 } }, "192.0.2.7", undefined],
-    [{ http: "http://127.0.0.1:8081" }, "192.0.2.7", /^http: 127\.0\.0\.1 means the machine itself/],
-    [{ http: "http://2130706433:8081" }, "192.0.2.7", /^http: 127\.0\.0\.1 means/],
-    [{ http: "http://[::1]" }, "192.0.2.7", /^http: ::1 means/],
-    [{ http: "http://[::ffff:127.0.0.1]" }, "192.0.2.7", /^http: ::ffff:7f00:1 means/],
-    [{ http: "http://LOCALHOST" }, "192.0.2.7", /^http: localhost means/],
-    [{ http: "http://127.0.0.1" }, undefined, /means the machine itself/],
+    [{ http: "http://127.0.0.1:8081" }, "192.0.2.7", /^http: 127\.0\.0\.1 is the machine itself/],
+    [{ http: "http://2130706433:8081" }, "192.0.2.7", /^http: 127\.0\.0\.1 is the machine itself/],
+    [{ http: "http://[::1]" }, "192.0.2.7", /^http: ::1 is the machine itself/],
+    [{ http: "http://[::ffff:127.0.0.1]" }, "192.0.2.7", /^http: ::ffff:7f00:1 is the machine itself/],
+    [{ http: "http://LOCALHOST" }, "192.0.2.7", /^http: localhost is the machine itself/],
+    [{ http: "http://127.0.0.1" }, undefined, /is the machine itself/],
     [{ http: "http://127.0.0.1", peer: { host: "127.0.0.1", port: 1 } }, "127.0.0.1", undefined],
     [{ http: "http://127.0.0.1" }, "::1", undefined],
     [{ http: "http://127.0.0.1" }, "::ffff:127.0.0.1", undefined],
-    [{ http: "http://10.0.0.2", peer: { host: "127.0.0.1", port: 22 } }, "192.0.2.7", /^peer: 127\.0\.0\.1 means/],
-    [{ http: "http://169.254.169.254" }, "127.0.0.1", /^http: 169\.254\.169\.254 is no address/],
-    [{ http: "http://10.0.0.2", peer: { host: "fe80::1", port: 1 } }, "127.0.0.1", /^peer: fe80::1 is no address/],
-    [{ http: "http://0.0.0.0" }, "127.0.0.1", /is no address at which other nodes/],
-    [{ http: "http://127.0.0.1" }, "2002:7f00:1::", /means the machine itself/],
+    [
+      { http: "http://10.0.0.2", peer: { host: "127.0.0.1", port: 22 } },
+      "192.0.2.7",
+      /^peer: 127\.0\.0\.1 is the machine itself/,
+    ],
+    [{ http: "http://169.254.169.254" }, "127.0.0.1", /^http: 169\.254\.169\.254 is not an address/],
+    [{ http: "http://10.0.0.2", peer: { host: "fe80::1", port: 1 } }, "127.0.0.1", /^peer: fe80::1 is not an address/],
+    [{ http: "http://0.0.0.0" }, "127.0.0.1", /is not an address that other nodes can reach/],
+    [{ http: "http://127.0.0.1" }, "2002:7f00:1::", /is the machine itself/],
     [{ http: "http://[64:ff9b::a00:2]", addresses: ["64:ff9b::c000:201"] }, "192.0.2.7", undefined],
     // 169.254.169.254 and 127.0.0.1 in other clothes; all forms are in test/node/base/networks.test.ts.
     ...["64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe", "::ffff:a9fe:a9fe", "::a9fe:a9fe", "2002:a9fe:a9fe::1"].flatMap(
       (host): [object, string, RegExp][] => [
-        [{ http: `http://[${host}]` }, "127.0.0.1", /^http: \S+ is no address at which other nodes/],
-        [{ http: "http://10.0.0.2", peer: { host, port: 1 } }, "127.0.0.1", /^peer: \S+ is no address/],
-        [{ http: "http://10.0.0.2", addresses: [host] }, "127.0.0.1", /^addresses: \S+ is no address/],
+        [{ http: `http://[${host}]` }, "127.0.0.1", /^http: \S+ is not an address that other nodes can reach/],
+        [{ http: "http://10.0.0.2", peer: { host, port: 1 } }, "127.0.0.1", /^peer: \S+ is not an address/],
+        [{ http: "http://10.0.0.2", addresses: [host] }, "127.0.0.1", /^addresses: \S+ is not an address/],
       ],
     ),
     ...["64:ff9b::7f00:1", "64:ff9b:1::7f00:1", "::7f00:1", "2002:7f00:1::1"].map((host): [object, string, RegExp] => [
       { http: `http://[${host}]` },
       "192.0.2.7",
-      /^http: \S+ means the machine/,
+      /^http: \S+ is the machine/,
     ]),
   ];
   for (const [wanted, client, says] of rows) {
@@ -275,14 +285,14 @@ test("nodes of both are drained and undrained; only those that joined can be rem
   assert.equal((await origin.json(200, "DELETE", "/nodes/fra1/draining"))["unchanged"], true);
 
   const inDocument = await origin.json<Problem>(409, "DELETE", "/nodes/fra1");
-  assert.match(inDocument.detail, /fra1 stands in the fleet document/);
+  assert.match(inDocument.detail, /fra1 is a node of the fleet document/);
   for (const [method, path] of [
     ["DELETE", "/nodes/fra7"],
     ["PUT", "/nodes/fra7/draining"],
     ["DELETE", "/nodes/fra7/draining"],
   ] as const) {
     const problem = await origin.json<Problem>(404, method, path);
-    assert.match(problem.detail, /no node "fra7"; there are: fra1, fra2, nyc1/);
+    assert.match(problem.detail, /no node "fra7"; it has fra1, fra2, nyc1/);
     assert.deepEqual(problem.nodes, ["fra1", "fra2", "nyc1"]);
   }
   assert.deepEqual(await origin.json(200, "DELETE", "/nodes/fra2"), { name: "fra2", revision: 5 });

@@ -126,7 +126,7 @@ test("the sweep never takes a blob between its store and its version", async (t)
   assert.equal(await store.has(sha256Of(bytes)), true);
 });
 
-test("an upload waits while its blob is being swept, and stores it anew", async (t) => {
+test("an upload waits while its blob is being swept, and stores it again", async (t) => {
   const { store, catalogue, holds } = await openParts(t);
   const bytes = await jpeg(4);
   const key = await add(store, bytes);

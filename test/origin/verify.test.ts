@@ -60,19 +60,19 @@ test("a flipped byte, a truncated and a deleted blob are named; an upload of the
       {
         sha256: short.sha256,
         fault: "damaged",
-        detail: `it has 100 bytes instead of ${pictures["short.jpg"].length}`,
+        detail: `it should have ${pictures["short.jpg"].length} bytes (got 100)`,
         uses: [{ name: "short.jpg", version: 1, isCurrent: true }],
       },
       {
         sha256: gone.sha256,
         fault: "missing",
-        detail: "it is not in the store",
+        detail: "it is missing",
         uses: [{ name: "gone.jpg", version: 1, isCurrent: true }],
       },
       {
         sha256: flipped.sha256,
         fault: "damaged",
-        detail: "its bytes have changed",
+        detail: "its hash differs",
         uses: [
           { name: "flipped.jpg", version: 1, isCurrent: true },
           { name: "also.jpg", version: 1, isCurrent: false },

@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import type { TestContext } from "node:test";
-import type { LeaseOptions } from "../../node/announce/lease.ts";
+import type { LeaseOptions } from "../../node/announce/lease-holding.ts";
 import type { LeaseState } from "../../node/announce/lease-state.ts";
 import type { Bird } from "./bird.ts";
 

@@ -1,5 +1,6 @@
 /** `nearcast backup`: copies the origin of this machine into a folder, while it runs. */
 import { command } from "#base/command-name.ts";
+import { counted } from "#base/counted.ts";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { backUp, type BackupReport } from "../../../origin/backup/back-up.ts";
@@ -56,13 +57,13 @@ function linesOf(folder: string, report: BackupReport, isChecked: boolean): stri
   const { blobs } = manifest;
   const lacking = missing.map(({ sha256, fault }) => `  ${sha256} is ${fault} at the origin`);
   return [
-    `backed up to ${folder}: ${blobs.count} picture${blobs.count === 1 ? "" : "s"} (${sizeText(blobs.sizeBytes)}), ` +
+    `backed up to ${folder}: ${counted(blobs.count, "picture")} (${sizeText(blobs.sizeBytes)}), ` +
       `${copied.count} of them new (${sizeText(copied.sizeBytes)}), up to event ${manifest.latestSeq}`,
     ...(isChecked ? [checkedLine(report)] : []),
     ...(lacking.length === 0
       ? []
       : [
-          `${lacking.length} ${lacking.length === 1 ? "picture" : "pictures"} could not be backed up:`,
+          `${counted(lacking.length, "picture")} could not be backed up:`,
           ...lacking,
           `Next: \`${command} verify\` lists the pictures; store them again.`,
         ]),
@@ -74,7 +75,7 @@ function linesOf(folder: string, report: BackupReport, isChecked: boolean): stri
 function checkedLine({ checked }: BackupReport): string {
   const { count, sizeBytes, damaged } = checked;
   if (count === 0) return "checked: no picture from an earlier backup; new ones are checked as they are copied";
-  const read = `${count} picture${count === 1 ? "" : "s"} from earlier backups (${sizeText(sizeBytes)})`;
+  const read = `${counted(count, "picture")} from earlier backups (${sizeText(sizeBytes)})`;
   const found = damaged === 0 ? "all are intact" : `${damaged} damaged; those that the origin has were copied again`;
   return `checked: ${read}: ${found}`;
 }

@@ -3,7 +3,7 @@
  * Replaced, deleted and rolled-back pictures need none: the origin purges those by itself.
  */
 import { nearest } from "#base/did-you-mean.ts";
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import { urlTag } from "#purge/entry-tags.ts";
 import { type PurgeKindName, purgeKindNames, purgeKinds } from "#purge/kinds.ts";

@@ -9,6 +9,7 @@
  * uploads at a time; one that breaks is tried again from its beginning, which is harmless, as storing is atomic.
  */
 import { sleep } from "#base/clock.ts";
+import { counted } from "#base/counted.ts";
 import { MultiBar, Presets } from "cli-progress";
 import type { Command } from "commander";
 import { CommandFailure, type ExitCode, exitCodes } from "../exit-codes.ts";
@@ -266,7 +267,7 @@ function skippedLines(skipped: readonly Skipped[]): string[] {
   const named = skipped.slice(0, skippedToldMax).map(({ file, reason }) => `  ${file}: ${reason}`);
   const left = skipped.length - named.length;
   return [
-    `${skipped.length} file${skipped.length === 1 ? "" : "s"} skipped:`,
+    `${counted(skipped.length, "file")} skipped:`,
     ...named,
     ...(left === 0 ? [] : [`  and ${left} more (--json lists all)`]),
   ];

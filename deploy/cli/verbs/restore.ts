@@ -1,5 +1,6 @@
 /** `nearcast restore`: puts a backup back on the origin's machine, before the origin starts. */
 import { command } from "#base/command-name.ts";
+import { counted } from "#base/counted.ts";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { restore, type RestoreReport } from "../../../origin/backup/restore.ts";
@@ -55,7 +56,7 @@ export function addRestore(program: Command, cli: Cli): void {
 function linesOf(dataDir: string, { manifest, movedTo }: RestoreReport): string[] {
   const { blobs, createdAt, latestSeq, missing } = manifest;
   return [
-    `restored to ${dataDir}: ${blobs.count} picture${blobs.count === 1 ? "" : "s"} ` +
+    `restored to ${dataDir}: ${counted(blobs.count, "picture")} ` +
       `(${sizeText(blobs.sizeBytes)}) as of ${timeText(createdAt)}, event ${latestSeq}; every hash matches`,
     ...(missing.length === 0
       ? []

@@ -1,6 +1,7 @@
 /** `nearcast token`: the tokens that the origin accepts; new ones, and an end for older ones. */
 import { command } from "#base/command-name.ts";
 import { writeAtomic } from "#base/atomic-file.ts";
+import { counted } from "#base/counted.ts";
 import type { Command } from "commander";
 import { access, constants, readFile, realpath } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -144,7 +145,7 @@ async function retire(cli: Cli, kind: string, options: TokenOptions): Promise<vo
   output.answer(answer, () => [
     answer.retired === 0
       ? `there is no older ${kind} token`
-      : `retired ${answer.retired} older ${kind} ${answer.retired === 1 ? "token" : "tokens"}`,
+      : `retired ${counted(answer.retired, `older ${kind} token`)}`,
   ]);
 }
 
@@ -156,7 +157,7 @@ async function mustBeAgreed(cli: Cli, options: TokenOptions, nodes: readonly Lat
   const advice =
     "The origin would refuse such a node until you copy the new token to its token file. " +
     "Start the node and wait until it has fetched the token, or `remove` it from the fleet.";
-  const count = nodes.length === 1 ? "1 node" : `${nodes.length} nodes`;
+  const count = counted(nodes.length, "node");
   if (isAtTerminal(cli)) {
     if (await confirm(cli, `Retire the older edge tokens although ${count} may not have the new one?`)) return;
     throw new CommandFailure(exitCodes.failed, "no token was retired", { lines: [advice] });

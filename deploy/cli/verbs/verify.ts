@@ -1,5 +1,6 @@
 /** `nearcast verify`: has the origin read every stored picture again, and names what is damaged or missing. */
 import { command } from "#base/command-name.ts";
+import { counted } from "#base/counted.ts";
 import { type Command, InvalidArgumentError } from "commander";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";
 import { type BlobFault, verifyStep } from "../origin-answers.ts";
@@ -82,7 +83,7 @@ function withWayOn(error: unknown, verified: Verified): unknown {
 }
 
 function linesOf({ checked, faults, cursor }: Verified): string[] {
-  const amount = `${checked.count} stored picture${checked.count === 1 ? "" : "s"} (${sizeText(checked.sizeBytes)})`;
+  const amount = `${counted(checked.count, "stored picture")} (${sizeText(checked.sizeBytes)})`;
   return [
     faults.length === 0
       ? `checked ${amount}: all are intact`

@@ -2,7 +2,7 @@
  * ALIAS (PowerDNS's name; others say ANAME): answered with the A and AAAA of another name in these zones. Unlike a
  * CNAME it is allowed at the apex. It is never sent: dns/zone/derived-records.ts replaces it with the addresses.
  */
-import { targetName } from "../names.ts";
+import { targetName } from "../domain-names.ts";
 import { recordSchema } from "../record-schema.ts";
 import { recordType } from "../record-type.ts";
 import { takeName } from "../zone-file/fields.ts";

@@ -1,5 +1,5 @@
 /** CNAME (RFC 1035 §3.3.1): another name for this one. */
-import { targetName } from "../names.ts";
+import { targetName } from "../domain-names.ts";
 import { readName } from "../rdata-reader.ts";
 import { putTarget } from "../rdata-writer.ts";
 import { recordSchema } from "../record-schema.ts";

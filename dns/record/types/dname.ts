@@ -1,5 +1,5 @@
 /** DNAME (RFC 6672): redirects every name below this one to the same name below the target. */
-import { targetName } from "../names.ts";
+import { targetName } from "../domain-names.ts";
 import { readName } from "../rdata-reader.ts";
 import { putTarget } from "../rdata-writer.ts";
 import { recordSchema } from "../record-schema.ts";

@@ -1,5 +1,5 @@
 /** MX (RFC 1035 §3.3.9): a mail server. */
-import { targetName } from "../names.ts";
+import { targetName } from "../domain-names.ts";
 import { readName, readUint16 } from "../rdata-reader.ts";
 import { putName, putUint16 } from "../rdata-writer.ts";
 import { recordSchema, uint16, uint16Max } from "../record-schema.ts";

@@ -1,6 +1,6 @@
 /** NAPTR (RFC 3403 §4): a rule that rewrites a name. Kept as RAW when a string is not UTF-8. */
 import { Type } from "typebox";
-import { targetName } from "../names.ts";
+import { targetName } from "../domain-names.ts";
 import { type Octets, putName, putString, putUint16, type Rdata } from "../rdata-writer.ts";
 import { recordSchema, uint16, uint16Max } from "../record-schema.ts";
 import { recordType } from "../record-type.ts";

@@ -1,7 +1,7 @@
 /** NS (RFC 1035 §3.3.11): a nameserver of the zone or of a delegated child. */
 import { readName } from "../rdata-reader.ts";
 import { putTarget } from "../rdata-writer.ts";
-import { isAtOrBelow, targetName } from "../names.ts";
+import { isAtOrBelow, targetName } from "../domain-names.ts";
 import { recordSchema } from "../record-schema.ts";
 import { recordType } from "../record-type.ts";
 import { takeName } from "../zone-file/fields.ts";

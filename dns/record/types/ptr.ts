@@ -1,5 +1,5 @@
 /** PTR (RFC 1035 §3.3.12): a pointer to a name, mostly in reverse zones. */
-import { targetName } from "../names.ts";
+import { targetName } from "../domain-names.ts";
 import { readName } from "../rdata-reader.ts";
 import { putTarget } from "../rdata-writer.ts";
 import { recordSchema } from "../record-schema.ts";

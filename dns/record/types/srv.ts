@@ -1,5 +1,5 @@
 /** SRV (RFC 2782): where a service runs. */
-import { targetName } from "../names.ts";
+import { targetName } from "../domain-names.ts";
 import { putName, putUint16 } from "../rdata-writer.ts";
 import { recordSchema, uint16, uint16Max } from "../record-schema.ts";
 import { recordType } from "../record-type.ts";

@@ -2,7 +2,7 @@
  * SVCB (RFC 9460): how to reach a service, at which name and with which parameters (../svc-params.ts). This file writes
  * the record's own parameters; dns/zone/derived-records.ts adds the addresses of the target as hints.
  */
-import { targetName } from "../names.ts";
+import { targetName } from "../domain-names.ts";
 import { readName, readUint16 } from "../rdata-reader.ts";
 import { putName, putUint16 } from "../rdata-writer.ts";
 import { recordSchema, uint16, uint16Max } from "../record-schema.ts";

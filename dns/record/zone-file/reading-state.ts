@@ -2,7 +2,7 @@
  * The state while a zone's files are read, and how a record is added to it. read-zone-file.ts reads the entries,
  * generate-records.ts the ones that $GENERATE makes.
  */
-import { canonicalName, isAtOrBelow } from "../names.ts";
+import { canonicalName, isAtOrBelow } from "../domain-names.ts";
 import type { ZoneRecord } from "../types.ts";
 import type { ZoneSoa } from "../zone.ts";
 import { type Fields, hasMore, rawField, refuse, takeTime } from "./fields.ts";

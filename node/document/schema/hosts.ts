@@ -1,7 +1,7 @@
 /** `hosts` of the fleet document: what HTTP answers for. Their cache lifetimes stand in cache-lifetimes.ts. */
 import { type Static, Type } from "typebox";
 import { kinds, strict } from "#base/schema-terms.ts";
-import { absoluteName } from "#record/names.ts";
+import { absoluteName } from "#record/domain-names.ts";
 import { assetsLifetimes, imagesLifetimes } from "./cache-lifetimes.ts";
 
 const imagesHost = Type.Object(

@@ -1,7 +1,7 @@
 /** `steering` of the fleet document: how a site is chosen for the clients of a name. */
 import { type Static, Type } from "typebox";
 import { oneWordOf, seconds, strict } from "#base/schema-terms.ts";
-import { absoluteName } from "#record/names.ts";
+import { absoluteName } from "#record/domain-names.ts";
 import { policiesText, policyNames } from "../policies.ts";
 import { shortName } from "./terms.ts";
 

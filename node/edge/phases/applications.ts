@@ -20,7 +20,7 @@ export interface Applications {
   admin: Listener;
 }
 
-/** How long a request waits for missed purges to be applied; after that it fails rather than serve something purged. */
+/** How long a request waits for missed purges; after that it fails, rather than serve purged content. */
 const gateMs = 5000;
 
 /** @throws NearcastError CANNOT_LISTEN */

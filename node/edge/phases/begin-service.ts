@@ -65,7 +65,7 @@ async function awaitFleet({ setup, membership }: OpenedEdge, ended: AbortSignal)
   }
 }
 
-/** Without a secret this node could prove nothing, and all nodes that know it would take this one to be down. */
+/** Without a secret this node can't prove its answers, and all nodes that have it would judge this one down. */
 async function awaitSecret({ setup, link }: OpenedEdge): Promise<void> {
   if (link.secrets.id() !== null) return;
   await link.secrets.take().catch((error: unknown) => {

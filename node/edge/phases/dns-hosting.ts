@@ -1,11 +1,11 @@
 /**
- * The DNS responder's hosting on an edge: its late start, its inputs, its end. main.ts hands the responder in.
+ * Runs the DNS responder in an edge: its late start, its inputs, its end. main.ts provides the responder.
  *
  *   start() ──▶ bind ──▶ first update ──▶ answers on every thread ──▶ ready
  *                            ▲
  *   refresh() ───────────────┘   document, site states or kept shares changed: what was in force stays meanwhile
  *
- * It reads its inputs when it needs them, so whatever changed before the start is in the first update.
+ * It reads its inputs when it needs them, so the first update has all changes from before the start.
  */
 import { availableParallelism } from "node:os";
 import type { NearcastError } from "#base/errors.ts";

@@ -1,13 +1,13 @@
 /**
- * What this node knows of its fleet: the document and the roster, from disk at the start and from the origin by the
- * feed, seen by everyone else as one Fleet.
+ * The fleet as this node knows it: document and roster, from disk at the start, then from the feed of the origin,
+ * combined into one Fleet.
  *
  *   document (version) ┐                       ┌─▶ changed(): probes, names, lease
  *                      ├─▶ withRoster ─▶ current
  *   roster (revision)  ┘                       └─▶ standing: what this node is in it
  *
  *   listed     gets clients        draining   an operator drains it
- *   removed    it was a node of the fleet since it started, or by what it kept, and is none any more
+ *   removed    it was a node of the fleet, since it started or on disk, and no longer is
  *   absent     it has not joined, or was removed before it started
  */
 import { NearcastError } from "#base/errors.ts";

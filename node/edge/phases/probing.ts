@@ -45,7 +45,7 @@ export function openProbing(setup: EdgeSetup, { images }: Servers): Probing {
   return { probes, prober, load };
 }
 
-/** What this node says of itself, and of others, to the nodes of its fleet that probe it. */
+/** This node's health answer. */
 export function healthAnswer({ config, siblings, release, parts }: EdgeSetup): HealthAnswer {
   const { requestsPerSecond, bytesPerSecond, rendersWaiting, loopDelayMs } = siblings.total();
   return {

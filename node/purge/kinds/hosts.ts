@@ -1,6 +1,6 @@
 /** By host: everything that these hosts of the fleet document show. */
 import { Type } from "typebox";
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import { hostTag } from "../entry-tags.ts";
 import { listShape, nothing, type PurgeKind } from "../purge-kind.ts";
 

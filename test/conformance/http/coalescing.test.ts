@@ -78,7 +78,7 @@ test("who waited for an answer that may not be shared asks for itself, all at th
   }
 });
 
-test("what was not to be stored is looked at anew after a while", async (t) => {
+test("what was not to be stored is checked again after a while", async (t) => {
   const edge = await startEdge(t);
   edge.origin.say("/a", { fields: [["Cache-Control", "no-store"]] });
   await edge.ask("/a");

@@ -105,7 +105,7 @@ test("HEAD and Authorization pass a large body's length and bytes as they are", 
   assert(got.isWhole && got.body === large);
 });
 
-test("a client that goes away in the midst of a large body costs nobody else theirs", async (t) => {
+test("a client that goes away in the middle of a large body does not affect other clients", async (t) => {
   const edge = await startEdge(t, { limits });
   const leaving = new AbortController();
   edge.origin.say("/a", { fields, body: large.repeat(40), framing: "chunked" });

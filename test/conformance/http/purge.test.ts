@@ -20,7 +20,7 @@ const tagged = (body: string) => ({
   body,
 });
 
-test("what a purge names is fetched anew, and nothing else", async (t) => {
+test("what a purge names is fetched again, and nothing else", async (t) => {
   const rows: [title: string, event: object, purged: string[]][] = [
     ["Cache-Tag", { tags: ["red"] }, ["/a", "/a?q=1"]],
     ["Surrogate-Key", { tags: ["blue"] }, ["/b"]],

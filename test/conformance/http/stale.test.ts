@@ -57,7 +57,7 @@ test("the host's windows hold where the answer names none", async (t) => {
   assert.equal((await edge.ask("/a")).status, 502);
 });
 
-test("a revalidation behind that fails harms nobody, and the next request tries again (§3)", async (t) => {
+test("a revalidation behind that fails does no harm, and the next request tries again (§3)", async (t) => {
   const edge = await startEdge(t);
   edge.origin.say("/a", (asked, turn) =>
     turn === 1 ? { status: 500 } : counting("max-age=60, stale-while-revalidate=30")(asked, turn),
@@ -127,7 +127,7 @@ test("an origin that refuses connections is a failure too, and so is its silence
   holding.release();
 });
 
-test("past stale-if-error the failure itself is told (§4)", async (t) => {
+test("past stale-if-error the client gets the failure itself (§4)", async (t) => {
   const edge = await startEdge(t);
   edge.origin.say("/a", (asked, turn) =>
     turn === 0 ? counting("max-age=60, stale-if-error=600")(asked, turn) : { status: 500, body: "broken" },

@@ -87,7 +87,7 @@ test("what may not be stored is asked for each time, and lies in no tier (§3)",
   assert.deepEqual([memory.entries, disk.entries], [0, 0]);
 });
 
-test("each client has its own Set-Cookie, whoever asks at the same moment (§7.3)", async (t) => {
+test("each client has its own Set-Cookie, no matter who asks at the same moment (§7.3)", async (t) => {
   const edge = await startEdge(t);
   edge.origin.say("/a", (_asked, turn) => ({
     fields: [

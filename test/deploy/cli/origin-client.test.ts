@@ -85,7 +85,7 @@ test("a connection that is cut before the answer: a change may have been made", 
   assert.doesNotMatch((await failureOf(readRoster(client))).lines.join("\n"), /before you try/);
 });
 
-test("an answer that stops in its middle is told as that", async (t) => {
+test("an answer that stops in its middle is reported as that", async (t) => {
   const client = await clientOf(t, (_request, response) => {
     response.writeHead(200, { "content-type": "application/json" }).write('{"revision":');
   });
@@ -106,7 +106,7 @@ test("a fleet document has a longer deadline than other calls, and its own verb 
 });
 
 test("where the origin says that its disk is full, the verb says so", async (t) => {
-  const detail = "the origin's disk is full: free some space there, then try again";
+  const detail = "the disk of the origin is full: free some space, then try again";
   const problem = { title: "The disk failed", status: 500, code: "DISK_FAILED", requestId: "r1", detail };
   const client = await clientOf(t, (_request, response) => {
     response.writeHead(500, { "content-type": "application/problem+json" }).end(JSON.stringify(problem));
@@ -115,7 +115,7 @@ test("where the origin says that its disk is full, the verb says so", async (t) 
   assert.deepEqual([message, exitCode], [`${detail} (DISK_FAILED)`, exitCodes.failed]);
 });
 
-test("an edge in the place of the origin is told as that, whatever it answers", async (t) => {
+test("an edge in the place of the origin is reported as that, whatever it answers", async (t) => {
   for (const [headers, code] of [
     [{ "cache-status": "fra1; fwd=uri-miss" }, "NOT_FOUND"],
     [{}, "UNKNOWN_HOST"],

@@ -28,7 +28,7 @@ test("a table's columns are as wide as their widest cell, numbers stand to the r
   ]);
 });
 
-test("sizes are told in three digits at most", () => {
+test("sizes are reported in three digits at most", () => {
   const cases: [sizeBytes: number, text: string][] = [
     [0, "0 B"],
     [999, "999 B"],
@@ -43,7 +43,7 @@ test("sizes are told in three digits at most", () => {
   for (const [sizeBytes, text] of cases) assert.equal(sizeText(sizeBytes), text, String(sizeBytes));
 });
 
-test("times are told in this machine's zone, with that zone; what is no time is told as it is", (t) => {
+test("times are reported in this machine's zone, with that zone; what is not a time is reported as it is", (t) => {
   const before = process.env["TZ"];
   t.after(() => {
     // Assigned undefined it would become the zone "undefined".

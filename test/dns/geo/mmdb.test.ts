@@ -182,7 +182,7 @@ test("AS numbers are taken from an ASN database, which has no places", async () 
   assert.match(asAsns.ok ? "" : asAsns.reason, /has no AS numbers \(its kind is test-city-v4\)/);
 });
 
-test("IPv6 is told apart to /64: below it, the lowest address counts", async () => {
+test("IPv6 is distinguished to /64: below it, the lowest address counts", async () => {
   const geo = await tablesOf({
     ipVersion: 6,
     databaseType: "fine",

@@ -278,7 +278,7 @@ test("a file that is rewritten while it is looked at is in force in the end, who
   for (const tables of changes) assert.equal(new Set(tables.countries.subarray(1)).size, 1);
 });
 
-test("after close nothing is told or changed, not even by a look under way", async () => {
+test("after close nothing is reported or changed, not even by a look under way", async () => {
   const path = newPath();
   put(path, bytesOf({ "8.0.0.0/8": place("DE") }));
   const { watch, clock, changes, warnings } = await start({ files: [path] });

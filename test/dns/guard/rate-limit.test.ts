@@ -268,7 +268,7 @@ function copyOf(table: SharedArrayBuffer): SharedArrayBuffer {
   return copy;
 }
 
-test("after a clock that went back, and each time that the table's time starts anew, it remembers as many", () => {
+test("after a clock that went back, and each time that the table's time starts again, it remembers as many", () => {
   const random = seededRandom(seed);
   const wrapMs = Math.ceil(startMs / 2 ** 24) * 2 ** 24;
   for (const [beforeMs, afterMs] of [

@@ -504,7 +504,7 @@ test("a response and a malformed query leave the connection open; the latter is 
   assert.deepEqual([readAnswer(await client.next()).rcode, readAnswer(await client.next()).id], [1, 8]);
 });
 
-test("who asks by edns-tcp-keepalive is told, over TCP; a timeout in the question is FORMERR (RFC 7828)", async (t) => {
+test("edns-tcp-keepalive gets the idle timeout over TCP; a timeout in the query is FORMERR (RFC 7828)", async (t) => {
   const { port } = await running(t);
   const client = await openTcp(t, port);
   const ask = async (data: readonly number[]): Promise<Buffer> => {

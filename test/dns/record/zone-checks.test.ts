@@ -31,7 +31,7 @@ const a = { name: "x", type: "A", address: "192.0.2.1" };
 const https = (params: object, more: object = {}): Record<string, unknown> =>
   ofRecords({ name: "x", type: "HTTPS", priority: 1, target: "far.example.", params, ...more });
 
-test("what may not stand together is told, in records and in zone files alike", () => {
+test("records that conflict are reported, in lists of records and in zone files", () => {
   const rows: [what: string, parts: Record<string, unknown>, ...lines: string[]][] = [
     [
       "below a DNAME",
@@ -296,7 +296,7 @@ test("what may stand together is taken", () => {
   for (const [what, parts] of rows) assert.deepEqual(linesOf(parts), [], what);
 });
 
-test("what is unwise but works is warned of", () => {
+test("what works but is unwise gets a warning", () => {
   assert.deepEqual(
     warningsOf(
       ofText("c CNAME ns1", "@ MX 1 c", "_s._tcp SRV 1 1 1 c", "sub NS c", "@ MX 1 .", "t 1 TXT a", "t 2 TXT b"),

@@ -59,7 +59,7 @@ test("a zone's text becomes records, and the rest of the program sees nothing el
   assert(Object.isFrozen(parsed.value.zones) && Object.isFrozen(zone?.records) && Object.isFrozen(zone?.records[0]));
 });
 
-test("a zone is its records, or a text, or a file, and what stands beside it is told", () => {
+test("a zone is its records, or a text, or a file; other keys beside those are reported", () => {
   const text = JSON.stringify(start);
   assert.deepEqual(linesOf(documentOf(`  - { name: cdn.test, text: ${text}, ttlSeconds: 5, records: [] }`)), [
     "zones[0].ttlSeconds (line 3): must be removed: the zone file in text replaces it",
@@ -166,7 +166,7 @@ test("files are put into the document, and everything else stays", () => {
   assert.equal(inlineZoneFiles(whole, files), whole);
 });
 
-test("a file that is gone, or not good any more, when it is put in is told", () => {
+test("a file that is gone, or no longer good, when it is put in is reported", () => {
   const written = documentOf("  - { name: cdn.test, file: a }");
   assert.throws(() => inlineZoneFiles(written, among({})), /^Error: a is not there$/);
   assert.throws(() => inlineZoneFiles(written, among({ a: "x" })), /^Error: a has problems now: a type is missing$/);

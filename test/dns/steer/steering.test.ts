@@ -134,7 +134,7 @@ test("geo overrides: the longest network, then the AS number, then the country, 
   ]);
 });
 
-test("network overrides need no geo data; IPv6 is told apart to /64", () => {
+test("network overrides need no geo data; IPv6 is distinguished to /64", () => {
   const steered: Partial<SteeredName> = {
     overrides: [
       { country: "JP", site: "nyc" },
@@ -267,7 +267,7 @@ test("a steering is posted to a thread as it is, over shared memory", () => {
   assert.ok(isShared(steering), "numbers and shared memory only");
 });
 
-test("what has not changed is taken from the steering before; what has is made anew", () => {
+test("what has not changed is taken from the steering before; what has is made again", () => {
   const first = compileSteering(inputsOf({ kept: { tyo: 0.5 } }));
   const [plan] = first.plans;
   const after = (scene: Scene) => compileSteering(inputsOf(scene), first);

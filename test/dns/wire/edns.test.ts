@@ -185,7 +185,7 @@ test("the OPT of an answer repeats the subnet with the answer's scope, and DO; Z
   assert.deepEqual(subnetData("192.0.2.0/24"), [0, 1, 24, 0, 192, 0, 2]);
 });
 
-test("the OPT of an answer is as long as announced, for every choice of what was asked and what is told", () => {
+test("the OPT of an answer is as long as announced, for every choice of what was asked and what is reported", () => {
   const serverCookie = Uint8Array.from({ length: 16 }, (_, index) => 200 + index);
   const nsid = Buffer.from("fra1");
   for (let asked = 0; asked < 16; asked++) {
@@ -220,7 +220,7 @@ test("the OPT of an answer is as long as announced, for every choice of what was
   }
 });
 
-test("an extended error 0 and a keepalive of 0 are told: neither is the same as none", () => {
+test("an extended error 0 and a keepalive of 0 are reported: neither is the same as none", () => {
   const { query } = read({ options: [{ code: 11, data: [] }] });
   const reply = { ...emptyOptReply(), extendedError: 0, keepaliveTenths: 0 };
   assert.deepEqual(written(query.edns, 0, reply, "zeros").options, [

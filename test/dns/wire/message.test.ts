@@ -106,7 +106,7 @@ const cases: readonly (readonly [string, QueryOutcome, number[]])[] = [
   ],
 ];
 
-test("each message is told apart", () => {
+test("each kind of message is recognised", () => {
   for (const [what, expected, bytes] of cases) assert.equal(read(bytes).outcome, expected, what);
 });
 

@@ -99,7 +99,7 @@ test("what can't be written leaves out that record, is reported, and costs nothi
   for (const name of ["x", "meta", "s"]) assert.equal(ask({ name: `${name}.cdn.test` }).rcode, 3, name);
 });
 
-test("a million wrong records are told as a hundred and a number", () => {
+test("a million wrong records are reported as a hundred and a number", () => {
   const records = Array.from({ length: 1000 }, (_, i) => ({ name: `h${i}`, type: "A", address: "nonsense" }));
   const { problems } = bench({ fleet: fleetWithRecords(records) });
   assert.equal(problems.length, 101);

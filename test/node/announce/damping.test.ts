@@ -32,7 +32,7 @@ test("it first rises after ten seconds of right answers, three at least", () => 
   assert.equal(checked(rare, true, 20_001).isUp, true);
 });
 
-test("a wrong answer begins the wait anew", () => {
+test("a wrong answer restarts the wait", () => {
   let damping = firstDamping(usualDamping);
   for (let atMs = 0; atMs < 9000; atMs += 1000) damping = checked(damping, true, atMs);
   damping = checked(damping, false, 9000);

@@ -9,7 +9,8 @@ import { systemClock } from "#base/clock.ts";
 import { openLog } from "#base/log.ts";
 import { systemRandom } from "#base/random.ts";
 import { readFleet } from "#document/read-in-thread.ts";
-import { type LeaseOptions, openLease } from "../../../node/announce/lease.ts";
+import { openLease } from "../../../node/announce/lease.ts";
+import type { LeaseOptions } from "../../../node/announce/lease-holding.ts";
 
 const settings = JSON.parse(process.argv[2] ?? "{}") as Pick<
   LeaseOptions,

@@ -122,7 +122,7 @@ test("an answer that is cut over UDP is right, since TCP is asked too", async (t
   );
 });
 
-test("wrong answers of DNS are told by transport, address and reason", async (t) => {
+test("wrong answers of DNS are reported by transport, address and reason", async (t) => {
   const cases: readonly (readonly [string, { udp: Answer; tcp: Answer }, string])[] = [
     ["silence over UDP", { udp: silent, tcp: right }, "DNS over UDP at 127.0.0.1: no answer within 500 ms"],
     ["silence over TCP", { udp: right, tcp: silent }, "DNS over TCP at 127.0.0.1: no answer within 500 ms"],
@@ -160,7 +160,7 @@ test("octets that are no DNS are wrong, not a crash", async (t) => {
   assert.match(reasonOf(result), /^DNS over UDP at 127\.0\.0\.1: /);
 });
 
-test("a port where nobody listens is told at once", async () => {
+test("a port where nobody listens is reported at once", async () => {
   const nowhere = { host: "127.0.0.1", port: 1 };
   assert.equal(reasonOf(await checkOnce({ dns: [nowhere] })), "DNS over UDP at 127.0.0.1: connection refused");
   assert.equal(reasonOf(await checkOnce({ http: [nowhere] })), "HTTP at 127.0.0.1: connection refused");

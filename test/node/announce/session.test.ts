@@ -150,7 +150,7 @@ test("what can't be read is answered with its NOTIFICATION", () => {
   assert.equal(session.reason, "we said 1/1 connection not synchronized: no marker");
 });
 
-test("a connection that fails is tried again after 100, 200, 400, 500 ms, and after a session that stood anew", () => {
+test("a failed connection is tried again after 100, 200, 400, 500 ms; a session resets the delay", () => {
   const gone: SessionEvent = { kind: "disconnected", reason: "refused" };
   const again: SessionEvent = { kind: "expired", timer: "retry" };
   const delays: (string | undefined)[] = [];

@@ -173,7 +173,7 @@ test("the end is said, with a text, and nothing is left", async (t) => {
   assert.deepEqual([speaker.session().state, speaker.announced()], ["idle", []]);
 });
 
-test("routes that change while there is no session are told when there is one", async (t) => {
+test("routes that change while there is no session are sent when there is one", async (t) => {
   const peer = await startPeer(t);
   const speaker = start(t, peer);
   speaker.want(wanted);

@@ -17,7 +17,7 @@ test("a file is replaced whole, with the mode that was asked for, and nothing is
   assert.deepEqual(await readdir(directory), ["a"]);
 });
 
-test("what a killed process left beside the file harms nobody, and its mode is not inherited", async (t) => {
+test("what a killed process left beside the file does no harm, and its mode is not inherited", async (t) => {
   const directory = await temporaryDirectory(t);
   const path = join(directory, "token");
   await writeFile(`${path}.new`, "half of a longer tex", { mode: 0o666 });
@@ -61,7 +61,7 @@ test("after kill -9 at any moment the file is the old or the new one, whole", as
   }
 });
 
-test("no file and no JSON both read as undefined; other failures are told", async (t) => {
+test("no file and no JSON both read as undefined; other failures are reported", async (t) => {
   const directory = await temporaryDirectory(t);
   assert.equal(await readJson(join(directory, "none")), undefined);
   await writeFile(join(directory, "bad"), '{"a":');

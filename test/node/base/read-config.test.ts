@@ -39,7 +39,7 @@ test("a variable overrides a part of what the file says and leaves the rest", ()
   assert.deepEqual(checked.value.http, [{ port: 81 }, { port: 2 }]);
 });
 
-test("a variable with the prefix that names no key is fatal, and all such problems are told at once", () => {
+test("a variable with the prefix that names no key is fatal, and all such problems are reported at once", () => {
   const lines = linesOf({ PRE_CACHE__DISC_BYTES: "5", PRE_NODE__NAME: "x", PRE_IS_QUICK: "maybe", PRE_HTTP: "[" });
   assert.equal(lines.length, 4, lines.join("\n"));
   assert(lines.includes("cache.discBytes: is not a known key; did you mean diskBytes?"));

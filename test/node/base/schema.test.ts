@@ -82,7 +82,7 @@ test("an address is IPv4 or IPv6 and nothing else", () => {
   }
 });
 
-test("a kind that is not known is told as such", () => {
+test("a kind that is not known is reported as such", () => {
   const kinds = Type.Unsafe({
     type: "object",
     discriminator: { propertyName: "kind" },

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { systemReason } from "#base/system-reason.ts";
 
-test("codes of the system and of the HTTP client are told in words", () => {
+test("codes of the system and of the HTTP client are reported in words", () => {
   const failed = (code: string): Error => Object.assign(new Error(`${code}: detail`), { code });
   assert.equal(systemReason(failed("ENOENT")), "no such file");
   assert.equal(systemReason(failed("ECONNREFUSED")), "connection refused");

@@ -33,7 +33,7 @@ for (const kind of ["path", "abstract"] as const) {
   });
 }
 
-test("the watchdog is told at half of its interval, while all is well and until the end", async (t) => {
+test("the watchdog is notified at half of its interval, while all is well and until the end", async (t) => {
   if (!needs(t, process.platform === "linux", "sd_notify is of Linux")) return;
   const socket = await notifySocket(t);
   const { notifier, clock, well } = opened({

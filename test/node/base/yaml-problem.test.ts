@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { yamlProblem } from "#base/yaml-problem.ts";
 import { parseDocument } from "yaml";
 
-test("what is wrong with a text that is not YAML is told without the grammar of its parser", () => {
+test("what is wrong with a text that is not YAML is reported without the grammar of its parser", () => {
   const rows: [text: string, wanted: RegExp][] = [
     ["a: b: c", /^a line contains a second `key: value`/],
     ["a:\n  - b: 1\n- b: 2\nc: 3", /indentation does not match the lines above/],

@@ -14,7 +14,7 @@ import { temporaryDirectory } from "../../support/temporary.ts";
 const roundsMax = rounds(12, 200);
 const bytesMax = 1024 * 1024;
 
-test("after kill -9 in the midst of writing, every object that loads is byte-right", async (t) => {
+test("after kill -9 in the middle of writing, every object that loads is byte-right", async (t) => {
   const directory = await temporaryDirectory(t);
   const writer = new URL("disk-writer.ts", import.meta.url).pathname;
   const random = seededRandom(17);

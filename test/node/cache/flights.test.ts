@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createFlights, type Flight } from "../../../node/cache/flights.ts";
 
-test("a second request joins the running work; who asks after its end begins anew", async () => {
+test("a second request joins the running work; who asks after its end starts over", async () => {
   const flights = createFlights<number>();
   const work = Promise.withResolvers<number>();
   let begun = 0;
@@ -33,7 +33,7 @@ test("a failure reaches all who wait and poisons nothing", async () => {
   assert.equal(flights.size(), 0);
 });
 
-test("an overtaken flight ends for those who wait, and nobody joins it any more", async () => {
+test("an overtaken flight ends for those who wait, and nobody joins it any longer", async () => {
   const flights = createFlights<string>();
   const old = Promise.withResolvers<string>();
   const fresh = Promise.withResolvers<string>();

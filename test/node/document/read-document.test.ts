@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { stringify } from "yaml";
 import { problemLines } from "#base/schema.ts";
-import { canonicalName, ownerOf } from "#record/names.ts";
+import { canonicalName, ownerOf } from "#record/domain-names.ts";
 import { checkFleet, fleetBytesMax, parseFleet } from "#document/read-document.ts";
 import { fleetValue, fleetWith, siteValue } from "../../support/fleet.ts";
 
@@ -63,7 +63,7 @@ test("a full document is read, its defaults filled in, and frozen", () => {
   assert(Object.isFrozen(value.zones[0]?.records));
 });
 
-test("contradictions are told with their path", () => {
+test("contradictions are reported with their path", () => {
   const zone = (records: object[], more: object = {}) => ({
     zones: [{ name: "cdn.test", nameservers: [{ name: "ns1" }], records, ...more }],
   });
@@ -216,7 +216,7 @@ test("contradictions are told with their path", () => {
   }
 });
 
-test("values outside their range, unknown keys and unknown kinds are told with their path, all at once", () => {
+test("values outside their range, unknown keys and unknown kinds are reported with their path, all at once", () => {
   const lines = linesOf({
     sites: [siteValue("Fra!", { place: { latitude: 95, longitude: 8 }, adresses: [] })],
     hosts: [{ name: "a.test", kind: "pictures" }],
@@ -264,7 +264,7 @@ test("of a zone and one inside it, the inner one's records speak for a steered n
   assert.match(lines[0] ?? "", /^steering\[0\]\.name: "img\.eu\.cdn\.test" also has/);
 });
 
-test("what is not YAML is told with line and column, and a key that appears twice is a fault", () => {
+test("what is not YAML is reported with line and column, and a key that appears twice is a fault", () => {
   const broken = parseFleet("zones: [\nsites: }");
   assert(!broken.ok);
   assert.match(broken.problems[0]?.message ?? "", /line \d+, column \d+/);
@@ -308,7 +308,7 @@ test("a document of 4 MiB is looked at, one byte more is not", () => {
   ]);
 });
 
-test("an empty document, a list and a scalar are told as what they are", () => {
+test("an empty document, a list and a scalar are reported as what they are", () => {
   for (const text of ["", "- 1", "x", "null", "# only a comment"]) {
     const parsed = parseFleet(text);
     assert(!parsed.ok && parsed.problems.length > 0, JSON.stringify(text));

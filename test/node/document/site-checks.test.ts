@@ -39,7 +39,7 @@ test("a shield, or a cloud's site, must be one of the sites", () => {
   ]);
 });
 
-test("an address outside of its cloud's prefixes is told, and so are two clouds of one name", () => {
+test("an address outside of its cloud's prefixes is reported, and so are two clouds of one name", () => {
   const { problems } = check({ anycast: { clouds: [cloud, { ...cloud, addresses: ["198.51.100.1"] }] } });
   deepEqual(problems, [
     'anycast.clouds[1].name: "a" appears twice',
@@ -47,7 +47,7 @@ test("an address outside of its cloud's prefixes is told, and so are two clouds 
   ]);
 });
 
-test("a prefix with bits past its length is told with what was meant", () => {
+test("a prefix with bits past its length is reported with what was meant", () => {
   const prefixes = ["192.0.2.53/24", "2001:db8:1:5::1/47"];
   const { problems } = check({ anycast: { clouds: [{ ...cloud, prefixes }] } });
   deepEqual(problems, [

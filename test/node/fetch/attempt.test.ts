@@ -95,7 +95,7 @@ test("while the breaker is open work is refused at once, without being begun", a
   assert.equal(tries, 0);
 });
 
-test("when the first failure opens the breaker, that failure is told, not the refusal of the second try", async () => {
+test("a first failure that opens the breaker is reported, not the refusal of the second try", async () => {
   const { clock, breaker, settings } = bench();
   for (let count = 0; count < 4; count += 1) breaker.failed();
   const result = await settled(
@@ -135,7 +135,7 @@ function keepAlive(t: TestContext): void {
   });
 }
 
-test("a connection that does not come about is tried until the deadline, which is what is told", async (t) => {
+test("a connection that does not come about is tried until the deadline, which is what is reported", async (t) => {
   const breaker = createBreaker(systemClock);
   let tries = 0;
   keepAlive(t); // neither the deadline's timer nor the pauses do

@@ -45,7 +45,7 @@ function open(answer: (path: string, message: { seq?: number }) => number) {
   return { channel, pass, reports, warnings: () => lines.filter(({ level }) => level === "warn"), lines };
 }
 
-test("a report that fails holds up no other, is told again, and is given up after three tries", async () => {
+test("a report that fails delays no other, is sent again, and is given up after three tries", async () => {
   let badTries = 0;
   const { channel, pass, reports, warnings } = open((_path, { seq }) => {
     if (seq === 1) return 500;
@@ -70,7 +70,7 @@ test("a report that fails holds up no other, is told again, and is given up afte
   );
 });
 
-test("reports that a broken connection left are told over the next one; none after the end", async () => {
+test("reports left by a broken connection are sent over the next one; none after the end", async () => {
   const { channel, pass, reports } = open((_path, { seq }) => {
     if (seq !== 1 || reports().length > 1) return 204;
     channel.opened(null);

@@ -300,7 +300,7 @@ test("a roster that is none is refused whole: a half of it would take nodes out 
   await fails(client.roster(), "BODY_TOO_LARGE");
 });
 
-test("a refused token is read anew and used at once; while all are refused the breaker stays closed", async (t) => {
+test("a refused token is read again and used at once; while all are refused the breaker stays closed", async (t) => {
   const file = join(await temporaryDirectory(t), "edge.token");
   const [old, next] = ["o".repeat(43), "n".repeat(43)];
   let good = old;

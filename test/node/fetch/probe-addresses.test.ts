@@ -46,7 +46,7 @@ test("256 slow names at once are looked up, each once, and a probe waits no long
   assert.equal(await addresses.of("n256.test", 10_000), "192.0.2.1");
 });
 
-test("a name that fails is asked anew after 1 s; one without an answer keeps its address for 30 s", async () => {
+test("a name that fails is asked again after 1 s; one without an answer keeps its address for 30 s", async () => {
   const clock = fakeClock();
   let asked = 0;
   let tookMs = 0;

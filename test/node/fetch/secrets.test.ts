@@ -63,7 +63,7 @@ test("an origin that has none leaves what is known", async () => {
   assert.deepEqual([changes, follower.id()], [[], secretId(a.current)]);
 });
 
-test("whoever asks while a question is out gets the answer to a later one, and all of them the same", async () => {
+test("callers that ask while a request is running all get the answer to the next one", async () => {
   const { follower, questions, changes } = follow();
   const before = follower.take();
   const later = [follower.take(), follower.take(), follower.take()];

@@ -72,7 +72,7 @@ test("a file that still changes is left alone until it has come to rest", async 
   }
 });
 
-test("a refused token is looked for in the file at once; a newer one than was refused is told", async (t) => {
+test("a refused token is looked for in the file at once; a newer one than was refused is reported", async (t) => {
   const { path, file } = await open(t);
   assert.equal(await file.refused(first), false);
   await writeFile(path, second, { mode: 0o600 });

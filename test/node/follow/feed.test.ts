@@ -237,7 +237,7 @@ test("a feed that breaks off is followed again after a growing pause, short agai
   assert.equal(connections.length, 2);
 });
 
-test("the same reason is told once, however long it lasts; another one and the return are told again", async (t) => {
+test("the same reason is logged once, however long it lasts; a new reason and the return are logged", async (t) => {
   let reason = "status 401 for the feed";
   let isRefused = true;
   const { clock, lines, connection } = follow(t, { refuse: () => isRefused, refusal: () => reason });
@@ -347,7 +347,7 @@ test("what makes no sense breaks off loudly instead of being skipped, and the ga
   }
 });
 
-test("who waits at the gate is let go when the feed breaks off in the midst of a replay", async (t) => {
+test("who waits at the gate is let go when the feed breaks off in the middle of a replay", async (t) => {
   const { feed, connection } = follow(t);
   const first = await connection(1);
   await first.hello(9);
@@ -357,7 +357,7 @@ test("who waits at the gate is let go when the feed breaks off in the midst of a
   await gate;
 });
 
-test("close ends the following, also in the midst of a pause or of a connection", async (t) => {
+test("close ends the following, also in the middle of a pause or of a connection", async (t) => {
   for (const isConnected of [true, false]) {
     const { feed, clock, connections, connection } = follow(t, { refuse: () => !isConnected });
     if (isConnected) await (await connection(1)).hello(5);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { silenceOf } from "#follow/origin-silence.ts";
 
-test("an origin that sends nothing is told of after two heartbeats and a half, and no earlier", () => {
+test("an origin that sends nothing is reported after two heartbeats and a half, and no earlier", () => {
   const rows: [heardAtMs: number | null, nowMs: number, says: RegExp | undefined][] = [
     [10_000, 10_000, undefined],
     [10_000, 14_999, undefined],

@@ -169,7 +169,7 @@ test("where something answers without proof, only those are witnesses who ask fo
   assert.deepEqual(witnesses(true), ["b"]);
 });
 
-test("an answer without proof is a failed probe, and told until the node proves itself", () => {
+test("an answer without proof is a failed probe, and reported until the node proves itself", () => {
   const impostor: ProbeResult = { outcome: "failed", reason: "answers without proof", isUnproven: true };
   let sight = afterResult(sightAfter("r"), impostor, 0, settings);
   assert.equal(sight.reach, "reached", "one may be an accident");
@@ -242,7 +242,7 @@ test("who falls thrice within five minutes is held down, longer each time; other
   assert.equal(judge(judgement, well, nowMs, settings).state, "up", "forgotten after five minutes");
 });
 
-test("a hold-down begins anew with each break; what isolation or draining takes down is no fall", () => {
+test("a hold-down starts over with each break; what isolation or draining takes down does not count as a fall", () => {
   const [well, lost] = [evidence(sightAfter("r")), evidence(sightAfter("rfff"))];
   const fell: Judgement = { state: "down", reason: "", wellSinceMs: undefined, falls: 3, fellMs: 0 };
   let judgement = judge(fell, well, 1000, settings);

@@ -85,7 +85,7 @@ test("the load of a site is the sum over its nodes that are up, and not known wh
   assert.deepEqual([...siteLoads(fleet, health, new Map([["b", { load: 0 }]]))], [["fra", 0]]);
 });
 
-test("a site's share is told by the first of its nodes that is up, unless that is this node", () => {
+test("a site's share is reported by the first of its nodes that is up, unless that is this node", () => {
   const nodes = ["a", "b", "c"].map((name) => ({ name, http: `http://${name}` }));
   const fleet = fleetWith({ sites: [siteValue("fra", { nodes })] });
   const answers = new Map(["a", "b", "c"].map((name, index) => [name, { keptShare: (index + 1) / 10 }]));

@@ -18,7 +18,7 @@ function run(seconds: number, perSecond: number) {
   return { clock, meter, pass };
 }
 
-test("a steady rate is told as it is, from the first second on", () => {
+test("a steady rate is reported as it is, from the first second on", () => {
   for (const seconds of [1, 2, 9, 10, 11, 12, 100]) {
     assert.equal(run(seconds, 40).meter.requestsPerSecond(), 40, `${seconds} s`);
   }
@@ -66,7 +66,7 @@ test("a moment read earlier than another's counts for the second that runs", () 
   assert.equal(meter.requestsPerSecond(), 1);
 });
 
-test("bytes are told by the same window", () => {
+test("bytes are reported by the same window", () => {
   const { meter, clock } = run(30, 0);
   for (let n = 0; n < 10; n++) {
     clock.advance(500);

@@ -83,7 +83,7 @@ test("every node is judged once before judged() resolves, a dead one as down by 
   prober.close();
 });
 
-test("failures in a row take a node down, two successes bring it up, and each change is told once", async () => {
+test("failures in a row take a node down, two successes bring it up, and each change is reported once", async () => {
   const { prober, answers, changes, pass } = bench();
   prober.watch(two);
   await prober.judged();
@@ -306,7 +306,7 @@ test("whom nobody reaches, as others' answers say, is down in its own eyes too",
   prober.close();
 });
 
-test("a change of a node with addresses of its own is told, and live() has those of now", async () => {
+test("a change of a node with addresses of its own is reported, and live() has those of now", async () => {
   const { prober, answers, changes, pass } = bench();
   const nodes = [1, 2].map((n) => ({ name: `fra${n}`, http: `http://fra${n}`, addresses: [`198.51.100.${n}`] }));
   const fleet = fleetWith({ sites: [siteValue("fra", { nodes, addresses: [] }), site("nyc")] });
@@ -343,7 +343,7 @@ test("a node that an operator drains drains as soon as the document says so, and
   prober.close();
 });
 
-test("after close nothing is probed and nothing told", async () => {
+test("after close nothing is probed and nothing reported", async () => {
   const { prober, answers, probed, changes, pass } = bench();
   prober.watch(two);
   await prober.judged();
@@ -430,7 +430,7 @@ test("the share that a site's own node tells is taken; this node's own site is d
   prober.close();
 });
 
-test("the soonest changes are told soon after a judgement that altered them, several at once", async () => {
+test("the soonest changes are reported soon after a judgement that altered them, several at once", async () => {
   const { prober, answers, soonest, pass } = bench();
   const probe = { intervalMs: 1000, timeoutMs: 100 }; // 7 failures, 95 ms apart at least
   prober.watch(fleetWith({ sites: [site("fra"), site("nyc"), site("tyo")], probe }));

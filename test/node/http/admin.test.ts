@@ -60,7 +60,7 @@ test("a node that is not ready says why, with 503, and lives all the same", asyn
   assert.equal((await request(listener, "GET /healthz", host)).status, 200);
 });
 
-test("a warning is told and takes no node out of service", async (t) => {
+test("a warning is reported and takes no node out of service", async (t) => {
   const listener = await startAdmin(t, { warnings: () => ["the origin is silent"] });
   const answer = await request(listener, "GET /readyz", host);
   assert.equal(answer.status, 200);
@@ -112,7 +112,7 @@ test("a bad query is a 400 that names the parameter", async (t) => {
   }
 });
 
-test("what explaining refuses is told as it is; a failure inside says nothing of itself", async (t) => {
+test("what explaining refuses is reported as it is; a failure inside says nothing of itself", async (t) => {
   const rows: [thrown: Error, status: number, code: string, detail: string | undefined][] = [
     [
       new NearcastError("UNKNOWN_HOST", 'the host "x" is not served here'),

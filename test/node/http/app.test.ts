@@ -400,7 +400,7 @@ test("a node that drains answers, and tells who keeps a connection to open the n
   );
 });
 
-test("requests on one connection are told apart: each has its own host, outcome and id", async (t) => {
+test("requests on one connection are distinguished: each has its own host, outcome and id", async (t) => {
   const { listener } = await startEdge(t);
   const bytes = [
     `GET /a HTTP/1.1\r\n${assets}\r\n\r\n`,

@@ -117,7 +117,7 @@ test("headers that don't arrive in time are 408, and the connection ends", async
   }
 });
 
-test("a body that does not arrive in time costs the connection, without words in the midst of an answer", async (t) => {
+test("a body that does not arrive in time costs the connection, and nothing breaks into an answer", async (t) => {
   const { application, next } = byHand();
   const listener = await startListener(t, application, { headers: 200, request: 200, check: 10 });
   const line = await openLine(listener);

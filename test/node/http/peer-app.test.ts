@@ -28,7 +28,7 @@ async function start(t: TestContext) {
 const owner = { "nearcast-role": "owner" };
 const image = "/v1/image?host=img.cdn.test&name=shop/a.png&variant=w%3D20%26fit%3Dclip%26q%3D75";
 
-test("a variant is told with its hash, its age, the event that it is good for and who had it", async (t) => {
+test("a variant is sent with its hash, its age, the event that it is good for and who had it", async (t) => {
   const { app, node, world, renderer } = await start(t);
   await app.inject({ url: image, headers: owner });
   node.position = { originId: "origin-a", seq: 9 };
@@ -124,7 +124,7 @@ test("a log that is left while an answer is made is not named with it", async (t
   assert.deepEqual([answer.statusCode, answer.headers["nearcast-log"]], [200, undefined]);
 });
 
-test("failures are told by their code, too much work as a refusal, and nothing of the inside leaks", async (t) => {
+test("failures are reported by their code, too much work as a refusal, and nothing of the inside leaks", async (t) => {
   const { app, node, origin, renderer } = await start(t);
   const ask = async () => {
     const { statusCode, headers, body } = await app.inject({ url: image, headers: owner });

@@ -396,7 +396,7 @@ test("a body that breaks off cuts the connection, so that nobody takes the part 
   }
 });
 
-test("a client that goes away in the midst of a body ends its reading", async (t) => {
+test("a client that goes away in the middle of a body ends its reading", async (t) => {
   let pushes = 0;
   const body = new Readable({
     read() {

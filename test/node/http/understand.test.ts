@@ -187,7 +187,7 @@ test("the query is the variant: presets, Accept where auto=format asks for it, u
   }
 });
 
-test("a bad parameter is told by name, value and range, in words and as facts", () => {
+test("a bad parameter is reported by name, value and range, in words and as facts", () => {
   const rows: [query: string, parameter: string, value: string, allowed: RegExp][] = [
     ["w=0", "w", "0", /between 1 and 8192/],
     ["w=abc", "w", "abc", /between 1 and 8192/],

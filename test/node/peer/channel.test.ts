@@ -10,7 +10,7 @@ import { NearcastError } from "#base/errors.ts";
 import { silentLog } from "#base/log.ts";
 import { openPeerClient, type PeerClient, type PeerRequest } from "../../../node/peer/client.ts";
 import { channelKeys, channelTls } from "../../../node/peer/keys.ts";
-import { listenForPeers, type PeerListener } from "../../../node/peer/listener.ts";
+import { listenForPeers, type PeerListener } from "../../../node/peer/peer-listener.ts";
 import type { Member } from "../../../node/peer/members.ts";
 import { type FakeClock, fakeClock } from "../../support/fake-clock.ts";
 import { keptLog } from "../../support/kept-log.ts";

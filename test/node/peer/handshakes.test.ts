@@ -21,7 +21,7 @@ test("when there are too many in all, the address that has the most loses its ol
   assert.equal(handshakes.size(), 4);
 });
 
-test("what is proven or closed counts no more, however often that is told", () => {
+test("what is proven or closed no longer counts, however often that is reported", () => {
   const handshakes = createHandshakes<string>({ handshakes: 2, handshakesPerAddress: 2 });
   handshakes.begin("a1", "192.0.2.1");
   handshakes.begin("a2", "192.0.2.1");

@@ -112,7 +112,7 @@ test("ready is said once, when all are; a killed process comes back, and the oth
   assert.equal(readies(), 1);
 });
 
-test("one whose event loop stands still is killed and started anew", async (t) => {
+test("one whose event loop stands still is killed and started again", async (t) => {
   const { launched, notices, logged } = running(t, 2, (index, run) => (index === 1 && run === 0 ? ["hang"] : []));
   await until("it is started anew", () => launched[1]?.length === 2);
   const [killed, ...more] = logged("killed a process that hung; it is started again");

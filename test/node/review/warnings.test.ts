@@ -248,7 +248,7 @@ test("zones that share a nameserver's address have one warning, with the first o
   assert.deepEqual(others, []);
 });
 
-test("addresses that the whole internet reaches are told from those of RFC 6890", () => {
+test("addresses that are reachable from the whole internet are distinguished from those of RFC 6890", () => {
   for (const address of ["8.8.8.8", "100.128.0.1", "172.32.0.1", "2606:4700::1111"]) {
     assert.equal(whySpecial(address), undefined, address);
   }

@@ -103,7 +103,7 @@ test("a purge by address or tag reaches what an owner gave, and none of before i
   }
 });
 
-test("a soft purge is told with what is answered, so that no node takes the old for fresh", async (t) => {
+test("a soft purge is passed on with the answer, so that no node takes the old for fresh", async (t) => {
   const { origin, world, owner, other } = await startWorld(t, (_request, response, number) => {
     response.writeHead(200, { "cache-control": "max-age=100" }).end(`${number}`);
   });
@@ -114,7 +114,7 @@ test("a soft purge is told with what is answered, so that no node takes the old 
   assert.equal(origin.asked.length, 2);
 });
 
-test("an owner that dies in the midst of a body, or before, costs nothing; the origin's failure is told", async (t) => {
+test("an owner that dies in the middle of a body, or before, costs nothing; the origin's failure shows", async (t) => {
   const { origin, world, owner, other } = await startWorld(
     t,
     answering(200, { "cache-control": "max-age=100" }, "body"),

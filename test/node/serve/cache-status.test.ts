@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { restated } from "../../../node/serve/cache-status.ts";
 import { cacheStatusOf, errorStatusOf, type Outcome } from "../../../node/serve/outcome.ts";
 
-test("whatever a node of ours says of itself is told on word for word", () => {
+test("what a node says about itself is relayed verbatim", () => {
   const miss = { word: "miss", isStored: true, isCollapsed: true, detail: "spill-nyc", ttlSeconds: 0 } as const;
   const outcomes: Outcome[] = [
     { word: "hit", tier: "memory", ttlSeconds: 3 },

@@ -22,7 +22,7 @@ import { buildPeerApp } from "../../../node/http/peer-app.ts";
 import { openPeerClient } from "../../../node/peer/client.ts";
 import { type Member, openDirectory, type PeerDirectory } from "../../../node/peer/directory.ts";
 import { createHotKeys } from "../../../node/peer/hot-keys.ts";
-import { listenForPeers } from "../../../node/peer/listener.ts";
+import { listenForPeers } from "../../../node/peer/peer-listener.ts";
 import { createAssetServer } from "../../../node/serve/asset.ts";
 import { createImageServer } from "../../../node/serve/image.ts";
 import type { AssetOrder, ImageOrder } from "../../../node/serve/order.ts";

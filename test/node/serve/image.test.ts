@@ -183,7 +183,7 @@ test("a picture that did not change is young again after one question without by
   assert.equal(edge.counts().renders, 2);
 });
 
-test("while the origin fails the old picture is served inside its window, past it the failure is told", async (t) => {
+test("while the origin fails the old picture is served within its window, and after it the failure", async (t) => {
   const origin = await startPictureOrigin(t);
   origin.names.set("a.png", black);
   const edge = await startEdge(t, origin);

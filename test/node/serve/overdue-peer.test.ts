@@ -6,7 +6,7 @@ import { test, type TestContext } from "node:test";
 import { systemClock } from "#base/clock.ts";
 import { silentLog } from "#base/log.ts";
 import { openPeerClient } from "../../../node/peer/client.ts";
-import { listenForPeers } from "../../../node/peer/listener.ts";
+import { listenForPeers } from "../../../node/peer/peer-listener.ts";
 import type { Member } from "../../../node/peer/members.ts";
 import { joinPeers } from "../../../node/serve/peers.ts";
 import { writeTold } from "../../../node/serve/wire.ts";

@@ -177,7 +177,7 @@ test("in front of a failing origin an asker delivers what it has, whether its ow
   assert.deepEqual([dead.status, dead.outcome.word], [200, "stale"]);
 });
 
-test("a purge that the asker knows and the owner does not yet: nothing of before it is told or kept", async (t) => {
+test("a purge that the asker knows and the owner does not yet: nothing older is sent or kept", async (t) => {
   const origin = await startPictureOrigin(t);
   origin.names.set("a.png", pngLike("old"));
   const world = await startNodes(t, origin.url, { sites: { fra: 2 }, renderer: quickRenderer() });
@@ -238,7 +238,7 @@ test("an answer that a purge overtakes on its way is given to those who asked be
   assert.equal((await other.get("a.png")).status, 404);
 });
 
-test("a soft purge: the old variant is told with its mark, so that each node goes on asking behind", async (t) => {
+test("a soft purge: the old variant is sent with its mark, so that each node goes on asking behind", async (t) => {
   const origin = await startPictureOrigin(t);
   origin.names.set("a.png", pngLike("old"));
   const world = await startNodes(t, origin.url, { sites: { fra: 2 }, renderer: quickRenderer() });

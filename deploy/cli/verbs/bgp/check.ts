@@ -10,7 +10,8 @@ import { readWholeFleet } from "../fleet/zone-files.ts";
 import { birdSocketDefault } from "./bird-control.ts";
 import { wholeOrThrow } from "./config.ts";
 import { gatherFacts } from "./machine-facts.ts";
-import { type Finding, judge } from "./findings.ts";
+import { judge } from "./findings.ts";
+import type { Finding } from "./findings/finding.ts";
 
 interface CheckOptions {
   config: string;

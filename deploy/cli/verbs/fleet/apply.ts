@@ -2,6 +2,7 @@
  * `nearcast fleet apply`: publish a fleet document as the next version; every edge has it within a second.
  * `nearcast fleet diff`: only say what that would change.
  */
+import { counted } from "#base/counted.ts";
 import { problemLines, type ValueProblem } from "#base/schema.ts";
 import { withLine } from "#base/yaml-lines.ts";
 import type { Fleet } from "#document/document.ts";
@@ -103,7 +104,7 @@ async function readValid(file: string): Promise<ValidFleet> {
   const { problems } = checked;
   throw new CommandFailure(
     exitCodes.usage,
-    `${file} has ${problems.length} problem${problems.length === 1 ? "" : "s"}; nothing was published`,
+    `${file} has ${counted(problems.length, "problem")}; nothing was published`,
     { lines: problemLines(problems) },
   );
 }

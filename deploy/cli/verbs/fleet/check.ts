@@ -1,4 +1,5 @@
 /** `nearcast fleet check`: is this a fleet document? All its problems at once; it is sent nowhere. */
+import { counted } from "#base/counted.ts";
 import { problemLines, type ValueProblem } from "#base/schema.ts";
 import { withLine } from "#base/yaml-lines.ts";
 import { systemReason } from "#base/system-reason.ts";
@@ -38,7 +39,7 @@ export function addCheck(parent: Command, cli: Cli): Command {
     } else {
       const { problems } = checked;
       output.answer({ file, ok: false, problems, warnings }, () => [
-        `${file} has ${problems.length} problem${problems.length === 1 ? "" : "s"}:`,
+        `${file} has ${counted(problems.length, "problem")}:`,
         ...problemLines(problems).map((line) => `  ${line}`),
       ]);
     }
@@ -91,12 +92,11 @@ function countsOf(fleet: Fleet): Record<"zones" | "sites" | "nodes" | "hosts" | 
 
 function countsText(fleet: Fleet): string {
   const counts = countsOf(fleet);
-  const some = (count: number, word: string): string => `${count} ${word}${count === 1 ? "" : "s"}`;
   return [
-    some(counts.zones, "zone"),
-    some(counts.sites, "site"),
-    some(counts.nodes, "node"),
-    some(counts.hosts, "host"),
-    some(counts.steered, "steered name"),
+    counted(counts.zones, "zone"),
+    counted(counts.sites, "site"),
+    counted(counts.nodes, "node"),
+    counted(counts.hosts, "host"),
+    counted(counts.steered, "steered name"),
   ].join(", ");
 }

@@ -1,4 +1,5 @@
 /** What `nearcast purge` says of what the nodes found; pure. */
+import { counted } from "#base/counted.ts";
 import type { NodePurge, PurgeState } from "../../origin-answers.ts";
 import { sizeText, tableLines } from "../../output.ts";
 
@@ -46,14 +47,14 @@ function sumLine(done: readonly NodePurge[]): string {
   const tier = (name: "memory" | "disk"): string =>
     heldText({ entries: sum((node) => node[name].entries), bytes: sum((node) => node[name].bytes) });
   const holders = done.filter(({ memory, disk, records }) => memory.entries + disk.entries + records > 0).length;
-  const where = `${holders} of ${done.length} ${done.length === 1 ? "node" : "nodes"}`;
+  const where = `${holders} of ${counted(done.length, "node")}`;
   const pictures = sum(({ records }) => records);
-  const known = `${pictures} ${pictures === 1 ? "picture" : "pictures"}`;
+  const known = counted(pictures, "picture");
   return `matched on ${where}: ${tier("memory")} in memory, ${tier("disk")} on disk; ${known}`;
 }
 
 function heldText({ entries, bytes }: { entries: number; bytes: number }): string {
-  return `${entries} ${entries === 1 ? "entry" : "entries"} (${sizeText(bytes)})`;
+  return `${counted(entries, "entry", "entries")} (${sizeText(bytes)})`;
 }
 
 function missingLines({ nodes, anonymous }: PurgeState): string[] {

@@ -3,7 +3,7 @@ import { canonicalAddress } from "#base/ip-text.ts";
 import { before } from "#base/lifecycle.ts";
 import { Packet, UDPClient } from "dns2";
 import { isIPv6 } from "node:net";
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 
 export interface DnsServer {
   readonly host: string;

@@ -4,7 +4,7 @@ import { nearest } from "#base/did-you-mean.ts";
 import { problemLines } from "#base/schema.ts";
 import type { Fleet } from "#document/document.ts";
 import { parseFleet } from "#document/read-document.ts";
-import { canonicalName } from "#record/names.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import { isPublicName } from "#review/special-addresses.ts";
 import type { Command } from "commander";
 import { getServers } from "node:dns";

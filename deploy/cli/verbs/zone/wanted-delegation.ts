@@ -1,5 +1,5 @@
 /** The delegation that a zone of the fleet document needs at its parent; pure. */
-import { canonicalName, ownerOf } from "#record/names.ts";
+import { canonicalName, ownerOf } from "#record/domain-names.ts";
 import type { Zone } from "#record/zone.ts";
 import { isIPv6 } from "node:net";
 

@@ -32,7 +32,7 @@ test("a URL of another host, or one that can't be read, is refused", () => {
   }
 });
 
-test("a URL that has its host's prefix a second time is told, with the URL that was probably meant", () => {
+test("a URL that has its host's prefix a second time is reported, with the URL that was probably meant", () => {
   const sourcePrefix = "shop ä/";
   const url = "http://img.cdn.test:8080/shop%20%C3%A4/chair.jpg?w=300";
   assert.equal(
@@ -44,7 +44,7 @@ test("a URL that has its host's prefix a second time is told, with the URL that 
   assert.equal(doubledPrefix("chair.jpg", { url, sourcePrefix: "" }), undefined);
 });
 
-test("a URL without its scheme, and a prefix with the slash of a path, are told with what was probably meant", () => {
+test("a URL without its scheme, and a prefix with the slash of a path, get a hint at what was meant", () => {
   const hosts = ["img.cdn.test", "static.cdn.test"];
   assert.equal(
     urlWithoutScheme("img.cdn.test/shop/chair.jpg", hosts),

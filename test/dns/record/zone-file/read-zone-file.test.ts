@@ -519,7 +519,7 @@ test("each problem says the line, the column, what is wrong and what is allowed"
   assert.deepEqual(linesOf(read("x", "a..b")), ['0:0 "a..b" has an empty label']);
 });
 
-test("all problems are told at once, twenty of them at most, and a broken line does not hide the next", () => {
+test("all problems are reported at once, twenty of them at most, and a broken line does not hide the next", () => {
   const outcome = read(`${zoneStart}a A x\n  A y\nb "open\nc A )\n\nd..d A z\n  A ( 192.0.2.1\n`);
   assert.deepEqual(
     linesOf(outcome).map((line) => line.split(" ", 1)[0]),

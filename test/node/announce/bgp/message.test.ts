@@ -70,7 +70,7 @@ test("a ROUTE-REFRESH names a family; marks of RFC 7313 and families that we don
   }
 });
 
-test("a NOTIFICATION is read, and told in words", () => {
+test("a NOTIFICATION is read, and reported in words", () => {
   const cases = [
     ["02 02 fde9", "2/2 bad peer AS"],
     ["02 03 7f000002", "2/3 bad BGP identifier"],

@@ -60,7 +60,7 @@ function open(startDns: StartDns, config = edgeConfig()) {
   return { names, state, lines };
 }
 
-test("a start has ended when the first update answers; secrets and soonest changes were told before it", async () => {
+test("a start ends when the first update answers; secrets and soonest changes are set before it", async () => {
   const { told, updates, part } = scriptedDns();
   const { names, state } = open(async () => part);
   names.refresh();

@@ -61,7 +61,7 @@ const joined: Roster = {
   draining: [],
 };
 
-test("document and roster are seen as one fleet, and each change of either is told", async (t) => {
+test("document and roster are seen as one fleet, and each change of either is reported", async (t) => {
   const { says, open } = await world(t);
   const { membership, changes } = await open();
   equal(membership.current(), null);

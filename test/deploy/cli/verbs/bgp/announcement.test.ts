@@ -137,7 +137,7 @@ test("of two processes one may drain or die: the router goes on as before", asyn
   await until("the router has nothing", async () => !(await routes()).includes("198.51.100.0/24"));
 });
 
-test("a router of the nodes' own AS is told, too", async (t) => {
+test("a router of the nodes' own AS is reported, too", async (t) => {
   if (!needsProgram(t, "bird")) return;
   const { speaker, routes } = await startSite(t, 64500);
   speaker(0).want(wanted);

@@ -74,14 +74,14 @@ test("what does not depend on the client says so; when no site is up, why there 
   assert.equal(lines.at(-1), "  zone    cdn.test");
 });
 
-test("each other outcome is told in words", () => {
+test("each other outcome is reported in words", () => {
   const rows: [body: Record<string, unknown>, line: RegExp][] = [
     [{ outcome: "records", zone: "cdn.test", steering: null }, /answer +the zone's records, the same for every client/],
     [{ outcome: "nodata", zone: "cdn.test", steering: null }, /answer +none: .*NODATA/],
     [{ outcome: "nxdomain", zone: "cdn.test", steering: null }, /answer +none: .*NXDOMAIN/],
     [{ outcome: "yxdomain", zone: "cdn.test", steering: null }, /answer +none: .*YXDOMAIN/],
     [{ outcome: "referral", zone: "cdn.test", steering: null }, /answer +a referral/],
-    [{ outcome: "refused", reason: "the name lies in none of our zones" }, /REFUSED: the name lies in none of our/],
+    [{ outcome: "refused", reason: "the name lies in none of the zones" }, /REFUSED: the name lies in none of the/],
     [{ outcome: "invalid", reason: '"x" is not a record type' }, /none: "x" is not a record type/],
     [{ outcome: "of a later release" }, /answer +of a later release/],
   ];
@@ -93,7 +93,7 @@ test("each other outcome is told in words", () => {
   assert.deepEqual(nameLines({}), ["", "  answer  "]);
 });
 
-test("address hints of HTTPS records are told family by family", () => {
+test("address hints of HTTPS records are reported family by family", () => {
   const hints = [{ ipv4: steering, ipv6: { ...steering, addresses: [], chosen: null, why: "no site has one" } }];
   const lines = nameLines({ name: "cdn.test", type: "HTTPS", outcome: "records", steering: null, hints });
   assert.ok(lines.includes("  ipv4hint  192.0.2.3, 192.0.2.4  (site tyo): tyo is the nearest, 5 km away"));

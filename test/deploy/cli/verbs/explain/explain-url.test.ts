@@ -47,7 +47,7 @@ test("a URL is explained in sentences first, then with every figure", () => {
   ]);
 });
 
-test("each verdict is told in words; what a node of another release says is shown as it is", () => {
+test("each verdict is reported in words; what a node of another release says is shown as it is", () => {
   const answerOf = (body: Record<string, unknown>): string | undefined =>
     urlLines(body).find((line) => line.startsWith("answer"));
   const rows: [string, RegExp][] = [

@@ -136,7 +136,7 @@ test("20,000 files are found in linear time", async (t) => {
   assert.ok(foundMs < 4 * plainMs + 500, `${foundMs} ms against ${plainMs} ms`);
 });
 
-test("a name that is not UTF-8 is told as such, of a file, a folder and a word", async (t) => {
+test("a name that is not UTF-8 is reported as such, of a file, a folder and a word", async (t) => {
   const folder = await temporaryFolder(t, "put");
   const latin1 = (name: string): Buffer => Buffer.concat([Buffer.from(`${folder}/`), Buffer.from(name, "latin1")]);
   await writeFile(latin1("caf\u00e9.jpg"), "12345");

@@ -54,7 +54,7 @@ test("a delegation that is right has no findings", async (t) => {
   });
 });
 
-test("a parent without the delegation is told of", async (t) => {
+test("a parent without the delegation is reported", async (t) => {
   const { findings } = await check(t, []);
   assert.deepEqual(findings, [{ kind: "missing", text: "the parent has no NS records for cdn.example.org" }]);
 });
@@ -82,7 +82,7 @@ test("a nameserver that does not answer for the zone is lame", async (t) => {
   ]);
 });
 
-test("a DS record at the parent is told of, since the zone is not signed", async (t) => {
+test("a DS record at the parent is reported, since the zone is not signed", async (t) => {
   const digest = "d4b7d520e7bb5f0f67674a0cceb1e3e0614b93c4f9e99b8383f6a1e4469da50a";
   const ds = `{name: cdn, type: DS, keyTag: 1, algorithm: 13, digestType: 2, digest: ${digest}}`;
   const { findings } = await check(t, [...right, ds]);

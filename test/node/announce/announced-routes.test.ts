@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Prefix } from "../../../node/announce/bgp/prefix.ts";
-import { changesTo, nothingWanted, type Wanted, withoutNextHop } from "../../../node/announce/routes.ts";
+import { changesTo, nothingWanted, type Wanted, withoutNextHop } from "../../../node/announce/announced-routes.ts";
 import { readAll } from "./bgp/octets.ts";
 
 const both: Wanted = {
@@ -35,7 +35,7 @@ test("what is new is announced, what is not wanted any more is withdrawn, and wh
   assert.equal(none.sent.size, 0);
 });
 
-test("a shutdown says every route anew, without a withdrawal between, and so does its end", () => {
+test("a shutdown announces every route again, without a withdrawal in between, and so does its end", () => {
   const { sent } = changesTo(new Map(), both, [4, 6]);
   const drained = changesTo(sent, { ...both, isShuttingDown: true }, [4, 6]);
   assert.deepEqual(words(drained.messages), ["+v4/24 0 65535,0", "+v6/48 0 65535,0"]);

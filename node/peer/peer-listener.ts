@@ -1,5 +1,5 @@
 /**
- * Where a node answers other nodes: HTTP/1.1 behind TLS that only those can finish who know the fleet's secret
+ * The listener for other nodes: HTTP/1.1 over TLS, whose handshake only nodes with the fleet secret can complete
  * (keys.ts).
  *
  *   TCP ──▶ handshake: current or previous secret ──▶ HTTP ──▶ application
@@ -11,8 +11,7 @@
  * `Connection: close`, and one that is idle is closed after `staleGraceMs`: clients that know the new secret have left
  * it by then. Tickets and session ids are off, for a resumed session would prove nothing.
  *
- * Bodies of requests have a length that is told beforehand and bounded; whoever is let in belongs to the fleet, but a
- * fleet has bugs too.
+ * Request bodies need a bounded Content-Length: peers belong to the fleet, but a fleet has bugs, too.
  */
 import { constants } from "node:crypto";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";

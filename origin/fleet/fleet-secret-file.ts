@@ -80,7 +80,7 @@ async function load(file: string): Promise<{ secrets: FleetSecrets; isMade: bool
   }
   const secrets = parse(text);
   if (secrets !== undefined) return { secrets, isMade: false };
-  throw new NearcastError("INTERNAL", `${file} holds no fleet secret: delete it to have a new one made`);
+  throw new NearcastError("INTERNAL", `${file} holds no fleet secret: delete it, and the origin makes a new one`);
 }
 
 function parse(text: string): FleetSecrets | undefined {
@@ -98,7 +98,7 @@ async function store(file: string, secrets: FleetSecrets): Promise<void> {
   try {
     await writeAtomic(file, `${JSON.stringify(secrets)}\n`, { mode: secretFileMode, durable: true });
   } catch (error) {
-    throw new NearcastError("DISK_FAILED", `the fleet secret can't be written: ${(error as Error).message}`, {
+    throw new NearcastError("DISK_FAILED", `can't write the fleet secret: ${(error as Error).message}`, {
       cause: error,
     });
   }

@@ -1,0 +1,6 @@
+/** Addresses as findings compare them. */
+import { canonicalAddress } from "#base/ip-text.ts";
+
+export function sameAddress(one: string, other: string): boolean {
+  return canonicalAddress(one) === canonicalAddress(other);
+}
