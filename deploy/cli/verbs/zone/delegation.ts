@@ -64,7 +64,10 @@ async function answerOf(wanted: Delegation, resolver: DnsServer | undefined): Pr
   const base = { ...wanted, records: recordLines(wanted), checked: undefined };
   if (resolver === undefined) return { ...base, unchecked: undefined };
   if (!isPublicName(wanted.zone)) {
-    return { ...base, unchecked: `not checked: ${wanted.zone} is a reserved name, which nobody can delegate in the public DNS` };
+    return {
+      ...base,
+      unchecked: `not checked: ${wanted.zone} is a reserved name, which nobody can delegate in the public DNS`,
+    };
   }
   const checked = await checkDelegation(wanted, { ask: askDns, resolver, port: dnsPort });
   return { ...base, checked, unchecked: undefined };
