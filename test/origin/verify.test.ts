@@ -58,16 +58,16 @@ test("a flipped byte, a truncated and a deleted blob are named; an upload of the
     found.value.faults.toSorted((a, b) => (a.detail < b.detail ? -1 : 1)),
     [
       {
-        sha256: short.sha256,
-        fault: "damaged",
-        detail: `it should have ${pictures["short.jpg"].length} bytes (got 100)`,
-        uses: [{ name: "short.jpg", version: 1, isCurrent: true }],
-      },
-      {
         sha256: gone.sha256,
         fault: "missing",
         detail: "it is missing",
         uses: [{ name: "gone.jpg", version: 1, isCurrent: true }],
+      },
+      {
+        sha256: short.sha256,
+        fault: "damaged",
+        detail: `it should have ${pictures["short.jpg"].length} bytes (got 100)`,
+        uses: [{ name: "short.jpg", version: 1, isCurrent: true }],
       },
       {
         sha256: flipped.sha256,

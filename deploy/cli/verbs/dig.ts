@@ -3,10 +3,10 @@
  * from elsewhere (`--from` sends the EDNS client subnet of RFC 7871).
  */
 import { command } from "#base/command-name.ts";
-import { before } from "#base/lifecycle.ts";
 import type { Command } from "commander";
-import { Packet, TCPClient, UDPClient } from "dns2";
-import { isIP, isIPv6 } from "node:net";
+import { Packet } from "dns2";
+import { isIP } from "node:net";
+import { type DnsServer, queryDns } from "../dns-query.ts";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";
 import { systemReason } from "#base/system-reason.ts";
 import { type CommonOptions, defaultDnsServer, type Environment, findNodes, hostPort } from "../settings.ts";
@@ -15,7 +15,8 @@ import { parseServer } from "./zone/dns-server.ts";
 
 type DnsRecord = Packet["answers"][number];
 
-const timeoutMs = 3000;
+/** As long as an answer over TCP can be: any record set of a node is shown. */
+const answerBytesMax = 65_535;
 /** As much of a client's address as public resolvers send on (RFC 7871 §11.1). */
 const subnetBits = { 4: 24, 6: 56 } as const;
 
@@ -105,10 +106,7 @@ export function subnetOf(text: string): string {
 }
 
 /** Undefined: no node of this machine is known. */
-async function firstServer(
-  options: CommonOptions,
-  environment: Environment,
-): Promise<{ host: string; port: number } | undefined> {
+async function firstServer(options: CommonOptions, environment: Environment): Promise<DnsServer | undefined> {
   const nodes = await findNodes(options, environment);
   return nodes.flatMap((node) => node.dns).find(({ port }) => port !== 0);
 }
@@ -142,21 +140,17 @@ async function ask(
     name: string;
     type: string;
     subnet: string | undefined;
-    server: { host: string; port: number };
+    server: DnsServer;
     isTcp: boolean;
   },
 ): Promise<DigAnswer> {
   const { name, type, subnet, server } = query;
-  const where = { dns: server.host, port: server.port };
-  const resolve = query.isTcp
-    ? TCPClient(where)
-    : UDPClient({ ...where, socketType: isIPv6(server.host) ? "udp6" : "udp4", timeout: timeoutMs });
   const startMs = cli.clock.monotonicMs();
   let packet: Packet;
   try {
-    const options = subnet === undefined ? { recursive: false } : { recursive: false, clientIp: subnet };
-    // The client's own limit covers UDP alone, not the second try by TCP after a truncated answer.
-    packet = await before(AbortSignal.timeout(timeoutMs + 500), resolve(name, type, Packet.CLASS.IN, options));
+    const number = Packet.TYPE[type as keyof typeof Packet.TYPE];
+    const question = { name, type: number, isRecursive: false, ...(subnet === undefined ? {} : { subnet }) };
+    packet = await queryDns(server, question, { isTcp: query.isTcp, answerBytesMax });
   } catch (error) {
     throw new CommandFailure(
       exitCodes.unreachable,

@@ -1,16 +1,17 @@
-/** One DNS query to one server, by dns2, as the check of a delegation needs it. */
+/** One DNS query to one server, as the check of a delegation needs it. */
 import { canonicalAddress } from "#base/ip-text.ts";
-import { before } from "#base/lifecycle.ts";
-import { Packet, UDPClient } from "dns2";
-import { isIPv6 } from "node:net";
+import { Packet } from "dns2";
 import { canonicalName } from "#record/domain-names.ts";
+import { type DnsServer, queryDns } from "../../dns-query.ts";
 
-export interface DnsServer {
-  readonly host: string;
-  readonly port: number;
+/** RFC 1035 §3.2.2, RFC 3596, RFC 4034. dns2 has no name for DS. */
+const typeNumbers = { A: 1, NS: 2, SOA: 6, AAAA: 28, DS: 43 } as const;
+
+export interface Question {
+  readonly name: string;
+  readonly type: keyof typeof typeNumbers;
+  readonly isRecursive: boolean;
 }
-
-type QueryType = "A" | "AAAA" | "NS" | "SOA" | "DS";
 
 export interface DnsReply {
   readonly rcode: number;
@@ -18,49 +19,48 @@ export interface DnsReply {
   readonly isAuthoritative: boolean;
   /** Those of answer and authority sections. */
   readonly nameservers: readonly { owner: string; target: string }[];
-  /** Those of answer and additional sections. */
-  readonly addresses: readonly { owner: string; address: string }[];
+  /** Those of the answer section. */
+  readonly addresses: readonly string[];
+  /** Addresses of the answer and additional sections. */
+  readonly glue: readonly { owner: string; address: string }[];
   /** Types of the records in the answer section. */
   readonly answerTypes: readonly string[];
   readonly hasDs: boolean;
 }
 
 /** @throws Error when the server does not answer */
-export type AskDns = (
-  server: DnsServer,
-  question: { name: string; type: QueryType; isRecursive: boolean },
-) => Promise<DnsReply>;
+export type AskDns = (server: DnsServer, question: Question) => Promise<DnsReply>;
 
 export const rcodes = { noError: 0, nameError: 3 } as const;
 
-const timeoutMs = 3000;
+/** More than thirteen nameservers with their addresses take; the servers are not ours, so little is read of them. */
+const answerBytesMax = 4096;
 
-/** dns2 takes types by name and has none for DS (RFC 4034); in answers it calls it by its number. */
-const dsNumber = 43;
-const typeNumbers: Record<string, number> = Packet.TYPE;
-typeNumbers["DS"] ??= dsNumber;
-
-export const askDns: AskDns = async ({ host, port }, { name, type, isRecursive }) => {
-  const socketType = isIPv6(host) ? "udp6" : "udp4";
-  const resolve = UDPClient({ dns: host, port, socketType, timeout: timeoutMs });
-  // The client's own limit covers UDP alone, not the second try by TCP after a truncated answer.
-  const reply = resolve(name, type, Packet.CLASS.IN, { recursive: isRecursive });
-  const packet = await before(AbortSignal.timeout(timeoutMs + 500), reply);
+export const askDns: AskDns = async (server, { name, type, isRecursive }) => {
+  const packet = await queryDns(server, { name, type: typeNumbers[type], isRecursive }, { answerBytesMax });
   const { answers, authorities, additionals } = packet;
+  const addressesIn = (records: Packet["answers"]): { owner: string; address: string }[] =>
+    records.flatMap((record) => {
+      const isAddress = record.type === typeNumbers.A || record.type === typeNumbers.AAAA;
+      if (!isAddress || record.address === undefined) return [];
+      return [{ owner: canonicalName(record.name), address: canonicalAddress(record.address) }];
+    });
   return {
     rcode: packet.header.rcode,
     isAuthoritative: packet.header.aa === 1,
     nameservers: [...answers, ...authorities].flatMap((record) => {
       const target = record.ns ?? record.domain;
-      if (Packet.typeName(record.type) !== "NS" || target === undefined) return [];
+      if (record.type !== typeNumbers.NS || target === undefined) return [];
       return [{ owner: canonicalName(record.name), target: canonicalName(target) }];
     }),
-    addresses: [...answers, ...additionals].flatMap((record) => {
-      const isAddress = ["A", "AAAA"].includes(Packet.typeName(record.type));
-      if (!isAddress || record.address === undefined) return [];
-      return [{ owner: canonicalName(record.name), address: canonicalAddress(record.address) }];
-    }),
+    addresses: addressesIn(answers).map(({ address }) => address),
+    glue: addressesIn([...answers, ...additionals]),
     answerTypes: answers.map((record) => Packet.typeName(record.type)),
-    hasDs: answers.some((record) => record.type === dsNumber),
+    hasDs: answers.some((record) => record.type === typeNumbers.DS),
   };
 };
+
+/** The response code as RFC 1035 and its successors call it. */
+export function rcodeName(rcode: number): string {
+  return Object.entries(Packet.RCODE).find(([, number]) => number === rcode)?.[0] ?? `RCODE${rcode}`;
+}

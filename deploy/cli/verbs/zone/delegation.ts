@@ -12,11 +12,13 @@ import { CommandFailure, type ExitCode, exitCodes } from "../../exit-codes.ts";
 import { readFleetText } from "../fleet/check.ts";
 import { readWholeFleet } from "../fleet/zone-files.ts";
 import { readFleet } from "../../origin-answers.ts";
-import type { CommonOptions } from "../../settings.ts";
+import { type CommonOptions, hostPort } from "../../settings.ts";
 import { addVerb, type Cli, outputOf, withClient, withOrigin } from "../../verb.ts";
-import { askDns, type DnsServer } from "./ask-dns.ts";
+import { type DnsServer, queryTimeoutMs } from "../../dns-query.ts";
+import { type AskDns, askDns } from "./ask-dns.ts";
 import { type CheckedDelegation, checkDelegation } from "./check-delegation.ts";
 import { parseServer } from "./dns-server.ts";
+import { budgetMs, withinBudget } from "./query-budget.ts";
 import { type Delegation, delegationOf, recordLines } from "./wanted-delegation.ts";
 
 interface DelegationOptions extends CommonOptions {
@@ -43,7 +45,7 @@ export function addDelegation(parent: Command, cli: Cli): void {
       "Without ZONE, covers every zone of the fleet document. Reads the document from the origin, or from --file.",
       "Finds the parent zone through the resolver of this machine and queries its nameservers for the delegation;",
       "then queries each nameserver of the zone itself. The records are printed even if a query fails.",
-      "Exit status 1: something is missing or wrong. Exit status 3: the parent zone could not be queried.",
+      "Exit status 1: something is missing or wrong. Exit status 3: the check is not complete.",
     ].join("\n"),
     examples: ["zone delegation", "zone delegation cdn.example.com --file fleet.yaml --no-check"],
   });
@@ -54,13 +56,17 @@ export function addDelegation(parent: Command, cli: Cli): void {
     .action(async (name: string | undefined, options: DelegationOptions) => {
       const resolver = options.check ? resolverOf(options.resolver) : undefined;
       const zones = zonesOf(await fleetOf(cli, options), name);
-      const answers = await Promise.all(zones.map(async (zone) => await answerOf(zone, resolver)));
-      outputOf(cli, options).answer({ zones: answers, ok: answers.every(isRight) }, () => answers.flatMap(linesOf));
+      const output = outputOf(cli, options);
+      const isAnyPublic = zones.some(({ zone }) => isPublicName(zone));
+      if (resolver !== undefined && isAnyPublic) output.note(checkingLine(zones.length, resolver));
+      const ask = withinBudget(askDns, cli.clock);
+      const answers = await Promise.all(zones.map(async (zone) => await answerOf(zone, resolver, ask)));
+      output.answer({ zones: answers, ok: answers.every(isRight) }, () => answers.flatMap(linesOf));
       cli.end(exitCodeOf(answers));
     });
 }
 
-async function answerOf(wanted: Delegation, resolver: DnsServer | undefined): Promise<ZoneAnswer> {
+async function answerOf(wanted: Delegation, resolver: DnsServer | undefined, ask: AskDns): Promise<ZoneAnswer> {
   const base = { ...wanted, records: recordLines(wanted), checked: undefined };
   if (resolver === undefined) return { ...base, unchecked: undefined };
   if (!isPublicName(wanted.zone)) {
@@ -69,9 +75,17 @@ async function answerOf(wanted: Delegation, resolver: DnsServer | undefined): Pr
       unchecked: `not checked: ${wanted.zone} is a reserved name, which nobody can delegate in the public DNS`,
     };
   }
-  const checked = await checkDelegation(wanted, { ask: askDns, resolver, port: dnsPort });
+  const checked = await checkDelegation(wanted, { ask, resolver, port: dnsPort });
   return { ...base, checked, unchecked: undefined };
 }
+
+function checkingLine(zones: number, { host, port }: DnsServer): string {
+  const what = zones === 1 ? "the delegation" : `the delegations of ${zones} zones`;
+  return `checking ${what} through the resolver ${hostPort(host, port)}; this takes at most ${limitMs / 1000} s`;
+}
+
+/** The last query begins before the budget ends. */
+const limitMs = budgetMs + Math.ceil(queryTimeoutMs / 1000) * 1000;
 
 async function fleetOf(cli: Cli, options: DelegationOptions): Promise<Fleet> {
   if (options.file !== undefined) {
@@ -115,7 +129,12 @@ function resolverOf(text: string | undefined): DnsServer {
 }
 
 function isRight({ checked }: ZoneAnswer): boolean {
-  return checked === undefined || (checked.problem === undefined && checked.findings.length === 0);
+  return checked === undefined || (isWhole(checked) && checked.findings.length === 0);
+}
+
+/** Whether everything was asked that the verdict needs. */
+function isWhole({ problem, unchecked }: CheckedDelegation): boolean {
+  return problem === undefined && unchecked.length === 0;
 }
 
 function exitCodeOf(answers: readonly ZoneAnswer[]): ExitCode {
@@ -141,8 +160,12 @@ function linesOf({ zone, records, checked, unchecked }: ZoneAnswer, index: numbe
   ];
 }
 
-function checkedLines({ parent, problem, findings }: CheckedDelegation): string[] {
-  const found = findings.map(({ kind, text }) => `  ${kind}: ${text}`);
+function checkedLines(checked: CheckedDelegation): string[] {
+  const { parent, problem, findings, unchecked } = checked;
+  const found = [
+    ...findings.map(({ kind, text }) => `  ${kind}: ${text}`),
+    ...unchecked.map((text) => `  not checked: ${text}`),
+  ];
   if (problem !== undefined || parent === undefined) return [`the parent was not checked: ${problem ?? ""}`, ...found];
   const asked = `parent zone ${parent.zone}, asked at ${parent.servers.join(", ")}`;
   return found.length === 0 ? [`${asked}: the delegation is right`] : [`${asked}:`, ...found];
