@@ -1,7 +1,7 @@
 /**
- * Response rate limiting: a limit on UDP answers per second to one client network, a /24 or an IPv6 /56. It bounds the
- * traffic that spoofed queries can reflect to a victim. Clients that have proved their address (TCP, a valid cookie)
- * are not limited.
+ * Response rate limiting: a limit on UDP answers per second to one client network (a /24, or an IPv6 /56). It bounds
+ * the traffic that spoofed queries can reflect to a victim. Clients that have proved their address (TCP, a valid
+ * cookie) are not limited.
  *
  * Each network has a leaky bucket that holds one second's worth of answers. A bucket is one number: the time at which
  * it will have run empty.
