@@ -339,6 +339,8 @@ is_running() { # role
 # The role's data folder, which belongs to the role's user with all that is in it.
 make_data() { # role
   data=$root$(data_of "$1")
+  is_new=false
+  [ -d "$data" ] || is_new=true
   directory "$data" 700
   if [ -n "$root" ]; then return; fi
   user=$(user_of "$1")
@@ -349,7 +351,7 @@ make_data() { # role
     echo "The $1 runs as the user $user from its next start on: systemctl restart nearcast-$1"
     echo "That restart gives $data, which belongs to $owner, to $user"
   else
-    echo "The $1 runs as the user $user: $data, which belongs to $owner, is given to it"
+    $is_new || echo "The $1 runs as the user $user, but $data belongs to $owner:"
     run chown -R "$user:$user" "$data"
   fi
 }

@@ -56,13 +56,16 @@ const closingMsMax = 800;
 /** While draining. */
 const idleCheckMs = 50;
 
-/** @throws NearcastError CONFLICT when another origin runs on the directory, INTERNAL for a token others can read */
+/**
+ * @throws NearcastError CONFLICT when another origin runs on the directory, INTERNAL for a token others can read,
+ *   DISK_FAILED for a directory that can't be created
+ */
 export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promise<RunningOrigin> {
   const { clock, log, inspector } = deps;
   const lifecycle = createLifecycle(log);
   try {
     const dataDir = resolve(config.dataDir);
-    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    await makeDataDirectory(dataDir);
     lifecycle.defer("lock", lockDirectory(dataDir, `another origin is running on ${dataDir}`));
     const secretsDir = join(dataDir, "secrets");
     await refuseLostCatalogue(dataDir);
@@ -143,6 +146,20 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
   } catch (error) {
     await lifecycle.stop(closingMsMax);
     throw error;
+  }
+}
+
+/** A service without `dataDir` gets here: its default is relative to `/`, which a service can't write to. */
+async function makeDataDirectory(dataDir: string): Promise<void> {
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new NearcastError(
+      "DISK_FAILED",
+      `can't create the data directory ${dataDir}: ${(cause as Error).message}. Set dataDir (--data) to a directory ` +
+        `that the origin's user can write to, such as /var/lib/nearcast-origin`,
+      { cause },
+    );
   }
 }
 

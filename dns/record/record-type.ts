@@ -10,7 +10,7 @@ import type { ValueProblem } from "#base/schema.ts";
 import type { Rdata } from "./rdata-writer.ts";
 import type { RdataReader } from "./rdata-reader.ts";
 import { type TypeName, typeNumbers } from "./type-numbers.ts";
-import type { RawRecord } from "./types/raw.ts";
+import type { RawRecord } from "./raw-schema.ts";
 import type { Fields } from "./zone-file/fields.ts";
 
 /** The name of a type in the fleet document. */

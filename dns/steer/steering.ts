@@ -36,7 +36,8 @@ import {
   type OutcomeTable,
   type SweptRanges,
 } from "./outcome-table.ts";
-import { keptShareOf, planOf, type Plan, type PlanInputs } from "./plan.ts";
+import { keptShareOf, planOf, type PlanInputs } from "./candidates.ts";
+import type { Plan } from "./plan.ts";
 import { policies } from "./policies.ts";
 import { hashNetwork4, hashNetwork6, hashSite, networkBits } from "./rendezvous.ts";
 

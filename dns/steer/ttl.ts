@@ -45,7 +45,8 @@ export function ttlOf(
   if (soonestSite === "") return { seconds: ceiling, reason: `${longest}: no site's state can change by itself` };
   // Rounded down: an answer must not outlive what it rests on.
   const seconds = Math.floor(Math.max(soonestMs, 0) / 1000);
-  const change = `site ${soonestSite} may go up or down in ${seconds} s at the earliest`;
+  const when = seconds === 0 ? "at any moment" : `in ${seconds} s at the earliest`;
+  const change = `site ${soonestSite} may go up or down ${when}`;
   if (seconds > ceiling) return { seconds: ceiling, reason: `${longest}: ${change}` };
   if (seconds < floor) return { seconds: floor, reason: `the shortest allowed (ttlFloorSeconds): ${change}` };
   return { seconds, reason: `since ${change}` };

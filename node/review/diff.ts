@@ -286,6 +286,10 @@ function changesOfAnswer(name: string, before: Answers, after: Answers): FleetCh
   const [old, now] = [before.addressesOf(name), after.addressesOf(name)];
   const gone = [...old].filter((address) => !now.has(address));
   if (gone.length === 0 && old.size === now.size) return [];
+  if (after.zoneOf(name) === undefined && before.zoneOf(name) !== undefined)
+    return [
+      { kind: "removed", what: "answers", name, detail: `it is in no zone any more (was ${entriesList([...old])})` },
+    ];
   if (now.size === 0)
     return [{ kind: "removed", what: "answers", name, detail: `no address is left (was ${entriesList(gone)})` }];
   const kind = gone.length === 0 ? "added" : "changed";

@@ -6,9 +6,9 @@ import { type NodeHealth, siteStates, unknownHealth } from "#health/health.ts";
 import type { IsLive } from "./dns-answers.ts";
 
 /**
- * The candidates for a steered name are those of dns/steer/plan.ts: the sites that are up; if none is, the draining
- * ones; if none is, all. A drained node is answered when its site is a candidate and not up. Names with the policy
- * `anycast` are left out, since no site is chosen for them.
+ * The candidates for a steered name are those of dns/steer/candidates.ts: the sites that are up; if none is, the
+ * draining ones; if none is, all. A drained node is answered when its site is a candidate and not up. Names with the
+ * policy `anycast` are left out, since no site is chosen for them.
  * @param fleet with its roster, in which the node drains
  * @param isLive if it is false for all nodes, their state is unknown, and all count as live
  */

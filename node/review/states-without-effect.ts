@@ -1,8 +1,8 @@
 /**
  * Warns when `state: down` or `state: draining` has no effect, because DNS has nothing else to answer with; pure.
  *
- *   candidates for a steered name (dns/steer/plan.ts)   the sites that are up; if none is, the draining ones; if none
- *                                                       is, all: an answer that may work beats none
+ * The candidates for a steered name (dns/steer/candidates.ts) are the sites that are up; if none is, the draining ones;
+ * if none is, all: an answer that may work beats none.
  *
  * So when an operator holds down every site of a name, DNS still sends clients to all of them. Sites without an address
  * are left out: DNS never answers with them. So are names with the policy `anycast`: no site is chosen for them.

@@ -138,7 +138,7 @@ test("each forbidden import and property is reported, each allowed one is not", 
   }
 });
 
-test("an import cycle is reported, over relative paths and over the names of rooms", async (t) => {
+test("an import cycle is reported, over relative paths, over aliases, and through types", async (t) => {
   const folder = await mkdtemp(join(tmpdir(), "nearcast-lint-"));
   t.after(async () => {
     await rm(folder, { recursive: true });
@@ -152,6 +152,8 @@ test("an import cycle is reported, over relative paths and over the names of roo
     "node/peer/two.ts": 'import { one } from "./one.ts";\nexport const two = () => one;\n',
     "node/health/one.ts": 'import { three } from "#document/three.ts";\nexport const four = () => three;\n',
     "node/document/three.ts": 'import { four } from "#health/one.ts";\nexport const three = () => four;\n',
+    "node/peer/type.ts": 'import { six } from "./value.ts";\nexport type Six = typeof six;\n',
+    "node/peer/value.ts": 'import type { Six } from "./type.ts";\nexport const six: Six | 6 = 6;\n',
     "node/peer/alone.ts": 'import { one } from "./one.ts";\nexport const five = () => one;\n',
   };
   for (const [file, text] of Object.entries(files)) {
@@ -164,6 +166,8 @@ test("an import cycle is reported, over relative paths and over the names of roo
     "node/health/one.ts",
     "node/peer/one.ts",
     "node/peer/two.ts",
+    "node/peer/type.ts",
+    "node/peer/value.ts",
   ]);
 });
 

@@ -18,7 +18,7 @@ test("it prints the records of a document without asking anyone", async () => {
   assert.equal(status, 0);
   assert.match(stdout, /^ {2}cdn\.example\.com\. {6}NS {4}ns1\.cdn\.example\.com\.$/m);
   assert.match(stdout, /^ {2}ns2\.cdn\.example\.com\. {2}A {5}192\.0\.2\.10$/m);
-  assert.match(stdout, /no DS record: the zone is not signed/);
+  assert.match(stdout, /Add no DS record: nearcast does not sign zones/);
 });
 
 test("an unknown zone and a bad resolver are wrong usage", async () => {

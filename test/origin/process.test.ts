@@ -83,6 +83,15 @@ test("settings with problems are refused with all of them, before anything is to
   assert.match((await run(t, ["--help"])).out, /^Usage: /);
 });
 
+test("a data directory that can't be created is named, with the setting to change", async (t) => {
+  const file = join(await directoryOf(t), "file");
+  await writeFile(file, "");
+  const { status, err } = await run(t, ["--data", join(file, "origin"), "--port", "0"]);
+  assert.equal(status, 1);
+  assert.ok(err.includes(`can't create the data directory ${file}/origin: ENOTDIR`), err);
+  assert.match(err, /Set dataDir \(--data\) to a directory that the origin's user can write to/);
+});
+
 test("SIGTERM lets a running upload finish, ends the feed, and ends the process with status 0", async (t) => {
   const directory = await directoryOf(t);
   const child = spawnOrigin(t, ["--data", directory, "--port", "0"]);

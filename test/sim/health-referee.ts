@@ -16,7 +16,7 @@
 import assert from "node:assert/strict";
 import type { Fleet } from "#document/document.ts";
 import type { NodeHealth, SiteStates } from "#health/health.ts";
-import { planOf } from "../../dns/steer/plan.ts";
+import { planOf } from "../../dns/steer/candidates.ts";
 import type { World } from "./health-world.ts";
 
 /** The promise of the issue: a dead site is out within this. */

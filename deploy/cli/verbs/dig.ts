@@ -214,6 +214,12 @@ function valueOf(record: DnsRecord): string {
   }
 }
 
+/** @param scope the prefix length for which a resolver may reuse the answer (RFC 7871) */
+export function scopeText(scope: number): string {
+  const who = scope === 0 ? "every client gets this answer" : `all clients in the same /${scope} get this answer`;
+  return `scope /${scope}: ${who}`;
+}
+
 function linesOf(answer: DigAnswer): string[] {
   const { question, subnet, scope } = answer;
   const records = (heading: string, some: readonly RecordText[]): string[] =>
@@ -223,9 +229,7 @@ function linesOf(answer: DigAnswer): string[] {
   return [
     `${question.name} ${question.type} @${answer.server}: ${answer.rcode}, ` +
       `flags ${answer.flags.join(" ")}, ${answer.elapsedMs} ms`,
-    ...(subnet === undefined
-      ? []
-      : [`asked for ${subnet}${scope === undefined ? "" : `; the whole /${scope} gets this answer`}`]),
+    ...(subnet === undefined ? [] : [`client subnet ${subnet}${scope === undefined ? "" : `, ${scopeText(scope)}`}`]),
     ...records("answer", answer.answers),
     ...records("authority", answer.authority),
     ...(meanings[answer.rcode] === undefined ? [] : [`${answer.rcode}: ${meanings[answer.rcode]}`]),

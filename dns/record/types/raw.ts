@@ -1,19 +1,12 @@
 /** RAW: any other type, given by its number and its rdata (RFC 3597). */
-import { Type, type Static } from "typebox";
 import { plainRdata, putHex, type Rdata, rdataOctetsMax } from "../rdata-writer.ts";
-import { hex, recordSchema } from "../record-schema.ts";
+import { type RawRecord, rawSchema } from "../raw-schema.ts";
 import { recordType, type Start } from "../record-type.ts";
 import { type Fields, refuse } from "../zone-file/fields.ts";
 
-const schema = recordSchema("RAW", {
-  typeNumber: Type.Integer({ minimum: 1, maximum: 65_535, description: "the type's number (IANA)" }),
-  data: hex("rdata, with uncompressed names"),
-});
-export type RawRecord = Static<typeof schema>;
-
 export const raw = recordType({
   type: "RAW",
-  schema,
+  schema: rawSchema,
   writeRdata({ data }, into) {
     putHex(into, data);
   },

@@ -9,7 +9,7 @@ import type { SteeredName } from "#document/schema/steering.ts";
 import assert from "node:assert/strict";
 import { draw, drawAgain, hashNetwork4, hashNetwork6, hashSite, isKept } from "../../../dns/steer/rendezvous.ts";
 import { parsePrefix, type Family, type IpAddress } from "../../../dns/wire/address.ts";
-import type { World, WorldPlace } from "./worlds.ts";
+import type { World, WorldPlace } from "./world.ts";
 
 export interface Outcome {
   /** Groups of sites, by index, in the order of preference. Empty: nothing to answer. */

@@ -13,7 +13,8 @@ import { test } from "node:test";
 import { anycastSite, compileSteering, decide, noSite, type Decision } from "../../../dns/steer/steering.ts";
 import type { Family } from "../../../dns/wire/address.ts";
 import { answerOf, keyOf, networkBits, outcomeAt, type Outcome, type Question } from "./oracle.ts";
-import { below, oneOf, randomNetwork, randomWorld, scratchAddress, type World } from "./worlds.ts";
+import { below, oneOf, randomNetwork, randomWorld, scratchAddress } from "./worlds.ts";
+import type { World } from "./world.ts";
 
 const checksWanted = 1_000_000;
 const checksPerWorld = 400;

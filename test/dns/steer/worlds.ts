@@ -6,29 +6,10 @@ import type { SiteState } from "#health/health.ts";
 import { emptyGeo, sharedUint32, type GeoTables, type RangeTable } from "../../../dns/geo/tables.ts";
 import { emptyAddress, ipToText, maskIp, parsePrefix, type Family, type IpAddress } from "../../../dns/wire/address.ts";
 import { kmBetween, keyOf } from "./oracle.ts";
-
-export interface WorldPlace {
-  /** NaN where it is not known. */
-  readonly latitude: number;
-  readonly longitude: number;
-  readonly country?: string | undefined;
-}
+import type { World, WorldPlace } from "./world.ts";
 
 /** Ranges of one family: each reaches from its key (see oracle.ts) to the next one's. */
 type Ranges = readonly { readonly from: bigint; readonly value: number }[];
-
-export interface World {
-  readonly fleet: Fleet;
-  readonly self: string;
-  readonly states: ReadonlyMap<string, SiteState>;
-  readonly keptShares: ReadonlyMap<string, number>;
-  readonly geo: GeoTables;
-  placeAt: (family: Family, key: bigint) => WorldPlace;
-  asnAt: (family: Family, key: bigint) => number;
-  sitePlace: (at: number) => WorldPlace;
-  /** Keys at which anything can change, in order, the first is 0. */
-  edges: (family: Family) => readonly bigint[];
-}
 
 export const below = (random: Random, limit: number): number => Math.floor(random() * limit);
 export const oneOf = <Item>(random: Random, items: readonly Item[]): Item => {

@@ -6,6 +6,7 @@ import { parseDocument } from "yaml";
 test("what is wrong with a text that is not YAML is reported without the grammar of its parser", () => {
   const rows: [text: string, wanted: RegExp][] = [
     ["a: b: c", /^a line contains a second `key: value`/],
+    ["a:\n  - b: 1\n- b: 2\nc: 3", /indentation does not match the lines above/],
     ["a: 1\nb\nc: 2", /^a colon is missing after a key/],
     ["a: [1, 2", /bracket is not closed$/],
     ["a:\n  b: 1\n c: 2", /^(the indentation|a line)/],

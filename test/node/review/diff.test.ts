@@ -42,6 +42,16 @@ const rows: { what: string; after: Parts; lines: readonly string[]; isAdditive?:
     isAdditive: true,
   },
   {
+    what: "the zone of a name removed",
+    after: { zones: [{ ...zone, name: "other.test" }], steering: [] },
+    lines: [
+      "+ zone other.test: 2 record sets",
+      "- zone cdn.test: 2 record sets",
+      "- name img.cdn.test: policy geo",
+      "- answers img.cdn.test: it is in no zone any more (was 192.0.2.1)",
+    ],
+  },
+  {
     what: "sites swapped",
     after: { sites: [nyc], steering: [{ ...img, overrides: [] }] },
     lines: [

@@ -70,7 +70,10 @@ async function answerOf(wanted: Delegation, resolver: DnsServer | undefined, ask
   const base = { ...wanted, records: recordLines(wanted), checked: undefined };
   if (resolver === undefined) return { ...base, unchecked: undefined };
   if (!isPublicName(wanted.zone)) {
-    return { ...base, unchecked: `nothing is checked: ${wanted.zone} is no name of the public DNS` };
+    return {
+      ...base,
+      unchecked: `not checked: ${wanted.zone} is a reserved name, which nobody can delegate in the public DNS`,
+    };
   }
   const checked = await checkDelegation(wanted, { ask, resolver, port: dnsPort });
   return { ...base, checked, unchecked: undefined };
@@ -151,7 +154,7 @@ function linesOf({ zone, records, checked, unchecked }: ZoneAnswer, index: numbe
     "",
     ...records.map((record) => `  ${record}`),
     "",
-    "  no DS record: the zone is not signed",
+    "  Add no DS record: nearcast does not sign zones (DNSSEC).",
     ...(unchecked === undefined ? [] : ["", unchecked]),
     ...(checked === undefined ? [] : ["", ...checkedLines(checked)]),
   ];

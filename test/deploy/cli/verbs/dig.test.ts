@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { subnetOf } from "../../../../deploy/cli/verbs/dig.ts";
+import { scopeText, subnetOf } from "../../../../deploy/cli/verbs/dig.ts";
 import { CommandFailure } from "../../../../deploy/cli/exit-codes.ts";
 
 test("a client's address is cut to what a resolver would send, a network stays", () => {
@@ -17,4 +17,9 @@ test("what is no address or network is refused", () => {
   for (const from of ["", "here", "1.2.3", "1.2.3.4/33", "1.2.3.4/x", "1.2.3.4/24/1", "2001:db8::/129"]) {
     assert.throws(() => subnetOf(from), CommandFailure, from);
   }
+});
+
+test("the scope says which clients get the same answer", () => {
+  assert.equal(scopeText(0), "scope /0: every client gets this answer");
+  assert.equal(scopeText(13), "scope /13: all clients in the same /13 get this answer");
 });
