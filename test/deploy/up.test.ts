@@ -134,7 +134,7 @@ test("up runs everything, each verb works on it, and a second start goes on wher
     );
 
     await verb(["rm", "many/a.jpg"]);
-    assert.match((await verb(["rm", "many/a.jpg"], 4)).stderr, /deleted already/);
+    assert.match((await verb(["rm", "many/a.jpg"], 4)).stderr, /already deleted/);
     const listed = (await verb(["ls", "--json"])).json() as { images: { name: string }[] };
     assert.deepEqual(
       listed.images.map(({ name }) => name),
