@@ -39,7 +39,7 @@ async function place(t: TestContext): Promise<Place> {
   };
 }
 
-const waits = "there is no fleet document yet";
+const waits = "no fleet document yet";
 
 async function isUp(edge: Ran): Promise<void> {
   assert.ok(await edge.saying(waits), edge.said());
