@@ -12,7 +12,7 @@ import { temporaryDirectory } from "../support/temporary.ts";
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
 /** What each says when it runs and takes signals. */
-const sign = { edge: "there is no fleet document yet", origin: "origin listens at" } as const;
+const sign = { edge: "no fleet document yet", origin: "origin listens at" } as const;
 
 async function settings(t: TestContext, role: "edge" | "origin"): Promise<string> {
   const directory = await temporaryDirectory(t);
