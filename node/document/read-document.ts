@@ -24,7 +24,7 @@ export const fleetBytesMax = 4 * 1024 * 1024;
  */
 const yamlBytesMax = 1024 * 1024;
 const yamlValueBytesMax = 1024;
-/** What is no YAML is told by its first faults; the rest mostly follows from them. */
+/** Invalid YAML is reported by its first errors; most others follow from them. */
 const yamlErrorsMax = 20;
 /** As many as base/schema.ts tells; of warnings, too. */
 const contradictionsMax = 1000;
@@ -32,7 +32,7 @@ const contradictionsMax = 1000;
 export interface FleetReader {
   /** Gives the zone files that the document names. Undefined: it may name none. */
   readZoneText?: ReadZoneText;
-  /** Told what is unwise but works; the document is good all the same. */
+  /** Called for what works but is unwise. The document is still valid. */
   warn?: (warning: ValueProblem) => void;
 }
 

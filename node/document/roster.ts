@@ -6,14 +6,14 @@
  *                                            ├─▶ withRoster() ─▶ Fleet: a site's nodes are those of both
  *   roster (revisions, by nodes and verbs)   ┘
  *
- * The document is the stronger one: a name that it uses is not taken from the roster, and nodes of a site that it does
- * not have wait for it. `draining` concerns nodes of both.
+ * The document takes precedence: a name that it uses is not taken from the roster, and nodes of a site that it does not
+ * have yet are ignored until it does. `draining` concerns nodes of both.
  */
 import { type Static, Type } from "typebox";
 import type { Fleet } from "./document.ts";
 import { peerEndpoint, type SiteNode } from "./schema/sites.ts";
 
-/** The event of the feed that says that the roster has another revision. */
+/** The feed event that announces a new revision of the roster. */
 export const rosterEventKind = "roster";
 
 export const rosterNodesMax = 10_000;

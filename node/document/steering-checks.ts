@@ -11,7 +11,7 @@ import { policies } from "./policies.ts";
 /** Addresses of IPv6 are told apart by the half that routing knows, the first 64 bits. */
 const prefixLengthMax = { 4: 32, 6: 64 } as const;
 
-/** A way of steering is compiled into a table of all client networks, some megabytes: so many there may be. */
+/** Maximum number of distinct steering plans. Each is compiled into a table of all client networks, some megabytes. */
 const plansMax = 32;
 
 /**

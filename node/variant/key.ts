@@ -6,8 +6,8 @@ import { createHash } from "node:crypto";
 import { fits, type Variant, type VariantFormat } from "./variant.ts";
 
 /**
- * Part of every key. It grows when the pipeline begins to make other bytes from the same order, so that a node with a
- * disk full of older renderings makes them anew.
+ * Part of every key. Increment it when the pipeline produces different bytes from the same order, so that nodes render
+ * again what they have on disk.
  */
 const renderingGeneration = 1;
 
