@@ -24,7 +24,7 @@ export const shortNameLengthMax = 32;
 const shortName = (description: string) =>
   Type.String({ pattern: "^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$", description });
 
-// Keys that a later origin may add are let through: an edge that is not upgraded yet goes on with those that it knows.
+// Unknown keys are allowed: a later origin may add some, and an edge that is not upgraded yet ignores them.
 export const rosterNodeSchema = Type.Object({
   name: shortName("unique in the fleet"),
   site: shortName("a site of the fleet document"),

@@ -1,6 +1,6 @@
 /**
- * What the schema can't say of `steering`: sites that must exist, networks that must be networks, settings that must
- * fit each other. read-document.ts asks for it; whoever compiles steering relies on it.
+ * Rules for `steering` that the schema can't express: sites that must exist, networks that must be valid, settings that
+ * must fit together. Called by read-document.ts; the compiler of steering relies on it.
  */
 import { isIP } from "node:net";
 import type { ValueProblem } from "#base/schema.ts";
@@ -34,7 +34,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null;
 }
 
-/** Whether its name lies in a zone is the zones' matter (read-document.ts). */
+/** read-document.ts checks that its name lies in a zone. */
 export function* contradictionsOfPolicy(
   steered: SteeredName,
   fleet: Fleet,

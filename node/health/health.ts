@@ -5,11 +5,11 @@
  *                ├─▶ siteLoads          with the nodes' answers: the load of each site
  *                └─▶ soonestChangesMs   how soon any of it could change: the TTLs of answers
  *
- * A site is up while one of its nodes is; `draining` is a node's own word, or the document's, that it gets no new
- * clients. A state that the fleet document forces is final: no probe changes it. A site that has no address at all is
- * down, whatever its nodes do: there is nothing to answer with; and where its nodes share none, one without an address
- * of its own brings it none.
- * When no site is up, DNS names those that drain, and without any of them all: an answer that may work beats none.
+ * A site is up while one of its nodes is. A node is `draining` if it or the document says that it gets no new clients.
+ * A state that the fleet document forces is final: no probe changes it. A site without any address is down, whatever
+ * the state of its nodes, because there is nothing to answer with; if its nodes share no address, a node without one of
+ * its own adds none. If no site is up, DNS answers with those that are draining; if there are none either, with all: an
+ * answer that may work beats none.
  */
 import type { Fleet } from "#document/document.ts";
 import type { ProbeSettings } from "#document/schema/probes.ts";
