@@ -20,10 +20,10 @@ export const coldSource = "cold.jpg";
 const size = { width: 4000, height: 3000 };
 const widthPx = 800;
 const quality = 75;
-/** AVIF takes long; a round must hold some pictures. */
+/** AVIF is slow: a round must be long enough for several pictures. */
 const roundsMax = 3;
 
-/** A variant that was not asked for before, yet the same work: with w=800 any h from 600 px on changes nothing. */
+/** A variant that nobody requested before, but the same work: with w=800, any h from 600 px up changes nothing. */
 export function coldPath(format: ColdFormat, index: number): string {
   return `/${coldSource}?w=${widthPx}&h=${601 + (index % 7500)}&fit=clip&fm=${format}`;
 }
@@ -35,9 +35,9 @@ interface Renderer {
 }
 
 interface Measured {
-  /** Of each picture, one at a time. */
+  /** Time of each picture, one at a time. */
   timesMs: number[];
-  /** Of each round, with two at a time. */
+  /** Rate of each round, two pictures at a time. */
   perSecond: number[];
   cpuMs: number[];
 }
@@ -122,7 +122,7 @@ export async function measureColdRender(lab: Lab): Promise<Report> {
   };
 }
 
-/** Keeps `parallel` pictures going until the time is up; returns how many were made. */
+/** Keeps `parallel` renderings running until the time is up; returns how many were completed. */
 async function renderFor(seconds: number, parallel: number, renderOne: () => Promise<void>): Promise<number> {
   const endMs = performance.now() + seconds * 1000;
   let pictures = 0;
@@ -143,7 +143,7 @@ async function fetchPicture(url: string): Promise<Buffer> {
   return body;
 }
 
-/** The decoders' own pipeline and settings, in this process. */
+/** Runs the decoders' pipeline in this process, with the same settings. */
 function renderHere(source: Buffer): Renderer["render"] {
   sharp.cache(false);
   sharp.concurrency(1);
