@@ -24,7 +24,7 @@ import { takeTurns } from "./lab/rounds.ts";
 
 const dnsPort = 5300;
 
-/** Networks whose place is beyond doubt, with the site that is nearest. */
+/** Networks whose location is certain, with the nearest site. */
 const knownPlaces = [
   ["133.11.1.0", "tyo"],
   ["81.2.69.0", "fra"],

@@ -3,7 +3,7 @@
  * (`latitude`) rewritten to the nested form of GeoLite2 (`location.latitude`), which gdnsd and PowerDNS expect.
  *
  *   ┌ search tree ┐┌ 16 zero bytes ┐┌ records ┐┌ marker, metadata ┐    MaxMind DB format 2.0
- *   each leaf is the number of nodes + 16 + its record's offset: only these offsets change in the tree
+ *    each leaf is the number of nodes + 16 + its record's offset: only these offsets change in the tree
  */
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";

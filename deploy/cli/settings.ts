@@ -10,7 +10,7 @@
  * or of the folder that `nearcast join` writes:
  *
  *   DIR/edge.yaml           the configuration of the one node of this machine
- *   DIR/edge.token          the edge token                DIR/edge/            its cache
+ *   DIR/edge.token          the edge token                 DIR/edge/            its cache
  *
  * or of a machine that deploy/install.sh set up, if no folder is named and ./data contains none of these:
  *

@@ -4,10 +4,10 @@
  *   S: 0001 BIRD 2.0.12 ready.          C: restrict              S: 0016 Access restricted
  *   C: show protocols                   S: 2002-Name …           `NNNN-` more lines follow
  *                                          1002-edge0 …
- *                                          ␠router1 …            a space: the code of the line before
  *                                          ␠router1 …            a space: same code as the line before
  *                                          0000                  `NNNN␠` or a bare code: the last line
  *                                       S: +…                    asynchronous output: ignored
+ *   8000 and above: BIRD could not do that (8xxx), or did not understand (9xxx)
  *
  * One command at a time, each with a deadline; replies are bounded. Routes are never requested, so even a router with a
  * full table sends little.
