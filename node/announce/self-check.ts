@@ -6,9 +6,9 @@
  *                    └─ the same, TCP ─────────▶ … and the SOA
  *   each HTTP address ─ GET on a new connection ─▶ 200, image/…
  *
- * Both DNS transports are checked, since a resolver may give up a nameserver that refuses TCP. Each check uses new
- * sockets, since the next client will. All questions go out at once, each with a time limit of half a second. Only the
- * first failure is reported: one is enough to withdraw.
+ * Both DNS transports are checked, since a resolver may give up on a nameserver that refuses TCP. Each check uses new
+ * sockets, since the next client will. All queries and requests are sent at once, each with a time limit of half a
+ * second. Only the first failure is reported: one is enough to withdraw.
  */
 import { Packet } from "dns2";
 import { createSocket } from "node:dgram";

@@ -1,4 +1,4 @@
-/** By host: everything that these hosts of the fleet document show. */
+/** By host: everything that these hosts of the fleet document serve. */
 import { Type } from "typebox";
 import { canonicalName } from "#record/domain-names.ts";
 import { hostTag } from "../entry-tags.ts";
@@ -9,7 +9,7 @@ export const hosts = {
   option: { name: "host", value: "name", help: "purge everything of this host; repeatable" },
   ...listShape(Type.String({ minLength: 1, maxLength: 253 }), { selectorsMax: 100, eventLengthMax: 253 }),
   canonical: (name) => canonicalName(name),
-  // Sources carry no host: an images host stands for the sources below its prefix.
+  // Sources have no host: an images host stands for the sources below its prefix.
   targetOf(name, hostsOfFleet) {
     const canonical = canonicalName(name);
     return {
@@ -20,6 +20,6 @@ export const hosts = {
       ),
     };
   },
-  // The log knows no hosts of names: a host may show any of them.
+  // The audit log does not know which names a host serves: it may be any of them.
   audited: (selectors) => (selectors.length === 0 ? {} : { targets: selectors, targetPrefixes: [""], fact: selectors }),
 } as const satisfies PurgeKind;
