@@ -10,6 +10,7 @@ import { command } from "#base/command-name.ts";
 import { lockDirectory } from "#base/directory-lock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { createLifecycle } from "#base/lifecycle.ts";
+import { listenFailure } from "#base/listen-failure.ts";
 import type { Log } from "#base/log.ts";
 import { createSeals } from "#follow/channel/seal.ts";
 import { secretsInOrder } from "#secret/fleet-secret.ts";
@@ -126,7 +127,9 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
       cancelIdle();
       await uploads.settled();
     });
-    await app.listen({ host: config.listen.host, port: config.listen.port });
+    await app.listen({ host: config.listen.host, port: config.listen.port }).catch((error: unknown) => {
+      throw listenFailure("HTTP", config.listen, error);
+    });
     const url = urlOf(app.server.address() as AddressInfo);
     log.info({ url, dataDir }, "ready");
     if (!isLoopback(config.listen.host)) {

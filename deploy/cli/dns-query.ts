@@ -49,7 +49,7 @@ export async function queryDns(server: DnsServer, query: DnsQuery, limits: Query
   const { isTcp = false, answerBytesMax } = limits;
   const ended = new AbortController();
   const timer = setTimeout(() => {
-    ended.abort(new Error(`no answer within ${queryTimeoutMs} ms`));
+    ended.abort(new Error(`timed out after ${queryTimeoutMs} ms`));
   }, queryTimeoutMs);
   try {
     const sent = { query, ...messageOf(query), answerBytesMax, signal: ended.signal };

@@ -3,7 +3,7 @@
  * supports them, otherwise with Node's dgram.
  */
 import type { Clock } from "#base/clock.ts";
-import { NearcastError } from "#base/errors.ts";
+import { listenFailure } from "#base/listen-failure.ts";
 import type { Snapshot } from "../snapshot.ts";
 import { openBatch, type BatchTransport } from "./batch.ts";
 import { openDatagram } from "./datagram.ts";
@@ -98,17 +98,10 @@ async function openThreads(addresses: readonly ListenAddress[], deps: ListenersD
   return batch;
 }
 
-async function listening<Opened>(
-  what: string,
-  { host, port }: ListenAddress,
-  open: () => Promise<Opened>,
-): Promise<Opened> {
+async function listening<Opened>(what: string, address: ListenAddress, open: () => Promise<Opened>): Promise<Opened> {
   try {
     return await open();
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new NearcastError("CANNOT_LISTEN", `can't listen for DNS on ${what} ${host} port ${port}: ${reason}`, {
-      cause: error,
-    });
+    throw listenFailure(`DNS over ${what}`, address, error);
   }
 }

@@ -5,6 +5,7 @@
 import { MessageChannel, Worker, type MessagePort } from "node:worker_threads";
 import type { Cancel, Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
+import { listenFailure } from "#base/listen-failure.ts";
 import type { Log } from "#base/log.ts";
 import { newCounters, type Counters } from "../counters.ts";
 import type { Snapshot } from "../snapshot.ts";
@@ -155,11 +156,7 @@ function openSockets(batch: Batch, wanted: readonly ListenAddress[], sharing: Po
       sockets.push(openUdpSocket(batch.calls, batch.control, address, sharing));
     } catch (error) {
       closeSockets(batch, sockets);
-      const { host, port } = address;
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new NearcastError("CANNOT_LISTEN", `can't listen for DNS on UDP ${host} port ${port}: ${reason}`, {
-        cause: error,
-      });
+      throw listenFailure("DNS over UDP", address, error);
     }
   }
   return sockets;

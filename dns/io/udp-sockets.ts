@@ -42,7 +42,7 @@ const valueAt = 64;
 
 /**
  * @param control memory for what the calls are told, at least controlSizeBytes; free again on return
- * @throws Error with the system's name for what is wrong, such as `bind EADDRINUSE`
+ * @throws Error with the failed call and a `code`, such as `bind EADDRINUSE` and `EADDRINUSE`
  */
 export function openUdpSocket(
   calls: SocketCalls,
@@ -54,7 +54,8 @@ export function openUdpSocket(
   const bytes = new Uint8Array(control.bytes);
   const words = new Int32Array(control.bytes);
   const fail = (what: string): never => {
-    throw new Error(`${what} ${errnoName(calls.errno())}`);
+    const code = errnoName(calls.errno());
+    throw Object.assign(new Error(`${what} ${code}`), { code });
   };
   const descriptor = calls.openUdp(family);
   if (descriptor < 0) return fail("socket");

@@ -147,7 +147,7 @@ function connecting(session: Session, event: SessionEvent, settings: SessionSett
   };
 }
 
-/** A connection is there, and both sides say something. */
+/** Handles events while a connection exists and both sides exchange messages. */
 function talking(session: Session, event: SessionEvent, settings: SessionSettings): Step {
   switch (event.kind) {
     case "disconnected":

@@ -92,10 +92,14 @@ function describe(error: ErrorObject, root: unknown): ValueProblem {
     case "maxItems":
       return {
         path: pathOf(steps),
-        message: `must have ${atBound(error.keyword)} ${bound} ${bound === "1" ? "entry" : "entries"}`,
+        message: `must have ${atBound(error.keyword)} ${bound} ${bound === "1" ? "entry" : "entries"}${got(value)}`,
       };
+    case "minProperties":
     case "maxProperties":
-      return { path: pathOf(steps), message: `must have at most ${bound} keys` };
+      return {
+        path: pathOf(steps),
+        message: `must have ${atBound(error.keyword)} ${bound} ${bound === "1" ? "key" : "keys"}${got(value)}`,
+      };
     case "const":
       return { path: pathOf(steps), message: `${shown()} must be ${show(params["allowedValue"])}` };
     case "enum":
@@ -104,12 +108,9 @@ function describe(error: ErrorObject, root: unknown): ValueProblem {
         message: `${shown()} is not one of ${(params["allowedValues"] as unknown[]).join(", ")}`,
       };
     case "discriminator":
-      return {
-        path: pathOf([...steps, String(params["tag"])]),
-        message: `${show(params["tagValue"])} is not a known kind`,
-      };
+      return unknownKind(error, steps);
     case "type":
-      return { path: pathOf(steps), message: `${shown()} must be ${typeWords(params["type"])}${wanted(error)}` };
+      return { path: pathOf(steps), message: `${shown()} must be ${typeWords(params["type"], error)}${wanted(error)}` };
     case "format":
       return {
         path: pathOf(steps),
@@ -129,13 +130,35 @@ const formatWords: Readonly<Record<string, string>> = {
   "http-url": "an http:// or https:// URL without user, query and fragment",
 };
 
-/** `a string`, `an integer or a string`. @param types as JSON Schema has them */
-function typeWords(types: unknown): string {
+/** `a string`, `an integer from 0 to 10 or a string`. @param types as JSON Schema has them */
+function typeWords(types: unknown, { parentSchema }: ErrorObject): string {
+  const { minimum, maximum } = (parentSchema ?? {}) as { minimum?: number; maximum?: number };
+  const range = minimum === undefined || maximum === undefined ? "" : ` from ${minimum} to ${maximum}`;
   return [types]
     .flat()
     .flatMap((type) => String(type).split(","))
-    .map((type) => (/^[aeiou]/.test(type) ? `an ${type}` : type === "null" ? type : `a ${type}`))
+    .map((type) => {
+      if (type === "null") return type;
+      const isNumber = type === "integer" || type === "number";
+      return `${/^[aeiou]/.test(type) ? "an" : "a"} ${type}${isNumber ? range : ""}`;
+    })
     .join(" or ");
+}
+
+/** How many entries or keys the value has. */
+function got(value: unknown): string {
+  return ` (got ${Object.keys(value as object).length})`;
+}
+
+/** The value of the key that tells the variants of an object apart. */
+function unknownKind(error: ErrorObject, steps: readonly string[]): ValueProblem {
+  const { tag, tagValue } = error.params as { tag: string; tagValue: unknown };
+  const { oneOf = [] } = (error.parentSchema ?? {}) as {
+    oneOf?: readonly { properties?: Record<string, { const?: unknown }> }[];
+  };
+  const kinds = oneOf.map((variant) => String(variant.properties?.[tag]?.const));
+  const problem = tagValue === undefined ? "is missing" : `${show(tagValue)} is not a known kind`;
+  return { path: pathOf([...steps, tag]), message: `${problem} (allowed: ${kinds.join(", ")})` };
 }
 
 function unknownKey({ params, parentSchema }: ErrorObject, steps: readonly string[]): ValueProblem {

@@ -59,15 +59,19 @@ export interface Edge {
 const firstContactMs = 3000;
 const stopMs = 8000;
 
-/** @throws the failure of the part that could not be started; parts that were started before are stopped again */
+/**
+ * @throws the failure of the part that could not be started, as `ready` does; parts that were started before are stopped
+ *   again
+ */
 export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edge> {
   const lifecycle = createLifecycle(deps.log);
-  try {
-    return await start({ ...deps, config, release: readRelease(), lifecycle, parts: noParts() });
-  } catch (error) {
+  const undo = async (error: unknown): Promise<never> => {
     await lifecycle.stop(stopMs);
     throw error;
-  }
+  };
+  const setup = { ...deps, config, release: readRelease(), lifecycle, parts: noParts() };
+  const edge = await start(setup).catch(undo);
+  return { ...edge, ready: edge.ready.catch(undo) };
 }
 
 async function start(setup: EdgeSetup): Promise<Edge> {

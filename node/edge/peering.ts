@@ -11,7 +11,7 @@
 import type { RequestListener } from "node:http";
 import type { FastifyInstance } from "fastify";
 import type { Clock } from "#base/clock.ts";
-import { NearcastError } from "#base/errors.ts";
+import { listenFailure } from "#base/listen-failure.ts";
 import type { Log } from "#base/log.ts";
 import type { Fleet } from "#document/document.ts";
 import type { FeedPosition } from "#follow/feed.ts";
@@ -123,10 +123,7 @@ export function openPeering(options: {
       try {
         listener = await listenForPeers({ host, port, secrets, application, clock, log });
       } catch (error) {
-        const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
-        throw new NearcastError("CANNOT_LISTEN", `can't listen for peers on ${host} port ${port}: ${reason}`, {
-          cause: error,
-        });
+        throw listenFailure("peers", config.peer, error);
       }
     },
     counts: () => ({ client: client.counts(), listener: listener?.counts() ?? null, peers: peers.counts() }),

@@ -16,7 +16,7 @@ import type { ImageServer } from "../serve/image.ts";
 import type { PeerCounts } from "../serve/peers.ts";
 import type { Metrics } from "./metrics-registry.ts";
 
-/** What a responder counts (dns/counters.ts), since its start and over all its threads. */
+/** The counters of a responder (dns/counters.ts), since its start and over all its threads. */
 export interface DnsNumbers {
   /** Packets by transport and outcome. */
   outcomes: Readonly<Record<string, Readonly<Record<string, number>>>>;

@@ -170,7 +170,7 @@ export function openDirectory(options: {
       const { isFull, sitesWithRoom } = room();
       if (!isFull) return nobody;
       const able = sitesWithRoom.flatMap((name) => (name === ownSite ? [] : (knownOf(name, from) ?? [])));
-      // The best member of each of two sites, so that an unreachable site costs one attempt; or the best two of one site.
+      // The best member of each of two sites, so that an unreachable site costs one attempt; or the best two of one.
       const firsts: Member[] = [];
       for (const known of able) {
         firsts.push(...bestOf(known, key, 1));

@@ -4,8 +4,8 @@
  *   starting ──ready──▶ serving ──ends, or silent for 10 s and killed──▶ resting (0.2 … 30 s) ──▶ starting
  *      └──ends before it is ready: a false start──────────────────────────▶ resting
  *
+ *   drain()   all are ordered at once to drain, and none is restarted; hurry() orders them to hurry
  *   all gone  `ended` resolves; also when restarting is hopeless (restart-delay.ts)
- *   all gone  `ended` resolves; also when starting on would be in vain (restart-delay.ts)
  *
  * The sockets of a dead process close at once, and the kernel gives new clients to the others. A process whose event
  * loop hangs keeps its share of new clients waiting, so it is killed. Silence is counted in ticks of the supervisor's

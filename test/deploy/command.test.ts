@@ -170,6 +170,7 @@ test("mistakes on the command line end with status 2 and a sentence", async () =
     { words: ["edge", "--config", "/nowhere.yaml"], says: /nowhere\.yaml/ },
     { words: ["edge", "--config", "/nowhere.yaml", "--processes", "65"], says: /"65", neither auto nor a number/ },
     { words: ["dig", "x.test", "--type", "ZZ"], says: /"ZZ" is not a record type that this command knows/ },
+    { words: ["dig", "b\u00fccher.test"], says: /is not a domain name[\s\S]*xn--/ },
     { words: ["dig", "x.test", "--from", "here"], says: /"here" is not an IP address/ },
     { words: ["explain", "some/path"], says: /no node is known|neither a URL/ },
     { words: ["ls", "--origin", "ftp://x"], says: /not an http:\/\/ or https:\/\/ URL/ },

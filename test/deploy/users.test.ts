@@ -76,7 +76,7 @@ test("an origin that ran as the edge's user is changed over with all of its data
   assert.ok(isGood, said);
   assert.match(
     said,
-    /^The origin runs as the user nearcast-origin: \/var\/lib\/nearcast-origin, which belongs to nearcast/m,
+    /^The origin runs as the user nearcast-origin, but \/var\/lib\/nearcast-origin belongs to nearcast:$/m,
   );
   for (const [path, mode] of [
     ["", 700],

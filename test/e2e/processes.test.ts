@@ -227,7 +227,8 @@ test("another supervisor of the same machine takes no client from the first", as
   t.after(() => second.kill("SIGKILL"));
   let said = "";
   second.stderr.setEncoding("utf8").on("data", (text: string) => (said += text));
-  const refused = (): number => said.match(/can't listen for HTTP on [\d.]+ port 808[12]: EADDRINUSE/g)?.length ?? 0;
+  const refused = (): number =>
+    said.match(/can't listen for HTTP on [\d.]+ port 808[12]: the address is in use/g)?.length ?? 0;
   await until("both of its processes were refused", async () => refused() >= 2);
   second.kill("SIGTERM");
   await once(second, "exit");

@@ -175,6 +175,7 @@ test("JSON bodies are checked strictly, and every problem is named", async () =>
       /1000/,
     ],
     ["/purges", `{"tags":["with space"]}`, json, 400, "BAD_REQUEST", /tags/],
+    ["/purges", `{"hosts":["${"\u0130".repeat(253)}"]}`, json, 400, "BAD_REQUEST", /hosts/],
     ["/purges", `{"names":["${"a".repeat(300_000)}"]}`, json, 413, "BODY_TOO_LARGE", /./],
     ["/purges", `{"names":${"[".repeat(65)}${"]".repeat(65)}}`, json, 400, "BAD_REQUEST", /deeper than 64 levels/],
     ["/nodes", `${'{"a":'.repeat(200)}1${"}".repeat(200)}`, json, 400, "BAD_REQUEST", /deeper than 64 levels/],

@@ -61,6 +61,14 @@ export function addDig(program: Command, cli: Cli): void {
     .option("--tcp", "query over TCP")
     .action(async (name: string, options: DigOptions) => {
       const output = outputOf(cli, options);
+      if (!isName(name)) {
+        throw new CommandFailure(exitCodes.usage, `"${name}" is not a domain name`, {
+          lines: [
+            "It must have labels of 1 to 63 ASCII characters and at most 253 characters.",
+            "Write an internationalised name in its xn-- form.",
+          ],
+        });
+      }
       const type = options.type.toUpperCase();
       if (!Object.hasOwn(Packet.TYPE, type)) {
         throw new CommandFailure(
@@ -83,6 +91,12 @@ export function addDig(program: Command, cli: Cli): void {
       // NXDOMAIN is an answer; a server that refuses or fails gave none.
       cli.end(["NOERROR", "NXDOMAIN"].includes(answer.rcode) ? exitCodes.ok : exitCodes.refused);
     });
+}
+
+/** A name that a query can hold unchanged: no empty or long label, none whose octets depend on an encoding. */
+export function isName(text: string): boolean {
+  const name = text.endsWith(".") ? text.slice(0, -1) : text;
+  return text === "." || (name.length <= 253 && /^[!-\-/-[\]-~]{1,63}(?:\.[!-\-/-[\]-~]{1,63})*$/.test(name));
 }
 
 /** The client's network: the address cut to the prefix that a resolver would send, or the prefix as given. */

@@ -1,7 +1,7 @@
 /** The listeners of an edge's HTTP applications. */
 import type { FastifyInstance } from "fastify";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { NearcastError } from "#base/errors.ts";
+import { listenFailure } from "#base/listen-failure.ts";
 import { type Listener, listen } from "../../http/listener.ts";
 import type { EdgeSetup } from "../setup.ts";
 
@@ -37,13 +37,6 @@ export async function listenOn(
     };
     return await listen(endpoint.host, endpoint.port, route, { reusePort });
   } catch (error) {
-    const reason = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
-    throw new NearcastError(
-      "CANNOT_LISTEN",
-      `can't listen for HTTP on ${endpoint.host} port ${endpoint.port}: ${reason}`,
-      {
-        cause: error,
-      },
-    );
+    throw listenFailure("HTTP", endpoint, error);
   }
 }

@@ -1,13 +1,13 @@
 /** By host: everything that these hosts of the fleet document serve. */
-import { Type } from "typebox";
-import { canonicalName } from "#record/domain-names.ts";
+import { absoluteName, canonicalName } from "#record/domain-names.ts";
 import { hostTag } from "../entry-tags.ts";
 import { listShape, nothing, type PurgeKind } from "../purge-kind.ts";
 
 export const hosts = {
   noun: "host",
   option: { name: "host", value: "name", help: "purge everything of this host; repeatable" },
-  ...listShape(Type.String({ minLength: 1, maxLength: 253 }), { selectorsMax: 100, eventLengthMax: 253 }),
+  // Names that no host can have are refused: in lower case they could be too long for the event.
+  ...listShape(absoluteName, { selectorsMax: 100, eventLengthMax: 253 }),
   canonical: (name) => canonicalName(name),
   // Sources have no host: an images host stands for the sources below its prefix.
   targetOf(name, hostsOfFleet) {

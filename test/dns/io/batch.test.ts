@@ -65,7 +65,7 @@ test("of several addresses none stays bound when one is refused, and the error n
   const free = { host: "127.0.0.3", port: taken.port };
   await assert.rejects(serveBatch([free, taken], 2), {
     code: "CANNOT_LISTEN",
-    message: `can't listen for DNS on UDP 127.0.0.1 port ${taken.port}: bind EADDRINUSE`,
+    message: `can't listen for DNS over UDP on 127.0.0.1 port ${taken.port}: the address is in use`,
   });
   const served = await serveBatch([free], 2);
   t.after(served.close);

@@ -33,7 +33,7 @@ test("defaults are filled in at every depth, and the result is frozen all the wa
 test("all problems are reported at once, each with its path", () => {
   assert.deepEqual(problemsOf({ size: 11, colour: 1, inside: { list: [1, 2, 3], x: 1 } }).toSorted(), [
     "colour: is not a known key",
-    "inside.list: must have at most 2 entries",
+    "inside.list: must have at most 2 entries (got 3)",
     "inside.x: is not a known key",
     "name: is missing",
     "size: 11 is above the maximum of 10",
@@ -53,8 +53,8 @@ test("a message names the value and the allowed range", () => {
     [{ name: "a" }, 'name: "a" must have at least 2 characters'],
     [{ name: "abcdefghi" }, 'name: "abcdefghi" must have at most 8 characters'],
     [{ name: "abc", size: 0 }, "size: 0 is below the minimum of 1"],
-    [{ name: "abc", size: "4" }, 'size: "4" must be an integer'],
-    [{ name: "abc", size: 1.5 }, "size: 1.5 must be an integer"],
+    [{ name: "abc", size: "4" }, 'size: "4" must be an integer from 1 to 10'],
+    [{ name: "abc", size: 1.5 }, "size: 1.5 must be an integer from 1 to 10"],
     [{ name: "abc", kind: "middle" }, 'kind: "middle" is not one of near, far'],
     [{ name: "abc", inside: { list: ["x"] } }, 'inside.list[0]: "x" must be an integer'],
     [
@@ -92,7 +92,8 @@ test("a kind that is not known is reported as such", () => {
       Type.Object({ kind: Type.Literal("b") }, strict),
     ],
   });
-  assert.deepEqual(problemsOf({ kind: "c" }, kinds), ['kind: "c" is not a known kind']);
+  assert.deepEqual(problemsOf({ kind: "c" }, kinds), ['kind: "c" is not a known kind (allowed: a, b)']);
+  assert.ok(problemsOf({}, kinds).includes("kind: is missing (allowed: a, b)"));
   assert.deepEqual(problemsOf({ kind: "b", x: 1 }, kinds), ["x: is not a known key"], "of the kind that was meant");
   const checked = check(kinds, { kind: "a" });
   assert(checked.ok);

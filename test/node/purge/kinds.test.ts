@@ -37,6 +37,34 @@ test("every kind has its selectors in a request, in canonical form", () => {
   assert.throws(() => canonicalSelectors({}), /names, prefix, hosts, tags, all/);
 });
 
+test("what the origin accepts is an event that edges can read, in the longest form it takes", () => {
+  const longest: PurgeSelectors = {
+    names: Array.from({ length: 1000 }, () => "\ufb2c".repeat(83)),
+    prefix: "\ufb2c".repeat(83),
+    // In lower case twice as long; no host has such a name.
+    hosts: Array.from({ length: 100 }, () => "\u0130".repeat(253)),
+    tags: Array.from({ length: 1000 }, () => "~".repeat(256)),
+    all: true,
+  };
+  for (const name of purgeKindNames) {
+    const one: PurgeSelectors = { [name]: longest[name] };
+    if (!check(purgeRequestSchema, one).ok) {
+      assert.equal(name, "hosts");
+      continue;
+    }
+    readPurgeEvent({ reason: "purge", ...canonicalSelectors(one) });
+  }
+});
+
+test("only what a host can be called is taken for a host", () => {
+  for (const host of ["img.test", "IMG.test.", "xn--bcher-kva.test", "a".repeat(63)]) {
+    assert.equal(check(purgeRequestSchema, { hosts: [host] }).ok, true, host);
+  }
+  for (const host of ["", ".", "\u0130.test", "\u001b[2J", "img test", "a".repeat(64)]) {
+    assert.equal(check(purgeRequestSchema, { hosts: [host] }).ok, false, host);
+  }
+});
+
 test("every kind stands for something in the caches", () => {
   const targets = targetsOf(readPurgeEvent({ reason: "purge", ...canonicalSelectors(request) }), [imagesHost]);
   const none = { tags: [], sourcePrefixes: [], isAll: false };

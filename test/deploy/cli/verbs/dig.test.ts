@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { scopeText, subnetOf } from "../../../../deploy/cli/verbs/dig.ts";
+import { isName, scopeText, subnetOf } from "../../../../deploy/cli/verbs/dig.ts";
 import { CommandFailure } from "../../../../deploy/cli/exit-codes.ts";
 
 test("a client's address is cut to what a resolver would send, a network stays", () => {
@@ -22,4 +22,25 @@ test("what is no address or network is refused", () => {
 test("the scope says which clients get the same answer", () => {
   assert.equal(scopeText(0), "scope /0: every client gets this answer");
   assert.equal(scopeText(13), "scope /13: all clients in the same /13 get this answer");
+});
+
+test("a name that a query can't hold is refused before anybody is asked", () => {
+  const long = "a".repeat(63);
+  for (const name of [".", "test", "cdn.test.", "_a.xn--bcher-kva.test", "*.test", [long, long, long, "b"].join(".")]) {
+    assert.equal(isName(name), true, name);
+  }
+  for (const name of [
+    "",
+    "..",
+    "a..b",
+    ".a",
+    "b\u00fccher.test",
+    "a b",
+    "a\\.b",
+    `${long}a.test`,
+    "\u001b[2J",
+    "a.".repeat(128),
+  ]) {
+    assert.equal(isName(name), false, name);
+  }
 });
