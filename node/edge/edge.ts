@@ -60,7 +60,7 @@ const firstContactMs = 3000;
 const stopMs = 8000;
 
 /**
- * @throws the failure of the part that could not be started, as `ready` does; parts that were started before are stopped
+ * @throws the failure of the part that could not be started, as `ready` does; parts started before it are stopped
  *   again
  */
 export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edge> {
