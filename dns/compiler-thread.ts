@@ -1,7 +1,7 @@
 /**
  * The thread of compiler.ts: loads geo data once, then compiles a snapshot for each new input and each new geo file.
  *
- *   inputs ──▶ zones (only when the document is another one) ──▶ steering ──▶ snapshot
+ *   inputs ──▶ zones (only when the document has changed) ──▶ steering ──▶ snapshot
  */
 import assert from "node:assert/strict";
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";

@@ -4,8 +4,8 @@
  *   compile(inputs) ──▶ compiler-thread.ts: zones, geo data, steering ──▶ onSnapshot(snapshot)
  *
  * Compiling takes milliseconds for a change of health and up to seconds for millions of records. Neither answers nor
- * pictures wait for it: the previous snapshot stays in force. Of several waiting inputs only the last is compiled. The
- * thread owns the geo files: it makes a new snapshot by itself when one of them changes.
+ * pictures wait for it: the previous snapshot stays in force. If several inputs are waiting, only the last is compiled.
+ * The thread owns the geo files and makes a new snapshot by itself when one of them changes.
  *
  * If the thread dies (it could run out of memory), it is started again with the last inputs.
  */
@@ -23,7 +23,7 @@ export interface CompilerInputs {
   /** The fleet document's version: the serial of each zone. */
   readonly version: number;
   readonly siteStates: SiteStates;
-  /** Part of its clients that each site keeps, 0 to 1; a site that is not named keeps all. */
+  /** The kept share of each site, 0 to 1. A site that is not named keeps all of its clients. */
   readonly keptShares: ReadonlyMap<string, number>;
 }
 
@@ -34,7 +34,7 @@ export interface CompilerInputs {
 export type ToCompiler = Omit<CompilerInputs, "fleet"> & {
   readonly order: number;
   readonly fleet?: Omit<Fleet, "packedZones">;
-  /** Null: the document's own `zones` are whole. */
+  /** Null: the document's own `zones` are complete. */
   readonly packedZones?: SharedArrayBuffer | null;
 };
 
@@ -59,14 +59,14 @@ export interface CompilerSettings {
   /** Name of the site that answers, for the policy `local`. */
   readonly site: string;
   readonly geo: GeoSettings;
-  /** How often the geo files are checked; a changed one is read after it has not changed for this long. */
+  /** How often the geo files are checked. A changed file is read once it has stayed the same for this long. */
   readonly geoCheckMs: number;
 }
 
 export interface Compiler {
   /**
    * Resolves when a snapshot of these inputs, or of newer ones, has been handed to onSnapshot.
-   * @throws NearcastError INTERNAL when they can't be compiled; the previous snapshot stays
+   * @throws NearcastError INTERNAL when they can't be compiled; the previous snapshot stays in force
    */
   compile: (inputs: CompilerInputs) => Promise<void>;
   close: () => Promise<void>;
@@ -74,7 +74,7 @@ export interface Compiler {
 
 export interface CompilerDeps {
   readonly settings: CompilerSettings;
-  /** Called for each new snapshot with the inputs that it was made of. */
+  /** Called for each new snapshot with the inputs that it was compiled from. */
   readonly onSnapshot: (snapshot: Snapshot, inputs: CompilerInputs) => void;
   readonly clock: Clock;
   readonly log: Log;
@@ -94,9 +94,9 @@ export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
   let thread: Worker;
   let order = 0;
   let latest: CompilerInputs | undefined;
-  /** By order, from the one that is in force on. */
+  /** By order, starting with the one in force. */
   const sent = new Map<number, CompilerInputs>();
-  /** The document that the present thread has, and the packed zones. */
+  /** The document and the packed zones that the current thread has. */
   let sentFleet: Fleet | undefined;
   let sentZones: SharedArrayBuffer | null = null;
   let waiting: Waiting[] = [];

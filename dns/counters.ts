@@ -6,9 +6,9 @@
  */
 
 /**
- *   One of these per packet, whatever happened to it:
+ *   Exactly one of these per packet:
  *   answered: noerror (records), nodata, nxdomain, yxdomain, referral, refused, formerr, notimp, badvers, servfail
- *   slipped:  answered empty with TC=1 by the rate limit (or NOERROR with a cookie only)
+ *   slipped:  limited: an empty answer with TC=1 (or NOERROR with a cookie only)
  *   silent:   ignored-response (QR=1), ignored-short (less than a header), ignored-port (source port 0),
  *             ignored-rate (the rate limit)
  */
@@ -35,7 +35,7 @@ export const transportNames = ["udp", "tcp"] as const;
 export type TransportName = (typeof transportNames)[number];
 
 const named = [
-  // UDP answers with TC=1: they did not fit, or would amplify a spoofed query too much.
+  // UDP answers with TC=1: they did not fit, or would have amplified a spoofed query too much.
   "truncated",
   // Queries with a client subnet (RFC 7871).
   "clientSubnets",
@@ -45,14 +45,14 @@ const named = [
   "failures",
   "sendErrors",
   "cookiesValid",
-  // A server cookie that is not ours, or too old: the client gets a new one.
+  // The server cookie is not ours or too old: the client gets a new one.
   "cookiesInvalid",
-  // System calls that brought queries, on the batch path; queries / batches is the size of a batch.
+  // System calls on the batch path that returned queries; queries / batches is the mean size of a batch.
   "batches",
   "tcpAccepted",
-  // Closed to make room, in total or within their network.
+  // Connections closed to make room, in total or within their network.
   "tcpRefused",
-  // Cut for being silent, slow, or for sending a message that is too long.
+  // Connections closed because they were silent or slow, or sent a message that is too long.
   "tcpCut",
 ] as const;
 export type CounterName = (typeof named)[number];
@@ -68,7 +68,7 @@ export function newCounters(): Counters {
   return new Float64Array(new SharedArrayBuffer(countersLength * Float64Array.BYTES_PER_ELEMENT));
 }
 
-/** Where a transport's outcome is counted; made once per thread, not per query. */
+/** The index at which an outcome is counted for a transport. Computed once per thread, not per query. */
 export function outcomeIndex(transport: TransportName, outcome: Outcome): number {
   return transportNames.indexOf(transport) * outcomesCount + outcomes.indexOf(outcome);
 }

@@ -1,9 +1,9 @@
 /**
- * Explains an answer: runs the same lookups and the same decision as for the wire, and reports the reasons and the
+ * Explains an answer: runs the same lookups and the same decision as for a real query, and reports the reasons and the
  * alternatives. Pure.
  *
  *   name ──aliases──▶ node ──▶ records, or a steered address ──decide()──▶ site, scope
- *                                                   └─preferencesOf()──▶ the rule, and who comes before and after
+ *                                                   └─preferencesOf()──▶ the rule, and the sites before and after
  */
 import { canonicalName, ownerOf } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
@@ -52,18 +52,18 @@ export interface DnsQuestion {
   readonly name: string;
   /** `A`, `AAAA`, `TXT`, `TYPE65` … */
   readonly type: string;
-  /** The client: an address, or a network such as `192.0.2.0/24` as a resolver would send it. */
+  /** The client: an address, or a network such as `192.0.2.0/24`, as a resolver would send it. */
   readonly ip: string;
 }
 
-/** What an answer is made of. */
+/** What an answer depends on. */
 export interface ExplainInputs {
   readonly snapshot: Snapshot;
   /** The document, states and shares that the snapshot was compiled from. */
   readonly fleet: Fleet;
   readonly states: SiteStates;
   readonly keptShares: ReadonlyMap<string, number>;
-  /** As ttlOf() takes it. */
+  /** As for ttlOf(). */
   readonly soonestChangeMs: ReadonlyMap<string, number>;
 }
 
@@ -75,28 +75,30 @@ export type DnsExplanation =
       readonly name: string;
       readonly type: string;
       readonly zone: string;
-      /** Names that CNAME and DNAME led to, the last of them where the answer comes from. */
+      /** The names that CNAME and DNAME records led to. The answer comes from the last one. */
       readonly aliases: readonly string[];
-      /** The name whose addresses an ALIAS gives to the last of these, or null. */
+      /** The target of the ALIAS that supplies the addresses of the last name, or null. */
       readonly aliasTarget: string | null;
-      /** The wildcard that stands for the name, or null. */
+      /** The wildcard that matches the name, or null. */
       readonly wildcard: string | null;
       readonly steering: SteeringExplanation | null;
-      /** Of HTTPS and SVCB records with a steered target: what their address hints are made of, record by record. */
+      /** For each HTTPS or SVCB record with a steered target: how its address hints were chosen. */
       readonly hints: readonly { readonly ipv4: SteeringExplanation; readonly ipv6: SteeringExplanation }[];
     };
 
 export interface CandidateExplanation {
   readonly site: string;
   readonly state: SiteState;
-  /** From the client, or null when its place is not known. */
+  /** From the client, or null when its location is unknown. */
   readonly distanceKm: number | null;
-  /** Where several sites share clients; else null. */
+  /** Where several sites share clients; otherwise null. */
   readonly weight: number | null;
   /** Kept share, 0 to 1; the other clients go to the next best site. */
   readonly keptShare: number;
   readonly isCandidate: boolean;
-  /** 1: preferred for this client, 2: where clients go whom those before shed, …; null: takes no part. */
+  /**
+   * 1: preferred for this client. 2: gets the clients that the sites before it shed, and so on. Null: not a candidate.
+   */
   readonly preference: number | null;
   readonly isChosen: boolean;
 }
@@ -108,16 +110,16 @@ export interface SteeringExplanation {
   /** One sentence. */
   readonly why: string;
   readonly overrideIndex: number | null;
-  /** Sites that are preferred, but shed this client's network. */
+  /** Preferred sites that shed this client's network. */
   readonly shedBy: readonly string[];
   readonly chosen: string | null;
   readonly addresses: readonly string[];
   readonly ttlSeconds: number;
   readonly ttlReason: string;
-  /** The prefix for which this answer holds; /0 where it does not depend on the client. */
+  /** The prefix for which this answer is valid; /0 if it does not depend on the client. */
   readonly scope: string;
   readonly scopePrefixLength: number;
-  /** Which sites are candidates: those that are up; `draining` when none is; `all` when none is draining either. */
+  /** Which sites are candidates: those that are up; `draining` if none is up; `all` if none is draining either. */
   readonly standing: Standing;
   readonly client: {
     readonly ip: string;
@@ -131,7 +133,7 @@ export interface SteeringExplanation {
   readonly candidates: readonly CandidateExplanation[];
 }
 
-/** A plain value, fit for JSON. */
+/** Returns a plain value that can be serialized as JSON. */
 export function explainAnswer(inputs: ExplainInputs, question: DnsQuestion): DnsExplanation {
   const name = nameFromText(question.name);
   const type = typeNumberFrom(question.type);
@@ -199,7 +201,7 @@ export function explainAnswer(inputs: ExplainInputs, question: DnsQuestion): Dns
   return { outcome: "records", ...here, hints };
 }
 
-/** Zones that are listed. */
+/** The maximum number of zones to list. */
 const zonesToldMax = 20;
 
 function outsideOf(zones: readonly string[]): string {
@@ -209,12 +211,12 @@ function outsideOf(zones: readonly string[]): string {
 }
 
 function wildcardText(owner: WireName, parentLabels: number): string {
-  // A label may hold an escaped dot.
+  // A label may contain an escaped dot.
   const labels = nameToText(owner).match(/(?:\\.|[^.\\])+/g) ?? [];
   return ["*", ...labels.slice(labels.length - parentLabels)].join(".");
 }
 
-/** What the document's ALIAS record at this name points at, or null. */
+/** The target of the document's ALIAS record at this name, or null. */
 function aliasTargetOf(fleet: Fleet, apex: string, owner: string): string | null {
   const zone = fleet.zones.find((one) => canonicalName(one.name) === apex);
   const alias = zone?.records.find((record) => record.type === "ALIAS" && ownerOf(record.name, apex) === owner);
@@ -235,7 +237,7 @@ function explainHints(
     const steeredIndex = intAt(hints, record * hintWords + hintSteered);
     if (steeredIndex >= 0) steered.push(steeredIndex);
   }
-  // One RRset has one TTL (RFC 2181 §5.2): the least of the records' and of all their targets'.
+  // One RRset has one TTL (RFC 2181 §5.2): the minimum of the records' TTLs and of all their targets' TTLs.
   const { ttlSeconds } = inputs.snapshot.steering;
   const ttlMaxSeconds = Math.min(intAt(sets, base + setTtl), ...steered.map((index) => ttlSeconds[index] ?? 0));
   return steered.map((index) => ({
@@ -244,7 +246,7 @@ function explainHints(
   }));
 }
 
-/** @param ttlMaxSeconds what the way to this answer allows at most */
+/** @param ttlMaxSeconds the upper bound that the aliases before this answer impose on its TTL */
 function explainSteering(
   inputs: ExplainInputs,
   steeredIndex: number,

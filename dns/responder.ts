@@ -1,6 +1,6 @@
 /**
- * Query bytes → answer bytes: the only door of the responder. No I/O; the same query, client and snapshot give the
- * same answer, except for the order in which a site's several addresses stand.
+ * Query bytes → answer bytes: the only entry point of the responder. No I/O. The same query, client and snapshot give
+ * the same answer, except for the order of a site's addresses.
  *
  * A query passes through these steps, always forward. Each is a function that takes the responder's state:
  *
@@ -12,11 +12,11 @@
  *                           BADVERS
  *
  * Every message with a header is answered, unless it is itself a response, comes from port 0 (RFC 8906 §3), or from a
- * network that has had its share. An answer holds what was asked and no more: no additional addresses but glue, no
- * authority section but what the outcome needs (RFC 1034 §4.3.2, RFC 2308 §2), so that it stays small. It is emptied
- * and says TC=1 when it does not fit, or would reward a forged sender.
+ * rate-limited network. An answer contains only what was asked, so that it stays small: no additional records but glue,
+ * and no authority section beyond what the outcome needs (RFC 1034 §4.3.2, RFC 2308 §2). If it does not fit, or would
+ * amplify a forged query, it is emptied and has TC=1.
  *
- * A query costs no memory: see answer/state.ts.
+ * A query allocates no memory: see answer/state.ts.
  */
 import { asNearcastError } from "#base/errors.ts";
 import { begin, finish, writeFailure, writeUnknownOpcode } from "./answer/begin-finish.ts";
@@ -45,18 +45,18 @@ import { rcodes } from "./wire/numbers.ts";
 
 /**
  * Writes the answer to `query[0..length)` into `out`; never throws.
- * @param out room for 65,535 octets over TCP, for 1,232 over UDP; may be the query's own array, which it overwrites
- * @returns the answer's length, or 0 for silence
+ * @param out room for 65,535 octets over TCP, 1,232 over UDP; may be the query's own array, which is then overwritten
+ * @returns the answer's length; 0: send nothing
  */
 export type Respond = (query: Uint8Array, length: number, client: Client, out: Uint8Array) => number;
 
 export interface Responder {
   readonly respond: Respond;
-  /** Iterations of loops that the last query took, except those that copy octets: bounded, whatever is sent. */
+  /** Loop iterations that the last query took, except those that copy octets. Bounded for every query. */
   readonly steps: () => number;
 }
 
-/** A responder with a state of its own; each answering thread has one. */
+/** Creates a responder with its own state. Each answering thread has one. */
 export function createResponder(deps: ResponderDeps): Responder {
   const state = newResponding(deps);
   const { onFailure } = deps;
@@ -76,7 +76,7 @@ export function createResponder(deps: ResponderDeps): Responder {
   };
 }
 
-/** Answers one packet and counts what it has come to. @returns as Respond does */
+/** Answers one packet and counts its outcome. @returns as for Respond */
 export function respond(
   state: Responding,
   message: Uint8Array,
@@ -98,7 +98,7 @@ export function respond(
   return state.at;
 }
 
-/** The long way to an answer: reads the whole message. Leaves the answer's length in `at`; 0 is silence. */
+/** The full path: reads the whole message. Leaves the answer's length in `at`; 0: send nothing. */
 function answer(state: Responding, message: Uint8Array, length: number, client: Client): number {
   const { query } = state;
   const read = readQuery(message, length, query);
@@ -107,7 +107,7 @@ function answer(state: Responding, message: Uint8Array, length: number, client: 
   if (read === "response") return ignoredResponse;
   const decision = judgeSender(state, client);
   if (decision === rateDrop) return ignoredRate;
-  // Only what can be asked again over TCP is worth a slip.
+  // Send a slip only if the query can be repeated over TCP.
   if (decision === rateSlip && read !== "question" && read !== "cookie-only") return ignoredRate;
   if (read === "unknown-opcode") {
     writeUnknownOpcode(state, message);
@@ -119,7 +119,7 @@ function answer(state: Responding, message: Uint8Array, length: number, client: 
   return outcome;
 }
 
-/** Fills the answer that begin() has begun. */
+/** Fills in the answer that begin() started. */
 function fill(
   state: Responding,
   read: Exclude<QueryOutcome, "short" | "response" | "unknown-opcode">,
@@ -136,7 +136,7 @@ function fill(
     case "cookie-only":
       return slipped;
     case "question":
-      // Over UDP the option means nothing, so its form is judged over TCP only (RFC 7828 §3.3.1).
+      // Over UDP the option has no meaning, so its form is checked over TCP only (RFC 7828 §3.3.1).
       if (!state.isUdp && state.query.edns.isKeepaliveMalformed) {
         state.rcode = rcodes.FORMERR;
         return formerr;

@@ -1,12 +1,12 @@
 /**
- * All that an answer depends on besides the query and the client: one immutable value, swapped whole.
+ * Everything that an answer depends on besides the query and the client: one immutable value, replaced as a whole.
  *
  *   fleet document + version ──compileZones──▶ zones      names, records, delegations
  *   … + site states + kept shares + geo ──compileSteering──▶ steering      client network → site
  *
- * It holds numbers, text and typed arrays over shared memory only, so the thread that compiles it hands it to those
- * that answer without a copy, and an old one is gone when the last of them has let go of it. One thing in it moves:
- * steering.ttlSeconds, which the owner of the clock rewrites in place as the next possible change comes nearer.
+ * It contains only numbers, text and typed arrays over shared memory. So the compiler thread passes it to the answering
+ * threads without a copy, and an old snapshot is freed when the last of them drops it. One part is mutable:
+ * steering.ttlSeconds, which the owner of the clock rewrites in place as the next possible change approaches.
  */
 import type { GeoTables } from "./geo/tables.ts";
 import type { Steering } from "./steer/steering.ts";

@@ -1,16 +1,16 @@
 /**
- * The responder as a running thing: the compiler's thread, the batch threads, sockets, snapshots swapped.
+ * Runs the responder: the compiler thread, the batch threads, the sockets, and the replacement of snapshots.
  *
  *   startDns ──▶ geo data ──▶ TCP and UDP on every address ──▶ SERVFAIL until the first update() ──▶ answers
  *                                                               update() again on each change of document or health
  *
- * UDP is answered by batch threads where the machine can do that, else by Node's dgram on the main thread; TCP always
- * on the main thread. Before the first update nothing is known of zones and health: SERVFAIL sends a resolver to the
- * zone's other servers at once, where silence would cost it a timeout.
+ * Batch threads answer UDP where the machine supports them, otherwise Node's dgram on the main thread does. TCP is
+ * always answered on the main thread. Before the first update, zones and health are unknown: SERVFAIL sends a resolver
+ * to the zone's other servers at once, whereas silence would cost it a timeout.
  *
- * Where several processes share the ports it is the other way round: a process that is started anew binds when it has
- * its first snapshot, since until then the others answer, and better. Queries that wait in the sockets of a process
- * that ends are lost, as when any server ends; the clients ask again.
+ * Where several processes share the ports, binding waits: a restarted process binds when it has its first snapshot,
+ * since until then the other processes answer better. Queries that wait in the sockets of a process that ends are lost,
+ * as with any server that ends; the clients retry.
  */
 import { randomBytes } from "node:crypto";
 import type { Clock } from "#base/clock.ts";
@@ -35,14 +35,14 @@ import { ttlOf } from "./steer/ttl.ts";
 export interface GuardSettings {
   /** UDP answers per second to one client network (/24, IPv6 /56) without a valid cookie; 0: no limit. */
   readonly responsesPerSecond: number;
-  /** Of the answers past that, each how manyth is an empty one that asks for TCP; 0: none. */
+  /** Every Nth answer beyond the limit is an empty one that asks for TCP; 0: none. */
   readonly slip: number;
-  /** Longest UDP answer without a valid cookie, in lengths of its query; 0: no limit. */
+  /** Longest UDP answer without a valid cookie, as a multiple of its query's length; 0: no limit. */
   readonly amplificationMax: number;
 }
 
 export interface DnsOptions {
-  /** Bound one by one, UDP and TCP on the same port. Port 0 takes a free one. */
+  /** Bound one by one, UDP and TCP on the same port. Port 0 means any free port. */
   readonly addresses: readonly ListenAddress[];
   /** Name of the site that answers, for the policy `local`. */
   readonly site: string;
@@ -50,12 +50,14 @@ export interface DnsOptions {
   readonly random: Random;
   readonly log: Log;
   readonly geo?: GeoSettings;
-  /** How often the geo files are looked at; a changed one is read once it has been still for so long. */
+  /** How often the geo files are checked. A changed file is read once it has stayed the same for this long. */
   readonly geoCheckMs: number;
   /** Threads that answer UDP in batches; 0: Node's dgram. */
   readonly threads: number;
   readonly guard: GuardSettings;
-  /** What the responder says of itself: NSID (RFC 5001), version.bind and id.server (RFC 4892); absent: nothing. */
+  /**
+   * What the responder discloses about itself: NSID (RFC 5001), version.bind and id.server (RFC 4892); absent: nothing.
+   */
   readonly identity: { readonly nsid?: string; readonly version?: string; readonly id?: string };
   readonly streamLimits?: StreamLimits;
   /**
@@ -67,35 +69,41 @@ export interface DnsOptions {
 
 export interface Dns {
   /**
-   * Takes a new fleet document, or new states and shares of the sites. Resolves when queries are answered from them.
-   * @throws NearcastError INTERNAL when they can't be compiled; what was in force stays. CANNOT_LISTEN when they are
-   *   the first, and shared ports can't be bound
+   * Takes a new fleet document, or new states and kept shares of the sites. Resolves when queries are answered from
+   * them.
+   * @throws NearcastError INTERNAL if they can't be compiled; the previous snapshot stays in force. CANNOT_LISTEN if
+   *   they are the first, and shared ports can't be bound
    */
   update: (inputs: CompilerInputs) => Promise<void>;
-  /** In how many ms each site's state may change at the earliest; a site that is not named can't change. */
+  /**
+   * The earliest time, in ms from now, at which each site's state may change. A site that is not named can't change.
+   */
   setSoonestChanges: (msBySite: ReadonlyMap<string, number>) => void;
   /** The fleet's secrets, 32 octets each: cookies are made with the first and accepted from all. */
   setCookieSecrets: (fleetSecrets: readonly Uint8Array[]) => void;
   stats: () => DnsStats;
   /** TCP connections that are open now. */
   connections: () => number;
-  /** Batch threads; 0 where dgram answers. */
+  /** Number of batch threads; 0 where dgram answers. */
   threads: () => number;
-  /** Why a client gets what it gets; undefined before the first update. */
+  /** Explains the answer that a client gets; undefined before the first update. */
   explain: (question: DnsQuestion) => DnsExplanation | undefined;
-  /** The addresses with the ports that were really bound. */
+  /** The addresses with the ports that were actually bound. */
   addresses: () => readonly ListenAddress[];
-  /** What the geo data are, for people. */
+  /** A description of the geo data, for people. */
   geo: () => string;
   close: () => Promise<void>;
 }
 
-/** The day's secret changes at midnight; cookies of both sides of it are accepted, so a minute late is early enough. */
+/**
+ * The secret of the day changes at midnight. Around it, cookies of both days are accepted, so a minute's delay is
+ * harmless.
+ */
 const secretsIntervalMs = 60_000;
 
 /**
  * Loads the geo data and binds all addresses, unless they are shared.
- * @throws NearcastError CANNOT_LISTEN when an address can't be bound; then none is left bound
+ * @throws NearcastError CANNOT_LISTEN if an address can't be bound; then none stays bound
  */
 export async function startDns(options: DnsOptions): Promise<Dns> {
   const { clock, log, random, guard } = options;
@@ -204,14 +212,14 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
     async close() {
       isClosed = true;
       stopMakingSecrets();
-      await bound?.catch(() => undefined); // whoever waits for it is told
+      await bound?.catch(() => undefined); // update() reports the failure to its caller
       await closeAll(listeners);
       await compiler.close();
     },
   };
 }
 
-/** Writes each steered name's TTL into the snapshot that is about to be, or is, in force. */
+/** Writes each steered name's TTL into the snapshot that is, or is about to be, in force. */
 function writeTtls(snapshot: Snapshot, { fleet }: CompilerInputs, soonestChangeMs: ReadonlyMap<string, number>): void {
   const all = fleet.sites.map((site) => site.name);
   for (const [index, steered] of fleet.steering.entries()) {

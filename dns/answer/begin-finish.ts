@@ -1,6 +1,6 @@
 /**
  * The frame of an answer. begin() copies the question and fixes the length limit; the steps in between append records;
- * finish() writes the header in front and the OPT record at the end.
+ * finish() writes the header and the OPT record.
  *
  *   header │ question │ answer, authority, additional sections │ OPT
  *   finish │  begin   │          the steps in between          │ finish      begin keeps room for it
@@ -13,7 +13,7 @@ import { rcodes } from "../wire/numbers.ts";
 import { clientSubnetsCounter, servfail, truncatedCounter } from "./outcomes.ts";
 import type { Client, Responding } from "./state.ts";
 
-/** A message's length is written in two octets (RFC 1035 §4.2.2). */
+/** The length of a message is a 16-bit field (RFC 1035 §4.2.2). */
 export const messageLengthMax = 65_535;
 
 const flagAnswer = 0x80;
@@ -21,19 +21,19 @@ const flagAuthoritative = 0x04;
 const flagTruncated = 0x02;
 const flagRecursionDesired = 0x01;
 const flagCheckingDisabled = 0x10;
-/** The opcode, as it stands among the flags. */
+/** The opcode's bits in the flags. */
 const opcodeMask = 0x78;
 /** Option code, length, INFO-CODE. */
 const extendedErrorLength = 6;
 
-/** Starts an empty NOERROR answer behind the query's question. */
+/** Starts an empty NOERROR answer after the query's question. */
 export function begin(state: Responding, message: Uint8Array, length: number, client: Client): void {
   const { out, reply, isUdp } = state;
   const { edns, questionEnd } = state.query;
   clear(state);
   reply.nsid = state.nsid;
   reply.keepaliveTenths = isUdp ? -1 : (client.keepaliveTenths ?? -1);
-  // In place, the question is already there. Everything else of the query has been read by now.
+  // When answering in place, the question is already there. The rest of the query has been read by now.
   if (out !== message) copyOctets(message, headerLength, out, headerLength, questionEnd - headerLength);
   state.at = questionEnd;
   let limit = messageLengthMax;
@@ -75,8 +75,8 @@ export function truncate(state: Responding): void {
 }
 
 /**
- * Replaces a truncated answer over TCP by SERVFAIL: there is no other transport to send the client to. No RRset is that
- * long, but several together may be.
+ * Replaces a truncated answer over TCP with SERVFAIL: there is no other transport to send the client to. A single RRset
+ * is never that long, but several together may be.
  */
 export function giveUp(state: Responding): number {
   clear(state);
@@ -87,7 +87,7 @@ export function giveUp(state: Responding): number {
 
 /**
  * Makes the answer an error.
- * @param extendedError why, for clients that read it (RFC 8914)
+ * @param extendedError the reason, for clients that read it (RFC 8914)
  * @returns `outcome`
  */
 export function fail(state: Responding, code: number, extendedError: number, outcome: number): number {
@@ -107,7 +107,7 @@ export function finish(state: Responding, message: Uint8Array): void {
   out[0] = byteAt(message, 0);
   out[1] = byteAt(message, 1);
   out[2] = flags;
-  // RFC 4035 §3.1.6: CD is repeated, AD is not ours to set; Z is zero.
+  // RFC 4035 §3.1.6: copy CD, never set AD; Z is zero.
   out[3] = (byteAt(message, 3) & flagCheckingDisabled) | (rcode & 0x0f);
   putUint16(out, 4, questionEnd > headerLength ? 1 : 0);
   putUint16(out, 6, state.answers);
@@ -117,7 +117,7 @@ export function finish(state: Responding, message: Uint8Array): void {
   if (edns.isPresent) state.at = writeOpt(out, state.at, edns, rcode, state.reply);
 }
 
-/** NOTIMP for an unknown opcode: the opcode is repeated, and nothing else (RFC 8906 §3.1.4). */
+/** NOTIMP for an unknown opcode: the answer repeats the opcode and nothing else (RFC 8906 §3.1.4). */
 export function writeUnknownOpcode(state: Responding, message: Uint8Array): void {
   writeHeaderOnly(state, message, rcodes.NOTIMP, byteAt(message, 2) & opcodeMask);
 }

@@ -10,7 +10,7 @@ import { addNegativeSoa, addSet } from "./sections.ts";
 import type { Client, Responding } from "./state.ts";
 import { addHinted, answerSteered } from "./steered.ts";
 
-/** Answers from the node at which the chain has ended. */
+/** Answers from the node at which the chain ended. */
 export function answerFromNode(state: Responding, now: Snapshot, client: Client): number {
   const { type } = state.query;
   const { node } = state.chain.found;

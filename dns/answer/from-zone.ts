@@ -1,14 +1,14 @@
 /**
- * Answers from a zone: follows aliases inside it to records, a delegation, or a name that does not exist. Each alias on
- * the way is added to the answer.
+ * Answers from a zone: follows aliases inside it to records, a delegation, or a name that does not exist. It adds each
+ * alias that it follows to the answer.
  *
  *   startChain() ──▶ alias ──▶ alias ──▶ records      from-node.ts
  *                      │         │       referral     AA only behind an alias
  *                      ▼         ▼       NXDOMAIN     of the last name in the chain (RFC 6604 §3)
  *                    CNAME     DNAME, CNAME
  *
- * Names are written with compression pointers to earlier copies. So each step moves `ownerAt` (and `tailAt` and
- * `tailLength`, if the end of the name is elsewhere) to the target that it has just written.
+ * Names are written with compression pointers to earlier copies. So each step moves `ownerAt` to the target that it has
+ * just written, and also `tailAt` and `tailLength` if the end of that name is elsewhere.
  */
 import type { Snapshot } from "../snapshot.ts";
 import { intAt } from "../wire/bytes.ts";
@@ -43,7 +43,7 @@ import { noerror, nxdomain, referral, yxdomain } from "./outcomes.ts";
 import { addNegativeSoa, addReferral, addSet, addSynthesizedCname } from "./sections.ts";
 import type { Client, Responding } from "./state.ts";
 
-/** Answers from the zone in which `chain` has begun. */
+/** Answers from the zone in which `chain` starts. */
 export function answerFromZone(state: Responding, now: Snapshot, client: Client): number {
   const { chain } = state;
   const { type } = state.query;
@@ -71,7 +71,7 @@ export function answerFromZone(state: Responding, now: Snapshot, client: Client)
   }
 }
 
-/** The first owner is the question's name, and the zone's apex is its end. */
+/** The first owner is the question's name. It ends with the zone's apex. */
 export function placeQuestion(state: Responding, compiled: CompiledZones, zone: number): void {
   const zoneBase = zone * zoneWords;
   const apexLength = intAt(compiled.zones, zoneBase + zoneApexLength);
@@ -83,7 +83,7 @@ export function placeQuestion(state: Responding, compiled: CompiledZones, zone: 
   state.tailLength = apexLength;
 }
 
-/** Type and class, behind the question's name. */
+/** Type and class, after the question's name. */
 const questionFixedLength = 4;
 
 function refer(state: Responding, compiled: CompiledZones): number {
@@ -111,7 +111,7 @@ function addCname(state: Responding, compiled: CompiledZones): void {
   state.tailLength = intAt(compiled.zones, state.zoneBase + zoneApexLength);
 }
 
-/** @returns false when the chain ends here: the DNAME does not fit, or the new name would be too long */
+/** @returns false if the chain ends here: the DNAME does not fit, or the new name would be too long */
 function addDname(state: Responding, compiled: CompiledZones): boolean {
   const { chain, ownerAt, tailAt, tailLength } = state;
   const set = aliasSet(compiled, chain.found);

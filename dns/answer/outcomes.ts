@@ -1,6 +1,6 @@
 /**
  * The outcomes of a query, as indexes of their UDP counters. The TCP counter of an outcome is `tcpOffset` higher. The
- * responder passes these numbers instead of names, so that counting is one addition.
+ * responder passes these numbers instead of names, so counting is one addition.
  */
 import { counterIndex, outcomeIndex } from "../counters.ts";
 

@@ -1,6 +1,6 @@
 /**
  * Answers a well-formed question: directly when no zone is needed, otherwise from the zone that contains the name.
- * REFUSED: no zone contains the name, or the type is not answered.
+ * Answers REFUSED if no zone contains the name, or if queries of this type are not answered.
  */
 import { count } from "../counters.ts";
 import type { Snapshot } from "../snapshot.ts";
@@ -15,7 +15,7 @@ import { keepAnswer } from "./ready.ts";
 import { advance } from "./sections.ts";
 import type { Client, Responding } from "./state.ts";
 
-/** Fills the answer that begin() has begun, and keeps it where the next one like it can be copied. */
+/** Fills in the answer that begin() started, and stores it in the ready table for the next query with this question. */
 export function answerQuestion(state: Responding, client: Client): number {
   const { query, chain } = state;
   const { type } = query;
@@ -40,7 +40,7 @@ function outsideOfZones(state: Responding): number {
   return fail(state, rcodes.REFUSED, extendedErrors.NOT_AUTHORITATIVE, refused);
 }
 
-/** Answers from the zone in which the chain has begun. */
+/** Answers from the zone in which the chain starts. */
 function answerName(state: Responding, now: Snapshot, client: Client): number {
   const { type } = state.query;
   if (type === recordTypes.MAILA || type === recordTypes.MAILB) {

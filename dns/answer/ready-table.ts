@@ -1,30 +1,31 @@
 /**
- * A cache of encoded answers to earlier questions, valid as long as their snapshot.
+ * A cache of encoded answers to earlier questions, valid for as long as their snapshot is in force.
  *
  *   question's octets, in lower case ──hash──▶ slot:  question │ records of its answer      (static)
  *                                                     question │ index of its steered name  (chosen per client)
  *
- * Names compare without case (RFC 4343), so resolvers that vary it (0x20) hit, too. The records hold pointers into the
- * question, which stay valid because equal questions have equal lengths. A question has two possible slots; when three
- * questions share them, the later ones win.
+ * Names compare without case (RFC 4343), so queries from resolvers that vary it (0x20) hit, too. The records contain
+ * pointers into the question, which stay valid because equal questions have equal lengths. A question has two possible
+ * slots; if three questions share them, the later ones win.
  *
- * Only answers that depend on nothing but question and snapshot are kept: authoritative ones with NOERROR, without a
- * steered name behind an alias. Answers for names that do not exist are not kept, since there is no end of such names.
+ * The table keeps only answers that depend on nothing but question and snapshot: authoritative ones with NOERROR,
+ * without a steered name behind an alias. It keeps no answers for names that do not exist, since the number of such
+ * names is unlimited.
  *
  * The table is a closure, unlike the rest of the responder: V8 then compiles the addresses of its arrays into the code.
- * With the arrays in a record, every access loads address and length anew, which made a ready answer 8 % slower.
+ * With the arrays in a record, every access would load address and length again, which made a ready answer 8 % slower.
  */
 import { byteAt, copyOctets } from "../wire/bytes.ts";
 import { headerLength } from "../wire/message.ts";
 
 const slots = 8192;
-/** Longer questions, and longer answers, are looked up each time. */
+/** Longer questions and longer answers always take the full path. */
 const questionLengthMax = 80;
 const recordsLengthMax = 176;
-/** Type and class, behind the name. */
+/** Type and class, after the name. */
 const questionFixedLength = 4;
 
-/** Words of a slot. */
+/** 32-bit words per slot. */
 const slotWords = 32;
 const generationWord = 0;
 const questionLengthWord = 1;
@@ -38,14 +39,16 @@ const typeWord = 8;
 const zoneWord = 9;
 const questionWords = 10;
 
-/** What is kept of an answer besides its octets; one object is reused for all. */
+/** What the table keeps of an answer besides its octets. One object is reused for all answers. */
 export interface ReadyAnswer {
   outcome: number;
-  /** Static: length of the records, and how many of them stand in which section. */
+  /** Static answers: the length of the records, and the number of records per section. */
   recordsLength: number;
   answers: number;
   authorities: number;
-  /** Steered: index of the name, or -1 for what is static; most that its TTL may be; type; the zone it lies in. */
+  /**
+   * Steered answers: index of the name (-1 if the answer is static), its maximum TTL, the type, the zone of the name.
+   */
   steered: number;
   ttlMaxSeconds: number;
   type: number;
@@ -67,26 +70,27 @@ export function emptyReadyAnswer(): ReadyAnswer {
 
 export interface ReadyTable {
   /**
-   * Finds the answer to the question `message[12..end)`, and reads it into `into`.
+   * Finds the answer to the question `message[12..end)` and reads it into `into`.
    * @param generation of the snapshot in force
    * @returns its slot, or -1
    */
   readonly find: (generation: number, message: Uint8Array, end: number, into: ReadyAnswer) => number;
-  /** Copies the slot's `length` octets of records to `out[at…]`, where there is room for them. */
+  /** Copies the slot's `length` octets of records to `out[at…]`. The caller has checked that they fit. */
   readonly copy: (slot: number, length: number, out: Uint8Array, at: number) => void;
   /**
-   * Keeps the answer `message[end..at)` to the question `message[12..end)`, if it is short enough; of a steered one
-   * only what `answer` says. `message` holds the question as it was asked, and its name is known to be well formed.
+   * Keeps the answer `message[end..at)` to the question `message[12..end)`, if it is short enough. Of a steered answer
+   * it keeps only the fields of `answer`. `message` holds the question as the client sent it; its name is known to be
+   * well formed.
    */
   readonly keep: (generation: number, message: Uint8Array, end: number, at: number, answer: ReadyAnswer) => void;
 }
 
-/** 2.5 MB, for one responder. */
+/** Takes 2.5 MB per responder. */
 export function createReadyTable(): ReadyTable {
   const words = new Int32Array(slots * slotWords);
   /** The records of the slots' answers. */
   const octets = new Uint8Array(slots * recordsLengthMax);
-  /** The question that is looked for, in words of four octets. */
+  /** The question to look for, in words of four octets. */
   const asked = new Int32Array(questionLengthMax / 4);
 
   function find(generation: number, message: Uint8Array, end: number, into: ReadyAnswer): number {
@@ -112,7 +116,7 @@ export function createReadyTable(): ReadyTable {
     return slot;
   }
 
-  /** Whether the slot holds the answer to what is asked. */
+  /** Whether the slot holds the answer to the question in `asked`. */
   function holds(slot: number, generation: number, length: number): boolean {
     const base = slot * slotWords;
     if (words[base + generationWord] !== generation) return false;
@@ -131,7 +135,7 @@ export function createReadyTable(): ReadyTable {
     const length = end - headerLength;
     if (length > questionLengthMax || recordsLength > recordsLengthMax) return;
     const first = readQuestion(message, end, asked);
-    // The second one is taken while it is free; past that the two questions in the first take turns.
+    // Use the second slot while it is free. After that, new questions replace the one in the first slot.
     const isFree = words[(first ^ 1) * slotWords + generationWord] !== generation;
     const isTaken = words[first * slotWords + generationWord] === generation;
     const slot = isTaken && isFree ? first ^ 1 : first;
@@ -154,7 +158,8 @@ export function createReadyTable(): ReadyTable {
 }
 
 /**
- * Where the question of a message of `length` octets ends, or -1: its name is compressed, cut, or longer than is kept.
+ * The offset at which the question of a message of `length` octets ends. -1 if its name is compressed, truncated, or
+ * longer than the table keeps.
  */
 export function plainQuestionEnd(message: Uint8Array, length: number): number {
   const last = Math.min(length, headerLength + questionLengthMax) - questionFixedLength;
@@ -169,8 +174,8 @@ export function plainQuestionEnd(message: Uint8Array, length: number): number {
 }
 
 /**
- * Reads the question `message[12..end)` into `asked`, its name in lower case, and returns the slot where it would be.
- * Each word is multiplied with a number of its own place, which a processor does side by side.
+ * Reads the question `message[12..end)` into `asked`, its name in lower case, and returns the slot in which it belongs.
+ * Each word is multiplied by a constant of its own, so that the processor can do the multiplications in parallel.
  */
 function readQuestion(message: Uint8Array, end: number, asked: Int32Array): number {
   const nameEnd = end - questionFixedLength;
@@ -179,7 +184,7 @@ function readQuestion(message: Uint8Array, end: number, asked: Int32Array): numb
   asked[index++] = hash;
   let factor = 0x1e3779b1;
   for (let at = headerLength; at < nameEnd; at += 4) {
-    // The last word may hold octets of the type as well; they are part of the question, and of its equal.
+    // The last word may include octets of the type. They belong to the question, so equal questions have equal words.
     const word = lowerCase(uint32At(message, at));
     asked[index++] = word;
     hash = (hash + Math.imul(word, factor)) | 0;
@@ -194,7 +199,10 @@ function uint32At(bytes: Uint8Array, at: number): number {
   return low | (byteAt(bytes, at + 2) << 16) | (byteAt(bytes, at + 3) << 24);
 }
 
-/** Four octets at once: those from 0x41 to 0x5a get their bit 0x20, no other changes. None carries into the next. */
+/**
+ * Converts four octets at once: sets bit 0x20 in those from 0x41 to 0x5a and changes no other. No addition carries into
+ * the next octet.
+ */
 function lowerCase(word: number): number {
   const low = word & 0x7f7f7f7f;
   const fromA = (low + 0x3f3f3f3f) | 0;

@@ -1,5 +1,5 @@
 /**
- * The fast path: a plain UDP query whose question was asked before is answered from the table of ready answers. The
+ * The fast path: answers a plain UDP query from the table of ready answers if the same question was asked before. The
  * answer is the same as on the full path.
  */
 import { headerLength, isPlainQuery, readPlainEnd } from "../wire/message.ts";
@@ -15,7 +15,7 @@ import { answerSteered } from "./steered.ts";
 
 /**
  * Writes the whole answer, if there is a ready one.
- * @returns the outcome, or -1: the query must go the long way
+ * @returns the outcome, or -1 if the query has to take the full path
  */
 export function answerReady(state: Responding, message: Uint8Array, length: number, client: Client): number {
   const { query } = state;
@@ -44,7 +44,7 @@ export function answerReady(state: Responding, message: Uint8Array, length: numb
   return outcome;
 }
 
-/** Copies the slot's records into the answer, or decides where its steered name leads this client. */
+/** Copies the slot's records into the answer, or decides which site this client gets for its steered name. */
 function fill(state: Responding, now: Snapshot, slot: number, client: Client): number {
   const { readyAnswer, at } = state;
   const { steered, recordsLength } = readyAnswer;
@@ -64,7 +64,7 @@ function fill(state: Responding, now: Snapshot, slot: number, client: Client): n
   return readyAnswer.outcome;
 }
 
-/** Keeps the answer that the full path has just made. */
+/** Keeps the answer that the full path has just produced. */
 export function keepAnswer(state: Responding, outcome: number): void {
   const { readyAnswer, query } = state;
   readyAnswer.outcome = outcome;

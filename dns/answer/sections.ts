@@ -1,6 +1,6 @@
 /**
- * Adding RRsets to the answer's sections. What does not fit sets `isTruncated`, and from then on nothing more is
- * added; the answer is then emptied as a whole.
+ * Adding RRsets to the answer's sections. An RRset that does not fit sets `isTruncated`. From then on nothing more is
+ * added, and the answer is emptied as a whole later.
  */
 import { byteAt, intAt, putUint16, putUint32 } from "../wire/bytes.ts";
 import { classes, recordTypes } from "../wire/numbers.ts";
@@ -17,9 +17,9 @@ import { pointedHeaderLength, writeSet } from "../zone/write-rrsets.ts";
 import type { Responding } from "./state.ts";
 
 /**
- * Takes over what a writer has written.
- * @param next the offset after it, or less than 0 when it did not fit
- * @param records how many records it was, counted as steps
+ * Accounts for the records that a writer has appended.
+ * @param next the offset after them, or less than 0 if they did not fit
+ * @param records the number of records, counted as steps
  */
 export function advance(state: Responding, next: number, records: number): void {
   state.steps += records;
@@ -44,8 +44,8 @@ export function addNegativeSoa(state: Responding, compiled: CompiledZones): void
 
 /**
  * Adds the delegation's nameservers to the authority section and their glue to the additional one.
- * @param cut where the delegation's words start
- * @param cutAt where the delegated name stands in the answer
+ * @param cut offset of the delegation in `delegations`
+ * @param cutAt offset of the delegated name in the answer
  */
 export function addReferral(state: Responding, compiled: CompiledZones, cut: number, cutAt: number): void {
   const { out, limit, apexAt } = state;
@@ -64,8 +64,8 @@ export function addReferral(state: Responding, compiled: CompiledZones, cut: num
 }
 
 /**
- * Adds the CNAME that a DNAME stands for (RFC 6672 §3.1), owned by the name at `ownerAt`. Its target is the first
- * `prefixLength` octets of the chain's target, and then the DNAME's target, which stands at `dnameTargetAt`.
+ * Adds the CNAME that a DNAME stands for (RFC 6672 §3.1), owned by the name at `ownerAt`. Its target consists of the
+ * first `prefixLength` octets of the chain's target and the DNAME's target, which is at `dnameTargetAt`.
  */
 export function addSynthesizedCname(
   state: Responding,

@@ -5,7 +5,9 @@ import { clientCookieLength } from "../wire/edns.ts";
 import { cookiesInvalidCounter, cookiesValidCounter } from "./outcomes.ts";
 import type { Client, Responding } from "./state.ts";
 
-/** Checks the cookie, sets `isProven`, and counts one answer to the client's network unless it has proved itself. */
+/**
+ * Checks the cookie and sets `isProven`. Unless the client has proved its address, counts one answer to its network.
+ */
 export function judgeSender(state: Responding, client: Client): RateDecision {
   const { counters, reply, rateLimit } = state;
   const { edns } = state.query;
@@ -17,7 +19,7 @@ export function judgeSender(state: Responding, client: Client): RateDecision {
     if (isProven) count(counters, cookiesValidCounter);
     else if (edns.cookie.length > clientCookieLength) count(counters, cookiesInvalidCounter);
   }
-  // Over TCP the handshake has shown that the address is the client's.
+  // Over TCP, the handshake has proved the client's address.
   if (!state.isUdp || state.isProven || rateLimit === undefined) return rateAnswer;
   return rateLimit.decide(client.address, state.nowMs());
 }

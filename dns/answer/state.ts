@@ -1,16 +1,16 @@
 /**
- * The responder's state: one record, made once and reused for every query. Every step of an answer is a function that
- * takes this record, so a test can build one, call a single step and check the changes.
+ * The responder's state: one record, created once and reused for every query. Every step of an answer is a function
+ * that takes this record, so a test can build one, call a single step and check the changes.
  *
- *   deps       what the responder was made with; never changes
+ *   deps       what the responder was created with; never changes
  *   query      the parsed query (readQuery())
- *   chain      where the question's name, and each alias after it, has led
- *   answer     `out[0..at)`, which may grow to `limit`, and what its header will say
- *   ready      answers to questions that came before
+ *   chain      where the question's name, and each alias after it, leads
+ *   answer     `out[0..at)`, which may grow to `limit`, and the fields of its header
+ *   ready      answers to earlier questions
  *
- * Nothing is allocated per query. Therefore every number here is a small integer from the beginning (V8 keeps such a
- * field in the object itself; a fraction, or a number beyond 31 bits, would cost an allocation at each write), no field
- * is added later, and none changes its type.
+ * Nothing is allocated per query. So every number here is always a small integer: V8 stores such a field in the object
+ * itself, whereas a fraction, or a number beyond 31 bits, would cost an allocation at each write. For the same reason
+ * no field is added later, and none changes its type.
  */
 import type { NearcastError } from "#base/errors.ts";
 import type { Random } from "#base/random.ts";
@@ -35,7 +35,7 @@ export interface Client {
   readonly keepaliveTenths?: number;
 }
 
-/** What the server tells about itself. */
+/** What the server discloses about itself. */
 export interface Identity {
   /** The NSID option's octets (RFC 5001). */
   readonly nsid: Uint8Array | undefined;
@@ -46,24 +46,27 @@ export interface Identity {
 }
 
 export interface ResponderDeps {
-  /** Undefined until the sites have been judged once; until then every question gets SERVFAIL. */
+  /** Undefined until the states of the sites are known. Until then every question gets SERVFAIL. */
   readonly snapshot: () => Snapshot | undefined;
   readonly counters: Counters;
   readonly cookies: Cookies;
   /** Undefined: no limit. */
   readonly rateLimit: RateLimit | undefined;
   readonly identity: Identity;
-  /** Longest UDP answer without a valid cookie, in lengths of the query; longer ones ask for TCP. 0: no limit. */
+  /**
+   * Longest UDP answer without a valid cookie, as a multiple of the query's length. Longer ones ask for TCP. 0: no
+   * limit.
+   */
   readonly amplificationMax: number;
-  /** Used once, for a seed: several addresses of a site then take turns by numbers of our own. */
+  /** Used once, for the seed that rotates the addresses of a site. */
   readonly random: Random;
   /** The wall clock. */
   readonly nowMs: () => number;
-  /** Called when answering throws, which is a bug. */
+  /** Called when answering a query throws, which is a bug. */
   readonly onFailure: (error: NearcastError) => void;
 }
 
-/** The state of one responder, and in it the answer under construction. */
+/** The state of one responder, including the answer under construction. */
 export interface Responding {
   readonly snapshot: () => Snapshot | undefined;
   readonly counters: Counters;
@@ -77,46 +80,46 @@ export interface Responding {
   readonly query: Query;
   readonly chain: AliasChain;
   readonly decision: Decision;
-  /** The sites of ipv4hint and ipv6hint of each record with a steered target, in the records' order. */
+  /** The sites of ipv4hint and ipv6hint for each record with a steered target, in the order of the records. */
   readonly hintSites: Int32Array;
-  /** Seed of the turns that a site's addresses take. */
+  /** Seed for rotating a site's addresses. */
   turns: number;
 
   /** Where the answer is written; may be the query's own array. */
   out: Uint8Array;
-  /** Octets of the answer so far; 0: silence. */
+  /** Octets of the answer so far; 0: no answer is sent. */
   at: number;
-  /** The sections must end here; room for the OPT record is kept behind it. */
+  /** The sections must end here. The space after it is reserved for the OPT record. */
   limit: number;
   rcode: number;
   answers: number;
   authorities: number;
   additionals: number;
   isUdp: boolean;
-  /** A valid cookie has shown that the address is the client's. */
+  /** A valid cookie has proved the client's address. */
   isProven: boolean;
   isTruncated: boolean;
   isAuthoritative: boolean;
   readonly reply: OptReply;
 
-  /** Where the zone's words start in `zones.zones`. */
+  /** Offset of the zone in `zones.zones`. */
   zoneBase: number;
-  /** Where the zone's apex stands in the answer: always inside the question. */
+  /** Offset of the zone's apex in the answer, always inside the question. */
   apexAt: number;
   /**
-   * Where the name that is answered for stands in the answer. Its last `tailLength` octets may stand elsewhere, at
-   * `tailAt`, when it was written with a compression pointer.
+   * Offset in the answer of the name that is being answered. If it was written with a compression pointer, its last
+   * `tailLength` octets are at `tailAt`.
    */
   ownerAt: number;
   tailAt: number;
   tailLength: number;
 
   readonly ready: ReadyTable;
-  /** A ready answer that was found, or the one that is to be kept. */
+  /** The ready answer that was found, or the one to keep. */
   readonly readyAnswer: ReadyAnswer;
-  /** Whether question and snapshot alone determine the answer, or the steered name that gives it. */
+  /** Whether question and snapshot alone determine the answer, or the steered name that it comes from. */
   isSettled: boolean;
-  /** The snapshot that the ready answers rest on, and its number. */
+  /** The snapshot that the ready answers depend on, and its number. */
   readySnapshot: Snapshot | undefined;
   generation: number;
 

@@ -1,6 +1,6 @@
 /**
- * Answers that depend on the client: the addresses of a steered name, and HTTPS and SVCB records whose address hints
- * are those of a steered target.
+ * Answers that depend on the client: the addresses of a steered name, and HTTPS and SVCB records with the address hints
+ * of a steered target.
  */
 import { count } from "../counters.ts";
 import type { Snapshot } from "../snapshot.ts";
@@ -17,7 +17,7 @@ import type { Client, Responding } from "./state.ts";
 /**
  * Answers A or AAAA of a steered name, owned by the name at `ownerAt`: NODATA when the client's site has no such
  * address, or when there is no site.
- * @param ttlMaxSeconds most that the TTL may be
+ * @param ttlMaxSeconds upper bound on the TTL
  */
 export function answerSteered(
   state: Responding,
@@ -45,8 +45,8 @@ export function answerSteered(
 }
 
 /**
- * Adds an RRset of HTTPS or SVCB records. The hints of those with a steered target are what this client would get for
- * A and AAAA of the target (RFC 9460 §7.3).
+ * Adds an RRset of HTTPS or SVCB records. For a steered target, the hints are the addresses that this client would get
+ * from an A or AAAA query for it (RFC 9460 §7.3).
  */
 export function addHinted(state: Responding, now: Snapshot, set: number, client: Client): void {
   const { steering, zones: compiled } = now;
@@ -74,12 +74,12 @@ export function addHinted(state: Responding, now: Snapshot, set: number, client:
   state.answers += records;
 }
 
-/** Fills `decision`, and widens the answer's scope to what the decision rests on. */
+/** Fills `decision`, and widens the answer's scope to cover this decision. */
 function decideFor(state: Responding, steering: Steering, steeredIndex: number, asked: Family, client: Client): void {
   const { decision, reply } = state;
   const { subnet } = state.query.edns;
-  // A subnet of length 0 says: do not use the client's. Then the resolver's own network decides, and since the
-  // answer goes to everybody its scope is 0 (RFC 7871 §7.1.2, §7.2.1).
+  // A subnet of length 0 means: do not use the client's. Then the resolver's own network decides, and since every
+  // client of the resolver gets the answer, its scope is 0 (RFC 7871 §7.1.2, §7.2.1).
   const usesSubnet = subnet.isPresent && subnet.sourcePrefixLength > 0;
   decide(steering, steeredIndex, asked, usesSubnet ? subnet.address : client.address, decision);
   if (usesSubnet && decision.scope > reply.scope) reply.scope = decision.scope;
@@ -91,7 +91,7 @@ function ttlOf(steering: Steering, steeredIndex: number, ttlMaxSeconds: number):
   return ttlSeconds < ttlMaxSeconds ? ttlSeconds : ttlMaxSeconds;
 }
 
-/** Integers in no order that matters (xorshift32), so that a site's addresses take turns. */
+/** Pseudo-random integers (xorshift32) that rotate a site's addresses. */
 function nextTurn(state: Responding): number {
   let { turns } = state;
   turns ^= turns << 13;

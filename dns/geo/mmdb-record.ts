@@ -20,12 +20,12 @@ import {
   type DataSection,
 } from "./mmdb-value.ts";
 
-/** What geo data take from one record. */
+/** The fields of a record that the geo data use. */
 export interface RecordFields {
-  /** Degrees; NaN when the record has none that is valid. */
+  /** In degrees; NaN if the record has no valid value. */
   latitude: number;
   longitude: number;
-  /** Two ASCII letters, upper case, the first one in the high octet; 0: none. */
+  /** Two upper-case ASCII letters, the first one in the high octet; 0: none. */
   country: number;
   /** The city's UTF-8 octets within the file; length 0: none. */
   cityAt: number;
@@ -34,7 +34,7 @@ export interface RecordFields {
   asn: number;
 }
 
-/** Paths to the fields: where in a record the decoder stands. */
+/** The decoder's positions in a record, on the paths to the fields. */
 const spots = {
   other: 0,
   record: 1,
@@ -65,23 +65,23 @@ const paths: readonly (readonly [from: number, key: string, to: number])[] = [
   [spots.record, "autonomous_system_number", spots.asn],
 ];
 const keys = [...new Set(paths.map(([, key]) => key))].map((key) => Uint8Array.from(Buffer.from(key)));
-/** Index of a key that leads nowhere. */
+/** Index for all keys that lead to no field. */
 const otherKey = keys.length;
-/** Where key k leads to from spot s: at s * 16 + k. */
+/** The spot that key k leads to from spot s is at s * 16 + k. */
 const waysPerSpot = 16;
 const ways = new Uint8Array(waysPerSpot * Object.keys(spots).length).fill(spots.other);
 for (const [from, name, to] of paths) {
   ways[from * waysPerSpot + keys.findIndex((key) => Buffer.from(key).toString() === name)] = to;
 }
-/** Writers put each key once and point to it from then on: so many pointers' targets are remembered. */
+/** Writers store each key once and point to it afterwards. This many pointer targets are remembered. */
 const keyTargets = 64;
 
-/** A cursor that fills in `fields` on its way through a record. */
+/** A cursor that fills in `fields` while it walks through a record. */
 interface RecordCursor extends Cursor {
   fields: RecordFields;
-  /** Index of the map's key that was read last. */
+  /** Index of the map key that was read last. */
   key: number;
-  /** Keys that pointers led to, a small table by target; no key stands at 0, before the section. */
+  /** Keys that pointers led to: a small table by target. 0 marks a free entry, since no key is at offset 0. */
   readonly knownTargets: Uint32Array;
   readonly knownKeys: Uint8Array;
 }
@@ -93,8 +93,9 @@ export interface RecordReader {
    */
   read: (offset: number, into: RecordFields) => void;
   /**
-   * Walks all of the value at this offset, through every pointer, so that a reader without bounds can be let at it.
-   * @throws DamagedData also when it holds more than `valuesMax` values
+   * Walks the whole value at this offset, through every pointer, so that a reader without bounds checks can read it
+   * safely.
+   * @throws DamagedData also if it contains more than `valuesMax` values
    */
   check: (offset: number) => void;
 }
@@ -131,8 +132,8 @@ export function createRecordReader(section: DataSection): RecordReader {
 }
 
 /**
- * Reads the value at `at`, which is at this spot of the record; where its container goes on. It calls itself only
- * along `paths`, so four deep at most.
+ * Reads the value at `at`, which is at this spot of the record. Returns the offset at which its container continues.
+ * Recursion follows `paths` only, so it is at most four levels deep.
  */
 function readValue(cursor: RecordCursor, at: number, spot: number): number {
   const next = lookThrough(cursor, at);
@@ -151,7 +152,7 @@ function readValue(cursor: RecordCursor, at: number, spot: number): number {
   return next < 0 ? behind : next;
 }
 
-/** Reads a map's key: leaves its index in `key`; where the value stands. */
+/** Reads a map key and stores its index in `key`. Returns the offset of the value. */
 function readKey(cursor: RecordCursor, at: number): number {
   look(cursor, at);
   if (!found(cursor, types.pointer)) {
@@ -170,7 +171,7 @@ function readKey(cursor: RecordCursor, at: number): number {
   return next;
 }
 
-/** Which key the text is that was looked at. */
+/** The index of the key under the cursor. */
 function keyIndex(cursor: RecordCursor, at: number): number {
   if (!found(cursor, types.text)) damaged(cursor, "a map's key that is no text", at);
   for (let index = 0; index < keys.length; index++) {
@@ -185,7 +186,7 @@ function isAt(bytes: Uint8Array, at: number, octets: Uint8Array): boolean {
   return true;
 }
 
-/** Keeps the value that was looked at, when it is what belongs to the spot. Anything else there is ignored. */
+/** Keeps the value under the cursor if it has the type that the spot requires; otherwise ignores it. */
 function take(cursor: RecordCursor, spot: number): void {
   switch (spot) {
     case spots.latitude:
@@ -196,7 +197,7 @@ function take(cursor: RecordCursor, spot: number): void {
       return;
     case spots.country:
     case spots.countryCode:
-      // Of several, a field that holds a country's name leaves the code alone.
+      // If there are several fields, one that holds a country's name does not overwrite the code.
       cursor.fields.country = countryCode(cursor) || cursor.fields.country;
       return;
     case spots.city:
@@ -219,7 +220,7 @@ function degrees(cursor: Cursor, limit: number): number {
 
 function countryCode(cursor: Cursor): number {
   if (cursor.type !== types.text || cursor.size !== 2) return 0;
-  // Clears the bit that tells a small ASCII letter from a capital.
+  // Clears the bit that distinguishes lower-case from upper-case ASCII letters.
   const first = byteAt(cursor.bytes, cursor.payload) & 0xdf;
   const second = byteAt(cursor.bytes, cursor.payload + 1) & 0xdf;
   return isLetter(first) && isLetter(second) ? (first << 8) | second : 0;

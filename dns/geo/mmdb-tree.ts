@@ -7,13 +7,13 @@
  *       0 /  \ 1
  *   nothing  data ▶ 12                leaves: 0.0.0.0 ▶ 0 │ 64.0.0.0 ▶ 12 │ 128.0.0.0 ▶ 77
  *
- * The walk goes down to /32 for IPv4 and to /64 for IPv6; below that the lowest address counts. Neighbours with the
- * same record become one range. Each node is entered once: a tree of n nodes has at most n + 1 leaves, so what would
- * take more is a loop, and damage.
+ * The walk goes down to /32 for IPv4 and to /64 for IPv6; below that, the lowest address decides. Neighbors with the
+ * same record become one range. The walk enters each node once: a tree of n nodes has at most n + 1 leaves, so more
+ * than that means a loop, and the file is damaged.
  *
- * In an IPv6 tree the IPv4 addresses stand in ::/96, and writers let 2002::/16 (6to4), 2001::/32 (Teredo) and
- * ::ffff:0:0/96 lead to that very node. Such a second way is taken as "nothing known": 6to4 is history (RFC 7526),
- * and the bits after 2001::/32 are the relay's address, not the client's.
+ * In an IPv6 tree the IPv4 addresses are in ::/96, and writers point 2002::/16 (6to4), 2001::/32 (Teredo) and
+ * ::ffff:0:0/96 to the same node. Such a second path counts as "nothing known": 6to4 is obsolete (RFC 7526), and the
+ * bits after 2001::/32 are the relay's address, not the client's.
  */
 import { DamagedData } from "./mmdb-value.ts";
 import { sharedUint32, type Ranges } from "./tables.ts";
@@ -25,31 +25,32 @@ export interface Tree {
   /** The file: the tree is at its beginning. */
   readonly bytes: DataView;
   readonly nodeCount: number;
-  /** Bits of a record. */
+  /** Bits per record. */
   readonly recordSize: 24 | 28 | 32;
   readonly ipVersion: 4 | 6;
-  /** Octets of the data section. */
+  /** Length of the data section in octets. */
   readonly dataLength: number;
 }
 
 export interface Walk {
   /**
-   * Goes on with the walk for about this many nodes.
-   * @returns whether it is at its end
+   * Continues the walk for about this many nodes.
+   * @returns whether the walk is complete
    * @throws DamagedData
    */
   advance: (nodes: number) => boolean;
   /**
-   * Once it is at its end, and only once: the ranges, in shared memory. Asks for each leaf, but not again for a
-   * neighbour with the same record.
-   * @param valueOf value of the data at this offset; not asked where nothing is known, which is 0
+   * The ranges, in shared memory. Call it once, after the walk is complete. It calls `valueOf` for each leaf, but not
+   * again for a neighbor with the same record.
+   * @param valueOf value of the data at this offset; not called where nothing is known, which has the value 0
    */
   ranges: (valueOf: (offset: number) => number) => Ranges;
 }
 
 /** The record of the node for the next bit. */
 export function recordOf({ bytes, recordSize }: Tree, node: number, bit: number): number {
-  // One load of four octets, of which the neighbours' are cut off. The gap after the tree keeps it within the file.
+  // One load of four octets, with the neighbors' bits masked off. The separator after the tree keeps it within the
+  // file.
   switch (recordSize) {
     case 24:
       return bit === 0 ? bytes.getUint32(node * 6) >>> 8 : bytes.getUint32(node * 6 + 2) & 0x00ff_ffff;
@@ -64,7 +65,7 @@ export function recordOf({ bytes, recordSize }: Tree, node: number, bit: number)
   }
 }
 
-/** The record where IPv4 begins; nodeCount when the tree has no place for IPv4. */
+/** The record where IPv4 begins; nodeCount if the tree has none. */
 export function ipv4Root(tree: Tree): number {
   if (tree.ipVersion === 4) return 0;
   let record = 0;
@@ -75,14 +76,14 @@ export function ipv4Root(tree: Tree): number {
   return record;
 }
 
-/** Where in the data section a leaf that is no node and not "nothing" leads to. */
+/** The offset in the data section that a leaf with data leads to. */
 export function offsetOf({ nodeCount, dataLength }: Tree, record: number): number {
   const offset = record - nodeCount - separatorLength;
   if (offset < 0 || offset >= dataLength) throw new DamagedData("a search tree that leads out of the data");
   return offset;
 }
 
-/** @param onData called for each leaf with data, with their offset; not again for a neighbour with the same record */
+/** @param onData called with the offset of each leaf with data, but not again for a neighbor with the same record */
 export function createWalk(tree: Tree, family: 4 | 6, onData: (offset: number) => void): Walk {
   const { nodeCount } = tree;
   const isV4 = family === 4;
@@ -94,12 +95,12 @@ export function createWalk(tree: Tree, family: 4 | 6, onData: (offset: number) =
   let length = 0;
   let entered = 0;
 
-  // Records that wait: at most the other side of each node on the way down, of four words each.
+  // Pending records: at most the other side of each node on the way down, four words each.
   const stack = new Uint32Array(4 * (bits + 1));
   stack[0] = isV4 ? ipv4Root(tree) : 0;
   let stacked = 4;
 
-  /** The leaf that the lowest address below a node at the last bit leads to. */
+  /** The leaf of the lowest address below a node at the last bit. */
   function lowest(node: number): number {
     let record = node;
     for (let depth = bits; record < nodeCount; depth++) {
@@ -150,7 +151,7 @@ export function createWalk(tree: Tree, family: 4 | 6, onData: (offset: number) =
   return {
     advance,
     ranges(valueOf) {
-      // In place: what is kept stands at or before what is read.
+      // In place: the write position never passes the read position.
       let kept = 0;
       let last = -1;
       for (let i = 0; i < length; i++) {
@@ -167,7 +168,7 @@ export function createWalk(tree: Tree, family: 4 | 6, onData: (offset: number) =
         kept++;
       }
       const ranges = { starts: shared(starts, kept * words), values: shared(records, kept) };
-      // Given back at once: 12 octets for each node.
+      // Free the memory at once: 12 octets per node.
       starts.buffer.transfer(0);
       records.buffer.transfer(0);
       return ranges;

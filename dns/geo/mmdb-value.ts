@@ -6,11 +6,11 @@
  *
  * A file may come from anywhere, so nothing in it is trusted: every length is checked before a byte is read, a pointer
  * must lead to a value that is not a pointer, nesting is bounded, and every value read counts against a bound. Damage
- * is an exception that `mmdb.ts` turns into a reason.
+ * is an exception, which `mmdb.ts` turns into a reason.
  */
 import { byteAt } from "../wire/bytes.ts";
 
-/** The file's bytes break the format; the message says what and where. */
+/** The file violates the format; the message says what is wrong and where. */
 export class DamagedData extends Error {}
 
 export interface DataSection {
@@ -22,7 +22,7 @@ export interface DataSection {
   readonly end: number;
 }
 
-/** The head of the value that was looked at last, and how many more may be looked at. */
+/** The head of the value that was read last, and how many more heads may be read. */
 export interface Cursor extends DataSection {
   readonly numbers: DataView;
   type: number;
@@ -30,15 +30,18 @@ export interface Cursor extends DataSection {
   payload: number;
   /** In the whole section. */
   looksLeft: number;
-  /** In the present record. */
+  /** In the current record. */
   valuesLeft: number;
 }
 
-/** GeoLite2 has 5 levels; nothing that is published has more than 8. */
+/** GeoLite2 has 5 levels; no published database has more than 8. */
 const depthMax = 16;
 /** Values in one record: GeoLite2 City has about 150, the largest commercial ones below 400. */
 export const valuesMax = 4096;
-/** A value takes an octet at least, so only shared maps reached by pointers cost more looks than the section has. */
+/**
+ * A value takes at least one octet, so only shared maps that pointers reach cost more reads than the section has
+ * octets.
+ */
 const looksPerOctet = 16;
 const looksMin = 65_536;
 /** Numbers as text, such as "-122.08499908447266". */
@@ -65,7 +68,7 @@ export function damaged(cursor: Cursor, what: string, at: number): never {
   throw new DamagedData(`${what} at offset ${at - cursor.start} of its data`);
 }
 
-/** What the last look found: as a call, since the compiler does not see that a look changes the type. */
+/** Whether the last value has this type. A function, because TypeScript does not see that look() changes the type. */
 export function found(cursor: Cursor, what: number): boolean {
   return cursor.type === what;
 }
@@ -123,12 +126,12 @@ function uintAt(cursor: Cursor, at: number, width: number): number {
   return value;
 }
 
-/** A payload within the section, of a size that its type allows. */
+/** Checks that the payload lies within the section and has a size that its type allows. */
 function checkSize(cursor: Cursor, at: number): void {
   switch (cursor.type) {
     case types.map:
     case extendedTypes.array:
-      // Each entry takes an octet at least: a giant count is refused before the first of them.
+      // Each entry takes at least one octet, so a giant count is rejected before the first entry is read.
       if (cursor.size > cursor.end - cursor.payload) damaged(cursor, `a list of ${cursor.size} entries`, at);
       return;
     case extendedTypes.boolean:
@@ -164,7 +167,10 @@ function checkSize(cursor: Cursor, at: number): void {
     damaged(cursor, `a value of ${cursor.size} octets, more than there are,`, at);
 }
 
-/** Looks at the value, through a pointer where it is one; where its container goes on, or -1 for behind it. */
+/**
+ * Reads the head of the value, through a pointer if it is one. Returns the offset at which its container continues, or
+ * -1 for directly after it.
+ */
 export function lookThrough(cursor: Cursor, at: number): number {
   look(cursor, at);
   if (cursor.type !== types.pointer) return -1;
@@ -174,7 +180,7 @@ export function lookThrough(cursor: Cursor, at: number): number {
   return next;
 }
 
-/** Passes over the value without following pointers; where its container goes on. */
+/** Skips the value without following pointers. Returns the offset at which its container continues. */
 export function skip(cursor: Cursor, at: number, depth: number): number {
   look(cursor, at);
   if (cursor.type === types.pointer) return cursor.size;
@@ -190,7 +196,7 @@ export function skipEntries(cursor: Cursor, at: number, count: number, depth: nu
   return behind;
 }
 
-/** Passes over the value and everything that its pointers lead to. */
+/** Walks the value and everything that its pointers lead to. */
 export function checkValue(cursor: Cursor, at: number, depth: number): number {
   const next = lookThrough(cursor, at);
   let behind = cursor.payload + cursor.size;
@@ -207,7 +213,7 @@ export function checkValue(cursor: Cursor, at: number, depth: number): number {
   return next < 0 ? behind : next;
 }
 
-/** The value that was looked at as a number; NaN when it is none. */
+/** The value under the cursor as a number; NaN if it is not a number. */
 export function numberOf(cursor: Cursor): number {
   switch (cursor.type) {
     case extendedTypes.float:

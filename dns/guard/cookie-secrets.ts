@@ -1,25 +1,25 @@
 /**
  * Derives the day's cookie secrets from the fleet secret. Every node derives the same ones, so a client that anycast
- * moves to another node keeps its cookie; and a leaked cookie secret is useful for only a day.
+ * moves to another node keeps its cookie, and a leaked cookie secret is useful for only a day.
  *
  *   secret of a day = the first 16 octets of HMAC-SHA256(fleet secret, label │ UTC day)
  *
- * Around midnight two days count: cookies of yesterday are good for an hour (RFC 9018 §4.3), and a node whose clock
- * is up to five minutes ahead gives tomorrow's already.
+ * Around midnight the secrets of two days are valid: yesterday's cookies are accepted for an hour (RFC 9018 §4.3), and
+ * a node whose clock is up to five minutes ahead already issues tomorrow's.
  */
 import { createHmac } from "node:crypto";
 import { secretsMax } from "./cookie.ts";
 
 const dayMs = 86_400_000;
-/** An hour of life, and five minutes of clocks that differ. */
+/** The lifetime of a cookie, one hour, and five minutes for clocks that differ. */
 const yesterdayCountsMs = 65 * 60_000;
 const tomorrowCountsMs = 5 * 60_000;
 
 /**
- * The secrets for now, to be asked for again at least once a minute.
- * @param fleetSecrets 32 octets each; the first makes cookies, the others are accepted (one more while rolling)
- * @returns 16 octets each, the one to make with first, for Cookies.setSecrets(). At most 4: with more than two fleet
- *   secrets those of the last ones' other day are left out around midnight, and their clients get fresh cookies
+ * The current secrets. Call it again at least once a minute.
+ * @param fleetSecrets 32 octets each; the first makes cookies, the others are accepted (one more during rotation)
+ * @returns 16 octets each, for Cookies.setSecrets(); the first makes cookies. At most 4: with more than two fleet
+ *   secrets, the other day's secrets of the last ones are left out around midnight, and their clients get fresh cookies
  */
 export function cookieSecrets(fleetSecrets: readonly Uint8Array[], nowMs: number): Uint8Array[] {
   const today = Math.floor(nowMs / dayMs);

@@ -5,12 +5,12 @@
  *                   └──────────── server cookie 16 ───────────────┘
  *   hash = SipHash-2-4(secret, client cookie │ version │ reserved │ timestamp │ client address 4 or 16)
  *
- * A client that returns the server cookie sent to its address has proved that address. Cookies are not required: a
- * client with none, a bad one or an old one gets a normal answer with a fresh one, so BADCOOKIE is never sent
- * (RFC 7873 §5.2.4 leaves this to the server).
+ * A client that returns the server cookie that was sent to its address has proved that address. Cookies are not
+ * required: a client with none, a bad one or an old one gets a normal answer with a fresh one, so BADCOOKIE is never
+ * sent (RFC 7873 §5.2.4 leaves this to the server).
  *
- * Secrets: the first makes, all are accepted. A roll that breaks nobody adds the new one as the second everywhere,
- * then makes it the first, then drops the old one an hour later (RFC 9018 §5).
+ * Secrets: the first makes cookies, all are accepted. To rotate without invalidating anybody's cookie, add the new
+ * secret as the second everywhere, then make it the first, then drop the old one an hour later (RFC 9018 §5).
  */
 import type { IpAddress } from "../wire/address.ts";
 import { byteAt } from "../wire/bytes.ts";
@@ -20,25 +20,25 @@ import { sipHash } from "./siphash.ts";
 /** RFC 9018 §4.3: accepted for an hour, and from clocks that are up to five minutes ahead of ours. */
 const ageMaxSeconds = 3600;
 const aheadMaxSeconds = 300;
-/** §4.3: a cookie older than that is renewed. */
+/** §4.3: a cookie older than this is renewed. */
 const renewAgeSeconds = 1800;
 const version = 1;
 
 const secretLength = 16;
-/** More would only be more work for whoever sends wrong cookies: one hash each. */
+/** Each secret costs one hash per wrong cookie, so more of them would only help an attacker. */
 export const secretsMax = 4;
 
 export interface Cookies {
   /**
-   * Judges the query's cookie and puts the server cookie to answer with into `reply`: the client's own while it is
-   * young, else a fresh one; none when the query has no cookie or we have no secret.
+   * Checks the query's cookie and puts the server cookie for the answer into `reply`: the client's own while it is
+   * young, otherwise a fresh one; none if the query has no cookie or we have no secret.
    * @param nowSeconds since 1970
    * @returns whether the query carried a server cookie that is ours, for this address, and not too old
    */
   check: (edns: Edns, address: IpAddress, nowSeconds: number, reply: OptReply) => boolean;
   /**
-   * @param secrets 16 octets each, at most 4; the first makes, all are accepted; none: cookies are not given
-   * @throws RangeError when there are more, or one has another length
+   * @param secrets 16 octets each, at most 4; the first makes cookies, all are accepted; none: no cookies are issued
+   * @throws RangeError if there are more, or if one has another length
    */
   setSecrets: (secrets: readonly Uint8Array[]) => void;
 }
@@ -64,14 +64,14 @@ export function createCookies(): Cookies {
     if (length === clientCookieLength + serverCookieLength && byteAt(bytes, clientCookieLength) === version) {
       const stamp =
         (byteAt(bytes, 12) << 24) | (byteAt(bytes, 13) << 16) | (byteAt(bytes, 14) << 8) | byteAt(bytes, 15);
-      // Serial numbers, so that 2106 is a year like any other (RFC 1982).
+      // Serial number arithmetic (RFC 1982), so that the wrap in 2106 does no harm.
       const ageSeconds = (nowSeconds - stamp) | 0;
       if (ageSeconds <= ageMaxSeconds && ageSeconds >= -aheadMaxSeconds) {
         words[2] = littleEndianAt(bytes, 8);
         words[3] = littleEndianAt(bytes, 12);
         const secret = secretOf(bytes, count);
         isValid = secret >= 0;
-        // Not the first secret, or another's reserved octets: the client is better off with a cookie of today.
+        // Renew a cookie from another secret or with other reserved octets, too.
         if (secret === 0 && ageSeconds <= renewAgeSeconds && words[2] === version) {
           for (let i = 0; i < serverCookieLength; i++) serverCookie[i] = byteAt(bytes, clientCookieLength + i);
           return true;
@@ -94,19 +94,19 @@ export function createCookies(): Cookies {
     return isValid;
   }
 
-  /** Which secret made the hash of the cookie whose other parts stand in `words`; -1: none. */
+  /** Index of the secret that made the cookie's hash; `words` has the other parts of the cookie. -1: none. */
   function secretOf(bytes: Uint8Array, count: number): number {
     const low = littleEndianAt(bytes, 16);
     const high = littleEndianAt(bytes, 20);
     for (let index = 0; index < secretsCount; index++) {
       sipHash(keyViews[index] ?? keys, words, count, hash);
-      // Both halves at once, so that the time tells nothing of how much of a guess was right.
+      // Compare both halves at once, so that timing does not reveal how much of a guess was right.
       if ((((hash[0] ?? 0) ^ low) | ((hash[1] ?? 0) ^ high)) === 0) return index;
     }
     return -1;
   }
 
-  /** Puts the address and the length word behind the first four words; returns how many there are then. */
+  /** Appends the address and the length word to the first four words. Returns the number of words. */
   function putAddress(address: IpAddress): number {
     words[4] = littleEndianAt(address.bytes, 0);
     if (address.family === 4) {

@@ -1,19 +1,19 @@
 /**
- * SipHash-2-4 (Aumasson and Bernstein 2012): a keyed hash of 64 bits for short messages, which RFC 9018 §4.4 demands
- * for server cookies. JavaScript has no fast 64-bit integers, so each word is a low and a high half of 32 bits, and
- * the carry of a low sum is reckoned from the uppermost bits: it is there when both terms have theirs, or one has and
- * the sum has not.
+ * SipHash-2-4 (Aumasson and Bernstein 2012): a keyed 64-bit hash for short messages. RFC 9018 §4.4 requires it for
+ * server cookies. JavaScript has no fast 64-bit integers, so each word is split into a low and a high half of 32 bits.
+ * The carry of a low sum is computed from the most significant bits: there is one if both terms have the bit set, or if
+ * one has and the sum has not.
  *
- * Nothing is allocated, and the time depends on the message's length only, never on what the key or the message hold.
+ * Nothing is allocated. The time depends only on the message's length, never on the contents of key or message.
  */
 
 /**
  * Hashes `words`.
  * @param key four words: 16 octets, little-endian
- * @param words the message in little-endian 32-bit words, the last 64 bits of which are the length word: what is left
- *   of the message past its last whole 8 octets, zeros, and its length modulo 256 in the uppermost octet
- * @param count how many of them: an even number
- * @param into gets the hash: low half, high half
+ * @param words the message in little-endian 32-bit words, ending with the 64-bit length word: the rest of the message
+ *   after its last whole 8 octets, zeros, and its length modulo 256 in the most significant octet
+ * @param count number of words; even
+ * @param into receives the hash: low half, high half
  */
 export function sipHash(key: Uint32Array, words: Uint32Array, count: number, into: Uint32Array): void {
   const k0 = key[0] ?? 0;

@@ -1,15 +1,15 @@
 /**
  * The work of a batch thread: receive queries, answer them in place, send the answers. One arena holds everything:
  *
- *   slot i   message[i]: a query ──respond──▶ its answer      who[i]: who sent it, and gets it
+ *   slot i   message[i]: a query ──respond──▶ its answer      who[i]: the sender
  *   headers  received[family][i] ▶ who[i], message[i]         recvmmsg fills them
  *            answers[family][i]  ▶ who[i], message[i]         sendmmsg reads them; only the lengths change
  *
- * An answer begins with its query's own question, so it grows where the query stands: nothing is copied, and half the
- * memory stays in the processor's cache. Slots that get no answer part the batch: each run of answers is one call.
+ * An answer begins with its query's own question, so it is written where the query is: nothing is copied, and half the
+ * memory stays in the processor's cache. Slots without an answer split the batch: each run of answers is one call.
  *
- * Everything is made once. A batch costs one call for taking and one for sending, a query no memory at all: no view,
- * object or closure is made after the start.
+ * Everything is created once. A batch costs one call to receive and one to send. A query costs no memory: no view,
+ * object or closure is created after the start.
  *
  * Nothing waits for a client: packets that the kernel does not accept at once are dropped and counted.
  */
@@ -32,27 +32,27 @@ import {
 } from "./socket-calls.ts";
 import { portAt, readSocketAddress } from "./udp-sockets.ts";
 
-/** Queries that one call takes at most. */
+/** Maximum number of queries per call. */
 const batchMax = 64;
-/** After so many more will have come meanwhile, and asking poll() first would only cost. */
+/** After a batch of this size more queries are probably waiting, so calling poll() first would only waste time. */
 const fullBatchMin = 8;
-/** Such batches from one socket before the others have their turn. */
+/** Number of such batches from one socket before the other sockets get their turn. */
 const batchesPerTurn = 16;
-/** Sockets of one thread: as many addresses can be served. */
+/** Maximum number of sockets per thread, and so of addresses. */
 export const socketsMax = 64;
-/** A longer query arrives cut; none that is well formed is. An answer has at most 1,232 octets. */
+/** A longer query arrives truncated; no well-formed query is that long. An answer has at most 1,232 octets. */
 const messageRoomBytes = 4096;
-/** How long the thread may sleep: then it looks whether it shall stop. Ten times a second costs next to nothing. */
+/** How long the thread may sleep before it checks whether it should stop. Ten times a second costs next to nothing. */
 const sleepMs = 100;
-/** Errors of taking in a row before the thread gives up; one is started anew with new sockets. */
+/** Consecutive receive errors before the thread gives up. It is then restarted with new sockets. */
 const errorsMax = 1000;
 
-/** A stride of whole pages would put the start of every slot into the same few lines of the processor's cache. */
+/** With a stride of whole pages, the starts of all slots would share the same few lines of the processor's cache. */
 const slotStrideBytes = 4096 + 192;
 const headersBytes = batchMax * messageHeader.sizeBytes;
 const vectorsBytes = batchMax * messageVector.sizeBytes;
 
-/** Where things stand in the arena; each begins at a multiple of 64, the length of a cache line. */
+/** The layout of the arena. Each part begins at a multiple of 64, the length of a cache line. */
 const layout = (() => {
   let end = 0;
   const take = (sizeBytes: number): number => {
@@ -84,18 +84,18 @@ export interface BatchSocket {
 
 export interface BatchLoopDeps {
   readonly calls: SocketCalls;
-  /** At least batchArenaBytes, zeroed, and this loop's alone. */
+  /** At least batchArenaBytes, zeroed, for this loop alone. */
   readonly arena: ArenaView;
   readonly sockets: readonly BatchSocket[];
   readonly respond: Respond;
   readonly counters: Counters;
-  /** Called when packets have come, before the first of them is answered: the place to take orders. */
+  /** Called when packets have arrived, before the first of them is answered. The place to handle orders. */
   readonly beforeBatch: () => void;
 }
 
 /**
- * One turn: waits up to 100 ms for packets and answers what has come.
- * @throws Error when the sockets are of no use any more
+ * One iteration: waits up to 100 ms for packets and answers those that arrived.
+ * @throws Error when the sockets are no longer usable
  */
 export type BatchTurn = () => void;
 
@@ -144,7 +144,7 @@ export function createBatchLoop(deps: BatchLoopDeps): BatchTurn {
     for (let i = 0; i < batchesPerTurn; i++) if (answerBatch(socket) < fullBatchMin) return;
   }
 
-  /** Answers what has come, up to batchMax; returns how much that was. */
+  /** Answers up to batchMax packets that have arrived; returns their number. */
   function answerBatch({ descriptor, family }: BatchSocket): number {
     const headersIn = family === 4 ? layout.received4 : layout.received6;
     const received = receive(descriptor, arena.address + headersIn, batchMax, MSG_DONTWAIT, 0);
@@ -174,10 +174,12 @@ export function createBatchLoop(deps: BatchLoopDeps): BatchTurn {
     return received;
   }
 
-  /** Sends answers `first` to before `end`. One that can't be sent is left out; when the buffer is full all are. */
+  /**
+   * Sends answers `first` to before `end`. An answer that can't be sent is skipped; when the buffer is full, all are.
+   */
   function sendAnswers(descriptor: number, headersOut: number, first: number, end: number): void {
     let done = first;
-    // Each step sends or leaves out one at least, but for interruptions.
+    // Each step sends or skips at least one answer, except when a signal interrupts it.
     for (let steps = 0; done < end && steps < 2 * batchMax; steps++) {
       const sent = send(descriptor, headersOut + done * messageHeader.sizeBytes, end - done, MSG_DONTWAIT);
       if (sent > 0) {
@@ -193,7 +195,7 @@ export function createBatchLoop(deps: BatchLoopDeps): BatchTurn {
     for (; done < end; done++) count(counters, sendErrors);
   }
 
-  /** Nothing there, an interruption and a passing error are no reason to stop; a lasting one is. */
+  /** An empty socket, an interruption or a transient error is no reason to stop. A persistent error is. */
   function fail(what: string): void {
     const errno = calls.errno();
     if (errno === errnos.EAGAIN || errno === errnos.EINTR) return;
@@ -204,7 +206,7 @@ export function createBatchLoop(deps: BatchLoopDeps): BatchTurn {
   return turn;
 }
 
-/** Pointers and lengths that stay as they are. */
+/** Writes the pointers and lengths that never change. */
 function writeHeaders(arena: ArenaView): void {
   const view = new DataView(arena.bytes);
   const pointTo = (at: number, offset: number): void => {
@@ -225,7 +227,7 @@ function writeHeaders(arena: ArenaView): void {
     for (const [start, vector, nameLength] of headers) {
       const header = start + i * messageHeader.sizeBytes;
       pointTo(header + messageHeader.name, layout.who + i * socketAddress.roomBytes);
-      // The kernel writes the length back, and it is the same one: a socket knows one family only.
+      // The kernel overwrites the length with the same value, since a socket has only one family.
       view.setUint32(header + messageHeader.nameLength, nameLength, true);
       pointTo(header + messageHeader.vector, vector);
       view.setBigUint64(header + messageHeader.vectorLength, 1n, true);

@@ -3,10 +3,10 @@
  *
  *   main thread ──order──▶ port   and the bell: a number in shared memory, one higher after each order
  *                                  │
- *   packets come ──▶ bell heard? take the orders ──▶ answer
+ *   packets come ──▶ bell changed? handle the orders ──▶ answer
  *
- * Looking at the bell costs a few nanoseconds, so it is looked at before every batch: a query that is sent after
- * publish() returned is answered from the new snapshot, whether the thread was busy or asleep.
+ * Reading the bell costs a few nanoseconds, so the thread reads it before every batch. A query sent after publish() has
+ * returned is answered from the new snapshot, whether the thread was busy or asleep.
  */
 import assert from "node:assert/strict";
 import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from "node:worker_threads";
@@ -38,7 +38,7 @@ export interface BatchThreadStart {
 }
 
 export type BatchOrder =
-  /** Given once, when this thread is ready; the main thread closes them when it has ended. */
+  /** Sent once, when this thread is ready. The main thread closes them after the thread has ended. */
   | { readonly kind: "sockets"; readonly sockets: readonly BatchSocket[] }
   | { readonly kind: "snapshot"; readonly snapshot: Snapshot }
   | { readonly kind: "secrets"; readonly secrets: readonly Uint8Array[] }
@@ -46,7 +46,7 @@ export type BatchOrder =
 
 export type FromBatchThread =
   | { readonly kind: "ready" }
-  /** A query failed inside; sent for the first one only. */
+  /** A query failed with an internal error. Sent for the first one only. */
   | { readonly kind: "failure"; readonly message: string; readonly stack: string | undefined };
 
 assert(parentPort !== null, "this file is the start of a thread");
@@ -100,7 +100,7 @@ function take(order: BatchOrder): void {
   }
 }
 
-/** Returns whether to go on. */
+/** Returns whether to continue. */
 function takeOrders(): boolean {
   const rung = Atomics.load(bell, 0);
   if (rung === heard) return !isStopped;

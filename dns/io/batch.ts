@@ -3,11 +3,11 @@
  * opens their sockets, sends them snapshots, and restarts a thread that died.
  *
  *   openBatch ──▶ threads ready ──▶ sockets bound for every thread and address ──▶ publish() … close()
- *                                                                   │ died (which is a bug)
- *                     sockets closed: the kernel gives their clients to the other threads
+ *                                                                   │ died (a bug)
+ *                     sockets closed: the kernel moves their clients to the other threads
  *                     1 s, 2 s … 30 s later: a new thread, the last snapshot and secrets, new sockets
  *
- * Sockets come last: from the moment that one of several is bound, a share of the clients waits for its thread.
+ * Sockets come last: as soon as one of several is bound, a share of the clients depends on its thread.
  */
 import { NearcastError } from "#base/errors.ts";
 import { newCounters, type Counters } from "../counters.ts";
@@ -19,24 +19,24 @@ import type { ListenAddress } from "./transport.ts";
 import { controlSizeBytes } from "./udp-sockets.ts";
 
 export interface BatchTransport {
-  /** The addresses with the ports that were really bound. */
+  /** The addresses with the ports that were actually bound. */
   readonly addresses: readonly ListenAddress[];
-  /** One per thread; they go on from where they were when a thread is started anew. */
+  /** One per thread. A restarted thread continues with its predecessor's counters. */
   readonly counters: readonly Counters[];
-  /** A query that is sent after this has returned is answered from `snapshot`. */
+  /** A query sent after this has returned is answered from `snapshot`. */
   publish: (snapshot: Snapshot) => void;
   /** Cookies are made with the first and accepted from all. */
   setSecrets: (secrets: readonly Uint8Array[]) => void;
-  /** How often a thread had to be restarted. */
+  /** How often threads had to be restarted. */
   restarts: () => number;
   /** Ends the threads and frees the ports. Calling it twice is harmless. */
   close: () => Promise<void>;
 }
 
 /**
- * Starts `threads` threads and binds all addresses for each.
- * @param addresses at most 64; port 0 takes a free one
- * @throws NearcastError CANNOT_LISTEN when an address can't be bound; then none is left bound
+ * Starts `threads` threads and binds all addresses for each of them.
+ * @param addresses at most 64; port 0 means any free port
+ * @throws NearcastError CANNOT_LISTEN if an address can't be bound; then none stays bound
  */
 export async function openBatch(
   addresses: readonly ListenAddress[],
@@ -77,7 +77,7 @@ export async function openBatch(
     const started = counters.map((_, index) => startThread(batch, index));
     await Promise.all(started.map(({ ready }) => ready));
     for (const [index, thread] of started.entries()) {
-      // A thread that has died meanwhile is being restarted.
+      // A thread that has died in the meantime is being restarted already.
       if (batch.running[index] === thread) bindThread(batch, thread, index === 0 ? batch.firstSharing : "follower");
     }
   } catch (error) {

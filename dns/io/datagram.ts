@@ -1,9 +1,9 @@
 /**
- * DNS over UDP on Node's dgram: one socket per address. Packets are answered at once, in order of arrival; when the
- * kernel's queue is full it drops packets, and their clients retry.
+ * DNS over UDP on Node's dgram: one socket per address. Packets are answered at once, in order of arrival. When the
+ * kernel's queue is full, it drops packets, and the clients retry.
  *
- * No error of a socket ends the process: a failed send is counted (the client may have gone, or its network), and so
- * are errors that the socket reports by itself.
+ * No socket error ends the process. A failed send is counted (the client or its network may be gone), and so are errors
+ * that the socket itself reports.
  */
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { isIPv6 } from "node:net";
@@ -18,7 +18,7 @@ import {
   type TransportDeps,
 } from "./transport.ts";
 
-/** Binds the socket; rejects when the address can't be bound. */
+/** Binds the socket; rejects if the address can't be bound. */
 export async function openDatagram(listen: ListenAddress, deps: TransportDeps): Promise<Transport> {
   const { respond, counters, log, sharesPorts = false } = deps;
   const sendErrors = counterIndex("sendErrors");
@@ -27,7 +27,7 @@ export async function openDatagram(listen: ListenAddress, deps: TransportDeps): 
     type: six ? "udp6" : "udp4",
     ipv6Only: six,
     reusePort: sharesPorts,
-    // Destinations are always addresses: without this each send would take a turn through the resolver's queue.
+    // Destinations are always addresses. Without this, each send would pass through the resolver's queue.
     lookup: (hostname, _options, done) => {
       done(null, hostname, six ? 6 : 4);
     },
@@ -53,7 +53,7 @@ export async function openDatagram(listen: ListenAddress, deps: TransportDeps): 
     const length = respond(query, query.length, client, out);
     if (length === 0) return;
     try {
-      // The kernel may take the bytes later, so each answer gets its own.
+      // The kernel may read the bytes later, so each answer gets its own buffer.
       socket.send(Buffer.copyBytesFrom(out, 0, length), sender.port, sender.address, onSent);
     } catch {
       count(counters, sendErrors);
@@ -87,7 +87,7 @@ function bind(socket: Socket, { host, port }: ListenAddress): Promise<void> {
       reject(error);
     };
     socket.once("error", onError);
-    // exclusive: a socket of one process, not shared through a cluster's parent.
+    // exclusive: the socket belongs to one process and is not shared through a cluster's parent.
     socket.bind({ address: host, port, exclusive: true }, () => {
       socket.off("error", onError);
       resolve();

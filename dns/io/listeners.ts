@@ -1,6 +1,6 @@
 /**
  * All sockets of one responder: TCP on every address, and UDP on the same ports, with batch threads where the system
- * supports them, otherwise with Node's dgram.
+ * supports them, and with Node's dgram elsewhere.
  */
 import type { Clock } from "#base/clock.ts";
 import { listenFailure } from "#base/listen-failure.ts";
@@ -21,19 +21,19 @@ export interface Listeners {
 
 export interface ListenersDeps
   extends TransportDeps, Pick<BatchDeps, "guard" | "rateTable" | "identity" | "onFailure"> {
-  /** Port 0 takes a free one. */
+  /** Port 0 means any free port. */
   readonly addresses: readonly ListenAddress[];
   /** Threads that answer UDP; 0: Node's dgram. */
   readonly threads: number;
   readonly streamLimits: StreamLimits | undefined;
   readonly clock: Clock;
   readonly sharesPorts: boolean;
-  /** What batch threads begin with; read again when they have started, since both may have changed meanwhile. */
+  /** What batch threads begin with. Read again after they have started, since both may have changed in the meantime. */
   readonly snapshot: () => Snapshot | undefined;
   readonly secrets: () => readonly Uint8Array[];
 }
 
-/** With port 0 the free TCP port may be taken for UDP: then another one is tried. */
+/** With port 0, the free TCP port may be in use for UDP. Then another one is tried. */
 const freePortTries = 8;
 
 export function newListeners(): Listeners {
@@ -42,7 +42,7 @@ export function newListeners(): Listeners {
 
 /**
  * Binds all addresses.
- * @throws NearcastError CANNOT_LISTEN when one can't be bound; then none is left bound
+ * @throws NearcastError CANNOT_LISTEN if one can't be bound; then none stays bound
  */
 export async function bindAll(listeners: Listeners, deps: ListenersDeps): Promise<void> {
   const hasFreePorts = deps.addresses.some((address) => address.port === 0);

@@ -1,6 +1,6 @@
 /**
- * The batch threads while they run: starting them, giving them sockets and orders, and starting one anew that has died.
- * All of it works on one record, made by openBatch().
+ * The batch threads while they run: starts them, gives them sockets and orders, and restarts one that died. All
+ * functions work on one record, created by openBatch().
  */
 import { MessageChannel, Worker, type MessagePort } from "node:worker_threads";
 import type { Cancel, Clock } from "#base/clock.ts";
@@ -18,13 +18,13 @@ import { openUdpSocket, type PortSharing, type UdpSocket } from "./udp-sockets.t
 export interface BatchDeps extends Pick<BatchThreadStart, "guard" | "rateTable" | "identity"> {
   readonly clock: Clock;
   readonly log: Log;
-  /** Other processes bind the same ports, so that nobody can be kept off them. */
+  /** Other processes bind the same ports, so the ports can't be exclusive. */
   readonly sharesPorts?: boolean;
-  /** What the first query is answered from; absent: SERVFAIL until publish(). */
+  /** Answers the first queries; absent: SERVFAIL until publish(). */
   readonly snapshot?: Snapshot | undefined;
-  /** As by setSecrets(). */
+  /** As for setSecrets(). */
   readonly secrets?: readonly Uint8Array[];
-  /** Told of the first query that failed inside a thread, which is a bug. */
+  /** Called for the first query that failed inside a thread, which is a bug. */
   readonly onFailure: (error: NearcastError) => void;
 }
 
@@ -34,7 +34,7 @@ const readyTimeoutMs = 30_000;
 const stopTimeoutMs = 2000;
 const restartDelayMinMs = 1000;
 const restartDelayMaxMs = 30_000;
-/** A thread that has lived this long was well: the next delay is the shortest again. */
+/** A thread that has run this long was healthy: the next delay is the shortest again. */
 const wellAfterMs = 60_000;
 
 /** One of the threads while it runs. */
@@ -47,7 +47,7 @@ export interface Running {
   readonly arena: Arena;
   readonly startedMs: number;
   readonly ready: Promise<void>;
-  /** Resolves when the thread has ended and all it had is given back. */
+  /** Resolves when the thread has ended and its resources are released. */
   readonly ended: Promise<void>;
 }
 
@@ -62,13 +62,13 @@ export interface Batch {
   /** One per thread, as are the next two. */
   readonly counters: readonly Counters[];
   readonly running: (Running | undefined)[];
-  /** How often it has died lately. */
+  /** How often it has died recently. */
   readonly deaths: number[];
   /** How the first socket of an address shares its port. */
   readonly firstSharing: PortSharing;
-  /** Restarts that are to come. */
+  /** Pending restarts. */
   readonly timers: Set<Cancel>;
-  /** The addresses with their ports, as far as they are known. */
+  /** The addresses with their ports, as far as the ports are known. */
   bound: readonly ListenAddress[];
   snapshot: Snapshot | undefined;
   secrets: readonly Uint8Array[] | undefined;
@@ -131,7 +131,7 @@ export function startThread(batch: Batch, index: number): Running {
       }
     });
   });
-  ready.catch(() => undefined); // Its end is told by onEnd as well; only the start waits for it.
+  ready.catch(() => undefined); // onEnd handles the failure, too; only the start awaits this.
   const thread: Running = { worker, orders, bell, sockets: [], arena, startedMs: clock.monotonicMs(), ready, ended };
   batch.running[index] = thread;
   const { snapshot, secrets } = batch;
@@ -140,7 +140,7 @@ export function startThread(batch: Batch, index: number): Running {
   return thread;
 }
 
-/** Gives a thread that is ready its sockets; throws when an address can't be bound, and then none is. */
+/** Gives its sockets to a thread that is ready. Throws if an address can't be bound; then none stays bound. */
 export function bindThread(batch: Batch, thread: Running, sharing: PortSharing): void {
   const sockets = openSockets(batch, batch.bound, sharing);
   thread.sockets = sockets;
@@ -202,7 +202,7 @@ function restart(batch: Batch, index: number): void {
   };
   thread.ready.then(bindIt).catch((error: unknown) => {
     batch.log.error({ err: error, thread: index + 1 }, "a DNS thread could not be started again; retrying");
-    void thread.worker.terminate(); // its end leads to the next try
+    void thread.worker.terminate(); // its end triggers the next attempt
   });
 }
 
@@ -216,7 +216,7 @@ export function sendAll(batch: Batch, order: BatchOrder): void {
   for (const thread of batch.running) if (thread !== undefined) send(thread, order);
 }
 
-/** Ends all threads and gives back what they had. */
+/** Ends all threads and releases their resources. */
 export async function closeAll(batch: Batch): Promise<void> {
   batch.isClosing = true;
   for (const cancel of batch.timers) cancel();
@@ -224,7 +224,7 @@ export async function closeAll(batch: Batch): Promise<void> {
   batch.calls.unmapArena(batch.control);
 }
 
-/** Stops the thread, by force when it does not hear. */
+/** Stops the thread, by force if it does not respond. */
 async function end(batch: Batch, thread: Running): Promise<void> {
   send(thread, { kind: "stop" });
   const kill = batch.clock.after(stopTimeoutMs, () => void thread.worker.terminate());

@@ -1,24 +1,23 @@
 /**
- * The system calls that Node has no door for, by koffi: many UDP packets taken or sent with one call. Every foreign
- * function of the responder stands in this file.
+ * System calls that Node has no API for, made with koffi: they receive or send many UDP packets at once. Every foreign
+ * function of the responder is in this file.
  *
  *   kernel ◀──pointer──▶ arena: memory from mmap ◀──ArrayBuffer──▶ JavaScript
  *
- * Rules of memory, which whoever calls must keep:
+ * Memory rules that every caller must follow:
  *
- *   1. The kernel is given addresses inside an arena and no others. An arena comes from mmap: it does not move, and no
- *      garbage collector knows it. (A pointer to a Buffer of JavaScript is valid only until the collector runs; handed
+ *   1. The kernel gets only addresses inside an arena. An arena comes from mmap: it does not move, and the garbage
+ *      collector does not know it. (A pointer to a Buffer of JavaScript is valid only until the collector runs; handed
  *      to the kernel it corrupts the heap.)
  *   2. A pointer is a plain number, `arena.address` + offset: user space ends below 2^48, where doubles are exact.
- *   3. JavaScript sees an arena through one ArrayBuffer per thread and no more: V8 keeps a table of such memory by its
- *      address. So `viewArena` is called once per thread and arena.
- *   4. An arena belongs to one thread at a time. It may be mapped by another, which then unmaps it after that thread
- *      has ended; nobody unmaps what is still looked at.
- *   5. No call keeps a pointer after it has returned (recvmmsg and sendmmsg copy), so an arena may be written again
- *      at once.
+ *   3. JavaScript accesses an arena through exactly one ArrayBuffer per thread, because V8 keeps a table of such memory
+ *      by address. So call `viewArena` once per thread and arena.
+ *   4. An arena belongs to one thread at a time. Another thread may map it; that one unmaps it after the user has
+ *      ended. Nobody unmaps memory that is still in use.
+ *   5. No call keeps a pointer after it returns (recvmmsg and sendmmsg copy), so the arena may be overwritten at once.
  *
- * koffi is optional. Without it, on other systems and on other processors, and where a sandbox forbids the calls,
- * there is a reason instead, and datagram.ts serves.
+ * koffi is optional. Without it, on other systems or processors, or where a sandbox forbids the calls, the result is
+ * the reason instead, and datagram.ts is used.
  */
 import { endianness } from "node:os";
 import { getSystemErrorName } from "node:util";
@@ -27,7 +26,7 @@ import { koffiMissing, loadKoffi } from "#base/koffi.ts";
 /** errno of the calls below; the same on x86-64 and arm64. */
 export const errnos = { EINTR: 4, EBADF: 9, EAGAIN: 11 } as const;
 
-/** poll.h and sys/socket.h, the same on x86-64 and arm64. */
+/** From poll.h and sys/socket.h, the same on x86-64 and arm64. */
 export const POLLIN = 1;
 export const POLLNVAL = 0x20;
 export const MSG_DONTWAIT = 0x40;
@@ -39,7 +38,7 @@ const SOCK_CLOEXEC = 0o2_000_000;
 const PROT_READ_WRITE = 3;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
 
-/** Memory outside of the garbage collector's reach. */
+/** Memory that the garbage collector does not manage. */
 export interface Arena {
   readonly address: number;
   readonly sizeBytes: number;
@@ -57,7 +56,7 @@ export const messageHeader = {
   nameLength: 8,
   vector: 16,
   vectorLength: 24,
-  /** msg_len: how many octets came. */
+  /** msg_len: octets received. */
   length: 56,
 } as const;
 
@@ -68,8 +67,8 @@ export const messageVector = { sizeBytes: 16, base: 0, length: 8 } as const;
 export const pollEntry = { sizeBytes: 8, descriptor: 0, events: 4, returned: 6 } as const;
 
 /**
- * Room of a socket address (`struct sockaddr_in6`, rounded up to whole lines), and offsets in both kinds: the family
- * in the machine's order, the port in the network's.
+ * Size of a socket address (`struct sockaddr_in6`, rounded up to whole cache lines), and offsets in both kinds. The
+ * family is in host byte order, the port in network byte order.
  */
 export const socketAddress = {
   roomBytes: 32,
@@ -96,7 +95,7 @@ export const socketOptions = {
 } as const satisfies Record<string, readonly [level: number, name: number]>;
 export type SocketOption = keyof typeof socketOptions;
 
-/** Numbers in, numbers out: -1 says that `errno()` tells more. */
+/** All arguments and results are numbers. After -1, `errno()` has the error. */
 export interface SocketCalls {
   /** A UDP socket, closed on exec. */
   openUdp: (family: 4 | 6) => number;
@@ -105,13 +104,13 @@ export interface SocketCalls {
   getName: (descriptor: number, addressAt: number, lengthAt: number) => number;
   close: (descriptor: number) => number;
   poll: (entriesAt: number, count: number, timeoutMs: number) => number;
-  /** How many packets came. */
+  /** Number of packets received. */
   receive: (descriptor: number, headersAt: number, count: number, flags: number, timeoutAt: number) => number;
-  /** How many packets went. */
+  /** Number of packets sent. */
   send: (descriptor: number, headersAt: number, count: number, flags: number) => number;
-  /** Of the last call of this thread that returned -1. */
+  /** The error of this thread's last call that returned -1. */
   errno: () => number;
-  /** Zeroed memory, for any thread. Throws when the system has none. */
+  /** Zeroed memory, for any thread. Throws if the system has none left. */
   mapArena: (sizeBytes: number) => Arena;
   viewArena: (arena: Arena) => ArenaView;
   unmapArena: (arena: Arena) => void;
@@ -132,12 +131,12 @@ export function openSocketCalls(): SocketCalls | string {
   const koffi = loadKoffi();
   if (koffi === undefined) return koffiMissing;
 
-  const libc = koffi.load(null); // every process has its C library loaded, whatever the file is called
+  const libc = koffi.load(null); // every process has loaded its C library, whatever the file's name
   const mmap = libc.func("int64_t mmap(int64_t, int64_t, int, int, int, int64_t)");
   const munmap = libc.func("int munmap(int64_t, int64_t)");
   const socket = libc.func("int socket(int, int, int)");
   const setsockopt = libc.func("int setsockopt(int, int, int, int64_t, uint)");
-  // Called for every batch: no wrapper stands between.
+  // Called for every batch, so without a wrapper.
   const receive = libc.func("int recvmmsg(int, int64_t, uint, int, int64_t)") as SocketCalls["receive"];
   const send = libc.func("int sendmmsg(int, int64_t, uint, int)") as SocketCalls["send"];
 
@@ -164,7 +163,7 @@ export function openSocketCalls(): SocketCalls | string {
       munmap(address, sizeBytes);
     },
   };
-  // A descriptor that can't be: EBADF says that the kernel has the call and lets us use it.
+  // Try an impossible descriptor: EBADF means that the kernel has the call and allows it.
   const tried = [
     ["recvmmsg", () => receive(-1, 0, 0, 0, 0)],
     ["sendmmsg", () => send(-1, 0, 0, 0)],
@@ -175,7 +174,7 @@ export function openSocketCalls(): SocketCalls | string {
   return calls;
 }
 
-/** `EADDRINUSE` and the like. */
+/** The name of an errno, such as `EADDRINUSE`. */
 export function errnoName(errno: number): string {
   return getSystemErrorName(-errno);
 }

@@ -1,5 +1,5 @@
 /**
- * The open TCP connections of one listening address: who they are, how many each network has, and their ends.
+ * The open TCP connections of one listening address: the list of them, their number per network, and how they end.
  * stream.ts accepts them, stream-turns.ts answers them.
  */
 import type { Clock } from "#base/clock.ts";
@@ -14,31 +14,31 @@ export interface StreamLimits {
   readonly connectionsMax: number;
   /** Open connections of one client network, a /24 or an IPv6 /56, on one listening address. */
   readonly connectionsPerNetworkMax: number;
-  /** From the opening to the first answer, and from one answer to the next. */
+  /** From opening to the first answer, and from one answer to the next. */
   readonly idleTimeoutMs: number;
-  /** From the opening to the end, however busy it is. */
+  /** From opening to closing, however busy the connection is. */
   readonly lifetimeMs: number;
 }
 
 export const defaultStreamLimits: StreamLimits = {
-  // At the worst 1,000 × (64 KiB read + 64 KiB pending + 192 KiB unsent) is 320 MB; in practice some 5 MB.
+  // Worst case: 1,000 × (64 KiB read + 64 KiB pending + 192 KiB unsent) is 320 MB; in practice some 5 MB.
   connectionsMax: 1000,
   connectionsPerNetworkMax: 64,
   // RFC 7766 §6.2.3 asks for seconds; 10 is what resolvers see most.
   idleTimeoutMs: 10_000,
-  // Nobody gains by a longer one: a new connection costs a resolver one round trip an hour.
+  // A longer one has no benefit: a new connection costs a resolver one round trip an hour.
   lifetimeMs: 3_600_000,
 };
 
-/** A message's length stands before it in two octets. */
+/** Each message is preceded by its length in two octets. */
 export const lengthOctets = 2;
-/** Longer answers leave behind the shorter ones of their turn. No answer with an address is longer. */
+/** Longer answers leave after the shorter ones of their turn. No answer with an address is longer. */
 export const smallAnswerMax = 1232;
-/** Queries of one connection in one turn. */
+/** Maximum number of queries that one connection gets answered per turn. */
 export const turnQueriesMax = 64;
-/** Answers of one turn: past this the turn ends, so at the most one more answer comes on top. */
+/** Octets of answers per turn. Beyond this the turn ends, so at most one more answer is added. */
 export const turnBytesMax = 64 * 1024;
-/** Of the limits; above it clients that can be asked to leave are asked to. */
+/** Share of the limits. Above it, clients that support keepalive are asked to close. */
 const scarceShare = 0.9;
 const noBytes = Buffer.alloc(0);
 
@@ -51,16 +51,19 @@ export interface Connection {
   readonly client: StreamClient;
   readonly network: string;
   readonly openedMs: number;
-  /** Read and not answered yet: whole messages only while it stands in the queue, or the client does not read. */
+  /**
+   * Read but not answered yet. Contains whole messages only while it is in the queue, or while the client does not
+   * read.
+   */
   pending: Buffer;
   isQueued: boolean;
-  /** The client has said all that it has to say. */
+  /** The client has ended its side of the connection. */
   isEnded: boolean;
-  /** It has been open for long enough: the end comes after its present turn. */
+  /** It has reached its lifetime and ends after its current turn. */
   isOver: boolean;
-  /** We take no more queries; what is unsent is sent, then it is closed. */
+  /** No more queries are accepted. It is closed when everything has been sent. */
   isFinished: boolean;
-  /** Monotonic: when the last answer was given, at first when it was opened. */
+  /** Monotonic: the time of the last answer; before that, of its opening. */
   lastAnswerMs: number;
 }
 
@@ -70,13 +73,13 @@ export interface Connections {
   readonly counters: Counters;
   readonly clock: Clock;
   readonly limits: StreamLimits;
-  /** In order of their last answer: the first is the one that has been silent longest. */
+  /** In order of their last answer: the first has been silent the longest. */
   readonly open: Set<Connection>;
   readonly countByNetwork: Map<string, number>;
-  /** Those with whole messages to answer, in order of their turns. Each stands in it once at the most. */
+  /** Those with whole messages to answer, in the order of their turns. Each is in it at most once. */
   readonly queue: Connection[];
   isRoundDue: boolean;
-  /** One turn's answers, with their lengths before them. Each area has room for what is past the turn's end. */
+  /** One turn's answers, each after its length. Each area has room for one answer beyond the end of the turn. */
   readonly answer: Uint8Array;
   readonly small: Buffer;
   readonly large: Buffer;
@@ -132,7 +135,7 @@ export function silentLongest({ open }: Connections): Connection | undefined {
   return undefined;
 }
 
-/** Closes it at once. Dropping it twice is harmless. */
+/** Closes the connection at once. Dropping it twice is harmless. */
 export function drop({ open, countByNetwork }: Connections, connection: Connection): void {
   if (!open.delete(connection)) return;
   const left = (countByNetwork.get(connection.network) ?? 1) - 1;
@@ -143,21 +146,21 @@ export function drop({ open, countByNetwork }: Connections, connection: Connecti
   connection.socket.destroy();
 }
 
-/** Drops and counts a connection that is silent, slow, or sends what is too long. */
+/** Drops and counts a connection that is silent or slow, or that sends a message that is too long. */
 export function cut(connections: Connections, connection: Connection): void {
   if (connections.open.has(connection)) count(connections.counters, cutCounter);
   drop(connections, connection);
 }
 
-/** Takes no more queries; closes when all answers have left. */
+/** Accepts no more queries; closes when all answers have been sent. */
 export function finish(connection: Connection): void {
   connection.isFinished = true;
   connection.pending = noBytes;
-  connection.socket.resume(); // To see the client's end.
+  connection.socket.resume(); // To notice when the client closes.
   connection.socket.end();
 }
 
-/** What clients that ask for keepalive (RFC 7828) are told; 0 asks them to close. */
+/** The timeout for clients that ask for keepalive (RFC 7828); 0 asks them to close. */
 export function keepaliveTenthsOf(connections: Connections, { network, openedMs }: Connection): number {
   const { limits, clock, open, countByNetwork } = connections;
   const isScarce =

@@ -1,5 +1,6 @@
 /**
- * Turns of TCP connections: each has whole messages answered in turn, so that no client waits for a busy one.
+ * The turns of TCP connections: connections get their messages answered in turn, so that no client waits for a busy
+ * one.
  *
  *   consider() ──▶ queue ──▶ round() ──▶ turn() ──▶ consider() …
  *       └──▶ reads on, ends, or is cut
@@ -17,17 +18,17 @@ import {
   type Connections,
 } from "./stream-connections.ts";
 
-/** No query is longer: a name of 255 octets, an OPT record with options and padding to 512 fit many times. */
+/** No query is longer: a name of 255 octets and an OPT record with options and padding to 512 fit many times over. */
 const queryBytesMax = 4096;
 /**
- * Answers that the client has not taken yet; past this nothing more is answered, and so nothing read. A socket that
- * holds more than this (Node's own mark is the same) tells when it has sent all.
+ * Answers that the client has not received yet. Beyond this nothing more is answered, and so nothing more is read. A
+ * socket that holds more than this (Node's own high-water mark) emits "drain" when it has sent everything.
  */
 const unsentBytesMax = 64 * 1024;
-/** Queries, and KiB of answers, of all connections before the rest of the process has its turn: some 2 ms. */
+/** Queries and KiB of answers, over all connections, before the rest of the process gets its turn: some 2 ms. */
 const roundWorkMax = 512;
 
-/** Decides what is next for a connection: its turn, more octets, or the end. */
+/** Decides what comes next for a connection: its turn, more octets, or the end. */
 export function consider(connections: Connections, connection: Connection): void {
   const { socket, pending } = connection;
   if (connection.isQueued || connection.isFinished) return;
@@ -40,7 +41,7 @@ export function consider(connections: Connections, connection: Connection): void
   if (length > queryBytesMax) {
     cut(connections, connection);
   } else if (hasLength && pending.length >= lengthOctets + length) {
-    // Nothing more is read before it has been answered, so that what is pending stays small.
+    // Read nothing more before the pending messages are answered, so that `pending` stays small.
     socket.pause();
     if (socket.writableLength <= unsentBytesMax) enqueue(connections, connection);
   } else if (connection.isEnded) {
@@ -58,7 +59,7 @@ function enqueue(connections: Connections, connection: Connection): void {
   setImmediate(round, connections);
 }
 
-/** Turns for those in the queue, until it is empty or the rest of the process should have its turn. */
+/** Gives turns to the connections in the queue, until it is empty or the rest of the process should get its turn. */
 function round(connections: Connections): void {
   const { queue } = connections;
   let work = 0;
@@ -76,7 +77,7 @@ function round(connections: Connections): void {
   if (connections.isRoundDue) setImmediate(round, connections);
 }
 
-/** Answers the next whole messages of a connection; returns how many there were, and KiB of answers. */
+/** Answers the next whole messages of a connection. Returns their number plus the KiB of answers. */
 function turn(connections: Connections, connection: Connection): number {
   const { respond, answer, small, large, open } = connections;
   const { client, pending } = connection;
@@ -88,7 +89,7 @@ function turn(connections: Connections, connection: Connection): number {
   while (queries < turnQueriesMax && smallEnd + largeEnd < turnBytesMax && at + lengthOctets <= pending.length) {
     const start = at + lengthOctets;
     const end = start + uint16At(pending, at);
-    // Too long a length is left to consider().
+    // consider() handles a length that is too long.
     if (end > pending.length || end - start > queryBytesMax) break;
     queries++;
     at = end;
@@ -99,7 +100,7 @@ function turn(connections: Connections, connection: Connection): number {
     else largeEnd = append(large, largeEnd, answer, length);
   }
   const rest = pending.subarray(at);
-  // A part of a message may wait for long: a copy, so that a few octets don't keep the whole chunk.
+  // A partial message may wait for long. Copy it, so that a few octets don't retain the whole chunk.
   connection.pending = rest.length > queryBytesMax ? rest : Buffer.from(rest);
   if (smallEnd + largeEnd > 0) {
     const bytes = Buffer.allocUnsafe(smallEnd + largeEnd);
@@ -113,7 +114,7 @@ function turn(connections: Connections, connection: Connection): number {
   return queries + ((smallEnd + largeEnd) >> 10);
 }
 
-/** Appends `answer[0..length)` behind its length; returns the area's new end. */
+/** Appends the length and `answer[0..length)`; returns the area's new end. */
 function append(area: Buffer, at: number, answer: Uint8Array, length: number): number {
   putUint16(area, at, length);
   area.set(answer.subarray(0, length), at + lengthOctets);

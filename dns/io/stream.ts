@@ -1,28 +1,29 @@
 /**
- * DNS over TCP (RFC 7766): messages with a length of two octets before each, any number in one connection.
+ * DNS over TCP (RFC 7766): any number of messages per connection, each preceded by its length in two octets.
  *
- *   bytes ─▶ pending (one read and a part of a message) ─▶ queue of connections with whole messages
+ *   bytes ─▶ pending (one read and a partial message) ─▶ queue of connections with whole messages
  *                                                              │ a turn: up to 64 queries of the first in the queue
  *                                                              ▼
  *                      respond each ─▶ small answers, then large ones, in one write ─▶ back to the queue's end
  *
- * Order: in what one turn answers, answers of up to 1,232 octets leave first and longer ones behind them, each kind in
- * the order of its queries. So a long answer does not hold up the addresses that were asked behind it; clients match
- * answers by id and question (RFC 7766 §7).
+ * Order: of the answers of one turn, those of up to 1,232 octets leave first and longer ones after them, each kind in
+ * the order of its queries. So a long answer does not delay the short answers to later queries. Clients match answers
+ * by id and question (RFC 7766 §7).
  *
- * Fairness: a turn is 64 queries of one connection or 64 KiB of answers, whichever comes first; then all the others
- * that wait have theirs. After 512 queries or KiB in all everything else in the process has a turn, HTTP above all.
+ * Fairness: a turn is 64 queries of one connection or 64 KiB of answers, whichever comes first. Then all other waiting
+ * connections get theirs. After a total of 512 queries or KiB, everything else in the process gets a turn, above all
+ * HTTP.
  *
- * A connection can cost only a little, whatever its client does:
+ * The cost of a connection is bounded, whatever its client does:
  *
- *   announces a length that no query has     cut before memory is taken for it
- *   is silent, or sends an octet now and then  cut: its time runs from answer to answer, octets prolong nothing
- *   asks, and does not read the answers      past 64 KiB unsent nothing more is answered or read, so it is cut too
- *   stays for ever                           ended after an hour, when what was asked has been answered
- *   comes many times                         so many of one network; in all: the one silent longest gives way
+ *   announces a length that no query has     cut before memory is allocated for it
+ *   is silent, or sends an octet now and then  cut: its time runs from answer to answer; octets don't extend it
+ *   asks, and does not read the answers      beyond 64 KiB unsent nothing is answered or read, so it is cut too
+ *   stays for ever                           closed after an hour, when its queries have been answered
+ *   comes many times                         bounded per network; in total, the one silent longest gives way
  *
- * Clients that ask by edns-tcp-keepalive (RFC 7828) are told the idle timeout; or 0, which asks them to close, when
- * connections become scarce or theirs is about to be ended.
+ * Clients that send edns-tcp-keepalive (RFC 7828) get the idle timeout, or 0, which asks them to close, when
+ * connections become scarce or theirs is about to be closed.
  */
 import type { Cancel, Clock } from "#base/clock.ts";
 import { openFailureLog } from "#base/failure-log.ts";
@@ -51,18 +52,18 @@ export interface StreamDeps extends TransportDeps {
   readonly limits: StreamLimits;
 }
 
-/** How often idle and old connections are looked for. */
+/** How often to look for idle and old connections. */
 const sweepIntervalMs = 1000;
 
 const acceptedCounter = counterIndex("tcpAccepted");
 const refusedCounter = counterIndex("tcpRefused");
 
-/** Listens; rejects when the address can't be bound. */
+/** Listens; rejects if the address can't be bound. */
 export async function openStream(listen: ListenAddress, deps: StreamDeps): Promise<StreamTransport> {
   const { log, clock, sharesPorts = false } = deps;
   const failures = openFailureLog(log, clock);
   const connections = newConnections(deps);
-  // Half-open, since a client may say that it has no more to ask before it has its answers.
+  // Half-open, since a client may end its side before it has received its answers.
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     accept(connections, socket);
   });
@@ -83,7 +84,7 @@ export async function openStream(listen: ListenAddress, deps: StreamDeps): Promi
         stopSweeping();
         for (const connection of connections.open) drop(connections, connection);
         server.close(() => {
-          resolve(); // Its only error says that it was closed already.
+          resolve(); // Its only error: it was closed already.
         });
       }),
   };
@@ -93,7 +94,7 @@ function accept(connections: Connections, socket: Socket): void {
   const { counters, limits, open, countByNetwork } = connections;
   const address = emptyAddress();
   if (!readIp(socket.remoteAddress ?? "", address)) {
-    socket.destroy(); // Reset before we came to it.
+    socket.destroy(); // It was reset before it was accepted.
     return;
   }
   count(counters, acceptedCounter);
@@ -123,20 +124,20 @@ function accept(connections: Connections, socket: Socket): void {
     consider(connections, connection);
   });
   socket.on("error", () => {
-    drop(connections, connection); // A reset by the client: its business.
+    drop(connections, connection); // The client reset the connection, which is no failure here.
   });
   socket.on("close", () => {
     drop(connections, connection);
   });
 }
 
-/** Cuts what is silent for too long, and marks what has been open for long enough. */
+/** Cuts connections that have been silent for too long, and marks those that have been open for too long. */
 function sweep(connections: Connections): void {
   const { clock, limits } = connections;
   const nowMs = clock.monotonicMs();
   for (const connection of connections.open) {
     if (nowMs - connection.openedMs >= limits.lifetimeMs) connection.isOver = true;
-    // Those in the queue wait for us.
+    // Connections in the queue are waiting for us, not for their clients.
     if (connection.isQueued) continue;
     if (nowMs - connection.lastAnswerMs >= limits.idleTimeoutMs) cut(connections, connection);
     else consider(connections, connection);

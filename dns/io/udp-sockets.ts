@@ -1,14 +1,14 @@
 /**
- * UDP sockets of the batch path: opened and bound by the main thread, which learns at once whether an address is
- * free, and read by the batch threads, one socket per thread and address. The kernel spreads clients over the sockets
- * of an address by a hash of both ends.
+ * UDP sockets of the batch path. The main thread opens and binds them, so it learns at once whether an address is free;
+ * the batch threads read them, one socket per thread and address. The kernel spreads clients over the sockets of an
+ * address by a hash of both endpoints.
  *
- *   first socket of an address   bind() alone: fails when anybody else has the port, also another nearcast
- *                                then SO_REUSEPORT, if others are to follow
+ *   first socket of an address   bind() alone: fails if any other process has the port, even another nearcast
+ *                                then SO_REUSEPORT, if others will follow
  *   those of the other threads   SO_REUSEPORT, then bind(): joins the first
  *
  * With one thread there is no SO_REUSEPORT, so nobody can take a share of the port unnoticed. Several processes that
- * share their ports all join: then any process of the same user may, and no other.
+ * share their ports all join. Then any process of the same user may join, and no other.
  */
 import { isIPv6 } from "node:net";
 import { networkInterfaces } from "node:os";
@@ -19,12 +19,13 @@ import { receiveBufferBytes, type ListenAddress } from "./transport.ts";
 export interface UdpSocket {
   readonly descriptor: number;
   readonly family: Family;
-  /** With the port that was really bound. */
+  /** With the port that was actually bound. */
   readonly address: ListenAddress;
 }
 
 /**
- * Alone: nobody may have the port. First: nobody may have it yet, others of ours will. Follower: joins who is there.
+ * Alone: nobody else may have the port. First: nobody may have it yet, other sockets of ours will follow. Follower:
+ * joins the existing sockets.
  */
 export type PortSharing = "alone" | "first" | "follower";
 
@@ -32,16 +33,16 @@ export type PortSharing = "alone" | "first" | "follower";
 const sendBufferBytes = 1024 * 1024;
 /**
  * IP_PMTUDISC_PROBE and IPV6_PMTUDISC_PROBE: answers are never fragmented (RFC 9715), and a forged "fragmentation
- * needed" does not shrink our path. They fit every path that IPv6 may take, with IPv4 as well.
+ * needed" does not shrink our path. Answers fit every path that IPv6 may take, so they fit IPv4 paths, too.
  */
 const pathMtuProbe = 3;
 
-/** Room in an arena that openUdpSocket needs. */
+/** Arena memory that openUdpSocket needs. */
 export const controlSizeBytes = 4096;
 const valueAt = 64;
 
 /**
- * @param control memory for what the calls are told, at least controlSizeBytes; free again on return
+ * @param control memory for the arguments of the calls, at least controlSizeBytes; unused after the return
  * @throws Error with the failed call and a `code`, such as `bind EADDRINUSE` and `EADDRINUSE`
  */
 export function openUdpSocket(
@@ -66,11 +67,11 @@ export function openUdpSocket(
   try {
     if (family === 6 && !set("only6", 1)) fail("IPV6_V6ONLY");
     if (sharing === "follower" && !set("reusePort", 1)) fail("SO_REUSEPORT");
-    // What follows makes service better and is no reason to refuse it.
-    // An anycast address may come to this machine later than we do.
+    // The following options improve the service. A failure is no reason to stop. An anycast address may appear on this
+    // machine after we start.
     set(family === 4 ? "freeBind4" : "freeBind6", 1);
     set(family === 4 ? "pathMtu4" : "pathMtu6", pathMtuProbe);
-    // With the privilege the buffer may be larger than the system's limit.
+    // With privileges, the buffer may exceed the system's limit.
     if (!set("receiveBufferForce", receiveBufferBytes)) set("receiveBuffer", receiveBufferBytes);
     set("sendBuffer", sendBufferBytes);
 
@@ -108,7 +109,7 @@ function writeSocketAddress(bytes: Uint8Array, { host, port }: ListenAddress): n
   return socketAddress.length6;
 }
 
-/** Index of the interface that a link-local address belongs to; 0 for all other addresses. */
+/** Index of the interface of a link-local address; 0 for all other addresses. */
 function scopeOf(zone: string | undefined): number {
   if (zone === undefined) return 0;
   if (/^\d{1,9}$/.test(zone)) return Number(zone);
@@ -124,8 +125,8 @@ export function portAt(bytes: Uint8Array, at: number): number {
 }
 
 /**
- * Reads who sent: the IPv4 or IPv6 address of the socket address at `at`; an IPv4-mapped IPv6 address
- * (::ffff:192.0.2.1) as the IPv4 address that it is. Called for each query, so it makes nothing.
+ * Reads the sender: the IPv4 or IPv6 address of the socket address at `at`. An IPv4-mapped IPv6 address
+ * (::ffff:192.0.2.1) is read as its IPv4 address. Called for each query, so it allocates nothing.
  */
 export function readSocketAddress(bytes: Uint8Array, at: number, family: Family, into: IpAddress): void {
   const to = into.bytes;

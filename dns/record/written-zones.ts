@@ -72,7 +72,7 @@ export function readZones(
     }
     left.characters -= source.text.length;
     if (left.characters < 0) {
-      // Only YAML aliases lead here: text in the document counts towards the document's own bound.
+      // Only YAML aliases can exceed this bound: text in the document counts towards the document's own bound.
       problems.push({
         path: `${path}.${key}`,
         message: `all zone files together must not be larger than ${options.textBytesMax} bytes`,

@@ -1,19 +1,19 @@
 /**
  * Which sites a steered name may be answered with, and in which order: its plan.
  *
- * Candidates are the sites that the name may be answered with and that are up; when none is, those that are draining;
- * when there are none of these either, all: an answer that may work beats one that can't. For A they are only those
- * that have an IPv4 address: a client that knows IPv4 alone must reach something. For AAAA the best site counts even
- * if it has no IPv6 address, and the answer is then NODATA: nearly every client speaks IPv4 as well and is better off
- * at its best site than at a farther one, to which it would be drawn by its preference for IPv6.
+ * Candidates are the sites that the name may be answered with and that are up. If none is up, they are those that are
+ * draining; if none is draining either, all of them: an answer that may work beats one that can't. For A, only sites
+ * with an IPv4 address are candidates, since a client that has only IPv4 must reach something. For AAAA, the best site
+ * counts even if it has no IPv6 address, and the answer is then NODATA: nearly every client has IPv4 as well, and is
+ * better off at its best site than at a farther one that its preference for IPv6 would select.
  *
- * Clients are steered by *groups* of candidates, the best one first; each next group is the one that would be first
- * if the sites of those before were not there. It counts only while a site before it sheds load.
+ * Clients are steered by *groups* of candidates, the best one first. Each next group is the one that would be first if
+ * the sites of the groups before it did not exist. It counts only while a site before it sheds load.
  *
- * Which policy makes which groups: policies/.
+ * policies/ defines the groups of each policy.
  *
- * A site of weight 0 takes no part where clients are shared: by `weighted`, by an override's `sites`, and by
- * `withinKm`, where it is answered only when no other is left.
+ * A site of weight 0 gets no clients where clients are shared: by `weighted`, by an override's `sites`, and by
+ * `withinKm`, where it is used only if no other site is left.
  */
 import type { Fleet } from "#document/document.ts";
 import type { SteeredName } from "#document/schema/steering.ts";
@@ -29,7 +29,7 @@ export interface PlanInputs {
   readonly self: string;
   /** A site that is not named is up. */
   readonly states: SiteStates;
-  /** Part of its clients that a site keeps, 0 to 1; a site that is not named keeps all. */
+  /** The kept share of each site, 0 to 1. A site that is not named keeps all of its clients. */
   readonly keptShares: ReadonlyMap<string, number>;
 }
 
@@ -52,7 +52,7 @@ export function planOf({ fleet, self, states, keptShares }: PlanInputs, steered:
   };
 }
 
-/** The sites that the name may be answered with, fit for the family. */
+/** The sites that the name may be answered with and that suit the family. */
 function allowedSites(fleet: Fleet, steered: SteeredName, asked: Family): number[] {
   const indexOf = new Map(fleet.sites.map((site, index) => [site.name, index]));
   let allowed = [...fleet.sites.keys()];
@@ -76,7 +76,10 @@ function candidatesOf(
   return { standing: "all", candidates: [...allowed] };
 }
 
-/** The answering site first, then the nearest to it. A site that is not in the document leaves the order as it is. */
+/**
+ * The answering site first, then the others by distance from it. If the document does not contain the answering site,
+ * the order stays as it is.
+ */
 function orderFromSelf(fleet: Fleet, self: string, candidates: number[]): void {
   const own = fleet.sites.findIndex((site) => site.name === self);
   if (own < 0) return;
@@ -89,7 +92,7 @@ function vectorOf(fleet: Fleet, at: number): UnitVector {
   return unitVector(fleet.sites[at]?.place ?? { latitude: Number.NaN, longitude: Number.NaN });
 }
 
-/** Bounded to 0..1; what is no number keeps all. */
+/** Clamped to 0..1; NaN means that the site keeps all. */
 export function keptShareOf(keptShares: ReadonlyMap<string, number>, name: string): number {
   const share = keptShares.get(name) ?? 1;
   return Number.isNaN(share) ? 1 : Math.min(1, Math.max(0, share));

@@ -4,29 +4,32 @@
  *   code 0 … sites - 1    that site, whoever the client is
  *   sites, sites + 1, …   a chain in Draws: the client's network draws
  *
- * A chain ends with the first group that sheds nothing, or after chainGroupsMax. Groups whose sites keep nothing at
- * all are left out, but for the last. So where no load is shed a chain is one group, mostly one site.
+ * A chain ends with the first group that sheds nothing, or after chainGroupsMax groups. Groups whose sites keep nothing
+ * at all are left out, except the last one. So where no load is shed, a chain is one group, usually of one site.
  */
 import type { Draws } from "./draws.ts";
 import { searchBits } from "./draws.ts";
 import type { Plan } from "./plan.ts";
 
-/** So far is a client sent on when everybody sheds: the last of these takes what is left. */
+/** How many groups a client can pass through when all of them shed. The last group takes the rest. */
 const chainGroupsMax = 8;
 
-/** Codes have 16 bits. Past this many chains (thousands of sites that all shed) a new one is its first site alone. */
+/**
+ * Codes have 16 bits. Beyond this many chains (thousands of sites that all shed), a new chain is reduced to its first
+ * site.
+ */
 const codesMax = 0x1_0000;
 
-/** With more candidates than this the trie of chains is a map rather than a table of children. */
+/** With more candidates than this, the trie of chains is a map instead of a table of children. */
 const tableWidthMax = 64;
 
 export interface ChainBuilder {
   begin: () => void;
   /** By position in Plan.candidates: 1 where the site is in the chain that is being built. */
   readonly isUsed: Uint8Array;
-  /** Adds a group: those of `members` that are not in the chain. Returns true when the chain is complete. */
+  /** Adds a group: those of `members` that are not in the chain yet. Returns true if the chain is complete. */
   add: (members: ArrayLike<number>, count: number) => boolean;
-  /** The code of what was added; at least one group was. */
+  /** The code of the groups that were added. Requires at least one group. */
   finish: () => number;
   draws: () => Draws;
 }
@@ -57,7 +60,7 @@ export function chainBuilderOf(plan: Plan, sitesCount: number): ChainBuilder {
     return true;
   }
 
-  /** Takes groups out that keep nothing, but for the last. */
+  /** Removes groups that keep nothing, except the last one. */
   function leaveOutEmptied(): void {
     let from = 0;
     let left = 0;
@@ -83,7 +86,8 @@ export function chainBuilderOf(plan: Plan, sitesCount: number): ChainBuilder {
       for (let at = from; at < to; at++) {
         const position = positions[at] ?? 0;
         members.push(candidates[position] ?? 0);
-        // A site that stands alone in its group may weigh 0 (an override's `site`), and draws with nobody.
+        // A site that is alone in its group (an override's `site`) may have weight 0, because it does not draw against
+        // others.
         memberWeights.push(to - from === 1 ? 1 : (weights[position] ?? 1));
       }
       groupStarts.push(members.length);
@@ -141,7 +145,10 @@ export function chainBuilderOf(plan: Plan, sitesCount: number): ChainBuilder {
   };
 }
 
-/** Numbers of nodes by the tokens (below `width`) that lead to them; the root is 0. Each new path gets new numbers. */
+/**
+ * Numbers the nodes of a trie by the tokens (below `width`) that lead to them. The root is 0; each new path gets new
+ * numbers.
+ */
 function newTrie(width: number): (node: number, token: number) => number {
   let nodes = 0;
   if (width > tableWidthMax) {

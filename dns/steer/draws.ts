@@ -1,20 +1,20 @@
 /**
- * Outcomes that are not one site but a draw among several, by the client's network.
+ * Outcomes that are a draw among several sites, by the client's network, instead of one site.
  *
  *   chain   { fra 3, ams 1 } ──shed──▶ { par } ──shed──▶ { lon }       groups in the order of preference
  *              │ rendezvous by weight, then: does that site keep this network?
  *
- * The first group shares its clients by weight; a site that sheds load keeps its share of them, and the others go on
- * to the next group. What the last group sheds it shares again, in proportion to what each of it keeps, so that
- * nobody is shed to nothing. With single sites a, b, c that keep ka, kb, kc the shares are ka, (1-ka) kb and
- * (1-ka)(1-kb).
+ * The first group shares its clients by weight. A site that sheds load keeps its share of them, and the others go on to
+ * the next group. The last group distributes what it sheds among its own sites again, in proportion to their kept
+ * shares, so that every client gets a site. With single sites a, b, c and kept shares ka, kb, kc, the sites get ka,
+ * (1-ka) kb and (1-ka)(1-kb) of the clients.
  *
- * Each step is decided by numbers of that pair of network and site alone. So, as a site's kept share falls, networks
- * leave that site and no other, always the same ones, and come back in the opposite order.
+ * Each step depends only on numbers of the pair of network and site. So, as a site's kept share falls, networks leave
+ * that site and no other, always in the same order, and they return in the opposite order.
  */
 import { draw, drawAgain, hashNetwork4, hashNetwork6, isKept } from "./rendezvous.ts";
 
-/** Flat lists, one inside the other: chain → groups → members. */
+/** Nested lists, stored flat: chain → groups → members. */
 export interface Draws {
   /** Chain i has the groups from chainStarts[i] to chainStarts[i + 1]. */
   readonly chainStarts: Uint32Array;
@@ -24,11 +24,11 @@ export interface Draws {
   readonly members: Uint16Array;
   /** Parallel to members; each is greater than 0. */
   readonly weights: Float64Array;
-  /** By how many bits the scope of chain i may be shorter than a network: see searchBits(). */
+  /** The number of bits by which the scope of chain i may be shorter than a network: see searchBits(). */
   readonly searchBits: Uint8Array;
 }
 
-/** What all draws of a fleet rest on, by the index of the site. */
+/** What all draws of a fleet depend on, by the index of the site. */
 export interface DrawingSites {
   readonly siteHashes: Int32Array;
   /** 0 to 1. */
@@ -36,15 +36,16 @@ export interface DrawingSites {
 }
 
 /**
- * How many bits above the network a shorter scope is looked for. Networks that draw among many sites seldom agree with
- * their neighbours, so it is worth the work for few only; an answer costs at most 64 draws by weight, or one per site.
+ * The number of bits above the network at which to look for a shorter scope. Networks that draw among many sites seldom
+ * agree with their neighbors, so the search pays off only with few sites. An answer costs at most 64 draws by weight,
+ * or one per site.
  */
 export function searchBits(membersCount: number): number {
   if (membersCount <= 4) return 4;
   return membersCount <= 8 ? 2 : 0;
 }
 
-/** The site that chain `chain` gives to this network: its index in the fleet document. */
+/** The index, in the fleet document, of the site that chain `chain` gives to this network. */
 export function drawSite(draws: Draws, chain: number, sites: DrawingSites, networkHash: number): number {
   const { siteHashes, keptShares } = sites;
   const { members, groupStarts } = draws;
@@ -75,7 +76,7 @@ function drawMember(draws: Draws, from: number, to: number, siteHashes: Int32Arr
   return best;
 }
 
-/** @param shedding the site that would not keep the network; it has it after all where nobody keeps anything */
+/** @param shedding the site that did not keep the network; it gets the network after all if no site keeps anything */
 function drawShed(
   draws: Draws,
   from: number,

@@ -1,6 +1,6 @@
 /**
- * The outcome of every place for a plan of policy `geo`: first for all places at once, since nearly all addresses
- * meet no override by network; then, for the few that do, by the overrides that come before the place.
+ * The outcome of every place for a plan of policy `geo`: first for all places at once, since nearly all addresses match
+ * no override by network; then, for the few that do, after the overrides that take precedence over the place.
  */
 import type { GeoTables } from "../geo/tables.ts";
 import type { ChainBuilder } from "./chains.ts";
@@ -9,11 +9,11 @@ import type { PlanOverrides } from "./overrides.ts";
 import type { Plan } from "./plan.ts";
 import { nearestOfPlaces, noPosition, rankingOf } from "./ranking.ts";
 
-/** The overrides by network and AS number that an address meets, the first to count first. */
+/** The overrides by network and AS number that an address matches, in order of precedence. */
 export interface Prelude {
   /** Positions in Plan.candidates, group by group. */
   readonly groups: readonly (readonly number[])[];
-  /** The outcome, when it is settled before the place counts; else placeDecides. */
+  /** The outcome, if it does not depend on the place; otherwise placeDecides. */
   readonly code: number;
   /** Outcomes found so far, by place. */
   readonly byPlace: Map<number, number>;
@@ -22,14 +22,14 @@ export interface Prelude {
 export const placeDecides = -1;
 
 export interface GeoOutcomes {
-  /** Outcome codes by place, where no override comes before. */
+  /** Outcome codes by place, where no override takes precedence. */
   readonly placeCodes: Uint16Array;
   preludeOf: (groups: readonly (readonly number[])[]) => Prelude;
-  /** The outcome of a place after a prelude that leaves it to the place. */
+  /** The outcome of a place after a prelude whose code is placeDecides. */
   codeAfter: (prelude: Prelude, place: number) => number;
 }
 
-/** Groups of at most this many candidates are told apart by a bit each. */
+/** Candidates at positions below this have a bit each. */
 const maskBits = 30;
 
 export function geoOutcomesOf(
@@ -63,7 +63,7 @@ export function geoOutcomesOf(
     }
   }
 
-  /** By the sites that share a place, when all of them keep all their clients: one outcome per set of sites. */
+  /** One outcome per set of sites that share a place, if all of them keep all their clients. */
   const codeOfMask = new Map<number, number>();
   const noneUsed = new Uint8Array(candidates.length);
 
@@ -84,7 +84,7 @@ export function geoOutcomesOf(
     return code;
   }
 
-  /** By country; 1: an override of this country comes before distance. */
+  /** By country; 1: an override of this country takes precedence over distance. */
   const hasOverride = new Uint8Array(0x1_0000);
   for (const country of countries.keys()) hasOverride[country] = 1;
   const settledByCountry = new Map<number, number>();
@@ -94,7 +94,7 @@ export function geoOutcomesOf(
     let code = settledByCountry.get(country);
     if (code !== undefined) return code;
     code = codeOf([], place);
-    // Where one of the override's sites sheds, the rest of its clients goes by distance: each place has its own.
+    // If one of the override's sites sheds, its other clients go by distance, so the outcome differs by place.
     const members = countries.get(country)?.members ?? [];
     if (members.every((position) => keepsAll[position] === 1)) settledByCountry.set(country, code);
     return code;

@@ -1,4 +1,4 @@
-/** The outcome of policies whose candidates have one order for all clients: the first that keeps its clients. */
+/** The outcome of policies whose candidates have the same order for all clients: the first that keeps its clients. */
 import type { Override } from "#document/schema/steering.ts";
 import type { GeoTables } from "../geo/tables.ts";
 import type { ChainBuilder } from "./chains.ts";

@@ -4,14 +4,14 @@
  *   v4Index   one entry per block of 2^v4Shift addresses: the range that holds the block's first address
  *                │ a binary search between two entries
  *   v4Ranges  0.0.0.0, 3 │ 5.8.0.0, 0 │ 5.9.0.0, 3 │ …    start and outcome; contiguous, the first start is 0,
- *                                                            neighbours differ in outcome
+ *                                                            neighbors differ in outcome
  *
- * Start and outcome stand side by side: a look-up by a strange address waits for memory, and so it waits once. IPv6
- * is kept by its first 64 bits, with two words a start. Its index covers 2000::/3, in which all unicast addresses
- * are; what lies outside is found by a search from the ends.
+ * Start and outcome are adjacent: a lookup of an uncached address waits for memory, and so it waits only once. IPv6 is
+ * stored by its first 64 bits, with two words per start. Its index covers 2000::/3, which contains all unicast
+ * addresses; addresses outside it are found by a search from the ends.
  *
- * Neighbours differ in outcome, so the largest aligned block around an address that stays inside its range is the
- * shortest prefix in which the outcome is the same: two XORs and two counts of leading zeros.
+ * Neighbors differ in outcome. So the largest aligned block around an address that stays inside its range is the
+ * shortest prefix with the same outcome: two XORs and two counts of leading zeros.
  */
 import { sharedUint32 } from "../geo/tables.ts";
 
@@ -23,22 +23,22 @@ export interface OutcomeTable {
   /** Three words per range: start, the high word first, and outcome code. */
   readonly v6Ranges: Uint32Array;
   readonly v6Index: Uint32Array;
-  /** Blocks are of 2^v6Shift high words. */
+  /** Blocks have 2^v6Shift high words. */
   readonly v6Shift: number;
 }
 
-/** Ranges of one family as the sweep hands them over: `starts` has `stride` words per range. */
+/** Ranges of one family, as the sweep returns them: `starts` has `stride` words per range. */
 export interface SweptRanges {
   readonly starts: Uint32Array;
   readonly codes: Uint16Array;
   readonly count: number;
 }
 
-/** An index has at most 2^16 blocks (256 KiB) for IPv4, 2^18 for IPv6, whose ranges lie closer together. */
+/** An index has at most 2^16 blocks (256 KiB) for IPv4, and 2^18 for IPv6, whose ranges are closer together. */
 const v4IndexBitsMax = 16;
 const v6IndexBitsMax = 18;
 
-/** First high word of 2000::/3, and how many bits of a high word are free in it. */
+/** First high word of 2000::/3, and the number of its free bits. */
 const unicastFirst = 0x2000_0000;
 const unicastBits = 29;
 
@@ -66,12 +66,12 @@ export function buildOutcomeTable(v4: SweptRanges, v6: SweptRanges): OutcomeTabl
   };
 }
 
-/** Some two blocks per range, so that most hold one start or none. */
+/** About two blocks per range, so that most contain one start or none. */
 function indexBits(rangesCount: number, bitsMax: number): number {
   return Math.min(bitsMax, Math.max(1, 33 - Math.clz32(rangesCount)));
 }
 
-/** For each block's first address, and the one after the last block, the range that holds it. */
+/** The range that contains each block's first address, and the one that contains the address after the last block. */
 function indexOf(
   { starts, count }: SweptRanges,
   stride: 1 | 2,
@@ -93,14 +93,14 @@ function indexOf(
   return index;
 }
 
-/** Four octets as a number; an address has enough of them. */
+/** Four octets as a number. The caller ensures that they exist. */
 export function wordAt(bytes: Uint8Array, at: number): number {
   return (
     (((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0)) >>> 0
   );
 }
 
-/** The range that holds this IPv4 address. */
+/** The range that contains this IPv4 address. */
 export function findRange4({ v4Ranges, v4Index, v4Shift }: OutcomeTable, address: number): number {
   const block = address >>> v4Shift;
   let low = v4Index[block] ?? 0;
@@ -113,7 +113,7 @@ export function findRange4({ v4Ranges, v4Index, v4Shift }: OutcomeTable, address
   return low;
 }
 
-/** The range that holds the IPv6 address with these first 64 bits. */
+/** The range that contains the IPv6 address with these first 64 bits. */
 export function findRange6({ v6Ranges, v6Index, v6Shift }: OutcomeTable, high: number, low: number): number {
   const last = v6Index.length - 1;
   let from = 0;
@@ -142,12 +142,12 @@ export function rangeScope4({ v4Ranges }: OutcomeTable, range: number, address: 
   return scope;
 }
 
-/** As rangeScope4(), of the first 64 bits of an IPv6 address. */
+/** As rangeScope4(), for the first 64 bits of an IPv6 address. */
 export function rangeScope6({ v6Ranges }: OutcomeTable, range: number, high: number, low: number): number {
   let scope = 0;
   const at = 3 * range;
   if (range > 0) {
-    // The last address of the range before: the start less one, with a borrow from the high word.
+    // The last address of the previous range: this start minus one, with a borrow from the high word.
     const startLow = v6Ranges[at + 1] ?? 0;
     const startHigh = v6Ranges[at] ?? 0;
     scope = sharedBits(high, low, startLow === 0 ? startHigh - 1 : startHigh, startLow - 1) + 1;
@@ -158,7 +158,7 @@ export function rangeScope6({ v6Ranges }: OutcomeTable, range: number, high: num
   return scope;
 }
 
-/** How many leading bits the two 64-bit numbers share. */
+/** Number of leading bits that the two 64-bit numbers share. */
 function sharedBits(highA: number, lowA: number, highB: number, lowB: number): number {
   const high = highA ^ highB;
   return high === 0 ? 32 + Math.clz32(lowA ^ lowB) : Math.clz32(high);

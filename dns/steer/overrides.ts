@@ -1,13 +1,13 @@
-/** The overrides of a steered name that count: those of which at least one site is a candidate; pure. */
+/** The active overrides of a steered name: those with at least one candidate among their sites. Pure. */
 import type { Override } from "#document/schema/steering.ts";
 import { parsePrefix, type IpAddress } from "../wire/address.ts";
 import type { Plan } from "./plan.ts";
 
 export type OverrideKind = "cidr" | "asn" | "country";
 
-/** An override that counts: at least one of its sites is a candidate. */
+/** An active override: at least one of its sites is a candidate. */
 export interface PlanOverride {
-  /** In the fleet document. */
+  /** Index in the fleet document. */
   readonly index: number;
   /** Positions in Plan.candidates. */
   readonly members: readonly number[];
@@ -21,11 +21,11 @@ export interface PlanNetwork extends PlanOverride {
 export interface PlanOverrides {
   readonly networks: readonly PlanNetwork[];
   readonly asns: ReadonlyMap<number, PlanOverride>;
-  /** By country as the geo tables have it: two letters in 16 bits. */
+  /** By country in the form of the geo tables: two letters in 16 bits. */
   readonly countries: ReadonlyMap<number, PlanOverride>;
 }
 
-/** The overrides that count among these candidates. */
+/** The active overrides for these candidates. */
 export function overridesOf(overrides: readonly Override[], { names, weights }: Plan): PlanOverrides {
   const positionOf = new Map(names.map((name, position) => [name, position]));
   const networks: PlanNetwork[] = [];
@@ -43,7 +43,7 @@ export function overridesOf(overrides: readonly Override[], { names, weights }: 
     const one: PlanOverride = { index, members };
     const network = cidr === undefined ? undefined : parsePrefix(cidr);
     if (network !== undefined) networks.push({ ...one, ...network });
-    // Equal keys are refused by the document's check; were they not, the first would count.
+    // The document's check rejects equal keys. If there were any, the first would count.
     if (asn !== undefined && !asns.has(asn)) asns.set(asn, one);
     if (country !== undefined && !countries.has(countryCode(country))) countries.set(countryCode(country), one);
   }

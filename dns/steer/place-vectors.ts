@@ -1,6 +1,6 @@
 /**
- * The places of the geo data as points on the unit sphere, made once per set of tables: sines and cosines of 700,000
- * places take longer than to find the nearest site of each.
+ * The places of the geo data as points on the unit sphere. Computed once per set of tables: the sines and cosines of
+ * 700,000 places take longer than finding the nearest site of each.
  */
 import type { GeoTables } from "../geo/tables.ts";
 import { unitVector, type UnitVector } from "#base/great-circle.ts";
@@ -8,7 +8,7 @@ import { unitVector, type UnitVector } from "#base/great-circle.ts";
 /** x, y, z per place, NaN where the place has no coordinates. 32 bits: exact to a metre. */
 export type PlaceVectors = Float32Array;
 
-/** By the tables they were made of, and gone with them. */
+/** Keyed by the tables that they were made from, and freed with them. */
 const made = new WeakMap<Float32Array, PlaceVectors>();
 
 export function placeVectors({ latitudes, longitudes }: GeoTables): PlaceVectors {
@@ -28,7 +28,7 @@ export function placeVectors({ latitudes, longitudes }: GeoTables): PlaceVectors
   return vectors;
 }
 
-/** One of placeVectors(), without making the others. */
+/** One of placeVectors(), without computing the others. */
 export function placeVector({ latitudes, longitudes }: GeoTables, place: number): UnitVector {
   const { x, y, z } = unitVector({
     latitude: latitudes[place] ?? Number.NaN,

@@ -1,6 +1,6 @@
 /**
- * The steering policies as DNS follows them: one file each in policies/, and one line here. What a policy means to the
- * fleet document is the entry of the same name in node/document/policies.ts.
+ * The steering policies as DNS applies them: one file each in policies/, and one line here. The rules of a policy in
+ * the fleet document are the entry of the same name in node/document/policies.ts.
  */
 import type { PolicyName } from "#document/policies.ts";
 import { anycast } from "./policies/anycast.ts";

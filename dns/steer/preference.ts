@@ -1,7 +1,7 @@
 /**
- * The groups that one client is steered by, the first to count first, each with the rule that put it there: what the
- * compiled tables hold for all clients at once, for people and one client. It takes the same steps as compiling does
- * (plan.ts, policies.ts), but goes on where a chain ends (chains.ts): it also tells who would come next.
+ * The groups that one client is steered by, in order of preference, each with the rule that put it there. It shows
+ * people, for one client, what the compiled tables hold for all clients at once. It takes the same steps as compiling
+ * (plan.ts, policies.ts), but continues after the end of a chain (chains.ts), to show which sites would come next.
  */
 import type { SteeredName } from "#document/schema/steering.ts";
 import type { GeoTables } from "../geo/tables.ts";
@@ -18,7 +18,7 @@ export interface Preference {
   readonly sites: readonly number[];
 }
 
-/** @param self name of the answering site, which names the rule of `local` */
+/** @param self name of the answering site; `local` gives it the rule `self` */
 export function preferencesOf(
   plan: Plan,
   steered: SteeredName,

@@ -1,29 +1,29 @@
 /**
- * The group that comes next by distance: the nearest candidate that is left and, with `withinKm`, those that are at
- * most that much farther from the client, which share it by their weights.
+ * The next group by distance: the nearest remaining candidate and, with `withinKm`, those at most that much farther
+ * from the client. They share the clients by weight.
  *
- * Distances are compared by cosines. The nearest site stands at the angle a from the client; another one is within
- * the angle d more when its cosine is at least cos(a + d) = cos a cos d - sin a sin d, so no arc cosine is taken.
+ * Distances are compared by cosines. The nearest site is at the angle a from the client; another one is within the
+ * angle d more if its cosine is at least cos(a + d) = cos a cos d - sin a sin d, so no arc cosine is taken.
  */
 import { earthRadiusKm } from "#base/great-circle.ts";
 import type { Plan } from "./plan.ts";
 
 export interface Ranking {
-  /** Takes the client's place for the groups to come; NaN where it is not known: they go by the candidates' order. */
+  /** Sets the client's location for the following groups. NaN: unknown, so the groups follow the candidates' order. */
   setPlace: (x: number, y: number, z: number) => void;
   /**
-   * @param isUsed by position in Plan.candidates: 1 where the site is in a group already
-   * @param into takes the positions of the group, lowest first
-   * @returns how many they are; 0: no candidate is left
+   * @param isUsed by position in Plan.candidates: 1 if the site is already in a group
+   * @param into receives the positions of the group, in ascending order
+   * @returns the number of positions; 0: no candidate is left
    */
   nextGroup: (isUsed: Uint8Array, into: Uint16Array) => number;
 }
 
-/** No place: what nearestOfPlaces() has where the coordinates are not known. */
+/** The entry of nearestOfPlaces() for a place without coordinates. */
 export const noPosition = 0xffff;
 
 /**
- * For each place the position of the nearest of all candidates, the first of equals.
+ * For each place, the position of the nearest candidate; among equals, the first.
  * @param places x, y, z per place
  */
 export function nearestOfPlaces({ vectors }: Plan, places: Float32Array): Uint16Array {
@@ -55,11 +55,11 @@ export function rankingOf({ candidates, vectors, weights, withinKm }: Plan): Ran
   const within = withinKm / earthRadiusKm;
   const withinCosine = Math.cos(within);
   const withinSine = Math.sin(within);
-  // Of the angle between each candidate and the place, times the length of the place's vector.
+  // Cosine of the angle between each candidate and the place, times the length of the place's vector.
   const cosines = new Float64Array(count);
   let length = 1;
 
-  /** @param onlyWeighing sites of weight 0 do not count */
+  /** @param onlyWeighing ignore sites of weight 0 */
   function nearestLeft(isUsed: Uint8Array, onlyWeighing: boolean): number {
     let best = -1;
     let highest = Number.NEGATIVE_INFINITY;
@@ -80,7 +80,7 @@ export function rankingOf({ candidates, vectors, weights, withinKm }: Plan): Ran
         const at = 3 * position;
         cosines[position] = x * (sites[at] ?? 0) + y * (sites[at + 1] ?? 0) + z * (sites[at + 2] ?? 0);
       }
-      // Places are kept in 32 bits a coordinate, so they lie a little off the sphere, which a cosine near 1 magnifies.
+      // Coordinates have 32 bits, so places are slightly off the sphere. A cosine near 1 magnifies the error.
       if (isSharing) length = Math.hypot(x, y, z);
     },
     nextGroup(isUsed, into) {

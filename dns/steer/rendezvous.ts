@@ -1,23 +1,23 @@
 /**
- * Weighted rendezvous hashing: each site draws a number from (client network, site), the best draw wins. A network
- * keeps its site while others come and go, and each site gets its weight's share of networks.
+ * Weighted rendezvous hashing: each site draws a number from (client network, site), and the best draw wins. A network
+ * keeps its site while others come and go, and each site gets networks in proportion to its weight.
  *
- * Besides, each pair draws a number that says whether the site keeps this network while it sheds load: the network
- * stays as long as the number is below the share that is kept. So the same networks leave as the share falls, and
- * they come back in the opposite order.
+ * Each pair also draws a number that decides whether the site keeps this network while it sheds load: the network stays
+ * while the number is below the kept share. So as the share falls, the same networks leave, and they return in the
+ * opposite order.
  */
 
 /**
- * Networks that are steered as one: what Internet routing treats as the smallest unit, and no finer than what
- * resolvers send (RFC 7871 §11.1 advises /24 and /56).
+ * Networks that are steered as one: the smallest unit of Internet routing, and no finer than what resolvers send (RFC
+ * 7871 §11.1 advises /24 and /56).
  */
 export const networkBits = { 4: 24, 6: 48 } as const;
 
-/** Differing whims for the draws of one pair, so that they know nothing of each other. */
+/** Different salts for the draws of one pair, so that the draws are independent. */
 const keepWhim = 0x3c6ef372;
 const againWhim = 0x5851f42d;
 
-/** A hash of the site's name, made once. */
+/** A hash of the site's name, computed once. */
 export function hashSite(name: string): number {
   let hash = 0x811c9dc5;
   for (const byte of Buffer.from(name, "utf8")) hash = Math.imul(hash ^ byte, 0x01000193);
@@ -35,7 +35,7 @@ export function hashNetwork6(high: number, rest: number): number {
 }
 
 /**
- * What the site draws for this network: the greatest wins, and with ln(u) / weight, u uniform in (0, 1), each wins in
+ * The site's draw for this network. The greatest wins. With ln(u) / weight, u uniform in (0, 1), each site wins in
  * proportion to its weight.
  * @param weight greater than 0
  */
@@ -43,12 +43,12 @@ export function draw(networkHash: number, siteHash: number, weight: number): num
   return logarithm(mix(networkHash ^ siteHash)) / weight;
 }
 
-/** The draw among those to whom a network comes that its own site has shed. */
+/** The second draw, for a network that its own site has shed. */
 export function drawAgain(networkHash: number, siteHash: number, weight: number): number {
   return logarithm(mix(networkHash ^ siteHash ^ againWhim)) / weight;
 }
 
-/** Whether the site keeps this network: true for the part `keptShare` (0 to 1) of all networks. */
+/** Whether the site keeps this network: true for the share `keptShare` (0 to 1) of all networks. */
 export function isKept(networkHash: number, siteHash: number, keptShare: number): boolean {
   return keptShare >= 1 || mix(networkHash ^ siteHash ^ keepWhim) >>> 0 < keptShare * 2 ** 32;
 }
@@ -57,9 +57,9 @@ const logarithmSteps = 2048;
 const logarithms = Float64Array.from({ length: logarithmSteps + 1 }, (_, step) => Math.log(1 + step / logarithmSteps));
 
 /**
- * ln(u), where u is the hash as a fraction of 2^32: by the leading bit and, for the eleven after it, a table with
- * straight lines between. Off by less than 0.0000001, and several times as fast as Math.log, which a draw among many
- * sites would spend most of its time in.
+ * ln(u), where u is the hash as a fraction of 2^32: by the leading bit and, for the eleven bits after it, a table with
+ * linear interpolation. The error is below 0.0000001. Several times as fast as Math.log, which would take most of the
+ * time of a draw among many sites.
  */
 function logarithm(hash: number): number {
   const value = hash === 0 ? 1 : hash;

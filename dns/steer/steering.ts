@@ -1,14 +1,15 @@
 /**
- * Which site is a client sent to, and for how much of the Internet does that answer hold? Pure.
+ * Decides which site a client is sent to, and the scope for which that answer is valid. Pure.
  *
  *   fleet, states, kept shares, geo ──compileSteering()──▶ Steering ──decide()──▶ site, scope
- *        the compiler's thread: tens of milliseconds          the answering threads: a look-up, no allocation
+ *        the compiler's thread: tens of milliseconds          the answering threads: a lookup, no allocation
  *
- * Everything that does not depend on the client is settled beforehand: the address space is cut into ranges of equal
- * *outcome*, which is one site or a draw among few by the client's network (draws.ts). So an answer costs the same for
- * every address: nothing is cached that strange addresses could push out. Names that are steered alike share one plan.
+ * Everything that does not depend on the client is computed in advance: the address space is divided into ranges of
+ * equal *outcome*, which is one site or a draw among a few by the client's network (draws.ts). So an answer costs the
+ * same for every address, and there is no cache that unknown addresses could thrash. Names that are steered alike share
+ * one plan.
  *
- * The scope is the length of the shortest prefix for which the answer holds (RFC 7871 §7.2.1):
+ * The scope is the length of the shortest prefix for which the answer is valid (RFC 7871 §7.2.1):
  *
  *   one site   the largest aligned block around the address in which the outcome is the same, exactly; 0 where the
  *              client plays no part. Overrides, AS numbers, health, and load have been taken in by then.
@@ -16,7 +17,7 @@
  *              IPv6 /48) draw the same site, looked for at most draws.searchBits bits above the network: never shorter
  *              than /20, IPv6 /44. A neighbour with another outcome that happens to give the same site is not seen.
  *
- * IPv6 is told apart to /64 and no finer. Addresses for which there are no data are one range like any other.
+ * IPv6 addresses are resolved to /64 and no finer. Addresses without data form ranges like any others.
  */
 import { createHash } from "node:crypto";
 import type { Fleet } from "#document/document.ts";
@@ -41,18 +42,18 @@ import type { Plan } from "./plan.ts";
 import { policies } from "./policies.ts";
 import { hashNetwork4, hashNetwork6, hashSite, networkBits } from "./rendezvous.ts";
 
-/** Decision.site when the answer is the addresses that all sites share. */
+/** Decision.site if the answer is the addresses that all sites share. */
 export const anycastSite = -1;
-/** Decision.site when there is nothing to answer with: NODATA. */
+/** Decision.site if there is no address to answer with: NODATA. */
 export const noSite = -2;
 
-/** SteeringPlan.constant when the outcome stands in the table. */
+/** SteeringPlan.constant if the outcome is in the table. */
 const byAddress = -3;
 
 export interface SteeringPlan {
-  /** The outcome for every client: a code, anycastSite or noSite; byAddress where it differs. */
+  /** The outcome for every client: a code, anycastSite or noSite; byAddress if it differs between clients. */
   readonly constant: number;
-  /** Codes from here on are chains of `draws`; those below are sites. */
+  /** Codes from this one on are chains of `draws`; lower codes are sites. */
   readonly firstDraw: number;
   readonly table: OutcomeTable;
   readonly draws: Draws;
@@ -60,7 +61,7 @@ export interface SteeringPlan {
 
 /** Numbers and typed arrays over shared memory only: posted to threads without a copy. */
 export interface Steering extends DrawingSites {
-  /** Index of the answering site, or -1 when the document does not name it. */
+  /** Index of the answering site, or -1 if the document does not name it. */
   readonly selfSite: number;
   readonly plans: readonly SteeringPlan[];
   /** Plan of a steered name, at 2 × its index in fleet.steering, and 1 more for AAAA. */
@@ -69,7 +70,7 @@ export interface Steering extends DrawingSites {
   readonly addresses: Uint8Array;
   /** Pairs (offset in `addresses`, number of addresses) at addressSlot(). */
   readonly addressIndex: Uint32Array;
-  /** TTL per steered name: at first the ceiling; rewritten in place by the owner of the clock. */
+  /** TTL per steered name: initially the maximum; the owner of the clock rewrites it in place. */
   readonly ttlSeconds: Uint32Array;
 }
 
@@ -81,11 +82,11 @@ export interface SteeringInputs extends PlanInputs {
 export interface Decision {
   /** Index in fleet.sites, or anycastSite, or noSite. */
   site: number;
-  /** Leading bits of the client's address for which this answer holds. */
+  /** Length of the prefix of the client's address for which this answer is valid. */
   scope: number;
 }
 
-/** Where Steering.addressIndex has the offset of a site's (or anycastSite's) addresses; their number comes next. */
+/** Index in Steering.addressIndex of the offset of a site's (or anycastSite's) addresses. Their number follows it. */
 export function addressSlot(site: number, asked: Family): number {
   return 4 * (site + 1) + (asked === 6 ? 2 : 0);
 }
@@ -93,7 +94,7 @@ export function addressSlot(site: number, asked: Family): number {
 /**
  * Decides for one client. No allocation.
  * @param steeredIndex index in fleet.steering
- * @param asked 4: for A, 6: for AAAA; whatever the client's own family is
+ * @param asked 4: for A, 6: for AAAA; independent of the client's own family
  * @param client bits past the source prefix are zero
  */
 export function decide(
@@ -142,7 +143,7 @@ export function decide(
   into.scope = scope;
 }
 
-/** What compiling one steering leaves for the next one. Only the compiler's thread has it. */
+/** What one compilation keeps for the next one. Only the compiler thread has it. */
 interface Memory {
   readonly geo: GeoTables;
   /** By planKey(). */
@@ -151,8 +152,8 @@ interface Memory {
 const memories = new WeakMap<Steering, Memory>();
 
 /**
- * @param previous the steering before this one, as this function made it: what has not changed is taken from it. With
- *   the same geo tables a change of kept shares costs next to nothing, but when a site begins or ends to shed.
+ * @param previous the previous result of this function; unchanged parts are reused. With the same geo tables, a change
+ *   of kept shares costs next to nothing, unless a site starts or stops shedding.
  */
 export function compileSteering(inputs: SteeringInputs, previous?: Steering): Steering {
   const { fleet, geo, keptShares } = inputs;
@@ -205,10 +206,10 @@ export function compileSteering(inputs: SteeringInputs, previous?: Steering): St
   return steering;
 }
 
-/** Digests of what a name's document says of steering, by the object: the document stays the same for many compiles. */
+/** Digests of a name's steering settings, by object: the same document is compiled many times. */
 const wordings = new WeakMap<SteeredName, string>();
 
-/** Names with the same wording are steered alike. */
+/** Names with the same digest are steered alike. */
 function wordingOf(steered: SteeredName): string {
   const known = wordings.get(steered);
   if (known !== undefined) return known;
@@ -219,7 +220,9 @@ function wordingOf(steered: SteeredName): string {
   return wording;
 }
 
-/** All that a compiled plan is made of, besides the geo tables. Of a kept share: whether it is none, some or all. */
+/**
+ * Everything that a compiled plan depends on, besides the geo tables. A kept share counts only as none, some or all.
+ */
 function planKey(fleet: Fleet, steered: SteeredName, plan: Plan): string {
   const sites = plan.candidates.map((at, position) => {
     const { latitude, longitude } = fleet.sites[at]?.place ?? { latitude: 0, longitude: 0 };
@@ -246,7 +249,7 @@ function compilePlan(sitesCount: number, steered: SteeredName, plan: Plan, geo: 
   return { ...constantPlan(byAddress), table: buildOutcomeTable(outcome.v4, outcome.v6) };
 }
 
-/** For plans whose outcome is constant. */
+/** The table of plans whose outcome is constant. */
 function noTable(): OutcomeTable {
   const nothing: SweptRanges = { starts: new Uint32Array(2), codes: new Uint16Array(1), count: 1 };
   return buildOutcomeTable(nothing, nothing);

@@ -1,17 +1,17 @@
 /**
- * One walk over the address space that lays overrides by network, AS numbers and places over each other, and writes
- * down where the outcome changes.
+ * One pass over the address space that overlays overrides by network, AS numbers and places, and records where the
+ * outcome changes.
  *
  *   networks  ──────────┬───── /12 ───┬─ /16 ─┬─────┬────────────    flattened: the longest on top
  *   AS numbers ────┬────│──┬──────────│───────│─────│──┬──────
  *   places    ┬─┬──┴┬──┬┴┬─┴┬──┬───┬──┴┬─┬────┴┬────┴┬─┴─┬───┬
- *   outcome   a     b   a   c          d       c     a   b          equal neighbours are one range
+ *   outcome   a     b   a   c          d       c     a   b          equal neighbors are one range
  *
- * Networks come first, then AS numbers; where these settle the outcome the places below are skipped. So the work is
- * one look at each place range, and each override adds a few binary searches.
+ * Networks take precedence, then AS numbers. Where these decide the outcome, the places below are skipped. So the pass
+ * looks at each place range once, and each override adds a few binary searches.
  *
- * Keys are 64 bits in two words. IPv4 addresses stand in the high word with 0 in the low one; the end of the space is
- * the high word 2^32, which is still exact in a double.
+ * Keys are 64 bits in two words. An IPv4 address is in the high word, with 0 in the low one. The end of the space is
+ * the high word 2^32, which a double represents exactly.
  */
 import type { GeoTables, RangeTable } from "../geo/tables.ts";
 import type { Family } from "../wire/address.ts";
@@ -21,7 +21,7 @@ import type { PlanNetwork, PlanOverrides } from "./overrides.ts";
 
 const endOfSpace = 2 ** 32;
 
-/** IPv6 is told apart to /64 and no finer. */
+/** IPv6 addresses are resolved to /64 and no finer. */
 const prefixLengthMax = 64;
 
 interface Key {
@@ -29,7 +29,7 @@ interface Key {
   readonly low: number;
 }
 
-/** Networks lying in each other, as one list without gaps; `groups` are those of the network and all around it. */
+/** Nested networks as one list without gaps. `groups` are those of the network and of all networks around it. */
 interface Segment extends Key {
   readonly groups: readonly (readonly number[])[];
 }
@@ -53,10 +53,10 @@ export function sweep(
   const noPrelude = outcomes.preludeOf([]);
   let placeAt = 0;
 
-  /** Hands over what the place ranges from `start` up to `end` come to. */
+  /** Emits the outcomes of the place ranges from `start` up to `end`. */
   function takePlaces(start: Key, end: Key, prelude: Prelude): void {
     const from = lowerBound(placeLane, placeAt, start.high, start.low);
-    // The range that holds `start` may have begun before it.
+    // The range that contains `start` may begin before it.
     placeAt = isStart(placeLane, from, start) ? from : from - 1;
     const to = lowerBound(placeLane, placeAt + 1, end.high, end.low);
     const { values } = placeLane;
@@ -90,7 +90,7 @@ export function sweep(
       takePiece(segment, end, prelude);
       continue;
     }
-    // The pieces between AS numbers that matter, as far as they lie in this segment.
+    // The parts of this segment, split where a relevant AS number begins or ends.
     const preludes = new Map<number, Prelude>([[-1, prelude]]);
     for (; asnAt > 0 && isBefore(segment, asnPieces[asnAt]); asnAt--);
     while (asnAt + 1 < asnPieces.length && !isBefore(segment, asnPieces[asnAt + 1])) asnAt++;
@@ -118,12 +118,12 @@ function laneOf(table: RangeTable, family: Family): Lane {
     : { starts: table.v6Starts, values: table.v6Values, stride: 2 };
 }
 
-/** Where the AS number becomes one that an override names, or stops being one (-1). */
+/** The positions at which an AS number that an override names begins, or ends (-1). */
 function piecesOfAsns(
   { starts, values, stride }: Lane,
   named: PlanOverrides["asns"],
 ): (Key & { readonly asn: number })[] {
-  // Few numbers are named: most of the others are told by their low bits, without a look into the map.
+  // Few numbers are named. The low bits rule out most of the others without a map lookup.
   const mayBeNamed = new Uint8Array(0x1_0000);
   for (const asn of named.keys()) mayBeNamed[asn & 0xffff] = 1;
   const pieces: (Key & { asn: number })[] = [];
@@ -143,7 +143,7 @@ interface Laid extends Key {
   readonly groups: readonly (readonly number[])[];
 }
 
-/** Lays networks on each other, longer ones on top. */
+/** Flattens nested networks, with longer ones on top. */
 function flatten(networks: readonly PlanNetwork[]): Segment[] {
   const sorted = networks
     .map(({ address, prefixLength, members, index }) => ({
@@ -153,7 +153,7 @@ function flatten(networks: readonly PlanNetwork[]): Segment[] {
       members,
       index,
     }))
-    // Of equal networks, which the document's check refuses, the first is laid on top.
+    // Of equal networks, which the document's check rejects, the first one is on top.
     .toSorted((a, b) => a.high - b.high || a.low - b.low || a.length - b.length || b.index - a.index);
   const segments: Segment[] = [{ high: 0, low: 0, groups: [] }];
   const open: Laid[] = [];
@@ -193,7 +193,10 @@ function isStart({ starts, stride }: Lane, at: number, { high, low }: Key): bool
   return starts[stride * at] === high && (stride === 1 || starts[2 * at + 1] === low);
 }
 
-/** Index of the first range from `from` on that starts at or after the key; galloping, for near ones are usual. */
+/**
+ * Index of the first range from `from` on that starts at or after the key. Uses a galloping search, because the result
+ * is usually near.
+ */
 function lowerBound({ starts, stride, values }: Lane, from: number, high: number, low: number): number {
   const count = values.length;
   const startsBefore = (at: number): boolean => {
@@ -236,7 +239,7 @@ function grow(list: RangeList): void {
   list.codes.set(codes);
 }
 
-/** Adds a range that begins at this key, unless it goes on with the outcome of the one before. */
+/** Adds a range that begins at this key, unless it has the same outcome as the one before. */
 function push(list: RangeList, high: number, low: number, code: number): void {
   const { count, stride } = list;
   if (count > 0 && list.codes[count - 1] === code) return;

@@ -1,12 +1,12 @@
 /**
- * How long may a steered answer be remembered? Until the earliest moment at which it could become another one.
+ * Computes how long a steered answer may be cached: until the earliest moment at which it could change.
  *
  *   now ──────────── soonest possible change of a site that the name may be answered with
  *    │◀── TTL ──────▶│            never below ttlFloorSeconds, never above ttlSeconds
  *
- * A site that failed a probe once can be down after the next few; one whose answers are steady can't be for longer.
- * So resolvers ask again soon only while something is about to happen. All allowed sites count, not the chosen one
- * alone: a better site that comes up changes the answer as well.
+ * A site that failed one probe can be down after the next few; a site that answers steadily stays up for longer. So
+ * TTLs are short only while a change is near. All allowed sites count, not only the chosen one: a better site that
+ * comes up changes the answer as well.
  */
 import type { SteeredName } from "#document/schema/steering.ts";
 import { policies } from "#document/policies.ts";
@@ -21,8 +21,8 @@ const longest = "the longest allowed (ttlSeconds)";
 
 /**
  * @param allowed names of the sites that the name may be answered with, in any state
- * @param soonestChangeMs milliseconds from now until a site's state may change at the earliest; a site that is
- *   absent can't change by itself (its state is forced)
+ * @param soonestChangeMs milliseconds from now until a site's state may change at the earliest; a site that is absent
+ *   can't change by itself, because its state is forced
  */
 export function ttlOf(
   steered: Pick<SteeredName, "policy" | "ttlSeconds" | "ttlFloorSeconds">,
@@ -43,7 +43,7 @@ export function ttlOf(
     }
   }
   if (soonestSite === "") return { seconds: ceiling, reason: `${longest}: no site's state can change by itself` };
-  // Rounded down: an answer must not outlive what it rests on.
+  // Round down: an answer must not outlive the states that it depends on.
   const seconds = Math.floor(Math.max(soonestMs, 0) / 1000);
   const when = seconds === 0 ? "at any moment" : `in ${seconds} s at the earliest`;
   const change = `site ${soonestSite} may go up or down ${when}`;

@@ -1,6 +1,6 @@
 /**
- * IP addresses as bytes, the only form in which the responder compares them. Text comes from sockets and from the
- * fleet document, and goes to people and to the geo reader.
+ * IP addresses as bytes, the only form in which the responder compares them. Text comes from sockets and from the fleet
+ * document, and is made for people and the geo reader.
  */
 import { isMappedIpv4, readIpv4, readIpv6, textOfIp } from "#base/ip-octets.ts";
 import { byteAt } from "./bytes.ts";
@@ -22,7 +22,7 @@ export function emptyAddress(): IpAddress {
   return { family: 4, bytes: new Uint8Array(16) };
 }
 
-/** The address in `text` (a zone such as `%eth0` is ignored), or undefined when it is none. */
+/** The address in `text` (a zone such as `%eth0` is ignored), or undefined if it is not an address. */
 export function parseIp(text: string): IpAddress | undefined {
   const address = emptyAddress();
   return readIp(text, address) ? address : undefined;
@@ -30,8 +30,8 @@ export function parseIp(text: string): IpAddress | undefined {
 
 /**
  * Reads `text` into `address`, without allocation for IPv4 in its usual form. An IPv4-mapped IPv6 address
- * (::ffff:192.0.2.1) is read as the IPv4 address that it is.
- * @returns false, and leaves no promise about `address`, when the text is no address
+ * (::ffff:192.0.2.1) is read as its IPv4 address.
+ * @returns false if the text is not an address; then the content of `address` is undefined
  */
 export function readIp(text: string, address: IpAddress): boolean {
   address.bytes.fill(0);
@@ -56,7 +56,7 @@ export function ipToText(address: IpAddress): string {
   return textOfIp(address.family === 4 ? address.bytes.subarray(0, 4) : address.bytes);
 }
 
-/** Sets the bits after the first `prefixLength` to zero. */
+/** Clears the bits after the first `prefixLength`. */
 export function maskIp(address: IpAddress, prefixLength: number): void {
   const whole = prefixLength >> 3;
   const rest = prefixLength & 7;

@@ -1,8 +1,8 @@
 /**
  * Reading and writing big-endian integers in byte arrays.
  *
- * Callers have compared `at` with the message's end before, which is the codec's first rule; reading past it gives 0
- * here, and never a value that was not sent.
+ * Callers have already compared `at` with the message's end, which is the codec's first rule. Reading past the end
+ * gives 0 here, never a value that was not sent.
  */
 
 /** @param at an index that the caller has checked against the end */
@@ -26,15 +26,15 @@ export function putUint32(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 3] = value;
 }
 
-/** Element `index` of whole numbers of 32 bits. */
+/** Element `index` of an array of 32-bit integers. */
 export function intAt(numbers: Int32Array, index: number): number {
   return numbers[index] ?? 0;
 }
 
 /**
  * Copies `from[fromAt..fromAt+length)` to `to[toAt…]`. `set()` would need a view, which is an allocation. The loop
- * copies four octets at a time: with one, the loop itself costs as much as the copy.
- * @throws {RangeError} when a range leaves its array, which is a bug in the caller
+ * copies four octets per iteration: with one, the loop itself would cost as much as the copy.
+ * @throws {RangeError} if a range exceeds its array, which is a bug in the caller
  */
 export function copyOctets(from: Uint8Array, fromAt: number, to: Uint8Array, toAt: number, length: number): void {
   // Reading both lengths here also spares V8 a check of both arrays in every iteration.

@@ -1,28 +1,31 @@
 /**
- * EDNS (RFC 6891): the OPT record's fields and the options that are understood here.
+ * EDNS (RFC 6891): the fields of the OPT record, and the options that nearcast supports.
  *
  *   root name | type 41 | class = UDP size | TTL = extended rcode, version, DO and Z bits | options
  *
  *   option          in a query                                      in the answer
- *   NSID            asked, whatever it holds (RFC 5001 §2.2)        the server's name, when it has one
- *   client subnet   strict, twice is malformed (RFC 7871 §7.2.1)    as it was asked, with the answer's scope
+ *   NSID            a request, whatever it holds (RFC 5001 §2.2)    the server's name, if it has one
+ *   client subnet   strict, twice is malformed (RFC 7871 §7.2.1)    as in the query, with the answer's scope
  *   COOKIE          strict, the first counts (RFC 7873 §5.2)        the client's part and a server cookie
  *   TCP keepalive   strict over TCP, nothing over UDP (RFC 7828)    how long the connection may be idle
  *   padding         ignored                                         never: nothing here is encrypted (RFC 7830 §6)
- *   EDE             ignored                                         why it is an error (RFC 8914), without text
+ *   EDE             ignored                                         the reason of an error (RFC 8914), without text
  *   others          ignored (RFC 6891 §6.1.2)                       never
  *
- * An option that is malformed makes the query a FORMERR; the others are read all the same, so that this answer too
- * carries the cookie without which the client would not believe it (RFC 7873 §5.3). An option that runs past the
- * record ends the reading.
+ * A malformed option makes the query a FORMERR. The other options are still read, so that this answer, too, carries the
+ * cookie without which the client would not accept it (RFC 7873 §5.3). An option that runs past the end of the record
+ * ends the parsing.
  */
 import { bitsOf, emptyAddress, type IpAddress } from "./address.ts";
 import { byteAt, putUint16, uint16At } from "./bytes.ts";
 import { recordTypes } from "./numbers.ts";
 
-/** What we announce and the most that we send over UDP: it fits every path without fragments (DNS flag day 2020). */
+/**
+ * The size that we announce and the most that we send over UDP. It fits every path without fragmentation (DNS flag day
+ * 2020).
+ */
 export const udpSizeMax = 1232;
-/** Without EDNS, and for anybody who announces less (RFC 1035 §2.3.4, RFC 6891 §6.2.5). */
+/** Used without EDNS, and for clients that announce less (RFC 1035 §2.3.4, RFC 6891 §6.2.5). */
 export const udpSizeMin = 512;
 
 const optHeaderLength = 11;
@@ -37,33 +40,33 @@ const codeKeepalive = 11;
 const codeExtendedError = 15;
 
 export const clientCookieLength = 8;
-/** The server cookie that we give (RFC 9018 §4); others give 8 to 32 octets. */
+/** Length of our server cookies (RFC 9018 §4). Other servers use 8 to 32 octets. */
 export const serverCookieLength = 16;
 const cookieLengthMin = clientCookieLength + 8;
 const cookieLengthMax = clientCookieLength + 32;
 
-/** The client subnet of a query, as it was asked. */
+/** The client subnet of a query, as sent. */
 export interface ClientSubnet {
   isPresent: boolean;
-  /** 0 when the client sent the empty subnet of family 0, which some send for "use none" (as `dig +subnet=0` does). */
+  /** 0 if the client sent the empty subnet of family 0, which some clients use for "none" (such as `dig +subnet=0`). */
   familyNumber: 0 | 1 | 2;
   sourcePrefixLength: number;
   /** Zero past the prefix. Its `family` is meaningful only while familyNumber is not 0. */
   readonly address: IpAddress;
 }
 
-/** The COOKIE option of a query, as it was sent. */
+/** The COOKIE option of a query, as sent. */
 export interface SentCookie {
-  /** 0: none; 8: the client's part alone; 16 to 40: with a server's part, ours or another's. */
+  /** 0: none; 8: the client's part alone; 16 to 40: with a server cookie, ours or another server's. */
   length: number;
-  /** 40 octets, of which the first `length` count. */
+  /** 40 octets; the first `length` are valid. */
   readonly bytes: Uint8Array;
 }
 
 export interface Edns {
   isPresent: boolean;
   version: number;
-  /** The client's UDP payload size, as it was sent. */
+  /** The client's UDP payload size, as sent. */
   udpSize: number;
   dnssecOk: boolean;
   readonly subnet: ClientSubnet;
@@ -77,21 +80,21 @@ export interface Edns {
   isKeepaliveMalformed: boolean;
 }
 
-/** What an answer's OPT record says besides what the query fixes; one object is filled again and again. */
+/** The parts of an answer's OPT record that the query does not determine. One object is reused for all answers. */
 export interface OptReply {
-  /** Prefix length for which this answer holds; written only with a client subnet. */
+  /** Prefix length for which this answer is valid; written only with a client subnet. */
   scope: number;
   /** INFO-CODE of an extended error (RFC 8914 §4), or -1. */
   extendedError: number;
-  /** Whether `serverCookie` is to be sent; written only with a cookie in the query. */
+  /** Whether to send `serverCookie`; written only if the query had a cookie. */
   hasServerCookie: boolean;
   /** 16 octets. */
   readonly serverCookie: Uint8Array;
-  /** Written only when it was asked for. */
+  /** Written only if the query asked for it. */
   nsid: Uint8Array | undefined;
   /**
-   * Idle timeout of the connection in units of 100 ms (`Client.keepaliveTenths`), or -1; written only when asked for.
-   * Always -1 over UDP (RFC 7828 §3.3.2).
+   * Idle timeout of the connection in units of 100 ms (`Client.keepaliveTenths`), or -1; written only if the query
+   * asked for it. Always -1 over UDP (RFC 7828 §3.3.2).
    */
   keepaliveTenths: number;
 }
@@ -122,7 +125,7 @@ export function clearEdns(edns: Edns): void {
   edns.isKeepaliveMalformed = false;
 }
 
-/** Nothing but the fixed fields, until something is set. */
+/** Writes only the fixed fields until something is set. */
 export function emptyOptReply(): OptReply {
   return {
     scope: 0,
@@ -135,8 +138,8 @@ export function emptyOptReply(): OptReply {
 }
 
 /**
- * Reads the fixed fields of the OPT record whose class field stands at `at`. The options are read apart, by
- * readOptions(): a version that is not ours may lay them out otherwise.
+ * Reads the fixed fields of the OPT record whose class field is at `at`. readOptions() reads the options separately,
+ * since another EDNS version may use a different format.
  */
 export function readOptFields(message: Uint8Array, at: number, edns: Edns): void {
   edns.isPresent = true;
@@ -146,8 +149,8 @@ export function readOptFields(message: Uint8Array, at: number, edns: Edns): void
 }
 
 /**
- * Reads the options in `message[start..end)`, each at most once round the loop: 4 octets or more each.
- * @returns how many there were; or less than zero when one is malformed: then -1 less their number
+ * Reads the options in `message[start..end)`. Each takes one loop iteration and at least 4 octets.
+ * @returns the number of options; if one is malformed, -1 minus that number
  */
 export function readOptions(message: Uint8Array, start: number, end: number, edns: Edns): number {
   let at = start;
@@ -163,7 +166,7 @@ export function readOptions(message: Uint8Array, start: number, end: number, edn
     at += optionHeaderLength;
     if (at + length > end) return -1 - count;
     if (code === codeSubnet) {
-      // Of two neither counts: whichever we took, a resolver could have meant the other.
+      // With two subnets, neither counts: the resolver could have meant either.
       const isGood = !hasSubnet && readSubnet(message, at, length, edns.subnet);
       hasSubnet = true;
       edns.subnet.isPresent = isGood;
@@ -182,7 +185,7 @@ export function readOptions(message: Uint8Array, start: number, end: number, edn
   return isMalformed ? -1 - count : count;
 }
 
-/** RFC 7871 §6: family, source prefix length, scope (0 in queries), then just the octets that the prefix needs. */
+/** RFC 7871 §6: family, source prefix length, scope (0 in queries), then only the octets that the prefix needs. */
 function readSubnet(message: Uint8Array, at: number, length: number, subnet: ClientSubnet): boolean {
   if (length < 4) return false;
   const family = uint16At(message, at);
@@ -214,7 +217,7 @@ function readCookie(message: Uint8Array, at: number, length: number, cookie: Sen
   return true;
 }
 
-/** Octets that writeOpt() will write for the same arguments; 0 when the query had no OPT record. */
+/** Number of octets that writeOpt() writes for the same arguments; 0 if the query had no OPT record. */
 export function optLength(edns: Edns, reply: OptReply): number {
   if (!edns.isPresent) return 0;
   let length = optHeaderLength;
@@ -229,9 +232,9 @@ export function optLength(edns: Edns, reply: OptReply): number {
 }
 
 /**
- * Writes the OPT record of an answer: version 0, Z bits zero, DO as it was asked (RFC 3225 §3), and the options of
- * the table above. Only for a query that had one (RFC 6891 §6.1.1).
- * @param rcode the whole response code; its upper bits stand in the OPT record
+ * Writes the OPT record of an answer: version 0, Z bits zero, DO copied from the query (RFC 3225 §3), and the options
+ * of the table above. Only for a query that had an OPT record (RFC 6891 §6.1.1).
+ * @param rcode the whole response code; its upper bits go into the OPT record
  * @returns the offset after it
  */
 export function writeOpt(out: Uint8Array, at: number, edns: Edns, rcode: number, reply: OptReply): number {

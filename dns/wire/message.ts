@@ -1,11 +1,11 @@
 /**
- * Reading a query. Strict: every length is compared with the message's end before it is believed, and the whole
- * message is walked, so that an answer never rests on bytes that were not understood.
+ * Reading a query. The reader is strict: it compares every length with the message's end before using it, and parses
+ * the whole message, so that an answer never depends on bytes that were not understood.
  *
- *   header 12 │ question │ answer, authority, additional (only an OPT in the additional section is looked at)
+ *   header 12 │ question │ answer, authority, additional (only an OPT in the additional section is used)
  *
- * The work is linear in the message: names in records are stepped over without following pointers, and a name in the
- * question has nothing before it to point at. It is counted in `Query.steps`, so that a test can hold it to that.
+ * The work is linear in the message: names in records are skipped without following pointers, and a name in the
+ * question has nothing before it to point at. `Query.steps` counts the work, so that a test can verify this.
  */
 import { byteAt, uint16At } from "./bytes.ts";
 import { clearEdns, emptyEdns, readOptFields, readOptions, type Edns } from "./edns.ts";
@@ -16,25 +16,25 @@ export const headerLength = 12;
 const questionFixedLength = 4;
 const recordFixedLength = 10;
 
-/** A query as far as it could be read; one object is filled again and again. */
+/** A query, as far as it could be read. One object is reused for all queries. */
 export interface Query {
-  /** The question's name, in lower case; holds nothing that counts unless `questionEnd` says that it was read. */
+  /** The question's name, in lower case. Valid only if `questionEnd` shows that it was read. */
   readonly name: WireName;
   type: number;
   class: number;
-  /** Where the question ends, or 12 when it could not be read (then it is not repeated in the answer). */
+  /** Offset of the end of the question, or 12 if it could not be read (then the answer does not repeat it). */
   questionEnd: number;
   readonly edns: Edns;
-  /** Turns of loops that the reading took, at the most: octets of names, records, options. */
+  /** Upper bound on the loop iterations of the parsing: octets of names, records, options. */
   steps: number;
 }
 
 /**
  *   question         it can be answered
- *   short            less than a header: nobody to answer
+ *   short            less than a header: no answer is possible
  *   response         QR=1: answering would let two servers talk for ever
  *   unknown-opcode   NOTIMP; nothing behind the header may be interpreted (RFC 8906 §3.1.4)
- *   malformed        FORMERR, with the question if `questionEnd` says that it was read
+ *   malformed        FORMERR, with the question if `questionEnd` shows that it was read
  *   unknown-version  BADVERS (RFC 6891 §6.1.3); the options were not read
  *   cookie-only      no question, but a cookie: NOERROR without records, only to learn a cookie (RFC 7873 §5.4)
  */
@@ -46,7 +46,7 @@ export function emptyQuery(): Query {
 }
 
 /**
- * Reads the whole of `message[0..length)` into `query`; what stands behind it in the array is never looked at.
+ * Reads the whole of `message[0..length)` into `query`. Never reads beyond it in the array.
  * @param length at most the array's own
  */
 export function readQuery(message: Uint8Array, length: number, query: Query): QueryOutcome {
@@ -71,7 +71,7 @@ export function readQuery(message: Uint8Array, length: number, query: Query): Qu
   return readRecords(message, query.questionEnd, length, query);
 }
 
-/** RFC 9619 §4: FORMERR, yet with our OPT when theirs can be found; unless it only asks for a cookie. */
+/** RFC 9619 §4: FORMERR, with our OPT record if the query's can be found, unless the query only asks for a cookie. */
 function readWithoutQuestion(message: Uint8Array, end: number, questions: number, query: Query): QueryOutcome {
   let at = headerLength;
   for (let i = 0; i < questions; i++) {
@@ -89,9 +89,9 @@ function readWithoutQuestion(message: Uint8Array, end: number, questions: number
 }
 
 /**
- * Reads what stands behind the question of a plain query: nothing, or an OPT record up to the message's end.
- * @param start where a question ends that was found without readQuery()
- * @returns false when it is anything else, or malformed: then readQuery() must judge it
+ * Reads what follows the question of a plain query: nothing, or an OPT record up to the message's end.
+ * @param start the end of a question that was found without readQuery()
+ * @returns false if it is anything else, or malformed: then readQuery() must decide
  */
 export function readPlainEnd(message: Uint8Array, start: number, end: number, query: Query): boolean {
   const { edns } = query;
@@ -110,10 +110,10 @@ export function readPlainEnd(message: Uint8Array, start: number, end: number, qu
   return options >= 0;
 }
 
-/** Whether a message of at least a header is a query with one question and at most one record behind it. */
+/** Whether a message of at least a header is a query with one question and at most one record after it. */
 export function isPlainQuery(message: Uint8Array): boolean {
   return (
-    // All flags but RD are zero, the opcode too.
+    // All flags but RD are zero, and so is the opcode.
     (byteAt(message, 2) & 0xfe) === 0 &&
     uint16At(message, 4) === 1 &&
     uint16At(message, 6) === 0 &&
@@ -123,7 +123,7 @@ export function isPlainQuery(message: Uint8Array): boolean {
   );
 }
 
-/** Walks all records behind the question. They cost at least 11 octets each, so counts can't make it longer. */
+/** Parses all records after the question. Each takes at least 11 octets, so large counts don't cost more. */
 function readRecords(message: Uint8Array, start: number, end: number, query: Query): QueryOutcome {
   const { edns } = query;
   const additionalFrom = uint16At(message, 6) + uint16At(message, 8);
@@ -153,7 +153,7 @@ function readRecords(message: Uint8Array, start: number, end: number, query: Que
   }
   if (isMalformed || at !== end) return "malformed";
   if (!edns.isPresent) return "question";
-  // The version is judged before the options: another version may lay them out otherwise.
+  // Check the version before the options: another version may use a different format.
   if (edns.version !== 0) return "unknown-version";
   const options = readOptions(message, optionsStart, optionsEnd, edns);
   query.steps += options < 0 ? -1 - options : options;

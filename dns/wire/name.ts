@@ -1,14 +1,14 @@
 /**
- * Domain names as the wire has them: labels of bytes, never text that is split at dots (a label may hold a dot).
+ * Domain names in wire format: labels of bytes, never text split at dots (a label may contain a dot).
  *
  *   3 i m g 3 c d n 4 t e s t 0        bytes, in lower case, since names compare without case (RFC 4343)
  *   ^       ^       ^                  labelStarts = 0, 4, 8     labelsCount = 3     length = 14
  *
- * A query's own spelling (0x20) is not kept here: an answer copies the question's bytes and points at them.
+ * The query's own case (0x20) is not kept here: an answer copies the question's bytes and points at them.
  *
- * Limits (RFC 1035 §2.3.4): a label has at most 63 octets, a name at most 255 with its lengths and the final zero,
- * so at most 127 labels. Compression pointers go backwards only, each before the one that led to it, and at most
- * `jumpsMax` of them: no message can make reading a name loop or cost more than a fixed amount of work.
+ * Limits (RFC 1035 §2.3.4): a label has at most 63 octets, and a name at most 255 including its lengths and the final
+ * zero, so at most 127 labels. Compression pointers go backwards only, each before the one that led to it, and at most
+ * `jumpsMax` of them: so reading a name never loops and costs a bounded amount of work.
  */
 import { labelOctetsBufferSize, labelText, putLabels } from "#record/name-text.ts";
 import { byteAt, intAt } from "./bytes.ts";
@@ -16,26 +16,26 @@ import { byteAt, intAt } from "./bytes.ts";
 const nameLengthMax = 255;
 const labelLengthMax = 63;
 const labelsMax = 127;
-/** A name of 127 labels needs no more than 127 pointers; more only make work. */
+/** A name of 127 labels needs no more than 127 pointers. */
 const jumpsMax = 127;
 const headerLength = 12;
-/** FNV-1a's; the tables that use the hash mix it further. */
+/** The prime of FNV-1a. The tables that use the hash mix it further. */
 const hashPrime = 0x01000193;
 
 export interface WireName {
-  /** Lower-case wire form. Only the first `length` bytes count; a scratch name keeps its 255 bytes. */
+  /** Wire format in lower case. Only the first `length` bytes are valid; a scratch name always has 255 bytes. */
   readonly bytes: Uint8Array;
-  /** Where each label's length octet stands, from the leftmost label. */
+  /** Offset of each label's length octet, from the leftmost label. */
   readonly labelStarts: Uint8Array;
-  /** labelHash() of each, made while the name is read, since its octets are at hand then. */
+  /** labelHash() of each label, computed while the name is read. */
   readonly labelHashes: Int32Array;
-  /** Without the root. */
+  /** Not counting the root. */
   labelsCount: number;
-  /** With the final zero octet. */
+  /** Including the final zero octet. */
   length: number;
 }
 
-/** An empty name to read into, again and again. */
+/** An empty, reusable name to read into. */
 export function scratchName(): WireName {
   return {
     bytes: new Uint8Array(nameLengthMax),
@@ -46,7 +46,7 @@ export function scratchName(): WireName {
   };
 }
 
-/** A number for the label (in lower case) whose length octet stands at `bytes[at]`. */
+/** Hash of the label (in lower case) whose length octet is at `bytes[at]`. */
 export function labelHash(bytes: Uint8Array, at: number): number {
   let hash = byteAt(bytes, at);
   for (let i = at + 1, end = at + hash; i <= end; i++) hash = Math.imul(hash ^ byteAt(bytes, i), hashPrime);
@@ -55,7 +55,7 @@ export function labelHash(bytes: Uint8Array, at: number): number {
 
 /**
  * Reads the name at `start` of `message[0..end)` into `name`.
- * @returns the offset after the name (after the first pointer, if there is one), or -1 when it is malformed
+ * @returns the offset after the name (after the first pointer, if there is one), or -1 if it is malformed
  */
 export function readName(message: Uint8Array, start: number, end: number, name: WireName): number {
   const { bytes, labelHashes, labelStarts } = name;
@@ -100,8 +100,8 @@ export function readName(message: Uint8Array, start: number, end: number, name: 
 }
 
 /**
- * Steps over the name at `start` without following pointers.
- * @returns the offset after it, or -1 when it is malformed
+ * Skips the name at `start` without following pointers.
+ * @returns the offset after it, or -1 if it is malformed
  */
 export function skipName(message: Uint8Array, start: number, end: number): number {
   let at = start;
@@ -120,7 +120,7 @@ export function skipName(message: Uint8Array, start: number, end: number): numbe
   }
 }
 
-/** The name made of these labels; undefined when a label or the whole is too long, or a label is empty. */
+/** The name made of these labels; undefined if a label or the whole name is too long, or if a label is empty. */
 export function nameFromLabels(labels: readonly Uint8Array[]): WireName | undefined {
   const length = labels.reduce((sum, label) => sum + 1 + label.length, 1);
   if (length > nameLengthMax) return undefined;
@@ -136,7 +136,7 @@ export function nameFromLabels(labels: readonly Uint8Array[]): WireName | undefi
   return readName(bytes, 0, length, name) === length ? keptName(name) : undefined;
 }
 
-/** A copy that is as large as the name and lives on when the scratch name is filled again. */
+/** A copy of exactly the name's size that survives the next use of the scratch name. */
 export function keptName(name: WireName): WireName {
   const { labelsCount, length } = name;
   return {
@@ -149,12 +149,12 @@ export function keptName(name: WireName): WireName {
 }
 
 /**
- * Reads a name in presentation format (RFC 1035 §5.1) into `name`: `\X` is the character X without a meaning of its
- * own, `\DDD` the octet with that decimal number; characters beyond ASCII stand for their UTF-8 octets.
- * @param origin put behind names that don't end in a dot; `@` alone is the origin itself. Undefined: all names are
- *   whole, and "" is the root as "." is
- * @returns false, and leaves no promise about `name`, when a label is empty or longer than 63 octets, the whole is
- *   longer than 255, or an escape is none
+ * Reads a name in presentation format (RFC 1035 §5.1) into `name`: `\X` is the character X without its special meaning,
+ * `\DDD` the octet with that decimal number; characters beyond ASCII stand for their UTF-8 octets.
+ * @param origin appended to names that don't end in a dot; `@` alone is the origin itself. Undefined: all names are
+ *   absolute, and both "" and "." are the root
+ * @returns false if a label is empty or longer than 63 octets, the whole name is longer than 255, or an escape is
+ *   invalid; then the content of `name` is undefined
  */
 export function readNameText(text: string, origin: WireName | undefined, name: WireName): boolean {
   name.labelsCount = 0;
@@ -183,12 +183,12 @@ export function readNameText(text: string, origin: WireName | undefined, name: W
 }
 
 /**
- * Reads the labels of the usual name in one go: ASCII without escapes.
- * @returns other: the codec has to read it, or to find out that it is no name
+ * Fast path for the usual name, ASCII without escapes: reads its labels in one pass.
+ * @returns "other" if the general code has to read it, or reject it
  */
 function readPlainText(text: string, name: WireName): "whole" | "relative" | "other" {
   const { bytes } = name;
-  // Each label has one octet for its length, where the text has a dot or its end: so offsets are the same in both.
+  // Each label has a length octet where the text has a dot or its end, so the offsets are the same in both.
   for (let start = 0; ;) {
     const dot = text.indexOf(".", start);
     const end = dot < 0 ? text.length : dot;
@@ -214,7 +214,7 @@ function readPlainText(text: string, name: WireName): "whole" | "relative" | "ot
 
 const scratchOctets = new Uint8Array(labelOctetsBufferSize);
 
-/** Appends what stands above the labels that were read: the tail, or the root. */
+/** Appends the tail, or the root, to the labels that were read. */
 function endName(name: WireName, tail: WireName | undefined): boolean {
   const own = name.length;
   const length = own + (tail === undefined ? 1 : tail.length);
@@ -235,8 +235,8 @@ function lowerCase(byte: number): number {
 }
 
 /**
- * A whole name in presentation format, with or without the final dot; "" and "." are the root.
- * @returns undefined when readNameText() refuses it
+ * Reads an absolute name in presentation format, with or without the final dot; "" and "." are the root.
+ * @returns undefined if readNameText() rejects it
  */
 export function nameFromText(text: string): WireName | undefined {
   const name = scratchName();
@@ -244,8 +244,8 @@ export function nameFromText(text: string): WireName | undefined {
 }
 
 /**
- * Reads the uncompressed name at `start` of bytes that are known to be good, such as those of a compiled zone.
- * @param bytes as readName() left them: lower case, bounded
+ * Reads the uncompressed name at `start` of bytes that are known to be valid, such as those of a compiled zone.
+ * @param bytes as written by readName(): lower case, bounded
  */
 export function readKnownName(bytes: Uint8Array, start: number, name: WireName): void {
   let at = 0;
@@ -268,15 +268,15 @@ export function readKnownName(bytes: Uint8Array, start: number, name: WireName):
   name.length = at + 1;
 }
 
-/** How many octets stand before the rightmost `tailLabels` labels of `name`. */
+/** Number of octets before the rightmost `tailLabels` labels of `name`. */
 export function lengthBefore(name: WireName, tailLabels: number): number {
   return tailLabels === 0 ? name.length - 1 : byteAt(name.labelStarts, name.labelsCount - tailLabels);
 }
 
 /**
- * Replaces the rightmost `tailLabels` labels of `name` by `target`: what DNAME does (RFC 6672 §2.2).
- * @param into where the new name goes; default in place
- * @returns false, and changes nothing, when the new name would be longer than 255 octets
+ * Replaces the rightmost `tailLabels` labels of `name` with `target`, as a DNAME does (RFC 6672 §2.2).
+ * @param into receives the new name; default: in place
+ * @returns false, and changes nothing, if the new name would be longer than 255 octets
  */
 export function replaceTail(name: WireName, tailLabels: number, target: WireName, into: WireName = name): boolean {
   const own = lengthBefore(name, tailLabels);

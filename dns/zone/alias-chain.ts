@@ -1,13 +1,13 @@
 /**
  * Following CNAME and DNAME inside one zone, one step at a time. The responder writes records between the steps, and
- * `explain` notes down names; both walk the same chain.
+ * `explain` collects names; both walk the same chain.
  *
  *   startChain() ──▶ stepOf() ─┬─ records, referral, missing: the chain has ended
  *                       ▲      └─ cname, dname ──▶ followAlias() ──▶ lookUpTarget() ─┬─ false: it ends at the alias
  *                       └────────────────────────────────────────────────────────────┘
  *
  * A chain never leaves its zone: names of another zone can't be written with pointers to this zone's apex, and the
- * resolver asks for them anyway, even when that zone is ours. Nothing is allocated.
+ * resolver queries them anyway, even if that zone is ours. Nothing is allocated.
  */
 import { intAt } from "../wire/bytes.ts";
 import { lengthBefore, readKnownName, replaceTail, scratchName, type WireName } from "../wire/name.ts";
@@ -24,7 +24,7 @@ import {
   type Found,
 } from "./lookup.ts";
 
-/** The name exists, or a wildcard stands for it, and it is no alias: its node answers. */
+/** The name exists, or a wildcard matches it, and it is not an alias: its node answers. */
 export const stepRecords = 0;
 /** The name lies at or below a delegation. */
 export const stepReferral = 1;
@@ -37,17 +37,17 @@ export const stepDname = 4;
 export type ChainStep =
   typeof stepRecords | typeof stepReferral | typeof stepMissing | typeof stepCname | typeof stepDname;
 
-/** A chain of aliases; one object is filled again and again. */
+/** A chain of aliases. One object is reused for all queries. */
 export interface AliasChain {
-  /** The name that was looked up last: at first the question's, then `target`. */
+  /** The name that was looked up last: first the question's, then `target`. */
   owner: WireName;
-  /** Where `owner` led. */
+  /** The result of looking up `owner`. */
   readonly found: Found;
-  /** The zone of the question's name, or -1: in none of ours. */
+  /** The zone of the question's name; -1 if it is in none of our zones. */
   zone: number;
-  /** Aliases that were followed. */
+  /** Number of aliases followed. */
   aliases: number;
-  /** Places of the table that all look-ups together took. */
+  /** Table entries visited by all lookups together. */
   steps: number;
   /** The last alias's target. */
   readonly target: WireName;
@@ -60,7 +60,7 @@ export function newAliasChain(): AliasChain {
   return { owner: target, found: emptyFound(), zone: -1, aliases: 0, steps: 0, target, dnameTarget: scratchName() };
 }
 
-/** Looks the question's name up; `chain.zone` is -1 when it lies in none of our zones. */
+/** Looks up the question's name. `chain.zone` is -1 if it is in none of our zones. */
 export function startChain(compiled: CompiledZones, name: WireName, type: number, chain: AliasChain): void {
   const { found } = chain;
   chain.owner = name;
@@ -70,7 +70,7 @@ export function startChain(compiled: CompiledZones, name: WireName, type: number
   chain.steps = found.steps;
 }
 
-/** What the chain has met at its last name. */
+/** What the chain found at its last name. */
 export function stepOf(compiled: CompiledZones, { kind, node }: Found): ChainStep {
   if (kind === foundDelegation) return stepReferral;
   if (kind === foundMissing) return stepMissing;
@@ -78,19 +78,19 @@ export function stepOf(compiled: CompiledZones, { kind, node }: Found): ChainSte
   return isAlias(compiled, node) ? stepCname : stepRecords;
 }
 
-/** The RRset of the CNAME or DNAME that the chain has met. */
+/** The RRset of the CNAME or DNAME that the chain found. */
 export function aliasSet(compiled: CompiledZones, { node }: Found): number {
   return intAt(compiled.nodes, node * nodeWords + nodeAlias);
 }
 
-/** How many octets of the owner stand before the DNAME's own name; they stand before its target as well. */
+/** Number of octets of the owner before the DNAME's own name. The same octets precede the DNAME's target. */
 export function dnamePrefixLength({ owner, found }: AliasChain): number {
   return lengthBefore(owner, found.nodeLabels);
 }
 
 /**
- * Makes the target of the alias that was met the owner.
- * @returns false when the name that a DNAME makes would be longer than 255 octets (YXDOMAIN)
+ * Makes the target of the current alias the owner.
+ * @returns false if the name that a DNAME produces would be longer than 255 octets (YXDOMAIN)
  */
 export function followAlias(compiled: CompiledZones, chain: AliasChain): boolean {
   const { found, target } = chain;
@@ -104,7 +104,10 @@ export function followAlias(compiled: CompiledZones, chain: AliasChain): boolean
   return true;
 }
 
-/** @returns false when the chain ends at the alias: the type asks for just that, it is too long, or leaves the zone */
+/**
+ * @returns false if the chain ends at the alias: the query asks for its type, or the chain is too long or leaves the
+ * zone
+ */
 export function lookUpTarget(compiled: CompiledZones, type: number, chain: AliasChain): boolean {
   if (type === recordTypes.CNAME || type === recordTypes.ANY || chain.aliases === aliasesMax) return false;
   const { found } = chain;

@@ -1,6 +1,6 @@
 /**
- * Questions about the server itself: TXT records of class CH, at four names that BIND made customary (RFC 4892).
- * What they say is the operator's choice; saying nothing is REFUSED.
+ * Questions about the server itself: TXT records of class CH, at four names that BIND introduced (RFC 4892). The
+ * operator chooses their content. Without content the answer is REFUSED.
  */
 import { byteAt, putUint16 } from "../wire/bytes.ts";
 import { nameFromText, type WireName } from "../wire/name.ts";
@@ -8,7 +8,7 @@ import { classes, recordTypes } from "../wire/numbers.ts";
 
 interface ChaosAnswer {
   readonly name: WireName;
-  /** The record behind its owner: type, class, TTL 0, rdlength, one character-string. */
+  /** The record after its owner: type, class, TTL 0, rdlength, one character-string. */
   readonly block: Uint8Array;
 }
 
@@ -16,7 +16,7 @@ export interface ChaosAnswers {
   readonly answers: readonly ChaosAnswer[];
 }
 
-/** @param version, id undefined: not told; of longer texts the first 255 octets */
+/** @param version, id undefined: not disclosed; longer texts are cut to 255 octets */
 export function compileChaos(version: string | undefined, id: string | undefined): ChaosAnswers {
   return {
     answers: [
@@ -43,7 +43,7 @@ function answersOf(names: readonly string[], text: string | undefined): ChaosAns
 
 /**
  * Writes the record that answers `name` and `type`, owned by the name at `ownerAt`.
- * @returns the offset after it; -1 when it does not fit; -2 when nothing is told
+ * @returns the offset after it; -1 if it does not fit; -2 if there is no such record
  */
 export function writeChaos(
   { answers }: ChaosAnswers,

@@ -2,11 +2,10 @@
  * The zones of a fleet document, compiled to one value (compiled-zones.ts).
  *
  *   apexes ─▶ records, zone by zone ─▶ steered names ─▶ ALIAS and address hints ─▶ RRsets, delegations
- *   (so that each zone knows where another one begins)    (over all zones: derived-records.ts)      (flatten.ts)
+ *   (so that each zone knows where others begin)    (over all zones: derived-records.ts)      (flatten.ts)
  *
- * The document has been checked before (parseFleet). What its schema can't say about the wire, such as a name that
- * grows past 255 octets once it is whole, leaves that one record out and is reported; a bad record never costs the
- * zone.
+ * The document has already been checked (parseFleet). A record that its schema can't check for the wire, such as a name
+ * that exceeds 255 octets once it is absolute, is left out and reported. A bad record never costs the zone.
  */
 import { labelText } from "#record/name-text.ts";
 import { canonicalName } from "#record/domain-names.ts";
@@ -32,13 +31,13 @@ export interface Compilation {
   readonly problems: readonly string[];
 }
 
-/** What is being put together: the names and records, and those records that need all names to be there. */
+/** The draft of names and records, and the records that need all names to be present. */
 interface Work extends Derived {
   readonly draft: Draft;
   readonly problems: string[];
 }
 
-/** Told one by one; of more of them only the number. A zone file can be wrong a million times. */
+/** Problems listed one by one; beyond this only their number, because a zone file can have a million of them. */
 const problemsMax = 100;
 
 /** @param version the fleet document's version: the serial of every zone */
@@ -120,7 +119,7 @@ function report({ problems }: Work, { zone }: ZonePlace, what: string): void {
   problems.push(`zone ${canonicalName(zone.name)}: ${what}`);
 }
 
-/** The node of a record, or -1 when there is none for it in this zone. */
+/** The node of a record, or -1 if this zone has none for it. */
 function nodeFor(work: Work, place: ZonePlace, ownerText: string, type: number): number {
   const { draft } = work;
   const { apex } = place;
@@ -134,8 +133,8 @@ function nodeFor(work: Work, place: ZonePlace, ownerText: string, type: number):
     return -1;
   }
   if (found.zone === place.index) return insertName(draft, owner);
-  // At or below the apex of another zone of ours, which answers for it: a delegation to it and its glue are right
-  // all the same, and not needed.
+  // At or below the apex of another of our zones, which answers for it. A delegation to it and its glue are correct but
+  // not needed.
   const isExpected = type === recordTypes.NS || type === recordTypes.A || type === recordTypes.AAAA;
   if (!isAtOrBelow(owner, apex)) report(work, place, `${ownerText} lies outside of the zone`);
   else if (!isExpected) report(work, place, `${ownerText} belongs to a zone inside this one`);
@@ -154,7 +153,7 @@ function addNameserver(work: Work, place: ZonePlace, server: Zone["nameservers"]
   }
   const isInside = isAtOrBelow(rdata.target, apex);
   addRecord(draft, apexNode, zone.ttlSeconds, rdata);
-  // Addresses of names outside the zone are not ours to give.
+  // We are not authoritative for addresses of names outside the zone.
   if (!isInside) return;
   for (const address of server.addresses) {
     const family = parseIp(address)?.family ?? 4;
@@ -173,7 +172,7 @@ function addZoneRecord(work: Work, place: ZonePlace, record: ZoneRecord): void {
   if (!isWritten) report(work, place, `${record.name} ${record.type} can't be written to the wire`);
 }
 
-/** Keeps the target until all names are there. @returns false when it is no name */
+/** Keeps the target until all names are present. @returns false if it is not a name */
 function addAlias(work: Work, place: ZonePlace, record: ZoneRecord & { type: "ALIAS" }, ttlSeconds: number): boolean {
   if (!readNameText(record.target, place.apex, target)) return false;
   const node = nodeFor(work, place, record.name, recordTypes.A);
@@ -183,7 +182,7 @@ function addAlias(work: Work, place: ZonePlace, record: ZoneRecord & { type: "AL
   return true;
 }
 
-/** @returns false when the record has no form on the wire */
+/** @returns false if the record has no wire format */
 function addPlain(work: Work, place: ZonePlace, record: ZoneRecord, ttlSeconds: number): boolean {
   if (!rdataOf(record, place.apex, rdata)) return false;
   const { type } = rdata;
@@ -195,7 +194,7 @@ function addPlain(work: Work, place: ZonePlace, record: ZoneRecord, ttlSeconds: 
   return true;
 }
 
-/** HTTPS and SVCB, in whatever form: kept until their targets' addresses are known. */
+/** HTTPS and SVCB, in any form: kept until their targets' addresses are known. */
 function addService(work: Work, place: ZonePlace, record: ZoneRecord, ttlSeconds: number): boolean {
   const type = typeNumberOf(record);
   const svcb = svcbOf(rdata.bytes.subarray(0, rdata.length), target);
@@ -206,8 +205,8 @@ function addService(work: Work, place: ZonePlace, record: ZoneRecord, ttlSeconds
 }
 
 /**
- * The SOA's rdata. Refresh, retry and expire only speak to secondaries that transfer the zone; where the document says
- * nothing they are the values that RFC 1912 §2.2 and RIPE-203 advise.
+ * The SOA's rdata. Refresh, retry and expire concern only secondaries that transfer the zone. By default they have the
+ * values that RFC 1912 §2.2 and RIPE-203 recommend.
  */
 function putSoa({ zone, apex, version }: ZonePlace, minimumSeconds: number): void {
   const { soa, nameservers, contact } = zone;
@@ -227,7 +226,7 @@ function putSoa({ zone, apex, version }: ZonePlace, minimumSeconds: number): voi
   );
 }
 
-/** SOA RNAME: the part before the @ is one label, dots and all (RFC 1035 §8). */
+/** SOA RNAME: the part before the @ is one label, including its dots (RFC 1035 §8). */
 function mailboxOf(contact = "hostmaster"): string {
   const [local = "", domain] = contact.split("@");
   const label = labelText(Buffer.from(local, "utf8"));

@@ -1,68 +1,68 @@
 /**
- * All zones of a fleet document, compiled to flat arrays of numbers in shared memory. Made by compile.ts, whole, and
- * replaced whole; only ever read afterwards, by any number of threads at once. It is handed from one thread to
- * another without a copy, and the garbage collector sees nine objects, however many records there are.
+ * All zones of a fleet document, compiled to flat arrays of numbers in shared memory. compile.ts builds the value as a
+ * whole, and it is replaced as a whole; afterwards any number of threads read it and none writes it. It is passed
+ * between threads without a copy, and the garbage collector sees nine objects, however many records there are.
  *
- *   name ─labels, from the right─▶ table ─▶ nodes ─▶ sets ─▶ bytes     what is copied into an answer
- *                                    │                  └──▶ slots     where in it two octets are a pointer
+ *   name ─labels, from the right─▶ table ─▶ nodes ─▶ sets ─▶ bytes     copied into an answer
+ *                                    │                  └──▶ slots     where two octets of it are a pointer
  *                                    └ a hash of (parent node, label), open addressing, at most half full
  *
- * One tree holds all zones, from the DNS root down; its nodes are names. A node that only lies between others is an
+ * One tree holds all zones, from the DNS root down. Its nodes are names. A node without records, above others, is an
  * empty non-terminal and exists (RFC 4592 §2.2.2). A zone begins at a node with the flag `isApex` and ends where the
- * next one begins. What a zone says about names at or below a zone inside it is not there, but for a DS at that
- * zone's apex, which is the outer one's to say (RFC 4035 §2.4).
+ * next one begins. Records of a zone at or below the apex of a zone inside it are left out, except a DS at that apex,
+ * which belongs to the outer zone (RFC 4035 §2.4).
  *
- * An RRset is the bytes that go into an answer, made once:
+ * An RRset is stored as the bytes that go into an answer:
  *
  *   owner │ type class ttl │ rdlength rdata     owner │ type class …
- *   ^^ two octets, filled with a pointer per answer ^^       or the name itself, in glue
+ *   ^^ two octets, filled with a pointer per answer ^^       or the whole name, in glue
  *
- * and, in rdata that may be compressed (RFC 3597 §4: only types of RFC 1035), two octets where the rest of a name is
- * the zone's apex. Every answer repeats a question that lies in its zone, so the apex always stands inside the
- * question: names of the zone shrink to their own labels and a pointer that depends on the question's length only.
+ * and, in rdata that may be compressed (RFC 3597 §4: only types of RFC 1035), two octets in place of the zone's apex at
+ * the end of a name. Every answer repeats a question that lies in its zone, so the question always contains the apex:
+ * names of the zone shrink to their own labels and a pointer that depends only on the question's length.
  */
 export interface CompiledZones {
-  /** Node + 1, or 0 for an empty place; a power of two long. */
+  /** Node + 1, or 0 for an empty entry. The length is a power of two. */
   readonly table: Int32Array;
-  /** `nodeWords` numbers a node; node 0 is the DNS root. */
+  /** `nodeWords` numbers per node. Node 0 is the DNS root. */
   readonly nodes: Int32Array;
-  /** `setWords` numbers an RRset; those of one node follow each other. */
+  /** `setWords` numbers per RRset. The RRsets of a node are adjacent. */
   readonly sets: Int32Array;
-  /** Offsets in a block: of all its owner pointers, then of all its apex pointers. */
+  /** Offsets in a block: first of all its owner pointers, then of all its apex pointers. */
   readonly slots: Uint16Array;
   /** Labels (length octet and lower-case bytes), targets of aliases, blocks. */
   readonly bytes: Uint8Array;
-  /** `zoneWords` numbers a zone. */
+  /** `zoneWords` numbers per zone. */
   readonly zones: Int32Array;
-  /** `delegationWords` numbers a delegation. */
+  /** `delegationWords` numbers per delegation. */
   readonly delegations: Int32Array;
-  /** `hintWords` numbers a record, of RRsets whose address hints are chosen per client. */
+  /** `hintWords` numbers per record of RRsets whose address hints are chosen per client. */
   readonly hints: Int32Array;
   /** For people: each zone's apex without the final dot. */
   readonly zoneNames: readonly string[];
 }
 
-/** What finding a name needs. */
+/** The parts that a lookup of a name needs. */
 export type NameTable = Pick<CompiledZones, "table" | "nodes" | "bytes">;
 
 export const nodeWords = 8;
 export const nodeParent = 0;
-/** Where in `bytes` the label stands. */
+/** Offset of the label in `bytes`. */
 export const nodeLabelAt = 1;
-/** Bits of `node…` below, and above them the number of RRsets. */
+/** The flags below, and in the higher bits the number of RRsets. */
 export const nodeFlags = 2;
 export const nodeFirstSet = 3;
-/** The zone that begins here, or the delegation; only with the flag that says so. */
+/** The zone that begins here, or the delegation; valid only with the corresponding flag. */
 export const nodeExtra = 4;
 /** Index of the steered name in the fleet document whose addresses are this node's A and AAAA, or -1. */
 export const nodeSteered = 5;
-/** The most that the TTL of a steered answer may be here: an ALIAS may say less than the steered name. */
+/** Maximum TTL of a steered answer here: an ALIAS may have a lower TTL than the steered name. */
 export const nodeTtlMax = 6;
-/** The RRset of a CNAME, or of a DNAME; only with the flag that says so. */
+/** The RRset of a CNAME or a DNAME; valid only with the corresponding flag. */
 export const nodeAlias = 7;
 
 export const isApex = 1;
-/** Has NS records of other servers: at it and below it we only refer (RFC 1034 §4.2.1). */
+/** Has NS records of other servers: queries at or below it get only a referral (RFC 1034 §4.2.1). */
 export const isCut = 2;
 /** Names below it are other names (RFC 6672). */
 export const hasDname = 4;
@@ -76,17 +76,20 @@ export const setType = 0;
 export const setTtl = 1;
 export const setCount = 2;
 export const setBlockAt = 3;
-/** May be more than any message holds; then there is no block. */
+/** May exceed what any message can hold; then there is no block. */
 export const setBlockLength = 4;
 export const setSlotsAt = 5;
-/** Number of apex pointers × 2, and 1 when owners are pointers: then there is one for each record. */
+/** Number of apex pointers × 2, plus 1 if owners are pointers; then each record has one. */
 export const setSlotCounts = 6;
-/** CNAME and DNAME: where in `bytes` the target's whole name stands. Hints: the first record's in `hints`. Else -1. */
+/**
+ * CNAME and DNAME: offset of the target's whole name in `bytes`. With hints: the first record's entry in `hints`.
+ * Otherwise -1.
+ */
 export const setExtra = 7;
 
 export const zoneWords = 4;
 export const zoneApexLength = 0;
-/** The SOA with the TTL of a negative answer: the lesser of its TTL and its MINIMUM (RFC 2308 §5). */
+/** The SOA with the TTL of a negative answer: the smaller of its TTL and its MINIMUM (RFC 2308 §5). */
 export const zoneNegativeSoa = 1;
 /** The answer to ANY (RFC 8482). */
 export const zoneMinimalAny = 2;
@@ -94,22 +97,22 @@ export const zoneApexLabels = 3;
 
 export const delegationWords = 4;
 export const delegationNameservers = 0;
-/** Addresses of those nameservers that lie in this zone, owners written out: so many RRsets, one after another. */
+/** First of the adjacent RRsets with the addresses of the nameservers in this zone; their owners are whole names. */
 export const delegationGlue = 1;
 export const delegationGlueCount = 2;
-/** Length on the wire of the delegated name. */
+/** Length of the delegated name in wire format. */
 export const delegationCutLength = 3;
 
-/** An HTTPS or SVCB record: its block has no hints, they go in at two places when its target is steered. */
+/** An HTTPS or SVCB record. If its target is steered, its block has no hints, and they are inserted at two offsets. */
 export const hintWords = 5;
-/** From the block's begin to the record's owner. */
+/** Offset of the record's owner from the start of the block. */
 export const hintRecordAt = 0;
 export const hintRdataLength = 1;
 /** Offset in rdata of `ipv4hint`, and of `ipv6hint`. */
 export const hintIpv4At = 2;
 export const hintIpv6At = 3;
-/** Index of the steered name, or -1: this record is whole as it stands. */
+/** Index of the steered name, or -1 if the record is complete without hints. */
 export const hintSteered = 4;
 
-/** HTTPS and SVCB records of one RRset with a steered target, at most: each costs two decisions per answer. */
+/** Maximum number of HTTPS and SVCB records with a steered target per RRset: each costs two decisions per answer. */
 export const steeredHintsMax = 16;

@@ -1,6 +1,6 @@
 /**
- * Records whose data are other names' addresses: ALIAS, and the hints of HTTPS and SVCB (RFC 9460 §7.3). They are made
- * last, when all names of all zones are there.
+ * Records whose data are the addresses of other names: ALIAS, and the hints of HTTPS and SVCB (RFC 9460 §7.3). They are
+ * made last, when all names of all zones are present.
  *
  *   target's addresses        steered                        fixed                      elsewhere
  *   ALIAS                     the same steered name          copies of its A and AAAA   none: a problem
@@ -44,13 +44,13 @@ export interface Derived {
 
 const rdata = emptyRdata();
 
-/** Adds what they stand for to the draft; what can't be is told in `problems`. */
+/** Adds the derived records to the draft; reports in `problems` those that can't be derived. */
 export function deriveAddresses(draft: Draft, derived: Derived, problems: string[]): void {
   resolveAliases(draft, derived, problems);
   resolveHints(draft, derived, problems);
 }
 
-/** Gives each owner of an ALIAS the addresses of its target: by reference where they are steered, else as copies. */
+/** Gives each owner of an ALIAS the addresses of its target: by reference if they are steered, otherwise as copies. */
 function resolveAliases(draft: Draft, { aliases }: Derived, problems: string[]): void {
   const addressTypes = [recordTypes.A, recordTypes.AAAA];
   for (const node of aliases.keys()) {
@@ -81,7 +81,7 @@ function copyRecords(draft: Draft, from: number, to: number, type: number, ttlMa
   }
 }
 
-/** Writes the HTTPS and SVCB records, with the addresses of their targets as hints where those are names of ours. */
+/** Writes the HTTPS and SVCB records, with the addresses of their targets as hints if the targets are in our zones. */
 function resolveHints(draft: Draft, { aliases, services }: Derived, problems: string[]): void {
   const steeredCounts = new Map<string, number>();
   for (const { node, type, ttlSeconds, target, svcb } of services) {

@@ -1,7 +1,7 @@
 /**
- * Zones while they are being put together: the table and nodes of the compiled zones, still growing, and the records in
- * the order in which they came. Nothing here is an object per name or per record, so a million of them take some tens
- * of megabytes for the moment.
+ * Zones under construction: the table and nodes of the compiled zones, still growing, and the records in the order in
+ * which they were added. No name or record is an object of its own, so a million of them temporarily take some tens of
+ * megabytes.
  *
  *   nodes     as in the compiled zones, but nodeFirstSet is the node's last record, or -1
  *   records   previous record of the node │ type │ ttl │ rdata at, length │ apex pointers │ target
@@ -34,9 +34,9 @@ export const recordType = 1;
 export const recordTtl = 2;
 export const recordRdataAt = 3;
 export const recordRdataLength = 4;
-/** Offset in rdata of a pointer to the apex, or -1; a second one follows. */
+/** Offset in rdata of a pointer to the apex, or -1. A second one follows. */
 export const recordApexSlots = 5;
-/** Where in `rdata` the whole name that the record points to stands, or -1. */
+/** Offset in `rdata` of the whole name that the record points to, or -1. */
 export const recordTargetAt = 7;
 
 /** Hints of an HTTPS or SVCB record that are written per answer. */
@@ -80,7 +80,7 @@ export function newDraft(): Draft {
 
 const uncounted = { steps: 0 };
 
-/** The node of `name`, made with all nodes above it when it is not there yet. */
+/** The node of `name`. Creates it, and all nodes above it, if it does not exist yet. */
 export function insertName(draft: Draft, name: WireName): number {
   let node = 0;
   for (let label = name.labelsCount - 1; label >= 0; label--) {
@@ -91,7 +91,7 @@ export function insertName(draft: Draft, name: WireName): number {
   return node;
 }
 
-/** The node of `name` itself, or -1; wildcards stand for nobody here. */
+/** The node of `name` itself, or -1. Wildcards are not applied. */
 export function nodeOf(draft: Draft, name: WireName): number {
   let node = 0;
   for (let label = name.labelsCount - 1; label >= 0 && node >= 0; label--) {
@@ -142,7 +142,7 @@ function setFlag(draft: Draft, node: number, flag: number): void {
   draft.nodes[node * nodeWords + nodeFlags] = flagsOf(draft, node) | flag;
 }
 
-/** Makes `node` the begin of a zone. */
+/** Makes `node` the apex of a zone. */
 export function setApex(draft: Draft, node: number, zone: number): void {
   setFlag(draft, node, isApex);
   draft.nodes[node * nodeWords + nodeExtra] = zone;
@@ -161,7 +161,7 @@ export function addRecord(draft: Draft, node: number, ttlSeconds: number, rdata:
   records[record * recordWords + recordPrevious] = intAt(nodes, lastAt);
   nodes[lastAt] = record;
   const { type } = rdata;
-  // A wildcard is no cut (RFC 4592 §4.2), and neither is the apex.
+  // Neither a wildcard (RFC 4592 §4.2) nor the apex is a zone cut.
   if (type === recordTypes.NS && (flagsOf(draft, node) & isApex) === 0 && !isWildcard(draft, node)) {
     setFlag(draft, node, isCut);
   }
@@ -199,7 +199,7 @@ function appendRdata(draft: Draft, bytes: Uint8Array, length: number): void {
   draft.rdataLength += length;
 }
 
-/** The records of `node`, of one type or all, in the order in which they came. */
+/** The records of `node`, of one type or all, in the order in which they were added. */
 export function recordsOf({ nodes, records }: Draft, node: number, type?: number): number[] {
   const found: number[] = [];
   let record = intAt(nodes, node * nodeWords + nodeFirstSet);
@@ -211,7 +211,7 @@ export function recordsOf({ nodes, records }: Draft, node: number, type?: number
   return found.length > 1 ? found.toReversed() : found;
 }
 
-/** Takes the records of these types from `node`. @returns how many there were */
+/** Removes the records of these types from `node`. @returns their number */
 export function dropRecords(draft: Draft, node: number, types: readonly number[]): number {
   const { nodes, records } = draft;
   const all = recordsOf(draft, node);
@@ -225,7 +225,7 @@ export function dropRecords(draft: Draft, node: number, types: readonly number[]
   return all.length - kept.length;
 }
 
-/** The name of `node`, filled into a scratch name that the next call fills again. */
+/** The name of `node`, in a scratch name that the next call overwrites. */
 export function nameOf({ nodes, bytes }: Draft, node: number): WireName {
   const name = scratchOfNode;
   let length = 0;
@@ -245,7 +245,7 @@ export function nameOf({ nodes, bytes }: Draft, node: number): WireName {
 
 const scratchOfNode = scratchName();
 
-/** A copy twice as long. */
+/** A copy of twice the length. */
 export function grown(numbers: Int32Array): Int32Array {
   const next = new Int32Array(numbers.length * 2);
   next.set(numbers);

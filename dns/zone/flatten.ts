@@ -3,7 +3,7 @@
  *
  *   records of a node ─by type─▶ equal ones once (RFC 2181 §5), one TTL (§5.2) ─▶ block, slots
  *
- * The first record's TTL is that of its RRset.
+ * An RRset has the TTL of its first record.
  */
 import { byteAt, intAt, putUint16, putUint32 } from "../wire/bytes.ts";
 import { isAtOrBelow, nameToText, readKnownName, scratchName, type WireName } from "../wire/name.ts";
@@ -63,12 +63,12 @@ import {
   type CompiledZones,
 } from "./compiled-zones.ts";
 
-/** An answer over TCP holds 65,535 octets; some are needed for the question and the OPT record. */
+/** An answer over TCP holds 65,535 octets. Some are needed for the question and the OPT record. */
 const blockLengthMax = 65_000;
 /** Owner as a pointer, type, class, TTL, rdlength. */
 const recordHeaderLength = 12;
 
-/** A zone of the draft, all records in. */
+/** A zone of the draft, with all its records. */
 export interface DraftZone {
   readonly apex: WireName;
   readonly apexText: string;
@@ -79,7 +79,7 @@ export interface DraftZone {
   readonly minimalAny: number;
 }
 
-/** What grows while RRsets are made. */
+/** The arrays that grow while RRsets are built. */
 interface Growing {
   readonly draft: Draft;
   readonly problems: string[];
@@ -92,7 +92,7 @@ interface Growing {
   readonly hints: number[];
 }
 
-/** The compiled zones of the draft, which is used up by it; what had to be left out is told in `problems`. */
+/** Compiles the draft, which must not be used afterwards. Reports in `problems` what had to be left out. */
 export function flatten(draft: Draft, zones: readonly DraftZone[], problems: string[]): CompiledZones {
   const growing: Growing = {
     draft,
@@ -118,7 +118,7 @@ export function flatten(draft: Draft, zones: readonly DraftZone[], problems: str
       ]),
     );
   }
-  // Glue is copied from other nodes' records, so it is made before RRsets take their place.
+  // Glue is copied from other nodes' records, so build it before RRsets replace them.
   const cuts: number[] = [];
   const delegations: number[] = [];
   for (let node = 0; node < draft.nodesCount; node++) {
@@ -159,14 +159,14 @@ function numbersOf(length: number, values: readonly (readonly [field: number, va
   return numbers;
 }
 
-/** The zone in which `node` lies. */
+/** The zone that contains `node`. */
 function zoneOf(draft: Draft, node: number): number {
   let each = node;
   while (each > 0 && (flagsOf(draft, each) & isApex) === 0) each = intAt(draft.nodes, each * nodeWords + nodeParent);
   return intAt(draft.nodes, each * nodeWords + nodeExtra);
 }
 
-/** A and AAAA of the nameservers that lie in this zone, above or below the cut (RFC 9471 §3). */
+/** A and AAAA of the nameservers in this zone, above or below the cut (RFC 9471 §3). */
 function buildGlue(growing: Growing, cut: number, apex: WireName): void {
   const { draft } = growing;
   const target = scratchName();
@@ -193,7 +193,7 @@ function flattenNode(growing: Growing, node: number): void {
   nodes[base + nodeFirstSet] = growing.setsCount;
   let types = [...new Set(all.map(typeOf))];
   if ((flags & hasCname) !== 0 && types.length > 1) {
-    // RFC 1034 §3.6.2: nothing stands beside it.
+    // RFC 1034 §3.6.2: a CNAME allows no other records at its name.
     problems.push(`${textOf(draft, node)}: records beside a CNAME`);
     types = [recordTypes.CNAME];
   }
@@ -209,7 +209,7 @@ function flattenNode(growing: Growing, node: number): void {
     const set = buildSet(growing, {
       type,
       records: ofType,
-      // Hints live no longer than the addresses that they repeat.
+      // Hints must not outlive the addresses that they repeat.
       ...(isService
         ? { ttlSeconds: ofType.reduce((least, each) => Math.min(least, ttlOf(draft, each)), 0x7fff_ffff) }
         : {}),
@@ -236,7 +236,7 @@ interface SetParts {
   /** The name to write out; default: a pointer that each answer fills in. */
   readonly owner?: WireName;
   readonly apex?: WireName;
-  /** For people: where it stands. */
+  /** For people: its node. */
   readonly at?: number;
 }
 
@@ -248,7 +248,7 @@ function buildSet(growing: Growing, { type, records, ttlSeconds, owner, apex, at
   const kept = records.length === 1 ? records : withoutEqual(draft, records);
   const firstRecord = kept[0] ?? 0;
   const ttl = ttlSeconds ?? ttlOf(draft, firstRecord);
-  // An owner that is written out ends in a pointer to the apex, as every name of the zone does.
+  // A whole owner ends in a pointer to the apex, as every name of the zone does.
   const ownerLabels = owner === undefined ? 0 : owner.length - (apex?.length ?? 0);
   const headerLength = recordHeaderLength + ownerLabels;
   let length = 0;
@@ -264,7 +264,7 @@ function buildSet(growing: Growing, { type, records, ttlSeconds, owner, apex, at
   sets[base + setSlotCounts] = 0;
   sets[base + setExtra] = -1;
   if (length > blockLengthMax) {
-    // Kept all the same: SERVFAIL is the truth about it, and leaving it out would deny that the name is there.
+    // Keep it: SERVFAIL is the truthful answer, and leaving it out would deny that the name exists.
     const what = `an RRset has ${length} octets, above ${blockLengthMax}: no answer can hold it`;
     growing.problems.push(`${at === undefined ? "glue" : textOf(draft, at)} type ${type}: ${what}`);
     sets[base + setBlockLength] = 0x7fff_ffff;
@@ -332,7 +332,7 @@ function addHint({ draft, hints }: Growing, record: number, recordAt: number, rd
   );
 }
 
-/** Copies the record's whole target to the compiled zones. @returns where it stands there */
+/** Copies the record's whole target to the compiled zones. @returns its offset there */
 function addTarget(growing: Growing, record: number): number {
   const { draft } = growing;
   readKnownName(draft.rdata, intAt(draft.records, record * recordWords + recordTargetAt), scratchTarget);
@@ -345,14 +345,14 @@ function addTarget(growing: Growing, record: number): number {
 
 const scratchTarget = scratchName();
 
-/** The records whose rdata no earlier one has. */
+/** The records without those whose rdata repeats an earlier one's. */
 function withoutEqual(draft: Draft, records: readonly number[]): number[] {
   const seen = new Set<string>();
   return records.filter((record) => {
     const base = record * recordWords;
     const from = intAt(draft.records, base + recordRdataAt);
     const length = intAt(draft.records, base + recordRdataLength);
-    // Where the apex stands belongs to it: the same octets may be a name of the zone or one that ends there.
+    // Compare the apex pointer, too: the same octets may be a name of the zone or a complete name.
     const slot = intAt(draft.records, base + recordApexSlots);
     const key = `${slot} ${Buffer.from(draft.rdata.buffer, from, length).toString("latin1")}`;
     if (seen.has(key)) return false;

@@ -1,10 +1,11 @@
 /**
- * Finding a name in the zones (RFC 1034 §4.3.2), pure and without allocation: from the root down, one step of the
- * table per label, so that a zone's apex and a delegation are met before the name itself.
+ * Finds a name in the zones (RFC 1034 §4.3.2), pure and without allocation: from the root down, one table step per
+ * label, so that it finds a zone's apex and a delegation before the name itself.
  *
  *   img.eu.cdn.test     test ▶ cdn (apex: zone 0) ▶ eu ▶ img          the deepest apex is the zone that answers
  *
- * A DS question at an apex of ours belongs to the zone above it, when that one is ours as well (RFC 4035 §3.1.4.1).
+ * A DS question at the apex of one of our zones belongs to the parent zone, if that one is ours as well (RFC 4035
+ * §3.1.4.1).
  */
 import { byteAt, intAt } from "../wire/bytes.ts";
 import { labelHash, type WireName } from "../wire/name.ts";
@@ -28,32 +29,32 @@ import {
   type CompiledZones,
 } from "./compiled-zones.ts";
 
-/** A chain of aliases is cut after this many. Nobody needs so many, and a loop ends there too. */
+/** A chain of aliases ends after this many, which also bounds loops. No zone needs more. */
 export const aliasesMax = 12;
 
-/** The name is there: `node`. */
+/** The name exists, at `node`. */
 export const foundHere = 0;
-/** It is not; `node` is the wildcard that stands for it (RFC 4592). */
+/** The name does not exist; `node` is the wildcard that matches it (RFC 4592). */
 export const foundByWildcard = 1;
 /** At or below the delegation at `node` to other servers. */
 export const foundDelegation = 2;
 /** Below the DNAME at `node` (RFC 6672). */
 export const foundDname = 3;
-/** In the zone, but not there; `node` is its closest encloser. */
+/** The name would be in the zone but does not exist; `node` is its closest encloser. */
 export const foundMissing = 4;
 export type FoundKind =
   typeof foundHere | typeof foundByWildcard | typeof foundDelegation | typeof foundDname | typeof foundMissing;
 
-/** Where a name leads; one object is filled again and again. */
+/** The result of a lookup. One object is reused for all queries. */
 export interface Found {
-  /** Meaningful only in a zone. */
+  /** Valid only if `zone` is not -1. */
   kind: FoundKind;
   /** -1: in none of our zones. */
   zone: number;
   node: number;
-  /** How many rightmost labels of the name `node` has; with a wildcard, those of its parent. */
+  /** Number of rightmost labels of the name that `node` has; for a wildcard, those of its parent. */
   nodeLabels: number;
-  /** Places of the table that were looked at. */
+  /** Table entries visited. */
   steps: number;
 }
 
@@ -62,8 +63,8 @@ export function emptyFound(): Found {
 }
 
 /**
- * Looks for `name`. A wildcard stands only for names whose closest encloser is its parent, so never below a name
- * that exists, empty non-terminals among them (RFC 4592 §3.3).
+ * Looks for `name`. A wildcard matches only names whose closest encloser is its parent, so never names below an
+ * existing name, including empty non-terminals (RFC 4592 §3.3).
  */
 export function lookUp(names: NameTable, name: WireName, type: number, found: Found): void {
   const { nodes } = names;
@@ -71,7 +72,7 @@ export function lookUp(names: NameTable, name: WireName, type: number, found: Fo
   let node = 0;
   let flags = intAt(nodes, nodeFlags);
   let zone = (flags & isApex) !== 0 ? intAt(nodes, nodeExtra) : -1;
-  // The first delegation or DNAME below the zone's apex hides what lies below it, but not another zone of ours.
+  // The first delegation or DNAME below the zone's apex hides the names below it, but not another of our zones.
   let hidingKind: FoundKind = foundHere;
   let hidingNode = 0;
   let hidingLabels = 0;
@@ -118,10 +119,10 @@ const wildcardLabel = Uint8Array.of(1, 0x2a);
 const wildcardHash = labelHash(wildcardLabel, 0);
 
 /**
- * The child of `parent` whose label (length octet first) stands at `bytes[at]`, or -1. Queries can't make it slow:
- * they add nothing to the table, and it is at least half empty.
+ * The child of `parent` whose label (length octet first) is at `bytes[at]`, or -1. Queries can't slow it down: they add
+ * nothing to the table, which is at least half empty.
  * @param hash labelHash() of that label
- * @param counted its `steps` grow by the places that were looked at
+ * @param counted its `steps` increase by the table entries visited
  */
 export function childOf(
   names: NameTable,
@@ -148,7 +149,7 @@ export function childOf(
   }
 }
 
-/** Where the table is entered: mixed, so that the low bits hang on all. */
+/** The first table entry to visit. Mixed, so that the low bits depend on all bits. */
 export function placeOf(parent: number, hash: number): number {
   const mixed = Math.imul(hash ^ Math.imul(parent + 1, 0x9e3779b1), 0x85ebca6b);
   return mixed ^ (mixed >>> 15);
@@ -160,7 +161,7 @@ function isSameLabel(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number): bo
   return true;
 }
 
-/** The RRset of this type at `node`, or -1. It does not follow aliases and knows nothing of steering. */
+/** The RRset of this type at `node`, or -1. It follows no aliases and ignores steering. */
 export function setOf(compiled: CompiledZones, node: number, type: number): number {
   const base = node * nodeWords;
   const first = intAt(compiled.nodes, base + nodeFirstSet);
@@ -176,7 +177,7 @@ export function hasSets(compiled: CompiledZones, node: number): boolean {
   return intAt(compiled.nodes, node * nodeWords + nodeFlags) >>> flagBits > 0;
 }
 
-/** Whether `node` is another name for the target of its CNAME. */
+/** Whether `node` has a CNAME. */
 export function isAlias(compiled: CompiledZones, node: number): boolean {
   return (intAt(compiled.nodes, node * nodeWords + nodeFlags) & hasCname) !== 0;
 }

@@ -1,10 +1,10 @@
 /**
- * The rdata of a record in the form in which the zones keep it: as its type writes it (dns/record/types/), but names
- * that may be compressed end in two octets where each answer puts a pointer to the zone's apex.
+ * The rdata of a record in the form of the compiled zones: as its type writes it (dns/record/types/), but compressible
+ * names end in two octets, where each answer puts a pointer to the zone's apex.
  *
  *   MX 10 mail.cdn.test, in cdn.test     00 0a 04 m a i l .. ..      apexSlots = [7]
  *
- * One object is filled again and again, so that a million records make no garbage.
+ * One object is reused, so that a million records make no garbage.
  */
 import { hasRoom, putUint16, type NameForm, type Rdata, rdataOctetsMax } from "#record/rdata-writer.ts";
 import { recordTypeOf, whyNotRaw, type ZoneRecord } from "#record/types.ts";
@@ -13,15 +13,15 @@ import { isAtOrBelow, readNameText, scratchName, type WireName } from "../wire/n
 
 export interface CompiledRdata extends Rdata {
   type: number;
-  /** Of the record's zone: names without a final dot are relative to it. */
+  /** The apex of the record's zone. Names without a final dot are relative to it. */
   apex: WireName;
-  /** Offsets of pointers to the apex: the first `apexSlotsCount` count. */
+  /** Offsets of pointers to the apex; the first `apexSlotsCount` are valid. */
   readonly apexSlots: Uint16Array;
   apexSlotsCount: number;
-  /** The name that the record points to, of NS, CNAME, DNAME and PTR. */
+  /** The name that a record of type NS, CNAME, DNAME or PTR points to. */
   readonly target: WireName;
   hasTarget: boolean;
-  /** Of HTTPS and SVCB in service mode: where `ipv4hint` and `ipv6hint` stand or would stand; else -1. */
+  /** HTTPS and SVCB in service mode: offsets at which `ipv4hint` and `ipv6hint` are or would be; otherwise -1. */
   ipv4HintAt: number;
   ipv6HintAt: number;
 }
@@ -43,7 +43,7 @@ export function emptyRdata(): CompiledRdata {
   };
 }
 
-/** @param apex by default that of the record before; only names that are written as text need it */
+/** @param apex default: that of the previous record; only names written as text need it */
 export function beginRdata(into: CompiledRdata, type: number, apex = into.apex): void {
   into.type = type;
   into.apex = apex;
@@ -57,14 +57,14 @@ export function beginRdata(into: CompiledRdata, type: number, apex = into.apex):
 
 /**
  * Writes the record's rdata to `into`.
- * @param apex of its zone, to which names without a final dot are relative
- * @returns false when a name in it is none or too long, or a field has no form on the wire
+ * @param apex the apex of its zone; names without a final dot are relative to it
+ * @returns false if a name in it is invalid or too long, or a field has no wire format
  */
 export function rdataOf(record: ZoneRecord, apex: WireName, into: CompiledRdata): boolean {
   const type = recordTypeOf(record);
   if (type.writeRdata === undefined) return false;
   const number = record.type === "RAW" ? record.typeNumber : type.number;
-  // The document's check has refused these already; answers rest on it.
+  // The document's check has already rejected these, but answers depend on it.
   if (record.type === "RAW" && whyNotRaw(number) !== undefined) return false;
   beginRdata(into, number, apex);
   type.writeRdata(record, into);

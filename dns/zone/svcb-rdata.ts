@@ -1,12 +1,12 @@
 /**
- * HTTPS and SVCB records (RFC 9460 §2.2) while zones are compiled: taken apart to their SvcParams, so that hints can be
- * put in or left out, and written again in the order of the keys.
+ * HTTPS and SVCB records (RFC 9460 §2.2) while zones are compiled: parsed into their SvcParams, so that hints can be
+ * added or left out, and then written again in the order of the keys.
  *
  *   priority │ target │ mandatory alpn no-default-alpn port │ ipv4hint │ ech │ ipv6hint │ keys from 7 on
  *                                                           ^ ipv4HintAt    ^ ipv6HintAt
  *
- * When the target is a name of ours, the hints are its A and AAAA, never the record's own: compiled in where they are
- * the same for everybody, else written per answer at the two places that are kept here.
+ * If the target is in our zones, the hints are its A and AAAA, never the record's own. They are compiled in if they are
+ * the same for every client, otherwise written per answer at the two offsets that are stored here.
  */
 import { putOctets, putUint16 as putNumber } from "#record/rdata-writer.ts";
 import { inMandatoryOrder, invalidSvcParamKey, svcParamKeys } from "#record/svc-param-keys.ts";
@@ -16,15 +16,15 @@ import { beginRdata, putWireName, type CompiledRdata } from "./rdata.ts";
 
 export type SvcParams = Map<number, Uint8Array>;
 
-/** Priority 0: another name for the target, without parameters (RFC 9460 §2.4.2). */
+/** Priority 0: an alias for the target, without parameters (RFC 9460 §2.4.2). */
 export interface Svcb {
   readonly priority: number;
   readonly params: SvcParams;
 }
 
 /**
- * The fields of rdata; the target is read into `target`.
- * @returns undefined when it is malformed
+ * Parses rdata; reads the target into `target`.
+ * @returns undefined if it is malformed
  */
 export function svcbOf(octets: Uint8Array, target: WireName): Svcb | undefined {
   const params: SvcParams = new Map();
@@ -42,7 +42,7 @@ export function svcbOf(octets: Uint8Array, target: WireName): Svcb | undefined {
   return { priority: uint16At(octets, 0), params };
 }
 
-/** Whether clients will take the record for well-formed (RFC 9460 §7.1.1, §8). */
+/** Whether clients will consider the record well-formed (RFC 9460 §7.1.1, §8). */
 export function isConsistent({ params }: Svcb): boolean {
   if (params.has(invalidSvcParamKey) || (params.has(svcParamKeys["no-default-alpn"]) && !params.has(svcParamKeys.alpn)))
     return false;
@@ -59,7 +59,7 @@ export function isConsistent({ params }: Svcb): boolean {
   );
 }
 
-/** The keys that a client must know to use the record (RFC 9460 §8). */
+/** The keys that a client must support to use the record (RFC 9460 §8). */
 export function mandatoryKeys(params: SvcParams): number[] {
   const value = params.get(svcParamKeys.mandatory) ?? new Uint8Array(0);
   return Array.from({ length: value.length >> 1 }, (_, index) => uint16At(value, index * 2));
@@ -77,7 +77,7 @@ export function mandatoryValue(numbers: readonly number[]): Uint8Array {
 /**
  * Writes the rdata.
  * @param type HTTPS or SVCB
- * @returns false when it is longer than any rdata
+ * @returns false if it exceeds the maximum length of rdata
  */
 export function putSvcb({ priority, params }: Svcb, type: number, target: WireName, into: CompiledRdata): boolean {
   beginRdata(into, type);

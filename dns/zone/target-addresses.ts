@@ -1,6 +1,6 @@
 /**
- * What A and AAAA does a name of ours have, in the end? Asked when zones are compiled, for ALIAS and for the address
- * hints of HTTPS and SVCB: through CNAME, DNAME, wildcards and further ALIAS, over all zones.
+ * Resolves one of our names to its A and AAAA records, through CNAME, DNAME, wildcards and further ALIAS, over all
+ * zones. The zone compiler uses it for ALIAS and for the address hints of HTTPS and SVCB.
  *
  *   ALIAS, HTTPS target ──▶ CNAME ──▶ … ──▶ steered name │ addresses │ a name without addresses │ elsewhere
  */
@@ -29,20 +29,20 @@ export interface AliasTarget {
 export type Aliases = ReadonlyMap<number, AliasTarget>;
 
 export type Addresses =
-  /** Chosen per client: as the steered name of this index. */
+  /** Chosen per client, as for the steered name with this index. */
   | { readonly kind: "steered"; readonly steeredIndex: number; readonly ttlMaxSeconds: number }
   /** The A and AAAA records of `node`; it may have none. */
   | { readonly kind: "records"; readonly node: number; readonly ttlMaxSeconds: number }
-  /** A name in our zones that leads nowhere. */
+  /** A name in our zones that has no addresses to answer with. */
   | { readonly kind: "none"; readonly why: string }
-  /** Not ours to know. */
+  /** A name outside our zones. */
   | { readonly kind: "elsewhere"; readonly name: string };
 
 const found = emptyFound();
 const current = scratchName();
 const next = scratchName();
 
-/** @param start a name, or a node that is known to be the one which answers */
+/** @param start a name, or the node that is known to answer for it */
 export function addressesOf(draft: Draft, aliases: Aliases, start: WireName | number): Addresses {
   let ttlMaxSeconds = 0x7fff_ffff;
   if (typeof start !== "number") copyName(start, current);
@@ -81,7 +81,7 @@ export function addressesOf(draft: Draft, aliases: Aliases, start: WireName | nu
   return { kind: "none", why: `more than ${aliasesMax} aliases follow each other` };
 }
 
-/** Reads the target of the node's CNAME or DNAME into `next`. @returns its TTL, or -1 when there is none */
+/** Reads the target of the node's CNAME or DNAME into `next`. @returns its TTL, or -1 if there is none */
 function readTarget(draft: Draft, node: number, type: number): number {
   const record = recordsOf(draft, node, type)[0];
   if (record === undefined) return -1;

@@ -1,6 +1,6 @@
 /**
- * RRsets → an answer. Nothing is allocated: octets are copied in a loop, which for the sizes of answers is as fast as
- * any call that needs a view, and makes no garbage.
+ * Writes RRsets into an answer. Nothing is allocated: a loop copies the octets, which for answers is as fast as any
+ * call that needs a view, and makes no garbage.
  */
 import { svcParamKeys } from "#record/svc-param-keys.ts";
 import { addressSlot, noSite, type Steering } from "../steer/steering.ts";
@@ -25,7 +25,7 @@ import {
   type CompiledZones,
 } from "./compiled-zones.ts";
 
-/** From a record's owner, when that is a pointer, to its rdata: owner 2, type 2, class 2, TTL 4, rdlength 2. */
+/** From a record's owner, if that is a pointer, to its rdata: owner 2, type 2, class 2, TTL 4, rdlength 2. */
 export const pointedHeaderLength = 12;
 
 /**
@@ -58,9 +58,9 @@ export function writeSet(
 }
 
 /**
- * Writes the A or AAAA records of a site, beginning with address `first`, so that they take turns.
- * @param site as decide() chose it; it has such an address
- * @returns the offset after them, or -1 when they do not fit
+ * Writes the A or AAAA records of a site, beginning with address `first`, so that the addresses rotate.
+ * @param site as chosen by decide(); it has such an address
+ * @returns the offset after them, or -1 if they do not fit
  */
 export function writeAddresses(
   steering: Steering,
@@ -96,7 +96,7 @@ export function writeAddresses(
   return to;
 }
 
-/** Number of addresses that a site, as decide() chose it, has for A (4) or AAAA (6). */
+/** Number of addresses that a site, as chosen by decide(), has for A (4) or AAAA (6). */
 export function addressesCount(steering: Steering, site: number, asked: Family): number {
   return steering.addressIndex[addressSlot(site, asked) + 1] ?? 0;
 }
@@ -107,9 +107,9 @@ export function addressesCount(steering: Steering, site: number, asked: Family):
  *   block's record   header │ … │ ech … │ key7 …
  *   written          header │ … │ ipv4hint │ ech … │ ipv6hint │ key7 …
  *
- * @param turn which address of a site stands first
- * @param ttlSeconds the least of the RRset's and its targets'
- * @param sites for each record with a steered target the sites of its ipv4hint and ipv6hint; noSite: no such hint
+ * @param turn rotates a site's addresses; selects the first one
+ * @param ttlSeconds the minimum of the TTLs of the RRset and its targets
+ * @param sites for each record with a steered target, the sites of its ipv4hint and ipv6hint; noSite: no such hint
  * @returns the offset after it, or -1 when it does not fit
  */
 export function writeHinted(
@@ -183,7 +183,7 @@ function writeHint(
   const octets = length - 4;
   putUint16(out, at, family === 4 ? svcParamKeys.ipv4hint : svcParamKeys.ipv6hint);
   putUint16(out, at + 2, octets);
-  // Address `turn` first, and round.
+  // Start at address `turn` and wrap around.
   let from = (turn % (addressIndex[slot + 1] ?? 1)) * (family === 4 ? 4 : 16);
   for (let i = 0; i < octets; i++) {
     out[at + 4 + i] = byteAt(addresses, start + from);

@@ -1,4 +1,4 @@
-/** `geo`: of the overrides, the longest CIDR, then the shorter ones, the AS number, the country; then by distance. */
+/** `geo`: first the overrides (the longest CIDR, shorter ones, the AS number, the country), then distance. */
 import type { Override } from "#document/schema/steering.ts";
 import { type GeoTables, valueAt } from "../../geo/tables.ts";
 import { bitAt, type IpAddress } from "../../wire/address.ts";

@@ -1,4 +1,4 @@
-/** `local`: the answering site, then by distance from it. */
+/** `local`: the answering site, then the others by distance from it. */
 import type { Policy } from "../policy.ts";
 import { orderedOutcome } from "../ordered-outcome.ts";
 

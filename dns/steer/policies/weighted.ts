@@ -1,4 +1,4 @@
-/** `weighted`: one group of all. */
+/** `weighted`: all candidates form one group. */
 import type { Plan } from "../plan.ts";
 import type { Policy } from "../policy.ts";
 
@@ -15,7 +15,7 @@ export const weighted: Policy = {
   },
 };
 
-/** Positions of the candidates that weigh something. */
+/** Positions of the candidates with a weight above 0. */
 function weighing({ weights }: Plan): number[] {
   return weights.flatMap((weight, position) => (weight > 0 ? [position] : []));
 }
