@@ -1,7 +1,7 @@
 /**
  * A backup of an origin is a folder:
  *
- *   backup.json              the files of the backup, with hashes; written last, so an interrupted backup changes nothing
+ *   backup.json              the files of the backup, with hashes; written last: an interrupted backup changes nothing
  *   catalogue-TIME.sqlite    a snapshot of the catalogue
  *   secrets/NAME-HASH        tokens and the fleet secret; another content is another file, so a backup that stops
  *                            half-way leaves those of the one before

@@ -39,9 +39,9 @@ export const firstRelease: Vocabulary = JSON.parse(
 const wordsMax = 100;
 
 /**
+ * Empty when all live nodes understand the whole document; at most 100 words. Free while all nodes run this release.
  * @param text the document as published: nodes add their own defaults for what it omits
  * @param fleet the same document, parsed
- * @param fleet the same, read
  */
 export function notUnderstood(
   text: string,

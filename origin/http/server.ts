@@ -160,7 +160,7 @@ function openStrangers(limits: ConnectionLimits, clock: Clock, onClosed: (reason
       });
       if (isTrimming) return;
       isTrimming = true;
-      // Two turns of the event loop: a head that came together with its connection is read in the first of them.
+      // Two iterations of the event loop: a header section that arrived with its connection is read in the first one.
       setImmediate(() => setImmediate(trim));
     },
   };
