@@ -1,7 +1,7 @@
 /**
- * What does a picture cost that nobody asked for before? Distinct variants of one photograph of 12 megapixels, 800 px
- * wide, as JPEG, WebP and AVIF: one at a time, and as many as both decoders take. Beside it the same pipeline called
- * directly in one process, without HTTP, cache or decoder processes: what is between them is the price of isolation.
+ * What does the first request for a picture cost? Distinct variants of one photograph of 12 megapixels, 800 px wide, as
+ * JPEG, WebP and AVIF: one at a time, and as many as keep both decoders busy. For comparison, the same pipeline runs in
+ * this process, without HTTP, cache or decoder processes: the difference is the price of isolation.
  */
 import assert from "node:assert/strict";
 import { availableParallelism } from "node:os";
@@ -20,10 +20,10 @@ export const coldSource = "cold.jpg";
 const size = { width: 4000, height: 3000 };
 const widthPx = 800;
 const quality = 75;
-/** AVIF takes long; a round must hold some pictures. */
+/** AVIF is slow: a round must be long enough for several pictures. */
 const roundsMax = 3;
 
-/** A variant that was not asked for before, yet the same work: with w=800 any h from 600 px on changes nothing. */
+/** A variant that nobody requested before, but the same work: with w=800, any h from 600 px up changes nothing. */
 export function coldPath(format: ColdFormat, index: number): string {
   return `/${coldSource}?w=${widthPx}&h=${601 + (index % 7500)}&fit=clip&fm=${format}`;
 }
@@ -35,9 +35,9 @@ interface Renderer {
 }
 
 interface Measured {
-  /** Of each picture, one at a time. */
+  /** Time of each picture, one at a time. */
   timesMs: number[];
-  /** Of each round, with two at a time. */
+  /** Rate of each round, two pictures at a time. */
   perSecond: number[];
   cpuMs: number[];
 }
@@ -122,7 +122,7 @@ export async function measureColdRender(lab: Lab): Promise<Report> {
   };
 }
 
-/** Keeps `parallel` pictures going until the time is up; returns how many were made. */
+/** Keeps `parallel` renderings running until the time is up; returns how many were completed. */
 async function renderFor(seconds: number, parallel: number, renderOne: () => Promise<void>): Promise<number> {
   const endMs = performance.now() + seconds * 1000;
   let pictures = 0;
@@ -143,7 +143,7 @@ async function fetchPicture(url: string): Promise<Buffer> {
   return body;
 }
 
-/** The decoders' own pipeline and settings, in this process. */
+/** Runs the decoders' pipeline in this process, with the same settings. */
 function renderHere(source: Buffer): Renderer["render"] {
   sharp.cache(false);
   sharp.concurrency(1);

@@ -1,6 +1,6 @@
 /**
- * What does a hit on disk cost? Many objects of 16 KB in random order: a hundred times what the memory tier may hold,
- * and all of it in the kernel's page cache, so that the server's work is measured and not the disk's.
+ * What does a hit on disk cost? Many objects of 16 KB in random order: a hundred times what the memory tier can hold.
+ * All of them fit in the kernel's page cache, so this measures the server, not the disk.
  */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
@@ -15,13 +15,13 @@ import { drive, storeScript } from "./lab/wrk.ts";
 
 const objectsCount = 6000;
 const objectBytes = 16_384;
-/** The least that an edge can be told: some 60 of the objects, 1 %. */
+/** The smallest size that the configuration allows: it holds some 60 of the objects, 1 %. */
 const memoryBytes = 1024 * 1024;
 const filesHost = "files.bench.test";
 const connections = 64;
 
 export async function measureDiskHit(lab: Lab): Promise<Report> {
-  // Bytes of chance, in windows of one block: no cache can shorten them, and no two objects are the same.
+  // Windows of one random block: no cache can compress them, and no two objects are the same.
   const block = randomBytes(objectsCount + objectBytes);
   const origin = await startObjectOrigin(lab, (path) => {
     const index = Number(/^\/object\/(\d{1,6})$/.exec(path)?.[1] ?? Number.NaN);
@@ -77,7 +77,7 @@ function request() return requests[math.random(0, ${objectsCount - 1})] end
   };
 }
 
-/** Asks for each object once, sixteen at a time. */
+/** Requests each object once, sixteen at a time. */
 async function fill(url: string): Promise<void> {
   let next = 0;
   async function fetchSome(): Promise<void> {
@@ -91,7 +91,7 @@ async function fill(url: string): Promise<void> {
   await Promise.all(Array.from({ length: 16 }, fetchSome));
 }
 
-/** Which part of a sample of the objects our edge answers from the disk, by Cache-Status. */
+/** The part of a sample of the objects that our edge answers from disk, by Cache-Status. */
 async function partFromDisk(url: string): Promise<number> {
   const sampleCount = 300;
   let fromDisk = 0;
@@ -104,7 +104,7 @@ async function partFromDisk(url: string): Promise<number> {
   return fromDisk / sampleCount;
 }
 
-/** Not fetch(): that sets no Host of its own. */
+/** Not fetch(), which can't set the Host field. */
 async function ask(url: string, index: number): Promise<{ status: number; length: number; cacheStatus: string }> {
   const { statusCode, headers, body } = await request(`${url}/object/${index}`, { headers: { host: filesHost } });
   const { byteLength } = await body.arrayBuffer();

@@ -1,6 +1,6 @@
 /**
- * What does a DNS answer cost? Static names, names that are not there, and a name steered by the client's network:
- * ours beside gdnsd, Knot, NSD and PowerDNS with the same zone, and the same city database where they steer by one.
+ * What does a DNS answer cost? Static names, names that do not exist, and a name steered by client network: nearcast,
+ * gdnsd, Knot, NSD and PowerDNS with the same zone, and with the same city database where they steer by one.
  */
 import assert from "node:assert/strict";
 import { type DnsPeerStart, startDnsPeers } from "./lab/dns-peers.ts";
@@ -24,7 +24,7 @@ import { takeTurns } from "./lab/rounds.ts";
 
 const dnsPort = 5300;
 
-/** Networks whose place is beyond doubt, with the site that is nearest. */
+/** Networks whose location is certain, with the nearest site. */
 const knownPlaces = [
   ["133.11.1.0", "tyo"],
   ["81.2.69.0", "fra"],
@@ -44,7 +44,7 @@ export async function measureDnsAnswer(lab: Lab): Promise<Report> {
     const started = await startNearcast(lab, {
       pin: "server",
       records,
-      // As the others: one thread for UDP, no limit per client, answers of any size.
+      // Like the others: one thread for UDP, no limit per client, answers of any size.
       edge: (address) => ({
         dns: {
           addresses: [{ host: address, port: dnsPort }],
@@ -68,7 +68,7 @@ export async function measureDnsAnswer(lab: Lab): Promise<Report> {
     const servers = [...ours, ...peers];
     const times = new Map<string, { p50Ms: number; p99Ms: number }>();
     for (const server of servers) {
-      await flood(lab, server, queries, 1); // Warm, as in the rounds.
+      await flood(lab, server, queries, 1); // Warm-up, at the concurrency of the rounds.
       times.set(server.name, await timeAnswers(lab, server, queries));
     }
     const taken = await takeTurns(
@@ -118,7 +118,7 @@ export async function measureDnsAnswer(lab: Lab): Promise<Report> {
   };
 }
 
-/** A comparison of wrong answers would say nothing. */
+/** A comparison of wrong answers would be worthless. */
 async function checkPlaces({ program, address, port }: DnsTarget): Promise<void> {
   for (const [network, name] of knownPlaces) {
     const expected = benchSites.find((site) => site.name === name)?.address;

@@ -1,7 +1,7 @@
 /**
- * Does DNS keep its rate while pictures are rendered? A steady rate of queries is offered, once alone and once while
- * the edge's two decoders always have a cold picture to render. No core is kept free for the edge: its batch thread,
- * its decoders and the driver share what the machine has, as they do in production.
+ * Does DNS keep its rate while pictures are rendered? A steady rate of queries is offered, first alone, then while the
+ * edge's two decoders always have a cold picture to render. No core is reserved for the edge: its batch thread, its
+ * decoders and the driver share the machine's cores, as they do in production.
  */
 import { storeSubnetQueries } from "./lab/dns-queries.ts";
 import { type HeldRate, hold, steadyRate, timeAnswers } from "./lab/dnsperf.ts";
@@ -11,7 +11,7 @@ import { startNearcast } from "./lab/nearcast.ts";
 import { renderBeside } from "./lab/rendering.ts";
 import { takeTurns } from "./lab/rounds.ts";
 
-/** Far above what a zone of any size is asked, and low enough that the driver needs only a part of its core. */
+/** Far above the query rate of any zone, yet low enough that the driver needs only part of its core. */
 const offeredRate = 50_000;
 
 export async function measureDnsWhileRendering(lab: Lab): Promise<Report> {

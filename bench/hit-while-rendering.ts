@@ -1,7 +1,7 @@
 /**
- * Do hits stay fast while pictures are rendered? Hits in memory at a steady, moderate rate, once alone and once while
- * the edge's two decoders always have a cold picture to render. No core is kept free for the edge: it, its decoders
- * and the driver share what the machine has, as they do in production.
+ * Do hits stay fast while pictures are rendered? Hits in memory at a steady, moderate rate, first alone, then while the
+ * edge's two decoders always have a cold picture to render. No core is reserved for the edge: it, its decoders and the
+ * driver share the machine's cores, as they do in production.
  */
 import assert from "node:assert/strict";
 import { median, digits, type Report, type Sample } from "./lab/figures.ts";
@@ -13,7 +13,7 @@ import { drive, storeScript } from "./lab/wrk.ts";
 import { renderBeside } from "./lab/rendering.ts";
 
 const connections = 32;
-/** Pause of each connection between two requests, by chance up to this: some 3,000 requests a second in all. */
+/** Each connection pauses for a random time up to this between two requests: some 3,000 requests a second in all. */
 const pauseMsMax = 20;
 
 export async function measureHitWhileRendering(lab: Lab): Promise<Report> {

@@ -1,8 +1,8 @@
 /**
- * `npm run bench`: measures each question beside real peers and prints the tables.
+ * `npm run bench`: measures each question against real peers and prints the tables.
  *
- * Everything it starts listens on loopback addresses of its own and is stopped, by pid, at the end, on a failure, and
- * on Ctrl-C. bench/README.md says what each question measures and how to read the figures.
+ * Everything that it starts listens on separate loopback addresses and is stopped, by pid, at the end, after a failure
+ * and on Ctrl-C. bench/README.md says what each question measures and how to read the figures.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { availableParallelism, cpus } from "node:os";
@@ -19,7 +19,7 @@ import { measureMemoryHit } from "./memory-hit.ts";
 
 interface Question {
   name: string;
-  /** What drives it, and the Debian package that it is in. */
+  /** The driver, and the Debian package that contains it. */
   driver: "wrk" | "dnsperf" | null;
   measure: (lab: Lab) => Promise<Report>;
 }
@@ -57,7 +57,7 @@ servers and how to install them.
 const readme = fileURLToPath(new URL("README.md", import.meta.url));
 const [startMark, endMark] = ["<!-- figures -->", "<!-- /figures -->"];
 
-/** What the user got wrong; printed without a stack. */
+/** Wrong usage; printed without a stack. */
 class UsageError extends Error {}
 
 async function main(): Promise<void> {
@@ -93,7 +93,7 @@ async function main(): Promise<void> {
   ] as const) {
     process.once(signal, () => {
       say("stopping everything");
-      // What waits for a process that is ended now fails; this ends first.
+      // Whatever waits for a stopped process now fails; that must not end this process first.
       process.on("unhandledRejection", () => undefined);
       isInterrupted = true;
       void (lab?.close() ?? Promise.resolve()).then(() => process.exit(status));
@@ -153,7 +153,7 @@ async function writeFigures(figures: string): Promise<void> {
   await writeFile(readme, `${text.slice(0, start + startMark.length)}\n\n${lines}\n\n${text.slice(end)}`);
 }
 
-/** Prose within the width of the page; a row of a table stays whole. */
+/** Wraps prose to the page width; a table row stays on one line. */
 function wrapLine(line: string): string[] {
   const columnsMax = 120;
   if (line.startsWith("|") || line.length <= columnsMax) return [line];
@@ -165,7 +165,7 @@ function wrapLine(line: string): string[] {
 try {
   await main();
 } catch (error) {
-  // After Ctrl-C the failures are those of what was stopped; the signal's handler ends this process.
+  // After Ctrl-C the failures are those of stopped processes; the signal handler ends this process.
   if (!isInterrupted) {
     const isUsage =
       error instanceof UsageError || String((error as NodeJS.ErrnoException).code).startsWith("ERR_PARSE");

@@ -1,6 +1,6 @@
 /**
- * What does a hit in memory cost? A picture of 1 KB and one of 16 KB, WebP, over HTTP/1.1 connections that are kept,
- * as many requests as one core answers; ours beside nginx and Varnish with the same bytes under the same URL.
+ * What does a hit in memory cost? WebP pictures of 1 KB and 16 KB over persistent HTTP/1.1 connections, as many
+ * requests as one core answers; nearcast, nginx and Varnish with the same bytes under the same URL.
  */
 import assert from "node:assert/strict";
 import { comparison, type Report, type Sample, type Table } from "./lab/figures.ts";
@@ -12,7 +12,7 @@ import { photograph } from "./lab/photograph.ts";
 import { takeTurns } from "./lab/rounds.ts";
 import { drive } from "./lab/wrk.ts";
 
-/** Enough to keep a server busy, few enough that a queue of all of them is answered in some milliseconds. */
+/** Enough to keep a server busy, and few enough that it answers a full queue within some milliseconds. */
 const connections = 64;
 const sizes = [
   { label: "1 KB", bytes: 1024 },
@@ -64,7 +64,7 @@ export async function measureMemoryHit(lab: Lab): Promise<Report> {
   };
 }
 
-/** Looks for the width at which the variant is about `bytes` long. */
+/** Finds the width at which the variant has about `bytes` bytes. */
 async function variantOfSize(url: string, bytes: number): Promise<{ path: string; body: Buffer }> {
   let [low, high] = [8, 1600];
   let best: { path: string; body: Buffer } | undefined;

@@ -1,14 +1,15 @@
 /**
- * Packing: TypeScript in, JavaScript of the same layout out, for `npm pack` (Node strips no types below node_modules).
+ * Packing: compiles TypeScript to JavaScript in the same layout, for `npm pack` (Node strips no types below
+ * node_modules).
  *
  *   node/ dns/ origin/ deploy/cli/ ──types stripped──▶ dist/…         "./x.ts" and "#base/x.ts" become "….js"
  *   package.json, git ─────────────────────────────▶ dist/package.json   the `#…` rooms, seen from dist/; the release
  *   package-lock.json ─────────────────────────────▶ npm-shrinkwrap.json until `postpack`: the versions that were
  *   tested
  *
- * Stripping leaves every line and column where it was, so stack traces still point into the sources. String literals
- * that name a file of ours (they begin with `./`, `../` or `#` and end in `.ts`) are rewritten wherever they stand:
- * imports, and `new URL("./x.ts", import.meta.url)` of child processes and workers alike.
+ * Stripping leaves every line and column in place, so stack traces still point into the sources. String literals that
+ * name one of our files (they begin with `./`, `../` or `#` and end in `.ts`) are rewritten everywhere: in imports and
+ * in the `new URL("./x.ts", import.meta.url)` of child processes and workers.
  */
 import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { stripTypeScriptTypes } from "node:module";
@@ -42,7 +43,7 @@ async function build(outDir: string): Promise<void> {
   }
   const manifest = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as Manifest;
   const { name, license, imports } = manifest;
-  // Fixed here: where a package is installed, nobody asks git.
+  // The release is fixed here: an installed package has no git to ask.
   const scope = { name, version: readRelease(root), license, private: true, type: "module", imports };
   await writeFile(join(outDir, "package.json"), `${JSON.stringify(scope, null, 2)}\n`);
 }
@@ -51,9 +52,9 @@ function compile(source: string): string {
   return stripTypeScriptTypes(source).replaceAll(/(["'])((?:\.{1,2}\/|#)[^"'\n]*)\.ts\1/g, "$1$2.js$1");
 }
 
-// Node calls stripping experimental; whoever packs need not hear of it, the test of the packed tarball watches over it.
+// Node warns that stripping is experimental. Users who pack need not see that; a test of the packed tarball covers it.
 process.removeAllListeners("warning");
 await build(join(root, "dist"));
-// Last, and only for as long as npm packs: in a checkout npm would take it for the lock of everything.
+// Last, and only while npm packs: in a checkout npm would use it as the lock file for everything.
 const lock = JSON.parse(await readFile(join(root, "package-lock.json"), "utf8")) as Lock;
 await writeFile(join(root, "npm-shrinkwrap.json"), `${JSON.stringify(shrinkwrapOf(lock), null, 2)}\n`);

@@ -1,13 +1,13 @@
 /**
- * What npm-shrinkwrap.json says: package-lock.json without the tools of development. npm reads a lock file of that name
- * in an installed package, and of no other, so whoever installs nearcast gets the versions that were tested.
+ * The content of npm-shrinkwrap.json: package-lock.json without the development tools. In an installed package, npm
+ * reads only a lock file of that name, so users of nearcast get the tested versions.
  */
 
-/** One entry of `packages` (npm's package-lock.json, lockfileVersion 3), as far as it matters here. */
+/** One entry of `packages` (npm's package-lock.json, lockfileVersion 3), with the fields used here. */
 interface LockedPackage {
   readonly dev?: boolean;
   readonly optional?: boolean;
-  /** Wanted by tools, and by an optional dependency as well. */
+  /** Required by development tools, and by an optional dependency as well. */
   readonly devOptional?: boolean;
   readonly devDependencies?: unknown;
 }

@@ -1,4 +1,4 @@
-/** What one edge machine must be told. Everything that edges must agree on is in the fleet document instead. */
+/** The settings of one edge machine. Settings that all edges must share are in the fleet document instead. */
 import { type Static, Type } from "typebox";
 import { logLevels } from "#base/log.ts";
 import { type SandboxMode, sandboxModes } from "#image/require-sandbox.ts";

@@ -39,9 +39,9 @@ async function main(): Promise<void> {
       "check-config": { type: "boolean", default: false },
       processes: { type: "string", default: "1" },
       process: { type: "string" },
-      // Ends when standard input does: set by who starts an edge as a child.
+      // Ends when standard input closes: set by processes that start an edge as a child.
       "with-parent": { type: "boolean", default: false },
-      // Ends when the npm does that `npx nearcast edge` is: set by the command.
+      // Ends when the npm process behind `npx nearcast edge` ends: set by the command.
       "with-launcher": { type: "boolean", default: false },
     },
   });
@@ -80,7 +80,7 @@ function wrongWord(option: string, message: string): ConfigError {
   return new ConfigError("the command line", [{ path: option, message }]);
 }
 
-/** With whom this process ends. */
+/** The processes whose end also ends this one. */
 interface Ends {
   withParent: boolean;
   withLauncher: boolean;
@@ -97,7 +97,7 @@ async function serve(
   let edge: Edge | undefined;
   let isStopping = false;
   function stop(reason: string): void {
-    // A supervisor and a terminal may give the same order.
+    // A supervisor and a terminal may both order the stop.
     if (isStopping) return;
     isStopping = true;
     log.info({ reason }, "stopping");
@@ -122,11 +122,11 @@ async function serve(
         },
       })
     : undefined;
-  // A process of several is watched over by its supervisor.
+  // A process of several is watched by its supervisor.
   const notifier = isSupervised ? silentNotifier : notifierOf(log, () => true);
   const siblings = openSiblings({ count: place.count, channel, clock: systemClock });
 
-  // The supervisor is no edge, and loads none of this.
+  // The supervisor is not an edge, and loads none of this.
   const [{ startEdge }, { startDns }] = await Promise.all([import("./edge/edge.ts"), import("../dns/start.ts")]);
   edge = await keepAlive(
     startEdge(config, {
@@ -158,7 +158,7 @@ async function superviseAll(config: EdgeConfig, count: number, ends: Ends, words
   endOnFault(log);
   const reason = await whyNoSharing();
   if (reason !== undefined) throw new NearcastError("CANNOT_LISTEN", reason);
-  // What systemd has to say is said to the supervisor.
+  // Only the supervisor talks to systemd.
   const env = { ...process.env, NOTIFY_SOCKET: undefined, WATCHDOG_USEC: undefined, WATCHDOG_PID: undefined };
   const notifier = notifierOf(log, () => supervisor.isAlive());
   const supervisor = supervise({

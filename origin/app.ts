@@ -47,11 +47,13 @@ import type { Refusals } from "./refused-tokens.ts";
 import type { RosterKeeper } from "./roster/roster-changes.ts";
 import type { Tokens } from "./token/tokens.ts";
 
-/** Bytes of a request target: a name of 500 bytes, every byte encoded, and a query. */
+/** The maximum size of a request target: a name of 500 bytes with every byte encoded, and a query. */
 const targetBytesMax = 8192;
-/** Node counts the target in; a target that is too long shall still be told from headers that are too large. */
+/**
+ * Node's limit includes the target; a target that is too long must be distinguishable from a header section too large.
+ */
 const headBytesMax = 96 * 1024;
-/** Of JSON bodies: a purge of 1000 names of ordinary length. */
+/** Of JSON bodies: a purge of 1000 names of typical length. */
 const jsonBytesMax = 256 * 1024;
 
 export interface AppDeps extends ImageRouteDeps, ChannelRouteDeps {
@@ -78,9 +80,9 @@ function openServer(
       maxHeaderSize: headBytesMax,
       headersTimeout: 15_000,
       connectionsCheckingInterval: 5000,
-      // Edges keep their connections for 30 s; the side that asks should be the one that closes.
+      // Edges keep their connections for 30 s; the client should be the side that closes.
       keepAliveTimeout: 65_000,
-      // Node counts the body in, so this must outlast the longest upload, which has its own, earlier deadline.
+      // Node includes the body, so this must be longer than the longest upload, which has its own, earlier deadline.
       requestTimeout: limits.uploadTimeoutMs + 60_000,
     },
     { tokens, limits, clock, onStrangerClosed },
@@ -109,7 +111,7 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
     bodyLimit: jsonBytesMax,
     serverFactory: (handler) => openServer(handler, deps, metrics.countUnauthenticatedClosed),
     forceCloseConnections: "idle",
-    return503OnClosing: false, // The hook below answers in the form of all other refusals.
+    return503OnClosing: false, // The hook below answers in the same form as all other refusals.
     routerOptions: { maxParamLength: targetBytesMax },
     frameworkErrors: answerRouterError(logs),
     clientErrorHandler: answerUnreadable,

@@ -1,10 +1,11 @@
 /**
- * The settings of one origin, and where they come from:
+ * The settings of one origin, and their sources:
  *
  *   defaults  <  the YAML file of --config  <  NEARCAST_ORIGIN_… in the environment  <  flags
  *
- * One schema holds every key with its range, unit and meaning; unknown keys, unknown variables and values out of range
- * are all reported at once, and the origin does not start. What all edges share stands in the fleet document instead.
+ * One schema defines every key with its range, unit and meaning; unknown keys, unknown variables and values out of
+ * range are all reported at once, and the origin does not start. Settings that all edges share are in the fleet
+ * document.
  */
 import { ConfigError, loadConfig } from "#base/read-config.ts";
 import { logLevels, type LogLevel } from "#base/log.ts";
@@ -59,7 +60,7 @@ export const originConfigSchema = Type.Object(
     limits: Type.Object(
       {
         uploadsMax: count(64, 1, 10_000, "concurrent uploads; more get a 503"),
-        // Each inspection holds one whole file in memory: 2 × 100 MiB here, and as much again in the decoders.
+        // Each inspection holds one whole file in memory: 2 × 100 MiB here, and the same again in the decoders.
         inspectionsMax: count(2, 1, 64, "uploads that are decoded at the same time; the others wait"),
         inspectionTimeoutMs: milliseconds(30_000, 100, 300_000, "time limit for decoding one upload"),
         uploadStallMs: milliseconds(30_000, 100, 600_000, "an upload that sends nothing for this long is aborted"),
@@ -113,7 +114,8 @@ export const originConfigSchema = Type.Object(
         fleetVersions: count(1000, 1, 100_000, "versions kept of the fleet document"),
         events: count(100_000, 10, 10_000_000, "feed events kept; an edge that missed more drops its cache"),
         auditDays: count(400, 1, 36_500, "days that audit entries are kept"),
-        // About 300 bytes each. Counted by kind, so a flood of uploads can't push out who purged or published.
+        // About 300 bytes each. Counted by kind, so a flood of uploads can't displace the entries of purges or
+        // publications.
         auditEntries: count(
           100_000,
           10,
@@ -167,7 +169,7 @@ export interface ConfigSources {
   flags?: { dataDir?: string | undefined; host?: string | undefined; port?: number | undefined };
 }
 
-/** The frozen configuration. @throws ConfigError with all problems of the source that has some */
+/** The frozen configuration. @throws ConfigError with all problems of the first source that has any */
 export async function loadOriginConfig(sources: ConfigSources = {}): Promise<OriginConfig> {
   const { file, environment = {}, flags = {} } = sources;
   const told = await loadConfig(originConfigSchema, file, environmentPrefix, environment);

@@ -1,7 +1,9 @@
-/** Whether a failure comes from a disk without room, in the system's words, SQLite's, or as the cause of another. */
+/**
+ * Whether a failure comes from a full disk, as reported by the system or SQLite, or as the cause of another failure.
+ */
 import { isFullDisk } from "./catalogue/sqlite-failure.ts";
 
-/** True for a full disk and for a quota that is used up. */
+/** True for a full disk and for an exhausted quota. */
 export function saysFullDisk(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const { code, errcode = 0 } = error as { code?: string; errcode?: number };

@@ -1,9 +1,9 @@
 /**
- * The origin's process: settings → decoders → origin → listening, and on SIGTERM or SIGINT all of it back within 5 s.
+ * The origin's process: settings → decoders → origin → listening, and on SIGTERM or SIGINT an orderly stop within 5 s.
  * The only file here that reads the environment and ends the process.
  *
  * One line on standard output says that it listens, and where; everything else goes to the log on standard error.
- * Exit status: 0 stopped in order, 1 failed to start or to stop in order, 2 the settings have problems.
+ * Exit status: 0 orderly stop, 1 failed to start or to stop, 2 the settings have problems.
  */
 import { parseArgs } from "node:util";
 import { systemClock } from "#base/clock.ts";
@@ -33,7 +33,7 @@ Every setting can also be given as ${environmentPrefix}_SECTION__KEY, such as ${
 Example: node origin/main.ts --data /srv/nearcast --port 7070
 `;
 
-/** Everything must be over 5 s after the signal; the drain of the settings counts into it. */
+/** Everything must end within 5 s of the signal; this includes the configured drain. */
 const stopMsMax = 4800;
 
 try {
@@ -53,7 +53,7 @@ async function run(): Promise<void> {
       host: { type: "string" },
       port: { type: "string" },
       "with-parent": { type: "boolean", default: false },
-      // Ends when the npm does that `npx nearcast origin` is: set by the command.
+      // Ends when the npm process behind `npx nearcast origin` ends: set by the command.
       "with-launcher": { type: "boolean", default: false },
       "check-config": { type: "boolean", default: false },
       help: { type: "boolean", default: false },
@@ -92,7 +92,7 @@ async function serve(config: OriginConfig, ends: { withParent: boolean; withLaun
   };
   onStopSignal({ ...ends, clock: systemClock, stop, hurry: () => process.exit(1) });
 
-  // One process for each inspection that may run: none ever waits in the pool's own queue.
+  // One process per concurrent inspection: none ever waits in the pool's own queue.
   const { sandbox } = config.decoders;
   const pool = openDecoderPool({ size: config.limits.inspectionsMax, clock: systemClock, log, sandbox });
   lifecycle.defer("decoders", async () => {
@@ -111,7 +111,7 @@ async function serve(config: OriginConfig, ends: { withParent: boolean; withLaun
   }
 }
 
-/** systemd's, so that whatever is started after the origin finds it listening and its tokens made. */
+/** Notifies systemd, so that units started after the origin find it listening and its tokens created. */
 function notifierOf(log: Log): Notifier {
   const { NOTIFY_SOCKET: socket } = process.env;
   return openNotifier({ socket }, { pid: process.pid, isWell: () => true, clock: systemClock, log });

@@ -1,4 +1,4 @@
-/** The origin's metrics, in a registry of their own so that two origins of one process (tests) stay apart. */
+/** The origin's metrics, in their own registry so that two origins in one process (tests) stay separate. */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Clock } from "#base/clock.ts";
 import { type ProcessMetric, processMetrics } from "#base/process-metrics.ts";
@@ -25,7 +25,7 @@ interface RequestHooks {
   readonly onResponse: (request: MeasuredRequest, reply: { readonly statusCode: number }) => Promise<void>;
 }
 
-/** @param sources `dataDir`: where the catalogue and the blobs are */
+/** @param sources `dataDir`: the directory of the catalogue and the blobs */
 export function openMetrics(sources: {
   dataDir: string;
   clock: Clock;
@@ -36,7 +36,7 @@ export function openMetrics(sources: {
   const { clock } = sources;
   const registry = new Registry();
   const registers = [registry];
-  // A closure for each, because prom-client asks at the moment of printing.
+  // A closure for each, because prom-client reads the value when it prints.
   const gauge = (name: string, help: string, read: ProcessMetric["read"]): void => {
     void new Gauge({
       name,
@@ -100,7 +100,7 @@ export function openMetrics(sources: {
     labelNames: ["reason"],
     registers,
   });
-  // So that each is there from the start, and its first increase is seen.
+  // Each reason exists from the start, so that its first increase is visible.
   for (const reason of closedReasons) unauthenticatedClosed.inc({ reason }, 0);
   const requests = new Counter({
     name: "nearcast_origin_requests_total",

@@ -1,25 +1,25 @@
 /**
- * "Only if nobody else changed it meanwhile": the preconditions of RFC 9110 §13.1 for writes, as a value that the HTTP
- * side parses and the catalogue judges inside the transaction that writes. Pure.
+ * "Only if nobody else has changed it": the preconditions of RFC 9110 §13.1 for writes, as a value that the HTTP side
+ * parses and the catalogue checks inside the transaction that writes. Pure.
  */
 
 export type Precondition =
   | { readonly kind: "none" }
-  /** `If-None-Match: *`: there must be nothing yet. */
+  /** `If-None-Match: *`: nothing must exist yet. */
   | { readonly kind: "absent" }
-  /** `If-Match: *`: there must be something. */
+  /** `If-Match: *`: something must exist. */
   | { readonly kind: "present" }
-  /** `If-Match: "…"`: what is there must have one of these strong tags. */
+  /** `If-Match: "…"`: the current version must have one of these strong tags. */
   | { readonly kind: "oneOf"; readonly tags: readonly string[] };
 
 export const noPrecondition: Precondition = { kind: "none" };
 
-/** Tags of one header; a list longer than this is no real client's. */
+/** Tags per field; no real client sends a longer list. */
 const tagsMax = 32;
 
 export type ParsedPrecondition = { ok: true; precondition: Precondition } | { ok: false; reason: string };
 
-/** Reads the two headers of a write. A form that can't protect the write is a rejection, never ignored. */
+/** Parses the two fields of a write. A form that can't protect the write is rejected, never ignored. */
 export function parsePrecondition(ifMatch: string | undefined, ifNoneMatch: string | undefined): ParsedPrecondition {
   if (ifMatch !== undefined && ifNoneMatch !== undefined) {
     return { ok: false, reason: "a write must not have both If-Match and If-None-Match" };
@@ -36,7 +36,7 @@ export function parsePrecondition(ifMatch: string | undefined, ifNoneMatch: stri
   return { ok: true, precondition: { kind: "oneOf", tags: tags.filter((tag) => !tag.isWeak).map((tag) => tag.tag) } };
 }
 
-/** @param tag of what is there now, or undefined when there is nothing */
+/** @param tag of the current version, or undefined when there is none */
 export function holds(precondition: Precondition, tag: string | undefined): boolean {
   switch (precondition.kind) {
     case "none":
@@ -50,14 +50,14 @@ export function holds(precondition: Precondition, tag: string | undefined): bool
   }
 }
 
-/** `If-None-Match` of a read (RFC 9110 §13.1.2, weak comparison): has the client this version already? */
+/** `If-None-Match` of a read (RFC 9110 §13.1.2, weak comparison): whether the client already has this version. */
 export function isKnownTo(ifNoneMatch: string | undefined, tag: string): boolean {
   if (ifNoneMatch === undefined) return false;
   if (ifNoneMatch.trim() === "*") return true;
   return parseEntityTags(ifNoneMatch)?.some((each) => each.tag === tag) ?? false;
 }
 
-/** The tags of a list, without quotes; undefined when the text is no list of tags (RFC 9110 §8.8.3). */
+/** The tags of a list, without quotes; undefined when the text is not a list of tags (RFC 9110 §8.8.3). */
 export function parseEntityTags(text: string): { tag: string; isWeak: boolean }[] | undefined {
   const tags: { tag: string; isWeak: boolean }[] = [];
   for (const member of text.split(",")) {

@@ -1,10 +1,10 @@
 /**
- * Refused tokens: one that is none of ours, and an edge's where a writer's is needed. They are counted for the metrics,
- * kept for the explanation why a node is away (channel/questions.ts), and written into the audit log. They change
- * nothing, so the log gets them once a minute, one entry for each address and reason: somebody who tries a thousand
- * tokens a second gets one line with a count. A kill loses the last minute of them.
+ * Refused tokens: unknown ones, and edge tokens where the writer token is required. They are counted for the metrics,
+ * kept to explain why a node is away (channel/questions.ts), and written to the audit log. They change nothing, so the
+ * log is written once a minute, with one entry per address and reason: a thousand attempts a second become one entry
+ * with a count. A kill loses the last minute.
  *
- * Requests without any token are not written: those are health checks and scanners, and there are many.
+ * Requests without any token are not recorded: those are health checks and scanners, and there are many.
  */
 import type { Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
@@ -13,22 +13,24 @@ import { feedPath } from "./http/app-type.ts";
 import type { TokenName } from "./token/token-kind.ts";
 
 const flushMs = 60_000;
-/** Addresses and reasons told one by one in a minute; the rest share one entry. */
+/** Addresses and reasons that get their own entry in a minute; the rest share one entry. */
 const keptMax = 64;
 /** Addresses of edges with unknown tokens, each with its last request. */
 const edgesKeptMax = 64;
-/** An edge whose token is refused tries the feed again within 5 s; after so long it is gone, or has a good one. */
+/** An edge whose token is refused retries the feed within 5 s; after this time it is gone, or has a valid token. */
 const latelyMs = 60_000;
 
-/** `malformed`: the header holds no token; `unknown`: none of ours; `wrong-kind`: an edge's where a writer's is due. */
+/**
+ * `malformed`: the field contains no token; `unknown`: not one of ours; `wrong-kind`: an edge's instead of a writer's.
+ */
 export type RefusalReason = "malformed" | "unknown" | "wrong-kind";
 
 export interface Refusal {
   readonly address: string;
   readonly reason: RefusalReason;
-  /** Of a wrong kind; undefined: it is none of ours. */
+  /** A token of the wrong kind; undefined: it is unknown. */
   readonly token: TokenName | undefined;
-  /** Method and pattern of the route, never the client's own words. */
+  /** Method and pattern of the route, never text from the client. */
   readonly route: string;
 }
 
@@ -36,7 +38,7 @@ export interface Refusals {
   readonly note: (refusal: Refusal) => void;
   /** Since the start. */
   readonly counts: () => Readonly<Record<RefusalReason, number>>;
-  /** Who asked for the feed with an unknown token lately, the last first: only edges follow it. */
+  /** Recent requests for the feed with an unknown token, latest first: only edges follow it. */
   readonly unknownEdges: () => readonly UnknownEdge[];
   readonly close: () => Promise<void>;
 }
@@ -52,7 +54,7 @@ export function openRefusals(deps: { catalogue: Pick<Catalogue, "record">; clock
   const { catalogue, clock, log } = deps;
   let counted = new Map<string, { refusal: Refusal | undefined; count: number }>();
   const counts: Record<RefusalReason, number> = { malformed: 0, unknown: 0, "wrong-kind": 0 };
-  /** When each address asked last, monotonic; in the order of that. */
+  /** Time of each address's last request, monotonic; in that order. */
   const edges = new Map<string, number>();
 
   const flush = async (): Promise<void> => {
@@ -82,7 +84,7 @@ export function openRefusals(deps: { catalogue: Pick<Catalogue, "record">; clock
       const { address, token, reason, route } = refusal;
       counts[reason] += 1;
       if (reason === "unknown" && route === feedRoute) {
-        // Taken out and put in again, so that the map's order is that of the last request.
+        // Deleted and added again, so that the map is ordered by the last request.
         edges.delete(address);
         edges.set(address, clock.monotonicMs());
         const [oldest] = edges.keys();

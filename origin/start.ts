@@ -1,5 +1,5 @@
 /**
- * Starts one origin in this process: its parts from the lock to the listening socket, and back in the opposite order.
+ * Starts one origin in this process: its parts from the lock to the listening socket, and stops them in reverse order.
  * main.ts does so for a process; tests do so for themselves.
  */
 import { mkdir, readdir, stat } from "node:fs/promises";
@@ -38,7 +38,7 @@ import { openUploads, type Inspector } from "./upload/store-upload.ts";
 export interface OriginDeps {
   readonly clock: Clock;
   readonly log: Log;
-  /** The decoder pool; whoever made it closes it. */
+  /** The decoder pool; its creator closes it. */
   readonly inspector: Inspector;
 }
 
@@ -46,13 +46,13 @@ export interface RunningOrigin {
   /** Such as `http://127.0.0.1:7070`, with the port that the system chose. */
   readonly url: string;
   readonly originId: string;
-  /** The files that hold the tokens. */
+  /** The files that contain the tokens. */
   readonly tokenFiles: Readonly<Record<TokenKind, string>>;
   /** Ends the feed, lets requests finish for `drainMs`, then closes everything. */
   readonly close: () => Promise<void>;
 }
 
-/** What closing may take beyond draining: the last commits and the catalogue's checkpoint. */
+/** Time for closing after the drain: the last commits and the catalogue's checkpoint. */
 const closingMsMax = 800;
 /** While draining. */
 const idleCheckMs = 50;
@@ -90,7 +90,7 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
     lifecycle.defer("refused attempts", refusals.close);
     const questions = openQuestions({ connected, refusals, seals, clock });
     const purgeReports = openPurgeReports({ connected, clock });
-    // Each subscriber once, and once more where the fleet secret changed meanwhile.
+    // One per subscriber, and one more if the fleet secret changed meanwhile.
     const introductions = openIntroductionBudget(2 * config.limits.subscribersPerAddressMax, clock);
     const channel = { seals, connected, questions, purgeReports, introductions };
     const overlapMs = config.tokens.overlapHours * 3_600_000;
@@ -118,7 +118,7 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
       const cancelCut = clock.after(config.drainMs, () => {
         app.server.closeAllConnections();
       });
-      // Connections whose last answer comes during the drain are kept alive by its header, for nobody.
+      // Connections whose last response comes during the drain would stay open although no request will follow.
       const cancelIdle = clock.every(idleCheckMs, () => {
         app.server.closeIdleConnections();
       });
@@ -152,7 +152,7 @@ export async function startOrigin(config: OriginConfig, deps: OriginDeps): Promi
   }
 }
 
-/** A service without `dataDir` gets here: its default is relative to `/`, which a service can't write to. */
+/** A service without `dataDir` gets here: the default is relative to `/`, which a service can't write to. */
 async function makeDataDirectory(dataDir: string): Promise<void> {
   try {
     await mkdir(dataDir, { recursive: true, mode: 0o700 });
@@ -167,8 +167,8 @@ async function makeDataDirectory(dataDir: string): Promise<void> {
 }
 
 /**
- * SQLite takes a missing or an empty file for a new catalogue. Over stored blobs that would be the end of them: no
- * version stands for one, so the sweep would remove them all.
+ * SQLite treats a missing or an empty file as a new catalogue. With stored blobs that would delete them: no version
+ * refers to any blob, so the sweep would remove them all.
  */
 async function refuseLostCatalogue(dataDir: string): Promise<void> {
   const path = join(dataDir, "catalogue.sqlite");

@@ -1,7 +1,7 @@
 /**
- * CPU time of a process and all that it started, from /proc/PID/stat (proc_pid_stat(5)).
+ * CPU time of a process and all its descendants, from /proc/PID/stat (proc_pid_stat(5)).
  *
- *   server ─┬─ worker      utime + stime of each that lives, and cutime + cstime: those of its children that ended
+ *   server ─┬─ worker      utime + stime of each running process, and cutime + cstime: those of its children that ended
  *           └─ worker
  */
 import assert from "node:assert/strict";
@@ -10,7 +10,7 @@ import { readdirSync, readFileSync } from "node:fs";
 /** The kernel shows these times in USER_HZ, which is 100 on every architecture that Node runs on. */
 const tickMs = 10;
 
-/** A process, told apart from a later one with the same number by when it began. */
+/** A process. Its start time distinguishes it from a later process with the same number. */
 export interface ProcessId {
   pid: number;
   startTicks: number;
@@ -34,7 +34,7 @@ export function processTree(root: number): ProcessId[] {
   return treeOf(root, stats).map((pid) => ({ pid, startTicks: stats.get(pid)?.startTicks ?? 0 }));
 }
 
-/** Those of them that still live. */
+/** Those that are still running. */
 export function survivors(processes: readonly ProcessId[]): ProcessId[] {
   const stats = readAll();
   return processes.filter(({ pid, startTicks }) => stats.get(pid)?.startTicks === startTicks);
@@ -54,13 +54,13 @@ function readAll(): Map<number, ProcessStat> {
       stats.set(Number(entry), readStat(readFileSync(`/proc/${entry}/stat`, "latin1")));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      if (code !== "ENOENT" && code !== "ESRCH") throw error; // it ended in between
+      if (code !== "ENOENT" && code !== "ESRCH") throw error; // it has ended meanwhile
     }
   }
   return stats;
 }
 
-/** The name, in parentheses, may hold spaces and parentheses itself: fields are counted from the last one. */
+/** The name is in parentheses, and may contain spaces and parentheses: fields are counted from the last parenthesis. */
 function readStat(text: string): ProcessStat {
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   const [parent = NaN, startTicks = NaN, ...times] = [1, 19, 11, 12, 13, 14].map((index) => Number(fields[index]));

@@ -1,7 +1,7 @@
 /**
- * Responders of others with the zone of nearcast.ts, each with one thread for UDP, each as its manual advises for an
- * authoritative server of one zone. gdnsd and PowerDNS steer by place; Knot (its module is a package of its own) and
- * NSD answer static names only.
+ * Other DNS servers with the zone of nearcast.ts. Each has one thread for UDP and is configured as its manual advises
+ * for an authoritative server of one zone. gdnsd and PowerDNS steer by location; Knot (whose module is a separate
+ * package) and NSD answer static names only.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -26,7 +26,7 @@ const soa = `ns1.${benchZone}. hostmaster.${benchZone}. 1 7200 3600 1209600 60`;
 interface Recipe {
   name: string;
   program: string;
-  /** Writes what it needs into `directory` and returns its arguments. */
+  /** Writes the server's files into `directory` and returns its arguments. */
   configure: (directory: string, address: string) => Promise<readonly string[]>;
 }
 
@@ -185,7 +185,7 @@ function nearestSite({ latitude, longitude }: { latitude: number; longitude: num
   return benchSites.toSorted((a, b) => closeness(b) - closeness(a))[0]?.name;
 }
 
-/** Starts those that are on the machine; with `geo` those that steer, without it all with static names. */
+/** Starts the servers that are installed: with `geo`, those that steer; without it, all of them with static names. */
 export async function startDnsPeers(lab: Lab, geo: GeoFile | undefined): Promise<DnsPeerStart[]> {
   const recipes = geo === undefined ? [gdnsd(geo), knot, nsd, powerdns(geo)] : [gdnsd(geo), powerdns(geo)];
   const starts: DnsPeerStart[] = [];

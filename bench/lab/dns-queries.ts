@@ -1,6 +1,7 @@
 /**
- * Files of queries for dnsperf, in its binary form (each message behind its length in two octets, RFC 1035 §4.2.2):
- * only so can each query carry a client subnet of its own. All have an OPT record, as resolvers' queries do.
+ * Files of queries for dnsperf, in its binary form (each message preceded by its length in two octets, RFC 1035
+ * §4.2.2): only this form lets each query carry its own client subnet. All queries have an OPT record, like those of
+ * resolvers.
  */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -9,7 +10,7 @@ import { seededRandom } from "#base/random.ts";
 import type { Lab } from "./lab.ts";
 import { benchZone, imagesHost } from "./nearcast.ts";
 
-/** Static names of the zone: `h0` to this. */
+/** Static names of the zone: `h0` up to this number. */
 export const staticNamesCount = 1000;
 const queriesCount = 100_000;
 const udpSize = 1232;
@@ -31,7 +32,7 @@ export function staticAddress(index: number): string {
   return `198.51.100.${index % 256}`;
 }
 
-/** Static names by chance, each there. */
+/** Random static names, all of which exist. */
 export async function storeStaticQueries(lab: Lab): Promise<QueryFile> {
   const random = seededRandom(1);
   const names = Array.from({ length: queriesCount }, () => staticName(Math.floor(random() * staticNamesCount)));
@@ -44,13 +45,16 @@ export async function storeStaticQueries(lab: Lab): Promise<QueryFile> {
   );
 }
 
-/** Names that are not there, all different. */
+/** Names that do not exist, all different. */
 export async function storeMissingQueries(lab: Lab): Promise<QueryFile> {
   const queries = Array.from({ length: queriesCount }, (_none, index) => queryFor(`x${index}.${benchZone}`));
   return await store(lab, "missing", "NXDOMAIN, 100,000 names", "NXDOMAIN", queries);
 }
 
-/** One steered name for clients of random /24 networks, as their resolvers tell by EDNS Client Subnet (RFC 7871). */
+/**
+ * One steered name for clients of random /24 networks, as their resolvers forward them in EDNS Client Subnet (RFC
+ * 7871).
+ */
 export async function storeSubnetQueries(lab: Lab): Promise<QueryFile> {
   const random = seededRandom(2);
   const octet = (below: number): number => Math.floor(random() * below);
@@ -60,7 +64,7 @@ export async function storeSubnetQueries(lab: Lab): Promise<QueryFile> {
   return await store(lab, "subnets", "Geo by client subnet, 100,000 random /24", "NOERROR", queries);
 }
 
-/** @param subnet the client's /24, when the resolver tells it */
+/** @param subnet the client's /24, if the resolver forwards it */
 export function queryFor(name: string, subnet?: string): Buffer {
   const options: PacketOpt[] = [];
   if (subnet !== undefined) {

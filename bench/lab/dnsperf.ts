@@ -1,7 +1,7 @@
 /**
- * dnsperf as the driver of responders: one thread, queries from a file, and what it prints read strictly. Twice per
- * server: as fast as it answers, for rate and CPU time; then at a steady rate below that, query by query, for the time
- * that an answer takes when the server is not flooded.
+ * dnsperf drives the DNS servers: one thread, queries from a file, and a strict parser for its output. It runs twice
+ * per server: first as fast as the server answers, for rate and CPU time; then at a steady lower rate, query by query,
+ * for the response time of a server that is not flooded.
  */
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
@@ -23,15 +23,15 @@ export interface DnsFlood {
   cpuMicros: number;
 }
 
-/** Below what the slowest of the peers answers on one core. */
+/** Below the rate of the slowest peer on one core. */
 export const steadyRate = 5000;
-/** Gives 5,000 times: 50 of them lie above the 99th percentile. */
+/** Gives 5,000 samples: 50 of them lie above the 99th percentile. */
 const steadySeconds = 1;
-/** Sockets to send from: as many resolvers. */
+/** Sockets to send from: each looks like one resolver. */
 const clients = 16;
-/** Queries on the way; more only lie in the kernel's queue. */
+/** Queries in flight; more would only wait in the kernel's queue. */
 const outstanding = 100;
-/** Loopback loses nothing but what a full queue drops. */
+/** Loopback loses nothing except what a full queue drops. */
 const lostPartMax = 0.001;
 
 function dnsperf(lab: Lab, target: DnsTarget, queries: QueryFile, seconds: number, more: string[]): Promise<string> {
@@ -60,11 +60,11 @@ export async function flood(lab: Lab, target: DnsTarget, queries: QueryFile, sec
 
 export interface HeldRate {
   perSecond: number;
-  /** Of the queries sent. */
+  /** The part of the queries sent. */
   lostPart: number;
 }
 
-/** Offers a rate and tells which part of it was answered. */
+/** Offers a rate and returns the part of it that was answered. */
 export async function hold(
   lab: Lab,
   target: DnsTarget,
@@ -99,7 +99,7 @@ function find(output: string, pattern: RegExp): string {
 
 const askMs = 1000;
 
-/** Asks once over UDP; the address in the answer, or undefined for any other answer. */
+/** Sends one query over UDP; returns the address in the answer, or undefined for any other answer. */
 export async function ask(address: string, port: number, query: Buffer): Promise<string | undefined> {
   const socket = createSocket("udp4");
   try {

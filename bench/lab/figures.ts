@@ -1,8 +1,8 @@
 /**
- * From samples to the figures that are printed: medians, ratios, tables. Pure.
+ * Turns samples into the figures that are printed: medians, ratios, tables. Pure.
  *
- * Contenders are measured in turns (A B C A B C …), so the n-th samples of two of them were taken at about the same
- * time: a ratio is the median of the ratios round by round, which a machine that slows down for a while moves little.
+ * Contenders alternate (A B C A B C …), so the n-th samples of two of them were taken at about the same time: a ratio
+ * is the median of the ratios of all rounds, which a temporary slowdown of the machine hardly affects.
  */
 import assert from "node:assert/strict";
 
@@ -22,11 +22,11 @@ export interface Table {
   rows: readonly (readonly string[])[];
 }
 
-/** What a question found out. */
+/** The result of one question. */
 export interface Report {
   question: string;
   tables: readonly Table[];
-  /** What one must know to read the tables, such as versions and settings. */
+  /** What readers need to interpret the tables, such as versions and settings. */
   notes: readonly string[];
   /** Peers that were not measured, each with the reason. */
   absent: readonly string[];
@@ -48,28 +48,28 @@ export function quantile(values: readonly number[], part: number): number {
   return below + (above - below) * (position - Math.floor(position));
 }
 
-/** The median of a's share of b, round by round. */
+/** The median of a / b over all rounds. */
 function ratio(a: readonly number[], b: readonly number[]): number {
   assert.equal(a.length, b.length, "ratios need as many rounds of the one as of the other");
   return median(a.map((value, round) => value / (b[round] ?? Number.NaN)));
 }
 
-/** Three digits that matter: 0.123, 1.23, 12.3, 123, 1,234. */
+/** Three significant digits: 0.123, 1.23, 12.3, 123, 1,234. */
 export function digits(value: number): string {
   assert.ok(Number.isFinite(value), `${value} is no figure`);
   const places = value >= 100 ? 0 : value >= 10 ? 1 : value >= 1 ? 2 : 3;
   return value.toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places });
 }
 
-/** Median, and in brackets the lowest and highest round. */
+/** The median, with the lowest and highest round in brackets. */
 function withSpread(values: readonly number[]): string {
   return `${digits(median(values))} (${digits(Math.min(...values))}–${digits(Math.max(...values))})`;
 }
 
-/** A Markdown table with aligned columns: for the terminal and for README.md alike. */
+/** A Markdown table with aligned columns, readable in a terminal and in README.md. */
 export function renderTable({ title, columns, rows }: Table): string {
   const widths = columns.map((column, index) => Math.max(column.length, ...rows.map((row) => row[index]?.length ?? 0)));
-  // The first column reads from the left, figures stand at the right.
+  // The first column is left-aligned; figures are right-aligned.
   const padded = (cell: string, index: number): string => {
     const width = widths[index] ?? 0;
     return index === 0 ? cell.padEnd(width) : cell.padStart(width);
@@ -82,7 +82,7 @@ export function renderTable({ title, columns, rows }: Table): string {
 /**
  * The table of one comparison.
  *
- * @param against the contender that the ratio is to; when it was not measured, the ratio stays empty
+ * @param against the contender that the ratio is relative to; if it was not measured, the ratio stays empty
  */
 export function comparison(title: string, samples: ReadonlyMap<string, readonly Sample[]>, against: string): Table {
   const base = samples.get(against);

@@ -1,9 +1,9 @@
 /**
- * One city database that every responder in this folder can read: the one that comes with nearcast, with its flat
- * records (`latitude`) rewritten in the nested form of GeoLite2 (`location.latitude`), which gdnsd and PowerDNS know.
+ * One city database that every server in this folder can read: the one shipped with nearcast, with its flat records
+ * (`latitude`) rewritten to the nested form of GeoLite2 (`location.latitude`), which gdnsd and PowerDNS expect.
  *
  *   ┌ search tree ┐┌ 16 zero bytes ┐┌ records ┐┌ marker, metadata ┐    MaxMind DB format 2.0
- *    each leaf is the number of nodes + 16 + its record's offset: those are what changes in the tree
+ *    each leaf is the number of nodes + 16 + its record's offset: only these offsets change in the tree
  */
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
@@ -14,7 +14,7 @@ import type { Lab } from "./lab.ts";
 
 export interface GeoFile {
   path: string;
-  /** The mean place of each country's records, by code in lower case. */
+  /** The mean location of each country's records, by lower-case code. */
   countries: ReadonlyMap<string, { latitude: number; longitude: number }>;
 }
 
@@ -42,7 +42,7 @@ export async function storeGeoFile(lab: Lab): Promise<GeoFile> {
   const records: Buffer[] = [];
   let length = 0;
 
-  /** The new offset of a record, written at its first use. */
+  /** The new offset of a record, which is written on first use. */
   function moved(offset: number): number {
     const known = places.get(offset);
     if (known !== undefined) return known;
@@ -94,12 +94,12 @@ export async function storeGeoFile(lab: Lab): Promise<GeoFile> {
   return { path, countries: new Map(countries.filter(([code]) => /^[a-z]{2}$/.test(code))) };
 }
 
-/** What is wanted of a flat record: a map whose values are texts and numbers. */
+/** The fields needed from a flat record: a map whose values are strings and numbers. */
 function readCity(section: Buffer, start: number): CityRecord {
   let at = start;
   const found: CityRecord = { country: "", latitude: 0, longitude: 0 };
 
-  /** Reads a control byte, and follows a pointer; returns where to go on after a pointer. */
+  /** Reads a control byte, and follows a pointer; returns the value and continues after the pointer. */
   function readValue(): string | number {
     const control = section[at++] ?? 0;
     const type = control >> 5;
@@ -119,7 +119,7 @@ function readCity(section: Buffer, start: number): CityRecord {
     at += length;
     if (type === 2) return section.toString("latin1", from, at);
     if (type === 3) return section.readDoubleBE(from);
-    // Type 0: the real one stands in the next octet; 15 is a float.
+    // Type 0: the actual type is in the next octet; 15 is a float.
     assert.ok(type === 0, `the city database has a value of type ${type}`);
     assert.equal(section[from], 15 - 7, "the city database has an unknown kind of number");
     at = from + 5;
@@ -160,7 +160,7 @@ function double(value: number): Buffer {
   return octets;
 }
 
-/** Type 5 has 16 bits, 6 has 32, 9 has 64; types above 7 stand in an octet of their own, less 7. */
+/** Type 5 has 16 bits, 6 has 32, 9 has 64; types above 7 have an octet of their own, which holds the type minus 7. */
 function uint(type: 5 | 6 | 9, value: number): Buffer {
   const size = { 5: 2, 6: 4, 9: 8 }[type];
   const octets = Buffer.alloc(size);

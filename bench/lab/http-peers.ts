@@ -1,4 +1,4 @@
-/** Caches of others in front of a loopback origin: nginx and Varnish, each with one worker and no access log. */
+/** Other caches in front of a loopback origin: nginx and Varnish, each with one worker and no access log. */
 import { spawnSync } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ export interface HttpPeer {
   url: string;
 }
 
-/** What became of a peer: it runs, or it does not and why. */
+/** The outcome of starting a peer: it runs, or the reason why it does not. */
 export type PeerStart = { started: HttpPeer } | { absent: string };
 
 const missing = (name: string): PeerStart => ({ absent: `${name}: not installed, see bench/peers.md` });
@@ -67,7 +67,7 @@ http {
   });
 }
 
-/** Varnish with objects in memory and its log in shared memory, as it comes. */
+/** Varnish with objects in memory and its log in shared memory, its defaults. */
 export async function startVarnish(lab: Lab, origin: { host: string; port: number }): Promise<PeerStart> {
   const command = findProgram("varnishd");
   if (command === undefined) return missing("varnish");
@@ -83,7 +83,7 @@ export async function startVarnish(lab: Lab, origin: { host: string; port: numbe
   });
 }
 
-/** The version that a program reports of itself, whatever else it says and whichever status it ends with. */
+/** The version that a program reports, whatever else it prints and whatever its exit status. */
 export function versionOf(name: string, args: readonly string[]): string {
   const command = findProgram(name);
   if (command === undefined) return "";

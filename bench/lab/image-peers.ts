@@ -1,4 +1,4 @@
-/** Image servers of others, where they are on the machine: none of them is a Debian package. */
+/** Other image servers, if they are installed: none of them is a Debian package. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
@@ -9,11 +9,11 @@ type Format = "jpg" | "webp" | "avif";
 export interface ImagePeer {
   name: string;
   program: Program;
-  /** A URL that was not asked for before, for the same picture. */
+  /** A URL of the same picture that nobody requested before. */
   urlOf: (format: Format, index: number) => string;
 }
 
-/** Starts those that are there, unpinned, with the picture in a folder that they may read. */
+/** Starts those that are installed, unpinned, with the picture in a folder that they can read. */
 export async function startImagePeers(
   lab: Lab,
   source: string,

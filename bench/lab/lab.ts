@@ -1,10 +1,10 @@
 /**
- * The place where a question is measured: a temporary folder, addresses on loopback, cores, and every process that is
- * started, so that all of it is gone at the end, by pid, however the end comes.
+ * The environment of a measurement: a temporary folder, addresses on loopback, cores, and every process that it starts.
+ * All of it is removed at the end, processes by pid, however the measurement ends.
  *
  *   core A: the server under test, with all its processes        core B: the driver
  *
- * With one core, or without taskset, nothing is pinned and the report says so.
+ * With one core, or without taskset, nothing is pinned, and the report says so.
  */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
@@ -20,10 +20,10 @@ import { cpuTimeMs, processTree, survivors } from "./cpu-time.ts";
 export interface Program {
   name: string;
   pid: number;
-  /** The last of what it wrote on both outputs. */
+  /** The tail of its output, standard output and standard error. */
   log: () => string;
   cpuMs: () => number;
-  /** Asks it to end, and kills it with all that it started when it does not. */
+  /** Asks the program to end; if it does not, kills it with all its descendants. */
   stop: () => Promise<void>;
 }
 
@@ -40,22 +40,22 @@ export interface Command {
 export interface Lab {
   directory: string;
   rounds: number;
-  /** How long one run of a driver takes, in whole seconds. */
+  /** Duration of one run of a driver, in whole seconds. */
   seconds: number;
   isPinned: boolean;
   /** An address of 127.0.0.0/8 that nothing else of this lab uses. */
   address: () => string;
   /** Starts a server and waits until it is ready. */
   start: (command: Command, isReady: () => Promise<boolean>) => Promise<Program>;
-  /** Runs a program to its end and returns its standard output; fails with what it said when it fails. */
+  /** Runs a program to its end and returns its standard output; if it fails, the error contains its output. */
   run: (command: Command, timeoutMs: number) => Promise<string>;
-  /** To be undone at the end, last first. */
+  /** Registers a cleanup for the end; the last one registered runs first. */
   defer: (close: () => Promise<void> | void) => void;
   say: (text: string) => void;
   close: () => Promise<void>;
 }
 
-/** A city database read by a server that is pinned beside others may take this long. */
+/** A server that shares a core may take this long to read a city database. */
 const startMs = 60_000;
 const stopMs = 4000;
 const logLengthMax = 20_000;
@@ -77,7 +77,7 @@ export async function openLab(options: { rounds: number; seconds: number; say: (
     const isBound = isPinned && pin !== "none";
     const [file, ...rest] = isBound ? [taskset, "-c", String(core), command, ...args] : [command, ...args];
     const child = spawn(file, rest, {
-      // Standard input stays open as long as this process lives: our own servers end with it.
+      // Standard input stays open as long as this process lives: our own servers stop when it closes.
       stdio: ["pipe", "pipe", "pipe"],
       env: { ...process.env, ...env },
     });
@@ -151,12 +151,12 @@ async function stop(child: ChildProcess, pid: number): Promise<void> {
   const exited = once(child, "exit");
   child.kill("SIGTERM");
   await Promise.race([exited, pause(stopMs, undefined, { ref: false })]);
-  // A server that ended well has waited for its workers.
+  // A server that ended normally has waited for its workers.
   for (const { pid: left } of survivors(tree)) {
     try {
       process.kill(left, "SIGKILL");
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error; // it ended by itself
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error; // it has already ended
     }
   }
 }
@@ -165,7 +165,7 @@ function lastLines(text: string): string {
   return text.trim().split("\n").slice(-12).join("\n  ");
 }
 
-/** The cores that this process may use, two of them at most. */
+/** The cores that this process may use, at most two. */
 function allowedCores(): number[] {
   const [, list = ""] = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
   const cores = list.split(",").flatMap((part) => {
@@ -175,7 +175,7 @@ function allowedCores(): number[] {
   return cores.slice(0, 2);
 }
 
-/** Where a program lies; servers are often in folders that are not on everybody's PATH. */
+/** The path of a program; servers are often in folders that are not in every user's PATH. */
 export function findProgram(name: string): string | undefined {
   const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin", "/usr/local/bin"];
   return folders
@@ -190,7 +190,7 @@ export function findProgram(name: string): string | undefined {
     });
 }
 
-/** @throws an error that names the Debian package when a driver is not there: without it nothing can be measured */
+/** @throws an error that names the Debian package if a driver is missing: without it nothing can be measured */
 export function needDriver(name: string, debianPackage: string): string {
   const path = findProgram(name);
   if (path !== undefined) return path;

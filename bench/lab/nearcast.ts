@@ -1,4 +1,4 @@
-/** An origin and one edge of ours, each a process as a user would start it, on addresses of the lab. */
+/** A nearcast origin and one edge, each as a process like a user would start it, on addresses of the lab. */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,7 +8,9 @@ import type { Lab, Pin, Program } from "./lab.ts";
 export const benchZone = "bench.test";
 export const imagesHost = `img.${benchZone}`;
 
-/** Service addresses of the sites that every responder in this folder answers with; RFC 5737, so nobody lives there. */
+/**
+ * Service addresses of the sites in the answers of every server in this folder; reserved for documentation (RFC 5737).
+ */
 export const benchSites = [
   { name: "fra", latitude: 50.11, longitude: 8.68, address: "192.0.2.11" },
   { name: "nyc", latitude: 40.71, longitude: -74.01, address: "192.0.2.12" },
@@ -16,7 +18,7 @@ export const benchSites = [
 ] as const;
 
 export interface Nearcast {
-  /** Base URL of the edge; a bare address means the host of pictures. */
+  /** Base URL of the edge; the bare address serves the images host. */
   url: string;
   address: string;
   edge: Program;
@@ -27,7 +29,7 @@ export interface Nearcast {
 
 /**
  * @param options.pin where the edge runs; the origin, idle while anything is measured, runs anywhere
- * @param options.edge merged into the edge's configuration; told the edge's address
+ * @param options.edge merged into the edge's configuration; receives the edge's address
  * @param options.hosts further hosts of the fleet document
  * @param options.records further records of the zone
  */
@@ -74,7 +76,7 @@ export async function startNearcast(
         records: options.records ?? [],
       },
     ],
-    // Forced up: health is not what is measured, and the other two sites are names only.
+    // Forced up: health is not measured here, and the other two sites have no machines.
     sites: benchSites.map((site) => ({
       name: site.name,
       place: { latitude: site.latitude, longitude: site.longitude },

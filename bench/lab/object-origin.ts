@@ -1,4 +1,4 @@
-/** A loopback origin for caches: a few bodies under their paths, cacheable for a day, with the headers of ours. */
+/** A loopback origin for caches: a few bodies by path, cacheable for a day, with the header fields of nearcast. */
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";

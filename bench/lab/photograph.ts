@@ -1,6 +1,6 @@
 /**
- * A picture with what makes photographs costly to decode and encode: soft gradients, edges, texture of several sizes,
- * and sensor grain. The same size gives the same bytes.
+ * A picture with everything that makes photographs costly to decode and encode: soft gradients, edges, texture of
+ * several sizes, and sensor grain. The same size always gives the same bytes.
  *
  *   scene, a quarter of the size ─▶ enlarged with a cubic kernel ─▶ grain on every pixel ─▶ JPEG, quality 90
  */
@@ -8,7 +8,7 @@ import sharp from "sharp";
 import { seededRandom } from "#base/random.ts";
 
 const reduction = 4;
-/** Standard deviation of the grain, in steps of 255: a phone's camera in the evening. */
+/** Standard deviation of the grain, in steps of 255: like a phone's camera in the evening. */
 const grain = 9;
 
 export async function photograph(width: number, height: number): Promise<Buffer> {

@@ -1,4 +1,4 @@
-/** Cold pictures that are always being rendered beside a measurement, as many at a time as an edge has decoders. */
+/** Renders cold pictures continuously during a measurement, as many at a time as an edge has decoders. */
 import assert from "node:assert/strict";
 import { coldPath, coldSource } from "../cold-render.ts";
 import { digits } from "./figures.ts";
@@ -6,7 +6,7 @@ import type { Nearcast } from "./nearcast.ts";
 import { photograph } from "./photograph.ts";
 
 export interface Rendering {
-  /** Renders for as long as `measure` takes, and returns what it found. */
+  /** Renders until `measure` ends, and returns its result. */
   during: <Found>(measure: () => Promise<Found>) => Promise<Found>;
   note: () => string;
 }

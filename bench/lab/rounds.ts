@@ -1,4 +1,4 @@
-/** The order of measuring: one warm-up each, then all contenders in turns, round after round. */
+/** The order of measurements: one warm-up each, then all contenders alternate, round after round. */
 import type { Sample } from "./figures.ts";
 import type { Lab } from "./lab.ts";
 
@@ -7,7 +7,7 @@ export interface Contender {
   measure: (seconds: number) => Promise<Sample>;
 }
 
-/** A failure of one of them ends the comparison: a table with holes in its rounds would compare nothing. */
+/** The failure of one contender ends the comparison: a table with missing rounds would compare nothing. */
 export async function takeTurns(lab: Lab, contenders: readonly Contender[]): Promise<Map<string, Sample[]>> {
   const samples = new Map<string, Sample[]>(contenders.map(({ name }) => [name, []]));
   for (const { measure } of contenders) await measure(1);

@@ -1,4 +1,4 @@
-/** wrk as the driver of HTTP servers: one thread, keep-alive connections, and what it prints read strictly. */
+/** wrk drives the HTTP servers: one thread, keep-alive connections, and a strict parser for its output. */
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -9,13 +9,13 @@ export interface Load {
   url: string;
   connections: number;
   seconds: number;
-  /** Of each answer, to see that all of it came. */
+  /** Size of each response, to verify that all of it arrived. */
   bodyBytes: number;
   /** A Lua script for wrk, from storeScript(). */
   script?: string;
 }
 
-/** Drives the server for `seconds`; every answer must be a 2xx and every connection must hold. */
+/** Drives the server for `seconds`; every response must be a 2xx and no connection may break. */
 export async function drive(lab: Lab, server: Program, load: Load): Promise<Sample> {
   const args = ["-t1", `-c${load.connections}`, `-d${load.seconds}s`, "--timeout", "5s", "--latency"];
   if (load.script !== undefined) args.push("-s", load.script);
@@ -28,7 +28,7 @@ export async function drive(lab: Lab, server: Program, load: Load): Promise<Samp
   const requests = Number(find(output, /(\d+) requests in /));
   assert.ok(requests > 0, `${server.name} answered nothing`);
   const readBytes = readSizeBytes(find(output, / requests in \S+, (\S+) read$/m));
-  // The size is printed with three digits or four.
+  // wrk prints the size with only three or four digits.
   assert.ok(readBytes > requests * load.bodyBytes * 0.99, `${server.name} sent ${readBytes} bytes in all`);
   return {
     requests,

@@ -1,4 +1,4 @@
-/** Questions to a node's admin listener: one GET each, with a deadline. */
+/** Requests to a node's admin listener: one GET each, with a deadline. */
 import { command } from "#base/command-name.ts";
 import { parseForeignJson } from "#base/foreign-json.ts";
 import { fewInterimResponses } from "#base/interim-responses.ts";
@@ -8,7 +8,7 @@ import { systemReason } from "#base/system-reason.ts";
 import type { NodePlace } from "./settings.ts";
 
 const timeoutMs = 5000;
-/** The status of a fleet of two thousand nodes has a megabyte. */
+/** The status of a fleet of two thousand nodes takes about a megabyte. */
 const answerBytesMax = 16 * 1024 * 1024;
 const textsMax = 100;
 
@@ -16,7 +16,7 @@ export type AdminAnswer = { status: number; body: Record<string, unknown> };
 
 /**
  * @param target path and query
- * @throws CommandFailure when the node can't be reached or answers no JSON object
+ * @throws CommandFailure when the node can't be reached or its answer is not a JSON object
  */
 export async function askAdmin(node: NodePlace, target: string): Promise<AdminAnswer> {
   const url = new URL(`${node.adminUrl}${target}`);
@@ -48,14 +48,14 @@ async function readText(body: AsyncIterable<unknown>): Promise<string> {
   for await (const chunk of body) {
     const bytes = chunk as Buffer;
     sizeBytes += bytes.length;
-    // Leaving the loop destroys the body, and with it the connection.
+    // Leaving the loop destroys the body and closes the connection.
     if (sizeBytes > answerBytesMax) throw new Error(`the answer is larger than ${answerBytesMax} bytes`);
     chunks.push(bytes);
   }
   return Buffer.concat(chunks).toString("utf8");
 }
 
-/** A value deep inside of an answer of a node, which may be of another release. */
+/** A nested value of a node's answer, which may be from another release. */
 export function inside(value: unknown, ...steps: readonly string[]): unknown {
   return steps.reduce<unknown>(
     (at, step) => (typeof at === "object" && at !== null ? (at as Record<string, unknown>)[step] : undefined),
@@ -63,7 +63,7 @@ export function inside(value: unknown, ...steps: readonly string[]): unknown {
   );
 }
 
-/** The texts and numbers of a list in an answer, whatever else stands in it; the first hundred. */
+/** The strings and numbers of a list in an answer, without any other values; at most the first hundred. */
 export function texts(value: unknown, ...steps: readonly string[]): string[] {
   const found = inside(value, ...steps);
   if (!Array.isArray(found)) return [];

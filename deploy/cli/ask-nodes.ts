@@ -1,11 +1,11 @@
 /**
- * Questions to nodes, over one of two ways:
+ * Queries nodes in one of two ways:
  *
- *   admin     their admin listeners, which are on loopback: from the machine of a node, or where --admin names them
- *   origin    the origin asks them over the feed that they hold open: from anywhere, with the writer's token
+ *   admin     through their admin listeners, which are on loopback: from a node's machine, or as named by --admin
+ *   origin    the origin asks them over their feed connection: from anywhere, with the writer token
  *
- * --admin decides for the first, and goes with neither --node nor --site. Without it, nodes of this machine are asked
- * at their admin listeners unless others are selected; where no node is known here, the origin asks.
+ * --admin selects the first way, and can't be combined with --node or --site. Without it, the nodes of this machine are
+ * asked at their admin listeners unless other nodes are selected; if no node is known here, the origin asks.
  */
 import type { NodeQuestion } from "#follow/channel/messages.ts";
 import { adminTargetOf } from "#follow/channel/admin-target.ts";
@@ -23,12 +23,12 @@ export interface NodeOptions extends CommonOptions {
   site?: string[];
 }
 
-/** What one node, or one of its processes, said. */
+/** The answer of one node, or of one of its processes. */
 export interface Reply {
-  /** As the node calls itself, `fra1` or `fra1.2`; its admin URL where only that is known. */
+  /** The node's own name, `fra1` or `fra1.2`; its admin URL if only that is known. */
   name: string;
   site: string | undefined;
-  /** Where it was asked: the URL of its admin listener, or the origin's. */
+  /** Where the node was asked: the URL of its admin listener, or of the origin. */
   at: string;
   answer: NodeReply;
 }
@@ -44,7 +44,7 @@ export interface Asked {
 }
 
 /**
- * @param isOne ask the first only of the nodes that are selected
+ * @param isOne ask only the first of the selected nodes
  * @throws CommandFailure when the origin can't be reached or refuses, or a selected node does not exist
  */
 export async function askNodes(question: NodeQuestion, options: NodeOptions, cli: Cli, isOne = false): Promise<Asked> {
@@ -53,7 +53,7 @@ export async function askNodes(question: NodeQuestion, options: NodeOptions, cli
   return await askThere(question, isOne ? here.slice(0, 1) : here);
 }
 
-/** The same, where the origin is known not to answer: only nodes of this machine, and those that --admin names. */
+/** Like askNodes(), when the origin does not answer: asks only nodes of this machine, or those that --admin names. */
 export async function askNodesHere(question: NodeQuestion, options: NodeOptions, cli: Cli): Promise<Asked | undefined> {
   const here = await localNodes(options, cli);
   return here === undefined ? undefined : await askThere(question, here);
@@ -63,7 +63,7 @@ async function askThere(question: NodeQuestion, nodes: readonly NodePlace[]): Pr
   return { way: "admin", replies: await Promise.all(nodes.map(async (node) => await askByAdmin(question, node))) };
 }
 
-/** How the nodes were asked, in words. */
+/** How the nodes were asked, for people. */
 export function wayText({ way, replies }: Asked): string {
   if (way === "admin") return "asked at the admin listeners of the nodes";
   return `asked through the origin at ${replies[0]?.at ?? "?"}`;
@@ -119,7 +119,7 @@ function replyOf({ outcome, status, body, reason }: RelayedAnswer): NodeReply {
   return { outcome: "failed", kind: outcome, reason: reason ?? "its answer can't be read" };
 }
 
-/** Why a verb ends that needs the answer of this one node. */
+/** The failure of a verb that needs the answer of this node. */
 export function failureOf(name: string, answer: NodeReply & { outcome: "failed" }): CommandFailure {
   if (answer.cause !== undefined) return answer.cause;
   const isRefused = ["refused", "unproven", "too-large", "malformed"].includes(answer.kind);

@@ -1,16 +1,16 @@
-/** Asking a person at a terminal before something is done. */
+/** Asks for confirmation at a terminal. */
 import { createInterface } from "node:readline";
 import { printable } from "./printable.ts";
 import type { Cli } from "./verb.ts";
 
-/** Whether there is somebody to ask: a question is written to standard error and answered on standard input. */
+/** Whether a person can be asked: the question goes to standard error, the answer comes from standard input. */
 export function isAtTerminal({ stdin, stderr }: Cli): boolean {
   return stdin.isTTY === true && stderr.isTTY === true;
 }
 
 /**
- * Asks a question that is answered with y or n. Anything but a clear yes is a no, the end of the input too. Waits as
- * long as the person thinks.
+ * Asks a yes-or-no question. Anything but a clear yes counts as no, and so does the end of the input. There is no time
+ * limit.
  */
 export async function confirm({ stdin, stderr }: Cli, question: string): Promise<boolean> {
   const lines = createInterface({ input: stdin, output: stderr });

@@ -1,9 +1,9 @@
 /**
- * One DNS query to one server: over UDP, and over TCP after a truncated answer. dns2 writes the query and reads the
- * answer. Its own clients are not used: they leave a TCP connection open that the server does not close, which keeps
- * the command running, they accept any answer that comes over TCP, and they can't use IPv6 there.
+ * One DNS query to one server: over UDP, then over TCP if the answer is truncated. dns2 encodes the query and decodes
+ * the answer. Its own clients are not used: they leave a TCP connection open if the server does not close it, which
+ * keeps the command running; they accept any answer over TCP; and they can't use IPv6 there.
  *
- * What must stay true: when the promise settles, no socket and no timer is left, whatever the server does.
+ * Invariant: when the promise settles, no socket and no timer is left, whatever the server does.
  */
 import { Packet } from "dns2";
 import { createSocket } from "node:dgram";
@@ -26,13 +26,13 @@ export interface DnsQuery {
 
 export interface QueryLimits {
   readonly isTcp?: boolean;
-  /** Longer answers are refused: reading names that point to each other takes the square of the length. */
+  /** Longer answers are refused: decoding names that point to each other takes quadratic time. */
   readonly answerBytesMax: number;
 }
 
 /** For the whole query, over UDP and TCP. */
 export const queryTimeoutMs = 3500;
-/** A datagram may get lost, so the query is repeated until then. */
+/** A datagram may be lost, so the query is repeated at this interval. */
 const repeatMs = 1000;
 const headerBytes = 12;
 
@@ -44,7 +44,7 @@ interface Sent {
   readonly signal: AbortSignal;
 }
 
-/** @throws Error with the reason when the server does not answer in time, or with something else than an answer */
+/** @throws Error with the reason when the server does not answer in time, or its reply is not an answer */
 export async function queryDns(server: DnsServer, query: DnsQuery, limits: QueryLimits): Promise<Packet> {
   const { isTcp = false, answerBytesMax } = limits;
   const ended = new AbortController();
@@ -83,11 +83,11 @@ async function overUdp({ host, port }: DnsServer, sent: Sent): Promise<Packet> {
       rejectOnAbort(sent.signal, reject);
       socket.on("error", reject);
       socket.on("message", (message) => {
-        // Late answers and forged ones: the one that was asked for may still come.
+        // A late or forged answer: the right one may still arrive.
         if (message.length < headerBytes || message.readUInt16BE(0) !== sent.id) return;
         settle(() => answerIn(message, sent), resolve, reject);
       });
-      // The kernel drops datagrams from other addresses and ports than the connected one.
+      // The kernel drops datagrams from any other address or port than the connected one.
       socket.connect(port, host);
       socket.once("connect", () => {
         send();
@@ -100,7 +100,7 @@ async function overUdp({ host, port }: DnsServer, sent: Sent): Promise<Packet> {
   }
 }
 
-/** RFC 1035 §4.2.2: two octets with the length precede the message. */
+/** RFC 1035 §4.2.2: a two-octet length precedes the message. */
 async function overTcp({ host, port }: DnsServer, sent: Sent): Promise<Packet> {
   const socket = connect({ host, port });
   let received = Buffer.alloc(0);
@@ -145,17 +145,17 @@ function settle(read: () => Packet, resolve: (packet: Packet) => void, reject: (
   }
 }
 
-/** @throws Error when it does not answer the query, or can't be read */
+/** @throws Error when the message does not answer the query, or can't be decoded */
 function answerIn(message: Buffer, sent: Sent): Packet {
   if (message.length > sent.answerBytesMax) tooLong(message.length, sent);
   const packet = readMessage(message);
   const { header, questions } = packet;
   if (header.id !== sent.id || header.qr !== 1) throw new Error("the server sent something else than the answer");
   const [error] = packet.errors;
-  // A truncated answer may end within a record; it is asked for again.
+  // A truncated answer may end within a record; the query is repeated over TCP.
   if (error !== undefined && header.tc !== 1) throw new Error(`the answer is malformed: ${error.message}`);
   const [question] = questions;
-  // A server that can't read the query may leave the question out.
+  // A server that can't decode the query may omit the question.
   if (question === undefined && header.rcode !== Packet.RCODE.NOERROR) return packet;
   const isSame =
     questions.length === 1 &&

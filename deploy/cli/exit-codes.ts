@@ -1,14 +1,14 @@
-/** How every verb ends, and the failure that carries it up to main.ts. Scripts depend on these numbers. */
+/** The exit codes of every verb, and the failure that carries one up to main.ts. Scripts depend on these numbers. */
 
 export const exitCodes = {
   ok: 0,
-  /** The work was tried and did not succeed, wholly or in part. */
+  /** The verb tried and failed, wholly or in part. */
   failed: 1,
-  /** The command line, a configuration file or a fleet document has to be mended. */
+  /** The command line, a configuration file or a fleet document must be corrected. */
   usage: 2,
   /** The origin or a node can't be reached. */
   unreachable: 3,
-  /** The origin or a node understood and said no: no such name, a bad token, not a picture. */
+  /** The origin or a node refused the request: no such name, a bad token, not a picture. */
   refused: 4,
 } as const;
 
@@ -17,12 +17,12 @@ export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 export const exitCodesHelp =
   "Exit status: 0 success, 1 failure, 2 wrong usage or configuration, 3 unreachable, 4 refused by the server.";
 
-/** Ends a verb. main.ts prints the message, the lines below it, and ends the process with the code. */
+/** Ends a verb. main.ts prints the message and the lines, then ends the process with the code. */
 export class CommandFailure extends Error {
   readonly exitCode: ExitCode;
-  /** What was tried, what is wrong in detail, what to do next: one line each. */
+  /** What was tried, details of the problem, what to do next: one line each. */
   readonly lines: readonly string[];
-  /** What the server called it, such as `NOT_FOUND`. */
+  /** The server's error code, such as `NOT_FOUND`. */
   readonly code: string | undefined;
 
   constructor(

@@ -1,6 +1,6 @@
 /**
- * The `nearcast` command as a process: the only place in it that reads the environment and ends the process.
- * program.ts has its verbs; deploy/nearcast.mjs starts it.
+ * The `nearcast` command as a process: the only place in the command that reads the environment and ends the process.
+ * program.ts defines its verbs; deploy/nearcast.mjs starts it.
  */
 import { systemClock } from "#base/clock.ts";
 import { ConfigError } from "#base/read-config.ts";
@@ -26,7 +26,7 @@ const cli: Cli = {
 const program = createProgram(cli);
 endByException(program);
 
-// Whoever reads the answer may have seen enough (`nearcast ls | head`).
+// The reader of the output may stop early (`nearcast ls | head`).
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(exitCodes.ok);
   throw error;
@@ -38,7 +38,10 @@ try {
   fail(error);
 }
 
-/** Wrong usage of a verb, or of one inside a group, ends in fail(); what it quotes of the command line is printable. */
+/**
+ * Wrong usage of a verb, or of one inside a group, ends in fail(), which makes quoted parts of the command line
+ * printable.
+ */
 function endByException(command: Command): void {
   command.exitOverride().configureOutput({
     writeErr: (text) => {
@@ -51,7 +54,7 @@ function endByException(command: Command): void {
 function fail(error: unknown): void {
   const isJson = process.argv.includes("--json");
   if (error instanceof CommanderError) {
-    // Commander has printed its message, and has called `--help` and `--version` errors, too.
+    // Commander has printed its message; it reports `--help` and `--version` as errors, too.
     process.exitCode = error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
   } else if (error instanceof CommandFailure) {
     writeFailure(process.stderr, error, isJson);

@@ -1,16 +1,16 @@
-/** What every verb that takes the name of a picture says of one that the origin does not have. */
+/** The message of every verb that takes a picture's name, for a picture that the origin does not have. */
 import { command } from "#base/command-name.ts";
 import { nearest } from "#base/did-you-mean.ts";
 import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { readVersions, someNames } from "./origin-answers.ts";
 import type { OriginClient } from "./origin-client.ts";
 
-/** Names that are compared: one page of the origin's. */
+/** How many names are compared: one page of the origin's listing. */
 const namesMax = 1000;
-/** Versions that a message lists. */
+/** How many versions a message lists. */
 const listedMax = 10;
 
-/** Does the work; where the origin has no such picture, the failure names the picture that was probably meant. */
+/** Does the work; if the origin has no such picture, the failure suggests the picture that was probably meant. */
 export async function withPicture<Result>(
   client: OriginClient,
   name: string,
@@ -23,7 +23,7 @@ export async function withPicture<Result>(
   }
 }
 
-/** The same for work with one version: where only that is missing, the failure tells which ones there are. */
+/** The same for work with one version: if only the version is missing, the failure lists the existing ones. */
 export async function withPictureVersion<Result>(
   client: OriginClient,
   name: string,
@@ -43,7 +43,7 @@ export async function withPictureVersion<Result>(
   }
 }
 
-/** `1, 2, 3`, or `3 to 41`; they may come in any order. */
+/** `1, 2, 3`, or `3 to 41`; the input may be in any order. */
 export function versionsText(versions: readonly number[]): string {
   const sorted = versions.toSorted((one, other) => one - other);
   const [first, last] = [sorted[0], sorted.at(-1)];

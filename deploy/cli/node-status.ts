@@ -1,21 +1,21 @@
 /**
- * A node's status as this command reads it. Whoever holds the edges' token can answer as any node, so an answer is
- * checked before anything of it is shown: one that makes no sense costs its own line, and the others are shown. A node
- * of another release may say less, or more, which is left out.
+ * Parses a node's status. Anyone who holds the edge token can answer as any node, so every answer is checked before any
+ * of it is shown: an invalid one affects only its own line. A node of another release may send fewer fields, or more,
+ * which are ignored.
  */
 import { check, problemLines } from "#base/schema.ts";
 import { type Static, type TSchema, Type } from "typebox";
 import type { Reply, Way } from "./ask-nodes.ts";
 
-/** Rows of the table of nodes, and of the one of sites: five times what fits into one answer over the origin. */
+/** Rows of the nodes table and the sites table: five times what fits into one answer over the origin. */
 const rowsMax = 10_000;
 
 const said = <Schema extends TSchema>(schema: Schema) => Type.Optional(Type.Union([schema, Type.Null()]));
-/** Names, states, addresses: a DNS name is the longest. */
+/** Names, states, addresses: the longest is a DNS name. */
 const word = said(Type.String({ maxLength: 255 }));
-/** Of a site: 16 addresses of each of 256 nodes, and its own. */
+/** Addresses of a site: 16 for each of 256 nodes, and its own. */
 const words = said(Type.Array(Type.String({ maxLength: 255 }), { maxItems: 5000 }));
-/** For people. */
+/** Text for people. */
 const sentence = Type.String({ maxLength: 4096 });
 const amount = said(Type.Number());
 const flag = said(Type.Boolean());
@@ -73,17 +73,17 @@ const nodeStatus = Type.Object({
 });
 export type NodeStatus = Static<typeof nodeStatus>;
 
-/** What one node, or one of its processes, said of itself and of the fleet; or why that is not known. */
+/** What one node, or one of its processes, reported about itself and the fleet; or why that is unknown. */
 export type Witness = Omit<Reply, "answer"> & {
   answer:
     | { outcome: "answered"; body: Record<string, unknown>; status: NodeStatus }
-    /** `kind`: as a reply's, or `malformed`. */
+    /** `kind`: as in a reply, or `malformed`. */
     | { outcome: "failed"; kind: string; reason: string };
 };
 
 /**
- * @param way asked at an admin listener that the operator named, a node is called as it calls itself; over the origin,
- *   as it introduced itself there
+ * @param way a node asked at an admin listener that the operator named is shown under the name that it reports; over
+ * the origin, under the name that it gave the origin
  */
 export function witnessOf({ answer, ...about }: Reply, way: Way): Witness {
   if (answer.outcome === "failed") return { ...about, answer };

@@ -1,6 +1,6 @@
 /**
- * What the origin's API answers, as far as the verbs read it. The shapes are checked, since the origin may be of
- * another release than this command: a clear failure then, instead of `undefined` in a table.
+ * The answers of the origin's API, as far as the verbs use them. The shapes are checked, since the origin may run
+ * another release than this command: that gives a clear failure instead of `undefined` in a table.
  */
 import { check, problemLines } from "#base/schema.ts";
 import type { NodeQuestion } from "#follow/channel/messages.ts";
@@ -25,7 +25,7 @@ const storedImage = Type.Object({
   version: Type.Integer(),
   ...picture,
   unchanged: Type.Boolean(),
-  // An origin of the release before says nothing of it.
+  // An origin of the previous release does not send it.
   repaired: Type.Optional(Type.Boolean()),
 });
 export type StoredImage = Static<typeof storedImage>;
@@ -68,7 +68,7 @@ export type FleetText = Static<typeof fleetText>;
 const publishedFleet = Type.Object({ ...fleetVersion.properties, unchanged: Type.Boolean() });
 export type PublishedFleet = Static<typeof publishedFleet>;
 
-// Kinds that a later origin may add are shown as they come.
+// Kinds that a later origin may add are shown unchanged.
 const fleetReview = Type.Object({
   dryRun: Type.Literal(true),
   version: Type.Optional(Type.Integer()),
@@ -81,17 +81,17 @@ const fleetReview = Type.Object({
   dangers: Type.Array(Type.Object({ kind: Type.String(), name: Type.String(), message: Type.String() })),
   dangerCount: Type.Integer(),
 });
-/** What publishing would change, and what it would take down. */
+/** What publishing would change, and what it would take out of service. */
 export type FleetReview = Static<typeof fleetReview>;
 const openApiDocument = Type.Object({ paths: Type.Record(Type.String(), Type.Unknown()) });
 
-/** What is published next: a new text, or that of an earlier version (undefined: the one before the newest). */
+/** The next fleet document: a new text, or that of an earlier version (undefined: the one before the newest). */
 export type NextFleet = { readonly text: string } | { readonly rollbackTo: number | undefined };
 
 export interface PublishOptions {
-  /** Publishes although it takes down what is being served. */
+  /** Publishes even if that takes hosts, names or zones out of service. */
   force?: boolean;
-  /** The newest version must be this one; 0: there must be none yet. */
+  /** The newest version must be this one; 0: there must be no version yet. */
   ifVersion?: number | undefined;
 }
 
@@ -190,9 +190,9 @@ const verifyAnswer = Type.Object({
   cursor: Type.Optional(Type.String()),
 });
 
-/** The origin judges a whole document before it answers: one of 4 MiB takes it a while, and others stand before it. */
+/** The origin validates a whole document before it answers: 4 MiB take a while, and other requests may be ahead. */
 const fleetAnswerTimeoutMs = 120_000;
-/** Names of one page; the origin's own greatest. */
+/** Names per page; the origin's maximum. */
 const pageLength = 1000;
 
 export async function putImage(
@@ -203,7 +203,7 @@ export async function putImage(
   return read(storedImage, await client.call({ method: "PUT", path: `/images/${encodeName(name)}`, body: source }));
 }
 
-/** One step of the check of stored pictures, from after the cursor of the step before. */
+/** One step of the check of stored pictures, starting after the previous step's cursor. */
 export async function verifyStep(
   client: OriginClient,
   after: string | undefined,
@@ -254,15 +254,15 @@ export async function purge(client: OriginClient, request: PurgeRequest): Promis
 }
 
 /**
- * What the nodes found for a purge; waits until all that are connected have reported, or `waitMs` (at most 10 s).
- * @returns undefined: the origin is of a release that does not ask for reports, or has forgotten the purge
+ * The nodes' reports on a purge; waits until all connected nodes have reported, or for `waitMs` (at most 10 s).
+ * @returns undefined: the origin's release does not collect reports, or it has forgotten the purge
  */
 export async function readPurge(client: OriginClient, seq: number, waitMs: number): Promise<PurgeState | undefined> {
   const answer = await client.call({ method: "GET", path: `/purges/${seq}`, query: { waitMs }, expect: [404] });
   return answer.status === 404 ? undefined : read(purgeState, answer);
 }
 
-/** Has the origin ask the nodes; without `nodes` and `sites`, all of them. */
+/** Makes the origin ask the nodes: all of them, unless `nodes` or `sites` selects some. */
 export async function askOverOrigin(
   client: OriginClient,
   json: { question: NodeQuestion; nodes?: string[]; sites?: string[]; first?: boolean },
@@ -277,7 +277,7 @@ export async function someNames(client: OriginClient, prefix: string, limit: num
   return read(imageList, answer).images.map(({ name }) => name);
 }
 
-/** The newest fleet document, or that version of it; undefined when there is none. */
+/** The newest fleet document, or the given version; undefined when there is none. */
 export async function readFleet(client: OriginClient, version?: number): Promise<FleetText | undefined> {
   const answer = await client.call({ method: "GET", path: "/fleet", query: { version }, expect: [404] });
   return answer.status === 404 ? undefined : read(fleetText, answer);
@@ -296,7 +296,7 @@ export async function publishFleet(
   return read(publishedFleet, await client.call({ ...fleetCall(next, ifVersion), query }));
 }
 
-/** What publishFleet() would do, judged by the origin; nothing is published. */
+/** What publishFleet() would change, as the origin judges it; nothing is published. */
 export async function reviewFleet(
   client: OriginClient,
   next: NextFleet,
@@ -318,7 +318,7 @@ function fleetCall(next: NextFleet, ifVersion: number | undefined): Parameters<O
   return { method: "POST", path: "/fleet/rollbacks", headers, body: { json }, answerTimeoutMs: fleetAnswerTimeoutMs };
 }
 
-/** An origin of release 0.1 ignores `dryRun` and would publish; its OpenAPI document tells. */
+/** An origin of release 0.1 ignores `dryRun` and would publish; its OpenAPI document shows whether it does. */
 async function mustKnowDryRuns(client: OriginClient): Promise<void> {
   const answer = await client.call({
     method: "GET",
@@ -359,7 +359,7 @@ export async function retireTokens(client: OriginClient, kind: string): Promise<
   return read(retiredTokens, await client.call({ method: "DELETE", path: `/tokens/${kind}/older` }));
 }
 
-/** Whether the origin takes this token for the edges', who alone may read the fleet secret. */
+/** Whether the origin accepts this token as an edge token: only edges may read the fleet secret. */
 export async function mayFollow(client: OriginClient): Promise<boolean> {
   return (await client.call({ method: "GET", path: "/fleet/secret", expect: [403, 404] })).status !== 403;
 }
@@ -386,7 +386,7 @@ export async function removeNode(client: OriginClient, node: string): Promise<St
 
 /**
  * The newest entries that match, page after page.
- * @param limit at most so many
+ * @param limit the maximum number of entries
  */
 export async function readAudit(
   client: OriginClient,

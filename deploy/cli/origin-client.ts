@@ -1,6 +1,6 @@
 /**
- * The origin's HTTP API, as the verbs use it: each call has a deadline, each failure becomes a CommandFailure that says
- * what was tried and what to do next.
+ * Client of the origin's HTTP API for the verbs: each call has a deadline, and each failure becomes a CommandFailure
+ * that says what was tried and what to do next.
  */
 import { command } from "#base/command-name.ts";
 import { parseForeignJson } from "#base/foreign-json.ts";
@@ -14,17 +14,19 @@ import { CommandFailure, exitCodes } from "./exit-codes.ts";
 import { defaultUrlFrom, isTrialAddress, type OriginPlace } from "./settings.ts";
 import { userName } from "./user-name.ts";
 
-/** The origin answers out of SQLite within milliseconds; after so long it is stopped, or held up. */
+/** The origin answers from SQLite within milliseconds; after this time it is stopped or blocked. */
 const usualAnswerTimeoutMs = 15_000;
 const connectTimeoutMs = 3000;
-/** The origin decodes an upload before it answers, in half a minute at most, and others may stand before it. */
+/**
+ * The origin decodes an upload before it answers, which takes at most half a minute, and other uploads may be ahead.
+ */
 const uploadAnswerTimeoutMs = 300_000;
 const bodyBytesMax = 16 * 1024 * 1024;
 
 export interface Answer {
   status: number;
   headers: Readonly<Record<string, string>>;
-  /** Parsed JSON, or the text when it is none or nested too deep; undefined when empty. */
+  /** Parsed JSON, or the text if it is not JSON or nested too deeply; undefined when empty. */
   body: unknown;
 }
 
@@ -37,11 +39,11 @@ interface Call {
   query?: Readonly<Record<string, string | number | undefined>>;
   headers?: Readonly<Record<string, string>>;
   body?: { json: unknown } | { text: string; type: string } | { file: string; sizeBytes: number; onBytes: OnBytes };
-  /** Statuses that are no failure here although they are 4xx. */
+  /** 4xx statuses that the caller does not treat as failures. */
   expect?: readonly number[];
-  /** How long the origin may be at work on this before it begins to answer; default: the client's. */
+  /** How long the origin may work on this call before it begins to answer; default: the client's. */
   answerTimeoutMs?: number;
-  /** It changes nothing (RFC 9110 §9.2.1) although its method may. */
+  /** The call changes nothing (RFC 9110 §9.2.1), even if its method is not safe. */
   isSafe?: boolean;
 }
 
@@ -53,14 +55,14 @@ export interface OriginClient {
   close: () => Promise<void>;
 }
 
-/** A picture's name as a URL's path. Names with `..` and the like end here: a URL's parser would resolve them away. */
+/** A picture's name as a URL path. Rejects names with `..` and the like: a URL parser would resolve them away. */
 export function encodeName(name: string): string {
   const parsed = parseName(name);
   if (!parsed.ok) throw new CommandFailure(exitCodes.usage, `"${name}" is not a picture's name: ${parsed.reason}`);
   return parsed.name.split("/").map(encodeURIComponent).join("/");
 }
 
-/** @param settings `answerTimeoutMs`: how long each call waits for its answer where it has no deadline of its own */
+/** @param settings `answerTimeoutMs`: how long a call without its own deadline waits for its answer */
 export function createOriginClient(
   place: OriginPlace,
   { answerTimeoutMs = usualAnswerTimeoutMs }: { answerTimeoutMs?: number } = {},
@@ -68,7 +70,7 @@ export function createOriginClient(
   const agent = new Agent({ connect: { timeout: connectTimeoutMs }, connections: 8, keepAliveTimeout: 1000 });
   let token: string | undefined;
 
-  /** An origin that was never started has made no token either: then it is its absence that must be told. */
+  /** An origin that was never started has not written a token either: then report that the origin is missing. */
   async function readToken(): Promise<string> {
     try {
       return await place.token();
@@ -127,13 +129,13 @@ export function createOriginClient(
   return { url: place.url, call, close: async () => await agent.close() };
 }
 
-/** The verb that shows whether a change was made whose answer never came; undefined: the call changes nothing. */
+/** The verb that shows whether an unanswered call made its change; undefined: the call changes nothing. */
 function lookVerbOf({ method, path, isSafe = method === "GET" || method === "HEAD" }: Call): string | undefined {
   if (isSafe) return undefined;
   return path === "/fleet" || path === "/fleet/rollbacks" ? "fleet releases" : "audit";
 }
 
-/** Who is noted beside each version. */
+/** The author recorded with each version. */
 function authorHeader(): string {
   return encodeURIComponent(userName()).slice(0, 100);
 }
@@ -155,7 +157,7 @@ function bodyOf(body: Call["body"], headers: Record<string, string>): Dispatcher
 
 async function* fileChunks(file: string, onBytes: OnBytes): AsyncGenerator<Buffer> {
   const stream = createReadStream(file, { highWaterMark: 256 * 1024 });
-  // What fails here is this file, not the line to the origin.
+  // Errors here come from the file, not from the connection to the origin.
   const chunks = stream.iterator() as AsyncIterator<Buffer>;
   try {
     for (;;) {
@@ -212,11 +214,11 @@ function startHint(url: string): string {
 
 interface Waits {
   readonly answerTimeoutMs: number;
-  /** As lookVerbOf() has it. */
+  /** As in lookVerbOf(). */
   readonly lookVerb: string | undefined;
 }
 
-/** An origin that was reached and is silent needs other advice than one that is not there. */
+/** An origin that accepts connections but does not answer needs other advice than one that can't be reached. */
 function asFailure(place: OriginPlace, error: unknown, waits: Waits): CommandFailure {
   const { code } = error as NodeJS.ErrnoException;
   const seconds = waits.answerTimeoutMs / 1000;
@@ -262,7 +264,7 @@ function unreachable(place: OriginPlace, error: unknown, { lookVerb }: Waits): C
   });
 }
 
-/** Codes that an edge answers to the origin's API; an origin answers none of them to a call of this command. */
+/** Codes that an edge answers to the origin's API; an origin never answers them to a call of this command. */
 const edgeCodes: readonly unknown[] = ["UNKNOWN_HOST", "METHOD_NOT_ALLOWED"];
 
 function isOfEdge({ status, headers, body }: Answer): boolean {
@@ -278,7 +280,7 @@ function notAnOrigin({ url, urlFrom }: OriginPlace): CommandFailure {
   });
 }
 
-/** What to do about a token that the origin refuses. */
+/** What to do about a token that the origin refused. */
 function tokenAdvice({ tokenFile, url }: OriginPlace): string {
   const refused = tokenFile === undefined ? "The token" : `The token in ${tokenFile}`;
   return (

@@ -1,4 +1,4 @@
-/** What the verbs share that work on the origin's data directory itself: progress in bytes, and failures. */
+/** Shared by the verbs that work on the origin's data directory: progress in bytes, and failures. */
 import { SingleBar, Presets } from "cli-progress";
 import { NearcastError } from "#base/errors.ts";
 import { systemReason } from "#base/system-reason.ts";
@@ -10,7 +10,7 @@ export interface ByteProgress {
   readonly close: () => void;
 }
 
-/** A bar on a terminal; nothing elsewhere, since the answer says it all. */
+/** A progress bar on a terminal; nothing elsewhere, since the answer contains the result. */
 export function openByteProgress(output: Output): ByteProgress {
   if (!output.isInteractive || output.isJson) return { show: () => {}, close: () => {} };
   const format = "{phase} {bar} {percentage}% | {done} of {all} | {eta_formatted} left";
@@ -30,8 +30,8 @@ export function openByteProgress(output: Output): ByteProgress {
 }
 
 /**
- * A failure of the origin's own code, or of the file system, as the command tells it: a sentence, never a stack.
- * @param notFoundAdvice what to do next when something is not there
+ * Turns an error of the origin's code, or of the file system, into a sentence without a stack.
+ * @param notFoundAdvice what to do next when something does not exist
  */
 export function asFailure(error: unknown, notFoundAdvice?: string): unknown {
   if (error instanceof NearcastError) {

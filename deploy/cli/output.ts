@@ -1,9 +1,9 @@
 /**
- * What a verb says: its answer on standard output, as text for people or as one JSON value for programs (`--json`);
- * progress and failures on standard error, so that a pipe gets the answer alone.
+ * The output of a verb: its answer on standard output, as text for people or as one JSON value for programs (`--json`);
+ * progress and failures on standard error, so that a pipe receives only the answer.
  *
- * The only place of the command that writes to a terminal (a test holds that), and so the one where text from elsewhere
- * is made printable: no verb can forget it.
+ * Only this file of the command writes to a terminal (a test checks that), and it makes text from elsewhere printable,
+ * so no verb can forget to.
  */
 import { asTyped } from "#base/command-name.ts";
 import type { CommandFailure } from "./exit-codes.ts";
@@ -11,19 +11,19 @@ import { cellLengthMax, printable, printableJson, printableLines } from "./print
 
 export interface Output {
   readonly isJson: boolean;
-  /** Whether standard error is a terminal, on which a line may be drawn anew. */
+  /** Whether standard error is a terminal, where a line can be redrawn. */
   readonly isInteractive: boolean;
-  /** The verb's answer: `value` with --json, else the lines. */
+  /** The verb's answer: `value` with --json, otherwise the lines. */
   answer: (value: unknown, lines: () => readonly string[]) => void;
-  /** The same where the answer is a file's text: byte for byte into a pipe, printable on a terminal. */
+  /** An answer that is a file's text: byte for byte into a pipe, printable on a terminal. */
   document: (value: unknown, text: string) => void;
-  /** Something on the way, for people: standard error, also with --json. */
+  /** A message to people while the verb runs: standard error, also with --json. */
   note: (line: string) => void;
-  /** A line that takes the place of the one before, on a terminal. Undefined: nothing stands there any more. */
+  /** Replaces the previous line, on a terminal. Undefined: clears it. */
   redraw: (line: string | undefined) => void;
 }
 
-/** `columns`: of a terminal; a pipe has none. */
+/** `columns`: the width of a terminal; a pipe has none. */
 export type TextStream = Pick<NodeJS.WriteStream, "write"> & { isTTY?: boolean; columns?: number };
 
 export function createOutput(stdout: TextStream, stderr: TextStream, isJson: boolean): Output {
@@ -41,7 +41,7 @@ export function createOutput(stdout: TextStream, stderr: TextStream, isJson: boo
       stderr.write(lineText(line));
     },
     redraw(line) {
-      // ECMA-48 EL: erases what the line before had more.
+      // ECMA-48 EL: erases the rest of the previous line.
       stderr.write(line === undefined ? "\r\u001b[K" : `\r${printable(line)}\u001b[K`);
     },
   };
@@ -62,18 +62,18 @@ export function writeFailure(stderr: TextStream, failure: CommandFailure, isJson
     return;
   }
   const lines = [`nearcast: ${failure.message}`, ...failure.lines.map((line) => `  ${line}`)];
-  // It may be the origin's or a node's, which say what to type in a form of their own.
+  // The lines may come from the origin or a node, which write commands in their own notation.
   stderr.write(lines.map((line) => lineText(asTyped(line))).join(""));
 }
 
-/** Text of several lines that no verb wrote: a stack, or what commander says of the command line. */
+/** Text of several lines that no verb wrote: a stack, or commander's message about the command line. */
 export function writeText(stream: TextStream, text: string): void {
   stream.write(printableLines(text));
 }
 
 /**
- * Columns as wide as their widest cell, two spaces between them; numbers stand to the right. Cells are made printable
- * here, too: what is shown by its number takes more room.
+ * Columns as wide as their widest cell, separated by two spaces; numbers are right-aligned. Cells are made printable
+ * here, since escaped characters need more space.
  */
 export function tableLines(
   heads: readonly string[],
@@ -83,7 +83,7 @@ export function tableLines(
     [...heads],
     ...rows.map((row) => heads.map((_head, column) => printable(String(row[column] ?? "-"), cellLengthMax))),
   ];
-  // Not Math.max(...all): as many arguments as a large fleet's pictures are more than a call can have.
+  // Not Math.max(...all): a large fleet has more pictures than a call can have arguments.
   const widths = heads.map((_head, column) =>
     cells.reduce((widest, row) => Math.max(widest, (row[column] ?? "").length), 0),
   );
@@ -124,7 +124,7 @@ export function timeText(iso: string): string {
   return `${day} ${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())} ${zone}`;
 }
 
-/** A node's answer with its times as ISO 8601: `validatedAtMs: 1772362807000` becomes `validatedAt: "2026-03-01T…"`. */
+/** A node's answer with times in ISO 8601: `validatedAtMs: 1772362807000` becomes `validatedAt: "2026-03-01T…"`. */
 export function withDates(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withDates);
   if (typeof value !== "object" || value === null) return value;
@@ -137,5 +137,5 @@ export function withDates(value: unknown): unknown {
   );
 }
 
-/** ECMA-262: beyond it there are no dates. */
+/** ECMA-262: the largest date. */
 const timeMsMax = 8.64e15;

@@ -1,31 +1,30 @@
 /**
- * Text from elsewhere as it may be written to a terminal; pure. What a node answers, what others call their pictures,
- * and who they say they are can hold characters that a terminal obeys (ECMA-48: colours, titles, "clear the screen"),
- * that begin a line which nobody said, or that turn the order of what follows (Unicode UAX #9). They are shown by their
- * number instead: `\x1b`, `\u{202e}`.
+ * Makes text from elsewhere safe for a terminal; pure. Answers of nodes, names of pictures and names of users can
+ * contain characters that a terminal obeys (ECMA-48: colours, titles, "clear the screen"), that fake a new line, or
+ * that reverse the order of what follows (Unicode UAX #9). They are shown as escapes instead: `\x1b`, `\u{202e}`.
  */
 
-/** A line longer than this is no line for people: the longest of ours shows a URL of 8,192 characters. */
+/** A longer line is not for people: our longest one contains a URL of 8,192 characters. */
 const lineLengthMax = 16_384;
 
 /** A cell wider than this widens its column in every row. Names of pictures have at most 500 bytes. */
 export const cellLengthMax = 512;
 
 /**
- * Controls (C0, DEL, C1), formatting characters but the two joiners, which Persian and emoji need, line and paragraph
- * separators, and halves of surrogate pairs.
+ * Controls (C0, DEL, C1), formatting characters except the two joiners, which Persian and emoji need, line and
+ * paragraph separators, and unpaired surrogates.
  */
 const unprintable = /(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
 /**
- * One line, without the newline at its end; cut to `lengthMax` UTF-16 units. Text that is clean comes back as it is.
+ * One line, without its final newline; cut to `lengthMax` UTF-16 units. Clean text is returned unchanged.
  */
 export function printable(text: string, lengthMax = lineLengthMax): string {
-  // Cut before and after: a megabyte is not worth replacing in, and numbers take up to nine times the room.
+  // Cut before and after: replacing in a megabyte would be slow, and escapes are up to nine times as long.
   return shortened(shortened(text, lengthMax).replace(unprintable, numbered), lengthMax);
 }
 
-/** Text of several lines, which may be indented by tabs. */
+/** Text of several lines, which may be indented with tabs. */
 export function printableLines(text: string): string {
   return text
     .split(/\r?\n/)
@@ -38,7 +37,7 @@ export function printableLines(text: string): string {
     .join("\n");
 }
 
-/** JSON that means the same: JSON.stringify() leaves DEL, C1, bidi controls and separators as they are. */
+/** Equivalent JSON: JSON.stringify() does not escape DEL, C1, bidi controls and separators. */
 export function printableJson(json: string): string {
   return json.replace(unprintable, (character) => (character === "\n" ? character : escaped(character)));
 }

@@ -1,6 +1,5 @@
 /**
- * The verbs of `nearcast` and their order in the help. main.ts runs them; deploy/docs/commands-page.ts prints their
- * help.
+ * The verbs of `nearcast`, in the order of the help. main.ts runs them; deploy/docs/commands-page.ts prints their help.
  */
 import { command as commandName } from "#base/command-name.ts";
 import { readRelease } from "#base/release.ts";
@@ -34,19 +33,19 @@ import { addVerify } from "./verbs/verify.ts";
 import { addVersions } from "./verbs/versions.ts";
 import { addZone } from "./verbs/zone.ts";
 
-/** @param cli what the verbs work with; only running one uses it */
+/** @param cli used only when a verb runs */
 export function createProgram(cli: Cli): Command {
   const program = new Command("nearcast")
     .description(
       "Own your image CDN: one origin, edge nodes that serve and resize pictures, and the DNS that finds them.",
     )
     .option("-v, --version", "print the version")
-    // Not version(), which wants the text of each run: in a checkout git has to be asked for it.
+    // Not version(), which needs the text on each run: in a checkout that means running git.
     .on("option:version", () => {
       writeText(cli.stdout, `${readRelease()}\n`);
       throw new CommanderError(exitCodes.ok, "commander.version", "");
     })
-    // Before a verb only: after it, --version is the verb's own (`fleet show --version 41`).
+    // Only before a verb: after it, --version is the verb's own option (`fleet show --version 41`).
     .enablePositionalOptions()
     .helpOption("-h, --help", "print this help")
     .helpCommand("help [verb]", "print the help of a verb")

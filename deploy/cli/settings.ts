@@ -1,23 +1,23 @@
 /**
- * Where the command finds the origin, its token and the nodes. The only file of the command that knows the environment
- * variables and the layout of the folder that `nearcast up` keeps:
+ * Finds the origin, its token and the nodes. Only this file of the command knows the environment variables and the
+ * layout of the folder that `nearcast up` writes:
  *
- *   DIR/up.json             what `up` ran last: its edges and the texts that it wrote
+ *   DIR/up.json             what `up` last ran: its edges and the files that it wrote
  *   DIR/origin.yaml         the origin's configuration     DIR/origin/          its data; secrets/*.token
  *   DIR/edge-fra1.yaml      a node's configuration         DIR/edge-fra1/       its cache
- *   DIR/origin.log …        what the processes say; *.log.1 the time before
+ *   DIR/origin.log …        output of the processes; *.log.1 is the previous log
  *
- * or of the folder that `nearcast join` keeps:
+ * or of the folder that `nearcast join` writes:
  *
  *   DIR/edge.yaml           the configuration of the one node of this machine
- *   DIR/edge.token          the edges' token               DIR/edge/            its cache
+ *   DIR/edge.token          the edge token                 DIR/edge/            its cache
  *
- * or of a machine that deploy/install.sh set up, which counts where no folder is named and ./data holds none of these:
+ * or of a machine that deploy/install.sh set up, if no folder is named and ./data contains none of these:
  *
  *   /etc/nearcast/origin.yaml, /etc/nearcast/edge.yaml
  *
- * Order of precedence: flag, environment, DIR, the installed machine, the default. On a node the origin is the one that
- * the node follows, and the token is the edges', which may read.
+ * Order of precedence: flag, environment, DIR, the installed machine, the default. On a node, the origin is the one
+ * that the node follows, and the token is the edge token, which may read.
  */
 import { command } from "#base/command-name.ts";
 import { loadConfig } from "#base/read-config.ts";
@@ -36,7 +36,7 @@ export const defaultDnsServer = { host: "127.0.0.1", port: 5300 };
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** The options that every verb has which speaks to the origin or to nodes. */
+/** The options of every verb that connects to the origin or to nodes. */
 export interface CommonOptions {
   data?: string;
   origin?: string;
@@ -46,18 +46,18 @@ export interface CommonOptions {
 
 export interface OriginPlace {
   url: string;
-  /** Why this URL: `--origin`, `NEARCAST_ORIGIN`, a file, `the default`. */
+  /** The source of this URL: `--origin`, `NEARCAST_ORIGIN`, a file, `the default`. */
   urlFrom: string;
-  /** Read when it is first needed, since reading pictures needs none. */
+  /** Read only when needed, since reading pictures requires no token. */
   token: () => Promise<string>;
-  /** The file that it is read from; undefined: from none. */
+  /** The file that contains the token; undefined: there is none. */
   tokenFile?: string;
-  /** What to do next when it can't be reached, and when it refuses the token; where that is not what verbs say. */
+  /** What to do when the origin can't be reached or refuses the token, if that differs from the usual advice. */
   advice?: { readonly unreachable: readonly string[]; readonly token: readonly string[] };
 }
 
 export interface NodePlace {
-  /** The node's name, or its admin URL where only that is known. */
+  /** The node's name, or its admin URL if only that is known. */
   name: string;
   site: string | undefined;
   adminUrl: string;
@@ -70,7 +70,7 @@ export function dataDirOf(options: CommonOptions, environment: Environment): str
 
 export const originFileOf = (dataDir: string): string => join(dataDir, "origin.yaml");
 export const edgeFileOf = (dataDir: string, node: string): string => join(dataDir, `edge-${node}.yaml`);
-/** Where `join` keeps the one node of a machine. */
+/** Where `join` writes the configuration of this machine's node. */
 export const joinedFileOf = (dataDir: string): string => join(dataDir, "edge.yaml");
 export const joinedTokenFileOf = (dataDir: string): string => join(dataDir, "edge.token");
 export const joinedDataDirOf = (dataDir: string): string => join(dataDir, "edge");
@@ -78,7 +78,7 @@ const installedOriginFile = "/etc/nearcast/origin.yaml";
 const installedEdgeFile = "/etc/nearcast/edge.yaml";
 export const upFileOf = (dataDir: string): string => join(dataDir, "up.json");
 
-/** `host:port`, an IPv6 host in brackets. */
+/** `host:port`, with brackets around an IPv6 host. */
 export function hostPort(host: string, port: number): string {
   return `${isIPv6(host) ? `[${host}]` : host}:${port}`;
 }
@@ -110,7 +110,7 @@ export async function findOrigin(options: CommonOptions, environment: Environmen
   return { url: url.replace(/\/+$/, ""), urlFrom, token: async () => await readToken(tokenFile), tokenFile };
 }
 
-/** The origin of the configuration files that are here: that of this machine, else the one that its node follows. */
+/** The origin that the configuration files here describe: this machine's, otherwise the one that its node follows. */
 async function originOfFiles(
   options: CommonOptions,
   environment: Environment,
@@ -134,8 +134,8 @@ async function originOfFiles(
 }
 
 /**
- * The settings of this machine's origin, for verbs that work on its data folder; `dataDir` is where that is.
- * @throws CommandFailure when nothing says where: a folder that never was is no place to restore into
+ * The settings of this machine's origin, for verbs that work on its data directory; `dataDir` is its path.
+ * @throws CommandFailure when nothing names the directory: a restore must not create one in an arbitrary place
  */
 export async function findOriginSettings(
   options: CommonOptions & { config?: string },
@@ -147,7 +147,7 @@ export async function findOriginSettings(
   for (const file of [originFileOf(dataDir), ...(mayBeInstalled ? [installedOriginFile] : [])]) {
     if (await exists(file)) return await readOriginConfig(file);
   }
-  // The folder of an origin that was started with --data, or that of `nearcast up` without its settings.
+  // The directory of an origin started with --data, or that of `nearcast up` without its settings.
   const ofUp = join(dataDir, "origin");
   const hasUp = await exists(ofUp);
   if (mayBeInstalled && !hasUp) {
@@ -159,7 +159,7 @@ export async function findOriginSettings(
   return { ...(await loadOriginConfig()), dataDir: hasUp ? ofUp : dataDir };
 }
 
-/** What to do when a verb that works on the origin's data folder does not find it. */
+/** What to do when a verb does not find the origin's data directory. */
 export const originFolderAdvice =
   "Give the origin's configuration file (--config origin.yaml) or its data directory (--data DIR).";
 
@@ -190,9 +190,9 @@ export async function readEdgeConfig(file: string): Promise<EdgeConfig> {
 }
 
 /**
- * The nodes whose admin listeners are known: those of `--admin`, else those that DIR describes, else the installed.
- * Where an origin is named and no folder is, nodes in ./data that follow another origin are none of its fleet: they may
- * be left from a trial.
+ * The nodes whose admin listeners are known: those of `--admin`, otherwise those that DIR describes, otherwise the
+ * installed ones. If an origin is named but no folder, nodes in ./data that follow another origin are ignored: they may
+ * be left over from a trial.
  */
 export async function findNodes(
   options: CommonOptions & { admin?: readonly string[] },
@@ -244,15 +244,15 @@ export async function exists(file: string): Promise<boolean> {
   );
 }
 
-/** What `up` remembers from one start to the next. */
+/** What `up` remembers between starts. */
 export interface UpState {
   sites: string[];
   address: string;
-  /** Absent in the folder of an older release: one. */
+  /** Absent in the folder of an older release: one node. */
   nodesPerSite?: number;
   /** Names of the nodes, in the order of the sites. */
   nodes: string[];
-  /** SHA-256 of each text that `up` wrote, by file name: one that still has it was not edited by hand. */
+  /** SHA-256 of each file that `up` wrote, by name: a file that still matches was not edited by hand. */
   written: Record<string, string>;
 }
 
@@ -260,7 +260,7 @@ export async function readUpState(dataDir: string): Promise<UpState | undefined>
   try {
     return JSON.parse(await readFile(upFileOf(dataDir), "utf8")) as UpState;
   } catch {
-    // Not there, or cut off by a full disk: `up` then starts from what its configuration files say.
+    // Missing, or truncated by a full disk: `up` then starts from its configuration files.
     return undefined;
   }
 }

@@ -1,7 +1,7 @@
-/** Who runs this command, as versions and the audit log note it. */
+/** The user who runs this command, for versions and the audit log. */
 import { userInfo } from "node:os";
 
-/** A name, or `uid 10001` where the user has no entry in passwd, as in containers that run under a number. */
+/** A name, or `uid 10001` if the user has no passwd entry, as in containers that run with a numeric user. */
 export function userName(): string {
   try {
     return userInfo().username;

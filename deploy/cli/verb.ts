@@ -1,6 +1,6 @@
 /**
- * What all verbs share: how they are described, which options they have, what they are given to work with.
- * A verb is a file of verbs/ that exports `add…(program, cli)`; program.ts lists them.
+ * What all verbs share: their descriptions, their options and their environment.
+ * Each verb is a file in verbs/ that exports `add…(program, cli)`; program.ts lists them.
  */
 import type { Clock } from "#base/clock.ts";
 import { command } from "#base/command-name.ts";
@@ -11,24 +11,24 @@ import { createOriginClient, type OriginClient } from "./origin-client.ts";
 import { createOutput, type Output, type TextStream } from "./output.ts";
 import { type CommonOptions, defaultDataDir, type Environment, findOrigin } from "./settings.ts";
 
-/** The process around the command, passed in once by main.ts. */
+/** The environment of the command, passed in once by main.ts. */
 export interface Cli {
   readonly environment: Environment;
   readonly clock: Clock;
   readonly stdin: NodeJS.ReadableStream & { isTTY?: boolean };
   readonly stdout: TextStream;
   readonly stderr: NodeJS.WritableStream & TextStream;
-  /** Says how the command ends; the last word of each verb. */
+  /** Sets the exit status; every verb calls it last. */
   readonly end: (code: ExitCode) => void;
-  /** Ends the process at once, whatever still runs in it. */
+  /** Ends the process at once, even if something still runs in it. */
   readonly exit: (code: ExitCode) => never;
 }
 
 export interface VerbText {
-  /** As commander reads it: `put <files...>`. */
+  /** Usage in commander's notation: `put <files...>`. */
   usage: string;
   summary: string;
-  /** What `--help` says below the options: whole sentences. */
+  /** Text of `--help` below the options: whole sentences. */
   more?: string;
   /** Command lines without the leading `nearcast`. */
   examples: readonly string[];
@@ -58,7 +58,7 @@ export function examplesHelp(examples: readonly string[]): string[] {
   return [examples.length === 1 ? "Example:" : "Examples:", ...examples.map((line) => `  ${command} ${line}`)];
 }
 
-/** Adds a verb in its spelling of before, which still works and which no help lists. @param now what to type instead */
+/** Adds a verb under its old spelling, which still works but appears in no help. @param now what to type instead */
 export function addOldSpelling(program: Command, verb: Command, cli: Cli, now: string): void {
   verb.copyInheritedSettings(program).description(`Old spelling of \`${command} ${now}\`.`);
   verb.hook("preAction", () => noteOldSpelling(cli, verb.name(), now));
@@ -89,7 +89,7 @@ export function withDataDir(verb: Command): Command {
   );
 }
 
-/** The options that say where the data of this machine's origin are. */
+/** The options that locate the data of this machine's origin. */
 export function withOriginFolder(verb: Command): Command {
   return verb
     .option(
@@ -99,7 +99,7 @@ export function withOriginFolder(verb: Command): Command {
     .option("--data <dir>", `data directory of the origin or of \`${command} up\` (or NEARCAST_DATA)`);
 }
 
-/** The options that say which nodes are asked: by their listeners, or by names that the origin knows, not both. */
+/** The options that select nodes: by their listeners, or by names that the origin knows, not both. */
 export function withNodes(verb: Command): Command {
   return verb
     .addOption(
@@ -125,7 +125,7 @@ function checkedUrl(text: string): string {
   throw new InvalidArgumentError("It must start with http:// or https://.");
 }
 
-/** Reads a whole number in a range, for options and arguments. */
+/** Parses a whole number in a range, for options and arguments. */
 export function wholeNumber(minimum: number, maximum: number): (text: string) => number {
   return (text) => {
     const number = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
@@ -134,7 +134,7 @@ export function wholeNumber(minimum: number, maximum: number): (text: string) =>
   };
 }
 
-/** Reads one of a few words, for options and arguments. @param words at least one */
+/** Parses one of several allowed values, for options and arguments. @param words at least one */
 export function oneOf(words: readonly string[]): (text: string) => string {
   return (text) => {
     if (words.includes(text)) return text;
@@ -148,7 +148,7 @@ export function outputOf(cli: Cli, options: { json?: boolean }): Output {
   return createOutput(cli.stdout, cli.stderr, options.json === true);
 }
 
-/** Runs the work with a client of the origin and closes that afterwards. */
+/** Runs the work with a client of the origin, then closes the client. */
 export async function withClient<Result>(
   cli: Cli,
   options: CommonOptions,

@@ -1,4 +1,4 @@
-/** commands.md: the help of every verb, as `nearcast VERB --help` prints it. */
+/** commands.md: the help of every verb, as printed by `nearcast VERB --help`. */
 import { command as commandName } from "#base/command-name.ts";
 import { systemClock } from "#base/clock.ts";
 import type { Command } from "commander";
@@ -47,7 +47,7 @@ export function commandsPage(): string {
   return parts.join("\n");
 }
 
-/** What is hidden in the help (spellings of before) is not documented either. */
+/** Verbs hidden from the help (old spellings) are not documented either. */
 function collect(parent: Command, prefix: string, verbs: Map<string, string>): void {
   const visible = new Set(parent.createHelp().visibleCommands(parent));
   for (const verb of parent.commands) {
@@ -68,11 +68,11 @@ function helpOf(verb: Command): string {
     getOutHasColors: () => false,
   });
   verb.outputHelp();
-  // Here the command is `nearcast`, and the exit codes stand once, above.
+  // On this page the command is `nearcast`, and the exit codes are listed once, at the top.
   return text.replaceAll(commandName, "nearcast").replace(exitCodesHelp, "").trim();
 }
 
-/** Help is printed without a process around it: no verb runs. */
+/** The help is printed without a real process: no verb runs. */
 const noProcess: Cli = {
   environment: {},
   clock: systemClock,

@@ -1,8 +1,8 @@
 /**
  * configuration.md: every key of the edge's and the origin's settings and of the fleet document, from their schemas.
  *
- * A section of the document is a heading, so that each has an anchor; a key is an item of its list. Where the keys of
- * an entry depend on its kind (a record's type, a host's kind), each kind is a heading of its own.
+ * A section of a schema becomes a heading, so that it has an anchor; a key becomes a list item. If the keys of an entry
+ * depend on its kind (a record's type, a host's kind), each kind has its own heading.
  */
 import type { JsonSchema } from "#base/json-schema.ts";
 import { fleetSchema } from "#document/document.ts";
@@ -10,10 +10,10 @@ import { edgeConfigSchema } from "../../node/config.ts";
 import { originConfigSchema } from "../../origin/config.ts";
 import { code, wrapped } from "./wrap.ts";
 
-/** A key as the page lists it. `section` is where it stands: `zones[].records[]`; "" is the top level. */
+/** A key as listed on the page. `section` is its place: `zones[].records[]`; "" is the top level. */
 export interface DocumentedKey {
   section: string;
-  /** The kind that alone has the key, of those of its section. */
+  /** The only kind in its section that has the key; undefined: all have it. */
   kind: string | undefined;
   key: string;
   value: string;
@@ -28,7 +28,7 @@ interface Source {
   schema: JsonSchema;
 }
 
-// TypeBox's types say more than JsonSchema does; what is read here is the JSON Schema that they are at run time.
+// TypeBox's types are more precise than JsonSchema; this file reads the JSON Schema that they are at run time.
 const asNode = (schema: object): JsonSchema => schema;
 
 const sources: readonly Source[] = [
@@ -77,7 +77,7 @@ nearcast has three configuration documents, all in YAML: the settings of each [e
 In the lists below, \`[]\` stands for each entry of a list, and \`NAME\` for a name of your choice.
 `;
 
-/** The specification of each record type. Its keys have the names of the fields there. */
+/** The specification of each record type. The keys of a record are named after the fields there. */
 const recordSpecifications: Readonly<Record<string, string>> = {
   A: "RFC 1035",
   AAAA: "RFC 3596",
@@ -162,7 +162,7 @@ function* keysOf(node: JsonSchema, section: string, kind: string | undefined): G
   }
 }
 
-/** First what all kinds have alike, then for each kind what is its own. */
+/** First the keys that all kinds share, then each kind's own keys. */
 function* keysOfKinds(members: readonly JsonSchema[], tag: string, section: string): Generator<DocumentedKey> {
   const kindOf = (member: JsonSchema): string => String(member.properties?.[tag]?.const);
   const identityOf = (member: JsonSchema, key: string, inner: JsonSchema): string =>
@@ -204,7 +204,7 @@ function* keysOfKey(
   const meaning = node.description ?? "";
   if (node.properties !== undefined || node.oneOf !== undefined) {
     if (place.kind !== undefined) {
-      // A section that only some kinds have: its keys stand in the list of the kind, by their path in it.
+      // A section that only some kinds have: its keys are listed with the kind, by their path in it.
       for (const inner of keysOf(node, path, place.kind)) {
         const key = `${inner.section.slice(place.section.length + 1)}.${inner.key}`;
         yield { ...inner, section: place.section, key };
@@ -245,7 +245,7 @@ function valueText(node: JsonSchema): string {
   if (node.enum !== undefined) return node.enum.map((word) => code(String(word))).join(", ");
   if (node.const !== undefined) return code(JSON.stringify(node.const));
   if (Array.isArray(node.type)) {
-    // A number or a word; the pattern is that word.
+    // A number or a keyword; the pattern is that keyword.
     return `${node.minimum ?? ""}–${node.maximum ?? ""}${unit}, ${code((node.pattern ?? "").replaceAll(/[$^]/g, ""))}`;
   }
   if (node.type === "integer" || node.type === "number") {

@@ -1,5 +1,5 @@
 /**
- * Writes the pages of deploy/docs that come from the code, so that they can't say anything else:
+ * Generates the pages of deploy/docs that come from the code, so that the two can't disagree:
  *
  *   configuration.md   from the schemas of edge, origin and fleet document
  *   commands.md        from the verbs' `--help`

@@ -83,7 +83,7 @@ async function originMetrics(): Promise<DocumentedMetric[]> {
     feed: () => ({ subscribers: 0, published: 0, cut: 0 }),
     refusals: { counts: () => ({ malformed: 0, unknown: 0, "wrong-kind": 0 }) },
   });
-  // One request, so that the labels of what counts requests are printed.
+  // One request, so that metrics labelled by request are printed.
   const request = { routeOptions: { url: "/" }, method: "GET" };
   await metrics.requestHooks.onRequest(request);
   await metrics.requestHooks.onResponse(request, { statusCode: 200 });
@@ -102,5 +102,5 @@ function metricsIn(text: string): DocumentedMetric[] {
   );
 }
 
-/** Stands for all parts of an edge: declaring a metric reads none of them. */
+/** A placeholder for all parts of an edge: declaring a metric reads none of them. */
 const anything: unknown = new Proxy(() => anything, { get: () => anything });

@@ -1,10 +1,10 @@
-/** Text laid out for the generated pages. */
+/** Lays out text for the generated pages. */
 
 const columnsMax = 120;
 
 /**
  * Breaks a text between words so that no line is wider than the page.
- * @param first stands before the first line, such as `- `; later lines are indented by as much
+ * @param first starts the first line, such as `- `; later lines are indented by its width
  */
 export function wrapped(text: string, first = ""): string {
   const indent = " ".repeat(first.length);

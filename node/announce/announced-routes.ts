@@ -1,13 +1,13 @@
 /**
- * What the peer has heard from us, and what it must hear to have what is wanted: the Adj-RIB-Out of RFC 4271 §3.2,
- * small and pure.
+ * The routes that the peer has from us, and the messages that turn them into the wanted ones: the Adj-RIB-Out of RFC
+ * 4271 §3.2, small and pure.
  *
  *   sent ─┐
- *         ├─▶ changes ─▶ UPDATE messages: first what is new or said anew, then what is taken back
+ *         ├─▶ changes ─▶ UPDATE messages: first new and changed routes, then withdrawals
  *   wanted┘
  *
- * A route that changes its attributes is said again, never withdrawn between (an implicit replace, RFC 4271 §9): that
- * is what makes GRACEFUL_SHUTDOWN lossless.
+ * A route whose attributes change is announced again, never withdrawn in between (an implicit replace, RFC 4271 §9):
+ * that makes GRACEFUL_SHUTDOWN lossless.
  */
 import { updateMessage } from "./bgp/message.ts";
 import { bitsOf, type Family, parseAddress, parsePrefix, type Prefix } from "./bgp/prefix.ts";
@@ -15,23 +15,26 @@ import { writeAnnouncements, writeWithdrawals } from "./bgp/update.ts";
 
 export interface Wanted {
   readonly prefixes: readonly string[];
-  /** Addresses: of each family the first is the next hop of its prefixes; those of a family without one stay out. */
+  /**
+   * The first address of each family is the next hop of its prefixes; prefixes of a family without one are not
+   * announced.
+   */
   readonly nextHops: readonly string[];
-  /** Planned: routers shall look for another way while this one still works (RFC 8326). */
+  /** A planned withdrawal: routers should find another path while this one still works (RFC 8326). */
   readonly isShuttingDown: boolean;
 }
 
-/** Prefix, as it was given to us → whether it was last sent with GRACEFUL_SHUTDOWN. */
+/** Prefix, as the caller wrote it → whether it was last sent with GRACEFUL_SHUTDOWN. */
 export type Sent = ReadonlyMap<string, boolean>;
 
 export const nothingWanted: Wanted = { prefixes: [], nextHops: [], isShuttingDown: false };
 
 /** RFC 8326 §5. */
 const gracefulShutdown = [0xffff, 0] as const;
-/** What everybody uses, and the least there is: any other path wins (RFC 8326 §4.2). */
+/** The common default, and the minimum: any other path wins over the latter (RFC 8326 §4.2). */
 const localPref = { usual: 100, shuttingDown: 0 } as const;
 
-/** @param families what the session can carry */
+/** @param families the families that the session can carry */
 export function changesTo(
   sent: Sent,
   wanted: Wanted,
@@ -64,7 +67,7 @@ export function changesTo(
   return { messages, sent: next };
 }
 
-/** Those of the prefixes that can't be announced, for want of a next hop of their family. */
+/** The prefixes that can't be announced because their family has no next hop. */
 export function withoutNextHop(prefixes: readonly string[], nextHops: readonly string[]): string[] {
   const wanted = { prefixes, nextHops, isShuttingDown: false };
   const families = ([4, 6] as const).filter((family) => nextHopOf(wanted, family) !== undefined);

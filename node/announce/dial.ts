@@ -1,12 +1,13 @@
 /**
- * One TCP connection to BIRD, from the lease's own address: as Node makes it, or signed with a key (TCP MD5, RFC 2385).
+ * One TCP connection to BIRD, from the lease's own address: unsigned through Node, or signed with a key (TCP MD5, RFC
+ * 2385).
  *
- * Node has no API for socket options that must be set before connect(), so the signed kind is made with koffi and then
- * handed to Node as a descriptor. It is never made without its key: where koffi is missing, or the key can't be read,
- * there is no connection, and the caller hears why.
+ * Node has no API for socket options that must be set before connect(), so a signed connection is made with koffi and
+ * then handed to Node as a descriptor. A connection that should be signed is never made without its key: if koffi is
+ * missing, or the key can't be read, there is no connection, and the caller gets the reason.
  *
- * A kernel drops a segment with a wrong signature without a word, and no RST comes for one whose port nobody listens
- * on. So a signed connection is given up after 500 ms: both ends are on this machine, where a handshake takes
+ * A kernel silently drops a segment with a wrong signature, and a signed SYN to a port where nobody listens gets no
+ * RST. So a signed connection is abandoned after 500 ms: both ends are on this machine, where a handshake takes
  * microseconds, and BIRD may be back long before the kernel would repeat its SYN.
  */
 import { connect, isIPv6, Socket } from "node:net";
@@ -19,17 +20,17 @@ import { parseAddress } from "./bgp/prefix.ts";
 
 export interface DialPlace {
   readonly peer: { readonly host: string; readonly port: number };
-  /** The address that the connection comes from. */
+  /** The source address of the connection. */
   readonly source: string;
 }
 
-/** Called once, later, unless the dial was cancelled before: a connected socket, or why there is none. */
+/** Called once, asynchronously, unless the dial was cancelled: a connected socket, or the reason why there is none. */
 export type Dialed = (outcome: Socket | Error) => void;
 
-/** Begins one connection. @returns gives up, and closes what there is */
+/** Starts one connection. @returns a function that cancels it and closes its socket */
 export type Dial = (dialed: Dialed) => Cancel;
 
-/** How long a signed connection may take, and how often the kernel is asked whether it stands. */
+/** The deadline of a signed connection, and the intervals at which its state is polled. */
 const keyedMs = { most: 500, firstLook: 1, looksMost: 20 } as const;
 
 /** Connections without a key. */
@@ -52,8 +53,8 @@ export function openDialer({ peer, source }: DialPlace): Dial {
 }
 
 /**
- * Connections in which both sides sign every segment.
- * @param readKey asked before each connection; gives the key, or throws for people why there is none
+ * Connections on which both sides sign every segment.
+ * @param readKey called before each connection; returns the key, or throws an error for people
  */
 export function openKeyedDialer(place: DialPlace, readKey: () => string, clock: Clock): Dial {
   let calls: SocketCalls | undefined;
@@ -79,7 +80,7 @@ export function openKeyedDialer(place: DialPlace, readKey: () => string, clock: 
       });
     }
 
-    // Not at once: the caller has nothing to cancel with before this function has returned.
+    // Deferred: before this function returns, the caller has nothing to cancel with.
     clock.after(0, () => {
       if (isOver) return;
       try {
@@ -100,7 +101,7 @@ export function openKeyedDialer(place: DialPlace, readKey: () => string, clock: 
 
 const unanswered = "no answer: BIRD is not running, or it does not have the key in `announce.keyFile`";
 
-/** The descriptor as a socket of Node's, which closes it from now on. */
+/** Wraps the descriptor in a Node socket, which closes it from now on. */
 function adopt(descriptor: number): Socket {
   const socket = new Socket({ fd: descriptor, readable: true, writable: true });
   socket.setNoDelay(true);
@@ -134,17 +135,17 @@ interface SocketCalls {
   bind: (fd: number, address: Uint8Array, lengthBytes: number) => number;
   connect: (fd: number, address: Uint8Array, lengthBytes: number) => number;
   close: (fd: number) => number;
-  /** Of the last call that returned -1. */
+  /** The errno of the last call that returned -1. */
   errno: () => number;
 }
 
-/** @throws Error for people where the calls can't be had */
+/** @throws Error for people if the system calls are not available */
 function openSocketCalls(): SocketCalls {
   if (process.platform !== "linux") throw new Error(`TCP MD5 needs Linux, not ${process.platform}`);
   const koffi = loadKoffi();
   if (koffi === undefined) throw new Error(`TCP MD5 is not possible: ${koffiMissing}`);
-  const libc = koffi.load(null); // every process has its C library loaded, whatever the file is called
-  // Each pointer is used during its call alone, and koffi holds what it points to for that long.
+  const libc = koffi.load(null); // every process has its C library loaded, whatever its file name
+  // Pointers are used only during their call, and koffi keeps their targets alive for that long.
   return {
     socket: libc.func("int socket(int, int, int)") as SocketCalls["socket"],
     setOption: libc.func("int setsockopt(int, int, int, const uint8_t *, uint)") as SocketCalls["setOption"],
@@ -175,7 +176,7 @@ function openKeyed(calls: SocketCalls, { peer, source }: DialPlace, key: string)
   if (begun === -1 && calls.errno() !== EINPROGRESS) must("connect", begun);
   return {
     descriptor,
-    /** connect() says how far it is each time that it is called again. */
+    /** Calling connect() again returns its progress. */
     look() {
       if (calls.connect(descriptor, to, to.length) === 0) return "connected";
       const errno = calls.errno();
@@ -186,7 +187,7 @@ function openKeyed(calls: SocketCalls, { peer, source }: DialPlace, key: string)
   };
 }
 
-/** `struct sockaddr_in` or `sockaddr_in6`: the family in the machine's order, the port in the network's. */
+/** `struct sockaddr_in` or `sockaddr_in6`: the family in host byte order, the port in network byte order. */
 function socketAddress(host: string, port: number): Buffer {
   const octets = parseAddress(host);
   if (octets === undefined) throw new Error(`${host} is not a plain IP address`);

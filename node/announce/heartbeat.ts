@@ -2,9 +2,9 @@
  * The main thread's heartbeat, watched by the lease thread. The main thread increments a shared number every 50 ms. The
  * lease thread reads it every 25 ms; a number that has not changed for more than 250 ms is stale.
  *
- * Time counts only as far as the lease thread itself ran. If it was delayed (a busy machine, a paused virtual machine),
- * the main thread was, too: a gap between two reads counts as at most two intervals. But clients notice a gap of a
- * second, and the peer's hold timer may: such a gap is stale whatever the number says.
+ * Only time during which the lease thread itself ran counts. If it was delayed (a busy machine, a paused virtual
+ * machine), the main thread was, too: a gap between two reads counts as at most two intervals. But clients notice a gap
+ * of a second, and it may exceed the peer's hold timer: such a gap is stale whatever the number says.
  */
 
 export interface Beat {

@@ -3,14 +3,14 @@ import { checked, isWrong, rise } from "./damping.ts";
 import { down, type Holding, inTime, settle } from "./lease-holding.ts";
 import type { SelfCheck } from "./self-check.ts";
 
-/** From the start of one check to the start of the next; how much that is spread, so that processes are not in step. */
+/** Intervals between the starts of two checks, and their random spread, which keeps processes out of step. */
 const checkMs = { right: 1000, wrong: 500, spread: 0.1 } as const;
-/** A check that has not ended by then is wrong, whatever it waits for. */
+/** A check that has not ended by then fails, whatever it waits for. */
 const checkMsMost = 900;
-/** How long the others may take to say whether they are well. */
+/** The deadline for other nodes to report whether they are healthy. */
 const askMsMost = 500;
 
-/** Checks now, and again and again until the lease is closed. */
+/** Checks at once, then repeatedly until the lease is closed. */
 export async function keepChecking(holding: Holding): Promise<void> {
   const { options, facts } = holding;
   const { clock, random } = options;
@@ -24,7 +24,7 @@ export async function keepChecking(holding: Holding): Promise<void> {
   });
 }
 
-/** One check, and what follows from it. */
+/** Runs one check, and acts on its result. */
 async function check(holding: Holding): Promise<void> {
   const { options, facts, dampingSettings } = holding;
   const late = { ok: false, reason: "the self-check did not finish in time" } as const;

@@ -1,6 +1,6 @@
 /**
- * The state of the lease on the main thread, in one record, and what each change of it leads to: an order for the
- * thread that holds the session, a report to those who look. lease-state.ts says which (pure).
+ * The state of the lease on the main thread, in one record, and the consequences of each change: an order for the
+ * thread that holds the session, and a report to observers. lease-state.ts derives them (pure).
  */
 import { isDeepStrictEqual } from "node:util";
 import type { Worker } from "node:worker_threads";
@@ -73,7 +73,7 @@ export function newHolding(options: LeaseOptions): Holding {
     options,
     dampingSettings,
     source: addressText(source),
-    // The BGP identifier (RFC 4271 §4.2): BIRD's is its router id, a public address, so they never are the same.
+    // The BGP identifier (RFC 4271 §4.2): BIRD's is its router id, a public address, so the two always differ.
     identifier: source.readUInt32BE(source.length - 4),
     beat: new Int32Array(new SharedArrayBuffer(sharedSlots * Int32Array.BYTES_PER_ELEMENT)),
     facts: firstFacts({ prefixes: options.prefixes, as: options.as }, firstDamping(dampingSettings)),
@@ -105,7 +105,7 @@ function sourceOf(source: string, processIndex: number): Buffer {
   return Buffer.from(octets);
 }
 
-/** Gives the orders that follow from the facts, and reports changes. */
+/** Derives the order from the facts, sends it if it changed, and reports changes. */
 export function settle(holding: Holding): void {
   const { options, facts, worker } = holding;
   if (facts.isClosed) return;
@@ -150,7 +150,7 @@ export function down(holding: Holding, reason: string, stalledForMs: number | nu
   );
 }
 
-/** The work's result, or `otherwise` when it fails or takes too long. */
+/** The result of `work`, or `otherwise` when it fails or takes too long. */
 export async function inTime<Result>(
   { clock, log }: Pick<LeaseOptions, "clock" | "log">,
   limitMs: number,
@@ -159,7 +159,7 @@ export async function inTime<Result>(
 ): Promise<Result> {
   const over = new AbortController();
   const late = sleep(clock, limitMs, over.signal).then(() => otherwise);
-  late.catch(() => undefined); // aborted: the work was there in time
+  late.catch(() => undefined); // aborted: the work ended in time
   try {
     return await Promise.race([work(), late]);
   } catch (error) {

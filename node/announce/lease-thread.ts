@@ -1,4 +1,4 @@
-/** The main thread's end of lease-worker.ts: starting it, starting it again, what it says, its end. */
+/** The main thread's end of lease-worker.ts: starts and restarts it, handles its messages, and stops it. */
 import { Worker } from "node:worker_threads";
 import { down, goodbyeMs, type Holding, inTime, restartMs, settle, show } from "./lease-holding.ts";
 import { noReport } from "./lease-state.ts";
@@ -10,7 +10,7 @@ export function startWorker(holding: Holding): void {
   const workerData: LeaseWorkerStart = { peer, source, keyFile, beat };
   const worker = new Worker(new URL("./lease-worker.ts", import.meta.url), {
     workerData,
-    // Its work is a socket and a timer; a little heap keeps collections short.
+    // The thread only needs a socket and a timer; a small heap keeps garbage collections short.
     resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 },
   });
   holding.worker = worker;

@@ -110,7 +110,7 @@ function look(): void {
 async function take(message: LeaseOrder): Promise<void> {
   if (message.kind === "close") {
     await speaker.stop(administrativeShutdown("nearcast stops"), "closed");
-    port.close(); // nothing else keeps the thread
+    port.close(); // nothing else keeps the thread alive
     return;
   }
   order = message;

@@ -38,9 +38,9 @@ export interface Lease {
   readonly state: () => LeaseState;
   readonly setPrefixes: (prefixes: readonly string[], as: number | undefined) => void;
   /**
-   * GRACEFUL_SHUTDOWN (RFC 8326) for `shutdownMs`, then the withdrawal; resolves after it, at once when nothing is
-   * announced. A node that is alone stays announced so until another announces, or until close(); this resolves all
-   * the same.
+   * GRACEFUL_SHUTDOWN (RFC 8326) for `shutdownMs`, then the withdrawal; resolves after it, or at once when nothing is
+   * announced. A node that is alone continues to announce with GRACEFUL_SHUTDOWN until another node announces, or until
+   * close(); this still resolves.
    */
   readonly drain: () => Promise<void>;
   /** Announces again as soon as the node's answers have been correct for long enough, perhaps at once. */

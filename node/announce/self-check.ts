@@ -6,9 +6,9 @@
  *                    └─ the same, TCP ─────────▶ … and the SOA
  *   each HTTP address ─ GET on a new connection ─▶ 200, image/…
  *
- * Both DNS transports are checked, since a resolver may give up a nameserver that refuses TCP. Each check uses new
- * sockets, since the next client will. All questions go out at once, each with a time limit of half a second. Only the
- * first failure is reported: one is enough to withdraw.
+ * Both DNS transports are checked, since a resolver may give up on a nameserver that refuses TCP. Each check uses new
+ * sockets, since the next client will. All queries and requests are sent at once, each with a time limit of half a
+ * second. Only the first failure is reported: one is enough to withdraw.
  */
 import { Packet } from "dns2";
 import { createSocket } from "node:dgram";
@@ -112,7 +112,7 @@ async function askUdp(at: Endpoint, zone: string, id: number, signal: AbortSigna
     const socket = createSocket(isIPv6(at.host) ? "udp6" : "udp4");
     socket.on("error", reject);
     socket.on("message", resolve);
-    // A connected socket hears only this address, and reports a refusal at once.
+    // A connected socket receives only from this address, and reports a refusal at once.
     socket.on("connect", () => {
       socket.send(query(zone, id));
     });
@@ -172,7 +172,7 @@ function askHttp(at: Endpoint, ask: SelfCheckTargets["ask"], signal: AbortSignal
       port: at.port,
       path: ask.path,
       headers: { host: ask.host, "user-agent": "nearcast-self-check" },
-      agent: false, // a connection of its own
+      agent: false, // a separate connection
     });
     asked.on("error", reject);
     asked.on("response", (answer) => {
@@ -194,7 +194,7 @@ function askHttp(at: Endpoint, ask: SelfCheckTargets["ask"], signal: AbortSignal
     });
     asked.end();
     return () => {
-      asked.on("error", () => undefined); // its own end, when it is cut
+      asked.on("error", () => undefined); // expected when the request is destroyed
       asked.destroy();
     };
   });

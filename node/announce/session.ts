@@ -1,32 +1,33 @@
 /**
- * A BGP session as a pure state machine (RFC 4271 §8): an event goes in, a new session and a list of actions come out.
- * speaker.ts carries them out on a socket and three timers.
+ * A BGP session as a pure state machine (RFC 4271 §8): it takes an event and returns a new session and a list of
+ * actions. speaker.ts executes them on a socket and three timers.
  *
  *                    ┌──────────────── anything goes wrong: retry ───────────────┐
  *                    ▼                                                           │
  *   idle ─start─▶ connecting ─connected─▶ open-sent ─OPEN─▶ open-confirm ─KEEPALIVE─▶ established
  *                        OPEN ─▶          KEEPALIVE ─▶                            UPDATE ─▶, KEEPALIVE ⇄
  *
- * Smaller than the RFC's: we always call and never listen, so there is no Active and no collision, and `connecting`
- * covers the pause before the next try as well.
+ * Smaller than the RFC's: we always connect and never listen, so there is no Active state and no collision, and
+ * `connecting` also covers the delay before the next attempt.
  *
- * Both ends are on one machine, and the point of the lease is to be back soon after BIRD is: a refused connection or
- * a Cease (BIRD stops, restarts, or still clears away the last session) is tried again after 100 ms, then 200, 400,
- * 500. What a human must mend, such as a wrong AS number, is tried after 1 s, 2 s, … 10 s, so that logs stay readable.
+ * Both ends are on one machine, and the lease must be back soon after BIRD is: after a refused connection or a Cease
+ * (BIRD stops, restarts, or still cleans up the last session) the next attempt follows after 100 ms, then 200, 400,
+ * 500. Errors that a person must correct, such as a wrong AS number, are retried after 1 s, 2 s, … 10 s, so that logs
+ * stay readable.
  *
- * The hold time that counts is the lower of the two (§4.2). Zero would mean that a frozen process keeps its
- * announcement for ever, which is what a lease is there to prevent: a peer that wants it is refused.
+ * The hold time in force is the lower of the two (§4.2). With zero, a frozen process would keep its announcement
+ * forever, which the lease must prevent: a peer that wants zero is refused.
  */
 import { keepaliveMessage, type Message, notificationMessage, openMessage } from "./bgp/message.ts";
 import { BgpError, describeNotification, type Notification } from "./bgp/notification.ts";
 import type { Open } from "./bgp/open.ts";
 import type { Family } from "./bgp/prefix.ts";
 
-/** How far the session is (RFC 4271 §8.2.2). */
+/** The state of the session (RFC 4271 §8.2.2). */
 export type SessionState = "idle" | "connecting" | "open-sent" | "open-confirm" | "established";
 
 export interface SessionSettings {
-  /** Of both sides. */
+  /** The AS number of both sides. */
   readonly as: number;
   /** Our BGP identifier as a number; it must not be the peer's router id. */
   readonly identifier: number;
@@ -35,13 +36,13 @@ export interface SessionSettings {
 
 export interface Session {
   readonly state: SessionState;
-  /** What happened last, for people; empty until something did. */
+  /** The last event, for people; empty before the first. */
   readonly reason: string;
   /** The last NOTIFICATION and who sent it, such as `BIRD said 2/2 bad peer AS`. */
   readonly lastNotification: string | null;
-  /** Tries that failed since the last time that it was established. */
+  /** Failed attempts since the session was last established. */
   readonly retries: number;
-  /** Agreed on with the peer; 0 before its OPEN. */
+  /** As negotiated with the peer; 0 before its OPEN. */
   readonly holdMs: number;
   readonly families: readonly Family[];
   readonly isFourOctetAs: boolean;
@@ -51,10 +52,10 @@ export type SessionTimer = "retry" | "hold" | "keepalive";
 
 export type SessionEvent =
   | { readonly kind: "start" }
-  /** The end by our own will; the peer is told why, if there is one. */
+  /** We end the session; the peer gets the reason, if there is one. */
   | { readonly kind: "stop"; readonly notification: Notification; readonly reason: string }
   | { readonly kind: "connected" }
-  /** The connection could not be made, or is gone. */
+  /** The connection failed or was closed. */
   | { readonly kind: "disconnected"; readonly reason: string }
   | { readonly kind: "message"; readonly message: Message }
   | { readonly kind: "failed"; readonly error: BgpError }
@@ -62,17 +63,17 @@ export type SessionEvent =
 
 export type SessionAction =
   | { readonly do: "connect" }
-  /** Sends what is still to be sent, then closes. */
+  /** Sends pending data, then closes. */
   | { readonly do: "disconnect" }
   | { readonly do: "send"; readonly bytes: Uint8Array }
-  /** Starts a timer, or starts it anew. */
+  /** Starts or restarts a timer. */
   | { readonly do: "time"; readonly timer: SessionTimer; readonly afterMs: number }
   | { readonly do: "untime"; readonly timer: SessionTimer }
   /** Routes can be sent now. */
   | { readonly do: "begin" }
-  /** What was sent is forgotten by the peer. */
+  /** The peer has forgotten what was sent. */
   | { readonly do: "end" }
-  /** The peer wants to hear all routes of this family again (RFC 2918). */
+  /** The peer requests all routes of this family again (RFC 2918). */
   | { readonly do: "repeat"; readonly family: Family };
 
 export interface Step {
@@ -80,13 +81,13 @@ export interface Step {
   readonly actions: readonly SessionAction[];
 }
 
-/** How long a connection may take, and then the peer's OPEN; both are on this machine. */
+/** The deadline of a connection, and then of the peer's OPEN; both are on this machine. */
 const openingMs = 5000;
 const quickRetryMs = { first: 100, most: 500 } as const;
 const slowRetryMs = { first: 1000, most: 10_000 } as const;
-/** Doubling stops to matter long before; a number that only grows would be one more thing to think of. */
+/** The delay stops doubling long before; this keeps the counter from growing without bound. */
 const retriesMost = 20;
-/** Cease subcodes after which trying at once is pointless: too many prefixes, out of resources. */
+/** Cease subcodes after which an immediate retry is pointless: too many prefixes, out of resources. */
 const slowCeases: readonly number[] = [1, 8];
 const ourFamilies: readonly Family[] = [4, 6];
 
@@ -100,7 +101,7 @@ export const idleSession: Session = {
   isFourOctetAs: false,
 };
 
-/** The next session, and what has to be done for it, in this order. */
+/** The next session, and the actions that it requires, in this order. */
 export function nextSession(session: Session, event: SessionEvent, settings: SessionSettings): Step {
   if (event.kind === "stop") return stopped(session, event);
   switch (session.state) {
@@ -125,7 +126,7 @@ function connect(session: Session): Step {
 function connecting(session: Session, event: SessionEvent, settings: SessionSettings): Step {
   if (event.kind === "disconnected") return retry(session, event.reason, quickRetryMs);
   if (event.kind === "expired" && event.timer === "retry") {
-    // Of a try that hangs, or of the pause after one that failed: a new one begins, the old one is dropped.
+    // Either an attempt hangs, or the delay after a failed one is over: a new attempt starts, the old one is dropped.
     const again = connect(session);
     return { ...again, actions: [{ do: "disconnect" }, ...again.actions] };
   }
@@ -146,7 +147,7 @@ function connecting(session: Session, event: SessionEvent, settings: SessionSett
   };
 }
 
-/** A connection is there, and both sides say something. */
+/** Handles events while a connection exists and both sides exchange messages. */
 function talking(session: Session, event: SessionEvent, settings: SessionSettings): Step {
   switch (event.kind) {
     case "disconnected":
@@ -181,7 +182,7 @@ function heard(session: Session, message: Message, settings: SessionSettings): S
     if (message.type === "keepalive" || message.type === "update") return { session, actions: [hold] };
     if (message.type === "route-refresh") {
       const { family } = message;
-      // One that we did not agree on is ignored (RFC 2918 §4).
+      // A family that was not negotiated is ignored (RFC 2918 §4).
       const isOurs = family !== undefined && session.families.includes(family);
       return { session, actions: isOurs ? [hold, { do: "repeat", family }] : [hold] };
     }
@@ -210,7 +211,7 @@ function opened(session: Session, open: Open, settings: SessionSettings): Step {
   };
 }
 
-/** What RFC 4271 §6.2 and RFC 6286 §2.2 want of the peer, given who we are. */
+/** Checks the peer's OPEN against our settings (RFC 4271 §6.2, RFC 6286 §2.2). */
 function problemOf(open: Open, settings: SessionSettings): BgpError | undefined {
   if (open.as !== settings.as) return new BgpError(2, 2, `the peer is AS ${open.as}, we are AS ${settings.as}`);
   if (open.identifier === settings.identifier) return new BgpError(2, 3, "the peer uses our own BGP identifier");
@@ -229,7 +230,7 @@ function notified(session: Session, notification: Notification): Step {
   return retry({ ...session, lastNotification: words }, words, isPassing ? quickRetryMs : slowRetryMs);
 }
 
-/** The peer hears what is wrong, and the connection ends. */
+/** Sends the peer the error, and ends the connection. */
 function refuse(session: Session, error: BgpError): Step {
   const step = retry(
     { ...session, lastNotification: `we said ${describeNotification(error.notification)}` },

@@ -1,12 +1,12 @@
 /**
- * Speaks BGP to one peer over TCP: carries out what session.ts decides, and keeps the peer's picture of our routes
- * (announced-routes.ts) equal to what is wanted.
+ * Speaks BGP to one peer over TCP: executes the decisions of session.ts, and keeps the routes that the peer has from us
+ * (announced-routes.ts) equal to the wanted ones.
  *
  *   socket, timers ──event──▶ nextSession ──actions──▶ socket, timers
  *   want(routes) ───────────▶ changesTo ───UPDATE────▶ socket
  *
- * Nothing is queued here: routes that change while there is no session are sent when there is one. What the peer
- * doesn't take from its socket is bounded: past 64 KiB the session ends.
+ * Nothing is queued here: routes that change while there is no session are sent when there is one. Unsent data is
+ * bounded: past 64 KiB the session ends.
  */
 import type { Socket } from "node:net";
 import type { Cancel, Clock } from "#base/clock.ts";
@@ -27,23 +27,23 @@ import {
 } from "./session.ts";
 
 export interface Speaker {
-  /** Calls the peer, again and again. Different settings end the session that there is (6/6). */
+  /** Connects to the peer, with retries. Different settings end the current session (6/6). */
   start: (settings: SessionSettings) => void;
-  /** Says what the peer shall hold from us; kept over sessions. */
+  /** Sets the routes that the peer should have from us; kept across sessions. */
   want: (wanted: Wanted) => void;
-  /** Ends the session; resolves when what was said is on its way and the socket is closed. */
+  /** Ends the session; resolves when pending messages are on their way and the socket is closed. */
   stop: (notification: Notification, reason: string) => Promise<void>;
   session: () => Session;
-  /** The prefixes that were sent and not taken back. */
+  /** The prefixes that were sent and not withdrawn. */
   announced: () => readonly string[];
 }
 
-/** Hundreds of our largest updates; a peer that reads at all never comes near it. */
+/** Hundreds of our largest updates; a peer that reads at all never reaches it. */
 const unsentBytesMax = 64 * 1024;
-/** How long the end of a connection may take before it is cut. */
+/** How long closing a connection may take before it is destroyed. */
 const goodbyeMs = 300;
 
-/** One record: the session with the peer, and what it has from us. */
+/** One record: the session with the peer, and the routes that it has from us. */
 interface Line {
   readonly dial: Dial;
   readonly clock: Clock;
@@ -59,7 +59,7 @@ interface Line {
   closing: Promise<void>;
 }
 
-/** @param options.changed called after each change of the session or of what is announced */
+/** @param options.changed called after each change of the session or of the announced routes */
 export function createSpeaker(options: { dial: Dial; clock: Clock; changed: () => void }): Speaker {
   const line: Line = {
     ...options,
@@ -157,7 +157,7 @@ function sendChanges(line: Line): void {
   if (line.session.state !== "established") return;
   const { messages, sent } = changesTo(line.sent, line.wanted, line.session.families);
   line.sent = sent;
-  // One packet for all of them.
+  // One packet for all messages.
   if (messages.length > 0) line.socket?.write(Buffer.concat(messages));
 }
 
@@ -177,7 +177,7 @@ function call(line: Line): void {
 function listen(line: Line, mine: Socket): void {
   const frames = createFramer();
   line.socket = mine;
-  // Events of a socket that was hung up count no more.
+  // Events of a closed socket are ignored.
   const event = (what: SessionEvent): void => {
     if (line.socket === mine) take(line, what);
   };
@@ -221,7 +221,7 @@ function hangUp(line: Line): void {
       cut();
       resolve();
     });
-    // Nothing more is read: bytes that wait unread would turn the goodbye into a reset.
+    // Discards unread data: it would turn the close into a reset.
     old.resume();
     old.end();
   });

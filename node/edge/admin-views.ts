@@ -1,4 +1,4 @@
-/** What the admin listener shows: the node's status, and how it would answer a URL. */
+/** The answers of the admin listener: the node's status, and how it would answer a URL. */
 import { tokenId } from "#secret/edge-token.ts";
 import { understandForOwner } from "../http/understand.ts";
 import type { OpenedEdge } from "./opened-edge.ts";
@@ -6,7 +6,7 @@ import { currentFleet } from "./parts.ts";
 import { feedWarning, tokenWarning, unreadyReasons } from "./readiness.ts";
 import { describeSites } from "./site-views.ts";
 
-/** @param isBrief without what the node sees of others, which grows with the fleet */
+/** @param isBrief omits what the node sees of others, which grows with the fleet */
 export function describeStatus(edge: OpenedEdge, isBrief: boolean): Record<string, unknown> {
   const { setup, directory, upstreams, caches, membership, servers, probing, link, dns, following } = edge;
   const { config, release, parts, clock } = setup;

@@ -25,10 +25,10 @@ import type { EdgeConfig } from "../config.ts";
 import type { Standing } from "./phases/membership.ts";
 
 export interface Announcement {
-  /** Another fleet is in force, or this node's standing in it is another. */
+  /** The fleet in force has changed, or this node's standing in it. */
   refresh: () => void;
   state: () => LeaseState;
-  /** What this node announces and vouches for; none while its own answers are wrong. */
+  /** The prefixes that this node announces and vouches for; none while its own answers are wrong. */
   healthy: () => readonly string[];
   /** Resolves after the withdrawal. */
   drain: () => Promise<void>;
@@ -82,7 +82,7 @@ export function openAnnouncement(options: {
     return [...new Set(clouds().flatMap((cloud) => cloud.prefixes))];
   }
 
-  /** The sockets of this node that stand on the clouds' addresses; all of them where none does. */
+  /** The node's sockets on the clouds' addresses; all of its sockets if none is. */
   function targets(): SelfCheckTargets {
     const announced = new Set(clouds().flatMap(({ addresses }) => addresses.map(canonicalAddress)));
     const among = (endpoints: readonly { host: string; port: number }[]): { host: string; port: number }[] => {
@@ -113,7 +113,7 @@ export function openAnnouncement(options: {
     return wanted.every((prefix) => announced.has(prefix));
   }
 
-  /** By what was heard last, without asking. */
+  /** Judged by the last probe results, without new probes. */
   function isAlone(wanted: readonly string[]): boolean {
     const announced = new Set<string>();
     for (const [name, { announced: theirs = [] }] of answers()) {

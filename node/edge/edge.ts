@@ -1,6 +1,6 @@
 /**
- * An edge, put together phase by phase. Each phase is a file of `phases/`; it returns what later phases need. Parts
- * that need each other meet in parts.ts. main.ts passes DNS in. The phases, in order:
+ * Assembles an edge phase by phase. Each phase is a file in `phases/`, and returns what later phases need. Parts that
+ * depend on each other are in parts.ts. main.ts passes DNS in. The phases, in order:
  *
  *   data-directory    token file, lock, what the edge remembers
  *   upstreams         clients of the origin and of the origins of assets hosts
@@ -16,11 +16,11 @@
  *   begin-service     document ─▶ decoders ─▶ peers ─▶ ready ─▶ first judgement ─▶ DNS ─▶ lease
  *
  * The order matters: nothing is served from disk before the missed purges are applied (or the origin is known to be
- * away), no name is answered before every node was judged once, the node is ready when the first snapshot of names
- * answers on every thread, and it is announced when its own answers have been right for a while.
+ * away); no name is answered before every node was judged once; the node is ready when the first snapshot of names is
+ * in force on every thread; and it is announced when its own answers have been correct for a while.
  *
- * The stop runs in the opposite order: the announcement and the names say `elsewhere` first, what comes all the same
- * is served, and only then does anything stop.
+ * The stop runs in the opposite order: first the announcement and DNS send clients elsewhere, then requests that still
+ * arrive are served, and only then does anything stop.
  */
 import { sleep } from "#base/clock.ts";
 import { createLifecycle } from "#base/lifecycle.ts";
@@ -48,18 +48,21 @@ export interface Edge {
   http: readonly { address: string; port: number }[];
   admin: { address: string; port: number };
   dns: () => readonly { host: string; port: number }[];
-  /** Resolves when pictures and names are answered. */
+  /** Resolves when HTTP and DNS answer. */
   ready: Promise<void>;
-  /** Says `draining` for as long as configured (or until `hurry`), then stops everything. */
+  /** Reports `draining` for the configured time (or until `hurry`), then stops everything. */
   drain: () => Promise<void>;
   hurry: () => void;
 }
 
-/** How long the start waits for the origin before it goes on with what it remembers. */
+/** How long the start waits for the origin before it continues with the remembered state. */
 const firstContactMs = 3000;
 const stopMs = 8000;
 
-/** @throws the failure of whatever could not be started, as `ready` does; what was started before is stopped again */
+/**
+ * @throws the failure of the part that could not be started, as `ready` does; parts started before it are stopped
+ *   again
+ */
 export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edge> {
   const lifecycle = createLifecycle(deps.log);
   const undo = async (error: unknown): Promise<never> => {
@@ -102,7 +105,7 @@ async function start(setup: EdgeSetup): Promise<Edge> {
   };
 }
 
-/** What this node knows of its fleet. */
+/** Opens what this node knows of its fleet. */
 async function joinFleet(setup: EdgeSetup, { memory }: DataDirectory, { origin }: Upstreams): Promise<Membership> {
   const { config, lifecycle, parts, clock, log } = setup;
   const membership = await openMembership({
@@ -121,7 +124,9 @@ async function joinFleet(setup: EdgeSetup, { memory }: DataDirectory, { origin }
   return membership;
 }
 
-/** The DNS responder's inputs. It binds its addresses in the last phase, which defers its closing too. */
+/**
+ * Connects the DNS responder to its inputs. It binds its addresses in the last phase, which also defers its closing.
+ */
 function hostDns(setup: EdgeSetup, membership: Membership, { prober }: Probing, { secrets }: OriginLink): DnsHosting {
   const { config, startDns, process, parts, log } = setup;
   const dns = openDnsHosting({
@@ -130,7 +135,7 @@ function hostDns(setup: EdgeSetup, membership: Membership, { prober }: Probing, 
     inputs: () => {
       const current = membership.current();
       if (current === null) return null;
-      // The prober's own stays the same object while nothing in it changes.
+      // The prober's object stays identical while nothing in it changes.
       const fleet = prober.live() ?? liveFleet(current.document, prober.health());
       return { fleet, version: current.version, siteStates: prober.sites(), keptShares: prober.keptShares() };
     },
@@ -151,7 +156,7 @@ function stopOf({ setup, probing }: OpenedEdge): Pick<Edge, "drain" | "hurry"> {
       parts.presence = "draining";
       probing.prober.refresh();
       log.info({ drainMs: config.drainMs }, "draining: DNS and BGP send new clients elsewhere");
-      const wait = sleep(clock, config.drainMs, hurried.signal).catch(() => undefined); // hurried: go on at once
+      const wait = sleep(clock, config.drainMs, hurried.signal).catch(() => undefined); // hurried: continue at once
       await Promise.all([wait, parts.announcement?.drain()]);
       await lifecycle.stop(stopMs);
     },

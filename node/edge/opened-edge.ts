@@ -1,4 +1,4 @@
-/** All that the phases up to the feed have opened: what the applications and the last phase need. */
+/** Everything that the phases up to the feed have opened, for the applications and the last phase. */
 import type { Caches } from "./phases/caches.ts";
 import type { DataDirectory } from "./phases/data-directory.ts";
 import type { DnsHosting } from "./phases/dns-hosting.ts";

@@ -1,11 +1,11 @@
 /**
- * The parts of an edge that need each other. Each is null until its phase has opened it; a part that is opened early
- * reads one that is opened later through this record.
+ * The parts of an edge that depend on each other. Each is null until its phase has opened it; a part that is opened
+ * early reads a later one through this record.
  *
  *   membership ─ fleetChanged ─▶ prober, DNS, announcement       prober ─ healthChanged, soonestChanges ─▶ DNS
  *   secrets ─ secretsChanged ─▶ DNS, channel                     feed, presence, loop: read by all
  *
- * The functions below are all that happens between them.
+ * The functions below are all interactions between them.
  */
 import type { FastifyInstance } from "fastify";
 import type { Fleet } from "#document/document.ts";
@@ -31,9 +31,9 @@ export interface Parts {
   dns: DnsHosting | null;
   feed: FeedFollower | null;
   adminApp: FastifyInstance | null;
-  /** Opened when the start is over: what holds up the start is no load. */
+  /** Opened after the start: delays of the start are not load. */
   loop: LoopMeter | null;
-  /** Stays null where nothing is to be announced. */
+  /** Stays null if nothing is to be announced. */
   announcement: Announcement | null;
 }
 

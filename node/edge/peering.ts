@@ -1,5 +1,6 @@
 /**
- * The peers of this node: which ones it asks before it does the work itself, how it asks them, and where it answers.
+ * The peers of this node: which ones it asks before it does the work itself, how it asks them, and where it answers
+ * them.
  *
  *   fleet, health, answers, own place ─▶ directory ─▶ peers ─▶ image and asset servers        asking
  *   peer endpoint ─▶ listener ─▶ peer application ─▶ the same servers                        being asked
@@ -32,7 +33,7 @@ import { replicateHotKeys, type Replication } from "../serve/replication.ts";
 
 export interface Peering {
   peers: Peers;
-  /** Begins to answer peers; called when this node can do so. */
+  /** Starts answering peers; called when this node is able to. */
   listen: (servers: { images: ImageServer; assets: AssetServer; tiers: Tiers }) => Promise<void>;
   counts: () => { client: PeerClientCounts; listener: PeerListenerCounts | null; peers: ReturnType<Peers["counts"]> };
   close: () => Promise<void>;
@@ -48,7 +49,7 @@ export function openPeering(options: {
   fleet: () => Fleet | null;
   prober: () => Pick<Prober, "health" | "answers" | "sites">;
   isReady: () => boolean;
-  /** Renderings that wait here, of all for whom this process renders. */
+  /** Renderings that wait in this process, for all requesters. */
   rendersWaiting: () => number;
   secrets: () => readonly Uint8Array[];
   position: () => FeedPosition | null;
@@ -90,7 +91,7 @@ export function openPeering(options: {
     log,
   });
 
-  /** Answers are new once a second, and every miss asks. */
+  /** Answers arrive once a second, but every miss needs the result, so it is kept. */
   function room(): Room {
     const document = fleet();
     const nowMs = clock.monotonicMs();
@@ -102,7 +103,7 @@ export function openPeering(options: {
   }
 
   /**
-   * Above it, peers are sent to the next owner of their key: half of the queue, so that own clients have the rest.
+   * Above this, peers are sent to the next owner of their key: half of the queue, so that own clients have the rest.
    */
   function waitingMost(): number {
     return (fleet()?.limits.renderQueueMax ?? 0) / 2;

@@ -1,4 +1,4 @@
-/** What every phase of the start is given. */
+/** The inputs of every phase of the start. */
 import type { Clock } from "#base/clock.ts";
 import type { Lifecycle } from "#base/lifecycle.ts";
 import type { Log } from "#base/log.ts";

@@ -36,7 +36,7 @@ export function describeSites(
   }));
 }
 
-/** Why the site has its state, where no probe decides it; null where the nodes do. */
+/** Why the site has its state, if probes do not decide it; null if its nodes do. */
 function reasonOf({ state, addresses, nodes }: Site): string | null {
   if (addresses.length === 0 && nodes.every((node) => node.addresses.length === 0)) return "no node has an address";
   return state === "auto" ? null : `\`state: ${state}\` in the fleet document`;

@@ -1,5 +1,5 @@
 /**
- * The metrics of an edge: name, help, and where the value is read. A new metric is declared here; those of HTTP
+ * The metrics of an edge: name, help, and the source of each value. New metrics are declared here; those of HTTP
  * requests are counted in metrics-registry.ts.
  */
 import type { Clock } from "#base/clock.ts";
@@ -16,9 +16,9 @@ import type { ImageServer } from "../serve/image.ts";
 import type { PeerCounts } from "../serve/peers.ts";
 import type { Metrics } from "./metrics-registry.ts";
 
-/** What a responder counts (dns/counters.ts), since its start and over all its threads. */
+/** The counters of a responder (dns/counters.ts), since its start and over all its threads. */
 export interface DnsNumbers {
-  /** Packets by transport and what became of them. */
+  /** Packets by transport and outcome. */
   outcomes: Readonly<Record<string, Readonly<Record<string, number>>>>;
   truncated: number;
   clientSubnets: number;
@@ -33,12 +33,12 @@ export interface DnsNumbers {
   tcpCut: number;
 }
 
-/** What a responder shows of itself to those who measure. */
+/** The parts of a responder that metrics read. */
 export interface DnsObserved {
   stats: () => DnsNumbers;
   /** TCP connections that are open now. */
   connections: () => number;
-  /** Batch threads; 0 where Node's sockets answer. */
+  /** Batch threads; 0 when Node's sockets answer. */
   threads: () => number;
 }
 
@@ -53,21 +53,21 @@ export interface Observed {
   records: Records;
   feed: FeedFollower;
   clock: Clock;
-  /** Undefined while names are not answered yet, or not at all. */
+  /** Undefined while DNS does not answer yet, or is disabled. */
   dns: () => DnsObserved | undefined;
   dnsVersion: () => number;
   fleetVersion: () => number;
   hasFleetSecret: () => boolean;
   siteStates: () => SiteStates;
-  /** Site → part of its clients that it keeps, 0 to 1. */
+  /** Site → share of its clients that it keeps, 0 to 1. */
   keptShares: () => ReadonlyMap<string, number>;
-  /** Site → requests per second; a site of which nothing is known is not there. */
+  /** Site → requests per second; a site without data is missing. */
   siteLoads: () => ReadonlyMap<string, number>;
   load: LoadMeter;
   loopDelayMs: () => number;
   health: () => ReadonlyMap<string, NodeHealth>;
   isIsolated: () => boolean;
-  /** Undefined while there is no lease, or none is wanted. */
+  /** Undefined while there is no lease, or none is configured. */
   lease: () => { announced: readonly string[]; falls: number } | undefined;
   /** Absent or null: this node has no peers. */
   peers?: { counts: () => PeerCounts } | null;

@@ -1,6 +1,6 @@
 /**
- * How late the event loop is: a timer that should fire ten times a second, and by how much it misses, as the mean over
- * the last ten seconds. A loop that is late by so much answers everything late by about as much.
+ * Measures the delay of the event loop: a timer should fire ten times a second; the result is its mean delay over the
+ * last ten seconds. A delayed loop delays every answer by about as much.
  */
 import type { Clock } from "#base/clock.ts";
 
@@ -20,7 +20,7 @@ export function openLoopMeter(clock: Clock): LoopMeter {
   const close = clock.every(intervalMs, () => {
     const nowMs = clock.monotonicMs();
     const lateMs = Math.max(0, nowMs - dueMs);
-    // A loop that stood still for a second missed ten timers, each of them later than the one after it.
+    // A loop that was blocked for a second missed ten timers, each of them later than the next one.
     const missed = Math.min(samples, 1 + Math.floor(lateMs / intervalMs));
     for (let n = 0; n < missed; n++) {
       late[at] = lateMs - n * intervalMs;

@@ -1,15 +1,15 @@
 /**
- * Prometheus metrics of an edge. Counts live where things happen, as plain numbers; here they get their names.
+ * Prometheus metrics of an edge. Other files count in plain numbers; the metrics get their names here.
  *
  * No label takes its values from users: hosts, paths and addresses would let anyone fill the scraper's memory. `host`
- * is a host of the fleet document, at most so many of them; all else is `other`.
+ * is one of a limited number of hosts of the fleet document; all others are `other`.
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { ServedRequest } from "../http/app.ts";
 
 export interface Metrics {
   served: (request: ServedRequest) => void;
-  /** Declares a number that is read when somebody scrapes. `read` gives it with its labels' values. */
+  /** Declares a number that is read on each scrape. `read` returns it with its label values. */
   observe: (metric: {
     name: string;
     help: string;
@@ -17,12 +17,12 @@ export interface Metrics {
     labels?: readonly string[];
     read: () => number | Promise<number> | readonly { labels: Readonly<Record<string, string>>; value: number }[];
   }) => void;
-  /** The text format of the exposition. */
+  /** The metrics in the text exposition format. */
   render: () => Promise<string>;
   contentType: string;
 }
 
-/** Each brings some 20 series. A fleet document has up to 10,000 hosts. */
+/** Each host adds some 20 series. A fleet document has up to 10,000 hosts. */
 const hostLabelsMax = 500;
 
 export function createMetrics(): Metrics {

@@ -1,19 +1,19 @@
 /**
- * Requests to other nodes: HTTP/1.1 with keep-alive over mutually authenticated TLS (keys.ts), a pool for each member.
+ * Requests to other nodes: HTTP/1.1 with keep-alive over mutually authenticated TLS (keys.ts), one pool per member.
  *
  *   request(member) ──shunned, too many under way──▶ PEER_UNREACHABLE at once
  *        │
  *        ▼
- *   pool of the member ──▶ connection that is free, or a new one ──▶ answer: headers now, body as it comes
+ *   pool of the member ──▶ a free connection, or a new one ──▶ answer: headers now, body as it arrives
  *        │                    └─ the peer does not know our secret yet (alert unknown_psk_identity): the previous one
- *        └─ failed: shunned (shunning.ts) when nothing came from it meanwhile; its connections are given up
+ *        └─ failed: shunned (shunning.ts) if it has sent nothing meanwhile; its connections are abandoned
  *
- * When the fleet secret is rotated each pool is replaced at its next request: what runs on old connections ends there,
- * what is new proves the new secret, and nothing is lost. Sessions are never resumed, since that would carry an old
- * secret's proof along.
+ * When the fleet secret is rotated, each pool is replaced at its next request: running requests end on the old
+ * connections, new ones prove the new secret, and nothing is lost. Sessions are never resumed, since that would carry
+ * over a proof of the old secret.
  *
- * A connection that was kept alive may be closed by the other side in the moment in which it is used again. That is
- * tried once more, as RFC 9112 §9.3.1 allows for idempotent methods, on another connection.
+ * The other side may close an idle connection at the moment at which it is used again. Such a request is retried once,
+ * as RFC 9112 §9.3.1 allows for idempotent methods, on another connection.
  */
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { LRUCache } from "lru-cache";
@@ -27,27 +27,27 @@ import { type ChannelKey, channelKeys, channelTls } from "./keys.ts";
 import type { Member } from "./members.ts";
 import { createShunning, type Shunning } from "./shunning.ts";
 
-/** Who asks, by its member name. */
+/** The member name of the requester. */
 const fromField = "nearcast-from";
 
 /**
  * TCP and TLS together. Three round trips fit: 40 ms between two cities of a continent, 300 ms around the world. Within
- * a site the rest is for machines that are busy: who shuns a living owner does its work twice.
+ * a site the rest is for busy machines: shunning a live owner makes a node do that owner's work again.
  */
 const connectTimeoutsMs = { withinSite: 1000, betweenSites: 2000 };
-/** Connections to one member. One costs both sides some 60 KB. */
+/** Connections to one member. Each costs some 60 KB on both sides. */
 const connectionsMax = 64;
-/** Requests to one member at a time, those that wait for a connection included; what is beyond is refused at once. */
+/** Concurrent requests to one member, including those that wait for a connection; more are refused at once. */
 const requestsMax = 512;
-/** Members with connections; the one that was not asked for longest gives its up. */
+/** Members with open connections; beyond that, the least recently used one loses its connections. */
 const membersMax = 512;
 const headerBytesMax = 32 * 1024;
-/** A body that brings nothing for so long is cut. */
+/** A body that makes no progress for this long is cut. */
 const bodyIdleMs = 10_000;
-/** Less than the listener's, so that it is this side that closes. */
+/** Less than the listener's, so that this side closes. */
 const keepAliveMs = 30_000;
 const knockTimeoutMs = 2000;
-/** The least connection-level sign of life: keep-alive probes of TCP begin after so long without a packet. */
+/** TCP keep-alive probes begin after this long without a packet: the minimum sign of life of a connection. */
 const tcpKeepAliveMs = 15_000;
 
 export interface PeerRequest {
@@ -56,23 +56,24 @@ export interface PeerRequest {
   path: string;
   headers?: Readonly<Record<string, string>>;
   body?: Uint8Array | string;
-  /** Until the answer's header section is there. Bodies are cut when they stall. */
+  /** The deadline of the answer's header section. Bodies are cut when they stall. */
   timeoutMs: number;
   signal?: AbortSignal;
 }
 
 export interface PeerClient {
   /**
-   * The answer, its body to be read or dropped by the caller.
+   * The answer; the caller must read or drop its body.
    * @throws NearcastError PEER_UNREACHABLE, or the reason of the caller's signal
    */
   request: (member: Member, request: PeerRequest) => Promise<Dispatcher.ResponseData>;
   /**
-   * Whether requests to it are refused at the moment, after failures. When its wait is over, this looks if it is back.
+   * Whether requests to the member are refused at the moment, after failures. After its wait, this checks whether it is
+   * back.
    */
   isShunned: (member: Member) => boolean;
   counts: () => PeerClientCounts;
-  /** Cuts what is under way. */
+  /** Aborts running requests. */
   close: () => Promise<void>;
 }
 
@@ -90,12 +91,12 @@ export interface PeerClientCounts {
   shunned: number;
 }
 
-/** What is kept of a member. */
+/** What the client stores for a member. */
 interface Line {
   readonly member: Member;
   readonly shunning: Shunning;
   pool: Pool;
-  /** Of the secret that was current when the pool was made. */
+  /** Identity of the secret that was current when the pool was made. */
   identity: string;
   underWay: number;
 }
@@ -103,11 +104,11 @@ interface Line {
 /** Since the start. */
 type Counts = Omit<PeerClientCounts, "shunned">;
 
-/** What sending a request needs of its client. */
+/** The parts of the client that sending a request needs. */
 interface Sender {
   readonly self: string;
   readonly counts: Counts;
-  /** Has later requests to the member go over new connections. */
+  /** Makes later requests to the member use new connections. */
   readonly renew: (line: Line) => void;
   readonly clock: Clock;
   readonly log: Log;
@@ -116,7 +117,7 @@ interface Sender {
 /**
  * @param self this process's member name
  * @param site this node's site
- * @param secrets the fleet's, the current one first (fetch/secrets.ts)
+ * @param secrets the fleet secrets, the current one first (fetch/secrets.ts)
  */
 export function openPeerClient(options: {
   self: string;
@@ -135,7 +136,7 @@ export function openPeerClient(options: {
   const sender: Sender = { self, counts, renew, clock, log };
   const lines = new LRUCache<string, Line>({ max: membersMax, dispose: ({ pool }) => retire(pool) });
 
-  /** Lets what runs in it end, then closes it. */
+  /** Lets the pool finish its running requests, then closes it. */
   function retire(pool: Pool): void {
     retired.add(pool);
     const forget = (): void => {
@@ -172,14 +173,14 @@ export function openPeerClient(options: {
     return line;
   }
 
-  /** From here on requests go over new connections. */
+  /** From here on, requests use new connections. */
   function renew(line: Line): void {
     if (isClosed) return;
     retire(line.pool);
     line.pool = openPool(line.member);
   }
 
-  /** Whether it is; where its wait is over, somebody goes to look. */
+  /** Whether the member is shunned; after its wait, this starts a check whether it is back. */
   function isAway(line: Line): boolean {
     if (!line.shunning.isShunned()) return false;
     if (!isClosed && line.shunning.mayKnock()) void knock(line.member);
@@ -260,7 +261,7 @@ async function send(
   const ask = async (): Promise<Dispatcher.ResponseData> => {
     const work = line.pool.request(order);
     try {
-      // undici does not look at the signal of a request that still waits for a connection.
+      // undici ignores the signal of a request that still waits for a connection.
       return await before(deadline.signal, work);
     } catch (error) {
       if (deadline.signal.aborted) work.then(dropBody, () => undefined);
@@ -283,7 +284,7 @@ async function send(
     const reason = reasonOf(deadline.signal.aborted ? deadline.signal.reason : error);
     if (line.shunning.failed(begunMs)) {
       log.warn({ member: member.name, reason }, "peer can't be reached; other nodes are asked until it answers");
-      // Connections of before are as dead as it is, or as silent: whoever knocks must not do so on one of them.
+      // Old connections are as dead or silent as the member: the next knock must not use one of them.
       renew(line);
     }
     throw new NearcastError("PEER_UNREACHABLE", `${member.name}: ${reason}`, { cause: error });
@@ -294,7 +295,7 @@ async function send(
   }
 }
 
-/** Proves the current secret, then, where the peer does not know that one yet, the previous one. */
+/** Proves the current secret; if the peer does not know that one yet, the previous one. */
 function connectorTo(
   member: Member,
   {
@@ -343,7 +344,7 @@ function connectorTo(
   };
 }
 
-/** A member that moved to another address is another one. */
+/** A member that moved to another address counts as another member. */
 function lineName({ name, host, port }: Member): string {
   return `${name} ${host} ${port}`;
 }
@@ -357,14 +358,14 @@ function dial({ host, port }: Member, { identity, psk }: ChannelKey): TLSSocket 
     host,
     port,
     ...channelTls,
-    // There is no certificate: who can finish the handshake knows the secret.
+    // There is no certificate: whoever can finish the handshake knows the secret.
     checkServerIdentity: () => undefined,
     pskCallback: () => ({ identity, psk }),
   });
   return socket.setNoDelay(true).setKeepAlive(true, tcpKeepAliveMs);
 }
 
-/** A connection that ended under a request: it may have been kept one that the other side was about to close. */
+/** A connection that ended during a request: it may have been idle, and the other side about to close it. */
 function isLostConnection(error: unknown): boolean {
   const code = (error as { code?: string }).code;
   return code === "UND_ERR_SOCKET" || code === "ECONNRESET" || code === "EPIPE";
@@ -375,7 +376,7 @@ function reasonOf(error: unknown): string {
   return code === undefined ? (message ?? String(error)) : `${code}: ${message ?? ""}`;
 }
 
-/** An answer that came too late for anyone to read it. */
+/** Discards an answer that arrived too late. */
 function dropBody({ body }: Dispatcher.ResponseData): void {
   body.on("error", () => undefined);
   body.destroy();

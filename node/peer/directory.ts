@@ -8,22 +8,23 @@
  *
  * One fetch and one render per site, without any agreement:
  *
- *   - All nodes make the same order from the same names, and see health and answers of the same probes. So all ask the
- *     same owner; it coalesces those who ask at once, and does not ask further in the site (a question of a peer is
- *     answered by doing the work).
+ *   - All nodes compute the same order from the same names, and see health and answers of the same probes. So all ask
+ *     the same owner; it coalesces concurrent requests, and asks nobody else in the site (a node answers a peer's
+ *     request by doing the work).
  *   - An owner that dies is shunned after one failure and down for all nodes some probes later; then all agree on the
  *     next owner again. Until then, nodes that have noticed and nodes that have not may ask two different members, so a
  *     key may be rendered twice in these seconds.
  *   - Bounded load (Mirrokni, Thorup, Zadimoghaddam, "Consistent hashing with bounded loads", SODA 2018, applied to
- *     rendezvous): a node whose waiting renderings are above 1.25 × its site's mean + 8 is passed over for the key's
- *     next. Answers are a second old and not the same everywhere at once, so a key may be rendered twice while a node
- *     goes over that bound or comes back below it; outside of overload nobody is above it. That also holds for this
- *     node: what it owns but is too busy for, it asks the next for, as all others do.
- *   - An owner may refuse by itself, at once and precisely (503 with an answer of its own); the asker goes to the next.
+ *     rendezvous): a node whose waiting renderings exceed 1.25 × its site's mean + 8 is passed over for the key's next
+ *     owner. Answers are a second old and do not arrive everywhere at once, so a key may be rendered twice while a node
+ *     crosses that bound; without overload no node is above it. The bound also applies to this node: for a key that it
+ *     owns but is too busy for, it asks the next owner, as all others do.
+ *   - An owner may also refuse by itself, at once and precisely (503 with an answer of its own); the requester then
+ *     asks the next owner.
  *
- * Members change with probes, once a second, so they are kept for `keptMs` and made anew when the document is another
- * one or this node's own readiness changed. The shield and sites with room are ranked in the same way: one member there
- * owns the key for all who ask from elsewhere.
+ * Members change with probes, once a second, so they are kept for `keptMs` and computed again when the document or this
+ * node's own readiness changes. The shield and sites with room are ranked in the same way: one member there owns the
+ * key for all requesters from elsewhere.
  */
 import type { Clock } from "#base/clock.ts";
 import type { Fleet } from "#document/document.ts";
@@ -43,29 +44,29 @@ export type { Member } from "./members.ts";
 
 export interface PeerDirectory {
   /**
-   * Of this site: whom to ask before doing the work oneself, best first, at most two. Empty: the key is ours, or we are
+   * Members of this site to ask before doing the work here, best first, at most two. Empty: the key is ours, or we are
    * alone.
    */
   ownersBefore: (key: string) => readonly Member[];
-  /** Of the shield site, at most two. Empty: none is configured, none is up, or we stand in it. */
+  /** Members of the shield site, at most two. Empty: none is configured, none is up, or it is our own site. */
   shieldFor: (key: string) => readonly Member[];
-  /** Of sites with room, nearest first, at most two. Empty unless this site is full and another has room. */
+  /** Members of sites with room, nearest first, at most two. Empty unless this site is full and another has room. */
   roomElsewhere: (key: string) => readonly Member[];
-  /** All members of this site but ourselves. */
+  /** All other members of this site. */
   site: () => readonly Member[];
-  /** Whether it still takes part in its site, busy or not: an answer of who does not need not be waited for. */
+  /** Whether it still takes part in its site, busy or not: if not, there is no need to wait for its answer. */
   isMember: (member: Member) => boolean;
 }
 
 export interface Room {
   /** Whether this site has more work than it can do. */
   readonly isFull: boolean;
-  /** Names of sites that can take some of it, nearest first. */
+  /** Names of sites that can take some of that work, nearest first. */
   readonly sitesWithRoom: readonly string[];
 }
 
 const askedMost = 2;
-/** A tenth of the time between two probes: what is newer than that nobody could know. */
+/** A tenth of the time between two probes: there is no newer information. */
 const keptMs = 100;
 
 interface Known {
@@ -79,7 +80,7 @@ const nobody: readonly Member[] = [];
 
 /**
  * @param fleet null before the first document
- * @param self where this process stands; `isReady` false takes it out of its own order at once
+ * @param self this process's place; `isReady` false removes it from its own order at once
  * @param isShunned the client's judgement of a member after failures (client.ts)
  */
 export function openDirectory(options: {
@@ -101,7 +102,7 @@ export function openDirectory(options: {
   let ownName = "";
   let others: readonly Member[] | undefined;
 
-  /** Forgets what may have changed. */
+  /** Drops cached members that may have changed. */
   function look(): Fleet | null {
     const fleetNow = fleet();
     const self = options.self();
@@ -135,7 +136,7 @@ export function openDirectory(options: {
     return known;
   }
 
-  /** The best that can be asked, at most `most`; those before ourselves where we stand in the order. */
+  /** The best members that can be asked, at most `most`; only those before ourselves if we are in the order. */
   function bestOf({ members, ranking, busy }: Known, key: string, most: number): readonly Member[] {
     if (members.length === 0) return nobody;
     const best: Member[] = [];
@@ -169,7 +170,7 @@ export function openDirectory(options: {
       const { isFull, sitesWithRoom } = room();
       if (!isFull) return nobody;
       const able = sitesWithRoom.flatMap((name) => (name === ownSite ? [] : (knownOf(name, from) ?? [])));
-      // Of two sites the best each, so that one that is cut off costs one try; of a single site its best two.
+      // The best member of each of two sites, so that an unreachable site costs one attempt; or the best two of one.
       const firsts: Member[] = [];
       for (const known of able) {
         firsts.push(...bestOf(known, key, 1));

@@ -14,9 +14,9 @@ export interface HandshakeLimits {
 }
 
 export interface Handshakes<Connection> {
-  /** Takes a new one in, and gives the one that has to be closed for it, if any. */
+  /** Adds a new connection, and returns the one that must be closed for it, if any. */
   begin: (connection: Connection, address: string) => Connection | undefined;
-  /** It has proven itself, or is closed. */
+  /** The connection has proven itself, or is closed. */
   end: (connection: Connection) => void;
   all: () => Iterable<Connection>;
   size: () => number;

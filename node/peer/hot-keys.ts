@@ -2,18 +2,18 @@
  * Finds the keys that are requested so often that every node of the site should have them, in bounded memory.
  *
  * Space-saving (Metwally, Agrawal, El Abbadi, "Efficient computation of frequent and top-k elements in data streams",
- * ICDT 2005): a fixed number of counters, the least of them on top of a heap.
+ * ICDT 2005): a fixed number of counters, the lowest of them on top of a heap.
  *
- *   a key that has a counter   adds to it; a hot one lies at the bottom of the heap and stays there: no swaps
- *   a key that has none        takes over the least counter, and its count as the error that it may carry
+ *   a key that has a counter   adds to it; a hot one is at the bottom of the heap and stays there: no swaps
+ *   a key that has none        takes over the lowest counter, and its count as a possible error
  *
  *            3 ◀ taken over next         With 1000 counters no error is above a thousandth of all requests, so a key
- *         7     4                        above a hundredth always has a counter of its own, and `count − error` says
- *       90  8  5  6                      of nobody that he is hot who is not, even where each request has a new key.
+ *         7     4                        above a hundredth always has its own counter, and `count − error` never makes
+ *       90  8  5  6                      a key hot that is not, even if each request has a new key.
  *
  * Forgetting without touching the counters (forward decay: Cormode, Shkapenyuk, Srivastava, Xu, ICDE 2009): instead of
- * everything that was counted weighing less as time passes, what is counted weighs more. A request weighs twice as much
- * as one of `halfLifeMs` ago; since all weights grow by one factor, the heap's order stays.
+ * reducing the weight of old requests, newer requests weigh more. A request weighs twice as much as one of `halfLifeMs`
+ * ago; since all weights grow by the same factor, the order of the heap stays.
  *
  *   after a key rose from nothing to a share p, it is hot as soon as p · (1 − 2^(−t / halfLife)) > 1 %:
  *   p = 2 %: 0.25 s     5 %: 0.08 s     1.1 %: 0.87 s
@@ -25,14 +25,14 @@ const hotShare = 0.01;
 /** Below this rate one node serves a key as well as many. */
 const hotPerSecond = 20;
 const halfLifeMs = 250;
-/** Weights grow in steps of so long; a step costs one multiplication. */
+/** Weights grow in steps of this length; a step costs one multiplication. */
 const stepMs = 25;
 const stepGrowth = 2 ** (stepMs / halfLifeMs);
-/** A steady rate of one request a second counts for so many: the sum over all steps, each half-way through. */
+/** The count of a steady rate of one request a second: the sum over all steps, each half-way through. */
 const weightOfOnePerSecond = halfLifeMs / Math.LN2 / 1000;
-/** Before a sum of such weights loses the ones. */
+/** Beyond this, a sum of such weights would lose its smallest terms. */
 const weightMost = 2 ** 30;
-/** After so many steps without a request nothing of before weighs anything. */
+/** After this many steps without a request, earlier requests weigh nothing. */
 const stepsForgotten = 20 * (halfLifeMs / stepMs);
 
 export interface HotKeys {
@@ -40,7 +40,7 @@ export interface HotKeys {
   count: (key: string, nowMs: number) => void;
   /** Whether it is above 1 % of the requests of the last half second, and above 20 a second. */
   isHot: (key: string) => boolean;
-  /** All that are, most often asked for first; at most a hundred. */
+  /** All hot keys, most requested first; at most a hundred. */
   hot: () => { key: string; requestsPerSecond: number }[];
 }
 
@@ -50,7 +50,7 @@ export function createHotKeys(options: { clock: Clock; counters?: number }): Hot
   const keys: string[] = [];
   const counts = new Float64Array(counters);
   const errors = new Float64Array(counters);
-  /** Slots, the one with the least count first; and where each slot stands. */
+  /** Slots, the one with the lowest count first; and the position of each slot. */
   const heap = new Int32Array(counters);
   const places = new Int32Array(counters);
   let total = 0;
@@ -77,7 +77,7 @@ export function createHotKeys(options: { clock: Clock; counters?: number }): Hot
     step = next;
   }
 
-  /** Its count grew: smaller ones below it go up. */
+  /** The slot's count grew: smaller ones below it move up. */
   function sink(slot: number): void {
     const count = counts[slot] as number;
     const size = keys.length;
@@ -97,7 +97,7 @@ export function createHotKeys(options: { clock: Clock; counters?: number }): Hot
     places[slot] = place;
   }
 
-  /** A new counter, with a count of 0, goes to the top. */
+  /** A new counter, with a count of 0, moves to the top. */
   function rise(slot: number): void {
     let place = slot;
     while (place > 0) {
@@ -132,7 +132,7 @@ export function createHotKeys(options: { clock: Clock; counters?: number }): Hot
 
   function catchUp(nowMs: number): void {
     const next = Math.floor(nowMs / stepMs);
-    // A time read a little earlier than the last one counts for the step that runs.
+    // A time slightly before the last one counts for the current step.
     if (next > step) moveTo(next);
   }
 
@@ -164,7 +164,7 @@ export function createHotKeys(options: { clock: Clock; counters?: number }): Hot
 }
 
 /**
- * Requests per second, when it is hot; else 0.
+ * Requests per second if the key is hot; otherwise 0.
  * @param sure the part of a count that is certain
  */
 function hotRateOf(sure: number, weight: number, total: number): number {

@@ -2,11 +2,11 @@
  * The keys of the peer channel, from the fleet secret (node/secret/fleet-secret.ts).
  *
  *   fleet secret ──HKDF-SHA256 (RFC 5869)──┬─ "… psk"       the pre-shared key, 32 octets
- *                                          └─ "… identity"  what it is called on the wire: tells nothing of the secret
+ *                                          └─ "… identity"  its name on the wire: reveals nothing about the secret
  *
  * TLS 1.2 with ECDHE-PSK-CHACHA20-POLY1305 and no other suite (RFC 5489, RFC 7905): both sides prove that they know the
- * key, there are no certificates to make, renew or check, and the ephemeral Diffie-Hellman keeps what was said before
- * secret from whoever learns the key later. The record layer is the same as with certificates.
+ * key, there are no certificates to make, renew or check, and the ephemeral Diffie-Hellman exchange keeps earlier
+ * traffic secret from anyone who learns the key later. The record layer is the same as with certificates.
  */
 import { hkdfSync } from "node:crypto";
 import type { SecureVersion } from "node:tls";
@@ -19,7 +19,7 @@ export const channelTls: { ciphers: string; minVersion: SecureVersion; maxVersio
 };
 
 export interface ChannelKey {
-  /** Travels in the clear; RFC 4279 §5.3 asks that 128 octets are possible. */
+  /** Sent in the clear; RFC 4279 §5.3 requires support for 128 octets. */
   readonly identity: string;
   readonly psk: Buffer;
 }
@@ -34,7 +34,7 @@ function keyOf(secret: Uint8Array): ChannelKey {
 }
 
 /**
- * The keys of these secrets, in their order; derived again only when the secrets are others.
+ * The keys of these secrets, in the same order; derived again only when the secrets change.
  * @param secrets the current one first; none before the first is known
  */
 export function channelKeys(secrets: () => readonly Uint8Array[]): () => readonly ChannelKey[] {

@@ -8,10 +8,10 @@
  *   node            fra1, peer 192.0.2.7:8082, 3 processes
  *   its members     fra1 :8082     fra1.1 :8083     fra1.2 :8084
  *
- * A node takes part that has a peer endpoint and is up, or was not judged yet: a node that has just started must not
- * take itself for the only one. One that drains, by its own word or by an operator's, does not: its keys go to those
- * who will own them without it while it can still serve its clients, by asking them as everyone does.
- * One that is down does not, and neither does one that the document's forced state of its site takes out.
+ * A node takes part if it has a peer endpoint and is up, or was not judged yet: a node that has just started must not
+ * consider itself the only one. A draining node does not take part, whether it drains itself or an operator drains it:
+ * its keys move to their next owners while it can still serve its clients, by asking them like every other node.
+ * Neither does a node that is down, or one that its site's forced state in the document excludes.
  */
 import type { Fleet } from "#document/document.ts";
 import type { Site } from "#document/schema/sites.ts";
@@ -28,13 +28,13 @@ export interface Member {
   readonly port: number;
 }
 
-/** The part of a node's answer that is looked at here. */
+/** The part of a node's answer that is used here. */
 export interface MemberAnswer {
   readonly processes?: number;
   readonly rendersWaiting?: number;
 }
 
-/** A node's own place. It knows better than any probe whether it takes work. */
+/** A node's own state. It knows better than any probe whether it accepts work. */
 export interface Self {
   readonly node: string;
   /** 0 … processes − 1. */
@@ -50,7 +50,7 @@ export interface MembersInput {
   readonly self: Self;
 }
 
-/** More processes than this on one machine nobody starts; an answer that says more is wrong. */
+/** Nobody starts more processes than this on one machine; an answer with more is wrong. */
 const processesMax = 64;
 const portMax = 65_535;
 
@@ -58,7 +58,7 @@ export function memberName(node: string, process: number): string {
   return process === 0 ? node : `${node}.${process}`;
 }
 
-/** All members of a site, this process among them while it is ready; in the document's order. */
+/** All members of a site in the document's order, including this process while it is ready. */
 export function membersOf(site: Site, input: MembersInput): Member[] {
   return site.nodes.flatMap(({ name, peer, state }) => {
     if (peer === undefined || state === "draining" || !takesWork(name, input)) return [];
@@ -80,14 +80,14 @@ function takesWork(node: string, { health, self }: MembersInput): boolean {
   return state === "up" || state === "unknown";
 }
 
-/** Whether other sites may ask this one at all. */
+/** Whether other sites may ask this one. */
 export function isSiteOpen(site: Site, states: ReadonlyMap<string, SiteState>): boolean {
   return (states.get(site.name) ?? "up") === "up" && site.state !== "down" && site.state !== "draining";
 }
 
 /**
- * A node with more renderings waiting than this is passed over: a quarter above its site's mean, and 8 more, so that
- * small numbers move nobody. Infinity while fewer than two say.
+ * A node with more renderings waiting than this is passed over: a quarter above its site's mean, plus 8, so that small
+ * numbers have no effect. Infinity while fewer than two nodes report.
  */
 export function waitingMost(site: Site, { answers }: Pick<MembersInput, "answers">): number {
   const waiting = site.nodes.flatMap(({ name }) => answers.get(name)?.rendersWaiting ?? []);

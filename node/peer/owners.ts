@@ -7,13 +7,13 @@
  *   key "shop/a.jpg"     fra1 ▇▇▇▇▇     fra2 ▇▇▇▇▇▇▇▇ owner     fra3 ▇▇▇▇▇▇▇ next
  *   without fra2         fra1 ▇▇▇▇▇                             fra3 ▇▇▇▇▇▇▇ owner
  *
- * Every node makes the same order from the same names, in whatever order it learned them, with no table to agree on.
- * A member that leaves moves its own keys only, each to the next in that key's order, so its load spreads over all;
- * one that comes takes its share from each. The keys that move are 1/N of all, the least that is possible.
+ * Every node computes the same order from the same names, in whatever order it learned them, with no table to agree on.
+ * When a member leaves, only its own keys move, each to the next member in that key's order, so its load spreads over
+ * all; a new member takes its share from each. The keys that move are 1/N of all, the minimum.
  *
  * The key is hashed once, to two lanes of 32 bits, and mixed once for each member: some nanoseconds each, no BigInt.
- * The hash is not keyed: whoever chooses names can aim many of them at one member, which is then passed over by its
- * load (directory.ts) like any busy one.
+ * The hash is not keyed: someone who chooses names can aim many of them at one member, which is then passed over
+ * because of its load (directory.ts), like any busy one.
  */
 
 interface Lanes {
@@ -29,14 +29,14 @@ function hashText(text: string): Lanes {
     const unit = text.charCodeAt(at);
     high = Math.imul(high ^ unit, 0x9e3779b1);
     low = Math.imul(low ^ unit, 0x5f356495);
-    // A multiplication carries upwards only; what came up is folded down again.
+    // A multiplication carries upwards only; this folds the high bits down again.
     high ^= high >>> 15;
     low ^= low >>> 13;
   }
   return { high: mix32(high ^ Math.imul(low, 0x27d4eb2f)), low: mix32(low ^ Math.imul(high, 0x165667b1)) };
 }
 
-/** The finaliser of MurmurHash3: each bit of the input flips each bit of the result in about half of all cases. */
+/** The finaliser of MurmurHash3: each input bit flips each output bit in about half of all cases. */
 function mix32(value: number): number {
   let mixed = value ^ (value >>> 16);
   mixed = Math.imul(mixed, 0x85ebca6b);
@@ -46,13 +46,13 @@ function mix32(value: number): number {
 }
 
 export interface Ranking<Ranked> {
-  /** Gives the members for this key one by one, best first; undefined after the last. */
+  /** Returns the members for this key one by one, best first; undefined after the last. */
   bestFirst: (key: string) => () => Ranked | undefined;
 }
 
-/** Prepares the members' seeds; to be kept for as long as the members stay the same. */
+/** Prepares the members' seeds; keep the result for as long as the members stay the same. */
 export function createRanking<Ranked extends { readonly name: string }>(unsorted: readonly Ranked[]): Ranking<Ranked> {
-  // By name, so that even equal weights (one pair of 2⁵³) are ordered alike on every node.
+  // Sorted by name, so that even equal weights (one pair of 2⁵³) have the same order on every node.
   const members = unsorted.toSorted((one, other) => (one.name < other.name ? -1 : 1));
   const seeds = members.map(({ name }) => hashText(name));
   return {
@@ -66,7 +66,7 @@ export function createRanking<Ranked extends { readonly name: string }>(unsorted
         // 32 and 21 bits: all that a double holds exactly.
         weights[at] = (first >>> 0) * 0x20_0000 + (second >>> 11);
       }
-      // The first one or two are all that is mostly wanted, so they are looked for one by one instead of sorted.
+      // Callers mostly need only the first one or two, so each is searched for instead of sorting all.
       return () => {
         let best = -1;
         let bestWeight = -1;

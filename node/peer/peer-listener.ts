@@ -4,12 +4,12 @@
  *
  *   TCP ──▶ handshake: current or previous secret ──▶ HTTP ──▶ application
  *             │ no secret known yet, a wrong one, no TLS,       │
- *             │ too slow, too many (handshakes.ts)              └ OPTIONS: answered here, to those who look if we live
- *             └──▶ closed; counted, and logged once a second at most
+ *             │ too slow, too many (handshakes.ts)              └ OPTIONS: answered here, for liveness checks
+ *             └──▶ closed; counted, and logged at most once a second
  *
- * A connection proves its secret once, at its beginning. When that secret is accepted no more, an answer on it says
- * `Connection: close`, and one that is idle is closed after `staleGraceMs`: clients that know the new secret have left
- * it by then. Tickets and session ids are off, for a resumed session would prove nothing.
+ * A connection proves its secret once, at its beginning. When that secret is no longer accepted, an answer on it
+ * contains `Connection: close`, and an idle connection is closed after `staleGraceMs`: by then, clients that know the
+ * new secret have left it. Tickets and session ids are disabled, since a resumed session would prove nothing.
  *
  * Request bodies need a bounded Content-Length: peers belong to the fleet, but a fleet has bugs, too.
  */
@@ -28,30 +28,30 @@ import { channelKeys, channelTls } from "./keys.ts";
 
 const limits = {
   headerBytes: 32 * 1024,
-  /** Of a request; a list of hot keys has some 100 KB. */
+  /** Of a request; a list of hot keys takes some 100 KB. */
   bodyBytes: 1024 * 1024,
   /** A site of 64 nodes with 64 connections each. */
   connections: 4096,
-  /** Connections that have proven nothing yet; past this, the oldest of the address that has the most is closed. */
+  /** Connections that have proven nothing yet; beyond this, the oldest of the address with the most is closed. */
   handshakes: 256,
   /** … of one address: two processes of a machine may open their whole pools (64 connections) at once. */
   handshakesPerAddress: 128,
 };
 const waitsMs = {
-  /** As long as the most patient client waits (client.ts, betweenSites): what takes longer has nobody at its end. */
+  /** As long as the most patient client waits (client.ts, betweenSites): after this, nobody waits for the handshake. */
   handshake: 2000,
   headers: 5000,
   request: 15_000,
-  /** Between two looks at these. */
+  /** Interval between two checks of these. */
   check: 1000,
   keepAlive: 65_000,
-  /** A peer that takes nothing for so long is gone. */
+  /** A peer that reads nothing for this long is gone. */
   socketIdle: 120_000,
-  /** How long an idle connection lives on whose secret is no longer accepted. */
+  /** How long an idle connection stays open after its secret is no longer accepted. */
   staleGrace: 30_000,
   /** … and one that is in use. */
   staleMost: 300_000,
-  /** Between two lines of the log about refused handshakes. */
+  /** Interval between two log lines about refused handshakes. */
   logged: 1000,
 };
 
@@ -59,12 +59,12 @@ export interface PeerListener {
   address: string;
   port: number;
   counts: () => PeerListenerCounts;
-  /** Stops accepting connections, lets running requests end, then closes what is left after `graceMs`. */
+  /** Stops accepting connections, lets running requests end, then closes the rest after `graceMs`. */
   close: (graceMs: number) => Promise<void>;
 }
 
 export interface PeerListenerCounts {
-  /** Open now, those in a handshake included. */
+  /** Open now, including those in a handshake. */
   connections: number;
   /** Since the start. */
   handshakes: number;
@@ -74,15 +74,15 @@ export interface PeerListenerCounts {
 /** A connection that has proven a secret. */
 interface Proven {
   readonly identity: string;
-  /** Answers under way; pipelined requests make several. */
+  /** Running requests; pipelining allows several. */
   answering: number;
-  /** When its secret was first seen to be accepted no more; null: it still is. */
+  /** When its secret was first found to be no longer accepted; null: it still is. */
   staleSinceMs: number | null;
 }
 
 /**
  * @param host an address of this machine; never a wildcard
- * @param secrets the fleet's, the current one first; none: every handshake is refused
+ * @param secrets the fleet secrets, the current one first; none: every handshake is refused
  * @throws the system's error when the address can't be bound
  */
 export async function listenForPeers(options: {
@@ -103,7 +103,7 @@ export async function listenForPeers(options: {
   const offered = new WeakMap<Duplex, string>();
   const proven = new Map<Duplex, Proven>();
   const unproven = createHandshakes<Socket>(most);
-  /** By address and port of the other side, which a TLS socket and the TCP socket below it have in common. */
+  /** By address and port of the other side, which a TLS socket and its TCP socket share. */
   const unprovenByEnd = new Map<string, Socket>();
   const connections = new Set<Socket>();
   let isClosing = false;
@@ -150,7 +150,7 @@ export async function listenForPeers(options: {
       unproven.end(socket);
       if (unprovenByEnd.get(end) === socket) unprovenByEnd.delete(end);
     });
-    // What is destroyed is told as a failed handshake, like any other.
+    // A destroyed connection is reported as a failed handshake, like any other.
     unproven.begin(socket, socket.remoteAddress ?? "")?.destroy();
   });
   server.on("secureConnection", (socket: TLSSocket) => {
@@ -160,7 +160,7 @@ export async function listenForPeers(options: {
     unprovenByEnd.delete(end);
     const identity = offered.get(socket);
     if (identity === undefined) {
-      // A handshake that ended without the callback would be one without the key: there is no such suite.
+      // A handshake without this callback would be one without the key: there is no such suite.
       socket.destroy();
       return;
     }
@@ -168,7 +168,7 @@ export async function listenForPeers(options: {
     proven.set(socket, { identity, answering: 0, staleSinceMs: null });
     socket.once("close", () => proven.delete(socket));
   });
-  // https tells of failed handshakes here too, as `tlsClientError` and then as this.
+  // https reports failed handshakes here too, first as `tlsClientError` and then as this event.
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     const connection = proven.get(socket);
     if (connection === undefined) {
@@ -177,7 +177,7 @@ export async function listenForPeers(options: {
       logRefused(error.code ?? "closed", from, { underWay: unproven.size(), isSecretKnown: keys().length > 0 });
       socket.destroy();
     } else if (connection.answering > 0) {
-      // Words in the midst of an answer would be read as a part of it.
+      // Text in the middle of an answer would be read as part of it.
       socket.destroy();
     } else answerUnreadable(error, socket as Socket);
   });
@@ -233,7 +233,7 @@ async function bind(server: Server, host: string, port: number): Promise<void> {
   });
 }
 
-/** Accepts no more connections; resolves when all have ended, by themselves or cut after `graceMs`. */
+/** Accepts no more connections; resolves when all have ended, by themselves or closed after `graceMs`. */
 async function closeServer(
   server: Server,
   connections: ReadonlySet<Socket>,
@@ -244,16 +244,16 @@ async function closeServer(
     for (const socket of connections) socket.destroy();
   });
   await new Promise<void>((resolve) => {
-    // Not https's own close() yet: it takes a connection for idle while its last answer is still on the way.
+    // Not https's own close() yet: it considers a connection idle while its last answer is still being sent.
     SocketServer.prototype.close.call(server, () => {
       resolve();
     });
   });
   cancelForce();
-  server.close(); // ends its looks at the clock
+  server.close(); // stops its periodic checks
 }
 
-/** At most one line per `intervalMs` says what was refused last and how often; nothing of what was offered. */
+/** Logs at most one line per `intervalMs`: the last refusal and their number, nothing that the client sent. */
 function refusalLog(
   intervalMs: number,
   clock: Clock,
@@ -275,7 +275,7 @@ function closeIdle(socket: Duplex, { answering }: Proven): void {
   if (answering === 0) (socket as Socket).destroySoon();
 }
 
-/** Closes connections whose secret is accepted no more. */
+/** Closes connections whose secret is no longer accepted. */
 function closeStale(
   proven: ReadonlyMap<Duplex, Proven>,
   isAccepted: (connection: Proven) => boolean,
@@ -294,7 +294,7 @@ function closeStale(
   }
 }
 
-/** True when the request's body, if any, says how long it is and is not too long; else it is answered here. */
+/** Whether the request's body, if any, declares its length and is not too long; otherwise it is answered here. */
 function isBodyBounded(request: IncomingMessage, response: ServerResponse, bytesMax: number): boolean {
   const hasLength = request.headers["transfer-encoding"] === undefined;
   if (hasLength && Number(request.headers["content-length"] ?? 0) <= bytesMax) return true;

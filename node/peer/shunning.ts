@@ -1,8 +1,8 @@
 /**
  * Members that are not asked for a while after a failure: a small state machine per member.
  *
- *   fine ──failure──▶ shunned ──its wait is over, and somebody wants the member──▶ knocking ──answers──▶ fine
- *                        ▲                                                            └──fails──▶ for twice as long
+ *   fine ──failure──▶ shunned ──its wait is over, and the member is needed──▶ knocking ──answers──▶ fine
+ *                        ▲                                                             └──fails──▶ for twice as long
  *
  * A background request (knock) finds out whether a member is back, never a client's request (client.ts). So a dead
  * member costs only the requests that were running when it died.
@@ -17,7 +17,7 @@ const waitMsMax = 10_000;
 
 export interface Shunning {
   isShunned: () => boolean;
-  /** Whether it is time to knock; true once, the one who hears it must knock. */
+  /** Whether it is time to knock; true only once: the caller must then knock. */
   mayKnock: () => boolean;
   answered: () => void;
   /**
@@ -46,7 +46,7 @@ export function createShunning(clock: Clock): Shunning {
       waitMs = waitMsMin;
     },
     failed(begunMs) {
-      // Shunned already, and this began before: it says nothing new.
+      // Already shunned, and this began before: it is no new information.
       if (begunMs < answeredMs || state === "shunned" || (state === "knocking" && begunMs < sinceMs)) return false;
       waitMs = state === "knocking" ? Math.min(waitMs * 2, waitMsMax) : waitMsMin;
       const isNew = state === "fine";

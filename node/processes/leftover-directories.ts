@@ -1,13 +1,16 @@
 /**
- * Directories of processes that are no more. Their files would stand beside the whole of cache.diskBytes, which the
- * processes that are left have divided among them; losing them costs warmth.
+ * Directories of processes that no longer exist. Their files would add to the whole of cache.diskBytes, which the
+ * remaining processes have divided among them; deleting them only loses cached objects.
  */
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "#base/log.ts";
 import { processDirectory, processesMax } from "./process-share.ts";
 
-/** Removes dataDir/process-i for every i from `count` on. For when the addresses are bound: nobody else is there. */
+/**
+ * Removes dataDir/process-i for every i from `count` on. Call this once the addresses are bound: then no other edge
+ * runs.
+ */
 export async function removeLeftovers(dataDir: string, count: number, log: Log): Promise<void> {
   const all = Array.from({ length: processesMax }, (_, index) => processDirectory(index));
   const gone = new Set(all.slice(count));

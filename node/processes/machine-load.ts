@@ -1,5 +1,5 @@
 /**
- * Gives each process the load of the whole machine: a probe reaches only one process, and its health answer stands for
+ * Gives each process the load of the whole machine: a probe reaches only one process, whose health answer counts for
  * all.
  *
  *   own() ──twice a second──▶ supervisor ──the sum of the others──▶ total() = own() + others
@@ -15,7 +15,7 @@ export interface Siblings {
   readonly count: number;
   /** Reads this process's numbers from `own`, twice a second and at each total(), until close(). */
   follow: (own: () => Numbers) => void;
-  /** The sum over all processes: ours as of now, the others' as last reported, at most a few seconds ago. */
+  /** The sum over all processes: ours is current, the others' are as last reported, at most a few seconds ago. */
   total: () => Numbers;
   close: () => void;
 }

@@ -1,13 +1,14 @@
 /**
- * Divides one configuration among several processes of a machine; pure.
+ * Divides one configuration among the processes of a machine; pure.
  *
  *   shared by all (SO_REUSEPORT)     HTTP addresses, DNS addresses
  *   divided                          cache.memoryBytes, cache.diskBytes, decoders.processes, dns.responsesPerSecond
- *   counted on by process i          admin.port + i, peer.port + i (and by the lease itself, announce.source + i)
- *   own directory                    dataDir/process-i; process 0 has dataDir itself, so that going from one process
- *                                    to several throws no cache away
+ *   numbered by process i            admin.port + i, peer.port + i (and by the lease itself, announce.source + i)
+ *   own directory                    dataDir/process-i; process 0 has dataDir itself, so that changing from one
+ *                                    process to several keeps the cache
  *
- * All else is alike. The node keeps its name; logs tell the processes apart as peers do, `fra1` and `fra1.2`.
+ * Everything else is the same. The node keeps its name; logs distinguish the processes as peers do: `fra1` and
+ * `fra1.2`.
  */
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -24,12 +25,12 @@ export interface ProcessPlace {
   readonly sharesPorts: boolean;
 }
 
-/** More than one per core help nobody, and with more cores than this a machine is better divided into nodes. */
+/** More than one process per core is no use, and a machine with more cores than this should be divided into nodes. */
 export const processesMax = 64;
 
 export const alone: ProcessPlace = { index: 0, count: 1, sharesPorts: false };
 
-/** How many processes `text` asks for: a number from 1 to 64, or `auto`, one per core; undefined: it says neither. */
+/** The number of processes that `text` requests: 1 to 64, or `auto`, one per core; undefined: the text is neither. */
 export function readProcesses(text: string): number | undefined {
   if (text === "auto") return Math.min(availableParallelism(), processesMax);
   if (!/^[1-9]\d?$/.test(text)) return undefined;
@@ -44,7 +45,7 @@ export function processDirectory(index: number): string {
 
 const mebibyte = 1024 * 1024;
 
-/** The part of process `index` of `count`. Only for a configuration in which sharingProblems() finds none. */
+/** The share of process `index` of `count`. Only for a configuration in which sharingProblems() finds none. */
 export function configOfProcess(config: EdgeConfig, index: number, count: number): EdgeConfig {
   if (count === 1) return config;
   const { peer } = config;
@@ -55,7 +56,7 @@ export function configOfProcess(config: EdgeConfig, index: number, count: number
     ...config,
     dataDir: index === 0 ? config.dataDir : join(config.dataDir, processDirectory(index)),
     admin: { ...config.admin, port: countedOn(config.admin.port, index) },
-    // 0 switches both off and stays.
+    // 0 disables the limit, and stays 0.
     dns: { ...config.dns, responsesPerSecond: responsesPerSecond === 0 ? 0 : part(responsesPerSecond, 1) },
     cache: {
       memoryBytes: part(config.cache.memoryBytes, mebibyte),
@@ -66,7 +67,7 @@ export function configOfProcess(config: EdgeConfig, index: number, count: number
   };
 }
 
-/** 0 asks for any free port, and goes on doing so. */
+/** 0 requests any free port, and stays 0. */
 function countedOn(port: number, index: number): number {
   return port === 0 ? 0 : port + index;
 }
@@ -77,7 +78,7 @@ interface Taken {
   port: number;
 }
 
-/** What stands against running `config` as `count` processes. */
+/** The problems with running `config` as `count` processes. */
 export function sharingProblems(config: EdgeConfig, count: number): ValueProblem[] {
   if (count === 1) return [];
   const { admin, peer } = config;
@@ -109,7 +110,7 @@ export function sharingProblems(config: EdgeConfig, count: number): ValueProblem
   return problems;
 }
 
-/** Whether what is bound to one is in the way of the other; the two wildcards stand for every address. */
+/** Whether sockets on the two addresses would conflict; a wildcard covers every address. */
 function areOneHost(one: string, other: string): boolean {
   return one === other || [one, other].some((host) => host === "0.0.0.0" || host === "::");
 }

@@ -1,26 +1,26 @@
 /**
- * A process' end of the IPC channel to its supervisor.
+ * A process's end of the IPC channel to its supervisor.
  *
- * Nothing piles up: while the pipe is full (a debugger has stopped the supervisor), messages are dropped; beats and
+ * Nothing accumulates: while the pipe is full (a debugger has stopped the supervisor), messages are dropped; beats and
  * numbers are sent again anyway, and `ready` waits.
  */
 import type { Clock } from "#base/clock.ts";
 import { type FromProcess, type FromSupervisor, type Numbers } from "./supervisor-messages.ts";
 
-/** The supervisor takes a process for hung that is silent for ten of these. */
+/** The supervisor considers a process hung that is silent for ten of these. */
 export const beatIntervalMs = 1000;
 
 export interface Channel {
   ready: () => void;
   tell: (numbers: Numbers) => void;
-  /** Called at each message about the others; one listener. */
+  /** Called for each message about the others; one listener. */
   onOthers: (listener: (others: Numbers) => void) => void;
 }
 
-/** The part of a child process' own `process` that is needed here. */
+/** The part of a child process's own `process` that is needed here. */
 export type Parent = Pick<NodeJS.Process, "on" | "once"> & { send?: NodeJS.Process["send"] };
 
-/** Beats from now on. `gone` is called when the supervisor has ended, however it did. */
+/** Sends beats from now on. `gone` is called when the supervisor has ended, however it did. */
 export function openChannel(
   parent: Parent,
   clock: Clock,
@@ -34,7 +34,7 @@ export function openChannel(
     if (isSending) return false;
     isSending = true;
     parent.send?.(message, undefined, {}, (error) => {
-      // A channel that is closed has said so by `disconnect`.
+      // A closed channel is reported by `disconnect`.
       isSending = error !== null;
       if (!isSending && isReadyUnsaid) isReadyUnsaid = !say({ kind: "ready" });
     });

@@ -2,20 +2,20 @@
  * Messages between a supervisor and its processes over the IPC channel. Both ends are of the same release, so messages
  * are not validated.
  *
- *   process ──▶ supervisor   beat (each second: its event loop turns) · ready · numbers (twice a second)
+ *   process ──▶ supervisor   beat (each second: its event loop runs) · ready · numbers (twice a second)
  *   supervisor ──▶ process   drain · hurry · others (twice a second: the sum of all the others' numbers)
  *
- * Orders come this way and not as signals: a terminal's Ctrl-C and systemd's SIGTERM reach supervisor and processes
- * alike, and one order that arrived by two ways must not count as two.
+ * Orders use this channel instead of signals: a terminal's Ctrl-C and systemd's SIGTERM reach the supervisor and the
+ * processes alike, and one order that arrives on two paths must not count as two.
  */
 
-/** How busy a process is, or a machine. */
+/** The load of a process, or of a machine. */
 export interface Numbers {
   readonly requestsPerSecond: number;
   readonly bytesPerSecond: number;
   /** Pictures that wait for a decoder. */
   readonly rendersWaiting: number;
-  /** How late the event loop is; of several processes that of the latest, since delays don't add up. */
+  /** The delay of the event loop; of several processes the longest, since delays don't add up. */
   readonly loopDelayMs: number;
 }
 

@@ -4,8 +4,8 @@
  *   starting ──ready──▶ serving ──ends, or silent for 10 s and killed──▶ resting (0.2 … 30 s) ──▶ starting
  *      └──ends before it is ready: a false start──────────────────────────▶ resting
  *
- *   drain()   all are told at once to drain, and none is started again; hurry() tells them to hurry
- *   all gone  `ended` resolves; also when starting on would be in vain (restart-delay.ts)
+ *   drain()   all are ordered at once to drain, and none is restarted; hurry() orders them to hurry
+ *   all gone  `ended` resolves; also when restarting is hopeless (restart-delay.ts)
  *
  * The sockets of a dead process close at once, and the kernel gives new clients to the others. A process whose event
  * loop hangs keeps its share of new clients waiting, so it is killed. Silence is counted in ticks of the supervisor's
@@ -25,7 +25,7 @@ import { type FromProcess, type FromSupervisor, idle, type Numbers, sumOf } from
 import { afterRun, atReady, hopelessStatus, noRuns, restMs, type Runs } from "./restart-delay.ts";
 
 export interface Supervisor {
-  /** The exit status to end with: 0 after drain(). */
+  /** The event loop of at least one process runs. */
   ended: Promise<number>;
   /** At least one process' event loop turns. */
   isAlive: () => boolean;
@@ -38,7 +38,7 @@ export interface SupervisorDeps {
   count: number;
   /** Starts a process of this index with an IPC channel. */
   launch: (index: number) => ChildProcess;
-  /** Told when all are ready for the first time, and of every change after that. */
+  /** Notified when all are ready for the first time, and of every change after that. */
   notifier: Notifier;
   /** Called when all are ready for the first time. */
   ready: () => void;
@@ -46,9 +46,9 @@ export interface SupervisorDeps {
   log: Log;
 }
 
-/** Silent for so many beats: it hangs. */
+/** A process that misses this many beats hangs. */
 const missedBeatsMax = 10;
-/** Until its first beat a process loads its files; on a busy machine that is many seconds. */
+/** Before its first beat a process loads its files, which takes many seconds on a busy machine. */
 const missedAtStartMax = 60;
 const numbersIntervalMs = 500;
 
@@ -57,9 +57,9 @@ interface Run {
   readonly child: ChildProcess;
   readyAtMs: number | null;
   missedBeats: number;
-  /** None was heard yet. */
+  /** No beat was received yet. */
   isSilent: boolean;
-  /** A message to it has not been taken by the system yet. */
+  /** The system has not accepted a message to it yet. */
   isSending: boolean;
   numbers: Numbers;
 }
@@ -72,12 +72,12 @@ interface Member {
   cancelRest: Cancel | undefined;
 }
 
-/** One record: the processes, and how far the supervisor is. */
+/** One record: the processes, and the supervisor's progress. */
 interface Supervision {
   readonly deps: SupervisorDeps;
   readonly members: readonly Member[];
   readonly ended: PromiseWithResolvers<number>;
-  /** Set once nothing is started again: the status to end with. */
+  /** Set once nothing is restarted: the exit status. */
   endStatus: number | undefined;
   isHurried: boolean;
   wasReady: boolean;
@@ -103,7 +103,7 @@ export function supervise(deps: SupervisorDeps): Supervisor {
   const stopNumbers = deps.clock.every(numbersIntervalMs, () => {
     sendNumbers(supervision);
   });
-  // Timers of the clock keep nobody alive, and between two runs there may be nothing else.
+  // The clock's timers do not keep the process alive, and between two runs there may be nothing else that does.
   const stayAlive = setInterval(() => undefined, 3_600_000);
   supervision.stopTimers = () => {
     stopBeats();
@@ -212,12 +212,12 @@ function send(run: Run, message: FromSupervisor): void {
   if (!run.child.connected) return;
   run.isSending = true;
   run.child.send(message, (error) => {
-    // A channel that broke is followed by the process's end.
+    // After a broken channel, the process ends.
     run.isSending = error !== null;
   });
 }
 
-/** Kills processes that were not heard for too long. */
+/** Kills processes that were silent for too long. */
 function countBeats({ deps, members }: Supervision): void {
   for (const { run, name } of members) {
     if (run === undefined) continue;
@@ -227,15 +227,15 @@ function countBeats({ deps, members }: Supervision): void {
     const facts = { process: name, pid: run.child.pid, silentMs: max * beatIntervalMs };
     deps.log.error(facts, "killed a process that hung; it is started again");
     run.child.kill("SIGKILL");
-    run.missedBeats = 0; // the next look is at whether it is gone
+    run.missedBeats = 0; // the next check is whether it has ended
   }
 }
 
-/** Tells each process the sum of its siblings' numbers. */
+/** Sends each process the sum of its siblings' numbers. */
 function sendNumbers(supervision: Supervision): void {
   const all = runsOf(supervision);
   for (const run of all) {
-    if (run.isSending || run.isSilent) continue; // it will hear the next one
+    if (run.isSending || run.isSilent) continue; // it will get the next message
     send(run, { kind: "others", numbers: sumOf(all.filter((one) => one !== run).map(({ numbers }) => numbers)) });
   }
 }
@@ -270,7 +270,7 @@ export async function whyNoSharing(): Promise<string | undefined> {
       server.listen({ host: "127.0.0.1", port: 0, reusePort: true }, resolve);
     });
   } catch (error) {
-    // Whatever else is wrong with that address is no answer to the question.
+    // Any other problem with that address is irrelevant here.
     if ((error as NodeJS.ErrnoException).code !== "ENOTSUP") return undefined;
     return "this system has no SO_REUSEPORT that spreads clients over processes; run one process";
   } finally {

@@ -1,4 +1,4 @@
-/** Tags of cached objects, by which a purge finds them. The disk cache keeps them, so their form stays. */
+/** Tags of cached objects, by which a purge finds them. The disk cache stores them, so their format must not change. */
 
 /** The source of this name, and each variant of it. */
 export function sourceTag(name: string): string {
@@ -10,7 +10,7 @@ export function hostTag(host: string): string {
   return `host:${host}`;
 }
 
-/** A file of an assets host, whatever its query. @param host canonical */
+/** A file of an assets host, with any query. @param host canonical */
 export function urlTag(host: string, path: string): string {
   return `url:${host}${path}`;
 }

@@ -2,9 +2,9 @@
  * The purge kinds: one file each in kinds/, and one line here. Each line's key is the kind's name in requests to the
  * origin, in events of the feed and in reports.
  *
- * An edge of an older release ignores a kind that it does not know, and would keep what it should drop. An order of a
- * new kind must therefore also select the same objects by a kind that such an edge knows, for as long as it may be
- * connected. For the same reason a new kind is optional in reports.
+ * An edge of an older release ignores a kind that it does not know, and would keep what it should drop. So for as long
+ * as such an edge may be connected, a purge of a new kind must also select the same objects by a kind that it knows.
+ * For the same reason a new kind is optional in reports.
  */
 import type { TSchema } from "typebox";
 import { all } from "./kinds/all.ts";
@@ -24,7 +24,7 @@ export const purgeKinds: Readonly<Record<PurgeKindName, PurgeKind>> = table;
 /** In the order of the table, which is that of the help and of the API. */
 export const purgeKindNames = Object.keys(table) as PurgeKindName[];
 
-/** The kinds with this schema, each by its name: the properties of a schema that spans the kinds. */
+/** The kinds with this schema, by name: the properties of a schema that covers all kinds. */
 export type KindFields<Part extends string> = {
   [Name in PurgeKindName as Table[Name] extends Record<Part, TSchema> ? Name : never]: Table[Name] extends Record<
     Part,

@@ -1,8 +1,8 @@
 /**
- * The feed's `purge` event: its shape, checked, since an edge trusts no bytes that it did not write, and what it stands
- * for in the caches.
+ * The feed's `purge` event: its shape, which is validated, since an edge trusts no bytes that it did not write, and the
+ * cached objects that it selects.
  *
- *   put, rollback   the name means other bytes now        delete   it means none
+ *   put, rollback   the name has other bytes now          delete   it has none
  *   purge           somebody ordered it
  */
 import { type Static, Type } from "typebox";
@@ -21,7 +21,7 @@ const purgeEvent = Type.Object({
 });
 export type PurgeEvent = Static<typeof purgeEvent>;
 
-/** @throws Error with all problems; the follower then breaks off, loudly, instead of skipping a purge */
+/** @throws Error with all problems; the follower then stops with an error instead of skipping a purge */
 export function readPurgeEvent(data: unknown): PurgeEvent {
   const checked = check(purgeEvent, data);
   if (checked.ok) return checked.value;
@@ -31,7 +31,7 @@ export function readPurgeEvent(data: unknown): PurgeEvent {
 /** The targets of each kind, in the order of the event's selectors. */
 export type PurgeTargets = ReadonlyMap<PurgeKindName, readonly PurgeTarget[]>;
 
-/** @param hosts those of the fleet document; none while none is known */
+/** @param hosts of the fleet document; none while none is known */
 export function targetsOf(event: PurgeEvent, hosts: readonly Host[]): PurgeTargets {
   return new Map(
     purgeKindNames.map((name) => [

@@ -1,6 +1,6 @@
 /**
- * A purge kind is one way to select what is purged: by name, by tag and so on. Everything that origin, edge and command
- * know of a kind is in one value. kinds.ts has the table of them.
+ * A purge kind is one way to select what is purged: by name, by tag and so on. One value contains everything that
+ * origin, edge and command know about a kind. kinds.ts has the table of all kinds.
  *
  *   nearcast purge ──option──▶ request ──inRequest, canonical──▶ event ──inEvent──▶ edge ──targetOf──▶ cached objects
  *                                                                                    │
@@ -9,18 +9,18 @@
 import { type TSchema, Type } from "typebox";
 import type { Host } from "#document/schema/hosts.ts";
 
-/** What one selector stands for in the caches. */
+/** The cached objects that one selector stands for. */
 export interface PurgeTarget {
   /** Objects that carry one of these tags (entry-tags.ts). */
   readonly tags: readonly string[];
-  /** Sources whose names start with one of these, with everything that is made from them. */
+  /** Sources whose names start with one of these, with everything made from them. */
   readonly sourcePrefixes: readonly string[];
   readonly isAll: boolean;
 }
 
 export const nothing: PurgeTarget = { tags: [], sourcePrefixes: [], isAll: false };
 
-/** How the audit log finds a purge, and what it shows of the selectors. */
+/** How the audit log finds a purge, and which selectors it shows. */
 export interface AuditedSelectors {
   readonly targets?: readonly string[];
   /** Prefixes of the picture names that are covered; the empty one covers every name. */
@@ -33,23 +33,23 @@ export interface PurgeKind {
   readonly noun: string;
   /** The option of `nearcast purge`; absent: the arguments of the verb. */
   readonly option?: { readonly name: string; readonly value?: string; readonly help: string };
-  /** How many selectors an order has: any number, one, or none because the kind needs no words. */
+  /** How many selectors an order has: any number, one, or none because the kind needs no value. */
   readonly shape: "list" | "one" | "flag";
   /** The selectors in a request to the origin. */
   readonly inRequest: TSchema;
-  /** The same in the feed's event: no narrower than any release's request. */
+  /** The same in the feed's event: no stricter than the request of any release. */
   readonly inEvent: TSchema;
-  /** In an edge's report: for which selectors it held something. Absent: the kind is not reported. */
+  /** In an edge's report: the selectors for which it held something. Absent: the kind is not reported. */
   readonly inReport?: TSchema;
   /** In the origin's answer: the selectors for which no node held anything. */
   readonly inUnheld?: TSchema;
   /**
    * The form in which a selector is stored, sent and compared.
-   * @param where the place of the selector in the request
+   * @param where the position of the selector in the request
    * @throws NearcastError BAD_PARAMETER, BAD_PATH
    */
   readonly canonical: (selector: string, where: string) => string;
-  /** @param hosts those of the fleet document; none while none is known */
+  /** @param hosts of the fleet document; none while none is known */
   readonly targetOf: (selector: string, hosts: readonly Host[]) => PurgeTarget;
   readonly audited: (selectors: readonly string[]) => AuditedSelectors;
 }
@@ -57,7 +57,7 @@ export interface PurgeKind {
 /** The value of a kind in a request or an event. */
 export type SelectorValue = readonly string[] | string | boolean | null | undefined;
 
-/** For kinds that take any number of selectors: the schemas. */
+/** The schemas for kinds that take any number of selectors. */
 export function listShape<Selector extends TSchema>(
   selector: Selector,
   { selectorsMax, eventLengthMax }: { selectorsMax: number; eventLengthMax: number },
@@ -66,13 +66,13 @@ export function listShape<Selector extends TSchema>(
     shape: "list" as const,
     inRequest: Type.Optional(Type.Array(selector, { minItems: 1, maxItems: selectorsMax })),
     inEvent: Type.Array(Type.String({ maxLength: eventLengthMax }), { maxItems: 10_000, default: [] }),
-    /** Places in the event's list. */
+    /** Positions in the event's list. */
     inReport: Type.Array(Type.Integer({ minimum: 0, maximum: selectorsMax - 1 }), { maxItems: selectorsMax }),
     inUnheld: Type.Array(Type.String()),
   };
 }
 
-/** For kinds that take one selector. */
+/** The schemas for kinds that take one selector. */
 export function oneShape<Selector extends TSchema>(selector: Selector, { eventLengthMax }: { eventLengthMax: number }) {
   return {
     shape: "one" as const,
@@ -83,7 +83,9 @@ export function oneShape<Selector extends TSchema>(selector: Selector, { eventLe
   };
 }
 
-/** For kinds that select by themselves. Nobody wants to hear what a node did not hold of everything. */
+/**
+ * The schemas for kinds without selectors. They select everything, so a list of what a node did not hold is useless.
+ */
 export function flagShape() {
   return {
     shape: "flag" as const,
@@ -92,7 +94,7 @@ export function flagShape() {
   };
 }
 
-/** A flag has one selector without words. */
+/** A flag has one empty selector. */
 export function selectorsOf(value: SelectorValue): readonly string[] {
   if (typeof value === "string") return [value];
   if (typeof value === "boolean") return value ? [""] : [];

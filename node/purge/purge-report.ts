@@ -1,6 +1,6 @@
 /**
- * For which selectors of a purge something was held: as an edge reports it, as the origin adds the reports up, and as
- * it names those for which no node held anything. A selector is known by its place among those of its kind.
+ * The selectors of a purge for which something was held: as an edge reports them and as the origin adds the reports up;
+ * and those for which no node held anything. A selector is identified by its position among those of its kind.
  */
 import { type Static, Type } from "typebox";
 import { kindFields, type KindFields, type PurgeKindName, purgeKinds } from "./kinds.ts";
@@ -28,14 +28,14 @@ export function heldOf(targets: PurgeTargets, isHeld: (target: PurgeTarget) => b
   ) as Held;
 }
 
-/** The places for which some node held something. */
+/** The positions for which some node held something. */
 export type HeldPlaces = ReadonlyMap<ReportedKind, Set<number>>;
 
 export function noPlaces(): HeldPlaces {
   return new Map(reportedKinds.map((name) => [name, new Set<number>()]));
 }
 
-/** Adds a report to those before. */
+/** Adds a report to the previous ones. */
 export function addHeld(places: HeldPlaces, held: Held): void {
   for (const [name, known] of places) {
     const value = held[name];

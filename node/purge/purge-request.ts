@@ -1,4 +1,4 @@
-/** A purge as it is ordered from the origin, and the selectors that go into the log of events. */
+/** A purge as ordered from the origin, and its selectors as stored in the event log. */
 import { type Static, Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
 import { kindFields, type PurgeKindName, purgeKindNames, purgeKinds } from "./kinds.ts";

@@ -1,16 +1,16 @@
 /**
- * Keys made from the fleet secrets by HKDF (RFC 5869), one per purpose, so that what is signed for one purpose proves
- * nothing for another. They are made again only when the secrets change.
+ * Keys derived from the fleet secrets by HKDF (RFC 5869), one per purpose, so that a signature for one purpose proves
+ * nothing for another. They are derived again only when the secrets change.
  */
 import { createSecretKey, hkdfSync, type KeyObject, timingSafeEqual } from "node:crypto";
 
 const keyBytes = 32;
-/** The current secret and the one before. */
+/** The current secret and the previous one. */
 const secretsMax = 2;
 
 /**
- * Returns a function that gives the keys of now, the one of the current secret first; none while no secret is known.
- * @param secrets octets of the fleet secrets, the current one first; asked for each time, as they rotate
+ * Returns a function that returns the current keys, that of the current secret first; none while no secret is known.
+ * @param secrets octets of the fleet secrets, the current one first; called each time, since they rotate
  * @param purpose HKDF's `info`
  */
 export function derivedKeys(secrets: () => readonly Uint8Array[], purpose: string): () => readonly KeyObject[] {

@@ -1,26 +1,26 @@
 /**
- * The edge token, by which the origin knows its edges. While it is being rotated the origin accepts the older one, too,
- * and may hand the new one out to who presents the older one, so that nobody has to carry it to each machine.
+ * The edge token, by which the origin recognizes its edges. During a rotation the origin also accepts the older token,
+ * and may give the new one to edges that present the older one, so that nobody has to copy it to each machine.
  *
  *   nearcast token rotate edge     origin: A current        edges use A
- *                        ──────▶   B current, A older       an edge hears it by the feed, asks with A, keeps B
+ *                        ──────▶   B current, A older       an edge learns it from the feed, asks with A, stores B
  *   the overlap is over  ──────▶   B current                A is refused
  */
 import { createHash } from "node:crypto";
 import { type Static, Type } from "typebox";
 
-/** The event of the feed that says that the edges' token is another one. */
+/** The event of the feed that announces a new edge token. */
 export const tokenEventKind = "token";
 
 /** 256 random bits as base64url, which needs no escaping anywhere. */
 export const tokenPattern = "^[A-Za-z0-9_-]{43}$";
 
-/** 8 hexadecimal digits that name a token without telling anything of it, for people, logs and the audit. */
+/** 8 hexadecimal digits that identify a token without revealing it, for people, logs and the audit log. */
 export function tokenId(token: string): string {
   return createHash("sha256").update("nearcast token\0").update(token).digest("hex").slice(0, 8);
 }
 
-/** What the origin answers an edge that asks which token it should use. */
+/** The origin's answer to an edge that asks which token to use. */
 export const edgeTokenSchema = Type.Object({
   id: Type.String({ pattern: "^[0-9a-f]{8}$", description: "names the current token" }),
   token: Type.Optional(

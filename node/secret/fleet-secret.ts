@@ -1,12 +1,12 @@
 /**
- * The fleet secret: 32 random octets that all nodes of a fleet share and nobody else knows. The origin makes it, edges
- * fetch it with their token and keep it on disk. What needs a key of its own derives one from it, so that none of them
- * can be turned into another (DNS cookies do).
+ * The fleet secret: 32 random octets that all nodes of a fleet share and nobody else knows. The origin makes it; edges
+ * fetch it with their token and store it on disk. Everything that needs a key derives its own from the secret, so that
+ * no key can be computed from another (DNS cookies do).
  *
  *   rotate        the origin                  an edge
- *                 current A                   makes with A, accepts A
- *   ──────▶       current B, previous A       makes with B, accepts B and A      within a second, by the feed
- *   ──────▶       current C, previous B       makes with C, accepts C and B      A is worth nothing any more
+ *                 current A                   uses A, accepts A
+ *   ──────▶       current B, previous A       uses B, accepts B and A      within a second, by the feed
+ *   ──────▶       current C, previous B       uses C, accepts C and B      A is no longer accepted
  *
  * On the wire and on disk it is base64url. It is never logged; its `id` may be.
  */
@@ -16,13 +16,13 @@ import { type Static, Type } from "typebox";
 /** Octets of a secret. */
 export const fleetSecretBytes = 32;
 
-/** The event of the feed that says that another secret is current. */
+/** The event of the feed that announces a new secret. */
 export const secretEventKind = "secret";
 
 const encoded = (description: string) =>
   Type.String({ pattern: "^[A-Za-z0-9_-]{43}$", description: `${description}: 32 octets, base64url` });
 
-/** What the origin answers and what both sides keep in a file. */
+/** The origin's answer, and the content of the file on both sides. */
 export const fleetSecretsSchema = Type.Object({
   current: encoded("the secret to make things with"),
   previous: Type.Optional(encoded("the one before, still accepted")),
@@ -34,7 +34,7 @@ export function secretsInOrder({ current, previous }: FleetSecrets): readonly Ui
   return [current, ...(previous === undefined ? [] : [previous])].map((text) => Buffer.from(text, "base64url"));
 }
 
-/** 16 hexadecimal digits that name a secret without telling anything of it, for people and logs. */
+/** 16 hexadecimal digits that identify a secret without revealing it, for people and logs. */
 export function secretId(secret: string): string {
   return createHash("sha256").update("nearcast fleet secret\0").update(secret).digest("hex").slice(0, 16);
 }

@@ -1,12 +1,12 @@
 /**
- * Backs up a running origin, on its own machine: the backup holds the tokens and the fleet secret, which the API does
- * not give to a writer.
+ * Backs up a running origin, on its own machine: the backup contains the tokens and the fleet secret, which the API
+ * does not give to a writer.
  *
  *   snapshot of the catalogue ─▶ blobs that it names and the folder lacks ─▶ secrets ─▶ backup.json ─▶ what is left
  *   over
  *
- * The origin may drop a blob between its snapshot and its copy (an old version was pruned). Then the snapshot is taken
- * anew, and names the blob no more; what even a new snapshot names and the store does not hold is reported.
+ * The origin may delete a blob between the snapshot and the copy (an old version was pruned). Then a new snapshot is
+ * taken, which no longer names the blob. Blobs that even a new snapshot names but the store does not have are reported.
  */
 import { createHash } from "node:crypto";
 import type { Dirent } from "node:fs";
@@ -42,7 +42,7 @@ export interface Progress {
 export interface BackupReport {
   readonly manifest: Manifest;
   readonly copied: { readonly count: number; readonly sizeBytes: number };
-  /** Blobs of earlier backups that were read again because of `isChecked`, and how many of them were not whole. */
+  /** Blobs of earlier backups that were read again because of `isChecked`, and how many of them were damaged. */
   readonly checked: { readonly count: number; readonly sizeBytes: number; readonly damaged: number };
   /** Blobs that are missing or damaged at the origin and in every earlier backup of this folder. */
   readonly missing: readonly { readonly sha256: string; readonly fault: "missing" | "damaged" }[];
@@ -101,7 +101,7 @@ async function backUpInto(
       await rm(snapshot, { force: true });
       await takeSnapshot(catalogue, snapshot);
       const facts = readSnapshot(snapshot);
-      // Only of the last round, since each round checks all blobs.
+      // Count the last round only, since each round checks all blobs.
       Object.assign(checked, { count: 0, sizeBytes: 0 });
       const missing = await copyBlobs(dataDir, folder, facts.blobs, { copied, checked }, options);
       if (missing.length > 0 && round < snapshotsMax) continue;
@@ -168,7 +168,9 @@ async function copyBlobs(
   return missing;
 }
 
-/** A blob never changes under its name, so its size shows a complete copy; with `isChecked` its hash does. */
+/**
+ * A blob never changes under its name, so the right size means a complete copy; with `isChecked`, the hash is compared.
+ */
 async function stateOf(
   path: string,
   sha256: string,

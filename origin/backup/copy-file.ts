@@ -1,4 +1,4 @@
-/** Copies files piece by piece; a copy is whole under its name, or not there. */
+/** Copies files in chunks; a copy is either complete under its name, or absent. */
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, open, rename, rm } from "node:fs/promises";
@@ -8,7 +8,7 @@ import { fileMode, folderMode } from "./manifest.ts";
 const pieceBytes = 1024 * 1024;
 
 /**
- * Copies a file whose hash is known. Bytes with another hash never get the name.
+ * Copies a file whose hash is known. Bytes with another hash never get its name.
  * @returns `missing` or `damaged` when nothing was copied: the file does not exist, can't be read, or has another hash
  */
 export async function copyBlob(

@@ -1,13 +1,13 @@
 /**
  * A backup of an origin is a folder:
  *
- *   backup.json              what belongs to it, with hashes; written last, so an interrupted backup changes nothing
+ *   backup.json              the files of the backup, with hashes; written last: an interrupted backup changes nothing
  *   catalogue-TIME.sqlite    a snapshot of the catalogue
  *   secrets/NAME-HASH        tokens and the fleet secret; another content is another file, so a backup that stops
  *                            half-way leaves those of the one before
- *   blobs/ab/abcdef…         every blob that a version of the snapshot stands for, by its SHA-256
+ *   blobs/ab/abcdef…         every blob that a version in the snapshot refers to, by its SHA-256
  *
- * Folder and files are readable by their owner alone: who has the secrets can do everything.
+ * Folder and files are readable only by their owner: whoever has the secrets can do everything.
  */
 import { join } from "node:path";
 import { Type, type Static } from "typebox";
@@ -20,7 +20,7 @@ export const folderMode = 0o700;
 export const fileMode = 0o600;
 
 const sha256 = Type.String({ pattern: "^[0-9a-f]{64}$" });
-/** A name in the folder itself, never a path out of it. */
+/** A name in the folder itself, never a path outside it. */
 const fileNamePattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,100}$";
 const fileName = Type.String({ pattern: fileNamePattern });
 const hashedFile = Type.Object({

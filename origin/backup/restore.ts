@@ -275,7 +275,7 @@ function forgetIdentity(path: string): void {
   }
 }
 
-/** Root restores, and the service's user must read: gives everything to the owner of the data directory. */
+/** Root restores, but the service's user must read: gives everything to the owner of the data directory. */
 async function giveToOwner(dataDir: string): Promise<void> {
   if (process.getuid?.() !== 0) return;
   const { uid, gid } = await stat(dataDir);

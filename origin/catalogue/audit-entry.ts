@@ -1,13 +1,14 @@
 /**
- * The audit log's values: who changed what, when, from where. The catalogue writes one entry in the same transaction as
- * the change itself (sqlite-change.ts), so no change stands without its entry and no entry without its change.
+ * The values of the audit log: who changed what, when, from where. The catalogue writes each entry in the same
+ * transaction as the change itself (sqlite-change.ts), so there is no change without an entry and no entry without a
+ * change.
  *
  * An entry never holds a token or a secret, only the id of a token.
  */
 import type { AuditKind } from "#base/audit-kinds.ts";
 import type { TokenName } from "../token/token-kind.ts";
 
-/** Who requested a change. Every method that changes something takes an Actor, so a route can't forget it. */
+/** The requester of a change. Every method that changes something takes an Actor, so a route can't forget it. */
 export interface Actor {
   /** Undefined when no request caused the change, such as a token file replaced on the origin's machine. */
   readonly token: TokenName | undefined;
@@ -30,13 +31,13 @@ export interface Audited {
 export type AuditFact = string | number | boolean | readonly string[];
 
 export interface AuditEntry extends Actor {
-  /** Counts up without ever being used again. */
+  /** Increases; a number is never used again. */
   readonly id: number;
   readonly atMs: number;
   readonly kind: AuditKind;
   /** The first targetsToldMax of them. */
   readonly targets: readonly string[];
-  /** How many there were. */
+  /** The total number of targets. */
   readonly targetCount: number;
   readonly facts: Readonly<Record<string, AuditFact>>;
 }

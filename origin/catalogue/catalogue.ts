@@ -1,14 +1,14 @@
 /**
- * The catalogue: the names, the blob of each of their versions, every fleet version, the roster, and the log of events
- * that edges follow. Blobs hold the bytes; the catalogue holds everything else.
+ * The catalogue: the names, the blob of each of their versions, every fleet version, the roster, and the event log that
+ * edges follow. Blobs contain the bytes; the catalogue contains everything else.
  *
  *   put ──▶ name 1 2 3 …  ──▶ blob        a change of a name and its purge event are ONE transaction: edges get
  *   delete, rollback ─▲                   an event for every change, and only for changes that happened
  *
- *   publish ──▶ fleet 1 2 3 …             so is each of these and its event
+ *   publish ──▶ fleet 1 2 3 …             so are each of these and its event
  *   join, drain, remove ──▶ roster
  *
- * Whatever changes takes an Actor, and leaves an entry in the audit log within the same transaction (audit-entry.ts).
+ * Every change takes an Actor, and adds an entry to the audit log in the same transaction (audit-entry.ts).
  *
  * Invariants: the versions of a name count 1, 2, 3 … and never restart; a deletion is a version without bytes; a
  * rollback is a new version with the bytes of an old one. Events are numbered without gaps and never renumbered.
@@ -81,7 +81,7 @@ export interface FeedEvent {
 }
 
 export interface FeedBounds {
-  /** Of the first event that is kept; latestSeq + 1 when none is. */
+  /** Number of the first event that is kept; latestSeq + 1 when none is. */
   readonly oldestSeq: number;
   /** 0 before the first event. */
   readonly latestSeq: number;
@@ -91,7 +91,7 @@ export interface FleetVersion {
   readonly version: number;
   readonly author: string;
   readonly createdMs: number;
-  /** What changed against the version before, in one line. */
+  /** The changes from the previous version, in one line. */
   readonly summary: string;
   /** For a rollback: the version that it brought back. */
   readonly fromVersion: number | undefined;
@@ -122,7 +122,7 @@ export interface TokenRecord extends TokenName {
   readonly isHandedOut: boolean;
 }
 
-/** Who changes something, and the precondition. */
+/** The requester of a change, and its precondition. */
 export interface Change {
   readonly actor: Actor;
   readonly precondition: Precondition;
@@ -132,29 +132,29 @@ export interface Change {
 export interface BlobUse {
   readonly name: string;
   readonly version: number;
-  /** Whether it is what the name means now. */
+  /** Whether it is the current version of the name. */
   readonly isCurrent: boolean;
 }
 
 export interface Catalogue {
-  /** Random; made with the catalogue, and replaced when the file came from elsewhere (a restored backup). */
+  /** Random; created with the catalogue, and replaced when the file is a copy (a restored backup). */
   readonly originId: string;
 
   readonly blob: (sha256: string) => Promise<BlobFacts | undefined>;
   /** Blobs that a version refers to, in the order of their hashes, starting after `after`. */
   readonly blobsAfter: (after: string, limit: number) => Promise<readonly { sha256: string; sizeBytes: number }[]>;
-  /** How many those are, and their bytes. */
+  /** The number of these blobs, and their total size. */
   readonly blobTotals: (after: string) => Promise<{ count: number; sizeBytes: number }>;
   /** Current versions first. */
   readonly usesOfBlob: (sha256: string, limit: number) => Promise<readonly BlobUse[]>;
-  /** The newest version of a name, a deletion too; or the version of that number. */
+  /** The newest version of a name, even a deletion; or the version with that number. */
   readonly version: (name: string, version?: number) => Promise<Version | undefined>;
   /** All kept versions of a name, newest first. */
   readonly versions: (name: string) => Promise<readonly Version[]>;
-  /** Newest versions of names that are not deleted, by the bytes of the name, beginning after `after`. */
+  /** Newest versions of names that are not deleted, in byte order of the names, starting after `after`. */
   readonly list: (prefix: string, after: string, limit: number) => Promise<readonly Version[]>;
 
-  /** The blob must be durable before this is called: once it resolves, the version is, too. */
+  /** The blob must be durable before this is called: when this resolves, the version is, too. */
   readonly put: (name: string, blob: BlobFacts, change: Change) => Promise<PutOutcome>;
   readonly remove: (name: string, change: Change) => Promise<DeleteOutcome>;
   /** @param version default: the newest earlier one that has bytes */
@@ -162,21 +162,21 @@ export interface Catalogue {
   /** @returns the number of the event */
   readonly purge: (purge: Purge, actor: Actor) => Promise<number>;
   /**
-   * Appends the event that a new fleet secret is current; the log holds its id, never the secret.
+   * Appends the event that a new fleet secret is current; the log contains its id, never the secret.
    * @returns the number of the event
    */
   readonly announceSecret: (id: string, actor: Actor) => Promise<number>;
   /** Removes the blob's row unless a version refers to it. @returns whether the blob may be deleted */
   readonly forgetBlob: (sha256: string) => Promise<boolean>;
 
-  /** The newest fleet version, or the one of that number. */
+  /** The newest fleet version, or the one with that number. */
   readonly fleet: (version?: number) => Promise<FleetText | undefined>;
-  /** Newest first, only those below `before`. */
+  /** Newest first, only those with a number below `before`. */
   readonly fleetVersions: (before: number, limit: number) => Promise<readonly FleetVersion[]>;
   /**
-   * @param change `force` is for the audit log alone
-   * @param summarize makes the line that says what changes. It sees what is stored at that moment, inside the
-   *   transaction; where it throws, nothing is published.
+   * @param change `force` is only recorded in the audit log
+   * @param summarize makes the line that says what changes. It sees the stored state inside the transaction; if it
+   * throws, nothing is published.
    */
   readonly publishFleet: (
     text: string,
@@ -189,7 +189,7 @@ export interface Catalogue {
   /**
    * Changes the roster and appends the event. `decide` runs inside the transaction and sees the current state; if it
    * returns null or throws, nothing changes.
-   * @returns the roster after it
+   * @returns the roster after the change
    */
   readonly changeRoster: (
     actor: Actor,
@@ -200,13 +200,15 @@ export interface Catalogue {
   readonly tokens: () => Promise<readonly TokenRecord[]>;
   /** Records the first token of a kind, which the origin made or found itself: no audit entry, no event. */
   readonly adoptToken: (token: Pick<TokenRecord, "digest" | "kind" | "id">) => Promise<void>;
-  /** The token becomes the current one; those before it are accepted until `olderExpireMs`, if they were so long. */
+  /**
+   * The token becomes the current one; previous ones are accepted until `olderExpireMs`, unless they expire earlier.
+   */
   readonly replaceToken: (
     actor: Actor,
     token: Pick<TokenRecord, "digest" | "kind" | "id" | "isHandedOut">,
     olderExpireMs: number,
   ) => Promise<void>;
-  /** Ends all but the current one. @returns how many were still accepted */
+  /** Retires all but the current one. @returns how many of them were still accepted */
   readonly retireTokens: (actor: Actor, kind: TokenKind) => Promise<number>;
 
   /**

@@ -32,11 +32,11 @@ export type AppendEvent = (
 
 export interface Changed<Result> {
   readonly result: Result;
-  /** Null: nothing was changed. */
+  /** Null: nothing changed. */
   readonly audited: Audited | null;
 }
 
-/** For an outcome that left everything as it was. */
+/** For an outcome that changed nothing. */
 export function unchanged<Result>(result: Result): Changed<Result> {
   return { result, audited: null };
 }
@@ -135,7 +135,7 @@ function conditionsOf(query: AuditQuery): { where: string; values: SQLInputValue
   return { where: conditions.length === 0 ? "" : `WHERE ${conditions.join(" AND ")}`, values };
 }
 
-/** The empty one too, and the name itself. */
+/** All prefixes, including the empty one and the name itself. */
 function prefixesOf(name: string): string[] {
   return Array.from({ length: name.length + 1 }, (_, length) => name.slice(0, length));
 }

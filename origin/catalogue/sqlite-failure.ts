@@ -13,7 +13,7 @@ const resultCode = {
   notADatabase: 26,
 } as const;
 
-/** SQLITE_IOERR_SHMSIZE: the file beside the catalogue that its users share can't grow, on a full disk. */
+/** SQLITE_IOERR_SHMSIZE: the shared-memory file next to the catalogue can't grow because the disk is full. */
 const noRoomForSharedMemory = 4874;
 
 const restoreAdvice =

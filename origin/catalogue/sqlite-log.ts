@@ -18,7 +18,7 @@ type LogMethods = Pick<
 
 export interface LogTables extends LogMethods {
   readonly newestFleet: () => FleetText | undefined;
-  /** The roster's tables need the log's; so `publishFleet` asks for the roster when it is called. */
+  /** The roster's tables need the log's, so `publishFleet` asks for the roster only when it is called. */
   readonly publishFleet: (
     text: string,
     change: Parameters<Catalogue["publishFleet"]>[1],

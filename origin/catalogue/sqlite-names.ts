@@ -36,7 +36,7 @@ type NameMethods = Pick<
 const versionColumns = `v.name, v.version, v.author, v.created_ms, v.reason, v.from_version,
   b.sha256, b.size_bytes, b.type, b.width, b.height, b.frames, b.has_alpha`;
 
-/** Greater than every character that a name may have, so `prefix` + this ends the names that begin with `prefix`. */
+/** Greater than every character of a name, so `prefix` + this ends the range of names with the prefix. */
 const beyondNames = "\u{10FFFF}";
 
 /** All statements of these tables, prepared once. */
@@ -142,7 +142,9 @@ export function openNameTables(session: SqliteSession, change: Changes["change"]
   const statements = prepareStatements(db);
   const newest = (name: string): Version | undefined => versionOf(statements.selectNewest.get(name));
 
-  /** Inside a transaction: the next version of `name`, the pruning of its oldest, the event, and what to audit. */
+  /**
+   * Inside a transaction: adds the next version of `name`, prunes its oldest, appends the event, and returns the audit.
+   */
   const appendVersion = (
     append: AppendEvent,
     before: Version | undefined,
@@ -236,7 +238,7 @@ export function openNameTables(session: SqliteSession, change: Changes["change"]
     forgetBlob: async (sha256) =>
       transaction(() => {
         statements.deleteBlob.run({ sha256 });
-        // Remaining blobs have a version; absent or just deleted ones have none.
+        // A remaining row belongs to a blob with a version; rows without one are absent or just deleted.
         return statements.selectBlob.get(sha256) === undefined;
       }),
   };

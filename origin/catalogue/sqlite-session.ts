@@ -1,4 +1,4 @@
-/** The database, and how the SQL files run a transaction. */
+/** The database, and the transactions of the SQL files. */
 import type { DatabaseSync } from "node:sqlite";
 import type { Clock } from "#base/clock.ts";
 import { asDiskFailure } from "./sqlite-failure.ts";
@@ -8,11 +8,11 @@ export interface CatalogueLimits {
   readonly fleetVersions: number;
   readonly events: number;
   readonly auditDays: number;
-  /** Of one kind, counted in targets. */
+  /** Per kind, counted in targets. */
   readonly auditEntries: number;
 }
 
-/** What the statements share. */
+/** Shared by all statements. */
 export interface SqliteSession {
   readonly db: DatabaseSync;
   readonly clock: Clock;

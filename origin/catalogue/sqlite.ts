@@ -1,10 +1,10 @@
 /**
- * The catalogue in one SQLite file, through `node:sqlite`: opening and upgrading; the statements stand in
+ * The catalogue in one SQLite file, through `node:sqlite`: opens and upgrades it. The statements are in
  * sqlite-names.ts, sqlite-log.ts and sqlite-roster.ts; every change runs through sqlite-change.ts.
  *
- * Write-ahead log with synchronous=FULL: a commit returns after fsync, so what was acknowledged survives the power
- * cord. Calls are synchronous: some dozen microseconds to read, one fsync to write. So no other code of this process
- * runs in the middle of a transaction.
+ * Write-ahead log with synchronous=FULL: a commit returns after fsync, so an acknowledged change survives a power
+ * failure. Calls are synchronous: a read takes some dozen microseconds, a write one fsync. So no other code of this
+ * process runs in the middle of a transaction.
  */
 import { randomUUID } from "node:crypto";
 import { statSync } from "node:fs";
@@ -20,7 +20,7 @@ import { openTokenTables } from "./sqlite-tokens.ts";
 import { asDiskFailure, damagedCatalogue, namingTheFile } from "./sqlite-failure.ts";
 import { type CatalogueLimits, type SqliteSession, transaction } from "./sqlite-session.ts";
 
-/** One entry for each version of the schema; never changed, only added to. */
+/** One entry per version of the schema; entries are only added, never changed. */
 const upgrades = [
   `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -80,7 +80,7 @@ const upgrades = [
   `,
 ];
 
-/** Above this the pages are checked by `nearcast backup` alone: reading them all would hold up the start by seconds. */
+/** Above this size only `nearcast backup` checks the pages: reading all of them would delay the start by seconds. */
 const checkedBytesMax = 256 * 1024 * 1024;
 
 /** @throws NearcastError DISK_FAILED for a file that is damaged or can't be used; it names the file and what to do */
@@ -181,7 +181,7 @@ function identify(session: SqliteSession, path: string): string {
 function markOf(path: string): string {
   if (path === ":memory:") return "memory";
   const facts = statSync(path, { bigint: true });
-  // Where the file system keeps no birth time, Node reports 0 or the time of the last change, which says nothing.
+  // Without birth times in the file system, Node reports 0 or the time of the last change, which is useless here.
   const birth = facts.birthtimeNs === facts.ctimeNs ? 0n : facts.birthtimeNs;
   return `${facts.ino}:${birth}`;
 }

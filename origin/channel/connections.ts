@@ -5,8 +5,8 @@
  *   introduce()   a process of a node, proven by the fleet secret
  *   isUnproven    an introduction with an invalid proof arrived
  *
- * Bounded by the subscribers that the feed admits (limits.subscribersMax). Vocabularies are long and mostly the same,
- * so each is kept once.
+ * Bounded by the subscribers that the feed admits (limits.subscribersMax). Vocabularies are long and mostly identical,
+ * so each distinct one is stored once.
  */
 import { createHash, randomBytes } from "node:crypto";
 import type { Clock } from "#base/clock.ts";
@@ -16,17 +16,17 @@ import type { Vocabulary } from "#document/vocabulary.ts";
 
 /** One subscriber of the feed. */
 export interface Connection {
-  /** The nonce that its hello said. */
+  /** The nonce in its hello event. */
   readonly channel: string;
   readonly address: string;
-  /** When it came; monotonic, as `heardAtMs`. */
+  /** When it connected; monotonic, like `heardAtMs`. */
   readonly sinceMs: number;
-  /** When it last sent a proven message; at first, when it connected. */
+  /** When it last sent a proven message; initially, when it connected. */
   heardAtMs: number;
   /** Undefined: it has not introduced itself. */
   introduction: Introduction | undefined;
   presence: Presence | undefined;
-  /** The name that it gave with a wrong proof. */
+  /** The name that it gave with an invalid proof. */
   unprovenName: string | undefined;
   /** Writes an event to it. */
   readonly send: (bytes: Buffer) => void;
@@ -35,7 +35,7 @@ export interface Connection {
 export type IntroducedConnection = Connection & { introduction: Introduction };
 
 export interface ConnectedNodes {
-  /** @returns the connection, to be given to close() when the subscriber has gone */
+  /** @returns the connection, which must be passed to close() when the subscriber is gone */
   readonly open: (subscriber: Pick<Connection, "address" | "send">) => Connection;
   readonly close: (connection: Connection) => void;
   readonly find: (channel: string) => Connection | undefined;
@@ -61,9 +61,9 @@ const graceMs = 15_000;
 const silenceMsMax = 3 * presenceIntervalMs;
 /** How many names of recently disconnected nodes are kept. */
 const departedMax = 10_000;
-/** Distinct vocabularies in use: more releases than ever run side by side. */
+/** Distinct vocabularies in use: more than the number of releases that ever run side by side. */
 const vocabulariesMax = 32;
-/** Vocabularies in use by nodes at one address, so that one address can't take all. */
+/** Vocabularies in use by nodes at one address, so that one address can't use all. */
 const vocabulariesPerAddressMax = 4;
 
 export function openConnectedNodes(clock: Clock): ConnectedNodes {
@@ -72,7 +72,7 @@ export function openConnectedNodes(clock: Clock): ConnectedNodes {
   const vocabularies = new Map<string, Vocabulary>();
   const startedAtMs = clock.monotonicMs();
 
-  /** The one copy of a vocabulary. */
+  /** The shared copy of a vocabulary. */
   function shared(vocabulary: Vocabulary, by: Connection): Vocabulary {
     const digest = createHash("sha256").update(JSON.stringify(vocabulary)).digest("base64url");
     const known = vocabularies.get(digest);

@@ -1,13 +1,13 @@
 /**
- * How often the nodes at one address may introduce themselves. Reading an introduction takes milliseconds, and a node
- * needs one for each connection to the feed, and one more for each change of the fleet secret.
+ * Limits how often the nodes at one address may introduce themselves. Reading an introduction takes milliseconds, and a
+ * node needs one per connection to the feed, and one more per change of the fleet secret.
  */
 import type { Clock } from "#base/clock.ts";
 
 const windowMs = 60_000;
 
 export interface IntroductionBudget {
-  /** Counts one. @returns false when it is one too many */
+  /** Counts one introduction. @returns false when it exceeds the limit */
   readonly take: (network: string) => boolean;
 }
 

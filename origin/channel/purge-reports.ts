@@ -1,7 +1,7 @@
 /**
  * What each node found when it applied a purge. The origin keeps the reports of recent purges, so that the command can
  * show what a purge matched; a restart forgets them. Nothing else depends on them: a purge is an event in the log, and
- * in force on every node that applied it, reported or not.
+ * in force on every node that applied it, whether it reported or not.
  *
  * The processes of a node report one by one and are summed.
  */
@@ -10,13 +10,13 @@ import type { PurgeReport } from "#follow/channel/messages.ts";
 import { addHeld, type HeldPlaces, noPlaces } from "#purge/purge-report.ts";
 import type { ConnectedNodes, IntroducedConnection } from "./connections.ts";
 
-/** Entries (pictures in a size, sources, files of assets) and their bytes. */
+/** Entries (variants, sources, files of assets hosts) and their bytes. */
 interface Held {
   readonly entries: number;
   readonly bytes: number;
 }
 
-/** What one node found, all its processes together. */
+/** What one node found, summed over its processes. */
 export interface NodePurge {
   readonly node: string;
   readonly site: string;

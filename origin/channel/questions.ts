@@ -55,11 +55,11 @@ export interface Questions {
   readonly takeMalformed: (connection: Connection, reason: string) => void;
 }
 
-/** Each may hold answersBytesMax. */
+/** Each may hold up to answersBytesMax. */
 const questionsMax = 4;
-/** Size of all answers to one question: what the command reads of one response, less the JSON around them. */
+/** Size of all answers to one question: what the command reads of one response, minus the JSON around them. */
 const answersBytesMax = 12 * 1024 * 1024;
-/** The least that an answer may take, so that a short one of each node always fits. */
+/** The minimum share of an answer, so that a short answer of each node always fits. */
 const answerBytesLeast = 4096;
 
 interface Waiting {

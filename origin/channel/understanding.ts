@@ -10,12 +10,12 @@ import { NearcastError } from "#base/errors.ts";
 import type { FleetDanger } from "#review/dangers.ts";
 import type { Connection, IntroducedConnection } from "./connections.ts";
 
-/** The part of a subscriber that is used here. */
+/** The data about a subscriber that is used here. */
 export type Understanding = Pick<Connection, "address" | "unprovenName"> & {
   readonly introduction: Pick<IntroducedConnection["introduction"], "node" | "understands"> | undefined;
 };
 
-/** Without what belongs to the connection, so that it can be handed to a thread. */
+/** Without the parts that belong to the connection, so that it can be passed to a thread. */
 export function understandingOf({ address, unprovenName, introduction }: Connection): Understanding {
   if (introduction === undefined) return { address, unprovenName, introduction };
   const { node, understands } = introduction;
@@ -27,7 +27,10 @@ export interface NotUnderstood extends UnknownWord {
   readonly node: string;
 }
 
-/** The release before introductions. Made once from its schema; a test holds that today's still has it all. */
+/**
+ * The release before introductions. Generated once from its schema; a test checks that today's schema still has all of
+ * it.
+ */
 export const firstRelease: Vocabulary = JSON.parse(
   readFileSync(new URL("./understood-by-0.1.0.json", import.meta.url), "utf8"),
 ) as Vocabulary;
@@ -36,9 +39,9 @@ export const firstRelease: Vocabulary = JSON.parse(
 const wordsMax = 100;
 
 /**
- * Empty when all live nodes understand all of it; at most 100 words. Costs nothing while they run this release.
- * @param text the document as it is published: what it does not say, each node fills in by itself
- * @param fleet the same, read
+ * Empty when all live nodes understand the whole document; at most 100 words. Free while all nodes run this release.
+ * @param text the document as published: nodes add their own defaults for what it omits
+ * @param fleet the same document, parsed
  */
 export function notUnderstood(
   text: string,
@@ -88,7 +91,7 @@ export function refuseUnknownWords(dangers: readonly FleetDanger[]): void {
 
 function* wordsOf(vocabulary: Vocabulary, document: unknown, fleet: Fleet): Generator<UnknownWord> {
   yield* unknownTo(vocabulary, document, fleetSchema);
-  // Zone files stand in the document as one text each; their records were read into the fleet.
+  // A zone file is one string in the document; its records were parsed into the fleet.
   const types = vocabulary["zones[].records[].type"]?.values ?? [];
   for (const [index, zone] of fleet.zones.entries()) {
     const unknown = new Set(zone.records.map(({ type }) => type).filter((type) => !types.includes(type)));

@@ -1,14 +1,14 @@
 /**
- * The feed: hands every event of the log to every subscriber, in order, from wherever each one stands.
+ * The feed: sends every event of the log to every subscriber, in order, starting at each subscriber's position.
  *
  *   catalogue ──wake()──▶ pump: new events, once ──▶ live subscribers
- *        └──────────────▶ catching up: each reads its own past, batch by batch, then turns live
+ *        └──────────────▶ catching up: each reads its own past, batch by batch, then becomes live
  *
- * A subscriber's place in the log is the only thing remembered of it, so cutting one costs nothing: it comes back with
- * the last number that it has. That is what happens to one that reads too slowly, so nothing here grows.
+ * A subscriber's position in the log is the only state kept for it, so disconnecting one costs nothing: it reconnects
+ * with the number of its last event. That happens to one that reads too slowly, so nothing here grows.
  *
- * Invariants: a subscriber sees numbers grow by one, without a gap; it turns live only when it has seen all that the
- * pump has handed out (looked at and marked with no await in between).
+ * Invariants: a subscriber sees numbers increase by one, without a gap; it becomes live only when it has seen
+ * everything that the pump has sent (checked and set with no await in between).
  */
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
@@ -18,16 +18,16 @@ import type { Catalogue, FeedEvent } from "../catalogue/catalogue.ts";
 import { encodeEvent } from "./encode.ts";
 import { type Guest, type SeatLimits, whoGivesWay, whoseSeatIsSpare } from "./seats.ts";
 
-/** Where a subscriber's bytes go; an HTTP response, or a list in a test. */
+/** The destination of a subscriber's bytes: an HTTP response, or a list in a test. */
 export interface FeedSink {
   readonly write: (bytes: Buffer) => void;
-  /** Bytes that were written and not yet taken. */
+  /** Bytes that were written and not yet read by the client. */
   readonly waitingBytes: () => number;
-  /** Resolves when less is waiting, or the sink is gone. */
+  /** Resolves when fewer bytes are waiting, or the sink is gone. */
   readonly drained: () => Promise<void>;
-  /** Ends the stream in order. */
+  /** Ends the stream normally. */
   readonly end: () => void;
-  /** Drops the connection with whatever waits in it. */
+  /** Drops the connection with everything that waits in it. */
   readonly cut: () => void;
 }
 
@@ -38,13 +38,13 @@ export interface FeedSettings extends SeatLimits {
 }
 
 export interface FeedHub {
-  /** To be called after every commit that may have appended an event. */
+  /** Call this after every commit that may have appended an event. */
   readonly wake: () => void;
   /**
-   * @param guest who it is: one that is unproven may have to give way to it (feed/seats.ts)
-   * @param since the number of the last event that the subscriber has; undefined: only what comes from now on
-   * @param greeting what hello says beside the bounds of the log
-   * @returns what to call when the subscriber has gone
+   * @param guest identity of the subscriber: an unproven one may have to give way to it (feed/seats.ts)
+   * @param since the number of the subscriber's last event; undefined: only future events
+   * @param greeting the fields of hello besides the bounds of the log
+   * @returns a function to call when the subscriber is gone
    * @throws NearcastError OVERLOADED
    */
   readonly subscribe: (
@@ -63,30 +63,30 @@ interface Subscriber extends Guest {
   seq: number;
   isLive: boolean;
   isGone: boolean;
-  /** Since when its bytes have not been moving. */
+  /** Since when it has read no bytes. */
   stalledSinceMs: number | undefined;
 }
 
-/** Events read at one time, for the pump and for one that catches up; each is at most some 256 KiB of JSON. */
+/** Events per read, for the pump and for a subscriber that catches up; each has at most some 256 KiB of JSON. */
 const batchEvents = 100;
 const heartbeat = Buffer.from(":\n\n");
 
 interface HubDeps {
   catalogue: Catalogue;
   settings: FeedSettings;
-  /** Names of the nodes of the fleet; asked where all seats are taken. */
+  /** Names of the fleet's nodes; called when all seats are taken. */
   members: () => Promise<ReadonlySet<string>>;
   clock: Clock;
   log: Log;
 }
 
-/** One record: who follows the feed, and how far the events of the log are sent. */
+/** One record: the subscribers, and the last event that was sent. */
 interface Hub {
   readonly deps: HubDeps;
   readonly failures: FailureLog;
   /** The oldest first. */
   readonly subscribers: Set<Subscriber>;
-  /** Number of the last event that was sent to those who are live. */
+  /** Number of the last event that was sent to live subscribers. */
   latestSeq: number;
   pumping: Promise<void> | undefined;
   isWoken: boolean;
@@ -141,7 +141,7 @@ function cut(hub: Hub, subscriber: Subscriber, reason: string): void {
   subscriber.sink.cut();
 }
 
-/** Sends what is new in the log to those who are live. */
+/** Sends new events in the log to live subscribers. */
 function wake(hub: Hub): void {
   if (hub.isClosed) return;
   hub.isWoken = true;
@@ -151,7 +151,7 @@ function wake(hub: Hub): void {
     })
     .finally(() => {
       hub.pumping = undefined;
-      // Woken between the pump's last look and this line.
+      // Woken between the pump's last read and this line.
       if (hub.isWoken) wake(hub);
     });
 }
@@ -171,14 +171,14 @@ async function pump(hub: Hub): Promise<void> {
 }
 
 function sendLive(hub: Hub, subscriber: Subscriber, event: FeedEvent, bytes: Buffer): void {
-  // One that subscribed between the commit and the pump may have read this event from the log already.
+  // A subscriber that came between the commit and the pump may have read this event from the log already.
   if (!subscriber.isLive || subscriber.seq >= event.seq) return;
   subscriber.sink.write(bytes);
   subscriber.seq = event.seq;
   if (subscriber.sink.waitingBytes() > hub.deps.settings.bufferBytesMax) cut(hub, subscriber, "too slow");
 }
 
-/** Sends a subscriber its past, until it is live. */
+/** Sends a subscriber its past events, until it is live. */
 async function catchUp(hub: Hub, subscriber: Subscriber): Promise<void> {
   const { catalogue, settings } = hub.deps;
   while (!subscriber.isGone) {
@@ -188,7 +188,7 @@ async function catchUp(hub: Hub, subscriber: Subscriber): Promise<void> {
     }
     const events = await catalogue.eventsAfter(subscriber.seq, batchEvents);
     if (events[0]?.seq !== subscriber.seq + 1) {
-      // Pruned while it was catching up. When it comes back, it is told to begin anew.
+      // The events were pruned while it was catching up. When it reconnects, it gets a reset.
       cut(hub, subscriber, "fell behind the log");
       return;
     }
@@ -196,7 +196,7 @@ async function catchUp(hub: Hub, subscriber: Subscriber): Promise<void> {
       if (subscriber.isGone) return;
       subscriber.sink.write(encodeEvent(event.kind, event.seq, event.json));
       subscriber.seq = event.seq;
-      // It may take its past as slowly as it likes, as long as it takes some of it (see stallMs).
+      // A subscriber may read its past slowly, as long as it reads something (see stallMs).
       if (subscriber.sink.waitingBytes() > settings.bufferBytesMax / 2) await subscriber.sink.drained();
     }
   }
@@ -213,7 +213,7 @@ async function makeRoom(hub: Hub, guest: Guest): Promise<void> {
     return;
   }
   const members = await hub.deps.members();
-  // Looked at anew: others came and went meanwhile.
+  // Checked again: others came and went meanwhile.
   const now = whoGivesWay([...subscribers], guest, settings);
   const spare = now === "full" ? whoseSeatIsSpare([...subscribers], guest, settings, members) : now;
   if (spare === "full") {
@@ -222,7 +222,7 @@ async function makeRoom(hub: Hub, guest: Guest): Promise<void> {
   if (spare !== undefined) cut(hub, spare, "replaced: not a node of the fleet, or connected twice");
 }
 
-/** Sends heartbeats, and cuts subscribers that take no bytes. */
+/** Sends heartbeats, and disconnects subscribers that read nothing. */
 function beat(hub: Hub): void {
   const { clock, settings } = hub.deps;
   const nowMs = clock.monotonicMs();
@@ -235,7 +235,7 @@ function beat(hub: Hub): void {
     subscriber.stalledSinceMs ??= nowMs;
     if (nowMs - subscriber.stalledSinceMs >= settings.stallMs) cut(hub, subscriber, "does not read");
   }
-  // Also finds what was appended when a read of the log had failed.
+  // Also finds events that were appended when a read of the log failed.
   wake(hub);
 }
 
@@ -282,7 +282,7 @@ async function subscribe(
   };
 }
 
-/** Why a subscriber can't go on from `since`; undefined: it can. */
+/** Why a subscriber can't continue from `since`; undefined: it can. */
 function whyReset(since: number, bounds: { oldestSeq: number; latestSeq: number }): "ahead" | "pruned" | undefined {
   if (since > bounds.latestSeq) return "ahead";
   return since + 1 < bounds.oldestSeq ? "pruned" : undefined;

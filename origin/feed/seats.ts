@@ -1,20 +1,20 @@
 /**
- * Who may follow the feed when it is full, or when one address takes more than its share; pure.
+ * Decides who may follow the feed when it is full, or when one address takes more than its share; pure.
  *
  *   of one address      subscribersPerAddressMax in all, a quarter of them unproven
  *   with one token      three quarters of all seats unproven
  *   in all              subscribersMax
  *
  * A subscriber is unproven until it introduces itself (channel/): each one is at first, and edges of release 0.1.0 stay
- * so. Past a bound the oldest unproven one under that bound gives way, never the newest: a node that comes needs a
- * moment to prove itself. Who is proven keeps the seat, while there is anybody else.
+ * so. Past a bound, the oldest unproven one within that bound gives way, never the newest: a new node needs a moment to
+ * prove itself. A proven subscriber keeps its seat while there is any other candidate.
  *
- * Who knows the fleet secret can prove as much as he likes: another name each time, or one name many times. So each
- * process of a node of the fleet has one seat that nobody takes from it. Where nobody unproven is left, the others give
- * way: names that are not in the fleet, and of two with one name the older (its node has come back, or somebody else
- * did). Only where each seat is of that kind is the newest refused.
+ * Whoever knows the fleet secret can prove any identity: another name each time, or one name many times. So each
+ * process of a node of the fleet has one seat that nobody can take. If no unproven subscriber is left, others give way:
+ * names that are not in the fleet, and of two with the same name the older one (its node has reconnected, or somebody
+ * else used its name). Only if all seats are of that kind is the newest refused.
  */
-/** What a subscriber proved to be. */
+/** The proven identity of a subscriber. */
 export interface ProvenAs {
   readonly node: string;
   readonly process: number;
@@ -34,7 +34,7 @@ export interface SeatLimits {
 
 /**
  * @param seated the oldest first
- * @returns who has to give way to the newcomer: none, or one; "full" when nobody can
+ * @returns the subscriber that must give way to the newcomer, if any; "full" when nobody can
  */
 export function whoGivesWay<One extends Guest>(
   seated: readonly One[],
@@ -52,7 +52,7 @@ export function whoGivesWay<One extends Guest>(
 }
 
 /**
- * Where whoGivesWay() found nobody: who has a seat that no node of the fleet needs.
+ * When whoGivesWay() found nobody: a subscriber whose seat no node of the fleet needs.
  * @param seated the oldest first
  * @param members names of the nodes of the fleet
  */
@@ -75,7 +75,7 @@ export function whoseSeatIsSpare<One extends Guest>(
   return oldestOfMost(isCrowded ? spare.filter(ofNetwork) : spare) ?? "full";
 }
 
-/** The oldest of the network that has the most. */
+/** The oldest subscriber of the network that has the most. */
 function oldestOfMost<One extends Guest>(guests: readonly One[]): One | undefined {
   const byNetwork = [...Map.groupBy(guests, ({ network }) => network).values()];
   return byNetwork.reduce((most, some) => (some.length > most.length ? some : most), [])[0];

@@ -1,10 +1,10 @@
 /**
- * Keeps the fleet secret (node/secret/fleet-secret.ts) in one file beside the tokens,
- * `dataDir/secrets/fleet-secret.json`, readable by its owner alone. The first start makes it. When the file was
- * deleted, the next start makes a new one: that counts as a rotation, so edges hear of it and the audit records it.
+ * Keeps the fleet secret (node/secret/fleet-secret.ts) in one file next to the tokens,
+ * `dataDir/secrets/fleet-secret.json`, readable only by its owner. The first start creates it. If the file was deleted,
+ * the next start makes a new secret: that counts as a rotation, so edges learn of it and the audit log records it.
  *
- * The file is written before the event is, so that an edge which hears of a new secret always finds it here. Where the
- * process dies between the two, edges find it when they connect to the feed again, which they do then.
+ * The file is written before the event, so that an edge which learns of a new secret always finds it here. If the
+ * process dies between the two, edges find the secret when they reconnect to the feed.
  */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
@@ -19,18 +19,18 @@ import { originSecret, readSecretFile, secretFileMode } from "#base/secret-file.
 export interface FleetSecretKeeper {
   readonly secrets: () => FleetSecrets;
   /**
-   * A new secret becomes current, the current one previous; the previous one is forgotten. The event
-   * that tells edges is in the log; the caller wakes the feed.
+   * A new secret becomes current, the current one previous; the previous one is forgotten. The event that informs edges
+   * is in the log; the caller wakes the feed.
    * @returns the ids of both, and the number of the event
-   * @throws NearcastError DISK_FAILED. Calling again then goes on with what was begun: no secret is skipped.
+   * @throws NearcastError DISK_FAILED. Calling again then completes the rotation: no secret is skipped.
    */
   readonly rotate: (actor: Actor) => Promise<{ id: string; previousId: string; seq: number }>;
 }
 
-/** Who deleted the file: nobody who asked over HTTP. */
+/** The actor for a deleted file: no HTTP request caused it. */
 const ownMachine: Actor = { token: undefined, author: "origin", address: undefined };
 
-/** @throws NearcastError INTERNAL for a file that others can read, or that holds no secret */
+/** @throws NearcastError INTERNAL for a file that others can read, or that contains no secret */
 export async function openFleetSecret(
   secretsDir: string,
   catalogue: Pick<Catalogue, "announceSecret" | "tokens">,
@@ -38,12 +38,12 @@ export async function openFleetSecret(
   const file = join(secretsDir, "fleet-secret.json");
   const loaded = await load(file);
   let secrets = loaded.secrets;
-  // A catalogue that knows tokens is that of an origin which has run before, and had a secret.
+  // A catalogue with tokens belongs to an origin that has run before, and had a secret.
   const isReplaced = loaded.isMade && (await catalogue.tokens()).length > 0;
   if (isReplaced) await catalogue.announceSecret(secretId(secrets.current), ownMachine);
-  /** A secret that is in the file and not in the log: the log's disk refused. */
+  /** A secret that is in the file but not in the log: the log's disk refused the event. */
   let isUnannounced = false;
-  // Two rotations at one time would both make `previous` of the same secret.
+  // Two concurrent rotations would both use the same secret as `previous`.
   let turn: Promise<unknown> = Promise.resolve();
 
   const rotate: FleetSecretKeeper["rotate"] = async (actor) => {

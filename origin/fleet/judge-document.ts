@@ -1,7 +1,7 @@
 /**
- * All that publishing wants to know of a fleet document, from its text to its dangers: is it valid, what does it
- * change, what would it take down, does every live node understand it, and how is that said in one line. Pure; for a
- * long document it takes seconds, so judge-in-thread.ts does it in a thread.
+ * Everything that publishing needs to know about a fleet document: whether it is valid, what it changes, what it would
+ * take out of service, whether every live node understands it, and a one-line summary. Pure; a long document takes
+ * seconds, so judge-in-thread.ts runs this in a thread.
  */
 import type { Checked } from "#base/schema.ts";
 import type { Fleet } from "#document/document.ts";
@@ -13,20 +13,20 @@ import { type Understanding, wordDangers } from "../channel/understanding.ts";
 import { type FleetReview, reviewFleet } from "./review-changes.ts";
 import { summarizeFleet } from "./summary.ts";
 
-/** Values alone, so that they can be handed to a thread. */
+/** Plain values, so that they can be passed to a thread. */
 export interface FleetCase {
   readonly text: string;
-  /** The newest version's; undefined: there is none. */
+  /** The newest version's text; undefined: there is none. */
   readonly before: string | undefined;
   readonly roster: Roster;
-  /** Names of the nodes that may be alive; "all": nobody can say. */
+  /** Names of the nodes that may be alive; "all": unknown. */
   readonly live: "all" | ReadonlySet<string>;
-  /** What those who are connected understand. */
+  /** The vocabularies of the connected nodes. */
   readonly connected: readonly Understanding[];
 }
 
 export interface FleetJudgement {
-  /** Its zones are packed: their records are for edges. */
+  /** Its zones are packed: only edges need their records. */
   readonly fleet: Fleet;
   readonly summary: string;
   readonly review: FleetReview;
@@ -37,7 +37,7 @@ export function judgeFleet({ text, before, roster, live, connected }: FleetCase)
   const parsed = parseFleet(text);
   if (!parsed.ok) return parsed;
   const fleet = parsed.value;
-  // One that this release can't read any more is as good as none: edges do not follow it either.
+  // A version that this release can no longer read counts as none: edges do not follow it either.
   const stored = before === undefined ? undefined : before === text ? parsed : parseFleet(before);
   const old = stored?.ok === true ? stored.value : null;
   const isLive = (node: string): boolean => live === "all" || live.has(node);

@@ -1,5 +1,5 @@
 /**
- * Judging fleet documents beside the main thread, which has edges to answer: 4 MiB take two seconds.
+ * Judges fleet documents outside the main thread, which must answer edges: 4 MiB take two seconds.
  *
  *   cases take turns ──▶ short: in place     long: judge-thread.ts, one at a time
  */
@@ -8,11 +8,11 @@ import { type Checked, deepFreeze } from "#base/schema.ts";
 import { inThread } from "#base/task-thread.ts";
 import { type FleetCase, type FleetJudgement, judgeFleet } from "./judge-document.ts";
 
-/** Two short ones together take some ten milliseconds, and starting a thread takes a hundred. */
+/** Two short documents take some ten milliseconds together; starting a thread takes a hundred. */
 const apartFromCharacters = 32 * 1024;
 /** A slow machine under load takes ten seconds for the longest documents. */
 const limits = { msMax: 60_000, heapMegabytesMax: 1536 };
-/** People and scripts publish now and then; more than this at a time is a mistake. */
+/** People and scripts publish occasionally; more than this at once is a mistake. */
 const waitingMax = 8;
 
 /** @throws NearcastError OVERLOADED */
@@ -40,7 +40,7 @@ async function judge(one: FleetCase): Promise<Checked<FleetJudgement>> {
   try {
     const file = new URL("./judge-thread.ts", import.meta.url);
     const judged = await inThread<Checked<FleetJudgement>>(file, one, limits);
-    // Copies between threads are not frozen.
+    // Copies from another thread are not frozen.
     return judged.ok ? { ok: true, value: deepFreeze(judged.value) } : judged;
   } catch (error) {
     const message = `the document could not be read: ${(error as Error).message}`;

@@ -1,4 +1,4 @@
-/** The thread behind judge-in-thread.ts: judges one document, posts what came of it, and ends. */
+/** The thread of judge-in-thread.ts: judges one document, posts the result, and ends. */
 import assert from "node:assert/strict";
 import { parentPort, workerData } from "node:worker_threads";
 import { type FleetCase, judgeFleet } from "./judge-document.ts";

@@ -1,6 +1,6 @@
 /**
- * Looks at a fleet document before it is published: what it changes, and what it would take down. The rules are pure
- * and stand in node/review/.
+ * Reviews a fleet document before it is published: what it changes, and what it would take out of service. The rules
+ * are pure and are in node/review/.
  */
 import { counted } from "#base/counted.ts";
 import { NearcastError } from "#base/errors.ts";
@@ -10,19 +10,19 @@ import { type FleetDanger, dangersOf } from "#review/dangers.ts";
 import { diffOf, type FleetChange, isAdditive } from "#review/diff.ts";
 import { type Roster, withRoster } from "#document/roster.ts";
 
-/** Changes and dangers sent in one answer, of as many as there may be records; more help nobody at once. */
+/** The maximum number of changes and dangers in one answer, which could be as many as there are records. */
 const listedMax = 200;
 
 export interface FleetReview {
   readonly changes: readonly FleetChange[];
   readonly changeCount: number;
-  /** Nothing that was there is gone or different. */
+  /** Nothing that existed is removed or changed. */
   readonly additive: boolean;
   readonly dangers: readonly FleetDanger[];
   readonly dangerCount: number;
 }
 
-/** @param before null: there is no document yet, or none that can be read: then nothing can be taken down */
+/** @param before null: there is no document yet, or it is unreadable: then nothing can be taken out of service */
 export function reviewFleet(before: Fleet | null, after: Fleet, roster: Roster, isLive: IsLive): FleetReview {
   const old = before === null ? undefined : withRoster(before, roster);
   const now = withRoster(after, roster);

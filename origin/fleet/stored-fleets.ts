@@ -1,7 +1,7 @@
 /**
- * Stored fleet versions as Fleet values, without the records of their zones, which nobody here needs. A version never
- * changes, and a long one takes a second to read: it is read in a thread at the start, and is known from its judgement
- * when it was published here.
+ * Stored fleet versions as Fleet values, without the records of their zones, which are not needed here. A version never
+ * changes, and parsing a long one takes a second: it is parsed in a thread at the start; a version published here is
+ * already known from its judgement.
  */
 import type { Fleet } from "#document/document.ts";
 import { parseFleet } from "#document/read-document.ts";
@@ -12,17 +12,17 @@ type Stored = Pick<FleetText, "version" | "text">;
 
 export interface FleetReader {
   /**
-   * In place: inside a transaction nothing can be waited for.
-   * @returns null: none is stored, or it was written for an older schema that this origin can't read any more
+   * Synchronous: a transaction can't wait.
+   * @returns null: none is stored, or it was written for an older schema that this origin can no longer read
    */
   readonly read: (stored: Stored | undefined) => Fleet | null;
-  /** So that read() of this version takes no time. */
+  /** Makes read() of this version instant. */
   readonly prepare: (stored: Stored) => Promise<void>;
-  /** A version that was read elsewhere. */
+  /** Stores a version that was parsed elsewhere. */
   readonly remember: (version: number, fleet: Fleet) => void;
 }
 
-/** Keeps the version that was read last, which is nearly always the newest one. */
+/** Keeps the version that was read last, nearly always the newest one. */
 export function openFleetReader(): FleetReader {
   let last: { version: number; fleet: Fleet | null } | undefined;
   return {

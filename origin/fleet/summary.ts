@@ -1,16 +1,16 @@
 /**
  * One line that says what a new fleet version changes: `site nyc added; site ber removed; limits changed`. Pure.
  *
- * Sections without names of their own are only said to have changed.
+ * Sections whose entries have no names are only reported as changed.
  */
 import { isDeepStrictEqual } from "node:util";
 import { counted } from "#base/counted.ts";
 import type { Fleet } from "#document/document.ts";
 
-/** Names shown of what was added, removed or changed in one section; the rest is counted. */
+/** How many names of added, removed or changed entries one section shows; the rest is counted. */
 const namesShownMax = 4;
 
-/** @param before undefined: there was none, or it can't be read any more */
+/** @param before undefined: there was none, or it can no longer be read */
 export function summarizeFleet(before: Fleet | undefined, after: Fleet): string {
   if (before === undefined) {
     const { zones, sites, hosts } = after;
@@ -34,7 +34,7 @@ function named(list: readonly { readonly name: string }[]): Map<string, unknown>
   return new Map(list.map((one) => [one.name, one]));
 }
 
-/** What happened to the things of one section: `site nyc added`, `sites ber, par removed`. */
+/** The changes of one section: `site nyc added`, `sites ber, par removed`. */
 function changes(
   word: string,
   before: ReadonlyMap<string, unknown>,

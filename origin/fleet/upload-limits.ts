@@ -7,13 +7,13 @@ import type { FleetReader } from "./stored-fleets.ts";
 export type UploadLimitsOfFleet = Pick<Limits, "sourceBytesMax" | "sourcePixelsMax">;
 
 /**
- * The defaults that node/document/schema/limits.ts writes into a document that states none; a test holds them equal.
+ * The defaults of node/document/schema/limits.ts for a document that sets none; a test checks that they are equal.
  */
 export const defaultLimits: UploadLimitsOfFleet = { sourceBytesMax: 104_857_600, sourcePixelsMax: 100_000_000 };
 
 export interface FleetLimits {
   readonly current: () => UploadLimitsOfFleet;
-  /** Reads the newest fleet version again; to be called after one was published. */
+  /** Reads the newest fleet version again; call this after one was published. */
   readonly refresh: () => Promise<void>;
 }
 

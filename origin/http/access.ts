@@ -1,6 +1,6 @@
 /**
- * Who may call what. Every route states its access in its config; one that states none does not get registered, so
- * forgetting it can't open a door.
+ * Access control. Every route declares its access in its config; a route without one is not registered, so a forgotten
+ * declaration can't expose it.
  */
 import { NearcastError } from "#base/errors.ts";
 import type { Refusals } from "../refused-tokens.ts";
@@ -14,14 +14,14 @@ export function guardRoutes(app: App, tokens: Tokens, refused: Refusals): void {
   });
   app.decorateRequest("token", null);
   app.addHook("onRequest", async (request, reply) => {
-    // Requests that no route matches carry no config: they are answered 404 or 405 whoever asks.
+    // Requests without a matching route have no config: they get 404 or 405 whoever sends them.
     const access = request.routeOptions.config.access ?? "anybody";
     if (access === "anybody") return;
     const presented = tokens.judge(request.headers.authorization);
     const address = addressOf(request);
     const route = `${request.method} ${request.routeOptions.url ?? ""}`;
     if (presented.outcome !== "known") {
-      // RFC 6750 §3.1: no error code when no credentials were there.
+      // RFC 6750 §3.1: no error code if the request had no credentials.
       const error = presented.outcome === "missing" ? "" : `, error="invalid_token"`;
       void reply.header("www-authenticate", `Bearer realm="nearcast"${error}`);
       const { outcome: reason } = presented;

@@ -1,4 +1,4 @@
-/** The Fastify application's type with TypeBox schemas, and what each route must say of itself. */
+/** The Fastify application's type with TypeBox schemas, and what each route must declare. */
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import type {
   FastifyBaseLogger,
@@ -17,10 +17,10 @@ export type App = FastifyInstance<
   TypeBoxTypeProvider
 >;
 
-/** Who may call a route: anybody, who has either token, who has the edges' (and not the writer's), or the writer's. */
+/** Who may call a route: anybody, holders of either token, of the edge token only, or of the writer token only. */
 export type Access = "anybody" | "edge" | "edge-only" | "writer";
 
-/** Bodies that are no JSON can't be described by the schemas that Fastify checks; this goes to the OpenAPI document. */
+/** The schemas that Fastify checks can't describe bodies that are not JSON; this goes into the OpenAPI document. */
 export interface RawContent {
   readonly mediaType: string;
   readonly description: string;
@@ -28,7 +28,7 @@ export interface RawContent {
 
 declare module "fastify" {
   interface FastifyRequest {
-    /** The token that was presented; null where anybody may call. */
+    /** The token of the request; null if anybody may call. */
     token: TokenName | null;
   }
   interface FastifyContextConfig {
@@ -39,5 +39,5 @@ declare module "fastify" {
 }
 
 export const apiPath = "/api/v1";
-/** What edges follow, and nobody else. */
+/** Only edges follow it. */
 export const feedPath = `${apiPath}/feed`;

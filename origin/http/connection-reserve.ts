@@ -1,32 +1,32 @@
 /**
- * Room for the next connection. Whoever has the edge token can open connections and keep them; without a bound he takes
- * all that the origin has, and writers and other edges get none.
+ * Keeps room for the next connection. Whoever has the edge token can open connections and keep them; without a bound,
+ * one client could take all connections, and writers and other edges would get none.
  *
- *   open connections ──past 7/8 of the limit──▶ the network with the most gives one back: its oldest idle one,
+ *   open connections ──past 7/8 of the limit──▶ the network with the most loses one: its oldest idle one,
  *                                               else its oldest; connections with the writer's token stay
  *
- * So it costs nothing while there is room, and then it costs the one who takes the most.
+ * This costs nothing while there is room, and then it affects the client that takes the most.
  */
 import type { Socket } from "node:net";
 
 export interface Reserve {
-  /** A connection is open. Called once for each. */
+  /** Adds an open connection. Call this once for each. */
   readonly add: (socket: Socket, network: string) => void;
-  /** It has sent a request, with this kind of token. @returns to be called when the request is over */
+  /** It has sent a request with this kind of token. @returns a function to call when the request is over */
   readonly begin: (socket: Socket, isWriter: boolean) => () => void;
 }
 
 interface Held {
   readonly socket: Socket;
   readonly network: string;
-  /** Requests that run. */
+  /** Number of running requests. */
   running: number;
   isWriter: boolean;
 }
 
 export function openReserve(connectionsMax: number): Reserve {
   const heldMax = connectionsMax - Math.max(1, Math.floor(connectionsMax / 8));
-  // Sets keep the order of insertion, so the first is the oldest. Bounded by connectionsMax.
+  // A map keeps the order of insertion, so the first is the oldest. Bounded by connectionsMax.
   const all = new Map<Socket, Held>();
   const byNetwork = new Map<string, Set<Held>>();
 
@@ -59,7 +59,7 @@ export function openReserve(connectionsMax: number): Reserve {
       socket.once("close", () => {
         forget(held);
       });
-      // The newest is in the set as well, but it is the oldest of its network only where it is the only one.
+      // The new connection is included, but it is the oldest of its network only if it is the only one.
       if (all.size > heldMax) giveOneBack();
     },
     begin(socket, isWriter) {

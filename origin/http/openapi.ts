@@ -1,4 +1,4 @@
-/** The OpenAPI document: from the routes' own schemas, plus what those can't say (raw bodies, tokens, problems). */
+/** The OpenAPI document: the routes' own schemas, plus what those can't express (raw bodies, tokens, problems). */
 import type { FastifyDynamicSwaggerOptions } from "@fastify/swagger";
 import { errorCatalogue } from "#base/errors.ts";
 
@@ -32,7 +32,7 @@ export const openApiHead = {
   components: { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } },
 } as const satisfies FastifyDynamicSwaggerOptions["openapi"];
 
-/** One route as the document shows it. */
+/** One route as shown in the document. */
 export const describeRoute: NonNullable<FastifyDynamicSwaggerOptions["transform"]> = ({ schema, url, route }) => {
   const { access, rawRequest, rawResponse } = route.config ?? {};
   const isWildcard = url.endsWith("/*");

@@ -1,7 +1,7 @@
 /**
- * The only place where the origin turns failures of requests into answers: application/problem+json (RFC 9457) with a
- * code of the catalogue in node/base/errors.ts, whoever noticed it, a route or Fastify. (What Node's parser can't read
- * never gets here: base/unreadable-request.)
+ * The only place where the origin turns failures of requests into responses: application/problem+json (RFC 9457) with a
+ * code of the catalogue in node/base/errors.ts, whether a route or Fastify detected it. (Requests that Node's parser
+ * can't read never get here: base/unreadable-request.)
  */
 import { asNearcastError, NearcastError, type Problem, problemOf, type ErrorCode } from "#base/errors.ts";
 import type { FailureLog } from "#base/failure-log.ts";
@@ -14,14 +14,14 @@ import { letBodyRunOut } from "./request-body.ts";
 const mediaType = "application/problem+json";
 const fullDiskDetail = "the disk of the origin is full: free some space, then try again";
 
-/** Fastify's own errors that a client causes, by its code. All others are 4xx by status, or ours to be ashamed of. */
+/** Fastify's own errors that a client causes, by code. All others are 4xx by status, or our fault. */
 const fastifyCodes: Readonly<Record<string, ErrorCode>> = {
   FST_ERR_BAD_URL: "BAD_PATH",
   FST_ERR_MAX_PARAM_LENGTH: "URI_TOO_LONG",
   FST_ERR_CTP_BODY_TOO_LARGE: "BODY_TOO_LARGE",
 };
 
-/** Where problems are told: those that the origin is to blame for, and for debugging those of its clients. */
+/** Where problems are logged: those that are the origin's fault, and for debugging those of its clients. */
 export interface ProblemLogs {
   readonly failures: FailureLog;
   readonly log: Log;
@@ -46,7 +46,7 @@ export function answerProblems(app: App, logs: ProblemLogs): void {
   });
 }
 
-/** Of a route's pattern: `/*` at its end stands for anything, `:name` for one segment. */
+/** Matches a route's pattern: `/*` at its end stands for anything, `:name` for one segment. */
 function matcherOf(url: string): (path: string) => boolean {
   if (url.endsWith("/*")) return (path) => path.startsWith(url.slice(0, -1));
   const segments = url.split("/");
@@ -59,7 +59,7 @@ function matcherOf(url: string): (path: string) => boolean {
   };
 }
 
-/** For `frameworkErrors`: what Fastify's router notices before any route or hook. */
+/** For `frameworkErrors`: errors that Fastify's router detects before any route or hook. */
 export function answerRouterError(logs: ProblemLogs) {
   return (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void => {
     void sendProblem(error, request, reply, logs);
@@ -89,7 +89,7 @@ async function sendProblem(
     .send(problemFor(error, request.id));
 }
 
-/** A full disk is what the client's people can mend, and it names nothing of this machine. */
+/** The client's operators can fix a full disk, and the message reveals nothing about this machine. */
 function problemFor(error: NearcastError, requestId: string): Problem {
   const problem = problemOf(error, requestId);
   return error.code === "DISK_FAILED" && saysFullDisk(error) ? { ...problem, detail: fullDiskDetail } : problem;

@@ -1,10 +1,10 @@
 /**
- * What HTTP wants of a server around the bodies that it reads, or decides not to read.
+ * What HTTP requires of a server for request bodies that it reads, or decides not to read.
  *
- * Refusing early: a client that is still sending when the answer comes would, were the connection closed at once, see
- * a reset instead of the answer. So the rest of its body is read and dropped, within bounds. A short rest leaves the
- * connection to the next request; a long one, or one of unknown length, ends it (http/server.ts lingers meanwhile).
- * `Expect: 100-continue` (RFC 9110 §10.1.1): the client is told to go on only after its head was found good.
+ * Early refusals: if the connection were closed at once, a client that is still sending would see a reset instead of
+ * the response. So the rest of its body is read and dropped, within bounds. After a short rest the connection is kept
+ * for the next request; after a long one, or one of unknown length, it is closed (http/server.ts lingers meanwhile).
+ * `Expect: 100-continue` (RFC 9110 §10.1.1): the client gets 100 only after its header section was accepted.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { PassThrough } from "node:stream";
@@ -13,16 +13,19 @@ import { NearcastError } from "#base/errors.ts";
 import type { App } from "./app-type.ts";
 import { isKnownConnection } from "./server.ts";
 
-/** Of a refused body, after which the connection is kept: what a new connection costs over a home line. */
+/**
+ * The largest rest of a refused body after which the connection is kept: the price of a new connection on a home line.
+ */
 const keptOpenBytesMax = 16 * 1024 * 1024;
 /**
- * Of a refused body in all: the largest picture of a default fleet and a little more. Dropping it takes 0.1 s of CPU.
+ * The largest refused body that is dropped: the largest picture of a default fleet and a little more. That takes 0.1 s
+ * of CPU.
  */
 const droppedBytesMax = 128 * 1024 * 1024;
-/** For dropping a body on a connection that is kept. */
+/** The deadline for dropping a body on a connection that is kept. */
 const droppingMsMax = 30_000;
 
-/** What a body of JSON or YAML may take to come; uploads have limits of their own. */
+/** The deadline of a JSON or YAML body; uploads have their own limits. */
 const smallBodyTimeoutMs = 30_000;
 
 const waitsForContinue = new WeakSet<IncomingMessage>();
@@ -42,26 +45,26 @@ export function watchBodies(app: App, clock: Clock): void {
       payload.unpipe(body);
       body.destroy(new NearcastError("REQUEST_TIMEOUT", `the body did not arrive within ${smallBodyTimeoutMs} ms`));
     });
-    // Cut off by its client: nobody is there to be answered, but whoever reads the body must stop waiting.
+    // The client disconnected: nobody needs an answer, but the reader of the body must stop waiting.
     request.raw.once("error", (error) => body.destroy(error));
-    // Where a refusal came first nobody reads it, and an error that nobody hears would end the process.
+    // After an early refusal nobody reads the body, and an unhandled error would end the process.
     body.on("error", () => undefined);
     reply.raw.once("close", cancel);
     return body;
   });
 }
 
-/** To be called before a refusal is sent. */
+/** Call this before sending a refusal. */
 export function letBodyRunOut(request: IncomingMessage, response: ServerResponse): void {
   if (request.readableEnded || request.destroyed) return;
   if (request.complete) {
-    // All of it is here, unread: until it is, the connection is paused.
+    // The whole body is here, but unread: until it is read, the connection is paused.
     request.unpipe().resume();
     return;
   }
   const { socket } = request;
   const lengthBytes = Number(request.headers["content-length"] ?? Number.POSITIVE_INFINITY);
-  // Who waits for "100 Continue" and is refused may or may not send its body: only closing is unambiguous.
+  // A client that waits for "100 Continue" and is refused may or may not send its body: only closing is unambiguous.
   const isKept = isKnownConnection(socket) && lengthBytes <= keptOpenBytesMax && !waitsForContinue.has(request);
   if (!isKept) response.setHeader("connection", "close");
   let droppedBytes = 0;
@@ -69,7 +72,7 @@ export function letBodyRunOut(request: IncomingMessage, response: ServerResponse
     if (response.writableFinished) socket.destroySoon();
     else response.once("finish", () => socket.destroySoon());
   };
-  // The timer of Node, not a Clock: it guards a socket's end and decides nothing.
+  // Node's timer, not a Clock: it only guards the end of a socket, and decides nothing.
   const timer = setTimeout(cut, droppingMsMax);
   timer.unref();
   request.on("data", (chunk: Buffer) => {
@@ -82,6 +85,6 @@ export function letBodyRunOut(request: IncomingMessage, response: ServerResponse
     clearTimeout(timer);
   };
   request.once("close", stop).once("end", stop);
-  request.on("error", () => undefined); // A client that goes away while it is refused has had its answer.
+  request.on("error", () => undefined); // A client that disconnects during a refusal needs no handling.
   request.unpipe().resume();
 }

@@ -5,12 +5,12 @@
  *                 └──any other request, or too late──▶ one answer at most, then closed
  *
  * A stranger is a connection that has presented no valid token yet. Strangers have a deadline, and their number is
- * bounded, for each network and in all. Past the bound the oldest is closed, never the newest refused: a writer's
- * connection is a stranger itself until its first head has come, which takes one round trip.
+ * bounded, per network and in total. Past the bound the oldest is closed, and the newest is never refused: a writer's
+ * connection is a stranger itself until its first header section has arrived, which takes one round trip.
  *
- * Those who are known share what there is: connection-reserve.ts keeps room for the next one.
+ * Known connections share the rest: connection-reserve.ts keeps room for the next one.
  *
- * Every connection that closes after an answer lingers, so that the answer arrives (base/lingering-close.ts).
+ * Every connection that closes after a response lingers, so that the response arrives (base/lingering-close.ts).
  */
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from "node:http";
 import type { Socket } from "node:net";
@@ -26,22 +26,22 @@ export interface ConnectionLimits {
   readonly connectionsMax: number;
   /** Connections without a valid token, from one IPv4 address or IPv6 /64. */
   readonly unauthenticatedPerNetworkMax: number;
-  /** What a connection gets until a head with a valid token has come, and again until a refused body has. */
+  /** The deadline for a header section with a valid token, and again for the rest of a refused body. */
   readonly unauthenticatedTimeoutMs: number;
 }
 
-/** Why a stranger was closed: the deadline, or too many of its network or in all. */
+/** Why a stranger was closed: the deadline, or too many of its network or in total. */
 export const closedReasons = ["deadline", "network", "all"] as const;
 export type ClosedReason = (typeof closedReasons)[number];
 
-/** A client whose request was read whole only has to take the answer and close. */
+/** A client whose request was read completely only has to read the response and close. */
 const lingerAnsweredMs = 1000;
-/** A known client that still sends a refused body: some seconds of a home line. */
+/** A known client that still sends a refused body: some seconds on a home line. */
 const lingerKnownMs = 30_000;
 
 const knownSockets = new WeakSet<Socket>();
 
-/** Whether the connection has presented a valid token, of whichever kind. */
+/** Whether the connection has presented a valid token of any kind. */
 export function isKnownConnection(socket: Socket): boolean {
   return knownSockets.has(socket);
 }
@@ -53,7 +53,7 @@ export function createOriginServer(
     tokens: Pick<Tokens, "judge">;
     limits: ConnectionLimits;
     clock: Clock;
-    /** A stranger was closed before the end of an answer. */
+    /** A stranger was closed before it had a complete response. */
     onStrangerClosed: (reason: ClosedReason) => void;
   },
 ): Server {
@@ -64,7 +64,7 @@ export function createOriginServer(
 
   const server = createServer(options, (request, response) => {
     const { socket } = request;
-    // Sent after a request whose answer closes the connection: it gets none, and must change nothing.
+    // Sent after a request whose response closes the connection: it gets no response, and must change nothing.
     if (isLingering(socket)) {
       request.resume();
       return;
@@ -79,7 +79,7 @@ export function createOriginServer(
     } else {
       response.shouldKeepAlive = false;
     }
-    // A body that the handler left unread would stop the connection: nothing after it could be read.
+    // A body that the handler left unread would block the connection: nothing after it could be read.
     response.once("finish", () => {
       if (!request.readableEnded) request.unpipe().resume();
     });
@@ -87,7 +87,7 @@ export function createOriginServer(
   });
   answerHalfClosed(server);
   server.maxConnections = limits.connectionsMax;
-  // RFC 9110 §10.1.1 lets a server ignore an expectation that it does not know; Node would answer it past all limits.
+  // RFC 9110 §10.1.1 lets a server ignore an unknown expectation; Node would answer it without applying our limits.
   server.on("checkExpectation", (request, response) => server.emit("request", request, response));
   server.on("connection", (socket: Socket) => {
     const network = networkOf(socket.remoteAddress ?? "");
@@ -111,9 +111,9 @@ interface Strangers {
 }
 
 function openStrangers(limits: ConnectionLimits, clock: Clock, onClosed: (reason: ClosedReason) => void): Strangers {
-  /** Half of all: the other half is left to those who are known. */
+  /** Half of the total: the other half is for known connections. */
   const strangersMax = Math.floor(limits.connectionsMax / 2);
-  // Sets keep the order of insertion, so the first is the oldest. Bounded by connectionsMax.
+  // A map keeps the order of insertion, so the first is the oldest. Bounded by connectionsMax.
   const all = new Map<Socket, { network: string; cancel: () => void }>();
   const byNetwork = new Map<string, Set<Socket>>();
   let isTrimming = false;
@@ -160,13 +160,13 @@ function openStrangers(limits: ConnectionLimits, clock: Clock, onClosed: (reason
       });
       if (isTrimming) return;
       isTrimming = true;
-      // Two turns of the event loop: a head that came together with its connection is read in the first of them.
+      // Two iterations of the event loop: a header section that arrived with its connection is read in the first one.
       setImmediate(() => setImmediate(trim));
     },
   };
 }
 
-/** One that already has its answer is lingering, with a deadline of its own. @returns whether it was closed */
+/** A connection that already has its response is lingering, with its own deadline. @returns whether it was closed */
 function closeLate(socket: Socket): boolean {
   if (isLingering(socket)) return false;
   if (socket.bytesRead === 0) socket.destroy();

@@ -1,6 +1,6 @@
 /**
- * How Fastify checks bodies and query strings: strictly, with all problems in one sentence. Only query strings are
- * coerced, because there everything is text.
+ * How Fastify validates bodies and query strings: strictly, with all problems in one sentence. Only query strings are
+ * coerced, because their values are all strings.
  */
 import { valueFormats } from "#base/schema.ts";
 import { Ajv } from "ajv";

@@ -1,17 +1,17 @@
-/** What every write reads from its request: who writes, and under which precondition. */
+/** The parts that every write reads from its request: the author, and the precondition. */
 import { NearcastError } from "#base/errors.ts";
 import type { FastifyRequest } from "fastify";
 import type { Actor } from "../catalogue/audit-entry.ts";
 import type { Change } from "../catalogue/catalogue.ts";
 import { parsePrecondition } from "../precondition.ts";
 
-/** UTF-16 units; shown in lists beside each version. */
+/** UTF-16 units; lists show it with each version. */
 const authorLengthMax = 100;
 
 /**
- * `Nearcast-Author` says which person or program holds the writer's token; percent-encoded UTF-8, for names beyond
- * ASCII. It proves nothing: all who have the token are trusted with each other's names.
- * @param nameless the author where none is given
+ * `Nearcast-Author` says which person or program uses the writer token; percent-encoded UTF-8, for names beyond ASCII.
+ * It proves nothing: everyone who has the token can use any name.
+ * @param nameless the author if none is given
  * @throws NearcastError BAD_PARAMETER
  */
 function authorOf(request: FastifyRequest, nameless: string): string {
@@ -33,8 +33,8 @@ function authorOf(request: FastifyRequest, nameless: string): string {
 }
 
 /**
- * Who asks. The address is that of the connection's other end; X-Forwarded-For counts only when it comes from one of
- * `listen.trustedProxies`.
+ * The requester. The address is that of the connection's other end; X-Forwarded-For counts only when it comes from one
+ * of `listen.trustedProxies`.
  * @throws NearcastError BAD_PARAMETER
  */
 export function actorOf(request: FastifyRequest): Actor {
@@ -43,7 +43,7 @@ export function actorOf(request: FastifyRequest): Actor {
   return { token, author: authorOf(request, token.kind), address: addressOf(request) };
 }
 
-/** Who is at the other end. A socket that listens on `::` calls an IPv4 client `::ffff:192.0.2.1`. */
+/** The client's address. A socket that listens on `::` reports an IPv4 client as `::ffff:192.0.2.1`. */
 export function addressOf(request: FastifyRequest): string {
   const address = request.ip;
   return address.startsWith("::ffff:") && address.includes(".") ? address.slice("::ffff:".length) : address;

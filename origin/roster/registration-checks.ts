@@ -1,14 +1,15 @@
 /**
- * What a registration may name, and how many one token and one address may have: every edge probes each registered
- * node once a second and connects to it, so whoever holds an edge token could aim the whole fleet.
+ * Checks what a registration may name, and limits the nodes per token and per address: every edge probes each
+ * registered node once a second and connects to it, so whoever holds an edge token could direct the whole fleet at a
+ * target.
  *
- *   http, peer, addresses ─▶ of a network where no client ever reaches a node? ─▶ refused
+ *   http, peer, addresses ─▶ in a network where no client ever reaches a node? ─▶ refused
  *                            of the machine itself, from another machine?      ─▶ refused
- *                         ─▶ more than one token, or one address, may have?    ─▶ refused, with the limit
+ *                         ─▶ above the limit of one token, or one address?     ─▶ refused, with the limit
  *
- * Private networks stay allowed: nodes often reach each other over one. What edges send there is a GET of a fixed path,
- * so many a second (node/fetch/probe-budget.ts), whose answer counts only with a proof. Names are looked up by edges,
- * which refuse those that lead to their own machine.
+ * Private networks stay allowed: nodes often reach each other over one. Edges send only a GET of a fixed path there, at
+ * a limited rate (node/fetch/probe-budget.ts), and its answer counts only with a proof. Edges resolve names themselves,
+ * and refuse those that resolve to their own machine.
  */
 import { NearcastError } from "#base/errors.ts";
 import { embeddedIpv4 } from "#base/embedded-ipv4.ts";
@@ -21,9 +22,9 @@ export interface RosterLimits {
   readonly nodesPerAddressMax: number;
 }
 
-/** A node as the catalogue keeps it. */
+/** A node as stored in the catalogue. */
 export type KeptNode = RosterNode & {
-  /** Id of the token that it was registered with; absent for those of an older release. */
+  /** Id of the token that it was registered with; absent for nodes from an older release. */
   readonly token?: string;
 };
 
@@ -48,7 +49,7 @@ function refuse(key: string, value: string, why: string): never {
 }
 
 /**
- * To be asked for a node that is not in the roster yet.
+ * Call this for a node that is not in the roster yet.
  * @throws NearcastError NODE_CONFLICT
  */
 export function mustFit(http: string, roster: Roster, token: string | undefined, limits: RosterLimits): void {
@@ -70,13 +71,15 @@ export function mustFit(http: string, roster: Roster, token: string | undefined,
   );
 }
 
-/** Where probes of it end: an IPv4 address in an IPv6 address is that IPv4 address, or it could be named many times. */
+/**
+ * The target of its probes: an IPv4 address in an IPv6 address counts as the former, or it could be named many times.
+ */
 function targetOf(url: string): string {
   const host = hostOf(url);
   return embeddedIpv4(host)[0] ?? host;
 }
 
-/** As the URL parser writes it, without the brackets of an IPv6 address: each address in one form. */
+/** As the URL parser writes it, without the brackets of an IPv6 address: each address has one form. */
 function hostOf(url: string): string {
   return new URL(url).hostname.replace(/^\[|\]$/g, "");
 }

@@ -1,12 +1,12 @@
 /**
- * The roster's rules: who may join under which name, what can be drained and removed. The catalogue keeps the roster
- * and tells edges of each change; what it means for the fleet stands in node/document/roster.ts.
+ * The rules of the roster: who may join under which name, what can be drained and removed. The catalogue stores the
+ * roster and informs edges of each change; node/document/roster.ts defines its effect on the fleet.
  *
- *   join    site known? ─▶ the same again? ─▶ name, URL, addresses nobody else's, room for one more?
+ *   join    site known? ─▶ same registration again? ─▶ name, URL, addresses unused, room for one more?
  *           ─▶ added, under the next free name
- *   drain   a node of the document or of the roster          remove   one of the roster only
+ *   drain   a node of the document or of the roster          remove   only a node of the roster
  *
- * Every rule is looked at inside the transaction that changes the roster, against the fleet document of that moment.
+ * Every rule is checked inside the transaction that changes the roster, against the fleet document of that moment.
  * A document that is published later and uses a name of the roster wins: withRoster() then leaves that node out.
  */
 import { NearcastError } from "#base/errors.ts";
@@ -19,15 +19,15 @@ import type { Catalogue } from "../catalogue/catalogue.ts";
 import type { FleetReader } from "../fleet/stored-fleets.ts";
 import { type KeptNode, mustBeReachable, mustFit, type RosterLimits } from "./registration-checks.ts";
 
-/** What a node registers; without a name it is given one. */
+/** What a node registers; if it has no name, it gets one. */
 export type Registration = Omit<RosterNode, "name"> & { readonly name?: string };
 
 export interface RosterKeeper {
   readonly roster: () => Promise<Roster>;
-  /** Every node of the fleet, of its document or of the roster, in the order of names. */
+  /** Every node of the fleet, from its document or the roster, in the order of names. */
   readonly nodes: () => Promise<readonly { readonly node: string; readonly site: string }[]>;
   /**
-   * The same registration again changes nothing; without a name it is told by its URL.
+   * The same registration again changes nothing; without a name it is identified by its URL.
    * @throws NearcastError UNKNOWN_SITE, NODE_CONFLICT, BAD_PARAMETER
    */
   readonly join: (
@@ -44,10 +44,10 @@ export interface RosterKeeper {
   ) => Promise<{ revision: number; unchanged: boolean }>;
 }
 
-/** Names that a refusal tells; more help nobody at once. */
+/** How many names a refusal lists; more would not help. */
 const namesToldMax = 100;
 
-/** A document that `fleetOf` can't read any more has no nodes that edges know either. */
+/** A document that `fleetOf` can no longer read has no nodes that edges know either. */
 export function openRosterKeeper(
   catalogue: Pick<Catalogue, "roster" | "changeRoster" | "fleet">,
   fleetOf: FleetReader["read"],
@@ -99,7 +99,7 @@ export function openRosterKeeper(
         const isThere = [...documentNodes(fleet).map(({ node }) => node), ...roster.nodes].some(
           (node) => node.name === name,
         );
-        // A mark outlives the document's node, so that taking it away must stay possible.
+        // A drain outlives its node in the document, so removing it must remain possible.
         if (!isThere && !(isMarked && !isDraining)) throw noSuchNode(name, roster, fleet);
         unchanged = isMarked === isDraining;
         if (unchanged) return null;
@@ -113,7 +113,7 @@ export function openRosterKeeper(
   };
 }
 
-/** @throws NearcastError as join() says */
+/** @throws NearcastError as documented at join() */
 function place(wanted: Registration, roster: Roster, fleet: Fleet | null): { node: RosterNode; isNew: boolean } {
   const sites = (fleet?.sites ?? []).map((site) => site.name);
   if (!sites.includes(wanted.site)) throw noSuchSite(wanted.site, sites);
@@ -148,7 +148,7 @@ function place(wanted: Registration, roster: Roster, fleet: Fleet | null): { nod
   return { node: { name, site, http, ...(peer === undefined ? {} : { peer }), addresses }, isNew: true };
 }
 
-/** What of it another node, or all nodes of a site, have. */
+/** Checks that no other node, and no site, already uses the registered values. */
 function mustBeOwn(
   wanted: Registration,
   others: readonly { node: Omit<SiteNode, "state">; site: string }[],
@@ -177,10 +177,10 @@ function mustBeOwn(
   }
 }
 
-/** `fra2`; a site whose name ends in a digit has `dc1-2`. */
+/** `fra2`; `dc1-2` for a site whose name ends in a digit. */
 function nextName(site: string, taken: ReadonlySet<string>): string {
   const stem = /\d$/.test(site) ? `${site}-` : site;
-  // The bound is never reached: more numbers are tried than there can be names.
+  // The bound is never reached: there are more numbers than taken names.
   for (let number = 1; number <= taken.size + 1; number += 1) {
     const name = stem.slice(0, shortNameLengthMax - String(number).length) + number;
     if (!taken.has(name)) return name;
@@ -192,7 +192,7 @@ function documentNodes(fleet: Fleet | null): { node: SiteNode; site: string }[] 
   return (fleet?.sites ?? []).flatMap((site) => site.nodes.map((node) => ({ node, site: site.name })));
 }
 
-/** What a registration says otherwise than the one that is there. */
+/** The differences between a registration and the existing one. */
 function differences(there: RosterNode, wanted: Registration): string[] {
   const sameAddresses = there.addresses.map(canonicalAddress).join() === wanted.addresses.map(canonicalAddress).join();
   const samePeers =

@@ -1,4 +1,4 @@
-/** The audit log, to be read. No route here or elsewhere changes or removes an entry. */
+/** Reads the audit log. No route here or elsewhere changes or removes an entry. */
 import { Type, type Static } from "typebox";
 import { NearcastError } from "#base/errors.ts";
 import { type AuditKind, auditKindOf, auditKinds, formerAuditKinds, type FormerAuditKind } from "#base/audit-kinds.ts";
@@ -80,7 +80,7 @@ export function addAuditRoute(app: App, catalogue: Pick<Catalogue, "audit">): vo
     async ({ query }, reply) => {
       const { since, before, limit, kind: asked, ...rest } = query;
       const sinceMs = since === undefined ? undefined : readTime(since);
-      // One more than asked for tells whether there is a next page.
+      // One more than requested shows whether there is a next page.
       const today = asked === undefined ? undefined : (auditKindOf(asked) as AuditKind);
       const found = await catalogue.audit({ ...rest, kind: today, sinceMs, beforeId: before, limit: limit + 1 });
       const page = found.slice(0, limit);

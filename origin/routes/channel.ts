@@ -1,7 +1,7 @@
 /**
- * What edges tell the origin besides following its feed (node/follow/channel): who they are, that they are there,
- * answers to questions, and what a purge found. Each message names the connection to the feed to which it belongs, and
- * proves that its sender knows the fleet secret.
+ * What edges send to the origin besides following its feed (node/follow/channel): introductions, signs of life, answers
+ * to questions, and purge reports. Each message names its connection to the feed, and proves that its sender knows the
+ * fleet secret.
  */
 import { NearcastError } from "#base/errors.ts";
 import { parseForeignJson } from "#base/foreign-json.ts";
@@ -37,7 +37,7 @@ type Message = Exclude<Purpose, "question">;
 
 export function addChannelRoutes(app: App, deps: ChannelRouteDeps, failures: FailureLog): void {
   const { connected, questions, purgeReports } = deps;
-  // In a scope of its own: the proof is of the bytes as they came.
+  // In a separate scope: the proof covers the bytes as received.
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser("application/json", { parseAs: "string" }, (_request, text, done) => {
@@ -114,7 +114,7 @@ export function addChannelRoutes(app: App, deps: ChannelRouteDeps, failures: Fai
   });
 }
 
-/** @throws NearcastError NOT_FOUND for a connection that has ended, OVERLOADED, FORBIDDEN for a wrong proof */
+/** @throws NearcastError NOT_FOUND for a connection that has ended, OVERLOADED, FORBIDDEN for an invalid proof */
 function proven(
   request: FastifyRequest,
   purpose: Message,

@@ -1,6 +1,6 @@
 /**
- * What a person or a program asks about the nodes: which are connected, and what each of them answers to a question.
- * Needs the writer's token; nothing here changes anything.
+ * Requests of people and programs about the nodes: which are connected, and how each answers a question. They require
+ * the writer token; nothing here changes anything.
  */
 import { Type } from "typebox";
 import type { Clock } from "#base/clock.ts";
@@ -116,14 +116,14 @@ export function addConnectedNodeRoutes(app: App, deps: ConnectedNodeRouteDeps): 
   );
 }
 
-/** The fleet's nodes, and those that are connected although the fleet does not name them. */
+/** The fleet's nodes, and connected nodes that are not in the fleet. */
 async function knownNodes({ roster, connected }: ConnectedNodeRouteDeps): Promise<readonly Target[]> {
   const others = connected.introduced().map(({ introduction: { node, site } }) => ({ node, site }));
   const byName = new Map([...others, ...(await roster.nodes())].map((one) => [one.node, one]));
   return [...byName.values()].toSorted((one, other) => (one.node < other.node ? -1 : 1));
 }
 
-/** @throws NearcastError NOT_FOUND for a node or a site that is not there */
+/** @throws NearcastError NOT_FOUND for a node or a site that does not exist */
 function select(
   known: readonly Target[],
   nodes: readonly string[] | undefined,

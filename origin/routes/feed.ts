@@ -1,10 +1,10 @@
 /**
- * GET /feed: the event log as server-sent events, without an end.
+ * GET /feed: the event log as an endless stream of server-sent events.
  *
  *   hello {originId, oldestSeq, latestSeq, channel} first, always; `channel` is a nonce for routes/channel.ts
- *   reset {originId, latestSeq, reason}             what came after `since` is not kept, or `since` is not ours
- *   purge | fleet | secret | roster                 all after `since`, then each one as it happens (`id`: its number)
- *   question {body, seal}                           without a number, to those who introduced themselves (channel/)
+ *   reset {originId, latestSeq, reason}             events after `since` are not kept, or `since` is not ours
+ *   purge | fleet | secret | roster                 all after `since`, then each one when it happens (`id`: its number)
+ *   question {body, seal}                           without a number, to introduced subscribers (channel/)
  *   :                                               a comment as heartbeat
  */
 import type { ServerResponse } from "node:http";
@@ -64,15 +64,15 @@ export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDep
       raw.statusCode = 200;
       raw.setHeader("content-type", "text/event-stream; charset=utf-8");
       raw.setHeader("cache-control", "no-store");
-      // Asks a proxy in between (nginx knows it) to pass each event on at once.
+      // Tells a proxy in between (nginx supports it) to forward each event at once.
       raw.setHeader("x-accel-buffering", "no");
       raw.setHeader("x-request-id", request.id);
       let gone: (() => void) | undefined;
       let isClosed = false;
       const sink = sinkOf(raw, stillAccepted);
-      // Who follows with the writer's token is no edge.
+      // A subscriber with the writer token is not an edge.
       const connection = token?.kind === "edge" ? connected.open({ address, send: sink.write }) : undefined;
-      // A feed has no end of its own, so who stops sending has gone; other answers are still waited for.
+      // A feed never ends by itself, so a client that closes its side is gone; other responses would still be sent.
       raw.socket?.once("end", () => raw.destroy());
       raw.once("close", () => {
         isClosed = true;
@@ -92,7 +92,7 @@ export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDep
   );
 }
 
-/** What a browser's EventSource sends when it comes back. */
+/** Sent by a browser's EventSource when it reconnects. */
 function readLastEventId(header: string | string[] | undefined): number | undefined {
   if (header === undefined || header === "") return undefined;
   const seq = /^\d{1,15}$/.test(String(header)) ? Number(header) : undefined;
@@ -100,7 +100,7 @@ function readLastEventId(header: string | string[] | undefined): number | undefi
   return seq;
 }
 
-/** @param stillAccepted asked at each write, so a token that was retired ends its feeds with the next heartbeat */
+/** @param stillAccepted called at each write, so a retired token ends its feeds with the next heartbeat */
 function sinkOf(response: ServerResponse, stillAccepted: () => boolean): FeedSink {
   return {
     write: (bytes) => {

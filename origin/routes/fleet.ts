@@ -1,4 +1,4 @@
-/** The fleet document: reading it, publishing the next version, listing versions, bringing one back. */
+/** The fleet document: reading it, publishing the next version, listing versions, rolling back. */
 import { type Static, Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
 import { problemLines } from "#base/schema.ts";
@@ -27,9 +27,9 @@ import {
   versionQuery,
 } from "./shapes.ts";
 
-/** Problems sent of one document; more help nobody at once. */
+/** How many problems of a document are sent; more would not help. */
 const problemsMax = 100;
-/** How often a document is judged while others publish and nodes come and go. */
+/** How often a document is judged again when others publish, or nodes come and go, meanwhile. */
 const triesMax = 5;
 
 const versionsQuery = Type.Object(
@@ -46,7 +46,7 @@ export interface FleetRouteDeps {
   readonly fleetLimits: FleetLimits;
   readonly fleetReader: Pick<FleetReader, "remember">;
   readonly judgeFleet: JudgeFleet;
-  /** Which nodes serve now: what has no live node can't be taken down. */
+  /** Which nodes serve now: without a live node, nothing can be taken out of service. */
   readonly connected: Pick<ConnectedNodes, "live" | "all">;
 }
 
@@ -55,7 +55,7 @@ interface PublishOptions {
   readonly force?: boolean;
 }
 
-/** What a new version's transaction needs, with the version that a rollback brings back. */
+/** The inputs of a new version's transaction, with the version that a rollback restores. */
 type FleetChangeOrder = Change & { readonly fromVersion?: number };
 
 export function addFleetRoutes(app: App, deps: FleetRouteDeps): void {
@@ -119,12 +119,12 @@ export function addFleetRoutes(app: App, deps: FleetRouteDeps): void {
       if (target === undefined) throw noFleet(wanted);
       const { actor, precondition: wantedBefore } = changeOf(request);
       if (!holds(wantedBefore, tagOf(newest))) throw preconditionFailed();
-      // What was looked at must still be the newest when the old text is published over it.
+      // The reviewed version must still be the newest when the old text is published over it.
       const precondition = { kind: "oneOf", tags: [String(newest.version)] } as const;
       const change = { actor, precondition, fromVersion: target.version };
       if (request.query.dryRun === true) return await reply.send(await review(target.text, precondition, deps));
       const published = await publish(target.text, change, request.query, deps).catch((error: unknown) => {
-        // Not the client's own precondition: that held above.
+        // Not the client's own precondition: that was met above.
         if (!(error instanceof NearcastError) || error.code !== "PRECONDITION_FAILED") throw error;
         throw new NearcastError("CONFLICT", "another fleet version was published at the same time; try again");
       });
@@ -134,7 +134,7 @@ export function addFleetRoutes(app: App, deps: FleetRouteDeps): void {
 }
 
 function addPublishRoute(app: App, deps: FleetRouteDeps): void {
-  // In a scope of its own, because here a body of any type is taken as YAML text.
+  // In a separate scope, because here a body of any type is read as YAML text.
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser("*", { parseAs: "buffer", bodyLimit: fleetBytesMax }, (_request, bytes, done) => {
@@ -172,7 +172,7 @@ function addPublishRoute(app: App, deps: FleetRouteDeps): void {
   });
 }
 
-/** The state against which a document was judged. */
+/** The state that a document was judged against. */
 interface Judged extends FleetJudgement {
   readonly stored: FleetText | undefined;
   readonly roster: Roster;
@@ -248,7 +248,7 @@ async function publishJudged(
 }
 
 /**
- * What publishing would do, without doing it.
+ * What publishing would do, without publishing.
  * @throws NearcastError BAD_FLEET, PRECONDITION_FAILED as publishing would
  */
 async function review(

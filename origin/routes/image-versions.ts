@@ -1,4 +1,4 @@
-/** What is asked and done about names rather than bytes: listing, versions, rollback. */
+/** Requests about names rather than bytes: listing, versions, rollback. */
 import { Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
@@ -50,7 +50,7 @@ export function addImageVersionRoutes(app: App, { catalogue, feed }: ImageVersio
       const prefix = parsePrefix(query.prefix);
       if (!prefix.ok) throw new NearcastError("BAD_PARAMETER", `prefix is not valid: ${prefix.reason}`);
       const after = query.cursor === undefined ? "" : readCursor(query.cursor);
-      // One more than asked for tells whether there is a next page.
+      // One more than requested shows whether there is a next page.
       const found = await catalogue.list(prefix.name, after, query.limit + 1);
       const page = found.slice(0, query.limit);
       const last = page.at(-1);
@@ -136,7 +136,7 @@ function writeCursor(name: string): string {
   return Buffer.from(name).toString("base64url");
 }
 
-/** A cursor is the last name of its page, so it stays good whatever is added or deleted meanwhile. */
+/** A cursor is the last name of its page, so it stays valid whatever is added or deleted meanwhile. */
 function readCursor(cursor: string): string {
   const parsed = parseName(Buffer.from(cursor, "base64url").toString());
   if (parsed.ok && writeCursor(parsed.name) === cursor) return parsed.name;

@@ -70,7 +70,7 @@ export function addImageRoutes(app: App, deps: ImageRouteDeps): void {
 }
 
 function addUploadRoute(app: App, { uploads, feed, fleetLimits }: ImageRouteDeps): void {
-  // In a scope of its own, because here bodies of every type are left alone until the handler takes them.
+  // In a separate scope, because here bodies of every type stay unread until the handler reads them.
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser("*", (_request, _payload, done) => {
@@ -83,7 +83,7 @@ function addUploadRoute(app: App, { uploads, feed, fleetLimits }: ImageRouteDeps
           access: "writer",
           rawRequest: { mediaType: "*/*", description: "the picture: JPEG, PNG, WebP, GIF or AVIF" },
         },
-        // Before a byte of the body is read: a client that asks (Expect: 100-continue) need not send it in vain.
+        // Before a byte of the body is read: a client that sends Expect: 100-continue need not send it for nothing.
         onRequest: async (request) => {
           nameOf(request, mount);
           changeOf(request);
@@ -125,7 +125,7 @@ function refuseUnreadable(request: FastifyRequest, sizeBytesMax: number): void {
   if (coding !== "identity") {
     throw new NearcastError("UNSUPPORTED_IMAGE", `upload the picture without Content-Encoding (got ${coding})`);
   }
-  // RFC 9110 §14.4: a server that does not know partial PUT must not take a part for the whole.
+  // RFC 9110 §14.4: a server that does not support partial PUT must not treat a part as the whole.
   if (headers["content-range"] !== undefined) throw new NearcastError("BAD_REQUEST", "Content-Range is not supported");
 }
 
@@ -165,7 +165,7 @@ async function sendBlob(
   void reply.headers({
     etag: `"${blob.sha256}"`,
     "last-modified": new Date(version.createdMs).toUTCString(),
-    // Whoever keeps this asks again before each use; edges know better through the feed.
+    // A cache revalidates before each use; edges learn of changes from the feed.
     "cache-control": "no-cache",
     "accept-ranges": "bytes",
     "nearcast-version": version.version,
@@ -200,7 +200,7 @@ async function sendBlob(
   return await reply.header("content-length", sizeBytes).send(opened.stream(start, sizeBytes));
 }
 
-/** `If-Range` (RFC 9110 §13.1.5): the range counts only for the bytes that the client has the rest of. */
+/** `If-Range` (RFC 9110 §13.1.5): the range applies only if the client has the rest of the same bytes. */
 function isRangeCurrent(ifRange: string | string[] | undefined, sha256: string): boolean {
   if (ifRange === undefined) return true;
   const tags = parseEntityTags(String(ifRange));

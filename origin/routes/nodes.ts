@@ -1,4 +1,4 @@
-/** The roster: edges read it and register themselves, a writer drains nodes and removes them. */
+/** The roster: edges read it and register themselves; a writer drains and removes nodes. */
 import { Type } from "typebox";
 import type { Log } from "#base/log.ts";
 import { rosterNodeSchema, rosterSchema } from "#document/roster.ts";
@@ -10,7 +10,7 @@ import type { RosterKeeper } from "../roster/roster-changes.ts";
 const { name: nodeName, ...placeOfNode } = rosterNodeSchema.properties;
 const nodePath = Type.Object({ name: nodeName });
 
-/** A node with all that it may have takes 2 KiB. */
+/** A node with every possible entry takes 2 KiB. */
 const registrationBytesMax = 16 * 1024;
 const registration = Type.Object({ name: Type.Optional(nodeName), ...placeOfNode }, { additionalProperties: false });
 

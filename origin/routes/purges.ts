@@ -1,5 +1,5 @@
 /**
- * Purges: ordering one, and what each node found for it. node/purge/kinds.ts has the ways to select what is purged.
+ * Purges: ordering one, and what each node found for it. node/purge/kinds.ts defines how purged objects are selected.
  */
 import { Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
@@ -101,7 +101,7 @@ export function addPurgeRoutes(app: App, deps: PurgeRouteDeps): void {
       const state = purgeReports.state(seq);
       if (state === undefined) throw new NearcastError("NOT_FOUND", `event ${seq} is not one of the last purges`);
       const [event] = await catalogue.eventsAfter(seq - 1, 1);
-      // Edges of release 0.1.0 purge and do not report: what is unknown is not unheld.
+      // Edges of release 0.1.0 purge but do not report: unknown does not mean that nothing was held.
       const isReported = state.nodes.some((node) => node.state === "done");
       const reported = new Set(state.nodes.map(({ node }) => node));
       const away = (await roster.nodes()).filter(({ node }) => !reported.has(node));
@@ -110,7 +110,7 @@ export function addPurgeRoutes(app: App, deps: PurgeRouteDeps): void {
         isSettled: state.isSettled,
         nodes: [...state.nodes, ...away.map(({ node, site }) => ({ node, site, state: "away", ...nothing }))],
         anonymous: connected.anonymousCount(),
-        // Pruned meanwhile: the one that comes after it is another event.
+        // The event was pruned meanwhile: the one after it is another event.
         unheld: unheldOf(isReported && event?.seq === seq ? selectorsIn(event.json) : {}, state.held),
       };
     },

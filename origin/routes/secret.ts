@@ -1,4 +1,4 @@
-/** The fleet secret: edges read it, a writer has a new one made. No answer here is ever kept by a cache. */
+/** The fleet secret: edges read it, a writer rotates it. No cache ever stores these responses. */
 import { Type } from "typebox";
 import type { Log } from "#base/log.ts";
 import { fleetSecretsSchema } from "#secret/fleet-secret.ts";
@@ -24,7 +24,7 @@ export function addSecretRoutes(app: App, { fleetSecret, feed, log }: SecretRout
     `${apiPath}/fleet/secret`,
     {
       exposeHeadRoute: false,
-      // People hold the writer's token; what nodes share is not for them.
+      // People hold the writer token; the secret that nodes share is not for them.
       config: { access: "edge-only" },
       schema: {
         summary: "Get the fleet secret, and the previous one while it is still accepted",

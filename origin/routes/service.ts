@@ -1,4 +1,4 @@
-/** What operators ask: is it alive, its metrics, its API as an OpenAPI document. */
+/** Requests of operators: liveness, metrics, and the API as an OpenAPI document. */
 import { Type } from "typebox";
 import type { OriginMetrics } from "../origin-metrics.ts";
 import type { App } from "../http/app-type.ts";
@@ -22,7 +22,7 @@ export function addServiceRoutes(app: App, metrics: OriginMetrics): void {
   app.get(
     "/metrics",
     {
-      // A token is asked for even on loopback: a proxy in front makes every client look like a local one.
+      // A token is required even on loopback: behind a proxy, every client looks like a local one.
       config: { access: "edge", rawResponse: { mediaType: "text/plain", description: "Prometheus text format" } },
       schema: {
         summary: "Get metrics in the Prometheus text format",

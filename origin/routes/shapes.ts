@@ -1,4 +1,4 @@
-/** The JSON that the API speaks, as schemas, and how the catalogue's values become it. */
+/** The JSON of the API as schemas, and the conversion of the catalogue's values. */
 import { Type, type Static } from "typebox";
 import { dangerKinds } from "#review/dangers.ts";
 import { changeKinds } from "#review/diff.ts";

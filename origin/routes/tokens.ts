@@ -12,7 +12,7 @@ const kindPath = Type.Object({ kind });
 const time = Type.String({ description: "ISO 8601, UTC" });
 const id = Type.String({ description: "ID of the token; does not reveal it" });
 
-/** A month: who needs longer has no rotation but two tokens. */
+/** A month: a longer overlap is not a rotation but two tokens. */
 const overlapSecondsMax = 2_678_400;
 
 const tokenList = Type.Object({
@@ -118,7 +118,7 @@ export function addTokenRoutes(app: App, tokens: Tokens): void {
       },
     },
     async (request) => {
-      // Retired by an older token, the writer would lock himself out.
+      // Retiring with an older token would lock the writer out.
       const { kind: whose } = request.params;
       const own = tokens.list().find((token) => token.kind === "writer" && token.id === request.token?.id);
       if (whose === "writer" && own?.expiresMs !== undefined) {

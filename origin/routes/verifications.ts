@@ -1,4 +1,4 @@
-/** Reading the stored blobs again, step by step; it changes nothing. */
+/** Verifies the stored blobs step by step; changes nothing. */
 import { Type } from "typebox";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import { apiPath, type App } from "../http/app-type.ts";

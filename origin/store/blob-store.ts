@@ -1,7 +1,6 @@
 /**
- * Where bytes are kept, by what they are: a blob's key is the SHA-256 of its bytes, so the same bytes are stored once
- * and a stored blob never changes. directory-store.ts keeps them as files; a bucket elsewhere can be a second
- * implementation.
+ * Stores bytes by content: a blob's key is the SHA-256 of its bytes, so equal bytes are stored once and a stored blob
+ * never changes. directory-store.ts stores them as files; an object store could be a second implementation.
  *
  *   begin() ─▶ write… ─▶ finish() ─▶ commit()   durable under its key
  *                   └──────────┴───▶ discard()  nothing of it remains
@@ -13,16 +12,16 @@ export interface ReceivedBlob {
   readonly sizeBytes: number;
 }
 
-/** Bytes on their way in. Whoever began one must end it with commit or discard. */
+/** Bytes being received. Whoever calls begin() must end with commit or discard. */
 export interface IncomingBlob {
   readonly write: (chunk: Uint8Array) => Promise<void>;
-  /** After the last byte: they are on the disk, though under no key yet. */
+  /** Call this after the last byte: then all bytes are on disk, though under no key yet. */
   readonly finish: () => Promise<ReceivedBlob>;
-  /** All bytes, after finish. The caller bounds how many are in memory at one time. */
+  /** All bytes, after finish. The caller limits how many are in memory at a time. */
   readonly read: () => Promise<Buffer>;
   /**
-   * Puts the bytes under their key, durably. The caller holds the key meanwhile (see holds.ts). What is there already
-   * is read again, and replaced when it is damaged.
+   * Durably stores the bytes under their key. The caller holds the key meanwhile (see holds.ts). An existing blob is
+   * read again, and replaced if it is damaged.
    * @returns what was under the key before
    */
   readonly commit: () => Promise<{ before: "none" | "good" | "damaged" }>;
@@ -30,7 +29,7 @@ export interface IncomingBlob {
   readonly discard: () => Promise<void>;
 }
 
-/** A blob opened for reading; it stays readable while it is removed. Whoever opened it must close it or stream it. */
+/** A blob opened for reading; it stays readable while it is removed. The opener must close it or stream it. */
 export interface OpenBlob {
   /** Streams `sizeBytes` bytes from `start` and closes the blob at the end, or when the stream is destroyed. */
   readonly stream: (start: number, sizeBytes: number) => NodeJS.ReadableStream;
@@ -39,15 +38,15 @@ export interface OpenBlob {
 
 export type Verdict = { outcome: "good" | "missing" } | { outcome: "damaged"; detail: string };
 
-/** Keys are spread by their first byte, so that a sweep can take them in 256 steps. */
+/** Keys are divided by their first byte, so that a sweep has 256 steps. */
 export const shardCount = 256;
 
 export interface BlobStore {
   readonly begin: () => Promise<IncomingBlob>;
   readonly has: (sha256: string) => Promise<boolean>;
-  /** @returns undefined when the blob is not there; a file of another size is a DISK_FAILED */
+  /** @returns undefined when the blob does not exist; a file of another size is a DISK_FAILED */
   readonly open: (sha256: string, sizeBytes: number) => Promise<OpenBlob | undefined>;
-  /** Reads the whole blob and compares it with its key. @throws only when `signal` ends it */
+  /** Reads the whole blob and compares its hash with the key. @throws only when `signal` aborts it */
   readonly verify: (sha256: string, sizeBytes: number, signal?: AbortSignal) => Promise<Verdict>;
   /** The keys of one shard, 0 to shardCount − 1. */
   readonly keys: (shard: number) => AsyncIterable<string>;

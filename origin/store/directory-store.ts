@@ -1,11 +1,11 @@
 /**
  * Blobs as files of one directory:
  *
- *   incoming/<random>.part     bytes on their way in; whatever is found here at the start was never acknowledged
+ *   incoming/<random>.part     bytes being received; files found here at the start were never acknowledged
  *   blobs/ab/abcdef…           a blob, by the first byte and the whole of its SHA-256
  *
- * A blob is written to incoming/, synced, renamed to its place (same file system: the rename is whole or not at all)
- * and the directory entry synced, so that after any power cut a file under blobs/ has all its bytes.
+ * A blob is written to incoming/, synced, renamed to its place (in the same file system, so the rename is atomic) and
+ * the directory entry is synced. So after any power failure, a file under blobs/ has all its bytes.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { access, mkdir, open, opendir, readFile, readdir, rename, unlink, type FileHandle } from "node:fs/promises";
@@ -23,7 +23,7 @@ import {
 import { type Hashed, hashFile } from "./hash-file.ts";
 
 const keyPattern = /^[0-9a-f]{64}$/;
-/** Bytes read at one time for a client: large enough for few calls, small enough for many clients. */
+/** Bytes per read for a client: large enough for few calls, small enough for many clients. */
 const readChunkBytes = 256 * 1024;
 
 export async function openDirectoryStore(directory: string): Promise<BlobStore> {
@@ -98,19 +98,19 @@ async function beginFile(
       const { outcome } = await verifyFile(target, received);
       await disk(outcome === "good" ? unlink(path) : rename(path, target));
       isCommitted = true;
-      // Also when it was there: another upload of the same bytes may not have synced its entry yet.
+      // Even if the blob existed: another upload of the same bytes may not have synced its entry yet.
       await disk(syncDirectory(shardDirOf(received.sha256)));
       return { before: outcome === "missing" ? "none" : outcome };
     },
     discard: async () => {
-      await closeHandle().catch(() => undefined); // A failing close leaves nothing to save of what is thrown away.
+      await closeHandle().catch(() => undefined); // The file is deleted anyway, so a failing close does not matter.
       if (!isCommitted) await unlink(path).catch(ignoreMissing);
       isCommitted = true;
     },
   };
 }
 
-/** `write` may take fewer bytes than it was given. */
+/** `write` may write fewer bytes than it was given. */
 async function writeWhole(handle: FileHandle, chunk: Uint8Array): Promise<void> {
   for (let offset = 0; offset < chunk.byteLength;) {
     const { bytesWritten } = await handle.write(chunk, offset);
@@ -185,7 +185,7 @@ function ignoreMissing(error: unknown): void {
   if (!isMissing(error)) throw error;
 }
 
-/** A full or failing disk has a code of its own in the catalogue of errors. */
+/** A full or failing disk has its own error code. */
 async function disk<Result>(work: Promise<Result>): Promise<Result> {
   try {
     return await work;

@@ -1,4 +1,4 @@
-/** The hash of a file's bytes, read piece by piece. */
+/** Hashes a file in chunks. */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 
@@ -10,8 +10,8 @@ export interface Hashed {
 }
 
 /**
- * Undefined when there is no such file.
- * @throws the system's error when it can't be read, or the signal's
+ * Undefined when the file does not exist.
+ * @throws the system's error when it can't be read, or the signal's reason
  */
 export async function hashFile(path: string, signal?: AbortSignal): Promise<Hashed | undefined> {
   const hash = createHash("sha256");

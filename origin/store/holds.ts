@@ -1,11 +1,11 @@
 /**
- * Keeps the sweep and the uploads apart. Between the moment a blob has its place and the moment a version stands for
- * it, nothing refers to it: a sweep that looked just then would take away what is about to be acknowledged.
+ * Separates the sweep from the uploads. Between the moment a blob is stored and the moment a version refers to it,
+ * nothing refers to it: a sweep at that moment would remove a blob that is about to be acknowledged.
  *
- *   upload  hold(key)   waits while the key is being removed; then nobody removes it until the upload lets go
+ *   upload  hold(key)   waits while the key is being removed; then nobody removes it until the upload releases it
  *   sweep   seize(key)  refused while anybody holds the key
  *
- * Between asking and marking there is no await, so the two can't slip past each other.
+ * There is no await between checking and marking, so the two can't race.
  */
 
 export interface Holds {
@@ -16,7 +16,7 @@ export interface Holds {
 }
 
 export function openHolds(): Holds {
-  // Bounded by the uploads that run at one time, and by the one removal of the sweep.
+  // Bounded by the number of concurrent uploads, and by the one removal of the sweep.
   const holderCounts = new Map<string, number>();
   const removals = new Map<string, Promise<void>>();
   return {

@@ -1,7 +1,8 @@
 /**
- * Removes blobs that no version stands for: those whose last version was pruned, and those that a kill left between
- * the store and the catalogue. One step looks at one shard (a 256th of the blobs), so a step is short however many
- * there are; with the default interval the whole store is seen every four hours. See holds.ts for the uploads.
+ * Removes blobs that no version refers to: those whose last version was pruned, and those that a kill left between the
+ * store and the catalogue. One step checks one shard (a 256th of the blobs), so a step is short however many there are;
+ * with the default interval the whole store is checked every four hours. holds.ts explains the interaction with
+ * uploads.
  */
 import type { Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
@@ -26,7 +27,7 @@ export interface Sweep {
   readonly close: () => Promise<void>;
 }
 
-/** Sweeps one shard every `intervalMs`, in turn. A step that fails is logged and tried again in its next turn. */
+/** Sweeps one shard every `intervalMs`, in rotation. A failed step is logged, and repeated in the next rotation. */
 export function startSweep(deps: {
   store: BlobStore;
   catalogue: Catalogue;

@@ -1,7 +1,7 @@
 /**
- * Reads stored blobs again and compares them with their hashes, a step at a time. The one who asks drives it: he gets a
- * cursor with each answer, so stopping costs nothing and going on needs no state here. One step runs at a time, and not
- * before the bytes of the step before have been paid for with time, so the disk stays free for uploads and edges.
+ * Reads stored blobs again and compares them with their hashes, step by step. The client drives it: each answer has a
+ * cursor, so stopping costs nothing and continuing needs no state here. One step runs at a time, and each one waits in
+ * proportion to the bytes of the previous one, so the disk stays available for uploads and edges.
  */
 import { sleep, type Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
@@ -12,35 +12,35 @@ export interface BlobFault {
   readonly sha256: string;
   readonly fault: "missing" | "damaged";
   readonly detail: string;
-  /** The first usesMax versions that stand for it, current ones first. */
+  /** The first usesMax versions that refer to it, current ones first. */
   readonly uses: readonly BlobUse[];
 }
 
 export interface VerifyStep {
   readonly checked: { readonly count: number; readonly sizeBytes: number };
   readonly faults: readonly BlobFault[];
-  /** To go on after; undefined: all are checked. */
+  /** Continue after this; undefined: all are checked. */
   readonly cursor: string | undefined;
 }
 
 export interface Verifier {
   /**
-   * @param after the cursor of the step before, or "" to begin
+   * @param after the cursor of the previous step, or "" to begin
    * @throws NearcastError OVERLOADED while another step runs; the signal's reason
    */
   readonly step: (after: string, signal: AbortSignal) => Promise<VerifyStep>;
 }
 
-/** A step ends after so long, so that a progress bar moves; one large blob may take longer. */
+/** A step ends after this time, so that a progress bar moves; one large blob may take longer. */
 const stepMs = 500;
 /**
  * A step ends before it costs more than this, unless it is one large blob: the next step waits that long before it
- * reads, and its client waits for the answer. At the slowest pace the largest blob (100 MiB) costs 10.5 s, the
+ * reads, and its client waits for the answer. At the slowest rate the largest blob (100 MiB) costs 10.5 s; the
  * command's deadline for an answer is 15 s.
  */
 const stepPaidMs = 2000;
 const stepBlobsMax = 1000;
-/** Names told of one blob. */
+/** How many names are listed for one blob. */
 const usesMax = 20;
 
 export function openVerifier(deps: {
@@ -58,7 +58,7 @@ export function openVerifier(deps: {
     const verdict = await store.verify(sha256, sizeBytes, signal);
     if (verdict.outcome === "good") return undefined;
     const uses = await catalogue.usesOfBlob(sha256, usesMax);
-    // Pruned and swept since it was listed: nobody misses it.
+    // Pruned and swept since it was listed, so it is not missing.
     if (uses.length === 0) return undefined;
     const detail = verdict.outcome === "damaged" ? verdict.detail : "it is missing";
     return { sha256, fault: verdict.outcome, detail, uses };

@@ -5,17 +5,17 @@
 import { NearcastError } from "#base/errors.ts";
 import type { TokenKind } from "./token-kind.ts";
 
-/** A token that one kind has already: in its file, or in the catalogue, which keeps digests only. */
+/** A token that one kind already has: in its file, or in the catalogue, which stores digests only. */
 interface TakenToken {
   readonly kind: TokenKind;
   readonly digest: string;
 }
 
 /**
- * @param file from which the token was read
- * @param taken what both kinds have
- * @param code INTERNAL where the origin reads a file, CONFLICT where a writer asked for something
- * @throws NearcastError when the other kind has this token; the message does not tell the token
+ * @param file the file from which the token was read
+ * @param taken the tokens of both kinds
+ * @param code INTERNAL when the origin reads a file, CONFLICT when a writer sent a request
+ * @throws NearcastError when the other kind has this token; the message does not reveal the token
  */
 export function mustNotBeOfOtherKind(
   { kind, digest, file }: TakenToken & { readonly file: string },

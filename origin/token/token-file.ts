@@ -1,6 +1,6 @@
 /**
- * One token in a file of its own, readable by its owner alone; one that others can read is refused, because then nobody
- * knows who has it.
+ * One token in its own file, readable only by its owner; a file that others can read is refused, because then nobody
+ * knows who has the token.
  */
 import { randomBytes } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
@@ -11,9 +11,9 @@ import { tokenPattern } from "#secret/edge-token.ts";
 
 const wellFormed = new RegExp(tokenPattern);
 
-/** The token in a file; undefined when there is none, whatever the reason: loadToken() tells it. */
+/** The token in a file; undefined when there is none, for any reason: loadToken() reports the reason. */
 export async function peekToken(file: string): Promise<string | undefined> {
-  // Reading a named pipe would never end.
+  // Reading a named pipe might never end.
   const isPlain = await stat(file).then(
     (stats) => stats.isFile(),
     () => false,
@@ -23,9 +23,9 @@ export async function peekToken(file: string): Promise<string | undefined> {
 }
 
 /**
- * The token in a file; when there is no file, one is made.
- * @throws NearcastError INTERNAL for a file that others can read or that holds no token, DISK_FAILED when none can be
- *   made
+ * The token in a file; if the file does not exist, it is created.
+ * @throws NearcastError INTERNAL for a file that others can read or that contains no token, DISK_FAILED when none can
+ * be created
  */
 export async function loadToken(file: string): Promise<string> {
   const text = await readSecretFile(file, originSecret("token"));

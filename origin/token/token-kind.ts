@@ -1,9 +1,9 @@
-/** The two kinds of bearer token that an origin knows, and how one token is named without being told. */
+/** The two kinds of bearer token that an origin knows, and how a token is identified without revealing it. */
 
 export const tokenKinds = ["writer", "edge"] as const;
 export type TokenKind = (typeof tokenKinds)[number];
 
-/** Names a token without telling anything of it. */
+/** Identifies a token without revealing it. */
 export interface TokenName {
   readonly kind: TokenKind;
   /** See tokenId(). */

@@ -1,15 +1,15 @@
 /**
  * The bearer tokens of an origin: `writer` may do everything, `edge` may read and register nodes. The current token of
- * each kind stands in a file of its own below `dataDir/secrets` (token-file.ts). The catalogue keeps the digests of all
- * that are accepted, so an older token outlives a restart and is stored nowhere.
+ * each kind is in its own file below `dataDir/secrets` (token-file.ts). The catalogue stores the digests of all
+ * accepted tokens, so an older token survives a restart but is stored nowhere.
  *
  *   rotate ──▶ file: the new token ──▶ catalogue: it is current, the older ones end later; audit entry, event
  *   someone replaces or deletes the file ──▶ noticed within fileCheckMs, or at the start ──▶ the same
  *
- * A file with a token of the other kind is refused, always (token-conflict.ts).
+ * A file with a token of the other kind is always refused (token-conflict.ts).
  *
- * The file is written first. Killed in between, the origin finds at its next start that the file has another token than
- * the catalogue knows, and goes on from there: no token that was accepted is lost, and none is skipped.
+ * The file is written first. If the origin is killed in between, it finds at its next start that the file has another
+ * token than the catalogue, and continues from there: no accepted token is lost, and none is skipped.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { join } from "node:path";
@@ -24,9 +24,9 @@ import { mustNotBeOfOtherKind } from "./token-conflict.ts";
 import { loadToken, newToken, peekToken, storeToken } from "./token-file.ts";
 import { type TokenKind, tokenKinds, type TokenName } from "./token-kind.ts";
 
-/** How often the files are looked at; a stat of two files costs nothing. */
+/** How often the files are checked; a stat of two files costs nothing. */
 const fileCheckMs = 2000;
-/** Addresses told of one token: enough for every edge of a fleet to be looked up, and no more. */
+/** Addresses listed for one token: enough to identify every edge of a fleet, and no more. */
 const addressesMax = 64;
 
 export type Presented = ({ outcome: "known" } & TokenName) | { outcome: "missing" | "malformed" | "unknown" };
@@ -38,22 +38,22 @@ export interface TokenUse extends TokenName {
   readonly isHandedOut: boolean;
   /** Since the origin started. */
   readonly lastUsedMs: number | undefined;
-  /** Where it was used from last, newest first. */
+  /** The addresses that used it last, newest first. */
   readonly usedFrom: readonly string[];
 }
 
 export interface Tokens {
-  /** Who presents this `Authorization` header (RFC 6750 §2.1). */
+  /** Identifies the token of this `Authorization` field (RFC 6750 §2.1). */
   readonly judge: (authorization: string | undefined) => Presented;
-  /** Whether this token is still accepted; of a connection that outlives its request. */
+  /** Whether this token is still accepted; for connections that outlive their request. */
   readonly isAccepted: (token: TokenName) => boolean;
   readonly noteUse: (token: TokenName, address: string) => void;
-  /** Where each current token is to be read from. */
+  /** The file of each current token. */
   readonly files: Readonly<Record<TokenKind, string>>;
   /** Current ones first. */
   readonly list: () => readonly TokenUse[];
   /**
-   * Makes a new token. Those before it are accepted for `overlapMs` more, by default as the settings say.
+   * Makes a new token. Previous ones are accepted for `overlapMs` more, by default as configured.
    * @param isHandedOut whether edges may fetch the new token with an older one
    * @throws NearcastError DISK_FAILED; CONFLICT while the other kind's file holds a token of this kind
    */
@@ -63,12 +63,12 @@ export interface Tokens {
     actor: Actor,
   ) => Promise<{ token: string; id: string; olderUntilMs: number }>;
   /**
-   * Ends the older tokens at once.
+   * Retires the older tokens at once.
    * @returns how many
    * @throws NearcastError CONFLICT while the other kind's file holds a token of this kind
    */
   readonly retire: (kind: TokenKind, actor: Actor) => Promise<number>;
-  /** What an edge is told that presents this token. */
+  /** The answer to an edge that presents this token. */
   readonly tellEdge: (presented: TokenName) => EdgeTokenAnswer;
   readonly close: () => void;
 }
@@ -77,36 +77,36 @@ export interface TokenDeps {
   readonly secretsDir: string;
   readonly catalogue: Pick<Catalogue, "tokens" | "adoptToken" | "replaceToken" | "retireTokens">;
   readonly overlapMs: number;
-  /** Called when the edges' token is another one; the event is in the log. */
+  /** Called when the edge token has changed; the event is in the log. */
   readonly changed: () => void;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-/** Who replaced a file: nobody who asked over HTTP. */
+/** The actor for a replaced file: no HTTP request caused it. */
 const ownMachine: Actor = { token: undefined, author: "origin", address: undefined };
 
-/** One record: the files, and what the catalogue knows of their tokens. */
+/** One record: the files, and what the catalogue knows about their tokens. */
 interface TokenBook {
   readonly deps: TokenDeps;
   readonly files: Readonly<Record<TokenKind, string>>;
-  /** The mark of each file when its token was taken. */
+  /** The mark of each file when its token was read. */
   readonly watched: Record<TokenKind, string | undefined>;
   readonly current: Record<TokenKind, string>;
   records: readonly TokenRecord[];
-  /** Token id → address → when it was used last; the last used address comes last. */
+  /** Token id → address → time of its last use; the last used address comes last. */
   readonly uses: Map<string, Map<string, number>>;
-  /** The last of what takes turns. */
+  /** The last queued operation. */
   turn: Promise<unknown>;
 }
 
-/** How a new token replaces the one before. */
+/** How a new token replaces the previous one. */
 interface Replacement {
   readonly overlapMs: number;
   readonly isHandedOut: boolean;
 }
 
-/** @throws NearcastError INTERNAL for a file that others can read, or that holds no token or the other kind's */
+/** @throws NearcastError INTERNAL for a file that others can read, or that contains no token or the other kind's */
 export async function openTokens(deps: TokenDeps): Promise<Tokens> {
   const { secretsDir, catalogue, clock, log } = deps;
   const files = { writer: join(secretsDir, "writer.token"), edge: join(secretsDir, "edge.token") };
@@ -156,18 +156,18 @@ function asConfigured({ overlapMs }: TokenDeps): Replacement {
   return { overlapMs, isHandedOut: true };
 }
 
-/** Rotations and looks at the files take turns: a look must not find the file of a rotation that is half done. */
+/** Rotations and checks of the files run one at a time: a check must not find the file of an unfinished rotation. */
 async function inTurn<Result>(book: TokenBook, work: () => Promise<Result>): Promise<Result> {
   const mine = book.turn.then(work, work);
   book.turn = mine;
   return await mine;
 }
 
-/** In the catalogue are tokens that ended, too: machines out there may still hold those. */
+/** The catalogue also has expired tokens, which machines may still hold. */
 async function mustBeOwn({ files, records }: TokenBook, kind: TokenKind, digest: string): Promise<void> {
   const file = files[kind];
   mustNotBeOfOtherKind({ kind, digest, file }, records);
-  // Of a token that is known, the other file is the copy; it is refused when its own turn comes.
+  // If the token is known, the other file is the copy; that file is refused when it is checked.
   if (records.some((record) => record.digest === digest)) return;
   const other = otherKind(kind);
   const inFile = await peekToken(files[other]);
@@ -176,8 +176,8 @@ async function mustBeOwn({ files, records }: TokenBook, kind: TokenKind, digest:
 }
 
 /**
- * Before tokens of this kind end: once the catalogue has forgotten one, nothing would tell that the other kind's file
- * must not hold it.
+ * Call this before tokens of this kind end: once the catalogue has forgotten a token, nothing shows that the other
+ * kind's file must not contain it.
  */
 async function otherFileMustNotHold(book: TokenBook, kind: TokenKind): Promise<void> {
   const other = otherKind(kind);
@@ -188,8 +188,8 @@ async function otherFileMustNotHold(book: TokenBook, kind: TokenKind): Promise<v
 }
 
 /**
- * The file's token becomes the current one, unless it is that already.
- * @returns until when the tokens before are accepted
+ * The file's token becomes the current one, unless it already is.
+ * @returns until when the previous tokens are accepted
  */
 async function take(
   book: TokenBook,
@@ -216,7 +216,7 @@ async function take(
   return olderUntilMs;
 }
 
-/** Takes the file's token when the file has changed. */
+/** Reads the file's token if the file has changed. */
 async function look(book: TokenBook, kind: TokenKind): Promise<void> {
   const { deps, files, watched } = book;
   const mark = await markOf(files[kind]);
@@ -226,7 +226,8 @@ async function look(book: TokenBook, kind: TokenKind): Promise<void> {
     await take(book, kind, await loadToken(files[kind]), asConfigured(deps), ownMachine);
     watched[kind] = await markOf(files[kind]);
   } catch (error) {
-    // A file that is being written gets another mark. What the catalogue refused is tried again at the next look.
+    // A file that is being written gets another mark. A token that the catalogue refused is tried again at the next
+    // check.
     if ((error as NearcastError).code !== "INTERNAL") watched[kind] = "not taken";
     deps.log.warn(
       { err: error, file: files[kind] },
@@ -243,7 +244,7 @@ function acceptedRecords({ deps, records }: TokenBook): readonly TokenRecord[] {
 function noteUse({ deps, uses }: TokenBook, { id }: TokenName, address: string): void {
   const from = uses.get(id) ?? new Map<string, number>();
   uses.set(id, from);
-  // Taken out and put in again, so that the map's order is that of the last use.
+  // Deleted and added again, so that the map is ordered by the last use.
   from.delete(address);
   from.set(address, deps.clock.wallMs());
   const [oldest] = from.keys();
@@ -269,7 +270,7 @@ async function rotate(
   const token = newToken();
   await storeToken(files[kind], token);
   const mark = await markOf(files[kind]);
-  // When the catalogue refuses it now, the next look finds a file that was changed, and goes on from there.
+  // If the catalogue refuses it now, the next check finds a changed file, and continues from there.
   watched[kind] = "not taken";
   const olderUntilMs = await take(book, kind, token, replacement, actor);
   watched[kind] = mark;
@@ -302,7 +303,7 @@ function isCurrent(expiresMs: number | undefined): boolean {
   return expiresMs === undefined;
 }
 
-/** Uses of tokens that are accepted no more are of no interest, and must not add up. */
+/** Uses of tokens that are no longer accepted are irrelevant, and must not accumulate. */
 function forgetUses(uses: Map<string, unknown>, records: readonly TokenRecord[]): void {
   for (const id of uses.keys()) if (!records.some((record) => record.id === id)) uses.delete(id);
 }
@@ -311,7 +312,7 @@ function judge(authorization: string | undefined, accepted: readonly TokenRecord
   if (authorization === undefined) return { outcome: "missing" };
   const token = /^bearer ([A-Za-z0-9._~+/=-]{1,200})$/i.exec(authorization)?.[1];
   if (token === undefined) return { outcome: "malformed" };
-  // Digests have one length, and comparing all of them takes the same time whatever was presented.
+  // Digests have the same length, and comparing all of them takes the same time whatever was presented.
   const presented = digestOf(token);
   let known: TokenName | undefined;
   for (const { kind, id, digest } of accepted) {
@@ -324,7 +325,7 @@ function digestOf(token: string): Buffer {
   return createHash("sha256").update(token).digest();
 }
 
-/** As the catalogue keeps it. */
+/** As the catalogue stores it. */
 function hexDigestOf(token: string): string {
   return digestOf(token).toString("hex");
 }

@@ -1,6 +1,6 @@
 /**
- * Takes the body of an upload into the store: bounded in size, in silence and in time, and refused at its first bytes
- * when they begin no picture. Nothing is kept in memory but the piece at hand.
+ * Receives the body of an upload into the store, with limits on size, silence and time; refuses it at its first bytes
+ * if they are not those of a picture. Only the current chunk is kept in memory.
  */
 import type { Readable } from "node:stream";
 import type { Cancel, Clock } from "#base/clock.ts";
@@ -8,7 +8,7 @@ import { NearcastError } from "#base/errors.ts";
 import { sniffPicture, type PictureType } from "#image/picture.ts";
 import type { BlobStore, IncomingBlob, ReceivedBlob } from "../store/blob-store.ts";
 
-/** The first bytes that the type is told from. */
+/** The first bytes, which determine the type. */
 const headBytes = 64;
 
 export interface ReceiveLimits {
@@ -19,7 +19,7 @@ export interface ReceiveLimits {
 
 export interface Received extends ReceivedBlob {
   readonly incoming: IncomingBlob;
-  /** What the first bytes say. */
+  /** The type according to the first bytes. */
   readonly type: PictureType;
 }
 
@@ -67,8 +67,9 @@ async function takeBody(
 }
 
 /**
- * The pieces as they come, with both deadlines. Leaving early leaves the stream whole and without a listener, so that
- * the rest of a refused body can be read and dropped (http/request-body.ts); Node's own iterator would keep one.
+ * The chunks as they arrive, with both deadlines. Leaving the loop early leaves the stream open and without a listener,
+ * so that the rest of a refused body can be read and dropped (http/request-body.ts); Node's own iterator would keep a
+ * listener.
  */
 async function* piecesOf(body: Readable, limits: ReceiveLimits, clock: Clock): AsyncGenerator<Buffer> {
   const late = Promise.withResolvers<never>();
@@ -107,7 +108,7 @@ async function* piecesOf(body: Readable, limits: ReceiveLimits, clock: Clock): A
   }
 }
 
-/** The only failure of a request's body itself is that the client went away. */
+/** The only failure of a request's body itself is that the client disconnected. */
 function cutOffError(cause: unknown): NearcastError {
   return new NearcastError("BAD_REQUEST", "the upload ended early", { cause });
 }

@@ -1,12 +1,12 @@
 /**
- * One upload from its first byte to the version that stands for it:
+ * One upload, from its first byte to the version that refers to it:
  *
  *   receive ─▶ known bytes? ──yes──────────────────────▶ hold ─▶ store ─▶ catalogue ─▶ wake the feed
- *   (store)        └──no──▶ decode in a process apart ──▶   (nobody sweeps the blob in between)
+ *   (store)        └──no──▶ decode in another process ──▶   (nobody sweeps the blob in between)
  *
- * Everything before `store` can fail without a trace. The blob is durable before the catalogue names it, so whatever
- * moment the machine dies in, a version that was acknowledged has its bytes. A stored blob that is missing or damaged
- * is replaced on the way, also where the catalogue has nothing to change.
+ * Everything before `store` can fail without a trace. The blob is durable before the catalogue names it, so whenever
+ * the machine dies, an acknowledged version has its bytes. A stored blob that is missing or damaged is replaced on the
+ * way, even if the catalogue has nothing to change.
  */
 import type { Readable } from "node:stream";
 import type { Clock } from "#base/clock.ts";
@@ -19,7 +19,7 @@ import type { BlobStore } from "../store/blob-store.ts";
 import type { Holds } from "../store/holds.ts";
 import { receiveUpload, type Received } from "./receive-upload.ts";
 
-/** Looks at a picture by decoding all of it, somewhere where hostile bytes do no harm. */
+/** Checks a picture by decoding all of it, in a place where hostile bytes do no harm. */
 export interface Inspector {
   /** @throws NearcastError UNSUPPORTED_IMAGE, BROKEN_IMAGE, TOO_MANY_PIXELS, DECODER_*, OVERLOADED */
   readonly inspect: (
@@ -47,7 +47,7 @@ export interface Uploads {
     limits: UploadLimitsOfFleet,
   ) => Promise<PutOutcome & { wasStored: boolean; wasRepaired: boolean }>;
   readonly counts: () => { running: number; inspecting: number; waiting: number };
-  /** Resolves when no upload runs. */
+  /** Resolves when no upload is running. */
   readonly settled: () => Promise<void>;
 }
 
@@ -60,8 +60,8 @@ export function openUploads(deps: {
   limits: UploadLimits;
 }): Uploads {
   const { store, catalogue, holds, inspector, clock, limits } = deps;
-  // Twice the time of one inspection: who waits longer is told to come again, long before the client gives up.
-  // Each inspection holds a whole file in memory. Those that wait are bounded by the uploads that run at one time.
+  // Twice the time of one inspection: a request that waits longer is told to come again, long before the client gives
+  // up. Each inspection holds a whole file in memory. Waiting uploads are bounded by the number of concurrent uploads.
   const gate = openGate({
     slots: limits.inspectionsMax,
     waitingMax: () => limits.uploadsMax,

@@ -1,4 +1,4 @@
-/** `nearcast audit`: who changed what, as the origin recorded it. */
+/** `nearcast audit`: who changed what, from the origin's records. */
 import { command } from "#base/command-name.ts";
 import { nearest } from "#base/did-you-mean.ts";
 import { auditKindOf, auditKinds, formerAuditKinds } from "#base/audit-kinds.ts";
@@ -18,7 +18,7 @@ interface AuditOptions extends CommonOptions {
   limit: number;
 }
 
-/** @throws InvalidArgumentError with the kind that was probably meant */
+/** @throws InvalidArgumentError that suggests the kind that was probably meant */
 function readKind(text: string): string {
   if (auditKinds.some((kind) => kind === text) || formerAuditKinds.some((kind) => kind === text)) {
     return auditKindOf(text);

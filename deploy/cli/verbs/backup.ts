@@ -1,4 +1,4 @@
-/** `nearcast backup`: copies the origin of this machine into a folder, while it runs. */
+/** `nearcast backup`: copies the data of this machine's origin into a folder, while the origin runs. */
 import { command } from "#base/command-name.ts";
 import { counted } from "#base/counted.ts";
 import { resolve } from "node:path";

@@ -1,8 +1,8 @@
 /**
- * `nearcast bgp`: what stands between the edges and BGP.
+ * `nearcast bgp`: the link between the edges and BGP.
  *
- *   config   writes a node's bird.conf, and what its router needs, from the fleet document
- *   check    looks at a node's BIRD, addresses and kernel settings, and says what to mend
+ *   config   writes a node's bird.conf, and its router's configuration, from the fleet document
+ *   check    checks a node's BIRD, addresses and kernel settings, and says what to change
  */
 import type { Command } from "commander";
 import { addBgpConfig } from "./bgp/config.ts";

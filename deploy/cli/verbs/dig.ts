@@ -1,6 +1,6 @@
 /**
- * `nearcast dig`: one DNS query to a node's responder and its answer, for machines without dig and for asking as if
- * from elsewhere (`--from` sends the EDNS client subnet of RFC 7871).
+ * `nearcast dig`: sends one DNS query to a node's responder and prints the answer, for machines without dig and for
+ * queries as if from elsewhere (`--from` sends the EDNS client subnet of RFC 7871).
  */
 import { command } from "#base/command-name.ts";
 import type { Command } from "commander";
@@ -15,9 +15,9 @@ import { parseServer } from "./zone/dns-server.ts";
 
 type DnsRecord = Packet["answers"][number];
 
-/** As long as an answer over TCP can be: any record set of a node is shown. */
+/** The largest answer over TCP: any record set of a node can be shown. */
 const answerBytesMax = 65_535;
-/** As much of a client's address as public resolvers send on (RFC 7871 §11.1). */
+/** The prefix lengths that public resolvers forward (RFC 7871 §11.1). */
 const subnetBits = { 4: 24, 6: 56 } as const;
 
 interface DigOptions extends CommonOptions {
@@ -33,7 +33,7 @@ interface DigAnswer {
   subnet: string | undefined;
   rcode: string;
   flags: string[];
-  /** Prefix length for which the answer is the same, when the server said so. */
+  /** Prefix length for which the answer is valid, if the server sent one. */
   scope: number | undefined;
   answers: RecordText[];
   authority: RecordText[];
@@ -93,13 +93,13 @@ export function addDig(program: Command, cli: Cli): void {
     });
 }
 
-/** What a query can hold as it is: no empty or long label, and none whose octets would depend on an encoding. */
+/** A name that a query can hold unchanged: no empty or long label, none whose octets depend on an encoding. */
 export function isName(text: string): boolean {
   const name = text.endsWith(".") ? text.slice(0, -1) : text;
   return text === "." || (name.length <= 253 && /^[!-\-/-[\]-~]{1,63}(?:\.[!-\-/-[\]-~]{1,63})*$/.test(name));
 }
 
-/** The client's network: the address cut to what a resolver would send, or the prefix as given. */
+/** The client's network: the address cut to the prefix that a resolver would send, or the prefix as given. */
 export function subnetOf(text: string): string {
   const [address = "", bits, ...rest] = text.split("/");
   const family = isIP(address);
@@ -137,7 +137,7 @@ function noNodeHere(error: CommandFailure): CommandFailure {
   });
 }
 
-/** What the codes mean that are no answer, and NXDOMAIN (RFC 1035 §4.1.1). */
+/** The meanings of the codes that are not an answer, and of NXDOMAIN (RFC 1035 §4.1.1). */
 const meanings: Readonly<Record<string, string>> = {
   NXDOMAIN: "there is no such name in the zone",
   REFUSED:
@@ -197,7 +197,7 @@ function recordText(record: DnsRecord): RecordText {
   return { name: record.name, ttlSeconds: record.ttl, type: Packet.typeName(record.type), value: valueOf(record) };
 }
 
-/** A record's data in the form of a zone file (RFC 1035 §5.1). */
+/** A record's data in zone file format (RFC 1035 §5.1). */
 function valueOf(record: DnsRecord): string {
   switch (Packet.typeName(record.type)) {
     case "A":

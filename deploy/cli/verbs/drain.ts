@@ -1,4 +1,4 @@
-/** `nearcast drain`: a node gets no new clients, whoever runs it; it goes on to serve those that still come. */
+/** `nearcast drain`: a node gets no new clients, and continues to serve those that still come. */
 import { command } from "#base/command-name.ts";
 import type { Fleet } from "#document/document.ts";
 import { parseFleet } from "#document/read-document.ts";
@@ -11,7 +11,7 @@ import type { OriginClient } from "../origin-client.ts";
 import type { CommonOptions } from "../settings.ts";
 import { addVerb, type Cli, outputOf, withClient, withOrigin } from "../verb.ts";
 
-/** Where the document can't be read: the default of a steered name. */
+/** Used when the document can't be read: the default TTL of a steered name. */
 const ttlSecondsDefault = 30;
 
 export function addDrain(program: Command, cli: Cli): void {
@@ -46,7 +46,7 @@ export function addDrain(program: Command, cli: Cli): void {
   });
 }
 
-/** Names that the warning lists; --json has all of them. */
+/** How many names the warning lists; --json lists all of them. */
 const namesShownMax = 3;
 
 function warningOf(node: string, names: readonly string[]): string {
@@ -58,7 +58,7 @@ function warningOf(node: string, names: readonly string[]): string {
   );
 }
 
-/** The node is drained already, so a failure to find out who is up is none of this verb's. */
+/** The node is already drained, so this verb does not fail if it can't find out which nodes are up. */
 async function namesInVain(client: OriginClient, document: Fleet, node: string): Promise<string[]> {
   try {
     const fleet = withRoster(document, await readRoster(client));
@@ -71,7 +71,7 @@ async function namesInVain(client: OriginClient, document: Fleet, node: string):
   }
 }
 
-/** So long resolvers may still give an answer of before: the longest TTL of the fleet's steered names. */
+/** Resolvers may give old answers for this long: the longest TTL of the fleet's steered names. */
 export async function longestTtlSeconds(client: OriginClient): Promise<number> {
   return longestTtlSecondsOf(await newestDocument(client));
 }
@@ -81,7 +81,7 @@ function longestTtlSecondsOf(document: Fleet | undefined): number {
   return document.steering.reduce((longest, { ttlSeconds }) => Math.max(longest, ttlSeconds), 0);
 }
 
-/** Undefined: there is none, or it is not understood here. */
+/** Undefined: there is none, or this release can't read it. */
 async function newestDocument(client: OriginClient): Promise<Fleet | undefined> {
   const newest = await readFleet(client);
   const parsed = newest === undefined ? undefined : parseFleet(newest.text);

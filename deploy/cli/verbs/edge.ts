@@ -1,4 +1,4 @@
-/** `nearcast edge`: one edge node in the foreground, for a server's service manager. */
+/** `nearcast edge`: runs one edge node in the foreground, for a server's service manager. */
 import type { Command } from "commander";
 import { serveProcess } from "../serve-process.ts";
 import { addVerb, type Cli } from "../verb.ts";

@@ -1,6 +1,6 @@
 /**
- * `nearcast explain`: why a node answers as it does. A URL: which host, variant and key, from which tier. A name:
- * which addresses DNS gives to a client, and by which rule.
+ * `nearcast explain`: why a node answers as it does. For a URL: host, variant, key and tier. For a name: which
+ * addresses DNS gives to a client, and by which rule.
  */
 import type { Command } from "commander";
 import { nearest } from "#base/did-you-mean.ts";
@@ -12,7 +12,7 @@ import { hasImage, someNames } from "../origin-answers.ts";
 import { withDates } from "../output.ts";
 import { addVerb, type Cli, outputOf, withClient, withNodes, withOrigin } from "../verb.ts";
 
-/** What Chrome sends for a picture; Firefox and Safari name the same formats. */
+/** The Accept field of Chrome for a picture; Firefox and Safari list the same formats. */
 const browserAccept = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8";
 
 interface ExplainOptions extends NodeOptions {
@@ -79,7 +79,7 @@ export function addExplain(program: Command, cli: Cli): void {
       const client = isUrl
         ? { accept, acceptIs: options.accept === undefined ? "a common browser's" : "as given" }
         : {};
-      // What we know ourselves stands last: the node can't say it otherwise.
+      // Our own knowledge comes last, so that the node can't override it.
       output.answer({ ...body, ...client, node: reply.name, asked: asked.way }, () => [
         ...(isUrl && options.accept === undefined
           ? [`for a common browser, which sends Accept: ${accept} (use --accept for another client)`, ""]
@@ -93,10 +93,10 @@ export function addExplain(program: Command, cli: Cli): void {
     });
 }
 
-/** Names among which one alike is looked for. */
+/** How many names are searched for a similar one. */
 const namesMax = 1000;
 
-/** That the origin has no such picture, and which one was probably meant; nothing where the origin can't be asked. */
+/** Says that the origin has no such picture, and which one was probably meant; empty if the origin can't be asked. */
 async function hintOfPicture(name: string | undefined, options: ExplainOptions, cli: Cli): Promise<string | undefined> {
   if (name === undefined) return undefined;
   try {

@@ -1,6 +1,6 @@
 /**
- * `nearcast fleet`: the fleet document, from its check to its earlier versions; and the spellings of before, which
- * stand beside the group for as long as scripts use them.
+ * `nearcast fleet`: the fleet document, from its check to its earlier versions; and the old spellings of these verbs,
+ * which remain for scripts.
  */
 import { Command } from "commander";
 import { exitCodesHelp } from "../exit-codes.ts";

@@ -1,12 +1,12 @@
 /**
- * `nearcast join`: all that makes a fresh machine a node of the fleet.
+ * `nearcast join`: turns a fresh machine into a node of the fleet.
  *
  *   token, site known to the origin? ─▶ which address is ours? ─▶ may we listen there? ─▶ registered, with a name
  *                                                                                             │
  *   the edge in the foreground ◀─ edge.yaml, edge.token ◀────────────────────────────────────┘
  *
- * Nothing is registered before everything that can be looked at was found good. Run again it finds its own
- * registration and its file, and goes on.
+ * Nothing is registered until everything that can be checked has been checked. When run again, it finds its own
+ * registration and its file, and continues.
  */
 import { command } from "#base/command-name.ts";
 import { parseFleet } from "#document/read-document.ts";
@@ -180,7 +180,7 @@ function readOriginUrl(text: string): URL {
   );
 }
 
-/** `from`: where it was found, for people. */
+/** `from`: the source of the token, for people. */
 async function readToken(
   { token: given, tokenFile }: JoinOptions,
   kept: string,
@@ -205,7 +205,7 @@ async function readToken(
   );
 }
 
-/** No more than a token takes: the rest of a wrong file is left unread. */
+/** Reads no more than a token: the rest of a wrong file stays unread. */
 async function readInput(): Promise<string> {
   let text = "";
   for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
@@ -219,7 +219,7 @@ function reasonOfFile(error: unknown, file: string): string {
   return `${file}: ${systemReason(error)}`;
 }
 
-/** The folder and the token in it, before anything is registered. */
+/** Creates the folder and the token file before anything is registered. */
 async function prepare(dataDir: string, token: string): Promise<Room> {
   try {
     const room = await roomFor(joinedDataDirOf(dataDir));
@@ -250,7 +250,7 @@ async function register(client: OriginClient, wanted: Parameters<typeof register
   }
 }
 
-/** That the origin takes the token for the edges', and has the site. @throws CommandFailure with its sites */
+/** Checks that the origin accepts the token as an edge token and has the site. @throws CommandFailure with its sites */
 async function mustKnowUs(client: OriginClient, site: string, tokenFrom: string): Promise<void> {
   const newest = await readFleet(client);
   if (!(await mayFollow(client))) {
@@ -266,7 +266,7 @@ async function mustKnowUs(client: OriginClient, site: string, tokenFrom: string)
     });
   }
   const parsed = parseFleet(newest.text);
-  // Of a later release, perhaps: the origin then decides alone.
+  // The document may be from a later release: then the origin alone decides.
   if (!parsed.ok) return;
   const sites = parsed.value.sites.map(({ name }) => name);
   if (sites.includes(site)) return;
@@ -295,7 +295,7 @@ function warnOfReach(output: Output, ours: readonly string[], options: JoinOptio
 
 function decide(originUrl: string, tokenFile: string, listen: readonly string[], options: JoinOptions): Decided {
   const at = (port: number) => listen.map((host) => ({ host, port }));
-  // Behind NAT the address that others reach is none of this machine's.
+  // Behind NAT, the address that others reach is not one of this machine's.
   const peerHost = options.listen === undefined ? options.peerAddress : undefined;
   return {
     site: options.site,
@@ -326,7 +326,7 @@ function listensOf({ http, admin, dns, peer }: Pick<EdgeConfig, "http" | "admin"
   ];
 }
 
-/** @throws CommandFailure with what is in the way and what to do about it */
+/** @throws CommandFailure that says what is in the way and what to do about it */
 async function mustBeFree(wanted: readonly Listen[]): Promise<void> {
   const taken = await findTaken(wanted);
   if (taken.length === 0) return;

@@ -1,4 +1,4 @@
-/** `nearcast ls`: the pictures that the origin has, all or those whose names begin with a prefix. */
+/** `nearcast ls`: lists the pictures at the origin, all or those whose names begin with a prefix. */
 import { command } from "#base/command-name.ts";
 import type { Command } from "commander";
 import { exitCodes } from "../exit-codes.ts";

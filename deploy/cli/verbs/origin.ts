@@ -1,4 +1,4 @@
-/** `nearcast origin`: one origin in the foreground, for a server's service manager. */
+/** `nearcast origin`: runs one origin in the foreground, for a server's service manager. */
 import { command } from "#base/command-name.ts";
 import type { Command } from "commander";
 import { serveProcess } from "../serve-process.ts";

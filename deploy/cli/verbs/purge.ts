@@ -1,6 +1,6 @@
 /**
- * `nearcast purge`: have every edge drop what it cached, by name, URL, prefix, host or tag, and say what they held.
- * Replaced, deleted and rolled-back pictures need none: the origin purges those by itself.
+ * `nearcast purge`: makes every edge drop cached objects, by name, URL, prefix, host or tag, and reports what the edges
+ * held. Replaced, deleted and rolled-back pictures don't need it: the origin purges those by itself.
  */
 import { nearest } from "#base/did-you-mean.ts";
 import { canonicalName } from "#record/domain-names.ts";
@@ -18,21 +18,21 @@ import { purgeLines, type Unheld, unheldLines } from "./purge/purge-view.ts";
 import type { CommonOptions } from "../settings.ts";
 import { addVerb, type Cli, outputOf, several, wholeNumber, withClient, withOrigin } from "../verb.ts";
 
-/** The kinds' own options stand beside these, each under its name. */
+/** The options of the purge kinds are added to these, each under its name. */
 interface PurgeOptions extends CommonOptions {
   soft?: boolean;
   wait?: number | true;
   strict?: boolean;
 }
 
-/** Without --wait: nodes that are well report within some milliseconds. */
+/** Without --wait: healthy nodes report within some milliseconds. */
 const shortWaitMs = 3000;
 const waitSecondsDefault = 30;
-/** The most that the origin lets one request wait. */
+/** The origin's maximum for one request. */
 const requestWaitMs = 10_000;
-/** Selectors for which something alike is looked for: each may cost a request. */
+/** How many selectors are searched for similar names: each may cost a request. */
 const hintsMax = 5;
-/** Names among which it is looked for. */
+/** How many names are searched. */
 const namesMax = 1000;
 
 export function addPurge(program: Command, cli: Cli): void {
@@ -87,7 +87,7 @@ export function addPurge(program: Command, cli: Cli): void {
         const missed = found === undefined ? [] : await unheldOf(client, found, urls);
         return { order: wanted, seq: event, state: found, unheld: missed };
       });
-      // Before the table, which may be longer than a screen.
+      // Before the table, which may be longer than the screen.
       const isKnownOfAll = state?.anonymous === 0 && state.nodes.every((node) => node.state === "done");
       for (const line of unheldLines(unheld, isKnownOfAll)) output.note(line);
       output.answer({ seq, ...order, ...state }, () => [
@@ -101,7 +101,7 @@ export function addPurge(program: Command, cli: Cli): void {
     });
 }
 
-/** The kinds that have an option; names and URLs are the verb's arguments. */
+/** The kinds that have an option; names and URLs are arguments of the verb. */
 const kindOptions = purgeKindNames.flatMap((kind) => {
   const { option, shape } = purgeKinds[kind];
   return option === undefined ? [] : [{ kind, isRepeatable: shape === "list", ...option }];
@@ -119,7 +119,7 @@ function waitMsOf({ wait }: PurgeOptions): number {
   return (wait === true ? waitSecondsDefault : wait) * 1000;
 }
 
-/** What the nodes found, as soon as all that are connected have said so, or when the time is up. */
+/** The nodes' reports, as soon as all connected nodes have reported, or when the time is up. */
 async function follow(client: OriginClient, seq: number, cli: Cli, waitMs: number): Promise<PurgeState | undefined> {
   const deadlineMs = cli.clock.monotonicMs() + waitMs;
   for (;;) {
@@ -164,13 +164,13 @@ export function urlWithoutScheme(name: string, hosts: readonly string[]): string
   return isHost ? `names of pictures do not start with a host; did you mean "http://${name}"?` : undefined;
 }
 
-/** Names of pictures begin with no slash, paths of URLs do. */
+/** Names of pictures never begin with a slash, but paths of URLs do. */
 export function slashHint(prefix: string): string | undefined {
   if (!prefix.startsWith("/")) return undefined;
   return `names of pictures do not start with a slash; did you mean "${prefix.replace(/^\/+/, "")}"?`;
 }
 
-/** A picture that is there was just not cached; else it may be a slip of the pen. */
+/** If the picture exists, it was just not cached; otherwise the name may contain a typo. */
 async function hintOfName(client: OriginClient, name: string, url: NamedUrl | undefined): Promise<string | undefined> {
   if (await hasImage(client, name)) return "the origin has this picture; it was not cached";
   const doubled = url === undefined ? undefined : doubledPrefix(name, url);
@@ -183,13 +183,13 @@ function guess(alike: string | undefined, otherwise: string): string {
   return alike === undefined ? otherwise : `${otherwise}; did you mean "${alike}"?`;
 }
 
-/** The URL that a name was taken from, and what its host puts before paths. */
+/** The URL from which a name was derived, and the prefix that its host adds to paths. */
 export interface NamedUrl {
   readonly url: string;
   readonly sourcePrefix: string;
 }
 
-/** Whoever knows the picture's name writes it into the URL, where the host puts its prefix before it once more. */
+/** Users who know the picture's name may write it into the URL, to which the host then adds its prefix again. */
 export function doubledPrefix(name: string, { url, sourcePrefix }: NamedUrl): string | undefined {
   if (sourcePrefix === "" || !name.startsWith(sourcePrefix + sourcePrefix)) return undefined;
   const { origin, pathname, search } = new URL(url);
@@ -200,7 +200,7 @@ export function doubledPrefix(name: string, { url, sourcePrefix }: NamedUrl): st
   );
 }
 
-/** Names as they are; URLs by the fleet document, which says what kind of host shows them. */
+/** Names are used unchanged; for URLs, the fleet document says which kind of host serves them. */
 async function selectorsOf(
   words: readonly string[],
   client: OriginClient,
@@ -239,7 +239,7 @@ async function currentFleet(client: OriginClient): Promise<Fleet> {
   );
 }
 
-/** The picture that a URL of an image host shows, or the tag that an assets host's edges give to that URL. */
+/** The picture that a URL of an images host shows, or the tag that edges give to a URL of an assets host. */
 export function selectorOfUrl(text: string, fleet: Fleet): { name: string; sourcePrefix: string } | { tag: string } {
   const url = URL.parse(text);
   if (url === null) throw new CommandFailure(exitCodes.usage, `"${text}" is not a URL`);

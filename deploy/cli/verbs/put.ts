@@ -1,12 +1,12 @@
 /**
- * `nearcast put`: store pictures, one under a name or many below one.
+ * `nearcast put`: stores pictures: one under a name, or many below a path.
  *
  *   put chair.jpg                    chair.jpg
  *   put chair.jpg shop/stool.jpg     shop/stool.jpg        one file: PATH is its name, or its folder if it ends in /
- *   put a.jpg photos/ shop           shop/a.jpg, shop/…    several, or a folder: PATH is what stands before the names
+ *   put a.jpg photos/ shop           shop/a.jpg, shop/…    several, or a folder: PATH is put before each name
  *
- * The last word is PATH when no such file or folder is here; `--to PATH` leaves no doubt. Bytes are streamed, four
- * uploads at a time; one that breaks is tried again from its beginning, which is harmless, as storing is atomic.
+ * The last argument is PATH if no such file or folder exists here; `--to PATH` is unambiguous. Bytes are streamed, four
+ * uploads at a time; an interrupted upload starts again from the beginning, which is harmless, as storing is atomic.
  */
 import { sleep } from "#base/clock.ts";
 import { counted } from "#base/counted.ts";
@@ -21,11 +21,11 @@ import { findUploads, type Skipped, type Upload } from "./put/put-files.ts";
 import type { CommonOptions } from "../settings.ts";
 import { addVerb, type Cli, outputOf, withClient, withOrigin } from "../verb.ts";
 
-/** The origin decodes two pictures at a time: four keep it and the line busy, more would only wait there. */
+/** The origin decodes two pictures at a time: four uploads keep it and the line busy, more would only wait there. */
 const uploadsMax = 4;
-/** Skipped files that are named on a screen. */
+/** How many skipped files are listed on a terminal. */
 const skippedToldMax = 50;
-/** Waits before each further try; an origin that restarts is back by then. */
+/** Delays before retries; a restarting origin is back by then. */
 const retryDelaysMs = [500, 1500, 4000, 8000];
 
 interface PutOptions extends CommonOptions {
@@ -93,15 +93,15 @@ async function putAll(
 }
 
 /**
- * An origin that can't be reached is one thing, however many files wait for it: it is said once, and when it was away
- * for all the tries of one file, the others are not tried.
+ * An unreachable origin is one problem, however many files wait for it: it is reported once, and after all retries of
+ * one file have failed, the others are not tried.
  */
 interface Outage {
-  /** Why nothing more is tried; undefined: go on. */
+  /** Why no further upload is tried; undefined: continue. */
   readonly givenUp: CommandFailure | undefined;
   /** An upload could not reach the origin. */
   failed: (failure: CommandFailure) => void;
-  /** An upload has tried as often as it may, and could not reach it. */
+  /** An upload has used all its retries and could not reach the origin. */
   giveUp: (failure: CommandFailure) => void;
   reached: () => void;
 }
@@ -155,13 +155,13 @@ async function putOne(
       const delayMs = retryDelaysMs[attempt];
       const isUnreachable = failure.exitCode === exitCodes.unreachable;
       const mayHelp = isUnreachable || failure.code === "OVERLOADED";
-      // Whatever else it said, it is there.
+      // Whatever else it answered, the origin is reachable.
       if (!isUnreachable) outage.reached();
       if (isUnreachable && delayMs === undefined) outage.giveUp(failure);
       if (!mayHelp || delayMs === undefined) return { file, name, ok: false, failure };
       if (isUnreachable) outage.failed(failure);
       else progress.note(`${name}: ${failure.message}; retrying in ${delayMs / 1000} s`);
-      // The clock's own timers let the process end; a command that waits must stay.
+      // The clock's timers do not keep the process alive; a command that waits must.
       const stay = setInterval(() => {}, 1000);
       await sleep(cli.clock, delayMs);
       clearInterval(stay);
@@ -169,7 +169,7 @@ async function putOne(
   }
 }
 
-/** Said once for all (openOutage), and by endOf() where nothing was stored. */
+/** Reported once for all files (openOutage), and by endOf() if nothing was stored. */
 function isUnreached(result: PutResult): boolean {
   return !result.ok && result.failure.exitCode === exitCodes.unreachable;
 }
@@ -181,7 +181,7 @@ interface Progress {
   close: () => void;
 }
 
-/** One bar for all on a terminal, and the failures below it; elsewhere a line for each picture. */
+/** One bar for all files on a terminal, with the failures below it; elsewhere one line per picture. */
 function openProgress(uploads: readonly Upload[], output: Output): Progress {
   const lineOf = (result: PutResult): string =>
     result.ok ? storedLine(result.image) : `${result.name}: ${result.failure.message}`;
@@ -231,7 +231,7 @@ function openProgress(uploads: readonly Upload[], output: Output): Progress {
     },
     close: () => {
       bars.stop();
-      // Not on the way: the bar is wiped when it ends, and what was said around it may be, too.
+      // Printed only now: the bar is erased when it ends, and lines printed before may be, too.
       for (const failure of failures) output.note(failure);
     },
   };
@@ -285,7 +285,7 @@ function jsonOf(results: readonly PutResult[], skipped: readonly Skipped[]): unk
   };
 }
 
-/** 0 when all are stored; what the failures have in common, else 1. An origin that is away says what to do about it. */
+/** 0 if all are stored; otherwise the failures' common code, or 1. Adds advice if the origin is unreachable. */
 function endOf(results: readonly PutResult[]): ExitCode {
   const failures = results.flatMap((result) => (result.ok ? [] : [result.failure]));
   const [first] = failures;

@@ -1,9 +1,9 @@
 /**
- * `nearcast remove`: takes a node that joined out of the fleet, without a client noticing.
+ * `nearcast remove`: removes a node that joined, without clients noticing.
  *
  *   drain ──▶ wait until no resolver has an answer with it ──▶ out of the roster ──▶ "now stop it"
  *
- * Stopped on the way it leaves the node drained; run again, it begins with the wait.
+ * If interrupted, it leaves the node drained; the next run continues with the wait.
  */
 import { command } from "#base/command-name.ts";
 import type { Fleet } from "#document/document.ts";
@@ -24,7 +24,7 @@ import type { OriginClient } from "../origin-client.ts";
 import type { CommonOptions } from "../settings.ts";
 import { addVerb, type Cli, outputOf, withClient, withOrigin } from "../verb.ts";
 
-/** Until the last edge has heard of it by the feed and gives new answers. */
+/** Until the last edge has received the event and gives new answers. */
 const hearingSeconds = 2;
 
 interface RemoveOptions extends CommonOptions {
@@ -73,7 +73,7 @@ interface Losses {
   readonly warnings: readonly FleetWarning[];
 }
 
-/** What is wrong once the node is gone and was not before: names without an address, nameservers that lead nowhere. */
+/** What breaks only once the node is gone: names without an address, nameservers that lead nowhere. */
 function lossesOf(document: Fleet, roster: Roster, node: string): Losses {
   const without = { ...roster, nodes: roster.nodes.filter(({ name }) => name !== node) };
   const before = new Set(warningsOf(document, roster).map(({ path, message }) => `${path} ${message}`));
@@ -83,7 +83,7 @@ function lossesOf(document: Fleet, roster: Roster, node: string): Losses {
   };
 }
 
-/** @throws CommandFailure when nobody says yes */
+/** @throws CommandFailure when nobody confirms */
 async function mustBeAgreed(cli: Cli, options: RemoveOptions, node: string): Promise<void> {
   if (options.yes === true) return;
   const advice = "Let another node join first, or remove what depends on this node from the fleet document.";
@@ -98,7 +98,7 @@ async function mustBeAgreed(cli: Cli, options: RemoveOptions, node: string): Pro
   );
 }
 
-/** Asked before anything is drained. @throws CommandFailure with what there is */
+/** Checked before anything is drained. @throws CommandFailure with the existing nodes */
 async function mustHaveJoined(client: OriginClient, node: string): Promise<Roster> {
   const roster = await readRoster(client);
   const { nodes } = roster;
@@ -113,7 +113,9 @@ async function mustHaveJoined(client: OriginClient, node: string): Promise<Roste
   });
 }
 
-/** Out of the roster it would go on serving as the document's. @throws CommandFailure with what to do */
+/**
+ * A node in the fleet document would continue to serve without its roster entry. @throws CommandFailure with what to do
+ */
 function mustNotStandIn(document: Fleet | undefined, node: string): void {
   const at = document?.sites.findIndex((site) => site.nodes.some(({ name }) => name === node)) ?? -1;
   if (at === -1) return;

@@ -1,4 +1,4 @@
-/** `nearcast restore`: puts a backup back on the origin's machine, before the origin starts. */
+/** `nearcast restore`: restores a backup on the origin's machine, before the origin starts. */
 import { command } from "#base/command-name.ts";
 import { counted } from "#base/counted.ts";
 import { resolve } from "node:path";

@@ -1,4 +1,4 @@
-/** `nearcast rm`: delete pictures. Their versions stay at the origin, so each can be brought back. */
+/** `nearcast rm`: deletes pictures. Their versions stay at the origin, so each can be restored. */
 import { command } from "#base/command-name.ts";
 import type { Command } from "commander";
 import { CommandFailure, type ExitCode, exitCodes } from "../exit-codes.ts";
@@ -24,7 +24,7 @@ export function addRm(program: Command, cli: Cli): void {
         try {
           removed.push(await withPicture(client, name, async () => await removeImage(client, name)));
         } catch (error) {
-          // The others may still be deleted; an origin that is not there answers for none of them.
+          // Other pictures may still be deleted, but not if the origin is unreachable.
           if (!(error instanceof CommandFailure) || error.exitCode === exitCodes.unreachable) throw error;
           failed.push({ name, message: error.message });
           code = error.exitCode;

@@ -1,10 +1,10 @@
 /**
- * `nearcast rollback`: bring an earlier version of a picture back.
+ * `nearcast rollback`: restores an earlier version of a picture.
  *
- *   rollback NAME          a picture, to the version before
+ *   rollback NAME          a picture, to the previous version
  *   rollback NAME 3        a picture, to version 3                 (with --picture, NAME may be a number, too)
  *
- * Before there was `fleet rollback`, this verb brought back the fleet document as well; scripts may still say so:
+ * Before `fleet rollback` existed, this verb also restored the fleet document; scripts may still use it:
  *
  *   rollback               now `fleet rollback`
  *   rollback 3             now `fleet rollback 3`                  (a bare number is never a picture's name here)
@@ -72,19 +72,19 @@ async function rollBackPicture(
     return await work();
   } catch (error) {
     if (!(error instanceof CommandFailure && error.code === "NOT_FOUND")) throw error;
-    // It is the name that is missing, or it has no version before: then this finds the name.
+    // Either the name does not exist, or it has no previous version: this call finds out which.
     await withPicture(client, name, async () => await readVersions(client, name));
     throw error;
   }
 }
 
-/** The options of `fleet rollback`, for scripts that still use the old spelling: taken, but told nobody. */
+/** The options of `fleet rollback`, for scripts that still use the old spelling: accepted but undocumented. */
 function withOldPublishing(verb: Command): Command {
   for (const option of withPublishing(new Command()).options) verb.addOption(option.hideHelp());
   return verb;
 }
 
-/** Which of the two is meant; see the head of this file. */
+/** Decides which of the two is meant; see the header of this file. */
 export function rollbackTarget(
   name: string | undefined,
   version: string | undefined,

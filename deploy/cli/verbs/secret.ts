@@ -1,4 +1,4 @@
-/** `nearcast secret rotate`: have the origin make a new fleet secret, which every edge takes within a second. */
+/** `nearcast secret rotate`: makes the origin create a new fleet secret, which every edge gets within a second. */
 import { command } from "#base/command-name.ts";
 import type { Command } from "commander";
 import { exitCodes } from "../exit-codes.ts";

@@ -1,4 +1,4 @@
-/** `nearcast status`: the origin, and the fleet as the nodes see it that are asked. */
+/** `nearcast status`: the state of the origin, and the fleet as the asked nodes see it. */
 import type { Command } from "commander";
 import { askNodes, askNodesHere, type Asked, type NodeOptions, wayText } from "../ask-nodes.ts";
 import { CommandFailure, type ExitCode, exitCodes } from "../exit-codes.ts";
@@ -9,7 +9,7 @@ import { findOrigin } from "../settings.ts";
 import { type OriginState, statusLines } from "./status/status-view.ts";
 import { addVerb, type Cli, outputOf, withNodes, withOrigin } from "../verb.ts";
 
-/** Who asks how things are does not wait long for what stands still; the origin has this answer at hand. */
+/** A status request must not wait long for something that hangs; the origin has this answer at hand. */
 const originAnswerTimeoutMs = 4000;
 
 type StatusOptions = NodeOptions & { map?: boolean };
@@ -66,7 +66,7 @@ export function addStatus(program: Command, cli: Cli): void {
   );
 }
 
-/** Only an origin that answered knows that there are no nodes. */
+/** Only an origin that answered can report that there are no nodes. */
 function closingLines(asked: Asked, failure: CommandFailure | undefined): string[] {
   if (asked.replies.length > 0) return [`(${wayText(asked)})`];
   if (failure === undefined) return ["The fleet has no nodes yet."];
@@ -83,7 +83,7 @@ async function originState(options: StatusOptions, cli: Cli): Promise<OriginAnsw
   const place = await findOrigin(options, cli.environment);
   const client = createOriginClient(place, { answerTimeoutMs: originAnswerTimeoutMs });
   try {
-    // Not the list of versions: with the edges' token, as on a node, only the document may be read.
+    // Not the list of versions: with the edge token, as on a node, only the document is readable.
     const newest = await readFleet(client);
     return {
       origin: { url: place.url, isReached: true, reason: undefined, fleetVersion: newest?.version },
@@ -100,7 +100,7 @@ async function originState(options: StatusOptions, cli: Cli): Promise<OriginAnsw
   }
 }
 
-/** That the origin can't be reached is told in its own line; it is not waited for again. */
+/** An unreachable origin is reported in its own line, and not waited for again. */
 async function ask(failure: CommandFailure | undefined, options: StatusOptions, cli: Cli): Promise<Asked> {
   if (failure?.exitCode === exitCodes.unreachable) {
     return (await askNodesHere({ kind: "status" }, options, cli)) ?? { way: "origin", replies: [] };
@@ -113,20 +113,20 @@ async function ask(failure: CommandFailure | undefined, options: StatusOptions, 
   }
 }
 
-/** What we know of a node ourselves stands before what it says: it can't take another's name. */
+/** Our own knowledge about a node comes before its answer, so it can't take another node's name. */
 function jsonOf({ name, site, at, answer }: Witness): unknown {
   const isReached = answer.outcome === "answered";
   return {
     ...(isReached ? answer.body : { kind: answer.kind, reason: answer.reason }),
     name,
     site: site ?? (isReached ? answer.status.site : undefined),
-    // Where it was asked; programs knew it by this name before nodes could be asked through the origin.
+    // Where the node was asked; the name is from before nodes could be asked through the origin.
     adminUrl: at,
     reached: isReached,
   };
 }
 
-/** Failures of a node that can be reached. */
+/** Failures of nodes that were reachable. */
 const reachedKinds = ["unproven", "malformed"];
 
 function endOf(failure: CommandFailure | undefined, witnesses: readonly Witness[]): ExitCode {

@@ -1,4 +1,4 @@
-/** `nearcast token`: the tokens that the origin accepts; new ones, and an end for older ones. */
+/** `nearcast token`: lists the tokens that the origin accepts, creates new ones, and retires older ones. */
 import { command } from "#base/command-name.ts";
 import { writeAtomic } from "#base/atomic-file.ts";
 import { counted } from "#base/counted.ts";
@@ -22,7 +22,7 @@ interface TokenOptions extends CommonOptions {
   yes?: boolean;
 }
 
-/** Nodes that are named before the older tokens end. */
+/** How many nodes are named before the older tokens expire. */
 const nodesShownMax = 20;
 
 export function addToken(program: Command, cli: Cli): void {
@@ -76,7 +76,7 @@ async function list(cli: Cli, options: TokenOptions): Promise<void> {
   output.answer({ tokens }, () => tableLines(["TOKEN", "ID", "STATE", "MADE", "LAST USED", "FROM"], tokens.map(rowOf)));
 }
 
-/** Addresses in one cell; --json has all of them. */
+/** How many addresses one cell shows; --json lists all of them. */
 const addressesShownMax = 8;
 
 function rowOf({ kind, id, current, createdAt, expiresAt, lastUsedAt, usedFrom }: AcceptedToken): string[] {
@@ -101,7 +101,7 @@ async function rotate(cli: Cli, kind: string, options: TokenOptions): Promise<vo
   const output = outputOf(cli, options);
   const own = kind === "writer" ? (await findOrigin(options, cli.environment)).tokenFile : undefined;
   const file = options.save ?? own;
-  // Before anything is changed: a token that can't be kept would be lost.
+  // Before anything changes: a token that can't be written would be lost.
   if (file !== undefined) await mustBeWritable(file);
   const overlapMs = now ? 0 : overlap;
   const wanted = {
@@ -149,7 +149,7 @@ async function retire(cli: Cli, kind: string, options: TokenOptions): Promise<vo
   ]);
 }
 
-/** @throws CommandFailure when nobody says yes */
+/** @throws CommandFailure when nobody confirms */
 async function mustBeAgreed(cli: Cli, options: TokenOptions, nodes: readonly LateNode[]): Promise<void> {
   const output = outputOf(cli, options);
   for (const { name, why } of nodes.slice(0, nodesShownMax)) output.note(`warning: node ${name} ${why}`);
@@ -182,13 +182,13 @@ async function mustBeWritable(file: string): Promise<void> {
 
 async function save(file: string, token: string): Promise<void> {
   const path = await realPathOf(file);
-  // The origin's own file, on its machine: it has written it already, under its own name.
+  // The origin's own file, on its machine: the origin has already written it.
   const there = await readFile(path, "utf8").catch(() => "");
   if (there.trim() === token) return;
   await writeAtomic(path, `${token}\n`, { mode: 0o600, durable: true });
 }
 
-/** Of a link, what it points to, so that the link stays. */
+/** The target of a link, so that the link stays. */
 async function realPathOf(file: string): Promise<string> {
   return await realpath(file).catch(() => file);
 }

@@ -1,11 +1,11 @@
 /**
- * `nearcast up`: the whole CDN on one machine, for a trial and for developing against: an origin, one edge (or one for
- * each of `--sites`), a fleet document, a first picture. It stays in the foreground and stops all when it is stopped.
+ * `nearcast up`: the whole CDN on one machine, for trials and development: an origin, one edge (or one per entry of
+ * `--sites`), a fleet document and a first picture. It stays in the foreground and stops everything when it is stopped.
  *
  *   folder free? ─▶ addresses free? ─▶ configurations ─▶ origin ─▶ fleet document ─▶ edges ready ─▶ picture ─▶ paste
  *
- * Several can run side by side, each with a folder and an address of its own. One that can't start changes nothing: the
- * other verbs go on asking what runs already (up.json tells them, and is written when all listens).
+ * Several can run side by side, each with its own folder and address. If it can't start, it changes nothing: the other
+ * verbs continue to use what already runs (they read up.json, which is written once everything listens).
  */
 import { isStartedByNpm } from "#base/npm-parent.ts";
 import type { Command } from "commander";
@@ -24,10 +24,13 @@ import { readFleet } from "../origin-answers.ts";
 import { type CommonOptions, dataDirOf, exists, findOrigin, hostPort, originFileOf } from "../settings.ts";
 import { addVerb, type Cli, outputOf, wholeNumber, withDataDir } from "../verb.ts";
 
-/** A cold start reads a geo database of 60 MB and starts decoders; on a slow machine that takes its time. */
+/** A cold start reads a geo database of 60 MB and starts decoders, which takes a while on a slow machine. */
 const readyTimeoutMs = 60_000;
 const pollMs = 100;
-/** All is over 5 s after Ctrl-C: the edges drain for one second and finish what runs; then the origin has its turn. */
+/**
+ * Everything stops within 5 s after Ctrl-C: the edges drain for one second and finish their requests; then the origin
+ * stops.
+ */
 const edgeStopMs = 3200;
 const originStopMs = 1500;
 
@@ -68,7 +71,7 @@ export function addUp(program: Command, cli: Cli): void {
         address: options.address === undefined ? undefined : parseBaseAddress(options.address),
         nodesPerSite: options.nodes,
       };
-      // A folder that is not there belongs to nobody, and is not made for a start that fails.
+      // A folder that does not exist has no owner, and is not created for a start that fails.
       let release = (await exists(dataDir)) ? await holdFolder(dataDir) : undefined;
       try {
         const setup = await planSetup(dataDir, wanted);
@@ -152,7 +155,7 @@ async function startAll(
   }
 }
 
-/** Asks again and again until the process answers as wanted; fails when it ends instead, or takes too long. */
+/** Retries until the process answers as expected; fails if it ends instead, or takes too long. */
 async function until(cli: Cli, child: Child, isReady: () => Promise<boolean>): Promise<void> {
   const deadlineMs = cli.clock.monotonicMs() + readyTimeoutMs;
   let last = "it does not report ready";
@@ -172,7 +175,7 @@ async function until(cli: Cli, child: Child, isReady: () => Promise<boolean>): P
         return;
       }
     } catch (error) {
-      // Not listening yet, or its token file is not there yet.
+      // It does not listen yet, or its token file does not exist yet.
       if (!(error instanceof CommandFailure) || error.exitCode === exitCodes.refused) throw error;
       last = error.message;
     }
@@ -187,7 +190,7 @@ async function until(cli: Cli, child: Child, isReady: () => Promise<boolean>): P
   }
 }
 
-/** The edges first, all at once: while they finish what runs, the origin still answers them. */
+/** The edges stop first, all at once: while they finish their requests, the origin still answers them. */
 async function stopAll(children: readonly Child[]): Promise<void> {
   const [origin, ...edges] = children;
   await Promise.all(edges.map(async (edge) => await edge.stop(edgeStopMs)));

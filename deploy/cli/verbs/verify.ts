@@ -1,4 +1,4 @@
-/** `nearcast verify`: has the origin read every stored picture again, and names what is damaged or missing. */
+/** `nearcast verify`: makes the origin read every stored picture again, and lists damaged or missing ones. */
 import { command } from "#base/command-name.ts";
 import { counted } from "#base/counted.ts";
 import { type Command, InvalidArgumentError } from "commander";
@@ -16,7 +16,7 @@ interface VerifyOptions extends CommonOptions {
 interface Verified {
   checked: { count: number; sizeBytes: number };
   faults: BlobFault[];
-  /** Where to go on; undefined: all is checked. */
+  /** Where to continue; undefined: everything is checked. */
   cursor: string | undefined;
 }
 
@@ -71,7 +71,7 @@ function readHash(text: string): string {
   throw new InvalidArgumentError("It must be a SHA-256: 64 hexadecimal digits in lower case.");
 }
 
-/** The failure with what was found before it, and the command that goes on from there. */
+/** Adds the results so far to the failure, and the command that continues from there. */
 function withWayOn(error: unknown, verified: Verified): unknown {
   const { checked, cursor } = verified;
   if (!(error instanceof CommandFailure) || checked.count === 0 || cursor === undefined) return error;

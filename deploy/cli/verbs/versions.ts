@@ -1,4 +1,4 @@
-/** `nearcast versions`: what was ever stored under a name. */
+/** `nearcast versions`: lists everything that was ever stored under a name. */
 import { command } from "#base/command-name.ts";
 import type { Command } from "commander";
 import { exitCodes } from "../exit-codes.ts";

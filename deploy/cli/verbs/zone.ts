@@ -1,4 +1,4 @@
-/** `nearcast zone`: what the world outside must know of the fleet's zones. */
+/** `nearcast zone`: what the outside world must know about the fleet's zones. */
 import type { Command } from "commander";
 import { exitCodesHelp } from "../exit-codes.ts";
 import { examplesHelp, type Cli } from "../verb.ts";

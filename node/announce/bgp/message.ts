@@ -1,12 +1,12 @@
 /**
- * Messages of BGP-4 (RFC 4271 §4.1) and how they stand in the stream:
+ * Messages of BGP-4 (RFC 4271 §4.1) and their framing in the stream:
  *
  *   16 octets of ones | length, 2 octets | type | body            19 to 4096 octets in all
  *
  *   chunks of TCP ──framer──▶ whole messages ──readMessage──▶ Message, or BgpError with the NOTIFICATION to send
  *
- * Everything that arrives is judged here before anybody acts on it. Nothing but BgpError is thrown, and what waits for
- * the rest of its message is never longer than one message.
+ * Everything that arrives is validated here before it is used. Only BgpError is thrown, and at most one incomplete
+ * message is buffered.
  */
 import { type Open, familyOf, readOpen, writeOpen } from "./open.ts";
 import { BgpError, type Notification } from "./notification.ts";
@@ -18,7 +18,10 @@ export type Message =
   | { readonly type: "update"; readonly update: Update }
   | { readonly type: "notification"; readonly notification: Notification }
   | { readonly type: "keepalive" }
-  /** `family` is undefined when the peer asks for one that we don't have, or does not ask at all (RFC 7313). */
+  /**
+   * `family` is undefined when the peer requests a family that we don't have, or the message is not a request (RFC
+   * 7313).
+   */
   | { readonly type: "route-refresh"; readonly family: Family | undefined };
 
 const headerBytes = 19;
@@ -27,13 +30,13 @@ const marker = Buffer.alloc(16, 0xff);
 
 const typeCodes = { open: 1, update: 2, notification: 3, keepalive: 4, routeRefresh: 5 } as const;
 
-/** The least (and for two of them the only) length by type; RFC 4271 §6.1. */
+/** The minimum length by type (for two of them the only one); RFC 4271 §6.1. */
 const lengths: Readonly<Record<number, { readonly min: number; readonly max: number }>> = {
   [typeCodes.open]: { min: 29, max: messageBytesMax },
   [typeCodes.update]: { min: 23, max: messageBytesMax },
   [typeCodes.notification]: { min: 21, max: messageBytesMax },
   [typeCodes.keepalive]: { min: 19, max: 19 },
-  [typeCodes.routeRefresh]: { min: 19, max: messageBytesMax }, // judged by its own code: RFC 7313 §5
+  [typeCodes.routeRefresh]: { min: 19, max: messageBytesMax }, // checked with its own error code: RFC 7313 §5
 };
 
 function message(type: number, body: Uint8Array): Uint8Array {
@@ -47,13 +50,13 @@ export function openMessage(open: Open): Uint8Array {
   return message(typeCodes.open, writeOpen(open));
 }
 
-/** @param body one of update.ts */
+/** @param body from update.ts */
 export function updateMessage(body: Uint8Array): Uint8Array {
   return message(typeCodes.update, body);
 }
 
 export function notificationMessage({ code, subcode, data }: Notification): Uint8Array {
-  // What is shown of the peer's own octets must fit into one message itself.
+  // The quoted octets of the peer must fit into one message.
   const shown = data.subarray(0, messageBytesMax - headerBytes - 2);
   return message(typeCodes.notification, Buffer.concat([Uint8Array.from([code, subcode]), shown]));
 }
@@ -61,8 +64,8 @@ export function notificationMessage({ code, subcode, data }: Notification): Uint
 /**
  * Cuts a stream into messages.
  *
- * @returns a function that takes what has arrived and gives the whole messages in it, with their headers. It throws
- *   BgpError 1/x for a header that is wrong; the stream is of no use after that.
+ * @returns a function that takes a chunk and returns the complete messages, with their headers. It throws BgpError 1/x
+ * for an invalid header; the stream is unusable after that.
  */
 export function createFramer(): (chunk: Uint8Array) => Generator<Buffer> {
   let waiting: Buffer = Buffer.alloc(0);
@@ -96,7 +99,7 @@ function readLength(header: Buffer): number {
 
 /**
  * @param bytes one whole message from the framer
- * @param isFourOctetAs whether both sides said so in their OPEN
+ * @param isFourOctetAs whether both sides announced it in their OPEN
  * @throws BgpError
  */
 export function readMessage(bytes: Buffer, isFourOctetAs: boolean): Message {
@@ -115,7 +118,8 @@ export function readMessage(bytes: Buffer, isFourOctetAs: boolean): Message {
       return { type: "keepalive" };
     default: {
       if (body.length !== 4) throw new BgpError(7, 1, `${body.length} octets instead of 4`, bytes);
-      // The octet between is reserved, or marks begin and end of a refresh (RFC 7313), which we did not agree on.
+      // The octet between is reserved, or marks the beginning and end of a refresh (RFC 7313), which we did not
+      // negotiate.
       const family = body.readUInt8(2) === 0 ? familyOf(body.readUInt16BE(0), body.readUInt8(3)) : undefined;
       return { type: "route-refresh", family };
     }

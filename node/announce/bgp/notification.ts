@@ -1,6 +1,6 @@
 /**
- * NOTIFICATION (RFC 4271 §4.5): the last message of a session, which says in two numbers why it ends. People read them
- * here in words: `2/2 bad peer AS`.
+ * NOTIFICATION (RFC 4271 §4.5): the last message of a session, with the reason for its end as two numbers. This file
+ * translates them into text: `2/2 bad peer AS`.
  *
  * The numbers are those of the IANA registry "BGP Error (Notification) Codes": RFC 4271 §6, RFC 4486 and 9003 (Cease),
  * RFC 5492 (2/7), RFC 6608 (5/x), RFC 7313 (7/1), RFC 8538 (6/9), RFC 9234 (2/11), RFC 9384 (6/10).
@@ -9,7 +9,7 @@
 export interface Notification {
   readonly code: number;
   readonly subcode: number;
-  /** What the numbers alone don't say: the octets at fault, or with 6/2 and 6/4 a text (RFC 9003). */
+  /** Details beyond the numbers: the octets at fault, or for 6/2 and 6/4 a text (RFC 9003). */
   readonly data: Uint8Array;
 }
 
@@ -85,11 +85,11 @@ export const ceaseSubcodes = {
   outOfResources: 8,
 } as const;
 
-/** What is wrong with what the peer sent, as the NOTIFICATION that it gets for it. The codec throws nothing else. */
+/** An error in the peer's messages, as the NOTIFICATION that answers it. The codec throws nothing else. */
 export class BgpError extends Error {
   readonly notification: Notification;
 
-  /** @param detail what happened this time, such as `it is 4097 octets long` */
+  /** @param detail the specific case, such as `it is 4097 octets long` */
   constructor(code: number, subcode: number, detail: string, data: Uint8Array = new Uint8Array()) {
     const notification = { code, subcode, data };
     super(`${describeNotification(notification)}: ${detail}`);
@@ -98,12 +98,12 @@ export class BgpError extends Error {
   }
 }
 
-/** Longest text of RFC 9003 §2, in octets of UTF-8. */
+/** The maximum length of the text (RFC 9003 §2), in octets of UTF-8. */
 const shutdownTextBytesMax = 255;
 
-/** Cease with a text that the peer's operator finds in the log (RFC 9003); only 6/2 and 6/4 can carry one. */
+/** Cease with a text for the log of the peer's operator (RFC 9003); only 6/2 and 6/4 can carry one. */
 export function administrativeShutdown(text: string): Notification {
-  // A text cut in the middle of a character would not be UTF-8 any more; ours are short and plain.
+  // Cutting within a character would make invalid UTF-8; our texts are short and ASCII.
   const utf8 = Buffer.from(text).subarray(0, shutdownTextBytesMax);
   return {
     code: 6,
@@ -120,7 +120,7 @@ export function describeNotification({ code, subcode, data }: Notification): str
   return `${code}/${subcode} ${name}${text === "" ? "" : `: "${text}"`}`;
 }
 
-/** The text of RFC 9003 without what a terminal or a log could be fooled with; "" where there is none. */
+/** The text of RFC 9003 without characters that could mislead a terminal or a log; "" if there is none. */
 function shutdownText(code: number, subcode: number, data: Uint8Array): string {
   if (code !== 6 || (subcode !== 2 && subcode !== 4)) return "";
   const length = data[0] ?? 0;

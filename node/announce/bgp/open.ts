@@ -3,14 +3,14 @@
  *
  *   version | AS, 2 octets | hold time | BGP identifier | length | parameter 2: capability, capability, …
  *
- * We say: IPv4 and IPv6 unicast (RFC 4760), route refresh (RFC 2918), four-octet AS numbers (RFC 6793). Not graceful
- * restart (RFC 4724): a dead lease must be withdrawn at once, and with it BIRD would keep its routes.
+ * We announce: IPv4 and IPv6 unicast (RFC 4760), route refresh (RFC 2918), four-octet AS numbers (RFC 6793). Not
+ * graceful restart (RFC 4724): a dead lease must be withdrawn at once, but graceful restart makes BIRD keep its routes.
  */
 import type { Family } from "./prefix.ts";
 import { BgpError } from "./notification.ts";
 
 export interface Open {
-  /** From the four-octet capability when there is one, else the two-octet field. */
+  /** From the four-octet capability if present, otherwise the two-octet field. */
   readonly as: number;
   readonly holdSeconds: number;
   /** The BGP identifier as a number, 127.0.0.2 is 0x7f000002. */
@@ -23,13 +23,13 @@ export interface Open {
 }
 
 const version = 4;
-/** Stands in the two-octet field for an AS number that does not fit (RFC 6793 §9). */
+/** The value of the two-octet field for an AS number that does not fit (RFC 6793 §9). */
 const asTrans = 23_456;
 const fixedBytes = 10;
 const capabilitiesParameter = 2;
 const capabilityCodes = { multiprotocol: 1, routeRefresh: 2, fourOctetAs: 65 } as const;
 
-/** Address family identifiers (IANA), and the one subsequent identifier that we know: unicast. */
+/** Address family identifiers (IANA), and the only subsequent identifier that we support: unicast. */
 export const afiOf = { 4: 1, 6: 2 } as const;
 export const safiUnicast = 1;
 
@@ -60,7 +60,7 @@ export function writeOpen(open: Open): Uint8Array {
 
 /**
  * @param body at least 10 octets
- * @throws BgpError 2/x when no session can come of it, whoever the peer is (RFC 4271 §6.2)
+ * @throws BgpError 2/x when no session is possible, whoever the peer is (RFC 4271 §6.2)
  */
 export function readOpen(body: Buffer): Open {
   const said = body.readUInt8(0);
@@ -78,7 +78,7 @@ export function readOpen(body: Buffer): Open {
   }
   const capabilities = readParameters(body.subarray(fixedBytes));
   const as = capabilities.as ?? body.readUInt16BE(1);
-  // RFC 7607: AS 0 names nobody.
+  // RFC 7607: AS 0 is reserved.
   if (as === 0) throw new BgpError(2, 2, "it is AS 0", body.subarray(1, 3));
   return {
     as,
@@ -122,7 +122,7 @@ function readCapability({ kind, value }: Field, found: Capabilities): void {
       if (value.length !== 4) throw new BgpError(2, 0, "a four-octet AS capability is not 4 octets long");
       found.as = value.readUInt32BE(0);
       return;
-    default: // What we don't know we don't use (RFC 5492 §3).
+    default: // Unknown capabilities are ignored (RFC 5492 §3).
   }
 }
 
@@ -131,7 +131,7 @@ interface Field {
   readonly value: Buffer;
 }
 
-/** Parameters and capabilities alike: kind, length, value. */
+/** Parameters and capabilities have the same format: kind, length, value. */
 function* readFields(bytes: Buffer): Generator<Field> {
   for (let at = 0; at < bytes.length;) {
     const end = at + 2 + (bytes[at + 1] ?? 0);

@@ -1,6 +1,6 @@
 /**
- * Addresses and prefixes as BGP writes them: a length in bits, then only as many octets as the length needs
- * (RFC 4271 §4.3, RFC 4760 §5).
+ * Addresses and prefixes in BGP's encoding: a length in bits, then only as many octets as the length needs (RFC 4271
+ * §4.3, RFC 4760 §5).
  */
 import { isIP } from "node:net";
 
@@ -16,11 +16,11 @@ export interface Prefix {
 
 export const bitsOf = { 4: 32, 6: 128 } as const;
 
-/** The octets of an IP address, 4 or 16, or undefined when the text is none. */
+/** The 4 or 16 octets of an IP address; undefined when the text is not one. */
 export function parseAddress(text: string): Uint8Array | undefined {
   const family = isIP(text);
   if (family === 4) return dotted(text);
-  // A zone (fe80::1%eth0) means something on this machine only.
+  // A zone (fe80::1%eth0) is meaningful on this machine only.
   if (family !== 6 || text.includes("%")) return undefined;
   const [head = "", tail] = text.split("::");
   const left = groups(head);
@@ -52,7 +52,7 @@ export function addressText(octets: Uint8Array): string {
   return words.map((word) => word.toString(16)).join(":");
 }
 
-/** The prefix in a text such as `192.0.2.0/24`, bits past the length dropped, or undefined when it is none. */
+/** Parses a prefix such as `192.0.2.0/24` and drops bits past the length; undefined when it is not a prefix. */
 export function parsePrefix(text: string): Prefix | undefined {
   const [address = "", bits = "", ...rest] = text.split("/");
   const octets = parseAddress(address);
@@ -62,14 +62,14 @@ export function parsePrefix(text: string): Prefix | undefined {
   return length <= bitsOf[family] ? { family, length, octets: cut(octets, length) } : undefined;
 }
 
-/** Length and octets, as they stand in a message. */
+/** Length and octets, as encoded in a message. */
 export function writePrefix({ length, octets }: Prefix): Uint8Array {
   return Uint8Array.from([length, ...octets]);
 }
 
 /**
- * The prefixes that fill these octets; undefined when they are not a list of prefixes of the family. Bits past a
- * length are irrelevant (RFC 4271 §4.3) and dropped.
+ * Decodes a list of prefixes; undefined when the octets are not a list of prefixes of the family. Bits past a length
+ * are irrelevant (RFC 4271 §4.3) and dropped.
  */
 export function readPrefixes(bytes: Uint8Array, family: Family): Prefix[] | undefined {
   const prefixes: Prefix[] = [];

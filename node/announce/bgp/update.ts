@@ -1,25 +1,25 @@
 /**
- * UPDATE (RFC 4271 §4.3): routes that are offered, and routes that are taken back.
+ * UPDATE (RFC 4271 §4.3): announced and withdrawn routes.
  *
  *   length | withdrawn IPv4 | length | attributes | announced IPv4
  *                                       └ MP_REACH_NLRI, MP_UNREACH_NLRI (RFC 4760): IPv6
  *
- * We write routes for a peer of our own AS only: AS_PATH is empty, LOCAL_PREF is there.
+ * We write routes only for a peer of our own AS: AS_PATH is empty, LOCAL_PREF is present.
  *
- * What we read is checked by the rules of RFC 4271 §6.3, and an error ends the session. RFC 7606 is more lenient with
- * attributes, so that one bad route does not take down the others; but nothing of what the peer announces is used
- * here, and a BIRD set up for a lease announces nothing: bytes that make no sense come from something else.
+ * Received messages are checked by the rules of RFC 4271 §6.3, and an error ends the session. RFC 7606 is more lenient
+ * with attributes, so that one bad route does not affect the others; but we use none of the peer's routes, and a BIRD
+ * configured for a lease announces none: invalid bytes come from something else.
  */
 import { afiOf, familyOf, safiUnicast } from "./open.ts";
 import { BgpError } from "./notification.ts";
 import { type Family, type Prefix, readPrefixes, writePrefix } from "./prefix.ts";
 
-/** What is said of all prefixes of one announcement. */
+/** The attributes shared by all prefixes of one announcement. */
 export interface RouteAttributes {
   /** 4 octets for IPv4 prefixes, 16 for IPv6. */
   readonly nextHop: Uint8Array;
   readonly localPref: number;
-  /** RFC 1997, each the high half and the low half. */
+  /** RFC 1997; each is a pair of the high half and the low half. */
   readonly communities: readonly (readonly [number, number])[];
 }
 
@@ -52,7 +52,7 @@ const types = {
   mpUnreach: 15,
 } as const;
 
-/** Prefixes of one message: 128 of the longest, with their attributes, are well below 4096 octets. */
+/** Prefixes per message: 128 of the longest, with their attributes, take well below 4096 octets. */
 const prefixesPerUpdate = 128;
 
 /** Bodies of UPDATEs that announce these prefixes, all of one family. */
@@ -64,7 +64,7 @@ export function writeAnnouncements(
   return chunks(prefixes).map((chunk) => {
     const nlri = Buffer.concat(chunk.map(writePrefix));
     const always = [
-      attribute(wellKnown, types.origin, [0]), // IGP: it is ours
+      attribute(wellKnown, types.origin, [0]), // IGP: the route is our own
       attribute(wellKnown, types.asPath, []),
       ...(family === 4 ? [attribute(wellKnown, types.nextHop, attributes.nextHop)] : []),
       attribute(wellKnown, types.localPref, uint32(attributes.localPref)),
@@ -72,7 +72,7 @@ export function writeAnnouncements(
     ];
     if (family === 4) return body([], Buffer.concat(always), nlri);
     const reach = [0, afiOf[family], safiUnicast, attributes.nextHop.length, ...attributes.nextHop, 0, ...nlri];
-    // MP_REACH_NLRI stands first, so that a reader finds the routes whatever follows (RFC 7606 §5.1).
+    // MP_REACH_NLRI comes first, so that a reader finds the routes whatever follows (RFC 7606 §5.1).
     return body([], Buffer.concat([attribute(flags.optional, types.mpReach, reach), ...always]), []);
   });
 }
@@ -85,7 +85,7 @@ export function writeWithdrawals(family: Family, prefixes: readonly Prefix[]): U
   });
 }
 
-/** The body that says: this was all, for now (RFC 4724 §2). */
+/** The body of an End-of-RIB marker (RFC 4724 §2). */
 export function writeEndOfRib(family: Family): Uint8Array {
   return family === 4 ? body([], [], []) : unreach(family, []);
 }
@@ -128,11 +128,11 @@ function chunks(prefixes: readonly Prefix[]): Prefix[][] {
 interface Attribute {
   readonly type: number;
   readonly value: Buffer;
-  /** All of it, with flags and length: what a NOTIFICATION shows. */
+  /** The whole attribute, with flags and length, for a NOTIFICATION. */
   readonly whole: Buffer;
 }
 
-/** Flags that must be set and lengths that are right, by type (RFC 4271 §5, RFC 1997, RFC 4760). */
+/** Required flags and valid lengths, by type (RFC 4271 §5, RFC 1997, RFC 4760). */
 const rules: Readonly<Record<number, { flags: number; hasLength: (length: number) => boolean }>> = {
   [types.origin]: { flags: wellKnown, hasLength: (length) => length === 1 },
   [types.asPath]: { flags: wellKnown, hasLength: () => true },
@@ -148,7 +148,7 @@ const rules: Readonly<Record<number, { flags: number; hasLength: (length: number
 
 /**
  * @param bytes the body, at least 4 octets
- * @param isFourOctetAs whether both sides said so in their OPEN
+ * @param isFourOctetAs whether both sides announced it in their OPEN
  * @throws BgpError 3/x (RFC 4271 §6.3)
  */
 export function readUpdate(bytes: Buffer, isFourOctetAs: boolean): Update {
@@ -177,7 +177,7 @@ export function readUpdate(bytes: Buffer, isFourOctetAs: boolean): Update {
   const unreached = attributes.get(types.mpUnreach);
   const lost = unreached === undefined ? undefined : readUnreach(unreached);
 
-  // What must be there when something is announced; NEXT_HOP only for IPv4 in its own field (RFC 4760 §3).
+  // Mandatory attributes of an announcement; NEXT_HOP only for IPv4 in its own field (RFC 4760 §3).
   const needed =
     announced.length > 0
       ? [types.origin, types.asPath, types.nextHop]
@@ -223,11 +223,11 @@ function checkAttribute({ type, value, whole }: Attribute, bits: number): void {
   const rule = rules[type];
   const kind = bits & (flags.optional | flags.transitive);
   if (rule === undefined) {
-    // An optional one that we don't know says nothing to us; a well-known one is known by everybody.
+    // An unknown optional attribute is ignored; a well-known one must be known.
     if ((bits & flags.optional) === 0) throw new BgpError(3, 2, `type ${type}`, whole);
     return;
   }
-  // Partial is for optional transitive attributes only (RFC 4271 §4.3).
+  // Partial is valid only for optional transitive attributes (RFC 4271 §4.3).
   const isPartial = (bits & flags.partial) !== 0;
   if (kind !== rule.flags || (isPartial && kind !== (flags.optional | flags.transitive))) {
     throw new BgpError(3, 4, `type ${type}`, whole);
@@ -256,10 +256,10 @@ function readReach({ value, whole }: Attribute): { prefixes: readonly Prefix[]; 
   const nlriAt = 5 + (value[3] ?? 0);
   if (nlriAt > value.length) throw new BgpError(3, 9, "MP_REACH_NLRI is cut off", whole);
   const family = familyOf(value.readUInt16BE(0), value.readUInt8(2));
-  // A family that was not agreed on is not ours to judge.
+  // A family that was not negotiated is not checked.
   if (family === undefined) return { prefixes: [], nextHop: undefined };
   const nextHop = value.subarray(4, nlriAt - 1);
-  // An IPv6 next hop may have a link-local one behind it (RFC 2545 §3).
+  // An IPv6 next hop may be followed by a link-local one (RFC 2545 §3).
   const lengths = family === 4 ? [4, 16, 32] : [16, 32];
   if (!lengths.includes(nextHop.length)) throw new BgpError(3, 9, `a next hop of ${nextHop.length} octets`, whole);
   return { prefixes: prefixesOr(3, 9, value.subarray(nlriAt), family, whole), nextHop };

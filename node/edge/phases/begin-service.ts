@@ -1,6 +1,6 @@
 /**
- * The last phase, which may wait for the origin for as long as it takes: document ─▶ decoders ─▶ peers ─▶ ready ─▶
- * first judgement of all nodes ─▶ DNS ─▶ lease.
+ * The last phase, which may wait for the origin indefinitely: document ─▶ decoders ─▶ peers ─▶ ready ─▶ first judgement
+ * of all nodes ─▶ DNS ─▶ lease.
  */
 import type { FastifyInstance } from "fastify";
 import { sleep } from "#base/clock.ts";
@@ -11,7 +11,7 @@ import { listenForClients } from "./client-listeners.ts";
 import type { OpenedEdge } from "../opened-edge.ts";
 import { currentFleet } from "../parts.ts";
 
-/** Another node is asked whether it announces what this one is about to let go. */
+/** The deadline for another node to say whether it announces the prefixes that this one is about to withdraw. */
 const askMs = 500;
 const fleetRetryMs = 1000;
 
@@ -28,14 +28,15 @@ export async function beginService(
   await awaitSecret(edge);
   await caches.decoders.ready();
   await servers.peering?.listen({ images: servers.images, assets: servers.assets, tiers: caches.tiers });
-  // On shared ports others serve meanwhile, and a connection that the kernel gives to this process must be served.
+  // With shared ports, other processes serve meanwhile, but connections that the kernel gives to this process need
+  // service.
   if (setup.process.sharesPorts) await listenForClients(setup, edgeApp, listeners);
   if (parts.presence === "starting") parts.presence = "ready";
   probing.prober.watch(membership.fleet());
   await probing.prober.judged();
   if (ended.aborted) return;
   if (config.dns.addresses.length > 0) {
-    // Deferred here, so that at the end names are silent before pictures are.
+    // Deferred here, so that at the end DNS stops before HTTP.
     lifecycle.defer("DNS", dns.close);
     await dns.start();
   }
@@ -49,7 +50,7 @@ export async function beginService(
   announcement.refresh();
 }
 
-/** Asks the origin for a fleet document until there is one. */
+/** Requests a fleet document from the origin until there is one. */
 async function awaitFleet({ setup, membership }: OpenedEdge, ended: AbortSignal): Promise<void> {
   const { clock, log } = setup;
   let lastReason: string | undefined;
@@ -65,7 +66,7 @@ async function awaitFleet({ setup, membership }: OpenedEdge, ended: AbortSignal)
   }
 }
 
-/** Without a secret this node can't prove its answers, and all nodes that have it would judge this one down. */
+/** Without a secret this node can't prove its health answers, and all nodes that have it would judge this one down. */
 async function awaitSecret({ setup, link }: OpenedEdge): Promise<void> {
   if (link.secrets.id() !== null) return;
   await link.secrets.take().catch((error: unknown) => {

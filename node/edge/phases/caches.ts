@@ -1,4 +1,4 @@
-/** The decoders, and what is cached in memory and on disk. */
+/** The decoders, and the cache in memory and on disk. */
 import { join } from "node:path";
 import { type DecoderPool, openDecoderPool } from "#image/pool.ts";
 import { requireSandbox } from "#image/require-sandbox.ts";
@@ -16,7 +16,7 @@ export interface Caches {
   records: Records;
 }
 
-/** @throws NearcastError when the decoders have no sandbox and the configuration asks for one */
+/** @throws NearcastError when the decoders have no sandbox but the configuration requires one */
 export async function openCaches({ config, lifecycle, clock, log }: EdgeSetup): Promise<Caches> {
   const decoders = openDecoderPool({
     size: config.decoders.processes,

@@ -1,11 +1,11 @@
 /**
- * Runs the DNS responder in an edge: its late start, its inputs, its end. main.ts provides the responder.
+ * Runs the DNS responder in an edge: its late start, its inputs, its stop. main.ts provides the responder.
  *
  *   start() ──▶ bind ──▶ first update ──▶ answers on every thread ──▶ ready
  *                            ▲
- *   refresh() ───────────────┘   document, site states or kept shares changed: what was in force stays meanwhile
+ *   refresh() ───────────────┘   document, site states or kept shares changed: the old ones stay in force meanwhile
  *
- * It reads its inputs when it needs them, so the first update has all changes from before the start.
+ * It reads its inputs when it needs them, so the first update includes all changes from before the start.
  */
 import { availableParallelism } from "node:os";
 import type { NearcastError } from "#base/errors.ts";
@@ -20,17 +20,17 @@ interface DnsInputs {
   fleet: Fleet;
   version: number;
   siteStates: SiteStates;
-  /** Site → part of its clients that it keeps, 0 to 1. */
+  /** Site → share of its clients that it keeps, 0 to 1. */
   keptShares: ReadonlyMap<string, number>;
 }
 
-/** What an edge needs of a responder; dns/start.ts is one. */
+/** The interface of a responder to an edge; dns/start.ts implements it. */
 export interface DnsPart extends DnsObserved {
   /** Resolves when every thread answers from these inputs, or newer ones; rejects when they can't be used. */
   update: (inputs: DnsInputs) => Promise<void>;
-  /** Site → ms until its state may change; a site that is not there can't. */
+  /** Site → ms until its state may change; a missing site can't change. */
   setSoonestChanges: (msBySite: ReadonlyMap<string, number>) => void;
-  /** Makes cookies with the first and accepts those of all. */
+  /** Makes cookies with the first secret and accepts those of all. */
   setCookieSecrets: (fleetSecrets: readonly Uint8Array[]) => void;
   /** Undefined before the first update. */
   explain: (question: { name: string; type: string; ip: string }) => unknown;
@@ -52,8 +52,8 @@ export type StartDns = (options: {
 
 export interface DnsHosting {
   /**
-   * Binds the addresses; resolves when names are answered, which may be never where the document can't be compiled and
-   * no other one follows.
+   * Binds the addresses; resolves when names are answered, which may be never if the document can't be compiled and no
+   * other one follows.
    * @throws NearcastError CANNOT_LISTEN
    */
   start: () => Promise<void>;
@@ -61,7 +61,7 @@ export interface DnsHosting {
   setSoonestChanges: DnsPart["setSoonestChanges"];
   setSecrets: DnsPart["setCookieSecrets"];
   part: () => DnsPart | undefined;
-  /** Of the fleet document that names are answered from; 0 before the first. */
+  /** Version of the fleet document that DNS answers are based on; 0 before the first. */
   version: () => number;
   status: () => Record<string, unknown> | null;
   close: () => Promise<void>;
@@ -94,9 +94,9 @@ export function openDnsHosting(deps: {
     const taken = inputs();
     if (part === undefined || taken === null) return;
     update(part, taken).catch((error: unknown) => {
-      // After a stop nobody waits for it.
+      // After a stop nobody waits for the update.
       if (isClosed) return;
-      // Shared ports are bound by the first update; without them there is nothing to go on with.
+      // The first update binds shared ports; without them the start can't continue.
       if (version === 0 && (error as NearcastError).code === "CANNOT_LISTEN") {
         answers.reject(error);
         return;
@@ -150,7 +150,7 @@ function dnsOptions(config: EdgeConfig, { count, sharesPorts }: ProcessPlace): P
     geoCheckMs: geoCheckSeconds * 1000,
     threads: threads === "auto" ? Math.max(1, Math.floor((availableParallelism() - 1) / count)) : threads,
     guard: { responsesPerSecond, slip, amplificationMax },
-    // An empty one switches off.
+    // An empty text disables it.
     identity: {
       ...(nsid === "" ? {} : { nsid }),
       ...(id === "" ? {} : { id }),

@@ -14,7 +14,7 @@ import type { Upstreams } from "./upstreams.ts";
 
 export interface Following {
   feed: FeedFollower;
-  /** Monotonic time at which the edge began to follow. */
+  /** Monotonic time at which the edge started to follow. */
   followedFromMs: number;
 }
 
@@ -37,7 +37,7 @@ export async function followOrigin(
   const feed = followFeed({
     async open(since, signal) {
       const stream = await origin.feed(since, signal);
-      // Missed rotations are in the feed, but not what another origin has, or one that was upgraded.
+      // Missed rotations are in the feed, but the secrets of another origin, or of an upgraded one, are not.
       secrets.refresh();
       nextToken.refresh();
       membership.refresh();
@@ -49,7 +49,7 @@ export async function followOrigin(
     async reset(reason) {
       log.info({ reason }, "dropping everything cached: the feed position is not valid");
       await servers.purger.dropAll();
-      // Without a document begin-service.ts asks for one again and again; an origin may have none yet.
+      // Without a document, begin-service.ts requests one repeatedly; an origin may not have one yet.
       if (membership.current() !== null) await membership.takeFleet();
     },
     connected: channel.opened,
@@ -74,7 +74,7 @@ async function applyEvent(
     const report = await servers.purger.apply(event.seq, readPurgeEvent(event.data));
     if (report !== undefined) link.channel.report(report);
   } else if (event.kind === secretEventKind) await link.secrets.take();
-  // Not awaited: a token that can't be had must not hold up purges.
+  // Not awaited: a token that is unavailable must not delay purges.
   else if (event.kind === tokenEventKind) link.nextToken.refresh();
   else log.warn({ kind: event.kind }, "ignored a feed event of a kind that this release does not know");
 }

@@ -1,13 +1,13 @@
 /**
- * The fleet as this node knows it: document and roster, from disk at the start, then from the feed of the origin,
- * combined into one Fleet.
+ * The fleet as this node knows it: document and roster, from disk at the start, then from the origin's feed, combined
+ * into one Fleet.
  *
  *   document (version) ┐                       ┌─▶ changed(): probes, names, lease
  *                      ├─▶ withRoster ─▶ current
- *   roster (revision)  ┘                       └─▶ standing: what this node is in it
+ *   roster (revision)  ┘                       └─▶ standing: this node's state in it
  *
  *   listed     gets clients        draining   an operator drains it
- *   removed    it was a node of the fleet, since it started or on disk, and no longer is
+ *   removed    it was a node of the fleet (seen since the start, or on disk), and no longer is
  *   absent     it has not joined, or was removed before it started
  */
 import { NearcastError } from "#base/errors.ts";
@@ -24,7 +24,7 @@ import { followRoster } from "../../fetch/roster.ts";
 export type Standing = "listed" | "draining" | "removed" | "absent";
 
 export interface Membership {
-  /** Null before the first document. Its identity changes whenever anything in it does. */
+  /** Null before the first document. Every change makes a new object. */
   current: () => FleetVersion | null;
   /** @throws NearcastError NOT_READY before the first document */
   fleet: () => Fleet;
@@ -34,7 +34,7 @@ export interface Membership {
   takeFleet: () => Promise<void>;
   /** @throws NearcastError ORIGIN_* */
   takeRoster: (event: unknown) => Promise<void>;
-  /** To be called each time that the feed was opened. */
+  /** Call this each time the feed was opened. */
   refresh: () => void;
   close: () => void;
 }
@@ -77,7 +77,10 @@ export async function openMembership(options: {
     if (standing !== before) log.info({ standing }, "standing in the fleet changed");
   }
 
-  /** The start and the feed may both ask; one after the other, so that an older document never replaces a newer one. */
+  /**
+   * The start and the feed may both request it; one after the other, so that an older document never replaces a newer
+   * one.
+   */
   let taking: Promise<void> = Promise.resolve();
   async function takeFleetOnce(): Promise<void> {
     const { version, text } = await origin.fleet();

@@ -1,4 +1,4 @@
-/** The fleet secret, the next edge token, and the channel on which the origin asks this node. */
+/** The fleet secret, the next edge token, and the channel through which the origin asks this node. */
 import { fleetSchema } from "#document/document.ts";
 import { vocabularyOf } from "#document/vocabulary.ts";
 import { adminTargetOf } from "#follow/channel/admin-target.ts";
@@ -47,7 +47,7 @@ export async function openOriginLink(
       understands: vocabularyOf(fleetSchema),
     }),
     presence: () => ({ state: presenceTold(parts), fleetVersion: fleetVersion(parts), feedSeq: feedSeq(parts) }),
-    // The admin listener's own answers, so that both ways give the same.
+    // The same answers as the admin listener's, so that both ways agree.
     answer: (question, isBrief) => askAdmin(parts, adminTargetOf(question, isBrief)),
     tell: origin.tell,
     seals: createSeals(secrets.secrets),

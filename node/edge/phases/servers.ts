@@ -1,4 +1,4 @@
-/** The peers, and the servers of pictures and assets that ask them. */
+/** The peers, and the picture and asset servers that ask them. */
 import { type AssetServer, createAssetServer } from "../../serve/asset.ts";
 import { createImageServer, type ImageServer } from "../../serve/image.ts";
 import { createPurger, type Purger } from "../../serve/purger.ts";
@@ -10,14 +10,14 @@ import type { EdgeSetup } from "../setup.ts";
 import type { Upstreams } from "./upstreams.ts";
 
 export interface Servers {
-  /** Null: this node has no peer endpoint, and does everything itself. */
+  /** Null: this node has no peer endpoint, and does all work itself. */
   peering: Peering | null;
   images: ImageServer;
   assets: AssetServer;
   purger: Purger;
 }
 
-/** Before the prober is opened. */
+/** Stands in until the prober is opened. */
 const nothingProbed = { health: () => new Map(), answers: () => new Map(), sites: () => new Map() };
 
 export function openServers(

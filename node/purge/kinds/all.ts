@@ -1,4 +1,4 @@
-/** Everything that is cached. */
+/** Everything in the caches. */
 import { flagShape, nothing, type PurgeKind } from "../purge-kind.ts";
 
 export const all = {

@@ -1,4 +1,4 @@
-/** By host: everything that these hosts of the fleet document show. */
+/** By host: everything that these hosts of the fleet document serve. */
 import { absoluteName, canonicalName } from "#record/domain-names.ts";
 import { hostTag } from "../entry-tags.ts";
 import { listShape, nothing, type PurgeKind } from "../purge-kind.ts";
@@ -6,10 +6,10 @@ import { listShape, nothing, type PurgeKind } from "../purge-kind.ts";
 export const hosts = {
   noun: "host",
   option: { name: "host", value: "name", help: "purge everything of this host; repeatable" },
-  // What no host of a document can be called is refused: in lower case it could be too long for the event.
+  // Names that no host can have are refused: in lower case they could be too long for the event.
   ...listShape(absoluteName, { selectorsMax: 100, eventLengthMax: 253 }),
   canonical: (name) => canonicalName(name),
-  // Sources carry no host: an images host stands for the sources below its prefix.
+  // Sources have no host: an images host stands for the sources below its prefix.
   targetOf(name, hostsOfFleet) {
     const canonical = canonicalName(name);
     return {
@@ -20,6 +20,6 @@ export const hosts = {
       ),
     };
   },
-  // The log knows no hosts of names: a host may show any of them.
+  // The audit log does not know which names a host serves: it may be any of them.
   audited: (selectors) => (selectors.length === 0 ? {} : { targets: selectors, targetPrefixes: [""], fact: selectors }),
 } as const satisfies PurgeKind;

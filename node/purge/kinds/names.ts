@@ -1,4 +1,4 @@
-/** By name: these pictures, in all sizes. */
+/** By name: these pictures, in all variants. */
 import { Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
 import { parseName } from "#base/source-name.ts";

@@ -1,8 +1,8 @@
-/** The entries of the audit log as people read them: a table, or a few lines each where the table is too wide; pure. */
+/** Formats entries of the audit log: a table, or a few lines per entry if the table is too wide; pure. */
 import type { AuditEntry } from "../../origin-answers.ts";
 import { tableLines, timeText } from "../../output.ts";
 
-/** @param width of the terminal, in columns; undefined: a pipe, which has none */
+/** @param width of the terminal, in columns; undefined for a pipe */
 export function auditLines(entries: readonly AuditEntry[], width?: number): string[] {
   if (entries.length === 0) return ["no entry matches"];
   const table = tableLines(
@@ -40,7 +40,7 @@ function entryLines(entry: AuditEntry, width: number): string[] {
 
 const indent = 4;
 
-/** Broken between words; a word longer than a line stays whole, so that it can be copied. */
+/** Breaks text between words; a word longer than a line stays whole, so that it can be copied. */
 function wrapped(text: string, width: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(/(?<! ) (?! )/)) {
@@ -62,7 +62,7 @@ function targetText({ targets, targetCount, facts }: AuditEntry): string {
   return targetCount === 1 ? first : `${first} and ${targetCount - 1} more`;
 }
 
-/** What stands before the value of a fact; a key that is not here is shown as words of its own. */
+/** The label before the value of a fact; a key that is missing here is split into words. */
 const factWords: Readonly<Record<string, string>> = {
   all: "everything",
   addresses: "addresses",

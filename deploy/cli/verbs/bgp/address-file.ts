@@ -1,12 +1,12 @@
 /**
- * The file that nearcast-addresses.service reads: which service addresses stand on lo. Pure.
+ * The file that nearcast-addresses.service reads: the service addresses on lo. Pure.
  *
- * They stand there for good, whether the node announces or not: an address that goes before its route does makes
- * clients meet a machine that refuses them.
+ * They stay on lo permanently, whether the node announces them or not: if an address disappears before its route, the
+ * machine refuses clients that still arrive.
  */
 import { type AnnouncementPlan, families } from "./announcement-plan.ts";
 
-/** One address with its full length on each line; `#` begins a comment. */
+/** One address with its full prefix length per line; `#` starts a comment. */
 export function addressFile(plan: AnnouncementPlan): string {
   const lengths = { 4: 32, 6: 128 } as const;
   return [

@@ -1,9 +1,9 @@
 /**
- * What one node announces, to whom and how, taken out of the fleet document: the value that every text in this folder
- * is made from, and that `nearcast bgp check` compares a machine with. Pure.
+ * What one node announces, to whom and how, derived from the fleet document. All configuration texts in this folder are
+ * made from it, and `nearcast bgp check` compares a machine with it. Pure.
  *
  *   fleet document + site, node ──announcementPlan()──▶ AnnouncementPlan ──▶ bird.conf of the node
- *                                                                        ├─▶ what its router needs
+ *                                                                        ├─▶ its router's configuration
  *                                                                        └─▶ addresses for lo, daisy chain
  */
 import type { Fleet } from "#document/document.ts";
@@ -20,15 +20,15 @@ export interface PlannedRouter {
   readonly name: string;
   readonly address: string;
   readonly as: number;
-  /** File on the node that BIRD includes: one line, `password "…";`. */
+  /** File on the node that BIRD includes; one line: `password "…";`. */
   readonly passwordFile: string | undefined;
-  /** What is announced over this session; empty: it has nothing to carry. */
+  /** What is announced over this session; empty: nothing. */
   readonly families: readonly Family[];
 }
 
 export interface PlannedNode {
   readonly name: string;
-  /** Its own unicast addresses, where the document tells them. */
+  /** The node's own unicast addresses, if the document has them. */
   readonly addresses: Readonly<Record<Family, string | undefined>>;
 }
 
@@ -62,7 +62,7 @@ export interface WantedPlan {
 
 export type Planned =
   | { readonly ok: true; readonly plan: AnnouncementPlan }
-  /** `hints`: what to do about it, a line each. */
+  /** `hints`: what to do about it, one line each. */
   | { readonly ok: false; readonly reason: string; readonly hints: readonly string[] };
 
 /** The plan of a node, or of every node of a site, or why there is none. */
@@ -146,8 +146,8 @@ function byFamily(texts: readonly string[]): Record<Family, string[]> {
 }
 
 /**
- * A session carries the prefixes of its own family. Where the site's routers are all of one family, it carries both
- * (RFC 4760): many a network has one session for IPv4 and IPv6.
+ * A session carries the prefixes of its own family. If all routers of the site have the same family, it carries both
+ * (RFC 4760): many networks use one session for IPv4 and IPv6.
  */
 function plannedRouters(
   routers: NonNullable<Site["bgp"]>["routers"],
@@ -164,7 +164,9 @@ function plannedRouters(
   }));
 }
 
-/** Its unicast addresses: of the peer listener, of the base URL, its own service addresses; none that others share. */
+/**
+ * The node's unicast addresses: of the peer listener, of the base URL, its own service addresses; none that are shared.
+ */
 function plannedNode(node: SiteNode, fleet: Fleet, site: Site): PlannedNode {
   const shared = new Set([
     ...fleet.anycast.addresses,

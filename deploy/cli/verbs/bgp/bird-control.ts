@@ -1,16 +1,16 @@
 /**
- * BIRD's control socket, to look and never to change anything: the first thing said is `restrict`.
+ * A read-only client of BIRD's control socket: its first command is `restrict`.
  *
  *   S: 0001 BIRD 2.0.12 ready.          C: restrict              S: 0016 Access restricted
  *   C: show protocols                   S: 2002-Name …           `NNNN-` more lines follow
  *                                          1002-edge0 …
- *                                          ␠router1 …            a space: the code of the line before
+ *                                          ␠router1 …            a space: same code as the line before
  *                                          0000                  `NNNN␠` or a bare code: the last line
- *                                       S: +…                    something on the side: left out
- *   8000 and above: it could not do that (8xxx), or did not understand (9xxx)
+ *                                       S: +…                    asynchronous output: ignored
+ *   8000 and above: BIRD could not do that (8xxx), or did not understand (9xxx)
  *
- * One question at a time, each with a deadline; replies are bounded. A router with a full table never sends one, since
- * routes are not asked for.
+ * One command at a time, each with a deadline; replies are bounded. Routes are never requested, so even a router with a
+ * full table sends little.
  */
 import { connect, type Socket } from "node:net";
 
@@ -26,20 +26,20 @@ export interface BirdLine {
 }
 
 export interface BirdReply {
-  /** Of the last line, which says how it went. */
+  /** Code of the last line: the result. */
   readonly code: number;
   readonly lines: readonly BirdLine[];
 }
 
 export interface BirdControl {
-  /** What BIRD called itself in its greeting: `BIRD 2.0.12 ready.` */
+  /** BIRD's greeting: `BIRD 2.0.12 ready.` */
   readonly greeting: string;
-  /** @throws Error when BIRD refuses, is silent for too long or goes away */
+  /** @throws Error when BIRD refuses, does not answer in time or closes the connection */
   readonly ask: (command: string) => Promise<BirdReply>;
   readonly close: () => void;
 }
 
-/** Takes the socket's text in pieces and gives each reply once it is whole. */
+/** Takes chunks of the socket's text and returns each reply once it is complete. */
 export function createReplyReader(): (chunk: string) => BirdReply[] {
   let rest = "";
   let lines: BirdLine[] = [];
@@ -71,14 +71,14 @@ function readLine(line: string, codeBefore: number | undefined): "aside" | (Bird
 }
 
 /**
- * Connects, waits for the greeting and gives up all rights to change something.
- * @throws Error when nobody listens, the right is missing, or it is not BIRD
+ * Connects, waits for the greeting and gives up the right to change anything.
+ * @throws Error when nobody listens, permission is missing, or the server is not BIRD
  */
 export async function openBirdControl(path: string, timeoutMs = timeoutMsDefault): Promise<BirdControl> {
   const socket = connect({ path });
   const next = replyQueue(socket, timeoutMs);
   const ask = async (command: string): Promise<BirdReply> => {
-    // Two lines would be two questions.
+    // Two lines would be two commands.
     if (/[\r\n]/.test(command)) throw new Error("a BIRD command is one line");
     const replied = next();
     socket.write(`${command}\n`);
@@ -96,7 +96,7 @@ export async function openBirdControl(path: string, timeoutMs = timeoutMsDefault
   }
 }
 
-/** Gives the replies one after the other; a failure of the socket is what whoever waits, or asks next, gets. */
+/** Returns the replies one by one; after a socket failure, pending and later calls fail with it. */
 function replyQueue(socket: Socket, timeoutMs: number): () => Promise<BirdReply> {
   const read = createReplyReader();
   let waiting: { resolve: (reply: BirdReply) => void; reject: (error: Error) => void } | undefined;

@@ -1,6 +1,6 @@
 /**
- * What BIRD says of its BGP sessions and of BFD, read out of the texts of `show protocols all` and `show bfd sessions`.
- * Pure. The texts are for people and may change with BIRD's releases, so whatever is not understood is undefined.
+ * The state of BIRD's BGP sessions and of BFD, parsed from the output of `show protocols all` and `show bfd sessions`.
+ * Pure. That output is for people and may change between BIRD releases, so anything not understood is undefined.
  */
 import type { BirdControl, BirdLine } from "./bird-control.ts";
 
@@ -14,7 +14,7 @@ export interface BirdSession {
   readonly state: string | undefined;
   /** Why it is not up, in BIRD's words. */
   readonly lastError: string | undefined;
-  /** As both sides agreed. */
+  /** As negotiated by both sides. */
   readonly holdSeconds: number | undefined;
   /** Whether we offer graceful restart to the other side. */
   readonly hasGracefulRestart: boolean;
@@ -26,7 +26,7 @@ export interface BfdSession {
   readonly address: string;
   readonly isUp: boolean;
   readonly intervalMs: number;
-  /** So much silence is a lost link; 0 while it is down. */
+  /** Silence for this long means a lost link; 0 while the session is down. */
   readonly timeoutMs: number;
 }
 
@@ -38,11 +38,11 @@ export interface BirdState {
   readonly bfd: readonly BfdSession[];
 }
 
-/** Asks BIRD and reads its answers. @throws Error as BirdControl.ask() */
+/** Queries BIRD and parses its answers. @throws Error as BirdControl.ask() */
 export async function readBirdState(control: BirdControl): Promise<BirdState> {
   const status = await control.ask("show status");
   const protocols = await control.ask("show protocols all");
-  // Without a BFD protocol it has no such command's answer, but an error.
+  // Without a BFD protocol, BIRD answers this command with an error.
   const bfd = await control.ask("show bfd sessions").catch(() => undefined);
   const routerId = status.lines
     .map(({ text }) => /^Router ID is (\S+)$/.exec(text)?.[1])
@@ -57,7 +57,7 @@ export async function readBirdState(control: BirdControl): Promise<BirdState> {
 
 const protocolLine = 1002;
 
-/** The BGP sessions in the answer to `show protocols all`. */
+/** The BGP sessions in the output of `show protocols all`. */
 export function sessionsOf(lines: readonly BirdLine[]): BirdSession[] {
   const blocks: string[][] = [];
   for (const { code, text } of lines) {
@@ -98,7 +98,7 @@ function sessionOf(name: string, lines: readonly string[]): BirdSession {
   };
 }
 
-/** The lines below a heading that are indented further than it. */
+/** The lines below a heading that are indented more than the heading. */
 function sectionOf(lines: readonly string[], heading: string): string[] {
   const indentOf = (line: string): number => line.length - line.trimStart().length;
   const start = lines.findIndex((line) => line.trim() === heading);
@@ -109,10 +109,10 @@ function sectionOf(lines: readonly string[], heading: string): string[] {
   return end === -1 ? below : below.slice(0, end);
 }
 
-/** The answer to `show bfd sessions`: address, interface, state, since, interval and timeout in seconds. */
+/** Parses the output of `show bfd sessions`: address, interface, state, since, interval and timeout in seconds. */
 export function bfdSessionsOf(lines: readonly BirdLine[]): BfdSession[] {
   return lines.flatMap(({ text }) => {
-    // By words, not by one pattern: between `since` and the times any number of words may stand.
+    // Split at spaces instead of one pattern: any number of words may stand between `since` and the times.
     const words = text.trim().split(/\s+/);
     const [address = "", , state = ""] = words;
     const [interval = "", timeout = ""] = words.slice(-2);

@@ -1,4 +1,4 @@
-/** `nearcast bgp check`: is this node set up so that its announcements work? It looks, and changes nothing. */
+/** `nearcast bgp check`: is this node set up so that its announcements work? Read-only. */
 import { command } from "#base/command-name.ts";
 import type { Fleet } from "#document/document.ts";
 import type { Command } from "commander";
@@ -63,7 +63,7 @@ async function fleetOf(file: string): Promise<Fleet> {
   return wholeOrThrow(readWholeFleet(file, await readFleetText(file)).checked, file);
 }
 
-/** One line for each finding, what to do about it below; then how many there are of each kind. */
+/** One line per finding, with advice below it; then the number of findings of each level. */
 function linesOf(findings: readonly Finding[]): string[] {
   const width = Math.max(...findings.map(({ about }) => about.length));
   const indent = " ".repeat("fail".length + 2 + width + 2);

@@ -1,6 +1,6 @@
 /**
- * `nearcast bgp config`: the fleet document in, BIRD's or a router's configuration out. It prints the text; with
- * --output it writes the file instead, and the key of the session between edge and BIRD with it.
+ * `nearcast bgp config`: turns the fleet document into the configuration of BIRD or of a router. It prints the text;
+ * with --output it writes the file instead, together with the key of the session between edge and BIRD.
  */
 import { command } from "#base/command-name.ts";
 import { type Checked, problemLines } from "#base/schema.ts";
@@ -23,9 +23,9 @@ import { type AnnouncementPlan, announcementPlan } from "./announcement-plan.ts"
 import { routerConfig, type RouterKind, routerKinds } from "./router-config.ts";
 import { ensureLeaseKey, writeConfigFile, type WrittenFile, writePasswordFile } from "./write-files.ts";
 
-/** Where an edge that install.sh set up keeps its data. */
+/** The data directory of an edge that install.sh set up. */
 const keyFileDefault = "/var/lib/nearcast/lease.key";
-/** `nearcast fleet check` shows them all. */
+/** `nearcast fleet check` shows all of them. */
 const problemsShownMax = 20;
 
 interface ConfigOptions extends CommonOptions {
@@ -103,7 +103,7 @@ function checkedRouterId(text: string): string {
   throw new InvalidArgumentError("It must look like an IPv4 address and must not be 0.0.0.0 (RFC 6286).");
 }
 
-/** The key is written first: a bird.conf whose include is missing would stop BIRD. */
+/** The key is written first: a bird.conf with a missing include would stop BIRD. */
 async function write(plan: AnnouncementPlan, options: ConfigOptions, file: string): Promise<WrittenFile[]> {
   if (!isNodeConfig(options)) return [await writeConfigFile(file, textOf(plan, options))];
   const passwordFile = join(dirname(file), leasePasswordFileName);
@@ -125,7 +125,7 @@ function textOf(plan: AnnouncementPlan, options: ConfigOptions): string {
   return chained.text;
 }
 
-/** The document of --file, else the newest of the origin with the nodes that joined it. */
+/** The document of --file, otherwise the origin's newest one, with the nodes that joined. */
 async function fleetOf(options: ConfigOptions, cli: Cli): Promise<Fleet> {
   const { file } = options;
   if (file !== undefined) return wholeOrThrow(readWholeFleet(file, await readFleetText(file)).checked, file);

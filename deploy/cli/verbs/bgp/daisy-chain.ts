@@ -1,12 +1,12 @@
 /**
- * The settings of nearcast-daisy.service: to whom a node hands TCP segments of connections that it does not have.
- * Pure; deploy/bird/daisy-chain.nft says what it is good for.
+ * The settings of nearcast-daisy.service: the node to which this one forwards TCP segments of connections that it does
+ * not have. Pure; deploy/bird/daisy-chain.nft explains the purpose.
  */
 import { type AnnouncementPlan, families, type Planned } from "./announcement-plan.ts";
 
 export type DaisyChained = { readonly ok: true; readonly text: string } | Extract<Planned, { readonly ok: false }>;
 
-/** @param peer the node beside which this one stands, of the same site and on the same LAN */
+/** @param peer the neighbor of this node, at the same site and on the same LAN */
 export function daisyChain(plan: AnnouncementPlan, peer: string): DaisyChained {
   const node = plan.nodes.find(({ name }) => name === peer);
   const others = plan.nodes.map(({ name }) => name).filter((name) => name !== plan.node);

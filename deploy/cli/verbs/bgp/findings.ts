@@ -1,15 +1,15 @@
 /**
- * What `nearcast bgp check` thinks of a node: facts in, findings out, each with what to do about it. Pure. Each part
- * of it is a file of findings/.
+ * The verdicts of `nearcast bgp check`: takes facts about a node and returns findings, each with advice. Pure. Each
+ * part is a file in findings/.
  *
- *   plan       the fleet document says what this site announces, to whom
+ *   plan       the fleet document says what this site announces, and to whom
  *   prefixes   short enough for the internet (/24, /48)
- *   addresses  the service addresses stand on lo, for good
- *   kernel     packets that come one way and leave another are not dropped (rp_filter); ARP
- *   dns, http  a UDP socket for each service address; TCP, too; something serves HTTP there
+ *   addresses  the service addresses are on lo, permanently
+ *   kernel     packets that arrive and leave on different paths are not dropped (rp_filter); ARP
+ *   dns, http  a UDP socket for each service address, and a TCP socket; something serves HTTP there
  *   bird       it answers
- *   guard      nobody but the edge can take the lease: the session's key, and the per-user rule
- *   lease      it has a session for each edge process, which is up and announces
+ *   guard      only the edge can take the lease: the session's key, and the per-user rule
+ *   lease      each edge process has a session, which is up and announces
  *   routers    sessions up, hold times as short as planned, BFD up, no graceful restart
  */
 import { type AnnouncementPlan, announcementPlan, families } from "./announcement-plan.ts";

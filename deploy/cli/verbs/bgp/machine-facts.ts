@@ -1,6 +1,6 @@
 /**
- * What `nearcast bgp check` looks at, gathered: the machine's addresses, kernel settings, sockets and BIRD. findings.ts
- * says what it thinks of that; nothing is changed here, and what can't be read is left out with the reason.
+ * Gathers the facts for `nearcast bgp check`: the machine's addresses, kernel settings, sockets and BIRD. findings.ts
+ * judges them. Nothing is changed here, and what can't be read is left out, with the reason.
  */
 import { execFile } from "node:child_process";
 import { once } from "node:events";
@@ -19,7 +19,7 @@ import { openBirdControl } from "./bird-control.ts";
 import { type BirdState, readBirdState } from "./bird-state.ts";
 
 const run = promisify(execFile);
-/** A handshake on one machine takes microseconds; one that takes this long does not come. */
+/** A handshake within one machine takes microseconds; after this time there is no answer. */
 const unansweredMs = 500;
 const nftMs = 5000;
 
@@ -46,23 +46,23 @@ export interface BoundSocket {
 
 export interface Facts {
   readonly edge: EdgeConfig;
-  /** Edge processes that the node runs. */
+  /** Number of edge processes on the node. */
   readonly processes: number;
-  /** Whoever is not root may be refused by the very rule of lease-guard.nft. */
+  /** For users other than root, the rule of lease-guard.nft may itself refuse connections. */
   readonly isRoot: boolean;
-  /** Undefined: none was read, for `fleetReason`. */
+  /** Undefined: none was read; `fleetReason` says why. */
   readonly fleet: Fleet | undefined;
   readonly fleetReason: string | undefined;
   readonly addresses: readonly MachineAddress[];
-  /** One for each device, and one named `all`. */
+  /** One per device, and one named `all`. */
   readonly devices: readonly DeviceSettings[];
-  /** UDP sockets, and TCP sockets that listen. */
+  /** UDP sockets, and listening TCP sockets. */
   readonly sockets: readonly BoundSocket[];
   /** Undefined: edge.yaml names no key file. */
   readonly leaseKey: { readonly ok: true } | { readonly ok: false; readonly reason: string } | undefined;
-  /** What becomes of connections to BIRD without a key, one from the source address of each edge process. */
+  /** The results of connecting to BIRD without a key, once from the source address of each edge process. */
   readonly unsigned: readonly UnsignedAttempt[];
-  /** Whether the nftables rule of lease-guard.nft is loaded. `isForbidden`: this user may not know. */
+  /** Whether the nftables rule of lease-guard.nft is loaded. `isForbidden`: this user is not allowed to see it. */
   readonly leaseGuard:
     { readonly ok: true } | { readonly ok: false; readonly reason: string; readonly isForbidden?: boolean };
   readonly bird: { readonly ok: true; readonly state: BirdState } | { readonly ok: false; readonly reason: string };
@@ -71,8 +71,8 @@ export interface Facts {
 export interface UnsignedAttempt {
   readonly source: string;
   /**
-   * `unanswered`: BIRD wants a signature; `accepted`: anybody gets a session; `reset`: nobody listens, or the rule of
-   * lease-guard.nft refuses this user; else why it could not be tried.
+   * `unanswered`: BIRD requires a signature; `accepted`: anyone gets a session; `reset`: nobody listens, or the rule of
+   * lease-guard.nft refuses this user; otherwise why the attempt was impossible.
    */
   readonly outcome: "unanswered" | "accepted" | "reset" | { readonly reason: string };
 }
@@ -80,7 +80,7 @@ export interface UnsignedAttempt {
 export interface FactPlaces {
   readonly edge: EdgeConfig;
   readonly processes: number;
-  /** Instead of what the edge remembers. */
+  /** Replaces the document that the edge remembers. */
   readonly fleet: Fleet | undefined;
   readonly birdSocket: string;
   /** Root of procfs: `/proc`. */
@@ -118,17 +118,17 @@ export async function gatherFacts(places: FactPlaces): Promise<Facts> {
   };
 }
 
-/** The addresses that the sessions of the edge's processes come from. */
+/** The source addresses of the sessions of the edge's processes. */
 export function leaseSources({ announce }: EdgeConfig, processes: number): string[] {
   if (announce === undefined) return [];
   return Array.from({ length: processes }, (_, index) => addressAfter(announce.source, index));
 }
 
-/** The document that the edge on this machine has, from its data folder. */
+/** The document that this machine's edge has stored in its data directory. */
 async function rememberedFleet(dataDir: string): Promise<{ fleet: Fleet | undefined; reason: string | undefined }> {
   const none = (reason: string) => ({ fleet: undefined, reason });
   try {
-    // Opening the memory of an edge makes its folder; here nothing is made.
+    // Opening an edge's memory would create its directory; this command creates nothing.
     await stat(join(dataDir, "fleet.json"));
     const remembered = await (await openFleetMemory(dataDir)).loadFleet();
     return remembered === null
@@ -167,7 +167,7 @@ async function boundSockets(proc: string): Promise<BoundSocket[]> {
   return (await Promise.all(tables)).flat();
 }
 
-/** The rows of /proc/net/udp and its like: `sl: LOCAL:PORT REMOTE:PORT STATE …`, in hexadecimal. */
+/** The rows of /proc/net/udp and similar files: `sl: LOCAL:PORT REMOTE:PORT STATE …`, in hexadecimal. */
 export function socketsOf(table: string, transport: BoundSocket["transport"]): BoundSocket[] {
   return table
     .split("\n")
@@ -180,7 +180,7 @@ export function socketsOf(table: string, transport: BoundSocket["transport"]): B
     });
 }
 
-/** The kernel prints each 32-bit word as a number of this machine, which is little-endian. */
+/** The kernel prints each 32-bit word in host byte order, which is little-endian. */
 function addressOfHex(hex: string): string {
   const octets = Buffer.from(hex, "hex");
   for (let at = 0; at < octets.length; at += 4) octets.subarray(at, at + 4).reverse();
@@ -198,7 +198,7 @@ function leaseKeyState(file: string): NonNullable<Facts["leaseKey"]> {
   }
 }
 
-/** Connects as an edge without a key would, and hangs up at once. A signed session drops such a SYN without a word. */
+/** Connects like an edge without a key, and closes at once. A signed session silently drops such a SYN. */
 async function unsignedAttempt(
   peer: { host: string; port: number } | undefined,
   source: string,
@@ -222,7 +222,7 @@ async function unsignedAttempt(
 async function leaseGuardState(): Promise<Facts["leaseGuard"]> {
   const words = ["list", "table", "inet", "nearcast_lease"];
   try {
-    // Debian has it in a folder that is not in the PATH of users who are not root.
+    // Debian installs it in a folder that is not in the PATH of users other than root.
     await run("nft", words, { timeout: nftMs }).catch(async (error: NodeJS.ErrnoException) => {
       if (error.code !== "ENOENT") throw error;
       await run("/usr/sbin/nft", words, { timeout: nftMs });

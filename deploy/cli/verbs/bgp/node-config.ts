@@ -1,16 +1,16 @@
 /**
- * bird.conf of a node, made from its plan. Pure; tests give it to `bird -p`.
+ * Generates a node's bird.conf from its plan. Pure; tests check the result with `bird -p`.
  *
  *   edge process 0 ─127.0.0.2─┐
  *   edge process 1 ─127.0.0.3─┴─BGP, hold 3 s──▶ BIRD ──eBGP, BFD──▶ routers of the site
  *
- * - The edge's session is a lease: when the process dies the kernel closes it, and BIRD withdraws. Nothing in this file
- *   announces by itself, so no reload and no restart of BIRD can bring a dead node back.
- * - Only the exact prefixes of the site's clouds pass, whatever an edge says.
- * - GRACEFUL_SHUTDOWN (RFC 8326) goes on to the routers. Within the node it makes a process the last choice, so that
- *   one that drains does not take along another that serves.
- * - No secret stands in it: TCP MD5 keys, the edge's and the routers', are in files that are included.
- * - The edge's session is signed: without its key no other user of the machine can take the lease.
+ * - The edge's session is a lease: when the process dies, the kernel closes it, and BIRD withdraws the routes. Nothing
+ *   in this file announces by itself, so no reload or restart of BIRD can announce a dead node again.
+ * - Only the exact prefixes of the site's clouds pass, whatever an edge announces.
+ * - GRACEFUL_SHUTDOWN (RFC 8326) is passed on to the routers. Within the node it gives a process the lowest preference,
+ *   so that one draining process does not affect another that serves.
+ * - It contains no secret: the TCP MD5 keys, the edge's and the routers', are in included files.
+ * - The edge's session is signed: without its key, no other user of the machine can take the lease.
  */
 import { addressAfter } from "#base/ip-text.ts";
 import { type AnnouncementPlan, families, type Family, type PlannedRouter } from "./announcement-plan.ts";
@@ -18,11 +18,11 @@ import { type AnnouncementPlan, families, type Family, type PlannedRouter } from
 /** Where BIRD and the edge meet; defaults as in the edge's `announce`. */
 export interface LeasePlace {
   readonly neighbor: { readonly host: string; readonly port: number };
-  /** Of process 0; process i has i more in the last octet. */
+  /** Address of process 0; process i adds i to the last octet. */
   readonly source: string;
-  /** BIRD's own for the sessions; an edge may offer less. */
+  /** BIRD's hold time for the sessions; an edge may offer less. */
   readonly holdSeconds: number;
-  /** Holds `password "…";` for the edges' sessions; bird.conf includes it. */
+  /** Contains `password "…";` for the edges' sessions; bird.conf includes it. */
   readonly passwordFile: string;
 }
 
@@ -36,7 +36,7 @@ const leasePlaceDefault: LeasePlace = {
   passwordFile: `/etc/bird/${leasePasswordFileName}`,
 };
 
-/** The text of bird.conf. @param place where BIRD and the edge meet, as far as it is not the default */
+/** The text of bird.conf. @param place where BIRD and the edge connect, if not at the defaults */
 export function nodeConfig(plan: AnnouncementPlan, place: Partial<LeasePlace> = {}): string {
   const lease = { ...leasePlaceDefault, ...place };
   const carried = families.filter((family) => plan.prefixes[family].length > 0);
@@ -129,7 +129,7 @@ function edgeLines(plan: AnnouncementPlan, carried: readonly Family[], lease: Le
       ? ["  # A router of the same AS gets what another session of that AS brought (RFC 4456).", "  rr client;"]
       : []),
     ...carried.map((family) => {
-      // BIRD would complain that a session over IPv4 has no IPv6 next hop, although it sends nothing there.
+      // BIRD would warn that an IPv4 session has no IPv6 next hop, although it sends no IPv6 routes there.
       const nextHop = family === 6 && !host.includes(":") ? "next hop address ::1; " : "";
       const limit = `import limit ${plan.prefixes[family].length} action block;`;
       return `  ipv${family} { ${nextHop}${limit} import filter from_edge${family}; export none; };`;

@@ -1,14 +1,14 @@
 /**
- * What the site's router needs, for those who run it: BIRD, FRR and Junos. Pure.
+ * Generates the configuration of the site's router, for its operators: BIRD, FRR and Junos. Pure.
  *
  *   nodes ──sessions──▶ router ──▶ the rest of the network
- *            1 only the service prefixes come in
+ *            1 accept only the service prefixes
  *            2 GRACEFUL_SHUTDOWN → local preference 0 (RFC 8326): a draining node is the last choice
- *            3 all nodes at once (ECMP), a connection always to the same one: hash over ports, too
- *            4 BFD: a silent node is left within interval × multiplier
- *            5 nothing goes out to the nodes
+ *            3 all nodes at once (ECMP), each connection always to the same node: the hash includes ports
+ *            4 BFD: traffic leaves a silent node within interval × multiplier
+ *            5 announce nothing to the nodes
  *
- * These are parts to put beside what a router has already; names begin with NEARCAST so that they meet nothing.
+ * These parts extend an existing configuration; their names begin with NEARCAST to avoid conflicts.
  */
 import { type AnnouncementPlan, families, type Family, type PlannedNode } from "./announcement-plan.ts";
 import { prefixSet } from "./node-config.ts";
@@ -16,10 +16,10 @@ import { prefixSet } from "./node-config.ts";
 export const routerKinds = ["bird", "frr", "junos"] as const;
 export type RouterKind = (typeof routerKinds)[number];
 
-/** Written where the document does not tell: searched for and replaced by whoever uses the text. */
+/** Placeholders for values that the document does not have: the user of the text replaces them. */
 export const blanks = { routerAddress: "ROUTER-ADDRESS", password: "THE-PASSWORD" } as const;
 
-/** One session of the router: a node at an address, and the families that it carries. */
+/** One session of the router: the address of a node, and the families that the session carries. */
 interface NodeSession {
   readonly node: string;
   readonly address: string;
@@ -58,7 +58,7 @@ function missingLines({ nodes }: AnnouncementPlan): string[] {
   return [`Without an address of their own in the document: ${untold.map(({ name }) => name).join(", ")}.`, ""];
 }
 
-/** A session for each family in which the site's routers have an address. */
+/** One session per address family of the site's routers. */
 function sessionsOf(plan: AnnouncementPlan): NodeSession[] {
   const carriedBy = (family: Family): Family[] => {
     const routers = plan.routers.filter(({ address }) => address.includes(":") === (family === 6));
@@ -72,7 +72,9 @@ function sessionsOf(plan: AnnouncementPlan): NodeSession[] {
   );
 }
 
-/** Node names have hyphens, which are operators in BIRD; a v6 session beside a v4 one gets another name. */
+/**
+ * Node names contain hyphens, which are operators in BIRD; a v6 session of a node that has a v4 one gets another name.
+ */
 function birdName({ node, address }: NodeSession): string {
   return `nearcast_${node.replaceAll("-", "_")}${address.includes(":") ? "_6" : ""}`;
 }

@@ -1,10 +1,10 @@
 /**
- * The files that `nearcast bgp config --output` writes. Each is written whole or not at all, and only when there is a
- * text to write: a command that fails leaves what a running BIRD or a boot depends on as it was.
+ * The files that `nearcast bgp config --output` writes. Each is written completely or not at all, and only after its
+ * text was generated: a failing command does not change what a running BIRD or a boot depends on.
  *
- *   bird.conf                        BIRD's; keeps the owner and mode that it had
- *   nearcast-lease.conf beside it    the edge's TCP MD5 key in BIRD's words, for root and BIRD alone
- *   lease.key in the edge's data     the same key, for the edge alone; made when it is not there yet
+ *   bird.conf                        BIRD's; keeps its owner and mode
+ *   nearcast-lease.conf beside it    the edge's TCP MD5 key in BIRD's syntax, readable by root and BIRD only
+ *   lease.key in the edge's data     the same key, readable by the edge only; created if missing
  */
 import { chown, readFile, stat } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -18,7 +18,7 @@ export interface WrittenFile {
   readonly outcome: "written" | "unchanged";
 }
 
-/** A configuration, with the owner and mode of the file that it replaces. */
+/** A configuration file, with the owner and mode of the file that it replaces. */
 export async function writeConfigFile(file: string, text: string): Promise<WrittenFile> {
   return await inWords(file, async () => {
     const before = await stat(file).catch(ignoreAbsence);
@@ -29,7 +29,7 @@ export async function writeConfigFile(file: string, text: string): Promise<Writt
   });
 }
 
-/** The key in BIRD's words, readable by root and by the group of the folder (which is BIRD's). */
+/** The key in BIRD's syntax, readable by root and by the group of the folder (which is BIRD's). */
 export async function writePasswordFile(file: string, key: string): Promise<WrittenFile> {
   return await inWords(file, async () => {
     const text = `password "${key}";\n`;
@@ -41,7 +41,7 @@ export async function writePasswordFile(file: string, key: string): Promise<Writ
   });
 }
 
-/** The edge's key; a new one, for the owner of the folder alone, where there is none yet. */
+/** The edge's key; if there is none, a new one that only the owner of the folder can read. */
 export async function ensureLeaseKey(file: string): Promise<WrittenFile & { readonly key: string }> {
   return await inWords(file, async () => {
     if ((await stat(file).catch(ignoreAbsence)) !== undefined) {
@@ -55,7 +55,7 @@ export async function ensureLeaseKey(file: string): Promise<WrittenFile & { read
   });
 }
 
-/** Only root can give files away; anybody else's stay their own. */
+/** Only root can change the owner; other users' files stay their own. */
 async function own(file: string, { uid, gid }: { uid: number; gid: number }): Promise<void> {
   if (process.getuid?.() === 0) await chown(file, uid, gid);
 }

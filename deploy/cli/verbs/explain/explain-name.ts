@@ -1,6 +1,6 @@
 /**
- * What a node says of a DNS answer (`GET /explain/dns`), as a page for people; pure. The node may be of another
- * release than this command, so whatever is not there is left out.
+ * Formats a node's explanation of a DNS answer (`GET /explain/dns`) for people; pure. The node may run another release
+ * than this command, so missing fields are left out.
  *
  *   img.cdn.test A for 133.11.1.0 in Tokyo, JP (35.69, 139.69)
  *     answer  192.0.2.3  (site tyo)
@@ -15,7 +15,7 @@
 import { cell, inside, texts } from "../../admin-client.ts";
 import { tableLines } from "../../output.ts";
 
-/** What each outcome that rests on no steering means. */
+/** The meaning of each outcome that involves no steering. */
 const outcomes: Readonly<Record<string, string>> = {
   records: "the zone's records, the same for every client",
   nodata: "none: the name has no record of this type (NODATA)",
@@ -27,13 +27,13 @@ const outcomes: Readonly<Record<string, string>> = {
   invalid: "none",
 };
 
-/** Who may be a candidate when no site is up. */
+/** Which sites are candidates when no site is up. */
 const standings: Readonly<Record<string, string>> = {
   draining: "no site is up: draining sites are candidates",
   all: "no site is up or draining: all sites are candidates, because some answer is better than none",
 };
 
-/** Candidates and hints that are shown: a fleet has at most as many sites. */
+/** Rows of candidates and hints: a fleet has at most this many sites. */
 const rowsMax = 1000;
 
 export function nameLines(body: Readonly<Record<string, unknown>>): string[] {
@@ -112,7 +112,7 @@ function answerText(steering: Readonly<Record<string, unknown>>): string {
   return chosen === undefined ? list : `${list}  (site ${chosen})`;
 }
 
-/** Through which zone, aliases and wildcard the answer was found. */
+/** The zone, aliases and wildcard that led to the answer. */
 function wayRows(body: Readonly<Record<string, unknown>>): Row[] {
   const target = textOf(body, "aliasTarget");
   const steps = [textOf(body, "name"), ...texts(body, "aliases")];

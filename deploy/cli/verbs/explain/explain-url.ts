@@ -1,6 +1,6 @@
 /**
- * What a node says of a URL (`GET /explain`), in sentences and then with every figure; pure. The node may be of another
- * release than this command, so whatever is not there is left out.
+ * Formats a node's explanation of a URL (`GET /explain`): first sentences, then every figure; pure. The node may run
+ * another release than this command, so missing fields are left out.
  *
  *   host     img.cdn.test, which serves pictures
  *   picture  sample.jpg, 640 px wide, as AVIF
@@ -10,7 +10,7 @@
 import { inside } from "../../admin-client.ts";
 import { timeText } from "../../output.ts";
 
-/** What each verdict means for a client who asks now. */
+/** The meaning of each verdict for a client that sends the request now. */
 const verdicts: Readonly<Record<string, string>> = {
   fresh: "the copy on this node, without asking anyone",
   "stale-revalidate": "the copy on this node, at once; the origin is asked in the background whether it changed",
@@ -24,9 +24,9 @@ const served: Readonly<Record<string, string>> = {
   assets: "which serves the files of another web server",
 };
 
-/** Keys that are longer push their own line alone. */
+/** Longer keys do not widen the column of the others. */
 const keyLengthMax = 40;
-/** Ten times what an explanation has. */
+/** Ten times the lines of an explanation. */
 const linesMax = 500;
 
 export function urlLines(body: Readonly<Record<string, unknown>>): string[] {
@@ -48,8 +48,8 @@ export function urlLines(body: Readonly<Record<string, unknown>>): string[] {
 }
 
 /**
- * The picture that a URL would show, where the node has never asked the origin for it, or the origin had none.
- * Undefined: the node has it, or the URL is none of a picture.
+ * The picture that a URL would show, if the node has never requested it from the origin, or the origin had none.
+ * Undefined: the node has it, or the URL is not that of a picture.
  */
 export function unknownPicture(body: Readonly<Record<string, unknown>>): string | undefined {
   const source = textOf(body, "source");

@@ -1,6 +1,6 @@
 /**
- * `nearcast fleet apply`: publish a fleet document as the next version; every edge has it within a second.
- * `nearcast fleet diff`: only say what that would change.
+ * `nearcast fleet apply`: publishes a fleet document as the next version; every edge has it within a second.
+ * `nearcast fleet diff`: only shows what that would change.
  */
 import { counted } from "#base/counted.ts";
 import { problemLines, type ValueProblem } from "#base/schema.ts";
@@ -89,7 +89,7 @@ interface ValidFleet extends Pick<WholeFleet, "text" | "warnings" | "lineOf"> {
   readonly fleet: Fleet;
 }
 
-/** Nodes that joined have addresses, too: which of them are missing, only the origin's roster tells. */
+/** Nodes that joined have addresses, too: only the origin's roster shows which are missing. */
 async function tellWarnings(output: Output, valid: ValidFleet, client: OriginClient): Promise<ValueProblem[]> {
   const ofReview = warningsOf(valid.fleet, await readRoster(client));
   const warnings = [...valid.warnings, ...ofReview.map((one) => withLine(one, valid.lineOf))];

@@ -1,4 +1,4 @@
-/** `nearcast fleet check`: is this a fleet document? All its problems at once; it is sent nowhere. */
+/** `nearcast fleet check`: validates a fleet document and reports all problems at once; nothing is sent anywhere. */
 import { counted } from "#base/counted.ts";
 import { problemLines, type ValueProblem } from "#base/schema.ts";
 import { withLine } from "#base/yaml-lines.ts";
@@ -56,10 +56,10 @@ async function reviewWarnings(cli: Cli, options: CommonOptions, fleet: Fleet): P
   return warnings;
 }
 
-/** A thousand lines would hide the answer; the JSON has them all. */
+/** A thousand lines would hide the answer; the JSON contains all of them. */
 const warningsShownMax = 20;
 
-/** What is unwise in a document that is valid all the same. */
+/** Warnings about a document that is valid. */
 export function warningLines(warnings: readonly (ValueProblem & { readonly advice?: string })[]): string[] {
   const rest = warnings.length - warningsShownMax;
   const lines = warnings.slice(0, warningsShownMax).map((warning) => {
@@ -69,7 +69,7 @@ export function warningLines(warnings: readonly (ValueProblem & { readonly advic
   return rest > 0 ? [...lines, `and ${rest} more warnings`] : lines;
 }
 
-/** The file's text, or a failure that says why not. */
+/** The file's text, or a failure with the reason. */
 export async function readFleetText(file: string): Promise<string> {
   try {
     return await readFile(file, "utf8");

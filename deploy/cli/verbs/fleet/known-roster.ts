@@ -1,4 +1,4 @@
-/** The nodes that joined, for verbs that work without an origin, too: asked for only where one is known. */
+/** The nodes that joined, for verbs that also work without an origin: requested only if an origin is known. */
 import { ConfigError } from "#base/read-config.ts";
 import type { Roster } from "#document/roster.ts";
 import { CommandFailure } from "../../exit-codes.ts";
@@ -25,7 +25,7 @@ export async function rosterAtHand(cli: Cli, options: CommonOptions): Promise<Ro
     }
   } catch (error) {
     if (error instanceof CommandFailure) return { problem: error.message };
-    // A file of this machine that has nothing to do with the document.
+    // A configuration file of this machine, unrelated to the document, is invalid.
     if (error instanceof ConfigError) return { problem: error.message.split("\n", 1)[0] ?? "" };
     throw error;
   }

@@ -1,11 +1,11 @@
-/** What is said of a version of the fleet document that is not there. */
+/** The message about a version of the fleet document that does not exist. */
 import { command } from "#base/command-name.ts";
 import { CommandFailure, exitCodes } from "../../exit-codes.ts";
 import { readFleetVersions } from "../../origin-answers.ts";
 import type { OriginClient } from "../../origin-client.ts";
 import { versionsText } from "../../missing-picture.ts";
 
-/** The newest ones, of which one message tells; the origin's own greatest. */
+/** How many of the newest versions are read for the message; the origin's maximum. */
 const versionsMax = 1000;
 
 export async function noSuchRelease(client: OriginClient, version: number): Promise<CommandFailure> {

@@ -1,10 +1,10 @@
 /**
- * Publishing a fleet version, for `fleet apply` and `fleet rollback`: the origin says what would change, a person
- * agrees, and exactly what was shown is published.
+ * Publishes a fleet version, for `fleet apply` and `fleet rollback`: the origin says what would change, a person
+ * confirms, and exactly the reviewed document is published.
  *
- *   review (dry run) ─▶ dangers? refused, unless --force ─▶ agreed? ─▶ publish, if the newest version is still the same
+ *   review (dry run) ─▶ dangers? refused, unless --force ─▶ confirmed? ─▶ publish, if the newest version is unchanged
  *
- * The origin judges again when it publishes, so nothing here can be skipped to get round it.
+ * The origin judges the document again when it publishes, so skipping these steps gains nothing.
  */
 import { changeText } from "#review/diff.ts";
 import type { Command } from "commander";
@@ -46,8 +46,8 @@ export type Outcome =
   | { readonly outcome: "published"; readonly review: FleetReview; readonly published: PublishedFleet };
 
 /**
- * @param mayGoUnasked whether this change may be published without a person's word where nobody can be asked
- * @throws CommandFailure when it is refused, not agreed to, or overtaken by another publication
+ * @param mayGoUnasked whether this change may be published without confirmation if nobody can be asked
+ * @throws CommandFailure when it is refused, not confirmed, or overtaken by another publication
  */
 export async function publishReviewed(
   cli: Cli,
@@ -84,7 +84,7 @@ export async function publishReviewed(
   }
 }
 
-/** A first version has nothing to lose and nobody to ask about it. */
+/** A first version takes nothing away, so it needs no confirmation. */
 async function mustBeAgreed(
   cli: Cli,
   options: PublishingOptions,
@@ -128,7 +128,7 @@ function changeLines({ version, changes, changeCount }: FleetReview): string[] {
   ];
 }
 
-/** What would be taken from clients, as every verb says it. @param dangerCount of all, where not all are here */
+/** What clients would lose, as every verb prints it. @param dangerCount the total, if `dangers` is only a part */
 export function dangerLines(dangers: readonly Danger[], dangerCount = dangers.length): string[] {
   return dangersOf(dangers, dangerCount).map((line) => `danger: ${line}`);
 }
@@ -140,7 +140,7 @@ function dangersOf(dangers: readonly Danger[], dangerCount: number): string[] {
   return [...dangers.map(({ message }) => message), ...(more > 0 ? [`and ${more} more`] : [])];
 }
 
-/** Ends `--dry-run`, and `fleet diff`: status 4 when publishing would be refused. */
+/** Ends `--dry-run` and `fleet diff`: status 4 if publishing would be refused. */
 export function answerReview(cli: Cli, options: PublishingOptions, review: FleetReview, facts: object): void {
   outputOf(cli, options).answer({ ...facts, ...review }, () => [
     ...(review.unchanged ? [`version ${review.version ?? "?"} already has this text`] : changeLines(review)),

@@ -1,4 +1,4 @@
-/** `nearcast fleet releases`: the versions of the fleet document, who published them and what each changed. */
+/** `nearcast fleet releases`: the versions of the fleet document, their publishers and their changes. */
 import { command } from "#base/command-name.ts";
 import type { Command } from "commander";
 import { exitCodes } from "../../exit-codes.ts";

@@ -1,4 +1,4 @@
-/** `nearcast fleet rollback`: publish an earlier version of the fleet document again, as the next version. */
+/** `nearcast fleet rollback`: publishes an earlier version of the fleet document as the next version. */
 import { command } from "#base/command-name.ts";
 import type { Command } from "commander";
 import { CommandFailure, exitCodes } from "../../exit-codes.ts";
@@ -27,7 +27,7 @@ export function addFleetRollback(parent: Command, cli: Cli): Command {
 export async function rollBackFleet(cli: Cli, version: number | undefined, options: PublishingOptions): Promise<void> {
   const output = outputOf(cli, options);
   const done = await withClient(cli, options, async (client) => {
-    // Who rolls back has said what is wanted, often in a hurry and from a script.
+    // A rollback needs no confirmation: it is explicit, and often in a hurry or from a script.
     const goesUnasked = (): boolean => true;
     try {
       return await publishReviewed(cli, options, client, { rollbackTo: version }, goesUnasked);

@@ -1,4 +1,4 @@
-/** `nearcast fleet show`: the fleet document as it was published. */
+/** `nearcast fleet show`: prints the fleet document as it was published. */
 import { parseFleet } from "#document/read-document.ts";
 import type { Command } from "commander";
 import { exitCodes } from "../../exit-codes.ts";
@@ -24,7 +24,7 @@ export function addShow(parent: Command, cli: Cli): Command {
       const { version } = options;
       const found = await withClient(cli, options, async (client) => {
         const text = await readFleet(client, version);
-        // Where there is none at all, which one was asked for does not matter.
+        // If there is no version at all, the requested number does not matter.
         if (text === undefined) throw await noSuchRelease(client, version ?? 1);
         return text;
       });

@@ -1,8 +1,8 @@
 /**
- * Zone files beside a fleet document: read by `check` and `apply`, which put them into what is published.
+ * Zone files next to a fleet document: `check` and `apply` read them and embed them in the published text.
  *
- * Paths are relative to the file that names them, and lead to plain files in the directory of the fleet document or
- * below it, also where they are links: a document that came from somebody else can't have other files published.
+ * Paths are relative to the file that names them. After resolving links, they must be plain files in the directory of
+ * the fleet document or below it: a document from somebody else must not publish other files.
  */
 import { readFileSync, realpathSync, statSync } from "node:fs";
 import { dirname, isAbsolute, join, relative, sep } from "node:path";
@@ -17,16 +17,16 @@ type FoundText = ReturnType<ReadZoneText>;
 
 export interface WholeFleet {
   readonly checked: Checked<Fleet>;
-  /** What is unwise, but works; what the roster may put right is not among it (node/review/warnings.ts). */
+  /** Warnings, except those that the roster may resolve (node/review/warnings.ts). */
   readonly warnings: readonly ValueProblem[];
-  /** The document with its zone files in it: what is published. */
+  /** The document with its zone files embedded: this text is published. */
   readonly text: string;
-  /** Lines of the document as its author wrote it. */
+  /** Line numbers in the document as its author wrote it. */
   readonly lineOf: LineOf;
 }
 
 /**
- * Reads a fleet document with the zone files beside it.
+ * Reads a fleet document and its zone files.
  * @param document its path
  * @param written its text
  * @throws Error when a zone file changes while it is read
@@ -37,13 +37,14 @@ export function readWholeFleet(document: string, written: string): WholeFleet {
   const checked = parseFleet(written, { readZoneText, warn: (warning) => warnings.push(warning) });
   if (!checked.ok) return { checked, warnings, text: written, lineOf: () => undefined };
   const text = inlineZoneFiles(written, readZoneText);
-  // As the origin will see it: it may be too large with the files in it. Problems of theirs were told above, by file.
+  // As the origin will see it: with the files, it may be too large. Problems in the files were reported above, per
+  // file.
   const lineOf = linesOfYaml(written);
   return { checked: text === written ? checked : parseFleet(text), warnings, text, lineOf };
 }
 
 /**
- * Files are called by their path from the directory of the document, in problems too.
+ * Files are named by their path relative to the directory of the document, in problems too.
  * @param document path of the fleet document
  */
 function zoneTextReader(document: string): ReadZoneText {
@@ -65,7 +66,7 @@ function readBeside(root: string, path: string, from: string | undefined): Found
   if (file === ".." || file.startsWith(`..${sep}`) || isAbsolute(file)) {
     return { ok: false, problem: "must be in the directory of the fleet document or below it" };
   }
-  // Before it is opened: a pipe would wait for its writer.
+  // Checked before opening: opening a pipe would wait for its writer.
   const found = statSync(place);
   if (!found.isFile()) return { ok: false, problem: "is not a regular file" };
   if (found.size > fleetBytesMax)

@@ -1,10 +1,10 @@
-/** The edge.yaml of a node that joined: written once, then its owner's. */
+/** The edge.yaml of a node that joined: `join` writes it once, and the owner may then change it. */
 import { command } from "#base/command-name.ts";
 import { isDeepStrictEqual } from "node:util";
 import type { EdgeConfig } from "../../../../node/config.ts";
 import type { Room } from "./own-machine.ts";
 
-/** What the command line and the origin decide; all else is the owner's to change. */
+/** The values that the command line and the origin decide; the owner may change all others. */
 export interface Decided {
   site: string;
   origin: EdgeConfig["origin"];
@@ -14,7 +14,7 @@ export interface Decided {
   peer: NonNullable<EdgeConfig["peer"]>;
 }
 
-/** The text of a new file. JSON is YAML, and quotes what must be quoted. */
+/** The text of a new file. JSON is valid YAML, and quotes everything that needs quotes. */
 export function edgeText(node: string, dataDir: string, decided: Decided, room: Room): string {
   const { site, origin, http, admin, dns, peer } = decided;
   const endpoints = (list: readonly object[]): string => list.map((one) => `\n  - ${flow(one)}`).join("");
@@ -66,8 +66,8 @@ function flow(value: object): string {
 }
 
 /**
- * Where a file that is there is of another node, or not where its registration says; one line each. It may have more
- * addresses, and all else as its owner likes.
+ * The points in which an existing file belongs to another node, or contradicts its registration; one line each. The
+ * file may have more addresses, and any other settings.
  */
 export function disagreements(there: EdgeConfig, decided: Decided, name: string | undefined): string[] {
   const missing = decided.http.filter((wanted) => !there.http.some((one) => isDeepStrictEqual(one, wanted)));

@@ -1,4 +1,4 @@
-/** What a machine that joins finds out about itself: the address that others see, and what its hardware allows. */
+/** What a joining machine finds out about itself: its address as others see it, and what its hardware allows. */
 import { mkdir, statfs } from "node:fs/promises";
 import { BlockList, connect, isIPv4 } from "node:net";
 import { availableParallelism, totalmem } from "node:os";
@@ -19,12 +19,12 @@ for (const [network, length] of [
 }
 privateNetworks.addSubnet("fc00::", 7, "ipv6"); // RFC 4193
 
-/** Reached by nobody on the internet. */
+/** Not reachable from the internet. */
 export function isPrivate(address: string): boolean {
   return privateNetworks.check(address, isIPv4(address) ? "ipv4" : "ipv6");
 }
 
-/** The address from which this machine reaches the origin, as a connected socket tells. */
+/** The address from which this machine reaches the origin: the local address of a connected socket. */
 export async function addressTowards(origin: URL): Promise<string> {
   const port = origin.port === "" ? (origin.protocol === "https:" ? 443 : 80) : Number(origin.port);
   const socket = connect({ host: origin.hostname.replace(/^\[|\]$/g, ""), port });
@@ -61,11 +61,11 @@ export interface Room {
   decoders: number;
 }
 
-/** A quarter of the memory, half of what is free on the disk, a decoder for each core. */
+/** A quarter of the memory, half of the free disk space, one decoder per core. */
 export async function roomFor(directory: string): Promise<Room> {
   await mkdir(directory, { recursive: true });
   const { bavail, bsize } = await statfs(directory);
-  // In a container the limit of that counts; where there is none, it is 0 or enormous.
+  // In a container its limit counts; without a limit, this is 0 or enormous.
   const limit = process.constrainedMemory();
   const memoryBytes = limit > 0 ? Math.min(limit, totalmem()) : totalmem();
   const whole = (bytes: number): number => Math.max(1, Math.floor(bytes / mebibyte)) * mebibyte;

@@ -1,19 +1,19 @@
-/** What `nearcast purge` says of what the nodes found; pure. */
+/** Formats the nodes' reports on a purge for `nearcast purge`; pure. */
 import { counted } from "#base/counted.ts";
 import type { NodePurge, PurgeState } from "../../origin-answers.ts";
 import { sizeText, tableLines } from "../../output.ts";
 
-/** Selectors that are told one by one. */
+/** How many selectors are listed one by one. */
 const toldMax = 20;
 
-/** A selector for which no node held anything, and what may explain it. */
+/** A selector for which no node held anything, with a possible explanation. */
 export interface Unheld {
-  /** As people call it: `name "alps.jpg"`. */
+  /** For people: `name "alps.jpg"`. */
   what: string;
   hint: string | undefined;
 }
 
-/** @param isByNode a line for each node, instead of their sum */
+/** @param isByNode one line per node, instead of their sum */
 export function purgeLines(state: PurgeState, isByNode: boolean): string[] {
   const done = state.nodes.filter(({ state: one }) => one === "done");
   return [

@@ -1,4 +1,4 @@
-/** Which files `nearcast put` stores, under which names, and which it leaves out, with the reason. */
+/** Decides which files `nearcast put` stores, under which names, and which it skips, with the reason. */
 import { systemReason } from "#base/system-reason.ts";
 import type { Stats } from "node:fs";
 import { lstat, readdir, realpath, stat } from "node:fs/promises";
@@ -22,10 +22,10 @@ export interface Found {
   skipped: Skipped[];
 }
 
-/** What a folder is searched for; a file that is named by itself may be called as it likes. */
+/** The extensions that are searched for in a folder; a file named on the command line may have any name. */
 const pictureExtensions = new Set([".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif"]);
 
-/** Pictures of other kinds, by extension: what each is called, and what to do about it. */
+/** Unsupported kinds of pictures, by extension: their names, and what to do about them. */
 const otherPictures: Readonly<Record<string, string>> = {
   ".heic": "HEIC is not supported: convert it to JPEG first",
   ".heif": "HEIF is not supported: convert it to JPEG first",
@@ -51,12 +51,12 @@ const otherPictures: Readonly<Record<string, string>> = {
   ),
 };
 
-/** Folders and links below one word, so that a tree that never ends has one here. */
+/** The maximum depth of folders and links below one argument, so that an endless tree has an end. */
 const depthMax = 64;
 
 /**
  * @param words files and folders; the last one may be the path at the origin
- * @param to the path at the origin, when it was given apart
+ * @param to the path at the origin, if it was given separately
  */
 export async function findUploads(words: readonly string[], to: string | undefined): Promise<Found> {
   const there = await Promise.all(words.map(async (word) => ({ word, stats: await statOf(word) })));
@@ -86,8 +86,8 @@ export async function findUploads(words: readonly string[], to: string | undefin
 }
 
 /**
- * Walks a folder, links followed. Each folder is entered once, by its true path, so a link to a folder above (`self ->
- * .`) ends there; a link to a picture is that picture under the link's name.
+ * Walks a folder and follows links. Each folder is entered once, by its real path, so a link to a parent folder (`self
+ * -> .`) ends there; a link to a picture is stored under the link's name.
  */
 async function searchFolder(root: string, base: string, found: Found): Promise<void> {
   const entered = new Set<string>();
@@ -115,7 +115,7 @@ async function searchFolder(root: string, base: string, found: Found): Promise<v
       const file = join(folder, entry.name);
       const entryName = joinName(name, entry.name);
       const isPlain = entry.isFile() || entry.isDirectory();
-      // Nothing is asked of the file system for a file that is left out anyway.
+      // A skipped file needs no call to the file system.
       const reason = (await hasForeignName(file)) ? notUtf8 : entry.isFile() ? whyNot(entry.name) : undefined;
       if (reason !== undefined) {
         found.skipped.push({ file, reason });
@@ -141,7 +141,7 @@ const notUtf8 =
   "its name is not valid UTF-8: rename it " +
   "(convmv -f latin1 -t utf8 --notest FILE converts names from older systems)";
 
-/** Node reads U+FFFD where a name has bytes that are no UTF-8; a file that has it in its own name is there. */
+/** Node decodes bytes that are not UTF-8 as U+FFFD; a file that really has U+FFFD in its name can be found under it. */
 async function hasForeignName(file: string): Promise<boolean> {
   return file.includes("\ufffd") && (await lstat(file).catch(() => undefined)) === undefined;
 }
@@ -150,7 +150,7 @@ function notThere(word: string): string {
   return word.includes("\ufffd") ? `${word} can't be read: ${notUtf8}` : `there is no file or directory "${word}"`;
 }
 
-/** Why a file in a folder is left out; undefined: it is a picture by its name. */
+/** Why a file in a folder is skipped; undefined: it is a picture by its name. */
 function whyNot(name: string): string | undefined {
   const extension = extname(name).toLowerCase();
   if (name.startsWith("._")) return "it holds macOS metadata of another file";
@@ -172,7 +172,7 @@ function refuseTwins(uploads: readonly Upload[]): void {
 
 async function statOf(path: string): Promise<Stats | undefined> {
   return await stat(path).catch((error: NodeJS.ErrnoException) => {
-    // Too long for a file's name, not for a picture's: as the last word it is the path at the origin.
+    // Too long for a file name, but not for a picture's name: as the last argument it is the path at the origin.
     if (error.code === "ENOENT" || error.code === "ENOTDIR" || error.code === "ENAMETOOLONG") return undefined;
     throw new CommandFailure(exitCodes.usage, `${path} can't be read: ${reasonOf(error)}`);
   });
@@ -188,7 +188,7 @@ function joinName(path: string, name: string): string {
   return path === "" || path.endsWith("/") ? path + name : `${path}/${name}`;
 }
 
-/** Names have no leading slash, although people write one. The origin judges the rest. */
+/** Names have no leading slash, although people write one. The origin validates the rest. */
 function cleanName(name: string): string {
   return name.replace(/^\/+/, "");
 }

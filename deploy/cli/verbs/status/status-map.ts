@@ -1,9 +1,9 @@
 /**
- * The sites on a map of the world, for a terminal: dots are where people live, in cells of five degrees by six.
+ * Draws the sites on a map of the world, for a terminal: dots are populated areas, in cells of five degrees by six.
  *
  *   ●  up     ◐  draining     ○  down
  *
- * A site's name stands to the right of its mark, or to the left where the right is taken; names give way to marks.
+ * A site's name is to the right of its mark, or to the left if the right is taken; marks have priority over names.
  */
 export interface MapSite {
   name: string;

@@ -1,9 +1,9 @@
 /**
- * What `nearcast status` shows, from the answers of admin listeners; pure. Nodes tell each other of themselves, so one
- * node's answer describes the whole fleet as that node sees it. Further nodes are asked where they are known, and where
- * they see a site differently it is said.
+ * Formats `nearcast status` from the answers of admin listeners; pure. Nodes exchange their states, so one node's
+ * answer describes the whole fleet as that node sees it. Further nodes are asked if they are known, and the output says
+ * where their views of a site differ.
  *
- * Answers may come from a node of another release: whatever is not there shows as `-`.
+ * Nodes may run another release: missing fields are shown as `-`.
  */
 import { asTyped } from "#base/command-name.ts";
 import type { NodeStatus, SeenSite, Witness } from "../../node-status.ts";
@@ -24,7 +24,7 @@ export function statusLines(origin: OriginState, witnesses: readonly Witness[], 
     ? `origin  ${origin.url}  up, fleet version ${origin.fleetVersion ?? "none yet"}`
     : `origin  ${origin.url}  ${origin.reason ?? "unreachable"}`;
   if (witnesses.length === 0) return [originLine];
-  // Of many nodes some leave out what they see of the others.
+  // With many nodes, some leave out what they see of the others.
   const seen = witnesses.find((witness) => sitesOf(witness).length > 0);
   return [
     originLine,
@@ -35,7 +35,7 @@ export function statusLines(origin: OriginState, witnesses: readonly Witness[], 
   ];
 }
 
-/** The nodes that were asked themselves: what only they know. */
+/** The nodes that were asked: what only they themselves know. */
 function askedLines(witnesses: readonly Witness[]): string[] {
   const rows = witnesses.map(({ name, site, at, answer }): Cell[] => {
     if (answer.outcome !== "answered") return [name, site, answer.kind];
@@ -49,7 +49,7 @@ function askedLines(witnesses: readonly Witness[]): string[] {
       status.feed?.position?.seq,
       bytesCell(status.cache?.memory?.bytes),
       bytesCell(status.cache?.disk?.bytes),
-      // The beginning of the fleet secret's id: enough to see that all nodes have the same one.
+      // The beginning of the fleet secret's id: enough to verify that all nodes have the same secret.
       status.fleetSecret?.slice(0, 8),
       leaseCell(status),
       at,
@@ -64,7 +64,7 @@ function askedLines(witnesses: readonly Witness[]): string[] {
   return [...tableLines(heads, rows), ...whys];
 }
 
-/** What its owner should know of a node that answers. */
+/** What the owner of a node that answers should know. */
 function whysOf(status: NodeStatus): string[] {
   const { unready, isIsolated, feed, originToken, announce, decoders } = status;
   return [
@@ -81,7 +81,7 @@ function isEmpty(text: string | null | undefined): boolean {
   return text === undefined || text === null || text === "";
 }
 
-/** All sites and all nodes, as the node sees them that was asked. */
+/** All sites and all nodes, as the asked node sees them. */
 function fleetLines(witness: Witness, isWithMap: boolean): string[] {
   const sites = sitesOf(witness);
   const siteRows = sites.map((site): Cell[] => {
@@ -132,7 +132,7 @@ function fleetLines(witness: Witness, isWithMap: boolean): string[] {
   ];
 }
 
-/** Sites of which the asked nodes say different things. */
+/** Sites about which the asked nodes disagree. */
 function disagreementLines(witnesses: readonly Witness[]): string[] {
   const views = witnesses.flatMap((witness) => sitesOf(witness).map((site) => ({ by: witness.name, site })));
   const lines: string[] = [];
@@ -152,7 +152,7 @@ function sitesOf({ answer }: Witness): readonly SeenSite[] {
 function stateOf({ ready, presence, standing }: NodeStatus): string {
   if (ready === true) return "ready";
   if (standing === "removed") return "removed";
-  // By an operator, and the node goes on serving; one that is being stopped drains by itself.
+  // An operator drained it, and the node continues to serve; a node that is being stopped drains by itself.
   if (standing === "draining" && presence === "ready") return "drained";
   return presence === "draining" ? "draining" : "not ready";
 }

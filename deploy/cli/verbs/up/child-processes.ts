@@ -1,13 +1,13 @@
 /**
- * The processes that `nearcast up` runs, and what becomes of them.
+ * The processes that `nearcast up` runs, and their states.
  *
  *   start ──ready: keep()──▶ running ──ends by itself──▶ resting (10 s) ──address free──▶ running
  *     └──ends before──▶ ended     │                        └──address taken──▶ left alone: started by hand
  *                                 └──stop(): SIGTERM, then SIGKILL at the deadline──▶ ended
  *
- * Each child is the leader of a process group of its own, so that a terminal's Ctrl-C reaches `up` alone, which then
- * stops them in order. Its standard input is a pipe that nobody writes to: when `up` is killed, even by kill -9, the
- * pipe ends, and the child stops.
+ * Each child leads its own process group, so that a terminal's Ctrl-C reaches only `up`, which then stops the children
+ * in order. A child's standard input is a pipe that nobody writes to: when `up` is killed, even by kill -9, the pipe
+ * closes, and the child stops.
  */
 import { command } from "#base/command-name.ts";
 import type { Cancel, Clock } from "#base/clock.ts";
@@ -16,9 +16,9 @@ import { copyFile, open, readFile, rename, stat, truncate } from "node:fs/promis
 import { fileURLToPath } from "node:url";
 import { findTaken, type Listen } from "./free-addresses.ts";
 
-/** Long enough for a person to start the process by hand instead, or to see that the fleet does without it. */
+/** Long enough for a person to start the process by hand instead, or to see that the fleet works without it. */
 const restartDelayMs = 10_000;
-/** A log that reaches this size is moved aside, so that each process has at most twice as much on disk. */
+/** A log that reaches this size is moved aside, so that each process has at most twice this much on disk. */
 const logBytesMax = 16 * 1024 * 1024;
 const logCheckMs = 60_000;
 
@@ -36,9 +36,9 @@ export interface ChildPlan {
 export interface Child {
   readonly plan: ChildPlan;
   readonly pid: () => number | undefined;
-  /** How the process ended, once it has; cleared by a restart. */
+  /** How the process ended, if it has; cleared by a restart. */
   readonly ended: () => string | undefined;
-  /** It has come up well: from now on it is started again when it ends. */
+  /** The process has started successfully: from now on it is restarted when it ends. */
   readonly keep: () => void;
   /** Resolves when the process is gone; kills it if it is still there after `deadlineMs`. */
   readonly stop: (deadlineMs: number) => Promise<void>;
@@ -67,7 +67,7 @@ export async function startChild(plan: ChildPlan, deps: ChildrenDeps): Promise<C
     await log.close();
     running = child;
     ended = undefined;
-    // A child that ends closes its end of the pipe; nobody writes there, so the error says nothing new.
+    // A child that ends closes its end of the pipe; nobody writes there, so the error is irrelevant.
     child.stdin?.on("error", () => {});
     gone = new Promise((resolve) => {
       const end = (how: string): void => {
@@ -139,14 +139,14 @@ export async function startChild(plan: ChildPlan, deps: ChildrenDeps): Promise<C
   };
 }
 
-/** The log of the time before is kept once, beside the new one. */
+/** One previous log is kept, next to the new one. */
 async function rotate(logFile: string): Promise<void> {
   await rename(logFile, `${logFile}.1`).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== "ENOENT") throw error;
   });
 }
 
-/** The process keeps its handle, which appends: after the cut it goes on at the new end. */
+/** The process keeps its file handle, which appends: after the truncation it continues at the new end. */
 async function cutLog(logFile: string): Promise<void> {
   const { size } = await stat(logFile);
   if (size <= logBytesMax) return;
@@ -154,7 +154,7 @@ async function cutLog(logFile: string): Promise<void> {
   await truncate(logFile, 0);
 }
 
-/** The last lines of a log, for a failure's message. */
+/** The last lines of a log, for an error message. */
 export async function lastLines(logFile: string, count: number): Promise<string[]> {
   const text = await readFile(logFile, "utf8").catch(() => "");
   return text.trimEnd().split("\n").slice(-count);

@@ -1,6 +1,6 @@
 /**
  * Well-known places for `nearcast up --sites`: codes as operators name their sites, mostly the IATA code of the city or
- * its airport. Degrees of the city's centre, two decimals (about a kilometre).
+ * its airport. Coordinates are those of the city centre, with two decimals (about a kilometre).
  */
 
 export interface City {
@@ -72,6 +72,6 @@ export const cities: ReadonlyMap<string, City> = new Map(
     }),
 );
 
-/** The single site of a machine that plays the whole CDN alone: at sea, so that nobody takes it for a real place. */
+/** The single site of a machine that runs the whole CDN: at sea, so that nobody mistakes it for a real place. */
 export const localSite = "local";
 export const localPlace: City = { city: "this machine", country: "", latitude: 0, longitude: 0 };

@@ -1,4 +1,4 @@
-/** What `nearcast up` puts into an origin that has nothing yet: a fleet document and a picture. */
+/** What `nearcast up` stores in an empty origin: a fleet document and a picture. */
 import { command } from "#base/command-name.ts";
 import type { Fleet } from "#document/document.ts";
 import { parseFleet } from "#document/read-document.ts";
@@ -13,19 +13,19 @@ import { samplePicture } from "./sample-picture.ts";
 import { digestOf, type Setup } from "./folder.ts";
 
 export const sampleName = "sample.jpg";
-/** Under this name in `written` stands the digest of the fleet document that `up` published last. */
+/** The key in `written` of the digest of the fleet document that `up` published last. */
 const fleetKey = "fleet";
 
 export interface ProvidedFleet {
   version: number;
   isNew: boolean;
-  /** The image host that a picture is asked from: the first one of the document. */
+  /** The images host of the example URL: the first one of the document. */
   host: string;
 }
 
 /**
- * Publishes the first fleet document, or the next when the one there is still `up`'s own but for other sites. One that
- * somebody else wrote stays, and must name the nodes that are about to run.
+ * Publishes the first fleet document, or the next one if the existing document is still `up`'s own but has other sites.
+ * A document that somebody else wrote stays, and must contain the nodes that are about to run.
  */
 export async function provideFleet(client: OriginClient, setup: Setup): Promise<ProvidedFleet> {
   const text = firstFleet(
@@ -40,7 +40,7 @@ export async function provideFleet(client: OriginClient, setup: Setup): Promise<
     const host = hosts.find(({ kind }) => kind === "images")?.name ?? localHost;
     return { version: newest.version, isNew: false, host };
   }
-  // The document is `up`'s own and no edge runs yet, so nothing is served that it could take down.
+  // The document is `up`'s own and no edge runs yet, so publishing takes nothing out of service.
   const { version } = await publishFleet(client, { text }, { force: true });
   setup.state.written[fleetKey] = digestOf(text);
   return { version, isNew: true, host: localHost };
@@ -63,7 +63,7 @@ function refuseStrangers(version: number, fleet: Fleet, setup: Setup): void {
   );
 }
 
-/** Stores the picture unless something has its name. Returns whether it was stored. */
+/** Stores the picture unless its name is taken. Returns whether it was stored. */
 export async function provideSample(client: OriginClient, dataDir: string): Promise<boolean> {
   if (await hasImage(client, sampleName)) return false;
   const bytes = await samplePicture();

@@ -1,4 +1,4 @@
-/** The fleet document that `nearcast up` publishes first: a zone, the sites, an image host steered by place. */
+/** The fleet document that `nearcast up` publishes first: a zone, the sites, and an images host with geo steering. */
 import { command } from "#base/command-name.ts";
 import { stringify } from "yaml";
 import { localHost, localZone, type PlannedEdge, ports } from "./process-plan.ts";
@@ -7,7 +7,7 @@ export interface PlacedEdge extends PlannedEdge {
   httpPort: number;
 }
 
-/** Returns YAML with its comments, valid by parseFleet(). */
+/** Returns YAML with comments; parseFleet() accepts it. */
 export function firstFleet(edges: readonly PlacedEdge[]): string {
   const sections: [comment: string, section: Record<string, unknown>][] = [
     [

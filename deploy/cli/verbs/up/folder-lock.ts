@@ -1,4 +1,4 @@
-/** One folder, one `nearcast up`: it holds a lock on the folder, as an origin and an edge hold one on their data. */
+/** One folder, one `nearcast up`: it locks the folder, like an origin and an edge lock their data directories. */
 import { command } from "#base/command-name.ts";
 import { lockDirectory } from "#base/directory-lock.ts";
 import { NearcastError } from "#base/errors.ts";
@@ -9,8 +9,8 @@ import { hostPort, originFileOf, readOriginConfig, readUpState } from "../../set
 import { otherAddress } from "./process-plan.ts";
 
 /**
- * Makes the folder where it is not there.
- * @returns what lets go of it
+ * Creates the folder if it does not exist.
+ * @returns a function that releases the lock
  * @throws CommandFailure that says what runs there and how to start another one, or why the folder can't be locked
  */
 export async function holdFolder(dataDir: string): Promise<() => void> {
@@ -24,7 +24,7 @@ export async function holdFolder(dataDir: string): Promise<() => void> {
   }
 }
 
-/** What runs there, as far as it has come, and how to start another one beside it. */
+/** What runs there, as far as it has started, and how to start another one beside it. */
 async function runningLines(dataDir: string): Promise<string[]> {
   const state = await readUpState(dataDir);
   const origin = await readOriginConfig(originFileOf(dataDir)).catch(() => undefined);

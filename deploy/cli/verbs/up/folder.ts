@@ -1,9 +1,9 @@
 /**
- * The folder of `nearcast up`: writes the configurations that are not there, and keeps those that somebody changed.
- * Every file is written under a temporary name and renamed, so that a start that is cut short leaves no half of one.
+ * The folder of `nearcast up`: writes missing configuration files, and keeps those that somebody changed. Every file is
+ * written under a temporary name and renamed, so that an interrupted start leaves no partial file.
  *
  *   planSetup   reads the folder, changes nothing       writeSetup   the configurations
- *   saveState   which nodes run, when they do: what other verbs ask from then on
+ *   saveState   which nodes run, once they do: other verbs use these from then on
  */
 import { command } from "#base/command-name.ts";
 import { createHash } from "node:crypto";
@@ -34,20 +34,20 @@ export interface Setup {
   origin: { config: OriginConfig; plan: ChildPlan };
   edges: { planned: PlannedEdge; config: EdgeConfig; plan: ChildPlan }[];
   state: UpState;
-  /** What ran before, which is what other verbs ask until all of this listens. */
+  /** The previous state, which other verbs use until everything listens. */
   before: UpState | undefined;
-  /** Configurations to be written, by path. */
+  /** Configuration files to write, by path. */
   texts: ReadonlyMap<string, string>;
 }
 
-/** What `up` was asked for; undefined: as the last time, or one edge on 127.0.0.1. */
+/** The options of `up`; undefined: as last time, or one edge on 127.0.0.1. */
 export interface Wanted {
   sites: string[] | undefined;
   address: string | undefined;
   nodesPerSite: number | undefined;
 }
 
-/** Reads the folder and plans what is to run; changes nothing. */
+/** Reads the folder and plans the processes; changes nothing. */
 export async function planSetup(dataDir: string, wanted: Wanted): Promise<Setup> {
   const scratch = await mkdtemp(join(tmpdir(), "nearcast-up-"));
   try {
@@ -57,7 +57,7 @@ export async function planSetup(dataDir: string, wanted: Wanted): Promise<Setup>
   }
 }
 
-/** @param scratch a folder in which texts that are not written yet are read as configurations */
+/** @param scratch a folder in which new configuration texts are parsed before they are written */
 async function planIn(scratch: string, dataDir: string, wanted: Wanted): Promise<Setup> {
   const before = await readUpState(dataDir);
   const sites = wanted.sites ?? before?.sites ?? ["local"];
@@ -68,7 +68,7 @@ async function planIn(scratch: string, dataDir: string, wanted: Wanted): Promise
   const state: UpState = { sites, address, nodesPerSite, nodes, written: { ...before?.written } };
 
   const texts = new Map<string, string>();
-  /** The file that holds the configuration now: the one in the folder, or its new text. */
+  /** The file that contains the configuration now: the one in the folder, or its new text in `scratch`. */
   const take = async (file: string, text: string): Promise<string> => {
     if (await isEdited(file, state)) return file;
     state.written[basename(file)] = digestOf(text);
@@ -111,13 +111,13 @@ async function planIn(scratch: string, dataDir: string, wanted: Wanted): Promise
   return { dataDir, origin, edges, state, before, texts };
 }
 
-/** Writes the configurations, and remembers that they are ours; which nodes run is told when they do. */
+/** Writes the configurations, and records that they are ours; which nodes run is recorded once they do. */
 export async function writeSetup({ dataDir, state, before, texts }: Setup): Promise<void> {
   await replaceState(dataDir, { ...(before ?? state), written: state.written });
   for (const [file, text] of texts) await replaceFile(file, text);
 }
 
-/** To be called when all listens: from now on other verbs ask these nodes. */
+/** Call this when everything listens: from now on other verbs use these nodes. */
 export async function saveState({ dataDir, state }: Setup): Promise<void> {
   await replaceState(dataDir, state);
 }
@@ -148,7 +148,7 @@ function originText(dataDir: string, address: string): string {
   return withHead("The origin", {
     listen: { host: address, port: ports.origin },
     dataDir: resolve(dataDir, "origin"),
-    // `up` has five seconds to stop all, the edges first.
+    // `up` must stop everything within five seconds, the edges first.
     drainMs: 500,
   });
 }

@@ -1,4 +1,4 @@
-/** Is an address free? Asked before anything is started: a clear word then is worth more than a log line later. */
+/** Checks that addresses are free before anything starts: a clear message now is better than a log line later. */
 import { command } from "#base/command-name.ts";
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
@@ -6,14 +6,14 @@ import { hostPort } from "../../settings.ts";
 import { otherAddress } from "./process-plan.ts";
 
 export interface Listen {
-  /** Who wants it, for people: `HTTP of edge fra1`. */
+  /** What needs the address, for people: `HTTP of edge fra1`. */
   what: string;
   host: string;
   port: number;
   transport: "tcp" | "udp";
 }
 
-/** Returns the system's error code of each address that can't be listened on, such as EADDRINUSE. */
+/** Returns the system's error code for each address that can't be bound, such as EADDRINUSE. */
 export async function findTaken(wanted: readonly Listen[]): Promise<{ listen: Listen; code: string }[]> {
   const tried = await Promise.all(wanted.map(async (listen) => ({ listen, code: await tryListen(listen) })));
   return tried.flatMap(({ listen, code }) => (code === undefined ? [] : [{ listen, code }]));
@@ -47,7 +47,7 @@ function tryListen({ host, port, transport }: Listen): Promise<string | undefine
   });
 }
 
-/** What is in the way. */
+/** What is in the way, for people. */
 export function takenLine({ listen, code }: { listen: Listen; code: string }): string {
   const at = `${hostPort(listen.host, listen.port)}/${listen.transport} (${listen.what})`;
   if (code === "EADDRINUSE") return `${at} is in use by another program`;
@@ -58,7 +58,7 @@ export function takenLine({ listen, code }: { listen: Listen; code: string }): s
 
 /**
  * What is in the way and what to do about it, one line each.
- * @param configurations the files that say the ports; undefined: none is written yet
+ * @param configurations the files that set the ports; undefined: none is written yet
  */
 export function takenLines(
   taken: readonly { listen: Listen; code: string }[],

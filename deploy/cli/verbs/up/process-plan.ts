@@ -1,13 +1,12 @@
 /**
- * Who runs where when one machine plays the whole CDN; pure.
+ * Assigns addresses when one machine runs the whole CDN; pure.
  *
  *   one edge       origin 127.0.0.1:7070   edge 127.0.0.1   HTTP 8080, admin 8081, peers 8082, DNS 5300
  *   --sites a,b,c  origin 127.0.0.1:7070   edges 127.0.1.1, 127.0.2.1, 127.0.3.1, the same ports each
  *   --nodes 2      of each site also 127.0.1.2, 127.0.2.2, 127.0.3.2
  *
- * The base address (127.0.0.1 unless `--address` says otherwise) is the origin's; each further site adds one to its
- * third number, each further node to its last, so that several such CDNs can stand beside each other on one loopback
- * network.
+ * The origin has the base address (127.0.0.1 unless `--address` sets another); each further site adds one to the third
+ * number, each further node to the last, so that several such CDNs can share one loopback network.
  */
 import { command } from "#base/command-name.ts";
 import { isIPv4 } from "node:net";
@@ -19,12 +18,12 @@ export const localZone = "cdn.test";
 export const localHost = `img.${localZone}`;
 export const defaultAddress = "127.0.0.1";
 
-/** An address for another `up` beside the one at this address. */
+/** An address for another `up`, next to the one at this address. */
 export function otherAddress(address: string = defaultAddress): string {
   return address === "127.0.101.1" ? "127.0.201.1" : "127.0.101.1";
 }
 
-/** Every edge is a Node process with decoders beside it: more than this is no longer a trial on one machine. */
+/** Every edge is a Node process with decoder processes: more than this is no longer a trial on one machine. */
 const sitesMax = 16;
 const edgesMax = 24;
 export const nodesPerSiteMax = 8;

@@ -1,7 +1,7 @@
 /**
- * The picture that `nearcast up` stores so that there is something to ask for: hills under an evening sky, painted on
- * the spot. It has what makes photographs hard for encoders (smooth gradients, fine grain, sharp edges), and the same
- * seed paints the same bytes on every start.
+ * The picture that `nearcast up` stores as a first example: hills under an evening sky, painted on the spot. It has
+ * what makes photographs hard for encoders (smooth gradients, fine grain, sharp edges), and the same seed gives the
+ * same bytes on every start.
  *
  *   sky: gradient + sun's glow + thin clouds   ▶  hills, far to near: ridge lines and light from value noise  ▶  grain
  */
@@ -98,7 +98,7 @@ function valueNoise(random: () => number): Noise {
   };
 }
 
-/** Several noises over each other, each twice as fine and half as strong; about [0, 1). */
+/** Several layers of noise, each twice as fine and half as strong; about [0, 1). */
 function octaves(noise: Noise, x: number, y: number, count: number): number {
   let sum = 0;
   let weight = 0;

@@ -1,18 +1,18 @@
-/** Ctrl-C and its relatives, for `nearcast up`: the first asks to stop in order, a second one is an order to kill. */
+/** Ctrl-C and similar signals, for `nearcast up`: the first requests an orderly stop, a second one kills. */
 import type { Clock } from "#base/clock.ts";
 import { watchLauncher } from "#base/npm-parent.ts";
 
-/** npm passes a terminal's Ctrl-C on to what it runs, which got it too: one press can arrive twice. */
+/** npm forwards a terminal's Ctrl-C to its child, which also gets it directly: one press can arrive twice. */
 const samePressMs = 500;
 
 export interface StopSignal {
-  /** Resolves with the signal's name when somebody wants the end. */
+  /** Resolves with the name of the first stop signal. */
   readonly first: Promise<NodeJS.Signals>;
   readonly isWanted: () => boolean;
 }
 
 /**
- * @param withLauncher also when the npm that started it is gone, as npm-parent.ts tells; that counts as SIGTERM
+ * @param withLauncher also when the npm that started it has ended (npm-parent.ts detects it); that counts as SIGTERM
  * @param kill called at the second signal
  */
 export function watchStopSignals(clock: Clock, withLauncher: boolean, kill: () => void): StopSignal {

@@ -1,4 +1,4 @@
-/** What `nearcast up` says when all runs: who runs where, and three lines to paste. */
+/** The output of `nearcast up` once everything runs: the addresses, and three commands to try. */
 import { command } from "#base/command-name.ts";
 import { join } from "node:path";
 import { tableLines } from "../../output.ts";

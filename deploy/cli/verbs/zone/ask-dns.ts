@@ -1,4 +1,4 @@
-/** One DNS query to one server, as the check of a delegation needs it. */
+/** One DNS query to one server, for the check of a delegation. */
 import { canonicalAddress } from "#base/ip-text.ts";
 import { Packet } from "dns2";
 import { canonicalName } from "#record/domain-names.ts";
@@ -17,9 +17,9 @@ export interface DnsReply {
   readonly rcode: number;
   /** Whether the server answers with authority for the name (AA). */
   readonly isAuthoritative: boolean;
-  /** Those of answer and authority sections. */
+  /** NS records of the answer and authority sections. */
   readonly nameservers: readonly { owner: string; target: string }[];
-  /** Those of the answer section. */
+  /** Addresses in the answer section. */
   readonly addresses: readonly string[];
   /** Addresses of the answer and additional sections. */
   readonly glue: readonly { owner: string; address: string }[];
@@ -33,7 +33,7 @@ export type AskDns = (server: DnsServer, question: Question) => Promise<DnsReply
 
 export const rcodes = { noError: 0, nameError: 3 } as const;
 
-/** More than thirteen nameservers with their addresses take; the servers are not ours, so little is read of them. */
+/** Enough for thirteen nameservers with their addresses; the servers are not ours, so we read no more. */
 const answerBytesMax = 4096;
 
 export const askDns: AskDns = async (server, { name, type, isRecursive }) => {
@@ -60,7 +60,7 @@ export const askDns: AskDns = async (server, { name, type, isRecursive }) => {
   };
 };
 
-/** The response code as RFC 1035 and its successors call it. */
+/** The name of a response code in RFC 1035 and its successors. */
 export function rcodeName(rcode: number): string {
   return Object.entries(Packet.RCODE).find(([, number]) => number === rcode)?.[0] ?? `RCODE${rcode}`;
 }

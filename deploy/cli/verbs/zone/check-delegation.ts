@@ -1,5 +1,5 @@
 /**
- * Is a zone delegated as it should be? Asked from outside, the way a resolver goes:
+ * Checks the delegation of a zone from outside, following the path of a resolver:
  *
  *   resolver ──NS of each name above the zone──▶ the parent zone and its nameservers
  *   parent's nameservers ──NS and DS of the zone──▶ what is missing, extra, or signed
@@ -18,24 +18,24 @@ export interface Finding {
 }
 
 export interface CheckedDelegation {
-  /** Undefined: it could not be found or asked. */
+  /** Undefined: it was not found, or could not be asked. */
   readonly parent: { readonly zone: string; readonly servers: readonly string[] } | undefined;
   /** Why the parent was not asked; undefined: it was. */
   readonly problem: string | undefined;
   readonly findings: readonly Finding[];
-  /** What else could not be checked, and why: without it, nobody knows whether the delegation is right. */
+  /** What else could not be checked, and why: the verdict on the delegation is incomplete without it. */
   readonly unchecked: readonly string[];
 }
 
-/** A parent has up to 13 nameservers; that many agree, or one of them shows it. */
+/** A parent has up to 13 nameservers; this many either agree, or show that they differ. */
 const parentServersMax = 4;
-/** As many as a zone's nameservers may have; the rest would say the same. */
+/** The maximum number of addresses that are asked for one zone; more would answer the same. */
 const addressesMax = 16;
 
 interface Asking {
   readonly ask: AskDns;
   readonly resolver: DnsServer;
-  /** Where nameservers answer: 53, but for tests. */
+  /** The port of nameservers: 53, except in tests. */
   readonly port: number;
 }
 
@@ -93,7 +93,7 @@ async function askParent(wanted: Delegation, asking: Asking): Promise<CheckedDel
 /** The root has thirteen, and no zone needs more (RFC 9609). */
 const serversMax = 13;
 
-/** A text says why the server is of no use. */
+/** A string says why the server is useless. */
 async function askParentServer(server: string, zone: string, asking: Asking): Promise<ParentReply | string> {
   const [host, why] = await firstAddressOf(server, asking);
   if (host === undefined) return `${server} ${why}`;
@@ -121,7 +121,7 @@ function whyNoDsAnswer(reply: DnsReply | Error): string[] {
   return [`the parent answers ${rcodeName(reply.rcode)}`];
 }
 
-/** One finding for all servers that show it; where not all do, it names them. */
+/** One finding for all servers that show it; if some do not, it names those that do. */
 function joined(found: readonly { server: string; finding: Finding }[], count: number): Finding[] {
   return [...Map.groupBy(found, ({ finding }) => finding.text).values()].flatMap((alike) => {
     const [first] = alike;
@@ -132,7 +132,7 @@ function joined(found: readonly { server: string; finding: Finding }[], count: n
   });
 }
 
-/** The nearest name above that is a zone; a text says why none is known. @throws Error when the resolver is silent */
+/** The nearest enclosing zone; a string says why it is unknown. @throws Error when the resolver does not answer */
 async function findParent(
   zone: string,
   { ask, resolver }: Asking,
@@ -142,7 +142,7 @@ async function findParent(
     const name = labels.slice(depth).join(".");
     const reply = await ask(resolver, { name, type: "NS", isRecursive: true });
     const shown = name === "" ? "." : name;
-    // The name above may be a zone all the same, and a zone further up is not the parent then.
+    // The name above may still be a zone, and then a zone further up is not the parent.
     if (reply.rcode !== rcodes.noError && reply.rcode !== rcodes.nameError) {
       return `answers ${rcodeName(reply.rcode)} for the NS records of ${shown}`;
     }
@@ -152,7 +152,7 @@ async function findParent(
   return `finds no zone above ${zone}`;
 }
 
-/** IPv4 first, since every machine has it. @throws Error when the resolver does not answer */
+/** IPv4 first, since every machine supports it. @throws Error when the resolver does not answer */
 async function addressesOf(server: string, { ask, resolver }: Asking): Promise<string[]> {
   for (const type of ["A", "AAAA"] as const) {
     const { rcode, addresses } = await ask(resolver, { name: server, type, isRecursive: true });
@@ -184,7 +184,7 @@ function compare({ zone, nameservers }: Delegation, reply: DnsReply): Finding[] 
   for (const name of there) {
     if (!wanted.has(name)) findings.push({ kind: "extra", text: `NS ${name} is not in the fleet document` });
   }
-  // A server that also answers for the zone itself sends no referral, so its glue can't be seen.
+  // A server that also has authority for the zone itself sends no referral, so its glue is not visible.
   if (reply.isAuthoritative) return findings;
   for (const { name, isInside, addresses } of nameservers) {
     if (!isInside || !there.has(name)) continue;
@@ -208,7 +208,7 @@ function signs({ zone }: Delegation, reply: DnsReply | Error): Finding[] {
   return [{ kind: "signed", text }];
 }
 
-/** What one address of a nameserver shows. */
+/** The result for one address of a nameserver. */
 type Outcome = { right: true } | { finding: Finding } | { unknown: string };
 
 async function askOwn(
@@ -227,7 +227,7 @@ async function askOwn(
   ).flat();
   const findings = outcomes.flatMap((outcome) => ("finding" in outcome ? [outcome.finding] : []));
   const unknown = outcomes.flatMap((outcome) => ("unknown" in outcome ? [outcome.unknown] : []));
-  // An address that this machine can't reach says nothing as long as another one was asked.
+  // An address that this machine can't reach is irrelevant if another one was reached.
   const isAnyAsked = outcomes.some((outcome) => !("unknown" in outcome));
   return { findings, unchecked: isAnyAsked ? [] : unknown };
 }
@@ -247,13 +247,13 @@ async function askOwnServer(zone: string, name: string, host: string, asking: As
   return { finding: { kind: "lame", text: `${where} does not answer for ${zone} with authority${what}` } };
 }
 
-/** This machine has no IPv6 (or IPv4): that says nothing of the server. */
+/** This machine has no IPv6 (or IPv4), so the error says nothing about the server. */
 function isFamilyMissing(error: Error): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === "ENETUNREACH" || code === "EADDRNOTAVAIL" || code === "EAFNOSUPPORT";
 }
 
-/** No answer is an outcome here. */
+/** Treats a missing answer as a result. */
 async function replyOf<Reply>(asked: Promise<Reply>): Promise<Reply | Error> {
   try {
     return await asked;

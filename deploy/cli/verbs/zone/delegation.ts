@@ -1,4 +1,4 @@
-/** `nearcast zone delegation`: what to enter at the parent zone, and whether it stands there. */
+/** `nearcast zone delegation`: the records to enter at the parent zone, and whether they are there. */
 import { command } from "#base/command-name.ts";
 import { nearest } from "#base/did-you-mean.ts";
 import { problemLines } from "#base/schema.ts";
@@ -29,9 +29,9 @@ interface DelegationOptions extends CommonOptions {
 
 interface ZoneAnswer extends Delegation {
   records: readonly string[];
-  /** Undefined: it was not wanted, or the name is not of the public DNS. */
+  /** Undefined: no check was requested, or the name is not in the public DNS. */
   checked: CheckedDelegation | undefined;
-  /** Why it was not checked, where it can't be. */
+  /** Why it was not checked, if it can't be. */
   unchecked: string | undefined;
 }
 
@@ -84,7 +84,7 @@ function checkingLine(zones: number, { host, port }: DnsServer): string {
   return `checking ${what} through the resolver ${hostPort(host, port)}; this takes at most ${limitMs / 1000} s`;
 }
 
-/** The last query begins before the budget ends. */
+/** The last query starts before the budget is used up. */
 const limitMs = budgetMs + Math.ceil(queryTimeoutMs / 1000) * 1000;
 
 async function fleetOf(cli: Cli, options: DelegationOptions): Promise<Fleet> {
@@ -132,7 +132,7 @@ function isRight({ checked }: ZoneAnswer): boolean {
   return checked === undefined || (isWhole(checked) && checked.findings.length === 0);
 }
 
-/** Whether everything was asked that the verdict needs. */
+/** Whether everything that the verdict needs was checked. */
 function isWhole({ problem, unchecked }: CheckedDelegation): boolean {
   return problem === undefined && unchecked.length === 0;
 }

@@ -1,8 +1,8 @@
-/** A DNS server as people write it: an address, with or without a port. */
+/** Parses a DNS server: an address, with or without a port. */
 import { isIP, isIPv6 } from "node:net";
 import { CommandFailure, exitCodes } from "../../exit-codes.ts";
 
-/** @param option what the text is the value of, for the failure */
+/** @param option the option that the text belongs to, for the error message */
 export function parseServer(option: string, text: string): { host: string; port: number } {
   const match = /^(?:\[([^\]]+)\]|([^:]+|[^:]*:[^:]*:.*))(?::(\d{1,5}))?$/.exec(isIPv6(text) ? `[${text}]` : text);
   const host = match?.[1] ?? match?.[2] ?? "";

@@ -1,18 +1,18 @@
 /**
- * Bounds all queries of a command together: how many are open at one time, and how long it goes on. The servers are
- * other people's, and a fleet may have a thousand zones.
+ * Limits all queries of a command together: how many are open at once, and for how long new ones may start. The servers
+ * belong to others, and a fleet may have a thousand zones.
  */
 import type { Clock } from "#base/clock.ts";
 import { openGate } from "#base/gate.ts";
 import type { AskDns } from "./ask-dns.ts";
 
-/** A socket each; a process may have 1,024. */
+/** Each needs a socket; a process may have 1,024. */
 const openMax = 64;
 
-/** After that no query begins. */
+/** After this time no query starts. */
 export const budgetMs = 60_000;
 
-/** The query was not sent: its server is not to blame. */
+/** The query was not sent: its server is not at fault. */
 export class OutOfTime extends Error {
   constructor() {
     super(`the check took longer than ${budgetMs / 1000} s`);

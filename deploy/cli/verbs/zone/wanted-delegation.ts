@@ -4,9 +4,9 @@ import type { Zone } from "#record/zone.ts";
 import { isIPv6 } from "node:net";
 
 export interface Nameserver {
-  /** A whole name in lower case, without the final dot. */
+  /** A fully qualified name in lower case, without the final dot. */
   readonly name: string;
-  /** The glue, for a name inside the zone; empty for others, whose addresses stand in their own zone. */
+  /** Glue for a name inside the zone; empty for others, whose addresses are in their own zone. */
   readonly addresses: readonly string[];
   readonly isInside: boolean;
 }
@@ -16,7 +16,7 @@ export interface Delegation {
   readonly nameservers: readonly Nameserver[];
 }
 
-/** From `nameservers` of the zone and from NS, A and AAAA records: a zone that is a file has only these. */
+/** Reads `nameservers` of the zone and its NS, A and AAAA records: a zone from a file has only the records. */
 export function delegationOf(zone: Zone): Delegation {
   const apex = canonicalName(zone.name);
   const addresses = new Map<string, Set<string>>();
@@ -43,7 +43,7 @@ export function delegationOf(zone: Zone): Delegation {
   return { zone: apex, nameservers };
 }
 
-/** The records to enter at the parent, in the form of a zone file. */
+/** The records to enter at the parent, in zone file format. */
 export function recordLines({ zone, nameservers }: Delegation): string[] {
   const rows = [
     ...nameservers.map(({ name }) => [`${zone}.`, "NS", `${name}.`] as const),

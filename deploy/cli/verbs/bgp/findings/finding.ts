@@ -1,4 +1,4 @@
-/** One thing that `nearcast bgp check` found, and what to do about it. */
+/** One result of `nearcast bgp check`, with advice. */
 export type Level = "ok" | "warn" | "fail";
 
 export interface Finding {
@@ -6,6 +6,6 @@ export interface Finding {
   readonly about:
     "plan" | "prefixes" | "addresses" | "kernel" | "dns" | "http" | "bird" | "guard" | "lease" | "routers";
   readonly what: string;
-  /** A command, or the place to look at. */
+  /** A command, or the place to check. */
   readonly mend?: string;
 }

@@ -1,10 +1,10 @@
-/** Whether anyone but the edge could take the lease: the session's key, and the nftables rule. */
+/** Can anyone except the edge take the lease? Checks the session's key and the nftables rule. */
 import type { AnnouncementPlan } from "../announcement-plan.ts";
 import type { Facts, UnsignedAttempt } from "../machine-facts.ts";
 import type { Finding } from "./finding.ts";
 import { configAgain } from "./sessions.ts";
 
-/** Without the key any user of this machine can connect from the edge's address and announce. */
+/** Without the key, any user of this machine can connect from the edge's address and announce routes. */
 export function* guardFindings(facts: Facts, plan: AnnouncementPlan): Generator<Finding> {
   const { edge, leaseKey, unsigned, leaseGuard } = facts;
   if (edge.announce === undefined) return;

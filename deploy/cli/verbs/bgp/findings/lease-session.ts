@@ -1,4 +1,4 @@
-/** The sessions between BIRD and the edge's processes. */
+/** Checks the sessions between BIRD and the edge's processes. */
 import { command } from "#base/command-name.ts";
 import type { AnnouncementPlan } from "../announcement-plan.ts";
 import type { BirdSession, BirdState } from "../bird-state.ts";

@@ -1,4 +1,4 @@
-/** The machine: service addresses on lo, and kernel settings that would drop packets. */
+/** Checks the machine: service addresses on lo, and kernel settings that would drop packets. */
 import { BlockList } from "node:net";
 import { type AnnouncementPlan, families, type PlannedRouter } from "../announcement-plan.ts";
 import type { DeviceSettings, Facts } from "../machine-facts.ts";
@@ -46,7 +46,7 @@ export function* kernelFindings(facts: Facts, plan: AnnouncementPlan): Generator
       level: isFacing ? "fail" : "warn",
       about: "kernel",
       what: `${device} drops packets whose reply takes another interface (rp_filter 1); with anycast, many do`,
-      // The greater counts: 2 for the device suffices whatever `all` says.
+      // The greater value counts: 2 for the device is enough, whatever `all` says.
       mend: `sysctl -w net.ipv4.conf.${key}.rp_filter=2 (permanently: deploy/sysctl/90-nearcast.conf)`,
     };
   }
@@ -64,7 +64,7 @@ export function* kernelFindings(facts: Facts, plan: AnnouncementPlan): Generator
   }
 }
 
-/** Devices with a network in which one of the routers is. */
+/** Devices whose network contains one of the routers. */
 function devicesFacing({ addresses }: Facts, routers: readonly PlannedRouter[]): Set<string> {
   const facing = new Set<string>();
   for (const { device, cidr } of addresses) {

@@ -1,4 +1,4 @@
-/** The sessions between BIRD and the routers of the site, and BFD with them. */
+/** Checks the sessions between BIRD and the site's routers, and BFD with them. */
 import { command } from "#base/command-name.ts";
 import type { AnnouncementPlan, PlannedRouter } from "../announcement-plan.ts";
 import type { BirdSession, BirdState } from "../bird-state.ts";
@@ -102,7 +102,7 @@ function bfdFinding(router: PlannedRouter, plan: AnnouncementPlan, state: BirdSt
       mend: "does the router run BFD, and do firewalls allow UDP port 3784?",
     };
   }
-  // BIRD tells its own interval and the time after which it gives up: an other side that is slower makes that longer.
+  // BIRD reports its own interval and its detection time: a slower other side makes the latter longer.
   const isSlow = bfd.timeoutMs > wantedMs * 1.01;
   return isSlow
     ? {

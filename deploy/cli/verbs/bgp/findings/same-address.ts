@@ -1,4 +1,4 @@
-/** Addresses as findings compare them. */
+/** Compares addresses in their canonical form. */
 import { canonicalAddress } from "#base/ip-text.ts";
 
 export function sameAddress(one: string, other: string): boolean {

@@ -1,4 +1,4 @@
-/** DNS and HTTP: whether the edge answers on the service addresses. */
+/** Checks that the edge answers DNS and HTTP on the service addresses. */
 import { counted } from "#base/counted.ts";
 import { canonicalAddress } from "#base/ip-text.ts";
 import { type AnnouncementPlan, families } from "../announcement-plan.ts";
@@ -14,7 +14,7 @@ export function* dnsFindings(facts: Facts, plan: AnnouncementPlan): Generator<Fi
     const listener = configured.find(({ host }) => sameAddress(host, address));
     const ns = served.get(canonicalAddress(address));
     if (listener === undefined) {
-      // An address for HTTP alone, unless resolvers are sent to it.
+      // An address for HTTP only, unless a nameserver has it.
       if (ns === undefined) continue;
       const wild = configured.find(({ host }) => covers(host, address));
       yield {
@@ -60,7 +60,7 @@ export function* dnsFindings(facts: Facts, plan: AnnouncementPlan): Generator<Fi
     };
 }
 
-/** Addresses of the zones' nameservers, with the name of one that has it. */
+/** Addresses of the zones' nameservers, each with the name of a nameserver that has it. */
 function nameserverAddresses({ fleet }: Facts): Map<string, string> {
   const pairs = (fleet?.zones ?? []).flatMap(({ nameservers }) =>
     nameservers.flatMap(({ name, addresses }) =>
@@ -71,7 +71,7 @@ function nameserverAddresses({ fleet }: Facts): Map<string, string> {
 }
 
 export function* httpFindings({ edge, fleet }: Facts, plan: AnnouncementPlan): Generator<Finding> {
-  // Only names with the policy `anycast` lead HTTP clients to these addresses.
+  // HTTP clients reach these addresses only through names with the policy `anycast`.
   const answered = new Set((fleet?.anycast.addresses ?? []).map(canonicalAddress));
   const wanted = families
     .flatMap((family) => plan.addresses[family])
@@ -91,7 +91,7 @@ export function* httpFindings({ edge, fleet }: Facts, plan: AnnouncementPlan): G
     yield { level: "ok", about: "http", what: "HTTP is served on all anycast addresses" };
 }
 
-/** An edge's wildcard socket takes what comes by its own family alone. */
+/** A wildcard socket of an edge receives packets of its own family only. */
 function covers(wildcard: string, address: string): boolean {
   return isWildcard(wildcard) && wildcard.includes(":") === address.includes(":");
 }

@@ -1,4 +1,4 @@
-/** What findings about BIRD's sessions share. */
+/** Shared by the findings about BIRD's sessions. */
 import { command } from "#base/command-name.ts";
 import type { AnnouncementPlan } from "../announcement-plan.ts";
 import type { BirdSession, BirdState } from "../bird-state.ts";
@@ -8,7 +8,7 @@ export function sessionWith(state: BirdState, address: string): BirdSession | un
   return state.sessions.find(({ neighbor }) => neighbor !== undefined && sameAddress(neighbor, address));
 }
 
-/** How a session stands, in BIRD's words. */
+/** The state of a session, as BIRD prints it. */
 export function wordsOf({ state, lastError }: BirdSession): string {
   return [state ?? "?", lastError].filter((word) => word !== undefined).join(", ");
 }
