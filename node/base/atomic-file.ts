@@ -3,9 +3,9 @@ import { open, readFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /**
- * Replaces the file's content. After `kill -9` it is the old or the new, whole. With `durable` it also survives a
- * power failure, for the price of two waits for the disk. Two writers of one path must take turns: they share the
- * file beside it.
+ * Replaces the file's content. After `kill -9` the file has either the old or the new content, complete. With `durable`
+ * it also survives a power failure, at the cost of two disk syncs. Callers must not write the same path concurrently,
+ * since they share the temporary file.
  */
 export async function writeAtomic(
   path: string,
@@ -13,7 +13,7 @@ export async function writeAtomic(
   options: { mode?: number; durable?: boolean } = {},
 ): Promise<void> {
   const temporary = `${path}.new`;
-  // One that a killed process left behind may have another mode, which opening would keep.
+  // A temporary file left by a killed process may have another mode, which opening would keep.
   await rm(temporary, { force: true });
   try {
     await using file = await open(temporary, "w", options.mode ?? 0o644);
@@ -25,14 +25,14 @@ export async function writeAtomic(
   }
   await rename(temporary, path);
   if (options.durable !== true) return;
-  // The name is in the directory, which is a file of its own.
+  // The name is stored in the directory, which needs its own sync.
   await using directory = await open(dirname(path), "r");
   await directory.sync();
 }
 
 /**
- * The JSON value in the file; undefined when there is no file.
- * @throws SyntaxError when it holds no JSON; its message may quote the content
+ * The JSON value in the file; undefined if there is no file.
+ * @throws SyntaxError if it is not JSON; the message may quote the content
  */
 export async function readJson(path: string): Promise<unknown> {
   try {

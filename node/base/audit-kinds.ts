@@ -1,6 +1,6 @@
 /**
- * The kinds of change that the origin's audit log records, and that `nearcast audit --kind` asks for. What a verb does
- * is called as the verb is, such as `fleet-apply`.
+ * The kinds of change that the origin's audit log records, and that `nearcast audit --kind` asks for. A change made by
+ * a command has the command's name, such as `fleet-apply`.
  */
 export const auditKinds = [
   "put",
@@ -29,12 +29,12 @@ const formerNames = { apply: "fleet-apply", leave: "remove" } as const satisfies
 export type FormerAuditKind = keyof typeof formerNames;
 export const formerAuditKinds = Object.keys(formerNames) as readonly FormerAuditKind[];
 
-/** Today's name; a word that is none is left as it is. */
+/** The current name. Other text is returned unchanged. */
 export function auditKindOf(name: string): string {
   return new Map<string, AuditKind>(Object.entries(formerNames)).get(name) ?? name;
 }
 
-/** All names under which entries of a kind may stand. */
+/** All names that entries of a kind may have. */
 export function namesOfAuditKind(kind: AuditKind): string[] {
   return [kind, ...formerAuditKinds.filter((name) => formerNames[name] === kind)];
 }

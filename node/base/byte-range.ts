@@ -1,9 +1,9 @@
 /**
- * Range (RFC 9110 §14), read in one pass over the field and without a pattern, so that no client can make it cost more
- * than its length. Edge and origin both serve by it. Pure.
+ * Range (RFC 9110 §14), parsed in one pass over the field and without a regular expression, so that its cost is linear
+ * in its length. Edge and origin both use it. Pure.
  *
- * One range of bytes is served. Several ranges, another unit, and whatever cannot be read give the whole body:
- * RFC 9110 §14.2 lets a server ignore Range.
+ * Only a single range of bytes is served. Several ranges, another unit, or a malformed field get the whole body: RFC
+ * 9110 §14.2 allows a server to ignore Range.
  */
 
 export type ByteRange =
@@ -14,10 +14,12 @@ export type ByteRange =
 
 /** A range of two 15-digit numbers takes 31 characters: 32 of them fit. A longer field is ignored. */
 const fieldLengthMax = 1024;
-/** RFC 9110 §14.2 lets a server ignore more ranges than any player asks for; empty list members count too. */
+/**
+ * More ranges than any player requests. RFC 9110 §14.2 allows a server to ignore them. Empty list members count, too.
+ */
 const rangesMax = 32;
 
-/** What the field selects of a body of `sizeBytes`. @param field undefined: there is no Range */
+/** The part of a body of `sizeBytes` that the field selects. @param field undefined: there is no Range field */
 export function pickByteRange(field: string | undefined, sizeBytes: number): ByteRange {
   const asked = field === undefined || field.length > fieldLengthMax ? undefined : readSingleRange(field);
   if (asked === undefined) return { outcome: "whole" };
@@ -27,18 +29,18 @@ export function pickByteRange(field: string | undefined, sizeBytes: number): Byt
     if (suffixBytes === 0 || sizeBytes === 0) return { outcome: "unsatisfiable" };
     return { outcome: "part", start: Math.max(0, sizeBytes - suffixBytes), end: sizeBytes };
   }
-  if (last !== undefined && last < first) return { outcome: "whole" }; // invalid (§14.1.1), so as if it were not there
+  if (last !== undefined && last < first) return { outcome: "whole" }; // invalid (§14.1.1), so ignored
   if (first >= sizeBytes) return { outcome: "unsatisfiable" };
   return { outcome: "part", start: first, end: last === undefined ? sizeBytes : Math.min(last + 1, sizeBytes) };
 }
 
-/** At least one of the two is there: `first-last`, `first-`, or `-suffix`. */
+/** At least one of the two is present: `first-last`, `first-`, or `-suffix`. */
 interface AskedRange {
   first: number | undefined;
   last: number | undefined;
 }
 
-/** Undefined when the field is not exactly one range of bytes. */
+/** Undefined if the field is not exactly one range of bytes. */
 function readSingleRange(field: string): AskedRange | undefined {
   const equals = field.indexOf("=");
   if (equals === -1 || field.slice(0, equals).trim().toLowerCase() !== "bytes") return undefined;
@@ -58,7 +60,7 @@ function readRange(text: string): AskedRange | undefined {
   return first === undefined && last === undefined ? undefined : { first, last };
 }
 
-/** Undefined for an empty text. More digits than a number holds make a large number, or Infinity. */
+/** Undefined for an empty text. Very many digits give an inexact number, or Infinity. */
 function readPosition(text: string): number | undefined | "unreadable" {
   if (text === "") return undefined;
   return /^\d+$/.test(text) ? Number(text) : "unreadable";

@@ -1,7 +1,7 @@
 /**
- * Time, passed in. Nothing below main.ts asks the machine for the time, so tests move it by hand.
+ * Time as a dependency. Only main.ts uses the machine's clock, so tests can advance time by hand.
  *
- * Two readings that must not be mixed: the wall clock (dates that people and HTTP see; it may jump) and the
+ * There are two readings, which must not be mixed: the wall clock (dates that people and HTTP see; it may jump) and the
  * monotonic clock (ages, deadlines, rates; it only grows).
  */
 
@@ -9,13 +9,13 @@
 export type Cancel = () => void;
 
 export interface Clock {
-  /** Milliseconds since 1970, for what is written down or sent. */
+  /** Milliseconds since 1970, for values that are stored or sent. */
   wallMs: () => number;
   /** Milliseconds since some fixed moment, for differences. */
   monotonicMs: () => number;
   /** Runs `action` once after `delayMs`. The timer never keeps the process alive. */
   after: (delayMs: number, action: () => void) => Cancel;
-  /** Runs `action` each `intervalMs`. The timer never keeps the process alive. */
+  /** Runs `action` every `intervalMs`. The timer never keeps the process alive. */
   every: (intervalMs: number, action: () => void) => Cancel;
 }
 

@@ -1,9 +1,12 @@
-/** Finds the word of a list that was probably meant; pure. */
+/** Finds the entry of a list that was probably meant; pure. */
 
-/** Words longer than this are not compared: it takes time by the square. */
+/** Longer words are not compared: the time is quadratic in the length. */
 const lengthMax = 200;
 
-/** The nearest of `known` to `word`, when it is near: a third of its letters may differ, and at most three. */
+/**
+ * The entry of `known` that is nearest to `word`, if it is near: at most a third of the letters, and at most three, may
+ * differ.
+ */
 export function nearest(word: string, known: Iterable<string>): string | undefined {
   if (word.length > lengthMax) return undefined;
   let found: string | undefined;
@@ -16,7 +19,7 @@ export function nearest(word: string, known: Iterable<string>): string | undefin
   return found;
 }
 
-/** Letters to add, to leave out, to change or to swap with their neighbour (optimal string alignment). */
+/** Number of letters to insert, delete, replace or swap with their neighbor (optimal string alignment). */
 function distanceOf(one: string, other: string): number {
   let [before, last]: [number[], number[]] = [[], Array.from({ length: other.length + 1 }, (_, at) => at)];
   for (let row = 1; row <= one.length; row += 1) {

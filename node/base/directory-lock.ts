@@ -1,7 +1,7 @@
 /**
- * One data directory, one process. Two processes would delete each other's files, so the first holds a lock that the
- * system releases when the process ends, however it ends: an exclusive SQLite transaction on a separate file, which is
- * a plain file lock (a pid file would survive a kill).
+ * Ensures that only one process uses a data directory: two would delete each other's files. The lock is an exclusive
+ * SQLite transaction on a separate file, which is a plain file lock. So the system releases it however the process
+ * ends; a pid file would survive a kill.
  */
 import { DatabaseSync } from "node:sqlite";
 import { join } from "node:path";
@@ -12,9 +12,9 @@ const busy = 5;
 
 /**
  * @param refusal what to say while another process holds the lock
- * @param fileName of the lock: what has another one may hold the directory at the same time
- * @returns what lets go of the directory
- * @throws NearcastError CONFLICT while another process holds it, DISK_FAILED when the lock's file can't be used
+ * @param fileName the lock's file; holders of different files may use the directory at the same time
+ * @returns a function that releases the directory
+ * @throws NearcastError CONFLICT while another process holds it, DISK_FAILED if the lock's file can't be used
  */
 export function lockDirectory(directory: string, refusal: string, fileName = "lock.sqlite"): () => void {
   const file = join(directory, fileName);

@@ -1,7 +1,7 @@
 /**
- * The IPv4 addresses inside an IPv6 address. A translator or a tunnel delivers packets for such an address to the IPv4
- * address in it, so whoever judges addresses must judge that one, too: `64:ff9b::a9fe:a9fe` leads to 169.254.169.254.
- * Pure.
+ * The IPv4 addresses embedded in an IPv6 address. A translator or a tunnel delivers packets for such an address to the
+ * embedded IPv4 address, so code that checks addresses must check that one, too: `64:ff9b::a9fe:a9fe` leads to
+ * 169.254.169.254. Pure.
  *
  *   ::ffff:V4           mapped (RFC 4291 §2.5.5.2)         ::V4              compatible (RFC 4291 §2.5.5.1)
  *   ::ffff:0:V4         translated (RFC 2765 §2.1)         64:ff9b::V4       NAT64 (RFC 6052 §2.1)
@@ -10,9 +10,9 @@
  */
 import { isIPv6 } from "node:net";
 
-/** Eight groups of 16 bits. @param address IPv6, without a zone */
+/** The eight 16-bit groups. @param address IPv6, without a zone */
 export function groupsOfIpv6(address: string): number[] {
-  // The URL parser writes all spellings of an address in one form (RFC 5952).
+  // The URL parser converts all spellings of an address to one form (RFC 5952).
   const [head = "", tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split("::");
   const read = (text: string): number[] =>
     text === "" ? [] : text.split(":").map((group) => Number.parseInt(group, 16));
@@ -20,7 +20,7 @@ export function groupsOfIpv6(address: string): number[] {
   return [...left, ...Array.from({ length: 8 - left.length - right.length }, () => 0), ...right];
 }
 
-/** Dotted, the likeliest one first; none for a plain IPv6 address, an IPv4 address and a text that is neither. */
+/** In dotted form, the likeliest first; empty for a plain IPv6 address, an IPv4 address, or text that is neither. */
 export function embeddedIpv4(address: string): string[] {
   if (!isIPv6(address) || address.includes("%")) return [];
   const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0] = groupsOfIpv6(address);
@@ -37,8 +37,8 @@ export function embeddedIpv4(address: string): string[] {
 }
 
 /**
- * The prefix's length is known to the translator alone: /96, /64, /56 or /48. Bits 64 to 71 belong to none of them.
- * What is read at the wrong place mostly begins with zeros, so such readings count only where there is no other.
+ * Only the translator knows the prefix's length: /96, /64, /56 or /48. Bits 64 to 71 belong to neither prefix nor
+ * address. A reading at the wrong position usually begins with zeros, so such readings count only if there is no other.
  */
 function inLocalNat64(d: number, e: number, f: number, g: number, h: number): string[] {
   const found = new Set([

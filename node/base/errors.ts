@@ -1,15 +1,15 @@
 /**
- * One class for failures and one catalogue of their codes.
+ * The class of all failures, and the catalogue of their codes.
  *
- * Expected outcomes (a miss, NXDOMAIN, a bad signature) are return values; a NearcastError is what is thrown when
- * the work at hand can't go on. The catalogue decides the HTTP status, who caused it and whether trying again may
- * help; nobody else does. deploy/docs/errors.md is generated from it.
+ * Expected outcomes (a miss, NXDOMAIN, a bad signature) are return values; a NearcastError is thrown when an operation
+ * can't continue. Only the catalogue defines the HTTP status, who caused the failure, and whether a retry may help.
+ * deploy/docs/errors.md is generated from it.
  */
 
 export type ErrorSource = "client" | "origin" | "disk" | "internal";
 
 interface ErrorKind {
-  /** HTTP status of the answer when the failure reaches a client. */
+  /** HTTP status of the response if the failure reaches a client. */
   readonly status: number;
   readonly source: ErrorSource;
   readonly retryable: boolean;
@@ -69,12 +69,12 @@ export type ErrorCode = keyof typeof errorCatalogue;
 
 export class NearcastError extends Error {
   readonly code: ErrorCode;
-  /** Facts that a program may want, such as the list of problems. Sent to clients only for 4xx. */
+  /** Facts for programs, such as the list of problems. Sent to clients only for 4xx. */
   readonly facts: Readonly<Record<string, unknown>>;
 
   /**
-   * @param detail what happened this time: what, where, the allowed range. Clients see it for 4xx only, so it must
-   *   name nothing of the machine there.
+   * @param detail what happened this time: what, where, the allowed range. Clients see it for 4xx only; there it must
+   *   not name anything on the machine.
    */
   constructor(
     code: ErrorCode,
@@ -100,13 +100,13 @@ export class NearcastError extends Error {
   }
 }
 
-/** The failure itself, or the unknown thing wrapped as INTERNAL. */
+/** The error itself if it is a NearcastError; any other value wrapped as INTERNAL. */
 export function asNearcastError(thrown: unknown): NearcastError {
   if (thrown instanceof NearcastError) return thrown;
   return new NearcastError("INTERNAL", thrown instanceof Error ? thrown.message : String(thrown), { cause: thrown });
 }
 
-/** A body of type application/problem+json (RFC 9457), with our `code` and the request's id beside its members. */
+/** A body of type application/problem+json (RFC 9457), with two extension members: our `code` and the request's id. */
 export interface Problem {
   type: string;
   title: string;
@@ -118,8 +118,8 @@ export interface Problem {
 }
 
 /**
- * The answer that a client may see: detail and facts for 4xx; for 5xx only code and request id, so that no message,
- * path or address of this machine leaks.
+ * The part of an error that a client may see: detail and facts for 4xx; for 5xx only code and request id, so that no
+ * message, path or address of this machine leaks.
  */
 export function problemOf(error: NearcastError, requestId: string): Problem {
   const kind = errorCatalogue[error.code];
@@ -130,6 +130,6 @@ export function problemOf(error: NearcastError, requestId: string): Problem {
     code: error.code,
     requestId,
   };
-  // The catalogue's members stand last: a fact of the same name must not change what the status says.
+  // The catalogue's members come last: a fact of the same name must not override them.
   return kind.status < 500 ? { ...problem, detail: error.message, ...error.facts, ...problem } : problem;
 }

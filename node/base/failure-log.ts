@@ -1,9 +1,9 @@
 /**
- * Log lines about failures that others cause: requests, requests of peers, DNS queries, pictures. A million bad
- * requests must not fill the disk with a million lines.
+ * Logs failures that others cause: requests from clients and peers, DNS queries, pictures. A million bad requests must
+ * not fill the disk with a million lines.
  *
- *   the first lines of a code within a second ──▶ logged as they come
- *   all further ones ──▶ counted; one line with their number when the second is over
+ *   the first lines of a code within a second ──▶ logged at once
+ *   all others ──▶ counted; one line with their number at the end of the second
  *
  * Where the sender matters, the limit is per address, so that one sender can't hide the failures of another.
  */
@@ -13,16 +13,16 @@ import type { Log } from "./log.ts";
 /** Enough to see what a failure looks like. Five lines of 400 bytes a second are 170 MB a day for each code. */
 const linesPerSecond = 5;
 const windowMs = 1000;
-/** For one address: a machine of many processes, or 12 MB a day. */
+/** Per address: enough for a machine with many processes, and 12 MB a day. */
 const linesPerMinute = 20;
 const minuteMs = 60_000;
-/** Addresses with lines of their own at one time; the others share theirs. */
+/** Maximum number of addresses with their own limit at a time; the others share one. */
 const addressesMax = 64;
 
 export interface FailureLog {
-  /** @param code a word of ours, such as an error's code; never one that a client chooses */
+  /** @param code one of our own names, such as an error's code; never text that a client chooses */
   warn: (code: string, facts: Readonly<Record<string, unknown>>, message: string) => void;
-  /** The same at level info or warn, bounded for each address by itself. */
+  /** The same at level info or warn, with a separate limit for each address. */
   of: (
     address: string,
     level: "info" | "warn",
@@ -34,7 +34,8 @@ export interface FailureLog {
 }
 
 /**
- * Windows end and are removed, so there are at most as many as there are codes, each with 64 addresses and the rest.
+ * Windows are removed when they end, so there is at most one per code, each with 64 addresses and one entry for the
+ * rest.
  */
 interface Window {
   lines: number;

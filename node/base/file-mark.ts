@@ -1,10 +1,10 @@
-/** Notices that a file was changed, by a stat instead of a reading. */
+/** Detects changes of a file with stat(), without reading it. */
 import { readlink, stat } from "node:fs/promises";
 
 /**
- * Differs from an earlier mark when the file was written or replaced since; undefined: there is no file. A symbolic
- * link that leads nowhere has a mark of its own, so that its deletion is noticed as well.
- * @throws the system's error when it can't be looked at
+ * Differs from an earlier mark if the file was written or replaced since. Undefined: there is no file. A dangling
+ * symbolic link has its own mark, so that its deletion is noticed as well.
+ * @throws the system's error if stat() fails
  */
 export async function markOf(file: string): Promise<string | undefined> {
   try {

@@ -1,28 +1,26 @@
 /**
  * JSON from another machine: a client, a node, the origin. JSON.parse() accepts any depth, but code that handles the
  * value (JSON.stringify(), structuredClone(), a walk) recurses, and a few kilobytes of `[` overflow its stack. So the
- * depth is bounded where the text is read.
+ * depth is limited where the text is parsed.
  */
 import type { FastifyInstance } from "fastify";
 import { NearcastError } from "./errors.ts";
 
 type JsonApp = Pick<FastifyInstance, "getDefaultJsonParser" | "addContentTypeParser">;
 
-/** Our deepest, the origin's OpenAPI document, has some twenty levels. */
+/** Our deepest document, the origin's OpenAPI description, has some twenty levels. */
 export const jsonDepthMax = 64;
 
 /**
- * Whoever calls bounds the text's length, as it bounds what it reads from a socket.
- * @throws SyntaxError when the text is no JSON, or is nested deeper than `depthMax` levels
+ * The caller must bound the text's length, for instance when it reads from a socket.
+ * @throws SyntaxError if the text is not JSON, or is nested deeper than `depthMax` levels
  */
 export function parseForeignJson(text: string, depthMax = jsonDepthMax): unknown {
   if (isTooDeep(text, depthMax)) throw new SyntaxError(`JSON is nested deeper than ${depthMax} levels`);
   return JSON.parse(text) as unknown;
 }
 
-/**
- * For Fastify: bodies of JSON with the same bound. What else Fastify refuses in them (`__proto__`) it still refuses.
- */
+/** Applies the same limit to Fastify's JSON bodies. Fastify still rejects what it rejects by default (`__proto__`). */
 export function boundJsonBodies(app: JsonApp): void {
   const parse = app.getDefaultJsonParser("error", "error");
   app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
@@ -36,7 +34,7 @@ export function boundJsonBodies(app: JsonApp): void {
   });
 }
 
-/** One pass; right for every text that is JSON, and for others it doesn't matter: they are refused by JSON.parse(). */
+/** One pass. Correct for valid JSON; other text does not matter, because JSON.parse() rejects it. */
 function isTooDeep(text: string, depthMax: number): boolean {
   let depth = 0;
   let isInString = false;

@@ -1,19 +1,19 @@
 /**
- * Runs at most `slots` tasks at a time; the others wait in a bounded queue, each at most `waitMsMax`. For tasks that
- * hold much memory, such as decoding a picture: the number of slots bounds the memory.
+ * Runs at most `slots` tasks at a time; the others wait in a bounded queue, each for at most `waitMsMax`. For tasks
+ * that need much memory, such as decoding a picture: the number of slots bounds the memory.
  */
 import type { Clock } from "./clock.ts";
 import { NearcastError } from "./errors.ts";
 
 export interface Gate {
   /**
-   * @throws NearcastError OVERLOADED when too many wait already or no slot came free in time; the work has not begun
+   * @throws NearcastError OVERLOADED if the queue is full or no slot became free in time; `work` has not started
    */
   readonly pass: <Result>(work: () => Promise<Result>) => Promise<Result>;
   readonly counts: () => { running: number; waiting: number };
 }
 
-/** @param options `waitingMax` is asked each time, since it may stand in a document that changes */
+/** @param options `waitingMax` is called each time, because the fleet document may change it */
 export function openGate(options: { slots: number; waitingMax: () => number; waitMsMax: number; clock: Clock }): Gate {
   const { slots, waitingMax, waitMsMax, clock } = options;
   let running = 0;
@@ -45,7 +45,7 @@ export function openGate(options: { slots: number; waitingMax: () => number; wai
       try {
         return await work();
       } finally {
-        // The slot goes to the next in line as it is, so nobody can slip in between.
+        // Pass the slot directly to the next task, so that no new task can take it first.
         const next = waiting.shift();
         if (next === undefined) running -= 1;
         else next();

@@ -1,14 +1,14 @@
 /**
- * Clients that end their direction after the last request (`printf … | nc -N`, a shutdown of the socket) wait for the
- * answer all the same, and RFC 9112 §9.6 expects one. Node's server would end its own direction at once.
+ * Clients that half-close the connection after the last request (`printf … | nc -N`, a shutdown of the socket) still
+ * wait for the response, and RFC 9112 §9.6 expects one. By default Node's server would close its own side at once.
  */
 import type { Server } from "node:http";
 
 /**
- * Answers what a half-closed connection has asked, then closes it. An answer that has no end of its own must look for
- * the socket's "end" itself: a client that has gone looks the same.
+ * Answers the requests of a half-closed connection, then closes it. An endless response must listen for the socket's
+ * "end" itself, because a client that has gone looks the same.
  */
 export function answerHalfClosed(server: Server): void {
-  // A property that Node has had since 0.1, and its types do not.
+  // Node has had this property since 0.1, but its types don't declare it.
   Object.assign(server, { httpAllowHalfOpen: true });
 }

@@ -1,6 +1,6 @@
 /**
- * Fields that keep a browser from running what it gets: no guess at another type, no script, no frame that acts for the
- * site. They go with every answer of an images host, whatever its bytes turn out to be, and with our own error texts.
+ * Header fields that keep a browser from running a response: no MIME sniffing, no scripts, no frame that acts for the
+ * site. Every response of an images host has them, whatever its content, and so do our own error responses.
  */
 export const inertFields = {
   "X-Content-Type-Options": "nosniff",

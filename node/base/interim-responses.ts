@@ -1,13 +1,13 @@
 /**
- * A bound on interim responses (1xx, RFC 9110 §15.2). A server may send any number of them before the final one, and
- * each is parsed in full: one that never stops keeps the asker's thread busy until the request's deadline, and again
- * with the next request.
+ * Limits interim responses (1xx, RFC 9110 §15.2). A server may send any number of them before the final response, and
+ * each is parsed in full. A server that never stops would keep the client's thread busy until the request's deadline,
+ * and again with the next request.
  */
 
-/** A server has reason to send one or two: `100 Continue`, `103 Early Hints`. */
+/** A server rarely needs more than two: `100 Continue`, `103 Early Hints`. */
 export const interimResponsesMax = 16;
 
-/** For `onInfo` of one request of undici's: it fails, and its connection ends, with one interim response too many. */
+/** For `onInfo` of an undici request. One interim response too many fails the request and closes its connection. */
 export function fewInterimResponses(): () => void {
   let count = 0;
   return () => {

@@ -1,9 +1,9 @@
-/** IP addresses: from text to octets and back. No allocation on the way to the octets of an IPv4 address. */
+/** Converts IP addresses between text and octets. Reading an IPv4 address allocates nothing. */
 import { isIPv6 } from "node:net";
 
 /**
  * Writes the four octets of an IPv4 address.
- * @returns false, and leaves no promise about the octets, when the text is none
+ * @returns false if the text is not an IPv4 address; then the octets are undefined
  */
 export function readIpv4(text: string, into: Uint8Array, at: number): boolean {
   let octet = -1;
@@ -26,7 +26,7 @@ export function readIpv4(text: string, into: Uint8Array, at: number): boolean {
 
 /**
  * Writes the 16 octets of an IPv6 address without a zone.
- * @returns false when the text is none
+ * @returns false if the text is not an IPv6 address
  */
 export function readIpv6(text: string, into: Uint8Array, at: number): boolean {
   if (!isIPv6(text) || text.includes("%")) return false;
@@ -48,7 +48,7 @@ function groupsOf(text: string): number[] {
   });
 }
 
-/** Whether the 16 octets are an IPv4 address that is written as IPv6: ::ffff:192.0.2.1 (RFC 4291 §2.5.5.2). */
+/** Whether the 16 octets are an IPv4-mapped IPv6 address: ::ffff:192.0.2.1 (RFC 4291 §2.5.5.2). */
 export function isMappedIpv4(octets: Uint8Array, at: number): boolean {
   for (let i = at; i < at + 10; i++) if (octets[i] !== 0) return false;
   return octets[at + 10] === 0xff && octets[at + 11] === 0xff;

@@ -1,4 +1,4 @@
-/** IP addresses as texts. */
+/** IP addresses as text. */
 import { isIP, isIPv4 } from "node:net";
 import { groupsOfIpv6 } from "./embedded-ipv4.ts";
 
@@ -7,7 +7,7 @@ export function canonicalAddress(address: string): string {
   return isIPv4(address) ? address : new URL(`http://[${address}]`).hostname.slice(1, -1);
 }
 
-/** The address in a URL's host, in canonical form; undefined when the host is a name. */
+/** The address in a URL's host, in canonical form; undefined if the host is a name. */
 export function addressOfUrl(url: string): string | undefined {
   const host = new URL(url).hostname.replace(/^\[|\]$/g, "");
   return isIP(host) === 0 ? undefined : host;

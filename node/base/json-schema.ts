@@ -1,11 +1,11 @@
-/** A TypeBox schema read as the JSON Schema that it is at run time: what walks over a schema reads these keywords. */
+/** A TypeBox schema as the JSON Schema that it is at run time. Code that walks over a schema reads these keywords. */
 
 /** @see https://json-schema.org/draft/2020-12/json-schema-validation */
 export interface JsonSchema {
   readonly type?: string | readonly string[];
   readonly description?: string;
   readonly default?: unknown;
-  /** Ours, for the documentation: "ms", "bytes". */
+  /** Our own keyword, for the documentation: "ms", "bytes". */
   readonly unit?: string;
   readonly enum?: readonly unknown[];
   readonly const?: unknown;

@@ -1,11 +1,11 @@
-/** koffi, the optional package through which system calls are made that Node has no API for. */
+/** Loads koffi, the optional package for system calls that Node has no API for. */
 import { createRequire } from "node:module";
 import type koffiType from "koffi";
 
-/** What to say where koffi is needed and missing. */
+/** The message where koffi is needed but missing. */
 export const koffiMissing = "koffi, an optional dependency, can't be loaded";
 
-/** Undefined where the package is not installed. Not by import(): callers need the answer at once. */
+/** Undefined if the package is not installed. Does not use import(), because callers need the result at once. */
 export function loadKoffi(): typeof koffiType | undefined {
   try {
     return createRequire(import.meta.url)("koffi") as typeof koffiType;

@@ -1,12 +1,12 @@
 /**
  * The key of the session between edge and BIRD: 32 random octets in base64url, in a file that only the edge's user (and
  * root) may read. Both sides sign each TCP segment with it (TCP MD5, RFC 2385), so that no other user of the machine
- * can take the lease by connecting from the edge's address.
+ * can take over the lease by connecting from the edge's address.
  *
  *   nearcast bgp config --output ──makes──▶ lease.key (edge's user, 600)
  *                                └─copies─▶ nearcast-lease.conf (group bird, 640), which bird.conf includes
  *
- * The edge reads the file at every connection, so a new key needs no restart.
+ * The edge reads the file for every connection, so a new key needs no restart.
  */
 import { randomBytes } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
@@ -15,17 +15,17 @@ import { command } from "./command-name.ts";
 const keyBytes = 32;
 /** What `makeLeaseKey` writes; the kernel takes up to 80 octets. */
 const keyPattern = /^[A-Za-z0-9_-]{43}$/;
-/** A key and a line break are 44 octets; a longer file is something else. */
+/** A key and a line break are 44 octets. A much longer file is something else. */
 const fileBytesMax = 1024;
 
-/** A key, and nothing else. */
+/** Generates a key. */
 export function makeLeaseKey(): string {
   return randomBytes(keyBytes).toString("base64url");
 }
 
 /**
  * The key in the file.
- * @throws Error that says what is wrong with the file and how to mend it; never with the key in it
+ * @throws Error that says what is wrong with the file and how to fix it; never contains the key
  */
 export function readLeaseKey(file: string): string {
   const { mode, size } = statSync(file);

@@ -1,22 +1,22 @@
 /**
- * Everything that is started is stopped, in reverse order, even when the start fails half-way.
+ * Stops everything that was started, in reverse order, even if the start fails half-way.
  *
- * main.ts makes one Lifecycle, gives each part's closer to it as soon as the part runs, and ends with stop().
+ * main.ts creates one Lifecycle, registers each part's closer as soon as the part runs, and calls stop() at the end.
  */
 import type { Clock } from "./clock.ts";
 import { watchLauncher } from "./npm-parent.ts";
 import type { Log } from "./log.ts";
 
 export interface Lifecycle {
-  /** What to do at the end; run last-in, first-out. */
+  /** Registers a closer. Closers run last-in, first-out. */
   defer: (name: string, close: () => Promise<void> | void) => void;
-  /** Runs all closers, each with what is left of `deadlineMs`; logs what failed or hung and goes on. */
+  /** Runs all closers, each with the remainder of `deadlineMs`. Logs those that fail or hang, and continues. */
   stop: (deadlineMs: number) => Promise<void>;
 }
 
 /**
- * Keeps the process alive until `work` has settled. Timers of a Clock don't, so a start that only waits for one would
- * end the process silently.
+ * Keeps the process alive until `work` has settled. Timers of a Clock don't keep it alive, so a start that only waits
+ * for one would end the process silently.
  */
 export async function keepAlive<Result>(work: Promise<Result>): Promise<Result> {
   const timer = setInterval(() => undefined, 60_000);
@@ -27,7 +27,7 @@ export async function keepAlive<Result>(work: Promise<Result>): Promise<Result> 
   }
 }
 
-/** How long a part that comes after the end may take to close. */
+/** Time limit for closing a part that was started after stop(). */
 const lateCloseMs = 5000;
 
 export function createLifecycle(log: Log): Lifecycle {
@@ -52,7 +52,7 @@ export function createLifecycle(log: Log): Lifecycle {
   }
   return {
     defer(name, close) {
-      // A start that went on behind the stop: what it brings is too late to stay.
+      // The start continued after stop(). This part came too late, so close it at once.
       if (isStopped) void end(name, close, AbortSignal.timeout(lateCloseMs));
       else closers.push({ name, close });
     },
@@ -60,7 +60,7 @@ export function createLifecycle(log: Log): Lifecycle {
   };
 }
 
-/** The work's result, or the rejection with the signal's reason when that comes first. */
+/** The work's result, or a rejection with the signal's reason if that comes first. */
 export function before<Result>(signal: AbortSignal, work: Promise<Result>): Promise<Result> {
   return new Promise((resolve, reject) => {
     const abort = (): void => {
@@ -79,9 +79,9 @@ export type StopReason = "SIGTERM" | "SIGINT" | "parent gone" | "launcher gone";
 /**
  * Calls `stop` at the first SIGTERM or SIGINT and `hurry` at the second.
  *
- * @param withParent also when standard input ends: a process that was started by `nearcast up` with a pipe there must
- *   not outlive it, even when that was killed
- * @param withLauncher also when the npm that started it is gone, as npm-parent.ts tells
+ * @param withParent stop also when standard input ends: a process that `nearcast up` started with a pipe there must not
+ *   outlive it, even if `nearcast up` was killed
+ * @param withLauncher stop also when the npm that started the process is gone (npm-parent.ts)
  */
 export function onStopSignal(options: {
   withParent: boolean;
@@ -93,7 +93,7 @@ export function onStopSignal(options: {
   let isStopping = false;
   const received = (reason: StopReason): void => {
     if (isStopping) {
-      // A terminal's Ctrl-C reaches parent and child; the parent's end is no second order.
+      // A terminal's Ctrl-C reaches both parent and child. So the parent's end is not a second request to stop.
       if (reason === "SIGTERM" || reason === "SIGINT") options.hurry();
       return;
     }

@@ -1,8 +1,8 @@
 /**
  * Closes a connection so that the last answer arrives (RFC 9112 §9.6).
  *
- * A socket that is closed while bytes of the client are unread sends a reset, and the reset may destroy the answer on
- * its way. So the server ends its own direction first, reads and drops what still comes, and closes when the client
+ * A socket that is closed while the client's bytes are unread sends a reset, which may destroy the response in transit.
+ * So the server closes its own side first, reads and drops what still arrives, and closes the socket when the client
  * does, or after `timeoutMs`.
  */
 import type { Socket } from "node:net";
@@ -14,12 +14,12 @@ export function isLingering(socket: Socket): boolean {
   return lingering.has(socket);
 }
 
-/** The caller sees to it that somebody reads the socket: Node's HTTP parser does, unless a request was paused. */
+/** The caller must ensure that something reads the socket: Node's HTTP parser does, unless a request was paused. */
 export function closeLingering(socket: Socket, timeoutMs: number): void {
   if (lingering.has(socket) || socket.destroyed) return;
   lingering.add(socket);
   socket.end();
-  // A timer of Node, not a Clock: it guards a socket's end and decides nothing.
+  // Uses a timer of Node instead of a Clock, since it only guards the end of a socket.
   const timer = setTimeout(() => {
     socket.destroy();
   }, timeoutMs);

@@ -6,14 +6,14 @@ export type Log = Pick<pino.Logger, "debug" | "info" | "warn" | "error" | "fatal
 export const logLevels = ["debug", "info", "warn", "error", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-/** @param part who writes, such as `edge fra1` or `origin` */
+/** @param part the writer, such as `edge fra1` or `origin` */
 export function openLog(part: string, level: LogLevel): Log {
   return pino(
     {
       level,
       base: { part },
       timestamp: pino.stdTimeFunctions.isoTime,
-      // Whoever logs a request by accident must not log its secret.
+      // Logging a request by accident must not leak its secret.
       redact: { paths: ["*.authorization", "*.headers.authorization", "*.token", "token"], censor: "(secret)" },
     },
     pino.destination({ dest: 2, sync: true }),

@@ -1,4 +1,4 @@
-/** Networks in which no node of a fleet can be reached from another machine, and the network of a single customer. */
+/** Networks whose addresses can't be reached from another machine, and the network of a single customer. */
 import { BlockList, isIP, isIPv4, isIPv6 } from "node:net";
 import { embeddedIpv4, groupsOfIpv6 } from "./embedded-ipv4.ts";
 
@@ -11,14 +11,14 @@ unreachable.addAddress("::", "ipv6");
 unreachable.addSubnet("fe80::", 10, "ipv6");
 unreachable.addSubnet("ff00::", 8, "ipv6");
 
-/** Addresses of the machine itself: right only for a trial on one machine. */
+/** Addresses of the machine itself. Allowed only for a trial on one machine. */
 export const loopback = new BlockList();
 loopback.addSubnet("127.0.0.0", 8);
 loopback.addAddress("::1", "ipv6");
 
 /**
- * Whether the text is an address of one of these; one with a zone (`fe80::1%eth0`) is link-local. What is refused by
- * its address must be asked of leadsInto().
+ * Whether the text is an address of one of these; one with a zone (`fe80::1%eth0`) is link-local. Use leadsInto() to
+ * reject destinations.
  */
 export function isIn(list: BlockList, text: string): boolean {
   if (text.includes("%")) return list === unreachable;
@@ -26,17 +26,17 @@ export function isIn(list: BlockList, text: string): boolean {
 }
 
 /**
- * Whether packets to the address could end in one of these: it is such an address, or has one inside. Never to be asked
- * of where somebody comes from, since that would give rights to who made the address up.
+ * Whether packets to the address could end in one of these: it is such an address, or has one embedded. Never use it
+ * for source addresses: a client that made up its address could gain rights.
  */
 export function leadsInto(list: BlockList, text: string): boolean {
   return isIn(list, text) || embeddedIpv4(text).some((inside) => isIn(list, inside));
 }
 
 /**
- * Whom limits count as one: an IPv4 address, or the IPv6 /64 that a single customer has at least. An IPv4 address in
- * IPv6 clothes is that IPv4 address: 6to4 alone has 65,536 /64 networks for each.
- * @param address what is no address is returned as it is
+ * The unit that limits count: an IPv4 address, or an IPv6 /64, the least that a customer gets. An IPv6 address with an
+ * embedded IPv4 address counts as that IPv4 address: 6to4 alone gives each of them 65,536 /64 networks.
+ * @param address other text is returned unchanged
  */
 export function networkOf(address: string): string {
   if (!isIPv6(address)) return address;

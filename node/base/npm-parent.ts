@@ -1,22 +1,24 @@
 /**
- * npm runs a command as npm ▸ sh ▸ node. When npm is told to end it ends at once, its shell with it, and the command
- * hears nothing: it would go on as an orphan that holds its ports. So who was started that way watches those above it.
+ * npm runs a command as npm ▸ sh ▸ node. On a signal to stop, npm and its shell end at once, and the command does not
+ * notice: it would continue as an orphan that holds its ports. So a process that npm started watches its ancestors.
  */
 import { readFileSync } from "node:fs";
 import type { Cancel, Clock } from "./clock.ts";
 
-/** A stop takes seconds; half of one more is not noticed. */
+/** A stop takes seconds; another half second does not matter. */
 const lookMs = 500;
 const shells = new Set(["sh", "dash", "bash", "ash", "busybox"]);
-/** npm, its shell, and one more for a script that calls a script. */
+/** npm, its shell, and one more shell for a script that calls a script. */
 const launchersMax = 3;
 
-/** @param environment npm names its command there, to all that it runs */
+/** @param environment npm sets the name of its command here for every process that it runs */
 export function isStartedByNpm(environment: Readonly<Record<string, string | undefined>>): boolean {
   return environment["npm_command"] !== undefined;
 }
 
-/** Calls `gone` once, when the parent ends, or where that is a shell, the program that the shell was started by. */
+/**
+ * Calls `gone` once, when the parent ends or, if the parent is a shell, when the program that started the shell ends.
+ */
 export function watchLauncher(clock: Clock, gone: () => void): Cancel {
   const before = launchers();
   const cancel = clock.every(lookMs, () => {
@@ -27,7 +29,10 @@ export function watchLauncher(clock: Clock, gone: () => void): Cancel {
   return cancel;
 }
 
-/** The processes above this one, up to the first that is no shell. A process whose parent ended has another one. */
+/**
+ * The ancestors of this process, up to the first that is not a shell. The list changes when one of them ends, since its
+ * child gets another parent.
+ */
 function launchers(): string {
   const pids = [process.ppid];
   for (let pid = process.ppid; pids.length < launchersMax;) {
@@ -39,7 +44,10 @@ function launchers(): string {
   return pids.join(" ");
 }
 
-/** The parent of a shell (proc(5): stat's second and fourth field); undefined for another program, or without /proc. */
+/**
+ * The parent of a shell (proc(5): the second and fourth field of stat); undefined for another program, or without
+ * /proc.
+ */
 function aboveShell(pid: number): number | undefined {
   let stat: string;
   try {
@@ -47,7 +55,7 @@ function aboveShell(pid: number): number | undefined {
   } catch {
     return undefined;
   }
-  // The name stands in parentheses and may hold some itself.
+  // The name is in parentheses and may contain parentheses itself.
   const nameEnd = stat.lastIndexOf(")");
   if (!shells.has(stat.slice(stat.indexOf("(") + 1, nameEnd))) return undefined;
   return Number(stat.slice(nameEnd + 2).split(" ")[1]);

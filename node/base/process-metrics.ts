@@ -1,6 +1,6 @@
 /**
- * What every process tells Prometheus of itself: the names that its client libraries agree on, and the space where the
- * data are. Read when somebody scrapes.
+ * The metrics that every process exports: those with the standard names of Prometheus client libraries, and the disk
+ * space for the data. Read at each scrape.
  */
 import { existsSync } from "node:fs";
 import { readdir, readFile, statfs } from "node:fs/promises";
@@ -13,7 +13,7 @@ export interface ProcessMetric {
   read: () => number | Promise<number>;
 }
 
-/** @param dataDir a directory on the file system whose space counts */
+/** @param dataDir a directory on the file system whose space to report */
 export function processMetrics(dataDir: string, clock: Clock): readonly ProcessMetric[] {
   const startedSeconds = clock.wallMs() / 1000 - process.uptime();
   const everywhere: ProcessMetric[] = [

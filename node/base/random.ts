@@ -1,4 +1,4 @@
-/** Chance, passed in, so that a test can replay it from a seed. */
+/** Randomness as a dependency, so that a test can replay it from a seed. */
 
 /** Returns a number in [0, 1), like Math.random. */
 export type Random = () => number;

@@ -1,9 +1,10 @@
 /**
- * Settings of one process: one YAML file and environment variables, one schema, all problems at once, frozen.
+ * Reads the settings of one process from a YAML file and environment variables, checks them against one schema, reports
+ * all problems at once, and freezes the result.
  *
- * An environment variable overrides one key: PREFIX_CACHE__DISK_BYTES=5 sets `cache.diskBytes` (two underscores go a
- * level down, one joins words). A variable with the prefix that names no key is fatal, so that a typing error can't
- * pass unseen. Secrets are never values here, only paths of files.
+ * An environment variable overrides one key: PREFIX_CACHE__DISK_BYTES=5 sets `cache.diskBytes` (two underscores descend
+ * a level, one separates words). A variable with the prefix that names no key is fatal, so that no typo goes unnoticed.
+ * Settings contain paths of secret files, never secrets.
  */
 import { readFile } from "node:fs/promises";
 import type { Static, TSchema } from "typebox";
@@ -13,7 +14,7 @@ import { systemReason } from "./system-reason.ts";
 import { type LineOf, lineReader, withLine } from "./yaml-lines.ts";
 import { yamlProblem } from "./yaml-problem.ts";
 
-/** Problems that the user must fix; `main` prints the message and ends with status 2. */
+/** Problems that the user must fix. `main` prints the message and exits with status 2. */
 export class ConfigError extends Error {
   readonly problems: readonly ValueProblem[];
   constructor(where: string, problems: readonly ValueProblem[]) {
@@ -41,7 +42,7 @@ export async function loadConfig<Schema extends TSchema>(
   throw new ConfigError(file ?? "the configuration", problems);
 }
 
-/** @throws ConfigError when it can't be read or is no YAML */
+/** @throws ConfigError if it can't be read or is not YAML */
 async function readYamlFile(file: string): Promise<{ value: unknown; lineOf: LineOf }> {
   let text: string;
   try {
@@ -64,7 +65,7 @@ async function readYamlFile(file: string): Promise<{ value: unknown; lineOf: Lin
   }
 }
 
-/** Whether a path is that of a variable or inside of it: the file has nothing to do with what stands there. */
+/** Whether a variable set the value at this path, or a value that contains it: then the file is not at fault. */
 function pathsSetBy(
   prefix: string,
   environment: Readonly<Record<string, string | undefined>>,
@@ -75,7 +76,7 @@ function pathsSetBy(
   return (path) => paths.some((one) => path === one || path.startsWith(`${one}.`) || path.startsWith(`${one}[`));
 }
 
-/** The pure part of loadConfig(): a value and the environment in, the checked settings or all problems out. */
+/** The pure part of loadConfig(): takes a value and the environment, returns the checked settings or all problems. */
 export function checkConfig<Schema extends TSchema>(
   schema: Schema,
   value: unknown,
@@ -110,7 +111,7 @@ function camelCase(words: string): string {
   return words.toLowerCase().replaceAll(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** YAML's own reading of scalars turns the text into a number, boolean or string; undefined when it can't be read. */
+/** Parses the text as a YAML scalar: a number, boolean or string; undefined if it is not valid. */
 function readScalar(text: string): { value: unknown } | undefined {
   try {
     return { value: parse(text) as unknown };
@@ -119,7 +120,7 @@ function readScalar(text: string): { value: unknown } | undefined {
   }
 }
 
-/** Sets a value deep inside. */
+/** Sets a nested value. */
 function set(target: unknown, steps: readonly string[], value: unknown): boolean {
   const [step, ...deeper] = steps;
   if (typeof target !== "object" || target === null || step === undefined || step === "__proto__") return false;

@@ -1,13 +1,13 @@
 /**
- * The release that runs here.
+ * The name of the running release.
  *
- *   package or image      the version that was written into its package.json when it was made; git is never asked
- *   checkout at its tag   `0.2.0`, where the tag v0.2.0 is on this very commit
+ *   package or image      the version that was written into its package.json when it was built; git is not used
+ *   checkout at its tag   `0.2.0`, if the tag v0.2.0 is on this commit
  *   any other commit      `0.2.0-g1a2b3c4`
- *   with changed code     `0.2.0-g1a2b3c4-dirty-5e6f7a8`: the last part names the change, so two of them differ
+ *   with changed code     `0.2.0-g1a2b3c4-dirty-5e6f7a8`: the last part identifies the change
  *   without git           `0.2.0`
  *
- * Only what a package is made of counts as code: a changed test leaves the name alone.
+ * Only files that go into a package count as code: a changed test does not change the name.
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -16,18 +16,18 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const code = ["node", "dns", "origin", "deploy", "package.json", "package-lock.json"];
-/** Each call takes some milliseconds; a repository on a disk that hangs must not hold a start up. */
+/** Each call takes some milliseconds. A repository on a hanging disk must not delay the start. */
 const gitMs = 5000;
-/** Of a change's text. A larger one has no name of its own: it is `-dirty`. */
+/** Maximum size of a change's text. A larger change is just `-dirty`. */
 const changeBytesMax = 64 * 1024 * 1024;
-/** As many as git shows. */
+/** The same number as git shows. */
 const digitsOfName = 7;
 
 /**
- * Asks git where there is a checkout, so call it once, at the start.
+ * Runs git in a checkout, so call it only once, at the start.
  *
- * @param root the folder of package.json; default: the one that this file is part of
- * @returns such as `0.2.0-g1a2b3c4`; empty where package.json names no version
+ * @param root the folder of package.json; default: the one that contains this file
+ * @returns for example `0.2.0-g1a2b3c4`; empty if package.json has no version
  */
 export function readRelease(root: string = fileURLToPath(new URL("../../", import.meta.url))): string {
   const { version = "" } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version?: string };
@@ -39,7 +39,7 @@ export function readRelease(root: string = fileURLToPath(new URL("../../", impor
   return change === "" && isTagged ? version : `${version}-g${commit.trim()}${change}`;
 }
 
-/** Empty for a tree whose code is that of its commit. */
+/** Empty if the code equals that of the commit. */
 function nameOfChange(root: string): string {
   const changed = git(root, "diff", "--no-ext-diff", "--no-textconv", "--binary", "HEAD", "--", ...code);
   const added = git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", ...code);
@@ -54,7 +54,10 @@ function nameOfChange(root: string): string {
   return `-dirty-${hash.digest("hex").slice(0, digitsOfName)}`;
 }
 
-/** Of a link, where it leads (an editor's lock leads nowhere). Undefined: a repository inside, or a file just gone. */
+/**
+ * For a link, its target (an editor's lock is a dangling link). Undefined: a nested repository, or a file that has just
+ * been deleted.
+ */
 function contentOf(path: string): Buffer | string | undefined {
   try {
     return lstatSync(path).isSymbolicLink() ? readlinkSync(path) : readFileSync(path);
@@ -63,9 +66,9 @@ function contentOf(path: string): Buffer | string | undefined {
   }
 }
 
-/** What git prints, or undefined where it can't answer. */
+/** The output of git, or undefined if it fails. */
 function git(root: string, ...words: string[]): string | undefined {
-  // Both places are named, so that neither variables nor a repository further up lead elsewhere.
+  // Pass both paths, so that neither environment variables nor a repository in a parent directory interfere.
   const places = ["--no-optional-locks", `--git-dir=${join(root, ".git")}`, `--work-tree=${root}`];
   const { status, stdout } = spawnSync("git", [...places, ...words], {
     cwd: root,

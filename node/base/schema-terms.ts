@@ -1,4 +1,4 @@
-/** What schemas of the fleet document are put together from: those of records and those of everything else. */
+/** Building blocks for the schemas of the fleet document, including those of records. */
 import { Type, type Static, type TSchema } from "typebox";
 
 export const strict = { additionalProperties: false } as const;
@@ -12,7 +12,7 @@ export function oneWordOf<const Word extends string>(words: readonly Word[], des
   });
 }
 
-/** A union told apart by one key, so that a problem speaks of the kind that was meant. */
+/** A union with one key as discriminator, so that problems refer to the kind that was meant. */
 export function kinds<const Kinds extends TSchema[]>(key: string, members: Kinds) {
   return Type.Unsafe<Static<Kinds[number]>>({
     type: "object",

@@ -1,8 +1,8 @@
 /**
- * Checking values against a TypeBox (JSON Schema) schema, for configuration files and the fleet document.
+ * Checks values against a TypeBox (JSON Schema) schema, for configuration files and the fleet document.
  *
- * All problems are reported at once, each with the path of the value, what it is and what is allowed. Unknown keys
- * are problems; nothing is coerced; defaults are filled in; the result is frozen all the way down.
+ * All problems are reported at once, each with the path of the value, what it is and what is allowed. Unknown keys are
+ * problems; nothing is coerced; defaults are filled in; the result is deeply frozen.
  */
 import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import { isIP } from "node:net";
@@ -14,21 +14,21 @@ export interface ValueProblem {
   path: string;
   /** What is wrong and what is allowed, such as `95 is above 90`. */
   message: string;
-  /** On which line of the text that was read, from 1 on; absent where no text was, or it is not known. */
+  /** Line of the text, from 1; absent if there was no text, or if the line is unknown. */
   line?: number;
 }
 
 export type Checked<T> = { ok: true; value: T } | { ok: false; problems: ValueProblem[] };
 
-/** What schemas here may state as `format`. */
+/** The formats that schemas may use. */
 export const valueFormats: Readonly<Record<string, (text: string) => boolean>> = {
-  // An address with a zone (fe80::1%eth0) means something on one machine only.
+  // An address with a zone (fe80::1%eth0) is meaningful on one machine only.
   ip: (text) => isIP(text) !== 0 && !text.includes("%"),
   prefix: isPrefix,
   "http-url"(text) {
     const url = URL.parse(text);
     const isHttp = url?.protocol === "http:" || url?.protocol === "https:";
-    // A query, a fragment or a password would be dropped or leak in silence where the URL is a base.
+    // In a base URL, a query or fragment would be dropped silently, and a password would leak.
     return isHttp && !/[?#@\s]/.test(text);
   },
 };
@@ -38,13 +38,13 @@ const ajv = new Ajv({
   useDefaults: true,
   discriminator: true,
   strictSchema: true,
-  allowUnionTypes: true, // a number or a word, such as `threads: auto`
+  allowUnionTypes: true, // a number or a keyword, such as `threads: auto`
   verbose: true,
 });
 ajv.addKeyword({ keyword: "unit", schemaType: "string" }); // documentation only: printed in configuration.md
 for (const [name, isValid] of Object.entries(valueFormats)) ajv.addFormat(name, isValid);
 
-/** An address and a length (RFC 4632 §3.1); octets past the length are not looked at here. */
+/** An address and a length (RFC 4632 §3.1). Octets past the length are not checked here. */
 function isPrefix(text: string): boolean {
   const [address = "", length = "", ...rest] = text.split("/");
   if (rest.length > 0 || !/^(?:0|[1-9]\d{0,2})$/.test(length)) return false;
@@ -52,12 +52,12 @@ function isPrefix(text: string): boolean {
   return family !== 0 && Number(length) <= (family === 4 ? 32 : 128);
 }
 
-/** Nobody mends more in one go, and a document of a megabyte can have a hundred thousand. */
+/** Nobody fixes more at once, and a document of a megabyte can have a hundred thousand. */
 const problemsMax = 1000;
 
 const compiled = new WeakMap<TSchema, ValidateFunction>();
 
-/** Checks a copy of `value`; the caller's own is left alone. Schemas are compiled once each. */
+/** Checks a copy of `value` and does not modify the caller's. Each schema is compiled once. */
 export function check<Schema extends TSchema>(schema: Schema, value: unknown): Checked<Static<Schema>> {
   let validate = compiled.get(schema);
   if (validate === undefined) {
@@ -72,7 +72,7 @@ export function check<Schema extends TSchema>(schema: Schema, value: unknown): C
 function describe(error: ErrorObject, root: unknown): ValueProblem {
   const steps = error.instancePath.split("/").slice(1).map(unescapePointer);
   const value = steps.reduce<unknown>((inside, step) => (inside as Record<string, unknown> | undefined)?.[step], root);
-  // Only where it is wanted: a value can be a megabyte.
+  // Called only when needed: a value can be a megabyte.
   const shown = (): string => show(value);
   const params = error.params as Record<string, unknown>;
   const bound = String(params["limit"]);
@@ -123,14 +123,14 @@ function describe(error: ErrorObject, root: unknown): ValueProblem {
   }
 }
 
-/** What a value of each format is called. */
+/** The name of a value of each format, for messages. */
 const formatWords: Readonly<Record<string, string>> = {
   ip: "an IPv4 or IPv6 address",
   prefix: "an address prefix such as 192.0.2.0/24",
   "http-url": "an http:// or https:// URL without user, query and fragment",
 };
 
-/** `a string`, `an integer from 0 to 10 or a string`. @param types as JSON Schema has them */
+/** `a string`, `an integer from 0 to 10 or a string`. @param types as in JSON Schema */
 function typeWords(types: unknown, { parentSchema }: ErrorObject): string {
   const { minimum, maximum } = (parentSchema ?? {}) as { minimum?: number; maximum?: number };
   const range = minimum === undefined || maximum === undefined ? "" : ` from ${minimum} to ${maximum}`;
@@ -169,7 +169,7 @@ function unknownKey({ params, parentSchema }: ErrorObject, steps: readonly strin
   return { path: pathOf([...steps, key]), message: `is not a known key${hint}` };
 }
 
-/** What the schema says of the value in words; a pattern alone tells people little. */
+/** The schema's requirement in words, since a pattern alone tells people little. */
 function wanted(error: ErrorObject): string {
   const { description } = (error.parentSchema ?? {}) as { description?: string };
   return description === undefined ? "" : ` (expected: ${description})`;
@@ -188,13 +188,13 @@ function unescapePointer(step: string): string {
   return step.replaceAll("~1", "/").replaceAll("~0", "~");
 }
 
-/** A value as people would write it, cut short: configuration may hold long texts. */
+/** A value as people would write it, shortened: configuration may contain long text. */
 function show(value: unknown): string {
   const text = JSON.stringify(value) ?? "nothing";
   return text.length <= 60 ? text : `${text.slice(0, 57)}...`;
 }
 
-/** Freezes the value itself all the way down; bytes, which can't be frozen, stay as they are. */
+/** Freezes the value deeply, in place. Typed arrays can't be frozen and stay as they are. */
 export function deepFreeze<Value>(value: Value): Value {
   if (typeof value !== "object" || value === null || value instanceof SharedArrayBuffer) return value;
   if (Object.isFrozen(value)) return value;

@@ -1,8 +1,10 @@
 /**
- * Files that only their owner may read. One that others can read is refused: then nobody knows who has the secret.
+ * Reads files that only their owner may read. A file that others can read is rejected, because the secret may have
+ * leaked.
  *
  * Only a plain file, or a link to one, is read: a named pipe would block the reader, a device such as /dev/zero never
- * ends. A link that leads nowhere is refused too. It is no deleted file: usually the volume behind it is not mounted.
+ * ends. A dangling link is rejected, too. It does not mean that the file was deleted: usually the volume is not
+ * mounted.
  */
 import type { Stats } from "node:fs";
 import { readFile, readlink, stat } from "node:fs/promises";
@@ -11,19 +13,19 @@ import { codeReason } from "#base/system-reason.ts";
 
 export const secretFileMode = 0o600;
 
-/** What a secret file is, for the messages about it. */
+/** Describes a secret file, for messages about it. */
 export interface SecretFile {
-  /** What is in it: `fleet secret`. */
+  /** Its content: `fleet secret`. */
   readonly what: string;
   /** The program whose user must be able to read it: `origin`. */
   readonly reader: string;
-  /** What follows, or what else can be done, when others could read it; goes on behind "run `chmod 600 …`". */
+  /** The consequence, or an alternative, if others could read it. Continues the sentence "run `chmod 600 …`". */
   readonly whenLeaked: string;
-  /** What to do when it can't be read; a sentence of its own. */
+  /** What to do if it can't be read. A separate sentence. */
   readonly whenUnreadable: string;
 }
 
-/** A secret of the origin, which makes a new one where there is none. */
+/** A secret of the origin, which creates a new one if there is none. */
 export function originSecret(what: string): SecretFile {
   return {
     what,
@@ -34,9 +36,9 @@ export function originSecret(what: string): SecretFile {
 }
 
 /**
- * The file's text, or undefined when there is no file.
- * @throws NearcastError INTERNAL when it is no plain file or can't be read, when group or others have any right on it,
- *   or when it is a symbolic link that leads nowhere
+ * The file's text, or undefined if there is no file.
+ * @throws NearcastError INTERNAL if it is not a plain file or can't be read, if group or others have any permission on
+ *   it, or if it is a dangling symbolic link
  */
 export async function readSecretFile(file: string, about: SecretFile): Promise<string | undefined> {
   const stats = await statsOf(file, about);
@@ -56,7 +58,7 @@ export async function readSecretFile(file: string, about: SecretFile): Promise<s
   }
 }
 
-/** Of a plain file; undefined when there is none. */
+/** The stats of a plain file; undefined if there is none. */
 async function statsOf(file: string, about: SecretFile): Promise<Stats | undefined> {
   let stats: Stats;
   try {

@@ -1,13 +1,14 @@
 /**
- * The names of sources: paths such as `shop/2024/chair.jpg`. A name is never a file's path on any disk, but edges and
- * people put it into URLs, so a name that some parser would read as another one is refused here, once.
+ * The names of sources: paths such as `shop/2024/chair.jpg`. A name is never used as a path on a disk, but edges and
+ * people put it into URLs. So a name that some parser would read as a different one is rejected here, once.
  *
  *   request target ──split at "/"──▶ segments ──percent-decode each──▶ UTF-8 ──NFC──▶ name
  *
- * The target is read raw: a router that decodes first can't tell `a%2fb` (one segment, refused) from `a/b` (two).
+ * The target is read raw: a router that decodes first can't distinguish `a%2fb` (one segment, rejected) from `a/b`
+ * (two).
  */
 
-/** Bytes of UTF-8. A URL of it, every byte percent-encoded, stays below 2 KiB. */
+/** In bytes of UTF-8. A URL with every byte percent-encoded stays below 2 KiB. */
 export const nameBytesMax = 500;
 
 export type ParsedName = { ok: true; name: string } | { ok: false; reason: string };
@@ -31,12 +32,12 @@ export function parseName(text: string): ParsedName {
 }
 
 /**
- * Reads the name out of a raw request target.
- * @param mount what stands before it, such as `/api/v1/images/`
+ * Reads the name from a raw request target.
+ * @param mount the prefix before it, such as `/api/v1/images/`
  */
 export function nameFromTarget(target: string, mount: string): ParsedName {
   const path = target.split("?", 1)[0] ?? "";
-  // A target whose own mount is percent-encoded or has another form reaches the route but not this test.
+  // A target whose prefix is percent-encoded or has another form reaches the route but fails this test.
   if (!path.startsWith(mount)) return { ok: false, reason: `the path does not start with ${mount}` };
   const segments: string[] = [];
   for (const encoded of path.slice(mount.length).split("/")) {
@@ -49,7 +50,7 @@ export function nameFromTarget(target: string, mount: string): ParsedName {
   return parseName(segments.join("/"));
 }
 
-/** What names may start with: `shop/`, `shop/2024/ch`, or nothing. */
+/** A prefix of names: `shop/`, `shop/2024/ch`, or empty. */
 export function parsePrefix(text: string): ParsedName {
   const prefix = text.normalize("NFC");
   if (unprintable.test(prefix) || prefix.includes("\\"))
@@ -67,7 +68,7 @@ function whyBadSegment(segment: string): string | undefined {
   return undefined;
 }
 
-/** `decodeURIComponent` refuses what is no UTF-8, overlong forms and half surrogates among it (RFC 3629 §3). */
+/** `decodeURIComponent` rejects invalid UTF-8, including overlong forms and surrogates (RFC 3629 §3). */
 function decodeSegment(encoded: string): string | undefined {
   try {
     return decodeURIComponent(encoded);

@@ -1,16 +1,16 @@
 /**
- * Notifications to systemd from a service of type `notify` (sd_notify(3)): datagrams of `NAME=value` lines to the
- * AF_UNIX socket that the environment names.
+ * Notifies systemd from a service of type `notify` (sd_notify(3)): sends datagrams of `NAME=value` lines to the AF_UNIX
+ * socket that the environment names.
  *
- *   READY=1      the service is there; `systemctl start` returns, what is ordered after it starts
+ *   READY=1      the service is ready; `systemctl start` returns, units ordered after it start
  *   STATUS=…     one line for people, in `systemctl status`
- *   STOPPING=1   it is on its way out, and not hung
- *   WATCHDOG=1   at half of the interval that the unit asks for; when it stays out, systemd ends the service
+ *   STOPPING=1   the service is stopping, not hung
+ *   WATCHDOG=1   at half of the interval that the unit sets; without it, systemd kills the service
  *
- * Node has no datagram sockets of this family, so they are made with koffi, which is optional: without it a service
- * of type `notify` could never become ready, and the log says so. Nothing is ever waited for: what systemd does not
- * take at once, since it is busy and its queue full, is said again a little later, each kind once in its last wording;
- * only the watchdog's next word is as good as the last.
+ * Node has no datagram sockets of this family, so koffi makes the calls. koffi is optional: without it, a service of
+ * type `notify` could never become ready, and the log says so. Nothing waits for systemd: if its queue is full, the
+ * notification is sent again a little later, each kind once with its latest text. Only the watchdog is not repeated:
+ * its next notification serves as well.
  */
 import { endianness } from "node:os";
 import { getSystemErrorName } from "node:util";
@@ -18,13 +18,13 @@ import type { Cancel, Clock } from "./clock.ts";
 import { koffiMissing, loadKoffi } from "./koffi.ts";
 import type { Log } from "./log.ts";
 
-/** What systemd says in the environment; only main.ts reads that. */
+/** Variables that systemd sets in the environment. Only main.ts reads the environment. */
 export interface NotifyEnvironment {
-  /** NOTIFY_SOCKET: a path, or `@name` in Linux' abstract namespace. */
+  /** NOTIFY_SOCKET: a path, or `@name` in the abstract namespace of Linux. */
   socket?: string | undefined;
   /** WATCHDOG_USEC, in µs. */
   watchdogMicroseconds?: string | undefined;
-  /** WATCHDOG_PID: whom the watchdog is for; absent: whoever reads it. */
+  /** WATCHDOG_PID: the process that the watchdog is for; absent: any process that reads it. */
   watchdogPid?: string | undefined;
 }
 
@@ -51,13 +51,13 @@ const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 /** sun_path in `struct sockaddr_un`. */
 const pathBytesMax = 108;
-/** A line for people need not be longer; the kernel would take some 200 KB. */
+/** People don't need longer lines. The kernel would accept some 200 KB. */
 const statusLengthMax = 200;
 const watchdogMinMs = 100;
 const retryMs = 200;
 
 /**
- * @param isWell asked before each WATCHDOG=1, which is not said while it is false
+ * @param isWell called before each WATCHDOG=1, which is not sent while it returns false
  */
 export function openNotifier(
   environment: NotifyEnvironment,
@@ -72,7 +72,7 @@ export function openNotifier(
     return silentNotifier;
   }
   let hasFailed = false;
-  /** Whether systemd's queue has room; what fails for another reason would fail again. */
+  /** Whether the datagram needs no retry: false only if systemd's queue is full. Any other failure would recur. */
   function isTaken(lines: string): boolean {
     const failure = typeof send === "string" ? undefined : send(lines);
     if (failure === "EAGAIN") return false;
@@ -83,7 +83,7 @@ export function openNotifier(
     return true;
   }
 
-  /** What systemd has not taken yet, by the line's name. */
+  /** Lines that systemd has not accepted yet, by name. */
   const unsaid = new Map<string, string>();
   let cancelRetry: Cancel | undefined;
   function say(lines: Readonly<Record<string, string>>): void {
@@ -121,7 +121,7 @@ export function openNotifier(
   };
 }
 
-/** Half of what the unit asks for, so that one that comes late is still in time. */
+/** Half of the interval that the unit sets, so that a late notification is still in time. */
 function watchdogIntervalMs(environment: NotifyEnvironment, pid: number): number | undefined {
   const { watchdogMicroseconds = "", watchdogPid } = environment;
   if (watchdogPid !== undefined && watchdogPid !== String(pid)) return undefined;
@@ -133,7 +133,10 @@ function oneLine(status: string): string {
   return status.replaceAll(/\s+/g, " ").slice(0, statusLengthMax);
 }
 
-/** A function that sends a datagram to `path` and returns the name of what went wrong; or why there can't be one. */
+/**
+ * A function that sends a datagram to `path` and returns the name of the error, if any; or the reason why there is
+ * none.
+ */
 function openSender(path: string): ((text: string) => string | undefined) | string {
   if (process.platform !== "linux") return `not on ${process.platform}, only on Linux`;
   const address = socketAddress(path);
@@ -142,7 +145,7 @@ function openSender(path: string): ((text: string) => string | undefined) | stri
   if (koffi === undefined) return koffiMissing;
   const libc = koffi.load(null);
   const openSocket = libc.func("int socket(int, int, int)") as (...numbers: number[]) => number;
-  // The pointers are used during the call alone, and koffi holds what they point to for so long.
+  // The pointers are used only during the call, and koffi keeps their targets alive for that time.
   const sendTo = libc.func("int64_t sendto(int, const uint8_t *, size_t, int, const uint8_t *, uint)") as (
     descriptor: number,
     bytes: Uint8Array,
@@ -160,7 +163,7 @@ function openSender(path: string): ((text: string) => string | undefined) | stri
   };
 }
 
-/** `struct sockaddr_un` (unix(7)): an abstract name begins with a zero octet and has no end but the length. */
+/** `struct sockaddr_un` (unix(7)): an abstract name begins with a zero octet and is delimited only by its length. */
 function socketAddress(path: string): Uint8Array | undefined {
   const isAbstract = path.startsWith("@");
   if (!isAbstract && !path.startsWith("/")) return undefined;

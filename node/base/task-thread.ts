@@ -5,9 +5,9 @@
 import { Worker } from "node:worker_threads";
 
 /**
- * What the thread posts.
- * @param limits `heapMegabytesMax`: an estimate with some room, past which the thread ends
- * @throws Error with the reason: it failed, took too long or too much memory, or ended without a word
+ * Resolves with the message that the thread posts.
+ * @param limits `heapMegabytesMax`: an estimate plus a margin; beyond it the thread ends
+ * @throws Error with the reason: it failed, took too long or too much memory, or ended without a message
  */
 export async function inThread<Result>(
   file: URL,

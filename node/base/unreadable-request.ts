@@ -1,6 +1,6 @@
 /**
- * Answers input that Node's HTTP parser can't read, in the same form as all other errors. There is no request, only a
- * socket. For a server's `clientError`.
+ * Answers input that Node's HTTP parser can't parse, in the same form as all other errors. Handles a server's
+ * `clientError`, where there is no request, only a socket.
  */
 import { randomBytes } from "node:crypto";
 import { STATUS_CODES } from "node:http";
@@ -9,14 +9,15 @@ import { NearcastError, problemOf } from "./errors.ts";
 import { inertFields } from "./inert-fields.ts";
 import { closeLingering, isLingering } from "./lingering-close.ts";
 
-/** What a client that is still sending gets to read its refusal. */
+/** The time that a client that is still sending has to read the error response. */
 const lingerMs = 2000;
 
-/** As Node's `clientError` gives it. */
+/** As passed by Node's `clientError`. */
 type ClientError = Error & { code?: string };
 
 export function answerUnreadable(error: ClientError, socket: Socket): void {
-  // The parser reports every further piece, too. Closing now would reset the connection before the refusal is read.
+  // The parser reports every further chunk, too. Closing now would reset the connection before the client reads the
+  // response.
   if (isLingering(socket) && error.code !== "ECONNRESET") return;
   if (error.code === "ECONNRESET" || !socket.writable) {
     socket.destroy();

@@ -1,5 +1,5 @@
 /**
- * On which line of a YAML text the value at a path such as `sites[0].place.latitude` stands, for the problems that
+ * Finds the line of a YAML text with the value at a path such as `sites[0].place.latitude`, for the problems that
  * schema.ts and the rules of the fleet document report; pure.
  */
 import { type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
@@ -7,13 +7,13 @@ import type { ValueProblem } from "./schema.ts";
 
 export type LineOf = (path: string) => number | undefined;
 
-/** What stands inside of a mapping or a list, by key or index. */
+/** The values of a mapping or a list, by key or index. */
 type Inside = ReadonlyMap<string, { readonly offset: number | undefined; readonly value: unknown }>;
 
 /**
- * Lines count from 1. What is missing stands on the line of what it is missing from; a path that leads elsewhere, such
- * as into a zone file, has no line.
- * @param lineCounter the one that the document was parsed with
+ * Lines count from 1. A missing key has the line of the mapping that lacks it. A path into another file, such as a zone
+ * file, has no line.
+ * @param lineCounter the one with which the document was parsed
  */
 export function lineReader(document: Document, lineCounter: LineCounter): LineOf {
   const seen = new Map<unknown, Inside>();
@@ -24,7 +24,7 @@ export function lineReader(document: Document, lineCounter: LineCounter): LineOf
     return inside;
   };
   return (path) => {
-    // Into the text of a zone, which counts lines of its own.
+    // The path leads into the text of a zone, which has its own line numbers.
     if (path.includes(", line ")) return undefined;
     let [at, offset]: [unknown, number | undefined] = [document.contents, undefined];
     const steps = path.split(/\.|\[(\d+)\]\.?/).filter((step) => step !== undefined && step !== "");
@@ -53,13 +53,13 @@ function startOf(node: unknown): number | undefined {
   return isNode(node) ? node.range?.[0] : undefined;
 }
 
-/** The same for a text that was parsed before. @param yamlText a YAML text without errors */
+/** The same for text that was parsed before. @param yamlText YAML text without errors */
 export function linesOfYaml(yamlText: string): LineOf {
   const lineCounter = new LineCounter();
   return lineReader(parseDocument(yamlText, { prettyErrors: false, uniqueKeys: false, lineCounter }), lineCounter);
 }
 
-/** The problem with its line, where there is one. */
+/** The problem with its line, if there is one. */
 export function withLine<Problem extends ValueProblem>(problem: Problem, lineOf: LineOf): Problem {
   const line = lineOf(problem.path);
   return line === undefined ? problem : { ...problem, line };

@@ -1,4 +1,4 @@
-/** What is wrong with a text that is not YAML, in words: the parser's own messages speak of its grammar. Pure. */
+/** Describes the error in text that is not YAML: the parser's own messages are in terms of its grammar. Pure. */
 import type { ErrorCode, YAMLParseError } from "yaml";
 
 const words: Partial<Record<ErrorCode, string>> = {

@@ -4,11 +4,11 @@
  *   zones     what DNS answers for: dns/record/zone.ts, and one file for each record type
  *   sites     schema/sites.ts       where nodes stand, and their service addresses
  *   hosts     schema/hosts.ts       what HTTP answers for; schema/cache-lifetimes.ts
- *   steering  schema/steering.ts    how a name's address is chosen for a client; policies.ts
+ *   steering  schema/steering.ts    how the addresses of a name are chosen for a client; policies.ts
  *   presets   schema/presets.ts     named image parameters
  *   anycast, limits, probe          schema/anycast.ts, schema/limits.ts, schema/probes.ts
  *
- * These files are the only description of its shape; read-document.ts checks it, and no other code does so again.
+ * These files are the only description of its structure. read-document.ts checks it, and no other code checks it again.
  */
 import { type Static, Type } from "typebox";
 import { strict } from "#base/schema-terms.ts";

@@ -1,12 +1,12 @@
 /**
- * Puts the zone files that a fleet document names into it, so that what is published needs nothing but itself:
+ * Inlines the zone files that a fleet document names, so that a published document is self-contained:
  *
  *   - name: cdn.test                 - name: cdn.test
  *     file: zones/cdn.test    ─▶       text: |
  *                                        $TTL 300
  *                                        …
  *
- * Everything else stays as its author wrote it, comments too, but for white space.
+ * Everything else stays as its author wrote it, including comments, except for white space.
  */
 import { type Document, isAlias, isMap, isScalar, isSeq, parseDocument, Scalar, type YAMLMap } from "yaml";
 import type { ReadZoneText } from "#record/written-zones.ts";

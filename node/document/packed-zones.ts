@@ -1,6 +1,6 @@
 /**
- * The zones of a document as threads hand them on: packed in shared memory, so that the main thread, which needs none
- * of a hundred thousand records, neither copies nor keeps them.
+ * The zones of a document in the form that threads exchange: packed in shared memory, so that the main thread, which
+ * does not need their hundred thousand records, neither copies nor keeps them.
  *
  *   reading thread: parseFleet ─▶ packZones ──▶ main thread: a Fleet with the bytes ──▶ compiler thread: unpackZones
  *

@@ -1,10 +1,10 @@
 /**
- * The steering policies as the fleet document knows them: one entry each, with what it means and what it asks of a
- * steered name. What DNS does by it is the entry of the same name in dns/steer/policies.ts, which may import more; the
- * compiler holds the two tables to the same names.
+ * The steering policies of the fleet document: one entry each, with its meaning and its rules for a steered name. What
+ * DNS does is in the entry of the same name in dns/steer/policies.ts, which may import more. The TypeScript compiler
+ * ensures that both tables have the same names.
  */
 
-/** What a policy's rules look at. */
+/** The input of a policy's rules. */
 interface PolicyUse {
   readonly sites?: readonly string[];
   readonly anycastAddresses: readonly string[];
@@ -15,9 +15,9 @@ interface PolicyTerms {
   readonly means: string;
   /** It gives the shared addresses: no site is chosen, so no site's state counts. */
   readonly isShared?: true;
-  /** It never answers a site of weight 0. */
+  /** It never answers with a site of weight 0. */
   readonly isWeighing?: true;
-  /** It goes by the distance from the client, so `withinKm` means something to it. */
+  /** It orders sites by distance from the client, so `withinKm` applies to it. */
   readonly isByDistance?: true;
   /** What the schema can't say; `key` is one of the steered name's. */
   readonly problemOf?: (use: PolicyUse) => { readonly key: string; readonly message: string } | undefined;

@@ -19,20 +19,20 @@ import { namesOfZones } from "#record/zone-names.ts";
 /** 4 MiB of zone files (some 100,000 records) take 0.3 to 0.5 s to read; edges and the origin do that in a thread. */
 export const fleetBytesMax = 4 * 1024 * 1024;
 /**
- * YAML costs by its keys and values, about as long for 1 MiB of them (ten thousand records) as 4 MiB of zone files.
- * Of a longer text, such as a zone file, so much is counted at most.
+ * The cost of YAML depends on its keys and values: 1 MiB of them (ten thousand records) take about as long as 4 MiB of
+ * zone files. Long values, such as zone files, count only up to a limit.
  */
 const yamlBytesMax = 1024 * 1024;
 const yamlValueBytesMax = 1024;
-/** What is no YAML is told by its first faults; the rest mostly follows from them. */
+/** Invalid YAML is reported by its first errors; most others follow from them. */
 const yamlErrorsMax = 20;
 /** As many as base/schema.ts tells; of warnings, too. */
 const contradictionsMax = 1000;
 
 export interface FleetReader {
-  /** Gives the zone files that the document names. Undefined: it may name none. */
+  /** Reads the zone files that the document names. Undefined: it may name none. */
   readZoneText?: ReadZoneText;
-  /** Told what is unwise but works; the document is good all the same. */
+  /** Called for what works but is unwise. The document is still valid. */
   warn?: (warning: ValueProblem) => void;
 }
 
@@ -54,7 +54,7 @@ export function parseFleet(yamlText: string, reader: FleetReader = {}): Checked<
     return { path: "", message: `${message} at line ${line}, column ${col}` };
   };
   try {
-    // Neither pretty errors nor the parser's own look for doubled keys: both take time by the square.
+    // Neither pretty errors nor the parser's own look for doubled keys: both take quadratic time.
     const document = parseDocument(yamlText, { prettyErrors: false, uniqueKeys: false, lineCounter });
     const problems = document.errors.slice(0, yamlErrorsMax).map((error) => at(error.pos[0], yamlProblem(error)));
     if (problems.length === 0) {
@@ -76,7 +76,7 @@ function checkLocated(value: unknown, reader: FleetReader, lineOf: LineOf): Chec
   return { ok: false, problems: checked.problems.map((problem) => withLine(problem, lineOf)) };
 }
 
-/** How long the text is without its long values; counted no further than needed. */
+/** Length of the text without its long values. Counts no further than needed. */
 function yamlLengthOf(yamlText: string): number {
   let length = 0;
   for (const token of new Lexer().lex(yamlText)) {
@@ -115,7 +115,7 @@ export function checkFleet(value: unknown, reader: FleetReader = {}): Checked<Fl
     if (warned++ < contradictionsMax) reader.warn?.(warning);
   };
   warnings.forEach(warn);
-  // Without all of the records, the rules would find fault where there is none.
+  // Without all records, the rules would report false problems.
   if (problems.length > 0) return { ok: false, problems: problems.slice(0, contradictionsMax) };
   const fleet: Fleet = Object.freeze({ ...checked.value, zones: Object.freeze(zones.map(({ zone }) => zone)) });
   const contradictions: ValueProblem[] = [];

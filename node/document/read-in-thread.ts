@@ -1,5 +1,5 @@
 /**
- * Reading a fleet document beside the main thread, which has pictures to serve and a lease to hold: 4 MiB take half a
+ * Reads a fleet document outside the main thread, which has to serve pictures and hold a lease: 4 MiB take half a
  * second, and a lease goes stale after a quarter (node/announce/heartbeat.ts).
  *
  *   text ──▶ reading-thread.ts: YAML, schema, rules, zones packed ──▶ a Fleet without its records, frozen

@@ -6,14 +6,14 @@
  *                                            ├─▶ withRoster() ─▶ Fleet: a site's nodes are those of both
  *   roster (revisions, by nodes and verbs)   ┘
  *
- * The document is the stronger one: a name that it uses is not taken from the roster, and nodes of a site that it does
- * not have wait for it. `draining` concerns nodes of both.
+ * The document takes precedence: a name that it uses is not taken from the roster, and nodes of a site that it does not
+ * have yet are ignored until it does. `draining` concerns nodes of both.
  */
 import { type Static, Type } from "typebox";
 import type { Fleet } from "./document.ts";
 import { peerEndpoint, type SiteNode } from "./schema/sites.ts";
 
-/** The event of the feed that says that the roster has another revision. */
+/** The feed event that announces a new revision of the roster. */
 export const rosterEventKind = "roster";
 
 export const rosterNodesMax = 10_000;
@@ -24,7 +24,7 @@ export const shortNameLengthMax = 32;
 const shortName = (description: string) =>
   Type.String({ pattern: "^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$", description });
 
-// Keys that a later origin may add are let through: an edge that is not upgraded yet goes on with those that it knows.
+// Unknown keys are allowed: a later origin may add some, and an edge that is not upgraded yet ignores them.
 export const rosterNodeSchema = Type.Object({
   name: shortName("unique in the fleet"),
   site: shortName("a site of the fleet document"),

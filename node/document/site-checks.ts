@@ -1,6 +1,6 @@
 /**
- * What the schema can't say of sites and anycast clouds: names that must exist, addresses that must lie in what is
- * announced, settings that need each other. read-document.ts asks for it.
+ * Rules for sites and anycast clouds that the schema can't express: names that must exist, addresses that must lie in
+ * an announced prefix, settings that need each other. Called by read-document.ts.
  */
 import { BlockList, isIP } from "node:net";
 import { groupsOfIpv6 } from "#base/embedded-ipv4.ts";
@@ -8,7 +8,7 @@ import type { ValueProblem } from "#base/schema.ts";
 import type { Fleet } from "./document.ts";
 import type { Cloud } from "./schema/anycast.ts";
 
-/** Longer ones are dropped by most of the internet's routers. */
+/** Most routers of the internet drop longer prefixes. */
 const longestAnnounced = { 4: 24, 6: 48 } as const;
 
 export function* contradictionsOfSites(fleet: Fleet, warn: (warning: ValueProblem) => void): Generator<ValueProblem> {

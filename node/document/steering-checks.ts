@@ -1,6 +1,6 @@
 /**
- * What the schema can't say of `steering`: sites that must exist, networks that must be networks, settings that must
- * fit each other. read-document.ts asks for it; whoever compiles steering relies on it.
+ * Rules for `steering` that the schema can't express: sites that must exist, networks that must be valid, settings that
+ * must fit together. Called by read-document.ts; the compiler of steering relies on it.
  */
 import { isIP } from "node:net";
 import type { ValueProblem } from "#base/schema.ts";
@@ -11,7 +11,7 @@ import { policies } from "./policies.ts";
 /** Addresses of IPv6 are told apart by the half that routing knows, the first 64 bits. */
 const prefixLengthMax = { 4: 32, 6: 64 } as const;
 
-/** A way of steering is compiled into a table of all client networks, some megabytes: so many there may be. */
+/** Maximum number of distinct steering plans. Each is compiled into a table of all client networks, some megabytes. */
 const plansMax = 32;
 
 /**
@@ -34,7 +34,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null;
 }
 
-/** Whether its name lies in a zone is the zones' matter (read-document.ts). */
+/** read-document.ts checks that its name lies in a zone. */
 export function* contradictionsOfPolicy(
   steered: SteeredName,
   fleet: Fleet,

@@ -1,5 +1,5 @@
 /**
- * What a release understands of a fleet document, in a form that another release can compare; pure.
+ * The terms of a fleet document that a release understands, in a form that another release can compare; pure.
  *
  *   schema ──vocabularyOf()──▶ { "limits.renderQueueMax": { types: ["integer"], range: [1, 100000] }, … }
  *   document + vocabulary ──unknownTo()──▶ what a node with this vocabulary would refuse
@@ -22,7 +22,7 @@ const termSchema = Type.Object({
 });
 type Term = Static<typeof termSchema>;
 
-/** As a node reports it; twice as large as today's at most by far. */
+/** The vocabulary as a node reports it, with ample room for growth. */
 export const vocabularySchema = Type.Record(Type.String({ pattern: "^[^\\s]{1,200}$" }), termSchema, {
   additionalProperties: false,
   maxProperties: 2000,
@@ -78,14 +78,14 @@ function join(path: string, key: string): string {
   return path === "" ? key : `${path}.${key}`;
 }
 
-/** Where a document says what a vocabulary does not know: the value's own path, and why. */
+/** A value of a document that a vocabulary does not cover: its path, and the reason. */
 export interface UnknownWord {
   readonly path: string;
   readonly message: string;
 }
 
 /**
- * What of a document a node would refuse that understands `vocabulary`.
+ * The values of a document that a node with this `vocabulary` would reject.
  * @param value the document as it is written, without defaults; it must have passed `schema`
  * @param schema this release's own, which says which path each value stands at
  */
@@ -104,7 +104,7 @@ interface PlacedValue {
   value: unknown;
 }
 
-/** What lies below an unknown key is not told: the key says enough. */
+/** Values below an unknown key are not reported: the key is enough. */
 function* valuesOf(value: unknown, schema: JsonSchema, path: string, term: string): Generator<PlacedValue> {
   if (schema.oneOf !== undefined) {
     const tag = schema.discriminator?.propertyName ?? "";

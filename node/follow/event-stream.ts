@@ -1,7 +1,7 @@
 /**
- * Reading server-sent events (WHATWG HTML §9.2.6) piece by piece; pure but for the buffer that it holds.
+ * Parses server-sent events (WHATWG HTML §9.2.6) incrementally; pure except for its buffer.
  *
- * Any byte proves that the sender lives; comments (heartbeats) give no event.
+ * Every byte proves that the sender is alive. Comments (heartbeats) produce no event.
  */
 import { StringDecoder } from "node:string_decoder";
 
@@ -11,14 +11,14 @@ export interface ServerSentEvent {
   data: string;
 }
 
-/** A line longer than this is no event of ours: the largest, a purge of a thousand names, has some 600 KB. */
+/** Our largest event, a purge of a thousand names, has some 600 KB. */
 const lineLengthMax = 1024 * 1024;
-/** Nor has any event of ours more lines than this; they are held until the event ends. */
+/** None of our events has more lines than this. Lines are kept until the event ends. */
 const linesMax = 1024;
 
 /**
- * Returns a function that takes the next bytes and gives the events that they complete.
- * Throws on a line too long and on an event of too many lines.
+ * Returns a function that takes the next bytes and returns the events that they complete. Throws if a line is too long
+ * or an event has too many lines.
  */
 export function createEventStreamReader(): (bytes: Buffer) => ServerSentEvent[] {
   const decoder = new StringDecoder("utf8");

@@ -1,15 +1,17 @@
 /**
- * Following the origin's feed: a numbered, durable log of what edges must do (purge, take a new fleet document).
+ * Following the origin's feed: a numbered, durable log of changes for the edges to apply (purges, new fleet documents).
  *
  *   disconnected ──hello──▶ replaying ──position = latest at hello──▶ live
  *        ▲                      │                                      │
- *        └──────── silence longer than silenceMsMax, or an error ◀─────┘        (again after a growing pause)
+ *        └──────── silence longer than silenceMsMax, or an error ◀─────┘        (retries after a growing pause)
  *
  * Invariants
- * - Events are applied one by one, in order; the position is saved after an event is applied, never before. A crash
- *   between the two applies it twice, which is harmless: purging twice, or taking the fleet document twice.
- * - While `replaying`, nothing may be served that an event not yet applied could concern: gate() says when to wait.
- * - A feed of another origin, or one that no longer has what this edge missed, resets: everything cached is dropped.
+ * - Events are applied one by one, in order. The position is saved after an event is applied, never before. After a
+ *   crash between the two, the event is applied twice, which is harmless: a second purge, or the same fleet document
+ *   again.
+ * - While `replaying`, nothing may be served that a pending event could affect: gate() says when to wait.
+ * - A feed of another origin, or one that no longer has the events that this edge missed, causes a reset: the whole
+ *   cache is dropped.
  */
 import type { Readable } from "node:stream";
 import { type Cancel, type Clock, sleep } from "#base/clock.ts";
@@ -19,7 +21,7 @@ import type { Random } from "#base/random.ts";
 import { questionEventKind } from "./channel/messages.ts";
 import { createEventStreamReader, type ServerSentEvent } from "./event-stream.ts";
 
-/** Where this edge stands in which origin's log. */
+/** The origin, and this edge's position in its feed. */
 export interface FeedPosition {
   originId: string;
   seq: number;
@@ -41,34 +43,36 @@ export type FeedState = "disconnected" | "replaying" | "live";
 export interface FeedFollower {
   state: () => FeedState;
   position: () => FeedPosition | null;
-  /** Milliseconds (monotonic) at which something was last heard of the origin; null: never. */
+  /** Milliseconds (monotonic) at which the origin last sent something; null: never. */
   heardAtMs: () => number | null;
-  /** A promise while events are being replayed, to be awaited before anything cached is served; else null. */
+  /** While events are being replayed, a promise to await before anything cached is served; otherwise null. */
   gate: () => Promise<void> | null;
-  /** Resolves when the first attempt to reach the origin has ended, live or failed. */
+  /** Resolves when the first attempt to reach the origin has succeeded or failed. */
   firstContact: Promise<void>;
   close: () => Promise<void>;
 }
 
 export interface FeedOptions {
-  /** `since` null: only what comes from now on. */
+  /** `since` null: only new events. */
   open: (since: number | null, signal: AbortSignal) => Promise<Readable>;
-  /** Null: this edge has never followed a feed; nothing cached can be trusted. */
+  /** Null: this edge has never followed a feed, so nothing cached can be trusted. */
   position: FeedPosition | null;
   save: (position: FeedPosition) => Promise<void>;
   apply: (event: FeedEvent) => Promise<void>;
-  /** Everything cached is out of date, and so may be the fleet document. */
+  /** Called when everything cached is outdated, and possibly the fleet document, too. */
   reset: (reason: string) => Promise<void>;
-  /** The nonce of a connection that begins; null: it has ended, or the origin's release has none. */
+  /**
+   * Called with the nonce of a new connection; null: the connection has ended, or the origin's release has no nonces.
+   */
   connected?: (channel: string | null) => void;
-  /** A question that came over this connection; it is no part of the log. Must not throw. */
+  /** Called with a question that arrived over this connection. Questions are not events. Must not throw. */
   asked?: (question: unknown) => void;
   clock: Clock;
   random: Random;
   log: Log;
 }
 
-/** One record: what is known of the feed. */
+/** The state of following the feed, in one record. */
 interface Follow {
   readonly options: FeedOptions;
   position: FeedPosition | null;
@@ -76,7 +80,7 @@ interface Follow {
   heardAtMs: number | null;
   /** The number up to which missed events are replayed. */
   replayTarget: number;
-  /** Why the feed broke off, as logged last; undefined: it has been live since. */
+  /** Why the connection failed, as logged last; undefined: it has been live since. */
   loggedReason: string | undefined;
   gate: PromiseWithResolvers<void>;
   readonly firstContact: PromiseWithResolvers<void>;
@@ -125,12 +129,12 @@ async function keepFollowing(follow: Follow): Promise<void> {
       follow.firstContact.resolve();
     }
     pauseMs = wasLive ? pauseMsMin : Math.min(pauseMs * 2, pauseMsMax);
-    // When it ends meanwhile, so does the loop.
+    // If it is closed in the meantime, the loop ends as well.
     await sleep(options.clock, pauseMs * (0.5 + options.random() / 2), ending.signal).catch(() => undefined);
   }
 }
 
-/** Follows over one connection; throws when it breaks off. */
+/** Follows the feed over one connection; throws when the connection fails. */
 async function followOnce(follow: Follow): Promise<void> {
   const { options, ending } = follow;
   const { clock } = options;
@@ -176,7 +180,7 @@ async function take(follow: Follow, { event, id, data }: ServerSentEvent): Promi
   }
   const seq = /^\d+$/.test(id) ? Number(id) : Number.NaN;
   if (!Number.isSafeInteger(seq)) throw new Error("an event of the feed has no number");
-  if (seq <= position.seq) return; // sent before a reset was known to us
+  if (seq <= position.seq) return; // sent before a reset that we know of already
   await options.apply({ seq, kind: event, data: value });
   await reached(follow, position.originId, seq);
 }
@@ -192,7 +196,8 @@ async function takeHello(follow: Follow, value: unknown): Promise<void> {
     return;
   }
   const reason = position === null ? "first contact with an origin" : "another origin, or one set back in time";
-  // What is fetched meanwhile must not carry a number of the other log: no purge of this one would concern it.
+  // Objects fetched in the meantime must not carry a position of the old feed: no purge of the new one would affect
+  // them.
   follow.position = null;
   await options.reset(reason);
   await reached(follow, originId, latestSeq);
@@ -205,7 +210,7 @@ async function reached(follow: Follow, originId: string, seq: number): Promise<v
   try {
     await options.save(position);
   } catch (error) {
-    // A full disk must not hold purges back: after a restart they are applied once more, which is harmless.
+    // A full disk must not delay purges. After a restart they are applied once more, which is harmless.
     options.log.error(
       { err: error, seq },
       "the feed position could not be saved; after a restart the last events are applied again",
@@ -225,7 +230,7 @@ function enter(follow: Follow, next: FeedState): void {
   follow.loggedReason = undefined;
 }
 
-/** The same reason is logged once, until the feed was live in between. */
+/** Logs the same reason only once, until the feed has been live again. */
 function logBreak(follow: Follow, reason: string): void {
   follow.options.log[reason === follow.loggedReason ? "debug" : "warn"]({ reason }, "lost the feed; reconnecting");
   follow.loggedReason = reason;

@@ -1,6 +1,6 @@
 /**
- * What an edge remembers of the fleet across restarts, so that it can start while the origin is away: the last good
- * fleet document, the roster, its position in the feed, and the fleet secret (which only the owner may read).
+ * The state of the fleet that an edge keeps across restarts, so that it can start while the origin is down: the last
+ * good fleet document, the roster, its position in the feed, and the fleet secret (which only the owner may read).
  */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -36,12 +36,12 @@ export interface FleetMemory {
   storeSecrets: (secrets: FleetSecrets) => Promise<void>;
 }
 
-/** A file whose content makes no sense. The edge goes on without it, since the origin has all of it. */
+/** A file with invalid content. The edge continues without it, since the origin has all of it. */
 export interface Damage {
   what: string;
   file: string;
   problem: string;
-  /** What it means for this node, and what to do about it. */
+  /** The consequence for this node, and what to do about it. */
   consequence: string;
 }
 
@@ -56,8 +56,8 @@ const consequences = {
 } as const;
 
 /**
- * A file that is missing or damaged is as if nothing were remembered.
- * @param report is told of each damaged file, when it is to be read
+ * A missing or damaged file counts as if nothing had been stored.
+ * @param report called for each damaged file when it is read
  */
 export async function openFleetMemory(
   directory: string,
@@ -95,7 +95,7 @@ export async function openFleetMemory(
     return null;
   }
 
-  // The feed and the start may both bring a fleet document: one file, so one after the other.
+  // The feed and the start may both store a fleet document in the same file, so stores run one after the other.
   let storing: Promise<void> = Promise.resolve();
   return {
     async loadFleet() {
@@ -103,7 +103,7 @@ export async function openFleetMemory(
       if (stored === null) return null;
       const read = await readFleet(stored.text);
       if (read.ok) return { version: stored.version, document: read.value };
-      // Also what a later release wrote, before this node was set back to an earlier one.
+      // Also the case for a file that a later release wrote before this node was downgraded.
       const [line = ""] = problemLines(read.problems);
       damage(fleetPath, "fleet document", `its document has problems, the first: ${line}`);
       return null;
@@ -122,7 +122,7 @@ export async function openFleetMemory(
   };
 }
 
-/** Nothing of it can be replaced then either, so the edge stops. */
+/** A file that can't be read can't be replaced either, so the edge stops. */
 function unreadable(file: string, what: string, cause: unknown): NearcastError {
   const { code, message } = cause as NodeJS.ErrnoException;
   const advice = code === "EACCES" ? "give it to the user that the edge runs as" : "look at the disk";

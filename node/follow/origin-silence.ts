@@ -1,16 +1,16 @@
 /**
- * What a node says while it hears nothing of the origin. It serves on with what it has, so this is no reason to take it
- * out of service, but its owner should know: purges and changes do not arrive. Pure.
+ * The warning of a node that hears nothing from the origin. The node continues to serve what it has, so this is no
+ * reason to take it out of service, but its operator should know that purges and changes don't arrive. Pure.
  *
- *   heartbeat every 2 s ──▶ silent for warnAfterMs: said ──▶ silent for 7 s: the feed is opened anew (feed.ts)
+ *   heartbeat every 2 s ──▶ silent for warnAfterMs: warning ──▶ silent for 7 s: the feed is reopened (feed.ts)
  */
 
-/** Two heartbeats were missed and the third is late. */
+/** Two heartbeats are missing and the third is late. */
 const warnAfterMs = 5000;
 
 /**
  * @param heardAtMs monotonic, of the last byte of the feed; null: never
- * @param startedAtMs monotonic, when this node began to follow
+ * @param startedAtMs monotonic, when this node began to follow the feed
  * @returns undefined while all is well
  */
 export function silenceOf(heardAtMs: number | null, startedAtMs: number, nowMs: number): string | undefined {

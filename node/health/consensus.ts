@@ -1,51 +1,53 @@
 /**
  * Decides whether a node is up, from this node's own probes and the health answers of the nodes that it reaches; pure.
- * "I" is the node that judges.
+ * "I" is the node that decides.
  *
  * What my own probes say about a node:
  *
  *   unknown ──answer───▶ reached ──failuresDown attempts in a row fail─▶ lost ──successesUp answers in a row─▶ reached
- *   unknown ──failure──▶ lost      (the first judgement stands before the first answer)
+ *   unknown ──failure──▶ lost      (until the first answer, the first result decides)
  *
- * A node that is reached is asked once per interval. An attempt that is late is not waited for: another begins beside
- * it, and one more each tenth of the interval until one of them is answered, which takes back what failed before. So
- * many chances in so little time tell loss from death; with the default settings, in ms after the death:
+ * A node that is reached is probed once per interval. A late attempt does not delay the next: another begins beside it,
+ * and one more each tenth of the interval until one of them is answered, which cancels the earlier failures. So many
+ * chances in so little time distinguish packet loss from death. With the default settings, in ms after the death:
  *
  *   0 ──────▶ ≤ 1000 ───────▶ ≤ 1250 ── 1350 ── 1450 ‥ 1750 ‥ 2650    attempts begin
  *               └─ 1000: timeout ──▶ 2000 ── 2250 ── 2350 ‥ 2750    they fail; the seventh: lost, after 16 chances
  *
  * The rules:
  *
- *   1. What I reach is up; or draining, by its own word or by the document's.
- *   2. What I lost is up as long as it has a witness: another node, heard of late, that does not name it as
- *      unreachable. A link that is cut between two nodes takes neither of them from anybody. Where something answers
- *      me in its place without proof, only those are witnesses who would not have believed that either.
- *   3. What I lost and nobody witnesses is down: nobody whom I can reach can reach it.
- *   4. Answers speak for others, never against them. So no minority takes the majority down, nor does a node gone mad,
- *      and in a parted fleet each side sees the other as down, whichever is larger: that is what its own clients see.
- *   5. A node names another as unreachable from 1.8 intervals after the beginning of its last answered attempt, or
- *      three failures, sooner than it would judge it lost; and an answer counts for 1.1 intervals from when it was
- *      asked for. So the last witness of a dead node is silent 2.9 intervals after its death, and it is out everywhere
- *      within three, whichever way the news travel, or don't. While I am about to lose a node, three of its witnesses
- *      are asked four times as often.
- *   6. An answer counts only if its node probes the same nodes (`watched`); silence of one that never heard of a
- *      node, or has not yet judged it, says nothing.
- *   7. Of itself a node knows its own readiness, not whether it can be reached: it need not be able to call itself. It
- *      is down for itself as well when for ten intervals others' answers came and none of them reaches it.
- *   8. A node that reaches no other machine, nor hears of anyone who does, is isolated. All others are down for it, so
- *      that it answers with its own site; it can't know who of them is well.
- *   9. Who fell for the third time within five minutes is up again only after it was well for five intervals, and for
- *      twice as long after each further fall, at most for thirty: hold-down. An own isolation is nobody's fall.
+ *   1. A node that I reach is up; or draining, if it or the document says so.
+ *   2. A node that I lost is up as long as it has a witness: another node, heard recently, that does not name it as
+ *      unreachable. So a broken link between two nodes takes neither of them down for anybody. If something answers me
+ *      in its place without proof, only nodes that would not have believed that either are witnesses.
+ *   3. A node that I lost and that has no witness is down: no node that I can reach can reach it.
+ *   4. Answers can keep others up but never take them down. So neither a minority nor a faulty node takes the majority
+ *      down, and in a partitioned fleet each side sees the other as down, whichever is larger: that is what its own
+ *      clients see.
+ *   5. A node names another as unreachable 1.8 intervals after the beginning of its last answered attempt, or after
+ *      three failures, sooner than it would consider it lost. An answer counts for 1.1 intervals from the beginning of
+ *      its attempt. So the last witness of a dead node is silent 2.9 intervals after the death, and the node is out
+ *      everywhere within three, whether or not the news travels. While I am about to lose a node, I probe three of its
+ *      witnesses four times as often.
+ *   6. An answer counts only if its node probes the same nodes (`watched`); silence from a node that does not know
+ *      another, or has not judged it yet, means nothing.
+ *   7. A node knows its own readiness, but not whether it can be reached: it may be unable to connect to itself. It
+ *      also considers itself down if, for ten intervals, others answered and none of them reached it.
+ *   8. A node that reaches no other machine, and hears of no node that does, is isolated. It considers all others down
+ *      and answers with its own site, because it can't know which of them are well.
+ *   9. Hold-down: a node that went down for the third time within five minutes is up again only after it has been well
+ *      for five intervals, and for twice as long after each further fall, up to thirty. My own isolation does not count
+ *      as a fall of others.
  *
- * In a fleet without a secret there are no answers, and each node judges by what it sees itself. After a restart a node
- * knows nothing and is nobody's witness for a node before it has judged it.
+ * In a fleet without a secret there are no answers, and each node decides by its own probes alone. After a restart, a
+ * node is no witness for another before it has judged it.
  */
 import { createHash } from "node:crypto";
 import { counted } from "#base/counted.ts";
 import type { ProbeSettings } from "#document/schema/probes.ts";
 import { type NodeHealth, type NodeState, type HealthAnswer, type ProbeResult, retryMs } from "./health.ts";
 
-/** What my own probes say about one node. Times are of the monotonic clock. */
+/** What my own probes say about one node. Times are from the monotonic clock. */
 export interface Sight {
   readonly reach: "unknown" | "reached" | "lost";
   /** Its last answer. */
@@ -54,9 +56,9 @@ export interface Sight {
   readonly answeredMs: number;
   /** Attempts begun since that answer. */
   readonly begun: number;
-  /** Of these, the ones that failed; counted until it is lost. */
+  /** The failed ones among them; counted until the node is lost. */
   readonly failures: number;
-  /** Answers in a row of one that is lost. */
+  /** Consecutive answers of a lost node. */
   readonly successes: number;
   /** Why the last attempt failed, for people. */
   readonly reason: string;
@@ -75,18 +77,18 @@ export const unseen: Sight = {
   isUnproven: false,
 };
 
-/** One more attempt begins. */
+/** The state after another attempt began. */
 export function afterBegin(sight: Sight): Sight {
   return { ...sight, begun: sight.begun + 1 };
 }
 
-/** The attempt did not begin. */
+/** The state after an attempt was held back. */
 export function afterHold(sight: Sight): Sight {
   return { ...sight, begun: Math.max(sight.begun - 1, 0) };
 }
 
 /**
- * An attempt has ended. The result of an attempt that began before an answered one must not be passed here: it is
+ * The state after an attempt ended. Don't pass the result of an attempt that began before an answered one: it is
  * outdated, and would hide what later attempts show.
  * @param beganMs when it began
  */
@@ -119,17 +121,17 @@ const fallsRememberedIntervals = 300;
 
 /** Part of the interval after which a late attempt no longer delays the next one. */
 const patienceMost = 0.25;
-/** Of the interval, the time between two attempts at a node that is down: it is to be back within a second. */
+/** Time between two attempts at a node that is down, in intervals, so that its return is noticed within a second. */
 const lostSpacing = 0.5;
-/** Of the interval, the time between two questions to a witness that keeps a node up. */
+/** Time between two probes of a witness that keeps a node up, in intervals. */
 const hurriedSpacing = 0.25;
-/** How many witnesses of each lost node are probed that often. */
+/** Number of witnesses of each lost node that are probed that often. */
 const hurriedWitnesses = 3;
 
 /**
  * When the next attempt begins, in milliseconds after the beginning of the last one.
- * @param usualMs how long its answers usually take
- * @param isHurried it is the witness of a node that I lost
+ * @param usualMs usual response time of the node
+ * @param isHurried the node is a witness of one that I lost
  */
 export function spacingMs(sight: Sight, usualMs: number, isHurried: boolean, settings: ProbeSettings): number {
   const { intervalMs } = settings;
@@ -150,9 +152,9 @@ export function isUnreachable(sight: Sight, nowMs: number, settings: ProbeSettin
   return nowMs - sight.answeredMs > doubtIntervals * settings.intervalMs;
 }
 
-/** A health answer, in the form that is kept for judging other nodes. */
+/** A health answer, in the form kept for judging other nodes. */
 export interface Heard {
-  /** When the attempt began that brought it; what it says is from then or later. */
+  /** When the attempt that brought it began. Its content is from then or later. */
   readonly askedMs: number;
   readonly watched: string | undefined;
   readonly unreachable: ReadonlySet<string>;
@@ -180,9 +182,9 @@ function isCounting({ askedMs, watched }: Heard, own: string, nowMs: number, set
 
 /** What health answers say about one node. */
 export interface Testimony {
-  /** Who reaches it; names in the order of `answers`. */
+  /** The nodes that reach it; names in the order of `answers`. */
   readonly witnesses: readonly string[];
-  /** Whether the node told one of them that it drains. */
+  /** Whether the node reported to one of them that it is draining. */
   readonly isDraining: boolean;
 }
 
@@ -190,7 +192,7 @@ export const noTestimony: Testimony = { witnesses: [], isDraining: false };
 
 /**
  * @param isUnproven rule 2: something answers me in its place without proof
- * @param answers by the name of the node that said it; without my own
+ * @param answers by the name of the answering node; without my own
  * @param own the watchedId of my fleet
  */
 export function testimonyOf(
@@ -212,10 +214,10 @@ export function testimonyOf(
 }
 
 /**
- * The nodes to be asked more often, so that no witness of a node that I lost falls silent by chance: of those whose
- * last answer speaks for it, whatever its age, the quickest.
+ * The nodes to probe more often, so that no witness of a lost node falls silent by chance: the quickest of those whose
+ * last answer, whatever its age, supports it.
  * @param lost names of nodes that I lost, or am about to
- * @param usualMsOf how long a node's answers take; Infinity: it is not answering
+ * @param usualMsOf response time of a node; Infinity: it is not answering
  */
 export function hurriedOf(
   lost: readonly string[],
@@ -240,7 +242,7 @@ export function hurriedOf(
   return hurried;
 }
 
-/** Rule 7: when an answer of another node last said that it reaches me, and when any last spoke of me. */
+/** Rule 7: when another node's answer last said that it reaches me, and when an answer last covered me. */
 export interface Reputation {
   readonly reachedMs: number;
   readonly heardMs: number;
@@ -264,7 +266,7 @@ export interface Judgement {
   readonly state: NodeState;
   /** For people. */
   readonly reason: string;
-  /** Since when rules 1 and 2 have held without a break; undefined: they don't. */
+  /** The time since which rules 1 and 2 have held continuously; undefined: they don't hold. */
   readonly wellSinceMs: number | undefined;
   /** Recent changes to down, and the last of them. */
   readonly falls: number;

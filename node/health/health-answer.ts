@@ -1,7 +1,7 @@
 /**
  * The JSON body of a probe's response, written by the probed node and read by the probing one.
  *
- *   {"node":"fra1","site":"fra","state":"ready","fleetVersion":7}                     for everybody
+ *   {"node":"fra1","site":"fra","state":"ready","fleetVersion":7}                     for any client
  *   {…, "word":{"load":12.5,"unreachable":["nyc1"],"watched":"c0ffee…", …}}           for nodes of the fleet
  *                                                                                     (health-proof.ts)
  *
@@ -13,11 +13,11 @@ import { parseForeignJson } from "#base/foreign-json.ts";
 import { loadMax, type HealthAnswer } from "./health.ts";
 import { keptLeast } from "./load-shedding.ts";
 
-/** Octets of a health answer, at most. */
+/** Maximum size of a health answer, in octets. */
 export const answerBytesMax = 256 * 1024;
-/** Names in a list, at most; with names of usual length such an answer is well below answerBytesMax. */
+/** Maximum number of names in a list. With names of usual length, such an answer is well below answerBytesMax. */
 export const namesMax = 10_000;
-/** Characters of all unreachable and draining names; with more, the answer leaves out other nodes. */
+/** Maximum number of characters of all unreachable and draining names. Beyond it, the answer omits other nodes. */
 const namesCharactersMax = 160 * 1024;
 const processesMax = 64;
 /** Eight clouds with four prefixes each. */
@@ -31,7 +31,7 @@ const prefixPattern = /^[0-9A-Fa-f:.]{2,45}\/[0-9]{1,3}$/;
 /** What a node reports about other nodes, as far as it fits in an answer. */
 export type View = Pick<HealthAnswer, "unreachable" | "draining" | "watched" | "isIsolated" | "asksProof">;
 
-/** Leaves out other nodes when their names are too long to send. */
+/** Omits other nodes if their names are too long to send. */
 export function boundedView(view: View): View {
   const names = [...(view.unreachable ?? []), ...(view.draining ?? [])];
   const characters = names.reduce((sum, name) => sum + name.length + 3, 0);

@@ -1,6 +1,6 @@
 /**
- * Which health answers count, and who gets one: both sides must know the fleet secret. Answers cross the internet
- * unencrypted, so a host on the path can read them, but can neither change nor forge them.
+ * Decides which health answers count, and which probes get one: both sides must know the fleet secret. Answers cross
+ * the internet unencrypted, so a host on the path can read them, but can neither change nor forge them.
  *
  *   asker   Nearcast-Probe: nonce.MAC(ask, nonce)[.MAC with the secret before]      ─▶
  *                                              ◀─   Nearcast-Proof: MAC(answer, nonce, status, body)       answerer
@@ -16,7 +16,7 @@
 import { createHmac, type KeyObject, randomBytes } from "node:crypto";
 import { derivedKeys, isEqual } from "#secret/derived-keys.ts";
 
-/** Header fields, in lower case as Node has them. */
+/** Header fields, in lower case as in Node. */
 export const askField = "nearcast-probe";
 export const proofField = "nearcast-proof";
 
@@ -33,19 +33,19 @@ export interface Ask {
 }
 
 export interface Proofs {
-  /** Undefined while no secret is known: nothing can be proved then. */
+  /** Undefined while no secret is known, because then nothing can be proved. */
   ask: () => Ask | undefined;
   /**
-   * What signs the answer to a question, when its asker knows the secret; undefined when not, or when it proves
-   * nothing.
-   * @param field the value of `askField`, as it came
+   * Returns the function that signs the answer to a probe, if the prober knows the secret; undefined if it does not, or
+   * sends no proof.
+   * @param field the value of `askField`, as received
    */
   signerFor: (field: unknown) => ((status: number, body: string) => string) | undefined;
   /** Whether this answer to `ask` is from someone who knows the secret. */
   isProven: (ask: Ask, status: number, body: string | Uint8Array, proof: string) => boolean;
 }
 
-/** @param secrets octets of the fleet secrets, the current one first; asked for each time, as they rotate */
+/** @param secrets octets of the fleet secrets, the current one first; called each time, because they rotate */
 export function createProofs(secrets: () => readonly Uint8Array[]): Proofs {
   const keys = derivedKeys(secrets, "nearcast health probe");
 

@@ -1,15 +1,15 @@
 /**
  * Combines the health of nodes into the state of sites; pure. consensus.ts judges the nodes, prober.ts probes them.
  *
- *   node states ─┬─▶ siteStates         up, draining, down: what steering is told
- *                ├─▶ siteLoads          with the nodes' answers: how much each site has to do
- *                └─▶ soonestChangesMs   how soon any of it could be another: the TTLs of answers
+ *   node states ─┬─▶ siteStates         up, draining, down: input of steering
+ *                ├─▶ siteLoads          with the nodes' answers: the load of each site
+ *                └─▶ soonestChangesMs   how soon any of it could change: the TTLs of answers
  *
- * A site is up while one of its nodes is; `draining` is a node's own word, or the document's, that it gets no new
- * clients. A state that the fleet document forces is final: no probe changes it. A site that has no address at all is
- * down, whatever its nodes do: there is nothing to answer with; and where its nodes share none, one without an address
- * of its own brings it none.
- * When no site is up, DNS names those that drain, and without any of them all: an answer that may work beats none.
+ * A site is up while one of its nodes is. A node is `draining` if it or the document says that it gets no new clients.
+ * A state that the fleet document forces is final: no probe changes it. A site without any address is down, whatever
+ * the state of its nodes, because there is nothing to answer with; if its nodes share no address, a node without one of
+ * its own adds none. If no site is up, DNS answers with those that are draining; if there are none either, with all: an
+ * answer that may work beats none.
  */
 import type { Fleet } from "#document/document.ts";
 import type { ProbeSettings } from "#document/schema/probes.ts";
@@ -18,7 +18,7 @@ import type { Site, SiteNode } from "#document/schema/sites.ts";
 export type NodeState = "unknown" | "up" | "down" | "draining";
 export type SiteState = "up" | "down" | "draining";
 
-/** What one probe saw. `draining` is an answer, so it counts as a success of the transport. */
+/** The result of one probe. `draining` is an answer, so it counts as a success of the transport. */
 export type ProbeResult =
   | {
       outcome: "ready" | "draining";
@@ -32,7 +32,7 @@ export type ProbeResult =
       isUnproven?: true;
     };
 
-/** An attempt that was held back, since its address is probed often enough; it may begin after this many ms. */
+/** An attempt that was held back, because its address is probed often enough. It may begin after this many ms. */
 export interface Held {
   readonly outcome: "held";
   readonly waitMs: number;
@@ -50,15 +50,15 @@ export interface HealthAnswer {
   readonly keptShare?: number;
   /** How many processes share its ports, 1 … 64. */
   readonly processes?: number;
-  /** Names of the nodes that it does not reach itself, by its own probes; it knows of no other when `watched` fits. */
+  /** Names of the nodes that its own probes do not reach. The list is complete if `watched` matches. */
   readonly unreachable?: readonly string[];
-  /** Names of the nodes that told it that they drain. */
+  /** Names of the nodes that reported to it that they are draining. */
   readonly draining?: readonly string[];
-  /** Which nodes it probes (`watchedId`): of others its silence says nothing. */
+  /** Which nodes it probes (`watchedId`). Its silence about others means nothing. */
   readonly watched?: string;
   /** It reaches no other machine. */
   readonly isIsolated?: boolean;
-  /** It counts no answer without proof; releases up to 0.1.0 did, and do not say so. */
+  /** It ignores answers without proof. Releases up to 0.1.0 accepted them, and omit this field. */
   readonly asksProof?: boolean;
   readonly fleetVersion?: number;
   readonly feedSeq?: number;
@@ -72,7 +72,7 @@ export const loadMax = 1_000_000_000;
 
 export interface NodeHealth {
   readonly state: NodeState;
-  /** Of an up node, the attempts in a row that got no answer; of one that is down, the successes in a row. */
+  /** Up node: consecutive attempts without an answer. Down node: consecutive successes. */
   readonly contraryCount: number;
   /** Why it is in this state, for people: `7 probes from here failed: connection refused`. */
   readonly reason: string;
@@ -99,7 +99,7 @@ function stateOf(site: Site, healthOf: ReadonlyMap<string, NodeHealth>): SiteSta
   return states.includes("draining") ? "draining" : "down";
 }
 
-/** The nodes that clients of the site can come to: without shared addresses, those with one of their own. */
+/** The nodes that clients of the site can reach: without shared addresses, those with one of their own. */
 function servingNodes({ addresses, nodes }: Site): readonly SiteNode[] {
   return addresses.length > 0 ? nodes : nodes.filter((node) => node.addresses.length > 0);
 }
@@ -107,7 +107,7 @@ function servingNodes({ addresses, nodes }: Site): readonly SiteNode[] {
 /** Requests per second of each site, by its name: the sum over its nodes that are up; absent where none is known. */
 export type SiteLoads = ReadonlyMap<string, number>;
 
-/** @param answers what each node said last, by its name */
+/** @param answers the last answer of each node, by its name */
 export function siteLoads(
   fleet: Fleet,
   healthOf: ReadonlyMap<string, NodeHealth>,
@@ -126,7 +126,7 @@ export function siteLoads(
 
 /**
  * The kept share of each site in the answer of the node that decides it: the first of its nodes, in the document's
- * order, that is up. A site is absent when that is `self`, or when that node does not say.
+ * order, that is up. A site is absent if that node is `self`, or does not report a share.
  */
 export function toldShares(
   fleet: Fleet,
@@ -143,7 +143,7 @@ export function toldShares(
   return told;
 }
 
-/** Of the time between two probes of a node, the part that is not left to chance. */
+/** The part of the time between two probes of a node that is not random. */
 export const spacingLeast = 0.95;
 
 /** Milliseconds between the beginnings of two attempts while a node does not answer (consensus.ts). */
@@ -152,7 +152,7 @@ export function retryMs(settings: ProbeSettings): number {
 }
 
 /**
- * The least time in which what is answered of each site could change, in milliseconds; a site that is absent can't.
+ * The shortest time, in milliseconds, in which the answers with each site could change. An absent site can't change.
  *
  *   site up       all of its nodes that are up must fail       the longest of their times
  *   site down     one of its nodes must come back              the shortest of their times
@@ -197,12 +197,12 @@ function soonestOf(site: Site, healthOf: ReadonlyMap<string, NodeHealth>, settin
 
 function soonestOfAddresses(site: Site, healthOf: ReadonlyMap<string, NodeHealth>, settings: ProbeSettings): number {
   const own = site.nodes.filter(({ addresses }) => addresses.length > 0);
-  // Where it is the only choice, it is answered in any state (live-fleet.ts).
+  // If it is the only choice, it is in the answer in any state (live-fleet.ts).
   if (own.length === 1 && site.addresses.length === 0) return Infinity;
   return Math.min(...own.map(({ name }) => changeMs(healthOf.get(name) ?? unknownHealth, settings)));
 }
 
-/** The least time until an up node is down, or another one up. */
+/** The shortest time until an up node is down, or a node in another state is up. */
 function changeMs({ state, contraryCount }: NodeHealth, settings: ProbeSettings): number {
   if (state !== "up") return 0;
   const waits = Math.max(settings.failuresDown - 1 - contraryCount, 0);

@@ -2,7 +2,7 @@
  * The fleet as DNS may answer it now: each site with its live addresses; pure.
  *
  *   a site's addresses = those that all its nodes share + those of its nodes that are up
- *                        where that is none: those of the nodes that drain or were not probed yet; else those of all
+ *                        if there are none: those of nodes that drain or were not probed yet; else those of all
  *
  * An answer that may work beats none. Addresses are in the order of the document, each once.
  */
@@ -10,12 +10,12 @@ import type { Fleet } from "#document/document.ts";
 import type { Site } from "#document/schema/sites.ts";
 import type { NodeHealth, NodeState } from "./health.ts";
 
-/** Without shared addresses and without nodes in any of these, all are answered. */
+/** Without shared addresses, and without nodes in any of these states, the answer has the addresses of all nodes. */
 const preferred: readonly (readonly NodeState[])[] = [["up"], ["draining", "unknown"]];
 
 /**
- * The same fleet with the addresses of now; itself when no node has any of its own.
- * @param healthOf health by node name; a node that is not named was not probed yet
+ * The same fleet with its current addresses; the same object if no node has an address of its own.
+ * @param healthOf health by node name; an absent node was not probed yet
  */
 export function liveFleet(fleet: Fleet, healthOf: ReadonlyMap<string, NodeHealth>): Fleet {
   if (!fleet.sites.some(hasNodeAddresses)) return fleet;

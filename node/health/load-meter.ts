@@ -4,16 +4,16 @@
  *   second      ‥ 41 │ 42 │ 43 │ 44 │ 45 │ 46 │ 47 │ 48 │ 49 │ 50 │ 51 │ 52 (now, half over)
  *   requests     out │  8 │  9 │  7 │  0 │  4 │  4 │  9 │  9 │  8 │  8 │  4      70 in 10.5 s
  *
- * Eleven numbers of each in a ring, whatever the rate; a request costs two additions.
+ * Two rings of eleven numbers, whatever the rate. A request costs two additions.
  */
 import type { Clock } from "#base/clock.ts";
 
-/** Whole seconds beside the one that runs. Short enough to see a rush, long enough that a hiccup is none. */
+/** Whole seconds besides the current one. Short enough to notice a rush, long enough to ignore a hiccup. */
 const wholeSeconds = 10;
 const slots = wholeSeconds + 1;
 
 export interface LoadMeter {
-  /** One request was answered with so many bytes of body at `nowMs` of the monotonic clock. */
+  /** Counts a request that was answered with this many bytes of body at `nowMs` of the monotonic clock. */
   count: (nowMs: number, bytes?: number) => void;
   requestsPerSecond: () => number;
   bytesPerSecond: () => number;
@@ -38,7 +38,7 @@ export function createLoadMeter(clock: Clock): LoadMeter {
     const nowMs = clock.monotonicMs();
     moveTo(Math.max(second, Math.floor(nowMs / 1000)));
     const total = numbers.reduce((sum, one) => sum + one, 0);
-    // A process that has just begun has seen less than the window; its first second counts whole.
+    // A process that has just started has measured less than the window. Its first second counts as a whole one.
     const seenMs = Math.min(nowMs - startedMs, wholeSeconds * 1000 + (nowMs - second * 1000));
     return (total * 1000) / Math.max(seenMs, 1000);
   }
@@ -46,7 +46,7 @@ export function createLoadMeter(clock: Clock): LoadMeter {
   return {
     count(nowMs, bytes = 0) {
       const at = Math.floor(nowMs / 1000);
-      // A time read a little earlier than the last one counts for the second that runs.
+      // A time slightly before the last one counts for the current second.
       if (at > second) moveTo(at);
       const slot = second % slots;
       counts[slot] = (counts[slot] ?? 0) + 1;

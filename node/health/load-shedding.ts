@@ -1,5 +1,6 @@
 /**
- * Which share of its clients each site keeps; pure. A site above its capacity sheds the rest to their next best site.
+ * Decides the kept share of each site; pure. A site above its capacity sheds the rest of its clients to their next best
+ * site.
  *
  *   load / capacity
  *     1.00 ┬ ▲ sheds: kept ← kept × 0.95 ÷ (load / capacity), at most half of it, then waits until clients followed
@@ -14,23 +15,22 @@
  *   followed  1 ─────╲___                      ╲__╱‾‾         what clients do of it by now: they hold answers for a TTL
  *                        ‾‾‾──────────────────
  *
- * A site's share is decided in one place, by the first of its nodes that is up; that node tells it in its health
- * answer, beside its load, and all edges take it from there: the same client gets the same site from each of them.
- * Where none tells (`told`), every edge decides by itself, from loads that all measure alike; no rule needs them to
- * agree.
+ * One node decides a site's share: the first of its nodes that is up. It reports the share in its health answer, with
+ * its load, and all edges use it, so the same client gets the same site from each of them. If no node reports it
+ * (`told`), every edge decides by itself, from loads that all measure in the same way; no rule requires them to agree.
  *
  *   - Clients move only as fast as TTLs let them, so the load of now is the work of answers given before. `followed`
  *     is kept's low-pass over that time, and whatever is foreseen is foreseen from it: demand = load ÷ followed.
  *   - After a site shed, it changes nothing until the clients had the time to move (`settleMs`).
  *   - It takes back only after some quiet rounds, and after twice as many whenever it took back too much: clients come
- *     in lumps, and what does not fit between 0.85 and 1.00 would go to and fro for ever. Where all fit, that is no
- *     worry.
- *   - Together sites shed no more than the others have room for (up to 0.90 of their capacity), less what is shed
- *     already and still on its way. Where all are full nobody sheds: answers elsewhere would help nobody.
- *   - A site without a stated capacity is never full and has room without end. One whose load is not known neither
- *     sheds nor counts as room; it takes back step by step.
- *   - kept is never below 0.05, so that some load always tells how the site fares. A site that is not up keeps all, as
- *     it does when it comes up: it is not answered anyway.
+ *     in lumps, and what does not fit between 0.85 and 1.00 would go to and fro for ever. If all fit, this can't
+ *     happen.
+ *   - Together, sites shed no more than the others have room for (up to 0.90 of their capacity), minus what has been
+ *     shed already and has not arrived yet. If all are full, none sheds: moving clients would help nobody.
+ *   - A site without a stated capacity is never full and has unlimited room. One whose load is not known neither sheds
+ *     nor counts as room; it takes back step by step.
+ *   - kept is never below 0.05, so that there is always some load to measure. A site that is not up keeps all, also
+ *     when it comes up: until then, no answer names it.
  */
 import type { Fleet } from "#document/document.ts";
 import type { SiteLoads, SiteStates } from "./health.ts";
@@ -53,13 +53,13 @@ const shedStep = 0.5;
 const takeBackStep = 0.05;
 /** The same when all of the clients are foreseen to fit: a rush that is over is over within a minute. */
 const takeBackStride = 0.35;
-/** Foreseen to be so much more than all of them. */
+/** All clients fit if the forecast share is at least this. */
 const fitAllFrom = 1.1;
 /** A dip shorter than the measurement is a dip of the measurement; 15 s. */
 const patienceLeast = 3;
 /** 5 min. */
 const patienceMost = 60;
-/** A smaller change moves nobody and only costs compiling the answers anew. */
+/** A smaller change moves no client and only costs a compilation of the answers. */
 const changeLeast = 0.005;
 
 /** Loads are measured over ten seconds (load-meter.ts), and probed once per interval. */
@@ -71,13 +71,13 @@ const ttlMsMost = 120_000;
 /** What is remembered of one site between rounds. */
 export interface Shedding {
   readonly kept: number;
-  /** The share that clients follow by now: what the measured load is the work of. */
+  /** The share that clients follow by now: the measured load results from it. */
   readonly followed: number;
-  /** Until then it changes nothing; 0 when it may. */
+  /** Time during which it changes nothing; 0 if it may change. */
   readonly settleMs: number;
   /** Rounds in a row in which its load was below what lets it take back. */
   readonly quietRounds: number;
-  /** So many of those it needs; more each time that it took back too much. */
+  /** Number of quiet rounds that it needs; more each time that it took back too much. */
   readonly patienceRounds: number;
   /** Whether its last change was to take back. */
   readonly hasTakenBack: boolean;
@@ -140,7 +140,7 @@ export function nextShedding(
     const decided = isUp ? told.get(name) : undefined;
     let next = now;
     if (decided !== undefined) {
-      // Should this edge have to decide from here on, it waits as the one before it would have.
+      // If this edge has to decide from now on, it waits as its predecessor would have.
       next = { ...now, kept: decided, settleMs: decided < kept ? ttlMs + measureMs : now.settleMs };
     } else if (isUp && isOver && now.settleMs === 0) {
       const part = granted * (1 - (shedAim * capacity) / (load ?? 0));

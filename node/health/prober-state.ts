@@ -16,9 +16,9 @@ export interface ProberOptions {
   self: string;
   /** This node's own readiness. */
   presence: () => "starting" | "ready" | "draining";
-  /** What this node says to others; its load counts here. */
+  /** This node's health answer to others; its load counts here, too. */
   answer: () => HealthAnswer;
-  /** Probes a node once, or says when that is allowed; never throws. */
+  /** Probes a node once, or returns when that is allowed; never throws. */
   probe: (node: SiteNode, timeoutMs: number) => Promise<ProbeResult | Held>;
   /** Called after each change of a site's state, live addresses or kept share. */
   changed: () => void;
@@ -35,14 +35,14 @@ export interface ProberOptions {
 /** The state of one node. */
 export interface Watched {
   node: SiteNode;
-  /** Where it stands: nodes of one host share a machine. */
+  /** Its host: nodes with the same host share a machine. */
   hostname: string;
   sight: Sight;
   judgement: Judgement;
   /** Mean time of its answers. */
   usualMs: number;
   isHurried: boolean;
-  /** When the first of the present attempts began, and the last. */
+  /** When the first and the last of the current attempts began. */
   firstMs: number;
   lastMs: number;
   /** Numbers the attempts until one is answered; of earlier attempts, only the health answers count. */
@@ -63,7 +63,7 @@ export interface ProberState {
   readonly answers: Map<string, HealthAnswer>;
   /** The same answers in the form that judges other nodes. */
   readonly heard: Map<string, Heard>;
-  /** Nodes to look at, until they are well. */
+  /** Nodes in trouble, judged until they are well. */
   readonly troubled: Set<Watched>;
   reputation: Reputation;
   /** Names the nodes that are probed (`watchedId`). */

@@ -1,7 +1,7 @@
 /**
- * Probing every node of every site over HTTP, and judging what is seen and heard: consensus.ts says which nodes are up
- * and by which rules, health.ts what that makes of the sites and how soon it could change, load-shedding.ts which share
- * of its clients each site keeps, live-fleet.ts which addresses it has now.
+ * Probes every node of every site over HTTP, and judges the results: consensus.ts says which nodes are up and by which
+ * rules, health.ts what that makes of the sites and how soon it could change, load-shedding.ts which share of its
+ * clients each site keeps, live-fleet.ts which addresses it has now.
  *
  *   node ‥ node      each once per interval, more often while it does not answer
  *     │      │
@@ -65,22 +65,22 @@ import { awaitRound, foresee, settle } from "./site-judgement.ts";
 /** The path on a node's service listener that answers probes. */
 export const probePath = "/.nearcast/health";
 
-/** How often per interval nodes in trouble are judged. */
+/** Number of times per interval that nodes in trouble are judged. */
 const looksPerInterval = 20;
-/** A node that did not answer for so many attempts is in trouble: the next to be asked may be its witnesses. */
+/** A node that did not answer this many attempts is in trouble: its witnesses may have to be probed next. */
 const troubledAttempts = 2;
 /** Between an answer that took longer than an interval and the next attempt. */
 const leastPauseMs = 10;
-/** Of a mean of answer times, the part of the newest one. */
+/** Weight of the newest response time in the mean. */
 const usualStep = 0.2;
 
 export interface Prober {
   /**
-   * Begins to probe the nodes of this document, and forgets those that are no longer in it. `changed` tells what that
-   * alters in the judgements; that there is another document, the caller knows.
+   * Begins to probe the nodes of this document, and forgets those that are no longer in it. `changed` reports only the
+   * resulting changes of judgements, since the caller knows about the new document.
    */
   watch: (fleet: Fleet) => void;
-  /** Asks this node anew what it says of itself, such as that it drains now. */
+  /** Reads this node's own readiness again, for instance because it is now draining. */
   refresh: () => void;
   /** Judgements by node name; this node's own among them. */
   health: () => ReadonlyMap<string, NodeHealth>;
@@ -92,11 +92,11 @@ export interface Prober {
   /** One for each site of the document. */
   keptShares: () => KeptShares;
   loads: () => SiteLoads;
-  /** This node reaches no other machine, and hears of nobody who does. */
+  /** Whether this node reaches no other machine, and hears of no node that does. */
   isIsolated: () => boolean;
   /** What this node's health answer says of other nodes. */
   view: () => View;
-  /** The least time, by site, until what is judged of it could change; absent: it can't. */
+  /** The shortest time, by site, until its judgement could change; absent: it can't. */
   soonestChangesMs: () => ReadonlyMap<string, number>;
   /** Resolves when every node of the document has been judged once. */
   judged: () => Promise<void>;
@@ -162,7 +162,7 @@ function begin(state: ProberState, node: SiteNode): Watched {
 function stop(state: ProberState, one: Watched): void {
   one.isStopped = true;
   one.cancel();
-  // Nothing waits for its first judgement any longer.
+  // Release anything that waits for its first judgement.
   one.first.resolve();
   const { name } = one.node;
   state.watched.delete(name);
@@ -224,7 +224,7 @@ function scheduleNext(state: ProberState, one: Watched, settings: ProbeSettings)
   const { clock, random } = state.options;
   one.cancel();
   const { sight, usualMs, isHurried } = one;
-  // Spread a little, so that many edges do not ask in step; not where attempts overlap, there each moment counts.
+  // Add jitter, so that many edges don't probe in step; but not to overlapping attempts, where every moment counts.
   const isRegular = sight.begun === 0 || sight.reach === "lost";
   const spread = isRegular ? spacingLeast + random() * (1 - spacingLeast) : 1;
   const fromMs = sight.begun === 0 && sight.reach !== "lost" ? one.firstMs : one.lastMs;
@@ -247,7 +247,7 @@ function takeResult(
   else if (result.outcome !== "failed") hear(state, one.node.name, result.answer, beganMs);
 }
 
-/** Comes back when the address may be asked; nobody waits for its first judgement meanwhile. */
+/** Retries when the address may be probed. Meanwhile nothing waits for its first judgement. */
 function hold(state: ProberState, one: Watched, series: number, waitMs: number): void {
   if (one.series === series) one.sight = afterHold(one.sight);
   one.first.resolve();

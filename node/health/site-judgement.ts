@@ -44,7 +44,7 @@ export function awaitRound(state: ProberState): void {
   });
 }
 
-/** Decides anew which share of its clients each site keeps. */
+/** Decides the kept share of each site again. */
 function shedRound(state: ProberState): void {
   const { fleet, health, answers, options } = state;
   if (fleet === undefined) return;
@@ -65,12 +65,12 @@ function shedRound(state: ProberState): void {
   collect(state);
 }
 
-/** Each site's load in requests per second, with what else its machines are short of. */
+/** Each site's load in requests per second, including other shortages of its machines. */
 function weighedLoads({ health, answers }: ProberState, fleet: Fleet): SiteLoads {
   return loadsOf(fleet, sitePressures(fleet, health, answers), siteLoads(fleet, health, answers));
 }
 
-/** Tells the soonest changes a little later, so that many judgements of one moment are told once. */
+/** Reports the soonest changes a little later, so that many judgements at one moment are reported once. */
 export function collect(state: ProberState): void {
   const { fleet, options } = state;
   if (fleet === undefined || state.stopCollecting !== undefined) return;

@@ -1,13 +1,13 @@
 /**
- * How full a site is, in parts of what it can do; pure. The fullest of its parts counts:
+ * How full a site is, as a fraction of its capacity; pure. The highest of these values counts:
  *
  *   requests   all its nodes' requests per second ÷ capacity.requestsPerSecond      for sites that state a capacity
  *   bytes      all its nodes' bytes per second    ÷ capacity.bytesPerSecond
  *   loop       its nodes' mean event-loop delay   ÷ 100 ms                          for all
  *   renders    its nodes' mean waiting renderings ÷ a tenth of limits.renderQueueMax
  *
- * The first two are what its owner paid for; the others tell that the machines are at their end whatever was stated,
- * and stand for it only where a capacity is stated: without one a site is never said to be full (load-shedding.ts).
+ * The first two are stated limits. The others show that the machines are exhausted whatever was stated. They count only
+ * if a capacity is stated: without one, a site is never considered full (load-shedding.ts).
  *
  *   ≥ 1       full: DNS moves clients away (load-shedding.ts), and misses go to a site with room until those have moved
  *   < 0.85    room: it may be handed other sites' misses
@@ -17,14 +17,14 @@ import type { Site } from "#document/schema/sites.ts";
 import { distanceKm, unitVector } from "#base/great-circle.ts";
 import type { NodeHealth, HealthAnswer, SiteLoads, SiteStates } from "./health.ts";
 
-/** A node whose event loop is late by so much answers hits visibly late. */
+/** With this event-loop delay, a node answers hits noticeably late. */
 const loopDelayFullMs = 100;
 const queuePartFull = 0.1;
 const roomBelow = 0.85;
-/** Where only bytes are stated, load-shedding.ts still counts in requests: so many bytes are taken for one. */
+/** If only bytes are stated, load-shedding.ts still counts requests: this many bytes count as one. */
 const bytesPerRequest = 20_000;
 
-/** Parts of each site's capacity, by its name; absent: no capacity stated, or no node says anything. */
+/** Fraction of each site's capacity, by its name; absent: no capacity is stated, or no node reports anything. */
 export type SitePressures = ReadonlyMap<string, number>;
 
 /** @param answers what each node said last, by its name */

@@ -23,7 +23,7 @@
 import type { Preset } from "#document/schema/presets.ts";
 import { fits, type Fit, type Variant } from "./variant.ts";
 
-/** imgix's and most encoders' comfortable bound; 8192 × 8192 px × 4 B are 268 MB in the decoder. */
+/** A comfortable limit for imgix and most encoders; 8192 × 8192 px × 4 B are 268 MB in the decoder. */
 const sidePxMax = 8192;
 const qualityDefault = 75;
 
@@ -58,7 +58,7 @@ const formatOf = { jpg: "jpeg", png: "png", webp: "webp", avif: "avif" } as cons
 
 type Side = { readonly px: number } | { readonly fraction: number };
 
-/** The parameters of a query; each is absent or valid. */
+/** The parameters of a query. Each is absent or valid. */
 interface Said {
   readonly w?: Side;
   readonly h?: Side;
@@ -152,7 +152,7 @@ function saidBy(preset: Preset, explicit: Said): Said {
   };
 }
 
-/** Folds dpr into the sides, and what makes no difference into one form, so that equal pictures get equal keys. */
+/** Applies dpr to the sides, and normalizes what makes no difference, so that equal pictures get equal keys. */
 function settle(said: Said): ParsedVariant {
   const width = said.w;
   const height = said.h;
@@ -164,7 +164,7 @@ function settle(said: Said): ParsedVariant {
     fit: settleFit(said.fit ?? "clip", width, height),
     quality: said.q ?? qualityDefault,
     format: said.fm === undefined ? "source" : formatOf[said.fm],
-    // A wholly transparent background, of whatever colour, is the default.
+    // A fully transparent background, of any color, is the default.
     ...(said.bg === undefined || said.bg.endsWith("00") ? {} : { background: said.bg }),
   };
   return { outcome: "variant", variant, autoFormat: said.auto ?? false };
@@ -187,11 +187,11 @@ function scalePx(px: number, ratio: number): number {
 }
 
 function scaleFraction(fraction: number, ratio: number): number {
-  // Division by a whole number gives the double nearest to the decimal; multiplying by 0.0001 would not.
+  // Dividing by an integer gives the double nearest to the decimal; multiplying by 0.0001 would not.
   return Math.max(1, Math.round(fraction * ratio * 10_000)) / 10_000;
 }
 
-/** With one side open there is nothing to crop, pad or distort: only "may it grow" is left of the mode. */
+/** With one side open, there is nothing to crop, pad or distort. The mode only decides whether the picture may grow. */
 function settleFit(fit: Fit, width: Side | undefined, height: Side | undefined): Fit {
   if (width !== undefined && height !== undefined) return fit;
   if (width === undefined && height === undefined) return "clip";

@@ -6,14 +6,14 @@ import { createHash } from "node:crypto";
 import { fits, type Variant, type VariantFormat } from "./variant.ts";
 
 /**
- * Part of every key. It grows when the pipeline begins to make other bytes from the same order, so that a node with a
- * disk full of older renderings makes them anew.
+ * Part of every key. Increment it when the pipeline produces different bytes from the same order, so that nodes render
+ * again what they have on disk.
  */
 const renderingGeneration = 1;
 
 /**
- * One line of text, always in the same order, such as `w=800&fit=clip&q=75&fm=webp`. What the query grammar can say is
- * written in that grammar, so for a variant whose fractions lie below 1 parsing it again gives the same variant.
+ * One line of text, always in the same order, such as `w=800&fit=clip&q=75&fm=webp`. It uses the query grammar where
+ * possible, so for a variant with fractions below 1, parsing the line gives the same variant.
  */
 export function canonicalForm(variant: Variant): string {
   const parts: string[] = [];
@@ -39,8 +39,8 @@ function sideText(value: number, isFraction: boolean): string {
 }
 
 /**
- * Reads what canonicalForm() wrote on another node. Undefined for every other text, so that two texts never mean the
- * same variant; only PNG's quality, which changes nothing, is not there to be read.
+ * Parses the output of canonicalForm() from another node. Undefined for any other text, so that two texts never mean
+ * the same variant. Only the quality of PNG, which changes nothing, is not recovered.
  */
 export function parseCanonicalForm(text: string): Variant | undefined {
   const match = canonicalPattern.exec(text)?.groups;

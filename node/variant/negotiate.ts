@@ -2,8 +2,9 @@
  * Which format a client gets for auto=format, from its Accept header (RFC 9110 §12.5.1).
  *
  * AVIF and WebP must be named: browsers that can't show them send wildcards as well, so a wildcard proves nothing.
- * Among the acceptable the highest q wins; at equal q AVIF before WebP before "compatible". Nothing is ever refused for
- * its Accept: who accepts no picture at all gets "compatible" (the RFC lets a server disregard Accept).
+ * Among the acceptable formats the highest q wins; at equal q, AVIF comes before WebP before "compatible". No request
+ * is rejected for its Accept: a client that accepts no picture at all gets "compatible" (the RFC allows a server to
+ * disregard Accept).
  *
  * The header is normalised to one of three classes before it touches a key, so no client can make more than that many
  * variants of one picture by writing its header differently.
@@ -13,7 +14,7 @@ import type { Variant } from "./variant.ts";
 
 export type FormatClass = "avif" | "webp" | "compatible";
 
-/** Browsers send up to 200 characters. A longer header is read as if it were not there. */
+/** Browsers send up to 200 characters. A longer header is ignored. */
 const acceptLengthMax = 2048;
 const rangesMax = 64;
 
@@ -33,7 +34,7 @@ export function negotiate(parsed: ParsedVariant, accept: string | undefined): Ne
   return { variant: withClass(variant, formatClass, weights), formatClass, varies: true };
 }
 
-/** The class alone, for whoever needs no variant. */
+/** The class alone, for callers that need no variant. */
 export function formatClassOf(accept: string | undefined): FormatClass {
   return pickFormat(weighFormats(accept));
 }
@@ -65,7 +66,7 @@ function weighFormats(accept: string | undefined): Weights {
   if (accept !== undefined && accept.length <= acceptLengthMax) {
     for (const element of splitAtCommas(accept).slice(0, rangesMax)) {
       const range = parseRange(element);
-      // RFC 9110 says nothing on a range that is there twice: the more generous one holds.
+      // RFC 9110 does not define repeated ranges: the higher q counts.
       if (range !== undefined) ranges.set(range.name, Math.max(ranges.get(range.name) ?? 0, range.q));
     }
   }

@@ -1,6 +1,7 @@
 /**
  * What a URL asks for, in one normal form. grammar.ts makes it, negotiate.ts settles its format, key.ts names it and
- * the decoder pool renders it (there the same shape is called a RenderOrder: the two rooms do not import each other).
+ * the decoder pool renders it (there the same shape is called a RenderOrder, because the two directories do not import
+ * each other).
  *
  *   ?w=400&dpr=2&auto=format ──parse──▶ { widthPx: 800, fit: "clip", quality: 75, format: "source" } + autoFormat
  *                            ──negotiate(Accept)──▶ the same with format "avif", "webp" or "compatible"

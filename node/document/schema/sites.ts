@@ -5,7 +5,7 @@ import { type Static, Type } from "typebox";
 import { ipAddress, oneWordOf, strict } from "#base/schema-terms.ts";
 import { autonomousSystem, shortName } from "./terms.ts";
 
-/** Where a node answers its peers; TLS with the fleet secret as the key of both sides. */
+/** Where a node answers its peers, over TLS with the fleet secret as the key of both sides. */
 export const peerEndpoint = Type.Object(
   {
     host: ipAddress,

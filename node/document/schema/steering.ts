@@ -31,7 +31,7 @@ const override = Type.Object(
 );
 export type Override = Static<typeof override>;
 
-/** Resolvers seldom keep less; and a site that died is left within half a minute. */
+/** Resolvers seldom use shorter TTLs, and clients leave a dead site within half a minute. */
 export const ttlFloorSecondsDefault = 10;
 
 export const steeredName = Type.Object(

@@ -1,4 +1,4 @@
-/** What several sections of the fleet document are put together from. */
+/** Building blocks of several sections of the fleet document. */
 import { Type } from "typebox";
 
 /** Names of sites, nodes and clouds. */

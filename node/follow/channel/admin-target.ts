@@ -1,7 +1,7 @@
-/** Where a node's admin listener answers a question: path and query. */
+/** The request target at which a node's admin listener answers a question: path and query. */
 import type { NodeQuestion } from "./messages.ts";
 
-/** @param isBrief leave out what the node sees of others, which grows with the fleet */
+/** @param isBrief leave out the node's view of other nodes, which grows with the fleet */
 export function adminTargetOf(question: NodeQuestion, isBrief = false): string {
   switch (question.kind) {
     case "status":

@@ -1,6 +1,6 @@
 /**
- * What an edge and the origin say to each other beside the feed's events. The edge opens every connection, so nothing
- * has to listen on a node.
+ * The messages between an edge and the origin besides the feed's events. The edge opens every connection, so a node
+ * needs no listener for them.
  *
  *   origin ──▶ edge     hello {…, channel}                     on the feed: the nonce of this connection
  *   edge   ──▶ origin   introduction, then presence            POST /channel/introductions, /channel/presence
@@ -8,8 +8,8 @@
  *   edge   ──▶ origin   answer                                 POST /channel/answers
  *   edge   ──▶ origin   purge report                           POST /channel/purge-reports
  *
- * Each carries a proof (seal.ts). A release that knows none of this sees a field of hello and no more: questions go
- * only to those who introduced themselves. Whoever reads a message leaves out what it does not know.
+ * Each carries a proof (seal.ts). A release without the channel only sees an unknown field of hello, because questions
+ * go only to edges that introduced themselves. Readers ignore unknown fields.
  */
 import { type Static, Type } from "typebox";
 import { shortNameLengthMax } from "#document/roster.ts";
@@ -19,21 +19,21 @@ import { heldSchema } from "#purge/purge-report.ts";
 /** Kind of the event that carries a question. */
 export const questionEventKind = "question";
 
-/** An edge says that it is there this often; the origin takes one for gone after three of them. */
+/** How often an edge reports its presence. After three missed reports, the origin considers it gone. */
 export const presenceIntervalMs = 10_000;
 
-/** Octets of each message, at most. */
+/** Maximum size of each message, in octets. */
 export const messageBytesMax = {
-  /** The fleet document's vocabulary takes some 20 KiB. */
+  /** The vocabulary of the fleet document takes some 20 KiB. */
   introduction: 128 * 1024,
   presence: 1024,
-  /** The status of a node in a fleet of two thousand nodes. */
+  /** Enough for the status of a node in a fleet of two thousand nodes. */
   answer: 1024 * 1024,
-  /** 2,100 selectors by their number, and some counts. */
+  /** Enough for 2,100 selectors by their number, and some counts. */
   "purge-report": 64 * 1024,
 } as const;
 
-/** Levels that each message may be nested: an answer stands inside of the origin's own, which has a bound as well. */
+/** Maximum nesting depth of each message: the origin nests an answer in its own response, which has a limit as well. */
 export const messageDepthMax = 32;
 
 const nodeName = Type.String({ pattern: "^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$", maxLength: shortNameLengthMax });
@@ -58,8 +58,8 @@ export const presenceSchema = Type.Object({
 export type Presence = Static<typeof presenceSchema>;
 
 /**
- * All that can be asked. Everything here is read only; it is what the admin listener of a node tells its owner. To ask
- * for anything else, a node has to be of a release that knows it.
+ * All questions. They only read, and return what a node's admin listener tells its operator. Any other question needs a
+ * node with a release that knows it.
  */
 export const nodeQuestionSchema = Type.Unsafe<NodeQuestion>({
   type: "object",
@@ -91,14 +91,14 @@ export type NodeQuestion =
   | { kind: "explain-url"; url: string; accept?: string }
   | { kind: "explain-name"; name: string; type?: string; ip?: string };
 
-/** The event's data: `body` is the JSON of a SentQuestion, which is what the proof is of. */
+/** The event's data: `body` is the JSON of a SentQuestion; the proof covers it. */
 export const sealedQuestionSchema = Type.Object({ body: Type.String(), seal: Type.String() });
 
 export const sentQuestionSchema = Type.Object({
   id: Type.String({ pattern: "^[A-Za-z0-9_-]{22}$" }),
-  /** Octets that the answer's message may have. */
+  /** Maximum size of the answer's message, in octets. */
   bytesMax: Type.Integer({ minimum: 1024 }),
-  /** Unchecked: a later origin may ask what this release does not know, which is refused. */
+  /** Unchecked: a later origin may ask a question that this release does not know. It refuses such a question. */
   question: Type.Unknown(),
 });
 export type SentQuestion = Static<typeof sentQuestionSchema>;
@@ -120,7 +120,7 @@ export const nodeAnswerSchema = Type.Unsafe<NodeAnswer>({
   ],
 });
 export type NodeAnswer =
-  /** As the admin listener would answer: an HTTP status, and JSON. */
+  /** The response of the admin listener: an HTTP status, and JSON. */
   | { id: string; outcome: "answered"; status: number; body: unknown }
   /** The node's release does not know the question, or the node is busy. */
   | { id: string; outcome: "refused"; reason: string }
@@ -128,15 +128,15 @@ export type NodeAnswer =
 
 const held = Type.Object({ entries: count, bytes: count });
 
-/** What a purge found on one process of a node, counted when it was applied. */
+/** What a purge matched in one process of a node, counted when it was applied. */
 export const purgeReportSchema = Type.Object({
-  /** Number of the purge's event. */
+  /** Number of the purge event. */
   seq: count,
   memory: held,
   disk: held,
-  /** Names of pictures about which something was known. */
+  /** Number of matching source records. */
   records: count,
-  /** False while the disk cache was still being indexed: more may have been there. */
+  /** False if the disk cache was still being indexed: there may have been more matches. */
   isComplete: Type.Boolean(),
   held: heldSchema,
 });

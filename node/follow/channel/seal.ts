@@ -4,20 +4,21 @@
  *
  *   MAC = HMAC(key, purpose NUL channel NUL body)
  *
- * `channel` is the nonce that the origin makes for one connection to its feed and says in its hello. So a message holds
- * for one connection and one purpose only: it can't be replayed on another connection, or turned into another message.
+ * `channel` is the nonce that the origin generates for one connection to its feed and sends in its hello. So a message
+ * is valid for one connection and one purpose only: it can't be replayed on another connection, or used as another
+ * message.
  *
  * All nodes of a fleet share one secret. A proof therefore says that the sender is some node of this fleet (or its
- * origin), not which one: a node that was broken into can speak for others until the secret is rotated.
+ * origin), not which one: a compromised node can impersonate others until the secret is rotated.
  */
 import { createHmac, type KeyObject } from "node:crypto";
 import { derivedKeys, isEqual } from "#secret/derived-keys.ts";
 
-/** Header fields of what an edge sends, in lower case as Node has them. */
+/** Header fields of an edge's messages, in lower case as in Node. */
 export const channelField = "nearcast-channel";
 export const sealField = "nearcast-seal";
 
-/** What a message is; part of what is signed. */
+/** The kind of a message; it is part of the signed data. */
 export type Purpose = "introduction" | "presence" | "question" | "answer" | "purge-report";
 
 const sealPattern = /^[A-Za-z0-9_-]{43}$/;
@@ -29,7 +30,7 @@ export interface Seals {
   isSealed: (purpose: Purpose, channel: string, body: string | Uint8Array, seal: unknown) => boolean;
 }
 
-/** @param secrets octets of the fleet secrets, the current one first; asked for each time, as they rotate */
+/** @param secrets octets of the fleet secrets, the current one first; called each time, because they rotate */
 export function createSeals(secrets: () => readonly Uint8Array[]): Seals {
   const keys = derivedKeys(secrets, "nearcast origin channel");
   return {
