@@ -15,8 +15,8 @@ import { addNegativeSoa, advance } from "./sections.ts";
 import type { Client, Responding } from "./state.ts";
 
 /**
- * Answers A or AAAA of a steered name, owned by the name at `ownerAt`: NODATA when the client's site has no such
- * address, or when there is no site.
+ * Answers A or AAAA of a steered name, owned by the name at `ownerAt`: NODATA if the client's site has no such address,
+ * or if there is no site.
  * @param ttlMaxSeconds upper bound on the TTL
  */
 export function answerSteered(

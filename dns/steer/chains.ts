@@ -1,7 +1,7 @@
 /**
  * Builds chains of groups and gives each distinct one a number, its *outcome code*.
  *
- *   code 0 … sites - 1    that site, whoever the client is
+ *   code 0 … sites - 1    that site, for every client
  *   sites, sites + 1, …   a chain in Draws: the client's network draws
  *
  * A chain ends with the first group that sheds nothing, or after chainGroupsMax groups. Groups whose sites keep nothing

@@ -11,7 +11,7 @@ export async function shutDown(holding: Holding, signal: AbortSignal): Promise<v
   facts.phase = isAnnounced ? "shutting-down" : "withdrawn";
   settle(holding);
   if (!isAnnounced) return;
-  await sleep(options.clock, options.announce.shutdownMs, signal).catch(() => undefined); // hurried: go on at once
+  await sleep(options.clock, options.announce.shutdownMs, signal).catch(() => undefined); // hurried: continue at once
   // Cancelled meanwhile: undrain() has already set the new state.
   if (signal.reason === takenBack) return;
   if (options.isAlone(facts.wanted.prefixes)) {

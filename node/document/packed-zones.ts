@@ -4,7 +4,7 @@
  *
  *   reading thread: parseFleet ─▶ packZones ──▶ main thread: a Fleet with the bytes ──▶ compiler thread: unpackZones
  *
- * The main thread's zones keep their ALIAS records: `nearcast explain` tells where those point.
+ * The main thread's zones keep their ALIAS records: `nearcast explain` shows their targets.
  */
 import { deserialize, serialize } from "node:v8";
 import type { Fleet } from "./document.ts";

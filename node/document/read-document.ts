@@ -26,7 +26,7 @@ const yamlBytesMax = 1024 * 1024;
 const yamlValueBytesMax = 1024;
 /** Invalid YAML is reported by its first errors; most others follow from them. */
 const yamlErrorsMax = 20;
-/** As many as base/schema.ts tells; of warnings, too. */
+/** The same limit as in base/schema.ts; also for warnings. */
 const contradictionsMax = 1000;
 
 export interface FleetReader {

@@ -8,7 +8,7 @@ import type { Fleet } from "./document.ts";
 import { type Override, type SteeredName, ttlFloorSecondsDefault } from "./schema/steering.ts";
 import { policies } from "./policies.ts";
 
-/** Addresses of IPv6 are told apart by the half that routing knows, the first 64 bits. */
+/** IPv6 addresses are distinguished by their first 64 bits, the half that routing uses. */
 const prefixLengthMax = { 4: 32, 6: 64 } as const;
 
 /** Maximum number of distinct steering plans. Each is compiled into a table of all client networks, some megabytes. */

@@ -87,7 +87,7 @@ export interface UnknownWord {
 /**
  * The values of a document that a node with this `vocabulary` would reject.
  * @param value the document as it is written, without defaults; it must have passed `schema`
- * @param schema this release's own, which says which path each value stands at
+ * @param schema this release's own, which maps each value to its term
  */
 export function* unknownTo(vocabulary: Vocabulary, value: unknown, schema: object): Generator<UnknownWord> {
   const own = vocabularyOf(schema);

@@ -12,16 +12,16 @@
  *
  *   kept      1 ─────┐                                    ┌──┘  the share that DNS answers give
  *                    └────────────────────────┐ ┌──┌──┌──┘
- *   followed  1 ─────╲___                      ╲__╱‾‾         what clients do of it by now: they hold answers for a TTL
+ *   followed  1 ─────╲___                      ╲__╱‾‾         what clients follow so far: they cache answers for a TTL
  *                        ‾‾‾──────────────────
  *
  * One node decides a site's share: the first of its nodes that is up. It reports the share in its health answer, with
  * its load, and all edges use it, so the same client gets the same site from each of them. If no node reports it
  * (`told`), every edge decides by itself, from loads that all measure in the same way; no rule requires them to agree.
  *
- *   - Clients move only as fast as TTLs let them, so the load of now is the work of answers given before. `followed`
- *     is kept's low-pass over that time, and whatever is foreseen is foreseen from it: demand = load ÷ followed.
- *   - After a site shed, it changes nothing until the clients had the time to move (`settleMs`).
+ *   - Clients move only as fast as TTLs let them, so the current load results from earlier answers. `followed` is a
+ *     low-pass of kept over that time, and all forecasts use it: demand = load ÷ followed.
+ *   - After a site has shed, it changes nothing until its clients have had time to move (`settleMs`).
  *   - It takes back only after some quiet rounds, and after twice as many whenever it took back too much: clients come
  *     in lumps, and what does not fit between 0.85 and 1.00 would go to and fro for ever. If all fit, this can't
  *     happen.
@@ -94,7 +94,7 @@ const keepsAll: Shedding = {
 
 /**
  * One more round of all sites.
- * @param told the shares of sites that decide for themselves; they are taken as they are
+ * @param told the shares of sites that decide for themselves; used unchanged
  */
 export function nextShedding(
   before: ReadonlyMap<string, Shedding>,

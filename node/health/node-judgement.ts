@@ -10,7 +10,7 @@ import { boundedView, type View } from "./health-answer.ts";
 import { forgetAnswer, type ProberState, type Watched } from "./prober-state.ts";
 import { collect } from "./site-judgement.ts";
 
-/** Judges one node anew; true when its state is another one now. A node in trouble is put among the troubled. */
+/** Judges one node again; returns true if its state has changed. Adds a node in trouble to the troubled ones. */
 export function judgeNode(state: ProberState, one: Watched, settings: ProbeSettings): boolean {
   const { self, clock, log } = state.options;
   const nowMs = clock.monotonicMs();

@@ -13,7 +13,9 @@ import { keptSharesOf, loadIntervalMs, nextShedding, restlessSites } from "./loa
 import { loadsOf, sitePressures } from "./site-pressure.ts";
 import type { ProberState } from "./prober-state.ts";
 
-/** Judgements are collected for a tenth of the probe interval, at most this, before the soonest changes are told. */
+/**
+ * Judgements are collected for a tenth of the probe interval, at most this, before the soonest changes are reported.
+ */
 const collectMsMost = 500;
 
 /** Recomputes the sites for DNS, and calls `changed` if anything differs. */

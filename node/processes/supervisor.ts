@@ -25,9 +25,9 @@ import { type FromProcess, type FromSupervisor, idle, type Numbers, sumOf } from
 import { afterRun, atReady, hopelessStatus, noRuns, restMs, type Runs } from "./restart-delay.ts";
 
 export interface Supervisor {
-  /** The event loop of at least one process runs. */
+  /** The exit status to end with: 0 after drain(). */
   ended: Promise<number>;
-  /** At least one process' event loop turns. */
+  /** The event loop of at least one process runs. */
   isAlive: () => boolean;
   drain: () => void;
   hurry: () => void;

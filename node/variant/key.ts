@@ -92,7 +92,10 @@ function formatOf(word: string | undefined): VariantFormat | undefined {
   }
 }
 
-/** A side in px, 1–8192, as a fraction, 0.0001–5, or open; the form tells which (sideText). Undefined: out of range. */
+/**
+ * A side in px, 1–8192, as a fraction, 0.0001–5, or open; the notation distinguishes them (sideText). Undefined: out of
+ * range.
+ */
 function readSide(text: string | undefined): { px?: number; fraction?: number } | undefined {
   if (text === undefined) return {};
   const value = Number(text);

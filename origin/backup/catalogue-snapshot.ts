@@ -14,7 +14,7 @@ export interface SnapshotFacts {
   readonly blobs: readonly { readonly sha256: string; readonly sizeBytes: number }[];
 }
 
-/** SQLite's online backup: the state of one moment, while the origin goes on. @throws NearcastError DISK_FAILED */
+/** SQLite's online backup: the state of one moment, while the origin runs. @throws NearcastError DISK_FAILED */
 export async function takeSnapshot(catalogue: string, to: string): Promise<void> {
   const source = openReadOnly(catalogue);
   try {

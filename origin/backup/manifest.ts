@@ -4,7 +4,7 @@
  *   backup.json              the files of the backup, with hashes; written last: an interrupted backup changes nothing
  *   catalogue-TIME.sqlite    a snapshot of the catalogue
  *   secrets/NAME-HASH        tokens and the fleet secret; another content is another file, so a backup that stops
- *                            half-way leaves those of the one before
+ *                            half-way keeps those of the previous one
  *   blobs/ab/abcdef…         every blob that a version in the snapshot refers to, by its SHA-256
  *
  * Folder and files are readable only by their owner: whoever has the secrets can do everything.

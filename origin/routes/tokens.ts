@@ -1,4 +1,4 @@
-/** The tokens: a writer lists, rotates and retires them; an edge asks which one it should use. */
+/** The tokens: a writer lists, rotates and retires them; an edge requests the one to use. */
 import { Type } from "typebox";
 import { edgeTokenSchema } from "#secret/edge-token.ts";
 import { NearcastError } from "#base/errors.ts";

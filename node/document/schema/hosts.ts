@@ -1,4 +1,4 @@
-/** `hosts` of the fleet document: what HTTP answers for. Their cache lifetimes stand in cache-lifetimes.ts. */
+/** `hosts` of the fleet document: what HTTP answers for. Their cache lifetimes are in cache-lifetimes.ts. */
 import { type Static, Type } from "typebox";
 import { kinds, strict } from "#base/schema-terms.ts";
 import { absoluteName } from "#record/domain-names.ts";

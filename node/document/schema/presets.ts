@@ -2,7 +2,7 @@
 import { type Static, Type } from "typebox";
 import { oneWordOf, strict } from "#base/schema-terms.ts";
 
-/** The parameters of an image URL that a preset may set: the grammar itself stands in node/variant. */
+/** The parameters of an image URL that a preset may set: the grammar itself is in node/variant. */
 export const preset = Type.Object(
   {
     w: Type.Optional(Type.Integer({ minimum: 1, maximum: 8192, unit: "px", description: "width of the box" })),

@@ -12,7 +12,7 @@ export interface BirdSession {
   readonly localAs: number | undefined;
   /** `Established`, `Active`, `Passive`, `Down` … */
   readonly state: string | undefined;
-  /** Why it is not up, in BIRD's words. */
+  /** Why it is not up, as BIRD reports it. */
   readonly lastError: string | undefined;
   /** As negotiated by both sides. */
   readonly holdSeconds: number | undefined;
