@@ -151,11 +151,10 @@ export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
         return;
       }
       case "failed":
-        log.error(
-          { reason: message.reason },
-          "the zones could not be compiled; DNS keeps answering from the previous ones",
+        settle(
+          message.order,
+          new NearcastError("INTERNAL", `zones and steering could not be compiled: ${message.reason}`),
         );
-        settle(message.order, new NearcastError("INTERNAL", `the zones could not be compiled: ${message.reason}`));
         return;
       case "log":
         log[message.level](message.details, message.message);

@@ -12,6 +12,7 @@ import { NearcastError } from "#base/errors.ts";
 import { createLifecycle } from "#base/lifecycle.ts";
 import { listenFailure } from "#base/listen-failure.ts";
 import type { Log } from "#base/log.ts";
+import { systemReason } from "#base/system-reason.ts";
 import { createSeals } from "#follow/channel/seal.ts";
 import { secretsInOrder } from "#secret/fleet-secret.ts";
 import { buildApp } from "./app.ts";
@@ -159,7 +160,7 @@ async function makeDataDirectory(dataDir: string): Promise<void> {
   } catch (cause) {
     throw new NearcastError(
       "DISK_FAILED",
-      `can't create the data directory ${dataDir}: ${(cause as Error).message}. Set dataDir (--data) to a directory ` +
+      `can't create the data directory ${dataDir}: ${systemReason(cause)}. Set dataDir (--data) to a directory ` +
         `that the origin's user can write to, such as /var/lib/nearcast-origin`,
       { cause },
     );

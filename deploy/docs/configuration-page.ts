@@ -6,6 +6,7 @@
  */
 import type { JsonSchema } from "#base/json-schema.ts";
 import { fleetSchema } from "#document/document.ts";
+import type { ZoneRecord } from "#record/types.ts";
 import { edgeConfigSchema } from "../../node/config.ts";
 import { originConfigSchema } from "../../origin/config.ts";
 import { code, wrapped } from "./wrap.ts";
@@ -78,7 +79,7 @@ In the lists below, \`[]\` stands for each entry of a list, and \`NAME\` for a n
 `;
 
 /** The specification of each record type. The keys of a record are named after the fields there. */
-const recordSpecifications: Readonly<Record<string, string>> = {
+const recordSpecifications: Readonly<Record<ZoneRecord["type"], string>> = {
   A: "RFC 1035",
   AAAA: "RFC 3596",
   NS: "RFC 1035",
@@ -119,7 +120,8 @@ function sourceText({ name, title, intro, schema }: Source): string {
     }
     for (const [kind, ofKind] of Map.groupBy(keys, (key) => key.kind)) {
       if (kind !== undefined) parts.push(`#### ${name}: ${code(section)}, ${kind}\n`);
-      const specification = section === "zones[].records[]" ? recordSpecifications[kind ?? ""] : undefined;
+      const specification =
+        section === "zones[].records[]" ? recordSpecifications[kind as ZoneRecord["type"]] : undefined;
       if (specification !== undefined) parts.push(`${wrapped(`${sentenceCase(specification)}.`)}\n`);
       parts.push(`${ofKind.map(keyText).join("\n")}\n`);
     }

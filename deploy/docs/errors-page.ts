@@ -22,7 +22,7 @@ const advice = {
     "`detail` names the conflict: the name or an address belongs to another node, or the node is in the document.",
   GONE: "Restore the picture with `nearcast rollback NAME`, or remove its URL from your pages.",
   PRECONDITION_FAILED:
-    "Someone else changed the resource. Read it again, then repeat the request with the new ETag or version.",
+    "The resource is not in the state that the request requires. Read it again, then repeat the request with its ETag.",
   BODY_TOO_LARGE: "Send a smaller body, or raise `limits.sourceBytesMax` of the fleet document.",
   URI_TOO_LONG: "Shorten the URL to 8192 characters.",
   UNSUPPORTED_IMAGE: "Upload JPEG, PNG, WebP, GIF or AVIF.",
@@ -70,7 +70,7 @@ This page lists the error codes of edges and origin. Over HTTP, an error has the
   "status": 400,
   "code": "BAD_PARAMETER",
   "requestId": "ccfedb296af3-16",
-  "detail": "w must be between 1 and 8192 pixels, or a fraction between 0 and 1 (got \\"abc\\")"
+  "detail": "w must be a whole number of pixels from 1 to 8192, or a fraction above 0 and below 1 (got \\"abc\\")"
 }
 \`\`\`
 

@@ -146,7 +146,8 @@ const table: readonly Param[] = [
     key: "port",
     isPresent: ({ port }) => port !== undefined,
     fromText(params, _values, text) {
-      if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535) return `must be between 0 and 65535 (got ${quote(text)})`;
+      if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535)
+        return `must be a whole number from 0 to 65535 (got ${quote(text)})`;
       params.port = Number(text);
       return undefined;
     },

@@ -13,8 +13,8 @@ import { readZoneFile } from "./zone-file/read-zone-file.ts";
 import type { IncludedFile, ZoneFileProblem } from "./zone-file/reading-state.ts";
 
 /**
- * Bound on the records of all zone files of a document, since a short $GENERATE makes many. An edge reads them in its
- * main thread and is blocked for 2 to 4 µs per record.
+ * Bound on the records of all zone files of a document, since a short $GENERATE makes many. Reading takes 2 to 4 µs per
+ * record.
  */
 const zoneFileRecordsMax = 200_000;
 

@@ -1,7 +1,7 @@
 /**
  * The groups that one client is steered by, in order of preference, each with the rule that put it there. It shows
  * people, for one client, what the compiled tables hold for all clients at once. It takes the same steps as compiling
- * (plan.ts, policies.ts), but continues after the end of a chain (chains.ts), to show which sites would come next.
+ * (candidates.ts, policies/), but continues after the end of a chain (chains.ts), to show which sites would come next.
  */
 import type { SteeredName } from "#document/schema/steering.ts";
 import type { GeoTables } from "../geo/tables.ts";

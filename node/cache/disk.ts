@@ -197,11 +197,7 @@ export async function openDiskTier(options: {
       tags.add(key, object.facts.tags);
     } catch (error) {
       counts.writeFailures += 1;
-      failures.warn(
-        "WRITE",
-        { err: error, key },
-        "an object could not be written to the disk cache; it stays in memory",
-      );
+      failures.warn("WRITE", { err: error, key }, "an object could not be written to the disk cache");
       await rm(path, { force: true }).catch(() => undefined); // the first failure was already told
     }
   }

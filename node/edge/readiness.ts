@@ -13,8 +13,7 @@ export function unreadyReasons(edge: OpenedEdge): string[] {
   const complaint = upstreams.origin.tokenComplaint(directory.tokenFile.path);
   if (complaint !== undefined) reasons.push(complaint);
   if (membership.current() === null) reasons.push(whyNoFleet(edge));
-  if (config.dns.addresses.length > 0 && dns.version() === 0)
-    reasons.push("DNS does not answer yet: the zones are still being compiled");
+  if (config.dns.addresses.length > 0 && dns.version() === 0) reasons.push("DNS does not answer yet");
   return reasons;
 }
 
@@ -35,8 +34,7 @@ export function tokenWarning({ upstreams, link }: OpenedEdge): string | undefine
 
 function whyNoFleet({ directory }: OpenedEdge): string {
   const lost = directory.damaged.find(({ what }) => what === "fleet document");
-  if (lost === undefined)
-    return "no fleet document: this node has never reached the origin; check `origin` in its settings";
+  if (lost === undefined) return "no fleet document: the origin has not been reached, or it has published none";
   return `no fleet document: ${lost.file} is damaged, and this node has not reached the origin since it started`;
 }
 
@@ -52,8 +50,8 @@ function whyNotListed(standing: Standing): string | undefined {
     case "draining":
       return "drained by an operator: `nearcast undrain` brings it back";
     case "removed":
-      return "removed from the fleet: stop nearcast on this machine";
+      return "removed from the fleet: stop nearcast on its machine";
     case "absent":
-      return "not a node of this fleet: run `nearcast join`, or stop nearcast on this machine if the node was removed";
+      return "not a node of this fleet: run `nearcast join`, or stop nearcast on its machine if the node was removed";
   }
 }

@@ -100,7 +100,7 @@ export async function openTokenFile(options: {
     look().catch((error: unknown) => {
       log.warn(
         { reason: (error as Error).message },
-        "the changed token file is not valid; the current token stays in use",
+        "the changed token file could not be used; the current token stays in use",
       );
     });
   });

@@ -125,7 +125,7 @@ export async function openFleetMemory(
 /** A file that can't be read can't be replaced either, so the edge stops. */
 function unreadable(file: string, what: string, cause: unknown): NearcastError {
   const { code, message } = cause as NodeJS.ErrnoException;
-  const advice = code === "EACCES" ? "give it to the user that the edge runs as" : "look at the disk";
+  const advice = code === "EACCES" ? "give it to the user that the edge runs as" : "check the file and its disk";
   return new NearcastError(
     "DISK_FAILED",
     `can't read the ${what} in ${file} (${code === undefined ? message : codeReason(code)}): ${advice}`,

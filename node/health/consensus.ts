@@ -297,7 +297,7 @@ export function judge(before: Judgement, evidence: Evidence, nowMs: number, sett
   if (sight.reach === "unknown") return before;
   const isReached = sight.reach === "reached";
   if (!isReached && witnesses.length === 0) {
-    const doubt = isIsolated ? "; it may be up, since no node can be reached from here" : "";
+    const doubt = isIsolated ? "; it may be up, since no other machine can be reached from here" : "";
     return { ...fallen(before, isIsolated, nowMs, settings), reason: `${failedFromHere(sight)}${doubt}` };
   }
   const wellSinceMs = before.wellSinceMs ?? nowMs;

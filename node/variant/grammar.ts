@@ -91,12 +91,12 @@ function spoken<Value>(
   };
 }
 
-const allowedSide = `between 1 and ${sidePxMax} pixels, or a fraction between 0 and 1`;
+const allowedSide = `a whole number of pixels from 1 to ${sidePxMax}, or a fraction above 0 and below 1`;
 const parameters: ReadonlyMap<string, Parameter> = new Map([
   ["w", spoken(allowedSide, readSide, (w) => ({ w }))],
   ["h", spoken(allowedSide, readSide, (h) => ({ h }))],
   ["fit", spoken(`one of ${fits.join(", ")}`, readFit, (fit) => ({ fit }))],
-  ["q", spoken("between 1 and 100", readQuality, (q) => ({ q }))],
+  ["q", spoken("a whole number from 1 to 100", readQuality, (q) => ({ q }))],
   ["fm", spoken(`one of ${formatWords.join(", ")}`, readFormat, (fm) => ({ fm }))],
   ["auto", spoken("format", readAuto, (auto) => ({ auto }))],
   ["dpr", spoken("between 0.1 and 5", readRatio, (dpr) => ({ dpr }))],

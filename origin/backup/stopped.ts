@@ -20,7 +20,7 @@ export async function asStopped(error: unknown, catalogue: string, folder: strin
   const why = isFull ? `the disk of ${folder} is full: ${await roomOf(catalogue, folder)}` : fault;
   const what = isFull
     ? "Free some space, or name a folder on a larger disk, and run it again: files already copied are not copied twice"
-    : "Make the folder writable, and run it again";
+    : adviceFor(error);
   return new NearcastError("DISK_FAILED", `${why}. ${await earlierIn(folder)}. ${what}`, { cause: error });
 }
 
@@ -41,8 +41,13 @@ export async function asRestoreStopped(
   const why = isFull ? `the disk of ${dataDir} is full: ${await roomFor("restore", neededBytes, dataDir)}` : fault;
   const what = isFull
     ? "Free some space, or name a data directory on a larger disk, and run it again"
-    : "Make the folder writable, and run it again";
+    : adviceFor(error);
   return new NearcastError("DISK_FAILED", `${why}. ${left}. ${what}`, { cause: error });
+}
+
+function adviceFor(error: unknown): string {
+  const isReadOnly = ["EACCES", "EPERM", "EROFS"].includes((error as NodeJS.ErrnoException).code ?? "");
+  return isReadOnly ? "Make the folder writable, and run it again" : "Check the folder and its disk, then run it again";
 }
 
 /** Why the file system refused; undefined when the failure has another cause. */

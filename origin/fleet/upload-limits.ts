@@ -32,7 +32,7 @@ export async function openFleetLimits(
     else
       log.warn(
         { version: stored.version },
-        "the stored fleet document is no longer valid; default limits apply to uploads",
+        "the stored fleet document is no longer valid; the limits of uploads stay as they are",
       );
   };
   await refresh();

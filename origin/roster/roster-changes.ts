@@ -216,8 +216,11 @@ function samePeer(one: { host: string; port: number }, other: { host: string; po
 }
 
 function noSuchSite(site: string, known: readonly string[]): NearcastError {
-  const told = known.length === 0 ? "no valid fleet document is published" : `it has ${listed(known)}`;
-  return new NearcastError("UNKNOWN_SITE", `the fleet document has no site "${site}"; ${told}`, {
+  const reason =
+    known.length === 0
+      ? `there is no site "${site}": no valid fleet document is published`
+      : `the fleet document has no site "${site}"; it has ${listed(known)}`;
+  return new NearcastError("UNKNOWN_SITE", reason, {
     facts: { sites: known.slice(0, namesToldMax) },
   });
 }

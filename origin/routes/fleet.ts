@@ -274,7 +274,10 @@ function tagOf(stored: FleetVersion | undefined): string | undefined {
 }
 
 function preconditionFailed(): NearcastError {
-  return new NearcastError("PRECONDITION_FAILED", "the precondition failed: another fleet version is the newest");
+  return new NearcastError(
+    "PRECONDITION_FAILED",
+    "the newest fleet document is not the one that If-Match or If-None-Match requires",
+  );
 }
 
 function noFleet(version: number | undefined): NearcastError {

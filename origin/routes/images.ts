@@ -213,5 +213,8 @@ function blobOf(version: Version): BlobFacts {
 }
 
 function preconditionFailed(name: string): NearcastError {
-  return new NearcastError("PRECONDITION_FAILED", `the precondition failed: "${name}" was changed by someone else`);
+  return new NearcastError(
+    "PRECONDITION_FAILED",
+    `"${name}" is not in the state that If-Match or If-None-Match requires`,
+  );
 }

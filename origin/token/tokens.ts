@@ -231,7 +231,7 @@ async function look(book: TokenBook, kind: TokenKind): Promise<void> {
     if ((error as NearcastError).code !== "INTERNAL") watched[kind] = "not taken";
     deps.log.warn(
       { err: error, file: files[kind] },
-      "the changed token file is not valid; the current token stays in use",
+      "the changed token file could not be used; the current token stays in use",
     );
   }
 }

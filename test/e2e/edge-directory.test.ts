@@ -138,7 +138,11 @@ test("a file that can't be read stops the edge, with its path and what to look a
   const edge = start(t, [main, "--config", await configFile("fra1")]);
   assert.equal(await edge.ended, 1);
   assert.ok(
-    edge.said().includes(`can't read the fleet document in ${directory}/data/fleet.json (it is a directory): `),
+    edge
+      .said()
+      .includes(
+        `can't read the fleet document in ${directory}/data/fleet.json (it is a directory): check the file and its disk`,
+      ),
     edge.said(),
   );
 });

@@ -135,7 +135,7 @@ test("one command on an empty folder makes a node that DNS names; draining it is
       shown = (await nearcast(["status", "--data", machine.data])).stdout;
       return /^fra2 +fra +removed /m.test(shown);
     });
-    assert.match(shown, /^  fra2: removed from the fleet: stop nearcast on this machine$/m);
+    assert.match(shown, /^  fra2: removed from the fleet: stop nearcast on its machine$/m);
   });
 });
 

@@ -162,7 +162,7 @@ test("wrong methods say which ones are right, wrong paths are not there", async 
 test("JSON bodies are checked strictly, and every problem is named", async () => {
   const json = { "content-type": "application/json" };
   const table: [string, string, Record<string, string>, number, string, RegExp][] = [
-    ["/purges", "{}", json, 400, "BAD_PARAMETER", /select something/],
+    ["/purges", "{}", json, 400, "BAD_PARAMETER", /select something: names, prefix, hosts, tags, all/],
     ["/purges", `{"all":false}`, json, 400, "BAD_REQUEST", /all/],
     ["/purges", `{"names":["../x"]}`, json, 400, "BAD_PATH", /names\[0\]/],
     ["/purges", `{"names":"a","colour":1}`, json, 400, "BAD_REQUEST", /colour: is not known/],

@@ -64,7 +64,7 @@ export function addDig(program: Command, cli: Cli): void {
       if (!isName(name)) {
         throw new CommandFailure(exitCodes.usage, `"${name}" is not a domain name`, {
           lines: [
-            "It must have labels of 1 to 63 ASCII characters and at most 253 characters.",
+            "Its labels must have 1 to 63 printable ASCII characters, without spaces and backslashes; the name at most 253.",
             "Write an internationalised name in its xn-- form.",
           ],
         });

@@ -70,7 +70,7 @@ export function takeNumber(fields: Fields, what: string, max: number): number {
   const word = takeWord(fields, what);
   const number = /^\d{1,10}$/.test(word) ? Number(word) : Number.NaN;
   if (number <= max) return number;
-  refuse(fields, `${what} must be between 0 and ${max} (got ${quote(word)})`);
+  refuse(fields, `${what} must be a whole number from 0 to ${max} (got ${quote(word)})`);
   return 0;
 }
 

@@ -79,7 +79,9 @@ function takeGeneric(fields: Fields): Buffer {
   const lengthField = fields.next - 1;
   const hex = hasMore(fields) || length > 0 ? takeHex(fields, "the data") : "";
   if (hex.length !== length * 2) {
-    refuse(fields, `the length is ${length}, but ${hex.length / 2} octets follow`, lengthField);
+    const octets = hex.length / 2;
+    const follow = octets === 1 ? "1 octet follows" : `${octets} octets follow`;
+    refuse(fields, `the length is ${length}, but ${follow}`, lengthField);
   }
   return Buffer.from(hex, "hex");
 }

@@ -103,7 +103,7 @@ export function openDnsHosting(deps: {
       }
       log.error(
         { version: taken.version, reason: (error as Error).message },
-        "the new zones could not be compiled; DNS keeps answering from the previous ones",
+        version === 0 ? "DNS does not answer yet" : "DNS keeps answering as before",
       );
     });
   }

@@ -47,7 +47,7 @@ export async function followOrigin(
     save: memory.storePosition,
     apply: (event) => applyEvent(setup, followers, event),
     async reset(reason) {
-      log.info({ reason }, "dropping everything cached: the feed position is not valid");
+      log.info({ reason }, "dropping everything cached");
       await servers.purger.dropAll();
       // Without a document, begin-service.ts requests one repeatedly; an origin may not have one yet.
       if (membership.current() !== null) await membership.takeFleet();

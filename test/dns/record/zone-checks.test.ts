@@ -304,9 +304,8 @@ test("what works but is unwise gets a warning", () => {
     [
       "zones[0].text, line 11: the TTL 2 of t.cdn.test. TXT is ignored: the first record of this RRset has 1 " +
         "(zones[0].text:10)",
-      "zones[0].text, line 6: the MX target c.cdn.test of cdn.test is a CNAME: some resolvers refuse to follow it",
-      "zones[0].text, line 7: the SRV target c.cdn.test of _s._tcp.cdn.test is a CNAME: some resolvers refuse to " +
-        "follow it",
+      "zones[0].text, line 6: the MX target c.cdn.test of cdn.test is a CNAME: some clients refuse it",
+      "zones[0].text, line 7: the SRV target c.cdn.test of _s._tcp.cdn.test is a CNAME: some clients refuse it",
       "zones[0].text, line 8: the nameserver c.cdn.test is a CNAME: give it A or AAAA records instead (RFC 2181 §10.3)",
     ],
   );

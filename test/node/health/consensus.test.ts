@@ -202,7 +202,7 @@ test("what is lost is up while it has a witness, and down without; the reason sa
   const isolated = judge(witnessed, evidence(lost, [], { isIsolated: true }), 2000, settings);
   assert.equal(
     isolated.reason,
-    "3 probes from here failed: timeout; it may be up, since no node can be reached from here",
+    "3 probes from here failed: timeout; it may be up, since no other machine can be reached from here",
   );
   const back = judge(down, evidence(lost, ["a", "b", "c", "d", "e"]), 3000, settings);
   assert.deepEqual([back.state, back.reason.split(";")[0]], ["up", "a, b, c and 2 more reach it"]);

@@ -245,7 +245,10 @@ test("a node that reaches no other machine is isolated, and answers with its own
   await pass(2000);
   assert(prober.isIsolated());
   assert.deepEqual(Object.fromEntries(prober.sites()), { ams: "up", fra: "down", nyc: "down" });
-  assert.match(prober.health().get("fra1")?.reason ?? "", /it may be up, since no node can be reached from here$/);
+  assert.match(
+    prober.health().get("fra1")?.reason ?? "",
+    /it may be up, since no other machine can be reached from here$/,
+  );
   assert.equal(prober.view().isIsolated, true);
   answers.set("http://nyc", { outcome: "ready" });
   await pass(1100);

@@ -189,10 +189,10 @@ test("the query is the variant: presets, Accept where auto=format asks for it, u
 
 test("a bad parameter is reported by name, value and range, in words and as facts", () => {
   const rows: [query: string, parameter: string, value: string, allowed: RegExp][] = [
-    ["w=0", "w", "0", /between 1 and 8192/],
-    ["w=abc", "w", "abc", /between 1 and 8192/],
-    ["h=8193", "h", "8193", /between 1 and 8192/],
-    ["q=101", "q", "101", /between 1 and 100/],
+    ["w=0", "w", "0", /a whole number of pixels from 1 to 8192/],
+    ["w=abc", "w", "abc", /a whole number of pixels from 1 to 8192/],
+    ["h=8193", "h", "8193", /a whole number of pixels from 1 to 8192/],
+    ["q=101", "q", "101", /a whole number from 1 to 100/],
     ["fit=sideways", "fit", "sideways", /clip, crop/],
     ["fm=exe", "fm", "exe", /jpg, png, webp, avif/],
     ["dpr=9", "dpr", "9", /between 0\.1 and 5/],
@@ -201,7 +201,7 @@ test("a bad parameter is reported by name, value and range, in words and as fact
     ["preset=__proto__", "preset", "__proto__", /preset/],
     ["w=1&w=2", "w", "2", /once/],
     ["w=%zz", "w", "w=%zz", /percent-encoded/],
-    [`w=${"9".repeat(200)}`, "w", "9".repeat(100), /between 1 and 8192/],
+    [`w=${"9".repeat(200)}`, "w", "9".repeat(100), /a whole number of pixels from 1 to 8192/],
   ];
   for (const [query, parameter, value, allowed] of rows) {
     const error = refusal(`/a.jpg?${query}`, img);

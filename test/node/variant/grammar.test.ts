@@ -84,7 +84,7 @@ describe("what is accepted", () => {
 });
 
 describe("what is rejected, with parameter, value and range", () => {
-  const side = "between 1 and 8192 pixels, or a fraction between 0 and 1";
+  const side = "a whole number of pixels from 1 to 8192, or a fraction above 0 and below 1";
   const dpr = "between 0.1 and 5";
   const escape = "well-formed percent-encoded UTF-8";
   const rows: [query: string, parameter: string, value: string, allowed: string][] = [
@@ -105,9 +105,9 @@ describe("what is rejected, with parameter, value and range", () => {
     ["h=%00", "h", "\0", side],
     ["fit=cover", "fit", "cover", "one of clip, crop, fill, max, min, scale"],
     ["fit=CLIP", "fit", "CLIP", "one of clip, crop, fill, max, min, scale"],
-    ["q=0", "q", "0", "between 1 and 100"],
-    ["q=101", "q", "101", "between 1 and 100"],
-    ["q=7.5", "q", "7.5", "between 1 and 100"],
+    ["q=0", "q", "0", "a whole number from 1 to 100"],
+    ["q=101", "q", "101", "a whole number from 1 to 100"],
+    ["q=7.5", "q", "7.5", "a whole number from 1 to 100"],
     ["fm=gif", "fm", "gif", "one of jpg, png, webp, avif"],
     ["fm=jpeg", "fm", "jpeg", "one of jpg, png, webp, avif"],
     ["auto=enhance", "auto", "enhance", "format"],

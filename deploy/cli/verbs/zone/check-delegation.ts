@@ -208,8 +208,8 @@ function signs({ zone }: Delegation, reply: DnsReply | Error): Finding[] {
   return [{ kind: "signed", text }];
 }
 
-/** The result for one address of a nameserver. */
-type Outcome = { right: true } | { finding: Finding } | { unknown: string };
+/** The result for one address of a nameserver. `isFamilyMissing`: this machine has no route to any such address. */
+type Outcome = { right: true } | { finding: Finding } | { unknown: string; isFamilyMissing?: true };
 
 async function askOwn(
   { zone, nameservers }: Delegation,
@@ -226,10 +226,12 @@ async function askOwn(
     )
   ).flat();
   const findings = outcomes.flatMap((outcome) => ("finding" in outcome ? [outcome.finding] : []));
-  const unknown = outcomes.flatMap((outcome) => ("unknown" in outcome ? [outcome.unknown] : []));
-  // An address that this machine can't reach is irrelevant if another one was reached.
+  // Addresses of a family that this machine does not have are irrelevant if another address was reached.
   const isAnyAsked = outcomes.some((outcome) => !("unknown" in outcome));
-  return { findings, unchecked: isAnyAsked ? [] : unknown };
+  const unchecked = outcomes.flatMap((outcome) =>
+    "unknown" in outcome && !(isAnyAsked && outcome.isFamilyMissing === true) ? [outcome.unknown] : [],
+  );
+  return { findings, unchecked };
 }
 
 async function askOwnServer(zone: string, name: string, host: string, asking: Asking): Promise<Outcome> {
@@ -238,7 +240,7 @@ async function askOwnServer(zone: string, name: string, host: string, asking: As
   const where = `${name} (${host})`;
   if (reply instanceof OutOfTime) return { unknown: `${where}: ${reply.message}` };
   if (reply instanceof Error) {
-    if (isFamilyMissing(reply)) return { unknown: `${where}: this machine has no route to it` };
+    if (isFamilyMissing(reply)) return { unknown: `${where}: this machine has no route to it`, isFamilyMissing: true };
     return { finding: { kind: "lame", text: `${where} does not answer: ${systemReason(reply)}` } };
   }
   const answers = reply.rcode === rcodes.noError && reply.answerTypes.includes("SOA");

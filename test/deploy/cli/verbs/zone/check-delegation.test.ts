@@ -220,6 +220,24 @@ test("where this machine reaches none of the nameservers, the check is left open
   assert.match(unchecked.join(), /ns1\.cdn\.example\.org \(127\.0\.0\.2\): this machine has no route to it/);
 });
 
+test("a nameserver that could not be checked leaves the check open, although another one is right", async () => {
+  const [zone] = testFleet({
+    zones: `zones: [{name: cdn.example.org, nameservers: [{name: ns1, addresses: [127.0.0.2]}, {name: ns.example.net.}]}]`,
+    steering: "",
+  }).zones;
+  const changes: Answers = {
+    "127.0.0.1 cdn.example.org NS": {
+      rcode: 0,
+      nameservers: ["ns1.cdn.example.org", "ns.example.net"].map((target) => ({ owner: "cdn.example.org", target })),
+      glue: [{ owner: "ns1.cdn.example.org", address: "127.0.0.2" }],
+    },
+    "ns.example.net A": { rcode: 2 },
+  };
+  const { findings, unchecked } = await checkWith(changes, zone);
+  assert.deepEqual(findings, []);
+  assert.match(unchecked.join(), /^ns\.example\.net: the resolver answers SERVFAIL/);
+});
+
 test("a nameserver outside the zone whose address is unknown, for lack of a resolver, is not called lame", async () => {
   const [zone] = testFleet({
     zones: "zones: [{name: cdn.example.org, nameservers: [{name: ns.example.net.}]}]",
