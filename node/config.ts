@@ -161,14 +161,15 @@ export const edgeConfigSchema = Type.Object(
           checkHost: Type.Optional(
             Type.String({
               maxLength: 253,
-              description: "image host that the self-check requests (default: the first)",
+              description: "images host that the self-check requests (default: the first)",
             }),
           ),
           checkPath: Type.Optional(
             Type.String({
               pattern: "^/[!-~]*$",
               maxLength: 1024,
-              description: "picture that the self-check must get before an announcement; absent: any HTTP answer",
+              description:
+                "picture that the self-check must get before an announcement; absent: any HTTP response is enough",
             }),
           ),
           shutdownMs: Type.Integer({
@@ -192,7 +193,7 @@ export const edgeConfigSchema = Type.Object(
           maximum: 1024 ** 4,
           default: 256 * mebibyte,
           unit: "B",
-          description: "memory for cached bodies and headers",
+          description: "memory for cached bodies and header fields",
         }),
         diskBytes: Type.Integer({
           minimum: 0,
@@ -234,7 +235,8 @@ export const edgeConfigSchema = Type.Object(
       default: 15_000,
       unit: "ms",
       description:
-        "after SIGTERM, how long the node drains before it stops accepting connections; use more than the TTL",
+        "after SIGTERM, how long the node drains before it stops accepting connections; use more than the usual TTL " +
+        "of steered names (ttlFloorSeconds)",
     }),
     logLevel: Type.Unsafe<(typeof logLevels)[number]>({
       type: "string",

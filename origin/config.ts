@@ -70,7 +70,8 @@ export const originConfigSchema = Type.Object(
           256,
           1,
           100_000,
-          "of them from one address or IPv6 /64, a quarter unproven; beyond, the oldest unproven one is closed",
+          "edges that follow the feed from one IPv4 address or IPv6 /64, at most a quarter of them without proof of " +
+            "the fleet secret; beyond that, the oldest without proof is closed",
         ),
         nodesPerTokenMax: count(256, 1, 10_000, "nodes that may join with one edge token"),
         nodesPerAddressMax: count(8, 1, 10_000, "nodes that may join with the same address or host name"),
@@ -86,7 +87,7 @@ export const originConfigSchema = Type.Object(
           64,
           1,
           10_000,
-          "connections without a valid token from one IPv4 address or IPv6 /64; beyond, the oldest is closed",
+          "connections without a valid token from one IPv4 address or IPv6 /64; beyond that, the oldest is closed",
         ),
         unauthenticatedTimeoutMs: milliseconds(
           10_000,
@@ -120,7 +121,7 @@ export const originConfigSchema = Type.Object(
           100_000,
           10,
           10_000_000,
-          "names kept in the audit entries of each kind; older entries are dropped",
+          "limit of audit entries of each kind, counted by the names in them; beyond it, the oldest are dropped",
         ),
       },
       section("how much history the origin keeps"),

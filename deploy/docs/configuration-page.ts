@@ -75,7 +75,8 @@ nearcast has three configuration documents, all in YAML: the settings of each [e
   of the origin begin with \`NEARCAST_ORIGIN_\`. Unknown variables with these prefixes are errors.
 - Secrets are never in these documents: keys such as \`tokenFile\` name files that contain them.
 
-In the lists below, \`[]\` stands for each entry of a list, and \`NAME\` for a name of your choice.
+In the headings below, \`[]\` stands for each entry of a list, and \`NAME\` for a name of your choice. The default
+\`[{}]\` is a list of one entry whose keys have their defaults.
 `;
 
 /** The specification of each record type. The keys of a record are named after the fields there. */

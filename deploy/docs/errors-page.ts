@@ -29,7 +29,7 @@ const advice = {
   RANGE_NOT_SATISFIABLE: "Request a range inside the body; `Content-Range` has its length.",
   BROKEN_IMAGE: "Save the picture with another program, then upload it again.",
   TOO_MANY_PIXELS: "Upload a smaller picture, or raise `limits.sourcePixelsMax` of the fleet document.",
-  HEADERS_TOO_LARGE: "Send fewer or shorter header fields.",
+  HEADERS_TOO_LARGE: "Send fewer or shorter ones.",
   NOT_CACHED: "The request has the directive `only-if-cached`. Without it, the edge fetches the picture.",
   LOOP_DETECTED: "The `origin` of an assets host leads back to the fleet. Correct it in the fleet document.",
   OVERLOADED:
@@ -77,8 +77,8 @@ This page lists the error codes of edges and origin. Over HTTP, an error has the
 Programs should use \`code\`, which never changes. Errors with a status of 500 or more have no \`detail\`; the log has
 it under the same request ID. *Retry* marks errors after which the same request may succeed later.
 
-When the origin returns an error, the command line prints it and exits with status 4. [Commands](commands.md) lists the
-other exit statuses.
+When the origin returns an error, the command line prints it and exits with status 4, or with 1 if the status of the
+error is 500 or more. [Commands](commands.md) lists the exit statuses.
 `;
 
 export function errorsPage(): string {

@@ -20,12 +20,13 @@ const head = `# Metrics
 Edge and origin export metrics in the Prometheus text format.
 
 - **Edge**: \`http://127.0.0.1:8081/metrics\`, on the admin listener, without authentication. With \`--processes N\`,
-  each process has a listener of its own: 8081, 8082, …
+  each process has a listener of its own: 8081, 8082, … To scrape it from another machine, set \`admin.host\` to an
+  address in a private network.
 - **Origin**: \`/metrics\` on its only listener, with the edge or the writer token (\`Authorization: Bearer TOKEN\`).
 
 The label \`host\` has the name of a host of the fleet document. After the first 500 hosts, all others share the value
-\`other\`. Clients can't choose the value of any label. The label \`outcome\` has the same value as in \`Cache-Status\`
-and in the log.
+\`other\`. The label \`kind\` is the kind of that host: \`images\` or \`assets\`, else \`none\`. The label
+\`outcome\` is \`hit\`, \`stale\`, \`miss\`, \`bypass\` or \`error\`. Clients can't choose the value of any label.
 `;
 
 const tail = `## Suggested alerts

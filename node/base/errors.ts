@@ -42,7 +42,7 @@ export const errorCatalogue = {
   RANGE_NOT_SATISFIABLE: client(416, "The range is outside the body"),
   BROKEN_IMAGE: client(422, "The picture can't be decoded"),
   TOO_MANY_PIXELS: client(422, "The picture has more pixels than the limit"),
-  HEADERS_TOO_LARGE: client(431, "The request's headers are larger than the limit"),
+  HEADERS_TOO_LARGE: client(431, "The request's header fields are larger than the limit"),
   NOT_CACHED: client(504, "Only a cached response was asked for, and there is none"),
   LOOP_DETECTED: client(508, "The request is in a loop"),
   OVERLOADED: { status: 503, source: "internal", retryable: true, title: "The server is overloaded" },

@@ -34,7 +34,7 @@ const table = {
         : { key: "policy", message: `"anycast" requires at least one address in anycast.addresses` },
   },
   local: { means: "the site that answers the query" },
-  weighted: { means: "a site by weight; a client network keeps its site", isWeighing: true },
+  weighted: { means: "a site by weight, which a client network keeps", isWeighing: true },
   fixed: {
     means: "the first of `sites` that is up",
     problemOf: ({ sites }) =>

@@ -85,7 +85,7 @@ export function createMetrics(): Metrics {
   };
   metrics.observe({
     name: "nearcast_http_requests_total",
-    help: "Requests answered, by host of the fleet document, kind, outcome (as in Cache-Status) and status class",
+    help: "Requests answered, by host of the fleet document, kind, outcome and status class",
     kind: "counter",
     labels: ["host", "kind", "outcome", "status"],
     read: () => [...requests.values()],

@@ -33,7 +33,7 @@ export function addAudit(program: Command, cli: Cli): void {
     usage: "audit",
     summary: "show who changed what and when",
     more: [
-      `The origin records each change with the id of the token used (see \`${command} token list\`), the author that`,
+      `The origin records each change with the ID of the token used (see \`${command} token list\`), the author that`,
       "the client claims to be, and the client's address. Only the token is proof. Behind a proxy, the address is the",
       "proxy's unless listen.trustedProxies of the origin lists that proxy. If the table is wider than the terminal,",
       "each entry takes several lines; --json prints every detail. --name also finds the purges of a prefix, of a host",

@@ -20,7 +20,7 @@ export function addBackup(program: Command, cli: Cli): void {
     usage: "backup <directory>",
     summary: "back up the origin on this machine while it runs",
     more: [
-      "Writes a snapshot of the catalogue, every picture in it, the tokens and the fleet secret to the directory. The",
+      "Writes a copy of the catalogue, every picture in it, the tokens and the fleet secret to the directory. The",
       "next backup into the same directory copies only what is new. Copy the directory to another machine afterwards,",
       "with rsync or scp. Run this on the origin's machine, as root or as the origin's user: a backup holds secrets",
       "that the API does not reveal. Exit status 1: pictures at the origin are damaged or missing.",

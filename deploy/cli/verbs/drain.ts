@@ -20,8 +20,8 @@ export function addDrain(program: Command, cli: Cli): void {
     summary: "stop sending new clients to a node",
     more: [
       "Use this before you work on a machine: DNS stops handing out the node's address, its peers stop asking it, and",
-      `it still serves every request that arrives. \`${command} undrain\` ends it. Nodes in the fleet document can be`,
-      "drained as well as nodes that joined.",
+      `it still serves every request that arrives. \`${command} undrain\` ends it. You can drain nodes that joined and`,
+      "nodes in the fleet document.",
     ].join("\n"),
     examples: ["drain fra2", "drain fra2 && sleep 30 && ssh fra2 sudo systemctl restart nearcast-edge"],
   });

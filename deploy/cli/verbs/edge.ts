@@ -1,4 +1,4 @@
-/** `nearcast edge`: runs one edge node in the foreground, for a server's service manager. */
+/** `nearcast edge`: runs an edge in the foreground, for a server's service manager. */
 import type { Command } from "commander";
 import { serveProcess } from "../serve-process.ts";
 import { addVerb, type Cli } from "../verb.ts";
@@ -12,7 +12,7 @@ interface EdgeOptions {
 export function addEdge(program: Command, cli: Cli): void {
   addVerb(program, {
     usage: "edge",
-    summary: "run one edge node in the foreground",
+    summary: "run an edge in the foreground",
     more: [
       "The edge logs JSON lines to standard error. SIGTERM drains and stops it; a second SIGTERM skips the drain.",
       "With --processes, several processes share the HTTP and DNS ports and divide the caches. A process that dies is",

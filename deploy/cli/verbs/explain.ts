@@ -26,7 +26,7 @@ export function addExplain(program: Command, cli: Cli): void {
     usage: "explain <URL|NAME>",
     summary: "explain how a node answers a URL or a DNS name",
     more: [
-      "A URL is explained for a common browser, unless --accept gives another Accept header. A name is explained for",
+      "A URL is explained for a common browser, unless --accept gives another Accept field. A name is explained for",
       "the client --from, or for this machine. `explain` asks one node: the one selected by --node, --site or --admin,",
       "else the node on this machine, else the first node that is connected to the origin.",
       "",
@@ -46,7 +46,7 @@ export function addExplain(program: Command, cli: Cli): void {
   withNodes(withOrigin(verb))
     .option("--from <ip>", "for a name: address or network of the client")
     .option("--type <type>", "for a name: record type", "A")
-    .option("--accept <value>", "for a URL: Accept header of the client (default: that of a common browser)")
+    .option("--accept <value>", "for a URL: Accept field of the client (default: that of a common browser)")
     .action(async (target: string, options: ExplainOptions) => {
       const output = outputOf(cli, options);
       const isUrl = /^https?:\/\//i.test(target);

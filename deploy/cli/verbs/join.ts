@@ -88,7 +88,7 @@ export function addJoin(program: Command, cli: Cli): void {
     .option("--listen <ip>", "local address to listen on, behind NAT; repeatable (default: --address)", addresses)
     .option("--http-port <port>", "HTTP port", port, 80)
     .option("--dns-port <port>", "DNS port", port, 53)
-    .option("--peer-address <ip>", "address for other nodes (default: the first local address)", oneAddress)
+    .option("--peer-address <ip>", "address for other nodes (default: the first address to listen on)", oneAddress)
     .option("--peer-port <port>", "port for other nodes", port, 8082)
     .option("--admin-port <port>", "port for health and metrics, on 127.0.0.1", port, 8081)
     .option("--data <dir>", `data directory of the node (or NEARCAST_DATA; default: ${defaultDataDir})`)

@@ -40,8 +40,8 @@ export function addPurge(program: Command, cli: Cli): void {
     usage: "purge [names...]",
     summary: "remove pictures and files from the caches of all edges",
     more: [
-      "Purging a picture drops all its sizes. A URL stands for the picture or the file that it shows. The counts are",
-      "cache entries: pictures in one size, sources, and files. Replaced, deleted and rolled-back pictures are purged",
+      "Purging a picture drops all its variants. A URL stands for the picture or the file that it shows. The counts",
+      "are cache entries: variants, sources and files. Replaced, deleted and rolled-back pictures are purged",
       "automatically.",
     ].join("\n"),
     examples: [

@@ -12,9 +12,9 @@ export function addSecret(program: Command, cli: Cli): void {
     summary: "replace the fleet secret; the previous one stays valid until the next rotation",
     more: [
       "All edges share the fleet secret: they derive DNS cookies and the keys between nodes from it. Rotate it when",
-      "you give away a machine that had it, or when one was broken into: then rotate twice, some minutes apart, and",
-      `replace the edge token as well (${command} token rotate edge --now). The secret itself is never shown;`,
-      `\`${command} status\` shows the start of its id for each node.`,
+      "you give away a machine that had it. After a break-in, rotate it twice, some minutes apart, and replace the",
+      `edge token as well (${command} token rotate edge --now). The secret itself is never shown;`,
+      `\`${command} status\` shows the start of its ID for each node.`,
     ].join("\n"),
     examples: ["secret rotate"],
   });

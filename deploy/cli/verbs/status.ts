@@ -30,7 +30,7 @@ export function addStatus(program: Command, cli: Cli): void {
       "  EVENT     the last event applied",
       "  MEMORY    bytes cached in memory",
       "  DISK      bytes cached on disk",
-      "  SECRET    the start of the fleet secret's id; the same on all nodes",
+      "  SECRET    the start of the fleet secret's ID; the same on all nodes",
       "  LEASE     the prefixes announced over BGP, or the state of the session",
       "The sites, as the first of these nodes sees them:",
       "  FULL      the load; 100 % is the site's capacity",

@@ -23,7 +23,7 @@ export const limits = Type.Object(
       maximum: 120_000,
       default: 20_000,
       unit: "ms",
-      description: "time limit for fetching a source from the origin, with connecting, retries and the body",
+      description: "time limit for fetching a source from the origin, including connecting, retries and the body",
     }),
     renderTimeoutMs: Type.Integer({
       minimum: 100,
