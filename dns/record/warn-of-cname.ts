@@ -1,7 +1,7 @@
 /** A warning that several record types share. */
 import type { Surroundings } from "./record-type.ts";
 
-/** For types whose target must have addresses of its own (RFC 2181 §10.3, RFC 2782); clients may refuse a CNAME there. */
+/** For types whose target must have addresses (RFC 2181 §10.3, RFC 2782); clients may refuse a CNAME there. */
 export function warnOfCname(type: string, target: string, around: Surroundings): void {
   if (target === ".") return;
   const name = around.whole(target);
