@@ -99,7 +99,7 @@ test("an address that is taken is an error that names it, and nothing stays boun
     (error) =>
       error instanceof NearcastError &&
       error.code === "CANNOT_LISTEN" &&
-      error.message.includes(`TCP ${host} port ${port}`),
+      error.message === `can't listen for DNS over TCP on ${host} port ${port}: the address is in use`,
   );
   const again = await running(t, { addresses: [{ host, port: first }] });
   assert.equal(again.port, first);
