@@ -187,7 +187,7 @@ test("SIGTERM drains all, and the end is status 0; kill -9 of the supervisor end
   await supervisor.kill("SIGTERM");
   assert.equal(supervisor.status(), 0);
   assert.ok(first.every(isGone), "it ends last");
-  assert.equal(log().match(/"msg":"draining"/g)?.length, 2);
+  assert.equal(log().match(/"msg":"draining: /g)?.length, 2);
 
   const dataDir = join(world.directory, "fra");
   const there = (name: string): boolean => existsSync(join(dataDir, name));
