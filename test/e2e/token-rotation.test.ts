@@ -177,7 +177,7 @@ test("tokens are rotated while everything runs", async (t) => {
       // The follower has been refused several times by now; the log has the reason and what to do once.
       const lines = fra.program().log().split("\n");
       const advice = lines.filter((line) => line.includes("write the current edge token into"));
-      const breaks = lines.filter((line) => line.includes("the feed broke off") && line.includes("status 401"));
+      const breaks = lines.filter((line) => line.includes("lost the feed") && line.includes("status 401"));
       assert.deepEqual([advice.length, breaks.length], [1, 1], lines.join("\n"));
 
       // A half-written file is not taken, although each request reads it at once: the older token stays in use.
