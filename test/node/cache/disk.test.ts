@@ -399,7 +399,7 @@ test("a disk that refuses is counted, harms nothing, and is used again when it t
   tier.store(objectFor("p"));
   await tier.flushed();
   assert.equal(tier.stats().writeFailures, 2);
-  assert.equal(lines.filter(({ message }) => message.includes("can't be written")).length, 2);
+  assert.equal(lines.filter(({ message }) => message.includes("could not be written")).length, 2);
   assert.equal(await tier.load(keyFor("o")), undefined, "the old version is not found in the new one's stead");
   await rm(join(directory, "tmp"));
   await mkdir(join(directory, "tmp"));
