@@ -150,12 +150,13 @@ export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
         settle(message.order);
         return;
       }
-      case "failed":
-        settle(
-          message.order,
-          new NearcastError("INTERNAL", `zones and steering could not be compiled: ${message.reason}`),
-        );
+      case "failed": {
+        const failure = `zones and steering could not be compiled: ${message.reason}`;
+        // The thread also compiles by itself, when a geo file has changed; then no caller learns of the failure.
+        if (!waiting.some((one) => one.order <= message.order)) log.error({ failure }, "DNS keeps answering as before");
+        settle(message.order, new NearcastError("INTERNAL", failure));
         return;
+      }
       case "log":
         log[message.level](message.details, message.message);
     }

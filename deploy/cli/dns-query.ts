@@ -112,6 +112,7 @@ async function overTcp({ host, port }: DnsServer, sent: Sent): Promise<Packet> {
         reject(new Error("the connection was closed before the answer was complete"));
       });
       socket.on("data", (chunk: Buffer) => {
+        // At most one chunk longer than the length that two octets can state.
         received = Buffer.concat([received, chunk]);
         if (received.length < 2) return;
         const length = received.readUInt16BE(0);
