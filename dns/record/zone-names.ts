@@ -9,8 +9,8 @@ import { canonicalName, isAtOrBelow, nameAbove, ownerOf } from "./domain-names.t
 import { bitOfKind, bitOf, soaBit } from "./type-bits.ts";
 import type { ReadZone } from "./written-zones.ts";
 
-/** Longest chain of aliases to an address. The responder has the same limit. */
-const aliasesMax = 12;
+/** The longest chain of aliases that is followed, which also bounds loops. No zone needs more. */
+export const aliasesMax = 12;
 
 const aBit = bitOfKind("A");
 const aaaaBit = bitOfKind("AAAA");

@@ -9,20 +9,12 @@
  * A chain never leaves its zone: names of another zone can't be written with pointers to this zone's apex, and the
  * resolver queries them anyway, even if that zone is ours. Nothing is allocated.
  */
+import { aliasesMax } from "#record/zone-names.ts";
 import { intAt } from "../wire/bytes.ts";
 import { lengthBefore, readKnownName, replaceTail, scratchName, type WireName } from "../wire/name.ts";
 import { recordTypes } from "../wire/numbers.ts";
 import { nodeAlias, nodeWords, setExtra, setWords, type CompiledZones } from "./compiled-zones.ts";
-import {
-  aliasesMax,
-  emptyFound,
-  foundDelegation,
-  foundDname,
-  foundMissing,
-  isAlias,
-  lookUp,
-  type Found,
-} from "./lookup.ts";
+import { emptyFound, foundDelegation, foundDname, foundMissing, isAlias, lookUp, type Found } from "./lookup.ts";
 
 /** The name exists, or a wildcard matches it, and it is not an alias: its node answers. */
 export const stepRecords = 0;

@@ -29,9 +29,6 @@ import {
   type CompiledZones,
 } from "./compiled-zones.ts";
 
-/** A chain of aliases ends after this many, which also bounds loops. No zone needs more. */
-export const aliasesMax = 12;
-
 /** The name exists, at `node`. */
 export const foundHere = 0;
 /** The name does not exist; `node` is the wildcard that matches it (RFC 4592). */

@@ -4,21 +4,13 @@
  *
  *   ALIAS, HTTPS target ──▶ CNAME ──▶ … ──▶ steered name │ addresses │ a name without addresses │ elsewhere
  */
+import { aliasesMax } from "#record/zone-names.ts";
 import { intAt } from "../wire/bytes.ts";
 import { keptName, nameToText, readKnownName, replaceTail, scratchName, type WireName } from "../wire/name.ts";
 import { recordTypes } from "../wire/numbers.ts";
 import { recordsOf, recordTargetAt, recordTtl, recordWords, type Draft } from "./draft.ts";
 import { nodeSteered, nodeWords } from "./compiled-zones.ts";
-import {
-  aliasesMax,
-  emptyFound,
-  foundByWildcard,
-  foundDelegation,
-  foundDname,
-  foundHere,
-  foundMissing,
-  lookUp,
-} from "./lookup.ts";
+import { emptyFound, foundByWildcard, foundDelegation, foundDname, foundHere, foundMissing, lookUp } from "./lookup.ts";
 
 export interface AliasTarget {
   readonly target: WireName;

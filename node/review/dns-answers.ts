@@ -8,6 +8,7 @@
  * Probes don't matter here: this is about what a document makes possible, not about the answer of this second.
  * dangers.ts and diff.ts compare two fleets with it; warnings.ts checks one.
  */
+import { aliasesMax } from "#record/zone-names.ts";
 import { addressOfUrl, canonicalAddress } from "#base/ip-text.ts";
 import { canonicalName, isAtOrBelow, nameAbove, ownerOf } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
@@ -17,9 +18,6 @@ import { policies } from "#document/policies.ts";
 
 /** Whether the node of this name serves now, as far as the caller knows. */
 export type IsLive = (node: string) => boolean;
-
-/** Longest chain of aliases; the responder has the same limit. */
-const aliasesMax = 12;
 
 /** The records at one name: addresses, and targets that have more. */
 interface Owned {

@@ -1,4 +1,5 @@
 /** A chain of aliases, walked step by step. */
+import { aliasesMax } from "#record/zone-names.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { nameFromText, nameToText } from "../../../dns/wire/name.ts";
@@ -15,7 +16,6 @@ import {
   stepRecords,
   stepReferral,
 } from "../../../dns/zone/alias-chain.ts";
-import { aliasesMax } from "../../../dns/zone/lookup.ts";
 import { snapshotOf, testFleet, zoneText } from "../support/fleet.ts";
 
 const long = ["l".repeat(60), "m".repeat(60), "n".repeat(60)].join(".");
