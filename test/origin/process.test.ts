@@ -88,7 +88,7 @@ test("a data directory that can't be created is named, with the setting to chang
   await writeFile(file, "");
   const { status, err } = await run(t, ["--data", join(file, "origin"), "--port", "0"]);
   assert.equal(status, 1);
-  assert.ok(err.includes(`can't create the data directory ${file}/origin: ENOTDIR`), err);
+  assert.ok(err.includes(`can't create the data directory ${file}/origin: part of its path is not a directory. `), err);
   assert.match(err, /Set dataDir \(--data\) to a directory that the origin's user can write to/);
 });
 
