@@ -22,6 +22,7 @@ import type { Variant } from "../../../node/variant/variant.ts";
 import { fleetWith } from "../../support/fleet.ts";
 import { type PictureOrigin, sha256Of, startPictureOrigin } from "../../support/picture-origin.ts";
 import { shiftedClock } from "../../support/shifted-clock.ts";
+import { testContext } from "../../support/request-context.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
 import { until } from "../../support/world.ts";
 import { fixedToken } from "../../support/fixed-token.ts";
@@ -77,7 +78,7 @@ async function startEdge(t: TestContext, origin: PictureOrigin, host: object = {
   let seq = 1;
   const start = async () => {
     const client = openOriginClient({ url: origin.url, token: fixedToken("x".repeat(20)), clock, random: () => 0 });
-    const fetcher = openAssetFetcher({ node: "n", clock, random: () => 0 });
+    const fetcher = openAssetFetcher({ node: "n", privateNetworks: ["127.0.0.0/8"], clock, random: () => 0 });
     const disk = await openDiskTier({ directory, bytesMax: 64_000_000, clock, log: silentLog });
     await disk.scanned;
     const memory = openMemoryTier(16_000_000);
@@ -100,7 +101,7 @@ async function startEdge(t: TestContext, origin: PictureOrigin, host: object = {
     get(name, variant = {}) {
       const whole: Variant = { widthPx: 20, fit: "clip", quality: 75, format: "png", ...variant };
       const order: ImageOrder = { host: imagesHost, name, variant: whole, varies: false };
-      return now.images.serve(order);
+      return now.images.serve(order, testContext());
     },
     async event(data) {
       await now.purger.apply(seq + 1, readPurgeEvent(data));
