@@ -129,7 +129,13 @@ export function createImageServer(parts: {
       return { record, object: present.object, outcome: describe({ from: present.tier }), ...about };
     }
     const bytes = { sha256: meaning.sha256, key };
-    const { result, isCollapsed } = renderings.render(order, bytes, asked, asker.context, asker.role === "client" ? never : isBusy);
+    const { result, isCollapsed } = renderings.render(
+      order,
+      bytes,
+      asked,
+      asker.context,
+      asker.role === "client" ? never : isBusy,
+    );
     const { object, isStored, timings, status } = await result;
     const outcome = describe({ from: "render", isStored, isCollapsed, status });
     return {

@@ -30,12 +30,7 @@ export interface Meanings {
   /** How a record may be used now, its mark considered. */
   useOf: (record: SourceRecord, host: ImagesHost) => Use;
   /** Asks what the name means; who asks meanwhile joins. The result rejects with ORIGIN_* or BODY_TOO_LARGE. */
-  ask: (
-    source: SourceName,
-    before: SourceRecord | undefined,
-    most: Route,
-    context: RequestContext,
-  ) => Joined<Asked>;
+  ask: (source: SourceName, before: SourceRecord | undefined, most: Route, context: RequestContext) => Joined<Asked>;
   purge: (purge: Purge, mark: SourceMark) => readonly string[];
   counts: () => { revalidations: number };
 }

@@ -16,7 +16,7 @@ export interface RequestContext {
 }
 
 /** The reason of a context's signal. */
-export class ClientGone extends Error {
+class ClientGone extends Error {
   constructor() {
     super("the client closed its connection before the response was complete");
   }
@@ -32,7 +32,7 @@ export function contextOf(request: IncomingMessage, response: ServerResponse, id
 }
 
 /** Aborted when the connection of this response ends before the response does. */
-export function goneSignal(response: ServerResponse): AbortSignal {
+function goneSignal(response: ServerResponse): AbortSignal {
   const gone = new AbortController();
   response.once("close", () => {
     if (!response.writableFinished) gone.abort(new ClientGone());

@@ -31,7 +31,7 @@ export const limits = Type.Object(
       default: 1000,
       unit: "ms",
       description:
-        "how long the failure of a URL or a source is returned to all who request it, instead of asking its origin again",
+        "how long the failure of a URL or a source is returned to all who request it; the origin is not asked then",
     }),
     renderTimeoutMs: Type.Integer({
       minimum: 100,

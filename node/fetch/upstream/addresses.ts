@@ -16,7 +16,7 @@ export type AddressPolicy =
   /** Public addresses, and those of these networks: someone else may have chosen the origin. */
   | { readonly kind: "public"; readonly except: BlockList };
 
-/** The policy for origins of assets hosts. @param privateNetworks prefixes such as `10.0.0.0/8`, checked by the schema */
+/** For origins of assets hosts. @param privateNetworks prefixes such as `10.0.0.0/8`, which the schema has checked */
 export function publicExcept(privateNetworks: readonly string[]): AddressPolicy {
   const except = new BlockList();
   for (const prefix of privateNetworks) {
@@ -50,7 +50,8 @@ export async function allowedAddresses(hostname: string, policy: AddressPolicy):
   const where = all[0] === hostname ? hostname : `${hostname} has the address ${all[0]}, which`;
   throw new NearcastError(
     "ORIGIN_NOT_ALLOWED",
-    `${where} is in a private or special network; to allow it, list the network in assets.privateNetworks of the edge configuration`,
+    `${where} is in a private or special network; to allow it, list the network in assets.privateNetworks of the ` +
+      "edge configuration",
   );
 }
 

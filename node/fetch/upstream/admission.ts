@@ -4,7 +4,16 @@
  */
 import { NearcastError } from "#base/errors.ts";
 import { admit, allowanceOf, startDelayMs, started, step } from "./breaker.ts";
-import { emptyQueue, hasPlaceFor, joinQueue, leaveQueue, nextInTurn, type PlaceWish, releasePlace, takePlace } from "./places.ts";
+import {
+  emptyQueue,
+  hasPlaceFor,
+  joinQueue,
+  leaveQueue,
+  nextInTurn,
+  type PlaceWish,
+  releasePlace,
+  takePlace,
+} from "./places.ts";
 import { sendProbe } from "./probe.ts";
 import { placesPerOrigin, type Upstream, type Waiter } from "./upstream.ts";
 

@@ -28,7 +28,7 @@ const waitMsMin = 500;
 const waitMsMax = 15_000;
 /** Requests at one time when the recovery begins. */
 const recoveryAllowanceMin = 2;
-/** Times the rate before the failure, during the first step of the recovery: below 2, as some requests come in bursts. */
+/** Times the rate before the failure, during the first step of a recovery: below 2, as some requests come in bursts. */
 const rampStart = 1.5;
 const rampStepMs = 5000;
 /** The rate at which a recovery starts at the least: the load before may be unknown, and this harms no origin. */

@@ -27,11 +27,7 @@ export class ConnectFailure extends Error {
   }
 }
 
-export type Connect = (
-  options: buildConnector.Options,
-  signal: AbortSignal,
-  callback: buildConnector.Callback,
-) => void;
+export type Connect = (options: buildConnector.Options, signal: AbortSignal, callback: buildConnector.Callback) => void;
 
 /** @returns fails with a ConnectFailure, or with ORIGIN_NOT_ALLOWED */
 export function createConnect(parts: { policy: AddressPolicy; clock: Clock }): Connect {
@@ -62,6 +58,18 @@ export function createConnect(parts: { policy: AddressPolicy; clock: Clock }): C
     return isSecure ? await secure(options, socket, signal) : socket;
   }
 
+  /** Tells undici how it ended, in its own way. */
+  async function report(opening: Promise<Socket>, callback: buildConnector.Callback, late: Error): Promise<void> {
+    let socket: Socket;
+    try {
+      socket = await opening;
+    } catch (error) {
+      callback(error instanceof NearcastError ? error : new ConnectFailure(error, error === late), null);
+      return;
+    }
+    callback(null, socket);
+  }
+
   return (options, signal, callback) => {
     const deadline = new AbortController();
     const late = new Error("the connection timed out");
@@ -73,19 +81,9 @@ export function createConnect(parts: { policy: AddressPolicy; clock: Clock }): C
     };
     if (signal.aborted) abort();
     signal.addEventListener("abort", abort, { once: true });
-    open(options, deadline.signal)
-      .finally(() => {
-        cancel();
-        signal.removeEventListener("abort", abort);
-      })
-      .then(
-        (socket) => {
-          callback(null, socket);
-        },
-        (error: unknown) => {
-          const isOurs = error instanceof NearcastError;
-          callback(isOurs ? error : new ConnectFailure(error, error === late), null);
-        },
-      );
+    void report(open(options, deadline.signal), callback, late).finally(() => {
+      cancel();
+      signal.removeEventListener("abort", abort);
+    });
   };
 }

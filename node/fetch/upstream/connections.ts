@@ -9,8 +9,8 @@ import { Client } from "undici";
 import type { Connect } from "./connect.ts";
 
 /**
- * An idle connection is kept for this long, unless the origin says less (Keep-Alive: timeout). nginx keeps one for 75 s,
- * Apache and Node for 5 s, and Node says so.
+ * An idle connection is kept for this long, unless the origin says less (Keep-Alive: timeout). nginx keeps one for
+ * 75 s, Apache and Node for 5 s, and Node says so.
  */
 const idleMs = 30_000;
 

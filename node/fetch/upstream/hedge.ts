@@ -19,7 +19,7 @@ import type { Upstream } from "./upstream.ts";
 const lateShare = 0.95;
 /** A delay that nobody notices is no reason for a second request. */
 const hedgeMsMin = 20;
-/** How long the slower request may still bring its head. A new connection costs more than the rest of most responses. */
+/** How long the slower request may still bring its head: a new connection costs more than most responses. */
 const graceMs = 100;
 
 export interface HeadOf {
@@ -55,7 +55,7 @@ export async function firstHead(
   try {
     const winner = await Promise.any([headOf(upstream, first), headOf(upstream, second)]);
     if (winner.exchange === second.exchange) upstream.counts.hedgesWon += 1;
-    giveUp(upstream, winner.exchange === first.exchange ? second : first);
+    void giveUp(upstream, winner.exchange === first.exchange ? second : first);
     return winner;
   } catch (error) {
     throw error instanceof AggregateError ? error.errors[0] : error;
@@ -84,7 +84,7 @@ function tryHedge(
   }
   upstream.counts.hedges += 1;
   const second = begin(upstream, wish, begun);
-  void second.exchange.ended.then(() => {
+  void second.exchange.ended.finally(() => {
     leave(upstream, place);
   });
   return second;
@@ -103,7 +103,7 @@ async function headOf(upstream: Upstream, { exchange, startedMs }: Runner): Prom
 }
 
 /** Lets the slower request end by itself for a moment, then cancels it. */
-function giveUp({ clock, headTimes }: Upstream, { exchange, startedMs }: Runner): void {
+async function giveUp({ clock, headTimes }: Upstream, { exchange, startedMs }: Runner): Promise<void> {
   let hasHead = false;
   const cancel = clock.after(graceMs, () => {
     const nowMs = clock.monotonicMs();
@@ -111,14 +111,16 @@ function giveUp({ clock, headTimes }: Upstream, { exchange, startedMs }: Runner)
     if (!hasHead) recordHeadTime(headTimes, nowMs - startedMs, nowMs);
     exchange.cancel(new Error("another request brought the head first"));
   });
-  exchange.head.then(
-    (head) => {
-      hasHead = true;
-      dropBody(head);
-    },
-    () => undefined,
-  );
-  void exchange.ended.then(cancel);
+  try {
+    const head = await exchange.head;
+    hasHead = true;
+    dropBody(head);
+    await exchange.ended;
+  } catch {
+    // Cancelled, or failed by itself: the other request's head is all that counts.
+  } finally {
+    cancel();
+  }
 }
 
 async function isSettledWithin({ clock }: Upstream, work: Promise<unknown>, delayMs: number): Promise<boolean> {

@@ -137,7 +137,9 @@ export function nextInTurn<Waiter>(places: Places<Waiter>): Waiter | undefined {
 
 /** All waiters, who leave the queue. */
 export function emptyQueue<Waiter>(places: Places<Waiter>): Waiter[] {
-  const waiters = [...places.byNetwork.values()].flatMap(({ byUrl }) => [...byUrl.values()].flatMap((all) => [...all.keys()]));
+  const waiters = [...places.byNetwork.values()].flatMap(({ byUrl }) =>
+    [...byUrl.values()].flatMap((all) => [...all.keys()]),
+  );
   places.byNetwork.clear();
   places.waiting = 0;
   return waiters;

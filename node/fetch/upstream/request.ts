@@ -84,10 +84,7 @@ export async function request(upstream: Upstream, wish: UpstreamWish): Promise<D
   try {
     const { head, exchange } = await attempts(running);
     running.cancelDeadline();
-    void exchange.ended.then(() => {
-      running.unlink();
-      leave(upstream, place);
-    });
+    void leaveWhenEnded(running, exchange);
     return head;
   } catch (error) {
     finish(running);
@@ -124,16 +121,23 @@ function finish({ cancelDeadline, unlink }: Running): void {
   unlink();
 }
 
+/** The place is free when the body has ended, or has been given up. */
+async function leaveWhenEnded({ upstream, place, unlink }: Running, { ended }: Exchange): Promise<void> {
+  await ended;
+  unlink();
+  leave(upstream, place);
+}
+
 async function attempts(running: Running): Promise<{ head: Dispatcher.ResponseData; exchange: Exchange }> {
   const { upstream, wish, place, ending, exchanges } = running;
   const { breaker, clock, random } = upstream;
   earn(upstream.retries);
   earn(upstream.hedges);
-  for (let sent = 1; ; ) {
+  for (let sent = 1; ;) {
     try {
       const first = firstHead(upstream, wish, place, wish.isHedged, (exchange) => {
         exchanges.add(exchange);
-        void exchange.ended.then(() => exchanges.delete(exchange));
+        void exchange.ended.finally(() => exchanges.delete(exchange));
       });
       const arrived = await before(ending.signal, first);
       succeeded(breaker);

@@ -9,18 +9,17 @@ const failure = (about: object): Error => Object.assign(new Error("x"), about);
 
 test("the system's failures, in the catalogue's codes and in plain words", () => {
   const refused = new ConnectFailure(failure({ code: "ECONNREFUSED" }), false);
-  const expired = new ConnectFailure(Object.assign(new Error("certificate has expired"), { code: "CERT_HAS_EXPIRED" }), false);
+  const expired = new ConnectFailure(
+    Object.assign(new Error("certificate has expired"), { code: "CERT_HAS_EXPIRED" }),
+    false,
+  );
   const rows: [thrown: Error, code: string, message: string][] = [
     [refused, "ORIGIN_UNREACHABLE", "o.test: connection refused"],
     [expired, "ORIGIN_UNREACHABLE", "o.test: certificate has expired"],
     [new ConnectFailure(new Error("late"), true), "ORIGIN_UNREACHABLE", "o.test: the connection timed out"],
     [failure({ name: "TimeoutError" }), "ORIGIN_TIMEOUT", "o.test: it did not answer in time"],
     [failure({ code: "ETIMEDOUT" }), "ORIGIN_TIMEOUT", "o.test: the connection timed out"],
-    [
-      failure({ code: "UND_ERR_BODY_TIMEOUT" }),
-      "ORIGIN_TIMEOUT",
-      "o.test: it stopped in the middle of its answer",
-    ],
+    [failure({ code: "UND_ERR_BODY_TIMEOUT" }), "ORIGIN_TIMEOUT", "o.test: it stopped in the middle of its answer"],
     [
       failure({ name: "SocketError", code: "UND_ERR_SOCKET" }),
       "ORIGIN_UNREACHABLE",

@@ -227,7 +227,7 @@ test("the fleet document does not wait behind sources", async (t) => {
   });
   const leaving = new AbortController();
   const { signal } = leaving;
-  const waiting = Array.from({ length: 200 }, async (_, index) =>
+  const waiting = Array.from({ length: 200 }, (_, index) =>
     client.source(`s${index}`, [], { ...most, client: `192.0.${index}.0/24`, signal }),
   );
   const ended = Promise.allSettled(waiting);

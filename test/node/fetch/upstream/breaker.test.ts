@@ -45,7 +45,11 @@ test("the phases of a breaker, step by step", () => {
     ["a response in between begins the count anew", [...unconnected(4), "ok", ...unconnected(4), "admitted"], "closed"],
     ["it stays open for its wait", [...unconnected(5), 499, "refused"], "open"],
     ["then a probe goes first, and the others wait", [...unconnected(5), 500, "probe-first", "admitted"], "probing"],
-    ["a response to it begins the recovery", [...unconnected(5), 500, "probe-first", "alive", "admitted"], "recovering"],
+    [
+      "a response to it begins the recovery",
+      [...unconnected(5), 500, "probe-first", "alive", "admitted"],
+      "recovering",
+    ],
     [
       "none keeps it open for twice as long",
       [...unconnected(5), 500, "probe-first", "dead", 999, "refused", 1, "probe-first"],
@@ -81,7 +85,10 @@ test("one URL that fails a thousand times opens nothing; eight different ones as
   const same = run(Array.from({ length: 1000 }, () => ({ url: "/slow" })));
   assert.deepEqual(new Set(same.said), new Set(["noted"]));
   assert.equal(same.breaker.phase, "closed");
-  assert.deepEqual(run(urls(7)).said, Array.from({ length: 7 }, () => "noted"));
+  assert.deepEqual(
+    run(urls(7)).said,
+    Array.from({ length: 7 }, () => "noted"),
+  );
   assert.deepEqual(run([...urls(7), "ok", { url: "/8" }]).said.at(-1), "noted", "a response in between");
   const many = run(urls(8));
   assert.deepEqual(many.said.at(-1), "verify");

