@@ -66,7 +66,7 @@ export async function measureHitRatio(lab: Lab, { dataPath, tracePaths }: TraceF
     question: "hit-ratio",
     tables,
     notes: [
-      "cache sizes are parts of the bytes of all objects that are requested; one object may take an eighth of the cache",
+      "cache sizes: parts of the bytes of all objects that are requested; one object may take an eighth of the cache",
     ],
     absent: [],
     samples,

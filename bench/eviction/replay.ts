@@ -1,4 +1,4 @@
-/** Replays a trace through a cache that has a budget and an eviction policy, and counts its hits. No bytes are stored. */
+/** Replays a trace through a cache with a budget and an eviction policy, and counts the hits. Stores no bytes. */
 import assert from "node:assert/strict";
 import { admit, type EvictionPolicy } from "../../node/cache/eviction-policy.ts";
 import type { Trace } from "./trace.ts";
