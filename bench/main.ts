@@ -12,6 +12,7 @@ import { measureColdRender } from "./cold-render.ts";
 import { measureDiskHit } from "./disk-hit.ts";
 import { measureDnsAnswer } from "./dns-answer.ts";
 import { measureDnsWhileRendering } from "./dns-while-rendering.ts";
+import { measureHitRatio, type TraceFiles } from "./hit-ratio.ts";
 import { measureHitWhileRendering } from "./hit-while-rendering.ts";
 import { type Report, renderTable } from "./lab/figures.ts";
 import { type Lab, needDriver, openLab } from "./lab/lab.ts";
@@ -21,33 +22,36 @@ interface Question {
   name: string;
   /** The driver, and the Debian package that contains it. */
   driver: "wrk" | "dnsperf" | null;
-  measure: (lab: Lab) => Promise<Report>;
+  measure: (lab: Lab, files: TraceFiles) => Promise<Report>;
 }
 
 const questions: readonly Question[] = [
   { name: "memory-hit", driver: "wrk", measure: measureMemoryHit },
   { name: "disk-hit", driver: "wrk", measure: measureDiskHit },
+  { name: "hit-ratio", driver: null, measure: measureHitRatio },
   { name: "hit-while-rendering", driver: "wrk", measure: measureHitWhileRendering },
   { name: "cold-render", driver: null, measure: measureColdRender },
   { name: "dns-answer", driver: "dnsperf", measure: measureDnsAnswer },
   { name: "dns-while-rendering", driver: "dnsperf", measure: measureDnsWhileRendering },
 ];
 
-const usage = `Measures nearcast and other servers on this machine; everything takes nine to ten minutes.
+const usage = `Measures nearcast and other servers on this machine; everything takes about ten minutes.
 
-  npm run bench [-- [OPTIONS] [BENCHMARK…]]
+  npm run bench [-- [OPTIONS] [BENCHMARK…] [TRACE…]]
 
 Benchmarks (the beginning of a name is enough): ${questions.map(({ name }) => name).join(", ")}
 
   --rounds N     rounds of each comparison, 1–100 (4)
   --seconds S    length of one run of a load generator, whole seconds, 1–60 (2)
   --json         print all samples as JSON on standard output
+  --data FILE    for hit-ratio: draw requests from this distribution of popularity and size
   --write        replace the tables in bench/README.md; needs all benchmarks
   --help
 
 Examples
   npm run bench -- dns                        the DNS benchmarks
   npm run bench -- --rounds 2 --seconds 1     a quick look at all benchmarks
+  npm run bench -- hit-ratio ./day.trace      replays a trace: a file name has a dot or a slash, a benchmark has none
   npm run bench -- --rounds 9 --write         new tables for bench/README.md
 
 It needs Linux and the load generators wrk and dnsperf (apt-get install wrk dnsperf). bench/peers.md lists the other
@@ -67,6 +71,7 @@ async function main(): Promise<void> {
       rounds: { type: "string", default: "4" },
       seconds: { type: "string", default: "2" },
       json: { type: "boolean", default: false },
+      data: { type: "string" },
       write: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
@@ -78,7 +83,11 @@ async function main(): Promise<void> {
   if (process.platform !== "linux") throw new UsageError("this needs Linux: it reads CPU time from /proc");
   const rounds = readCount("--rounds", values.rounds, 100);
   const seconds = readCount("--seconds", values.seconds, 60);
-  const chosen = choose(positionals);
+  const files = { dataPath: values.data, tracePaths: positionals.filter(isPath) };
+  const chosen = choose(positionals.filter((name) => !isPath(name)));
+  const isReplayed = chosen.some(({ name }) => name === "hit-ratio");
+  const hasFiles = values.data !== undefined || files.tracePaths.length > 0;
+  if (hasFiles && !isReplayed) throw new UsageError("--data and traces are for the benchmark hit-ratio");
   if (values.write && chosen.length < questions.length) throw new UsageError("--write needs all benchmarks");
   for (const { driver } of chosen) if (driver !== null) needDriver(driver, driver);
 
@@ -104,7 +113,7 @@ async function main(): Promise<void> {
     process.stderr.write(`${name}\n`);
     lab = await openLab({ rounds, seconds, say });
     try {
-      const report = await measure(lab);
+      const report = await measure(lab, files);
       reports.push(report);
       if (!values.json) process.stdout.write(`\n${renderReport(report)}\n\n`);
     } finally {
@@ -123,6 +132,10 @@ function readCount(option: string, text: string, max: number): number {
   const count = Number(text);
   if (Number.isInteger(count) && count >= 1 && count <= max) return count;
   throw new UsageError(`${option} ${text}: must be a whole number from 1 to ${max}`);
+}
+
+function isPath(argument: string): boolean {
+  return /[./]/.test(argument);
 }
 
 function choose(names: readonly string[]): readonly Question[] {

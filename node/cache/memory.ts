@@ -1,10 +1,16 @@
 /**
- * The memory tier: objects ready to send, bounded by bytes, over lru-cache.
+ * The memory tier: objects ready to send, bounded by bytes.
  *
- * Only what is small next to the budget enters (an eighth), so that one large body can't empty the tier.
+ *   store ──▶ admit: the policy names victims until there is room ──▶ lru-cache keeps the object
+ *
+ * lru-cache holds the objects and counts their bytes. Which of them go is decided by the policy (greedy-dual-policy.ts)
+ * before an object is stored, so lru-cache never has to choose, and the bytes never exceed the budget. An object that
+ * would be the next victim itself is not admitted, and one object may take at most an eighth of the budget.
  */
 import { LRUCache } from "lru-cache";
-import { type CachedObject, memoryBytesOf } from "./object.ts";
+import { admit } from "./eviction-policy.ts";
+import { createGreedyDualPolicy } from "./greedy-dual-policy.ts";
+import { type CachedObject, costMsOf, memoryBytesOf } from "./object.ts";
 import { createTagIndex, type Found, isPurgedBy, type Purge } from "./purge.ts";
 
 export interface MemoryTier {
@@ -21,29 +27,48 @@ export interface MemoryTier {
   stats: () => { entries: number; bytes: number; bytesMax: number; evictions: number };
 }
 
+/** The part of the budget that one object may take. */
+const objectShareMax = 1 / 8;
+
 export function openMemoryTier(bytesMax: number): MemoryTier {
   const tags = createTagIndex();
-  const entryBytesMax = Math.floor(bytesMax / 8);
+  const policy = createGreedyDualPolicy();
+  const objectBytesMax = Math.floor(bytesMax * objectShareMax);
   let evictions = 0;
   const cache = new LRUCache<string, CachedObject>({
-    maxSize: bytesMax,
+    // A backstop: there is always room when an object is stored.
+    maxSize: bytesMax + objectBytesMax,
     sizeCalculation: memoryBytesOf,
-    dispose(object, key, reason) {
+    dispose(object, key) {
       tags.remove(key, object.facts.tags);
-      if (reason === "evict") evictions += 1;
+      policy.removed(key);
     },
   });
+
+  function evict(key: string): number {
+    const bytesBefore = cache.calculatedSize;
+    cache.delete(key);
+    evictions += 1;
+    return bytesBefore - cache.calculatedSize;
+  }
+
   return {
-    load: (key) => cache.get(key),
+    load(key) {
+      const object = cache.peek(key);
+      if (object !== undefined) policy.used(key);
+      return object;
+    },
     peek: (key) => cache.peek(key),
     store(object) {
-      if (memoryBytesOf(object) > entryBytesMax) {
-        // What it replaces must not be found in its stead.
-        cache.delete(object.key);
-        return false;
-      }
-      cache.set(object.key, object);
-      tags.add(object.key, object.facts.tags);
+      const { key } = object;
+      const bytes = memoryBytesOf(object);
+      // Also when it does not enter: what it replaces must not be found in its stead.
+      cache.delete(key);
+      if (bytes > objectBytesMax) return false;
+      const candidate = { key, bytes, costMs: costMsOf(object.facts) };
+      if (!admit(policy, candidate, bytesMax - cache.calculatedSize, evict)) return false;
+      cache.set(key, object);
+      tags.add(key, object.facts.tags);
       return true;
     },
     remove(key) {

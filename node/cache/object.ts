@@ -21,6 +21,8 @@ export interface ObjectFacts {
   readonly storedAtMs: number;
   /** The feed's position when the fetch of these bytes began: a later purge of one of the tags outdates them. */
   readonly feedSeq: number;
+  /** The measured time that it took to fetch and render it; absent: unknown. */
+  readonly costMs?: number;
   /** What the room that made the object needs to know of it again; JSON. */
   readonly notes: Readonly<Record<string, unknown>>;
 }
@@ -52,6 +54,16 @@ export function headerPairsOf(block: Buffer): HeaderPairs {
 /** Bytes that the object takes in memory: its buffers and a flat guess for the rest. */
 export function memoryBytesOf(object: CachedObject): number {
   return object.body.length + object.headerBlock.length + 512;
+}
+
+/** A fetch from an origin on the same continent, for objects whose cost was not measured. */
+const costMsDefault = 100;
+/** The bounds keep what was made in no time, or after a stall, from being worth nothing or everything. */
+const [costMsMin, costMsMax] = [1, 10_000];
+
+/** What it costs to make the object again, for the eviction policies of the tiers. */
+export function costMsOf({ costMs = costMsDefault }: Pick<ObjectFacts, "costMs">): number {
+  return Math.min(Math.max(costMs, costMsMin), costMsMax);
 }
 
 /**

@@ -264,6 +264,7 @@ export function createAssetServer(parts: {
   ): Promise<Fetched> {
     const purgesBefore = purgeCount;
     const requestedAtMs = clock.wallMs();
+    const startedMs = clock.monotonicMs();
     const { arrived: answer, way } = await ways.fetch(order, asker, before && conditionsOf(before));
     const receivedAtMs = clock.wallMs();
     // What is stale may be used instead of a failure or of nonsense, so those are raised. Where nothing can be used
@@ -335,6 +336,8 @@ export function createAssetServer(parts: {
       tags: isUnchanged && tags.length > tagsMax ? before.facts.tags : tags,
       storedAtMs: receivedAtMs,
       feedSeq: way.feedSeq,
+      // A 304 is answered sooner than the whole response would have been.
+      costMs: Math.max(Math.round(clock.monotonicMs() - startedMs), isUnchanged ? (before.facts.costMs ?? 0) : 0),
     };
     const object: CachedObject = {
       key,

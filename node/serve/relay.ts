@@ -103,12 +103,17 @@ export function createRelay(parts: {
       feedSeq,
       mark: told.mark,
     });
+    const peerMs = clock.monotonicMs() - startedMs;
     let object: CachedObject | null = null;
     if ("sha256" in result) {
       object =
         result.variant === "held"
           ? (held?.object ?? null)
-          : objectOf(wanted, variantKey(result.sha256, variant), result.variant, { storedAtMs: heardAtMs, feedSeq });
+          : objectOf(wanted, variantKey(result.sha256, variant), result.variant, {
+              storedAtMs: heardAtMs,
+              feedSeq,
+              costMs: Math.round(peerMs),
+            });
     }
     // Overtaken: a purge came meanwhile, so this may be of before it. Of another log: no purge of ours would meet it.
     let isStored = !isOvertaken() && said.feedSeq !== null;
@@ -124,7 +129,7 @@ export function createRelay(parts: {
       member,
       status: told.status,
       ageSeconds,
-      peerMs: clock.monotonicMs() - startedMs,
+      peerMs,
     };
   }
 

@@ -118,8 +118,9 @@ export function createRenderings(parts: {
       }
       throw error;
     }
-    const object = objectOf(wanted, key, rendered, { storedAtMs: clock.wallMs(), feedSeq: seq });
     const fetchMs = fetched?.fetchMs ?? null;
+    const costMs = Math.round(rendered.renderMs + (fetchMs ?? 0));
+    const object = objectOf(wanted, key, rendered, { storedAtMs: clock.wallMs(), feedSeq: seq, costMs });
     const timings = { renderMs: rendered.renderMs, ...(fetchMs === null ? {} : { fetchMs }) };
     return { object, isStored: tiers.store(object), timings, status: fetched?.status ?? null };
   }
@@ -147,7 +148,7 @@ export function objectOf(
   { host, name, variant }: WantedVariant,
   key: string,
   rendered: { body: Buffer; type: string },
-  about: { storedAtMs: number; feedSeq: number },
+  about: { storedAtMs: number; feedSeq: number; costMs: number },
 ): CachedObject {
   const etag = etagOf(rendered.body);
   return {

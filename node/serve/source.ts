@@ -87,10 +87,12 @@ export function createSources(parts: {
   }
 
   async function find(source: SourceName, known: readonly string[], route: Route): Promise<Found> {
+    const startedMs = clock.monotonicMs();
     const found =
       (route === "shield" ? await findAtShield(source, known) : null) ?? (await findAtOrigin(source, known));
     const { answer, feedSeq: seq } = found;
-    if (answer.outcome === "found" && seq !== null) store(source.name, answer.sha256, answer.body, seq);
+    const costMs = Math.round(clock.monotonicMs() - startedMs);
+    if (answer.outcome === "found" && seq !== null) store(source.name, answer, { feedSeq: seq, costMs });
     return found;
   }
 
@@ -127,10 +129,14 @@ export function createSources(parts: {
     }
   }
 
-  function store(name: string, sha256: string, body: Buffer, seq: number): void {
+  function store(
+    name: string,
+    { sha256, body }: { sha256: string; body: Buffer },
+    about: { feedSeq: number; costMs: number },
+  ): void {
     tiers.storeOnDisk({
       key: keyOf("source", sha256),
-      facts: { status: 200, tags: [sourceTag(name)], storedAtMs: clock.wallMs(), feedSeq: seq, notes: {} },
+      facts: { status: 200, tags: [sourceTag(name)], storedAtMs: clock.wallMs(), ...about, notes: {} },
       headerBlock: Buffer.alloc(0),
       body,
     });

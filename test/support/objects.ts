@@ -15,12 +15,26 @@ export function bodyFor(name: string, version: number, sizeBytes: number): Buffe
 
 export function objectFor(
   name: string,
-  options: { version?: number; sizeBytes?: number; tags?: readonly string[]; feedSeq?: number; notes?: object } = {},
+  options: {
+    version?: number;
+    sizeBytes?: number;
+    tags?: readonly string[];
+    feedSeq?: number;
+    costMs?: number;
+    notes?: object;
+  } = {},
 ): CachedObject {
   const { version = 1, sizeBytes = 1000, tags = [`source:${name}`], feedSeq = 1, notes = {} } = options;
   return {
     key: keyFor(name),
-    facts: { status: 200, tags, storedAtMs: 1_700_000_000_000, feedSeq, notes: { ...notes, version } },
+    facts: {
+      status: 200,
+      tags,
+      storedAtMs: 1_700_000_000_000,
+      feedSeq,
+      ...(options.costMs === undefined ? {} : { costMs: options.costMs }),
+      notes: { ...notes, version },
+    },
     headerBlock: headerBlockOf([
       ["Content-Type", "image/webp"],
       ["X-Version", String(version)],

@@ -1,0 +1,95 @@
+/**
+ * How many requests does each eviction policy answer from a cache of the same size? Traces are replayed through LRU,
+ * S3-FIFO and the policy of the memory tier; and what does that policy cost?
+ */
+import { readFile } from "node:fs/promises";
+import { createGreedyDualPolicy } from "../node/cache/greedy-dual-policy.ts";
+import type { EvictionPolicy } from "../node/cache/eviction-policy.ts";
+import { createLruPolicy } from "./eviction/lru.ts";
+import { measurePolicyCost } from "./eviction/policy-cost.ts";
+import { type HitRatios, replay, uniqueBytes } from "./eviction/replay.ts";
+import { createS3FifoPolicy } from "./eviction/s3-fifo.ts";
+import { drawTrace, readTrace, type Trace, zipfTrace } from "./eviction/trace.ts";
+import { digits, type Report, type Table } from "./lab/figures.ts";
+import type { Lab } from "./lab/lab.ts";
+
+/** Sizes of the cache, as parts of the bytes of all objects. */
+const cacheShares = [0.01, 0.05];
+/** The part of the cache that one object may take, as in the memory tier. */
+const objectShareMax = 1 / 8;
+const objectCounts = [10_000, 100_000, 1_000_000];
+const seed = 1;
+
+const policies: readonly { name: string; create: (bytesMax: number) => EvictionPolicy }[] = [
+  { name: "LRU", create: createLruPolicy },
+  { name: "S3-FIFO", create: createS3FifoPolicy },
+  { name: "nearcast, memory", create: createGreedyDualPolicy },
+];
+
+/** Files that the command line names. */
+export interface TraceFiles {
+  /** A distribution of popularity and size. */
+  readonly dataPath: string | undefined;
+  readonly tracePaths: readonly string[];
+}
+
+/** @throws Error for a file that can't be read, or not understood */
+export async function measureHitRatio(lab: Lab, { dataPath, tracePaths }: TraceFiles): Promise<Report> {
+  const tables: Table[] = [];
+  const samples: Record<string, unknown> = {};
+  for await (const trace of tracesOf(dataPath, tracePaths)) {
+    const bytes = uniqueBytes(trace);
+    lab.say(`${trace.name}: ${trace.requests.length} requests, ${Math.round(bytes / 2 ** 20)} MiB in all objects`);
+    const ratios = new Map<string, readonly HitRatios[]>();
+    for (const { name, create } of policies) {
+      const ofPolicy = cacheShares.map((share) => {
+        const bytesMax = bytes * share;
+        return replay(trace, create(bytesMax), bytesMax, bytesMax * objectShareMax);
+      });
+      ratios.set(name, ofPolicy);
+    }
+    const title = `Hit ratio in %, objects / bytes: ${trace.name}`;
+    tables.push(tableOf(title, ratios));
+    samples[title] = Object.fromEntries(ratios);
+  }
+  const costs = objectCounts.map(measurePolicyCost);
+  tables.push({
+    title: "Cost of the memory tier's policy: CPU µs per operation, bytes of its own data per object",
+    columns: ["objects", "insert", "use", "evict and insert", "bytes/object"],
+    rows: costs.map(({ objects, insertMicros, useMicros, replaceMicros, bytesPerObject }) => [
+      objects.toLocaleString("en"),
+      ...[insertMicros, useMicros, replaceMicros, bytesPerObject].map(digits),
+    ]),
+  });
+  samples["cost"] = costs;
+  return {
+    question: "hit-ratio",
+    tables,
+    notes: [
+      "cache sizes: parts of the bytes of all objects that are requested; one object may take an eighth of the cache",
+    ],
+    absent: [],
+    samples,
+  };
+}
+
+async function* tracesOf(dataPath: string | undefined, tracePaths: readonly string[]): AsyncGenerator<Trace> {
+  if (dataPath !== undefined) {
+    const name = dataPath.slice(dataPath.lastIndexOf("/") + 1);
+    yield drawTrace(name, await readFile(dataPath, "utf8"), seed);
+  }
+  for (const path of tracePaths) yield await readTrace(path);
+  if (dataPath === undefined && tracePaths.length === 0) yield zipfTrace(seed);
+}
+
+function tableOf(title: string, ratios: ReadonlyMap<string, readonly HitRatios[]>): Table {
+  const percent = (ratio: number): string => (ratio * 100).toFixed(1);
+  return {
+    title,
+    columns: ["policy", ...cacheShares.map((share) => `cache of ${share * 100} %`)],
+    rows: [...ratios].map(([name, ofPolicy]) => [
+      name,
+      ...ofPolicy.map(({ objects, bytes }) => `${percent(objects)} / ${percent(bytes)}`),
+    ]),
+  };
+}
