@@ -70,9 +70,7 @@ export function replicateHotKeys(parts: {
   async function tellAll(): Promise<void> {
     const hot = hotKeys.hot().slice(0, hotKeysMax);
     if (hot.length === 0) return;
-    const found = await Promise.all(
-      hot.map(async ({ key }) => ({ key, variant: await namedVariant(tiers, key) })),
-    );
+    const found = await Promise.all(hot.map(async ({ key }) => ({ key, variant: await namedVariant(tiers, key) })));
     const named = found.flatMap(({ key, variant }) => (variant === undefined ? [] : [{ key, variant }]));
     await Promise.all(peers.directory.site().map(async (member) => await tell(member, named)));
   }

@@ -96,9 +96,7 @@ export function openBodyWriter(state: DiskState, key: string, lengthBytes: numbe
     read: (start, end) => read(body, start, Math.min(end, body.bytes)),
     commit: (facts, headerBlock) => body.last.then(() => commit(body, facts, headerBlock)),
     abort() {
-      void body.last.then(() => {
-        fail(body);
-      });
+      void body.last.then(() => fail(body));
     },
     hold() {
       body.holds += 1;

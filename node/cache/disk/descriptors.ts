@@ -95,7 +95,7 @@ export function forgetFile(descriptors: Descriptors, path: string, bytes: number
 }
 
 export function closeAll(descriptors: Descriptors): void {
-  for (const path of [...descriptors.open.keys()]) forgetFile(descriptors, path, 0);
+  for (const path of Array.from(descriptors.open.keys())) forgetFile(descriptors, path, 0);
 }
 
 function closeOne(descriptors: Descriptors): boolean {

@@ -27,7 +27,7 @@ import { indexBytes } from "./index-table.ts";
 import { closeJournal, flush } from "./journal.ts";
 import { openState } from "./open-state.ts";
 import { isWorking } from "./patience.ts";
-import { eachPurged, makeDurable, purge } from "./purging.ts";
+import { carryOut, eachPurged, makeDurable } from "./purging.ts";
 import { type DiskObject, find, load } from "./reading.ts";
 import { replaceHead } from "./replace-head.ts";
 import { bytesOnDisk, giveBack, makeRoom, tidy } from "./room.ts";
@@ -56,7 +56,10 @@ export interface DiskTier {
   /** Resolves when nothing that the purge names can be loaded any more, after a restart neither. */
   purge: (purge: Purge, tell?: Found) => Promise<number>;
   /** Tells of the objects that a purge concerns, with the bytes that they take; changes nothing. */
-  eachPurged: (purge: Purge, told: (object: { key: string; facts: ObjectFacts }, bytes: number) => void) => Promise<void>;
+  eachPurged: (
+    purge: Purge,
+    told: (object: { key: string; facts: ObjectFacts }, bytes: number) => void,
+  ) => Promise<void>;
   /** Resolves when all that was taken is written. */
   flushed: () => Promise<void>;
   stats: () => DiskStats;
@@ -88,18 +91,15 @@ export async function openDiskTier(options: {
   descriptorsMax?: number;
   files?: Files;
 }): Promise<DiskTier> {
-  const { bytesMax, clock, log } = options;
+  const { clock, log } = options;
   const startedMs = clock.monotonicMs();
   const state = await openState({
     ...options,
     files: options.files ?? realFiles(),
     descriptorsMax: options.descriptorsMax ?? descriptorsForDisk(),
   });
-  if (bytesMax === 0) state.isReadOnly = true;
-  else {
-    tidy(state);
-    await state.tidying;
-  }
+  tidy(state);
+  await state.tidying;
   const cancel = clock.every(frequencyIntervalMs, () => {
     noteFrequencies(state);
     tidy(state);
@@ -122,8 +122,8 @@ function tierOf(state: DiskState, cancel: () => void): DiskTier {
     async remove(key) {
       if (forget(state, key)) await makeDurable(state);
     },
-    purge: (named, tell) => purge(state, named, tell),
-    eachPurged: (named, told) => eachPurged(state, named, told),
+    purge: (purge, tell) => carryOut(state, purge, tell),
+    eachPurged: (purge, told) => eachPurged(state, purge, told),
     flushed: () => flushed(state),
     stats: () => ({
       entries: state.index.count,

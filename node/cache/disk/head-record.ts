@@ -12,7 +12,7 @@ import { headBytesMax } from "./index-table.ts";
 
 /** A block of a body has one checksum, and is verified as a whole. */
 export const bodyBlockBytes = 256 * 1024;
-export const headPrefixBytes = 34;
+const headPrefixBytes = 34;
 const magic = 0x31_48_43_4e; // "NCH1"
 const checkedFrom = 12;
 
@@ -65,7 +65,7 @@ export function headLengthAt(bytes: Buffer, at: number): number {
 
 /** Undefined when a byte is wrong or one is missing. */
 export function decodeHead(bytes: Buffer): StoredHead | undefined {
-  if (headLengthAt(bytes, 0) !== bytes.length) return undefined;
+  if (bytes.length === 0 || headLengthAt(bytes, 0) !== bytes.length) return undefined;
   if (crc32(bytes.subarray(checkedFrom)) !== bytes.readUInt32LE(8)) return undefined;
   const keyEnd = headPrefixBytes + bytes.readUInt16LE(20);
   const factsEnd = keyEnd + bytes.readUInt32LE(22);
@@ -104,7 +104,7 @@ export function createChecksums(): Checksums {
 }
 
 export function addToChecksums(checksums: Checksums, chunk: Buffer): void {
-  for (let at = 0; at < chunk.length; ) {
+  for (let at = 0; at < chunk.length;) {
     const part = chunk.subarray(at, at + bodyBlockBytes - checksums.currentBytes);
     checksums.current = crc32(part, checksums.current);
     checksums.currentBytes += part.length;

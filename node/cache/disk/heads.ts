@@ -28,7 +28,7 @@ const deadPart = 0.5;
 /** Appends encoded heads. Their places are taken even if the write fails. @throws DiskPaused or the system's error */
 export async function appendHeads(state: DiskState, heads: readonly Buffer[]): Promise<HeadPlace[]> {
   const places: HeadPlace[] = [];
-  for (let from = 0; from < heads.length; ) {
+  for (let from = 0; from < heads.length;) {
     const { segment, file } = openSegment(state);
     const offset = segment.bytes;
     let to = from;
@@ -71,7 +71,7 @@ function openSegment(state: DiskState): { segment: HeadSegment; file: OpenFile }
   return state.openHeads;
 }
 
-export function sealHeads(state: DiskState, segment: HeadSegment): void {
+function sealHeads(state: DiskState, segment: HeadSegment): void {
   if (state.openHeads?.segment !== segment) return;
   const { file } = state.openHeads;
   state.openHeads = undefined;

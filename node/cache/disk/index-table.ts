@@ -155,13 +155,6 @@ export function isRow(index: Index, row: number): boolean {
   return get(index, row, field.headAndFlags) !== 0;
 }
 
-export function readKeyOf(index: Index, row: number, into: Key): Key {
-  const start = row << rowBits;
-  const chunk = chunkOf(index.rows, start);
-  for (let word = 0; word < into.length; word += 1) into[word] = chunk[placeOf(start) + word] ?? 0;
-  return into;
-}
-
 export function rowFacts(index: Index, row: number): RowFacts {
   const high = get(index, row, field.high);
   return {
@@ -231,9 +224,7 @@ export function indexBytes(index: Index): number {
 function isKeyOf(index: Index, row: number, key: Key): boolean {
   const chunk = chunkOf(index.rows, row << rowBits);
   const at = placeOf(row << rowBits);
-  return (
-    chunk[at] === key[0] && chunk[at + 1] === key[1] && chunk[at + 2] === key[2] && chunk[at + 3] === key[3]
-  );
+  return chunk[at] === key[0] && chunk[at + 1] === key[1] && chunk[at + 2] === key[2] && chunk[at + 3] === key[3];
 }
 
 /** Litwin's linear hashing (VLDB 1980): buckets before `split` already use one more bit. The key is a hash itself. */

@@ -26,9 +26,9 @@ export const entry = { object: 1, removed: 2, volume: 3, gone: 4, frequency: 5 }
 export const objectWords = 13;
 
 const magic = 0x31_4a_43_4e; // "NCJ1"
-export const frameHeadWords = 4;
+const frameHeadWords = 4;
 /** 256 KiB: damage in a snapshot loses no more. An object with 1,000 tags takes 1,013 words. */
-export const frameWordsMax = 65_536;
+const frameWordsMax = 65_536;
 const wordBytes = 4;
 
 /** Entries on their way to a file. */

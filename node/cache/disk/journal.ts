@@ -70,7 +70,9 @@ export function snapshotBytesFor(index: Index): number {
 
 export function isSnapshotDue(journal: Journal): boolean {
   if (journal.descriptor === -1) return true;
-  return journal.bytes + journal.otherBytes - journal.snapshotBytes > Math.max(journalBytesLeast, journal.snapshotBytes);
+  return (
+    journal.bytes + journal.otherBytes - journal.snapshotBytes > Math.max(journalBytesLeast, journal.snapshotBytes)
+  );
 }
 
 /**
@@ -141,7 +143,7 @@ export function closeJournal(journal: Journal): void {
 }
 
 /** Opens the journal of the next generation; what is pending goes there. @throws as files do */
-export async function beginGeneration(journal: Journal): Promise<void> {
+async function beginGeneration(journal: Journal): Promise<void> {
   const { files, patience, directory } = journal;
   const generation = journal.generation + 1;
   const descriptor = await tryOn(patience, () => files.open(join(directory, `journal-${generation}`), "write"));
@@ -196,7 +198,7 @@ function* snapshotParts(index: Index, layout: Layout): Generator<Entries> {
     for (const volume of queue.values()) addVolume(volumes, volume);
   }
   yield volumes;
-  for (let row = 1; row < index.rowsEnd; ) {
+  for (let row = 1; row < index.rowsEnd;) {
     const entries = createEntries();
     for (const end = Math.min(index.rowsEnd, row + snapshotRows); row < end; row += 1) {
       if (isRow(index, row)) addObject(entries, index, row);

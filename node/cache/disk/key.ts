@@ -20,10 +20,6 @@ export function readKey(text: string, into: Key): Key {
   return into;
 }
 
-export function keyFrom(text: string): Key {
-  return readKey(text, new Uint32Array(keyWords));
-}
-
 function digitOf(code: number): number {
   if (code >= 48 && code <= 57) return code - 48;
   return code >= 97 && code <= 102 ? code - 87 : 0;

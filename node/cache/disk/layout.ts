@@ -114,11 +114,6 @@ export function isForFile(layout: Layout, lengthBytes: number): boolean {
   return lengthBytes > layout.segmentBytes / segmentPart;
 }
 
-/** The largest body that shares a segment with others. */
-export function segmentBodyBytesMax(layout: Layout): number {
-  return Math.floor(layout.segmentBytes / segmentPart);
-}
-
 export function streamFor(layout: Layout, key: Key): Stream {
   return streamOfNewcomer(layout.ghost, key[1] ?? 0, key[2] ?? 0);
 }

@@ -33,6 +33,7 @@ const headsBytesMax = 8 * 1024 * 1024;
 const headOverheadBytes = 512;
 /** Bodies of several blocks that were read in part; of others, blocks are verified again. */
 const partlyVerifiedMax = 4096;
+const folders = ["index", "heads", "segments", "bodies"];
 /** What the layout before this one consists of. */
 const olderNames = ["objects", "tmp", "purges"];
 
@@ -49,7 +50,12 @@ export interface StateOptions {
 export async function openState(options: StateOptions): Promise<DiskState> {
   const { directory, files, log } = options;
   const state = createState(options);
-  for (const folder of ["index", "heads", "segments", "bodies"]) await files.makeDirectory(join(directory, folder));
+  if (options.bytesMax === 0) {
+    state.isReadOnly = true;
+    void removeOlder(state, [...folders, ...olderNames]);
+    return state;
+  }
+  for (const folder of folders) await files.makeDirectory(join(directory, folder));
   await replay(state, log);
   const older = (await files.list(directory)).filter((name) => olderNames.includes(name));
   if (older.length > 0) {
@@ -64,9 +70,13 @@ export async function openState(options: StateOptions): Promise<DiskState> {
 async function removeOlder(state: DiskState, names: readonly string[]): Promise<void> {
   try {
     for (const name of names) await state.files.removeTree(join(state.directory, name));
-    state.isReadOnly = state.isClosed;
+    state.isReadOnly = state.isClosed || state.bytesMax === 0;
   } catch (error) {
-    state.failures.error("REMOVE", { err: error }, "the older disk cache could not be deleted; the disk cache is not used");
+    state.failures.error(
+      "REMOVE",
+      { err: error },
+      "older files of the disk cache could not be deleted; the disk cache is not used",
+    );
   }
 }
 
@@ -132,7 +142,11 @@ function createState({ directory, bytesMax, clock, log, files, descriptorsMax }:
       deadlineMs,
       underwayMax,
       failed(error, pauseMs) {
-        failures.warn("PAUSE", { err: error, pauseMs }, `the disk cache can't be ${what}; it is tried again after a pause`);
+        failures.warn(
+          "PAUSE",
+          { err: error, pauseMs },
+          `the disk cache can't be ${what}; it is tried again after a pause`,
+        );
       },
     });
   }

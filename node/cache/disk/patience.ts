@@ -75,12 +75,10 @@ function pause(patience: Patience, error: unknown, isTrial: boolean): void {
 async function byDeadline<Result>(patience: Patience, begin: () => Promise<Result>): Promise<Result> {
   const { clock, deadlineMs } = patience;
   patience.underway += 1;
-  const done = (): void => {
-    patience.underway -= 1;
-  };
-  const operation = begin();
   // It leaves the count when it ends, however late.
-  operation.then(done, done);
+  const operation = begin().finally(() => {
+    patience.underway -= 1;
+  });
   return await new Promise<Result>((resolve, reject) => {
     const cancel = clock.after(deadlineMs, () => {
       reject(new DiskPaused(`no result of the disk within ${deadlineMs} ms`));

@@ -4,7 +4,8 @@
  *
  * A purge that names a prefix of sources concerns tags that no hash tells, so it reads the heads of all objects.
  */
-import { isPurgedBy, type Found, type Purge } from "../purge.ts";
+import { memoryBytesOf } from "../object.ts";
+import { type Found, isPurgedBy, type Purge } from "../purge.ts";
 import type { Head, StoredHead } from "./head-record.ts";
 import { headOf } from "./heads.ts";
 import { field, get, headBytesOf, isRow, lengthOf, rowFacts } from "./index-table.ts";
@@ -14,7 +15,6 @@ import { dropRow } from "./rows.ts";
 import type { DiskState } from "./state.ts";
 import { tagAt, tagCount } from "./tag-pool.ts";
 import { forget } from "./writer.ts";
-import { memoryBytesOf } from "../object.ts";
 
 /** Rows that are judged in one turn of the event loop: some 2 ms. */
 const rowsPerTurn = 65_536;
@@ -34,16 +34,16 @@ export async function eachPurged(state: DiskState, purge: Purge, told: Told): Pr
  * Makes what a purge concerns unfindable. Resolves when that holds after a restart too; never rejects.
  * @returns the number of objects
  */
-export async function purge(state: DiskState, named: Purge, tell?: Found): Promise<number> {
+export async function carryOut(state: DiskState, purge: Purge, tell?: Found): Promise<number> {
   let count = 0;
-  for (const object of [...state.waiting.values()]) {
-    if (!isPurgedBy(object.facts, named)) continue;
+  for (const object of Array.from(state.waiting.values())) {
+    if (!isPurgedBy(object.facts, purge)) continue;
     tell?.(object.facts, memoryBytesOf(object));
     forget(state, object.key);
     count += 1;
   }
-  for (const one of state.coming) if (isPurgedBy(one.facts, named)) one.isCancelled = true;
-  await eachConcernedRow(state, named, tell !== undefined || !named.isAll, (row, head) => {
+  for (const one of state.coming) if (isPurgedBy(one.facts, purge)) one.isCancelled = true;
+  await eachConcernedRow(state, purge, tell !== undefined || !purge.isAll, (row, head) => {
     if (head !== undefined) tell?.(head.facts, bytesOf(state, row));
     dropRow(state, row);
     count += 1;
@@ -60,7 +60,11 @@ export async function makeDurable(state: DiskState): Promise<void> {
     try {
       await invalidate(state.journal);
     } catch (error) {
-      state.failures.error("PURGE", { err: error }, "a purge could not be written to disk; it is in force until this process ends");
+      state.failures.error(
+        "PURGE",
+        { err: error },
+        "a purge could not be written to disk; it is in force until this process ends",
+      );
     }
   }
 }
@@ -93,7 +97,8 @@ async function eachConcernedRow(
     const offset = get(state.index, row, field.headOffset);
     const head = await headOrNone(state, row);
     // Removed or replaced while its head was read: what is there now came after the purge.
-    if (get(state.index, row, field.headSegment) !== segment || get(state.index, row, field.headOffset) !== offset) continue;
+    if (get(state.index, row, field.headSegment) !== segment || get(state.index, row, field.headOffset) !== offset)
+      continue;
     // A head that can't be read can't speak for its object.
     if (head === undefined || isPurgedBy(head.facts, purge)) concerned(row, head);
   }

@@ -19,7 +19,7 @@ const MAP_PRIVATE_ANONYMOUS = 0x22;
 /** One struct iovec: address and length, of 64 bits each. In front of the bytes, which begin on a page. */
 const vectorBytes = 4096;
 /** Longer reads go through the thread pool: their copy would hold up the event loop. */
-export const readNowBytesMax = 256 * 1024;
+const readNowBytesMax = 256 * 1024;
 
 /** Undefined: not on this system, or koffi is not installed. */
 export function openReadNow(): ReadNow | undefined {

@@ -7,8 +7,7 @@
 import { crc32 } from "node:zlib";
 import type { CachedObject } from "../object.ts";
 import { type OpenFile, pinFile, releaseFile } from "./descriptors.ts";
-import type { Head, StoredHead } from "./head-record.ts";
-import { bodyBlockBytes } from "./head-record.ts";
+import { bodyBlockBytes, type Head, type StoredHead } from "./head-record.ts";
 import { headOf } from "./heads.ts";
 import { field, flag, get, hasFlag, lengthOf, setFlag } from "./index-table.ts";
 import { DiskPaused, isWorking, tryOn } from "./patience.ts";
@@ -34,7 +33,7 @@ export interface DiskBody {
 }
 
 /** The bytes are not what was written. */
-export class DamagedBody extends Error {}
+class DamagedBody extends Error {}
 
 interface Place {
   readonly row: number;
@@ -44,7 +43,7 @@ interface Place {
 }
 
 /** An object that waits to be written is read from memory. */
-export function objectInMemory(object: CachedObject): DiskObject {
+function objectInMemory(object: CachedObject): DiskObject {
   const { key, facts, headerBlock, body } = object;
   const inMemory: DiskBody = { read: (start, end) => body.subarray(start, end), close: () => undefined };
   return { key, facts, headerBlock, lengthBytes: body.length, open: () => inMemory };
@@ -123,14 +122,16 @@ function readVerified(
   end: number,
 ): Buffer | Promise<Buffer> {
   if (start >= end) return Buffer.alloc(0);
-  const [from, to] = isVerified(state, place, start, end) ? [start, end] : wholeBlocks(start, end, place.head.lengthBytes);
+  const [from, to] = isVerified(state, place, start, end)
+    ? [start, end]
+    : wholeBlocks(start, end, place.head.lengthBytes);
   if (file.descriptor !== -1) {
     const bytes = state.files.readNow(file.descriptor, place.offset + from, to - from);
     if (bytes !== undefined) {
       try {
         return take(state, place, bytes, from, start, end);
       } catch (error) {
-        return Promise.reject(error as DamagedBody);
+        return Promise.reject(error);
       }
     }
   }
@@ -204,7 +205,8 @@ function rememberVerified(state: DiskState, place: Place, first: number, count: 
   }
   const name = nameOf(place);
   const bits = state.verified.get(name) ?? new Uint8Array(Math.ceil(total / 8));
-  for (let block = first; block < first + count; block += 1) bits[block >>> 3] = (bits[block >>> 3] ?? 0) | (1 << (block & 7));
+  for (let block = first; block < first + count; block += 1)
+    bits[block >>> 3] = (bits[block >>> 3] ?? 0) | (1 << (block & 7));
   state.verified.set(name, bits);
   let verified = 0;
   for (let block = 0; block < total; block += 1) verified += ((bits[block >>> 3] ?? 0) >>> (block & 7)) & 1;
@@ -235,7 +237,11 @@ function noteReadFailure(state: DiskState, key: string, row: number, error: unkn
   const { code } = error as NodeJS.ErrnoException;
   if (code === "EMFILE" || code === "ENFILE") return;
   if (code !== "ENOENT")
-    state.failures.warn("READ", { err: error, key }, "a cached object could not be read from disk; it counts as a miss");
+    state.failures.warn(
+      "READ",
+      { err: error, key },
+      "a cached object could not be read from disk; it counts as a miss",
+    );
   if (row !== 0) dropRow(state, row);
 }
 

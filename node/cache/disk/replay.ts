@@ -69,14 +69,15 @@ async function readIndexFile(state: DiskState, name: string, log: Log): Promise<
     state.journal.otherBytes += blocksOf(size);
     if (isSnapshot) state.journal.snapshotBytes = blocksOf(size);
     let ordinal = 0;
-    for (let position = 0; position < size; ) {
+    for (let position = 0; position < size;) {
       const bytes = await files.read(descriptor, position, Math.min(readBytes, size - position));
       const isLast = position + bytes.length >= size;
       let at = 0;
       let frame = frameAt(bytes, at, ordinal);
-      while (frame.state === "whole" || (frame.state === "damaged" && isSnapshot)) {
+      while (frame.state === "whole" || frame.state === "damaged") {
         if (frame.state === "whole") applyAll(state, frame.words);
-        else state.counts.corrupt += 1;
+        else if (isSnapshot) state.counts.corrupt += 1;
+        else break;
         at = frame.end;
         ordinal += 1;
         frame = frameAt(bytes, at, ordinal);
@@ -99,7 +100,7 @@ async function readIndexFile(state: DiskState, name: string, log: Log): Promise<
 }
 
 function applyAll(state: DiskState, words: Uint32Array): void {
-  for (let at = 0; at < words.length; ) {
+  for (let at = 0; at < words.length;) {
     const length = entryWords(words, at);
     if (length === 0) return;
     apply(state, words, at, length);
@@ -124,7 +125,12 @@ function apply(state: DiskState, words: Uint32Array, at: number, length: number)
       return;
     }
     case entry.volume:
-      putVolume(state, words[at + 1] ?? 0, (first >>> 8) & 1 ? "file" : "segment", (first >>> 16) & 1 ? "main" : "small");
+      putVolume(
+        state,
+        words[at + 1] ?? 0,
+        (first >>> 8) & 1 ? "file" : "segment",
+        (first >>> 16) & 1 ? "main" : "small",
+      );
       return;
     case entry.gone: {
       const volume = state.layout.volumes.get(words[at + 1] ?? 0);
@@ -221,7 +227,7 @@ async function compareVolumes(state: DiskState): Promise<void> {
       await files.removeTree(join(state.directory, folder, name));
       if (number !== undefined) layout.nextNumber = Math.max(layout.nextNumber, number + 1);
     }
-    for (const volume of [...layout.volumes.values()]) {
+    for (const volume of Array.from(layout.volumes.values())) {
       if (volume.kind !== kind) continue;
       if (!names.has(String(volume.number)) || volume.firstRow === 0) {
         for (const row of rowsOf(layout, volume)) dropRowQuietly(state, row);

@@ -8,7 +8,15 @@
 import { pinFile, releaseFile } from "./descriptors.ts";
 import { compactHeads, isCompactionDue } from "./heads.ts";
 import { type RowFacts, rowFacts } from "./index-table.ts";
-import { flush, invalidate, isOverfull, isSnapshotDue, journalBytes, snapshotBytesFor, writeSnapshot } from "./journal.ts";
+import {
+  flush,
+  invalidate,
+  isOverfull,
+  isSnapshotDue,
+  journalBytes,
+  snapshotBytesFor,
+  writeSnapshot,
+} from "./journal.ts";
 import { assign, blocksOf, bytesOfBodies, chooseReclaim, type Reclaim, takeUse, type Volume } from "./layout.ts";
 import { DiskPaused, isWorking, tryOn } from "./patience.ts";
 import { moveBody, noteMoved } from "./rows.ts";
@@ -105,7 +113,11 @@ async function reclaim(state: DiskState, { volume, keep }: Reclaim): Promise<voi
     } catch (error) {
       // What was not copied goes with the volume: it can be fetched again.
       if (!(error instanceof DiskPaused))
-        state.failures.warn("COPY", { err: error }, "objects could not be moved on in the disk cache; they are dropped");
+        state.failures.warn(
+          "COPY",
+          { err: error },
+          "objects could not be moved on in the disk cache; they are dropped",
+        );
     }
   }
   await dropVolume(state, volume);
@@ -116,7 +128,7 @@ async function copyBodies(state: DiskState, { volume, keep }: Reclaim): Promise<
   if (file === undefined) throw new DiskPaused("all descriptors of the tier are in use");
   try {
     await file.opened;
-    for (let from = 0; from < keep.length; ) {
+    for (let from = 0; from < keep.length;) {
       const portion: Copy[] = [];
       let bytes = 0;
       for (; from < keep.length && bytes < copyBytes; from += 1) {
@@ -174,6 +186,7 @@ export function tidy(state: DiskState): void {
 async function tidyNow(state: DiskState): Promise<void> {
   if (state.isReadOnly) return;
   await retryRemovals(state);
+  await dropEmptyVolumes(state);
   if (isOverfull(state.journal)) await invalidate(state.journal);
   const { journal } = state;
   if (isSnapshotDue(journal)) {

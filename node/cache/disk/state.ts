@@ -1,5 +1,5 @@
 /** All state of an open disk tier, in one record. The other files of this folder are functions over it. */
-import { LRUCache } from "lru-cache";
+import type { LRUCache } from "lru-cache";
 import { join } from "node:path";
 import type { Clock } from "#base/clock.ts";
 import type { FailureLog } from "#base/failure-log.ts";

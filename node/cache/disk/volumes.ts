@@ -47,6 +47,7 @@ export async function writeBytes(
 
 /** Makes all objects of a volume unfindable, then removes its file. Readers that have it open keep its bytes. */
 export async function dropVolume(state: DiskState, volume: Volume): Promise<void> {
+  if (state.layout.volumes.get(volume.number) !== volume) return; // somebody else was faster
   const bytes = blocksOf(volume.bytes);
   for (const row of rowsOf(state.layout, volume)) {
     noteDropped(state.layout, volume, row);
@@ -70,7 +71,7 @@ export async function removeFile(state: DiskState, path: string, bytes: number):
 
 /** Tries again to remove what could not be removed. */
 export async function retryRemovals(state: DiskState): Promise<void> {
-  for (const path of [...state.doomed.keys()]) await removeDoomed(state, path);
+  for (const path of Array.from(state.doomed.keys())) await removeDoomed(state, path);
 }
 
 async function removeDoomed(state: DiskState, path: string): Promise<void> {
@@ -80,7 +81,11 @@ async function removeDoomed(state: DiskState, path: string): Promise<void> {
     state.doomed.delete(path);
   } catch (error) {
     if (error instanceof DiskPaused) return;
-    state.failures.warn("REMOVE", { err: error, path }, "a file of the disk cache could not be removed; its space stays used");
+    state.failures.warn(
+      "REMOVE",
+      { err: error, path },
+      "a file of the disk cache could not be removed; its space stays used",
+    );
   }
 }
 

@@ -6,8 +6,7 @@
  * An object is found in `waiting` until its row is in the index. A purge or removal takes it out of there, and the
  * batch looks again before it writes the row.
  */
-import type { CachedObject } from "../object.ts";
-import { memoryBytesOf } from "../object.ts";
+import { type CachedObject, memoryBytesOf } from "../object.ts";
 import { appendHeads } from "./heads.ts";
 import { checksumsOf, encodeHead } from "./head-record.ts";
 import { field, get, type RowFacts } from "./index-table.ts";
@@ -38,9 +37,11 @@ interface Placed {
 
 /** Takes an object to be written. False: not taken, and what it would have replaced is gone. */
 export function store(state: DiskState, object: CachedObject): boolean {
+  if (state.bytesMax === 0 || state.isClosed) return false;
   const bytes = memoryBytesOf(object);
-  const isFitting = object.body.length + aboutBytes <= state.bytesMax / 4 && state.waitingBytes + bytes <= waitingBytesMax;
-  if (!isFitting || state.isClosed || state.isReadOnly || !isWorking(state.writes)) {
+  const isFitting =
+    object.body.length + aboutBytes <= state.bytesMax / 4 && state.waitingBytes + bytes <= waitingBytesMax;
+  if (!isFitting || state.isReadOnly || !isWorking(state.writes)) {
     state.counts.refused += 1;
     forget(state, object.key);
     return false;
@@ -84,7 +85,10 @@ async function writeWaiting(state: DiskState): Promise<void> {
   });
   while (state.waiting.size > 0) {
     const batch = nextBatch(state);
-    const bytes = batch.reduce((sum, { body, headerBlock }) => sum + body.length + headerBlock.length + aboutBytes + blockBytes, 0);
+    const bytes = batch.reduce(
+      (sum, { body, headerBlock }) => sum + body.length + headerBlock.length + aboutBytes + blockBytes,
+      0,
+    );
     const isGranted = isWorking(state.writes) && (await makeRoom(state, bytes));
     if (!isGranted) {
       for (const object of batch) giveUp(state, object);
@@ -120,10 +124,10 @@ function giveUp(state: DiskState, object: CachedObject): void {
 }
 
 async function writeBatch(state: DiskState, batch: readonly CachedObject[]): Promise<void> {
-  const placed = batch.flatMap((object) => {
+  const placed = batch.flatMap((object): Placed[] => {
     const { key, facts, headerBlock, body } = object;
     const head = encodeHead({ key, facts, headerBlock, lengthBytes: body.length, blockChecksums: checksumsOf(body) });
-    if (head !== undefined) return [{ object, head, volume: undefined, offset: 0 } as Placed];
+    if (head !== undefined) return [{ object, head, volume: undefined, offset: 0 }];
     giveUp(state, object);
     return [];
   });

@@ -1,8 +1,35 @@
-/** The disk tier's index, layout and eviction without files: for tests and benches that replay traces. */
-import { addRow, createIndex, field, findRow, flag, frequencyMax, frequencyOf, get, removeRow, setFlag, setFrequency, setRowFacts } from "../../node/cache/disk/index-table.ts";
-import { assign, bytesOfBodies, chooseReclaim, createLayout, forgetVolume, type Layout, linkRow, noteDropped, rowsOf, streamFor, takeUse, unlinkRow, type Volume } from "../../node/cache/disk/layout.ts";
-import type { Key } from "../../node/cache/disk/key.ts";
-import type { Stream } from "../../node/cache/disk/eviction.ts";
+/** The index, layout and eviction of the tier without files, for tests and benches that replay traces. */
+import {
+  addRow,
+  createIndex,
+  field,
+  findRow,
+  flag,
+  frequencyMax,
+  frequencyOf,
+  get,
+  removeRow,
+  setFlag,
+  setFrequency,
+  setRowFacts,
+} from "./index-table.ts";
+import {
+  assign,
+  bytesOfBodies,
+  chooseReclaim,
+  createLayout,
+  forgetVolume,
+  type Layout,
+  linkRow,
+  noteDropped,
+  rowsOf,
+  streamFor,
+  takeUse,
+  unlinkRow,
+  type Volume,
+} from "./layout.ts";
+import type { Key } from "./key.ts";
+import type { Stream } from "./eviction.ts";
 
 export interface DiskModel {
   readonly layout: Layout;
