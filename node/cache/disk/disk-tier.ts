@@ -24,7 +24,7 @@ import { closeAll } from "./descriptors.ts";
 import { descriptorsForDisk } from "./descriptor-limit.ts";
 import { type Files, realFiles } from "./files.ts";
 import { indexBytes } from "./index-table.ts";
-import { closeJournal, flush } from "./journal.ts";
+import { endJournal } from "./journal.ts";
 import { openState } from "./open-state.ts";
 import { isWorking } from "./patience.ts";
 import { carryOut, eachPurged, makeDurable } from "./purging.ts";
@@ -149,12 +149,11 @@ async function close(state: DiskState, cancel: () => void): Promise<void> {
   cancel();
   await flushed(state);
   state.isClosed = true;
+  state.isReadOnly = true;
   await state.tidying;
   noteFrequencies(state);
   // What can't be written now was told when it began to fail.
-  await flush(state.journal).catch(() => undefined);
-  state.isReadOnly = true;
-  closeJournal(state.journal);
+  await endJournal(state.journal).catch(() => undefined);
   for (const file of state.openSegments.values()) file.users -= 1;
   state.openSegments.clear();
   closeAll(state.descriptors);

@@ -7,7 +7,6 @@
 import {
   constants,
   close as closeFile,
-  fdatasync,
   fstat,
   open as openFile,
   read as readFile,
@@ -29,8 +28,6 @@ export interface Files {
   read: (descriptor: number, position: number, lengthBytes: number) => Promise<Buffer>;
   /** Writes all of the buffers, one after the other. */
   write: (descriptor: number, position: number, buffers: readonly Buffer[]) => Promise<void>;
-  /** Resolves when the bytes are on the medium. */
-  sync: (descriptor: number) => Promise<void>;
   sizeOf: (descriptor: number) => Promise<number>;
   /** Never fails: there is nothing that a caller could do. */
   close: (descriptor: number) => void;
@@ -48,22 +45,26 @@ const fileMode = 0o600;
 /** writev() takes at most 1,024 buffers (IOV_MAX). */
 const buffersMax = 1024;
 
+/**
+ * Operations on a descriptor that are under way. A descriptor that is closed meanwhile, because one of them is given
+ * up, closes when they end: its number may be another file's from then on.
+ */
+interface Busy {
+  readonly operations: Map<number, number>;
+  readonly closing: Set<number>;
+}
+
 export function realFiles(): Files {
   const readNow: ReadNow | undefined = openReadNow();
+  const busy: Busy = { operations: new Map(), closing: new Set() };
   return {
     readNow: (...where) => readNow?.(...where),
     open: (path, mode) =>
       settled((done) => {
         openFile(path, mode === "read" ? "r" : openForWriting, fileMode, done);
       }),
-    read: (descriptor, position, lengthBytes) => readAll(descriptor, position, lengthBytes),
-    write: (descriptor, position, buffers) => writeAll(descriptor, position, buffers),
-    sync: (descriptor) =>
-      settled((done) => {
-        fdatasync(descriptor, (error) => {
-          done(error, undefined);
-        });
-      }),
+    read: (descriptor, position, lengthBytes) => during(busy, descriptor, readAll(descriptor, position, lengthBytes)),
+    write: (descriptor, position, buffers) => during(busy, descriptor, writeAll(descriptor, position, buffers)),
     sizeOf: async (descriptor) => {
       const { size } = await settled<{ size: number }>((done) => {
         fstat(descriptor, done);
@@ -71,7 +72,8 @@ export function realFiles(): Files {
       return size;
     },
     close(descriptor) {
-      closeFile(descriptor, () => undefined);
+      if (busy.operations.has(descriptor)) busy.closing.add(descriptor);
+      else closeFile(descriptor, () => undefined);
     },
     rename: (from, to) =>
       settled((done) => {
@@ -102,6 +104,22 @@ export function realFiles(): Files {
         });
       }),
   };
+}
+
+async function during<Result>(busy: Busy, descriptor: number, operation: Promise<Result>): Promise<Result> {
+  const { operations, closing } = busy;
+  operations.set(descriptor, (operations.get(descriptor) ?? 0) + 1);
+  try {
+    return await operation;
+  } finally {
+    const left = (operations.get(descriptor) ?? 1) - 1;
+    if (left > 0) {
+      operations.set(descriptor, left);
+    } else {
+      operations.delete(descriptor);
+      if (closing.delete(descriptor)) closeFile(descriptor, () => undefined);
+    }
+  }
 }
 
 type Done<Value> = (error: NodeJS.ErrnoException | null, value: Value) => void;

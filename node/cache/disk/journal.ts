@@ -13,7 +13,7 @@ import { type Index, isRow } from "./index-table.ts";
 import { addObject, addVolume, createEntries, type Entries, framesOf } from "./journal-format.ts";
 import { blocksOf, type Layout } from "./layout.ts";
 import type { Files } from "./files.ts";
-import { type Patience, tryOn } from "./patience.ts";
+import { DiskTooSlow, type Patience, tryOn } from "./patience.ts";
 
 /** Changes that wait for a disk that can't be written. Beyond that the files of the index are removed. */
 const pendingWordsMax = 1024 * 1024;
@@ -28,15 +28,17 @@ export interface Journal {
   readonly directory: string;
   pending: Entries;
   generation: number;
-  /** Of journal-G; −1: the index has no valid files, and nothing is written before the next snapshot. */
+  /** Of journal-G; −1: the next write opens the next one. */
   descriptor: number;
+  /** The files of the index were removed: a journal alone would say too little. */
+  isInvalid: boolean;
   /** Bytes and frames of journal-G. */
   bytes: number;
   frames: number;
   /** Bytes of all other files of the index. */
   otherBytes: number;
   snapshotBytes: number;
-  /** Flushes run one after the other. */
+  /** Writes, and changes of the file, run one after the other. */
   last: Promise<void>;
   snapshotting: Promise<void> | undefined;
 }
@@ -49,6 +51,7 @@ export function createJournal(files: Files, patience: Patience, directory: strin
     pending: createEntries(),
     generation: 0,
     descriptor: -1,
+    isInvalid: false,
     bytes: 0,
     frames: 0,
     otherBytes: 0,
@@ -68,8 +71,9 @@ export function snapshotBytesFor(index: Index): number {
   return blocksOf(index.count * 60 + index.tags.end * 4 + 4096);
 }
 
+/** Also after the files of the index were removed: then nothing of it is on disk. */
 export function isSnapshotDue(journal: Journal): boolean {
-  if (journal.descriptor === -1) return true;
+  if (journal.isInvalid) return true;
   return (
     journal.bytes + journal.otherBytes - journal.snapshotBytes > Math.max(journalBytesLeast, journal.snapshotBytes)
   );
@@ -80,21 +84,24 @@ export function isSnapshotDue(journal: Journal): boolean {
  * @throws DiskPaused or the system's error; the entries are then still pending
  */
 export async function flush(journal: Journal): Promise<void> {
-  const mine = journal.last.then(
-    () => writePending(journal),
-    () => writePending(journal),
-  );
+  await inTurn(journal, () => writePending(journal));
+}
+
+/** Whatever writes to the journal, or replaces it, waits for what does so already. */
+async function inTurn(journal: Journal, work: () => Promise<void>): Promise<void> {
+  const mine = journal.last.then(work, work);
   journal.last = mine;
   await mine;
 }
 
 async function writePending(journal: Journal): Promise<void> {
-  if (journal.descriptor === -1) {
+  if (journal.isInvalid && journal.descriptor === -1) {
     // There is nothing on disk that these entries would have to correct.
     journal.pending = createEntries();
     return;
   }
   if (journal.pending.end === 0) return;
+  if (journal.descriptor === -1) await openNext(journal);
   const writing = journal.pending;
   journal.pending = createEntries();
   try {
@@ -105,6 +112,8 @@ async function writePending(journal: Journal): Promise<void> {
     journal.frames += frames;
   } catch (error) {
     putBack(journal, writing);
+    // The write may still be carried out, over whatever is written there by then.
+    if (error instanceof DiskTooSlow) closeJournal(journal);
     throw error;
   }
 }
@@ -124,7 +133,11 @@ export function isOverfull(journal: Journal): boolean {
 /** Removes the files of the index, so that the next start finds nothing of what is now in it. @throws as files do */
 export async function invalidate(journal: Journal): Promise<void> {
   const { files, patience, directory } = journal;
-  closeJournal(journal);
+  journal.isInvalid = true;
+  await inTurn(journal, () => {
+    closeJournal(journal);
+    return Promise.resolve();
+  });
   // It sees that the journal is closed, and gives up. Its operations have deadlines.
   await journal.snapshotting?.catch(() => undefined);
   await tryOn({ ...patience, pauseMs: 0, underway: 0 }, async () => {
@@ -137,13 +150,30 @@ export async function invalidate(journal: Journal): Promise<void> {
   journal.snapshotBytes = 0;
 }
 
-export function closeJournal(journal: Journal): void {
+function closeJournal(journal: Journal): void {
   if (journal.descriptor !== -1) journal.files.close(journal.descriptor);
   journal.descriptor = -1;
 }
 
-/** Opens the journal of the next generation; what is pending goes there. @throws as files do */
+/** Writes what is pending, and closes the journal. Nothing may be written to it from then on. */
+export async function endJournal(journal: Journal): Promise<void> {
+  await journal.snapshotting?.catch(() => undefined);
+  try {
+    await flush(journal);
+  } finally {
+    closeJournal(journal);
+  }
+}
+
+/** Opens the journal of the next generation, when all that is pending is in the last one. @throws as files do */
 async function beginGeneration(journal: Journal): Promise<void> {
+  await inTurn(journal, async () => {
+    await writePending(journal);
+    await openNext(journal);
+  });
+}
+
+async function openNext(journal: Journal): Promise<void> {
   const { files, patience, directory } = journal;
   const generation = journal.generation + 1;
   const descriptor = await tryOn(patience, () => files.open(join(directory, `journal-${generation}`), "write"));
@@ -165,7 +195,6 @@ export function writeSnapshot(journal: Journal, index: Index, layout: Layout): P
 
 async function writeSnapshotNow(journal: Journal, index: Index, layout: Layout): Promise<void> {
   const { files, patience, directory } = journal;
-  await flush(journal);
   await beginGeneration(journal);
   const { generation } = journal;
   const path = join(directory, "snapshot.tmp");
@@ -185,8 +214,9 @@ async function writeSnapshotNow(journal: Journal, index: Index, layout: Layout):
     files.close(descriptor);
   }
   // Invalidated meanwhile: what was written holds what must not come back.
-  if (journal.descriptor === -1) return;
+  if (journal.isInvalid && journal.descriptor === -1) return;
   await tryOn(patience, () => files.rename(path, join(directory, `snapshot-${generation}`)));
+  journal.isInvalid = false;
   await removeOlder(journal, generation);
   journal.snapshotBytes = blocksOf(bytes);
   journal.otherBytes = journal.snapshotBytes;

@@ -34,8 +34,11 @@ export function createPatience(parts: Pick<Patience, "clock" | "deadlineMs" | "u
   return { ...parts, underway: 0, pauseMs: 0, pausedUntilMs: 0, isTrying: false, failures: 0 };
 }
 
-/** A result that did not come in time, or an operation that was not begun because too many hang. */
+/** An operation that was not begun, or has no result: the disk was left alone. */
 export class DiskPaused extends Error {}
+
+/** An operation that had no result by its deadline. It may still be carried out. */
+export class DiskTooSlow extends DiskPaused {}
 
 /** Whether an operation would be begun now. */
 export function isWorking(patience: Patience): boolean {
@@ -81,7 +84,7 @@ async function byDeadline<Result>(patience: Patience, begin: () => Promise<Resul
   });
   return await new Promise<Result>((resolve, reject) => {
     const cancel = clock.after(deadlineMs, () => {
-      reject(new DiskPaused(`no result of the disk within ${deadlineMs} ms`));
+      reject(new DiskTooSlow(`no result of the disk within ${deadlineMs} ms`));
     });
     operation.finally(cancel).then(resolve, reject);
   });

@@ -54,6 +54,7 @@ export async function carryOut(state: DiskState, purge: Purge, tell?: Found): Pr
 
 /** Removals are written down, or else the index on disk is given up: the next start must not find them again. */
 export async function makeDurable(state: DiskState): Promise<void> {
+  if (state.isClosed) return;
   try {
     await flush(state.journal);
   } catch {

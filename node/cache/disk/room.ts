@@ -90,7 +90,7 @@ async function makeRoomInTurn(state: DiskState, bytes: number): Promise<boolean>
 async function freeSome(state: DiskState): Promise<boolean> {
   if (await dropEmptyVolumes(state)) return true;
   if (isCompactionDue(state) && (await compactHeads(state))) return true;
-  if (state.journal.descriptor !== -1 && isSnapshotDue(state.journal)) {
+  if (isSnapshotDue(state.journal) && !state.isClosed) {
     await writeSnapshot(state.journal, state.index, state.layout);
     return true;
   }
