@@ -205,6 +205,18 @@ export const edgeConfigSchema = Type.Object(
       },
       { ...strict, default: {}, description: "size of the cache" },
     ),
+    assets: Type.Object(
+      {
+        privateNetworks: Type.Array(Type.String({ format: "prefix" }), {
+          maxItems: 64,
+          default: [],
+          description:
+            "networks of private, loopback or other special addresses that origins of assets hosts may use, such as " +
+            "10.0.0.0/8; []: public addresses only",
+        }),
+      },
+      { ...strict, default: {}, description: "origins of assets hosts" },
+    ),
     decoders: Type.Object(
       {
         processes: Type.Integer({

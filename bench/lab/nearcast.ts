@@ -96,6 +96,7 @@ export async function startNearcast(
     http: [{ host: address, port: 8080 }],
     admin: { host: address, port: 8081 },
     dns: { addresses: [] },
+    assets: { privateNetworks: ["127.0.0.0/8"] },
     drainMs: 0,
     logLevel: "warn",
     ...options.edge?.(address),

@@ -39,6 +39,12 @@ const advice = {
     "Check that the origin, or the origin of the assets host, is running and reachable from this node.",
   ORIGIN_TIMEOUT:
     "Check the load of the origin. The time limits are `limits.originTimeoutMs` and the `timeoutMs` of an assets host.",
+  ORIGIN_BUSY:
+    "Retry after the time in `Retry-After`. If it happens often, check why the origin is slow; " +
+    "see [Origins](limits.md#origins).",
+  ORIGIN_NOT_ALLOWED:
+    "If the origin is yours, add its network to `assets.privateNetworks` of the edge configuration. The log " +
+    "names the address.",
   ORIGIN_BAD_ANSWER: "Check which server answers at `origin.url`: it must be a nearcast origin.",
   ORIGIN_REFUSED: "Copy the current edge token to the edge; see [Rotate secrets](runbook.md#rotate-secrets).",
   PEER_UNREACHABLE: "`nearcast status` shows which node is down. Nodes retry with another node automatically.",

@@ -7,11 +7,18 @@
 /** A server rarely needs more than two: `100 Continue`, `103 Early Hints`. */
 export const interimResponsesMax = 16;
 
+/** The failure of a request whose server sent more of them. */
+export class TooManyInterimResponses extends Error {
+  constructor() {
+    super(`more than ${interimResponsesMax} interim responses (1xx)`);
+  }
+}
+
 /** For `onInfo` of an undici request. One interim response too many fails the request and closes its connection. */
 export function fewInterimResponses(): () => void {
   let count = 0;
   return () => {
     count += 1;
-    if (count > interimResponsesMax) throw new Error(`more than ${interimResponsesMax} interim responses (1xx)`);
+    if (count > interimResponsesMax) throw new TooManyInterimResponses();
   };
 }

@@ -1,90 +1,105 @@
 /**
- * One request to the HTTP origin behind an `assets` host: headers now, body as it comes.
+ * Requests to the HTTP origins behind `assets` hosts: headers now, body as it comes. Each origin has its own
+ * connections, limits and breaker (upstream/).
  *
  * Only headers of an allow-list travel there, so that no client can make the origin say something special that the
- * cache would then tell everyone. Connections are kept per origin.
+ * cache would then tell everyone.
  */
-import { Agent, type Dispatcher } from "undici";
-import type { Clock } from "#base/clock.ts";
-import { fewInterimResponses } from "#base/interim-responses.ts";
-import type { Random } from "#base/random.ts";
 import { LRUCache } from "lru-cache";
-import { attempt, connectTimeoutMs } from "./attempt.ts";
-import { type Breaker, createBreaker } from "./breaker.ts";
+import type { Dispatcher } from "undici";
+import type { Clock } from "#base/clock.ts";
+import type { NearcastError } from "#base/errors.ts";
+import type { Random } from "#base/random.ts";
+import { createFailingUrls, failureMsDefault } from "./failing-urls.ts";
+import { publicExcept } from "./upstream/addresses.ts";
+import { request } from "./upstream/request.ts";
+import { closeUpstream, openUpstream, statsOf, type Upstream, type UpstreamStats } from "./upstream/upstream.ts";
 
 /** What a client may say to the origin through the cache. `authorization` travels only on requests that bypass it. */
 export const forwardedFields: readonly string[] = ["accept", "accept-encoding", "accept-language", "user-agent"];
-/** Origins in all; a breaker that is forgotten starts closed. */
-const breakersMax = 10_000;
-const connectionsPerOrigin = 64;
+/** Fields of requests that a probe of the origin repeats: none of them is a client's. */
+const probeFields = ["via", "cdn-loop", "x-forwarded-host"] as const;
+/** Origins whose connections and breakers are kept; more than a fleet document has hosts. */
+const upstreamsMax = 10_000;
 
 export type RequestFields = Readonly<Record<string, string | string[] | undefined>>;
 
+export interface AssetRequest {
+  origin: string;
+  method: "GET" | "HEAD";
+  /** Path and query as the client wrote them. */
+  target: string;
+  clientFields: RequestFields;
+  /** Fields beside the allow-list, such as conditions, Range and If-Range. */
+  extra: Readonly<Record<string, string>>;
+  /** Until the head has arrived; also for each silence of the origin in the body. */
+  timeoutMs: number;
+  /** The network of the client that the request is for (base/client-network.ts). */
+  client: string;
+  /** How long a failure of the URL is given to all who ask for it, instead of asking again (default: 1 s). */
+  failureMs?: number;
+  /** False: never send a second request when the first is late (default: true). */
+  isHedged?: boolean;
+  /** Nobody needs the response any more: frees place and connection at once. */
+  signal?: AbortSignal;
+}
+
 export interface AssetFetcher {
   /**
-   * @param target path and query as the client wrote them
-   * @param extra fields beside the allow-list, such as conditions
-   * @throws NearcastError ORIGIN_UNREACHABLE, ORIGIN_TIMEOUT; reading the body fails when it is silent for `timeoutMs`
+   * One request; redirects are not followed.
+   * @returns the head; the body holds a connection until it is read or given up (body.ts)
+   * @throws NearcastError ORIGIN_*, or the reason of `signal`; reading the body fails when the origin is silent for
+   *   `timeoutMs`
    */
-  fetch: (order: {
-    origin: string;
-    method: "GET" | "HEAD";
-    target: string;
-    clientFields: RequestFields;
-    extra: Readonly<Record<string, string>>;
-    timeoutMs: number;
-  }) => Promise<Dispatcher.ResponseData>;
+  fetch: (order: AssetRequest) => Promise<Dispatcher.ResponseData>;
   counts: () => { fetches: number; failures: number };
+  /** Of each origin that was asked for something. */
+  upstreams: () => UpstreamStats[];
   close: () => Promise<void>;
 }
 
-export function openAssetFetcher(options: { node: string; clock: Clock; random: Random }): AssetFetcher {
-  const agent = new Agent({
-    connections: connectionsPerOrigin,
-    connect: { timeout: connectTimeoutMs },
-    headersTimeout: 0, // attempt.ts has the one deadline until then
-  });
-  const breakers = new LRUCache<string, Breaker>({ max: breakersMax });
+/** @param options `privateNetworks`: prefixes of addresses beside the public ones that origins may have */
+export function openAssetFetcher(options: {
+  node: string;
+  privateNetworks: readonly string[];
+  clock: Clock;
+  random: Random;
+}): AssetFetcher {
+  const { node, clock, random } = options;
+  const policy = publicExcept(options.privateNetworks);
+  const failing = createFailingUrls<NearcastError>();
+  const upstreams = new LRUCache<string, Upstream>({ max: upstreamsMax, dispose: closeUpstream });
   const counts = { fetches: 0, failures: 0 };
+
+  function upstreamOf(origin: string): Upstream {
+    const known = upstreams.get(origin);
+    if (known !== undefined) return known;
+    const upstream = openUpstream(origin, { policy, clock, random, failing });
+    upstreams.set(origin, upstream);
+    return upstream;
+  }
+
   return {
-    async fetch({ origin, method, target, clientFields, extra, timeoutMs }) {
-      let breaker = breakers.get(origin);
-      if (breaker === undefined) {
-        breaker = createBreaker(options.clock);
-        breakers.set(origin, breaker);
-      }
-      const headers: Record<string, string> = { via: `1.1 ${options.node}`, "cdn-loop": "nearcast" };
-      for (const name of forwardedFields) {
-        const value = fieldOf(clientFields, name);
-        // Without the field an origin may choose any coding, and the answer is shared with those who accept none.
-        if (name === "accept-encoding") headers[name] = codingsOf(value ?? "");
-        else if (value !== undefined) headers[name] = value;
-      }
-      const loop = fieldOf(clientFields, "cdn-loop");
-      if (loop !== undefined) headers["cdn-loop"] = `${loop}, nearcast`; // RFC 8586
-      const url = new URL(origin);
+    async fetch(order) {
+      const { origin, method, target, clientFields, extra, timeoutMs, client, signal } = order;
+      const { pathname, origin: base } = new URL(origin);
+      const headers = { ...headersOf(clientFields, node), ...extra };
       counts.fetches += 1;
       try {
-        return await attempt({ breaker, clock: options.clock, random: options.random, timeoutMs }, async (signal) => {
-          // The deadline ends with the headers; a body that is silent for as long is cut, a long one goes on.
-          const untilHeaders = new AbortController();
-          const abort = (): void => {
-            untilHeaders.abort(signal.reason);
-          };
-          signal.addEventListener("abort", abort, { once: true });
-          try {
-            return await agent.request({
-              origin: url.origin,
-              path: url.pathname.replace(/\/$/, "") + target,
-              method,
-              headers: { ...headers, ...extra },
-              bodyTimeout: timeoutMs,
-              signal: untilHeaders.signal,
-              onInfo: fewInterimResponses(),
-            });
-          } finally {
-            signal.removeEventListener("abort", abort);
-          }
+        return await request(upstreamOf(base), {
+          method,
+          url: `${method} ${headers["x-forwarded-host"] ?? ""} ${target}`,
+          path: pathname.replace(/\/$/, "") + target,
+          headers,
+          probeHeaders: Object.fromEntries(
+            probeFields.flatMap((name) => (headers[name] === undefined ? [] : [[name, headers[name]]])),
+          ),
+          network: client,
+          timeoutMs,
+          bodyTimeoutMs: timeoutMs,
+          failureMs: order.failureMs ?? failureMsDefault,
+          isHedged: order.isHedged ?? true,
+          signal,
         });
       } catch (error) {
         counts.failures += 1;
@@ -92,8 +107,25 @@ export function openAssetFetcher(options: { node: string; clock: Clock; random: 
       }
     },
     counts: () => ({ ...counts }),
-    close: () => agent.destroy(),
+    upstreams: () => [...upstreams.values()].map(statsOf),
+    async close() {
+      upstreams.clear();
+    },
   };
+}
+
+/** The fields of the client that the origin gets, and those that every request has. */
+function headersOf(clientFields: RequestFields, node: string): Record<string, string> {
+  const headers: Record<string, string> = { via: `1.1 ${node}`, "cdn-loop": "nearcast" };
+  for (const name of forwardedFields) {
+    const value = fieldOf(clientFields, name);
+    // Without the field an origin may choose any coding, and the answer is shared with those who accept none.
+    if (name === "accept-encoding") headers[name] = codingsOf(value ?? "");
+    else if (value !== undefined) headers[name] = value;
+  }
+  const loop = fieldOf(clientFields, "cdn-loop");
+  if (loop !== undefined) headers["cdn-loop"] = `${loop}, nearcast`; // RFC 8586
+  return headers;
 }
 
 /** A field's value as one line; several are joined as RFC 9110 §5.3 allows. */

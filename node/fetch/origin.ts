@@ -1,6 +1,9 @@
 /**
  * The edge's side of the origin's API: sources, the fleet document, the fleet secret, the roster, the feed, the token.
  *
+ * Sources are for clients: they are many and large, and go through upstream/ with its limits per client network. All
+ * else is small and has connections of its own, so that it never waits behind sources.
+ *
  * What comes back is checked before anyone uses it: a source's bytes must have the SHA-256 that its ETag names.
  */
 import { createHash } from "node:crypto";
@@ -16,9 +19,13 @@ import { type EdgeTokenAnswer, edgeTokenSchema } from "#secret/edge-token.ts";
 import { fleetBytesMax } from "#document/read-document.ts";
 import { type Roster, rosterNodesMax, rosterSchema } from "#document/roster.ts";
 import { type FleetSecrets, fleetSecretsSchema } from "#secret/fleet-secret.ts";
-import { attempt, connectTimeoutMs } from "./attempt.ts";
-import { createBreaker } from "./breaker.ts";
+import { attempt } from "./attempt.ts";
 import { dropBody } from "./body.ts";
+import { failureMsDefault, rememberFailure } from "./failing-urls.ts";
+import { originFailure } from "./origin-failure.ts";
+import { connectTimeoutMs } from "./upstream/connect.ts";
+import { request } from "./upstream/request.ts";
+import { closeUpstream, openUpstream, statsOf, type UpstreamStats } from "./upstream/upstream.ts";
 import type { TokenSource } from "./token-file.ts";
 import { createTokenStanding, type TokenStanding } from "./token-standing.ts";
 
@@ -30,8 +37,8 @@ const fleetAnswerBytesMax = 4 * fleetBytesMax;
 const secretBytesMax = 4096;
 /** A node with one address takes some 150 bytes, one with all that it may have ten times as many. */
 const rosterBytesMax = rosterNodesMax * 512;
-/** Connections to the origin; what comes beyond waits in undici's queue until its deadline. */
-const connectionsMax = 64;
+/** For all that is small: the feed holds one, the channel and the questions of a start need a few. */
+const smallConnectionsMax = 8;
 
 export type SourceAnswer =
   /** The name now means one of the versions that the asker knows: no bytes were sent. */
@@ -39,20 +46,26 @@ export type SourceAnswer =
   | { outcome: "found"; sha256: string; body: Buffer }
   | { outcome: "absent"; status: 404 | 410 };
 
+export interface SourceWish {
+  bytesMax: number;
+  timeoutMs: number;
+  client: string;
+  failureMs?: number;
+  signal?: AbortSignal;
+}
+
 export interface OriginClient {
   /**
    * What does this name mean now? One conditional request answers it: unchanged, rolled back or replaced.
    *
    * @param name the source's name, without leading slash
    * @param known hashes of the versions that need not be sent again (RFC 9110 §13.1.2: a list is allowed)
-   * @param most `timeoutMs`: for connecting, retries and the whole body together
-   * @throws NearcastError ORIGIN_*, or BODY_TOO_LARGE past `bytesMax`
+   * @param wish `timeoutMs`: for waiting, connecting, retries and the whole body together; `client`: the network of the
+   *   client it is for; `failureMs`: how long a failure is given to all who ask for the name (default: 1 s); `signal`:
+   *   nobody needs it any more
+   * @throws NearcastError ORIGIN_*, BODY_TOO_LARGE past `bytesMax`, or the reason of `signal`
    */
-  source: (
-    name: string,
-    known: readonly string[],
-    most: { bytesMax: number; timeoutMs: number },
-  ) => Promise<SourceAnswer>;
+  source: (name: string, known: readonly string[], wish: SourceWish) => Promise<SourceAnswer>;
   fleet: () => Promise<{ version: number; text: string }>;
   /** Null: the origin is of a release that has none. */
   secrets: () => Promise<FleetSecrets | null>;
@@ -63,8 +76,7 @@ export interface OriginClient {
   /** The feed's bytes from after `since` (null: from now on) until `signal` ends it. Its follower retries. */
   feed: (since: number | null, signal: AbortSignal) => Promise<Readable>;
   /**
-   * Tells the origin something (node/follow/channel): one attempt, without the breaker, which is for what clients wait
-   * for.
+   * Tells the origin something (node/follow/channel): one attempt.
    * @param path below `/channel/`
    * @returns the status
    */
@@ -74,6 +86,8 @@ export interface OriginClient {
   tokenRefusal: TokenStanding["refusal"];
   tokenComplaint: TokenStanding["complaint"];
   isBroken: () => boolean;
+  /** Of the requests for sources. */
+  upstream: () => UpstreamStats;
   close: () => Promise<void>;
 }
 
@@ -86,20 +100,23 @@ export function openOriginClient(options: {
   onTokenRefused?: () => void;
 }): OriginClient {
   const base = new URL(options.url);
-  const pool = new Pool(base.origin, {
-    connections: connectionsMax,
+  const { clock, random } = options;
+  // The operator of this edge chose the origin, so it may be anywhere.
+  const upstream = openUpstream(base.origin, { policy: { kind: "any" }, clock, random });
+  const small = new Pool(base.origin, {
+    connections: smallConnectionsMax,
     connect: { timeout: connectTimeoutMs },
+    allowH2: false,
     // Each request has one deadline for all of it (attempt.ts); a second clock here would end it with another number.
     headersTimeout: 0,
     bodyTimeout: 0,
     keepAliveTimeout: 30_000,
   });
-  const breaker = createBreaker(options.clock);
   const { token } = options;
-  const standing = createTokenStanding(options.clock, options.onTokenRefused ?? (() => undefined));
+  const standing = createTokenStanding(clock, options.onTokenRefused ?? (() => undefined));
   const counts = { sources: 0, sourceBodies: 0, failures: 0 };
   const prefix = base.pathname.replace(/\/$/, "") + apiPath;
-  const settings = { breaker, clock: options.clock, random: options.random };
+  const settings = { clock, random, name: base.host, timeoutMs: smallTimeoutMs };
 
   async function counted<Result>(work: Promise<Result>): Promise<Result> {
     try {
@@ -113,16 +130,16 @@ export function openOriginClient(options: {
   /**
    * One request with the token of this moment; with another one again, when the first is refused and there is another.
    * @param what is asked for, in words
+   * @param ask sends it with these fields
    * @throws NearcastError ORIGIN_REFUSED
    */
-  async function send(
+  async function withToken(
     what: string,
-    wanted: Omit<Dispatcher.RequestOptions, "method" | "headers"> & { method?: "POST"; headers?: object },
+    ask: (authorization: { authorization: string }) => Promise<Dispatcher.ResponseData>,
   ): Promise<Dispatcher.ResponseData> {
     for (let isLast = false; ; isLast = true) {
       const presented = token.current();
-      const headers = { ...wanted.headers, authorization: `Bearer ${presented}` };
-      const answer = await pool.request({ method: "GET", ...wanted, headers, onInfo: fewInterimResponses() });
+      const answer = await ask({ authorization: `Bearer ${presented}` });
       const { statusCode } = answer;
       if (!isTokenRefused(answer)) {
         standing.answered(what);
@@ -137,23 +154,65 @@ export function openOriginClient(options: {
     }
   }
 
+  async function send(
+    what: string,
+    wanted: Omit<Dispatcher.RequestOptions, "method" | "headers"> & { method?: "POST"; headers?: object },
+  ): Promise<Dispatcher.ResponseData> {
+    return await withToken(what, async (authorization) => {
+      const headers = { ...wanted.headers, ...authorization };
+      return await small.request({ method: "GET", ...wanted, headers, onInfo: fewInterimResponses() });
+    });
+  }
+
+  async function source(name: string, known: readonly string[], wish: SourceWish): Promise<SourceAnswer> {
+    const { bytesMax, timeoutMs, client, failureMs = failureMsDefault } = wish;
+    const condition = known.length === 0 ? {} : { "if-none-match": known.map((hash) => `"${hash}"`).join(", ") };
+    const deadline = new AbortController();
+    const late = new NearcastError("ORIGIN_TIMEOUT", `${base.host}: no whole response within ${timeoutMs} ms`);
+    const cancel = clock.after(timeoutMs, () => {
+      deadline.abort(late);
+    });
+    const signal = wish.signal === undefined ? deadline.signal : AbortSignal.any([deadline.signal, wish.signal]);
+    try {
+      const answer = await withToken("a source", async (authorization) => {
+        return await request(upstream, {
+          method: "GET",
+          url: name,
+          path: `${prefix}/images/${name.split("/").map(encodeURIComponent).join("/")}`,
+          headers: { ...condition, ...authorization },
+          probeHeaders: authorization,
+          network: client,
+          timeoutMs,
+          bodyTimeoutMs: timeoutMs,
+          failureMs,
+          isHedged: true,
+          signal,
+        });
+      });
+      return await readSource(answer, bytesMax);
+    } catch (thrown) {
+      if (wish.signal?.aborted === true) throw thrown;
+      const error = originFailure(deadline.signal.aborted ? late : thrown, base.host);
+      // A response that makes no sense, such as a status 500: the others who ask for it get the same for a moment.
+      if (failureMs > 0 && (error.code === "ORIGIN_BAD_ANSWER" || error === late)) {
+        rememberFailure(upstream.failing, base.origin, name, error, clock.monotonicMs() + failureMs);
+      }
+      throw error;
+    } finally {
+      cancel();
+    }
+  }
+
   return {
-    source(name, known, { bytesMax, timeoutMs }) {
-      const path = `${prefix}/images/${name.split("/").map(encodeURIComponent).join("/")}`;
-      const condition = known.length === 0 ? {} : { "if-none-match": known.map((hash) => `"${hash}"`).join(", ") };
+    async source(name, known, wish) {
       counts.sources += 1;
-      return counted(
-        attempt({ ...settings, timeoutMs }, async (signal) => {
-          const answer = await send("a source", { path, headers: condition, signal });
-          const source = await readSource(answer, bytesMax);
-          if (source.outcome === "found") counts.sourceBodies += 1;
-          return source;
-        }),
-      );
+      const answer = await counted(source(name, known, wish));
+      if (answer.outcome === "found") counts.sourceBodies += 1;
+      return answer;
     },
     fleet: () =>
       counted(
-        attempt({ ...settings, timeoutMs: smallTimeoutMs }, async (signal) => {
+        attempt(settings, async (signal) => {
           const answer = await send("the fleet document", { path: `${prefix}/fleet`, signal });
           const bytes = await readBody(answer, fleetAnswerBytesMax);
           if (answer.statusCode !== 200) throw badAnswer("the fleet document", answer.statusCode);
@@ -164,7 +223,7 @@ export function openOriginClient(options: {
       ),
     secrets: () =>
       counted(
-        attempt({ ...settings, timeoutMs: smallTimeoutMs }, async (signal) => {
+        attempt(settings, async (signal) => {
           const answer = await send("the fleet secret", { path: `${prefix}/fleet/secret`, signal });
           const bytes = await readBody(answer, secretBytesMax);
           if (answer.statusCode === 404) return null;
@@ -178,7 +237,7 @@ export function openOriginClient(options: {
       ),
     roster: () =>
       counted(
-        attempt({ ...settings, timeoutMs: smallTimeoutMs }, async (signal) => {
+        attempt(settings, async (signal) => {
           const answer = await send("the roster", { path: `${prefix}/nodes`, signal });
           const bytes = await readBody(answer, rosterBytesMax);
           if (answer.statusCode === 404) return null;
@@ -192,7 +251,7 @@ export function openOriginClient(options: {
       ),
     nextToken: () =>
       counted(
-        attempt({ ...settings, timeoutMs: smallTimeoutMs }, async (signal) => {
+        attempt(settings, async (signal) => {
           const answer = await send("the edge token", { path: `${prefix}/tokens/edge/current`, signal });
           const bytes = await readBody(answer, secretBytesMax);
           if (answer.statusCode === 404) return null;
@@ -232,8 +291,12 @@ export function openOriginClient(options: {
     counts: () => ({ ...counts }),
     tokenRefusal: standing.refusal,
     tokenComplaint: standing.complaint,
-    isBroken: () => breaker.state() !== "closed",
-    close: () => pool.destroy(),
+    isBroken: () => upstream.breaker.phase !== "closed",
+    upstream: () => statsOf(upstream),
+    async close() {
+      closeUpstream(upstream);
+      await small.destroy();
+    },
   };
 }
 

@@ -24,6 +24,7 @@ import { dropStream } from "../fetch/body.ts";
 import type { AssetServer } from "../serve/asset.ts";
 import type { ImageServer } from "../serve/image.ts";
 import { type Delivery, errorStatusOf, type Outcome } from "../serve/outcome.ts";
+import { contextOf } from "../serve/request-context.ts";
 import { respond, type Sent } from "./respond.ts";
 import { type Order, rememberImageOrders } from "./understand.ts";
 
@@ -128,10 +129,13 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     understood: Order,
     waiting: Promise<void> | null,
   ): Promise<void> {
+    const context = contextOf(request.raw, reply.raw, request.id);
     try {
       if (waiting !== null) await waiting;
       const delivery =
-        understood.kind === "images" ? await images.serve(understood.order) : await assets.serve(understood.order);
+        understood.kind === "images"
+          ? await images.serve(understood.order, context)
+          : await assets.serve(understood.order, context);
       send(request, reply, understood.order.host, delivery);
     } catch (error) {
       reply.send(error);

@@ -34,7 +34,18 @@ import { cacheStatusOf, type Outcome } from "../serve/outcome.ts";
 import type { Peers } from "../serve/peers.ts";
 import type { WantedVariant } from "../serve/render.ts";
 import { hotKeysMax, type NamedVariant, type Replication } from "../serve/replication.ts";
-import { fieldNames, ownPrefix, readKnown, readLog, type Refusal, type Role, roles, writeTold } from "../serve/wire.ts";
+import { contextOf, type RequestContext } from "../serve/request-context.ts";
+import {
+  fieldNames,
+  ownPrefix,
+  readKnown,
+  readLog,
+  readNetwork,
+  type Refusal,
+  type Role,
+  roles,
+  writeTold,
+} from "../serve/wire.ts";
 import { parseCanonicalForm } from "../variant/key.ts";
 import { judgeConditions } from "./conditions.ts";
 import { parseTarget } from "./target.ts";
@@ -109,8 +120,9 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
     const role = roleOf(request, ["owner", "spill"]);
     const wanted = readVariant(documentOf(fleet), request.query);
     const known = knownOf(request);
+    const context = contextFor(request, reply);
     const began = await begin(request);
-    const { record, object, outcome, status } = await images.serveToPeer(wanted, role);
+    const { record, object, outcome, status } = await images.serveToPeer(wanted, role, context);
     const feedSeq = Math.min(record.feedSeq, object?.facts.feedSeq ?? record.feedSeq);
     const about = { ageMs: ageOf(record), mark: record.mark, feedSeq, outcome, status };
     reply.headers(tell(began, about));
@@ -131,9 +143,10 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
     roleOf(request, ["shield"]);
     const source = readSource(documentOf(fleet), request.query);
     const known = knownOf(request);
+    const context = contextFor(request, reply);
     if (sourceBytes > sourceBytesMost) throw new Refused("busy");
     const began = await begin(request);
-    const { record, body, outcome } = await images.sourceToPeer(source, known);
+    const { record, body, outcome } = await images.sourceToPeer(source, known, context);
     const { feedSeq, mark, meaning } = record;
     reply.headers(tell(began, { ageMs: ageOf(record), mark, feedSeq, outcome, status: null }));
     if ("absentStatus" in meaning) return await reply.code(meaning.absentStatus).send();
@@ -151,10 +164,11 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
     const role = roleOf(request, roles);
     const host = hostOfKind(documentOf(fleet), request.query.host, "assets");
     const target = targetOf(request);
+    const context = contextFor(request, reply);
     const began = await begin(request);
     const fields = { ...request.headers };
     delete fields.authorization;
-    const delivery = await assets.serveToPeer({ host, method: "GET", target, fields }, role);
+    const delivery = await assets.serveToPeer({ host, method: "GET", target, fields }, role, context);
     const { outcome, ageSeconds, feedSeq, isSoftPurged, statusBefore: status = null } = delivery;
     const about = {
       ageMs: (ageSeconds ?? 0) * 1000,
@@ -288,6 +302,15 @@ function knownOf(request: FastifyRequest): readonly string[] {
   const known = readKnown(request.headers);
   if (known === undefined) throw new NearcastError("BAD_REQUEST", `${fieldNames.known} must be a list of hashes`);
   return known;
+}
+
+/** On behalf of the client whose network the asker names; an older release names none, and is asked for itself. */
+function contextFor(request: FastifyRequest, reply: FastifyReply): RequestContext {
+  const network = readNetwork(request.headers);
+  if (network === undefined)
+    throw new NearcastError("BAD_REQUEST", `${fieldNames.network} must be a /24 or a /56 such as 192.0.2.0/24`);
+  const context = contextOf(request.raw, reply.raw, request.id);
+  return network === null ? context : { ...context, clientNetwork: network };
 }
 
 function hostOfKind(document: Fleet, name: string, kind: "images"): ImagesHost;

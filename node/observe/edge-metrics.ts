@@ -12,6 +12,7 @@ import type { MemoryTier } from "../cache/memory.ts";
 import type { Records } from "../cache/records.ts";
 import type { AssetFetcher } from "../fetch/asset.ts";
 import type { OriginClient } from "../fetch/origin.ts";
+import type { UpstreamStats } from "../fetch/upstream/upstream.ts";
 import type { ImageServer } from "../serve/image.ts";
 import type { PeerCounts } from "../serve/peers.ts";
 import type { Metrics } from "./metrics-registry.ts";
@@ -170,6 +171,7 @@ export function declareMetrics(metrics: Metrics, parts: Observed): void {
   });
 
   declareCaches(metrics, parts);
+  declareUpstreams(metrics, parts);
   if (parts.peers !== undefined && parts.peers !== null) declarePeers(metrics, parts.peers.counts);
   declareDns(metrics, parts);
 }
@@ -233,6 +235,67 @@ function declareCaches(metrics: Metrics, parts: Observed): void {
     () => decoders.stats().memoryKills,
   );
 }
+
+/** Origins with a label of their own: those with the most requests. A fleet document may name thousands. */
+const upstreamsShownMax = 100;
+
+/** The origin of the pictures, and the origins of assets hosts: each with the host of its URL as label. */
+function declareUpstreams(metrics: Metrics, { origin, fetcher }: Pick<Observed, "origin" | "fetcher">): void {
+  const shown = (): UpstreamStats[] => [
+    origin.upstream(),
+    ...fetcher
+      .upstreams()
+      .toSorted((a, b) => b.requests - a.requests)
+      .slice(0, upstreamsShownMax),
+  ];
+  const declare = (
+    kind: "gauge" | "counter",
+    name: string,
+    help: string,
+    read: (stats: UpstreamStats) => number,
+  ): void => {
+    // The same origin may have pictures and assets, over separate connections.
+    const rows = () => {
+      const values = new Map<string, number>();
+      for (const stats of shown()) values.set(stats.name, (values.get(stats.name) ?? 0) + read(stats));
+      return [...values].map(([host, value]) => ({ labels: { origin: host }, value }));
+    };
+    metrics.observe({ name: `nearcast_upstream_${name}`, help, kind, labels: ["origin"], read: rows });
+  };
+  declare("gauge", "requests_active", "Requests in progress at an origin", (stats) => stats.placesInUse);
+  declare("gauge", "requests_waiting", "Requests that wait for a connection to an origin", (stats) => {
+    return stats.placesWaiting;
+  });
+  declare("counter", "requests_total", "Requests sent to an origin, with retries and hedges", (stats) => {
+    return stats.requests;
+  });
+  declare("counter", "connections_total", "Connections opened to an origin", (stats) => stats.connectionsOpened);
+  declare("counter", "retries_total", "Requests sent again after a connection failed", (stats) => stats.retries);
+  declare("counter", "hedges_total", "Second requests sent because a response was late", (stats) => stats.hedges);
+  declare("counter", "hedges_won_total", "Second requests whose response came first", (stats) => stats.hedgesWon);
+  declare("counter", "probes_total", "Requests sent to find out whether an origin works again", (stats) => {
+    return stats.probes;
+  });
+  declare("counter", "busy_total", "Requests refused because too many waited for an origin", (stats) => stats.refused);
+  metrics.observe({
+    name: "nearcast_upstream_breaker_open",
+    help: "1 while an origin gets no requests because it failed repeatedly, 0.5 while it recovers, else 0",
+    kind: "gauge",
+    labels: ["origin"],
+    read() {
+      const values = new Map<string, number>();
+      for (const { name, breaker } of shown()) values.set(name, Math.max(values.get(name) ?? 0, brokenness[breaker]));
+      return [...values].map(([name, value]) => ({ labels: { origin: name }, value }));
+    },
+  });
+}
+
+const brokenness: Readonly<Record<UpstreamStats["breaker"], number>> = {
+  closed: 0,
+  recovering: 0.5,
+  probing: 1,
+  open: 1,
+};
 
 function declarePeers(metrics: Metrics, counts: () => PeerCounts): void {
   metrics.observe({

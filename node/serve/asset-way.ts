@@ -17,7 +17,8 @@ import type { Member } from "../peer/directory.ts";
 import type { AssetOrder } from "./order.ts";
 import type { Arrived } from "./asset-answer.ts";
 import type { Peers } from "./peers.ts";
-import { fieldNames, ofAnotherLog, type Role, roles } from "./wire.ts";
+import type { RequestContext } from "./request-context.ts";
+import { fieldNames, ofAnotherLog, type Role, roles, writeNetwork } from "./wire.ts";
 
 /** For whom: what a client's request may lead to, one of a peer may not. */
 export type Asker = "client" | Role;
@@ -46,6 +47,7 @@ export interface AssetWays {
     order: AssetOrder,
     asker: Asker,
     conditions: Readonly<Record<string, string>> | undefined,
+    context: RequestContext,
   ) => Promise<{ arrived: Arrived; way: Way }>;
 }
 
@@ -82,13 +84,19 @@ export function createAssetWays(parts: {
     role: Role,
     order: AssetOrder,
     conditions: Readonly<Record<string, string>>,
+    { clientNetwork }: RequestContext,
   ): Promise<{ arrived: Arrived; way: Way } | null> {
     const said = await peers?.ask({
       role,
       members: () => membersFor(role, order),
       triesMax: triesMax[role],
       path: `/v1/asset?host=${encodeURIComponent(canonicalName(order.host.name))}`,
-      headers: { ...forwardedOf(order.fields), ...conditions, [fieldNames.target]: order.target },
+      headers: {
+        ...forwardedOf(order.fields),
+        ...conditions,
+        ...writeNetwork(clientNetwork),
+        [fieldNames.target]: order.target,
+      },
       timeoutMs: order.host.timeoutMs + waysMs,
       // A body of known length is taken whole, so that a member that dies midway costs nothing.
       read: async (answer): Promise<Arrived> => {
@@ -119,11 +127,11 @@ export function createAssetWays(parts: {
 
   return {
     startOf: (order, asker) => stopsOf(order, asker)[0] ?? "origin",
-    async fetch(order, asker, conditions) {
+    async fetch(order, asker, conditions, context) {
       for (const role of stopsOf(order, asker)) {
         // What only has to be validated is no work worth handing on.
         if (role === "spill" && conditions !== undefined) continue;
-        const told = await askPeers(role, order, conditions ?? {});
+        const told = await askPeers(role, order, conditions ?? {}, context);
         if (told !== null) return told;
       }
       const seq = feedSeq();
@@ -136,6 +144,9 @@ export function createAssetWays(parts: {
         clientFields: fields,
         extra: { ...conditions, ...hostFieldOf(order) },
         timeoutMs: host.timeoutMs,
+        client: context.clientNetwork,
+        failureMs: fleet().limits.originFailureMs,
+        isHedged: host.hedging,
       });
       return { arrived, way: { keep: "all", feedSeq: seq, mark: null, of: null, status: null } };
     },

@@ -44,6 +44,7 @@ import { type Asker, createAssetWays, hostFieldOf, type Way } from "./asset-way.
 import type { AssetOrder } from "./order.ts";
 import type { Delivery, MissReason, Outcome } from "./outcome.ts";
 import type { Peers } from "./peers.ts";
+import type { RequestContext } from "./request-context.ts";
 import { ofAnotherLog, type Role } from "./wire.ts";
 
 /** A delivery with what another node has to know of it. */
@@ -55,9 +56,9 @@ export interface AssetDelivery extends Delivery {
 
 export interface AssetServer {
   /** @throws NearcastError of the origin, when there is nothing to deliver */
-  serve: (order: AssetOrder) => Promise<Delivery>;
+  serve: (order: AssetOrder, context: RequestContext) => Promise<Delivery>;
   /** For another node. @throws like serve() */
-  serveToPeer: (order: AssetOrder, role: Role) => Promise<AssetDelivery>;
+  serveToPeer: (order: AssetOrder, role: Role, context: RequestContext) => Promise<AssetDelivery>;
   explain: (order: AssetOrder) => Promise<Record<string, unknown>>;
   /** Overtakes running fetches. */
   purge: (purge: Purge) => void;
@@ -135,7 +136,7 @@ export function createAssetServer(parts: {
     return { key, found: await tiers.load(key), reason: "vary-miss" as const };
   }
 
-  async function serve(order: AssetOrder, asker: Asker): Promise<AssetDelivery> {
+  async function serve(order: AssetOrder, asker: Asker, context: RequestContext): Promise<AssetDelivery> {
     const loops = (fieldOf(order.fields, "cdn-loop") ?? "").split(",").filter((id) => id.trim() === "nearcast").length;
     if (loops >= loopsMax)
       throw new NearcastError("LOOP_DETECTED", `the origin of ${order.host.name} leads back to this CDN`);
@@ -145,14 +146,14 @@ export function createAssetServer(parts: {
           "NOT_CACHED",
           "the request has only-if-cached, but requests with Authorization are never cached",
         );
-      return await pass(order, "authorization");
+      return await pass(order, "authorization", context);
     }
     const { key, found, reason } = await lookUp(order);
     if (found.outcome === "miss") {
       if (wantsOnlyCached(order))
         throw new NearcastError("NOT_CACHED", "the request has only-if-cached, and nothing is stored");
-      if (order.method === "HEAD") return await pass(order, "head");
-      return await fetchAndDeliver(order, asker, key, reason, undefined);
+      if (order.method === "HEAD") return await pass(order, "head", context);
+      return await fetchAndDeliver(order, asker, key, reason, undefined, context);
     }
     const { object, tier } = found;
     const { freshness } = notesOf(object);
@@ -168,7 +169,7 @@ export function createAssetServer(parts: {
       case "fresh":
         return delivery(object, { word: "hit", tier, ttlSeconds }, use.ageSeconds, isMarked);
       case "stale-revalidate": {
-        const { result, isCollapsed } = fetch(order, asker, key, "stale", object);
+        const { result, isCollapsed } = fetch(order, asker, key, "stale", object, context);
         // Whoever began the fetch has the body.
         result.then(isCollapsed ? () => undefined : dropFetched, (error: unknown) => {
           log.debug(
@@ -180,22 +181,29 @@ export function createAssetServer(parts: {
       }
       case "stale-if-error": {
         try {
-          return await fetchAndDeliver(order, asker, key, "stale", object);
+          return await fetchAndDeliver(order, asker, key, "stale", object, context);
         } catch (thrown) {
           if (asNearcastError(thrown).source !== "origin") throw thrown;
           return delivery(object, staleOutcome(tier, "origin-error", ttlSeconds), use.ageSeconds, isMarked);
         }
       }
       case "expired":
-        return await fetchAndDeliver(order, asker, key, "stale", object);
+        return await fetchAndDeliver(order, asker, key, "stale", object, context);
     }
   }
 
   /** Begins or joins the fetch for a key. `before` is the stale entry whose validators can be used. */
-  function fetch(order: AssetOrder, asker: Asker, key: string, reason: MissReason, before: CachedObject | undefined) {
+  function fetch(
+    order: AssetOrder,
+    asker: Asker,
+    key: string,
+    reason: MissReason,
+    before: CachedObject | undefined,
+    context: RequestContext,
+  ) {
     // Apart by where they begin: two nodes that take each other for the owner would wait for each other.
     return flights.join(`${ways.startOf(order, asker)} ${key}`, async (flight) => {
-      const fetched = await fetchOnce(order, asker, reason, before, flight);
+      const fetched = await fetchOnce(order, asker, reason, before, flight, context);
       if (fetched.outcome === "passed" && !isPassingTrouble(fetched.status)) {
         uncacheable.set(key, { untilMs: clock.monotonicMs() + uncacheableMs, reason: fetched.reason });
         // The origin has spoken: what it said before is no longer true, and may not be stored anew (RFC 9111 §4.3.3).
@@ -211,23 +219,24 @@ export function createAssetServer(parts: {
     key: string,
     reason: MissReason,
     before: CachedObject | undefined,
+    context: RequestContext,
     joins = 0,
   ): Promise<AssetDelivery> {
     const known = uncacheable.get(key);
-    if (known !== undefined && known.untilMs > clock.monotonicMs()) return await pass(order, known.reason);
+    if (known !== undefined && known.untilMs > clock.monotonicMs()) return await pass(order, known.reason, context);
     const startedMs = clock.monotonicMs();
-    const { result, isCollapsed } = fetch(order, asker, key, reason, before);
+    const { result, isCollapsed } = fetch(order, asker, key, reason, before, context);
     const fetched = await result;
     const tookMs = clock.monotonicMs() - startedMs;
     const isOfPeer = fetched.outcome === "stored" && fetched.way.of !== null;
     const timings = isOfPeer ? { peerMs: tookMs } : { fetchMs: tookMs };
     if (fetched.outcome === "passed") {
-      return isCollapsed ? await pass(order, fetched.reason) : passedDelivery(fetched, timings);
+      return isCollapsed ? await pass(order, fetched.reason, context) : passedDelivery(fetched, timings);
     }
     // The leader's answer may have been selected by other fields than this client's.
     const mine = isCollapsed ? keyAmong(primaryKeyOf(order), fetched.varyFields, order.fields) : fetched.object.key;
     if (mine !== fetched.object.key) {
-      if (joins >= joinsMax) return await pass(order, "vary-miss");
+      if (joins >= joinsMax) return await pass(order, "vary-miss", context);
       const { key: next, found } = await lookUp(order);
       if (found.outcome === "hit") {
         const use = judgeUse(notesOf(found.object).freshness, clock.wallMs());
@@ -237,7 +246,8 @@ export function createAssetServer(parts: {
         }
       }
       const stale = found.outcome === "hit" ? found.object : undefined;
-      return await fetchAndDeliver(order, asker, next, stale === undefined ? "vary-miss" : "stale", stale, joins + 1);
+      const why = stale === undefined ? "vary-miss" : "stale";
+      return await fetchAndDeliver(order, asker, next, why, stale, context, joins + 1);
     }
     const { ageSeconds, ttlSeconds } = judgeUse(notesOf(fetched.object).freshness, clock.wallMs());
     const { of, status, mark } = fetched.way;
@@ -261,11 +271,12 @@ export function createAssetServer(parts: {
     reason: MissReason,
     before: CachedObject | undefined,
     flight: Flight,
+    context: RequestContext,
   ): Promise<Fetched> {
     const purgesBefore = purgeCount;
     const requestedAtMs = clock.wallMs();
     const startedMs = clock.monotonicMs();
-    const { arrived: answer, way } = await ways.fetch(order, asker, before && conditionsOf(before));
+    const { arrived: answer, way } = await ways.fetch(order, asker, before && conditionsOf(before), context);
     const receivedAtMs = clock.wallMs();
     // What is stale may be used instead of a failure or of nonsense, so those are raised. Where nothing can be used
     // instead, the origin's own words on its failure go through.
@@ -277,7 +288,7 @@ export function createAssetServer(parts: {
     const isUnchanged = answer.statusCode === 304 && before !== undefined;
     if (isUnchanged && !isAbout(notesOf(before).etag, answer)) {
       drop(answer);
-      return await fetchOnce(order, asker, reason, undefined, flight);
+      return await fetchOnce(order, asker, reason, undefined, flight, context);
     }
     const headers = withDate(answer.headers, receivedAtMs);
     const pairs = isUnchanged ? mergedPairs(before.headerBlock, headers) : endToEndPairs(headers);
@@ -369,7 +380,7 @@ export function createAssetServer(parts: {
   }
 
   /** Through to the origin and back, for this client alone. */
-  async function pass(order: AssetOrder, reason: string): Promise<AssetDelivery> {
+  async function pass(order: AssetOrder, reason: string, context: RequestContext): Promise<AssetDelivery> {
     const startedMs = clock.monotonicMs();
     const authorization = fieldOf(order.fields, "authorization");
     const { host, method, target, fields } = order;
@@ -379,6 +390,10 @@ export function createAssetServer(parts: {
       target,
       clientFields: fields,
       timeoutMs: host.timeoutMs,
+      client: context.clientNetwork,
+      signal: context.signal,
+      failureMs: fleet().limits.originFailureMs,
+      isHedged: host.hedging,
       extra: { ...hostFieldOf(order), ...(authorization === undefined ? {} : { authorization }) },
     });
     const pairs = endToEndPairs(answer.headers);
@@ -388,7 +403,7 @@ export function createAssetServer(parts: {
   }
 
   return {
-    serve: (order) => serve(order, "client"),
+    serve: (order, context) => serve(order, "client", context),
     serveToPeer: serve,
     async explain(order) {
       const { key, found, reason } = await lookUp(order);

@@ -46,6 +46,7 @@ import { createMeanings } from "./meaning.ts";
 import type { ImageOrder } from "./order.ts";
 import type { Delivery, MissReason, Outcome, Timings } from "./outcome.ts";
 import type { Peers } from "./peers.ts";
+import { ownWork, type RequestContext } from "./request-context.ts";
 import { createRelay, type Helpers, type Relayed } from "./relay.ts";
 import { createRenderings, type Renderer, type WantedVariant } from "./render.ts";
 import { createShield, type ToldSource } from "./shield.ts";
@@ -53,17 +54,20 @@ import { createSources, type SourceName, SourceReplaced } from "./source.ts";
 import { freshnessOf } from "./source-freshness.ts";
 
 /** For whom: what a client's request may lead to, one of a peer may not. */
-type Asker = "client" | Helpers["role"];
+interface Asker {
+  readonly role: "client" | Helpers["role"];
+  readonly context: RequestContext;
+}
 
 export interface ImageServer {
   /** @throws NearcastError of the origin or the decoder, when there is nothing to deliver */
-  serve: (order: ImageOrder) => Promise<Delivery>;
+  serve: (order: ImageOrder, context: RequestContext) => Promise<Delivery>;
   /** The answer, when it is fresh and in memory: without a wait, and so without a promise. */
   serveNow: (order: ImageOrder) => Delivery | undefined;
   /** For another node. @throws NearcastError like serve(); OVERLOADED when it would be a new rendering, and too much */
-  serveToPeer: (wanted: WantedVariant, role: Helpers["role"]) => Promise<Answer>;
+  serveToPeer: (wanted: WantedVariant, role: Helpers["role"], context: RequestContext) => Promise<Answer>;
   /** As the shield, for another node. @throws NearcastError ORIGIN_*, BODY_TOO_LARGE */
-  sourceToPeer: (source: SourceName, known: readonly string[]) => Promise<ToldSource>;
+  sourceToPeer: (source: SourceName, known: readonly string[], context: RequestContext) => Promise<ToldSource>;
   /** Whether this variant is here and fresh. */
   isHere: (wanted: WantedVariant) => Promise<boolean>;
   /**
@@ -125,7 +129,13 @@ export function createImageServer(parts: {
       return { record, object: present.object, outcome: describe({ from: present.tier }), ...about };
     }
     const bytes = { sha256: meaning.sha256, key };
-    const { result, isCollapsed } = renderings.render(order, bytes, asked, asker === "client" ? never : isBusy);
+    const { result, isCollapsed } = renderings.render(
+      order,
+      bytes,
+      asked,
+      asker.context,
+      asker.role === "client" ? never : isBusy,
+    );
     const { object, isStored, timings, status } = await result;
     const outcome = describe({ from: "render", isStored, isCollapsed, status });
     return {
@@ -141,7 +151,7 @@ export function createImageServer(parts: {
   /** Asks first, then delivers; the failure of the origin is the caller's business. */
   async function askAndDeliver(order: WantedVariant, asker: Asker, before: SourceRecord | undefined): Promise<Answer> {
     for (let follows = 1; ; follows += 1) {
-      const { result, isCollapsed } = meanings.ask(order, before, "shield");
+      const { result, isCollapsed } = meanings.ask(order, before, "shield", asker.context);
       const asked = await result;
       const { lifetimeSeconds } = freshnessOf(asked.record, order.host);
       const describe = missOutcome(missReason(before), asked, isCollapsed, lifetimeSeconds);
@@ -216,9 +226,9 @@ export function createImageServer(parts: {
   /** Renews a record while its variant is being sent. */
   function revalidateBehind(order: WantedVariant, asker: Asker, record: SourceRecord): void {
     const renew = async (): Promise<unknown> => {
-      const owners = asker === "client" ? ownersOf(order.name) : undefined;
-      const relayed = owners === undefined ? null : await relay?.ask(order, record, owners).result;
-      return relayed ?? (await meanings.ask(order, record, "shield").result);
+      const owners = asker.role === "client" ? ownersOf(order.name) : undefined;
+      const relayed = owners === undefined ? null : await relay?.ask(order, record, owners, asker.context).result;
+      return relayed ?? (await meanings.ask(order, record, "shield", asker.context).result);
     };
     renew().catch((error: unknown) => {
       const facts = { reason: (error as Error).message, source: order.name };
@@ -248,14 +258,14 @@ export function createImageServer(parts: {
     const isHeld = record !== undefined && isHere(record, order.variant);
     if (isHeld && (use?.state === "fresh" || use?.state === "stale-revalidate")) return null;
     const helpers = [
-      asker === "client" ? ownersOf(order.name) : undefined,
+      asker.role === "client" ? ownersOf(order.name) : undefined,
       // What is held and only has to be validated is no work worth handing on.
-      asker !== "spill" && !isHeld ? roomFor(order.name) : undefined,
+      asker.role !== "spill" && !isHeld ? roomFor(order.name) : undefined,
     ];
     for (const one of helpers) {
       if (one === undefined) continue;
       try {
-        const theirs = await askHelpers(order, record, use, one);
+        const theirs = await askHelpers(order, record, use, one, asker.context);
         if (theirs !== null) return theirs;
       } catch (thrown) {
         const isOfOrigin = asNearcastError(thrown).source === "origin";
@@ -273,9 +283,10 @@ export function createImageServer(parts: {
     record: SourceRecord | undefined,
     use: Use | undefined,
     helpers: Helpers,
+    context: RequestContext,
   ): Promise<Answer | null> {
     if (relay === null) return null;
-    const { result, isCollapsed } = relay.ask(order, record, helpers);
+    const { result, isCollapsed } = relay.ask(order, record, helpers, context);
     const relayed = await result;
     return relayed === null
       ? null
@@ -318,8 +329,8 @@ export function createImageServer(parts: {
     try {
       return await answerHere(order, asker, record, use);
     } catch (thrown) {
-      const others = asker === "client" && asNearcastError(thrown).code === "OVERLOADED" && othersFor(order.name);
-      const relayed = others ? await askHelpers(order, record, use, others) : null;
+      const others = asker.role === "client" && asNearcastError(thrown).code === "OVERLOADED" && othersFor(order.name);
+      const relayed = others ? await askHelpers(order, record, use, others, asker.context) : null;
       if (relayed === null) throw thrown;
       return relayed;
     }
@@ -346,14 +357,14 @@ export function createImageServer(parts: {
   }
 
   return {
-    async serve(order) {
-      const answered = await answer(order, "client");
+    async serve(order, context) {
+      const answered = await answer(order, { role: "client", context });
       if (answered.object === null) return absent(order, answered);
       peers?.served(answered.object.key);
       return delivery(order, answered.object, answered);
     },
     serveNow,
-    serveToPeer: answer,
+    serveToPeer: (wanted, role, context) => answer(wanted, { role, context }),
     sourceToPeer: shield.tell,
     async isHere(wanted) {
       const record = await records.load(wanted.name);
@@ -362,7 +373,7 @@ export function createImageServer(parts: {
     async replicate(wanted) {
       const owners = ownersOf(wanted.name);
       if (owners === undefined || relay === null) return false;
-      const relayed = await relay.ask(wanted, await records.load(wanted.name), owners).result;
+      const relayed = await relay.ask(wanted, await records.load(wanted.name), owners, ownWork).result;
       return relayed?.isStored ?? false;
     },
     async explain(order) {

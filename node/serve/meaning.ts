@@ -9,6 +9,7 @@ import { createFlights, type Joined } from "../cache/flights.ts";
 import { judgeUse, type Use } from "../cache/freshness.ts";
 import type { Purge } from "../cache/purge.ts";
 import { knownHashesMax, purgesSource, type Records, type SourceMark, type SourceRecord } from "../cache/records.ts";
+import type { RequestContext } from "./request-context.ts";
 import { freshnessOf } from "./source-freshness.ts";
 import type { Route, SourceName, Sources } from "./source.ts";
 import { ofAnotherLog } from "./wire.ts";
@@ -29,7 +30,7 @@ export interface Meanings {
   /** How a record may be used now, its mark considered. */
   useOf: (record: SourceRecord, host: ImagesHost) => Use;
   /** Asks what the name means; who asks meanwhile joins. The result rejects with ORIGIN_* or BODY_TOO_LARGE. */
-  ask: (source: SourceName, before: SourceRecord | undefined, most: Route) => Joined<Asked>;
+  ask: (source: SourceName, before: SourceRecord | undefined, most: Route, context: RequestContext) => Joined<Asked>;
   purge: (purge: Purge, mark: SourceMark) => readonly string[];
   counts: () => { revalidations: number };
 }
@@ -52,7 +53,7 @@ export function createMeanings(parts: { records: Records; sources: Sources; cloc
       if (record.mark === "replaced") return { ...use, ttlSeconds, state: "stale-if-error" };
       return { ...use, ttlSeconds, state: "expired" };
     },
-    ask(source, before, most) {
+    ask(source, before, most, context) {
       const { name } = source;
       const route = sources.routeFor(name, most);
       // Apart by route: two nodes that take each other for the shield would wait for each other.
@@ -60,7 +61,7 @@ export function createMeanings(parts: { records: Records; sources: Sources; cloc
         const startedMs = clock.monotonicMs();
         if (before !== undefined) counts.revalidations += 1;
         const known = before?.knownHashes ?? [];
-        const { answer, ageMs, feedSeq, mark, status } = await sources.find(source, known, route);
+        const { answer, ageMs, feedSeq, mark, status } = await sources.find(source, known, route, context);
         const meaning = answer.outcome === "absent" ? { absentStatus: answer.status } : { sha256: answer.sha256 };
         const knownHashes = answer.outcome === "absent" ? known : hashesWith(answer.sha256, known);
         const validatedAtMs = clock.wallMs() - ageMs;

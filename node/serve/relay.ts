@@ -23,10 +23,11 @@ import { canonicalForm, variantKey } from "../variant/key.ts";
 import type { Variant } from "../variant/variant.ts";
 import { hashesWith } from "./meaning.ts";
 import { type Peers, UnfitAnswer } from "./peers.ts";
+import type { RequestContext } from "./request-context.ts";
 import { typeOfRelayed } from "./relayed-picture.ts";
 import { mustBeUsable } from "./source-freshness.ts";
 import { objectOf, renderWaitMs, type WantedVariant } from "./render.ts";
-import { ofAnotherLog, readHash, type Role, writeKnown } from "./wire.ts";
+import { ofAnotherLog, readHash, type Role, writeKnown, writeNetwork } from "./wire.ts";
 
 /** Whom to ask as what. */
 export interface Helpers {
@@ -52,6 +53,7 @@ export interface Relay {
     wanted: WantedVariant,
     before: SourceRecord | undefined,
     helpers: Helpers,
+    context: RequestContext,
   ) => { result: Promise<Relayed | null>; isCollapsed: boolean };
   purge: (purge: Purge) => void;
 }
@@ -75,6 +77,7 @@ export function createRelay(parts: {
     wanted: WantedVariant,
     before: SourceRecord | undefined,
     helpers: Helpers,
+    { clientNetwork }: RequestContext,
     isOvertaken: () => boolean,
   ): Promise<Relayed | null> {
     const { host, name, variant } = wanted;
@@ -86,7 +89,7 @@ export function createRelay(parts: {
     const said = await peers.ask({
       ...helpers,
       path: `/v1/image?${new URLSearchParams(query).toString()}`,
-      headers: writeKnown(held === undefined ? [] : [held.sha256]),
+      headers: { ...writeKnown(held === undefined ? [] : [held.sha256]), ...writeNetwork(clientNetwork) },
       timeoutMs: originTimeoutMs + renderWaitMs + renderTimeoutMs + waysMs,
       read: async (answer, { ageMs }) => {
         heardAtMs = clock.wallMs();
@@ -144,11 +147,11 @@ export function createRelay(parts: {
   }
 
   return {
-    ask(wanted, before, helpers) {
+    ask(wanted, before, helpers, context) {
       const { host, name, variant } = wanted;
       // The name first, for purges; no name has a line feed. Apart by role, for one may lead to another.
       const key = [name, helpers.role, canonicalName(host.name), canonicalForm(variant)].join("\n");
-      return flights.join(key, (flight) => askNow(wanted, before, helpers, () => flight.isOvertaken));
+      return flights.join(key, (flight) => askNow(wanted, before, helpers, context, () => flight.isOvertaken));
     },
     purge(purge) {
       flights.overtake((key) => purgesSource(purge, key.slice(0, key.indexOf("\n"))));

@@ -19,6 +19,7 @@ import type { Tiers } from "../cache/tiers.ts";
 import { canonicalForm } from "../variant/key.ts";
 import type { Variant } from "../variant/variant.ts";
 import type { Timings } from "./outcome.ts";
+import type { RequestContext } from "./request-context.ts";
 import type { SourceName, Sources } from "./source.ts";
 
 /** The part of the decoder pool that this room needs. */
@@ -46,12 +47,14 @@ export interface Renderings {
   /**
    * @param key of the variant of these bytes
    * @param asked the bytes, when they are at hand; given back when they would wait here
+   * @param context of the request that the rendering is for, or of the first of them
    * @param isRefused asked when the rendering would have to begin: true refuses it as OVERLOADED
    */
   render: (
     wanted: WantedVariant,
     bytes: { sha256: string; key: string },
     asked: { source: Buffer | null },
+    context: RequestContext,
     isRefused: () => boolean,
   ) => Joined<Rendered>;
   counts: () => { renders: number; renderFailures: number; waiting: number };
@@ -92,10 +95,11 @@ export function createRenderings(parts: {
     wanted: WantedVariant,
     { sha256, key }: { sha256: string; key: string },
     source: Buffer | null,
+    context: RequestContext,
   ): Promise<Rendered> {
     const seq = feedSeq();
     const { sourcePixelsMax, renderTimeoutMs } = fleet().limits;
-    const fetched = source === null ? await sources.bytes(wanted, sha256, "shield") : null;
+    const fetched = source === null ? await sources.bytes(wanted, sha256, "shield", context) : null;
     const bytes = source ?? fetched?.body;
     if (bytes === undefined) throw new NearcastError("INTERNAL", "the source has no bytes");
     counts.renders += 1;
@@ -126,7 +130,7 @@ export function createRenderings(parts: {
   }
 
   return {
-    render: (wanted, bytes, asked, isRefused) =>
+    render: (wanted, bytes, asked, context, isRefused) =>
       renders.join(bytes.key, async () => {
         const failed = quarantine.get(bytes.key);
         if (failed !== undefined && failed.untilMs > clock.monotonicMs()) {
@@ -135,7 +139,7 @@ export function createRenderings(parts: {
         if (isRefused()) throw new NearcastError("OVERLOADED", "the render queue is full");
         // Who has to wait gives the bytes back: a thousand that wait must not hold a thousand sources.
         if (gate.counts().running >= rendersAtOnce) asked.source = null;
-        return await gate.pass(async () => await renderNow(wanted, bytes, asked.source));
+        return await gate.pass(async () => await renderNow(wanted, bytes, asked.source, context));
       }),
     counts: () => ({ ...counts, waiting: gate.counts().waiting }),
   };

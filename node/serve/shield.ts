@@ -10,6 +10,7 @@ import { asNearcastError, NearcastError } from "#base/errors.ts";
 import type { Records, SourceRecord } from "../cache/records.ts";
 import type { Asked, Meanings } from "./meaning.ts";
 import type { Outcome } from "./outcome.ts";
+import type { RequestContext } from "./request-context.ts";
 import { type SourceName, SourceReplaced, type Sources } from "./source.ts";
 import { freshnessOf } from "./source-freshness.ts";
 
@@ -22,7 +23,7 @@ export interface ToldSource {
 
 export interface Shield {
   /** @throws NearcastError ORIGIN_*, BODY_TOO_LARGE */
-  tell: (source: SourceName, known: readonly string[]) => Promise<ToldSource>;
+  tell: (source: SourceName, known: readonly string[], context: RequestContext) => Promise<ToldSource>;
 }
 
 /** A source that changes while it is being fetched is followed this often. */
@@ -36,21 +37,27 @@ export function createShield(parts: { records: Records; meanings: Meanings; sour
     source: SourceName,
     known: readonly string[],
     { record, source: bytes }: Pick<Asked, "record" | "source">,
+    context: RequestContext,
   ): Promise<{ record: SourceRecord; body: Buffer | null }> {
     const { meaning } = record;
     if ("absentStatus" in meaning || known.includes(meaning.sha256)) return { record, body: null };
-    return { record, body: bytes ?? (await sources.bytes(source, meaning.sha256, "origin")).body };
+    return { record, body: bytes ?? (await sources.bytes(source, meaning.sha256, "origin", context)).body };
   }
 
-  async function tellOnce(source: SourceName, known: readonly string[], mustAsk: boolean): Promise<ToldSource> {
+  async function tellOnce(
+    source: SourceName,
+    known: readonly string[],
+    mustAsk: boolean,
+    context: RequestContext,
+  ): Promise<ToldSource> {
     const before = await records.load(source.name);
     const use = before === undefined ? undefined : meanings.useOf(before, source.host);
     if (before !== undefined && use?.state === "fresh" && !mustAsk) {
       const outcome: Outcome = { word: "hit", tier: "disk", ttlSeconds: use.ttlSeconds };
-      return { ...(await withBytes(source, known, { record: before, source: null })), outcome };
+      return { ...(await withBytes(source, known, { record: before, source: null }, context)), outcome };
     }
     try {
-      const { result, isCollapsed } = meanings.ask(source, before, "origin");
+      const { result, isCollapsed } = meanings.ask(source, before, "origin", context);
       const asked = await result;
       const outcome: Outcome = {
         word: "miss",
@@ -60,20 +67,20 @@ export function createShield(parts: { records: Records; meanings: Meanings; sour
         detail: asked.source === null ? "validated" : "fetched",
         ttlSeconds: freshnessOf(asked.record, source.host).lifetimeSeconds,
       };
-      return { ...(await withBytes(source, known, asked)), outcome };
+      return { ...(await withBytes(source, known, asked, context)), outcome };
     } catch (error) {
       if (before === undefined || use === undefined || use.state === "expired") throw error;
       if (asNearcastError(error).source !== "origin") throw error;
       const outcome: Outcome = { word: "stale", tier: "disk", reason: "origin-error", ttlSeconds: use.ttlSeconds };
-      return { ...(await withBytes(source, known, { record: before, source: null })), outcome };
+      return { ...(await withBytes(source, known, { record: before, source: null }, context)), outcome };
     }
   }
 
   return {
-    async tell(source, known) {
+    async tell(source, known, context) {
       for (let follows = 1; ; follows += 1) {
         try {
-          return await tellOnce(source, known, follows > 1);
+          return await tellOnce(source, known, follows > 1, context);
         } catch (error) {
           if (!(error instanceof SourceReplaced)) throw error;
           if (follows >= followsMax)

@@ -25,8 +25,9 @@ import type { Tiers } from "../cache/tiers.ts";
 import { dropBody } from "../fetch/body.ts";
 import { type OriginClient, readBody, type SourceAnswer } from "../fetch/origin.ts";
 import { type Peers, UnfitAnswer } from "./peers.ts";
+import type { RequestContext } from "./request-context.ts";
 import { mustBeUsable } from "./source-freshness.ts";
-import { readHash, writeKnown } from "./wire.ts";
+import { readHash, writeKnown, writeNetwork } from "./wire.ts";
 
 export interface SourceName {
   host: ImagesHost;
@@ -59,9 +60,9 @@ export interface Sources {
   /** Where a question goes now that may go to the shield. */
   routeFor: (name: string, most: Route) => Route;
   /** @throws NearcastError ORIGIN_*, BODY_TOO_LARGE */
-  find: (source: SourceName, known: readonly string[], route: Route) => Promise<Found>;
+  find: (source: SourceName, known: readonly string[], route: Route, context: RequestContext) => Promise<Found>;
   /** The bytes with this hash. @throws SourceReplaced when the name means others by now */
-  bytes: (source: SourceName, sha256: string, most: Route) => Promise<SourceBytes>;
+  bytes: (source: SourceName, sha256: string, most: Route, context: RequestContext) => Promise<SourceBytes>;
 }
 
 /** The name came to mean other bytes between two questions to the origin: ask again. */
@@ -86,24 +87,43 @@ export function createSources(parts: {
     return most === "shield" && peers !== null && peers.directory.shieldFor(name).length > 0 ? "shield" : "origin";
   }
 
-  async function find(source: SourceName, known: readonly string[], route: Route): Promise<Found> {
+  async function find(
+    source: SourceName,
+    known: readonly string[],
+    route: Route,
+    context: RequestContext,
+  ): Promise<Found> {
     const startedMs = clock.monotonicMs();
     const found =
-      (route === "shield" ? await findAtShield(source, known) : null) ?? (await findAtOrigin(source, known));
+      (route === "shield" ? await findAtShield(source, known, context) : null) ??
+      (await findAtOrigin(source, known, context));
     const { answer, feedSeq: seq } = found;
     const costMs = Math.round(clock.monotonicMs() - startedMs);
     if (answer.outcome === "found" && seq !== null) store(source.name, answer, { feedSeq: seq, costMs });
     return found;
   }
 
-  async function findAtOrigin({ name }: SourceName, known: readonly string[]): Promise<Found> {
+  async function findAtOrigin(
+    { name }: SourceName,
+    known: readonly string[],
+    { clientNetwork }: RequestContext,
+  ): Promise<Found> {
     const seq = feedSeq();
-    const { sourceBytesMax, originTimeoutMs } = fleet().limits;
-    const answer = await origin.source(name, known, { bytesMax: sourceBytesMax, timeoutMs: originTimeoutMs });
+    const { sourceBytesMax, originTimeoutMs, originFailureMs } = fleet().limits;
+    const answer = await origin.source(name, known, {
+      bytesMax: sourceBytesMax,
+      timeoutMs: originTimeoutMs,
+      failureMs: originFailureMs,
+      client: clientNetwork,
+    });
     return { answer, ageMs: 0, feedSeq: seq, mark: null, status: null };
   }
 
-  async function findAtShield({ host, name }: SourceName, known: readonly string[]): Promise<Found | null> {
+  async function findAtShield(
+    { host, name }: SourceName,
+    known: readonly string[],
+    { clientNetwork }: RequestContext,
+  ): Promise<Found | null> {
     if (peers === null) return null;
     try {
       const said = await peers.ask({
@@ -111,7 +131,7 @@ export function createSources(parts: {
         members: () => peers.directory.shieldFor(name),
         triesMax: shieldTriesMax,
         path: `/v1/source?host=${encodeURIComponent(canonicalName(host.name))}&name=${encodeURIComponent(name)}`,
-        headers: writeKnown(known),
+        headers: { ...writeKnown(known), ...writeNetwork(clientNetwork) },
         timeoutMs: fleet().limits.originTimeoutMs + waysMs,
         read: async (answer, { ageMs }) => {
           const answered = await readSource(answer, known, fleet().limits.sourceBytesMax);
@@ -145,13 +165,13 @@ export function createSources(parts: {
   return {
     routeFor,
     find,
-    async bytes(source, sha256, most) {
+    async bytes(source, sha256, most, context) {
       const stored = await tiers.loadFromDisk(keyOf("source", sha256));
       if (stored !== undefined) return { body: stored.body, fetchMs: null, status: null };
       const startedMs = clock.monotonicMs();
       const route = routeFor(source.name, most);
       const { result } = fetches.join(`${route}\n${sha256}`, async () => {
-        const { answer, status } = await find(source, [], route);
+        const { answer, status } = await find(source, [], route, context);
         if (answer.outcome !== "found" || answer.sha256 !== sha256) throw new SourceReplaced();
         return { body: answer.body, status };
       });

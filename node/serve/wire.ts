@@ -11,7 +11,7 @@
  *     Nearcast-Log     which purges the asker knows      Nearcast-Log       which purges the answer knows
  *     Nearcast-Known   hashes it need not be sent        Nearcast-Source    the hash that the name means
  *     Nearcast-Target  of an asset, as clients write it  Nearcast-Mark      a purge's mark on the meaning
- *                                                        Nearcast-Status    Cache-Status of all who took part
+ *     Nearcast-Network of the client it is for           Nearcast-Status    Cache-Status of all who took part
  *                                                        Nearcast-Refused   why the asker should go elsewhere
  *                                                        Nearcast-Problem   what failed for all of us
  *
@@ -20,6 +20,7 @@
  *
  * Who asks has proven that it knows the fleet's secret; what it says is read as strictly as a stranger's words.
  */
+import { readClientNetwork } from "#base/client-network.ts";
 import { type ErrorCode, errorCatalogue } from "#base/errors.ts";
 import type { FeedPosition } from "#follow/feed.ts";
 import { knownHashesMax, type SourceMark } from "../cache/records.ts";
@@ -47,6 +48,7 @@ export const fieldNames = {
   log: "nearcast-log",
   known: "nearcast-known",
   target: "nearcast-target",
+  network: "nearcast-network",
   age: "nearcast-age",
   source: "nearcast-source",
   mark: "nearcast-mark",
@@ -125,6 +127,17 @@ export function readKnown(fields: RequestFields): readonly string[] | undefined 
   return hashes.length <= knownHashesMax && hashes.every((hash) => hashPattern.test(hash)) ? hashes : undefined;
 }
 
+/** The network of the client that a question is for; nothing for what a node asks by itself. */
+export function writeNetwork(clientNetwork: string): Record<string, string> {
+  return readClientNetwork(clientNetwork) === undefined ? {} : { [fieldNames.network]: clientNetwork };
+}
+
+/** Null: the question names none. Undefined: it is not a network as nodes write it. */
+export function readNetwork(fields: RequestFields): string | null | undefined {
+  const text = fieldOf(fields, fieldNames.network);
+  return text === undefined ? null : readClientNetwork(text);
+}
+
 /**
  * Failures that are the same wherever the work is tried: the origin's, and those of a picture. All others are the
  * asked one's own, and the asker goes on to the next.
@@ -139,6 +152,7 @@ const sharedFailures: ReadonlySet<string> = new Set<ErrorCode>([
   "DECODER_MEMORY",
   "ORIGIN_UNREACHABLE",
   "ORIGIN_TIMEOUT",
+  "ORIGIN_BUSY",
   "ORIGIN_BAD_ANSWER",
 ]);
 

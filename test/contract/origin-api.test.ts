@@ -25,7 +25,7 @@ import { photograph } from "../support/pictures.ts";
 import { until } from "../support/world.ts";
 import { fixedToken } from "../support/fixed-token.ts";
 
-const most = { bytesMax: 10_000_000, timeoutMs: 20_000 };
+const most = { bytesMax: 10_000_000, timeoutMs: 20_000, client: "192.0.2.0/24" };
 
 async function startBoth(t: TestContext) {
   const directory = await mkdtemp(join(tmpdir(), "nearcast-contract-"));

@@ -74,7 +74,7 @@ test("request fields", async (t) => {
   const world = await startWorld(t, ["fra"], {
     hasPeers: true,
     hosts: [{ name: "static.cdn.test", kind: "assets", origin: assetsOrigin.url }],
-    edge: { decoders: { processes: 1 } },
+    edge: { decoders: { processes: 1 }, assets: { privateNetworks: ["127.0.0.0/8"] } },
   });
   const edge = world.edge("fra");
   await world.api("PUT", "/images/a.jpg", await photograph(1, { width: 80, height: 60 }));

@@ -55,7 +55,7 @@ test("response fields", async (t) => {
   const origin = await startRawOrigin(t);
   const world = await startWorld(t, ["fra"], {
     hosts: [{ name: "static.cdn.test", kind: "assets", origin: origin.url, freshSeconds: 0 }],
-    edge: { decoders: { processes: 1 } },
+    edge: { decoders: { processes: 1 }, assets: { privateNetworks: ["127.0.0.0/8"] } },
   });
   const edge = world.edge("fra");
   const { pid } = edge.program();

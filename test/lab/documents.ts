@@ -136,6 +136,7 @@ export function edgeConfig(node: NodePlan): string {
     peer: { host: node.address4, port: peerPort },
     announce: { nextHops: own, keyFile: leaseKeyFile, checkHost: anycastHost, checkPath: picturePath, shutdownMs },
     cache: { memoryBytes: 32 * 1024 * 1024, diskBytes: 64 * 1024 * 1024 },
+    assets: { privateNetworks: ["127.0.0.0/8"] },
     decoders: { processes: 1 },
     drainMs,
   });

@@ -40,6 +40,11 @@ const assetsHost = Type.Object(
       description:
         "time limit for the response header, including connecting and retries; also for each pause in the body",
     }),
+    hedging: Type.Boolean({
+      default: true,
+      description:
+        "send a second request when a response is later than 95 % of the recent ones, for at most 5 % more requests",
+    }),
   },
   strict,
 );

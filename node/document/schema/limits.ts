@@ -25,6 +25,14 @@ export const limits = Type.Object(
       unit: "ms",
       description: "time limit for fetching a source from the origin, including connecting, retries and the body",
     }),
+    originFailureMs: Type.Integer({
+      minimum: 0,
+      maximum: 60_000,
+      default: 1000,
+      unit: "ms",
+      description:
+        "how long the failure of a URL or a source is returned to all who request it; the origin is not asked then",
+    }),
     renderTimeoutMs: Type.Integer({
       minimum: 100,
       maximum: 120_000,

@@ -24,7 +24,12 @@ export function openUpstreams(setup: EdgeSetup, { tokenFile }: DataDirectory): U
     },
   });
   lifecycle.defer("origin client", origin.close);
-  const fetcher = openAssetFetcher({ node: config.node, clock, random });
+  const fetcher = openAssetFetcher({
+    node: config.node,
+    privateNetworks: config.assets.privateNetworks,
+    clock,
+    random,
+  });
   lifecycle.defer("asset fetcher", fetcher.close);
   return { origin, fetcher };
 }

@@ -123,7 +123,7 @@ export async function startEdge(
     closers.push(disk.close);
     const tiers = joinTiers(memory, disk);
     const records = openRecords(disk);
-    const fetcher = openAssetFetcher({ node: nodeName, ...common });
+    const fetcher = openAssetFetcher({ node: nodeName, privateNetworks: ["127.0.0.0/8"], ...common });
     closers.push(fetcher.close);
     // No picture is asked for here: the client connects to nothing, the pool has no process.
     const client = openOriginClient({ url: origin.url, token: fixedToken("unused"), ...common });

@@ -10,7 +10,7 @@ import { shiftedClock } from "../../support/shifted-clock.ts";
 async function open(t: TestContext, script: Script) {
   const origin = await startLoopbackOrigin(t, script);
   const clock = shiftedClock();
-  const fetcher = openAssetFetcher({ node: "fra1", clock, random: () => 0 });
+  const fetcher = openAssetFetcher({ node: "fra1", privateNetworks: ["127.0.0.0/8"], clock, random: () => 0 });
   t.after(() => fetcher.close());
   const order = {
     origin: origin.url,
@@ -19,6 +19,7 @@ async function open(t: TestContext, script: Script) {
     clientFields: {},
     extra: {},
     timeoutMs: 2000,
+    client: "192.0.2.0/24",
   } as const;
   return { origin, clock, fetcher, order };
 }
@@ -89,11 +90,12 @@ test("an origin's base path stands before the target", async (t) => {
 });
 
 test("a slow header is given up at the deadline, a slow body is not", async (t) => {
-  const { origin, fetcher, order } = await open(t, () => undefined);
+  const { origin, clock, fetcher, order } = await open(t, () => undefined);
   await assert.rejects(
     fetcher.fetch({ ...order, timeoutMs: 100 }),
     (error: NearcastError) => error.code === "ORIGIN_TIMEOUT",
   );
+  clock.skip(1); // until then, the failure of this URL is what all get
   assert.deepEqual(fetcher.counts(), { fetches: 1, failures: 1 });
   origin.script(async (_request, response) => {
     response.writeHead(200);
@@ -105,16 +107,15 @@ test("a slow header is given up at the deadline, a slow body is not", async (t) 
   assert.equal(await answer.body.text(), "ab");
 });
 
-test("a request that can't get a connection is given up at the deadline too", async (t) => {
+test("a request that gets no connection is given up at its deadline, or sooner as too much", async (t) => {
   const { fetcher, order } = await open(t, (_request, response) => {
     response.writeHead(200);
     response.write("begun"); // and never ended: the connection stays taken
   });
-  const taken = await Promise.all(Array.from({ length: 64 }, () => fetcher.fetch(order)));
-  await assert.rejects(
-    fetcher.fetch({ ...order, timeoutMs: 100 }),
-    (error: NearcastError) => error.code === "ORIGIN_TIMEOUT",
-  );
+  const taken = await Promise.all(Array.from({ length: 22 }, () => fetcher.fetch(order)));
+  await assert.rejects(fetcher.fetch({ ...order, timeoutMs: 100 }), { code: "ORIGIN_TIMEOUT" });
+  await assert.rejects(fetcher.fetch({ ...order, timeoutMs: 5000 }), { code: "ORIGIN_BUSY", status: 503 });
+  assert.equal(fetcher.upstreams()[0]?.placesInUse, 22);
   for (const answer of taken) dropBody(answer);
 });
 

@@ -53,8 +53,21 @@ for (const [what, opening, piece] of rows) {
 
 test("an assets origin that sends interim responses without an end is given up, too", async (t) => {
   const url = await flooding(t, "", "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n");
-  const fetcher = openAssetFetcher({ node: "fra1", clock: systemClock, random: () => 0 });
+  const fetcher = openAssetFetcher({
+    node: "fra1",
+    privateNetworks: ["127.0.0.0/8"],
+    clock: systemClock,
+    random: () => 0,
+  });
   t.after(async () => await fetcher.close());
-  const wanted = { origin: url, method: "GET" as const, target: "/", clientFields: {}, extra: {}, timeoutMs: 10_000 };
+  const wanted = {
+    origin: url,
+    method: "GET",
+    target: "/",
+    clientFields: {},
+    extra: {},
+    timeoutMs: 10_000,
+    client: "192.0.2.0/24",
+  } as const;
   await assert.rejects(fetcher.fetch(wanted), /more than 16 interim responses/);
 });

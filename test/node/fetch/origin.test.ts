@@ -20,14 +20,15 @@ const other = "0".repeat(64);
 
 async function open(t: TestContext, script: Script) {
   const origin = await startLoopbackOrigin(t, script);
+  const clock = shiftedClock();
   const client = openOriginClient({
     url: `${origin.url}/base/`,
     token: fixedToken("secret-token-of-an-edge"),
-    clock: shiftedClock(),
+    clock,
     random: () => 0,
   });
   t.after(() => client.close());
-  return { origin, client };
+  return { origin, client, clock };
 }
 
 async function fails(work: Promise<unknown>, code: ErrorCode): Promise<void> {
@@ -37,7 +38,7 @@ async function fails(work: Promise<unknown>, code: ErrorCode): Promise<void> {
   });
 }
 
-const most = { bytesMax: 1000, timeoutMs: 20_000 };
+const most = { bytesMax: 1000, timeoutMs: 20_000, client: "192.0.2.0/24" };
 const source = (client: OriginClient, known: readonly string[] = [], timeoutMs = most.timeoutMs) =>
   client.source("a b/ü.jpg", known, { ...most, timeoutMs });
 
@@ -105,9 +106,10 @@ test("answers that make no sense are refused", async (t) => {
     ["no answer at all", (_request, response) => void response.destroy(), "ORIGIN_UNREACHABLE"],
   ];
   for (const [what, script, code] of rows) {
-    const { origin, client } = await open(t, script);
+    const { origin, client, clock } = await open(t, script);
     await t.test(what, () => fails(source(client), code));
     assert.equal(client.counts().failures, 1, what);
+    clock.skip(1); // until then, the failure of this source is what all get
     // What was left of the body broke nothing: the next question is answered.
     origin.script(answering(200, { etag: `"${sha256}"` }, body));
     assert.equal((await source(client)).outcome, "found", what);
@@ -188,14 +190,53 @@ test("an origin that is slow with its header or its body is given up at the dead
   }
 });
 
-test("an origin that fails again and again is not asked for a while, and asked again after it", async (t) => {
-  const { origin, client } = await open(t, answering(500, {}));
-  for (let count = 0; count < 3; count += 1) await fails(source(client), "ORIGIN_BAD_ANSWER");
+test("a source that fails is asked for once a second, whoever wants it, and holds up no other", async (t) => {
+  const { origin, client, clock } = await open(t, answering(500, {}));
+  for (let count = 0; count < 100; count += 1) await fails(source(client), "ORIGIN_BAD_ANSWER");
+  assert.equal(origin.asked.length, 1);
+  assert.ok(!client.isBroken(), "its origin answers");
+  await fails(client.source("another", [], most), "ORIGIN_BAD_ANSWER");
+  assert.equal(origin.asked.length, 2);
+  origin.script(answering(200, { etag: `"${sha256}"` }, body));
+  await fails(source(client), "ORIGIN_BAD_ANSWER");
+  clock.skip(1);
+  assert.equal((await source(client)).outcome, "found");
+});
+
+test("an origin that refuses connections is not asked for a while, and then by one probe", async (t) => {
+  const { origin, client, clock } = await open(t, answering(200, { etag: `"${sha256}"` }, body));
+  assert.equal((await source(client)).outcome, "found");
+  await origin.stop();
+  for (let count = 0; count < 5; count += 1) await fails(source(client), "ORIGIN_UNREACHABLE");
   assert(client.isBroken());
-  const asked = origin.asked.length;
+  await origin.start();
   await fails(source(client), "ORIGIN_UNREACHABLE");
-  assert.equal(origin.asked.length, asked);
-  assert.equal(asked, 5);
+  assert.equal(origin.asked.length, 1);
+  clock.skip(1);
+  assert.equal((await source(client)).outcome, "found");
+  assert.deepEqual(
+    origin.asked.map(({ method, target }) => `${method} ${target.slice(-6)}`),
+    ["GET BC.jpg", "HEAD BC.jpg", "GET BC.jpg"],
+    "the probe is a source that was there",
+  );
+});
+
+test("the fleet document does not wait behind sources", async (t) => {
+  const { origin, client } = await open(t, (request, response) => {
+    if (request.target.endsWith("/fleet")) response.end(JSON.stringify({ version: 1, text: "" }));
+  });
+  const leaving = new AbortController();
+  const { signal } = leaving;
+  const waiting = Array.from({ length: 200 }, (_, index) =>
+    client.source(`s${index}`, [], { ...most, client: `192.0.${index}.0/24`, signal }),
+  );
+  const ended = Promise.allSettled(waiting);
+  assert.equal((await client.fleet()).version, 1);
+  assert.ok(client.upstream().placesWaiting > 100);
+  leaving.abort(new Error("gone"));
+  await ended;
+  assert.deepEqual([client.upstream().placesInUse, client.upstream().placesWaiting], [0, 0]);
+  assert.ok(origin.asked.length <= 65);
 });
 
 test("the fleet document: its version and text, or a failure of the origin", async (t) => {

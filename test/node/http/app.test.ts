@@ -71,7 +71,7 @@ async function startEdge(
   const outward = { clock, random: () => 0 };
   const client = openOriginClient({ url: originUrl, token: fixedToken("unused"), ...outward });
   t.after(() => client.close());
-  const fetcher = openAssetFetcher({ node: "fra1", ...outward });
+  const fetcher = openAssetFetcher({ node: "fra1", privateNetworks: ["127.0.0.0/8"], ...outward });
   t.after(() => fetcher.close());
   const renderer = openDecoderPool({ size: 0, clock, log }); // no picture here gets so far as to be rendered
   t.after(() => renderer.close());

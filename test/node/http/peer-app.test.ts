@@ -69,6 +69,7 @@ test("what is no question of ours is refused before anyone is asked", async (t) 
     [image, { "nearcast-role": "shield" }, 400, "BAD_REQUEST"],
     [image, { "nearcast-role": "owner, spill" }, 400, "BAD_REQUEST"],
     [image, { ...owner, "nearcast-known": "abc" }, 400, "BAD_REQUEST"],
+    [image, { ...owner, "nearcast-network": "192.0.2.1/24" }, 400, "BAD_REQUEST"],
     [`${image}&w=1`, owner, 400, "BAD_REQUEST"],
     [`${image}&name=shop/b.png`, owner, 400, "BAD_REQUEST"],
     ["/v1/image?host=img.cdn.test&name=shop/a.png", owner, 400, "BAD_REQUEST"],
@@ -125,7 +126,7 @@ test("a log that is left while an answer is made is not named with it", async (t
 });
 
 test("failures are reported by their code, too much work as a refusal, and nothing of the inside leaks", async (t) => {
-  const { app, node, origin, renderer } = await start(t);
+  const { app, node, world, origin, renderer } = await start(t);
   const ask = async () => {
     const { statusCode, headers, body } = await app.inject({ url: image, headers: owner });
     assert.doesNotMatch(body, /secret/);
@@ -134,6 +135,7 @@ test("failures are reported by their code, too much work as a refusal, and nothi
   origin.fail(500);
   assert.deepEqual(await ask(), [502, "ORIGIN_BAD_ANSWER", undefined]);
   origin.fail(null);
+  world.skip(1); // until then, the failure of this source is what all get
   node.setBusy(true);
   assert.deepEqual(await ask(), [503, "OVERLOADED", "busy"]);
   assert.equal(node.peerCounts().busy, 1);

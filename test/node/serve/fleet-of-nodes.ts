@@ -34,6 +34,7 @@ import { replicateHotKeys } from "../../../node/serve/replication.ts";
 import type { Variant } from "../../../node/variant/variant.ts";
 import { fleetWith, siteValue } from "../../support/fleet.ts";
 import { pngLike } from "../../support/pictures.ts";
+import { testContext } from "../../support/request-context.ts";
 import { shiftedClock } from "../../support/shifted-clock.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
 import { fixedToken } from "../../support/fixed-token.ts";
@@ -183,7 +184,12 @@ export async function startNodes(
       clock: ownClock,
       random: () => 0,
     });
-    const fetcher = openAssetFetcher({ node: name, clock: ownClock, random: () => 0 });
+    const fetcher = openAssetFetcher({
+      node: name,
+      privateNetworks: ["127.0.0.0/8"],
+      clock: ownClock,
+      random: () => 0,
+    });
     // All nodes' handshakes are made by this one process.
     const connectTimeoutsMs = { withinSite: 10_000, betweenSites: 10_000 };
     const client = openPeerClient({ self: name, site, secrets: () => [secret], connectTimeoutsMs, ...shared });
@@ -263,11 +269,11 @@ export async function startNodes(
       member: { name, node: name, site, host: hostOf(name), port: peerPort },
       directory,
       peerApp: app,
-      get: (source, variant = {}) => images.serve(orderOf(source, variant)),
+      get: (source, variant = {}) => images.serve(orderOf(source, variant), testContext()),
       getNow: (source, variant = {}) => images.serveNow(orderOf(source, variant)),
       asset(target, fields = {}) {
         assert(assetsHost?.kind === "assets");
-        return assets.serve({ host: assetsHost, method: "GET", target, fields });
+        return assets.serve({ host: assetsHost, method: "GET", target, fields }, testContext());
       },
       async event(data) {
         const seq = nextSeq();

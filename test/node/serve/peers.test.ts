@@ -153,7 +153,7 @@ test("a failure that the owner met is everybody's: neither origin nor decoder is
   origin.fail(500);
   const other = world.otherOf("fra", "b.png");
   await assert.rejects(other.get("b.png"), { code: "ORIGIN_BAD_ANSWER" });
-  assert.equal(origin.counts().questions, 3); // the owner's two attempts
+  assert.equal(origin.counts().questions, 2); // the owner's
 });
 
 test("in front of a failing origin an asker delivers what it has, whether its owner lives or not", async (t) => {

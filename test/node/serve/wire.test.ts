@@ -6,11 +6,13 @@ import {
   readHash,
   readKnown,
   readLog,
+  readNetwork,
   readSharedFailure,
   readTold,
   type Told,
   writeKnown,
   writeLog,
+  writeNetwork,
   writeTold,
 } from "../../../node/serve/wire.ts";
 
@@ -89,6 +91,7 @@ describe("positions, hashes and codes", () => {
       "DECODER_MEMORY",
       "DECODER_TIMEOUT",
       "ORIGIN_BAD_ANSWER",
+      "ORIGIN_BUSY",
       "ORIGIN_TIMEOUT",
       "ORIGIN_UNREACHABLE",
       "TOO_MANY_PIXELS",
@@ -96,4 +99,16 @@ describe("positions, hashes and codes", () => {
     ]);
     assert.equal(readSharedFailure({ [fieldNames.problem]: "toString" }), undefined);
   });
+});
+
+it("the network of a client is named as it is written everywhere, or not at all", () => {
+  for (const network of ["192.0.2.0/24", "2001:db8:1:200::/56"]) {
+    assert.deepEqual(writeNetwork(network), { [fieldNames.network]: network });
+    assert.equal(readNetwork(writeNetwork(network)), network);
+  }
+  for (const network of ["unknown", "own-work", ""]) assert.deepEqual(writeNetwork(network), {});
+  assert.equal(readNetwork({}), null);
+  for (const text of ["192.0.2.1/24", "192.0.2.0/16", "192.0.2.0/24, 192.0.3.0/24", "x", ""]) {
+    assert.equal(readNetwork({ [fieldNames.network]: text }), undefined, text);
+  }
 });

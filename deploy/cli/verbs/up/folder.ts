@@ -167,6 +167,8 @@ function edgeText(dataDir: string, edge: PlannedEdge, origin: OriginConfig, edge
     dns: { addresses: [{ host: edge.address, port: ports.dns }] },
     peer: { host: edge.address, port: ports.peer },
     cache: { memoryBytes: 128 * mebibyte, diskBytes: 2048 * mebibyte },
+    // A trial on one machine has its own origins of assets hosts there, too.
+    assets: { privateNetworks: ["127.0.0.0/8", "::1/128"] },
     decoders: { processes: Math.max(1, Math.floor(availableParallelism() / edgeCount)) },
     drainMs: 1000,
   });

@@ -1,0 +1,110 @@
+/**
+ * A place at an origin for a request: at once, after a short wait, or not at all. places.ts says whose turn it is,
+ * breaker.ts how many and how fast; here are the waits and their ends.
+ */
+import { NearcastError } from "#base/errors.ts";
+import { admit, allowanceOf, startDelayMs, started, step } from "./breaker.ts";
+import {
+  emptyQueue,
+  hasPlaceFor,
+  joinQueue,
+  leaveQueue,
+  nextInTurn,
+  type PlaceWish,
+  releasePlace,
+  takePlace,
+} from "./places.ts";
+import { sendProbe } from "./probe.ts";
+import { placesPerOrigin, type Upstream, type Waiter } from "./upstream.ts";
+
+/** Who waits longer would rather have an error page, or another try: a visitor leaves a page after some seconds. */
+const waitMsMax = 2000;
+
+/**
+ * Waits for a place.
+ * @param wish what for
+ * @param signal ends the wait; its reason is thrown
+ * @throws NearcastError ORIGIN_BUSY, ORIGIN_UNREACHABLE while the breaker is open
+ */
+export async function enter(upstream: Upstream, wish: PlaceWish, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const { breaker, clock, places, counts } = upstream;
+  const admission = admit(breaker, clock.monotonicMs());
+  if (admission === "refused") throw notAsked(upstream);
+  if (admission === "probe-first") {
+    void sendProbe(upstream, (isAlive) => {
+      if (!isAlive) refuseWaiters(upstream);
+      pump(upstream);
+    });
+  }
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const waiter: Waiter = { grant: resolve, refuse: reject };
+  const displaced = joinQueue(places, wish, waiter);
+  const busy = (why: string): NearcastError => new NearcastError("ORIGIN_BUSY", `${upstream.name}: ${why}`);
+  displaced?.refuse(busy("too many requests wait for a connection; try again later"));
+  pump(upstream);
+  const abort = (): void => {
+    reject(signal.reason as Error);
+  };
+  signal.addEventListener("abort", abort, { once: true });
+  const cancel = clock.after(waitMsMax, () => {
+    reject(busy(`no connection became free within ${waitMsMax} ms; try again later`));
+  });
+  try {
+    await promise;
+  } catch (error) {
+    leaveQueue(places, wish, waiter);
+    if (error instanceof NearcastError && error.code === "ORIGIN_BUSY") counts.refused += 1;
+    throw error;
+  } finally {
+    cancel();
+    signal.removeEventListener("abort", abort);
+  }
+}
+
+/** Takes one more place for a request that has one already, if one is free and nobody waits for it. */
+export function tryEnterAgain(upstream: Upstream, wish: PlaceWish): boolean {
+  const { places, breaker, clock } = upstream;
+  if (breaker.phase !== "closed" || places.waiting > 0 || !hasPlaceFor(places, wish)) return false;
+  takePlace(places, wish);
+  started(breaker, clock.monotonicMs());
+  return true;
+}
+
+export function leave(upstream: Upstream, wish: PlaceWish): void {
+  releasePlace(upstream.places, wish);
+  pump(upstream);
+}
+
+/** The breaker has opened: those who wait are not kept waiting. */
+export function refuseWaiters(upstream: Upstream): void {
+  for (const waiter of emptyQueue(upstream.places)) waiter.refuse(notAsked(upstream));
+}
+
+/** Gives out the places that are free now. Called after every change of places or breaker. */
+export function pump(upstream: Upstream): void {
+  const { places, breaker, clock } = upstream;
+  upstream.cancelPump?.();
+  upstream.cancelPump = undefined;
+  if (upstream.isClosed) return;
+  for (;;) {
+    const nowMs = clock.monotonicMs();
+    step(breaker, places.waiting > 0, nowMs);
+    places.placesMax = Math.min(placesPerOrigin, allowanceOf(breaker));
+    const delayMs = startDelayMs(breaker, nowMs);
+    if (delayMs > 0 && places.waiting > 0) {
+      upstream.cancelPump = clock.after(delayMs, () => {
+        pump(upstream);
+      });
+      return;
+    }
+    const waiter = nextInTurn(places);
+    if (waiter === undefined) return;
+    started(breaker, nowMs);
+    waiter.grant();
+  }
+}
+
+function notAsked({ name }: Upstream): NearcastError {
+  return new NearcastError("ORIGIN_UNREACHABLE", `${name} failed repeatedly, so it is not asked for a few seconds`);
+}

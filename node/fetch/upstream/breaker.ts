@@ -1,0 +1,191 @@
+/**
+ * A circuit breaker in front of one origin; a state record and pure functions.
+ *
+ *   closed ──connection failures, or many URLs that fail──▶ open ──its wait is over, and a client asks──▶ probing
+ *      ▲                                                      ▲                                              │
+ *      │                                                      ├──────────────── no response ─────────────────┤
+ *      └──nobody waits for a place─── recovering ◀────────────┼────────────────── a response ────────────────┘
+ *                                         └───failures again──┘
+ *
+ * Only what speaks for the origin as a whole is counted:
+ * - a connection or TLS handshake that fails; `connectFailuresMax` in a row open it
+ * - URLs that fail (no response in time, a connection that is cut, no HTTP): `failedUrlsMax` different ones in a row.
+ *   Then a URL that worked before is asked first; only if that fails too is the origin taken for broken. So a client
+ *   that knows eight broken URLs can't take an origin from the others.
+ *
+ * Any response is a sign of life, whatever its status: a 503 is passed on, so that the maintenance page of an origin
+ * reaches its clients, and failing-urls.ts bounds how often it is asked for.
+ *
+ * Open: requests are refused at once, so a dead origin costs its clients no time, and is not hammered when it returns.
+ * Probing: one request that is known to be good is under way; the others wait for their places meanwhile.
+ * Recovering: few requests at a time, one more for each response, and no more per second than `rampStart` times what
+ * the origin had before it failed. Each step that is over while requests wait doubles that rate.
+ */
+
+const connectFailuresMax = 5;
+const failedUrlsMax = 8;
+const waitMsMin = 500;
+const waitMsMax = 15_000;
+/** Requests at one time when the recovery begins. */
+const recoveryAllowanceMin = 2;
+/** Times the rate before the failure, during the first step of a recovery: below 2, as some requests come in bursts. */
+const rampStart = 1.5;
+const rampStepMs = 5000;
+/** The rate at which a recovery starts at the least: the load before may be unknown, and this harms no origin. */
+const recoveryRateMin = 32;
+/** The rate of requests is averaged over about this time. */
+const rateWindowMs = 10_000;
+
+export type BreakerPhase = "closed" | "open" | "probing" | "recovering";
+
+export interface Breaker {
+  phase: BreakerPhase;
+  connectFailures: number;
+  readonly failedUrls: Set<string>;
+  /** A request that is known to be good is under way, because many URLs failed. */
+  isVerifying: boolean;
+  /** How long it stays open this time. */
+  waitMs: number;
+  openedAtMs: number;
+  /** Requests per second while it is closed. */
+  rate: number;
+  rateAtMs: number;
+  /** While it recovers: requests at one time, and the rate, with the moment from which the next one may start. */
+  allowance: number;
+  recoveryRate: number;
+  nextStartMs: number;
+  stepEndMs: number;
+}
+
+export function createBreaker(nowMs: number): Breaker {
+  return {
+    phase: "closed",
+    connectFailures: 0,
+    failedUrls: new Set(),
+    isVerifying: false,
+    waitMs: waitMsMin,
+    openedAtMs: 0,
+    rate: 0,
+    rateAtMs: nowMs,
+    allowance: 0,
+    recoveryRate: 0,
+    nextStartMs: 0,
+    stepEndMs: 0,
+  };
+}
+
+/**
+ * What becomes of a request that arrives now: it may wait for a place, it is refused, or it may wait while the caller
+ * sends a probe, whose result goes to probed().
+ */
+export function admit(breaker: Breaker, nowMs: number): "admitted" | "refused" | "probe-first" {
+  if (breaker.phase !== "open") return "admitted";
+  if (nowMs - breaker.openedAtMs < breaker.waitMs) return "refused";
+  breaker.phase = "probing";
+  return "probe-first";
+}
+
+/** Requests that may be under way now. */
+export function allowanceOf(breaker: Breaker): number {
+  if (breaker.phase === "closed") return Number.POSITIVE_INFINITY;
+  return breaker.phase === "recovering" ? breaker.allowance : 0;
+}
+
+/** How long the next request has to wait for the sake of the rate; 0: it may start now. */
+export function startDelayMs(breaker: Breaker, nowMs: number): number {
+  return breaker.phase === "recovering" ? Math.max(0, breaker.nextStartMs - nowMs) : 0;
+}
+
+/** A request goes to the origin. */
+export function started(breaker: Breaker, nowMs: number): void {
+  if (breaker.phase === "recovering") {
+    breaker.nextStartMs = Math.max(nowMs, breaker.nextStartMs) + 1000 / breaker.recoveryRate;
+    return;
+  }
+  if (breaker.phase !== "closed") return;
+  const passedMs = Math.max(0, nowMs - breaker.rateAtMs);
+  breaker.rate = breaker.rate * Math.exp(-passedMs / rateWindowMs) + 1000 / rateWindowMs;
+  breaker.rateAtMs = nowMs;
+}
+
+/** A response came, of whatever status. */
+export function succeeded(breaker: Breaker): void {
+  breaker.connectFailures = 0;
+  breaker.failedUrls.clear();
+  if (breaker.phase === "recovering") breaker.allowance += 1;
+}
+
+/**
+ * Ends a step of the recovery whose time is over.
+ * @param isAnyoneWaiting for a place: then the recovery goes on, twice as fast
+ */
+export function step(breaker: Breaker, isAnyoneWaiting: boolean, nowMs: number): void {
+  if (breaker.phase !== "recovering" || nowMs < breaker.stepEndMs) return;
+  if (isAnyoneWaiting) {
+    breaker.recoveryRate *= 2;
+    breaker.stepEndMs = nowMs + rampStepMs;
+    return;
+  }
+  breaker.phase = "closed";
+  breaker.waitMs = waitMsMin;
+  breaker.rateAtMs = nowMs;
+}
+
+/** A connection or a TLS handshake failed. @returns whether the breaker opened */
+export function connectFailed(breaker: Breaker, nowMs: number): boolean {
+  // Open or probing: this began before, or is the probe, which reports by itself.
+  if (breaker.phase === "open" || breaker.phase === "probing") return false;
+  breaker.connectFailures += 1;
+  if (breaker.phase === "closed" && breaker.connectFailures < connectFailuresMax) return false;
+  open(breaker, nowMs);
+  return true;
+}
+
+/**
+ * A URL brought no response over a connection that works.
+ * @returns `verify`: ask one that is known to be good, and report to verified()
+ */
+export function urlFailed(breaker: Breaker, url: string): "noted" | "verify" {
+  if (breaker.phase === "open" || breaker.phase === "probing" || breaker.isVerifying) return "noted";
+  breaker.failedUrls.add(url);
+  if (breaker.failedUrls.size < failedUrlsMax) return "noted";
+  breaker.isVerifying = true;
+  return "verify";
+}
+
+/** What the request that is known to be good brought. @returns whether the breaker opened */
+export function verified(breaker: Breaker, isAlive: boolean, nowMs: number): boolean {
+  breaker.isVerifying = false;
+  breaker.failedUrls.clear();
+  if (isAlive || breaker.phase === "open" || breaker.phase === "probing") return false;
+  open(breaker, nowMs);
+  return true;
+}
+
+/** What the probe brought. */
+export function probed(breaker: Breaker, isAlive: boolean, nowMs: number): void {
+  if (breaker.phase !== "probing") return;
+  if (!isAlive) {
+    breaker.waitMs = Math.min(breaker.waitMs * 2, waitMsMax);
+    breaker.phase = "open";
+    breaker.openedAtMs = nowMs;
+    return;
+  }
+  breaker.phase = "recovering";
+  breaker.connectFailures = 0;
+  breaker.failedUrls.clear();
+  breaker.allowance = recoveryAllowanceMin;
+  breaker.recoveryRate = Math.max(recoveryRateMin, breaker.rate * rampStart);
+  breaker.nextStartMs = nowMs;
+  breaker.stepEndMs = nowMs + rampStepMs;
+}
+
+function open(breaker: Breaker, nowMs: number): void {
+  // The average up to now is what the origin is used to; while it is open, it stands still.
+  if (breaker.phase === "closed") breaker.rate *= Math.exp(-Math.max(0, nowMs - breaker.rateAtMs) / rateWindowMs);
+  if (breaker.phase === "recovering") breaker.waitMs = Math.min(breaker.waitMs * 2, waitMsMax);
+  breaker.phase = "open";
+  breaker.openedAtMs = nowMs;
+  breaker.connectFailures = 0;
+  breaker.failedUrls.clear();
+}

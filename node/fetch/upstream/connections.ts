@@ -1,0 +1,88 @@
+/**
+ * The connections to one origin: one undici client each, so that this program alone decides which request goes over
+ * which connection, and none waits in a queue of the library's.
+ *
+ * The connection that was used last is used next: few are in use at quiet times, and the others end after their idle
+ * time. How many there are is bounded by the places at the origin (places.ts).
+ */
+import { Client } from "undici";
+import type { Connect } from "./connect.ts";
+
+/**
+ * An idle connection is kept for this long, unless the origin says less (Keep-Alive: timeout). nginx keeps one for
+ * 75 s, Apache and Node for 5 s, and Node says so.
+ */
+const idleMs = 30_000;
+
+export interface Connection {
+  readonly client: Client;
+  /** Ends the connection, and with it the request on it, at once; also while it is being opened. */
+  readonly destroy: (reason: Error) => void;
+  /** Over TCP and TLS; false while it is being opened, and after it has ended. */
+  isOpen: boolean;
+}
+
+export interface Connections {
+  readonly origin: string;
+  readonly connect: Connect;
+  /** In the order of their last use. */
+  readonly idle: Connection[];
+  readonly all: Set<Connection>;
+  opened: number;
+}
+
+export function createConnections(origin: string, connect: Connect): Connections {
+  return { origin, connect, idle: [], all: new Set(), opened: 0 };
+}
+
+/** An open connection that is idle, or else one that opens itself for its first request. */
+export function takeConnection(connections: Connections): Connection {
+  const idle = connections.idle.pop();
+  if (idle !== undefined) return idle;
+  const ending = new AbortController();
+  const client = new Client(connections.origin, {
+    connect(options, callback) {
+      connections.connect(options, ending.signal, callback);
+    },
+    pipelining: 1,
+    keepAliveTimeout: idleMs,
+    headersTimeout: 0, // the one deadline for the head is in request.ts
+  });
+  const connection: Connection = {
+    client,
+    isOpen: false,
+    destroy(reason) {
+      forget(connections, connection);
+      ending.abort(reason);
+      client.destroy(reason).catch(() => undefined);
+    },
+  };
+  connections.all.add(connection);
+  client.on("connect", () => {
+    connection.isOpen = true;
+    connections.opened += 1;
+  });
+  client.on("disconnect", () => {
+    connection.isOpen = false;
+    // In use: the client opens another one by itself if a request still waits for it.
+    if (connections.idle.includes(connection)) connection.destroy(new Error("the idle connection ended"));
+  });
+  return connection;
+}
+
+/** Nothing runs over it any more. A connection that has ended is dropped. */
+export function returnConnection(connections: Connections, connection: Connection): void {
+  if (!connections.all.has(connection)) return;
+  if (connection.isOpen) connections.idle.push(connection);
+  else connection.destroy(new Error("the connection ended"));
+}
+
+export function closeConnections(connections: Connections, reason: Error): void {
+  for (const connection of connections.all) connection.destroy(reason);
+}
+
+function forget(connections: Connections, connection: Connection): void {
+  connections.all.delete(connection);
+  const index = connections.idle.indexOf(connection);
+  if (index >= 0) connections.idle.splice(index, 1);
+}

@@ -1,0 +1,80 @@
+/**
+ * One request and its response over one connection. The head comes first; the connection is free when the body has
+ * ended, been read or been given up.
+ */
+import type { Dispatcher } from "undici";
+import { fewInterimResponses } from "#base/interim-responses.ts";
+import { type Connection, type Connections, returnConnection, takeConnection } from "./connections.ts";
+
+export interface ExchangeWish {
+  readonly method: "GET" | "HEAD";
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** How long the origin may be silent in the middle of a body. */
+  readonly bodyTimeoutMs: number;
+}
+
+export interface Exchange {
+  readonly head: Promise<Dispatcher.ResponseData>;
+  /** False while its connection is being opened: then nothing was sent. */
+  readonly isConnected: () => boolean;
+  /** The connection is free, or has ended. Never rejects. */
+  readonly ended: Promise<void>;
+  /** Ends it at once, with its connection, in whatever state; head or body fail with the reason. */
+  readonly cancel: (reason: Error) => void;
+}
+
+export function beginExchange(connections: Connections, wish: ExchangeWish): Exchange {
+  const connection = takeConnection(connections);
+  const ended = Promise.withResolvers<void>();
+  let isOver = false;
+  const end = (): void => {
+    if (isOver) return;
+    isOver = true;
+    // In a turn of its own: undici has not yet done with this request when it says so.
+    queueMicrotask(() => {
+      returnConnection(connections, connection);
+      ended.resolve();
+    });
+  };
+  const head = send(connection, wish, end);
+  // Whoever needs the head waits for it; one that was given up must not end the process.
+  head.catch(end);
+  return {
+    head,
+    isConnected: () => connection.isOpen,
+    ended: ended.promise,
+    cancel(reason) {
+      if (isOver) return;
+      connection.destroy(reason);
+      end();
+    },
+  };
+}
+
+async function send(
+  { client }: Connection,
+  { method, path, headers, bodyTimeoutMs }: ExchangeWish,
+  end: () => void,
+): Promise<Dispatcher.ResponseData> {
+  return await client
+    .compose((dispatch) => (options, handler) => dispatch(options, noticingEnd(handler, end)))
+    .request({ method, path, headers, bodyTimeout: bodyTimeoutMs, onInfo: fewInterimResponses() });
+}
+
+/** The handler, with a call when the response is complete or has failed, however much of it was read. */
+function noticingEnd(handler: Dispatcher.DispatchHandler, end: () => void): Dispatcher.DispatchHandler {
+  return {
+    onRequestStart: (controller, context) => handler.onRequestStart?.(controller, context),
+    onResponseStart: (controller, status, fields, text) => handler.onResponseStart?.(controller, status, fields, text),
+    onResponseData: (controller, chunk) => handler.onResponseData?.(controller, chunk),
+    onResponseEnd(controller, trailers) {
+      handler.onResponseEnd?.(controller, trailers);
+      end();
+    },
+    onResponseError(controller, error) {
+      handler.onResponseError?.(controller, error);
+      end();
+    },
+  };
+}

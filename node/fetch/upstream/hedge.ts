@@ -1,0 +1,140 @@
+/**
+ * The head of a response, with a second request when the first is late (Dean and Barroso, The Tail at Scale, 2013):
+ *
+ *   first  ──────────────────── later than 95 % of the recent ones ───────────────▶ cancelled
+ *   second                       └──── within the budget, if a place is free ──▶ its head counts
+ *
+ * The head that comes first is used. The other request is given a moment to end by itself, so that its connection can
+ * be used again, and then cancelled.
+ */
+import type { Dispatcher } from "undici";
+import { dropBody } from "../body.ts";
+import { leave, tryEnterAgain } from "./admission.ts";
+import { trySpend } from "./budget.ts";
+import { beginExchange, type Exchange, type ExchangeWish } from "./exchange.ts";
+import { headTimeQuantileMs, recordHeadTime } from "./head-times.ts";
+import type { PlaceWish } from "./places.ts";
+import type { Upstream } from "./upstream.ts";
+
+const lateShare = 0.95;
+/** A delay that nobody notices is no reason for a second request. */
+const hedgeMsMin = 20;
+/** How long the slower request may still bring its head: a new connection costs more than most responses. */
+const graceMs = 100;
+
+export interface HeadOf {
+  readonly head: Dispatcher.ResponseData;
+  readonly exchange: Exchange;
+}
+
+/** One of up to two requests for the same head. */
+interface Runner {
+  readonly exchange: Exchange;
+  readonly startedMs: number;
+}
+
+/**
+ * @param isHedged false: never send a second request
+ * @param started called with each request that goes out, so that the caller can cancel it
+ * @throws what the first request failed with, when no head came
+ */
+export async function firstHead(
+  upstream: Upstream,
+  wish: ExchangeWish,
+  place: PlaceWish,
+  isHedged: boolean,
+  begun: (exchange: Exchange) => void,
+): Promise<HeadOf> {
+  const first = begin(upstream, wish, begun);
+  const delayMs = isHedged ? hedgeDelayMs(upstream) : undefined;
+  if (delayMs === undefined || (await isSettledWithin(upstream, first.exchange.head, delayMs))) {
+    return await headOf(upstream, first);
+  }
+  const second = tryHedge(upstream, wish, place, begun);
+  if (second === undefined) return await headOf(upstream, first);
+  try {
+    const winner = await Promise.any([headOf(upstream, first), headOf(upstream, second)]);
+    if (winner.exchange === second.exchange) upstream.counts.hedgesWon += 1;
+    void giveUp(upstream, winner.exchange === first.exchange ? second : first);
+    return winner;
+  } catch (error) {
+    throw error instanceof AggregateError ? error.errors[0] : error;
+  }
+}
+
+function begin({ connections, clock, counts }: Upstream, wish: ExchangeWish, begun: (one: Exchange) => void): Runner {
+  counts.requests += 1;
+  const exchange = beginExchange(connections, wish);
+  begun(exchange);
+  return { exchange, startedMs: clock.monotonicMs() };
+}
+
+function tryHedge(
+  upstream: Upstream,
+  wish: ExchangeWish,
+  place: PlaceWish,
+  begun: (exchange: Exchange) => void,
+): Runner | undefined {
+  // Others hang on this URL too: it is the URL that is slow, and one more request would hang as well.
+  const isUrlSlow = (upstream.places.inUseByUrl.get(place.url) ?? 0) > 1;
+  if (isUrlSlow || !tryEnterAgain(upstream, place)) return undefined;
+  if (!trySpend(upstream.hedges, upstream.clock.monotonicMs())) {
+    leave(upstream, place);
+    return undefined;
+  }
+  upstream.counts.hedges += 1;
+  const second = begin(upstream, wish, begun);
+  void second.exchange.ended.finally(() => {
+    leave(upstream, place);
+  });
+  return second;
+}
+
+function hedgeDelayMs({ headTimes }: Upstream): number | undefined {
+  const lateMs = headTimeQuantileMs(headTimes, lateShare);
+  return lateMs === undefined ? undefined : Math.max(hedgeMsMin, lateMs);
+}
+
+async function headOf(upstream: Upstream, { exchange, startedMs }: Runner): Promise<HeadOf> {
+  const head = await exchange.head;
+  const nowMs = upstream.clock.monotonicMs();
+  recordHeadTime(upstream.headTimes, nowMs - startedMs, nowMs);
+  return { head, exchange };
+}
+
+/** Lets the slower request end by itself for a moment, then cancels it. */
+async function giveUp({ clock, headTimes }: Upstream, { exchange, startedMs }: Runner): Promise<void> {
+  let hasHead = false;
+  const cancel = clock.after(graceMs, () => {
+    const nowMs = clock.monotonicMs();
+    // It would have taken longer still. Without it, the slow ones would be missing from what is known.
+    if (!hasHead) recordHeadTime(headTimes, nowMs - startedMs, nowMs);
+    exchange.cancel(new Error("another request brought the head first"));
+  });
+  try {
+    const head = await exchange.head;
+    hasHead = true;
+    dropBody(head);
+    await exchange.ended;
+  } catch {
+    // Cancelled, or failed by itself: the other request's head is all that counts.
+  } finally {
+    cancel();
+  }
+}
+
+async function isSettledWithin({ clock }: Upstream, work: Promise<unknown>, delayMs: number): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const cancel = clock.after(delayMs, () => {
+    resolve(false);
+  });
+  const settled = (): void => {
+    resolve(true);
+  };
+  work.then(settled, settled);
+  try {
+    return await promise;
+  } finally {
+    cancel();
+  }
+}

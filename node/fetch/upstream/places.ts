@@ -1,0 +1,181 @@
+/**
+ * The places at one origin, and who gets the next one. A place is one request under way, and so one connection.
+ *
+ *   waiting     network ─▶ URL ─▶ requests, oldest first
+ *   next        round robin over networks, and within a network over its URLs
+ *   in use      per URL and per network, so that neither takes the pool:
+ *
+ *     a URL gets a place while it holds fewer than half as many as are free:      alone up to 22 of 64
+ *     a network gets one while it holds fewer than twice as many as are free:     alone up to 43 of 64
+ *
+ * The bounds shrink with the free places (dynamic thresholds: Choudhury and Hahne, 1998). So one that is alone gets
+ * most of the pool, k that hang share it, and some places stay free for those who come next. A fixed bound would have
+ * to be small enough for the worst day, and would be too small on all others.
+ *
+ * When too many wait, the network that has most of them waiting loses one, never its neighbors.
+ *
+ * Pure: no clock, no promises. waiting.ts calls it.
+ */
+
+/** What a place is wanted for. */
+export interface PlaceWish {
+  readonly url: string;
+  readonly network: string;
+}
+
+interface NetworkQueue<Waiter> {
+  count: number;
+  /** Round robin: the first has waited longest for a turn. */
+  readonly byUrl: Map<string, Map<Waiter, PlaceWish>>;
+}
+
+export interface Places<Waiter> {
+  /** Places that may be in use now; smaller while the origin recovers. */
+  placesMax: number;
+  readonly waitingMax: number;
+  inUse: number;
+  readonly inUseByUrl: Map<string, number>;
+  readonly inUseByNetwork: Map<string, number>;
+  waiting: number;
+  /** Round robin: the first has waited longest for a turn. */
+  readonly byNetwork: Map<string, NetworkQueue<Waiter>>;
+}
+
+/** Of the free places: what a URL, and what a network, may hold at the most. */
+const urlShare = 0.5;
+const networkShare = 2;
+
+export function createPlaces<Waiter>(limits: { placesMax: number; waitingMax: number }): Places<Waiter> {
+  return {
+    ...limits,
+    inUse: 0,
+    inUseByUrl: new Map(),
+    inUseByNetwork: new Map(),
+    waiting: 0,
+    byNetwork: new Map(),
+  };
+}
+
+/** Whether a place is free for this wish now. */
+export function hasPlaceFor<Waiter>(places: Places<Waiter>, { url, network }: PlaceWish): boolean {
+  const free = places.placesMax - places.inUse;
+  if (free <= 0) return false;
+  const ofUrl = places.inUseByUrl.get(url) ?? 0;
+  const ofNetwork = places.inUseByNetwork.get(network) ?? 0;
+  return ofUrl < Math.max(1, free * urlShare) && ofNetwork < Math.max(1, free * networkShare);
+}
+
+/** Takes a place. The caller has checked that there is one. */
+export function takePlace<Waiter>(places: Places<Waiter>, { url, network }: PlaceWish): void {
+  places.inUse += 1;
+  add(places.inUseByUrl, url, 1);
+  add(places.inUseByNetwork, network, 1);
+}
+
+export function releasePlace<Waiter>(places: Places<Waiter>, { url, network }: PlaceWish): void {
+  places.inUse -= 1;
+  add(places.inUseByUrl, url, -1);
+  add(places.inUseByNetwork, network, -1);
+}
+
+/**
+ * Adds a waiter to the queue.
+ * @returns the waiter that lost its place in the queue because too many wait: another one, this one, or none
+ */
+export function joinQueue<Waiter>(places: Places<Waiter>, wish: PlaceWish, waiter: Waiter): Waiter | undefined {
+  let displaced: Waiter | undefined;
+  if (places.waiting >= places.waitingMax) {
+    const own = places.byNetwork.get(wish.network)?.count ?? 0;
+    const largest = largestOf(places.byNetwork, ({ count }) => count);
+    if (largest === undefined || own >= largest.count) return waiter;
+    displaced = newestOfLargestUrl(largest);
+    if (displaced !== undefined) leaveQueue(places, wishOf(largest, displaced), displaced);
+  }
+  const queue = places.byNetwork.get(wish.network) ?? { count: 0, byUrl: new Map<string, Map<Waiter, PlaceWish>>() };
+  places.byNetwork.set(wish.network, queue);
+  const waiters = queue.byUrl.get(wish.url) ?? new Map<Waiter, PlaceWish>();
+  queue.byUrl.set(wish.url, waiters);
+  waiters.set(waiter, wish);
+  queue.count += 1;
+  places.waiting += 1;
+  return displaced;
+}
+
+/** Removes a waiter that gave up, or that has its place now. One that is not in the queue is ignored. */
+export function leaveQueue<Waiter>(places: Places<Waiter>, { url, network }: PlaceWish, waiter: Waiter): void {
+  const queue = places.byNetwork.get(network);
+  const waiters = queue?.byUrl.get(url);
+  if (queue === undefined || waiters?.delete(waiter) !== true) return;
+  queue.count -= 1;
+  places.waiting -= 1;
+  if (waiters.size === 0) queue.byUrl.delete(url);
+  if (queue.count === 0) places.byNetwork.delete(network);
+}
+
+/**
+ * Gives a free place to the next waiter in turn that may have one.
+ * @returns undefined: nobody waits, or no place is free for those who do. Looks at every network and URL in the queue
+ *   at the most, and so at `waitingMax` entries.
+ */
+export function nextInTurn<Waiter>(places: Places<Waiter>): Waiter | undefined {
+  if (places.inUse >= places.placesMax) return undefined;
+  for (const [network, queue] of places.byNetwork) {
+    for (const [url, waiters] of queue.byUrl) {
+      const wish = { url, network };
+      if (!hasPlaceFor(places, wish)) continue;
+      const [first] = waiters.keys();
+      if (first === undefined) continue;
+      leaveQueue(places, wish, first);
+      moveToEnd(queue.byUrl, url);
+      moveToEnd(places.byNetwork, network);
+      takePlace(places, wish);
+      return first;
+    }
+  }
+  return undefined;
+}
+
+/** All waiters, who leave the queue. */
+export function emptyQueue<Waiter>(places: Places<Waiter>): Waiter[] {
+  const waiters = [...places.byNetwork.values()].flatMap(({ byUrl }) =>
+    [...byUrl.values()].flatMap((all) => [...all.keys()]),
+  );
+  places.byNetwork.clear();
+  places.waiting = 0;
+  return waiters;
+}
+
+/** Its turn is over: the others come first now. One that has left is not brought back. */
+function moveToEnd<Value>(turns: Map<string, Value>, key: string): void {
+  const value = turns.get(key);
+  if (value === undefined) return;
+  turns.delete(key);
+  turns.set(key, value);
+}
+
+function add(counts: Map<string, number>, key: string, change: number): void {
+  const count = (counts.get(key) ?? 0) + change;
+  if (count <= 0) counts.delete(key);
+  else counts.set(key, count);
+}
+
+function largestOf<Value>(all: ReadonlyMap<string, Value>, sizeOf: (value: Value) => number): Value | undefined {
+  let largest: Value | undefined;
+  for (const value of all.values()) {
+    if (largest === undefined || sizeOf(value) > sizeOf(largest)) largest = value;
+  }
+  return largest;
+}
+
+function newestOfLargestUrl<Waiter>({ byUrl }: NetworkQueue<Waiter>): Waiter | undefined {
+  const waiters = largestOf(byUrl, ({ size }) => size);
+  return [...(waiters?.keys() ?? [])].at(-1);
+}
+
+function wishOf<Waiter>({ byUrl }: NetworkQueue<Waiter>, waiter: Waiter): PlaceWish {
+  for (const waiters of byUrl.values()) {
+    const wish = waiters.get(waiter);
+    if (wish !== undefined) return wish;
+  }
+  throw new Error("the waiter is not in this queue");
+}

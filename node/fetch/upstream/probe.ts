@@ -1,0 +1,54 @@
+/**
+ * One small request to an origin that may be broken: one that brought a response before, not whatever a client wants
+ * now. A HEAD, so that no body comes; any response at all is a sign of life.
+ *
+ * An origin that has never answered is asked for its root.
+ */
+import { dropBody } from "../body.ts";
+import { probed, verified } from "./breaker.ts";
+import { beginExchange } from "./exchange.ts";
+import type { GoodRequest, Upstream } from "./upstream.ts";
+
+/** A broken origin is asked again after its wait anyway; one that takes longer than this is no good yet. */
+const probeTimeoutMs = 5000;
+const goodMax = 4;
+
+/** A request that brought a response. @param headers without anything that belongs to one client */
+export function rememberGood({ good }: Upstream, request: GoodRequest): void {
+  const index = good.findIndex(({ path }) => path === request.path);
+  if (index >= 0) good.splice(index, 1);
+  good.push(request);
+  if (good.length > goodMax) good.shift();
+}
+
+/** Half open: asks, and tells the breaker. @param done called when it has been told */
+export async function sendProbe(upstream: Upstream, done: (isAlive: boolean) => void): Promise<void> {
+  const isAlive = await isAnswering(upstream);
+  probed(upstream.breaker, isAlive, upstream.clock.monotonicMs());
+  done(isAlive);
+}
+
+/** Many URLs failed: asks for one that worked, and tells the breaker. @param opened called if the breaker opened */
+export async function verify(upstream: Upstream, opened: () => void): Promise<void> {
+  const isAlive = await isAnswering(upstream);
+  if (verified(upstream.breaker, isAlive, upstream.clock.monotonicMs())) opened();
+}
+
+async function isAnswering(upstream: Upstream): Promise<boolean> {
+  const { connections, clock, good, random, url, counts } = upstream;
+  counts.probes += 1;
+  // Any of them: the latest may have been removed.
+  const request = good[Math.floor(random() * good.length)] ?? { path: url.pathname, headers: {} };
+  const exchange = beginExchange(connections, { method: "HEAD", ...request, bodyTimeoutMs: probeTimeoutMs });
+  const cancel = clock.after(probeTimeoutMs, () => {
+    exchange.cancel(new Error(`no response within ${probeTimeoutMs} ms`));
+  });
+  try {
+    dropBody(await exchange.head);
+    return true;
+  } catch {
+    return false; // the next one comes after the breaker's wait
+  } finally {
+    cancel();
+  }
+}

@@ -1,0 +1,184 @@
+/**
+ * A request to an origin, from the wish to the head of its response; the body follows as it comes.
+ *
+ *   failed a moment ago? ──▶ a place (admission.ts) ──▶ head (hedge.ts) ──▶ the place is free when the body has ended
+ *                                                         │ no connection in time: again, until the deadline
+ *                                                         └ cut, refused: again, once, within the budget
+ *
+ * Only what may be repeated goes through here (GET and HEAD), and nothing is repeated once its response has begun.
+ * Redirects are not followed: they belong to the client.
+ */
+import type { Dispatcher } from "undici";
+import { type Cancel, sleep } from "#base/clock.ts";
+import { NearcastError } from "#base/errors.ts";
+import { before } from "#base/lifecycle.ts";
+import { failureOf, rememberFailure } from "../failing-urls.ts";
+import { originFailure } from "../origin-failure.ts";
+import { enter, leave, pump, refuseWaiters } from "./admission.ts";
+import { connectFailed, succeeded, urlFailed } from "./breaker.ts";
+import { earn, trySpend } from "./budget.ts";
+import { ConnectFailure } from "./connect.ts";
+import type { Exchange } from "./exchange.ts";
+import { firstHead } from "./hedge.ts";
+import type { PlaceWish } from "./places.ts";
+import { rememberGood, verify } from "./probe.ts";
+import type { Upstream } from "./upstream.ts";
+
+export interface UpstreamWish {
+  readonly method: "GET" | "HEAD";
+  /** With the query. */
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Those of the headers that a probe may repeat: none that belongs to a client. */
+  readonly probeHeaders: Readonly<Record<string, string>>;
+  /** What tells it from other requests: places are shared fairly, and failures kept, per URL. */
+  readonly url: string;
+  /** For whom: the network of the client (base/client-network.ts). */
+  readonly network: string;
+  /** Until the head has arrived: waits, connecting and retries together. */
+  readonly timeoutMs: number;
+  /** How long the origin may be silent in the middle of the body. */
+  readonly bodyTimeoutMs: number;
+  /** How long a failure of this URL is kept and given to all who ask for it. */
+  readonly failureMs: number;
+  readonly isHedged: boolean;
+  /** Nobody needs the response any more: ends whatever is under way, at once. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A request that was sent at all; a connection that does not come about in time is no load and no attempt. */
+const attemptsMax = 2;
+const pauseMsMin = 50;
+
+/** A request under way. */
+interface Running {
+  readonly upstream: Upstream;
+  readonly wish: UpstreamWish;
+  readonly place: PlaceWish;
+  /** Aborted by the deadline, and by the caller. */
+  readonly ending: AbortController;
+  readonly exchanges: Set<Exchange>;
+  readonly cancelDeadline: Cancel;
+  readonly unlink: () => void;
+  /** The end came while a request was at the origin, and not before. */
+  wasAtOrigin: boolean;
+}
+
+/**
+ * @returns the head; the body must be read or given up (body.ts), as it holds its connection
+ * @throws NearcastError ORIGIN_BUSY, ORIGIN_UNREACHABLE, ORIGIN_TIMEOUT, ORIGIN_BAD_ANSWER, ORIGIN_NOT_ALLOWED; or the
+ *   reason of `signal`
+ */
+export async function request(upstream: Upstream, wish: UpstreamWish): Promise<Dispatcher.ResponseData> {
+  const { url, network } = wish;
+  const known = failureOf(upstream.failing, upstream.url.origin, url, upstream.clock.monotonicMs());
+  if (known !== undefined) throw known;
+  const running = begin(upstream, wish, { url, network });
+  const { place, ending } = running;
+  try {
+    await enter(upstream, place, ending.signal);
+  } catch (error) {
+    finish(running);
+    throw error;
+  }
+  try {
+    const { head, exchange } = await attempts(running);
+    running.cancelDeadline();
+    void leaveWhenEnded(running, exchange);
+    return head;
+  } catch (error) {
+    finish(running);
+    leave(upstream, place);
+    throw error;
+  }
+}
+
+function begin(upstream: Upstream, wish: UpstreamWish, place: PlaceWish): Running {
+  const { clock, name } = upstream;
+  const { signal, timeoutMs } = wish;
+  const ending = new AbortController();
+  const exchanges = new Set<Exchange>();
+  const end = (reason: unknown): void => {
+    running.wasAtOrigin = [...exchanges].some((exchange) => exchange.isConnected());
+    ending.abort(reason);
+    for (const exchange of exchanges) exchange.cancel(reason as Error);
+  };
+  const cancelDeadline = clock.after(timeoutMs, () => {
+    end(new NearcastError("ORIGIN_TIMEOUT", `${name}: no response within ${timeoutMs} ms`));
+  });
+  const abandon = (): void => {
+    end(signal?.reason);
+  };
+  signal?.addEventListener("abort", abandon, { once: true });
+  const unlink = (): void => signal?.removeEventListener("abort", abandon);
+  const running: Running = { upstream, wish, place, ending, exchanges, cancelDeadline, unlink, wasAtOrigin: false };
+  if (signal?.aborted === true) abandon();
+  return running;
+}
+
+function finish({ cancelDeadline, unlink }: Running): void {
+  cancelDeadline();
+  unlink();
+}
+
+/** The place is free when the body has ended, or has been given up. */
+async function leaveWhenEnded({ upstream, place, unlink }: Running, { ended }: Exchange): Promise<void> {
+  await ended;
+  unlink();
+  leave(upstream, place);
+}
+
+async function attempts(running: Running): Promise<{ head: Dispatcher.ResponseData; exchange: Exchange }> {
+  const { upstream, wish, place, ending, exchanges } = running;
+  const { breaker, clock, random } = upstream;
+  earn(upstream.retries);
+  earn(upstream.hedges);
+  for (let sent = 1; ;) {
+    try {
+      const first = firstHead(upstream, wish, place, wish.isHedged, (exchange) => {
+        exchanges.add(exchange);
+        void exchange.ended.finally(() => exchanges.delete(exchange));
+      });
+      const arrived = await before(ending.signal, first);
+      succeeded(breaker);
+      if (arrived.head.statusCode < 400) rememberGood(upstream, { path: wish.path, headers: wish.probeHeaders });
+      pump(upstream);
+      return arrived;
+    } catch (thrown) {
+      if (wish.signal?.aborted === true) throw thrown;
+      const error = originFailure(thrown, upstream.name);
+      const isUnconnected = thrown instanceof ConnectFailure || (ending.signal.aborted && !running.wasAtOrigin);
+      if (isUnconnected && connectFailed(breaker, clock.monotonicMs())) refuseWaiters(upstream);
+      const isUnsent = thrown instanceof ConnectFailure && thrown.isTimeout;
+      if (!mayRepeat(running, error) || !(isUnsent || (sent < attemptsMax && mayRetry(upstream)))) {
+        if (!isUnconnected) noteUrlFailure(running, error);
+        throw error;
+      }
+      if (!isUnsent) sent += 1;
+      await sleep(clock, pauseMsMin + random() * pauseMsMin, ending.signal);
+    }
+  }
+}
+
+/** Refused, cut before the response began, or not connected; and there is time left. */
+function mayRepeat({ upstream, ending }: Running, { code }: NearcastError): boolean {
+  return code === "ORIGIN_UNREACHABLE" && !ending.signal.aborted && upstream.breaker.phase !== "open";
+}
+
+function mayRetry({ retries, clock, counts }: Upstream): boolean {
+  if (!trySpend(retries, clock.monotonicMs())) return false;
+  counts.retries += 1;
+  return true;
+}
+
+/** No response over a connection that works: kept for all who ask for the URL, and counted if many URLs fail. */
+function noteUrlFailure({ upstream, wish, place }: Running, error: NearcastError): void {
+  const { breaker, clock, failing } = upstream;
+  if (error.source !== "origin" || error.code === "ORIGIN_NOT_ALLOWED") return;
+  const { origin } = upstream.url;
+  if (wish.failureMs > 0) rememberFailure(failing, origin, place.url, error, clock.monotonicMs() + wish.failureMs);
+  if (urlFailed(breaker, place.url) === "noted") return;
+  void verify(upstream, () => {
+    refuseWaiters(upstream);
+  });
+}

@@ -1,0 +1,130 @@
+/**
+ * One origin as this edge sees it: its connections, the places for requests, the breaker, the budgets for extra
+ * requests, and what is known of its speed and of its URLs. All of it is one record; the files beside this one have
+ * the functions that change it.
+ *
+ *   request.ts ──▶ admission.ts (breaker, places) ──▶ hedge.ts ──▶ exchange.ts ──▶ connections.ts ──▶ connect.ts
+ *       │               └──▶ probe.ts                                                                    origin
+ *       └── retries within a budget; failures per URL
+ */
+import type { Clock } from "#base/clock.ts";
+import type { NearcastError } from "#base/errors.ts";
+import type { Random } from "#base/random.ts";
+import { createFailingUrls, type FailingUrls } from "../failing-urls.ts";
+import type { AddressPolicy } from "./addresses.ts";
+import { type Breaker, createBreaker } from "./breaker.ts";
+import { type Budget, createBudget } from "./budget.ts";
+import { createConnect } from "./connect.ts";
+import { closeConnections, type Connections, createConnections } from "./connections.ts";
+import { createHeadTimes, type HeadTimes } from "./head-times.ts";
+import { createPlaces, type Places } from "./places.ts";
+
+/** Connections to one origin, and so requests under way there. */
+export const placesPerOrigin = 64;
+/** Requests that wait for a place at one origin; each holds a client's request and some hundred bytes. */
+const waitingMax = 1000;
+/**
+ * A retry for ten requests: a kept connection that the origin closes at the moment of its next use is rare. An idle
+ * host saves up a few.
+ */
+const retryBudget = { perRequest: 0.1, perSecond: 0.1, savedMax: 10, savedAtStart: 3 } as const;
+/** Hedges cost the origin 5 % more requests at the most. */
+const hedgeBudget = { perRequest: 0.05, perSecond: 0, savedMax: 10, savedAtStart: 1 } as const;
+
+/** One that waits for a place. */
+export interface Waiter {
+  readonly grant: () => void;
+  readonly refuse: (error: NearcastError) => void;
+}
+
+/** A request that brought a response a while ago; repeated as a probe. */
+export interface GoodRequest {
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export interface UpstreamCounts {
+  requests: number;
+  retries: number;
+  hedges: number;
+  /** Hedges whose head came first. */
+  hedgesWon: number;
+  probes: number;
+  /** Requests that got no place in time. */
+  refused: number;
+}
+
+export interface Upstream {
+  readonly url: URL;
+  /** For messages: `static.example.com`, with the port where it is not the usual one. */
+  readonly name: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly places: Places<Waiter>;
+  readonly connections: Connections;
+  readonly breaker: Breaker;
+  readonly retries: Budget;
+  readonly hedges: Budget;
+  readonly headTimes: HeadTimes;
+  readonly failing: FailingUrls<NearcastError>;
+  /** The latest last; a few, as one of them may have been removed since. */
+  readonly good: GoodRequest[];
+  readonly counts: UpstreamCounts;
+  /** Stops the timer that gives out places while the origin recovers. */
+  cancelPump: (() => void) | undefined;
+  isClosed: boolean;
+}
+
+/** @param parts `failing`: may be shared by several origins, for one limit */
+export function openUpstream(
+  origin: string,
+  parts: { policy: AddressPolicy; clock: Clock; random: Random; failing?: FailingUrls<NearcastError> },
+): Upstream {
+  const { policy, clock, random, failing = createFailingUrls() } = parts;
+  const url = new URL(origin);
+  const nowMs = clock.monotonicMs();
+  return {
+    url,
+    name: url.host,
+    clock,
+    random,
+    places: createPlaces({ placesMax: placesPerOrigin, waitingMax }),
+    connections: createConnections(url.origin, createConnect({ policy, clock })),
+    breaker: createBreaker(nowMs),
+    retries: createBudget(retryBudget, nowMs),
+    hedges: createBudget(hedgeBudget, nowMs),
+    headTimes: createHeadTimes(nowMs),
+    failing,
+    good: [],
+    counts: { requests: 0, retries: 0, hedges: 0, hedgesWon: 0, probes: 0, refused: 0 },
+    cancelPump: undefined,
+    isClosed: false,
+  };
+}
+
+/** Ends all connections; requests under way fail. */
+export function closeUpstream(upstream: Upstream): void {
+  upstream.isClosed = true;
+  upstream.cancelPump?.();
+  closeConnections(upstream.connections, new Error("the edge is stopping"));
+}
+
+/** What metrics say of an origin. */
+export interface UpstreamStats extends UpstreamCounts {
+  name: string;
+  placesInUse: number;
+  placesWaiting: number;
+  connectionsOpened: number;
+  breaker: Breaker["phase"];
+}
+
+export function statsOf({ name, places, connections, breaker, counts }: Upstream): UpstreamStats {
+  return {
+    ...counts,
+    name,
+    placesInUse: places.inUse,
+    placesWaiting: places.waiting,
+    connectionsOpened: connections.opened,
+    breaker: breaker.phase,
+  };
+}

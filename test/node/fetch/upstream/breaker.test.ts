@@ -1,0 +1,156 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { seededRandom } from "#base/random.ts";
+import {
+  admit,
+  allowanceOf,
+  type Breaker,
+  type BreakerPhase,
+  connectFailed,
+  createBreaker,
+  probed,
+  startDelayMs,
+  started,
+  step,
+  succeeded,
+  urlFailed,
+  verified,
+} from "../../../../node/fetch/upstream/breaker.ts";
+
+type Step = "admitted" | "refused" | "probe-first" | "ok" | "unconnected" | "alive" | "dead" | number | { url: string };
+
+function run(steps: readonly Step[]): { breaker: Breaker; nowMs: number; said: string[] } {
+  const breaker = createBreaker(0);
+  const said: string[] = [];
+  let nowMs = 0;
+  for (const [index, one] of steps.entries()) {
+    if (typeof one === "number") nowMs += one;
+    else if (typeof one === "object") said.push(urlFailed(breaker, one.url));
+    else if (one === "ok") succeeded(breaker);
+    else if (one === "unconnected") connectFailed(breaker, nowMs);
+    else if (one === "alive" || one === "dead") probed(breaker, one === "alive", nowMs);
+    else assert.equal(admit(breaker, nowMs), one, `step ${index}`);
+  }
+  return { breaker, nowMs, said };
+}
+
+const unconnected = (count: number): Step[] => Array.from({ length: count }, () => "unconnected" as const);
+const urls = (count: number): Step[] => Array.from({ length: count }, (_, index) => ({ url: `/${index}` }));
+
+test("the phases of a breaker, step by step", () => {
+  const rows: [what: string, steps: Step[], phase: BreakerPhase][] = [
+    ["it begins closed", ["admitted"], "closed"],
+    ["four connections that fail do not open it", [...unconnected(4), "admitted"], "closed"],
+    ["the fifth in a row does", [...unconnected(5), "refused"], "open"],
+    ["a response in between begins the count anew", [...unconnected(4), "ok", ...unconnected(4), "admitted"], "closed"],
+    ["it stays open for its wait", [...unconnected(5), 499, "refused"], "open"],
+    ["then a probe goes first, and the others wait", [...unconnected(5), 500, "probe-first", "admitted"], "probing"],
+    [
+      "a response to it begins the recovery",
+      [...unconnected(5), 500, "probe-first", "alive", "admitted"],
+      "recovering",
+    ],
+    [
+      "none keeps it open for twice as long",
+      [...unconnected(5), 500, "probe-first", "dead", 999, "refused", 1, "probe-first"],
+      "probing",
+    ],
+    [
+      "up to fifteen seconds",
+      [
+        ...unconnected(5),
+        ...[500, 1000, 2000, 4000, 8000, 15_000].flatMap((ms): Step[] => [ms, "probe-first", "dead"]),
+        14_999,
+        "refused",
+        1,
+        "probe-first",
+      ],
+      "probing",
+    ],
+    [
+      "one connection that fails while it recovers opens it, for twice as long",
+      [...unconnected(5), 500, "probe-first", "alive", "unconnected", 999, "refused", 1, "probe-first"],
+      "probing",
+    ],
+    [
+      "late failures of older requests do not keep it open longer",
+      [...unconnected(5), 400, ...unconnected(9), 100, "probe-first"],
+      "probing",
+    ],
+  ];
+  for (const [what, steps, phase] of rows) assert.equal(run(steps).breaker.phase, phase, what);
+});
+
+test("one URL that fails a thousand times opens nothing; eight different ones ask for a proof", () => {
+  const same = run(Array.from({ length: 1000 }, () => ({ url: "/slow" })));
+  assert.deepEqual(new Set(same.said), new Set(["noted"]));
+  assert.equal(same.breaker.phase, "closed");
+  assert.deepEqual(
+    run(urls(7)).said,
+    Array.from({ length: 7 }, () => "noted"),
+  );
+  assert.deepEqual(run([...urls(7), "ok", { url: "/8" }]).said.at(-1), "noted", "a response in between");
+  const many = run(urls(8));
+  assert.deepEqual(many.said.at(-1), "verify");
+  assert.equal(urlFailed(many.breaker, "/9"), "noted", "once, while the proof is under way");
+  assert.equal(verified(many.breaker, true, 0), false);
+  assert.equal(many.breaker.phase, "closed", "the URL that is known to be good works: these eight are broken, no more");
+  const broken = run(urls(8)).breaker;
+  assert.equal(verified(broken, false, 0), true);
+  assert.equal(broken.phase, "open");
+});
+
+test("a recovery begins with two requests at a time and one more for each response", () => {
+  const { breaker } = run([...unconnected(5), 500, "probe-first"]);
+  assert.equal(allowanceOf(breaker), 0, "while the probe is under way");
+  probed(breaker, true, 500);
+  assert.equal(allowanceOf(breaker), 2);
+  succeeded(breaker);
+  succeeded(breaker);
+  assert.equal(allowanceOf(breaker), 4);
+  step(breaker, false, 5500);
+  assert.equal(allowanceOf(breaker), Number.POSITIVE_INFINITY);
+});
+
+/** Requests in each second of a recovery, with as many waiting as can be. */
+function recover(ratePerSecond: number, seed: number): number[] {
+  const random = seededRandom(seed);
+  const breaker = createBreaker(0);
+  let nowMs = 0;
+  for (; nowMs < 60_000; nowMs += (2 * random() * 1000) / ratePerSecond) started(breaker, nowMs);
+  for (let count = 0; count < 5; count += 1) connectFailed(breaker, nowMs);
+  nowMs += 3_600_000; // an hour later the origin is used to the same
+  assert.equal(admit(breaker, nowMs), "probe-first");
+  probed(breaker, true, nowMs);
+  const startMs = nowMs;
+  const perSecond: number[] = [];
+  for (; nowMs < startMs + 5000; nowMs += 1) {
+    while (startDelayMs(breaker, nowMs) === 0) {
+      started(breaker, nowMs);
+      succeeded(breaker);
+      const second = Math.floor((nowMs - startMs) / 1000);
+      perSecond[second] = (perSecond[second] ?? 0) + 1;
+    }
+  }
+  return perSecond;
+}
+
+test("a recovering origin gets at most twice what it had before it failed", () => {
+  for (const [index, rate] of [40, 100, 400].entries()) {
+    for (const count of recover(rate, index)) {
+      assert.ok(count <= 2 * rate, `${count} in a second, after ${rate} a second`);
+      assert.ok(count >= rate * 0.8, `${count} in a second would be too few after ${rate} a second`);
+    }
+  }
+});
+
+test("the recovery goes on while requests wait, twice as fast with each step, and ends when none waits", () => {
+  const { breaker, nowMs } = run([...unconnected(5), 500, "probe-first", "alive"]);
+  const before = breaker.recoveryRate;
+  step(breaker, true, nowMs + 4999);
+  assert.equal(breaker.recoveryRate, before);
+  step(breaker, true, nowMs + 5000);
+  assert.equal(breaker.recoveryRate, 2 * before);
+  step(breaker, false, nowMs + 10_000);
+  assert.equal(breaker.phase, "closed");
+});

@@ -1,0 +1,20 @@
+/** A certificate for `localhost` and 127.0.0.1 that no authority signed, valid for a hundred years; for tests only. */
+export const localhostKey = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgiSFD43KGB8e2WUl7
+CHIxjAH/ZW1zDRzTCb+cxN6v/ZahRANCAAR/KDcuE6E4g7hw6jBeyiUas/gpHbS2
+p6pXh8lhdmfdOtCOAID5zi8BDvLb0Xap9D/Z60EXQbY3oPgdYqGWXTn2
+-----END PRIVATE KEY-----
+`;
+
+export const localhostCertificate = `-----BEGIN CERTIFICATE-----
+MIIBnDCCAUGgAwIBAgIUBR0Af2sm7p9uJVpHDO1b2T6NWlYwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEzMDAzNTgwOFoYDzIxMjYxMTA2
+MDM1ODA4WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAR/KDcuE6E4g7hw6jBeyiUas/gpHbS2p6pXh8lhdmfdOtCOAID5zi8B
+DvLb0Xap9D/Z60EXQbY3oPgdYqGWXTn2o28wbTAdBgNVHQ4EFgQUobkgQK+zalI3
+RgyeB7vO0x+e9nkwHwYDVR0jBBgwFoAUobkgQK+zalI3RgyeB7vO0x+e9nkwDwYD
+VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
+zj0EAwIDSQAwRgIhAJVc6vXORDcWaG5uTCgdKnFIig37hmANkIvXiXhhwn1LAiEA
+pKej4VWeFY2SyqlVMiokZS9B3qu3EMdjPpFNTBsQK3c=
+-----END CERTIFICATE-----
+`;
