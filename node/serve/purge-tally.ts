@@ -3,7 +3,7 @@
  * anyway: facts of the objects that go (or, for a soft purge, that are marked) and names of records.
  *
  * Entries are objects in a tier: pictures in one size, sources, files of assets. One that lies in memory and on disk
- * counts in both. Records of pictures lie on disk among the heads of the objects; they are counted apart, once per name.
+ * counts in both. Records of pictures are on disk among the heads of objects; they are counted apart, once per name.
  */
 import type { PurgeReport } from "#follow/channel/messages.ts";
 import { sourceTag } from "#purge/entry-tags.ts";

@@ -21,8 +21,8 @@ import { isPacked, stopWaiting, streamOf } from "./writer.ts";
 
 export interface BodyWriter {
   /**
-   * Resolves when the bytes can be read back: true. False: the disk refuses, or there is no room; the body is lost, and
-   * the caller goes on without a disk. Calls are carried out in order; a caller that does not wait for them fills memory.
+   * Resolves to true when the bytes can be read back. False: the disk refuses, or there is no room; the body is lost,
+   * and the caller goes on without a disk. Calls are carried out in order. A caller that does not wait fills memory.
    */
   append: (chunk: Buffer) => Promise<boolean>;
   /** Bytes that were appended, before and after commit() or abort(). Rejects when the disk can't give them. */

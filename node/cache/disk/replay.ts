@@ -1,7 +1,7 @@
 /**
  * The start: reads the index back, compares it with the files that are there, and removes what is not in it.
  *
- *   snapshot-G (the newest that is whole) ─▶ journal-G, journal-G+1 … ─▶ rows ─▶ files without rows go, and rows without
+ *   snapshot-G (the newest) ─▶ journal-G, journal-G+1 … ─▶ rows ─▶ files without rows go, and rows without files
  *
  * A journal that was cut short by a kill is read to its last whole frame. One that is damaged before its end may have
  * lost removals, so everything is dropped: a purge must hold.
@@ -212,7 +212,7 @@ async function compareHeads(state: DiskState): Promise<void> {
   for (const number of missing) state.headSegments.delete(number);
 }
 
-/** The same for volumes. The file of one body is not looked at: its row has the length, and a checksum tells the rest. */
+/** The same for volumes. The file of one body is not opened: its row has the length, and checksums tell the rest. */
 async function compareVolumes(state: DiskState): Promise<void> {
   const { files, layout } = state;
   for (const [kind, folder] of [

@@ -56,7 +56,7 @@ export function store(state: DiskState, object: CachedObject): boolean {
   return true;
 }
 
-/** Makes what is stored under a key unfindable. The journal has it in `pending`. Returns whether there was something. */
+/** Makes what is stored under a key unfindable. The journal has it as pending. Returns whether there was something. */
 export function forget(state: DiskState, key: string): boolean {
   const wasWaiting = stopWaiting(state, key);
   let wasComing = false;
