@@ -21,6 +21,8 @@ export interface Joined<Result> {
 
 export interface Flights<Result> {
   join: (key: string, begin: (flight: Flight) => Promise<Result>) => Joined<Result>;
+  /** The result of the work that is under way for this key. */
+  running: (key: string) => Promise<Result> | undefined;
   overtake: (isConcerned: (key: string) => boolean) => void;
   size: () => number;
 }
@@ -38,6 +40,7 @@ export function createFlights<Result>(): Flights<Result> {
       running.set(key, { flight, result });
       return { result, isCollapsed: false };
     },
+    running: (key) => running.get(key)?.result,
     overtake(isConcerned) {
       for (const [key, { flight }] of running) {
         if (!isConcerned(key)) continue;

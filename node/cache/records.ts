@@ -4,8 +4,8 @@
  *   record: name ──▶ sha256 ──▶ variants (keyed by sha256 and order, so they never go stale themselves)
  *
  * So freshness lives here alone: one revalidation serves all sizes of a picture, a purge is one mark, and a rollback
- * finds the older version's variants where they were. Records live in a bounded map and, for a warm start, as small
- * objects on disk.
+ * finds the older version's variants where they were. Records live in a bounded map and, for a warm start, as objects
+ * without a body on disk: heads alone, one after the other in the files of the heads.
  *
  * A purge marks a record instead of dropping it, since its hashes make the next question to the origin a cheap one:
  *   "replaced"  ask first; while the origin fails the old version may still be served inside the stale window
@@ -14,7 +14,7 @@
  */
 import { LRUCache } from "lru-cache";
 import { sourceTag } from "#purge/entry-tags.ts";
-import type { DiskTier } from "./disk.ts";
+import type { DiskTier } from "./disk/disk-tier.ts";
 import { createFlights } from "./flights.ts";
 import { keyOf } from "./object.ts";
 import type { Purge } from "./purge.ts";
@@ -73,7 +73,7 @@ export function openRecords(disk: DiskTier): Records {
     const isAbsent = "absentStatus" in record.meaning;
     const wasPresent = isAbsent ? present.delete(record.name) : absent.delete(record.name);
     (isAbsent ? absent : present).set(record.name, record);
-    return (isAbsent && wasPresent) || disk.factsOf(recordKey(record.name)) !== undefined;
+    return (isAbsent && wasPresent) || disk.contains(recordKey(record.name));
   }
 
   return {
@@ -86,7 +86,7 @@ export function openRecords(disk: DiskTier): Records {
         // Somebody may have stored a newer one while the disk was read, or a purge may have come.
         const newer = present.get(name) ?? absent.get(name);
         if (newer !== undefined || object === undefined || flight.isOvertaken) return newer;
-        // Our own words, proven by the file's checksum.
+        // Our own words, proven by the head's checksum.
         const record = object.facts.notes["record"] as SourceRecord;
         present.set(name, record);
         return record;
@@ -137,8 +137,9 @@ export function openRecords(disk: DiskTier): Records {
     async forgetOnDisk(purge) {
       const keys = new Set(namesOf(purge).map(recordKey));
       if (purge.isAll || purge.sourcePrefixes.length > 0) {
-        await disk.scanned; // names are not known before
-        for (const key of disk.keysOf(purge)) if (disk.factsOf(key)?.notes["record"] !== undefined) keys.add(key);
+        await disk.eachPurged(purge, ({ key, facts }) => {
+          if (facts.notes["record"] !== undefined) keys.add(key);
+        });
       }
       await Promise.all([...keys].map((key) => disk.remove(key)));
     },

@@ -6,7 +6,7 @@
  * for the disk when its promise resolves; an object that it means and that was on its way from disk to memory meanwhile
  * is dropped.
  */
-import type { DiskTier } from "./disk.ts";
+import type { DiskTier } from "./disk/disk-tier.ts";
 import { createFlights, type Flight } from "./flights.ts";
 import type { MemoryTier } from "./memory.ts";
 import { type CachedObject, memoryBytesOf, type ObjectFacts } from "./object.ts";
@@ -20,8 +20,10 @@ export interface Tiers {
   /** Memory alone, at once. */
   loadMemory: (key: string) => CachedObject | undefined;
   load: (key: string) => Promise<TierLookup>;
-  /** Where the object lies and its facts, without reading it or counting it as used. */
-  locate: (key: string) => { tier: Tier; facts: ObjectFacts } | undefined;
+  /** Where the object lies, without reading it or counting it as used. */
+  locate: (key: string) => Tier | undefined;
+  /** Its facts; of an object on disk, its head is read. */
+  factsOf: (key: string) => Promise<ObjectFacts | undefined>;
   /** Returns whether one tier at least took the object. */
   store: (object: CachedObject) => boolean;
   /** For what another node keeps on its disk: memory alone. What the disk has under this key is older, and goes. */
@@ -33,10 +35,8 @@ export interface Tiers {
   remove: (key: string) => Promise<void>;
   /** @param found told of each object, from what the tiers' indices know; nothing is read for it */
   purge: (purge: Purge, found?: FoundInTier) => Promise<number>;
-  /** Whether it is known what is on disk; false while the start's scan runs. */
-  isIndexed: () => boolean;
   /** The keys of the objects in either tier that a purge concerns. */
-  keysOf: (purge: Purge, found?: FoundInTier) => Set<string>;
+  keysOf: (purge: Purge, found?: FoundInTier) => Promise<Set<string>>;
 }
 
 export type FoundInTier = (tier: Tier, ...about: Parameters<Found>) => void;
@@ -46,11 +46,14 @@ export function joinTiers(memory: MemoryTier, disk: DiskTier): Tiers {
   /** The purges that came during each load under way: which objects they mean is not known before the file is read. */
   const underway = new Set<Purge[]>();
 
-  async function admitFromDisk(key: string, flight: Flight): Promise<CachedObject | undefined> {
+  async function admitFromDisk(
+    loading: Promise<CachedObject | undefined>,
+    flight: Flight,
+  ): Promise<CachedObject | undefined> {
     const meanwhile: Purge[] = [];
     underway.add(meanwhile);
     try {
-      const object = await disk.load(key);
+      const object = await loading;
       if (object === undefined || flight.isOvertaken) return undefined;
       if (meanwhile.some((purge) => isPurgedBy(object.facts, purge))) return undefined;
       memory.store(object);
@@ -60,19 +63,31 @@ export function joinTiers(memory: MemoryTier, disk: DiskTier): Tiers {
     }
   }
 
+  /** What the disk has. At once where it can: then nothing comes in between. */
+  function loadOnce(key: string): CachedObject | undefined | Promise<CachedObject | undefined> {
+    const running = loads.running(key);
+    if (running !== undefined) return running;
+    const loaded = disk.load(key);
+    if (loaded instanceof Promise) return loads.join(key, (flight) => admitFromDisk(loaded, flight)).result;
+    if (loaded !== undefined) memory.store(loaded);
+    return loaded;
+  }
+
   return {
     loadMemory: (key) => memory.load(key),
     async load(key) {
       const ready = memory.load(key);
       if (ready !== undefined) return { outcome: "hit", tier: "memory", object: ready };
-      const object = await loads.join(key, (flight) => admitFromDisk(key, flight)).result;
+      const loaded = loadOnce(key);
+      const object = loaded instanceof Promise ? await loaded : loaded;
       return object === undefined ? { outcome: "miss" } : { outcome: "hit", tier: "disk", object };
     },
     locate(key) {
-      const ready = memory.peek(key);
-      if (ready !== undefined) return { tier: "memory", facts: ready.facts };
-      const facts = disk.factsOf(key);
-      return facts === undefined ? undefined : { tier: "disk", facts };
+      if (memory.peek(key) !== undefined) return "memory";
+      return disk.contains(key) ? "disk" : undefined;
+    },
+    async factsOf(key) {
+      return memory.peek(key)?.facts ?? (await disk.find(key))?.facts;
     },
     store(object) {
       // What is on its way from disk is older.
@@ -82,11 +97,11 @@ export function joinTiers(memory: MemoryTier, disk: DiskTier): Tiers {
     },
     storeInMemory(object) {
       loads.overtake((other) => other === object.key);
-      if (disk.factsOf(object.key) !== undefined) void disk.remove(object.key);
+      if (disk.contains(object.key)) void disk.remove(object.key);
       return memory.store(object);
     },
     storeOnDisk: (object) => disk.store(object),
-    loadFromDisk: (key) => disk.load(key),
+    loadFromDisk: async (key) => await disk.load(key),
     async remove(key) {
       memory.remove(key);
       loads.overtake((other) => other === key);
@@ -98,17 +113,17 @@ export function joinTiers(memory: MemoryTier, disk: DiskTier): Tiers {
       const onDisk = await disk.purge(purge, (...about) => found?.("disk", ...about));
       return Math.max(inMemory, onDisk);
     },
-    isIndexed: () => !disk.isScanning(),
-    keysOf(purge, found) {
-      const keys = new Set([...memory.keysOf(purge), ...disk.keysOf(purge)]);
-      if (found === undefined) return keys;
+    async keysOf(purge, found) {
+      const keys = memory.keysOf(purge);
       for (const key of keys) {
         const object = memory.peek(key);
         if (object !== undefined && isPurgedBy(object.facts, purge))
-          found("memory", object.facts, memoryBytesOf(object));
-        const facts = disk.factsOf(key);
-        if (facts !== undefined && isPurgedBy(facts, purge)) found("disk", facts, disk.bytesOf(key));
+          found?.("memory", object.facts, memoryBytesOf(object));
       }
+      await disk.eachPurged(purge, ({ key, facts }, bytes) => {
+        keys.add(key);
+        found?.("disk", facts, bytes);
+      });
       return keys;
     },
   };

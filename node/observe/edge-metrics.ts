@@ -7,7 +7,7 @@ import type { FeedFollower } from "#follow/feed.ts";
 import type { NodeHealth, SiteState, SiteStates } from "#health/health.ts";
 import type { LoadMeter } from "#health/load-meter.ts";
 import type { DecoderPool } from "#image/pool.ts";
-import type { DiskTier } from "../cache/disk.ts";
+import type { DiskTier } from "../cache/disk/disk-tier.ts";
 import type { MemoryTier } from "../cache/memory.ts";
 import type { Records } from "../cache/records.ts";
 import type { AssetFetcher } from "../fetch/asset.ts";

@@ -60,8 +60,10 @@ export interface AssetServer {
   /** For another node. @throws like serve() */
   serveToPeer: (order: AssetOrder, role: Role, context: RequestContext) => Promise<AssetDelivery>;
   explain: (order: AssetOrder) => Promise<Record<string, unknown>>;
-  /** Overtakes running fetches; a soft purge marks the entries that `concerned` names. */
-  purge: (purge: Purge, concerned: Iterable<string>) => void;
+  /** Overtakes running fetches. */
+  purge: (purge: Purge) => void;
+  /** For the entries that a soft purge concerns: they are revalidated behind their next use. */
+  markStale: (keys: Iterable<string>) => void;
 }
 
 /** How long a key stays known as uncacheable (the research calls it hit-for-miss), and how many are known. */
@@ -412,7 +414,7 @@ export function createAssetServer(parts: {
       const use = judgeUse(notesOf(found.object).freshness, clock.wallMs());
       return { key, tier: found.tier, verdict: use.state, use, isSoftPurged: softPurged.has(key) };
     },
-    purge(purge, concerned) {
+    purge(purge) {
       // Purges of pictures come with every upload, and mean no asset.
       if (!purge.isAll && ![...purge.tags].some((tag) => /^(?:host|url|tag):/.test(tag))) return;
       purgeCount += 1;
@@ -422,7 +424,9 @@ export function createAssetServer(parts: {
       flights.overtake(() => true);
       // An origin that was mended shall be asked as if for the first time.
       uncacheable.clear();
-      if (purge.isSoft) for (const key of concerned) softPurged.set(key, true);
+    },
+    markStale(keys) {
+      for (const key of keys) softPurged.set(key, true);
     },
   };
 }

@@ -387,14 +387,15 @@ export function createImageServer(parts: {
       if ("absentStatus" in meaning)
         return { ...about, verdict: use.state, why: `the origin said ${meaning.absentStatus}` };
       const key = keyOfVariant(meaning.sha256, order.variant);
-      const place = tiers.locate(key);
+      const tier = tiers.locate(key);
+      const facts = await tiers.factsOf(key);
       return {
         ...about,
         key,
-        tier: place?.tier ?? null,
-        storedAt: place === undefined ? null : new Date(place.facts.storedAtMs).toISOString(),
-        verdict: place === undefined ? "miss" : use.state,
-        why: place === undefined ? "this variant is in no tier" : whyOf(record, use),
+        tier: tier ?? null,
+        storedAt: facts === undefined ? null : new Date(facts.storedAtMs).toISOString(),
+        verdict: tier === undefined ? "miss" : use.state,
+        why: tier === undefined ? "this variant is in no tier" : whyOf(record, use),
       };
     },
     purge(purge, mark) {

@@ -1,9 +1,9 @@
 /**
  * Counts what a purge finds on this node, for the report to whoever ordered it. It looks only at what the purge meets
- * anyway: facts of the objects that go (or, for a soft purge, that are marked) and names of records; no file is read.
+ * anyway: facts of the objects that go (or, for a soft purge, that are marked) and names of records.
  *
  * Entries are objects in a tier: pictures in one size, sources, files of assets. One that lies in memory and on disk
- * counts in both. Records of pictures lie on disk among the objects; they are counted apart, once per name.
+ * counts in both. Records of pictures are on disk among the heads of objects; they are counted apart, once per name.
  */
 import type { PurgeReport } from "#follow/channel/messages.ts";
 import { sourceTag } from "#purge/entry-tags.ts";
@@ -16,7 +16,7 @@ import type { Tier } from "../cache/tiers.ts";
 export interface PurgeTally {
   found: (tier: Tier, facts: ObjectFacts, bytes: number) => void;
   foundRecords: (names: readonly string[]) => void;
-  report: (seq: number, isComplete: boolean) => PurgeReport;
+  report: (seq: number) => PurgeReport;
 }
 
 export function createPurgeTally(purge: Purge, targets: PurgeTargets): PurgeTally {
@@ -49,11 +49,11 @@ export function createPurgeTally(purge: Purge, targets: PurgeTargets): PurgeTall
         records.add(sourceTag(name));
       }
     },
-    report: (seq, isComplete) => ({
+    report: (seq) => ({
       seq,
       ...tiers,
       records: records.size,
-      isComplete,
+      isComplete: true,
       held: heldOf(
         targets,
         ({ tags, sourcePrefixes }) =>

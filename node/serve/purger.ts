@@ -46,16 +46,20 @@ export function createPurger(parts: {
         return undefined;
       }
       const tally = createPurgeTally(purge, targets);
-      const wasIndexed = tiers.isIndexed();
       tally.foundRecords(images.purge(purge, purge.isSoft ? "soft" : "removed"));
-      assets.purge(purge, purge.isSoft ? tiers.keysOf(purge, tally.found) : []);
-      await (purge.isSoft ? records.forgetOnDisk(purge) : tiers.purge(purge, tally.found));
-      return event.reason === "purge" ? tally.report(seq, wasIndexed) : undefined;
+      assets.purge(purge);
+      if (purge.isSoft) {
+        assets.markStale(await tiers.keysOf(purge, tally.found));
+        await records.forgetOnDisk(purge);
+      } else {
+        await tiers.purge(purge, tally.found);
+      }
+      return event.reason === "purge" ? tally.report(seq) : undefined;
     },
     async dropAll() {
       const purge: Purge = { seq: 0, tags: new Set(), sourcePrefixes: [], isAll: true, isSoft: false };
       images.purge(purge, "removed");
-      assets.purge(purge, []);
+      assets.purge(purge);
       await tiers.purge(purge);
     },
   };

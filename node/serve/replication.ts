@@ -70,10 +70,8 @@ export function replicateHotKeys(parts: {
   async function tellAll(): Promise<void> {
     const hot = hotKeys.hot().slice(0, hotKeysMax);
     if (hot.length === 0) return;
-    const named = hot.flatMap(({ key }) => {
-      const variant = namedVariant(tiers, key);
-      return variant === undefined ? [] : [{ key, variant }];
-    });
+    const found = await Promise.all(hot.map(async ({ key }) => ({ key, variant: await namedVariant(tiers, key) })));
+    const named = found.flatMap(({ key, variant }) => (variant === undefined ? [] : [{ key, variant }]));
     await Promise.all(peers.directory.site().map(async (member) => await tell(member, named)));
   }
 
@@ -153,8 +151,8 @@ function wordsOf({ host, name, variant }: WantedVariant): string {
 }
 
 /** Which variant of what lies under this key; undefined: it is gone, or of a release that did not write it down. */
-function namedVariant(tiers: Tiers, key: string): NamedVariant | undefined {
-  const { host, name, variant } = tiers.locate(key)?.facts.notes ?? {};
+async function namedVariant(tiers: Tiers, key: string): Promise<NamedVariant | undefined> {
+  const { host, name, variant } = (await tiers.factsOf(key))?.notes ?? {};
   const isNamed = typeof host === "string" && typeof name === "string" && typeof variant === "string";
   return isNamed ? { host, name, variant } : undefined;
 }

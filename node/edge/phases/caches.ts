@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { type DecoderPool, openDecoderPool } from "#image/pool.ts";
 import { requireSandbox } from "#image/require-sandbox.ts";
-import { type DiskTier, openDiskTier } from "../../cache/disk.ts";
+import { type DiskTier, openDiskTier } from "../../cache/disk/disk-tier.ts";
 import { type MemoryTier, openMemoryTier } from "../../cache/memory.ts";
 import { openRecords, type Records } from "../../cache/records.ts";
 import { joinTiers, type Tiers } from "../../cache/tiers.ts";

@@ -14,7 +14,7 @@ import { createLoadMeter } from "#health/load-meter.ts";
 import { readPurgeEvent } from "#purge/purge-event.ts";
 import { parseFleet } from "#document/read-document.ts";
 import { openDecoderPool } from "#image/pool.ts";
-import { type DiskTier, openDiskTier } from "../../../node/cache/disk.ts";
+import { type DiskTier, openDiskTier } from "../../../node/cache/disk/disk-tier.ts";
 import { type MemoryTier, openMemoryTier } from "../../../node/cache/memory.ts";
 import { openRecords } from "../../../node/cache/records.ts";
 import { joinTiers } from "../../../node/cache/tiers.ts";
@@ -121,7 +121,6 @@ export async function startEdge(
       log,
     });
     closers.push(disk.close);
-    await disk.scanned;
     const tiers = joinTiers(memory, disk);
     const records = openRecords(disk);
     const fetcher = openAssetFetcher({ node: nodeName, privateNetworks: ["127.0.0.0/8"], ...common });

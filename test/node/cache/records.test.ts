@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { silentLog } from "#base/log.ts";
 import { sourceTag } from "#purge/entry-tags.ts";
-import { openDiskTier } from "../../../node/cache/disk.ts";
+import { openDiskTier } from "../../../node/cache/disk/disk-tier.ts";
 import { openRecords, type SourceMark, type SourceRecord } from "../../../node/cache/records.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 import { purgeFor } from "../../support/objects.ts";
@@ -18,7 +18,6 @@ async function openAll(t: TestContext) {
   const open = async () => {
     const disk = await openDiskTier({ directory, bytesMax: 16_000_000, clock: fakeClock(), log: silentLog });
     t.after(() => disk.close());
-    await disk.scanned;
     return { disk, records: openRecords(disk) };
   };
   let now = await open();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { silentLog } from "#base/log.ts";
-import { openDiskTier } from "../../../node/cache/disk.ts";
+import { openDiskTier } from "../../../node/cache/disk/disk-tier.ts";
 import { openMemoryTier } from "../../../node/cache/memory.ts";
 import { joinTiers } from "../../../node/cache/tiers.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
@@ -12,7 +12,6 @@ async function openTiers(t: TestContext, memoryBytes = 1_000_000) {
   const directory = await temporaryDirectory(t);
   const disk = await openDiskTier({ directory, bytesMax: 16_000_000, clock: fakeClock(), log: silentLog });
   t.after(() => disk.close());
-  await disk.scanned;
   const memory = openMemoryTier(memoryBytes);
   return { disk, memory, tiers: joinTiers(memory, disk) };
 }
@@ -22,9 +21,9 @@ test("memory answers before the disk, and what the disk gave is in memory afterw
   const object = objectFor("a");
   assert(tiers.store(object));
   await disk.flushed();
-  assert.deepEqual(tiers.locate(object.key)?.tier, "memory");
+  assert.deepEqual(tiers.locate(object.key), "memory");
   memory.remove(object.key);
-  assert.deepEqual(tiers.locate(object.key)?.tier, "disk");
+  assert.deepEqual(tiers.locate(object.key), "disk");
   const first = await tiers.load(object.key);
   assert(first.outcome === "hit" && first.tier === "disk");
   const second = await tiers.load(object.key);
@@ -109,7 +108,7 @@ test("the keys of a purge are those of both tiers", async (t) => {
   tiers.store(objectFor("a/2"));
   await disk.flushed();
   memory.remove(keyFor("a/1"));
-  assert.deepEqual(tiers.keysOf(purgeFor({ sourcePrefixes: ["a/"] })), new Set([keyFor("a/2"), keyFor("a/1")]));
+  assert.deepEqual(await tiers.keysOf(purgeFor({ sourcePrefixes: ["a/"] })), new Set([keyFor("a/2"), keyFor("a/1")]));
 });
 
 test("what is for memory alone is never on disk, and what the disk has under its key goes", async (t) => {

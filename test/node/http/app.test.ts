@@ -8,7 +8,7 @@ import type { HealthAnswer } from "#health/health.ts";
 import { createLoadMeter } from "#health/load-meter.ts";
 import { createProofs, proofField } from "#health/health-proof.ts";
 import { openDecoderPool } from "#image/pool.ts";
-import { openDiskTier } from "../../../node/cache/disk.ts";
+import { openDiskTier } from "../../../node/cache/disk/disk-tier.ts";
 import { openMemoryTier } from "../../../node/cache/memory.ts";
 import { openRecords } from "../../../node/cache/records.ts";
 import { joinTiers } from "../../../node/cache/tiers.ts";
@@ -67,7 +67,6 @@ async function startEdge(
   const directory = await temporaryDirectory(t);
   const disk = await openDiskTier({ directory, bytesMax: 16 * 1024 * 1024, clock, log });
   t.after(() => disk.close());
-  await disk.scanned;
   const tiers = joinTiers(openMemoryTier(16 * 1024 * 1024), disk);
   const outward = { clock, random: () => 0 };
   const client = openOriginClient({ url: originUrl, token: fixedToken("unused"), ...outward });

@@ -12,7 +12,7 @@ import type { FeedPosition } from "#follow/feed.ts";
 import type { NodeHealth } from "#health/health.ts";
 import { readPurgeEvent } from "#purge/purge-event.ts";
 import { openDecoderPool } from "#image/pool.ts";
-import { openDiskTier } from "../../../node/cache/disk.ts";
+import { openDiskTier } from "../../../node/cache/disk/disk-tier.ts";
 import { openMemoryTier } from "../../../node/cache/memory.ts";
 import { openRecords } from "../../../node/cache/records.ts";
 import { joinTiers } from "../../../node/cache/tiers.ts";
@@ -175,7 +175,6 @@ export async function startNodes(
     const shared = { clock: ownClock, log: silentLog };
     const directoryPath = await temporaryDirectory(t);
     const disk = await openDiskTier({ directory: directoryPath, bytesMax: 64_000_000, ...shared });
-    await disk.scanned;
     const memory = openMemoryTier(32_000_000);
     const tiers = joinTiers(memory, disk);
     const records = openRecords(disk);

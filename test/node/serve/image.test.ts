@@ -6,7 +6,7 @@ import type { NearcastError } from "#base/errors.ts";
 import { silentLog } from "#base/log.ts";
 import { readPurgeEvent } from "#purge/purge-event.ts";
 import { openDecoderPool } from "#image/pool.ts";
-import { openDiskTier } from "../../../node/cache/disk.ts";
+import { openDiskTier } from "../../../node/cache/disk/disk-tier.ts";
 import { openMemoryTier } from "../../../node/cache/memory.ts";
 import { keyOf } from "../../../node/cache/object.ts";
 import { openRecords } from "../../../node/cache/records.ts";
@@ -80,7 +80,6 @@ async function startEdge(t: TestContext, origin: PictureOrigin, host: object = {
     const client = openOriginClient({ url: origin.url, token: fixedToken("x".repeat(20)), clock, random: () => 0 });
     const fetcher = openAssetFetcher({ node: "n", privateNetworks: ["127.0.0.0/8"], clock, random: () => 0 });
     const disk = await openDiskTier({ directory, bytesMax: 64_000_000, clock, log: silentLog });
-    await disk.scanned;
     const memory = openMemoryTier(16_000_000);
     const tiers = joinTiers(memory, disk);
     const records = openRecords(disk);

@@ -1,0 +1,160 @@
+/**
+ * The disk tier of an edge's cache: objects on disk, bounded by bytes, verified, warm after a restart.
+ *
+ *   DIR/index/snapshot-7, journal-7    the index, which is in memory as a whole          (journal-format.ts)
+ *   DIR/heads/12                       heads: facts and header block, one after the other    (head-record.ts)
+ *   DIR/segments/31                    bodies, one after the other                                (layout.ts)
+ *   DIR/bodies/32                      one large body
+ *
+ * Invariants
+ * - A body is written once, to bytes that are never written again. Space becomes free only by the removal of a whole
+ *   file, and a reader that has it open keeps it.
+ * - An object is findable when its bytes are written, not before. `kill -9` loses what was not in the journal.
+ * - No byte of a body leaves before its block was verified by this process.
+ * - The files never take more than `bytesMax`, in blocks of 4 KiB, with removed files that are still open.
+ * - No store and no look-up rejects. A disk that fails or is slow makes misses, and is left alone for a while
+ *   (patience.ts).
+ */
+import type { Clock } from "#base/clock.ts";
+import type { Log } from "#base/log.ts";
+import type { CachedObject, ObjectFacts } from "../object.ts";
+import type { Found, Purge } from "../purge.ts";
+import { type BodyWriter, openBodyWriter } from "./body-writer.ts";
+import { closeAll } from "./descriptors.ts";
+import { descriptorsForDisk } from "./descriptor-limit.ts";
+import { type Files, realFiles } from "./files.ts";
+import { indexBytes } from "./index-table.ts";
+import { endJournal } from "./journal.ts";
+import { openState } from "./open-state.ts";
+import { isWorking } from "./patience.ts";
+import { carryOut, eachPurged, makeDurable } from "./purging.ts";
+import { type DiskObject, find, load } from "./reading.ts";
+import { replaceHead } from "./replace-head.ts";
+import { bytesOnDisk, giveBack, makeRoom, tidy } from "./room.ts";
+import { noteFrequencies, rowOf } from "./rows.ts";
+import type { DiskCounts, DiskState } from "./state.ts";
+import { forget, store } from "./writer.ts";
+
+/** How often the uses of objects are written down: a crash forgets those since then. */
+const frequencyIntervalMs = 10_000;
+
+export interface DiskTier {
+  /** By the index alone. */
+  contains: (key: string) => boolean;
+  /** The object with its head; its body is not read. At once when the head is in memory. Counts as a use. */
+  find: (key: string) => DiskObject | undefined | Promise<DiskObject | undefined>;
+  /** Head and body together, for small objects on their way to memory. Never rejects. */
+  load: (key: string) => CachedObject | undefined | Promise<CachedObject | undefined>;
+  /** Returns at once whether the object was taken; it is written behind, and found meanwhile. */
+  store: (object: CachedObject) => boolean;
+  /** For a body that is on its way here. Undefined: no room, paused, or off. @param lengthBytes null: unknown */
+  write: (key: string, lengthBytes: number | null) => BodyWriter | undefined;
+  /** A new head for the same body, after a 304. Resolves to false when the object is gone or the disk refuses. */
+  replaceHead: (key: string, facts: ObjectFacts, headerBlock: Buffer) => Promise<boolean>;
+  /** In force at once; resolves when that holds after a restart too. */
+  remove: (key: string) => Promise<void>;
+  /** Resolves when nothing that the purge names can be loaded any more, after a restart neither. */
+  purge: (purge: Purge, tell?: Found) => Promise<number>;
+  /** Tells of the objects that a purge concerns, with the bytes that they take; changes nothing. */
+  eachPurged: (
+    purge: Purge,
+    told: (object: { key: string; facts: ObjectFacts }, bytes: number) => void,
+  ) => Promise<void>;
+  /** Resolves when all that was taken is written. */
+  flushed: () => Promise<void>;
+  stats: () => DiskStats;
+  close: () => Promise<void>;
+}
+
+export interface DiskStats extends Readonly<DiskCounts> {
+  readonly entries: number;
+  /** Of all files of the tier, in blocks of 4 KiB. */
+  readonly bytes: number;
+  readonly bytesMax: number;
+  /** Memory that the index takes, outside the heap. */
+  readonly indexBytes: number;
+  readonly openFiles: number;
+  readonly canRead: boolean;
+  readonly canWrite: boolean;
+}
+
+/**
+ * @param options `bytesMax`: 0 turns the tier off: nothing is stored, nothing found, and older files go.
+ *   `descriptorsMax`: files that it keeps open. `files`: for tests
+ * @throws the system's error when the directory can't be made or read
+ */
+export async function openDiskTier(options: {
+  directory: string;
+  bytesMax: number;
+  clock: Clock;
+  log: Log;
+  descriptorsMax?: number;
+  files?: Files;
+}): Promise<DiskTier> {
+  const { clock, log } = options;
+  const startedMs = clock.monotonicMs();
+  const state = await openState({
+    ...options,
+    files: options.files ?? realFiles(),
+    descriptorsMax: options.descriptorsMax ?? descriptorsForDisk(),
+  });
+  tidy(state);
+  await state.tidying;
+  const cancel = clock.every(frequencyIntervalMs, () => {
+    noteFrequencies(state);
+    tidy(state);
+  });
+  log.info(
+    { entries: state.index.count, bytes: bytesOnDisk(state), tookMs: Math.round(clock.monotonicMs() - startedMs) },
+    "the disk cache is open",
+  );
+  return tierOf(state, cancel);
+}
+
+function tierOf(state: DiskState, cancel: () => void): DiskTier {
+  return {
+    contains: (key) => state.waiting.has(key) || (!state.isClosed && rowOf(state, key) !== 0),
+    find: (key) => find(state, key),
+    load: (key) => load(state, key),
+    store: (object) => store(state, object),
+    write: (key, lengthBytes) => openBodyWriter(state, key, lengthBytes),
+    replaceHead: (key, facts, headerBlock) => replaceHead(state, key, facts, headerBlock),
+    async remove(key) {
+      if (forget(state, key)) await makeDurable(state);
+    },
+    purge: (purge, tell) => carryOut(state, purge, tell),
+    eachPurged: (purge, told) => eachPurged(state, purge, told),
+    flushed: () => flushed(state),
+    stats: () => ({
+      entries: state.index.count,
+      bytes: bytesOnDisk(state),
+      bytesMax: state.bytesMax,
+      indexBytes: indexBytes(state.index),
+      openFiles: state.descriptors.open.size + state.descriptors.forgotten,
+      canRead: isWorking(state.reads),
+      canWrite: !state.isReadOnly && isWorking(state.writes),
+      ...state.counts,
+    }),
+    close: () => close(state, cancel),
+  };
+}
+
+async function flushed(state: DiskState): Promise<void> {
+  while (state.writer !== undefined) await state.writer;
+  if (await makeRoom(state, 0)) giveBack(state, 0);
+}
+
+async function close(state: DiskState, cancel: () => void): Promise<void> {
+  if (state.isClosed) return;
+  cancel();
+  await flushed(state);
+  state.isClosed = true;
+  state.isReadOnly = true;
+  await state.tidying;
+  noteFrequencies(state);
+  // What can't be written now was told when it began to fail.
+  await endJournal(state.journal).catch(() => undefined);
+  for (const file of state.openSegments.values()) file.users -= 1;
+  state.openSegments.clear();
+  closeAll(state.descriptors);
+}

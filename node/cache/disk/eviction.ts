@@ -1,0 +1,81 @@
+/**
+ * Which bodies leave the disk tier to make room: S3-FIFO (Yang et al., SOSP 2023), on whole segments. Pure.
+ *
+ *   new object ──▶ small ──used twice──▶ main ──used──▶ main again, at its end
+ *                    │ not used            │ not used
+ *                    ▼                     ▼
+ *                  ghost                 dropped         a key in the ghost goes straight to main
+ *
+ * Space becomes free only by the removal of a whole volume (a segment, or the file of one large body), so objects are
+ * judged a volume at a time. A volume whose bytes are mostly wanted is put at the end of the queue as it is: that costs
+ * no write. Of the others, the wanted objects are copied, so at most half of a volume is ever written again.
+ *
+ * This policy favours bytes: size and cost of an object don't count, so large bodies are not driven out by small ones.
+ */
+
+export type Stream = "small" | "main";
+
+/** The part of the space that newcomers get before their oldest are judged. The paper's value. */
+const smallShare = 0.1;
+/** Uses that a newcomer needs to enter main. */
+const promotedFrom = 1;
+/** A volume of which more than this part is wanted stays as it is; of others, this much is copied at most. */
+const wantedShareMax = 0.5;
+
+export function streamToJudge(bytes: { readonly small: number; readonly main: number }): Stream {
+  if (bytes.main === 0) return "small";
+  return bytes.small > smallShare * (bytes.small + bytes.main) ? "small" : "main";
+}
+
+/** Whether an object that was used `frequency` times stays in the cache when its volume is judged. */
+export function isWanted(stream: Stream, frequency: number): boolean {
+  return frequency >= (stream === "small" ? promotedFrom : 1);
+}
+
+/** The frequency of an object that stays: in main, each judgement takes one use away. */
+export function frequencyAfter(stream: Stream, frequency: number): number {
+  return stream === "small" ? 0 : frequency - 1;
+}
+
+/** Whether a volume stays whole. @param volumeBytes including what no object uses any more */
+export function staysWhole(wantedBytes: number, volumeBytes: number): boolean {
+  return wantedBytes > wantedShareMax * volumeBytes;
+}
+
+/** Most bytes of a volume that are copied. */
+export function copiedBytesMax(volumeBytes: number): number {
+  return wantedShareMax * volumeBytes;
+}
+
+/**
+ * The keys that left the small queue unused: a table in which newer keys overwrite older ones. It remembers about as
+ * many keys as it has places, outside the heap.
+ */
+export interface Ghost {
+  readonly places: Uint32Array;
+}
+
+const ghostPlacesMax = 2 ** 24;
+
+/** @param objects about as many as the tier will hold */
+export function createGhost(objects: number): Ghost {
+  const bits = Math.ceil(Math.log2(Math.min(ghostPlacesMax, Math.max(1024, objects))));
+  return { places: new Uint32Array(new SharedArrayBuffer(2 ** bits * Uint32Array.BYTES_PER_ELEMENT)) };
+}
+
+/** @param key two words of the key: one selects the place, the other is compared */
+export function rememberDropped(ghost: Ghost, place: number, key: number): void {
+  ghost.places[placeIn(ghost, place)] = key;
+}
+
+/** Where a new object goes. A key that comes back from the ghost is forgotten there. */
+export function streamOfNewcomer(ghost: Ghost, place: number, key: number): Stream {
+  const at = placeIn(ghost, place);
+  if (ghost.places[at] !== key || key === 0) return "small";
+  ghost.places[at] = 0;
+  return "main";
+}
+
+function placeIn(ghost: Ghost, place: number): number {
+  return (place & (ghost.places.length - 1)) >>> 0;
+}

@@ -1,0 +1,170 @@
+/**
+ * The file operations of the disk tier. All of its I/O goes through this interface, so tests can let each operation
+ * fail or hang.
+ *
+ * By callbacks instead of FileHandle: its promises cost a hit more than the read itself.
+ */
+import {
+  constants,
+  close as closeFile,
+  fstat,
+  open as openFile,
+  read as readFile,
+  readdir,
+  rename as renameFile,
+  rm,
+  mkdir,
+  unlink as unlinkFile,
+  writev,
+} from "node:fs";
+import { openReadNow, type ReadNow } from "./read-now.ts";
+
+export interface Files {
+  /** "read" fails where there is no file; "write" creates one, without cutting an existing one. */
+  open: (path: string, mode: "read" | "write") => Promise<number>;
+  /** Undefined: some of the bytes are not in the page cache, or there is no such call here. Never waits for a disk. */
+  readNow: (descriptor: number, position: number, lengthBytes: number) => Buffer | undefined;
+  /** Fewer bytes than asked for: the file ends there. */
+  read: (descriptor: number, position: number, lengthBytes: number) => Promise<Buffer>;
+  /** Writes all of the buffers, one after the other. */
+  write: (descriptor: number, position: number, buffers: readonly Buffer[]) => Promise<void>;
+  sizeOf: (descriptor: number) => Promise<number>;
+  /** Never fails: there is nothing that a caller could do. */
+  close: (descriptor: number) => void;
+  rename: (from: string, to: string) => Promise<void>;
+  /** A file that is not there is as good as removed. */
+  unlink: (path: string) => Promise<void>;
+  list: (directory: string) => Promise<string[]>;
+  makeDirectory: (path: string) => Promise<void>;
+  removeTree: (path: string) => Promise<void>;
+}
+
+const openForWriting = constants.O_RDWR | constants.O_CREAT;
+/** Files of the cache are for this user alone. */
+const fileMode = 0o600;
+/** writev() takes at most 1,024 buffers (IOV_MAX). */
+const buffersMax = 1024;
+
+/**
+ * Operations on a descriptor that are under way. A descriptor that is closed meanwhile, because one of them is given
+ * up, closes when they end: its number may be another file's from then on.
+ */
+interface Busy {
+  readonly operations: Map<number, number>;
+  readonly closing: Set<number>;
+}
+
+export function realFiles(): Files {
+  const readNow: ReadNow | undefined = openReadNow();
+  const busy: Busy = { operations: new Map(), closing: new Set() };
+  return {
+    readNow: (...where) => readNow?.(...where),
+    open: (path, mode) =>
+      settled((done) => {
+        openFile(path, mode === "read" ? "r" : openForWriting, fileMode, done);
+      }),
+    read: (descriptor, position, lengthBytes) => during(busy, descriptor, readAll(descriptor, position, lengthBytes)),
+    write: (descriptor, position, buffers) => during(busy, descriptor, writeAll(descriptor, position, buffers)),
+    sizeOf: async (descriptor) => {
+      const { size } = await settled<{ size: number }>((done) => {
+        fstat(descriptor, done);
+      });
+      return size;
+    },
+    close(descriptor) {
+      if (busy.operations.has(descriptor)) busy.closing.add(descriptor);
+      else closeFile(descriptor, () => undefined);
+    },
+    rename: (from, to) =>
+      settled((done) => {
+        renameFile(from, to, (error) => {
+          done(error, undefined);
+        });
+      }),
+    unlink: (path) =>
+      settled((done) => {
+        unlinkFile(path, (error) => {
+          done(error?.code === "ENOENT" ? null : error, undefined);
+        });
+      }),
+    list: (directory) =>
+      settled((done) => {
+        readdir(directory, done);
+      }),
+    makeDirectory: (path) =>
+      settled((done) => {
+        mkdir(path, { recursive: true }, (error) => {
+          done(error, undefined);
+        });
+      }),
+    removeTree: (path) =>
+      settled((done) => {
+        rm(path, { recursive: true, force: true }, (error) => {
+          done(error, undefined);
+        });
+      }),
+  };
+}
+
+async function during<Result>(busy: Busy, descriptor: number, operation: Promise<Result>): Promise<Result> {
+  const { operations, closing } = busy;
+  operations.set(descriptor, (operations.get(descriptor) ?? 0) + 1);
+  try {
+    return await operation;
+  } finally {
+    const left = (operations.get(descriptor) ?? 1) - 1;
+    if (left > 0) {
+      operations.set(descriptor, left);
+    } else {
+      operations.delete(descriptor);
+      if (closing.delete(descriptor)) closeFile(descriptor, () => undefined);
+    }
+  }
+}
+
+type Done<Value> = (error: NodeJS.ErrnoException | null, value: Value) => void;
+
+function settled<Value>(begin: (done: Done<Value>) => void): Promise<Value> {
+  return new Promise((resolve, reject) => {
+    begin((error, value) => {
+      if (error === null) resolve(value);
+      else reject(error);
+    });
+  });
+}
+
+async function readAll(descriptor: number, position: number, lengthBytes: number): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafeSlow(lengthBytes);
+  let at = 0;
+  while (at < lengthBytes) {
+    const from = at;
+    const count = await settled<number>((done) => {
+      readFile(descriptor, bytes, from, lengthBytes - from, position + from, done);
+    });
+    if (count === 0) return bytes.subarray(0, at);
+    at += count;
+  }
+  return bytes;
+}
+
+async function writeAll(descriptor: number, position: number, buffers: readonly Buffer[]): Promise<void> {
+  let left = buffers.filter((buffer) => buffer.length > 0);
+  let at = position;
+  while (left.length > 0) {
+    const next = left.slice(0, buffersMax);
+    const written = await settled<number>((done) => {
+      writev(descriptor, next, at, done);
+    });
+    at += written;
+    left = [...withoutFirst(next, written), ...left.slice(buffersMax)];
+  }
+}
+
+function withoutFirst(buffers: readonly Buffer[], bytes: number): Buffer[] {
+  let gone = bytes;
+  return buffers.flatMap((buffer) => {
+    const part = Math.min(gone, buffer.length);
+    gone -= part;
+    return part === buffer.length ? [] : [buffer.subarray(part)];
+  });
+}

@@ -1,0 +1,67 @@
+/** A 304: the body stays, its head is replaced. */
+import type { ObjectFacts } from "../object.ts";
+import { encodeHead } from "./head-record.ts";
+import { appendHeads, headOf } from "./heads.ts";
+import { field, get, rowFacts } from "./index-table.ts";
+import { flush } from "./journal.ts";
+import { DiskPaused } from "./patience.ts";
+import { giveBack, makeRoom, tidy } from "./room.ts";
+import { dropRow, replaceHeadOf, rowOf } from "./rows.ts";
+import type { Coming, DiskState } from "./state.ts";
+import { store } from "./writer.ts";
+
+/** False: the object is gone, or its new head can't be written. Then the old one is gone too: it says less. */
+export async function replaceHead(
+  state: DiskState,
+  key: string,
+  facts: ObjectFacts,
+  headerBlock: Buffer,
+): Promise<boolean> {
+  const waiting = state.waiting.get(key);
+  if (waiting !== undefined) return store(state, { ...waiting, facts, headerBlock });
+  const row = rowOf(state, key);
+  if (row === 0 || state.isClosed || state.isReadOnly) return false;
+  const coming: Coming = { key, facts, isCancelled: false };
+  state.coming.add(coming);
+  try {
+    return await replaceNow(state, row, coming, headerBlock);
+  } catch (error) {
+    state.counts.writeFailures += 1;
+    if (!(error instanceof DiskPaused))
+      state.failures.warn("WRITE", { err: error, key }, "a head could not be written to the disk cache");
+    if (rowOf(state, key) === row && !coming.isCancelled) dropRow(state, row);
+    return false;
+  } finally {
+    state.coming.delete(coming);
+    tidy(state);
+  }
+}
+
+async function replaceNow(state: DiskState, row: number, coming: Coming, headerBlock: Buffer): Promise<boolean> {
+  const { key, facts } = coming;
+  const before = rowFacts(state.index, row);
+  const head = await headOf(state, row);
+  if (head === undefined || head.key !== key) return false;
+  const bytes = encodeHead({ ...head, facts, headerBlock });
+  if (bytes === undefined || !(await makeRoom(state, bytes.length + 4096))) return false;
+  try {
+    const [place] = await appendHeads(state, [bytes]);
+    // Removed, or replaced by another body meanwhile. A body that was only moved is the same.
+    const isSame =
+      rowOf(state, key) === row &&
+      get(state.index, row, field.headSegment) === before.headSegment &&
+      get(state.index, row, field.headOffset) === before.headOffset;
+    if (place === undefined || !isSame || coming.isCancelled) return false;
+    const now = rowFacts(state.index, row);
+    replaceHeadOf(
+      state,
+      row,
+      { ...now, headSegment: place.segment, headOffset: place.offset, headBytes: bytes.length, feedSeq: facts.feedSeq },
+      facts.tags,
+    );
+  } finally {
+    giveBack(state, bytes.length + 4096);
+  }
+  await flush(state.journal).catch(() => undefined); // it stays pending
+  return true;
+}
