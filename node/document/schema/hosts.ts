@@ -33,7 +33,7 @@ const assetsHost = Type.Object(
     origin: Type.String({
       format: "http-url",
       description:
-        "base URL of the HTTP/1.1 origin behind this host; edges must allow a private address (`assets.privateNetworks`)",
+        "base URL of the HTTP/1.1 origin behind this host; an edge must allow private ones (`assets.privateNetworks`)",
     }),
     ...assetsLifetimes,
     timeoutMs: Type.Integer({
