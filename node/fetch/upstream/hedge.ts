@@ -35,7 +35,7 @@ interface Runner {
 
 /**
  * @param isHedged false: never send a second request
- * @param started called with each request that goes out, so that the caller can cancel it
+ * @param begun called with each request that goes out, so that the caller can cancel it
  * @throws what the first request failed with, when no head came
  */
 export async function firstHead(

@@ -1,4 +1,4 @@
-/** Origins that answer anything at all, to clients that leave at any moment: nothing leaks, and nothing ends the edge. */
+/** Origins that answer anything at all, and clients that leave at any moment: nothing leaks, nothing ends the edge. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
