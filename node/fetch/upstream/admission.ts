@@ -3,7 +3,7 @@
  * breaker.ts how many and how fast; here are the waits and their ends.
  */
 import { NearcastError } from "#base/errors.ts";
-import { admit, allowanceOf, startDelayMs, started, step } from "./breaker.ts";
+import { admit, allowanceOf, probeWaitMs, startDelayMs, started, step } from "./breaker.ts";
 import {
   emptyQueue,
   hasPlaceFor,
@@ -55,8 +55,14 @@ export async function enter(upstream: Upstream, wish: PlaceWish, signal: AbortSi
     reject(signal.reason as Error);
   };
   signal.addEventListener("abort", abort, { once: true });
-  const cancel = clock.after(waitMsMax, () => {
+  const tooLong = (): void => {
     reject(busy(`no connection became free within ${waitMsMax} ms; try again later`));
+  };
+  const wasProbing = breaker.phase === "probing";
+  let cancel = clock.after(wasProbing ? probeWaitMs : waitMsMax, () => {
+    if (!wasProbing) tooLong();
+    else if (breaker.phase === "probing") reject(notAsked(upstream));
+    else cancel = clock.after(waitMsMax - probeWaitMs, tooLong);
   });
   try {
     await promise;

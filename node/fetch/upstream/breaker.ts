@@ -17,7 +17,7 @@
  * reaches its clients, and failing-urls.ts bounds how often it is asked for.
  *
  * Open: requests are refused at once, so a dead origin costs its clients no time, and is not hammered when it returns.
- * Probing: one request that is known to be good is under way; the others wait for their places meanwhile.
+ * Probing: one request that is known to be good is under way; the others wait for it, but not for long.
  * Recovering: few requests at a time, one more for each response, and no more per second than `rampStart` times what
  * the origin had before it failed. Each step that is over while requests wait doubles that rate.
  */
@@ -40,6 +40,12 @@ const recoveryRateMin = 32;
 /** The rate of requests is averaged over about this time. */
 const rateWindowMs = 10_000;
 
+/**
+ * How long requests wait for a probe's response. An origin that works has answered by then, and one that hangs must
+ * not delay the stale responses that are given in its place.
+ */
+export const probeWaitMs = 500;
+
 export type BreakerPhase = "closed" | "open" | "probing" | "recovering";
 
 export interface Breaker {
@@ -50,6 +56,7 @@ export interface Breaker {
   isVerifying: boolean;
   /** How long it stays open this time. */
   waitMs: number;
+  /** When it opened, or began to probe. */
   openedAtMs: number;
   /** Requests per second while it is closed. */
   rate: number;
@@ -83,9 +90,12 @@ export function createBreaker(nowMs: number): Breaker {
  * sends a probe, whose result goes to probed().
  */
 export function admit(breaker: Breaker, nowMs: number): "admitted" | "refused" | "probe-first" {
+  const passedMs = nowMs - breaker.openedAtMs;
+  if (breaker.phase === "probing") return passedMs < probeWaitMs ? "admitted" : "refused";
   if (breaker.phase !== "open") return "admitted";
-  if (nowMs - breaker.openedAtMs < breaker.waitMs) return "refused";
+  if (passedMs < breaker.waitMs) return "refused";
   breaker.phase = "probing";
+  breaker.openedAtMs = nowMs;
   return "probe-first";
 }
 

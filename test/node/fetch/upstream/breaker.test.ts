@@ -45,6 +45,7 @@ test("the phases of a breaker, step by step", () => {
     ["a response in between begins the count anew", [...unconnected(4), "ok", ...unconnected(4), "admitted"], "closed"],
     ["it stays open for its wait", [...unconnected(5), 499, "refused"], "open"],
     ["then a probe goes first, and the others wait", [...unconnected(5), 500, "probe-first", "admitted"], "probing"],
+    ["for half a second", [...unconnected(5), 500, "probe-first", 499, "admitted", 1, "refused"], "probing"],
     [
       "a response to it begins the recovery",
       [...unconnected(5), 500, "probe-first", "alive", "admitted"],

@@ -267,6 +267,23 @@ test("an origin that returns gets few requests at first, however many wait", asy
   assert.ok(runningMax <= 8, `${runningMax} at one time`);
 });
 
+test("an origin that returns, but hangs, costs its clients half a second, and only the first of them", async (t) => {
+  const { origin, fetcher, order, clock } = await open(t, (_request, response) => void response.end("good"));
+  assert.equal((await get(fetcher, order)).status, 200);
+  await origin.stop();
+  for (let count = 0; count < 5; count += 1) await get(fetcher, { ...order, target: `/${count}` });
+  origin.script(() => undefined);
+  await origin.start();
+  clock.skip(1);
+  const first = await get(fetcher, order);
+  assert.equal(first.status, "ORIGIN_UNREACHABLE");
+  assert.ok(first.tookMs > 450 && first.tookMs < 1900, `${first.tookMs.toFixed()} ms`);
+  const second = await get(fetcher, order);
+  assert.equal(second.status, "ORIGIN_UNREACHABLE");
+  assert.ok(second.tookMs < 400, `${second.tookMs.toFixed()} ms`);
+  assert.equal(origin.asked.length, 2, "the probe alone");
+});
+
 test("a dead origin costs nobody any time once it is known", async (t) => {
   const { fetcher } = openFetcher(t);
   const order = orderFor("http://127.0.0.1:1");
