@@ -3,8 +3,8 @@
  *
  *   snapshot-G (the newest) ─▶ journal-G, journal-G+1 … ─▶ rows ─▶ files without rows go, and rows without files
  *
- * A journal that was cut short by a kill is read to its last whole frame. One that is damaged before its end may have
- * lost removals, so everything is dropped: a purge must hold.
+ * A journal that was cut short by a kill is read to its last whole frame. One that is damaged may have lost removals, so
+ * everything is dropped: a purge must hold.
  */
 import { join } from "node:path";
 import type { Log } from "#base/log.ts";
@@ -22,7 +22,7 @@ import {
   isRow,
   setTags,
 } from "./index-table.ts";
-import { entry, entryWords, frameAt, hasFrameBehind, objectWords } from "./journal-format.ts";
+import { entry, entryWords, frameAt, objectWords } from "./journal-format.ts";
 import { generationOf } from "./journal.ts";
 import type { Key } from "./key.ts";
 import { blocksOf, extend, forgetVolume, moveToEnd, openVolume, rowsOf, type VolumeKind } from "./layout.ts";
@@ -59,7 +59,7 @@ function generationsOf(names: readonly string[], kind: "snapshot" | "journal"): 
     .toSorted((a, b) => a - b);
 }
 
-/** False: damaged before its end. Damage in a snapshot loses objects, but brings none back. */
+/** False: damaged. Damage in a snapshot loses objects, but brings none back. */
 async function readIndexFile(state: DiskState, name: string, log: Log): Promise<boolean> {
   const { files } = state;
   const isSnapshot = name.startsWith("snapshot");
@@ -86,7 +86,12 @@ async function readIndexFile(state: DiskState, name: string, log: Log): Promise<
         position += at;
         continue;
       }
-      if (at === bytes.length || isSnapshot || !hasFrameBehind(bytes, at + 4)) return true;
+      // A kill leaves a frame that ends too early; a power failure may leave zeros.
+      if (frame.state === "incomplete" || bytes.subarray(at).every((byte) => byte === 0)) return true;
+      if (isSnapshot) {
+        state.counts.corrupt += 1;
+        return true;
+      }
       log.error(
         { file: name, consequence: "everything cached on disk is dropped" },
         "the journal of the disk cache is damaged",

@@ -11,9 +11,9 @@ import { type RowFacts, rowFacts } from "./index-table.ts";
 import {
   flush,
   invalidate,
-  isOverfull,
   isSnapshotDue,
   journalBytes,
+  mustInvalidate,
   snapshotBytesFor,
   writeSnapshot,
 } from "./journal.ts";
@@ -187,7 +187,7 @@ async function tidyNow(state: DiskState): Promise<void> {
   if (state.isReadOnly) return;
   await retryRemovals(state);
   await dropEmptyVolumes(state);
-  if (isOverfull(state.journal)) await invalidate(state.journal);
+  if (mustInvalidate(state.journal)) await invalidate(state.journal);
   const { journal } = state;
   if (isSnapshotDue(journal)) {
     const bytes = snapshotBytesFor(state.index);
