@@ -129,7 +129,7 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     understood: Order,
     waiting: Promise<void> | null,
   ): Promise<void> {
-    const context = contextOf(request.raw, reply.raw, request.id);
+    const context = contextOf(request.raw, reply.raw, request.id, clock);
     try {
       if (waiting !== null) await waiting;
       const delivery =

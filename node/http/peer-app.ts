@@ -120,7 +120,7 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
     const role = roleOf(request, ["owner", "spill"]);
     const wanted = readVariant(documentOf(fleet), request.query);
     const known = knownOf(request);
-    const context = contextFor(request, reply);
+    const context = contextFor(request, reply, clock);
     const began = await begin(request);
     const { record, object, outcome, status } = await images.serveToPeer(wanted, role, context);
     const feedSeq = Math.min(record.feedSeq, object?.facts.feedSeq ?? record.feedSeq);
@@ -143,7 +143,7 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
     roleOf(request, ["shield"]);
     const source = readSource(documentOf(fleet), request.query);
     const known = knownOf(request);
-    const context = contextFor(request, reply);
+    const context = contextFor(request, reply, clock);
     if (sourceBytes > sourceBytesMost) throw new Refused("busy");
     const began = await begin(request);
     const { record, body, outcome } = await images.sourceToPeer(source, known, context);
@@ -164,7 +164,7 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
     const role = roleOf(request, roles);
     const host = hostOfKind(documentOf(fleet), request.query.host, "assets");
     const target = targetOf(request);
-    const context = contextFor(request, reply);
+    const context = contextFor(request, reply, clock);
     const began = await begin(request);
     const fields = { ...request.headers };
     delete fields.authorization;
@@ -305,11 +305,11 @@ function knownOf(request: FastifyRequest): readonly string[] {
 }
 
 /** On behalf of the client whose network the asker names; an older release names none, and is asked for itself. */
-function contextFor(request: FastifyRequest, reply: FastifyReply): RequestContext {
+function contextFor(request: FastifyRequest, reply: FastifyReply, clock: Clock): RequestContext {
   const network = readNetwork(request.headers);
   if (network === undefined)
     throw new NearcastError("BAD_REQUEST", `${fieldNames.network} must be a /24 or a /56 such as 192.0.2.0/24`);
-  const context = contextOf(request.raw, reply.raw, request.id);
+  const context = contextOf(request.raw, reply.raw, request.id, clock);
   return network === null ? context : { ...context, clientNetwork: network };
 }
 

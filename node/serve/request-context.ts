@@ -4,7 +4,9 @@
  * in the question to another node, which then asks on behalf of the same network.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { clientNetworkOf } from "#base/client-network.ts";
+import type { Cancel, Clock } from "#base/clock.ts";
 
 export interface RequestContext {
   /** Of the request, as in the log. */
@@ -22,22 +24,56 @@ class ClientGone extends Error {
   }
 }
 
-/** The context of a request over HTTP. */
-export function contextOf(request: IncomingMessage, response: ServerResponse, id: string): RequestContext {
-  return {
-    id,
-    clientNetwork: clientNetworkOf(request.socket.remoteAddress),
-    signal: goneSignal(response),
-  };
-}
+/**
+ * A client that has closed its sending side either waits for its response (RFC 9112 §9.6) or is gone: most that leave
+ * look like this. It gets its response if that begins within this time.
+ */
+const halfClosedMs = 2000;
 
-/** Aborted when the connection of this response ends before the response does. */
-function goneSignal(response: ServerResponse): AbortSignal {
+/** The context of a request over HTTP. */
+export function contextOf(
+  request: IncomingMessage,
+  response: ServerResponse,
+  id: string,
+  clock: Clock,
+): RequestContext {
+  const { socket } = request;
   const gone = new AbortController();
+  let cancel: Cancel = () => undefined;
+  const forget = onEnd(socket, () => {
+    cancel = clock.after(halfClosedMs, () => {
+      // Once it has begun, the next write tells whether anyone is there.
+      if (!response.headersSent) gone.abort(new ClientGone());
+    });
+  });
   response.once("close", () => {
+    forget();
+    cancel();
     if (!response.writableFinished) gone.abort(new ClientGone());
   });
-  return gone.signal;
+  return { id, clientNetwork: clientNetworkOf(socket.remoteAddress), signal: gone.signal };
+}
+
+/** One listener per connection, however many pipelined requests it carries. */
+const endings = new WeakMap<Socket, Set<() => void>>();
+
+/** Calls `ended` when the client has closed its sending side. @returns stops that */
+function onEnd(socket: Socket, ended: () => void): () => void {
+  if (socket.readableEnded) {
+    ended();
+    return () => undefined;
+  }
+  let waiting = endings.get(socket);
+  if (waiting === undefined) {
+    const all = new Set<() => void>();
+    endings.set(socket, all);
+    socket.once("end", () => {
+      for (const one of all) one();
+    });
+    waiting = all;
+  }
+  waiting.add(ended);
+  return () => waiting.delete(ended);
 }
 
 /** What this node does unasked, such as fetching a variant before clients ask for it: in turn with the clients. */

@@ -30,7 +30,11 @@ const assetsHost = Type.Object(
   {
     name: absoluteName,
     kind: Type.Literal("assets"),
-    origin: Type.String({ format: "http-url", description: "base URL of the HTTP/1.1 origin behind this host" }),
+    origin: Type.String({
+      format: "http-url",
+      description:
+        "base URL of the HTTP/1.1 origin behind this host; an edge must allow private ones (`assets.privateNetworks`)",
+    }),
     ...assetsLifetimes,
     timeoutMs: Type.Integer({
       minimum: 100,

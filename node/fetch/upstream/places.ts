@@ -58,11 +58,19 @@ export function createPlaces<Waiter>(limits: { placesMax: number; waitingMax: nu
 
 /** Whether a place is free for this wish now. */
 export function hasPlaceFor<Waiter>(places: Places<Waiter>, { url, network }: PlaceWish): boolean {
-  const free = places.placesMax - places.inUse;
-  if (free <= 0) return false;
-  const ofUrl = places.inUseByUrl.get(url) ?? 0;
-  const ofNetwork = places.inUseByNetwork.get(network) ?? 0;
-  return ofUrl < Math.max(1, free * urlShare) && ofNetwork < Math.max(1, free * networkShare);
+  const bounds = boundsOf(places);
+  return isBelow(places.inUseByNetwork, network, bounds.ofNetwork) && isBelow(places.inUseByUrl, url, bounds.ofUrl);
+}
+
+/** Below how many places in use a URL, or a network, gets one more; 0: none is free. */
+function boundsOf<Waiter>({ placesMax, inUse }: Places<Waiter>): { ofUrl: number; ofNetwork: number } {
+  const free = placesMax - inUse;
+  if (free <= 0) return { ofUrl: 0, ofNetwork: 0 };
+  return { ofUrl: Math.max(1, free * urlShare), ofNetwork: Math.max(1, free * networkShare) };
+}
+
+function isBelow(inUse: ReadonlyMap<string, number>, key: string, bound: number): boolean {
+  return (inUse.get(key) ?? 0) < bound;
 }
 
 /** Takes a place. The caller has checked that there is one. */
@@ -118,13 +126,15 @@ export function leaveQueue<Waiter>(places: Places<Waiter>, { url, network }: Pla
  *   at the most, and so at `waitingMax` entries.
  */
 export function nextInTurn<Waiter>(places: Places<Waiter>): Waiter | undefined {
-  if (places.inUse >= places.placesMax) return undefined;
+  const bounds = boundsOf(places);
+  if (bounds.ofUrl === 0) return undefined;
   for (const [network, queue] of places.byNetwork) {
+    if (!isBelow(places.inUseByNetwork, network, bounds.ofNetwork)) continue;
     for (const [url, waiters] of queue.byUrl) {
-      const wish = { url, network };
-      if (!hasPlaceFor(places, wish)) continue;
+      if (!isBelow(places.inUseByUrl, url, bounds.ofUrl)) continue;
       const [first] = waiters.keys();
       if (first === undefined) continue;
+      const wish = { url, network };
       leaveQueue(places, wish, first);
       moveToEnd(queue.byUrl, url);
       moveToEnd(places.byNetwork, network);
