@@ -93,6 +93,19 @@ export function createIndex(rowsMax: number): Index {
   return index;
 }
 
+/** Makes buckets for about as many rows as will come, so that an empty index is filled without splits. */
+export function expectRows(index: Index, count: number): void {
+  const level = Math.ceil(Math.log2(Math.min(count, index.rowsMax)));
+  if (index.count > 0 || level <= index.level) return;
+  index.level = level;
+  growWords(index.buckets, 2 ** level);
+}
+
+/** Where a row's words begin. */
+export function rowStart(row: number): number {
+  return row << rowBits;
+}
+
 export function get(index: Index, row: number, of: Field): number {
   return wordAt(index.rows, (row << rowBits) + of);
 }
