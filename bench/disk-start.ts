@@ -19,7 +19,7 @@ interface Opened {
 }
 
 export async function measureDiskStart(lab: Lab): Promise<Report> {
-  const program = join(import.meta.dirname, "lab", "disk-opener.ts");
+  const program = new URL("lab/disk-opener.ts", import.meta.url).pathname;
   const directory = join(lab.directory, "disk-start");
   const run = async (what: "fill" | "open"): Promise<Opened> => {
     const args = [program, what, directory, String(objectsCount), String(tagsPerObject)];

@@ -75,7 +75,9 @@ export function giveBack(state: DiskState, bytes: number): void {
 async function makeRoomInTurn(state: DiskState, bytes: number): Promise<boolean> {
   try {
     for (let step = 0; !hasRoom(state, bytes); step += 1) {
-      if (step > stepsMax || !(await freeSome(state))) return false;
+      // While files can't be removed, dropping more objects frees nothing.
+      await retryRemovals(state);
+      if (state.doomed.size > 0 || step > stepsMax || !(await freeSome(state))) return false;
     }
   } catch (error) {
     if (!(error instanceof DiskPaused))
