@@ -3,8 +3,8 @@
  *
  *   snapshot-G (the newest) ─▶ journal-G, journal-G+1 … ─▶ rows ─▶ files without rows go, and rows without files
  *
- * A journal that was cut short by a kill is read to its last whole frame. One that is damaged may have lost removals, so
- * everything is dropped: a purge must hold.
+ * A journal that was cut short by a kill is read to its last whole frame. One that is damaged may have lost removals,
+ * so everything is dropped: a purge must hold.
  */
 import { join } from "node:path";
 import type { Log } from "#base/log.ts";

@@ -1,6 +1,6 @@
 /**
- * A program that uses a disk tier on a tmpfs of 8 MiB, in a mount namespace of its own, for small-disk.test.ts. It prints
- * what it has passed, and fails with an assertion.
+ * A program that uses a disk tier on a tmpfs of 8 MiB, in a mount namespace of its own, for small-disk.test.ts. It
+ * prints what it has passed, and fails with an assertion.
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
