@@ -38,11 +38,19 @@ export async function enter(upstream: Upstream, wish: PlaceWish, signal: AbortSi
     });
   }
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const waiter: Waiter = { grant: resolve, refuse: reject };
+  let isGranted = false;
+  const waiter: Waiter = {
+    grant() {
+      isGranted = true;
+      resolve();
+    },
+    refuse: reject,
+  };
   const displaced = joinQueue(places, wish, waiter);
   const busy = (why: string): NearcastError => new NearcastError("ORIGIN_BUSY", `${upstream.name}: ${why}`);
   displaced?.refuse(busy("too many requests wait for a connection; try again later"));
   pump(upstream);
+  if (isGranted) return;
   const abort = (): void => {
     reject(signal.reason as Error);
   };

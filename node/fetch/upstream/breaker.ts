@@ -30,7 +30,11 @@ const waitMsMax = 15_000;
 const recoveryAllowanceMin = 2;
 /** Times the rate before the failure, during the first step of a recovery: below 2, as some requests come in bursts. */
 const rampStart = 1.5;
-const rampStepMs = 5000;
+const rampStepMs = 10_000;
+/** An origin whose usual rate is not known, as after a start, may be used to a lot: its recovery goes faster. */
+const rampStepUnknownMs = 2000;
+/** Requests per second below which the usual rate counts as not known. */
+const rateKnownMin = 1;
 /** The rate at which a recovery starts at the least: the load before may be unknown, and this harms no origin. */
 const recoveryRateMin = 32;
 /** The rate of requests is averaged over about this time. */
@@ -123,7 +127,7 @@ export function step(breaker: Breaker, isAnyoneWaiting: boolean, nowMs: number):
   if (breaker.phase !== "recovering" || nowMs < breaker.stepEndMs) return;
   if (isAnyoneWaiting) {
     breaker.recoveryRate *= 2;
-    breaker.stepEndMs = nowMs + rampStepMs;
+    breaker.stepEndMs = nowMs + stepMs(breaker);
     return;
   }
   breaker.phase = "closed";
@@ -177,7 +181,11 @@ export function probed(breaker: Breaker, isAlive: boolean, nowMs: number): void 
   breaker.allowance = recoveryAllowanceMin;
   breaker.recoveryRate = Math.max(recoveryRateMin, breaker.rate * rampStart);
   breaker.nextStartMs = nowMs;
-  breaker.stepEndMs = nowMs + rampStepMs;
+  breaker.stepEndMs = nowMs + stepMs(breaker);
+}
+
+function stepMs({ rate }: Breaker): number {
+  return rate < rateKnownMin ? rampStepUnknownMs : rampStepMs;
 }
 
 function open(breaker: Breaker, nowMs: number): void {

@@ -54,6 +54,10 @@ export function createConnect(parts: { policy: AddressPolicy; clock: Clock }): C
     const port = options.port === "" ? (isSecure ? 443 : 80) : Number(options.port);
     const addresses = await before(signal, allowedAddresses(options.hostname, parts.policy));
     const socket = await connectToFirst(addresses, port, parts.clock, signal);
+    if (signal.aborted) {
+      socket.destroy();
+      throw signal.reason as Error;
+    }
     socket.setNoDelay(true).setKeepAlive(true, tcpKeepAliveMs);
     return isSecure ? await secure(options, socket, signal) : socket;
   }

@@ -35,7 +35,7 @@ interface Runner {
 
 /**
  * @param isHedged false: never send a second request
- * @param started called with each request that goes out, so that the caller can cancel it
+ * @param begun called with each request that goes out, so that the caller can cancel it
  * @throws what the first request failed with, when no head came
  */
 export async function firstHead(
@@ -123,10 +123,14 @@ async function giveUp({ clock, headTimes }: Upstream, { exchange, startedMs }: R
   }
 }
 
+/** False: the head is late, and not only because this process was busy. */
 async function isSettledWithin({ clock }: Upstream, work: Promise<unknown>, delayMs: number): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
   const cancel = clock.after(delayMs, () => {
-    resolve(false);
+    // A timer runs before what has arrived on the sockets is read: that comes first.
+    setImmediate(() => {
+      resolve(false);
+    });
   });
   const settled = (): void => {
     resolve(true);

@@ -84,6 +84,8 @@ export async function request(upstream: Upstream, wish: UpstreamWish): Promise<D
   try {
     const { head, exchange } = await attempts(running);
     running.cancelDeadline();
+    // Whoever reads the body hears of its end; one that nobody reads yet must not end the process when it is cut.
+    head.body.on("error", () => undefined);
     void leaveWhenEnded(running, exchange);
     return head;
   } catch (error) {

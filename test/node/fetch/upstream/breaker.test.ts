@@ -124,7 +124,8 @@ function recover(ratePerSecond: number, seed: number): number[] {
   probed(breaker, true, nowMs);
   const startMs = nowMs;
   const perSecond: number[] = [];
-  for (; nowMs < startMs + 5000; nowMs += 1) {
+  for (; nowMs < startMs + 10_000; nowMs += 1) {
+    step(breaker, true, nowMs);
     while (startDelayMs(breaker, nowMs) === 0) {
       started(breaker, nowMs);
       succeeded(breaker);
@@ -144,13 +145,20 @@ test("a recovering origin gets at most twice what it had before it failed", () =
   }
 });
 
-test("the recovery goes on while requests wait, twice as fast with each step, and ends when none waits", () => {
-  const { breaker, nowMs } = run([...unconnected(5), 500, "probe-first", "alive"]);
-  const before = breaker.recoveryRate;
-  step(breaker, true, nowMs + 4999);
-  assert.equal(breaker.recoveryRate, before);
-  step(breaker, true, nowMs + 5000);
-  assert.equal(breaker.recoveryRate, 2 * before);
-  step(breaker, false, nowMs + 10_000);
-  assert.equal(breaker.phase, "closed");
+test("a recovery goes on while requests wait, twice as fast with each step, and ends when none waits", () => {
+  for (const [rate, stepMs] of [
+    [0, 2000],
+    [100, 10_000],
+  ] as const) {
+    const { breaker, nowMs } = run([...unconnected(5), 500, "probe-first"]);
+    breaker.rate = rate;
+    probed(breaker, true, nowMs);
+    const before = breaker.recoveryRate;
+    step(breaker, true, nowMs + stepMs - 1);
+    assert.equal(breaker.recoveryRate, before);
+    step(breaker, true, nowMs + stepMs);
+    assert.equal(breaker.recoveryRate, 2 * before);
+    step(breaker, false, nowMs + 2 * stepMs);
+    assert.equal(breaker.phase, "closed");
+  }
 });
