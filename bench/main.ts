@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { measureColdRender } from "./cold-render.ts";
 import { measureDiskHit } from "./disk-hit.ts";
+import { measureDiskStart } from "./disk-start.ts";
 import { measureDnsAnswer } from "./dns-answer.ts";
 import { measureDnsWhileRendering } from "./dns-while-rendering.ts";
 import { measureHitRatio, type TraceFiles } from "./hit-ratio.ts";
@@ -28,6 +29,7 @@ interface Question {
 const questions: readonly Question[] = [
   { name: "memory-hit", driver: "wrk", measure: measureMemoryHit },
   { name: "disk-hit", driver: "wrk", measure: measureDiskHit },
+  { name: "disk-start", driver: null, measure: measureDiskStart },
   { name: "hit-ratio", driver: null, measure: measureHitRatio },
   { name: "hit-while-rendering", driver: "wrk", measure: measureHitWhileRendering },
   { name: "cold-render", driver: null, measure: measureColdRender },

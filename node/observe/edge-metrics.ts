@@ -195,7 +195,11 @@ function declareCaches(metrics: Metrics, parts: Observed): void {
     gauge(`nearcast_cache_${tier}_objects`, `Objects in the ${tier} tier`, () => stats().entries);
     counter(`nearcast_cache_${tier}_evictions_total`, "Objects evicted to make room", () => stats().evictions);
   }
-  counter("nearcast_cache_disk_corrupt_total", "Cached files with a wrong checksum", () => diskTier.stats().corrupt);
+  counter(
+    "nearcast_cache_disk_corrupt_total",
+    "Cached objects that were damaged on disk",
+    () => diskTier.stats().corrupt,
+  );
   counter(
     "nearcast_cache_disk_write_failures_total",
     "Objects that could not be written",
@@ -203,10 +207,29 @@ function declareCaches(metrics: Metrics, parts: Observed): void {
   );
   counter(
     "nearcast_cache_disk_refused_total",
-    "Objects not stored: too large, or too many bytes wait to be written",
-    () => {
-      return diskTier.stats().refused;
-    },
+    "Objects not stored: too large, too many bytes wait to be written, or the disk is left alone after a failure",
+    () => diskTier.stats().refused,
+  );
+  counter(
+    "nearcast_cache_disk_read_failures_total",
+    "Objects that could not be read from disk",
+    () => diskTier.stats().readFailures,
+  );
+  counter("nearcast_cache_disk_read_bytes_total", "Bytes of bodies that were read from disk", () => {
+    return diskTier.stats().bodyBytesRead;
+  });
+  counter("nearcast_cache_disk_copied_bytes_total", "Bytes of bodies that were written again to make room", () => {
+    return diskTier.stats().copiedBytes;
+  });
+  gauge("nearcast_cache_disk_index_bytes", "Memory of the index of the disk tier", () => diskTier.stats().indexBytes);
+  gauge("nearcast_cache_disk_open_files", "Files that the disk tier has open", () => diskTier.stats().openFiles);
+  gauge("nearcast_cache_disk_readable", "0 while the disk is not read after a failure, else 1", () =>
+    Number(diskTier.stats().canRead),
+  );
+  gauge(
+    "nearcast_cache_disk_writable",
+    "0 while the disk is not written after a failure, or if it is off, else 1",
+    () => Number(diskTier.stats().canWrite),
   );
 
   counter("nearcast_origin_requests_total", "Requests to the origin for sources", () => origin.counts().sources);

@@ -93,6 +93,19 @@ export function createIndex(rowsMax: number): Index {
   return index;
 }
 
+/** Makes buckets for about as many rows as will come, so that an empty index is filled without splits. */
+export function expectRows(index: Index, count: number): void {
+  const level = Math.ceil(Math.log2(Math.min(count, index.rowsMax)));
+  if (index.count > 0 || level <= index.level) return;
+  index.level = level;
+  growWords(index.buckets, 2 ** level);
+}
+
+/** Where a row's words begin. */
+export function rowStart(row: number): number {
+  return row << rowBits;
+}
+
 export function get(index: Index, row: number, of: Field): number {
   return wordAt(index.rows, (row << rowBits) + of);
 }
@@ -156,7 +169,6 @@ export function isRow(index: Index, row: number): boolean {
 }
 
 export function rowFacts(index: Index, row: number): RowFacts {
-  const high = get(index, row, field.high);
   return {
     volume: get(index, row, field.volume),
     offset: get(index, row, field.offset),
@@ -164,9 +176,13 @@ export function rowFacts(index: Index, row: number): RowFacts {
     headSegment: get(index, row, field.headSegment),
     headOffset: get(index, row, field.headOffset),
     headBytes: headBytesOf(index, row),
-    // The sign is bit 15: −1 stands for the log of another origin.
-    feedSeq: ((high << 16) >> 16) * 2 ** 32 + get(index, row, field.feedSeqLow),
+    feedSeq: feedSeqOf(index, row),
   };
+}
+
+export function feedSeqOf(index: Index, row: number): number {
+  // The sign is bit 15: −1 stands for the log of another origin.
+  return ((get(index, row, field.high) << 16) >> 16) * 2 ** 32 + get(index, row, field.feedSeqLow);
 }
 
 /** Writes all but key, lists, tags, frequency and flags. */

@@ -4,7 +4,7 @@
  *   snapshot-7   frames: volumes, objects               the whole index when generation 7 began
  *   journal-7    frames: changes since then, in order
  *
- *   frame: magic · number of words · CRC-32 of them · place in the file (0, 1, 2 …) · entries
+ *   frame: check of the next three · number of words · CRC-32 of them · place in the file (0, 1, 2 …) · entries
  *
  *   entry      words
  *   object     1 | tags << 8 · key 4 · volume · offset · length · high · head segment · offset · head and flags ·
@@ -127,7 +127,8 @@ export function framesOf(entries: Entries, ordinal: number): { buffers: Buffer[]
     }
     const frame = new Uint32Array(frameHeadWords + to - from);
     frame.set(entries.words.subarray(from, to), frameHeadWords);
-    frame.set([magic, to - from, crc32(bytesOf(frame.subarray(frameHeadWords))), ordinal + frames]);
+    const sum = crc32(bytesOf(frame.subarray(frameHeadWords)));
+    frame.set([checkOf(to - from, sum, ordinal + frames), to - from, sum, ordinal + frames]);
     buffers.push(bytesOf(frame));
     from = to;
   }
@@ -138,7 +139,7 @@ export type Frame =
   | { readonly state: "whole"; readonly words: Uint32Array; readonly end: number }
   /** The head is right and the entries are not. */
   | { readonly state: "damaged"; readonly end: number }
-  /** More bytes are needed to tell. */
+  /** The bytes end before the frame does, as a kill leaves it. */
   | { readonly state: "incomplete" }
   | { readonly state: "none" };
 
@@ -147,23 +148,17 @@ export function frameAt(bytes: Buffer, at: number, ordinal: number): Frame {
   const headEnd = at + frameHeadWords * wordBytes;
   if (headEnd > bytes.length) return { state: "incomplete" };
   // A copy: the words must begin at a multiple of four.
-  const head = wordsOf(bytes, at, headEnd);
-  const count = head[1] ?? 0;
-  if (head[0] !== magic || count > frameWordsMax || (ordinal !== -1 && head[3] !== ordinal)) return { state: "none" };
+  const [check, count = 0, sum = 0] = wordsOf(bytes, at, headEnd);
+  if (check !== checkOf(count, sum, ordinal) || count > frameWordsMax) return { state: "none" };
   const end = headEnd + count * wordBytes;
   if (end > bytes.length) return { state: "incomplete" };
-  if (crc32(bytes.subarray(headEnd, end)) !== head[2]) return { state: "damaged", end };
+  if (crc32(bytes.subarray(headEnd, end)) !== sum) return { state: "damaged", end };
   return { state: "whole", words: wordsOf(bytes, headEnd, end), end };
 }
 
-/** Whether a whole frame begins anywhere behind `from`: then what is before it was damaged, not cut short. */
-export function hasFrameBehind(bytes: Buffer, from: number): boolean {
-  const first = Buffer.alloc(wordBytes);
-  new Uint32Array(first.buffer, first.byteOffset, 1)[0] = magic;
-  for (let at = bytes.indexOf(first, from); at !== -1; at = bytes.indexOf(first, at + 1)) {
-    if (frameAt(bytes, at, -1).state === "whole") return true;
-  }
-  return false;
+/** Differs when a bit of the head does: otherwise a wrong length would look like a frame that was cut short. */
+function checkOf(count: number, sum: number, ordinal: number): number {
+  return (magic ^ Math.imul(count, 0x9e_37_79_b1) ^ Math.imul(ordinal, 0x85_eb_ca_6b) ^ sum) >>> 0;
 }
 
 function bytesOf(words: Uint32Array): Buffer {

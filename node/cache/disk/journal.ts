@@ -30,8 +30,10 @@ export interface Journal {
   generation: number;
   /** Of journal-G; −1: the next write opens the next one. */
   descriptor: number;
-  /** The files of the index were removed: a journal alone would say too little. */
+  /** The files of the index were given up: a journal alone would say too little. */
   isInvalid: boolean;
+  /** They were given up, but could not be removed yet. */
+  isLeftOver: boolean;
   /** Bytes and frames of journal-G. */
   bytes: number;
   frames: number;
@@ -52,6 +54,7 @@ export function createJournal(files: Files, patience: Patience, directory: strin
     generation: 0,
     descriptor: -1,
     isInvalid: false,
+    isLeftOver: false,
     bytes: 0,
     frames: 0,
     otherBytes: 0,
@@ -126,14 +129,16 @@ function putBack(journal: Journal, before: Entries): void {
   journal.pending = { words, end: words.length };
 }
 
-export function isOverfull(journal: Journal): boolean {
-  return journal.pending.end > pendingWordsMax;
+/** Whether the files of the index have to go: too much is not in them, or an earlier try failed. */
+export function mustInvalidate(journal: Journal): boolean {
+  return journal.isLeftOver || journal.pending.end > pendingWordsMax;
 }
 
 /** Removes the files of the index, so that the next start finds nothing of what is now in it. @throws as files do */
 export async function invalidate(journal: Journal): Promise<void> {
   const { files, patience, directory } = journal;
   journal.isInvalid = true;
+  journal.isLeftOver = true;
   await inTurn(journal, () => {
     closeJournal(journal);
     return Promise.resolve();
@@ -144,6 +149,7 @@ export async function invalidate(journal: Journal): Promise<void> {
     const names = await files.list(directory);
     await Promise.all(names.map((name) => files.unlink(join(directory, name))));
   });
+  journal.isLeftOver = false;
   journal.pending = createEntries();
   journal.bytes = 0;
   journal.otherBytes = 0;
@@ -159,6 +165,7 @@ function closeJournal(journal: Journal): void {
 export async function endJournal(journal: Journal): Promise<void> {
   await journal.snapshotting?.catch(() => undefined);
   try {
+    if (mustInvalidate(journal)) await invalidate(journal);
     await flush(journal);
   } finally {
     closeJournal(journal);
@@ -217,6 +224,7 @@ async function writeSnapshotNow(journal: Journal, index: Index, layout: Layout):
   if (journal.isInvalid && journal.descriptor === -1) return;
   await tryOn(patience, () => files.rename(path, join(directory, `snapshot-${generation}`)));
   journal.isInvalid = false;
+  journal.isLeftOver = false;
   await removeOlder(journal, generation);
   journal.snapshotBytes = blocksOf(bytes);
   journal.otherBytes = journal.snapshotBytes;

@@ -22,7 +22,7 @@ import {
   streamOfNewcomer,
   streamToJudge,
 } from "./eviction.ts";
-import { field, flag, frequencyOf, get, type Index, lengthOf, set, setFlag, setFrequency } from "./index-table.ts";
+import { field, frequencyOf, get, type Index, lengthOf, set, setFrequency } from "./index-table.ts";
 import type { Key } from "./key.ts";
 
 export const blockBytes = 4096;
@@ -273,7 +273,6 @@ export function takeUse(layout: Layout, volume: Volume, row: number): void {
   const frequency = frequencyOf(index, row);
   if (frequency === 0) return;
   setFrequency(index, row, frequencyAfter(volume.stream, frequency));
-  setFlag(index, row, flag.dirty, true);
 }
 
 /** What the ghost has to know of an object that leaves with its volume. */

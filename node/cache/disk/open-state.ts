@@ -55,8 +55,12 @@ export async function openState(options: StateOptions): Promise<DiskState> {
     void removeOlder(state, [...folders, ...olderNames]);
     return state;
   }
-  for (const folder of folders) await files.makeDirectory(join(directory, folder));
-  await replay(state, log);
+  await makeFolders(state);
+  try {
+    await replay(state, log);
+  } catch (error) {
+    return beginEmpty(options, error);
+  }
   const older = (await files.list(directory)).filter((name) => olderNames.includes(name));
   if (older.length > 0) {
     log.info({ directory }, "the disk cache has the layout of an older release; it is deleted, and begins empty");
@@ -67,9 +71,23 @@ export async function openState(options: StateOptions): Promise<DiskState> {
   return state;
 }
 
+async function makeFolders({ directory, files }: DiskState): Promise<void> {
+  for (const folder of folders) await files.makeDirectory(join(directory, folder));
+}
+
+/** For an index that can't be read: what purges removed may be in it, so nothing of it is used. */
+function beginEmpty(options: StateOptions, error: unknown): DiskState {
+  const state = createState(options);
+  state.failures.error("START", { err: error }, "the disk cache could not be read; it is deleted, and begins empty");
+  state.isReadOnly = true;
+  void removeOlder(state, folders);
+  return state;
+}
+
 async function removeOlder(state: DiskState, names: readonly string[]): Promise<void> {
   try {
     for (const name of names) await state.files.removeTree(join(state.directory, name));
+    if (state.bytesMax > 0) await makeFolders(state);
     state.isReadOnly = state.isClosed || state.bytesMax === 0;
   } catch (error) {
     state.failures.error(

@@ -8,7 +8,7 @@ import { memoryBytesOf } from "../object.ts";
 import { type Found, isPurgedBy, type Purge } from "../purge.ts";
 import type { Head, StoredHead } from "./head-record.ts";
 import { headOf } from "./heads.ts";
-import { field, get, headBytesOf, isRow, lengthOf, rowFacts } from "./index-table.ts";
+import { feedSeqOf, field, get, headBytesOf, isRow, lengthOf } from "./index-table.ts";
 import { flush, invalidate } from "./journal.ts";
 import { tagHash } from "./key.ts";
 import { dropRow } from "./rows.ts";
@@ -16,8 +16,9 @@ import type { DiskState } from "./state.ts";
 import { tagAt, tagCount } from "./tag-pool.ts";
 import { forget } from "./writer.ts";
 
-/** Rows that are judged in one turn of the event loop: some 2 ms. */
-const rowsPerTurn = 65_536;
+/** Work of one turn of the event loop, some 2 ms: a row that is judged is one unit, a head that is read has more. */
+const unitsPerTurn = 16_384;
+const unitsPerHead = 64;
 
 /** The bytes that an object takes on disk. */
 type Told = (head: Pick<Head, "key" | "facts">, bytes: number) => void;
@@ -83,10 +84,11 @@ async function eachConcernedRow(
 ): Promise<void> {
   const hashes = new Set([...purge.tags].map(tagHash));
   const isForAll = purge.isAll || purge.sourcePrefixes.length > 0;
-  let turnEnd = rowsPerTurn;
+  let units = 0;
   for (let row = 1; row < state.index.rowsEnd; row += 1) {
-    if (row >= turnEnd) {
-      turnEnd = row + rowsPerTurn;
+    units += 1;
+    if (units >= unitsPerTurn) {
+      units = 0;
       await nextTurn();
     }
     if (!isRow(state.index, row) || !isOlder(state, row, purge) || !(isForAll || hasTag(state, row, hashes))) continue;
@@ -96,6 +98,7 @@ async function eachConcernedRow(
     }
     const segment = get(state.index, row, field.headSegment);
     const offset = get(state.index, row, field.headOffset);
+    units += unitsPerHead;
     const head = await headOrNone(state, row);
     // Removed or replaced while its head was read: what is there now came after the purge.
     if (get(state.index, row, field.headSegment) !== segment || get(state.index, row, field.headOffset) !== offset)
@@ -114,7 +117,7 @@ async function headOrNone(state: DiskState, row: number): Promise<StoredHead | u
 }
 
 function isOlder(state: DiskState, row: number, purge: Purge): boolean {
-  return purge.seq === 0 || rowFacts(state.index, row).feedSeq < purge.seq;
+  return purge.seq === 0 || feedSeqOf(state.index, row) < purge.seq;
 }
 
 function hasTag(state: DiskState, row: number, hashes: ReadonlySet<number>): boolean {

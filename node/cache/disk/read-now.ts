@@ -43,7 +43,8 @@ export function openReadNow(): ReadNow | undefined {
     if (lengthBytes > readNowBytesMax) return undefined;
     length[0] = lengthBytes;
     if (Number(preadv2(descriptor, address, 1, position, RWF_NOWAIT)) !== lengthBytes) return undefined;
-    const copy = Buffer.allocUnsafe(lengthBytes);
+    // Memory of its own: a slice of Node's pool would keep the whole pool as long as the cache keeps the object.
+    const copy = Buffer.allocUnsafeSlow(lengthBytes);
     copy.set(bytes.subarray(0, lengthBytes));
     return copy;
   };

@@ -11,9 +11,9 @@ import { type RowFacts, rowFacts } from "./index-table.ts";
 import {
   flush,
   invalidate,
-  isOverfull,
   isSnapshotDue,
   journalBytes,
+  mustInvalidate,
   snapshotBytesFor,
   writeSnapshot,
 } from "./journal.ts";
@@ -75,7 +75,9 @@ export function giveBack(state: DiskState, bytes: number): void {
 async function makeRoomInTurn(state: DiskState, bytes: number): Promise<boolean> {
   try {
     for (let step = 0; !hasRoom(state, bytes); step += 1) {
-      if (step > stepsMax || !(await freeSome(state))) return false;
+      // While files can't be removed, dropping more objects frees nothing.
+      await retryRemovals(state);
+      if (state.doomed.size > 0 || step > stepsMax || !(await freeSome(state))) return false;
     }
   } catch (error) {
     if (!(error instanceof DiskPaused))
@@ -187,7 +189,7 @@ async function tidyNow(state: DiskState): Promise<void> {
   if (state.isReadOnly) return;
   await retryRemovals(state);
   await dropEmptyVolumes(state);
-  if (isOverfull(state.journal)) await invalidate(state.journal);
+  if (mustInvalidate(state.journal)) await invalidate(state.journal);
   const { journal } = state;
   if (isSnapshotDue(journal)) {
     const bytes = snapshotBytesFor(state.index);

@@ -1,6 +1,5 @@
 /** All state of an open disk tier, in one record. The other files of this folder are functions over it. */
 import type { LRUCache } from "lru-cache";
-import { join } from "node:path";
 import type { Clock } from "#base/clock.ts";
 import type { FailureLog } from "#base/failure-log.ts";
 import type { CachedObject, ObjectFacts } from "../object.ts";
@@ -93,9 +92,9 @@ export interface DiskCounts {
 }
 
 export function pathOfVolume(state: DiskState, { kind, number }: Pick<Volume, "kind" | "number">): string {
-  return join(state.directory, kind === "segment" ? "segments" : "bodies", String(number));
+  return `${state.directory}/${kind === "segment" ? "segments" : "bodies"}/${number}`;
 }
 
 export function pathOfHeads(state: DiskState, segment: number): string {
-  return join(state.directory, "heads", String(segment));
+  return `${state.directory}/heads/${segment}`;
 }

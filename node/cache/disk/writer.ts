@@ -47,6 +47,7 @@ export function store(state: DiskState, object: CachedObject): boolean {
     return false;
   }
   stopWaiting(state, object.key);
+  cancelComing(state, object.key);
   state.waiting.set(object.key, object);
   state.waitingBytes += bytes;
   state.writer ??= writeWaiting(state).finally(() => {
@@ -59,15 +60,21 @@ export function store(state: DiskState, object: CachedObject): boolean {
 /** Makes what is stored under a key unfindable. The journal has it as pending. Returns whether there was something. */
 export function forget(state: DiskState, key: string): boolean {
   const wasWaiting = stopWaiting(state, key);
+  const wasComing = cancelComing(state, key);
+  const row = rowOf(state, key);
+  if (row !== 0) dropRow(state, row);
+  return wasWaiting || wasComing || row !== 0;
+}
+
+/** What comes later under the same key must not be overwritten by what began before. */
+function cancelComing(state: DiskState, key: string): boolean {
   let wasComing = false;
   for (const one of state.coming) {
     if (one.key !== key) continue;
     one.isCancelled = true;
     wasComing = true;
   }
-  const row = rowOf(state, key);
-  if (row !== 0) dropRow(state, row);
-  return wasWaiting || wasComing || row !== 0;
+  return wasComing;
 }
 
 export function stopWaiting(state: DiskState, key: string): boolean {
