@@ -35,7 +35,7 @@ import type { Variant } from "../../../node/variant/variant.ts";
 import { fleetWith, siteValue } from "../../support/fleet.ts";
 import { pngLike } from "../../support/pictures.ts";
 import { testContext } from "../../support/request-context.ts";
-import { shiftedClock } from "../../support/shifted-clock.ts";
+import { standingClock } from "../../support/standing-clock.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
 import { fixedToken } from "../../support/fixed-token.ts";
 
@@ -124,7 +124,7 @@ export async function startNodes(
   },
 ): Promise<World> {
   const net = `127.${20 + Math.floor(Math.random() * 200)}.${Math.floor(Math.random() * 256)}`;
-  const clock = shiftedClock();
+  const clock = standingClock();
   const secret = randomBytes(32);
   const health = new Map<string, NodeHealth>();
   const full = new Map<string, readonly string[]>();
