@@ -104,13 +104,12 @@ test("a token that others can read is refused, with the command that mends it", 
 
 test("each damaged file is reported with its path and what follows, and the edge goes on", async (t) => {
   const { directory, configFile } = await place(t);
-  await mkdir(join(directory, "data/cache"), { recursive: true });
+  await mkdir(join(directory, "data"), { recursive: true });
   const damaged: Record<string, string> = {
     "fleet.json": '{"version":3,"text":"zones: [',
     "feed.json": "",
     "roster.json": "[]",
     "secret.json": '{"current":"not-for-the-log',
-    "cache/purges": "nonsense\n",
   };
   for (const [name, content] of Object.entries(damaged)) await writeFile(join(directory, "data", name), content);
   const edge = start(t, [main, "--config", await configFile("fra1")]);
