@@ -40,11 +40,12 @@ test("an unknown thing that was thrown becomes INTERNAL and keeps its cause", ()
   assert.equal(asNearcastError(own), own);
 });
 
-test("failures of the origin say so and may be tried again, but for a refused token; those of clients may not", () => {
+test("failures of the origin say so and may be tried again, but for what only an operator can change; those of clients may not", () => {
   for (const code of codes) {
     const { source, retryable } = new NearcastError(code, "");
     if (source === "client") assert(!retryable, code);
-    // The same token would be refused again.
-    if (source === "origin") assert.equal(retryable, code !== "ORIGIN_REFUSED", code);
+    // The same token would be refused again, and so would the same address.
+    const isSettled = code === "ORIGIN_REFUSED" || code === "ORIGIN_NOT_ALLOWED";
+    if (source === "origin") assert.equal(retryable, !isSettled, code);
   }
 });
