@@ -38,8 +38,14 @@ export function beginExchange(connections: Connections, wish: ExchangeWish): Exc
     });
   };
   const head = send(connection, wish, end);
+  // A body that was destroyed before its end: undici does not always say that its request is over.
+  const bodyClosed = (): void => {
+    if (isOver) return;
+    connection.destroy(new Error("the body was given up"));
+    end();
+  };
   // Whoever needs the head waits for it; one that was given up must not end the process.
-  head.catch(end);
+  head.then(({ body }) => body.once("close", bodyClosed), end);
   return {
     head,
     isConnected: () => connection.isOpen,

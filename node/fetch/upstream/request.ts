@@ -139,6 +139,8 @@ async function attempts(running: Running): Promise<{ head: Dispatcher.ResponseDa
     try {
       const first = firstHead(upstream, wish, place, wish.isHedged, (exchange) => {
         exchanges.add(exchange);
+        // It may begin in the very turn in which all others were cancelled.
+        if (ending.signal.aborted) exchange.cancel(ending.signal.reason as Error);
         void exchange.ended.finally(() => exchanges.delete(exchange));
       });
       const arrived = await before(ending.signal, first);
