@@ -40,7 +40,7 @@ test("an unknown thing that was thrown becomes INTERNAL and keeps its cause", ()
   assert.equal(asNearcastError(own), own);
 });
 
-test("failures of the origin say so and may be tried again, but for what only an operator can change; those of clients may not", () => {
+test("failures of the origin say so and may be tried again, unless an operator must help; a client's may not", () => {
   for (const code of codes) {
     const { source, retryable } = new NearcastError(code, "");
     if (source === "client") assert(!retryable, code);
