@@ -53,7 +53,11 @@ export async function carryOut(state: DiskState, purge: Purge, tell?: Found): Pr
   return count;
 }
 
-/** Removals are written down, or else the index on disk is given up: the next start must not find them again. */
+/**
+ * Removals are written down, or else the index on disk is given up: the next start must not find them again. Where the
+ * disk allows neither, the position of the feed, which is on the same disk, can't be saved either: then the next start
+ * applies the purge again.
+ */
 export async function makeDurable(state: DiskState): Promise<void> {
   if (state.isClosed) return;
   try {

@@ -13,17 +13,19 @@ const roundsMax = rounds(5, 100);
 const sizeOf = (version: number): number => (version % 7) * 9000;
 
 test("after kill -9 in the middle of writing, no byte is wrong, and what was acknowledged is there", async (t) => {
-  const directory = await temporaryDirectory(t);
+  let directory = await temporaryDirectory(t);
   const writer = new URL("crash-writer.ts", import.meta.url).pathname;
   const seed = seedOr(17);
   const random = seededRandom(seed);
-  // Large enough that nothing of one round is evicted in it: then what is missing was lost.
-  const bytesMax = 256 * mebibyte;
+  // Large enough that nothing is evicted in some rounds: then what is missing was lost.
+  const bytesMax = 4096 * mebibyte;
+  const roundsPerDirectory = 10;
   let acknowledged = 0;
   let kept = 0;
   let changing = 0;
   for (let round = 0; round < roundsMax; round += 1) {
     const start = round * 1_000_000;
+    if (round % roundsPerDirectory === roundsPerDirectory - 1) directory = await temporaryDirectory(t);
     const child = spawn(process.execPath, [writer, directory, String(bytesMax), String(start)], {
       stdio: ["ignore", "pipe", "inherit"],
     });
