@@ -300,6 +300,12 @@ function declareUpstreams(metrics: Metrics, { origin, fetcher }: Pick<Observed, 
     return stats.probes;
   });
   declare("counter", "busy_total", "Requests refused because too many waited for an origin", (stats) => stats.refused);
+  declare(
+    "counter",
+    "gave_way_total",
+    "Requests to an origin that hung, and were ended because others waited",
+    (stats) => stats.gaveWay,
+  );
   metrics.observe({
     name: "nearcast_upstream_breaker_open",
     help: "1 while an origin gets no requests because it failed repeatedly, 0.5 while it recovers, else 0",

@@ -10,10 +10,9 @@ import type { ObjectFacts } from "../object.ts";
 import { type OpenFile, releaseFile } from "./descriptors.ts";
 import { addToChecksums, type Checksums, createChecksums, encodeHead, finishChecksums } from "./head-record.ts";
 import { appendHeads } from "./heads.ts";
-import { flush } from "./journal.ts";
 import { assign, blockBytes, extend, openVolume, seal, type Volume } from "./layout.ts";
 import { DiskPaused, isWorking, tryOn } from "./patience.ts";
-import { giveBack, makeRoom, tidy } from "./room.ts";
+import { giveBack, makeRoom, tidy, writeIndex } from "./room.ts";
 import { dropRow, putRow, rowOf } from "./rows.ts";
 import type { Coming, DiskState } from "./state.ts";
 import { closeSealed, pinForWriting, writeBytes } from "./volumes.ts";
@@ -259,7 +258,7 @@ async function commitHead(body: Body, coming: Coming, headerBlock: Buffer): Prom
   body.phase = "committed";
   endWriting(body);
   releaseIfDone(body);
-  await flush(state.journal).catch(() => undefined); // it stays pending, and is found until a restart
+  await writeIndex(state);
   tidy(state);
   return true;
 }

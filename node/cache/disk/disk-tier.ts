@@ -30,7 +30,7 @@ import { isWorking } from "./patience.ts";
 import { carryOut, eachPurged, makeDurable } from "./purging.ts";
 import { type DiskObject, find, load } from "./reading.ts";
 import { replaceHead } from "./replace-head.ts";
-import { bytesOnDisk, giveBack, makeRoom, tidy } from "./room.ts";
+import { bytesOnDisk, giveBack, makeRoom, tellIndexFailure, tidy } from "./room.ts";
 import { noteFrequencies, rowOf } from "./rows.ts";
 import type { DiskCounts, DiskState } from "./state.ts";
 import { forget, store } from "./writer.ts";
@@ -152,8 +152,11 @@ async function close(state: DiskState, cancel: () => void): Promise<void> {
   state.isReadOnly = true;
   await state.tidying;
   noteFrequencies(state);
-  // What can't be written now was told when it began to fail.
-  await endJournal(state.journal).catch(() => undefined);
+  try {
+    await endJournal(state.journal);
+  } catch (error) {
+    tellIndexFailure(state, error);
+  }
   for (const file of state.openSegments.values()) file.users -= 1;
   state.openSegments.clear();
   closeAll(state.descriptors);

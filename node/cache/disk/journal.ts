@@ -163,6 +163,7 @@ function closeJournal(journal: Journal): void {
 
 /** Writes what is pending, and closes the journal. Nothing may be written to it from then on. */
 export async function endJournal(journal: Journal): Promise<void> {
+  // Whoever began the snapshot tells of its failure.
   await journal.snapshotting?.catch(() => undefined);
   try {
     if (mustInvalidate(journal)) await invalidate(journal);

@@ -3,9 +3,8 @@ import type { ObjectFacts } from "../object.ts";
 import { encodeHead } from "./head-record.ts";
 import { appendHeads, headOf } from "./heads.ts";
 import { field, get, rowFacts } from "./index-table.ts";
-import { flush } from "./journal.ts";
 import { DiskPaused } from "./patience.ts";
-import { giveBack, makeRoom, tidy } from "./room.ts";
+import { giveBack, makeRoom, tidy, writeIndex } from "./room.ts";
 import { dropRow, replaceHeadOf, rowOf } from "./rows.ts";
 import type { Coming, DiskState } from "./state.ts";
 import { store } from "./writer.ts";
@@ -62,6 +61,6 @@ async function replaceNow(state: DiskState, row: number, coming: Coming, headerB
   } finally {
     giveBack(state, bytes.length + 4096);
   }
-  await flush(state.journal).catch(() => undefined); // it stays pending
+  await writeIndex(state);
   return true;
 }

@@ -177,12 +177,26 @@ async function writeCopies(state: DiskState, from: Volume, portion: readonly Cop
 export function tidy(state: DiskState): void {
   state.tidying ??= tidyNow(state)
     .catch((error: unknown) => {
-      if (error instanceof DiskPaused) return;
-      state.failures.warn("INDEX", { err: error }, "the index of the disk cache could not be written");
+      tellIndexFailure(state, error);
     })
     .finally(() => {
       state.tidying = undefined;
     });
+}
+
+/** Writes changes of the index down. After a failure they stay pending, and are in force until a restart. */
+export async function writeIndex(state: DiskState): Promise<void> {
+  try {
+    await flush(state.journal);
+  } catch (error) {
+    tellIndexFailure(state, error);
+  }
+}
+
+/** Of a disk that is left alone, its first failure was told. */
+export function tellIndexFailure(state: DiskState, error: unknown): void {
+  if (error instanceof DiskPaused) return;
+  state.failures.warn("INDEX", { err: error }, "the index of the disk cache could not be written");
 }
 
 async function tidyNow(state: DiskState): Promise<void> {

@@ -9,16 +9,21 @@ import {
   hasPlaceFor,
   joinQueue,
   leaveQueue,
+  nextBeyondBounds,
   nextInTurn,
   type PlaceWish,
   releasePlace,
   takePlace,
 } from "./places.ts";
+import { canSpend, trySpend } from "./budget.ts";
+import { type Awaited, overdueFor } from "./overdue.ts";
 import { sendProbe } from "./probe.ts";
 import { placesPerOrigin, type Upstream, type Waiter } from "./upstream.ts";
 
 /** Who waits longer would rather have an error page, or another try: a visitor leaves a page after some seconds. */
 const waitMsMax = 2000;
+/** How often it is looked, while someone waits, for requests that hang and give way. */
+const lookMs = 100;
 
 /**
  * Waits for a place.
@@ -50,6 +55,7 @@ export async function enter(upstream: Upstream, wish: PlaceWish, signal: AbortSi
   const busy = (why: string): NearcastError => new NearcastError("ORIGIN_BUSY", `${upstream.name}: ${why}`);
   displaced?.refuse(busy("too many requests wait for a connection; try again later"));
   pump(upstream);
+  if (!isGranted) displaceOverdue(upstream);
   if (isGranted) return;
   const abort = (): void => {
     reject(signal.reason as Error);
@@ -74,6 +80,30 @@ export async function enter(upstream: Upstream, wish: PlaceWish, signal: AbortSi
     cancel();
     signal.removeEventListener("abort", abort);
   }
+}
+
+/** Gives places of requests that hang to those who wait, in their turns. Looks again while anyone waits. */
+function displaceOverdue(upstream: Upstream): void {
+  const { breaker, places, awaited, headTimes, giveWays, counts, clock } = upstream;
+  const nowMs = clock.monotonicMs();
+  while (breaker.phase === "closed" && canSpend(giveWays, nowMs)) {
+    let late: Awaited | undefined;
+    const waiter = nextBeyondBounds(places, (wish) => {
+      late = overdueFor(awaited, places, wish, headTimes, nowMs);
+      return late !== undefined;
+    });
+    if (waiter === undefined || late === undefined || !trySpend(giveWays, nowMs)) break;
+    counts.gaveWay += 1;
+    awaited.delete(late);
+    started(breaker, nowMs);
+    waiter.grant();
+    late.giveWay();
+  }
+  if (places.waiting === 0 || upstream.cancelLook !== undefined || upstream.isClosed) return;
+  upstream.cancelLook = clock.after(lookMs, () => {
+    upstream.cancelLook = undefined;
+    displaceOverdue(upstream);
+  });
 }
 
 /** Takes one more place for a request that has one already, if one is free and nobody waits for it. */

@@ -31,11 +31,16 @@ export function earn(budget: Budget): void {
 
 /** Whether an extra request may go out; if so, it is paid for. */
 export function trySpend(budget: Budget, nowMs: number): boolean {
+  if (!canSpend(budget, nowMs)) return false;
+  budget.saved -= 1;
+  return true;
+}
+
+/** Whether trySpend() would allow one now. */
+export function canSpend(budget: Budget, nowMs: number): boolean {
   const { perSecond, savedMax } = budget.settings;
   const passedSeconds = Math.max(0, nowMs - budget.lastMs) / 1000;
   budget.saved = Math.min(savedMax, budget.saved + passedSeconds * perSecond);
   budget.lastMs = nowMs;
-  if (budget.saved < 1) return false;
-  budget.saved -= 1;
-  return true;
+  return budget.saved >= 1;
 }

@@ -14,7 +14,7 @@
  *
  * When too many wait, the network that has most of them waiting loses one, never its neighbors.
  *
- * Pure: no clock, no promises. waiting.ts calls it.
+ * Pure: no clock, no promises. admission.ts calls it.
  */
 
 /** What a place is wanted for. */
@@ -122,19 +122,41 @@ export function leaveQueue<Waiter>(places: Places<Waiter>, { url, network }: Pla
 
 /**
  * Gives a free place to the next waiter in turn that may have one.
- * @returns undefined: nobody waits, or no place is free for those who do. Looks at every network and URL in the queue
- *   at the most, and so at `waitingMax` entries.
+ * @returns undefined: nobody waits, or no place is free for those who do
  */
 export function nextInTurn<Waiter>(places: Places<Waiter>): Waiter | undefined {
   const bounds = boundsOf(places);
   if (bounds.ofUrl === 0) return undefined;
+  return takeTurn(
+    places,
+    (network) => isBelow(places.inUseByNetwork, network, bounds.ofNetwork),
+    ({ url }) => isBelow(places.inUseByUrl, url, bounds.ofUrl),
+  );
+}
+
+/**
+ * Gives a place to the next waiter in turn for which one is made free; the bounds don't count.
+ * @param isMadeFree whether a place is made free for this wish
+ */
+export function nextBeyondBounds<Waiter>(
+  places: Places<Waiter>,
+  isMadeFree: (wish: PlaceWish) => boolean,
+): Waiter | undefined {
+  return takeTurn(places, () => true, isMadeFree);
+}
+
+/** Looks at every network and URL in the queue at the most, and so at `waitingMax` entries. */
+function takeTurn<Waiter>(
+  places: Places<Waiter>,
+  mayNetwork: (network: string) => boolean,
+  mayHave: (wish: PlaceWish) => boolean,
+): Waiter | undefined {
   for (const [network, queue] of places.byNetwork) {
-    if (!isBelow(places.inUseByNetwork, network, bounds.ofNetwork)) continue;
+    if (!mayNetwork(network)) continue;
     for (const [url, waiters] of queue.byUrl) {
-      if (!isBelow(places.inUseByUrl, url, bounds.ofUrl)) continue;
       const [first] = waiters.keys();
-      if (first === undefined) continue;
       const wish = { url, network };
+      if (first === undefined || !mayHave(wish)) continue;
       leaveQueue(places, wish, first);
       moveToEnd(queue.byUrl, url);
       moveToEnd(places.byNetwork, network);

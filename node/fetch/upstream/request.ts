@@ -20,6 +20,7 @@ import { earn, trySpend } from "./budget.ts";
 import { ConnectFailure } from "./connect.ts";
 import type { Exchange } from "./exchange.ts";
 import { firstHead } from "./hedge.ts";
+import type { Awaited } from "./overdue.ts";
 import type { PlaceWish } from "./places.ts";
 import { rememberGood, verify } from "./probe.ts";
 import type { Upstream } from "./upstream.ts";
@@ -58,6 +59,8 @@ interface Running {
   /** Aborted by the deadline, and by the caller. */
   readonly ending: AbortController;
   readonly exchanges: Set<Exchange>;
+  /** Ends whatever is under way. */
+  readonly end: (reason: unknown) => void;
   readonly cancelDeadline: Cancel;
   readonly unlink: () => void;
   /** The end came while a request was at the origin, and not before. */
@@ -81,6 +84,8 @@ export async function request(upstream: Upstream, wish: UpstreamWish): Promise<D
     finish(running);
     throw error;
   }
+  const awaited = awaitedOf(running);
+  upstream.awaited.add(awaited);
   try {
     const { head, exchange } = await attempts(running);
     running.cancelDeadline();
@@ -92,7 +97,20 @@ export async function request(upstream: Upstream, wish: UpstreamWish): Promise<D
     finish(running);
     leave(upstream, place);
     throw error;
+  } finally {
+    upstream.awaited.delete(awaited);
   }
+}
+
+function awaitedOf({ upstream, place, exchanges, end }: Running): Awaited {
+  return {
+    place,
+    sinceMs: upstream.clock.monotonicMs(),
+    isAtOrigin: () => [...exchanges].some((exchange) => exchange.isConnected()),
+    giveWay() {
+      end(new NearcastError("ORIGIN_BUSY", `${upstream.name}: no response yet, and others wait; try again later`));
+    },
+  };
 }
 
 function begin(upstream: Upstream, wish: UpstreamWish, place: PlaceWish): Running {
@@ -113,7 +131,17 @@ function begin(upstream: Upstream, wish: UpstreamWish, place: PlaceWish): Runnin
   };
   signal?.addEventListener("abort", abandon, { once: true });
   const unlink = (): void => signal?.removeEventListener("abort", abandon);
-  const running: Running = { upstream, wish, place, ending, exchanges, cancelDeadline, unlink, wasAtOrigin: false };
+  const running: Running = {
+    upstream,
+    wish,
+    place,
+    ending,
+    exchanges,
+    end,
+    cancelDeadline,
+    unlink,
+    wasAtOrigin: false,
+  };
   if (signal?.aborted === true) abandon();
   return running;
 }
@@ -145,6 +173,7 @@ async function attempts(running: Running): Promise<{ head: Dispatcher.ResponseDa
       });
       const arrived = await before(ending.signal, first);
       succeeded(breaker);
+      earn(upstream.giveWays);
       if (arrived.head.statusCode < 400) rememberGood(upstream, { path: wish.path, headers: wish.probeHeaders });
       pump(upstream);
       return arrived;
@@ -178,7 +207,8 @@ function mayRetry({ retries, clock, counts }: Upstream): boolean {
 /** No response over a connection that works: kept for all who ask for the URL, and counted if many URLs fail. */
 function noteUrlFailure({ upstream, wish, place }: Running, error: NearcastError): void {
   const { breaker, clock, failing } = upstream;
-  if (error.source !== "origin" || error.code === "ORIGIN_NOT_ALLOWED") return;
+  // One that gave way might have been answered; nothing is known of its URL.
+  if (error.source !== "origin" || error.code === "ORIGIN_NOT_ALLOWED" || error.code === "ORIGIN_BUSY") return;
   const { origin } = upstream.url;
   if (wish.failureMs > 0) rememberFailure(failing, origin, place.url, error, clock.monotonicMs() + wish.failureMs);
   if (urlFailed(breaker, place.url) === "noted") return;

@@ -4,7 +4,7 @@
  * the functions that change it.
  *
  *   request.ts ──▶ admission.ts (breaker, places) ──▶ hedge.ts ──▶ exchange.ts ──▶ connections.ts ──▶ connect.ts
- *       │               └──▶ probe.ts                                                                    origin
+ *       │               └──▶ probe.ts, overdue.ts                                                        origin
  *       └── retries within a budget; failures per URL
  */
 import type { Clock } from "#base/clock.ts";
@@ -17,6 +17,7 @@ import { type Budget, createBudget } from "./budget.ts";
 import { createConnect } from "./connect.ts";
 import { closeConnections, type Connections, createConnections } from "./connections.ts";
 import { createHeadTimes, type HeadTimes } from "./head-times.ts";
+import { type Awaited, giveWayBudget } from "./overdue.ts";
 import { createPlaces, type Places } from "./places.ts";
 
 /** Connections to one origin, and so requests under way there. */
@@ -52,6 +53,8 @@ export interface UpstreamCounts {
   probes: number;
   /** Requests that got no place in time. */
   refused: number;
+  /** Requests that hung, and gave way to others. */
+  gaveWay: number;
 }
 
 export interface Upstream {
@@ -65,6 +68,9 @@ export interface Upstream {
   readonly breaker: Breaker;
   readonly retries: Budget;
   readonly hedges: Budget;
+  readonly giveWays: Budget;
+  /** Requests whose head has not arrived, the oldest first. */
+  readonly awaited: Set<Awaited>;
   readonly headTimes: HeadTimes;
   readonly failing: FailingUrls<NearcastError>;
   /** The latest last; a few, as one of them may have been removed since. */
@@ -72,6 +78,8 @@ export interface Upstream {
   readonly counts: UpstreamCounts;
   /** Stops the timer that gives out places while the origin recovers. */
   cancelPump: (() => void) | undefined;
+  /** Stops the timer that looks for requests that hang. */
+  cancelLook: (() => void) | undefined;
   isClosed: boolean;
 }
 
@@ -93,11 +101,14 @@ export function openUpstream(
     breaker: createBreaker(nowMs),
     retries: createBudget(retryBudget, nowMs),
     hedges: createBudget(hedgeBudget, nowMs),
+    giveWays: createBudget(giveWayBudget, nowMs),
+    awaited: new Set(),
     headTimes: createHeadTimes(nowMs),
     failing,
     good: [],
-    counts: { requests: 0, retries: 0, hedges: 0, hedgesWon: 0, probes: 0, refused: 0 },
+    counts: { requests: 0, retries: 0, hedges: 0, hedgesWon: 0, probes: 0, refused: 0, gaveWay: 0 },
     cancelPump: undefined,
+    cancelLook: undefined,
     isClosed: false,
   };
 }
@@ -106,6 +117,7 @@ export function openUpstream(
 export function closeUpstream(upstream: Upstream): void {
   upstream.isClosed = true;
   upstream.cancelPump?.();
+  upstream.cancelLook?.();
   closeConnections(upstream.connections, new Error("the edge is stopping"));
 }
 

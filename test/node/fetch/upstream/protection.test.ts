@@ -107,6 +107,41 @@ test("70 clients of 70 networks on one URL that hangs take nothing from the othe
   await Promise.all(hanging);
 });
 
+test("70 URLs that hang, asked for by nine networks, take little from others, of the same networks too", async (t) => {
+  const bench = await open(t, goodOrHangs);
+  await othersAreServed(bench, "while nothing hangs");
+  const leaving = new AbortController();
+  const hanging = Array.from({ length: 70 }, (_, index) =>
+    get(bench.fetcher, {
+      ...bench.order,
+      target: `/hangs/${index}`,
+      client: networkOf(200 + (index % 9)),
+      signal: leaving.signal,
+    }),
+  );
+  await pause(50);
+  const results = await ordinary(bench, 300);
+  assert.deepEqual([...new Set(results.map(({ status }) => status))], [200]);
+  const longestMs = Math.max(...results.map(({ tookMs }) => tookMs));
+  assert.ok(longestMs < 1900, `the slowest took ${longestMs.toFixed()} ms, almost as long as a refusal`);
+  assert.ok((bench.fetcher.upstreams()[0]?.gaveWay ?? 0) > 0);
+  leaving.abort(new Error("gone"));
+  await Promise.all(hanging);
+});
+
+test("an origin that is slow as a whole loses no request to those who wait", async (t) => {
+  const bench = await open(t, (_request, response) => {
+    setTimeout(() => response.end("slow"), 300);
+  });
+  const results = await Promise.all(
+    Array.from({ length: 300 }, (_, index) =>
+      get(bench.fetcher, { ...bench.order, target: `/${index}`, client: networkOf(index % 20) }),
+    ),
+  );
+  assert.deepEqual([...new Set(results.map(({ status }) => status))], [200]);
+  assert.equal(bench.fetcher.upstreams()[0]?.gaveWay, 0);
+});
+
 test("one network that asks for 300 URLs that hang takes nothing from the others", async (t) => {
   const bench = await open(t, goodOrHangs);
   const leaving = new AbortController();
