@@ -2,7 +2,8 @@
  * Renderings: a source's bytes and a variant ▶ the object that is stored and sent. Coalesced per key, so many at one
  * time, and none twice in a short while that failed.
  *
- * Keyed by the source's hash, so a running rendering can't be overtaken by a purge, only a question can.
+ * Keyed by the source's hash, so a running rendering can't be overtaken by a purge, only a question can. What it brings
+ * is not stored when a purge that came since concerns it.
  */
 import { LRUCache } from "lru-cache";
 import type { Clock } from "#base/clock.ts";
@@ -18,7 +19,7 @@ import { type CachedObject, etagOf, headerBlockOf } from "../cache/object.ts";
 import type { Tiers } from "../cache/tiers.ts";
 import { canonicalForm } from "../variant/key.ts";
 import type { Variant } from "../variant/variant.ts";
-import type { Timings } from "./outcome.ts";
+import type { Timings } from "../deliver/outcome.ts";
 import type { RequestContext } from "./request-context.ts";
 import type { SourceName, Sources } from "./source.ts";
 
@@ -98,6 +99,7 @@ export function createRenderings(parts: {
     context: RequestContext,
   ): Promise<Rendered> {
     const seq = feedSeq();
+    const clears = tiers.clears();
     const { sourcePixelsMax, renderTimeoutMs } = fleet().limits;
     const fetched = source === null ? await sources.bytes(wanted, sha256, "shield", context) : null;
     const bytes = source ?? fetched?.body;
@@ -126,7 +128,8 @@ export function createRenderings(parts: {
     const costMs = Math.round(rendered.renderMs + (fetchMs ?? 0));
     const object = objectOf(wanted, key, rendered, { storedAtMs: clock.wallMs(), feedSeq: seq, costMs });
     const timings = { renderMs: rendered.renderMs, ...(fetchMs === null ? {} : { fetchMs }) };
-    return { object, isStored: tiers.store(object), timings, status: fetched?.status ?? null };
+    const isStored = tiers.clears() === clears && tiers.store(object);
+    return { object, isStored, timings, status: fetched?.status ?? null };
   }
 
   return {

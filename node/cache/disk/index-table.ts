@@ -180,7 +180,7 @@ export function rowFacts(index: Index, row: number): RowFacts {
   };
 }
 
-export function feedSeqOf(index: Index, row: number): number {
+function feedSeqOf(index: Index, row: number): number {
   // The sign is bit 15: −1 stands for the log of another origin.
   return ((get(index, row, field.high) << 16) >> 16) * 2 ** 32 + get(index, row, field.feedSeqLow);
 }
