@@ -11,9 +11,15 @@
  * - Memory holds the window, never the body, unless `keepBytesMax` allows the whole of it.
  * - With a place, the source runs as fast as the disk takes the bytes. Without one, it runs as fast as the fastest
  *   reader: a reader that falls out of the window fails with FellBehind and fetches the rest for itself.
- * - A fill without readers stops, unless it is nearly done or somebody wants the result (`keep`).
- * - A source that fails is asked once more for the rest, when it can give a part of the same bytes (`resume`).
+ * - A disk that refuses loses nothing that it has taken: readers that are behind go on from there.
+ * - A fill without readers stops, unless its result can be stored and it is nearly done or kept (`keep`).
+ * - A source that fails is asked again for the rest, when it can give a part of the same bytes (`resume`).
+ * - A body of known length is whole when it has that length, and fails otherwise.
  */
+import type { BodyReader } from "#base/body.ts";
+import { NearcastError } from "#base/errors.ts";
+import { addChunk, bytesAt, createWindow, dropBefore, type FillWindow, joinPieces } from "./fill-window.ts";
+
 export interface FillSource {
   /** The next bytes; null at the end. Rejects when the source fails. */
   readonly next: () => Promise<Buffer | null>;
@@ -25,8 +31,9 @@ export interface FillSource {
 export interface FillPlace {
   /** Resolves to true when the bytes can be read back, to false when the disk refuses them. */
   readonly append: (chunk: Buffer) => Promise<boolean>;
+  /** Bytes that were appended; fewer than asked for when the disk has no more. */
   readonly read: (start: number, end: number) => Buffer | Promise<Buffer>;
-  /** Keeps the bytes readable until the result is called. */
+  /** Keeps the bytes readable, after abort() too, until the result is called. */
   readonly hold: () => () => void;
   readonly abort: () => void;
 }
@@ -38,17 +45,11 @@ export class FellBehind extends Error {}
 class Abandoned extends Error {}
 
 export type FillEnd<Place extends FillPlace> =
-  /** All bytes are here. `bytes`: the whole body, if it was kept in memory. `place`: where the last of them are written. */
+  /** All bytes are here. `bytes`: the whole body, if it was kept in memory. `place`: where all of them are written. */
   | { readonly end: "whole"; readonly lengthBytes: number; readonly bytes: Buffer | null; readonly place: Place | null }
   /** It grew past `bytesMax`; its readers have it whole, but it can't be stored. */
   | { readonly end: "too-large" }
   | { readonly end: "failed"; readonly error: Error };
-
-export interface FillReader {
-  readonly ready: () => true | Promise<void>;
-  readonly next: (bytesMax: number) => Buffer | null | Promise<Buffer | null>;
-  readonly close: () => void;
-}
 
 export interface Fill<Place extends FillPlace = FillPlace> {
   /** As announced; null: not known before the end. */
@@ -56,9 +57,11 @@ export interface Fill<Place extends FillPlace = FillPlace> {
   readonly arrivedBytes: () => number;
   /** Why it failed; undefined: it runs, or is whole. */
   readonly failure: () => Error | undefined;
+  /** Resolves when so many bytes are here, or all that come. The window has at least 1 MiB of them. */
+  readonly untilArrived: (bytes: number) => Promise<void>;
   /** A reader of the bytes from `start` to before `end` (null: to the end of the body). */
-  readonly open: (start: number, end: number | null) => FillReader;
-  /** Counts as a reader that never reads: the fill goes on for its own sake. Call the result to give that up. */
+  readonly open: (start: number, end: number | null) => BodyReader;
+  /** The fill goes on without readers, while its result can be stored. Call the result to give that up. */
   readonly keep: () => () => void;
   /** Never rejects. */
   readonly ended: Promise<FillEnd<Place>>;
@@ -89,13 +92,13 @@ const resumesMax = 2;
 interface State<Place extends FillPlace> {
   readonly options: FillOptions<Place>;
   source: FillSource;
+  readonly window: FillWindow;
+  /** Where the body is being written; null: nowhere, or not any more. */
   place: Place | null;
-  /** Consecutive chunks; the first begins at `windowStart`. */
-  readonly chunks: Buffer[];
-  windowStart: number;
-  arrived: number;
-  /** Bytes that can be read back from the place. */
+  /** Where readers find the first `written` bytes, also when the place takes no more. */
+  behind: Place | null;
   written: number;
+  isWriting: boolean;
   /** All bytes are in the window, and stay there. */
   isKept: boolean;
   isTooLarge: boolean;
@@ -104,6 +107,8 @@ interface State<Place extends FillPlace> {
   resumes: number;
   readonly readers: Set<Reader>;
   keepers: number;
+  /** Whoever started it has not released it yet. */
+  isStarting: boolean;
   /** Called when something changed: bytes came, the place took some, a reader moved or left, the end. */
   readonly wakers: Set<() => void>;
 }
@@ -117,7 +122,8 @@ interface Reader {
 }
 
 /**
- * Starts a fill that is kept: its caller opens a reader, or keeps it for another reason, and then calls `release`.
+ * Starts a fill for readers to come: its caller opens a reader, or keeps it for another reason, and then calls
+ * `release`. Until then it goes on; without a place, up to the end of the window.
  */
 export function startFill<Place extends FillPlace>(
   options: FillOptions<Place>,
@@ -126,36 +132,40 @@ export function startFill<Place extends FillPlace>(
   const state: State<Place> = {
     options,
     source: options.source,
+    window: createWindow(),
     place: null,
-    chunks: [],
-    windowStart: 0,
-    arrived: 0,
+    behind: null,
     written: 0,
+    isWriting: false,
     isKept: lengthBytes === null || lengthBytes <= keepBytesMax,
     isTooLarge: lengthBytes !== null && lengthBytes > bytesMax,
     status: "running",
     failure: undefined,
     resumes: 0,
     readers: new Set(),
-    keepers: 1,
+    keepers: 0,
+    isStarting: true,
     wakers: new Set(),
   };
   if (!state.isKept) openPlace(state);
   const fill: Fill<Place> = {
     lengthBytes,
-    arrivedBytes: () => state.arrived,
+    arrivedBytes: () => state.window.end,
     failure: () => state.failure,
+    untilArrived: (bytes) => until(state, () => state.window.end >= bytes || state.status !== "running"),
     open: (start, end) => openReader(state, start, end),
-    keep() {
-      state.keepers += 1;
-      return releaseOf(state);
-    },
+    keep: () => keep(state),
     ended: run(state),
   };
-  return { fill, release: releaseOf(state) };
+  const release = (): void => {
+    state.isStarting = false;
+    wake(state);
+  };
+  return { fill, release };
 }
 
-function releaseOf(state: State<FillPlace>): () => void {
+function keep(state: State<FillPlace>): () => void {
+  state.keepers += 1;
   let isReleased = false;
   return () => {
     if (isReleased) return;
@@ -171,11 +181,6 @@ async function run<Place extends FillPlace>(state: State<Place>): Promise<FillEn
       accept(state, chunk);
       await makeRoom(state);
     }
-    state.status = "whole";
-    wake(state);
-    if (state.isTooLarge) return { end: "too-large" };
-    const bytes = state.isKept ? Buffer.concat(state.chunks, state.arrived) : null;
-    return { end: "whole", lengthBytes: state.arrived, bytes, place: state.place };
   } catch (error) {
     state.status = "failed";
     state.failure = error as Error;
@@ -184,6 +189,13 @@ async function run<Place extends FillPlace>(state: State<Place>): Promise<FillEn
     wake(state);
     return { end: "failed", error: error as Error };
   }
+  const bytes = state.isKept ? joinPieces(state.window) : null;
+  state.status = "whole";
+  wake(state);
+  await until(state, () => state.place === null || state.written === state.window.end);
+  trim(state);
+  if (state.isTooLarge) return { end: "too-large" };
+  return { end: "whole", lengthBytes: state.window.end, bytes, place: state.place };
 }
 
 /** @throws the source's failure, when the rest can't be had; Abandoned */
@@ -191,20 +203,43 @@ async function nextChunk(state: State<FillPlace>): Promise<Buffer | null> {
   for (;;) {
     stopIfAbandoned(state);
     try {
-      return await untilAbandoned(state, state.source.next());
+      const chunk = await orAbandoned(state, state.source.next());
+      if (chunk === null) checkLength(state, state.window.end);
+      return chunk;
     } catch (error) {
       if (error instanceof Abandoned || state.resumes >= resumesMax) throw error;
       state.source.stop();
-      state.resumes += 1;
-      const rest = await state.options.resume(state.arrived);
+      const rest = await resume(state);
       if (rest === undefined) throw error;
       state.source = rest;
     }
   }
 }
 
-/** The source's next bytes, or Abandoned as soon as nobody wants them any more. */
-async function untilAbandoned(state: State<FillPlace>, coming: Promise<Buffer | null>): Promise<Buffer | null> {
+/** @throws Abandoned, while the rest is on its way: it is stopped when it comes */
+async function resume(state: State<FillPlace>): Promise<FillSource | undefined> {
+  stopIfAbandoned(state);
+  state.resumes += 1;
+  const coming = state.options.resume(state.window.end);
+  try {
+    return await orAbandoned(state, coming);
+  } catch (error) {
+    void coming.then(
+      (rest) => rest?.stop(),
+      () => undefined,
+    );
+    throw error;
+  }
+}
+
+/** @param bytes those that came, up to the end @throws NearcastError ORIGIN_BAD_ANSWER when it was to be another length */
+function checkLength({ options: { lengthBytes } }: State<FillPlace>, bytes: number): void {
+  if (lengthBytes === null || bytes === lengthBytes) return;
+  throw new NearcastError("ORIGIN_BAD_ANSWER", `a body of ${lengthBytes} bytes ended after ${bytes}`);
+}
+
+/** What comes, or Abandoned as soon as nobody wants it any more. */
+async function orAbandoned<Coming>(state: State<FillPlace>, coming: Promise<Coming>): Promise<Coming> {
   const { promise: abandoned, reject } = Promise.withResolvers<never>();
   const look = (): void => {
     if (isAbandoned(state)) reject(new Abandoned("nobody waits for this body any more"));
@@ -219,10 +254,11 @@ async function untilAbandoned(state: State<FillPlace>, coming: Promise<Buffer | 
 }
 
 function isAbandoned(state: State<FillPlace>): boolean {
-  if (state.readers.size > 0 || state.keepers > 0) return false;
+  if (state.readers.size > 0 || state.isStarting) return false;
+  const isStorable = !state.isTooLarge && (state.isKept || state.place !== null);
   const { lengthBytes, abandonedBytesMax } = state.options;
-  const isNearlyDone = lengthBytes !== null && lengthBytes - state.arrived <= abandonedBytesMax;
-  return !isNearlyDone || state.isTooLarge;
+  const isNearlyDone = lengthBytes !== null && lengthBytes - state.window.end <= abandonedBytesMax;
+  return !isStorable || (state.keepers === 0 && !isNearlyDone);
 }
 
 function stopIfAbandoned(state: State<FillPlace>): void {
@@ -230,18 +266,20 @@ function stopIfAbandoned(state: State<FillPlace>): void {
 }
 
 function accept(state: State<FillPlace>, chunk: Buffer): void {
-  const { bytesMax, keepBytesMax } = state.options;
-  state.chunks.push(chunk);
-  state.arrived += chunk.length;
-  if (state.place !== null) void writeTo(state, state.place, chunk);
-  if (state.isKept && state.arrived > keepBytesMax) {
-    state.isKept = false;
-    openPlace(state);
-  }
-  if (state.arrived > bytesMax && !state.isTooLarge) {
+  const { lengthBytes, bytesMax, keepBytesMax } = state.options;
+  const arrived = state.window.end + chunk.length;
+  // More than was announced would be taken for the beginning of the next response.
+  if (lengthBytes !== null && arrived > lengthBytes) checkLength(state, arrived);
+  addChunk(state.window, chunk);
+  if (arrived > bytesMax && !state.isTooLarge) {
     state.isTooLarge = true;
     dropPlace(state);
   }
+  if (state.isKept && arrived > keepBytesMax) {
+    state.isKept = false;
+    openPlace(state);
+  }
+  if (state.place !== null && !state.isWriting) void writeAll(state, state.place);
   wake(state);
 }
 
@@ -249,17 +287,21 @@ function accept(state: State<FillPlace>, chunk: Buffer): void {
 function openPlace(state: State<FillPlace>): void {
   if (state.isTooLarge) return;
   state.place = state.options.openPlace();
-  if (state.place === null) return;
-  for (const { release } of state.readers) release.push(state.place.hold());
-  for (const chunk of state.chunks) void writeTo(state, state.place, chunk);
+  state.behind = state.place;
+  if (state.place !== null) for (const { release } of state.readers) release.push(state.place.hold());
 }
 
-async function writeTo(state: State<FillPlace>, place: FillPlace, chunk: Buffer): Promise<void> {
-  const isWritten = await place.append(chunk);
-  if (isWritten) state.written += chunk.length;
-  // The disk is full or broken. Readers near the front go on from memory.
-  else if (state.place === place) dropPlace(state);
-  wake(state);
+/** One write at a time: whatever comes meanwhile goes with the next. */
+async function writeAll(state: State<FillPlace>, place: FillPlace): Promise<void> {
+  state.isWriting = true;
+  while (state.place === place && state.written < state.window.end) {
+    const bytes = bytesAt(state.window, state.written, state.window.end);
+    if (await place.append(bytes)) state.written += bytes.length;
+    // The disk is full or broken. Readers near the front go on from memory, the others from what it has taken.
+    else if (state.place === place) dropPlace(state);
+    wake(state);
+  }
+  state.isWriting = false;
 }
 
 function dropPlace(state: State<FillPlace>): void {
@@ -267,43 +309,40 @@ function dropPlace(state: State<FillPlace>): void {
   state.place = null;
 }
 
-/** Waits until the next chunk has a place to go, and lets go what memory need not hold any more. */
-async function makeRoom(state: State<FillPlace>): Promise<void> {
-  for (;;) {
+/** Lets go what memory need not hold any more, and waits until the next chunk has a place to go. */
+function makeRoom(state: State<FillPlace>): Promise<void> {
+  return until(state, () => {
     trim(state);
-    if (hasRoom(state)) return;
-    stopIfAbandoned(state);
-    await change(state);
-  }
+    return hasRoom(state) || isAbandoned(state);
+  });
 }
 
 function hasRoom(state: State<FillPlace>): boolean {
-  if (state.place !== null) return state.arrived - state.written < writeBacklogBytesMax;
-  if (state.isKept || state.readers.size === 0) return true;
-  return state.arrived - fastest(state) < windowBytes.withoutPlace;
+  if (state.place !== null) return state.window.end - state.written < writeBacklogBytesMax;
+  return state.isKept || state.window.end - fastest(state) < windowBytes.withoutPlace;
 }
 
 function fastest(state: State<FillPlace>): number {
   let most = 0;
   for (const { position } of state.readers) most = Math.max(most, position);
-  return Math.min(most, state.arrived);
+  return Math.min(most, state.window.end);
 }
 
 function trim(state: State<FillPlace>): void {
   if (state.isKept) return;
-  const keptBytes = state.place === null ? windowBytes.withoutPlace : windowBytes.withPlace;
-  for (let first = state.chunks[0]; first !== undefined; first = state.chunks[0]) {
-    const end = state.windowStart + first.length;
-    if (state.arrived - end < keptBytes) return;
-    if (state.place !== null && end > state.written) return;
-    state.chunks.shift();
-    state.windowStart = end;
-  }
+  const { window, place } = state;
+  // A body that is whole and written needs no memory, however slowly it is read.
+  if (place !== null && state.status === "whole") dropBefore(window, state.written);
+  else if (place !== null) dropBefore(window, Math.min(state.written, window.end - windowBytes.withPlace));
+  else dropBefore(window, Math.min(fastest(state), window.end - windowBytes.withoutPlace));
 }
 
-function change(state: State<FillPlace>): Promise<void> {
+/** Resolves when it is so; looked at now, and whenever something has changed. */
+function until(state: State<FillPlace>, isSo: () => boolean): Promise<void> {
+  if (isSo()) return Promise.resolve();
   return new Promise((resolve) => {
     const look = (): void => {
+      if (!isSo()) return;
       state.wakers.delete(look);
       resolve();
     };
@@ -315,12 +354,12 @@ function wake(state: State<FillPlace>): void {
   for (const waker of state.wakers) waker();
 }
 
-function openReader(state: State<FillPlace>, start: number, end: number | null): FillReader {
-  const release = state.place === null ? [] : [state.place.hold()];
+function openReader(state: State<FillPlace>, start: number, end: number | null): BodyReader {
+  const release = state.behind === null ? [] : [state.behind.hold()];
   const reader: Reader = { position: start, end, isClosed: false, release };
   state.readers.add(reader);
   return {
-    ready: () => ready(state, reader),
+    ready: () => (isReady(state, reader) ? true : until(state, () => isReady(state, reader))),
     next: (bytesMax) => next(state, reader, bytesMax),
     close() {
       if (reader.isClosed) return;
@@ -334,51 +373,40 @@ function openReader(state: State<FillPlace>, start: number, end: number | null):
 
 function isReady(state: State<FillPlace>, reader: Reader): boolean {
   const isAtEnd = reader.end !== null && reader.position >= reader.end;
-  return reader.isClosed || isAtEnd || reader.position < state.arrived || state.status !== "running";
-}
-
-function ready(state: State<FillPlace>, reader: Reader): true | Promise<void> {
-  if (isReady(state, reader)) return true;
-  return new Promise((resolve) => {
-    const look = (): void => {
-      if (!isReady(state, reader)) return;
-      state.wakers.delete(look);
-      resolve();
-    };
-    state.wakers.add(look);
-  });
+  return reader.isClosed || isAtEnd || reader.position < state.window.end || state.status !== "running";
 }
 
 function next(state: State<FillPlace>, reader: Reader, bytesMax: number): Buffer | null | Promise<Buffer | null> {
+  const { window } = state;
   const { position } = reader;
-  const end = Math.min(reader.end ?? Infinity, state.arrived, position + bytesMax);
+  const end = Math.min(reader.end ?? Infinity, window.end, position + bytesMax);
   if (end > position) {
-    if (position >= state.windowStart) return take(state, reader, fromWindow(state, position, end));
-    return fromPlace(state, reader, end);
+    if (position >= window.start) return take(state, reader, bytesAt(window, position, end));
+    return fromPlace(state, reader, Math.min(end, state.written));
   }
   if (reader.end !== null && position >= reader.end) return null;
   if (state.status === "whole") return null;
   throw state.failure ?? new Error("read before bytes were ready");
 }
 
-/** The bytes at `position` that one chunk has, without copying. */
-function fromWindow(state: State<FillPlace>, position: number, end: number): Buffer {
-  let start = state.windowStart;
-  for (const chunk of state.chunks) {
-    if (position < start + chunk.length) return chunk.subarray(position - start, Math.min(end - start, chunk.length));
-    start += chunk.length;
-  }
-  throw new Error("a position in the window has no chunk");
-}
-
+/** @throws FellBehind */
 async function fromPlace(state: State<FillPlace>, reader: Reader, end: number): Promise<Buffer> {
-  if (state.place === null) throw new FellBehind("the bytes are no longer in memory, and no disk has them");
-  return take(state, reader, await state.place.read(reader.position, Math.min(end, state.windowStart)));
+  const { position } = reader;
+  if (state.behind === null || position >= end)
+    throw new FellBehind("the bytes are no longer in memory, and no disk has them");
+  let bytes: Buffer;
+  try {
+    bytes = await state.behind.read(position, end);
+  } catch (error) {
+    throw new FellBehind("the bytes are no longer in memory, and the disk can't give them", { cause: error });
+  }
+  if (bytes.length === 0) throw new FellBehind("the bytes are no longer in memory, and the disk has lost them");
+  return take(state, reader, bytes);
 }
 
 function take(state: State<FillPlace>, reader: Reader, bytes: Buffer): Buffer {
   reader.position += bytes.length;
   // Without a place, the source waits for the fastest reader.
-  if (state.place === null && state.status === "running") wake(state);
+  if (state.place === null && !state.isKept && state.status === "running") wake(state);
   return bytes;
 }
