@@ -57,7 +57,7 @@ export interface Fill<Place extends FillPlace = FillPlace> {
   readonly arrivedBytes: () => number;
   /** Why it failed; undefined: it runs, or is whole. */
   readonly failure: () => Error | undefined;
-  /** Resolves when so many bytes are here, or all that come. The window has at least 1 MiB of them. */
+  /** Resolves when so many bytes are here (512 KiB at most: more need a reader or a place), or all that come. */
   readonly untilArrived: (bytes: number) => Promise<void>;
   /** A reader of the bytes from `start` to before `end` (null: to the end of the body). */
   readonly open: (start: number, end: number | null) => BodyReader;
@@ -84,6 +84,8 @@ export interface FillOptions<Place extends FillPlace> {
 
 /** In memory for readers at the front, where a disk has the rest, and where none has. */
 const windowBytes = { withPlace: 256 * 1024, withoutPlace: 1024 * 1024 };
+/** Without a place, the source is so far ahead of the fastest reader; the rest of the window is for those behind it. */
+const readAheadBytesMax = 512 * 1024;
 /** Bytes that wait for the disk; past that, the source waits. */
 const writeBacklogBytesMax = 1024 * 1024;
 /** How often a source that fails may be asked for the rest. */
@@ -319,7 +321,7 @@ function makeRoom(state: State<FillPlace>): Promise<void> {
 
 function hasRoom(state: State<FillPlace>): boolean {
   if (state.place !== null) return state.window.end - state.written < writeBacklogBytesMax;
-  return state.isKept || state.window.end - fastest(state) < windowBytes.withoutPlace;
+  return state.isKept || state.window.end - fastest(state) < readAheadBytesMax;
 }
 
 function fastest(state: State<FillPlace>): number {
