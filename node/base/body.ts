@@ -37,8 +37,10 @@ export interface BodyReader {
 
 /** Reads a stream that passes through. Closing the reader destroys the stream. */
 export function streamReader(stream: Readable): BodyReader {
-  let failure: Error | undefined;
   let isEnded = stream.readableEnded;
+  // One that was destroyed before has said so already, and will not say it again.
+  let failure: Error | undefined;
+  if (stream.destroyed && !isEnded) failure = stream.errored ?? new Error("the body ended early");
   let waiting: (() => void) | undefined;
   const wake = (): void => {
     waiting?.();

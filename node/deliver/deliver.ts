@@ -12,7 +12,8 @@ import { type Body, type BodyReader, dropUnread, streamReader } from "#base/body
 import { judgeConditions, type Verdict } from "./conditions.ts";
 import { cacheStatusOf, type Delivery } from "./outcome.ts";
 import type { Sink } from "./sink.ts";
-import { chunkBytesMax, closedInTime, transfer, type TransferEnd, type TransferRules } from "./transfer.ts";
+import { openRoom } from "./room.ts";
+import { closedInTime, transfer, type TransferEnd, type TransferRules } from "./transfer.ts";
 
 /** Pairs of a header block, read once per block: an object in memory is sent many times. */
 const pairsOfBlock = new WeakMap<Buffer, HeaderPairs>();
@@ -114,23 +115,25 @@ async function sendInChunks(
   { status, fields }: Head,
   reader: BodyReader,
   sink: Sink,
-  { rules, share: shareOf }: SendContext,
+  { rules, share }: SendContext,
 ): Promise<Sent> {
-  const share = shareOf();
-  const room = rules.budget.take(chunkBytesMax, share, roomWaitMs);
-  if (room !== true && !(await room)) {
+  const room = openRoom(rules.budget, share(), sink);
+  void sink.closed().then(reader.close);
+  const taken = room.take(roomWaitMs);
+  if (taken !== true && !(await taken)) {
     reader.close();
+    if (sink.isClosed()) return { status, bodyBytes: 0, end: "gone" };
     throw new NearcastError("OVERLOADED", "too many bytes are on their way to slow clients");
   }
   try {
     sink.head(status, fields);
     if (reader.ready() !== true) sink.flush();
   } catch (error) {
-    rules.budget.free(chunkBytesMax, share);
+    room.free();
     reader.close();
     throw error;
   }
-  const ended = await transfer(reader, sink, rules, share, chunkBytesMax);
+  const ended = await transfer(reader, sink, rules, room);
   const sent = { status, bodyBytes: ended.bytes, end: ended.end };
   return ended.end === "failed" ? { ...sent, error: ended.error } : sent;
 }

@@ -3,12 +3,15 @@
  *
  *   ready ──▶ room in the budget ──▶ next chunk ──▶ write ──▶ drained ──▶ free ──▶ ready …
  *
- * A receiver holds at most one chunk, however slowly it reads; one that takes less than the minimum rate is cut, since
- * it holds a connection and a chunk that others wait for.
+ * A receiver holds at most one chunk, however slowly it reads, and none while the body's source is slow. One that was
+ * slow to take its chunk queues again for the next, so that slow receivers share the budget in turn. One that takes
+ * less than the minimum rate is cut, since it holds a connection and a chunk that others wait for. When a receiver
+ * leaves, its reader is closed and its room freed at once, whatever it waits for.
  */
 import { type Clock, sleep } from "#base/clock.ts";
 import type { BodyReader } from "#base/body.ts";
 import type { ByteBudget } from "./byte-budget.ts";
+import { chunkBytesMax, type Room } from "./room.ts";
 import type { Sink } from "./sink.ts";
 
 export interface TransferRules {
@@ -18,8 +21,6 @@ export interface TransferRules {
   readonly clock: Clock;
 }
 
-/** Large enough to cost few turns of the event loop, small enough that 4,000 receivers fit into 256 MiB. */
-export const chunkBytesMax = 65_536;
 /** A receiver may pause for so long before the minimum rate counts: a phone in a tunnel comes back. */
 const pauseMsMax = 30_000;
 /** A response that has begun can only be cut when no room comes, so it waits longer than one that has not. */
@@ -34,19 +35,10 @@ export type TransferEnd =
 
 /**
  * Sends everything that `reader` gives and ends the response, or cuts it. Never throws. Closes the reader.
- * @param share of the budget, usually the receiver's network
- * @param first taken already: bytes of the budget for the first chunk, or 0
+ * @param room of this receiver; it may hold some already, and holds none afterwards
  */
-export async function transfer(
-  reader: BodyReader,
-  sink: Sink,
-  rules: TransferRules,
-  share: string,
-  first = 0,
-): Promise<TransferEnd> {
+export async function transfer(reader: BodyReader, sink: Sink, rules: TransferRules, room: Room): Promise<TransferEnd> {
   let bytes = 0;
-  let taken = first;
-  const { budget } = rules;
   // A reader that is closed says that it is ready, so that nobody waits for a body whose receiver has left.
   void sink.closed().then(reader.close);
   const cutAs = (end: "gone" | "too-slow" | "no-room"): TransferEnd => {
@@ -56,13 +48,13 @@ export async function transfer(
   try {
     for (;;) {
       const ready = reader.ready();
-      if (ready !== true) await ready;
-      if (sink.isClosed()) return cutAs("gone");
-      if (taken === 0) {
-        const room = budget.take(chunkBytesMax, share, roomWaitMs);
-        if (room !== true && !(await room)) return cutAs("no-room");
-        taken = chunkBytesMax;
+      if (ready !== true) {
+        if (sink.pendingBytes() === 0) room.free();
+        await ready;
       }
+      if (sink.isClosed()) return cutAs("gone");
+      const taken = room.take(roomWaitMs);
+      if (taken !== true && !(await taken)) return cutAs(sink.isClosed() ? "gone" : "no-room");
       const next = reader.next(chunkBytesMax);
       const chunk = next instanceof Promise ? await next : next;
       if (chunk === null) break;
@@ -70,17 +62,18 @@ export async function transfer(
       bytes += chunk.length;
       if (sink.write(chunk)) continue; // the system took it: the room serves the next chunk
       if (!(await drainedInTime(sink, chunk.length, rules))) return cutAs(sink.isClosed() ? "gone" : "too-slow");
+      room.free();
     }
     sink.end();
-    budget.free(taken, share);
-    taken = 0;
+    // What was written last waits for the receiver still.
     if (!(await closedInTime(sink, rules))) return cutAs("too-slow");
     return sink.isComplete() ? { end: "complete", bytes } : { end: "gone", bytes };
   } catch (error) {
+    if (sink.isClosed()) return cutAs("gone"); // the reader was closed under the read
     sink.cut();
     return { end: "failed", bytes, error: error as Error };
   } finally {
-    if (taken > 0) budget.free(taken, share);
+    room.free();
     reader.close();
   }
 }

@@ -5,7 +5,6 @@ import type { Sink } from "../deliver/sink.ts";
 export function http1Sink(response: ServerResponse): Sink {
   let isClosed = response.destroyed;
   let closed: Promise<void> | undefined;
-  const pendingBytes = (): number => response.writableLength + (response.socket?.writableLength ?? 0);
   response.once("close", () => {
     isClosed = true;
   });
@@ -20,7 +19,7 @@ export function http1Sink(response: ServerResponse): Sink {
     end(chunk) {
       response.end(chunk);
     },
-    pendingBytes,
+    pendingBytes: () => response.writableLength, // with its socket's
     drained: () =>
       new Promise((resolve) => {
         if (isClosed || !response.writableNeedDrain) {

@@ -189,6 +189,12 @@ test("whatever is taken, freed and left in whatever order: the bounds hold, and 
     let open = 0;
     const sumOf = (share?: string): number =>
       held.reduce((sum, one) => sum + (share === undefined || one.share === share ? one.bytes : 0), 0);
+    const settle = async (taken: Promise<boolean>, grant: Grant): Promise<void> => {
+      open += 1;
+      const isGranted = await taken;
+      open -= 1;
+      if (isGranted) held.push(grant);
+    };
     const check = (message: string): void => {
       assert.equal(budget.counts().heldBytes, sumOf(), message);
       assert.equal(budget.counts().waiting, open, message);
@@ -208,11 +214,7 @@ test("whatever is taken, freed and left in whatever order: the bounds hold, and 
         const taken = budget.take(grant.bytes, grant.share, upTo(2) * 500, leaver.signal);
         if (taken === true) held.push(grant);
         else if (taken !== false) {
-          open += 1;
-          void taken.then((isGranted) => {
-            open -= 1;
-            if (isGranted) held.push(grant);
-          });
+          void settle(taken, grant);
         }
       } else if (choice < 0.85) {
         const [grant] = held.splice(upTo(held.length - 1), 1);
