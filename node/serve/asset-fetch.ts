@@ -135,7 +135,7 @@ const uncacheableMax = 100_000;
 /** Bodies of failures that are kept for a moment. One that is larger is for its leader alone. */
 const failureBytesMax = 64 * 1024;
 const failuresBytesMax = 16 * 1024 * 1024;
-/** A fill whose last reader has left is kept for so long: a client that reloads finds it still running. */
+/** A fill that has begun waits so long for its first reader: who asked for it may have left just now, and comes back. */
 const graceMs = 1000;
 /** A fill goes on for its readers, whoever of them began it. */
 const noSignal = new AbortController().signal;
@@ -204,8 +204,9 @@ function flightKey({ ways }: State, { order, asker, key }: Question): string {
   return `${ways.startOf(order, asker)} ${key}`;
 }
 
-/** A body may be on its way for longer than it is fresh. */
-function mayJoin({ clock }: State, { landed }: Flight): boolean {
+/** A body may be on its way for longer than it is fresh; a fetch that everyone has left is about to fail. */
+function mayJoin({ clock }: State, { landed, abort }: Flight): boolean {
+  if (abort.signal.aborted) return false;
   return landed === undefined || judgeUse(notesOf(landed.head).freshness, clock.wallMs()).state === "fresh";
 }
 
@@ -213,8 +214,15 @@ function mayJoin({ clock }: State, { landed }: Flight): boolean {
 function begin(state: State, key: string, question: Question, come?: Come): Flight {
   const abort = new AbortController();
   const { promise, resolve, reject } = Promise.withResolvers<Fetched>();
-  const flight: Flight = { result: promise, abort, startedMs: state.clock.monotonicMs(),
-    waiters: 0, isLanded: false, landed: undefined, isOvertaken: false };
+  const flight: Flight = {
+    result: promise,
+    abort,
+    startedMs: state.clock.monotonicMs(),
+    waiters: 0,
+    isLanded: false,
+    landed: undefined,
+    isOvertaken: false,
+  };
   state.running.set(key, flight);
   const forget = (): void => {
     if (state.running.get(key) === flight) state.running.delete(key);
@@ -324,8 +332,11 @@ async function fetchOnce(
     abandonedBytesMax,
     resume: restFrom,
   });
-  clock.after(graceMs, release);
-  if (isUsable) await untilTrusted(fill);
+  try {
+    if (isUsable) await untilTrusted(fill);
+  } finally {
+    clock.after(graceMs, release);
+  }
   const isStorable = mayStore(state, way, clearsBefore, head);
   const open = (start: number, end: number | null): BodyReader => readFill(fill, { start, end }, restFrom);
   return { outcome: "fetched", head, fill, open, isStorable, way };
@@ -336,9 +347,7 @@ async function fetchOnce(
  * failure is answered with what is stored. @throws the failure of the fill
  */
 async function untilTrusted(fill: Fill): Promise<void> {
-  const reader = fill.open(trustedBytes, null);
-  await reader.ready();
-  reader.close();
+  await fill.untilArrived(trustedBytes);
   const failure = fill.failure();
   if (failure !== undefined) throw failure;
 }
@@ -361,7 +370,7 @@ async function restOf(
       { range: `bytes=${offset}-`, "if-range": etag },
       { ...context, signal: noSignal },
     );
-    const isTheRest = answer.statusCode === 206 && contentRangeStart(answer.headers) === offset;
+    const isTheRest = answer.statusCode === 206 && isFromOffsetToEnd(answer.headers, offset);
     if (isTheRest && fieldOf(answer.headers, "etag") === etag) return sourceOf(answer.body, order.host.timeoutMs);
     drop(answer);
   } catch {
@@ -370,9 +379,10 @@ async function restOf(
   return undefined;
 }
 
-function contentRangeStart(headers: RequestFields): number | undefined {
-  const match = /^bytes (\d{1,15})-\d{1,15}\/(?:\d{1,15}|\*)$/.exec(fieldOf(headers, "content-range") ?? "");
-  return match === null ? undefined : Number(match[1]);
+/** A server may send less than was asked for (RFC 9110 §15.3.7); a part without its end would pass for the whole. */
+function isFromOffsetToEnd(headers: RequestFields, offset: number): boolean {
+  const match = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/.exec(fieldOf(headers, "content-range") ?? "");
+  return match !== null && Number(match[1]) === offset && Number(match[2]) + 1 === Number(match[3]);
 }
 
 /** Stores a fill at its end; who looks the key up meanwhile joins the fill. Never rejects. */
