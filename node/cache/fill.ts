@@ -234,7 +234,7 @@ async function resume(state: State<FillPlace>): Promise<FillSource | undefined> 
   }
 }
 
-/** @param bytes those that came, up to the end @throws NearcastError ORIGIN_BAD_ANSWER when it was to be another length */
+/** @param bytes that came @throws NearcastError ORIGIN_BAD_ANSWER when another length was announced */
 function checkLength({ options: { lengthBytes } }: State<FillPlace>, bytes: number): void {
   if (lengthBytes === null || bytes === lengthBytes) return;
   throw new NearcastError("ORIGIN_BAD_ANSWER", `a body of ${lengthBytes} bytes ended after ${bytes}`);

@@ -78,8 +78,8 @@ const roomWaitMs = 5000;
 
 /**
  * At once when the system took the whole response; else a promise of the end of the response.
- * @throws Error for a field that can't be sent, NearcastError OVERLOADED when there is no room for the body: nothing was
- *   sent, and the body was given up
+ * @throws Error for a field that can't be sent, NearcastError OVERLOADED when the body finds no room. Nothing was
+ *   sent then, and the body was given up.
  */
 export function deliver(asked: Asked, delivery: Delivery, sink: Sink, context: DeliveryContext): Sent | Promise<Sent> {
   const { part, ...head } = headOf(delivery, verdictOn(asked, delivery), context);

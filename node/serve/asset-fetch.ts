@@ -135,7 +135,7 @@ const uncacheableMax = 100_000;
 /** Bodies of failures that are kept for a moment. One that is larger is for its leader alone. */
 const failureBytesMax = 64 * 1024;
 const failuresBytesMax = 16 * 1024 * 1024;
-/** A fill that has begun waits so long for its first reader: who asked for it may have left just now, and comes back. */
+/** A fill that has begun waits so long for readers: whoever asked may have left just now, and may come back. */
 const graceMs = 1000;
 /** A fill goes on for its readers, whoever of them began it. */
 const noSignal = new AbortController().signal;

@@ -122,7 +122,7 @@ test("a slow reader does not slow the source down when a disk has the bytes, and
   assert((await restOf(slow)).equals(body));
 });
 
-test("without a disk the source keeps the pace of the fastest reader, and one out of the window has fallen behind", async () => {
+test("without a disk the source keeps the pace of the fastest reader; one out of the window fell behind", async () => {
   const body = bodyFor("o", 1, 4 * mebibyte);
   const { fill, release, source } = start({ lengthBytes: body.length });
   const [fast, slow] = [fill.open(0, null), fill.open(0, null)];
@@ -173,7 +173,7 @@ test("nobody has read yet: without a disk, the beginning waits in the window for
   assert((await restOf(reader)).equals(body));
 });
 
-test("a small body is kept whole, and given at the end; a larger one goes to disk from its first byte on", async (t) => {
+test("a small body is kept whole, and given at the end; a larger one goes to disk from byte 0 on", async (t) => {
   const tier = await diskTier(t);
   for (const isKnown of [true, false]) {
     for (const sizeBytes of [0, 1, 100_000, 100_001, 500_000]) {

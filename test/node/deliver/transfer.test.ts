@@ -177,7 +177,7 @@ test("a client that leaves while the body's source hangs frees everything at onc
   }
 });
 
-test("a client that leaves in the middle of a chunk, or while it waits for room, frees everything at once", async (t) => {
+test("a client that leaves in the middle of a chunk, or waits for room, frees everything at once", async (t) => {
   const { body, reads, open } = watchedBody(Infinity);
   const { rules, sent, ask } = await startServer(t, () => body, chunkBytes);
   const first = await ask("/first");
