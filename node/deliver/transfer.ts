@@ -1,21 +1,25 @@
 /**
  * Sends a body that is not in memory, chunk by chunk, at the pace of its receiver.
  *
- *   ready ──▶ room in the budget ──▶ next chunk ──▶ write ──▶ drained ──▶ free ──▶ ready …
+ *   ready ──▶ turn ──▶ room in the budget ──▶ next chunk ──▶ write ──▶ drained ──▶ free ──▶ ready …
  *
- * A receiver holds at most one chunk, however slowly it reads, and none while the body's source is slow. One that was
- * slow to take its chunk queues again for the next, so that slow receivers share the budget in turn. One that takes
- * less than the minimum rate is cut, since it holds a connection and a chunk that others wait for. When a receiver
- * leaves, its reader is closed and its room freed at once, whatever it waits for.
+ * A chunk takes a turn (turns.ts), so that large responses leave the event loop to other requests. A receiver holds at
+ * most one chunk, however slowly it reads, and none while the body's source is slow. One that was slow to take its chunk
+ * queues again for the next, so that slow receivers share the budget in turn. One that takes less than the minimum rate
+ * is cut, since it holds a connection and a chunk that others wait for. When a receiver leaves, its reader is closed and
+ * its room freed at once, whatever it waits for.
  */
 import { type Clock, sleep } from "#base/clock.ts";
 import type { BodyReader } from "#base/body.ts";
 import type { ByteBudget } from "./byte-budget.ts";
 import { chunkBytesMax, type Room } from "./room.ts";
 import type { Sink } from "./sink.ts";
+import type { Turns } from "./turns.ts";
 
 export interface TransferRules {
   readonly budget: ByteBudget;
+  /** Shared by all transfers of the process. */
+  readonly turns: Turns;
   /** Below it, on average over one chunk, a receiver is cut. */
   readonly bytesPerSecondMin: number;
   readonly clock: Clock;
@@ -39,6 +43,7 @@ export type TransferEnd =
  */
 export async function transfer(reader: BodyReader, sink: Sink, rules: TransferRules, room: Room): Promise<TransferEnd> {
   let bytes = 0;
+  const { turns } = rules;
   // A reader that is closed says that it is ready, so that nobody waits for a body whose receiver has left.
   void sink.closed().then(reader.close);
   const cutAs = (end: "gone" | "too-slow" | "no-room"): TransferEnd => {
@@ -52,6 +57,8 @@ export async function transfer(reader: BodyReader, sink: Sink, rules: TransferRu
         if (sink.pendingBytes() === 0) room.free();
         await ready;
       }
+      const turn = turns.take();
+      if (turn !== true) await turn;
       if (sink.isClosed()) return cutAs("gone");
       const taken = room.take(roomWaitMs);
       if (taken !== true && !(await taken)) return cutAs(sink.isClosed() ? "gone" : "no-room");

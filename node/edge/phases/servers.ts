@@ -1,5 +1,6 @@
 /** The peers, and the picture and asset servers that ask them. */
 import { openByteBudget } from "../../deliver/byte-budget.ts";
+import { openTurns } from "../../deliver/turns.ts";
 import type { TransferRules } from "../../deliver/transfer.ts";
 import { type AssetServer, createAssetServer } from "../../serve/asset.ts";
 import { createImageServer, type ImageServer } from "../../serve/image.ts";
@@ -52,7 +53,7 @@ export function openServers(
   const assets = createAssetServer({ ...shared, fetcher });
   const purger = createPurger({ images, assets, tiers, records, purges, sweep, fleet: () => currentFleet(parts) });
   const { inFlightBytes, bytesPerSecondMin } = config.delivery;
-  const transfers = { budget: openByteBudget(inFlightBytes, clock), bytesPerSecondMin, clock };
+  const transfers = { budget: openByteBudget(inFlightBytes, clock), turns: openTurns(), bytesPerSecondMin, clock };
   return { peering, images, assets, purger, transfers };
 }
 
