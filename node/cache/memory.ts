@@ -31,7 +31,7 @@ export interface MemoryTier {
 /** Objects that a walk looks at in one turn of the event loop: some 2 ms. */
 const objectsPerTurn = 5000;
 /** The part of the budget that one object may take. */
-const objectShareMax = 1 / 8;
+export const objectShareMax = 1 / 8;
 
 export function openMemoryTier(bytesMax: number): MemoryTier {
   const policy = createGreedyDualPolicy();

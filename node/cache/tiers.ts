@@ -14,7 +14,7 @@ import type { BodyWriter } from "./disk/body-writer.ts";
 import type { DiskTier } from "./disk/disk-tier.ts";
 import type { DiskBody, DiskObject } from "./disk/reading.ts";
 import { createFlights, type Flight } from "./flights.ts";
-import type { MemoryTier } from "./memory.ts";
+import { type MemoryTier, objectShareMax } from "./memory.ts";
 import { type CachedObject, memoryBytesOf, type ObjectFacts, type Tier } from "./object.ts";
 import { isStorable, verdictOf } from "./purge-marks.ts";
 import { type Purges, tellCounting } from "./purges.ts";
@@ -85,8 +85,9 @@ interface State {
 
 export function joinTiers(memory: MemoryTier, disk: DiskTier, purges: Purges): Tiers {
   const { marks } = purges;
-  // Without a disk, memory takes what it can.
-  const memoryBodyBytesMax = disk.stats().bytesMax === 0 ? Infinity : promotedBytesMax;
+  // Without a disk, memory takes what it can. To collect more than that would be in vain.
+  const hasDisk = disk.stats().bytesMax > 0;
+  const memoryBodyBytesMax = hasDisk ? promotedBytesMax : Math.floor(memory.stats().bytesMax * objectShareMax);
   const state: State = { memory, disk, purges, memoryBodyBytesMax, loads: createFlights(), clears: 0 };
   const { loads } = state;
   return {

@@ -144,6 +144,11 @@ const trustedBytes = 256 * 1024;
 /** A body that nobody waits for is fetched to its end when no more than this is missing. */
 const abandonedBytesMax = 1024 * 1024;
 
+/** A body up to here is always kept in memory until it is whole; at most 64 of them come from one origin at once. */
+const smallBodyBytesMax = 1024 * 1024;
+/** Larger bodies that all running fills together may keep in memory until they are whole, where there is no disk. */
+const collectingBytesMax = 64 * 1024 * 1024;
+
 interface Env {
   readonly tiers: Tiers;
   readonly ways: AssetWays;
@@ -153,6 +158,8 @@ interface Env {
 
 interface State extends Env {
   readonly running: Map<string, Flight>;
+  /** Of `collectingBytesMax`. */
+  collectingBytes: number;
   readonly uncacheableUntil: LRUCache<string, { untilMs: number; reason: string }>;
   readonly failures: LRUCache<string, KeptFailure>;
 }
@@ -161,6 +168,7 @@ export function createAssetFetches(env: Env): AssetFetches {
   const state: State = {
     ...env,
     running: new Map(),
+    collectingBytes: 0,
     uncacheableUntil: new LRUCache({ max: uncacheableMax }),
     failures: new LRUCache({ maxSize: failuresBytesMax, sizeCalculation: sizeOfFailure }),
   };
@@ -323,23 +331,53 @@ async function fetchOnce(
   }
   const restFrom = (offset: number): Promise<FillSource | undefined> =>
     restOf(state, { ...question, order }, head, offset);
+  const room = roomInMemory(state, lengthBytes, bytesMax);
+  let place: BodyWriter | null = null;
   const { fill, release } = startFill({
     source: sourceOf(arrived.body, order.host.timeoutMs),
     lengthBytes,
     bytesMax,
-    keepBytesMax: Math.min(bytesMax, state.tiers.memoryBodyBytesMax),
-    openPlace: () => (way.keep === "all" ? (state.tiers.write(head.key, lengthBytes) ?? null) : null),
+    keepBytesMax: room.bytesMax,
+    openPlace() {
+      place = way.keep === "all" ? (state.tiers.write(head.key, lengthBytes) ?? null) : null;
+      return place;
+    },
     abandonedBytesMax,
     resume: restFrom,
   });
+  void fill.ended.finally(room.free);
   try {
     if (isUsable) await untilTrusted(fill);
   } finally {
     clock.after(graceMs, release);
   }
-  const isStorable = mayStore(state, way, clearsBefore, head);
+  const hasRoom = place !== null || lengthBytes === null || lengthBytes <= room.bytesMax;
+  const isStorable = hasRoom && mayStore(state, way, clearsBefore, head);
   const open = (start: number, end: number | null): BodyReader => readFill(fill, { start, end }, restFrom);
   return { outcome: "fetched", head, fill, open, isStorable, way };
+}
+
+/**
+ * How much of a body may be kept in memory until it is whole. Small bodies always may. Larger ones are kept only where
+ * there is no disk, within one limit for all running fills; past it, the body passes through and is not stored.
+ */
+function roomInMemory(
+  state: State,
+  lengthBytes: number | null,
+  objectBytesMax: number,
+): { bytesMax: number; free: () => void } {
+  const bytesMax = Math.min(objectBytesMax, state.tiers.memoryBodyBytesMax);
+  const wantedBytes = lengthBytes ?? bytesMax;
+  const smallOnly = { bytesMax: Math.min(bytesMax, smallBodyBytesMax), free: () => undefined };
+  if (wantedBytes <= smallBodyBytesMax || wantedBytes > bytesMax) return smallOnly;
+  if (state.collectingBytes + wantedBytes > collectingBytesMax) return smallOnly;
+  state.collectingBytes += wantedBytes;
+  return {
+    bytesMax,
+    free() {
+      state.collectingBytes -= wantedBytes;
+    },
+  };
 }
 
 /**
