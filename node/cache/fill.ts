@@ -57,7 +57,7 @@ export interface Fill<Place extends FillPlace = FillPlace> {
   readonly arrivedBytes: () => number;
   /** Why it failed; undefined: it runs, or is whole. */
   readonly failure: () => Error | undefined;
-  /** Resolves when so many bytes are here (512 KiB at most: more need a reader or a place), or all that come. */
+  /** Resolves when so many bytes are here, or as many as come without a reader. */
   readonly untilArrived: (bytes: number) => Promise<void>;
   /** A reader of the bytes from `start` to before `end` (null: to the end of the body). */
   readonly open: (start: number, end: number | null) => BodyReader;
@@ -78,14 +78,16 @@ export interface FillOptions<Place extends FillPlace> {
   readonly openPlace: () => Place | null;
   /** A fill that nobody waits for goes on when at most so many bytes are missing. */
   readonly abandonedBytesMax: number;
+  /** Memory that this fill may use now for a body that is not kept whole: its part of what all fills share. */
+  readonly shareBytesMax: () => number;
   /** The rest of the same body from `offset`; undefined: it can't be had. */
   readonly resume: (offset: number) => Promise<FillSource | undefined>;
 }
 
 /** In memory for readers at the front, where a disk has the rest, and where none has. */
 const windowBytes = { withPlace: 256 * 1024, withoutPlace: 1024 * 1024 };
-/** Without a place, the source is so far ahead of the fastest reader; the rest of the window is for those behind it. */
-const readAheadBytesMax = 512 * 1024;
+/** Without a place, the source goes so far ahead of the fastest reader; the rest of the window is for those behind it. */
+const readAheadShare = 1 / 2;
 /** Bytes that wait for the disk; past that, the source waits. */
 const writeBacklogBytesMax = 1024 * 1024;
 /** How often a source that fails may be asked for the rest. */
@@ -154,7 +156,7 @@ export function startFill<Place extends FillPlace>(
     lengthBytes,
     arrivedBytes: () => state.window.end,
     failure: () => state.failure,
-    untilArrived: (bytes) => until(state, () => state.window.end >= bytes || state.status !== "running"),
+    untilArrived: (bytes) => until(state, () => state.window.end >= bytes || !isComing(state)),
     open: (start, end) => openReader(state, start, end),
     keep: () => keep(state),
     ended: run(state),
@@ -319,9 +321,20 @@ function makeRoom(state: State<FillPlace>): Promise<void> {
   });
 }
 
+/** More bytes come, even if nobody reads. */
+function isComing(state: State<FillPlace>): boolean {
+  return state.status === "running" && (state.place !== null || hasRoom(state));
+}
+
 function hasRoom(state: State<FillPlace>): boolean {
-  if (state.place !== null) return state.window.end - state.written < writeBacklogBytesMax;
-  return state.isKept || state.window.end - fastest(state) < readAheadBytesMax;
+  const { window, place, isKept } = state;
+  if (place !== null) return window.end - state.written < windowOf(state, writeBacklogBytesMax);
+  return isKept || window.end - fastest(state) < windowOf(state, windowBytes.withoutPlace) * readAheadShare;
+}
+
+/** A part of memory, smaller while many fills run. */
+function windowOf({ options }: State<FillPlace>, bytesMax: number): number {
+  return Math.min(bytesMax, options.shareBytesMax());
 }
 
 function fastest(state: State<FillPlace>): number {
@@ -335,8 +348,8 @@ function trim(state: State<FillPlace>): void {
   const { window, place } = state;
   // A body that is whole and written needs no memory, however slowly it is read.
   if (place !== null && state.status === "whole") dropBefore(window, state.written);
-  else if (place !== null) dropBefore(window, Math.min(state.written, window.end - windowBytes.withPlace));
-  else dropBefore(window, Math.min(fastest(state), window.end - windowBytes.withoutPlace));
+  else if (place !== null) dropBefore(window, Math.min(state.written, window.end - windowOf(state, windowBytes.withPlace)));
+  else dropBefore(window, Math.min(fastest(state), window.end - windowOf(state, windowBytes.withoutPlace)));
 }
 
 /** Resolves when it is so; looked at now, and whenever something has changed. */

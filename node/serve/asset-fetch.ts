@@ -149,6 +149,10 @@ const smallBodyBytesMax = 1024 * 1024;
 /** Larger bodies that all running fills together may keep in memory until they are whole, where there is no disk. */
 const collectingBytesMax = 64 * 1024 * 1024;
 
+/** Windows of all running fills together, and the least that one has: it must hold some chunks of a socket. */
+const windowsBytesMax = 64 * 1024 * 1024;
+const windowBytesMin = 128 * 1024;
+
 interface Env {
   readonly tiers: Tiers;
   readonly ways: AssetWays;
@@ -158,6 +162,8 @@ interface Env {
 
 interface State extends Env {
   readonly running: Map<string, Flight>;
+  /** Fills under way. */
+  filling: number;
   /** Of `collectingBytesMax`. */
   collectingBytes: number;
   readonly uncacheableUntil: LRUCache<string, { untilMs: number; reason: string }>;
@@ -168,6 +174,7 @@ export function createAssetFetches(env: Env): AssetFetches {
   const state: State = {
     ...env,
     running: new Map(),
+    filling: 0,
     collectingBytes: 0,
     uncacheableUntil: new LRUCache({ max: uncacheableMax }),
     failures: new LRUCache({ maxSize: failuresBytesMax, sizeCalculation: sizeOfFailure }),
@@ -343,9 +350,14 @@ async function fetchOnce(
       return place;
     },
     abandonedBytesMax,
+    shareBytesMax: () => Math.max(windowBytesMin, windowsBytesMax / Math.max(1, state.filling)),
     resume: restFrom,
   });
-  void fill.ended.finally(room.free);
+  state.filling += 1;
+  void fill.ended.finally(() => {
+    state.filling -= 1;
+    room.free();
+  });
   try {
     if (isUsable) await untilTrusted(fill);
   } finally {

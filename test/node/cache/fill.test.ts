@@ -26,6 +26,7 @@ function start(options: Options = {}): { fill: Fill<BodyWriter>; release: () => 
     keepBytesMax: 0,
     openPlace: () => null,
     abandonedBytesMax: mebibyte,
+    shareBytesMax: () => mebibyte,
     resume: () => Promise.resolve(undefined),
     ...options,
   });
@@ -161,17 +162,22 @@ test("without a disk, readers of about the same pace stay in the window together
   assert.equal((await fill.ended).end, "whole");
 });
 
-test("nobody has read yet: without a disk, the beginning waits in the window for the first reader", async () => {
-  const body = bodyFor("o", 1, 4 * mebibyte);
-  const { fill, release, source } = start();
-  giveAll(source, body);
-  await fill.untilArrived(512 * kibibyte);
-  await settled();
-  assert.equal(fill.arrivedBytes(), 512 * kibibyte);
-  const reader = fill.open(0, null);
-  release();
-  assert((await restOf(reader)).equals(body));
-});
+for (const [shareBytes, aheadBytes] of [
+  [16 * mebibyte, 512 * kibibyte],
+  [256 * kibibyte, 128 * kibibyte],
+] as const) {
+  test(`nobody has read yet: without a disk, ${aheadBytes} bytes wait in memory for the first reader`, async () => {
+    const body = bodyFor("o", 1, 4 * mebibyte);
+    const { fill, release, source } = start({ shareBytesMax: () => shareBytes });
+    giveAll(source, body);
+    await fill.untilArrived(mebibyte);
+    await settled();
+    assert.equal(fill.arrivedBytes(), aheadBytes);
+    const reader = fill.open(0, null);
+    release();
+    assert((await restOf(reader)).equals(body));
+  });
+}
 
 test("a small body is kept whole, and given at the end; a larger one goes to disk from byte 0 on", async (t) => {
   const tier = await diskTier(t);
@@ -231,6 +237,7 @@ test("a fill that nobody waits for stops its source at once, also while it hangs
         keepBytesMax: 0,
         openPlace,
         abandonedBytesMax: mebibyte,
+        shareBytesMax: () => mebibyte,
         resume: () => assert.fail("it did not fail"),
       });
       const [one, other] = [fill.open(0, null), fill.open(0, 10)];
@@ -505,6 +512,7 @@ test("memory holds a window, not the body: 30 MiB on disk with a reader that doe
       keepBytesMax: 0,
       openPlace: placeIn(tier, lengthBytes),
       abandonedBytesMax: 0,
+      shareBytesMax: () => mebibyte,
       resume: () => Promise.resolve(undefined),
     });
     const reader = fill.open(0, null);
