@@ -112,18 +112,19 @@ async function warm({ edge, hosts }: Place, path: string): Promise<void> {
   await until(`${path} is stored`, async () => /; hit;/.test(String((await get(wanted)).headers["cache-status"])));
 }
 
+/** Clients that send their requests and read nothing. @param perSecond how many of them come in a second */
 async function neverReading(
   { edge, hosts }: Place,
   clients: number,
   pathsOf: (index: number) => readonly string[],
+  perSecond = Infinity,
 ): Promise<Socket[]> {
   return await Promise.all(
-    Array.from({ length: clients }, (_, index) =>
-      sendAndNeverRead(
-        { url: edge.url, host: hosts[index % hosts.length] ?? "", from: addressOf(index) },
-        pathsOf(index),
-      ),
-    ),
+    Array.from({ length: clients }, async (_, index) => {
+      await pause((index / perSecond) * 1000);
+      const host = hosts[index % hosts.length] ?? "";
+      return await sendAndNeverRead({ url: edge.url, host, from: addressOf(index) }, pathsOf(index));
+    }),
   );
 }
 
@@ -136,38 +137,38 @@ test("memory with a disk", async (t) => {
   const place = await startPlace(t, 40_000 * mebibyte);
   const only = { ...place, hosts: place.hosts.slice(0, 1) };
 
-  await t.test("64 pipelined GETs of 32 MiB on one connection that reads nothing", async (t) => {
+  await t.test("64 pipelined GETs of 32 MiB on one connection that reads nothing", async (subtest) => {
     const path = `/${32 * mebibyte}/film`;
     await warm(place, path);
-    await runDrill(t, place, async () => {
+    await runDrill(subtest, place, async () => {
       const sockets = await neverReading(only, 1, () => Array.from({ length: 64 }, () => path));
       await pause(drillMs);
       leave(sockets);
     });
   });
 
-  await t.test("100 clients that request 60 MB on disk and never read", async (t) => {
+  await t.test("100 clients that request 60 MB on disk and never read", async (subtest) => {
     const path = `/${largeBytes}/film`;
     await warm(place, path);
-    await runDrill(t, place, async () => {
+    await runDrill(subtest, place, async () => {
       const sockets = await neverReading(only, 100, () => [path]);
       await pause(drillMs);
       leave(sockets);
     });
   });
 
-  await t.test("1,000 readers at 1 KB/s", async (t) => {
+  await t.test("1,000 readers at 1 KB/s", async (subtest) => {
     const path = `/${largeBytes}/film`;
     await warm(place, path);
-    await runDrill(t, place, async () => {
+    await runDrill(subtest, place, async () => {
       const sockets = await neverReading(only, 1000, () => [path]);
       await readSlowly(sockets, 1024, AbortSignal.timeout(drillMs));
       leave(sockets);
     });
   });
 
-  await t.test("200 distinct fills of 60 MB", async (t) => {
-    await fill(t, place, rounds(40, 200));
+  await t.test("200 distinct fills of 60 MB", async (subtest) => {
+    await fill(subtest, place, rounds(40, 200));
   });
 });
 
@@ -179,7 +180,8 @@ test("memory without a disk: 200 distinct fills of 60 MB", async (t) => {
 async function fill(t: TestContext, place: Place, count: number): Promise<void> {
   const askedBefore = place.origins.reduce((sum, { asked }) => sum + asked.length, 0);
   await runDrill(t, place, async () => {
-    const sockets = await neverReading(place, count, (index) => [`/${largeBytes}/film-${index}`]);
+    // Two hundred cold misses in one moment are a second of CPU time, which is not what this is about.
+    const sockets = await neverReading(place, count, (index) => [`/${largeBytes}/film-${index}`], 200);
     await pause(drillMs);
     leave(sockets);
   });

@@ -25,9 +25,9 @@ test("16 chunks go at once, and the rest in the turns that follow, in order", as
 test("one that takes turns without end leaves each turn of the loop to others", async () => {
   const turns = openTurns();
   let taken = 0;
-  let isOver = false;
+  const over = new AbortController();
   const greedy = (async () => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       const turn = turns.take();
       if (turn !== true) await turn;
       taken += 1;
@@ -37,7 +37,7 @@ test("one that takes turns without end leaves each turn of the loop to others", 
     await nextTurn();
     assert.ok(taken <= 16 * (turn + 1), `${taken} chunks in ${turn} turns`);
   }
-  isOver = true;
+  over.abort();
   await greedy;
 });
 
