@@ -21,7 +21,9 @@ const otherBytesMax = 64 * 1024;
 const host = "static.cdn.test";
 
 async function startEdge(t: TestContext): Promise<{ edge: WorldEdge; origin: LoopbackOrigin }> {
-  const origin = await startLoopbackOrigin(t, (_request, response) => response.writeHead(404).end());
+  const origin = await startLoopbackOrigin(t, (_request, response) => {
+    response.writeHead(404).end();
+  });
   const world = await startWorld(t, ["fra"], {
     hosts: [{ name: host, kind: "assets", origin: origin.url }],
     edge: { decoders: { processes: 1 }, assets: { privateNetworks: ["127.0.0.0/8"] } },
