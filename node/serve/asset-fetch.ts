@@ -20,6 +20,7 @@ import { judgeUse } from "../cache/freshness.ts";
 import type { BodyWriter } from "../cache/disk/body-writer.ts";
 import type { HeaderPairs } from "../cache/object.ts";
 import type { Stored, Tiers } from "../cache/tiers.ts";
+import { openTurns, type Turns } from "../deliver/turns.ts";
 import { fieldOf, type RequestFields } from "../fetch/asset.ts";
 import { type Arrived, collect, drop, endToEndPairs, isAbout, lengthOf, streamOf } from "./asset-answer.ts";
 import { conditionsOf, fieldsKey, notesOf, primaryKeyOf } from "./asset-key.ts";
@@ -162,6 +163,8 @@ interface Env {
 
 interface State extends Env {
   readonly running: Map<string, Flight>;
+  /** Of the chunks that come from origins. */
+  readonly turns: Turns;
   /** Fills under way. */
   filling: number;
   /** Of `collectingBytesMax`. */
@@ -174,6 +177,7 @@ export function createAssetFetches(env: Env): AssetFetches {
   const state: State = {
     ...env,
     running: new Map(),
+    turns: openTurns(),
     filling: 0,
     collectingBytes: 0,
     uncacheableUntil: new LRUCache({ max: uncacheableMax }),
@@ -341,7 +345,7 @@ async function fetchOnce(
   const room = roomInMemory(state, lengthBytes, bytesMax);
   let place: BodyWriter | null = null;
   const { fill, release } = startFill({
-    source: sourceOf(arrived.body, order.host.timeoutMs),
+    source: sourceOf(arrived.body, order.host.timeoutMs, state.turns),
     lengthBytes,
     bytesMax,
     keepBytesMax: room.bytesMax,
@@ -421,7 +425,8 @@ async function restOf(
       { ...context, signal: noSignal },
     );
     const isTheRest = answer.statusCode === 206 && isFromOffsetToEnd(answer.headers, offset);
-    if (isTheRest && fieldOf(answer.headers, "etag") === etag) return sourceOf(answer.body, order.host.timeoutMs);
+    if (isTheRest && fieldOf(answer.headers, "etag") === etag)
+      return sourceOf(answer.body, order.host.timeoutMs, state.turns);
     drop(answer);
   } catch {
     // The first failure is the one to report.

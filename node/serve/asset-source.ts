@@ -2,14 +2,20 @@
 import type { Readable } from "node:stream";
 import { NearcastError } from "#base/errors.ts";
 import type { FillSource } from "../cache/fill.ts";
+import type { Turns } from "../deliver/turns.ts";
 import { dropStream } from "../fetch/body.ts";
 
-/** @param timeoutMs the silence at which whoever fetched this body cuts it; for the words of the error */
-export function sourceOf(body: Buffer | Readable, timeoutMs: number): FillSource {
+/**
+ * @param timeoutMs the silence at which whoever fetched this body cuts it; for the words of the error
+ * @param turns shared by all fills: many fast origins leave the event loop to other requests
+ */
+export function sourceOf(body: Buffer | Readable, timeoutMs: number, turns: Turns): FillSource {
   if (Buffer.isBuffer(body)) return bufferSource(body);
   const iterator = body[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   return {
     async next() {
+      const turn = turns.take();
+      if (turn !== true) await turn;
       try {
         const next = await iterator.next();
         return next.done === true ? null : next.value;
