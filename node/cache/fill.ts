@@ -348,7 +348,8 @@ function trim(state: State<FillPlace>): void {
   const { window, place } = state;
   // A body that is whole and written needs no memory, however slowly it is read.
   if (place !== null && state.status === "whole") dropBefore(window, state.written);
-  else if (place !== null) dropBefore(window, Math.min(state.written, window.end - windowOf(state, windowBytes.withPlace)));
+  else if (place !== null)
+    dropBefore(window, Math.min(state.written, window.end - windowOf(state, windowBytes.withPlace)));
   else dropBefore(window, Math.min(fastest(state), window.end - windowOf(state, windowBytes.withoutPlace)));
 }
 
