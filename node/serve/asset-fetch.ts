@@ -15,21 +15,25 @@ import { type BodyReader, chunksOf } from "#base/body.ts";
 import type { Clock } from "#base/clock.ts";
 import { asNearcastError, NearcastError } from "#base/errors.ts";
 import type { Fleet } from "#document/document.ts";
-import { type Fill, type FillSource, startFill } from "../cache/fill.ts";
+import type { Fill } from "../cache/fill.ts";
 import { judgeUse } from "../cache/freshness.ts";
 import type { BodyWriter } from "../cache/disk/body-writer.ts";
 import type { HeaderPairs } from "../cache/object.ts";
 import type { Stored, Tiers } from "../cache/tiers.ts";
-import { openTurns, type Turns } from "../deliver/turns.ts";
-import { fieldOf, type RequestFields } from "../fetch/asset.ts";
 import { type Arrived, collect, drop, endToEndPairs, isAbout, lengthOf, streamOf } from "./asset-answer.ts";
-import { conditionsOf, fieldsKey, notesOf, primaryKeyOf } from "./asset-key.ts";
+import { conditionsOf, notesOf, primaryKeyOf } from "./asset-key.ts";
 import { type AssetHead, isFailure, isWithdrawal, meaningOf } from "./asset-response.ts";
-import { sourceOf } from "./asset-source.ts";
+import {
+  type AssetFailure,
+  type AssetFailures,
+  createAssetFailures,
+  failureBytesMax,
+  mayBeShared,
+} from "./asset-failures.ts";
+import { type AssetFills, createAssetFills } from "./asset-fill.ts";
 import type { Asker, AssetWays, Way } from "./asset-way.ts";
 import type { AssetOrder } from "./order.ts";
 import type { RequestContext } from "./request-context.ts";
-import { readFill } from "./rest-reader.ts";
 
 export type Fetched =
   /** Its body is on its way; readers join the fill. */
@@ -50,15 +54,7 @@ export type Fetched =
       readonly isStored: boolean;
       readonly way: Way;
     }
-  /** Its body is for its leader alone unless `isShareable`. */
-  | {
-      readonly outcome: "failed";
-      readonly status: number;
-      readonly pairs: HeaderPairs;
-      readonly body: Buffer;
-      readonly isShareable: boolean;
-      readonly statusBefore: string | null;
-    }
+  | AssetFailure
   /** The body can be read once, by the leader alone. */
   | {
       readonly outcome: "passed";
@@ -123,36 +119,11 @@ interface Flight {
   isOvertaken: boolean;
 }
 
-interface KeptFailure {
-  readonly untilMs: number;
-  /** The fields of the one who met it, when they may have provoked it; null: it is everyone's. */
-  readonly fieldsKey: string | null;
-  readonly fetched: Extract<Fetched, { outcome: "failed" }>;
-}
-
 /** How long a key stays known as uncacheable (Varnish: hit-for-miss), and how many are known. */
 const uncacheableMs = 60_000;
 const uncacheableMax = 100_000;
-/** Bodies of failures that are kept for a moment. One that is larger is for its leader alone. */
-const failureBytesMax = 64 * 1024;
-const failuresBytesMax = 16 * 1024 * 1024;
-/** A fill that has begun waits so long for readers: whoever asked may have left just now, and may come back. */
-const graceMs = 1000;
-/** A fill goes on for its readers, whoever of them began it. */
+/** Of a fetch that no client may cut. */
 const noSignal = new AbortController().signal;
-/** So much of a response has to come before it takes the place of a stored one that can still be used. */
-const trustedBytes = 256 * 1024;
-/** A body that nobody waits for is fetched to its end when no more than this is missing. */
-const abandonedBytesMax = 1024 * 1024;
-
-/** A body up to here is always kept in memory until it is whole; at most 64 of them come from one origin at once. */
-const smallBodyBytesMax = 1024 * 1024;
-/** Larger bodies that all running fills together may keep in memory until they are whole, where there is no disk. */
-const collectingBytesMax = 64 * 1024 * 1024;
-
-/** Windows of all running fills together, and the least that one has: it must hold some chunks of a socket. */
-const windowsBytesMax = 64 * 1024 * 1024;
-const windowBytesMin = 128 * 1024;
 
 interface Env {
   readonly tiers: Tiers;
@@ -163,25 +134,18 @@ interface Env {
 
 interface State extends Env {
   readonly running: Map<string, Flight>;
-  /** Of the chunks that come from origins. */
-  readonly turns: Turns;
-  /** Fills under way. */
-  filling: number;
-  /** Of `collectingBytesMax`. */
-  collectingBytes: number;
+  readonly fills: AssetFills;
   readonly uncacheableUntil: LRUCache<string, { untilMs: number; reason: string }>;
-  readonly failures: LRUCache<string, KeptFailure>;
+  readonly failures: AssetFailures;
 }
 
 export function createAssetFetches(env: Env): AssetFetches {
   const state: State = {
     ...env,
     running: new Map(),
-    turns: openTurns(),
-    filling: 0,
-    collectingBytes: 0,
+    fills: createAssetFills(env.tiers, env.clock),
     uncacheableUntil: new LRUCache({ max: uncacheableMax }),
-    failures: new LRUCache({ maxSize: failuresBytesMax, sizeCalculation: sizeOfFailure }),
+    failures: createAssetFailures(env.clock, () => env.fleet().limits.originFailureMs),
   };
   return {
     join: (question, wanted) => join(state, question, wanted === "to-the-end" ? undefined : question.context.signal),
@@ -201,7 +165,6 @@ export function createAssetFetches(env: Env): AssetFetches {
       // Which tags a response will have is not known before it is here, so who asks from now on begins anew.
       for (const flight of state.running.values()) flight.isOvertaken = true;
       state.running.clear();
-      // An origin that was mended shall be asked as if for the first time.
       state.uncacheableUntil.clear();
       state.failures.clear();
     },
@@ -209,8 +172,8 @@ export function createAssetFetches(env: Env): AssetFetches {
 }
 
 function join(state: State, question: Question, signal: AbortSignal | undefined) {
-  const kept = keptFailure(state, question);
-  if (kept !== undefined) return { result: kept, isCollapsed: true };
+  const kept = state.failures.find(question.key, question.order.fields);
+  if (kept !== undefined) return { result: Promise.resolve<Fetched>(kept), isCollapsed: true };
   const key = flightKey(state, question);
   const running = state.running.get(key);
   const isCollapsed = running !== undefined && mayJoin(state, running);
@@ -253,7 +216,7 @@ function begin(state: State, key: string, question: Question, come?: Come): Flig
       flight.landed = fetched;
       void storeWhole(state, question, flight, fetched, clearsBefore).finally(forget);
     } else forget();
-    if (fetched.outcome === "failed") keepFailure(state, question, fetched);
+    if (fetched.outcome === "failed") state.failures.keep(question.key, question.order.fields, fetched);
     resolve(fetched);
   };
   fetchOnce(state, question, flight, clearsBefore, come).then(land, (thrown: unknown) => {
@@ -300,144 +263,73 @@ async function fetchOnce(
   const { ways, clock } = state;
   const requestedAtMs = clock.wallMs();
   const { arrived, way } = come ?? (await ways.fetch(order, asker, before && conditionsOf(before), context));
-  const receivedAtMs = clock.wallMs();
-  const { statusCode } = arrived;
-  // What is stale may be used instead of a failure or of nonsense, so those are raised. Where nothing can be used
-  // instead, the origin's own words on its failure go through.
-  const isUsable = before !== undefined && judgeUse(notesOf(before).freshness, receivedAtMs).state !== "expired";
-  if ((statusCode >= 500 && isUsable) || (statusCode === 304 && before === undefined)) {
-    drop(arrived);
-    throw new NearcastError("ORIGIN_BAD_ANSWER", `${order.host.origin} answered status ${statusCode}`);
-  }
-  if (isFailure(statusCode)) {
-    if (isWithdrawal(statusCode)) removeStored(state, before, flight);
+  const times = { requestedAtMs, receivedAtMs: clock.wallMs() };
+  const isReplaceable =
+    before !== undefined && judgeUse(notesOf(before).freshness, times.receivedAtMs).state !== "expired";
+  refuseNonsense(order, before, arrived, isReplaceable);
+  if (isFailure(arrived.statusCode)) {
+    if (isWithdrawal(arrived.statusCode)) removeStored(state, before, flight);
     return await failureOf(arrived, way, order.host.timeoutMs);
   }
-  const isUnchanged = statusCode === 304 && before !== undefined;
-  if (isUnchanged && !isAbout(notesOf(before).etag, arrived)) {
+  const unchanged = arrived.statusCode === 304 ? before : undefined;
+  if (unchanged !== undefined && !isAbout(notesOf(unchanged).etag, arrived)) {
     drop(arrived);
     return await fetchOnce(state, { ...question, before: undefined }, flight, clearsBefore, undefined);
   }
-  const times = { requestedAtMs, receivedAtMs };
-  const meaning = meaningOf(order, arrived, times, isUnchanged ? before : null, way);
-  const bytesMax = state.fleet().limits.objectBytesMax;
-  const lengthBytes = lengthOf(arrived);
-  const about = { status: isUnchanged ? before.facts.status : statusCode, lengthBytes, statusBefore: way.status };
+  const meaning = meaningOf(order, arrived, times, unchanged ?? null, way);
   if (meaning.outcome === "pass") {
     notForTheCache(state, question, flight, meaning.reason);
-    if (isUnchanged) drop(arrived);
-    const body = isUnchanged ? Readable.from(chunksOf(before.body)) : streamOf(arrived);
-    return { outcome: "passed", reason: meaning.reason, pairs: meaning.pairs, body, ...about };
+    return passed(arrived, way, meaning, unchanged);
   }
   const { head } = meaning;
-  if (isUnchanged) {
+  if (unchanged !== undefined) {
     drop(arrived);
-    const isStored = mayStore(state, way, clearsBefore, head) && (await renew(state, question, way, head, before));
-    return { outcome: "renewed", head, before, isStored, way };
+    const isStored = mayStore(state, way, clearsBefore, head) && (await renew(state, question, way, head, unchanged));
+    return { outcome: "renewed", head, before: unchanged, isStored, way };
   }
-  if (lengthBytes !== null && lengthBytes > bytesMax) {
+  const bytesMax = state.fleet().limits.objectBytesMax;
+  if ((lengthOf(arrived) ?? 0) > bytesMax) {
     notForTheCache(state, question, flight, "too-large");
-    const pairs = endToEndPairs(arrived.headers);
-    return { outcome: "passed", reason: "too-large", pairs, body: streamOf(arrived), ...about };
+    return passed(arrived, way, { reason: "too-large", pairs: endToEndPairs(arrived.headers) }, undefined);
   }
-  const restFrom = (offset: number): Promise<FillSource | undefined> =>
-    restOf(state, { ...question, order }, head, offset);
-  const room = roomInMemory(state, lengthBytes, bytesMax);
-  let place: BodyWriter | null = null;
-  const { fill, release } = startFill({
-    source: sourceOf(arrived.body, order.host.timeoutMs, state.turns),
-    lengthBytes,
+  const { fill, open, hasRoom } = await state.fills.begin({
+    arrived,
+    head,
+    timeoutMs: order.host.timeoutMs,
     bytesMax,
-    keepBytesMax: room.bytesMax,
-    openPlace() {
-      place = way.keep === "all" ? (state.tiers.write(head.key, lengthBytes) ?? null) : null;
-      return place;
-    },
-    abandonedBytesMax,
-    shareBytesMax: () => Math.max(windowBytesMin, windowsBytesMax / Math.max(1, state.filling)),
-    resume: restFrom,
+    isForDisk: way.keep === "all",
+    isReplaceable,
+    // A fill goes on for its readers, whoever of them began it.
+    fetchPart: async (fields) => (await ways.fetchPart(order, fields, { ...context, signal: noSignal })).arrived,
   });
-  state.filling += 1;
-  void fill.ended.finally(() => {
-    state.filling -= 1;
-    room.free();
-  });
-  try {
-    if (isUsable) await untilTrusted(fill);
-  } finally {
-    clock.after(graceMs, release);
-  }
-  const hasRoom = place !== null || lengthBytes === null || lengthBytes <= room.bytesMax;
-  const isStorable = hasRoom && mayStore(state, way, clearsBefore, head);
-  const open = (start: number, end: number | null): BodyReader => readFill(fill, { start, end }, restFrom);
-  return { outcome: "fetched", head, fill, open, isStorable, way };
+  return { outcome: "fetched", head, fill, open, isStorable: hasRoom && mayStore(state, way, clearsBefore, head), way };
 }
 
 /**
- * How much of a body may be kept in memory until it is whole. Small bodies always may. Larger ones are kept only where
- * there is no disk, within one limit for all running fills; past it, the body passes through and is not stored.
+ * What is stale may be used instead of a failure or of nonsense, so those are raised. Where nothing can be used instead,
+ * the origin's own words on its failure go through. @throws NearcastError ORIGIN_BAD_ANSWER
  */
-function roomInMemory(
-  state: State,
-  lengthBytes: number | null,
-  objectBytesMax: number,
-): { bytesMax: number; free: () => void } {
-  const bytesMax = Math.min(objectBytesMax, state.tiers.memoryBodyBytesMax);
-  const wantedBytes = lengthBytes ?? bytesMax;
-  const smallOnly = { bytesMax: Math.min(bytesMax, smallBodyBytesMax), free: () => undefined };
-  if (wantedBytes <= smallBodyBytesMax || wantedBytes > bytesMax) return smallOnly;
-  if (state.collectingBytes + wantedBytes > collectingBytesMax) return smallOnly;
-  state.collectingBytes += wantedBytes;
-  return {
-    bytesMax,
-    free() {
-      state.collectingBytes -= wantedBytes;
-    },
-  };
+function refuseNonsense(order: AssetOrder, before: Stored | undefined, arrived: Arrived, isReplaceable: boolean): void {
+  const { statusCode } = arrived;
+  const isNonsense = statusCode === 304 && before === undefined;
+  if (!isNonsense && !(statusCode >= 500 && isReplaceable)) return;
+  drop(arrived);
+  throw new NearcastError("ORIGIN_BAD_ANSWER", `${order.host.origin} answered status ${statusCode}`);
 }
 
-/**
- * A response that takes the place of a usable one is delivered once its beginning is here, or all of it: until then, a
- * failure is answered with what is stored. @throws the failure of the fill
- */
-async function untilTrusted(fill: Fill): Promise<void> {
-  await fill.untilArrived(trustedBytes);
-  const failure = fill.failure();
-  if (failure !== undefined) throw failure;
-}
-
-/**
- * The rest of a body whose source failed: straight from the origin, if it has the same bytes still (RFC 9110 §13.1.5).
- * Undefined: it can't be had.
- */
-async function restOf(
-  state: State,
-  { order, context }: Question,
-  head: AssetHead,
-  offset: number,
-): Promise<FillSource | undefined> {
-  const { etag } = notesOf(head);
-  if (etag === null || etag.startsWith("W/") || offset === 0) return undefined;
-  try {
-    const { arrived: answer } = await state.ways.fetchPart(
-      order,
-      { range: `bytes=${offset}-`, "if-range": etag },
-      { ...context, signal: noSignal },
-    );
-    const isTheRest = answer.statusCode === 206 && isFromOffsetToEnd(answer.headers, offset);
-    if (isTheRest && fieldOf(answer.headers, "etag") === etag)
-      return sourceOf(answer.body, order.host.timeoutMs, state.turns);
-    drop(answer);
-  } catch {
-    // The first failure is the one to report.
-  }
-  return undefined;
-}
-
-/** A server may send less than was asked for (RFC 9110 §15.3.7); a part without its end would pass for the whole. */
-function isFromOffsetToEnd(headers: RequestFields, offset: number): boolean {
-  const match = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/.exec(fieldOf(headers, "content-range") ?? "");
-  return match !== null && Number(match[1]) === offset && Number(match[2]) + 1 === Number(match[3]);
+/** @param unchanged the stored response that a 304 was about: its body is sent */
+function passed(
+  arrived: Arrived,
+  { status: statusBefore }: Way,
+  { reason, pairs }: { reason: string; pairs: HeaderPairs },
+  unchanged: Stored | undefined,
+): Fetched {
+  const about = { outcome: "passed", reason, pairs, statusBefore } as const;
+  if (unchanged === undefined)
+    return { ...about, status: arrived.statusCode, body: streamOf(arrived), lengthBytes: lengthOf(arrived) };
+  drop(arrived);
+  const { facts, body, lengthBytes } = unchanged;
+  return { ...about, status: facts.status, body: Readable.from(chunksOf(body)), lengthBytes };
 }
 
 /** Stores a fill at its end; who looks the key up meanwhile joins the fill. Never rejects. */
@@ -511,31 +403,4 @@ async function failureOf(arrived: Arrived, way: Way, timeoutMs: number): Promise
   if (collected.outcome === "whole") return { outcome: "failed", body: collected.body, ...about };
   const { body } = collected;
   return { outcome: "passed", reason: "status", body, lengthBytes: lengthOf(arrived), ...about };
-}
-
-function keepFailure(state: State, { order, key }: Question, failed: KeptFailure["fetched"]): void {
-  const isProvoked = failed.status < 500;
-  state.failures.set(key, {
-    untilMs: state.clock.monotonicMs() + state.fleet().limits.originFailureMs,
-    fieldsKey: isProvoked ? fieldsKey(order.fields) : null,
-    fetched: failed,
-  });
-}
-
-function keptFailure(state: State, { order, key }: Question): Promise<Fetched> | undefined {
-  const kept = state.failures.get(key);
-  if (kept === undefined || kept.untilMs <= state.clock.monotonicMs()) return undefined;
-  if (kept.fieldsKey !== null && kept.fieldsKey !== fieldsKey(order.fields)) return undefined;
-  return Promise.resolve(kept.fetched);
-}
-
-/** A failure's body for one client, such as one with a cookie, is not for the others (RFC 9111 §3). */
-function mayBeShared(pairs: HeaderPairs): boolean {
-  const fields = pairs.map(([name, value]) => [name.toLowerCase(), value] as const);
-  if (fields.some(([name]) => name === "set-cookie")) return false;
-  return !fields.some(([name, value]) => name === "cache-control" && /\b(?:private|no-store)\b/i.test(value));
-}
-
-function sizeOfFailure({ fetched }: KeptFailure): number {
-  return 1024 + fetched.body.length;
 }

@@ -29,6 +29,23 @@ export function sourceOf(body: Buffer | Readable, timeoutMs: number, turns: Turn
   };
 }
 
+/** The same body without its first `bytes`. */
+export function skipping(source: FillSource, bytes: number): FillSource {
+  let left = bytes;
+  return {
+    async next() {
+      for (;;) {
+        const chunk = await source.next();
+        if (chunk === null || left === 0) return chunk;
+        const skipped = Math.min(left, chunk.length);
+        left -= skipped;
+        if (skipped < chunk.length) return chunk.subarray(skipped);
+      }
+    },
+    stop: source.stop,
+  };
+}
+
 function bufferSource(body: Buffer): FillSource {
   let isTaken = body.length === 0;
   return {

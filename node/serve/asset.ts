@@ -18,14 +18,19 @@ import type { Log } from "#base/log.ts";
 import type { Fleet } from "#document/document.ts";
 import { isSourceTag } from "#purge/entry-tags.ts";
 import { judgeUse, type Use } from "../cache/freshness.ts";
-import { headerBlockOf, type HeaderPairs, type ObjectFacts } from "../cache/object.ts";
 import type { Purge } from "../cache/purge.ts";
 import type { Stored, Tiers } from "../cache/tiers.ts";
-import type { Body } from "#base/body.ts";
-import type { Delivery, MissReason, Outcome, Timings } from "../deliver/outcome.ts";
+import type { Delivery, MissReason } from "../deliver/outcome.ts";
 import { type AssetFetcher, fieldOf } from "../fetch/asset.ts";
 import { dropStream } from "../fetch/body.ts";
 import { endToEndPairs, lengthOf, streamOf } from "./asset-answer.ts";
+import {
+  type AssetDelivery,
+  failedDelivery,
+  fetchedDelivery,
+  passedDelivery,
+  storedDelivery,
+} from "./asset-delivery.ts";
 import { type AssetFetches, createAssetFetches, type Fetched, type Question } from "./asset-fetch.ts";
 import { keyAmong, notesOf, primaryKeyOf } from "./asset-key.ts";
 import {
@@ -38,18 +43,11 @@ import {
   wholeLengthOf,
 } from "./asset-part.ts";
 import { type Asker, type AssetWays, createAssetWays, hostFieldOf } from "./asset-way.ts";
-import { type Because, type Found, run } from "./machine.ts";
+import { type Found, run } from "./machine.ts";
 import type { AssetOrder } from "./order.ts";
 import type { Peers } from "./peers.ts";
 import { ownWork, type RequestContext } from "./request-context.ts";
-import { ofAnotherLog, type Role } from "./wire.ts";
-
-/** A delivery with what another node has to know of it. */
-export interface AssetDelivery extends Delivery {
-  /** The event of the feed that it is good for. */
-  readonly feedSeq: number;
-  readonly isSoftPurged: boolean;
-}
+import type { Role } from "./wire.ts";
 
 export interface AssetServer {
   /** @throws NearcastError of the origin, when there is nothing to deliver */
@@ -133,7 +131,7 @@ async function serve(env: Env, request: Request): Promise<AssetDelivery> {
   const at = await lookUp(env, request);
   return await run<Stored, AssetDelivery>({
     lookUp: () => at.found,
-    deliver: (found, because) => deliverStored(found, because),
+    deliver: (found, because) => storedDelivery(found, because),
     ask: async (before) => {
       refuseUncached(order, before === undefined ? "nothing is stored" : "the stored response is stale");
       if (before === undefined && order.method === "HEAD") return await pass(env, request, "head");
@@ -166,14 +164,6 @@ function useOf(env: Env, stored: Stored): Use {
   const use = judgeUse(notesOf(stored).freshness, env.clock.wallMs());
   if (use.state !== "fresh" || !stored.isSoftPurged) return use;
   return { ...use, state: "stale-revalidate", ttlSeconds: 0 };
-}
-
-function deliverStored({ entry, use }: Found<Stored>, because: Because): AssetDelivery {
-  const { tier } = entry;
-  const { ttlSeconds, ageSeconds } = use;
-  const outcome: Outcome =
-    because === "fresh" ? { word: "hit", tier, ttlSeconds } : { word: "stale", tier, reason: because, ttlSeconds };
-  return delivery(entry, entry, { outcome, ageSeconds, isSoftPurged: entry.isSoftPurged });
 }
 
 function revalidateBehind(env: Env, { order, asker, context }: Request, at: LookedUp, before: Found<Stored>): void {
@@ -234,7 +224,7 @@ async function deliverFetched(
       const { varyFields, key } = fetched.head;
       if (keyAmong(primaryKeyOf(order), varyFields, order.fields) !== key) return await lookAgain(env, request, joins);
       const reason = at.found === undefined ? at.reason : "stale";
-      return fetchedDelivery(env, fetched, { reason, isCollapsed, tookMs });
+      return fetchedDelivery(fetched, { reason, isCollapsed, tookMs, wallMs: env.clock.wallMs() });
     }
   }
 }
@@ -273,7 +263,7 @@ async function passPart(env: Env, request: Request, at: LookedUp): Promise<Asset
 async function lookAgain(env: Env, request: Request, joins: number): Promise<AssetDelivery> {
   if (joins >= joinsMax) return await pass(env, request, "vary-miss");
   const at = await lookUp(env, request);
-  if (at.found?.use.state === "fresh") return deliverStored(at.found, "fresh");
+  if (at.found?.use.state === "fresh") return storedDelivery(at.found, "fresh");
   return await fetchAndDeliver(env, request, at, joins + 1);
 }
 
@@ -323,84 +313,4 @@ function refuseLoop(order: AssetOrder): void {
 function refuseUncached(order: AssetOrder, why: string): void {
   if (!/\bonly-if-cached\b/i.test(fieldOf(order.fields, "cache-control") ?? "")) return;
   throw new NearcastError("NOT_CACHED", `the request has only-if-cached, but ${why}`);
-}
-
-function delivery(
-  { facts, headerBlock }: { facts: ObjectFacts; headerBlock: Buffer },
-  { body, lengthBytes }: Pick<Delivery, "body" | "lengthBytes">,
-  about: Pick<AssetDelivery, "outcome" | "ageSeconds" | "isSoftPurged"> & Partial<AssetDelivery>,
-): AssetDelivery {
-  const { etag, lastModified } = notesOf({ facts });
-  const { status, feedSeq } = facts;
-  return { status, headerBlock, headers: [], body, lengthBytes, etag, lastModified, timings: {}, feedSeq, ...about };
-}
-
-function fetchedDelivery(
-  env: Env,
-  fetched: Extract<Fetched, { outcome: "fetched" | "renewed" }>,
-  about: { reason: MissReason; isCollapsed: boolean; tookMs: number },
-): AssetDelivery {
-  const { reason, isCollapsed, tookMs } = about;
-  const { head } = fetched;
-  const { of, status, mark } = fetched.way;
-  const isRenewed = fetched.outcome === "renewed";
-  const what = isRenewed ? "revalidated" : "fetched";
-  const { ageSeconds, ttlSeconds } = judgeUse(notesOf(head).freshness, env.clock.wallMs());
-  const outcome: Outcome = {
-    word: "miss",
-    reason,
-    isStored: isRenewed ? fetched.isStored : fetched.isStorable,
-    isCollapsed,
-    detail: of === null ? what : of === "shield" ? `shield-${what}` : of,
-    ttlSeconds,
-  };
-  const body = isRenewed
-    ? fetched.before
-    : { body: { kind: "ranges", open: fetched.open } as Body, lengthBytes: fetched.fill.lengthBytes };
-  return delivery(head, body, {
-    outcome,
-    // An origin that is itself a cache may have given a response that is old already.
-    ageSeconds: ageSeconds === 0 ? null : ageSeconds,
-    isSoftPurged: mark !== null,
-    timings: of === null ? { fetchMs: tookMs } : { peerMs: tookMs },
-    statusBefore: status,
-  });
-}
-
-/** What nobody may keep: it is good for no event of the feed. */
-function unkept(
-  { status, pairs, statusBefore }: { status: number; pairs: HeaderPairs; statusBefore: string | null },
-  reason: string,
-  timings: Timings,
-): Omit<AssetDelivery, "body" | "lengthBytes"> {
-  return {
-    outcome: { word: "bypass", reason },
-    status,
-    headerBlock: headerBlockOf(pairs),
-    headers: [],
-    etag: null,
-    lastModified: null,
-    ageSeconds: null,
-    timings,
-    statusBefore,
-    feedSeq: ofAnotherLog,
-    isSoftPurged: false,
-  };
-}
-
-function passedDelivery(fetched: Extract<Fetched, { outcome: "passed" }>, timings: Timings): AssetDelivery {
-  const { body, lengthBytes, reason } = fetched;
-  return { ...unkept(fetched, reason, timings), body: { kind: "stream", stream: body }, lengthBytes };
-}
-
-/** @throws NearcastError ORIGIN_BAD_ANSWER, for who waited for a failure whose words are not for everyone */
-function failedDelivery(
-  fetched: Extract<Fetched, { outcome: "failed" }>,
-  isCollapsed: boolean,
-  timings: Timings,
-): AssetDelivery {
-  if (isCollapsed && !fetched.isShareable)
-    throw new NearcastError("ORIGIN_BAD_ANSWER", `the origin answered status ${fetched.status}`);
-  const { body } = fetched;
-  return { ...unkept(fetched, "status", timings), body: { kind: "bytes", bytes: body }, lengthBytes: body.length };
 }

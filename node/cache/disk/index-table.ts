@@ -152,7 +152,8 @@ export function removeRow(index: Index, row: number): void {
   if (before === row) {
     setWord(index.buckets, bucket, following);
   } else {
-    while (get(index, before, field.chain) !== row) before = get(index, before, field.chain);
+    while (before !== 0 && get(index, before, field.chain) !== row) before = get(index, before, field.chain);
+    if (before === 0) throw new Error(`row ${row} is not in use`);
     set(index, before, field.chain, following);
   }
   removeTags(index.tags, get(index, row, field.tags));
@@ -166,6 +167,12 @@ export function removeRow(index: Index, row: number): void {
 /** Whether a row between 1 and rowsEnd is in use: it has a head, which every object has. */
 export function isRow(index: Index, row: number): boolean {
   return get(index, row, field.headAndFlags) !== 0;
+}
+
+/** Whether a row is in use with its head at this place still; places are never used twice. */
+export function isHeadAt(index: Index, row: number, segment: number, offset: number): boolean {
+  if (!isRow(index, row)) return false;
+  return get(index, row, field.headSegment) === segment && get(index, row, field.headOffset) === offset;
 }
 
 export function rowFacts(index: Index, row: number): RowFacts {

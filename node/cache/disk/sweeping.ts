@@ -8,7 +8,7 @@ import { memoryBytesOf } from "../object.ts";
 import type { SweepVisitor } from "../purge-sweep.ts";
 import type { StoredHead } from "./head-record.ts";
 import { headOf } from "./heads.ts";
-import { field, get, headBytesOf, type Index, isRow, lengthOf, rowFacts } from "./index-table.ts";
+import { field, get, headBytesOf, type Index, isHeadAt, isRow, lengthOf, rowFacts } from "./index-table.ts";
 import { flush, invalidate } from "./journal.ts";
 import { dropRow } from "./rows.ts";
 import type { DiskState } from "./state.ts";
@@ -39,11 +39,11 @@ export async function walk(state: DiskState, visitor: SweepVisitor): Promise<voi
     if (!isRow(state.index, row)) continue;
     const { feedSeq } = rowFacts(state.index, row);
     if (!visitor.isConcernable(feedSeq)) continue;
-    let verdict = visitor.judge(feedSeq, hashesOf(state.index, row));
-    if (verdict === "look") verdict = await look(state, row, visitor);
+    const verdict = visitor.judge(feedSeq, hashesOf(state.index, row));
     if (verdict === "keep") continue;
+    if (verdict === "drop") dropRow(state, row);
+    else if (!(await dropByHead(state, row, visitor))) continue;
     isChanged = true;
-    dropRow(state, row);
   }
   if (isChanged) await makeDurable(state);
 }
@@ -77,17 +77,18 @@ export async function makeDurable(state: DiskState): Promise<void> {
   }
 }
 
-/** Judges an object by its head. */
-async function look(state: DiskState, row: number, { visit }: SweepVisitor): Promise<"keep" | "drop"> {
+/** Judges an object by its head, and drops it in the same turn: until then it may be removed or replaced. */
+async function dropByHead(state: DiskState, row: number, { visit }: SweepVisitor): Promise<boolean> {
   const segment = get(state.index, row, field.headSegment);
   const offset = get(state.index, row, field.headOffset);
   const head = await headOrNone(state, row);
-  const isSame =
-    get(state.index, row, field.headSegment) === segment && get(state.index, row, field.headOffset) === offset;
-  // Removed or replaced while its head was read: what is there now was judged when it was stored.
-  if (!isSame) return "keep";
+  // What is there now was judged when it was stored.
+  if (!isHeadAt(state.index, row, segment, offset)) return false;
+  const bytes = lengthOf(state.index, row) + headBytesOf(state.index, row);
   // A head that can't be read can't speak for its object.
-  return head === undefined ? "drop" : visit(head.facts, lengthOf(state.index, row) + headBytesOf(state.index, row));
+  if (head !== undefined && visit(head.facts, bytes) === "keep") return false;
+  dropRow(state, row);
+  return true;
 }
 
 async function headOrNone(state: DiskState, row: number): Promise<StoredHead | undefined> {
