@@ -10,8 +10,8 @@
  * responses under way.
  */
 
-/** Some 4 ms of CPU time. Larger: others wait longer. Smaller: more turns for the same bytes. */
-const chunksPerTurnMax = 16;
+/** Some 1 ms of CPU time. Larger: others wait longer. Smaller: more turns for the same bytes. */
+const chunksPerTurnMax = 4;
 
 export interface Turns {
   /** True, or a promise of the turn: the caller may read and write one chunk. */

@@ -28,7 +28,7 @@ const mebibyte = 1024 * 1024;
 const memoryBytes = 64 * mebibyte;
 const inFlightBytes = 64 * mebibyte;
 const marginBytes = 150 * mebibyte;
-const bystanderMsMax = 1000;
+const bystanderMsMax = 5000;
 const largeBytes = 60_000_000;
 const drillMs = rounds(6000, 15_000);
 /** One origin gives no edge more than 64 connections, so many fills at once need several. */

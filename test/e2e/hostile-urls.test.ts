@@ -10,7 +10,7 @@ import { type LoopbackOrigin, type Script, startLoopbackOrigin } from "../suppor
 import { startWorld, type WorldEdge } from "../support/world.ts";
 
 const host = "static.cdn.test";
-const othersMsMax = 1000;
+const othersMsMax = 5000;
 const drillMs = 5000;
 const leftMsMax = 4000;
 
