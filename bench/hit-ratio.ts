@@ -39,6 +39,9 @@ export interface TraceFiles {
 export async function measureHitRatio(lab: Lab, { dataPath, tracePaths }: TraceFiles): Promise<Report> {
   const tables: Table[] = [];
   const samples: Record<string, unknown> = {};
+  const notes = [
+    "cache sizes: parts of the bytes of all objects that are requested; one object may take an eighth of the cache",
+  ];
   for await (const trace of tracesOf(dataPath, tracePaths)) {
     const bytes = uniqueBytes(trace);
     lab.say(`${trace.name}: ${trace.requests.length} requests, ${Math.round(bytes / 2 ** 20)} MiB in all objects`);
@@ -52,6 +55,7 @@ export async function measureHitRatio(lab: Lab, { dataPath, tracePaths }: TraceF
     }
     const title = `Hit ratio in %, objects / bytes: ${trace.name}`;
     tables.push(tableOf(title, ratios));
+    notes.push(...copyNotes(trace.name, ratios));
     samples[title] = Object.fromEntries(ratios);
   }
   const costs = objectCounts.map(measurePolicyCost);
@@ -67,9 +71,7 @@ export async function measureHitRatio(lab: Lab, { dataPath, tracePaths }: TraceF
   return {
     question: "hit-ratio",
     tables,
-    notes: [
-      "cache sizes: parts of the bytes of all objects that are requested; one object may take an eighth of the cache",
-    ],
+    notes,
     absent: [],
     samples,
   };
@@ -84,14 +86,24 @@ async function* tracesOf(dataPath: string | undefined, tracePaths: readonly stri
   if (dataPath === undefined && tracePaths.length === 0) yield zipfTrace(seed);
 }
 
+/** A cache that stores objects in segments copies some of them, to free the segment of the others. */
+function copyNotes(traceName: string, ratios: ReadonlyMap<string, readonly HitRatios[]>): string[] {
+  return [...ratios]
+    .filter(([, ofCache]) => ofCache.some(({ copied }) => copied > 0))
+    .map(([name, ofCache]) => {
+      const percents = ofCache.map(({ copied }) => `${(copied * 100).toFixed(1)} %`);
+      return `${traceName}: ${name} copied ${percents.join(" and ")} of the bytes that it wrote`;
+    });
+}
+
 function tableOf(title: string, ratios: ReadonlyMap<string, readonly HitRatios[]>): Table {
   const percent = (ratio: number): string => (ratio * 100).toFixed(1);
   return {
     title,
     columns: ["policy", ...cacheShares.map((share) => `cache of ${share * 100} %`)],
-    rows: [...ratios].map(([name, ofPolicy]) => [
+    rows: [...ratios].map(([name, ofCache]) => [
       name,
-      ...ofPolicy.map(({ objects, bytes }) => `${percent(objects)} / ${percent(bytes)}`),
+      ...ofCache.map(({ objects, bytes }) => `${percent(objects)} / ${percent(bytes)}`),
     ]),
   };
 }

@@ -7,7 +7,7 @@ export interface HitRatios {
   readonly objects: number;
   /** Bytes of the hits / bytes of the requests. */
   readonly bytes: number;
-  /** Bytes that the cache copied / bytes of the misses. */
+  /** Bytes that the cache copied / bytes of the misses, which it wrote. */
   readonly copied: number;
 }
 
