@@ -86,7 +86,7 @@ export interface FillOptions<Place extends FillPlace> {
 
 /** In memory for readers at the front, where a disk has the rest, and where none has. */
 const windowBytes = { withPlace: 256 * 1024, withoutPlace: 1024 * 1024 };
-/** Without a place, the source goes so far ahead of the fastest reader; the rest of the window is for those behind it. */
+/** Without a place, the source goes so far ahead of the fastest reader; the rest of the window is for slower ones. */
 const readAheadShare = 1 / 2;
 /** Bytes that wait for the disk; past that, the source waits. */
 const writeBacklogBytesMax = 1024 * 1024;

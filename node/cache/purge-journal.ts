@@ -20,7 +20,7 @@ import type { Purge } from "./purge.ts";
 export interface PurgeJournal {
   /** Resolves when the purge survives a power failure, or when the disk refused, which is logged. Never rejects. */
   add: (purge: Purge) => Promise<void>;
-  /** Replaces the file by all purges that are in force, which `purges` gives when their turn has come. Never rejects. */
+  /** Replaces the file by all purges in force, which `purges` gives when their turn has come. Never rejects. */
   replace: (purges: () => readonly Purge[]) => Promise<void>;
 }
 

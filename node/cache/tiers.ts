@@ -6,8 +6,8 @@
  * tiers, storeInMemory() and storeOnDisk() to one.
  *
  * Each look-up judges what it finds by the marks of purges (purge-marks.ts): what a hard mark concerns counts as a miss
- * and is removed later, what a soft mark concerns is found and said to be soft-purged. Each store judges too: what a fill
- * brought that began before a purge of it is not stored.
+ * and is removed later, what a soft mark concerns is found and said to be soft-purged. Each store judges too: what a
+ * fill brought that began before a purge of it is not stored.
  */
 import type { BodyReader, StoredBody } from "#base/body.ts";
 import type { BodyWriter } from "./disk/body-writer.ts";

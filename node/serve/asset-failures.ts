@@ -1,6 +1,6 @@
 /**
- * What an origin said of its failures, kept for a moment (`limits.originFailureMs`): whoever asks meanwhile is given the
- * same answer, so that an origin in trouble is asked once per second and URL. Used by asset-fetch.ts.
+ * What an origin said of its failures, kept for a moment (`limits.originFailureMs`): whoever asks meanwhile is given
+ * the same answer, so that an origin in trouble is asked once per second and URL. Used by asset-fetch.ts.
  *
  * A 4xx may have been provoked by the fields of the one who met it, such as an oversized one: it is for requests with
  * the same fields alone. A 5xx is for all.

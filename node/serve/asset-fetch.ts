@@ -306,8 +306,8 @@ async function fetchOnce(
 }
 
 /**
- * What is stale may be used instead of a failure or of nonsense, so those are raised. Where nothing can be used instead,
- * the origin's own words on its failure go through. @throws NearcastError ORIGIN_BAD_ANSWER
+ * What is stale may be used instead of a failure or of nonsense, so those are raised. Where nothing can be used
+ * instead, the origin's own words on its failure go through. @throws NearcastError ORIGIN_BAD_ANSWER
  */
 function refuseNonsense(order: AssetOrder, before: Stored | undefined, arrived: Arrived, isReplaceable: boolean): void {
   const { statusCode } = arrived;

@@ -72,7 +72,7 @@ class SourceReplaced extends Outdated {}
 /** A source that changes while it is being fetched is followed this often. */
 const followsMax = 3;
 
-/** Does `work` again while the source changes in between. @throws NearcastError ORIGIN_BAD_ANSWER: it changes on and on */
+/** Does `work` again while the source changes in between. @throws NearcastError ORIGIN_BAD_ANSWER: it never stops */
 export async function followSource<Result>({ name }: SourceName, work: () => Promise<Result>): Promise<Result> {
   for (let follows = 1; ; follows += 1) {
     try {

@@ -83,7 +83,7 @@ function verdictOfPurges(purges: readonly Purge[], facts: { tags: readonly strin
   return concerning.length > 0 ? "soft" : "current";
 }
 
-test("the marks say of each object what all purges say together, also when they are made again from their purges", () => {
+test("the marks say of each object what all purges say together, also when made again from their purges", () => {
   for (let seed = 1; seed <= 60; seed += 1) {
     const random = seededRandom(seed);
     const purges: Purge[] = [];

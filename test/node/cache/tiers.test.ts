@@ -28,7 +28,7 @@ test("memory answers before the disk, and what the disk gave is in memory afterw
   assert.deepEqual(await tiers.find(keyFor("none"), true), undefined);
 });
 
-test("of what is not wanted whole, and of what is large, the body stays on disk and is read where it is wanted", async (t) => {
+test("a body that is large, or not wanted whole, stays on disk and is read where it is wanted", async (t) => {
   const { tiers, memory, disk } = await openTiers(t);
   const [small, large] = [objectFor("a"), objectFor("b", { sizeBytes: 2_000_000 })];
   for (const object of [small, large]) tiers.store(object);

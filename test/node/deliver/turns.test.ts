@@ -4,21 +4,21 @@ import { test } from "node:test";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { openTurns } from "../../../node/deliver/turns.ts";
 
-test("16 chunks go at once, and the rest in the turns that follow, in order", async () => {
+test("four chunks go at once, and the rest in the turns that follow, in order", async () => {
   const turns = openTurns();
   const granted: number[] = [];
-  for (let number = 0; number < 40; number += 1) {
+  for (let number = 0; number < 10; number += 1) {
     const turn = turns.take();
     if (turn === true) granted.push(number);
     else void turn.then(() => granted.push(number));
   }
-  assert.equal(granted.length, 16);
+  assert.equal(granted.length, 4);
   await nextTurn();
-  assert.equal(granted.length, 32);
+  assert.equal(granted.length, 8);
   await nextTurn();
   assert.deepEqual(
     granted,
-    Array.from({ length: 40 }, (_, number) => number),
+    Array.from({ length: 10 }, (_, number) => number),
   );
 });
 
@@ -35,7 +35,7 @@ test("one that takes turns without end leaves each turn of the loop to others", 
   })();
   for (let turn = 1; turn <= 5; turn += 1) {
     await nextTurn();
-    assert.ok(taken <= 16 * (turn + 1), `${taken} chunks in ${turn} turns`);
+    assert.ok(taken <= 4 * (turn + 1), `${taken} chunks in ${turn} turns`);
   }
   over.abort();
   await greedy;
@@ -43,7 +43,7 @@ test("one that takes turns without end leaves each turn of the loop to others", 
 
 test("a chunk goes at once when the turns before were full and nobody waits any more", async () => {
   const turns = openTurns();
-  for (let number = 0; number < 16; number += 1) assert.equal(turns.take(), true);
+  for (let number = 0; number < 4; number += 1) assert.equal(turns.take(), true);
   await nextTurn();
   assert.equal(turns.take(), true);
 });
