@@ -117,7 +117,7 @@ for (const [code, length] of [
   ["ENOSPC", 1],
   ["EIO", 10],
 ] as const) {
-  test(`each operation in turn fails with ${code}, ${length} at a time: nothing wrong, no removal undone`, async (t) => {
+  test(`operations fail in turn with ${code}, ${length} at a time: nothing wrong, no removal undone`, async (t) => {
     const step = rounds(length === 1 ? 3 : 7, 1);
     const operations = await runWithFault(t, Infinity, length, code);
     assert(operations > 100 && operations < 3000, `${operations} operations`);
