@@ -123,6 +123,7 @@ async function sendInChunks(
   if (taken !== true && !(await taken)) {
     reader.close();
     if (sink.isClosed()) return { status, bodyBytes: 0, end: "gone" };
+    rules.counts.refused += 1;
     throw new NearcastError("OVERLOADED", "too many bytes are on their way to slow clients");
   }
   try {

@@ -24,6 +24,19 @@ export interface TransferRules {
   /** Below it, on average over one chunk, a receiver is cut. */
   readonly bytesPerSecondMin: number;
   readonly clock: Clock;
+  readonly counts: TransferCounts;
+}
+
+/** Responses that were not sent to their end, since the start, by what was short. */
+export interface TransferCounts {
+  /** No room before they began: answered with 503. */
+  refused: number;
+  tooSlow: number;
+  noRoom: number;
+}
+
+export function createTransferCounts(): TransferCounts {
+  return { refused: 0, tooSlow: 0, noRoom: 0 };
 }
 
 /** A receiver may pause for so long before the minimum rate counts: a phone in a tunnel comes back. */
@@ -47,8 +60,9 @@ export async function transfer(reader: BodyReader, sink: Sink, rules: TransferRu
   const { turns } = rules;
   // A reader that is closed says that it is ready, so that nobody waits for a body whose receiver has left.
   void sink.closed().then(reader.close);
-  const cutAs = (end: "gone" | "too-slow" | "no-room"): TransferEnd => {
+  const cutAs = (end: "gone" | "no-room"): TransferEnd => {
     sink.cut();
+    if (end === "no-room") rules.counts.noRoom += 1;
     return { end, bytes };
   };
   try {
@@ -69,12 +83,13 @@ export async function transfer(reader: BodyReader, sink: Sink, rules: TransferRu
       if (chunk.length === 0) continue;
       bytes += chunk.length;
       if (sink.write(chunk)) continue; // the system took it: the room serves the next chunk
-      if (!(await drainedInTime(sink, chunk.length, rules))) return cutAs(sink.isClosed() ? "gone" : "too-slow");
+      if (!(await drainedInTime(sink, chunk.length, rules))) return { end: "too-slow", bytes };
+      if (sink.isClosed()) return cutAs("gone");
       room.free();
     }
     sink.end();
     // What was written last waits for the receiver still.
-    if (!(await closedInTime(sink, rules))) return cutAs("too-slow");
+    if (!(await closedInTime(sink, rules))) return { end: "too-slow", bytes };
     return sink.isComplete() ? { end: "complete", bytes } : { end: "gone", bytes };
   } catch (error) {
     if (sink.isClosed()) return cutAs("gone"); // the reader was closed under the read
@@ -89,13 +104,20 @@ export async function transfer(reader: BodyReader, sink: Sink, rules: TransferRu
 /** Watches a response that was written whole, until its receiver has it. False: it was too slow, and was cut. */
 export async function closedInTime(sink: Sink, rules: TransferRules): Promise<boolean> {
   const isInTime = await within(sink.closed(), allowedMs(sink.pendingBytes(), rules), rules.clock);
-  if (!isInTime) sink.cut();
+  if (!isInTime) cutSlow(sink, rules);
   return isInTime;
 }
 
+/** False: it was too slow, and was cut. True also when the receiver has left. */
 async function drainedInTime(sink: Sink, bytes: number, rules: TransferRules): Promise<boolean> {
   const isInTime = await within(sink.drained(), allowedMs(bytes, rules), rules.clock);
-  return isInTime && !sink.isClosed();
+  if (!isInTime) cutSlow(sink, rules);
+  return isInTime;
+}
+
+function cutSlow(sink: Sink, { counts }: TransferRules): void {
+  sink.cut();
+  counts.tooSlow += 1;
 }
 
 function allowedMs(bytes: number, { bytesPerSecondMin }: TransferRules): number {

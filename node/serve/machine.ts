@@ -62,7 +62,7 @@ async function deliverOrAsk<Entry, Result>(
   }
 }
 
-/** What is stale is delivered in place of a failure of the origin (RFC 5861 §4), and of no other failure. */
+/** What is stale is delivered in place of a failure of the origin (RFC 5861 §4), or when this edge is overloaded. */
 async function askOrDeliver<Entry, Result>(steps: Steps<Entry, Result>, found: Found<Entry>): Promise<Result> {
   try {
     return await steps.ask(found);
@@ -71,13 +71,14 @@ async function askOrDeliver<Entry, Result>(steps: Steps<Entry, Result>, found: F
   }
 }
 
-/** What is stale, in place of a failure of the origin. @throws that failure, or what else it was */
+/** What is stale, in place of a failure of the origin, or for want of room here. @throws that failure, or what else it was */
 export async function deliverInstead<Entry, Result>(
   steps: Pick<Steps<Entry, Result>, "deliver">,
   found: Found<Entry>,
   thrown: unknown,
 ): Promise<Result> {
-  if (asNearcastError(thrown).source !== "origin") throw thrown;
+  const { source, code } = asNearcastError(thrown);
+  if (source !== "origin" && code !== "OVERLOADED") throw thrown;
   try {
     return await steps.deliver(found, "origin-error");
   } catch (error) {

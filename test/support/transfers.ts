@@ -2,12 +2,18 @@
 import type { Clock } from "#base/clock.ts";
 import { openByteBudget } from "../../node/deliver/byte-budget.ts";
 import { openTurns } from "../../node/deliver/turns.ts";
-import type { TransferRules } from "../../node/deliver/transfer.ts";
+import { createTransferCounts, type TransferRules } from "../../node/deliver/transfer.ts";
 
 export function openTransfers(
   clock: Clock,
   rules: { bytesMax?: number; bytesPerSecondMin?: number } = {},
 ): TransferRules {
   const { bytesMax = 256 * 1024 * 1024, bytesPerSecondMin = 1024 } = rules;
-  return { budget: openByteBudget(bytesMax, clock), turns: openTurns(), bytesPerSecondMin, clock };
+  return {
+    budget: openByteBudget(bytesMax, clock),
+    turns: openTurns(),
+    bytesPerSecondMin,
+    clock,
+    counts: createTransferCounts(),
+  };
 }

@@ -1,7 +1,7 @@
 /** The peers, and the picture and asset servers that ask them. */
 import { openByteBudget } from "../../deliver/byte-budget.ts";
 import { openTurns } from "../../deliver/turns.ts";
-import type { TransferRules } from "../../deliver/transfer.ts";
+import { createTransferCounts, type TransferRules } from "../../deliver/transfer.ts";
 import { type AssetServer, createAssetServer } from "../../serve/asset.ts";
 import { createImageServer, type ImageServer } from "../../serve/image.ts";
 import { createPurger, type Purger } from "../../serve/purger.ts";
@@ -53,7 +53,13 @@ export function openServers(
   const assets = createAssetServer({ ...shared, fetcher });
   const purger = createPurger({ images, assets, tiers, records, purges, sweep, fleet: () => currentFleet(parts) });
   const { inFlightBytes, bytesPerSecondMin } = config.delivery;
-  const transfers = { budget: openByteBudget(inFlightBytes, clock), turns: openTurns(), bytesPerSecondMin, clock };
+  const transfers = {
+    budget: openByteBudget(inFlightBytes, clock),
+    turns: openTurns(),
+    bytesPerSecondMin,
+    clock,
+    counts: createTransferCounts(),
+  };
   return { peering, images, assets, purger, transfers };
 }
 
