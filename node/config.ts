@@ -213,8 +213,7 @@ export const edgeConfigSchema = Type.Object(
           default: 256 * mebibyte,
           unit: "B",
           description:
-            "memory for bodies that are on their way to clients and not in the memory cache; a request that finds no " +
-            "room waits, and then gets a 503",
+            "memory for bodies that clients are slow to take; a request that finds no room waits, and then gets a 503",
         }),
         bytesPerSecondMin: Type.Integer({
           minimum: 1,

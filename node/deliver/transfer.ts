@@ -12,13 +12,16 @@
  */
 import { type Clock, sleep } from "#base/clock.ts";
 import type { BodyReader } from "#base/body.ts";
-import type { ByteBudget } from "./byte-budget.ts";
+import { type BodyHolds, openBodyHolds } from "./body-holds.ts";
+import { type ByteBudget, openByteBudget } from "./byte-budget.ts";
 import { chunkBytesMax, type Room } from "./room.ts";
 import type { Sink } from "./sink.ts";
-import type { Turns } from "./turns.ts";
+import { openTurns, type Turns } from "./turns.ts";
 
 export interface TransferRules {
   readonly budget: ByteBudget;
+  /** Bodies in memory that count in that budget. */
+  readonly bodies: BodyHolds;
   /** Shared by all transfers of the process. */
   readonly turns: Turns;
   /** Below it, on average over one chunk, a receiver is cut. */
@@ -35,8 +38,20 @@ export interface TransferCounts {
   noRoom: number;
 }
 
-export function createTransferCounts(): TransferCounts {
-  return { refused: 0, tooSlow: 0, noRoom: 0 };
+/** One instance per process: all its responses share the budget. */
+export function openTransferRules(
+  limits: { inFlightBytes: number; bytesPerSecondMin: number },
+  clock: Clock,
+): TransferRules {
+  const budget = openByteBudget(limits.inFlightBytes, clock);
+  return {
+    budget,
+    bodies: openBodyHolds(budget),
+    turns: openTurns(),
+    bytesPerSecondMin: limits.bytesPerSecondMin,
+    clock,
+    counts: { refused: 0, tooSlow: 0, noRoom: 0 },
+  };
 }
 
 /** A receiver may pause for so long before the minimum rate counts: a phone in a tunnel comes back. */

@@ -26,7 +26,7 @@ export interface AssetFill {
 }
 
 export interface AssetFills {
-  /** @throws NearcastError OVERLOADED; the failure of a body that takes the place of a usable one and fails before it is trusted */
+  /** @throws NearcastError ORIGIN_BUSY; the failure of a body that takes the place of a usable one and fails before it is trusted */
   readonly begin: (body: Beginning) => Promise<AssetFill>;
   readonly counts: () => FillCounts;
 }
@@ -102,7 +102,7 @@ async function begin(state: State, body: Beginning): Promise<AssetFill> {
   return { fill, open: (start, end) => readFill(fill, { start, end }, restFor), hasRoom };
 }
 
-/** @throws NearcastError OVERLOADED; the response was given up then */
+/** @throws NearcastError ORIGIN_BUSY; the response was given up then */
 async function roomFor(
   { rooms }: State,
   { arrived, network, signal }: Beginning,

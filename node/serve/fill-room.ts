@@ -35,7 +35,7 @@ export interface FillRoom {
 }
 
 export interface FillRooms {
-  /** @throws NearcastError OVERLOADED, or the reason of the signal */
+  /** @throws NearcastError ORIGIN_BUSY, or the reason of the signal */
   readonly take: (wish: RoomWish) => Promise<FillRoom>;
   /** Fills under way, and the bytes of all fills that are in memory. */
   readonly counts: () => FillCounts;
@@ -105,7 +105,7 @@ async function take(state: State, wish: RoomWish): Promise<FillRoom> {
   const taken = budget.take(bytes, network, waitMs, signal);
   if (taken !== true && !(await orReclaimed(state, network, bytes, taken))) {
     signal.throwIfAborted();
-    throw new NearcastError("OVERLOADED", "too many bytes are on their way from origins");
+    throw new NearcastError("ORIGIN_BUSY", "too many bytes are on their way from origins; try again later");
   }
   return {
     bytes,

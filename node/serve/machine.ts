@@ -1,13 +1,13 @@
 /**
- * The life of a request that a cache may answer, the same for pictures, assets and the shield.
+ * The states of a request that a cache may answer, shared by pictures, assets and the shield.
  *
  *   look up
- *     ├─ fresh ─────────────▶ deliver                                                       hit
- *     ├─ stale, in its window ▶ deliver, and ask behind                                     stale, revalidating
- *     ├─ stale-if-error ────▶ ask ──▶ deliver the response      the origin fails ──▶ deliver   stale, origin-error
- *     └─ expired, or nothing ▶ ask ──▶ deliver the response                                 miss
+ *     ├─ fresh ───────────────▶ deliver                                                         hit
+ *     ├─ stale, in its window ▶ deliver, and revalidate in the background                       stale, revalidating
+ *     ├─ stale-if-error ──────▶ ask ──▶ deliver the response      the origin fails ──▶ deliver  stale, origin-error
+ *     └─ expired, or nothing ─▶ ask ──▶ deliver the response                                    miss
  *
- * Who is served supplies the steps; each names what it decided in the outcome of its result.
+ * The caller supplies the steps. Each step names its decision in the outcome of its result.
  */
 import { asNearcastError } from "#base/errors.ts";
 import type { Use } from "../cache/freshness.ts";
@@ -62,7 +62,7 @@ async function deliverOrAsk<Entry, Result>(
   }
 }
 
-/** What is stale is delivered in place of a failure of the origin (RFC 5861 §4), or when this edge is overloaded. */
+/** What is stale is delivered in place of a failure of the origin (RFC 5861 §4), and of no other failure. */
 async function askOrDeliver<Entry, Result>(steps: Steps<Entry, Result>, found: Found<Entry>): Promise<Result> {
   try {
     return await steps.ask(found);
@@ -71,14 +71,13 @@ async function askOrDeliver<Entry, Result>(steps: Steps<Entry, Result>, found: F
   }
 }
 
-/** What is stale, in place of a failure of the origin, or for want of room here. @throws that failure, or what else it was */
+/** What is stale, in place of a failure of the origin. @throws that failure, or what else it was */
 export async function deliverInstead<Entry, Result>(
   steps: Pick<Steps<Entry, Result>, "deliver">,
   found: Found<Entry>,
   thrown: unknown,
 ): Promise<Result> {
-  const { source, code } = asNearcastError(thrown);
-  if (source !== "origin" && code !== "OVERLOADED") throw thrown;
+  if (asNearcastError(thrown).source !== "origin") throw thrown;
   try {
     return await steps.deliver(found, "origin-error");
   } catch (error) {

@@ -300,3 +300,27 @@ test("a client that leaves before it has the last byte did not get everything", 
     assert.equal((await sent[0])?.end, "gone", how);
   }
 });
+
+test("bodies in memory that slow receivers have not taken count once each, and new ones wait for room", async (t) => {
+  const bodies = Array.from({ length: 4 }, () => Buffer.alloc(8 * 1024 * 1024));
+  const { clock, rules, sent, responses, ask } = await startServer(
+    t,
+    (path) => ({ kind: "bytes", bytes: bodies[Number(path.slice(1, 2))] ?? assert.fail() }),
+    24 * 1024 * 1024,
+  );
+  for (const path of ["/0", "/0a", "/1", "/2"]) await ask(path);
+  await stalled(() => responses.reduce((sum, { writableLength }) => sum + writableLength, 0));
+  assert.equal(rules.budget.counts().heldBytes, 24 * 1024 * 1024);
+  const waiting = await ask("/3");
+  assert.equal(rules.budget.counts().waiting, 1);
+  waiting.destroy();
+  assert.equal((await sent[4])?.end, "gone");
+  assert.equal(rules.budget.counts().waiting, 0);
+  await ask("/3");
+  clock.advance(5000);
+  await assert.rejects(sent[5] ?? assert.fail(), { code: "OVERLOADED" });
+  assert.deepEqual(rules.counts, { refused: 1, tooSlow: 0, noRoom: 0 });
+  for (const response of responses) response.destroy();
+  assert.deepEqual(new Set((await Promise.all(sent.slice(0, 5))).map(({ end }) => end)), new Set(["gone"]));
+  assert.deepEqual(rules.budget.counts(), { heldBytes: 0, waiting: 0, refused: 1, shares: 0 });
+});

@@ -79,7 +79,7 @@ test("one network does not take the room of others; without room, a fill waits, 
     clock.advance(5000);
     await room;
   }
-  assert.equal((refused as { code: string }).code, "OVERLOADED");
+  assert.equal((refused as { code: string }).code, "ORIGIN_BUSY");
   assert(taken >= 64 && taken <= 128, String(taken));
   assert.equal((await rooms.take(wish(60_000_000, "b"))).bytes, 512 * kibibyte);
 });
