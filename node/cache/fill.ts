@@ -3,18 +3,18 @@
  *
  *   source ──▶ window (the newest bytes, in memory) ──▶ place on disk, for a body that is not small
  *                 │                                        │
- *                 └──▶ readers near the front              └──▶ readers that fell behind
+ *                 └──▶ readers near the front              └──▶ readers that have fallen behind
  *
- * Any number of readers join at any time, at any offset, and read at their own pace.
+ * Any number of readers may join at any time and at any offset, and each reads at its own pace.
  *
  * Invariants
- * - Memory holds the window, never the body, unless `keepBytesMax` allows the whole of it.
+ * - Memory holds the window, never the whole body, unless `keepBytesMax` allows it.
  * - With a place, the source runs as fast as the disk takes the bytes. Without one, it runs as fast as the fastest
- *   reader: a reader that falls out of the window fails with FellBehind and fetches the rest for itself.
- * - A disk that refuses loses nothing that it has taken: readers that are behind go on from there.
- * - A fill without readers stops, unless its result can be stored and it is nearly done or kept (`keep`).
- * - A source that fails is asked again for the rest, when it can give a part of the same bytes (`resume`).
- * - A body of known length is whole when it has that length, and fails otherwise.
+ *   reader. A reader that falls out of the window fails with FellBehind; its caller fetches the rest.
+ * - A disk that refuses loses nothing that it has taken: readers that are behind continue from there.
+ * - A fill without readers stops, unless its result can be stored and it is either nearly done or kept (`keep`).
+ * - If the source fails, it is asked for the rest of the same body (`resume`).
+ * - A body of known length either has that length or has failed.
  */
 import type { BodyReader } from "#base/body.ts";
 import { NearcastError } from "#base/errors.ts";

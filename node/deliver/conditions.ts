@@ -1,4 +1,4 @@
-/** Conditions and ranges of a request against the answer at hand (RFC 9110 §13 and §14); pure. */
+/** Conditions and ranges of a request, judged against the selected response (RFC 9110 §13 and §14). Pure. */
 import { pickByteRange } from "#base/byte-range.ts";
 import { parseHttpDate } from "../cache/freshness.ts";
 

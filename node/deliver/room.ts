@@ -1,6 +1,6 @@
 /**
- * One receiver's room in the budget of bytes in flight: a chunk, or nothing. A receiver that leaves does not wait for
- * room any more.
+ * The room of one receiver in the budget of bytes in flight: one chunk, or nothing. A receiver that leaves stops
+ * waiting for room.
  */
 import type { ByteBudget } from "./byte-budget.ts";
 import type { Sink } from "./sink.ts";

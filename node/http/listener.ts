@@ -1,8 +1,8 @@
 /**
- * HTTP servers on explicit addresses in front of one Fastify application, with every limit of Node's parser set.
+ * HTTP servers on given addresses in front of one Fastify application, with every limit of Node's parser set.
  *
- * What never reaches the application (a header section too large, a request that is no HTTP) is answered by
- * base/unreadable-request.
+ * base/unreadable-request.ts answers what never reaches the application: a header section that is too large, or bytes
+ * that are not HTTP.
  */
 import { createServer, type RequestListener } from "node:http";
 import { openPipeline } from "./pipeline.ts";

@@ -1,10 +1,10 @@
 /**
- * The body of a response on its way from an origin into the cache: how much of it memory may hold, when it is trusted,
- * and how its rest is fetched when its source fails or a reader has fallen behind. asset-fetch.ts begins it, once the
- * head is here; cache/fill.ts has the mechanics.
+ * The body of a response on its way from an origin into the cache: how much of it may be in memory, when it is trusted,
+ * and how the rest is fetched when the source fails or a reader has fallen behind. asset-fetch.ts begins it once the
+ * head has arrived; cache/fill.ts has the mechanics.
  *
- * Without a disk, fills hold their bodies in memory. All of them together stay within two limits: `collectingBytesMax`
- * for bodies that are kept until they are whole, `windowsBytesMax` for those that pass through.
+ * Without a disk, fills hold their bodies in memory. Two limits cover all of them together: `collectingBytesMax` for
+ * bodies that are kept until they are whole, `windowsBytesMax` for those that pass through.
  */
 import type { BodyReader } from "#base/body.ts";
 import type { Clock } from "#base/clock.ts";

@@ -1,12 +1,12 @@
 /**
- * Ranges of an asset that is not stored. A player that seeks in a large film wants a few bytes now; fetching the whole
- * for it would take long, and cost the origin much.
+ * Ranges of an asset that is not stored. A player that seeks in a large film wants a few bytes now. To fetch the whole
+ * film for them would take long and cost the origin much.
  *
  *   range ──▶ a running fetch has the bytes, or nearly? ──▶ read them there
- *        └──▶ ask the origin for the range
- *               206 of a small body ──▶ send it, and fetch the whole behind
- *               206 of a large one ───▶ send it; the whole is fetched when ranges of it come again and again
- *               200: no ranges there ─▶ the whole is here: store it, and send the range
+ *        └──▶ request the range from the origin
+ *               206 of a small body ──▶ send it, and fetch the whole body in the background
+ *               206 of a large body ──▶ send it; the whole body is fetched when its ranges are requested repeatedly
+ *               200: no ranges there ─▶ the whole body is arriving: store it, and send the range
  */
 import { LRUCache } from "lru-cache";
 import type { AssetOrder } from "./order.ts";
