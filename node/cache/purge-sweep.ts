@@ -52,7 +52,7 @@ const pauseMs = 1000;
 const softIntervalMs = 600_000;
 /** How long marks outlive the walk after which nothing needs them. */
 const keptMs = 120_000;
-/** Results of walks within this time are forgotten together, and this is how often their age is looked at. */
+/** Results of walks within this time are forgotten together; also how often their age is checked. */
 const groupMs = 5000;
 
 /** What a whole walk has found out. */

@@ -26,9 +26,9 @@ export interface TransferRules {
   readonly clock: Clock;
 }
 
-/** A receiver may pause for so long before the minimum rate counts: a phone in a tunnel comes back. */
+/** How long a receiver may pause before the minimum rate applies: a phone in a tunnel comes back. */
 const pauseMsMax = 30_000;
-/** A response that has begun can only be cut when no room comes, so it waits longer than one that has not. */
+/** A response that has begun can only be cut off, so it waits longer for room than one that has not. */
 const roomWaitMs = 30_000;
 
 export type TransferEnd =

@@ -26,13 +26,13 @@ const waitsMs = {
   /** Between two looks at the clock: the waits above end that much later at most. */
   check: 5000,
 };
-/** A client that takes nothing for so long is gone. */
+/** A connection on which nothing moves for this long is closed. */
 const socketIdleMs = 120_000;
 
 export interface Listener {
   address: string;
   port: number;
-  /** Stops to accept, lets running requests end, then closes what is left after `graceMs`. */
+  /** Stops accepting connections, lets running requests end, then closes the rest after `graceMs`. */
   close: (graceMs: number) => Promise<void>;
 }
 

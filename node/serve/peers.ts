@@ -37,7 +37,7 @@ import {
 
 export interface Question<Result> {
   role: Role;
-  /** Whom to ask, best first; looked at before each try. */
+  /** Whom to ask, best first; evaluated before each try. */
   members: () => readonly Member[];
   triesMax: number;
   path: string;
@@ -100,7 +100,7 @@ export interface PeerCounts {
   replicated: number;
 }
 
-/** How often the directory is looked at while an answer is awaited. */
+/** How often the directory is checked while a response is awaited. */
 const watchMs = 250;
 /** How long a question waits for purges that its asker knows, how often it looks, and how many may wait. */
 const behindMsMax = 1000;

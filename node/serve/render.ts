@@ -61,7 +61,7 @@ export interface Renderings {
   counts: () => { renders: number; renderFailures: number; waiting: number };
 }
 
-/** A picture that could not be rendered is not tried again for so long: its decoder may have cost much. */
+/** How long a variant that could not be rendered is not tried again: the attempt may have cost much. */
 const quarantineMs = 30_000;
 const quarantineMax = 10_000;
 /** Who waits longer for a decoder has given up, or will. */

@@ -33,7 +33,7 @@ export const hotKeysMax = 100;
 /** A key takes most of a second to be hot that is barely above the hundredth (hot-keys.ts); this adds little to it. */
 const roundMs = 100;
 const timeoutMs = 2000;
-/** A member that said that it has a key is not told of it for so long. */
+/** How long a member that said that it has a key is not told about it again. */
 const heldMs = 30_000;
 /** Members and keys about which this is remembered. */
 const heldMax = 10_000;
