@@ -1,7 +1,7 @@
 /**
- * The body of a response on its way from an origin into the cache: how much of it memory may hold, when it is trusted,
- * and how its rest is fetched when its source fails or a reader has fallen behind. asset-fetch.ts begins it, once the
- * head is here; cache/fill.ts has the mechanics.
+ * The body of a response on its way from an origin into the cache: how much of it may be in memory (fill-room.ts), when
+ * it is trusted, and how the rest is fetched when the source fails or a reader has fallen behind. asset-fetch.ts begins
+ * it once the head has arrived; cache/fill.ts has the mechanics.
  */
 import type { BodyReader } from "#base/body.ts";
 import type { Clock } from "#base/clock.ts";
@@ -57,9 +57,9 @@ interface State {
   readonly rooms: FillRooms;
 }
 
-/** A fill that has begun waits so long for readers: whoever asked may have left just now, and may come back. */
+/** How long a fill without readers goes on at its start: the client may have left just now, and may come back. */
 const graceMs = 1000;
-/** So much of a response has to come before it takes the place of a stored one that can still be used. */
+/** How much of a response must arrive before it replaces a stored one that can still be used. */
 const trustedBytes = 256 * 1024;
 /** A body that nobody waits for is fetched to its end when no more than this is missing. */
 const abandonedBytesMax = 1024 * 1024;

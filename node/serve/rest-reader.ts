@@ -1,6 +1,6 @@
 /**
- * A reader of a fill that fetches the rest for itself when it has fallen behind: the bytes that it needs are no longer
- * in memory, and no disk has them.
+ * A reader of a fill that fetches the rest for itself once it has fallen behind: the bytes that it needs are no longer
+ * in memory, and not on disk.
  *
  *   fill ──fell behind──▶ the rest is asked for ──▶ its chunks, one at a time ──▶ the body's end
  *                               └── not to be had        └── ends early: a failure, never a shorter body
