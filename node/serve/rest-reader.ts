@@ -32,7 +32,7 @@ interface Own {
   /** Bytes that nobody has taken yet. */
   left: Buffer | undefined;
   isEnded: boolean;
-  failure: unknown;
+  failure: Error | undefined;
   /** The rest, or its next bytes, are on their way. */
   isComing: boolean;
 }
@@ -92,7 +92,7 @@ async function begin(reading: Reading, own: Own, fellBehind: FellBehind): Promis
     if (own.source === undefined) own.failure = fellBehind;
     else if (reading.isClosed) own.source.stop();
   } catch (error) {
-    own.failure = error;
+    own.failure = error as Error;
   }
   own.isComing = false;
   reading.wake?.();
@@ -125,7 +125,7 @@ async function pull(reading: Reading, own: Own): Promise<void> {
     if (chunk === null) judgeEnd(reading, own);
     else if (chunk.length > 0) own.left = chunk;
   } catch (error) {
-    own.failure = error;
+    own.failure = error as Error;
   }
   own.isComing = false;
   reading.wake?.();
