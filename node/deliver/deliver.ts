@@ -138,9 +138,10 @@ function sendLarge(
     }
   };
   if (!(taken instanceof Promise)) return go(taken);
-  void sink.closed().then(() => {
+  const leave = (): void => {
     left.abort();
-  });
+  };
+  void sink.closed().then(leave);
   return taken.then(go);
 }
 
