@@ -26,7 +26,10 @@ export interface AssetFill {
 }
 
 export interface AssetFills {
-  /** @throws NearcastError ORIGIN_BUSY; the failure of a body that takes the place of a usable one and fails before it is trusted */
+  /**
+   * @throws NearcastError ORIGIN_BUSY: no room; or the failure of a body that takes the place of a usable one and fails
+   *   before it is trusted
+   */
   readonly begin: (body: Beginning) => Promise<AssetFill>;
   readonly counts: () => FillCounts;
 }
