@@ -117,6 +117,8 @@ interface State<Place extends FillPlace> {
   status: "running" | "whole" | "failed";
   failure: Error | undefined;
   resumes: number;
+  /** Where it was resumed last; one that brings nothing there is not asked again. */
+  resumedAt: number;
   readonly readers: Set<Reader>;
   keepers: number;
   /** Whoever started it has not released it yet. */
@@ -154,6 +156,7 @@ export function startFill<Place extends FillPlace>(
     status: "running",
     failure: undefined,
     resumes: 0,
+    resumedAt: -1,
     readers: new Set(),
     keepers: 0,
     isStarting: true,
@@ -225,7 +228,9 @@ async function nextChunk(state: State<FillPlace>): Promise<Buffer | null> {
       if (chunk === null) checkLength(state, state.window.end);
       return chunk;
     } catch (error) {
-      if (error instanceof Abandoned || state.resumes >= resumesMax) throw error;
+      if (error instanceof Abandoned || state.resumes >= resumesMax || state.window.end === state.resumedAt)
+        throw error;
+      state.resumedAt = state.window.end;
       state.source.stop();
       const rest = await resume(state);
       if (rest === undefined) throw error;

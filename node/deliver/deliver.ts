@@ -7,6 +7,7 @@
  *   other bodies ────▶ room in the budget ──▶ head ──▶ transfer.ts
  */
 import type { IncomingHttpHeaders } from "node:http";
+import { eventStreamSilenceMs, isEventStream } from "#base/event-streams.ts";
 import { NearcastError } from "#base/errors.ts";
 import { type HeaderPairs, headerPairsOf } from "../cache/object.ts";
 import { type Body, type BodyReader, dropUnread, streamReader } from "#base/body.ts";
@@ -173,6 +174,7 @@ async function sendInChunks(
   }
   try {
     sink.head(status, fields);
+    if (isOfEvents(fields)) sink.allowSilence(eventStreamSilenceMs);
     if (reader.ready() !== true) sink.flush();
   } catch (error) {
     room.free();
@@ -197,6 +199,13 @@ async function watch(sent: Sent, body: Buffer, sink: Sink, { rules }: SendContex
 
 function readerOf(body: Exclude<Body, { kind: "bytes" }>, part: Part): BodyReader {
   return body.kind === "ranges" ? body.open(part.start, part.end) : streamReader(body.stream);
+}
+
+function isOfEvents(fields: readonly string[]): boolean {
+  for (let index = 0; index < fields.length; index += 2) {
+    if (fields[index]?.toLowerCase() === "content-type") return isEventStream(fields[index + 1]);
+  }
+  return false;
 }
 
 const whole: Verdict = { verdict: "whole" };

@@ -11,11 +11,15 @@ export interface Sink {
   readonly head: (status: number, fields: readonly string[]) => void;
   /** Sends the head now, although no byte of the body is there yet. */
   readonly flush: () => void;
+  /** Nothing may be sent for so long; the connection is kept meanwhile. */
+  readonly allowSilence: (timeMs: number) => void;
   /** Returns false when the receiver is behind: wait for drained() before the next write. */
   readonly write: (chunk: Buffer) => boolean;
   readonly end: (chunk?: Buffer) => void;
   /** Bytes that the system has not taken yet. */
   readonly pendingBytes: () => number;
+  /** Resolves when the system has taken all that was written, or nothing can be written any more. */
+  readonly taken: () => Promise<void>;
   /** Resolves when more can be written, or nothing can be written any more. */
   readonly drained: () => Promise<void>;
   /** Whether the receiver is gone, or has everything. */

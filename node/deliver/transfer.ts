@@ -83,10 +83,7 @@ export async function transfer(reader: BodyReader, sink: Sink, rules: TransferRu
   try {
     for (;;) {
       const ready = reader.ready();
-      if (ready !== true) {
-        if (sink.pendingBytes() === 0) room.free();
-        await ready;
-      }
+      if (ready !== true && !(await waitWithoutRoom(ready, sink, rules, room))) return { end: "too-slow", bytes };
       const turn = turns.take();
       if (turn !== true) await turn;
       if (sink.isClosed()) return cutAs("gone");
@@ -114,6 +111,24 @@ export async function transfer(reader: BodyReader, sink: Sink, rules: TransferRu
     room.free();
     reader.close();
   }
+}
+
+/**
+ * Waits for the body's source. The room is freed as soon as the receiver has what was written, which has to be in its
+ * time. @returns false: it was too slow, and was cut
+ */
+async function waitWithoutRoom(ready: Promise<void>, sink: Sink, rules: TransferRules, room: Room): Promise<boolean> {
+  if (sink.pendingBytes() > 0) {
+    const first = Promise.race([ready, sink.taken()]);
+    if (!(await within(first, allowedMs(sink.pendingBytes(), rules), rules.clock))) {
+      cutSlow(sink, rules);
+      return false;
+    }
+    if (sink.pendingBytes() > 0) return true; // there is more to send already
+  }
+  room.free();
+  await ready;
+  return true;
 }
 
 /** Watches a response that was written whole, until its receiver has it. False: it was too slow, and was cut. */

@@ -29,6 +29,9 @@ const waitsMs = {
 /** A connection on which nothing moves for this long is closed. */
 const socketIdleMs = 120_000;
 
+/** TCP asks after so long without a packet whether a client is still there; the system's own default is 2 h. */
+const tcpKeepAliveMs = 60_000;
+
 export interface Listener {
   address: string;
   port: number;
@@ -71,6 +74,7 @@ export async function listen(
       connectionsCheckingInterval: waits.check,
       requireHostHeader: false, // the application says so in its own words
       keepAlive: true,
+      keepAliveInitialDelay: tcpKeepAliveMs,
       noDelay: true,
     },
     pipeline.arrived,

@@ -328,6 +328,14 @@ function declareUpstreams(metrics: Metrics, { origin, fetcher }: Pick<Observed, 
   declare("gauge", "requests_waiting", "Requests that wait for a connection to an origin", (stats) => {
     return stats.placesWaiting;
   });
+  declare(
+    "gauge",
+    "bodies_held",
+    "Responses whose clients are slow, and event streams: they don't count as active",
+    (stats) => {
+      return stats.bodiesHeld;
+    },
+  );
   declare("counter", "requests_total", "Requests sent to an origin, with retries and hedges", (stats) => {
     return stats.requests;
   });

@@ -2,6 +2,7 @@
  * What a response of an origin means for the cache: under which key and with which head it is stored, or why it is not.
  * Pure.
  */
+import { isEventStream } from "#base/event-streams.ts";
 import { canonicalName } from "#record/domain-names.ts";
 import { type BypassReason, judgeStorability } from "../cache/freshness.ts";
 import { headerBlockOf, type HeaderPairs, type ObjectFacts, tagsMax } from "../cache/object.ts";
@@ -29,7 +30,6 @@ export type Meaning =
     };
 
 /** Events come for as long as the connection lasts: there is no whole body to store (WHATWG HTML §9.2). */
-const eventStream = /^text\/event-stream\b/i;
 
 /** @param before the stored response that a 304 freshens; null for any other status */
 export function meaningOf(
@@ -43,7 +43,7 @@ export function meaningOf(
   const pairs = before === null ? endToEndPairs(headers) : mergedPairs(before.headerBlock, headers);
   const status = before === null ? answer.statusCode : before.facts.status;
   const fields = fieldsOf(pairs);
-  if (eventStream.test(fields.get("content-type") ?? "")) return { outcome: "pass", reason: "event-stream", pairs };
+  if (isEventStream(fields.get("content-type"))) return { outcome: "pass", reason: "event-stream", pairs };
   const judged = judgeStorability(
     {
       status,

@@ -7,6 +7,7 @@
  * its response as to that of any other cache. What the owner has on its disk, the other nodes of the site keep in
  * memory only. What the shield sent is stored like a response of the origin, because the shield is in another site.
  */
+import { isEventStream } from "#base/event-streams.ts";
 import type { Fleet } from "#document/document.ts";
 import { canonicalName } from "#record/domain-names.ts";
 import type { SourceMark } from "../cache/records.ts";
@@ -85,6 +86,8 @@ export function createAssetWays(parts: {
   /** The roles that somebody can play now, in their order, each later than the asker's own. */
   function stopsOf(order: AssetOrder, asker: Asker): readonly Role[] {
     if (peers === null || fieldsLengthOf(order) > fieldsLengthMax) return [];
+    // A stream of events can only be passed through, and would hold a connection of each node on its way.
+    if (isEventStream(fieldOf(order.fields, "accept"))) return [];
     const open = asker === "client" ? roles : roles.slice(roles.indexOf(asker) + 1);
     return open.filter((role) => membersFor(role, order).length > 0);
   }

@@ -6,6 +6,7 @@
  * time. The places at the origin (places.ts) limit how many there are.
  */
 import { Client } from "undici";
+import type { Clock } from "#base/clock.ts";
 import type { Connect } from "./connect.ts";
 
 /**
@@ -25,14 +26,15 @@ export interface Connection {
 export interface Connections {
   readonly origin: string;
   readonly connect: Connect;
+  readonly clock: Clock;
   /** In the order of their last use. */
   readonly idle: Connection[];
   readonly all: Set<Connection>;
   opened: number;
 }
 
-export function createConnections(origin: string, connect: Connect): Connections {
-  return { origin, connect, idle: [], all: new Set(), opened: 0 };
+export function createConnections(origin: string, connect: Connect, clock: Clock): Connections {
+  return { origin, connect, clock, idle: [], all: new Set(), opened: 0 };
 }
 
 /** An open connection that is idle, or else one that opens itself for its first request. */

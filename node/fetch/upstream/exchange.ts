@@ -4,6 +4,7 @@
  */
 import type { Dispatcher } from "undici";
 import { fewInterimResponses } from "#base/interim-responses.ts";
+import { type BodyWatch, watchBody } from "./body-watch.ts";
 import { type Connection, type Connections, returnConnection, takeConnection } from "./connections.ts";
 
 export interface ExchangeWish {
@@ -22,6 +23,8 @@ export interface Exchange {
   readonly ended: Promise<void>;
   /** Ends it at once, with its connection, in whatever state; head or body fail with the reason. */
   readonly cancel: (reason: Error) => void;
+  /** Of its body. */
+  readonly watch: BodyWatch;
 }
 
 export function beginExchange(connections: Connections, wish: ExchangeWish): Exchange {
@@ -37,7 +40,8 @@ export function beginExchange(connections: Connections, wish: ExchangeWish): Exc
       ended.resolve();
     });
   };
-  const head = send(connection, wish, end);
+  const { watch, around } = watchBody(connections.clock, wish.bodyTimeoutMs, end);
+  const head = send(connection, wish, around);
   // A body that was destroyed before its end: undici does not always say that its request is over.
   const bodyClosed = (): void => {
     if (isOver) return;
@@ -48,6 +52,7 @@ export function beginExchange(connections: Connections, wish: ExchangeWish): Exc
   head.then(({ body }) => body.once("close", bodyClosed), end);
   return {
     head,
+    watch,
     isConnected: () => connection.isOpen,
     ended: ended.promise,
     cancel(reason) {
@@ -60,27 +65,10 @@ export function beginExchange(connections: Connections, wish: ExchangeWish): Exc
 
 async function send(
   { client }: Connection,
-  { method, path, headers, bodyTimeoutMs }: ExchangeWish,
-  end: () => void,
+  { method, path, headers }: ExchangeWish,
+  around: (handler: Dispatcher.DispatchHandler) => Dispatcher.DispatchHandler,
 ): Promise<Dispatcher.ResponseData> {
   return await client
-    .compose((dispatch) => (options, handler) => dispatch(options, noticingEnd(handler, end)))
-    .request({ method, path, headers, bodyTimeout: bodyTimeoutMs, onInfo: fewInterimResponses() });
-}
-
-/** The handler, with a call when the response is complete or has failed, however much of it was read. */
-function noticingEnd(handler: Dispatcher.DispatchHandler, end: () => void): Dispatcher.DispatchHandler {
-  return {
-    onRequestStart: (controller, context) => handler.onRequestStart?.(controller, context),
-    onResponseStart: (controller, status, fields, text) => handler.onResponseStart?.(controller, status, fields, text),
-    onResponseData: (controller, chunk) => handler.onResponseData?.(controller, chunk),
-    onResponseEnd(controller, trailers) {
-      handler.onResponseEnd?.(controller, trailers);
-      end();
-    },
-    onResponseError(controller, error) {
-      handler.onResponseError?.(controller, error);
-      end();
-    },
-  };
+    .compose((dispatch) => (options, handler) => dispatch(options, around(handler)))
+    .request({ method, path, headers, bodyTimeout: 0, onInfo: fewInterimResponses() });
 }

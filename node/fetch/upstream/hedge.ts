@@ -50,7 +50,7 @@ export async function firstHead(
   if (delayMs === undefined || (await isSettledWithin(upstream, first.exchange.head, delayMs))) {
     return await headOf(upstream, first);
   }
-  const second = tryHedge(upstream, wish, place, begun);
+  const second = tryHedge(upstream, wish, place, first, begun);
   if (second === undefined) return await headOf(upstream, first);
   try {
     const winner = await Promise.any([headOf(upstream, first), headOf(upstream, second)]);
@@ -73,6 +73,7 @@ function tryHedge(
   upstream: Upstream,
   wish: ExchangeWish,
   place: PlaceWish,
+  first: Runner,
   begun: (exchange: Exchange) => void,
 ): Runner | undefined {
   // Others hang on this URL too: it is the URL that is slow, and one more request would hang as well.
@@ -84,7 +85,8 @@ function tryHedge(
   }
   upstream.counts.hedges += 1;
   const second = begin(upstream, wish, begun);
-  void second.exchange.ended.finally(() => {
+  // The slower one ends soon; the other has the place of the request.
+  void Promise.race([first.exchange.ended, second.exchange.ended]).then(() => {
     leave(upstream, place);
   });
   return second;

@@ -20,6 +20,7 @@ import { earn, trySpend } from "./budget.ts";
 import { ConnectFailure } from "./connect.ts";
 import type { Exchange } from "./exchange.ts";
 import { firstHead } from "./hedge.ts";
+import { holdIfSlow } from "./held-bodies.ts";
 import type { Awaited } from "./overdue.ts";
 import type { PlaceWish } from "./places.ts";
 import { rememberGood, verify } from "./probe.ts";
@@ -151,11 +152,27 @@ function finish({ cancelDeadline, unlink }: Running): void {
   unlink();
 }
 
-/** The place is free when the body has ended, or has been given up. */
-async function leaveWhenEnded({ upstream, place, unlink }: Running, { ended }: Exchange): Promise<void> {
+/** The place is free when the body has ended or has been given up, or when it waits for a slow reader. */
+async function leaveWhenEnded({ upstream, place, unlink }: Running, { ended, watch, cancel }: Exchange): Promise<void> {
+  let hasLeft = false;
+  const leaveOnce = (): void => {
+    if (hasLeft) return;
+    hasLeft = true;
+    leave(upstream, place);
+  };
+  const body = {
+    network: place.network,
+    sinceMs: upstream.clock.monotonicMs(),
+    watch,
+    cut() {
+      cancel(new NearcastError("ORIGIN_BUSY", `${upstream.name}: the client is slow, and others wait`));
+    },
+  };
+  const release = holdIfSlow(upstream, body, leaveOnce);
   await ended;
+  release();
   unlink();
-  leave(upstream, place);
+  leaveOnce();
 }
 
 async function attempts(running: Running): Promise<{ head: Dispatcher.ResponseData; exchange: Exchange }> {

@@ -17,10 +17,11 @@ import { type Budget, createBudget } from "./budget.ts";
 import { createConnect } from "./connect.ts";
 import { closeConnections, type Connections, createConnections } from "./connections.ts";
 import { createHeadTimes, type HeadTimes } from "./head-times.ts";
+import type { HeldBody } from "./held-bodies.ts";
 import { type Awaited, giveWayBudget } from "./overdue.ts";
 import { createPlaces, type Places } from "./places.ts";
 
-/** Connections to one origin, and so requests under way there. */
+/** Requests under way at one origin. */
 export const placesPerOrigin = 64;
 /** Requests that wait for a place at one origin; each holds a client's request and some hundred bytes. */
 const waitingMax = 1000;
@@ -65,6 +66,8 @@ export interface Upstream {
   readonly random: Random;
   readonly places: Places<Waiter>;
   readonly connections: Connections;
+  /** Bodies under way without a place. */
+  readonly held: Set<HeldBody>;
   readonly breaker: Breaker;
   readonly retries: Budget;
   readonly hedges: Budget;
@@ -97,7 +100,8 @@ export function openUpstream(
     clock,
     random,
     places: createPlaces({ placesMax: placesPerOrigin, waitingMax }),
-    connections: createConnections(url.origin, createConnect({ policy, clock })),
+    connections: createConnections(url.origin, createConnect({ policy, clock }), clock),
+    held: new Set(),
     breaker: createBreaker(nowMs),
     retries: createBudget(retryBudget, nowMs),
     hedges: createBudget(hedgeBudget, nowMs),
@@ -126,16 +130,18 @@ export interface UpstreamStats extends UpstreamCounts {
   name: string;
   placesInUse: number;
   placesWaiting: number;
+  bodiesHeld: number;
   connectionsOpened: number;
   breaker: Breaker["phase"];
 }
 
-export function statsOf({ name, places, connections, breaker, counts }: Upstream): UpstreamStats {
+export function statsOf({ name, places, held, connections, breaker, counts }: Upstream): UpstreamStats {
   return {
     ...counts,
     name,
     placesInUse: places.inUse,
     placesWaiting: places.waiting,
+    bodiesHeld: held.size,
     connectionsOpened: connections.opened,
     breaker: breaker.phase,
   };
