@@ -6,7 +6,7 @@ import type { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
 
 /** What is left of a body that is this long is read and dropped, so that its connection can be used again. */
-const drainBytesMax = 16 * 1024;
+const drainBytesMax = 64 * 1024;
 
 /** Gives up a body at once, and the connection that it came over. */
 export function dropStream(body: Readable): void {

@@ -4,8 +4,8 @@
  *   first  ──────────────────── later than 95 % of the recent ones ───────────────▶ cancelled
  *   second                       └──── within the budget, if a place is free ──▶ its head counts
  *
- * The head that comes first is used. The other request is given a moment to end by itself, so that its connection can
- * be used again, and then cancelled.
+ * The head that comes first is used. The other request may end by itself for a while, so that its connection can be used
+ * again. Then, or when others wait for its place, it is cancelled.
  */
 import type { Dispatcher } from "undici";
 import { dropBody } from "../body.ts";
@@ -19,8 +19,12 @@ import type { Upstream } from "./upstream.ts";
 const lateShare = 0.95;
 /** A delay that nobody notices is no reason for a second request. */
 const hedgeMsMin = 20;
-/** How long the slower request may still bring its head: a new connection costs more than most responses. */
-const graceMs = 100;
+/**
+ * How long the slower request may still take, while nobody waits for its place: origins that are late are late by
+ * seconds, and closing the connection would not stop most of them. A small body is read to its end (body.ts).
+ */
+const graceMs = 5000;
+const lookMs = 100;
 
 export interface HeadOf {
   readonly head: Dispatcher.ResponseData;
@@ -104,14 +108,18 @@ async function headOf(upstream: Upstream, { exchange, startedMs }: Runner): Prom
   return { head, exchange };
 }
 
-/** Lets the slower request end by itself for a moment, then cancels it. */
-async function giveUp({ clock, headTimes }: Upstream, { exchange, startedMs }: Runner): Promise<void> {
+/** Lets the slower request end by itself for a while, then cancels it. */
+async function giveUp({ clock, headTimes, places }: Upstream, { exchange, startedMs }: Runner): Promise<void> {
+  const givenUpMs = clock.monotonicMs();
   let hasHead = false;
-  const cancel = clock.after(graceMs, () => {
+  let isLate = false;
+  const cancel = clock.every(lookMs, () => {
     const nowMs = clock.monotonicMs();
-    // It would have taken longer still. Without it, the slow ones would be missing from what is known.
-    if (!hasHead) recordHeadTime(headTimes, nowMs - startedMs, nowMs);
-    exchange.cancel(new Error("another request brought the head first"));
+    // It takes longer still. Without it, the slow ones would be missing from what is known.
+    if (!hasHead && !isLate) recordHeadTime(headTimes, nowMs - startedMs, nowMs);
+    isLate = true;
+    if (places.waiting > 0 || nowMs - givenUpMs >= graceMs)
+      exchange.cancel(new Error("another request brought the head first"));
   });
   try {
     const head = await exchange.head;

@@ -99,12 +99,14 @@ test("a slow header is given up at the deadline, a slow body is not", async (t) 
   assert.deepEqual(fetcher.counts(), { fetches: 1, failures: 1 });
   origin.script(async (_request, response) => {
     response.writeHead(200);
-    response.write("a");
-    await pause(300);
-    response.end("b");
+    for (const letter of "abcdefgh") {
+      response.write(letter);
+      await pause(100);
+    }
+    response.end();
   });
-  const answer = await fetcher.fetch({ ...order, timeoutMs: 100 });
-  assert.equal(await answer.body.text(), "ab");
+  const answer = await fetcher.fetch({ ...order, timeoutMs: 500 });
+  assert.equal(await answer.body.text(), "abcdefgh");
 });
 
 test("a request that gets no connection is given up at its deadline, or sooner as too much", async (t) => {
@@ -112,7 +114,7 @@ test("a request that gets no connection is given up at its deadline, or sooner a
     response.writeHead(200);
     response.write("begun"); // and never ended: the connection stays taken
   });
-  const taken = await Promise.all(Array.from({ length: 22 }, () => fetcher.fetch(order)));
+  const taken = await Promise.all(Array.from({ length: 22 }, () => fetcher.fetch({ ...order, timeoutMs: 10_000 })));
   await assert.rejects(fetcher.fetch({ ...order, timeoutMs: 100 }), { code: "ORIGIN_TIMEOUT" });
   await assert.rejects(fetcher.fetch({ ...order, timeoutMs: 5000 }), { code: "ORIGIN_BUSY", status: 503 });
   assert.equal(fetcher.upstreams()[0]?.placesInUse, 22);

@@ -514,3 +514,18 @@ test("an origin over TLS is asked at the address that was checked; sessions and 
   }
   assert.equal(fetcher.upstreams()[0]?.connectionsOpened, 1);
 });
+
+test("hedging reuses connections: those of the slower requests, too", async (t) => {
+  const random = seededRandom(11);
+  const bench = await open(t, (_request, response) => {
+    setTimeout(() => response.end("good"), random() < 0.02 ? 250 : 3 + random() * 5);
+  });
+  await ordinary(bench, 200);
+  const opened = bench.fetcher.upstreams()[0]?.connectionsOpened ?? 0;
+  await ordinary(bench, 3000);
+  const { connectionsOpened = Infinity, hedges = 0 } = bench.fetcher.upstreams()[0] ?? {};
+  const more = connectionsOpened - opened;
+  t.diagnostic(`${more} connections for 3000 requests, ${hedges} hedges`);
+  assert.ok(hedges >= 20, `${hedges} hedges`);
+  assert.ok(more <= 30, `${more} connections`);
+});
