@@ -25,8 +25,12 @@ export async function writeAtomic(
   }
   await rename(temporary, path);
   if (options.durable !== true) return;
-  // The name is stored in the directory, which needs its own sync.
-  await using directory = await open(dirname(path), "r");
+  await syncDirectory(dirname(path));
+}
+
+/** Makes the names of new files survive a power failure: they are stored in the directory, which has its own sync. */
+export async function syncDirectory(path: string): Promise<void> {
+  await using directory = await open(path, "r");
   await directory.sync();
 }
 

@@ -13,14 +13,17 @@
  * can't be read means that something was purged and nobody knows what, so everything counts as purged.
  */
 import { open, readFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { crc32 } from "node:zlib";
-import { writeAtomic } from "#base/atomic-file.ts";
+import { syncDirectory, writeAtomic } from "#base/atomic-file.ts";
 import type { Log } from "#base/log.ts";
 import type { Purge } from "./purge.ts";
 
 export interface PurgeJournal {
   /** Resolves when the purge survives a power failure, or when the disk refused, which is logged. Never rejects. */
   add: (purge: Purge) => Promise<void>;
+  /** False: the disk has refused purges that were added, and a restart would forget them. */
+  isWhole: () => boolean;
   /** Replaces the file by all purges in force, which `purges` gives when their turn has come. Never rejects. */
   replace: (purges: () => readonly Purge[]) => Promise<void>;
 }
@@ -67,6 +70,7 @@ export function openPurgeJournal(path: string, log: Log): PurgeJournal {
         lacking = lacking.filter((one) => !written.has(one));
       });
     },
+    isWhole: () => lacking.length === 0,
     replace(purges) {
       return inOrder(async () => {
         const written = new Set(lacking);
@@ -87,6 +91,7 @@ async function append(path: string, lines: string): Promise<void> {
   try {
     await file.writeFile(lines);
     await file.datasync();
+    if (size === 0) await syncDirectory(dirname(path)); // the file may be new, and its name is in there
   } catch (error) {
     // Half a line with others behind it would be damage.
     await file.truncate(size).catch(() => undefined); // the first failure is reported

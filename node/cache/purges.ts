@@ -28,6 +28,8 @@ export interface Purges {
   readonly isDamaged: boolean;
   readonly counting: Set<Counted>;
   add: (purge: Purge) => Promise<void>;
+  /** Whether all purges that were added survive a power failure: only then may the feed's position be saved. */
+  isOnDisk: () => boolean;
   /** See forgetMarks(). */
   forget: (upTo: number, softInUse: ReadonlySet<Mark> | null) => Promise<void>;
   /** Everything that was stored is gone. @param position of the feed from now on */
@@ -56,6 +58,7 @@ export async function openPurges(path: string, log: Log): Promise<Purges> {
       addPurge(marks, purge);
       return journal.add(purge);
     },
+    isOnDisk: journal.isWhole,
     async forget(upTo, softInUse) {
       if (forgetMarks(marks, upTo, softInUse)) await rewrite();
     },

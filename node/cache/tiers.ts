@@ -60,6 +60,10 @@ export interface Tiers {
   /** A new head for the body of a stored object, after a 304. Resolves to whether a tier has it. */
   replaceHead: (stored: Stored, facts: ObjectFacts, headerBlock: Buffer) => Promise<boolean>;
   readonly hasDisk: boolean;
+  /** False while the disk is left alone after a failure. */
+  canReadDisk: () => boolean;
+  /** Objects that could not be read from disk, since the start. */
+  diskFailures: () => number;
   /** The largest body that memory takes. */
   memoryBodyBytesMax: number;
   remove: (key: string) => Promise<void>;
@@ -130,6 +134,8 @@ export function joinTiers(memory: MemoryTier, disk: DiskTier, purges: Purges): T
     write: (key, lengthBytes) => disk.write(key, lengthBytes),
     replaceHead: (stored, facts, headerBlock) => replaceHead(state, stored, facts, headerBlock),
     hasDisk,
+    canReadDisk: () => disk.stats().canRead,
+    diskFailures: () => disk.stats().readFailures,
     memoryBodyBytesMax,
     async remove(key) {
       memory.remove(key);

@@ -6,7 +6,8 @@
  *        └──────── silence longer than silenceMsMax, or an error ◀─────┘        (retries after a growing pause)
  *
  * Invariants
- * - Events are applied one by one, in order. The position is saved after an event is applied, never before. After a
+ * - Events are applied one by one, in order. The position is saved after an event is applied, never before, and a
+ *   purge is on disk by then. After a
  *   crash between the two, the event is applied twice, which is harmless: a second purge, or the same fleet document
  *   again.
  * - While `replaying`, nothing may be served that a pending event could affect: gate() says when to wait.
@@ -35,6 +36,8 @@ export interface FeedEvent {
 
 /** The origin sends something at least every two seconds. */
 const silenceMsMax = 7000;
+/** While events are replayed, the position is saved this often; after a crash, those since are applied again. */
+const saveIntervalMs = 1000;
 const pauseMsMin = 200;
 const pauseMsMax = 5000;
 
@@ -81,6 +84,8 @@ interface Follow {
   position: FeedPosition | null;
   state: FeedState;
   heardAtMs: number | null;
+  /** When the position was saved last. */
+  savedMs: number;
   /** The number up to which missed events are replayed. */
   replayTarget: number;
   /** Why the connection failed, as logged last; undefined: it has been live since. */
@@ -96,6 +101,7 @@ export function followFeed(options: FeedOptions): FeedFollower {
     position: options.position,
     state: "disconnected",
     heardAtMs: null,
+    savedMs: -Infinity,
     replayTarget: 0,
     loggedReason: undefined,
     gate: Promise.withResolvers<void>(),
@@ -210,6 +216,11 @@ async function reached(follow: Follow, originId: string, seq: number): Promise<v
   const { options } = follow;
   const position = { originId, seq };
   follow.position = position;
+  const isBehind = follow.state === "replaying" && seq < follow.replayTarget;
+  const nowMs = options.clock.monotonicMs();
+  // To save takes milliseconds, as a purge does; clients wait for missed ones.
+  if (isBehind && nowMs - follow.savedMs < saveIntervalMs) return;
+  follow.savedMs = nowMs;
   try {
     await options.save(position);
   } catch (error) {

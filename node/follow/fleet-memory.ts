@@ -114,7 +114,7 @@ export async function openFleetMemory(
       return storing;
     },
     loadPosition: () => load(storedPosition, positionPath, "position in the feed"),
-    storePosition: (position) => writeAtomic(positionPath, JSON.stringify(position)),
+    storePosition: (position) => writeAtomic(positionPath, JSON.stringify(position), { durable: true }),
     loadRoster: () => load(rosterSchema, rosterPath, "roster"),
     storeRoster: (roster) => writeAtomic(rosterPath, JSON.stringify(roster), { durable: true }),
     loadSecrets: () => load(fleetSecretsSchema, secretPath, "fleet secret"),

@@ -13,7 +13,8 @@ import type { Found } from "../cache/purges.ts";
 
 export interface PurgeTally {
   found: Found;
-  report: (seq: number) => PurgeReport;
+  /** @param isComplete whether all that is stored could be read */
+  report: (seq: number, isComplete: boolean) => PurgeReport;
 }
 
 export function createPurgeTally(purge: Purge, targets: PurgeTargets): PurgeTally {
@@ -40,11 +41,11 @@ export function createPurgeTally(purge: Purge, targets: PurgeTargets): PurgeTall
       tiers[tier].entries += 1;
       tiers[tier].bytes += bytes;
     },
-    report: (seq) => ({
+    report: (seq, isComplete) => ({
       seq,
       ...tiers,
       records: records.size,
-      isComplete: true,
+      isComplete,
       held: heldOf(
         targets,
         ({ tags, tagPrefixes }) =>

@@ -26,6 +26,8 @@ import { createPurgeTally } from "./purge-tally.ts";
 export interface Purger {
   /** The report comes when all that was purged was met; null: nobody ordered this purge, or this node closes. */
   apply: (seq: number, event: PurgeEvent) => Promise<{ report: Promise<PurgeReport | null> }>;
+  /** Whether all that was applied survives a power failure: else the feed's position must stay where it was saved. */
+  isOnDisk: () => boolean;
   /** Drops everything: what is cached can't be trusted any more. @param position of the feed from now on */
   dropAll: (position: number) => Promise<void>;
 }
@@ -62,10 +64,15 @@ export function createPurger(parts: {
         return noReport;
       }
       const tally = createPurgeTally(purge, targets);
+      const before = tiers.diskFailures();
       const counted = sweep.count({ purge, found: tally.found });
       await written;
-      return { report: counted.then((isWhole) => (isWhole ? tally.report(seq) : null)) };
+      // Heads that could not be read were not counted.
+      const report = (isWhole: boolean): PurgeReport | null =>
+        isWhole ? tally.report(seq, tiers.canReadDisk() && tiers.diskFailures() === before) : null;
+      return { report: counted.then(report) };
     },
+    isOnDisk: purges.isOnDisk,
     async dropAll(position) {
       const everything: Purge = { seq: position, tags: new Set(), tagPrefixes: [], isAll: true, isSoft: false };
       images.purge(everything);

@@ -27,7 +27,7 @@ export interface NodePurge {
   readonly memory: Held;
   readonly disk: Held;
   readonly records: number;
-  /** False when a disk cache was still being indexed and may have held more. */
+  /** False when a part of a disk cache could not be read and may have held more. */
   readonly isComplete: boolean;
 }
 

@@ -45,7 +45,10 @@ export async function followOrigin(
       return stream;
     },
     position: await memory.loadPosition(),
-    save: memory.storePosition,
+    async save(position) {
+      if (!servers.purger.isOnDisk()) throw new Error("purges up to it are not on disk");
+      await memory.storePosition(position);
+    },
     apply: (event) => applyEvent(setup, followers, event),
     async reset(reason, seq) {
       log.info({ reason }, "dropping everything cached");

@@ -136,7 +136,7 @@ export const purgeReportSchema = Type.Object({
   disk: held,
   /** Number of matching source records. */
   records: count,
-  /** False if the disk cache was still being indexed: there may have been more matches. */
+  /** False if a part of the disk cache could not be read: there may have been more matches. */
   isComplete: Type.Boolean(),
   held: heldSchema,
 });

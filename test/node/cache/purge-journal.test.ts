@@ -82,6 +82,21 @@ test("a disk that refuses delays nothing, and gets the purges as soon as it take
   assert.deepEqual(await readPurgeJournal(path, silentLog), purges);
 });
 
+test("it tells whether all purges are on disk, so that the feed's position waits for them", async (t) => {
+  const directory = join(await temporaryDirectory(t), "later");
+  const path = join(directory, "purges");
+  const journal = openPurgeJournal(path, silentLog);
+  assert(journal.isWhole());
+  await journal.add(purgeFor({ seq: 1 }));
+  assert(!journal.isWhole(), "the disk refused it");
+  await mkdir(directory);
+  const added = journal.add(purgeFor({ seq: 2 }));
+  assert(!journal.isWhole());
+  await added;
+  assert(journal.isWhole());
+  assert.equal((await readPurgeJournal(path, silentLog))?.length, 2);
+});
+
 test("a line that was cut short is removed before the next one is added", async (t) => {
   const path = await journalPath(t);
   const first = openPurgeJournal(path, silentLog);

@@ -324,3 +324,32 @@ test("bodies in memory that slow receivers have not taken count once each, and n
   assert.deepEqual(new Set((await Promise.all(sent.slice(0, 5))).map(({ end }) => end)), new Set(["gone"]));
   assert.deepEqual(rules.budget.counts(), { heldBytes: 0, waiting: 0, refused: 1, shares: 0 });
 });
+
+test("small events hold no room once the system has taken them, while the stream is silent", async (t) => {
+  const closed = Promise.withResolvers<void>();
+  let given = 0;
+  let next = Promise.withResolvers<void>();
+  const reader: BodyReader = {
+    ready: () => (given > 0 ? true : Promise.race([next.promise, closed.promise])),
+    next() {
+      if (given === 0) throw new Error("closed");
+      given -= 1;
+      return Buffer.from("data: 1\n\n");
+    },
+    close: closed.resolve,
+  };
+  const { rules, sent, ask } = await startServer(t, () => ({ kind: "ranges", open: () => reader }));
+  const socket = await ask("/");
+  let text = "";
+  socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
+  for (let events = 1; events <= 5; events += 1) {
+    given = 1;
+    const waiting = next;
+    next = Promise.withResolvers();
+    waiting.resolve();
+    await turnsUntil(() => text.split("data: 1").length === events + 1);
+    await turnsUntil(() => rules.budget.counts().heldBytes === 0);
+  }
+  socket.destroy();
+  assert.equal((await sent[0])?.end, "gone");
+});

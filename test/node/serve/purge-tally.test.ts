@@ -45,7 +45,7 @@ async function purgeAndCount({ purges, sweep }: Caches, purge: Purge, targets: P
   const tally = createPurgeTally(purge, targets);
   void purges.add(purge);
   assert(await sweep.count({ purge, found: tally.found }));
-  return tally.report(purge.seq);
+  return tally.report(purge.seq, true);
 }
 
 const event = (parts: Partial<PurgeEvent>): PurgeEvent => ({

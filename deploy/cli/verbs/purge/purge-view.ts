@@ -21,7 +21,7 @@ export function purgeLines(state: PurgeState, isByNode: boolean): string[] {
     ...missingLines(state),
     ...done
       .filter(({ isComplete }) => !isComplete)
-      .map(({ node }) => `${node} was still indexing its disk cache: it may have dropped more than it counted`),
+      .map(({ node }) => `${node} could not read all of its disk cache: it may have dropped more than it counted`),
   ];
 }
 

@@ -29,7 +29,7 @@ const rest = [
   "not reported yet: nyc1",
   "disconnected: tyo1; each applies the purge before it serves again",
   "connected edges of an older release, which purge but do not report: 1",
-  "fra2 was still indexing its disk cache: it may have dropped more than it counted",
+  "fra2 could not read all of its disk cache: it may have dropped more than it counted",
 ];
 
 test("without --wait the nodes are summed, and who is missing is named", () => {
