@@ -342,6 +342,7 @@ test("small events hold no room once the system has taken them, while the stream
   const socket = await ask("/");
   let text = "";
   socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
+  socket.resume();
   for (let events = 1; events <= 5; events += 1) {
     given = 1;
     const waiting = next;
