@@ -183,7 +183,7 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     const about = { host: host?.name ?? null, kind: host?.kind ?? "none", outcome: "error" } as const;
     served({ ...about, status: error.status, durationMs, bodyBytes: 0 });
     if (host !== undefined) reply.header("Cache-Status", errorStatusOf(node, error.code));
-    if (error.status === 503) reply.header("Retry-After", "1");
+    if (error.status === 503) reply.header("Retry-After", String(error.facts["retryAfterSeconds"] ?? 1));
     return reply
       .code(error.status)
       .header("Cache-Control", "no-store")

@@ -24,7 +24,12 @@ export interface PictureFacts {
   /** 1 for a still picture. */
   readonly frames: number;
   readonly hasAlpha: boolean;
+  /** How often decoding goes over all pixels: above 1 for a progressive JPEG. Absent: it is not known. */
+  readonly scans?: number;
 }
+
+/** More scans are counted as so many; libvips refuses more than a hundred. */
+export const scansMax = 1000;
 
 export const fits = ["clip", "crop", "fill", "max", "min", "scale"] as const;
 export const orderFormats = ["source", "compatible", "jpeg", "png", "webp", "avif"] as const;
@@ -44,7 +49,14 @@ export interface RenderOrder {
   readonly insteadOfAvif?: "webp" | "compatible";
   /** RRGGBBAA; absent: transparent, or white where the format has no alpha. */
   readonly background?: string;
+  /** Largest factor by which a side of the picture may grow. Absent: 1, never enlarged. */
+  readonly enlargementMax?: number;
+  /** Pixels of one frame of the result. Absent: `outputPixelsDefault`. */
+  readonly outputPixelsMax?: number;
 }
+
+/** 33.5 megapixels: a little more than a screen of 8K (7680 × 4320). */
+export const outputPixelsDefault = 33_554_432;
 
 /**
  * The type that the first bytes promise, or undefined for anything that is not decoded here. This is the gate before

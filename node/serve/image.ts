@@ -90,13 +90,13 @@ const followsMax = 3;
 /** Owners that are asked before a node does the work itself; the directory names no more. */
 const ownersMax = 2;
 
-/** @param parts `rendersAtOnce`: see createRenderings; `peers`: absent or null, this node is alone */
+/** @param parts `decoders`: processes that render; `peers`: absent or null, this node is alone */
 export function createImageServer(parts: {
   tiers: Tiers;
   records: Records;
   origin: OriginClient;
   renderer: Renderer;
-  rendersAtOnce: number;
+  decoders: number;
   peers?: Peers | null;
   fleet: () => Fleet;
   feedSeq: () => number;

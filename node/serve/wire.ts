@@ -150,6 +150,9 @@ const sharedFailures: ReadonlySet<string> = new Set<ErrorCode>([
   "DECODER_CRASHED",
   "DECODER_TIMEOUT",
   "DECODER_MEMORY",
+  "SOURCE_QUARANTINED",
+  // Elsewhere the network would get what it may not have here.
+  "NETWORK_OVERLOADED",
   "ORIGIN_UNREACHABLE",
   "ORIGIN_TIMEOUT",
   "ORIGIN_BUSY",
