@@ -183,7 +183,7 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     const about = { host: host?.name ?? null, kind: host?.kind ?? "none", outcome: "error" } as const;
     served({ ...about, status: error.status, durationMs, bodyBytes: 0 });
     if (host !== undefined) reply.header("Cache-Status", errorStatusOf(node, error.code));
-    if (error.status === 503) reply.header("Retry-After", String(error.facts["retryAfterSeconds"] ?? 1));
+    if (error.status === 503) reply.header("Retry-After", retryAfterOf(error));
     return reply
       .code(error.status)
       .header("Cache-Control", "no-store")
@@ -192,6 +192,12 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
       .send(problem);
   });
   return app;
+}
+
+/** In s: a moment, unless the failure says when another attempt makes sense. */
+function retryAfterOf({ facts }: NearcastError): string {
+  const { retryAfterSeconds } = facts;
+  return typeof retryAfterSeconds === "number" ? String(retryAfterSeconds) : "1";
 }
 
 function fromFramework(thrown: FastifyError): NearcastError {

@@ -10,7 +10,8 @@
 import { check } from "#base/schema.ts";
 import assert from "node:assert/strict";
 import { Type, type Static } from "typebox";
-import { fits, orderFormats, pictureTypes, scansMax } from "./picture.ts";
+import { pictureTypes, scansMax } from "#base/picture-facts.ts";
+import { fits, orderFormats } from "./picture.ts";
 import { pictureFailureCodes } from "./picture-failure.ts";
 
 /** Headers are a few hundred bytes; only an error's text has no size of its own, and the decoder cuts it. */

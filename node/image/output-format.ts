@@ -1,6 +1,7 @@
 /** In which format an order comes out. Pure: the pipeline acts on it, and the estimate of the cost foretells it. */
 import type { Size } from "./geometry.ts";
-import type { PictureFacts, PictureType, RenderOrder } from "./picture.ts";
+import type { PictureFacts, PictureType } from "#base/picture-facts.ts";
+import type { RenderOrder } from "./picture.ts";
 
 /**
  * Beyond this, "avif" that Accept chose becomes `insteadOfAvif`: at effort 3 AVIF takes a quarter of a second for each

@@ -2,9 +2,7 @@
  * The words of this room: what a picture is, what may be ordered of it, and how its type is told from its first bytes.
  * A RenderOrder has the same shape as the Variant of node/variant, which this room does not import.
  */
-
-export const pictureTypes = ["jpeg", "png", "webp", "gif", "avif"] as const;
-export type PictureType = (typeof pictureTypes)[number];
+import type { PictureType } from "#base/picture-facts.ts";
 
 export const mediaTypeOf = {
   jpeg: "image/jpeg",
@@ -14,22 +12,6 @@ export const mediaTypeOf = {
   avif: "image/avif",
 } as const satisfies Record<PictureType, string>;
 export type MediaType = (typeof mediaTypeOf)[PictureType];
-
-/** What an upload turned out to be. */
-export interface PictureFacts {
-  readonly type: PictureType;
-  /** Width in px as it is shown, that is after the EXIF orientation. */
-  readonly width: number;
-  readonly height: number;
-  /** 1 for a still picture. */
-  readonly frames: number;
-  readonly hasAlpha: boolean;
-  /** How often decoding goes over all pixels: above 1 for a progressive JPEG. Absent: it is not known. */
-  readonly scans?: number;
-}
-
-/** More scans are counted as so many; libvips refuses more than a hundred. */
-export const scansMax = 1000;
 
 export const fits = ["clip", "crop", "fill", "max", "min", "scale"] as const;
 export const orderFormats = ["source", "compatible", "jpeg", "png", "webp", "avif"] as const;

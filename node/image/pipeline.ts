@@ -13,7 +13,8 @@ import { layoutOf, type Layout } from "./geometry.ts";
 import { countJpegScans } from "./jpeg-scans.ts";
 import { outputFormatOf, outputFramesOf } from "./output-format.ts";
 import { PictureFailure } from "./picture-failure.ts";
-import { scansMax, sniffPicture, type PictureFacts, type PictureType, type RenderOrder } from "./picture.ts";
+import { scansMax, type PictureFacts, type PictureType } from "#base/picture-facts.ts";
+import { sniffPicture, type RenderOrder } from "./picture.ts";
 
 export interface Bounds {
   /** width × height × frames of a source. */

@@ -26,7 +26,8 @@ import type { Log } from "#base/log.ts";
 import assert from "node:assert/strict";
 import { openCrew, type CrewStats, type JobReply, type Worker } from "./crew.ts";
 import { ownResidentBytes } from "./decoder-process.ts";
-import { mediaTypeOf, sniffPicture, type MediaType, type PictureFacts, type RenderOrder } from "./picture.ts";
+import type { PictureFacts } from "#base/picture-facts.ts";
+import { mediaTypeOf, sniffPicture, type MediaType, type RenderOrder } from "./picture.ts";
 
 export interface DecoderLimits {
   /** Resident memory of one busy process. 100 megapixels that must be held whole (interlaced) take some 600 MB. */

@@ -22,7 +22,8 @@
  */
 import { layoutOf } from "./geometry.ts";
 import { outputFormatOf, outputFramesOf } from "./output-format.ts";
-import type { PictureFacts, PictureType, RenderOrder } from "./picture.ts";
+import type { PictureFacts, PictureType } from "#base/picture-facts.ts";
+import type { RenderOrder } from "./picture.ts";
 
 export interface RenderCost {
   /** To read the source. */

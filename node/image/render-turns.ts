@@ -343,7 +343,7 @@ async function placeFor<Result>(
     resolve();
   };
   work.phase = { name: "waiting", job, begin, refuse: reject };
-  state.byJob.set(job, work as Work<never>);
+  state.byJob.set(job, work);
   for (const victim of admission.displaced) refuse(state, victim, "network");
   giveTurns(state);
   if (queue.waiting.has(job)) {

@@ -249,7 +249,11 @@ function declareCaches(metrics: Metrics, parts: Observed): void {
     () => images.counts().revalidations,
   );
   gauge("nearcast_decoders_busy", "Decoder processes that are working", () => decoders.stats().busy);
-  gauge("nearcast_decoders_queued", "Renderings that wait", () => images.counts().waiting + decoders.stats().queued);
+  gauge(
+    "nearcast_decoders_queued",
+    "Renderings that wait",
+    () => images.counts().turns.waiting + decoders.stats().queued,
+  );
   counter("nearcast_decoder_crashes_total", "Decoder processes that crashed", () => decoders.stats().crashes);
   counter("nearcast_decoder_timeouts_total", "Renderings above their time limit", () => decoders.stats().timeouts);
   counter(

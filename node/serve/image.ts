@@ -48,7 +48,7 @@ import type { Delivery, MissReason, Outcome, Timings } from "./outcome.ts";
 import type { Peers } from "./peers.ts";
 import { ownWork, type RequestContext } from "./request-context.ts";
 import { createRelay, type Helpers, type Relayed } from "./relay.ts";
-import { createRenderings, type Renderer, type WantedVariant } from "./render.ts";
+import { createRenderings, type RenderCounts, type Renderer, type WantedVariant } from "./render.ts";
 import { createShield, type ToldSource } from "./shield.ts";
 import { createSources, type SourceName, SourceReplaced } from "./source.ts";
 import { freshnessOf } from "./source-freshness.ts";
@@ -82,7 +82,7 @@ export interface ImageServer {
    * @returns the names of the pictures whose records it marked
    */
   purge: (purge: Purge, mark: "replaced" | "removed" | "soft") => readonly string[];
-  counts: () => { renders: number; renderFailures: number; revalidations: number; waiting: number };
+  counts: () => RenderCounts & { revalidations: number };
 }
 
 /** A source that changes while it is being fetched is followed this often. */
@@ -128,7 +128,7 @@ export function createImageServer(parts: {
     if (present.outcome === "hit") {
       return { record, object: present.object, outcome: describe({ from: present.tier }), ...about };
     }
-    const bytes = { sha256: meaning.sha256, key };
+    const bytes = { sha256: meaning.sha256, key, ...(record.picture === undefined ? {} : { picture: record.picture }) };
     const { result, isCollapsed } = renderings.render(
       order,
       bytes,

@@ -15,7 +15,7 @@ import type { Log } from "#base/log.ts";
 import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import { hostTag, sourceTag } from "#purge/entry-tags.ts";
-import type { PictureFacts } from "#image/picture.ts";
+import type { PictureFacts } from "#base/picture-facts.ts";
 import { openQuarantine, type Quarantine } from "#image/quarantine.ts";
 import {
   type CostCorrections,
@@ -171,7 +171,11 @@ interface Rendering {
 }
 
 /** @throws NearcastError the failure of this variant a moment ago; SOURCE_QUARANTINED */
-function refuseFailing({ failed, quarantine, counts, parts }: State, wanted: WantedVariant, bytes: RenderedBytes): void {
+function refuseFailing(
+  { failed, quarantine, counts, parts }: State,
+  wanted: WantedVariant,
+  bytes: RenderedBytes,
+): void {
   const nowMs = parts.clock.monotonicMs();
   const quarantined = quarantine.check(bytes.sha256, nowMs);
   if (quarantined !== undefined) {
@@ -273,11 +277,7 @@ function noteFailure(state: State, { wanted, bytes }: Rendering, cost: RenderCos
   if (code === "DECODER_CRASHED" || (isOfDecoder(code) && isBlamedOnSource(cost, renderTimeoutMs))) {
     quarantine.failed(bytes.sha256, code, nowMs);
   }
-  log.warn(
-    code,
-    { reason: detail, source: wanted.name },
-    "a picture could not be rendered; the client gets an error",
-  );
+  log.warn(code, { reason: detail, source: wanted.name }, "a picture could not be rendered; the client gets an error");
 }
 
 /** Failures that cost a process, or its whole time. */

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import sharp from "sharp";
 import { PictureFailure, type PictureFailureCode } from "../../../node/image/picture-failure.ts";
-import { fits, type PictureType, type RenderOrder } from "../../../node/image/picture.ts";
+import type { PictureType } from "../../../node/base/picture-facts.ts";
+import { fits, type RenderOrder } from "../../../node/image/picture.ts";
 import { inspectPicture, renderPicture } from "../../../node/image/pipeline.ts";
 import { animation, bounds, colourAt, isNear, noise, order, plain, pngBomb, quarters } from "./pictures.ts";
 

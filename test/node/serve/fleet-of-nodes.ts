@@ -48,6 +48,7 @@ export function quickRenderer(): Renderer & { renders: () => readonly string[]; 
   const renders: string[] = [];
   let holding: Promise<void> = Promise.resolve();
   return {
+    measure: () => Promise.resolve({ type: "png", width: 1000, height: 1000, frames: 1, hasAlpha: true, scans: 1 }),
     async render(source, order) {
       const name = `${createHash("sha256").update(source).digest("hex")} ${JSON.stringify(order)}`;
       renders.push(name);
@@ -77,7 +78,7 @@ export interface TestNode {
   /** The same in two steps: in force in memory, and the position moved on. */
   eventInSteps: (data: object) => { moveOn: () => Promise<void> };
   position: FeedPosition | null;
-  counts: () => { renders: number; renderFailures: number; revalidations: number; waiting: number };
+  counts: () => ReturnType<ImageServer["counts"]>;
   peerCounts: () => PeerCounts;
   statusOf: (delivery: Delivery) => string;
   setBusy: (isBusy: boolean) => void;
@@ -118,7 +119,7 @@ export async function startNodes(
     renderer?: Renderer;
     /** Of a node that does not do as the others do. */
     rendererOf?: (node: string) => Renderer | undefined;
-    rendersAtOnce?: number;
+    decoders?: number;
     /** How far each node's wall clock is off. */
     skewMs?: (node: number) => number;
   },
@@ -224,7 +225,7 @@ export async function startNodes(
       records,
       origin,
       renderer,
-      rendersAtOnce: settings.rendersAtOnce ?? 4,
+      decoders: settings.decoders ?? 2,
     });
     const assets = createAssetServer({ ...common, fetcher });
     const purger = createPurger({ images, assets, tiers, records, fleet: () => fleet });

@@ -50,7 +50,7 @@ interface Edge {
   /** As the feed brings it, and in force when it resolves. */
   event: (data: object) => Promise<void>;
   skip: (seconds: number) => void;
-  counts: () => { renders: number; renderFailures: number; revalidations: number; waiting: number };
+  counts: () => ReturnType<ImageServer["counts"]>;
   forgetSource: (bytes: Buffer) => Promise<void>;
   forgetVariants: () => void;
   restart: () => Promise<void>;
@@ -84,7 +84,7 @@ async function startEdge(t: TestContext, origin: PictureOrigin, host: object = {
     const tiers = joinTiers(memory, disk);
     const records = openRecords(disk);
     const shared = { tiers, fleet: () => fleet, feedSeq: () => seq, clock, log: silentLog };
-    const images = createImageServer({ ...shared, records, origin: client, renderer: decoders, rendersAtOnce: 2 });
+    const images = createImageServer({ ...shared, records, origin: client, renderer: decoders, decoders: 1 });
     const assets = createAssetServer({ ...shared, fetcher });
     const purger = createPurger({ images, assets, tiers, records, fleet: () => fleet });
     const stop = async (): Promise<void> => {
@@ -441,7 +441,7 @@ test("past the bound of those who wait for a decoder the next is refused, and no
   assert.ok(refused.length > 0 && refused.length <= 17, String(refused.length));
   for (const { reason } of refused) assert.equal((reason as NearcastError).code, "OVERLOADED");
   assert.equal(edge.counts().renders, 1 + widths.length - refused.length);
-  assert.equal(edge.counts().waiting, 0);
+  assert.equal(edge.counts().turns.waiting, 0);
   for (const widthPx of widths) assert.equal((await edge.get("a.png", { widthPx })).status, 200);
   assert.deepEqual(origin.counts(), { questions: 1, bodies: 1 });
 });

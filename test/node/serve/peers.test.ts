@@ -292,7 +292,7 @@ test("a node whose own queue is full has one more rendering made by another befo
   picturesOf(names, origin);
   const renderer = quickRenderer();
   const limits = { renderQueueMax: 1 };
-  const world = await startNodes(t, origin.url, { sites: { fra: 2 }, renderer, rendersAtOnce: 1, limits });
+  const world = await startNodes(t, origin.url, { sites: { fra: 2 }, renderer, decoders: 1, limits });
   const owner = world.ownerOf("fra", "0.png");
   const other = world.otherOf("fra", "0.png");
   const held = Promise.withResolvers<void>();
@@ -300,7 +300,7 @@ test("a node whose own queue is full has one more rendering made by another befo
   const own = names.filter((name) => owner.directory.ownersBefore(name).length === 0).slice(0, 4);
   const asked = own.map((name) => owner.get(name));
   // Two here, one runs and one waits; the two that found no room are the other's.
-  await until(() => owner.counts().waiting === 1 && renderer.renders().length === 2);
+  await until(() => owner.counts().turns.waiting === 1 && renderer.renders().length === 2);
   held.resolve();
   const answers = await Promise.all(asked);
   assert.deepEqual(
@@ -459,6 +459,7 @@ test("a peer that hands over a script, a page or another format is refused, and 
     let evil = "";
     const evilRenderer = { render: () => Promise.resolve({ body, type, renderMs: 1 }) };
     const rendererOf = (node: string) => ({
+      measure: honest.measure,
       render: (...order: Parameters<typeof honest.render>) =>
         node === evil ? evilRenderer.render() : honest.render(...order),
     });
