@@ -124,8 +124,7 @@ export function enqueue(
   }
   const displaced: FairJob[] = [];
   const isFull = (): boolean =>
-    queue.waiting.size > 0 &&
-    (queue.waiting.size >= waitingMax || queue.waitingCostMs + job.costMs > waitingCostMsMax);
+    queue.waiting.size > 0 && (queue.waiting.size >= waitingMax || queue.waitingCostMs + job.costMs > waitingCostMsMax);
   while (isFull()) {
     const victim = newestOfLargest(queue, (own?.waitingCostMs ?? 0) + job.costMs);
     if (victim === undefined) return { outcome: "refused", because: "queue" };

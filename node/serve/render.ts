@@ -208,7 +208,7 @@ async function renderInTurn(state: State, rendering: Rendering): Promise<Rendere
 
 /** Reads the header of a source of which nothing is known. */
 async function measureInTurn(state: State, rendering: Rendering): Promise<PictureFacts> {
-  const { parts, measured, quarantine } = state;
+  const { parts, measured } = state;
   const { bytes, asked, flight } = rendering;
   return await flight.turn(measureCostMs, async () => {
     const source = await sourceBytes(state, rendering);
@@ -220,8 +220,7 @@ async function measureInTurn(state: State, rendering: Rendering): Promise<Pictur
       asked.source = source.body;
       return picture;
     } catch (thrown) {
-      const { code } = asNearcastError(thrown);
-      if (isOfDecoder(code)) quarantine.failed(bytes.sha256, code, parts.clock.monotonicMs());
+      if (!flight.signal.aborted) noteFailure(state, rendering, asNearcastError(thrown), null);
       throw thrown;
     }
   });
@@ -254,7 +253,7 @@ async function renderNow(state: State, rendering: Rendering, cost: RenderCost): 
       signal: flight.signal,
     });
   } catch (thrown) {
-    if (!flight.signal.aborted) noteFailure(state, rendering, cost, asNearcastError(thrown));
+    if (!flight.signal.aborted) noteFailure(state, rendering, asNearcastError(thrown), cost);
     throw thrown;
   }
   learnCost(corrections, cost, rendered.renderMs);
@@ -266,18 +265,24 @@ async function renderNow(state: State, rendering: Rendering, cost: RenderCost): 
   return { object, isStored: tiers.store(object), timings, status };
 }
 
-function noteFailure(state: State, { wanted, bytes }: Rendering, cost: RenderCost, error: NearcastError): void {
+/** @param cost of the rendering that failed; null: its header could not be read */
+function noteFailure(
+  state: State,
+  { wanted, bytes }: Rendering,
+  { code, message: detail }: NearcastError,
+  cost: RenderCost | null,
+): void {
   const { parts, counts, failed, quarantine, log } = state;
-  const { code, message: detail } = error;
   counts.renderFailures += 1;
   if (code === "OVERLOADED") return;
   const nowMs = parts.clock.monotonicMs();
   failed.set(bytes.key, { code, detail, untilMs: nowMs + failureMs });
-  const { renderTimeoutMs } = parts.fleet().limits;
-  if (code === "DECODER_CRASHED" || (isOfDecoder(code) && isBlamedOnSource(cost, renderTimeoutMs))) {
+  const isOfSource = cost === null || isBlamedOnSource(cost, parts.fleet().limits.renderTimeoutMs);
+  if (code === "DECODER_CRASHED" || (isOfDecoder(code) && isOfSource)) {
     quarantine.failed(bytes.sha256, code, nowMs);
   }
-  log.warn(code, { reason: detail, source: wanted.name }, "a picture could not be rendered; the client gets an error");
+  const facts = { reason: detail, source: wanted.name };
+  log.warn(code, facts, "a picture could not be rendered; the client gets an error");
 }
 
 /** Failures that cost a process, or its whole time. */

@@ -24,7 +24,7 @@ import { type Member, openDirectory, type PeerDirectory } from "../../../node/pe
 import { createHotKeys } from "../../../node/peer/hot-keys.ts";
 import { listenForPeers } from "../../../node/peer/peer-listener.ts";
 import { createAssetServer } from "../../../node/serve/asset.ts";
-import { createImageServer } from "../../../node/serve/image.ts";
+import { createImageServer, type ImageServer } from "../../../node/serve/image.ts";
 import type { AssetOrder, ImageOrder } from "../../../node/serve/order.ts";
 import { cacheStatusOf, type Delivery } from "../../../node/serve/outcome.ts";
 import { joinPeers, type PeerCounts } from "../../../node/serve/peers.ts";
@@ -69,7 +69,7 @@ export interface TestNode {
   directory: PeerDirectory;
   /** What answers its peers, to be asked without a channel. */
   peerApp: FastifyInstance;
-  get: (name: string, variant?: Partial<Variant>) => Promise<Delivery>;
+  get: (name: string, variant?: Partial<Variant>, clientNetwork?: string) => Promise<Delivery>;
   /** Without a wait, from memory, or not at all. */
   getNow: (name: string, variant?: Partial<Variant>) => Delivery | undefined;
   asset: (target: string, fields?: AssetOrder["fields"]) => Promise<Delivery>;
@@ -270,7 +270,7 @@ export async function startNodes(
       member: { name, node: name, site, host: hostOf(name), port: peerPort },
       directory,
       peerApp: app,
-      get: (source, variant = {}) => images.serve(orderOf(source, variant), testContext()),
+      get: (source, variant = {}, clientNetwork) => images.serve(orderOf(source, variant), testContext(clientNetwork)),
       getNow: (source, variant = {}) => images.serveNow(orderOf(source, variant)),
       asset(target, fields = {}) {
         assert(assetsHost?.kind === "assets");

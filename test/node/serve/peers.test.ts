@@ -146,7 +146,7 @@ test("a failure that the owner met is everybody's: neither origin nor decoder is
   for (const node of world.nodes) await assert.rejects(node.get("broken.png"), { code: "UNSUPPORTED_IMAGE" });
   assert.deepEqual(origin.counts(), { questions: 1, bodies: 1 });
   assert.equal(
-    world.nodes.map((node) => node.counts().renders).reduce((sum, one) => sum + one),
+    world.nodes.map((node) => node.counts().renderFailures).reduce((sum, one) => sum + one),
     1,
   );
 
@@ -298,7 +298,7 @@ test("a node whose own queue is full has one more rendering made by another befo
   const held = Promise.withResolvers<void>();
   renderer.hold(held.promise);
   const own = names.filter((name) => owner.directory.ownersBefore(name).length === 0).slice(0, 4);
-  const asked = own.map((name) => owner.get(name));
+  const asked = own.map((name, index) => owner.get(name, {}, `192.0.${index}.0/24`));
   // Two here, one runs and one waits; the two that found no room are the other's.
   await until(() => owner.counts().turns.waiting === 1 && renderer.renders().length === 2);
   held.resolve();
