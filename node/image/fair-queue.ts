@@ -23,6 +23,7 @@
  * network with the most waiting loses its newest job: never its neighbors. The bound in cost is what can be done before
  * those who wait give up: more would be refused later anyway.
  */
+import assert from "node:assert/strict";
 
 export interface FairLimits {
   /** Jobs that make progress at the same time. */
@@ -122,21 +123,28 @@ export function enqueue(
       return { outcome: "refused", because: "network" };
     }
   }
-  const displaced: FairJob[] = [];
+  const displaced: Waiting[] = [];
   const isFull = (): boolean =>
     queue.waiting.size > 0 && (queue.waiting.size >= waitingMax || queue.waitingCostMs + job.costMs > waitingCostMsMax);
   while (isFull()) {
     const victim = newestOfLargest(queue, (own?.waitingCostMs ?? 0) + job.costMs);
-    if (victim === undefined) return { outcome: "refused", because: "queue" };
+    if (victim === undefined) {
+      // Nobody loses a place for one who gets none.
+      for (const entry of displaced.toReversed()) enterQueue(queue, entry);
+      return { outcome: "refused", because: "queue" };
+    }
     displaced.push(victim);
-    leaveQueue(queue, victim);
+    leaveQueue(queue, victim.job);
   }
   queue.arrivals += 1;
-  const entry = { job, number: queue.arrivals };
-  queue.waiting.set(job, entry);
-  queue.waitingCostMs += job.costMs;
-  for (const one of job.networks.keys()) addTo(queue, one, entry);
-  return { outcome: "waits", displaced };
+  enterQueue(queue, { job, number: queue.arrivals });
+  return { outcome: "waits", displaced: displaced.map((entry) => entry.job) };
+}
+
+function enterQueue(queue: FairQueue, entry: Waiting): void {
+  queue.waiting.set(entry.job, entry);
+  queue.waitingCostMs += entry.job.costMs;
+  for (const network of entry.job.networks.keys()) addTo(queue, network, entry);
 }
 
 /** One more network waits for a job. Ignored unless the job waits in the queue. */
@@ -177,6 +185,7 @@ export function nextInTurn(queue: FairQueue, nowMs: number): FairJob | undefined
   }
   if (first === undefined) return undefined;
   const { job } = first.entry;
+  assert(queue.waiting.has(job), "a line holds only jobs that wait");
   first.network.running += 1; // before it leaves the line, so that its network stays active
   leaveQueue(queue, job);
   first.network.timeMs += job.costMs;
@@ -278,7 +287,7 @@ function oldestOf({ small, large }: Network, mayBeLarge: boolean): Waiting | und
 }
 
 /** Of the network with the most waiting, if it has more than `aboveMs`: the newest job that no other waits for. */
-function newestOfLargest(queue: FairQueue, aboveMs: number): FairJob | undefined {
+function newestOfLargest(queue: FairQueue, aboveMs: number): Waiting | undefined {
   let largest: Network | undefined;
   for (const network of queue.networks.values()) {
     if (network.waitingCostMs > (largest?.waitingCostMs ?? aboveMs)) largest = network;
@@ -289,5 +298,5 @@ function newestOfLargest(queue: FairQueue, aboveMs: number): FairJob | undefined
       if (entry.job.networks.size === 1 && entry.number > (newest?.number ?? 0)) newest = entry;
     }
   }
-  return newest?.job;
+  return newest;
 }

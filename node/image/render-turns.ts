@@ -162,7 +162,7 @@ export function openRenderTurns<Result>(options: TurnOptions): RenderTurns<Resul
       const work = createWork<Result>(client);
       works.set(key, work);
       const result = wait(state, work, client);
-      void settle(state, work, begin).finally(() => {
+      void settle(state, work, begin, () => {
         if (works.get(key) === work) works.delete(key);
       });
       return { result, isCollapsed: false };
@@ -187,11 +187,12 @@ function createWork<Result>({ clientNetwork }: Client): Work<Result> {
   };
 }
 
-/** Does the work, and tells all who wait. Never rejects. */
+/** Does the work, and tells all who wait, once nobody can join any more. Never rejects. */
 async function settle<Result>(
   state: State,
   work: Work<Result>,
   begin: (flight: Flight) => Promise<Result>,
+  close: () => void,
 ): Promise<void> {
   const flight: Flight = {
     signal: work.stop.signal,
@@ -209,6 +210,7 @@ async function settle<Result>(
       waiter.reject(error);
     };
   }
+  close();
   work.cancelStop();
   for (const waiter of work.waiters) tell(waiter);
 }
@@ -310,6 +312,7 @@ async function takeTurn<Result, Part>(
   onWait: (() => void) | undefined,
 ): Promise<Part> {
   const { queue, options } = state;
+  if (work.waiters.size === 0) work.stop.abort(new NobodyWaits());
   work.stop.signal.throwIfAborted();
   const job: FairJob = { costMs, networks: work.networks };
   await placeFor(state, work, job, onWait);

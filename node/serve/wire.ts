@@ -139,7 +139,7 @@ export function readNetwork(fields: RequestFields): string | null | undefined {
 }
 
 /**
- * Failures that are the same wherever the work is tried: the origin's, and those of a picture. All others are the
+ * Failures that are the same wherever the work is tried: the origin's, those of a picture, and the client's own. All others are the
  * asked one's own, and the asker goes on to the next.
  */
 const sharedFailures: ReadonlySet<string> = new Set<ErrorCode>([

@@ -177,7 +177,9 @@ test("any interleaving keeps the bounds, and no place stays free for whom it cou
         case 1: {
           const added = job(network, random() < 0.2 ? 1001 + whole(9000) : 1 + whole(900));
           const waitingMax = 12;
+          const before = new Set(queue.waiting.keys());
           const admission = enqueue(queue, added, network, { waitingMax, nowMs });
+          if (admission.outcome === "refused") assert.deepEqual(new Set(queue.waiting.keys()), before, shown);
           if (admission.outcome === "waits") jobs.add(added);
           for (const displaced of admission.outcome === "waits" ? admission.displaced : []) {
             assert(!queue.waiting.has(displaced) && displaced.networks.size === 1, shown);
