@@ -1,14 +1,14 @@
 /**
- * How many requests does each eviction policy answer from a cache of the same size? Traces are replayed through LRU,
- * S3-FIFO and the policy of the memory tier; and what does that policy cost?
+ * How many requests, and how many of their bytes, does each eviction policy answer from a cache of the same size?
+ * Traces are replayed through LRU, S3-FIFO and the policies of both tiers; and what does that of memory cost?
  */
 import { readFile } from "node:fs/promises";
 import { createGreedyDualPolicy } from "../node/cache/greedy-dual-policy.ts";
-import type { EvictionPolicy } from "../node/cache/eviction-policy.ts";
 import { createLruPolicy } from "./eviction/lru.ts";
 import { measurePolicyCost } from "./eviction/policy-cost.ts";
 import { type HitRatios, replay, uniqueBytes } from "./eviction/replay.ts";
 import { createS3FifoPolicy } from "./eviction/s3-fifo.ts";
+import { type CacheBounds, cacheWithPolicy, diskCache, type SimulatedCache } from "./eviction/simulated-cache.ts";
 import { drawTrace, readTrace, type Trace, zipfTrace } from "./eviction/trace.ts";
 import { digits, type Report, type Table } from "./lab/figures.ts";
 import type { Lab } from "./lab/lab.ts";
@@ -20,10 +20,12 @@ const objectShareMax = 1 / 8;
 const objectCounts = [10_000, 100_000, 1_000_000];
 const seed = 1;
 
-const policies: readonly { name: string; create: (bytesMax: number) => EvictionPolicy }[] = [
-  { name: "LRU", create: createLruPolicy },
-  { name: "S3-FIFO", create: createS3FifoPolicy },
-  { name: "nearcast, memory", create: createGreedyDualPolicy },
+type Create = (trace: Trace, bounds: CacheBounds) => SimulatedCache;
+const caches: readonly { name: string; create: Create }[] = [
+  { name: "LRU", create: (trace, bounds) => cacheWithPolicy(trace, createLruPolicy(), bounds) },
+  { name: "S3-FIFO", create: (trace, bounds) => cacheWithPolicy(trace, createS3FifoPolicy(bounds.bytesMax), bounds) },
+  { name: "nearcast, memory", create: (trace, bounds) => cacheWithPolicy(trace, createGreedyDualPolicy(), bounds) },
+  { name: "nearcast, disk", create: diskCache },
 ];
 
 /** Files that the command line names. */
@@ -37,19 +39,23 @@ export interface TraceFiles {
 export async function measureHitRatio(lab: Lab, { dataPath, tracePaths }: TraceFiles): Promise<Report> {
   const tables: Table[] = [];
   const samples: Record<string, unknown> = {};
+  const notes = [
+    "cache sizes: parts of the bytes of all objects that are requested; one object may take an eighth of the cache",
+  ];
   for await (const trace of tracesOf(dataPath, tracePaths)) {
     const bytes = uniqueBytes(trace);
     lab.say(`${trace.name}: ${trace.requests.length} requests, ${Math.round(bytes / 2 ** 20)} MiB in all objects`);
     const ratios = new Map<string, readonly HitRatios[]>();
-    for (const { name, create } of policies) {
-      const ofPolicy = cacheShares.map((share) => {
+    for (const { name, create } of caches) {
+      const ofCache = cacheShares.map((share) => {
         const bytesMax = bytes * share;
-        return replay(trace, create(bytesMax), bytesMax, bytesMax * objectShareMax);
+        return replay(trace, create(trace, { bytesMax, objectBytesMax: bytesMax * objectShareMax }));
       });
-      ratios.set(name, ofPolicy);
+      ratios.set(name, ofCache);
     }
     const title = `Hit ratio in %, objects / bytes: ${trace.name}`;
     tables.push(tableOf(title, ratios));
+    notes.push(...copyNotes(trace.name, ratios));
     samples[title] = Object.fromEntries(ratios);
   }
   const costs = objectCounts.map(measurePolicyCost);
@@ -65,9 +71,7 @@ export async function measureHitRatio(lab: Lab, { dataPath, tracePaths }: TraceF
   return {
     question: "hit-ratio",
     tables,
-    notes: [
-      "cache sizes: parts of the bytes of all objects that are requested; one object may take an eighth of the cache",
-    ],
+    notes,
     absent: [],
     samples,
   };
@@ -82,14 +86,24 @@ async function* tracesOf(dataPath: string | undefined, tracePaths: readonly stri
   if (dataPath === undefined && tracePaths.length === 0) yield zipfTrace(seed);
 }
 
+/** A cache that stores objects in segments copies some of them, to free the segment of the others. */
+function copyNotes(traceName: string, ratios: ReadonlyMap<string, readonly HitRatios[]>): string[] {
+  return [...ratios]
+    .filter(([, ofCache]) => ofCache.some(({ copied }) => copied > 0))
+    .map(([name, ofCache]) => {
+      const percents = ofCache.map(({ copied }) => `${(copied * 100).toFixed(1)} %`);
+      return `${traceName}: ${name} copied ${percents.join(" and ")} of the bytes that it wrote`;
+    });
+}
+
 function tableOf(title: string, ratios: ReadonlyMap<string, readonly HitRatios[]>): Table {
   const percent = (ratio: number): string => (ratio * 100).toFixed(1);
   return {
     title,
     columns: ["policy", ...cacheShares.map((share) => `cache of ${share * 100} %`)],
-    rows: [...ratios].map(([name, ofPolicy]) => [
+    rows: [...ratios].map(([name, ofCache]) => [
       name,
-      ...ofPolicy.map(({ objects, bytes }) => `${percent(objects)} / ${percent(bytes)}`),
+      ...ofCache.map(({ objects, bytes }) => `${percent(objects)} / ${percent(bytes)}`),
     ]),
   };
 }

@@ -205,6 +205,27 @@ export const edgeConfigSchema = Type.Object(
       },
       { ...strict, default: {}, description: "size of the cache" },
     ),
+    delivery: Type.Object(
+      {
+        inFlightBytes: Type.Integer({
+          minimum: mebibyte,
+          maximum: 1024 ** 4,
+          default: 256 * mebibyte,
+          unit: "B",
+          description:
+            "memory for bodies that are on their way to clients and not in the memory cache; a request that finds no " +
+            "room waits, and then gets a 503",
+        }),
+        bytesPerSecondMin: Type.Integer({
+          minimum: 1,
+          maximum: mebibyte,
+          default: 1024,
+          unit: "B/s",
+          description: "a client that takes less, on average over about a minute, is disconnected",
+        }),
+      },
+      { ...strict, default: {}, description: "limits for responses on their way to clients" },
+    ),
     assets: Type.Object(
       {
         privateNetworks: Type.Array(Type.String({ format: "prefix" }), {

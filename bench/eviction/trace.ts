@@ -55,7 +55,7 @@ export async function readTrace(path: string): Promise<Trace> {
     requests.push(position);
   }
   return {
-    name: path.slice(path.lastIndexOf("/") + 1),
+    name: path,
     keys: [...positions.keys()],
     bytes: Float64Array.from(bytes),
     costsMs: Float64Array.from(costsMs),

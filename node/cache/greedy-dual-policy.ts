@@ -23,6 +23,10 @@ import {
 } from "./priority-heap.ts";
 
 export interface GreedyDualPolicy extends EvictionPolicy {
+  /** Each object that is stored has a slot below this number, and keeps it. */
+  slots: () => number;
+  /** The key of the object in a slot, if there is one. */
+  keyAt: (slot: number) => string | undefined;
   /** Of all the policy's own data. */
   memoryBytes: () => number;
 }
@@ -74,6 +78,8 @@ export function createGreedyDualPolicy(): GreedyDualPolicy {
       floor = priorityOf(heap, slot);
       return slots.keys[slot];
     },
+    slots: () => slots.used,
+    keyAt: (slot) => slots.keys[slot],
     memoryBytes: () =>
       slots.capacity * pointerBytes +
       [slots.hashes, slots.table, heap.priorities, heap.slots, heap.places, worths, sketch.words].reduce(

@@ -8,10 +8,11 @@
  * would be the next victim itself is not admitted, and one object may take at most an eighth of the budget.
  */
 import { LRUCache } from "lru-cache";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { admit } from "./eviction-policy.ts";
 import { createGreedyDualPolicy } from "./greedy-dual-policy.ts";
 import { type CachedObject, costMsOf, memoryBytesOf } from "./object.ts";
-import { createTagIndex, type Found, isPurgedBy, type Purge } from "./purge.ts";
+import type { SweepVisitor } from "./purge-sweep.ts";
 
 export interface MemoryTier {
   /** The object, which counts as used now. */
@@ -21,17 +22,18 @@ export interface MemoryTier {
   /** Returns whether the object was admitted. */
   store: (object: CachedObject) => boolean;
   remove: (key: string) => void;
-  /** Removes what the purge names; returns how many objects that were. */
-  purge: (purge: Purge, found?: Found) => number;
-  keysOf: (purge: Purge) => Set<string>;
+  clear: () => void;
+  /** For the sweep. */
+  walk: (visitor: SweepVisitor) => Promise<void>;
   stats: () => { entries: number; bytes: number; bytesMax: number; evictions: number };
 }
 
+/** Objects that a walk looks at in one turn of the event loop: some 2 ms. */
+const objectsPerTurn = 5000;
 /** The part of the budget that one object may take. */
-const objectShareMax = 1 / 8;
+export const objectShareMax = 1 / 8;
 
 export function openMemoryTier(bytesMax: number): MemoryTier {
-  const tags = createTagIndex();
   const policy = createGreedyDualPolicy();
   const objectBytesMax = Math.floor(bytesMax * objectShareMax);
   let evictions = 0;
@@ -39,8 +41,7 @@ export function openMemoryTier(bytesMax: number): MemoryTier {
     // A backstop: there is always room when an object is stored.
     maxSize: bytesMax + objectBytesMax,
     sizeCalculation: memoryBytesOf,
-    dispose(object, key) {
-      tags.remove(key, object.facts.tags);
+    dispose(_object, key) {
       policy.removed(key);
     },
   });
@@ -68,23 +69,24 @@ export function openMemoryTier(bytesMax: number): MemoryTier {
       const candidate = { key, bytes, costMs: costMsOf(object.facts) };
       if (!admit(policy, candidate, bytesMax - cache.calculatedSize, evict)) return false;
       cache.set(key, object);
-      tags.add(key, object.facts.tags);
       return true;
     },
     remove(key) {
       cache.delete(key);
     },
-    purge(purge, found) {
-      let count = 0;
-      for (const key of tags.keysOf(purge)) {
-        const object = cache.peek(key);
-        if (object === undefined || !isPurgedBy(object.facts, purge) || !cache.delete(key)) continue;
-        count += 1;
-        found?.(object.facts, memoryBytesOf(object));
-      }
-      return count;
+    clear() {
+      cache.clear();
     },
-    keysOf: tags.keysOf,
+    async walk({ isConcernable, visit }) {
+      // Slots stay where they are while objects come and go between two slices.
+      for (let slot = 0; slot < policy.slots(); slot += 1) {
+        if (slot % objectsPerTurn === objectsPerTurn - 1) await nextTurn();
+        const key = policy.keyAt(slot);
+        const object = key === undefined ? undefined : cache.peek(key);
+        if (object === undefined || !isConcernable(object.facts.feedSeq)) continue;
+        if (visit(object.facts, memoryBytesOf(object)) === "drop") cache.delete(object.key);
+      }
+    },
     stats: () => ({ entries: cache.size, bytes: cache.calculatedSize, bytesMax, evictions }),
   };
 }

@@ -14,6 +14,9 @@ import { createHash } from "node:crypto";
  */
 export const tagsMax = 1000;
 
+/** Where an object lies. */
+export type Tier = "memory" | "disk";
+
 export interface ObjectFacts {
   readonly status: number;
   readonly tags: readonly string[];
@@ -23,6 +26,8 @@ export interface ObjectFacts {
   readonly feedSeq: number;
   /** The measured time that it took to fetch and render it; absent: unknown. */
   readonly costMs?: number;
+  /** Another node, from which it came, said that a soft purge concerned it. */
+  readonly isSoftPurged?: true;
   /** What the room that made the object needs to know of it again; JSON. */
   readonly notes: Readonly<Record<string, unknown>>;
 }

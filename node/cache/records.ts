@@ -7,7 +7,9 @@
  * finds the older version's variants where they were. Records live in a bounded map and, for a warm start, as objects
  * without a body on disk: heads alone, one after the other in the files of the heads.
  *
- * A purge marks a record instead of dropping it, since its hashes make the next question to the origin a cheap one:
+ * A record that a purge concerns is marked instead of dropped, since its hashes make the next question to the origin a
+ * cheap one. Purges that somebody ordered are found by the marks of purges at the next look-up; an upload or a rollback
+ * concerns one name, and marks its record at once:
  *   "replaced"  ask first; while the origin fails the old version may still be served inside the stale window
  *   "removed"   ask first; the old version is never served again unless the origin says so
  *   "soft"      answer now, ask behind
@@ -15,13 +17,15 @@
 import { LRUCache } from "lru-cache";
 import { sourceTag } from "#purge/entry-tags.ts";
 import type { PictureFacts } from "#base/picture-facts.ts";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { DiskTier } from "./disk/disk-tier.ts";
 import { createFlights } from "./flights.ts";
-import { keyOf } from "./object.ts";
-import type { Purge } from "./purge.ts";
+import { keyOf, type ObjectFacts } from "./object.ts";
+import { isStorable, verdictOf } from "./purge-marks.ts";
+import { type Purges, tellCounting } from "./purges.ts";
+import type { Swept } from "./purge-sweep.ts";
 
-const marks = ["soft", "replaced", "removed"] as const;
-export type SourceMark = (typeof marks)[number];
+export type SourceMark = "soft" | "replaced" | "removed";
 
 export interface SourceRecord {
   readonly name: string;
@@ -57,16 +61,20 @@ export interface Records {
    */
   storeInMemory: (record: SourceRecord) => void;
   /**
-   * Marks the records in memory that a purge concerns; in force at once.
-   * @returns the names of the pictures whose records it marked; not those that were marked before, nor absent ones
+   * Other bytes have these names since an event of the feed: marks the records as replaced, and makes the disk forget
+   * them, so that a restart asks the origin too. In force at once; resolves when it is on disk.
    */
-  mark: (purge: Purge, mark: SourceMark) => readonly string[];
-  /** Makes the disk forget the records that a purge concerns, so that a restart asks the origin again. */
-  forgetOnDisk: (purge: Purge) => Promise<void>;
+  replaced: (names: readonly string[], seq: number) => Promise<void>;
+  /** Everything that is known is wrong. What is on disk goes with the disk's objects. */
+  clear: () => void;
   size: () => number;
+  readonly swept: Swept;
 }
 
-export function openRecords(disk: DiskTier): Records {
+/** Records that a walk looks at in one turn of the event loop: some 2 ms. */
+const recordsPerTurn = 5000;
+
+export function openRecords(disk: DiskTier, purges: Purges): Records {
   const present = new LRUCache<string, SourceRecord>({ max: recordsMax });
   const absent = new LRUCache<string, SourceRecord>({ max: absentMax });
   const loads = createFlights<SourceRecord | undefined>();
@@ -79,88 +87,114 @@ export function openRecords(disk: DiskTier): Records {
     return (isAbsent && wasPresent) || disk.contains(recordKey(record.name));
   }
 
+  function remembered(name: string): SourceRecord | undefined {
+    const record = present.get(name) ?? absent.get(name);
+    return record === undefined ? undefined : judged(record);
+  }
+
+  /** The record with the mark of the purges that concern it; a weaker mark takes nothing back. */
+  function judged(record: SourceRecord): SourceRecord {
+    if (record.feedSeq >= purges.marks.newest || record.mark === "removed") return record;
+    const facts = factsOf(record);
+    const verdict = verdictOf(purges.marks, facts);
+    if (verdict === "current" || (verdict === "soft" && record.mark !== null)) return record;
+    const marked = { ...record, mark: verdict === "soft" ? ("soft" as const) : ("removed" as const) };
+    if ("absentStatus" in record.meaning) absent.set(record.name, marked);
+    else {
+      present.set(record.name, marked);
+      tellCounting(purges, "memory", facts, 0);
+    }
+    return marked;
+  }
+
+  async function loadFromDisk(name: string): Promise<SourceRecord | undefined> {
+    const { forgotten } = purges.marks;
+    const object = await disk.load(recordKey(name));
+    if (object === undefined) return undefined;
+    const { facts } = object;
+    if (purges.marks.forgotten > forgotten && facts.feedSeq < purges.marks.forgotten) return undefined;
+    // The sweep removes it.
+    if (verdictOf(purges.marks, facts) === "hard") return undefined;
+    // Our own words, proven by the head's checksum.
+    return facts.notes["record"] as SourceRecord;
+  }
+
   return {
-    peek: (name) => present.get(name) ?? absent.get(name),
+    peek: remembered,
     async load(name) {
-      const remembered = present.get(name) ?? absent.get(name);
-      if (remembered !== undefined) return remembered;
+      const known = remembered(name);
+      if (known !== undefined) return known;
       const { result } = loads.join(name, async (flight) => {
-        const object = await disk.load(recordKey(name));
-        // Somebody may have stored a newer one while the disk was read, or a purge may have come.
-        const newer = present.get(name) ?? absent.get(name);
-        if (newer !== undefined || object === undefined || flight.isOvertaken) return newer;
-        // Our own words, proven by the head's checksum.
-        const record = object.facts.notes["record"] as SourceRecord;
+        const record = await loadFromDisk(name);
+        // Somebody may have stored a newer one while the disk was read, or the name may have got other bytes.
+        const newer = remembered(name);
+        if (newer !== undefined || record === undefined || flight.isOvertaken) return newer;
         present.set(name, record);
         return record;
       });
-      return await result;
+      const loaded = await result;
+      return loaded === undefined ? undefined : judged(loaded);
     },
     store(record) {
+      const facts = factsOf(record);
+      if (!isStorable(purges.marks, facts)) return;
       const mayBeOnDisk = remember(record);
       if ("absentStatus" in record.meaning) {
         if (mayBeOnDisk) void disk.remove(recordKey(record.name));
         return;
       }
-      disk.store({
-        key: recordKey(record.name),
-        facts: {
-          status: 0,
-          tags: [sourceTag(record.name)],
-          storedAtMs: record.validatedAtMs,
-          feedSeq: record.feedSeq,
-          notes: { record },
-        },
-        headerBlock: Buffer.alloc(0),
-        body: Buffer.alloc(0),
-      });
+      const empty = Buffer.alloc(0);
+      disk.store({ key: recordKey(record.name), facts, headerBlock: empty, body: empty });
     },
     storeInMemory(record) {
+      if (!isStorable(purges.marks, factsOf(record))) return;
       const before = present.peek(record.name) ?? absent.peek(record.name);
-      if (before !== undefined && before.mark === null && before.validatedAtMs > record.validatedAtMs) return;
+      const isNewer = before !== undefined && before.validatedAtMs > record.validatedAtMs;
+      if (isNewer && judged(before).mark === null) return;
       if (remember(record)) void disk.remove(recordKey(record.name));
     },
-    mark(purge, mark) {
-      loads.overtake((name) => purgesSource(purge, name));
-      const isByName = !purge.isAll && purge.sourcePrefixes.length === 0;
-      const marked: string[] = [];
-      for (const records of [present, absent]) {
-        for (const name of isByName ? namesOf(purge) : [...records.keys()]) {
+    async replaced(names, seq) {
+      const concerned = new Set(names);
+      loads.overtake((name) => concerned.has(name));
+      for (const name of concerned) {
+        for (const records of [present, absent]) {
           const record = records.peek(name);
-          if (record === undefined || !purgesSource(purge, name)) continue;
-          // A later, softer purge takes nothing back.
-          if (record.mark !== null && marks.indexOf(record.mark) >= marks.indexOf(mark)) continue;
-          if (purge.seq !== 0 && record.feedSeq >= purge.seq) continue;
-          records.set(name, { ...record, mark });
-          if (records === present) marked.push(name);
+          if (record === undefined || record.feedSeq >= seq) continue;
+          const { mark } = judged(record);
+          if (mark === null || mark === "soft") records.set(name, { ...record, mark: "replaced" });
         }
       }
-      return marked;
+      await Promise.all([...concerned].map((name) => disk.remove(recordKey(name))));
     },
-    async forgetOnDisk(purge) {
-      const keys = new Set(namesOf(purge).map(recordKey));
-      if (purge.isAll || purge.sourcePrefixes.length > 0) {
-        await disk.eachPurged(purge, ({ key, facts }) => {
-          if (facts.notes["record"] !== undefined) keys.add(key);
-        });
-      }
-      await Promise.all([...keys].map((key) => disk.remove(key)));
+    clear() {
+      present.clear();
+      absent.clear();
+      loads.overtake(() => true);
     },
     size: () => present.size + absent.size,
+    swept: {
+      tier: "memory",
+      async walk({ isConcernable }) {
+        let looked = 0;
+        for (const records of [present, absent]) {
+          // What comes during the walk is judged when it is stored.
+          for (const name of Array.from(records.keys())) {
+            if ((looked += 1) % recordsPerTurn === 0) await nextTurn();
+            const record = records.peek(name);
+            if (record !== undefined && isConcernable(record.feedSeq)) judged(record);
+          }
+        }
+      },
+    },
   };
 }
 
-function namesOf(purge: Purge): string[] {
-  return [...purge.tags].flatMap((tag) => (tag.startsWith(sourceTag("")) ? [tag.slice(sourceTag("").length)] : []));
+/** A record as an object that a purge can concern. */
+function factsOf(record: SourceRecord): ObjectFacts {
+  const { name, validatedAtMs, feedSeq } = record;
+  return { status: 0, tags: [sourceTag(name)], storedAtMs: validatedAtMs, feedSeq, notes: { record } };
 }
 
 function recordKey(name: string): string {
   return keyOf("record", name);
-}
-
-/** Whether a purge concerns a source of this name. */
-export function purgesSource(purge: Purge, name: string): boolean {
-  return (
-    purge.isAll || purge.tags.has(sourceTag(name)) || purge.sourcePrefixes.some((prefix) => name.startsWith(prefix))
-  );
 }

@@ -1,29 +1,52 @@
 /**
- * Memory before disk, seen as one store.
+ * Memory before disk, seen as one store in which purged objects don't exist.
  *
- * load() asks memory, then the disk once per key however many ask, and admits what the disk gave to memory. store()
- * writes to both, storeInMemory() and storeOnDisk() to one. A purge is in force for memory when purge() returns and
- * for the disk when its promise resolves; an object that it means and that was on its way from disk to memory meanwhile
- * is dropped.
+ * find() asks memory, then the disk. A small object that is wanted whole is read from disk once, however many ask, and
+ * admitted to memory; of any other, the head is read, and the body is left to whoever sends it. store() writes to both
+ * tiers, storeInMemory() and storeOnDisk() to one.
+ *
+ * Each look-up judges what it finds by the marks of purges (purge-marks.ts): what a hard mark concerns counts as a miss
+ * and is removed later, what a soft mark concerns is found and said to be soft-purged. Each store judges too: what a
+ * fill brought that began before a purge of it is not stored.
  */
+import type { BodyReader, StoredBody } from "#base/body.ts";
+import type { BodyWriter } from "./disk/body-writer.ts";
 import type { DiskTier } from "./disk/disk-tier.ts";
+import type { DiskBody, DiskObject } from "./disk/reading.ts";
 import { createFlights, type Flight } from "./flights.ts";
-import type { MemoryTier } from "./memory.ts";
-import { type CachedObject, memoryBytesOf, type ObjectFacts } from "./object.ts";
-import { type Found, isPurgedBy, type Purge } from "./purge.ts";
+import { type MemoryTier, objectShareMax } from "./memory.ts";
+import { type CachedObject, memoryBytesOf, type ObjectFacts, type Tier } from "./object.ts";
+import { isStorable, verdictOf } from "./purge-marks.ts";
+import { type Purges, tellCounting } from "./purges.ts";
 
-export type Tier = "memory" | "disk";
-
-export type TierLookup = { outcome: "hit"; tier: Tier; object: CachedObject } | { outcome: "miss" };
+/** A stored object: its head, and its body where it lies. */
+export interface Stored {
+  readonly key: string;
+  readonly tier: Tier;
+  readonly facts: ObjectFacts;
+  readonly headerBlock: Buffer;
+  readonly lengthBytes: number;
+  readonly body: StoredBody;
+  /** To be revalidated behind its next use. */
+  readonly isSoftPurged: boolean;
+}
 
 export interface Tiers {
-  /** Memory alone, at once. */
+  /** Memory alone, at once. Soft purges don't count: for objects whose freshness is not their own, as variants. */
   loadMemory: (key: string) => CachedObject | undefined;
-  load: (key: string) => Promise<TierLookup>;
-  /** Where the object lies, without reading it or counting it as used. */
+  /**
+   * @param isWhole the body is wanted whole: a small one comes in memory. Else nothing of a body on disk is read.
+   */
+  find: (key: string, isWhole: boolean) => Stored | undefined | Promise<Stored | undefined>;
+  /**
+   * Where an object lies, without reading it or counting it as used. The disk does not know without reading whether a
+   * purge concerns what it has.
+   */
   locate: (key: string) => Tier | undefined;
   /** Its facts; of an object on disk, its head is read. */
   factsOf: (key: string) => Promise<ObjectFacts | undefined>;
+  /** Whether what a fill brought may be stored: no purge of it came since the fill began. */
+  isStorable: (facts: Pick<ObjectFacts, "tags" | "feedSeq">) => boolean;
   /** Returns whether one tier at least took the object. */
   store: (object: CachedObject) => boolean;
   /** For what another node keeps on its disk: memory alone. What the disk has under this key is older, and goes. */
@@ -32,99 +55,229 @@ export interface Tiers {
   storeOnDisk: (object: CachedObject) => boolean;
   /** The disk alone; memory does not admit it. */
   loadFromDisk: (key: string) => Promise<CachedObject | undefined>;
+  /** A place on disk for a body that is on its way; undefined: the disk takes none now. */
+  write: (key: string, lengthBytes: number | null) => BodyWriter | undefined;
+  /** A new head for the body of a stored object, after a 304. Resolves to whether a tier has it. */
+  replaceHead: (stored: Stored, facts: ObjectFacts, headerBlock: Buffer) => Promise<boolean>;
+  /** The largest body that memory takes. */
+  memoryBodyBytesMax: number;
   remove: (key: string) => Promise<void>;
-  /** @param found told of each object, from what the tiers' indices know; nothing is read for it */
-  purge: (purge: Purge, found?: FoundInTier) => Promise<number>;
-  /** The keys of the objects in either tier that a purge concerns. */
-  keysOf: (purge: Purge, found?: FoundInTier) => Promise<Set<string>>;
+  /** Drops everything; resolves when that holds after a restart too. */
+  clear: () => Promise<void>;
+  /** How often everything was dropped: a fill that began before the last time must not store what it brings. */
+  clears: () => number;
 }
 
-export type FoundInTier = (tier: Tier, ...about: Parameters<Found>) => void;
+/**
+ * A body up to here is sent from memory; a larger one comes from disk each time, through the system's page cache, so
+ * that one reader of large bodies does not fill the memory of this process.
+ */
+const promotedBytesMax = 1024 * 1024;
 
-export function joinTiers(memory: MemoryTier, disk: DiskTier): Tiers {
-  const loads = createFlights<CachedObject | undefined>();
-  /** The purges that came during each load under way: which objects they mean is not known before the file is read. */
-  const underway = new Set<Purge[]>();
+interface State {
+  readonly memory: MemoryTier;
+  readonly disk: DiskTier;
+  readonly purges: Purges;
+  readonly memoryBodyBytesMax: number;
+  readonly loads: ReturnType<typeof createFlights<Stored | undefined>>;
+  clears: number;
+}
 
-  async function admitFromDisk(
-    loading: Promise<CachedObject | undefined>,
-    flight: Flight,
-  ): Promise<CachedObject | undefined> {
-    const meanwhile: Purge[] = [];
-    underway.add(meanwhile);
-    try {
-      const object = await loading;
-      if (object === undefined || flight.isOvertaken) return undefined;
-      if (meanwhile.some((purge) => isPurgedBy(object.facts, purge))) return undefined;
-      memory.store(object);
-      return object;
-    } finally {
-      underway.delete(meanwhile);
-    }
-  }
-
-  /** What the disk has. At once where it can: then nothing comes in between. */
-  function loadOnce(key: string): CachedObject | undefined | Promise<CachedObject | undefined> {
-    const running = loads.running(key);
-    if (running !== undefined) return running;
-    const loaded = disk.load(key);
-    if (loaded instanceof Promise) return loads.join(key, (flight) => admitFromDisk(loaded, flight)).result;
-    if (loaded !== undefined) memory.store(loaded);
-    return loaded;
-  }
-
+export function joinTiers(memory: MemoryTier, disk: DiskTier, purges: Purges): Tiers {
+  const { marks } = purges;
+  // Without a disk, memory takes what it can. To collect more than that would be in vain.
+  const hasDisk = disk.stats().bytesMax > 0;
+  const memoryBodyBytesMax = hasDisk ? promotedBytesMax : Math.floor(memory.stats().bytesMax * objectShareMax);
+  const state: State = { memory, disk, purges, memoryBodyBytesMax, loads: createFlights(), clears: 0 };
+  const { loads } = state;
   return {
-    loadMemory: (key) => memory.load(key),
-    async load(key) {
-      const ready = memory.load(key);
-      if (ready !== undefined) return { outcome: "hit", tier: "memory", object: ready };
-      const loaded = loadOnce(key);
-      const object = loaded instanceof Promise ? await loaded : loaded;
-      return object === undefined ? { outcome: "miss" } : { outcome: "hit", tier: "disk", object };
-    },
+    loadMemory: (key) => loadMemory(state, key),
+    find: (key, isWhole) => find(state, key, isWhole),
     locate(key) {
-      if (memory.peek(key) !== undefined) return "memory";
+      const ready = memory.peek(key);
+      if (ready !== undefined && !isGoneFromMemory(state, ready)) return "memory";
       return disk.contains(key) ? "disk" : undefined;
     },
     async factsOf(key) {
-      return memory.peek(key)?.facts ?? (await disk.find(key))?.facts;
+      const ready = memory.peek(key);
+      if (ready !== undefined && !isGoneFromMemory(state, ready)) return ready.facts;
+      const facts = (await disk.find(key))?.facts;
+      return facts === undefined || isGone(state, facts) ? undefined : facts;
     },
+    isStorable: (facts) => isStorable(marks, facts),
     store(object) {
+      if (!isStorable(marks, object.facts)) return false;
       // What is on its way from disk is older.
       loads.overtake((other) => other === object.key);
-      const isInMemory = memory.store(object);
+      const isForMemory = object.body.length <= memoryBodyBytesMax;
+      if (!isForMemory) memory.remove(object.key);
+      const isInMemory = isForMemory && memory.store(object);
       return disk.store(object) || isInMemory;
     },
     storeInMemory(object) {
+      if (!isStorable(marks, object.facts)) return false;
       loads.overtake((other) => other === object.key);
       if (disk.contains(object.key)) void disk.remove(object.key);
       return memory.store(object);
     },
-    storeOnDisk: (object) => disk.store(object),
-    loadFromDisk: async (key) => await disk.load(key),
+    storeOnDisk: (object) => isStorable(marks, object.facts) && disk.store(object),
+    async loadFromDisk(key) {
+      const { forgotten } = marks;
+      const object = await disk.load(key);
+      return object !== undefined && isUsable(state, object.facts, forgotten) ? object : undefined;
+    },
+    write: (key, lengthBytes) => disk.write(key, lengthBytes),
+    replaceHead: (stored, facts, headerBlock) => replaceHead(state, stored, facts, headerBlock),
+    memoryBodyBytesMax,
     async remove(key) {
       memory.remove(key);
       loads.overtake((other) => other === key);
       await disk.remove(key);
     },
-    async purge(purge, found) {
-      const inMemory = memory.purge(purge, (...about) => found?.("memory", ...about));
-      for (const meanwhile of underway) meanwhile.push(purge);
-      const onDisk = await disk.purge(purge, (...about) => found?.("disk", ...about));
-      return Math.max(inMemory, onDisk);
+    async clear() {
+      state.clears += 1;
+      memory.clear();
+      loads.overtake(() => true);
+      await disk.clear();
     },
-    async keysOf(purge, found) {
-      const keys = memory.keysOf(purge);
-      for (const key of keys) {
-        const object = memory.peek(key);
-        if (object !== undefined && isPurgedBy(object.facts, purge))
-          found?.("memory", object.facts, memoryBytesOf(object));
-      }
-      await disk.eachPurged(purge, ({ key, facts }, bytes) => {
-        keys.add(key);
-        found?.("disk", facts, bytes);
-      });
-      return keys;
-    },
+    clears: () => state.clears,
   };
+}
+
+/** An object that is in memory, as what find() gives. */
+export function storedInMemory(object: CachedObject, isSoftPurged = false): Stored {
+  const { key, facts, headerBlock, body } = object;
+  const lengthBytes = body.length;
+  return { key, tier: "memory", facts, headerBlock, lengthBytes, body: { kind: "bytes", bytes: body }, isSoftPurged };
+}
+
+function isGone({ purges }: State, facts: ObjectFacts): boolean {
+  return verdictOf(purges.marks, facts) === "hard";
+}
+
+/** What is gone is removed, and counted, since it may be replaced before the sweep comes to it. */
+function isGoneFromMemory(state: State, object: CachedObject): boolean {
+  if (!isGone(state, object.facts)) return false;
+  tellCounting(state.purges, "memory", object.facts, memoryBytesOf(object));
+  state.memory.remove(object.key);
+  return true;
+}
+
+function isSoft({ purges }: State, facts: ObjectFacts): boolean {
+  return facts.isSoftPurged === true || verdictOf(purges.marks, facts) === "soft";
+}
+
+/** @param forgotten `marks.forgotten` when the reading began: a mark may have come and been forgotten since */
+function isUsable(state: State, facts: ObjectFacts, forgotten: number): boolean {
+  const { marks } = state.purges;
+  return !isGone(state, facts) && (marks.forgotten <= forgotten || facts.feedSeq >= marks.forgotten);
+}
+
+function loadMemory(state: State, key: string): CachedObject | undefined {
+  const object = state.memory.load(key);
+  return object === undefined || isGoneFromMemory(state, object) ? undefined : object;
+}
+
+function find(state: State, key: string, isWhole: boolean): Stored | undefined | Promise<Stored | undefined> {
+  const ready = loadMemory(state, key);
+  if (ready !== undefined) return storedInMemory(ready, isSoft(state, ready.facts));
+  const running = state.loads.running(key);
+  if (running !== undefined) return judgedAgain(state, running);
+  const { forgotten } = state.purges.marks;
+  const found = state.disk.find(key);
+  if (found instanceof Promise) {
+    const { result } = state.loads.join(key, (flight) => headFirst(state, found, { isWhole, flight, forgotten }));
+    return judgedAgain(state, result);
+  }
+  if (found === undefined || isGone(state, found.facts)) return undefined;
+  if (!isWhole || found.lengthBytes > promotedBytesMax) return storedOnDisk(state, found);
+  const read = readWhole(found);
+  if (!(read instanceof Promise)) return admit(state, found, read);
+  const { result } = state.loads.join(key, (flight) => admitLater(state, found, read, { flight, forgotten }));
+  return judgedAgain(state, result);
+}
+
+/** Who joined may have asked after a purge that came while the object was admitted. */
+async function judgedAgain(state: State, loading: Promise<Stored | undefined>): Promise<Stored | undefined> {
+  const stored = await loading;
+  if (stored === undefined || isGone(state, stored.facts)) return undefined;
+  return { ...stored, isSoftPurged: isSoft(state, stored.facts) };
+}
+
+interface Loading {
+  readonly flight: Flight;
+  readonly forgotten: number;
+}
+
+async function headFirst(
+  state: State,
+  finding: Promise<DiskObject | undefined>,
+  loading: Loading & { isWhole: boolean },
+): Promise<Stored | undefined> {
+  const found = await finding;
+  if (found === undefined || loading.flight.isOvertaken) return undefined;
+  if (!isUsable(state, found.facts, loading.forgotten)) return undefined;
+  if (!loading.isWhole || found.lengthBytes > promotedBytesMax) return storedOnDisk(state, found);
+  return await admitLater(state, found, Promise.resolve(readWhole(found)), loading);
+}
+
+async function admitLater(
+  state: State,
+  found: DiskObject,
+  reading: Promise<Buffer | undefined>,
+  { flight, forgotten }: Loading,
+): Promise<Stored | undefined> {
+  const body = await reading;
+  return flight.isOvertaken || !isUsable(state, found.facts, forgotten) ? undefined : admit(state, found, body);
+}
+
+/** @param body undefined: it is damaged, or can't be read */
+function admit(state: State, found: DiskObject, body: Buffer | undefined): Stored | undefined {
+  if (body === undefined) return undefined;
+  const { key, facts, headerBlock } = found;
+  const object: CachedObject = { key, facts, headerBlock, body };
+  state.memory.store(object);
+  return { ...storedInMemory(object, isSoft(state, facts)), tier: "disk" };
+}
+
+function readWhole(found: DiskObject): Buffer | undefined | Promise<Buffer | undefined> {
+  const body = found.open();
+  const read = body.read(0, found.lengthBytes);
+  if (read instanceof Promise) return read.catch(() => undefined).finally(body.close);
+  body.close();
+  return read;
+}
+
+function storedOnDisk(state: State, found: DiskObject): Stored {
+  const { key, facts, headerBlock, lengthBytes } = found;
+  const open = (start: number, end: number | null): BodyReader => diskReader(found.open(), start, end ?? lengthBytes);
+  const isSoftPurged = isSoft(state, facts);
+  return { key, tier: "disk", facts, headerBlock, lengthBytes, body: { kind: "ranges", open }, isSoftPurged };
+}
+
+function diskReader(body: DiskBody, start: number, end: number): BodyReader {
+  let position = start;
+  return {
+    ready: () => true,
+    next(bytesMax) {
+      if (position >= end) return null;
+      const from = position;
+      position = Math.min(end, from + bytesMax);
+      return body.read(from, position);
+    },
+    close: body.close,
+  };
+}
+
+async function replaceHead(
+  { memory, disk, purges }: State,
+  { key, body }: Stored,
+  facts: ObjectFacts,
+  headerBlock: Buffer,
+): Promise<boolean> {
+  if (!isStorable(purges.marks, facts)) return false;
+  const isInMemory = body.kind === "bytes" && memory.store({ key, facts, headerBlock, body: body.bytes });
+  if (!isInMemory) memory.remove(key);
+  const isOnDisk = await disk.replaceHead(key, facts, headerBlock);
+  return isInMemory || isOnDisk;
 }

@@ -17,6 +17,7 @@ import type { Fleet } from "#document/document.ts";
 import type { FeedPosition } from "#follow/feed.ts";
 import { type Room, roomOf, sitePressures } from "#health/site-pressure.ts";
 import type { Prober } from "#health/prober.ts";
+import type { TransferRules } from "../deliver/transfer.ts";
 import type { Tiers } from "../cache/tiers.ts";
 import type { EdgeConfig } from "../config.ts";
 import { buildPeerApp } from "../http/peer-app.ts";
@@ -34,7 +35,12 @@ import { replicateHotKeys, type Replication } from "../serve/replication.ts";
 export interface Peering {
   peers: Peers;
   /** Starts answering peers; called when this node is able to. */
-  listen: (servers: { images: ImageServer; assets: AssetServer; tiers: Tiers }) => Promise<void>;
+  listen: (servers: {
+    images: ImageServer;
+    assets: AssetServer;
+    tiers: Tiers;
+    transfers: TransferRules;
+  }) => Promise<void>;
   counts: () => { client: PeerClientCounts; listener: PeerListenerCounts | null; peers: ReturnType<Peers["counts"]> };
   close: () => Promise<void>;
 }
@@ -111,9 +117,9 @@ export function openPeering(options: {
 
   return {
     peers,
-    async listen({ images, assets, tiers }) {
+    async listen({ images, assets, tiers, transfers }) {
       replication = replicateHotKeys({ peers, client, hotKeys, images, tiers, clock, log });
-      const built = buildPeerApp({ node: self, images, assets, peers, replication, fleet, clock, log });
+      const built = buildPeerApp({ node: self, images, assets, peers, replication, fleet, transfers, clock, log });
       app = built;
       await built.ready();
       const application: RequestListener = (request, response) => {

@@ -59,8 +59,11 @@ export interface FeedOptions {
   position: FeedPosition | null;
   save: (position: FeedPosition) => Promise<void>;
   apply: (event: FeedEvent) => Promise<void>;
-  /** Called when everything cached is outdated, and possibly the fleet document, too. */
-  reset: (reason: string) => Promise<void>;
+  /**
+   * Called when everything cached is outdated, and possibly the fleet document, too.
+   * @param seq the position from then on
+   */
+  reset: (reason: string, seq: number) => Promise<void>;
   /**
    * Called with the nonce of a new connection; null: the connection has ended, or the origin's release has no nonces.
    */
@@ -174,7 +177,7 @@ async function take(follow: Follow, { event, id, data }: ServerSentEvent): Promi
     return;
   }
   if (event === "reset") {
-    await options.reset("the origin no longer has what this edge missed");
+    await options.reset("the origin no longer has what this edge missed", follow.replayTarget);
     await reached(follow, position.originId, follow.replayTarget);
     return;
   }
@@ -199,7 +202,7 @@ async function takeHello(follow: Follow, value: unknown): Promise<void> {
   // Objects fetched in the meantime must not carry a position of the old feed: no purge of the new one would affect
   // them.
   follow.position = null;
-  await options.reset(reason);
+  await options.reset(reason, latestSeq);
   await reached(follow, originId, latestSeq);
 }
 

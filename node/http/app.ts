@@ -1,5 +1,5 @@
 /**
- * The public side of an edge: host and URL → an order → serve/ → respond().
+ * The public side of an edge: host and URL → an order → serve/ → deliver/.
  *
  *   GET|HEAD anything            the picture or asset
  *   GET /.nearcast/health        what other nodes probe: 200 ready, 503 starting or draining; for askers who know the
@@ -10,6 +10,7 @@
 import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { randomBytes } from "node:crypto";
 import type { Clock } from "#base/clock.ts";
+import { clientNetworkOf } from "#base/client-network.ts";
 import { asNearcastError, type ErrorCode, NearcastError, problemOf } from "#base/errors.ts";
 import { openFailureLog } from "#base/failure-log.ts";
 import { inertFields } from "#base/inert-fields.ts";
@@ -20,12 +21,14 @@ import type { LoadMeter } from "#health/load-meter.ts";
 import type { HealthAnswer } from "#health/health.ts";
 import { probePath } from "#health/prober.ts";
 import { askField, createProofs, proofField } from "#health/health-proof.ts";
-import { dropStream } from "../fetch/body.ts";
+import { dropUnread } from "#base/body.ts";
+import { deliver, type Sent } from "../deliver/deliver.ts";
 import type { AssetServer } from "../serve/asset.ts";
 import type { ImageServer } from "../serve/image.ts";
-import { type Delivery, errorStatusOf, type Outcome } from "../serve/outcome.ts";
-import { contextOf } from "../serve/request-context.ts";
-import { respond, type Sent } from "./respond.ts";
+import { type Delivery, errorStatusOf, type Outcome } from "../deliver/outcome.ts";
+import type { TransferRules } from "../deliver/transfer.ts";
+import { contextOf } from "./context.ts";
+import { http1Sink } from "./http1-sink.ts";
 import { type Order, rememberImageOrders } from "./understand.ts";
 
 /** How this node presents itself to probes. */
@@ -37,7 +40,9 @@ export interface ServedRequest {
   kind: Host["kind"] | "none";
   outcome: Outcome["word"] | "error";
   status: number;
+  /** From the arrival of the request until the head of the response was handed to the system. */
   durationMs: number;
+  /** Bytes of the body that were sent, although the client may have left before the end. */
   bodyBytes: number;
 }
 
@@ -50,7 +55,9 @@ export interface EdgeAppParts {
   presence: () => Presence;
   /** A promise to await before anything cached is served, or null. */
   gate: () => Promise<void> | null;
-  /** Called once per request, for the metrics. */
+  /** The bound on what waits for slow clients, and the slowest that a client may be. */
+  transfers: TransferRules;
+  /** Called once per request, at its end, for the metrics. */
   served: (request: ServedRequest) => void;
   /** Counts what is served; questions of those who probe are not counted. */
   load: LoadMeter;
@@ -64,7 +71,8 @@ export interface EdgeAppParts {
 
 /** Builds the application; the caller makes it listen (its handler is `app.routing`, once it is ready). */
 export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
-  const { node, site, images, assets, fleet, presence, gate, served, load, answer, secrets, clock, log } = parts;
+  const { node, site, images, assets, fleet, presence, gate, served, load, transfers, answer, secrets, clock, log } =
+    parts;
   const failures = openFailureLog(log, clock);
   const proofs = createProofs(secrets);
   // Unique to this process and this request; random bytes for each would cost a hit a tenth of its time.
@@ -115,11 +123,8 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
       const waiting = gate();
       // A fresh picture in memory is answered in this very turn.
       const ready = waiting === null && understood.kind === "images" ? images.serveNow(understood.order) : undefined;
-      if (ready !== undefined) {
-        send(request, reply, host, ready);
-        return;
-      }
-      void serveLater(request, reply, understood, waiting);
+      if (ready !== undefined) void send(request, reply, host, ready);
+      else void serveLater(request, reply, understood, waiting);
     },
   });
 
@@ -136,32 +141,47 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
         understood.kind === "images"
           ? await images.serve(understood.order, context)
           : await assets.serve(understood.order, context);
-      send(request, reply, understood.order.host, delivery);
+      await send(request, reply, understood.order.host, delivery);
     } catch (error) {
-      reply.send(error);
+      if (context.signal.aborted) reply.raw.destroy();
+      else reply.send(error);
     }
   }
 
-  function send(request: FastifyRequest, reply: FastifyReply, host: Host, delivery: Delivery): void {
-    reply.hijack();
+  /** At once when the system took the whole response. @throws NearcastError OVERLOADED, in the promise */
+  function send(request: FastifyRequest, reply: FastifyReply, host: Host, delivery: Delivery): void | Promise<void> {
     // Who keeps a connection is told to open the next one elsewhere.
     if (presence() === "draining") reply.raw.shouldKeepAlive = false;
     const startMs = startedMs.get(request) ?? 0;
     const nowMs = clock.monotonicMs();
-    let sent: Sent;
-    try {
-      sent = respond(request.raw, reply.raw, delivery, { node, startedMs: startMs, nowMs, log });
-    } catch (error) {
-      // Such as a field of the origin that can't be sent on. The answer may have begun, so all that is left is to cut.
+    const about = { host: host.name, kind: host.kind, outcome: delivery.outcome.word, durationMs: nowMs - startMs };
+    const report = ({ status, bodyBytes, end, error }: Sent): void => {
+      load.count(nowMs, bodyBytes);
+      served({ ...about, status, bodyBytes });
+      if (end !== "complete") log.debug({ end, bodyBytes, reason: error?.message }, "a response ended early");
+    };
+    const context = {
+      node,
+      startedMs: startMs,
+      nowMs,
+      rules: transfers,
+      share: () => clientNetworkOf(request.raw.socket.remoteAddress),
+    };
+    // Such as a field of the origin that can't be sent on. The response may have begun, so all that is left is to cut.
+    const unsendable = (error: unknown): void => {
       load.count(nowMs);
       failures.error("UNSENDABLE", { err: error }, "a response could not be sent; the client gets nothing");
       reply.raw.destroy();
-      if (!Buffer.isBuffer(delivery.body)) dropStream(delivery.body);
-      return;
+      dropUnread(delivery.body);
+    };
+    try {
+      const sent = deliver(request.raw, delivery, http1Sink(reply.raw), context);
+      if (sent instanceof Promise) return sent.then(report, ifOurs(unsendable));
+      report(sent);
+    } catch (error) {
+      unsendable(error);
     }
-    load.count(nowMs, sent.bodyBytes);
-    const about = { host: host.name, kind: host.kind, outcome: delivery.outcome.word };
-    served({ ...about, durationMs: clock.monotonicMs() - startMs, ...sent });
+    reply.hijack();
   }
 
   app.setNotFoundHandler(async () => {
@@ -198,6 +218,14 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
 function retryAfterOf({ facts }: NearcastError): string {
   const { retryAfterSeconds } = facts;
   return typeof retryAfterSeconds === "number" ? String(retryAfterSeconds) : "1";
+}
+
+/** Failures of ours are answered by the error handler; all others go to `action`. */
+function ifOurs(action: (error: unknown) => void): (error: unknown) => void {
+  return (error) => {
+    if (error instanceof NearcastError) throw error;
+    action(error);
+  };
 }
 
 function fromFramework(thrown: FastifyError): NearcastError {

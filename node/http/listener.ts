@@ -5,8 +5,8 @@
  * base/unreadable-request.
  */
 import { createServer, type RequestListener } from "node:http";
+import { openPipeline } from "./pipeline.ts";
 import { type AddressInfo, Server as SocketServer, type Socket } from "node:net";
-import type { Duplex } from "node:stream";
 import { answerHalfClosed } from "#base/half-closed.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
 
@@ -55,11 +55,12 @@ export async function listen(
   const { reusePort = false, ...limits } = options;
   const waits = { ...waitsMs, ...limits };
   const connections = new Set<Socket>();
-  /** How many answers are under way on a connection; pipelined requests make several. */
-  const answering = new WeakMap<Duplex, number>();
   let isClosing = false;
+  const pipeline = openPipeline(application, (connection) => {
+    if (isClosing) connection.destroySoon();
+  });
   const closeIdle = (connection: Socket): void => {
-    if ((answering.get(connection) ?? 0) === 0) connection.destroySoon();
+    if (!pipeline.isAnswering(connection)) connection.destroySoon();
   };
   const server = createServer(
     {
@@ -72,15 +73,7 @@ export async function listen(
       keepAlive: true,
       noDelay: true,
     },
-    (request, response) => {
-      const { socket } = request;
-      answering.set(socket, (answering.get(socket) ?? 0) + 1);
-      response.once("close", () => {
-        answering.set(socket, (answering.get(socket) ?? 1) - 1);
-        if (isClosing) closeIdle(socket);
-      });
-      application(request, response);
-    },
+    pipeline.arrived,
   );
   answerHalfClosed(server);
   server.maxConnections = connectionsMax;
@@ -92,7 +85,7 @@ export async function listen(
   });
   server.on("clientError", (error, socket) => {
     // Words in the midst of an answer would be read as a part of it.
-    if ((answering.get(socket) ?? 0) > 0) socket.destroy();
+    if (pipeline.isAnswering(socket)) socket.destroy();
     else answerUnreadable(error, socket as Socket);
   });
   await new Promise<void>((resolve, reject) => {

@@ -12,8 +12,7 @@
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { randomBytes } from "node:crypto";
-import type { ServerResponse } from "node:http";
-import { finished, pipeline } from "node:stream/promises";
+import { finished } from "node:stream/promises";
 import { Type } from "typebox";
 import type { Clock } from "#base/clock.ts";
 import { asNearcastError, NearcastError, problemOf } from "#base/errors.ts";
@@ -28,14 +27,19 @@ import { parseName } from "#base/source-name.ts";
 import { headerPairsOf } from "../cache/object.ts";
 import type { SourceRecord } from "../cache/records.ts";
 import { fieldOf } from "../fetch/asset.ts";
-import { dropStream } from "../fetch/body.ts";
-import type { AssetDelivery, AssetServer } from "../serve/asset.ts";
+import { type Body, dropUnread } from "#base/body.ts";
+import { type Head, type Part, send, wholeBody } from "../deliver/deliver.ts";
+import type { TransferRules } from "../deliver/transfer.ts";
+import { contextOf } from "./context.ts";
+import { http1Sink } from "./http1-sink.ts";
+import type { AssetDelivery } from "../serve/asset-delivery.ts";
+import type { AssetServer } from "../serve/asset.ts";
 import type { ImageServer } from "../serve/image.ts";
-import { cacheStatusOf, type Outcome } from "../serve/outcome.ts";
+import { cacheStatusOf, type Outcome } from "../deliver/outcome.ts";
 import type { Peers } from "../serve/peers.ts";
 import type { WantedVariant } from "../serve/render.ts";
 import { hotKeysMax, type NamedVariant, type Replication } from "../serve/replication.ts";
-import { contextOf, type RequestContext } from "../serve/request-context.ts";
+import type { RequestContext } from "../serve/request-context.ts";
 import {
   fieldNames,
   ownPrefix,
@@ -48,7 +52,7 @@ import {
   writeTold,
 } from "../serve/wire.ts";
 import { parseCanonicalForm } from "../variant/key.ts";
-import { judgeConditions } from "./conditions.ts";
+import { judgeConditions } from "../deliver/conditions.ts";
 import { parseTarget } from "./target.ts";
 import { hostNamed } from "./understand.ts";
 
@@ -61,6 +65,8 @@ export interface PeerAppParts {
   replication: Pick<Replication, "take">;
   /** Null while no fleet document is known. */
   fleet: () => Fleet | null;
+  /** The bound on what waits for slow peers. */
+  transfers: TransferRules;
   clock: Clock;
   log: Log;
 }
@@ -70,6 +76,9 @@ const strict = { additionalProperties: false } as const;
 const hotBytesMax = hotKeysMax * 2500;
 /** Sources on their way to other sites. Past this, new questions are refused until some have arrived. */
 const sourceBytesMost = 512 * 1024 * 1024;
+
+/** Of the budget for bytes in flight: all peers together, which are bounded by the clients that they ask for. */
+const peersShare = "peers";
 
 const hostText = Type.String({ minLength: 1, maxLength: 253 });
 const nameText = Type.String({ minLength: 1, maxLength: 1000 });
@@ -81,7 +90,8 @@ const hotList = Type.Object({ variants: Type.Array(namedVariant, { maxItems: hot
 
 /** Builds the application; the caller makes it listen (its handler is `app.routing`, once it is ready). */
 export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
-  const { node, images, assets, peers, replication, fleet, clock, log } = parts;
+  const { node, images, assets, peers, replication, fleet, transfers, clock, log } = parts;
+  const sending = { rules: transfers, share: () => peersShare };
   const failures = openFailureLog(log, clock);
   let sourceBytes = 0;
   const app = fastify({
@@ -102,14 +112,17 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
     return { log: peers.position() };
   }
 
-  /** What is told of a record and what else went into the answer, good for the earliest of their events. */
+  /**
+   * What is told of a record and what else went into the answer. They were judged by the purges in force, so all of it
+   * is good for the event that was the last one when the work began, however old it is.
+   */
   function tell(began: { log: FeedPosition | null }, about: Answered): Record<string, string> {
     const { feedSeq, ageMs, mark, outcome, status } = about;
     // A log that was left meanwhile: of which of the two this is nobody can say.
     const isOneLog = began.log !== null && peers.position()?.originId === began.log.originId && feedSeq >= 0;
     return writeTold({
       ageMs,
-      log: isOneLog && began.log !== null ? { originId: began.log.originId, seq: feedSeq } : null,
+      log: isOneLog ? began.log : null,
       mark,
       status: cacheStatusOf(node, outcome, status),
     });
@@ -126,18 +139,20 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
     const { record, object, outcome, status } = await images.serveToPeer(wanted, role, context);
     const feedSeq = Math.min(record.feedSeq, object?.facts.feedSeq ?? record.feedSeq);
     const about = { ageMs: ageOf(record), mark: record.mark, feedSeq, outcome, status };
-    reply.headers(tell(began, about));
+    const told = tell(began, about);
     const { meaning } = record;
     if ("absentStatus" in meaning || object === null) {
-      return await reply.code("absentStatus" in meaning ? meaning.absentStatus : 404).send();
+      return await reply
+        .headers(told)
+        .code("absentStatus" in meaning ? meaning.absentStatus : 404)
+        .send();
     }
-    reply.header(fieldNames.source, meaning.sha256);
-    if (known.includes(meaning.sha256)) return await reply.code(304).send();
-    const { etag, type } = object.facts.notes as { etag: string; type?: string };
-    return await reply
-      .header("etag", etag)
-      .type(type ?? typeOf(object.headerBlock))
-      .send(object.body);
+    const source = { ...told, [fieldNames.source]: meaning.sha256 };
+    if (known.includes(meaning.sha256)) return await reply.headers(source).code(304).send();
+    const { etag, type = typeOf(object.headerBlock) } = object.facts.notes as { etag: string; type?: string };
+    const fields = { ...source, etag, "content-type": type, "content-length": String(object.lengthBytes) };
+    await sendBody(reply, { status: 200, fields: Object.entries(fields).flat() }, object.body, wholeBody);
+    return await reply;
   });
 
   typed.get("/v1/source", { schema: { querystring: namedSource } }, async (request, reply) => {
@@ -179,7 +194,8 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
       outcome,
       status,
     } as const;
-    sendAsset(request, reply, delivery, tell(began, about));
+    await sendAsset(request, reply, delivery, tell(began, about));
+    return await reply;
   });
 
   typed.post("/v1/hot", { schema: { body: hotList } }, async (request) => {
@@ -188,52 +204,39 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
   });
 
   /** The stored header section as it is; what nodes only tell each other is added. */
-  function sendAsset(
+  async function sendAsset(
     request: FastifyRequest,
     reply: FastifyReply,
     delivery: AssetDelivery,
     told: Readonly<Record<string, string>>,
-  ): void {
-    const { body, status, etag, lastModified, lengthBytes, ageSeconds } = delivery;
-    const verdict = judgeConditions(
-      {
-        ifMatch: undefined,
-        ifNoneMatch: request.headers["if-none-match"],
-        ifModifiedSince: request.headers["if-modified-since"],
-        ifUnmodifiedSince: undefined,
-        range: undefined,
-        ifRange: undefined,
-      },
-      { status: Buffer.isBuffer(body) ? status : 0, etag, lastModified, lengthBytes: lengthBytes ?? 0 },
-    );
-    const isUnchanged = verdict.verdict === "not-modified";
+  ): Promise<void> {
+    const { body, status, lengthBytes } = delivery;
+    const isUnchanged = isNotModified(request, delivery);
+    const hasContent = !isUnchanged && status !== 204 && status !== 304;
     const fields: string[] = [];
     for (const [name, value] of headerPairsOf(delivery.headerBlock)) {
       if (!name.toLowerCase().startsWith(ownPrefix)) fields.push(name, value);
     }
-    if (Buffer.isBuffer(body)) fields.push("Age", String(ageSeconds ?? 0));
+    if (body.kind !== "stream") fields.push("Age", String(delivery.ageSeconds ?? 0));
     for (const [name, value] of Object.entries(told)) fields.push(name, value);
-    const hasContent = !isUnchanged && status !== 204 && status !== 304;
     if (lengthBytes !== null && hasContent) fields.push("Content-Length", String(lengthBytes));
-    reply.hijack();
-    const { raw } = reply;
-    raw.sendDate = false; // the stored one is what counts
-    try {
-      raw.writeHead(isUnchanged ? 304 : status, fields);
-    } catch (error) {
-      failures.error("UNSENDABLE", { err: error }, "a response could not be sent to a peer");
-      raw.destroy();
-      if (!Buffer.isBuffer(body)) dropStream(body);
-      return;
-    }
-    if (Buffer.isBuffer(body)) raw.end(hasContent ? body : undefined);
-    else passThrough(body, raw);
+    reply.raw.sendDate = false; // the stored one is what counts
+    await sendBody(reply, { status: isUnchanged ? 304 : status, fields }, body, hasContent ? wholeBody : null);
   }
 
-  function passThrough(body: NodeJS.ReadableStream, raw: ServerResponse): void {
-    pipeline(body, raw).catch((error: unknown) => {
-      log.debug({ reason: (error as Error).message }, "a relayed body ended early");
-    });
+  /** @param part null: the head alone @throws NearcastError OVERLOADED, before anything was sent */
+  async function sendBody(reply: FastifyReply, head: Head, body: Body, part: Part | null): Promise<void> {
+    const { raw } = reply;
+    try {
+      const sent = await send(head, body, part, http1Sink(raw), sending);
+      if (sent.end !== "complete") log.debug({ end: sent.end, reason: sent.error?.message }, "a response ended early");
+    } catch (error) {
+      if (error instanceof NearcastError) throw error;
+      failures.error("UNSENDABLE", { err: error }, "a response could not be sent to a peer");
+      raw.destroy();
+      dropUnread(body);
+    }
+    reply.hijack();
   }
 
   app.setNotFoundHandler(async () => {
@@ -284,6 +287,19 @@ function nearcastErrorOf(thrown: FastifyError | Error): NearcastError {
   return statusCode < 500
     ? new NearcastError(statusCode === 413 ? "BODY_TOO_LARGE" : "BAD_REQUEST", thrown.message, { cause: thrown })
     : asNearcastError(thrown);
+}
+
+function isNotModified({ headers }: FastifyRequest, { body, status, etag, lastModified, lengthBytes }: AssetDelivery) {
+  const conditions = {
+    ifMatch: undefined,
+    ifNoneMatch: headers["if-none-match"],
+    ifModifiedSince: headers["if-modified-since"],
+    ifUnmodifiedSince: undefined,
+    range: undefined,
+    ifRange: undefined,
+  };
+  const selected = { status: body.kind === "stream" ? 0 : status, etag, lastModified, lengthBytes: lengthBytes ?? 0 };
+  return judgeConditions(conditions, selected).verdict === "not-modified";
 }
 
 function documentOf(fleet: () => Fleet | null): Fleet {

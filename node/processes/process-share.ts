@@ -2,7 +2,8 @@
  * Divides one configuration among the processes of a machine; pure.
  *
  *   shared by all (SO_REUSEPORT)     HTTP addresses, DNS addresses
- *   divided                          cache.memoryBytes, cache.diskBytes, decoders.processes, dns.responsesPerSecond
+ *   divided                          cache.memoryBytes, cache.diskBytes, delivery.inFlightBytes, decoders.processes,
+ *                                    dns.responsesPerSecond
  *   numbered by process i            admin.port + i, peer.port + i (and by the lease itself, announce.source + i)
  *   own directory                    dataDir/process-i; process 0 has dataDir itself, so that changing from one
  *                                    process to several keeps the cache
@@ -62,6 +63,7 @@ export function configOfProcess(config: EdgeConfig, index: number, count: number
       memoryBytes: part(config.cache.memoryBytes, mebibyte),
       diskBytes: diskBytes === 0 ? 0 : part(diskBytes, 1),
     },
+    delivery: { ...config.delivery, inFlightBytes: part(config.delivery.inFlightBytes, mebibyte) },
     decoders: { ...config.decoders, processes: part(config.decoders.processes, 1) },
     ...(peer === undefined ? {} : { peer: { ...peer, port: countedOn(peer.port, index) } }),
   };

@@ -5,6 +5,10 @@ export function sourceTag(name: string): string {
   return `source:${name}`;
 }
 
+export function isSourceTag(tag: string): boolean {
+  return tag.startsWith("source:");
+}
+
 /** @param host canonical */
 export function hostTag(host: string): string {
   return `host:${host}`;
@@ -17,6 +21,12 @@ export function urlTag(host: string, path: string): string {
 
 export function isUrlTag(tag: string): boolean {
   return tag.startsWith("url:");
+}
+
+/** The host of a tag, or of a prefix of tags, that urlTag() makes. */
+export function hostOfUrlTag(tag: string): string | undefined {
+  const slash = tag.indexOf("/");
+  return isUrlTag(tag) && slash > 0 ? tag.slice("url:".length, slash) : undefined;
 }
 
 /** A tag that the origin of an assets host gave the file in its Cache-Tag field. */

@@ -13,12 +13,12 @@ import type { Host } from "#document/schema/hosts.ts";
 export interface PurgeTarget {
   /** Objects that carry one of these tags (entry-tags.ts). */
   readonly tags: readonly string[];
-  /** Sources whose names start with one of these, with everything made from them. */
-  readonly sourcePrefixes: readonly string[];
+  /** Objects that carry a tag that begins with one of these. */
+  readonly tagPrefixes: readonly string[];
   readonly isAll: boolean;
 }
 
-export const nothing: PurgeTarget = { tags: [], sourcePrefixes: [], isAll: false };
+export const nothing: PurgeTarget = { tags: [], tagPrefixes: [], isAll: false };
 
 /** How the audit log finds a purge, and which selectors it shows. */
 export interface AuditedSelectors {

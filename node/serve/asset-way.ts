@@ -7,12 +7,11 @@
  * goes by RFC 9111 as if the origin had said it through any other cache. What an owner keeps on its disk its askers
  * keep in memory only; what the shield gave is kept like the origin's own, for the shield is another site's.
  */
-import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
+import { canonicalName } from "#record/domain-names.ts";
 import type { SourceMark } from "../cache/records.ts";
 import { type AssetFetcher, codingsOf, fieldOf, forwardedFields, type RequestFields } from "../fetch/asset.ts";
 import { dropBody } from "../fetch/body.ts";
-import { readBody } from "../fetch/origin.ts";
 import type { Member } from "../peer/directory.ts";
 import type { AssetOrder } from "./order.ts";
 import type { Arrived } from "./asset-answer.ts";
@@ -47,6 +46,16 @@ export interface AssetWays {
     order: AssetOrder,
     asker: Asker,
     conditions: Readonly<Record<string, string>> | undefined,
+    context: RequestContext,
+  ) => Promise<{ arrived: Arrived; way: Way }>;
+  /**
+   * A part of a body, straight from the origin.
+   * @param extra Range and If-Range
+   * @throws NearcastError ORIGIN_*
+   */
+  fetchPart: (
+    order: AssetOrder,
+    extra: Readonly<Record<string, string>>,
     context: RequestContext,
   ) => Promise<{ arrived: Arrived; way: Way }>;
 }
@@ -84,7 +93,7 @@ export function createAssetWays(parts: {
     role: Role,
     order: AssetOrder,
     conditions: Readonly<Record<string, string>>,
-    { clientNetwork }: RequestContext,
+    { clientNetwork, signal }: RequestContext,
   ): Promise<{ arrived: Arrived; way: Way } | null> {
     const said = await peers?.ask({
       role,
@@ -98,17 +107,12 @@ export function createAssetWays(parts: {
         [fieldNames.target]: order.target,
       },
       timeoutMs: order.host.timeoutMs + waysMs,
-      // A body of known length is taken whole, so that a member that dies midway costs nothing.
-      read: async (answer): Promise<Arrived> => {
+      signal,
+      read: (answer): Promise<Arrived> => {
         const { statusCode, headers, body } = answer;
-        const lengthText = fieldOf(headers, "content-length") ?? "";
-        const bytesMax = fleet().limits.objectBytesMax;
-        if (statusCode === 304) {
-          dropBody(answer);
-          return { statusCode, headers, body: Buffer.alloc(0) };
-        }
-        if (!/^\d{1,15}$/.test(lengthText) || Number(lengthText) > bytesMax) return { statusCode, headers, body };
-        return { statusCode, headers, body: await readBody(answer, bytesMax) };
+        if (statusCode !== 304) return Promise.resolve({ statusCode, headers, body });
+        dropBody(answer);
+        return Promise.resolve({ statusCode, headers, body: Buffer.alloc(0) });
       },
     });
     if (said === undefined || said === null) return null;
@@ -126,6 +130,22 @@ export function createAssetWays(parts: {
   }
 
   return {
+    async fetchPart({ host, target, fields }, extra, context) {
+      const way = fromOrigin(feedSeq());
+      const arrived = await fetcher.fetch({
+        origin: host.origin,
+        method: "GET",
+        target,
+        clientFields: fields,
+        extra: { ...extra, ...hostFieldOf({ host }) },
+        timeoutMs: host.timeoutMs,
+        client: context.clientNetwork,
+        signal: context.signal,
+        failureMs: 0,
+        isHedged: false,
+      });
+      return { arrived, way };
+    },
     startOf: (order, asker) => stopsOf(order, asker)[0] ?? "origin",
     async fetch(order, asker, conditions, context) {
       for (const role of stopsOf(order, asker)) {
@@ -134,7 +154,7 @@ export function createAssetWays(parts: {
         const told = await askPeers(role, order, conditions ?? {}, context);
         if (told !== null) return told;
       }
-      const seq = feedSeq();
+      const way = fromOrigin(feedSeq());
       const { host, target, fields } = order;
       const arrived = await fetcher.fetch({
         origin: host.origin,
@@ -144,16 +164,22 @@ export function createAssetWays(parts: {
         clientFields: fields,
         extra: { ...conditions, ...hostFieldOf(order) },
         timeoutMs: host.timeoutMs,
+        signal: context.signal,
         client: context.clientNetwork,
         failureMs: fleet().limits.originFailureMs,
         isHedged: host.hedging,
       });
-      return { arrived, way: { keep: "all", feedSeq: seq, mark: null, of: null, status: null } };
+      return { arrived, way };
     },
   };
 }
 
-export function hostFieldOf(order: AssetOrder): Record<string, string> {
+/** @param feedSeq before the request left: a purge that comes while the origin answers means its response too */
+function fromOrigin(feedSeq: number): Way {
+  return { keep: "all", feedSeq, mark: null, of: null, status: null };
+}
+
+export function hostFieldOf(order: Pick<AssetOrder, "host">): Record<string, string> {
   return { "x-forwarded-host": canonicalName(order.host.name) };
 }
 

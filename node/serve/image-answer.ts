@@ -2,18 +2,18 @@
  * Answers for pictures: in which words they are told of, and the deliveries that clients get.
  */
 import { inertFields } from "#base/inert-fields.ts";
-import { type CachedObject, headerBlockOf } from "../cache/object.ts";
+import { headerBlockOf, type Tier } from "../cache/object.ts";
 import type { SourceRecord } from "../cache/records.ts";
-import type { Tier } from "../cache/tiers.ts";
+import type { Stored } from "../cache/tiers.ts";
 import type { ImageOrder } from "./order.ts";
 import type { Asked } from "./meaning.ts";
-import type { Delivery, MissReason, Outcome, Timings } from "./outcome.ts";
+import type { Delivery, MissReason, Outcome, Timings } from "../deliver/outcome.ts";
 
 /** What a name means and its variant, for who asks as a node or a client alike. */
 export interface Answer {
   record: SourceRecord;
   /** Null: there is nothing under this name. */
-  object: CachedObject | null;
+  object: Stored | null;
   outcome: Outcome;
   /** Null: made or validated for this request. */
   ageSeconds: number | null;
@@ -83,14 +83,14 @@ function hostHeaders(order: ImageOrder): [string, string][] {
   return headers;
 }
 
-export function delivery(order: ImageOrder, object: CachedObject, answered: Told): Delivery {
+export function delivery(order: ImageOrder, object: Stored, answered: Told): Delivery {
   return {
     outcome: answered.outcome,
     status: 200,
     headerBlock: object.headerBlock,
     headers: hostHeaders(order),
     body: object.body,
-    lengthBytes: object.body.length,
+    lengthBytes: object.lengthBytes,
     etag: object.facts.notes["etag"] as string,
     lastModified: null,
     ageSeconds: answered.ageSeconds,
@@ -114,7 +114,7 @@ export function absent(order: ImageOrder, answered: Told): Delivery {
     status: 404,
     headerBlock: absentBlock,
     headers: [["Cache-Control", `public, max-age=${order.host.negativeSeconds}`]],
-    body,
+    body: { kind: "bytes", bytes: body },
     lengthBytes: body.length,
     etag: null,
     lastModified: null,

@@ -18,14 +18,14 @@
  * A node that was asked so begins further to the right than a client's request does (wire.ts, roles).
  */
 import type { Clock } from "#base/clock.ts";
-import { asNearcastError, NearcastError } from "#base/errors.ts";
+import { asNearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import type { Fleet } from "#document/document.ts";
 import type { Use } from "../cache/freshness.ts";
 import { keyOf } from "../cache/object.ts";
 import { type Purge } from "../cache/purge.ts";
 import type { Records, SourceRecord } from "../cache/records.ts";
-import type { Tiers } from "../cache/tiers.ts";
+import { storedInMemory, type Tiers } from "../cache/tiers.ts";
 import type { OriginClient } from "../fetch/origin.ts";
 import type { Member } from "../peer/directory.ts";
 import { rankOwners } from "../peer/owners.ts";
@@ -42,15 +42,16 @@ import {
   noTimings,
   staleOutcome,
 } from "./image-answer.ts";
+import { deliverInstead, run, type Steps } from "./machine.ts";
 import { createMeanings } from "./meaning.ts";
 import type { ImageOrder } from "./order.ts";
-import type { Delivery, MissReason, Outcome, Timings } from "./outcome.ts";
+import type { Delivery, MissReason, Outcome, Timings } from "../deliver/outcome.ts";
 import type { Peers } from "./peers.ts";
 import { ownWork, type RequestContext } from "./request-context.ts";
 import { createRelay, type Helpers, type Relayed } from "./relay.ts";
 import { createRenderings, type RenderCounts, type Renderer, type WantedVariant } from "./render.ts";
 import { createShield, type ToldSource } from "./shield.ts";
-import { createSources, type SourceName, SourceReplaced } from "./source.ts";
+import { createSources, followSource, type SourceName } from "./source.ts";
 import { freshnessOf } from "./source-freshness.ts";
 
 /** For whom: what a client's request may lead to, one of a peer may not. */
@@ -77,16 +78,11 @@ export interface ImageServer {
   replicate: (wanted: WantedVariant) => Promise<boolean>;
   /** Where the answer would come from and why; asks nobody and changes nothing. */
   explain: (order: ImageOrder) => Promise<Record<string, unknown>>;
-  /**
-   * Marks records and overtakes running questions; `mark` is what the purge means for them.
-   * @returns the names of the pictures whose records it marked
-   */
-  purge: (purge: Purge, mark: "replaced" | "removed" | "soft") => readonly string[];
+  /** Running questions may be of before this purge: nobody joins them any more. */
+  purge: (purge: Purge) => void;
   counts: () => RenderCounts & { revalidations: number };
 }
 
-/** A source that changes while it is being fetched is followed this often. */
-const followsMax = 3;
 /** Owners that are asked before a node does the work itself; the directory names no more. */
 const ownersMax = 2;
 
@@ -124,10 +120,8 @@ export function createImageServer(parts: {
     const { meaning } = record;
     if ("absentStatus" in meaning) return { record, object: null, outcome: describe({ from: "memory" }), ...about };
     const key = keyOfVariant(meaning.sha256, order.variant);
-    const present = await tiers.load(key);
-    if (present.outcome === "hit") {
-      return { record, object: present.object, outcome: describe({ from: present.tier }), ...about };
-    }
+    const present = await tiers.find(key, asker.context.isWhole);
+    if (present !== undefined) return { record, object: present, outcome: describe({ from: present.tier }), ...about };
     const bytes = { sha256: meaning.sha256, key, ...(record.picture === undefined ? {} : { picture: record.picture }) };
     const { result, isCollapsed } = renderings.render(
       order,
@@ -140,7 +134,7 @@ export function createImageServer(parts: {
     const outcome = describe({ from: "render", isStored, isCollapsed, status });
     return {
       record,
-      object,
+      object: storedInMemory(object),
       outcome,
       ageSeconds: about.ageSeconds,
       timings: { ...about.timings, ...timings },
@@ -150,77 +144,29 @@ export function createImageServer(parts: {
 
   /** Asks first, then delivers; the failure of the origin is the caller's business. */
   async function askAndDeliver(order: WantedVariant, asker: Asker, before: SourceRecord | undefined): Promise<Answer> {
-    for (let follows = 1; ; follows += 1) {
-      const { result, isCollapsed } = meanings.ask(order, before, "shield", asker.context);
-      const asked = await result;
-      const { lifetimeSeconds } = freshnessOf(asked.record, order.host);
-      const describe = missOutcome(missReason(before), asked, isCollapsed, lifetimeSeconds);
-      const ageSeconds = asked.ageSeconds === 0 ? null : asked.ageSeconds;
-      const about = { ageSeconds, timings: { fetchMs: asked.fetchMs }, status: asked.status };
-      try {
-        return await deliver(order, asker, { record: asked.record, source: asked.source }, describe, about);
-      } catch (error) {
-        if (!(error instanceof SourceReplaced)) throw error;
-        if (follows >= followsMax)
-          throw new NearcastError("ORIGIN_BAD_ANSWER", `${order.name} changed repeatedly while it was fetched`);
-      }
-    }
+    const { result, isCollapsed } = meanings.ask(order, before, "shield", asker.context);
+    const asked = await result;
+    const { lifetimeSeconds } = freshnessOf(asked.record, order.host);
+    const describe = missOutcome(missReason(before), asked, isCollapsed, lifetimeSeconds);
+    const ageSeconds = asked.ageSeconds === 0 ? null : asked.ageSeconds;
+    const about = { ageSeconds, timings: { fetchMs: asked.fetchMs }, status: asked.status };
+    return await deliver(order, asker, { record: asked.record, source: asked.source }, describe, about);
   }
 
   /** Memory, disk, shield, origin; nobody else. */
-  async function answerHere(
-    order: WantedVariant,
-    asker: Asker,
-    record: SourceRecord | undefined,
-    use: Use | undefined,
-  ): Promise<Answer> {
-    if (record === undefined || use === undefined) return await askAndDeliver(order, asker, undefined);
-    const asked = { record, source: null };
-    const about = { ageSeconds: use.ageSeconds, timings: {}, status: null };
-    switch (use.state) {
-      case "fresh":
-        try {
-          return await deliver(order, asker, asked, freshOutcome(use.ttlSeconds), about);
-        } catch (error) {
-          if (error instanceof SourceReplaced) return await askAndDeliver(order, asker, record);
-          throw error;
-        }
-      case "stale-revalidate":
+  function stepsFor(order: WantedVariant, asker: Asker): Omit<Steps<SourceRecord, Answer>, "lookUp"> {
+    return {
+      deliver({ entry: record, use }, because) {
+        const { ageSeconds, ttlSeconds } = use;
+        const describe = because === "fresh" ? freshOutcome(ttlSeconds) : staleOutcome(because, ttlSeconds);
+        const about = { ageSeconds, timings: {}, status: null };
+        return deliver(order, asker, { record, source: null }, describe, about);
+      },
+      ask: (before) => followSource(order, () => askAndDeliver(order, asker, before?.entry)),
+      askBehind({ entry: record }) {
         revalidateBehind(order, asker, record);
-        try {
-          return await deliver(order, asker, asked, staleOutcome("revalidating", use.ttlSeconds), about);
-        } catch (error) {
-          if (error instanceof SourceReplaced) return await askAndDeliver(order, asker, record);
-          throw error;
-        }
-      case "stale-if-error":
-        try {
-          return await askAndDeliver(order, asker, record);
-        } catch (error) {
-          return await insteadOf(error, order, asker, record, use);
-        }
-      case "expired":
-        return await askAndDeliver(order, asker, record);
-    }
-  }
-
-  /** What is stale, in front of a failure of the origin. @throws that failure, or what else it was */
-  async function insteadOf(
-    thrown: unknown,
-    order: WantedVariant,
-    asker: Asker,
-    record: SourceRecord,
-    use: Use,
-  ): Promise<Answer> {
-    if (asNearcastError(thrown).source !== "origin") throw thrown;
-    const about = { ageSeconds: use.ageSeconds, timings: {}, status: null };
-    const describe = staleOutcome("origin-error", use.ttlSeconds);
-    try {
-      return await deliver(order, asker, { record, source: null }, describe, about);
-    } catch (error) {
-      // The old bytes are gone here, and the origin has others by now: its failure is what happened.
-      throw error instanceof SourceReplaced ? thrown : error;
-    }
+      },
+    };
   }
 
   /** Renews a record while its variant is being sent. */
@@ -272,7 +218,8 @@ export function createImageServer(parts: {
         const isSourceHere = record !== undefined && "sha256" in record.meaning && hasSource(record.meaning.sha256);
         if (!isOfOrigin || record === undefined || !(isHeld || isSourceHere)) throw thrown;
         if (use === undefined || use.state === "expired") throw thrown;
-        return use.state === "stale-if-error" ? await insteadOf(thrown, order, asker, record, use) : null;
+        if (use.state !== "stale-if-error") return null;
+        return await deliverInstead(stepsFor(order, asker), { entry: record, use }, thrown);
       }
     }
     return null;
@@ -327,7 +274,8 @@ export function createImageServer(parts: {
     const theirs = peers === null ? null : await answerOfPeers(order, asker, record, use);
     if (theirs !== null) return theirs;
     try {
-      return await answerHere(order, asker, record, use);
+      const found = record === undefined || use === undefined ? undefined : { entry: record, use };
+      return await run({ ...stepsFor(order, asker), lookUp: () => found });
     } catch (thrown) {
       const others = asker.role === "client" && asNearcastError(thrown).code === "OVERLOADED" && othersFor(order.name);
       const relayed = others ? await askHelpers(order, record, use, others, asker.context) : null;
@@ -353,7 +301,12 @@ export function createImageServer(parts: {
     if (object === undefined) return undefined;
     peers?.served(object.key);
     const outcome: Outcome = { word: "hit", tier: "memory", ttlSeconds: use.ttlSeconds };
-    return delivery(order, object, { outcome, ageSeconds: use.ageSeconds, timings: noTimings, status: null });
+    return delivery(order, storedInMemory(object), {
+      outcome,
+      ageSeconds: use.ageSeconds,
+      timings: noTimings,
+      status: null,
+    });
   }
 
   return {
@@ -398,11 +351,10 @@ export function createImageServer(parts: {
         why: tier === undefined ? "this variant is in no tier" : whyOf(record, use),
       };
     },
-    purge(purge, mark) {
+    purge(purge) {
       peers?.purged(purge.seq);
-      const marked = meanings.purge(purge, mark);
+      meanings.purge(purge);
       relay?.purge(purge);
-      return marked;
     },
     counts: () => ({ ...renderings.counts(), ...meanings.counts() }),
   };

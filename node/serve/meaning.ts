@@ -8,8 +8,8 @@ import type { ImagesHost } from "#document/schema/hosts.ts";
 import type { PictureFacts } from "#base/picture-facts.ts";
 import { createFlights, type Joined } from "../cache/flights.ts";
 import { judgeUse, type Use } from "../cache/freshness.ts";
-import type { Purge } from "../cache/purge.ts";
-import { knownHashesMax, purgesSource, type Records, type SourceMark, type SourceRecord } from "../cache/records.ts";
+import { type Purge, purgesSource } from "../cache/purge.ts";
+import { knownHashesMax, type Records, type SourceRecord } from "../cache/records.ts";
 import type { RequestContext } from "./request-context.ts";
 import { freshnessOf } from "./source-freshness.ts";
 import type { Route, SourceName, Sources } from "./source.ts";
@@ -32,7 +32,8 @@ export interface Meanings {
   useOf: (record: SourceRecord, host: ImagesHost) => Use;
   /** Asks what the name means; who asks meanwhile joins. The result rejects with ORIGIN_* or BODY_TOO_LARGE. */
   ask: (source: SourceName, before: SourceRecord | undefined, most: Route, context: RequestContext) => Joined<Asked>;
-  purge: (purge: Purge, mark: SourceMark) => readonly string[];
+  /** Nobody joins a question that was asked before a purge of its name. */
+  purge: (purge: Purge) => void;
   counts: () => { revalidations: number };
 }
 
@@ -87,10 +88,8 @@ export function createMeanings(parts: { records: Records; sources: Sources; cloc
         };
       });
     },
-    purge(purge, mark) {
-      const marked = records.mark(purge, mark);
+    purge(purge) {
       askings.overtake((key) => purgesSource(purge, key.slice(key.indexOf("\n") + 1)));
-      return marked;
     },
     counts: () => ({ ...counts }),
   };

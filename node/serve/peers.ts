@@ -43,6 +43,8 @@ export interface Question<Result> {
   headers: Readonly<Record<string, string>>;
   /** For all tries together, bodies included. */
   timeoutMs: number;
+  /** Aborted when nobody waits for the answer any more: the question is given up, and nobody else is asked. */
+  signal?: AbortSignal;
   /** Takes the answer over, its body included. What it throws sends the question to the next member. */
   read: (answer: Dispatcher.ResponseData, told: Told) => Promise<Result>;
 }
@@ -159,6 +161,11 @@ export function joinPeers(parts: {
     const cancel = clock.every(watchMs, () => {
       if (!directory.isMember(member)) gone.abort(new Error(`${member.name} is gone`));
     });
+    const giveUp = (): void => {
+      gone.abort(question.signal?.reason);
+    };
+    if (question.signal?.aborted) giveUp();
+    else question.signal?.addEventListener("abort", giveUp, { once: true });
     let cancelLate: Cancel | undefined;
     try {
       const answer = await client.request(member, {
@@ -183,6 +190,7 @@ export function joinPeers(parts: {
       return { result, member, told, feedSeq };
     } finally {
       cancel();
+      question.signal?.removeEventListener("abort", giveUp);
       cancelLate?.();
     }
   }
@@ -207,6 +215,7 @@ export function joinPeers(parts: {
           counts[countOf[question.role]] += 1;
           return answer;
         } catch (error) {
+          if (question.signal?.aborted) throw question.signal.reason as Error;
           if (error instanceof SharedFailure) {
             counts[countOf[question.role]] += 1;
             throw error.failure;

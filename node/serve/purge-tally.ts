@@ -1,21 +1,18 @@
 /**
- * Counts what a purge finds on this node, for the report to whoever ordered it. It looks only at what the purge meets
- * anyway: facts of the objects that go (or, for a soft purge, that are marked) and names of records.
+ * Counts what a purge finds on this node, for the report to whoever ordered it: all that the sweep or a look-up meets
+ * and that the purge concerns.
  *
  * Entries are objects in a tier: pictures in one size, sources, files of assets. One that lies in memory and on disk
- * counts in both. Records of pictures are on disk among the heads of objects; they are counted apart, once per name.
+ * counts in both. Records of pictures lie on disk among the objects; they are counted apart, once per name.
  */
 import type { PurgeReport } from "#follow/channel/messages.ts";
-import { sourceTag } from "#purge/entry-tags.ts";
 import type { PurgeTargets } from "#purge/purge-event.ts";
 import { heldOf } from "#purge/purge-report.ts";
-import type { ObjectFacts } from "../cache/object.ts";
 import type { Purge } from "../cache/purge.ts";
-import type { Tier } from "../cache/tiers.ts";
+import type { Found } from "../cache/purges.ts";
 
 export interface PurgeTally {
-  found: (tier: Tier, facts: ObjectFacts, bytes: number) => void;
-  foundRecords: (names: readonly string[]) => void;
+  found: Found;
   report: (seq: number) => PurgeReport;
 }
 
@@ -28,8 +25,8 @@ export function createPurgeTally(purge: Purge, targets: PurgeTargets): PurgeTall
 
   function hold(tag: string): void {
     if (purge.tags.has(tag)) heldTags.add(tag);
-    for (const prefix of purge.sourcePrefixes) {
-      if (!heldPrefixes.has(prefix) && tag.startsWith(sourceTag(prefix))) heldPrefixes.add(prefix);
+    for (const prefix of purge.tagPrefixes) {
+      if (!heldPrefixes.has(prefix) && tag.startsWith(prefix)) heldPrefixes.add(prefix);
     }
   }
 
@@ -43,12 +40,6 @@ export function createPurgeTally(purge: Purge, targets: PurgeTargets): PurgeTall
       tiers[tier].entries += 1;
       tiers[tier].bytes += bytes;
     },
-    foundRecords(names) {
-      for (const name of names) {
-        hold(sourceTag(name));
-        records.add(sourceTag(name));
-      }
-    },
     report: (seq) => ({
       seq,
       ...tiers,
@@ -56,8 +47,8 @@ export function createPurgeTally(purge: Purge, targets: PurgeTargets): PurgeTall
       isComplete: true,
       held: heldOf(
         targets,
-        ({ tags, sourcePrefixes }) =>
-          tags.some((tag) => heldTags.has(tag)) || sourcePrefixes.some((prefix) => heldPrefixes.has(prefix)),
+        ({ tags, tagPrefixes }) =>
+          tags.some((tag) => heldTags.has(tag)) || tagPrefixes.some((prefix) => heldPrefixes.has(prefix)),
       ),
     }),
   };

@@ -12,9 +12,9 @@ import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import { createFlights } from "../cache/flights.ts";
 import { type CachedObject, etagOf } from "../cache/object.ts";
-import type { Purge } from "../cache/purge.ts";
-import { purgesSource, type Records, type SourceRecord } from "../cache/records.ts";
-import type { Tiers } from "../cache/tiers.ts";
+import { type Purge, purgesSource } from "../cache/purge.ts";
+import type { Records, SourceRecord } from "../cache/records.ts";
+import { type Stored, storedInMemory, type Tiers } from "../cache/tiers.ts";
 import { fieldOf } from "../fetch/asset.ts";
 import { dropBody } from "../fetch/body.ts";
 import { readBody } from "../fetch/origin.ts";
@@ -39,7 +39,7 @@ export interface Helpers {
 export interface Relayed {
   record: SourceRecord;
   /** Null: there is nothing under this name. */
-  object: CachedObject | null;
+  object: Stored | null;
   isStored: boolean;
   member: Member;
   status: string | null;
@@ -107,23 +107,22 @@ export function createRelay(parts: {
       mark: told.mark,
     });
     const peerMs = clock.monotonicMs() - startedMs;
-    let object: CachedObject | null = null;
-    if ("sha256" in result) {
-      object =
-        result.variant === "held"
-          ? (held?.object ?? null)
-          : objectOf(wanted, variantKey(result.sha256, variant), result.variant, {
-              storedAtMs: heardAtMs,
-              feedSeq,
-              costMs: Math.round(peerMs),
-            });
+    let made: CachedObject | null = null;
+    if ("sha256" in result && result.variant !== "held") {
+      made = objectOf(wanted, variantKey(result.sha256, variant), result.variant, {
+        storedAtMs: heardAtMs,
+        feedSeq,
+        costMs: Math.round(peerMs),
+      });
     }
     // Overtaken: a purge came meanwhile, so this may be of before it. Of another log: no purge of ours would meet it.
     let isStored = !isOvertaken() && said.feedSeq !== null;
     if (isStored) {
       records.storeInMemory(record);
-      if ("variant" in result && result.variant !== "held" && object !== null) isStored = tiers.storeInMemory(object);
+      if (made !== null) isStored = tiers.storeInMemory(made);
     }
+    const isHeld = "sha256" in result && result.variant === "held";
+    const object = made === null ? (isHeld ? (held?.object ?? null) : null) : storedInMemory(made);
     const ageSeconds = Math.floor(told.ageMs / 1000);
     return {
       record,
@@ -142,8 +141,8 @@ export function createRelay(parts: {
     const { sha256 } = before.meaning;
     const key = variantKey(sha256, wanted.variant);
     if (tiers.locate(key) === undefined) return undefined;
-    const found = await tiers.load(key);
-    return found.outcome === "hit" ? { sha256, object: found.object } : undefined;
+    const object = await tiers.find(key, false);
+    return object === undefined ? undefined : { sha256, object };
   }
 
   return {

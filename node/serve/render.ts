@@ -5,7 +5,8 @@
  *   what the source is ──known from the origin──▶ cost ▶ turn ▶ bytes ▶ decoder ▶ stored
  *                       └─ or a turn to read its header ─┘
  *
- * Keyed by the source's hash, so a running rendering can't be overtaken by a purge, only a question can.
+ * Keyed by the source's hash, so a running rendering can't be overtaken by a purge, only a question can. What it brings
+ * is not stored when a purge that came since concerns it.
  */
 import { LRUCache } from "lru-cache";
 import type { Clock } from "#base/clock.ts";
@@ -32,7 +33,7 @@ import { type CachedObject, etagOf, headerBlockOf } from "../cache/object.ts";
 import type { Tiers } from "../cache/tiers.ts";
 import { canonicalForm } from "../variant/key.ts";
 import type { Variant } from "../variant/variant.ts";
-import type { Timings } from "./outcome.ts";
+import type { Timings } from "../deliver/outcome.ts";
 import type { RequestContext } from "./request-context.ts";
 import type { SourceName, Sources } from "./source.ts";
 
@@ -242,6 +243,7 @@ async function renderNow(state: State, rendering: Rendering, cost: RenderCost): 
   const { tiers, renderer, fleet, feedSeq, clock } = parts;
   const { wanted, bytes, flight } = rendering;
   const seq = feedSeq();
+  const clears = tiers.clears();
   const { sourcePixelsMax, renderTimeoutMs } = fleet().limits;
   const source = await sourceBytes(state, rendering);
   counts.renders += 1;
@@ -262,7 +264,8 @@ async function renderNow(state: State, rendering: Rendering, cost: RenderCost): 
   const costMs = Math.round(rendered.renderMs + (fetchMs ?? 0));
   const object = objectOf(wanted, bytes.key, rendered, { storedAtMs: clock.wallMs(), feedSeq: seq, costMs });
   const timings = { renderMs: rendered.renderMs, ...(fetchMs === null ? {} : { fetchMs }) };
-  return { object, isStored: tiers.store(object), timings, status };
+  const isStored = tiers.clears() === clears && tiers.store(object);
+  return { object, isStored, timings, status };
 }
 
 /** @param cost of the rendering that failed; null: its header could not be read */

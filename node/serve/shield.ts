@@ -6,12 +6,12 @@
  *
  * Whoever asks answers its own clients meanwhile from what it has, so here nothing is told stale without need.
  */
-import { asNearcastError, NearcastError } from "#base/errors.ts";
 import type { Records, SourceRecord } from "../cache/records.ts";
 import type { Asked, Meanings } from "./meaning.ts";
-import type { Outcome } from "./outcome.ts";
+import type { Outcome } from "../deliver/outcome.ts";
 import type { RequestContext } from "./request-context.ts";
-import { type SourceName, SourceReplaced, type Sources } from "./source.ts";
+import { run } from "./machine.ts";
+import { followSource, type SourceName, type Sources } from "./source.ts";
 import { freshnessOf } from "./source-freshness.ts";
 
 export interface ToldSource {
@@ -25,9 +25,6 @@ export interface Shield {
   /** @throws NearcastError ORIGIN_*, BODY_TOO_LARGE */
   tell: (source: SourceName, known: readonly string[], context: RequestContext) => Promise<ToldSource>;
 }
-
-/** A source that changes while it is being fetched is followed this often. */
-const followsMax = 3;
 
 export function createShield(parts: { records: Records; meanings: Meanings; sources: Sources }): Shield {
   const { records, meanings, sources } = parts;
@@ -44,49 +41,43 @@ export function createShield(parts: { records: Records; meanings: Meanings; sour
     return { record, body: bytes ?? (await sources.bytes(source, meaning.sha256, "origin", context)).body };
   }
 
-  async function tellOnce(
+  async function ask(
     source: SourceName,
     known: readonly string[],
-    mustAsk: boolean,
+    before: SourceRecord | undefined,
     context: RequestContext,
   ): Promise<ToldSource> {
-    const before = await records.load(source.name);
-    const use = before === undefined ? undefined : meanings.useOf(before, source.host);
-    if (before !== undefined && use?.state === "fresh" && !mustAsk) {
-      const outcome: Outcome = { word: "hit", tier: "disk", ttlSeconds: use.ttlSeconds };
-      return { ...(await withBytes(source, known, { record: before, source: null }, context)), outcome };
-    }
-    try {
-      const { result, isCollapsed } = meanings.ask(source, before, "origin", context);
-      const asked = await result;
-      const outcome: Outcome = {
-        word: "miss",
-        reason: before === undefined ? "uri-miss" : "stale",
-        isStored: true,
-        isCollapsed,
-        detail: asked.source === null ? "validated" : "fetched",
-        ttlSeconds: freshnessOf(asked.record, source.host).lifetimeSeconds,
-      };
-      return { ...(await withBytes(source, known, asked, context)), outcome };
-    } catch (error) {
-      if (before === undefined || use === undefined || use.state === "expired") throw error;
-      if (asNearcastError(error).source !== "origin") throw error;
-      const outcome: Outcome = { word: "stale", tier: "disk", reason: "origin-error", ttlSeconds: use.ttlSeconds };
-      return { ...(await withBytes(source, known, { record: before, source: null }, context)), outcome };
-    }
+    const { result, isCollapsed } = meanings.ask(source, before, "origin", context);
+    const asked = await result;
+    const outcome: Outcome = {
+      word: "miss",
+      reason: before === undefined ? "uri-miss" : "stale",
+      isStored: true,
+      isCollapsed,
+      detail: asked.source === null ? "validated" : "fetched",
+      ttlSeconds: freshnessOf(asked.record, source.host).lifetimeSeconds,
+    };
+    return { ...(await withBytes(source, known, asked, context)), outcome };
   }
 
   return {
-    async tell(source, known, context) {
-      for (let follows = 1; ; follows += 1) {
-        try {
-          return await tellOnce(source, known, follows > 1, context);
-        } catch (error) {
-          if (!(error instanceof SourceReplaced)) throw error;
-          if (follows >= followsMax)
-            throw new NearcastError("ORIGIN_BAD_ANSWER", `${source.name} changed repeatedly while it was fetched`);
-        }
-      }
-    },
+    tell: (source, known, context) =>
+      run<SourceRecord, ToldSource>({
+        async lookUp() {
+          const record = await records.load(source.name);
+          if (record === undefined) return undefined;
+          const use = meanings.useOf(record, source.host);
+          return { entry: record, use: use.state === "stale-revalidate" ? { ...use, state: "stale-if-error" } : use };
+        },
+        async deliver({ entry: record, use: { ttlSeconds } }, because) {
+          const outcome: Outcome =
+            because === "fresh"
+              ? { word: "hit", tier: "disk", ttlSeconds }
+              : { word: "stale", tier: "disk", reason: because, ttlSeconds };
+          return { ...(await withBytes(source, known, { record, source: null }, context)), outcome };
+        },
+        ask: (before) => followSource(source, () => ask(source, known, before?.entry, context)),
+        askBehind: () => undefined, // nothing is told while it is revalidated
+      }),
   };
 }

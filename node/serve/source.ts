@@ -25,6 +25,7 @@ import type { SourceMark } from "../cache/records.ts";
 import type { Tiers } from "../cache/tiers.ts";
 import { dropBody } from "../fetch/body.ts";
 import { type OriginClient, readBody, type SourceAnswer } from "../fetch/origin.ts";
+import { Outdated } from "./machine.ts";
 import { type Peers, UnfitAnswer } from "./peers.ts";
 import type { RequestContext } from "./request-context.ts";
 import { mustBeUsable } from "./source-freshness.ts";
@@ -67,7 +68,25 @@ export interface Sources {
 }
 
 /** The name came to mean other bytes between two questions to the origin: ask again. */
-export class SourceReplaced extends Error {}
+class SourceReplaced extends Outdated {}
+
+/** A source that changes while it is being fetched is followed this often. */
+const followsMax = 3;
+
+/** Does `work` again while the source changes in between. @throws NearcastError ORIGIN_BAD_ANSWER: it never stops */
+export async function followSource<Result>({ name }: SourceName, work: () => Promise<Result>): Promise<Result> {
+  for (let follows = 1; ; follows += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof SourceReplaced)) throw error;
+      if (follows >= followsMax)
+        throw new NearcastError("ORIGIN_BAD_ANSWER", `${name} changed repeatedly while it was fetched`, {
+          cause: error,
+        });
+    }
+  }
+}
 
 /** The way to the shield and back, beside the time that it waits for the origin. */
 const waysMs = 5000;
@@ -95,12 +114,14 @@ export function createSources(parts: {
     context: RequestContext,
   ): Promise<Found> {
     const startedMs = clock.monotonicMs();
+    const clears = tiers.clears();
     const found =
       (route === "shield" ? await findAtShield(source, known, context) : null) ??
       (await findAtOrigin(source, known, context));
     const { answer, feedSeq: seq } = found;
     const costMs = Math.round(clock.monotonicMs() - startedMs);
-    if (answer.outcome === "found" && seq !== null) store(source.name, answer, { feedSeq: seq, costMs });
+    const isOfNow = seq !== null && tiers.clears() === clears;
+    if (answer.outcome === "found" && isOfNow) store(source.name, answer, { feedSeq: seq, costMs });
     return found;
   }
 

@@ -15,7 +15,7 @@ import { parsePrefix } from "../../dns/wire/address.ts";
 import { nameFromText } from "../../dns/wire/name.ts";
 import { parseCacheControl, parseHttpDate, parseVary } from "../../node/cache/freshness.ts";
 import { codingsOf } from "../../node/fetch/asset.ts";
-import { judgeConditions } from "../../node/http/conditions.ts";
+import { judgeConditions } from "../../node/deliver/conditions.ts";
 import { hostOf, parseTarget } from "../../node/http/target.ts";
 import { endToEndPairs, isAbout, lengthOf, tagsOf } from "../../node/serve/asset-answer.ts";
 import { fieldNames, readHash, readKnown, readLog, readTold } from "../../node/serve/wire.ts";

@@ -47,7 +47,7 @@ export function purgeFor(parts: Partial<Omit<Purge, "tags">> & { tags?: readonly
   return {
     seq: parts.seq ?? 2,
     tags: new Set(parts.tags ?? []),
-    sourcePrefixes: parts.sourcePrefixes ?? [],
+    tagPrefixes: parts.tagPrefixes ?? [],
     isAll: parts.isAll ?? false,
     isSoft: parts.isSoft ?? false,
   };

@@ -18,7 +18,7 @@
 import type { Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
 import type { CachedObject, ObjectFacts } from "../object.ts";
-import type { Found, Purge } from "../purge.ts";
+import type { SweepVisitor } from "../purge-sweep.ts";
 import { type BodyWriter, openBodyWriter } from "./body-writer.ts";
 import { closeAll } from "./descriptors.ts";
 import { descriptorsForDisk } from "./descriptor-limit.ts";
@@ -27,12 +27,12 @@ import { indexBytes } from "./index-table.ts";
 import { endJournal } from "./journal.ts";
 import { openState } from "./open-state.ts";
 import { isWorking } from "./patience.ts";
-import { carryOut, eachPurged, makeDurable } from "./purging.ts";
 import { type DiskObject, find, load } from "./reading.ts";
 import { replaceHead } from "./replace-head.ts";
 import { bytesOnDisk, giveBack, makeRoom, tellIndexFailure, tidy } from "./room.ts";
 import { noteFrequencies, rowOf } from "./rows.ts";
 import type { DiskCounts, DiskState } from "./state.ts";
+import { clear, makeDurable, walk } from "./sweeping.ts";
 import { forget, store } from "./writer.ts";
 
 /** How often the uses of objects are written down: a crash forgets those since then. */
@@ -53,13 +53,10 @@ export interface DiskTier {
   replaceHead: (key: string, facts: ObjectFacts, headerBlock: Buffer) => Promise<boolean>;
   /** In force at once; resolves when that holds after a restart too. */
   remove: (key: string) => Promise<void>;
-  /** Resolves when nothing that the purge names can be loaded any more, after a restart neither. */
-  purge: (purge: Purge, tell?: Found) => Promise<number>;
-  /** Tells of the objects that a purge concerns, with the bytes that they take; changes nothing. */
-  eachPurged: (
-    purge: Purge,
-    told: (object: { key: string; facts: ObjectFacts }, bytes: number) => void,
-  ) => Promise<void>;
+  /** Drops everything. Resolves when that holds after a restart too. */
+  clear: () => Promise<void>;
+  /** For the sweep. */
+  walk: (visitor: SweepVisitor) => Promise<void>;
   /** Resolves when all that was taken is written. */
   flushed: () => Promise<void>;
   stats: () => DiskStats;
@@ -122,8 +119,8 @@ function tierOf(state: DiskState, cancel: () => void): DiskTier {
     async remove(key) {
       if (forget(state, key)) await makeDurable(state);
     },
-    purge: (purge, tell) => carryOut(state, purge, tell),
-    eachPurged: (purge, told) => eachPurged(state, purge, told),
+    clear: () => clear(state),
+    walk: (visitor) => walk(state, visitor),
     flushed: () => flushed(state),
     stats: () => ({
       entries: state.index.count,

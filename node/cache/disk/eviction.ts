@@ -8,7 +8,7 @@
  *
  * Space becomes free only by the removal of a whole volume (a segment, or the file of one large body), so objects are
  * judged a volume at a time. A volume whose bytes are mostly wanted is put at the end of the queue as it is: that costs
- * no write. Of the others, the wanted objects are copied, so at most half of a volume is ever written again.
+ * no write. Of the others, the wanted objects are copied.
  *
  * This policy favours bytes: size and cost of an object don't count, so large bodies are not driven out by small ones.
  */
@@ -19,8 +19,11 @@ export type Stream = "small" | "main";
 const smallShare = 0.1;
 /** Uses that a newcomer needs to enter main. */
 const promotedFrom = 1;
-/** A volume of which more than this part is wanted stays as it is; of others, this much is copied at most. */
-const wantedShareMax = 0.5;
+/**
+ * A volume of which more than this part is wanted stays as it is; of others, this much is copied at most. Smaller:
+ * unwanted bytes stay in whole volumes. Larger: more is copied.
+ */
+const wantedShareMax = 0.7;
 
 export function streamToJudge(bytes: { readonly small: number; readonly main: number }): Stream {
   if (bytes.main === 0) return "small";
@@ -48,34 +51,44 @@ export function copiedBytesMax(volumeBytes: number): number {
 }
 
 /**
- * The keys that left the small queue unused: a table in which newer keys overwrite older ones. It remembers about as
- * many keys as it has places, outside the heap.
+ * The keys that left the small queue unused, as many as the cache has objects: a table outside the heap in which newer
+ * keys overwrite older ones. A place has two words: the key, and the number of the drop.
  */
 export interface Ghost {
   readonly places: Uint32Array;
+  drops: number;
 }
 
+const placeWords = 2;
 const ghostPlacesMax = 2 ** 24;
 
 /** @param objects about as many as the tier will hold */
 export function createGhost(objects: number): Ghost {
   const bits = Math.ceil(Math.log2(Math.min(ghostPlacesMax, Math.max(1024, objects))));
-  return { places: new Uint32Array(new SharedArrayBuffer(2 ** bits * Uint32Array.BYTES_PER_ELEMENT)) };
+  const bytes = 2 ** bits * placeWords * Uint32Array.BYTES_PER_ELEMENT;
+  return { places: new Uint32Array(new SharedArrayBuffer(bytes)), drops: 0 };
 }
 
 /** @param key two words of the key: one selects the place, the other is compared */
 export function rememberDropped(ghost: Ghost, place: number, key: number): void {
-  ghost.places[placeIn(ghost, place)] = key;
+  const at = placeIn(ghost, place);
+  ghost.drops = (ghost.drops + 1) >>> 0;
+  ghost.places[at] = key;
+  ghost.places[at + 1] = ghost.drops;
 }
 
-/** Where a new object goes. A key that comes back from the ghost is forgotten there. */
-export function streamOfNewcomer(ghost: Ghost, place: number, key: number): Stream {
+/**
+ * Where a new object goes. A key that comes back from the ghost is forgotten there.
+ * @param objects in the cache: keys that were dropped before as many others count as forgotten
+ */
+export function streamOfNewcomer(ghost: Ghost, place: number, key: number, objects: number): Stream {
   const at = placeIn(ghost, place);
   if (ghost.places[at] !== key || key === 0) return "small";
   ghost.places[at] = 0;
-  return "main";
+  const dropsSince = (ghost.drops - (ghost.places[at + 1] ?? 0)) >>> 0;
+  return dropsSince < objects ? "main" : "small";
 }
 
 function placeIn(ghost: Ghost, place: number): number {
-  return (place & (ghost.places.length - 1)) >>> 0;
+  return ((place & (ghost.places.length / placeWords - 1)) >>> 0) * placeWords;
 }

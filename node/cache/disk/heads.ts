@@ -5,7 +5,17 @@
  */
 import { decodeHead, headLengthAt, type StoredHead } from "./head-record.ts";
 import { forgetFile, type OpenFile, pinFile, releaseFile } from "./descriptors.ts";
-import { field, findRow, frequencyOf, get, headBytesOf, rowFacts, setFrequency, setRowFacts } from "./index-table.ts";
+import {
+  field,
+  findRow,
+  frequencyOf,
+  get,
+  headBytesOf,
+  isHeadAt,
+  rowFacts,
+  setFrequency,
+  setRowFacts,
+} from "./index-table.ts";
 import { flush } from "./journal.ts";
 import { addObject } from "./journal-format.ts";
 import { readKey } from "./key.ts";
@@ -146,7 +156,7 @@ export async function compactHeads(state: DiskState): Promise<boolean> {
     const key = decodeHead(head)?.key;
     if (key === undefined) continue;
     const row = findRow(state.index, readKey(key, state.scratch));
-    if (row === 0 || !isAt(state, row, segment.number, offset)) continue;
+    if (row === 0 || !isHeadAt(state.index, row, segment.number, offset)) continue;
     if (isTooMuch && get(state.index, row, field.volume) === 0 && !takeBodilessUse(state, row)) continue;
     live.push({ row, offset, head });
   }
@@ -156,7 +166,7 @@ export async function compactHeads(state: DiskState): Promise<boolean> {
   );
   for (const [at, { row, offset }] of live.entries()) {
     const place = places[at];
-    if (place === undefined || !isAt(state, row, segment.number, offset)) continue;
+    if (place === undefined || !isHeadAt(state.index, row, segment.number, offset)) continue;
     moveHead(state, row, place);
   }
   // After a crash, the index must not point to a segment that is gone.
@@ -175,10 +185,6 @@ function takeBodilessUse(state: DiskState, row: number): boolean {
   }
   setFrequency(state.index, row, frequency - 1);
   return true;
-}
-
-function isAt(state: DiskState, row: number, segment: number, offset: number): boolean {
-  return get(state.index, row, field.headSegment) === segment && get(state.index, row, field.headOffset) === offset;
 }
 
 /** Points a row to a copy of its head. */

@@ -152,7 +152,8 @@ export function removeRow(index: Index, row: number): void {
   if (before === row) {
     setWord(index.buckets, bucket, following);
   } else {
-    while (get(index, before, field.chain) !== row) before = get(index, before, field.chain);
+    while (before !== 0 && get(index, before, field.chain) !== row) before = get(index, before, field.chain);
+    if (before === 0) throw new Error(`row ${row} is not in use`);
     set(index, before, field.chain, following);
   }
   removeTags(index.tags, get(index, row, field.tags));
@@ -168,6 +169,12 @@ export function isRow(index: Index, row: number): boolean {
   return get(index, row, field.headAndFlags) !== 0;
 }
 
+/** Whether a row is in use with its head at this place still; places are never used twice. */
+export function isHeadAt(index: Index, row: number, segment: number, offset: number): boolean {
+  if (!isRow(index, row)) return false;
+  return get(index, row, field.headSegment) === segment && get(index, row, field.headOffset) === offset;
+}
+
 export function rowFacts(index: Index, row: number): RowFacts {
   return {
     volume: get(index, row, field.volume),
@@ -180,7 +187,7 @@ export function rowFacts(index: Index, row: number): RowFacts {
   };
 }
 
-export function feedSeqOf(index: Index, row: number): number {
+function feedSeqOf(index: Index, row: number): number {
   // The sign is bit 15: −1 stands for the log of another origin.
   return ((get(index, row, field.high) << 16) >> 16) * 2 ** 32 + get(index, row, field.feedSeqLow);
 }

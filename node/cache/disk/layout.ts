@@ -28,8 +28,8 @@ import type { Key } from "./key.ts";
 export const blockBytes = 4096;
 /** Bodies from this size begin on a page; smaller ones would waste too much of it. */
 const alignedFromBytes = 16 * 1024;
-/** Enough segments that one of them is a small part of the tier. */
-const segmentsMin = 64;
+/** Enough segments that one of them, which stays in reserve, is a small part of the tier. */
+const segmentsMin = 128;
 const segmentBytesLeast = 16 * 1024;
 const segmentBytesUsual = 64 * 1024 * 1024;
 /** A tier of more than 256 GiB gets larger segments, up to 1 GiB, so that their number stays small. */
@@ -37,8 +37,10 @@ const segmentsUsual = 4096;
 const segmentBytesMost = 1024 ** 3;
 /** A body larger than this part of a segment gets a file of its own. */
 const segmentPart = 8;
-/** Volumes that one reclaim looks at before it takes the least wanted of them. Each look reads the rows of a volume. */
-const judgedMax = 16;
+/** Rows that one reclaim reads before it takes a volume although it is wanted: some 10 ms of CPU time. */
+const judgedRowsMax = 2 ** 17;
+/** Volumes that it looks at, which ends it when most have few rows, or are being written. */
+const judgedVolumesMax = 1024;
 
 export type VolumeKind = "segment" | "file";
 
@@ -115,7 +117,7 @@ export function isForFile(layout: Layout, lengthBytes: number): boolean {
 }
 
 export function streamFor(layout: Layout, key: Key): Stream {
-  return streamOfNewcomer(layout.ghost, key[1] ?? 0, key[2] ?? 0);
+  return streamOfNewcomer(layout.ghost, key[1] ?? 0, key[2] ?? 0, layout.index.count);
 }
 
 /** A volume at the end of its queue. @param number of one that was found at the start; absent: a new one */
@@ -219,11 +221,12 @@ export function rowsOf(layout: Layout, volume: Volume): number[] {
 /** The next volume to go, and what of it stays in the cache. Undefined: there is none that nobody writes to. */
 export function chooseReclaim(layout: Layout): Reclaim | undefined {
   let last: Volume | undefined;
-  for (let judged = 0; judged < judgedMax; judged += 1) {
+  for (let judged = 0, judgedRows = 0; judged < judgedVolumesMax && judgedRows < judgedRowsMax; judged += 1) {
     const stream = streamToJudge(layout.bytes);
     const volume = oldestOf(layout, stream) ?? oldestOf(layout, stream === "small" ? "main" : "small");
     if (volume === undefined) return undefined;
-    const { wanted, wantedBytes } = judge(layout, volume);
+    const { rows, wanted, wantedBytes } = judge(layout, volume);
+    judgedRows += rows;
     if (volume.writers > 0) {
       moveToEnd(layout, volume, volume.stream);
     } else if (staysWhole(wantedBytes, volume.bytes)) {
@@ -243,15 +246,16 @@ function oldestOf(layout: Layout, stream: Stream): Volume | undefined {
   return undefined;
 }
 
-function judge(layout: Layout, volume: Volume): { wanted: number[]; wantedBytes: number } {
+function judge(layout: Layout, volume: Volume): { rows: number; wanted: number[]; wantedBytes: number } {
   const wanted: number[] = [];
-  let wantedBytes = 0;
+  let [rows, wantedBytes] = [0, 0];
   for (let row = volume.firstRow; row !== 0; row = get(layout.index, row, field.next)) {
+    rows += 1;
     if (!isWanted(volume.stream, frequencyOf(layout.index, row))) continue;
     wanted.push(row);
     wantedBytes += lengthOf(layout.index, row);
   }
-  return { wanted, wantedBytes };
+  return { rows, wanted, wantedBytes };
 }
 
 function mostUsed(layout: Layout, volume: Volume): number[] {

@@ -9,7 +9,7 @@ import type { CachedObject } from "../object.ts";
 import { type OpenFile, pinFile, releaseFile } from "./descriptors.ts";
 import { bodyBlockBytes, type Head, type StoredHead } from "./head-record.ts";
 import { headOf } from "./heads.ts";
-import { field, flag, get, hasFlag, lengthOf, setFlag } from "./index-table.ts";
+import { field, flag, get, hasFlag, isHeadAt, isRow, lengthOf, setFlag } from "./index-table.ts";
 import { DiskPaused, isWorking, tryOn } from "./patience.ts";
 import { dropRow, rowOf, touch } from "./rows.ts";
 import { type DiskState, pathOfVolume } from "./state.ts";
@@ -60,8 +60,7 @@ export function find(state: DiskState, key: string): DiskObject | undefined | Pr
   const segment = get(state.index, row, field.headSegment);
   const offset = get(state.index, row, field.headOffset);
   // Removed or replaced while its head was read: then this row is another's, or none.
-  const isSame = (): boolean =>
-    get(state.index, row, field.headSegment) === segment && get(state.index, row, field.headOffset) === offset;
+  const isSame = (): boolean => isHeadAt(state.index, row, segment, offset);
   try {
     const head = headOf(state, row);
     if (!(head instanceof Promise)) return objectOf(state, key, row, head);
@@ -221,6 +220,7 @@ function nameOf({ volume, offset }: Place): string {
 
 /** Whether the row still is this object's: places are never used twice. */
 function isRowOf(state: DiskState, { row, volume, offset }: Place): boolean {
+  if (!isRow(state.index, row)) return false;
   return get(state.index, row, field.volume) === volume && get(state.index, row, field.offset) === offset;
 }
 

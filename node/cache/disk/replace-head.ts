@@ -2,7 +2,7 @@
 import type { ObjectFacts } from "../object.ts";
 import { encodeHead } from "./head-record.ts";
 import { appendHeads, headOf } from "./heads.ts";
-import { field, get, rowFacts } from "./index-table.ts";
+import { isHeadAt, rowFacts } from "./index-table.ts";
 import { DiskPaused } from "./patience.ts";
 import { giveBack, makeRoom, tidy, writeIndex } from "./room.ts";
 import { dropRow, replaceHeadOf, rowOf } from "./rows.ts";
@@ -46,10 +46,7 @@ async function replaceNow(state: DiskState, row: number, coming: Coming, headerB
   try {
     const [place] = await appendHeads(state, [bytes]);
     // Removed, or replaced by another body meanwhile. A body that was only moved is the same.
-    const isSame =
-      rowOf(state, key) === row &&
-      get(state.index, row, field.headSegment) === before.headSegment &&
-      get(state.index, row, field.headOffset) === before.headOffset;
+    const isSame = rowOf(state, key) === row && isHeadAt(state.index, row, before.headSegment, before.headOffset);
     if (place === undefined || !isSame || coming.isCancelled) return false;
     const now = rowFacts(state.index, row);
     replaceHeadOf(

@@ -27,7 +27,7 @@ import { closeSealed, dropEmptyVolumes, dropVolume, pinForWriting, retryRemovals
 const copyBytes = 4 * 1024 * 1024;
 /** Rows that stay free for objects that are being written. */
 const rowsReserve = 1024;
-/** Steps for one request for room. A step frees at least half of a volume, or compacts one head segment. */
+/** Steps for one request for room. A step frees a good part of a volume, or compacts one head segment. */
 const stepsMax = 10_000;
 
 interface Copy {

@@ -40,6 +40,7 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
     load: probing.load,
     gate: () => replayGate(parts),
     served: metrics.served,
+    transfers: servers.transfers,
     clock,
     log,
   });

@@ -27,7 +27,7 @@ export async function beginService(
   await awaitFleet(edge, ended);
   await awaitSecret(edge);
   await caches.decoders.ready();
-  await servers.peering?.listen({ images: servers.images, assets: servers.assets, tiers: caches.tiers });
+  await servers.peering?.listen({ ...servers, tiers: caches.tiers });
   // With shared ports, other processes serve meanwhile, but connections that the kernel gives to this process need
   // service.
   if (setup.process.sharesPorts) await listenForClients(setup, edgeApp, listeners);

@@ -4,6 +4,8 @@ import { type DecoderPool, openDecoderPool } from "#image/pool.ts";
 import { requireSandbox } from "#image/require-sandbox.ts";
 import { type DiskTier, openDiskTier } from "../../cache/disk/disk-tier.ts";
 import { type MemoryTier, openMemoryTier } from "../../cache/memory.ts";
+import { openPurges, type Purges } from "../../cache/purges.ts";
+import { openPurgeSweep, type PurgeSweep } from "../../cache/purge-sweep.ts";
 import { openRecords, type Records } from "../../cache/records.ts";
 import { joinTiers, type Tiers } from "../../cache/tiers.ts";
 import type { EdgeSetup } from "../setup.ts";
@@ -14,6 +16,8 @@ export interface Caches {
   diskTier: DiskTier;
   tiers: Tiers;
   records: Records;
+  purges: Purges;
+  sweep: PurgeSweep;
 }
 
 /** @throws NearcastError when the decoders have no sandbox but the configuration requires one */
@@ -27,13 +31,28 @@ export async function openCaches({ config, lifecycle, clock, log }: EdgeSetup): 
   });
   lifecycle.defer("decoders", decoders.close);
   await requireSandbox(config.decoders.sandbox, decoders);
+  const directory = join(config.dataDir, "cache");
   const memoryTier = openMemoryTier(config.cache.memoryBytes);
   const diskTier = await openDiskTier({
-    directory: join(config.dataDir, "cache"),
+    directory,
     bytesMax: config.cache.diskBytes,
     clock,
     log,
   });
   lifecycle.defer("disk cache", diskTier.close);
-  return { decoders, memoryTier, diskTier, tiers: joinTiers(memoryTier, diskTier), records: openRecords(diskTier) };
+  const purges = await openPurges(join(directory, "purge-marks"), log);
+  const tiers = joinTiers(memoryTier, diskTier, purges);
+  const records = openRecords(diskTier, purges);
+  if (purges.isDamaged) {
+    await tiers.clear();
+    await purges.reset(0);
+  }
+  const swept = [
+    { tier: "disk", walk: diskTier.walk },
+    { tier: "memory", walk: memoryTier.walk },
+    records.swept,
+  ] as const;
+  const sweep = openPurgeSweep({ purges, swept, clock, log });
+  lifecycle.defer("purge sweep", sweep.close);
+  return { decoders, memoryTier, diskTier, tiers, records, purges, sweep };
 }

@@ -1,4 +1,5 @@
 /** Following the origin's feed. Missed events are replayed first, purges among them. */
+import type { PurgeReport } from "#follow/channel/messages.ts";
 import type { FeedEvent, FeedFollower } from "#follow/feed.ts";
 import { followFeed } from "#follow/feed.ts";
 import { readPurgeEvent } from "#purge/purge-event.ts";
@@ -46,9 +47,9 @@ export async function followOrigin(
     position: await memory.loadPosition(),
     save: memory.storePosition,
     apply: (event) => applyEvent(setup, followers, event),
-    async reset(reason) {
+    async reset(reason, seq) {
       log.info({ reason }, "dropping everything cached");
-      await servers.purger.dropAll();
+      await servers.purger.dropAll(seq);
       // Without a document, begin-service.ts requests one repeatedly; an origin may not have one yet.
       if (membership.current() !== null) await membership.takeFleet();
     },
@@ -63,6 +64,11 @@ export async function followOrigin(
   return { feed, followedFromMs };
 }
 
+async function tellOrigin({ channel }: OriginLink, report: Promise<PurgeReport | null>): Promise<void> {
+  const counted = await report;
+  if (counted !== null) channel.report(counted);
+}
+
 async function applyEvent(
   { log }: EdgeSetup,
   { membership, servers, link }: Followers,
@@ -71,8 +77,9 @@ async function applyEvent(
   if (event.kind === "fleet") await membership.takeFleet();
   else if (event.kind === rosterEventKind) await membership.takeRoster(event.data);
   else if (event.kind === "purge") {
-    const report = await servers.purger.apply(event.seq, readPurgeEvent(event.data));
-    if (report !== undefined) link.channel.report(report);
+    const { report } = await servers.purger.apply(event.seq, readPurgeEvent(event.data));
+    // Not awaited: the purge is in force, and later ones must not wait for the count.
+    void tellOrigin(link, report);
   } else if (event.kind === secretEventKind) await link.secrets.take();
   // Not awaited: a token that is unavailable must not delay purges.
   else if (event.kind === tokenEventKind) link.nextToken.refresh();

@@ -1,4 +1,7 @@
 /** The peers, and the picture and asset servers that ask them. */
+import { openByteBudget } from "../../deliver/byte-budget.ts";
+import { openTurns } from "../../deliver/turns.ts";
+import type { TransferRules } from "../../deliver/transfer.ts";
 import { type AssetServer, createAssetServer } from "../../serve/asset.ts";
 import { createImageServer, type ImageServer } from "../../serve/image.ts";
 import { createPurger, type Purger } from "../../serve/purger.ts";
@@ -15,6 +18,8 @@ export interface Servers {
   images: ImageServer;
   assets: AssetServer;
   purger: Purger;
+  /** For responses to clients and to peers alike: both hold the memory of this process. */
+  transfers: TransferRules;
 }
 
 /** Stands in until the prober is opened. */
@@ -23,7 +28,7 @@ const nothingProbed = { health: () => new Map(), answers: () => new Map(), sites
 export function openServers(
   setup: EdgeSetup,
   { origin, fetcher }: Upstreams,
-  { decoders, tiers, records }: Caches,
+  { decoders, tiers, records, purges, sweep }: Caches,
   membership: Membership,
 ): Servers {
   const { config, parts, clock, log } = setup;
@@ -45,8 +50,10 @@ export function openServers(
   });
   parts.images = images;
   const assets = createAssetServer({ ...shared, fetcher });
-  const purger = createPurger({ images, assets, tiers, records, fleet: () => currentFleet(parts) });
-  return { peering, images, assets, purger };
+  const purger = createPurger({ images, assets, tiers, records, purges, sweep, fleet: () => currentFleet(parts) });
+  const { inFlightBytes, bytesPerSecondMin } = config.delivery;
+  const transfers = { budget: openByteBudget(inFlightBytes, clock), turns: openTurns(), bytesPerSecondMin, clock };
+  return { peering, images, assets, purger, transfers };
 }
 
 function openPeeringIfAny({ config, process, lifecycle, parts, clock, log }: EdgeSetup): Peering | null {

@@ -1,6 +1,6 @@
 /** By host: everything that these hosts of the fleet document serve. */
 import { absoluteName, canonicalName } from "#record/domain-names.ts";
-import { hostTag } from "../entry-tags.ts";
+import { hostTag, sourceTag } from "../entry-tags.ts";
 import { listShape, nothing, type PurgeKind } from "../purge-kind.ts";
 
 export const hosts = {
@@ -15,8 +15,8 @@ export const hosts = {
     return {
       ...nothing,
       tags: [hostTag(canonical)],
-      sourcePrefixes: hostsOfFleet.flatMap((host) =>
-        host.kind === "images" && canonicalName(host.name) === canonical ? [host.sourcePrefix] : [],
+      tagPrefixes: hostsOfFleet.flatMap((host) =>
+        host.kind === "images" && canonicalName(host.name) === canonical ? [sourceTag(host.sourcePrefix)] : [],
       ),
     };
   },

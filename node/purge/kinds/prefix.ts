@@ -2,6 +2,7 @@
 import { Type } from "typebox";
 import { NearcastError } from "#base/errors.ts";
 import { parsePrefix } from "#base/source-name.ts";
+import { sourceTag } from "../entry-tags.ts";
 import { nothing, oneShape, type PurgeKind } from "../purge-kind.ts";
 
 export const prefix = {
@@ -13,6 +14,6 @@ export const prefix = {
     if (parsed.ok) return parsed.name;
     throw new NearcastError("BAD_PARAMETER", `${where}: ${parsed.reason}`);
   },
-  targetOf: (text) => ({ ...nothing, sourcePrefixes: [text] }),
+  targetOf: (text) => ({ ...nothing, tagPrefixes: [sourceTag(text)] }),
   audited: ([text]) => (text === undefined ? {} : { targetPrefixes: [text], fact: text }),
 } as const satisfies PurgeKind;

@@ -41,17 +41,14 @@ test("a hundred requests for what is out of date are one revalidation", async (t
   assert.equal(edge.origin.asked("/a").length, 2);
 });
 
-test("a failure is told to all who waited, and is forgotten with them", async (t) => {
+test("a body that breaks off is cut for all who read it, and is forgotten with them", async (t) => {
   const edge = await startEdge(t);
   const holding = held({ body: "never whole", breaksOffAfterBytes: 4 });
   edge.origin.say("/a", holding.script);
-  const asking = Array.from({ length: crowd }, () => edge.ask("/a"));
+  const asking = Array.from({ length: crowd }, () => edge.ask("/a").catch(() => null));
   await holding.arrived();
   holding.release(); // who comes only now meets the same failure anew
-  for (const got of await Promise.all(asking)) {
-    assert.equal(got.status, 502);
-    assert.match(got.body, /ORIGIN_BAD_ANSWER/);
-  }
+  for (const got of await Promise.all(asking)) assert.ok(got === null || !got.isWhole);
   edge.origin.say("/a", { fields: [["Cache-Control", "max-age=60"]], body: "well" });
   assert.deepEqual([(await edge.ask("/a")).body, (await edge.ask("/a")).word], ["well", "hit"]);
 });

@@ -40,6 +40,7 @@ test("the origin sees the fields of the allow-list, and what this node says itse
       "accept-encoding": "identity",
       "accept-language": "de",
       "user-agent": "test",
+      range: "bytes=0-1", // nothing is stored, so the range alone is asked for
       via: `1.1 ${nodeName}`,
       "cdn-loop": "nearcast",
       "x-forwarded-host": "assets.cdn.test",

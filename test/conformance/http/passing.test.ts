@@ -19,9 +19,11 @@ test("a body larger than the bound passes through whole, and is not stored", asy
     edge.origin.say("/a", { fields, body: large, framing });
     for (let turn = 1; turn <= 3; turn += 1) {
       const got = await edge.ask("/a");
-      assert.deepEqual([got.status, got.isWhole, got.word], [200, true, "bypass"], framing);
+      // The first body of unknown length is on its way to the client before it grows too large.
+      const isKnown = framing === "length" || turn > 1;
+      assert.deepEqual([got.status, got.isWhole, got.word], [200, true, isKnown ? "bypass" : "miss"], framing);
       assert(got.body === large, `${framing}: every byte, in order`);
-      assert.equal(cacheStatus(got).get("detail"), "too-large", framing);
+      if (isKnown) assert.equal(cacheStatus(got).get("detail"), "too-large", framing);
       assert.equal(got.fields["content-length"], framing === "length" ? String(large.length) : undefined, framing);
       assert.equal(edge.origin.asked("/a").length, turn, framing);
     }

@@ -14,10 +14,6 @@ import { createLoadMeter } from "#health/load-meter.ts";
 import { readPurgeEvent } from "#purge/purge-event.ts";
 import { parseFleet } from "#document/read-document.ts";
 import { openDecoderPool } from "#image/pool.ts";
-import { type DiskTier, openDiskTier } from "../../../node/cache/disk/disk-tier.ts";
-import { type MemoryTier, openMemoryTier } from "../../../node/cache/memory.ts";
-import { openRecords } from "../../../node/cache/records.ts";
-import { joinTiers } from "../../../node/cache/tiers.ts";
 import { openAssetFetcher } from "../../../node/fetch/asset.ts";
 import { openOriginClient } from "../../../node/fetch/origin.ts";
 import { buildEdgeApp, type ServedRequest } from "../../../node/http/app.ts";
@@ -25,10 +21,14 @@ import { listen } from "../../../node/http/listener.ts";
 import { createAssetServer } from "../../../node/serve/asset.ts";
 import { createImageServer } from "../../../node/serve/image.ts";
 import { createPurger } from "../../../node/serve/purger.ts";
+import type { DiskTier } from "../../../node/cache/disk/disk-tier.ts";
+import type { MemoryTier } from "../../../node/cache/memory.ts";
+import { openCaches } from "../../support/caches.ts";
 import { fleetValue } from "../../support/fleet.ts";
 import { keptLog, type KeptLog } from "../../support/kept-log.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
 import { type ScriptedOrigin, startScriptedOrigin } from "./scripted-origin.ts";
+import { openTransfers } from "../../support/transfers.ts";
 import { fixedToken } from "../../support/fixed-token.ts";
 
 export interface Got {
@@ -113,16 +113,10 @@ export async function startEdge(
     const closers: (() => Promise<unknown>)[] = [];
     const common = { clock, random: systemRandom };
     const { log } = kept;
-    const memory = openMemoryTier(settings.memoryBytes ?? 16 * 1024 * 1024);
-    const disk = await openDiskTier({
-      directory: join(directory, "cache"),
-      bytesMax: 64 * 1024 * 1024,
-      clock,
-      log,
-    });
-    closers.push(disk.close);
-    const tiers = joinTiers(memory, disk);
-    const records = openRecords(disk);
+    const { memoryBytes = 16 * 1024 * 1024 } = settings;
+    const caches = await openCaches({ directory: join(directory, "cache"), memoryBytes, clock, log });
+    closers.push(caches.close);
+    const { memory, disk, tiers, records } = caches;
     const fetcher = openAssetFetcher({ node: nodeName, privateNetworks: ["127.0.0.0/8"], ...common });
     closers.push(fetcher.close);
     // No picture is asked for here: the client connects to nothing, the pool has no process.
@@ -133,7 +127,7 @@ export async function startEdge(
     const shared = { tiers, fleet: () => document, feedSeq: () => seq, clock, log };
     const images = createImageServer({ ...shared, records, origin: client, renderer, decoders: 1 });
     const assets = createAssetServer({ ...shared, fetcher });
-    const purger = createPurger({ images, assets, tiers, records, fleet: () => document });
+    const purger = createPurger({ ...caches, images, assets, fleet: () => document });
     const app = buildEdgeApp({
       node: nodeName,
       site: "fra",
@@ -143,6 +137,7 @@ export async function startEdge(
       presence: () => "ready",
       gate: () => null,
       served: (one) => served.push(one),
+      transfers: openTransfers(clock),
       load: createLoadMeter(clock),
       answer: () => ({}),
       secrets: () => [],

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { openMemoryTier } from "../../../node/cache/memory.ts";
 import { memoryBytesOf } from "../../../node/cache/object.ts";
-import { keyFor, objectFor, purgeFor } from "../../support/objects.ts";
+import { keyFor, objectFor } from "../../support/objects.ts";
 
 test("the bytes never exceed the budget, and of equal objects the one that was used stays", () => {
   const size = memoryBytesOf(objectFor("x0", { sizeBytes: 1000 }));
@@ -57,36 +57,26 @@ test("a body that is large next to the budget does not enter, nor leave an older
   assert.equal(tier.stats().bytes, 0);
 });
 
-test("a purge removes what it names by tag, by prefix, all of it, and nothing that is newer", () => {
-  const fill = () => {
-    const tier = openMemoryTier(1_000_000);
-    for (const name of ["a/1", "a/2", "b/1"]) tier.store(objectFor(name, { feedSeq: name === "a/2" ? 9 : 1 }));
-    return tier;
-  };
-  const rows: [parts: Parameters<typeof purgeFor>[0], count: number, left: string[]][] = [
-    [{ seq: 5, tags: ["source:a/1"] }, 1, ["a/2", "b/1"]],
-    [{ seq: 5, sourcePrefixes: ["a/"] }, 1, ["a/2", "b/1"]],
-    [{ seq: 10, sourcePrefixes: ["a/"] }, 2, ["b/1"]],
-    [{ seq: 5, isAll: true }, 2, ["a/2"]],
-    [{ seq: 0, isAll: true }, 3, []],
-    [{ seq: 5, tags: ["source:c"] }, 0, ["a/1", "a/2", "b/1"]],
-  ];
-  for (const [parts, count, left] of rows) {
-    const tier = fill();
-    assert.equal(tier.purge(purgeFor(parts)), count, JSON.stringify(parts));
-    assert.deepEqual(
-      ["a/1", "a/2", "b/1"].filter((name) => tier.load(keyFor(name)) !== undefined),
-      left,
-    );
-    assert.equal(tier.stats().entries, left.length);
+test("a walk shows each object that is concernable once, and removes what is dropped", async () => {
+  const tier = openMemoryTier(100_000_000);
+  const names = Array.from({ length: 12_000 }, (_, index) => `o${index}`);
+  for (const [index, name] of names.entries()) tier.store(objectFor(name, { sizeBytes: 10, feedSeq: index % 3 }));
+  const shown = new Map<string, number>();
+  const walking = tier.walk({
+    isConcernable: (feedSeq) => feedSeq < 2,
+    judge: () => "look",
+    visit({ tags: [tag = ""] }) {
+      shown.set(tag, (shown.get(tag) ?? 0) + 1);
+      return tag.endsWith("0") ? "drop" : "keep";
+    },
+  });
+  for (let index = 11_000; index < 12_000; index += 1) tier.remove(keyFor(`o${index}`));
+  for (let index = 0; index < 2000; index += 1) tier.store(objectFor(`new${index}`, { sizeBytes: 10, feedSeq: 9 }));
+  await walking;
+  for (const [index, name] of names.slice(0, 11_000).entries()) {
+    assert.equal(shown.get(`source:${name}`) ?? 0, index % 3 === 2 ? 0 : 1, name);
+    assert.equal(tier.peek(keyFor(name)) === undefined, index % 3 !== 2 && name.endsWith("0"), name);
   }
-});
-
-test("the tags of what was replaced are forgotten, those of the new one hold", () => {
-  const tier = openMemoryTier(1_000_000);
-  tier.store(objectFor("a", { tags: ["tag:old"] }));
-  tier.store(objectFor("a", { tags: ["tag:new"], version: 2 }));
-  assert.equal(tier.keysOf(purgeFor({ tags: ["tag:old"] })).size, 0);
-  assert.deepEqual([...tier.keysOf(purgeFor({ tags: ["tag:new"] }))], [keyFor("a")]);
-  assert.equal(tier.purge(purgeFor({ tags: ["tag:new"] })), 1);
+  tier.clear();
+  assert.deepEqual([tier.stats().entries, tier.stats().bytes], [0, 0]);
 });

@@ -1,19 +1,16 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import { silentLog } from "#base/log.ts";
-import { openDiskTier } from "../../../node/cache/disk/disk-tier.ts";
-import { openMemoryTier } from "../../../node/cache/memory.ts";
-import { joinTiers } from "../../../node/cache/tiers.ts";
+import { openCaches } from "../../support/caches.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 import { keyFor, objectFor, purgeFor } from "../../support/objects.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
+import { wholeBodyOf } from "../../support/whole-body.ts";
 
 async function openTiers(t: TestContext, memoryBytes = 1_000_000) {
   const directory = await temporaryDirectory(t);
-  const disk = await openDiskTier({ directory, bytesMax: 16_000_000, clock: fakeClock(), log: silentLog });
-  t.after(() => disk.close());
-  const memory = openMemoryTier(memoryBytes);
-  return { disk, memory, tiers: joinTiers(memory, disk) };
+  const caches = await openCaches({ directory, memoryBytes, clock: fakeClock() });
+  t.after(caches.close);
+  return caches;
 }
 
 test("memory answers before the disk, and what the disk gave is in memory afterwards", async (t) => {
@@ -24,11 +21,33 @@ test("memory answers before the disk, and what the disk gave is in memory afterw
   assert.deepEqual(tiers.locate(object.key), "memory");
   memory.remove(object.key);
   assert.deepEqual(tiers.locate(object.key), "disk");
-  const first = await tiers.load(object.key);
-  assert(first.outcome === "hit" && first.tier === "disk");
-  const second = await tiers.load(object.key);
-  assert(second.outcome === "hit" && second.tier === "memory");
-  assert.deepEqual(await tiers.load(keyFor("none")), { outcome: "miss" });
+  const first = await tiers.find(object.key, true);
+  assert.equal(first?.tier, "disk");
+  const second = await tiers.find(object.key, true);
+  assert.equal(second?.tier, "memory");
+  assert.deepEqual(await tiers.find(keyFor("none"), true), undefined);
+});
+
+test("a body that is large, or not wanted whole, stays on disk and is read where it is wanted", async (t) => {
+  const { tiers, memory, disk } = await openTiers(t);
+  const [small, large] = [objectFor("a"), objectFor("b", { sizeBytes: 2_000_000 })];
+  for (const object of [small, large]) tiers.store(object);
+  await disk.flushed();
+  memory.remove(small.key);
+  for (const [object, isWhole] of [
+    [small, false],
+    [large, true],
+  ] as const) {
+    const found = await tiers.find(object.key, isWhole);
+    assert(found?.body.kind === "ranges");
+    assert.deepEqual([found.tier, found.lengthBytes], ["disk", object.body.length]);
+    assert.deepEqual(await wholeBodyOf(found.body), object.body);
+    const part = found.body.open(5, 7);
+    assert.deepEqual(await part.next(100), object.body.subarray(5, 7));
+    assert.equal(await part.next(100), null);
+    part.close();
+    assert.equal(tiers.loadMemory(object.key), undefined);
+  }
 });
 
 test("what is for the disk alone never enters memory", async (t) => {
@@ -40,30 +59,30 @@ test("what is for the disk alone never enters memory", async (t) => {
 });
 
 test("a purge during a load from disk is not undone by the load's end", async (t) => {
-  const { tiers, memory, disk } = await openTiers(t);
+  const { tiers, memory, disk, purges } = await openTiers(t);
   for (let round = 0; round < 20; round += 1) {
-    const object = objectFor("a", { sizeBytes: 100_000, version: round });
+    const object = objectFor("a", { sizeBytes: 100_000, version: round, feedSeq: 1 + round });
     tiers.store(object);
     await disk.flushed();
     memory.remove(object.key);
-    const loading = tiers.load(object.key);
+    const loading = tiers.find(object.key, true);
     for (let turns = 0; turns < round; turns += 1) await Promise.resolve();
-    await tiers.purge(purgeFor({ tags: ["source:a"] }));
+    await purges.add(purgeFor({ seq: 2 + round, tags: ["source:a"] }));
     await loading;
     assert.equal(tiers.loadMemory(object.key), undefined);
-    assert.deepEqual(await tiers.load(object.key), { outcome: "miss" });
+    assert.deepEqual(await tiers.find(object.key, true), undefined);
   }
 });
 
 test("a purge of something else makes no load from disk a miss", async (t) => {
-  const { tiers, memory, disk } = await openTiers(t);
+  const { tiers, memory, disk, purges } = await openTiers(t);
   const object = objectFor("a", { sizeBytes: 100_000 });
   tiers.store(object);
   await disk.flushed();
   memory.remove(object.key);
-  const loading = tiers.load(object.key);
-  await tiers.purge(purgeFor({ tags: ["source:b"] }));
-  assert.equal((await loading).outcome, "hit");
+  const loading = tiers.find(object.key, true);
+  await purges.add(purgeFor({ tags: ["source:b"] }));
+  assert((await loading) !== undefined);
   assert(tiers.loadMemory(object.key) !== undefined);
 });
 
@@ -73,11 +92,11 @@ test("a new version stored during the load of the old one stays", async (t) => {
   tiers.store(old);
   await disk.flushed();
   memory.remove(old.key);
-  const loading = tiers.load(old.key);
+  const loading = tiers.find(old.key, true);
   tiers.store(objectFor("a", { version: 2 }));
   await loading;
-  const now = await tiers.load(old.key);
-  assert(now.outcome === "hit" && now.object.facts.notes["version"] === 2);
+  const now = await tiers.find(old.key, true);
+  assert.equal(now?.facts.notes["version"], 2);
 });
 
 test("a removal during a load holds", async (t) => {
@@ -86,11 +105,11 @@ test("a removal during a load holds", async (t) => {
   tiers.store(object);
   await disk.flushed();
   memory.remove(object.key);
-  const loading = tiers.load(object.key);
+  const loading = tiers.find(object.key, true);
   await tiers.remove(object.key);
   await loading;
   assert.equal(tiers.loadMemory(object.key), undefined);
-  assert.deepEqual(await tiers.load(object.key), { outcome: "miss" });
+  assert.deepEqual(await tiers.find(object.key, true), undefined);
 });
 
 test("a version too large for memory is found on disk, and its predecessor nowhere", async (t) => {
@@ -98,29 +117,73 @@ test("a version too large for memory is found on disk, and its predecessor nowhe
   tiers.store(objectFor("a", { version: 1 }));
   tiers.store(objectFor("a", { version: 2, sizeBytes: 50_000 }));
   await disk.flushed();
-  const found = await tiers.load(keyFor("a"));
-  assert(found.outcome === "hit" && found.tier === "disk" && found.object.facts.notes["version"] === 2);
-});
-
-test("the keys of a purge are those of both tiers", async (t) => {
-  const { tiers, memory, disk } = await openTiers(t);
-  tiers.store(objectFor("a/1"));
-  tiers.store(objectFor("a/2"));
-  await disk.flushed();
-  memory.remove(keyFor("a/1"));
-  assert.deepEqual(await tiers.keysOf(purgeFor({ sourcePrefixes: ["a/"] })), new Set([keyFor("a/2"), keyFor("a/1")]));
+  const found = await tiers.find(keyFor("a"), true);
+  assert.deepEqual([found?.tier, found?.facts.notes["version"]], ["disk", 2]);
 });
 
 test("what is for memory alone is never on disk, and what the disk has under its key goes", async (t) => {
-  const { tiers, memory, disk } = await openTiers(t);
+  const { tiers, memory, disk, purges } = await openTiers(t);
   const [older, newer] = [objectFor("a"), objectFor("a", { version: 2 })];
   tiers.store(older);
   await disk.flushed();
   assert(tiers.storeInMemory(newer));
   assert.equal(tiers.loadMemory(newer.key), newer);
   memory.remove(newer.key);
-  assert.deepEqual(await tiers.load(newer.key), { outcome: "miss" });
+  assert.deepEqual(await tiers.find(newer.key, true), undefined);
   assert(tiers.storeInMemory(newer));
-  assert.equal(await tiers.purge(purgeFor({ tags: ["source:a"] })), 1);
-  assert.deepEqual(await tiers.load(newer.key), { outcome: "miss" });
+  await purges.add(purgeFor({ tags: ["source:a"] }));
+  assert.deepEqual(await tiers.find(newer.key, true), undefined);
+});
+
+test("what a hard purge concerns is found nowhere, what a soft one concerns is found and said to be so", async (t) => {
+  for (const isSoft of [false, true]) {
+    const { tiers, memory, disk, purges } = await openTiers(t);
+    for (const name of ["a", "b", "new"]) tiers.store(objectFor(name, { feedSeq: name === "new" ? 2 : 1 }));
+    tiers.storeOnDisk(objectFor("source"));
+    await disk.flushed();
+    memory.remove(keyFor("b"));
+    await purges.add(purgeFor({ seq: 2, tagPrefixes: ["source:"], isSoft }));
+    for (const [name, tier] of [
+      ["a", "memory"],
+      ["b", "disk"],
+    ] as const) {
+      assert.equal((await tiers.factsOf(keyFor(name))) !== undefined, isSoft);
+      const found = await tiers.find(keyFor(name), true);
+      if (isSoft) assert.deepEqual([found?.isSoftPurged, found?.tier], [true, tier]);
+      else assert.equal(found, undefined);
+      assert.equal(tiers.loadMemory(keyFor(name)) !== undefined, isSoft);
+    }
+    assert.equal((await tiers.loadFromDisk(keyFor("source"))) !== undefined, isSoft);
+    const newer = await tiers.find(keyFor("new"), true);
+    assert.equal(newer?.isSoftPurged, false);
+  }
+});
+
+test("what another node said to be soft-purged is found as such", async (t) => {
+  const { tiers } = await openTiers(t);
+  const { facts, ...rest } = objectFor("a");
+  tiers.storeInMemory({ ...rest, facts: { ...facts, isSoftPurged: true } });
+  const found = await tiers.find(keyFor("a"), true);
+  assert.equal(found?.isSoftPurged, true);
+});
+
+test("what a fill brings that began before a purge of it is stored in no tier", async (t) => {
+  const { tiers, purges, disk } = await openTiers(t);
+  await purges.add(purgeFor({ seq: 2, tags: ["source:a"] }));
+  for (const put of [tiers.store, tiers.storeInMemory, tiers.storeOnDisk]) {
+    assert(!put(objectFor("a", { feedSeq: 1 })));
+    assert(put(objectFor("b", { feedSeq: 1 })), "another one");
+    assert(put(objectFor("a", { feedSeq: 2 })), "one that began after it");
+    await tiers.remove(keyFor("a"));
+  }
+  assert(!disk.contains(keyFor("a")));
+});
+
+test("clear() empties both tiers, and counts", async (t) => {
+  const { tiers, memory, disk } = await openTiers(t);
+  tiers.store(objectFor("a"));
+  const before = tiers.clears();
+  await tiers.clear();
+  assert.equal(tiers.clears(), before + 1);
+  assert.deepEqual([memory.stats().entries, disk.stats().entries], [0, 0]);
 });

@@ -39,7 +39,7 @@ test("a variant is sent with its hash, its age, the event that it is good for an
   const { headers } = answer;
   assert.equal(headers["nearcast-source"], hash);
   assert.ok(Number(headers["nearcast-age"]) >= 5000);
-  assert.equal(headers["nearcast-log"], "origin-a/7", "what was in force when it was asked for");
+  assert.equal(headers["nearcast-log"], "origin-a/9", "a hit has passed every purge in force");
   assert.equal(headers["nearcast-status"], "fra1; hit; ttl=95; detail=memory");
   assert.equal(headers["content-type"], "image/png");
   assert.deepEqual(renderer.renders().length, 1);

@@ -134,7 +134,7 @@ describe("bounds", () => {
       outcome: "refused",
       because: "queue",
     });
-    assert(queue.waiting.has(oldest as FairJob));
+    assert(queue.waiting.has(oldest));
   });
 });
 

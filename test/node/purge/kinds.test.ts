@@ -69,15 +69,15 @@ test("only what a host can be called is taken for a host", () => {
 
 test("every kind stands for something in the caches", () => {
   const targets = targetsOf(readPurgeEvent({ reason: "purge", ...canonicalSelectors(request) }), [imagesHost]);
-  const none = { tags: [], sourcePrefixes: [], isAll: false };
+  const none = { tags: [], tagPrefixes: [], isAll: false };
   assert.deepEqual(Object.fromEntries(targets), {
     names: [
       { ...none, tags: ["source:a.jpg"] },
       { ...none, tags: ["source:ü.jpg"] },
     ],
-    prefix: [{ ...none, sourcePrefixes: ["shop/"] }],
+    prefix: [{ ...none, tagPrefixes: ["source:shop/"] }],
     hosts: [
-      { ...none, tags: ["host:img.test"], sourcePrefixes: ["pictures/"] },
+      { ...none, tags: ["host:img.test"], tagPrefixes: ["source:pictures/"] },
       { ...none, tags: ["host:other.test"] },
     ],
     tags: [
@@ -106,7 +106,7 @@ test("what no node held is named, of all kinds but the one without words", () =>
   );
   const reports = [
     heldOf(targets, ({ tags }) => tags.includes("source:ü.jpg") || tags.includes("host:img.test")),
-    heldOf(targets, ({ tags, sourcePrefixes }) => tags.includes("tag:red") || sourcePrefixes.includes("shop/")),
+    heldOf(targets, ({ tags, tagPrefixes }) => tags.includes("tag:red") || tagPrefixes.includes("source:shop/")),
   ];
   assert.deepEqual(reports[0], { names: [1], prefix: false, hosts: [0], tags: [] });
   for (const report of reports) {

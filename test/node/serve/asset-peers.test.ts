@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { answering, type LoopbackOrigin, type Script, startLoopbackOrigin } from "../../support/loopback-origin.ts";
 import { startNodes, type TestNode, type World } from "./fleet-of-nodes.ts";
+import type { Body } from "#base/body.ts";
+import { wholeBodyOf } from "../../support/whole-body.ts";
 import { turnsUntil } from "../../support/turns-until.ts";
 
 const host = "static.cdn.test";
@@ -17,11 +19,8 @@ async function startWorld(
   return { origin, world, owner: world.ownerOf("fra", `${host}/a`), other: world.otherOf("fra", `${host}/a`) };
 }
 
-async function textOf(body: Buffer | NodeJS.ReadableStream): Promise<string> {
-  if (Buffer.isBuffer(body)) return body.toString();
-  let text = "";
-  for await (const chunk of body) text += chunk.toString();
-  return text;
+async function textOf(body: Body): Promise<string> {
+  return (await wholeBodyOf(body)).toString();
 }
 
 test("an asker is a cache in front of the owner: Age counts on, memory alone keeps it, 304 renews it", async (t) => {

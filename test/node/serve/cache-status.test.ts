@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { restated } from "../../../node/serve/cache-status.ts";
-import { cacheStatusOf, errorStatusOf, type Outcome } from "../../../node/serve/outcome.ts";
+import { cacheStatusOf, errorStatusOf, type Outcome } from "../../../node/deliver/outcome.ts";
 
 test("what a node says about itself is relayed verbatim", () => {
   const miss = { word: "miss", isStored: true, isCollapsed: true, detail: "spill-nyc", ttlSeconds: 0 } as const;

@@ -12,10 +12,6 @@ import type { FeedPosition } from "#follow/feed.ts";
 import type { NodeHealth } from "#health/health.ts";
 import { readPurgeEvent } from "#purge/purge-event.ts";
 import { openDecoderPool } from "#image/pool.ts";
-import { openDiskTier } from "../../../node/cache/disk/disk-tier.ts";
-import { openMemoryTier } from "../../../node/cache/memory.ts";
-import { openRecords } from "../../../node/cache/records.ts";
-import { joinTiers } from "../../../node/cache/tiers.ts";
 import { openAssetFetcher } from "../../../node/fetch/asset.ts";
 import { openOriginClient } from "../../../node/fetch/origin.ts";
 import { buildPeerApp } from "../../../node/http/peer-app.ts";
@@ -26,17 +22,20 @@ import { listenForPeers } from "../../../node/peer/peer-listener.ts";
 import { createAssetServer } from "../../../node/serve/asset.ts";
 import { createImageServer, type ImageServer } from "../../../node/serve/image.ts";
 import type { AssetOrder, ImageOrder } from "../../../node/serve/order.ts";
-import { cacheStatusOf, type Delivery } from "../../../node/serve/outcome.ts";
+import { cacheStatusOf, type Delivery } from "../../../node/deliver/outcome.ts";
 import { joinPeers, type PeerCounts } from "../../../node/serve/peers.ts";
 import { createPurger } from "../../../node/serve/purger.ts";
 import type { Renderer } from "../../../node/serve/render.ts";
 import { replicateHotKeys } from "../../../node/serve/replication.ts";
 import type { Variant } from "../../../node/variant/variant.ts";
+import { openCaches } from "../../support/caches.ts";
 import { fleetWith, siteValue } from "../../support/fleet.ts";
 import { pngLike } from "../../support/pictures.ts";
 import { testContext } from "../../support/request-context.ts";
 import { standingClock } from "../../support/standing-clock.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
+import { withWholeBody } from "../../support/whole-body.ts";
+import { openTransfers } from "../../support/transfers.ts";
 import { fixedToken } from "../../support/fixed-token.ts";
 
 /** One pool of real decoders for all nodes: starting one takes longer than most tests. */
@@ -175,10 +174,8 @@ export async function startNodes(
     const ownClock = { ...clock, wallMs: () => clock.wallMs() + skewMs };
     const shared = { clock: ownClock, log: silentLog };
     const directoryPath = await temporaryDirectory(t);
-    const disk = await openDiskTier({ directory: directoryPath, bytesMax: 64_000_000, ...shared });
-    const memory = openMemoryTier(32_000_000);
-    const tiers = joinTiers(memory, disk);
-    const records = openRecords(disk);
+    const caches = await openCaches({ directory: directoryPath, memoryBytes: 32_000_000, ...shared });
+    const { disk, memory, tiers, records } = caches;
     const origin = openOriginClient({
       url: originUrl,
       token: fixedToken("x".repeat(20)),
@@ -228,9 +225,19 @@ export async function startNodes(
       decoders: settings.decoders ?? 2,
     });
     const assets = createAssetServer({ ...common, fetcher });
-    const purger = createPurger({ images, assets, tiers, records, fleet: () => fleet });
+    const purger = createPurger({ ...caches, images, assets, fleet: () => fleet });
+    const transfers = openTransfers(ownClock);
     const replication = replicateHotKeys({ peers, client, hotKeys, images, tiers, ...shared });
-    const app = buildPeerApp({ node: name, images, assets, peers, replication, fleet: () => fleet, ...shared });
+    const app = buildPeerApp({
+      node: name,
+      images,
+      assets,
+      peers,
+      replication,
+      fleet: () => fleet,
+      transfers,
+      ...shared,
+    });
     await app.ready();
     const listener = await listenForPeers({
       host: hostOf(name),
@@ -251,7 +258,7 @@ export async function startNodes(
       await client.close();
       await origin.close();
       await fetcher.close();
-      await disk.close();
+      await caches.close();
     };
     t.after(kill);
     const orderOf = (source: string, variant: Partial<Variant>): ImageOrder => ({
@@ -272,9 +279,11 @@ export async function startNodes(
       peerApp: app,
       get: (source, variant = {}, clientNetwork) => images.serve(orderOf(source, variant), testContext(clientNetwork)),
       getNow: (source, variant = {}) => images.serveNow(orderOf(source, variant)),
-      asset(target, fields = {}) {
+      async asset(target, fields = {}) {
         assert(assetsHost?.kind === "assets");
-        return assets.serve({ host: assetsHost, method: "GET", target, fields }, testContext());
+        return await withWholeBody(
+          await assets.serve({ host: assetsHost, method: "GET", target, fields }, testContext()),
+        );
       },
       async event(data) {
         const seq = nextSeq();
@@ -305,10 +314,10 @@ export async function startNodes(
       },
       kill,
       async forgetEverything() {
-        await purger.dropAll();
+        await purger.dropAll(so.position?.seq ?? 0);
       },
       forgetVariantsInMemory() {
-        memory.purge({ seq: 0, tags: new Set(), sourcePrefixes: [], isAll: true, isSoft: false });
+        memory.clear();
       },
       flushed: disk.flushed,
       diskEntries: () => disk.stats().entries,

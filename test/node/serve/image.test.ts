@@ -6,25 +6,23 @@ import type { NearcastError } from "#base/errors.ts";
 import { silentLog } from "#base/log.ts";
 import { readPurgeEvent } from "#purge/purge-event.ts";
 import { openDecoderPool } from "#image/pool.ts";
-import { openDiskTier } from "../../../node/cache/disk/disk-tier.ts";
-import { openMemoryTier } from "../../../node/cache/memory.ts";
 import { keyOf } from "../../../node/cache/object.ts";
-import { openRecords } from "../../../node/cache/records.ts";
-import { joinTiers } from "../../../node/cache/tiers.ts";
 import { openAssetFetcher } from "../../../node/fetch/asset.ts";
 import { openOriginClient } from "../../../node/fetch/origin.ts";
 import { createAssetServer } from "../../../node/serve/asset.ts";
 import { createImageServer, type ImageServer } from "../../../node/serve/image.ts";
 import type { ImageOrder } from "../../../node/serve/order.ts";
-import type { Delivery } from "../../../node/serve/outcome.ts";
+import type { Delivery } from "../../../node/deliver/outcome.ts";
 import { createPurger } from "../../../node/serve/purger.ts";
 import type { Variant } from "../../../node/variant/variant.ts";
+import { openCaches } from "../../support/caches.ts";
 import { fleetWith } from "../../support/fleet.ts";
 import { type PictureOrigin, sha256Of, startPictureOrigin } from "../../support/picture-origin.ts";
 import { shiftedClock } from "../../support/shifted-clock.ts";
 import { testContext } from "../../support/request-context.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
 import { until } from "../../support/world.ts";
+import { wholeBodyOf } from "../../support/whole-body.ts";
 import { fixedToken } from "../../support/fixed-token.ts";
 
 // One pool of real decoders for the whole file: starting one takes longer than most tests.
@@ -40,8 +38,7 @@ function grey(level: number): Promise<Buffer> {
 const [black, white] = await Promise.all([grey(10), grey(240)]);
 
 async function greyOf(delivery: Delivery): Promise<"black" | "white"> {
-  assert(Buffer.isBuffer(delivery.body));
-  const { channels } = await sharp(delivery.body).stats();
+  const { channels } = await sharp(await wholeBodyOf(delivery.body)).stats();
   return (channels[0]?.mean ?? 0) > 128 ? "white" : "black";
 }
 
@@ -79,16 +76,14 @@ async function startEdge(t: TestContext, origin: PictureOrigin, host: object = {
   const start = async () => {
     const client = openOriginClient({ url: origin.url, token: fixedToken("x".repeat(20)), clock, random: () => 0 });
     const fetcher = openAssetFetcher({ node: "n", privateNetworks: ["127.0.0.0/8"], clock, random: () => 0 });
-    const disk = await openDiskTier({ directory, bytesMax: 64_000_000, clock, log: silentLog });
-    const memory = openMemoryTier(16_000_000);
-    const tiers = joinTiers(memory, disk);
-    const records = openRecords(disk);
+    const caches = await openCaches({ directory, clock });
+    const { disk, memory, tiers, records } = caches;
     const shared = { tiers, fleet: () => fleet, feedSeq: () => seq, clock, log: silentLog };
     const images = createImageServer({ ...shared, records, origin: client, renderer: decoders, decoders: 1 });
     const assets = createAssetServer({ ...shared, fetcher });
-    const purger = createPurger({ images, assets, tiers, records, fleet: () => fleet });
+    const purger = createPurger({ ...caches, images, assets, fleet: () => fleet });
     const stop = async (): Promise<void> => {
-      await disk.close();
+      await caches.close();
       await client.close();
       await fetcher.close();
     };
@@ -113,7 +108,7 @@ async function startEdge(t: TestContext, origin: PictureOrigin, host: object = {
       await now.disk.remove(keyOf("source", sha256Of(bytes)));
     },
     forgetVariants() {
-      now.memory.purge({ seq: 0, tags: new Set(), sourcePrefixes: [], isAll: true, isSoft: false });
+      now.memory.clear();
     },
     restart: async () => {
       await now.stop();
@@ -133,7 +128,8 @@ test("two hundred concurrent first requests are one question, one fetch and one 
     { renders, renderFailures, revalidations, waiting: turns.waiting },
     { renders: 1, renderFailures: 0, revalidations: 0, waiting: 0 },
   );
-  assert.equal(new Set(deliveries.map(({ body }) => Buffer.isBuffer(body) && body.toString("base64"))).size, 1);
+  const bodies = await Promise.all(deliveries.map(async ({ body }) => (await wholeBodyOf(body)).toString("base64")));
+  assert.equal(new Set(bodies).size, 1);
   assert.deepEqual(new Set(deliveries.map(({ etag }) => etag)).size, 1);
   const collapsed = deliveries.filter(({ outcome }) => outcome.word === "miss" && outcome.isCollapsed);
   assert.equal(collapsed.length, 199);

@@ -1,4 +1,4 @@
-/** Bytes that changed on disk: misses, never wrong answers, and no object that a purge removed. */
+/** Bytes that changed on disk: misses, never wrong answers, and no object that was removed. */
 import assert from "node:assert/strict";
 import { readdir, readFile, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -7,19 +7,19 @@ import { seededRandom } from "#base/random.ts";
 import { openTier } from "../../../support/disk-tier.ts";
 import { keptLog } from "../../../support/kept-log.ts";
 import { rounds, seedOr } from "../../../support/long.ts";
-import { bodyFor, keyFor, objectFor, purgeFor } from "../../../support/objects.ts";
+import { bodyFor, keyFor, objectFor } from "../../../support/objects.ts";
 import { temporaryDirectory } from "../../../support/temporary.ts";
 
 const names = Array.from({ length: 12 }, (_, index) => `o${index}`);
 const sizeOf = (name: string): number => (name === "o3" ? 400_000 : Number(name.slice(1)) * 3000);
 
-/** A tier with twelve objects, of which one was purged, and closed. */
+/** A tier with twelve objects, of which one was removed, and closed. */
 async function filled(t: TestContext): Promise<string> {
   const directory = await temporaryDirectory(t);
   const tier = await openTier(t, directory);
   for (const name of names) tier.store(objectFor(name, { sizeBytes: sizeOf(name) }));
   await tier.flushed();
-  await tier.purge(purgeFor({ tags: ["source:o5"] }));
+  await tier.remove(keyFor("o5"));
   await tier.close();
   return directory;
 }
@@ -37,14 +37,14 @@ async function checkAll(
   t: TestContext,
   directory: string,
   message: string,
-  isPurgeKnown = true,
+  isRemovalKnown = true,
 ): Promise<{ found: number; corrupt: number }> {
   const tier = await openTier(t, directory);
   let found = 0;
   for (const name of names) {
     const object = await tier.load(keyFor(name));
     if (object === undefined) continue;
-    assert(name !== "o5" || !isPurgeKnown, `${message}: it was purged`);
+    assert(name !== "o5" || !isRemovalKnown, `${message}: it was removed`);
     assert(object.body.equals(bodyFor(name, 1, sizeOf(name))), `${message}: ${name}`);
     assert.deepEqual(object.facts, objectFor(name).facts, message);
     found += 1;
@@ -71,7 +71,7 @@ test("a wrong bit in any file is a miss at most, and a cut file too", async (t) 
       bytes[at] = (bytes[at] ?? 0) ^ (1 << Math.floor(random() * 8));
       await writeFile(path, bytes);
     }
-    // A journal that is cut says no more than one that a kill cut: the purge is not in it.
+    // A journal that is cut says no more than one that a kill cut: the removal is not in it.
     const { found } = await checkAll(t, directory, message, !(isCut && path.includes("journal-")));
     if (!path.includes("/index/") && !path.includes("/heads/")) assert(found >= 1, message);
   }

@@ -8,6 +8,7 @@ import { type DiskTier, openDiskTier } from "../../../../node/cache/disk/disk-ti
 import { keyOf } from "../../../../node/cache/object.ts";
 import { assertSame, bytesBelow, mebibyte, openTier } from "../../../support/disk-tier.ts";
 import { keptLog } from "../../../support/kept-log.ts";
+import { sweepDisk } from "../../../support/caches.ts";
 import { bodyFor, keyFor, objectFor, purgeFor } from "../../../support/objects.ts";
 import { temporaryDirectory } from "../../../support/temporary.ts";
 import { turnsUntil } from "../../../support/turns-until.ts";
@@ -89,8 +90,8 @@ test("a 304 replaces the head and keeps the body, after a restart too", async (t
   await first.close();
   const second = await openTier(t, directory);
   await check(second);
-  assert.equal(await second.purge(purgeFor({ tags: ["tag:new"], seq: 9 })), 0, "the new feedSeq counts");
-  assert.equal(await second.purge(purgeFor({ tags: ["tag:new"], seq: 10 })), 1, "the new tags count");
+  assert.equal(await sweepDisk(second, purgeFor({ tags: ["tag:new"], seq: 9 })), 0, "the new feedSeq counts");
+  assert.equal(await sweepDisk(second, purgeFor({ tags: ["tag:new"], seq: 10 })), 1, "the new tags count");
   assert(!(await second.replaceHead(later.key, later.facts, later.headerBlock)), "gone");
 });
 
@@ -173,23 +174,20 @@ test("a bound of 0 turns the tier off, and removes what is there", async (t) => 
   await turnsUntil(async () => (await bytesBelow(directory)) === 0);
 });
 
-test("a purge removes what it names and nothing else, for good", async (t) => {
+test("a walk after a purge removes what it concerns and nothing else, for good", async (t) => {
+  const names = ["a/1", "a/2", "b/1", "new"];
   const rows: [parts: Parameters<typeof purgeFor>[0], left: string[]][] = [
     [{ tags: ["source:a/1"] }, ["a/2", "b/1", "new"]],
-    [{ sourcePrefixes: ["a/"] }, ["b/1", "new"]],
+    [{ tagPrefixes: ["source:a/"] }, ["b/1", "new"]],
     [{ isAll: true }, ["new"]],
-    [{ seq: 0, isAll: true }, []],
+    [{ isAll: true, isSoft: true }, names],
   ];
-  const names = ["a/1", "a/2", "b/1", "new"];
   for (const [parts, left] of rows) {
     const directory = await temporaryDirectory(t);
     const first = await openTier(t, directory);
     for (const name of names) first.store(objectFor(name, { feedSeq: name === "new" ? 5 : 1 }));
     await first.flushed();
-    const told: string[] = [];
-    await first.eachPurged(purgeFor({ seq: 3, ...parts }), ({ key }) => told.push(key));
-    assert.equal(await first.purge(purgeFor({ seq: 3, ...parts })), names.length - left.length);
-    assert.deepEqual(new Set(told), new Set(names.filter((name) => !left.includes(name)).map(keyFor)));
+    assert.equal(await sweepDisk(first, purgeFor({ seq: 3, ...parts })), names.length - left.length);
     const present = async (tier: DiskTier): Promise<string[]> => {
       const loaded = await Promise.all(
         names.map(async (name) => ((await tier.load(keyFor(name))) === undefined ? [] : [name])),
@@ -209,11 +207,11 @@ test("a purge of objects that say that they are of another origin's log concerns
   first.store(objectFor("far", { feedSeq: 2 ** 40 + 3 }));
   await first.close();
   const tier = await openTier(t, directory);
-  assert.equal(await tier.purge(purgeFor({ seq: 2 ** 40 + 3, isAll: true })), 1);
+  assert.equal(await sweepDisk(tier, purgeFor({ seq: 2 ** 40 + 3, isAll: true })), 1);
   assert(tier.contains(keyFor("far")));
 });
 
-test("a purge catches what waits to be written and what is being written", async (t) => {
+test("a walk and clear() catch what waits to be written and what is being written", async (t) => {
   const directory = await temporaryDirectory(t);
   const tier = await openTier(t, directory);
   for (let round = 0; round < 20; round += 1) {
@@ -223,7 +221,7 @@ test("a purge catches what waits to be written and what is being written", async
     const committed = writer.commit(objectFor("w").facts, Buffer.alloc(0));
     for (let turns = 0; turns < round; turns += 1) await Promise.resolve();
     if (round % 3 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
-    await tier.purge(purgeFor({ isAll: true }));
+    await (round % 2 === 0 ? tier.clear() : sweepDisk(tier, purgeFor({ isAll: true })));
     for (let index = 0; index < 10; index += 1) assert.equal(await tier.load(keyFor(`o${index}`)), undefined);
     await committed;
     assert.equal(await tier.load(keyFor("w")), undefined, `round ${round}`);
@@ -322,9 +320,9 @@ test("what waits to be written is bounded by all of its bytes, not by those of b
   // Nothing is written within one turn, so all of it waits.
   while (taken < 1000 && tier.store({ ...object, key: keyOf(String(taken)) })) taken += 1;
   assert.equal(taken, 63, "64 MiB, and some bytes for each");
-  await tier.purge(purgeFor({ isAll: true }));
+  await tier.clear();
   await tier.flushed();
-  assert(tier.store(object), "what was purged waits no longer");
+  assert(tier.store(object), "what was dropped waits no longer");
 });
 
 test("bodies of 16 KiB and more begin on a page, and large ones have files of their own", async (t) => {

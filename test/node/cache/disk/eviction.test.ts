@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { seededRandom } from "#base/random.ts";
+import { createGhost, rememberDropped, streamOfNewcomer } from "../../../../node/cache/disk/eviction.ts";
 import { field, get, lengthOf } from "../../../../node/cache/disk/index-table.ts";
 import { blocksOf, bytesOfBodies, type Layout, segmentBytesFor } from "../../../../node/cache/disk/layout.ts";
 import { createDiskModel, request } from "../../../../node/cache/disk/model.ts";
@@ -151,10 +152,30 @@ test("no two bodies share a byte, sums are right, and the bound is not passed", 
   }
 });
 
-test("a tier has at least 64 segments, of 64 MiB where it is large, and not too many where it is huge", () => {
+test("a tier has at least 128 segments, of 64 MiB where it is large, and not too many where it is huge", () => {
   assert.equal(segmentBytesFor(10 * 1024 ** 3), 64 * 1024 ** 2);
-  assert.equal(segmentBytesFor(1024 ** 3), 16 * 1024 ** 2);
+  assert.equal(segmentBytesFor(1024 ** 3), 8 * 1024 ** 2);
   assert.equal(segmentBytesFor(1024 ** 4), 256 * 1024 ** 2);
   assert.equal(segmentBytesFor(1024 ** 5), 1024 ** 3);
   assert.equal(segmentBytesFor(1024 ** 2), 16 * 1024);
+});
+
+test("a hundred large bodies that are all used stay when one newcomer after the other is not", () => {
+  const bytesMax = 64 * 1024 * kibibyte;
+  const model = createDiskModel(bytesMax);
+  const largeBytes = 256 * kibibyte;
+  const key = (number: number): Uint32Array => Uint32Array.of(number * 2_654_435_761, number, number, number);
+  const used = Array.from({ length: 100 }, (_, number) => key(number + 1));
+  for (let times = 0; times < 3; times += 1) for (const one of used) request(model, one, largeBytes);
+  for (let number = 1000; number < 1500; number += 1) request(model, key(number), largeBytes);
+  for (const one of used) assert(request(model, one, largeBytes));
+});
+
+test("the ghost forgets a key after as many others as there are objects in the cache", () => {
+  const ghost = createGhost(1024);
+  for (let key = 1; key <= 20; key += 1) rememberDropped(ghost, key, key);
+  assert.equal(streamOfNewcomer(ghost, 5, 5, 15), "small", "15 others were dropped since");
+  assert.equal(streamOfNewcomer(ghost, 6, 6, 15), "main");
+  assert.equal(streamOfNewcomer(ghost, 6, 6, 15), "small", "it came back already");
+  assert.equal(streamOfNewcomer(ghost, 20, 21, 15), "small", "another key in the same place");
 });

@@ -9,7 +9,7 @@ import { fakeClock, type FakeClock } from "../../../support/fake-clock.ts";
 import { type FaultyFiles, faultyFiles } from "../../../support/faulty-files.ts";
 import { keptLog } from "../../../support/kept-log.ts";
 import { rounds } from "../../../support/long.ts";
-import { keyFor, objectFor, purgeFor } from "../../../support/objects.ts";
+import { keyFor, objectFor } from "../../../support/objects.ts";
 import { temporaryDirectory } from "../../../support/temporary.ts";
 import { turnsUntil } from "../../../support/turns-until.ts";
 
@@ -38,7 +38,7 @@ const versions = (index: number): CachedObject[] =>
     objectFor(`o${index}`, { version, sizeBytes: (index % 5) * 9000, tags: [`tag:${index % 3}`] }),
   );
 
-/** Stores, replaces, streams, revalidates, removes, purges and reads, more than fits. */
+/** Stores, replaces, streams, revalidates, removes and reads, more than fits. */
 async function useTier(tier: DiskTier): Promise<void> {
   for (let index = 0; index < 60; index += 1) {
     tier.store(versions(index)[0] ?? objectFor("none"));
@@ -56,17 +56,17 @@ async function useTier(tier: DiskTier): Promise<void> {
   const [first, second] = versions(58);
   if (first !== undefined && second !== undefined) await tier.replaceHead(first.key, first.facts, second.headerBlock);
   await tier.remove(keyFor("o57"));
-  await tier.purge(purgeFor({ tags: ["tag:2"] }));
+  for (let index = 2; index < 62; index += 3) await tier.remove(keyFor(`o${index}`));
   await tier.flushed();
 }
 
-/** What is found is right, what was purged is not found, and the bound holds. */
-async function check(world: World, tier: DiskTier, message: string, isPurgeKept = true): Promise<void> {
+/** What is found is right, what was removed is not found, and the bound holds. */
+async function check(world: World, tier: DiskTier, message: string, areRemovalsKept = true): Promise<void> {
   for (let index = 0; index < 62; index += 1) {
     const object = await tier.load(keyFor(`o${index}`));
     if (object === undefined) continue;
-    assert(index % 3 !== 2 || !isPurgeKept, `${message}: o${index} was purged`);
-    assert(index !== 57 || !isPurgeKept, `${message}: it was removed`);
+    assert(index % 3 !== 2 || !areRemovalsKept, `${message}: o${index} was removed`);
+    assert(index !== 57 || !areRemovalsKept, `${message}: it was removed`);
     const right = versions(index).some(({ body }) => body.equals(object.body));
     assert(right, `${message}: o${index} has wrong bytes`);
     assert.deepEqual(object.facts.tags, [`tag:${index % 3}`], message);
@@ -102,10 +102,10 @@ async function runWithFault(t: TestContext, first: number, length: number, code:
   }
   const second = await openOn(world);
   if (second !== undefined) {
-    // A disk that allows nothing at all, until the process ends, can't keep a purge. The log says so.
-    const isPurgeKept = !lines.some(({ message: said }) => said.startsWith("a purge could not be written"));
-    assert(isPurgeKept || length > 1, message);
-    await check(world, second, `${message}, after a restart`, isPurgeKept);
+    // A disk that allows nothing at all, until the process ends, can't keep a removal. The log says so.
+    const areRemovalsKept = !lines.some(({ message: said }) => said.startsWith("a removal could not be written"));
+    assert(areRemovalsKept || length > 1, message);
+    await check(world, second, `${message}, after a restart`, areRemovalsKept);
     if (world.files.count() >= first + length) await checkRecovery(world, second, message);
     else await second.close();
   }
@@ -117,7 +117,7 @@ for (const [code, length] of [
   ["ENOSPC", 1],
   ["EIO", 10],
 ] as const) {
-  test(`each operation in turn fails with ${code}, ${length} at a time: no wrong byte, no purge undone`, async (t) => {
+  test(`operations fail in turn with ${code}, ${length} at a time: nothing wrong, no removal undone`, async (t) => {
     const step = rounds(length === 1 ? 3 : 7, 1);
     const operations = await runWithFault(t, Infinity, length, code);
     assert(operations > 100 && operations < 3000, `${operations} operations`);
@@ -174,8 +174,9 @@ test("writes that hang are given up after a deadline, and memory stays bounded",
   assert.equal(await tier.load(keyFor("o")), undefined);
   assert(!tier.store(objectFor("p")) && tier.write(keyFor("p"), 10) === undefined, "refused at once");
   assertSame(await tier.load(kept.key), kept, "reads go on");
-  const purging = tier.purge(purgeFor({ tags: ["source:kept"] }));
-  assert.equal(await purging, 1, "a purge does not wait for the disk");
+  const removing = tier.remove(kept.key);
+  assert(!tier.contains(kept.key), "a removal does not wait for the disk");
+  await removing;
   files.release();
   clock.advance(pauseMs);
   await turnsUntil(async () => {
@@ -187,14 +188,14 @@ test("writes that hang are given up after a deadline, and memory stays bounded",
   assertSame(await tier.load(keyFor("q")), objectFor("q"));
 });
 
-test("a purge that can't be written down holds after a restart all the same", async (t) => {
+test("a removal that can't be written down holds after a restart all the same", async (t) => {
   const world = { directory: await temporaryDirectory(t), files: faultyFiles(), clock: fakeClock(), log: silentLog };
   const tier = await openOn(world);
   assert(tier !== undefined);
   for (const name of ["a", "b"]) tier.store(objectFor(name));
   await tier.flushed();
   world.files.fail(["write"], "ENOSPC");
-  await tier.purge(purgeFor({ tags: ["source:a"] }));
+  await tier.remove(keyFor("a"));
   assertSame(await tier.load(keyFor("b")), objectFor("b"), "the index in memory stays in use");
   // As after a kill: nothing more is written.
   const second = await openOn({ ...world, files: faultyFiles() });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Conditions, judgeConditions, type Selected, type Verdict } from "../../../node/http/conditions.ts";
+import { type Conditions, judgeConditions, type Selected, type Verdict } from "../../../node/deliver/conditions.ts";
 
 const none: Conditions = {
   ifMatch: undefined,

@@ -10,10 +10,9 @@
  * Who else took part stands in a miss's detail: `owner`, `spill-nyc` (a member of that site made it), `shield-rendered`
  * (made here of what the shield gave); their own entries stand before, the one nearest to the origin first.
  */
-import type { Readable } from "node:stream";
 import type { ErrorCode } from "#base/errors.ts";
-import type { HeaderPairs } from "../cache/object.ts";
-import type { Tier } from "../cache/tiers.ts";
+import type { HeaderPairs, Tier } from "../cache/object.ts";
+import type { Body } from "#base/body.ts";
 
 export type MissReason = "uri-miss" | "vary-miss" | "stale";
 
@@ -39,9 +38,8 @@ export interface Delivery {
   readonly headerBlock: Buffer;
   /** Header lines that depend on host or URL. */
   readonly headers: HeaderPairs;
-  /** A stream only for what passes through. */
-  readonly body: Buffer | Readable;
-  /** Null for a stream of unknown length. */
+  readonly body: Body;
+  /** Null: not known yet. */
   readonly lengthBytes: number | null;
   readonly etag: string | null;
   readonly lastModified: string | null;

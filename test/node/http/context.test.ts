@@ -5,17 +5,16 @@ import { type AddressInfo, connect } from "node:net";
 import { test, type TestContext } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { answerHalfClosed } from "#base/half-closed.ts";
-import { contextOf, type RequestContext } from "../../../node/serve/request-context.ts";
+import { contextOf } from "../../../node/http/context.ts";
+import type { RequestContext } from "../../../node/serve/request-context.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 
-/** A client with `count` pipelined requests, and their contexts at the server. */
-async function start(t: TestContext, count = 1) {
+/** A client with a request, and its context at the server. */
+async function start(t: TestContext) {
   const clock = fakeClock();
-  const asked: { context: RequestContext; response: ServerResponse }[] = [];
-  const arrived = Promise.withResolvers<void>();
+  const arrived = Promise.withResolvers<{ context: RequestContext; response: ServerResponse }>();
   const server = createServer((request, response) => {
-    asked.push({ context: contextOf(request, response, "1", clock), response });
-    if (asked.length === count) arrived.resolve();
+    arrived.resolve({ context: contextOf(request, response, "1", clock), response });
   });
   answerHalfClosed(server);
   server.listen(0, "127.0.0.1");
@@ -28,11 +27,8 @@ async function start(t: TestContext, count = 1) {
     server.closeAllConnections();
     server.close();
   });
-  client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(count));
-  await arrived.promise;
-  const [first] = asked;
-  assert(first !== undefined);
-  return { clock, client, asked, ...first };
+  client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  return { clock, client, ...(await arrived.promise) };
 }
 
 async function untilAborted({ signal }: RequestContext): Promise<void> {
@@ -67,16 +63,4 @@ test("a client that half-closes is gone after two seconds, unless its response h
   begun.response.end();
   await once(begun.response, "close");
   assert.equal(begun.context.signal.aborted, false, "a response that is complete has nobody to miss it");
-});
-
-test("pipelined requests share one listener, and all know when their client is gone", async (t) => {
-  const warnings: Error[] = [];
-  const note = (warning: Error): void => void warnings.push(warning);
-  process.on("warning", note);
-  t.after(() => process.off("warning", note));
-  const { client, asked } = await start(t, 40);
-  client.resetAndDestroy();
-  await Promise.all(asked.map(({ context }) => untilAborted(context)));
-  await pause(10);
-  assert.deepEqual(warnings, []);
 });

@@ -1,0 +1,108 @@
+/**
+ * Where the bytes of a response come from, as whoever sends them sees it.
+ *
+ *   bytes    in memory, whole
+ *   ranges   can be read from any offset, by any number of readers: a running fill, a file
+ *   stream   passes through; can be read once
+ */
+import type { Readable } from "node:stream";
+
+export type Body =
+  | { readonly kind: "bytes"; readonly bytes: Buffer }
+  /** `open` starts a reader at `start`; it ends before `end`, or with the body where that is null. */
+  | { readonly kind: "ranges"; readonly open: (start: number, end: number | null) => BodyReader }
+  | { readonly kind: "stream"; readonly stream: Readable };
+
+/** A body that can be read more than once, from any offset. */
+export type StoredBody = Exclude<Body, { kind: "stream" }>;
+
+/**
+ * One reader of one body. A caller waits for ready(), makes room for a chunk, and takes it with next(): so it holds no
+ * memory while the body's source is slow.
+ */
+export interface BodyReader {
+  /**
+   * True: next() has something to say at once, or nearly so. Else it resolves when that is so, or when the reader was
+   * closed; it never rejects.
+   */
+  ready: () => true | Promise<void>;
+  /**
+   * The next bytes, at most `bytesMax` of them; null at the end.
+   * @throws what ended the body before its end
+   */
+  next: (bytesMax: number) => Buffer | null | Promise<Buffer | null>;
+  /** Gives up what is left; may be called twice. */
+  close: () => void;
+}
+
+/** Reads a stream that passes through. Closing the reader destroys the stream. */
+export function streamReader(stream: Readable): BodyReader {
+  let isEnded = stream.readableEnded;
+  // One that was destroyed before has said so already, and will not say it again.
+  let failure: Error | undefined;
+  if (stream.destroyed && !isEnded) failure = stream.errored ?? new Error("the body ended early");
+  let waiting: (() => void) | undefined;
+  const wake = (): void => {
+    waiting?.();
+    waiting = undefined;
+  };
+  stream.on("readable", wake);
+  stream.on("end", () => {
+    isEnded = true;
+    wake();
+  });
+  // Without a listener, the error of a stream that is destroyed unread would end the process.
+  stream.on("error", (error: Error) => {
+    failure = error;
+    wake();
+  });
+  stream.on("close", () => {
+    if (!isEnded) failure ??= new Error("the body ended early");
+    wake();
+  });
+  return {
+    ready() {
+      if (stream.readableLength > 0 || isEnded || failure !== undefined) return true;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      waiting = resolve;
+      stream.read(0); // asks the source for more
+      return promise;
+    },
+    next(bytesMax) {
+      if (failure !== undefined) throw failure;
+      if (stream.readableLength === 0) return isEnded ? null : Buffer.alloc(0);
+      return stream.read(Math.min(stream.readableLength, bytesMax)) as Buffer;
+    },
+    close() {
+      stream.destroy();
+    },
+  };
+}
+
+/** Gives up a body of which nothing was read. */
+export function dropUnread(body: Body): void {
+  if (body.kind !== "stream") return;
+  body.stream.on("error", () => undefined);
+  body.stream.destroy();
+}
+
+const pieceBytesMax = 65_536;
+
+/** A stored body, piece by piece. */
+export async function* chunksOf(body: StoredBody): AsyncGenerator<Buffer> {
+  if (body.kind === "bytes") {
+    yield body.bytes;
+    return;
+  }
+  const reader = body.open(0, null);
+  try {
+    for (;;) {
+      await reader.ready();
+      const piece = await reader.next(pieceBytesMax);
+      if (piece === null) return;
+      yield piece;
+    }
+  } finally {
+    reader.close();
+  }
+}

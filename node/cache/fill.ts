@@ -1,0 +1,428 @@
+/**
+ * A fill: one body on its way from its source into the cache, and to everyone who waits for it.
+ *
+ *   source ──▶ window (the newest bytes, in memory) ──▶ place on disk, for a body that is not small
+ *                 │                                        │
+ *                 └──▶ readers near the front              └──▶ readers that fell behind
+ *
+ * Any number of readers join at any time, at any offset, and read at their own pace.
+ *
+ * Invariants
+ * - Memory holds the window, never the body, unless `keepBytesMax` allows the whole of it.
+ * - With a place, the source runs as fast as the disk takes the bytes. Without one, it runs as fast as the fastest
+ *   reader: a reader that falls out of the window fails with FellBehind and fetches the rest for itself.
+ * - A disk that refuses loses nothing that it has taken: readers that are behind go on from there.
+ * - A fill without readers stops, unless its result can be stored and it is nearly done or kept (`keep`).
+ * - A source that fails is asked again for the rest, when it can give a part of the same bytes (`resume`).
+ * - A body of known length is whole when it has that length, and fails otherwise.
+ */
+import type { BodyReader } from "#base/body.ts";
+import { NearcastError } from "#base/errors.ts";
+import { addChunk, bytesAt, createWindow, dropBefore, type FillWindow, joinPieces } from "./fill-window.ts";
+
+export interface FillSource {
+  /** The next bytes; null at the end. Rejects when the source fails. */
+  readonly next: () => Promise<Buffer | null>;
+  /** Frees the source's connection; next() then rejects or ends. */
+  readonly stop: () => void;
+}
+
+/** Where a body is written as it arrives. */
+export interface FillPlace {
+  /** Resolves to true when the bytes can be read back, to false when the disk refuses them. */
+  readonly append: (chunk: Buffer) => Promise<boolean>;
+  /** Bytes that were appended; fewer than asked for when the disk has no more. */
+  readonly read: (start: number, end: number) => Buffer | Promise<Buffer>;
+  /** Keeps the bytes readable, after abort() too, until the result is called. */
+  readonly hold: () => () => void;
+  readonly abort: () => void;
+}
+
+/** The reader needs bytes that are no longer in memory, and no disk has them. */
+export class FellBehind extends Error {}
+
+/** Nobody waited for the body any more. */
+class Abandoned extends Error {}
+
+export type FillEnd<Place extends FillPlace> =
+  /** All bytes are here. `bytes`: the whole body, if it was kept in memory. `place`: where all of them are written. */
+  | { readonly end: "whole"; readonly lengthBytes: number; readonly bytes: Buffer | null; readonly place: Place | null }
+  /** It grew past `bytesMax`; its readers have it whole, but it can't be stored. */
+  | { readonly end: "too-large" }
+  | { readonly end: "failed"; readonly error: Error };
+
+export interface Fill<Place extends FillPlace = FillPlace> {
+  /** As announced; null: not known before the end. */
+  readonly lengthBytes: number | null;
+  readonly arrivedBytes: () => number;
+  /** Why it failed; undefined: it runs, or is whole. */
+  readonly failure: () => Error | undefined;
+  /** Resolves when so many bytes are here, or as many as come without a reader. */
+  readonly untilArrived: (bytes: number) => Promise<void>;
+  /** A reader of the bytes from `start` to before `end` (null: to the end of the body). */
+  readonly open: (start: number, end: number | null) => BodyReader;
+  /** The fill goes on without readers, while its result can be stored. Call the result to give that up. */
+  readonly keep: () => () => void;
+  /** Never rejects. */
+  readonly ended: Promise<FillEnd<Place>>;
+}
+
+export interface FillOptions<Place extends FillPlace> {
+  readonly source: FillSource;
+  readonly lengthBytes: number | null;
+  /** A larger body is not stored. */
+  readonly bytesMax: number;
+  /** A body of at most so many bytes stays in memory whole, for the memory tier. */
+  readonly keepBytesMax: number;
+  /** Called when the body turns out to be larger than that; null: the disk takes none. */
+  readonly openPlace: () => Place | null;
+  /** A fill that nobody waits for goes on when at most so many bytes are missing. */
+  readonly abandonedBytesMax: number;
+  /** Memory that this fill may use now for a body that is not kept whole: its part of what all fills share. */
+  readonly shareBytesMax: () => number;
+  /** The rest of the same body from `offset`; undefined: it can't be had. */
+  readonly resume: (offset: number) => Promise<FillSource | undefined>;
+}
+
+/** In memory for readers at the front, where a disk has the rest, and where none has. */
+const windowBytes = { withPlace: 256 * 1024, withoutPlace: 1024 * 1024 };
+/** Without a place, the source goes so far ahead of the fastest reader; the rest of the window is for slower ones. */
+const readAheadShare = 1 / 2;
+/** Bytes that wait for the disk; past that, the source waits. */
+const writeBacklogBytesMax = 1024 * 1024;
+/** How often a source that fails may be asked for the rest. */
+const resumesMax = 2;
+
+interface State<Place extends FillPlace> {
+  readonly options: FillOptions<Place>;
+  source: FillSource;
+  readonly window: FillWindow;
+  /** Where the body is being written; null: nowhere, or not any more. */
+  place: Place | null;
+  /** Where readers find the first `written` bytes, also when the place takes no more. */
+  behind: Place | null;
+  written: number;
+  isWriting: boolean;
+  /** All bytes are in the window, and stay there. */
+  isKept: boolean;
+  isTooLarge: boolean;
+  status: "running" | "whole" | "failed";
+  failure: Error | undefined;
+  resumes: number;
+  readonly readers: Set<Reader>;
+  keepers: number;
+  /** Whoever started it has not released it yet. */
+  isStarting: boolean;
+  /** Called when something changed: bytes came, the place took some, a reader moved or left, the end. */
+  readonly wakers: Set<() => void>;
+}
+
+interface Reader {
+  position: number;
+  readonly end: number | null;
+  isClosed: boolean;
+  /** Of the places that it holds. */
+  readonly release: (() => void)[];
+}
+
+/**
+ * Starts a fill for readers to come: its caller opens a reader, or keeps it for another reason, and then calls
+ * `release`. Until then it goes on; without a place, up to the end of the window.
+ */
+export function startFill<Place extends FillPlace>(
+  options: FillOptions<Place>,
+): { fill: Fill<Place>; release: () => void } {
+  const { lengthBytes, bytesMax, keepBytesMax } = options;
+  const state: State<Place> = {
+    options,
+    source: options.source,
+    window: createWindow(),
+    place: null,
+    behind: null,
+    written: 0,
+    isWriting: false,
+    isKept: lengthBytes === null || lengthBytes <= keepBytesMax,
+    isTooLarge: lengthBytes !== null && lengthBytes > bytesMax,
+    status: "running",
+    failure: undefined,
+    resumes: 0,
+    readers: new Set(),
+    keepers: 0,
+    isStarting: true,
+    wakers: new Set(),
+  };
+  if (!state.isKept) openPlace(state);
+  const fill: Fill<Place> = {
+    lengthBytes,
+    arrivedBytes: () => state.window.end,
+    failure: () => state.failure,
+    untilArrived: (bytes) => until(state, () => state.window.end >= bytes || !isComing(state)),
+    open: (start, end) => openReader(state, start, end),
+    keep: () => keep(state),
+    ended: run(state),
+  };
+  const release = (): void => {
+    state.isStarting = false;
+    wake(state);
+  };
+  return { fill, release };
+}
+
+function keep(state: State<FillPlace>): () => void {
+  state.keepers += 1;
+  let isReleased = false;
+  return () => {
+    if (isReleased) return;
+    isReleased = true;
+    state.keepers -= 1;
+    wake(state);
+  };
+}
+
+async function run<Place extends FillPlace>(state: State<Place>): Promise<FillEnd<Place>> {
+  try {
+    for (let chunk = await nextChunk(state); chunk !== null; chunk = await nextChunk(state)) {
+      accept(state, chunk);
+      await makeRoom(state);
+    }
+  } catch (error) {
+    state.status = "failed";
+    state.failure = error as Error;
+    state.source.stop();
+    dropPlace(state);
+    wake(state);
+    return { end: "failed", error: error as Error };
+  }
+  const bytes = state.isKept ? joinPieces(state.window) : null;
+  state.status = "whole";
+  wake(state);
+  await until(state, () => state.place === null || state.written === state.window.end);
+  trim(state);
+  if (state.isTooLarge) return { end: "too-large" };
+  return { end: "whole", lengthBytes: state.window.end, bytes, place: state.place };
+}
+
+/** @throws the source's failure, when the rest can't be had; Abandoned */
+async function nextChunk(state: State<FillPlace>): Promise<Buffer | null> {
+  for (;;) {
+    stopIfAbandoned(state);
+    try {
+      const chunk = await orAbandoned(state, state.source.next());
+      if (chunk === null) checkLength(state, state.window.end);
+      return chunk;
+    } catch (error) {
+      if (error instanceof Abandoned || state.resumes >= resumesMax) throw error;
+      state.source.stop();
+      const rest = await resume(state);
+      if (rest === undefined) throw error;
+      state.source = rest;
+    }
+  }
+}
+
+/** @throws Abandoned, while the rest is on its way: it is stopped when it comes */
+async function resume(state: State<FillPlace>): Promise<FillSource | undefined> {
+  stopIfAbandoned(state);
+  state.resumes += 1;
+  const coming = state.options.resume(state.window.end);
+  try {
+    return await orAbandoned(state, coming);
+  } catch (error) {
+    void coming.then(
+      (rest) => rest?.stop(),
+      () => undefined,
+    );
+    throw error;
+  }
+}
+
+/** @param bytes that came @throws NearcastError ORIGIN_BAD_ANSWER when another length was announced */
+function checkLength({ options: { lengthBytes } }: State<FillPlace>, bytes: number): void {
+  if (lengthBytes === null || bytes === lengthBytes) return;
+  throw new NearcastError("ORIGIN_BAD_ANSWER", `a body of ${lengthBytes} bytes ended after ${bytes}`);
+}
+
+/** What comes, or Abandoned as soon as nobody wants it any more. */
+async function orAbandoned<Coming>(state: State<FillPlace>, coming: Promise<Coming>): Promise<Coming> {
+  const { promise: abandoned, reject } = Promise.withResolvers<never>();
+  const look = (): void => {
+    if (isAbandoned(state)) reject(new Abandoned("nobody waits for this body any more"));
+  };
+  state.wakers.add(look);
+  try {
+    return await Promise.race([coming, abandoned]);
+  } finally {
+    state.wakers.delete(look);
+    coming.catch(() => undefined); // abandoned: its end is of no interest
+  }
+}
+
+function isAbandoned(state: State<FillPlace>): boolean {
+  if (state.readers.size > 0 || state.isStarting) return false;
+  const isStorable = !state.isTooLarge && (state.isKept || state.place !== null);
+  const { lengthBytes, abandonedBytesMax } = state.options;
+  const isNearlyDone = lengthBytes !== null && lengthBytes - state.window.end <= abandonedBytesMax;
+  return !isStorable || (state.keepers === 0 && !isNearlyDone);
+}
+
+function stopIfAbandoned(state: State<FillPlace>): void {
+  if (isAbandoned(state)) throw new Abandoned("nobody waits for this body any more");
+}
+
+function accept(state: State<FillPlace>, chunk: Buffer): void {
+  const { lengthBytes, bytesMax, keepBytesMax } = state.options;
+  const arrived = state.window.end + chunk.length;
+  // More than was announced would be taken for the beginning of the next response.
+  if (lengthBytes !== null && arrived > lengthBytes) checkLength(state, arrived);
+  addChunk(state.window, chunk);
+  if (arrived > bytesMax && !state.isTooLarge) {
+    state.isTooLarge = true;
+    dropPlace(state);
+  }
+  if (state.isKept && arrived > keepBytesMax) {
+    state.isKept = false;
+    openPlace(state);
+  }
+  if (state.place !== null && !state.isWriting) void writeAll(state, state.place);
+  wake(state);
+}
+
+/** The body is no small one: what has come of it goes to disk, and then all that comes. */
+function openPlace(state: State<FillPlace>): void {
+  if (state.isTooLarge) return;
+  state.place = state.options.openPlace();
+  state.behind = state.place;
+  if (state.place !== null) for (const { release } of state.readers) release.push(state.place.hold());
+}
+
+/** One write at a time: whatever comes meanwhile goes with the next. */
+async function writeAll(state: State<FillPlace>, place: FillPlace): Promise<void> {
+  state.isWriting = true;
+  while (state.place === place && state.written < state.window.end) {
+    const bytes = bytesAt(state.window, state.written, state.window.end);
+    if (await place.append(bytes)) state.written += bytes.length;
+    // The disk is full or broken. Readers near the front go on from memory, the others from what it has taken.
+    else if (state.place === place) dropPlace(state);
+    wake(state);
+  }
+  state.isWriting = false;
+}
+
+function dropPlace(state: State<FillPlace>): void {
+  state.place?.abort();
+  state.place = null;
+}
+
+/** Lets go what memory need not hold any more, and waits until the next chunk has a place to go. */
+function makeRoom(state: State<FillPlace>): Promise<void> {
+  return until(state, () => {
+    trim(state);
+    return hasRoom(state) || isAbandoned(state);
+  });
+}
+
+/** More bytes come, even if nobody reads. */
+function isComing(state: State<FillPlace>): boolean {
+  return state.status === "running" && (state.place !== null || hasRoom(state));
+}
+
+function hasRoom(state: State<FillPlace>): boolean {
+  const { window, place, isKept } = state;
+  if (place !== null) return window.end - state.written < windowOf(state, writeBacklogBytesMax);
+  return isKept || window.end - fastest(state) < windowOf(state, windowBytes.withoutPlace) * readAheadShare;
+}
+
+/** A part of memory, smaller while many fills run. */
+function windowOf({ options }: State<FillPlace>, bytesMax: number): number {
+  return Math.min(bytesMax, options.shareBytesMax());
+}
+
+function fastest(state: State<FillPlace>): number {
+  let most = 0;
+  for (const { position } of state.readers) most = Math.max(most, position);
+  return Math.min(most, state.window.end);
+}
+
+function trim(state: State<FillPlace>): void {
+  if (state.isKept) return;
+  const { window, place } = state;
+  // A body that is whole and written needs no memory, however slowly it is read.
+  if (place !== null && state.status === "whole") dropBefore(window, state.written);
+  else if (place !== null)
+    dropBefore(window, Math.min(state.written, window.end - windowOf(state, windowBytes.withPlace)));
+  else dropBefore(window, Math.min(fastest(state), window.end - windowOf(state, windowBytes.withoutPlace)));
+}
+
+/** Resolves when it is so; looked at now, and whenever something has changed. */
+function until(state: State<FillPlace>, isSo: () => boolean): Promise<void> {
+  if (isSo()) return Promise.resolve();
+  return new Promise((resolve) => {
+    const look = (): void => {
+      if (!isSo()) return;
+      state.wakers.delete(look);
+      resolve();
+    };
+    state.wakers.add(look);
+  });
+}
+
+function wake(state: State<FillPlace>): void {
+  for (const waker of state.wakers) waker();
+}
+
+function openReader(state: State<FillPlace>, start: number, end: number | null): BodyReader {
+  const release = state.behind === null ? [] : [state.behind.hold()];
+  const reader: Reader = { position: start, end, isClosed: false, release };
+  state.readers.add(reader);
+  return {
+    ready: () => (isReady(state, reader) ? true : until(state, () => isReady(state, reader))),
+    next: (bytesMax) => next(state, reader, bytesMax),
+    close() {
+      if (reader.isClosed) return;
+      reader.isClosed = true;
+      state.readers.delete(reader);
+      for (const free of reader.release) free();
+      wake(state);
+    },
+  };
+}
+
+function isReady(state: State<FillPlace>, reader: Reader): boolean {
+  const isAtEnd = reader.end !== null && reader.position >= reader.end;
+  return reader.isClosed || isAtEnd || reader.position < state.window.end || state.status !== "running";
+}
+
+function next(state: State<FillPlace>, reader: Reader, bytesMax: number): Buffer | null | Promise<Buffer | null> {
+  const { window } = state;
+  const { position } = reader;
+  const end = Math.min(reader.end ?? Infinity, window.end, position + bytesMax);
+  if (end > position) {
+    if (position >= window.start) return take(state, reader, bytesAt(window, position, end));
+    return fromPlace(state, reader, Math.min(end, state.written));
+  }
+  if (reader.end !== null && position >= reader.end) return null;
+  if (state.status === "whole") return null;
+  throw state.failure ?? new Error("read before bytes were ready");
+}
+
+/** @throws FellBehind */
+async function fromPlace(state: State<FillPlace>, reader: Reader, end: number): Promise<Buffer> {
+  const { position } = reader;
+  if (state.behind === null || position >= end)
+    throw new FellBehind("the bytes are no longer in memory, and no disk has them");
+  let bytes: Buffer;
+  try {
+    bytes = await state.behind.read(position, end);
+  } catch (error) {
+    throw new FellBehind("the bytes are no longer in memory, and the disk can't give them", { cause: error });
+  }
+  if (bytes.length === 0) throw new FellBehind("the bytes are no longer in memory, and the disk has lost them");
+  return take(state, reader, bytes);
+}
+
+function take(state: State<FillPlace>, reader: Reader, bytes: Buffer): Buffer {
+  reader.position += bytes.length;
+  // Without a place, the source waits for the fastest reader.
+  if (state.place === null && !state.isKept && state.status === "running") wake(state);
+  return bytes;
+}

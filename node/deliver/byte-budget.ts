@@ -1,0 +1,181 @@
+/**
+ * A bound on bytes in flight: what was read for receivers that have not taken it yet.
+ *
+ *   take ──room in all, and in the share──▶ at once
+ *     └──▶ waits: shares in turn, first come first served within one ──▶ freed bytes ──▶ taken
+ *                                                                   └─ too long ──▶ refused
+ *
+ * A share is a client network. One that holds its part of the budget waits for its own receivers, and the rest of the
+ * budget stays for the others.
+ */
+import type { Cancel, Clock } from "#base/clock.ts";
+
+/** A share may hold this part of the budget, and have this part of those that wait. */
+const sharePart = 0.25;
+/** Takers that may wait; a waiting response holds a connection and some 2 KB. */
+const waitingMax = 10_000;
+/** Waiting shares that one free() looks at. */
+const looksMax = 32;
+
+interface Waiting {
+  readonly bytes: number;
+  readonly settle: (isGranted: boolean) => void;
+}
+
+interface Share {
+  heldBytes: number;
+  readonly waiting: Waiting[];
+}
+
+export interface ByteBudget {
+  /**
+   * True or a promise of true: the bytes are taken, and must be freed. False: no room came within `waitMs`, which
+   * counts as refused, or before the `signal` was aborted.
+   */
+  take: (bytes: number, share: string, waitMs: number, signal?: AbortSignal) => boolean | Promise<boolean>;
+  free: (bytes: number, share: string) => void;
+  /** `shares`: those that hold something or wait. */
+  counts: () => { heldBytes: number; waiting: number; refused: number; shares: number };
+}
+
+interface State {
+  readonly bytesMax: number;
+  readonly clock: Clock;
+  /** Shares that hold something or wait. */
+  readonly shares: Map<string, Share>;
+  /** Those in which somebody waits, in the order of their turns. */
+  readonly turns: Map<string, Share>;
+  heldBytes: number;
+  waiting: number;
+  refused: number;
+}
+
+export function openByteBudget(bytesMax: number, clock: Clock): ByteBudget {
+  const state: State = { bytesMax, clock, shares: new Map(), turns: new Map(), heldBytes: 0, waiting: 0, refused: 0 };
+  return {
+    take: (bytes, share, waitMs, signal) => take(state, bytes, share, waitMs, signal),
+    free(bytes, name) {
+      const share = state.shares.get(name);
+      if (share === undefined) return;
+      share.heldBytes -= bytes;
+      state.heldBytes -= bytes;
+      if (state.waiting > 0) grantWaiting(state);
+      forgetIdle(state, name, share);
+    },
+    counts: () => ({
+      heldBytes: state.heldBytes,
+      waiting: state.waiting,
+      refused: state.refused,
+      shares: Math.max(state.shares.size, state.turns.size),
+    }),
+  };
+}
+
+function take(
+  state: State,
+  bytes: number,
+  name: string,
+  waitMs: number,
+  signal: AbortSignal | undefined,
+): boolean | Promise<boolean> {
+  let share = state.shares.get(name);
+  if (share === undefined) {
+    share = { heldBytes: 0, waiting: [] };
+    state.shares.set(name, share);
+  }
+  if (share.waiting.length === 0 && fits(state, share, bytes)) {
+    hold(state, share, bytes);
+    return true;
+  }
+  const isFull = state.waiting >= waitingMax || share.waiting.length >= waitingMax * sharePart;
+  if (isFull || waitMs <= 0 || signal?.aborted === true) {
+    if (signal?.aborted !== true) state.refused += 1;
+    forgetIdle(state, name, share);
+    return false;
+  }
+  return wait(state, share, name, bytes, waitMs, signal);
+}
+
+function wait(
+  state: State,
+  share: Share,
+  name: string,
+  bytes: number,
+  waitMs: number,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const one: Waiting = {
+    bytes,
+    settle(isGranted) {
+      cancel();
+      signal?.removeEventListener("abort", leave);
+      resolve(isGranted);
+    },
+  };
+  const leave = (): void => {
+    share.waiting.splice(share.waiting.indexOf(one), 1);
+    state.waiting -= 1;
+    if (share.waiting.length === 0) state.turns.delete(name);
+    forgetIdle(state, name, share);
+    one.settle(false);
+    // Whoever waited behind a large one may fit.
+    if (share.waiting.length > 0) grantWaiting(state);
+  };
+  const cancel: Cancel = state.clock.after(waitMs, () => {
+    state.refused += 1;
+    leave();
+  });
+  signal?.addEventListener("abort", leave, { once: true });
+  share.waiting.push(one);
+  state.waiting += 1;
+  if (share.waiting.length === 1) state.turns.set(name, share);
+  return promise;
+}
+
+function fits(state: State, share: Share, bytes: number): boolean {
+  return fitsInAll(state, bytes) && fitsInShare(state, share, bytes);
+}
+
+/** Whoever is alone may pass the bound: a chunk larger than the budget would otherwise never leave. */
+function fitsInAll({ heldBytes, bytesMax }: State, bytes: number): boolean {
+  return heldBytes === 0 || heldBytes + bytes <= bytesMax;
+}
+
+/** A share's first taker may pass its part, for the same reason. */
+function fitsInShare({ bytesMax }: State, { heldBytes }: Share, bytes: number): boolean {
+  return heldBytes === 0 || heldBytes + bytes <= bytesMax * sharePart;
+}
+
+function hold(state: State, share: Share, bytes: number): void {
+  share.heldBytes += bytes;
+  state.heldBytes += bytes;
+}
+
+/**
+ * One taker of each waiting share in turn, while there is room. A share that was granted something, or that holds its
+ * part, goes to the end of the turns; one that only waits for room in all stays in front. Few shares can hold their
+ * part at a time, so a few looks are enough, however many wait.
+ */
+function grantWaiting(state: State): void {
+  for (let looks = 0; looks < looksMax; looks += 1) {
+    const turn = state.turns.entries().next();
+    if (turn.done === true) return;
+    const [name, share] = turn.value;
+    const next = share.waiting[0];
+    if (next !== undefined && !fitsInAll(state, next.bytes)) return;
+    state.turns.delete(name);
+    if (next === undefined) continue;
+    if (fitsInShare(state, share, next.bytes)) {
+      share.waiting.shift();
+      state.waiting -= 1;
+      hold(state, share, next.bytes);
+      next.settle(true);
+    }
+    if (share.waiting.length > 0) state.turns.set(name, share);
+  }
+}
+
+function forgetIdle(state: State, name: string, share: Share): void {
+  if (share.heldBytes === 0 && share.waiting.length === 0) state.shares.delete(name);
+}

@@ -1,0 +1,257 @@
+/**
+ * Sends a delivery: judges the request's conditions and ranges, writes the head with Age, Cache-Status and
+ * Server-Timing, then the body.
+ *
+ *   body in memory ──▶ head and body in one write; most often the system takes all of it at once
+ *   other bodies ────▶ room in the budget ──▶ head ──▶ transfer.ts
+ */
+import type { IncomingHttpHeaders } from "node:http";
+import { NearcastError } from "#base/errors.ts";
+import { type HeaderPairs, headerPairsOf } from "../cache/object.ts";
+import { type Body, type BodyReader, dropUnread, streamReader } from "#base/body.ts";
+import { judgeConditions, type Verdict } from "./conditions.ts";
+import { cacheStatusOf, type Delivery } from "./outcome.ts";
+import type { Sink } from "./sink.ts";
+import { openRoom } from "./room.ts";
+import { closedInTime, transfer, type TransferEnd, type TransferRules } from "./transfer.ts";
+
+/** Pairs of a header block, read once per block: an object in memory is sent many times. */
+const pairsOfBlock = new WeakMap<Buffer, HeaderPairs>();
+
+/** Fields that a 304 repeats (RFC 9110 §15.4.5), beside those that are added here. */
+const notModifiedFields = new Set([
+  "cache-control",
+  "content-location",
+  "date",
+  "etag",
+  "expires",
+  "vary",
+  "last-modified",
+  // Not of the RFC's list: what a browser may do with its copy is to hold as well.
+  "x-content-type-options",
+]);
+
+export interface Asked {
+  readonly method?: string | undefined;
+  readonly headers: IncomingHttpHeaders;
+}
+
+export interface Sent {
+  readonly status: number;
+  /** Bytes of the body that the receiver's connection took. */
+  readonly bodyBytes: number;
+  /** How the body ended. */
+  readonly end: TransferEnd["end"];
+  /** Why the body's source failed. */
+  readonly error?: Error;
+}
+
+export interface SendContext {
+  readonly rules: TransferRules;
+  /** Of the budget: the client's network. Called only for a body that is not in memory. */
+  readonly share: () => string;
+}
+
+export interface DeliveryContext extends SendContext {
+  readonly node: string;
+  /** Monotonic time of the request's arrival, and of now: for Server-Timing. */
+  readonly startedMs: number;
+  readonly nowMs: number;
+}
+
+/** The part of a body that is sent. */
+export interface Part {
+  readonly start: number;
+  /** Null: to the end of the body. */
+  readonly end: number | null;
+}
+
+export const wholeBody: Part = { start: 0, end: null };
+
+export interface Head {
+  readonly status: number;
+  readonly fields: readonly string[];
+}
+
+/** A body that has not begun waits for so long for room, then the request fails with 503. */
+const roomWaitMs = 5000;
+
+/**
+ * At once when the system took the whole response; else a promise of the end of the response.
+ * @throws Error for a field that can't be sent, NearcastError OVERLOADED when the body finds no room. Nothing was
+ *   sent then, and the body was given up.
+ */
+export function deliver(asked: Asked, delivery: Delivery, sink: Sink, context: DeliveryContext): Sent | Promise<Sent> {
+  const { part, ...head } = headOf(delivery, verdictOn(asked, delivery), context);
+  return send(head, delivery.body, asked.method === "HEAD" ? null : part, sink, context);
+}
+
+/**
+ * Sends a head and a part of a body; null: nothing of it. Returns and throws like deliver().
+ */
+export function send(
+  head: Head,
+  body: Body,
+  part: Part | null,
+  sink: Sink,
+  context: SendContext,
+): Sent | Promise<Sent> {
+  const { status, fields } = head;
+  if (part === null) {
+    dropUnread(body);
+    sink.head(status, fields);
+    sink.end();
+    return { status, bodyBytes: 0, end: "complete" };
+  }
+  if (body.kind !== "bytes") return sendInChunks(head, readerOf(body, part), sink, context);
+  const bytes = part.end === null ? body.bytes : body.bytes.subarray(part.start, part.end);
+  sink.head(status, fields);
+  sink.end(bytes);
+  const sent: Sent = { status, bodyBytes: bytes.length, end: "complete" };
+  return sink.pendingBytes() === 0 ? sent : watch(sent, sink, context);
+}
+
+async function sendInChunks(
+  { status, fields }: Head,
+  reader: BodyReader,
+  sink: Sink,
+  { rules, share }: SendContext,
+): Promise<Sent> {
+  const room = openRoom(rules.budget, share(), sink);
+  void sink.closed().then(reader.close);
+  const taken = room.take(roomWaitMs);
+  if (taken !== true && !(await taken)) {
+    reader.close();
+    if (sink.isClosed()) return { status, bodyBytes: 0, end: "gone" };
+    throw new NearcastError("OVERLOADED", "too many bytes are on their way to slow clients");
+  }
+  try {
+    sink.head(status, fields);
+    if (reader.ready() !== true) sink.flush();
+  } catch (error) {
+    room.free();
+    reader.close();
+    throw error;
+  }
+  const ended = await transfer(reader, sink, rules, room);
+  const sent = { status, bodyBytes: ended.bytes, end: ended.end };
+  return ended.end === "failed" ? { ...sent, error: ended.error } : sent;
+}
+
+/** A response that the system has not taken whole keeps its body in memory, so its receiver has a minimum rate. */
+async function watch(sent: Sent, sink: Sink, { rules }: SendContext): Promise<Sent> {
+  if (!(await closedInTime(sink, rules))) return { ...sent, end: "too-slow" };
+  return sink.isComplete() ? sent : { ...sent, end: "gone" };
+}
+
+function readerOf(body: Exclude<Body, { kind: "bytes" }>, part: Part): BodyReader {
+  return body.kind === "ranges" ? body.open(part.start, part.end) : streamReader(body.stream);
+}
+
+const whole: Verdict = { verdict: "whole" };
+
+function verdictOn({ method, headers }: Asked, delivery: Delivery): Verdict {
+  const { range } = headers;
+  const isPlain =
+    range === undefined &&
+    headers["if-none-match"] === undefined &&
+    headers["if-modified-since"] === undefined &&
+    headers["if-match"] === undefined &&
+    headers["if-unmodified-since"] === undefined;
+  if (isPlain) return whole;
+  return judgeConditions(
+    {
+      ifMatch: headers["if-match"],
+      ifNoneMatch: headers["if-none-match"],
+      ifModifiedSince: headers["if-modified-since"],
+      ifUnmodifiedSince: headers["if-unmodified-since"],
+      // Range is for GET alone (RFC 9110 §14.2).
+      range: method === "GET" ? headers.range : undefined,
+      ifRange: Array.isArray(headers["if-range"]) ? headers["if-range"][0] : headers["if-range"],
+    },
+    {
+      // The origin has judged what passes through. Without a length no range can be named.
+      status: delivery.body.kind === "stream" || delivery.lengthBytes === null ? 0 : delivery.status,
+      etag: delivery.etag,
+      lastModified: delivery.lastModified,
+      lengthBytes: delivery.lengthBytes ?? 0,
+    },
+  );
+}
+
+function headOf(
+  delivery: Delivery,
+  verdict: Verdict,
+  { node, startedMs, nowMs }: DeliveryContext,
+): Head & { part: Part | null } {
+  const fields: string[] = [];
+  for (const [name, value] of blockPairs(delivery.headerBlock)) {
+    if (verdict.verdict !== "not-modified" || notModifiedFields.has(name.toLowerCase())) fields.push(name, value);
+  }
+  for (const [name, value] of delivery.headers) fields.push(name, value);
+  if (delivery.ageSeconds !== null) fields.push("Age", String(delivery.ageSeconds));
+  fields.push("Cache-Status", cacheStatusOf(node, delivery.outcome, delivery.statusBefore));
+  fields.push("Server-Timing", serverTiming(delivery, nowMs - startedMs));
+  return { fields, ...applied(verdict, delivery, fields) };
+}
+
+/** The status and the part of the body that the verdict makes of the delivery; adds the fields that go with it. */
+function applied(verdict: Verdict, delivery: Delivery, fields: string[]): { status: number; part: Part | null } {
+  const { body, lengthBytes } = delivery;
+  switch (verdict.verdict) {
+    case "not-modified":
+      return { status: 304, part: null };
+    case "precondition-failed":
+      dropContentFields(fields);
+      fields.push("Cache-Control", "no-store", "Content-Length", "0");
+      return { status: 412, part: null };
+    case "unsatisfiable":
+      dropContentFields(fields);
+      fields.push("Cache-Control", "no-store", "Content-Range", `bytes */${lengthBytes}`, "Content-Length", "0");
+      return { status: 416, part: null };
+    case "part": {
+      const { start, end } = verdict;
+      fields.push("Content-Range", `bytes ${start}-${end - 1}/${lengthBytes}`, "Content-Length", String(end - start));
+      return { status: 206, part: { start, end } };
+    }
+    case "whole": {
+      const isRangeable = body.kind !== "stream" && lengthBytes !== null;
+      if (isRangeable && delivery.status === 200) fields.push("Accept-Ranges", "bytes");
+      // 204 and 304 have no content, and so no length (RFC 9110 §8.6).
+      const hasContent = delivery.status !== 204 && delivery.status !== 304;
+      if (lengthBytes !== null && hasContent) fields.push("Content-Length", String(lengthBytes));
+      return { status: delivery.status, part: wholeBody };
+    }
+  }
+}
+
+const lifetimeFields = new Set(["cache-control", "cdn-cache-control", "expires"]);
+
+/** Fields of the body that is not sent, and of its lifetime: a refusal must not be kept in the body's stead. */
+function dropContentFields(fields: string[]): void {
+  for (let index = fields.length - 2; index >= 0; index -= 2) {
+    const name = (fields[index] ?? "").toLowerCase();
+    const isOfContent = name.startsWith("content-") && name !== "content-security-policy";
+    if (isOfContent || lifetimeFields.has(name)) fields.splice(index, 2);
+  }
+}
+
+function blockPairs(block: Buffer): HeaderPairs {
+  let pairs = pairsOfBlock.get(block);
+  if (pairs === undefined) {
+    pairs = headerPairsOf(block);
+    pairsOfBlock.set(block, pairs);
+  }
+  return pairs;
+}
+
+/** Server-Timing (W3C): what the request cost here, and where. */
+function serverTiming(delivery: Delivery, totalMs: number): string {
+  const { fetchMs, renderMs, peerMs } = delivery.timings;
+  const parts = [`cache;desc=${delivery.outcome.word}`];
+  if (fetchMs !== undefined) parts.push(`fetch;dur=${fetchMs.toFixed(1)}`);
+  if (renderMs !== undefined) parts.push(`render;dur=${renderMs.toFixed(1)}`);
+  if (peerMs !== undefined) parts.push(`peer;dur=${peerMs.toFixed(1)}`);
+  parts.push(`total;dur=${totalMs.toFixed(1)}`);
+  return parts.join(", ");
+}

@@ -1,0 +1,41 @@
+/**
+ * One receiver's room in the budget of bytes in flight: a chunk, or nothing. A receiver that leaves does not wait for
+ * room any more.
+ */
+import type { ByteBudget } from "./byte-budget.ts";
+import type { Sink } from "./sink.ts";
+
+/** Large enough to cost few turns of the event loop, small enough that 4,000 receivers fit into 256 MiB. */
+export const chunkBytesMax = 65_536;
+
+export interface Room {
+  /** True: there is room for a chunk, as long as it is not freed. False: none came in time, or the receiver left. */
+  readonly take: (waitMs: number) => boolean | Promise<boolean>;
+  /** May be called without room. */
+  readonly free: () => void;
+}
+
+/** @param share of the budget, usually the receiver's network */
+export function openRoom(budget: ByteBudget, share: string, sink: Sink): Room {
+  const left = new AbortController();
+  let isHeld = false;
+  const granted = (isGranted: boolean): boolean => {
+    isHeld = isGranted;
+    return isGranted;
+  };
+  const leave = (): void => {
+    left.abort();
+  };
+  void sink.closed().then(leave);
+  return {
+    take(waitMs) {
+      if (isHeld) return true;
+      const room = budget.take(chunkBytesMax, share, waitMs, left.signal);
+      return room instanceof Promise ? room.then(granted) : granted(room);
+    },
+    free() {
+      if (isHeld) budget.free(chunkBytesMax, share);
+      isHeld = false;
+    },
+  };
+}

@@ -1,0 +1,29 @@
+/**
+ * Whatever carries one response to whoever asked: a connection of HTTP/1.1, a peer's connection.
+ *
+ * Order of calls: head(), then end(), or any number of write() and then end() or cut().
+ */
+export interface Sink {
+  /**
+   * @param fields names and values in turn
+   * @throws Error for a field that can't be sent; nothing was sent then
+   */
+  readonly head: (status: number, fields: readonly string[]) => void;
+  /** Sends the head now, although no byte of the body is there yet. */
+  readonly flush: () => void;
+  /** Returns false when the receiver is behind: wait for drained() before the next write. */
+  readonly write: (chunk: Buffer) => boolean;
+  readonly end: (chunk?: Buffer) => void;
+  /** Bytes that the system has not taken yet. */
+  readonly pendingBytes: () => number;
+  /** Resolves when more can be written, or nothing can be written any more. */
+  readonly drained: () => Promise<void>;
+  /** Whether the receiver is gone, or has everything. */
+  readonly isClosed: () => boolean;
+  /** Resolves when the receiver has everything, or is gone. */
+  readonly closed: () => Promise<void>;
+  /** Whether the receiver's side took all that was written up to end(). */
+  readonly isComplete: () => boolean;
+  /** Breaks off, so that the receiver sees that the response is incomplete. */
+  readonly cut: () => void;
+}

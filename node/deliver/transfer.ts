@@ -1,0 +1,118 @@
+/**
+ * Sends a body that is not in memory, chunk by chunk, at the pace of its receiver.
+ *
+ *   ready ──▶ turn ──▶ room in the budget ──▶ next chunk ──▶ write ──▶ drained ──▶ free ──▶ ready …
+ *
+ * A chunk takes a turn (turns.ts), so that large responses leave the event loop to other requests.
+ *
+ * A receiver holds at most one chunk, however slowly it reads, and none while the body's source is slow. One that was
+ * slow to take its chunk queues again for the next, so that slow receivers share the budget in turn. One that takes
+ * less than the minimum rate is cut, since it holds a connection and a chunk that others wait for. When a receiver
+ * leaves, its reader is closed and its room freed at once, whatever it waits for.
+ */
+import { type Clock, sleep } from "#base/clock.ts";
+import type { BodyReader } from "#base/body.ts";
+import type { ByteBudget } from "./byte-budget.ts";
+import { chunkBytesMax, type Room } from "./room.ts";
+import type { Sink } from "./sink.ts";
+import type { Turns } from "./turns.ts";
+
+export interface TransferRules {
+  readonly budget: ByteBudget;
+  /** Shared by all transfers of the process. */
+  readonly turns: Turns;
+  /** Below it, on average over one chunk, a receiver is cut. */
+  readonly bytesPerSecondMin: number;
+  readonly clock: Clock;
+}
+
+/** A receiver may pause for so long before the minimum rate counts: a phone in a tunnel comes back. */
+const pauseMsMax = 30_000;
+/** A response that has begun can only be cut when no room comes, so it waits longer than one that has not. */
+const roomWaitMs = 30_000;
+
+export type TransferEnd =
+  | { readonly end: "complete"; readonly bytes: number }
+  /** The receiver left, or was cut because it was too slow or no room came. */
+  | { readonly end: "gone" | "too-slow" | "no-room"; readonly bytes: number }
+  /** The body's source failed; the receiver was cut. */
+  | { readonly end: "failed"; readonly bytes: number; readonly error: Error };
+
+/**
+ * Sends everything that `reader` gives and ends the response, or cuts it. Never throws. Closes the reader.
+ * @param room of this receiver; it may hold some already, and holds none afterwards
+ */
+export async function transfer(reader: BodyReader, sink: Sink, rules: TransferRules, room: Room): Promise<TransferEnd> {
+  let bytes = 0;
+  const { turns } = rules;
+  // A reader that is closed says that it is ready, so that nobody waits for a body whose receiver has left.
+  void sink.closed().then(reader.close);
+  const cutAs = (end: "gone" | "too-slow" | "no-room"): TransferEnd => {
+    sink.cut();
+    return { end, bytes };
+  };
+  try {
+    for (;;) {
+      const ready = reader.ready();
+      if (ready !== true) {
+        if (sink.pendingBytes() === 0) room.free();
+        await ready;
+      }
+      const turn = turns.take();
+      if (turn !== true) await turn;
+      if (sink.isClosed()) return cutAs("gone");
+      const taken = room.take(roomWaitMs);
+      if (taken !== true && !(await taken)) return cutAs(sink.isClosed() ? "gone" : "no-room");
+      const next = reader.next(chunkBytesMax);
+      const chunk = next instanceof Promise ? await next : next;
+      if (chunk === null) break;
+      if (chunk.length === 0) continue;
+      bytes += chunk.length;
+      if (sink.write(chunk)) continue; // the system took it: the room serves the next chunk
+      if (!(await drainedInTime(sink, chunk.length, rules))) return cutAs(sink.isClosed() ? "gone" : "too-slow");
+      room.free();
+    }
+    sink.end();
+    // What was written last waits for the receiver still.
+    if (!(await closedInTime(sink, rules))) return cutAs("too-slow");
+    return sink.isComplete() ? { end: "complete", bytes } : { end: "gone", bytes };
+  } catch (error) {
+    if (sink.isClosed()) return cutAs("gone"); // the reader was closed under the read
+    sink.cut();
+    return { end: "failed", bytes, error: error as Error };
+  } finally {
+    room.free();
+    reader.close();
+  }
+}
+
+/** Watches a response that was written whole, until its receiver has it. False: it was too slow, and was cut. */
+export async function closedInTime(sink: Sink, rules: TransferRules): Promise<boolean> {
+  const isInTime = await within(sink.closed(), allowedMs(sink.pendingBytes(), rules), rules.clock);
+  if (!isInTime) sink.cut();
+  return isInTime;
+}
+
+async function drainedInTime(sink: Sink, bytes: number, rules: TransferRules): Promise<boolean> {
+  const isInTime = await within(sink.drained(), allowedMs(bytes, rules), rules.clock);
+  return isInTime && !sink.isClosed();
+}
+
+function allowedMs(bytes: number, { bytesPerSecondMin }: TransferRules): number {
+  return pauseMsMax + (bytes / bytesPerSecondMin) * 1000;
+}
+
+async function within(done: Promise<void>, timeMs: number, clock: Clock): Promise<boolean> {
+  const stop = new AbortController();
+  try {
+    return await Promise.race([
+      done.then(() => true),
+      sleep(clock, timeMs, stop.signal).then(
+        () => false,
+        () => true,
+      ),
+    ]);
+  } finally {
+    stop.abort();
+  }
+}

@@ -1,0 +1,55 @@
+/** The context of a request that came over HTTP/1.1, and the notice that its client has left. */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { clientNetworkOf } from "#base/client-network.ts";
+import type { Cancel, Clock } from "#base/clock.ts";
+import type { RequestContext } from "../serve/request-context.ts";
+
+/** The reason of a context's signal. */
+class ClientGone extends Error {
+  constructor() {
+    super("the client closed its connection before the response was complete");
+  }
+}
+
+/**
+ * A client that has closed its sending side either waits for its response (RFC 9112 §9.6) or is gone: most that leave
+ * look like this. It gets its response if that begins within this time.
+ */
+const halfClosedMs = 2000;
+/** Fields that can make the response a head alone, or a part. */
+const partialFields = ["range", "if-none-match", "if-modified-since", "if-match", "if-unmodified-since"];
+
+export function contextOf(
+  request: IncomingMessage,
+  response: ServerResponse,
+  id: string,
+  clock: Clock,
+): RequestContext {
+  const { method, headers, socket } = request;
+  return {
+    id,
+    clientNetwork: clientNetworkOf(socket.remoteAddress),
+    isWhole: method === "GET" && partialFields.every((name) => headers[name] === undefined),
+    signal: departureOf(request, response, clock),
+  };
+}
+
+/** Aborted when the client has left. Requests of one connection come one at a time, so the listeners are few. */
+function departureOf({ socket }: IncomingMessage, response: ServerResponse, clock: Clock): AbortSignal {
+  const gone = new AbortController();
+  let cancel: Cancel = () => undefined;
+  const halfClosed = (): void => {
+    cancel = clock.after(halfClosedMs, () => {
+      // Once it has begun, the next write tells whether anyone is there.
+      if (!response.headersSent) gone.abort(new ClientGone());
+    });
+  };
+  if (socket.readableEnded) halfClosed();
+  else socket.once("end", halfClosed);
+  response.once("close", () => {
+    socket.off("end", halfClosed);
+    cancel();
+    if (!response.writableFinished) gone.abort(new ClientGone());
+  });
+  return gone.signal;
+}

@@ -1,0 +1,77 @@
+/**
+ * Pipelined requests (RFC 9112 §9.3.2) of one connection, one at a time: the next request begins when the response
+ * before it has been sent. So a connection has the memory of one response, however many requests it sends at once.
+ *
+ *   arrived ──▶ nothing under way? begin
+ *          └──▶ wait ──▶ begin, in order
+ *                └── too many: the connection is read no further, and the last response closes it
+ */
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+
+/**
+ * Past this, the client repeats the rest on a new connection (§9.3.2). The connection must be read until then: one that
+ * is not read does not tell that its client has left.
+ */
+const waitingMax = 256;
+
+export interface Pipeline {
+  readonly arrived: (request: IncomingMessage, response: ServerResponse) => void;
+  /** Whether a response is under way on this connection, or will be. */
+  readonly isAnswering: (connection: Duplex) => boolean;
+}
+
+interface Line {
+  isAnswering: boolean;
+  readonly waiting: [IncomingMessage, ServerResponse][];
+  isFull: boolean;
+}
+
+/** @param idle called each time that a connection has no request any more */
+export function openPipeline(
+  application: RequestListener,
+  idle: (connection: IncomingMessage["socket"]) => void,
+): Pipeline {
+  const lines = new WeakMap<Duplex, Line>();
+
+  function begin(line: Line, request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request;
+    line.isAnswering = true;
+    response.once("close", () => {
+      next(line, socket);
+    });
+    application(request, response);
+  }
+
+  function next(line: Line, socket: IncomingMessage["socket"]): void {
+    line.isAnswering = false;
+    if (socket.destroyed) line.waiting.length = 0;
+    const [request, response] = line.waiting.shift() ?? [];
+    if (request !== undefined && response !== undefined) begin(line, request, response);
+    else idle(socket);
+  }
+
+  return {
+    arrived(request, response) {
+      const { socket } = request;
+      let line = lines.get(socket);
+      if (line === undefined) {
+        line = { isAnswering: false, waiting: [], isFull: false };
+        lines.set(socket, line);
+      }
+      if (!line.isAnswering) {
+        begin(line, request, response);
+        return;
+      }
+      if (line.isFull) return;
+      line.waiting.push([request, response]);
+      if (line.waiting.length < waitingMax) return;
+      line.isFull = true;
+      response.shouldKeepAlive = false;
+      socket.pause();
+    },
+    isAnswering(connection) {
+      return lines.get(connection)?.isAnswering ?? false;
+    },
+  };
+}

@@ -1,0 +1,406 @@
+/**
+ * Fetches for an assets host: one per key, however many ask.
+ *
+ *   ask ──▶ running? join ──▶ head ──▶ stored under a key: everyone reads the same fill        (fetched)
+ *                               │      304: the stored body under a new head                   (renewed)
+ *                               │      a failure: shared by all who wait, kept for a moment    (failed)
+ *                               └──▶   not for the cache: its leader alone reads it            (passed)
+ *
+ * A flight ends with the head; its key stays taken until the fill is stored, so that who comes meanwhile joins the fill
+ * instead of asking again. A flight that nobody waits for any more is aborted, and its connection freed.
+ */
+import { LRUCache } from "lru-cache";
+import { Readable } from "node:stream";
+import { type BodyReader, chunksOf } from "#base/body.ts";
+import type { Clock } from "#base/clock.ts";
+import { asNearcastError, NearcastError } from "#base/errors.ts";
+import type { Fleet } from "#document/document.ts";
+import type { Fill } from "../cache/fill.ts";
+import { judgeUse } from "../cache/freshness.ts";
+import type { BodyWriter } from "../cache/disk/body-writer.ts";
+import type { HeaderPairs } from "../cache/object.ts";
+import type { Stored, Tiers } from "../cache/tiers.ts";
+import { type Arrived, collect, drop, endToEndPairs, isAbout, lengthOf, streamOf } from "./asset-answer.ts";
+import { conditionsOf, notesOf, primaryKeyOf } from "./asset-key.ts";
+import { type AssetHead, isFailure, isWithdrawal, meaningOf } from "./asset-response.ts";
+import {
+  type AssetFailure,
+  type AssetFailures,
+  createAssetFailures,
+  failureBytesMax,
+  mayBeShared,
+} from "./asset-failures.ts";
+import { type AssetFills, createAssetFills } from "./asset-fill.ts";
+import type { Asker, AssetWays, Way } from "./asset-way.ts";
+import type { AssetOrder } from "./order.ts";
+import type { RequestContext } from "./request-context.ts";
+
+export type Fetched =
+  /** Its body is on its way; readers join the fill. */
+  | {
+      readonly outcome: "fetched";
+      readonly head: AssetHead;
+      readonly fill: Fill<BodyWriter>;
+      /** A reader of the fill, or of a fetch of its own once it has fallen behind. */
+      readonly open: (start: number, end: number | null) => BodyReader;
+      readonly isStorable: boolean;
+      readonly way: Way;
+    }
+  /** The stored body of `before`, under a new head. */
+  | {
+      readonly outcome: "renewed";
+      readonly head: AssetHead;
+      readonly before: Stored;
+      readonly isStored: boolean;
+      readonly way: Way;
+    }
+  | AssetFailure
+  /** The body can be read once, by the leader alone. */
+  | {
+      readonly outcome: "passed";
+      readonly reason: string;
+      readonly status: number;
+      readonly pairs: HeaderPairs;
+      readonly body: Readable;
+      readonly lengthBytes: number | null;
+      readonly statusBefore: string | null;
+    };
+
+export interface Question {
+  readonly order: AssetOrder;
+  readonly asker: Asker;
+  readonly context: RequestContext;
+  /** The key by which the URL is looked up now. */
+  readonly key: string;
+  /** The fields that select among the URL's stored responses. */
+  readonly varyFields: readonly string[];
+  /** The stale entry whose validators can be used. */
+  readonly before: Stored | undefined;
+}
+
+export interface AssetFetches {
+  /**
+   * Joins the fetch for a key, or begins it.
+   * @throws NearcastError ORIGIN_*, in the result
+   */
+  readonly join: (
+    question: Question,
+    wanted: "while-the-client-waits" | "to-the-end",
+  ) => { result: Promise<Fetched>; isCollapsed: boolean };
+  /**
+   * Begins a fetch whose response is here already; nothing happens when one is running.
+   * @returns whether it was taken, as join() would give it
+   */
+  readonly adopt: (question: Question, come: Come) => Promise<Fetched> | undefined;
+  /** How much of the body of a running fetch is here; undefined: none is running, or its head has not arrived. */
+  readonly coming: (question: Question) => { arrivedBytes: number; lengthBytes: number | null } | undefined;
+  /** Why this key was not for the cache when it was last fetched; undefined: it may be. */
+  readonly uncacheable: (key: string) => string | undefined;
+  /** Running fetches may be of before a purge: nobody joins them any more. */
+  readonly purge: () => void;
+}
+
+/** A response that is here already. */
+interface Come {
+  readonly arrived: Arrived;
+  readonly way: Way;
+}
+
+interface Flight {
+  readonly result: Promise<Fetched>;
+  readonly abort: AbortController;
+  /** Of the monotonic clock: what the object costs to fetch again is told to the memory tier. */
+  readonly startedMs: number;
+  waiters: number;
+  /** Its head has arrived, or it failed. */
+  isLanded: boolean;
+  /** The response that readers join now. */
+  landed: Extract<Fetched, { outcome: "fetched" }> | undefined;
+  isOvertaken: boolean;
+}
+
+/** How long a key stays known as uncacheable (Varnish: hit-for-miss), and how many are known. */
+const uncacheableMs = 60_000;
+const uncacheableMax = 100_000;
+/** Of a fetch that no client may cut. */
+const noSignal = new AbortController().signal;
+
+interface Env {
+  readonly tiers: Tiers;
+  readonly ways: AssetWays;
+  readonly fleet: () => Fleet;
+  readonly clock: Clock;
+}
+
+interface State extends Env {
+  readonly running: Map<string, Flight>;
+  readonly fills: AssetFills;
+  readonly uncacheableUntil: LRUCache<string, { untilMs: number; reason: string }>;
+  readonly failures: AssetFailures;
+}
+
+export function createAssetFetches(env: Env): AssetFetches {
+  const state: State = {
+    ...env,
+    running: new Map(),
+    fills: createAssetFills(env.tiers, env.clock),
+    uncacheableUntil: new LRUCache({ max: uncacheableMax }),
+    failures: createAssetFailures(env.clock, () => env.fleet().limits.originFailureMs),
+  };
+  return {
+    join: (question, wanted) => join(state, question, wanted === "to-the-end" ? undefined : question.context.signal),
+    adopt(question, come) {
+      const key = flightKey(state, question);
+      return state.running.has(key) ? undefined : begin(state, key, question, come).result;
+    },
+    coming(question) {
+      const fill = state.running.get(flightKey(state, question))?.landed?.fill;
+      return fill === undefined ? undefined : { arrivedBytes: fill.arrivedBytes(), lengthBytes: fill.lengthBytes };
+    },
+    uncacheable(key) {
+      const known = state.uncacheableUntil.get(key);
+      return known !== undefined && known.untilMs > state.clock.monotonicMs() ? known.reason : undefined;
+    },
+    purge() {
+      // Which tags a response will have is not known before it is here, so who asks from now on begins anew.
+      for (const flight of state.running.values()) flight.isOvertaken = true;
+      state.running.clear();
+      state.uncacheableUntil.clear();
+      state.failures.clear();
+    },
+  };
+}
+
+function join(state: State, question: Question, signal: AbortSignal | undefined) {
+  const kept = state.failures.find(question.key, question.order.fields);
+  if (kept !== undefined) return { result: Promise.resolve<Fetched>(kept), isCollapsed: true };
+  const key = flightKey(state, question);
+  const running = state.running.get(key);
+  const isCollapsed = running !== undefined && mayJoin(state, running);
+  const flight = isCollapsed ? running : begin(state, key, question);
+  return { result: waitFor(flight, signal), isCollapsed };
+}
+
+/** Apart by where they begin: two nodes that take each other for the owner would wait for each other. */
+function flightKey({ ways }: State, { order, asker, key }: Question): string {
+  return `${ways.startOf(order, asker)} ${key}`;
+}
+
+/** A body may be on its way for longer than it is fresh; a fetch that everyone has left is about to fail. */
+function mayJoin({ clock }: State, { landed, abort }: Flight): boolean {
+  if (abort.signal.aborted) return false;
+  return landed === undefined || judgeUse(notesOf(landed.head).freshness, clock.wallMs()).state === "fresh";
+}
+
+/** @param come the response, when it is here already */
+function begin(state: State, key: string, question: Question, come?: Come): Flight {
+  const abort = new AbortController();
+  const { promise, resolve, reject } = Promise.withResolvers<Fetched>();
+  const flight: Flight = {
+    result: promise,
+    abort,
+    startedMs: state.clock.monotonicMs(),
+    waiters: 0,
+    isLanded: false,
+    landed: undefined,
+    isOvertaken: false,
+  };
+  state.running.set(key, flight);
+  const forget = (): void => {
+    if (state.running.get(key) === flight) state.running.delete(key);
+  };
+  const clearsBefore = state.tiers.clears();
+  const land = (fetched: Fetched): void => {
+    flight.isLanded = true;
+    if (fetched.outcome === "fetched") {
+      flight.landed = fetched;
+      void storeWhole(state, question, flight, fetched, clearsBefore).finally(forget);
+    } else forget();
+    if (fetched.outcome === "failed") state.failures.keep(question.key, question.order.fields, fetched);
+    resolve(fetched);
+  };
+  fetchOnce(state, question, flight, clearsBefore, come).then(land, (thrown: unknown) => {
+    flight.isLanded = true;
+    forget();
+    reject(asNearcastError(thrown));
+  });
+  promise.catch(() => undefined); // every waiter has its own promise of it
+  return flight;
+}
+
+/** The flight's result for one who waits; whoever leaves last aborts the fetch. */
+async function waitFor(flight: Flight, signal: AbortSignal | undefined): Promise<Fetched> {
+  if (signal === undefined) {
+    flight.waiters += 1; // and never leaves
+    return await flight.result;
+  }
+  const { promise: left, reject } = Promise.withResolvers<never>();
+  const leave = (): void => {
+    flight.waiters -= 1;
+    reject(new NearcastError("BAD_REQUEST", "the client closed the connection"));
+    if (flight.waiters === 0 && !flight.isLanded) flight.abort.abort(new Error("nobody waits for this any more"));
+  };
+  flight.waiters += 1;
+  if (signal.aborted) leave();
+  else signal.addEventListener("abort", leave, { once: true });
+  try {
+    return await Promise.race([flight.result, left]);
+  } finally {
+    signal.removeEventListener("abort", leave);
+  }
+}
+
+async function fetchOnce(
+  state: State,
+  question: Question,
+  flight: Flight,
+  clearsBefore: number,
+  come: Come | undefined,
+): Promise<Fetched> {
+  const { asker, before } = question;
+  const context = { ...question.context, signal: flight.abort.signal };
+  const order = before === undefined ? question.order : neutral(question);
+  const { ways, clock } = state;
+  const requestedAtMs = clock.wallMs();
+  const { arrived, way } = come ?? (await ways.fetch(order, asker, before && conditionsOf(before), context));
+  const times = { requestedAtMs, receivedAtMs: clock.wallMs() };
+  const isReplaceable =
+    before !== undefined && judgeUse(notesOf(before).freshness, times.receivedAtMs).state !== "expired";
+  refuseNonsense(order, before, arrived, isReplaceable);
+  if (isFailure(arrived.statusCode)) {
+    if (isWithdrawal(arrived.statusCode)) removeStored(state, before, flight);
+    return await failureOf(arrived, way, order.host.timeoutMs);
+  }
+  const unchanged = arrived.statusCode === 304 ? before : undefined;
+  if (unchanged !== undefined && !isAbout(notesOf(unchanged).etag, arrived)) {
+    drop(arrived);
+    return await fetchOnce(state, { ...question, before: undefined }, flight, clearsBefore, undefined);
+  }
+  const meaning = meaningOf(order, arrived, times, unchanged ?? null, way);
+  if (meaning.outcome === "pass") {
+    notForTheCache(state, question, flight, meaning.reason);
+    return passed(arrived, way, meaning, unchanged);
+  }
+  const { head } = meaning;
+  if (unchanged !== undefined) {
+    drop(arrived);
+    const isStored = mayStore(state, way, clearsBefore, head) && (await renew(state, question, way, head, unchanged));
+    return { outcome: "renewed", head, before: unchanged, isStored, way };
+  }
+  const bytesMax = state.fleet().limits.objectBytesMax;
+  if ((lengthOf(arrived) ?? 0) > bytesMax) {
+    notForTheCache(state, question, flight, "too-large");
+    return passed(arrived, way, { reason: "too-large", pairs: endToEndPairs(arrived.headers) }, undefined);
+  }
+  const { fill, open, hasRoom } = await state.fills.begin({
+    arrived,
+    head,
+    timeoutMs: order.host.timeoutMs,
+    bytesMax,
+    isForDisk: way.keep === "all",
+    isReplaceable,
+    // A fill goes on for its readers, whoever of them began it.
+    fetchPart: async (fields) => (await ways.fetchPart(order, fields, { ...context, signal: noSignal })).arrived,
+  });
+  return { outcome: "fetched", head, fill, open, isStorable: hasRoom && mayStore(state, way, clearsBefore, head), way };
+}
+
+/**
+ * What is stale may be used instead of a failure or of nonsense, so those are raised. Where nothing can be used
+ * instead, the origin's own words on its failure go through. @throws NearcastError ORIGIN_BAD_ANSWER
+ */
+function refuseNonsense(order: AssetOrder, before: Stored | undefined, arrived: Arrived, isReplaceable: boolean): void {
+  const { statusCode } = arrived;
+  const isNonsense = statusCode === 304 && before === undefined;
+  if (!isNonsense && !(statusCode >= 500 && isReplaceable)) return;
+  drop(arrived);
+  throw new NearcastError("ORIGIN_BAD_ANSWER", `${order.host.origin} answered status ${statusCode}`);
+}
+
+/** @param unchanged the stored response that a 304 was about: its body is sent */
+function passed(
+  arrived: Arrived,
+  { status: statusBefore }: Way,
+  { reason, pairs }: { reason: string; pairs: HeaderPairs },
+  unchanged: Stored | undefined,
+): Fetched {
+  const about = { outcome: "passed", reason, pairs, statusBefore } as const;
+  if (unchanged === undefined)
+    return { ...about, status: arrived.statusCode, body: streamOf(arrived), lengthBytes: lengthOf(arrived) };
+  drop(arrived);
+  const { facts, body, lengthBytes } = unchanged;
+  return { ...about, status: facts.status, body: Readable.from(chunksOf(body)), lengthBytes };
+}
+
+/** Stores a fill at its end; who looks the key up meanwhile joins the fill. Never rejects. */
+async function storeWhole(
+  state: State,
+  question: Question,
+  flight: Flight,
+  { head, fill, way }: Extract<Fetched, { outcome: "fetched" }>,
+  clearsBefore: number,
+): Promise<void> {
+  const ended = await fill.ended;
+  if (ended.end === "too-large") notForTheCache(state, question, flight, "too-large");
+  if (ended.end !== "whole") return;
+  if (!mayStore(state, way, clearsBefore, head)) {
+    ended.place?.abort();
+    return;
+  }
+  storeMarker(state, question, way, head);
+  const { key, headerBlock } = head;
+  const facts = { ...head.facts, costMs: Math.round(state.clock.monotonicMs() - flight.startedMs) };
+  const put = way.keep === "all" ? state.tiers.store : state.tiers.storeInMemory;
+  if (ended.bytes !== null) put({ key, facts, headerBlock, body: ended.bytes });
+  await ended.place?.commit(facts, headerBlock);
+}
+
+function mayStore({ tiers }: State, way: Way, clearsBefore: number, { facts }: AssetHead): boolean {
+  return way.keep !== "none" && tiers.clears() === clearsBefore && tiers.isStorable(facts);
+}
+
+/** A new head for what is stored. Under another key, such as after a change of Vary, the body stays where it was. */
+async function renew(state: State, question: Question, way: Way, head: AssetHead, before: Stored): Promise<boolean> {
+  if (head.key !== before.key) return false;
+  storeMarker(state, question, way, head);
+  const isStored = await state.tiers.replaceHead(before, head.facts, head.headerBlock);
+  return isStored;
+}
+
+/** Which fields select among the URL's responses is found under the URL's own key. */
+function storeMarker(state: State, { order }: Question, way: Way, head: AssetHead): void {
+  if (head.varyFields.length === 0) return;
+  const put = way.keep === "all" ? state.tiers.store : state.tiers.storeInMemory;
+  const facts = { ...head.facts, status: 0, notes: { vary: head.varyFields } };
+  put({ key: primaryKeyOf(order), facts, headerBlock: Buffer.alloc(0), body: Buffer.alloc(0) });
+}
+
+/** The origin has spoken: what it said before is no longer true, and may not be stored anew (RFC 9111 §4.3.3). */
+function notForTheCache(state: State, { key, before }: Question, flight: Flight, reason: string): void {
+  state.uncacheableUntil.set(key, { untilMs: state.clock.monotonicMs() + uncacheableMs, reason });
+  removeStored(state, before, flight);
+}
+
+function removeStored(state: State, before: Stored | undefined, flight: Flight): void {
+  if (before !== undefined && !flight.isOvertaken) void state.tiers.remove(before.key);
+}
+
+/**
+ * A revalidation has no fields of the client but those that select the response, so that no client can provoke a
+ * response that takes the place of a stored one.
+ */
+function neutral({ order, varyFields }: Question): AssetOrder {
+  const kept = new Set(["accept-encoding", "cdn-loop", ...varyFields]);
+  const fields = Object.fromEntries(Object.entries(order.fields).filter(([name]) => kept.has(name)));
+  return { ...order, fields };
+}
+
+async function failureOf(arrived: Arrived, way: Way, timeoutMs: number): Promise<Fetched> {
+  const { statusCode: status, headers } = arrived;
+  const pairs = endToEndPairs(headers);
+  const about = { status, pairs, isShareable: mayBeShared(pairs), statusBefore: way.status };
+  const collected = await collect(arrived, { bytesMax: failureBytesMax, timeoutMs });
+  if (collected.outcome === "whole") return { outcome: "failed", body: collected.body, ...about };
+  const { body } = collected;
+  return { outcome: "passed", reason: "status", body, lengthBytes: lengthOf(arrived), ...about };
+}

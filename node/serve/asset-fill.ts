@@ -1,0 +1,171 @@
+/**
+ * The body of a response on its way from an origin into the cache: how much of it memory may hold, when it is trusted,
+ * and how its rest is fetched when its source fails or a reader has fallen behind. asset-fetch.ts begins it, once the
+ * head is here; cache/fill.ts has the mechanics.
+ *
+ * Without a disk, fills hold their bodies in memory. All of them together stay within two limits: `collectingBytesMax`
+ * for bodies that are kept until they are whole, `windowsBytesMax` for those that pass through.
+ */
+import type { BodyReader } from "#base/body.ts";
+import type { Clock } from "#base/clock.ts";
+import type { BodyWriter } from "../cache/disk/body-writer.ts";
+import { type Fill, type FillSource, startFill } from "../cache/fill.ts";
+import type { Tiers } from "../cache/tiers.ts";
+import { openTurns, type Turns } from "../deliver/turns.ts";
+import { fieldOf, type RequestFields } from "../fetch/asset.ts";
+import { type Arrived, drop, lengthOf } from "./asset-answer.ts";
+import { notesOf } from "./asset-key.ts";
+import type { AssetHead } from "./asset-response.ts";
+import { skipping, sourceOf } from "./asset-source.ts";
+import { readFill } from "./rest-reader.ts";
+
+export interface AssetFill {
+  readonly fill: Fill<BodyWriter>;
+  /** A reader of the fill, or of a fetch of its own once it has fallen behind. */
+  readonly open: (start: number, end: number | null) => BodyReader;
+  /** There is a disk that takes it, or memory for all of it. */
+  readonly hasRoom: boolean;
+}
+
+export interface AssetFills {
+  /** @throws the failure of a body that takes the place of a usable one and fails before it is trusted */
+  readonly begin: (body: Beginning) => Promise<AssetFill>;
+}
+
+interface Beginning {
+  readonly arrived: Arrived;
+  readonly head: AssetHead;
+  readonly timeoutMs: number;
+  /** A larger body is not stored. */
+  readonly bytesMax: number;
+  /** It may go to disk. */
+  readonly isForDisk: boolean;
+  /** There is a stored response that can be used instead, should this one fail. */
+  readonly isReplaceable: boolean;
+  /** Asks the origin for a part of the same body. */
+  readonly fetchPart: (fields: Record<string, string>) => Promise<Arrived>;
+}
+
+interface State {
+  readonly tiers: Tiers;
+  readonly clock: Clock;
+  /** Of the chunks that come from origins. */
+  readonly turns: Turns;
+  /** Fills under way. */
+  running: number;
+  /** Of `collectingBytesMax`. */
+  collectingBytes: number;
+}
+
+/** A fill that has begun waits so long for readers: whoever asked may have left just now, and may come back. */
+const graceMs = 1000;
+/** So much of a response has to come before it takes the place of a stored one that can still be used. */
+const trustedBytes = 256 * 1024;
+/** A body that nobody waits for is fetched to its end when no more than this is missing. */
+const abandonedBytesMax = 1024 * 1024;
+
+/** A body up to here is always kept in memory until it is whole; at most 64 of them come from one origin at once. */
+const smallBodyBytesMax = 1024 * 1024;
+/** Larger bodies that all running fills together may keep in memory until they are whole, where there is no disk. */
+const collectingBytesMax = 64 * 1024 * 1024;
+
+/** Windows of all running fills together, and the least that one has: it must hold some chunks of a socket. */
+const windowsBytesMax = 64 * 1024 * 1024;
+const windowBytesMin = 128 * 1024;
+
+export function createAssetFills(tiers: Tiers, clock: Clock): AssetFills {
+  const state: State = { tiers, clock, turns: openTurns(), running: 0, collectingBytes: 0 };
+  return { begin: (body) => begin(state, body) };
+}
+
+async function begin(state: State, body: Beginning): Promise<AssetFill> {
+  const { arrived, head, timeoutMs, bytesMax } = body;
+  const lengthBytes = lengthOf(arrived);
+  const room = roomInMemory(state, lengthBytes, bytesMax);
+  const resume = (offset: number): Promise<FillSource | undefined> => restOf(state, body, offset);
+  let place: BodyWriter | null = null;
+  const { fill, release } = startFill({
+    source: sourceOf(arrived.body, timeoutMs, state.turns),
+    lengthBytes,
+    bytesMax,
+    keepBytesMax: room.bytesMax,
+    openPlace() {
+      place = body.isForDisk ? (state.tiers.write(head.key, lengthBytes) ?? null) : null;
+      return place;
+    },
+    abandonedBytesMax,
+    shareBytesMax: () => Math.max(windowBytesMin, windowsBytesMax / Math.max(1, state.running)),
+    resume,
+  });
+  state.running += 1;
+  void fill.ended.finally(() => {
+    state.running -= 1;
+    room.free();
+  });
+  try {
+    if (body.isReplaceable) await untilTrusted(fill);
+  } finally {
+    state.clock.after(graceMs, release);
+  }
+  const hasRoom = place !== null || lengthBytes === null || lengthBytes <= room.bytesMax;
+  return { fill, open: (start, end) => readFill(fill, { start, end }, resume), hasRoom };
+}
+
+/**
+ * How much of a body may be kept in memory until it is whole. Small bodies always may. Larger ones are kept only where
+ * there is no disk, within one limit for all running fills; past it, the body passes through and is not stored.
+ */
+function roomInMemory(
+  state: State,
+  lengthBytes: number | null,
+  objectBytesMax: number,
+): { bytesMax: number; free: () => void } {
+  const bytesMax = Math.min(objectBytesMax, state.tiers.memoryBodyBytesMax);
+  const wantedBytes = lengthBytes ?? bytesMax;
+  const smallOnly = { bytesMax: Math.min(bytesMax, smallBodyBytesMax), free: () => undefined };
+  if (wantedBytes <= smallBodyBytesMax || wantedBytes > bytesMax) return smallOnly;
+  if (state.collectingBytes + wantedBytes > collectingBytesMax) return smallOnly;
+  state.collectingBytes += wantedBytes;
+  return {
+    bytesMax,
+    free() {
+      state.collectingBytes -= wantedBytes;
+    },
+  };
+}
+
+/**
+ * A response that takes the place of a usable one is delivered once its beginning is here, or all of it: until then, a
+ * failure is answered with what is stored. @throws the failure of the fill
+ */
+async function untilTrusted(fill: Fill): Promise<void> {
+  await fill.untilArrived(trustedBytes);
+  const failure = fill.failure();
+  if (failure !== undefined) throw failure;
+}
+
+/**
+ * The rest of a body whose source failed: straight from the origin, if it has the same bytes still (RFC 9110 §13.1.5).
+ * An origin without ranges sends all of it, and the beginning is skipped. Undefined: it can't be had.
+ */
+async function restOf({ turns }: State, body: Beginning, offset: number): Promise<FillSource | undefined> {
+  const { etag } = notesOf(body.head);
+  if (etag === null || etag.startsWith("W/") || offset === 0) return undefined;
+  try {
+    const answer = await body.fetchPart({ range: `bytes=${offset}-`, "if-range": etag });
+    const source = sourceOf(answer.body, body.timeoutMs, turns);
+    const isTheSame = fieldOf(answer.headers, "etag") === etag;
+    if (isTheSame && answer.statusCode === 206 && isFromOffsetToEnd(answer.headers, offset)) return source;
+    if (isTheSame && answer.statusCode === 200) return skipping(source, offset);
+    drop(answer);
+  } catch {
+    // The first failure is the one to report.
+  }
+  return undefined;
+}
+
+/** A server may send less than was asked for (RFC 9110 §15.3.7); a part without its end would pass for the whole. */
+function isFromOffsetToEnd(headers: RequestFields, offset: number): boolean {
+  const match = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/.exec(fieldOf(headers, "content-range") ?? "");
+  return match !== null && Number(match[1]) === offset && Number(match[2]) + 1 === Number(match[3]);
+}

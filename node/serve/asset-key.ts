@@ -1,0 +1,51 @@
+/** Cache keys of an assets host, and the conditions that revalidate what lies under them; pure. */
+import { canonicalName } from "#record/domain-names.ts";
+import { type ObjectFacts, keyOf } from "../cache/object.ts";
+import type { Freshness } from "../cache/freshness.ts";
+import { codingsOf, fieldOf, forwardedFields, type RequestFields } from "../fetch/asset.ts";
+import type { AssetOrder } from "./order.ts";
+
+/** What a stored response must tell about itself again. (An interface would not fit a record of unknown values.) */
+export type Notes = {
+  freshness: Freshness;
+  etag: string | null;
+  lastModified: string | null;
+};
+
+/** Our own words, proven by the checksum of the head when they come from disk. */
+export function notesOf({ facts }: { facts: ObjectFacts }): Notes {
+  return facts.notes as Notes;
+}
+
+/** The key of a URL: its only response, or the list of the fields that select among several (RFC 9111 §4.1). */
+export function primaryKeyOf(order: Pick<AssetOrder, "host" | "target">): string {
+  return keyOf("asset", canonicalName(order.host.name), order.target);
+}
+
+/**
+ * The key among an URL's variants: the selecting fields as the origin saw them (RFC 9111 §4.1). It sees none but those
+ * of the allow-list, so the others select nothing, whatever clients write there.
+ */
+export function keyAmong(primaryKey: string, varyFields: readonly string[], fields: RequestFields): string {
+  if (varyFields.length === 0) return primaryKey;
+  const values = varyFields.flatMap((name) => {
+    const value = forwardedFields.includes(name) ? fieldOf(fields, name) : undefined;
+    if (name === "accept-encoding") return [name, codingsOf(value ?? "")];
+    return [name, value === undefined ? "absent" : `present:${value.trim().replaceAll(/\s+/g, " ")}`];
+  });
+  return keyOf("asset-variant", primaryKey, ...values);
+}
+
+/** All that a client's fields can change in the origin's response. */
+export function fieldsKey(fields: RequestFields): string {
+  return keyAmong("fields", forwardedFields, fields);
+}
+
+/** Validators of a stored response, both where there are both (RFC 9111 §4.3.1). */
+export function conditionsOf(stored: { facts: ObjectFacts }): Record<string, string> {
+  const { etag, lastModified } = notesOf(stored);
+  return {
+    ...(etag === null ? {} : { "if-none-match": etag }),
+    ...(lastModified === null ? {} : { "if-modified-since": lastModified }),
+  };
+}

@@ -1,0 +1,67 @@
+/**
+ * Ranges of an asset that is not stored. A player that seeks in a large film wants a few bytes now; fetching the whole
+ * for it would take long, and cost the origin much.
+ *
+ *   range ──▶ a running fetch has the bytes, or nearly? ──▶ read them there
+ *        └──▶ ask the origin for the range
+ *               206 of a small body ──▶ send it, and fetch the whole behind
+ *               206 of a large one ───▶ send it; the whole is fetched when ranges of it come again and again
+ *               200: no ranges there ─▶ the whole is here: store it, and send the range
+ */
+import { LRUCache } from "lru-cache";
+import type { AssetOrder } from "./order.ts";
+
+/** Where in a body a request wants to begin, for one that names a single range (RFC 9110 §14.1.2). */
+export function rangeStart({ method, fields }: AssetOrder, lengthBytes: number | null): number | undefined {
+  const { range } = fields;
+  if (method !== "GET" || typeof range !== "string" || range.length > rangeLengthMax) return undefined;
+  const [, first = "", last = ""] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(range) ?? [];
+  if (first !== "") return Number(first);
+  if (last === "") return undefined;
+  // The last bytes of a body whose length is not known yet may be anywhere.
+  return lengthBytes === null ? Number.MAX_SAFE_INTEGER : Math.max(0, lengthBytes - Number(last));
+}
+
+const rangeLengthMax = 64;
+
+/** The fields that ask for the same range of the same version (RFC 9110 §13.1.5, §14.2). */
+export function rangeFieldsOf({ fields }: AssetOrder): Record<string, string> {
+  const { range, "if-range": ifRange } = fields;
+  return {
+    ...(typeof range === "string" ? { range } : {}),
+    ...(typeof ifRange === "string" ? { "if-range": ifRange } : {}),
+  };
+}
+
+/** The length of the whole body, as a 206 tells it; null: it does not. */
+export function wholeLengthOf(contentRange: string | undefined): number | null {
+  const [, length] = /^bytes \d{1,15}-\d{1,15}\/(\d{1,15})$/.exec(contentRange ?? "") ?? [];
+  return length === undefined ? null : Number(length);
+}
+
+/** Bytes of a running fetch that a range waits for, rather than to ask the origin. */
+export const soonBytes = 1024 * 1024;
+/** A body up to here is fetched whole behind the first range of it. */
+export const smallBytesMax = 8 * 1024 * 1024;
+
+/** Ranges of one URL, until it is worth while to fetch the whole. */
+export interface RangeCounts {
+  /** Counts one more; true: the whole is to be fetched. */
+  readonly isWholeWorthwhile: (key: string) => boolean;
+}
+
+/** So many ranges within so much time, and how many URLs are counted. */
+const wholeAfterRanges = 4;
+const countedMs = 60_000;
+const countedMax = 10_000;
+
+export function createRangeCounts(): RangeCounts {
+  const counts = new LRUCache<string, number>({ max: countedMax, ttl: countedMs });
+  return {
+    isWholeWorthwhile(key) {
+      const count = (counts.get(key) ?? 0) + 1;
+      counts.set(key, count);
+      return count >= wholeAfterRanges;
+    },
+  };
+}

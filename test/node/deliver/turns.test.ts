@@ -1,0 +1,49 @@
+/** Turns of the event loop: a chunk waits for one when the bound of this turn is reached, and none is forgotten. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { openTurns } from "../../../node/deliver/turns.ts";
+
+test("four chunks go at once, and the rest in the turns that follow, in order", async () => {
+  const turns = openTurns();
+  const granted: number[] = [];
+  for (let number = 0; number < 10; number += 1) {
+    const turn = turns.take();
+    if (turn === true) granted.push(number);
+    else void turn.then(() => granted.push(number));
+  }
+  assert.equal(granted.length, 4);
+  await nextTurn();
+  assert.equal(granted.length, 8);
+  await nextTurn();
+  assert.deepEqual(
+    granted,
+    Array.from({ length: 10 }, (_, number) => number),
+  );
+});
+
+test("one that takes turns without end leaves each turn of the loop to others", async () => {
+  const turns = openTurns();
+  let taken = 0;
+  const over = new AbortController();
+  const greedy = (async () => {
+    while (!over.signal.aborted) {
+      const turn = turns.take();
+      if (turn !== true) await turn;
+      taken += 1;
+    }
+  })();
+  for (let turn = 1; turn <= 5; turn += 1) {
+    await nextTurn();
+    assert.ok(taken <= 4 * (turn + 1), `${taken} chunks in ${turn} turns`);
+  }
+  over.abort();
+  await greedy;
+});
+
+test("a chunk goes at once when the turns before were full and nobody waits any more", async () => {
+  const turns = openTurns();
+  for (let number = 0; number < 4; number += 1) assert.equal(turns.take(), true);
+  await nextTurn();
+  assert.equal(turns.take(), true);
+});

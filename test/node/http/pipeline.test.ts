@@ -1,0 +1,74 @@
+/** Many requests at once on one connection. */
+import assert from "node:assert/strict";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { test } from "node:test";
+import { listen } from "../../../node/http/listener.ts";
+import { openLine, readAnswers } from "./raw.ts";
+
+const requestsOf = (count: number): string =>
+  Array.from({ length: count }, (_none, index) => `GET /${index} HTTP/1.1\r\nHost: x\r\n\r\n`).join("");
+
+function echo(asked: IncomingMessage, response: ServerResponse): void {
+  const body = asked.url ?? "";
+  response.writeHead(200, { "Content-Length": String(body.length) }).end(body);
+}
+
+test("one request of a connection is under way at a time, and the responses keep their order", async (t) => {
+  const counts = { now: 0, most: 0 };
+  const listener = await listen("127.0.0.1", 0, (asked, response) => {
+    counts.now += 1;
+    counts.most = Math.max(counts.most, counts.now);
+    response.once("finish", () => (counts.now -= 1));
+    setImmediate(() => {
+      echo(asked, response);
+    });
+  });
+  t.after(() => listener.close(0));
+  const line = await openLine(listener);
+  line.send(requestsOf(100));
+  const answers = readAnswers(await line.until((text) => text.endsWith("/99")));
+  assert.deepEqual(
+    answers.map(({ body }) => body.toString()),
+    Array.from({ length: 100 }, (_none, index) => `/${index}`),
+  );
+  assert.equal(counts.most, 1);
+});
+
+test("a flood of requests in one write ends with a response that closes the connection", async (t) => {
+  const { promise: first, resolve: hold } = Promise.withResolvers<ServerResponse>();
+  let count = 0;
+  const holding = await listen("127.0.0.1", 0, (asked, response) => {
+    // Nothing is sent until all requests have arrived.
+    count += 1;
+    if (count === 1) hold(response);
+    else echo(asked, response);
+  });
+  t.after(() => holding.close(0));
+  const flood = await openLine(holding);
+  flood.send(requestsOf(1500));
+  const held = await first;
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  held.writeHead(200, { "Content-Length": "2" }).end("/0");
+  const answers = readAnswers(await flood.rest());
+  assert.ok(answers.length > 1 && answers.length <= 257, `${answers.length} responses`);
+  assert.deepEqual(answers.at(-1)?.fields.get("connection"), ["close"]);
+});
+
+test("a client that leaves takes its waiting requests with it", async (t) => {
+  let begun = 0;
+  const arrived = Promise.withResolvers<void>();
+  const gone = Promise.withResolvers<void>();
+  const listener = await listen("127.0.0.1", 0, (_asked, response) => {
+    begun += 1;
+    arrived.resolve();
+    response.once("close", gone.resolve);
+  });
+  t.after(() => listener.close(0));
+  const line = await openLine(listener);
+  line.send(requestsOf(50));
+  await arrived.promise;
+  line.socket.resetAndDestroy();
+  await gone.promise;
+  await new Promise(setImmediate);
+  assert.equal(begun, 1);
+});
