@@ -51,6 +51,8 @@ test("an upload is answered with what it is, and read back byte for byte", async
   assert.equal(header("nearcast-height"), "30");
   assert.equal(header("nearcast-frames"), "1");
   assert.equal(header("nearcast-alpha"), "0");
+  assert.equal(header("nearcast-type"), "jpeg");
+  assert.equal(header("nearcast-scans"), "1");
   assert.ok(Date.parse(header("last-modified") ?? "") > 0);
   assert.match(header("x-request-id") ?? "", /^[0-9a-f-]{36}$/);
 });
