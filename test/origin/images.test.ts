@@ -34,6 +34,7 @@ test("an upload is answered with what it is, and read back byte for byte", async
     height: 30,
     frames: 1,
     hasAlpha: false,
+    scans: 1,
     author: "Zoë",
     deduplicated: false,
     unchanged: false,
