@@ -2,9 +2,9 @@
  * Pipelined requests (RFC 9112 §9.3.2) of one connection, one at a time: the next request begins when the response
  * before it has been sent. So a connection has the memory of one response, however many requests it sends at once.
  *
- *   arrived ──▶ nothing under way? begin
+ *   arrived ──▶ nothing in progress? begin
  *          └──▶ wait ──▶ begin, in order
- *                └── too many: the connection is read no further, and the last response closes it
+ *                └── too many: no more is read from the connection, and the last response closes it
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";

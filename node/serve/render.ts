@@ -1,12 +1,13 @@
 /**
- * Renderings: a source's bytes and a variant ▶ the object that is stored and sent. Coalesced per key, in turn fairly
- * between the clients' networks (image/render-turns.ts), and none twice in a short while that failed.
+ * Renderings: bytes of a source and a variant ▶ the object that is stored and sent. Coalesced per key, and in turn,
+ * shared fairly between client networks (image/render-turns.ts). A rendering that failed is not repeated for a short
+ * while.
  *
  *   what the source is ──known from the origin──▶ cost ▶ turn ▶ bytes ▶ decoder ▶ stored
  *                       └─ or a turn to read its header ─┘
  *
- * Keyed by the source's hash, so a running rendering can't be overtaken by a purge, only a question can. What it brings
- * is not stored when a purge that came since concerns it.
+ * The key has the hash of the source, so a purge can't overtake a rendering, only the request for the meaning of its
+ * name. A result that a purge has concerned since is not stored.
  */
 import { LRUCache } from "lru-cache";
 import type { Clock } from "#base/clock.ts";
@@ -98,7 +99,7 @@ export interface Renderings {
   counts: () => RenderCounts;
 }
 
-/** A variant that could not be rendered is not tried again for so long: its decoder may have cost much. */
+/** How long a variant that could not be rendered is not tried again: the attempt may have cost much. */
 const failureMs = 30_000;
 const failuresMax = 10_000;
 /** What headers said of sources of which the origin recorded nothing: some 200 B each. */
