@@ -6,14 +6,14 @@
  *     A         1200 ms         ▪▪▪▪▪▪▪▪▪▪▪▪
  *     B          340 ms         ▪                ◀── next: the network whose time is earliest
  *
- * Each network has a time of its own, and a job's cost moves it on when the job gets its place; what the job took in the
- * end corrects it (start-time fair queueing: Goyal, Vin and Cheng, 1996; the same idea as Linux's CFS). The time of the
- * whole queue goes on by what each active network can expect: real time × workers ÷ active networks. A network that
+ * Each network has a time of its own, and a job's cost moves it on when the job gets its place. What the job took in
+ * the end corrects it (start-time fair queueing: Goyal, Vin and Cheng, 1996; the same idea as Linux's CFS). The time of
+ * the whole queue goes on by what each active network can expect: real time × workers ÷ active networks. A network that
  * comes starts there, or at its own time if that is later: so nobody saves up a claim, and who has had more than a fair
  * share stands behind the others until time has caught up.
  *
- * A job that several networks wait for is in the line of each. It gets its place by the one that is first in turn, which
- * pays for it.
+ * A job that several networks wait for is in the line of each. It gets its place by the one that is first in turn,
+ * which pays for it.
  *
  * A job above `largeCostMs` is large. Large jobs never have more places than `largeMax`, one fewer than there are
  * workers: a job can't be interrupted, so without this rule a few large ones, of one network or many, would make

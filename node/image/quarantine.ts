@@ -1,12 +1,12 @@
 /**
- * Sources that are not rendered for a while, because their decoders failed repeatedly: each failure costs a process, and
- * up to its whole time limit. Pure but for what it remembers; the time is passed in.
+ * Sources that are not rendered for a while, because their decoders failed repeatedly: each failure costs a process,
+ * and up to its whole time limit. Pure but for what it remembers; the time is passed in.
  *
  *   failure ─▶ failure ─▶ quarantine 30 s ─▶ failure ─▶ 60 s ─▶ … ─▶ 1 h
  *                                       └─▶ success ─▶ forgotten
  *
- * By the hash of the source's bytes: a new version of a picture is another source, and free at once. What is stored of a
- * source in quarantine is delivered as before.
+ * By the hash of the source's bytes: a new version of a picture is another source, and free at once. What is stored of
+ * a source in quarantine is delivered as before.
  */
 import { LRUCache } from "lru-cache";
 import type { ErrorCode } from "#base/errors.ts";

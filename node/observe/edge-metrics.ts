@@ -275,8 +275,8 @@ function declareRenderQueue(metrics: Metrics, { images }: Pick<Observed, "images
   metrics.observe({
     name: "nearcast_render_refusals_total",
     help:
-      "Renderings refused: too many wait of the client's network (network) or altogether (queue), or the source is in " +
-      "quarantine (quarantine)",
+      "Renderings refused: too many wait of the client's network (network) or altogether (queue), or the source is " +
+      "in quarantine (quarantine)",
     kind: "counter",
     labels: ["reason"],
     read: () => {

@@ -139,8 +139,8 @@ export function readNetwork(fields: RequestFields): string | null | undefined {
 }
 
 /**
- * Failures that are the same wherever the work is tried: the origin's, those of a picture, and the client's own. All others are the
- * asked one's own, and the asker goes on to the next.
+ * Failures that are the same wherever the work is tried: the origin's, those of a picture, and the client's own. All
+ * others are the asked one's own, and the asker goes on to the next.
  */
 const sharedFailures: ReadonlySet<string> = new Set<ErrorCode>([
   "BODY_TOO_LARGE",

@@ -82,7 +82,8 @@ const canonicalPattern = new RegExp(
   [
     "^(?:w=(?<w>[0-9.]{1,6})&)?(?:h=(?<h>[0-9.]{1,6})&)?fit=(?<fit>[a-z]{1,5})(?:&q=(?<q>[0-9]{1,3}))?",
     "(?:&bg=(?<bg>[0-9a-f]{8}))?(?:&class=(?<compatible>compatible)|&fm=(?<fm>[a-z]{3,4}))?",
-    "(?:&instead=(?<instead>webp|compatible))?(?:&grow=(?<grow>[1-9][0-9]?\\.[0-9]{4}))?(?:&px=(?<px>[1-9][0-9]{3,7}))?$",
+    "(?:&instead=(?<instead>webp|compatible))?",
+    "(?:&grow=(?<grow>[1-9][0-9]?\\.[0-9]{4}))?(?:&px=(?<px>[1-9][0-9]{3,7}))?$",
   ].join(""),
 );
 
