@@ -1,6 +1,6 @@
 /**
  * What a source picture is, and how that travels in fields of HTTP: the origin records it at the upload and sends it
- * with the source, a shield passes it on, and so an edge knows what a rendering will cost before it has the bytes. Pure.
+ * with the source, a shield passes it on. So an edge knows what a rendering will cost before it has the bytes. Pure.
  */
 
 export const pictureTypes = ["jpeg", "png", "webp", "gif", "avif"] as const;
