@@ -3,6 +3,7 @@
  * Server-Timing, then the body.
  *
  *   body in memory ──▶ head and body in one write; most often the system takes all of it at once
+ *                      └── what it does not take counts in the budget (body-holds.ts), before the write if it is large
  *   other bodies ────▶ room in the budget ──▶ head ──▶ transfer.ts
  */
 import type { IncomingHttpHeaders } from "node:http";
@@ -12,7 +13,7 @@ import { type Body, type BodyReader, dropUnread, streamReader } from "#base/body
 import { judgeConditions, type Verdict } from "./conditions.ts";
 import { cacheStatusOf, type Delivery } from "./outcome.ts";
 import type { Sink } from "./sink.ts";
-import { openRoom } from "./room.ts";
+import { chunkBytesMax, openRoom } from "./room.ts";
 import { closedInTime, transfer, type TransferEnd, type TransferRules } from "./transfer.ts";
 
 /** Pairs of a header block, read once per block: an object in memory is sent many times. */
@@ -48,7 +49,7 @@ export interface Sent {
 
 export interface SendContext {
   readonly rules: TransferRules;
-  /** Of the budget: the client's network. Called only for a body that is not in memory. */
+  /** Of the budget: the client's network. Not called for a small body in memory that the system takes at once. */
   readonly share: () => string;
 }
 
@@ -104,11 +105,57 @@ export function send(
     return { status, bodyBytes: 0, end: "complete" };
   }
   if (body.kind !== "bytes") return sendInChunks(head, readerOf(body, part), sink, context);
-  const bytes = part.end === null ? body.bytes : body.bytes.subarray(part.start, part.end);
+  const whole = body.bytes;
+  const bytes = part.end === null ? whole : whole.subarray(part.start, part.end);
+  if (bytes.length > chunkBytesMax) return sendLarge(head, { whole, bytes }, sink, context);
+  const sent = sendAll(head, bytes, sink);
+  if (sink.pendingBytes() === 0) return sent;
+  if (context.rules.bodies.take(whole, context.share(), 0) === true) return watch(sent, whole, sink, context);
+  sink.cut();
+  context.rules.counts.noRoom += 1;
+  return { ...sent, end: "no-room" };
+}
+
+/** A body in memory that the system may not take at once: there has to be room for what it does not take. */
+function sendLarge(
+  head: Head,
+  { whole, bytes }: { whole: Buffer; bytes: Buffer },
+  sink: Sink,
+  context: SendContext,
+): Sent | Promise<Sent> {
+  const { rules, share } = context;
+  const left = new AbortController();
+  const taken = rules.bodies.take(whole, share(), roomWaitMs, left.signal);
+  const go = (isGranted: boolean): Sent | Promise<Sent> => {
+    if (!isGranted) return refused(head.status, sink, rules);
+    let isAllTaken = true;
+    try {
+      const sent = sendAll(head, bytes, sink);
+      isAllTaken = sink.pendingBytes() === 0;
+      return isAllTaken ? sent : watch(sent, whole, sink, context);
+    } finally {
+      if (isAllTaken) rules.bodies.release(whole);
+    }
+  };
+  if (!(taken instanceof Promise)) return go(taken);
+  const leave = (): void => {
+    left.abort();
+  };
+  void sink.closed().then(leave);
+  return taken.then(go);
+}
+
+function sendAll({ status, fields }: Head, bytes: Buffer, sink: Sink): Sent {
   sink.head(status, fields);
   sink.end(bytes);
-  const sent: Sent = { status, bodyBytes: bytes.length, end: "complete" };
-  return sink.pendingBytes() === 0 ? sent : watch(sent, sink, context);
+  return { status, bodyBytes: bytes.length, end: "complete" };
+}
+
+/** @throws NearcastError OVERLOADED, unless the receiver has left */
+function refused(status: number, sink: Sink, { counts }: TransferRules): Sent {
+  if (sink.isClosed()) return { status, bodyBytes: 0, end: "gone" };
+  counts.refused += 1;
+  throw new NearcastError("OVERLOADED", "too many bytes are on their way to slow clients");
 }
 
 async function sendInChunks(
@@ -122,8 +169,7 @@ async function sendInChunks(
   const taken = room.take(roomWaitMs);
   if (taken !== true && !(await taken)) {
     reader.close();
-    if (sink.isClosed()) return { status, bodyBytes: 0, end: "gone" };
-    throw new NearcastError("OVERLOADED", "too many bytes are on their way to slow clients");
+    return refused(status, sink, rules);
   }
   try {
     sink.head(status, fields);
@@ -138,9 +184,14 @@ async function sendInChunks(
   return ended.end === "failed" ? { ...sent, error: ended.error } : sent;
 }
 
-/** A response that the system has not taken whole keeps its body in memory, so its receiver has a minimum rate. */
-async function watch(sent: Sent, sink: Sink, { rules }: SendContext): Promise<Sent> {
-  if (!(await closedInTime(sink, rules))) return { ...sent, end: "too-slow" };
+/**
+ * A response that the system has not taken whole keeps its body in memory, so its receiver has a minimum rate.
+ * @param body held for it, and released at the end
+ */
+async function watch(sent: Sent, body: Buffer, sink: Sink, { rules }: SendContext): Promise<Sent> {
+  const isInTime = await closedInTime(sink, rules);
+  rules.bodies.release(body);
+  if (!isInTime) return { ...sent, end: "too-slow" };
   return sink.isComplete() ? sent : { ...sent, end: "gone" };
 }
 

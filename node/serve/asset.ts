@@ -43,6 +43,7 @@ import {
   wholeLengthOf,
 } from "./asset-part.ts";
 import { type Asker, type AssetWays, createAssetWays, hostFieldOf } from "./asset-way.ts";
+import type { FillCounts } from "./fill-room.ts";
 import { type Found, run } from "./machine.ts";
 import type { AssetOrder } from "./order.ts";
 import type { Peers } from "./peers.ts";
@@ -58,6 +59,8 @@ export interface AssetServer {
   /** For another node. @throws like serve() */
   serveToPeer: (order: AssetOrder, role: Role, context: RequestContext) => AssetDelivery | Promise<AssetDelivery>;
   explain: (order: AssetOrder) => Promise<Record<string, unknown>>;
+  /** Bodies on their way from origins. */
+  fills: () => FillCounts;
   /** Running fetches may be of before this purge: nobody joins them any more. */
   purge: (purge: Purge) => void;
 }
@@ -117,6 +120,7 @@ export function createAssetServer(parts: {
     serve: (order, context) => serve(env, { order, asker: "client", context }),
     serveToPeer: (order, asker, context) => serve(env, { order, asker, context }),
     explain: (order) => explain(env, order),
+    fills: fetches.fills,
     purge(purge) {
       // Purges of pictures concern no asset.
       if (purge.isAll || ![...purge.tags, ...purge.tagPrefixes].every(isSourceTag)) fetches.purge();
