@@ -17,9 +17,9 @@ const largeSource = "large.jpg";
 const largeRequests = 15;
 /** Each has a width of its own, so that each is rendered. */
 const largestPx = 8192;
-/** Half of what two decoders manage, so that those who request normally never wait for each other. */
-const intervalMs = 400;
-const measuredMs = 40_000;
+/** So rare that one decoder manages them, and those who request normally never wait for each other. */
+const intervalMs = 1500;
+const measuredMs = 30_000;
 /** As long as the edge lets a client wait for a place and a rendering, and more. */
 const timeoutMs = 60_000;
 /** Source addresses of two networks. */

@@ -446,3 +446,21 @@ test("past the bound of those who wait for a decoder the next is refused, and no
   for (const widthPx of widths) assert.equal((await edge.get("a.png", { widthPx })).status, 200);
   assert.deepEqual(origin.counts(), { questions: 1, bodies: 1 });
 });
+
+test("a picture that is requested in many sizes keeps those that are used, and has no more than its share", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("a.png", black);
+  origin.names.set("b.png", white);
+  const edge = await startEdge(t, origin, {}, { variantsPerSourceMax: 4 });
+  for (const name of ["a.png", "b.png"]) for (const widthPx of [1, 1, 2, 2]) await edge.get(name, { widthPx });
+  for (let widthPx = 3; widthPx < 20; widthPx += 1) await edge.get("a.png", { widthPx });
+  for (const [name, widthPx] of [
+    ["a.png", 1],
+    ["a.png", 2],
+    ["a.png", 19],
+    ["b.png", 1],
+  ] as const) {
+    assert.equal((await edge.get(name, { widthPx })).outcome.word, "hit", `${name} ${widthPx}`);
+  }
+  assert.equal((await edge.get("a.png", { widthPx: 3 })).outcome.word, "miss");
+});
