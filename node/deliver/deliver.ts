@@ -2,7 +2,8 @@
  * Sends a delivery: judges the request's conditions and ranges, writes the head with Age, Cache-Status and
  * Server-Timing, then the body.
  *
- *   body in memory ──▶ head and body in one write; most often the system takes all of it at once
+ *   body in memory ──▶ head and body in one write; most often the system takes all of it at once. What it does not take
+ *                      is counted as in flight (held-bodies.ts)
  *   other bodies ────▶ room in the budget ──▶ head ──▶ transfer.ts
  */
 import type { IncomingHttpHeaders } from "node:http";
@@ -12,7 +13,7 @@ import { type Body, type BodyReader, dropUnread, streamReader } from "#base/body
 import { judgeConditions, type Verdict } from "./conditions.ts";
 import { cacheStatusOf, type Delivery } from "./outcome.ts";
 import type { Sink } from "./sink.ts";
-import { openRoom } from "./room.ts";
+import { chunkBytesMax, departureOf, openRoom } from "./room.ts";
 import { closedInTime, transfer, type TransferEnd, type TransferRules } from "./transfer.ts";
 
 /** Pairs of a header block, read once per block: an object in memory is sent many times. */
@@ -105,28 +106,56 @@ export function send(
   }
   if (body.kind !== "bytes") return sendInChunks(head, readerOf(body, part), sink, context);
   const bytes = part.end === null ? body.bytes : body.bytes.subarray(part.start, part.end);
-  sink.head(status, fields);
-  sink.end(bytes);
-  const sent: Sent = { status, bodyBytes: bytes.length, end: "complete" };
-  return sink.pendingBytes() === 0 ? sent : watch(sent, sink, context);
+  if (bytes.length <= chunkBytesMax) return sendSmall(head, body.bytes, bytes, sink, context);
+  return sendHeld(head, body.bytes, bytes, sink, context);
 }
 
-async function sendInChunks(
-  { status, fields }: Head,
-  reader: BodyReader,
-  sink: Sink,
-  { rules, share }: SendContext,
-): Promise<Sent> {
+/** Most often the system takes all of it at once, and nothing is to be counted. */
+function sendSmall(head: Head, body: Buffer, bytes: Buffer, sink: Sink, context: SendContext): Sent | Promise<Sent> {
+  const sent = writeWhole(head, bytes, sink);
+  if (sink.pendingBytes() === 0) return sent;
+  if (context.rules.held.take(body, context.share(), 0) === true) return watch(sent, body, sink, context);
+  sink.cut();
+  return { ...sent, end: "no-room" };
+}
+
+/** A body that the system will hardly take at once is counted before it is sent. */
+async function sendHeld(head: Head, body: Buffer, bytes: Buffer, sink: Sink, context: SendContext): Promise<Sent> {
+  const { held } = context.rules;
+  const taken = held.take(body, context.share(), roomWaitMs, departureOf(sink));
+  if (taken !== true && !(await taken)) return noRoom(head, sink);
+  let sent: Sent;
+  try {
+    sent = writeWhole(head, bytes, sink);
+  } catch (error) {
+    held.free(body);
+    throw error;
+  }
+  return await watch(sent, body, sink, context);
+}
+
+/** @throws NearcastError OVERLOADED, unless the receiver has left */
+function noRoom({ status }: Head, sink: Sink): Sent {
+  if (sink.isClosed()) return { status, bodyBytes: 0, end: "gone" };
+  throw new NearcastError("OVERLOADED", "too many bytes are on their way to slow clients");
+}
+
+function writeWhole({ status, fields }: Head, bytes: Buffer, sink: Sink): Sent {
+  sink.head(status, fields);
+  sink.end(bytes);
+  return { status, bodyBytes: bytes.length, end: "complete" };
+}
+
+async function sendInChunks(head: Head, reader: BodyReader, sink: Sink, { rules, share }: SendContext): Promise<Sent> {
   const room = openRoom(rules.budget, share(), sink);
   void sink.closed().then(reader.close);
   const taken = room.take(roomWaitMs);
   if (taken !== true && !(await taken)) {
     reader.close();
-    if (sink.isClosed()) return { status, bodyBytes: 0, end: "gone" };
-    throw new NearcastError("OVERLOADED", "too many bytes are on their way to slow clients");
+    return noRoom(head, sink);
   }
   try {
-    sink.head(status, fields);
+    sink.head(head.status, head.fields);
     if (reader.ready() !== true) sink.flush();
   } catch (error) {
     room.free();
@@ -134,14 +163,19 @@ async function sendInChunks(
     throw error;
   }
   const ended = await transfer(reader, sink, rules, room);
-  const sent = { status, bodyBytes: ended.bytes, end: ended.end };
+  const sent = { status: head.status, bodyBytes: ended.bytes, end: ended.end };
   return ended.end === "failed" ? { ...sent, error: ended.error } : sent;
 }
 
 /** A response that the system has not taken whole keeps its body in memory, so its receiver has a minimum rate. */
-async function watch(sent: Sent, sink: Sink, { rules }: SendContext): Promise<Sent> {
-  if (!(await closedInTime(sink, rules))) return { ...sent, end: "too-slow" };
-  return sink.isComplete() ? sent : { ...sent, end: "gone" };
+async function watch(sent: Sent, body: Buffer, sink: Sink, { rules }: SendContext): Promise<Sent> {
+  try {
+    if (sink.pendingBytes() === 0) return sent;
+    if (!(await closedInTime(sink, rules))) return { ...sent, end: "too-slow" };
+    return sink.isComplete() ? sent : { ...sent, end: "gone" };
+  } finally {
+    rules.held.free(body);
+  }
 }
 
 function readerOf(body: Exclude<Body, { kind: "bytes" }>, part: Part): BodyReader {

@@ -13,6 +13,7 @@
 import { type Clock, sleep } from "#base/clock.ts";
 import type { BodyReader } from "#base/body.ts";
 import type { ByteBudget } from "./byte-budget.ts";
+import type { HeldBodies } from "./held-bodies.ts";
 import { chunkBytesMax, type Room } from "./room.ts";
 import type { Sink } from "./sink.ts";
 import type { Turns } from "./turns.ts";
@@ -21,6 +22,8 @@ export interface TransferRules {
   readonly budget: ByteBudget;
   /** Shared by all transfers of the process. */
   readonly turns: Turns;
+  /** Of this budget. */
+  readonly held: HeldBodies;
   /** Below it, on average over one chunk, a receiver is cut. */
   readonly bytesPerSecondMin: number;
   readonly clock: Clock;

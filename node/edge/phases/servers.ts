@@ -1,5 +1,6 @@
 /** The peers, and the picture and asset servers that ask them. */
 import { openByteBudget } from "../../deliver/byte-budget.ts";
+import { openHeldBodies } from "../../deliver/held-bodies.ts";
 import { openTurns } from "../../deliver/turns.ts";
 import type { TransferRules } from "../../deliver/transfer.ts";
 import { type AssetServer, createAssetServer } from "../../serve/asset.ts";
@@ -53,7 +54,8 @@ export function openServers(
   const assets = createAssetServer({ ...shared, fetcher });
   const purger = createPurger({ images, assets, tiers, records, purges, sweep, fleet: () => currentFleet(parts) });
   const { inFlightBytes, bytesPerSecondMin } = config.delivery;
-  const transfers = { budget: openByteBudget(inFlightBytes, clock), turns: openTurns(), bytesPerSecondMin, clock };
+  const budget = openByteBudget(inFlightBytes, clock);
+  const transfers = { budget, held: openHeldBodies(budget), turns: openTurns(), bytesPerSecondMin, clock };
   return { peering, images, assets, purger, transfers };
 }
 
