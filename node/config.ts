@@ -200,7 +200,7 @@ export const edgeConfigSchema = Type.Object(
           maximum: 1024 ** 5,
           default: 10 * 1024 * mebibyte,
           unit: "B",
-          description: "disk space for the cache; 0: no disk cache",
+          description: "disk space for the cache, with its index; 0: no disk cache",
         }),
       },
       { ...strict, default: {}, description: "size of the cache" },
@@ -213,15 +213,16 @@ export const edgeConfigSchema = Type.Object(
           default: 256 * mebibyte,
           unit: "B",
           description:
-            "memory for bodies that are on their way to clients and not in the memory cache; a request that finds no " +
-            "room waits, and then gets a 503",
+            "memory for bodies that are on their way to clients and not in the memory cache, 64 KiB for each; a " +
+            "client network gets a quarter at most; a request that finds no room for 5 s gets a 503",
         }),
         bytesPerSecondMin: Type.Integer({
           minimum: 1,
           maximum: mebibyte,
           default: 1024,
           unit: "B/s",
-          description: "a client that takes less, on average over about a minute, is disconnected",
+          description:
+            "minimum rate of a client, over each 64 KiB and with 30 s to spare; a slower one is disconnected",
         }),
       },
       { ...strict, default: {}, description: "limits for responses on their way to clients" },

@@ -30,10 +30,11 @@ const advice = {
   BROKEN_IMAGE: "Save the picture with another program, then upload it again.",
   TOO_MANY_PIXELS: "Upload a smaller picture, or raise `limits.sourcePixelsMax` of the fleet document.",
   HEADERS_TOO_LARGE: "Send fewer or shorter ones.",
-  NOT_CACHED: "The request has the directive `only-if-cached`. Without it, the edge fetches the picture.",
+  NOT_CACHED: "The request has the directive `only-if-cached`. Without it, the edge fetches the picture or the file.",
   LOOP_DETECTED: "The `origin` of an assets host leads back to the fleet. Correct it in the fleet document.",
   OVERLOADED:
-    "Wait for the time in `Retry-After`. If it persists and `nearcast_decoders_queued` is high, add decoders or nodes.",
+    "Wait for the time in `Retry-After`. The log says what is overloaded: if renderings wait, add decoders or nodes; " +
+    "if bodies wait for slow clients, raise `delivery.inFlightBytes`.",
   NOT_READY: "`/readyz` on the admin listener lists the reasons. A node that is starting or draining is not ready.",
   ORIGIN_UNREACHABLE:
     "Check that the origin, or the origin of the assets host, is running and reachable from this node.",
@@ -45,7 +46,9 @@ const advice = {
   ORIGIN_NOT_ALLOWED:
     "If the origin is yours, add its network to `assets.privateNetworks` of the edge configuration. The log " +
     "names the address.",
-  ORIGIN_BAD_ANSWER: "Check which server answers at `origin.url`: it must be a nearcast origin.",
+  ORIGIN_BAD_ANSWER:
+    "Check which server answers at `origin.url`: it must be a nearcast origin. The origin of an assets host broke " +
+    "off, sent invalid HTTP or a wrong length, or failed with a response for one client only (`Set-Cookie`).",
   ORIGIN_REFUSED: "Copy the current edge token to the edge; see [Rotate secrets](runbook.md#rotate-secrets).",
   PEER_UNREACHABLE: "`nearcast status` shows which node is down. Nodes retry with another node automatically.",
   DECODER_CRASHED: "The log names the picture under the request ID. The edge tries the variant again after 30 s.",

@@ -1,13 +1,13 @@
 /**
- * The newest bytes of a body on its way, in memory: consecutive pieces, oldest first. Pure; used by fill.ts.
+ * The newest bytes of a fill, in memory: consecutive pieces, oldest first. Pure; used by fill.ts.
  *
  *   0 ······ start ├─ piece ─┼─ piece ─┼─ piece, may grow ─┤ end
  *    dropped
  *
  * Invariants
- * - Pieces never change where they were read: a piece grows at its end only.
- * - Two neighbours have more than `blockBytes` together, so that the cost of a body does not depend on how its source
- *   cuts it: an origin may send one byte per chunk.
+ * - Bytes that were read never change: a piece only grows at its end.
+ * - Two neighbouring pieces have more than `blockBytes` together, so the cost of a body does not depend on the size of
+ *   the chunks that its source sends. An origin may send one byte per chunk.
  */
 interface Piece {
   readonly start: number;

@@ -3,18 +3,18 @@
  *
  *   source ──▶ window (the newest bytes, in memory) ──▶ place on disk, for a body that is not small
  *                 │                                        │
- *                 └──▶ readers near the front              └──▶ readers that fell behind
+ *                 └──▶ readers near the front              └──▶ readers that have fallen behind
  *
- * Any number of readers join at any time, at any offset, and read at their own pace.
+ * Any number of readers may join at any time and at any offset, and each reads at its own pace.
  *
  * Invariants
- * - Memory holds the window, never the body, unless `keepBytesMax` allows the whole of it.
+ * - Memory holds the window, never the whole body, unless `keepBytesMax` allows it.
  * - With a place, the source runs as fast as the disk takes the bytes. Without one, it runs as fast as the fastest
- *   reader: a reader that falls out of the window fails with FellBehind and fetches the rest for itself.
- * - A disk that refuses loses nothing that it has taken: readers that are behind go on from there.
- * - A fill without readers stops, unless its result can be stored and it is nearly done or kept (`keep`).
- * - A source that fails is asked again for the rest, when it can give a part of the same bytes (`resume`).
- * - A body of known length is whole when it has that length, and fails otherwise.
+ *   reader. A reader that falls out of the window fails with FellBehind; its caller fetches the rest.
+ * - A disk that refuses loses nothing that it has taken: readers that are behind continue from there.
+ * - A fill without readers stops, unless its result can be stored and it is either nearly done or kept (`keep`).
+ * - If the source fails, it is asked for the rest of the same body (`resume`).
+ * - A body of known length either has that length or has failed.
  */
 import type { BodyReader } from "#base/body.ts";
 import { NearcastError } from "#base/errors.ts";
@@ -57,7 +57,7 @@ export interface Fill<Place extends FillPlace = FillPlace> {
   readonly arrivedBytes: () => number;
   /** Why it failed; undefined: it runs, or is whole. */
   readonly failure: () => Error | undefined;
-  /** Resolves when so many bytes are here, or as many as come without a reader. */
+  /** Resolves when this many bytes have arrived, or as many as arrive without a reader. */
   readonly untilArrived: (bytes: number) => Promise<void>;
   /** A reader of the bytes from `start` to before `end` (null: to the end of the body). */
   readonly open: (start: number, end: number | null) => BodyReader;
@@ -72,11 +72,11 @@ export interface FillOptions<Place extends FillPlace> {
   readonly lengthBytes: number | null;
   /** A larger body is not stored. */
   readonly bytesMax: number;
-  /** A body of at most so many bytes stays in memory whole, for the memory tier. */
+  /** A body up to this size stays in memory whole, for the memory tier. */
   readonly keepBytesMax: number;
   /** Called when the body turns out to be larger than that; null: the disk takes none. */
   readonly openPlace: () => Place | null;
-  /** A fill that nobody waits for goes on when at most so many bytes are missing. */
+  /** A fill that nobody waits for goes on if no more than this is missing. */
   readonly abandonedBytesMax: number;
   /** Memory that this fill may use now for a body that is not kept whole: its part of what all fills share. */
   readonly shareBytesMax: () => number;
@@ -84,9 +84,9 @@ export interface FillOptions<Place extends FillPlace> {
   readonly resume: (offset: number) => Promise<FillSource | undefined>;
 }
 
-/** In memory for readers at the front, where a disk has the rest, and where none has. */
+/** Newest bytes in memory, for readers at the front: with the rest on disk, and without a disk. */
 const windowBytes = { withPlace: 256 * 1024, withoutPlace: 1024 * 1024 };
-/** Without a place, the source goes so far ahead of the fastest reader; the rest of the window is for slower ones. */
+/** Without a place: how far the source runs ahead of the fastest reader. The rest of the window is for slower ones. */
 const readAheadShare = 1 / 2;
 /** Bytes that wait for the disk; past that, the source waits. */
 const writeBacklogBytesMax = 1024 * 1024;
@@ -313,7 +313,7 @@ function dropPlace(state: State<FillPlace>): void {
   state.place = null;
 }
 
-/** Lets go what memory need not hold any more, and waits until the next chunk has a place to go. */
+/** Drops what memory need not hold any more, and waits until there is room for the next chunk. */
 function makeRoom(state: State<FillPlace>): Promise<void> {
   return until(state, () => {
     trim(state);
@@ -353,7 +353,7 @@ function trim(state: State<FillPlace>): void {
   else dropBefore(window, Math.min(fastest(state), window.end - windowOf(state, windowBytes.withoutPlace)));
 }
 
-/** Resolves when it is so; looked at now, and whenever something has changed. */
+/** Resolves when the condition holds; it is checked now, and whenever something has changed. */
 function until(state: State<FillPlace>, isSo: () => boolean): Promise<void> {
   if (isSo()) return Promise.resolve();
   return new Promise((resolve) => {

@@ -4,9 +4,9 @@
  *   first ──▶ begins the work ─┐
  *   others ──▶ join ───────────┴─▶ all get its result, or all get its failure
  *
- * A flight leaves the table when its work ends, whatever its end, so a failure poisons nothing; the work itself must
- * have a deadline. A purge that concerns a running flight overtakes it: those who wait still get its result (they
- * asked before the purge), but who asks later begins anew, and the work can see that it must not be kept.
+ * A flight leaves the table when its work ends, whether it succeeded or not, so a failure never stays. The work itself
+ * must have a deadline. A purge that concerns a running flight overtakes it: those who wait still get its result, since
+ * they asked before the purge; those who ask later begin anew, and the work can see that its result must not be stored.
  */
 export interface Flight {
   /** True once a purge concerned this flight: its result is out of date. */

@@ -1,6 +1,6 @@
 /**
- * RFC 9111 as pure functions: may this answer be stored by a shared cache, how long is it fresh, how old is it, and
- * how long may it be used stale (RFC 5861). Also CDN-Cache-Control (RFC 9213), which overrides Cache-Control here.
+ * RFC 9111 as pure functions: whether a shared cache may store a response, how long it is fresh, how old it is, and how
+ * long it may be used stale (RFC 5861). Also CDN-Cache-Control (RFC 9213), which overrides Cache-Control here.
  *
  * Times are wall-clock milliseconds; durations are seconds.
  */

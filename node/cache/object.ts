@@ -1,10 +1,10 @@
 /**
- * The thing that both tiers keep: one response body with what is needed to send it.
+ * What both tiers store: one response body, with everything that is needed to send it.
  *
- *   ┌ facts: small JSON, written in front of the file on disk ┐ ┌ headerBlock ┐ ┌ body ┐
+ *   ┌ facts: small JSON, in the head record on disk ┐ ┌ headerBlock ┐ ┌ body ┐
  *
- * An object never changes: a new version of anything has another key. `headerBlock` holds the header lines that are
- * the same for everyone (`Name: value\r\n`, latin1), ready to be written in front of the body in one call.
+ * An object never changes: a new version of anything has another key, or replaces the object as a whole. `headerBlock`
+ * holds the header lines that are the same for everyone (`Name: value\r\n`, latin1).
  */
 import { createHash } from "node:crypto";
 

@@ -1,15 +1,16 @@
 /**
- * The marks of purges (purge-marks.ts) on disk, so that they hold after a restart: a file of purges, one on each line,
- * which is only appended to.
+ * The marks of purges (purge-marks.ts) on disk, so that they survive a restart: a file with one purge on each line, to
+ * which lines are appended.
  *
  *   c0ffee00 {"seq":71,"isSoft":false,"isAll":false,"tags":["tag:news"],"tagPrefixes":[]}
  *   checksum  purge
  *
- * A purge is acknowledged, and so never sent again, when its line is on disk. When marks were forgotten, the file is
- * replaced by one with those that are left; before, it may name too many, which is harmless.
+ * A purge is acknowledged when its line is on disk, and the feed then never sends it again. When marks are forgotten, a
+ * new file with the remaining ones replaces the old file. Until then, the old file names too many purges, which is
+ * harmless.
  *
- * A line that is cut short at the end was never acknowledged: the feed brings that purge again. Any other line that
- * can't be understood means that something was purged and nobody knows what, so everything is.
+ * A line that was cut short at the end was never acknowledged: the feed sends that purge again. Any other line that
+ * can't be read means that something was purged and nobody knows what, so everything counts as purged.
  */
 import { open, readFile } from "node:fs/promises";
 import { crc32 } from "node:zlib";

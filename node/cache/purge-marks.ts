@@ -1,23 +1,23 @@
 /**
- * Purges as marks: which objects are purged, without looking for them. Pure.
+ * Purges as marks: they tell which objects are purged, without a search for them. Pure.
  *
  *   purge 71 of tag "news", hard          object, fetched at event 64 of the feed, with tags "host:…", "tag:news"
- *   ──▶ mark: news ▸ hard 71              ──▶ 64 < 71: purged, so a look-up does not find it
+ *   ──▶ mark: news ▸ hard 71              ──▶ 64 < 71: purged, so a lookup does not find it
  *
- * A mark holds for a tag, for all tags with a prefix (sources below a folder, the URLs below a path) or for everything.
- * It is the number of the purge in the feed. An object is purged when its fetch began before a mark that concerns it.
- * So a purge takes effect for a million objects by one entry here, and a fetch that began before it is caught
+ * A mark applies to a tag, to all tags with a prefix (the sources below a folder, the URLs below a path) or to
+ * everything. Its value is the number of the purge in the feed. An object is purged if its fetch began before a mark
+ * that concerns it. So one entry here purges a million objects, and a fetch that began before the purge is caught
  * whenever it ends. A hard mark makes an object absent. A soft mark makes it stale.
  *
- * Who calls it: the tiers and records at each look-up and store, the purger, the sweep (purge-sweep.ts), which removes
- * purged objects later, and the journal (purge-journal.ts), by which marks survive a restart.
+ * Called by the tiers and records at each lookup and store, by the purger, by the sweep (purge-sweep.ts), which removes
+ * purged objects later, and by the journal (purge-journal.ts), through which marks survive a restart.
  *
- * What must stay true:
- * - A mark stays while an object may exist that it concerns. `forget` is told by the sweep when none is left.
- * - A fill that began before a mark may end after the mark was forgotten. So what is older than the newest forgotten
- *   mark is not stored (`isStorable`).
- * - Past `marksMax`, marks are replaced by wider ones. More is then purged than was ordered, never less. A soft mark is
- *   widened to a soft one, a hard mark to a hard one.
+ * Invariants
+ * - A mark stays as long as an object may exist that it concerns. The sweep calls `forgetMarks` when there is none.
+ * - A fill that began before a mark may end after the mark was forgotten. So nothing that is older than the newest
+ *   forgotten mark is stored (`isStorable`).
+ * - Past `marksMax`, wider marks replace the marks. More is purged then than was requested, never less. A soft mark
+ *   becomes a wider soft mark, a hard mark a wider hard mark.
  */
 import { hostOfUrlTag, hostTag, isSourceTag, sourceTag } from "#purge/entry-tags.ts";
 import type { ObjectFacts } from "./object.ts";

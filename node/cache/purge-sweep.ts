@@ -1,17 +1,18 @@
 /**
- * Frees the space of purged objects, behind: walks over everything that is stored, in slices, and removes what a hard
- * mark concerns. A whole walk is also what allows marks to be forgotten, and it counts for the reports of purges.
+ * Frees the space of purged objects in the background: walks over everything that is stored, in slices, and removes
+ * what a hard mark concerns. A complete walk also allows marks to be forgotten, and it counts objects for the reports
+ * of purges.
  *
- *   purge ──▶ mark in force ──▶ walk: disk, memory, records ──▶ removals on disk ──▶ marks forgotten, reports given
+ *   purge ──▶ mark in force ──▶ walk: disk, memory, records ──▶ removals on disk ──▶ marks forgotten, reports sent
  *
- * The disk comes first: an object that moves to memory meanwhile is met there, or was met on disk. What is stored
+ * The disk comes first: an object that moves to memory during the walk is met there, or was met on disk. What is stored
  * during a walk was judged by all marks when it was stored.
  *
- * Marks are forgotten two minutes after the walk: a fill that began before a mark that was forgotten is not stored, and
- * few fills take longer.
+ * Marks are forgotten two minutes after the walk: a fill that began before a forgotten mark is not stored, and few
+ * fills take longer.
  *
- * Walks don't overlap. A purge that comes during a walk leads to another one after it. While soft marks are left, a
- * walk every ten minutes finds out whether something is still concerned by them.
+ * Walks don't overlap. A purge that comes during a walk leads to another walk after it. While soft marks are left, a
+ * walk every ten minutes finds out whether they still concern anything.
  */
 import type { Cancel, Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
@@ -51,7 +52,7 @@ const pauseMs = 1000;
 const softIntervalMs = 600_000;
 /** How long marks outlive the walk after which nothing needs them. */
 const keptMs = 120_000;
-/** Results of walks within this time are forgotten together, and this is how often their age is looked at. */
+/** Results of walks within this time are forgotten together; also how often their age is checked. */
 const groupMs = 5000;
 
 /** What a whole walk has found out. */

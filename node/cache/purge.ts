@@ -1,8 +1,8 @@
 /**
- * What a purge says, and whether an object is concerned by it; pure.
+ * A purge, and whether it concerns an object. Pure.
  *
- * A purge names tags, prefixes of tags, or everything. It concerns an object whose fetch began before the purge was
- * published (`feedSeq` below the purge's), so a fill that began earlier and ends later is caught too.
+ * A purge names tags, prefixes of tags, or everything. It concerns objects whose fetch began before the purge was
+ * published (`feedSeq` below that of the purge), so it also catches a fill that began earlier and ends later.
  */
 import { sourceTag } from "#purge/entry-tags.ts";
 import type { ObjectFacts } from "./object.ts";

@@ -1,9 +1,9 @@
 /**
- * The purges in force: their marks (purge-marks.ts), the journal that keeps them over a restart, and the purges for
- * which somebody counts what they concern.
+ * The purges in force: their marks (purge-marks.ts), the journal that keeps them across a restart, and the purges whose
+ * objects are being counted.
  *
- * A purge is in force when add() returns, and may be acknowledged when its promise resolves. Tiers and records judge by
- * the marks; the sweep (purge-sweep.ts) calls forget().
+ * A purge is in force when add() returns, and may be acknowledged when the promise of add() resolves. Tiers and records
+ * judge by the marks; the sweep (purge-sweep.ts) calls forget().
  */
 import type { Log } from "#base/log.ts";
 import type { ObjectFacts, Tier } from "./object.ts";

@@ -1,18 +1,18 @@
 /**
- * What the edge knows of each source by name: which bytes the name means, and since when that is known to be true.
+ * What the edge knows about each source by name: the hash that the name stands for, and when the edge last learned it.
  *
- *   record: name ──▶ sha256 ──▶ variants (keyed by sha256 and order, so they never go stale themselves)
+ *   record: name ──▶ sha256 ──▶ variants (keyed by sha256 and parameters, so they never become stale themselves)
  *
- * So freshness lives here alone: one revalidation serves all sizes of a picture, a purge is one mark, and a rollback
- * finds the older version's variants where they were. Records live in a bounded map and, for a warm start, as objects
- * without a body on disk: heads alone, one after the other in the files of the heads.
+ * Freshness exists only here: one revalidation covers all sizes of a picture, a purge is one mark, and after a rollback
+ * the variants of the older version are still where they were. Records are in a bounded map and, for a warm start, on
+ * disk as heads without bodies.
  *
- * A record that a purge concerns is marked instead of dropped, since its hashes make the next question to the origin a
- * cheap one. Purges that somebody ordered are found by the marks of purges at the next look-up; an upload or a rollback
+ * A record that a purge concerns is marked instead of dropped, because its hashes make the next request to the origin
+ * cheap. Purges that somebody requested are found by the marks of purges at the next lookup. An upload or a rollback
  * concerns one name, and marks its record at once:
- *   "replaced"  ask first; while the origin fails the old version may still be served inside the stale window
- *   "removed"   ask first; the old version is never served again unless the origin says so
- *   "soft"      answer now, ask behind
+ *   "replaced"  ask the origin first; while it fails, the old version may be served within the stale window
+ *   "removed"   ask the origin first; the old version is never served again unless the origin says so
+ *   "soft"      serve now, revalidate in the background
  */
 import { LRUCache } from "lru-cache";
 import { sourceTag } from "#purge/entry-tags.ts";

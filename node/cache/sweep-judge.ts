@@ -1,10 +1,10 @@
 /**
- * What one walk of the sweep does with each object: keep it, or remove it because a hard mark concerns it. It also
- * notes which soft marks still concern something, and tells of what is counted.
+ * What a walk of the sweep does with each object: keeps it, or removes it because a hard mark concerns it. It also
+ * notes which soft marks still concern something, and reports what is counted.
  *
- * The index of the disk tier has hashes of tags only. They decide, except where a mark is for a prefix or somebody
- * counts: then the object's head must be read ("look"). Two tags with one hash may cost an innocent object its place,
- * or keep a soft mark a while longer: that is a fetch more, never a purge less.
+ * The index of the disk tier has only hashes of tags. They decide, unless a mark is for a prefix or objects are being
+ * counted: then the head of the object must be read ("look"). Two tags with the same hash may cost an object its place,
+ * or keep a soft mark longer than necessary. That costs a fetch, but never misses a purge.
  */
 import { tagHash } from "./disk/key.ts";
 import type { ObjectFacts, Tier } from "./object.ts";

@@ -1,13 +1,13 @@
 /**
- * Memory before disk, seen as one store in which purged objects don't exist.
+ * Memory and disk as one store, in which purged objects don't exist.
  *
- * find() asks memory, then the disk. A small object that is wanted whole is read from disk once, however many ask, and
- * admitted to memory; of any other, the head is read, and the body is left to whoever sends it. store() writes to both
- * tiers, storeInMemory() and storeOnDisk() to one.
+ * find() looks in memory, then on disk. A small object that is wanted whole is read from disk once for all who ask, and
+ * admitted to memory. Of any other object, only the head is read, and the body is read by whoever sends it. store()
+ * writes to both tiers, storeInMemory() and storeOnDisk() to one.
  *
- * Each look-up judges what it finds by the marks of purges (purge-marks.ts): what a hard mark concerns counts as a miss
- * and is removed later, what a soft mark concerns is found and said to be soft-purged. Each store judges too: what a
- * fill brought that began before a purge of it is not stored.
+ * Each lookup judges what it finds by the marks of purges (purge-marks.ts): what a hard mark concerns counts as a miss
+ * and is removed later; what a soft mark concerns is returned as soft-purged. Each store judges, too: the result of a
+ * fill that began before a purge of it is not stored.
  */
 import type { BodyReader, StoredBody } from "#base/body.ts";
 import type { BodyWriter } from "./disk/body-writer.ts";

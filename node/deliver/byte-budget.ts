@@ -1,12 +1,12 @@
 /**
- * A bound on bytes in flight: what was read for receivers that have not taken it yet.
+ * A limit on bytes in flight: what was read for receivers that have not taken it yet.
  *
- *   take ──room in all, and in the share──▶ at once
- *     └──▶ waits: shares in turn, first come first served within one ──▶ freed bytes ──▶ taken
- *                                                                   └─ too long ──▶ refused
+ *   take ──room in the budget, and in the share──▶ at once
+ *     └──▶ waits: shares take turns, first come first served within a share ──▶ bytes are freed ──▶ taken
+ *                                                                          └─ too long ──▶ refused
  *
- * A share is a client network. One that holds its part of the budget waits for its own receivers, and the rest of the
- * budget stays for the others.
+ * A share is a client network. A network that holds its part of the budget waits for its own receivers, so the rest of
+ * the budget stays free for the others.
  */
 import type { Cancel, Clock } from "#base/clock.ts";
 

@@ -1,4 +1,4 @@
-/** Conditions and ranges of a request against the answer at hand (RFC 9110 §13 and §14); pure. */
+/** Conditions and ranges of a request, judged against the selected response (RFC 9110 §13 and §14). Pure. */
 import { pickByteRange } from "#base/byte-range.ts";
 import { parseHttpDate } from "../cache/freshness.ts";
 
@@ -25,7 +25,7 @@ export type Verdict =
   | { verdict: "part"; start: number; end: number }
   | { verdict: "unsatisfiable" };
 
-/** A list of entity tags longer than this is not looked at. */
+/** A longer list of entity tags matches nothing. */
 const listLengthMax = 4096;
 
 /** In the order of RFC 9110 §13.2.2. `end` of a part is exclusive. Conditions hold for 200 answers only. */

@@ -74,7 +74,7 @@ export interface Head {
   readonly fields: readonly string[];
 }
 
-/** A body that has not begun waits for so long for room, then the request fails with 503. */
+/** How long a response that has not begun waits for room. Then the request fails with 503. */
 const roomWaitMs = 5000;
 
 /**

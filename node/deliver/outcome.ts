@@ -1,14 +1,15 @@
 /**
- * What became of a request, in the words that the code switches on, the metrics count and Cache-Status (RFC 9211)
+ * The outcome of a request, in the words that the code switches on, the metrics count and Cache-Status (RFC 9211)
  * prints.
  *
- *   hit     answered from a tier, fresh
- *   stale   answered from a tier, past its lifetime: somebody revalidates behind, or the origin failed
- *   miss    the answer had to be fetched or rendered (or revalidated) first
- *   bypass  the answer went through without being stored or shared
+ *   hit     from a tier, fresh
+ *   stale   from a tier, after its lifetime: it is being revalidated in the background, or the origin failed
+ *   miss    the response had to be fetched, rendered or revalidated first
+ *   bypass  the response passed through and was neither stored nor shared
  *
- * Who else took part stands in a miss's detail: `owner`, `spill-nyc` (a member of that site made it), `shield-rendered`
- * (made here of what the shield gave); their own entries stand before, the one nearest to the origin first.
+ * The detail of a miss says which other node took part: `owner`, `spill-nyc` (a member of that site made it),
+ * `shield-rendered` (rendered here from what the shield sent). The entries of those nodes come first in Cache-Status,
+ * the one nearest to the origin before the others.
  */
 import type { ErrorCode } from "#base/errors.ts";
 import type { HeaderPairs, Tier } from "../cache/object.ts";

@@ -1,6 +1,6 @@
 /**
- * One receiver's room in the budget of bytes in flight: a chunk, or nothing. A receiver that leaves does not wait for
- * room any more.
+ * The room of one receiver in the budget of bytes in flight: one chunk, or nothing. A receiver that leaves stops
+ * waiting for room.
  */
 import type { ByteBudget } from "./byte-budget.ts";
 import type { Sink } from "./sink.ts";
@@ -9,7 +9,7 @@ import type { Sink } from "./sink.ts";
 export const chunkBytesMax = 65_536;
 
 export interface Room {
-  /** True: there is room for a chunk, as long as it is not freed. False: none came in time, or the receiver left. */
+  /** True: there is room for a chunk until it is freed. False: no room came in time, or the receiver left. */
   readonly take: (waitMs: number) => boolean | Promise<boolean>;
   /** May be called without room. */
   readonly free: () => void;

@@ -1,5 +1,5 @@
 /**
- * Whatever carries one response to whoever asked: a connection of HTTP/1.1, a peer's connection.
+ * Whatever carries one response to the one who requested it: a client's connection, or a peer's.
  *
  * Order of calls: head(), then end(), or any number of write() and then end() or cut().
  */

@@ -3,12 +3,12 @@
  *
  *   ready ──▶ turn ──▶ room in the budget ──▶ next chunk ──▶ write ──▶ drained ──▶ free ──▶ ready …
  *
- * A chunk takes a turn (turns.ts), so that large responses leave the event loop to other requests.
+ * Each chunk takes a turn (turns.ts), so that large responses leave the event loop to other requests.
  *
- * A receiver holds at most one chunk, however slowly it reads, and none while the body's source is slow. One that was
- * slow to take its chunk queues again for the next, so that slow receivers share the budget in turn. One that takes
- * less than the minimum rate is cut, since it holds a connection and a chunk that others wait for. When a receiver
- * leaves, its reader is closed and its room freed at once, whatever it waits for.
+ * A receiver holds at most one chunk, however slowly it reads, and none while the source of the body is slow. A
+ * receiver that took its chunk slowly queues again for the next one, so slow receivers take turns in the budget. A
+ * receiver below the minimum rate is cut off, because it holds a connection and a chunk that others wait for. When a
+ * receiver leaves, its reader is closed and its room is freed at once, whatever it waits for.
  */
 import { type Clock, sleep } from "#base/clock.ts";
 import type { BodyReader } from "#base/body.ts";
@@ -29,9 +29,9 @@ export interface TransferRules {
   readonly clock: Clock;
 }
 
-/** A receiver may pause for so long before the minimum rate counts: a phone in a tunnel comes back. */
+/** How long a receiver may pause before the minimum rate applies: a phone in a tunnel comes back. */
 const pauseMsMax = 30_000;
-/** A response that has begun can only be cut when no room comes, so it waits longer than one that has not. */
+/** A response that has begun can only be cut off, so it waits longer for room than one that has not. */
 const roomWaitMs = 30_000;
 
 export type TransferEnd =

@@ -1,13 +1,13 @@
 /**
- * How much of the event loop's turns chunks may take. A chunk from memory or the page cache, for a connection with room
- * in its socket buffer, never waits for anything: without a bound, one transfer fills megabytes of socket buffer in one
- * turn, a thousand of them hold up all other requests for seconds.
+ * Limits how many chunks one turn of the event loop handles. A chunk from memory or from the page cache, for a
+ * connection with room in its socket buffer, never waits for anything. Without a limit, one transfer would fill
+ * megabytes of socket buffer in one turn, and a thousand of them would delay all other requests for seconds.
  *
- *   take ──fewer than the bound in this turn──▶ at once
+ *   take ──fewer than the limit in this turn──▶ at once
  *     └──▶ waits, first come first served ──▶ one of the next turns
  *
- * A transfer takes one turn for each chunk, so all of them advance alike, and at most as many wait as there are
- * responses under way.
+ * A transfer takes one turn for each chunk, so all transfers advance at the same pace. At most as many wait as there
+ * are responses in progress.
  */
 
 /** Some 1 ms of CPU time. Larger: others wait longer. Smaller: more turns for the same bytes. */

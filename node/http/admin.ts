@@ -1,10 +1,11 @@
 /**
- * The admin listener: for the machine's owner, on loopback unless told otherwise. It changes nothing.
+ * The admin listener: for the operator of the machine, on loopback unless the configuration says otherwise. It changes
+ * nothing.
  *
- *   /healthz      the process lives              /metrics       Prometheus
+ *   /healthz      the process is alive           /metrics       Prometheus
  *   /readyz       200 when it may get clients    /status?brief= what `nearcast status` shows
- *   /explain?url=&accept=                        where an answer would come from, and why
- *   /explain/dns?name=&type=&ip=                 which address DNS would give, and why
+ *   /explain?url=&accept=                        where a response would come from, and why
+ *   /explain/dns?name=&type=&ip=                 which address DNS would return, and why
  */
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";

@@ -1,11 +1,12 @@
 /**
- * The public side of an edge: host and URL → an order → serve/ → deliver/.
+ * The application for clients: host and URL → an order → serve/ → deliver/.
  *
  *   GET|HEAD anything            the picture or asset
- *   GET /.nearcast/health        what other nodes probe: 200 ready, 503 starting or draining; for askers who know the
- *                                fleet secret with this node's word and a proof (node/health/health-proof.ts)
+ *   GET /.nearcast/health        what other nodes probe: 200 ready, 503 starting or draining; if the request proves
+ *                                knowledge of the fleet secret, with this node's health answer and a proof
+ *                                (node/health/health-proof.ts)
  *
- * Fastify's router sees none of the hostile URL: understand.ts reads it, and all requests go to one route.
+ * Fastify's router never sees a client's URL: understand.ts reads it, and all requests go to one route.
  */
 import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { randomBytes } from "node:crypto";

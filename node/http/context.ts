@@ -1,4 +1,4 @@
-/** The context of a request that came over HTTP/1.1, and the notice that its client has left. */
+/** The context of a request over HTTP/1.1. It also notices when the client leaves. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { clientNetworkOf } from "#base/client-network.ts";
 import type { Cancel, Clock } from "#base/clock.ts";

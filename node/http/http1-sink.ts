@@ -1,4 +1,4 @@
-/** A response of Node's HTTP/1.1 server as a sink. Only this file writes to it. */
+/** A sink for a response of Node's HTTP/1.1 server. Only this file writes to the response. */
 import type { ServerResponse } from "node:http";
 import type { Sink } from "../deliver/sink.ts";
 

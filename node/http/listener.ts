@@ -1,8 +1,8 @@
 /**
- * HTTP servers on explicit addresses in front of one Fastify application, with every limit of Node's parser set.
+ * HTTP servers on given addresses in front of one Fastify application, with every limit of Node's parser set.
  *
- * What never reaches the application (a header section too large, a request that is no HTTP) is answered by
- * base/unreadable-request.
+ * base/unreadable-request.ts answers what never reaches the application: a header section that is too large, or bytes
+ * that are not HTTP.
  */
 import { createServer, type RequestListener } from "node:http";
 import { openPipeline } from "./pipeline.ts";
@@ -26,13 +26,13 @@ const waitsMs = {
   /** Between two looks at the clock: the waits above end that much later at most. */
   check: 5000,
 };
-/** A client that takes nothing for so long is gone. */
+/** A connection on which nothing moves for this long is closed. */
 const socketIdleMs = 120_000;
 
 export interface Listener {
   address: string;
   port: number;
-  /** Stops to accept, lets running requests end, then closes what is left after `graceMs`. */
+  /** Stops accepting connections, lets running requests end, then closes the rest after `graceMs`. */
   close: (graceMs: number) => Promise<void>;
 }
 

@@ -1,13 +1,13 @@
 /**
- * What an edge answers to other nodes (serve/wire.ts has the words); the listener is peer/peer-listener.ts.
+ * The application for other nodes (serve/wire.ts has the fields); the listener is peer/peer-listener.ts.
  *
- *   GET  /v1/image    a variant, as owner of its name or because the asker's site is full
- *   GET  /v1/source   what a name means and its bytes, as the shield
- *   GET  /v1/asset    an answer for an assets host, as any of these
- *   POST /v1/hot      what many ask for on another node
+ *   GET  /v1/image    a variant, as the owner of its name or because the asking site is full
+ *   GET  /v1/source   what a name stands for, and its bytes, as the shield
+ *   GET  /v1/asset    a response of an assets host, in any of these roles
+ *   POST /v1/hot      hot variants of another node
  *
- * Whoever gets here knows the fleet's secret. Questions are read as strictly as strangers' all the same, for another
- * node may be of another release, or ill.
+ * Whoever gets here knows the fleet secret. Requests are validated as strictly as those of strangers all the same,
+ * because another node may run another release, or be faulty.
  */
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";

@@ -3,9 +3,9 @@
  * before it has been sent, in another turn of the event loop. So a connection has the memory of one response and the
  * time of one request per turn, however many requests it sends at once.
  *
- *   arrived ──▶ nothing under way? begin
+ *   arrived ──▶ nothing in progress? begin
  *          └──▶ wait ──▶ begin, in order
- *                └── too many: the connection is read no further, and the last response closes it
+ *                └── too many: no more is read from the connection, and the last response closes it
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";

@@ -1,8 +1,8 @@
 /**
- * The request target (RFC 9112 §3.2), read raw; pure.
+ * The request target (RFC 9112 §3.2), read raw. Pure.
  *
- * Nothing here decodes what it passes on: the image side decodes each segment by the rules of source names, the asset
- * side hands the target to the origin as the client wrote it, once it is known to contain no way upwards.
+ * Nothing here decodes what it passes on. For pictures, each segment is decoded by the rules of source names. For
+ * assets, the target goes to the origin as the client wrote it, once it is known that it does not lead upwards.
  */
 
 /** Longer targets are 414: the longest honest one (a name of 500 encoded bytes and all parameters) has 2 KB. */

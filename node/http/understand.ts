@@ -1,6 +1,6 @@
 /**
- * A request as an order for one of the servers: host and URL → images or assets, source name, variant. Pure but for
- * what it remembers of the orders that come again and again.
+ * Turns a request into an order for one of the servers: host and URL → images or assets, source name, variant. Pure,
+ * except that it remembers orders that come repeatedly.
  */
 import type { IncomingMessage } from "node:http";
 import { isIP } from "node:net";

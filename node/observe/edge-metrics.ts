@@ -238,7 +238,7 @@ function declareCaches(metrics: Metrics, parts: Observed): void {
   counter("nearcast_asset_fetches_total", "Requests to the origins of assets hosts", () => fetcher.counts().fetches);
   counter(
     "nearcast_asset_failures_total",
-    "Requests to the origins of assets hosts that failed",
+    "Requests to the origins of assets hosts that got no response",
     () => fetcher.counts().failures,
   );
   counter("nearcast_renders_total", "Variants rendered", () => images.counts().renders);

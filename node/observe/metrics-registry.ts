@@ -33,7 +33,7 @@ export function createMetrics(): Metrics {
   const hosts = new Set<string>();
   const durations = new Histogram({
     name: "nearcast_http_request_duration_seconds",
-    help: "Time from the arrival of the request header until the response is handed to the system",
+    help: "Time from the arrival of the request header until the head of the response is handed to the system",
     labelNames: ["outcome"],
     buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     registers: [registry],

@@ -1,6 +1,4 @@
-/**
- * The header section and body of an origin's answer, on their way into an object or through to a client.
- */
+/** The header section and body of an origin's response, on their way into an object or through to a client. */
 import { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
 import { NearcastError } from "#base/errors.ts";

@@ -1,9 +1,9 @@
 /**
- * What an origin said of its failures, kept for a moment (`limits.originFailureMs`): whoever asks meanwhile is given
- * the same answer, so that an origin in trouble is asked once per second and URL. Used by asset-fetch.ts.
+ * The 4xx and 5xx responses of origins, kept for a moment (`limits.originFailureMs`): all who ask meanwhile get the
+ * same response, so an origin in trouble gets one request per second and URL. Used by asset-fetch.ts.
  *
- * A 4xx may have been provoked by the fields of the one who met it, such as an oversized one: it is for requests with
- * the same fields alone. A 5xx is for all.
+ * The fields of a request may have provoked a 4xx, such as a field that is too large. So a 4xx is only for requests
+ * with the same fields. A 5xx is for all.
  */
 import { LRUCache } from "lru-cache";
 import type { Clock } from "#base/clock.ts";

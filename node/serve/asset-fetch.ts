@@ -1,13 +1,13 @@
 /**
  * Fetches for an assets host: one per key, however many ask.
  *
- *   ask ──▶ running? join ──▶ head ──▶ stored under a key: everyone reads the same fill        (fetched)
- *                               │      304: the stored body under a new head                   (renewed)
- *                               │      a failure: shared by all who wait, kept for a moment    (failed)
- *                               └──▶   not for the cache: its leader alone reads it            (passed)
+ *   ask ──▶ running? join ──▶ head ──▶ may be stored: everyone reads the same fill              (fetched)
+ *                               │      304: the stored body gets a new head                     (renewed)
+ *                               │      a failure: for all who wait, and kept for a moment       (failed)
+ *                               └──▶   can't be stored: only its leader reads it                (passed)
  *
- * A flight ends with the head; its key stays taken until the fill is stored, so that who comes meanwhile joins the fill
- * instead of asking again. A flight that nobody waits for any more is aborted, and its connection freed.
+ * A flight ends with the head. Its key stays taken until the fill is stored, so a later request joins the fill instead
+ * of asking again. A flight that nobody waits for any more is aborted, and its connection is freed.
  */
 import { LRUCache } from "lru-cache";
 import { Readable } from "node:stream";

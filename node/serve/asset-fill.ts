@@ -1,10 +1,10 @@
 /**
- * The body of a response on its way from an origin into the cache: how much of it memory may hold, when it is trusted,
- * and how its rest is fetched when its source fails or a reader has fallen behind. asset-fetch.ts begins it, once the
- * head is here; cache/fill.ts has the mechanics.
+ * The body of a response on its way from an origin into the cache: how much of it may be in memory, when it is trusted,
+ * and how the rest is fetched when the source fails or a reader has fallen behind. asset-fetch.ts begins it once the
+ * head has arrived; cache/fill.ts has the mechanics.
  *
- * Without a disk, fills hold their bodies in memory. All of them together stay within two limits: `collectingBytesMax`
- * for bodies that are kept until they are whole, `windowsBytesMax` for those that pass through.
+ * Without a disk, fills hold their bodies in memory. Two limits cover all of them together: `collectingBytesMax` for
+ * bodies that are kept until they are whole, `windowsBytesMax` for those that pass through.
  */
 import type { BodyReader } from "#base/body.ts";
 import type { Clock } from "#base/clock.ts";
@@ -57,14 +57,14 @@ interface State {
   collectingBytes: number;
 }
 
-/** A fill that has begun waits so long for readers: whoever asked may have left just now, and may come back. */
+/** How long a fill without readers goes on at its start: the client may have left just now, and may come back. */
 const graceMs = 1000;
-/** So much of a response has to come before it takes the place of a stored one that can still be used. */
+/** How much of a response must arrive before it replaces a stored one that can still be used. */
 const trustedBytes = 256 * 1024;
 /** A body that nobody waits for is fetched to its end when no more than this is missing. */
 const abandonedBytesMax = 1024 * 1024;
 
-/** A body up to here is always kept in memory until it is whole; at most 64 of them come from one origin at once. */
+/** A body up to this size is always kept in memory until it is whole; one origin sends at most 64 at a time. */
 const smallBodyBytesMax = 1024 * 1024;
 /** Larger bodies that all running fills together may keep in memory until they are whole, where there is no disk. */
 const collectingBytesMax = 64 * 1024 * 1024;

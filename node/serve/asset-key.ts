@@ -1,4 +1,4 @@
-/** Cache keys of an assets host, and the conditions that revalidate what lies under them; pure. */
+/** Cache keys of an assets host, and the conditions that revalidate a stored response. Pure. */
 import { canonicalName } from "#record/domain-names.ts";
 import { type ObjectFacts, keyOf } from "../cache/object.ts";
 import type { Freshness } from "../cache/freshness.ts";

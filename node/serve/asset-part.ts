@@ -1,12 +1,12 @@
 /**
- * Ranges of an asset that is not stored. A player that seeks in a large film wants a few bytes now; fetching the whole
- * for it would take long, and cost the origin much.
+ * Ranges of an asset that is not stored. A player that seeks in a large film wants a few bytes now. To fetch the whole
+ * film for them would take long and cost the origin much.
  *
  *   range ──▶ a running fetch has the bytes, or nearly? ──▶ read them there
- *        └──▶ ask the origin for the range
- *               206 of a small body ──▶ send it, and fetch the whole behind
- *               206 of a large one ───▶ send it; the whole is fetched when ranges of it come again and again
- *               200: no ranges there ─▶ the whole is here: store it, and send the range
+ *        └──▶ request the range from the origin
+ *               206 of a small body ──▶ send it, and fetch the whole body in the background
+ *               206 of a large body ──▶ send it; the whole body is fetched when its ranges are requested repeatedly
+ *               200: no ranges there ─▶ the whole body is arriving: store it, and send the range
  */
 import { LRUCache } from "lru-cache";
 import type { AssetOrder } from "./order.ts";
@@ -39,9 +39,9 @@ export function wholeLengthOf(contentRange: string | undefined): number | null {
   return length === undefined ? null : Number(length);
 }
 
-/** Bytes of a running fetch that a range waits for, rather than to ask the origin. */
+/** How far a range may be ahead of a running fetch and still wait for it. */
 export const soonBytes = 1024 * 1024;
-/** A body up to here is fetched whole behind the first range of it. */
+/** A body up to this size is fetched whole in the background of its first range. */
 export const smallBytesMax = 8 * 1024 * 1024;
 
 /** Ranges of one URL, until it is worth while to fetch the whole. */
@@ -50,7 +50,7 @@ export interface RangeCounts {
   readonly isWholeWorthwhile: (key: string) => boolean;
 }
 
-/** So many ranges within so much time, and how many URLs are counted. */
+/** The whole body is fetched with this range of a URL, if no two are further apart; and how many URLs are counted. */
 const wholeAfterRanges = 4;
 const countedMs = 60_000;
 const countedMax = 10_000;

@@ -1,6 +1,6 @@
 /**
- * What an origin's response to a request for an asset means for the cache: stored under which key, with which head, or
- * not at all and why. Pure.
+ * What a response of an origin means for the cache: under which key and with which head it is stored, or why it is not.
+ * Pure.
  */
 import { canonicalName } from "#record/domain-names.ts";
 import { type BypassReason, judgeStorability } from "../cache/freshness.ts";

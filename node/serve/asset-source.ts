@@ -1,4 +1,4 @@
-/** The body of a response on its way into a fill, read from the connection that it comes over. */
+/** The source of a fill: the body of a response, read from its connection. */
 import type { Readable } from "node:stream";
 import { NearcastError } from "#base/errors.ts";
 import type { FillSource } from "../cache/fill.ts";

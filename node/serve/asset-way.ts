@@ -3,9 +3,9 @@
  *
  *   owner of the URL in the site ──▶ a site with room, when this one is full ──▶ shield ──▶ the host's origin
  *
- * The question is an HTTP request with the fields that the origin would get, the answer that of a cache: what it says
- * goes by RFC 9111 as if the origin had said it through any other cache. What an owner keeps on its disk its askers
- * keep in memory only; what the shield gave is kept like the origin's own, for the shield is another site's.
+ * A request to a peer has the fields that the origin would get, and the peer answers as a cache: RFC 9111 applies to
+ * its response as to that of any other cache. What the owner has on its disk, the other nodes of the site keep in
+ * memory only. What the shield sent is stored like a response of the origin, because the shield is in another site.
  */
 import type { Fleet } from "#document/document.ts";
 import { canonicalName } from "#record/domain-names.ts";

@@ -2,15 +2,15 @@
  * A request to an `assets` host: a shared cache (RFC 9111) in front of any HTTP/1.1 origin. machine.ts has the states,
  * asset-fetch.ts the fetches.
  *
- *   URL ──▶ entry or list of selecting fields ──(request's fields)──▶ entry
- *   A response that may not be stored is never shared: its leader gets it, who joined asks for itself, and for a while
- *   nobody waits for anybody on that key.
- *   A fetch goes to the owner of the URL in the site, or a site with room, or the shield, then the host's origin
- *   (asset-way.ts).
+ *   URL ──▶ entry or list of selecting fields ──(fields of the request)──▶ entry
  *
- * Nodes are caches in front of each other, by the same RFC: an owner answers with Age, the asker stores by what the
- * header section says, in memory only. What must not be stored and is known so goes straight to the origin, since the
- * owner could only pass it through.
+ * A response that may not be stored is never shared: its leader gets it, those who joined ask for themselves, and for a
+ * while the requests for that key do not wait for each other. A fetch goes to the owner of the URL in the site, or to a
+ * site with room, or to the shield, then to the host's origin (asset-way.ts).
+ *
+ * Nodes are caches in front of each other, by the same RFC: an owner sends Age, and the node that asked stores the
+ * response by its header section, in memory only. A request that is known to be uncacheable goes straight to the
+ * origin, because the owner could only pass it through.
  */
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";

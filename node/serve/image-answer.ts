@@ -1,6 +1,4 @@
-/**
- * Answers for pictures: in which words they are told of, and the deliveries that clients get.
- */
+/** Responses of images hosts: their outcomes, and the deliveries that clients get. */
 import { inertFields } from "#base/inert-fields.ts";
 import { headerBlockOf, type Tier } from "../cache/object.ts";
 import type { SourceRecord } from "../cache/records.ts";

@@ -2,20 +2,20 @@
  * A request for a picture of an `images` host.
  *
  *   record of the source (cache/records)
- *     fresh ───────────────▶ deliver its variant
- *     stale, in the window ▶ deliver its variant now, ask once behind
- *     older, or marked ────▶ ask first; on the origin's failure, inside the stale-if-error window, deliver all the same
- *     none, or too old ────▶ ask first
- *   ask (meaning.ts): one conditional question gives a record and, when the bytes are new, the bytes
- *   deliver: variant in memory or on disk (hit), else source bytes ▶ render (render.ts) ▶ store
+ *     fresh ────────────────▶ deliver its variant
+ *     stale, in the window ─▶ deliver its variant now, revalidate in the background
+ *     older, or marked ─────▶ ask first; if the origin fails within the stale-if-error window, deliver the old variant
+ *     none, or too old ─────▶ ask first
+ *   ask (meaning.ts): one conditional request gives a record and, if the bytes are new, the bytes
+ *   deliver: variant in memory or on disk (hit), else bytes of the source ▶ render (render.ts) ▶ store
  *
- * Where other nodes can be asked, each piece of work has a node that does it for the others, and this one does what it
- * must do itself last of all:
+ * If there are other nodes, each piece of work has a node that does it for all of them. This node does it only if no
+ * other node can:
  *
  *   what is not here ──▶ owner in the site ──▶ a site with room, when this is full ──▶ here: shield, origin, render
- *                        └──── relay.ts: keeps what they say in memory only ────┘
+ *                        └── relay.ts: keeps their responses in memory only ───┘
  *
- * A node that was asked so begins further to the right than a client's request does (wire.ts, roles).
+ * A request from a peer begins further to the right than a request from a client (wire.ts, roles).
  */
 import type { Clock } from "#base/clock.ts";
 import { asNearcastError } from "#base/errors.ts";

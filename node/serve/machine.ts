@@ -1,13 +1,13 @@
 /**
- * The life of a request that a cache may answer, the same for pictures, assets and the shield.
+ * The states of a request that a cache may answer, shared by pictures, assets and the shield.
  *
  *   look up
- *     ├─ fresh ─────────────▶ deliver                                                       hit
- *     ├─ stale, in its window ▶ deliver, and ask behind                                     stale, revalidating
- *     ├─ stale-if-error ────▶ ask ──▶ deliver the response      the origin fails ──▶ deliver   stale, origin-error
- *     └─ expired, or nothing ▶ ask ──▶ deliver the response                                 miss
+ *     ├─ fresh ───────────────▶ deliver                                                         hit
+ *     ├─ stale, in its window ▶ deliver, and revalidate in the background                       stale, revalidating
+ *     ├─ stale-if-error ──────▶ ask ──▶ deliver the response      the origin fails ──▶ deliver  stale, origin-error
+ *     └─ expired, or nothing ─▶ ask ──▶ deliver the response                                    miss
  *
- * Who is served supplies the steps; each names what it decided in the outcome of its result.
+ * The caller supplies the steps. Each step names its decision in the outcome of its result.
  */
 import { asNearcastError } from "#base/errors.ts";
 import type { Use } from "../cache/freshness.ts";

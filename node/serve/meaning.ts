@@ -1,7 +1,7 @@
 /**
- * What names mean, and for how long that may be believed: the record of a source (cache/records), its use now, and the
- * question that renews it. Coalesced per name; one conditional request gives a record and, when the bytes are new, the
- * bytes.
+ * What names stand for, and for how long that is valid: the record of a source (cache/records), whether it may be used
+ * now, and the request that renews it. Coalesced per name. One conditional request gives a record and, if the bytes are
+ * new, the bytes.
  */
 import type { Clock } from "#base/clock.ts";
 import type { ImagesHost } from "#document/schema/hosts.ts";

@@ -1,4 +1,4 @@
-/** What is asked for, once a request is understood: a variant of a picture, or a URL of an assets host. */
+/** What a request asks for, once it is understood: a variant of a picture, or a URL of an assets host. */
 import type { AssetsHost } from "#document/schema/hosts.ts";
 import type { RequestFields } from "../fetch/asset.ts";
 import type { WantedVariant } from "./render.ts";

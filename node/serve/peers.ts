@@ -1,14 +1,15 @@
 /**
- * Asking other nodes, and being asked: what images and assets share of it.
+ * Requests to other nodes, and their requests to this one: what images and assets have in common.
  *
- *   ask ──▶ first member ──told──────────────▶ its answer, and how far it may be kept
- *              │  ├──a failure shared by all──▶ thrown (the origin is not asked once more by every node)
- *              │  └──unreachable, busy, behind, gone from the directory ──▶ next member, then null: do it yourself
+ *   ask ──▶ first member ──response──────────▶ the response, and where it may be stored
+ *              │  ├──a failure for all nodes─▶ thrown, so that not every node asks the origin once more
+ *              │  └──unreachable, busy, behind, gone from the directory ──▶ next member, then null: do it here
  *
- * Purges and peers. A node tells with each question which events of the feed it has begun to carry out; who is asked
- * answers only once these are in force there too, waiting a moment for them, or says that it is behind. So an answer
- * never is of before a purge that the asker knows. What the asker gets later purges decide: the answer names the event
- * that was in force when its bytes were asked for, and a question that a purge overtook is not kept at all.
+ * Purges and peers. A node sends with each request which events of the feed it has begun to apply. The other node
+ * answers only once these are in force there, too: it waits a moment for them, or says that it is behind. So no
+ * response is older than a purge that the asking node knows. Later purges decide about what it received: the response
+ * names the event that was in force when its bytes were requested, and a response that a purge overtook is not stored
+ * at all.
  */
 import { LRUCache } from "lru-cache";
 import type { Dispatcher } from "undici";
@@ -36,7 +37,7 @@ import {
 
 export interface Question<Result> {
   role: Role;
-  /** Whom to ask, best first; looked at before each try. */
+  /** Whom to ask, best first; evaluated before each try. */
   members: () => readonly Member[];
   triesMax: number;
   path: string;
@@ -99,7 +100,7 @@ export interface PeerCounts {
   replicated: number;
 }
 
-/** How often the directory is looked at while an answer is awaited. */
+/** How often the directory is checked while a response is awaited. */
 const watchMs = 250;
 /** How long a question waits for purges that its asker knows, how often it looks, and how many may wait. */
 const behindMsMax = 1000;

@@ -1,9 +1,9 @@
 /**
- * Counts what a purge finds on this node, for the report to whoever ordered it: all that the sweep or a look-up meets
- * and that the purge concerns.
+ * Counts what a purge finds on this node, for the report to the one who requested it: all objects that the purge
+ * concerns and that the sweep or a lookup meets.
  *
- * Entries are objects in a tier: pictures in one size, sources, files of assets. One that lies in memory and on disk
- * counts in both. Records of pictures lie on disk among the objects; they are counted apart, once per name.
+ * Entries are objects in a tier: pictures in one size, sources, files of assets. An object in memory and on disk counts
+ * in both. Records of pictures are on disk among the objects; they are counted separately, once per name.
  */
 import type { PurgeReport } from "#follow/channel/messages.ts";
 import type { PurgeTargets } from "#purge/purge-event.ts";

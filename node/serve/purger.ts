@@ -1,14 +1,14 @@
 /**
- * What the feed's purges mean for the caches.
+ * Applies the purges of the feed to the caches.
  *
- *   put, rollback   the name means other bytes: ask before the next answer; variants of the old bytes stay, for a
- *                   rollback finds them again by their hash
- *   delete, purge   what is named goes, from both tiers, and is never served again unless the origin says so
- *   soft purge      what is named is asked for behind the next answer
+ *   put, rollback   the name stands for other bytes: ask the origin before the next response. Variants of the old bytes
+ *                   stay, because a rollback finds them again by their hash
+ *   delete, purge   what is named is gone from both tiers, and is never served again unless the origin says so
+ *   soft purge      what is named is revalidated in the background of the next response
  *
- * apply() resolves when the purge is in force, after a restart too: only then may the feed's position move on. The
- * space of what was purged is freed later (cache/purge-sweep.ts). Of a purge that somebody ordered, a report tells what
- * it has found; of the others, which every change of a picture makes, nothing is told.
+ * apply() resolves when the purge is in force, also after a restart: only then may the position in the feed advance.
+ * The space of purged objects is freed later (cache/purge-sweep.ts). A purge that somebody requested gets a report of
+ * what it found; purges caused by a change of a picture get none.
  */
 import type { Fleet } from "#document/document.ts";
 import type { PurgeReport } from "#follow/channel/messages.ts";

@@ -1,10 +1,10 @@
 /**
- * Variants from other nodes: the asker's side.
+ * Variants from other nodes, as the node that asks sees it.
  *
- *   question (host, name, variant, the hash that is held) ──▶ member ──▶ what the name means, since when, variant
+ *   request (host, name, variant, the hash that is held) ──▶ member ──▶ what the name stands for, since when, variant
  *
- * Coalesced per variant. What comes is kept in memory only, record and variant: its place on disk is at its owner's.
- * From then on it is served like one's own, and goes with the next purge like one's own.
+ * Coalesced per variant. Record and variant are kept in memory only; their place on disk is at their owner. From then
+ * on they are served and purged like this node's own.
  */
 import type { Dispatcher } from "undici";
 import type { Clock } from "#base/clock.ts";

@@ -1,9 +1,9 @@
 /**
- * Renderings: a source's bytes and a variant ▶ the object that is stored and sent. Coalesced per key, so many at one
- * time, and none twice in a short while that failed.
+ * Renderings: bytes of a source and a variant ▶ the object that is stored and sent. Coalesced per key, with a limit on
+ * how many run at a time. A rendering that failed is not repeated for a short while.
  *
- * Keyed by the source's hash, so a running rendering can't be overtaken by a purge, only a question can. What it brings
- * is not stored when a purge that came since concerns it.
+ * The key has the hash of the source, so a purge can't overtake a rendering, only the request for the meaning of its
+ * name. A result that a purge has concerned since is not stored.
  */
 import { LRUCache } from "lru-cache";
 import type { Clock } from "#base/clock.ts";
@@ -61,7 +61,7 @@ export interface Renderings {
   counts: () => { renders: number; renderFailures: number; waiting: number };
 }
 
-/** A picture that could not be rendered is not tried again for so long: its decoder may have cost much. */
+/** How long a variant that could not be rendered is not tried again: the attempt may have cost much. */
 const quarantineMs = 30_000;
 const quarantineMax = 10_000;
 /** Who waits longer for a decoder has given up, or will. */

@@ -1,10 +1,10 @@
 /**
- * What many ask for is on every node of the site before anyone asks for it there.
+ * Brings hot variants to every node of the site before clients request them there.
  *
  *   hot keys here ──ten times a second, to each member that does not say it has them──▶ POST /v1/hot
- *   told by a member ──▶ here already? say so ──▶ else fetch from the owner, few at a time, behind the answer
+ *   named by a member ──▶ here already? say so ──▶ else fetch from the owner, few at a time, after the response
  *
- * A member is told of a key again until it has it, and then not for a while: by then it may have lost it for room.
+ * A member is told about a key again until it has it, and then not for a while; after that, it may have evicted it.
  */
 import { LRUCache } from "lru-cache";
 import type { Clock } from "#base/clock.ts";
@@ -33,7 +33,7 @@ export const hotKeysMax = 100;
 /** A key takes most of a second to be hot that is barely above the hundredth (hot-keys.ts); this adds little to it. */
 const roundMs = 100;
 const timeoutMs = 2000;
-/** A member that said that it has a key is not told of it for so long. */
+/** How long a member that said that it has a key is not told about it again. */
 const heldMs = 30_000;
 /** Members and keys about which this is remembered. */
 const heldMax = 10_000;

@@ -1,7 +1,7 @@
 /**
- * For whom a request is served, beside the order, which says what is wanted: orders are remembered and shared by many
- * requests, and this is of one alone. It goes along to every wait that is shared fairly between client networks, and
- * in the question to another node, which then asks on behalf of the same network.
+ * For whom a request is served. An order says what is requested, and is remembered and shared by many requests; a
+ * context belongs to one request. It is passed to every wait that client networks share fairly, and sent with a request
+ * to another node, which then acts for the same network.
  */
 export interface RequestContext {
   /** Of the request, as in the log. */

@@ -1,6 +1,6 @@
 /**
- * A reader of a fill that fetches the rest for itself when it has fallen behind: the bytes that it needs are no longer
- * in memory, and no disk has them.
+ * A reader of a fill that fetches the rest for itself once it has fallen behind: the bytes that it needs are no longer
+ * in memory, and not on disk.
  */
 import type { BodyReader } from "#base/body.ts";
 import { FellBehind, type Fill, type FillSource } from "../cache/fill.ts";

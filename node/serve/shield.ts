@@ -1,10 +1,10 @@
 /**
- * The shield's side: what a name means, for nodes of other sites, so that the origin hears of each object once.
+ * The shield: tells nodes of other sites what a name stands for, so that the origin gets one request for each source.
  *
- *   record fresh ──▶ told as it is, with its age and, where the asker lacks them, the bytes from disk
- *   else ──────────▶ the origin is asked first; while it fails, what may be used in front of a failure is told instead
+ *   record fresh ──▶ sent as it is, with its age and, if the other node lacks them, the bytes from disk
+ *   else ──────────▶ the origin is asked first; while it fails, a stale record that may replace the failure is sent
  *
- * Whoever asks answers its own clients meanwhile from what it has, so here nothing is told stale without need.
+ * The other node answers its own clients with what it has meanwhile, so the shield sends nothing stale without need.
  */
 import type { Records, SourceRecord } from "../cache/records.ts";
 import type { Asked, Meanings } from "./meaning.ts";

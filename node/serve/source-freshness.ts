@@ -1,6 +1,6 @@
 /**
- * How long what a name means may be believed, by the host's settings; and whether what another node says of it is young
- * enough to be used at all. Pure.
+ * How long the meaning of a name is valid, by the settings of the host; and whether the meaning that another node sent
+ * is recent enough to be used. Pure.
  */
 import type { ImagesHost } from "#document/schema/hosts.ts";
 import { type Freshness, judgeUse } from "../cache/freshness.ts";

@@ -1,13 +1,13 @@
 /**
- * Sources: what a name means by the word of the origin, and the bytes.
+ * Sources: what a name stands for, according to the origin, and the bytes.
  *
- *   find   ──▶ shield (its memory of the name, its disk, or the origin) ──▶ origin
+ *   find   ──▶ shield (its record of the name, its disk, or the origin) ──▶ origin
  *   bytes  ──▶ disk ──▶ the same two
  *
- * Where a shield is set, it alone asks the origin, so that the whole fleet costs the origin one fetch. It is a means to
- * spare the origin, and no more: while it is away, or does not reach the origin itself, everyone asks the origin.
+ * If there is a shield, only the shield asks the origin, so the whole fleet fetches a source from the origin once. If
+ * the shield is away, or can't reach the origin itself, each node asks the origin.
  *
- * Bytes are kept on disk under their hash, which is checked whoever sent them.
+ * Bytes are on disk under their hash, which is checked whoever sent them.
  */
 import { createHash } from "node:crypto";
 import type { Dispatcher } from "undici";

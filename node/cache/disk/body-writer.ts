@@ -1,10 +1,10 @@
 /**
- * A body that is written to its place in the cache while it arrives. Others read behind it.
+ * Writes a body to its place in the cache while it arrives. Others read what is already written.
  *
  *   length known, small ─▶ its place in a segment        unknown ─▶ memory, up to 256 KiB ──longer──▶ file of its own
  *   length known, large ─▶ file of its own                              └─commit─▶ its place in a segment
  *
- *   open ──append*──▶ open ──commit──▶ found by everyone          any failure, abort ──▶ dead: nothing is found
+ *   open ──append──▶ open ──commit──▶ found by everyone          any failure, abort ──▶ dead: nothing is found
  */
 import type { ObjectFacts } from "../object.ts";
 import { type OpenFile, releaseFile } from "./descriptors.ts";

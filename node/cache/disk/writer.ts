@@ -1,10 +1,10 @@
 /**
- * Writes whole objects behind their requests, many at a time: bodies, then heads, then the index.
+ * Writes whole objects after their requests, many at a time: bodies, then heads, then the index.
  *
  *   store() ─▶ waiting ─▶ batch: room ─▶ bodies, one write per volume ─▶ heads, one write ─▶ rows ─▶ journal, one write
  *
- * An object is found in `waiting` until its row is in the index. A purge or removal takes it out of there, and the
- * batch looks again before it writes the row.
+ * An object is found in `waiting` until its row is in the index. A purge or removal takes it out of `waiting`, and the
+ * batch looks there again before it writes the row.
  */
 import { type CachedObject, memoryBytesOf } from "../object.ts";
 import { appendHeads } from "./heads.ts";

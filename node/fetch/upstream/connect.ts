@@ -1,6 +1,6 @@
 /**
- * New connections to an origin, for undici: look-up and check of the addresses, TCP to the first that answers, TLS.
- * One deadline covers all of it.
+ * New connections to an origin, for undici: lookup and check of the addresses, TCP to the first that responds, TLS. One
+ * deadline covers all of it.
  */
 import type { Socket } from "node:net";
 import { buildConnector } from "undici";

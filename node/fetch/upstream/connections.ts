@@ -1,9 +1,9 @@
 /**
- * The connections to one origin: one undici client each, so that this program alone decides which request goes over
- * which connection, and none waits in a queue of the library's.
+ * The connections to one origin: one undici client each, so that only this code decides which request goes over which
+ * connection, and no request waits in a queue of the library.
  *
- * The connection that was used last is used next: few are in use at quiet times, and the others end after their idle
- * time. How many there are is bounded by the places at the origin (places.ts).
+ * The connection that was used last is used next: at quiet times, few are in use, and the others end after their idle
+ * time. The places at the origin (places.ts) limit how many there are.
  */
 import { Client } from "undici";
 import type { Connect } from "./connect.ts";

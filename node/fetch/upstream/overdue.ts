@@ -1,15 +1,14 @@
 /**
- * Requests that hang give way when places are short: many URLs that hang, asked for by many networks, would otherwise
- * fill the bounds of all of them (places.ts), and everyone would wait for requests that bring nothing.
+ * Requests that hang give way when places are short. Otherwise, many hanging URLs, requested by many networks, would
+ * fill the limits of all of them (places.ts), and everyone would wait for requests that bring nothing.
  *
- *   no place ──▶ nothing else under way for this URL? ──▶ a request that is overdue, of a network that holds no less?
- *                   ──▶ within the budget ──▶ that one ends with ORIGIN_BUSY, and its place is taken
+ *   no place ──▶ nothing else in progress for this URL? ──▶ a request that is overdue, of a network that holds no less?
+ *                   ──▶ within the budget ──▶ that request ends with ORIGIN_BUSY, and its place is taken
  *
- * A request is overdue when its head has taken several times as long as half of the heads do. An origin that is slow
- * as a whole has nothing overdue, and the budget is earned by responses only: an origin that brings none loses no
- * request to this rule.
+ * A request is overdue when its head has taken several times the median. An origin that is slow as a whole has no
+ * overdue requests. Only responses earn the budget, so an origin that brings none loses no request to this rule.
  *
- * admission.ts calls it for those who wait.
+ * admission.ts calls it for requests that wait.
  */
 import type { BudgetSettings } from "./budget.ts";
 import { type HeadTimes, headTimeQuantileMs } from "./head-times.ts";

@@ -1,5 +1,5 @@
 /**
- * The places at one origin, and who gets the next one. A place is one request under way, and so one connection.
+ * The places at one origin, and who gets the next one. A place is one request in progress, and so one connection.
  *
  *   waiting     network ─▶ URL ─▶ requests, oldest first
  *   next        round robin over networks, and within a network over its URLs
@@ -8,11 +8,11 @@
  *     a URL gets a place while it holds fewer than half as many as are free:      alone up to 22 of 64
  *     a network gets one while it holds fewer than twice as many as are free:     alone up to 43 of 64
  *
- * The bounds shrink with the free places (dynamic thresholds: Choudhury and Hahne, 1998). So one that is alone gets
- * most of the pool, k that hang share it, and some places stay free for those who come next. A fixed bound would have
- * to be small enough for the worst day, and would be too small on all others.
+ * The limits shrink with the free places (dynamic thresholds: Choudhury and Hahne, 1998). So a URL that is alone gets
+ * most of the pool, k hanging URLs share it, and some places stay free for those who come next. A fixed limit would
+ * have to be small enough for the worst day, and would be too small on all others.
  *
- * When too many wait, the network that has most of them waiting loses one, never its neighbors.
+ * When too many wait, the network with the most waiting requests loses one, never another network.
  *
  * Pure: no clock, no promises. admission.ts calls it.
  */

@@ -1,11 +1,11 @@
 /**
- * A request to an origin, from the wish to the head of its response; the body follows as it comes.
+ * A request to an origin, from the wish to the head of its response; the body follows as it arrives.
  *
  *   failed a moment ago? ──▶ a place (admission.ts) ──▶ head (hedge.ts) ──▶ the place is free when the body has ended
  *                                                         │ no connection in time: again, until the deadline
  *                                                         └ cut, refused: again, once, within the budget
  *
- * Only what may be repeated goes through here (GET and HEAD), and nothing is repeated once its response has begun.
+ * Only requests that may be repeated go through here (GET and HEAD), and none is repeated once its response has begun.
  * Redirects are not followed: they belong to the client.
  */
 import type { Dispatcher } from "undici";
