@@ -2,8 +2,6 @@
  * Responses that an origin may not give, found by their heads alone: what they would put into the cache is not what the
  * client of the URL wants. Pure; used for assets.
  */
-import type { RequestFields } from "./asset.ts";
-
 /**
  * What is wrong with a response; undefined: nothing.
  * - A transfer coding other than chunked was not accepted by us, and is not undone (RFC 9112 §6.1, §7.4).
@@ -11,7 +9,7 @@ import type { RequestFields } from "./asset.ts";
  */
 export function faultOf(
   statusCode: number,
-  fields: RequestFields,
+  fields: Readonly<Record<string, string | string[] | undefined>>,
   asked: { readonly isRange: boolean },
 ): string | undefined {
   const codings = [fields["transfer-encoding"] ?? []].flat().join(", ");
