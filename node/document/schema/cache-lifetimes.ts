@@ -17,8 +17,8 @@ export const imagesLifetimes = {
 
 /** For hosts of kind `assets`: the origin's response says otherwise. */
 export const assetsLifetimes = {
-  freshSeconds: seconds("lifetime of responses that do not state one; 0: revalidate each time", 0),
+  freshSeconds: seconds("lifetime of responses that do not state one, except redirects; 0: revalidate each time", 0),
   staleWhileRevalidateSeconds: seconds("used if a response has no stale-while-revalidate (RFC 5861)", 0),
   staleIfErrorSeconds: seconds("used if a response has no stale-if-error (RFC 5861)", 86_400),
-  negativeSeconds: seconds("lifetime of 404 and 410 responses that do not state one", 5, 3600),
+  negativeSeconds: seconds("lifetime of 404, 405, 410, 414 and 501 responses that do not state one", 5, 3600),
 };
