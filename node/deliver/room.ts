@@ -39,8 +39,9 @@ export function openRoom(budget: ByteBudget, share: string, sink: Sink): Room {
 /** Aborted when the receiver is gone, or has everything. */
 export function departureOf(sink: Sink): AbortSignal {
   const left = new AbortController();
-  void sink.closed().then(() => {
+  const leave = (): void => {
     left.abort();
-  });
+  };
+  void sink.closed().then(leave);
   return left.signal;
 }
