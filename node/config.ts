@@ -213,8 +213,8 @@ export const edgeConfigSchema = Type.Object(
           default: 256 * mebibyte,
           unit: "B",
           description:
-            "memory for bodies that are on their way to clients and not in the memory cache, 64 KiB for each; a " +
-            "client network gets a quarter at most; a request that finds no room for 5 s gets a 503",
+            "memory for bodies that clients have not taken yet: 64 KiB of each, or all of one from the memory cache; " +
+            "a client network gets a quarter at most; a request that finds no room for 5 s gets a 503",
         }),
         bytesPerSecondMin: Type.Integer({
           minimum: 1,

@@ -13,8 +13,11 @@ const batch = 1000;
 
 const residentBefore = process.memoryUsage.rss();
 const startedMs = systemClock.monotonicMs();
+const cpuBefore = process.cpuUsage();
 const tier = await openDiskTier({ directory, bytesMax, clock: systemClock, log: silentLog });
 const tookMs = systemClock.monotonicMs() - startedMs;
+const { user, system } = process.cpuUsage(cpuBefore);
+const cpuMs = (user + system) / 1000;
 if (what === "fill") {
   const [headerBlock, body] = [Buffer.from("Content-Type: image/webp\r\n"), Buffer.alloc(100, "x")];
   for (let index = 0; index < Number(objects); index += 1) {
@@ -28,4 +31,4 @@ if (what === "fill") {
 const { entries, indexBytes } = tier.stats();
 const residentBytes = process.memoryUsage.rss() - residentBefore;
 await tier.close();
-process.stdout.write(JSON.stringify({ entries, tookMs, residentBytes, indexBytes }));
+process.stdout.write(JSON.stringify({ entries, tookMs, cpuMs, residentBytes, indexBytes }));

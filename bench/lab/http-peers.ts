@@ -27,7 +27,11 @@ async function started(lab: Lab, name: string, start: (url: string) => Promise<P
 const answers = (url: string) => async (): Promise<boolean> => (await fetch(`${url}/`)).status > 0;
 
 /** nginx with `proxy_cache`, and with `open_file_cache`, so that a hit opens no file. */
-export async function startNginx(lab: Lab, origin: { host: string; port: number }): Promise<PeerStart> {
+export async function startNginx(
+  lab: Lab,
+  origin: { host: string; port: number },
+  { tcpNopush = true } = {},
+): Promise<PeerStart> {
   const command = findProgram("nginx");
   if (command === undefined) return missing("nginx");
   return await started(lab, "nginx", async (url) => {
@@ -44,7 +48,7 @@ events { worker_connections 4096; }
 http {
   access_log off;
   sendfile on;
-  tcp_nopush on;
+  tcp_nopush ${tcpNopush ? "on" : "off"};
   keepalive_timeout 65s;
   keepalive_requests 1000000000;
   ${temporary.map((name) => `${name}_temp_path ${directory}/${name};`).join("\n  ")}

@@ -34,8 +34,8 @@ export async function drive(lab: Lab, server: Program, load: Load): Promise<Samp
     requests,
     perSecond: Number(find(output, /Requests\/sec:\s+([\d.]+)/)),
     cpuMicros: (cpuMs * 1000) / requests,
-    p50Ms: readTimeMs(find(output, /^\s+50%\s+(\S+)$/m)),
-    p99Ms: readTimeMs(find(output, /^\s+99%\s+(\S+)$/m)),
+    p50Ms: readTimeMs(find(output, /^\s+50%\s+(\S+)\s*$/m)),
+    p99Ms: readTimeMs(find(output, /^\s+99%\s+(\S+)\s*$/m)),
   };
 }
 

@@ -65,6 +65,14 @@ export interface Fill<Place extends FillPlace = FillPlace> {
   readonly keep: () => () => void;
   /** Never rejects. */
   readonly ended: Promise<FillEnd<Place>>;
+  /** Resolves when it has ended, and its last reader has left. */
+  readonly isIdle: Promise<void>;
+  /** Bytes in memory now. */
+  readonly heldBytes: () => number;
+  /** No bytes come before its readers have taken some: they wait in memory alone, for slow readers. */
+  readonly isHeldUp: () => boolean;
+  /** Of a fill that is held up or has ended: lets go what memory has; readers that still need it fall behind. */
+  readonly forget: () => void;
 }
 
 export interface FillOptions<Place extends FillPlace> {
@@ -78,8 +86,8 @@ export interface FillOptions<Place extends FillPlace> {
   readonly openPlace: () => Place | null;
   /** A fill that nobody waits for goes on if no more than this is missing. */
   readonly abandonedBytesMax: number;
-  /** Memory that this fill may use now for a body that is not kept whole: its part of what all fills share. */
-  readonly shareBytesMax: () => number;
+  /** Memory that this fill may use for a body that is not kept whole. */
+  readonly windowBytesMax: number;
   /** The rest of the same body from `offset`; undefined: it can't be had. */
   readonly resume: (offset: number) => Promise<FillSource | undefined>;
 }
@@ -160,6 +168,12 @@ export function startFill<Place extends FillPlace>(
     open: (start, end) => openReader(state, start, end),
     keep: () => keep(state),
     ended: run(state),
+    isIdle: until(state, () => state.status !== "running" && state.readers.size === 0 && !state.isStarting),
+    heldBytes: () => state.window.end - state.window.start,
+    isHeldUp: () => isHeldUp(state),
+    forget() {
+      if (state.status !== "running" || isHeldUp(state)) dropBefore(state.window, state.window.end);
+    },
   };
   const release = (): void => {
     state.isStarting = false;
@@ -332,9 +346,13 @@ function hasRoom(state: State<FillPlace>): boolean {
   return isKept || window.end - fastest(state) < windowOf(state, windowBytes.withoutPlace) * readAheadShare;
 }
 
+function isHeldUp(state: State<FillPlace>): boolean {
+  return state.status === "running" && state.place === null && !hasRoom(state);
+}
+
 /** A part of memory, smaller while many fills run. */
 function windowOf({ options }: State<FillPlace>, bytesMax: number): number {
-  return Math.min(bytesMax, options.shareBytesMax());
+  return Math.min(bytesMax, options.windowBytesMax);
 }
 
 function fastest(state: State<FillPlace>): number {

@@ -6,7 +6,7 @@
  * An object never changes: a new version of anything has another key, or replaces the object as a whole. `headerBlock`
  * holds the header lines that are the same for everyone (`Name: value\r\n`, latin1).
  */
-import { createHash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 
 /**
  * An object's tags are what a purge can name: `source:…`, `host:…`, `url:…` and the origin's own. One that has more of
@@ -76,9 +76,9 @@ export function costMsOf({ costMs = costMsDefault }: Pick<ObjectFacts, "costMs">
  * parts give the same bytes.
  */
 export function keyOf(...parts: readonly string[]): string {
-  const hash = createHash("sha256");
-  for (const part of parts) hash.update(`${Buffer.byteLength(part)}:`).update(part);
-  return hash.digest("hex");
+  let text = "";
+  for (const part of parts) text += `${Buffer.byteLength(part)}:${part}`;
+  return hash("sha256", text);
 }
 
 /** A strong entity tag (RFC 9110 §8.8.3) that differs whenever the bytes do. */

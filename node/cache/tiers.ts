@@ -59,6 +59,7 @@ export interface Tiers {
   write: (key: string, lengthBytes: number | null) => BodyWriter | undefined;
   /** A new head for the body of a stored object, after a 304. Resolves to whether a tier has it. */
   replaceHead: (stored: Stored, facts: ObjectFacts, headerBlock: Buffer) => Promise<boolean>;
+  readonly hasDisk: boolean;
   /** The largest body that memory takes. */
   memoryBodyBytesMax: number;
   remove: (key: string) => Promise<void>;
@@ -128,6 +129,7 @@ export function joinTiers(memory: MemoryTier, disk: DiskTier, purges: Purges): T
     },
     write: (key, lengthBytes) => disk.write(key, lengthBytes),
     replaceHead: (stored, facts, headerBlock) => replaceHead(state, stored, facts, headerBlock),
+    hasDisk,
     memoryBodyBytesMax,
     async remove(key) {
       memory.remove(key);

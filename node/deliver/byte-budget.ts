@@ -34,6 +34,8 @@ export interface ByteBudget {
    */
   take: (bytes: number, share: string, waitMs: number, signal?: AbortSignal) => boolean | Promise<boolean>;
   free: (bytes: number, share: string) => void;
+  /** What a share could take at once; of one that holds nothing, what is free at all and within its part. */
+  roomFor: (share: string) => number;
   /** `shares`: those that hold something or wait. */
   counts: () => { heldBytes: number; waiting: number; refused: number; shares: number };
 }
@@ -61,6 +63,10 @@ export function openByteBudget(bytesMax: number, clock: Clock): ByteBudget {
       state.heldBytes -= bytes;
       if (state.waiting > 0) grantWaiting(state);
       forgetIdle(state, name, share);
+    },
+    roomFor(name) {
+      const heldByShare = state.shares.get(name)?.heldBytes ?? 0;
+      return Math.max(0, Math.min(bytesMax - state.heldBytes, bytesMax * sharePart - heldByShare));
     },
     counts: () => ({
       heldBytes: state.heldBytes,

@@ -2,8 +2,8 @@
  * Sends a delivery: judges the request's conditions and ranges, writes the head with Age, Cache-Status and
  * Server-Timing, then the body.
  *
- *   body in memory ──▶ head and body in one write; most often the system takes all of it at once. What it does not take
- *                      is counted as in flight (held-bodies.ts)
+ *   body in memory ──▶ head and body in one write; most often the system takes all of it at once
+ *                      └── what it does not take counts in the budget (body-holds.ts), before the write if it is large
  *   other bodies ────▶ room in the budget ──▶ head ──▶ transfer.ts
  */
 import type { IncomingHttpHeaders } from "node:http";
@@ -13,7 +13,7 @@ import { type Body, type BodyReader, dropUnread, streamReader } from "#base/body
 import { judgeConditions, type Verdict } from "./conditions.ts";
 import { cacheStatusOf, type Delivery } from "./outcome.ts";
 import type { Sink } from "./sink.ts";
-import { chunkBytesMax, departureOf, openRoom } from "./room.ts";
+import { chunkBytesMax, openRoom } from "./room.ts";
 import { closedInTime, transfer, type TransferEnd, type TransferRules } from "./transfer.ts";
 
 /** Pairs of a header block, read once per block: an object in memory is sent many times. */
@@ -49,7 +49,7 @@ export interface Sent {
 
 export interface SendContext {
   readonly rules: TransferRules;
-  /** Of the budget: the client's network. Called only for a body that is not in memory. */
+  /** Of the budget: the client's network. Not called for a small body in memory that the system takes at once. */
   readonly share: () => string;
 }
 
@@ -105,57 +105,74 @@ export function send(
     return { status, bodyBytes: 0, end: "complete" };
   }
   if (body.kind !== "bytes") return sendInChunks(head, readerOf(body, part), sink, context);
-  const bytes = part.end === null ? body.bytes : body.bytes.subarray(part.start, part.end);
-  if (bytes.length <= chunkBytesMax) return sendSmall(head, body.bytes, bytes, sink, context);
-  return sendHeld(head, body.bytes, bytes, sink, context);
-}
-
-/** Most often the system takes all of it at once, and nothing is to be counted. */
-function sendSmall(head: Head, body: Buffer, bytes: Buffer, sink: Sink, context: SendContext): Sent | Promise<Sent> {
-  const sent = writeWhole(head, bytes, sink);
+  const whole = body.bytes;
+  const bytes = part.end === null ? whole : whole.subarray(part.start, part.end);
+  if (bytes.length > chunkBytesMax) return sendLarge(head, { whole, bytes }, sink, context);
+  const sent = sendAll(head, bytes, sink);
   if (sink.pendingBytes() === 0) return sent;
-  if (context.rules.held.take(body, context.share(), 0) === true) return watch(sent, body, sink, context);
+  if (context.rules.bodies.take(whole, context.share(), 0) === true) return watch(sent, whole, sink, context);
   sink.cut();
+  context.rules.counts.noRoom += 1;
   return { ...sent, end: "no-room" };
 }
 
-/** A body that the system will hardly take at once is counted before it is sent. */
-async function sendHeld(head: Head, body: Buffer, bytes: Buffer, sink: Sink, context: SendContext): Promise<Sent> {
-  const { held } = context.rules;
-  const taken = held.take(body, context.share(), roomWaitMs, departureOf(sink));
-  if (taken !== true && !(await taken)) return noRoom(head, sink);
-  let sent: Sent;
-  try {
-    sent = writeWhole(head, bytes, sink);
-  } catch (error) {
-    held.free(body);
-    throw error;
-  }
-  return await watch(sent, body, sink, context);
+/** A body in memory that the system may not take at once: there has to be room for what it does not take. */
+function sendLarge(
+  head: Head,
+  { whole, bytes }: { whole: Buffer; bytes: Buffer },
+  sink: Sink,
+  context: SendContext,
+): Sent | Promise<Sent> {
+  const { rules, share } = context;
+  const left = new AbortController();
+  const taken = rules.bodies.take(whole, share(), roomWaitMs, left.signal);
+  const go = (isGranted: boolean): Sent | Promise<Sent> => {
+    if (!isGranted) return refused(head.status, sink, rules);
+    let isAllTaken = true;
+    try {
+      const sent = sendAll(head, bytes, sink);
+      isAllTaken = sink.pendingBytes() === 0;
+      return isAllTaken ? sent : watch(sent, whole, sink, context);
+    } finally {
+      if (isAllTaken) rules.bodies.release(whole);
+    }
+  };
+  if (!(taken instanceof Promise)) return go(taken);
+  const leave = (): void => {
+    left.abort();
+  };
+  void sink.closed().then(leave);
+  return taken.then(go);
 }
 
-/** @throws NearcastError OVERLOADED, unless the receiver has left */
-function noRoom({ status }: Head, sink: Sink): Sent {
-  if (sink.isClosed()) return { status, bodyBytes: 0, end: "gone" };
-  throw new NearcastError("OVERLOADED", "too many bytes are on their way to slow clients");
-}
-
-function writeWhole({ status, fields }: Head, bytes: Buffer, sink: Sink): Sent {
+function sendAll({ status, fields }: Head, bytes: Buffer, sink: Sink): Sent {
   sink.head(status, fields);
   sink.end(bytes);
   return { status, bodyBytes: bytes.length, end: "complete" };
 }
 
-async function sendInChunks(head: Head, reader: BodyReader, sink: Sink, { rules, share }: SendContext): Promise<Sent> {
+/** @throws NearcastError OVERLOADED, unless the receiver has left */
+function refused(status: number, sink: Sink, { counts }: TransferRules): Sent {
+  if (sink.isClosed()) return { status, bodyBytes: 0, end: "gone" };
+  counts.refused += 1;
+  throw new NearcastError("OVERLOADED", "too many bytes are on their way to slow clients");
+}
+
+async function sendInChunks(
+  { status, fields }: Head,
+  reader: BodyReader,
+  sink: Sink,
+  { rules, share }: SendContext,
+): Promise<Sent> {
   const room = openRoom(rules.budget, share(), sink);
   void sink.closed().then(reader.close);
   const taken = room.take(roomWaitMs);
   if (taken !== true && !(await taken)) {
     reader.close();
-    return noRoom(head, sink);
+    return refused(status, sink, rules);
   }
   try {
-    sink.head(head.status, head.fields);
+    sink.head(status, fields);
     if (reader.ready() !== true) sink.flush();
   } catch (error) {
     room.free();
@@ -163,19 +180,19 @@ async function sendInChunks(head: Head, reader: BodyReader, sink: Sink, { rules,
     throw error;
   }
   const ended = await transfer(reader, sink, rules, room);
-  const sent = { status: head.status, bodyBytes: ended.bytes, end: ended.end };
+  const sent = { status, bodyBytes: ended.bytes, end: ended.end };
   return ended.end === "failed" ? { ...sent, error: ended.error } : sent;
 }
 
-/** A response that the system has not taken whole keeps its body in memory, so its receiver has a minimum rate. */
+/**
+ * A response that the system has not taken whole keeps its body in memory, so its receiver has a minimum rate.
+ * @param body held for it, and released at the end
+ */
 async function watch(sent: Sent, body: Buffer, sink: Sink, { rules }: SendContext): Promise<Sent> {
-  try {
-    if (sink.pendingBytes() === 0) return sent;
-    if (!(await closedInTime(sink, rules))) return { ...sent, end: "too-slow" };
-    return sink.isComplete() ? sent : { ...sent, end: "gone" };
-  } finally {
-    rules.held.free(body);
-  }
+  const isInTime = await closedInTime(sink, rules);
+  rules.bodies.release(body);
+  if (!isInTime) return { ...sent, end: "too-slow" };
+  return sink.isComplete() ? sent : { ...sent, end: "gone" };
 }
 
 function readerOf(body: Exclude<Body, { kind: "bytes" }>, part: Part): BodyReader {

@@ -17,16 +17,20 @@ export interface Room {
 
 /** @param share of the budget, usually the receiver's network */
 export function openRoom(budget: ByteBudget, share: string, sink: Sink): Room {
-  const left = departureOf(sink);
+  const left = new AbortController();
   let isHeld = false;
   const granted = (isGranted: boolean): boolean => {
     isHeld = isGranted;
     return isGranted;
   };
+  const leave = (): void => {
+    left.abort();
+  };
+  void sink.closed().then(leave);
   return {
     take(waitMs) {
       if (isHeld) return true;
-      const room = budget.take(chunkBytesMax, share, waitMs, left);
+      const room = budget.take(chunkBytesMax, share, waitMs, left.signal);
       return room instanceof Promise ? room.then(granted) : granted(room);
     },
     free() {
@@ -34,14 +38,4 @@ export function openRoom(budget: ByteBudget, share: string, sink: Sink): Room {
       isHeld = false;
     },
   };
-}
-
-/** Aborted when the receiver is gone, or has everything. */
-export function departureOf(sink: Sink): AbortSignal {
-  const left = new AbortController();
-  const leave = (): void => {
-    left.abort();
-  };
-  void sink.closed().then(leave);
-  return left.signal;
 }

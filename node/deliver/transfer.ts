@@ -12,21 +12,46 @@
  */
 import { type Clock, sleep } from "#base/clock.ts";
 import type { BodyReader } from "#base/body.ts";
-import type { ByteBudget } from "./byte-budget.ts";
-import type { HeldBodies } from "./held-bodies.ts";
+import { type BodyHolds, openBodyHolds } from "./body-holds.ts";
+import { type ByteBudget, openByteBudget } from "./byte-budget.ts";
 import { chunkBytesMax, type Room } from "./room.ts";
 import type { Sink } from "./sink.ts";
-import type { Turns } from "./turns.ts";
+import { openTurns, type Turns } from "./turns.ts";
 
 export interface TransferRules {
   readonly budget: ByteBudget;
+  /** Bodies in memory that count in that budget. */
+  readonly bodies: BodyHolds;
   /** Shared by all transfers of the process. */
   readonly turns: Turns;
-  /** Of this budget. */
-  readonly held: HeldBodies;
   /** Below it, on average over one chunk, a receiver is cut. */
   readonly bytesPerSecondMin: number;
   readonly clock: Clock;
+  readonly counts: TransferCounts;
+}
+
+/** Responses that were not sent to their end, since the start, by what was short. */
+export interface TransferCounts {
+  /** No room before they began: answered with 503. */
+  refused: number;
+  tooSlow: number;
+  noRoom: number;
+}
+
+/** One instance per process: all its responses share the budget. */
+export function openTransferRules(
+  limits: { inFlightBytes: number; bytesPerSecondMin: number },
+  clock: Clock,
+): TransferRules {
+  const budget = openByteBudget(limits.inFlightBytes, clock);
+  return {
+    budget,
+    bodies: openBodyHolds(budget),
+    turns: openTurns(),
+    bytesPerSecondMin: limits.bytesPerSecondMin,
+    clock,
+    counts: { refused: 0, tooSlow: 0, noRoom: 0 },
+  };
 }
 
 /** How long a receiver may pause before the minimum rate applies: a phone in a tunnel comes back. */
@@ -50,8 +75,9 @@ export async function transfer(reader: BodyReader, sink: Sink, rules: TransferRu
   const { turns } = rules;
   // A reader that is closed says that it is ready, so that nobody waits for a body whose receiver has left.
   void sink.closed().then(reader.close);
-  const cutAs = (end: "gone" | "too-slow" | "no-room"): TransferEnd => {
+  const cutAs = (end: "gone" | "no-room"): TransferEnd => {
     sink.cut();
+    if (end === "no-room") rules.counts.noRoom += 1;
     return { end, bytes };
   };
   try {
@@ -72,12 +98,13 @@ export async function transfer(reader: BodyReader, sink: Sink, rules: TransferRu
       if (chunk.length === 0) continue;
       bytes += chunk.length;
       if (sink.write(chunk)) continue; // the system took it: the room serves the next chunk
-      if (!(await drainedInTime(sink, chunk.length, rules))) return cutAs(sink.isClosed() ? "gone" : "too-slow");
+      if (!(await drainedInTime(sink, chunk.length, rules))) return { end: "too-slow", bytes };
+      if (sink.isClosed()) return cutAs("gone");
       room.free();
     }
     sink.end();
     // What was written last waits for the receiver still.
-    if (!(await closedInTime(sink, rules))) return cutAs("too-slow");
+    if (!(await closedInTime(sink, rules))) return { end: "too-slow", bytes };
     return sink.isComplete() ? { end: "complete", bytes } : { end: "gone", bytes };
   } catch (error) {
     if (sink.isClosed()) return cutAs("gone"); // the reader was closed under the read
@@ -92,13 +119,20 @@ export async function transfer(reader: BodyReader, sink: Sink, rules: TransferRu
 /** Watches a response that was written whole, until its receiver has it. False: it was too slow, and was cut. */
 export async function closedInTime(sink: Sink, rules: TransferRules): Promise<boolean> {
   const isInTime = await within(sink.closed(), allowedMs(sink.pendingBytes(), rules), rules.clock);
-  if (!isInTime) sink.cut();
+  if (!isInTime) cutSlow(sink, rules);
   return isInTime;
 }
 
+/** False: it was too slow, and was cut. True also when the receiver has left. */
 async function drainedInTime(sink: Sink, bytes: number, rules: TransferRules): Promise<boolean> {
   const isInTime = await within(sink.drained(), allowedMs(bytes, rules), rules.clock);
-  return isInTime && !sink.isClosed();
+  if (!isInTime) cutSlow(sink, rules);
+  return isInTime;
+}
+
+function cutSlow(sink: Sink, { counts }: TransferRules): void {
+  sink.cut();
+  counts.tooSlow += 1;
 }
 
 function allowedMs(bytes: number, { bytesPerSecondMin }: TransferRules): number {

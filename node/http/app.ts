@@ -28,6 +28,7 @@ import type { AssetServer } from "../serve/asset.ts";
 import type { ImageServer } from "../serve/image.ts";
 import { type Delivery, errorStatusOf, type Outcome } from "../deliver/outcome.ts";
 import type { TransferRules } from "../deliver/transfer.ts";
+import type { RequestContext } from "../serve/request-context.ts";
 import { contextOf } from "./context.ts";
 import { http1Sink } from "./http1-sink.ts";
 import { type Order, rememberImageOrders } from "./understand.ts";
@@ -70,6 +71,15 @@ export interface EdgeAppParts {
   log: Log;
 }
 
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Monotonic time of its arrival; 0: it was refused before that. */
+    startedMs: number;
+    /** The host that it names, once that is known. */
+    servedHost: Host | undefined;
+  }
+}
+
 /** Builds the application; the caller makes it listen (its handler is `app.routing`, once it is ready). */
 export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
   const { node, site, images, assets, fleet, presence, gate, served, load, transfers, answer, secrets, clock, log } =
@@ -86,11 +96,12 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     rewriteUrl: (request) => (request.url === probePath ? probePath : "/"),
     return503OnClosing: false,
   });
-  const startedMs = new WeakMap<FastifyRequest, number>();
-  const hostsOf = new WeakMap<FastifyRequest, Host>();
+  // In fields of the request: a WeakMap that each request enters costs every garbage collection.
+  app.decorateRequest("startedMs", 0);
+  app.decorateRequest("servedHost", undefined);
 
   app.addHook("onRequest", (request, reply, done) => {
-    startedMs.set(request, clock.monotonicMs());
+    request.startedMs = clock.monotonicMs();
     if (request.method === "GET" || request.method === "HEAD") {
       done();
       return;
@@ -120,40 +131,33 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
       if (current === null) throw new NearcastError("NOT_READY", "this node has no fleet document yet");
       const understood = understandOften(current.document, request.raw, request.originalUrl);
       const { host } = understood.order;
-      hostsOf.set(request, host);
+      request.servedHost = host;
       const waiting = gate();
-      // A fresh picture in memory is answered in this very turn.
-      const ready = waiting === null && understood.kind === "images" ? images.serveNow(understood.order) : undefined;
-      if (ready !== undefined) void send(request, reply, host, ready);
-      else void serveLater(request, reply, understood, waiting);
+      const context = contextOf(request.raw, reply.raw, request.id, clock);
+      // A fresh response in memory, or in the page cache, is sent in this very turn.
+      const delivery = waiting === null ? serve(understood, context) : waiting.then(() => serve(understood, context));
+      const sending =
+        delivery instanceof Promise
+          ? delivery.then((later) => send(request, reply, host, later))
+          : send(request, reply, host, delivery);
+      if (!(sending instanceof Promise)) return;
+      sending.catch((error: unknown) => {
+        if (context.signal.aborted) reply.raw.destroy();
+        else reply.send(error);
+      });
     },
   });
 
-  async function serveLater(
-    request: FastifyRequest,
-    reply: FastifyReply,
-    understood: Order,
-    waiting: Promise<void> | null,
-  ): Promise<void> {
-    const context = contextOf(request.raw, reply.raw, request.id, clock);
-    try {
-      if (waiting !== null) await waiting;
-      const delivery =
-        understood.kind === "images"
-          ? await images.serve(understood.order, context)
-          : await assets.serve(understood.order, context);
-      await send(request, reply, understood.order.host, delivery);
-    } catch (error) {
-      if (context.signal.aborted) reply.raw.destroy();
-      else reply.send(error);
-    }
+  function serve(understood: Order, context: RequestContext): Delivery | Promise<Delivery> {
+    if (understood.kind === "assets") return assets.serve(understood.order, context);
+    return images.serveNow(understood.order) ?? images.serve(understood.order, context);
   }
 
   /** At once when the system took the whole response. @throws NearcastError OVERLOADED, in the promise */
   function send(request: FastifyRequest, reply: FastifyReply, host: Host, delivery: Delivery): void | Promise<void> {
     // Who keeps a connection is told to open the next one elsewhere.
     if (presence() === "draining") reply.raw.shouldKeepAlive = false;
-    const startMs = startedMs.get(request) ?? 0;
+    const startMs = request.startedMs;
     const nowMs = clock.monotonicMs();
     const about = { host: host.name, kind: host.kind, outcome: delivery.outcome.word, durationMs: nowMs - startMs };
     const report = ({ status, bodyBytes, end, error }: Sent): void => {
@@ -198,9 +202,9 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
       } else failures.warn(error.code, facts, "a request failed");
     }
     const nowMs = clock.monotonicMs();
-    const durationMs = nowMs - (startedMs.get(request) ?? nowMs);
+    const durationMs = request.startedMs === 0 ? 0 : nowMs - request.startedMs;
     load.count(nowMs);
-    const host = hostsOf.get(request);
+    const host = request.servedHost;
     const about = { host: host?.name ?? null, kind: host?.kind ?? "none", outcome: "error" } as const;
     served({ ...about, status: error.status, durationMs, bodyBytes: 0 });
     if (host !== undefined) reply.header("Cache-Status", errorStatusOf(node, error.code));

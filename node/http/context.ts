@@ -26,17 +26,31 @@ export function contextOf(
   clock: Clock,
 ): RequestContext {
   const { method, headers, socket } = request;
+  const { remoteAddress } = socket;
+  let clientNetwork: string | undefined;
+  let signal: AbortSignal | undefined;
+  // What a hit does not need is made when somebody asks for it.
   return {
     id,
-    clientNetwork: clientNetworkOf(socket.remoteAddress),
+    get clientNetwork() {
+      clientNetwork ??= clientNetworkOf(remoteAddress);
+      return clientNetwork;
+    },
     isWhole: method === "GET" && partialFields.every((name) => headers[name] === undefined),
-    signal: departureOf(request, response, clock),
+    get signal() {
+      signal ??= departureOf(request, response, clock);
+      return signal;
+    },
   };
 }
 
 /** Aborted when the client has left. Requests of one connection come one at a time, so the listeners are few. */
 function departureOf({ socket }: IncomingMessage, response: ServerResponse, clock: Clock): AbortSignal {
   const gone = new AbortController();
+  if (response.closed) {
+    if (!response.writableFinished) gone.abort(new ClientGone());
+    return gone.signal;
+  }
   let cancel: Cancel = () => undefined;
   const halfClosed = (): void => {
     cancel = clock.after(halfClosedMs, () => {

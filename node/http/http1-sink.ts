@@ -3,11 +3,8 @@ import type { ServerResponse } from "node:http";
 import type { Sink } from "../deliver/sink.ts";
 
 export function http1Sink(response: ServerResponse): Sink {
-  let isClosed = response.destroyed;
   let closed: Promise<void> | undefined;
-  response.once("close", () => {
-    isClosed = true;
-  });
+  const isClosed = (): boolean => response.closed || response.destroyed;
   return {
     head(status, fields) {
       response.writeHead(status, fields as string[]);
@@ -22,7 +19,7 @@ export function http1Sink(response: ServerResponse): Sink {
     pendingBytes: () => response.writableLength, // with its socket's
     drained: () =>
       new Promise((resolve) => {
-        if (isClosed || !response.writableNeedDrain) {
+        if (isClosed() || !response.writableNeedDrain) {
           resolve();
           return;
         }
@@ -32,10 +29,10 @@ export function http1Sink(response: ServerResponse): Sink {
         };
         response.on("drain", done).on("close", done);
       }),
-    isClosed: () => isClosed,
+    isClosed,
     closed() {
       closed ??= new Promise((resolve) => {
-        if (isClosed) resolve();
+        if (isClosed()) resolve();
         else response.once("close", resolve);
       });
       return closed;

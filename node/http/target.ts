@@ -32,8 +32,12 @@ export function parseTarget(target: string): ParsedTarget {
   return { outcome: "target", path, query: mark === -1 ? "" : originForm.slice(mark + 1), authority };
 }
 
+/** Most paths are like this, and nothing is wrong with them: plain characters, and no segment begins with a dot. */
+const plainPath = /^(?:\/[\w~-][\w.~-]*)+\/?$/;
+
 /** A path that some server behind could read as a way upwards, or can't read at all. */
 function whyBadPath(path: string): string | null {
+  if (plainPath.test(path)) return null;
   if (/%(?![0-9A-Fa-f]{2})/.test(path)) return "the path has a percent sign without two hexadecimal digits";
   if (/%00/.test(path)) return "the path has a NUL";
   // oxlint-disable-next-line no-control-regex -- these are what is looked for

@@ -10,9 +10,11 @@ import type { DecoderPool } from "#image/pool.ts";
 import type { DiskTier } from "../cache/disk/disk-tier.ts";
 import type { MemoryTier } from "../cache/memory.ts";
 import type { Records } from "../cache/records.ts";
+import type { TransferRules } from "../deliver/transfer.ts";
 import type { AssetFetcher } from "../fetch/asset.ts";
 import type { OriginClient } from "../fetch/origin.ts";
 import type { UpstreamStats } from "../fetch/upstream/upstream.ts";
+import type { AssetServer } from "../serve/asset.ts";
 import type { ImageServer } from "../serve/image.ts";
 import type { PeerCounts } from "../serve/peers.ts";
 import type { Metrics } from "./metrics-registry.ts";
@@ -49,6 +51,8 @@ export interface Observed {
   diskTier: DiskTier;
   decoders: DecoderPool;
   images: ImageServer;
+  assets: Pick<AssetServer, "fills">;
+  transfers: Pick<TransferRules, "budget" | "counts">;
   origin: OriginClient;
   fetcher: AssetFetcher;
   records: Records;
@@ -171,6 +175,7 @@ export function declareMetrics(metrics: Metrics, parts: Observed): void {
   });
 
   declareCaches(metrics, parts);
+  declareBodies(metrics, parts);
   declareUpstreams(metrics, parts);
   if (parts.peers !== undefined && parts.peers !== null) declarePeers(metrics, parts.peers.counts);
   declareDns(metrics, parts);
@@ -257,6 +262,40 @@ function declareCaches(metrics: Metrics, parts: Observed): void {
     "Decoders above their memory limit",
     () => decoders.stats().memoryKills,
   );
+}
+
+/** Bodies on their way: to clients and peers, and from the origins of assets hosts. */
+function declareBodies(metrics: Metrics, { transfers, assets }: Pick<Observed, "transfers" | "assets">): void {
+  const gauge = (name: string, help: string, read: () => number): void => {
+    metrics.observe({ name, help, kind: "gauge", read });
+  };
+  const counter = (name: string, help: string, read: () => number): void => {
+    metrics.observe({ name, help, kind: "counter", read });
+  };
+  const { budget, counts } = transfers;
+  gauge("nearcast_delivery_in_flight_bytes", "Memory held by responses on their way to clients", () => {
+    return budget.counts().heldBytes;
+  });
+  gauge("nearcast_delivery_waiting", "Responses that wait for memory (delivery.inFlightBytes)", () => {
+    return budget.counts().waiting;
+  });
+  counter("nearcast_delivery_refused_total", "Requests that got a 503 because no memory became free in time", () => {
+    return counts.refused;
+  });
+  counter(
+    "nearcast_delivery_too_slow_total",
+    "Responses cut because their receiver took less than the minimum rate (delivery.bytesPerSecondMin)",
+    () => counts.tooSlow,
+  );
+  counter("nearcast_delivery_no_room_total", "Responses cut because no memory became free for their rest", () => {
+    return counts.noRoom;
+  });
+  gauge("nearcast_fills_active", "Bodies on their way from origins of assets hosts into the cache", () => {
+    return assets.fills().running;
+  });
+  gauge("nearcast_fills_bytes", "Memory held by such bodies, and by slow readers of those that have arrived", () => {
+    return assets.fills().bytes;
+  });
 }
 
 /** Origins with a label of their own: those with the most requests. A fleet document may name thousands. */

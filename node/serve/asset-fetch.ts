@@ -31,6 +31,7 @@ import {
   mayBeShared,
 } from "./asset-failures.ts";
 import { type AssetFills, createAssetFills } from "./asset-fill.ts";
+import type { FillCounts } from "./fill-room.ts";
 import type { Asker, AssetWays, Way } from "./asset-way.ts";
 import type { AssetOrder } from "./order.ts";
 import type { RequestContext } from "./request-context.ts";
@@ -96,6 +97,8 @@ export interface AssetFetches {
   readonly coming: (question: Question) => { arrivedBytes: number; lengthBytes: number | null } | undefined;
   /** Why this key was not for the cache when it was last fetched; undefined: it may be. */
   readonly uncacheable: (key: string) => string | undefined;
+  /** The fills of its fetches. */
+  readonly fills: () => FillCounts;
   /** Running fetches may be of before a purge: nobody joins them any more. */
   readonly purge: () => void;
 }
@@ -161,6 +164,7 @@ export function createAssetFetches(env: Env): AssetFetches {
       const known = state.uncacheableUntil.get(key);
       return known !== undefined && known.untilMs > state.clock.monotonicMs() ? known.reason : undefined;
     },
+    fills: state.fills.counts,
     purge() {
       // Which tags a response will have is not known before it is here, so who asks from now on begins anew.
       for (const flight of state.running.values()) flight.isOvertaken = true;
@@ -299,6 +303,8 @@ async function fetchOnce(
     bytesMax,
     isForDisk: way.keep === "all",
     isReplaceable,
+    network: context.clientNetwork,
+    signal: context.signal,
     // A fill goes on for its readers, whoever of them began it.
     fetchPart: async (fields) => (await ways.fetchPart(order, fields, { ...context, signal: noSignal })).arrived,
   });

@@ -1,10 +1,7 @@
 /**
- * The body of a response on its way from an origin into the cache: how much of it may be in memory, when it is trusted,
- * and how the rest is fetched when the source fails or a reader has fallen behind. asset-fetch.ts begins it once the
- * head has arrived; cache/fill.ts has the mechanics.
- *
- * Without a disk, fills hold their bodies in memory. Two limits cover all of them together: `collectingBytesMax` for
- * bodies that are kept until they are whole, `windowsBytesMax` for those that pass through.
+ * The body of a response on its way from an origin into the cache: how much of it may be in memory (fill-room.ts), when
+ * it is trusted, and how the rest is fetched when the source fails or a reader has fallen behind. asset-fetch.ts begins
+ * it once the head has arrived; cache/fill.ts has the mechanics.
  */
 import type { BodyReader } from "#base/body.ts";
 import type { Clock } from "#base/clock.ts";
@@ -16,7 +13,8 @@ import { fieldOf, type RequestFields } from "../fetch/asset.ts";
 import { type Arrived, drop, lengthOf } from "./asset-answer.ts";
 import { notesOf } from "./asset-key.ts";
 import type { AssetHead } from "./asset-response.ts";
-import { skipping, sourceOf } from "./asset-source.ts";
+import { bufferSource, readerSource, skipping, sourceOf } from "./asset-source.ts";
+import { type FillCounts, type FillRoom, type FillRooms, openFillRooms, type RoomWish } from "./fill-room.ts";
 import { readFill } from "./rest-reader.ts";
 
 export interface AssetFill {
@@ -28,8 +26,12 @@ export interface AssetFill {
 }
 
 export interface AssetFills {
-  /** @throws the failure of a body that takes the place of a usable one and fails before it is trusted */
+  /**
+   * @throws NearcastError ORIGIN_BUSY: no room; or the failure of a body that takes the place of a usable one and fails
+   *   before it is trusted
+   */
   readonly begin: (body: Beginning) => Promise<AssetFill>;
+  readonly counts: () => FillCounts;
 }
 
 interface Beginning {
@@ -42,6 +44,10 @@ interface Beginning {
   readonly isForDisk: boolean;
   /** There is a stored response that can be used instead, should this one fail. */
   readonly isReplaceable: boolean;
+  /** For whom it was begun: whose share of the memory for fills it is. */
+  readonly network: string;
+  /** Of those who wait for the response. */
+  readonly signal: AbortSignal;
   /** Asks the origin for a part of the same body. */
   readonly fetchPart: (fields: Record<string, string>) => Promise<Arrived>;
 }
@@ -51,10 +57,7 @@ interface State {
   readonly clock: Clock;
   /** Of the chunks that come from origins. */
   readonly turns: Turns;
-  /** Fills under way. */
-  running: number;
-  /** Of `collectingBytesMax`. */
-  collectingBytes: number;
+  readonly rooms: FillRooms;
 }
 
 /** How long a fill without readers goes on at its start: the client may have left just now, and may come back. */
@@ -64,74 +67,65 @@ const trustedBytes = 256 * 1024;
 /** A body that nobody waits for is fetched to its end when no more than this is missing. */
 const abandonedBytesMax = 1024 * 1024;
 
-/** A body up to this size is always kept in memory until it is whole; one origin sends at most 64 at a time. */
-const smallBodyBytesMax = 1024 * 1024;
-/** Larger bodies that all running fills together may keep in memory until they are whole, where there is no disk. */
-const collectingBytesMax = 64 * 1024 * 1024;
-
-/** Windows of all running fills together, and the least that one has: it must hold some chunks of a socket. */
-const windowsBytesMax = 64 * 1024 * 1024;
-const windowBytesMin = 128 * 1024;
-
 export function createAssetFills(tiers: Tiers, clock: Clock): AssetFills {
-  const state: State = { tiers, clock, turns: openTurns(), running: 0, collectingBytes: 0 };
-  return { begin: (body) => begin(state, body) };
+  const rooms = openFillRooms({ hasDisk: tiers.hasDisk, clock });
+  const state: State = { tiers, clock, turns: openTurns(), rooms };
+  return { begin: (body) => begin(state, body), counts: rooms.counts };
 }
 
 async function begin(state: State, body: Beginning): Promise<AssetFill> {
   const { arrived, head, timeoutMs, bytesMax } = body;
   const lengthBytes = lengthOf(arrived);
-  const room = roomInMemory(state, lengthBytes, bytesMax);
+  const keepBytesMax = Math.min(bytesMax, state.tiers.memoryBodyBytesMax);
+  const room = await roomFor(state, body, { lengthBytes, keepBytesMax });
   let place: BodyWriter | null = null;
   const { fill, release } = startFill({
     source: sourceOf(arrived.body, timeoutMs, state.turns),
     lengthBytes,
     bytesMax,
-    keepBytesMax: room.bytesMax,
+    keepBytesMax: Math.min(keepBytesMax, room.bytes),
     openPlace() {
       place = body.isForDisk ? (state.tiers.write(head.key, lengthBytes) ?? null) : null;
       return place;
     },
     abandonedBytesMax,
-    shareBytesMax: () => Math.max(windowBytesMin, windowsBytesMax / Math.max(1, state.running)),
+    windowBytesMax: room.bytes,
     resume: (offset) => restOf(state, body, offset),
   });
-  state.running += 1;
-  void fill.ended.finally(() => {
-    state.running -= 1;
-    room.free();
-  });
+  room.hold(fill);
   try {
     if (body.isReplaceable) await untilTrusted(fill);
   } finally {
     state.clock.after(graceMs, release);
   }
-  const hasRoom = place !== null || lengthBytes === null || lengthBytes <= room.bytesMax;
-  const ownFrom = (offset: number): Promise<FillSource | undefined> => restOrAll(state, body, offset);
-  return { fill, open: (start, end) => readFill(fill, { start, end }, ownFrom), hasRoom };
+  const hasRoom = place !== null || lengthBytes === null || lengthBytes <= Math.min(keepBytesMax, room.bytes);
+  const restFor = async (offset: number): Promise<FillSource | undefined> =>
+    (await storedFrom(state, body, offset)) ?? (await restOrAll(state, body, offset));
+  return { fill, open: (start, end) => readFill(fill, { start, end }, restFor), hasRoom };
 }
 
-/**
- * How much of a body may be kept in memory until it is whole. Small bodies always may. Larger ones are kept only where
- * there is no disk, within one limit for all running fills; past it, the body passes through and is not stored.
- */
-function roomInMemory(
-  state: State,
-  lengthBytes: number | null,
-  objectBytesMax: number,
-): { bytesMax: number; free: () => void } {
-  const bytesMax = Math.min(objectBytesMax, state.tiers.memoryBodyBytesMax);
-  const wantedBytes = lengthBytes ?? bytesMax;
-  const smallOnly = { bytesMax: Math.min(bytesMax, smallBodyBytesMax), free: () => undefined };
-  if (wantedBytes <= smallBodyBytesMax || wantedBytes > bytesMax) return smallOnly;
-  if (state.collectingBytes + wantedBytes > collectingBytesMax) return smallOnly;
-  state.collectingBytes += wantedBytes;
-  return {
-    bytesMax,
-    free() {
-      state.collectingBytes -= wantedBytes;
-    },
-  };
+/** @throws NearcastError ORIGIN_BUSY; the response was given up then */
+async function roomFor(
+  { rooms }: State,
+  { arrived, network, signal }: Beginning,
+  wish: Pick<RoomWish, "lengthBytes" | "keepBytesMax">,
+): Promise<FillRoom> {
+  try {
+    return await rooms.take({ ...wish, network, signal });
+  } catch (error) {
+    drop(arrived);
+    throw error;
+  }
+}
+
+/** The rest of a body that was stored meanwhile. */
+async function storedFrom({ tiers }: State, { head }: Beginning, offset: number): Promise<FillSource | undefined> {
+  const stored = await tiers.find(head.key, false);
+  const { etag } = notesOf(head);
+  if (stored === undefined || etag === null || etag.startsWith("W/") || notesOf(stored).etag !== etag) return undefined;
+  return stored.body.kind === "bytes"
+    ? bufferSource(stored.body.bytes.subarray(offset))
+    : readerSource(stored.body.open(offset, null));
 }
 
 /**

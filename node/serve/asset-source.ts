@@ -1,9 +1,12 @@
 /** The source of a fill: the body of a response, read from its connection. */
 import type { Readable } from "node:stream";
+import type { BodyReader } from "#base/body.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { FillSource } from "../cache/fill.ts";
 import type { Turns } from "../deliver/turns.ts";
 import { dropStream } from "../fetch/body.ts";
+
+const pieceBytesMax = 65_536;
 
 /**
  * @param timeoutMs the silence at which whoever fetched this body cuts it; for the words of the error
@@ -29,24 +32,33 @@ export function sourceOf(body: Buffer | Readable, timeoutMs: number, turns: Turn
   };
 }
 
-/** The same body without its first `bytes`. */
+/**
+ * The same body without its first `bytes`, of a body that was cut there. One that has no more than those is no rest of
+ * it, and fails: its end would be taken for the end of the whole.
+ */
 export function skipping(source: FillSource, bytes: number): FillSource {
   let left = bytes;
+  let isBeyond = false;
   return {
     async next() {
       for (;;) {
         const chunk = await source.next();
-        if (chunk === null || left === 0) return chunk;
-        const skipped = Math.min(left, chunk.length);
-        left -= skipped;
-        if (skipped < chunk.length) return chunk.subarray(skipped);
+        if (chunk === null && !isBeyond)
+          throw new NearcastError("ORIGIN_BAD_ANSWER", `the origin sent no more than the first ${bytes} bytes again`);
+        if (chunk === null || left < chunk.length) {
+          const rest = chunk?.subarray(left) ?? null;
+          left = 0;
+          isBeyond = true;
+          return rest;
+        }
+        left -= chunk.length;
       }
     },
     stop: source.stop,
   };
 }
 
-function bufferSource(body: Buffer): FillSource {
+export function bufferSource(body: Buffer): FillSource {
   let isTaken = body.length === 0;
   return {
     next() {
@@ -55,6 +67,17 @@ function bufferSource(body: Buffer): FillSource {
       return Promise.resolve(body);
     },
     stop: () => undefined,
+  };
+}
+
+/** A stored body, from where its reader begins. */
+export function readerSource(reader: BodyReader): FillSource {
+  return {
+    async next() {
+      await reader.ready();
+      return await reader.next(pieceBytesMax);
+    },
+    stop: reader.close,
   };
 }
 

@@ -43,6 +43,7 @@ import {
   wholeLengthOf,
 } from "./asset-part.ts";
 import { type Asker, type AssetWays, createAssetWays, hostFieldOf } from "./asset-way.ts";
+import type { FillCounts } from "./fill-room.ts";
 import { type Found, run } from "./machine.ts";
 import type { AssetOrder } from "./order.ts";
 import type { Peers } from "./peers.ts";
@@ -50,11 +51,16 @@ import { ownWork, type RequestContext } from "./request-context.ts";
 import type { Role } from "./wire.ts";
 
 export interface AssetServer {
-  /** @throws NearcastError of the origin, when there is nothing to deliver */
-  serve: (order: AssetOrder, context: RequestContext) => Promise<Delivery>;
+  /**
+   * At once when the response is in memory, or in the page cache, and fresh.
+   * @throws NearcastError of the origin, when there is nothing to deliver; in the promise, or at once
+   */
+  serve: (order: AssetOrder, context: RequestContext) => Delivery | Promise<Delivery>;
   /** For another node. @throws like serve() */
-  serveToPeer: (order: AssetOrder, role: Role, context: RequestContext) => Promise<AssetDelivery>;
+  serveToPeer: (order: AssetOrder, role: Role, context: RequestContext) => AssetDelivery | Promise<AssetDelivery>;
   explain: (order: AssetOrder) => Promise<Record<string, unknown>>;
+  /** Bodies on their way from origins. */
+  fills: () => FillCounts;
   /** Running fetches may be of before this purge: nobody joins them any more. */
   purge: (purge: Purge) => void;
 }
@@ -114,6 +120,7 @@ export function createAssetServer(parts: {
     serve: (order, context) => serve(env, { order, asker: "client", context }),
     serveToPeer: (order, asker, context) => serve(env, { order, asker, context }),
     explain: (order) => explain(env, order),
+    fills: fetches.fills,
     purge(purge) {
       // Purges of pictures concern no asset.
       if (purge.isAll || ![...purge.tags, ...purge.tagPrefixes].every(isSourceTag)) fetches.purge();
@@ -121,15 +128,20 @@ export function createAssetServer(parts: {
   };
 }
 
-async function serve(env: Env, request: Request): Promise<AssetDelivery> {
+function serve(env: Env, request: Request): AssetDelivery | Promise<AssetDelivery> {
   const { order } = request;
   refuseLoop(order);
   if (order.fields["authorization"] !== undefined) {
     refuseUncached(order, "requests with Authorization are never cached");
-    return await pass(env, request, "authorization");
+    return pass(env, request, "authorization");
   }
-  const at = await lookUp(env, request);
-  return await run<Stored, AssetDelivery>({
+  const at = lookUp(env, request);
+  return at instanceof Promise ? at.then((later) => answerFrom(env, request, later)) : answerFrom(env, request, at);
+}
+
+function answerFrom(env: Env, request: Request, at: LookedUp): AssetDelivery | Promise<AssetDelivery> {
+  const { order } = request;
+  return run<Stored, AssetDelivery>({
     lookUp: () => at.found,
     deliver: (found, because) => storedDelivery(found, because),
     ask: async (before) => {
@@ -144,15 +156,34 @@ async function serve(env: Env, request: Request): Promise<AssetDelivery> {
   });
 }
 
-async function lookUp(env: Env, { order, context }: Pick<Request, "order" | "context">): Promise<LookedUp> {
-  const primaryKey = primaryKeyOf(order);
-  const { isWhole } = context;
-  const first = await env.tiers.find(primaryKey, isWhole);
+type Asked = Pick<Request, "order" | "context">;
+
+function lookUp(env: Env, asked: Asked): LookedUp | Promise<LookedUp> {
+  const primaryKey = primaryKeyOf(asked.order);
+  const first = env.tiers.find(primaryKey, asked.context.isWhole);
+  const further = (found: Stored | undefined): LookedUp | Promise<LookedUp> => lookAmong(env, asked, primaryKey, found);
+  return first instanceof Promise ? first.then(further) : further(first);
+}
+
+/** @param first what lies under the URL: its only response, or the fields that select among several */
+function lookAmong(
+  env: Env,
+  { order, context }: Asked,
+  primaryKey: string,
+  first: Stored | undefined,
+): LookedUp | Promise<LookedUp> {
   const varyFields = first?.facts.notes["vary"] as readonly string[] | undefined;
   if (varyFields === undefined)
     return { key: primaryKey, reason: "uri-miss", varyFields: [], found: foundOf(env, first) };
   const key = keyAmong(primaryKey, varyFields, order.fields);
-  return { key, reason: "vary-miss", varyFields, found: foundOf(env, await env.tiers.find(key, isWhole)) };
+  const selected = env.tiers.find(key, context.isWhole);
+  const lookedUp = (found: Stored | undefined): LookedUp => ({
+    key,
+    reason: "vary-miss",
+    varyFields,
+    found: foundOf(env, found),
+  });
+  return selected instanceof Promise ? selected.then(lookedUp) : lookedUp(selected);
 }
 
 function foundOf(env: Env, entry: Stored | undefined): Found<Stored> | undefined {

@@ -33,32 +33,44 @@ export interface Found<Entry> {
 /** What was stored can't be delivered any more, because its source changed: ask instead. */
 export class Outdated extends Error {}
 
-export async function run<Entry, Result>(steps: Steps<Entry, Result>): Promise<Result> {
-  const found = await steps.lookUp();
+/**
+ * At once when the steps are: a hit then costs no promise.
+ * @throws what the steps throw, at once or in the promise
+ */
+export function run<Entry, Result>(steps: Steps<Entry, Result>): Result | Promise<Result> {
+  const found = steps.lookUp();
+  return found instanceof Promise ? found.then((later) => decide(steps, later)) : decide(steps, found);
+}
+
+function decide<Entry, Result>(steps: Steps<Entry, Result>, found: Found<Entry> | undefined): Result | Promise<Result> {
   switch (found?.use.state) {
     case "fresh":
-      return await deliverOrAsk(steps, found, "fresh");
+      return deliverOrAsk(steps, found, "fresh");
     case "stale-revalidate":
       steps.askBehind(found);
-      return await deliverOrAsk(steps, found, "revalidating");
+      return deliverOrAsk(steps, found, "revalidating");
     case "stale-if-error":
-      return await askOrDeliver(steps, found);
+      return askOrDeliver(steps, found);
     case "expired":
     case undefined:
-      return await steps.ask(found);
+      return steps.ask(found);
   }
 }
 
-async function deliverOrAsk<Entry, Result>(
+function deliverOrAsk<Entry, Result>(
   steps: Steps<Entry, Result>,
   found: Found<Entry>,
   because: Because,
-): Promise<Result> {
-  try {
-    return await steps.deliver(found, because);
-  } catch (error) {
-    if (error instanceof Outdated) return await steps.ask(found);
+): Result | Promise<Result> {
+  const askInstead = (error: unknown): Promise<Result> => {
+    if (error instanceof Outdated) return steps.ask(found);
     throw error;
+  };
+  try {
+    const delivered = steps.deliver(found, because);
+    return delivered instanceof Promise ? delivered.catch(askInstead) : delivered;
+  } catch (error) {
+    return askInstead(error);
   }
 }
 

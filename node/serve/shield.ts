@@ -61,8 +61,8 @@ export function createShield(parts: { records: Records; meanings: Meanings; sour
   }
 
   return {
-    tell: (source, known, context) =>
-      run<SourceRecord, ToldSource>({
+    tell: async (source, known, context) =>
+      await run<SourceRecord, ToldSource>({
         async lookUp() {
           const record = await records.load(source.name);
           if (record === undefined) return undefined;

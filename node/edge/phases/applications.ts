@@ -72,6 +72,8 @@ function openMetrics(edge: OpenedEdge): Metrics {
     ...caches,
     ...upstreams,
     images: servers.images,
+    assets: servers.assets,
+    transfers: servers.transfers,
     feed: following.feed,
     clock,
     dns: dns.part,

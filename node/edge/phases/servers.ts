@@ -1,8 +1,5 @@
 /** The peers, and the picture and asset servers that ask them. */
-import { openByteBudget } from "../../deliver/byte-budget.ts";
-import { openHeldBodies } from "../../deliver/held-bodies.ts";
-import { openTurns } from "../../deliver/turns.ts";
-import type { TransferRules } from "../../deliver/transfer.ts";
+import { openTransferRules, type TransferRules } from "../../deliver/transfer.ts";
 import { type AssetServer, createAssetServer } from "../../serve/asset.ts";
 import { createImageServer, type ImageServer } from "../../serve/image.ts";
 import { createPurger, type Purger } from "../../serve/purger.ts";
@@ -53,9 +50,7 @@ export function openServers(
   parts.images = images;
   const assets = createAssetServer({ ...shared, fetcher });
   const purger = createPurger({ images, assets, tiers, records, purges, sweep, fleet: () => currentFleet(parts) });
-  const { inFlightBytes, bytesPerSecondMin } = config.delivery;
-  const budget = openByteBudget(inFlightBytes, clock);
-  const transfers = { budget, held: openHeldBodies(budget), turns: openTurns(), bytesPerSecondMin, clock };
+  const transfers = openTransferRules(config.delivery, clock);
   return { peering, images, assets, purger, transfers };
 }
 

@@ -137,7 +137,7 @@ async function runRound(t: TestContext, working: DiskTier, world: World, message
     keepBytesMax,
     openPlace: () => tier?.write(keyFor("o"), lengthBytes) ?? null,
     abandonedBytesMax: 0,
-    shareBytesMax: () => mebibyte,
+    windowBytesMax: mebibyte,
     resume: (offset) => Promise.resolve(sourceOf(world, offset, failuresLeft)),
   });
   const patient = read(fill, world, true, message);

@@ -26,7 +26,7 @@ function start(options: Options = {}): { fill: Fill<BodyWriter>; release: () => 
     keepBytesMax: 0,
     openPlace: () => null,
     abandonedBytesMax: mebibyte,
-    shareBytesMax: () => mebibyte,
+    windowBytesMax: mebibyte,
     resume: () => Promise.resolve(undefined),
     ...options,
   });
@@ -168,7 +168,7 @@ for (const [shareBytes, aheadBytes] of [
 ] as const) {
   test(`nobody has read yet: without a disk, ${aheadBytes} bytes wait in memory for the first reader`, async () => {
     const body = bodyFor("o", 1, 4 * mebibyte);
-    const { fill, release, source } = start({ shareBytesMax: () => shareBytes });
+    const { fill, release, source } = start({ windowBytesMax: shareBytes });
     giveAll(source, body);
     await fill.untilArrived(mebibyte);
     await settled();
@@ -237,7 +237,7 @@ test("a fill that nobody waits for stops its source at once, also while it hangs
         keepBytesMax: 0,
         openPlace,
         abandonedBytesMax: mebibyte,
-        shareBytesMax: () => mebibyte,
+        windowBytesMax: mebibyte,
         resume: () => assert.fail("it did not fail"),
       });
       const [one, other] = [fill.open(0, null), fill.open(0, 10)];
@@ -512,7 +512,7 @@ test("memory holds a window, not the body: 30 MiB on disk with a reader that doe
       keepBytesMax: 0,
       openPlace: placeIn(tier, lengthBytes),
       abandonedBytesMax: 0,
-      shareBytesMax: () => mebibyte,
+      windowBytesMax: mebibyte,
       resume: () => Promise.resolve(undefined),
     });
     const reader = fill.open(0, null);

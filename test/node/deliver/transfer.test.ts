@@ -136,6 +136,7 @@ test("a reader that never reads is cut after its time, and holds no more than on
   clock.advance(1);
   const ended = await sent[0];
   assert.equal(ended?.end, "too-slow");
+  assert.deepEqual(rules.counts, { refused: 0, tooSlow: 1, noRoom: 0 });
   assert.deepEqual(rules.budget.counts(), { heldBytes: 0, waiting: 0, refused: 0, shares: 0 });
   assert.equal(open(), 0);
   socket.resume();
@@ -207,6 +208,7 @@ test("without room for a first chunk, the request fails with 503 before its head
   await assert.rejects(sent[1] ?? assert.fail(), { code: "OVERLOADED", status: 503 });
   assert.equal(responses[1]?.headersSent, false);
   assert.deepEqual([open(), rules.budget.counts().waiting, rules.budget.counts().refused], [1, 0, 1]);
+  assert.deepEqual(rules.counts, { refused: 1, tooSlow: 0, noRoom: 0 });
 });
 
 test("whoever reads slowly queues again after each chunk: others get their turn in between", async (t) => {
@@ -235,6 +237,7 @@ test("a response that has begun is cut when no room comes for its next chunk", a
   assert.equal(await taken, true);
   clock.advance(30_000);
   assert.equal((await sent[0])?.end, "no-room");
+  assert.deepEqual(rules.counts, { refused: 0, tooSlow: 0, noRoom: 1 });
   assert.equal(open(), 0);
   rules.budget.free(chunkBytes, "/other");
   assert.deepEqual(rules.budget.counts(), { heldBytes: 0, waiting: 0, refused: 1, shares: 0 });
@@ -272,7 +275,7 @@ test("a body that fails midway cuts its connection, and says why", async (t) => 
 
 test("a response in one write has its time too, by what its receiver has not taken", async (t) => {
   const bytes = Buffer.alloc(40 * 1024 * 1024);
-  const { clock, sent, responses, ask } = await startServer(t, () => ({ kind: "bytes", bytes }));
+  const { clock, rules, sent, responses, ask } = await startServer(t, () => ({ kind: "bytes", bytes }));
   await ask("/");
   const pendingBytes = (): number => responses[0]?.writableLength ?? 0;
   await stalled(pendingBytes);
@@ -283,6 +286,7 @@ test("a response in one write has its time too, by what its receiver has not tak
   assert.equal(responses[0]?.destroyed, false);
   clock.advance(2);
   assert.equal((await sent[0])?.end, "too-slow");
+  assert.equal(rules.counts.tooSlow, 1);
 });
 
 test("a client that leaves before it has the last byte did not get everything", async (t) => {
@@ -295,4 +299,28 @@ test("a client that leaves before it has the last byte did not get everything", 
     else socket.destroy();
     assert.equal((await sent[0])?.end, "gone", how);
   }
+});
+
+test("bodies in memory that slow receivers have not taken count once each, and new ones wait for room", async (t) => {
+  const bodies = Array.from({ length: 4 }, () => Buffer.alloc(8 * 1024 * 1024));
+  const { clock, rules, sent, responses, ask } = await startServer(
+    t,
+    (path) => ({ kind: "bytes", bytes: bodies[Number(path.slice(1, 2))] ?? assert.fail() }),
+    24 * 1024 * 1024,
+  );
+  for (const path of ["/0", "/0a", "/1", "/2"]) await ask(path);
+  await stalled(() => responses.reduce((sum, { writableLength }) => sum + writableLength, 0));
+  assert.equal(rules.budget.counts().heldBytes, 24 * 1024 * 1024);
+  const waiting = await ask("/3");
+  assert.equal(rules.budget.counts().waiting, 1);
+  waiting.destroy();
+  assert.equal((await sent[4])?.end, "gone");
+  assert.equal(rules.budget.counts().waiting, 0);
+  await ask("/3");
+  clock.advance(5000);
+  await assert.rejects(sent[5] ?? assert.fail(), { code: "OVERLOADED" });
+  assert.deepEqual(rules.counts, { refused: 1, tooSlow: 0, noRoom: 0 });
+  for (const response of responses) response.destroy();
+  assert.deepEqual(new Set((await Promise.all(sent.slice(0, 5))).map(({ end }) => end)), new Set(["gone"]));
+  assert.deepEqual(rules.budget.counts(), { heldBytes: 0, waiting: 0, refused: 1, shares: 0 });
 });

@@ -64,3 +64,11 @@ test("a client that half-closes is gone after two seconds, unless its response h
   await once(begun.response, "close");
   assert.equal(begun.context.signal.aborted, false, "a response that is complete has nobody to miss it");
 });
+
+test("who asks for the signal only after the client has left is told so", async (t) => {
+  const { client, context, response } = await start(t);
+  client.resetAndDestroy();
+  await once(response, "close");
+  assert.equal(context.signal.aborted, true);
+  assert.equal(context.clientNetwork, "127.0.0.0/24");
+});

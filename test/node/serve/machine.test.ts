@@ -103,7 +103,9 @@ const rows: [script: Script, steps: string[], outcome: string][] = [
 for (const [script, steps, outcome] of rows) {
   test(`${JSON.stringify(script)}: ${outcome}`, async () => {
     const log: string[] = [];
-    const ended = await run(stepsOf(script, log)).catch((error: unknown) => `throws ${nameOf(error)}`);
+    const ended = await (async () => await run(stepsOf(script, log)))().catch(
+      (error: unknown) => `throws ${nameOf(error)}`,
+    );
     assert.equal(ended, outcome);
     assert.deepEqual(log, ["lookUp", ...steps]);
   });
@@ -119,7 +121,8 @@ test("steps may answer at once or later, and a lookup that fails is the request'
   );
   const outdated = (): Promise<string> => Promise.reject(new Outdated("its source changed"));
   assert.equal(await run({ ...steps, lookUp: () => Promise.resolve(found), deliver: outdated }), "answer");
-  await assert.rejects(run({ ...steps, lookUp: () => Promise.reject(bug) }), bug);
+  await assert.rejects(async () => await run({ ...steps, lookUp: () => Promise.reject(bug) }), bug);
+  assert.equal(run({ ...steps, lookUp: () => found }), "later, fresh", "a hit needs no promise");
 });
 
 test("what is not an error of ours never makes a stale entry go out", async () => {
