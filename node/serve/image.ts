@@ -49,7 +49,7 @@ import type { Delivery, MissReason, Outcome, Timings } from "../deliver/outcome.
 import type { Peers } from "./peers.ts";
 import { ownWork, type RequestContext } from "./request-context.ts";
 import { createRelay, type Helpers, type Relayed } from "./relay.ts";
-import { createRenderings, type Renderer, type WantedVariant } from "./render.ts";
+import { createRenderings, type RenderCounts, type Renderer, type WantedVariant } from "./render.ts";
 import { createShield, type ToldSource } from "./shield.ts";
 import { createSources, followSource, type SourceName } from "./source.ts";
 import { freshnessOf } from "./source-freshness.ts";
@@ -80,19 +80,19 @@ export interface ImageServer {
   explain: (order: ImageOrder) => Promise<Record<string, unknown>>;
   /** Running questions may be of before this purge: nobody joins them any more. */
   purge: (purge: Purge) => void;
-  counts: () => { renders: number; renderFailures: number; revalidations: number; waiting: number };
+  counts: () => RenderCounts & { revalidations: number };
 }
 
 /** Owners that are asked before a node does the work itself; the directory names no more. */
 const ownersMax = 2;
 
-/** @param parts `rendersAtOnce`: see createRenderings; `peers`: absent or null, this node is alone */
+/** @param parts `decoders`: processes that render; `peers`: absent or null, this node is alone */
 export function createImageServer(parts: {
   tiers: Tiers;
   records: Records;
   origin: OriginClient;
   renderer: Renderer;
-  rendersAtOnce: number;
+  decoders: number;
   peers?: Peers | null;
   fleet: () => Fleet;
   feedSeq: () => number;
@@ -122,7 +122,7 @@ export function createImageServer(parts: {
     const key = keyOfVariant(meaning.sha256, order.variant);
     const present = await tiers.find(key, asker.context.isWhole);
     if (present !== undefined) return { record, object: present, outcome: describe({ from: present.tier }), ...about };
-    const bytes = { sha256: meaning.sha256, key };
+    const bytes = { sha256: meaning.sha256, key, ...(record.picture === undefined ? {} : { picture: record.picture }) };
     const { result, isCollapsed } = renderings.render(
       order,
       bytes,
