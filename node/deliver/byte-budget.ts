@@ -149,8 +149,8 @@ function fitsInAll({ heldBytes, bytesMax }: State, bytes: number): boolean {
 }
 
 /**
- * A share holds no more than is free (a dynamic threshold: Choudhury and Hahne, 1998), so that some stays free for those
- * who come next, however many shares there are. Its first taker may pass that: it would otherwise never get anything.
+ * A share holds no more than is free (a dynamic threshold: Choudhury and Hahne, 1998), so that some stays free for
+ * those who come next, however many shares there are. Its first taker may pass that: it would otherwise get nothing.
  */
 function fitsInShare({ bytesMax, heldBytes: allBytes }: State, { heldBytes }: Share, bytes: number): boolean {
   return heldBytes === 0 || heldBytes + bytes <= Math.min(bytesMax * sharePart, bytesMax - allBytes);

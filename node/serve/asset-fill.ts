@@ -150,7 +150,7 @@ async function restOf(state: State, body: Beginning, offset: number): Promise<Fi
   return undefined;
 }
 
-/** As restOf(). Of an origin without ranges all of it, and the beginning is skipped: no failed source is at fault here. */
+/** As restOf(); of an origin without ranges, all of it without its beginning: here no source has failed. */
 async function restOrAll(state: State, body: Beginning, offset: number): Promise<FillSource | undefined> {
   const answer = await sameBytesFrom(body, offset);
   if (answer === undefined) return undefined;

@@ -142,7 +142,7 @@ test("an origin that is slow as a whole loses no request to those who wait", asy
   assert.equal(bench.fetcher.upstreams()[0]?.gaveWay, 0);
 });
 
-test("hanging URLs of 60 networks, 50 a second, take turns from each other and not from those who get responses", async (t) => {
+test("hanging URLs of 60 networks, 50 a second, take turns from each other alone", async (t) => {
   const bench = await open(t, goodOrHangs);
   await othersAreServed(bench, "while nothing hangs");
   const leaving = new AbortController();
