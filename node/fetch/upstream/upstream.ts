@@ -17,7 +17,7 @@ import { type Budget, createBudget } from "./budget.ts";
 import { createConnect } from "./connect.ts";
 import { closeConnections, type Connections, createConnections } from "./connections.ts";
 import { createHeadTimes, type HeadTimes } from "./head-times.ts";
-import { type Awaited, giveWayBudget } from "./overdue.ts";
+import { type Awaited, giveWayBudget, type Suspects } from "./overdue.ts";
 import { createPlaces, type Places } from "./places.ts";
 
 /** Connections to one origin, and so requests under way there. */
@@ -71,6 +71,7 @@ export interface Upstream {
   readonly giveWays: Budget;
   /** Requests whose head has not arrived, the oldest first. */
   readonly awaited: Set<Awaited>;
+  readonly suspects: Suspects;
   readonly headTimes: HeadTimes;
   readonly failing: FailingUrls<NearcastError>;
   /** The latest last; a few, as one of them may have been removed since. */
@@ -103,6 +104,7 @@ export function openUpstream(
     hedges: createBudget(hedgeBudget, nowMs),
     giveWays: createBudget(giveWayBudget, nowMs),
     awaited: new Set(),
+    suspects: new Map(),
     headTimes: createHeadTimes(nowMs),
     failing,
     good: [],
