@@ -447,7 +447,7 @@ test("past the bound of those who wait for a decoder the next is refused, and no
   assert.deepEqual(origin.counts(), { questions: 1, bodies: 1 });
 });
 
-test("a picture that is requested in many sizes keeps those that are used, and has no more than its share", async (t) => {
+test("a picture that is requested in many sizes keeps those that are used, and a bounded number", async (t) => {
   const origin = await startPictureOrigin(t);
   origin.names.set("a.png", black);
   origin.names.set("b.png", white);
