@@ -74,13 +74,13 @@ export function createAssetFills(tiers: Tiers, clock: Clock): AssetFills {
 }
 
 async function begin(state: State, body: Beginning): Promise<AssetFill> {
-  const { arrived, head, timeoutMs, bytesMax } = body;
+  const { arrived, head, network, timeoutMs, bytesMax } = body;
   const lengthBytes = lengthOf(arrived);
   const keepBytesMax = Math.min(bytesMax, state.tiers.memoryBodyBytesMax);
   const room = await roomFor(state, body, { lengthBytes, keepBytesMax });
   let place: BodyWriter | null = null;
   const { fill, release } = startFill({
-    source: sourceOf(arrived.body, timeoutMs, state.turns),
+    source: sourceOf(arrived.body, timeoutMs, state.turns, network),
     lengthBytes,
     bytesMax,
     keepBytesMax: Math.min(keepBytesMax, room.bytes),
@@ -145,7 +145,7 @@ async function untilTrusted(fill: Fill): Promise<void> {
 async function restOf(state: State, body: Beginning, offset: number): Promise<FillSource | undefined> {
   const answer = await sameBytesFrom(body, offset);
   if (answer === undefined) return undefined;
-  if (isRest(answer, offset)) return sourceOf(answer.body, body.timeoutMs, state.turns);
+  if (isRest(answer, offset)) return sourceOf(answer.body, body.timeoutMs, state.turns, body.network);
   drop(answer);
   return undefined;
 }
@@ -154,7 +154,7 @@ async function restOf(state: State, body: Beginning, offset: number): Promise<Fi
 async function restOrAll(state: State, body: Beginning, offset: number): Promise<FillSource | undefined> {
   const answer = await sameBytesFrom(body, offset);
   if (answer === undefined) return undefined;
-  const source = sourceOf(answer.body, body.timeoutMs, state.turns);
+  const source = sourceOf(answer.body, body.timeoutMs, state.turns, body.network);
   if (isRest(answer, offset)) return source;
   if (answer.statusCode === 200) return skipping(source, offset);
   drop(answer);
