@@ -18,6 +18,7 @@ import { measureHitWhileRendering } from "./hit-while-rendering.ts";
 import { type Report, renderTable } from "./lab/figures.ts";
 import { type Lab, needDriver, openLab } from "./lab/lab.ts";
 import { measureMemoryHit } from "./memory-hit.ts";
+import { measureRenderFairness } from "./render-fairness.ts";
 
 interface Question {
   name: string;
@@ -33,6 +34,7 @@ const questions: readonly Question[] = [
   { name: "hit-ratio", driver: null, measure: measureHitRatio },
   { name: "hit-while-rendering", driver: "wrk", measure: measureHitWhileRendering },
   { name: "cold-render", driver: null, measure: measureColdRender },
+  { name: "render-fairness", driver: null, measure: measureRenderFairness },
   { name: "dns-answer", driver: "dnsperf", measure: measureDnsAnswer },
   { name: "dns-while-rendering", driver: "dnsperf", measure: measureDnsWhileRendering },
 ];

@@ -52,6 +52,10 @@ const advice = {
   ORIGIN_REFUSED: "Copy the current edge token to the edge; see [Rotate secrets](runbook.md#rotate-secrets).",
   PEER_UNREACHABLE: "`nearcast status` shows which node is down. Nodes retry with another node automatically.",
   DECODER_CRASHED: "The log names the picture under the request ID. The edge tries the variant again after 30 s.",
+  NETWORK_OVERLOADED:
+    "Request fewer new variants at a time, or smaller ones. Other networks are served; what is stored is served too.",
+  SOURCE_QUARANTINED:
+    "The log names the picture, its last failure and the time left. Upload a repaired version: it is rendered at once.",
   DECODER_TIMEOUT: "The log names the picture under the request ID. The limit is `limits.renderTimeoutMs`.",
   DECODER_MEMORY: "The log names the picture under the request ID. The limit is `decoders.memoryBytes`.",
   CANNOT_LISTEN: "Another program uses the port, or this machine does not have the address.",

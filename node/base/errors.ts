@@ -46,6 +46,18 @@ export const errorCatalogue = {
   NOT_CACHED: client(504, "Only a cached response was asked for, and there is none"),
   LOOP_DETECTED: client(508, "The request is in a loop"),
   OVERLOADED: { status: 503, source: "internal", retryable: true, title: "The server is overloaded" },
+  NETWORK_OVERLOADED: {
+    status: 503,
+    source: "internal",
+    retryable: true,
+    title: "Too many pictures wait to be rendered for this client's network",
+  },
+  SOURCE_QUARANTINED: {
+    status: 503,
+    source: "internal",
+    retryable: true,
+    title: "This picture is not rendered for a while, because its decoder failed repeatedly",
+  },
   NOT_READY: { status: 503, source: "internal", retryable: true, title: "This node is not ready to serve" },
   ORIGIN_UNREACHABLE: { status: 502, source: "origin", retryable: true, title: "The origin can't be reached" },
   ORIGIN_BUSY: { status: 503, source: "origin", retryable: true, title: "Too many requests wait for the origin" },

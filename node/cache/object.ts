@@ -9,8 +9,9 @@
 import { createHash, hash } from "node:crypto";
 
 /**
- * An object's tags are what a purge can name: `source:…`, `host:…`, `url:…` and the origin's own. One that has more
- * can't be stored, for a purge by those left out would miss it. (All tags of an answer stand in 16 KB of fields.)
+ * An object's tags are what a purge can name: `source:…`, `host:…`, `url:…` and the origin's own. One that has more of
+ * the latter can't be stored, for a purge by those left out would miss it. (All tags of an answer stand in 16 KB of
+ * fields.)
  */
 export const tagsMax = 1000;
 

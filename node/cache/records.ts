@@ -16,6 +16,7 @@
  */
 import { LRUCache } from "lru-cache";
 import { sourceTag } from "#purge/entry-tags.ts";
+import type { PictureFacts } from "#base/picture-facts.ts";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { DiskTier } from "./disk/disk-tier.ts";
 import { createFlights } from "./flights.ts";
@@ -30,6 +31,8 @@ export interface SourceRecord {
   readonly name: string;
   /** The bytes that the name means, or why there are none. */
   readonly meaning: { sha256: string } | { absentStatus: 404 | 410 };
+  /** What the bytes are, as the origin recorded it at the upload. Absent: nobody said. */
+  readonly picture?: PictureFacts;
   /** Hashes that this name had, the newest first: what the origin need not send again. */
   readonly knownHashes: readonly string[];
   /** Wall clock at which the origin last said so. */

@@ -148,9 +148,12 @@ function fitsInAll({ heldBytes, bytesMax }: State, bytes: number): boolean {
   return heldBytes === 0 || heldBytes + bytes <= bytesMax;
 }
 
-/** A share's first taker may pass its part, for the same reason. */
-function fitsInShare({ bytesMax }: State, { heldBytes }: Share, bytes: number): boolean {
-  return heldBytes === 0 || heldBytes + bytes <= bytesMax * sharePart;
+/**
+ * A share holds no more than is free (a dynamic threshold: Choudhury and Hahne, 1998), so that some stays free for
+ * those who come next, however many shares there are. Its first taker may pass that: it would otherwise get nothing.
+ */
+function fitsInShare({ bytesMax, heldBytes: allBytes }: State, { heldBytes }: Share, bytes: number): boolean {
+  return heldBytes === 0 || heldBytes + bytes <= Math.min(bytesMax * sharePart, bytesMax - allBytes);
 }
 
 function hold(state: State, share: Share, bytes: number): void {

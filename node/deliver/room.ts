@@ -9,6 +9,8 @@ import type { Sink } from "./sink.ts";
 export const chunkBytesMax = 65_536;
 
 export interface Room {
+  /** Of the budget, and of turns: usually the receiver's network. */
+  readonly share: string;
   /** True: there is room for a chunk until it is freed. False: no room came in time, or the receiver left. */
   readonly take: (waitMs: number) => boolean | Promise<boolean>;
   /** May be called without room. */
@@ -28,6 +30,7 @@ export function openRoom(budget: ByteBudget, share: string, sink: Sink): Room {
   };
   void sink.closed().then(leave);
   return {
+    share,
     take(waitMs) {
       if (isHeld) return true;
       const room = budget.take(chunkBytesMax, share, waitMs, left.signal);

@@ -10,7 +10,7 @@
  * receiver below the minimum rate is cut off, because it holds a connection and a chunk that others wait for. When a
  * receiver leaves, its reader is closed and its room is freed at once, whatever it waits for.
  */
-import { type Clock, sleep } from "#base/clock.ts";
+import type { Clock } from "#base/clock.ts";
 import type { BodyReader } from "#base/body.ts";
 import { type BodyHolds, openBodyHolds } from "./body-holds.ts";
 import { type ByteBudget, openByteBudget } from "./byte-budget.ts";
@@ -84,7 +84,7 @@ export async function transfer(reader: BodyReader, sink: Sink, rules: TransferRu
     for (;;) {
       const ready = reader.ready();
       if (ready !== true && !(await waitWithoutRoom(ready, sink, rules, room))) return { end: "too-slow", bytes };
-      const turn = turns.take();
+      const turn = turns.take(room.share);
       if (turn !== true) await turn;
       if (sink.isClosed()) return cutAs("gone");
       const taken = room.take(roomWaitMs);
@@ -154,17 +154,15 @@ function allowedMs(bytes: number, { bytesPerSecondMin }: TransferRules): number 
   return pauseMsMax + (bytes / bytesPerSecondMin) * 1000;
 }
 
-async function within(done: Promise<void>, timeMs: number, clock: Clock): Promise<boolean> {
-  const stop = new AbortController();
-  try {
-    return await Promise.race([
-      done.then(() => true),
-      sleep(clock, timeMs, stop.signal).then(
-        () => false,
-        () => true,
-      ),
-    ]);
-  } finally {
-    stop.abort();
-  }
+function within(done: Promise<void>, timeMs: number, clock: Clock): Promise<boolean> {
+  return new Promise((resolve) => {
+    const cancel = clock.after(timeMs, () => {
+      resolve(false);
+    });
+    const end = (): void => {
+      cancel();
+      resolve(true);
+    };
+    void done.then(end);
+  });
 }

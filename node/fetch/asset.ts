@@ -8,9 +8,11 @@
 import { LRUCache } from "lru-cache";
 import type { Dispatcher } from "undici";
 import type { Clock } from "#base/clock.ts";
-import type { NearcastError } from "#base/errors.ts";
+import { NearcastError } from "#base/errors.ts";
 import type { Random } from "#base/random.ts";
-import { createFailingUrls, failureMsDefault } from "./failing-urls.ts";
+import { dropBody } from "./body.ts";
+import { createFailingUrls, failureMsDefault, rememberFailure } from "./failing-urls.ts";
+import { faultOf } from "./response-faults.ts";
 import { publicExcept } from "./upstream/addresses.ts";
 import { request } from "./upstream/request.ts";
 import { closeUpstream, openUpstream, statsOf, type Upstream, type UpstreamStats } from "./upstream/upstream.ts";
@@ -84,11 +86,13 @@ export function openAssetFetcher(options: {
       const { origin, method, target, clientFields, extra, timeoutMs, client, signal } = order;
       const { pathname, origin: base } = new URL(origin);
       const headers = { ...headersOf(clientFields, node), ...extra };
+      const url = `${method} ${headers["x-forwarded-host"] ?? ""} ${target}`;
+      const failureMs = order.failureMs ?? failureMsDefault;
       counts.fetches += 1;
       try {
-        return await request(upstreamOf(base), {
+        const head = await request(upstreamOf(base), {
           method,
-          url: `${method} ${headers["x-forwarded-host"] ?? ""} ${target}`,
+          url,
           path: pathname.replace(/\/$/, "") + target,
           headers,
           probeHeaders: Object.fromEntries(
@@ -97,10 +101,16 @@ export function openAssetFetcher(options: {
           network: client,
           timeoutMs,
           bodyTimeoutMs: timeoutMs,
-          failureMs: order.failureMs ?? failureMsDefault,
+          failureMs,
           isHedged: order.isHedged ?? true,
           signal,
         });
+        const fault = faultOf(head.statusCode, head.headers, { isRange: extra["range"] !== undefined });
+        if (fault === undefined) return head;
+        dropBody(head);
+        const error = new NearcastError("ORIGIN_BAD_ANSWER", `${base} answered with ${fault}`);
+        if (failureMs > 0) rememberFailure(failing, base, url, error, clock.monotonicMs() + failureMs);
+        throw error;
       } catch (error) {
         counts.failures += 1;
         throw error;

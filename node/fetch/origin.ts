@@ -23,6 +23,8 @@ import { attempt } from "./attempt.ts";
 import { dropBody } from "./body.ts";
 import { failureMsDefault, rememberFailure } from "./failing-urls.ts";
 import { originFailure } from "./origin-failure.ts";
+import type { PictureFacts } from "#base/picture-facts.ts";
+import { readPictureFields } from "#base/picture-facts.ts";
 import { connectTimeoutMs } from "./upstream/connect.ts";
 import { request } from "./upstream/request.ts";
 import { closeUpstream, openUpstream, statsOf, type UpstreamStats } from "./upstream/upstream.ts";
@@ -42,8 +44,8 @@ const smallConnectionsMax = 8;
 
 export type SourceAnswer =
   /** The name now means one of the versions that the asker knows: no bytes were sent. */
-  | { outcome: "known"; sha256: string }
-  | { outcome: "found"; sha256: string; body: Buffer }
+  | { outcome: "known"; sha256: string; picture?: PictureFacts }
+  | { outcome: "found"; sha256: string; body: Buffer; picture?: PictureFacts }
   | { outcome: "absent"; status: 404 | 410 };
 
 export interface SourceWish {
@@ -308,13 +310,15 @@ function isTokenRefused({ statusCode, headers }: Dispatcher.ResponseData): boole
 async function readSource(answer: Dispatcher.ResponseData, bytesMax: number): Promise<SourceAnswer> {
   const { statusCode } = answer;
   const sha256 = /^"([0-9a-f]{64})"$/.exec(String(answer.headers["etag"]))?.[1];
+  const picture = readPictureFields(answer.headers);
+  const about = picture === undefined ? {} : { picture };
   if (statusCode === 200 && sha256 !== undefined) {
     const body = await readBody(answer, bytesMax);
-    if (createHash("sha256").update(body).digest("hex") === sha256) return { outcome: "found", sha256, body };
+    if (createHash("sha256").update(body).digest("hex") === sha256) return { outcome: "found", sha256, body, ...about };
     throw new NearcastError("ORIGIN_BAD_ANSWER", "the bytes of a source do not match the checksum in its ETag");
   }
   dropBody(answer);
-  if (statusCode === 304 && sha256 !== undefined) return { outcome: "known", sha256 };
+  if (statusCode === 304 && sha256 !== undefined) return { outcome: "known", sha256, ...about };
   if (statusCode === 404 || statusCode === 410) return { outcome: "absent", status: statusCode };
   throw badAnswer("a source", statusCode);
 }

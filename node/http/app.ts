@@ -208,7 +208,7 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     const about = { host: host?.name ?? null, kind: host?.kind ?? "none", outcome: "error" } as const;
     served({ ...about, status: error.status, durationMs, bodyBytes: 0 });
     if (host !== undefined) reply.header("Cache-Status", errorStatusOf(node, error.code));
-    if (error.status === 503) reply.header("Retry-After", "1");
+    if (error.status === 503) reply.header("Retry-After", retryAfterOf(error));
     return reply
       .code(error.status)
       .header("Cache-Control", "no-store")
@@ -217,6 +217,12 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
       .send(problem);
   });
   return app;
+}
+
+/** In s: a moment, unless the failure says when another attempt makes sense. */
+function retryAfterOf({ facts }: NearcastError): string {
+  const { retryAfterSeconds } = facts;
+  return typeof retryAfterSeconds === "number" ? String(retryAfterSeconds) : "1";
 }
 
 /** Failures of ours are answered by the error handler; all others go to `action`. */

@@ -21,6 +21,7 @@ import { boundJsonBodies } from "#base/foreign-json.ts";
 import type { Log } from "#base/log.ts";
 import type { FeedPosition } from "#follow/feed.ts";
 import type { Fleet } from "#document/document.ts";
+import { writePictureFields } from "#base/picture-facts.ts";
 import type { AssetsHost, Host, ImagesHost } from "#document/schema/hosts.ts";
 import { parseName } from "#base/source-name.ts";
 import { headerPairsOf } from "../cache/object.ts";
@@ -166,6 +167,7 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
     reply.headers(tell(began, { ageMs: ageOf(record), mark, feedSeq, outcome, status: null }));
     if ("absentStatus" in meaning) return await reply.code(meaning.absentStatus).send();
     reply.header(fieldNames.source, meaning.sha256);
+    if (record.picture !== undefined) reply.headers(writePictureFields(record.picture));
     if (body === null) return await reply.code(304).send();
     sourceBytes += body.length;
     const arrived = (): void => {

@@ -1,6 +1,7 @@
 /**
  * Pipelined requests (RFC 9112 §9.3.2) of one connection, one at a time: the next request begins when the response
- * before it has been sent. So a connection has the memory of one response, however many requests it sends at once.
+ * before it has been sent, in another turn of the event loop. So a connection has the memory of one response and the
+ * time of one request per turn, however many requests it sends at once.
  *
  *   arrived ──▶ nothing in progress? begin
  *          └──▶ wait ──▶ begin, in order
@@ -13,7 +14,7 @@ import type { Duplex } from "node:stream";
  * Past this, the client repeats the rest on a new connection (§9.3.2). The connection must be read until then: one that
  * is not read does not tell that its client has left.
  */
-const waitingMax = 256;
+const waitingMax = 99;
 
 export interface Pipeline {
   readonly arrived: (request: IncomingMessage, response: ServerResponse) => void;
@@ -43,12 +44,19 @@ export function openPipeline(
     application(request, response);
   }
 
+  /** Called when a response has been sent, and in the turn after that for the request that waits. */
   function next(line: Line, socket: IncomingMessage["socket"]): void {
-    line.isAnswering = false;
     if (socket.destroyed) line.waiting.length = 0;
-    const [request, response] = line.waiting.shift() ?? [];
-    if (request !== undefined && response !== undefined) begin(line, request, response);
-    else idle(socket);
+    line.isAnswering = line.waiting.length > 0;
+    if (!line.isAnswering) {
+      idle(socket);
+      return;
+    }
+    setImmediate(() => {
+      const [request, response] = line.waiting.shift() ?? [];
+      if (request === undefined || response === undefined || socket.destroyed) next(line, socket);
+      else begin(line, request, response);
+    });
   }
 
   return {

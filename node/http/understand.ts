@@ -14,6 +14,7 @@ import { parseName } from "#base/source-name.ts";
 import type { AssetOrder, ImageOrder } from "../serve/order.ts";
 import { parseVariant } from "../variant/grammar.ts";
 import { negotiate } from "../variant/negotiate.ts";
+import { withinBounds } from "../variant/variant.ts";
 import { hostOf, parseTarget } from "./target.ts";
 
 /** What a request wants, once it is understood. */
@@ -81,7 +82,7 @@ export function understand(
     });
   }
   const { variant, varies } = negotiate(parsed, single(request.fields["accept"]));
-  return { kind: "images", order: { host, name, variant, varies } };
+  return { kind: "images", order: { host, name, variant: withinBounds(variant, host), varies } };
 }
 
 /** Hosts that are listed. */

@@ -4,7 +4,7 @@
  * libvips speaks in the terms of its loaders, and for PNG often says nothing at all ("Unknown error"). So the file's
  * own structure is asked first whether its end is missing, which is what is wrong with most; then the message.
  */
-import type { PictureType } from "./picture.ts";
+import type { PictureType } from "#base/picture-facts.ts";
 
 const fileNames: Readonly<Record<PictureType, string>> = {
   jpeg: "JPEG",

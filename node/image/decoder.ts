@@ -4,12 +4,13 @@
  *
  * It trusts its parent and nothing else. It ends when standard input does, so none outlives its parent.
  */
+import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { getPriority, setPriority } from "node:os";
 import sharp from "sharp";
 import { frameHead, readFrames, type Frame } from "./frame.ts";
 import { headerBytesMax, readJob, type Job, type Reply } from "./messages.ts";
-import { inspectPicture, renderPicture } from "./pipeline.ts";
+import { inspectPicture, measurePicture, renderPicture } from "./pipeline.ts";
 import { PictureFailure } from "./picture-failure.ts";
 import { enterSandbox } from "./sandbox.ts";
 
@@ -31,14 +32,17 @@ function send(reply: Reply, body?: Buffer): void {
 }
 
 async function work(job: Job, source: Buffer): Promise<void> {
-  const { id, pixelsMax, timeoutSeconds } = job;
+  const { id, kind, order, pixelsMax, timeoutSeconds } = job;
   send({ outcome: "taken", id });
   try {
-    if (job.order === undefined) {
-      send({ outcome: "facts", id, ...(await inspectPicture(source, { pixelsMax, timeoutSeconds })) });
-    } else {
-      const { body, type, width, height } = await renderPicture(source, job.order, { pixelsMax, timeoutSeconds });
+    if (kind === "render") {
+      assert(order !== undefined, "a job to render has an order");
+      const { body, type, width, height } = await renderPicture(source, order, { pixelsMax, timeoutSeconds });
       send({ outcome: "picture", id, type, width, height }, body);
+    } else {
+      const look = kind === "inspect" ? inspectPicture(source, { pixelsMax, timeoutSeconds }) : measurePicture(source);
+      const { scans = 1, ...facts } = await look;
+      send({ outcome: "facts", id, ...facts, scans });
     }
   } catch (error) {
     if (!(error instanceof PictureFailure)) throw error; // a bug here: the pool sees this process end

@@ -10,7 +10,8 @@
 import { check } from "#base/schema.ts";
 import assert from "node:assert/strict";
 import { Type, type Static } from "typebox";
-import { fits, orderFormats, pictureTypes } from "./picture.ts";
+import { pictureTypes, scansMax } from "#base/picture-facts.ts";
+import { fits, orderFormats } from "./picture.ts";
 import { pictureFailureCodes } from "./picture-failure.ts";
 
 /** Headers are a few hundred bytes; only an error's text has no size of its own, and the decoder cuts it. */
@@ -36,6 +37,8 @@ const order = Type.Object(
     format: oneOf(orderFormats),
     insteadOfAvif: Type.Optional(oneOf(["webp", "compatible"])),
     background: Type.Optional(Type.String({ pattern: "^[0-9a-f]{8}$" })),
+    enlargementMax: Type.Optional(Type.Number({ minimum: 1 })),
+    outputPixelsMax: Type.Optional(Type.Integer({ minimum: 1 })),
   },
   strict,
 );
@@ -43,7 +46,8 @@ const order = Type.Object(
 const job = Type.Object(
   {
     id,
-    /** Absent: inspect. */
+    kind: oneOf(["inspect", "measure", "render"]),
+    /** What to render. */
     order: Type.Optional(order),
     pixelsMax: Type.Integer({ minimum: 1 }),
     timeoutSeconds: Type.Integer({ minimum: 1 }),
@@ -63,6 +67,7 @@ const reply = Type.Union([
       height: side,
       frames: Type.Integer({ minimum: 1, maximum: 10_000_000 }),
       hasAlpha: Type.Boolean(),
+      scans: Type.Integer({ minimum: 1, maximum: scansMax }),
     },
     strict,
   ),

@@ -2,9 +2,7 @@
  * The words of this room: what a picture is, what may be ordered of it, and how its type is told from its first bytes.
  * A RenderOrder has the same shape as the Variant of node/variant, which this room does not import.
  */
-
-export const pictureTypes = ["jpeg", "png", "webp", "gif", "avif"] as const;
-export type PictureType = (typeof pictureTypes)[number];
+import type { PictureType } from "#base/picture-facts.ts";
 
 export const mediaTypeOf = {
   jpeg: "image/jpeg",
@@ -14,17 +12,6 @@ export const mediaTypeOf = {
   avif: "image/avif",
 } as const satisfies Record<PictureType, string>;
 export type MediaType = (typeof mediaTypeOf)[PictureType];
-
-/** What an upload turned out to be. */
-export interface PictureFacts {
-  readonly type: PictureType;
-  /** Width in px as it is shown, that is after the EXIF orientation. */
-  readonly width: number;
-  readonly height: number;
-  /** 1 for a still picture. */
-  readonly frames: number;
-  readonly hasAlpha: boolean;
-}
 
 export const fits = ["clip", "crop", "fill", "max", "min", "scale"] as const;
 export const orderFormats = ["source", "compatible", "jpeg", "png", "webp", "avif"] as const;
@@ -44,7 +31,14 @@ export interface RenderOrder {
   readonly insteadOfAvif?: "webp" | "compatible";
   /** RRGGBBAA; absent: transparent, or white where the format has no alpha. */
   readonly background?: string;
+  /** Largest factor by which a side of the picture may grow. Absent: 1, never enlarged. */
+  readonly enlargementMax?: number;
+  /** Pixels of one frame of the result. Absent: `outputPixelsDefault`. */
+  readonly outputPixelsMax?: number;
 }
+
+/** 33.5 megapixels: a little more than a screen of 8K (7680 × 4320). */
+export const outputPixelsDefault = 33_554_432;
 
 /**
  * The type that the first bytes promise, or undefined for anything that is not decoded here. This is the gate before

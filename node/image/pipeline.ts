@@ -10,8 +10,11 @@
 import sharp, { type Metadata, type Sharp, type SharpOptions } from "sharp";
 import { whatIsBroken } from "./broken-picture.ts";
 import { layoutOf, type Layout } from "./geometry.ts";
+import { countJpegScans } from "./jpeg-scans.ts";
+import { outputFormatOf, outputFramesOf } from "./output-format.ts";
 import { PictureFailure } from "./picture-failure.ts";
-import { sniffPicture, type PictureFacts, type PictureType, type RenderOrder } from "./picture.ts";
+import { scansMax, type PictureFacts, type PictureType } from "#base/picture-facts.ts";
+import { sniffPicture, type RenderOrder } from "./picture.ts";
 
 export interface Bounds {
   /** width × height × frames of a source. */
@@ -30,12 +33,6 @@ export interface Rendering {
 /** All frames of a result together: as much as the largest still picture, 8192 × 8192. */
 const resultPixelsMax = 67_108_864;
 
-/**
- * Beyond this, "avif" that Accept chose becomes `insteadOfAvif`: at effort 3 AVIF takes a quarter of a second for each
- * million pixels, while somebody waits.
- */
-const unaskedAvifPixelsMax = 4_000_000;
-
 /** "error" lets pass what browsers show too, such as odd colour profiles, and rejects truncated data. */
 const failOn = "error";
 
@@ -53,18 +50,28 @@ export async function inspectPicture(source: Buffer, bounds: Bounds): Promise<Pi
       .raw()
       .toBuffer(),
   );
-  const { type, width, height, frames, hasAlpha } = header;
-  return { type, width, height, frames, hasAlpha };
+  return factsOf(header, source);
+}
+
+/** Tells what a source is by its header alone, which may be wrong about the rest; little work. */
+export async function measurePicture(source: Buffer): Promise<PictureFacts> {
+  return factsOf(await readHeader(source), source);
+}
+
+function factsOf({ type, width, height, frames, hasAlpha }: Header, source: Buffer): PictureFacts {
+  const scans = type === "jpeg" ? countJpegScans(source, scansMax) : 1;
+  return { type, width, height, frames, hasAlpha, scans };
 }
 
 /** Makes one variant. The result has no metadata, is sRGB with 8 bits a channel, and stands upright. */
 export async function renderPicture(source: Buffer, order: RenderOrder, bounds: Bounds): Promise<Rendering> {
   const header = await readHeader(source);
   const layout = layoutOf(header, order);
-  const type = pickType(header, order, layout);
-  const isAnimated = header.frames > 1 && (type === "gif" || type === "webp");
-  refuseTooManyPixels(header, isAnimated ? header.frames : 1, bounds.pixelsMax);
-  const resultPixels = layout.size.width * layout.size.height * (isAnimated ? header.frames : 1);
+  const type = outputFormatOf(header, order, layout.size);
+  const frames = outputFramesOf(header, type);
+  const isAnimated = frames > 1;
+  refuseTooManyPixels(header, frames, bounds.pixelsMax);
+  const resultPixels = layout.size.width * layout.size.height * frames;
   if (resultPixels > resultPixelsMax) {
     throw new PictureFailure(
       "TOO_MANY_PIXELS",
@@ -130,16 +137,6 @@ function openOptions(bounds: Bounds, isAnimated: boolean): SharpOptions {
     // Frames of an animation can't be turned; no camera writes one.
     autoOrient: !isAnimated,
   };
-}
-
-function pickType(header: Header, order: RenderOrder, layout: Layout): PictureType {
-  const compatible = header.frames > 1 ? "gif" : header.hasAlpha ? "png" : "jpeg";
-  if (order.format === "source") return header.type;
-  if (order.format === "compatible") return compatible;
-  if (order.format !== "avif" || order.insteadOfAvif === undefined) return order.format;
-  const isTooLarge = layout.size.width * layout.size.height > unaskedAvifPixelsMax;
-  if (header.frames === 1 && !isTooLarge) return "avif";
-  return order.insteadOfAvif === "webp" ? "webp" : compatible;
 }
 
 interface Colour {

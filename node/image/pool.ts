@@ -3,14 +3,17 @@
  * looks at uploads through it.
  *
  *   inspect ─┐                          ┌─▶ decoder process 1 ─┐
- *            ├─▶ queue (bounded) ──▶ give ─▶ decoder process 2 ─┼─▶ facts, picture, or one NearcastError
+ *   measure ─┼─▶ queue (bounded) ──▶ give ─▶ decoder process 2 ─┼─▶ facts, picture, or one NearcastError
  *   render ──┘    │ waits at most       └─▶ …                  ─┘
  *                 ▼ queueWaitMs
  *             OVERLOADED
  *
+ * First come, first served: who may come is decided before, fairly between clients (render-turns.ts).
+ *
  * Each process has one picture at a time, so what a picture can harm is itself:
  * - over its time: libvips gives up; if it doesn't, the process is killed (DECODER_TIMEOUT)
  * - over the memory ceiling: the process is killed (DECODER_MEMORY)
+ * - nobody needs it any more: the process is killed too, for libvips can't be told to stop
  * - a crash, or an answer without sense: DECODER_CRASHED. It is not tried again here, for the picture is the first
  *   suspect and a second process would die of it too. Only a job whose process died before it had looked at the
  *   picture at all is given to another one, once.
@@ -23,7 +26,8 @@ import type { Log } from "#base/log.ts";
 import assert from "node:assert/strict";
 import { openCrew, type CrewStats, type JobReply, type Worker } from "./crew.ts";
 import { ownResidentBytes } from "./decoder-process.ts";
-import { mediaTypeOf, sniffPicture, type MediaType, type PictureFacts, type RenderOrder } from "./picture.ts";
+import type { PictureFacts } from "#base/picture-facts.ts";
+import { mediaTypeOf, sniffPicture, type MediaType, type RenderOrder } from "./picture.ts";
 
 export interface DecoderLimits {
   /** Resident memory of one busy process. 100 megapixels that must be held whole (interlaced) take some 600 MB. */
@@ -71,7 +75,10 @@ export interface JobOptions {
   readonly pixelsMax: number;
   /** From the moment a process takes the job. */
   readonly timeoutMs: number;
-  /** Waiting ends at once, with the signal's reason. A job that runs already is finished for nobody. */
+  /**
+   * Nobody needs it any more: waiting ends at once, with the signal's reason. A job that runs is stopped, and ends when
+   * its process has been replaced: until then it costs as much as one that runs.
+   */
   readonly signal?: AbortSignal;
 }
 
@@ -88,6 +95,10 @@ export interface RenderedPicture {
 export interface DecoderPoolStats extends CrewStats {
   renders: number;
   inspections: number;
+  /** Sources whose header alone was read. */
+  measurements: number;
+  /** Jobs that were stopped while they ran, because nobody needed them any more. */
+  stops: number;
   timeouts: number;
   memoryKills: number;
   /** Jobs refused or given up because too many waited. */
@@ -102,6 +113,8 @@ export interface DecoderPool {
    * @throws NearcastError UNSUPPORTED_IMAGE, BROKEN_IMAGE, TOO_MANY_PIXELS, BODY_TOO_LARGE, OVERLOADED, DECODER_*
    */
   inspect: (source: Buffer, options: JobOptions) => Promise<PictureFacts>;
+  /** Tells what a picture is by its header alone; takes some ms. Throws what `inspect` throws. */
+  measure: (source: Buffer, options: JobOptions) => Promise<PictureFacts>;
   /** Makes a variant. Throws what `inspect` throws. */
   render: (source: Buffer, order: RenderOrder, options: JobOptions) => Promise<RenderedPicture>;
   /**
@@ -128,9 +141,11 @@ interface Outcome {
   readonly elapsedMs: number;
 }
 
+/** What a process is to do with a source. */
+type Work = { readonly kind: "inspect" | "measure" } | { readonly kind: "render"; readonly order: RenderOrder };
+
 interface Task {
-  /** Undefined: inspect. */
-  readonly order: RenderOrder | undefined;
+  readonly work: Work;
   readonly source: Buffer;
   readonly options: JobOptions;
   readonly resolve: (outcome: Outcome) => void;
@@ -159,7 +174,9 @@ export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
   const queue = new Set<Task>();
   const running = new Map<Worker, Running>();
   const jobsDone = new WeakMap<Worker, number>();
-  const counters = { renders: 0, inspections: 0, timeouts: 0, memoryKills: 0, overloads: 0 };
+  /** Stopped jobs whose processes are being replaced: each ends when a process becomes ready. */
+  const replacing = new Set<() => void>();
+  const counters = { renders: 0, inspections: 0, measurements: 0, stops: 0, timeouts: 0, memoryKills: 0, overloads: 0 };
   let nextId = 1;
   let isClosed = false;
   let wasHidden = false;
@@ -202,6 +219,11 @@ export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
       wasHidden = true; // proc(5) mounted with hidepid
       log.warn("the memory of decoder processes can't be measured: they run without a memory limit");
     }
+    for (const end of replacing) {
+      replacing.delete(end);
+      end();
+      break;
+    }
     giveNext(worker);
   }
 
@@ -238,8 +260,7 @@ export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
     running.set(worker, { task, id, startedMs: clock.monotonicMs(), isTaken: false, cancel });
     // libvips counts whole seconds; below one, only the kill is left.
     const timeoutSeconds = Math.max(1, Math.floor(timeoutMs / 1000));
-    const order = task.order === undefined ? {} : { order: task.order };
-    worker.process.give({ id, pixelsMax, timeoutSeconds, ...order }, task.source);
+    worker.process.give({ id, pixelsMax, timeoutSeconds, ...task.work }, task.source);
   }
 
   /** What the worker had in hand, which it has no longer. */
@@ -257,6 +278,32 @@ export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
     had?.task.reject(error);
   }
 
+  /** Ends the job of a process that works for nobody. It is over when another process is ready in its place. */
+  function stop(worker: Worker, { task }: Running, reason: Error): void {
+    counters.stops += 1;
+    takeBack(worker);
+    const cancel = clock.after(limits.startTimeoutMs, () => {
+      replacing.delete(end);
+      task.reject(reason);
+    });
+    const end = (): void => {
+      cancel();
+      task.reject(reason);
+    };
+    replacing.add(end);
+    crew.kill(worker);
+  }
+
+  function leave(task: Task, reason: Error): void {
+    for (const [worker, now] of running) {
+      if (now.task !== task) continue;
+      stop(worker, now, reason);
+      return;
+    }
+    if (queue.delete(task)) task.cancelWait();
+    task.reject(reason);
+  }
+
   function lose(worker: Worker, what: string): void {
     const had = takeBack(worker);
     if (had === undefined) return;
@@ -264,7 +311,7 @@ export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
       had.task.reject(new NearcastError("NOT_READY", "the decoder pool is closed"));
     } else if (had.isTaken || had.task.wasReturned) {
       had.task.reject(new NearcastError("DECODER_CRASHED", `the picture was not decoded: ${what}`));
-    } else if (had.task.options.signal?.aborted !== true) {
+    } else {
       had.task.wasReturned = true;
       submit(had.task);
     }
@@ -294,7 +341,7 @@ export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
     else giveNext(worker);
   }
 
-  function run(order: RenderOrder | undefined, source: Buffer, options: JobOptions): Promise<Outcome> {
+  function run(work: Work, source: Buffer, options: JobOptions): Promise<Outcome> {
     const { signal } = options;
     return new Promise((resolve, reject) => {
       if (signal?.aborted === true) {
@@ -311,11 +358,10 @@ export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
         return;
       }
       const onAbort = (): void => {
-        if (queue.delete(task)) task.cancelWait();
-        if (signal !== undefined) task.reject(reasonOf(signal));
+        if (signal !== undefined) leave(task, reasonOf(signal));
       };
       const task: Task = {
-        order,
+        work,
         source,
         options,
         resolve(outcome) {
@@ -334,16 +380,26 @@ export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
     });
   }
 
+  async function factsOf(kind: "inspect" | "measure", source: Buffer, options: JobOptions): Promise<PictureFacts> {
+    const { answer } = await run({ kind }, source, options);
+    assert(answer.outcome === "facts"); // isAnswerTo() lets nothing else through
+    const { type, width, height, frames, hasAlpha, scans } = answer;
+    return { type, width, height, frames, hasAlpha, scans };
+  }
+
   return {
     async inspect(source, options) {
-      const { answer } = await run(undefined, source, options);
-      assert(answer.outcome === "facts"); // isAnswerTo() lets nothing else through
+      const facts = await factsOf("inspect", source, options);
       counters.inspections += 1;
-      const { type, width, height, frames, hasAlpha } = answer;
-      return { type, width, height, frames, hasAlpha };
+      return facts;
+    },
+    async measure(source, options) {
+      const facts = await factsOf("measure", source, options);
+      counters.measurements += 1;
+      return facts;
     },
     async render(source, order, options) {
-      const { answer, body, elapsedMs } = await run(order, source, options);
+      const { answer, body, elapsedMs } = await run({ kind: "render", order }, source, options);
       counters.renders += 1;
       const { type, width, height } = answer;
       return { body, type: mediaTypeOf[type], width, height, renderMs: elapsedMs };
@@ -357,6 +413,8 @@ export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
         task.cancelWait();
         task.reject(new NearcastError("NOT_READY", "the decoder pool is closed"));
       }
+      for (const end of replacing) end();
+      replacing.clear();
       await crew.close(options?.graceMs ?? closeGraceMs);
     },
   };
@@ -364,8 +422,9 @@ export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
 
 /** Whether a reply is of the kind that was asked for, and its body what it says. */
 function isAnswerTo(task: Task, reply: JobReply, body: Buffer): boolean {
-  if (reply.outcome === "picture") return task.order !== undefined && sniffPicture(body) === reply.type;
-  return body.length === 0 && (reply.outcome !== "facts" || task.order === undefined);
+  const isRendering = task.work.kind === "render";
+  if (reply.outcome === "picture") return isRendering && sniffPicture(body) === reply.type;
+  return body.length === 0 && (reply.outcome !== "facts" || !isRendering);
 }
 
 function reasonOf(signal: AbortSignal): Error {

@@ -253,8 +253,13 @@ function declareCaches(metrics: Metrics, parts: Observed): void {
     "Conditional requests to the origin for stale sources",
     () => images.counts().revalidations,
   );
+  declareRenderQueue(metrics, parts);
   gauge("nearcast_decoders_busy", "Decoder processes that are working", () => decoders.stats().busy);
-  gauge("nearcast_decoders_queued", "Renderings that wait", () => images.counts().waiting + decoders.stats().queued);
+  gauge(
+    "nearcast_decoders_queued",
+    "Renderings that wait",
+    () => images.counts().turns.waiting + decoders.stats().queued,
+  );
   counter("nearcast_decoder_crashes_total", "Decoder processes that crashed", () => decoders.stats().crashes);
   counter("nearcast_decoder_timeouts_total", "Renderings above their time limit", () => decoders.stats().timeouts);
   counter(
@@ -262,6 +267,51 @@ function declareCaches(metrics: Metrics, parts: Observed): void {
     "Decoders above their memory limit",
     () => decoders.stats().memoryKills,
   );
+}
+
+/** The queue of renderings, and who is refused there. */
+function declareRenderQueue(metrics: Metrics, { images }: Pick<Observed, "images">): void {
+  metrics.observe({
+    name: "nearcast_render_queue_cost_seconds",
+    help: "Estimated time of a decoder for all renderings that wait",
+    kind: "gauge",
+    read: () => images.counts().turns.waitingCostMs / 1000,
+  });
+  metrics.observe({
+    name: "nearcast_render_refusals_total",
+    help:
+      "Renderings refused: too many wait of the client's network (network) or altogether (queue), or the source is " +
+      "in quarantine (quarantine)",
+    kind: "counter",
+    labels: ["reason"],
+    read: () => {
+      const { turns, quarantineRefusals } = images.counts();
+      return [
+        { labels: { reason: "network" }, value: turns.networkRefusals },
+        { labels: { reason: "queue" }, value: turns.queueRefusals },
+        { labels: { reason: "quarantine" }, value: quarantineRefusals },
+      ];
+    },
+  });
+  metrics.observe({
+    name: "nearcast_render_abandoned_total",
+    help: "Renderings that all clients left: dropped from the queue (waiting), or stopped (running)",
+    kind: "counter",
+    labels: ["state"],
+    read: () => {
+      const { dropped, stopped } = images.counts().turns;
+      return [
+        { labels: { state: "waiting" }, value: dropped },
+        { labels: { state: "running" }, value: stopped },
+      ];
+    },
+  });
+  metrics.observe({
+    name: "nearcast_render_sources_quarantined",
+    help: "Sources that are not rendered for a while, because their decoders failed repeatedly",
+    kind: "gauge",
+    read: () => images.counts().quarantined,
+  });
 }
 
 /** Bodies on their way: to clients and peers, and from the origins of assets hosts. */

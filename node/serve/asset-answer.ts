@@ -23,6 +23,9 @@ export function streamOf({ body }: Arrived): Readable {
   return Buffer.isBuffer(body) ? Readable.from([body]) : body;
 }
 
+/** Tags of an object that its origin did not give. */
+export const ownTags = 2;
+
 /** What a purge can name: the host, the address without its query, and what the origin calls it. */
 export function tagsOf(host: string, target: string, fields: ReadonlyMap<string, string>): string[] {
   const own = `${fields.get("cache-tag") ?? ""} ${fields.get("surrogate-key") ?? ""}`

@@ -74,14 +74,13 @@ export function createAssetFills(tiers: Tiers, clock: Clock): AssetFills {
 }
 
 async function begin(state: State, body: Beginning): Promise<AssetFill> {
-  const { arrived, head, timeoutMs, bytesMax } = body;
+  const { arrived, head, network, timeoutMs, bytesMax } = body;
   const lengthBytes = lengthOf(arrived);
   const keepBytesMax = Math.min(bytesMax, state.tiers.memoryBodyBytesMax);
   const room = await roomFor(state, body, { lengthBytes, keepBytesMax });
-  const resume = (offset: number): Promise<FillSource | undefined> => restOf(state, body, offset);
   let place: BodyWriter | null = null;
   const { fill, release } = startFill({
-    source: sourceOf(arrived.body, timeoutMs, state.turns),
+    source: sourceOf(arrived.body, timeoutMs, state.turns, network),
     lengthBytes,
     bytesMax,
     keepBytesMax: Math.min(keepBytesMax, room.bytes),
@@ -91,7 +90,7 @@ async function begin(state: State, body: Beginning): Promise<AssetFill> {
     },
     abandonedBytesMax,
     windowBytesMax: room.bytes,
-    resume,
+    resume: (offset) => restOf(state, body, offset),
   });
   room.hold(fill);
   try {
@@ -101,7 +100,7 @@ async function begin(state: State, body: Beginning): Promise<AssetFill> {
   }
   const hasRoom = place !== null || lengthBytes === null || lengthBytes <= Math.min(keepBytesMax, room.bytes);
   const restFor = async (offset: number): Promise<FillSource | undefined> =>
-    (await storedFrom(state, body, offset)) ?? (await resume(offset));
+    (await storedFrom(state, body, offset)) ?? (await restOrAll(state, body, offset));
   return { fill, open: (start, end) => readFill(fill, { start, end }, restFor), hasRoom };
 }
 
@@ -140,23 +139,43 @@ async function untilTrusted(fill: Fill): Promise<void> {
 }
 
 /**
- * The rest of a body whose source failed: straight from the origin, if it has the same bytes still (RFC 9110 §13.1.5).
- * An origin without ranges sends all of it, and the beginning is skipped. Undefined: it can't be had.
+ * The rest of a body: straight from the origin, if it has the same bytes still (RFC 9110 §13.1.5). Undefined: it can't
+ * be had.
  */
-async function restOf({ turns }: State, body: Beginning, offset: number): Promise<FillSource | undefined> {
+async function restOf(state: State, body: Beginning, offset: number): Promise<FillSource | undefined> {
+  const answer = await sameBytesFrom(body, offset);
+  if (answer === undefined) return undefined;
+  if (isRest(answer, offset)) return sourceOf(answer.body, body.timeoutMs, state.turns, body.network);
+  drop(answer);
+  return undefined;
+}
+
+/** As restOf(); of an origin without ranges, all of it without its beginning: here no source has failed. */
+async function restOrAll(state: State, body: Beginning, offset: number): Promise<FillSource | undefined> {
+  const answer = await sameBytesFrom(body, offset);
+  if (answer === undefined) return undefined;
+  const source = sourceOf(answer.body, body.timeoutMs, state.turns, body.network);
+  if (isRest(answer, offset)) return source;
+  if (answer.statusCode === 200) return skipping(source, offset);
+  drop(answer);
+  return undefined;
+}
+
+async function sameBytesFrom(body: Beginning, offset: number): Promise<Arrived | undefined> {
   const { etag } = notesOf(body.head);
   if (etag === null || etag.startsWith("W/") || offset === 0) return undefined;
   try {
     const answer = await body.fetchPart({ range: `bytes=${offset}-`, "if-range": etag });
-    const source = sourceOf(answer.body, body.timeoutMs, turns);
-    const isTheSame = fieldOf(answer.headers, "etag") === etag;
-    if (isTheSame && answer.statusCode === 206 && isFromOffsetToEnd(answer.headers, offset)) return source;
-    if (isTheSame && answer.statusCode === 200) return skipping(source, offset);
+    if (fieldOf(answer.headers, "etag") === etag) return answer;
     drop(answer);
   } catch {
     // The first failure is the one to report.
   }
   return undefined;
+}
+
+function isRest({ statusCode, headers }: Arrived, offset: number): boolean {
+  return statusCode === 206 && isFromOffsetToEnd(headers, offset);
 }
 
 /** A server may send less than was asked for (RFC 9110 §15.3.7); a part without its end would pass for the whole. */

@@ -48,6 +48,8 @@ export const smallBytesMax = 8 * 1024 * 1024;
 export interface RangeCounts {
   /** Counts one more; true: the whole is to be fetched. */
   readonly isWholeWorthwhile: (key: string) => boolean;
+  /** The whole is too large to be stored: it is not to be fetched, however many ranges come. */
+  readonly neverWhole: (key: string) => void;
 }
 
 /** The whole body is fetched with this range of a URL, if no two are further apart; and how many URLs are counted. */
@@ -62,6 +64,9 @@ export function createRangeCounts(): RangeCounts {
       const count = (counts.get(key) ?? 0) + 1;
       counts.set(key, count);
       return count >= wholeAfterRanges;
+    },
+    neverWhole(key) {
+      counts.set(key, -Infinity);
     },
   };
 }

@@ -7,7 +7,7 @@ import { canonicalName } from "#record/domain-names.ts";
 import { type BypassReason, judgeStorability } from "../cache/freshness.ts";
 import { headerBlockOf, type HeaderPairs, type ObjectFacts, tagsMax } from "../cache/object.ts";
 import { fieldOf, type RequestFields } from "../fetch/asset.ts";
-import { endToEndPairs, fieldsOf, mergedPairs, tagsOf, withDate } from "./asset-answer.ts";
+import { endToEndPairs, fieldsOf, mergedPairs, ownTags, tagsOf, withDate } from "./asset-answer.ts";
 import { keyAmong, type Notes, primaryKeyOf } from "./asset-key.ts";
 import type { Way } from "./asset-way.ts";
 import type { AssetOrder } from "./order.ts";
@@ -61,7 +61,8 @@ export function meaningOf(
   );
   if (judged.outcome === "bypass") return { outcome: "pass", reason: judged.reason, pairs };
   const tags = tagsOf(canonicalName(order.host.name), order.target, fields);
-  if (tags.length > tagsMax && before === null) return { outcome: "pass", reason: "too-many-tags", pairs };
+  const isTooMany = tags.length - ownTags > tagsMax;
+  if (isTooMany && before === null) return { outcome: "pass", reason: "too-many-tags", pairs };
   // An encoded body is for those who accept the coding, also where the origin forgets to say so.
   const isEncoded = fields.has("content-encoding") && !judged.varyFields.includes("accept-encoding");
   const varyFields = isEncoded ? [...judged.varyFields, "accept-encoding"].toSorted() : judged.varyFields;
@@ -72,7 +73,7 @@ export function meaningOf(
     lastModified: fields.get("last-modified") ?? null,
   };
   const facts: ObjectFacts = {
-    tags: tags.length > tagsMax && before !== null ? before.facts.tags : tags,
+    tags: isTooMany && before !== null ? before.facts.tags : tags,
     storedAtMs: times.receivedAtMs,
     feedSeq: way.feedSeq,
     ...(way.mark === null ? {} : { isSoftPurged: true }),

@@ -10,14 +10,14 @@ const pieceBytesMax = 65_536;
 
 /**
  * @param timeoutMs the silence at which whoever fetched this body cuts it; for the words of the error
- * @param turns shared by all fills: many fast origins leave the event loop to other requests
+ * @param turns shared by all fills, by the network that each is for: fast origins leave the event loop to others
  */
-export function sourceOf(body: Buffer | Readable, timeoutMs: number, turns: Turns): FillSource {
+export function sourceOf(body: Buffer | Readable, timeoutMs: number, turns: Turns, share: string): FillSource {
   if (Buffer.isBuffer(body)) return bufferSource(body);
   const iterator = body[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   return {
     async next() {
-      const turn = turns.take();
+      const turn = turns.take(share);
       if (turn !== true) await turn;
       try {
         const next = await iterator.next();

@@ -278,7 +278,8 @@ async function passPart(env: Env, request: Request, at: LookedUp): Promise<Asset
   const fetchMs = env.clock.monotonicMs() - startedMs;
   if (arrived.statusCode === 206) {
     const lengthBytes = wholeLengthOf(fieldOf(arrived.headers, "content-range"));
-    if (lengthBytes !== null && lengthBytes <= smallBytesMax) fetchBehind(env, question);
+    if (lengthBytes !== null && lengthBytes > env.fleet().limits.objectBytesMax) env.rangeCounts.neverWhole(at.key);
+    else if (lengthBytes !== null && lengthBytes <= smallBytesMax) fetchBehind(env, question);
   } else {
     const fetched = await env.fetches.adopt(question, { arrived, way });
     if (fetched !== undefined) {

@@ -26,6 +26,7 @@ import { keyOf } from "../cache/object.ts";
 import { type Purge } from "../cache/purge.ts";
 import type { Records, SourceRecord } from "../cache/records.ts";
 import { storedInMemory, type Tiers } from "../cache/tiers.ts";
+import { createVariantSets } from "../cache/variant-sets.ts";
 import type { OriginClient } from "../fetch/origin.ts";
 import type { Member } from "../peer/directory.ts";
 import { rankOwners } from "../peer/owners.ts";
@@ -49,7 +50,7 @@ import type { Delivery, MissReason, Outcome, Timings } from "../deliver/outcome.
 import type { Peers } from "./peers.ts";
 import { ownWork, type RequestContext } from "./request-context.ts";
 import { createRelay, type Helpers, type Relayed } from "./relay.ts";
-import { createRenderings, type Renderer, type WantedVariant } from "./render.ts";
+import { createRenderings, type RenderCounts, type Renderer, type WantedVariant } from "./render.ts";
 import { createShield, type ToldSource } from "./shield.ts";
 import { createSources, followSource, type SourceName } from "./source.ts";
 import { freshnessOf } from "./source-freshness.ts";
@@ -80,19 +81,19 @@ export interface ImageServer {
   explain: (order: ImageOrder) => Promise<Record<string, unknown>>;
   /** Running questions may be of before this purge: nobody joins them any more. */
   purge: (purge: Purge) => void;
-  counts: () => { renders: number; renderFailures: number; revalidations: number; waiting: number };
+  counts: () => RenderCounts & { revalidations: number };
 }
 
 /** Owners that are asked before a node does the work itself; the directory names no more. */
 const ownersMax = 2;
 
-/** @param parts `rendersAtOnce`: see createRenderings; `peers`: absent or null, this node is alone */
+/** @param parts `decoders`: processes that render; `peers`: absent or null, this node is alone */
 export function createImageServer(parts: {
   tiers: Tiers;
   records: Records;
   origin: OriginClient;
   renderer: Renderer;
-  rendersAtOnce: number;
+  decoders: number;
   peers?: Peers | null;
   fleet: () => Fleet;
   feedSeq: () => number;
@@ -106,8 +107,15 @@ export function createImageServer(parts: {
   const shield = createShield({ records, meanings, sources });
   const relay = peers === null ? null : createRelay({ ...parts, peers });
   const { useOf } = meanings;
+  const variantSets = createVariantSets();
   const never = (): boolean => false;
   const isBusy = peers === null ? never : peers.isBusy;
+
+  /** A source has a bounded number of stored variants: one that is used less makes room. */
+  function noteUse(sha256: string, key: string): void {
+    const surplus = variantSets.use(sha256, key, parts.fleet().limits.variantsPerSourceMax);
+    if (surplus !== undefined) void tiers.remove(surplus);
+  }
 
   async function deliver(
     order: WantedVariant,
@@ -121,8 +129,9 @@ export function createImageServer(parts: {
     if ("absentStatus" in meaning) return { record, object: null, outcome: describe({ from: "memory" }), ...about };
     const key = keyOfVariant(meaning.sha256, order.variant);
     const present = await tiers.find(key, asker.context.isWhole);
+    noteUse(meaning.sha256, key);
     if (present !== undefined) return { record, object: present, outcome: describe({ from: present.tier }), ...about };
-    const bytes = { sha256: meaning.sha256, key };
+    const bytes = { sha256: meaning.sha256, key, ...(record.picture === undefined ? {} : { picture: record.picture }) };
     const { result, isCollapsed } = renderings.render(
       order,
       bytes,
@@ -248,6 +257,7 @@ export function createImageServer(parts: {
     isCollapsed: boolean,
   ): Answer {
     const { record, object, isStored, ageSeconds, status, peerMs, member } = relayed;
+    if ("sha256" in record.meaning && object !== null) noteUse(record.meaning.sha256, object.key);
     const { ttlSeconds } = useOf(record, order.host);
     const detail = role === "owner" ? "owner" : `spill-${member.site}`;
     return {
@@ -300,6 +310,7 @@ export function createImageServer(parts: {
     const object = tiers.loadMemory(keyOfVariant(record.meaning.sha256, order.variant));
     if (object === undefined) return undefined;
     peers?.served(object.key);
+    noteUse(record.meaning.sha256, object.key);
     const outcome: Outcome = { word: "hit", tier: "memory", ttlSeconds: use.ttlSeconds };
     return delivery(order, storedInMemory(object), {
       outcome,

@@ -5,6 +5,7 @@
  */
 import type { Clock } from "#base/clock.ts";
 import type { ImagesHost } from "#document/schema/hosts.ts";
+import type { PictureFacts } from "#base/picture-facts.ts";
 import { createFlights, type Joined } from "../cache/flights.ts";
 import { judgeUse, type Use } from "../cache/freshness.ts";
 import { type Purge, purgesSource } from "../cache/purge.ts";
@@ -66,7 +67,16 @@ export function createMeanings(parts: { records: Records; sources: Sources; cloc
         const meaning = answer.outcome === "absent" ? { absentStatus: answer.status } : { sha256: answer.sha256 };
         const knownHashes = answer.outcome === "absent" ? known : hashesWith(answer.sha256, known);
         const validatedAtMs = clock.wallMs() - ageMs;
-        const record = { name, meaning, knownHashes, validatedAtMs, feedSeq: feedSeq ?? ofAnotherLog, mark };
+        const picture = answer.outcome === "absent" ? undefined : (answer.picture ?? pictureIn(before, answer.sha256));
+        const record: SourceRecord = {
+          name,
+          meaning,
+          ...(picture === undefined ? {} : { picture }),
+          knownHashes,
+          validatedAtMs,
+          feedSeq: feedSeq ?? ofAnotherLog,
+          mark,
+        };
         // Overtaken: a purge came while the origin answered, so this answer may be the one before it.
         if (!flight.isOvertaken && feedSeq !== null) records.store(record);
         return {
@@ -83,6 +93,13 @@ export function createMeanings(parts: { records: Records; sources: Sources; cloc
     },
     counts: () => ({ ...counts }),
   };
+}
+
+/** What a record tells of these bytes. */
+function pictureIn(record: SourceRecord | undefined, sha256: string): PictureFacts | undefined {
+  return record !== undefined && "sha256" in record.meaning && record.meaning.sha256 === sha256
+    ? record.picture
+    : undefined;
 }
 
 /** The hashes that a name had, the newest first. */

@@ -3,7 +3,8 @@
  * may have been taken over: what it calls a picture could be an SVG with a script or a page of HTML, which a browser
  * would run under the site's name. Pure.
  */
-import { type MediaType, mediaTypeOf, type PictureType, sniffPicture } from "#image/picture.ts";
+import type { PictureType } from "#base/picture-facts.ts";
+import { type MediaType, mediaTypeOf, sniffPicture } from "#image/picture.ts";
 import type { Variant } from "../variant/variant.ts";
 
 /** As the decoders choose (image/pipeline): still, with alpha, or animated decides between these. */

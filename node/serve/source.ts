@@ -18,6 +18,7 @@ import type { Fleet } from "#document/document.ts";
 import { sourceTag } from "#purge/entry-tags.ts";
 import type { ImagesHost } from "#document/schema/hosts.ts";
 import { sniffPicture } from "#image/picture.ts";
+import { readPictureFields } from "#base/picture-facts.ts";
 import { createFlights } from "../cache/flights.ts";
 import { keyOf } from "../cache/object.ts";
 import type { SourceMark } from "../cache/records.ts";
@@ -207,16 +208,22 @@ async function readSource(
   bytesMax: number,
 ): Promise<SourceAnswer> {
   const sha256 = readHash(answer.headers);
+  const picture = readPictureFields(answer.headers);
+  const about = picture === undefined ? {} : { picture };
   if (answer.statusCode === 200 && sha256 !== undefined) {
     const body = await readBody(answer, bytesMax);
     // The origin keeps nothing else, and a decoder would refuse it; here it is known who is to blame.
     if (sniffPicture(body) === undefined) throw new UnfitAnswer("the bytes of a source are no picture");
-    if (createHash("sha256").update(body).digest("hex") === sha256) return { outcome: "found", sha256, body };
+    if (createHash("sha256").update(body).digest("hex") === sha256) {
+      return { outcome: "found", sha256, body, ...about };
+    }
     throw new UnfitAnswer("the bytes of a source do not have the checksum that was told");
   }
   dropBody(answer);
   const { statusCode } = answer;
-  if (statusCode === 304 && sha256 !== undefined && known.includes(sha256)) return { outcome: "known", sha256 };
+  if (statusCode === 304 && sha256 !== undefined && known.includes(sha256)) {
+    return { outcome: "known", sha256, ...about };
+  }
   if (statusCode === 404 || statusCode === 410) return { outcome: "absent", status: statusCode };
   throw new Error(`status ${statusCode} for a source`);
 }

@@ -139,8 +139,8 @@ export function readNetwork(fields: RequestFields): string | null | undefined {
 }
 
 /**
- * Failures that are the same wherever the work is tried: the origin's, and those of a picture. All others are the
- * asked one's own, and the asker goes on to the next.
+ * Failures that are the same wherever the work is tried: the origin's, those of a picture, and the client's own. All
+ * others are the asked one's own, and the asker goes on to the next.
  */
 const sharedFailures: ReadonlySet<string> = new Set<ErrorCode>([
   "BODY_TOO_LARGE",
@@ -150,6 +150,9 @@ const sharedFailures: ReadonlySet<string> = new Set<ErrorCode>([
   "DECODER_CRASHED",
   "DECODER_TIMEOUT",
   "DECODER_MEMORY",
+  "SOURCE_QUARANTINED",
+  // Elsewhere the network would get what it may not have here.
+  "NETWORK_OVERLOADED",
   "ORIGIN_UNREACHABLE",
   "ORIGIN_TIMEOUT",
   "ORIGIN_BUSY",

@@ -9,7 +9,7 @@ import { fits, type Variant, type VariantFormat } from "./variant.ts";
  * Part of every key. Increment it when the pipeline produces different bytes from the same order, so that nodes render
  * again what they have on disk.
  */
-const renderingGeneration = 1;
+const renderingGeneration = 2;
 
 /**
  * One line of text, always in the same order, such as `w=800&fit=clip&q=75&fm=webp`. It uses the query grammar where
@@ -30,6 +30,8 @@ export function canonicalForm(variant: Variant): string {
   if (variant.format === "compatible") parts.push("class=compatible");
   else if (variant.format !== "source") parts.push(`fm=${variant.format === "jpeg" ? "jpg" : variant.format}`);
   if (variant.insteadOfAvif !== undefined) parts.push(`instead=${variant.insteadOfAvif}`);
+  if (variant.enlargementMax !== undefined) parts.push(`grow=${variant.enlargementMax.toFixed(4)}`);
+  if (variant.outputPixelsMax !== undefined) parts.push(`px=${variant.outputPixelsMax}`);
   return parts.join("&");
 }
 
@@ -45,7 +47,7 @@ function sideText(value: number, isFraction: boolean): string {
 export function parseCanonicalForm(text: string): Variant | undefined {
   const match = canonicalPattern.exec(text)?.groups;
   if (match === undefined) return undefined;
-  const { w, h, q, bg, fm, instead } = match;
+  const { w, h, q, bg, fm, instead, grow, px } = match;
   const isOpen = w === undefined || h === undefined;
   const fit = fits.find((one) => one === match["fit"]);
   const format = match["compatible"] === undefined ? formatOf(fm) : "compatible";
@@ -55,6 +57,7 @@ export function parseCanonicalForm(text: string): Variant | undefined {
   const height = readSide(h);
   const quality = q === undefined ? 75 : Number(q);
   if (width === undefined || height === undefined || quality < 1 || quality > 100) return undefined;
+  if (Number(grow ?? 1) > enlargementMost || Number(px ?? 1) > outputPixelsMost) return undefined;
   const variant: Variant = {
     ...(width.px === undefined ? {} : { widthPx: width.px }),
     ...(width.fraction === undefined ? {} : { widthFraction: width.fraction }),
@@ -65,15 +68,22 @@ export function parseCanonicalForm(text: string): Variant | undefined {
     format,
     ...(bg === undefined ? {} : { background: `${bg.slice(2)}${bg.slice(0, 2)}` }),
     ...(instead === "webp" || instead === "compatible" ? { insteadOfAvif: instead } : {}),
+    ...(grow === undefined ? {} : { enlargementMax: Number(grow) }),
+    ...(px === undefined ? {} : { outputPixelsMax: Number(px) }),
   };
   return canonicalForm(variant) === text && variant.background?.endsWith("00") !== true ? variant : undefined;
 }
+
+/** As in the fleet document: no host allows more. */
+const enlargementMost = 10;
+const outputPixelsMost = 67_108_864;
 
 const canonicalPattern = new RegExp(
   [
     "^(?:w=(?<w>[0-9.]{1,6})&)?(?:h=(?<h>[0-9.]{1,6})&)?fit=(?<fit>[a-z]{1,5})(?:&q=(?<q>[0-9]{1,3}))?",
     "(?:&bg=(?<bg>[0-9a-f]{8}))?(?:&class=(?<compatible>compatible)|&fm=(?<fm>[a-z]{3,4}))?",
-    "(?:&instead=(?<instead>webp|compatible))?$",
+    "(?:&instead=(?<instead>webp|compatible))?",
+    "(?:&grow=(?<grow>[1-9][0-9]?\\.[0-9]{4}))?(?:&px=(?<px>[1-9][0-9]{3,7}))?$",
   ].join(""),
 );
 

@@ -36,4 +36,23 @@ export interface Variant {
   readonly insteadOfAvif?: "webp" | "compatible";
   /** RRGGBBAA in lower-case hex; absent when wholly transparent, which is the default. */
   readonly background?: string;
+  /** Largest factor by which a side of the picture may grow; absent: 1, never enlarged. The host's, not the URL's. */
+  readonly enlargementMax?: number;
+  /** Most pixels of the result; absent: `outputPixelsDefault`. The host's, not the URL's. */
+  readonly outputPixelsMax?: number;
+}
+
+/** As the default of hosts, and of a decoder. */
+const outputPixelsDefault = 33_554_432;
+
+/** A variant as a host allows it. Defaults are left out, so that hosts with equal bounds share what is stored. */
+export function withinBounds(
+  variant: Variant,
+  { enlargementMax, outputPixelsMax }: { readonly enlargementMax: number; readonly outputPixelsMax: number },
+): Variant {
+  return {
+    ...variant,
+    ...(enlargementMax === 1 ? {} : { enlargementMax }),
+    ...(outputPixelsMax === outputPixelsDefault ? {} : { outputPixelsMax }),
+  };
 }

@@ -16,7 +16,7 @@
  * sqlite.ts implements it. All methods are asynchronous, so that a remote database could be a second implementation.
  */
 import type { Roster, RosterNode } from "#document/roster.ts";
-import type { PictureFacts } from "#image/picture.ts";
+import type { PictureFacts } from "#base/picture-facts.ts";
 import type { PurgeSelectors } from "#purge/purge-request.ts";
 import type { Precondition } from "../precondition.ts";
 import type { TokenKind, TokenName } from "../token/token-kind.ts";

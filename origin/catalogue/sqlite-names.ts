@@ -1,6 +1,6 @@
 /** SQL for blobs, names and versions. catalogue.ts documents the methods. */
 import type { SQLOutputValue } from "node:sqlite";
-import type { PictureType } from "#image/picture.ts";
+import type { PictureType } from "#base/picture-facts.ts";
 import { holds } from "../precondition.ts";
 import type { AuditKind } from "#base/audit-kinds.ts";
 import type { Audited } from "./audit-entry.ts";
@@ -34,7 +34,7 @@ type NameMethods = Pick<
 >;
 
 const versionColumns = `v.name, v.version, v.author, v.created_ms, v.reason, v.from_version,
-  b.sha256, b.size_bytes, b.type, b.width, b.height, b.frames, b.has_alpha`;
+  b.sha256, b.size_bytes, b.type, b.width, b.height, b.frames, b.has_alpha, b.scans`;
 
 /** Greater than every character of a name, so `prefix` + this ends the range of names with the prefix. */
 const beyondNames = "\u{10FFFF}";
@@ -54,8 +54,8 @@ function prepareStatements(db: SqliteSession["db"]) {
      WHERE v.sha256 = ? ORDER BY is_current DESC, v.name, v.version DESC LIMIT ?`,
   );
   const insertBlob = db.prepare(
-    `INSERT INTO blobs (sha256, size_bytes, type, width, height, frames, has_alpha) VALUES (?, ?, ?, ?, ?, ?, ?)
-     ON CONFLICT (sha256) DO NOTHING`,
+    `INSERT INTO blobs (sha256, size_bytes, type, width, height, frames, has_alpha, scans)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (sha256) DO NOTHING`,
   );
   const deleteBlob = db.prepare(
     "DELETE FROM blobs WHERE sha256 = :sha256 AND NOT EXISTS (SELECT 1 FROM versions WHERE versions.sha256 = :sha256)",
@@ -196,6 +196,7 @@ export function openNameTables(session: SqliteSession, change: Changes["change"]
           blob.height,
           blob.frames,
           blob.hasAlpha ? 1 : 0,
+          blob.scans ?? null,
         );
         const { version, audited } = appendVersion(append, before, {
           name,
@@ -269,6 +270,7 @@ function blobOf(row: Row): BlobFacts {
     height: Number(row["height"]),
     frames: Number(row["frames"]),
     hasAlpha: row["has_alpha"] === 1,
+    ...(row["scans"] === null ? {} : { scans: Number(row["scans"]) }),
   };
 }
 

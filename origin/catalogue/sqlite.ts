@@ -78,6 +78,8 @@ const upgrades = [
     is_handed_out INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
   `,
+  // NULL: uploaded to a release that did not count them.
+  "ALTER TABLE blobs ADD COLUMN scans INTEGER",
 ];
 
 /** Above this size only `nearcast backup` checks the pages: reading all of them would delay the start by seconds. */

@@ -8,6 +8,7 @@ import { Type } from "typebox";
 import { type ByteRange, pickByteRange } from "#base/byte-range.ts";
 import { NearcastError } from "#base/errors.ts";
 import { mediaTypeOf } from "#image/picture.ts";
+import { writePictureFields } from "#base/picture-facts.ts";
 import type { BlobFacts, Catalogue, Version } from "../catalogue/catalogue.ts";
 import type { FeedHub } from "../feed/hub.ts";
 import type { FleetLimits } from "../fleet/upload-limits.ts";
@@ -169,10 +170,7 @@ async function sendBlob(
     "cache-control": "no-cache",
     "accept-ranges": "bytes",
     "nearcast-version": version.version,
-    "nearcast-width": blob.width,
-    "nearcast-height": blob.height,
-    "nearcast-frames": blob.frames,
-    "nearcast-alpha": blob.hasAlpha ? 1 : 0,
+    ...writePictureFields(blob),
   });
   if (isKnownTo(request.headers["if-none-match"], blob.sha256)) return await reply.code(304).send();
   void reply.type(mediaTypeOf[blob.type]);

@@ -2,7 +2,7 @@
 import { Type, type Static } from "typebox";
 import { dangerKinds } from "#review/dangers.ts";
 import { changeKinds } from "#review/diff.ts";
-import { pictureTypes, type PictureType } from "#image/picture.ts";
+import { pictureTypes, type PictureType } from "#base/picture-facts.ts";
 import type { BlobFacts, FleetVersion, Version, VersionReason } from "../catalogue/catalogue.ts";
 
 const word = <const Word extends string>(words: readonly Word[], description: string) =>
@@ -19,6 +19,11 @@ const blobFields = {
   height: Type.Integer({ description: "px, as shown" }),
   frames: Type.Integer({ description: "1 for a still picture" }),
   hasAlpha: Type.Boolean(),
+  scans: Type.Optional(
+    Type.Integer({
+      description: "scans of a JPEG: above 1 for a progressive one; absent: uploaded before they were counted",
+    }),
+  ),
 };
 
 const authored = { author: Type.String(), createdAt: time };
@@ -126,8 +131,8 @@ export const rollbackImageBody = Type.Object(
 );
 
 export function blobShape(blob: BlobFacts) {
-  const { sha256, sizeBytes, type, width, height, frames, hasAlpha } = blob;
-  return { sha256, sizeBytes, type, width, height, frames, hasAlpha };
+  const { sha256, sizeBytes, type, width, height, frames, hasAlpha, scans } = blob;
+  return { sha256, sizeBytes, type, width, height, frames, hasAlpha, ...(scans === undefined ? {} : { scans }) };
 }
 
 export function authoredShape(facts: { author: string; createdMs: number }) {

@@ -5,7 +5,8 @@
 import type { Readable } from "node:stream";
 import type { Cancel, Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
-import { sniffPicture, type PictureType } from "#image/picture.ts";
+import type { PictureType } from "#base/picture-facts.ts";
+import { sniffPicture } from "#image/picture.ts";
 import type { BlobStore, IncomingBlob, ReceivedBlob } from "../store/blob-store.ts";
 
 /** The first bytes, which determine the type. */

@@ -13,7 +13,7 @@ import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { openGate } from "#base/gate.ts";
 import type { UploadLimitsOfFleet } from "../fleet/upload-limits.ts";
-import type { PictureFacts } from "#image/picture.ts";
+import type { PictureFacts } from "#base/picture-facts.ts";
 import type { BlobFacts, Catalogue, Change, PutOutcome } from "../catalogue/catalogue.ts";
 import type { BlobStore } from "../store/blob-store.ts";
 import type { Holds } from "../store/holds.ts";
@@ -103,9 +103,9 @@ export function openUploads(deps: {
         const { uploadStallMs: stallMs, uploadTimeoutMs: timeoutMs } = limits;
         const receiveLimits = { sizeBytesMax: fleetLimits.sourceBytesMax, stallMs, timeoutMs };
         const taken = (received = await receiveUpload(body, store, receiveLimits, clock));
-        const { type, width, height, frames, hasAlpha } = await inspect(taken, fleetLimits.sourcePixelsMax);
+        const facts = await inspect(taken, fleetLimits.sourcePixelsMax);
         const { sha256, sizeBytes } = taken;
-        const blob: BlobFacts = { sha256, sizeBytes, type, width, height, frames, hasAlpha };
+        const blob: BlobFacts = { ...facts, sha256, sizeBytes };
         return await holds.hold(sha256, async () => {
           const wasKnown = (await catalogue.blob(sha256)) !== undefined;
           const { before } = await taken.incoming.commit();

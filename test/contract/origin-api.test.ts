@@ -70,14 +70,16 @@ test("a source by name: its bytes, or that it is one of those already known, or 
   const found = await client.source(name, [], most);
   assert.equal(found.outcome, "found");
   assert.deepEqual(found.outcome === "found" && found.body, first);
+  const picture = { type: "jpeg", width: 800, height: 533, frames: 1, hasAlpha: false, scans: 1 };
+  assert.deepEqual(found.outcome === "found" && found.picture, picture);
   const unchanged = await client.source(name, ["0".repeat(64), hashOf(first)], most);
-  assert.deepEqual(unchanged, { outcome: "known", sha256: hashOf(first) });
+  assert.deepEqual(unchanged, { outcome: "known", sha256: hashOf(first), picture });
   await write("PUT", "/images/a%20b/%C3%BC.jpg", second);
   const replaced = await client.source(name, [hashOf(first)], most);
   assert.equal(replaced.outcome === "found" && replaced.sha256, hashOf(second));
   await write("POST", "/rollbacks", { name });
   const rolledBack = await client.source(name, [hashOf(second), hashOf(first)], most);
-  assert.deepEqual(rolledBack, { outcome: "known", sha256: hashOf(first) });
+  assert.deepEqual(rolledBack, { outcome: "known", sha256: hashOf(first), picture });
   await write("DELETE", "/images/a%20b/%C3%BC.jpg");
   assert.deepEqual(await client.source(name, [hashOf(first)], most), { outcome: "absent", status: 410 });
   assert.deepEqual(await client.source("never", [], most), { outcome: "absent", status: 404 });

@@ -34,6 +34,7 @@ test("an upload is answered with what it is, and read back byte for byte", async
     height: 30,
     frames: 1,
     hasAlpha: false,
+    scans: 1,
     author: "Zoë",
     deduplicated: false,
     unchanged: false,
@@ -51,6 +52,8 @@ test("an upload is answered with what it is, and read back byte for byte", async
   assert.equal(header("nearcast-height"), "30");
   assert.equal(header("nearcast-frames"), "1");
   assert.equal(header("nearcast-alpha"), "0");
+  assert.equal(header("nearcast-type"), "jpeg");
+  assert.equal(header("nearcast-scans"), "1");
   assert.ok(Date.parse(header("last-modified") ?? "") > 0);
   assert.match(header("x-request-id") ?? "", /^[0-9a-f-]{36}$/);
 });

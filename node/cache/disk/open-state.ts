@@ -155,7 +155,7 @@ function createState({ directory, bytesMax, clock, log, files, descriptorsMax }:
   };
 
   function patienceFor(what: "read" | "written", underwayMax: number): Patience {
-    return createPatience({
+    return createPatience(what === "read" ? "reads" : "writes", {
       clock,
       deadlineMs,
       underwayMax,

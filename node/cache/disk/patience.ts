@@ -18,6 +18,8 @@ export interface Patience {
   /** An operation that takes longer has failed. */
   readonly deadlineMs: number;
   readonly underwayMax: number;
+  /** Errors that say nothing of the disk, and cause no pause. */
+  readonly harmless: ReadonlySet<string>;
   underway: number;
   /** 0: working. */
   pauseMs: number;
@@ -30,8 +32,16 @@ export interface Patience {
   failures: number;
 }
 
-export function createPatience(parts: Pick<Patience, "clock" | "deadlineMs" | "underwayMax" | "failed">): Patience {
-  return { ...parts, underway: 0, pauseMs: 0, pausedUntilMs: 0, isTrying: false, failures: 0 };
+/** Too many open files. */
+const ofTheProcess = ["EMFILE", "ENFILE"];
+
+/** @param what a file that is missing can't be read; one that can't be made has lost its directory */
+export function createPatience(
+  what: "reads" | "writes",
+  parts: Pick<Patience, "clock" | "deadlineMs" | "underwayMax" | "failed">,
+): Patience {
+  const harmless = new Set(what === "reads" ? ["ENOENT", ...ofTheProcess] : ofTheProcess);
+  return { ...parts, harmless, underway: 0, pauseMs: 0, pausedUntilMs: 0, isTrying: false, failures: 0 };
 }
 
 /** An operation that was not begun, or has no result: the disk was left alone. */
@@ -48,7 +58,7 @@ export function isWorking(patience: Patience): boolean {
 
 /**
  * Runs an operation under the deadline.
- * @throws DiskPaused, or the system's error. An error that says nothing of the disk (ENOENT, EMFILE) causes no pause.
+ * @throws DiskPaused, or the system's error. A harmless error causes no pause.
  */
 export async function tryOn<Result>(patience: Patience, begin: () => Promise<Result>): Promise<Result> {
   if (!isWorking(patience)) throw new DiskPaused("the disk is left alone after a failure");
@@ -59,7 +69,7 @@ export async function tryOn<Result>(patience: Patience, begin: () => Promise<Res
     patience.pauseMs = 0;
     return result;
   } catch (error) {
-    if (isOfDisk(error)) pause(patience, error, isTrial);
+    if (!patience.harmless.has((error as NodeJS.ErrnoException).code ?? "")) pause(patience, error, isTrial);
     throw error;
   } finally {
     if (isTrial) patience.isTrying = false;
@@ -88,9 +98,4 @@ async function byDeadline<Result>(patience: Patience, begin: () => Promise<Resul
     });
     operation.finally(cancel).then(resolve, reject);
   });
-}
-
-function isOfDisk(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  return code !== "ENOENT" && code !== "EMFILE" && code !== "ENFILE";
 }

@@ -15,6 +15,20 @@ const imagesHost = Type.Object(
       description: "prefix added to the URL path to get the name of the picture, such as `shop/`",
     }),
     ...imagesLifetimes,
+    enlargementMax: Type.Number({
+      minimum: 1,
+      maximum: 10,
+      default: 1,
+      description:
+        "largest factor by which pictures are enlarged; beyond it, the whole result is reduced in proportion; 1: never",
+    }),
+    outputPixelsMax: Type.Integer({
+      minimum: 1024,
+      maximum: 67_108_864,
+      default: 33_554_432,
+      unit: "px",
+      description: "maximum width × height of a variant; beyond it, the whole result is reduced in proportion",
+    }),
     cacheControl: Type.String({
       maxLength: 200,
       pattern: "^[\\x20-\\x7e]+$",

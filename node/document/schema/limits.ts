@@ -46,6 +46,12 @@ export const limits = Type.Object(
       default: 1000,
       description: "renderings that may wait on one node; more get a 503",
     }),
+    variantsPerSourceMax: Type.Integer({
+      minimum: 1,
+      maximum: 10_000,
+      default: 200,
+      description: "stored variants of one picture; beyond it, a new one replaces one that is used less",
+    }),
     objectBytesMax: Type.Integer({
       minimum: 1024,
       maximum: 1_073_741_824,

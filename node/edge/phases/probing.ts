@@ -21,7 +21,7 @@ export function openProbing(setup: EdgeSetup, { images }: Servers): Probing {
   siblings.follow(() => ({
     requestsPerSecond: load.requestsPerSecond(),
     bytesPerSecond: load.bytesPerSecond(),
-    rendersWaiting: images.counts().waiting,
+    rendersWaiting: images.counts().turns.waiting,
     loopDelayMs: parts.loop?.delayMs() ?? 0,
   }));
   lifecycle.defer("sibling processes", siblings.close);

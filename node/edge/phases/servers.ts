@@ -44,8 +44,7 @@ export function openServers(
     records,
     origin,
     renderer: decoders,
-    // While one picture is in a decoder, the next one's source is read.
-    rendersAtOnce: 2 * config.decoders.processes,
+    decoders: config.decoders.processes,
   });
   parts.images = images;
   const assets = createAssetServer({ ...shared, fetcher });
@@ -63,7 +62,7 @@ function openPeeringIfAny({ config, process, lifecycle, parts, clock, log }: Edg
     fleet: () => currentFleet(parts),
     prober: () => parts.prober ?? nothingProbed,
     isReady: () => presenceTold(parts) === "ready",
-    rendersWaiting: () => parts.images?.counts().waiting ?? 0,
+    rendersWaiting: () => parts.images?.counts().turns.waiting ?? 0,
     secrets: () => fleetSecrets(parts),
     position: () => parts.feed?.position() ?? null,
     gate: () => parts.feed?.gate() ?? null,

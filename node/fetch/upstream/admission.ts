@@ -16,7 +16,7 @@ import {
   takePlace,
 } from "./places.ts";
 import { canSpend, trySpend } from "./budget.ts";
-import { type Awaited, overdueFor } from "./overdue.ts";
+import { firstToGiveWay, givesWayTo, isSuspect, suspect } from "./overdue.ts";
 import { sendProbe } from "./probe.ts";
 import { placesPerOrigin, type Upstream, type Waiter } from "./upstream.ts";
 
@@ -51,7 +51,8 @@ export async function enter(upstream: Upstream, wish: PlaceWish, signal: AbortSi
     },
     refuse: reject,
   };
-  const displaced = joinQueue(places, wish, waiter);
+  const isLast = isSuspect(upstream.suspects, wish.network, clock.monotonicMs());
+  const displaced = joinQueue(places, wish, waiter, isLast);
   const busy = (why: string): NearcastError => new NearcastError("ORIGIN_BUSY", `${upstream.name}: ${why}`);
   displaced?.refuse(busy("too many requests wait for a connection; try again later"));
   pump(upstream);
@@ -84,17 +85,16 @@ export async function enter(upstream: Upstream, wish: PlaceWish, signal: AbortSi
 
 /** Gives places of requests that hang to those who wait, in their turns. Looks again while anyone waits. */
 function displaceOverdue(upstream: Upstream): void {
-  const { breaker, places, awaited, headTimes, giveWays, counts, clock } = upstream;
+  const { breaker, places, awaited, suspects, headTimes, giveWays, counts, clock } = upstream;
   const nowMs = clock.monotonicMs();
-  while (breaker.phase === "closed" && canSpend(giveWays, nowMs)) {
-    let late: Awaited | undefined;
-    const waiter = nextBeyondBounds(places, (wish) => {
-      late = overdueFor(awaited, places, wish, headTimes, nowMs);
-      return late !== undefined;
-    });
-    if (waiter === undefined || late === undefined || !trySpend(giveWays, nowMs)) break;
+  while (places.waiting > 0 && breaker.phase === "closed" && canSpend(giveWays, nowMs)) {
+    const late = firstToGiveWay(awaited, places.inUseByNetwork, headTimes, nowMs);
+    if (late === undefined) break;
+    const waiter = nextBeyondBounds(places, (wish) => givesWayTo(late, places, wish));
+    if (waiter === undefined || !trySpend(giveWays, nowMs)) break;
     counts.gaveWay += 1;
     awaited.delete(late);
+    suspect(suspects, late.place.network, nowMs);
     started(breaker, nowMs);
     waiter.grant();
     late.giveWay();

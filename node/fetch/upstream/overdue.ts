@@ -6,7 +6,11 @@
  *                   ──▶ within the budget ──▶ that request ends with ORIGIN_BUSY, and its place is taken
  *
  * A request is overdue when its head has taken several times the median. An origin that is slow as a whole has no
- * overdue requests. Only responses earn the budget, so an origin that brings none loses no request to this rule.
+ * overdue requests. The budget is earned by responses, and a little by time: an origin that becomes slow all at once
+ * must not lose all its requests to this rule.
+ *
+ * A network whose request gave way is suspected for a while: its requests wait until no other network's do. So many
+ * networks, each with a few hanging URLs, can't take the turns of those whose URLs bring something.
  *
  * admission.ts calls it for requests that wait.
  */
@@ -29,33 +33,63 @@ const overdueFactor = 8;
 const overdueMsMin = 500;
 const overdueMsUnknown = 1000;
 
-/** Requests that may give way: half as many as responses that came, and as many at once as there are places. */
-export const giveWayBudget: BudgetSettings = { perRequest: 0.5, perSecond: 0, savedMax: 64, savedAtStart: 64 };
+/**
+ * Requests that may give way: half as many as responses that came, and 8 a second where none come; as many at once as
+ * there are places.
+ */
+export const giveWayBudget: BudgetSettings = { perRequest: 0.5, perSecond: 8, savedMax: 64, savedAtStart: 64 };
 
 /**
- * The request that gives way to a wish; undefined: none does. Looks at every request that is awaited, and so at one per
- * place at the most.
+ * Whose turn it is to give way: of the network that holds most places, the oldest that is overdue; undefined: none is.
+ * Looks at every request that is awaited, and so at one per place at the most.
  * @param awaited the oldest first
  */
-export function overdueFor<Waiter>(
+export function firstToGiveWay(
   awaited: Iterable<Awaited>,
-  { inUseByUrl, inUseByNetwork }: Pick<Places<Waiter>, "inUseByUrl" | "inUseByNetwork">,
-  wish: PlaceWish,
+  inUseByNetwork: ReadonlyMap<string, number>,
   times: HeadTimes,
   nowMs: number,
 ): Awaited | undefined {
-  if ((inUseByUrl.get(wish.url) ?? 0) > 0) return undefined;
+  const [oldest] = awaited;
+  if (oldest === undefined || nowMs - oldest.sinceMs < overdueMsMin) return undefined;
   const medianMs = headTimeQuantileMs(times, 0.5);
   const overdueMs = medianMs === undefined ? overdueMsUnknown : Math.max(overdueMsMin, medianMs * overdueFactor);
-  const heldBy = (network: string): number => inUseByNetwork.get(network) ?? 0;
-  let most = Math.max(1, heldBy(wish.network)) - 1;
+  let most = 0;
   let chosen: Awaited | undefined;
   for (const one of awaited) {
     if (nowMs - one.sinceMs < overdueMs) break;
-    const held = heldBy(one.place.network);
+    const held = inUseByNetwork.get(one.place.network) ?? 0;
     if (held <= most || !one.isAtOrigin()) continue;
     most = held;
     chosen = one;
   }
   return chosen;
+}
+
+/** Whether a request gives way to this wish: not to a second one for a URL, nor to a network that holds more. */
+export function givesWayTo<Waiter>(
+  { place }: Awaited,
+  { inUseByUrl, inUseByNetwork }: Pick<Places<Waiter>, "inUseByUrl" | "inUseByNetwork">,
+  { url, network }: PlaceWish,
+): boolean {
+  if ((inUseByUrl.get(url) ?? 0) > 0) return false;
+  return (inUseByNetwork.get(place.network) ?? 0) >= Math.max(1, inUseByNetwork.get(network) ?? 0);
+}
+
+/** How long a network whose request gave way comes after the others, and how many such networks are known. */
+const suspectMs = 10_000;
+const suspectsMax = 10_000;
+
+/** Networks whose requests gave way, and until when they come after the others; the oldest first. */
+export type Suspects = Map<string, number>;
+
+export function suspect(suspects: Suspects, network: string, nowMs: number): void {
+  suspects.delete(network);
+  suspects.set(network, nowMs + suspectMs);
+  const [oldest] = suspects.keys();
+  if (suspects.size > suspectsMax && oldest !== undefined) suspects.delete(oldest);
+}
+
+export function isSuspect(suspects: Suspects, network: string, nowMs: number): boolean {
+  return (suspects.get(network) ?? 0) > nowMs;
 }

@@ -2,7 +2,8 @@
  * The places at one origin, and who gets the next one. A place is one request in progress, and so one connection.
  *
  *   waiting     network ─▶ URL ─▶ requests, oldest first
- *   next        round robin over networks, and within a network over its URLs
+ *   next        round robin over networks, and within a network over its URLs; networks that are suspected
+ *               (overdue.ts) when no other waits
  *   in use      per URL and per network, so that neither takes the pool:
  *
  *     a URL gets a place while it holds fewer than half as many as are free:      alone up to 22 of 64
@@ -38,8 +39,12 @@ export interface Places<Waiter> {
   readonly inUseByNetwork: Map<string, number>;
   waiting: number;
   /** Round robin: the first has waited longest for a turn. */
-  readonly byNetwork: Map<string, NetworkQueue<Waiter>>;
+  readonly byNetwork: Turns<Waiter>;
+  /** The same, for those that come last. */
+  readonly last: Turns<Waiter>;
 }
+
+type Turns<Waiter> = Map<string, NetworkQueue<Waiter>>;
 
 /** Of the free places: what a URL, and what a network, may hold at the most. */
 const urlShare = 0.5;
@@ -53,6 +58,7 @@ export function createPlaces<Waiter>(limits: { placesMax: number; waitingMax: nu
     inUseByNetwork: new Map(),
     waiting: 0,
     byNetwork: new Map(),
+    last: new Map(),
   };
 }
 
@@ -88,19 +94,27 @@ export function releasePlace<Waiter>(places: Places<Waiter>, { url, network }: P
 
 /**
  * Adds a waiter to the queue.
+ * @param isLast it comes when nobody else waits
  * @returns the waiter that lost its place in the queue because too many wait: another one, this one, or none
  */
-export function joinQueue<Waiter>(places: Places<Waiter>, wish: PlaceWish, waiter: Waiter): Waiter | undefined {
+export function joinQueue<Waiter>(
+  places: Places<Waiter>,
+  wish: PlaceWish,
+  waiter: Waiter,
+  isLast = false,
+): Waiter | undefined {
+  const turns = isLast ? places.last : places.byNetwork;
   let displaced: Waiter | undefined;
   if (places.waiting >= places.waitingMax) {
-    const own = places.byNetwork.get(wish.network)?.count ?? 0;
-    const largest = largestOf(places.byNetwork, ({ count }) => count);
-    if (largest === undefined || own >= largest.count) return waiter;
+    const own = turns.get(wish.network)?.count ?? 0;
+    // One that comes last first; else of the network with most.
+    const largest = largestOf(places.last.size > 0 ? places.last : places.byNetwork, ({ count }) => count);
+    if (largest === undefined || (own >= largest.count && (isLast || places.last.size === 0))) return waiter;
     displaced = newestOfLargestUrl(largest);
     if (displaced !== undefined) leaveQueue(places, wishOf(largest, displaced), displaced);
   }
-  const queue = places.byNetwork.get(wish.network) ?? { count: 0, byUrl: new Map<string, Map<Waiter, PlaceWish>>() };
-  places.byNetwork.set(wish.network, queue);
+  const queue = turns.get(wish.network) ?? { count: 0, byUrl: new Map<string, Map<Waiter, PlaceWish>>() };
+  turns.set(wish.network, queue);
   const waiters = queue.byUrl.get(wish.url) ?? new Map<Waiter, PlaceWish>();
   queue.byUrl.set(wish.url, waiters);
   waiters.set(waiter, wish);
@@ -111,13 +125,16 @@ export function joinQueue<Waiter>(places: Places<Waiter>, wish: PlaceWish, waite
 
 /** Removes a waiter that gave up, or that has its place now. One that is not in the queue is ignored. */
 export function leaveQueue<Waiter>(places: Places<Waiter>, { url, network }: PlaceWish, waiter: Waiter): void {
-  const queue = places.byNetwork.get(network);
-  const waiters = queue?.byUrl.get(url);
-  if (queue === undefined || waiters?.delete(waiter) !== true) return;
-  queue.count -= 1;
-  places.waiting -= 1;
-  if (waiters.size === 0) queue.byUrl.delete(url);
-  if (queue.count === 0) places.byNetwork.delete(network);
+  for (const turns of [places.byNetwork, places.last]) {
+    const queue = turns.get(network);
+    const waiters = queue?.byUrl.get(url);
+    if (queue === undefined || waiters?.delete(waiter) !== true) continue;
+    queue.count -= 1;
+    places.waiting -= 1;
+    if (waiters.size === 0) queue.byUrl.delete(url);
+    if (queue.count === 0) turns.delete(network);
+    return;
+  }
 }
 
 /**
@@ -145,13 +162,24 @@ export function nextBeyondBounds<Waiter>(
   return takeTurn(places, () => true, isMadeFree);
 }
 
-/** Looks at every network and URL in the queue at the most, and so at `waitingMax` entries. */
 function takeTurn<Waiter>(
   places: Places<Waiter>,
   mayNetwork: (network: string) => boolean,
   mayHave: (wish: PlaceWish) => boolean,
 ): Waiter | undefined {
-  for (const [network, queue] of places.byNetwork) {
+  return (
+    takeTurnOf(places.byNetwork, places, mayNetwork, mayHave) ?? takeTurnOf(places.last, places, mayNetwork, mayHave)
+  );
+}
+
+/** Passes over those that hold places already, and so over a few per place at the most. */
+function takeTurnOf<Waiter>(
+  turns: Turns<Waiter>,
+  places: Places<Waiter>,
+  mayNetwork: (network: string) => boolean,
+  mayHave: (wish: PlaceWish) => boolean,
+): Waiter | undefined {
+  for (const [network, queue] of turns) {
     if (!mayNetwork(network)) continue;
     for (const [url, waiters] of queue.byUrl) {
       const [first] = waiters.keys();
@@ -159,7 +187,7 @@ function takeTurn<Waiter>(
       if (first === undefined || !mayHave(wish)) continue;
       leaveQueue(places, wish, first);
       moveToEnd(queue.byUrl, url);
-      moveToEnd(places.byNetwork, network);
+      moveToEnd(turns, network);
       takePlace(places, wish);
       return first;
     }
@@ -169,10 +197,11 @@ function takeTurn<Waiter>(
 
 /** All waiters, who leave the queue. */
 export function emptyQueue<Waiter>(places: Places<Waiter>): Waiter[] {
-  const waiters = [...places.byNetwork.values()].flatMap(({ byUrl }) =>
+  const waiters = [...places.byNetwork.values(), ...places.last.values()].flatMap(({ byUrl }) =>
     [...byUrl.values()].flatMap((all) => [...all.keys()]),
   );
   places.byNetwork.clear();
+  places.last.clear();
   places.waiting = 0;
   return waiters;
 }

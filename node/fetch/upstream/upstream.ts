@@ -18,7 +18,7 @@ import { createConnect } from "./connect.ts";
 import { closeConnections, type Connections, createConnections } from "./connections.ts";
 import { createHeadTimes, type HeadTimes } from "./head-times.ts";
 import type { HeldBody } from "./held-bodies.ts";
-import { type Awaited, giveWayBudget } from "./overdue.ts";
+import { type Awaited, giveWayBudget, type Suspects } from "./overdue.ts";
 import { createPlaces, type Places } from "./places.ts";
 
 /** Requests under way at one origin. */
@@ -74,6 +74,7 @@ export interface Upstream {
   readonly giveWays: Budget;
   /** Requests whose head has not arrived, the oldest first. */
   readonly awaited: Set<Awaited>;
+  readonly suspects: Suspects;
   readonly headTimes: HeadTimes;
   readonly failing: FailingUrls<NearcastError>;
   /** The latest last; a few, as one of them may have been removed since. */
@@ -107,6 +108,7 @@ export function openUpstream(
     hedges: createBudget(hedgeBudget, nowMs),
     giveWays: createBudget(giveWayBudget, nowMs),
     awaited: new Set(),
+    suspects: new Map(),
     headTimes: createHeadTimes(nowMs),
     failing,
     good: [],

@@ -161,3 +161,18 @@ test("an origin that is this edge itself ends in 508, not in a storm", async (t)
   assert.equal(got.status, 508);
   assert.equal(edge.origin.asked("/a").length, 3);
 });
+
+test("a response that is not what was asked for is a failure of the origin, and is not kept", async (t) => {
+  const edge = await startEdge(t);
+  const part = [...storable, ["Content-Range", "bytes 0-1/10"]] as const;
+  edge.origin.say("/part", { status: 206, fields: part, body: "ab" });
+  edge.origin.say("/coded", { fields: [...storable, ["Transfer-Encoding", "gzip, chunked"]], body: "ab" });
+  for (const path of ["/part", "/coded"]) {
+    const got = await edge.ask(path);
+    assert.equal(got.status, 502);
+    assert.match(got.body, /ORIGIN_BAD_ANSWER/);
+    edge.origin.say(path, { fields: storable, body: "good" });
+    edge.skip(2);
+    assert.equal((await edge.ask(path)).body, "good");
+  }
+});

@@ -91,6 +91,17 @@ test("a range of a large body is passed on as a range, until the whole is worth 
   assert.equal(edge.origin.asked("/film").at(-1)?.fields.range, undefined);
 });
 
+test("ranges of a body that is too large to be stored stay ranges, however many come", async (t) => {
+  const edge = await startEdge(t);
+  const lengthBytes = 100_000_000;
+  edge.origin.say("/huge", inRanges(lengthBytes));
+  for (let count = 0; count < 8; count += 1) {
+    const got = await edge.ask("/huge", { fields: { range: "bytes=50-51" } });
+    assert.deepEqual([got.status, got.fields["content-range"]], [206, `bytes 50-51/${lengthBytes}`]);
+  }
+  assert(edge.origin.asked("/huge").every(({ fields: sent }) => sent.range === "bytes=50-51"));
+});
+
 test("a range of a small body is passed on, and the whole is fetched behind it", async (t) => {
   const edge = await startEdge(t);
   edge.origin.say("/small", inRanges(1000));

@@ -125,7 +125,7 @@ export async function startEdge(
     const renderer = openDecoderPool({ size: 0, clock, log });
     closers.push(renderer.close);
     const shared = { tiers, fleet: () => document, feedSeq: () => seq, clock, log };
-    const images = createImageServer({ ...shared, records, origin: client, renderer, rendersAtOnce: 1 });
+    const images = createImageServer({ ...shared, records, origin: client, renderer, decoders: 1 });
     const assets = createAssetServer({ ...shared, fetcher });
     const purger = createPurger({ ...caches, images, assets, fleet: () => document });
     const app = buildEdgeApp({

@@ -55,16 +55,6 @@ test("what may not be stored is asked for each time, and lies in no tier (§3)",
         ],
       },
     ],
-    [
-      "partial",
-      {
-        status: 206,
-        fields: [
-          ["Cache-Control", "max-age=60"],
-          ["Content-Range", "bytes 0-1/9"],
-        ],
-      },
-    ],
     ["status", { status: 403, fields: [["Cache-Control", "max-age=60"]] }],
     ["status", { status: 299, fields: [["Cache-Control", "max-age=60"]] }],
     ["no-lifetime", { status: 302, fields: [["Location", "/elsewhere"]] }],

@@ -8,7 +8,7 @@ test("four chunks go at once, and the rest in the turns that follow, in order", 
   const turns = openTurns();
   const granted: number[] = [];
   for (let number = 0; number < 10; number += 1) {
-    const turn = turns.take();
+    const turn = turns.take("a");
     if (turn === true) granted.push(number);
     else void turn.then(() => granted.push(number));
   }
@@ -28,7 +28,7 @@ test("one that takes turns without end leaves each turn of the loop to others", 
   const over = new AbortController();
   const greedy = (async () => {
     while (!over.signal.aborted) {
-      const turn = turns.take();
+      const turn = turns.take("a");
       if (turn !== true) await turn;
       taken += 1;
     }
@@ -43,7 +43,22 @@ test("one that takes turns without end leaves each turn of the loop to others", 
 
 test("a chunk goes at once when the turns before were full and nobody waits any more", async () => {
   const turns = openTurns();
-  for (let number = 0; number < 4; number += 1) assert.equal(turns.take(), true);
+  for (let number = 0; number < 4; number += 1) assert.equal(turns.take("a"), true);
   await nextTurn();
-  assert.equal(turns.take(), true);
+  assert.equal(turns.take("a"), true);
+});
+
+test("a share with a thousand that wait gets no more turns than one with a single one", async () => {
+  const turns = openTurns();
+  const granted: string[] = [];
+  const take = async (share: string): Promise<void> => {
+    await turns.take(share);
+    granted.push(share);
+  };
+  for (let number = 0; number < 1000; number += 1) void take("many");
+  void take("one");
+  void take("other");
+  await nextTurn();
+  await nextTurn();
+  assert.deepEqual(granted.slice(4, 8).toSorted(), ["many", "many", "one", "other"]);
 });

@@ -87,7 +87,7 @@ async function startEdge(
   const app = buildEdgeApp({
     node: "fra1",
     site: "fra",
-    images: createImageServer({ ...common, records, origin: client, renderer, rendersAtOnce: 1 }),
+    images: createImageServer({ ...common, records, origin: client, renderer, decoders: 1 }),
     assets: createAssetServer({ ...common, fetcher }),
     fleet: () => so.fleet,
     presence: () => so.presence,

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import sharp, { type Sharp } from "sharp";
 import { whatIsBroken } from "../../../node/image/broken-picture.ts";
 import { PictureFailure } from "../../../node/image/picture-failure.ts";
-import type { PictureType } from "../../../node/image/picture.ts";
+import type { PictureType } from "../../../node/base/picture-facts.ts";
 import { inspectPicture } from "../../../node/image/pipeline.ts";
 
 const bounds = { pixelsMax: 50_000_000, timeoutSeconds: 10 };

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import sharp from "sharp";
 import { PictureFailure, type PictureFailureCode } from "../../../node/image/picture-failure.ts";
-import { fits, type PictureType, type RenderOrder } from "../../../node/image/picture.ts";
+import type { PictureType } from "../../../node/base/picture-facts.ts";
+import { fits, type RenderOrder } from "../../../node/image/picture.ts";
 import { inspectPicture, renderPicture } from "../../../node/image/pipeline.ts";
 import { animation, bounds, colourAt, isNear, noise, order, plain, pngBomb, quarters } from "./pictures.ts";
 
@@ -92,7 +93,7 @@ describe("orientation and size", () => {
     for (const format of ["jpeg", "png", "webp", "avif"] as const) {
       const { width, height } = await renderPicture(source, order({ format }), bounds);
       assert.deepEqual([width, height], [1, 1], format);
-      const large = await renderPicture(source, order({ widthPx: 64, format }), bounds);
+      const large = await renderPicture(source, order({ widthPx: 64, format, enlargementMax: 64 }), bounds);
       assert.deepEqual([large.width, large.height], [64, 64], format);
     }
   });
@@ -117,8 +118,8 @@ describe("format", () => {
     ["animated gif", { format: "avif", insteadOfAvif: "webp" }, "webp"],
     ["animated gif", { format: "avif", insteadOfAvif: "compatible" }, "gif"],
     ["jpeg", { format: "avif", insteadOfAvif: "webp" }, "avif"],
-    ["jpeg", { format: "avif", insteadOfAvif: "webp", widthPx: 2400 }, "webp"],
-    ["jpeg", { format: "avif", insteadOfAvif: "compatible", widthPx: 2400 }, "jpeg"],
+    ["jpeg", { format: "avif", insteadOfAvif: "webp", widthPx: 2400, enlargementMax: 40 }, "webp"],
+    ["jpeg", { format: "avif", insteadOfAvif: "compatible", widthPx: 2400, enlargementMax: 40 }, "jpeg"],
   ];
   const make: Record<string, () => Promise<Buffer>> = {
     alpha: () => plain(60, 60, "rgba(10,20,30,0.5)", 4).png().toBuffer(),
@@ -193,7 +194,12 @@ describe("animation", () => {
     assert.equal(await failureOf(inspectPicture(source, few)), "TOO_MANY_PIXELS");
     assert.equal(await failureOf(renderPicture(source, order(), few)), "TOO_MANY_PIXELS");
     assert.equal((await renderPicture(source, order({ format: "jpeg" }), few)).type, "jpeg");
-    assert.equal(await failureOf(renderPicture(source, order({ widthPx: 8000 }), bounds)), "TOO_MANY_PIXELS");
+    assert.equal(
+      await failureOf(
+        renderPicture(source, order({ widthPx: 8000, enlargementMax: 160, outputPixelsMax: 67_108_864 }), bounds),
+      ),
+      "TOO_MANY_PIXELS",
+    );
   });
 });
 
@@ -259,6 +265,7 @@ describe("colour and metadata", () => {
       height: 32,
       frames: 1,
       hasAlpha: false,
+      scans: 1,
     });
     for (const format of ["source", "webp", "png"] as const) {
       const { body } = await renderPicture(source, order({ format, widthPx: 16 }), bounds);
@@ -323,6 +330,7 @@ describe("what is refused", () => {
         height: 17,
         frames: 1,
         hasAlpha: false,
+        scans: 1,
       });
     }
     const { frames, width, height } = await inspectPicture(await animation("webp"), bounds);

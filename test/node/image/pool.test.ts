@@ -86,7 +86,7 @@ describe("work", () => {
       pool.render(picture, order({ widthPx: 10 + index, format: "webp" }), options),
     );
     const facts = await pool.inspect(picture, options);
-    assert.deepEqual(facts, { type: "jpeg", width: 120, height: 80, frames: 1, hasAlpha: false });
+    assert.deepEqual(facts, { type: "jpeg", width: 120, height: 80, frames: 1, hasAlpha: false, scans: 1 });
     for (const [index, { body, type, width, renderMs }] of (await Promise.all(jobs)).entries()) {
       assert.equal(type, "image/webp");
       assert.equal(width, 10 + index);
@@ -211,15 +211,47 @@ describe("queue", () => {
     assert.equal(pool.stats().overloads, 1);
   });
 
-  it("an aborted job that runs is finished for nobody", async () => {
+  it("an aborted job that runs is stopped, and is over when its process is replaced", async () => {
     const { pool, pid } = await openStuck();
     const abort = new AbortController();
     const running = pool.render(picture, order(), { ...options, signal: abort.signal });
+    let isOver = false;
+    const over = assert.rejects(running, /the client left/).finally(() => {
+      isOver = true;
+    });
     abort.abort(new Error("the client left"));
-    await assert.rejects(running, /the client left/);
-    process.kill(pid, "SIGCONT");
+    await until("the stopped process is gone", () => !isAlive(pid));
+    assert(!isOver, "its successor is not ready yet");
+    await over;
+    assert.notEqual(onlyPid(pool), pid);
     await pool.inspect(picture, options);
-    assert.deepEqual([pool.stats().renders, pool.stats().inspections, pool.stats().crashes], [0, 1, 0]);
+    const { renders, inspections, crashes, restarts, stops } = pool.stats();
+    assert.deepEqual(
+      { renders, inspections, crashes, restarts, stops },
+      { renders: 0, inspections: 1, crashes: 0, restarts: 1, stops: 1 },
+    );
+  });
+
+  it("a stopped job is over at the latest when a process should have started", async () => {
+    const { pool, clock } = await openStuck({ limits: { startTimeoutMs: 5000 } });
+    const abort = new AbortController();
+    const running = assert.rejects(pool.render(picture, order(), { ...options, signal: abort.signal }), /enough/);
+    abort.abort(new Error("enough"));
+    clock.advance(5000);
+    await running;
+  });
+
+  it("a header is read without decoding the rest", async () => {
+    const pool = open();
+    const progressive = await noise(120, 80).jpeg({ progressive: true }).toBuffer();
+    const facts = await pool.measure(progressive.subarray(0, progressive.length - 1000), options);
+    assert.deepEqual(
+      { ...facts, scans: 0 },
+      { type: "jpeg", width: 120, height: 80, frames: 1, hasAlpha: false, scans: 0 },
+    );
+    assert(facts.scans !== undefined && facts.scans > 1);
+    assert.equal(await codeOf(pool.measure(Buffer.from("no picture"), options)), "UNSUPPORTED_IMAGE");
+    assert.deepEqual([pool.stats().measurements, pool.stats().inspections], [1, 0]);
   });
 });
 

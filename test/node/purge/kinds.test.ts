@@ -23,6 +23,8 @@ const imagesHost = {
   staleWhileRevalidateSeconds: 0,
   staleIfErrorSeconds: 0,
   negativeSeconds: 0,
+  enlargementMax: 1,
+  outputPixelsMax: 33_554_432,
   cacheControl: "no-cache",
 } as const;
 

@@ -20,7 +20,7 @@ import { type Member, openDirectory, type PeerDirectory } from "../../../node/pe
 import { createHotKeys } from "../../../node/peer/hot-keys.ts";
 import { listenForPeers } from "../../../node/peer/peer-listener.ts";
 import { createAssetServer } from "../../../node/serve/asset.ts";
-import { createImageServer } from "../../../node/serve/image.ts";
+import { createImageServer, type ImageServer } from "../../../node/serve/image.ts";
 import type { AssetOrder, ImageOrder } from "../../../node/serve/order.ts";
 import { cacheStatusOf, type Delivery } from "../../../node/deliver/outcome.ts";
 import { joinPeers, type PeerCounts } from "../../../node/serve/peers.ts";
@@ -47,6 +47,7 @@ export function quickRenderer(): Renderer & { renders: () => readonly string[]; 
   const renders: string[] = [];
   let holding: Promise<void> = Promise.resolve();
   return {
+    measure: () => Promise.resolve({ type: "png", width: 1000, height: 1000, frames: 1, hasAlpha: true, scans: 1 }),
     async render(source, order) {
       const name = `${createHash("sha256").update(source).digest("hex")} ${JSON.stringify(order)}`;
       renders.push(name);
@@ -67,7 +68,7 @@ export interface TestNode {
   directory: PeerDirectory;
   /** What answers its peers, to be asked without a channel. */
   peerApp: FastifyInstance;
-  get: (name: string, variant?: Partial<Variant>) => Promise<Delivery>;
+  get: (name: string, variant?: Partial<Variant>, clientNetwork?: string) => Promise<Delivery>;
   /** Without a wait, from memory, or not at all. */
   getNow: (name: string, variant?: Partial<Variant>) => Delivery | undefined;
   asset: (target: string, fields?: AssetOrder["fields"]) => Promise<Delivery>;
@@ -76,7 +77,7 @@ export interface TestNode {
   /** The same in two steps: in force in memory, and the position moved on. */
   eventInSteps: (data: object) => { moveOn: () => Promise<void> };
   position: FeedPosition | null;
-  counts: () => { renders: number; renderFailures: number; revalidations: number; waiting: number };
+  counts: () => ReturnType<ImageServer["counts"]>;
   peerCounts: () => PeerCounts;
   statusOf: (delivery: Delivery) => string;
   setBusy: (isBusy: boolean) => void;
@@ -117,7 +118,7 @@ export async function startNodes(
     renderer?: Renderer;
     /** Of a node that does not do as the others do. */
     rendererOf?: (node: string) => Renderer | undefined;
-    rendersAtOnce?: number;
+    decoders?: number;
     /** How far each node's wall clock is off. */
     skewMs?: (node: number) => number;
   },
@@ -221,7 +222,7 @@ export async function startNodes(
       records,
       origin,
       renderer,
-      rendersAtOnce: settings.rendersAtOnce ?? 4,
+      decoders: settings.decoders ?? 2,
     });
     const assets = createAssetServer({ ...common, fetcher });
     const purger = createPurger({ ...caches, images, assets, fleet: () => fleet });
@@ -276,7 +277,7 @@ export async function startNodes(
       member: { name, node: name, site, host: hostOf(name), port: peerPort },
       directory,
       peerApp: app,
-      get: (source, variant = {}) => images.serve(orderOf(source, variant), testContext()),
+      get: (source, variant = {}, clientNetwork) => images.serve(orderOf(source, variant), testContext(clientNetwork)),
       getNow: (source, variant = {}) => images.serveNow(orderOf(source, variant)),
       async asset(target, fields = {}) {
         assert(assetsHost?.kind === "assets");

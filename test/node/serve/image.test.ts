@@ -10,7 +10,7 @@ import { keyOf } from "../../../node/cache/object.ts";
 import { openAssetFetcher } from "../../../node/fetch/asset.ts";
 import { openOriginClient } from "../../../node/fetch/origin.ts";
 import { createAssetServer } from "../../../node/serve/asset.ts";
-import { createImageServer } from "../../../node/serve/image.ts";
+import { createImageServer, type ImageServer } from "../../../node/serve/image.ts";
 import type { ImageOrder } from "../../../node/serve/order.ts";
 import type { Delivery } from "../../../node/deliver/outcome.ts";
 import { createPurger } from "../../../node/serve/purger.ts";
@@ -47,7 +47,7 @@ interface Edge {
   /** As the feed brings it, and in force when it resolves. */
   event: (data: object) => Promise<void>;
   skip: (seconds: number) => void;
-  counts: () => { renders: number; renderFailures: number; revalidations: number; waiting: number };
+  counts: () => ReturnType<ImageServer["counts"]>;
   forgetSource: (bytes: Buffer) => Promise<void>;
   forgetVariants: () => void;
   restart: () => Promise<void>;
@@ -79,7 +79,7 @@ async function startEdge(t: TestContext, origin: PictureOrigin, host: object = {
     const caches = await openCaches({ directory, clock });
     const { disk, memory, tiers, records } = caches;
     const shared = { tiers, fleet: () => fleet, feedSeq: () => seq, clock, log: silentLog };
-    const images = createImageServer({ ...shared, records, origin: client, renderer: decoders, rendersAtOnce: 2 });
+    const images = createImageServer({ ...shared, records, origin: client, renderer: decoders, decoders: 1 });
     const assets = createAssetServer({ ...shared, fetcher });
     const purger = createPurger({ ...caches, images, assets, fleet: () => fleet });
     const stop = async (): Promise<void> => {
@@ -123,7 +123,11 @@ test("two hundred concurrent first requests are one question, one fetch and one 
   const edge = await startEdge(t, origin);
   const deliveries = await Promise.all(Array.from({ length: 200 }, () => edge.get("a.png")));
   assert.deepEqual(origin.counts(), { questions: 1, bodies: 1 });
-  assert.deepEqual(edge.counts(), { renders: 1, renderFailures: 0, revalidations: 0, waiting: 0 });
+  const { renders, renderFailures, revalidations, turns } = edge.counts();
+  assert.deepEqual(
+    { renders, renderFailures, revalidations, waiting: turns.waiting },
+    { renders: 1, renderFailures: 0, revalidations: 0, waiting: 0 },
+  );
   const bodies = await Promise.all(deliveries.map(async ({ body }) => (await wholeBodyOf(body)).toString("base64")));
   assert.equal(new Set(bodies).size, 1);
   assert.deepEqual(new Set(deliveries.map(({ etag }) => etag)).size, 1);
@@ -400,11 +404,12 @@ test("a picture that can't be rendered fails for all who wait, costs one try, an
     assert(result.status === "rejected" && (result.reason as NearcastError).code === "BROKEN_IMAGE");
   }
   await assert.rejects(edge.get("bad.png"), { code: "BROKEN_IMAGE" });
-  assert.deepEqual(edge.counts(), { renders: 1, renderFailures: 1, revalidations: 0, waiting: 0 });
+  const { renders, renderFailures } = edge.counts();
+  assert.deepEqual({ renders, renderFailures }, { renders: 1, renderFailures: 1 });
   assert.equal(origin.counts().bodies, 1);
   edge.skip(31);
   await assert.rejects(edge.get("bad.png"), { code: "BROKEN_IMAGE" });
-  assert.equal(edge.counts().renders, 2);
+  assert.equal(edge.counts().renderFailures, 2);
   // A good version under the same name is another picture.
   origin.names.set("bad.png", white);
   await edge.event({ reason: "put", names: ["bad.png"] });
@@ -435,9 +440,27 @@ test("past the bound of those who wait for a decoder the next is refused, and no
   const refused = results.filter((result) => result.status === "rejected");
   // Two at one time and one that waits are let in at once; how many more, the decoders' speed decides.
   assert.ok(refused.length > 0 && refused.length <= 17, String(refused.length));
-  for (const { reason } of refused) assert.equal((reason as NearcastError).code, "OVERLOADED");
+  for (const { reason } of refused) assert.equal((reason as NearcastError).code, "NETWORK_OVERLOADED");
   assert.equal(edge.counts().renders, 1 + widths.length - refused.length);
-  assert.equal(edge.counts().waiting, 0);
+  assert.equal(edge.counts().turns.waiting, 0);
   for (const widthPx of widths) assert.equal((await edge.get("a.png", { widthPx })).status, 200);
   assert.deepEqual(origin.counts(), { questions: 1, bodies: 1 });
+});
+
+test("a picture that is requested in many sizes keeps those that are used, and a bounded number", async (t) => {
+  const origin = await startPictureOrigin(t);
+  origin.names.set("a.png", black);
+  origin.names.set("b.png", white);
+  const edge = await startEdge(t, origin, {}, { variantsPerSourceMax: 4 });
+  for (const name of ["a.png", "b.png"]) for (const widthPx of [1, 1, 2, 2]) await edge.get(name, { widthPx });
+  for (let widthPx = 3; widthPx < 20; widthPx += 1) await edge.get("a.png", { widthPx });
+  for (const [name, widthPx] of [
+    ["a.png", 1],
+    ["a.png", 2],
+    ["a.png", 19],
+    ["b.png", 1],
+  ] as const) {
+    assert.equal((await edge.get(name, { widthPx })).outcome.word, "hit", `${name} ${widthPx}`);
+  }
+  assert.equal((await edge.get("a.png", { widthPx: 3 })).outcome.word, "miss");
 });

@@ -147,7 +147,7 @@ test("a failure that the owner met is everybody's: neither origin nor decoder is
   for (const node of world.nodes) await assert.rejects(node.get("broken.png"), { code: "UNSUPPORTED_IMAGE" });
   assert.deepEqual(origin.counts(), { questions: 1, bodies: 1 });
   assert.equal(
-    world.nodes.map((node) => node.counts().renders).reduce((sum, one) => sum + one),
+    world.nodes.map((node) => node.counts().renderFailures).reduce((sum, one) => sum + one),
     1,
   );
 
@@ -293,23 +293,23 @@ test("a node whose own queue is full has one more rendering made by another befo
   picturesOf(names, origin);
   const renderer = quickRenderer();
   const limits = { renderQueueMax: 1 };
-  const world = await startNodes(t, origin.url, { sites: { fra: 2 }, renderer, rendersAtOnce: 1, limits });
+  const world = await startNodes(t, origin.url, { sites: { fra: 2 }, renderer, decoders: 1, limits });
   const owner = world.ownerOf("fra", "0.png");
   const other = world.otherOf("fra", "0.png");
   const held = Promise.withResolvers<void>();
   renderer.hold(held.promise);
   const own = names.filter((name) => owner.directory.ownersBefore(name).length === 0).slice(0, 4);
-  const asked = own.map((name) => owner.get(name));
-  // Two here, one runs and one waits; the two that found no room are the other's.
-  await until(() => owner.counts().waiting === 1 && renderer.renders().length === 2);
+  const asked = own.map((name, index) => owner.get(name, {}, `192.0.${index}.0/24`));
+  // Three here, two have a place and one waits; the one that found no room is the other's.
+  await until(() => owner.counts().turns.waiting === 1 && renderer.renders().length === 3);
   held.resolve();
   const answers = await Promise.all(asked);
   assert.deepEqual(
     answers.map(({ status }) => status),
     [200, 200, 200, 200],
   );
-  assert.equal(answers.filter((answer) => owner.statusOf(answer).endsWith("detail=spill-fra")).length, 2);
-  assert.equal(other.counts().renders, 2);
+  assert.equal(answers.filter((answer) => owner.statusOf(answer).endsWith("detail=spill-fra")).length, 1);
+  assert.equal(other.counts().renders, 1);
 });
 
 test("a full site has its misses made elsewhere, and no hits", async (t) => {
@@ -460,6 +460,7 @@ test("a peer that hands over a script, a page or another format is refused, and 
     let evil = "";
     const evilRenderer = { render: () => Promise.resolve({ body, type, renderMs: 1 }) };
     const rendererOf = (node: string) => ({
+      measure: honest.measure,
       render: (...order: Parameters<typeof honest.render>) =>
         node === evil ? evilRenderer.render() : honest.render(...order),
     });

@@ -66,6 +66,8 @@ const imagesHost = (name: string, sourcePrefix: string): Host => ({
   staleWhileRevalidateSeconds: 0,
   staleIfErrorSeconds: 0,
   negativeSeconds: 10,
+  enlargementMax: 1,
+  outputPixelsMax: 33_554_432,
   cacheControl: "no-cache",
 });
 

@@ -82,7 +82,7 @@ describe("positions, hashes and codes", () => {
     }
   });
 
-  it("of failures only those are shared that are the origin's or the picture's", () => {
+  it("of failures only those are shared that are the origin's, the picture's or the client's", () => {
     const shared = Object.keys(errorCatalogue).filter((code) => readSharedFailure({ [fieldNames.problem]: code }));
     assert.deepEqual(shared.toSorted(), [
       "BODY_TOO_LARGE",
@@ -90,10 +90,12 @@ describe("positions, hashes and codes", () => {
       "DECODER_CRASHED",
       "DECODER_MEMORY",
       "DECODER_TIMEOUT",
+      "NETWORK_OVERLOADED",
       "ORIGIN_BAD_ANSWER",
       "ORIGIN_BUSY",
       "ORIGIN_TIMEOUT",
       "ORIGIN_UNREACHABLE",
+      "SOURCE_QUARANTINED",
       "TOO_MANY_PIXELS",
       "UNSUPPORTED_IMAGE",
     ]);

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { parseVariant } from "../../../node/variant/grammar.ts";
 import { canonicalForm, parseCanonicalForm, variantKey } from "../../../node/variant/key.ts";
 import { negotiate } from "../../../node/variant/negotiate.ts";
-import type { Variant } from "../../../node/variant/variant.ts";
+import { type Variant, withinBounds } from "../../../node/variant/variant.ts";
 
 function settled(query: string, accept?: string): Variant {
   const parsed = parseVariant(query, {});
@@ -51,6 +51,25 @@ describe("equal pictures have equal keys", () => {
   it("auto=format for a WebP client and fm=webp", () => {
     assert.equal(variantKey("v1", settled("auto=format", "image/webp")), variantKey("v1", settled("fm=webp")));
   });
+});
+
+it("what a host allows is part of the key unless it is the default, and survives the way to another node", () => {
+  const variant = settled("w=8000&fm=avif");
+  const ordinary = { enlargementMax: 1, outputPixelsMax: 33_554_432 };
+  assert.deepEqual(withinBounds(variant, ordinary), variant);
+  const forms = [
+    [{ ...ordinary, enlargementMax: 2.5 }, "w=8000&fit=clip&q=75&fm=avif&grow=2.5000"],
+    [{ ...ordinary, outputPixelsMax: 1_000_000 }, "w=8000&fit=clip&q=75&fm=avif&px=1000000"],
+    [{ enlargementMax: 10, outputPixelsMax: 67_108_864 }, "w=8000&fit=clip&q=75&fm=avif&grow=10.0000&px=67108864"],
+  ] as const;
+  for (const [bounds, form] of forms) {
+    const bounded = withinBounds(variant, bounds);
+    assert.equal(canonicalForm(bounded), form);
+    assert.deepEqual(parseCanonicalForm(form), bounded);
+  }
+  for (const tooMuch of ["grow=10.0001", "grow=0.5000", "grow=2", "px=67108865", "px=1", "px=5e6"]) {
+    assert.equal(parseCanonicalForm(`w=8000&fit=clip&q=75&fm=avif&${tooMuch}`), undefined, tooMuch);
+  }
 });
 
 it("different pictures have different keys", () => {

@@ -1,5 +1,6 @@
 /** The disk fails at each operation in turn, is full, or hangs: misses and lost writes, never a wrong byte or a 5xx. */
 import assert from "node:assert/strict";
+import { rm } from "node:fs/promises";
 import { test, type TestContext } from "node:test";
 import { type DiskTier, openDiskTier } from "../../../../node/cache/disk/disk-tier.ts";
 import { type Log, silentLog } from "#base/log.ts";
@@ -203,5 +204,21 @@ test("a removal that can't be written down holds after a restart all the same", 
   assert.equal(await second.load(keyFor("a")), undefined);
   await second.close();
   world.files.fail([], "");
+  await tier.close();
+});
+
+test("a directory that was removed under the tier is a disk that can't be written", async (t) => {
+  const { log, lines } = keptLog();
+  const world = { directory: await temporaryDirectory(t), files: faultyFiles(), clock: fakeClock(), log };
+  const tier = await openOn(world);
+  assert(tier !== undefined);
+  await rm(world.directory, { recursive: true });
+  // Files that are open take some more.
+  for (let index = 0; tier.stats().canWrite && index < 2000; index += 1) {
+    tier.store(objectFor(`o${index}`, { sizeBytes: 60_000 }));
+    await tier.flushed();
+  }
+  assert(!tier.stats().canWrite);
+  assert(lines.some(({ message }) => message.includes("can't be written")));
   await tier.close();
 });

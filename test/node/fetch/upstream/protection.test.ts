@@ -142,6 +142,42 @@ test("an origin that is slow as a whole loses no request to those who wait", asy
   assert.equal(bench.fetcher.upstreams()[0]?.gaveWay, 0);
 });
 
+test("hanging URLs of 60 networks, 50 a second, take turns from each other alone", async (t) => {
+  const bench = await open(t, goodOrHangs);
+  await othersAreServed(bench, "while nothing hangs");
+  const leaving = new AbortController();
+  const hanging: Promise<unknown>[] = [];
+  const statuses: unknown[] = [];
+  for (let round = 0; round < 200; round += 1) {
+    const order = { ...bench.order, signal: leaving.signal, client: networkOf(100 + (round % 60)) };
+    hanging.push(get(bench.fetcher, { ...order, target: `/hangs/${round}` }));
+    if (round >= 80 && round % 5 === 0) {
+      const good = await get(bench.fetcher, { ...bench.order, target: `/good/${round}`, client: networkOf(1) });
+      statuses.push(good.status);
+    } else await pause(20);
+  }
+  assert.deepEqual([...new Set(statuses)], [200]);
+  leaving.abort(new Error("gone"));
+  await Promise.all(hanging);
+});
+
+test("1,500 requests at once cost no more than their turns", async (t) => {
+  const bench = await open(t, (_request, response) => {
+    setTimeout(() => response.end("good"), 50);
+  });
+  const startedMs = performance.now();
+  const results = await Promise.all(
+    Array.from({ length: 1500 }, (_, index) =>
+      get(bench.fetcher, { ...bench.order, target: `/${index}`, client: networkOf(index % 9) }),
+    ),
+  );
+  const tookMs = performance.now() - startedMs;
+  const good = results.filter(({ status }) => status === 200).length;
+  t.diagnostic(`${good} of 1,500 got a response, all together in ${tookMs.toFixed()} ms`);
+  assert.ok(tookMs < 10_000, `${tookMs.toFixed()} ms`);
+  assert.ok(good >= 200, `${good} got a response`);
+});
+
 test("one network that asks for 300 URLs that hang takes nothing from the others", async (t) => {
   const bench = await open(t, goodOrHangs);
   const leaving = new AbortController();

@@ -1,0 +1,20 @@
+/**
+ * Responses that an origin may not give, found by their heads alone: what they would put into the cache is not what the
+ * client of the URL wants. Pure; used for assets.
+ */
+/**
+ * What is wrong with a response; undefined: nothing.
+ * - A transfer coding other than chunked was not accepted by us, and is not undone (RFC 9112 §6.1, §7.4).
+ * - A part that nobody asked for would be taken for the whole (RFC 9110 §15.3.7).
+ */
+export function faultOf(
+  statusCode: number,
+  fields: Readonly<Record<string, string | string[] | undefined>>,
+  asked: { readonly isRange: boolean },
+): string | undefined {
+  const codings = [fields["transfer-encoding"] ?? []].flat().join(", ");
+  if (codings !== "" && codings.trim().toLowerCase() !== "chunked")
+    return `Transfer-Encoding: ${codings.slice(0, 100)}, which was not accepted`;
+  if (statusCode === 206 && !asked.isRange) return "status 206, although no range was asked for";
+  return undefined;
+}

@@ -1,0 +1,17 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { faultOf } from "../../../node/fetch/response-faults.ts";
+
+test("of transfer codings chunked alone is undone, so that no other may come (RFC 9112 §6.1)", () => {
+  for (const good of [undefined, "chunked", "Chunked", " chunked "])
+    assert.equal(faultOf(200, { "transfer-encoding": good }, { isRange: false }), undefined);
+  for (const bad of ["gzip, chunked", "xchunked", "chunked, chunked", "identity", ["gzip", "chunked"]])
+    assert.match(faultOf(200, { "transfer-encoding": bad }, { isRange: false }) ?? "", /^Transfer-Encoding: /);
+  const long = faultOf(200, { "transfer-encoding": "x".repeat(10_000) }, { isRange: false });
+  assert(long !== undefined && long.length < 200);
+});
+
+test("a part is for those who asked for one (RFC 9110 §15.3.7)", () => {
+  assert.equal(faultOf(206, {}, { isRange: true }), undefined);
+  assert.match(faultOf(206, {}, { isRange: false }) ?? "", /206/);
+});
