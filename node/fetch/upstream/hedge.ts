@@ -90,7 +90,7 @@ function tryHedge(
   upstream.counts.hedges += 1;
   const second = begin(upstream, wish, begun);
   // The slower one ends soon; the other has the place of the request.
-  void Promise.race([first.exchange.ended, second.exchange.ended]).then(() => {
+  void Promise.race([first.exchange.ended, second.exchange.ended]).finally(() => {
     leave(upstream, place);
   });
   return second;

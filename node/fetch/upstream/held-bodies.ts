@@ -7,9 +7,8 @@
  *                                           └──▶ too many are held: it keeps its place; if others wait for places,
  *                                                the slowest body of the network that holds most is cut
  */
-import type { Cancel } from "#base/clock.ts";
+import type { Cancel, Clock } from "#base/clock.ts";
 import type { BodyWatch } from "./body-watch.ts";
-import type { Upstream } from "./upstream.ts";
 
 export interface HeldBody {
   readonly network: string;
@@ -17,6 +16,13 @@ export interface HeldBody {
   readonly watch: BodyWatch;
   /** Ends it, with its connection. */
   readonly cut: () => void;
+}
+
+/** What this needs of an origin (upstream.ts). */
+interface Holder {
+  readonly held: Set<HeldBody>;
+  readonly clock: Clock;
+  readonly places: { readonly waiting: number };
 }
 
 /** Beside the places, so the most connections to one origin are the sum of both. Each costs some 100 KB here. */
@@ -30,7 +36,7 @@ const lookMs = 1000;
  * @param giveUpPlace called once, when the body is held
  * @returns ends the watch; to be called at the body's end
  */
-export function holdIfSlow(upstream: Upstream, body: HeldBody, giveUpPlace: () => void): Cancel {
+export function holdIfSlow(upstream: Holder, body: HeldBody, giveUpPlace: () => void): Cancel {
   const { held, clock, places } = upstream;
   let pauses = 0;
   let cancel: Cancel | undefined;
