@@ -4,8 +4,8 @@
  *   first  ──────────────────── later than 95 % of the recent ones ───────────────▶ cancelled
  *   second                       └──── within the budget, if a place is free ──▶ its head counts
  *
- * The head that comes first is used. The other request may end by itself for a while, so that its connection can be used
- * again. Then, or when others wait for its place, it is cancelled.
+ * The head that comes first is used. The other request may end by itself for a while, so that its connection can be
+ * used again. Then, or when others wait for its place, it is cancelled.
  */
 import type { Dispatcher } from "undici";
 import { dropBody } from "../body.ts";

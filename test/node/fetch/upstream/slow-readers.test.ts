@@ -114,7 +114,7 @@ test("past the limit, one of the network that holds most is cut, once others wai
   await turnsUntil(() => bench.open() === 0);
 });
 
-test("a stream of events may be silent for an hour and holds no place; other bodies have the host's time", async (t) => {
+test("a stream of events may be silent for an hour, and holds no place; others have the host's time", async (t) => {
   const bench = await start(t);
   const events = await bench.get("/events/1", "10.0.0.0/24");
   assert.deepEqual([bench.stats().placesInUse, bench.stats().bodiesHeld], [0, 1]);
