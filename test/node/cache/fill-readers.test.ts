@@ -62,7 +62,8 @@ function sourceOf(world: World, start: number, failuresLeft: { count: number }):
     async next() {
       if (random() < 0.3) await turn();
       if (isStopped) throw new Error("stopped");
-      if (failuresLeft.count > 0 && random() < 0.2) {
+      // A rest that brings no byte is not asked for again.
+      if (failuresLeft.count > 0 && at > start && random() < 0.2) {
         failuresLeft.count -= 1;
         throw new Error("cut");
       }
