@@ -19,32 +19,31 @@
  *   picture at all is given to another one, once.
  * crew.ts replaces the processes.
  */
-import type { Cancel, Clock } from "#base/clock.ts";
+import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { openFailureLog } from "#base/failure-log.ts";
 import type { Log } from "#base/log.ts";
-import assert from "node:assert/strict";
-import { openCrew, type CrewStats, type JobReply, type Worker } from "./crew.ts";
-import { ownResidentBytes } from "./decoder-process.ts";
 import type { PictureFacts } from "#base/picture-facts.ts";
-import { mediaTypeOf, sniffPicture, type MediaType, type RenderOrder } from "./picture.ts";
-
-export interface DecoderLimits {
-  /** Resident memory of one busy process. 100 megapixels that must be held whole (interlaced) take some 600 MB. */
-  readonly memoryBytesMax: number;
-  /** Jobs that wait; one more is OVERLOADED. */
-  readonly queueMax: number;
-  /** How long a job may wait for a process; then it is OVERLOADED: whoever asked has given up or will. */
-  readonly queueWaitMs: number;
-  /** A process is replaced after that many jobs, so that what libraries leak stays small. */
-  readonly jobsPerProcessMax: number;
-  /** Bytes of one source. */
-  readonly sourceBytesMax: number;
-  /** Bytes of one rendering: 8192 × 8192 px of RGBA noise as PNG. */
-  readonly bodyBytesMax: number;
-  /** From the start of a process to its readiness. */
-  readonly startTimeoutMs: number;
-}
+import assert from "node:assert/strict";
+import { openCrew, type CrewStats } from "./crew.ts";
+import { ownResidentBytes } from "./decoder-process.ts";
+import { type MediaType, mediaTypeOf, type RenderOrder } from "./picture.ts";
+import {
+  closeJobs,
+  type DecoderLimits,
+  type JobCounts,
+  type JobOptions,
+  type Jobs,
+  leave,
+  lose,
+  type Outcome,
+  poolClosed,
+  readReply,
+  submit,
+  type Task,
+  welcome,
+  type Work,
+} from "./pool-jobs.ts";
 
 const decoderLimits: DecoderLimits = {
   memoryBytesMax: 1_073_741_824,
@@ -70,18 +69,6 @@ export interface DecoderPoolOptions {
   readonly decoderFile?: URL;
 }
 
-export interface JobOptions {
-  /** width × height × frames of the source. */
-  readonly pixelsMax: number;
-  /** From the moment a process takes the job. */
-  readonly timeoutMs: number;
-  /**
-   * Nobody needs it any more: waiting ends at once, with the signal's reason. A job that runs is stopped, and ends when
-   * its process has been replaced: until then it costs as much as one that runs.
-   */
-  readonly signal?: AbortSignal;
-}
-
 export interface RenderedPicture {
   readonly body: Buffer;
   readonly type: MediaType;
@@ -92,17 +79,7 @@ export interface RenderedPicture {
   readonly renderMs: number;
 }
 
-export interface DecoderPoolStats extends CrewStats {
-  renders: number;
-  inspections: number;
-  /** Sources whose header alone was read. */
-  measurements: number;
-  /** Jobs that were stopped while they ran, because nobody needed them any more. */
-  stops: number;
-  timeouts: number;
-  memoryKills: number;
-  /** Jobs refused or given up because too many waited. */
-  overloads: number;
+export interface DecoderPoolStats extends CrewStats, JobCounts {
   queued: number;
   busy: number;
 }
@@ -127,312 +104,128 @@ export interface DecoderPool {
   close: (options?: { graceMs?: number }) => Promise<void>;
 }
 
-/** A busy process may grow by some hundred MB between two looks; more looks cost the serving thread. */
-const memoryWatchMs = 50;
-/** libvips stops by itself at whole seconds; the kill comes this much after the deadline. */
-const killGraceMs = 250;
 /** Ctrl-C ends everything within 5 s; decoders get the first of them. */
 const closeGraceMs = 1000;
 
-type Answer = Extract<JobReply, { outcome: "facts" | "picture" }>;
-interface Outcome {
-  readonly answer: Answer;
-  readonly body: Buffer;
-  readonly elapsedMs: number;
-}
-
-/** What a process is to do with a source. */
-type Work = { readonly kind: "inspect" | "measure" } | { readonly kind: "render"; readonly order: RenderOrder };
-
-interface Task {
-  readonly work: Work;
-  readonly source: Buffer;
-  readonly options: JobOptions;
-  readonly resolve: (outcome: Outcome) => void;
-  readonly reject: (error: Error) => void;
-  cancelWait: Cancel;
-  /** Given to a process that died before it looked at the picture. */
-  wasReturned: boolean;
-}
-
-/** What a worker has in hand. */
-interface Running {
-  readonly task: Task;
-  readonly id: number;
-  readonly startedMs: number;
-  isTaken: boolean;
-  readonly cancel: Cancel;
-}
-
-export function openDecoderPool(poolOptions: DecoderPoolOptions): DecoderPool {
-  const { size, clock, log } = poolOptions;
-  const limits: DecoderLimits = { ...decoderLimits, ...poolOptions.limits };
-  const canMeasure = ownResidentBytes() !== undefined;
-  if (!canMeasure) log.warn("this system has no /proc: decoder processes run without a memory limit");
-
-  const failures = openFailureLog(log, clock);
-  const queue = new Set<Task>();
-  const running = new Map<Worker, Running>();
-  const jobsDone = new WeakMap<Worker, number>();
-  /** Stopped jobs whose processes are being replaced: each ends when a process becomes ready. */
-  const replacing = new Set<() => void>();
-  const counters = { renders: 0, inspections: 0, measurements: 0, stops: 0, timeouts: 0, memoryKills: 0, overloads: 0 };
-  let nextId = 1;
-  let isClosed = false;
-  let wasHidden = false;
-
-  const crew = openCrew(
-    {
-      size,
-      bodyBytesMax: limits.bodyBytesMax,
-      memoryBytesMax: limits.memoryBytesMax,
-      startTimeoutMs: limits.startTimeoutMs,
-      sandbox: poolOptions.sandbox ?? "auto",
-      ...(poolOptions.decoderFile === undefined ? {} : { decoderFile: poolOptions.decoderFile }),
-    },
-    clock,
-    log,
-    { onFree: welcome, onReply: readReply, onLost: lose },
-  );
-
-  function submit(task: Task): void {
-    const idle = [...crew.workers].find((worker) => worker.isReady && !running.has(worker));
-    if (idle !== undefined) {
-      give(idle, task);
-      return;
-    }
-    if (queue.size >= limits.queueMax) {
-      counters.overloads += 1;
-      task.reject(new NearcastError("OVERLOADED", `the decoder queue is full: ${queue.size} pictures are waiting`));
-      return;
-    }
-    queue.add(task);
-    task.cancelWait = clock.after(limits.queueWaitMs, () => {
-      queue.delete(task);
-      counters.overloads += 1;
-      task.reject(new NearcastError("OVERLOADED", `no decoder was free within ${limits.queueWaitMs} ms`));
-    });
-  }
-
-  function welcome(worker: Worker): void {
-    if (canMeasure && !wasHidden && worker.process.residentBytes() === undefined) {
-      wasHidden = true; // proc(5) mounted with hidepid
-      log.warn("the memory of decoder processes can't be measured: they run without a memory limit");
-    }
-    for (const end of replacing) {
-      replacing.delete(end);
-      end();
-      break;
-    }
-    giveNext(worker);
-  }
-
-  function giveNext(worker: Worker): void {
-    for (const task of queue) {
-      queue.delete(task);
-      task.cancelWait();
-      give(worker, task);
-      return;
-    }
-  }
-
-  function give(worker: Worker, task: Task): void {
-    const { pixelsMax, timeoutMs } = task.options;
-    const id = nextId;
-    nextId += 1;
-    const cancelDeadline = clock.after(timeoutMs + killGraceMs, () => {
-      counters.timeouts += 1;
-      kill(worker, new NearcastError("DECODER_TIMEOUT", `the picture took longer than ${timeoutMs} ms`));
-    });
-    const watchMemory = (): void => {
-      if ((worker.process.residentBytes() ?? 0) <= limits.memoryBytesMax) return;
-      counters.memoryKills += 1;
-      kill(
-        worker,
-        new NearcastError("DECODER_MEMORY", `the picture took more than ${limits.memoryBytesMax} bytes of memory`),
-      );
-    };
-    const cancelWatch = canMeasure ? clock.every(memoryWatchMs, watchMemory) : () => undefined;
-    const cancel = (): void => {
-      cancelDeadline();
-      cancelWatch();
-    };
-    running.set(worker, { task, id, startedMs: clock.monotonicMs(), isTaken: false, cancel });
-    // libvips counts whole seconds; below one, only the kill is left.
-    const timeoutSeconds = Math.max(1, Math.floor(timeoutMs / 1000));
-    worker.process.give({ id, pixelsMax, timeoutSeconds, ...task.work }, task.source);
-  }
-
-  /** What the worker had in hand, which it has no longer. */
-  function takeBack(worker: Worker): Running | undefined {
-    const had = running.get(worker);
-    running.delete(worker);
-    had?.cancel();
-    return had;
-  }
-
-  function kill(worker: Worker, error: NearcastError): void {
-    failures.warn(error.code, { pid: worker.process.pid }, "a decoder process was killed");
-    const had = takeBack(worker);
-    crew.kill(worker);
-    had?.task.reject(error);
-  }
-
-  /** Ends the job of a process that works for nobody. It is over when another process is ready in its place. */
-  function stop(worker: Worker, { task }: Running, reason: Error): void {
-    counters.stops += 1;
-    takeBack(worker);
-    const cancel = clock.after(limits.startTimeoutMs, () => {
-      replacing.delete(end);
-      task.reject(reason);
-    });
-    const end = (): void => {
-      cancel();
-      task.reject(reason);
-    };
-    replacing.add(end);
-    crew.kill(worker);
-  }
-
-  function leave(task: Task, reason: Error): void {
-    for (const [worker, now] of running) {
-      if (now.task !== task) continue;
-      stop(worker, now, reason);
-      return;
-    }
-    if (queue.delete(task)) task.cancelWait();
-    task.reject(reason);
-  }
-
-  function lose(worker: Worker, what: string): void {
-    const had = takeBack(worker);
-    if (had === undefined) return;
-    if (isClosed) {
-      had.task.reject(new NearcastError("NOT_READY", "the decoder pool is closed"));
-    } else if (had.isTaken || had.task.wasReturned) {
-      had.task.reject(new NearcastError("DECODER_CRASHED", `the picture was not decoded: ${what}`));
-    } else {
-      had.task.wasReturned = true;
-      submit(had.task);
-    }
-  }
-
-  function readReply(worker: Worker, reply: JobReply, body: Buffer): void {
-    const now = running.get(worker);
-    if (now === undefined || reply.id !== now.id || !isAnswerTo(now.task, reply, body)) {
-      crew.distrust(worker, `"${reply.outcome}" to what was not asked`);
-      return;
-    }
-    if (reply.outcome === "taken") {
-      now.isTaken = true;
-      return;
-    }
-    takeBack(worker);
-    if (reply.outcome === "failed") {
-      if (reply.code === "DECODER_TIMEOUT") counters.timeouts += 1;
-      now.task.reject(new NearcastError(reply.code, printable(reply.detail)));
-    } else {
-      now.task.resolve({ answer: reply, body, elapsedMs: clock.monotonicMs() - now.startedMs });
-    }
-    if (isClosed) return;
-    const done = (jobsDone.get(worker) ?? 0) + 1;
-    jobsDone.set(worker, done);
-    if (done >= limits.jobsPerProcessMax) crew.retire(worker);
-    else giveNext(worker);
-  }
-
-  function run(work: Work, source: Buffer, options: JobOptions): Promise<Outcome> {
-    const { signal } = options;
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted === true) {
-        reject(reasonOf(signal));
-        return;
-      }
-      if (isClosed) {
-        reject(new NearcastError("NOT_READY", "the decoder pool is closed"));
-        return;
-      }
-      if (source.length > limits.sourceBytesMax) {
-        const detail = `the picture has ${source.length} bytes, at most ${limits.sourceBytesMax} are allowed`;
-        reject(new NearcastError("BODY_TOO_LARGE", detail));
-        return;
-      }
-      const onAbort = (): void => {
-        if (signal !== undefined) leave(task, reasonOf(signal));
-      };
-      const task: Task = {
-        work,
-        source,
-        options,
-        resolve(outcome) {
-          signal?.removeEventListener("abort", onAbort);
-          resolve(outcome);
-        },
-        reject(error) {
-          signal?.removeEventListener("abort", onAbort);
-          reject(error);
-        },
-        cancelWait: () => undefined,
-        wasReturned: false,
-      };
-      signal?.addEventListener("abort", onAbort, { once: true });
-      submit(task);
-    });
-  }
-
-  async function factsOf(kind: "inspect" | "measure", source: Buffer, options: JobOptions): Promise<PictureFacts> {
-    const { answer } = await run({ kind }, source, options);
-    assert(answer.outcome === "facts"); // isAnswerTo() lets nothing else through
-    const { type, width, height, frames, hasAlpha, scans } = answer;
-    return { type, width, height, frames, hasAlpha, scans };
-  }
-
+export function openDecoderPool(options: DecoderPoolOptions): DecoderPool {
+  const jobs = openJobs(options);
+  const { crew, counts, queue, running } = jobs;
   return {
-    async inspect(source, options) {
-      const facts = await factsOf("inspect", source, options);
-      counters.inspections += 1;
+    async inspect(source, jobOptions) {
+      const facts = await factsOf(jobs, "inspect", source, jobOptions);
+      counts.inspections += 1;
       return facts;
     },
-    async measure(source, options) {
-      const facts = await factsOf("measure", source, options);
-      counters.measurements += 1;
+    async measure(source, jobOptions) {
+      const facts = await factsOf(jobs, "measure", source, jobOptions);
+      counts.measurements += 1;
       return facts;
     },
-    async render(source, order, options) {
-      const { answer, body, elapsedMs } = await run({ kind: "render", order }, source, options);
-      counters.renders += 1;
+    async render(source, order, jobOptions) {
+      const { answer, body, elapsedMs } = await run(jobs, { kind: "render", order }, source, jobOptions);
+      counts.renders += 1;
       const { type, width, height } = answer;
       return { body, type: mediaTypeOf[type], width, height, renderMs: elapsedMs };
     },
     ready: () => crew.ready(),
-    stats: () => ({ ...counters, queued: queue.size, busy: running.size, ...crew.stats() }),
-    async close(options) {
-      isClosed = true;
-      for (const task of queue) {
-        queue.delete(task);
-        task.cancelWait();
-        task.reject(new NearcastError("NOT_READY", "the decoder pool is closed"));
-      }
-      for (const end of replacing) end();
-      replacing.clear();
-      await crew.close(options?.graceMs ?? closeGraceMs);
+    stats: () => ({ ...counts, queued: queue.size, busy: running.size, ...crew.stats() }),
+    async close({ graceMs = closeGraceMs } = {}) {
+      closeJobs(jobs);
+      await crew.close(graceMs);
     },
   };
 }
 
-/** Whether a reply is of the kind that was asked for, and its body what it says. */
-function isAnswerTo(task: Task, reply: JobReply, body: Buffer): boolean {
-  const isRendering = task.work.kind === "render";
-  if (reply.outcome === "picture") return isRendering && sniffPicture(body) === reply.type;
-  return body.length === 0 && (reply.outcome !== "facts" || !isRendering);
+function openJobs({ size, clock, log, sandbox = "auto", decoderFile, ...options }: DecoderPoolOptions): Jobs {
+  const limits: DecoderLimits = { ...decoderLimits, ...options.limits };
+  const { bodyBytesMax, memoryBytesMax, startTimeoutMs } = limits;
+  const canMeasure = ownResidentBytes() !== undefined;
+  if (!canMeasure) log.warn("this system has no /proc: decoder processes run without a memory limit");
+  const file = decoderFile === undefined ? {} : { decoderFile };
+  // A process tells nothing before it has started, and so not before `jobs` is there.
+  const crew = openCrew({ size, bodyBytesMax, memoryBytesMax, startTimeoutMs, sandbox, ...file }, clock, log, {
+    onFree: (worker) => {
+      welcome(jobs, worker);
+    },
+    onReply: (worker, reply, body) => {
+      readReply(jobs, worker, reply, body);
+    },
+    onLost: (worker, what) => {
+      lose(jobs, worker, what);
+    },
+  });
+  const jobs: Jobs = {
+    limits,
+    clock,
+    log,
+    failures: openFailureLog(log, clock),
+    crew,
+    canMeasure,
+    queue: new Set(),
+    running: new Map(),
+    jobsDone: new WeakMap(),
+    replacing: new Set(),
+    counts: { renders: 0, inspections: 0, measurements: 0, stops: 0, timeouts: 0, memoryKills: 0, overloads: 0 },
+    nextId: 1,
+    isClosed: false,
+    wasHidden: false,
+  };
+  return jobs;
+}
+
+function run(jobs: Jobs, work: Work, source: Buffer, options: JobOptions): Promise<Outcome> {
+  const { sourceBytesMax } = jobs.limits;
+  const { signal } = options;
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted === true) {
+      reject(reasonOf(signal));
+      return;
+    }
+    if (jobs.isClosed) {
+      reject(poolClosed());
+      return;
+    }
+    if (source.length > sourceBytesMax) {
+      const detail = `the picture has ${source.length} bytes, at most ${sourceBytesMax} are allowed`;
+      reject(new NearcastError("BODY_TOO_LARGE", detail));
+      return;
+    }
+    const onAbort = (): void => {
+      if (signal !== undefined) leave(jobs, task, reasonOf(signal));
+    };
+    const task: Task = {
+      work,
+      source,
+      options,
+      resolve(outcome) {
+        signal?.removeEventListener("abort", onAbort);
+        resolve(outcome);
+      },
+      reject(error) {
+        signal?.removeEventListener("abort", onAbort);
+        reject(error);
+      },
+      cancelWait: () => undefined,
+      wasReturned: false,
+    };
+    signal?.addEventListener("abort", onAbort, { once: true });
+    submit(jobs, task);
+  });
+}
+
+async function factsOf(
+  jobs: Jobs,
+  kind: "inspect" | "measure",
+  source: Buffer,
+  options: JobOptions,
+): Promise<PictureFacts> {
+  const { answer } = await run(jobs, { kind }, source, options);
+  assert(answer.outcome === "facts"); // isAnswerTo() lets nothing else through
+  const { type, width, height, frames, hasAlpha, scans } = answer;
+  return { type, width, height, frames, hasAlpha, scans };
 }
 
 function reasonOf(signal: AbortSignal): Error {
   const reason: unknown = signal.reason;
   return reason instanceof Error ? reason : new Error("aborted", { cause: reason });
-}
-
-/** What libvips said, as a line of printable ASCII: it may quote the picture. */
-function printable(text: string): string {
-  return text.replace(/[^\x20-\x7e×]/g, "?").slice(0, 300);
 }
