@@ -143,6 +143,8 @@ async function untilTrusted(fill: Fill): Promise<void> {
  * be had.
  */
 async function restOf(state: State, body: Beginning, offset: number): Promise<FillSource | undefined> {
+  // A source that has brought nothing is not asked again.
+  if (offset === 0) return undefined;
   const answer = await sameBytesFrom(body, offset);
   if (answer === undefined) return undefined;
   if (isRest(answer, offset)) return sourceOf(answer.body, body.timeoutMs, state.turns, body.network);
@@ -163,7 +165,7 @@ async function restOrAll(state: State, body: Beginning, offset: number): Promise
 
 async function sameBytesFrom(body: Beginning, offset: number): Promise<Arrived | undefined> {
   const { etag } = notesOf(body.head);
-  if (etag === null || etag.startsWith("W/") || offset === 0) return undefined;
+  if (etag === null || etag.startsWith("W/")) return undefined;
   try {
     const answer = await body.fetchPart({ range: `bytes=${offset}-`, "if-range": etag });
     if (fieldOf(answer.headers, "etag") === etag) return answer;

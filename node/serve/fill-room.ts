@@ -137,7 +137,7 @@ function bytesFor({ lengthBytes, keepBytesMax }: RoomWish, roomBytes: number): n
   const wanted = lengthBytes ?? keepBytesMax;
   if (lengthBytes !== null && wanted <= keepBytesMax && wanted <= roomBytes * parts.known) return wanted;
   const part = lengthBytes === null ? roomBytes * parts.unknown : roomBytes * parts.window;
-  const most = lengthBytes === null ? Math.max(keepBytesMax, windowBytes.least) : windowBytes.most;
+  const most = lengthBytes === null ? Math.max(keepBytesMax, windowBytes.most) : windowBytes.most;
   return Math.floor(Math.min(lengthBytes ?? Infinity, most, Math.max(windowBytes.least, part)));
 }
 
