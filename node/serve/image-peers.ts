@@ -1,0 +1,172 @@
+/**
+ * Pictures that other nodes have or make: the owner of a name in the site, a site with room, whoever may take one more
+ * rendering. image.ts asks here before it does the work itself; relay.ts has the exchange.
+ */
+import { asNearcastError } from "#base/errors.ts";
+import type { Log } from "#base/log.ts";
+import type { Fleet } from "#document/document.ts";
+import { keyOf } from "../cache/object.ts";
+import type { Records, SourceRecord } from "../cache/records.ts";
+import type { Tiers } from "../cache/tiers.ts";
+import type { VariantSets } from "../cache/variant-sets.ts";
+import type { MissReason } from "../deliver/outcome.ts";
+import type { Member } from "../peer/directory.ts";
+import { rankOwners } from "../peer/owners.ts";
+import { variantKey } from "../variant/key.ts";
+import type { Variant } from "../variant/variant.ts";
+import { type Answer, missReason } from "./image-answer.ts";
+import { deliverInstead, type Found, type Steps } from "./machine.ts";
+import type { Meanings } from "./meaning.ts";
+import type { Peers } from "./peers.ts";
+import type { Helpers, Relay, Relayed } from "./relay.ts";
+import type { Renderings, WantedVariant } from "./render.ts";
+import type { RequestContext } from "./request-context.ts";
+
+/** What answers requests for pictures. */
+export interface Images {
+  readonly tiers: Tiers;
+  readonly records: Records;
+  /** Null: this node is alone. */
+  readonly peers: Peers | null;
+  readonly relay: Relay | null;
+  readonly meanings: Meanings;
+  readonly renderings: Renderings;
+  readonly variantSets: VariantSets;
+  readonly fleet: () => Fleet;
+  readonly log: Log;
+}
+
+/** For whom: what a client's request may lead to, one of a peer may not. */
+export interface Asker {
+  readonly role: "client" | Helpers["role"];
+  readonly context: RequestContext;
+}
+
+/** Owners that are asked before a node does the work itself; the directory names no more. */
+const ownersMax = 2;
+
+/** Undefined: the name is ours, or nobody is there to own it. */
+export function ownersOf({ peers }: Images, name: string): Helpers | undefined {
+  if (peers === null || peers.directory.ownersBefore(name).length === 0) return undefined;
+  return { role: "owner", members: () => peers.directory.ownersBefore(name), triesMax: ownersMax };
+}
+
+/** Undefined: there is room here, or nowhere. */
+function roomFor({ peers }: Images, name: string): Helpers | undefined {
+  if (peers === null || peers.directory.roomElsewhere(name).length === 0) return undefined;
+  return { role: "spill", members: () => peers.directory.roomElsewhere(name), triesMax: 1 };
+}
+
+/** Who may be able to take one more rendering when this node can't. */
+function othersFor(images: Images, name: string): Helpers | undefined {
+  const { peers } = images;
+  const room = roomFor(images, name);
+  if (room !== undefined || peers === null) return room;
+  const members = (): readonly Member[] => rankOwners(name, peers.directory.site());
+  return members().length === 0 ? undefined : { role: "spill", members, triesMax: 1 };
+}
+
+/** Null: the answer is here, or to be made here. @param own what this node does by itself */
+export async function answerOfPeers(
+  images: Images,
+  order: WantedVariant,
+  asker: Asker,
+  found: Found<SourceRecord> | undefined,
+  own: Pick<Steps<SourceRecord, Answer>, "deliver">,
+): Promise<Answer | null> {
+  const state = found?.use.state;
+  const isHeld = found !== undefined && isHere(images, found.entry, order.variant);
+  if (isHeld && (state === "fresh" || state === "stale-revalidate")) return null;
+  const helpers = [
+    asker.role === "client" ? ownersOf(images, order.name) : undefined,
+    // What is held and only has to be validated is no work worth handing on.
+    asker.role !== "spill" && !isHeld ? roomFor(images, order.name) : undefined,
+  ];
+  for (const one of helpers) {
+    if (one === undefined) continue;
+    try {
+      const theirs = await askHelpers(images, order, found, one, asker.context);
+      if (theirs !== null) return theirs;
+    } catch (thrown) {
+      const isOfOrigin = asNearcastError(thrown).source === "origin";
+      const canServe = isHeld || (found !== undefined && hasSource(images, found.entry));
+      if (!isOfOrigin || found === undefined || !canServe || state === "expired") throw thrown;
+      if (state !== "stale-if-error") return null;
+      return await deliverInstead(own, found, thrown);
+    }
+  }
+  return null;
+}
+
+/** Of who may take one more rendering; null: nobody. */
+export async function answerOfOthers(
+  images: Images,
+  order: WantedVariant,
+  asker: Asker,
+  found: Found<SourceRecord> | undefined,
+): Promise<Answer | null> {
+  const others = othersFor(images, order.name);
+  return others === undefined ? null : await askHelpers(images, order, found, others, asker.context);
+}
+
+async function askHelpers(
+  images: Images,
+  order: WantedVariant,
+  found: Found<SourceRecord> | undefined,
+  helpers: Helpers,
+  context: RequestContext,
+): Promise<Answer | null> {
+  const { relay } = images;
+  if (relay === null) return null;
+  const { result, isCollapsed } = relay.ask(order, found?.entry, helpers, context);
+  const relayed = await result;
+  if (relayed === null) return null;
+  const reason = found?.use.state === "fresh" ? "uri-miss" : missReason(found?.entry);
+  return answerOf(images, relayed, order, helpers, { reason, isCollapsed });
+}
+
+function answerOf(
+  images: Images,
+  relayed: Relayed,
+  order: WantedVariant,
+  { role }: Helpers,
+  about: { reason: MissReason; isCollapsed: boolean },
+): Answer {
+  const { record, object, isStored, ageSeconds, status, peerMs, member } = relayed;
+  if ("sha256" in record.meaning && object !== null) noteUse(images, record.meaning.sha256, object.key);
+  const { ttlSeconds } = images.meanings.useOf(record, order.host);
+  const detail = role === "owner" ? "owner" : `spill-${member.site}`;
+  return {
+    record,
+    object,
+    outcome: { word: "miss", isStored, detail, ttlSeconds, ...about },
+    ageSeconds: ageSeconds === 0 ? null : ageSeconds,
+    timings: { peerMs },
+    status,
+  };
+}
+
+/** A source has a bounded number of stored variants: one that is used less makes room. */
+export function noteUse({ variantSets, fleet, tiers }: Images, sha256: string, key: string): void {
+  const surplus = variantSets.use(sha256, key, fleet().limits.variantsPerSourceMax);
+  if (surplus !== undefined) void tiers.remove(surplus);
+}
+
+export function isHere({ tiers }: Images, { meaning }: SourceRecord, variant: Variant): boolean {
+  return "absentStatus" in meaning || tiers.locate(keyOfVariant(meaning.sha256, variant)) !== undefined;
+}
+
+function hasSource({ tiers }: Images, { meaning }: SourceRecord): boolean {
+  return "sha256" in meaning && tiers.locate(keyOf("source", meaning.sha256)) !== undefined;
+}
+
+/** Keys of variants that are asked for again and again; an order that is remembered keeps its variant. */
+const keysOfVariants = new WeakMap<Variant, { sha256: string; key: string }>();
+
+export function keyOfVariant(sha256: string, variant: Variant): string {
+  const known = keysOfVariants.get(variant);
+  if (known?.sha256 === sha256) return known.key;
+  const key = variantKey(sha256, variant);
+  keysOfVariants.set(variant, { sha256, key });
+  return key;
+}
