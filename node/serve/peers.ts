@@ -15,7 +15,7 @@ import { LRUCache } from "lru-cache";
 import type { Dispatcher } from "undici";
 import { type Cancel, type Clock, sleep } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
-import { openFailureLog } from "#base/failure-log.ts";
+import { type FailureLog, openFailureLog } from "#base/failure-log.ts";
 import { parseForeignJson } from "#base/foreign-json.ts";
 import type { Log } from "#base/log.ts";
 import type { FeedPosition } from "#follow/feed.ts";
@@ -120,160 +120,180 @@ const detailLengthMax = 500;
 
 const countOf = { owner: "relayed", spill: "spilled", shield: "shielded" } as const satisfies Record<Role, string>;
 
-export function joinPeers(parts: {
-  directory: PeerDirectory;
-  client: Pick<PeerClient, "request">;
-  isBusy: () => boolean;
+interface Parts {
+  readonly directory: PeerDirectory;
+  readonly client: Pick<PeerClient, "request">;
+  readonly isBusy: () => boolean;
   /** Where the feed stands; null before the first contact and while all is being dropped. */
-  position: () => FeedPosition | null;
+  readonly position: () => FeedPosition | null;
   /** A promise while missed events are replayed, else null. */
-  gate: () => Promise<void> | null;
+  readonly gate: () => Promise<void> | null;
   /** Counts the keys of variants that clients got (peer/hot-keys). */
-  served: (key: string) => void;
-  clock: Clock;
-  log: Log;
-}): Peers {
-  const { directory, client, isBusy, position, gate, served, clock, log } = parts;
-  const counts: Omit<PeerCounts, "waiting"> = {
-    relayed: 0,
-    spilled: 0,
-    shielded: 0,
-    failed: 0,
-    unfit: 0,
-    busy: 0,
-    behind: 0,
-    replicated: 0,
+  readonly served: (key: string) => void;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+interface State extends Parts {
+  readonly counts: PeerCounts;
+  readonly failures: FailureLog;
+  /** Members that are not asked for a while, and until when. */
+  readonly overdueUntilMs: LRUCache<string, number>;
+  purgedSeq: number;
+}
+
+export function joinPeers(parts: Parts): Peers {
+  const { directory, isBusy, position, served, clock, log } = parts;
+  const state: State = {
+    ...parts,
+    counts: {
+      relayed: 0,
+      spilled: 0,
+      shielded: 0,
+      failed: 0,
+      unfit: 0,
+      busy: 0,
+      behind: 0,
+      waiting: 0,
+      replicated: 0,
+    },
+    failures: openFailureLog(log, clock),
+    overdueUntilMs: new LRUCache({ max: overdueMax }),
+    purgedSeq: 0,
   };
-  const failures = openFailureLog(log, clock);
-  const overdueUntilMs = new LRUCache<string, number>({ max: overdueMax });
-  let waitingForFeed = 0;
-  let purgedSeq = 0;
-
-  async function askOne<Result>(
-    question: Question<Result>,
-    member: Member,
-    timeoutMs: number,
-  ): Promise<PeerAnswer<Result>> {
-    const begunMs = clock.monotonicMs();
-    const before = position();
-    // The position moves on when a purge is in force on disk too; in memory it was so earlier.
-    const knownSeq = Math.max(before?.seq ?? 0, purgedSeq);
-    const gone = new AbortController();
-    const cancel = clock.every(watchMs, () => {
-      if (!directory.isMember(member)) gone.abort(new Error(`${member.name} is gone`));
-    });
-    const giveUp = (): void => {
-      gone.abort(question.signal?.reason);
-    };
-    if (question.signal?.aborted) giveUp();
-    else question.signal?.addEventListener("abort", giveUp, { once: true });
-    let cancelLate: Cancel | undefined;
-    try {
-      const answer = await client.request(member, {
-        method: "GET",
-        path: question.path,
-        headers: {
-          ...question.headers,
-          [fieldNames.role]: question.role,
-          ...(before === null ? {} : { [fieldNames.log]: writeLog({ ...before, seq: knownSeq }) }),
-        },
-        timeoutMs,
-        signal: gone.signal,
-      });
-      cancelLate = clock.after(Math.max(0, begunMs + timeoutMs - clock.monotonicMs()), () => {
-        answer.body.destroy(new Error(`the answer was not whole within ${timeoutMs} ms`));
-      });
-      const told = await readAnswer(answer);
-      const result = await question.read(answer, told);
-      const isOneLog =
-        before !== null && told.log?.originId === before.originId && position()?.originId === before.originId;
-      const feedSeq = isOneLog && told.log !== null ? Math.min(knownSeq, told.log.seq) : null;
-      return { result, member, told, feedSeq };
-    } finally {
-      cancel();
-      question.signal?.removeEventListener("abort", giveUp);
-      cancelLate?.();
-    }
-  }
-
-  function isOverdue({ name }: Member): boolean {
-    return clock.monotonicMs() < (overdueUntilMs.get(name) ?? 0);
-  }
-
   return {
     directory,
-    async ask(question) {
-      const asked = new Set<string>();
-      const deadlineMs = clock.monotonicMs() + question.timeoutMs;
-      for (let tries = 0; tries < question.triesMax; tries += 1) {
-        const member = question.members().find((one) => !asked.has(one.name) && !isOverdue(one));
-        const begunMs = clock.monotonicMs();
-        const leftMs = deadlineMs - begunMs;
-        if (member === undefined || leftMs <= 0) return null;
-        asked.add(member.name);
-        try {
-          const answer = await askOne(question, member, leftMs);
-          counts[countOf[question.role]] += 1;
-          return answer;
-        } catch (error) {
-          if (question.signal?.aborted) throw question.signal.reason as Error;
-          if (error instanceof SharedFailure) {
-            counts[countOf[question.role]] += 1;
-            throw error.failure;
-          }
-          counts.failed += 1;
-          const tookMs = Math.round(clock.monotonicMs() - begunMs);
-          if (tookMs >= overdueShare * question.timeoutMs) {
-            overdueUntilMs.set(member.name, clock.monotonicMs() + overdueMs);
-            const facts = { member: member.name, role: question.role, reason: (error as Error).message };
-            const message = "a peer used most of a request's time without an answer; other nodes are asked for a while";
-            failures.warn("OVERDUE", { ...facts, tookMs, overdueMs }, message);
-          }
-          if (error instanceof UnfitAnswer) {
-            counts.unfit += 1;
-            const facts = { member: member.name, role: question.role, reason: error.message };
-            failures.warn(
-              "UNFIT_ANSWER",
-              facts,
-              "a peer sent an unusable answer; the next one is asked, or the work is done here",
-            );
-            continue;
-          }
-          log.debug(
-            { member: member.name, role: question.role, reason: (error as Error).message },
-            "a peer did not answer",
-          );
-        }
-      }
-      return null;
-    },
+    ask: (question) => ask(state, question),
     purged(seq) {
-      purgedSeq = seq === 0 ? 0 : Math.max(purgedSeq, seq);
+      state.purgedSeq = seq === 0 ? 0 : Math.max(state.purgedSeq, seq);
     },
     isBusy,
-    async caughtUp(theirs) {
-      const deadlineMs = clock.monotonicMs() + behindMsMax;
-      for (;;) {
-        const ours = position();
-        const isSame = theirs === null || (ours !== null && ours.originId === theirs.originId);
-        if (gate() === null && isSame && (theirs === null || (ours?.seq ?? 0) >= theirs.seq)) return true;
-        // Another log: whichever of us is wrong will drop all that it has; nothing to wait for.
-        if (!isSame || clock.monotonicMs() >= deadlineMs || waitingForFeed >= behindWaitingMax) return false;
-        waitingForFeed += 1;
-        try {
-          await sleep(clock, behindLookMs);
-        } finally {
-          waitingForFeed -= 1;
-        }
-      }
-    },
+    caughtUp: (theirs) => caughtUp(state, theirs),
     position,
     served,
     count(what) {
-      counts[what] += 1;
+      state.counts[what] += 1;
     },
-    counts: () => ({ ...counts, waiting: waitingForFeed }),
+    counts: () => ({ ...state.counts }),
   };
+}
+
+async function ask<Result>(state: State, question: Question<Result>): Promise<PeerAnswer<Result> | null> {
+  const { clock, counts } = state;
+  const asked = new Set<string>();
+  const deadlineMs = clock.monotonicMs() + question.timeoutMs;
+  for (let tries = 0; tries < question.triesMax; tries += 1) {
+    const member = question.members().find((one) => !asked.has(one.name) && !isOverdue(state, one));
+    const begunMs = clock.monotonicMs();
+    const leftMs = deadlineMs - begunMs;
+    if (member === undefined || leftMs <= 0) return null;
+    asked.add(member.name);
+    try {
+      const answer = await askOne(state, question, member, leftMs);
+      counts[countOf[question.role]] += 1;
+      return answer;
+    } catch (error) {
+      if (question.signal?.aborted) throw question.signal.reason as Error;
+      if (error instanceof SharedFailure) {
+        counts[countOf[question.role]] += 1;
+        throw error.failure;
+      }
+      noteFailure(state, question, member, error as Error, clock.monotonicMs() - begunMs);
+    }
+  }
+  return null;
+}
+
+async function askOne<Result>(
+  state: State,
+  question: Question<Result>,
+  member: Member,
+  timeoutMs: number,
+): Promise<PeerAnswer<Result>> {
+  const { client, clock, directory, position } = state;
+  const begunMs = clock.monotonicMs();
+  const before = position();
+  // The position moves on when a purge is in force on disk too; in memory it was so earlier.
+  const knownSeq = Math.max(before?.seq ?? 0, state.purgedSeq);
+  const gone = new AbortController();
+  const cancel = clock.every(watchMs, () => {
+    if (!directory.isMember(member)) gone.abort(new Error(`${member.name} is gone`));
+  });
+  const giveUp = (): void => {
+    gone.abort(question.signal?.reason);
+  };
+  if (question.signal?.aborted) giveUp();
+  else question.signal?.addEventListener("abort", giveUp, { once: true });
+  let cancelLate: Cancel | undefined;
+  try {
+    const answer = await client.request(member, {
+      method: "GET",
+      path: question.path,
+      headers: {
+        ...question.headers,
+        [fieldNames.role]: question.role,
+        ...(before === null ? {} : { [fieldNames.log]: writeLog({ ...before, seq: knownSeq }) }),
+      },
+      timeoutMs,
+      signal: gone.signal,
+    });
+    cancelLate = clock.after(Math.max(0, begunMs + timeoutMs - clock.monotonicMs()), () => {
+      answer.body.destroy(new Error(`the answer was not whole within ${timeoutMs} ms`));
+    });
+    const told = await readAnswer(answer);
+    const result = await question.read(answer, told);
+    const isOneLog =
+      before !== null && told.log?.originId === before.originId && position()?.originId === before.originId;
+    const feedSeq = isOneLog && told.log !== null ? Math.min(knownSeq, told.log.seq) : null;
+    return { result, member, told, feedSeq };
+  } finally {
+    cancel();
+    question.signal?.removeEventListener("abort", giveUp);
+    cancelLate?.();
+  }
+}
+
+/** A try brought nothing: the next member is asked, or the work is done here. */
+function noteFailure(
+  { counts, clock, failures, overdueUntilMs, log }: State,
+  question: Pick<Question<unknown>, "role" | "timeoutMs">,
+  { name }: Member,
+  error: Error,
+  tookMs: number,
+): void {
+  counts.failed += 1;
+  const facts = { member: name, role: question.role, reason: error.message };
+  if (tookMs >= overdueShare * question.timeoutMs) {
+    overdueUntilMs.set(name, clock.monotonicMs() + overdueMs);
+    const message = "a peer used most of a request's time without an answer; other nodes are asked for a while";
+    failures.warn("OVERDUE", { ...facts, tookMs: Math.round(tookMs), overdueMs }, message);
+  }
+  if (error instanceof UnfitAnswer) {
+    counts.unfit += 1;
+    const message = "a peer sent an unusable answer; the next one is asked, or the work is done here";
+    failures.warn("UNFIT_ANSWER", facts, message);
+  } else log.debug(facts, "a peer did not answer");
+}
+
+function isOverdue({ clock, overdueUntilMs }: State, { name }: Member): boolean {
+  return clock.monotonicMs() < (overdueUntilMs.get(name) ?? 0);
+}
+
+async function caughtUp({ clock, position, gate, counts }: State, theirs: FeedPosition | null): Promise<boolean> {
+  const deadlineMs = clock.monotonicMs() + behindMsMax;
+  for (;;) {
+    const ours = position();
+    const isSame = theirs === null || (ours !== null && ours.originId === theirs.originId);
+    if (gate() === null && isSame && (theirs === null || (ours?.seq ?? 0) >= theirs.seq)) return true;
+    // Another log: whichever of us is wrong will drop all that it has; nothing to wait for.
+    if (!isSame || clock.monotonicMs() >= deadlineMs || counts.waiting >= behindWaitingMax) return false;
+    counts.waiting += 1;
+    try {
+      await sleep(clock, behindLookMs);
+    } finally {
+      counts.waiting -= 1;
+    }
+  }
 }
 
 /** What a member handed over is not what was asked for. It may be broken, or in somebody else's hands. */
