@@ -1,9 +1,10 @@
 /**
- * Bodies that nobody will read. undici's raise an error when they are destroyed unread, and one that nobody listens to
- * would end the process.
+ * Bodies of responses: read whole within a bound, or given up. undici's raise an error when they are destroyed unread,
+ * and one that nobody listens to would end the process.
  */
 import type { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
+import { NearcastError } from "#base/errors.ts";
 
 /** What is left of a body that is this long is read and dropped, so that its connection can be used again. */
 const drainBytesMax = 64 * 1024;
@@ -18,4 +19,26 @@ export function dropStream(body: Readable): void {
 export function dropBody(answer: Pick<Dispatcher.ResponseData, "body">): void {
   answer.body.on("error", () => undefined);
   answer.body.dump({ limit: drainBytesMax }).catch(() => undefined); // its connection is closed; that is all
+}
+
+/** The whole body of an origin. @throws NearcastError BODY_TOO_LARGE, as soon as it is known to pass the bound */
+export async function readBody(answer: Dispatcher.ResponseData, bytesMax: number): Promise<Buffer> {
+  const tooLarge = (): NearcastError =>
+    new NearcastError("BODY_TOO_LARGE", `the origin's answer is larger than ${bytesMax} bytes`);
+  const announced = Number(answer.headers["content-length"] ?? 0);
+  if (announced > bytesMax) {
+    dropBody(answer);
+    throw tooLarge();
+  }
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > bytesMax) {
+      dropBody(answer);
+      throw tooLarge();
+    }
+    chunks.push(chunk);
+  }
+  return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, length);
 }

@@ -19,9 +19,8 @@ import { type FailureLog, openFailureLog } from "#base/failure-log.ts";
 import { parseForeignJson } from "#base/foreign-json.ts";
 import type { Log } from "#base/log.ts";
 import type { FeedPosition } from "#follow/feed.ts";
-import { dropBody } from "../fetch/body.ts";
+import { dropBody, readBody } from "../fetch/body.ts";
 import { fieldOf } from "../fetch/asset.ts";
-import { readBody } from "../fetch/origin.ts";
 import type { PeerClient } from "../peer/client.ts";
 import type { Member, PeerDirectory } from "../peer/directory.ts";
 import {

@@ -11,7 +11,7 @@ import type { Clock } from "#base/clock.ts";
 import { parseForeignJson } from "#base/foreign-json.ts";
 import type { Log } from "#base/log.ts";
 import type { Tiers } from "../cache/tiers.ts";
-import { readBody } from "../fetch/origin.ts";
+import { readBody } from "../fetch/body.ts";
 import type { PeerClient } from "../peer/client.ts";
 import type { Member } from "../peer/directory.ts";
 import type { HotKeys } from "../peer/hot-keys.ts";
