@@ -31,7 +31,7 @@ import type { TransferRules } from "../deliver/transfer.ts";
 import type { RequestContext } from "../serve/request-context.ts";
 import { contextOf } from "./context.ts";
 import { http1Sink } from "./http1-sink.ts";
-import { type Order, rememberImageOrders } from "./understand.ts";
+import { askedOf, type Order, rememberImageOrders } from "./understand.ts";
 
 /** How this node presents itself to probes. */
 export type Presence = "starting" | "ready" | "draining";
@@ -129,7 +129,7 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     handler(request, reply) {
       const current = fleet();
       if (current === null) throw new NearcastError("NOT_READY", "this node has no fleet document yet");
-      const understood = understandOften(current.document, request.raw, request.originalUrl);
+      const understood = understandOften(current.document, askedOf(request.raw, request.originalUrl));
       const { host } = understood.order;
       request.servedHost = host;
       const waiting = gate();

@@ -29,33 +29,47 @@ const rememberedAcceptMax = 256;
  * understand() for requests that come again and again: an order for a picture depends on document, host, target and
  * Accept alone, and is frozen, so that what is derived from it can be remembered too.
  */
-export function rememberImageOrders(): (document: Fleet, request: IncomingMessage, target: string) => Order {
+export function rememberImageOrders(): (document: Fleet, request: Asked) => Order {
   const orders = new LRUCache<string, Order>({ max: ordersMax });
   let ofDocument: Fleet | undefined;
-  return (document, request, target) => {
-    const { headers, rawHeaders } = request;
-    let hosts = 0;
-    for (let index = 0; index < rawHeaders.length; index += 2) {
-      const name = rawHeaders[index] ?? "";
-      if (name.length === 4 && name.toLowerCase() === "host") hosts += 1;
-    }
-    // Node keeps the first of several; others in front of us may have kept the last (RFC 9112 §3.2).
-    if (hosts > 1) throw new NearcastError("BAD_REQUEST", "the request must have only one Host field");
-    const accept = headers.accept ?? "";
+  return (document, request) => {
+    const { target, host = "", accept = "" } = request;
     const isShort = target.length <= rememberedTargetMax && accept.length <= rememberedAcceptMax;
     // A line feed is in none of the three.
-    const key = isShort ? `${headers.host ?? ""}\n${accept}\n${target}` : "";
+    const key = isShort ? `${host}\n${accept}\n${target}` : "";
     if (document !== ofDocument) {
       orders.clear();
       ofDocument = document;
     }
     const known = isShort ? orders.get(key) : undefined;
     if (known !== undefined) return known;
-    const method = request.method === "HEAD" ? "HEAD" : "GET";
-    const understood = understand(document, { method, target, fields: headers });
+    const understood = understand(document, { method: request.method, target, fields: request.fields() });
     if (isShort && understood.kind === "images") orders.set(key, understood);
     return understood;
   };
+}
+
+/** What of a request decides its order. */
+export interface Asked {
+  readonly method: "GET" | "HEAD";
+  readonly target: string;
+  /** The values of the fields Host and Accept. */
+  readonly host: string | undefined;
+  readonly accept: string | undefined;
+  readonly fields: () => AssetOrder["fields"];
+}
+
+/** What Node's server has read. @throws NearcastError BAD_REQUEST for more than one Host */
+export function askedOf({ method, headers, rawHeaders }: IncomingMessage, target: string): Asked {
+  let hosts = 0;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] ?? "";
+    if (name.length === 4 && name.toLowerCase() === "host") hosts += 1;
+  }
+  // Node keeps the first of several; others in front of us may have kept the last (RFC 9112 §3.2).
+  if (hosts > 1) throw new NearcastError("BAD_REQUEST", "the request must have only one Host field");
+  const { host, accept } = headers;
+  return { method: method === "HEAD" ? "HEAD" : "GET", target, host, accept, fields: () => headers };
 }
 
 /** A request's method, target and fields as an order for one of the servers; pure. @throws NearcastError 4xx */

@@ -56,6 +56,8 @@ export interface AssetServer {
    * @throws NearcastError of the origin, when there is nothing to deliver; in the promise, or at once
    */
   serve: (order: AssetOrder, context: RequestContext) => Delivery | Promise<Delivery>;
+  /** The response, when it is fresh, and in memory or in the page cache: without a wait, and so without a promise. */
+  serveNow: (order: AssetOrder, isWhole: boolean) => Delivery | undefined;
   /** For another node. @throws like serve() */
   serveToPeer: (order: AssetOrder, role: Role, context: RequestContext) => AssetDelivery | Promise<AssetDelivery>;
   explain: (order: AssetOrder) => Promise<Record<string, unknown>>;
@@ -118,6 +120,7 @@ export function createAssetServer(parts: {
   const env: Env = { tiers, fetcher, fetches, ways, rangeCounts, fleet, clock, log };
   return {
     serve: (order, context) => serve(env, { order, asker: "client", context }),
+    serveNow: (order, isWhole) => serveNow(env, order, isWhole),
     serveToPeer: (order, asker, context) => serve(env, { order, asker, context }),
     explain: (order) => explain(env, order),
     fills: fetches.fills,
@@ -137,6 +140,12 @@ function serve(env: Env, request: Request): AssetDelivery | Promise<AssetDeliver
   }
   const at = lookUp(env, request);
   return at instanceof Promise ? at.then((later) => answerFrom(env, request, later)) : answerFrom(env, request, at);
+}
+
+function serveNow(env: Env, order: AssetOrder, isWhole: boolean): Delivery | undefined {
+  const at = lookUp(env, { order, context: { ...ownWork, isWhole } });
+  if (at instanceof Promise || at.found?.use.state !== "fresh") return undefined;
+  return storedDelivery(at.found, "fresh");
 }
 
 function answerFrom(env: Env, request: Request, at: LookedUp): AssetDelivery | Promise<AssetDelivery> {
