@@ -21,14 +21,18 @@ export function openRelay(socket: Socket): Relay {
       if (socket.isPaused()) socket.resume();
     },
     write(chunk: Buffer | string, encoding, done) {
-      socket.write(chunk as string, encoding, settled(done));
+      const taken = onceTaken(done);
+      socket.write(chunk as string, encoding, taken);
+      if (socket.writableLength === 0) taken();
     },
     writev(chunks, done) {
+      const taken = onceTaken(done);
       socket.cork();
       for (const { chunk, encoding } of chunks.slice(0, -1)) socket.write(chunk as string, encoding);
       const last = chunks.at(-1);
-      if (last !== undefined) socket.write(last.chunk as string, last.encoding, settled(done));
+      if (last !== undefined) socket.write(last.chunk as string, last.encoding, taken);
       socket.uncork();
+      if (socket.writableLength === 0) taken();
     },
     final(done) {
       socket.end(() => {
@@ -40,13 +44,17 @@ export function openRelay(socket: Socket): Relay {
       done(error);
     },
   });
-  // A connection that broke is an end like others: who left did not send something unreadable.
-  const settled =
-    (done: () => void) =>
-    (error?: Error | null): void => {
+  /** Called back at once where the system took the bytes at once, as a socket's own writes are. */
+  const onceTaken = (done: () => void): ((error?: Error | null) => void) => {
+    let isDone = false;
+    return (error) => {
+      if (isDone) return;
+      isDone = true;
+      // A connection that broke is an end like others: who left did not send something unreadable.
       if (error === undefined || error === null) done();
       else relay.destroy();
     };
+  };
   const connection = Object.assign(relay, {
     remoteAddress: socket.remoteAddress,
     setTimeout(timeMs: number) {
