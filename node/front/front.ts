@@ -16,7 +16,7 @@
  */
 import type { Socket } from "node:net";
 import type { Clock } from "#base/clock.ts";
-import { type CommonFields, type LaneSink, openLaneSink } from "./lane-sink.ts";
+import { type CommonFields, joinedBytesMax, type LaneSink, openLaneSink } from "./lane-sink.ts";
 import { openRelay, type Relay } from "./relay.ts";
 import { newRequestHead, readRequestHead, type RequestHead } from "./request-head.ts";
 
@@ -94,7 +94,11 @@ export function openFront(parts: FrontParts): Front {
     connections: new Set(),
     byRelay: new WeakMap(),
     head: newRequestHead(),
-    common: { date: dateOf(parts.clock), keepAliveSeconds: Math.floor(parts.waits.idle / 1000) },
+    common: {
+      date: dateOf(parts.clock),
+      keepAliveSeconds: Math.floor(parts.waits.idle / 1000),
+      joined: Buffer.allocUnsafeSlow(joinedBytesMax),
+    },
     isDraining: false,
   };
   return {
@@ -106,8 +110,7 @@ export function openFront(parts: FrontParts): Front {
       if (connection?.phase === "relaying") {
         connection.socket.setTimeout(0); // the server's own, for an idle connection
         answered(state, connection);
-      }
-      else if (state.isDraining) connection?.socket.destroySoon();
+      } else if (state.isDraining) connection?.socket.destroySoon();
     },
     sweep() {
       sweep(state);

@@ -11,18 +11,23 @@ export interface CommonFields {
   /** The value of Date for a response without one, made once per second. */
   readonly date: () => string;
   readonly keepAliveSeconds: number;
+  /** Where head and body are joined; who leaves bytes in it to the system replaces it. */
+  joined: Buffer;
 }
+
+/** Head and body up to here leave in one write: to copy them costs less than to hand over two buffers. */
+export const joinedBytesMax = 80 * 1024;
+
+/** A body in memory up to here is copied behind its head. */
+const copiedBytesMax = 16 * 1024;
 
 export interface LaneSink extends Sink {
   /** Until the response to the request that begins now has ended. */
   readonly begin: () => void;
 }
 
-/** A body up to here is copied behind its head: one buffer costs less than two to hand over. */
-const joinedBytesMax = 8192;
-
 export function openLaneSink(socket: Socket, common: CommonFields): LaneSink {
-  let head: Buffer | null = null;
+  let head: string | null = null;
   let unwritten = 0;
   let isEnded = false;
   let whenClosed: PromiseWithResolvers<void> | undefined;
@@ -45,13 +50,33 @@ export function openLaneSink(socket: Socket, common: CommonFields): LaneSink {
     unwritten += 1;
     return socket.write(bytes, written);
   };
+  /** @returns what keeps the bytes that the system has not taken */
+  const writeJoined = (first: string, body: Uint8Array): Buffer => {
+    const length = first.length + body.length;
+    if (length > common.joined.length) {
+      const own = Buffer.allocUnsafeSlow(length);
+      own.write(first, "latin1");
+      own.set(body, first.length);
+      write(own);
+      return own;
+    }
+    const { joined } = common;
+    joined.write(first, "latin1");
+    joined.set(body, first.length);
+    write(joined.subarray(0, length));
+    if (socket.writableLength > 0) common.joined = Buffer.allocUnsafeSlow(joinedBytesMax);
+    return joined;
+  };
   const writeBehindHead = (body: Buffer): boolean => {
     const first = head;
     head = null;
     if (first === null) return write(body);
-    if (body.length <= joinedBytesMax) return write(Buffer.concat([first, body], first.length + body.length));
+    if (body.length <= copiedBytesMax) {
+      writeJoined(first, body);
+      return !socket.writableNeedDrain;
+    }
     socket.cork();
-    write(first);
+    write(Buffer.from(first, "latin1"));
     const isReady = write(body);
     socket.uncork();
     return isReady;
@@ -63,11 +88,11 @@ export function openLaneSink(socket: Socket, common: CommonFields): LaneSink {
       head = null;
       isEnded = false;
     },
-    head(status, fields) {
-      head = headBlock(status, fields, common);
+    head(status, fields, block = null) {
+      head = headText(status, fields, block, common);
     },
     flush() {
-      if (head !== null) write(head);
+      if (head !== null) write(Buffer.from(head, "latin1"));
       head = null;
     },
     allowSilence: () => undefined, // what is stored is never silent
@@ -76,9 +101,15 @@ export function openLaneSink(socket: Socket, common: CommonFields): LaneSink {
       isEnded = true;
       if (chunk !== undefined && chunk.length > 0) writeBehindHead(chunk);
       else if (head !== null) {
-        write(head);
+        write(Buffer.from(head, "latin1"));
         head = null;
       } else settle();
+    },
+    endBorrowed(chunk) {
+      isEnded = true;
+      const first = head ?? "";
+      head = null;
+      return writeJoined(first, chunk);
     },
     pendingBytes: () => socket.writableLength,
     taken() {
@@ -115,17 +146,40 @@ export function openLaneSink(socket: Socket, common: CommonFields): LaneSink {
 // oxlint-disable-next-line no-control-regex -- these are what is looked for
 const unsendable = /[^\t\r\n\u0020-\u007e\u0080-\u00ff]/;
 
+/** Blocks as text, and whether there is a Date: decoded and examined once per block, as objects are sent many times. */
+const textOfBlock = new WeakMap<Buffer, { readonly text: string; readonly hasDate: boolean }>();
+
 /** @throws TypeError for a field that can't be sent */
-function headBlock(status: number, fields: readonly string[], { date, keepAliveSeconds }: CommonFields): Buffer {
-  let block = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "unknown"}\r\n`;
-  let hasDate = false;
+function knownText(block: Buffer): { readonly text: string; readonly hasDate: boolean } {
+  let known = textOfBlock.get(block);
+  if (known === undefined) {
+    const text = block.toString("latin1");
+    if (unsendable.test(text)) throw new TypeError("a field has a character that can't be sent");
+    known = { text, hasDate: /^date:/im.test(text) };
+    textOfBlock.set(block, known);
+  }
+  return known;
+}
+
+const noBlock = { text: "", hasDate: false };
+
+/** @throws TypeError for a field that can't be sent */
+function headText(
+  status: number,
+  fields: readonly string[],
+  block: Buffer | null,
+  { date, keepAliveSeconds }: CommonFields,
+): string {
+  const { text, hasDate } = block === null ? noBlock : knownText(block);
+  let isDated = hasDate;
+  let own = "";
   for (let index = 0; index < fields.length; index += 2) {
     const name = fields[index] ?? "";
-    if (name.length === 4 && name.toLowerCase() === "date") hasDate = true;
-    block += `${name}: ${fields[index + 1]}\r\n`;
+    if (name.length === 4 && name.toLowerCase() === "date") isDated = true;
+    own += `${name}: ${fields[index + 1]}\r\n`;
   }
-  if (!hasDate) block += `Date: ${date()}\r\n`;
-  block += `Connection: keep-alive\r\nKeep-Alive: timeout=${keepAliveSeconds}\r\n\r\n`;
-  if (unsendable.test(block)) throw new TypeError("a field has a character that can't be sent");
-  return Buffer.from(block, "latin1");
+  if (unsendable.test(own)) throw new TypeError("a field has a character that can't be sent");
+  const dated = isDated ? "" : `Date: ${date()}\r\n`;
+  const start = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "unknown"}\r\n`;
+  return `${start}${text}${own}${dated}Connection: keep-alive\r\nKeep-Alive: timeout=${keepAliveSeconds}\r\n\r\n`;
 }

@@ -103,7 +103,11 @@ const methodGet = Buffer.from("GET /");
 const methodHead = Buffer.from("HEAD /");
 const version = Buffer.from(" HTTP/1.1\r\n");
 
-type Meaning = { readonly name: Buffer; readonly does: "note" | "not-plain" | "odd" | "connection"; readonly at: number };
+type Meaning = {
+  readonly name: Buffer;
+  readonly does: "note" | "not-plain" | "odd" | "connection";
+  readonly at: number;
+};
 /** Names that mean something here, by length: few of one length, so they are compared one by one. */
 const meaningsByLength: readonly (readonly Meaning[])[] = (() => {
   const table: Meaning[][] = Array.from({ length: 20 }, () => []);

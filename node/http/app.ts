@@ -31,7 +31,7 @@ import type { TransferRules } from "../deliver/transfer.ts";
 import type { RequestContext } from "../serve/request-context.ts";
 import { contextOf } from "./context.ts";
 import { http1Sink } from "./http1-sink.ts";
-import { askedOf, type Order, rememberImageOrders } from "./understand.ts";
+import { askedOf, type Order, rememberOrders } from "./understand.ts";
 
 /** How this node presents itself to probes. */
 export type Presence = "starting" | "ready" | "draining";
@@ -121,7 +121,7 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     return reply.header(proofField, sign(status, body)).send(body);
   });
 
-  const understandOften = rememberImageOrders();
+  const understandOften = rememberOrders();
 
   app.route({
     method: ["GET", "HEAD"],

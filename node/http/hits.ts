@@ -16,7 +16,7 @@ import { fieldIn, fieldsIn, isConditional } from "../front/request-head.ts";
 import type { AssetServer } from "../serve/asset.ts";
 import type { ImageServer } from "../serve/image.ts";
 import type { Presence, ServedRequest } from "./app.ts";
-import { type Order, rememberImageOrders } from "./understand.ts";
+import { type Order, rememberOrders } from "./understand.ts";
 
 export interface HitsParts {
   node: string;
@@ -35,7 +35,7 @@ const noFields = {};
 
 export function createHits(parts: HitsParts): Answer {
   const { node, images, assets, fleet, presence, gate, transfers, served, load, clock } = parts;
-  const understandOften = rememberImageOrders();
+  const understandOften = rememberOrders();
 
   function orderOf({ bytes, head }: FrontRequest, target: string): Order | undefined {
     const current = fleet();

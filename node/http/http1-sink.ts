@@ -1,6 +1,19 @@
 /** A sink for a response of Node's HTTP/1.1 server. Only this file writes to the response. */
 import type { ServerResponse } from "node:http";
+import { headerPairsOf } from "../cache/object.ts";
 import type { Sink } from "../deliver/sink.ts";
+
+/** Names and values in turn, read once per block: an object in memory is sent many times. */
+const pairsOfBlock = new WeakMap<Buffer, readonly string[]>();
+
+function flatPairsOf(block: Buffer): readonly string[] {
+  let pairs = pairsOfBlock.get(block);
+  if (pairs === undefined) {
+    pairs = headerPairsOf(block).flat();
+    pairsOfBlock.set(block, pairs);
+  }
+  return pairs;
+}
 
 export function http1Sink(response: ServerResponse): Sink {
   let closed: Promise<void> | undefined;
@@ -15,8 +28,8 @@ export function http1Sink(response: ServerResponse): Sink {
     whenTaken = undefined;
   };
   return {
-    head(status, fields) {
-      response.writeHead(status, fields as string[]);
+    head(status, fields, block = null) {
+      response.writeHead(status, block === null ? (fields as string[]) : [...flatPairsOf(block), ...fields]);
     },
     flush() {
       response.flushHeaders();
@@ -30,6 +43,11 @@ export function http1Sink(response: ServerResponse): Sink {
     },
     end(chunk) {
       response.end(chunk);
+    },
+    endBorrowed(chunk) {
+      const copy = Buffer.from(chunk);
+      response.end(copy);
+      return copy;
     },
     pendingBytes: () => response.writableLength, // with its socket's
     taken() {

@@ -51,6 +51,7 @@ import {
   roles,
   writeTold,
 } from "../serve/wire.ts";
+import { primaryKeyOf } from "../serve/asset-key.ts";
 import { parseCanonicalForm } from "../variant/key.ts";
 import { judgeConditions } from "../deliver/conditions.ts";
 import { parseTarget } from "./target.ts";
@@ -185,7 +186,11 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
     const began = await begin(request);
     const fields = { ...request.headers };
     delete fields.authorization;
-    const delivery = await assets.serveToPeer({ host, method: "GET", target, fields }, role, context);
+    const delivery = await assets.serveToPeer(
+      { host, method: "GET", target, primaryKey: primaryKeyOf(host, target), fields },
+      role,
+      context,
+    );
     const { outcome, ageSeconds, feedSeq, isSoftPurged, statusBefore: status = null } = delivery;
     const about = {
       ageMs: (ageSeconds ?? 0) * 1000,

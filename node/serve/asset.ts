@@ -32,7 +32,7 @@ import {
   storedDelivery,
 } from "./asset-delivery.ts";
 import { type AssetFetches, createAssetFetches, type Fetched, type Question } from "./asset-fetch.ts";
-import { keyAmong, notesOf, primaryKeyOf } from "./asset-key.ts";
+import { keyAmong, notesOf } from "./asset-key.ts";
 import {
   createRangeCounts,
   type RangeCounts,
@@ -168,7 +168,7 @@ function answerFrom(env: Env, request: Request, at: LookedUp): AssetDelivery | P
 type Asked = Pick<Request, "order" | "context">;
 
 function lookUp(env: Env, asked: Asked): LookedUp | Promise<LookedUp> {
-  const primaryKey = primaryKeyOf(asked.order);
+  const { primaryKey } = asked.order;
   const first = env.tiers.find(primaryKey, asked.context.isWhole);
   const further = (found: Stored | undefined): LookedUp | Promise<LookedUp> => lookAmong(env, asked, primaryKey, found);
   return first instanceof Promise ? first.then(further) : further(first);
@@ -262,7 +262,7 @@ async function deliverFetched(
     case "renewed": {
       // The fetch may have been for other fields than this client's.
       const { varyFields, key } = fetched.head;
-      if (keyAmong(primaryKeyOf(order), varyFields, order.fields) !== key) return await lookAgain(env, request, joins);
+      if (keyAmong(order.primaryKey, varyFields, order.fields) !== key) return await lookAgain(env, request, joins);
       const reason = at.found === undefined ? at.reason : "stale";
       return fetchedDelivery(fetched, { reason, isCollapsed, tookMs, wallMs: env.clock.wallMs() });
     }

@@ -63,7 +63,7 @@ import { freshnessOf } from "./source-freshness.ts";
 export interface ImageServer {
   /** @throws NearcastError of the origin or the decoder, when there is nothing to deliver */
   serve: (order: ImageOrder, context: RequestContext) => Promise<Delivery>;
-  /** The answer, when it is fresh and in memory: without a wait, and so without a promise. */
+  /** The answer, when it is fresh, and in memory or in the page cache: without a wait, and so without a promise. */
   serveNow: (order: ImageOrder) => Delivery | undefined;
   /** For another node. @throws NearcastError like serve(); OVERLOADED when it would be a new rendering, and too much */
   serveToPeer: (wanted: WantedVariant, role: Helpers["role"], context: RequestContext) => Promise<Answer>;
@@ -152,13 +152,14 @@ function serveNow(images: Images, order: ImageOrder): Delivery | undefined {
   if (record === undefined || "absentStatus" in record.meaning) return undefined;
   const use = meanings.useOf(record, order.host);
   if (use.state !== "fresh") return undefined;
-  const object = tiers.loadMemory(keyOfVariant(record.meaning.sha256, order.variant));
-  if (object === undefined) return undefined;
+  const object = tiers.find(keyOfVariant(record.meaning.sha256, order.variant), true);
+  // Whoever asks again joins what is being read.
+  if (object === undefined || object instanceof Promise) return undefined;
   peers?.served(object.key);
   noteUse(images, record.meaning.sha256, object.key);
-  const outcome: Outcome = { word: "hit", tier: "memory", ttlSeconds: use.ttlSeconds };
+  const outcome: Outcome = { word: "hit", tier: object.tier, ttlSeconds: use.ttlSeconds };
   const about = { outcome, ageSeconds: use.ageSeconds, timings: noTimings, status: null };
-  return delivery(order, storedInMemory(object), about);
+  return delivery(order, object, about);
 }
 
 async function answer(images: Images, order: WantedVariant, asker: Asker): Promise<Answer> {

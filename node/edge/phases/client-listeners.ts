@@ -25,7 +25,10 @@ export async function listenForClients(
   listeners: Listener[],
 ): Promise<void> {
   for (const endpoint of config.http) {
-    const listener = await listenOn(endpoint, edgeApp, { reusePort: process.sharesPorts, front: { answer: hits, clock } });
+    const listener = await listenOn(endpoint, edgeApp, {
+      reusePort: process.sharesPorts,
+      front: { answer: hits, clock },
+    });
     listeners.push(listener);
     lifecycle.defer(`listener ${endpoint.host}:${listener.port}`, () => listener.close(requestGraceMs));
   }
