@@ -150,7 +150,7 @@ function answerFrom(env: Env, request: Request, at: LookedUp): AssetDelivery | P
     refuseUncached(order, "the stored response is stale");
   return run<Stored, AssetDelivery>({
     lookUp: () => found,
-    deliver: (found, because) => storedDelivery(found, because),
+    deliver: storedDelivery,
     ask: async (before, late) => {
       if (before === undefined && order.method === "HEAD") return await pass(env, request, "head");
       if (before === undefined && isFarAway(env, request, at)) return await passPart(env, request, at);
