@@ -12,7 +12,7 @@ const staleWaitMs = Type.Integer({
   default: 1000,
   unit: "ms",
   description:
-    "how long a request waits for the origin if `staleIfErrorSeconds` allows a stale response; then it gets that one, " +
+    "how long a request waits for the origin if `staleIfErrorSeconds` allows a stale response; then it gets that, " +
     "and the revalidation continues in the background",
 });
 

@@ -20,8 +20,8 @@
  * Probing: one request that is known to be good is under way; the others wait for it, but not for long.
  * Recovering: about half as many requests at a time, and per second, as the origin answered before it failed. Each
  * response allows one more at a time, and the responses of a fifth of a second double the rate, up to `rampMost` times
- * the rate before. An origin that is as fast as before has that within a second, and never gets more than twice its usual load.
- * Each step that is over while requests still wait doubles the limit: the origin has shown that it can take it.
+ * the rate before. An origin that is as fast as before has its usual load within a second, and never twice that. Each
+ * step that is over while requests still wait doubles the limit: the origin has shown that it can take it.
  *
  *   rate  1.5 ┤          ┌────────────── as long as requests wait, 10 s
  *         1.0 ┤    ┌─────┘
@@ -49,7 +49,7 @@ const rampStepUnknownMs = 2000;
 const rateKnownMin = 1;
 /** The rate at which a recovery starts at the least: the load before may be unknown, and this harms no origin. */
 const recoveryRateMin = 32;
-/** Starts that are late by no more than this are made up for: timers are late by some ms, and by more when it is busy. */
+/** Starts that are late by no more than this are made up for: timers are late by some ms, more on a busy machine. */
 const catchUpMs = 20;
 /** The rate of responses is averaged over about this time. */
 const rateWindowMs = 10_000;
@@ -75,7 +75,7 @@ export interface Breaker {
   /** Responses per second while it is closed, as of the latest one. */
   rate: number;
   rateAtMs: number;
-  /** Of the oldest request since the latest response; undefined: none. Since then, silence is a failure, not a pause. */
+  /** Of the oldest request since the latest response; undefined: none. Since then, silence is no pause. */
   unansweredSinceMs: number | undefined;
   /** While it recovers: requests at one time, and the rate, with the moment from which the next one may start. */
   allowance: number;
