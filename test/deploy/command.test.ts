@@ -90,7 +90,8 @@ test("the help groups the verbs, and the spellings of before still work, with a 
   assert.deepEqual([now.status, before.status, before.stdout], [0, 0, now.stdout]);
   assert.match(before.stderr, /^note: `npx nearcast check` is now `npx nearcast fleet check`/);
   const oldVerbs = ["check", "apply", "releases"];
-  for (const { old, help } of await eachOf(oldVerbs, async (old) => ({ old, help: await helpOf(old) }))) {
+  const oldHelps = await eachOf(oldVerbs, async (verb) => ({ old: verb, help: await helpOf(verb) }));
+  for (const { old, help } of oldHelps) {
     assert.equal(help.status, 0, old);
     assert.match(help.stdout, new RegExp(`npx nearcast fleet ${old}`), old);
     assert.doesNotMatch(stdout, new RegExp(`^  ${old}\\b`, "m"), old);
