@@ -5,6 +5,7 @@
 import type { Clock } from "#base/clock.ts";
 import { clientNetworkOf } from "#base/client-network.ts";
 import { NearcastError } from "#base/errors.ts";
+import type { Log } from "#base/log.ts";
 import type { Fleet } from "#document/document.ts";
 import type { LoadMeter } from "#health/load-meter.ts";
 import { probePath } from "#health/prober.ts";
@@ -29,12 +30,13 @@ export interface HitsParts {
   served: (request: ServedRequest) => void;
   load: LoadMeter;
   clock: Clock;
+  log: Log;
 }
 
 const noFields = {};
 
 export function createHits(parts: HitsParts): Answer {
-  const { node, images, assets, fleet, presence, gate, transfers, served, load, clock } = parts;
+  const { node, images, assets, fleet, presence, gate, transfers, served, load, clock, log } = parts;
   const understandOften = rememberOrders();
 
   function orderOf({ bytes, head }: FrontRequest, target: string): Order | undefined {
@@ -62,14 +64,19 @@ export function createHits(parts: HitsParts): Answer {
     const headers = isConditional(head) ? fieldsIn(bytes, head) : noFields;
     const isWhole = method === "GET" && headers === noFields;
     const delivery: Delivery | undefined =
-      understood.kind === "images" ? images.serveNow(understood.order) : assets.serveNow(understood.order, isWhole);
+      understood.kind === "images"
+        ? images.serveNow(understood.order, isWhole)
+        : assets.serveNow(understood.order, isWhole);
     if (delivery === undefined || delivery.lengthBytes === null) return "relay";
     const { host } = understood.order;
     const nowMs = clock.monotonicMs();
     const about = { host: host.name, kind: host.kind, outcome: delivery.outcome.word, durationMs: nowMs - startedMs };
-    const report = ({ status, bodyBytes }: Sent): "sent" => {
+    const report = ({ status, bodyBytes, end, error }: Sent): "sent" => {
       load.count(nowMs, bodyBytes);
       served({ ...about, status, bodyBytes });
+      if (end !== "complete") {
+        log.debug({ host: host.name, end, bodyBytes, reason: error?.message }, "a response ended early");
+      }
       return "sent";
     };
     const share = (): string => clientNetworkOf(socket.remoteAddress);

@@ -52,19 +52,20 @@ import {
 import { run, type Steps } from "./machine.ts";
 import { createMeanings } from "./meaning.ts";
 import type { ImageOrder } from "./order.ts";
+import { createPatience } from "./patience.ts";
 import type { Peers } from "./peers.ts";
 import { ownWork, type RequestContext } from "./request-context.ts";
 import { createRelay, type Helpers } from "./relay.ts";
 import { createRenderings, type RenderCounts, type Renderer, type WantedVariant } from "./render.ts";
 import { createShield, type ToldSource } from "./shield.ts";
 import { createSources, followSource, type SourceName } from "./source.ts";
-import { freshnessOf } from "./source-freshness.ts";
+import { freshnessOf, staleWaitMsOf } from "./source-freshness.ts";
 
 export interface ImageServer {
   /** @throws NearcastError of the origin or the decoder, when there is nothing to deliver */
   serve: (order: ImageOrder, context: RequestContext) => Promise<Delivery>;
   /** The answer, when it is fresh, and in memory or in the page cache: without a wait, and so without a promise. */
-  serveNow: (order: ImageOrder) => Delivery | undefined;
+  serveNow: (order: ImageOrder, isWhole: boolean) => Delivery | undefined;
   /** For another node. @throws NearcastError like serve(); OVERLOADED when it would be a new rendering, and too much */
   serveToPeer: (wanted: WantedVariant, role: Helpers["role"], context: RequestContext) => Promise<Answer>;
   /** As the shield, for another node. @throws NearcastError ORIGIN_*, BODY_TOO_LARGE */
@@ -96,11 +97,12 @@ export function createImageServer(parts: {
   clock: Clock;
   log: Log;
 }): ImageServer {
-  const { tiers, records, peers = null, fleet, log } = parts;
+  const { tiers, records, peers = null, fleet, clock, log } = parts;
   const sources = createSources({ ...parts, peers });
   const meanings = createMeanings({ ...parts, sources });
   const renderings = createRenderings({ ...parts, sources });
-  const shield = createShield({ records, meanings, sources });
+  const patience = createPatience(clock);
+  const shield = createShield({ records, meanings, sources, patience });
   const relay = peers === null ? null : createRelay({ ...parts, peers });
   const images: Images = {
     tiers,
@@ -110,12 +112,13 @@ export function createImageServer(parts: {
     meanings,
     renderings,
     variantSets: createVariantSets(),
+    patience,
     fleet,
     log,
   };
   return {
     serve: (order, context) => serve(images, order, context),
-    serveNow: (order) => serveNow(images, order),
+    serveNow: (order, isWhole) => serveNow(images, order, isWhole),
     serveToPeer: (wanted, role, context) => answer(images, wanted, { role, context }),
     sourceToPeer: shield.tell,
     async isHere(wanted) {
@@ -146,13 +149,13 @@ async function serve(images: Images, order: ImageOrder, context: RequestContext)
   return delivery(order, answered.object, answered);
 }
 
-function serveNow(images: Images, order: ImageOrder): Delivery | undefined {
+function serveNow(images: Images, order: ImageOrder, isWhole: boolean): Delivery | undefined {
   const { records, meanings, tiers, peers } = images;
   const record = records.peek(order.name);
   if (record === undefined || "absentStatus" in record.meaning) return undefined;
   const use = meanings.useOf(record, order.host);
   if (use.state !== "fresh") return undefined;
-  const object = tiers.find(keyOfVariant(record.meaning.sha256, order.variant), true);
+  const object = tiers.find(keyOfVariant(record.meaning.sha256, order.variant), isWhole);
   // Whoever asks again joins what is being read.
   if (object === undefined || object instanceof Promise) return undefined;
   peers?.served(object.key);
@@ -189,10 +192,9 @@ function stepsFor(images: Images, order: WantedVariant, asker: Asker): Omit<Step
       const about = { ageSeconds, timings: {}, status: null };
       return deliver(images, order, asker, { record, source: null }, { describe, ...about });
     },
-    ask: (before) => followSource(order, () => askAndDeliver(images, order, asker, before?.entry)),
-    askBehind({ entry: record }) {
-      revalidateBehind(images, order, asker, record);
-    },
+    ask: (before, late) => followSource(order, () => askAndDeliver(images, order, asker, before?.entry, late)),
+    askBehind: ({ entry: record }) => revalidateBehind(images, order, asker, record),
+    waiting: { patience: images.patience, key: order.name, waitMsFor: (record) => staleWaitMsOf(record, order.host) },
   };
 }
 
@@ -202,9 +204,12 @@ async function askAndDeliver(
   order: WantedVariant,
   asker: Asker,
   before: SourceRecord | undefined,
+  late: AbortSignal | undefined,
 ): Promise<Answer> {
   const { result, isCollapsed } = images.meanings.ask(order, before, "shield", asker.context);
   const asked = await result;
+  // Nothing is rendered for a client that has its answer.
+  late?.throwIfAborted();
   const { lifetimeSeconds } = freshnessOf(asked.record, order.host);
   return await deliver(
     images,
@@ -259,18 +264,21 @@ async function deliver(
 
 const never = (): boolean => false;
 
-/** Renews a record while its variant is being sent. */
-function revalidateBehind(images: Images, order: WantedVariant, asker: Asker, record: SourceRecord): void {
-  const { relay, meanings, log } = images;
-  const renew = async (): Promise<unknown> => {
-    const owners = asker.role === "client" ? ownersOf(images, order.name) : undefined;
+/** Renews a record while its variant is being sent. Never rejects. */
+async function revalidateBehind(
+  { peers, relay, meanings, log }: Images,
+  order: WantedVariant,
+  asker: Asker,
+  record: SourceRecord,
+): Promise<void> {
+  const owners = asker.role === "client" ? ownersOf({ peers }, order.name) : undefined;
+  try {
     const relayed = owners === undefined ? null : await relay?.ask(order, record, owners, asker.context).result;
-    return relayed ?? (await meanings.ask(order, record, "shield", asker.context).result);
-  };
-  renew().catch((error: unknown) => {
+    if (relayed === null || relayed === undefined) await meanings.ask(order, record, "shield", asker.context).result;
+  } catch (error) {
     const facts = { reason: (error as Error).message, source: order.name };
     log.debug(facts, "revalidation in the background failed; the stale picture stays");
-  });
+  }
 }
 
 async function explain(images: Images, order: ImageOrder): Promise<Record<string, unknown>> {

@@ -39,6 +39,7 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
     served: metrics.served,
     transfers: servers.transfers,
     clock,
+    log,
   };
   const hits = createHits(serving);
   const edgeApp = buildEdgeApp({
@@ -46,7 +47,6 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
     site: config.site,
     answer: () => healthAnswer(setup),
     secrets: link.secrets.secrets,
-    log,
   });
   lifecycle.defer("edge application", () => edgeApp.close());
   const adminApp = buildAdminApp({
