@@ -199,7 +199,7 @@ function find(state: State, key: string, isWhole: boolean): Stored | undefined |
     return judgedAgain(state, result);
   }
   if (found === undefined || isGone(state, found.facts)) return undefined;
-  if (!isWhole || !isForMemory(state, found)) return storedOnDisk(state, found);
+  if (!isWhole || !isWorthMemory(state, found)) return storedOnDisk(state, found);
   const read = readWhole(found);
   if (!(read instanceof Promise)) return admit(state, found, read);
   const { result } = state.loads.join(key, (flight) => admitLater(state, found, read, { flight, forgotten }));
@@ -207,7 +207,7 @@ function find(state: State, key: string, isWhole: boolean): Stored | undefined |
 }
 
 /** Whether an object on disk is small, and requested more often than what would make room for it. */
-function isForMemory({ memory }: State, { key, facts, headerBlock, lengthBytes }: DiskObject): boolean {
+function isWorthMemory({ memory }: State, { key, facts, headerBlock, lengthBytes }: DiskObject): boolean {
   if (lengthBytes > promotedBytesMax) return false;
   return memory.isWanted(key, memoryBytesFor(lengthBytes, headerBlock), costMsOf(facts));
 }
@@ -232,7 +232,7 @@ async function headFirst(
   const found = await finding;
   if (found === undefined || loading.flight.isOvertaken) return undefined;
   if (!isUsable(state, found.facts, loading.forgotten)) return undefined;
-  if (!loading.isWhole || !isForMemory(state, found)) return storedOnDisk(state, found);
+  if (!loading.isWhole || !isWorthMemory(state, found)) return storedOnDisk(state, found);
   return await admitLater(state, found, Promise.resolve(readWhole(found)), loading);
 }
 

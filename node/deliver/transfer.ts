@@ -119,9 +119,11 @@ export async function transfer(reader: BodyReader, sink: Sink, rules: TransferRu
  */
 async function waitWithoutRoom(ready: Promise<void>, sink: Sink, rules: TransferRules, room: Room): Promise<boolean> {
   let isReady = false;
-  const noted = ready.then(() => {
+  const note = async (): Promise<void> => {
+    await ready;
     isReady = true;
-  });
+  };
+  const noted = note();
   if (sink.pendingBytes() > 0) {
     const first = Promise.race([noted, sink.taken()]);
     if (!(await within(first, allowedMs(sink.pendingBytes(), rules), rules.clock))) {

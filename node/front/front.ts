@@ -31,7 +31,8 @@ export interface FrontRequest {
 
 /**
  * Answers a request that the front has read, or leaves it.
- * "sent": the system has the whole response. A promise: of whether it was answered, "relay" when nothing was sent.
+ * "sent": the system has the whole response. A promise: of whether it was answered, "relay" when nothing was sent. It
+ * never rejects.
  */
 export type Answer = (request: FrontRequest) => "relay" | "sent" | Promise<"relay" | "sent">;
 
@@ -211,11 +212,19 @@ function answerOne(state: State, connection: Connection, bytes: Buffer): void {
     return;
   }
   connection.phase = "answering";
-  void answer.then((later) => {
-    if (socket.destroyed) return;
-    if (later === "sent") answered(state, connection);
-    else relayOne(state, connection, bytes.subarray(0, lengthBytes));
-  });
+  void finish(state, connection, answer, bytes.subarray(0, lengthBytes));
+}
+
+async function finish(
+  state: State,
+  connection: Connection,
+  answer: Promise<"relay" | "sent">,
+  request: Buffer,
+): Promise<void> {
+  const later = await answer;
+  if (connection.socket.destroyed) return;
+  if (later === "sent") answered(state, connection);
+  else relayOne(state, connection, request);
 }
 
 /** Nothing is in progress on the connection any more: what waits comes next, in another turn. */

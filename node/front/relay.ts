@@ -22,7 +22,7 @@ export function openRelay(socket: Socket): Relay {
     },
     write(chunk: Buffer | string, encoding, done) {
       const taken = onceTaken(done);
-      socket.write(chunk as string, encoding, taken);
+      socket.write(chunk, encoding, taken);
       if (socket.writableLength === 0) taken();
     },
     writev(chunks, done) {

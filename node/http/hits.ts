@@ -4,7 +4,6 @@
  */
 import type { Clock } from "#base/clock.ts";
 import { clientNetworkOf } from "#base/client-network.ts";
-import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import type { Fleet } from "#document/document.ts";
 import type { LoadMeter } from "#health/load-meter.ts";
@@ -82,15 +81,14 @@ export function createHits(parts: HitsParts): Answer {
     const share = (): string => clientNetworkOf(socket.remoteAddress);
     try {
       const sent = deliver({ method, headers }, delivery, sink, { node, startedMs, nowMs, rules: transfers, share });
-      return sent instanceof Promise ? sent.then(report, leaveRefused) : report(sent);
+      return sent instanceof Promise ? sent.then(report, leave) : report(sent);
     } catch {
-      return "relay"; // a field that can't be sent: nothing was
+      return leave();
     }
   };
 }
 
-/** Without room for its bytes, a response has not begun. */
-function leaveRefused(error: unknown): "relay" {
-  if (error instanceof NearcastError) return "relay";
-  throw error;
+/** A response that failed here has not begun: there is no room for its bytes, or a field can't be sent. */
+function leave(): "relay" {
+  return "relay";
 }

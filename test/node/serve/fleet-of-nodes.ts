@@ -279,7 +279,7 @@ export async function startNodes(
       directory,
       peerApp: app,
       get: (source, variant = {}, clientNetwork) => images.serve(orderOf(source, variant), testContext(clientNetwork)),
-      getNow: (source, variant = {}) => images.serveNow(orderOf(source, variant)),
+      getNow: (source, variant = {}) => images.serveNow(orderOf(source, variant), true),
       async asset(target, fields = {}) {
         assert(assetsHost?.kind === "assets");
         return await withWholeBody(
