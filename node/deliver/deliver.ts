@@ -321,13 +321,19 @@ function dropContentFields(fields: string[]): void {
   }
 }
 
+/** With one decimal, as toFixed() writes it, which takes a hit longer than its look-up. */
+function tenthsOf(timeMs: number): string {
+  const tenths = Math.round(timeMs * 10);
+  return `${Math.trunc(tenths / 10)}.${tenths % 10}`;
+}
+
 /** Server-Timing (W3C): what the request cost here, and where. */
 function serverTiming(delivery: Delivery, totalMs: number): string {
   const { fetchMs, renderMs, peerMs } = delivery.timings;
   const parts = [`cache;desc=${delivery.outcome.word}`];
-  if (fetchMs !== undefined) parts.push(`fetch;dur=${fetchMs.toFixed(1)}`);
-  if (renderMs !== undefined) parts.push(`render;dur=${renderMs.toFixed(1)}`);
-  if (peerMs !== undefined) parts.push(`peer;dur=${peerMs.toFixed(1)}`);
-  parts.push(`total;dur=${totalMs.toFixed(1)}`);
+  if (fetchMs !== undefined) parts.push(`fetch;dur=${tenthsOf(fetchMs)}`);
+  if (renderMs !== undefined) parts.push(`render;dur=${tenthsOf(renderMs)}`);
+  if (peerMs !== undefined) parts.push(`peer;dur=${tenthsOf(peerMs)}`);
+  parts.push(`total;dur=${tenthsOf(totalMs)}`);
   return parts.join(", ");
 }
