@@ -117,18 +117,7 @@ export function openLaneSink(socket: Socket, common: CommonFields): LaneSink {
       whenTaken ??= Promise.withResolvers();
       return whenTaken.promise;
     },
-    drained: () =>
-      new Promise((resolve) => {
-        if (isGone() || !socket.writableNeedDrain) {
-          resolve();
-          return;
-        }
-        const done = (): void => {
-          socket.off("drain", done).off("close", done);
-          resolve();
-        };
-        socket.on("drain", done).on("close", done);
-      }),
+    drained: () => (isGone() || !socket.writableNeedDrain ? Promise.resolve() : drainOf(socket)),
     isClosed: () => isGone() || (isEnded && unwritten === 0),
     closed() {
       if (isGone() || (isEnded && unwritten === 0)) return Promise.resolve();
@@ -140,6 +129,16 @@ export function openLaneSink(socket: Socket, common: CommonFields): LaneSink {
       if (!(isEnded && unwritten === 0)) socket.destroy();
     },
   };
+}
+
+function drainOf(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      socket.off("drain", done).off("close", done);
+      resolve();
+    };
+    socket.on("drain", done).on("close", done);
+  });
 }
 
 /** Characters that Node's server refuses in a field's value, too; line ends are the exception that splits fields. */
