@@ -77,6 +77,8 @@ declare module "fastify" {
     startedMs: number;
     /** The host that it names, once that is known. */
     servedHost: Host | undefined;
+    /** What was to be sent; undefined: nothing could be had. */
+    outcome: Outcome | undefined;
   }
 }
 
@@ -99,6 +101,7 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
   // In fields of the request: a WeakMap that each request enters costs every garbage collection.
   app.decorateRequest("startedMs", 0);
   app.decorateRequest("servedHost", undefined);
+  app.decorateRequest("outcome", undefined);
 
   app.addHook("onRequest", (request, reply, done) => {
     request.startedMs = clock.monotonicMs();
@@ -157,13 +160,16 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
   function send(request: FastifyRequest, reply: FastifyReply, host: Host, delivery: Delivery): void | Promise<void> {
     // Who keeps a connection is told to open the next one elsewhere.
     if (presence() === "draining") reply.raw.shouldKeepAlive = false;
+    request.outcome = delivery.outcome;
     const startMs = request.startedMs;
     const nowMs = clock.monotonicMs();
     const about = { host: host.name, kind: host.kind, outcome: delivery.outcome.word, durationMs: nowMs - startMs };
     const report = ({ status, bodyBytes, end, error }: Sent): void => {
       load.count(nowMs, bodyBytes);
       served({ ...about, status, bodyBytes });
-      if (end !== "complete") log.debug({ end, bodyBytes, reason: error?.message }, "a response ended early");
+      if (end === "complete") return;
+      const facts = { requestId: request.id, host: host.name, end, bodyBytes, reason: error?.message };
+      log.debug(facts, "a response ended early");
     };
     const context = {
       node,
@@ -207,7 +213,7 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     const host = request.servedHost;
     const about = { host: host?.name ?? null, kind: host?.kind ?? "none", outcome: "error" } as const;
     served({ ...about, status: error.status, durationMs, bodyBytes: 0 });
-    if (host !== undefined) reply.header("Cache-Status", errorStatusOf(node, error.code));
+    if (host !== undefined) reply.header("Cache-Status", errorStatusOf(node, error, request.outcome));
     if (error.status === 503) reply.header("Retry-After", retryAfterOf(error));
     return reply
       .code(error.status)

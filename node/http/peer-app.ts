@@ -151,7 +151,8 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
     if (known.includes(meaning.sha256)) return await reply.headers(source).code(304).send();
     const { etag, type = typeOf(object.headerBlock) } = object.facts.notes as { etag: string; type?: string };
     const fields = { ...source, etag, "content-type": type, "content-length": String(object.lengthBytes) };
-    await sendBody(reply, { status: 200, fields: Object.entries(fields).flat() }, object.body, wholeBody);
+    const head = { status: 200, fields: Object.entries(fields).flat() };
+    await sendBody({ request, reply, host: wanted.host.name }, head, object.body, wholeBody);
     return await reply;
   });
 
@@ -194,7 +195,7 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
       outcome,
       status,
     } as const;
-    await sendAsset(request, reply, delivery, tell(began, about));
+    await sendAsset({ request, reply, host: host.name }, delivery, tell(began, about));
     return await reply;
   });
 
@@ -205,11 +206,11 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
 
   /** The stored header section as it is; what nodes only tell each other is added. */
   async function sendAsset(
-    request: FastifyRequest,
-    reply: FastifyReply,
+    asked: Asked,
     delivery: AssetDelivery,
     told: Readonly<Record<string, string>>,
   ): Promise<void> {
+    const { request, reply } = asked;
     const { body, status, lengthBytes } = delivery;
     const isUnchanged = isNotModified(request, delivery);
     const hasContent = !isUnchanged && status !== 204 && status !== 304;
@@ -221,15 +222,17 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
     for (const [name, value] of Object.entries(told)) fields.push(name, value);
     if (lengthBytes !== null && hasContent) fields.push("Content-Length", String(lengthBytes));
     reply.raw.sendDate = false; // the stored one is what counts
-    await sendBody(reply, { status: isUnchanged ? 304 : status, fields }, body, hasContent ? wholeBody : null);
+    await sendBody(asked, { status: isUnchanged ? 304 : status, fields }, body, hasContent ? wholeBody : null);
   }
 
   /** @param part null: the head alone @throws NearcastError OVERLOADED, before anything was sent */
-  async function sendBody(reply: FastifyReply, head: Head, body: Body, part: Part | null): Promise<void> {
+  async function sendBody({ request, reply, host }: Asked, head: Head, body: Body, part: Part | null): Promise<void> {
     const { raw } = reply;
     try {
       const sent = await send(head, body, part, http1Sink(raw), sending);
-      if (sent.end !== "complete") log.debug({ end: sent.end, reason: sent.error?.message }, "a response ended early");
+      const { end, bodyBytes, error } = sent;
+      const facts = { requestId: request.id, host, end, bodyBytes, reason: error?.message };
+      if (end !== "complete") log.debug(facts, "a response ended early");
     } catch (error) {
       if (error instanceof NearcastError) throw error;
       failures.error("UNSENDABLE", { err: error }, "a response could not be sent to a peer");
@@ -261,6 +264,14 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
   }
 
   return app;
+}
+
+/** A question that is being answered, for the log too. */
+interface Asked {
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+  /** The name of the host that it is about. */
+  readonly host: string;
 }
 
 interface Answered {
