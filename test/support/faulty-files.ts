@@ -44,6 +44,8 @@ export function faultyFiles(): FaultyFiles {
     read: (...args) => run("read", () => real.read(...args)),
     write: (...args) => run("write", () => real.write(...args)),
     sizeOf: (...args) => run("sizeOf", () => real.sizeOf(...args)),
+    sync: (...args) => run("sync", () => real.sync(...args)),
+    syncDirectory: (...args) => run("syncDirectory", () => real.syncDirectory(...args)),
     rename: (...args) => run("rename", () => real.rename(...args)),
     unlink: (...args) => run("unlink", () => real.unlink(...args)),
     list: (...args) => run("list", () => real.list(...args)),

@@ -35,6 +35,8 @@ export function memoryFiles(): Files {
       if (end > file.bytes.length) file.bytes = Buffer.concat([file.bytes, Buffer.alloc(end - file.bytes.length)]);
       written.copy(file.bytes, position);
     },
+    sync: async () => undefined,
+    syncDirectory: async () => undefined,
     sizeOf: async (descriptor) => at(descriptor).bytes.length,
     close(descriptor) {
       open[descriptor] = undefined;

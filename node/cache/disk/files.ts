@@ -7,6 +7,7 @@
 import {
   constants,
   close as closeFile,
+  fdatasync,
   fstat,
   open as openFile,
   read as readFile,
@@ -17,6 +18,7 @@ import {
   unlink as unlinkFile,
   writev,
 } from "node:fs";
+import { syncDirectory } from "#base/atomic-file.ts";
 import { openReadNow, type ReadNow } from "./read-now.ts";
 
 export interface Files {
@@ -29,6 +31,10 @@ export interface Files {
   /** Writes all of the buffers, one after the other. */
   write: (descriptor: number, position: number, buffers: readonly Buffer[]) => Promise<void>;
   sizeOf: (descriptor: number) => Promise<number>;
+  /** What was written to the file survives a power failure from then on, if its name does. */
+  sync: (descriptor: number) => Promise<void>;
+  /** The names in a directory, as they are now, survive a power failure from then on. */
+  syncDirectory: (directory: string) => Promise<void>;
   /** Never fails: there is nothing that a caller could do. */
   close: (descriptor: number) => void;
   rename: (from: string, to: string) => Promise<void>;
@@ -71,6 +77,17 @@ export function realFiles(): Files {
       });
       return size;
     },
+    sync: (descriptor) =>
+      during(
+        busy,
+        descriptor,
+        settled((done) => {
+          fdatasync(descriptor, (error) => {
+            done(error, undefined);
+          });
+        }),
+      ),
+    syncDirectory,
     close(descriptor) {
       if (busy.operations.has(descriptor)) busy.closing.add(descriptor);
       else closeFile(descriptor, () => undefined);

@@ -40,11 +40,14 @@ export async function replay(state: DiskState, log: Log): Promise<void> {
   const snapshots = generationsOf(names, "snapshot");
   const journals = generationsOf(names, "journal");
   journal.generation = Math.max(0, ...snapshots, ...journals);
+  journal.isNameUnsynced = true;
   const newest = snapshots.at(-1);
   if (newest !== undefined) await readIndexFile(state, `snapshot-${newest}`, log);
   let isDamaged = false;
   for (const generation of journals) {
     if (newest !== undefined && generation < newest) continue;
+    // The last process may have been killed before its sync.
+    journal.unsynced.add(generation);
     if (!(await readIndexFile(state, `journal-${generation}`, log))) isDamaged = true;
   }
   if (isDamaged) dropAll(state);
