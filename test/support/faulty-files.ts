@@ -42,6 +42,7 @@ export function faultyFiles(): FaultyFiles {
     close: real.close,
     open: (...args) => run("open", () => real.open(...args)),
     read: (...args) => run("read", () => real.read(...args)),
+    readInto: (...args) => run("readInto", () => real.readInto(...args)),
     write: (...args) => run("write", () => real.write(...args)),
     sizeOf: (...args) => run("sizeOf", () => real.sizeOf(...args)),
     sync: (...args) => run("sync", () => real.sync(...args)),

@@ -28,6 +28,7 @@ export function memoryFiles(): Files {
       return bytes.length === lengthBytes ? bytes : undefined;
     },
     read: async (...where) => copyOf(...where),
+    readInto: async (descriptor, position, target) => copyOf(descriptor, position, target.length).copy(target),
     write: async (descriptor, position, buffers) => {
       const file = at(descriptor);
       const written = Buffer.concat(buffers);

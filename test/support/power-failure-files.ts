@@ -78,6 +78,7 @@ function filesOn(disk: Disk): PowerFailureFiles {
     },
     readNow: () => undefined,
     read: async (...where) => copyOf(...where),
+    readInto: async (descriptor, position, target) => copyOf(descriptor, position, target.length).copy(target),
     write: async (descriptor, position, buffers) => {
       const inode = at(descriptor);
       const bytes = Buffer.concat(buffers);
