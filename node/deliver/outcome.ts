@@ -3,7 +3,7 @@
  * prints.
  *
  *   hit     from a tier, fresh
- *   stale   from a tier, after its lifetime: it is being revalidated in the background, or the origin failed
+ *   stale   from a tier, after its lifetime: it is being revalidated in the background, or the origin failed or is late
  *   miss    the response had to be fetched, rendered or revalidated first
  *   bypass  the response passed through and was neither stored nor shared
  *
@@ -17,9 +17,12 @@ import type { Body } from "#base/body.ts";
 
 export type MissReason = "uri-miss" | "vary-miss" | "stale";
 
+/** Why something stale is delivered: it is being revalidated, the origin failed, or it is late. */
+export type StaleReason = "revalidating" | "origin-error" | "origin-slow";
+
 export type Outcome =
   | { word: "hit"; tier: Tier; ttlSeconds: number }
-  | { word: "stale"; tier: Tier; reason: "revalidating" | "origin-error"; ttlSeconds: number }
+  | { word: "stale"; tier: Tier; reason: StaleReason; ttlSeconds: number }
   | { word: "miss"; reason: MissReason; isStored: boolean; isCollapsed: boolean; detail: string; ttlSeconds: number }
   | { word: "bypass"; reason: string };
 
@@ -75,7 +78,7 @@ function entryOf(node: string, outcome: Outcome): string {
     case "hit":
       return `${node}; hit; ttl=${outcome.ttlSeconds}; detail=${outcome.tier}`;
     case "stale": {
-      // `hit` is for what was not forwarded; in front of a failure it was (RFC 9211 §2.1, §2.2).
+      // `hit` is for what was not forwarded; in front of an origin that fails or is late, it was (RFC 9211 §2.1, §2.2).
       const how = outcome.reason === "revalidating" ? "hit" : "fwd=stale";
       return `${node}; ${how}; ttl=${outcome.ttlSeconds}; detail=${outcome.tier}-${outcome.reason}`;
     }

@@ -52,13 +52,14 @@ import {
 import { run, type Steps } from "./machine.ts";
 import { createMeanings } from "./meaning.ts";
 import type { ImageOrder } from "./order.ts";
+import { createPatience } from "./patience.ts";
 import type { Peers } from "./peers.ts";
 import { ownWork, type RequestContext } from "./request-context.ts";
 import { createRelay, type Helpers } from "./relay.ts";
 import { createRenderings, type RenderCounts, type Renderer, type WantedVariant } from "./render.ts";
 import { createShield, type ToldSource } from "./shield.ts";
 import { createSources, followSource, type SourceName } from "./source.ts";
-import { freshnessOf } from "./source-freshness.ts";
+import { freshnessOf, staleWaitMsOf } from "./source-freshness.ts";
 
 export interface ImageServer {
   /** @throws NearcastError of the origin or the decoder, when there is nothing to deliver */
@@ -96,11 +97,12 @@ export function createImageServer(parts: {
   clock: Clock;
   log: Log;
 }): ImageServer {
-  const { tiers, records, peers = null, fleet, log } = parts;
+  const { tiers, records, peers = null, fleet, clock, log } = parts;
   const sources = createSources({ ...parts, peers });
   const meanings = createMeanings({ ...parts, sources });
   const renderings = createRenderings({ ...parts, sources });
-  const shield = createShield({ records, meanings, sources });
+  const patience = createPatience(clock);
+  const shield = createShield({ records, meanings, sources, patience });
   const relay = peers === null ? null : createRelay({ ...parts, peers });
   const images: Images = {
     tiers,
@@ -110,6 +112,7 @@ export function createImageServer(parts: {
     meanings,
     renderings,
     variantSets: createVariantSets(),
+    patience,
     fleet,
     log,
   };
@@ -188,10 +191,9 @@ function stepsFor(images: Images, order: WantedVariant, asker: Asker): Omit<Step
       const about = { ageSeconds, timings: {}, status: null };
       return deliver(images, order, asker, { record, source: null }, { describe, ...about });
     },
-    ask: (before) => followSource(order, () => askAndDeliver(images, order, asker, before?.entry)),
-    askBehind({ entry: record }) {
-      revalidateBehind(images, order, asker, record);
-    },
+    ask: (before, late) => followSource(order, () => askAndDeliver(images, order, asker, before?.entry, late)),
+    askBehind: ({ entry: record }) => revalidateBehind(images, order, asker, record),
+    waiting: { patience: images.patience, key: order.name, waitMsFor: (record) => staleWaitMsOf(record, order.host) },
   };
 }
 
@@ -201,9 +203,12 @@ async function askAndDeliver(
   order: WantedVariant,
   asker: Asker,
   before: SourceRecord | undefined,
+  late: AbortSignal | undefined,
 ): Promise<Answer> {
   const { result, isCollapsed } = images.meanings.ask(order, before, "shield", asker.context);
   const asked = await result;
+  // Nothing is rendered for a client that has its answer.
+  late?.throwIfAborted();
   const { lifetimeSeconds } = freshnessOf(asked.record, order.host);
   return await deliver(
     images,
@@ -258,18 +263,21 @@ async function deliver(
 
 const never = (): boolean => false;
 
-/** Renews a record while its variant is being sent. */
-function revalidateBehind(images: Images, order: WantedVariant, asker: Asker, record: SourceRecord): void {
-  const { relay, meanings, log } = images;
-  const renew = async (): Promise<unknown> => {
-    const owners = asker.role === "client" ? ownersOf(images, order.name) : undefined;
+/** Renews a record while its variant is being sent. Never rejects. */
+async function revalidateBehind(
+  { peers, relay, meanings, log }: Images,
+  order: WantedVariant,
+  asker: Asker,
+  record: SourceRecord,
+): Promise<void> {
+  const owners = asker.role === "client" ? ownersOf({ peers }, order.name) : undefined;
+  try {
     const relayed = owners === undefined ? null : await relay?.ask(order, record, owners, asker.context).result;
-    return relayed ?? (await meanings.ask(order, record, "shield", asker.context).result);
-  };
-  renew().catch((error: unknown) => {
+    if (relayed === null || relayed === undefined) await meanings.ask(order, record, "shield", asker.context).result;
+  } catch (error) {
     const facts = { reason: (error as Error).message, source: order.name };
     log.debug(facts, "revalidation in the background failed; the stale picture stays");
-  });
+  }
 }
 
 async function explain(images: Images, order: ImageOrder): Promise<Record<string, unknown>> {

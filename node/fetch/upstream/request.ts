@@ -189,7 +189,7 @@ async function attempts(running: Running): Promise<{ head: Dispatcher.ResponseDa
         void exchange.ended.finally(() => exchanges.delete(exchange));
       });
       const arrived = await before(ending.signal, first);
-      succeeded(breaker);
+      succeeded(breaker, clock.monotonicMs());
       earn(upstream.giveWays);
       if (arrived.head.statusCode < 400) rememberGood(upstream, { path: wish.path, headers: wish.probeHeaders });
       pump(upstream);

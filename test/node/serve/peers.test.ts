@@ -526,3 +526,29 @@ test("a shield that hands over no picture is refused, and the origin is asked", 
   assert.deepEqual({ unfit, shielded }, { unfit: 1, shielded: 0 });
   assert.deepEqual(origin.counts(), { questions: 2, bodies: 2 });
 });
+
+test("a silent origin behind an owner or a shield: each node serves its stale picture after the wait", async (t) => {
+  const origin = await startPictureOrigin(t);
+  picturesOf(["a.png", "b.png"], origin);
+  const imagesHost = { staleWaitMs: 200 };
+  const settings = { sites: { fra: 2, ams: 1 }, shield: "ams", renderer: quickRenderer(), imagesHost };
+  const world = await startNodes(t, origin.url, settings);
+  const owner = world.ownerOf("fra", "a.png");
+  const other = world.otherOf("fra", "a.png");
+  for (const node of world.nodes) await node.get("a.png");
+  await world.ownerOf("fra", "b.png").get("b.png");
+  world.skip(250);
+  const silence = Promise.withResolvers<void>();
+  origin.delay(() => silence.promise);
+  for (const node of [other, owner, world.node("ams1")]) {
+    const got = await node.get("a.png");
+    assert.deepEqual([got.status, got.outcome.word], [200, "stale"], node.name);
+    assert.match(node.statusOf(got), /fwd=stale; ttl=-150; detail=memory-origin-slow$/);
+  }
+  // What this node does not hold, its owner has: it sends the stale one.
+  const relayed = await world.otherOf("fra", "b.png").get("b.png");
+  assert.match(world.otherOf("fra", "b.png").statusOf(relayed), /fwd=stale; ttl=-150; detail=memory-origin-slow, /);
+  assert.equal(origin.counts().questions, 4, "one for each name, beside those of the start");
+  silence.resolve();
+  await until(async () => (await other.get("a.png")).outcome.word === "hit");
+});
