@@ -38,6 +38,17 @@ test("what was removed before a sync never comes back after a power failure", as
   let [found, confirmations] = [0, 0];
   let [generation, lives] = [0, 1];
 
+  async function sync(): Promise<void> {
+    const [of, then] = [lives, new Map(removed)];
+    const isSafe = await tier.sync();
+    // A process that was killed confirms nothing.
+    if (of !== lives) return;
+    assert(isSafe);
+    confirmations += 1;
+    raise(written, then);
+    raise(confirmed, then);
+  }
+
   async function act(): Promise<void> {
     const name = names[below(names.length)] ?? "";
     switch (below(10)) {
@@ -57,15 +68,7 @@ test("what was removed before a sync never comes back after a power failure", as
         break;
       case 3:
       case 4: {
-        const [of, then] = [lives, new Map(removed)];
-        const syncing = tier.sync().then((isSafe) => {
-          // A process that was killed confirms nothing.
-          if (of !== lives) return;
-          assert(isSafe);
-          confirmations += 1;
-          raise(written, then);
-          raise(confirmed, then);
-        });
+        const syncing = sync();
         if (below(2) === 0) await syncing;
         break;
       }
