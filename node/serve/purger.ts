@@ -6,8 +6,9 @@
  *   delete, purge   what is named is gone from both tiers, and is never served again unless the origin says so
  *   soft purge      what is named is revalidated in the background of the next response
  *
- * apply() resolves when the purge is in force, also after a kill. The position in the feed is saved when sync() says that
- * it survives a power failure too: marks by their own journal, and what put and rollback removed by the disk tier's.
+ * apply() resolves when the purge is in force, also after a kill. The position in the feed is saved when sync() says
+ * that it survives a power failure too: marks by their own journal, and what put and rollback removed by that of the
+ * disk tier.
  * The space of purged objects is freed later (cache/purge-sweep.ts). A purge that somebody requested gets a report of
  * what it found; purges caused by a change of a picture get none.
  */

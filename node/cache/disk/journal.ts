@@ -4,8 +4,8 @@
  *
  *   changes ─▶ pending ──flush: one write──▶ journal-G           snapshot-G+1 whole ─▶ G and older are removed
  *
- * A removal that was confirmed must hold after a restart. Where it can't be written down (a full disk), the files of the
- * index are removed instead: then the next start finds an empty cache. The index in memory stays in use, and is
+ * A removal that was confirmed must hold after a restart. Where it can't be written down (a full disk), the files of
+ * the index are removed instead: then the next start finds an empty cache. The index in memory stays in use, and is
  * written anew when the disk works again.
  *
  * Power failures: what was written may be lost, except for what syncIndex() has confirmed. It confirms the changes in

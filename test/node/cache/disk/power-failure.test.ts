@@ -144,7 +144,7 @@ test("a sync covers what the process before wrote, which was killed before its o
   assert(third.contains(keyFor("b")) && !third.contains(keyFor("a")));
 });
 
-test("after a sync that failed, the index is written anew; while its files can't be removed, nothing is confirmed", async (t) => {
+test("a sync that failed gives the index up; until its files are removed, nothing is confirmed", async (t) => {
   const directory = await temporaryDirectory(t);
   const files = faultyFiles();
   const tier = await openTier(t, directory, { files });
