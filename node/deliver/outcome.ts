@@ -11,7 +11,7 @@
  * `shield-rendered` (rendered here from what the shield sent). The entries of those nodes come first in Cache-Status,
  * the one nearest to the origin before the others.
  */
-import type { ErrorCode } from "#base/errors.ts";
+import { type ErrorCode, isKeptFailure, type NearcastError } from "#base/errors.ts";
 import type { HeaderPairs, Tier } from "../cache/object.ts";
 import type { Body } from "#base/body.ts";
 
@@ -24,7 +24,7 @@ export type Outcome =
   | { word: "hit"; tier: Tier; ttlSeconds: number }
   | { word: "stale"; tier: Tier; reason: StaleReason; ttlSeconds: number }
   | { word: "miss"; reason: MissReason; isStored: boolean; isCollapsed: boolean; detail: string; ttlSeconds: number }
-  | { word: "bypass"; reason: string };
+  | { word: "bypass"; reason: string; isCollapsed: boolean };
 
 /** Milliseconds that parts of the work took, for Server-Timing. A part that did not happen is absent. */
 export interface Timings {
@@ -62,9 +62,19 @@ function cacheNameOf(node: string): string {
 /** Failures that come before anyone else is asked, so that there is no `fwd` (RFC 9211 §2.2). */
 const unforwarded: ReadonlySet<ErrorCode> = new Set(["NOT_CACHED", "LOOP_DETECTED", "NOT_READY"]);
 
-/** Cache-Status of an answer that this node makes itself because nothing could be had. */
-export function errorStatusOf(node: string, code: ErrorCode): string {
-  return `${cacheNameOf(node)}${unforwarded.has(code) ? "" : "; fwd=miss"}; detail=${code}`;
+/**
+ * Cache-Status of an answer that this node makes itself, because nothing could be had, or what was there could not be
+ * sent. Such a failure is no `hit`: the cache did not satisfy the request (RFC 9211 §2.1).
+ * @param outcome of what could not be sent
+ */
+export function errorStatusOf(node: string, error: NearcastError, outcome: Outcome | undefined): string {
+  const isForwarded = !unforwarded.has(error.code) && (outcome === undefined || wasForwarded(outcome));
+  const forwarded = isForwarded ? "; fwd=miss" : "";
+  return `${cacheNameOf(node)}${forwarded}${isKeptFailure(error) ? "; collapsed" : ""}; detail=${error.code}`;
+}
+
+function wasForwarded(outcome: Outcome): boolean {
+  return !(outcome.word === "hit" || (outcome.word === "stale" && outcome.reason === "revalidating"));
 }
 
 /** The value of Cache-Status (RFC 9211 §2): of the caches nearer to the origin, if any, and of this node. */
@@ -87,6 +97,6 @@ function entryOf(node: string, outcome: Outcome): string {
       return `${node}; fwd=${outcome.reason}${flags}; ttl=${outcome.ttlSeconds}; detail=${outcome.detail}`;
     }
     case "bypass":
-      return `${node}; fwd=bypass; detail=${outcome.reason}`;
+      return `${node}; fwd=bypass${outcome.isCollapsed ? "; collapsed" : ""}; detail=${outcome.reason}`;
   }
 }

@@ -77,6 +77,8 @@ declare module "fastify" {
     startedMs: number;
     /** The host that it names, once that is known. */
     servedHost: Host | undefined;
+    /** What was to be sent; undefined: nothing could be had. */
+    outcome: Outcome | undefined;
   }
 }
 
@@ -110,6 +112,7 @@ function checkArrivals(app: FastifyInstance, { clock }: State): void {
   // In fields of the request: a WeakMap that each request enters costs every garbage collection.
   app.decorateRequest("startedMs", 0);
   app.decorateRequest("servedHost", undefined);
+  app.decorateRequest("outcome", undefined);
   app.addHook("onRequest", (request, reply, done) => {
     request.startedMs = clock.monotonicMs();
     if (request.method === "GET" || request.method === "HEAD") {
@@ -185,13 +188,16 @@ function send(state: State, { request, reply, host }: Exchange, delivery: Delive
   const { node, presence, served, load, transfers, failures, clock, log } = state;
   // Who keeps a connection is told to open the next one elsewhere.
   if (presence() === "draining") reply.raw.shouldKeepAlive = false;
+  request.outcome = delivery.outcome;
   const { startedMs } = request;
   const nowMs = clock.monotonicMs();
   const about = { host: host.name, kind: host.kind, outcome: delivery.outcome.word, durationMs: nowMs - startedMs };
   const report = ({ status, bodyBytes, end, error }: Sent): void => {
     load.count(nowMs, bodyBytes);
     served({ ...about, status, bodyBytes });
-    if (end !== "complete") log.debug({ end, bodyBytes, reason: error?.message }, "a response ended early");
+    if (end === "complete") return;
+    const facts = { requestId: request.id, host: host.name, end, bodyBytes, reason: error?.message };
+    log.debug(facts, "a response ended early");
   };
   const share = (): string => clientNetworkOf(request.raw.socket.remoteAddress);
   // Such as a field of the origin that can't be sent on. The response may have begun, so all that is left is to cut.
@@ -228,7 +234,7 @@ function answerErrors(app: FastifyInstance, state: State): void {
     const host = request.servedHost;
     const about = { host: host?.name ?? null, kind: host?.kind ?? "none", outcome: "error" } as const;
     served({ ...about, status: error.status, durationMs, bodyBytes: 0 });
-    if (host !== undefined) reply.header("Cache-Status", errorStatusOf(node, error.code));
+    if (host !== undefined) reply.header("Cache-Status", errorStatusOf(node, error, request.outcome));
     if (error.status === 503) reply.header("Retry-After", retryAfterOf(error));
     return reply
       .code(error.status)

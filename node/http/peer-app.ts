@@ -140,7 +140,8 @@ function serveImages(app: App, state: State): void {
     if (known.includes(meaning.sha256)) return await reply.headers(source).code(304).send();
     const { etag, type = typeOf(object.headerBlock) } = object.facts.notes as { etag: string; type?: string };
     const fields = { ...source, etag, "content-type": type, "content-length": String(object.lengthBytes) };
-    await sendBody(state, reply, { status: 200, fields: Object.entries(fields).flat() }, object.body, wholeBody);
+    const head = { status: 200, fields: Object.entries(fields).flat() };
+    await sendBody(state, { request, reply, host: wanted.host.name }, head, object.body, wholeBody);
     return await reply;
   });
 }
@@ -188,7 +189,7 @@ function serveAssets(app: App, state: State): void {
     const { outcome, ageSeconds, feedSeq, isSoftPurged, statusBefore: status = null } = delivery;
     const mark = isSoftPurged ? "soft" : null;
     const told = tell(state, began, { ageMs: (ageSeconds ?? 0) * 1000, mark, feedSeq, outcome, status });
-    await sendAsset(state, request, reply, delivery, told);
+    await sendAsset(state, { request, reply, host: host.name }, delivery, told);
     return await reply;
   });
 }
@@ -204,6 +205,13 @@ function takeHotVariants(app: App, { replication, fleet }: State): void {
 async function begin({ peers }: State, request: FastifyRequest): Promise<{ log: FeedPosition | null }> {
   if (!(await peers.caughtUp(readLog(request.headers)))) throw new Refused("behind");
   return { log: peers.position() };
+}
+
+/** A question that is being answered, and the name of the host that it is about. */
+interface Exchange {
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+  readonly host: string;
 }
 
 interface Answered {
@@ -239,11 +247,11 @@ function ageOf(record: SourceRecord, clock: Clock): number {
 /** The stored header section as it is; what nodes only tell each other is added. */
 async function sendAsset(
   state: State,
-  request: FastifyRequest,
-  reply: FastifyReply,
+  exchange: Exchange,
   delivery: AssetDelivery,
   told: Readonly<Record<string, string>>,
 ): Promise<void> {
+  const { request, reply } = exchange;
   const { body, status, lengthBytes } = delivery;
   const isUnchanged = isNotModified(request, delivery);
   const hasContent = !isUnchanged && status !== 204 && status !== 304;
@@ -255,16 +263,19 @@ async function sendAsset(
   for (const [name, value] of Object.entries(told)) fields.push(name, value);
   if (lengthBytes !== null && hasContent) fields.push("Content-Length", String(lengthBytes));
   reply.raw.sendDate = false; // the stored one is what counts
-  await sendBody(state, reply, { status: isUnchanged ? 304 : status, fields }, body, hasContent ? wholeBody : null);
+  await sendBody(state, exchange, { status: isUnchanged ? 304 : status, fields }, body, hasContent ? wholeBody : null);
 }
 
 /** @param part null: the head alone @throws NearcastError OVERLOADED, before anything was sent */
-async function sendBody(state: State, reply: FastifyReply, head: Head, body: Body, part: Part | null): Promise<void> {
+async function sendBody(state: State, exchange: Exchange, head: Head, body: Body, part: Part | null): Promise<void> {
   const { transfers, failures, log } = state;
+  const { request, reply, host } = exchange;
   const { raw } = reply;
   try {
     const sent = await send(head, body, part, http1Sink(raw), { rules: transfers, share: () => peersShare });
-    if (sent.end !== "complete") log.debug({ end: sent.end, reason: sent.error?.message }, "a response ended early");
+    const { end, bodyBytes, error } = sent;
+    const facts = { requestId: request.id, host, end, bodyBytes, reason: error?.message };
+    if (end !== "complete") log.debug(facts, "a response ended early");
   } catch (error) {
     if (error instanceof NearcastError) throw error;
     failures.error("UNSENDABLE", { err: error }, "a response could not be sent to a peer");

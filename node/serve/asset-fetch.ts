@@ -128,8 +128,6 @@ interface Flight {
 /** How long a key stays known as uncacheable (Varnish: hit-for-miss), and how many are known. */
 const uncacheableMs = 60_000;
 const uncacheableMax = 100_000;
-/** Of a fetch that no client may cut. */
-const noSignal = new AbortController().signal;
 
 interface Env {
   readonly tiers: Tiers;
@@ -312,7 +310,7 @@ async function fetchOnce(
     network: context.clientNetwork,
     signal: context.signal,
     // A fill goes on for its readers, whoever of them began it.
-    fetchPart: async (fields) => (await ways.fetchPart(order, fields, { ...context, signal: noSignal })).arrived,
+    fetchPart: async (fields, signal) => (await ways.fetchPart(order, fields, { ...context, signal })).arrived,
   });
   return { outcome: "fetched", head, fill, open, isStorable: hasRoom && mayStore(state, way, clearsBefore, head), way };
 }

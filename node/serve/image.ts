@@ -54,7 +54,7 @@ import { createMeanings } from "./meaning.ts";
 import type { ImageOrder } from "./order.ts";
 import { createPatience } from "./patience.ts";
 import type { Peers } from "./peers.ts";
-import { ownWork, type RequestContext } from "./request-context.ts";
+import { ownWork, type RequestContext, unending, until } from "./request-context.ts";
 import { createRelay, type Helpers } from "./relay.ts";
 import { createRenderings, type RenderCounts, type Renderer, type WantedVariant } from "./render.ts";
 import { createShield, type ToldSource } from "./shield.ts";
@@ -192,7 +192,11 @@ function stepsFor(images: Images, order: WantedVariant, asker: Asker): Omit<Step
       const about = { ageSeconds, timings: {}, status: null };
       return deliver(images, order, asker, { record, source: null }, { describe, ...about });
     },
-    ask: (before, late) => followSource(order, () => askAndDeliver(images, order, asker, before?.entry, late)),
+    ask: (before, late) => {
+      // Nothing is rendered for a client that has its answer.
+      const waiting = { ...asker, context: until(asker.context, late) };
+      return followSource(order, () => askAndDeliver(images, order, waiting, before?.entry));
+    },
     askBehind: ({ entry: record }) => revalidateBehind(images, order, asker, record),
     waiting: { patience: images.patience, key: order.name, waitMsFor: (record) => staleWaitMsOf(record, order.host) },
   };
@@ -204,12 +208,9 @@ async function askAndDeliver(
   order: WantedVariant,
   asker: Asker,
   before: SourceRecord | undefined,
-  late: AbortSignal | undefined,
 ): Promise<Answer> {
   const { result, isCollapsed } = images.meanings.ask(order, before, "shield", asker.context);
   const asked = await result;
-  // Nothing is rendered for a client that has its answer.
-  late?.throwIfAborted();
   const { lifetimeSeconds } = freshnessOf(asked.record, order.host);
   return await deliver(
     images,
@@ -272,9 +273,10 @@ async function revalidateBehind(
   record: SourceRecord,
 ): Promise<void> {
   const owners = asker.role === "client" ? ownersOf({ peers }, order.name) : undefined;
+  const context = unending(asker.context);
   try {
-    const relayed = owners === undefined ? null : await relay?.ask(order, record, owners, asker.context).result;
-    if (relayed === null || relayed === undefined) await meanings.ask(order, record, "shield", asker.context).result;
+    const relayed = owners === undefined ? null : await relay?.ask(order, record, owners, context).result;
+    if (relayed === null || relayed === undefined) await meanings.ask(order, record, "shield", context).result;
   } catch (error) {
     const facts = { reason: (error as Error).message, source: order.name };
     log.debug(facts, "revalidation in the background failed; the stale picture stays");

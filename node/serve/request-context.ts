@@ -21,6 +21,11 @@ export function until(context: RequestContext, ending: AbortSignal | undefined):
   return { id, clientNetwork, isWhole, signal: AbortSignal.any([signal, ending]) };
 }
 
+/** Work for a client that has its response: it goes on when the client leaves. */
+export function unending(context: RequestContext): RequestContext {
+  return { ...context, signal: ownWork.signal };
+}
+
 /** What this node does unasked, such as fetching a variant before clients ask for it: in turn with the clients. */
 export const ownWork: RequestContext = {
   id: "own-work",

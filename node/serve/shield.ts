@@ -9,7 +9,7 @@
 import type { Records, SourceRecord } from "../cache/records.ts";
 import type { Asked, Meanings } from "./meaning.ts";
 import type { Outcome } from "../deliver/outcome.ts";
-import type { RequestContext } from "./request-context.ts";
+import { type RequestContext, unending, until } from "./request-context.ts";
 import { run } from "./machine.ts";
 import type { Patience } from "./patience.ts";
 import { followSource, type SourceName, type Sources } from "./source.ts";
@@ -52,11 +52,9 @@ export function createShield(parts: {
     known: readonly string[],
     before: SourceRecord | undefined,
     context: RequestContext,
-    late: AbortSignal | undefined,
   ): Promise<ToldSource> {
     const { result, isCollapsed } = meanings.ask(source, before, "origin", context);
     const asked = await result;
-    late?.throwIfAborted();
     const outcome: Outcome = {
       word: "miss",
       reason: before === undefined ? "uri-miss" : "stale",
@@ -84,10 +82,10 @@ export function createShield(parts: {
               : { word: "stale", tier: "disk", reason: because, ttlSeconds };
           return { ...(await withBytes(source, known, { record, source: null }, context)), outcome };
         },
-        ask: (before, late) => followSource(source, () => ask(source, known, before?.entry, context, late)),
+        ask: (before, late) => followSource(source, () => ask(source, known, before?.entry, until(context, late))),
         async askBehind({ entry: before }) {
           // Whoever asked first hears of a failure.
-          await meanings.ask(source, before, "origin", context).result.catch(() => undefined);
+          await meanings.ask(source, before, "origin", unending(context)).result.catch(() => undefined);
         },
         waiting: { patience, key: source.name, waitMsFor: (record) => staleWaitMsOf(record, source.host) },
       }),

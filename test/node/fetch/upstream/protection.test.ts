@@ -254,6 +254,7 @@ test("one URL that always fails is asked for once a second, and no other request
   const asked = origin.asked.filter(({ target }) => target === "/fails").length;
   const seconds = Math.ceil((performance.now() - startMs) / 1000);
   assert.ok(asked <= 2 * seconds, `${asked} requests in ${seconds} s: more than one a second, and its retry`);
+  assert.ok(fetcher.counts().fetches <= 500 + seconds, "what is remembered is no fetch");
   assert.equal(fetcher.upstreams()[0]?.breaker, "closed");
 });
 
