@@ -310,7 +310,7 @@ async function fetchOnce(
   // For HEAD alone, a large body is not fetched; who has joined meanwhile asks for it.
   const isForHeadAlone = order.method === "HEAD" && before === undefined && flight.waiters <= 1;
   if (isForHeadAlone && (lengthOf(arrived) ?? 0) > smallBytesMax) {
-    state.large.set(head.key, true);
+    state.large.set(question.key, true);
     return passed(arrived, way, { reason: "head", pairs: endToEndPairs(arrived.headers) }, undefined);
   }
   const { fill, open, hasRoom } = await state.fills.begin({
