@@ -93,7 +93,7 @@ export function createMetrics(): Metrics {
   return metrics;
 }
 
-/** Counts of requests of one host: by kind, then by outcome. Plain numbers in nested maps: a request hashes no labels. */
+/** Counts of requests of one host: by kind, then by outcome. In nested maps, so that a request hashes no labels. */
 type Served = Map<string, Map<string, Cell>>;
 
 interface Cell {

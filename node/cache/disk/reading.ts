@@ -29,7 +29,7 @@ export interface DiskBody {
    * read; never throws.
    */
   read: (start: number, end: number) => Buffer | Promise<Buffer>;
-  /** The same without a copy, valid until the next read of any body. Undefined: read() them; something is to be done. */
+  /** The same without a copy, valid until the next read of any body. Undefined: read() them, which takes more. */
   borrow: (start: number, end: number) => Uint8Array | undefined;
   close: () => void;
 }
