@@ -106,8 +106,7 @@ export function openFront(parts: FrontParts): Front {
       if (connection?.phase === "relaying") {
         connection.socket.setTimeout(0); // the server's own, for an idle connection
         answered(state, connection);
-      }
-      else if (state.isDraining) connection?.socket.destroySoon();
+      } else if (state.isDraining) connection?.socket.destroySoon();
     },
     sweep() {
       sweep(state);
@@ -215,6 +214,12 @@ function answerOne(state: State, connection: Connection, bytes: Buffer): void {
   });
 }
 
+/** Unless enough waits already. */
+function readOn({ phase, rest, socket }: Connection): void {
+  if (phase !== "relayed" && rest !== null && rest.length > waitingBytesMax) return;
+  if (socket.isPaused()) socket.resume();
+}
+
 /** Nothing is in progress on the connection any more: what waits comes next, in another turn. */
 function answered(state: State, connection: Connection): void {
   const { socket, relay } = connection;
@@ -236,8 +241,8 @@ function next(state: State, connection: Connection): void {
   if (socket.destroyed || phase !== "waiting" || rest === null) return;
   connection.phase = "reading";
   connection.rest = null;
-  if (socket.isPaused()) socket.resume();
   read(state, connection, rest);
+  readOn(connection);
   // A beginning of a request that will not be continued.
   if (connection.isEnded && connection.phase === "reading" && connection.rest !== null) ended(state, connection);
 }
@@ -284,7 +289,9 @@ function pushTo({ relay, socket }: Connection, bytes: Buffer): void {
 
 function relayOf(state: State, connection: Connection): Relay {
   if (connection.relay !== null) return connection.relay;
-  const relay = openRelay(connection.socket);
+  const relay = openRelay(connection.socket, () => {
+    readOn(connection);
+  });
   connection.relay = relay;
   state.byRelay.set(relay, connection);
   state.serve(relay);
