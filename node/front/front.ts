@@ -32,6 +32,7 @@ export interface FrontRequest {
 /**
  * Answers a request that the front has read, or leaves it.
  * "sent": the system has the whole response. A promise: of whether it was answered, "relay" when nothing was sent.
+ * When it fails, the connection is cut: a part of the response may have been sent.
  */
 export type Answer = (request: FrontRequest) => "relay" | "sent" | Promise<"relay" | "sent">;
 
@@ -207,11 +208,14 @@ function answerOne(state: State, connection: Connection, bytes: Buffer): void {
     return;
   }
   connection.phase = "answering";
-  void answer.then((later) => {
-    if (socket.destroyed) return;
-    if (later === "sent") answered(state, connection);
-    else relayOne(state, connection, bytes.subarray(0, lengthBytes));
-  });
+  answer.then(
+    (later) => {
+      if (socket.destroyed) return;
+      if (later === "sent") answered(state, connection);
+      else relayOne(state, connection, bytes.subarray(0, lengthBytes));
+    },
+    () => socket.destroy(),
+  );
 }
 
 /** Unless enough waits already. */
