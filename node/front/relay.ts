@@ -23,7 +23,7 @@ export function openRelay(socket: Socket, wanted: () => void): Relay {
     read: wanted,
     write(chunk: Buffer | string, encoding, done) {
       const taken = onceTaken(done);
-      socket.write(chunk as string, encoding, taken);
+      socket.write(chunk, encoding, taken);
       if (socket.writableLength === 0) taken();
     },
     writev(chunks, done) {
