@@ -63,7 +63,8 @@ const waitingBytesMax = 64 * 1024;
 /** A head in more pieces is left to Node's parser, which reads each piece once; here, all are read again each time. */
 const piecesMax = 16;
 
-type Phase = "reading" | "waiting" | "answering" | "relaying" | "relayed";
+/** "refused": it gets its last response, and what still comes is dropped. */
+type Phase = "reading" | "waiting" | "answering" | "relaying" | "relayed" | "refused";
 
 interface Connection {
   readonly socket: Socket;
@@ -115,14 +116,18 @@ export function openFront(parts: FrontParts): Front {
     drain(isAnswering) {
       state.isDraining = true;
       for (const { phase, relay, socket } of state.connections) {
-        const isBusy = phase === "relayed" ? relay !== null && isAnswering(relay) : phase !== "reading";
-        if (!isBusy) socket.destroySoon();
+        if (!isBusy(phase, relay, isAnswering)) socket.destroySoon();
       }
     },
     closeAll() {
       for (const { socket } of state.connections) socket.destroy();
     },
   };
+}
+
+function isBusy(phase: Phase, relay: Relay | null, isAnswering: (relay: Relay) => boolean): boolean {
+  if (phase === "relayed") return relay !== null && isAnswering(relay);
+  return phase !== "reading" && phase !== "refused";
 }
 
 function accept(state: State, socket: Socket): void {
@@ -152,6 +157,7 @@ function accept(state: State, socket: Socket): void {
 
 function arrived(state: State, connection: Connection, chunk: Buffer): void {
   const { phase, rest, socket } = connection;
+  if (phase === "refused") return;
   if (phase === "relayed") {
     pushTo(connection, chunk);
     return;
@@ -255,6 +261,8 @@ function ended(state: State, connection: Connection): void {
   connection.isEnded = true;
   const { phase, rest, socket, relay } = connection;
   switch (phase) {
+    case "refused":
+      return;
     case "answering":
     case "waiting":
       return; // it gets its response, and what waits is read then
@@ -310,7 +318,8 @@ function sweep(state: State): void {
     if (phase !== "reading") continue;
     const silentMs = nowMs - sinceMs;
     if (rest !== null && silentMs >= headers) {
-      connection.phase = "relayed"; // to nobody: what still comes is dropped
+      connection.phase = "refused";
+      connection.rest = null;
       state.tooLate(socket);
     } else if (rest === null && silentMs >= (hasAnswered ? idle : headers)) socket.destroySoon();
   }
