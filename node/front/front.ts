@@ -280,6 +280,12 @@ function ended(state: State, connection: Connection): void {
 
 /** One request, whose end is known. */
 function relayOne(state: State, connection: Connection, bytes: Buffer): void {
+  const { rest, isEnded } = connection;
+  if (isEnded) {
+    // The server has to know: the application watches for it.
+    relayForGood(state, connection, rest === null ? bytes : Buffer.concat([bytes, rest]));
+    return;
+  }
   connection.phase = "relaying";
   relayOf(state, connection).push(bytes);
 }
