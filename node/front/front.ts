@@ -254,7 +254,9 @@ function next(state: State, connection: Connection): void {
   read(state, connection, rest);
   readOn(connection);
   // A beginning of a request that will not be continued.
-  if (connection.isEnded && connection.phase === "reading" && connection.rest !== null) ended(state, connection);
+  if (connection.phase !== "reading" || connection.rest === null) return;
+  if (connection.isEnded) ended(state, connection);
+  else if (state.isDraining) socket.destroySoon();
 }
 
 function ended(state: State, connection: Connection): void {
