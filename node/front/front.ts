@@ -214,14 +214,12 @@ function answerOne(state: State, connection: Connection, bytes: Buffer): void {
     return;
   }
   connection.phase = "answering";
-  answer.then(
-    (later) => {
-      if (socket.destroyed) return;
-      if (later === "sent") answered(state, connection);
-      else relayOne(state, connection, bytes.subarray(0, lengthBytes));
-    },
-    () => socket.destroy(),
-  );
+  const answeredLater = (later: "relay" | "sent"): void => {
+    if (socket.destroyed) return;
+    if (later === "sent") answered(state, connection);
+    else relayOne(state, connection, bytes.subarray(0, lengthBytes));
+  };
+  answer.then(answeredLater, () => socket.destroy());
 }
 
 /** Unless enough waits already. */
