@@ -31,8 +31,8 @@ export interface FrontRequest {
 
 /**
  * Answers a request that the front has read, or leaves it.
- * "sent": the system has the whole response. A promise: of whether it was answered, "relay" when nothing was sent. It
- * never rejects.
+ * "sent": the system has the whole response. A promise: of whether it was answered, "relay" when nothing was sent.
+ * When it fails, the connection is cut: a part of the response may have been sent.
  */
 export type Answer = (request: FrontRequest) => "relay" | "sent" | Promise<"relay" | "sent">;
 
@@ -63,7 +63,8 @@ const waitingBytesMax = 64 * 1024;
 /** A head in more pieces is left to Node's parser, which reads each piece once; here, all are read again each time. */
 const piecesMax = 16;
 
-type Phase = "reading" | "waiting" | "answering" | "relaying" | "relayed";
+/** "refused": it gets its last response, and what still comes is dropped. */
+type Phase = "reading" | "waiting" | "answering" | "relaying" | "relayed" | "refused";
 
 interface Connection {
   readonly socket: Socket;
@@ -119,14 +120,18 @@ export function openFront(parts: FrontParts): Front {
     drain(isAnswering) {
       state.isDraining = true;
       for (const { phase, relay, socket } of state.connections) {
-        const isBusy = phase === "relayed" ? relay !== null && isAnswering(relay) : phase !== "reading";
-        if (!isBusy) socket.destroySoon();
+        if (!isBusy(phase, relay, isAnswering)) socket.destroySoon();
       }
     },
     closeAll() {
       for (const { socket } of state.connections) socket.destroy();
     },
   };
+}
+
+function isBusy(phase: Phase, relay: Relay | null, isAnswering: (relay: Relay) => boolean): boolean {
+  if (phase === "relayed") return relay !== null && isAnswering(relay);
+  return phase !== "reading" && phase !== "refused";
 }
 
 function accept(state: State, socket: Socket): void {
@@ -156,6 +161,7 @@ function accept(state: State, socket: Socket): void {
 
 function arrived(state: State, connection: Connection, chunk: Buffer): void {
   const { phase, rest, socket } = connection;
+  if (phase === "refused") return;
   if (phase === "relayed") {
     pushTo(connection, chunk);
     return;
@@ -212,19 +218,18 @@ function answerOne(state: State, connection: Connection, bytes: Buffer): void {
     return;
   }
   connection.phase = "answering";
-  void finish(state, connection, answer, bytes.subarray(0, lengthBytes));
+  const answeredLater = (later: "relay" | "sent"): void => {
+    if (socket.destroyed) return;
+    if (later === "sent") answered(state, connection);
+    else relayOne(state, connection, bytes.subarray(0, lengthBytes));
+  };
+  answer.then(answeredLater, () => socket.destroy());
 }
 
-async function finish(
-  state: State,
-  connection: Connection,
-  answer: Promise<"relay" | "sent">,
-  request: Buffer,
-): Promise<void> {
-  const later = await answer;
-  if (connection.socket.destroyed) return;
-  if (later === "sent") answered(state, connection);
-  else relayOne(state, connection, request);
+/** Unless enough waits already. */
+function readOn({ phase, rest, socket }: Connection): void {
+  if (phase !== "relayed" && rest !== null && rest.length > waitingBytesMax) return;
+  if (socket.isPaused()) socket.resume();
 }
 
 /** Nothing is in progress on the connection any more: what waits comes next, in another turn. */
@@ -248,16 +253,20 @@ function next(state: State, connection: Connection): void {
   if (socket.destroyed || phase !== "waiting" || rest === null) return;
   connection.phase = "reading";
   connection.rest = null;
-  if (socket.isPaused()) socket.resume();
   read(state, connection, rest);
+  readOn(connection);
   // A beginning of a request that will not be continued.
-  if (connection.isEnded && connection.phase === "reading" && connection.rest !== null) ended(state, connection);
+  if (connection.phase !== "reading" || connection.rest === null) return;
+  if (connection.isEnded) ended(state, connection);
+  else if (state.isDraining) socket.destroySoon();
 }
 
 function ended(state: State, connection: Connection): void {
   connection.isEnded = true;
   const { phase, rest, socket, relay } = connection;
   switch (phase) {
+    case "refused":
+      return;
     case "answering":
     case "waiting":
       return; // it gets its response, and what waits is read then
@@ -275,6 +284,12 @@ function ended(state: State, connection: Connection): void {
 
 /** One request, whose end is known. */
 function relayOne(state: State, connection: Connection, bytes: Buffer): void {
+  const { rest, isEnded } = connection;
+  if (isEnded) {
+    // The server has to know: the application watches for it.
+    relayForGood(state, connection, rest === null ? bytes : Buffer.concat([bytes, rest]));
+    return;
+  }
   connection.phase = "relaying";
   relayOf(state, connection).push(bytes);
 }
@@ -296,7 +311,9 @@ function pushTo({ relay, socket }: Connection, bytes: Buffer): void {
 
 function relayOf(state: State, connection: Connection): Relay {
   if (connection.relay !== null) return connection.relay;
-  const relay = openRelay(connection.socket);
+  const relay = openRelay(connection.socket, () => {
+    readOn(connection);
+  });
   connection.relay = relay;
   state.byRelay.set(relay, connection);
   state.serve(relay);
@@ -311,7 +328,8 @@ function sweep(state: State): void {
     if (phase !== "reading") continue;
     const silentMs = nowMs - sinceMs;
     if (rest !== null && silentMs >= headers) {
-      connection.phase = "relayed"; // to nobody: what still comes is dropped
+      connection.phase = "refused";
+      connection.rest = null;
       state.tooLate(socket);
     } else if (rest === null && silentMs >= (hasAnswered ? idle : headers)) socket.destroySoon();
   }

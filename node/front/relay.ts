@@ -12,14 +12,15 @@ export interface Relay extends Duplex {
   destroySoon: () => void;
 }
 
-/** @param socket the client's: it is closed with the relay, and the relay with it */
-export function openRelay(socket: Socket): Relay {
+/**
+ * @param socket the client's: it is closed with the relay, and the relay with it
+ * @param wanted called when the server can take more of what the client sends
+ */
+export function openRelay(socket: Socket, wanted: () => void): Relay {
   const relay = new Duplex({
     allowHalfOpen: true,
     decodeStrings: false,
-    read() {
-      if (socket.isPaused()) socket.resume();
-    },
+    read: wanted,
     write(chunk: Buffer | string, encoding, done) {
       const taken = onceTaken(done);
       socket.write(chunk, encoding, taken);
