@@ -13,14 +13,15 @@ export interface Relay extends Duplex {
 }
 
 /**
- * @param socket the client's: it is closed with the relay, and the relay with it
- * @param wanted called when the server can take more of what the client sends
+ * @param socket the client's: the relay is closed with it
+ * @param events.wanted called when the server can take more of what the client sends
+ * @param events.destroyed called when the server is done with the connection, to close it
  */
-export function openRelay(socket: Socket, wanted: () => void): Relay {
+export function openRelay(socket: Socket, events: { wanted: () => void; destroyed: () => void }): Relay {
   const relay = new Duplex({
     allowHalfOpen: true,
     decodeStrings: false,
-    read: wanted,
+    read: events.wanted,
     write(chunk: Buffer | string, encoding, done) {
       const taken = onceTaken(done);
       socket.write(chunk, encoding, taken);
@@ -41,7 +42,7 @@ export function openRelay(socket: Socket, wanted: () => void): Relay {
       });
     },
     destroy(error, done) {
-      socket.destroy();
+      events.destroyed();
       done(error);
     },
   });

@@ -15,7 +15,7 @@
  */
 
 /** What is longer is odd. Browsers send 0.5 to 2 KB. */
-const headBytesMax = 8192;
+export const headBytesMax = 8192;
 const fieldsMax = 64;
 
 /** Fields whose place is noted, in lower case. */

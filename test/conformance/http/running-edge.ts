@@ -157,7 +157,7 @@ export async function startEdge(
     const route: RequestListener = (incoming, response) => {
       app.routing(incoming, response);
     };
-    const fronted = await listen("127.0.0.1", 0, route, { front: { answer: createHits(serving), clock } });
+    const fronted = await listen("127.0.0.1", 0, route, { front: { answer: createHits({ ...serving, log }), clock } });
     closers.push(() => fronted.close(0));
     const alone = await listen("127.0.0.1", 0, route);
     closers.push(() => alone.close(0));
