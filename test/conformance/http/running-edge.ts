@@ -82,8 +82,9 @@ export const otherHostName = "other.cdn.test";
 export const nodeName = "fra1";
 
 /**
- * @param settings `host` is merged into the main host of the fleet document, `otherHost` into the other, `limits` into its limits; `originPath` is
- *   appended to the main host's origin; `decoders` render pictures of the host img.cdn.test, whose origin is the same
+ * @param settings `host` is merged into the main host of the fleet document, `otherHost` into the other, `limits` into
+ *   its limits; `originPath` is appended to the main host's origin; `decoders` render pictures of the host img.cdn.test,
+ *   whose origin is the same
  */
 export async function startEdge(
   t: TestContext,
