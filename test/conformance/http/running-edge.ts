@@ -79,6 +79,8 @@ export interface RunningEdge {
   };
   /** What the metrics were told, oldest first. */
   served: readonly ServedRequest[];
+  /** Requests that the front answered. */
+  byFront: () => number;
   log: KeptLog;
 }
 
@@ -87,12 +89,20 @@ export const otherHostName = "other.cdn.test";
 export const nodeName = "fra1";
 
 /**
- * @param settings `host` is merged into the main host of the fleet document, `limits` into its limits; `originPath` is
- *   appended to the main host's origin; `decoders` render pictures of the host img.cdn.test, whose origin is the same
+ * @param settings `host` is merged into the main host of the fleet document, `otherHost` into the other, `limits` into
+ *   its limits; `originPath` is appended to the main host's origin; `decoders` render pictures of the host img.cdn.test,
+ *   whose origin is the same
  */
 export async function startEdge(
   t: TestContext,
-  settings: { host?: object; originPath?: string; limits?: object; memoryBytes?: number; decoders?: number } = {},
+  settings: {
+    host?: object;
+    otherHost?: object;
+    originPath?: string;
+    limits?: object;
+    memoryBytes?: number;
+    decoders?: number;
+  } = {},
 ): Promise<RunningEdge> {
   let passedMs = 0;
   const startMs = Date.UTC(2026, 5, 1, 12, 0, 0);
@@ -109,7 +119,7 @@ export async function startEdge(
         hosts: [
           { name: "img.cdn.test", kind: "images" },
           { name: hostName, kind: "assets", origin: origin.url + (settings.originPath ?? ""), ...settings.host },
-          { name: otherHostName, kind: "assets", origin: origin.url },
+          { name: otherHostName, kind: "assets", origin: origin.url, ...settings.otherHost },
         ],
         limits: settings.limits ?? {},
       }),
@@ -119,6 +129,7 @@ export async function startEdge(
   const document = parsed.value;
   let seq = 0;
   const served: ServedRequest[] = [];
+  let byFront = 0;
 
   async function start() {
     const closers: (() => Promise<unknown>)[] = [];
@@ -157,7 +168,13 @@ export async function startEdge(
     const route: RequestListener = (incoming, response) => {
       app.routing(incoming, response);
     };
-    const fronted = await listen("127.0.0.1", 0, route, { front: { answer: createHits({ ...serving, log }), clock } });
+    const hits = createHits({ ...serving, log });
+    const answer: typeof hits = (asked) => {
+      const answered = hits(asked);
+      if (answered !== "relay") byFront += 1;
+      return answered;
+    };
+    const fronted = await listen("127.0.0.1", 0, route, { front: { answer, clock } });
     closers.push(() => fronted.close(0));
     const alone = await listen("127.0.0.1", 0, route);
     closers.push(() => alone.close(0));
@@ -203,6 +220,7 @@ export async function startEdge(
       upstream: running.fetcher.upstreams()[0],
     }),
     served,
+    byFront: () => byFront,
     log: kept,
   };
 }

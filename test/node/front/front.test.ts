@@ -127,7 +127,7 @@ test("what the front looks at and leaves after a while, Node's server answers", 
   assert.deepEqual(fronted.seen, ["server /later/1", "front /hit/1"]);
 });
 
-test("bytes that are no request get a 400 behind the responses to those that are, and end the connection", async (t) => {
+test("bytes that are no request get a 400 behind the responses to those that are, and the end", async (t) => {
   const fronted = await startFronted(t);
   const statuses = async (bytes: string): Promise<number[]> => {
     const line = await openLine(fronted.listener);
