@@ -22,7 +22,7 @@ export function rememberGood({ good }: Upstream, request: GoodRequest): void {
 }
 
 /** Half open: asks, and tells the breaker. @param done called when it has been told */
-export async function sendProbe(upstream: Upstream, done: (isAlive: boolean) => void): Promise<void> {
+export async function checkRecovery(upstream: Upstream, done: (isAlive: boolean) => void): Promise<void> {
   const isAlive = await isAnswering(upstream);
   probed(upstream.breaker, isAlive, upstream.clock.monotonicMs());
   done(isAlive);
