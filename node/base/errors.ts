@@ -152,3 +152,12 @@ export function problemOf(error: NearcastError, requestId: string): Problem {
   // The catalogue's members come last: a fact of the same name must not override them.
   return kind.status < 500 ? { ...problem, detail: error.message, ...error.facts, ...problem } : problem;
 }
+
+/** A failure that another request met a moment ago, for one that gets it instead of asking again. */
+export function keptFailure(error: NearcastError): NearcastError {
+  return new NearcastError(error.code, error.message, { cause: error, facts: { ...error.facts, isKept: true } });
+}
+
+export function isKeptFailure({ facts }: NearcastError): boolean {
+  return facts["isKept"] === true;
+}

@@ -88,8 +88,8 @@ export interface FillOptions<Place extends FillPlace> {
   readonly abandonedBytesMax: number;
   /** Memory that this fill may use for a body that is not kept whole. */
   readonly windowBytesMax: number;
-  /** The rest of the same body from `offset`; undefined: it can't be had. */
-  readonly resume: (offset: number) => Promise<FillSource | undefined>;
+  /** The rest of the same body from `offset`; undefined: it can't be had. `signal`: nobody wants it any more. */
+  readonly resume: (offset: number, signal: AbortSignal) => Promise<FillSource | undefined>;
 }
 
 /** Newest bytes in memory, for readers at the front: with the rest on disk, and without a disk. */
@@ -239,14 +239,16 @@ async function nextChunk(state: State<FillPlace>): Promise<Buffer | null> {
   }
 }
 
-/** @throws Abandoned, while the rest is on its way: it is stopped when it comes */
+/** @throws Abandoned, while the rest is on its way: it is given up */
 async function resume(state: State<FillPlace>): Promise<FillSource | undefined> {
   stopIfAbandoned(state);
   state.resumes += 1;
-  const coming = state.options.resume(state.window.end);
+  const ending = new AbortController();
+  const coming = state.options.resume(state.window.end, ending.signal);
   try {
     return await orAbandoned(state, coming);
   } catch (error) {
+    ending.abort(error);
     void coming.then(
       (rest) => rest?.stop(),
       () => undefined,

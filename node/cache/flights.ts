@@ -7,10 +7,16 @@
  * A flight leaves the table when its work ends, whether it succeeded or not, so a failure never stays. The work itself
  * must have a deadline. A purge that concerns a running flight overtakes it: those who wait still get its result, since
  * they asked before the purge; those who ask later begin anew, and the work can see that its result must not be stored.
+ *
+ * Who joins with joinWhile() may leave. When nobody waits any more, the work's signal is aborted, and nobody joins it.
  */
+import { NearcastError } from "#base/errors.ts";
+
 export interface Flight {
   /** True once a purge concerned this flight: its result is out of date. */
   readonly isOvertaken: boolean;
+  /** Aborted when everyone who waited has left. */
+  readonly signal: AbortSignal;
 }
 
 export interface Joined<Result> {
@@ -19,35 +25,87 @@ export interface Joined<Result> {
   isCollapsed: boolean;
 }
 
+type Begin<Result> = (flight: Flight) => Promise<Result>;
+
 export interface Flights<Result> {
-  join: (key: string, begin: (flight: Flight) => Promise<Result>) => Joined<Result>;
+  /** The work goes on whoever leaves. */
+  join: (key: string, begin: Begin<Result>) => Joined<Result>;
+  /**
+   * Waits until the signal is aborted.
+   * @throws NearcastError BAD_REQUEST then, in the result
+   */
+  joinWhile: (key: string, signal: AbortSignal, begin: Begin<Result>) => Joined<Result>;
   /** The result of the work that is under way for this key. */
   running: (key: string) => Promise<Result> | undefined;
   overtake: (isConcerned: (key: string) => boolean) => void;
   size: () => number;
 }
 
+interface Running<Result> {
+  readonly flight: { isOvertaken: boolean; readonly signal: AbortSignal };
+  readonly ending: AbortController;
+  readonly result: Promise<Result>;
+  /** Those who have not left, and those who never do. */
+  waiters: number;
+  isOver: boolean;
+}
+
 export function createFlights<Result>(): Flights<Result> {
-  const running = new Map<string, { flight: { isOvertaken: boolean }; result: Promise<Result> }>();
+  const table = new Map<string, Running<Result>>();
   return {
     join(key, begin) {
-      const present = running.get(key);
-      if (present !== undefined) return { result: present.result, isCollapsed: true };
-      const flight = { isOvertaken: false };
-      const result = begin(flight).finally(() => {
-        if (running.get(key)?.flight === flight) running.delete(key);
-      });
-      running.set(key, { flight, result });
-      return { result, isCollapsed: false };
+      const { running, isCollapsed } = runningOrBegun(table, key, begin);
+      running.waiters += 1;
+      return { result: running.result, isCollapsed };
     },
-    running: (key) => running.get(key)?.result,
+    joinWhile(key, signal, begin) {
+      const { running, isCollapsed } = runningOrBegun(table, key, begin);
+      return { result: waitWhile(running, signal), isCollapsed };
+    },
+    running: (key) => table.get(key)?.result,
     overtake(isConcerned) {
-      for (const [key, { flight }] of running) {
+      for (const [key, { flight }] of table) {
         if (!isConcerned(key)) continue;
         flight.isOvertaken = true;
-        running.delete(key);
+        table.delete(key);
       }
     },
-    size: () => running.size,
+    size: () => table.size,
   };
+}
+
+function runningOrBegun<Result>(
+  table: Map<string, Running<Result>>,
+  key: string,
+  begin: Begin<Result>,
+): { running: Running<Result>; isCollapsed: boolean } {
+  const present = table.get(key);
+  // One that everyone has left is about to fail.
+  if (present !== undefined && !present.ending.signal.aborted) return { running: present, isCollapsed: true };
+  const ending = new AbortController();
+  const flight = { isOvertaken: false, signal: ending.signal };
+  const result = begin(flight).finally(() => {
+    running.isOver = true;
+    if (table.get(key) === running) table.delete(key);
+  });
+  const running: Running<Result> = { flight, ending, result, waiters: 0, isOver: false };
+  table.set(key, running);
+  return { running, isCollapsed: false };
+}
+
+async function waitWhile<Result>(running: Running<Result>, signal: AbortSignal): Promise<Result> {
+  const { promise: left, reject } = Promise.withResolvers<never>();
+  const leave = (): void => {
+    running.waiters -= 1;
+    reject(new NearcastError("BAD_REQUEST", "the client closed the connection"));
+    if (running.waiters === 0 && !running.isOver) running.ending.abort(new Error("nobody waits for this any more"));
+  };
+  running.waiters += 1;
+  if (signal.aborted) leave();
+  else signal.addEventListener("abort", leave, { once: true });
+  try {
+    return await Promise.race([running.result, left]);
+  } finally {
+    signal.removeEventListener("abort", leave);
+  }
 }

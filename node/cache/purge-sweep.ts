@@ -9,7 +9,8 @@
  * during a walk was judged by all marks when it was stored.
  *
  * Marks are forgotten two minutes after the walk: a fill that began before a forgotten mark is not stored, and few
- * fills take longer.
+ * fills take longer. By then, the removals survive a power failure: without that, an object could come back to which no
+ * mark applies any more.
  *
  * Walks don't overlap. A purge that comes during a walk leads to another walk after it. While soft marks are left, a
  * walk every ten minutes finds out whether they still concern anything.
@@ -70,6 +71,8 @@ interface State {
   readonly purges: Purges;
   /** Disk, memory, records. */
   readonly swept: readonly Swept[];
+  /** Resolves to whether all removals so far survive a power failure. */
+  readonly sync: () => Promise<boolean>;
   readonly clock: Clock;
   readonly log: Log;
   isDue: boolean;
@@ -84,7 +87,7 @@ interface State {
   hurry: (() => void) | undefined;
 }
 
-export function openPurgeSweep(parts: { purges: Purges; swept: readonly Swept[]; clock: Clock; log: Log }): PurgeSweep {
+export function openPurgeSweep(parts: Pick<State, "purges" | "swept" | "sync" | "clock" | "log">): PurgeSweep {
   const state: State = {
     ...parts,
     isDue: false,
@@ -197,7 +200,9 @@ async function forgetOld(state: State): Promise<void> {
   const isFull = markCount(marks) > marks.max / 2;
   const isOld = ({ lastMs }: Walked): boolean => isFull || clock.monotonicMs() - lastMs >= keptMs;
   const old = state.walked.filter(isOld);
-  state.walked = state.walked.filter((one) => !isOld(one));
+  // While the disk refuses, the marks stay.
+  if (old.length === 0 || !(await state.sync())) return;
+  state.walked = state.walked.filter((one) => !old.includes(one));
   for (const { upTo, softInUse, widenings } of old)
     await purges.forget(upTo, marks.widenings === widenings ? softInUse : null);
 }

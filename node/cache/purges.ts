@@ -28,7 +28,7 @@ export interface Purges {
   readonly isDamaged: boolean;
   readonly counting: Set<Counted>;
   add: (purge: Purge) => Promise<void>;
-  /** Whether all purges that were added survive a power failure: only then may the feed's position be saved. */
+  /** Whether the marks of all purges that were added survive a power failure. */
   isOnDisk: () => boolean;
   /** See forgetMarks(). */
   forget: (upTo: number, softInUse: ReadonlySet<Mark> | null) => Promise<void>;

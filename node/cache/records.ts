@@ -62,7 +62,8 @@ export interface Records {
   storeInMemory: (record: SourceRecord) => void;
   /**
    * Other bytes have these names since an event of the feed: marks the records as replaced, and makes the disk forget
-   * them, so that a restart asks the origin too. In force at once; resolves when it is on disk.
+   * them, so that a restart asks the origin too. In force at once; resolves when that holds after a kill (for a power
+   * failure, see DiskTier.sync()).
    */
   replaced: (names: readonly string[], seq: number) => Promise<void>;
   /** Everything that is known is wrong. What is on disk goes with the disk's objects. */

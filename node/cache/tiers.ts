@@ -67,8 +67,10 @@ export interface Tiers {
   /** The largest body that memory takes. */
   memoryBodyBytesMax: number;
   remove: (key: string) => Promise<void>;
-  /** Drops everything; resolves when that holds after a restart too. */
+  /** Drops everything; resolves when that holds after a power failure too. */
   clear: () => Promise<void>;
+  /** Resolves to whether all removals so far, those of records too, hold after a power failure. */
+  sync: () => Promise<boolean>;
   /** How often everything was dropped: a fill that began before the last time must not store what it brings. */
   clears: () => number;
 }
@@ -148,6 +150,7 @@ export function joinTiers(memory: MemoryTier, disk: DiskTier, purges: Purges): T
       loads.overtake(() => true);
       await disk.clear();
     },
+    sync: disk.sync,
     clears: () => state.clears,
   };
 }

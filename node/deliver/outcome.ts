@@ -3,7 +3,7 @@
  * prints.
  *
  *   hit     from a tier, fresh
- *   stale   from a tier, after its lifetime: it is being revalidated in the background, or the origin failed
+ *   stale   from a tier, after its lifetime: it is being revalidated in the background, or the origin failed or is late
  *   miss    the response had to be fetched, rendered or revalidated first
  *   bypass  the response passed through and was neither stored nor shared
  *
@@ -11,17 +11,20 @@
  * `shield-rendered` (rendered here from what the shield sent). The entries of those nodes come first in Cache-Status,
  * the one nearest to the origin before the others.
  */
-import type { ErrorCode } from "#base/errors.ts";
+import { type ErrorCode, isKeptFailure, type NearcastError } from "#base/errors.ts";
 import type { HeaderPairs, Tier } from "../cache/object.ts";
 import type { Body } from "#base/body.ts";
 
 export type MissReason = "uri-miss" | "vary-miss" | "stale";
 
+/** Why something stale is delivered: it is being revalidated, the origin failed, or it is late. */
+export type StaleReason = "revalidating" | "origin-error" | "origin-slow";
+
 export type Outcome =
   | { word: "hit"; tier: Tier; ttlSeconds: number }
-  | { word: "stale"; tier: Tier; reason: "revalidating" | "origin-error"; ttlSeconds: number }
+  | { word: "stale"; tier: Tier; reason: StaleReason; ttlSeconds: number }
   | { word: "miss"; reason: MissReason; isStored: boolean; isCollapsed: boolean; detail: string; ttlSeconds: number }
-  | { word: "bypass"; reason: string };
+  | { word: "bypass"; reason: string; isCollapsed: boolean };
 
 /** Milliseconds that parts of the work took, for Server-Timing. A part that did not happen is absent. */
 export interface Timings {
@@ -59,9 +62,19 @@ function cacheNameOf(node: string): string {
 /** Failures that come before anyone else is asked, so that there is no `fwd` (RFC 9211 §2.2). */
 const unforwarded: ReadonlySet<ErrorCode> = new Set(["NOT_CACHED", "LOOP_DETECTED", "NOT_READY"]);
 
-/** Cache-Status of an answer that this node makes itself because nothing could be had. */
-export function errorStatusOf(node: string, code: ErrorCode): string {
-  return `${cacheNameOf(node)}${unforwarded.has(code) ? "" : "; fwd=miss"}; detail=${code}`;
+/**
+ * Cache-Status of an answer that this node makes itself, because nothing could be had, or what was there could not be
+ * sent. Such a failure is no `hit`: the cache did not satisfy the request (RFC 9211 §2.1).
+ * @param outcome of what could not be sent
+ */
+export function errorStatusOf(node: string, error: NearcastError, outcome: Outcome | undefined): string {
+  const isForwarded = !unforwarded.has(error.code) && (outcome === undefined || wasForwarded(outcome));
+  const forwarded = isForwarded ? "; fwd=miss" : "";
+  return `${cacheNameOf(node)}${forwarded}${isKeptFailure(error) ? "; collapsed" : ""}; detail=${error.code}`;
+}
+
+function wasForwarded(outcome: Outcome): boolean {
+  return !(outcome.word === "hit" || (outcome.word === "stale" && outcome.reason === "revalidating"));
 }
 
 /** The value of Cache-Status (RFC 9211 §2): of the caches nearer to the origin, if any, and of this node. */
@@ -75,7 +88,7 @@ function entryOf(node: string, outcome: Outcome): string {
     case "hit":
       return `${node}; hit; ttl=${outcome.ttlSeconds}; detail=${outcome.tier}`;
     case "stale": {
-      // `hit` is for what was not forwarded; in front of a failure it was (RFC 9211 §2.1, §2.2).
+      // `hit` is for what was not forwarded; in front of an origin that fails or is late, it was (RFC 9211 §2.1, §2.2).
       const how = outcome.reason === "revalidating" ? "hit" : "fwd=stale";
       return `${node}; ${how}; ttl=${outcome.ttlSeconds}; detail=${outcome.tier}-${outcome.reason}`;
     }
@@ -84,6 +97,6 @@ function entryOf(node: string, outcome: Outcome): string {
       return `${node}; fwd=${outcome.reason}${flags}; ttl=${outcome.ttlSeconds}; detail=${outcome.detail}`;
     }
     case "bypass":
-      return `${node}; fwd=bypass; detail=${outcome.reason}`;
+      return `${node}; fwd=bypass${outcome.isCollapsed ? "; collapsed" : ""}; detail=${outcome.reason}`;
   }
 }

@@ -14,7 +14,7 @@ import { dropBody } from "./body.ts";
 import { createFailingUrls, failureMsDefault, rememberFailure } from "./failing-urls.ts";
 import { faultOf } from "./response-faults.ts";
 import { publicExcept } from "./upstream/addresses.ts";
-import { request } from "./upstream/request.ts";
+import { refuseFailing, request } from "./upstream/request.ts";
 import { closeUpstream, openUpstream, statsOf, type Upstream, type UpstreamStats } from "./upstream/upstream.ts";
 
 /** What a client may say to the origin through the cache. `authorization` travels only on requests that bypass it. */
@@ -88,9 +88,11 @@ export function openAssetFetcher(options: {
       const headers = { ...headersOf(clientFields, node), ...extra };
       const url = `${method} ${headers["x-forwarded-host"] ?? ""} ${target}`;
       const failureMs = order.failureMs ?? failureMsDefault;
+      const upstream = upstreamOf(base);
+      refuseFailing(upstream, url);
       counts.fetches += 1;
       try {
-        const head = await request(upstreamOf(base), {
+        const head = await request(upstream, {
           method,
           url,
           path: pathname.replace(/\/$/, "") + target,

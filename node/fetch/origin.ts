@@ -24,7 +24,7 @@ import { originFailure } from "./origin-failure.ts";
 import type { PictureFacts } from "#base/picture-facts.ts";
 import { readPictureFields } from "#base/picture-facts.ts";
 import { connectTimeoutMs } from "./upstream/connect.ts";
-import { request } from "./upstream/request.ts";
+import { refuseFailing, request } from "./upstream/request.ts";
 import { closeUpstream, openUpstream, statsOf, type Upstream, type UpstreamStats } from "./upstream/upstream.ts";
 import type { TokenSource } from "./token-file.ts";
 import { createTokenStanding, type TokenStanding } from "./token-standing.ts";
@@ -120,6 +120,7 @@ export function openOriginClient(options: {
   const state: State = { base, prefix, upstream, small, token, standing, counts, clock, random };
   return {
     async source(name, known, wish) {
+      refuseFailing(upstream, name);
       counts.sources += 1;
       const answer = await counted(state, source(state, name, known, wish));
       if (answer.outcome === "found") counts.sourceBodies += 1;

@@ -13,7 +13,7 @@ import { randomBytes } from "node:crypto";
 import type { Clock } from "#base/clock.ts";
 import { clientNetworkOf } from "#base/client-network.ts";
 import { asNearcastError, type ErrorCode, NearcastError, problemOf } from "#base/errors.ts";
-import { openFailureLog } from "#base/failure-log.ts";
+import { type FailureLog, openFailureLog } from "#base/failure-log.ts";
 import { inertFields } from "#base/inert-fields.ts";
 import type { Log } from "#base/log.ts";
 import type { Fleet } from "#document/document.ts";
@@ -77,15 +77,19 @@ declare module "fastify" {
     startedMs: number;
     /** The host that it names, once that is known. */
     servedHost: Host | undefined;
+    /** What was to be sent; undefined: nothing could be had. */
+    outcome: Outcome | undefined;
   }
+}
+
+/** What the functions of one application share. */
+interface State extends EdgeAppParts {
+  failures: FailureLog;
 }
 
 /** Builds the application; the caller makes it listen (its handler is `app.routing`, once it is ready). */
 export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
-  const { node, site, images, assets, fleet, presence, gate, served, load, transfers, answer, secrets, clock, log } =
-    parts;
-  const failures = openFailureLog(log, clock);
-  const proofs = createProofs(secrets);
+  const state: State = { ...parts, failures: openFailureLog(parts.log, parts.clock) };
   // Unique to this process and this request; random bytes for each would cost a hit a tenth of its time.
   const idPrefix = randomBytes(6).toString("hex");
   let requests = 0;
@@ -96,10 +100,19 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     rewriteUrl: (request) => (request.url === probePath ? probePath : "/"),
     return503OnClosing: false,
   });
+  checkArrivals(app, state);
+  answerProbes(app, state);
+  serveContent(app, state);
+  answerErrors(app, state);
+  return app;
+}
+
+/** Notes the time of arrival, and refuses all methods but GET and HEAD. */
+function checkArrivals(app: FastifyInstance, { clock }: State): void {
   // In fields of the request: a WeakMap that each request enters costs every garbage collection.
   app.decorateRequest("startedMs", 0);
   app.decorateRequest("servedHost", undefined);
-
+  app.decorateRequest("outcome", undefined);
   app.addHook("onRequest", (request, reply, done) => {
     request.startedMs = clock.monotonicMs();
     if (request.method === "GET" || request.method === "HEAD") {
@@ -109,37 +122,46 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     reply.header("Allow", "GET, HEAD");
     done(new NearcastError("METHOD_NOT_ALLOWED", `the method must be GET or HEAD (got ${request.method})`));
   });
+}
 
+/** Registers the path that other nodes probe. */
+function answerProbes(app: FastifyInstance, state: State): void {
+  const { node, site, fleet, answer } = state;
+  const proofs = createProofs(state.secrets);
   app.get(probePath, (request, reply) => {
-    const state = presence();
-    const status = state === "ready" ? 200 : 503;
-    const said = { node, site, state, fleetVersion: fleet()?.version ?? null };
+    const presence = state.presence();
+    const status = presence === "ready" ? 200 : 503;
+    const said = { node, site, state: presence, fleetVersion: fleet()?.version ?? null };
     reply.code(status).header("Cache-Control", "no-store").headers(inertFields).type("application/json; charset=utf-8");
     const sign = proofs.signerFor(request.headers[askField]);
     if (sign === undefined) return reply.send(JSON.stringify(said));
     const body = JSON.stringify({ ...said, word: answer() });
     return reply.header(proofField, sign(status, body)).send(body);
   });
+}
 
+/** Registers the one route of all pictures and assets. */
+function serveContent(app: FastifyInstance, state: State): void {
+  const { fleet, gate, clock } = state;
   const understandOften = rememberImageOrders();
-
   app.route({
     method: ["GET", "HEAD"],
     url: "/",
     handler(request, reply) {
       const current = fleet();
       if (current === null) throw new NearcastError("NOT_READY", "this node has no fleet document yet");
-      const understood = understandOften(current.document, request.raw, request.originalUrl);
-      const { host } = understood.order;
+      const order = understandOften(current.document, request.raw, request.originalUrl);
+      const { host } = order.order;
       request.servedHost = host;
       const waiting = gate();
       const context = contextOf(request.raw, reply.raw, request.id, clock);
       // A fresh response in memory, or in the page cache, is sent in this very turn.
-      const delivery = waiting === null ? serve(understood, context) : waiting.then(() => serve(understood, context));
+      const delivery =
+        waiting === null ? serve(state, order, context) : waiting.then(() => serve(state, order, context));
       const sending =
         delivery instanceof Promise
-          ? delivery.then((later) => send(request, reply, host, later))
-          : send(request, reply, host, delivery);
+          ? delivery.then((later) => send(state, { request, reply, host }, later))
+          : send(state, { request, reply, host }, delivery);
       if (!(sending instanceof Promise)) return;
       sending.catch((error: unknown) => {
         if (context.signal.aborted) reply.raw.destroy();
@@ -147,67 +169,72 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
       });
     },
   });
+}
 
-  function serve(understood: Order, context: RequestContext): Delivery | Promise<Delivery> {
-    if (understood.kind === "assets") return assets.serve(understood.order, context);
-    return images.serveNow(understood.order) ?? images.serve(understood.order, context);
+function serve({ images, assets }: State, wanted: Order, context: RequestContext): Delivery | Promise<Delivery> {
+  if (wanted.kind === "assets") return assets.serve(wanted.order, context);
+  return images.serveNow(wanted.order) ?? images.serve(wanted.order, context);
+}
+
+/** A request for content, and where its response goes. */
+interface Exchange {
+  request: FastifyRequest;
+  reply: FastifyReply;
+  host: Host;
+}
+
+/** At once when the system took the whole response. @throws NearcastError OVERLOADED, in the promise */
+function send(state: State, { request, reply, host }: Exchange, delivery: Delivery): void | Promise<void> {
+  const { node, presence, served, load, transfers, failures, clock, log } = state;
+  // Who keeps a connection is told to open the next one elsewhere.
+  if (presence() === "draining") reply.raw.shouldKeepAlive = false;
+  request.outcome = delivery.outcome;
+  const { startedMs } = request;
+  const nowMs = clock.monotonicMs();
+  const about = { host: host.name, kind: host.kind, outcome: delivery.outcome.word, durationMs: nowMs - startedMs };
+  const report = ({ status, bodyBytes, end, error }: Sent): void => {
+    load.count(nowMs, bodyBytes);
+    served({ ...about, status, bodyBytes });
+    if (end === "complete") return;
+    const facts = { requestId: request.id, host: host.name, end, bodyBytes, reason: error?.message };
+    log.debug(facts, "a response ended early");
+  };
+  const share = (): string => clientNetworkOf(request.raw.socket.remoteAddress);
+  // Such as a field of the origin that can't be sent on. The response may have begun, so all that is left is to cut.
+  const unsendable = (error: unknown): void => {
+    load.count(nowMs);
+    failures.error("UNSENDABLE", { err: error }, "a response could not be sent; the client gets nothing");
+    reply.raw.destroy();
+    dropUnread(delivery.body);
+  };
+  try {
+    const context = { node, startedMs, nowMs, rules: transfers, share };
+    const sent = deliver(request.raw, delivery, http1Sink(reply.raw), context);
+    if (sent instanceof Promise) return sent.then(report, ifOurs(unsendable));
+    report(sent);
+  } catch (error) {
+    unsendable(error);
   }
+  reply.hijack();
+}
 
-  /** At once when the system took the whole response. @throws NearcastError OVERLOADED, in the promise */
-  function send(request: FastifyRequest, reply: FastifyReply, host: Host, delivery: Delivery): void | Promise<void> {
-    // Who keeps a connection is told to open the next one elsewhere.
-    if (presence() === "draining") reply.raw.shouldKeepAlive = false;
-    const startMs = request.startedMs;
-    const nowMs = clock.monotonicMs();
-    const about = { host: host.name, kind: host.kind, outcome: delivery.outcome.word, durationMs: nowMs - startMs };
-    const report = ({ status, bodyBytes, end, error }: Sent): void => {
-      load.count(nowMs, bodyBytes);
-      served({ ...about, status, bodyBytes });
-      if (end !== "complete") log.debug({ end, bodyBytes, reason: error?.message }, "a response ended early");
-    };
-    const context = {
-      node,
-      startedMs: startMs,
-      nowMs,
-      rules: transfers,
-      share: () => clientNetworkOf(request.raw.socket.remoteAddress),
-    };
-    // Such as a field of the origin that can't be sent on. The response may have begun, so all that is left is to cut.
-    const unsendable = (error: unknown): void => {
-      load.count(nowMs);
-      failures.error("UNSENDABLE", { err: error }, "a response could not be sent; the client gets nothing");
-      reply.raw.destroy();
-      dropUnread(delivery.body);
-    };
-    try {
-      const sent = deliver(request.raw, delivery, http1Sink(reply.raw), context);
-      if (sent instanceof Promise) return sent.then(report, ifOurs(unsendable));
-      report(sent);
-    } catch (error) {
-      unsendable(error);
-    }
-    reply.hijack();
-  }
-
+/** Answers requests that failed: problem details (RFC 9457) for clients, a log line for those at fault here. */
+function answerErrors(app: FastifyInstance, state: State): void {
+  const { node, served, load, clock } = state;
   app.setNotFoundHandler(async () => {
     throw new NearcastError("NOT_FOUND", "this path is not served");
   });
   app.setErrorHandler((thrown: FastifyError, request, reply) => {
     const error = thrown instanceof NearcastError ? thrown : fromFramework(thrown);
     const problem = problemOf(error, request.id);
-    if (error.status >= 500) {
-      const facts = { requestId: request.id, reason: error.message };
-      if (error.code === "INTERNAL") {
-        failures.error(error.code, { err: error.cause ?? error, ...facts }, "a request failed");
-      } else failures.warn(error.code, facts, "a request failed");
-    }
+    if (error.status >= 500) logFailure(state, error, request.id);
     const nowMs = clock.monotonicMs();
     const durationMs = request.startedMs === 0 ? 0 : nowMs - request.startedMs;
     load.count(nowMs);
     const host = request.servedHost;
     const about = { host: host?.name ?? null, kind: host?.kind ?? "none", outcome: "error" } as const;
     served({ ...about, status: error.status, durationMs, bodyBytes: 0 });
-    if (host !== undefined) reply.header("Cache-Status", errorStatusOf(node, error.code));
+    if (host !== undefined) reply.header("Cache-Status", errorStatusOf(node, error, request.outcome));
     if (error.status === 503) reply.header("Retry-After", retryAfterOf(error));
     return reply
       .code(error.status)
@@ -216,7 +243,13 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
       .type("application/problem+json")
       .send(problem);
   });
-  return app;
+}
+
+function logFailure({ failures }: State, error: NearcastError, requestId: string): void {
+  const facts = { requestId, reason: error.message };
+  if (error.code === "INTERNAL") {
+    failures.error(error.code, { err: error.cause ?? error, ...facts }, "a request failed");
+  } else failures.warn(error.code, facts, "a request failed");
 }
 
 /** In s: a moment, unless the failure says when another attempt makes sense. */

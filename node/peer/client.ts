@@ -18,6 +18,7 @@
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { LRUCache } from "lru-cache";
 import { type buildConnector, type Dispatcher, Pool } from "undici";
+import { watchBody } from "#base/body-watch.ts";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { fewInterimResponses } from "#base/interim-responses.ts";
@@ -42,7 +43,7 @@ const requestsMax = 512;
 /** Members with open connections; beyond that, the least recently used one loses its connections. */
 const membersMax = 512;
 const headerBytesMax = 32 * 1024;
-/** A body that makes no progress for this long is cut. */
+/** A body that makes no progress for this long is cut; a stream of events may be silent for longer (body-watch.ts). */
 const bodyIdleMs = 10_000;
 /** Less than the listener's, so that this side closes. */
 const keepAliveMs = 30_000;
@@ -153,7 +154,7 @@ export function openPeerClient(options: {
       connect: connectorTo(member, { keys, timeoutMs, counts, clock }),
       maxHeaderSize: headerBytesMax,
       headersTimeout: 0, // each request has its own deadline
-      bodyTimeout: bodyIdleMs,
+      bodyTimeout: 0, // watchBody() knows which bodies may be silent
       keepAliveTimeout: keepAliveMs,
       keepAliveMaxTimeout: keepAliveMs,
     });
@@ -259,7 +260,9 @@ async function send(
     ...(body === undefined ? {} : { body }),
   };
   const ask = async (): Promise<Dispatcher.ResponseData> => {
-    const work = line.pool.request(order);
+    const { around } = watchBody(clock, bodyIdleMs, () => undefined);
+    const watched = line.pool.compose((dispatch) => (options, handler) => dispatch(options, around(handler)));
+    const work = watched.request(order);
     try {
       // undici ignores the signal of a request that still waits for a connection.
       return await before(deadline.signal, work);

@@ -69,11 +69,11 @@ export function fetchedDelivery(
 /** What nobody may keep: it is good for no event of the feed. */
 function unkept(
   { status, pairs, statusBefore }: { status: number; pairs: HeaderPairs; statusBefore: string | null },
-  reason: string,
+  { reason, isCollapsed }: { reason: string; isCollapsed: boolean },
   timings: Timings,
 ): Omit<AssetDelivery, "body" | "lengthBytes"> {
   return {
-    outcome: { word: "bypass", reason },
+    outcome: { word: "bypass", reason, isCollapsed },
     status,
     headerBlock: headerBlockOf(pairs),
     headers: [],
@@ -89,7 +89,11 @@ function unkept(
 
 export function passedDelivery(fetched: Extract<Fetched, { outcome: "passed" }>, timings: Timings): AssetDelivery {
   const { body, lengthBytes, reason } = fetched;
-  return { ...unkept(fetched, reason, timings), body: { kind: "stream", stream: body }, lengthBytes };
+  return {
+    ...unkept(fetched, { reason, isCollapsed: false }, timings),
+    body: { kind: "stream", stream: body },
+    lengthBytes,
+  };
 }
 
 /** @throws NearcastError ORIGIN_BAD_ANSWER, for who waited for a failure whose words are not for everyone */
@@ -101,5 +105,9 @@ export function failedDelivery(
   if (isCollapsed && !fetched.isShareable)
     throw new NearcastError("ORIGIN_BAD_ANSWER", `the origin answered status ${fetched.status}`);
   const { body } = fetched;
-  return { ...unkept(fetched, "status", timings), body: { kind: "bytes", bytes: body }, lengthBytes: body.length };
+  return {
+    ...unkept(fetched, { reason: "status", isCollapsed }, timings),
+    body: { kind: "bytes", bytes: body },
+    lengthBytes: body.length,
+  };
 }

@@ -19,6 +19,7 @@ import type { Fill } from "../cache/fill.ts";
 import { judgeUse } from "../cache/freshness.ts";
 import type { BodyWriter } from "../cache/disk/body-writer.ts";
 import type { HeaderPairs } from "../cache/object.ts";
+import { dropStream } from "../fetch/body.ts";
 import type { Stored, Tiers } from "../cache/tiers.ts";
 import { type Arrived, collect, drop, endToEndPairs, isAbout, lengthOf, streamOf } from "./asset-answer.ts";
 import { conditionsOf, notesOf, primaryKeyOf } from "./asset-key.ts";
@@ -115,6 +116,8 @@ interface Flight {
   /** Of the monotonic clock: what the object costs to fetch again is told to the memory tier. */
   readonly startedMs: number;
   waiters: number;
+  /** Whoever began it has left: nobody reads a body that is for its leader alone. */
+  isLeaderless: boolean;
   /** Its head has arrived, or it failed. */
   isLanded: boolean;
   /** The response that readers join now. */
@@ -125,8 +128,6 @@ interface Flight {
 /** How long a key stays known as uncacheable (Varnish: hit-for-miss), and how many are known. */
 const uncacheableMs = 60_000;
 const uncacheableMax = 100_000;
-/** Of a fetch that no client may cut. */
-const noSignal = new AbortController().signal;
 
 interface Env {
   readonly tiers: Tiers;
@@ -182,7 +183,7 @@ function join(state: State, question: Question, signal: AbortSignal | undefined)
   const running = state.running.get(key);
   const isCollapsed = running !== undefined && mayJoin(state, running);
   const flight = isCollapsed ? running : begin(state, key, question);
-  return { result: waitFor(flight, signal), isCollapsed };
+  return { result: waitFor(flight, signal, !isCollapsed), isCollapsed };
 }
 
 /** Apart by where they begin: two nodes that take each other for the owner would wait for each other. */
@@ -205,6 +206,7 @@ function begin(state: State, key: string, question: Question, come?: Come): Flig
     abort,
     startedMs: state.clock.monotonicMs(),
     waiters: 0,
+    isLeaderless: false,
     isLanded: false,
     landed: undefined,
     isOvertaken: false,
@@ -221,6 +223,7 @@ function begin(state: State, key: string, question: Question, come?: Come): Flig
       void storeWhole(state, question, flight, fetched, clearsBefore).finally(forget);
     } else forget();
     if (fetched.outcome === "failed") state.failures.keep(question.key, question.order.fields, fetched);
+    if (fetched.outcome === "passed" && flight.isLeaderless) dropStream(fetched.body);
     resolve(fetched);
   };
   fetchOnce(state, question, flight, clearsBefore, come).then(land, (thrown: unknown) => {
@@ -233,7 +236,7 @@ function begin(state: State, key: string, question: Question, come?: Come): Flig
 }
 
 /** The flight's result for one who waits; whoever leaves last aborts the fetch. */
-async function waitFor(flight: Flight, signal: AbortSignal | undefined): Promise<Fetched> {
+async function waitFor(flight: Flight, signal: AbortSignal | undefined, isLeader: boolean): Promise<Fetched> {
   if (signal === undefined) {
     flight.waiters += 1; // and never leaves
     return await flight.result;
@@ -241,6 +244,7 @@ async function waitFor(flight: Flight, signal: AbortSignal | undefined): Promise
   const { promise: left, reject } = Promise.withResolvers<never>();
   const leave = (): void => {
     flight.waiters -= 1;
+    if (isLeader) flight.isLeaderless = true;
     reject(new NearcastError("BAD_REQUEST", "the client closed the connection"));
     if (flight.waiters === 0 && !flight.isLanded) flight.abort.abort(new Error("nobody waits for this any more"));
   };
@@ -306,7 +310,7 @@ async function fetchOnce(
     network: context.clientNetwork,
     signal: context.signal,
     // A fill goes on for its readers, whoever of them began it.
-    fetchPart: async (fields) => (await ways.fetchPart(order, fields, { ...context, signal: noSignal })).arrived,
+    fetchPart: async (fields, signal) => (await ways.fetchPart(order, fields, { ...context, signal })).arrived,
   });
   return { outcome: "fetched", head, fill, open, isStorable: hasRoom && mayStore(state, way, clearsBefore, head), way };
 }

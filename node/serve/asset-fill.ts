@@ -49,7 +49,7 @@ interface Beginning {
   /** Of those who wait for the response. */
   readonly signal: AbortSignal;
   /** Asks the origin for a part of the same body. */
-  readonly fetchPart: (fields: Record<string, string>) => Promise<Arrived>;
+  readonly fetchPart: (fields: Record<string, string>, signal: AbortSignal) => Promise<Arrived>;
 }
 
 interface State {
@@ -90,7 +90,7 @@ async function begin(state: State, body: Beginning): Promise<AssetFill> {
     },
     abandonedBytesMax,
     windowBytesMax: room.bytes,
-    resume: (offset) => restOf(state, body, offset),
+    resume: (offset, ending) => restOf(state, body, offset, ending),
   });
   room.hold(fill);
   try {
@@ -99,8 +99,8 @@ async function begin(state: State, body: Beginning): Promise<AssetFill> {
     state.clock.after(graceMs, release);
   }
   const hasRoom = place !== null || lengthBytes === null || lengthBytes <= Math.min(keepBytesMax, room.bytes);
-  const restFor = async (offset: number): Promise<FillSource | undefined> =>
-    (await storedFrom(state, body, offset)) ?? (await restOrAll(state, body, offset));
+  const restFor = async (offset: number, ending: AbortSignal): Promise<FillSource | undefined> =>
+    (await storedFrom(state, body, offset)) ?? (await restOrAll(state, body, offset, ending));
   return { fill, open: (start, end) => readFill(fill, { start, end }, restFor), hasRoom };
 }
 
@@ -142,10 +142,15 @@ async function untilTrusted(fill: Fill): Promise<void> {
  * The rest of a body: straight from the origin, if it has the same bytes still (RFC 9110 §13.1.5). Undefined: it can't
  * be had.
  */
-async function restOf(state: State, body: Beginning, offset: number): Promise<FillSource | undefined> {
+async function restOf(
+  state: State,
+  body: Beginning,
+  offset: number,
+  ending: AbortSignal,
+): Promise<FillSource | undefined> {
   // A source that has brought nothing is not asked again.
   if (offset === 0) return undefined;
-  const answer = await sameBytesFrom(body, offset);
+  const answer = await sameBytesFrom(body, offset, ending);
   if (answer === undefined) return undefined;
   if (isRest(answer, offset)) return sourceOf(answer.body, body.timeoutMs, state.turns, body.network);
   drop(answer);
@@ -153,8 +158,13 @@ async function restOf(state: State, body: Beginning, offset: number): Promise<Fi
 }
 
 /** As restOf(); of an origin without ranges, all of it without its beginning: here no source has failed. */
-async function restOrAll(state: State, body: Beginning, offset: number): Promise<FillSource | undefined> {
-  const answer = await sameBytesFrom(body, offset);
+async function restOrAll(
+  state: State,
+  body: Beginning,
+  offset: number,
+  ending: AbortSignal,
+): Promise<FillSource | undefined> {
+  const answer = await sameBytesFrom(body, offset, ending);
   if (answer === undefined) return undefined;
   const source = sourceOf(answer.body, body.timeoutMs, state.turns, body.network);
   if (isRest(answer, offset)) return source;
@@ -163,11 +173,11 @@ async function restOrAll(state: State, body: Beginning, offset: number): Promise
   return undefined;
 }
 
-async function sameBytesFrom(body: Beginning, offset: number): Promise<Arrived | undefined> {
+async function sameBytesFrom(body: Beginning, offset: number, ending: AbortSignal): Promise<Arrived | undefined> {
   const { etag } = notesOf(body.head);
   if (etag === null || etag.startsWith("W/")) return undefined;
   try {
-    const answer = await body.fetchPart({ range: `bytes=${offset}-`, "if-range": etag });
+    const answer = await body.fetchPart({ range: `bytes=${offset}-`, "if-range": etag }, ending);
     if (fieldOf(answer.headers, "etag") === etag) return answer;
     drop(answer);
   } catch {

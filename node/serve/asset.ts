@@ -46,8 +46,9 @@ import { type Asker, type AssetWays, createAssetWays, hostFieldOf } from "./asse
 import type { FillCounts } from "./fill-room.ts";
 import { type Found, run } from "./machine.ts";
 import type { AssetOrder } from "./order.ts";
+import { createPatience, type Patience } from "./patience.ts";
 import type { Peers } from "./peers.ts";
-import { ownWork, type RequestContext } from "./request-context.ts";
+import { ownWork, type RequestContext, until } from "./request-context.ts";
 import type { Role } from "./wire.ts";
 
 export interface AssetServer {
@@ -84,6 +85,7 @@ interface Env {
   readonly fetches: AssetFetches;
   readonly ways: AssetWays;
   readonly rangeCounts: RangeCounts;
+  readonly patience: Patience;
   readonly fleet: () => Fleet;
   readonly clock: Clock;
   readonly log: Log;
@@ -115,7 +117,8 @@ export function createAssetServer(parts: {
     clock,
   });
   const rangeCounts = createRangeCounts();
-  const env: Env = { tiers, fetcher, fetches, ways, rangeCounts, fleet, clock, log };
+  const patience = createPatience(clock);
+  const env: Env = { tiers, fetcher, fetches, ways, rangeCounts, patience, fleet, clock, log };
   return {
     serve: (order, context) => serve(env, { order, asker: "client", context }),
     serveToPeer: (order, asker, context) => serve(env, { order, asker, context }),
@@ -140,19 +143,21 @@ function serve(env: Env, request: Request): AssetDelivery | Promise<AssetDeliver
 }
 
 function answerFrom(env: Env, request: Request, at: LookedUp): AssetDelivery | Promise<AssetDelivery> {
-  const { order } = request;
+  const { order, context } = request;
+  const { found } = at;
+  if (found === undefined) refuseUncached(order, "nothing is stored");
+  else if (found.use.state !== "fresh" && found.use.state !== "stale-revalidate")
+    refuseUncached(order, "the stored response is stale");
   return run<Stored, AssetDelivery>({
-    lookUp: () => at.found,
-    deliver: (found, because) => storedDelivery(found, because),
-    ask: async (before) => {
-      refuseUncached(order, before === undefined ? "nothing is stored" : "the stored response is stale");
+    lookUp: () => found,
+    deliver: storedDelivery,
+    ask: async (before, late) => {
       if (before === undefined && order.method === "HEAD") return await pass(env, request, "head");
       if (before === undefined && isFarAway(env, request, at)) return await passPart(env, request, at);
-      return await fetchAndDeliver(env, request, at, 0);
+      return await fetchAndDeliver(env, { ...request, context: until(context, late) }, at, 0);
     },
-    askBehind: (before) => {
-      revalidateBehind(env, request, at, before);
-    },
+    askBehind: (before) => fetchBehind(env, { ...request, ...at, before: before.entry }),
+    waiting: { patience: env.patience, key: at.key, waitMsFor: () => order.host.staleWaitMs },
   });
 }
 
@@ -197,22 +202,18 @@ function useOf(env: Env, stored: Stored): Use {
   return { ...use, state: "stale-revalidate", ttlSeconds: 0 };
 }
 
-function revalidateBehind(env: Env, { order, asker, context }: Request, at: LookedUp, before: Found<Stored>): void {
-  fetchBehind(env, { order, asker, context, ...at, before: before.entry });
-}
-
-function fetchBehind(env: Env, question: Question): void {
+/** A fetch that no client may end. Reports its failures itself; never rejects. */
+async function fetchBehind(env: Env, question: Question): Promise<void> {
   const { result, isCollapsed } = env.fetches.join(question, "to-the-end");
-  // Whoever began the fetch has the body.
-  result.then(isCollapsed ? () => undefined : useBehind, (error: unknown) => {
+  try {
+    const fetched = await result;
+    if (fetched.outcome === "fetched") keepToItsEnd(fetched);
+    // Whoever began the fetch has the body.
+    if (fetched.outcome === "passed" && !isCollapsed) dropStream(fetched.body);
+  } catch (error) {
     const facts = { reason: (error as Error).message };
     env.log.debug(facts, "a fetch in the background failed; what is stored stays");
-  });
-}
-
-function useBehind(fetched: Fetched): void {
-  if (fetched.outcome === "passed") dropStream(fetched.body);
-  if (fetched.outcome === "fetched") keepToItsEnd(fetched);
+  }
 }
 
 /** A fill that renews what is stored is wanted, although nobody reads it. */
@@ -279,7 +280,7 @@ async function passPart(env: Env, request: Request, at: LookedUp): Promise<Asset
   if (arrived.statusCode === 206) {
     const lengthBytes = wholeLengthOf(fieldOf(arrived.headers, "content-range"));
     if (lengthBytes !== null && lengthBytes > env.fleet().limits.objectBytesMax) env.rangeCounts.neverWhole(at.key);
-    else if (lengthBytes !== null && lengthBytes <= smallBytesMax) fetchBehind(env, question);
+    else if (lengthBytes !== null && lengthBytes <= smallBytesMax) void fetchBehind(env, question);
   } else {
     const fetched = await env.fetches.adopt(question, { arrived, way });
     if (fetched !== undefined) {

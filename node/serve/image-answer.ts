@@ -5,7 +5,7 @@ import type { SourceRecord } from "../cache/records.ts";
 import type { Stored } from "../cache/tiers.ts";
 import type { ImageOrder } from "./order.ts";
 import type { Asked } from "./meaning.ts";
-import type { Delivery, MissReason, Outcome, Timings } from "../deliver/outcome.ts";
+import type { Delivery, MissReason, Outcome, StaleReason, Timings } from "../deliver/outcome.ts";
 
 /** What a name means and its variant, for who asks as a node or a client alike. */
 export interface Answer {
@@ -42,7 +42,7 @@ export function freshOutcome(ttlSeconds: number) {
       : { word: "hit", tier: found.from, ttlSeconds };
 }
 
-export function staleOutcome(reason: "revalidating" | "origin-error", ttlSeconds: number) {
+export function staleOutcome(reason: StaleReason, ttlSeconds: number) {
   return (found: Found): Outcome => ({
     word: "stale",
     reason,

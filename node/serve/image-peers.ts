@@ -15,12 +15,13 @@ import { rankOwners } from "../peer/owners.ts";
 import { variantKey } from "../variant/key.ts";
 import type { Variant } from "../variant/variant.ts";
 import { type Answer, missReason } from "./image-answer.ts";
-import { deliverInstead, type Found, type Steps } from "./machine.ts";
+import { answerOrStale, type Found, type Steps } from "./machine.ts";
 import type { Meanings } from "./meaning.ts";
+import type { Patience } from "./patience.ts";
 import type { Peers } from "./peers.ts";
 import type { Helpers, Relay, Relayed } from "./relay.ts";
 import type { Renderings, WantedVariant } from "./render.ts";
-import type { RequestContext } from "./request-context.ts";
+import { type RequestContext, until } from "./request-context.ts";
 
 /** What answers requests for pictures. */
 export interface Images {
@@ -32,6 +33,7 @@ export interface Images {
   readonly meanings: Meanings;
   readonly renderings: Renderings;
   readonly variantSets: VariantSets;
+  readonly patience: Patience;
   readonly fleet: () => Fleet;
   readonly log: Log;
 }
@@ -46,7 +48,7 @@ export interface Asker {
 const ownersMax = 2;
 
 /** Undefined: the name is ours, or nobody is there to own it. */
-export function ownersOf({ peers }: Images, name: string): Helpers | undefined {
+export function ownersOf({ peers }: Pick<Images, "peers">, name: string): Helpers | undefined {
   if (peers === null || peers.directory.ownersBefore(name).length === 0) return undefined;
   return { role: "owner", members: () => peers.directory.ownersBefore(name), triesMax: ownersMax };
 }
@@ -72,7 +74,7 @@ export async function answerOfPeers(
   order: WantedVariant,
   asker: Asker,
   found: Found<SourceRecord> | undefined,
-  own: Pick<Steps<SourceRecord, Answer>, "deliver">,
+  own: Omit<Steps<SourceRecord, Answer>, "lookUp" | "ask">,
 ): Promise<Answer | null> {
   const state = found?.use.state;
   const isHeld = found !== undefined && isHere(images, found.entry, order.variant);
@@ -84,16 +86,18 @@ export async function answerOfPeers(
   ];
   for (const one of helpers) {
     if (one === undefined) continue;
-    try {
-      const theirs = await askHelpers(images, order, found, one, asker.context);
-      if (theirs !== null) return theirs;
-    } catch (thrown) {
-      const isOfOrigin = asNearcastError(thrown).source === "origin";
-      const canServe = isHeld || (found !== undefined && hasSource(images, found.entry));
-      if (!isOfOrigin || found === undefined || !canServe || state === "expired") throw thrown;
-      if (state !== "stale-if-error") return null;
-      return await deliverInstead(own, found, thrown);
-    }
+    const canServe = found !== undefined && (isHeld || hasSource(images, found.entry));
+    const theirs =
+      canServe && state === "stale-if-error"
+        ? await answerOrStale<SourceRecord, Answer | null>(own, found, (late) =>
+            askHelpers(images, order, found, one, until(asker.context, late)),
+          )
+        : await askHelpers(images, order, found, one, asker.context).catch((thrown: unknown) => {
+            // This node then does what it does for a stale picture: deliver it.
+            if (canServe && state !== "expired" && asNearcastError(thrown).source === "origin") return null;
+            throw thrown;
+          });
+    if (theirs !== null) return theirs;
   }
   return null;
 }

@@ -52,13 +52,14 @@ import {
 import { run, type Steps } from "./machine.ts";
 import { createMeanings } from "./meaning.ts";
 import type { ImageOrder } from "./order.ts";
+import { createPatience } from "./patience.ts";
 import type { Peers } from "./peers.ts";
-import { ownWork, type RequestContext } from "./request-context.ts";
+import { ownWork, type RequestContext, unending, until } from "./request-context.ts";
 import { createRelay, type Helpers } from "./relay.ts";
 import { createRenderings, type RenderCounts, type Renderer, type WantedVariant } from "./render.ts";
 import { createShield, type ToldSource } from "./shield.ts";
 import { createSources, followSource, type SourceName } from "./source.ts";
-import { freshnessOf } from "./source-freshness.ts";
+import { freshnessOf, staleWaitMsOf } from "./source-freshness.ts";
 
 export interface ImageServer {
   /** @throws NearcastError of the origin or the decoder, when there is nothing to deliver */
@@ -96,11 +97,12 @@ export function createImageServer(parts: {
   clock: Clock;
   log: Log;
 }): ImageServer {
-  const { tiers, records, peers = null, fleet, log } = parts;
+  const { tiers, records, peers = null, fleet, clock, log } = parts;
   const sources = createSources({ ...parts, peers });
   const meanings = createMeanings({ ...parts, sources });
   const renderings = createRenderings({ ...parts, sources });
-  const shield = createShield({ records, meanings, sources });
+  const patience = createPatience(clock);
+  const shield = createShield({ records, meanings, sources, patience });
   const relay = peers === null ? null : createRelay({ ...parts, peers });
   const images: Images = {
     tiers,
@@ -110,6 +112,7 @@ export function createImageServer(parts: {
     meanings,
     renderings,
     variantSets: createVariantSets(),
+    patience,
     fleet,
     log,
   };
@@ -188,10 +191,13 @@ function stepsFor(images: Images, order: WantedVariant, asker: Asker): Omit<Step
       const about = { ageSeconds, timings: {}, status: null };
       return deliver(images, order, asker, { record, source: null }, { describe, ...about });
     },
-    ask: (before) => followSource(order, () => askAndDeliver(images, order, asker, before?.entry)),
-    askBehind({ entry: record }) {
-      revalidateBehind(images, order, asker, record);
+    ask: (before, late) => {
+      // Nothing is rendered for a client that has its answer.
+      const waiting = { ...asker, context: until(asker.context, late) };
+      return followSource(order, () => askAndDeliver(images, order, waiting, before?.entry));
     },
+    askBehind: ({ entry: record }) => revalidateBehind(images, order, asker, record),
+    waiting: { patience: images.patience, key: order.name, waitMsFor: (record) => staleWaitMsOf(record, order.host) },
   };
 }
 
@@ -258,18 +264,22 @@ async function deliver(
 
 const never = (): boolean => false;
 
-/** Renews a record while its variant is being sent. */
-function revalidateBehind(images: Images, order: WantedVariant, asker: Asker, record: SourceRecord): void {
-  const { relay, meanings, log } = images;
-  const renew = async (): Promise<unknown> => {
-    const owners = asker.role === "client" ? ownersOf(images, order.name) : undefined;
-    const relayed = owners === undefined ? null : await relay?.ask(order, record, owners, asker.context).result;
-    return relayed ?? (await meanings.ask(order, record, "shield", asker.context).result);
-  };
-  renew().catch((error: unknown) => {
+/** Renews a record while its variant is being sent. Never rejects. */
+async function revalidateBehind(
+  { peers, relay, meanings, log }: Images,
+  order: WantedVariant,
+  asker: Asker,
+  record: SourceRecord,
+): Promise<void> {
+  const owners = asker.role === "client" ? ownersOf({ peers }, order.name) : undefined;
+  const context = unending(asker.context);
+  try {
+    const relayed = owners === undefined ? null : await relay?.ask(order, record, owners, context).result;
+    if (relayed === null || relayed === undefined) await meanings.ask(order, record, "shield", context).result;
+  } catch (error) {
     const facts = { reason: (error as Error).message, source: order.name };
     log.debug(facts, "revalidation in the background failed; the stale picture stays");
-  });
+  }
 }
 
 async function explain(images: Images, order: ImageOrder): Promise<Record<string, unknown>> {

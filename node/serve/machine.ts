@@ -5,29 +5,53 @@
  *     ├─ fresh ───────────────▶ deliver                                                         hit
  *     ├─ stale, in its window ▶ deliver, and revalidate in the background                       stale, revalidating
  *     ├─ stale-if-error ──────▶ ask ──▶ deliver the response      the origin fails ──▶ deliver  stale, origin-error
+ *     │                          └── it is late: deliver, and the question goes on behind       stale, origin-slow
  *     └─ expired, or nothing ─▶ ask ──▶ deliver the response                                    miss
  *
  * The caller supplies the steps. Each step names its decision in the outcome of its result.
  */
 import { asNearcastError } from "#base/errors.ts";
 import type { Use } from "../cache/freshness.ts";
+import type { Patience } from "./patience.ts";
 
 /** Why a stored entry is delivered. */
-export type Because = "fresh" | "revalidating" | "origin-error";
+export type Because = "fresh" | "revalidating" | "origin-error" | "origin-slow";
 
 export interface Steps<Entry, Result> {
   /** What the cache has, and how it may be used now. */
   readonly lookUp: () => Promise<Found<Entry> | undefined> | Found<Entry> | undefined;
   readonly deliver: (found: Found<Entry>, because: Because) => Promise<Result> | Result;
-  /** Asks whoever can give the answer, and delivers it. `before` is what may be revalidated. */
-  readonly ask: (before: Found<Entry> | undefined) => Promise<Result>;
-  /** Renews an entry while it is being delivered; returns at once, and reports its failures itself. */
-  readonly askBehind: (before: Found<Entry>) => void;
+  /**
+   * Asks whoever can give the answer, and delivers it. `before` is what may be revalidated; `late` is aborted when its
+   * client has got what is stale: nobody takes the result then.
+   */
+  readonly ask: (before: Found<Entry> | undefined, late?: AbortSignal) => Promise<Result>;
+  /**
+   * Renews an entry while it is being delivered, or joins the question that does; reports its failures itself.
+   * @returns when that has ended; never rejects
+   */
+  readonly askBehind: (before: Found<Entry>) => Promise<void>;
+  /** What is asked about, and how long that is waited for while something stale can be delivered instead. */
+  readonly waiting: Waiting<Entry>;
+}
+
+export interface Waiting<Entry> {
+  readonly patience: Patience;
+  readonly key: string;
+  /** Null: until the answer comes, or fails. */
+  readonly waitMsFor: (stale: Entry) => number | null;
 }
 
 export interface Found<Entry> {
   readonly entry: Entry;
   readonly use: Use;
+}
+
+/** The reason of the signal that ends a question whose client has got something else. */
+class TooLate extends Error {
+  constructor() {
+    super("the client got a stale response meanwhile");
+  }
 }
 
 /** What was stored can't be delivered any more, because its source changed: ask instead. */
@@ -47,7 +71,7 @@ function decide<Entry, Result>(steps: Steps<Entry, Result>, found: Found<Entry> 
     case "fresh":
       return deliverOrAsk(steps, found, "fresh");
     case "stale-revalidate":
-      steps.askBehind(found);
+      void steps.askBehind(found);
       return deliverOrAsk(steps, found, "revalidating");
     case "stale-if-error":
       return askOrDeliver(steps, found);
@@ -74,12 +98,45 @@ function deliverOrAsk<Entry, Result>(
   }
 }
 
-/** What is stale is delivered in place of a failure of the origin (RFC 5861 §4), and of no other failure. */
+/** What is stale is delivered in place of a failure of the origin (RFC 5861 §4), or when the origin is late. */
 async function askOrDeliver<Entry, Result>(steps: Steps<Entry, Result>, found: Found<Entry>): Promise<Result> {
+  return await answerOrStale(steps, found, (late) => steps.ask(found, late));
+}
+
+/**
+ * The answer to a question, or what is stale instead: when the origin fails, and of no other failure; or when the
+ * answer is late. Then the question goes on without its client.
+ * @throws what the question failed with
+ */
+export async function answerOrStale<Entry, Result>(
+  steps: Pick<Steps<Entry, Result>, "deliver" | "askBehind" | "waiting">,
+  found: Found<Entry>,
+  ask: (late: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  const { patience, key, waitMsFor } = steps.waiting;
+  const late = new AbortController();
+  const waitMs = waitMsFor(found.entry);
+  if (waitMs === null) {
+    return await ask(late.signal).catch((thrown: unknown) => deliverInstead(steps, found, thrown));
+  }
+  const leftMs = patience.leftMs(key, waitMs);
+  // Another request has waited long enough for all.
+  const asking = leftMs === 0 ? undefined : ask(late.signal);
+  if (asking !== undefined) {
+    patience.follow(key, asking);
+    if (await patience.endsWithin(asking, leftMs)) {
+      return await asking.catch((thrown: unknown) => deliverInstead(steps, found, thrown));
+    }
+  }
+  patience.follow(key, steps.askBehind(found));
   try {
-    return await steps.ask(found);
-  } catch (thrown) {
-    return await deliverInstead(steps, found, thrown);
+    const stale = await steps.deliver(found, "origin-slow");
+    late.abort(new TooLate());
+    return stale;
+  } catch (error) {
+    if (error instanceof Outdated) return await (asking ?? ask(late.signal));
+    late.abort(new TooLate());
+    throw error;
   }
 }
 

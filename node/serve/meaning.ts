@@ -1,7 +1,7 @@
 /**
  * What names stand for, and for how long that is valid: the record of a source (cache/records), whether it may be used
- * now, and the request that renews it. Coalesced per name. One conditional request gives a record and, if the bytes are
- * new, the bytes.
+ * now, and the request that renews it. Coalesced per name, and given up when everyone who waits has left. One
+ * conditional request gives a record and, if the bytes are new, the bytes.
  */
 import type { Clock } from "#base/clock.ts";
 import type { ImagesHost } from "#document/schema/hosts.ts";
@@ -59,11 +59,14 @@ export function createMeanings(parts: { records: Records; sources: Sources; cloc
       const { name } = source;
       const route = sources.routeFor(name, most);
       // Apart by route: two nodes that take each other for the shield would wait for each other.
-      return askings.join(`${route}\n${name}`, async (flight) => {
+      return askings.joinWhile(`${route}\n${name}`, context.signal, async (flight) => {
         const startedMs = clock.monotonicMs();
         if (before !== undefined) counts.revalidations += 1;
         const known = before?.knownHashes ?? [];
-        const { answer, ageMs, feedSeq, mark, status } = await sources.find(source, known, route, context);
+        const { answer, ageMs, feedSeq, mark, status } = await sources.find(source, known, route, {
+          ...context,
+          signal: flight.signal,
+        });
         const meaning = answer.outcome === "absent" ? { absentStatus: answer.status } : { sha256: answer.sha256 };
         const knownHashes = answer.outcome === "absent" ? known : hashesWith(answer.sha256, known);
         const validatedAtMs = clock.wallMs() - ageMs;

@@ -224,6 +224,7 @@ async function askOne<Result>(
   if (question.signal?.aborted) giveUp();
   else question.signal?.addEventListener("abort", giveUp, { once: true });
   let cancelLate: Cancel | undefined;
+  let unlink: (() => void) | undefined;
   try {
     const answer = await client.request(member, {
       method: "GET",
@@ -239,6 +240,14 @@ async function askOne<Result>(
     cancelLate = clock.after(Math.max(0, begunMs + timeoutMs - clock.monotonicMs()), () => {
       answer.body.destroy(new Error(`the answer was not whole within ${timeoutMs} ms`));
     });
+    // Its signal ends the client's request up to the head; from then on, this does.
+    const drop = (): void => {
+      answer.body.destroy(gone.signal.reason as Error);
+    };
+    gone.signal.addEventListener("abort", drop, { once: true });
+    unlink = () => {
+      gone.signal.removeEventListener("abort", drop);
+    };
     const told = await readAnswer(answer);
     const result = await question.read(answer, told);
     const isOneLog =
@@ -249,6 +258,7 @@ async function askOne<Result>(
     cancel();
     question.signal?.removeEventListener("abort", giveUp);
     cancelLate?.();
+    unlink?.();
   }
 }
 

@@ -6,7 +6,9 @@
  *   delete, purge   what is named is gone from both tiers, and is never served again unless the origin says so
  *   soft purge      what is named is revalidated in the background of the next response
  *
- * apply() resolves when the purge is in force, also after a restart: only then may the position in the feed advance.
+ * apply() resolves when the purge is in force, also after a kill. The position in the feed is saved when sync() says
+ * that it survives a power failure too: marks by their own journal, and what put and rollback removed by that of the
+ * disk tier.
  * The space of purged objects is freed later (cache/purge-sweep.ts). A purge that somebody requested gets a report of
  * what it found; purges caused by a change of a picture get none.
  */
@@ -26,8 +28,11 @@ import { createPurgeTally } from "./purge-tally.ts";
 export interface Purger {
   /** The report comes when all that was purged was met; null: nobody ordered this purge, or this node closes. */
   apply: (seq: number, event: PurgeEvent) => Promise<{ report: Promise<PurgeReport | null> }>;
-  /** Whether all that was applied survives a power failure: else the feed's position must stay where it was saved. */
-  isOnDisk: () => boolean;
+  /**
+   * Makes all that was applied survive a power failure. Resolves to false where the disk refuses: then the feed's
+   * position must stay where it was saved, so that the next start applies it again. Never rejects.
+   */
+  sync: () => Promise<boolean>;
   /** Drops everything: what is cached can't be trusted any more. @param position of the feed from now on */
   dropAll: (position: number) => Promise<void>;
 }
@@ -72,7 +77,7 @@ export function createPurger(parts: {
         isWhole ? tally.report(seq, tiers.canReadDisk() && tiers.diskFailures() === before) : null;
       return { report: counted.then(report) };
     },
-    isOnDisk: purges.isOnDisk,
+    sync: async () => purges.isOnDisk() && (await tiers.sync()),
     async dropAll(position) {
       const everything: Purge = { seq: position, tags: new Set(), tagPrefixes: [], isAll: true, isSoft: false };
       images.purge(everything);

@@ -3,14 +3,14 @@
  *
  *   request (host, name, variant, the hash that is held) ──▶ member ──▶ what the name stands for, since when, variant
  *
- * Coalesced per variant. Record and variant are kept in memory only; their place on disk is at their owner. From then
- * on they are served and purged like this node's own.
+ * Coalesced per variant; given up when every client that waits for it has left. Record and variant are kept in memory
+ * only; their place on disk is at their owner. From then on they are served and purged like this node's own.
  */
 import type { Dispatcher } from "undici";
 import type { Clock } from "#base/clock.ts";
 import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
-import { createFlights } from "../cache/flights.ts";
+import { createFlights, type Flight } from "../cache/flights.ts";
 import { type CachedObject, etagOf } from "../cache/object.ts";
 import { type Purge, purgesSource } from "../cache/purge.ts";
 import type { Records, SourceRecord } from "../cache/records.ts";
@@ -77,7 +77,7 @@ export function createRelay(parts: {
     before: SourceRecord | undefined,
     helpers: Helpers,
     { clientNetwork }: RequestContext,
-    isOvertaken: () => boolean,
+    flight: Flight,
   ): Promise<Relayed | null> {
     const { host, name, variant } = wanted;
     const startedMs = clock.monotonicMs();
@@ -90,6 +90,7 @@ export function createRelay(parts: {
       path: `/v1/image?${new URLSearchParams(query).toString()}`,
       headers: { ...writeKnown(held === undefined ? [] : [held.sha256]), ...writeNetwork(clientNetwork) },
       timeoutMs: originTimeoutMs + renderWaitMs + renderTimeoutMs + waysMs,
+      signal: flight.signal,
       read: async (answer, { ageMs }) => {
         heardAtMs = clock.wallMs();
         const meant = await readVariant(answer, variant, held?.sha256, objectBytesMax);
@@ -115,7 +116,7 @@ export function createRelay(parts: {
       });
     }
     // Overtaken: a purge came meanwhile, so this may be of before it. Of another log: no purge of ours would meet it.
-    let isStored = !isOvertaken() && said.feedSeq !== null;
+    let isStored = !flight.isOvertaken && said.feedSeq !== null;
     if (isStored) {
       records.storeInMemory(record);
       if (made !== null) isStored = tiers.storeInMemory(made);
@@ -149,7 +150,7 @@ export function createRelay(parts: {
       const { host, name, variant } = wanted;
       // The name first, for purges; no name has a line feed. Apart by role, for one may lead to another.
       const key = [name, helpers.role, canonicalName(host.name), canonicalForm(variant)].join("\n");
-      return flights.join(key, (flight) => askNow(wanted, before, helpers, context, () => flight.isOvertaken));
+      return flights.joinWhile(key, context.signal, (flight) => askNow(wanted, before, helpers, context, flight));
     },
     purge(purge) {
       flights.overtake((key) => purgesSource(purge, key.slice(0, key.indexOf("\n"))));

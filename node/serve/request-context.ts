@@ -14,6 +14,18 @@ export interface RequestContext {
   readonly signal: AbortSignal;
 }
 
+/** The same request, which may also end for another reason. */
+export function until(context: RequestContext, ending: AbortSignal | undefined): RequestContext {
+  if (ending === undefined) return context;
+  const { id, clientNetwork, isWhole, signal } = context;
+  return { id, clientNetwork, isWhole, signal: AbortSignal.any([signal, ending]) };
+}
+
+/** Work for a client that has its response: it goes on when the client leaves. */
+export function unending(context: RequestContext): RequestContext {
+  return { ...context, signal: ownWork.signal };
+}
+
 /** What this node does unasked, such as fetching a variant before clients ask for it: in turn with the clients. */
 export const ownWork: RequestContext = {
   id: "own-work",

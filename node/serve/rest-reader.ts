@@ -11,7 +11,7 @@ import type { BodyReader } from "#base/body.ts";
 import { FellBehind, type Fill, type FillSource } from "../cache/fill.ts";
 import { NearcastError } from "#base/errors.ts";
 
-type RestOf = (offset: number) => Promise<FillSource | undefined>;
+type RestOf = (offset: number, signal: AbortSignal) => Promise<FillSource | undefined>;
 
 interface Reading {
   readonly fill: Fill;
@@ -19,7 +19,8 @@ interface Reading {
   readonly restOf: RestOf;
   readonly end: number | null;
   position: number;
-  isClosed: boolean;
+  /** Aborted when it is closed: what was asked for is given up. */
+  readonly closing: AbortController;
   /** Its own fetch, once it has fallen behind. */
   own: Own | undefined;
   /** Who waits for bytes of the own fetch. */
@@ -39,7 +40,7 @@ interface Own {
 
 const nothingYet = Buffer.alloc(0);
 
-/** @param restOf the same body from an offset on; undefined: it can't be had */
+/** @param restOf the same body from an offset on, while the reader is there; undefined: it can't be had */
 export function readFill(
   fill: Fill,
   { start, end }: { start: number; end: number | null },
@@ -52,7 +53,7 @@ export function readFill(
     restOf,
     end,
     position: start,
-    isClosed: false,
+    closing: new AbortController(),
     own: undefined,
     wake: undefined,
   };
@@ -61,7 +62,7 @@ export function readFill(
     next: (bytesMax) =>
       reading.own === undefined ? fromFill(reading, bytesMax) : fromOwn(reading, reading.own, bytesMax),
     close() {
-      reading.isClosed = true;
+      reading.closing.abort(new Error("the reader was closed"));
       reader.close();
       reading.own?.source?.stop();
       reading.wake?.();
@@ -87,10 +88,10 @@ function fromFill(reading: Reading, bytesMax: number): Buffer | null | Promise<B
 /** Never rejects. */
 async function begin(reading: Reading, own: Own, fellBehind: FellBehind): Promise<void> {
   try {
-    own.source = await reading.restOf(reading.position);
+    own.source = await reading.restOf(reading.position, reading.closing.signal);
     reading.reader.close();
     if (own.source === undefined) own.failure = fellBehind;
-    else if (reading.isClosed) own.source.stop();
+    else if (reading.closing.signal.aborted) own.source.stop();
   } catch (error) {
     own.failure = error as Error;
   }
@@ -104,7 +105,11 @@ function ownReady(reading: Reading, own: Own): true | Promise<void> {
 
 function hasSomething(reading: Reading, own: Own): boolean {
   return (
-    reading.isClosed || own.left !== undefined || own.isEnded || own.failure !== undefined || bytesLeft(reading) <= 0
+    reading.closing.signal.aborted ||
+    own.left !== undefined ||
+    own.isEnded ||
+    own.failure !== undefined ||
+    bytesLeft(reading) <= 0
   );
 }
 

@@ -2,17 +2,18 @@
  * The shield: tells nodes of other sites what a name stands for, so that the origin gets one request for each source.
  *
  *   record fresh ──▶ sent as it is, with its age and, if the other node lacks them, the bytes from disk
- *   else ──────────▶ the origin is asked first; while it fails, a stale record that may replace the failure is sent
+ *   else ──────────▶ the origin is asked first; while it fails or is late, a stale record that may be used then is sent
  *
  * The other node answers its own clients with what it has meanwhile, so the shield sends nothing stale without need.
  */
 import type { Records, SourceRecord } from "../cache/records.ts";
 import type { Asked, Meanings } from "./meaning.ts";
 import type { Outcome } from "../deliver/outcome.ts";
-import type { RequestContext } from "./request-context.ts";
+import { type RequestContext, unending, until } from "./request-context.ts";
 import { run } from "./machine.ts";
+import type { Patience } from "./patience.ts";
 import { followSource, type SourceName, type Sources } from "./source.ts";
-import { freshnessOf } from "./source-freshness.ts";
+import { freshnessOf, staleWaitMsOf } from "./source-freshness.ts";
 
 export interface ToldSource {
   record: SourceRecord;
@@ -26,8 +27,13 @@ export interface Shield {
   tell: (source: SourceName, known: readonly string[], context: RequestContext) => Promise<ToldSource>;
 }
 
-export function createShield(parts: { records: Records; meanings: Meanings; sources: Sources }): Shield {
-  const { records, meanings, sources } = parts;
+export function createShield(parts: {
+  records: Records;
+  meanings: Meanings;
+  sources: Sources;
+  patience: Patience;
+}): Shield {
+  const { records, meanings, sources, patience } = parts;
 
   /** The record with the bytes, when the asker lacks them; from disk, or else from the origin alone. */
   async function withBytes(
@@ -76,8 +82,12 @@ export function createShield(parts: { records: Records; meanings: Meanings; sour
               : { word: "stale", tier: "disk", reason: because, ttlSeconds };
           return { ...(await withBytes(source, known, { record, source: null }, context)), outcome };
         },
-        ask: (before) => followSource(source, () => ask(source, known, before?.entry, context)),
-        askBehind: () => undefined, // nothing is told while it is revalidated
+        ask: (before, late) => followSource(source, () => ask(source, known, before?.entry, until(context, late))),
+        async askBehind({ entry: before }) {
+          // Whoever asked first hears of a failure.
+          await meanings.ask(source, before, "origin", unending(context)).result.catch(() => undefined);
+        },
+        waiting: { patience, key: source.name, waitMsFor: (record) => staleWaitMsOf(record, source.host) },
       }),
   };
 }

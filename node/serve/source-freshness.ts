@@ -22,6 +22,14 @@ export function freshnessOf(
   };
 }
 
+/**
+ * How long an origin is waited for that may only be slow. Null: until it fails, because somebody has replaced the
+ * picture, and wants to see the new one.
+ */
+export function staleWaitMsOf({ mark }: Pick<SourceRecord, "mark">, host: ImagesHost): number | null {
+  return mark === "replaced" ? null : host.staleWaitMs;
+}
+
 /** For the way here, and for a node whose fleet document is a version ahead or behind. */
 const graceMs = 5000;
 

@@ -128,7 +128,7 @@ export function createSources(parts: {
   async function findAtOrigin(
     { name }: SourceName,
     known: readonly string[],
-    { clientNetwork }: RequestContext,
+    { clientNetwork, signal }: RequestContext,
   ): Promise<Found> {
     const seq = feedSeq();
     const { sourceBytesMax, originTimeoutMs, originFailureMs } = fleet().limits;
@@ -137,6 +137,7 @@ export function createSources(parts: {
       timeoutMs: originTimeoutMs,
       failureMs: originFailureMs,
       client: clientNetwork,
+      signal,
     });
     return { answer, ageMs: 0, feedSeq: seq, mark: null, status: null };
   }
@@ -144,7 +145,7 @@ export function createSources(parts: {
   async function findAtShield(
     { host, name }: SourceName,
     known: readonly string[],
-    { clientNetwork }: RequestContext,
+    { clientNetwork, signal }: RequestContext,
   ): Promise<Found | null> {
     if (peers === null) return null;
     try {
@@ -155,6 +156,7 @@ export function createSources(parts: {
         path: `/v1/source?host=${encodeURIComponent(canonicalName(host.name))}&name=${encodeURIComponent(name)}`,
         headers: { ...writeKnown(known), ...writeNetwork(clientNetwork) },
         timeoutMs: fleet().limits.originTimeoutMs + waysMs,
+        signal,
         read: async (answer, { ageMs }) => {
           const answered = await readSource(answer, known, fleet().limits.sourceBytesMax);
           mustBeUsable(answered.outcome === "absent" ? { absentStatus: answered.status } : answered, ageMs, host);
@@ -192,8 +194,8 @@ export function createSources(parts: {
       if (stored !== undefined) return { body: stored.body, fetchMs: null, status: null };
       const startedMs = clock.monotonicMs();
       const route = routeFor(source.name, most);
-      const { result } = fetches.join(`${route}\n${sha256}`, async () => {
-        const { answer, status } = await find(source, [], route, context);
+      const { result } = fetches.joinWhile(`${route}\n${sha256}`, context.signal, async ({ signal }) => {
+        const { answer, status } = await find(source, [], route, { ...context, signal });
         if (answer.outcome !== "found" || answer.sha256 !== sha256) throw new SourceReplaced();
         return { body: answer.body, status };
       });

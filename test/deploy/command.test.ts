@@ -4,7 +4,7 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { eachOf, nearcast, temporaryFolder } from "./support/command.ts";
+import { eachOf, nearcast, type Ran, temporaryFolder } from "./support/command.ts";
 
 const commandFolder = fileURLToPath(new URL("../../deploy/cli/", import.meta.url));
 /** What these write goes to servers, where the command is installed. */
@@ -33,9 +33,21 @@ const verbs = [
   "zone delegation",
 ];
 
+/** What `nearcast VERB --help` printed: the same each time, so each help is asked for once in this file. */
+const helps = new Map<string, Promise<Ran>>();
+
+async function helpOf(verb: string): Promise<Ran> {
+  let help = helps.get(verb);
+  if (help === undefined) {
+    help = nearcast([...verb.split(" "), "--help"]);
+    helps.set(verb, help);
+  }
+  return await help;
+}
+
 test("each verb explains itself with an example and its exit codes", async () => {
-  const helps = await eachOf(verbs, async (verb) => ({ verb, help: await nearcast([...verb.split(" "), "--help"]) }));
-  for (const { verb, help } of helps) {
+  const explained = await eachOf(verbs, async (verb) => ({ verb, help: await helpOf(verb) }));
+  for (const { verb, help } of explained) {
     assert.equal(help.status, 0, verb);
     assert.match(help.stdout, new RegExp(`Examples?:\n  npx nearcast ${verb}`), verb);
     assert.match(help.stdout, /--json/, verb);
@@ -53,16 +65,16 @@ test("each verb explains itself with an example and its exit codes", async () =>
     ["explain", "--type <type>", '"A"'],
   ];
   for (const [verb, option, value] of defaults) {
-    const text = helps.find((one) => one.verb === verb)?.help.stdout.replaceAll(/\s+/g, " ") ?? "";
+    const text = (await helpOf(verb)).stdout.replaceAll(/\s+/g, " ");
     assert.match(text, new RegExp(`${option} [^-]*\\(default: ${value}\\)`), `${verb} ${option}`);
   }
 });
 
 test("token's usage shows what may stand where, and no help speaks of orders", async () => {
-  const helps = await eachOf(["token", "secret", "audit"], async (verb) => (await nearcast([verb, "--help"])).stdout);
-  assert.match(helps[0] ?? "", /^Usage: nearcast token \[options\] <list\|rotate\|retire> \[edge\|writer\]\n/);
-  assert.match(helps[1] ?? "", /^Usage: nearcast secret \[options\] <rotate>\n/);
-  for (const help of helps) assert.doesNotMatch(help, /\border\b/);
+  const texts = await eachOf(["token", "secret", "audit"], async (verb) => (await helpOf(verb)).stdout);
+  assert.match(texts[0] ?? "", /^Usage: nearcast token \[options\] <list\|rotate\|retire> \[edge\|writer\]\n/);
+  assert.match(texts[1] ?? "", /^Usage: nearcast secret \[options\] <rotate>\n/);
+  for (const help of texts) assert.doesNotMatch(help, /\border\b/);
 });
 
 test("the help groups the verbs, and the spellings of before still work, with a note", async () => {
@@ -77,8 +89,9 @@ test("the help groups the verbs, and the spellings of before still work, with a 
   const [now, before] = await Promise.all([nearcast(["fleet", "check", example]), nearcast(["check", example])]);
   assert.deepEqual([now.status, before.status, before.stdout], [0, 0, now.stdout]);
   assert.match(before.stderr, /^note: `npx nearcast check` is now `npx nearcast fleet check`/);
-  for (const old of ["check", "apply", "releases"]) {
-    const help = await nearcast([old, "--help"]);
+  const oldVerbs = ["check", "apply", "releases"];
+  const oldHelps = await eachOf(oldVerbs, async (verb) => ({ old: verb, help: await helpOf(verb) }));
+  for (const { old, help } of oldHelps) {
     assert.equal(help.status, 0, old);
     assert.match(help.stdout, new RegExp(`npx nearcast fleet ${old}`), old);
     assert.doesNotMatch(stdout, new RegExp(`^  ${old}\\b`, "m"), old);
@@ -201,8 +214,9 @@ test("an origin that is not there: what was tried, what to do next, status 3", a
     ["fleet", "releases"],
     ["secret", "rotate"],
   ];
-  for (const words of cases) {
-    const { status, stderr } = await nearcast([...words, ...where]);
+  const ran = await eachOf(cases, async (words) => ({ words, result: await nearcast([...words, ...where]) }));
+  for (const { words, result } of ran) {
+    const { status, stderr } = result;
     assert.equal(status, 3, words.join(" "));
     assert.match(stderr, /origin at http:\/\/127\.0\.0\.1:1 can't be reached: connection refused/, words.join(" "));
     assert.match(stderr, /npx nearcast up/, words.join(" "));
@@ -226,15 +240,17 @@ test("a node or responder that is not there ends with status 3, too", async (t) 
 });
 
 test("a node's listener and a selection of nodes exclude each other", async () => {
-  for (const selection of [
+  const selections = [
     ["--node", "fra1"],
     ["--site", "fra"],
-  ]) {
-    for (const words of [["status"], ["explain", "img.cdn.test"]]) {
-      const ran = await nearcast([...words, "--admin", "http://127.0.0.1:1", ...selection]);
-      assert.equal(ran.status, 2, ran.stderr);
-      assert.match(ran.stderr, /option '--admin <url>' cannot be used with option '--(?:node|site) <name>'/);
-    }
+  ];
+  const cases = selections.flatMap((selection) => [
+    ["status", ...selection],
+    ["explain", "img.cdn.test", ...selection],
+  ]);
+  for (const ran of await eachOf(cases, async (words) => await nearcast([...words, "--admin", "http://127.0.0.1:1"]))) {
+    assert.equal(ran.status, 2, ran.stderr);
+    assert.match(ran.stderr, /option '--admin <url>' cannot be used with option '--(?:node|site) <name>'/);
   }
 });
 
@@ -288,7 +304,7 @@ test("the help of status and explain describes their columns", async () => {
     explain: "KM KEEPS WEIGHT CHOICE",
   };
   for (const [verb, words] of Object.entries(heads)) {
-    const { stdout } = await nearcast([verb, "--help"]);
+    const { stdout } = await helpOf(verb);
     for (const word of words.split(" ")) assert.match(stdout, new RegExp(`^ {2}${word} `, "m"), `${verb} ${word}`);
   }
 });

@@ -45,7 +45,7 @@ export async function openCaches(options: {
   const tiers = joinTiers(memory, disk, purges);
   const records = openRecords(disk, purges);
   const swept = [{ tier: "disk", walk: disk.walk }, { tier: "memory", walk: memory.walk }, records.swept] as const;
-  const sweep = openPurgeSweep({ purges, swept, clock, log });
+  const sweep = openPurgeSweep({ purges, swept, sync: disk.sync, clock, log });
   return {
     memory,
     disk,

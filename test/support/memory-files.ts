@@ -28,6 +28,7 @@ export function memoryFiles(): Files {
       return bytes.length === lengthBytes ? bytes : undefined;
     },
     read: async (...where) => copyOf(...where),
+    readInto: async (descriptor, position, target) => copyOf(descriptor, position, target.length).copy(target),
     write: async (descriptor, position, buffers) => {
       const file = at(descriptor);
       const written = Buffer.concat(buffers);
@@ -35,6 +36,8 @@ export function memoryFiles(): Files {
       if (end > file.bytes.length) file.bytes = Buffer.concat([file.bytes, Buffer.alloc(end - file.bytes.length)]);
       written.copy(file.bytes, position);
     },
+    sync: async () => undefined,
+    syncDirectory: async () => undefined,
     sizeOf: async (descriptor) => at(descriptor).bytes.length,
     close(descriptor) {
       open[descriptor] = undefined;

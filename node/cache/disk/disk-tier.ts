@@ -32,7 +32,7 @@ import { replaceHead } from "./replace-head.ts";
 import { bytesOnDisk, giveBack, makeRoom, tellIndexFailure, tidy } from "./room.ts";
 import { noteFrequencies, rowOf } from "./rows.ts";
 import type { DiskCounts, DiskState } from "./state.ts";
-import { clear, makeDurable, walk } from "./sweeping.ts";
+import { clear, makeDurable, syncRemovals, walk } from "./sweeping.ts";
 import { forget, store } from "./writer.ts";
 
 /** How often the uses of objects are written down: a crash forgets those since then. */
@@ -51,10 +51,12 @@ export interface DiskTier {
   write: (key: string, lengthBytes: number | null) => BodyWriter | undefined;
   /** A new head for the same body, after a 304. Resolves to false when the object is gone or the disk refuses. */
   replaceHead: (key: string, facts: ObjectFacts, headerBlock: Buffer) => Promise<boolean>;
-  /** In force at once; resolves when that holds after a restart too. */
+  /** In force at once; resolves when that holds after a kill too. For a power failure, see sync(). */
   remove: (key: string) => Promise<void>;
-  /** Drops everything. Resolves when that holds after a restart too. */
+  /** Drops everything. Resolves when that holds after a power failure too. */
   clear: () => Promise<void>;
+  /** Resolves to whether all removals so far hold after a power failure too; false: the disk refuses. Never rejects. */
+  sync: () => Promise<boolean>;
   /** For the sweep. */
   walk: (visitor: SweepVisitor) => Promise<void>;
   /** Resolves when all that was taken is written. */
@@ -120,6 +122,7 @@ function tierOf(state: DiskState, cancel: () => void): DiskTier {
       if (forget(state, key)) await makeDurable(state);
     },
     clear: () => clear(state),
+    sync: () => syncRemovals(state),
     walk: (visitor) => walk(state, visitor),
     flushed: () => flushed(state),
     stats: () => ({

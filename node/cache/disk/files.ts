@@ -7,6 +7,7 @@
 import {
   constants,
   close as closeFile,
+  fdatasync,
   fstat,
   open as openFile,
   read as readFile,
@@ -17,6 +18,7 @@ import {
   unlink as unlinkFile,
   writev,
 } from "node:fs";
+import { syncDirectory } from "#base/atomic-file.ts";
 import { openReadNow, type ReadNow } from "./read-now.ts";
 
 export interface Files {
@@ -26,9 +28,15 @@ export interface Files {
   readNow: (descriptor: number, position: number, lengthBytes: number) => Buffer | undefined;
   /** Fewer bytes than asked for: the file ends there. */
   read: (descriptor: number, position: number, lengthBytes: number) => Promise<Buffer>;
+  /** Fills `target`. Resolves to the number of bytes that were read; fewer: the file ends there. */
+  readInto: (descriptor: number, position: number, target: Buffer) => Promise<number>;
   /** Writes all of the buffers, one after the other. */
   write: (descriptor: number, position: number, buffers: readonly Buffer[]) => Promise<void>;
   sizeOf: (descriptor: number) => Promise<number>;
+  /** What was written to the file survives a power failure from then on, if its name does. */
+  sync: (descriptor: number) => Promise<void>;
+  /** The names in a directory, as they are now, survive a power failure from then on. */
+  syncDirectory: (directory: string) => Promise<void>;
   /** Never fails: there is nothing that a caller could do. */
   close: (descriptor: number) => void;
   rename: (from: string, to: string) => Promise<void>;
@@ -63,7 +71,11 @@ export function realFiles(): Files {
       settled((done) => {
         openFile(path, mode === "read" ? "r" : openForWriting, fileMode, done);
       }),
-    read: (descriptor, position, lengthBytes) => during(busy, descriptor, readAll(descriptor, position, lengthBytes)),
+    read: async (descriptor, position, lengthBytes) => {
+      const bytes = Buffer.allocUnsafeSlow(lengthBytes);
+      return bytes.subarray(0, await during(busy, descriptor, readAll(descriptor, position, bytes)));
+    },
+    readInto: (descriptor, position, target) => during(busy, descriptor, readAll(descriptor, position, target)),
     write: (descriptor, position, buffers) => during(busy, descriptor, writeAll(descriptor, position, buffers)),
     sizeOf: async (descriptor) => {
       const { size } = await settled<{ size: number }>((done) => {
@@ -71,6 +83,17 @@ export function realFiles(): Files {
       });
       return size;
     },
+    sync: (descriptor) =>
+      during(
+        busy,
+        descriptor,
+        settled((done) => {
+          fdatasync(descriptor, (error) => {
+            done(error, undefined);
+          });
+        }),
+      ),
+    syncDirectory,
     close(descriptor) {
       if (busy.operations.has(descriptor)) busy.closing.add(descriptor);
       else closeFile(descriptor, () => undefined);
@@ -133,18 +156,17 @@ function settled<Value>(begin: (done: Done<Value>) => void): Promise<Value> {
   });
 }
 
-async function readAll(descriptor: number, position: number, lengthBytes: number): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafeSlow(lengthBytes);
+async function readAll(descriptor: number, position: number, bytes: Buffer): Promise<number> {
   let at = 0;
-  while (at < lengthBytes) {
+  while (at < bytes.length) {
     const from = at;
     const count = await settled<number>((done) => {
-      readFile(descriptor, bytes, from, lengthBytes - from, position + from, done);
+      readFile(descriptor, bytes, from, bytes.length - from, position + from, done);
     });
-    if (count === 0) return bytes.subarray(0, at);
+    if (count === 0) break;
     at += count;
   }
-  return bytes;
+  return at;
 }
 
 async function writeAll(descriptor: number, position: number, buffers: readonly Buffer[]): Promise<void> {

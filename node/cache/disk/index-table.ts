@@ -214,9 +214,16 @@ export function headBytesOf(index: Index, row: number): number {
   return get(index, row, field.headAndFlags) & headBytesMax;
 }
 
-export function setTags(index: Index, row: number, hashes: ArrayLike<number>): void {
+/** @param hashes those from `start` to before `end` */
+export function setTags(
+  index: Index,
+  row: number,
+  hashes: ArrayLike<number>,
+  start = 0,
+  end: number = hashes.length,
+): void {
   removeTags(index.tags, get(index, row, field.tags));
-  set(index, row, field.tags, addTags(index.tags, hashes));
+  set(index, row, field.tags, addTags(index.tags, hashes, start, end));
 }
 
 /** How often the object was used since it came or was last judged, up to frequencyMax. */

@@ -147,7 +147,6 @@ export type Frame =
 export function frameAt(bytes: Buffer, at: number, ordinal: number): Frame {
   const headEnd = at + frameHeadWords * wordBytes;
   if (headEnd > bytes.length) return { state: "incomplete" };
-  // A copy: the words must begin at a multiple of four.
   const [check, count = 0, sum = 0] = wordsOf(bytes, at, headEnd);
   if (check !== checkOf(count, sum, ordinal) || count > frameWordsMax) return { state: "none" };
   const end = headEnd + count * wordBytes;
@@ -165,6 +164,9 @@ function bytesOf(words: Uint32Array): Buffer {
   return Buffer.from(words.buffer, words.byteOffset, words.byteLength);
 }
 
+/** A view, or a copy where the words don't begin at a multiple of four. */
 function wordsOf(bytes: Buffer, from: number, to: number): Uint32Array {
+  const start = bytes.byteOffset + from;
+  if (start % wordBytes === 0) return new Uint32Array(bytes.buffer, start, (to - from) / wordBytes);
   return new Uint32Array(bytes.buffer.slice(bytes.byteOffset + from, bytes.byteOffset + to) as ArrayBuffer);
 }

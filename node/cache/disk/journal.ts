@@ -4,16 +4,25 @@
  *
  *   changes ─▶ pending ──flush: one write──▶ journal-G           snapshot-G+1 whole ─▶ G and older are removed
  *
- * A purge that was confirmed must hold after a restart. Where it can't be written down (a full disk), the files of the
- * index are removed instead: then the next start finds an empty cache. The index in memory stays in use, and is
+ * A removal that was confirmed must hold after a restart. Where it can't be written down (a full disk), the files of
+ * the index are removed instead: then the next start finds an empty cache. The index in memory stays in use, and is
  * written anew when the disk works again.
+ *
+ * Power failures: what was written may be lost, except for what syncIndex() has confirmed. It confirms the changes in
+ * their order: all that came before are safe too. These rules make that true:
+ * - A journal counts as unsynced from its first write after a sync, also when it is closed, and when it was found at
+ *   the start. syncIndex() syncs all that are unsynced, and their names.
+ * - A snapshot is synced before it gets its name, and its name is synced before the older files go. So an older index
+ *   can't come back, and a power failure can't leave an empty snapshot.
+ * - After a sync that failed, nobody knows what the disk has (the kernel may have dropped the pages): the files of the
+ *   index are removed, and written anew.
  */
 import { join } from "node:path";
 import { type Index, isRow } from "./index-table.ts";
 import { addObject, addVolume, createEntries, type Entries, framesOf } from "./journal-format.ts";
 import { blocksOf, type Layout } from "./layout.ts";
 import type { Files } from "./files.ts";
-import { DiskTooSlow, type Patience, tryOn } from "./patience.ts";
+import { DiskPaused, DiskTooSlow, type Patience, tryOn } from "./patience.ts";
 
 /** Changes that wait for a disk that can't be written. Beyond that the files of the index are removed. */
 const pendingWordsMax = 1024 * 1024;
@@ -21,6 +30,8 @@ const pendingWordsMax = 1024 * 1024;
 const journalBytesLeast = 64 * 1024;
 /** Rows between two writes of a snapshot. */
 const snapshotRows = 8192;
+/** Of a snapshot, so much is synced at a time: each sync has to meet the deadline of the disk. */
+const syncBytes = 8 * 1024 * 1024;
 
 export interface Journal {
   readonly files: Files;
@@ -40,6 +51,10 @@ export interface Journal {
   /** Bytes of all other files of the index. */
   otherBytes: number;
   snapshotBytes: number;
+  /** Generations whose journals were written to since their last sync. */
+  readonly unsynced: Set<number>;
+  /** The directory has a new name since its last sync. */
+  isNameUnsynced: boolean;
   /** Writes, and changes of the file, run one after the other. */
   last: Promise<void>;
   snapshotting: Promise<void> | undefined;
@@ -59,6 +74,8 @@ export function createJournal(files: Files, patience: Patience, directory: strin
     frames: 0,
     otherBytes: 0,
     snapshotBytes: 0,
+    unsynced: new Set(),
+    isNameUnsynced: false,
     last: Promise.resolve(),
     snapshotting: undefined,
   };
@@ -98,7 +115,8 @@ async function inTurn(journal: Journal, work: () => Promise<void>): Promise<void
 }
 
 async function writePending(journal: Journal): Promise<void> {
-  if (journal.isInvalid && journal.descriptor === -1) {
+  if (journal.isLeftOver) throw new DiskPaused("the files of the index have to be removed first");
+  if (isGivenUp(journal)) {
     // There is nothing on disk that these entries would have to correct.
     journal.pending = createEntries();
     return;
@@ -109,6 +127,7 @@ async function writePending(journal: Journal): Promise<void> {
   journal.pending = createEntries();
   try {
     const { buffers, frames } = framesOf(writing, journal.frames);
+    journal.unsynced.add(journal.generation);
     // At the same place again after a failure, so what was written of it is overwritten.
     await tryOn(journal.patience, () => journal.files.write(journal.descriptor, journal.bytes, buffers));
     journal.bytes += buffers.reduce((sum, { length }) => sum + length, 0);
@@ -118,6 +137,49 @@ async function writePending(journal: Journal): Promise<void> {
     // The write may still be carried out, over whatever is written there by then.
     if (error instanceof DiskTooSlow) closeJournal(journal);
     throw error;
+  }
+}
+
+/**
+ * Resolves when all changes so far survive a power failure. One sync for all who wait; none when nothing was written
+ * since the last one.
+ * @throws DiskPaused or the system's error
+ */
+export async function syncIndex(journal: Journal): Promise<void> {
+  await inTurn(journal, async () => {
+    await writePending(journal);
+    try {
+      await syncWritten(journal);
+    } catch (error) {
+      // One that was not begun has lost nothing.
+      if (error instanceof DiskTooSlow || !(error instanceof DiskPaused)) giveUp(journal);
+      throw error;
+    }
+  });
+}
+
+async function syncWritten(journal: Journal): Promise<void> {
+  const { files, patience, directory, unsynced } = journal;
+  for (const generation of Array.from(unsynced)) {
+    const isOpen = generation === journal.generation && journal.descriptor !== -1;
+    await tryOn(patience, async () => {
+      if (isOpen) await files.sync(journal.descriptor);
+      else await syncClosed(files, join(directory, `journal-${generation}`));
+    });
+    unsynced.delete(generation);
+  }
+  if (!journal.isNameUnsynced) return;
+  await tryOn(patience, () => files.syncDirectory(directory));
+  journal.isNameUnsynced = false;
+}
+
+/** A sync concerns the file, whoever wrote to it. */
+async function syncClosed(files: Files, path: string): Promise<void> {
+  const descriptor = await files.open(path, "read");
+  try {
+    await files.sync(descriptor);
+  } finally {
+    files.close(descriptor);
   }
 }
 
@@ -140,7 +202,7 @@ export async function invalidate(journal: Journal): Promise<void> {
   journal.isInvalid = true;
   journal.isLeftOver = true;
   await inTurn(journal, () => {
-    closeJournal(journal);
+    giveUp(journal);
     return Promise.resolve();
   });
   // It sees that the journal is closed, and gives up. Its operations have deadlines.
@@ -148,12 +210,26 @@ export async function invalidate(journal: Journal): Promise<void> {
   await tryOn({ ...patience, pauseMs: 0, underway: 0 }, async () => {
     const names = await files.list(directory);
     await Promise.all(names.map((name) => files.unlink(join(directory, name))));
+    await files.syncDirectory(directory);
   });
   journal.isLeftOver = false;
+  journal.isNameUnsynced = false;
+  journal.unsynced.clear();
   journal.pending = createEntries();
   journal.bytes = 0;
   journal.otherBytes = 0;
   journal.snapshotBytes = 0;
+}
+
+/** Nothing more is written to the files of the index, and they have to go. */
+function giveUp(journal: Journal): void {
+  journal.isInvalid = true;
+  journal.isLeftOver = true;
+  closeJournal(journal);
+}
+
+function isGivenUp({ isInvalid, descriptor }: Journal): boolean {
+  return isInvalid && descriptor === -1;
 }
 
 function closeJournal(journal: Journal): void {
@@ -187,6 +263,7 @@ async function openNext(journal: Journal): Promise<void> {
   const descriptor = await tryOn(patience, () => files.open(join(directory, `journal-${generation}`), "write"));
   closeJournal(journal);
   journal.otherBytes += blocksOf(journal.bytes);
+  journal.isNameUnsynced = true;
   Object.assign(journal, { generation, descriptor, bytes: 0, frames: 0 });
 }
 
@@ -208,7 +285,11 @@ async function writeSnapshotNow(journal: Journal, index: Index, layout: Layout):
   const path = join(directory, "snapshot.tmp");
   await tryOn(patience, () => files.unlink(path));
   const descriptor = await tryOn(patience, () => files.open(path, "write"));
-  let bytes = 0;
+  let [bytes, syncedBytes] = [0, 0];
+  const sync = async (): Promise<void> => {
+    await tryOn(patience, () => files.sync(descriptor));
+    syncedBytes = bytes;
+  };
   try {
     let frame = 0;
     for (const entries of snapshotParts(index, layout)) {
@@ -217,16 +298,21 @@ async function writeSnapshotNow(journal: Journal, index: Index, layout: Layout):
       await tryOn(patience, () => files.write(descriptor, at, buffers));
       bytes += buffers.reduce((sum, { length }) => sum + length, 0);
       frame += frames;
+      if (bytes - syncedBytes >= syncBytes) await sync();
     }
+    await sync();
   } finally {
     files.close(descriptor);
   }
-  // Invalidated meanwhile: what was written holds what must not come back.
-  if (journal.isInvalid && journal.descriptor === -1) return;
+  // Given up meanwhile: what was written holds what must not come back.
+  if (isGivenUp(journal)) return;
   await tryOn(patience, () => files.rename(path, join(directory, `snapshot-${generation}`)));
+  await tryOn(patience, () => files.syncDirectory(directory));
+  // The snapshot goes too: invalidate() waits for this.
+  if (isGivenUp(journal)) return;
   journal.isInvalid = false;
   journal.isLeftOver = false;
-  await removeOlder(journal, generation);
+  await inTurn(journal, () => removeOlder(journal, generation));
   journal.snapshotBytes = blocksOf(bytes);
   journal.otherBytes = journal.snapshotBytes;
 }
@@ -250,6 +336,7 @@ async function removeOlder(journal: Journal, generation: number): Promise<void> 
   const { files, patience, directory } = journal;
   const names = await tryOn(patience, () => files.list(directory));
   const older = names.filter((name) => (generationOf(name) ?? generation) < generation);
+  for (const one of Array.from(journal.unsynced)) if (one < generation) journal.unsynced.delete(one);
   await tryOn(patience, async () => {
     await Promise.all(older.map((name) => files.unlink(join(directory, name))));
   });

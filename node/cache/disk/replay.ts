@@ -31,7 +31,8 @@ import { chunkOf, placeOf } from "./words.ts";
 import { attach, detach, dropRowQuietly } from "./rows.ts";
 import { type DiskState, pathOfHeads, pathOfVolume } from "./state.ts";
 
-const readBytes = 16 * 1024 * 1024;
+/** The index is read in portions of this size: at least a whole frame. */
+const readBytes = 1024 * 1024;
 
 /** Fills the index. @throws the system's error when a directory can't be read */
 export async function replay(state: DiskState, log: Log): Promise<void> {
@@ -40,11 +41,14 @@ export async function replay(state: DiskState, log: Log): Promise<void> {
   const snapshots = generationsOf(names, "snapshot");
   const journals = generationsOf(names, "journal");
   journal.generation = Math.max(0, ...snapshots, ...journals);
+  journal.isNameUnsynced = true;
   const newest = snapshots.at(-1);
   if (newest !== undefined) await readIndexFile(state, `snapshot-${newest}`, log);
   let isDamaged = false;
   for (const generation of journals) {
     if (newest !== undefined && generation < newest) continue;
+    // The last process may have been killed before its sync.
+    journal.unsynced.add(generation);
     if (!(await readIndexFile(state, `journal-${generation}`, log))) isDamaged = true;
   }
   if (isDamaged) dropAll(state);
@@ -73,8 +77,10 @@ async function readIndexFile(state: DiskState, name: string, log: Log): Promise<
       expectRows(state.index, size / (objectWords * Uint32Array.BYTES_PER_ELEMENT));
     }
     let ordinal = 0;
+    // One buffer for all portions: the process would keep the memory of many.
+    const buffer = Buffer.allocUnsafeSlow(Math.min(readBytes, size));
     for (let position = 0; position < size;) {
-      const bytes = await files.read(descriptor, position, Math.min(readBytes, size - position));
+      const bytes = buffer.subarray(0, await files.readInto(descriptor, position, buffer));
       const isLast = position + bytes.length >= size;
       let at = 0;
       let frame = frameAt(bytes, at, ordinal);
@@ -182,7 +188,8 @@ function putObject(state: DiskState, words: Uint32Array, at: number, length: num
   const start = placeOf(rowStart(row));
   // From the volume to the low word of feedSeq, in the order of the row.
   for (let word = 0; word < objectWords - 5; word += 1) chunk[start + field.volume + word] = words[at + 5 + word] ?? 0;
-  setTags(index, row, words.subarray(at + objectWords, at + length));
+  // Without a view for each object: a million of them would make the heap grow.
+  setTags(index, row, words, at + objectWords, at + length);
   if (!state.headSegments.has(headSegment))
     state.headSegments.set(headSegment, { number: headSegment, bytes: 0, liveBytes: 0 });
   attach(state, row);

@@ -9,7 +9,8 @@ import type { SweepVisitor } from "../purge-sweep.ts";
 import type { StoredHead } from "./head-record.ts";
 import { headOf } from "./heads.ts";
 import { field, get, headBytesOf, type Index, isHeadAt, isRow, lengthOf, rowFacts } from "./index-table.ts";
-import { flush, invalidate } from "./journal.ts";
+import { flush, invalidate, mustInvalidate, syncIndex } from "./journal.ts";
+import { tellIndexFailure } from "./room.ts";
 import { dropRow } from "./rows.ts";
 import type { DiskState } from "./state.ts";
 import { tagAt, tagCount } from "./tag-pool.ts";
@@ -48,7 +49,7 @@ export async function walk(state: DiskState, visitor: SweepVisitor): Promise<voi
   if (isChanged) await makeDurable(state);
 }
 
-/** Removes everything. Resolves when that holds after a restart too. */
+/** Removes everything. Resolves when that holds after a power failure too. */
 export async function clear(state: DiskState): Promise<void> {
   for (const key of Array.from(state.waiting.keys())) forget(state, key);
   for (const one of state.coming) one.isCancelled = true;
@@ -56,24 +57,50 @@ export async function clear(state: DiskState): Promise<void> {
     if (row % rowsPerTurn === 0) await nextTurn();
     if (isRow(state.index, row)) dropRow(state, row);
   }
-  await makeDurable(state);
+  await makeDurable(state, syncIndex);
 }
 
-/** Removals are written down, or else the index on disk is given up: the next start must not find them again. */
-export async function makeDurable(state: DiskState): Promise<void> {
+/**
+ * Removals are written down, or else the index on disk is given up: the next start must not find them again.
+ * @param write syncIndex: after a power failure neither
+ */
+export async function makeDurable(state: DiskState, write: typeof flush | typeof syncIndex = flush): Promise<void> {
   if (state.isClosed) return;
   try {
-    await flush(state.journal);
+    await write(state.journal);
   } catch {
-    try {
-      await invalidate(state.journal);
-    } catch (error) {
-      state.failures.error(
-        "REMOVAL",
-        { err: error },
-        "a removal could not be written to disk; it is in force until this process ends",
-      );
-    }
+    await invalidateIndex(state);
+  }
+}
+
+/**
+ * Makes all removals so far survive a power failure. Resolves to false where that is not certain: the disk refuses.
+ * Without a tier there is nothing to come back.
+ */
+export async function syncRemovals(state: DiskState): Promise<boolean> {
+  if (state.bytesMax === 0) return true;
+  // The files of an index that could not be read are still being removed.
+  if (state.isClosed || state.isReadOnly) return false;
+  try {
+    await syncIndex(state.journal);
+    return true;
+  } catch (error) {
+    tellIndexFailure(state, error);
+  }
+  return mustInvalidate(state.journal) && (await invalidateIndex(state));
+}
+
+async function invalidateIndex(state: DiskState): Promise<boolean> {
+  try {
+    await invalidate(state.journal);
+    return true;
+  } catch (error) {
+    state.failures.error(
+      "REMOVAL",
+      { err: error },
+      "a removal could not be written to disk; it is in force until this process ends",
+    );
+    return false;
   }
 }
 

@@ -21,13 +21,16 @@ export function createTagPool(): TagPool {
   return { words: createWords(), end: 1, free: new Map() };
 }
 
-/** @param hashes fewer than a chunk has words; object.ts allows 1,000 tags @returns the block, 0 for no hashes */
-export function addTags(pool: TagPool, hashes: ArrayLike<number>): number {
-  const { length } = hashes;
+/**
+ * @param hashes those from `start` to before `end`, fewer than a chunk has words; object.ts allows 1,000 tags
+ * @returns the block, 0 for no hashes
+ */
+export function addTags(pool: TagPool, hashes: ArrayLike<number>, start: number, end: number): number {
+  const length = end - start;
   if (length === 0) return 0;
   const block = takeBlock(pool, length);
   setWord(pool.words, block, length);
-  for (let at = 0; at < length; at += 1) setWord(pool.words, block + 1 + at, hashes[at] ?? 0);
+  for (let at = 0; at < length; at += 1) setWord(pool.words, block + 1 + at, hashes[start + at] ?? 0);
   return block;
 }
 

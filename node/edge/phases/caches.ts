@@ -52,7 +52,7 @@ export async function openCaches({ config, lifecycle, clock, log }: EdgeSetup): 
     { tier: "memory", walk: memoryTier.walk },
     records.swept,
   ] as const;
-  const sweep = openPurgeSweep({ purges, swept, clock, log });
+  const sweep = openPurgeSweep({ purges, swept, sync: diskTier.sync, clock, log });
   lifecycle.defer("purge sweep", sweep.close);
   return { decoders, memoryTier, diskTier, tiers, records, purges, sweep };
 }

@@ -46,7 +46,7 @@ export async function followOrigin(
     },
     position: await memory.loadPosition(),
     async save(position) {
-      if (!servers.purger.isOnDisk()) throw new Error("purges up to it are not on disk");
+      if (!(await servers.purger.sync())) throw new Error("purges up to it are not on disk");
       await memory.storePosition(position);
     },
     apply: (event) => applyEvent(setup, followers, event),

@@ -18,8 +18,16 @@
  *
  * Open: requests are refused at once, so a dead origin costs its clients no time, and is not hammered when it returns.
  * Probing: one request that is known to be good is under way; the others wait for it, but not for long.
- * Recovering: few requests at a time, one more for each response, and no more per second than `rampStart` times what
- * the origin had before it failed. Each step that is over while requests wait doubles that rate.
+ * Recovering: about half as many requests at a time, and per second, as the origin answered before it failed. Each
+ * response allows one more at a time, and the responses of a fifth of a second double the rate, up to `rampMost` times
+ * the rate before. An origin that is as fast as before has its usual load within a second, and never twice that. Each
+ * step that is over while requests still wait doubles the limit: the origin has shown that it can take it.
+ *
+ *   rate  1.5 ┤          ┌────────────── as long as requests wait, 10 s
+ *         1.0 ┤    ┌─────┘
+ *         0.5 ┤────┘
+ *             └────┴─────┴──▶
+ *                 0.2   0.4 s
  */
 
 const connectFailuresMax = 5;
@@ -28,8 +36,12 @@ const waitMsMin = 500;
 const waitMsMax = 15_000;
 /** Requests at one time when the recovery begins. */
 const recoveryAllowanceMin = 2;
-/** Times the rate before the failure, during the first step of a recovery: below 2, as some requests come in bursts. */
-const rampStart = 1.5;
+/** Times the rate before the failure: at first, and in the first step. Below 2, as some requests come in bursts. */
+const rampStart = 0.5;
+const rampMost = 1.5;
+/** So many responses show that an origin can take more: some, and those of this time. */
+const rampAnswersMin = 10;
+const rampAnswersSeconds = 0.2;
 const rampStepMs = 10_000;
 /** An origin whose usual rate is not known, as after a start, may be used to a lot: its recovery goes faster. */
 const rampStepUnknownMs = 2000;
@@ -37,7 +49,9 @@ const rampStepUnknownMs = 2000;
 const rateKnownMin = 1;
 /** The rate at which a recovery starts at the least: the load before may be unknown, and this harms no origin. */
 const recoveryRateMin = 32;
-/** The rate of requests is averaged over about this time. */
+/** Starts that are late by no more than this are made up for: timers are late by some ms, more on a busy machine. */
+const catchUpMs = 20;
+/** The rate of responses is averaged over about this time. */
 const rateWindowMs = 10_000;
 
 /**
@@ -58,12 +72,17 @@ export interface Breaker {
   waitMs: number;
   /** When it opened, or began to probe. */
   openedAtMs: number;
-  /** Requests per second while it is closed. */
+  /** Responses per second while it is closed, as of the latest one. */
   rate: number;
   rateAtMs: number;
+  /** Of the oldest request since the latest response; undefined: none. Since then, silence is no pause. */
+  unansweredSinceMs: number | undefined;
   /** While it recovers: requests at one time, and the rate, with the moment from which the next one may start. */
   allowance: number;
   recoveryRate: number;
+  recoveryRateMax: number;
+  /** Since the rate was last changed. */
+  answers: number;
   nextStartMs: number;
   stepEndMs: number;
 }
@@ -78,8 +97,11 @@ export function createBreaker(nowMs: number): Breaker {
     openedAtMs: 0,
     rate: 0,
     rateAtMs: nowMs,
+    unansweredSinceMs: undefined,
     allowance: 0,
     recoveryRate: 0,
+    recoveryRateMax: 0,
+    answers: 0,
     nextStartMs: 0,
     stepEndMs: 0,
   };
@@ -113,20 +135,37 @@ export function startDelayMs(breaker: Breaker, nowMs: number): number {
 /** A request goes to the origin. */
 export function started(breaker: Breaker, nowMs: number): void {
   if (breaker.phase === "recovering") {
-    breaker.nextStartMs = Math.max(nowMs, breaker.nextStartMs) + 1000 / breaker.recoveryRate;
+    breaker.nextStartMs = Math.max(nowMs - catchUpMs, breaker.nextStartMs) + 1000 / breaker.recoveryRate;
     return;
   }
-  if (breaker.phase !== "closed") return;
-  const passedMs = Math.max(0, nowMs - breaker.rateAtMs);
-  breaker.rate = breaker.rate * Math.exp(-passedMs / rateWindowMs) + 1000 / rateWindowMs;
-  breaker.rateAtMs = nowMs;
+  if (breaker.phase === "closed") breaker.unansweredSinceMs ??= nowMs;
 }
 
 /** A response came, of whatever status. */
-export function succeeded(breaker: Breaker): void {
+export function succeeded(breaker: Breaker, nowMs: number): void {
   breaker.connectFailures = 0;
   breaker.failedUrls.clear();
-  if (breaker.phase === "recovering") breaker.allowance += 1;
+  breaker.unansweredSinceMs = undefined;
+  if (breaker.phase === "closed") {
+    fade(breaker, nowMs);
+    breaker.rate += 1000 / rateWindowMs;
+  }
+  if (breaker.phase !== "recovering") return;
+  breaker.allowance += 1;
+  breaker.answers += 1;
+  const answersMin = Math.max(rampAnswersMin, breaker.recoveryRate * rampAnswersSeconds);
+  if (breaker.answers >= answersMin) setRecoveryRate(breaker, breaker.recoveryRate * 2);
+}
+
+/** The average up to now, without any further response. */
+function fade(breaker: Breaker, nowMs: number): void {
+  breaker.rate *= Math.exp(-Math.max(0, nowMs - breaker.rateAtMs) / rateWindowMs);
+  breaker.rateAtMs = nowMs;
+}
+
+function setRecoveryRate(breaker: Breaker, rate: number): void {
+  breaker.recoveryRate = Math.min(rate, breaker.recoveryRateMax);
+  breaker.answers = 0;
 }
 
 /**
@@ -136,13 +175,15 @@ export function succeeded(breaker: Breaker): void {
 export function step(breaker: Breaker, isAnyoneWaiting: boolean, nowMs: number): void {
   if (breaker.phase !== "recovering" || nowMs < breaker.stepEndMs) return;
   if (isAnyoneWaiting) {
-    breaker.recoveryRate *= 2;
+    breaker.recoveryRateMax *= 2;
+    setRecoveryRate(breaker, breaker.recoveryRate * 2);
     breaker.stepEndMs = nowMs + stepMs(breaker);
     return;
   }
   breaker.phase = "closed";
   breaker.waitMs = waitMsMin;
   breaker.rateAtMs = nowMs;
+  breaker.unansweredSinceMs = undefined;
 }
 
 /** A connection or a TLS handshake failed. @returns whether the breaker opened */
@@ -176,8 +217,11 @@ export function verified(breaker: Breaker, isAlive: boolean, nowMs: number): boo
   return true;
 }
 
-/** What the probe brought. */
-export function probed(breaker: Breaker, isAlive: boolean, nowMs: number): void {
+/**
+ * What the probe brought.
+ * @param usualHeadMs how long the origin took for the head of a response before it failed; 0: not known
+ */
+export function probed(breaker: Breaker, isAlive: boolean, nowMs: number, usualHeadMs: number): void {
   if (breaker.phase !== "probing") return;
   if (!isAlive) {
     breaker.waitMs = Math.min(breaker.waitMs * 2, waitMsMax);
@@ -188,8 +232,11 @@ export function probed(breaker: Breaker, isAlive: boolean, nowMs: number): void 
   breaker.phase = "recovering";
   breaker.connectFailures = 0;
   breaker.failedUrls.clear();
-  breaker.allowance = recoveryAllowanceMin;
-  breaker.recoveryRate = Math.max(recoveryRateMin, breaker.rate * rampStart);
+  // As many as that rate has under way at one time (Little's law).
+  const usualAtOneTime = (breaker.rate * usualHeadMs) / 1000;
+  breaker.allowance = Math.max(recoveryAllowanceMin, Math.ceil(usualAtOneTime * rampStart));
+  breaker.recoveryRateMax = Math.max(recoveryRateMin, breaker.rate * rampMost);
+  setRecoveryRate(breaker, Math.max(recoveryRateMin, breaker.rate * rampStart));
   breaker.nextStartMs = nowMs;
   breaker.stepEndMs = nowMs + stepMs(breaker);
 }
@@ -199,8 +246,9 @@ function stepMs({ rate }: Breaker): number {
 }
 
 function open(breaker: Breaker, nowMs: number): void {
-  // The average up to now is what the origin is used to; while it is open, it stands still.
-  if (breaker.phase === "closed") breaker.rate *= Math.exp(-Math.max(0, nowMs - breaker.rateAtMs) / rateWindowMs);
+  // What the origin is used to: its average up to the first request that it did not answer. From then on it stands
+  // still, however long it takes until the failure is known.
+  if (breaker.phase === "closed") fade(breaker, breaker.unansweredSinceMs ?? nowMs);
   if (breaker.phase === "recovering") breaker.waitMs = Math.min(breaker.waitMs * 2, waitMsMax);
   breaker.phase = "open";
   breaker.openedAtMs = nowMs;

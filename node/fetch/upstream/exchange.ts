@@ -4,7 +4,7 @@
  */
 import type { Dispatcher } from "undici";
 import { fewInterimResponses } from "#base/interim-responses.ts";
-import { type BodyWatch, watchBody } from "./body-watch.ts";
+import { type BodyWatch, watchBody } from "#base/body-watch.ts";
 import { type Connection, type Connections, returnConnection, takeConnection } from "./connections.ts";
 
 export interface ExchangeWish {

@@ -8,6 +8,7 @@
  * used again. Then, or when others wait for its place, it is cancelled.
  */
 import type { Dispatcher } from "undici";
+import { isSettledWithin } from "#base/settled-within.ts";
 import { dropBody } from "../body.ts";
 import { leave, tryEnterAgain } from "./admission.ts";
 import { trySpend } from "./budget.ts";
@@ -51,7 +52,7 @@ export async function firstHead(
 ): Promise<HeadOf> {
   const first = begin(upstream, wish, begun);
   const delayMs = isHedged ? hedgeDelayMs(upstream) : undefined;
-  if (delayMs === undefined || (await isSettledWithin(upstream, first.exchange.head, delayMs))) {
+  if (delayMs === undefined || (await isSettledWithin(upstream.clock, first.exchange.head, delayMs))) {
     return await headOf(upstream, first);
   }
   const second = tryHedge(upstream, wish, place, first, begun);
@@ -128,26 +129,6 @@ async function giveUp({ clock, headTimes, places }: Upstream, { exchange, starte
     await exchange.ended;
   } catch {
     // Cancelled, or failed by itself: the other request's head is all that counts.
-  } finally {
-    cancel();
-  }
-}
-
-/** False: the head is late, and not only because this process was busy. */
-async function isSettledWithin({ clock }: Upstream, work: Promise<unknown>, delayMs: number): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  const cancel = clock.after(delayMs, () => {
-    // A timer runs before what has arrived on the sockets is read: that comes first.
-    setImmediate(() => {
-      resolve(false);
-    });
-  });
-  const settled = (): void => {
-    resolve(true);
-  };
-  work.then(settled, settled);
-  try {
-    return await promise;
   } finally {
     cancel();
   }

@@ -8,7 +8,7 @@
  *                                                the slowest body of the network that holds most is cut
  */
 import type { Cancel, Clock } from "#base/clock.ts";
-import type { BodyWatch } from "./body-watch.ts";
+import type { BodyWatch } from "#base/body-watch.ts";
 
 export interface HeldBody {
   readonly network: string;

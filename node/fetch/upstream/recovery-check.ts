@@ -7,6 +7,7 @@
 import { dropBody } from "../body.ts";
 import { probed, verified } from "./breaker.ts";
 import { beginExchange } from "./exchange.ts";
+import { headTimeQuantileMs } from "./head-times.ts";
 import type { GoodRequest, Upstream } from "./upstream.ts";
 
 /** A broken origin is asked again after its wait anyway; one that takes longer than this is no good yet. */
@@ -24,7 +25,8 @@ export function rememberGood({ good }: Upstream, request: GoodRequest): void {
 /** Half open: asks, and tells the breaker. @param done called when it has been told */
 export async function checkRecovery(upstream: Upstream, done: (isAlive: boolean) => void): Promise<void> {
   const isAlive = await isAnswering(upstream);
-  probed(upstream.breaker, isAlive, upstream.clock.monotonicMs());
+  const usualHeadMs = headTimeQuantileMs(upstream.headTimes, 0.5) ?? 0;
+  probed(upstream.breaker, isAlive, upstream.clock.monotonicMs(), usualHeadMs);
   done(isAlive);
 }
 

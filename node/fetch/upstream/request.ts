@@ -10,7 +10,7 @@
  */
 import type { Dispatcher } from "undici";
 import { type Cancel, sleep } from "#base/clock.ts";
-import { NearcastError } from "#base/errors.ts";
+import { keptFailure, NearcastError } from "#base/errors.ts";
 import { before } from "#base/lifecycle.ts";
 import { failureOf, rememberFailure } from "../failing-urls.ts";
 import { originFailure } from "../origin-failure.ts";
@@ -69,14 +69,21 @@ interface Running {
 }
 
 /**
+ * To be asked before request(): whether the URL failed a moment ago.
+ * @throws NearcastError that failure
+ */
+export function refuseFailing({ failing, url: { origin }, clock }: Upstream, url: string): void {
+  const known = failureOf(failing, origin, url, clock.monotonicMs());
+  if (known !== undefined) throw keptFailure(known);
+}
+
+/**
  * @returns the head; the body must be read or given up (body.ts), as it holds its connection
  * @throws NearcastError ORIGIN_BUSY, ORIGIN_UNREACHABLE, ORIGIN_TIMEOUT, ORIGIN_BAD_ANSWER, ORIGIN_NOT_ALLOWED; or the
  *   reason of `signal`
  */
 export async function request(upstream: Upstream, wish: UpstreamWish): Promise<Dispatcher.ResponseData> {
   const { url, network } = wish;
-  const known = failureOf(upstream.failing, upstream.url.origin, url, upstream.clock.monotonicMs());
-  if (known !== undefined) throw known;
   const running = begin(upstream, wish, { url, network });
   const { place, ending } = running;
   try {
@@ -189,7 +196,7 @@ async function attempts(running: Running): Promise<{ head: Dispatcher.ResponseDa
         void exchange.ended.finally(() => exchanges.delete(exchange));
       });
       const arrived = await before(ending.signal, first);
-      succeeded(breaker);
+      succeeded(breaker, clock.monotonicMs());
       earn(upstream.giveWays);
       if (arrived.head.statusCode < 400) rememberGood(upstream, { path: wish.path, headers: wish.probeHeaders });
       pump(upstream);

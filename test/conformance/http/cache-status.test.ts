@@ -174,6 +174,16 @@ test("what happened to a request, in the words of RFC 9211 §2", async (t) => {
       },
     ],
     [
+      "a failure that another request met a moment ago (§2.6)",
+      "fwd=bypass; collapsed; detail=status",
+      "bypass",
+      async (edge) => {
+        edge.origin.say("/a", { status: 503 });
+        await edge.ask("/a");
+        return await edge.ask("/a");
+      },
+    ],
+    [
       "with Authorization (§2.2 bypass)",
       "fwd=bypass; detail=authorization",
       "bypass",

@@ -16,6 +16,7 @@ import { parseFleet } from "#document/read-document.ts";
 import { openDecoderPool } from "#image/pool.ts";
 import { openAssetFetcher } from "../../../node/fetch/asset.ts";
 import { openOriginClient } from "../../../node/fetch/origin.ts";
+import type { UpstreamStats } from "../../../node/fetch/upstream/upstream.ts";
 import { buildEdgeApp, type ServedRequest } from "../../../node/http/app.ts";
 import { listen } from "../../../node/http/listener.ts";
 import { createAssetServer } from "../../../node/serve/asset.ts";
@@ -65,7 +66,13 @@ export interface RunningEdge {
   restart: () => Promise<void>;
   /** Resolves when everything taken by the disk tier is written. */
   flushed: () => Promise<void>;
-  stats: () => { memory: ReturnType<MemoryTier["stats"]>; disk: ReturnType<DiskTier["stats"]>; fetches: number };
+  stats: () => {
+    memory: ReturnType<MemoryTier["stats"]>;
+    disk: ReturnType<DiskTier["stats"]>;
+    fetches: number;
+    /** Of the main host's origin. */
+    upstream: UpstreamStats | undefined;
+  };
   /** What the metrics were told, oldest first. */
   served: readonly ServedRequest[];
   log: KeptLog;
@@ -188,6 +195,7 @@ export async function startEdge(
       memory: running.memory.stats(),
       disk: running.disk.stats(),
       fetches: running.fetcher.counts().fetches,
+      upstream: running.fetcher.upstreams()[0],
     }),
     served,
     log: kept,

@@ -129,6 +129,83 @@ test("an origin that refuses connections is a failure too, and so is its silence
   holding.release();
 });
 
+test("an origin that is silent is not waited for within stale-if-error, and one question goes on (§4)", async (t) => {
+  const edge = await startEdge(t, { host: { staleWaitMs: 100, timeoutMs: 100_000 } });
+  const script = counting("max-age=60, stale-if-error=600");
+  edge.origin.say("/a", script);
+  await edge.ask("/a");
+  edge.skip(100);
+  const holding = held(script);
+  edge.origin.say("/a", holding.script);
+  for (let turn = 0; turn < 3; turn += 1) {
+    const answers = await Promise.all(Array.from({ length: 20 }, () => edge.ask("/a")));
+    for (const got of answers) {
+      assert.deepEqual([got.status, got.body, got.word, got.fields.age], [200, "turn 0", "stale", "100"]);
+      const status = cacheStatus(got);
+      assert.deepEqual(
+        [status.get("hit"), status.get("fwd"), status.get("ttl"), status.get("detail")],
+        [undefined, "stale", "-40", "memory-origin-slow"],
+      );
+    }
+  }
+  assert.equal(edge.origin.asked("/a").length, 2);
+  holding.release();
+  await eventually("the new answer is stored", async () => (await edge.ask("/a")).body === "turn 1");
+  assert.equal(edge.origin.asked("/a").length, 2);
+  assert.equal((await edge.ask("/a")).word, "hit");
+});
+
+test("clients that leave with the stale answer do not end the revalidation", async (t) => {
+  const edge = await startEdge(t, { host: { staleWaitMs: 50, timeoutMs: 100_000 } });
+  const script = counting("max-age=60, stale-if-error=600");
+  edge.origin.say("/a", script);
+  await edge.ask("/a");
+  edge.skip(100);
+  const holding = held(script);
+  edge.origin.say("/a", holding.script);
+  const leaving = new AbortController();
+  const got = edge.ask("/a", {
+    signal: leaving.signal,
+    fields: { connection: "close" },
+    onHead: () => {
+      leaving.abort();
+    },
+  });
+  await got.catch(() => undefined);
+  holding.release();
+  await eventually("the new answer is stored", async () => (await edge.ask("/a")).body === "turn 1");
+  assert.equal(edge.origin.asked("/a").length, 2);
+});
+
+test("a late answer that may not be stored holds no connection, and is not asked for again for nobody", async (t) => {
+  const edge = await startEdge(t, { host: { staleWaitMs: 50, timeoutMs: 100_000 } });
+  edge.origin.say("/a", counting("max-age=60, stale-if-error=600"));
+  await edge.ask("/a");
+  edge.skip(100);
+  const holding = held({ fields: [["Cache-Control", "no-store"]], body: Buffer.alloc(1024 * 1024) });
+  edge.origin.say("/a", holding.script);
+  const answers = await Promise.all(Array.from({ length: 10 }, () => edge.ask("/a")));
+  assert.deepEqual(new Set(answers.map(({ body }) => body)), new Set(["turn 0"]));
+  holding.release();
+  await eventually("its connection is free", () => edge.stats().upstream?.placesInUse === 0);
+  assert.equal(edge.stats().upstream?.bodiesHeld, 0);
+  assert.equal(edge.origin.asked("/a").length, 2);
+});
+
+test("what must be revalidated is never stale, however late the origin (RFC 9111 §4.2.4)", async (t) => {
+  for (const control of ["max-age=60, must-revalidate", "no-cache", "max-age=60, proxy-revalidate", "s-maxage=60"]) {
+    const host = { staleWaitMs: 0, timeoutMs: 200, staleIfErrorSeconds: 600 };
+    const edge = await startEdge(t, { host });
+    edge.origin.say("/a", counting(control));
+    await edge.ask("/a");
+    edge.skip(100);
+    const holding = held(counting(control));
+    edge.origin.say("/a", holding.script);
+    assert.equal((await edge.ask("/a")).status, 504, control);
+    holding.release();
+  }
+});
+
 test("past stale-if-error the client gets the failure itself (§4)", async (t) => {
   const edge = await startEdge(t);
   edge.origin.say("/a", (asked, turn) =>

@@ -55,3 +55,45 @@ test("an overtaken flight ends for those who wait, and nobody joins it any longe
   assert.equal(await second.result, "fresh");
   assert.equal(await other.result, "x");
 });
+
+test("work that everyone has left is ended, and nobody joins it; while one waits, it goes on", async () => {
+  const flights = createFlights<string>();
+  const work = Promise.withResolvers<string>();
+  const signals: AbortSignal[] = [];
+  const begin = ({ signal }: Flight): Promise<string> => {
+    signals.push(signal);
+    return work.promise;
+  };
+  const clients = Array.from({ length: 3 }, () => new AbortController());
+  const joined = clients.map(({ signal }) => flights.joinWhile("k", signal, begin).result);
+  clients[0]?.abort();
+  clients[1]?.abort();
+  for (const left of joined.slice(0, 2)) await assert.rejects(left, { code: "BAD_REQUEST" });
+  assert.equal(signals[0]?.aborted, false);
+  clients[2]?.abort();
+  await assert.rejects(joined[2] ?? assert.fail(), { code: "BAD_REQUEST" });
+  assert.equal(signals[0]?.aborted, true);
+  const later = flights.joinWhile("k", new AbortController().signal, begin);
+  assert.equal(later.isCollapsed, false);
+  const staying = flights.join("k", begin);
+  assert.equal(staying.isCollapsed, true);
+  work.resolve("done");
+  assert.deepEqual(await Promise.all([later.result, staying.result]), ["done", "done"]);
+  assert.equal(signals[1]?.aborted, false);
+  assert.equal(flights.size(), 0);
+});
+
+test("one who has left before is not waited for, and one who never leaves keeps the work", async () => {
+  const flights = createFlights<string>();
+  const work = Promise.withResolvers<string>();
+  let signal: AbortSignal | undefined;
+  const kept = flights.join("k", (flight) => {
+    signal = flight.signal;
+    return work.promise;
+  });
+  const gone = flights.joinWhile("k", AbortSignal.abort(), () => assert.fail());
+  await assert.rejects(gone.result, { code: "BAD_REQUEST" });
+  assert.equal(signal?.aborted, false);
+  work.resolve("done");
+  assert.equal(await kept.result, "done");
+});

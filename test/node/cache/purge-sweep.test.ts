@@ -3,13 +3,17 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { silentLog } from "#base/log.ts";
 import { type Random, seededRandom } from "#base/random.ts";
 import { isPurgedBy, type Purge } from "../../../node/cache/purge.ts";
 import { markCount } from "../../../node/cache/purge-marks.ts";
+import { openPurgeSweep } from "../../../node/cache/purge-sweep.ts";
+import { openPurges } from "../../../node/cache/purges.ts";
 import { type Caches, openCaches } from "../../support/caches.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 import { keyFor, objectFor, purgeFor } from "../../support/objects.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
+import { turnsUntil } from "../../support/turns-until.ts";
 
 const keptMs = 120_000;
 
@@ -38,9 +42,31 @@ test("the space of what was purged is freed, and the mark goes when no fill can 
   assert.equal(markCount(purges.marks), 1);
   assert(tiers.isStorable({ tags: ["tag:odd"], feedSeq: 1 }), "fills of other things may still be stored");
   clock.advance(keptMs + 5000);
-  assert.equal(markCount(purges.marks), 0);
+  await turnsUntil(() => markCount(purges.marks) === 0);
   assert.equal(purges.marks.newest, 0);
   assert(!tiers.isStorable({ tags: ["tag:even"], feedSeq: 1 }));
+});
+
+test("marks stay while the removals of the disk are not known to survive a power failure", async (t) => {
+  const clock = fakeClock();
+  const purges = await openPurges(join(await temporaryDirectory(t), "purge-marks"), silentLog);
+  let [isSafe, asked] = [false, 0];
+  const sync = async (): Promise<boolean> => {
+    asked += 1;
+    return isSafe;
+  };
+  const sweep = openPurgeSweep({ purges, swept: [], sync, clock, log: silentLog });
+  t.after(sweep.close);
+  await purges.add(purgeFor({ seq: 2, tags: ["tag:a"] }));
+  await sweep.walk();
+  clock.advance(keptMs + 5000);
+  await turnsUntil(() => asked > 0);
+  clock.advance(5000);
+  await turnsUntil(() => asked > 1);
+  assert.equal(markCount(purges.marks), 1);
+  isSafe = true;
+  clock.advance(5000);
+  await turnsUntil(() => markCount(purges.marks) === 0);
 });
 
 test("a soft mark stays while something is older than it, also after restarts, and goes afterwards", async (t) => {
@@ -62,7 +88,7 @@ test("a soft mark stays while something is older than it, also after restarts, a
   await caches.disk.flushed();
   await caches.sweep.walk();
   all.clock.advance(keptMs + 5000);
-  assert.equal(caches.purges.marks.newest, 0);
+  await turnsUntil(() => caches.purges.marks.newest === 0);
   const found = await caches.tiers.find(keyFor("a"), true);
   assert.equal(found?.isSoftPurged, false);
 });

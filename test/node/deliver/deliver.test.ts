@@ -46,7 +46,7 @@ function delivery(parts: Partial<Delivery> = {}): Delivery {
 /** A passing answer: its body can be read once. */
 function passing(stream: Readable, parts: Partial<Delivery> = {}): Delivery {
   return delivery({
-    outcome: { word: "bypass", reason: "no-store" },
+    outcome: { word: "bypass", reason: "no-store", isCollapsed: false },
     body: { kind: "stream", stream },
     lengthBytes: null,
     ageSeconds: null,
@@ -252,7 +252,7 @@ test("each outcome is said in Cache-Status by the grammar of RFC 9211", async (t
       { fwd: "stale", stored: true, collapsed: true, ttl: 60, detail: "rendered" },
     ],
     [
-      { word: "bypass", reason: "set-cookie" },
+      { word: "bypass", reason: "set-cookie", isCollapsed: false },
       { fwd: "bypass", detail: "set-cookie" },
     ],
   ];

@@ -462,6 +462,8 @@ test("a client waits for a hung origin as long as the setting and the log say, w
       assert.ok(waitedMs >= timeoutMs - 50 && waitedMs < timeoutMs + 2500, row);
       const message = isCut ? "a response ended early" : "a request failed";
       const told = lines.find((one) => one.message === message)?.facts;
+      assert.equal(typeof told?.["requestId"], "string", row);
+      if (isCut) assert.equal(told?.["host"], host, row);
       if (!isCut) assert.equal(told?.["code"], "ORIGIN_TIMEOUT", row);
       assert.match(String(told?.["reason"]), /within 1500 ms$/, row);
     }

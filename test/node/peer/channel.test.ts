@@ -662,3 +662,28 @@ test("300 silent connections keep no peer out, from another address or from thei
   assert.ok(listener.counts().connections <= 130, `${listener.counts().connections} connections`);
   await turnsUntil(() => listener.counts().connections <= 1);
 });
+
+test("a body may be silent for ten seconds, and a stream of events for an hour, whatever was asked for", async (t) => {
+  const { member } = await startNode(t, [secretA], ({ url }, response) => {
+    response.writeHead(200, { "content-type": url === "/events" ? "text/event-stream" : "text/plain" });
+    response.write("data: 1\n\n");
+    response.socket?.setTimeout(0);
+  });
+  for (const [path, silenceMs] of [
+    ["/text", 10_000],
+    ["/events", 3_600_000],
+  ] as const) {
+    const clock = fakeClock();
+    const { ask } = startAsker(t, [secretA], { clock });
+    const { body } = await ask(member, { path });
+    let isCut = false;
+    body.on("error", () => (isCut = true));
+    body.resume();
+    await turnsUntil(() => body.readableDidRead);
+    clock.advance(silenceMs - 1000);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal(isCut, false, path);
+    clock.advance(silenceMs);
+    await turnsUntil(() => isCut);
+  }
+});

@@ -22,6 +22,7 @@ const imagesHost = {
   freshSeconds: 1,
   staleWhileRevalidateSeconds: 0,
   staleIfErrorSeconds: 0,
+  staleWaitMs: 1000,
   negativeSeconds: 0,
   enlargementMax: 1,
   outputPixelsMax: 33_554_432,

@@ -1,6 +1,7 @@
 /** What a peer tells in Cache-Status: read by RFC 9651 and RFC 9211, and never passed on as it was written. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { keptFailure, NearcastError } from "#base/errors.ts";
 import { restated } from "../../../node/serve/cache-status.ts";
 import { cacheStatusOf, errorStatusOf, type Outcome } from "../../../node/deliver/outcome.ts";
 
@@ -13,7 +14,8 @@ test("what a node says about itself is relayed verbatim", () => {
     { ...miss, reason: "uri-miss" },
     { ...miss, reason: "vary-miss", isStored: false },
     { ...miss, reason: "stale", isCollapsed: false },
-    { word: "bypass", reason: "not-cacheable" },
+    { word: "bypass", reason: "not-cacheable", isCollapsed: false },
+    { word: "bypass", reason: "status", isCollapsed: true },
   ];
   for (const node of ["fra1", "1fra", "fra1-2"]) {
     for (const outcome of outcomes) {
@@ -23,9 +25,32 @@ test("what a node says about itself is relayed verbatim", () => {
       assert.equal(restated(both), both);
     }
     for (const code of ["NOT_CACHED", "ORIGIN_TIMEOUT"] as const) {
-      assert.equal(restated(errorStatusOf(node, code)), errorStatusOf(node, code));
+      const error = new NearcastError(code, "it failed");
+      for (const failure of [error, keptFailure(error)]) {
+        const told = errorStatusOf(node, failure, undefined);
+        assert.equal(restated(told), told);
+      }
     }
   }
+});
+
+test("a failure says whether anyone else was asked for this request", () => {
+  const hit: Outcome = { word: "hit", tier: "disk", ttlSeconds: 3 };
+  const stale = { word: "stale", tier: "disk", ttlSeconds: -3 } as const;
+  const fetched = { isStored: true, isCollapsed: false, detail: "fetched", ttlSeconds: 9 } as const;
+  const timeout = new NearcastError("ORIGIN_TIMEOUT", "no response");
+  const noRoom = new NearcastError("OVERLOADED", "too many bytes are on their way");
+  const rows: [error: NearcastError, outcome: Outcome | undefined, status: string][] = [
+    [timeout, undefined, "fra1; fwd=miss; detail=ORIGIN_TIMEOUT"],
+    [keptFailure(timeout), undefined, "fra1; fwd=miss; collapsed; detail=ORIGIN_TIMEOUT"],
+    [new NearcastError("NOT_CACHED", "nothing is stored"), undefined, "fra1; detail=NOT_CACHED"],
+    // What is stored, but could not be sent.
+    [noRoom, hit, "fra1; detail=OVERLOADED"],
+    [noRoom, { ...stale, reason: "revalidating" }, "fra1; detail=OVERLOADED"],
+    [noRoom, { ...stale, reason: "origin-slow" }, "fra1; fwd=miss; detail=OVERLOADED"],
+    [noRoom, { word: "miss", reason: "uri-miss", ...fetched }, "fra1; fwd=miss; detail=OVERLOADED"],
+  ];
+  for (const [error, outcome, status] of rows) assert.equal(errorStatusOf("fra1", error, outcome), status);
 });
 
 test("other spellings of the same come out in our own, unknown parameters not at all", () => {

@@ -68,7 +68,7 @@ export interface TestNode {
   directory: PeerDirectory;
   /** What answers its peers, to be asked without a channel. */
   peerApp: FastifyInstance;
-  get: (name: string, variant?: Partial<Variant>, clientNetwork?: string) => Promise<Delivery>;
+  get: (name: string, variant?: Partial<Variant>, clientNetwork?: string, signal?: AbortSignal) => Promise<Delivery>;
   /** Without a wait, from memory, or not at all. */
   getNow: (name: string, variant?: Partial<Variant>) => Delivery | undefined;
   asset: (target: string, fields?: AssetOrder["fields"]) => Promise<Delivery>;
@@ -277,7 +277,8 @@ export async function startNodes(
       member: { name, node: name, site, host: hostOf(name), port: peerPort },
       directory,
       peerApp: app,
-      get: (source, variant = {}, clientNetwork) => images.serve(orderOf(source, variant), testContext(clientNetwork)),
+      get: (source, variant = {}, clientNetwork, signal) =>
+        images.serve(orderOf(source, variant), testContext(clientNetwork, signal)),
       getNow: (source, variant = {}) => images.serveNow(orderOf(source, variant)),
       async asset(target, fields = {}) {
         assert(assetsHost?.kind === "assets");

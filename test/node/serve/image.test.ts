@@ -203,6 +203,28 @@ test("while the origin fails the old picture is served within its window, and af
   await assert.rejects(edge.get("a.png"), (error: NearcastError) => error.source === "origin");
 });
 
+test("while the origin is silent the old picture is served within its window, and one question goes on", async (t) => {
+  const origin = await startPictureOrigin(t);
+  const edge = await startEdge(t, origin, { staleWaitMs: 100 });
+  origin.names.set("a.png", black);
+  await edge.get("a.png");
+  edge.skip(300);
+  origin.names.set("a.png", white);
+  const silence = Promise.withResolvers<void>();
+  origin.delay(() => silence.promise);
+  for (let turn = 0; turn < 3; turn += 1) {
+    const got = await edge.get("a.png");
+    assert.deepEqual(got.outcome, { word: "stale", tier: "memory", reason: "origin-slow", ttlSeconds: -200 });
+    assert.equal(await greyOf(got), "black");
+  }
+  assert.equal(origin.counts().questions, 2);
+  const { renders } = edge.counts();
+  silence.resolve();
+  await until("the new one is there", async () => (await greyOf(await edge.get("a.png"))) === "white");
+  assert.equal(origin.counts().questions, 2);
+  assert.equal(edge.counts().renders, renders + 1, "for the one who asked again, not for those who had left");
+});
+
 test("after a put the next answer is new in every size, and a rollback renders nothing again", async (t) => {
   const origin = await startPictureOrigin(t);
   origin.names.set("a.png", black);
@@ -253,6 +275,21 @@ test("after a put, while the origin is away, the old picture stands in", async (
   origin.fail(503);
   const delivery = await edge.get("a.png");
   assert(delivery.outcome.word === "stale" && delivery.outcome.reason === "origin-error");
+});
+
+test("after a put, while the origin is silent, the new picture is waited for", async (t) => {
+  const origin = await startPictureOrigin(t);
+  const edge = await startEdge(t, origin, { staleWaitMs: 0 });
+  origin.names.set("a.png", black);
+  await edge.get("a.png");
+  await edge.event({ names: ["a.png"], reason: "put" });
+  origin.names.set("a.png", white);
+  const silence = Promise.withResolvers<void>();
+  origin.delay(() => silence.promise);
+  const asked = edge.get("a.png");
+  await until("the origin is asked", () => Promise.resolve(origin.counts().questions === 2));
+  silence.resolve();
+  assert.equal(await greyOf(await asked), "white");
 });
 
 test("after a delete or a purge the old picture is never served again, whatever the origin does", async (t) => {

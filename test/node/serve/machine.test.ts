@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type ErrorCode, NearcastError } from "#base/errors.ts";
 import type { Use } from "../../../node/cache/freshness.ts";
+import { createPatience } from "../../../node/serve/patience.ts";
+import { fakeClock } from "../../support/fake-clock.ts";
 import { deliverInstead, type Found, Outdated, run, type Steps } from "../../../node/serve/machine.ts";
 
 type State = Use["state"];
@@ -43,9 +45,11 @@ function stepsOf(script: Script, log: string[]): Steps<string, string> {
       if (script.ask !== undefined) throw thrown(script.ask);
       return "answer";
     },
-    askBehind({ entry }) {
+    async askBehind({ entry }) {
       log.push(`askBehind ${entry}`);
+      await Promise.resolve();
     },
+    waiting: { patience: createPatience(fakeClock()), key: "stored", waitMsFor: () => 1000 },
   };
 }
 
@@ -132,4 +136,102 @@ test("what is not an error of ours never makes a stale entry go out", async () =
     await assert.rejects(deliverInstead(stepsOf({}, log), found, failure), (error) => error === failure);
     assert.deepEqual(log, []);
   }
+});
+
+/** A stale entry in front of an origin that answers when the test says so. */
+function lateOrigin(deliveries: readonly (Failure | undefined)[] = []) {
+  const clock = fakeClock();
+  const patience = createPatience(clock);
+  const log: string[] = [];
+  const answer = Promise.withResolvers<string>();
+  const signals: (AbortSignal | undefined)[] = [];
+  const steps: Steps<string, string> = {
+    ...stepsOf({ found: "stale-if-error", deliveries }, log),
+    async ask(_before, late) {
+      log.push("ask");
+      signals.push(late);
+      return await answer.promise;
+    },
+    async askBehind() {
+      log.push("askBehind");
+      await answer.promise.catch(() => undefined);
+    },
+    waiting: { patience, key: "stored", waitMsFor: () => 1000 },
+  };
+  return { clock, log, answer, signals, steps };
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+test("an origin that is late: the stale entry is delivered after the wait, and the question goes on", async () => {
+  const { clock, log, answer, signals, steps } = lateOrigin();
+  let delivered: string | undefined;
+  const first = Promise.resolve(run(steps)).then((result) => (delivered = result));
+  clock.advance(999);
+  await turn();
+  assert.equal(delivered, undefined, "it is waited for");
+  const second = Promise.resolve(run(steps));
+  clock.advance(1);
+  assert.equal(await first, "stored, origin-slow");
+  assert.equal(await second, "stored, origin-slow", "the wait began with the first of them");
+  assert.deepEqual(
+    signals.map((signal) => signal?.aborted),
+    [true, true],
+    "nobody takes those results",
+  );
+  log.length = 0;
+  assert.equal(await run(steps), "stored, origin-slow", "and then nobody waits");
+  assert.deepEqual(log, ["lookUp", "askBehind", "deliver stored origin-slow"]);
+  answer.resolve("answer");
+  await turn();
+  assert.equal(await run(steps), "answer", "the question has ended: the next one is waited for");
+});
+
+test("an answer within the wait is delivered, and so is a failure", async () => {
+  const { clock, log, answer, signals, steps } = lateOrigin();
+  const asked = Promise.resolve(run(steps));
+  clock.advance(999);
+  answer.resolve("answer");
+  assert.equal(await asked, "answer");
+  clock.advance(10_000);
+  await turn();
+  assert.deepEqual(log, ["lookUp", "ask"]);
+  assert.equal(signals[0]?.aborted, false);
+  const failing = lateOrigin();
+  const failed = Promise.resolve(run(failing.steps));
+  failing.answer.reject(new NearcastError("ORIGIN_TIMEOUT", "no response"));
+  assert.equal(await failed, "stored, origin-error");
+});
+
+test("a stale entry that is gone when the origin is late: the answer is waited for after all", async () => {
+  const { clock, answer, signals, steps } = lateOrigin(["outdated"]);
+  const asked = Promise.resolve(run(steps));
+  clock.advance(1000);
+  await turn();
+  answer.resolve("answer");
+  assert.equal(await asked, "answer");
+  assert.equal(signals[0]?.aborted, false);
+  const broken = lateOrigin(["bug"]);
+  const failed = Promise.resolve(run(broken.steps));
+  const rejects = assert.rejects(failed, bug);
+  broken.clock.advance(1000);
+  await rejects;
+  assert.equal(broken.signals[0]?.aborted, true);
+});
+
+test("without a wait, the stale entry is delivered at once, and the question asked behind", async () => {
+  const { log, steps } = lateOrigin();
+  const impatient = { ...steps, waiting: { ...steps.waiting, waitMsFor: () => 0 } };
+  assert.equal(await run(impatient), "stored, origin-slow");
+  assert.deepEqual(log, ["lookUp", "askBehind", "deliver stored origin-slow"]);
+});
+
+test("an entry that was replaced is not delivered because its origin is late, only because it fails", async () => {
+  const { clock, log, answer, steps } = lateOrigin();
+  const asked = Promise.resolve(run({ ...steps, waiting: { ...steps.waiting, waitMsFor: () => null } }));
+  clock.advance(100_000);
+  await turn();
+  assert.deepEqual(log, ["lookUp", "ask"]);
+  answer.reject(new NearcastError("ORIGIN_TIMEOUT", "no response"));
+  assert.equal(await asked, "stored, origin-error");
 });

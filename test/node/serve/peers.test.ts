@@ -526,3 +526,57 @@ test("a shield that hands over no picture is refused, and the origin is asked", 
   assert.deepEqual({ unfit, shielded }, { unfit: 1, shielded: 0 });
   assert.deepEqual(origin.counts(), { questions: 2, bodies: 2 });
 });
+
+test("a silent origin behind an owner or a shield: each node serves its stale picture after the wait", async (t) => {
+  const origin = await startPictureOrigin(t);
+  picturesOf(["a.png", "b.png"], origin);
+  const imagesHost = { staleWaitMs: 200 };
+  const settings = { sites: { fra: 2, ams: 1 }, shield: "ams", renderer: quickRenderer(), imagesHost };
+  const world = await startNodes(t, origin.url, settings);
+  const owner = world.ownerOf("fra", "a.png");
+  const other = world.otherOf("fra", "a.png");
+  for (const node of world.nodes) await node.get("a.png");
+  await world.ownerOf("fra", "b.png").get("b.png");
+  world.skip(250);
+  const silence = Promise.withResolvers<void>();
+  origin.delay(() => silence.promise);
+  for (const node of [other, owner, world.node("ams1")]) {
+    const got = await node.get("a.png");
+    assert.equal(got.status, 200, node.name);
+    // Its own stale one, or that of the node that it asked, if that has waited before.
+    assert.match(node.statusOf(got), /fwd=stale; ttl=-150; detail=(?:memory|disk)-origin-slow/);
+  }
+  // What this node does not hold, its owner has: it sends the stale one.
+  const relayed = await world.otherOf("fra", "b.png").get("b.png");
+  assert.match(
+    world.otherOf("fra", "b.png").statusOf(relayed),
+    /fwd=stale; ttl=-150; detail=(?:memory|disk)-origin-slow, /,
+  );
+  assert.equal(origin.counts().questions, 4, "one for each name, beside those of the start");
+  silence.resolve();
+  await until(async () => (await other.get("a.png")).outcome.word === "hit");
+});
+
+test("a client that leaves ends its questions: at the owner, at the shield and at the origin", async (t) => {
+  let open = 0;
+  const origin = await startLoopbackOrigin(t, (_request, response) => {
+    open += 1;
+    response.once("close", () => (open -= 1));
+  });
+  const settings = { sites: { fra: 2, ams: 1 }, shield: "ams", renderer: quickRenderer() };
+  const world = await startNodes(t, origin.url, settings);
+  for (const node of [world.ownerOf("fra", "a.png"), world.otherOf("fra", "a.png"), world.node("ams1")]) {
+    const leaving = new AbortController();
+    const staying = new AbortController();
+    const asked = [leaving, staying].map(({ signal }) => node.get("a.png", {}, undefined, signal));
+    await until(() => open === 1);
+    leaving.abort();
+    await assert.rejects(asked[0] ?? assert.fail(), { code: "BAD_REQUEST" });
+    assert.equal(open, 1, "another client waits for it");
+    staying.abort();
+    await assert.rejects(asked[1] ?? assert.fail(), { code: "BAD_REQUEST" });
+    const beginMs = performance.now();
+    await until(() => open === 0);
+    assert.ok(performance.now() - beginMs < 5000, node.name);
+  }
+});

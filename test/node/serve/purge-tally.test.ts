@@ -65,6 +65,7 @@ const imagesHost = (name: string, sourcePrefix: string): Host => ({
   freshSeconds: 3600,
   staleWhileRevalidateSeconds: 0,
   staleIfErrorSeconds: 0,
+  staleWaitMs: 1000,
   negativeSeconds: 10,
   enlargementMax: 1,
   outputPixelsMax: 33_554_432,

@@ -17,6 +17,8 @@ interface Behind {
   readonly reader: BodyReader;
   /** Where the own fetch begins. */
   readonly asked: number[];
+  /** Whether whoever asks the origin for it is told that nobody wants it any more. */
+  readonly isGivenUp: () => boolean;
   /** Lets the own fetch come; until then, the origin hangs. */
   readonly come: (source?: FillSource) => void;
 }
@@ -36,8 +38,10 @@ async function fallBehind(isKnown: boolean, isWhole = true): Promise<Behind> {
   });
   const asked: number[] = [];
   const coming = Promise.withResolvers<FillSource | undefined>();
-  const reader = readFill(fill, { start: 0, end: null }, (offset) => {
+  let ending: AbortSignal | undefined;
+  const reader = readFill(fill, { start: 0, end: null }, (offset, signal) => {
     asked.push(offset);
+    ending = signal;
     return coming.promise;
   });
   const fast = fill.open(0, null);
@@ -51,7 +55,14 @@ async function fallBehind(isKnown: boolean, isWhole = true): Promise<Behind> {
   assert.equal(reader.ready(), true);
   assert.equal((await reader.next(chunkBytes))?.length, 0, "nothing yet, and nothing to wait for in next()");
   const own = scriptedSource();
-  return { fill, own, reader, asked, come: (given = own) => coming.resolve(given) };
+  return {
+    fill,
+    own,
+    reader,
+    asked,
+    isGivenUp: () => ending?.aborted ?? assert.fail(),
+    come: (given = own) => coming.resolve(given),
+  };
 }
 
 async function read(reader: BodyReader): Promise<Buffer> {
@@ -122,10 +133,12 @@ test("a failure of the own fetch is the reader's", async () => {
 });
 
 test("one that is closed while it waits is woken, and its fetch is stopped, also when it comes later", async () => {
-  const { own, reader, come } = await fallBehind(true);
+  const { own, reader, come, isGivenUp } = await fallBehind(true);
   const ready = reader.ready();
+  assert.equal(isGivenUp(), false);
   reader.close();
   await ready;
+  assert.equal(isGivenUp(), true);
   come();
   await turnsUntil(() => own.isStopped());
 });

@@ -26,9 +26,9 @@ function run(steps: readonly Step[]): { breaker: Breaker; nowMs: number; said: s
   for (const [index, one] of steps.entries()) {
     if (typeof one === "number") nowMs += one;
     else if (typeof one === "object") said.push(urlFailed(breaker, one.url));
-    else if (one === "ok") succeeded(breaker);
+    else if (one === "ok") succeeded(breaker, nowMs);
     else if (one === "unconnected") connectFailed(breaker, nowMs);
-    else if (one === "alive" || one === "dead") probed(breaker, one === "alive", nowMs);
+    else if (one === "alive" || one === "dead") probed(breaker, one === "alive", nowMs, 0);
     else assert.equal(admit(breaker, nowMs), one, `step ${index}`);
   }
   return { breaker, nowMs, said };
@@ -101,60 +101,108 @@ test("one URL that fails a thousand times opens nothing; eight different ones as
   assert.equal(broken.phase, "open");
 });
 
-test("a recovery begins with two requests at a time and one more for each response", () => {
+test("a recovery begins with half as many requests at a time as usual, and one more for each response", () => {
   const { breaker } = run([...unconnected(5), 500, "probe-first"]);
   assert.equal(allowanceOf(breaker), 0, "while the probe is under way");
-  probed(breaker, true, 500);
-  assert.equal(allowanceOf(breaker), 2);
-  succeeded(breaker);
-  succeeded(breaker);
+  probed(breaker, true, 500, 100);
+  assert.equal(allowanceOf(breaker), 2, "at the least");
+  succeeded(breaker, 500);
+  succeeded(breaker, 500);
   assert.equal(allowanceOf(breaker), 4);
   step(breaker, false, 5500);
   assert.equal(allowanceOf(breaker), Number.POSITIVE_INFINITY);
+  const busy = run([...unconnected(5), 500, "probe-first"]).breaker;
+  busy.rate = 100;
+  probed(busy, true, 500, 400);
+  assert.equal(allowanceOf(busy), 20, "of 40 under way at one time");
 });
 
-/** Requests in each second of a recovery, with as many waiting as can be. */
-function recover(ratePerSecond: number, seed: number): number[] {
+interface Outage {
+  /** Requests per second, at random moments. */
+  readonly rate: number;
+  /** How long nothing is answered until the failure is known. */
+  readonly silenceMs: number;
+  readonly seed: number;
+}
+
+/** A breaker after a minute of requests at this rate, and a failure that has just ended: its probe was answered. */
+function afterOutage({ rate, silenceMs, seed }: Outage): { breaker: Breaker; nowMs: number } {
   const random = seededRandom(seed);
   const breaker = createBreaker(0);
   let nowMs = 0;
-  for (; nowMs < 60_000; nowMs += (2 * random() * 1000) / ratePerSecond) started(breaker, nowMs);
+  const next = (): number => (2 * random() * 1000) / rate;
+  for (; nowMs < 60_000; nowMs += next()) {
+    started(breaker, nowMs);
+    succeeded(breaker, nowMs);
+  }
+  for (const endMs = nowMs + silenceMs; nowMs < endMs; nowMs += next()) started(breaker, nowMs);
   for (let count = 0; count < 5; count += 1) connectFailed(breaker, nowMs);
   nowMs += 3_600_000; // an hour later the origin is used to the same
   assert.equal(admit(breaker, nowMs), "probe-first");
-  probed(breaker, true, nowMs);
-  const startMs = nowMs;
-  const perSecond: number[] = [];
-  for (; nowMs < startMs + 10_000; nowMs += 1) {
+  probed(breaker, true, nowMs, 0);
+  return { breaker, nowMs };
+}
+
+/** Requests in each tenth of a second of a recovery, with as many waiting as can be. */
+function recover(outage: Outage, seconds: number): number[] {
+  const { breaker, nowMs: startMs } = afterOutage(outage);
+  const perTenth = Array.from({ length: seconds * 10 }, () => 0);
+  for (let nowMs = startMs; nowMs < startMs + seconds * 1000; nowMs += 1) {
     step(breaker, true, nowMs);
     while (startDelayMs(breaker, nowMs) === 0) {
       started(breaker, nowMs);
-      succeeded(breaker);
-      const second = Math.floor((nowMs - startMs) / 1000);
-      perSecond[second] = (perSecond[second] ?? 0) + 1;
+      succeeded(breaker, nowMs);
+      const tenth = Math.floor((nowMs - startMs) / 100);
+      perTenth[tenth] = (perTenth[tenth] ?? 0) + 1;
     }
   }
-  return perSecond;
+  return perTenth;
 }
 
-test("a recovering origin gets at most twice what it had before it failed", () => {
-  for (const [index, rate] of [40, 100, 400].entries()) {
-    for (const count of recover(rate, index)) {
-      assert.ok(count <= 2 * rate, `${count} in a second, after ${rate} a second`);
-      assert.ok(count >= rate * 0.8, `${count} in a second would be too few after ${rate} a second`);
+const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0);
+
+test("a recovering origin gets its usual rate within a second, and at most twice that in any second", (t) => {
+  for (const rate of [40, 100, 400, 2000]) {
+    for (const silenceMs of [0, 15_000]) {
+      const perTenth = recover({ rate, silenceMs, seed: rate + silenceMs }, 10);
+      const seconds = perTenth.slice(9).map((_, index) => sum(perTenth.slice(index, index + 10)));
+      t.diagnostic(`${rate}/s, silent for ${silenceMs} ms: ${perTenth.slice(0, 12).join(" ")} per tenth of a second`);
+      const what = `after ${rate} a second, and ${silenceMs} ms without a response`;
+      assert.ok(Math.max(...seconds) <= 2 * rate, `${Math.max(...seconds)} in a second ${what}`);
+      assert.ok(Math.min(...seconds.slice(10)) >= rate, `${Math.min(...seconds.slice(10))} in a second ${what}`);
+      assert.ok(sum(perTenth.slice(0, 10)) >= 0.6 * rate, `${sum(perTenth.slice(0, 10))} in the first second ${what}`);
+      assert.ok(sum(perTenth.slice(0, 2)) <= 0.3 * rate + 4, "it begins below the usual rate");
     }
   }
 });
 
-test("a recovery goes on while requests wait, twice as fast with each step, and ends when none waits", () => {
+test("what an origin is used to fades while nobody asks, and not while it does not answer", () => {
+  const rateAfter = (pauseMs: number, silenceMs: number): number => {
+    const breaker = createBreaker(0);
+    for (let nowMs = 0; nowMs < 60_000; nowMs += 10) {
+      started(breaker, nowMs);
+      succeeded(breaker, nowMs);
+    }
+    started(breaker, 60_000 + pauseMs);
+    for (let count = 0; count < 5; count += 1) connectFailed(breaker, 60_000 + pauseMs + silenceMs);
+    return breaker.rate;
+  };
+  assert.ok(Math.abs(rateAfter(0, 0) - 100) < 2);
+  assert.ok(Math.abs(rateAfter(0, 60_000) - 100) < 2, "silence");
+  assert.ok(Math.abs(rateAfter(10_000, 0) - 100 / Math.E) < 2, "a pause");
+});
+
+test("a recovery goes on while requests wait, up to twice as fast with each step, and ends when none waits", () => {
   for (const [rate, stepMs] of [
     [0, 2000],
     [100, 10_000],
   ] as const) {
     const { breaker, nowMs } = run([...unconnected(5), 500, "probe-first"]);
     breaker.rate = rate;
-    probed(breaker, true, nowMs);
-    const before = breaker.recoveryRate;
+    probed(breaker, true, nowMs, 0);
+    const before = breaker.recoveryRateMax;
+    for (let count = 0; count < 1000; count += 1) succeeded(breaker, nowMs);
+    assert.equal(breaker.recoveryRate, before);
     step(breaker, true, nowMs + stepMs - 1);
     assert.equal(breaker.recoveryRate, before);
     step(breaker, true, nowMs + stepMs);

@@ -254,6 +254,7 @@ test("one URL that always fails is asked for once a second, and no other request
   const asked = origin.asked.filter(({ target }) => target === "/fails").length;
   const seconds = Math.ceil((performance.now() - startMs) / 1000);
   assert.ok(asked <= 2 * seconds, `${asked} requests in ${seconds} s: more than one a second, and its retry`);
+  assert.ok(fetcher.counts().fetches <= 500 + seconds, "what is remembered is no fetch");
   assert.equal(fetcher.upstreams()[0]?.breaker, "closed");
 });
 
@@ -336,6 +337,50 @@ test("an origin that returns gets few requests at first, however many wait", asy
   assert.ok(served >= 32, `${served} in ${seconds.toFixed(1)} s`);
   assert.deepEqual(new Set(all.map(({ status }) => status)), new Set([200, "ORIGIN_BUSY"]));
   assert.ok(runningMax <= 8, `${runningMax} at one time`);
+});
+
+test("an origin that returns gets its usual rate soon, never twice as much, and shares it fairly", async (t) => {
+  const rate = 60;
+  const starts: number[] = [];
+  const { origin, fetcher, order, clock } = await open(t, (_request, response) => {
+    starts.push(performance.now());
+    setTimeout(() => response.end("good"), 20);
+  });
+  // Twenty seconds at this rate, in a moment.
+  for (let count = 0; count < 20 * rate; count += 6) {
+    await Promise.all(
+      Array.from({ length: 6 }, (_, index) =>
+        get(fetcher, { ...order, target: `/${count + index}`, client: networkOf(index) }),
+      ),
+    );
+    clock.skip(6 / rate);
+  }
+  await origin.stop();
+  for (let count = 0; count < 5; count += 1) await get(fetcher, { ...order, target: `/${count}` });
+  assert.equal(fetcher.upstreams()[0]?.breaker, "open");
+  await origin.start();
+  clock.skip(1);
+  starts.length = 0;
+  // One network wants far more than before; another one wants 20 a second.
+  const greedy = Array.from({ length: 600 }, (_, index) =>
+    get(fetcher, { ...order, target: `/greedy/${index}`, client: networkOf(1) }),
+  );
+  const modest: ReturnType<typeof get>[] = [];
+  for (let index = 0; index < 60; index += 1) {
+    modest.push(get(fetcher, { ...order, target: `/modest/${index}`, client: networkOf(2) }));
+    await pause(50);
+  }
+  const results = await Promise.all(modest);
+  await Promise.all(greedy);
+  const perSecond = starts.map((ms) => starts.filter((other) => other >= ms && other < ms + 1000).length);
+  const waits = results.map(({ tookMs }) => tookMs);
+  t.diagnostic(
+    `modest: p50 ${quantile(waits, 0.5).toFixed()} ms, max ${Math.max(...waits).toFixed()} ms; ` +
+      `starts: ${perSecond[0]} in the first second, at most ${Math.max(...perSecond)}`,
+  );
+  assert.deepEqual([...new Set(results.map(({ status }) => status))], [200]);
+  assert.ok(quantile(waits, 0.5) < 300, `p50 ${quantile(waits, 0.5).toFixed()} ms`);
+  assert.ok(Math.max(...perSecond) <= 2 * rate, `${Math.max(...perSecond)} in a second`);
 });
 
 test("an origin that returns, but hangs, costs its clients half a second, and only the first of them", async (t) => {

@@ -1,13 +1,13 @@
 /**
- * A response body as it comes from an origin: how long it is silent, how much has come, and whether it waits for its
- * reader. exchange.ts has one for each exchange.
+ * A response body as it comes from an origin or a peer: how long it is silent, how much has come, and whether it waits
+ * for its reader. There is one for each exchange (fetch/upstream/exchange.ts, peer/client.ts).
  *
- * An origin may be silent for the time of its host; an event stream, for much longer. Time in which the reader does not
- * take what is here is no silence of the origin.
+ * A body may be silent for a given time; an event stream, for much longer. Time in which the reader does not take what
+ * is here is no silence.
  */
 import { type Dispatcher, errors } from "undici";
-import type { Cancel, Clock } from "#base/clock.ts";
-import { eventStreamSilenceMs, isEventStream } from "#base/event-streams.ts";
+import type { Cancel, Clock } from "./clock.ts";
+import { eventStreamSilenceMs, isEventStream } from "./event-streams.ts";
 
 export interface BodyWatch {
   /** Its reader takes less than the origin sends. */
