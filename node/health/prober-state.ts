@@ -15,8 +15,8 @@ export interface ProberOptions {
   /** This node's name. */
   self: string;
   /**
-   * This node's own readiness, as probes are told. While it is starting, it counts itself as up: when its DNS answers at
-   * all, it is ready.
+   * This node's own readiness, as probes are told. While it is starting, it counts itself as up: when its DNS answers,
+   * it is ready.
    */
   presence: () => "starting" | "ready" | "draining";
   /** This node's health answer to others; its load counts here, too. */

@@ -46,8 +46,8 @@ export function addPut(program: Command, cli: Cli): void {
       "PATH unless it names a local file or directory. If it names one and could be PATH, nothing is stored: write",
       "--to PATH for the name, and ./PATH for the local file. So `put a.jpg b.jpg` stores two local files under their",
       "own names, `put summer/a.jpg ./winter/b.jpg` two from different directories.",
-      "Directories are searched for .jpg, .jpeg, .png, .webp, .gif and .avif files. Storing under an existing name makes",
-      "a new version.",
+      "Directories are searched for .jpg, .jpeg, .png, .webp, .gif and .avif files.",
+      "Storing under an existing name makes a new version.",
     ].join("\n"),
     examples: ["put chair.jpg", "put chair.jpg --to shop/stool.jpg", "put *.jpg photos --to shop/2026"],
   }).usage("[options] <FILE...> [PATH]");
