@@ -1,4 +1,5 @@
 /** `nearcast status`: the state of the origin, and the fleet as the asked nodes see it. */
+import { command } from "#base/command-name.ts";
 import type { Command } from "commander";
 import { askNodes, askNodesHere, type Asked, type NodeOptions, wayText } from "../ask-nodes.ts";
 import { CommandFailure, type ExitCode, exitCodes } from "../exit-codes.ts";
@@ -73,7 +74,7 @@ function closingLines(asked: Asked, failure: CommandFailure | undefined): string
   return [
     `No node could be asked: ${failure.message}`,
     ...failure.lines.map((line) => `  ${line}`),
-    "  While the origin is away, run `nearcast status` on a node: there it asks the node itself.",
+    `  While the origin is away, run \`${command} status\` on a node: there it asks the node itself.`,
   ];
 }
 
