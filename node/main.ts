@@ -19,6 +19,7 @@ import { systemRandom } from "#base/random.ts";
 import { type EdgeConfig, edgeConfigSchema } from "./config.ts";
 import type { Edge } from "./edge/edge.ts";
 import { memberName } from "./peer/members.ts";
+import { removeOtherCode, withCompiledCode } from "./processes/compiled-code.ts";
 import { openChannel } from "./processes/supervisor-channel.ts";
 import { openSiblings } from "./processes/machine-load.ts";
 import { removeLeftovers } from "./processes/leftover-directories.ts";
@@ -127,7 +128,9 @@ async function serve(
   const siblings = openSiblings({ count: place.count, channel, clock: systemClock });
 
   // The supervisor is not an edge, and loads none of this.
-  const [{ startEdge }, { startDns }] = await Promise.all([import("./edge/edge.ts"), import("../dns/start.ts")]);
+  const [{ startEdge }, { startDns }] = await withCompiledCode(config.dataDir, () =>
+    Promise.all([import("./edge/edge.ts"), import("../dns/start.ts")]),
+  );
   edge = await keepAlive(
     startEdge(config, {
       ...deps,
@@ -150,6 +153,7 @@ async function serve(
   if (isStopping) return;
   channel?.ready();
   notifier.ready("ready");
+  await removeOtherCode(config.dataDir, log);
   if (!isSupervised) await removeLeftovers(config.dataDir, 1, log);
 }
 
