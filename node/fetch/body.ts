@@ -15,6 +15,16 @@ export function dropStream(body: Readable): void {
   body.destroy();
 }
 
+/** The same, but a body that is no longer than some 64 KiB is read to its end, so that its connection is kept. */
+export function drainStream(body: Readable, lengthBytes: number): void {
+  if (lengthBytes > drainBytesMax) {
+    dropStream(body);
+    return;
+  }
+  body.on("error", () => undefined);
+  body.resume();
+}
+
 /** Gives up an answer's body: a small one is read to its end, a large one costs its connection. Never waits. */
 export function dropBody(answer: Pick<Dispatcher.ResponseData, "body">): void {
   answer.body.on("error", () => undefined);

@@ -23,6 +23,7 @@ import { dropStream } from "../fetch/body.ts";
 import type { Stored, Tiers } from "../cache/tiers.ts";
 import { type Arrived, collect, drop, endToEndPairs, isAbout, lengthOf, streamOf } from "./asset-answer.ts";
 import { conditionsOf, notesOf, primaryKeyOf } from "./asset-key.ts";
+import { smallBytesMax } from "./asset-part.ts";
 import { type AssetHead, isFailure, isWithdrawal, meaningOf } from "./asset-response.ts";
 import {
   type AssetFailure,
@@ -98,6 +99,8 @@ export interface AssetFetches {
   readonly coming: (question: Question) => { arrivedBytes: number; lengthBytes: number | null } | undefined;
   /** Why this key was not for the cache when it was last fetched; undefined: it may be. */
   readonly uncacheable: (key: string) => string | undefined;
+  /** A body that is not fetched for HEAD: it was found to be large a while ago. */
+  readonly isTooLargeForHead: (key: string) => boolean;
   /** The fills of its fetches. */
   readonly fills: () => FillCounts;
   /** Running fetches may be of before a purge: nobody joins them any more. */
@@ -141,6 +144,8 @@ interface State extends Env {
   readonly fills: AssetFills;
   readonly uncacheableUntil: LRUCache<string, { untilMs: number; reason: string }>;
   readonly failures: AssetFailures;
+  /** Bodies that HEAD was asked for, and that are too large to be fetched for it. */
+  readonly large: LRUCache<string, true>;
 }
 
 export function createAssetFetches(env: Env): AssetFetches {
@@ -150,6 +155,7 @@ export function createAssetFetches(env: Env): AssetFetches {
     fills: createAssetFills(env.tiers, env.clock),
     uncacheableUntil: new LRUCache({ max: uncacheableMax }),
     failures: createAssetFailures(env.clock, () => env.fleet().limits.originFailureMs),
+    large: new LRUCache({ max: uncacheableMax, ttl: uncacheableMs }),
   };
   return {
     join: (question, wanted) => join(state, question, wanted === "to-the-end" ? undefined : question.context.signal),
@@ -165,6 +171,7 @@ export function createAssetFetches(env: Env): AssetFetches {
       const known = state.uncacheableUntil.get(key);
       return known !== undefined && known.untilMs > state.clock.monotonicMs() ? known.reason : undefined;
     },
+    isTooLargeForHead: (key) => state.large.get(key) === true,
     fills: state.fills.counts,
     purge() {
       // Which tags a response will have is not known before it is here, so who asks from now on begins anew.
@@ -299,6 +306,12 @@ async function fetchOnce(
   if ((lengthOf(arrived) ?? 0) > bytesMax) {
     notForTheCache(state, question, flight, "too-large");
     return passed(arrived, way, { reason: "too-large", pairs: endToEndPairs(arrived.headers) }, undefined);
+  }
+  // For HEAD alone, a large body is not fetched; who has joined meanwhile asks for it.
+  const isForHeadAlone = order.method === "HEAD" && before === undefined && flight.waiters <= 1;
+  if (isForHeadAlone && (lengthOf(arrived) ?? 0) > smallBytesMax) {
+    state.large.set(question.key, true);
+    return passed(arrived, way, { reason: "head", pairs: endToEndPairs(arrived.headers) }, undefined);
   }
   const { fill, open, hasRoom } = await state.fills.begin({
     arrived,

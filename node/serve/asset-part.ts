@@ -41,7 +41,7 @@ export function wholeLengthOf(contentRange: string | undefined): number | null {
 
 /** How far a range may be ahead of a running fetch and still wait for it. */
 export const soonBytes = 1024 * 1024;
-/** A body up to this size is fetched whole in the background of its first range. */
+/** A body up to this size is fetched whole in the background of its first range, and for HEAD. */
 export const smallBytesMax = 8 * 1024 * 1024;
 
 /** Ranges of one URL, until it is worth while to fetch the whole. */

@@ -8,10 +8,15 @@
  * while the requests for that key do not wait for each other. A fetch goes to the owner of the URL in the site, or to a
  * site with room, or to the shield, then to the host's origin (asset-way.ts).
  *
+ * HEAD of what is not stored fills the cache like GET (RFC 9110 §9.3.2): the connection to the origin can be used
+ * again, and the next request is a hit. A large body is not fetched for it: its head is delivered, the rest given up,
+ * and for a while its HEAD requests go to the origin as such.
+ *
  * Nodes are caches in front of each other, by the same RFC: an owner sends Age, and the node that asked stores the
  * response by its header section, in memory only. A request that is known to be uncacheable goes straight to the
  * origin, because the owner could only pass it through.
  */
+import { Readable } from "node:stream";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
@@ -22,7 +27,7 @@ import type { Purge } from "../cache/purge.ts";
 import type { Stored, Tiers } from "../cache/tiers.ts";
 import type { Delivery, MissReason } from "../deliver/outcome.ts";
 import { type AssetFetcher, fieldOf } from "../fetch/asset.ts";
-import { dropStream } from "../fetch/body.ts";
+import { drainStream, dropStream } from "../fetch/body.ts";
 import { endToEndPairs, lengthOf, streamOf } from "./asset-answer.ts";
 import {
   type AssetDelivery,
@@ -152,7 +157,8 @@ function answerFrom(env: Env, request: Request, at: LookedUp): AssetDelivery | P
     lookUp: () => found,
     deliver: storedDelivery,
     ask: async (before, late) => {
-      if (before === undefined && order.method === "HEAD") return await pass(env, request, "head");
+      if (before === undefined && order.method === "HEAD" && env.fetches.isTooLargeForHead(at.key))
+        return await pass(env, request, "head");
       if (before === undefined && isFarAway(env, request, at)) return await passPart(env, request, at);
       return await fetchAndDeliver(env, { ...request, context: until(context, late) }, at, 0);
     },
@@ -221,6 +227,19 @@ function keepToItsEnd({ fill }: Extract<Fetched, { outcome: "fetched" }>): void 
   void fill.ended.finally(fill.keep());
 }
 
+/** A fill for HEAD has no reader: it is wanted up to the size at which HEAD is better asked for as such. */
+function keepWhileSmall({ fill }: Extract<Fetched, { outcome: "fetched" }>): void {
+  void Promise.race([fill.ended, fill.untilArrived(smallBytesMax)]).then(fill.keep());
+}
+
+/** Without its body: a short one is read to its end, so that its connection can be used again. */
+function headOnly(passed: Extract<Fetched, { outcome: "passed" }>): Extract<Fetched, { outcome: "passed" }> {
+  const { body, lengthBytes } = passed;
+  if (lengthBytes === null) dropStream(body);
+  else drainStream(body, lengthBytes);
+  return { ...passed, body: Readable.from([]) };
+}
+
 async function fetchAndDeliver(env: Env, request: Request, at: LookedUp, joins: number): Promise<AssetDelivery> {
   const { order, asker, context } = request;
   const known = env.fetches.uncacheable(at.key);
@@ -249,13 +268,15 @@ async function deliverFetched(
     case "failed":
       return failedDelivery(fetched, isCollapsed, { fetchMs: tookMs });
     case "passed":
-      return isCollapsed ? await pass(env, request, fetched.reason) : passedDelivery(fetched, { fetchMs: tookMs });
+      if (isCollapsed) return await pass(env, request, fetched.reason);
+      return passedDelivery(order.method === "HEAD" ? headOnly(fetched) : fetched, { fetchMs: tookMs });
     case "fetched":
     case "renewed": {
       // The fetch may have been for other fields than this client's.
       const { varyFields, key } = fetched.head;
       if (keyAmong(primaryKeyOf(order), varyFields, order.fields) !== key) return await lookAgain(env, request, joins);
       const reason = at.found === undefined ? at.reason : "stale";
+      if (order.method === "HEAD" && fetched.outcome === "fetched") keepWhileSmall(fetched);
       return fetchedDelivery(fetched, { reason, isCollapsed, tookMs, wallMs: env.clock.wallMs() });
     }
   }

@@ -1,7 +1,8 @@
 /** Answers from the cache while they are fresh: RFC 9111 §4, §4.2, §5.1; RFC 9110 for what an answer is made of. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cacheStatus, startEdge } from "./running-edge.ts";
+import { cacheStatus, eventually, startEdge } from "./running-edge.ts";
+import { held } from "./scripted-origin.ts";
 
 test("a fresh answer is served without asking, with its Age (RFC 9111 §4, §5.1)", async (t) => {
   const edge = await startEdge(t);
@@ -128,20 +129,64 @@ test("HEAD is answered from what GET stored (RFC 9111 §4)", async (t) => {
   assert.equal(edge.origin.asked("/a").length, 1);
 });
 
-test("HEAD of what is not stored is asked as HEAD, and stores nothing", async (t) => {
+test("HEAD of what is not stored fills the cache like GET (RFC 9110 §9.3.2)", async (t) => {
   const edge = await startEdge(t);
   edge.origin.say("/a", { fields: [["Cache-Control", "max-age=60"]], body: "12345" });
-  for (let turn = 0; turn < 2; turn += 1) {
+  const holding = held({ fields: [["Cache-Control", "max-age=60"]], body: "12345" });
+  edge.origin.say("/b", holding.script);
+  for (const word of ["miss", "hit"]) {
     const head = await edge.ask("/a", { method: "HEAD" });
-    assert.deepEqual([head.status, head.body, head.fields["content-length"]], [200, "", "5"]);
-    assert.equal(head.word, "bypass");
+    assert.deepEqual([head.status, head.body, head.fields["content-length"], head.word], [200, "", "5", word]);
+    if (word === "miss") await eventually("it is stored", async () => (await edge.ask("/a")).word === "hit");
+  }
+  // HEAD and GET wait for one request.
+  const asked = (["HEAD", "GET", "HEAD"] as const).map((method) => edge.ask("/b", { method }));
+  await holding.arrived();
+  holding.release();
+  assert.deepEqual(
+    (await Promise.all(asked)).map(({ body }) => body),
+    ["", "12345", ""],
+  );
+  for (const target of ["/a", "/b"]) {
+    assert.deepEqual(
+      edge.origin.asked(target).map(({ method }) => method),
+      ["GET"],
+    );
+  }
+});
+
+test("HEAD of a large body gives up the body, and asks as HEAD from then on; GET is stored all the same", async (t) => {
+  const edge = await startEdge(t);
+  const body = Buffer.alloc(8 * 1024 * 1024 + 1, "x");
+  edge.origin.say("/a", { fields: [["Cache-Control", "max-age=60"]], body });
+  for (let turn = 0; turn < 3; turn += 1) {
+    const head = await edge.ask("/a", { method: "HEAD" });
+    assert.deepEqual([head.status, head.body, head.fields["content-length"]], [200, "", String(body.length)]);
+    assert.equal(cacheStatus(head).get("detail"), "head");
+    await eventually("nothing is on its way", () => edge.stats().upstream?.placesInUse === 0);
   }
   assert.deepEqual(
     edge.origin.asked("/a").map(({ method }) => method),
-    ["HEAD", "HEAD"],
+    ["GET", "HEAD", "HEAD"],
   );
-  assert.equal((await edge.ask("/a")).word, "miss");
-  assert.equal((await edge.ask("/a", { method: "HEAD" })).word, "hit");
+  assert.equal((await edge.ask("/a")).body.length, body.length);
+  await eventually("it is stored", async () => (await edge.ask("/a", { method: "HEAD" })).word === "hit");
+});
+
+test("HEAD requests use connections again: of what is stored, and of small responses that are not", async (t) => {
+  const edge = await startEdge(t, { host: { hedging: false } });
+  for (let index = 0; index < 200; index += 1) {
+    edge.origin.say(`/${index}`, {
+      fields: [["Cache-Control", index % 2 === 0 ? "max-age=60" : "no-store"]],
+      body: "x".repeat(1000),
+    });
+    const head = await edge.ask(`/${index}`, { method: "HEAD" });
+    assert.deepEqual([head.status, head.body, head.fields["content-length"]], [200, "", "1000"]);
+    await eventually("its body has been read", () => edge.stats().upstream?.placesInUse === 0);
+  }
+  const { connectionsOpened = 0, requests } = edge.stats().upstream ?? {};
+  assert.equal(requests, 200);
+  assert.ok(connectionsOpened <= 2, `${connectionsOpened} connections`);
 });
 
 test("HEAD of what is stale is revalidated by a GET that all may use", async (t) => {
