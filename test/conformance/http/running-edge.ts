@@ -90,8 +90,8 @@ export const nodeName = "fra1";
 
 /**
  * @param settings `host` is merged into the main host of the fleet document, `otherHost` into the other, `limits` into
- *   its limits; `originPath` is appended to the main host's origin; `decoders` render pictures of the host img.cdn.test,
- *   whose origin is the same
+ *   its limits; `originPath` is appended to the main host's origin; `decoders` render pictures of img.cdn.test, whose
+ *   origin is the same
  */
 export async function startEdge(
   t: TestContext,
