@@ -6,6 +6,7 @@
  * time. The places at the origin (places.ts) limit how many there are.
  */
 import { Client } from "undici";
+import { type ChunkPace, createChunkPace } from "#base/chunk-pace.ts";
 import type { Clock } from "#base/clock.ts";
 import type { Connect } from "./connect.ts";
 
@@ -27,6 +28,8 @@ export interface Connections {
   readonly origin: string;
   readonly connect: Connect;
   readonly clock: Clock;
+  /** Of the small chunks of all its responses. */
+  readonly pace: ChunkPace;
   /** In the order of their last use. */
   readonly idle: Connection[];
   readonly all: Set<Connection>;
@@ -34,7 +37,7 @@ export interface Connections {
 }
 
 export function createConnections(origin: string, connect: Connect, clock: Clock): Connections {
-  return { origin, connect, clock, idle: [], all: new Set(), opened: 0 };
+  return { origin, connect, clock, pace: createChunkPace(clock), idle: [], all: new Set(), opened: 0 };
 }
 
 /** An open connection that is idle, or else one that opens itself for its first request. */
