@@ -6,21 +6,26 @@
  *                                          └──▶ not enough: the body is paused, and waits in line ──▶ its turn: resumed
  *
  * All bodies with one pace share what is saved, and take turns, so a sender gains nothing by opening more of them: the
- * responses of one origin (body-watch.ts). A chunk of `freeBytes` or more costs nothing and never waits, so large
+ * responses of one origin to an edge (body-watch.ts), the requests of one connection to the origin
+ * (origin/http/paced-body.ts). A chunk of `freeBytes` or more costs nothing and never waits, so large
  * bodies are not slowed down by the crumbs of others.
  */
 import type { Cancel, Clock } from "./clock.ts";
 
 /** A chunk of this size costs about as much as its bytes do; a smaller one, in proportion to what it lacks. */
 const freeBytes = 256;
-/** Of chunks with a byte: some 2 % of one core. A page that its origin writes line by line has a few hundred. */
-const crumbsPerSecond = 40_000;
-/** So many come at once. Larger: one turn of the event loop takes longer, some 2 ms now. */
-const crumbsSavedMax = 4000;
 /** How often bodies that wait get what has been saved meanwhile. */
 const turnMs = 20;
 
+/** Of chunks with a byte. */
+export interface PaceLimits {
+  readonly perSecond: number;
+  /** So many come at once. */
+  readonly savedMax: number;
+}
+
 export interface ChunkPace {
+  readonly limits: PaceLimits;
   readonly clock: Clock;
   /** Below zero after the chunk that took the last of it. */
   saved: number;
@@ -30,8 +35,9 @@ export interface ChunkPace {
   cancel: Cancel | undefined;
 }
 
-export function createChunkPace(clock: Clock): ChunkPace {
-  return { clock, saved: crumbsSavedMax, lastMs: clock.monotonicMs(), waiting: new Set(), cancel: undefined };
+export function createChunkPace(limits: PaceLimits, clock: Clock): ChunkPace {
+  const { savedMax } = limits;
+  return { limits, clock, saved: savedMax, lastMs: clock.monotonicMs(), waiting: new Set(), cancel: undefined };
 }
 
 /** Pays for a chunk that has come. @returns false: its body has to wait in line before the next one */
@@ -56,9 +62,10 @@ export function waitInLine(pace: ChunkPace, resume: () => void): Cancel {
 }
 
 function save(pace: ChunkPace): void {
+  const { perSecond, savedMax } = pace.limits;
   const nowMs = pace.clock.monotonicMs();
   const passedSeconds = (nowMs - pace.lastMs) / 1000;
-  pace.saved = Math.min(crumbsSavedMax, pace.saved + passedSeconds * crumbsPerSecond);
+  pace.saved = Math.min(savedMax, pace.saved + passedSeconds * perSecond);
   pace.lastMs = nowMs;
 }
 

@@ -4,6 +4,8 @@ import { test } from "node:test";
 import { createChunkPace, pay, waitInLine } from "#base/chunk-pace.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 
+const limits = { perSecond: 40_000, savedMax: 4000 };
+
 /** How many chunks of this size are paid for now. */
 function paid(pace: ReturnType<typeof createChunkPace>, chunkBytes: number): number {
   let count = 1;
@@ -13,7 +15,7 @@ function paid(pace: ReturnType<typeof createChunkPace>, chunkBytes: number): num
 
 test("some thousand small chunks come at once, and then so many a second", () => {
   const clock = fakeClock();
-  const pace = createChunkPace(clock);
+  const pace = createChunkPace(limits, clock);
   const first = paid(pace, 1);
   assert.ok(first >= 4000 && first < 4100, String(first));
   clock.advance(50);
@@ -24,7 +26,7 @@ test("some thousand small chunks come at once, and then so many a second", () =>
 });
 
 test("the larger a chunk, the cheaper; one of 256 bytes is free, and no debt holds it back", () => {
-  const pace = createChunkPace(fakeClock());
+  const pace = createChunkPace(limits, fakeClock());
   const small = paid(pace, 192);
   assert.ok(small >= 16_000 && small < 16_400, String(small));
   assert.equal(pay(pace, 1), false);
@@ -33,7 +35,7 @@ test("the larger a chunk, the cheaper; one of 256 bytes is free, and no debt hol
 
 test("bodies that wait take turns; one that takes all waits behind the others; an empty line has no timer", () => {
   const clock = fakeClock();
-  const pace = createChunkPace(clock);
+  const pace = createChunkPace(limits, clock);
   const turns: string[] = [];
   const greedy = (name: string) => (): void => {
     turns.push(name);
