@@ -37,6 +37,11 @@ export interface Way {
 }
 
 export interface AssetWays {
+  /**
+   * Straight from the origin, whoever else could be asked.
+   * @throws NearcastError ORIGIN_*
+   */
+  fetchDirectly: (order: AssetOrder, asker: Asker, context: RequestContext) => Promise<{ arrived: Arrived; way: Way }>;
   /** Whom a question goes to first. Questions that begin alike may wait for each other, others must not. */
   startOf: (order: AssetOrder, asker: Asker) => Role | "origin";
   /**
@@ -132,6 +137,29 @@ export function createAssetWays(parts: {
     };
   }
 
+  async function askOrigin(
+    order: AssetOrder,
+    conditions: Readonly<Record<string, string>>,
+    context: RequestContext,
+  ): Promise<{ arrived: Arrived; way: Way }> {
+    const way = fromOrigin(feedSeq());
+    const { host, target, fields } = order;
+    const arrived = await fetcher.fetch({
+      origin: host.origin,
+      // Always GET: a stale entry can be met by HEAD, and what comes back is stored for all.
+      method: "GET",
+      target,
+      clientFields: fields,
+      extra: { ...conditions, ...hostFieldOf(order) },
+      timeoutMs: host.timeoutMs,
+      signal: context.signal,
+      client: context.clientNetwork,
+      failureMs: fleet().limits.originFailureMs,
+      isHedged: host.hedging,
+    });
+    return { arrived, way };
+  }
+
   return {
     async fetchPart({ host, target, fields }, extra, context) {
       const way = fromOrigin(feedSeq());
@@ -157,22 +185,12 @@ export function createAssetWays(parts: {
         const told = await askPeers(role, order, conditions ?? {}, context);
         if (told !== null) return told;
       }
-      const way = fromOrigin(feedSeq());
-      const { host, target, fields } = order;
-      const arrived = await fetcher.fetch({
-        origin: host.origin,
-        // Always GET: a stale entry can be met by HEAD, and what comes back is stored for all.
-        method: "GET",
-        target,
-        clientFields: fields,
-        extra: { ...conditions, ...hostFieldOf(order) },
-        timeoutMs: host.timeoutMs,
-        signal: context.signal,
-        client: context.clientNetwork,
-        failureMs: fleet().limits.originFailureMs,
-        isHedged: host.hedging,
-      });
-      return { arrived, way };
+      return await askOrigin(order, conditions ?? {}, context);
+    },
+    async fetchDirectly(order, asker, context) {
+      const { arrived, way } = await askOrigin(order, {}, context);
+      // On disk, an object is kept where it is looked for first.
+      return { arrived, way: { ...way, keep: stopsOf(order, asker).length === 0 ? "all" : "memory" } };
     },
   };
 }

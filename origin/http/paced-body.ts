@@ -14,36 +14,41 @@ import type { Cancel, Clock } from "#base/clock.ts";
  */
 const chunkLimits: PaceLimits = { perSecond: 4000, savedMax: 4000 };
 
-const paces = new WeakMap<Socket, ChunkPace>();
+interface PacedSocket {
+  readonly pace: ChunkPace;
+  /** While it waits; call it to leave. */
+  leaveLine: Cancel | undefined;
+}
+
+const pacedSockets = new WeakMap<Socket, PacedSocket>();
 
 /** Call this before anybody reads the body. A body with Content-Length has no chunks, and is left as it is. */
 export function paceBody(request: IncomingMessage, clock: Clock): void {
   if (request.headers["transfer-encoding"] === undefined) return;
-  const pace = paceOf(request.socket, clock);
+  const { socket } = request;
+  const paced = pacedOf(socket, clock);
   const push = request.push.bind(request);
-  const read = request._read.bind(request);
-  let leaveLine: Cancel | undefined;
-  const goOn = (): void => {
-    leaveLine = undefined;
-    read(0);
-  };
   request.push = (chunk: Buffer | null) => {
     const takesMore = push(chunk);
-    if (chunk !== null && !pay(pace, chunk.length)) leaveLine ??= waitInLine(pace, goOn);
-    return takesMore && leaveLine === undefined;
+    if (chunk !== null && !pay(paced.pace, chunk.length)) {
+      paced.leaveLine ??= waitInLine(paced.pace, () => {
+        paced.leaveLine = undefined;
+        socket.resume();
+      });
+    }
+    // False: Node stops reading the socket.
+    return takesMore && paced.leaveLine === undefined;
   };
-  // Whoever reads the body would start the socket again.
-  request._read = (sizeBytes) => {
-    if (leaveLine === undefined) read(sizeBytes);
-  };
-  request.once("close", () => leaveLine?.());
 }
 
-function paceOf(socket: Socket, clock: Clock): ChunkPace {
-  let pace = paces.get(socket);
-  if (pace === undefined) {
-    pace = createChunkPace(chunkLimits, clock);
-    paces.set(socket, pace);
-  }
-  return pace;
+function pacedOf(socket: Socket, clock: Clock): PacedSocket {
+  const known = pacedSockets.get(socket);
+  if (known !== undefined) return known;
+  const paced: PacedSocket = { pace: createChunkPace(chunkLimits, clock), leaveLine: undefined };
+  pacedSockets.set(socket, paced);
+  // Node calls this when somebody reads the body.
+  const resume = socket.resume.bind(socket);
+  socket.resume = () => (paced.leaveLine === undefined ? resume() : socket);
+  socket.once("close", () => paced.leaveLine?.());
+  return paced;
 }

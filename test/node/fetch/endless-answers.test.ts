@@ -167,3 +167,19 @@ test("small chunks at the pace of an event stream arrive one by one; a burst beh
   assert.ok(sizes.filter((size) => size === 9).length >= 10, sizes.slice(0, 30).join(" "));
   assert.equal(bytes, 20 * 9 + 6000 + large.length);
 });
+
+for (const rest of [" more than that", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL"]) {
+  test(`a response ends at its Content-Length, and its connection with it: ${rest.slice(0, 8)}…`, async (t) => {
+    let connections = 0;
+    const origin = await sending(t, (socket) => {
+      connections += 1;
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n${connections}.${rest}`);
+    });
+    const fetch = fetching(t, origin);
+    for (const expected of ["1.", "2.", "3."]) {
+      assert.equal(await textOf((await fetch()).body), expected);
+      await sleep(20);
+    }
+    assert.equal(connections, 3);
+  });
+}
