@@ -11,8 +11,8 @@ import { jpeg, raw, startTestOrigin, statusOf, type TestOrigin, wholeFile } from
 const origin = await startTestOrigin(wholeFile);
 const { port } = origin;
 const crumb = "1\r\na\r\n";
-/** Without a bound, twenty such clients delayed others by 10 s and more. */
-const othersMsMax = 1000;
+/** Of CPU while 15 requests of others are answered, a few a second: without a bound it is 3 to 16 s for ten floods. */
+const cpuMsMax = 2500;
 
 function flood(t: TestContext, opening: string, to: TestOrigin): void {
   const worker = new Worker(new URL("../support/flood-client.ts", import.meta.url), {
@@ -49,12 +49,11 @@ for (const [what, opening] of floods) {
     flood(t, opening(flooded), flooded);
     await sleep(200);
     const before = process.threadCpuUsage();
-    const beganMs = performance.now();
     const slowMs = await othersMs(flooded);
     const { user, system } = process.threadCpuUsage(before);
-    const share = (user + system) / 1000 / (performance.now() - beganMs);
-    t.diagnostic(`slowest but one ${slowMs.toFixed()} ms, ${(share * 100).toFixed()} % of a core`);
-    assert.ok(slowMs < othersMsMax, `another request took ${slowMs.toFixed()} ms`);
+    const cpuMs = (user + system) / 1000;
+    t.diagnostic(`slowest but one ${slowMs.toFixed()} ms, ${cpuMs.toFixed()} ms of CPU`);
+    assert.ok(cpuMs < cpuMsMax, `the floods cost ${cpuMs.toFixed()} ms of CPU`);
   });
 }
 
