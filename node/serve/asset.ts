@@ -4,13 +4,9 @@
  *
  *   URL ──▶ entry or list of selecting fields ──(fields of the request)──▶ entry
  *
- * A response that may not be stored is never shared: its leader gets it, those who joined ask for themselves, and for a
- * while, or until a response can be stored, the requests for that key do not wait for each other. A fetch goes to the owner of the URL in the site, or to a
- * site with room, or to the shield, then to the host's origin (asset-way.ts).
- *
- * HEAD of what is not stored fills the cache like GET (RFC 9110 §9.3.2): the connection to the origin can be used
- * again, and the next request is a hit. A large body is not fetched for it: its head is delivered, the rest given up,
- * and for a while its HEAD requests go to the origin as such.
+ * A response that may not be stored is never shared: its leader gets it, those who joined ask for themselves. For a
+ * while, or until a response can be stored, the requests for that key do not wait for each other. A fetch goes to the
+ * owner of the URL in the site, or to a site with room, or to the shield, then to the host's origin (asset-way.ts).
  *
  * Nodes are caches in front of each other, by the same RFC: an owner sends Age, and the node that asked stores the
  * response by its header section, in memory only. A request that is known to be uncacheable goes straight to the

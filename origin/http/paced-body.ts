@@ -1,7 +1,7 @@
 /**
- * Paces the bodies of requests that come in tiny chunks, per connection (base/chunk-pace.ts). Node's parser calls push()
- * for each chunk. It can't be stopped in the middle of a read of 64 KiB, so a connection that brought too many small
- * chunks pauses before its next read.
+ * Paces the bodies of requests that come in tiny chunks, per connection (base/chunk-pace.ts). Node's parser calls
+ * push() for each chunk. It can't be stopped in the middle of a read of 64 KiB, so a connection that brought too many
+ * small chunks pauses before its next read.
  */
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
