@@ -19,10 +19,7 @@ export interface CMemory {
 /** malloc.h */
 const M_ARENA_MAX = -8;
 /** Fields of `struct mallinfo2`, in its order; all are size_t. */
-const fields = [
-  ...["arena", "ordblks", "smblks", "hblks", "hblkhd"],
-  ...["usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"],
-] as const;
+const fields = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split(" ");
 
 /** Undefined without koffi, or with a C library that is not glibc 2.33 or newer. */
 export function openCMemory(): CMemory | undefined {
