@@ -14,7 +14,7 @@ import type { Log } from "#base/log.ts";
 const mebibyte = 1024 * 1024;
 /** Giving back so much takes some 10 ms. */
 const unusedBytesMax = 64 * mebibyte;
-/** Often enough that what is freed meanwhile is given back in less time than the lease allows (a quarter of a second). */
+/** So often that what is freed meanwhile is given back in less than the quarter of a second that the lease allows. */
 const checkMs = 1000;
 
 export interface UnusedMemoryOptions {

@@ -31,12 +31,18 @@ export async function withCompiledCode<Loaded>(
   load: () => Promise<Loaded>,
 ): Promise<Loaded> {
   const reason = await whyNotUsed(dataDir);
-  if (reason === undefined) enableCompileCache(join(dataDir, directoryName, nameOfCode()));
+  if (reason === undefined) useCompiledCode(join(dataDir, directoryName, nameOfCode()));
   else log.info({ reason }, "compiled code is not kept: each start compiles it again");
   const loaded = await load();
   // Now: a kill would lose it, and the first time it takes a third of a second, while nobody is served yet.
   flushCompileCache();
   return loaded;
+}
+
+function useCompiledCode(directory: string): void {
+  enableCompileCache(directory);
+  // For the threads that start later, which have a cache of their own; decoders get none of this environment.
+  process.env["NODE_COMPILE_CACHE"] ??= directory;
 }
 
 /** Makes the directory. @returns the reason why code from there may not run; undefined: it may */

@@ -41,6 +41,23 @@ test("compiled code survives a kill, follows its source, and that of other relea
   assert.deepEqual(await readdir(compiled), [own]);
 });
 
+test("threads use it as well", async (t) => {
+  const directory = await temporaryDirectory(t);
+  const [dataDir, file] = [join(directory, "data"), join(directory, "loaded.ts")];
+  await writeFile(
+    file,
+    `import { getCompileCacheDir } from "node:module";
+     import { Worker } from "node:worker_threads";
+     const source = 'const { getCompileCacheDir } = require("node:module");' +
+       'require("node:worker_threads").parentPort.postMessage(getCompileCacheDir());';
+     const inThread: unknown = await new Promise((resolve) => {
+       new Worker(source, { eval: true, execArgv: [] }).once("message", resolve);
+     });
+     export const word: string = inThread === getCompileCacheDir() ? "same" : String(inThread);`,
+  );
+  assert.equal(loadAndDie(dataDir, file), "same");
+});
+
 test("a directory that can't be written, and one that is not there, cost nothing", async (t) => {
   const directory = await temporaryDirectory(t);
   const [dataDir, file] = [join(directory, "data"), join(directory, "loaded.ts")];
