@@ -135,8 +135,9 @@ async function serve(
   const siblings = openSiblings({ count: place.count, channel, clock: systemClock });
 
   // The supervisor is not an edge, and loads none of this.
-  const [{ startEdge }, { startDns }] = await withCompiledCode(codeDir, log, () =>
-    Promise.all([import("./edge/edge.ts"), import("../dns/start.ts")]),
+  const [{ startEdge }, { startDns }] = await withCompiledCode(
+    { dataDir: codeDir, environment: process.env, log },
+    () => Promise.all([import("./edge/edge.ts"), import("../dns/start.ts")]),
   );
   edge = await keepAlive(
     startEdge(config, {

@@ -17,7 +17,8 @@ function loadAndDie(dataDir: string, file: string): string {
     const { withCompiledCode } = await import(${JSON.stringify(module)});
     const { silentLog } = await import(${JSON.stringify(logModule)});
     const load = () => import(${JSON.stringify(`file://${file}`)});
-    const loaded = await withCompiledCode(${JSON.stringify(dataDir)}, silentLog, load);
+    const place = { dataDir: ${JSON.stringify(dataDir)}, environment: process.env, log: silentLog };
+    const loaded = await withCompiledCode(place, load);
     process.stdout.write(loaded.word, () => process.kill(process.pid, "SIGKILL"));`;
   const { NODE_COMPILE_CACHE: _, ...env } = process.env;
   const { stdout } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], { env, encoding: "utf8" });
