@@ -260,7 +260,7 @@ async function send(
     ...(body === undefined ? {} : { body }),
   };
   const ask = async (): Promise<Dispatcher.ResponseData> => {
-    const { around } = watchBody(clock, bodyIdleMs, () => undefined);
+    const { around } = watchBody({ clock, silenceMs: bodyIdleMs, pace: null }, () => undefined);
     const watched = line.pool.compose((dispatch) => (options, handler) => dispatch(options, around(handler)));
     const work = watched.request(order);
     try {
