@@ -167,9 +167,10 @@ function isBusy(phase: Phase, relay: Relay | null, isAnswering: (relay: Relay) =
 
 function accept(state: State, socket: Socket): void {
   const { remoteAddress } = socket;
+  let network: string | undefined;
   const connection: Connection = {
     socket,
-    network: () => clientNetworkOf(remoteAddress),
+    network: () => (network ??= clientNetworkOf(remoteAddress)),
     heldBytes: 0,
     sink: openLaneSink(socket, state.common),
     phase: "reading",
@@ -365,12 +366,12 @@ function feed(state: State, connection: Connection): void {
   readOn(connection);
 }
 
-/** Notes what of a request is held; its network may hold too much. */
+/** Notes what of a request is held. When that is too much in all, the networks that hold the most lose it. */
 function holds(state: State, connection: Connection, bytes: number): void {
   const greedy = hold(state.unfinished, connection, bytes);
   if (greedy === undefined) return;
   for (const other of state.connections) {
-    if (other.heldBytes === 0 || other.network() !== greedy) continue;
+    if (other.heldBytes === 0 || !greedy.has(other.network())) continue;
     // What Node's server has may stand behind a response that is under way.
     if (other.phase === "reading") refuse(state, other);
     else other.socket.destroy();

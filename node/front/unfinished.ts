@@ -1,12 +1,14 @@
 /**
  * Bytes of requests whose heads are not complete, by client network: they are held until the rest comes, or its time is
- * over. When all together are too many, the network that holds the most loses what it holds.
+ * over. When all together are too many, those networks that hold the most lose what they hold.
  *
  * 20,000 connections with 96 KB each would be 2 GB.
  */
 
 /** Of all connections of a front: four thousand heads of the largest usual size. */
 const bytesMax = 32 * 1024 * 1024;
+/** What goes then, so that the connections are not searched for each piece that comes. */
+const freedBytes = bytesMax / 4;
 
 /** One connection's part. */
 export interface Holder {
@@ -25,9 +27,9 @@ export function createUnfinished(): Unfinished {
 
 /**
  * Sets what a connection holds.
- * @returns the network whose connections have to go, if the bytes are too many now
+ * @returns the networks whose connections have to go, if the bytes are too many now
  */
-export function hold(unfinished: Unfinished, holder: Holder, bytes: number): string | undefined {
+export function hold(unfinished: Unfinished, holder: Holder, bytes: number): ReadonlySet<string> | undefined {
   const more = bytes - holder.heldBytes;
   if (more === 0) return undefined;
   const { byNetwork } = unfinished;
@@ -40,8 +42,13 @@ export function hold(unfinished: Unfinished, holder: Holder, bytes: number): str
   return unfinished.totalBytes > bytesMax ? greediest(unfinished) : undefined;
 }
 
-function greediest({ byNetwork }: Unfinished): string | undefined {
-  let most: string | undefined;
-  for (const [network, bytes] of byNetwork) if (bytes > (byNetwork.get(most ?? "") ?? 0)) most = network;
-  return most;
+function greediest({ byNetwork }: Unfinished): ReadonlySet<string> {
+  const networks = new Set<string>();
+  let bytes = 0;
+  for (const [network, held] of [...byNetwork].toSorted(([, a], [, b]) => b - a)) {
+    if (bytes >= freedBytes) break;
+    networks.add(network);
+    bytes += held;
+  }
+  return networks;
 }
