@@ -354,7 +354,7 @@ function relayOf(state: State, connection: Connection): Relay {
       feed(connection);
     },
     destroyed() {
-      if (connection.phase === "refused") closeLingering(socket, lingerMs);
+      if (connection.phase === "refused") closeLingering(socket, lingerMs, droppedBytesMax);
       else socket.destroy();
     },
   });
