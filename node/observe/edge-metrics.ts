@@ -15,6 +15,7 @@ import type { AssetFetcher } from "../fetch/asset.ts";
 import type { OriginClient } from "../fetch/origin.ts";
 import type { UpstreamStats } from "../fetch/upstream/upstream.ts";
 import type { AssetServer } from "../serve/asset.ts";
+import type { ColdTurns } from "../serve/cold-turns.ts";
 import type { ImageServer } from "../serve/image.ts";
 import type { PeerCounts } from "../serve/peers.ts";
 import type { Metrics } from "./metrics-registry.ts";
@@ -52,6 +53,7 @@ export interface Observed {
   decoders: DecoderPool;
   images: ImageServer;
   assets: Pick<AssetServer, "fills">;
+  coldTurns: Pick<ColdTurns, "counts">;
   transfers: Pick<TransferRules, "budget" | "counts">;
   origin: OriginClient;
   fetcher: AssetFetcher;
@@ -175,6 +177,7 @@ export function declareMetrics(metrics: Metrics, parts: Observed): void {
   });
 
   declareCaches(metrics, parts);
+  declareColdTurns(metrics, parts);
   declareBodies(metrics, parts);
   declareUpstreams(metrics, parts);
   if (parts.peers !== undefined && parts.peers !== null) declarePeers(metrics, parts.peers.counts);
@@ -345,6 +348,28 @@ function declareBodies(metrics: Metrics, { transfers, assets }: Pick<Observed, "
   });
   gauge("nearcast_fills_bytes", "Memory held by such bodies, and by slow readers of those that have arrived", () => {
     return assets.fills().bytes;
+  });
+}
+
+/** Requests that wait for their turn to ask the origin or another node. */
+function declareColdTurns(metrics: Metrics, { coldTurns: { counts } }: Pick<Observed, "coldTurns">): void {
+  metrics.observe({
+    name: "nearcast_cold_waiting",
+    help: "Requests that no cache can answer and that wait for their turn",
+    kind: "gauge",
+    read: () => counts().waiting,
+  });
+  metrics.observe({
+    name: "nearcast_cold_refused_total",
+    help: "Requests that got a 503 because too many of them waited, or for too long",
+    kind: "counter",
+    read: () => counts().refused,
+  });
+  metrics.observe({
+    name: "nearcast_cold_abandoned_total",
+    help: "Requests for which nothing was fetched because their client had left before their turn",
+    kind: "counter",
+    read: () => counts().left,
   });
 }
 

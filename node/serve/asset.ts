@@ -49,6 +49,7 @@ import {
 } from "./asset-part.ts";
 import { type Asker, type AssetWays, createAssetWays, hostFieldOf } from "./asset-way.ts";
 import type { FillCounts } from "./fill-room.ts";
+import type { ColdTurns } from "./cold-turns.ts";
 import { type Found, run } from "./machine.ts";
 import type { AssetOrder } from "./order.ts";
 import { createPatience, type Patience } from "./patience.ts";
@@ -89,6 +90,7 @@ interface Env {
   readonly fetcher: AssetFetcher;
   readonly fetches: AssetFetches;
   readonly ways: AssetWays;
+  readonly coldTurns: ColdTurns;
   readonly rangeCounts: RangeCounts;
   readonly patience: Patience;
   readonly fleet: () => Fleet;
@@ -108,12 +110,13 @@ export function createAssetServer(parts: {
   tiers: Tiers;
   fetcher: AssetFetcher;
   peers?: Peers | null;
+  coldTurns: ColdTurns;
   fleet: () => Fleet;
   feedSeq: () => number;
   clock: Clock;
   log: Log;
 }): AssetServer {
-  const { tiers, fetcher, fleet, peers = null, clock, log } = parts;
+  const { tiers, fetcher, coldTurns, fleet, peers = null, clock, log } = parts;
   const ways = createAssetWays({ ...parts, peers });
   const fetches = createAssetFetches({
     tiers,
@@ -123,7 +126,7 @@ export function createAssetServer(parts: {
   });
   const rangeCounts = createRangeCounts();
   const patience = createPatience(clock);
-  const env: Env = { tiers, fetcher, fetches, ways, rangeCounts, patience, fleet, clock, log };
+  const env: Env = { tiers, fetcher, fetches, ways, coldTurns, rangeCounts, patience, fleet, clock, log };
   return {
     serve: (order, context) => serve(env, { order, asker: "client", context }),
     serveToPeer: (order, asker, context) => serve(env, { order, asker, context }),
@@ -141,7 +144,7 @@ function serve(env: Env, request: Request): AssetDelivery | Promise<AssetDeliver
   refuseLoop(order);
   if (order.fields["authorization"] !== undefined) {
     refuseUncached(order, "requests with Authorization are never cached");
-    return pass(env, request, "authorization");
+    return env.coldTurns.take(request.context).then(() => pass(env, request, "authorization"));
   }
   const at = lookUp(env, request);
   return at instanceof Promise ? at.then((later) => answerFrom(env, request, later)) : answerFrom(env, request, at);
@@ -157,6 +160,7 @@ function answerFrom(env: Env, request: Request, at: LookedUp): AssetDelivery | P
     lookUp: () => found,
     deliver: storedDelivery,
     ask: async (before, late) => {
+      await turnToAsk(env, request, at);
       if (before === undefined && order.method === "HEAD" && env.fetches.isTooLargeForHead(at.key))
         return await pass(env, request, "head");
       if (before === undefined && isFarAway(env, request, at)) return await passPart(env, request, at);
@@ -208,10 +212,18 @@ function useOf(env: Env, stored: Stored): Use {
   return { ...use, state: "stale-revalidate", ttlSeconds: 0 };
 }
 
+/** Whoever joins a fetch adds little to it, and does not wait behind other requests of its network. */
+async function turnToAsk(env: Env, { order, asker, context }: Request, at: LookedUp): Promise<void> {
+  if (env.fetches.isUnderWay({ order, asker, context, ...at, before: undefined })) return;
+  await env.coldTurns.take(context);
+}
+
 /** A fetch that no client may end. Reports its failures itself; never rejects. */
 async function fetchBehind(env: Env, question: Question): Promise<void> {
-  const { result, isCollapsed } = env.fetches.join(question, "to-the-end");
   try {
+    // One that runs is joined at once: whoever waits for it now may leave.
+    if (!env.fetches.isUnderWay(question)) await env.coldTurns.takeBehind(question.key);
+    const { result, isCollapsed } = env.fetches.join(question, "to-the-end");
     const fetched = await result;
     if (fetched.outcome === "fetched") keepToItsEnd(fetched);
     // Whoever began the fetch has the body.

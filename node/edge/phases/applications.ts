@@ -73,6 +73,7 @@ function openMetrics(edge: OpenedEdge): Metrics {
     ...upstreams,
     images: servers.images,
     assets: servers.assets,
+    coldTurns: servers.coldTurns,
     transfers: servers.transfers,
     feed: following.feed,
     clock,

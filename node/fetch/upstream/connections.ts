@@ -7,6 +7,7 @@
  */
 import { Client } from "undici";
 import type { Clock } from "#base/clock.ts";
+import { type WatchedRequest, watchedRequests } from "#base/watched-requests.ts";
 import type { Connect } from "./connect.ts";
 
 /**
@@ -16,7 +17,8 @@ import type { Connect } from "./connect.ts";
 const idleMs = 30_000;
 
 export interface Connection {
-  readonly client: Client;
+  /** One at a time. */
+  readonly request: WatchedRequest;
   /** Ends the connection, and with it the request on it, at once; also while it is being opened. */
   readonly destroy: (reason: Error) => void;
   /** Over TCP and TLS; false while it is being opened, and after it has ended. */
@@ -51,7 +53,7 @@ export function takeConnection(connections: Connections): Connection {
     headersTimeout: 0, // the one deadline for the head is in request.ts
   });
   const connection: Connection = {
-    client,
+    request: watchedRequests(client),
     isOpen: false,
     destroy(reason) {
       forget(connections, connection);

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { openTurns } from "../../../node/deliver/turns.ts";
+import { openChunkTurns } from "../../../node/deliver/turns.ts";
 
 test("four chunks go at once, and the rest in the turns that follow, in order", async () => {
-  const turns = openTurns();
+  const turns = openChunkTurns();
   const granted: number[] = [];
   for (let number = 0; number < 10; number += 1) {
     const turn = turns.take("a");
@@ -23,7 +23,7 @@ test("four chunks go at once, and the rest in the turns that follow, in order", 
 });
 
 test("one that takes turns without end leaves each turn of the loop to others", async () => {
-  const turns = openTurns();
+  const turns = openChunkTurns();
   let taken = 0;
   const over = new AbortController();
   const greedy = (async () => {
@@ -42,14 +42,14 @@ test("one that takes turns without end leaves each turn of the loop to others", 
 });
 
 test("a chunk goes at once when the turns before were full and nobody waits any more", async () => {
-  const turns = openTurns();
+  const turns = openChunkTurns();
   for (let number = 0; number < 4; number += 1) assert.equal(turns.take("a"), true);
   await nextTurn();
   assert.equal(turns.take("a"), true);
 });
 
 test("a share with a thousand that wait gets no more turns than one with a single one", async () => {
-  const turns = openTurns();
+  const turns = openChunkTurns();
   const granted: string[] = [];
   const take = async (share: string): Promise<void> => {
     await turns.take(share);

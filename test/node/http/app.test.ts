@@ -13,6 +13,7 @@ import { openOriginClient } from "../../../node/fetch/origin.ts";
 import { buildEdgeApp, type Presence, type ServedRequest } from "../../../node/http/app.ts";
 import { type Listener, listen } from "../../../node/http/listener.ts";
 import { createAssetServer } from "../../../node/serve/asset.ts";
+import { openColdTurns } from "../../../node/serve/cold-turns.ts";
 import { createImageServer } from "../../../node/serve/image.ts";
 import { openCaches } from "../../support/caches.ts";
 import { fleetWith } from "../../support/fleet.ts";
@@ -73,7 +74,7 @@ async function startEdge(
   t.after(() => fetcher.close());
   const renderer = openDecoderPool({ size: 0, clock, log }); // no picture here gets so far as to be rendered
   t.after(() => renderer.close());
-  const common = { tiers, fleet: () => document, feedSeq: () => 1, clock, log };
+  const common = { tiers, coldTurns: openColdTurns(clock), fleet: () => document, feedSeq: () => 1, clock, log };
   const served: ServedRequest[] = [];
   const so: Edge["so"] = {
     presence: "ready",

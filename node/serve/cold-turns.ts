@@ -1,0 +1,67 @@
+/**
+ * When a request begins that no cache can answer: one that has to ask the origin or another node. It takes some ms of
+ * CPU time, a hundred times as much as a hit, and all of it would be spent in the turn of the event loop in which the
+ * request arrives. The loop accepts one connection per turn, so a single network with a few hundred cold requests a
+ * second would keep everybody's new connections waiting in the kernel.
+ *
+ *   hit ──────────────────────────────────────────────▶ deliver
+ *   joins a fetch that is under way ──────────────────▶ deliver
+ *   cold ──▶ a turn, in turn between client networks ──▶ ask the origin or a peer
+ *            └── its client leaves meanwhile ──▶ nothing is asked
+ *
+ * What this node does unasked takes its turns as one network (ownWork), whoever caused it.
+ */
+import type { Clock } from "#base/clock.ts";
+import { createFlights } from "../cache/flights.ts";
+import { openTurns, type Turns } from "../deliver/turns.ts";
+import { ownWork, type RequestContext } from "./request-context.ts";
+
+export interface ColdTurns {
+  /** @throws NearcastError OVERLOADED; the reason of the context's signal, when its client has left */
+  readonly take: (context: Pick<RequestContext, "clientNetwork" | "signal">) => Promise<void>;
+  /**
+   * For work that no client waits for. Those who want the same do not take a turn each.
+   * @param key what is to be done
+   * @throws NearcastError OVERLOADED
+   */
+  readonly takeBehind: (key: string) => Promise<void>;
+  readonly counts: Turns["counts"];
+}
+
+/** Each takes some ms. */
+const begunPerRoundMax = 1;
+/**
+ * Turns between two that begin. Each accepts a connection, and hits are answered in it. An idle loop passes through
+ * them in some 50 µs. Larger: more connections are accepted while much is cold. Smaller: more cold requests begin.
+ */
+const restTurns = 3;
+/** Each holds a connection and some 10 KB. */
+const waitingMax = 4096;
+/** A network alone may fill half of the queue. */
+const waitingOfNetworkMax = waitingMax / 2;
+/** Who waits longer has left the page, or will. */
+const waitMsMax = 5000;
+
+/** One per process. */
+export function openColdTurns(clock: Clock, inNextTurn: (run: () => void) => void = setImmediate): ColdTurns {
+  const turns = openTurns({
+    perRoundMax: begunPerRoundMax,
+    restTurns,
+    queue: { waitingMax, waitingOfShareMax: waitingOfNetworkMax, waitMsMax, what: "requests to be fetched", clock },
+    inNextTurn,
+  });
+  const behind = createFlights<void>();
+  const { clientNetwork: ownNetwork } = ownWork;
+  return {
+    async take({ clientNetwork, signal }) {
+      const turn = turns.take(clientNetwork, signal);
+      if (turn !== true) await turn;
+    },
+    takeBehind: (key) =>
+      behind.join(key, async () => {
+        const turn = turns.take(ownNetwork);
+        if (turn !== true) await turn;
+      }).result,
+    counts: turns.counts,
+  };
+}
