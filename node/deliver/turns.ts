@@ -38,11 +38,16 @@ export interface QueueRules {
 
 export interface Turns {
   /**
-   * @param signal ends the wait
+   * @param wish `signal` ends the wait; those that wait with the same `key` all go with the first of them
    * @returns true, or a promise of the turn; it rejects with NearcastError OVERLOADED, or the reason of the signal
    */
-  readonly take: (share: string, signal?: AbortSignal) => true | Promise<void>;
+  readonly take: (share: string, wish?: TurnWish) => true | Promise<void>;
   readonly counts: () => TurnCounts;
+}
+
+export interface TurnWish {
+  readonly signal?: AbortSignal;
+  readonly key?: string;
 }
 
 export interface TurnCounts {
@@ -55,6 +60,7 @@ export interface TurnCounts {
 
 interface Waiter {
   readonly share: string;
+  readonly key: string | undefined;
   readonly sinceMs: number;
   readonly grant: () => void;
   readonly refuse: (error: unknown) => void;
@@ -68,6 +74,7 @@ interface State {
   turnsLeft: number;
   /** By share; the first has waited longest for a turn. */
   readonly byShare: Map<string, Set<Waiter>>;
+  readonly byKey: Map<string, Set<Waiter>>;
   /** All that wait, the oldest first. */
   readonly waiting: Set<Waiter>;
   refused: number;
@@ -80,17 +87,19 @@ export function openTurns(rules: TurnRules): Turns {
     taken: 0,
     turnsLeft: 0,
     byShare: new Map(),
+    byKey: new Map(),
     waiting: new Set(),
     refused: 0,
     left: 0,
   };
   return {
-    take: (share, signal) => take(state, share, signal),
+    take: (share, wish = {}) => take(state, share, wish),
     counts: () => ({ waiting: state.waiting.size, refused: state.refused, left: state.left }),
   };
 }
 
-function take(state: State, share: string, signal: AbortSignal | undefined): true | Promise<void> {
+function take(state: State, share: string, wish: TurnWish): true | Promise<void> {
+  const { signal } = wish;
   if (signal?.aborted === true) {
     state.left += 1;
     return Promise.reject(signal.reason as Error);
@@ -99,7 +108,7 @@ function take(state: State, share: string, signal: AbortSignal | undefined): tru
     begin(state);
     return true;
   }
-  return wait(state, share, signal);
+  return wait(state, share, wish);
 }
 
 /** One begins; the first of a round begins the round. */
@@ -116,7 +125,7 @@ function scheduleNextTurn(state: State): void {
   });
 }
 
-function wait(state: State, share: string, signal: AbortSignal | undefined): Promise<void> {
+function wait(state: State, share: string, { signal, key }: TurnWish): Promise<void> {
   const { queue } = state.rules;
   if (queue !== null && !makeRoom(state, share, queue)) {
     state.refused += 1;
@@ -130,6 +139,7 @@ function wait(state: State, share: string, signal: AbortSignal | undefined): Pro
     };
     const waiter: Waiter = {
       share,
+      key,
       sinceMs: queue?.clock.monotonicMs() ?? 0,
       grant() {
         signal?.removeEventListener("abort", leave);
@@ -158,18 +168,28 @@ function makeRoom(state: State, share: string, { waitingMax, waitingOfShareMax, 
   return true;
 }
 
-function addWaiter(state: State, waiter: Waiter): void {
-  state.waiting.add(waiter);
-  const ofShare = state.byShare.get(waiter.share);
-  if (ofShare === undefined) state.byShare.set(waiter.share, new Set([waiter]));
-  else ofShare.add(waiter);
+function addWaiter({ waiting, byShare, byKey }: State, waiter: Waiter): void {
+  waiting.add(waiter);
+  addUnder(byShare, waiter.share, waiter);
+  if (waiter.key !== undefined) addUnder(byKey, waiter.key, waiter);
 }
 
-function removeWaiter(state: State, waiter: Waiter): void {
-  state.waiting.delete(waiter);
-  const ofShare = state.byShare.get(waiter.share);
-  ofShare?.delete(waiter);
-  if (ofShare?.size === 0) state.byShare.delete(waiter.share);
+function removeWaiter({ waiting, byShare, byKey }: State, waiter: Waiter): void {
+  waiting.delete(waiter);
+  removeUnder(byShare, waiter.share, waiter);
+  if (waiter.key !== undefined) removeUnder(byKey, waiter.key, waiter);
+}
+
+function addUnder(sets: Map<string, Set<Waiter>>, name: string, waiter: Waiter): void {
+  const set = sets.get(name);
+  if (set === undefined) sets.set(name, new Set([waiter]));
+  else set.add(waiter);
+}
+
+function removeUnder(sets: Map<string, Set<Waiter>>, name: string, waiter: Waiter): void {
+  const set = sets.get(name);
+  set?.delete(waiter);
+  if (set?.size === 0) sets.delete(name);
 }
 
 function nextTurn(state: State): void {
@@ -186,6 +206,15 @@ function nextTurn(state: State): void {
     if (next === undefined) return;
     begin(state);
     next.grant();
+    if (next.key !== undefined) grantAlike(state, next.key);
+  }
+}
+
+/** They join what the first one begins. */
+function grantAlike(state: State, key: string): void {
+  for (const waiter of state.byKey.get(key) ?? []) {
+    removeWaiter(state, waiter);
+    waiter.grant();
   }
 }
 

@@ -144,14 +144,14 @@ function serve(env: Env, request: Request): AssetDelivery | Promise<AssetDeliver
   refuseLoop(order);
   if (order.fields["authorization"] !== undefined) {
     refuseUncached(order, "requests with Authorization are never cached");
-    return env.coldTurns.take(request.context).then(() => pass(env, request, "authorization"));
+    return passInTurn(env, request, "authorization");
   }
   const at = lookUp(env, request);
   return at instanceof Promise ? at.then((later) => answerFrom(env, request, later)) : answerFrom(env, request, at);
 }
 
 function answerFrom(env: Env, request: Request, at: LookedUp): AssetDelivery | Promise<AssetDelivery> {
-  const { order, context } = request;
+  const { order } = request;
   const { found } = at;
   if (found === undefined) refuseUncached(order, "nothing is stored");
   else if (found.use.state !== "fresh" && found.use.state !== "stale-revalidate")
@@ -159,16 +159,27 @@ function answerFrom(env: Env, request: Request, at: LookedUp): AssetDelivery | P
   return run<Stored, AssetDelivery>({
     lookUp: () => found,
     deliver: storedDelivery,
-    ask: async (before, late) => {
-      await turnToAsk(env, request, at);
-      if (before === undefined && order.method === "HEAD" && env.fetches.isTooLargeForHead(at.key))
-        return await pass(env, request, "head");
-      if (before === undefined && isFarAway(env, request, at)) return await passPart(env, request, at);
-      return await fetchAndDeliver(env, { ...request, context: until(context, late) }, at, 0);
+    ask: async (_before, late) => {
+      const turn = turnToAsk(env, request, at);
+      if (turn === true) return await ask(env, request, at, late);
+      await turn;
+      const later = await lookUp(env, request);
+      if (later.found?.use.state === "fresh") return await storedDelivery(later.found, "fresh");
+      return await ask(env, request, later, late);
     },
     askBehind: (before) => fetchBehind(env, { ...request, ...at, before: before.entry }),
     waiting: { patience: env.patience, key: at.key, waitMsFor: () => order.host.staleWaitMs },
   });
+}
+
+/** @param late ends the wait of a client that has got something stale */
+async function ask(env: Env, request: Request, at: LookedUp, late: AbortSignal | undefined): Promise<AssetDelivery> {
+  const { order, context } = request;
+  if (at.found === undefined) {
+    if (order.method === "HEAD" && env.fetches.isTooLargeForHead(at.key)) return await pass(env, request, "head");
+    if (isFarAway(env, request, at)) return await passPart(env, request, at);
+  }
+  return await fetchAndDeliver(env, { ...request, context: until(context, late) }, at, 0);
 }
 
 type Asked = Pick<Request, "order" | "context">;
@@ -213,9 +224,16 @@ function useOf(env: Env, stored: Stored): Use {
 }
 
 /** Whoever joins a fetch adds little to it, and does not wait behind other requests of its network. */
-async function turnToAsk(env: Env, { order, asker, context }: Request, at: LookedUp): Promise<void> {
-  if (env.fetches.isUnderWay({ order, asker, context, ...at, before: undefined })) return;
-  await env.coldTurns.take(context);
+function turnToAsk(env: Env, { order, asker, context }: Request, at: LookedUp): true | Promise<void> {
+  if (env.fetches.isUnderWay({ order, asker, context, ...at, before: undefined })) return true;
+  return env.coldTurns.take(context, at.key);
+}
+
+/** For a request that is never cached: each is for itself. */
+async function passInTurn(env: Env, request: Request, reason: string): Promise<AssetDelivery> {
+  const turn = env.coldTurns.take(request.context, request.context.id);
+  if (turn !== true) await turn;
+  return await pass(env, request, reason);
 }
 
 /** A fetch that no client may end. Reports its failures itself; never rejects. */

@@ -17,8 +17,12 @@ import { openTurns, type Turns } from "../deliver/turns.ts";
 import { ownWork, type RequestContext } from "./request-context.ts";
 
 export interface ColdTurns {
-  /** @throws NearcastError OVERLOADED; the reason of the context's signal, when its client has left */
-  readonly take: (context: Pick<RequestContext, "clientNetwork" | "signal">) => Promise<void>;
+  /**
+   * @param key what is asked for: those that wait for the same all go with the first, and join its question
+   * @returns true, or a promise of the turn: what the caller has looked up may be stored by then
+   * @throws NearcastError OVERLOADED; the reason of the context's signal, when its client has left; in the promise
+   */
+  readonly take: (context: Pick<RequestContext, "clientNetwork" | "signal">, key: string) => true | Promise<void>;
   /**
    * For work that no client waits for. Those who want the same do not take a turn each.
    * @param key what is to be done
@@ -53,15 +57,8 @@ export function openColdTurns(clock: Clock, inNextTurn: (run: () => void) => voi
   const behind = createFlights<void>();
   const { clientNetwork: ownNetwork } = ownWork;
   return {
-    async take({ clientNetwork, signal }) {
-      const turn = turns.take(clientNetwork, signal);
-      if (turn !== true) await turn;
-    },
-    takeBehind: (key) =>
-      behind.join(key, async () => {
-        const turn = turns.take(ownNetwork);
-        if (turn !== true) await turn;
-      }).result,
+    take: ({ clientNetwork, signal }, key) => turns.take(clientNetwork, { signal, key }),
+    takeBehind: (key) => behind.join(key, async () => void (await turns.take(ownNetwork, { key }))).result,
     counts: turns.counts,
   };
 }

@@ -58,6 +58,7 @@ import type { ImageOrder } from "./order.ts";
 import { createPatience } from "./patience.ts";
 import type { Peers } from "./peers.ts";
 import { ownWork, type RequestContext, unending, until } from "./request-context.ts";
+import { canonicalForm } from "../variant/key.ts";
 import { createRelay, type Helpers } from "./relay.ts";
 import { createRenderings, type RenderCounts, type Renderer, type WantedVariant } from "./render.ts";
 import { createShield, type ToldSource } from "./shield.ts";
@@ -134,7 +135,7 @@ export function createImageServer(parts: {
     async replicate(wanted) {
       const owners = ownersOf(images, wanted.name);
       if (owners === undefined || relay === null) return false;
-      await coldTurns.take(ownWork);
+      await coldTurns.takeBehind(keyOfTurn(wanted));
       const relayed = await relay.ask(wanted, await records.load(wanted.name), owners, ownWork).result;
       return relayed?.isStored ?? false;
     },
@@ -171,12 +172,15 @@ function serveNow(images: Images, order: ImageOrder): Delivery | undefined {
 }
 
 async function answer(images: Images, order: WantedVariant, asker: Asker): Promise<Answer> {
-  const { records, meanings, peers } = images;
-  const record = await records.load(order.name);
-  const use = record === undefined ? undefined : meanings.useOf(record, order.host);
-  const found = record === undefined || use === undefined ? undefined : { entry: record, use };
-  if (!isAnsweredHere(images, order, asker, found) && !isUnderWay(images, order, asker))
-    await images.coldTurns.take(asker.context);
+  const { peers } = images;
+  let found = await lookUp(images, order);
+  if (!isAnsweredHere(images, order, asker, found) && !isUnderWay(images, order, asker)) {
+    const turn = images.coldTurns.take(asker.context, keyOfTurn(order));
+    if (turn !== true) {
+      await turn;
+      found = await lookUp(images, order);
+    }
+  }
   const theirs =
     peers === null ? null : await answerOfPeers(images, order, asker, found, stepsFor(images, order, asker));
   if (theirs !== null) return theirs;
@@ -188,6 +192,16 @@ async function answer(images: Images, order: WantedVariant, asker: Asker): Promi
     if (relayed === null) throw thrown;
     return relayed;
   }
+}
+
+async function lookUp({ records, meanings }: Images, { name, host }: WantedVariant) {
+  const record = await records.load(name);
+  return record === undefined ? undefined : { entry: record, use: meanings.useOf(record, host) };
+}
+
+/** What requests have in common that join each other's questions. */
+function keyOfTurn({ name, variant }: WantedVariant): string {
+  return `${name}\n${canonicalForm(variant)}`;
 }
 
 /** Memory, disk, shield, origin; nobody else. */

@@ -55,7 +55,10 @@ export function createShield(parts: {
     before: SourceRecord | undefined,
     context: RequestContext,
   ): Promise<ToldSource> {
-    if (!meanings.isUnderWay(source, "origin")) await coldTurns.take(context);
+    if (!meanings.isUnderWay(source, "origin")) {
+      const turn = coldTurns.take(context, source.name);
+      if (turn !== true) await turn;
+    }
     const { result, isCollapsed } = meanings.ask(source, before, "origin", context);
     const asked = await result;
     const outcome: Outcome = {
