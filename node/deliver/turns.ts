@@ -7,9 +7,9 @@
  *     └──▶ waits: shares in turn, first come first served within one ──▶ one of the next rounds
  *             └── its client leaves, too many wait, or for too long ──▶ refused
  *
- * A share is a client network. Each takes one turn at a time, so a network with a thousand that wait gets as many turns
- * as one with a single one. A round is one turn of the loop, and `restTurns` more in which nothing begins. Whatever the
- * order of calls, no share waits while another gets two turns in a row.
+ * A share is a client network. Shares take turns, so one with a thousand that wait gets as many as one with a single
+ * one. A round is one turn of the loop. It goes on for a few more while each of them accepts a connection: the loop
+ * accepts one per turn, so more are likely to wait in the kernel, and what begins now would hold them all up.
  */
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
@@ -17,8 +17,8 @@ import { NearcastError } from "#base/errors.ts";
 export interface TurnRules {
   /** That may begin in one round. */
   readonly perRoundMax: number;
-  /** Turns of the event loop at the end of each round in which nothing begins. */
-  readonly restTurns: number;
+  /** Turns by which a round is longer at the most, while connections arrive. */
+  readonly restTurnsMax: number;
   /** What bounds the queue; null: something else does. */
   readonly queue: QueueRules | null;
   /** Calls `run` once per turn of the event loop, after the sockets: what has arrived is read between any two calls. */
@@ -42,6 +42,8 @@ export interface Turns {
    * @returns true, or a promise of the turn; it rejects with NearcastError OVERLOADED, or the reason of the signal
    */
   readonly take: (share: string, wish?: TurnWish) => true | Promise<void>;
+  /** A connection was accepted in this turn. */
+  readonly accepted: () => void;
   readonly counts: () => TurnCounts;
 }
 
@@ -72,6 +74,7 @@ interface State {
   taken: number;
   /** Of this round; 0: none is under way, as nothing has begun lately. */
   turnsLeft: number;
+  hasAccepted: boolean;
   /** By share; the first has waited longest for a turn. */
   readonly byShare: Map<string, Set<Waiter>>;
   readonly byKey: Map<string, Set<Waiter>>;
@@ -86,6 +89,7 @@ export function openTurns(rules: TurnRules): Turns {
     rules,
     taken: 0,
     turnsLeft: 0,
+    hasAccepted: false,
     byShare: new Map(),
     byKey: new Map(),
     waiting: new Set(),
@@ -94,6 +98,9 @@ export function openTurns(rules: TurnRules): Turns {
   };
   return {
     take: (share, wish = {}) => take(state, share, wish),
+    accepted() {
+      state.hasAccepted = true;
+    },
     counts: () => ({ waiting: state.waiting.size, refused: state.refused, left: state.left }),
   };
 }
@@ -115,7 +122,7 @@ function take(state: State, share: string, wish: TurnWish): true | Promise<void>
 function begin(state: State): void {
   state.taken += 1;
   if (state.turnsLeft > 0) return;
-  state.turnsLeft = 1 + state.rules.restTurns;
+  state.turnsLeft = 1 + state.rules.restTurnsMax;
   scheduleNextTurn(state);
 }
 
@@ -194,7 +201,9 @@ function removeUnder(sets: Map<string, Set<Waiter>>, name: string, waiter: Waite
 
 function nextTurn(state: State): void {
   const { perRoundMax, queue } = state.rules;
-  state.turnsLeft -= 1;
+  const { hasAccepted } = state;
+  state.hasAccepted = false;
+  state.turnsLeft = hasAccepted ? state.turnsLeft - 1 : 0;
   if (queue !== null) refuseOverdue(state, queue);
   if (state.turnsLeft > 0) {
     scheduleNextTurn(state);
@@ -252,5 +261,5 @@ const chunksPerTurnMax = 4;
 
 /** Of chunks: as many wait as responses or fills are under way, which are bounded. */
 export function openChunkTurns(): Turns {
-  return openTurns({ perRoundMax: chunksPerTurnMax, restTurns: 0, queue: null, inNextTurn: setImmediate });
+  return openTurns({ perRoundMax: chunksPerTurnMax, restTurnsMax: 0, queue: null, inNextTurn: setImmediate });
 }

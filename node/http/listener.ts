@@ -46,6 +46,8 @@ export interface ListenOptions extends Partial<typeof waitsMs> {
    * (net.ipv4.tcp_migrate_req).
    */
   reusePort?: boolean;
+  /** Called for each new connection. */
+  accepted?: () => void;
 }
 
 /** @throws the system's error when the address can't be bound; ENOTSUP: no SO_REUSEPORT here */
@@ -55,7 +57,7 @@ export async function listen(
   application: RequestListener,
   options: ListenOptions = {},
 ): Promise<Listener> {
-  const { reusePort = false, ...limits } = options;
+  const { reusePort = false, accepted, ...limits } = options;
   const waits = { ...waitsMs, ...limits };
   const connections = new Set<Socket>();
   let isClosing = false;
@@ -87,6 +89,7 @@ export async function listen(
     connections.add(connection);
     connection.once("close", () => connections.delete(connection));
   });
+  if (accepted !== undefined) server.on("connection", accepted);
   server.on("clientError", (error, socket) => {
     // Words in the midst of an answer would be read as a part of it.
     if (pipeline.isAnswering(socket)) socket.destroy();

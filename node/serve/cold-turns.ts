@@ -29,16 +29,18 @@ export interface ColdTurns {
    * @throws NearcastError OVERLOADED
    */
   readonly takeBehind: (key: string) => Promise<void>;
+  /** To be called for each new connection of a client. */
+  readonly accepted: Turns["accepted"];
   readonly counts: Turns["counts"];
 }
 
 /** Each takes some ms. */
 const begunPerRoundMax = 1;
 /**
- * Turns between two that begin. Each accepts a connection, and hits are answered in it. An idle loop passes through
- * them in some 50 µs. Larger: more connections are accepted while much is cold. Smaller: more cold requests begin.
+ * Turns between two that begin, while each turn accepts a connection. Larger: connections that wait in the kernel are
+ * accepted sooner, and hits on them answered. Smaller: more cold requests begin meanwhile.
  */
-const restTurns = 3;
+const restTurnsMax = 15;
 /** Each holds a connection and some 10 KB. */
 const waitingMax = 4096;
 /** A network alone may fill half of the queue. */
@@ -50,7 +52,7 @@ const waitMsMax = 5000;
 export function openColdTurns(clock: Clock, inNextTurn: (run: () => void) => void = setImmediate): ColdTurns {
   const turns = openTurns({
     perRoundMax: begunPerRoundMax,
-    restTurns,
+    restTurnsMax,
     queue: { waitingMax, waitingOfShareMax: waitingOfNetworkMax, waitMsMax, what: "requests to be fetched", clock },
     inNextTurn,
   });
@@ -59,6 +61,7 @@ export function openColdTurns(clock: Clock, inNextTurn: (run: () => void) => voi
   return {
     take: ({ clientNetwork, signal }, key) => turns.take(clientNetwork, { signal, key }),
     takeBehind: (key) => behind.join(key, async () => void (await turns.take(ownNetwork, { key }))).result,
+    accepted: turns.accepted,
     counts: turns.counts,
   };
 }
