@@ -23,7 +23,7 @@ export const edgeConfigSchema = Type.Object(
     dataDir: Type.String({
       minLength: 1,
       default: "./data",
-      description: "data directory: cache, last fleet document, feed position",
+      description: "data directory: cache, last fleet document, feed position, compiled code",
     }),
     origin: Type.Object(
       {

@@ -19,6 +19,7 @@ import { systemRandom } from "#base/random.ts";
 import { type EdgeConfig, edgeConfigSchema } from "./config.ts";
 import type { Edge } from "./edge/edge.ts";
 import { memberName } from "./peer/members.ts";
+import { removeOtherCode, withCompiledCode } from "./processes/compiled-code.ts";
 import { openChannel } from "./processes/supervisor-channel.ts";
 import { openSiblings } from "./processes/machine-load.ts";
 import { removeLeftovers } from "./processes/leftover-directories.ts";
@@ -64,9 +65,10 @@ async function main(): Promise<void> {
       throw wrongWord("--process", "is what a supervisor tells its own processes; it is started by --processes");
     }
     const place = { index, count, sharesPorts: true };
-    await serve(configOfProcess(config, index, count), place, { ...ends, isSupervised: true });
+    const { dataDir } = config;
+    await serve(configOfProcess(config, index, count), place, { ...ends, codeDir: dataDir, isSupervised: true });
   } else if (count === 1) {
-    await serve(config, alone, { ...ends, isSupervised: false });
+    await serve(config, alone, { ...ends, codeDir: config.dataDir, isSupervised: false });
   } else {
     await superviseAll(config, count, ends, [
       ...(values.config === undefined ? [] : ["--config", values.config]),
@@ -86,10 +88,11 @@ interface Ends {
   withLauncher: boolean;
 }
 
+/** @param codeDir data directory of the machine, where compiled code is kept for all processes */
 async function serve(
   config: EdgeConfig,
   place: ProcessPlace,
-  { isSupervised, ...ends }: Ends & { isSupervised: boolean },
+  { isSupervised, codeDir, ...ends }: Ends & { codeDir: string; isSupervised: boolean },
 ): Promise<void> {
   const log = openLog(`edge ${memberName(config.node, place.index)}`, config.logLevel);
   endOnFault(log);
@@ -127,7 +130,9 @@ async function serve(
   const siblings = openSiblings({ count: place.count, channel, clock: systemClock });
 
   // The supervisor is not an edge, and loads none of this.
-  const [{ startEdge }, { startDns }] = await Promise.all([import("./edge/edge.ts"), import("../dns/start.ts")]);
+  const [{ startEdge }, { startDns }] = await withCompiledCode(codeDir, log, () =>
+    Promise.all([import("./edge/edge.ts"), import("../dns/start.ts")]),
+  );
   edge = await keepAlive(
     startEdge(config, {
       ...deps,
@@ -150,6 +155,7 @@ async function serve(
   if (isStopping) return;
   channel?.ready();
   notifier.ready("ready");
+  if (place.index === 0) await removeOtherCode(codeDir, log);
   if (!isSupervised) await removeLeftovers(config.dataDir, 1, log);
 }
 

@@ -10,7 +10,15 @@ import type { Readable } from "node:stream";
 export type Body =
   | { readonly kind: "bytes"; readonly bytes: Buffer }
   /** `open` starts a reader at `start`; it ends before `end`, or with the body where that is null. */
-  | { readonly kind: "ranges"; readonly open: (start: number, end: number | null) => BodyReader }
+  | {
+      readonly kind: "ranges";
+      readonly open: (start: number, end: number | null) => BodyReader;
+      /**
+       * The bytes of that range, if there are at most `bytesMax` and they can be had at once. They are valid until the
+       * next read of any body: whoever keeps them makes a copy.
+       */
+      readonly borrow?: (start: number, end: number | null, bytesMax: number) => Uint8Array | undefined;
+    }
   | { readonly kind: "stream"; readonly stream: Readable };
 
 /** A body that can be read more than once, from any offset. */

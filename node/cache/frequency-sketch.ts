@@ -13,6 +13,9 @@
  * no addition has to halve the whole sketch at once.
  */
 const wordsPerBlock = 16;
+const rows = 4;
+const wordsPerRow = wordsPerBlock / rows;
+const bitsPerRow = 7;
 /** A 4-bit counter holds no more. */
 export const frequencyMax = 15;
 /** Clears the bit of each counter that the shift by one took from its neighbour. */
@@ -66,30 +69,38 @@ export function fitSketch(sketch: FrequencySketch, objects: number): void {
 export function addToSketch(sketch: FrequencySketch, hash: number): number {
   const { words } = sketch;
   const block = (hash & sketch.blockMask) * wordsPerBlock;
-  // Seven bits for each row, independent of those that selected the block.
-  const places = Math.imul(hash ^ (hash >>> 15), 0x9e37_79b1);
-  const word0 = block + ((places >>> 3) & 3);
-  const word1 = block + 4 + ((places >>> 10) & 3);
-  const word2 = block + 8 + ((places >>> 17) & 3);
-  const word3 = block + 12 + ((places >>> 24) & 3);
-  const shift0 = (places & 7) << 2;
-  const shift1 = ((places >>> 7) & 7) << 2;
-  const shift2 = ((places >>> 14) & 7) << 2;
-  const shift3 = ((places >>> 21) & 7) << 2;
-  const count0 = ((words[word0] as number) >>> shift0) & 15;
-  const count1 = ((words[word1] as number) >>> shift1) & 15;
-  const count2 = ((words[word2] as number) >>> shift2) & 15;
-  const count3 = ((words[word3] as number) >>> shift3) & 15;
-  const before = Math.min(count0, count1, count2, count3);
+  const places = placesOf(hash);
+  const before = frequencyInSketch(sketch, hash);
   if (before < frequencyMax) {
-    if (count0 === before) words[word0] = (words[word0] as number) + (1 << shift0);
-    if (count1 === before) words[word1] = (words[word1] as number) + (1 << shift1);
-    if (count2 === before) words[word2] = (words[word2] as number) + (1 << shift2);
-    if (count3 === before) words[word3] = (words[word3] as number) + (1 << shift3);
+    for (let row = 0; row < rows; row += 1) {
+      const place = places >>> (row * bitsPerRow);
+      const word = block + wordsPerRow * row + ((place >>> 3) & 3);
+      const shift = (place & 7) << 2;
+      const bits = words[word] as number;
+      if (((bits >>> shift) & 15) === before) words[word] = bits + (1 << shift);
+    }
   }
   sketch.additionsUntilHalving -= 1;
   if (sketch.additionsUntilHalving === 0) halveNextBlock(sketch);
   return Math.min(before + 1, frequencyMax);
+}
+
+/** The estimate, 0 to 15. @param hash 32 evenly distributed bits of the key */
+export function frequencyInSketch({ words, blockMask }: FrequencySketch, hash: number): number {
+  const block = (hash & blockMask) * wordsPerBlock;
+  const places = placesOf(hash);
+  let least = frequencyMax;
+  for (let row = 0; row < rows; row += 1) {
+    const place = places >>> (row * bitsPerRow);
+    const word = block + wordsPerRow * row + ((place >>> 3) & 3);
+    least = Math.min(least, ((words[word] as number) >>> ((place & 7) << 2)) & 15);
+  }
+  return least;
+}
+
+/** Seven bits for each row, independent of those that selected the block. */
+function placesOf(hash: number): number {
+  return Math.imul(hash ^ (hash >>> 15), 0x9e37_79b1);
 }
 
 function halveNextBlock(sketch: FrequencySketch): void {

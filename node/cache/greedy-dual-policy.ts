@@ -10,7 +10,7 @@
  * An operation takes O(log n) and allocates nothing, except when the arrays grow.
  */
 import type { EvictionPolicy } from "./eviction-policy.ts";
-import { addToSketch, createFrequencySketch, fitSketch } from "./frequency-sketch.ts";
+import { addToSketch, createFrequencySketch, fitSketch, frequencyInSketch } from "./frequency-sketch.ts";
 import { addKey, createKeySlots, hashOf, removeKey, slotOf } from "./key-slots.ts";
 import {
   changePriority,
@@ -25,6 +25,12 @@ import {
 export interface GreedyDualPolicy extends EvictionPolicy {
   /** Each object that is stored has a slot below this number, and keeps it. */
   slots: () => number;
+  /**
+   * Whether an object that is not stored is worth more than the next victim, by their frequencies alone: L is left out,
+   * so that what is as popular as the victim does not take its place. (TinyLFU: Einziger, Friedman and Manes, 2017.)
+   * Counts as a use.
+   */
+  isWorthMore: (key: string, bytes: number, costMs: number) => boolean;
   /** The key of the object in a slot, if there is one. */
   keyAt: (slot: number) => string | undefined;
   /** Of all the policy's own data. */
@@ -77,6 +83,12 @@ export function createGreedyDualPolicy(): GreedyDualPolicy {
       if (slot === undefined) return undefined;
       floor = priorityOf(heap, slot);
       return slots.keys[slot];
+    },
+    isWorthMore(key, bytes, costMs) {
+      const worth = (addToSketch(sketch, hashOf(key)) * costMs) / bytes;
+      const victim = smallestOf(heap);
+      if (victim === undefined) return true;
+      return worth > frequencyInSketch(sketch, slots.hashes[victim] as number) * (worths[victim] as number);
     },
     slots: () => slots.used,
     keyAt: (slot) => slots.keys[slot],

@@ -19,6 +19,8 @@ export interface MemoryTier {
   load: (key: string) => CachedObject | undefined;
   /** The object, without counting as used. */
   peek: (key: string) => CachedObject | undefined;
+  /** Whether an object that is not here is worth its room more than what would go for it. Counts as a use. */
+  isWanted: (key: string, bytes: number, costMs: number) => boolean;
   /** Returns whether the object was admitted. */
   store: (object: CachedObject) => boolean;
   remove: (key: string) => void;
@@ -60,6 +62,11 @@ export function openMemoryTier(bytesMax: number): MemoryTier {
       return object;
     },
     peek: (key) => cache.peek(key),
+    isWanted(key, bytes, costMs) {
+      if (bytes > objectBytesMax) return false;
+      const isRoom = cache.calculatedSize + bytes <= bytesMax;
+      return policy.isWorthMore(key, bytes, costMs) || isRoom;
+    },
     store(object) {
       const { key } = object;
       const bytes = memoryBytesOf(object);

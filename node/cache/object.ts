@@ -58,8 +58,13 @@ export function headerPairsOf(block: Buffer): HeaderPairs {
 }
 
 /** Bytes that the object takes in memory: its buffers and a flat guess for the rest. */
-export function memoryBytesOf(object: CachedObject): number {
-  return object.body.length + object.headerBlock.length + 512;
+export function memoryBytesOf({ body, headerBlock }: Pick<CachedObject, "body" | "headerBlock">): number {
+  return memoryBytesFor(body.length, headerBlock);
+}
+
+/** The same for an object whose body is not in memory. */
+export function memoryBytesFor(bodyBytes: number, headerBlock: Buffer): number {
+  return bodyBytes + headerBlock.length + 512;
 }
 
 /** A fetch from an origin on the same continent, for objects whose cost was not measured. */

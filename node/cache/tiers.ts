@@ -1,9 +1,10 @@
 /**
  * Memory and disk as one store, in which purged objects don't exist.
  *
- * find() looks in memory, then on disk. A small object that is wanted whole is read from disk once for all who ask, and
- * admitted to memory. Of any other object, only the head is read, and the body is read by whoever sends it. store()
- * writes to both tiers, storeInMemory() and storeOnDisk() to one.
+ * find() looks in memory, then on disk. A small object that is wanted whole, and more often than what would make room
+ * for it in memory, is read from disk once for all who ask, and admitted to memory. Of any other object, only the head
+ * is read, and the body is read by whoever sends it. store() writes to both tiers, storeInMemory() and storeOnDisk() to
+ * one.
  *
  * Each lookup judges what it finds by the marks of purges (purge-marks.ts): what a hard mark concerns counts as a miss
  * and is removed later; what a soft mark concerns is returned as soft-purged. Each store judges, too: the result of a
@@ -15,7 +16,7 @@ import type { DiskTier } from "./disk/disk-tier.ts";
 import type { DiskBody, DiskObject } from "./disk/reading.ts";
 import { createFlights, type Flight } from "./flights.ts";
 import { type MemoryTier, objectShareMax } from "./memory.ts";
-import { type CachedObject, memoryBytesOf, type ObjectFacts, type Tier } from "./object.ts";
+import { type CachedObject, costMsOf, memoryBytesFor, memoryBytesOf, type ObjectFacts, type Tier } from "./object.ts";
 import { isStorable, verdictOf } from "./purge-marks.ts";
 import { type Purges, tellCounting } from "./purges.ts";
 
@@ -201,11 +202,17 @@ function find(state: State, key: string, isWhole: boolean): Stored | undefined |
     return judgedAgain(state, result);
   }
   if (found === undefined || isGone(state, found.facts)) return undefined;
-  if (!isWhole || found.lengthBytes > promotedBytesMax) return storedOnDisk(state, found);
+  if (!isWhole || !isWorthMemory(state, found)) return storedOnDisk(state, found);
   const read = readWhole(found);
   if (!(read instanceof Promise)) return admit(state, found, read);
   const { result } = state.loads.join(key, (flight) => admitLater(state, found, read, { flight, forgotten }));
   return judgedAgain(state, result);
+}
+
+/** Whether an object on disk is small, and requested more often than what would make room for it. */
+function isWorthMemory({ memory }: State, { key, facts, headerBlock, lengthBytes }: DiskObject): boolean {
+  if (lengthBytes > promotedBytesMax) return false;
+  return memory.isWanted(key, memoryBytesFor(lengthBytes, headerBlock), costMsOf(facts));
 }
 
 /** Who joined may have asked after a purge that came while the object was admitted. */
@@ -228,7 +235,7 @@ async function headFirst(
   const found = await finding;
   if (found === undefined || loading.flight.isOvertaken) return undefined;
   if (!isUsable(state, found.facts, loading.forgotten)) return undefined;
-  if (!loading.isWhole || found.lengthBytes > promotedBytesMax) return storedOnDisk(state, found);
+  if (!loading.isWhole || !isWorthMemory(state, found)) return storedOnDisk(state, found);
   return await admitLater(state, found, Promise.resolve(readWhole(found)), loading);
 }
 
@@ -262,8 +269,16 @@ function readWhole(found: DiskObject): Buffer | undefined | Promise<Buffer | und
 function storedOnDisk(state: State, found: DiskObject): Stored {
   const { key, facts, headerBlock, lengthBytes } = found;
   const open = (start: number, end: number | null): BodyReader => diskReader(found.open(), start, end ?? lengthBytes);
+  const borrow = (start: number, end: number | null, bytesMax: number): Uint8Array | undefined => {
+    const length = (end ?? lengthBytes) - start;
+    if (length > bytesMax) return undefined;
+    const body = found.open();
+    const bytes = body.borrow(start, start + length);
+    body.close();
+    return bytes;
+  };
   const isSoftPurged = isSoft(state, facts);
-  return { key, tier: "disk", facts, headerBlock, lengthBytes, body: { kind: "ranges", open }, isSoftPurged };
+  return { key, tier: "disk", facts, headerBlock, lengthBytes, body: { kind: "ranges", open, borrow }, isSoftPurged };
 }
 
 function diskReader(body: DiskBody, start: number, end: number): BodyReader {

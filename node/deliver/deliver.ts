@@ -4,21 +4,19 @@
  *
  *   body in memory ──▶ head and body in one write; most often the system takes all of it at once
  *                      └── what it does not take counts in the budget (body-holds.ts), before the write if it is large
+ *   small on disk ───▶ the same, when it is in the page cache
  *   other bodies ────▶ room in the budget ──▶ head ──▶ transfer.ts
  */
 import type { IncomingHttpHeaders } from "node:http";
 import { eventStreamSilenceMs, isEventStream } from "#base/event-streams.ts";
 import { NearcastError } from "#base/errors.ts";
-import { type HeaderPairs, headerPairsOf } from "../cache/object.ts";
+import { headerPairsOf } from "../cache/object.ts";
 import { type Body, type BodyReader, dropUnread, streamReader } from "#base/body.ts";
 import { judgeConditions, type Verdict } from "./conditions.ts";
 import { cacheStatusOf, type Delivery } from "./outcome.ts";
 import type { Sink } from "./sink.ts";
 import { chunkBytesMax, openRoom } from "./room.ts";
 import { closedInTime, transfer, type TransferEnd, type TransferRules } from "./transfer.ts";
-
-/** Pairs of a header block, read once per block: an object in memory is sent many times. */
-const pairsOfBlock = new WeakMap<Buffer, HeaderPairs>();
 
 /** Fields that a 304 repeats (RFC 9110 §15.4.5), beside those that are added here. */
 const notModifiedFields = new Set([
@@ -73,6 +71,8 @@ export const wholeBody: Part = { start: 0, end: null };
 export interface Head {
   readonly status: number;
   readonly fields: readonly string[];
+  /** Lines of further fields, in front of the others: as they are stored. */
+  readonly block?: Buffer | null;
 }
 
 /** How long a response that has not begun waits for room. Then the request fails with 503. */
@@ -98,20 +98,39 @@ export function send(
   sink: Sink,
   context: SendContext,
 ): Sent | Promise<Sent> {
-  const { status, fields } = head;
+  const { status } = head;
   if (part === null) {
     dropUnread(body);
-    sink.head(status, fields);
+    sink.head(status, head.fields, head.block);
     sink.end();
     return { status, bodyBytes: 0, end: "complete" };
+  }
+  if (body.kind === "ranges") {
+    const bytes = body.borrow?.(part.start, part.end, chunkBytesMax);
+    if (bytes !== undefined) return sendBorrowed(head, bytes, sink, context);
   }
   if (body.kind !== "bytes") return sendInChunks(head, readerOf(body, part), sink, context);
   const whole = body.bytes;
   const bytes = part.end === null ? whole : whole.subarray(part.start, part.end);
   if (bytes.length > chunkBytesMax) return sendLarge(head, { whole, bytes }, sink, context);
-  const sent = sendAll(head, bytes, sink);
+  return holdUntilTaken(sendAll(head, bytes, sink), whole, sink, context);
+}
+
+function sendBorrowed(
+  { status, fields, block }: Head,
+  bytes: Uint8Array,
+  sink: Sink,
+  context: SendContext,
+): Sent | Promise<Sent> {
+  sink.head(status, fields, block);
+  const kept = sink.endBorrowed(bytes);
+  return holdUntilTaken({ status, bodyBytes: bytes.length, end: "complete" }, kept, sink, context);
+}
+
+/** @param body what keeps the bytes that the system has not taken: it counts in the budget until it has */
+function holdUntilTaken(sent: Sent, body: Buffer, sink: Sink, context: SendContext): Sent | Promise<Sent> {
   if (sink.pendingBytes() === 0) return sent;
-  if (context.rules.bodies.take(whole, context.share(), 0) === true) return watch(sent, whole, sink, context);
+  if (context.rules.bodies.take(body, context.share(), 0) === true) return watch(sent, body, sink, context);
   sink.cut();
   context.rules.counts.noRoom += 1;
   return { ...sent, end: "no-room" };
@@ -146,8 +165,8 @@ function sendLarge(
   return taken.then(go);
 }
 
-function sendAll({ status, fields }: Head, bytes: Buffer, sink: Sink): Sent {
-  sink.head(status, fields);
+function sendAll({ status, fields, block }: Head, bytes: Buffer, sink: Sink): Sent {
+  sink.head(status, fields, block);
   sink.end(bytes);
   return { status, bodyBytes: bytes.length, end: "complete" };
 }
@@ -160,7 +179,7 @@ function refused(status: number, sink: Sink, { counts }: TransferRules): Sent {
 }
 
 async function sendInChunks(
-  { status, fields }: Head,
+  { status, fields, block = null }: Head,
   reader: BodyReader,
   sink: Sink,
   { rules, share }: SendContext,
@@ -173,8 +192,8 @@ async function sendInChunks(
     return refused(status, sink, rules);
   }
   try {
-    sink.head(status, fields);
-    if (isOfEvents(fields)) sink.allowSilence(eventStreamSilenceMs);
+    sink.head(status, fields, block);
+    if (isOfEvents(fields, block)) sink.allowSilence(eventStreamSilenceMs);
     if (reader.ready() !== true) sink.flush();
   } catch (error) {
     room.free();
@@ -201,7 +220,10 @@ function readerOf(body: Exclude<Body, { kind: "bytes" }>, part: Part): BodyReade
   return body.kind === "ranges" ? body.open(part.start, part.end) : streamReader(body.stream);
 }
 
-function isOfEvents(fields: readonly string[]): boolean {
+function isOfEvents(fields: readonly string[], block: Buffer | null): boolean {
+  const type =
+    block === null ? undefined : headerPairsOf(block).find(([name]) => name.toLowerCase() === "content-type");
+  if (type !== undefined) return isEventStream(type[1]);
   for (let index = 0; index < fields.length; index += 2) {
     if (fields[index]?.toLowerCase() === "content-type") return isEventStream(fields[index + 1]);
   }
@@ -245,14 +267,17 @@ function headOf(
   { node, startedMs, nowMs }: DeliveryContext,
 ): Head & { part: Part | null } {
   const fields: string[] = [];
-  for (const [name, value] of blockPairs(delivery.headerBlock)) {
-    if (verdict.verdict !== "not-modified" || notModifiedFields.has(name.toLowerCase())) fields.push(name, value);
+  const block = verdict.verdict === "whole" || verdict.verdict === "part" ? delivery.headerBlock : null;
+  if (block === null) {
+    for (const [name, value] of headerPairsOf(delivery.headerBlock)) {
+      if (verdict.verdict !== "not-modified" || notModifiedFields.has(name.toLowerCase())) fields.push(name, value);
+    }
   }
   for (const [name, value] of delivery.headers) fields.push(name, value);
   if (delivery.ageSeconds !== null) fields.push("Age", String(delivery.ageSeconds));
   fields.push("Cache-Status", cacheStatusOf(node, delivery.outcome, delivery.statusBefore));
   fields.push("Server-Timing", serverTiming(delivery, nowMs - startedMs));
-  return { fields, ...applied(verdict, delivery, fields) };
+  return { fields, block, ...applied(verdict, delivery, fields) };
 }
 
 /** The status and the part of the body that the verdict makes of the delivery; adds the fields that go with it. */
@@ -296,22 +321,19 @@ function dropContentFields(fields: string[]): void {
   }
 }
 
-function blockPairs(block: Buffer): HeaderPairs {
-  let pairs = pairsOfBlock.get(block);
-  if (pairs === undefined) {
-    pairs = headerPairsOf(block);
-    pairsOfBlock.set(block, pairs);
-  }
-  return pairs;
+/** With one decimal, as toFixed() writes it, which takes a hit longer than its look-up. */
+function tenthsOf(timeMs: number): string {
+  const tenths = Math.round(timeMs * 10);
+  return `${Math.trunc(tenths / 10)}.${tenths % 10}`;
 }
 
 /** Server-Timing (W3C): what the request cost here, and where. */
 function serverTiming(delivery: Delivery, totalMs: number): string {
   const { fetchMs, renderMs, peerMs } = delivery.timings;
   const parts = [`cache;desc=${delivery.outcome.word}`];
-  if (fetchMs !== undefined) parts.push(`fetch;dur=${fetchMs.toFixed(1)}`);
-  if (renderMs !== undefined) parts.push(`render;dur=${renderMs.toFixed(1)}`);
-  if (peerMs !== undefined) parts.push(`peer;dur=${peerMs.toFixed(1)}`);
-  parts.push(`total;dur=${totalMs.toFixed(1)}`);
+  if (fetchMs !== undefined) parts.push(`fetch;dur=${tenthsOf(fetchMs)}`);
+  if (renderMs !== undefined) parts.push(`render;dur=${tenthsOf(renderMs)}`);
+  if (peerMs !== undefined) parts.push(`peer;dur=${tenthsOf(peerMs)}`);
+  parts.push(`total;dur=${tenthsOf(totalMs)}`);
   return parts.join(", ");
 }

@@ -6,9 +6,10 @@
 export interface Sink {
   /**
    * @param fields names and values in turn
+   * @param block lines of further fields, in front of them (cache/object.ts, headerBlockOf)
    * @throws Error for a field that can't be sent; nothing was sent then
    */
-  readonly head: (status: number, fields: readonly string[]) => void;
+  readonly head: (status: number, fields: readonly string[], block?: Buffer | null) => void;
   /** Sends the head now, although no byte of the body is there yet. */
   readonly flush: () => void;
   /** Nothing may be sent for so long; the connection is kept meanwhile. */
@@ -16,6 +17,11 @@ export interface Sink {
   /** Returns false when the receiver is behind: wait for drained() before the next write. */
   readonly write: (chunk: Buffer) => boolean;
   readonly end: (chunk?: Buffer) => void;
+  /**
+   * Like end(), with bytes that are valid during this call only.
+   * @returns what keeps the bytes that the system has not taken
+   */
+  readonly endBorrowed: (chunk: Uint8Array) => Buffer;
   /** Bytes that the system has not taken yet. */
   readonly pendingBytes: () => number;
   /** Resolves when the system has taken all that was written, or nothing can be written any more. */

@@ -118,16 +118,22 @@ export async function transfer(reader: BodyReader, sink: Sink, rules: TransferRu
  * time. @returns false: it was too slow, and was cut
  */
 async function waitWithoutRoom(ready: Promise<void>, sink: Sink, rules: TransferRules, room: Room): Promise<boolean> {
+  let isReady = false;
+  const note = async (): Promise<void> => {
+    await ready;
+    isReady = true;
+  };
+  const noted = note();
   if (sink.pendingBytes() > 0) {
-    const first = Promise.race([ready, sink.taken()]);
+    const first = Promise.race([noted, sink.taken()]);
     if (!(await within(first, allowedMs(sink.pendingBytes(), rules), rules.clock))) {
       cutSlow(sink, rules);
       return false;
     }
-    if (sink.pendingBytes() > 0) return true; // there is more to send already
+    if (isReady) return true; // there is more to send already
   }
   room.free();
-  await ready;
+  await noted;
   return true;
 }
 

@@ -90,17 +90,17 @@ async function start(setup: EdgeSetup): Promise<Edge> {
   const dns = hostDns(setup, membership, probing, link);
   const following = await followOrigin(setup, directory, upstreams, { membership, servers, link });
   const edge = { setup, directory, upstreams, caches, membership, servers, probing, link, dns, following };
-  const { edgeApp, admin } = await openApplications(edge);
+  const { clientSide, admin } = await openApplications(edge);
 
   // Pictures are served as soon as the missed purges are applied, or the origin is known to be away.
   await Promise.race([following.feed.firstContact, sleep(clock, firstContactMs)]);
   const listeners: Listener[] = [];
-  if (!setup.process.sharesPorts) await listenForClients(setup, edgeApp, listeners);
+  if (!setup.process.sharesPorts) await listenForClients(setup, clientSide, listeners);
   return {
     http: listeners,
     admin,
     dns: () => dns.part()?.addresses() ?? [],
-    ready: beginService(edge, edgeApp, listeners, ended.signal),
+    ready: beginService(edge, clientSide, listeners, ended.signal),
     ...stopOf(edge),
   };
 }

@@ -31,7 +31,7 @@ import type { TransferRules } from "../deliver/transfer.ts";
 import type { RequestContext } from "../serve/request-context.ts";
 import { contextOf } from "./context.ts";
 import { http1Sink } from "./http1-sink.ts";
-import { type Order, rememberImageOrders } from "./understand.ts";
+import { askedOf, type Order, rememberOrders } from "./understand.ts";
 
 /** How this node presents itself to probes. */
 export type Presence = "starting" | "ready" | "draining";
@@ -143,14 +143,14 @@ function answerProbes(app: FastifyInstance, state: State): void {
 /** Registers the one route of all pictures and assets. */
 function serveContent(app: FastifyInstance, state: State): void {
   const { fleet, gate, clock } = state;
-  const understandOften = rememberImageOrders();
+  const understandOften = rememberOrders();
   app.route({
     method: ["GET", "HEAD"],
     url: "/",
     handler(request, reply) {
       const current = fleet();
       if (current === null) throw new NearcastError("NOT_READY", "this node has no fleet document yet");
-      const order = understandOften(current.document, request.raw, request.originalUrl);
+      const order = understandOften(current.document, askedOf(request.raw, request.originalUrl));
       const { host } = order.order;
       request.servedHost = host;
       const waiting = gate();
@@ -173,7 +173,7 @@ function serveContent(app: FastifyInstance, state: State): void {
 
 function serve({ images, assets }: State, wanted: Order, context: RequestContext): Delivery | Promise<Delivery> {
   if (wanted.kind === "assets") return assets.serve(wanted.order, context);
-  return images.serveNow(wanted.order) ?? images.serve(wanted.order, context);
+  return images.serveNow(wanted.order, context.isWhole) ?? images.serve(wanted.order, context);
 }
 
 /** A request for content, and where its response goes. */

@@ -1,22 +1,51 @@
 /** A sink for a response of Node's HTTP/1.1 server. Only this file writes to the response. */
 import type { ServerResponse } from "node:http";
+import { headerPairsOf } from "../cache/object.ts";
 import type { Sink } from "../deliver/sink.ts";
 
+/** Names and values in turn, read once per block: an object in memory is sent many times. */
+const pairsOfBlock = new WeakMap<Buffer, readonly string[]>();
+
+function flatPairsOf(block: Buffer): readonly string[] {
+  let pairs = pairsOfBlock.get(block);
+  if (pairs === undefined) {
+    pairs = headerPairsOf(block).flat();
+    pairsOfBlock.set(block, pairs);
+  }
+  return pairs;
+}
+
 export function http1Sink(response: ServerResponse): Sink {
-  let closed: Promise<void> | undefined;
   const isClosed = (): boolean => response.closed || response.destroyed;
-  /** Writes that the system has not taken whole, and who waits for them. */
+  /** Chunks that the system has not taken whole. */
   let untaken = 0;
-  let whenTaken: PromiseWithResolvers<void> | undefined;
+  const waiters: Waiters = { taken: undefined, drained: undefined, closed: undefined };
+  let isListening = false;
+  // One listener for each event, however often a long response waits: many of them would be searched at its end.
+  const listen = (): void => {
+    if (isListening) return;
+    isListening = true;
+    response.on("drain", () => {
+      wake(waiters, "drained");
+    });
+    response.once("close", () => {
+      wake(waiters, "taken");
+      wake(waiters, "drained");
+      wake(waiters, "closed");
+    });
+  };
+  const wait = (kind: keyof Waiters): Promise<void> => {
+    listen();
+    waiters[kind] ??= Promise.withResolvers();
+    return waiters[kind].promise;
+  };
   const chunkTaken = (): void => {
     untaken -= 1;
-    if (untaken > 0) return;
-    whenTaken?.resolve();
-    whenTaken = undefined;
+    if (untaken === 0) wake(waiters, "taken");
   };
   return {
-    head(status, fields) {
-      response.writeHead(status, fields as string[]);
+    head(status, fields, block = null) {
+      response.writeHead(status, block === null ? (fields as string[]) : [...flatPairsOf(block), ...fields]);
     },
     flush() {
       response.flushHeaders();
@@ -31,38 +60,27 @@ export function http1Sink(response: ServerResponse): Sink {
     end(chunk) {
       response.end(chunk);
     },
+    endBorrowed(chunk) {
+      const copy = Buffer.from(chunk);
+      response.end(copy);
+      return copy;
+    },
     pendingBytes: () => response.writableLength, // with its socket's
-    taken() {
-      if (untaken === 0 || isClosed()) return Promise.resolve();
-      if (whenTaken === undefined) {
-        whenTaken = Promise.withResolvers();
-        response.once("close", whenTaken.resolve);
-      }
-      return whenTaken.promise;
-    },
-    drained: () =>
-      new Promise((resolve) => {
-        if (isClosed() || !response.writableNeedDrain) {
-          resolve();
-          return;
-        }
-        const done = (): void => {
-          response.off("drain", done).off("close", done);
-          resolve();
-        };
-        response.on("drain", done).on("close", done);
-      }),
+    taken: () => (untaken === 0 || isClosed() ? Promise.resolve() : wait("taken")),
+    drained: () => (isClosed() || !response.writableNeedDrain ? Promise.resolve() : wait("drained")),
     isClosed,
-    closed() {
-      closed ??= new Promise((resolve) => {
-        if (isClosed()) resolve();
-        else response.once("close", resolve);
-      });
-      return closed;
-    },
+    closed: () => (isClosed() ? Promise.resolve() : wait("closed")),
     isComplete: () => response.writableFinished,
     cut() {
       if (!response.writableFinished) response.destroy();
     },
   };
+}
+
+/** Promises of what a sink's callers wait for; undefined: nobody waits. */
+type Waiters = Record<"taken" | "drained" | "closed", PromiseWithResolvers<void> | undefined>;
+
+function wake(waiters: Waiters, kind: keyof Waiters): void {
+  waiters[kind]?.resolve();
+  waiters[kind] = undefined;
 }

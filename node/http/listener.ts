@@ -4,8 +4,10 @@
  * base/unreadable-request.ts answers what never reaches the application: a header section that is too large, or bytes
  * that are not HTTP.
  */
-import { createServer, type RequestListener } from "node:http";
+import { createServer, type RequestListener, type Server } from "node:http";
+import { type Answer, type Front, openFront } from "../front/front.ts";
 import { openPipeline } from "./pipeline.ts";
+import type { Clock } from "#base/clock.ts";
 import { type AddressInfo, Server as SocketServer, type Socket } from "node:net";
 import { answerHalfClosed } from "#base/half-closed.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
@@ -48,6 +50,8 @@ export interface ListenOptions extends Partial<typeof waitsMs> {
   reusePort?: boolean;
   /** Called for each new connection. */
   accepted?: () => void;
+  /** Answers what it can before Node's server sees it. */
+  front?: { answer: Answer; clock: Clock };
 }
 
 /** @throws the system's error when the address can't be bound; ENOTSUP: no SO_REUSEPORT here */
@@ -57,16 +61,15 @@ export async function listen(
   application: RequestListener,
   options: ListenOptions = {},
 ): Promise<Listener> {
-  const { reusePort = false, accepted, ...limits } = options;
+  const { reusePort = false, accepted, front: fronted, ...limits } = options;
   const waits = { ...waitsMs, ...limits };
   const connections = new Set<Socket>();
   let isClosing = false;
+  let front: Front | undefined;
   const pipeline = openPipeline(application, (connection) => {
-    if (isClosing) connection.destroySoon();
+    if (front !== undefined) front.idle(connection);
+    else if (isClosing) connection.destroySoon();
   });
-  const closeIdle = (connection: Socket): void => {
-    if (!pipeline.isAnswering(connection)) connection.destroySoon();
-  };
   const server = createServer(
     {
       maxHeaderSize: headerBytesMax,
@@ -85,10 +88,13 @@ export async function listen(
   server.maxConnections = connectionsMax;
   server.maxRequestsPerSocket = 0;
   server.setTimeout(socketIdleMs);
-  server.on("connection", (connection) => {
-    connections.add(connection);
-    connection.once("close", () => connections.delete(connection));
-  });
+  if (fronted !== undefined) front = putInFront(server, fronted, waits);
+  else {
+    server.on("connection", (connection) => {
+      connections.add(connection);
+      connection.once("close", () => connections.delete(connection));
+    });
+  }
   if (accepted !== undefined) server.on("connection", accepted);
   server.on("clientError", (error, socket) => {
     // Words in the midst of an answer would be read as a part of it.
@@ -111,6 +117,7 @@ export async function listen(
         isClosing = true;
         const force = setTimeout(() => {
           server.closeAllConnections();
+          front?.closeAll();
         }, graceMs);
         // Not http's own close() yet: it takes a connection for idle as soon as its answer is written, also while a
         // slow client has most of it still to come, and cuts it.
@@ -119,7 +126,33 @@ export async function listen(
           server.close(); // ends its looks at the clock
           resolve();
         });
-        for (const connection of connections) closeIdle(connection);
+        front?.drain(pipeline.isAnswering);
+        for (const connection of connections) if (!pipeline.isAnswering(connection)) connection.destroySoon();
       }),
   };
+}
+
+/** New connections go to the front, which gives the server relays. */
+function putInFront(
+  server: Server,
+  { answer, clock }: { answer: Answer; clock: Clock },
+  waits: { headers: number; check: number },
+): Front {
+  const serve = server.listeners("connection") as ((this: Server, connection: object) => void)[];
+  server.removeAllListeners("connection");
+  const front = openFront({
+    answer,
+    serve(relay) {
+      for (const listener of serve) listener.call(server, relay);
+    },
+    tooLate(socket) {
+      answerUnreadable(Object.assign(new Error("too late"), { code: "ERR_HTTP_REQUEST_TIMEOUT" }), socket);
+    },
+    waits: { headers: waits.headers, idle: keepAliveMs },
+    clock,
+  });
+  server.on("connection", front.accept);
+  const stop = clock.every(waits.check, front.sweep);
+  server.once("close", stop);
+  return front;
 }

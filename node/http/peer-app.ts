@@ -45,6 +45,7 @@ import type { ImageServer } from "../serve/image.ts";
 import { cacheStatusOf, type Outcome } from "../deliver/outcome.ts";
 import type { Peers } from "../serve/peers.ts";
 import { hotKeysMax, type Replication } from "../serve/replication.ts";
+import { primaryKeyOf } from "../serve/asset-key.ts";
 import { fieldNames, ownPrefix, readLog, type Refusal, roles, writeTold } from "../serve/wire.ts";
 import { judgeConditions } from "../deliver/conditions.ts";
 
@@ -180,7 +181,11 @@ function serveAssets(app: App, state: State): void {
     const began = await begin(state, request);
     const fields = { ...request.headers };
     delete fields.authorization;
-    const delivery = await assets.serveToPeer({ host, method: "GET", target, fields }, role, context);
+    const delivery = await assets.serveToPeer(
+      { host, method: "GET", target, primaryKey: primaryKeyOf(host, target), fields },
+      role,
+      context,
+    );
     const { outcome, ageSeconds, feedSeq, isSoftPurged, statusBefore: status = null } = delivery;
     const mark = isSoftPurged ? "soft" : null;
     const told = tell(state, began, { ageMs: (ageSeconds ?? 0) * 1000, mark, feedSeq, outcome, status });

@@ -11,6 +11,7 @@ import { canonicalName } from "#record/domain-names.ts";
 import type { Fleet } from "#document/document.ts";
 import type { Host } from "#document/schema/hosts.ts";
 import { parseName } from "#base/source-name.ts";
+import { primaryKeyOf } from "../serve/asset-key.ts";
 import type { AssetOrder, ImageOrder } from "../serve/order.ts";
 import { parseVariant } from "../variant/grammar.ts";
 import { negotiate } from "../variant/negotiate.ts";
@@ -20,42 +21,81 @@ import { hostOf, parseTarget } from "./target.ts";
 /** What a request wants, once it is understood. */
 export type Order = { kind: "images"; order: ImageOrder } | { kind: "assets"; order: AssetOrder };
 
-/** Orders for pictures that are remembered, and what is short enough to be: some 2 KB each at the most. */
+/** Orders of each kind that are remembered, and what is short enough to be: some 2 KB each at the most. */
 const ordersMax = 10_000;
 const rememberedTargetMax = 1024;
 const rememberedAcceptMax = 256;
 
 /**
- * understand() for requests that come again and again: an order for a picture depends on document, host, target and
- * Accept alone, and is frozen, so that what is derived from it can be remembered too.
+ * understand() for requests that come again and again. An order for a picture depends on document, host, target and
+ * Accept alone, and is frozen, so that what is derived from it can be remembered too. Of an order for an asset, all but
+ * method and fields depends on document, host and target.
  */
-export function rememberImageOrders(): (document: Fleet, request: IncomingMessage, target: string) => Order {
-  const orders = new LRUCache<string, Order>({ max: ordersMax });
+export function rememberOrders(): (document: Fleet, request: Asked) => Order {
+  const images = new LRUCache<string, Order>({ max: ordersMax });
+  const assets = new LRUCache<string, Omit<AssetOrder, "method" | "fields">>({ max: ordersMax });
   let ofDocument: Fleet | undefined;
-  return (document, request, target) => {
-    const { headers, rawHeaders } = request;
-    let hosts = 0;
-    for (let index = 0; index < rawHeaders.length; index += 2) {
-      const name = rawHeaders[index] ?? "";
-      if (name.length === 4 && name.toLowerCase() === "host") hosts += 1;
-    }
-    // Node keeps the first of several; others in front of us may have kept the last (RFC 9112 §3.2).
-    if (hosts > 1) throw new NearcastError("BAD_REQUEST", "the request must have only one Host field");
-    const accept = headers.accept ?? "";
-    const isShort = target.length <= rememberedTargetMax && accept.length <= rememberedAcceptMax;
-    // A line feed is in none of the three.
-    const key = isShort ? `${headers.host ?? ""}\n${accept}\n${target}` : "";
+  return (document, request) => {
+    const { method, target, host = "", accept = "" } = request;
     if (document !== ofDocument) {
-      orders.clear();
+      images.clear();
+      assets.clear();
       ofDocument = document;
     }
-    const known = isShort ? orders.get(key) : undefined;
-    if (known !== undefined) return known;
-    const method = request.method === "HEAD" ? "HEAD" : "GET";
-    const understood = understand(document, { method, target, fields: headers });
-    if (isShort && understood.kind === "images") orders.set(key, understood);
+    const isShort = target.length <= rememberedTargetMax && accept.length <= rememberedAcceptMax;
+    if (!isShort) return understand(document, { method, target, fields: request.fields() });
+    // A line feed is in none of the three.
+    const place = `${host}\n${target}`;
+    const asset = assets.get(place);
+    if (asset !== undefined) return { kind: "assets", order: orderOf(asset, request) };
+    const key = `${accept}\n${place}`;
+    const image = images.get(key);
+    if (image !== undefined) return image;
+    const understood = understand(document, { method, target, fields: request.fields() });
+    if (understood.kind === "images") images.set(key, understood);
+    else {
+      const { order } = understood;
+      assets.set(place, { host: order.host, target: order.target, primaryKey: order.primaryKey });
+    }
     return understood;
   };
+}
+
+/** A hit whose origin names no selecting fields never looks at the fields. */
+function orderOf(asset: Omit<AssetOrder, "method" | "fields">, { method, fields }: Asked): AssetOrder {
+  const { host, target, primaryKey } = asset;
+  return {
+    host,
+    target,
+    primaryKey,
+    method,
+    get fields() {
+      return fields();
+    },
+  };
+}
+
+/** What of a request decides its order. */
+export interface Asked {
+  readonly method: "GET" | "HEAD";
+  readonly target: string;
+  /** The values of the fields Host and Accept. */
+  readonly host: string | undefined;
+  readonly accept: string | undefined;
+  readonly fields: () => AssetOrder["fields"];
+}
+
+/** What Node's server has read. @throws NearcastError BAD_REQUEST for more than one Host */
+export function askedOf({ method, headers, rawHeaders }: IncomingMessage, target: string): Asked {
+  let hosts = 0;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] ?? "";
+    if (name.length === 4 && name.toLowerCase() === "host") hosts += 1;
+  }
+  // Node keeps the first of several; others in front of us may have kept the last (RFC 9112 §3.2).
+  if (hosts > 1) throw new NearcastError("BAD_REQUEST", "the request must have only one Host field");
+  const { host, accept } = headers;
+  return { method: method === "HEAD" ? "HEAD" : "GET", target, host, accept, fields: () => headers };
 }
 
 /** A request's method, target and fields as an order for one of the servers; pure. @throws NearcastError 4xx */
@@ -67,10 +107,11 @@ export function understand(
   if (target.outcome === "rejected") throw new NearcastError(target.code, target.reason);
   const host = pickHost(document, target.authority ?? single(request.fields["host"]));
   if (host.kind === "assets") {
-    const query = target.query === "" ? "" : `?${target.query}`;
+    const asked = target.path + (target.query === "" ? "" : `?${target.query}`);
+    const primaryKey = primaryKeyOf(host, asked);
     return {
       kind: "assets",
-      order: { host, method: request.method, target: target.path + query, fields: request.fields },
+      order: { host, method: request.method, target: asked, primaryKey, fields: request.fields },
     };
   }
   const name = parseSourceName(host.sourcePrefix, target.path);

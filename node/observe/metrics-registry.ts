@@ -4,7 +4,8 @@
  * No label takes its values from users: hosts, paths and addresses would let anyone fill the scraper's memory. `host`
  * is one of a limited number of hosts of the fleet document; all others are `other`.
  */
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, Gauge, Registry } from "prom-client";
+import { countDuration, type DurationCounts, durationMetric, newDurationCounts } from "./request-durations.ts";
 import type { ServedRequest } from "../http/app.ts";
 
 export interface Metrics {
@@ -27,32 +28,19 @@ const hostLabelsMax = 500;
 
 export function createMetrics(): Metrics {
   const registry = new Registry();
-  // Plain numbers: prom-client's own counting would hash the labels of every request.
-  const requests = new Map<string, { labels: Record<"host" | "kind" | "outcome" | "status", string>; value: number }>();
-  const bodyBytes = new Map<string, { labels: Record<"host" | "kind" | "outcome", string>; value: number }>();
-  const hosts = new Set<string>();
-  const durations = new Histogram({
-    name: "nearcast_http_request_duration_seconds",
-    help: "Time from the arrival of the request header until the head of the response is handed to the system",
-    labelNames: ["outcome"],
-    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
-    registers: [registry],
-  });
+  const hosts = new Map<string, Served>();
+  const others: Served = new Map();
+  const durations = new Map<string, DurationCounts>();
+  registry.registerMetric(durationMetric(durations));
   const metrics: Metrics = {
-    served({ host: asked, kind, outcome, status, durationMs, bodyBytes: bytes }) {
-      if (asked !== null && hosts.size < hostLabelsMax) hosts.add(asked);
-      const host = asked !== null && hosts.has(asked) ? asked : "other";
+    served({ host, kind, outcome, status, durationMs, bodyBytes }) {
+      const cell = cellOf(host === null ? others : servedOf(hosts, others, host), kind, outcome);
       const statusClass = Math.floor(status / 100);
-      const what = `${host} ${kind} ${outcome}`;
-      const request = requests.get(`${what} ${statusClass}`);
-      if (request === undefined) {
-        const labels = { host, kind, outcome, status: `${statusClass}xx` };
-        requests.set(`${what} ${statusClass}`, { labels, value: 1 });
-      } else request.value += 1;
-      const sent = bodyBytes.get(what);
-      if (sent === undefined) bodyBytes.set(what, { labels: { host, kind, outcome }, value: bytes });
-      else sent.value += bytes;
-      durations.observe({ outcome }, durationMs / 1000);
+      cell.requests[statusClass] = (cell.requests[statusClass] ?? 0) + 1;
+      cell.bodyBytes += bodyBytes;
+      let counts = durations.get(outcome);
+      if (counts === undefined) durations.set(outcome, (counts = newDurationCounts()));
+      countDuration(counts, durationMs / 1000);
     },
     observe({ name, help, kind, labels = [], read }) {
       const about = { name, help, labelNames: [...labels], registers: [registry] };
@@ -88,14 +76,56 @@ export function createMetrics(): Metrics {
     help: "Requests answered, by host of the fleet document, kind, outcome and status class",
     kind: "counter",
     labels: ["host", "kind", "outcome", "status"],
-    read: () => [...requests.values()],
+    read: () =>
+      cellsOf(hosts, others).flatMap(({ labels, cell }) =>
+        [...cell.requests].flatMap((value, statusClass) =>
+          value === 0 ? [] : [{ labels: { ...labels, status: `${statusClass}xx` }, value }],
+        ),
+      ),
   });
   metrics.observe({
     name: "nearcast_http_body_bytes_total",
     help: "Bytes of bodies sent",
     kind: "counter",
     labels: ["host", "kind", "outcome"],
-    read: () => [...bodyBytes.values()],
+    read: () => cellsOf(hosts, others).map(({ labels, cell }) => ({ labels, value: cell.bodyBytes })),
   });
   return metrics;
+}
+
+/** Counts of requests of one host: by kind, then by outcome. In nested maps, so that a request hashes no labels. */
+type Served = Map<string, Map<string, Cell>>;
+
+interface Cell {
+  /** By first digit of the status. */
+  readonly requests: Float64Array;
+  bodyBytes: number;
+}
+
+function servedOf(hosts: Map<string, Served>, others: Served, host: string): Served {
+  const known = hosts.get(host);
+  if (known !== undefined) return known;
+  if (hosts.size >= hostLabelsMax) return others;
+  const served: Served = new Map();
+  hosts.set(host, served);
+  return served;
+}
+
+function cellOf(served: Served, kind: string, outcome: string): Cell {
+  let cells = served.get(kind);
+  if (cells === undefined) served.set(kind, (cells = new Map()));
+  let cell = cells.get(outcome);
+  if (cell === undefined) cells.set(outcome, (cell = { requests: new Float64Array(10), bodyBytes: 0 }));
+  return cell;
+}
+
+function cellsOf(
+  hosts: ReadonlyMap<string, Served>,
+  others: Served,
+): { labels: Record<"host" | "kind" | "outcome", string>; cell: Cell }[] {
+  return [...hosts, ["other", others] as const].flatMap(([host, served]) =>
+    [...served].flatMap(([kind, cells]) =>
+      [...cells].map(([outcome, cell]) => ({ labels: { host, kind, outcome }, cell })),
+    ),
+  );
 }

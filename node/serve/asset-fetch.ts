@@ -22,7 +22,7 @@ import type { HeaderPairs } from "../cache/object.ts";
 import { dropStream } from "../fetch/body.ts";
 import type { Stored, Tiers } from "../cache/tiers.ts";
 import { type Arrived, collect, drop, endToEndPairs, isAbout, lengthOf, streamOf } from "./asset-answer.ts";
-import { conditionsOf, notesOf, primaryKeyOf } from "./asset-key.ts";
+import { conditionsOf, notesOf } from "./asset-key.ts";
 import { smallBytesMax } from "./asset-part.ts";
 import { type AssetHead, isFailure, isWithdrawal, meaningOf } from "./asset-response.ts";
 import {
@@ -409,7 +409,7 @@ function storeMarker(state: State, { order }: Question, way: Way, head: AssetHea
   if (head.varyFields.length === 0) return;
   const put = way.keep === "all" ? state.tiers.store : state.tiers.storeInMemory;
   const facts = { ...head.facts, status: 0, notes: { vary: head.varyFields } };
-  put({ key: primaryKeyOf(order), facts, headerBlock: Buffer.alloc(0), body: Buffer.alloc(0) });
+  put({ key: order.primaryKey, facts, headerBlock: Buffer.alloc(0), body: Buffer.alloc(0) });
 }
 
 /** The origin has spoken: what it said before is no longer true, and may not be stored anew (RFC 9111 §4.3.3). */

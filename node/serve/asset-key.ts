@@ -18,8 +18,8 @@ export function notesOf({ facts }: { facts: ObjectFacts }): Notes {
 }
 
 /** The key of a URL: its only response, or the list of the fields that select among several (RFC 9111 §4.1). */
-export function primaryKeyOf(order: Pick<AssetOrder, "host" | "target">): string {
-  return keyOf("asset", canonicalName(order.host.name), order.target);
+export function primaryKeyOf(host: Pick<AssetOrder["host"], "name">, target: string): string {
+  return keyOf("asset", canonicalName(host.name), target);
 }
 
 /**

@@ -8,7 +8,7 @@ import { type BypassReason, judgeStorability } from "../cache/freshness.ts";
 import { headerBlockOf, type HeaderPairs, type ObjectFacts, tagsMax } from "../cache/object.ts";
 import { fieldOf, type RequestFields } from "../fetch/asset.ts";
 import { endToEndPairs, fieldsOf, mergedPairs, ownTags, tagsOf, withDate } from "./asset-answer.ts";
-import { keyAmong, type Notes, primaryKeyOf } from "./asset-key.ts";
+import { keyAmong, type Notes } from "./asset-key.ts";
 import type { Way } from "./asset-way.ts";
 import type { AssetOrder } from "./order.ts";
 
@@ -82,7 +82,7 @@ export function meaningOf(
     notes: { ...notes },
   };
   const headerBlock = headerBlockOf(told.filter(([name]) => !["age", "accept-ranges"].includes(name.toLowerCase())));
-  const key = keyAmong(primaryKeyOf(order), varyFields, order.fields);
+  const key = keyAmong(order.primaryKey, varyFields, order.fields);
   return { outcome: "store", head: { key, facts, headerBlock, varyFields } };
 }
 

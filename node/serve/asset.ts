@@ -37,7 +37,7 @@ import {
   storedDelivery,
 } from "./asset-delivery.ts";
 import { type AssetFetches, createAssetFetches, type Fetched, type Question } from "./asset-fetch.ts";
-import { keyAmong, notesOf, primaryKeyOf } from "./asset-key.ts";
+import { keyAmong, notesOf } from "./asset-key.ts";
 import {
   createRangeCounts,
   type RangeCounts,
@@ -63,6 +63,8 @@ export interface AssetServer {
    * @throws NearcastError of the origin, when there is nothing to deliver; in the promise, or at once
    */
   serve: (order: AssetOrder, context: RequestContext) => Delivery | Promise<Delivery>;
+  /** The response, when it is fresh, and in memory or in the page cache: without a wait, and so without a promise. */
+  serveNow: (order: AssetOrder, isWhole: boolean) => Delivery | undefined;
   /** For another node. @throws like serve() */
   serveToPeer: (order: AssetOrder, role: Role, context: RequestContext) => AssetDelivery | Promise<AssetDelivery>;
   explain: (order: AssetOrder) => Promise<Record<string, unknown>>;
@@ -129,6 +131,7 @@ export function createAssetServer(parts: {
   const env: Env = { tiers, fetcher, fetches, ways, coldTurns, rangeCounts, patience, fleet, clock, log };
   return {
     serve: (order, context) => serve(env, { order, asker: "client", context }),
+    serveNow: (order, isWhole) => serveNow(env, order, isWhole),
     serveToPeer: (order, asker, context) => serve(env, { order, asker, context }),
     explain: (order) => explain(env, order),
     fills: fetches.fills,
@@ -148,6 +151,12 @@ function serve(env: Env, request: Request): AssetDelivery | Promise<AssetDeliver
   }
   const at = lookUp(env, request);
   return at instanceof Promise ? at.then((later) => answerFrom(env, request, later)) : answerFrom(env, request, at);
+}
+
+function serveNow(env: Env, order: AssetOrder, isWhole: boolean): Delivery | undefined {
+  const at = lookUp(env, { order, context: { ...ownWork, isWhole } });
+  if (at instanceof Promise || at.found?.use.state !== "fresh") return undefined;
+  return storedDelivery(at.found, "fresh");
 }
 
 function answerFrom(env: Env, request: Request, at: LookedUp): AssetDelivery | Promise<AssetDelivery> {
@@ -185,7 +194,7 @@ async function ask(env: Env, request: Request, at: LookedUp, late: AbortSignal |
 type Asked = Pick<Request, "order" | "context">;
 
 function lookUp(env: Env, asked: Asked): LookedUp | Promise<LookedUp> {
-  const primaryKey = primaryKeyOf(asked.order);
+  const { primaryKey } = asked.order;
   const first = env.tiers.find(primaryKey, asked.context.isWhole);
   const further = (found: Stored | undefined): LookedUp | Promise<LookedUp> => lookAmong(env, asked, primaryKey, found);
   return first instanceof Promise ? first.then(further) : further(first);
@@ -304,7 +313,7 @@ async function deliverFetched(
     case "renewed": {
       // The fetch may have been for other fields than this client's.
       const { varyFields, key } = fetched.head;
-      if (keyAmong(primaryKeyOf(order), varyFields, order.fields) !== key) return await lookAgain(env, request, joins);
+      if (keyAmong(order.primaryKey, varyFields, order.fields) !== key) return await lookAgain(env, request, joins);
       const reason = at.found === undefined ? at.reason : "stale";
       if (order.method === "HEAD" && fetched.outcome === "fetched") keepWhileSmall(fetched);
       return fetchedDelivery(fetched, { reason, isCollapsed, tookMs, wallMs: env.clock.wallMs() });

@@ -68,8 +68,8 @@ import { freshnessOf, staleWaitMsOf } from "./source-freshness.ts";
 export interface ImageServer {
   /** @throws NearcastError of the origin or the decoder, when there is nothing to deliver */
   serve: (order: ImageOrder, context: RequestContext) => Promise<Delivery>;
-  /** The answer, when it is fresh and in memory: without a wait, and so without a promise. */
-  serveNow: (order: ImageOrder) => Delivery | undefined;
+  /** The answer, when it is fresh, and in memory or in the page cache: without a wait, and so without a promise. */
+  serveNow: (order: ImageOrder, isWhole: boolean) => Delivery | undefined;
   /** For another node. @throws NearcastError like serve(); OVERLOADED when it would be a new rendering, and too much */
   serveToPeer: (wanted: WantedVariant, role: Helpers["role"], context: RequestContext) => Promise<Answer>;
   /** As the shield, for another node. @throws NearcastError ORIGIN_*, BODY_TOO_LARGE */
@@ -124,7 +124,7 @@ export function createImageServer(parts: {
   };
   return {
     serve: (order, context) => serve(images, order, context),
-    serveNow: (order) => serveNow(images, order),
+    serveNow: (order, isWhole) => serveNow(images, order, isWhole),
     serveToPeer: (wanted, role, context) => answer(images, wanted, { role, context }),
     sourceToPeer: shield.tell,
     async isHere(wanted) {
@@ -156,19 +156,20 @@ async function serve(images: Images, order: ImageOrder, context: RequestContext)
   return delivery(order, answered.object, answered);
 }
 
-function serveNow(images: Images, order: ImageOrder): Delivery | undefined {
+function serveNow(images: Images, order: ImageOrder, isWhole: boolean): Delivery | undefined {
   const { records, meanings, tiers, peers } = images;
   const record = records.peek(order.name);
   if (record === undefined || "absentStatus" in record.meaning) return undefined;
   const use = meanings.useOf(record, order.host);
   if (use.state !== "fresh") return undefined;
-  const object = tiers.loadMemory(keyOfVariant(record.meaning.sha256, order.variant));
-  if (object === undefined) return undefined;
+  const object = tiers.find(keyOfVariant(record.meaning.sha256, order.variant), isWhole);
+  // Whoever asks again joins what is being read.
+  if (object === undefined || object instanceof Promise) return undefined;
   peers?.served(object.key);
   noteUse(images, record.meaning.sha256, object.key);
-  const outcome: Outcome = { word: "hit", tier: "memory", ttlSeconds: use.ttlSeconds };
+  const outcome: Outcome = { word: "hit", tier: object.tier, ttlSeconds: use.ttlSeconds };
   const about = { outcome, ageSeconds: use.ageSeconds, timings: noTimings, status: null };
-  return delivery(order, storedInMemory(object), about);
+  return delivery(order, object, about);
 }
 
 async function answer(images: Images, order: WantedVariant, asker: Asker): Promise<Answer> {

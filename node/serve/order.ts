@@ -13,5 +13,7 @@ export interface AssetOrder {
   method: "GET" | "HEAD";
   /** Path and query as the client wrote them. */
   target: string;
+  /** Of the host and the target: asset-key.ts, primaryKeyOf(). */
+  primaryKey: string;
   fields: RequestFields;
 }

@@ -1,7 +1,7 @@
 /** The file operations of the disk tier on a disk that fails or hangs when a test says so. */
 import { type Files, realFiles } from "../../node/cache/disk/files.ts";
 
-type Operation = Exclude<keyof Files, "close" | "readNow">;
+type Operation = Exclude<keyof Files, "close" | "readNow" | "viewNow">;
 
 export interface FaultyFiles extends Files {
   /** Operations that were begun so far. */
@@ -39,6 +39,7 @@ export function faultyFiles(): FaultyFiles {
 
   return {
     readNow: () => undefined,
+    viewNow: () => undefined,
     close: real.close,
     open: (...args) => run("open", () => real.open(...args)),
     read: (...args) => run("read", () => real.read(...args)),

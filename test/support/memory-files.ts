@@ -16,6 +16,10 @@ export function memoryFiles(): Files {
   };
   const copyOf = (descriptor: number, position: number, lengthBytes: number): Buffer =>
     Buffer.from(at(descriptor).bytes.subarray(position, position + lengthBytes));
+  const wholeOf: Files["readNow"] = (...where) => {
+    const bytes = copyOf(...where);
+    return bytes.length === where[2] ? bytes : undefined;
+  };
   return {
     open: async (path, mode) => {
       const file = files.get(path) ?? { bytes: Buffer.alloc(0) };
@@ -23,10 +27,8 @@ export function memoryFiles(): Files {
       files.set(path, file);
       return open.push(file) - 1;
     },
-    readNow: (descriptor, position, lengthBytes) => {
-      const bytes = copyOf(descriptor, position, lengthBytes);
-      return bytes.length === lengthBytes ? bytes : undefined;
-    },
+    readNow: wholeOf,
+    viewNow: wholeOf,
     read: async (...where) => copyOf(...where),
     readInto: async (descriptor, position, target) => copyOf(descriptor, position, target.length).copy(target),
     write: async (descriptor, position, buffers) => {

@@ -77,6 +77,7 @@ function filesOn(disk: Disk): PowerFailureFiles {
       return open.push(inode) - 1;
     },
     readNow: () => undefined,
+    viewNow: () => undefined,
     read: async (...where) => copyOf(...where),
     readInto: async (descriptor, position, target) => copyOf(descriptor, position, target.length).copy(target),
     write: async (descriptor, position, buffers) => {

@@ -26,6 +26,8 @@ export interface Files {
   open: (path: string, mode: "read" | "write") => Promise<number>;
   /** Undefined: some of the bytes are not in the page cache, or there is no such call here. Never waits for a disk. */
   readNow: (descriptor: number, position: number, lengthBytes: number) => Buffer | undefined;
+  /** Like readNow(), without a copy: the bytes are valid until the next call of either. */
+  viewNow: (descriptor: number, position: number, lengthBytes: number) => Uint8Array | undefined;
   /** Fewer bytes than asked for: the file ends there. */
   read: (descriptor: number, position: number, lengthBytes: number) => Promise<Buffer>;
   /** Fills `target`. Resolves to the number of bytes that were read; fewer: the file ends there. */
@@ -63,10 +65,18 @@ interface Busy {
 }
 
 export function realFiles(): Files {
-  const readNow: ReadNow | undefined = openReadNow();
+  const viewNow: ReadNow = openReadNow() ?? (() => undefined);
   const busy: Busy = { operations: new Map(), closing: new Set() };
   return {
-    readNow: (...where) => readNow?.(...where),
+    readNow(...where) {
+      const view = viewNow(...where);
+      if (view === undefined) return undefined;
+      // Memory of its own: a slice of Node's pool would keep the whole pool as long as the cache keeps the object.
+      const copy = Buffer.allocUnsafeSlow(view.length);
+      copy.set(view);
+      return copy;
+    },
+    viewNow,
     open: (path, mode) =>
       settled((done) => {
         openFile(path, mode === "read" ? "r" : openForWriting, fileMode, done);

@@ -3,14 +3,16 @@
  * through the thread pool of libuv costs more than the copy. Bytes that are not in the page cache make the call fail
  * at once (EAGAIN), and the caller reads them the slow way.
  *
- * The kernel writes to an arena from mmap, not to a Buffer, for the reasons in dns/io/socket-calls.ts; from there the
- * bytes are copied.
+ * The kernel writes to an arena from mmap, not to a Buffer, for the reasons in dns/io/socket-calls.ts. Whoever keeps
+ * the bytes copies them from there.
  */
 import { endianness } from "node:os";
 import { loadKoffi } from "#base/koffi.ts";
 
-/** Undefined: some of the bytes would have to be waited for, or the file ends before. */
-export type ReadNow = (descriptor: number, position: number, lengthBytes: number) => Buffer | undefined;
+/**
+ * The bytes, valid until the next call. Undefined: some of them would have to be waited for, or the file ends before.
+ */
+export type ReadNow = (descriptor: number, position: number, lengthBytes: number) => Uint8Array | undefined;
 
 /** linux/fs.h */
 const RWF_NOWAIT = 8;
@@ -43,9 +45,6 @@ export function openReadNow(): ReadNow | undefined {
     if (lengthBytes > readNowBytesMax) return undefined;
     length[0] = lengthBytes;
     if (Number(preadv2(descriptor, address, 1, position, RWF_NOWAIT)) !== lengthBytes) return undefined;
-    // Memory of its own: a slice of Node's pool would keep the whole pool as long as the cache keeps the object.
-    const copy = Buffer.allocUnsafeSlow(lengthBytes);
-    copy.set(bytes.subarray(0, lengthBytes));
-    return copy;
+    return bytes.subarray(0, lengthBytes);
   };
 }

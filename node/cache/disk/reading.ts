@@ -29,8 +29,12 @@ export interface DiskBody {
    * read; never throws.
    */
   read: (start: number, end: number) => Buffer | Promise<Buffer>;
+  /** The same without a copy, valid until the next read of any body. Undefined: read() them, which takes more. */
+  borrow: (start: number, end: number) => Uint8Array | undefined;
   close: () => void;
 }
+
+const nothing = Buffer.alloc(0);
 
 /** The bytes are not what was written. */
 class DamagedBody extends Error {}
@@ -45,7 +49,8 @@ interface Place {
 /** An object that waits to be written is read from memory. */
 function objectInMemory(object: CachedObject): DiskObject {
   const { key, facts, headerBlock, body } = object;
-  const inMemory: DiskBody = { read: (start, end) => body.subarray(start, end), close: () => undefined };
+  const part = (start: number, end: number): Buffer => body.subarray(start, end);
+  const inMemory: DiskBody = { read: part, borrow: part, close: () => undefined };
   return { key, facts, headerBlock, lengthBytes: body.length, open: () => inMemory };
 }
 
@@ -96,7 +101,7 @@ function headPart({ key, facts, headerBlock, lengthBytes }: StoredHead): Head {
 }
 
 function openBody(state: DiskState, place: Place): DiskBody {
-  if (place.volume === 0) return { read: () => Buffer.alloc(0), close: () => undefined };
+  if (place.volume === 0) return { read: () => nothing, borrow: () => nothing, close: () => undefined };
   const volume = state.layout.volumes.get(place.volume);
   const path = volume === undefined ? undefined : pathOfVolume(state, volume);
   const file = path === undefined ? undefined : pinFile(state.descriptors, state.reads, path, "read");
@@ -106,11 +111,27 @@ function openBody(state: DiskState, place: Place): DiskBody {
       if (file === undefined) return Promise.reject(new DiskPaused("the body is gone, or all descriptors are in use"));
       return readVerified(state, place, file, start, Math.min(end, place.head.lengthBytes));
     },
+    borrow: (start, end) =>
+      file === undefined ? undefined : borrowVerified(state, place, file, start, Math.min(end, place.head.lengthBytes)),
     close() {
       if (isOpen && file !== undefined) releaseFile(state.descriptors, file);
       isOpen = false;
     },
   };
+}
+
+/** What was verified before and is in the page cache. */
+function borrowVerified(
+  state: DiskState,
+  place: Place,
+  { descriptor }: OpenFile,
+  start: number,
+  end: number,
+): Uint8Array | undefined {
+  if (start >= end || descriptor === -1 || !isVerified(state, place, start, end)) return undefined;
+  const bytes = state.files.viewNow(descriptor, place.offset + start, end - start);
+  state.counts.bodyBytesRead += bytes?.length ?? 0;
+  return bytes;
 }
 
 function readVerified(
@@ -120,7 +141,7 @@ function readVerified(
   start: number,
   end: number,
 ): Buffer | Promise<Buffer> {
-  if (start >= end) return Buffer.alloc(0);
+  if (start >= end) return nothing;
   const [from, to] = isVerified(state, place, start, end)
     ? [start, end]
     : wholeBlocks(start, end, place.head.lengthBytes);

@@ -22,9 +22,10 @@ const rowsPerTurn = 65_536;
 /** Shows each object to a visitor and removes what it drops. Resolves when that holds after a restart too. */
 export async function walk(state: DiskState, visitor: SweepVisitor): Promise<void> {
   let isChanged = false;
-  for (const { key, facts, ...object } of Array.from(state.waiting.values())) {
+  for (const object of Array.from(state.waiting.values())) {
+    const { key, facts } = object;
     if (!visitor.isConcernable(facts.feedSeq)) continue;
-    if (visitor.visit(facts, memoryBytesOf({ key, facts, ...object })) === "keep") continue;
+    if (visitor.visit(facts, memoryBytesOf(object)) === "keep") continue;
     isChanged = true;
     forget(state, key);
   }

@@ -1,22 +1,22 @@
 /** The metrics, the application for clients and probes, and the admin application, which listens now. */
-import type { FastifyInstance } from "fastify";
 import { NearcastError } from "#base/errors.ts";
 import { before } from "#base/lifecycle.ts";
 import { processMetrics } from "#base/process-metrics.ts";
 import { buildAdminApp } from "../../http/admin.ts";
 import { buildEdgeApp } from "../../http/app.ts";
+import { createHits } from "../../http/hits.ts";
 import type { Listener } from "../../http/listener.ts";
 import { declareMetrics } from "../../observe/edge-metrics.ts";
 import { createMetrics, type Metrics } from "../../observe/metrics-registry.ts";
 import { describeStatus, explainUrl } from "../admin-views.ts";
-import { listenOn } from "./client-listeners.ts";
+import { type ClientSide, listenOn } from "./client-listeners.ts";
 import type { OpenedEdge } from "../opened-edge.ts";
 import { fleetVersion, type Parts, presenceTold } from "../parts.ts";
 import { healthAnswer } from "./probing.ts";
 import { unreadyReasons, warnings } from "../readiness.ts";
 
 export interface Applications {
-  edgeApp: FastifyInstance;
+  clientSide: ClientSide;
   admin: Listener;
 }
 
@@ -28,21 +28,25 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
   const { setup, membership, servers, probing, link, dns } = edge;
   const { config, lifecycle, parts, clock, log } = setup;
   const metrics = openMetrics(edge);
-  const edgeApp = buildEdgeApp({
+  const serving = {
     node: config.node,
-    site: config.site,
     images: servers.images,
     assets: servers.assets,
     fleet: membership.current,
     presence: () => presenceTold(parts),
-    answer: () => healthAnswer(setup),
-    secrets: link.secrets.secrets,
     load: probing.load,
     gate: () => replayGate(parts),
     served: metrics.served,
     transfers: servers.transfers,
     clock,
     log,
+  };
+  const hits = createHits(serving);
+  const edgeApp = buildEdgeApp({
+    ...serving,
+    site: config.site,
+    answer: () => healthAnswer(setup),
+    secrets: link.secrets.secrets,
   });
   lifecycle.defer("edge application", () => edgeApp.close());
   const adminApp = buildAdminApp({
@@ -58,7 +62,7 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
   lifecycle.defer("admin application", () => adminApp.close());
   const admin = await listenOn(config.admin, adminApp);
   lifecycle.defer("admin listener", () => admin.close(100));
-  return { edgeApp, admin };
+  return { clientSide: { edgeApp, hits, accepted: servers.coldTurns.accepted }, admin };
 }
 
 function openMetrics(edge: OpenedEdge): Metrics {

@@ -2,12 +2,11 @@
  * The last phase, which may wait for the origin indefinitely: document ─▶ decoders ─▶ peers ─▶ ready ─▶ first judgement
  * of all nodes ─▶ DNS ─▶ lease.
  */
-import type { FastifyInstance } from "fastify";
 import { sleep } from "#base/clock.ts";
 import type { Listener } from "../../http/listener.ts";
 import { openLoopMeter } from "../../observe/loop-meter.ts";
 import { type Announcement, openAnnouncement } from "../announcement.ts";
-import { listenForClients } from "./client-listeners.ts";
+import { type ClientSide, listenForClients } from "./client-listeners.ts";
 import type { OpenedEdge } from "../opened-edge.ts";
 import { currentFleet } from "../parts.ts";
 
@@ -18,7 +17,7 @@ const fleetRetryMs = 1000;
 /** @param ended aborted when the edge stops */
 export async function beginService(
   edge: OpenedEdge,
-  edgeApp: FastifyInstance,
+  clientSide: ClientSide,
   listeners: Listener[],
   ended: AbortSignal,
 ): Promise<void> {
@@ -30,7 +29,7 @@ export async function beginService(
   await servers.peering?.listen({ ...servers, tiers: caches.tiers });
   // With shared ports, other processes serve meanwhile, but connections that the kernel gives to this process need
   // service.
-  if (setup.process.sharesPorts) await listenForClients(setup, edgeApp, listeners);
+  if (setup.process.sharesPorts) await listenForClients(setup, clientSide, listeners);
   if (parts.presence === "starting") parts.presence = "ready";
   probing.prober.watch(membership.fleet());
   await probing.prober.judged();

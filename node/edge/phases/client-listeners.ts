@@ -2,10 +2,19 @@
 import type { FastifyInstance } from "fastify";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { listenFailure } from "#base/listen-failure.ts";
-import { type Listener, listen } from "../../http/listener.ts";
+import type { Answer } from "../../front/front.ts";
+import { type Listener, listen, type ListenOptions } from "../../http/listener.ts";
 import type { EdgeSetup } from "../setup.ts";
 
 const requestGraceMs = 3000;
+
+/** Who answers clients: hits for the front, and the application for everything else. */
+export interface ClientSide {
+  readonly edgeApp: FastifyInstance;
+  readonly hits: Answer;
+  /** Hears of each new connection. */
+  readonly accepted: () => void;
+}
 
 /**
  * Listens for clients on all configured endpoints.
@@ -13,12 +22,16 @@ const requestGraceMs = 3000;
  * @throws NearcastError CANNOT_LISTEN
  */
 export async function listenForClients(
-  { config, process, lifecycle }: EdgeSetup,
-  edgeApp: FastifyInstance,
+  { config, process, lifecycle, clock }: EdgeSetup,
+  { edgeApp, hits, accepted }: ClientSide,
   listeners: Listener[],
 ): Promise<void> {
   for (const endpoint of config.http) {
-    const listener = await listenOn(endpoint, edgeApp, process.sharesPorts);
+    const listener = await listenOn(endpoint, edgeApp, {
+      reusePort: process.sharesPorts,
+      front: { answer: hits, clock },
+      accepted,
+    });
     listeners.push(listener);
     lifecycle.defer(`listener ${endpoint.host}:${listener.port}`, () => listener.close(requestGraceMs));
   }
@@ -28,14 +41,14 @@ export async function listenForClients(
 export async function listenOn(
   endpoint: { host: string; port: number },
   app: FastifyInstance,
-  reusePort = false,
+  options: ListenOptions = {},
 ): Promise<Listener> {
   try {
     await app.ready();
     const route = (request: IncomingMessage, response: ServerResponse): void => {
       app.routing(request, response);
     };
-    return await listen(endpoint.host, endpoint.port, route, { reusePort });
+    return await listen(endpoint.host, endpoint.port, route, options);
   } catch (error) {
     throw listenFailure("HTTP", endpoint, error);
   }

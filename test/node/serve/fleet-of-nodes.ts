@@ -22,6 +22,7 @@ import { listenForPeers } from "../../../node/peer/peer-listener.ts";
 import { createAssetServer } from "../../../node/serve/asset.ts";
 import { openColdTurns } from "../../../node/serve/cold-turns.ts";
 import { createImageServer, type ImageServer } from "../../../node/serve/image.ts";
+import { primaryKeyOf } from "../../../node/serve/asset-key.ts";
 import type { AssetOrder, ImageOrder } from "../../../node/serve/order.ts";
 import { cacheStatusOf, type Delivery } from "../../../node/deliver/outcome.ts";
 import { joinPeers, type PeerCounts } from "../../../node/serve/peers.ts";
@@ -287,11 +288,14 @@ export async function startNodes(
       peerApp: app,
       get: (source, variant = {}, clientNetwork, signal) =>
         images.serve(orderOf(source, variant), testContext(clientNetwork, signal)),
-      getNow: (source, variant = {}) => images.serveNow(orderOf(source, variant)),
+      getNow: (source, variant = {}) => images.serveNow(orderOf(source, variant), true),
       async asset(target, fields = {}) {
         assert(assetsHost?.kind === "assets");
         return await withWholeBody(
-          await assets.serve({ host: assetsHost, method: "GET", target, fields }, testContext()),
+          await assets.serve(
+            { host: assetsHost, method: "GET", target, primaryKey: primaryKeyOf(assetsHost, target), fields },
+            testContext(),
+          ),
         );
       },
       async event(data) {

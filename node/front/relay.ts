@@ -1,0 +1,73 @@
+/**
+ * The way from a client's connection to Node's HTTP server for what the front does not answer. To the server, a relay
+ * is a connection; what it sends goes out on the client's.
+ */
+import type { Socket } from "node:net";
+import { Duplex } from "node:stream";
+
+/** What Node's server and the application use of a connection, beside the stream itself. */
+export interface Relay extends Duplex {
+  readonly remoteAddress: string | undefined;
+  setTimeout: (timeMs: number) => Relay;
+  destroySoon: () => void;
+}
+
+/** @param socket the client's: it is closed with the relay, and the relay with it */
+export function openRelay(socket: Socket): Relay {
+  const relay = new Duplex({
+    allowHalfOpen: true,
+    decodeStrings: false,
+    read() {
+      if (socket.isPaused()) socket.resume();
+    },
+    write(chunk: Buffer | string, encoding, done) {
+      const taken = onceTaken(done);
+      socket.write(chunk, encoding, taken);
+      if (socket.writableLength === 0) taken();
+    },
+    writev(chunks, done) {
+      const taken = onceTaken(done);
+      socket.cork();
+      for (const { chunk, encoding } of chunks.slice(0, -1)) socket.write(chunk as string, encoding);
+      const last = chunks.at(-1);
+      if (last !== undefined) socket.write(last.chunk as string, last.encoding, taken);
+      socket.uncork();
+      if (socket.writableLength === 0) taken();
+    },
+    final(done) {
+      socket.end(() => {
+        done();
+      });
+    },
+    destroy(error, done) {
+      socket.destroy();
+      done(error);
+    },
+  });
+  /** Called back at once where the system took the bytes at once, as a socket's own writes are. */
+  const onceTaken = (done: () => void): ((error?: Error | null) => void) => {
+    let isDone = false;
+    return (error) => {
+      if (isDone) return;
+      isDone = true;
+      // A connection that broke is an end like others: who left did not send something unreadable.
+      if (error === undefined || error === null) done();
+      else relay.destroy();
+    };
+  };
+  const connection = Object.assign(relay, {
+    remoteAddress: socket.remoteAddress,
+    setTimeout(timeMs: number) {
+      socket.setTimeout(timeMs);
+      return connection;
+    },
+    destroySoon() {
+      if (relay.writable) relay.end();
+      if (relay.writableFinished) relay.destroy();
+      else relay.once("finish", () => relay.destroy());
+    },
+  });
+  socket.on("timeout", () => relay.emit("timeout"));
+  socket.on("close", () => relay.destroy());
+  return connection;
+}
