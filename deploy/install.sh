@@ -387,7 +387,8 @@ next_steps() {
       origin) echo "  check /etc/nearcast/origin.yaml, then: systemctl enable --now nearcast-origin" ;;
       edge)
         echo "  sysctl --system"
-        echo "  nearcast join http://ORIGIN:7070 --site SITE --token-file edge.token --data /var/lib/nearcast --no-start"
+        echo "  nearcast join http://ORIGIN:7070 --site SITE --address ADDRESS --token-file edge.token \\"
+        echo "    --data /var/lib/nearcast --no-start"
         echo "  ln -s /var/lib/nearcast/edge.yaml /etc/nearcast/edge.yaml"
         echo "  systemctl enable --now nearcast-edge"
         ;;

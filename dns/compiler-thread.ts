@@ -77,4 +77,4 @@ watchGeo(geoSettings, {
   intervalMs: geoCheckMs,
 });
 
-post({ kind: "ready", geo: geo.description });
+post({ kind: "ready" });

@@ -40,7 +40,7 @@ export type ToCompiler = Omit<CompilerInputs, "fleet"> & {
 
 /** A message from the thread. `order` is the number of the newest inputs that it includes. */
 export type FromCompiler =
-  | { readonly kind: "ready"; readonly geo: string }
+  | { readonly kind: "ready" }
   | {
       readonly kind: "snapshot";
       readonly order: number;
@@ -88,8 +88,8 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** Starts the thread; resolves when the geo data are loaded. */
-export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
+/** Starts the thread, which first loads the geo data, for seconds. Inputs that come earlier wait in its port. */
+export function openCompiler(deps: CompilerDeps): Compiler {
   const { settings, onSnapshot, clock, log } = deps;
   let thread: Worker;
   let order = 0;
@@ -131,11 +131,10 @@ export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
     }
   }
 
-  function take(message: FromCompiler, onReady: () => void): void {
+  function take(message: FromCompiler): void {
     switch (message.kind) {
       case "ready":
         restartMs = restartDelayMs.min;
-        onReady();
         return;
       case "snapshot": {
         const inputs = sent.get(message.order);
@@ -162,32 +161,28 @@ export async function openCompiler(deps: CompilerDeps): Promise<Compiler> {
     }
   }
 
-  function start(): Promise<void> {
-    thread = new Worker(new URL("./compiler-thread.ts", import.meta.url), { workerData: settings });
+  function start(): Worker {
+    const started = new Worker(new URL("./compiler-thread.ts", import.meta.url), { workerData: settings });
     sentFleet = undefined;
     sentZones = null;
-    return new Promise((resolve, reject) => {
-      thread.on("message", (message: FromCompiler) => {
-        take(message, resolve);
-      });
-      thread.on("error", (error: Error) => {
-        log.error({ error }, "the compiler thread failed; it is started again");
-      });
-      thread.on("exit", () => {
-        if (isClosed) return;
-        reject(new NearcastError("INTERNAL", "the compiler thread ended while it started"));
-        cancelRestart = clock.after(restartMs, restart);
-        restartMs = Math.min(2 * restartMs, restartDelayMs.max);
-      });
+    started.on("message", take);
+    started.on("error", (error: Error) => {
+      log.error({ error }, "the compiler thread failed; it is started again");
     });
+    started.on("exit", () => {
+      if (isClosed) return;
+      cancelRestart = clock.after(restartMs, restart);
+      restartMs = Math.min(2 * restartMs, restartDelayMs.max);
+    });
+    return started;
   }
 
   function restart(): void {
-    start().catch(() => undefined); // Logged, and retried from "exit".
+    thread = start();
     if (latest !== undefined) send(latest);
   }
 
-  await start();
+  thread = start();
   return {
     compile(inputs) {
       latest = inputs;

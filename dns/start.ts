@@ -1,12 +1,13 @@
 /**
  * Runs the responder: the compiler thread, the batch threads, the sockets, and the replacement of snapshots.
  *
- *   startDns ──▶ geo data ──▶ TCP and UDP on every address ──▶ SERVFAIL until the first update() ──▶ answers
- *                                                               update() again on each change of document or health
+ *   startDns ──▶ TCP and UDP on every address ──▶ SERVFAIL until the first update() is in force ──▶ answers
+ *       └──▶ geo data, in the compiler thread ──────▲        update() again on each change of document or health
  *
  * Batch threads answer UDP where the machine supports them, otherwise Node's dgram on the main thread does. TCP is
- * always answered on the main thread. Before the first update, zones and health are unknown: SERVFAIL sends a resolver
- * to the zone's other servers at once, whereas silence would cost it a timeout.
+ * always answered on the main thread. The addresses are bound at once, so that one that is taken is known before
+ * anything else is started. Until the geo data are loaded and the first update is in force, the answer is SERVFAIL: it
+ * sends a resolver to the zone's other servers, whereas silence would cost it a timeout.
  *
  * Where several processes share the ports, binding waits: a restarted process binds when it has its first snapshot,
  * since until then the other processes answer better. Queries that wait in the sockets of a process that ends are lost,
@@ -102,7 +103,8 @@ export interface Dns {
 const secretsIntervalMs = 60_000;
 
 /**
- * Loads the geo data and binds all addresses, unless they are shared.
+ * Binds all addresses, unless they are shared, and begins to load the geo data. It does not wait for them: the first
+ * update() does.
  * @throws NearcastError CANNOT_LISTEN if an address can't be bound; then none stays bound
  */
 export async function startDns(options: DnsOptions): Promise<Dns> {
@@ -135,7 +137,7 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
     failures.error(error.code, { err: error }, "a query failed and was answered with SERVFAIL");
   }
 
-  const compiler = await openCompiler({
+  const compiler = openCompiler({
     settings: { site: options.site, geo: options.geo ?? {}, geoCheckMs: options.geoCheckMs },
     onSnapshot(next, inputs) {
       writeTtls(next, inputs, soonestChangeMs);

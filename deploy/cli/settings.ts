@@ -75,7 +75,9 @@ export const joinedFileOf = (dataDir: string): string => join(dataDir, "edge.yam
 export const joinedTokenFileOf = (dataDir: string): string => join(dataDir, "edge.token");
 export const joinedDataDirOf = (dataDir: string): string => join(dataDir, "edge");
 const installedOriginFile = "/etc/nearcast/origin.yaml";
-const installedEdgeFile = "/etc/nearcast/edge.yaml";
+export const installedEdgeFile = "/etc/nearcast/edge.yaml";
+/** What install.sh makes of a server. */
+export const installedEdgeUnit = "/etc/systemd/system/nearcast-edge.service";
 export const upFileOf = (dataDir: string): string => join(dataDir, "up.json");
 
 /** `host:port`, with brackets around an IPv6 host. */
@@ -89,12 +91,18 @@ export function isTrialAddress(url: string): boolean {
   return host === "localhost" || host.startsWith("127.");
 }
 
+/** An empty variable counts as one that is not set. */
+function setIn(environment: Environment, name: string): string | undefined {
+  const value = environment[name];
+  return value === "" ? undefined : value;
+}
+
 export async function findOrigin(options: CommonOptions, environment: Environment): Promise<OriginPlace> {
   const dataDir = dataDirOf(options, environment);
   const known = await originOfFiles(options, environment);
   const { url, urlFrom } = ((): { url: string; urlFrom: string } => {
     if (options.origin !== undefined) return { url: options.origin, urlFrom: "--origin" };
-    const fromEnvironment = environment["NEARCAST_ORIGIN"];
+    const fromEnvironment = setIn(environment, "NEARCAST_ORIGIN");
     if (fromEnvironment !== undefined) return { url: fromEnvironment, urlFrom: "NEARCAST_ORIGIN" };
     return known ?? { url: defaultOriginUrl, urlFrom: defaultUrlFrom };
   })();
@@ -104,7 +112,7 @@ export async function findOrigin(options: CommonOptions, environment: Environmen
   }
   const tokenFile =
     options.tokenFile ??
-    environment["NEARCAST_TOKEN_FILE"] ??
+    setIn(environment, "NEARCAST_TOKEN_FILE") ??
     known?.tokenFile ??
     join(dataDir, "origin", "secrets", "writer.token");
   return { url: url.replace(/\/+$/, ""), urlFrom, token: async () => await readToken(tokenFile), tokenFile };
@@ -213,7 +221,9 @@ export async function findNodes(
   if (files.length === 0 && !isFolderNamed(options, environment) && (await exists(installedEdgeFile))) {
     files.push(installedEdgeFile);
   }
-  const named = isFolderNamed(options, environment) ? undefined : (options.origin ?? environment["NEARCAST_ORIGIN"]);
+  const named = isFolderNamed(options, environment)
+    ? undefined
+    : (options.origin ?? setIn(environment, "NEARCAST_ORIGIN"));
   const nodes: NodePlace[] = [];
   for (const file of files) {
     const config = await readEdgeConfig(file);

@@ -45,8 +45,10 @@ export function ttlOf(
   if (soonestSite === "") return { seconds: ceiling, reason: `${longest}: no site's state can change by itself` };
   // Round down: an answer must not outlive the states that it depends on.
   const seconds = Math.floor(Math.max(soonestMs, 0) / 1000);
-  const when = seconds === 0 ? "at any moment" : `in ${seconds} s at the earliest`;
-  const change = `site ${soonestSite} may go up or down ${when}`;
+  const change =
+    seconds === 0
+      ? `the state of site ${soonestSite} can change at any time`
+      : `the state of site ${soonestSite} can change in ${seconds} s at the earliest`;
   if (seconds > ceiling) return { seconds: ceiling, reason: `${longest}: ${change}` };
   if (seconds < floor) return { seconds: floor, reason: `the shortest allowed (ttlFloorSeconds): ${change}` };
   return { seconds, reason: `since ${change}` };

@@ -154,7 +154,7 @@ function wait(state: State, share: string, { signal, key }: TurnWish): Promise<v
       },
       refuse(error) {
         signal?.removeEventListener("abort", leave);
-        reject(error as Error);
+        reject(error);
       },
     };
     addWaiter(state, waiter);

@@ -3,21 +3,23 @@
  * depend on each other are in parts.ts. main.ts passes DNS in. The phases, in order:
  *
  *   data-directory    token file, lock, what the edge remembers
+ *   dns-responder     binds its addresses, answers SERVFAIL, and loads the geo data beside the other phases
  *   upstreams         clients of the origin and of the origins of assets hosts
  *   caches            decoders, memory tier, disk tier
  *   membership        the fleet as this node knows it
  *   servers           peers, image server, asset server, purger
  *   probing           prober, load, health answer
  *   origin-link       fleet secret, next token, channel to the origin
- *   dns-hosting       the responder's inputs; it binds its addresses later
+ *   dns-hosting       the responder's inputs
  *   feed-following    missed events are replayed first, purges among them
  *   applications      metrics, the application for clients, the admin listener
  *   client-listeners  once the missed purges are applied, or the origin is known to be away
- *   begin-service     document ─▶ decoders ─▶ peers ─▶ ready ─▶ first judgement ─▶ DNS ─▶ lease
+ *   begin-service     document ─▶ decoders ─▶ peers ─▶ first judgement ─▶ DNS ─▶ ready ─▶ lease
  *
  * The order matters: nothing is served from disk before the missed purges are applied (or the origin is known to be
- * away); no name is answered before every node was judged once; the node is ready when the first snapshot of names is
- * in force on every thread; and it is announced when its own answers have been correct for a while.
+ * away); no name is answered before every node was judged once; other nodes and probes are told that the node is ready
+ * when the first snapshot of names is in force on every thread (presence.ts); and it is announced when its own answers
+ * have been correct for a while.
  *
  * The stop runs in the opposite order: first the announcement and DNS send clients elsewhere, then requests that still
  * arrive are served, and only then does anything stop.
@@ -32,6 +34,7 @@ import { openApplications } from "./phases/applications.ts";
 import { openCaches } from "./phases/caches.ts";
 import { type DataDirectory, openDataDirectory } from "./phases/data-directory.ts";
 import { type DnsHosting, openDnsHosting } from "./phases/dns-hosting.ts";
+import { type DnsPart, openDnsResponder } from "./phases/dns-responder.ts";
 import { followOrigin } from "./phases/feed-following.ts";
 import { listenForClients } from "./phases/client-listeners.ts";
 import { type Membership, openMembership } from "./phases/membership.ts";
@@ -81,13 +84,14 @@ async function start(setup: EdgeSetup): Promise<Edge> {
   lifecycle.defer("waiting", () => {
     ended.abort(new Error("closing"));
   });
+  const responder = await openDnsResponder(setup);
   const upstreams = openUpstreams(setup, directory);
   const caches = await openCaches(setup);
   const membership = await joinFleet(setup, directory, upstreams);
   const servers = openServers(setup, upstreams, caches, membership);
   const probing = openProbing(setup, servers);
   const link = await openOriginLink(setup, directory, upstreams);
-  const dns = hostDns(setup, membership, probing, link);
+  const dns = hostDns(setup, responder, { membership, probing, link });
   const following = await followOrigin(setup, directory, upstreams, { membership, servers, link });
   const edge = { setup, directory, upstreams, caches, membership, servers, probing, link, dns, following };
   const { clientSide, admin } = await openApplications(edge);
@@ -124,14 +128,16 @@ async function joinFleet(setup: EdgeSetup, { memory }: DataDirectory, { origin }
   return membership;
 }
 
-/**
- * Connects the DNS responder to its inputs. It binds its addresses in the last phase, which also defers its closing.
- */
-function hostDns(setup: EdgeSetup, membership: Membership, { prober }: Probing, { secrets }: OriginLink): DnsHosting {
-  const { config, startDns, process, parts, log } = setup;
+/** Connects the DNS responder to its inputs. It gets the first ones in the last phase, which also closes it first. */
+function hostDns(
+  { parts, log }: EdgeSetup,
+  part: DnsPart | undefined,
+  sources: { membership: Membership; probing: Probing; link: OriginLink },
+): DnsHosting {
+  const { membership } = sources;
+  const { prober } = sources.probing;
   const dns = openDnsHosting({
-    config,
-    startDns,
+    part,
     inputs: () => {
       const current = membership.current();
       if (current === null) return null;
@@ -140,8 +146,7 @@ function hostDns(setup: EdgeSetup, membership: Membership, { prober }: Probing, 
       return { fleet, version: current.version, siteStates: prober.sites(), keptShares: prober.keptShares() };
     },
     soonestChangesMs: prober.soonestChangesMs,
-    secrets: secrets.secrets,
-    process,
+    secrets: sources.link.secrets.secrets,
     log,
   });
   parts.dns = dns;

@@ -21,7 +21,7 @@ import type { DnsHosting } from "./phases/dns-hosting.ts";
 import type { Membership } from "./phases/membership.ts";
 
 export interface Parts {
-  /** This node's own readiness, whatever the fleet says of it. */
+  /** Whether this process serves HTTP and peers, whatever its DNS does and the fleet says of it. */
   presence: Presence;
   membership: Membership | null;
   images: ImageServer | null;
@@ -71,11 +71,6 @@ export function soonestChanges(parts: Parts, msBySite: ReadonlyMap<string, numbe
 export function secretsChanged(parts: Parts, fresh: readonly Uint8Array[]): void {
   parts.dns?.setSecrets(fresh);
   parts.channel?.secretsChanged();
-}
-
-/** The readiness that other nodes see: this node's own, or draining when it takes no new clients. */
-export function presenceTold({ presence, membership }: Parts): Presence {
-  return presence === "ready" && membership?.standing() !== "listed" ? "draining" : presence;
 }
 
 /** The current fleet secret and the previous one; empty before the first is known. */

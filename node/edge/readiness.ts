@@ -13,7 +13,7 @@ export function unreadyReasons(edge: OpenedEdge): string[] {
   const complaint = upstreams.origin.tokenComplaint(directory.tokenFile.path);
   if (complaint !== undefined) reasons.push(complaint);
   if (membership.current() === null) reasons.push(whyNoFleet(edge));
-  if (config.dns.addresses.length > 0 && dns.version() === 0) reasons.push("DNS does not answer yet");
+  if (config.dns.addresses.length > 0 && !dns.answers()) reasons.push("DNS does not answer yet");
   return reasons;
 }
 

@@ -6,7 +6,7 @@ import type { Random } from "#base/random.ts";
 import type { EdgeConfig } from "../config.ts";
 import type { ProcessPlace } from "../processes/process-share.ts";
 import type { Siblings } from "../processes/machine-load.ts";
-import type { StartDns } from "./phases/dns-hosting.ts";
+import type { StartDns } from "./phases/dns-responder.ts";
 import type { Parts } from "./parts.ts";
 
 export interface EdgeDeps {

@@ -136,7 +136,8 @@ export function openProbeClient(options: { secrets: () => readonly Uint8Array[];
 function resultOf(status: 200 | 503, { state, answer }: Partial<HealthBody>): ProbeResult {
   const said = answer === undefined ? {} : { answer };
   if (status === 200) return { outcome: "ready", ...said };
-  return state === "draining" ? { outcome: "draining", ...said } : { outcome: "failed", reason: `status ${status}` };
+  if (state === "draining") return { outcome: "draining", ...said };
+  return { outcome: "failed", reason: state === "starting" ? "starting" : `status ${status}` };
 }
 
 function unproven(reason: string): ProbeResult {

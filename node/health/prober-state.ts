@@ -14,7 +14,10 @@ import type { KeptShares, Shedding } from "./load-shedding.ts";
 export interface ProberOptions {
   /** This node's name. */
   self: string;
-  /** This node's own readiness. */
+  /**
+   * This node's own readiness, as probes are told. While it is starting, it counts itself as up: when its DNS answers,
+   * it is ready.
+   */
   presence: () => "starting" | "ready" | "draining";
   /** This node's health answer to others; its load counts here, too. */
   answer: () => HealthAnswer;

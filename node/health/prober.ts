@@ -11,7 +11,8 @@
  *                                       all ─▶ soonest changes ──▶ judgedRound(), soon after, several at once
  *
  * A node is judged again when it answers or fails. Nodes in trouble are judged 20 times per interval, since witnesses
- * come and go. This node does not probe itself; it uses its own readiness.
+ * come and go. This node does not probe itself; it uses its own readiness. While it is starting, it counts itself as
+ * up: it will be when its DNS answers, and others can't reach it yet.
  *
  * Attempts at one node overlap while it does not answer: one each tenth of the interval, each cut off after an interval
  * at most, so some ten are under way. That bounds the timers; health-answer.ts bounds the answers. An attempt that is
@@ -292,7 +293,8 @@ function lookAtSelf(state: ProberState, one: Watched, settings: ProbeSettings): 
   const now = presence();
   state.answers.set(self, answer());
   let result: ProbeResult = { outcome: now === "draining" ? "draining" : "ready" };
-  if (now === "starting") result = { outcome: "failed", reason: "starting" };
+  // What others see of it while it starts says nothing about its links.
+  if (now === "starting") state.reputation = { reachedMs: nowMs, heardMs: nowMs };
   else if (!state.isIsolated && isForsaken(state.reputation, nowMs, settings)) {
     result = { outcome: "failed", reason: "other nodes do not reach it, though it reaches them" };
   }

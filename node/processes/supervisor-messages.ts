@@ -9,7 +9,7 @@
  * processes alike, and one order that arrives on two paths must not count as two.
  */
 
-/** The load of a process, or of a machine. */
+/** The load of a process, or of a machine, and what it can answer. */
 export interface Numbers {
   readonly requestsPerSecond: number;
   readonly bytesPerSecond: number;
@@ -17,6 +17,8 @@ export interface Numbers {
   readonly rendersWaiting: number;
   /** The delay of the event loop; of several processes the longest, since delays don't add up. */
   readonly loopDelayMs: number;
+  /** Of several processes: any of them answers DNS on the ports that they share. */
+  readonly answersDns: boolean;
 }
 
 export type FromProcess =
@@ -25,7 +27,13 @@ export type FromProcess =
 export type FromSupervisor =
   { readonly kind: "drain" } | { readonly kind: "hurry" } | { readonly kind: "others"; readonly numbers: Numbers };
 
-export const idle: Numbers = { requestsPerSecond: 0, bytesPerSecond: 0, rendersWaiting: 0, loopDelayMs: 0 };
+export const idle: Numbers = {
+  requestsPerSecond: 0,
+  bytesPerSecond: 0,
+  rendersWaiting: 0,
+  loopDelayMs: 0,
+  answersDns: false,
+};
 
 export function sumOf(all: Iterable<Numbers>): Numbers {
   let sum = idle;
@@ -35,6 +43,7 @@ export function sumOf(all: Iterable<Numbers>): Numbers {
       bytesPerSecond: sum.bytesPerSecond + one.bytesPerSecond,
       rendersWaiting: sum.rendersWaiting + one.rendersWaiting,
       loopDelayMs: Math.max(sum.loopDelayMs, one.loopDelayMs),
+      answersDns: sum.answersDns || one.answersDns,
     };
   }
   return sum;

@@ -173,7 +173,7 @@ function answerFrom(env: Env, request: Request, at: LookedUp): AssetDelivery | P
       if (turn === true) return await ask(env, request, at, late);
       await turn;
       const later = await lookUp(env, request);
-      if (later.found?.use.state === "fresh") return await storedDelivery(later.found, "fresh");
+      if (later.found?.use.state === "fresh") return storedDelivery(later.found, "fresh");
       return await ask(env, request, later, late);
     },
     askBehind: (before) => fetchBehind(env, { ...request, ...at, before: before.entry }),

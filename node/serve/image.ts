@@ -328,7 +328,7 @@ async function explain(images: Images, order: ImageOrder): Promise<Record<string
     tier: tier ?? null,
     storedAt: facts === undefined ? null : new Date(facts.storedAtMs).toISOString(),
     verdict: tier === undefined ? "miss" : use.state,
-    why: tier === undefined ? "this variant is in no tier" : whyOf(record, use),
+    why: tier === undefined ? "neither memory nor disk of this node has this variant" : whyOf(record, use),
   };
 }
 

@@ -115,7 +115,10 @@ test("an answer is explained: rule, candidates with their distance, load and wei
     ["img.cdn.test", "geo", "distance", "tyo", ["127.0.3.1"], "3.0.0.0/8", 8],
   );
   assert.match(told.why, /^tyo is the nearest, \d+ km away$/);
-  assert.deepEqual([told.ttlSeconds, told.ttlReason], [12, "since site nyc may go up or down in 12 s at the earliest"]);
+  assert.deepEqual(
+    [told.ttlSeconds, told.ttlReason],
+    [12, "since the state of site nyc can change in 12 s at the earliest"],
+  );
   assert.deepEqual([told.standing, told.shedBy, told.overrideIndex], ["up", [], null]);
   assert.deepEqual(
     told.candidates.map((one) => [

@@ -1,26 +1,28 @@
-/** An edge that can't have its DNS port: it says so, ends, and leaves none of its processes behind. */
+/** An edge that can't have one of its ports: it says so, ends, and leaves none of its processes behind. */
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { start } from "../support/started.ts";
-import { startWorld } from "../support/world.ts";
+import { startWorld, type World } from "../support/world.ts";
 
 const edgeMain = fileURLToPath(new URL("../../node/main.ts", import.meta.url));
 
-test("a DNS port that is taken ends the start with a reason, and the decoders before it", async (t) => {
-  const world = await startWorld(t, ["fra"]);
-  const edge = world.edge("fra");
-  await edge.program().kill();
-  const taken = createSocket("udp4").bind(edge.dns.port, edge.dns.host);
-  t.after(() => taken.close());
-  await once(taken, "listening");
+interface FailedStart {
+  said: string;
+  /** Number of decoders that it started, and those that are left. */
+  decoders: number;
+  left: readonly string[];
+}
 
-  const ran = start(t, [edgeMain, "--config", join(world.directory, `${edge.name}.yaml`)]);
+/** The start of an edge that was stopped before. */
+async function failedStart(t: TestContext, world: World): Promise<FailedStart> {
+  const ran = start(t, [edgeMain, "--config", join(world.directory, `${world.edge("fra").name}.yaml`)]);
   const children = new Set<string>();
   const watching = new AbortController();
   const watched = watch(ran.child.pid ?? 0, children, watching.signal);
@@ -28,26 +30,55 @@ test("a DNS port that is taken ends the start with a reason, and the decoders be
   const left = [...children].filter((pid) => existsSync(`/proc/${pid}`));
   watching.abort();
   await watched;
-  const { host, port } = edge.dns;
-  assert.ok(
-    ran
-      .said()
-      .endsWith(`nearcast edge: can't listen for DNS over UDP on ${host} port ${port}: the address is in use\n`),
-    ran.said(),
-  );
-  assert.ok(children.size > 0, "no decoder was ever seen");
+  return { said: ran.said(), decoders: children.size, left };
+}
+
+test("a DNS port that is taken ends the start with a reason, before any decoder is started", async (t) => {
+  const world = await startWorld(t, ["fra"]);
+  const { dns, program } = world.edge("fra");
+  await program().kill();
+  const taken = createSocket("udp4").bind(dns.port, dns.host);
+  t.after(() => taken.close());
+  await once(taken, "listening");
+  const { said, decoders } = await failedStart(t, world);
+  const reason = `can't listen for DNS over UDP on ${dns.host} port ${dns.port}: the address is in use`;
+  assert.ok(said.endsWith(`nearcast edge: ${reason}\n`), said);
+  assert.equal(decoders, 0);
+});
+
+test("an HTTP port that is taken ends the start with a reason, and the decoders before it", async (t) => {
+  const world = await startWorld(t, ["fra"]);
+  const { url, program } = world.edge("fra");
+  const { hostname, port } = new URL(url);
+  await program().kill();
+  const taken = createServer().listen(Number(port), hostname);
+  t.after(() => taken.close());
+  await once(taken, "listening");
+  const { said, decoders, left } = await failedStart(t, world);
+  const reason = `can't listen for HTTP on ${hostname} port ${port}: the address is in use`;
+  assert.ok(said.endsWith(`nearcast edge: ${reason}\n`), said);
+  assert.ok(decoders > 0, "no decoder was ever seen");
   assert.deepEqual(left, []);
 });
 
-/** Collects the processes that `pid` has started. */
+/** Collects the decoders that `pid` has started. */
 async function watch(pid: number, children: Set<string>, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     try {
       const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
-      for (const child of text.split(" ").filter((part) => part !== "")) children.add(child);
+      for (const child of text.split(" ").filter((part) => part !== "")) if (isDecoder(child)) children.add(child);
     } catch {
       return; // it has ended
     }
     await sleep(10);
+  }
+}
+
+/** Other children are short commands, such as the one that asks for the release. */
+function isDecoder(pid: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("/node/image/");
+  } catch {
+    return false;
   }
 }

@@ -15,7 +15,7 @@ import { systemReason } from "#base/system-reason.ts";
 import { type Command, InvalidArgumentError } from "commander";
 import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
-import { resolve } from "node:path";
+import { basename, resolve } from "node:path";
 import type { EdgeConfig } from "../../../node/config.ts";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";
 import { type Decided, disagreements, edgeText } from "./join/edge-file.ts";
@@ -31,6 +31,8 @@ import {
   defaultDataDir,
   exists,
   hostPort,
+  installedEdgeFile,
+  installedEdgeUnit,
   joinedDataDirOf,
   joinedFileOf,
   joinedTokenFileOf,
@@ -148,6 +150,7 @@ async function join(cli: Cli, originUrl: string, options: JoinOptions): Promise<
       await giveToOwnerOf(dataDir, [configFile]);
     }
     const start = `${command} edge --config ${configFile}`;
+    const isInstalled = await exists(installedEdgeUnit);
     output.answer({ ...node, revision, unchanged, configFile, command: start }, () => [
       `${node.name} ${unchanged ? "is already a node of" : "joined"} site ${node.site} (roster revision ${revision})`,
       `  HTTP           ${node.http}`,
@@ -155,16 +158,22 @@ async function join(cli: Cli, originUrl: string, options: JoinOptions): Promise<
       `  configuration  ${configFile}`,
       ...(options.start
         ? ["starting; DNS hands out its address as soon as the other nodes find it up"]
-        : [
-            `to start it: ${start}`,
-            "or as a service, if deploy/install.sh installed nearcast:",
-            `  ln -s ${configFile} /etc/nearcast/edge.yaml && systemctl enable --now nearcast-edge`,
-          ]),
+        : startLines(configFile, start, isInstalled)),
     ]);
     return configFile;
   } finally {
     await client.close();
   }
+}
+
+/** On a server, the service starts the edge: by hand it would run as root. */
+function startLines(configFile: string, start: string, isInstalled: boolean): string[] {
+  if (!isInstalled) return [`to start it in the foreground: ${start}`];
+  return [
+    "to start it:",
+    `  ln -s ${configFile} ${installedEdgeFile}`,
+    `  systemctl enable --now ${basename(installedEdgeUnit, ".service")}`,
+  ];
 }
 
 const tokenAdvice =

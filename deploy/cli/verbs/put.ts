@@ -5,8 +5,9 @@
  *   put chair.jpg shop/stool.jpg     shop/stool.jpg        one file: PATH is its name, or its folder if it ends in /
  *   put a.jpg photos/ shop           shop/a.jpg, shop/…    several, or a folder: PATH is put before each name
  *
- * The last argument is PATH if no such file or folder exists here; `--to PATH` is unambiguous. Bytes are streamed, four
- * uploads at a time; an interrupted upload starts again from the beginning, which is harmless, as storing is atomic.
+ * The last argument is PATH if no such file or folder exists here; `--to PATH` is unambiguous. If it exists and looks
+ * like a destination, the verb refuses and says how to write either. Bytes are streamed, four uploads at a time; an
+ * interrupted upload starts again from the beginning, which is harmless, as storing is atomic.
  */
 import { sleep } from "#base/clock.ts";
 import { counted } from "#base/counted.ts";
@@ -42,13 +43,16 @@ export function addPut(program: Command, cli: Cli): void {
     summary: "store pictures at the origin",
     more: [
       "PATH is the name at the origin: the new name of a single file, or the prefix of several. The last argument is",
-      "PATH unless it names a local file. Directories are searched for .jpg, .jpeg, .png, .webp, .gif and .avif files.",
+      "PATH unless it names a local file or directory. If it names one and could be PATH, nothing is stored: write",
+      "--to PATH for the name, and ./PATH for the local file. So `put a.jpg b.jpg` stores two local files under their",
+      "own names, `put summer/a.jpg ./winter/b.jpg` two from different directories.",
+      "Directories are searched for .jpg, .jpeg, .png, .webp, .gif and .avif files.",
       "Storing under an existing name makes a new version.",
     ].join("\n"),
-    examples: ["put chair.jpg", "put chair.jpg shop/stool.jpg", "put *.jpg photos --to shop/2026"],
+    examples: ["put chair.jpg", "put chair.jpg --to shop/stool.jpg", "put *.jpg photos --to shop/2026"],
   }).usage("[options] <FILE...> [PATH]");
   withOrigin(verb)
-    .option("--to <path>", "name or prefix at the origin, when the last argument is also a local file")
+    .option("--to <path>", "name or prefix at the origin; all arguments are then local files and directories")
     .action(async (words: string[], options: PutOptions) => {
       const output = outputOf(cli, options);
       const { uploads, skipped } = await findUploads(words, options.to);

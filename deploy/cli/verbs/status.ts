@@ -1,4 +1,5 @@
 /** `nearcast status`: the state of the origin, and the fleet as the asked nodes see it. */
+import { command } from "#base/command-name.ts";
 import type { Command } from "commander";
 import { askNodes, askNodesHere, type Asked, type NodeOptions, wayText } from "../ask-nodes.ts";
 import { CommandFailure, type ExitCode, exitCodes } from "../exit-codes.ts";
@@ -24,7 +25,7 @@ export function addStatus(program: Command, cli: Cli): void {
       "",
       "The nodes that were asked:",
       "  ASKED     the node",
-      "  STATE     ready, draining, drained, not ready, or why it did not answer",
+      "  STATE     ready, draining, removed, not ready, or why it did not answer",
       "  FLEET     the version of the fleet document in use",
       "  FEED      live, replaying (catching up on missed events) or disconnected",
       "  EVENT     the last event applied",
@@ -70,7 +71,11 @@ export function addStatus(program: Command, cli: Cli): void {
 function closingLines(asked: Asked, failure: CommandFailure | undefined): string[] {
   if (asked.replies.length > 0) return [`(${wayText(asked)})`];
   if (failure === undefined) return ["The fleet has no nodes yet."];
-  return [`No node could be asked: ${failure.message}`, ...failure.lines.map((line) => `  ${line}`)];
+  return [
+    `No node could be asked: ${failure.message}`,
+    ...failure.lines.map((line) => `  ${line}`),
+    `  While the origin is away, run \`${command} status\` on a node: there it asks the node itself.`,
+  ];
 }
 
 /** `failure`: why nobody could ask it. */

@@ -8,6 +8,7 @@
  * verbs continue to use what already runs (they read up.json, which is written once everything listens).
  */
 import { isStartedByNpm } from "#base/npm-parent.ts";
+import { counted } from "#base/counted.ts";
 import type { Command } from "commander";
 import { askAdmin } from "../admin-client.ts";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";
@@ -127,6 +128,7 @@ async function startAll(
   start: (plan: Child["plan"]) => Promise<Child>,
 ): Promise<{ host: string }> {
   const output = outputOf(cli, options);
+  output.note("starting the origin …");
   const originChild = await start(setup.origin.plan);
   const { host, port } = setup.origin.config.listen;
   const place = { ...(await findOrigin({ data: setup.dataDir }, {})), url: `http://${hostPort(host, port)}` };
@@ -139,12 +141,14 @@ async function startAll(
     const fleet = await provideFleet(client, setup);
     await writeSetup(setup);
     if (fleet.isNew) output.note(`published version ${fleet.version} of the fleet document`);
+    output.note(`starting ${counted(setup.edges.length, "edge")}: loading the geo data takes a while …`);
     await Promise.all(
       setup.edges.map(async ({ config, plan }) => {
         const child = await start(plan);
         const adminUrl = `http://${hostPort(config.admin.host, config.admin.port)}`;
         const node = { name: config.node, site: config.site, adminUrl, dns: [] };
         await until(cli, child, async () => (await askAdmin(node, "/readyz")).status === 200);
+        output.note(`${config.node} is ready`);
       }),
     );
     await saveState(setup);

@@ -11,8 +11,9 @@ import { createMetrics, type Metrics } from "../../observe/metrics-registry.ts";
 import { describeStatus, explainUrl } from "../admin-views.ts";
 import { type ClientSide, listenOn } from "./client-listeners.ts";
 import type { OpenedEdge } from "../opened-edge.ts";
-import { fleetVersion, type Parts, presenceTold } from "../parts.ts";
+import { fleetVersion, type Parts } from "../parts.ts";
 import { healthAnswer } from "./probing.ts";
+import { presenceTold } from "../presence.ts";
 import { unreadyReasons, warnings } from "../readiness.ts";
 
 export interface Applications {
@@ -33,7 +34,7 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
     images: servers.images,
     assets: servers.assets,
     fleet: membership.current,
-    presence: () => presenceTold(parts),
+    presence: () => presenceTold(setup),
     load: probing.load,
     gate: () => replayGate(parts),
     served: metrics.served,

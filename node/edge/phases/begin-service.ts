@@ -1,6 +1,6 @@
 /**
- * The last phase, which may wait for the origin indefinitely: document ─▶ decoders ─▶ peers ─▶ ready ─▶ first judgement
- * of all nodes ─▶ DNS ─▶ lease.
+ * The last phase, which may wait for the origin indefinitely: document ─▶ decoders ─▶ peers ─▶ first judgement of all
+ * nodes ─▶ DNS ─▶ ready ─▶ lease. A node without DNS is ready when it has its peers.
  */
 import { sleep } from "#base/clock.ts";
 import type { Listener } from "../../http/listener.ts";
@@ -30,15 +30,14 @@ export async function beginService(
   // With shared ports, other processes serve meanwhile, but connections that the kernel gives to this process need
   // service.
   if (setup.process.sharesPorts) await listenForClients(setup, clientSide, listeners);
+  // Others are told so when DNS answers as well (presence.ts).
   if (parts.presence === "starting") parts.presence = "ready";
   probing.prober.watch(membership.fleet());
   await probing.prober.judged();
   if (ended.aborted) return;
-  if (config.dns.addresses.length > 0) {
-    // Deferred here, so that at the end DNS stops before HTTP.
-    lifecycle.defer("DNS", dns.close);
-    await dns.start();
-  }
+  // Deferred here, so that at the end DNS stops before HTTP.
+  lifecycle.defer("DNS", dns.close);
+  await dns.begin();
   parts.loop = openLoopMeter(clock);
   lifecycle.defer("loop meter", parts.loop.close);
   const { announce } = config;

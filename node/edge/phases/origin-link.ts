@@ -7,7 +7,8 @@ import { openOriginChannel, type OriginChannel, type PlainAnswer } from "../../f
 import { followNextToken, type NextToken } from "../../fetch/next-token.ts";
 import { followSecrets, type SecretFollower } from "../../fetch/secrets.ts";
 import type { DataDirectory } from "./data-directory.ts";
-import { feedSeq, fleetVersion, type Parts, presenceTold, secretsChanged } from "../parts.ts";
+import { feedSeq, fleetVersion, type Parts, secretsChanged } from "../parts.ts";
+import { presenceTold } from "../presence.ts";
 import type { EdgeSetup } from "../setup.ts";
 import type { Upstreams } from "./upstreams.ts";
 
@@ -46,7 +47,7 @@ export async function openOriginLink(
       release,
       understands: vocabularyOf(fleetSchema),
     }),
-    presence: () => ({ state: presenceTold(parts), fleetVersion: fleetVersion(parts), feedSeq: feedSeq(parts) }),
+    presence: () => ({ state: presenceTold(setup), fleetVersion: fleetVersion(parts), feedSeq: feedSeq(parts) }),
     // The same answers as the admin listener's, so that both ways agree.
     answer: (question, isBrief) => askAdmin(parts, adminTargetOf(question, isBrief)),
     tell: origin.tell,

@@ -3,7 +3,8 @@ import type { HealthAnswer } from "#health/health.ts";
 import { createLoadMeter, type LoadMeter } from "#health/load-meter.ts";
 import { openProber, type Prober } from "#health/prober.ts";
 import { openProbeClient, type ProbeClient } from "../../fetch/http-probe.ts";
-import { feedSeq, fleetSecrets, fleetVersion, healthChanged, presenceTold, soonestChanges } from "../parts.ts";
+import { feedSeq, fleetSecrets, fleetVersion, healthChanged, soonestChanges } from "../parts.ts";
+import { presenceTold } from "../presence.ts";
 import type { Servers } from "./servers.ts";
 import type { EdgeSetup } from "../setup.ts";
 
@@ -23,11 +24,12 @@ export function openProbing(setup: EdgeSetup, { images }: Servers): Probing {
     bytesPerSecond: load.bytesPerSecond(),
     rendersWaiting: images.counts().turns.waiting,
     loopDelayMs: parts.loop?.delayMs() ?? 0,
+    answersDns: parts.dns?.answers() ?? false,
   }));
   lifecycle.defer("sibling processes", siblings.close);
   const prober = openProber({
     self: config.node,
-    presence: () => presenceTold(parts),
+    presence: () => presenceTold(setup),
     answer: () => healthAnswer(setup),
     probe: probes.probe,
     changed: () => {

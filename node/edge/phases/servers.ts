@@ -6,8 +6,9 @@ import { createImageServer, type ImageServer } from "../../serve/image.ts";
 import { createPurger, type Purger } from "../../serve/purger.ts";
 import type { Caches } from "./caches.ts";
 import type { Membership } from "./membership.ts";
-import { currentFleet, feedSeq, fleetSecrets, presenceTold } from "../parts.ts";
+import { currentFleet, feedSeq, fleetSecrets } from "../parts.ts";
 import { openPeering, type Peering } from "../peering.ts";
+import { presenceTold } from "../presence.ts";
 import type { EdgeSetup } from "../setup.ts";
 import type { Upstreams } from "./upstreams.ts";
 
@@ -58,7 +59,8 @@ export function openServers(
   return { peering, images, assets, purger, coldTurns, transfers };
 }
 
-function openPeeringIfAny({ config, process, lifecycle, parts, clock, log }: EdgeSetup): Peering | null {
+function openPeeringIfAny(setup: EdgeSetup): Peering | null {
+  const { config, process, lifecycle, parts, clock, log } = setup;
   const { peer } = config;
   if (peer === undefined) return null;
   const peering = openPeering({
@@ -66,7 +68,7 @@ function openPeeringIfAny({ config, process, lifecycle, parts, clock, log }: Edg
     place: process,
     fleet: () => currentFleet(parts),
     prober: () => parts.prober ?? nothingProbed,
-    isReady: () => presenceTold(parts) === "ready",
+    isReady: () => presenceTold(setup) === "ready",
     rendersWaiting: () => parts.images?.counts().turns.waiting ?? 0,
     secrets: () => fleetSecrets(parts),
     position: () => parts.feed?.position() ?? null,

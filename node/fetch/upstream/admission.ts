@@ -17,7 +17,7 @@ import {
 } from "./places.ts";
 import { canSpend, trySpend } from "./budget.ts";
 import { firstToGiveWay, givesWayTo, isSuspect, suspect } from "./overdue.ts";
-import { sendProbe } from "./probe.ts";
+import { checkRecovery } from "./recovery-check.ts";
 import { placesPerOrigin, type Upstream, type Waiter } from "./upstream.ts";
 
 /** Who waits longer would rather have an error page, or another try: a visitor leaves a page after some seconds. */
@@ -37,7 +37,7 @@ export async function enter(upstream: Upstream, wish: PlaceWish, signal: AbortSi
   const admission = admit(breaker, clock.monotonicMs());
   if (admission === "refused") throw notAsked(upstream);
   if (admission === "probe-first") {
-    void sendProbe(upstream, (isAlive) => {
+    void checkRecovery(upstream, (isAlive) => {
       if (!isAlive) refuseWaiters(upstream);
       pump(upstream);
     });

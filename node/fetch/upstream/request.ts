@@ -23,7 +23,7 @@ import { firstHead } from "./hedge.ts";
 import { holdIfSlow } from "./held-bodies.ts";
 import type { Awaited } from "./overdue.ts";
 import type { PlaceWish } from "./places.ts";
-import { rememberGood, verify } from "./probe.ts";
+import { rememberGood, verify } from "./recovery-check.ts";
 import type { Upstream } from "./upstream.ts";
 
 export interface UpstreamWish {

@@ -4,7 +4,7 @@
  * the functions that change it.
  *
  *   request.ts ──▶ admission.ts (breaker, places) ──▶ hedge.ts ──▶ exchange.ts ──▶ connections.ts ──▶ connect.ts
- *       │               └──▶ probe.ts, overdue.ts                                                        origin
+ *       │               └──▶ recovery-check.ts, overdue.ts                                              origin
  *       └── retries within a budget; failures per URL
  */
 import type { Clock } from "#base/clock.ts";

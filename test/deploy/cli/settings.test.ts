@@ -22,5 +22,6 @@ test("what is left of a trial in ./data is not asked where another origin is nam
   assert.deepEqual(await names({ origin: "http://127.0.0.1:7070/" }, {}), ["fra1"]);
   assert.deepEqual(await names({ origin: elsewhere }, {}), []);
   assert.deepEqual(await names({}, { NEARCAST_ORIGIN: elsewhere }), []);
+  assert.deepEqual(await names({}, { NEARCAST_ORIGIN: "" }), ["fra1"], "an empty variable is not set");
   assert.deepEqual(await names({ data: "data" }, { NEARCAST_ORIGIN: elsewhere }), ["fra1"], "the folder was named");
 });

@@ -86,7 +86,7 @@ function openByHand(limits: { waitingMax?: number; waitingOfShareMax?: number; r
     turns,
     /** What became of each, in that order: its name, or its name and the code or reason of its end. */
     ends,
-    take(name: string, share: string, wish?: TurnWish): void {
+    take: (name: string, share: string, wish?: TurnWish): void => {
       const turn = turns.take(share, wish);
       if (turn === true) ends.push(name);
       else {
@@ -96,11 +96,11 @@ function openByHand(limits: { waitingMax?: number; waitingOfShareMax?: number; r
         );
       }
     },
-    skip(ms: number): void {
+    skip: (ms: number): void => {
       nowMs += ms;
     },
     /** One turn of the loop; returns whether anything was scheduled for it. */
-    async turn(): Promise<boolean> {
+    turn: async (): Promise<boolean> => {
       const now = scheduled;
       scheduled = [];
       for (const run of now) run();

@@ -20,7 +20,7 @@ test("what a probe makes of each answer; it never throws", async (t) => {
   const rows: [what: string, script: Script, wanted: RegExp][] = [
     ["ready", answering(200, {}, '{"state":"ready"}'), /^ready$/],
     ["draining", answering(503, {}, '{"state":"draining"}'), /^draining$/],
-    ["starting", answering(503, {}, '{"state":"starting"}'), /^failed: status 503$/],
+    ["starting", answering(503, {}, '{"state":"starting"}'), /^failed: starting$/],
     ["not there", answering(404, {}), /^failed: status 404$/],
     ["a redirect", answering(302, { location: "/ok" }), /^failed: status 302$/],
     ["no answer", () => undefined, /^failed: no answer within 100 ms$/],
@@ -154,7 +154,7 @@ test("what only looks like draining is a failure", async (t) => {
   const client = openProbeClient({ secrets: () => [], clock: systemClock });
   t.after(() => client.close());
   const origin = await startLoopbackOrigin(t, answering(200, {}));
-  for (const said of ['{"state":"starting","note":"draining"}', '"draining"', '{"state":["draining"]}', "draining"]) {
+  for (const said of ['{"state":"other","note":"draining"}', '"draining"', '{"state":["draining"]}', "draining"]) {
     origin.script(answering(503, {}, said));
     assert.deepEqual(await client.probe(at(origin.url), 2000), { outcome: "failed", reason: "status 503" }, said);
   }

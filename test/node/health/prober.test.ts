@@ -286,8 +286,25 @@ test("of itself a node takes its own word, never a probe; draining counts at onc
   assert.equal(prober.sites().get("ams"), "up");
   so.presence = "starting";
   await pass(1000);
-  assert.equal(prober.sites().get("ams"), "down");
+  assert.equal(prober.sites().get("ams"), "up", "its DNS will answer with its own site from the first answer on");
   assert.equal(probed.get("http://ams"), undefined);
+  prober.close();
+});
+
+test("a long start, during which no other node reaches this one, does not count against it", async () => {
+  const { prober, answers, so, pass } = bench();
+  const id = watchedId(["ams1", "fra1", "nyc1"]);
+  const listing: ProbeResult = { outcome: "ready", answer: { unreachable: ["ams1"], watched: id } };
+  answers.set("http://fra", listing).set("http://nyc", listing);
+  so.presence = "starting";
+  prober.watch(fleetWith({ sites: [site("ams"), site("fra"), site("nyc")] }));
+  await pass(60_000);
+  assert.equal(prober.sites().get("ams"), "up");
+  so.presence = "ready";
+  await pass(9000);
+  assert.equal(prober.sites().get("ams"), "up");
+  await pass(3000);
+  assert.equal(prober.sites().get("ams"), "down");
   prober.close();
 });
 

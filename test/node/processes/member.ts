@@ -43,6 +43,7 @@ siblings.follow(() => ({
   bytesPerSecond: 1000,
   rendersWaiting: Number(index),
   loopDelayMs: 5 - Number(index),
+  answersDns: index === "1",
 }));
 let last = "";
 systemClock.every(20, () => {

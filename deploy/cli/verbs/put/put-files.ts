@@ -1,8 +1,9 @@
 /** Decides which files `nearcast put` stores, under which names, and which it skips, with the reason. */
+import { command } from "#base/command-name.ts";
 import { systemReason } from "#base/system-reason.ts";
 import type { Stats } from "node:fs";
 import { lstat, readdir, realpath, stat } from "node:fs/promises";
-import { basename, extname, join } from "node:path";
+import { basename, dirname, extname, isAbsolute, join } from "node:path";
 import { CommandFailure, exitCodes } from "../../exit-codes.ts";
 
 export interface Upload {
@@ -57,6 +58,7 @@ const depthMax = 64;
 /**
  * @param words files and folders; the last one may be the path at the origin
  * @param to the path at the origin, if it was given separately
+ * @throws CommandFailure for a file that is not there, two files of one name, and a last word that can mean both
  */
 export async function findUploads(words: readonly string[], to: string | undefined): Promise<Found> {
   const there = await Promise.all(words.map(async (word) => ({ word, stats: await statOf(word) })));
@@ -66,6 +68,7 @@ export async function findUploads(words: readonly string[], to: string | undefin
     path = last.word;
     there.pop();
   }
+  if (path === undefined) refuseAmbiguous(there);
   const sources = there.map(({ word, stats }) => {
     if (stats === undefined) throw new CommandFailure(exitCodes.usage, notThere(word));
     return { word, stats };
@@ -156,6 +159,36 @@ function whyNot(name: string): string | undefined {
   if (name.startsWith("._")) return "it holds macOS metadata of another file";
   if (pictureExtensions.has(extension)) return undefined;
   return otherPictures[extension] ?? "its name does not end in .jpg, .jpeg, .png, .webp, .gif or .avif";
+}
+
+interface There {
+  word: string;
+  stats: Stats | undefined;
+}
+
+/**
+ * `put chair.jpg shop/chair.jpg`, typed where shop/chair.jpg exists: with cp, and with most other commands, the last
+ * word is the destination. Two files of one directory are what a shell makes of `*.jpg`, so they are two files.
+ */
+function refuseAmbiguous(words: readonly There[]): void {
+  const last = words.at(-1);
+  const others = words.slice(0, -1);
+  if (last?.stats === undefined || others.length === 0 || !others.every(({ stats }) => stats?.isFile())) return;
+  if (isAbsolute(last.word) || /^\.\.?\//.test(last.word)) return;
+  const isFile = !last.stats.isDirectory();
+  if (isFile && (others.length > 1 || dirname(others[0]?.word ?? "") === dirname(last.word))) return;
+  const sources = others.map(({ word }) => word).join(" ");
+  throw new CommandFailure(
+    exitCodes.usage,
+    `"${last.word}" is a ${isFile ? "file" : "directory"} here, and could also be the ` +
+      `${isFile ? "name" : "prefix"} at the origin`,
+    {
+      lines: [
+        `If it is the ${isFile ? "name" : "prefix"}: ${command} put ${sources} --to ${last.word}`,
+        `To store it as well: ${command} put ${sources} ./${last.word}`,
+      ],
+    },
+  );
 }
 
 function refuseTwins(uploads: readonly Upload[]): void {

@@ -152,9 +152,8 @@ function sitesOf({ answer }: Witness): readonly SeenSite[] {
 function stateOf({ ready, presence, standing }: NodeStatus): string {
   if (ready === true) return "ready";
   if (standing === "removed") return "removed";
-  // An operator drained it, and the node continues to serve; a node that is being stopped drains by itself.
-  if (standing === "draining" && presence === "ready") return "drained";
-  return presence === "draining" ? "draining" : "not ready";
+  // By an operator, or because its process is stopping: the line below the table says which.
+  return standing === "draining" || presence === "draining" ? "draining" : "not ready";
 }
 
 function leaseCell({ announce }: NodeStatus): Cell {

@@ -55,7 +55,7 @@ export function welcomeLines(setup: Setup, imageHost: string): string[] {
             `'http://${hostPort(http.host, http.port)}/${sampleName}?w=640&auto=format'`,
         ]),
     ...(dns === undefined ? [] : [`  dig @${dns.host} -p ${dns.port} ${imageHost}${subnet}`]),
-    `  ${command} put PICTURE.jpg shop/first.jpg${options}`,
+    `  ${command} put PICTURE.jpg --to shop/first.jpg${options}`,
     "",
     `Logs: ${dataDir}/*.log   Status: ${command} status${options}   Stop: Ctrl-C`,
   ];

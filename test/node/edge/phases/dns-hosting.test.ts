@@ -2,18 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { NearcastError } from "#base/errors.ts";
-import { check } from "#base/schema.ts";
-import { edgeConfigSchema, type EdgeConfig } from "../../../../node/config.ts";
-import { type DnsPart, openDnsHosting, type StartDns } from "../../../../node/edge/phases/dns-hosting.ts";
+import { openDnsHosting } from "../../../../node/edge/phases/dns-hosting.ts";
+import type { DnsPart } from "../../../../node/edge/phases/dns-responder.ts";
 import { fleetWith } from "../../../support/fleet.ts";
 import { keptLog } from "../../../support/kept-log.ts";
-
-function edgeConfig(dns: object = {}): EdgeConfig {
-  const origin = { url: "http://127.0.0.1:1", tokenFile: "token" };
-  const checked = check(edgeConfigSchema, { node: "fra1", site: "fra", origin, dns });
-  assert.ok(checked.ok, JSON.stringify(checked));
-  return checked.value;
-}
 
 const zeros = { truncated: 0, clientSubnets: 0, steered: 0, failures: 0, sendErrors: 0, cookiesValid: 0 };
 const moreZeros = { cookiesInvalid: 0, batches: 0, tcpAccepted: 0, tcpRefused: 0, tcpCut: 0 };
@@ -46,12 +38,11 @@ function scriptedDns() {
 
 const fleet = fleetWith();
 
-function open(startDns: StartDns, config = edgeConfig()) {
+function open(part: DnsPart | undefined) {
   const { log, lines } = keptLog();
   const state = { version: 0, keptShares: new Map([["fra", 1]]) };
   const names = openDnsHosting({
-    config,
-    startDns,
+    part,
     inputs: () => (state.version === 0 ? null : { fleet, siteStates: new Map(), ...state }),
     soonestChangesMs: () => new Map([["fra", 500]]),
     secrets: () => [new Uint8Array([7])],
@@ -60,34 +51,36 @@ function open(startDns: StartDns, config = edgeConfig()) {
   return { names, state, lines };
 }
 
-test("a start ends when the first update answers; secrets and soonest changes are set before it", async () => {
+test("nothing is sent before the beginning, which ends when the first update answers", async () => {
   const { told, updates, part } = scriptedDns();
-  const { names, state } = open(async () => part);
+  const { names, state } = open(part);
+  state.version = 2;
   names.refresh();
+  assert.deepEqual([told, names.answers(), names.version()], [[], false, 0]);
   names.setSoonestChanges(new Map());
   names.setSecrets([]);
-  assert.deepEqual([told, names.status(), names.version()], [[], null, 0], "before the start nobody listens");
+  told.length = 0;
 
   state.version = 3;
-  const started = names.start();
+  const started = names.begin();
   assert.equal(await Promise.race([started, turn("waiting")]), "waiting");
   assert.deepEqual(told, [
     ["secrets", [7]],
     ["soonest", { fra: 500 }],
     ["update", 3, { fra: 1 }],
   ]);
-  assert.equal(names.version(), 0);
+  assert.deepEqual([names.answers(), names.version()], [false, 0]);
   updates[0]?.done.resolve();
   await started;
-  assert.equal(names.version(), 3);
+  assert.deepEqual([names.answers(), names.version()], [true, 3]);
   assert.equal(names.status()?.["version"], 3);
 });
 
 test("a document that can't be used leaves names as they were; the next one is taken", async () => {
   const { updates, part } = scriptedDns();
-  const { names, state, lines } = open(async () => part);
+  const { names, state, lines } = open(part);
   state.version = 1;
-  const started = names.start();
+  const started = names.begin();
   await turn();
   updates[0]?.done.reject(new Error("no zones"));
   await turn();
@@ -103,58 +96,30 @@ test("a document that can't be used leaves names as they were; the next one is t
   assert.equal(names.version(), 2);
 });
 
-test("what is opened is closed, also when the end came first", async () => {
-  const { told, part } = scriptedDns();
-  const opening = Promise.withResolvers<DnsPart>();
-  const { names, state } = open(async () => await opening.promise);
+test("a close cuts the first update off, and later inputs go nowhere", async () => {
+  const { told, updates, part } = scriptedDns();
+  const { names, state, lines } = open(part);
   state.version = 1;
-  const started = names.start();
+  void names.begin();
+  await turn();
   await names.close();
-  opening.resolve(part);
-  await started;
-  assert.deepEqual(told, [["close"]]);
-
-  const again = scriptedDns();
-  const second = open(async () => again.part);
-  second.state.version = 1;
-  void second.names.start();
+  updates[0]?.done.reject(new Error("DNS was stopped"));
   await turn();
-  await second.names.close();
-  assert.deepEqual(again.told.at(-1), ["close"]);
-  again.updates[0]?.done.reject(new Error("DNS was stopped"));
-  await turn();
-  assert.deepEqual(second.lines, [], "an update that the end cut off is no news");
+  names.refresh();
+  await names.begin();
+  assert.deepEqual(told.at(-1), ["close"]);
+  assert.deepEqual(lines, [], "an update that the end cut off is no news");
 });
 
-test("the settings become the responder's options", async () => {
-  const optionsOf = async (dns: object): Promise<Parameters<StartDns>[0]> => {
-    const asked = Promise.withResolvers<Parameters<StartDns>[0]>();
-    const { names } = open(async (options) => {
-      asked.resolve(options);
-      return scriptedDns().part;
-    }, edgeConfig(dns));
-    void names.start();
-    return await asked.promise;
-  };
-  assert.deepEqual(await optionsOf({}), {
-    addresses: [{ host: "127.0.0.1", port: 5300 }],
-    site: "fra",
-    geo: {},
-    geoCheckMs: 30_000,
-    threads: 1,
-    guard: { responsesPerSecond: 1000, slip: 2, amplificationMax: 3 },
-    identity: { nsid: "fra1", id: "fra1" },
-    sharesPorts: false,
-  });
-  const geo = { geoFiles: [], asnFile: "/asn.mmdb" };
-  const identity = { nsid: "", id: "frankfurt", version: "nearcast" };
-  const rest = await optionsOf({ ...geo, identity, threads: 0, responsesPerSecond: 0, slip: 1, amplificationMax: 0 });
-  assert.deepEqual(rest.geo, { files: [], asnFile: "/asn.mmdb" });
-  assert.deepEqual(rest.identity, { id: "frankfurt", version: "nearcast" });
-  assert.deepEqual(rest.guard, { responsesPerSecond: 0, slip: 1, amplificationMax: 0 });
-  assert.equal(rest.threads, 0);
-  const { threads } = await optionsOf({ threads: "auto" });
-  assert.ok(Number.isInteger(threads) && threads >= 1, `${threads}`);
+test("a node without a responder has nothing to wait for", async () => {
+  const { names, state } = open(undefined);
+  state.version = 1;
+  await names.begin();
+  names.refresh();
+  names.setSoonestChanges(new Map());
+  names.setSecrets([]);
+  assert.deepEqual([names.answers(), names.status(), names.part()], [false, null, undefined]);
+  await names.close();
 });
 
 test("ports that can't be bound by the first update end the start", async () => {
@@ -162,34 +127,7 @@ test("ports that can't be bound by the first update end the start", async () => 
     ...scriptedDns().part,
     update: () => Promise.reject(new NearcastError("CANNOT_LISTEN", "DNS can't listen")),
   };
-  const { names, state } = open(async () => part);
+  const { names, state } = open(part);
   state.version = 1;
-  await assert.rejects(names.start(), { code: "CANNOT_LISTEN" });
-});
-
-test("settings outside of their range are refused with what is allowed", () => {
-  const rows: [dns: object, path: string, message: RegExp][] = [
-    [{ threads: 65 }, "dns.threads", /65 is above the maximum of 64/],
-    [{ threads: -1 }, "dns.threads", /-1 is below the minimum of 0/],
-    [{ threads: 1.5 }, "dns.threads", /1.5 .*auto/],
-    [{ threads: "many" }, "dns.threads", /"many" .*auto/],
-    [{ responsesPerSecond: -1 }, "dns.responsesPerSecond", /-1 is below the minimum of 0/],
-    [{ slip: 11 }, "dns.slip", /11 is above the maximum of 10/],
-    [{ amplificationMax: 101 }, "dns.amplificationMax", /101 is above the maximum of 100/],
-    [{ identity: { nsid: "ü" } }, "dns.identity.nsid", /"ü"/],
-    [{ identity: { version: "x".repeat(256) } }, "dns.identity.version", /at most 255 characters/],
-    [{ identity: { hostname: "x" } }, "dns.identity.hostname", /not a known key/],
-    [{ asnFile: "" }, "dns.asnFile", /at least 1 character/],
-  ];
-  const origin = { url: "http://127.0.0.1:1", tokenFile: "token" };
-  for (const [dns, path, message] of rows) {
-    const checked = check(edgeConfigSchema, { node: "fra1", site: "fra", origin, dns });
-    assert.ok(!checked.ok, JSON.stringify(dns));
-    assert.deepEqual(
-      checked.problems.map((problem) => problem.path),
-      [path],
-      JSON.stringify(checked.problems),
-    );
-    assert.match(checked.problems[0]?.message ?? "", message);
-  }
+  await assert.rejects(names.begin(), { code: "CANNOT_LISTEN" });
 });

@@ -44,6 +44,48 @@ test("a file that is not there, and two files of one name, are refused before an
   await assert.rejects(findUploads([join(folder, "a.jpg"), join(folder, "x", "a.jpg")], undefined), CommandFailure);
 });
 
+test("a last word that is a local file, and could be the path at the origin, is refused with both ways", async (t) => {
+  const folder = await temporaryFolder(t, "put");
+  await mkdir(join(folder, "shop"));
+  for (const name of ["chair.jpg", "stool.jpg", "shop/chair.jpg", "shop/desk.jpg"]) {
+    await writeFile(join(folder, name), "1");
+  }
+  const before = process.cwd();
+  process.chdir(folder);
+  t.after(() => {
+    process.chdir(before);
+  });
+  const refused: { words: string[]; lines: RegExp[] }[] = [
+    {
+      words: ["chair.jpg", "shop/desk.jpg"],
+      lines: [/name: .* put chair\.jpg --to shop\/desk\.jpg$/, /as well: .* put chair\.jpg \.\/shop\/desk\.jpg$/],
+    },
+    { words: ["chair.jpg", "shop/chair.jpg"], lines: [/--to shop\/chair\.jpg$/, /\.\/shop\/chair\.jpg$/] },
+    { words: ["chair.jpg", "shop"], lines: [/prefix: .* put chair\.jpg --to shop$/, /put chair\.jpg \.\/shop$/] },
+    { words: ["chair.jpg", "stool.jpg", "shop/"], lines: [/put chair\.jpg stool\.jpg --to shop\/$/, /\.\/shop\/$/] },
+  ];
+  for (const { words, lines } of refused) {
+    await assert.rejects(findUploads(words, undefined), (error) => {
+      assert.ok(error instanceof CommandFailure);
+      for (const [index, line] of lines.entries()) assert.match(error.lines[index] ?? "", line);
+      return true;
+    });
+  }
+  const cases: { words: string[]; to?: string; names: string[] }[] = [
+    { words: ["chair.jpg", "stool.jpg"], names: ["chair.jpg", "stool.jpg"] },
+    { words: ["shop/chair.jpg", "shop/desk.jpg"], names: ["chair.jpg", "desk.jpg"] },
+    { words: ["chair.jpg", "./shop/desk.jpg"], names: ["chair.jpg", "desk.jpg"] },
+    { words: ["chair.jpg", join(folder, "shop", "desk.jpg")], names: ["chair.jpg", "desk.jpg"] },
+    { words: ["stool.jpg", "./shop"], names: ["chair.jpg", "desk.jpg", "stool.jpg"] },
+    { words: ["chair.jpg"], to: "shop/desk.jpg", names: ["shop/desk.jpg"] },
+    { words: ["chair.jpg", "shop/desk.jpg"], to: "/", names: ["chair.jpg", "desk.jpg"] },
+  ];
+  for (const { words, to, names } of cases) {
+    const { uploads } = await findUploads(words, to);
+    assert.deepEqual(uploads.map(({ name }) => name).toSorted(), names, words.join(" "));
+  }
+});
+
 test("what is skipped is named with the reason, and a link is followed once", async (t) => {
   const folder = await temporaryFolder(t, "put");
   const at = (...names: string[]): string => join(folder, ...names);

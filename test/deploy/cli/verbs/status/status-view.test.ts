@@ -174,12 +174,13 @@ test("names give way to the marks of other sites", () => {
   ok(text.includes("fra ●.● par"), text);
 });
 
-test("a node that an operator drained is shown as drained; one that is being stopped, as draining", () => {
+test("a node is shown as draining whether an operator drained it or it is being stopped", () => {
   const stateOf = (facts: object): string | undefined => {
     const lines = statusLines(origin, [heard("fra1", { ...bodyOf("fra1", "up"), ready: false, ...facts })], false);
     return /^fra1 +fra +(\S+(?: ready)?) /m.exec(lines.join("\n"))?.[1];
   };
-  equal(stateOf({ presence: "ready", standing: "draining" }), "drained");
+  equal(stateOf({ presence: "ready", standing: "draining" }), "draining");
   equal(stateOf({ presence: "draining", standing: "draining" }), "draining");
+  equal(stateOf({ presence: "draining", standing: "listed" }), "draining");
   equal(stateOf({ presence: "ready", standing: "absent" }), "not ready");
 });

@@ -23,7 +23,7 @@ export function rememberGood({ good }: Upstream, request: GoodRequest): void {
 }
 
 /** Half open: asks, and tells the breaker. @param done called when it has been told */
-export async function sendProbe(upstream: Upstream, done: (isAlive: boolean) => void): Promise<void> {
+export async function checkRecovery(upstream: Upstream, done: (isAlive: boolean) => void): Promise<void> {
   const isAlive = await isAnswering(upstream);
   const usualHeadMs = headTimeQuantileMs(upstream.headTimes, 0.5) ?? 0;
   probed(upstream.breaker, isAlive, upstream.clock.monotonicMs(), usualHeadMs);
