@@ -9,6 +9,7 @@
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { openCMemory } from "#base/c-memory.ts";
 import { systemClock } from "#base/clock.ts";
 import { ConfigError, loadConfig } from "#base/read-config.ts";
 import { NearcastError } from "#base/errors.ts";
@@ -82,6 +83,9 @@ function wrongWord(option: string, message: string): ConfigError {
   return new ConfigError("the command line", [{ path: option, message }]);
 }
 
+/** One for the main thread, and one for the others, which allocate little; ten more keep some 30 MB for nothing. */
+const arenasMax = 2;
+
 /** The processes whose end also ends this one. */
 interface Ends {
   withParent: boolean;
@@ -94,6 +98,7 @@ async function serve(
   place: ProcessPlace,
   { isSupervised, codeDir, ...ends }: Ends & { codeDir: string; isSupervised: boolean },
 ): Promise<void> {
+  openCMemory()?.limitArenas(arenasMax);
   const log = openLog(`edge ${memberName(config.node, place.index)}`, config.logLevel);
   endOnFault(log);
   const deps = { clock: systemClock, random: systemRandom, log };
@@ -130,8 +135,9 @@ async function serve(
   const siblings = openSiblings({ count: place.count, channel, clock: systemClock });
 
   // The supervisor is not an edge, and loads none of this.
-  const [{ startEdge }, { startDns }] = await withCompiledCode(codeDir, log, () =>
-    Promise.all([import("./edge/edge.ts"), import("../dns/start.ts")]),
+  const [{ startEdge }, { startDns }] = await withCompiledCode(
+    { dataDir: codeDir, environment: process.env, log },
+    () => Promise.all([import("./edge/edge.ts"), import("../dns/start.ts")]),
   );
   edge = await keepAlive(
     startEdge(config, {

@@ -24,12 +24,14 @@
  * The stop runs in the opposite order: first the announcement and DNS send clients elsewhere, then requests that still
  * arrive are served, and only then does anything stop.
  */
+import { openCMemory } from "#base/c-memory.ts";
 import { sleep } from "#base/clock.ts";
 import { createLifecycle } from "#base/lifecycle.ts";
 import { readRelease } from "#base/release.ts";
 import { liveFleet } from "#health/live-fleet.ts";
 import type { EdgeConfig } from "../config.ts";
 import type { Listener } from "../http/listener.ts";
+import { returnUnusedMemory } from "../observe/unused-memory.ts";
 import { openApplications } from "./phases/applications.ts";
 import { openCaches } from "./phases/caches.ts";
 import { type DataDirectory, openDataDirectory } from "./phases/data-directory.ts";
@@ -79,6 +81,11 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
 
 async function start(setup: EdgeSetup): Promise<Edge> {
   const { lifecycle, clock } = setup;
+  const memory = openCMemory();
+  if (memory !== undefined) {
+    const { log } = setup;
+    lifecycle.defer("unused memory", returnUnusedMemory({ memory, usage: process.memoryUsage, clock, log }));
+  }
   const directory = await openDataDirectory(setup);
   const ended = new AbortController();
   lifecycle.defer("waiting", () => {

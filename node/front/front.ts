@@ -16,6 +16,7 @@
  */
 import type { Socket } from "node:net";
 import type { Clock } from "#base/clock.ts";
+import { closeLingering } from "#base/lingering-close.ts";
 import { type CommonFields, joinedBytesMax, type LaneSink, openLaneSink } from "./lane-sink.ts";
 import { openRelay, type Relay } from "./relay.ts";
 import { newRequestHead, readRequestHead, type RequestHead } from "./request-head.ts";
@@ -31,8 +32,8 @@ export interface FrontRequest {
 
 /**
  * Answers a request that the front has read, or leaves it.
- * "sent": the system has the whole response. A promise: of whether it was answered, "relay" when nothing was sent. It
- * never rejects.
+ * "sent": the system has the whole response. A promise: of whether it was answered, "relay" when nothing was sent.
+ * When it fails, the connection is cut: a part of the response may have been sent.
  */
 export type Answer = (request: FrontRequest) => "relay" | "sent" | Promise<"relay" | "sent">;
 
@@ -50,6 +51,8 @@ export interface Front {
   readonly accept: (socket: Socket) => void;
   /** Node's server has sent all responses of this relay. */
   readonly idle: (relay: object) => void;
+  /** Drops what still comes from a relay's client: the connection closes after its responses. */
+  readonly refuse: (relay: object) => void;
   /** Closes connections that have been silent for too long. */
   readonly sweep: () => void;
   /** From now on, connections are closed as soon as they are idle. @param isAnswering of a relay */
@@ -63,7 +66,15 @@ const waitingBytesMax = 64 * 1024;
 /** A head in more pieces is left to Node's parser, which reads each piece once; here, all are read again each time. */
 const piecesMax = 16;
 
-type Phase = "reading" | "waiting" | "answering" | "relaying" | "relayed";
+/** What a client that is refused still sends is read and dropped up to here, that it may read its last response. */
+const droppedBytesMax = 64 * 1024;
+/** The time that it has for that. */
+const lingerMs = 2000;
+/** What Node's parser gets at once. It calls back for each chunk of a body, and a chunk may have one byte. */
+const pushedBytesMax = 2048;
+
+/** "refused": it gets its last response, and what still comes is dropped. */
+type Phase = "reading" | "waiting" | "answering" | "relaying" | "relayed" | "refused";
 
 interface Connection {
   readonly socket: Socket;
@@ -72,8 +83,12 @@ interface Connection {
   /** Bytes that were not answered yet: a beginning of a request, or requests that wait. */
   rest: Buffer | null;
   relay: Relay | null;
+  /** Whether Node's parser has asked for more. */
+  isWanted: boolean;
   /** Pieces in which the beginning of a request has come. */
   pieces: number;
+  /** Of what came after the client was refused. */
+  droppedBytes: number;
   /** When the last response ended, or the first byte of a request came that is not whole. */
   sinceMs: number;
   hasAnswered: boolean;
@@ -113,20 +128,31 @@ export function openFront(parts: FrontParts): Front {
         answered(state, connection);
       } else if (state.isDraining) connection?.socket.destroySoon();
     },
+    refuse(relay) {
+      const connection = state.byRelay.get(relay);
+      if (connection === undefined) return;
+      connection.phase = "refused";
+      connection.rest = null;
+      connection.droppedBytes = 0;
+    },
     sweep() {
       sweep(state);
     },
     drain(isAnswering) {
       state.isDraining = true;
       for (const { phase, relay, socket } of state.connections) {
-        const isBusy = phase === "relayed" ? relay !== null && isAnswering(relay) : phase !== "reading";
-        if (!isBusy) socket.destroySoon();
+        if (!isBusy(phase, relay, isAnswering)) socket.destroySoon();
       }
     },
     closeAll() {
       for (const { socket } of state.connections) socket.destroy();
     },
   };
+}
+
+function isBusy(phase: Phase, relay: Relay | null, isAnswering: (relay: Relay) => boolean): boolean {
+  if (phase === "relayed" || phase === "refused") return relay !== null && isAnswering(relay);
+  return phase !== "reading";
 }
 
 function accept(state: State, socket: Socket): void {
@@ -136,7 +162,9 @@ function accept(state: State, socket: Socket): void {
     phase: "reading",
     rest: null,
     relay: null,
+    isWanted: false,
     pieces: 0,
+    droppedBytes: 0,
     sinceMs: state.clock.monotonicMs(),
     hasAnswered: false,
     isEnded: false,
@@ -156,8 +184,9 @@ function accept(state: State, socket: Socket): void {
 
 function arrived(state: State, connection: Connection, chunk: Buffer): void {
   const { phase, rest, socket } = connection;
-  if (phase === "relayed") {
-    pushTo(connection, chunk);
+  if (phase === "refused") {
+    connection.droppedBytes += chunk.length;
+    if (connection.droppedBytes > droppedBytesMax) socket.pause();
     return;
   }
   if (phase === "reading" && rest === null) {
@@ -171,6 +200,7 @@ function arrived(state: State, connection: Connection, chunk: Buffer): void {
   }
   connection.rest = bytes;
   if (bytes.length > waitingBytesMax) socket.pause();
+  feed(connection);
 }
 
 /** Looks for one request at the beginning of the bytes. */
@@ -212,19 +242,18 @@ function answerOne(state: State, connection: Connection, bytes: Buffer): void {
     return;
   }
   connection.phase = "answering";
-  void finish(state, connection, answer, bytes.subarray(0, lengthBytes));
+  const answeredLater = (later: "relay" | "sent"): void => {
+    if (socket.destroyed) return;
+    if (later === "sent") answered(state, connection);
+    else relayOne(state, connection, bytes.subarray(0, lengthBytes));
+  };
+  answer.then(answeredLater, () => socket.destroy());
 }
 
-async function finish(
-  state: State,
-  connection: Connection,
-  answer: Promise<"relay" | "sent">,
-  request: Buffer,
-): Promise<void> {
-  const later = await answer;
-  if (connection.socket.destroyed) return;
-  if (later === "sent") answered(state, connection);
-  else relayOne(state, connection, request);
+/** Unless enough waits already. */
+function readOn({ rest, socket }: Connection): void {
+  if (rest !== null && rest.length > waitingBytesMax) return;
+  if (socket.isPaused()) socket.resume();
 }
 
 /** Nothing is in progress on the connection any more: what waits comes next, in another turn. */
@@ -248,16 +277,20 @@ function next(state: State, connection: Connection): void {
   if (socket.destroyed || phase !== "waiting" || rest === null) return;
   connection.phase = "reading";
   connection.rest = null;
-  if (socket.isPaused()) socket.resume();
   read(state, connection, rest);
+  readOn(connection);
   // A beginning of a request that will not be continued.
-  if (connection.isEnded && connection.phase === "reading" && connection.rest !== null) ended(state, connection);
+  if (connection.phase !== "reading" || connection.rest === null) return;
+  if (connection.isEnded) ended(state, connection);
+  else if (state.isDraining) socket.destroySoon();
 }
 
 function ended(state: State, connection: Connection): void {
   connection.isEnded = true;
-  const { phase, rest, socket, relay } = connection;
+  const { phase, rest, socket } = connection;
   switch (phase) {
+    case "refused":
+      return;
     case "answering":
     case "waiting":
       return; // it gets its response, and what waits is read then
@@ -269,7 +302,7 @@ function ended(state: State, connection: Connection): void {
       relayForGood(state, connection, rest);
       return;
     case "relayed":
-      relay?.push(null);
+      feed(connection);
   }
 }
 
@@ -280,28 +313,56 @@ function relayOne(state: State, connection: Connection, bytes: Buffer): void {
     connection.socket.destroy();
     return;
   }
+  const { rest, isEnded } = connection;
+  if (isEnded) {
+    // The server has to know: the application watches for it.
+    relayForGood(state, connection, rest === null ? bytes : Buffer.concat([bytes, rest]));
+    return;
+  }
   connection.phase = "relaying";
-  relayOf(state, connection).push(bytes);
+  const relay = relayOf(state, connection);
+  connection.isWanted = false;
+  relay.push(bytes);
 }
 
 /** All that comes on the connection from now on. */
 function relayForGood(state: State, connection: Connection, bytes: Buffer | null): void {
   connection.phase = "relayed";
-  connection.rest = null;
+  connection.rest = bytes;
   relayOf(state, connection);
-  if (connection.socket.isPaused()) connection.socket.resume();
-  if (bytes !== null) pushTo(connection, bytes);
-  if (connection.isEnded) connection.relay?.push(null);
+  readOn(connection);
+  feed(connection);
 }
 
-function pushTo({ relay, socket }: Connection, bytes: Buffer): void {
-  if (relay === null || relay.destroyed || relay.readableEnded) return;
-  if (!relay.push(bytes)) socket.pause();
+/** Gives Node's parser the next piece, when it wants one. It may refuse the rest after each piece. */
+function feed(connection: Connection): void {
+  const { relay, rest, phase } = connection;
+  if (relay === null || relay.destroyed || phase !== "relayed" || !connection.isWanted) return;
+  if (rest === null) {
+    if (!connection.isEnded) return;
+    connection.isWanted = false;
+    relay.push(null);
+    return;
+  }
+  connection.isWanted = false;
+  connection.rest = rest.length > pushedBytesMax ? rest.subarray(pushedBytesMax) : null;
+  relay.push(rest.subarray(0, pushedBytesMax));
+  readOn(connection);
 }
 
 function relayOf(state: State, connection: Connection): Relay {
   if (connection.relay !== null) return connection.relay;
-  const relay = openRelay(connection.socket);
+  const { socket } = connection;
+  const relay = openRelay(socket, {
+    wanted() {
+      connection.isWanted = true;
+      feed(connection);
+    },
+    destroyed() {
+      if (connection.phase === "refused") closeLingering(socket, lingerMs);
+      else socket.destroy();
+    },
+  });
   connection.relay = relay;
   state.byRelay.set(relay, connection);
   state.serve(relay);
@@ -316,7 +377,8 @@ function sweep(state: State): void {
     if (phase !== "reading") continue;
     const silentMs = nowMs - sinceMs;
     if (rest !== null && silentMs >= headers) {
-      connection.phase = "relayed"; // to nobody: what still comes is dropped
+      connection.phase = "refused";
+      connection.rest = null;
       state.tooLate(socket);
     } else if (rest === null && silentMs >= (hasAnswered ? idle : headers)) socket.destroySoon();
   }

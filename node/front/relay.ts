@@ -12,14 +12,16 @@ export interface Relay extends Duplex {
   destroySoon: () => void;
 }
 
-/** @param socket the client's: it is closed with the relay, and the relay with it */
-export function openRelay(socket: Socket): Relay {
+/**
+ * @param socket the client's: the relay is closed with it
+ * @param events.wanted called when the server can take more of what the client sends
+ * @param events.destroyed called when the server is done with the connection, to close it
+ */
+export function openRelay(socket: Socket, events: { wanted: () => void; destroyed: () => void }): Relay {
   const relay = new Duplex({
     allowHalfOpen: true,
     decodeStrings: false,
-    read() {
-      if (socket.isPaused()) socket.resume();
-    },
+    read: events.wanted,
     write(chunk: Buffer | string, encoding, done) {
       const taken = onceTaken(done);
       socket.write(chunk, encoding, taken);
@@ -40,7 +42,7 @@ export function openRelay(socket: Socket): Relay {
       });
     },
     destroy(error, done) {
-      socket.destroy();
+      events.destroyed();
       done(error);
     },
   });

@@ -15,7 +15,7 @@
  */
 
 /** What is longer is odd. Browsers send 0.5 to 2 KB. */
-const headBytesMax = 8192;
+export const headBytesMax = 8192;
 const fieldsMax = 64;
 
 /** Fields whose place is noted, in lower case. */
@@ -137,7 +137,7 @@ export function readRequestHead(bytes: Buffer, start: number, end: number, head:
   head.ends.fill(0);
   let at = fields;
   for (let count = 0; count <= fieldsMax; count += 1) {
-    if (at + 2 > end) return outcomeOf(partial, start, end);
+    if (at === end || (bytes[at] === CR && at + 1 === end)) return outcomeOf(partial, start, end);
     if (bytes[at] === CR) {
       if (bytes[at + 1] !== LF || head.ends[0] === 0) return "odd"; // without Host (RFC 9112 §3.2)
       head.lengthBytes = at + 2 - start;

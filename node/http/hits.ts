@@ -41,33 +41,37 @@ export function createHits(parts: HitsParts): Answer {
   function orderOf({ bytes, head }: FrontRequest, target: string): Order | undefined {
     const current = fleet();
     if (current === null || presence() !== "ready" || gate() !== null || target === probePath) return undefined;
+    return understandOften(current.document, {
+      method: head.isHead ? "HEAD" : "GET",
+      target,
+      host: fieldIn(bytes, head, "host"),
+      accept: fieldIn(bytes, head, "accept"),
+      fields: () => fieldsIn(bytes, head),
+    });
+  }
+
+  function find(request: FrontRequest, isWhole: boolean): { order: Order; delivery: Delivery } | undefined {
+    const { bytes, head } = request;
     try {
-      return understandOften(current.document, {
-        method: head.isHead ? "HEAD" : "GET",
-        target,
-        host: fieldIn(bytes, head, "host"),
-        accept: fieldIn(bytes, head, "accept"),
-        fields: () => fieldsIn(bytes, head),
-      });
+      const order = orderOf(request, bytes.toString("latin1", head.targetStart, head.targetEnd));
+      if (order === undefined) return undefined;
+      const delivery =
+        order.kind === "images" ? images.serveNow(order.order, isWhole) : assets.serveNow(order.order, isWhole);
+      return delivery === undefined || delivery.lengthBytes === null ? undefined : { order, delivery };
     } catch {
-      return undefined; // the application says what is wrong
+      return undefined; // the application fails in the same way, and says how
     }
   }
 
   return (request) => {
     const { bytes, head, socket, sink } = request;
     const startedMs = clock.monotonicMs();
-    const understood = orderOf(request, bytes.toString("latin1", head.targetStart, head.targetEnd));
-    if (understood === undefined) return "relay";
     const method = head.isHead ? "HEAD" : "GET";
     const headers = isConditional(head) ? fieldsIn(bytes, head) : noFields;
-    const isWhole = method === "GET" && headers === noFields;
-    const delivery: Delivery | undefined =
-      understood.kind === "images"
-        ? images.serveNow(understood.order, isWhole)
-        : assets.serveNow(understood.order, isWhole);
-    if (delivery === undefined || delivery.lengthBytes === null) return "relay";
-    const { host } = understood.order;
+    const found = find(request, method === "GET" && headers === noFields);
+    if (found === undefined) return "relay";
+    const { delivery } = found;
+    const { host } = found.order.order;
     const nowMs = clock.monotonicMs();
     const about = { host: host.name, kind: host.kind, outcome: delivery.outcome.word, durationMs: nowMs - startedMs };
     const report = ({ status, bodyBytes, end, error }: Sent): "sent" => {

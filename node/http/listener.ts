@@ -66,9 +66,15 @@ export async function listen(
   const connections = new Set<Socket>();
   let isClosing = false;
   let front: Front | undefined;
-  const pipeline = openPipeline(application, (connection) => {
-    if (front !== undefined) front.idle(connection);
-    else if (isClosing) connection.destroySoon();
+  const pipeline = openPipeline(application, {
+    idle(connection) {
+      if (front !== undefined) front.idle(connection);
+      else if (isClosing) connection.destroySoon();
+    },
+    unwanted(connection) {
+      if (front === undefined) connection.pause();
+      else front.refuse(connection);
+    },
   });
   const server = createServer(
     {
@@ -85,6 +91,8 @@ export async function listen(
     pipeline.arrived,
   );
   answerHalfClosed(server);
+  // No 100 (Continue): the final response does not wait for the body.
+  server.on("checkContinue", pipeline.arrived);
   server.maxConnections = connectionsMax;
   server.maxRequestsPerSocket = 0;
   server.setTimeout(socketIdleMs);

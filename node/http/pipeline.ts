@@ -6,6 +6,9 @@
  *   arrived ──▶ nothing in progress? begin
  *          └──▶ wait ──▶ begin, in order
  *                └── too many: no more is read from the connection, and the last response closes it
+ *
+ * No request here has a body that anyone wants, and to read one can cost far more than to send it (a chunk may have one
+ * byte). So a request with a body is the last one of its connection, and its body is not read.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
@@ -28,10 +31,16 @@ interface Line {
   isFull: boolean;
 }
 
-/** @param idle called each time that a connection has no request any more */
+/**
+ * @param events.idle called each time that a connection has no request any more
+ * @param events.unwanted called when nothing that still comes on a connection is wanted: it closes after its responses
+ */
 export function openPipeline(
   application: RequestListener,
-  idle: (connection: IncomingMessage["socket"]) => void,
+  events: {
+    idle: (connection: IncomingMessage["socket"]) => void;
+    unwanted: (connection: IncomingMessage["socket"]) => void;
+  },
 ): Pipeline {
   const lines = new WeakMap<Duplex, Line>();
 
@@ -49,7 +58,7 @@ export function openPipeline(
     if (socket.destroyed) line.waiting.length = 0;
     line.isAnswering = line.waiting.length > 0;
     if (!line.isAnswering) {
-      idle(socket);
+      events.idle(socket);
       return;
     }
     setImmediate(() => {
@@ -67,19 +76,29 @@ export function openPipeline(
         line = { isAnswering: false, waiting: [], isFull: false };
         lines.set(socket, line);
       }
+      if (line.isFull) return;
+      if (hasBody(request)) {
+        line.isFull = true;
+        response.shouldKeepAlive = false;
+        events.unwanted(socket);
+      }
       if (!line.isAnswering) {
         begin(line, request, response);
         return;
       }
-      if (line.isFull) return;
       line.waiting.push([request, response]);
       if (line.waiting.length < waitingMax) return;
       line.isFull = true;
       response.shouldKeepAlive = false;
-      socket.pause();
+      events.unwanted(socket);
     },
     isAnswering(connection) {
       return lines.get(connection)?.isAnswering ?? false;
     },
   };
+}
+
+/** RFC 9112 §6.3 */
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers["transfer-encoding"] !== undefined || (headers["content-length"] ?? "0") !== "0";
 }

@@ -21,18 +21,28 @@ const writableByOthers = 0o022;
 /** In a directory with this bit, others can't rename or remove what is not theirs. */
 const sticky = 0o1000;
 
+/** What loading compiled code needs. */
+export interface CompiledCodeOptions {
+  readonly dataDir: string;
+  /** Of this process. NODE_COMPILE_CACHE is added for the threads that start later; decoders don't get it. */
+  readonly environment: NodeJS.ProcessEnv;
+  readonly log: Log;
+}
+
 /**
  * Loads code through the directory. With NODE_COMPILE_CACHE in the environment, Node uses that one instead.
  * @param load imports what takes long
  */
 export async function withCompiledCode<Loaded>(
-  dataDir: string,
-  log: Log,
+  { dataDir, environment, log }: CompiledCodeOptions,
   load: () => Promise<Loaded>,
 ): Promise<Loaded> {
   const reason = await whyNotUsed(dataDir);
-  if (reason === undefined) enableCompileCache(join(dataDir, directoryName, nameOfCode()));
-  else log.info({ reason }, "compiled code is not kept: each start compiles it again");
+  if (reason === undefined) {
+    const directory = join(dataDir, directoryName, nameOfCode());
+    enableCompileCache(directory);
+    environment["NODE_COMPILE_CACHE"] ??= directory;
+  } else log.info({ reason }, "compiled code is not kept: each start compiles it again");
   const loaded = await load();
   // Now: a kill would lose it, and the first time it takes a third of a second, while nobody is served yet.
   flushCompileCache();

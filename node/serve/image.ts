@@ -196,7 +196,8 @@ async function answer(images: Images, order: WantedVariant, asker: Asker): Promi
 }
 
 async function lookUp({ records, meanings }: Images, { name, host }: WantedVariant) {
-  const record = await records.load(name);
+  // While the disk was read, another request may have brought it.
+  const record = (await records.load(name)) ?? records.peek(name);
   return record === undefined ? undefined : { entry: record, use: meanings.useOf(record, host) };
 }
 

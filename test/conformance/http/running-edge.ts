@@ -3,7 +3,7 @@
  * scripted origin. Its clock stands still until a test moves it, so that every Age and ttl is exact.
  */
 import assert from "node:assert/strict";
-import { Agent, type IncomingHttpHeaders, request } from "node:http";
+import { Agent, type IncomingHttpHeaders, request, type RequestListener } from "node:http";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { stringify } from "yaml";
@@ -17,8 +17,9 @@ import { openDecoderPool } from "#image/pool.ts";
 import { openAssetFetcher } from "../../../node/fetch/asset.ts";
 import { openOriginClient } from "../../../node/fetch/origin.ts";
 import type { UpstreamStats } from "../../../node/fetch/upstream/upstream.ts";
-import { buildEdgeApp, type ServedRequest } from "../../../node/http/app.ts";
-import { listen } from "../../../node/http/listener.ts";
+import { buildEdgeApp, type Presence, type ServedRequest } from "../../../node/http/app.ts";
+import { createHits } from "../../../node/http/hits.ts";
+import { listen, type Listener } from "../../../node/http/listener.ts";
 import { createAssetServer } from "../../../node/serve/asset.ts";
 import { openColdTurns } from "../../../node/serve/cold-turns.ts";
 import { createImageServer } from "../../../node/serve/image.ts";
@@ -60,7 +61,10 @@ export interface RunningEdge {
   now: () => number;
   /** Moves the clock on. */
   skip: (seconds: number) => void;
+  /** Asks as clients do: the front answers what it can. */
   ask: (target: string, options?: AskOptions) => Promise<Got>;
+  /** Where the same application listens with a front, and without. */
+  listeners: () => { fronted: Listener; alone: Listener };
   /** Applies a purge as the feed's follower does: the position moves on when it is in force. */
   purge: (event: object) => Promise<void>;
   /** Closes everything but the origin and the directory, and starts anew over them. */
@@ -76,6 +80,8 @@ export interface RunningEdge {
   };
   /** What the metrics were told, oldest first. */
   served: readonly ServedRequest[];
+  /** Requests that the front answered. */
+  byFront: () => number;
   log: KeptLog;
 }
 
@@ -84,12 +90,20 @@ export const otherHostName = "other.cdn.test";
 export const nodeName = "fra1";
 
 /**
- * @param settings `host` is merged into the main host of the fleet document, `limits` into its limits; `originPath` is
- *   appended to the main host's origin
+ * @param settings `host` is merged into the main host of the fleet document, `otherHost` into the other, `limits` into
+ *   its limits; `originPath` is appended to the main host's origin; `decoders` render pictures of img.cdn.test, whose
+ *   origin is the same
  */
 export async function startEdge(
   t: TestContext,
-  settings: { host?: object; originPath?: string; limits?: object; memoryBytes?: number } = {},
+  settings: {
+    host?: object;
+    otherHost?: object;
+    originPath?: string;
+    limits?: object;
+    memoryBytes?: number;
+    decoders?: number;
+  } = {},
 ): Promise<RunningEdge> {
   let passedMs = 0;
   const startMs = Date.UTC(2026, 5, 1, 12, 0, 0);
@@ -106,7 +120,7 @@ export async function startEdge(
         hosts: [
           { name: "img.cdn.test", kind: "images" },
           { name: hostName, kind: "assets", origin: origin.url + (settings.originPath ?? ""), ...settings.host },
-          { name: otherHostName, kind: "assets", origin: origin.url },
+          { name: otherHostName, kind: "assets", origin: origin.url, ...settings.otherHost },
         ],
         limits: settings.limits ?? {},
       }),
@@ -116,6 +130,7 @@ export async function startEdge(
   const document = parsed.value;
   let seq = 0;
   const served: ServedRequest[] = [];
+  let byFront = 0;
 
   async function start() {
     const closers: (() => Promise<unknown>)[] = [];
@@ -127,37 +142,43 @@ export async function startEdge(
     const { memory, disk, tiers, records } = caches;
     const fetcher = openAssetFetcher({ node: nodeName, privateNetworks: ["127.0.0.0/8"], ...common });
     closers.push(fetcher.close);
-    // No picture is asked for here: the client connects to nothing, the pool has no process.
+    // Without decoders no picture is asked for: the client connects to nothing, the pool has no process.
     const client = openOriginClient({ url: origin.url, token: fixedToken("unused"), ...common });
     closers.push(client.close);
-    const renderer = openDecoderPool({ size: 0, clock, log });
+    const renderer = openDecoderPool({ size: settings.decoders ?? 0, clock, log });
     closers.push(renderer.close);
     const shared = { tiers, coldTurns: openColdTurns(clock), fleet: () => document, feedSeq: () => seq, clock, log };
     const images = createImageServer({ ...shared, records, origin: client, renderer, decoders: 1 });
     const assets = createAssetServer({ ...shared, fetcher });
     const purger = createPurger({ ...caches, images, assets, fleet: () => document });
-    const app = buildEdgeApp({
+    const serving = {
       node: nodeName,
-      site: "fra",
       images,
       assets,
       fleet: () => ({ version: 1, document }),
-      presence: () => "ready",
+      presence: (): Presence => "ready",
       gate: () => null,
-      served: (one) => served.push(one),
+      served: (one: ServedRequest) => served.push(one),
       transfers: openTransfers(clock),
       load: createLoadMeter(clock),
-      answer: () => ({}),
-      secrets: () => [],
       clock,
-      log,
-    });
+    };
+    const app = buildEdgeApp({ ...serving, site: "fra", answer: () => ({}), secrets: () => [], log });
     closers.push(() => app.close());
     await app.ready();
-    const listener = await listen("127.0.0.1", 0, (incoming, response) => {
+    const route: RequestListener = (incoming, response) => {
       app.routing(incoming, response);
-    });
-    closers.push(() => listener.close(0));
+    };
+    const hits = createHits({ ...serving, log });
+    const answer: typeof hits = (asked) => {
+      const answered = hits(asked);
+      if (answered !== "relay") byFront += 1;
+      return answered;
+    };
+    const fronted = await listen("127.0.0.1", 0, route, { front: { answer, clock } });
+    closers.push(() => fronted.close(0));
+    const alone = await listen("127.0.0.1", 0, route);
+    closers.push(() => alone.close(0));
     const agent = new Agent({ keepAlive: true, maxSockets: 200 });
     closers.push(() => Promise.resolve(agent.destroy()));
     return {
@@ -166,7 +187,7 @@ export async function startEdge(
       purger,
       fetcher,
       agent,
-      port: listener.port,
+      listeners: { fronted, alone },
       async close() {
         for (const close of closers.toReversed()) await close();
       },
@@ -181,7 +202,8 @@ export async function startEdge(
     skip(seconds) {
       passedMs += seconds * 1000;
     },
-    ask: (target, options = {}) => askOnce(running.port, running.agent, target, options),
+    ask: (target, options = {}) => askOnce(running.listeners.fronted.port, running.agent, target, options),
+    listeners: () => running.listeners,
     async purge(event) {
       const whole = readPurgeEvent({ reason: "purge", names: [], hosts: [], tags: [], ...event });
       await running.purger.apply(seq + 1, whole);
@@ -199,6 +221,7 @@ export async function startEdge(
       upstream: running.fetcher.upstreams()[0],
     }),
     served,
+    byFront: () => byFront,
     log: kept,
   };
 }

@@ -135,7 +135,7 @@ test("other methods than GET and HEAD are 405, whatever the path, and told so (R
   assert.equal(served.length, 24);
 });
 
-test("a body that comes with GET or POST leaves the connection in step", async (t) => {
+test("a body that comes with GET or POST is not read, and is no request", async (t) => {
   const { listener } = await startEdge(t);
   const body = "GET /inner HTTP/1.1\r\nHost: static.cdn.test\r\n\r\n";
   for (const [method, status] of [
@@ -148,7 +148,7 @@ test("a body that comes with GET or POST leaves the connection in step", async (
     const answers = readAnswers(await exchange(listener, bytes));
     assert.deepEqual(
       answers.map((answer) => answer.status),
-      [status, 200],
+      [status],
       method,
     );
   }

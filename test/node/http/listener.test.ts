@@ -3,16 +3,18 @@ import { once } from "node:events";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { networkInterfaces } from "node:os";
-import { test, type TestContext } from "node:test";
-import { type Listener, listen } from "../../../node/http/listener.ts";
+import { test as testOnce, type TestContext } from "node:test";
+import { listen as listenAlone, type Listener, type ListenOptions } from "../../../node/http/listener.ts";
 import { needs } from "../../support/needs.ts";
+import { test } from "./both-forms.ts";
 import { exchange, openLine, problemOf, readAnswer, readAnswers, request } from "./raw.ts";
 import { turnsUntil } from "../../support/turns-until.ts";
 
 async function startListener(
+  listen: typeof listenAlone,
   t: TestContext,
   application: RequestListener = echo,
-  limits: Parameters<typeof listen>[3] = {},
+  limits: ListenOptions = {},
 ): Promise<Listener> {
   const listener = await listen("127.0.0.1", 0, application, limits);
   t.after(() => listener.close(0));
@@ -46,9 +48,12 @@ function byHand(): { application: RequestListener; next: () => Promise<Exchange>
   };
 }
 
-test("what is no HTTP/1.1, or could be read in two ways, gets one 400 problem, and its connection ends", async (t) => {
+test("what is no HTTP/1.1, or could be read in two ways, gets one 400 problem, and its connection ends", async ({
+  t,
+  listen,
+}) => {
   let requests = 0;
-  const listener = await startListener(t, (asked, response) => {
+  const listener = await startListener(listen, t, (asked, response) => {
     requests += 1;
     echo(asked, response);
   });
@@ -84,8 +89,11 @@ test("what is no HTTP/1.1, or could be read in two ways, gets one 400 problem, a
   assert.equal(requests, 0);
 });
 
-test("the names and values of a request are read up to 96 KB, what is longer is 431 and told so", async (t) => {
-  const listener = await startListener(t);
+test("the names and values of a request are read up to 96 KB, what is longer is 431 and told so", async ({
+  t,
+  listen,
+}) => {
+  const listener = await startListener(listen, t);
   const boundBytes = 96 * 1024;
   // Counted: the target (1), `Host` (4), `x` (1), `X` (1) and the field's value. Each of the two that pass the bound
   // ends with the byte that does, so that the server has read all of it, and its answer meets no reset.
@@ -104,22 +112,25 @@ test("the names and values of a request are read up to 96 KB, what is longer is 
   }
 });
 
-test("a request without Host reaches the application, which has its own words for it", async (t) => {
-  const listener = await startListener(t);
+test("a request without Host reaches the application, which has its own words for it", async ({ t, listen }) => {
+  const listener = await startListener(listen, t);
   assert.equal((await request(listener, "GET /a")).body.toString(), "GET /a");
 });
 
-test("headers that don't arrive in time are 408, and the connection ends", async (t) => {
-  const listener = await startListener(t, echo, { headers: 40, request: 80, check: 10 });
+test("headers that don't arrive in time are 408, and the connection ends", async ({ t, listen }) => {
+  const listener = await startListener(listen, t, echo, { headers: 40, request: 80, check: 10 });
   for (const start of ["G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: x\r\nX: a"]) {
     const answer = readAnswer(await exchange(listener, start));
     assert.deepEqual([answer.status, problemOf(answer)["code"]], [408, "REQUEST_TIMEOUT"], JSON.stringify(start));
   }
 });
 
-test("a body that does not arrive in time costs the connection, and nothing breaks into an answer", async (t) => {
+test("a body that does not arrive in time costs the connection, and nothing breaks into an answer", async ({
+  t,
+  listen,
+}) => {
   const { application, next } = byHand();
-  const listener = await startListener(t, application, { headers: 200, request: 200, check: 10 });
+  const listener = await startListener(listen, t, application, { headers: 200, request: 200, check: 10 });
   const line = await openLine(listener);
   line.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc");
   const { response } = await next();
@@ -129,31 +140,37 @@ test("a body that does not arrive in time costs the connection, and nothing brea
   assert.ok(text.endsWith("\r\n\r\nab"), JSON.stringify(text));
 });
 
-test("bytes that are no request cut an answer that is under way; behind an answer they get their 400", async (t) => {
-  const { application, next } = byHand();
-  const listener = await startListener(t, application);
-  const line = await openLine(listener);
-  line.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
-  const { response } = await next();
-  response.writeHead(200, { "Content-Length": "5" });
-  response.write("ab");
-  await line.until((text) => text.endsWith("ab"));
-  line.send("garbage\r\n\r\n");
-  assert.ok((await line.rest()).endsWith("\r\n\r\nab"));
+testOnce(
+  "bytes that are no request cut an answer that is under way; behind an answer they get their 400",
+  async (t) => {
+    const { application, next } = byHand();
+    const listener = await startListener(listenAlone, t, application);
+    const line = await openLine(listener);
+    line.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+    const { response } = await next();
+    response.writeHead(200, { "Content-Length": "5" });
+    response.write("ab");
+    await line.until((text) => text.endsWith("ab"));
+    line.send("garbage\r\n\r\n");
+    assert.ok((await line.rest()).endsWith("\r\n\r\nab"));
 
-  const second = await openLine(await startListener(t));
-  second.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
-  await second.until((text) => text.endsWith("GET /a"));
-  second.send("garbage\r\n\r\n");
-  assert.deepEqual(
-    readAnswers(await second.rest()).map(({ status }) => status),
-    [200, 400],
-  );
-});
+    const second = await openLine(await startListener(listenAlone, t));
+    second.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+    await second.until((text) => text.endsWith("GET /a"));
+    second.send("garbage\r\n\r\n");
+    assert.deepEqual(
+      readAnswers(await second.rest()).map(({ status }) => status),
+      [200, 400],
+    );
+  },
+);
 
-test("a connection is kept, and requests sent at once are answered in their order (RFC 9112 §9.3.2)", async (t) => {
+test("a connection is kept, and requests sent at once are answered in their order (RFC 9112 §9.3.2)", async ({
+  t,
+  listen,
+}) => {
   const { application, next } = byHand();
-  const listener = await startListener(t, application);
+  const listener = await startListener(listen, t, application);
   const line = await openLine(listener);
   line.send(["/1", "/2", "/3"].map((target) => `GET ${target} HTTP/1.1\r\nHost: x\r\n\r\n`).join(""));
   for (let count = 0; count < 3; count += 1) {
@@ -174,8 +191,11 @@ test("a connection is kept, and requests sent at once are answered in their orde
   assert.deepEqual(answers[3]?.fields.get("connection"), ["close"]);
 });
 
-test("a client that half-closes after its request gets its answer, and the end (RFC 9112 §9.6)", async (t) => {
-  const listener = await startListener(t, (asked, response) => {
+test("a client that half-closes after its request gets its answer, and the end (RFC 9112 §9.6)", async ({
+  t,
+  listen,
+}) => {
+  const listener = await startListener(listen, t, (asked, response) => {
     // The FIN is here before the answer is.
     asked.resume().once("end", () => setTimeout(() => echo(asked, response), 50));
   });
@@ -205,15 +225,18 @@ test("a client that half-closes after its request gets its answer, and the end (
   assert.match(await cut.rest(), /^HTTP\/1\.1 400 /);
 });
 
-test("a client of HTTP/1.0 or 0.9 is answered, and its connection ends", async (t) => {
-  const listener = await startListener(t);
+test("a client of HTTP/1.0 or 0.9 is answered, and its connection ends", async ({ t, listen }) => {
+  const listener = await startListener(listen, t);
   for (const requestLine of ["GET /old HTTP/1.0", "GET /old"]) {
     const answer = readAnswer(await exchange(listener, `${requestLine}\r\n\r\n`));
     assert.deepEqual([answer.status, answer.body.toString()], [200, "GET /old"], requestLine);
   }
 });
 
-test("an IPv6 listener answers there, and leaves the IPv4 address of the same port to others", async (t) => {
+test("an IPv6 listener answers there, and leaves the IPv4 address of the same port to others", async ({
+  t,
+  listen,
+}) => {
   const isThere = Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === "::1"));
   if (!needs(t, isThere, "this machine has no ::1")) return;
   const listener = await listen("::1", 0, echo);
@@ -226,15 +249,18 @@ test("an IPv6 listener answers there, and leaves the IPv4 address of the same po
   assert.equal((await request(four, "GET /", ["Host: x"])).body.toString(), "four");
 });
 
-test("an address that is taken, or not this machine's, is the system's error", async (t) => {
-  const listener = await startListener(t);
+test("an address that is taken, or not this machine's, is the system's error", async ({ t, listen }) => {
+  const listener = await startListener(listen, t);
   await assert.rejects(listen("127.0.0.1", listener.port, echo), { code: "EADDRINUSE" });
   await assert.rejects(listen("192.0.2.1", 0, echo), { code: "EADDRNOTAVAIL" });
 });
 
-test("close() ends idle connections at once, takes no new ones, and lets what runs come to its end", async (t) => {
+test("close() ends idle connections at once, takes no new ones, and lets what runs come to its end", async ({
+  t,
+  listen,
+}) => {
   const { application, next } = byHand();
-  const listener = await startListener(t, application);
+  const listener = await startListener(listen, t, application);
   const idle = await openLine(listener);
   idle.send("GET /idle HTTP/1.1\r\nHost: x\r\n\r\n");
   (await next()).response.writeHead(200, { "Content-Length": "1" }).end("i");
@@ -252,9 +278,9 @@ test("close() ends idle connections at once, takes no new ones, and lets what ru
   await closed;
 });
 
-test("close() cuts what still runs after the grace", async (t) => {
+test("close() cuts what still runs after the grace", async ({ t, listen }) => {
   const { application, next } = byHand();
-  const listener = await startListener(t, application);
+  const listener = await startListener(listen, t, application);
   const hanging = await openLine(listener);
   hanging.send("GET /busy HTTP/1.1\r\nHost: x\r\n\r\n");
   await next();
@@ -262,9 +288,9 @@ test("close() cuts what still runs after the grace", async (t) => {
   assert.equal(await hanging.rest(), "");
 });
 
-test("close() lets a slow client have the rest of an answer that is written already", async (t) => {
+test("close() lets a slow client have the rest of an answer that is written already", async ({ t, listen }) => {
   const { application, next } = byHand();
-  const listener = await startListener(t, application);
+  const listener = await startListener(listen, t, application);
   const slow = await openLine(listener);
   slow.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n");
   const { response } = await next();
@@ -277,9 +303,12 @@ test("close() lets a slow client have the rest of an answer that is written alre
   await closed;
 });
 
-test("close() a second time is harmless, and what is under way in a kept connection is its last", async (t) => {
+test("close() a second time is harmless, and what is under way in a kept connection is its last", async ({
+  t,
+  listen,
+}) => {
   const { application, next } = byHand();
-  const listener = await startListener(t, application);
+  const listener = await startListener(listen, t, application);
   const kept = await openLine(listener);
   kept.send("GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\n\r\n");
   const first = await next();
@@ -296,7 +325,10 @@ test("close() a second time is harmless, and what is under way in a kept connect
   await listener.close(60_000);
 });
 
-test("listeners share a port when both say so: clients are spread, and one that closes leaves no gap", async (t) => {
+test("listeners share a port when both say so: clients are spread, and one that closes leaves no gap", async ({
+  t,
+  listen,
+}) => {
   const host = `127.${1 + Math.floor(Math.random() * 250)}.${process.pid % 256}.1`;
   const port = 8080;
   const named =

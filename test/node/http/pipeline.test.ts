@@ -1,8 +1,9 @@
 /** Many requests at once on one connection. */
 import assert from "node:assert/strict";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { test } from "node:test";
-import { listen } from "../../../node/http/listener.ts";
+import { test as testOnce } from "node:test";
+import { listen as listenAlone } from "../../../node/http/listener.ts";
+import { test } from "./both-forms.ts";
 import { openLine, readAnswers } from "./raw.ts";
 
 const requestsOf = (count: number): string =>
@@ -13,7 +14,10 @@ function echo(asked: IncomingMessage, response: ServerResponse): void {
   response.writeHead(200, { "Content-Length": String(body.length) }).end(body);
 }
 
-test("one request of a connection is under way at a time, and the responses keep their order", async (t) => {
+test("one request of a connection is under way at a time, and the responses keep their order", async ({
+  t,
+  listen,
+}) => {
   const counts = { now: 0, most: 0 };
   const listener = await listen("127.0.0.1", 0, (asked, response) => {
     counts.now += 1;
@@ -34,10 +38,10 @@ test("one request of a connection is under way at a time, and the responses keep
   assert.equal(counts.most, 1);
 });
 
-test("a flood of requests in one write ends with a response that closes the connection", async (t) => {
+testOnce("a flood of requests in one write ends with a response that closes the connection", async (t) => {
   const { promise: first, resolve: hold } = Promise.withResolvers<ServerResponse>();
   let count = 0;
-  const holding = await listen("127.0.0.1", 0, (asked, response) => {
+  const holding = await listenAlone("127.0.0.1", 0, (asked, response) => {
     // Nothing is sent until all requests have arrived.
     count += 1;
     if (count === 1) hold(response);
@@ -54,7 +58,7 @@ test("a flood of requests in one write ends with a response that closes the conn
   assert.deepEqual(answers.at(-1)?.fields.get("connection"), ["close"]);
 });
 
-test("a client that leaves takes its waiting requests with it", async (t) => {
+test("a client that leaves takes its waiting requests with it", async ({ t, listen }) => {
   let begun = 0;
   const arrived = Promise.withResolvers<void>();
   const gone = Promise.withResolvers<void>();
@@ -73,7 +77,10 @@ test("a client that leaves takes its waiting requests with it", async (t) => {
   assert.equal(begun, 1);
 });
 
-test("a connection that sends many requests at once gets one response in each turn of the event loop", async (t) => {
+test("a connection that sends many requests at once gets one response in each turn of the event loop", async ({
+  t,
+  listen,
+}) => {
   let inThisTurn = 0;
   let most = 0;
   const listener = await listen("127.0.0.1", 0, (asked, response) => {

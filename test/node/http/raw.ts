@@ -83,8 +83,14 @@ export function readAnswer(text: string, { isHead = false }: { isHead?: boolean 
   return first;
 }
 
-/** Reads the answers that came over one connection, one after another. */
-export function readAnswers(text: string, { isHead = false }: { isHead?: boolean } = {}): Answer[] {
+/**
+ * Reads the answers that came over one connection, one after another.
+ * @param about `isHead`: of all requests, or by their index
+ */
+export function readAnswers(
+  text: string,
+  { isHead = false }: { isHead?: boolean | readonly boolean[] } = {},
+): Answer[] {
   const answers: Answer[] = [];
   let left = text;
   while (left !== "") {
@@ -100,7 +106,8 @@ export function readAnswers(text: string, { isHead = false }: { isHead?: boolean
       fields.set(name.toLowerCase(), [...(fields.get(name.toLowerCase()) ?? []), value]);
     }
     const code = Number(status[1]);
-    const { body, after } = readBody(left.slice(end + 4), fields, isHead || code === 204 || code === 304);
+    const isOfHead = typeof isHead === "boolean" ? isHead : (isHead[answers.length] ?? false);
+    const { body, after } = readBody(left.slice(end + 4), fields, isOfHead || code === 204 || code === 304);
     answers.push({ status: code, reason: status[2] ?? "", fields, body: Buffer.from(body, "latin1") });
     left = after;
   }

@@ -17,7 +17,8 @@ function loadAndDie(dataDir: string, file: string): string {
     const { withCompiledCode } = await import(${JSON.stringify(module)});
     const { silentLog } = await import(${JSON.stringify(logModule)});
     const load = () => import(${JSON.stringify(`file://${file}`)});
-    const loaded = await withCompiledCode(${JSON.stringify(dataDir)}, silentLog, load);
+    const place = { dataDir: ${JSON.stringify(dataDir)}, environment: process.env, log: silentLog };
+    const loaded = await withCompiledCode(place, load);
     process.stdout.write(loaded.word, () => process.kill(process.pid, "SIGKILL"));`;
   const { NODE_COMPILE_CACHE: _, ...env } = process.env;
   const { stdout } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], { env, encoding: "utf8" });
@@ -39,6 +40,23 @@ test("compiled code survives a kill, follows its source, and that of other relea
   await mkdir(join(compiled, "0123456789abcdef", "v24"), { recursive: true });
   await removeOtherCode(dataDir, silentLog);
   assert.deepEqual(await readdir(compiled), [own]);
+});
+
+test("threads use it as well", async (t) => {
+  const directory = await temporaryDirectory(t);
+  const [dataDir, file] = [join(directory, "data"), join(directory, "loaded.ts")];
+  await writeFile(
+    file,
+    `import { getCompileCacheDir } from "node:module";
+     import { Worker } from "node:worker_threads";
+     const source = 'const { getCompileCacheDir } = require("node:module");' +
+       'require("node:worker_threads").parentPort.postMessage(getCompileCacheDir());';
+     const inThread: unknown = await new Promise((resolve) => {
+       new Worker(source, { eval: true, execArgv: [] }).once("message", resolve);
+     });
+     export const word: string = inThread === getCompileCacheDir() ? "same" : String(inThread);`,
+  );
+  assert.equal(loadAndDie(dataDir, file), "same");
 });
 
 test("a directory that can't be written, and one that is not there, cost nothing", async (t) => {

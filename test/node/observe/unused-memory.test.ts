@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { openCMemory } from "#base/c-memory.ts";
+import { silentLog } from "#base/log.ts";
+import { returnUnusedMemory } from "../../../node/observe/unused-memory.ts";
+import { fakeClock } from "../../support/fake-clock.ts";
+
+const mebibyte = 1024 * 1024;
+
+/** A process with 100 MiB of code, whose allocator keeps what is freed. */
+function startProcess() {
+  const clock = fakeClock();
+  const now = { heap: 50, allocated: 20, free: 0, returned: 0 };
+  const cancel = returnUnusedMemory({
+    memory: {
+      allocatedBytes: () => now.allocated * mebibyte,
+      returnFree() {
+        now.free = 0;
+        now.returned += 1;
+      },
+    },
+    usage: () => ({ rss: (100 + now.heap + now.allocated + now.free) * mebibyte, heapTotal: now.heap * mebibyte }),
+    clock,
+    log: silentLog,
+  });
+  return { clock, now, cancel };
+}
+
+test("what the start has left behind is given back, then only what is much", () => {
+  const { clock, now, cancel } = startProcess();
+  now.free = 30;
+  clock.advance(1000);
+  assert.deepEqual([now.free, now.returned], [0, 1]);
+  now.free = 60;
+  clock.advance(10_000);
+  assert.equal(now.returned, 1);
+  now.free = 70;
+  clock.advance(1000);
+  assert.deepEqual([now.free, now.returned], [0, 2]);
+  cancel();
+  now.free = 700;
+  clock.advance(10_000);
+  assert.equal(now.returned, 2);
+});
+
+test("memory in use is no reason, whether JavaScript has it or C", () => {
+  const { clock, now, cancel } = startProcess();
+  clock.advance(1000);
+  now.heap = 900;
+  now.allocated = 2000;
+  clock.advance(10_000);
+  assert.equal(now.returned, 1);
+  [now.allocated, now.free] = [20, 1980];
+  clock.advance(1000);
+  assert.deepEqual([now.free, now.returned], [0, 2]);
+  cancel();
+});
+
+test("the C library says what is allocated, and gives back what is free", (t) => {
+  const memory = openCMemory();
+  if (memory === undefined) {
+    t.skip("no koffi, or no glibc");
+    return;
+  }
+  const before = memory.allocatedBytes();
+  const kept = Array.from({ length: 2000 }, () => Buffer.allocUnsafeSlow(60_000).fill(1));
+  const allocated = memory.allocatedBytes() - before;
+  assert.ok(allocated > 100 * mebibyte && allocated < 200 * mebibyte, `${allocated}`);
+  assert.equal(kept.length, 2000);
+  memory.limitArenas(2);
+  memory.returnFree();
+});
