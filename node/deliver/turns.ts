@@ -38,7 +38,7 @@ export interface QueueRules {
 
 export interface Turns {
   /**
-   * @param wish `signal` ends the wait; those that wait with the same `key` all go with the first of them
+   * @param wish `signal` ends the wait; those that wait with the same `key` go with the first of them
    * @returns true, or a promise of the turn; it rejects with NearcastError OVERLOADED, or the reason of the signal
    */
   readonly take: (share: string, wish?: TurnWish) => true | Promise<void>;
@@ -83,6 +83,9 @@ interface State {
   refused: number;
   left: number;
 }
+
+/** With one that begins: joining costs little, but hundreds of them would take a whole turn. */
+const alikeMax = 32;
 
 export function openTurns(rules: TurnRules): Turns {
   const state: State = {
@@ -219,9 +222,12 @@ function nextTurn(state: State): void {
   }
 }
 
-/** They join what the first one begins. */
+/** They join what the first one begins; those beyond the bound go with the next of them. */
 function grantAlike(state: State, key: string): void {
+  let granted = 0;
   for (const waiter of state.byKey.get(key) ?? []) {
+    if (granted >= alikeMax) return;
+    granted += 1;
     removeWaiter(state, waiter);
     waiter.grant();
   }

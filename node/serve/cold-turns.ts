@@ -18,7 +18,7 @@ import { ownWork, type RequestContext } from "./request-context.ts";
 
 export interface ColdTurns {
   /**
-   * @param key what is asked for: those that wait for the same all go with the first, and join its question
+   * @param key what is asked for: those that wait for the same go with the first, and join its question
    * @returns true, or a promise of the turn: what the caller has looked up may be stored by then
    * @throws NearcastError OVERLOADED; the reason of the context's signal, when its client has left; in the promise
    */

@@ -58,7 +58,6 @@ import type { ImageOrder } from "./order.ts";
 import { createPatience } from "./patience.ts";
 import type { Peers } from "./peers.ts";
 import { ownWork, type RequestContext, unending, until } from "./request-context.ts";
-import { canonicalForm } from "../variant/key.ts";
 import { createRelay, type Helpers } from "./relay.ts";
 import { createRenderings, type RenderCounts, type Renderer, type WantedVariant } from "./render.ts";
 import { createShield, type ToldSource } from "./shield.ts";
@@ -135,7 +134,7 @@ export function createImageServer(parts: {
     async replicate(wanted) {
       const owners = ownersOf(images, wanted.name);
       if (owners === undefined || relay === null) return false;
-      await coldTurns.takeBehind(keyOfTurn(wanted));
+      await coldTurns.takeBehind(wanted.name);
       const relayed = await relay.ask(wanted, await records.load(wanted.name), owners, ownWork).result;
       return relayed?.isStored ?? false;
     },
@@ -176,7 +175,7 @@ async function answer(images: Images, order: WantedVariant, asker: Asker): Promi
   const { peers } = images;
   let found = await lookUp(images, order);
   if (!isAnsweredHere(images, order, asker, found) && !isUnderWay(images, order, asker)) {
-    const turn = images.coldTurns.take(asker.context, keyOfTurn(order));
+    const turn = images.coldTurns.take(asker.context, order.name);
     if (turn !== true) {
       await turn;
       found = await lookUp(images, order);
@@ -199,11 +198,6 @@ async function lookUp({ records, meanings }: Images, { name, host }: WantedVaria
   // While the disk was read, another request may have brought it.
   const record = (await records.load(name)) ?? records.peek(name);
   return record === undefined ? undefined : { entry: record, use: meanings.useOf(record, host) };
-}
-
-/** What requests have in common that join each other's questions. */
-function keyOfTurn({ name, variant }: WantedVariant): string {
-  return `${name}\n${canonicalForm(variant)}`;
 }
 
 /** Memory, disk, shield, origin; nobody else. */
