@@ -2,10 +2,18 @@
  * A response body as it comes from an origin or a peer: how long it is silent, how much has come, and whether it waits
  * for its reader. There is one for each exchange (fetch/upstream/exchange.ts, peer/client.ts).
  *
+ *   parser ──small chunks──▶ joined until the end of the read ──▶ reader
+ *      ▲         └─ paid for (chunk-pace.ts)                        │
+ *      └── paused: by the reader, or until the body's turn in the pace
+ *
  * A body may be silent for a given time; an event stream, for much longer. Time in which the reader does not take what
- * is here is no silence.
+ * is here, or in which the body waits for its turn, is no silence.
+ *
+ * Small chunks that arrive in one read reach the reader as one. So a sender of tiny chunks makes work for the parser
+ * alone, and the pace bounds that.
  */
 import { type Dispatcher, errors } from "undici";
+import { type ChunkPace, pay, waitInLine } from "./chunk-pace.ts";
 import type { Cancel, Clock } from "./clock.ts";
 import { eventStreamSilenceMs, isEventStream } from "./event-streams.ts";
 
@@ -18,72 +26,182 @@ export interface BodyWatch {
 
 interface State {
   readonly clock: Clock;
+  readonly pace: ChunkPace | null;
   silenceMs: number;
   heardMs: number;
   bytes: number;
   isEventStream: boolean;
+  /** undici's own; undefined before the request is under way. */
   controller: Dispatcher.DispatchController | undefined;
+  isPausedByReader: boolean;
+  /** In the line of the pace; call it to leave. */
+  leaveLine: Cancel | undefined;
+  /** The parser was told to stop after the last chunk. */
+  isParserStopped: boolean;
+  /** The connection has ended, and undici parses what is left of it, paused or not. */
+  isDraining: boolean;
+  /** Small chunks of this read that the reader does not have yet. */
+  crumbs: Buffer[];
+  /** Stops looking for silence. */
   cancel: Cancel | undefined;
 }
 
 /** How often it is looked in the time of a silence, so that a pause of the reader counts for little. */
 const looksPerSilence = 4;
+/** Smaller chunks are copied into one, which costs less than to hand on each of them. */
+const joinedBytesMax = 4096;
 
 /**
+ * @param silenceMs of a body that is no event stream
+ * @param pace of its small chunks; null: they come at any pace
  * @param end called when the response is complete or has failed, however much of it was read
  * @returns the handler to give to undici in the place of its own
  */
 export function watchBody(
-  clock: Clock,
-  silenceMs: number,
+  { clock, silenceMs, pace }: { clock: Clock; silenceMs: number; pace: ChunkPace | null },
   end: () => void,
 ): { watch: BodyWatch; around: (handler: Dispatcher.DispatchHandler) => Dispatcher.DispatchHandler } {
   const state: State = {
     clock,
+    pace,
     silenceMs,
     heardMs: 0,
     bytes: 0,
     isEventStream: false,
     controller: undefined,
+    isPausedByReader: false,
+    leaveLine: undefined,
+    isParserStopped: false,
+    isDraining: false,
+    crumbs: [],
     cancel: undefined,
   };
   const watch: BodyWatch = {
-    isPaused: () => state.controller?.paused ?? false,
+    isPaused: () => state.isPausedByReader,
     isEventStream: () => state.isEventStream,
     bytes: () => state.bytes,
   };
   const ended = (): void => {
     state.cancel?.();
+    leaveLine(state);
     end();
   };
   return { watch, around: (handler) => watched(state, handler, ended) };
 }
 
 function watched(state: State, handler: Dispatcher.DispatchHandler, ended: () => void): Dispatcher.DispatchHandler {
+  let readers: Dispatcher.DispatchController;
   return {
-    onRequestStart: (controller, context) => handler.onRequestStart?.(controller, context),
-    onResponseStart(controller, status, fields, text) {
-      handler.onResponseStart?.(controller, status, fields, text);
-      if (status >= 200) begin(state, controller, fields["content-type"]);
+    onRequestStart(controller, context) {
+      state.controller = controller;
+      readers = controllerOfReader(state, controller);
+      handler.onRequestStart?.(readers, context);
+    },
+    onResponseStart(_controller, status, fields, text) {
+      handler.onResponseStart?.(readers, status, fields, text);
+      if (status >= 200) begin(state, fields["content-type"]);
     },
     onResponseData(controller, chunk) {
-      state.heardMs = state.clock.monotonicMs();
+      if (state.isParserStopped && controller.paused) drain(state, controller);
       state.bytes += chunk.length;
-      handler.onResponseData?.(controller, chunk);
+      if (chunk.length >= joinedBytesMax) {
+        handOn(state, handler, readers);
+        state.heardMs = state.clock.monotonicMs();
+        handler.onResponseData?.(readers, chunk);
+      } else {
+        if (state.crumbs.length === 0) queueMicrotask(() => handOnLater(state, handler, readers));
+        state.crumbs.push(chunk);
+      }
+      payFor(state, controller, chunk.length);
+      state.isParserStopped = controller.paused;
     },
-    onResponseEnd(controller, trailers) {
-      handler.onResponseEnd?.(controller, trailers);
+    onResponseEnd(_controller, trailers) {
+      handOn(state, handler, readers);
+      handler.onResponseEnd?.(readers, trailers);
       ended();
     },
-    onResponseError(controller, error) {
-      handler.onResponseError?.(controller, error);
+    onResponseError(_controller, error) {
+      handOn(state, handler, readers);
+      handler.onResponseError?.(readers, error);
       ended();
     },
   };
 }
 
-function begin(state: State, controller: Dispatcher.DispatchController, contentType: string | string[] | undefined) {
-  state.controller = controller;
+/** The reader's pauses, beside those of the pace. */
+function controllerOfReader(state: State, controller: Dispatcher.DispatchController): Dispatcher.DispatchController {
+  return {
+    get aborted() {
+      return controller.aborted;
+    },
+    get paused() {
+      return state.isPausedByReader;
+    },
+    get reason() {
+      return controller.reason;
+    },
+    get rawHeaders() {
+      return controller.rawHeaders ?? null;
+    },
+    get rawTrailers() {
+      return controller.rawTrailers ?? null;
+    },
+    abort(reason) {
+      controller.abort(reason);
+    },
+    pause() {
+      state.isPausedByReader = true;
+      if (!state.isDraining) controller.pause();
+    },
+    resume() {
+      state.isPausedByReader = false;
+      if (state.leaveLine === undefined) controller.resume();
+    },
+  };
+}
+
+/** A chunk came although the parser had been told to stop: every further pause would only make it begin anew. */
+function drain(state: State, controller: Dispatcher.DispatchController): void {
+  state.isDraining = true;
+  leaveLine(state);
+  controller.resume();
+}
+
+function payFor(state: State, controller: Dispatcher.DispatchController, chunkBytes: number): void {
+  const { pace } = state;
+  if (pace === null || state.isDraining || state.leaveLine !== undefined || pay(pace, chunkBytes)) return;
+  controller.pause();
+  state.leaveLine = waitInLine(pace, () => {
+    state.leaveLine = undefined;
+    if (!state.isPausedByReader) controller.resume();
+  });
+}
+
+function leaveLine(state: State): void {
+  state.leaveLine?.();
+  state.leaveLine = undefined;
+}
+
+/** Gives the reader what has come of this read. */
+function handOn(state: State, handler: Dispatcher.DispatchHandler, readers: Dispatcher.DispatchController): void {
+  const { crumbs } = state;
+  if (crumbs.length === 0) return;
+  state.crumbs = [];
+  state.heardMs = state.clock.monotonicMs();
+  const [only] = crumbs;
+  handler.onResponseData?.(readers, only !== undefined && crumbs.length === 1 ? only : Buffer.concat(crumbs));
+}
+
+/** At the end of the read. A failure of the reader ends the response, as it does when undici calls it. */
+function handOnLater(state: State, handler: Dispatcher.DispatchHandler, readers: Dispatcher.DispatchController): void {
+  try {
+    handOn(state, handler, readers);
+  } catch (error) {
+    readers.abort(error as Error);
+  }
+}
+
+function begin(state: State, contentType: string | string[] | undefined): void {
   state.heardMs = state.clock.monotonicMs();
   state.isEventStream = typeof contentType === "string" && isEventStream(contentType);
   if (state.isEventStream) state.silenceMs = eventStreamSilenceMs;
@@ -93,7 +211,7 @@ function begin(state: State, controller: Dispatcher.DispatchController, contentT
 function lookIn(state: State, leftMs: number): void {
   state.cancel = state.clock.after(Math.min(leftMs, state.silenceMs / looksPerSilence), () => {
     const nowMs = state.clock.monotonicMs();
-    if (state.controller?.paused === true) state.heardMs = nowMs;
+    if (state.isPausedByReader || state.leaveLine !== undefined) state.heardMs = nowMs;
     const stillMs = state.heardMs + state.silenceMs - nowMs;
     if (stillMs > 0) lookIn(state, stillMs);
     else state.controller?.abort(new errors.BodyTimeoutError());

@@ -16,10 +16,12 @@
  */
 import type { Socket } from "node:net";
 import type { Clock } from "#base/clock.ts";
+import { clientNetworkOf } from "#base/client-network.ts";
 import { closeLingering } from "#base/lingering-close.ts";
 import { type CommonFields, joinedBytesMax, type LaneSink, openLaneSink } from "./lane-sink.ts";
 import { openRelay, type Relay } from "./relay.ts";
 import { newRequestHead, readRequestHead, type RequestHead } from "./request-head.ts";
+import { createUnfinished, hold, type Holder, type Unfinished } from "./unfinished.ts";
 
 /** What of a request the front hands to who decides; the bytes are the request's own and are never written again. */
 export interface FrontRequest {
@@ -49,6 +51,8 @@ export interface FrontParts {
 
 export interface Front {
   readonly accept: (socket: Socket) => void;
+  /** Node's server has read the head of a request of this relay. */
+  readonly begun: (relay: object) => void;
   /** Node's server has sent all responses of this relay. */
   readonly idle: (relay: object) => void;
   /** Drops what still comes from a relay's client: the connection closes after its responses. */
@@ -76,7 +80,7 @@ const pushedBytesMax = 2048;
 /** "refused": it gets its last response, and what still comes is dropped. */
 type Phase = "reading" | "waiting" | "answering" | "relaying" | "relayed" | "refused";
 
-interface Connection {
+interface Connection extends Holder {
   readonly socket: Socket;
   readonly sink: LaneSink;
   phase: Phase;
@@ -99,6 +103,7 @@ interface Connection {
 interface State extends FrontParts {
   readonly connections: Set<Connection>;
   readonly byRelay: WeakMap<object, Connection>;
+  readonly unfinished: Unfinished;
   readonly head: RequestHead;
   readonly common: CommonFields;
   isDraining: boolean;
@@ -109,6 +114,7 @@ export function openFront(parts: FrontParts): Front {
     ...parts,
     connections: new Set(),
     byRelay: new WeakMap(),
+    unfinished: createUnfinished(),
     head: newRequestHead(),
     common: {
       date: dateOf(parts.clock),
@@ -120,6 +126,10 @@ export function openFront(parts: FrontParts): Front {
   return {
     accept(socket) {
       accept(state, socket);
+    },
+    begun(relay) {
+      const connection = state.byRelay.get(relay);
+      if (connection !== undefined) holds(state, connection, 0);
     },
     idle(relay) {
       const connection = state.byRelay.get(relay);
@@ -156,8 +166,11 @@ function isBusy(phase: Phase, relay: Relay | null, isAnswering: (relay: Relay) =
 }
 
 function accept(state: State, socket: Socket): void {
+  const { remoteAddress } = socket;
   const connection: Connection = {
     socket,
+    network: () => clientNetworkOf(remoteAddress),
+    heldBytes: 0,
     sink: openLaneSink(socket, state.common),
     phase: "reading",
     rest: null,
@@ -178,6 +191,7 @@ function accept(state: State, socket: Socket): void {
   });
   socket.on("error", () => undefined); // followed by "close"
   socket.on("close", () => {
+    holds(state, connection, 0);
     state.connections.delete(connection);
   });
 }
@@ -200,7 +214,7 @@ function arrived(state: State, connection: Connection, chunk: Buffer): void {
   }
   connection.rest = bytes;
   if (bytes.length > waitingBytesMax) socket.pause();
-  feed(connection);
+  feed(state, connection);
 }
 
 /** Looks for one request at the beginning of the bytes. */
@@ -212,12 +226,14 @@ function read(state: State, connection: Connection, bytes: Buffer): void {
       connection.pieces += 1;
       connection.rest = bytes;
       if (connection.pieces > piecesMax) relayForGood(state, connection, bytes);
+      else holds(state, connection, bytes.length);
       return;
     case "odd":
       relayForGood(state, connection, bytes);
       return;
     case "whole":
       connection.pieces = 0;
+      holds(state, connection, 0);
       connection.rest = bytes.length === head.lengthBytes ? null : bytes.subarray(head.lengthBytes);
       answerOne(state, connection, bytes);
   }
@@ -302,7 +318,7 @@ function ended(state: State, connection: Connection): void {
       relayForGood(state, connection, rest);
       return;
     case "relayed":
-      feed(connection);
+      feed(state, connection);
   }
 }
 
@@ -331,11 +347,11 @@ function relayForGood(state: State, connection: Connection, bytes: Buffer | null
   connection.rest = bytes;
   relayOf(state, connection);
   readOn(connection);
-  feed(connection);
+  feed(state, connection);
 }
 
 /** Gives Node's parser the next piece, when it wants one. It may refuse the rest after each piece. */
-function feed(connection: Connection): void {
+function feed(state: State, connection: Connection): void {
   const { relay, rest, phase } = connection;
   if (relay === null || relay.destroyed || phase !== "relayed" || !connection.isWanted) return;
   if (rest === null) {
@@ -346,8 +362,32 @@ function feed(connection: Connection): void {
   }
   connection.isWanted = false;
   connection.rest = rest.length > pushedBytesMax ? rest.subarray(pushedBytesMax) : null;
-  relay.push(rest.subarray(0, pushedBytesMax));
+  const piece = rest.subarray(0, pushedBytesMax);
+  // Unless the server finds a request in them, they are a part of one.
+  holds(state, connection, connection.heldBytes + piece.length);
+  if (relay.destroyed || connection.socket.destroyed) return;
+  relay.push(piece);
   readOn(connection);
+}
+
+/** Notes what of a request is held; its network may hold too much. */
+function holds(state: State, connection: Connection, bytes: number): void {
+  const greedy = hold(state.unfinished, connection, bytes);
+  if (greedy === undefined) return;
+  for (const other of state.connections) {
+    if (other.heldBytes === 0 || other.network() !== greedy) continue;
+    // What Node's server has may stand behind a response that is under way.
+    if (other.phase === "reading") refuse(state, other);
+    else other.socket.destroy();
+  }
+}
+
+function refuse(state: State, connection: Connection): void {
+  connection.phase = "refused"; // what still comes is dropped
+  connection.rest = null;
+  connection.droppedBytes = 0;
+  holds(state, connection, 0);
+  state.tooLate(connection.socket);
 }
 
 function relayOf(state: State, connection: Connection): Relay {
@@ -356,7 +396,7 @@ function relayOf(state: State, connection: Connection): Relay {
   const relay = openRelay(socket, {
     wanted() {
       connection.isWanted = true;
-      feed(connection);
+      feed(state, connection);
     },
     destroyed() {
       if (connection.phase === "refused") closeLingering(socket, lingerMs);
@@ -377,9 +417,7 @@ function sweep(state: State): void {
     if (phase !== "reading") continue;
     const silentMs = nowMs - sinceMs;
     if (rest !== null && silentMs >= headers) {
-      connection.phase = "refused";
-      connection.rest = null;
-      state.tooLate(socket);
+      refuse(state, connection);
     } else if (rest === null && silentMs >= (hasAnswered ? idle : headers)) socket.destroySoon();
   }
 }

@@ -24,7 +24,8 @@ export interface HitsParts {
   assets: Pick<AssetServer, "serveNow">;
   fleet: () => { document: Fleet } | null;
   presence: () => Presence;
-  gate: () => Promise<void> | null;
+  /** Whether something purged could still be found. */
+  isGated: () => boolean;
   transfers: TransferRules;
   served: (request: ServedRequest) => void;
   load: LoadMeter;
@@ -35,12 +36,12 @@ export interface HitsParts {
 const noFields = {};
 
 export function createHits(parts: HitsParts): Answer {
-  const { node, images, assets, fleet, presence, gate, transfers, served, load, clock, log } = parts;
+  const { node, images, assets, fleet, presence, isGated, transfers, served, load, clock, log } = parts;
   const understandOften = rememberOrders();
 
   function orderOf({ bytes, head }: FrontRequest, target: string): Order | undefined {
     const current = fleet();
-    if (current === null || presence() !== "ready" || gate() !== null || target === probePath) return undefined;
+    if (current === null || presence() !== "ready" || isGated() || target === probePath) return undefined;
     return understandOften(current.document, {
       method: head.isHead ? "HEAD" : "GET",
       target,

@@ -67,6 +67,9 @@ export async function listen(
   let isClosing = false;
   let front: Front | undefined;
   const pipeline = openPipeline(application, {
+    begun(connection) {
+      front?.begun(connection);
+    },
     idle(connection) {
       if (front !== undefined) front.idle(connection);
       else if (isClosing) connection.destroySoon();

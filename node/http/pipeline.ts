@@ -32,12 +32,14 @@ interface Line {
 }
 
 /**
+ * @param events.begun called when the head of a request has been read
  * @param events.idle called each time that a connection has no request any more
  * @param events.unwanted called when nothing that still comes on a connection is wanted: it closes after its responses
  */
 export function openPipeline(
   application: RequestListener,
   events: {
+    begun: (connection: IncomingMessage["socket"]) => void;
     idle: (connection: IncomingMessage["socket"]) => void;
     unwanted: (connection: IncomingMessage["socket"]) => void;
   },
@@ -76,6 +78,7 @@ export function openPipeline(
         line = { isAnswering: false, waiting: [], isFull: false };
         lines.set(socket, line);
       }
+      events.begun(socket);
       if (line.isFull) return;
       if (hasBody(request)) {
         line.isFull = true;

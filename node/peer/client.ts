@@ -265,7 +265,7 @@ async function send(
     ...(body === undefined ? {} : { body }),
   };
   const ask = async (): Promise<Dispatcher.ResponseData> => {
-    const { around } = watchBody(clock, bodyIdleMs, () => undefined);
+    const { around } = watchBody({ clock, silenceMs: bodyIdleMs, pace: null }, () => undefined);
     const work = line.request(order, around);
     try {
       // undici ignores the signal of a request that still waits for a connection.

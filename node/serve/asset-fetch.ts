@@ -99,6 +99,11 @@ export interface AssetFetches {
   readonly adopt: (question: Question, come: Come) => Promise<Fetched> | undefined;
   /** How much of the body of a running fetch is here; undefined: none is running, or its head has not arrived. */
   readonly coming: (question: Question) => { arrivedBytes: number; lengthBytes: number | null } | undefined;
+  /**
+   * As adopt(), for a response of a key that is known as uncacheable: nothing happens unless this one can be stored.
+   * Then the key is no longer known as uncacheable, so of many responses that come at once, one is taken.
+   */
+  readonly adoptStorable: (question: Question, come: Come) => Promise<Fetched> | undefined;
   /** Why this key was not for the cache when it was last fetched; undefined: it may be. */
   readonly uncacheable: (key: string) => string | undefined;
   /** A body that is not fetched for HEAD: it was found to be large a while ago. */
@@ -110,9 +115,11 @@ export interface AssetFetches {
 }
 
 /** A response that is here already. */
-interface Come {
+export interface Come {
   readonly arrived: Arrived;
   readonly way: Way;
+  /** How often all was purged before it was asked for (cache/tiers.ts, clears()). */
+  readonly clearsBefore: number;
 }
 
 interface Flight {
@@ -166,18 +173,19 @@ export function createAssetFetches(env: Env): AssetFetches {
       const running = state.running.get(flightKey(state, question));
       return running !== undefined && mayJoin(state, running);
     },
-    adopt(question, come) {
-      const key = flightKey(state, question);
-      return state.running.has(key) ? undefined : begin(state, key, question, come).result;
+    adopt: (question, come) => adopt(state, question, come),
+    adoptStorable(question, come) {
+      const known = uncacheable(state, question.key);
+      if (known === undefined || !isStorableNow(state, question, come, known)) return undefined;
+      const adopted = adopt(state, question, come);
+      if (adopted !== undefined) state.uncacheableUntil.delete(question.key);
+      return adopted;
     },
     coming(question) {
       const fill = state.running.get(flightKey(state, question))?.landed?.fill;
       return fill === undefined ? undefined : { arrivedBytes: fill.arrivedBytes(), lengthBytes: fill.lengthBytes };
     },
-    uncacheable(key) {
-      const known = state.uncacheableUntil.get(key);
-      return known !== undefined && known.untilMs > state.clock.monotonicMs() ? known.reason : undefined;
-    },
+    uncacheable: (key) => uncacheable(state, key),
     isTooLargeForHead: (key) => state.large.get(key) === true,
     fills: state.fills.counts,
     purge() {
@@ -200,6 +208,26 @@ function join(state: State, question: Question, signal: AbortSignal | undefined)
   if (!isCollapsed && signal?.aborted === true) return { result: Promise.reject<Fetched>(clientGone()), isCollapsed };
   const flight = isCollapsed ? running : begin(state, key, question);
   return { result: waitFor(flight, signal, !isCollapsed), isCollapsed };
+}
+
+function adopt(state: State, question: Question, come: Come): Promise<Fetched> | undefined {
+  const key = flightKey(state, question);
+  return state.running.has(key) ? undefined : begin(state, key, question, come).result;
+}
+
+function uncacheable({ uncacheableUntil, clock }: State, key: string): string | undefined {
+  const known = uncacheableUntil.get(key);
+  return known !== undefined && known.untilMs > clock.monotonicMs() ? known.reason : undefined;
+}
+
+/** @param known why the key is known as uncacheable */
+function isStorableNow(state: State, { order }: Question, { arrived, way }: Come, known: string): boolean {
+  if (isFailure(arrived.statusCode)) return false;
+  const lengthBytes = lengthOf(arrived);
+  // Of unknown length, it would turn out to be too large again once much of it is on disk.
+  if (lengthBytes === null ? known === "too-large" : lengthBytes > state.fleet().limits.objectBytesMax) return false;
+  const nowMs = state.clock.wallMs();
+  return meaningOf(order, arrived, { requestedAtMs: nowMs, receivedAtMs: nowMs }, null, way).outcome === "store";
 }
 
 /** Apart by where they begin: two nodes that take each other for the owner would wait for each other. */
@@ -231,7 +259,7 @@ function begin(state: State, key: string, question: Question, come?: Come): Flig
   const forget = (): void => {
     if (state.running.get(key) === flight) state.running.delete(key);
   };
-  const clearsBefore = state.tiers.clears();
+  const clearsBefore = come?.clearsBefore ?? state.tiers.clears();
   const land = (fetched: Fetched): void => {
     flight.isLanded = true;
     if (fetched.outcome === "fetched") {

@@ -37,6 +37,11 @@ export interface Way {
 }
 
 export interface AssetWays {
+  /**
+   * Straight from the origin, whoever else could be asked.
+   * @throws NearcastError ORIGIN_*
+   */
+  fetchDirectly: (order: AssetOrder, asker: Asker, context: RequestContext) => Promise<{ arrived: Arrived; way: Way }>;
   /** Whom a question goes to first. Questions that begin alike may wait for each other, others must not. */
   startOf: (order: AssetOrder, asker: Asker) => Role | "origin";
   /**
@@ -67,13 +72,15 @@ const triesMax = { owner: 2, spill: 1, shield: 2 } as const satisfies Record<Rol
 /** The way there and back, beside the origin's own deadline. */
 const waysMs = 2000;
 
-export function createAssetWays(parts: {
+interface Parts {
   fetcher: AssetFetcher;
   peers: Peers | null;
   fleet: () => Fleet;
   feedSeq: () => number;
-}): AssetWays {
-  const { fetcher, peers, fleet, feedSeq } = parts;
+}
+
+export function createAssetWays(parts: Parts): AssetWays {
+  const { fetcher, peers, feedSeq } = parts;
 
   function membersFor(role: Role, order: AssetOrder): readonly Member[] {
     if (peers === null) return [];
@@ -157,24 +164,37 @@ export function createAssetWays(parts: {
         const told = await askPeers(role, order, conditions ?? {}, context);
         if (told !== null) return told;
       }
-      const way = fromOrigin(feedSeq());
-      const { host, target, fields } = order;
-      const arrived = await fetcher.fetch({
-        origin: host.origin,
-        // Always GET: a stale entry can be met by HEAD, and what comes back is stored for all.
-        method: "GET",
-        target,
-        clientFields: fields,
-        extra: { ...conditions, ...hostFieldOf(order) },
-        timeoutMs: host.timeoutMs,
-        signal: context.signal,
-        client: context.clientNetwork,
-        failureMs: fleet().limits.originFailureMs,
-        isHedged: host.hedging,
-      });
-      return { arrived, way };
+      return await askOrigin(parts, order, conditions ?? {}, context);
+    },
+    async fetchDirectly(order, asker, context) {
+      const { arrived, way } = await askOrigin(parts, order, {}, context);
+      // On disk, an object is kept where it is looked for first.
+      return { arrived, way: { ...way, keep: stopsOf(order, asker).length === 0 ? "all" : "memory" } };
     },
   };
+}
+
+async function askOrigin(
+  { fetcher, feedSeq, fleet }: Parts,
+  { host, target, fields }: AssetOrder,
+  conditions: Readonly<Record<string, string>>,
+  { clientNetwork, signal }: RequestContext,
+): Promise<{ arrived: Arrived; way: Way }> {
+  const way = fromOrigin(feedSeq());
+  const arrived = await fetcher.fetch({
+    origin: host.origin,
+    // Always GET: a stale entry can be met by HEAD, and what comes back is stored for all.
+    method: "GET",
+    target,
+    clientFields: fields,
+    extra: { ...conditions, ...hostFieldOf({ host }) },
+    timeoutMs: host.timeoutMs,
+    signal,
+    client: clientNetwork,
+    failureMs: fleet().limits.originFailureMs,
+    isHedged: host.hedging,
+  });
+  return { arrived, way };
 }
 
 /** @param feedSeq before the request left: a purge that comes while the origin answers means its response too */

@@ -4,13 +4,9 @@
  *
  *   URL ──▶ entry or list of selecting fields ──(fields of the request)──▶ entry
  *
- * A response that may not be stored is never shared: its leader gets it, those who joined ask for themselves, and for a
- * while the requests for that key do not wait for each other. A fetch goes to the owner of the URL in the site, or to a
- * site with room, or to the shield, then to the host's origin (asset-way.ts).
- *
- * HEAD of what is not stored fills the cache like GET (RFC 9110 §9.3.2): the connection to the origin can be used
- * again, and the next request is a hit. A large body is not fetched for it: its head is delivered, the rest given up,
- * and for a while its HEAD requests go to the origin as such.
+ * A response that may not be stored is never shared: its leader gets it, those who joined ask for themselves. For a
+ * while, or until a response can be stored, the requests for that key do not wait for each other. A fetch goes to the
+ * owner of the URL in the site, or to a site with room, or to the shield, then to the host's origin (asset-way.ts).
  *
  * Nodes are caches in front of each other, by the same RFC: an owner sends Age, and the node that asked stores the
  * response by its header section, in memory only. A request that is known to be uncacheable goes straight to the
@@ -28,7 +24,7 @@ import type { Stored, Tiers } from "../cache/tiers.ts";
 import type { Delivery, MissReason } from "../deliver/outcome.ts";
 import { type AssetFetcher, fieldOf } from "../fetch/asset.ts";
 import { drainStream, dropStream } from "../fetch/body.ts";
-import { endToEndPairs, lengthOf, streamOf } from "./asset-answer.ts";
+import { type Arrived, endToEndPairs, lengthOf, streamOf } from "./asset-answer.ts";
 import {
   type AssetDelivery,
   failedDelivery,
@@ -282,7 +278,7 @@ function headOnly(passed: Extract<Fetched, { outcome: "passed" }>): Extract<Fetc
 async function fetchAndDeliver(env: Env, request: Request, at: LookedUp, joins: number): Promise<AssetDelivery> {
   const { order, asker, context } = request;
   const known = env.fetches.uncacheable(at.key);
-  if (known !== undefined) return await pass(env, request, known);
+  if (known !== undefined) return await passOrStore(env, request, at, known);
   const startedMs = env.clock.monotonicMs();
   const before = at.found?.entry;
   const { result, isCollapsed } = env.fetches.join({ order, asker, context, ...at, before }, "while-the-client-waits");
@@ -335,6 +331,7 @@ async function passPart(env: Env, request: Request, at: LookedUp): Promise<Asset
   const { order, asker, context } = request;
   const startedMs = env.clock.monotonicMs();
   const question = { order, asker, context, ...at, before: undefined };
+  const clearsBefore = env.tiers.clears();
   const { arrived, way } = await env.ways.fetchPart(order, rangeFieldsOf(order), context);
   const fetchMs = env.clock.monotonicMs() - startedMs;
   if (arrived.statusCode === 206) {
@@ -342,13 +339,34 @@ async function passPart(env: Env, request: Request, at: LookedUp): Promise<Asset
     if (lengthBytes !== null && lengthBytes > env.fleet().limits.objectBytesMax) env.rangeCounts.neverWhole(at.key);
     else if (lengthBytes !== null && lengthBytes <= smallBytesMax) void fetchBehind(env, question);
   } else {
-    const fetched = await env.fetches.adopt(question, { arrived, way });
+    const fetched = await env.fetches.adopt(question, { arrived, way, clearsBefore });
     if (fetched !== undefined) {
       return await deliverFetched(env, request, at, { fetched, isCollapsed: false, tookMs: fetchMs, joins: 0 });
     }
   }
+  return passedThrough(arrived, "range", fetchMs);
+}
+
+/**
+ * A request for what is known as uncacheable. It waits for nobody; but a response that can be stored after all is
+ * stored, so that one odd response does not keep a URL from the cache for long (Varnish: hit-for-miss).
+ */
+async function passOrStore(env: Env, request: Request, at: LookedUp, reason: string): Promise<AssetDelivery> {
+  const { order, asker, context } = request;
+  if (order.method !== "GET" || Object.keys(rangeFieldsOf(order)).length > 0) return await pass(env, request, reason);
+  const startedMs = env.clock.monotonicMs();
+  const clearsBefore = env.tiers.clears();
+  const { arrived, way } = await env.ways.fetchDirectly(order, asker, context);
+  const fetchMs = env.clock.monotonicMs() - startedMs;
+  const question = { order, asker, context, ...at, before: undefined };
+  const fetched = await env.fetches.adoptStorable(question, { arrived, way, clearsBefore });
+  if (fetched === undefined) return passedThrough(arrived, reason, fetchMs);
+  return await deliverFetched(env, request, at, { fetched, isCollapsed: false, tookMs: fetchMs, joins: 0 });
+}
+
+function passedThrough(arrived: Arrived, reason: string, fetchMs: number): AssetDelivery {
   const pairs = endToEndPairs(arrived.headers);
-  const about = { reason: "range", status: arrived.statusCode, pairs, lengthBytes: lengthOf(arrived) };
+  const about = { reason, status: arrived.statusCode, pairs, lengthBytes: lengthOf(arrived) };
   return passedDelivery({ outcome: "passed", statusBefore: null, body: streamOf(arrived), ...about }, { fetchMs });
 }
 
@@ -381,10 +399,7 @@ async function pass(env: Env, { order, context }: Request, reason: string): Prom
     failureMs: env.fleet().limits.originFailureMs,
     isHedged: host.hedging,
   });
-  const pairs = endToEndPairs(answer.headers);
-  const about = { reason, status: answer.statusCode, pairs, body: answer.body, lengthBytes: lengthOf(answer) };
-  const fetchMs = env.clock.monotonicMs() - startedMs;
-  return passedDelivery({ outcome: "passed", statusBefore: null, ...about }, { fetchMs });
+  return passedThrough(answer, reason, env.clock.monotonicMs() - startedMs);
 }
 
 async function explain(env: Env, order: AssetOrder): Promise<Record<string, unknown>> {

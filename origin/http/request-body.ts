@@ -2,8 +2,9 @@
  * What HTTP requires of a server for request bodies that it reads, or decides not to read.
  *
  * Early refusals: if the connection were closed at once, a client that is still sending would see a reset instead of
- * the response. So the rest of its body is read and dropped, within bounds. After a short rest the connection is kept
- * for the next request; after a long one, or one of unknown length, it is closed (http/server.ts lingers meanwhile).
+ * the response. A short rest of its body is read and dropped, and the connection is kept for the next request. A long
+ * one, one of unknown length, and one of a client without a valid token are not read at all: the connection is closed
+ * after the response, and what arrives meanwhile is dropped unparsed (base/lingering-close.ts).
  * `Expect: 100-continue` (RFC 9110 §10.1.1): the client gets 100 only after its header section was accepted.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
@@ -11,17 +12,8 @@ import { PassThrough } from "node:stream";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { App } from "./app-type.ts";
-import { isKnownConnection } from "./server.ts";
+import { isRestRead } from "./server.ts";
 
-/**
- * The largest rest of a refused body after which the connection is kept: the price of a new connection on a home line.
- */
-const keptOpenBytesMax = 16 * 1024 * 1024;
-/**
- * The largest refused body that is dropped: the largest picture of a default fleet and a little more. That takes 0.1 s
- * of CPU.
- */
-const droppedBytesMax = 128 * 1024 * 1024;
 /** The deadline for dropping a body on a connection that is kept. */
 const droppingMsMax = 30_000;
 
@@ -62,12 +54,14 @@ export function letBodyRunOut(request: IncomingMessage, response: ServerResponse
     request.unpipe().resume();
     return;
   }
-  const { socket } = request;
-  const lengthBytes = Number(request.headers["content-length"] ?? Number.POSITIVE_INFINITY);
+  request.unpipe();
+  request.on("error", () => undefined); // A client that disconnects during a refusal needs no handling.
   // A client that waits for "100 Continue" and is refused may or may not send its body: only closing is unambiguous.
-  const isKept = isKnownConnection(socket) && lengthBytes <= keptOpenBytesMax && !waitsForContinue.has(request);
-  if (!isKept) response.setHeader("connection", "close");
-  let droppedBytes = 0;
+  if (!isRestRead(request) || waitsForContinue.has(request)) {
+    response.setHeader("connection", "close");
+    return;
+  }
+  const { socket } = request;
   const cut = (): void => {
     if (response.writableFinished) socket.destroySoon();
     else response.once("finish", () => socket.destroySoon());
@@ -75,16 +69,9 @@ export function letBodyRunOut(request: IncomingMessage, response: ServerResponse
   // Node's timer, not a Clock: it only guards the end of a socket, and decides nothing.
   const timer = setTimeout(cut, droppingMsMax);
   timer.unref();
-  request.on("data", (chunk: Buffer) => {
-    droppedBytes += chunk.length;
-    if (droppedBytes <= droppedBytesMax) return;
-    if (response.writableFinished) socket.destroy();
-    else response.once("finish", () => socket.destroy());
-  });
   const stop = (): void => {
     clearTimeout(timer);
   };
   request.once("close", stop).once("end", stop);
-  request.on("error", () => undefined); // A client that disconnects during a refusal needs no handling.
-  request.unpipe().resume();
+  request.resume();
 }

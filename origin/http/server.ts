@@ -21,6 +21,7 @@ import { networkOf } from "#base/networks.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
 import type { Tokens } from "../token/tokens.ts";
 import { openReserve } from "./connection-reserve.ts";
+import { paceBody } from "./paced-body.ts";
 
 export interface ConnectionLimits {
   readonly connectionsMax: number;
@@ -39,12 +40,12 @@ const lingerAnsweredMs = 1000;
 /** A known client that still sends a refused body: some seconds on a home line. */
 const lingerKnownMs = 30_000;
 
-const knownSockets = new WeakSet<Socket>();
+/**
+ * The largest rest of an unread body after which the connection is kept: the price of a new connection on a home line.
+ */
+const keptOpenBytesMax = 16 * 1024 * 1024;
 
-/** Whether the connection has presented a valid token of any kind. */
-export function isKnownConnection(socket: Socket): boolean {
-  return knownSockets.has(socket);
-}
+const knownSockets = new WeakSet<Socket>();
 
 export function createOriginServer(
   handler: RequestListener,
@@ -79,10 +80,10 @@ export function createOriginServer(
     } else {
       response.shouldKeepAlive = false;
     }
-    // A body that the handler left unread would block the connection: nothing after it could be read.
     response.once("finish", () => {
-      if (!request.readableEnded) request.unpipe().resume();
+      leaveBody(request);
     });
+    paceBody(request, clock);
     handler(request, response);
   });
   answerHalfClosed(server);
@@ -103,6 +104,19 @@ export function createOriginServer(
     };
   });
   return server;
+}
+
+/** Whether the rest of a body that nobody wants is read, so that the connection can be used again. */
+export function isRestRead({ socket, headers }: IncomingMessage): boolean {
+  const lengthBytes = Number(headers["content-length"] ?? Number.POSITIVE_INFINITY);
+  return knownSockets.has(socket) && lengthBytes <= keptOpenBytesMax;
+}
+
+/** The response is complete. A body that the handler left unread would block the connection. */
+function leaveBody(request: IncomingMessage): void {
+  if (request.readableEnded) return;
+  if (request.complete || isRestRead(request)) request.unpipe().resume();
+  else request.socket.destroySoon();
 }
 
 interface Strangers {

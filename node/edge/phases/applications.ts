@@ -42,7 +42,7 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
     clock,
     log,
   };
-  const hits = createHits(serving);
+  const hits = createHits({ ...serving, isGated: () => (parts.feed?.gate() ?? null) !== null });
   const edgeApp = buildEdgeApp({
     ...serving,
     site: config.site,

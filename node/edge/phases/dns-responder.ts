@@ -9,7 +9,7 @@ import type { Lifecycle } from "#base/lifecycle.ts";
 import type { Fleet } from "#document/document.ts";
 import type { SiteStates } from "#health/health.ts";
 import type { EdgeConfig } from "../../config.ts";
-import type { DnsObserved } from "../../observe/edge-metrics.ts";
+import type { DnsObserved } from "../../observe/dns-metrics.ts";
 import type { ProcessPlace } from "../../processes/process-share.ts";
 
 export interface DnsInputs {

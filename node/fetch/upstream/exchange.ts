@@ -28,6 +28,7 @@ export interface Exchange {
 }
 
 export function beginExchange(connections: Connections, wish: ExchangeWish): Exchange {
+  const { clock, pace } = connections;
   const connection = takeConnection(connections);
   const ended = Promise.withResolvers<void>();
   let isOver = false;
@@ -40,7 +41,7 @@ export function beginExchange(connections: Connections, wish: ExchangeWish): Exc
       ended.resolve();
     });
   };
-  const { watch, around } = watchBody(connections.clock, wish.bodyTimeoutMs, end);
+  const { watch, around } = watchBody({ clock, silenceMs: wish.bodyTimeoutMs, pace }, end);
   const head = send(connection, wish, around);
   // A body that was destroyed before its end: undici does not always say that its request is over.
   const bodyClosed = (): void => {

@@ -1,8 +1,8 @@
 /** One fetch for however many ask (RFC 9211 §2.5 calls them collapsed), and who must not be served by another's. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cacheStatus, eventually, startEdge } from "./running-edge.ts";
-import { held } from "./scripted-origin.ts";
+import { cacheStatus, eventually, hostName, startEdge } from "./running-edge.ts";
+import { held, type Said } from "./scripted-origin.ts";
 
 const crowd = 100;
 
@@ -75,14 +75,66 @@ test("who waited for an answer that may not be shared asks for itself, all at th
   }
 });
 
-test("what was not to be stored is checked again after a while", async (t) => {
+const storable = [["Cache-Control", "max-age=60"]] as const;
+const odd: [what: string, said: Said][] = [
+  ["no-store", { fields: [["Cache-Control", "no-store"]] }],
+  ["a redirect without a lifetime", { status: 302, fields: [["Location", "/blocked"]] }],
+  ["a cookie", { fields: [...storable, ["Set-Cookie", "a=1"]] }],
+  ["Vary: *", { fields: [...storable, ["Vary", "*"]] }],
+  ["events", { fields: [["Content-Type", "text/event-stream"]] }],
+];
+
+for (const [what, said] of odd) {
+  test(`one response that can't be stored does not keep those that can from the cache: ${what}`, async (t) => {
+    const edge = await startEdge(t);
+    edge.origin.say("/a", said);
+    assert.equal((await edge.ask("/a")).word, "bypass");
+    assert.equal((await edge.ask("/a")).word, "bypass");
+    edge.origin.say("/a", { fields: storable, body: "storable" });
+    const words = [];
+    for (let count = 0; count < 3; count += 1) words.push((await edge.ask("/a")).word);
+    assert.deepEqual(words, ["miss", "hit", "hit"]);
+    assert.equal(edge.origin.asked("/a").length, 3);
+  });
+}
+
+test("of many storable responses to what was not to be stored, one is stored; all get their own", async (t) => {
   const edge = await startEdge(t);
   edge.origin.say("/a", { fields: [["Cache-Control", "no-store"]] });
   await edge.ask("/a");
-  edge.origin.say("/a", { fields: [["Cache-Control", "max-age=60"]] });
+  const holding = held((_asked, turn) => ({ fields: storable, body: `turn ${turn}` }));
+  edge.origin.say("/a", holding.script);
+  const asking = Array.from({ length: 20 }, () => edge.ask("/a"));
+  await holding.arrived(20);
+  holding.release();
+  const answers = await Promise.all(asking);
+  assert.equal(new Set(answers.map(({ body }) => body)).size, 20);
+  const stored = answers.filter((got) => cacheStatus(got).get("stored") !== undefined);
+  assert.equal(stored.length, 1);
+  const later = await edge.ask("/a");
+  assert.deepEqual([later.word, later.body], ["hit", stored[0]?.body]);
+});
+
+test("what was not to be stored is stored by no range, no HEAD and no failure, and not after a purge", async (t) => {
+  const edge = await startEdge(t);
+  edge.origin.say("/a", { fields: [["Cache-Control", "no-store"]], body: "0123456789" });
+  await edge.ask("/a");
+  edge.origin.say("/a", { fields: storable, body: "0123456789" });
+  assert.equal((await edge.ask("/a", { fields: { Range: "bytes=0-3" } })).word, "bypass");
+  assert.equal((await edge.ask("/a", { method: "HEAD" })).word, "bypass");
+  assert.equal((await edge.ask("/a", { fields: { Authorization: "Basic eDp5" } })).word, "bypass");
+  edge.origin.say("/a", { status: 503, fields: storable });
   assert.equal((await edge.ask("/a")).word, "bypass");
-  edge.skip(60);
-  assert.deepEqual([(await edge.ask("/a")).word, (await edge.ask("/a")).word], ["miss", "hit"]);
+
+  const holding = held({ fields: storable, body: "before the purge" });
+  edge.origin.say("/a", holding.script);
+  const asking = edge.ask("/a");
+  await holding.arrived();
+  await edge.purge({ tags: [`url:${hostName}/a`] });
+  holding.release();
+  assert.equal((await asking).body, "before the purge");
+  edge.origin.say("/a", { fields: storable, body: "after the purge" });
+  assert.equal((await edge.ask("/a")).body, "after the purge");
 });
 
 test("a client that goes away takes nothing from those who wait with it", async (t) => {

@@ -1,0 +1,57 @@
+/** Heads that never end: what they hold, and who pays when it is too much. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { test, type TestContext } from "node:test";
+import { createUnfinished, hold, type Holder } from "../../../node/front/unfinished.ts";
+import { turnsUntil } from "../../support/turns-until.ts";
+import { openLine } from "../http/raw.ts";
+import { type Fronted, get, startFronted } from "./fronted.ts";
+
+const MiB = 1024 * 1024;
+const holderOf = (network: string): Holder => ({ network: () => network, heldBytes: 0 });
+
+test("the network that holds the most is named, as soon as all together hold more than 32 MiB", () => {
+  const unfinished = createUnfinished();
+  const [small, large, other] = [holderOf("small"), holderOf("large"), holderOf("large")];
+  assert.equal(hold(unfinished, small, 10 * MiB), undefined);
+  assert.equal(hold(unfinished, large, 11 * MiB), undefined);
+  assert.equal(hold(unfinished, other, 11 * MiB), undefined);
+  assert.equal(hold(unfinished, small, 10 * MiB + 1), "large");
+  assert.equal(hold(unfinished, large, 0), undefined);
+  assert.equal(unfinished.totalBytes, 21 * MiB + 1);
+  hold(unfinished, small, 0);
+  hold(unfinished, other, 0);
+  assert.deepEqual([unfinished.totalBytes, unfinished.byNetwork.size], [0, 0]);
+});
+
+/** Connections from an address of loopback, each with a head that is not complete. */
+async function sendHeads(t: TestContext, fronted: Fronted, localAddress: string, count: number): Promise<Socket[]> {
+  const sockets = Array.from({ length: count }, () => {
+    const socket = connect({ port: fronted.listener.port, host: "127.0.0.1", localAddress });
+    socket.on("error", () => undefined);
+    t.after(() => socket.destroy());
+    return socket;
+  });
+  await Promise.all(sockets.map((socket) => once(socket, "connect")));
+  for (const socket of sockets) socket.write(`GET / HTTP/1.1\r\nHost: x\r\nX: ${"a".repeat(80_000)}`);
+  return sockets;
+}
+
+test("a network that sends heads without end loses them when they are too many; others keep theirs", async (t) => {
+  const fronted = await startFronted(t);
+  const honest = await openLine(fronted.listener);
+  honest.send(get("/half/way").slice(0, -2));
+  const greedy = await sendHeads(t, fronted, "127.0.9.1", 500); // 40 MB
+  await turnsUntil(() => greedy.some(({ closed }) => closed));
+  honest.send("\r\n");
+  await honest.until((text) => text.endsWith("/half/way"));
+  for (const socket of greedy) socket.destroy();
+  await turnsUntil(() => greedy.every(({ closed }) => closed));
+  // Nothing is held any more: as many come in as before.
+  const next = await sendHeads(t, fronted, "127.0.8.1", 100);
+  const line = await openLine(fronted.listener);
+  line.send(get("/hit"));
+  await line.until((text) => text.endsWith("/hit"));
+  assert.ok(next.every(({ closed }) => !closed));
+});
