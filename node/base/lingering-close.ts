@@ -3,7 +3,7 @@
  *
  * A socket that is closed while the client's bytes are unread sends a reset, which may destroy the response in transit.
  * So the server closes its own side first, reads and drops what still arrives, and closes the socket when the client
- * does, or after `timeoutMs`, or after `droppedBytesMax`.
+ * does, or after `timeoutMs`. Past `bytesMax` it reads no more.
  *
  * What is dropped is not parsed: Node's HTTP parser would call back for each chunk of a body, and a client that sends
  * chunks of a byte would keep it busy.
@@ -24,11 +24,11 @@ export function isLingering(socket: Socket): boolean {
 }
 
 /** Ends the connection's use for HTTP: its parser gets nothing more to read. */
-export function closeLingering(socket: Socket, timeoutMs: number): void {
+export function closeLingering(socket: Socket, timeoutMs: number, bytesMax = droppedBytesMax): void {
   if (lingering.has(socket) || socket.destroyed) return;
   lingering.add(socket);
   socket.end();
-  dropRest(socket);
+  dropRest(socket, bytesMax);
   // Uses a timer of Node instead of a Clock, since it only guards the end of a socket.
   const timer = setTimeout(() => {
     socket.destroy();
@@ -39,7 +39,7 @@ export function closeLingering(socket: Socket, timeoutMs: number): void {
   });
 }
 
-function dropRest(socket: Socket): void {
+function dropRest(socket: Socket, bytesMax: number): void {
   let droppedBytes = 0;
   // Paused for a request whose body nobody read: Node's server starts it again in the next tick.
   socket.resume();
@@ -48,7 +48,7 @@ function dropRest(socket: Socket): void {
     socket.removeAllListeners("data");
     socket.on("data", (chunk: Buffer) => {
       droppedBytes += chunk.length;
-      if (droppedBytes > droppedBytesMax) socket.destroy();
+      if (droppedBytes > bytesMax) socket.pause();
     });
   });
 }

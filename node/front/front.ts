@@ -399,7 +399,7 @@ function relayOf(state: State, connection: Connection): Relay {
       feed(state, connection);
     },
     destroyed() {
-      if (connection.phase === "refused") closeLingering(socket, lingerMs);
+      if (connection.phase === "refused") closeLingering(socket, lingerMs, droppedBytesMax);
       else socket.destroy();
     },
   });
