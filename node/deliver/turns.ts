@@ -1,7 +1,7 @@
 /**
  * How much may begin in one turn of the event loop: chunks of bodies (transfer.ts, asset-fill.ts), and requests that no
- * cache can answer (serve/cold-turns.ts). Without a limit, what is ready at once takes the whole turn, and a thousand of
- * them delay all others by seconds.
+ * cache can answer (serve/cold-turns.ts). Without a limit, what is ready at once takes the whole turn, and a thousand
+ * delay all others by seconds.
  *
  *   take ──fewer than the limit in this round──▶ at once
  *     └──▶ waits: shares in turn, first come first served within one ──▶ one of the next rounds

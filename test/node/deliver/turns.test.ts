@@ -175,7 +175,7 @@ test("those that wait with one key all go with the first of them, of whatever sh
   assert.equal(turns.counts().waiting, 0);
 });
 
-test("past the bound of a share its next one is refused, and past that of all the share with most loses one", async () => {
+test("past its bound a share is refused, and past the bound of all the share with most loses one", async () => {
   const { take, turn, ends, turns } = openByHand({ waitingMax: 4, waitingOfShareMax: 3 });
   for (const name of ["a1", "a2", "a3", "a4", "a5"]) take(name, "a");
   for (const name of ["b1", "b2"]) take(name, "b");

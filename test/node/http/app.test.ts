@@ -488,7 +488,7 @@ test("a flood of requests that fail makes five lines a second, and one with the 
   assert.ok(omitted() > 0 && lines.length < flood / 2, `${lines.length} lines`);
 });
 
-test("of two hundred clients that request something cold and reset their connection, hardly one costs a fetch", async (t) => {
+test("two hundred clients that request something cold and reset their connection cost hardly a fetch", async (t) => {
   const { listener, origin } = await startEdge(t);
   const left = Array.from({ length: 200 }, async (_, number) => {
     const client = connect(listener.port, "127.0.0.1");

@@ -52,7 +52,7 @@ test("a network that fills its half of the queue is refused, and the other half 
   assert.equal(refused, 2100 - 2048 - 1);
 });
 
-test("those that ask for the same go with the first of them, and what this node does unasked is a network", async () => {
+test("those that ask for the same go with the first of them, and own work is a network", async () => {
   const coldTurns = openColdTurns(systemClock);
   assert.equal(coldTurns.take(testContext(many), "/a"), true);
   const order: string[] = [];
