@@ -86,6 +86,24 @@ export const errorCatalogue = {
 
 export type ErrorCode = keyof typeof errorCatalogue;
 
+/**
+ * Failures of this program, whose stack says where. The others are ordinary results, which thousands of requests a
+ * second may have: what a client or an origin did, or that a limit is reached. To capture a stack costs more than to
+ * refuse a request.
+ */
+const codesWithStack: ReadonlySet<ErrorCode> = new Set(["CANNOT_LISTEN", "DISK_FAILED", "INTERNAL"]);
+
+/** Makes an error that is an ordinary result, without a stack. Error.stackTraceLimit is the only way that V8 has. */
+export function withoutStack<Failure extends Error>(make: () => Failure): Failure {
+  const before = Error.stackTraceLimit;
+  Error.stackTraceLimit = 0;
+  try {
+    return make();
+  } finally {
+    Error.stackTraceLimit = before;
+  }
+}
+
 export class NearcastError extends Error {
   readonly code: ErrorCode;
   /** Facts for programs, such as the list of problems. Sent to clients only for 4xx. */
@@ -100,7 +118,10 @@ export class NearcastError extends Error {
     detail: string,
     options: { cause?: unknown; facts?: Readonly<Record<string, unknown>> } = {},
   ) {
+    const stackLimit = Error.stackTraceLimit;
+    if (!codesWithStack.has(code)) Error.stackTraceLimit = 0;
     super(detail, options.cause === undefined ? undefined : { cause: options.cause });
+    Error.stackTraceLimit = stackLimit;
     this.name = "NearcastError";
     this.code = code;
     this.facts = options.facts ?? {};

@@ -10,7 +10,7 @@
  *
  * Who joins with joinWhile() may leave. When nobody waits any more, the work's signal is aborted, and nobody joins it.
  */
-import { NearcastError } from "#base/errors.ts";
+import { NearcastError, withoutStack } from "#base/errors.ts";
 
 export interface Flight {
   /** True once a purge concerned this flight: its result is out of date. */
@@ -59,6 +59,8 @@ export function createFlights<Result>(): Flights<Result> {
       return { result: running.result, isCollapsed };
     },
     joinWhile(key, signal, begin) {
+      // Nothing begins for one who has left already.
+      if (signal.aborted) return { result: Promise.reject<Result>(clientGone()), isCollapsed: false };
       const { running, isCollapsed } = runningOrBegun(table, key, begin);
       return { result: waitWhile(running, signal), isCollapsed };
     },
@@ -93,16 +95,23 @@ function runningOrBegun<Result>(
   return { running, isCollapsed: false };
 }
 
+function nobodyWaits(): Error {
+  return withoutStack(() => new Error("nobody waits for this any more"));
+}
+
+function clientGone(): NearcastError {
+  return new NearcastError("BAD_REQUEST", "the client closed the connection");
+}
+
 async function waitWhile<Result>(running: Running<Result>, signal: AbortSignal): Promise<Result> {
   const { promise: left, reject } = Promise.withResolvers<never>();
   const leave = (): void => {
     running.waiters -= 1;
-    reject(new NearcastError("BAD_REQUEST", "the client closed the connection"));
-    if (running.waiters === 0 && !running.isOver) running.ending.abort(new Error("nobody waits for this any more"));
+    reject(clientGone());
+    if (running.waiters === 0 && !running.isOver) running.ending.abort(nobodyWaits());
   };
   running.waiters += 1;
-  if (signal.aborted) leave();
-  else signal.addEventListener("abort", leave, { once: true });
+  signal.addEventListener("abort", leave, { once: true });
   try {
     return await Promise.race([running.result, left]);
   } finally {

@@ -16,7 +16,7 @@ import { type BodyHolds, openBodyHolds } from "./body-holds.ts";
 import { type ByteBudget, openByteBudget } from "./byte-budget.ts";
 import { chunkBytesMax, type Room } from "./room.ts";
 import type { Sink } from "./sink.ts";
-import { openTurns, type Turns } from "./turns.ts";
+import { openChunkTurns, type Turns } from "./turns.ts";
 
 export interface TransferRules {
   readonly budget: ByteBudget;
@@ -47,7 +47,7 @@ export function openTransferRules(
   return {
     budget,
     bodies: openBodyHolds(budget),
-    turns: openTurns(),
+    turns: openChunkTurns(),
     bytesPerSecondMin: limits.bytesPerSecondMin,
     clock,
     counts: { refused: 0, tooSlow: 0, noRoom: 0 },

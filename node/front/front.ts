@@ -325,6 +325,11 @@ function ended(state: State, connection: Connection): void {
 
 /** One request, whose end is known. */
 function relayOne(state: State, connection: Connection, bytes: Buffer): void {
+  // The system knows no peer of a connection that was reset before its request was read: nobody waits for a response.
+  if (connection.socket.remoteAddress === undefined) {
+    connection.socket.destroy();
+    return;
+  }
   const { rest, isEnded } = connection;
   if (isEnded) {
     // The server has to know: the application watches for it.

@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { clientNetworkOf } from "#base/client-network.ts";
 import type { Cancel, Clock } from "#base/clock.ts";
+import { withoutStack } from "#base/errors.ts";
 import type { RequestContext } from "../serve/request-context.ts";
 
 /** The reason of a context's signal. */
@@ -47,15 +48,23 @@ export function contextOf(
 /** Aborted when the client has left. Requests of one connection come one at a time, so the listeners are few. */
 function departureOf({ socket }: IncomingMessage, response: ServerResponse, clock: Clock): AbortSignal {
   const gone = new AbortController();
+  const leave = (): void => {
+    gone.abort(withoutStack(() => new ClientGone()));
+  };
   if (response.closed) {
-    if (!response.writableFinished) gone.abort(new ClientGone());
+    if (!response.writableFinished) leave();
+    return gone.signal;
+  }
+  // The system knows no peer of a connection that was reset before its request was read.
+  if (socket.remoteAddress === undefined) {
+    leave();
     return gone.signal;
   }
   let cancel: Cancel = () => undefined;
   const halfClosed = (): void => {
     cancel = clock.after(halfClosedMs, () => {
       // Once it has begun, the next write tells whether anyone is there.
-      if (!response.headersSent) gone.abort(new ClientGone());
+      if (!response.headersSent) leave();
     });
   };
   if (socket.readableEnded) halfClosed();
@@ -63,7 +72,7 @@ function departureOf({ socket }: IncomingMessage, response: ServerResponse, cloc
   response.once("close", () => {
     socket.off("end", halfClosed);
     cancel();
-    if (!response.writableFinished) gone.abort(new ClientGone());
+    if (!response.writableFinished) leave();
   });
   return gone.signal;
 }

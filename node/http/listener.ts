@@ -48,6 +48,8 @@ export interface ListenOptions extends Partial<typeof waitsMs> {
    * (net.ipv4.tcp_migrate_req).
    */
   reusePort?: boolean;
+  /** Called for each new connection. */
+  accepted?: () => void;
   /** Answers what it can before Node's server sees it. */
   front?: { answer: Answer; clock: Clock };
 }
@@ -59,7 +61,7 @@ export async function listen(
   application: RequestListener,
   options: ListenOptions = {},
 ): Promise<Listener> {
-  const { reusePort = false, front: fronted, ...limits } = options;
+  const { reusePort = false, accepted, front: fronted, ...limits } = options;
   const waits = { ...waitsMs, ...limits };
   const connections = new Set<Socket>();
   let isClosing = false;
@@ -104,6 +106,7 @@ export async function listen(
       connection.once("close", () => connections.delete(connection));
     });
   }
+  if (accepted !== undefined) server.on("connection", accepted);
   server.on("clientError", (error, socket) => {
     // Words in the midst of an answer would be read as a part of it.
     if (pipeline.isAnswering(socket)) socket.destroy();

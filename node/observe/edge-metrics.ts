@@ -11,7 +11,13 @@ import type { PeerCounts } from "../serve/peers.ts";
 import { declareCaches, type ObservedCaches } from "./cache-metrics.ts";
 import { declareDns, type ObservedDns } from "./dns-metrics.ts";
 import type { Metrics } from "./metrics-registry.ts";
-import { declareBodies, declarePeers, declareUpstreams, type ObservedTraffic } from "./traffic-metrics.ts";
+import {
+  declareBodies,
+  declareColdTurns,
+  declarePeers,
+  declareUpstreams,
+  type ObservedTraffic,
+} from "./traffic-metrics.ts";
 
 /** What the metrics of an edge read. */
 export interface Observed extends ObservedCaches, ObservedTraffic, ObservedDns {
@@ -132,6 +138,7 @@ export function declareMetrics(metrics: Metrics, parts: Observed): void {
   });
 
   declareCaches(metrics, parts);
+  declareColdTurns(metrics, parts);
   declareBodies(metrics, parts);
   declareUpstreams(metrics, parts);
   if (parts.peers !== undefined && parts.peers !== null) declarePeers(metrics, parts.peers.counts);

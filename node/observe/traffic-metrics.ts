@@ -4,15 +4,42 @@ import type { AssetFetcher } from "../fetch/asset.ts";
 import type { OriginClient } from "../fetch/origin.ts";
 import type { UpstreamStats } from "../fetch/upstream/upstream.ts";
 import type { AssetServer } from "../serve/asset.ts";
+import type { ColdTurns } from "../serve/cold-turns.ts";
 import type { PeerCounts } from "../serve/peers.ts";
 import type { Metrics } from "./metrics-registry.ts";
 
 /** What these metrics read. */
 export interface ObservedTraffic {
   assets: Pick<AssetServer, "fills">;
+  coldTurns: Pick<ColdTurns, "counts">;
   transfers: Pick<TransferRules, "budget" | "counts">;
   origin: OriginClient;
   fetcher: AssetFetcher;
+}
+
+/** Requests that wait for their turn to ask the origin or another node. */
+export function declareColdTurns(
+  metrics: Metrics,
+  { coldTurns: { counts } }: Pick<ObservedTraffic, "coldTurns">,
+): void {
+  metrics.observe({
+    name: "nearcast_cold_waiting",
+    help: "Requests that no cache can answer and that wait for their turn",
+    kind: "gauge",
+    read: () => counts().waiting,
+  });
+  metrics.observe({
+    name: "nearcast_cold_refused_total",
+    help: "Requests that got a 503 because too many of them waited, or for too long",
+    kind: "counter",
+    read: () => counts().refused,
+  });
+  metrics.observe({
+    name: "nearcast_cold_abandoned_total",
+    help: "Requests for which nothing was fetched because their client had left before their turn",
+    kind: "counter",
+    read: () => counts().left,
+  });
 }
 
 /** Bodies on their way: to clients and peers, and from the origins of assets hosts. */

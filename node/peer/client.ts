@@ -24,6 +24,7 @@ import { NearcastError } from "#base/errors.ts";
 import { fewInterimResponses } from "#base/interim-responses.ts";
 import { before } from "#base/lifecycle.ts";
 import type { Log } from "#base/log.ts";
+import { type WatchedRequest, watchedRequests } from "#base/watched-requests.ts";
 import { type ChannelKey, channelKeys, channelTls } from "./keys.ts";
 import type { Member } from "./members.ts";
 import { createShunning, type Shunning } from "./shunning.ts";
@@ -97,6 +98,7 @@ interface Line {
   readonly member: Member;
   readonly shunning: Shunning;
   pool: Pool;
+  request: WatchedRequest;
   /** Identity of the secret that was current when the pool was made. */
   identity: string;
   underWay: number;
@@ -165,7 +167,9 @@ export function openPeerClient(options: {
     const identity = keys()[0]?.identity ?? "";
     let line = lines.get(name);
     if (line === undefined) {
-      line = { member, shunning: createShunning(clock), pool: openPool(member), identity, underWay: 0 };
+      const pool = openPool(member);
+      const request = watchedRequests(pool);
+      line = { member, shunning: createShunning(clock), pool, request, identity, underWay: 0 };
       lines.set(name, line);
     } else if (line.identity !== identity) {
       renew(line);
@@ -179,6 +183,7 @@ export function openPeerClient(options: {
     if (isClosed) return;
     retire(line.pool);
     line.pool = openPool(line.member);
+    line.request = watchedRequests(line.pool);
   }
 
   /** Whether the member is shunned; after its wait, this starts a check whether it is back. */
@@ -261,8 +266,7 @@ async function send(
   };
   const ask = async (): Promise<Dispatcher.ResponseData> => {
     const { around } = watchBody({ clock, silenceMs: bodyIdleMs, pace: null }, () => undefined);
-    const watched = line.pool.compose((dispatch) => (options, handler) => dispatch(options, around(handler)));
-    const work = watched.request(order);
+    const work = line.request(order, around);
     try {
       // undici ignores the signal of a request that still waits for a connection.
       return await before(deadline.signal, work);

@@ -13,7 +13,7 @@ import { LRUCache } from "lru-cache";
 import { Readable } from "node:stream";
 import { type BodyReader, chunksOf } from "#base/body.ts";
 import type { Clock } from "#base/clock.ts";
-import { asNearcastError, NearcastError } from "#base/errors.ts";
+import { asNearcastError, NearcastError, withoutStack } from "#base/errors.ts";
 import type { Fleet } from "#document/document.ts";
 import type { Fill } from "../cache/fill.ts";
 import { judgeUse } from "../cache/freshness.ts";
@@ -90,6 +90,8 @@ export interface AssetFetches {
     question: Question,
     wanted: "while-the-client-waits" | "to-the-end",
   ) => { result: Promise<Fetched>; isCollapsed: boolean };
+  /** Whether one who joins now gets the result of a fetch that runs, or that failed a moment ago. */
+  readonly isUnderWay: (question: Question) => boolean;
   /**
    * Begins a fetch whose response is here already; nothing happens when one is running.
    * @returns whether it was taken, as join() would give it
@@ -166,6 +168,11 @@ export function createAssetFetches(env: Env): AssetFetches {
   };
   return {
     join: (question, wanted) => join(state, question, wanted === "to-the-end" ? undefined : question.context.signal),
+    isUnderWay(question) {
+      if (state.failures.find(question.key, question.order.fields) !== undefined) return true;
+      const running = state.running.get(flightKey(state, question));
+      return running !== undefined && mayJoin(state, running);
+    },
     adopt: (question, come) => adopt(state, question, come),
     adoptStorable(question, come) {
       const known = uncacheable(state, question.key);
@@ -197,6 +204,8 @@ function join(state: State, question: Question, signal: AbortSignal | undefined)
   const key = flightKey(state, question);
   const running = state.running.get(key);
   const isCollapsed = running !== undefined && mayJoin(state, running);
+  // Its client has left, and nothing was asked yet.
+  if (!isCollapsed && signal?.aborted === true) return { result: Promise.reject<Fetched>(clientGone()), isCollapsed };
   const flight = isCollapsed ? running : begin(state, key, question);
   return { result: waitFor(flight, signal, !isCollapsed), isCollapsed };
 }
@@ -280,8 +289,9 @@ async function waitFor(flight: Flight, signal: AbortSignal | undefined, isLeader
   const leave = (): void => {
     flight.waiters -= 1;
     if (isLeader) flight.isLeaderless = true;
-    reject(new NearcastError("BAD_REQUEST", "the client closed the connection"));
-    if (flight.waiters === 0 && !flight.isLanded) flight.abort.abort(new Error("nobody waits for this any more"));
+    reject(clientGone());
+    if (flight.waiters === 0 && !flight.isLanded)
+      flight.abort.abort(withoutStack(() => new Error("nobody waits for this any more")));
   };
   flight.waiters += 1;
   if (signal.aborted) leave();
@@ -291,6 +301,10 @@ async function waitFor(flight: Flight, signal: AbortSignal | undefined, isLeader
   } finally {
     signal.removeEventListener("abort", leave);
   }
+}
+
+function clientGone(): NearcastError {
+  return new NearcastError("BAD_REQUEST", "the client closed the connection");
 }
 
 async function fetchOnce(

@@ -8,7 +8,7 @@ import type { Clock } from "#base/clock.ts";
 import type { BodyWriter } from "../cache/disk/body-writer.ts";
 import { type Fill, type FillSource, startFill } from "../cache/fill.ts";
 import type { Tiers } from "../cache/tiers.ts";
-import { openTurns, type Turns } from "../deliver/turns.ts";
+import { openChunkTurns, type Turns } from "../deliver/turns.ts";
 import { fieldOf, type RequestFields } from "../fetch/asset.ts";
 import { type Arrived, drop, lengthOf } from "./asset-answer.ts";
 import { notesOf } from "./asset-key.ts";
@@ -69,7 +69,7 @@ const abandonedBytesMax = 1024 * 1024;
 
 export function createAssetFills(tiers: Tiers, clock: Clock): AssetFills {
   const rooms = openFillRooms({ hasDisk: tiers.hasDisk, clock });
-  const state: State = { tiers, clock, turns: openTurns(), rooms };
+  const state: State = { tiers, clock, turns: openChunkTurns(), rooms };
   return { begin: (body) => begin(state, body), counts: rooms.counts };
 }
 

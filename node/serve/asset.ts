@@ -45,6 +45,7 @@ import {
 } from "./asset-part.ts";
 import { type Asker, type AssetWays, createAssetWays, hostFieldOf } from "./asset-way.ts";
 import type { FillCounts } from "./fill-room.ts";
+import type { ColdTurns } from "./cold-turns.ts";
 import { type Found, run } from "./machine.ts";
 import type { AssetOrder } from "./order.ts";
 import { createPatience, type Patience } from "./patience.ts";
@@ -87,6 +88,7 @@ interface Env {
   readonly fetcher: AssetFetcher;
   readonly fetches: AssetFetches;
   readonly ways: AssetWays;
+  readonly coldTurns: ColdTurns;
   readonly rangeCounts: RangeCounts;
   readonly patience: Patience;
   readonly fleet: () => Fleet;
@@ -106,12 +108,13 @@ export function createAssetServer(parts: {
   tiers: Tiers;
   fetcher: AssetFetcher;
   peers?: Peers | null;
+  coldTurns: ColdTurns;
   fleet: () => Fleet;
   feedSeq: () => number;
   clock: Clock;
   log: Log;
 }): AssetServer {
-  const { tiers, fetcher, fleet, peers = null, clock, log } = parts;
+  const { tiers, fetcher, coldTurns, fleet, peers = null, clock, log } = parts;
   const ways = createAssetWays({ ...parts, peers });
   const fetches = createAssetFetches({
     tiers,
@@ -121,7 +124,7 @@ export function createAssetServer(parts: {
   });
   const rangeCounts = createRangeCounts();
   const patience = createPatience(clock);
-  const env: Env = { tiers, fetcher, fetches, ways, rangeCounts, patience, fleet, clock, log };
+  const env: Env = { tiers, fetcher, fetches, ways, coldTurns, rangeCounts, patience, fleet, clock, log };
   return {
     serve: (order, context) => serve(env, { order, asker: "client", context }),
     serveNow: (order, isWhole) => serveNow(env, order, isWhole),
@@ -140,7 +143,7 @@ function serve(env: Env, request: Request): AssetDelivery | Promise<AssetDeliver
   refuseLoop(order);
   if (order.fields["authorization"] !== undefined) {
     refuseUncached(order, "requests with Authorization are never cached");
-    return pass(env, request, "authorization");
+    return passInTurn(env, request, "authorization");
   }
   const at = lookUp(env, request);
   return at instanceof Promise ? at.then((later) => answerFrom(env, request, later)) : answerFrom(env, request, at);
@@ -153,7 +156,7 @@ function serveNow(env: Env, order: AssetOrder, isWhole: boolean): Delivery | und
 }
 
 function answerFrom(env: Env, request: Request, at: LookedUp): AssetDelivery | Promise<AssetDelivery> {
-  const { order, context } = request;
+  const { order } = request;
   const { found } = at;
   if (found === undefined) refuseUncached(order, "nothing is stored");
   else if (found.use.state !== "fresh" && found.use.state !== "stale-revalidate")
@@ -161,15 +164,27 @@ function answerFrom(env: Env, request: Request, at: LookedUp): AssetDelivery | P
   return run<Stored, AssetDelivery>({
     lookUp: () => found,
     deliver: storedDelivery,
-    ask: async (before, late) => {
-      if (before === undefined && order.method === "HEAD" && env.fetches.isTooLargeForHead(at.key))
-        return await pass(env, request, "head");
-      if (before === undefined && isFarAway(env, request, at)) return await passPart(env, request, at);
-      return await fetchAndDeliver(env, { ...request, context: until(context, late) }, at, 0);
+    ask: async (_before, late) => {
+      const turn = turnToAsk(env, request, at);
+      if (turn === true) return await ask(env, request, at, late);
+      await turn;
+      const later = await lookUp(env, request);
+      if (later.found?.use.state === "fresh") return storedDelivery(later.found, "fresh");
+      return await ask(env, request, later, late);
     },
     askBehind: (before) => fetchBehind(env, { ...request, ...at, before: before.entry }),
     waiting: { patience: env.patience, key: at.key, waitMsFor: () => order.host.staleWaitMs },
   });
+}
+
+/** @param late ends the wait of a client that has got something stale */
+async function ask(env: Env, request: Request, at: LookedUp, late: AbortSignal | undefined): Promise<AssetDelivery> {
+  const { order, context } = request;
+  if (at.found === undefined) {
+    if (order.method === "HEAD" && env.fetches.isTooLargeForHead(at.key)) return await pass(env, request, "head");
+    if (isFarAway(env, request, at)) return await passPart(env, request, at);
+  }
+  return await fetchAndDeliver(env, { ...request, context: until(context, late) }, at, 0);
 }
 
 type Asked = Pick<Request, "order" | "context">;
@@ -213,10 +228,25 @@ function useOf(env: Env, stored: Stored): Use {
   return { ...use, state: "stale-revalidate", ttlSeconds: 0 };
 }
 
+/** Whoever joins a fetch adds little to it, and does not wait behind other requests of its network. */
+function turnToAsk(env: Env, { order, asker, context }: Request, at: LookedUp): true | Promise<void> {
+  if (env.fetches.isUnderWay({ order, asker, context, ...at, before: undefined })) return true;
+  return env.coldTurns.take(context, at.key);
+}
+
+/** For a request that is never cached: each is for itself. */
+async function passInTurn(env: Env, request: Request, reason: string): Promise<AssetDelivery> {
+  const turn = env.coldTurns.take(request.context, request.context.id);
+  if (turn !== true) await turn;
+  return await pass(env, request, reason);
+}
+
 /** A fetch that no client may end. Reports its failures itself; never rejects. */
 async function fetchBehind(env: Env, question: Question): Promise<void> {
-  const { result, isCollapsed } = env.fetches.join(question, "to-the-end");
   try {
+    // One that runs is joined at once: whoever waits for it now may leave.
+    if (!env.fetches.isUnderWay(question)) await env.coldTurns.takeBehind(question.key);
+    const { result, isCollapsed } = env.fetches.join(question, "to-the-end");
     const fetched = await result;
     if (fetched.outcome === "fetched") keepToItsEnd(fetched);
     // Whoever began the fetch has the body.

@@ -15,6 +15,7 @@ import { rankOwners } from "../peer/owners.ts";
 import { variantKey } from "../variant/key.ts";
 import type { Variant } from "../variant/variant.ts";
 import { type Answer, missReason } from "./image-answer.ts";
+import type { ColdTurns } from "./cold-turns.ts";
 import { answerOrStale, type Found, type Steps } from "./machine.ts";
 import type { Meanings } from "./meaning.ts";
 import type { Patience } from "./patience.ts";
@@ -34,6 +35,7 @@ export interface Images {
   readonly renderings: Renderings;
   readonly variantSets: VariantSets;
   readonly patience: Patience;
+  readonly coldTurns: ColdTurns;
   readonly fleet: () => Fleet;
   readonly log: Log;
 }
@@ -68,6 +70,34 @@ function othersFor(images: Images, name: string): Helpers | undefined {
   return members().length === 0 ? undefined : { role: "spill", members, triesMax: 1 };
 }
 
+/** Whether this request asks nobody, but delivers what is here or renders it. */
+export function isAnsweredHere(
+  images: Images,
+  order: WantedVariant,
+  asker: Asker,
+  found: Found<SourceRecord> | undefined,
+): boolean {
+  const state = found?.use.state;
+  if (found === undefined || (state !== "fresh" && state !== "stale-revalidate")) return false;
+  if (isHere(images, found.entry, order.variant)) return true;
+  return helpersFor(images, order, asker, false).length === 0;
+}
+
+/** Whether it joins a question that runs. */
+export function isUnderWay({ peers, relay, meanings }: Images, order: WantedVariant, { role }: Asker): boolean {
+  const isOfOwner = role === "client" && ownersOf({ peers }, order.name) !== undefined;
+  return isOfOwner ? (relay?.isUnderWay(order, "owner") ?? false) : meanings.isUnderWay(order, "shield");
+}
+
+/** Whom to ask before this node does the work itself. @param isHeld the variant is here */
+function helpersFor(images: Images, order: WantedVariant, asker: Asker, isHeld: boolean): readonly Helpers[] {
+  return [
+    asker.role === "client" ? ownersOf(images, order.name) : undefined,
+    // What is held and only has to be validated is no work worth handing on.
+    asker.role !== "spill" && !isHeld ? roomFor(images, order.name) : undefined,
+  ].filter((helpers) => helpers !== undefined);
+}
+
 /** Null: the answer is here, or to be made here. @param own what this node does by itself */
 export async function answerOfPeers(
   images: Images,
@@ -79,13 +109,7 @@ export async function answerOfPeers(
   const state = found?.use.state;
   const isHeld = found !== undefined && isHere(images, found.entry, order.variant);
   if (isHeld && (state === "fresh" || state === "stale-revalidate")) return null;
-  const helpers = [
-    asker.role === "client" ? ownersOf(images, order.name) : undefined,
-    // What is held and only has to be validated is no work worth handing on.
-    asker.role !== "spill" && !isHeld ? roomFor(images, order.name) : undefined,
-  ];
-  for (const one of helpers) {
-    if (one === undefined) continue;
+  for (const one of helpersFor(images, order, asker, isHeld)) {
     const canServe = found !== undefined && (isHeld || hasSource(images, found.entry));
     const theirs =
       canServe && state === "stale-if-error"

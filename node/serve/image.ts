@@ -44,11 +44,14 @@ import {
   answerOfPeers,
   type Asker,
   type Images,
+  isAnsweredHere,
   isHere,
+  isUnderWay,
   keyOfVariant,
   noteUse,
   ownersOf,
 } from "./image-peers.ts";
+import type { ColdTurns } from "./cold-turns.ts";
 import { run, type Steps } from "./machine.ts";
 import { createMeanings } from "./meaning.ts";
 import type { ImageOrder } from "./order.ts";
@@ -92,17 +95,18 @@ export function createImageServer(parts: {
   renderer: Renderer;
   decoders: number;
   peers?: Peers | null;
+  coldTurns: ColdTurns;
   fleet: () => Fleet;
   feedSeq: () => number;
   clock: Clock;
   log: Log;
 }): ImageServer {
-  const { tiers, records, peers = null, fleet, clock, log } = parts;
+  const { tiers, records, peers = null, coldTurns, fleet, clock, log } = parts;
   const sources = createSources({ ...parts, peers });
   const meanings = createMeanings({ ...parts, sources });
   const renderings = createRenderings({ ...parts, sources });
   const patience = createPatience(clock);
-  const shield = createShield({ records, meanings, sources, patience });
+  const shield = createShield({ records, meanings, sources, patience, coldTurns });
   const relay = peers === null ? null : createRelay({ ...parts, peers });
   const images: Images = {
     tiers,
@@ -113,6 +117,7 @@ export function createImageServer(parts: {
     renderings,
     variantSets: createVariantSets(),
     patience,
+    coldTurns,
     fleet,
     log,
   };
@@ -129,6 +134,7 @@ export function createImageServer(parts: {
     async replicate(wanted) {
       const owners = ownersOf(images, wanted.name);
       if (owners === undefined || relay === null) return false;
+      await coldTurns.takeBehind(wanted.name);
       const relayed = await relay.ask(wanted, await records.load(wanted.name), owners, ownWork).result;
       return relayed?.isStored ?? false;
     },
@@ -166,10 +172,15 @@ function serveNow(images: Images, order: ImageOrder, isWhole: boolean): Delivery
 }
 
 async function answer(images: Images, order: WantedVariant, asker: Asker): Promise<Answer> {
-  const { records, meanings, peers } = images;
-  const record = await records.load(order.name);
-  const use = record === undefined ? undefined : meanings.useOf(record, order.host);
-  const found = record === undefined || use === undefined ? undefined : { entry: record, use };
+  const { peers } = images;
+  let found = await lookUp(images, order);
+  if (!isAnsweredHere(images, order, asker, found) && !isUnderWay(images, order, asker)) {
+    const turn = images.coldTurns.take(asker.context, order.name);
+    if (turn !== true) {
+      await turn;
+      found = await lookUp(images, order);
+    }
+  }
   const theirs =
     peers === null ? null : await answerOfPeers(images, order, asker, found, stepsFor(images, order, asker));
   if (theirs !== null) return theirs;
@@ -181,6 +192,12 @@ async function answer(images: Images, order: WantedVariant, asker: Asker): Promi
     if (relayed === null) throw thrown;
     return relayed;
   }
+}
+
+async function lookUp({ records, meanings }: Images, { name, host }: WantedVariant) {
+  // While the disk was read, another request may have brought it.
+  const record = (await records.load(name)) ?? records.peek(name);
+  return record === undefined ? undefined : { entry: record, use: meanings.useOf(record, host) };
 }
 
 /** Memory, disk, shield, origin; nobody else. */
@@ -267,14 +284,17 @@ const never = (): boolean => false;
 
 /** Renews a record while its variant is being sent. Never rejects. */
 async function revalidateBehind(
-  { peers, relay, meanings, log }: Images,
+  images: Images,
   order: WantedVariant,
   asker: Asker,
   record: SourceRecord,
 ): Promise<void> {
-  const owners = asker.role === "client" ? ownersOf({ peers }, order.name) : undefined;
+  const { relay, meanings, log } = images;
+  const owners = asker.role === "client" ? ownersOf(images, order.name) : undefined;
   const context = unending(asker.context);
   try {
+    // One that runs is joined at once: whoever waits for it now may leave.
+    if (!isUnderWay(images, order, asker)) await images.coldTurns.takeBehind(order.name);
     const relayed = owners === undefined ? null : await relay?.ask(order, record, owners, context).result;
     if (relayed === null || relayed === undefined) await meanings.ask(order, record, "shield", context).result;
   } catch (error) {

@@ -32,6 +32,8 @@ export interface Meanings {
   useOf: (record: SourceRecord, host: ImagesHost) => Use;
   /** Asks what the name means; who asks meanwhile joins. The result rejects with ORIGIN_* or BODY_TOO_LARGE. */
   ask: (source: SourceName, before: SourceRecord | undefined, most: Route, context: RequestContext) => Joined<Asked>;
+  /** Whether who asks now joins a question that runs. */
+  isUnderWay: (source: SourceName, most: Route) => boolean;
   /** Nobody joins a question that was asked before a purge of its name. */
   purge: (purge: Purge) => void;
   counts: () => { revalidations: number };
@@ -58,8 +60,7 @@ export function createMeanings(parts: { records: Records; sources: Sources; cloc
     ask(source, before, most, context) {
       const { name } = source;
       const route = sources.routeFor(name, most);
-      // Apart by route: two nodes that take each other for the shield would wait for each other.
-      return askings.joinWhile(`${route}\n${name}`, context.signal, async (flight) => {
+      return askings.joinWhile(keyOfQuestion(route, name), context.signal, async (flight) => {
         const startedMs = clock.monotonicMs();
         if (before !== undefined) counts.revalidations += 1;
         const known = before?.knownHashes ?? [];
@@ -91,11 +92,17 @@ export function createMeanings(parts: { records: Records; sources: Sources; cloc
         };
       });
     },
+    isUnderWay: ({ name }, most) => askings.running(keyOfQuestion(sources.routeFor(name, most), name)) !== undefined,
     purge(purge) {
       askings.overtake((key) => purgesSource(purge, key.slice(key.indexOf("\n") + 1)));
     },
     counts: () => ({ ...counts }),
   };
+}
+
+/** Apart by route: two nodes that take each other for the shield would wait for each other. */
+function keyOfQuestion(route: Route, name: string): string {
+  return `${route}\n${name}`;
 }
 
 /** What a record tells of these bytes. */

@@ -54,6 +54,8 @@ export interface Relay {
     helpers: Helpers,
     context: RequestContext,
   ) => { result: Promise<Relayed | null>; isCollapsed: boolean };
+  /** Whether who asks now joins a question that runs. */
+  isUnderWay: (wanted: WantedVariant, role: Helpers["role"]) => boolean;
   purge: (purge: Purge) => void;
 }
 
@@ -147,15 +149,19 @@ export function createRelay(parts: {
 
   return {
     ask(wanted, before, helpers, context) {
-      const { host, name, variant } = wanted;
-      // The name first, for purges; no name has a line feed. Apart by role, for one may lead to another.
-      const key = [name, helpers.role, canonicalName(host.name), canonicalForm(variant)].join("\n");
+      const key = keyOfQuestion(wanted, helpers.role);
       return flights.joinWhile(key, context.signal, (flight) => askNow(wanted, before, helpers, context, flight));
     },
+    isUnderWay: (wanted, role) => flights.running(keyOfQuestion(wanted, role)) !== undefined,
     purge(purge) {
       flights.overtake((key) => purgesSource(purge, key.slice(0, key.indexOf("\n"))));
     },
   };
+}
+
+/** The name first, for purges; no name has a line feed. Apart by role, for one may lead to another. */
+function keyOfQuestion({ host, name, variant }: WantedVariant, role: Helpers["role"]): string {
+  return [name, role, canonicalName(host.name), canonicalForm(variant)].join("\n");
 }
 
 function recordOf(

@@ -8,6 +8,7 @@
  */
 import type { Records, SourceRecord } from "../cache/records.ts";
 import type { Asked, Meanings } from "./meaning.ts";
+import type { ColdTurns } from "./cold-turns.ts";
 import type { Outcome } from "../deliver/outcome.ts";
 import { type RequestContext, unending, until } from "./request-context.ts";
 import { run } from "./machine.ts";
@@ -32,8 +33,9 @@ export function createShield(parts: {
   meanings: Meanings;
   sources: Sources;
   patience: Patience;
+  coldTurns: ColdTurns;
 }): Shield {
-  const { records, meanings, sources, patience } = parts;
+  const { records, meanings, sources, patience, coldTurns } = parts;
 
   /** The record with the bytes, when the asker lacks them; from disk, or else from the origin alone. */
   async function withBytes(
@@ -53,6 +55,10 @@ export function createShield(parts: {
     before: SourceRecord | undefined,
     context: RequestContext,
   ): Promise<ToldSource> {
+    if (!meanings.isUnderWay(source, "origin")) {
+      const turn = coldTurns.take(context, source.name);
+      if (turn !== true) await turn;
+    }
     const { result, isCollapsed } = meanings.ask(source, before, "origin", context);
     const asked = await result;
     const outcome: Outcome = {
@@ -85,7 +91,12 @@ export function createShield(parts: {
         ask: (before, late) => followSource(source, () => ask(source, known, before?.entry, until(context, late))),
         async askBehind({ entry: before }) {
           // Whoever asked first hears of a failure.
-          await meanings.ask(source, before, "origin", unending(context)).result.catch(() => undefined);
+          try {
+            if (!meanings.isUnderWay(source, "origin")) await coldTurns.takeBehind(source.name);
+            await meanings.ask(source, before, "origin", unending(context)).result;
+          } catch {
+            // What is stale has been sent.
+          }
         },
         waiting: { patience, key: source.name, waitMsFor: (record) => staleWaitMsOf(record, source.host) },
       }),

@@ -63,7 +63,7 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
   lifecycle.defer("admin application", () => adminApp.close());
   const admin = await listenOn(config.admin, adminApp);
   lifecycle.defer("admin listener", () => admin.close(100));
-  return { clientSide: { edgeApp, hits }, admin };
+  return { clientSide: { edgeApp, hits, accepted: servers.coldTurns.accepted }, admin };
 }
 
 function openMetrics(edge: OpenedEdge): Metrics {
@@ -78,6 +78,7 @@ function openMetrics(edge: OpenedEdge): Metrics {
     ...upstreams,
     images: servers.images,
     assets: servers.assets,
+    coldTurns: servers.coldTurns,
     transfers: servers.transfers,
     feed: following.feed,
     clock,

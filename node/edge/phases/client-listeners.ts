@@ -12,6 +12,8 @@ const requestGraceMs = 3000;
 export interface ClientSide {
   readonly edgeApp: FastifyInstance;
   readonly hits: Answer;
+  /** Hears of each new connection. */
+  readonly accepted: () => void;
 }
 
 /**
@@ -21,13 +23,14 @@ export interface ClientSide {
  */
 export async function listenForClients(
   { config, process, lifecycle, clock }: EdgeSetup,
-  { edgeApp, hits }: ClientSide,
+  { edgeApp, hits, accepted }: ClientSide,
   listeners: Listener[],
 ): Promise<void> {
   for (const endpoint of config.http) {
     const listener = await listenOn(endpoint, edgeApp, {
       reusePort: process.sharesPorts,
       front: { answer: hits, clock },
+      accepted,
     });
     listeners.push(listener);
     lifecycle.defer(`listener ${endpoint.host}:${listener.port}`, () => listener.close(requestGraceMs));

@@ -1,6 +1,7 @@
 /** The peers, and the picture and asset servers that ask them. */
 import { openTransferRules, type TransferRules } from "../../deliver/transfer.ts";
 import { type AssetServer, createAssetServer } from "../../serve/asset.ts";
+import { type ColdTurns, openColdTurns } from "../../serve/cold-turns.ts";
 import { createImageServer, type ImageServer } from "../../serve/image.ts";
 import { createPurger, type Purger } from "../../serve/purger.ts";
 import type { Caches } from "./caches.ts";
@@ -17,6 +18,8 @@ export interface Servers {
   images: ImageServer;
   assets: AssetServer;
   purger: Purger;
+  /** Of clients, of peers and of this node itself. */
+  coldTurns: ColdTurns;
   /** For responses to clients and to peers alike: both hold the memory of this process. */
   transfers: TransferRules;
 }
@@ -32,8 +35,10 @@ export function openServers(
 ): Servers {
   const { config, parts, clock, log } = setup;
   const peering = openPeeringIfAny(setup);
+  const coldTurns = openColdTurns(clock);
   const shared = {
     tiers,
+    coldTurns,
     fleet: membership.fleet,
     feedSeq: () => feedSeq(parts),
     peers: peering?.peers ?? null,
@@ -51,7 +56,7 @@ export function openServers(
   const assets = createAssetServer({ ...shared, fetcher });
   const purger = createPurger({ images, assets, tiers, records, purges, sweep, fleet: () => currentFleet(parts) });
   const transfers = openTransferRules(config.delivery, clock);
-  return { peering, images, assets, purger, transfers };
+  return { peering, images, assets, purger, coldTurns, transfers };
 }
 
 function openPeeringIfAny(setup: EdgeSetup): Peering | null {

@@ -8,6 +8,7 @@
 import { Client } from "undici";
 import { type ChunkPace, createChunkPace, type PaceLimits } from "#base/chunk-pace.ts";
 import type { Clock } from "#base/clock.ts";
+import { type WatchedRequest, watchedRequests } from "#base/watched-requests.ts";
 import type { Connect } from "./connect.ts";
 
 /**
@@ -22,7 +23,8 @@ const idleMs = 30_000;
 const chunkLimits: PaceLimits = { perSecond: 40_000, savedMax: 4000 };
 
 export interface Connection {
-  readonly client: Client;
+  /** One at a time. */
+  readonly request: WatchedRequest;
   /** Ends the connection, and with it the request on it, at once; also while it is being opened. */
   readonly destroy: (reason: Error) => void;
   /** Over TCP and TLS; false while it is being opened, and after it has ended. */
@@ -59,7 +61,7 @@ export function takeConnection(connections: Connections): Connection {
     headersTimeout: 0, // the one deadline for the head is in request.ts
   });
   const connection: Connection = {
-    client,
+    request: watchedRequests(client),
     isOpen: false,
     destroy(reason) {
       forget(connections, connection);

@@ -65,11 +65,9 @@ export function beginExchange(connections: Connections, wish: ExchangeWish): Exc
 }
 
 async function send(
-  { client }: Connection,
+  { request }: Connection,
   { method, path, headers }: ExchangeWish,
   around: (handler: Dispatcher.DispatchHandler) => Dispatcher.DispatchHandler,
 ): Promise<Dispatcher.ResponseData> {
-  return await client
-    .compose((dispatch) => (options, handler) => dispatch(options, around(handler)))
-    .request({ method, path, headers, bodyTimeout: 0, onInfo: fewInterimResponses() });
+  return await request({ method, path, headers, bodyTimeout: 0, onInfo: fewInterimResponses() }, around);
 }

@@ -21,6 +21,7 @@ import { buildEdgeApp, type Presence, type ServedRequest } from "../../../node/h
 import { createHits } from "../../../node/http/hits.ts";
 import { listen, type Listener } from "../../../node/http/listener.ts";
 import { createAssetServer } from "../../../node/serve/asset.ts";
+import { openColdTurns } from "../../../node/serve/cold-turns.ts";
 import { createImageServer } from "../../../node/serve/image.ts";
 import { createPurger } from "../../../node/serve/purger.ts";
 import type { DiskTier } from "../../../node/cache/disk/disk-tier.ts";
@@ -146,7 +147,7 @@ export async function startEdge(
     closers.push(client.close);
     const renderer = openDecoderPool({ size: settings.decoders ?? 0, clock, log });
     closers.push(renderer.close);
-    const shared = { tiers, fleet: () => document, feedSeq: () => seq, clock, log };
+    const shared = { tiers, coldTurns: openColdTurns(clock), fleet: () => document, feedSeq: () => seq, clock, log };
     const images = createImageServer({ ...shared, records, origin: client, renderer, decoders: 1 });
     const assets = createAssetServer({ ...shared, fetcher });
     const purger = createPurger({ ...caches, images, assets, fleet: () => document });

@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { asNearcastError, type ErrorCode, errorCatalogue, NearcastError, problemOf } from "#base/errors.ts";
+import {
+  asNearcastError,
+  type ErrorCode,
+  errorCatalogue,
+  NearcastError,
+  problemOf,
+  withoutStack,
+} from "#base/errors.ts";
 
 const codes = Object.keys(errorCatalogue) as ErrorCode[];
 
@@ -48,4 +55,16 @@ test("failures of the origin say so and may be tried again, unless an operator m
     const isSettled = code === "ORIGIN_REFUSED" || code === "ORIGIN_NOT_ALLOWED";
     if (source === "origin") assert.equal(retryable, !isSettled, code);
   }
+});
+
+test("only failures of this program have a stack, and the limit of others' stacks stays", () => {
+  const limit = Error.stackTraceLimit;
+  for (const code of codes) {
+    const frames = new NearcastError(code, "detail").stack?.split("\n    at ").slice(1) ?? [];
+    const isOurs = code === "INTERNAL" || code === "DISK_FAILED" || code === "CANNOT_LISTEN";
+    assert.equal(frames.length > 0, isOurs, code);
+  }
+  assert.throws(() => withoutStack(() => assert.fail("made badly")), /made badly/);
+  assert.equal(withoutStack(() => new Error("left")).stack, "Error: left");
+  assert.equal(Error.stackTraceLimit, limit);
 });

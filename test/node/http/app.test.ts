@@ -1,6 +1,8 @@
 /** The public application over real sockets: real servers behind it, in front of a loopback origin. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { connect } from "node:net";
 import { test, type TestContext } from "node:test";
 import { NearcastError } from "#base/errors.ts";
 import type { Fleet } from "#document/document.ts";
@@ -13,6 +15,7 @@ import { openOriginClient } from "../../../node/fetch/origin.ts";
 import { buildEdgeApp, type Presence, type ServedRequest } from "../../../node/http/app.ts";
 import { type Listener, listen } from "../../../node/http/listener.ts";
 import { createAssetServer } from "../../../node/serve/asset.ts";
+import { openColdTurns } from "../../../node/serve/cold-turns.ts";
 import { createImageServer } from "../../../node/serve/image.ts";
 import { openCaches } from "../../support/caches.ts";
 import { fleetWith } from "../../support/fleet.ts";
@@ -73,7 +76,7 @@ async function startEdge(
   t.after(() => fetcher.close());
   const renderer = openDecoderPool({ size: 0, clock, log }); // no picture here gets so far as to be rendered
   t.after(() => renderer.close());
-  const common = { tiers, fleet: () => document, feedSeq: () => 1, clock, log };
+  const common = { tiers, coldTurns: openColdTurns(clock), fleet: () => document, feedSeq: () => 1, clock, log };
   const served: ServedRequest[] = [];
   const so: Edge["so"] = {
     presence: "ready",
@@ -483,4 +486,20 @@ test("a flood of requests that fail makes five lines a second, and one with the 
   await turnsUntil(() => told() + omitted() >= flood, 20);
   assert.equal(told() + omitted(), flood);
   assert.ok(omitted() > 0 && lines.length < flood / 2, `${lines.length} lines`);
+});
+
+test("two hundred clients that request something cold and reset their connection cost hardly a fetch", async (t) => {
+  const { listener, origin } = await startEdge(t);
+  const left = Array.from({ length: 200 }, async (_, number) => {
+    const client = connect(listener.port, "127.0.0.1");
+    client.on("error", () => undefined);
+    await once(client, "connect");
+    client.write(`GET /abandoned${number} HTTP/1.1\r\n${assets}\r\n\r\n`, () => client.resetAndDestroy());
+    if (!client.closed) await once(client, "close");
+  });
+  await Promise.all(left);
+  const stayed = await request(listener, "GET /stayed", [assets]);
+  assert.equal(stayed.status, 200);
+  // The first few arrive before they leave.
+  assert.ok(origin.asked.length <= 10, `${origin.asked.length} requests to the origin`);
 });

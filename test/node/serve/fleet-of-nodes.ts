@@ -20,6 +20,7 @@ import { type Member, openDirectory, type PeerDirectory } from "../../../node/pe
 import { createHotKeys } from "../../../node/peer/hot-keys.ts";
 import { listenForPeers } from "../../../node/peer/peer-listener.ts";
 import { createAssetServer } from "../../../node/serve/asset.ts";
+import { openColdTurns } from "../../../node/serve/cold-turns.ts";
 import { createImageServer, type ImageServer } from "../../../node/serve/image.ts";
 import { primaryKeyOf } from "../../../node/serve/asset-key.ts";
 import type { AssetOrder, ImageOrder } from "../../../node/serve/order.ts";
@@ -216,7 +217,14 @@ export async function startNodes(
       },
       ...shared,
     });
-    const common = { tiers, fleet: () => fleet, feedSeq: () => so.position?.seq ?? 0, peers, ...shared };
+    const common = {
+      tiers,
+      coldTurns: openColdTurns(ownClock),
+      fleet: () => fleet,
+      feedSeq: () => so.position?.seq ?? 0,
+      peers,
+      ...shared,
+    };
     const renderer = settings.rendererOf?.(name) ?? settings.renderer ?? decoders;
     const images = createImageServer({
       ...common,

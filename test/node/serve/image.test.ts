@@ -10,6 +10,7 @@ import { keyOf } from "../../../node/cache/object.ts";
 import { openAssetFetcher } from "../../../node/fetch/asset.ts";
 import { openOriginClient } from "../../../node/fetch/origin.ts";
 import { createAssetServer } from "../../../node/serve/asset.ts";
+import { openColdTurns } from "../../../node/serve/cold-turns.ts";
 import { createImageServer, type ImageServer } from "../../../node/serve/image.ts";
 import type { ImageOrder } from "../../../node/serve/order.ts";
 import type { Delivery } from "../../../node/deliver/outcome.ts";
@@ -78,7 +79,14 @@ async function startEdge(t: TestContext, origin: PictureOrigin, host: object = {
     const fetcher = openAssetFetcher({ node: "n", privateNetworks: ["127.0.0.0/8"], clock, random: () => 0 });
     const caches = await openCaches({ directory, clock });
     const { disk, memory, tiers, records } = caches;
-    const shared = { tiers, fleet: () => fleet, feedSeq: () => seq, clock, log: silentLog };
+    const shared = {
+      tiers,
+      coldTurns: openColdTurns(clock),
+      fleet: () => fleet,
+      feedSeq: () => seq,
+      clock,
+      log: silentLog,
+    };
     const images = createImageServer({ ...shared, records, origin: client, renderer: decoders, decoders: 1 });
     const assets = createAssetServer({ ...shared, fetcher });
     const purger = createPurger({ ...caches, images, assets, fleet: () => fleet });
