@@ -82,7 +82,7 @@ test("join registers, and writes a configuration that an edge takes, with the to
   const { stdout } = await joins();
   assert.match(stdout, /^fra2 joined site fra \(roster revision 1\)\n/);
   const configFile = join(data, "edge.yaml");
-  assert.ok(stdout.includes(`start it: npx nearcast edge --config ${configFile}`), stdout);
+  assert.ok(stdout.includes(`to start it in the foreground: npx nearcast edge --config ${configFile}`), stdout);
   const peer = { host: address, port: 18_082 };
   const node = { name: "fra2", site: "fra", http: `http://${address}:18080`, peer, addresses: [address] };
   assert.deepEqual(await roster(), { revision: 1, nodes: [node], draining: [] });
