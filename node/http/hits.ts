@@ -11,7 +11,7 @@ import { probePath } from "#health/prober.ts";
 import { deliver, type Sent } from "../deliver/deliver.ts";
 import type { Delivery } from "../deliver/outcome.ts";
 import type { TransferRules } from "../deliver/transfer.ts";
-import type { Answer, FrontRequest } from "../front/front.ts";
+import type { Answer, FrontRequest } from "../front/connection.ts";
 import { fieldIn, fieldsIn, isConditional } from "../front/request-head.ts";
 import type { AssetServer } from "../serve/asset.ts";
 import type { ImageServer } from "../serve/image.ts";

@@ -5,7 +5,8 @@
  * that are not HTTP.
  */
 import { createServer, type RequestListener, type Server } from "node:http";
-import { type Answer, type Front, openFront } from "../front/front.ts";
+import type { Answer } from "../front/connection.ts";
+import { type Front, openFront } from "../front/front.ts";
 import { openPipeline } from "./pipeline.ts";
 import type { Clock } from "#base/clock.ts";
 import { type AddressInfo, Server as SocketServer, type Socket } from "node:net";

@@ -2,7 +2,7 @@
 import type { FastifyInstance } from "fastify";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { listenFailure } from "#base/listen-failure.ts";
-import type { Answer } from "../../front/front.ts";
+import type { Answer } from "../../front/connection.ts";
 import { type Listener, listen, type ListenOptions } from "../../http/listener.ts";
 import type { EdgeSetup } from "../setup.ts";
 

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { TestContext } from "node:test";
-import type { Answer, FrontRequest } from "../../../node/front/front.ts";
+import type { Answer, FrontRequest } from "../../../node/front/connection.ts";
 import { type Listener, listen } from "../../../node/http/listener.ts";
 import { type FakeClock, fakeClock } from "../../support/fake-clock.ts";
 import { turnsUntil } from "../../support/turns-until.ts";

@@ -1,0 +1,131 @@
+/**
+ * Bytes that arrive on a connection: requests are read off them and answered one after another, each in a turn of the
+ * event loop of its own.
+ */
+import { type Connection, readOn, type State, waitingBytesMax } from "./connection.ts";
+import { drop, holds } from "./refusing.ts";
+import { feed, relayForGood, relayOne } from "./relaying.ts";
+import { readRequestHead } from "./request-head.ts";
+
+/** A head in more pieces is left to Node's parser, which reads each piece once; here, all are read again each time. */
+const piecesMax = 16;
+
+export function arrived(state: State, connection: Connection, chunk: Buffer): void {
+  const { phase, rest, socket } = connection;
+  if (phase === "refused") {
+    drop(connection, chunk);
+    return;
+  }
+  if (phase === "reading" && rest === null) {
+    read(state, connection, chunk);
+    return;
+  }
+  const bytes = rest === null ? chunk : Buffer.concat([rest, chunk]);
+  if (phase === "reading") {
+    read(state, connection, bytes);
+    return;
+  }
+  connection.rest = bytes;
+  if (bytes.length > waitingBytesMax) socket.pause();
+  feed(state, connection);
+}
+
+/** Looks for one request at the beginning of the bytes. */
+function read(state: State, connection: Connection, bytes: Buffer): void {
+  const { head } = state;
+  switch (readRequestHead(bytes, 0, bytes.length, head)) {
+    case "partial":
+      if (connection.pieces === 0) connection.sinceMs = state.clock.monotonicMs();
+      connection.pieces += 1;
+      connection.rest = bytes;
+      if (connection.pieces > piecesMax) relayForGood(state, connection, bytes);
+      else holds(state, connection, bytes.length);
+      return;
+    case "odd":
+      relayForGood(state, connection, bytes);
+      return;
+    case "whole":
+      connection.pieces = 0;
+      holds(state, connection, 0);
+      connection.rest = bytes.length === head.lengthBytes ? null : bytes.subarray(head.lengthBytes);
+      answerOne(state, connection, bytes);
+  }
+}
+
+function answerOne(state: State, connection: Connection, bytes: Buffer): void {
+  const { head } = state;
+  const { lengthBytes } = head;
+  if (!head.isPlain) {
+    relayOne(state, connection, bytes.subarray(0, lengthBytes));
+    return;
+  }
+  const { socket, sink } = connection;
+  sink.begin();
+  const answer = state.answer({ bytes, head, socket, sink });
+  if (answer === "sent") {
+    answered(state, connection);
+    return;
+  }
+  if (answer === "relay") {
+    relayOne(state, connection, bytes.subarray(0, lengthBytes));
+    return;
+  }
+  connection.phase = "answering";
+  const answeredLater = (later: "relay" | "sent"): void => {
+    if (socket.destroyed) return;
+    if (later === "sent") answered(state, connection);
+    else relayOne(state, connection, bytes.subarray(0, lengthBytes));
+  };
+  answer.then(answeredLater, () => socket.destroy());
+}
+
+/** Nothing is in progress on the connection any more: what waits comes next, in another turn. */
+export function answered(state: State, connection: Connection): void {
+  const { socket, relay } = connection;
+  if (socket.destroyed || socket.writableEnded || relay?.writableEnded === true) return;
+  connection.hasAnswered = true;
+  connection.sinceMs = state.clock.monotonicMs();
+  if (connection.rest !== null) {
+    connection.phase = "waiting";
+    setImmediate(next, state, connection);
+    return;
+  }
+  connection.phase = "reading";
+  if (connection.isEnded || state.isDraining) socket.destroySoon();
+  else if (socket.isPaused()) socket.resume();
+}
+
+function next(state: State, connection: Connection): void {
+  const { socket, rest, phase } = connection;
+  if (socket.destroyed || phase !== "waiting" || rest === null) return;
+  connection.phase = "reading";
+  connection.rest = null;
+  read(state, connection, rest);
+  readOn(connection);
+  // A beginning of a request that will not be continued.
+  if (connection.phase !== "reading" || connection.rest === null) return;
+  if (connection.isEnded) ended(state, connection);
+  else if (state.isDraining) socket.destroySoon();
+}
+
+/** The client sends nothing more. */
+export function ended(state: State, connection: Connection): void {
+  connection.isEnded = true;
+  const { phase, rest, socket } = connection;
+  switch (phase) {
+    case "refused":
+      return;
+    case "answering":
+    case "waiting":
+      return; // it gets its response, and what waits is read then
+    case "reading":
+      if (rest === null) socket.destroySoon();
+      else relayForGood(state, connection, rest);
+      return;
+    case "relaying":
+      relayForGood(state, connection, rest);
+      return;
+    case "relayed":
+      feed(state, connection);
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * What goes to Node's server: one request at a time, or all that comes on a connection. Bytes whose end is not known go
+ * piece by piece, since the server may refuse the rest.
+ */
+import { closeLingering } from "#base/lingering-close.ts";
+import { type Connection, readOn, type State } from "./connection.ts";
+import { droppedBytesMax, holds } from "./refusing.ts";
+import { openRelay, type Relay } from "./relay.ts";
+
+/** The time that a client that is refused has to read its last response. */
+const lingerMs = 2000;
+/** What Node's parser gets at once. It calls back for each chunk of a body, and a chunk may have one byte. */
+const pushedBytesMax = 2048;
+
+/** One request, whose end is known. */
+export function relayOne(state: State, connection: Connection, bytes: Buffer): void {
+  // The system knows no peer of a connection that was reset before its request was read: nobody waits for a response.
+  if (connection.socket.remoteAddress === undefined) {
+    connection.socket.destroy();
+    return;
+  }
+  const { rest, isEnded } = connection;
+  if (isEnded) {
+    // The server has to know: the application watches for it.
+    relayForGood(state, connection, rest === null ? bytes : Buffer.concat([bytes, rest]));
+    return;
+  }
+  connection.phase = "relaying";
+  const relay = relayOf(state, connection);
+  connection.isWanted = false;
+  relay.push(bytes);
+}
+
+/** All that comes on the connection from now on. */
+export function relayForGood(state: State, connection: Connection, bytes: Buffer | null): void {
+  connection.phase = "relayed";
+  connection.rest = bytes;
+  relayOf(state, connection);
+  readOn(connection);
+  feed(state, connection);
+}
+
+/** Gives Node's parser the next piece, when it wants one. It may refuse the rest after each piece. */
+export function feed(state: State, connection: Connection): void {
+  const { relay, rest, phase } = connection;
+  if (relay === null || relay.destroyed || phase !== "relayed" || !connection.isWanted) return;
+  if (rest === null) {
+    if (!connection.isEnded) return;
+    connection.isWanted = false;
+    relay.push(null);
+    return;
+  }
+  connection.isWanted = false;
+  connection.rest = rest.length > pushedBytesMax ? rest.subarray(pushedBytesMax) : null;
+  const piece = rest.subarray(0, pushedBytesMax);
+  // Unless the server finds a request in them, they are a part of one.
+  holds(state, connection, connection.heldBytes + piece.length);
+  if (relay.destroyed || connection.socket.destroyed) return;
+  relay.push(piece);
+  readOn(connection);
+}
+
+function relayOf(state: State, connection: Connection): Relay {
+  if (connection.relay !== null) return connection.relay;
+  const { socket } = connection;
+  const relay = openRelay(socket, {
+    wanted() {
+      connection.isWanted = true;
+      feed(state, connection);
+    },
+    destroyed() {
+      if (connection.phase === "refused") closeLingering(socket, lingerMs, droppedBytesMax);
+      else socket.destroy();
+    },
+  });
+  connection.relay = relay;
+  state.byRelay.set(relay, connection);
+  state.serve(relay);
+  return relay;
+}
