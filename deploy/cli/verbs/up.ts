@@ -22,11 +22,21 @@ import { watchStopSignals } from "./up/stop-signal.ts";
 import { welcomeLines, welcomeValue } from "./up/welcome.ts";
 import { createOriginClient } from "../origin-client.ts";
 import { readFleet } from "../origin-answers.ts";
-import { type CommonOptions, dataDirOf, exists, findOrigin, hostPort, originFileOf } from "../settings.ts";
+import {
+  type CommonOptions,
+  dataDirOf,
+  exists,
+  findOrigin,
+  hostPort,
+  type NodePlace,
+  originFileOf,
+} from "../settings.ts";
 import { addVerb, type Cli, outputOf, wholeNumber, withDataDir } from "../verb.ts";
 
 /** A cold start reads a geo database of 60 MB and starts decoders, which takes a while on a slow machine. */
 const readyTimeoutMs = 60_000;
+/** Then it goes on: a site that stays down is for `status` to show, and the person may have set it down. */
+const seeTimeoutMs = 15_000;
 const pollMs = 100;
 /**
  * Everything stops within 5 s after Ctrl-C: the edges drain for one second and finish their requests; then the origin
@@ -142,15 +152,17 @@ async function startAll(
     await writeSetup(setup);
     if (fleet.isNew) output.note(`published version ${fleet.version} of the fleet document`);
     output.note(`starting ${counted(setup.edges.length, "edge")}: loading the geo data takes a while …`);
-    await Promise.all(
+    const nodes = await Promise.all(
       setup.edges.map(async ({ config, plan }) => {
         const child = await start(plan);
         const adminUrl = `http://${hostPort(config.admin.host, config.admin.port)}`;
         const node = { name: config.node, site: config.site, adminUrl, dns: [] };
         await until(cli, child, async () => (await askAdmin(node, "/readyz")).status === 200);
         output.note(`${config.node} is ready`);
+        return node;
       }),
     );
+    await untilAllSeeAll(cli, nodes);
     await saveState(setup);
     if (await provideSample(client, setup.dataDir)) output.note("stored the sample picture, sample.jpg");
     return { host: fleet.host };
@@ -190,6 +202,21 @@ async function until(cli: Cli, child: Child, isReady: () => Promise<boolean>): P
         { lines: await lastLines(child.plan.logFile, 8) },
       );
     }
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
+  }
+}
+
+/** Until a look-up at any node gives the nearest of all sites: until then, it gives those that the node has seen up. */
+async function untilAllSeeAll(cli: Cli, nodes: readonly NodePlace[]): Promise<void> {
+  const deadlineMs = cli.clock.monotonicMs() + seeTimeoutMs;
+  const seesAll = async (node: NodePlace): Promise<boolean> => {
+    const { body } = await askAdmin(node, "/status");
+    const { sites = [] } = body as { sites?: readonly { state?: unknown }[] };
+    return sites.every(({ state }) => state === "up");
+  };
+  while (cli.clock.monotonicMs() < deadlineMs) {
+    const seen = await Promise.all(nodes.map(seesAll));
+    if (seen.every(Boolean)) return;
     await new Promise((resolve) => setTimeout(resolve, pollMs));
   }
 }
