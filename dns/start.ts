@@ -9,7 +9,10 @@
  * anything else is started. Until the geo data are loaded and the first update is in force, the answer is SERVFAIL: it
  * sends a resolver to the zone's other servers, whereas silence would cost it a timeout.
  *
- * Where several processes share the ports, binding waits: a restarted process binds when it has its first snapshot,
+ * An edge binds late (`bindsLate`): its port refuses queries until the first update, and the clients of a restarted node
+ * ask another one. SERVFAIL is final for some stub resolvers.
+ *
+ * Where several processes share the ports, binding waits, too: a restarted process binds when it has its first snapshot,
  * since until then the other processes answer better. Queries that wait in the sockets of a process that ends are lost,
  * as with any server that ends; the clients retry.
  */
@@ -26,6 +29,7 @@ import type { GeoSettings } from "./geo/database.ts";
 import { createCookies } from "./guard/cookie.ts";
 import { cookieSecrets } from "./guard/cookie-secrets.ts";
 import { createRateLimit, newRateTable } from "./guard/rate-limit.ts";
+import { checkFree } from "./io/check-free.ts";
 import { bindAll, closeAll, newListeners } from "./io/listeners.ts";
 import type { StreamLimits } from "./io/stream-connections.ts";
 import type { ListenAddress } from "./io/transport.ts";
@@ -66,6 +70,8 @@ export interface DnsOptions {
    * bound before the first update().
    */
   readonly sharesPorts?: boolean;
+  /** The addresses are bound by the first update(), like shared ones; the start only sees whether they are free. */
+  readonly bindsLate?: boolean;
 }
 
 export interface Dns {
@@ -103,7 +109,7 @@ export interface Dns {
 const secretsIntervalMs = 60_000;
 
 /**
- * Binds all addresses, unless they are shared, and begins to load the geo data. It does not wait for them: the first
+ * Binds all addresses, unless that is for the first update(), and begins to load the geo data. It does not wait for them: the first
  * update() does.
  * @throws NearcastError CANNOT_LISTEN if an address can't be bound; then none stays bound
  */
@@ -157,7 +163,7 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
   }
 
   makeSecrets();
-  const { sharesPorts = false, addresses, threads, streamLimits } = options;
+  const { sharesPorts = false, bindsLate = false, addresses, threads, streamLimits } = options;
   const bindSockets = (): Promise<void> =>
     bindAll(listeners, {
       respond,
@@ -178,9 +184,9 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
   let bound: Promise<void> | undefined;
   let isClosed = false;
   if (!sharesPorts) {
-    bound = bindSockets();
+    if (!bindsLate) bound = bindSockets();
     try {
-      await bound;
+      await (bound ?? checkFree(addresses));
     } catch (error) {
       await compiler.close();
       throw error;

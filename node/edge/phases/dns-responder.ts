@@ -1,8 +1,8 @@
 /**
- * Starts the DNS responder, before the phases that take time: it binds its addresses, so a port that is taken ends the
- * start, and it loads the geo data beside the other phases, since they take the longest. Until begin-service.ts gives
- * it its first inputs, it answers SERVFAIL; where processes share the ports, it binds them only then. main.ts provides
- * the responder.
+ * Starts the DNS responder, before the phases that take time: a port that is taken ends the start, and the geo data,
+ * which take the longest, load beside the other phases. The addresses are bound when begin-service.ts has given it its
+ * first inputs and they are in force: until then, queries are refused and go to another nameserver. main.ts provides the
+ * responder.
  */
 import { availableParallelism } from "node:os";
 import type { Lifecycle } from "#base/lifecycle.ts";
@@ -44,6 +44,7 @@ export type StartDns = (options: {
   guard: { responsesPerSecond: number; slip: number; amplificationMax: number };
   identity: { nsid?: string; version?: string; id?: string };
   sharesPorts: boolean;
+  bindsLate: boolean;
 }) => Promise<DnsPart>;
 
 /**
@@ -83,5 +84,6 @@ export function dnsOptions(config: EdgeConfig, { count, sharesPorts }: ProcessPl
       ...(version === "" ? {} : { version }),
     },
     sharesPorts,
+    bindsLate: true,
   };
 }
