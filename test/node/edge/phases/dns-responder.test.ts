@@ -23,6 +23,7 @@ test("the settings become the responder's options", () => {
     guard: { responsesPerSecond: 1000, slip: 2, amplificationMax: 3 },
     identity: { nsid: "fra1", id: "fra1" },
     sharesPorts: false,
+    bindsLate: true,
   });
   const geo = { geoFiles: [], asnFile: "/asn.mmdb" };
   const identity = { nsid: "", id: "frankfurt", version: "nearcast" };
