@@ -9,11 +9,11 @@
  * anything else is started. Until the geo data are loaded and the first update is in force, the answer is SERVFAIL: it
  * sends a resolver to the zone's other servers, whereas silence would cost it a timeout.
  *
- * An edge binds late (`bindsLate`): its port refuses queries until the first update, and the clients of a restarted node
- * ask another one. SERVFAIL is final for some stub resolvers.
+ * An edge binds late (`bindsLate`): its port refuses queries until the first update, and the clients of a restarted
+ * node ask another one. SERVFAIL is final for some stub resolvers.
  *
- * Where several processes share the ports, binding waits, too: a restarted process binds when it has its first snapshot,
- * since until then the other processes answer better. Queries that wait in the sockets of a process that ends are lost,
+ * Where several processes share the ports, binding waits, too: a restarted process binds when it has its first
+ * snapshot, since until then the other processes answer better. Queries that wait in the sockets of a process that ends are lost,
  * as with any server that ends; the clients retry.
  */
 import { randomBytes } from "node:crypto";
@@ -109,8 +109,8 @@ export interface Dns {
 const secretsIntervalMs = 60_000;
 
 /**
- * Binds all addresses, unless that is for the first update(), and begins to load the geo data. It does not wait for them: the first
- * update() does.
+ * Binds all addresses, unless that is for the first update(), and begins to load the geo data. It does not wait for
+ * them: the first update() does.
  * @throws NearcastError CANNOT_LISTEN if an address can't be bound; then none stays bound
  */
 export async function startDns(options: DnsOptions): Promise<Dns> {

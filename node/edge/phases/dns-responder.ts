@@ -1,8 +1,8 @@
 /**
  * Starts the DNS responder, before the phases that take time: a port that is taken ends the start, and the geo data,
  * which take the longest, load beside the other phases. The addresses are bound when begin-service.ts has given it its
- * first inputs and they are in force: until then, queries are refused and go to another nameserver. main.ts provides the
- * responder.
+ * first inputs and they are in force: until then, queries are refused and go to another nameserver. main.ts provides
+ * the responder.
  */
 import { availableParallelism } from "node:os";
 import type { Lifecycle } from "#base/lifecycle.ts";
