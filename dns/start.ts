@@ -13,8 +13,8 @@
  * node ask another one. SERVFAIL is final for some stub resolvers.
  *
  * Where several processes share the ports, binding waits, too: a restarted process binds when it has its first
- * snapshot, since until then the other processes answer better. Queries that wait in the sockets of a process that ends are lost,
- * as with any server that ends; the clients retry.
+ * snapshot, since until then the other processes answer better. Queries that wait in the sockets of a process that ends
+ * are lost, as with any server that ends; the clients retry.
  */
 import { randomBytes } from "node:crypto";
 import type { Clock } from "#base/clock.ts";
