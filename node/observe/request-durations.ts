@@ -27,7 +27,11 @@ export function countDuration(counts: DurationCounts, seconds: number): void {
   counts.sumSeconds += seconds;
 }
 
-/** As prom-client's registry reads it. @param byOutcome read on each scrape */
+/**
+ * As prom-client's registry reads it. It calls these three members of a metric and no others, while the declared type
+ * is the class with its private fields, hence the cast.
+ * @param byOutcome read on each scrape
+ */
 export function durationMetric(byOutcome: ReadonlyMap<string, DurationCounts>): Metric {
   const read = () => ({ name, help, type: "histogram", aggregator: "sum", values: valuesOf(byOutcome) });
   return { name, get: () => Promise.resolve(read()), reset: () => undefined } as unknown as Metric;
