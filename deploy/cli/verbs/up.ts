@@ -31,12 +31,13 @@ import {
   type NodePlace,
   originFileOf,
 } from "../settings.ts";
+import type { Output } from "../output.ts";
 import { addVerb, type Cli, outputOf, wholeNumber, withDataDir } from "../verb.ts";
 
 /** A cold start reads a geo database of 60 MB and starts decoders, which takes a while on a slow machine. */
 const readyTimeoutMs = 60_000;
 /** Then it goes on: a site that stays down is for `status` to show, and the person may have set it down. */
-const seeTimeoutMs = 15_000;
+const seeTimeoutMs = 30_000;
 const pollMs = 100;
 /**
  * Everything stops within 5 s after Ctrl-C: the edges drain for one second and finish their requests; then the origin
@@ -162,7 +163,7 @@ async function startAll(
         return node;
       }),
     );
-    await untilAllSeeAll(cli, nodes);
+    await untilAllSeeAll(cli, output, nodes);
     await saveState(setup);
     if (await provideSample(client, setup.dataDir)) output.note("stored the sample picture, sample.jpg");
     return { host: fleet.host };
@@ -207,18 +208,25 @@ async function until(cli: Cli, child: Child, isReady: () => Promise<boolean>): P
 }
 
 /** Until a look-up at any node gives the nearest of all sites: until then, it gives those that the node has seen up. */
-async function untilAllSeeAll(cli: Cli, nodes: readonly NodePlace[]): Promise<void> {
+async function untilAllSeeAll(cli: Cli, output: Output, nodes: readonly NodePlace[]): Promise<void> {
   const deadlineMs = cli.clock.monotonicMs() + seeTimeoutMs;
-  const seesAll = async (node: NodePlace): Promise<boolean> => {
-    const { body } = await askAdmin(node, "/status");
-    const { sites = [] } = body as { sites?: readonly { state?: unknown }[] };
-    return sites.every(({ state }) => state === "up");
-  };
-  while (cli.clock.monotonicMs() < deadlineMs) {
-    const seen = await Promise.all(nodes.map(seesAll));
-    if (seen.every(Boolean)) return;
+  for (;;) {
+    const unseen = (await Promise.all(nodes.map(unseenBy))).flat();
+    if (unseen.length === 0) return;
+    if (cli.clock.monotonicMs() >= deadlineMs) {
+      output.note(`after ${seeTimeoutMs / 1000} s, not every node answers every other: ${unseen.join(", ")}`);
+      return;
+    }
     await new Promise((resolve) => setTimeout(resolve, pollMs));
   }
+}
+
+/** Nodes that this one has not seen up. A site is no measure: it counts as up until its nodes were probed. */
+async function unseenBy(asked: NodePlace): Promise<string[]> {
+  const { body } = await askAdmin(asked, "/status");
+  const { sites = [] } = body as { sites?: readonly { nodes?: readonly { name?: string; state?: string }[] }[] };
+  const seen = sites.flatMap(({ nodes = [] }) => nodes);
+  return seen.filter(({ state }) => state !== "up").map(({ name, state }) => `${name} is ${state} for ${asked.name}`);
 }
 
 /** The edges stop first, all at once: while they finish their requests, the origin still answers them. */
