@@ -81,6 +81,8 @@ export interface TestNode {
   position: FeedPosition | null;
   counts: () => ReturnType<ImageServer["counts"]>;
   peerCounts: () => PeerCounts;
+  /** Second requests to the origin for a late first one (fetch/upstream/hedge.ts): they depend on the machine. */
+  hedges: () => number;
   statusOf: (delivery: Delivery) => string;
   setBusy: (isBusy: boolean) => void;
   /** As a process that was killed: nobody answers any more, and what was under way is cut. */
@@ -321,6 +323,7 @@ export async function startNodes(
       },
       counts: images.counts,
       peerCounts: peers.counts,
+      hedges: () => origin.upstream().hedges,
       statusOf: (delivery) => cacheStatusOf(name, delivery.outcome, delivery.statusBefore),
       setBusy(isBusy) {
         so.isBusy = isBusy;

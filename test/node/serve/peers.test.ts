@@ -32,7 +32,11 @@ test("three nodes, 300 names in three variants each, asked at random: each fetch
       }),
     );
   }
-  assert.deepEqual(origin.counts(), { questions: 300, bodies: 300 });
+  // Each hedge may be answered too, or be cancelled before the origin sees it.
+  const mostQuestions = 300 + world.nodes.reduce((sum, node) => sum + node.hedges(), 0);
+  const { questions, bodies } = origin.counts();
+  assert.equal(bodies, questions);
+  assert.ok(questions >= 300 && questions <= mostQuestions, `300 … ${mostQuestions} questions: ${questions}`);
   assert.equal(renderer.renders().length, 900);
   assert.equal(new Set(renderer.renders()).size, 900);
   assert.equal(etags.size, 900);
