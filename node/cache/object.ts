@@ -40,6 +40,11 @@ export interface CachedObject {
   readonly body: Buffer;
 }
 
+/** Whether these are the facts of one stored object, not of two versions under one key. They may have been on disk. */
+export function areOfOneObject(facts: ObjectFacts, others: ObjectFacts): boolean {
+  return facts === others || JSON.stringify(facts) === JSON.stringify(others);
+}
+
 export type HeaderPairs = readonly (readonly [name: string, value: string])[];
 
 /** Header lines as they go over the wire. Values must be free of CR and LF; undici and our own code see to that. */

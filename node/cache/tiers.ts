@@ -16,7 +16,7 @@ import type { DiskTier } from "./disk/disk-tier.ts";
 import type { DiskBody, DiskObject } from "./disk/reading.ts";
 import { createFlights, type Flight } from "./flights.ts";
 import { type MemoryTier, objectShareMax } from "./memory.ts";
-import { type CachedObject, costMsOf, memoryBytesFor, memoryBytesOf, type ObjectFacts, type Tier } from "./object.ts";
+import { areOfOneObject, type CachedObject, costMsOf, memoryBytesFor, memoryBytesOf, type ObjectFacts, type Tier } from "./object.ts";
 import { isStorable, verdictOf } from "./purge-marks.ts";
 import { type Purges, tellCounting } from "./purges.ts";
 
@@ -56,9 +56,15 @@ export interface Tiers {
   storeOnDisk: (object: CachedObject) => boolean;
   /** The disk alone; memory does not admit it. */
   loadFromDisk: (key: string) => Promise<CachedObject | undefined>;
-  /** A place on disk for a body that is on its way; undefined: the disk takes none now. */
+  /**
+   * A place on disk for a body that is on its way; undefined: the disk takes none now. What memory has under this key
+   * is older, and goes when the body is there.
+   */
   write: (key: string, lengthBytes: number | null) => BodyWriter | undefined;
-  /** A new head for the body of a stored object, after a 304. Resolves to whether a tier has it. */
+  /**
+   * A new head for the body of a stored object, after a 304. Resolves to whether a tier has it. Another object that has
+   * taken its place stays as it is.
+   */
   replaceHead: (stored: Stored, facts: ObjectFacts, headerBlock: Buffer) => Promise<boolean>;
   readonly hasDisk: boolean;
   /** False while the disk is left alone after a failure. */
@@ -134,7 +140,7 @@ export function joinTiers(memory: MemoryTier, disk: DiskTier, purges: Purges): T
       const object = await disk.load(key);
       return object !== undefined && isUsable(state, object.facts, forgotten) ? object : undefined;
     },
-    write: (key, lengthBytes) => disk.write(key, lengthBytes),
+    write: (key, lengthBytes) => write(state, key, lengthBytes),
     replaceHead: (stored, facts, headerBlock) => replaceHead(state, stored, facts, headerBlock),
     hasDisk,
     canReadDisk: () => disk.stats().canRead,
@@ -295,15 +301,34 @@ function diskReader(body: DiskBody, start: number, end: number): BodyReader {
   };
 }
 
+function write({ memory, disk, loads }: State, key: string, lengthBytes: number | null): BodyWriter | undefined {
+  const writer = disk.write(key, lengthBytes);
+  if (writer === undefined) return undefined;
+  return {
+    ...writer,
+    async commit(facts, headerBlock) {
+      const isFound = await writer.commit(facts, headerBlock);
+      memory.remove(key);
+      loads.overtake((other) => other === key);
+      return isFound;
+    },
+  };
+}
+
 async function replaceHead(
   { memory, disk, purges }: State,
-  { key, body }: Stored,
+  stored: Stored,
   facts: ObjectFacts,
   headerBlock: Buffer,
 ): Promise<boolean> {
   if (!isStorable(purges.marks, facts)) return false;
-  const isInMemory = body.kind === "bytes" && memory.store({ key, facts, headerBlock, body: body.bytes });
+  const { key, body } = stored;
+  const present = memory.peek(key);
+  if (present !== undefined && !areOfOneObject(present.facts, stored.facts)) return false;
+  // What the disk alone has may be another: memory must not hide it.
+  const isForMemory = body.kind === "bytes" && (present !== undefined || !disk.contains(key));
+  const isInMemory = isForMemory && memory.store({ key, facts, headerBlock, body: body.bytes });
   if (!isInMemory) memory.remove(key);
-  const isOnDisk = await disk.replaceHead(key, facts, headerBlock);
+  const isOnDisk = await disk.replaceHead(stored, facts, headerBlock);
   return isInMemory || isOnDisk;
 }

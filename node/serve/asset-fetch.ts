@@ -417,7 +417,9 @@ async function storeWhole(
   const facts = { ...head.facts, costMs: Math.round(state.clock.monotonicMs() - flight.startedMs) };
   const put = way.keep === "all" ? state.tiers.store : state.tiers.storeInMemory;
   if (ended.bytes !== null) put({ key, facts, headerBlock, body: ended.bytes });
-  await ended.place?.commit(facts, headerBlock);
+  else if (ended.place !== null) await ended.place.commit(facts, headerBlock);
+  // No tier has room for it; what it replaces is no longer true.
+  else removeStored(state, question.before, flight);
 }
 
 function mayStore({ tiers }: State, way: Way, clearsBefore: number, { facts }: AssetHead): boolean {

@@ -23,6 +23,7 @@ import { type BodyWriter, openBodyWriter } from "./body-writer.ts";
 import { closeAll } from "./descriptors.ts";
 import { descriptorsForDisk } from "./descriptor-limit.ts";
 import { type Files, realFiles } from "./files.ts";
+import type { Head } from "./head-record.ts";
 import { indexBytes } from "./index-table.ts";
 import { endJournal } from "./journal.ts";
 import { openState } from "./open-state.ts";
@@ -49,8 +50,11 @@ export interface DiskTier {
   store: (object: CachedObject) => boolean;
   /** For a body that is on its way here. Undefined: no room, paused, or off. @param lengthBytes null: unknown */
   write: (key: string, lengthBytes: number | null) => BodyWriter | undefined;
-  /** A new head for the same body, after a 304. Resolves to false when the object is gone or the disk refuses. */
-  replaceHead: (key: string, facts: ObjectFacts, headerBlock: Buffer) => Promise<boolean>;
+  /**
+   * A new head for the same body, after a 304. Resolves to false when the object is gone, another one has taken its
+   * place, or the disk refuses.
+   */
+  replaceHead: (before: Pick<Head, "key" | "facts">, facts: ObjectFacts, headerBlock: Buffer) => Promise<boolean>;
   /** In force at once; resolves when that holds after a kill too. For a power failure, see sync(). */
   remove: (key: string) => Promise<void>;
   /** Drops everything. Resolves when that holds after a power failure too. */
@@ -117,7 +121,7 @@ function tierOf(state: DiskState, cancel: () => void): DiskTier {
     load: (key) => load(state, key),
     store: (object) => store(state, object),
     write: (key, lengthBytes) => openBodyWriter(state, key, lengthBytes),
-    replaceHead: (key, facts, headerBlock) => replaceHead(state, key, facts, headerBlock),
+    replaceHead: (before, facts, headerBlock) => replaceHead(state, before, facts, headerBlock),
     async remove(key) {
       if (forget(state, key)) await makeDurable(state);
     },

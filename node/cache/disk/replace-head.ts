@@ -1,5 +1,6 @@
 /** A 304: the body stays, its head is replaced. */
-import type { ObjectFacts } from "../object.ts";
+import { areOfOneObject, type ObjectFacts } from "../object.ts";
+import type { Head } from "./head-record.ts";
 import { encodeHead } from "./head-record.ts";
 import { appendHeads, headOf } from "./heads.ts";
 import { isHeadAt, rowFacts } from "./index-table.ts";
@@ -9,21 +10,26 @@ import { dropRow, replaceHeadOf, rowOf } from "./rows.ts";
 import type { Coming, DiskState } from "./state.ts";
 import { store } from "./writer.ts";
 
-/** False: the object is gone, or its new head can't be written. Then the old one is gone too: it says less. */
+/**
+ * False: the object is gone, or its new head can't be written. Then the old one is gone too: it says less.
+ * @param before the object that the 304 is about; another one that has taken its place stays as it is
+ */
 export async function replaceHead(
   state: DiskState,
-  key: string,
+  before: Pick<Head, "key" | "facts">,
   facts: ObjectFacts,
   headerBlock: Buffer,
 ): Promise<boolean> {
+  const { key } = before;
   const waiting = state.waiting.get(key);
-  if (waiting !== undefined) return store(state, { ...waiting, facts, headerBlock });
+  if (waiting !== undefined)
+    return areOfOneObject(waiting.facts, before.facts) && store(state, { ...waiting, facts, headerBlock });
   const row = rowOf(state, key);
   if (row === 0 || state.isClosed || state.isReadOnly) return false;
   const coming: Coming = { key, facts, isCancelled: false };
   state.coming.add(coming);
   try {
-    return await replaceNow(state, row, coming, headerBlock);
+    return await replaceNow(state, row, coming, { before: before.facts, headerBlock });
   } catch (error) {
     state.counts.writeFailures += 1;
     if (!(error instanceof DiskPaused))
@@ -36,17 +42,22 @@ export async function replaceHead(
   }
 }
 
-async function replaceNow(state: DiskState, row: number, coming: Coming, headerBlock: Buffer): Promise<boolean> {
+async function replaceNow(
+  state: DiskState,
+  row: number,
+  coming: Coming,
+  { before, headerBlock }: { before: ObjectFacts; headerBlock: Buffer },
+): Promise<boolean> {
   const { key, facts } = coming;
-  const before = rowFacts(state.index, row);
+  const { headSegment, headOffset } = rowFacts(state.index, row);
   const head = await headOf(state, row);
-  if (head === undefined || head.key !== key) return false;
+  if (head === undefined || head.key !== key || !areOfOneObject(head.facts, before)) return false;
   const bytes = encodeHead({ ...head, facts, headerBlock });
   if (bytes === undefined || !(await makeRoom(state, bytes.length + 4096))) return false;
   try {
     const [place] = await appendHeads(state, [bytes]);
     // Removed, or replaced by another body meanwhile. A body that was only moved is the same.
-    const isSame = rowOf(state, key) === row && isHeadAt(state.index, row, before.headSegment, before.headOffset);
+    const isSame = rowOf(state, key) === row && isHeadAt(state.index, row, headSegment, headOffset);
     if (place === undefined || !isSame || coming.isCancelled) return false;
     const now = rowFacts(state.index, row);
     replaceHeadOf(

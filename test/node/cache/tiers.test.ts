@@ -121,6 +121,39 @@ test("a version too large for memory is found on disk, and its predecessor nowhe
   assert.deepEqual([found?.tier, found?.facts.notes["version"]], ["disk", 2]);
 });
 
+test("a version that was written as it arrived is found on disk, and its predecessor nowhere", async (t) => {
+  const { tiers } = await openTiers(t);
+  const [older, newer] = [objectFor("a"), objectFor("a", { version: 2, sizeBytes: 2_000_000 })];
+  for (const lengthBytes of [newer.body.length, null]) {
+    tiers.store(older);
+    const writer = tiers.write(newer.key, lengthBytes) ?? assert.fail();
+    assert(await writer.append(newer.body));
+    assert(await writer.commit(newer.facts, newer.headerBlock));
+    const found = await tiers.find(newer.key, true);
+    assert.deepEqual([found?.tier, found?.facts.notes["version"]], ["disk", 2]);
+  }
+});
+
+test("a 304 about an older version gives no newer one its head", async (t) => {
+  const { tiers, memory, disk } = await openTiers(t);
+  const [older, newer] = [objectFor("a"), objectFor("a", { version: 2 })];
+  const late = objectFor("a", { version: 3 });
+  for (const where of ["memory", "waiting", "disk"] as const) {
+    tiers.store(older);
+    const asked = (await tiers.find(older.key, true)) ?? assert.fail();
+    tiers.store(newer);
+    if (where === "disk") await disk.flushed();
+    if (where !== "memory") memory.remove(newer.key);
+    assert(!(await tiers.replaceHead(asked, late.facts, late.headerBlock)), where);
+    const found = (await tiers.find(newer.key, true)) ?? assert.fail();
+    assert.deepEqual([found.facts.notes["version"], await wholeBodyOf(found.body)], [2, newer.body], where);
+  }
+  const asked = (await tiers.find(newer.key, true)) ?? assert.fail();
+  assert(await tiers.replaceHead(asked, late.facts, late.headerBlock), "one about what is there");
+  const renewed = await tiers.find(newer.key, true);
+  assert.equal(renewed?.facts.notes["version"], 3);
+});
+
 test("what is for memory alone is never on disk, and what the disk has under its key goes", async (t) => {
   const { tiers, memory, disk, purges } = await openTiers(t);
   const [older, newer] = [objectFor("a"), objectFor("a", { version: 2 })];

@@ -74,13 +74,17 @@ test("the head of a large object is read without its body, and a range reads onl
 test("a 304 replaces the head and keeps the body, after a restart too", async (t) => {
   const directory = await temporaryDirectory(t);
   const first = await openTier(t, directory);
-  first.store(objectFor("waiting", { sizeBytes: 5000 }));
+  const waiting = objectFor("waiting", { sizeBytes: 5000 });
+  first.store(waiting);
   const renewed = objectFor("waiting", { version: 2 });
-  assert(await first.replaceHead(renewed.key, renewed.facts, renewed.headerBlock), "one that waits to be written");
-  first.store(objectFor("o", { sizeBytes: 300_000 }));
+  assert(await first.replaceHead(waiting, renewed.facts, renewed.headerBlock), "one that waits to be written");
+  assert(!(await first.replaceHead(waiting, waiting.facts, waiting.headerBlock)), "another one waits by now");
+  const written = objectFor("o", { sizeBytes: 300_000 });
+  first.store(written);
   await first.flushed();
   const later = objectFor("o", { version: 2, tags: ["tag:new"], feedSeq: 9 });
-  assert(await first.replaceHead(later.key, later.facts, later.headerBlock));
+  assert(await first.replaceHead(written, later.facts, later.headerBlock));
+  assert(!(await first.replaceHead(written, written.facts, written.headerBlock)), "another one is there by now");
   assert.equal(first.stats().bodyBytesRead, 0);
   const check = async (tier: DiskTier): Promise<void> => {
     assertSame(await tier.load(later.key), { ...later, body: bodyFor("o", 1, 300_000) });
@@ -92,7 +96,7 @@ test("a 304 replaces the head and keeps the body, after a restart too", async (t
   await check(second);
   assert.equal(await sweepDisk(second, purgeFor({ tags: ["tag:new"], seq: 9 })), 0, "the new feedSeq counts");
   assert.equal(await sweepDisk(second, purgeFor({ tags: ["tag:new"], seq: 10 })), 1, "the new tags count");
-  assert(!(await second.replaceHead(later.key, later.facts, later.headerBlock)), "gone");
+  assert(!(await second.replaceHead(later, later.facts, later.headerBlock)), "gone");
 });
 
 test("the bound is never passed, whatever is written, replaced and read meanwhile", async (t) => {

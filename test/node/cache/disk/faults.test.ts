@@ -55,7 +55,7 @@ async function useTier(tier: DiskTier): Promise<void> {
     release();
   }
   const [first, second] = versions(58);
-  if (first !== undefined && second !== undefined) await tier.replaceHead(first.key, first.facts, second.headerBlock);
+  if (first !== undefined && second !== undefined) await tier.replaceHead(first, first.facts, second.headerBlock);
   await tier.remove(keyFor("o57"));
   for (let index = 2; index < 62; index += 3) await tier.remove(keyFor(`o${index}`));
   await tier.flushed();
