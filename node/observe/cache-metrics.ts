@@ -6,7 +6,7 @@ import type { Records } from "../cache/records.ts";
 import type { AssetFetcher } from "../fetch/asset.ts";
 import type { OriginClient } from "../fetch/origin.ts";
 import type { ImageServer } from "../serve/image.ts";
-import type { Metrics } from "./metrics-registry.ts";
+import { type Metrics, withoutLabels } from "./metrics-registry.ts";
 
 /** What these metrics read. */
 export interface ObservedCaches {
@@ -22,12 +22,7 @@ export interface ObservedCaches {
 /** The cache tiers, and the requests and renderings that fill them. */
 export function declareCaches(metrics: Metrics, parts: ObservedCaches): void {
   const { memoryTier, diskTier, decoders, images, origin, fetcher, records } = parts;
-  const gauge = (name: string, help: string, read: () => number): void => {
-    metrics.observe({ name, help, kind: "gauge", read });
-  };
-  const counter = (name: string, help: string, read: () => number): void => {
-    metrics.observe({ name, help, kind: "counter", read });
-  };
+  const { gauge, counter } = withoutLabels(metrics);
   gauge("nearcast_cache_records", "Source records in memory", records.size);
   for (const [tier, stats] of [
     ["memory", memoryTier.stats],

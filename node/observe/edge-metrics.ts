@@ -10,7 +10,7 @@ import type { LoadMeter } from "#health/load-meter.ts";
 import type { PeerCounts } from "../serve/peers.ts";
 import { declareCaches, type ObservedCaches } from "./cache-metrics.ts";
 import { declareDns, type ObservedDns } from "./dns-metrics.ts";
-import type { Metrics } from "./metrics-registry.ts";
+import { type Metrics, withoutLabels } from "./metrics-registry.ts";
 import {
   declareBodies,
   declareColdTurns,
@@ -46,12 +46,7 @@ const states: readonly SiteState[] = ["up", "draining", "down"];
 
 export function declareMetrics(metrics: Metrics, parts: Observed): void {
   const { feed, clock } = parts;
-  const gauge = (name: string, help: string, read: () => number): void => {
-    metrics.observe({ name, help, kind: "gauge", read });
-  };
-  const counter = (name: string, help: string, read: () => number): void => {
-    metrics.observe({ name, help, kind: "counter", read });
-  };
+  const { gauge, counter } = withoutLabels(metrics);
 
   metrics.observe({
     name: "nearcast_build_info",

@@ -23,6 +23,20 @@ export interface Metrics {
   contentType: string;
 }
 
+type DeclareNumber = (name: string, help: string, read: () => number) => void;
+
+/** Declares single numbers. */
+export function withoutLabels({ observe }: Pick<Metrics, "observe">): { gauge: DeclareNumber; counter: DeclareNumber } {
+  return {
+    gauge(name, help, read) {
+      observe({ name, help, kind: "gauge", read });
+    },
+    counter(name, help, read) {
+      observe({ name, help, kind: "counter", read });
+    },
+  };
+}
+
 /** Each host adds some 20 series. A fleet document has up to 10,000 hosts. */
 const hostLabelsMax = 500;
 

@@ -6,7 +6,7 @@ import type { UpstreamStats } from "../fetch/upstream/upstream.ts";
 import type { AssetServer } from "../serve/asset.ts";
 import type { ColdTurns } from "../serve/cold-turns.ts";
 import type { PeerCounts } from "../serve/peers.ts";
-import type { Metrics } from "./metrics-registry.ts";
+import { type Metrics, withoutLabels } from "./metrics-registry.ts";
 
 /** What these metrics read. */
 export interface ObservedTraffic {
@@ -47,12 +47,7 @@ export function declareBodies(
   metrics: Metrics,
   { transfers, assets }: Pick<ObservedTraffic, "transfers" | "assets">,
 ): void {
-  const gauge = (name: string, help: string, read: () => number): void => {
-    metrics.observe({ name, help, kind: "gauge", read });
-  };
-  const counter = (name: string, help: string, read: () => number): void => {
-    metrics.observe({ name, help, kind: "counter", read });
-  };
+  const { gauge, counter } = withoutLabels(metrics);
   const { budget, counts } = transfers;
   gauge("nearcast_delivery_in_flight_bytes", "Memory held by responses on their way to clients", () => {
     return budget.counts().heldBytes;
@@ -186,14 +181,12 @@ export function declarePeers(metrics: Metrics, counts: () => PeerCounts): void {
       ];
     },
   });
-  const counter = (name: string, help: string, read: (now: PeerCounts) => number): void => {
-    metrics.observe({ name, help, kind: "counter", read: () => read(counts()) });
-  };
-  counter("nearcast_peer_failures_total", "Requests to other nodes that failed", (now) => now.failed);
-  counter("nearcast_peer_unfit_total", "Responses from other nodes that did not match the request", (now) => now.unfit);
-  counter(
-    "nearcast_peer_replicated_total",
-    "Hot variants fetched before a client requested them",
-    (now) => now.replicated,
-  );
+  const { counter } = withoutLabels(metrics);
+  counter("nearcast_peer_failures_total", "Requests to other nodes that failed", () => counts().failed);
+  counter("nearcast_peer_unfit_total", "Responses from other nodes that did not match the request", () => {
+    return counts().unfit;
+  });
+  counter("nearcast_peer_replicated_total", "Hot variants fetched before a client requested them", () => {
+    return counts().replicated;
+  });
 }
