@@ -141,9 +141,12 @@ function drainOf(socket: Socket): Promise<void> {
   });
 }
 
-/** Characters that Node's server refuses in a field's value, too; line ends are the exception that splits fields. */
+/** Characters that Node's server refuses in a field's value, too. */
 // oxlint-disable-next-line no-control-regex -- these are what is looked for
-const unsendable = /[^\t\r\n\u0020-\u007e\u0080-\u00ff]/;
+const unsendable = /[^\t\u0020-\u007e\u0080-\u00ff]/;
+/** The same for a block, in which line ends separate the fields. */
+// oxlint-disable-next-line no-control-regex -- these are what is looked for
+const unsendableInBlock = /[^\t\r\n\u0020-\u007e\u0080-\u00ff]/;
 
 /** Blocks as text, and whether there is a Date: decoded and examined once per block, as objects are sent many times. */
 const textOfBlock = new WeakMap<Buffer, { readonly text: string; readonly hasDate: boolean }>();
@@ -153,7 +156,7 @@ function knownText(block: Buffer): { readonly text: string; readonly hasDate: bo
   let known = textOfBlock.get(block);
   if (known === undefined) {
     const text = block.toString("latin1");
-    if (unsendable.test(text)) throw new TypeError("a field has a character that can't be sent");
+    if (unsendableInBlock.test(text)) throw new TypeError("a field has a character that can't be sent");
     known = { text, hasDate: /^date:/im.test(text) };
     textOfBlock.set(block, known);
   }
@@ -175,9 +178,10 @@ function headText(
   for (let index = 0; index < fields.length; index += 2) {
     const name = fields[index] ?? "";
     if (name.length === 4 && name.toLowerCase() === "date") isDated = true;
-    own += `${name}: ${fields[index + 1]}\r\n`;
+    const line = `${name}: ${fields[index + 1]}`;
+    if (unsendable.test(line)) throw new TypeError("a field has a character that can't be sent");
+    own += `${line}\r\n`;
   }
-  if (unsendable.test(own)) throw new TypeError("a field has a character that can't be sent");
   const dated = isDated ? "" : `Date: ${date()}\r\n`;
   const start = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "unknown"}\r\n`;
   return `${start}${text}${own}${dated}Connection: keep-alive\r\nKeep-Alive: timeout=${keepAliveSeconds}\r\n\r\n`;
