@@ -53,6 +53,8 @@ export interface Connection extends Holder {
   /** Bytes that were not answered yet: a beginning of a request, or requests that wait. */
   rest: Buffer | null;
   relay: Relay | null;
+  /** That Node's server has of requests which have not begun. */
+  relayedBytes: number;
   /** Whether Node's parser has asked for more. */
   isWanted: boolean;
   /** Pieces in which the beginning of a request has come. */

@@ -11,14 +11,14 @@ import { clientNetworkOf } from "#base/client-network.ts";
 import type { Connection, FrontParts, Phase, State } from "./connection.ts";
 import { joinedBytesMax, openLaneSink } from "./lane-sink.ts";
 import { answered, arrived, ended } from "./reading.ts";
-import { dropRest, holds, refuse } from "./refusing.ts";
+import { dropRest, holds, holdsNothing, refuse } from "./refusing.ts";
 import type { Relay } from "./relay.ts";
 import { newRequestHead } from "./request-head.ts";
 import { createUnfinished } from "./unfinished.ts";
 
 export interface Front {
   readonly accept: (socket: Socket) => void;
-  /** Node's server has read the head of a request of this relay. */
+  /** A request of this relay has begun, with what Node's server had of it. */
   readonly begun: (relay: object) => void;
   /** Node's server has sent all responses of this relay. */
   readonly idle: (relay: object) => void;
@@ -51,7 +51,9 @@ export function openFront(parts: FrontParts): Front {
     },
     begun(relay) {
       const connection = state.byRelay.get(relay);
-      if (connection !== undefined) holds(state, connection, 0);
+      if (connection === undefined) return;
+      connection.relayedBytes = 0;
+      holds(state, connection);
     },
     idle(relay) {
       const connection = state.byRelay.get(relay);
@@ -62,7 +64,7 @@ export function openFront(parts: FrontParts): Front {
     },
     refuse(relay) {
       const connection = state.byRelay.get(relay);
-      if (connection !== undefined) dropRest(connection);
+      if (connection !== undefined) dropRest(state, connection);
     },
     sweep() {
       sweep(state);
@@ -95,6 +97,7 @@ function accept(state: State, socket: Socket): void {
     phase: "reading",
     rest: null,
     relay: null,
+    relayedBytes: 0,
     isWanted: false,
     pieces: 0,
     droppedBytes: 0,
@@ -111,7 +114,7 @@ function accept(state: State, socket: Socket): void {
   });
   socket.on("error", () => undefined); // followed by "close"
   socket.on("close", () => {
-    holds(state, connection, 0);
+    holdsNothing(state, connection);
     state.connections.delete(connection);
   });
 }

@@ -9,6 +9,8 @@ import { readRequestHead } from "./request-head.ts";
 
 /** A head in more pieces is left to Node's parser, which reads each piece once; here, all are read again each time. */
 const piecesMax = 16;
+/** A rest that is a smaller part of the memory that it keeps is copied, or it would be counted for too little. */
+const copiedBelow = 1 / 4;
 
 export function arrived(state: State, connection: Connection, chunk: Buffer): void {
   const { phase, rest, socket } = connection;
@@ -27,7 +29,8 @@ export function arrived(state: State, connection: Connection, chunk: Buffer): vo
   }
   connection.rest = bytes;
   if (bytes.length > waitingBytesMax) socket.pause();
-  feed(state, connection);
+  holds(state, connection);
+  if (!socket.destroyed) feed(state, connection);
 }
 
 /** Looks for one request at the beginning of the bytes. */
@@ -39,17 +42,24 @@ function read(state: State, connection: Connection, bytes: Buffer): void {
       connection.pieces += 1;
       connection.rest = bytes;
       if (connection.pieces > piecesMax) relayForGood(state, connection, bytes);
-      else holds(state, connection, bytes.length);
+      else holds(state, connection);
       return;
     case "odd":
       relayForGood(state, connection, bytes);
       return;
     case "whole":
       connection.pieces = 0;
-      holds(state, connection, 0);
-      connection.rest = bytes.length === head.lengthBytes ? null : bytes.subarray(head.lengthBytes);
-      answerOne(state, connection, bytes);
+      connection.rest = restOf(bytes, head.lengthBytes);
+      holds(state, connection);
+      if (connection.phase === "reading") answerOne(state, connection, bytes);
   }
+}
+
+/** What follows a request. */
+function restOf(bytes: Buffer, start: number): Buffer | null {
+  if (bytes.length === start) return null;
+  const rest = bytes.subarray(start);
+  return rest.length < rest.buffer.byteLength * copiedBelow ? Buffer.from(rest) : rest;
 }
 
 function answerOne(state: State, connection: Connection, bytes: Buffer): void {

@@ -9,10 +9,11 @@ import { hold } from "./unfinished.ts";
 export const droppedBytesMax = 64 * 1024;
 
 /** What still comes is dropped. */
-export function dropRest(connection: Connection): void {
+export function dropRest(state: State, connection: Connection): void {
   connection.phase = "refused";
   connection.rest = null;
   connection.droppedBytes = 0;
+  holds(state, connection);
 }
 
 /** Of a client that was refused: it is not read for ever. */
@@ -23,18 +24,25 @@ export function drop(connection: Connection, chunk: Buffer): void {
 
 /** A beginning of a request whose rest does not come. */
 export function refuse(state: State, connection: Connection): void {
-  dropRest(connection);
-  holds(state, connection, 0);
+  dropRest(state, connection);
   state.tooLate(connection.socket);
 }
 
-/** Notes what of a request is held. When that is too much in all, the networks that hold the most lose it. */
-export function holds(state: State, connection: Connection, bytes: number): void {
-  const greedy = hold(state.unfinished, connection, bytes);
+/** It is closed. */
+export function holdsNothing(state: State, connection: Connection): void {
+  connection.rest = null;
+  connection.relayedBytes = 0;
+  holds(state, connection);
+}
+
+/** Notes what a connection holds. When that is too much in all, the networks that hold the most lose it. */
+export function holds(state: State, connection: Connection): void {
+  const { rest, relayedBytes } = connection;
+  const greedy = hold(state.unfinished, connection, relayedBytes + (rest === null ? 0 : rest.length));
   if (greedy === undefined) return;
   for (const other of state.connections) {
     if (other.heldBytes === 0 || !greedy.has(other.network())) continue;
-    // What Node's server has may stand behind a response that is under way.
+    // A response may be under way in front of it.
     if (other.phase === "reading") refuse(state, other);
     else other.socket.destroy();
   }

@@ -33,9 +33,12 @@ export function relayOne(state: State, connection: Connection, bytes: Buffer): v
 
 /** All that comes on the connection from now on. */
 export function relayForGood(state: State, connection: Connection, bytes: Buffer | null): void {
+  // Bytes that begin no request, such as empty lines, would start no other clock of Node's server.
+  if (connection.phase === "reading") connection.socket.setTimeout(state.waits.idle);
   connection.phase = "relayed";
   connection.rest = bytes;
   relayOf(state, connection);
+  holds(state, connection);
   readOn(connection);
   feed(state, connection);
 }
@@ -53,8 +56,9 @@ export function feed(state: State, connection: Connection): void {
   connection.isWanted = false;
   connection.rest = rest.length > pushedBytesMax ? rest.subarray(pushedBytesMax) : null;
   const piece = rest.subarray(0, pushedBytesMax);
-  // Unless the server finds a request in them, they are a part of one.
-  holds(state, connection, connection.heldBytes + piece.length);
+  // Unless the server finds a request in them that may begin, they are a part of one, or wait.
+  connection.relayedBytes += piece.length;
+  holds(state, connection);
   if (relay.destroyed || connection.socket.destroyed) return;
   relay.push(piece);
   readOn(connection);

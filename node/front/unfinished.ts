@@ -1,6 +1,6 @@
 /**
- * Bytes of requests whose heads are not complete, by client network: they are held until the rest comes, or its time is
- * over. When all together are too many, those networks that hold the most lose what they hold.
+ * Bytes of requests that have not begun, by client network: their heads are not complete, or they wait behind a response
+ * that is under way. When all together are too many, those networks that hold the most lose what they hold.
  *
  * 20,000 connections with 96 KB each would be 2 GB.
  */

@@ -32,7 +32,7 @@ interface Line {
 }
 
 /**
- * @param events.begun called when the head of a request has been read
+ * @param events.begun called when a request begins, and nothing waits in front of it
  * @param events.idle called each time that a connection has no request any more
  * @param events.unwanted called when nothing that still comes on a connection is wanted: it closes after its responses
  */
@@ -78,7 +78,6 @@ export function openPipeline(
         line = { isAnswering: false, waiting: [], isFull: false };
         lines.set(socket, line);
       }
-      events.begun(socket);
       if (line.isFull) return;
       if (hasBody(request)) {
         line.isFull = true;
@@ -86,6 +85,7 @@ export function openPipeline(
         events.unwanted(socket);
       }
       if (!line.isAnswering) {
+        events.begun(socket);
         begin(line, request, response);
         return;
       }

@@ -370,3 +370,17 @@ test("close() cuts what is under way after the grace, at whatever moment", async
     if (name.startsWith("a large")) assert.ok(text.length < largeBytes, name);
   }
 });
+
+test("a connection that sends nothing but empty lines has a deadline, behind a miss too", async (t) => {
+  const fronted = await startFronted(t);
+  const line = await openLine(fronted.listener);
+  line.send(get("/later"));
+  const { request, resolve } = await fronted.later();
+  resolve("relay");
+  await line.until((text) => text.endsWith("/later"));
+  line.send("\r\n");
+  await turnsUntil(() => request.socket.bytesRead === get("/later").length + 2);
+  assert.equal(request.socket.timeout, 65_000);
+  line.send(get("/a"));
+  await line.until((text) => text.endsWith("/a"));
+});

@@ -25,8 +25,16 @@ test("the networks that hold the most are named, as soon as all together hold mo
   assert.deepEqual([unfinished.totalBytes, unfinished.byNetwork.size], [0, 0]);
 });
 
-/** Connections from an address of loopback, each with a head that is not complete. */
-async function sendHeads(t: TestContext, fronted: Fronted, localAddress: string, count: number): Promise<Socket[]> {
+const headWithoutEnd = `GET / HTTP/1.1\r\nHost: x\r\nX: ${"a".repeat(80_000)}`;
+
+/** Connections from an address of loopback, each with these bytes: a head that is not complete. */
+async function sendHeads(
+  t: TestContext,
+  fronted: Fronted,
+  localAddress: string,
+  count: number,
+  bytes = headWithoutEnd,
+): Promise<Socket[]> {
   const sockets = Array.from({ length: count }, () => {
     const socket = connect({ port: fronted.listener.port, host: "127.0.0.1", localAddress });
     socket.on("error", () => undefined);
@@ -34,7 +42,7 @@ async function sendHeads(t: TestContext, fronted: Fronted, localAddress: string,
     return socket;
   });
   await Promise.all(sockets.map((socket) => once(socket, "connect")));
-  for (const socket of sockets) socket.write(`GET / HTTP/1.1\r\nHost: x\r\nX: ${"a".repeat(80_000)}`);
+  for (const socket of sockets) socket.write(bytes);
   return sockets;
 }
 
@@ -54,4 +62,26 @@ test("a network that sends heads without end loses them when they are too many; 
   line.send(get("/hit"));
   await line.until((text) => text.endsWith("/hit"));
   assert.ok(next.every(({ closed }) => !closed));
+});
+
+const wide = (target: string, lengthBytes: number): string => get(target, `X: ${"x".repeat(lengthBytes)}`);
+
+test("so does one whose requests wait behind responses that do not end, wherever they wait", async (t) => {
+  const rows: [where: string, count: number, bytes: string][] = [
+    ["behind a response of the server", 500, get("/held") + wide("/next", 4000).repeat(30)],
+    ["behind a response of the front", 500, get("/later") + wide("/next", 4000).repeat(30)],
+    ["in the server, behind a response of its own", 80, wide("/held", 9000) + wide("/next", 80_000).repeat(8)],
+  ];
+  for (const [where, count, bytes] of rows) {
+    const fronted = await startFronted(t);
+    const honest = await openLine(fronted.listener);
+    honest.send(get("/half/way").slice(0, -2));
+    const greedy = await sendHeads(t, fronted, "127.0.9.1", count, bytes);
+    await turnsUntil(() => greedy.some(({ closed }) => closed));
+    assert.ok(greedy.filter(({ closed }) => closed).length >= count / 8, where);
+    honest.send("\r\n");
+    await honest.until((text) => text.endsWith("/half/way"));
+    for (const socket of greedy) socket.destroy();
+    await turnsUntil(() => greedy.every(({ closed }) => closed));
+  }
 });
