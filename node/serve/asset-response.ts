@@ -29,8 +29,6 @@ export type Meaning =
       readonly pairs: HeaderPairs;
     };
 
-/** Events come for as long as the connection lasts: there is no whole body to store (WHATWG HTML §9.2). */
-
 /** @param before the stored response that a 304 freshens; null for any other status */
 export function meaningOf(
   order: AssetOrder,
@@ -43,6 +41,7 @@ export function meaningOf(
   const pairs = before === null ? endToEndPairs(headers) : mergedPairs(before.headerBlock, headers);
   const status = before === null ? answer.statusCode : before.facts.status;
   const fields = fieldsOf(pairs);
+  // Events come for as long as the connection lasts: there is no whole body to store (WHATWG HTML §9.2).
   if (isEventStream(fields.get("content-type"))) return { outcome: "pass", reason: "event-stream", pairs };
   const judged = judgeStorability(
     {

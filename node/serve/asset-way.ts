@@ -80,7 +80,7 @@ interface Parts {
 }
 
 export function createAssetWays(parts: Parts): AssetWays {
-  const { fetcher, peers, feedSeq } = parts;
+  const { peers } = parts;
 
   function membersFor(role: Role, order: AssetOrder): readonly Member[] {
     if (peers === null) return [];
@@ -140,22 +140,7 @@ export function createAssetWays(parts: Parts): AssetWays {
   }
 
   return {
-    async fetchPart({ host, target, fields }, extra, context) {
-      const way = fromOrigin(feedSeq());
-      const arrived = await fetcher.fetch({
-        origin: host.origin,
-        method: "GET",
-        target,
-        clientFields: fields,
-        extra: { ...extra, ...hostFieldOf({ host }) },
-        timeoutMs: host.timeoutMs,
-        client: context.clientNetwork,
-        signal: context.signal,
-        failureMs: 0,
-        isHedged: false,
-      });
-      return { arrived, way };
-    },
+    fetchPart: (order, extra, context) => askOrigin(parts, "part", order, extra, context),
     startOf: (order, asker) => stopsOf(order, asker)[0] ?? "origin",
     async fetch(order, asker, conditions, context) {
       for (const role of stopsOf(order, asker)) {
@@ -164,20 +149,25 @@ export function createAssetWays(parts: Parts): AssetWays {
         const told = await askPeers(role, order, conditions ?? {}, context);
         if (told !== null) return told;
       }
-      return await askOrigin(parts, order, conditions ?? {}, context);
+      return await askOrigin(parts, "whole", order, conditions ?? {}, context);
     },
     async fetchDirectly(order, asker, context) {
-      const { arrived, way } = await askOrigin(parts, order, {}, context);
+      const { arrived, way } = await askOrigin(parts, "whole", order, {}, context);
       // On disk, an object is kept where it is looked for first.
       return { arrived, way: { ...way, keep: stopsOf(order, asker).length === 0 ? "all" : "memory" } };
     },
   };
 }
 
+/**
+ * @param wanted a part is for one reader: its failure is nobody else's, and a late head is not asked for twice
+ * @param extra conditions, or Range and If-Range
+ */
 async function askOrigin(
   { fetcher, feedSeq, fleet }: Parts,
+  wanted: "whole" | "part",
   { host, target, fields }: AssetOrder,
-  conditions: Readonly<Record<string, string>>,
+  extra: Readonly<Record<string, string>>,
   { clientNetwork, signal }: RequestContext,
 ): Promise<{ arrived: Arrived; way: Way }> {
   const way = fromOrigin(feedSeq());
@@ -187,12 +177,12 @@ async function askOrigin(
     method: "GET",
     target,
     clientFields: fields,
-    extra: { ...conditions, ...hostFieldOf({ host }) },
+    extra: { ...extra, ...hostFieldOf({ host }) },
     timeoutMs: host.timeoutMs,
     signal,
     client: clientNetwork,
-    failureMs: fleet().limits.originFailureMs,
-    isHedged: host.hedging,
+    failureMs: wanted === "part" ? 0 : fleet().limits.originFailureMs,
+    isHedged: wanted === "whole" && host.hedging,
   });
   return { arrived, way };
 }

@@ -165,26 +165,27 @@ function answerFrom(env: Env, request: Request, at: LookedUp): AssetDelivery | P
     lookUp: () => found,
     deliver: storedDelivery,
     ask: async (_before, late) => {
-      const turn = turnToAsk(env, request, at);
-      if (turn === true) return await ask(env, request, at, late);
+      // A client that has got something stale takes no turn, and nothing is fetched for it.
+      const waiting = { ...request, context: until(request.context, late) };
+      const turn = turnToAsk(env, waiting, at);
+      if (turn === true) return await ask(env, waiting, at);
       await turn;
-      const later = await lookUp(env, request);
+      const later = await lookUp(env, waiting);
       if (later.found?.use.state === "fresh") return storedDelivery(later.found, "fresh");
-      return await ask(env, request, later, late);
+      return await ask(env, waiting, later);
     },
     askBehind: (before) => fetchBehind(env, { ...request, ...at, before: before.entry }),
     waiting: { patience: env.patience, key: at.key, waitMsFor: () => order.host.staleWaitMs },
   });
 }
 
-/** @param late ends the wait of a client that has got something stale */
-async function ask(env: Env, request: Request, at: LookedUp, late: AbortSignal | undefined): Promise<AssetDelivery> {
-  const { order, context } = request;
+async function ask(env: Env, request: Request, at: LookedUp): Promise<AssetDelivery> {
+  const { order } = request;
   if (at.found === undefined) {
     if (order.method === "HEAD" && env.fetches.isTooLargeForHead(at.key)) return await pass(env, request, "head");
     if (isFarAway(env, request, at)) return await passPart(env, request, at);
   }
-  return await fetchAndDeliver(env, { ...request, context: until(context, late) }, at, 0);
+  return await fetchAndDeliver(env, request, at, 0);
 }
 
 type Asked = Pick<Request, "order" | "context">;
@@ -338,7 +339,8 @@ async function passPart(env: Env, request: Request, at: LookedUp): Promise<Asset
     const lengthBytes = wholeLengthOf(fieldOf(arrived.headers, "content-range"));
     if (lengthBytes !== null && lengthBytes > env.fleet().limits.objectBytesMax) env.rangeCounts.neverWhole(at.key);
     else if (lengthBytes !== null && lengthBytes <= smallBytesMax) void fetchBehind(env, question);
-  } else {
+  } else if (arrived.statusCode !== 416) {
+    // A 416 says nothing of the whole (RFC 9110 §15.5.17).
     const fetched = await env.fetches.adopt(question, { arrived, way, clearsBefore });
     if (fetched !== undefined) {
       return await deliverFetched(env, request, at, { fetched, isCollapsed: false, tookMs: fetchMs, joins: 0 });

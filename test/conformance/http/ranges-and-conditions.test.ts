@@ -115,6 +115,22 @@ test("a range of a small body is passed on, and the whole is fetched behind it",
   );
 });
 
+test("an origin's 416 is for the client that provoked it, and says nothing of the URL (RFC 9110 §15.5.17)", async (t) => {
+  const edge = await startEdge(t);
+  const refusal = { status: 416, fields: [["Content-Range", "bytes */10"]] } as const;
+  edge.origin.say("/a", ({ fields: { range } }) => (range === undefined ? { fields, body } : refusal));
+  const refused = await edge.ask("/a", { fields: { range: "bytes=99-" } });
+  assert.deepEqual([refused.status, refused.word, refused.fields["content-range"]], [416, "bypass", "bytes */10"]);
+  // Of an uncacheable URL, each of them would ask for itself.
+  const gate = Promise.withResolvers<{ fields: typeof fields; body: string }>();
+  edge.origin.say("/a", () => gate.promise);
+  const asked = [edge.ask("/a"), edge.ask("/a"), edge.ask("/a")];
+  await eventually("the origin is asked", () => edge.origin.asked("/a").length === 2);
+  gate.resolve({ fields, body });
+  for (const one of asked) assert.deepEqual([(await one).status, (await one).body], [200, body]);
+  assert.equal(edge.origin.asked("/a").length, 2);
+});
+
 test("a whole answer says that ranges can be had (RFC 9110 §14.3)", async (t) => {
   const edge = await startEdge(t);
   edge.origin.say("/a", { fields: [...fields, ["Accept-Ranges", "none"]], body });
