@@ -15,31 +15,26 @@
  * - A fill without readers stops, unless its result can be stored and it is either nearly done or kept (`keep`).
  * - If the source fails, it is asked for the rest of the same body (`resume`).
  * - A body of known length either has that length or has failed.
+ *
+ * fill-state.ts has the record of a fill and its limits, fill-reader.ts its readers.
  */
 import type { BodyReader } from "#base/body.ts";
 import { NearcastError } from "#base/errors.ts";
-import { addChunk, bytesAt, createWindow, dropBefore, type FillWindow, joinPieces } from "./fill-window.ts";
-
-export interface FillSource {
-  /** The next bytes; null at the end. Rejects when the source fails. */
-  readonly next: () => Promise<Buffer | null>;
-  /** Frees the source's connection; next() then rejects or ends. */
-  readonly stop: () => void;
-}
-
-/** Where a body is written as it arrives. */
-export interface FillPlace {
-  /** Resolves to true when the bytes can be read back, to false when the disk refuses them. */
-  readonly append: (chunk: Buffer) => Promise<boolean>;
-  /** Bytes that were appended; fewer than asked for when the disk has no more. */
-  readonly read: (start: number, end: number) => Buffer | Promise<Buffer>;
-  /** Keeps the bytes readable, after abort() too, until the result is called. */
-  readonly hold: () => () => void;
-  readonly abort: () => void;
-}
-
-/** The reader needs bytes that are no longer in memory, and no disk has them. */
-export class FellBehind extends Error {}
+import { openReader } from "./fill-reader.ts";
+import {
+  type FillOptions,
+  type FillPlace,
+  type FillSource,
+  hasRoom,
+  isAbandoned,
+  isComing,
+  isHeldUp,
+  type State,
+  trim,
+  until,
+  wake,
+} from "./fill-state.ts";
+import { addChunk, bytesAt, createWindow, dropBefore, joinPieces } from "./fill-window.ts";
 
 /** Nobody waited for the body any more. */
 class Abandoned extends Error {}
@@ -75,65 +70,8 @@ export interface Fill<Place extends FillPlace = FillPlace> {
   readonly forget: () => void;
 }
 
-export interface FillOptions<Place extends FillPlace> {
-  readonly source: FillSource;
-  readonly lengthBytes: number | null;
-  /** A larger body is not stored. */
-  readonly bytesMax: number;
-  /** A body up to this size stays in memory whole, for the memory tier. */
-  readonly keepBytesMax: number;
-  /** Called when the body turns out to be larger than that; null: the disk takes none. */
-  readonly openPlace: () => Place | null;
-  /** A fill that nobody waits for goes on if no more than this is missing. */
-  readonly abandonedBytesMax: number;
-  /** Memory that this fill may use for a body that is not kept whole. */
-  readonly windowBytesMax: number;
-  /** The rest of the same body from `offset`; undefined: it can't be had. `signal`: nobody wants it any more. */
-  readonly resume: (offset: number, signal: AbortSignal) => Promise<FillSource | undefined>;
-}
-
-/** Newest bytes in memory, for readers at the front: with the rest on disk, and without a disk. */
-const windowBytes = { withPlace: 256 * 1024, withoutPlace: 1024 * 1024 };
-/** Without a place: how far the source runs ahead of the fastest reader. The rest of the window is for slower ones. */
-const readAheadShare = 1 / 2;
-/** Bytes that wait for the disk; past that, the source waits. */
-const writeBacklogBytesMax = 1024 * 1024;
 /** How often a source that fails may be asked for the rest. */
 const resumesMax = 2;
-
-interface State<Place extends FillPlace> {
-  readonly options: FillOptions<Place>;
-  source: FillSource;
-  readonly window: FillWindow;
-  /** Where the body is being written; null: nowhere, or not any more. */
-  place: Place | null;
-  /** Where readers find the first `written` bytes, also when the place takes no more. */
-  behind: Place | null;
-  written: number;
-  isWriting: boolean;
-  /** All bytes are in the window, and stay there. */
-  isKept: boolean;
-  isTooLarge: boolean;
-  status: "running" | "whole" | "failed";
-  failure: Error | undefined;
-  resumes: number;
-  /** Where it was resumed last; one that brings nothing there is not asked again. */
-  resumedAt: number;
-  readonly readers: Set<Reader>;
-  keepers: number;
-  /** Whoever started it has not released it yet. */
-  isStarting: boolean;
-  /** Called when something changed: bytes came, the place took some, a reader moved or left, the end. */
-  readonly wakers: Set<() => void>;
-}
-
-interface Reader {
-  position: number;
-  readonly end: number | null;
-  isClosed: boolean;
-  /** Of the places that it holds. */
-  readonly release: (() => void)[];
-}
 
 /**
  * Starts a fill for readers to come: its caller opens a reader, or keeps it for another reason, and then calls
@@ -278,14 +216,6 @@ async function orAbandoned<Coming>(state: State<FillPlace>, coming: Promise<Comi
   }
 }
 
-function isAbandoned(state: State<FillPlace>): boolean {
-  if (state.readers.size > 0 || state.isStarting) return false;
-  const isStorable = !state.isTooLarge && (state.isKept || state.place !== null);
-  const { lengthBytes, abandonedBytesMax } = state.options;
-  const isNearlyDone = lengthBytes !== null && lengthBytes - state.window.end <= abandonedBytesMax;
-  return !isStorable || (state.keepers === 0 && !isNearlyDone);
-}
-
 function stopIfAbandoned(state: State<FillPlace>): void {
   if (isAbandoned(state)) throw new Abandoned("nobody waits for this body any more");
 }
@@ -340,114 +270,4 @@ function makeRoom(state: State<FillPlace>): Promise<void> {
     trim(state);
     return hasRoom(state) || isAbandoned(state);
   });
-}
-
-/** More bytes come, even if nobody reads. */
-function isComing(state: State<FillPlace>): boolean {
-  return state.status === "running" && (state.place !== null || hasRoom(state));
-}
-
-function hasRoom(state: State<FillPlace>): boolean {
-  const { window, place, isKept } = state;
-  if (place !== null) return window.end - state.written < windowOf(state, writeBacklogBytesMax);
-  return isKept || window.end - fastest(state) < windowOf(state, windowBytes.withoutPlace) * readAheadShare;
-}
-
-function isHeldUp(state: State<FillPlace>): boolean {
-  return state.status === "running" && state.place === null && !hasRoom(state);
-}
-
-/** A part of memory, smaller while many fills run. */
-function windowOf({ options }: State<FillPlace>, bytesMax: number): number {
-  return Math.min(bytesMax, options.windowBytesMax);
-}
-
-function fastest(state: State<FillPlace>): number {
-  let most = 0;
-  for (const { position } of state.readers) most = Math.max(most, position);
-  return Math.min(most, state.window.end);
-}
-
-function trim(state: State<FillPlace>): void {
-  if (state.isKept) return;
-  const { window, place } = state;
-  // A body that is whole and written needs no memory, however slowly it is read.
-  if (place !== null && state.status === "whole") dropBefore(window, state.written);
-  else if (place !== null)
-    dropBefore(window, Math.min(state.written, window.end - windowOf(state, windowBytes.withPlace)));
-  else dropBefore(window, Math.min(fastest(state), window.end - windowOf(state, windowBytes.withoutPlace)));
-}
-
-/** Resolves when the condition holds; it is checked now, and whenever something has changed. */
-function until(state: State<FillPlace>, isSo: () => boolean): Promise<void> {
-  if (isSo()) return Promise.resolve();
-  return new Promise((resolve) => {
-    const look = (): void => {
-      if (!isSo()) return;
-      state.wakers.delete(look);
-      resolve();
-    };
-    state.wakers.add(look);
-  });
-}
-
-function wake(state: State<FillPlace>): void {
-  for (const waker of state.wakers) waker();
-}
-
-function openReader(state: State<FillPlace>, start: number, end: number | null): BodyReader {
-  const release = state.behind === null ? [] : [state.behind.hold()];
-  const reader: Reader = { position: start, end, isClosed: false, release };
-  state.readers.add(reader);
-  return {
-    ready: () => (isReady(state, reader) ? true : until(state, () => isReady(state, reader))),
-    next: (bytesMax) => next(state, reader, bytesMax),
-    close() {
-      if (reader.isClosed) return;
-      reader.isClosed = true;
-      state.readers.delete(reader);
-      for (const free of reader.release) free();
-      wake(state);
-    },
-  };
-}
-
-function isReady(state: State<FillPlace>, reader: Reader): boolean {
-  const isAtEnd = reader.end !== null && reader.position >= reader.end;
-  return reader.isClosed || isAtEnd || reader.position < state.window.end || state.status !== "running";
-}
-
-function next(state: State<FillPlace>, reader: Reader, bytesMax: number): Buffer | null | Promise<Buffer | null> {
-  const { window } = state;
-  const { position } = reader;
-  const end = Math.min(reader.end ?? Infinity, window.end, position + bytesMax);
-  if (end > position) {
-    if (position >= window.start) return take(state, reader, bytesAt(window, position, end));
-    return fromPlace(state, reader, Math.min(end, state.written));
-  }
-  if (reader.end !== null && position >= reader.end) return null;
-  if (state.status === "whole") return null;
-  throw state.failure ?? new Error("read before bytes were ready");
-}
-
-/** @throws FellBehind */
-async function fromPlace(state: State<FillPlace>, reader: Reader, end: number): Promise<Buffer> {
-  const { position } = reader;
-  if (state.behind === null || position >= end)
-    throw new FellBehind("the bytes are no longer in memory, and no disk has them");
-  let bytes: Buffer;
-  try {
-    bytes = await state.behind.read(position, end);
-  } catch (error) {
-    throw new FellBehind("the bytes are no longer in memory, and the disk can't give them", { cause: error });
-  }
-  if (bytes.length === 0) throw new FellBehind("the bytes are no longer in memory, and the disk has lost them");
-  return take(state, reader, bytes);
-}
-
-function take(state: State<FillPlace>, reader: Reader, bytes: Buffer): Buffer {
-  reader.position += bytes.length;
-  // Without a place, the source waits for the fastest reader.
-  if (state.place === null && !state.isKept && state.status === "running") wake(state);
-  return bytes;
 }

@@ -16,7 +16,15 @@ import type { DiskTier } from "./disk/disk-tier.ts";
 import type { DiskBody, DiskObject } from "./disk/reading.ts";
 import { createFlights, type Flight } from "./flights.ts";
 import { type MemoryTier, objectShareMax } from "./memory.ts";
-import { areOfOneObject, type CachedObject, costMsOf, memoryBytesFor, memoryBytesOf, type ObjectFacts, type Tier } from "./object.ts";
+import {
+  areOfOneObject,
+  type CachedObject,
+  costMsOf,
+  memoryBytesFor,
+  memoryBytesOf,
+  type ObjectFacts,
+  type Tier,
+} from "./object.ts";
 import { isStorable, verdictOf } from "./purge-marks.ts";
 import { type Purges, tellCounting } from "./purges.ts";
 

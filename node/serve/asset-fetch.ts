@@ -36,6 +36,15 @@ import { type AssetFills, createAssetFills } from "./asset-fill.ts";
 import type { FillCounts } from "./fill-room.ts";
 import type { Asker, AssetWays, Way } from "./asset-way.ts";
 import type { AssetOrder } from "./order.ts";
+import {
+  mayStore,
+  notForTheCache,
+  removeStored,
+  renew,
+  storeWhole,
+  type Stores,
+  uncacheableMs,
+} from "./asset-storing.ts";
 import type { RequestContext } from "./request-context.ts";
 
 export type Fetched =
@@ -137,8 +146,7 @@ interface Flight {
   isOvertaken: boolean;
 }
 
-/** How long a key stays known as uncacheable (Varnish: hit-for-miss), and how many are known. */
-const uncacheableMs = 60_000;
+/** Keys that are known as uncacheable. */
 const uncacheableMax = 100_000;
 
 interface Env {
@@ -148,10 +156,9 @@ interface Env {
   readonly clock: Clock;
 }
 
-interface State extends Env {
+interface State extends Env, Stores {
   readonly running: Map<string, Flight>;
   readonly fills: AssetFills;
-  readonly uncacheableUntil: LRUCache<string, { untilMs: number; reason: string }>;
   readonly failures: AssetFailures;
   /** Bodies that HEAD was asked for, and that are too large to be fetched for it. */
   readonly large: LRUCache<string, true>;
@@ -395,61 +402,6 @@ function passed(
   drop(arrived);
   const { facts, body, lengthBytes } = unchanged;
   return { ...about, status: facts.status, body: Readable.from(chunksOf(body)), lengthBytes };
-}
-
-/** Stores a fill at its end; who looks the key up meanwhile joins the fill. Never rejects. */
-async function storeWhole(
-  state: State,
-  question: Question,
-  flight: Flight,
-  { head, fill, way }: Extract<Fetched, { outcome: "fetched" }>,
-  clearsBefore: number,
-): Promise<void> {
-  const ended = await fill.ended;
-  if (ended.end === "too-large") notForTheCache(state, question, flight, "too-large");
-  if (ended.end !== "whole") return;
-  if (!mayStore(state, way, clearsBefore, head)) {
-    ended.place?.abort();
-    return;
-  }
-  storeMarker(state, question, way, head);
-  const { key, headerBlock } = head;
-  const facts = { ...head.facts, costMs: Math.round(state.clock.monotonicMs() - flight.startedMs) };
-  const put = way.keep === "all" ? state.tiers.store : state.tiers.storeInMemory;
-  if (ended.bytes !== null) put({ key, facts, headerBlock, body: ended.bytes });
-  else if (ended.place !== null) await ended.place.commit(facts, headerBlock);
-  // No tier has room for it; what it replaces is no longer true.
-  else removeStored(state, question.before, flight);
-}
-
-function mayStore({ tiers }: State, way: Way, clearsBefore: number, { facts }: AssetHead): boolean {
-  return way.keep !== "none" && tiers.clears() === clearsBefore && tiers.isStorable(facts);
-}
-
-/** A new head for what is stored. Under another key, such as after a change of Vary, the body stays where it was. */
-async function renew(state: State, question: Question, way: Way, head: AssetHead, before: Stored): Promise<boolean> {
-  if (head.key !== before.key) return false;
-  storeMarker(state, question, way, head);
-  const isStored = await state.tiers.replaceHead(before, head.facts, head.headerBlock);
-  return isStored;
-}
-
-/** Which fields select among the URL's responses is found under the URL's own key. */
-function storeMarker(state: State, { order }: Question, way: Way, head: AssetHead): void {
-  if (head.varyFields.length === 0) return;
-  const put = way.keep === "all" ? state.tiers.store : state.tiers.storeInMemory;
-  const facts = { ...head.facts, status: 0, notes: { vary: head.varyFields } };
-  put({ key: order.primaryKey, facts, headerBlock: Buffer.alloc(0), body: Buffer.alloc(0) });
-}
-
-/** The origin has spoken: what it said before is no longer true, and may not be stored anew (RFC 9111 §4.3.3). */
-function notForTheCache(state: State, { key, before }: Question, flight: Flight, reason: string): void {
-  state.uncacheableUntil.set(key, { untilMs: state.clock.monotonicMs() + uncacheableMs, reason });
-  removeStored(state, before, flight);
-}
-
-function removeStored(state: State, before: Stored | undefined, flight: Flight): void {
-  if (before !== undefined && !flight.isOvertaken) void state.tiers.remove(before.key);
 }
 
 /**

@@ -6,7 +6,8 @@
 import type { BodyReader } from "#base/body.ts";
 import type { Clock } from "#base/clock.ts";
 import type { BodyWriter } from "../cache/disk/body-writer.ts";
-import { type Fill, type FillSource, startFill } from "../cache/fill.ts";
+import { type Fill, startFill } from "../cache/fill.ts";
+import type { FillSource } from "../cache/fill-state.ts";
 import type { Tiers } from "../cache/tiers.ts";
 import { openChunkTurns, type Turns } from "../deliver/turns.ts";
 import { fieldOf, type RequestFields } from "../fetch/asset.ts";

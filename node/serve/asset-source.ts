@@ -2,7 +2,7 @@
 import type { Readable } from "node:stream";
 import type { BodyReader } from "#base/body.ts";
 import { NearcastError } from "#base/errors.ts";
-import type { FillSource } from "../cache/fill.ts";
+import type { FillSource } from "../cache/fill-state.ts";
 import type { Turns } from "../deliver/turns.ts";
 import { dropStream } from "../fetch/body.ts";
 

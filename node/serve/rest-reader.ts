@@ -8,7 +8,9 @@
  * next() never waits for the own fetch: ready() does, so that its caller holds no memory meanwhile.
  */
 import type { BodyReader } from "#base/body.ts";
-import { FellBehind, type Fill, type FillSource } from "../cache/fill.ts";
+import type { Fill } from "../cache/fill.ts";
+import { FellBehind } from "../cache/fill-reader.ts";
+import type { FillSource } from "../cache/fill-state.ts";
 import { NearcastError } from "#base/errors.ts";
 
 type RestOf = (offset: number, signal: AbortSignal) => Promise<FillSource | undefined>;

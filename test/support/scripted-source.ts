@@ -1,5 +1,5 @@
 /** A source of a fill that does what a test says, when it says so. */
-import type { FillSource } from "../../node/cache/fill.ts";
+import type { FillSource } from "../../node/cache/fill-state.ts";
 
 export interface ScriptedSource extends FillSource {
   /** Gives these bytes when the fill asks. */

@@ -1,7 +1,7 @@
 /** Revalidation: RFC 9111 §4.3 (validation), §3.2 (a 304 freshens what is stored), §5.2.2 (who must revalidate). */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cacheStatus, startEdge } from "./running-edge.ts";
+import { cacheStatus, eventually, startEdge } from "./running-edge.ts";
 import type { Asked, Said } from "./scripted-origin.ts";
 
 const lastModified = "Mon, 01 Jun 2026 00:00:00 GMT";
@@ -273,5 +273,29 @@ test("what the origin takes back is not served again (§4.3.3)", async (t) => {
     edge.skip(1000);
     const third = await edge.ask("/a");
     assert.notEqual(third.body, "old", `${title}: also not when the origin fails later`);
+  }
+});
+
+test("a body that has grown beyond what memory takes replaces the small one", async (t) => {
+  for (const framing of ["length", "chunked"] as const) {
+    const edge = await startEdge(t);
+    const said = (version: string, body: string): Said => ({
+      fields: [
+        ["Cache-Control", "max-age=60, stale-while-revalidate=1000"],
+        ["ETag", version],
+      ],
+      body,
+      framing,
+    });
+    edge.origin.say("/a", said('"1"', "small"));
+    await edge.ask("/a");
+    edge.skip(100);
+    const large = "large".repeat(600_000);
+    edge.origin.say("/a", said('"2"', large));
+    assert.equal((await edge.ask("/a")).word, "stale");
+    await eventually("the new version is stored", async () => (await edge.ask("/a")).word === "hit");
+    const hit = await edge.ask("/a");
+    assert.deepEqual([hit.fields.etag, hit.body === large], ['"2"', true]);
+    assert.equal(edge.origin.asked("/a").length, 2, "and it is fetched once");
   }
 });

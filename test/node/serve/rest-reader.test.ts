@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { BodyReader } from "#base/body.ts";
-import { type Fill, type FillSource, startFill } from "../../../node/cache/fill.ts";
+import { type Fill, startFill } from "../../../node/cache/fill.ts";
+import type { FillSource } from "../../../node/cache/fill-state.ts";
 import { readFill } from "../../../node/serve/rest-reader.ts";
 import { bodyFor } from "../../support/objects.ts";
 import { type ScriptedSource, scriptedSource } from "../../support/scripted-source.ts";
