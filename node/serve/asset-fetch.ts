@@ -119,8 +119,11 @@ export interface AssetFetches {
   readonly isTooLargeForHead: (key: string) => boolean;
   /** The fills of its fetches. */
   readonly fills: () => FillCounts;
-  /** Running fetches may be of before a purge: nobody joins them any more. */
-  readonly purge: () => void;
+  /**
+   * A purge is in force: nobody joins a running fetch any more that may be of before it. That is known of a response
+   * whose head is here, unless all is dropped.
+   */
+  readonly purge: (isAll: boolean) => void;
 }
 
 /** A response that is here already. */
@@ -195,10 +198,14 @@ export function createAssetFetches(env: Env): AssetFetches {
     uncacheable: (key) => uncacheable(state, key),
     isTooLargeForHead: (key) => state.large.get(key) === true,
     fills: state.fills.counts,
-    purge() {
-      // Which tags a response will have is not known before it is here, so who asks from now on begins anew.
-      for (const flight of state.running.values()) flight.isOvertaken = true;
-      state.running.clear();
+    purge(isAll) {
+      for (const [key, flight] of state.running) {
+        // Which tags a response will have is not known before it is here, so who asks from now on begins anew.
+        const { landed } = flight;
+        if (!isAll && landed !== undefined && state.tiers.isStorable(landed.head.facts)) continue;
+        flight.isOvertaken = true;
+        state.running.delete(key);
+      }
       state.uncacheableUntil.clear();
       state.failures.clear();
     },

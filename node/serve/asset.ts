@@ -66,7 +66,7 @@ export interface AssetServer {
   explain: (order: AssetOrder) => Promise<Record<string, unknown>>;
   /** Bodies on their way from origins. */
   fills: () => FillCounts;
-  /** Running fetches may be of before this purge: nobody joins them any more. */
+  /** This purge is in force. Running fetches that may be of before it: nobody joins them any more. */
   purge: (purge: Purge) => void;
 }
 
@@ -133,7 +133,7 @@ export function createAssetServer(parts: {
     fills: fetches.fills,
     purge(purge) {
       // Purges of pictures concern no asset.
-      if (purge.isAll || ![...purge.tags, ...purge.tagPrefixes].every(isSourceTag)) fetches.purge();
+      if (purge.isAll || ![...purge.tags, ...purge.tagPrefixes].every(isSourceTag)) fetches.purge(purge.isAll);
     },
   };
 }
@@ -149,8 +149,13 @@ function serve(env: Env, request: Request): AssetDelivery | Promise<AssetDeliver
   return at instanceof Promise ? at.then((later) => answerFrom(env, request, later)) : answerFrom(env, request, at);
 }
 
+/** Looks at the fields of the order during this call only: the front reads its next request into the same record. */
 function serveNow(env: Env, order: AssetOrder, isWhole: boolean): Delivery | undefined {
-  const at = lookUp(env, { order, context: { ...ownWork, isWhole } });
+  const { primaryKey } = order;
+  const first = env.tiers.find(primaryKey, isWhole);
+  // Whoever asks again joins what is being read.
+  if (first instanceof Promise) return undefined;
+  const at = lookAmong(env, { order, context: { ...ownWork, isWhole } }, primaryKey, first);
   if (at instanceof Promise || at.found?.use.state !== "fresh") return undefined;
   return storedDelivery(at.found, "fresh");
 }
