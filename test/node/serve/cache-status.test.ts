@@ -47,6 +47,7 @@ test("a failure says whether anyone else was asked for this request", () => {
     // What is stored, but could not be sent.
     [noRoom, hit, "fra1; detail=OVERLOADED"],
     [noRoom, { ...stale, reason: "revalidating" }, "fra1; detail=OVERLOADED"],
+    [noRoom, { ...stale, reason: "overloaded" }, "fra1; detail=OVERLOADED"],
     [noRoom, { ...stale, reason: "origin-slow" }, "fra1; fwd=miss; detail=OVERLOADED"],
     [noRoom, { word: "miss", reason: "uri-miss", ...fetched }, "fra1; fwd=miss; detail=OVERLOADED"],
   ];
