@@ -133,7 +133,7 @@ async function startEdge(t: TestContext, origin: PictureOrigin, host: object = {
     holdTurns() {
       isHeld = true;
       // What may still begin now is taken.
-      for (let turn: unknown = true; turn === true; ) turn = coldTurns.take(testContext(), "the last one");
+      for (let turn: unknown = true; turn === true;) turn = coldTurns.take(testContext(), "the last one");
     },
     fillTurns() {
       for (let isFull = false, number = 0; !isFull; number += 1) {
