@@ -179,7 +179,8 @@ test("requests that wait have a bounded place; the rest stays with the client un
     line.send(get("/held"));
     const { response } = await fronted.held();
     const count = 4000;
-    const padded = get(target, `X: ${"x".repeat(1000)}`);
+    // More in all than the buffers of both sockets take.
+    const padded = get(target, `X: ${"x".repeat(7000)}`);
     line.send(padded.repeat(count) + get("/hit/last", "Connection: close"));
     await turns(200);
     assert.ok(line.socket.writableLength > 0, "the client can't send all");
