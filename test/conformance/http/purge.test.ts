@@ -129,6 +129,30 @@ test("a purge of something else does not keep a running fetch from being stored"
   assert.equal(edge.origin.asked("/a").length, 1);
 });
 
+test("who asks after a purge joins a body that is on its way, unless the purge concerns it", async (t) => {
+  for (const soft of [false, true]) {
+    const edge = await startEdge(t);
+    const gate = Promise.withResolvers<void>();
+    edge.origin.say("/a", (_asked, turn) => ({ ...tagged(`body ${turn}`), restAfter: gate.promise }));
+    const begun = async (): Promise<{ whole: Promise<string> }> => {
+      const head = Promise.withResolvers<void>();
+      const asking = edge.ask("/a", { onHead: head.resolve });
+      await head.promise;
+      return { whole: asking.then(({ body }) => body) };
+    };
+    const asked = [await begun()];
+    await edge.purge({ tags: ["blue"], hosts: [otherHostName], soft });
+    asked.push(await begun());
+    assert.equal(edge.origin.asked("/a").length, 1, "it is joined");
+    await edge.purge({ tags: ["red"], soft });
+    asked.push(await begun());
+    assert.equal(edge.origin.asked("/a").length, 2, "it may be of before the purge");
+    gate.resolve();
+    const bodies = await Promise.all(asked.map(({ whole }) => whole));
+    assert.deepEqual(bodies, ["body 0", "body 0", "body 1"]);
+  }
+});
+
 test("a revalidation that began before a purge does not bring back what was purged", async (t) => {
   const edge = await startEdge(t);
   const fields = [...tagged("").fields, ["ETag", '"1"']] as const;

@@ -18,6 +18,8 @@ export interface Said {
   framing?: "length" | "chunked";
   /** Closes the connection after so many bytes of the body, in the midst of the answer. */
   breaksOffAfterBytes?: number;
+  /** The body waits for this behind its first byte. */
+  restAfter?: Promise<unknown>;
 }
 
 export interface Asked {
@@ -100,6 +102,12 @@ async function send(asked: Asked, response: ServerResponse, said: Said, nowMs: n
   if (framing === "length" && hasBody) lines.push("Content-Length", String(bytes.length));
   response.sendDate = false;
   response.writeHead(status, lines);
+  if (said.restAfter !== undefined) {
+    response.write(bytes.subarray(0, 1));
+    await said.restAfter;
+    response.end(bytes.subarray(1));
+    return;
+  }
   if (said.breaksOffAfterBytes === undefined) {
     response.end(asked.method === "HEAD" || !hasBody ? undefined : bytes);
     return;
