@@ -1,5 +1,5 @@
 /**
- * A fill: one body on its way from its source into the cache, and to everyone who waits for it.
+ * A fill: one body on its way from its source into the cache and to everyone who waits for it.
  *
  *   source ──▶ window (the newest bytes, in memory) ──▶ place on disk, for a body that is not small
  *                 │                                        │
@@ -11,9 +11,9 @@
  * - Memory holds the window, never the whole body, unless `keepBytesMax` allows it.
  * - With a place, the source runs as fast as the disk takes the bytes. Without one, it runs as fast as the fastest
  *   reader. A reader that falls out of the window fails with FellBehind; its caller fetches the rest.
- * - A disk that refuses loses nothing that it has taken: readers that are behind continue from there.
+ * - A disk that refuses further bytes keeps those that it has: readers that are behind continue from there.
  * - A fill without readers stops, unless its result can be stored and it is either nearly done or kept (`keep`).
- * - If the source fails, it is asked for the rest of the same body (`resume`).
+ * - If the source fails, the rest of the same body is requested (`resume`).
  * - A body of known length either has that length or has failed.
  */
 import type { BodyReader } from "#base/body.ts";
@@ -31,7 +31,7 @@ export interface FillSource {
 export interface FillPlace {
   /** Resolves to true when the bytes can be read back, to false when the disk refuses them. */
   readonly append: (chunk: Buffer) => Promise<boolean>;
-  /** Bytes that were appended; fewer than asked for when the disk has no more. */
+  /** Bytes that were appended; fewer than requested if the disk has no more. */
   readonly read: (start: number, end: number) => Buffer | Promise<Buffer>;
   /** Keeps the bytes readable, after abort() too, until the result is called. */
   readonly hold: () => () => void;
@@ -52,16 +52,16 @@ export type FillEnd<Place extends FillPlace> =
   | { readonly end: "failed"; readonly error: Error };
 
 export interface Fill<Place extends FillPlace = FillPlace> {
-  /** As announced; null: not known before the end. */
+  /** The announced length; null: not known before the end. */
   readonly lengthBytes: number | null;
   readonly arrivedBytes: () => number;
-  /** Why it failed; undefined: it runs, or is whole. */
+  /** Why it failed; undefined: it is running, or whole. */
   readonly failure: () => Error | undefined;
-  /** Resolves when this many bytes have arrived, or as many as arrive without a reader. */
+  /** Resolves when this many bytes have arrived, or as many as can arrive without a reader. */
   readonly untilArrived: (bytes: number) => Promise<void>;
   /** A reader of the bytes from `start` to before `end` (null: to the end of the body). */
   readonly open: (start: number, end: number | null) => BodyReader;
-  /** The fill goes on without readers, while its result can be stored. Call the result to give that up. */
+  /** The fill continues without readers while its result can be stored. Call the result to end that. */
   readonly keep: () => () => void;
   /** Never rejects. */
   readonly ended: Promise<FillEnd<Place>>;
@@ -69,9 +69,9 @@ export interface Fill<Place extends FillPlace = FillPlace> {
   readonly isIdle: Promise<void>;
   /** Bytes in memory now. */
   readonly heldBytes: () => number;
-  /** No bytes come before its readers have taken some: they wait in memory alone, for slow readers. */
+  /** No more bytes arrive until its readers have taken some: they wait for slow readers, in memory alone. */
   readonly isHeldUp: () => boolean;
-  /** Of a fill that is held up or has ended: lets go what memory has; readers that still need it fall behind. */
+  /** For a fill that is held up or has ended: releases its memory. Readers that still need it fall behind. */
   readonly forget: () => void;
 }
 
@@ -84,30 +84,30 @@ export interface FillOptions<Place extends FillPlace> {
   readonly keepBytesMax: number;
   /** Called when the body turns out to be larger than that; null: the disk takes none. */
   readonly openPlace: () => Place | null;
-  /** A fill that nobody waits for goes on if no more than this is missing. */
+  /** A fill that nobody waits for continues if no more than this is missing. */
   readonly abandonedBytesMax: number;
   /** Memory that this fill may use for a body that is not kept whole. */
   readonly windowBytesMax: number;
-  /** The rest of the same body from `offset`; undefined: it can't be had. `signal`: nobody wants it any more. */
+  /** The rest of the same body from `offset`; undefined: not available. `signal`: nobody wants it any more. */
   readonly resume: (offset: number, signal: AbortSignal) => Promise<FillSource | undefined>;
 }
 
-/** Newest bytes in memory, for readers at the front: with the rest on disk, and without a disk. */
+/** How many of the newest bytes stay in memory for readers at the front: with the rest on disk, and without a disk. */
 const windowBytes = { withPlace: 256 * 1024, withoutPlace: 1024 * 1024 };
 /** Without a place: how far the source runs ahead of the fastest reader. The rest of the window is for slower ones. */
 const readAheadShare = 1 / 2;
-/** Bytes that wait for the disk; past that, the source waits. */
+/** Bytes that wait for the disk; beyond that, the source waits. */
 const writeBacklogBytesMax = 1024 * 1024;
-/** How often a source that fails may be asked for the rest. */
+/** How often the rest may be requested from a source that fails. */
 const resumesMax = 2;
 
 interface State<Place extends FillPlace> {
   readonly options: FillOptions<Place>;
   source: FillSource;
   readonly window: FillWindow;
-  /** Where the body is being written; null: nowhere, or not any more. */
+  /** Where the body is being written; null: nowhere, or no longer. */
   place: Place | null;
-  /** Where readers find the first `written` bytes, also when the place takes no more. */
+  /** Where readers find the first `written` bytes, even if the place accepts no more. */
   behind: Place | null;
   written: number;
   isWriting: boolean;
@@ -117,13 +117,15 @@ interface State<Place extends FillPlace> {
   status: "running" | "whole" | "failed";
   failure: Error | undefined;
   resumes: number;
-  /** Where it was resumed last; one that brings nothing there is not asked again. */
+  /** Where it was last resumed. A source that brings nothing from there is not asked again. */
   resumedAt: number;
   readonly readers: Set<Reader>;
   keepers: number;
   /** Whoever started it has not released it yet. */
   isStarting: boolean;
-  /** Called when something changed: bytes came, the place took some, a reader moved or left, the end. */
+  /**
+   * Called when something has changed: bytes arrived, the place took some, a reader moved or left, or the fill ended.
+   */
   readonly wakers: Set<() => void>;
 }
 
@@ -136,8 +138,8 @@ interface Reader {
 }
 
 /**
- * Starts a fill for readers to come: its caller opens a reader, or keeps it for another reason, and then calls
- * `release`. Until then it goes on; without a place, up to the end of the window.
+ * Starts a fill for future readers: the caller opens a reader, or keeps the fill for another reason, and then calls
+ * `release`. Until then, the fill continues; without a place, up to the end of the window.
  */
 export function startFill<Place extends FillPlace>(
   options: FillOptions<Place>,
@@ -219,7 +221,7 @@ async function run<Place extends FillPlace>(state: State<Place>): Promise<FillEn
   return { end: "whole", lengthBytes: state.window.end, bytes, place: state.place };
 }
 
-/** @throws the source's failure, when the rest can't be had; Abandoned */
+/** @throws the source's failure, if the rest is not available; Abandoned */
 async function nextChunk(state: State<FillPlace>): Promise<Buffer | null> {
   for (;;) {
     stopIfAbandoned(state);
@@ -257,13 +259,13 @@ async function resume(state: State<FillPlace>): Promise<FillSource | undefined> 
   }
 }
 
-/** @param bytes that came @throws NearcastError ORIGIN_BAD_ANSWER when another length was announced */
+/** @param bytes that arrived @throws NearcastError ORIGIN_BAD_ANSWER if another length was announced */
 function checkLength({ options: { lengthBytes } }: State<FillPlace>, bytes: number): void {
   if (lengthBytes === null || bytes === lengthBytes) return;
   throw new NearcastError("ORIGIN_BAD_ANSWER", `a body of ${lengthBytes} bytes ended after ${bytes}`);
 }
 
-/** What comes, or Abandoned as soon as nobody wants it any more. */
+/** The next result, or Abandoned as soon as nobody wants it any more. */
 async function orAbandoned<Coming>(state: State<FillPlace>, coming: Promise<Coming>): Promise<Coming> {
   const { promise: abandoned, reject } = Promise.withResolvers<never>();
   const look = (): void => {
@@ -293,7 +295,7 @@ function stopIfAbandoned(state: State<FillPlace>): void {
 function accept(state: State<FillPlace>, chunk: Buffer): void {
   const { lengthBytes, bytesMax, keepBytesMax } = state.options;
   const arrived = state.window.end + chunk.length;
-  // More than was announced would be taken for the beginning of the next response.
+  // Bytes beyond the announced length would be taken for the beginning of the next response.
   if (lengthBytes !== null && arrived > lengthBytes) checkLength(state, arrived);
   addChunk(state.window, chunk);
   if (arrived > bytesMax && !state.isTooLarge) {
@@ -308,7 +310,7 @@ function accept(state: State<FillPlace>, chunk: Buffer): void {
   wake(state);
 }
 
-/** The body is no small one: what has come of it goes to disk, and then all that comes. */
+/** The body is not small: what has arrived goes to disk, and then everything that arrives. */
 function openPlace(state: State<FillPlace>): void {
   if (state.isTooLarge) return;
   state.place = state.options.openPlace();
@@ -316,13 +318,13 @@ function openPlace(state: State<FillPlace>): void {
   if (state.place !== null) for (const { release } of state.readers) release.push(state.place.hold());
 }
 
-/** One write at a time: whatever comes meanwhile goes with the next. */
+/** One write at a time: whatever arrives meanwhile goes with the next. */
 async function writeAll(state: State<FillPlace>, place: FillPlace): Promise<void> {
   state.isWriting = true;
   while (state.place === place && state.written < state.window.end) {
     const bytes = bytesAt(state.window, state.written, state.window.end);
     if (await place.append(bytes)) state.written += bytes.length;
-    // The disk is full or broken. Readers near the front go on from memory, the others from what it has taken.
+    // The disk is full or broken. Readers near the front continue from memory, the others from what the disk has.
     else if (state.place === place) dropPlace(state);
     wake(state);
   }
@@ -334,7 +336,7 @@ function dropPlace(state: State<FillPlace>): void {
   state.place = null;
 }
 
-/** Drops what memory need not hold any more, and waits until there is room for the next chunk. */
+/** Drops what no longer has to be in memory, and waits until there is room for the next chunk. */
 function makeRoom(state: State<FillPlace>): Promise<void> {
   return until(state, () => {
     trim(state);
@@ -342,7 +344,7 @@ function makeRoom(state: State<FillPlace>): Promise<void> {
   });
 }
 
-/** More bytes come, even if nobody reads. */
+/** Whether more bytes arrive even if nobody reads. */
 function isComing(state: State<FillPlace>): boolean {
   return state.status === "running" && (state.place !== null || hasRoom(state));
 }
@@ -357,7 +359,7 @@ function isHeldUp(state: State<FillPlace>): boolean {
   return state.status === "running" && state.place === null && !hasRoom(state);
 }
 
-/** A part of memory, smaller while many fills run. */
+/** A share of the memory, smaller while many fills are running. */
 function windowOf({ options }: State<FillPlace>, bytesMax: number): number {
   return Math.min(bytesMax, options.windowBytesMax);
 }
@@ -378,7 +380,7 @@ function trim(state: State<FillPlace>): void {
   else dropBefore(window, Math.min(fastest(state), window.end - windowOf(state, windowBytes.withoutPlace)));
 }
 
-/** Resolves when the condition holds; it is checked now, and whenever something has changed. */
+/** Resolves when the condition holds. It is checked now, and whenever something has changed. */
 function until(state: State<FillPlace>, isSo: () => boolean): Promise<void> {
   if (isSo()) return Promise.resolve();
   return new Promise((resolve) => {

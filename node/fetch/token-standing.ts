@@ -35,10 +35,10 @@ export function createTokenStanding(clock: Clock, onRefused: () => void): TokenS
     complaint(tokenFile) {
       if (refusal === null) return undefined;
       const since = new Date(refusal.sinceMs).toISOString();
-      const why = refusal.status === 403 ? "it is not the edges' token" : "it was rotated, or is of another origin";
+      const why = refusal.status === 403 ? "it is not an edge token" : "it was rotated, or belongs to another origin";
       return (
         `the origin refuses this node's token ${refusal.id} since ${since} (${refusal.status}: ${why}): ` +
-        `write the current edge token into ${tokenFile}, no restart is needed; cached pictures go on`
+        `write the current edge token to ${tokenFile}; no restart is needed, and cached pictures are still served`
       );
     },
   };

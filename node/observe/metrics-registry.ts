@@ -23,7 +23,7 @@ export interface Metrics {
   contentType: string;
 }
 
-/** Each host adds some 20 series. A fleet document has up to 10,000 hosts. */
+/** Each host adds about 20 series. A fleet document has up to 10,000 hosts. */
 const hostLabelsMax = 500;
 
 export function createMetrics(): Metrics {
@@ -93,7 +93,7 @@ export function createMetrics(): Metrics {
   return metrics;
 }
 
-/** Counts of requests of one host: by kind, then by outcome. In nested maps, so that a request hashes no labels. */
+/** Request counts of one host: by kind, then by outcome. Nested maps, so that a request hashes no labels. */
 type Served = Map<string, Map<string, Cell>>;
 
 interface Cell {

@@ -44,7 +44,7 @@ const requestsMax = 512;
 /** Members with open connections; beyond that, the least recently used one loses its connections. */
 const membersMax = 512;
 const headerBytesMax = 32 * 1024;
-/** A body that makes no progress for this long is cut; a stream of events may be silent for longer (body-watch.ts). */
+/** A body that makes no progress for this long is cut off; an event stream may be silent for longer (body-watch.ts). */
 const bodyIdleMs = 10_000;
 /** Less than the listener's, so that this side closes. */
 const keepAliveMs = 30_000;
