@@ -213,8 +213,8 @@ export const edgeConfigSchema = Type.Object(
           default: 256 * mebibyte,
           unit: "B",
           description:
-            "memory for bodies that clients have not received yet: 64 KiB of each, or all of one from the memory cache; " +
-            "a client network gets at most a quarter; a request that finds no room within 5 s gets a 503",
+            "memory for bodies that clients have not received yet: 64 KiB of each, or all of one from the memory " +
+            "cache; a client network gets at most a quarter; a request that finds no room within 5 s gets a 503",
         }),
         bytesPerSecondMin: Type.Integer({
           minimum: 1,
