@@ -177,7 +177,7 @@ test("clients that leave with the stale response do not end the revalidation", a
   assert.equal(edge.origin.asked("/a").length, 2);
 });
 
-test("a late response that may not be stored holds no connection, and is not requested again for nobody", async (t) => {
+test("a late response that may not be stored holds no connection, and is not requested again without need", async (t) => {
   const edge = await startEdge(t, { host: { staleWaitMs: 50, timeoutMs: 100_000 } });
   edge.origin.say("/a", counting("max-age=60, stale-if-error=600"));
   await edge.ask("/a");
@@ -192,7 +192,7 @@ test("a late response that may not be stored holds no connection, and is not req
   assert.equal(edge.origin.asked("/a").length, 2);
 });
 
-test("a response with must-revalidate is never served stale, even if the origin is late (RFC 9111 §4.2.4)", async (t) => {
+test("what must be revalidated is never served stale, even if the origin is late (RFC 9111 §4.2.4)", async (t) => {
   for (const control of ["max-age=60, must-revalidate", "no-cache", "max-age=60, proxy-revalidate", "s-maxage=60"]) {
     const host = { staleWaitMs: 0, timeoutMs: 200, staleIfErrorSeconds: 600 };
     const edge = await startEdge(t, { host });
