@@ -9,7 +9,7 @@ import { dropRow, replaceHeadOf, rowOf } from "./rows.ts";
 import type { Coming, DiskState } from "./state.ts";
 import { store } from "./writer.ts";
 
-/** False: the object is gone, or its new head can't be written. Then the old one is gone too: it says less. */
+/** False: the object is gone, or its new head can't be written. Then the old head, which is outdated, is gone too. */
 export async function replaceHead(
   state: DiskState,
   key: string,
@@ -45,7 +45,7 @@ async function replaceNow(state: DiskState, row: number, coming: Coming, headerB
   if (bytes === undefined || !(await makeRoom(state, bytes.length + 4096))) return false;
   try {
     const [place] = await appendHeads(state, [bytes]);
-    // Removed, or replaced by another body meanwhile. A body that was only moved is the same.
+    // Removed, or replaced by another body meanwhile. A body that was only moved is still the same.
     const isSame = rowOf(state, key) === row && isHeadAt(state.index, row, before.headSegment, before.headOffset);
     if (place === undefined || !isSame || coming.isCancelled) return false;
     const now = rowFacts(state.index, row);

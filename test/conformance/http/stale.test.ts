@@ -177,7 +177,7 @@ test("clients that leave with the stale response do not end the revalidation", a
   assert.equal(edge.origin.asked("/a").length, 2);
 });
 
-test("a late response that may not be stored holds no connection, and is not requested again without need", async (t) => {
+test("a late response that may not be stored holds no connection, and is not requested again", async (t) => {
   const edge = await startEdge(t, { host: { staleWaitMs: 50, timeoutMs: 100_000 } });
   edge.origin.say("/a", counting("max-age=60, stale-if-error=600"));
   await edge.ask("/a");
