@@ -71,7 +71,7 @@ export function declareBodies(
   counter("nearcast_delivery_no_room_total", "Responses cut off because no memory became free in time", () => {
     return counts.noRoom;
   });
-  gauge("nearcast_fills_active", "Bodies on their way from origins of assets hosts into the cache", () => {
+  gauge("nearcast_fills_active", "Bodies being fetched from origins of assets hosts into the cache", () => {
     return assets.fills().running;
   });
   gauge("nearcast_fills_bytes", "Memory held by such bodies, and by slow readers of those that have arrived", () => {
