@@ -81,7 +81,7 @@ export interface Head {
 const roomWaitMs = 5000;
 
 /**
- * At once when the system took the whole response; else a promise of the end of the response.
+ * Returns at once if the system took the whole response; otherwise, a promise of the end of the response.
  * @throws Error for a field that can't be sent, NearcastError OVERLOADED when the body finds no room. In these cases
  *   nothing was sent, and the body was given up.
  */

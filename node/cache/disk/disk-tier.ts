@@ -51,7 +51,7 @@ export interface DiskTier {
   write: (key: string, lengthBytes: number | null) => BodyWriter | undefined;
   /** Stores a new head for the same body, after a 304. Resolves to false if the object is gone or the disk refuses. */
   replaceHead: (key: string, facts: ObjectFacts, headerBlock: Buffer) => Promise<boolean>;
-  /** In force at once; resolves when that holds after a kill too. For a power failure, see sync(). */
+  /** Removal is in force at once; resolves when it holds after a kill too. For a power failure, see sync(). */
   remove: (key: string) => Promise<void>;
   /** Drops everything. Resolves when that holds after a power failure too. */
   clear: () => Promise<void>;

@@ -36,7 +36,7 @@ const waitMsMin = 500;
 const waitMsMax = 15_000;
 /** Requests at one time when the recovery begins. */
 const recoveryAllowanceMin = 2;
-/** Times the rate before the failure: at first, and in the first step. Below 2, as some requests come in bursts. */
+/** Factors of the rate before the failure: at first, and at most. Below 2, because some requests come in bursts. */
 const rampStart = 0.5;
 const rampMost = 1.5;
 /** How many responses show that an origin can take more: at least this many, and those of this time. */
