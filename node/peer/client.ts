@@ -214,7 +214,7 @@ export function openPeerClient(options: {
       if (isClosed) throw refuse(member, "this node is stopping");
       if (keys().length === 0) throw refuse(member, "no fleet secret is known yet");
       const line = lineTo(member);
-      if (isAway(line)) throw refuse(member, "it failed recently and is not asked for a moment");
+      if (isAway(line)) throw refuse(member, "it failed recently and gets no requests for a moment");
       if (line.underWay >= requestsMax) throw refuse(member, "too many requests to it are in progress");
       counts.requests += 1;
       try {
