@@ -3,7 +3,8 @@
  * reports.
  *
  *   hit     from a tier, fresh
- *   stale   from a tier, after its lifetime: it is being revalidated in the background, or the origin failed or is late
+ *   stale   from a tier, after its lifetime: it is being revalidated in the background, the origin failed or is late,
+ *           or this node has too much to do
  *   miss    the response had to be fetched, rendered or revalidated first
  *   bypass  the response passed through and was neither stored nor shared
  *
@@ -17,8 +18,11 @@ import type { Body } from "#base/body.ts";
 
 export type MissReason = "uri-miss" | "vary-miss" | "stale";
 
-/** Why a stale response is delivered: it is being revalidated, the origin failed, or the origin is late. */
-export type StaleReason = "revalidating" | "origin-error" | "origin-slow";
+/**
+ * Why a stale response is delivered: it is being revalidated, the origin failed or is late, or this node is too busy to
+ * ask.
+ */
+export type StaleReason = "revalidating" | "origin-error" | "origin-slow" | "overloaded";
 
 export type Outcome =
   | { word: "hit"; tier: Tier; ttlSeconds: number }
@@ -73,8 +77,11 @@ export function errorStatusOf(node: string, error: NearcastError, outcome: Outco
   return `${cacheNameOf(node)}${forwarded}${isKeptFailure(error) ? "; collapsed" : ""}; detail=${error.code}`;
 }
 
+/** In front of an origin that failed or is late, the request was forwarded: it is no `hit` (RFC 9211 §2.1, §2.2). */
+const forwardedReasons: ReadonlySet<StaleReason> = new Set(["origin-error", "origin-slow"]);
+
 function wasForwarded(outcome: Outcome): boolean {
-  return !(outcome.word === "hit" || (outcome.word === "stale" && outcome.reason === "revalidating"));
+  return !(outcome.word === "hit" || (outcome.word === "stale" && !forwardedReasons.has(outcome.reason)));
 }
 
 /** The value of Cache-Status (RFC 9211 §2): of the caches nearer to the origin, if any, and of this node. */
@@ -88,8 +95,7 @@ function entryOf(node: string, outcome: Outcome): string {
     case "hit":
       return `${node}; hit; ttl=${outcome.ttlSeconds}; detail=${outcome.tier}`;
     case "stale": {
-      // `hit` means that the request was not forwarded. If the origin failed or is late, it was (RFC 9211 §2.1, §2.2).
-      const how = outcome.reason === "revalidating" ? "hit" : "fwd=stale";
+      const how = forwardedReasons.has(outcome.reason) ? "fwd=stale" : "hit";
       return `${node}; ${how}; ttl=${outcome.ttlSeconds}; detail=${outcome.tier}-${outcome.reason}`;
     }
     case "miss": {

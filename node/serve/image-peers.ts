@@ -110,7 +110,7 @@ export async function answerOfPeers(
   const isHeld = found !== undefined && isHere(images, found.entry, order.variant);
   if (isHeld && (state === "fresh" || state === "stale-revalidate")) return null;
   for (const one of helpersFor(images, order, asker, isHeld)) {
-    const canServe = found !== undefined && (isHeld || hasSource(images, found.entry));
+    const canServe = found !== undefined && canMake(images, order, found.entry);
     const theirs =
       canServe && state === "stale-if-error"
         ? await answerOrStale<SourceRecord, Answer | null>(own, found, (late) =>
@@ -182,6 +182,15 @@ export function noteUse({ variantSets, fleet, tiers }: Images, sha256: string, k
 
 export function isHere({ tiers }: Images, { meaning }: SourceRecord, variant: Variant): boolean {
   return "absentStatus" in meaning || tiers.locate(keyOfVariant(meaning.sha256, variant)) !== undefined;
+}
+
+/** Whether there may be a stale response to deliver instead of an answer. */
+export function canServeStale(images: Images, order: WantedVariant, { entry, use }: Found<SourceRecord>): boolean {
+  return use.state === "stale-if-error" && canMake(images, order, entry);
+}
+
+function canMake(images: Images, { variant }: WantedVariant, record: SourceRecord): boolean {
+  return isHere(images, record, variant) || hasSource(images, record);
 }
 
 function hasSource({ tiers }: Images, { meaning }: SourceRecord): boolean {

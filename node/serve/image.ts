@@ -43,6 +43,7 @@ import {
   answerOfOthers,
   answerOfPeers,
   type Asker,
+  canServeStale,
   type Images,
   isAnsweredHere,
   isHere,
@@ -52,7 +53,7 @@ import {
   ownersOf,
 } from "./image-peers.ts";
 import type { ColdTurns } from "./cold-turns.ts";
-import { run, type Steps } from "./machine.ts";
+import { answerOrStale, type Found as FoundIn, run, type Steps } from "./machine.ts";
 import { createMeanings } from "./meaning.ts";
 import type { ImageOrder } from "./order.ts";
 import { createPatience } from "./patience.ts";
@@ -172,20 +173,50 @@ function serveNow(images: Images, order: ImageOrder, isWhole: boolean): Delivery
 }
 
 async function answer(images: Images, order: WantedVariant, asker: Asker): Promise<Answer> {
-  const { peers } = images;
-  let found = await lookUp(images, order);
-  if (!isAnsweredHere(images, order, asker, found) && !isUnderWay(images, order, asker)) {
-    const turn = images.coldTurns.take(asker.context, order.name);
-    if (turn !== true) {
-      await turn;
-      found = await lookUp(images, order);
-    }
+  const found = await lookUp(images, order);
+  const isNow = isAnsweredHere(images, order, asker, found) || isUnderWay(images, order, asker);
+  if (isNow) return await answerNow(images, order, asker, found, stepsFor(images, order, asker));
+  if (found === undefined || !canServeStale(images, order, found)) {
+    return await answerInTurn(images, order, asker, found, stepsFor(images, order, asker));
   }
-  const theirs =
-    peers === null ? null : await answerOfPeers(images, order, asker, found, stepsFor(images, order, asker));
+  // The wait for the turn is a part of what such a request waits at the most.
+  const own = stepsFor(images, order, asker);
+  return await answerOrStale(own, found, async (late) => {
+    const waiting = { ...asker, context: until(asker.context, late) };
+    const steps = stepsFor(images, order, waiting);
+    const unhurried = { ...steps, waiting: { ...steps.waiting, waitMsFor: () => null } };
+    return await answerInTurn(images, order, waiting, found, unhurried);
+  });
+}
+
+type OwnSteps = Omit<Steps<SourceRecord, Answer>, "lookUp">;
+type FoundRecord = FoundIn<SourceRecord> | undefined;
+
+/** @param found before the wait: what is stored may be another by then */
+async function answerInTurn(
+  images: Images,
+  order: WantedVariant,
+  asker: Asker,
+  found: FoundRecord,
+  own: OwnSteps,
+): Promise<Answer> {
+  const turn = images.coldTurns.take(asker.context, order.name);
+  if (turn === true) return await answerNow(images, order, asker, found, own);
+  await turn;
+  return await answerNow(images, order, asker, await lookUp(images, order), own);
+}
+
+async function answerNow(
+  images: Images,
+  order: WantedVariant,
+  asker: Asker,
+  found: FoundRecord,
+  own: OwnSteps,
+): Promise<Answer> {
+  const theirs = images.peers === null ? null : await answerOfPeers(images, order, asker, found, own);
   if (theirs !== null) return theirs;
   try {
-    return await run({ ...stepsFor(images, order, asker), lookUp: () => found });
+    return await run({ ...own, lookUp: () => found });
   } catch (thrown) {
     const isTooMuch = asker.role === "client" && asNearcastError(thrown).code === "OVERLOADED";
     const relayed = isTooMuch ? await answerOfOthers(images, order, asker, found) : null;
@@ -201,7 +232,7 @@ async function lookUp({ records, meanings }: Images, { name, host }: WantedVaria
 }
 
 /** Asks memory, disk, shield and origin; nobody else. */
-function stepsFor(images: Images, order: WantedVariant, asker: Asker): Omit<Steps<SourceRecord, Answer>, "lookUp"> {
+function stepsFor(images: Images, order: WantedVariant, asker: Asker): OwnSteps {
   return {
     deliver({ entry: record, use }, because) {
       const { ageSeconds, ttlSeconds } = use;

@@ -5,17 +5,18 @@
  *     ├─ fresh ───────────────▶ deliver                                                         hit
  *     ├─ stale, in its window ▶ deliver, and revalidate in the background                       stale, revalidating
  *     ├─ stale-if-error ──────▶ ask ──▶ deliver the response      the origin fails ──▶ deliver  stale, origin-error
- *     │                          └── it is late: deliver, and keep asking in the background     stale, origin-slow
+ *     │                          ├── it is late: deliver, and keep asking in the background     stale, origin-slow
+ *     │                          └── this node is overloaded: deliver                           stale, overloaded
  *     └─ expired, or nothing ─▶ ask ──▶ deliver the response                                    miss
  *
  * The caller supplies the steps. Each step names its decision in the outcome of its result.
  */
-import { asNearcastError } from "#base/errors.ts";
+import { asNearcastError, type NearcastError } from "#base/errors.ts";
 import type { Use } from "../cache/freshness.ts";
 import type { Patience } from "./patience.ts";
 
 /** Why a stored entry is delivered. */
-export type Because = "fresh" | "revalidating" | "origin-error" | "origin-slow";
+export type Because = "fresh" | "revalidating" | "origin-error" | "origin-slow" | "overloaded";
 
 export interface Steps<Entry, Result> {
   /** What the cache has, and how it may be used now. */
@@ -98,14 +99,14 @@ function deliverOrAsk<Entry, Result>(
   }
 }
 
-/** Delivers a stale entry in place of a failure of the origin (RFC 5861 §4), or when the origin is late. */
+/** Delivers a stale entry when the origin fails (RFC 5861 §4) or is late, or when this node is overloaded. */
 async function askOrDeliver<Entry, Result>(steps: Steps<Entry, Result>, found: Found<Entry>): Promise<Result> {
   return await answerOrStale(steps, found, (late) => steps.ask(found, late));
 }
 
 /**
- * The answer to a question, or the stale entry: if the origin fails (but for no other failure), or if the answer is
- * late. In the latter case, the question continues without its client.
+ * The answer to a question, or the stale entry: if the origin fails, if this node is overloaded, or if the answer is
+ * late. In the last case, the question continues without its client.
  * @throws what the question failed with
  */
 export async function answerOrStale<Entry, Result>(
@@ -140,17 +141,26 @@ export async function answerOrStale<Entry, Result>(
   }
 }
 
-/** Delivers the stale entry in place of a failure of the origin. @throws that failure, or any other */
+/**
+ * Delivers the stale entry in place of a failure of the origin or of an overloaded node.
+ * @throws that failure, or any other
+ */
 export async function deliverInstead<Entry, Result>(
   steps: Pick<Steps<Entry, Result>, "deliver">,
   found: Found<Entry>,
   thrown: unknown,
 ): Promise<Result> {
-  if (asNearcastError(thrown).source !== "origin") throw thrown;
+  const because = reasonOf(asNearcastError(thrown));
+  if (because === undefined) throw thrown;
   try {
-    return await steps.deliver(found, "origin-error");
+    return await steps.deliver(found, because);
   } catch (error) {
     // The old bytes are gone here, and the origin has others by now, so its failure is reported.
     throw error instanceof Outdated ? thrown : error;
   }
+}
+
+function reasonOf({ source, code }: NearcastError): "origin-error" | "overloaded" | undefined {
+  if (source === "origin") return "origin-error";
+  return code === "OVERLOADED" || code === "NETWORK_OVERLOADED" ? "overloaded" : undefined;
 }

@@ -100,7 +100,10 @@ test("bodies that come slowly", async (t) => {
         }
       },
     });
-    subtest.diagnostic(`events: slowest ${Math.max(...lateMs).toFixed(1)} ms`);
+    const [firstMs = Infinity, ...furtherMs] = lateMs;
+    subtest.diagnostic(
+      `events: first after ${firstMs.toFixed(1)} ms, slowest of the others ${Math.max(...furtherMs).toFixed(1)} ms`,
+    );
     assert.equal(status, 200);
     assert.equal(lateMs.length, 10);
     assert.ok(Math.max(...lateMs) <= eventMsMax, `events were late: ${lateMs.join()}`);

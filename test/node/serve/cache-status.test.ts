@@ -47,6 +47,7 @@ test("a failure says whether anyone else was asked for this request", () => {
     // What is stored, but could not be sent.
     [noRoom, hit, "fra1; detail=OVERLOADED"],
     [noRoom, { ...stale, reason: "revalidating" }, "fra1; detail=OVERLOADED"],
+    [noRoom, { ...stale, reason: "overloaded" }, "fra1; detail=OVERLOADED"],
     [noRoom, { ...stale, reason: "origin-slow" }, "fra1; fwd=miss; detail=OVERLOADED"],
     [noRoom, { word: "miss", reason: "uri-miss", ...fetched }, "fra1; fwd=miss; detail=OVERLOADED"],
   ];
@@ -99,8 +100,8 @@ test("ttl is negative only where something stale was used (RFC 9211 section 2.4)
 
 test("reading takes no more than linear time", () => {
   for (const part of ["a; ", "a, ", ";", " ", '"', "a;hit=?0", "-", "1", ",\t", 'a; detail="x" ']) {
-    const startedMs = performance.now();
+    const started = process.cpuUsage(); // of this process, whatever else the machine does
     for (let count = 0; count < 100; count += 1) restated(part.repeat(1000).slice(0, 1000));
-    assert.ok(performance.now() - startedMs < 200, JSON.stringify(part));
+    assert.ok(process.cpuUsage(started).user < 200_000, JSON.stringify(part));
   }
 });

@@ -52,6 +52,10 @@ interface Edge {
   forgetSource: (bytes: Buffer) => Promise<void>;
   forgetVariants: () => void;
   restart: () => Promise<void>;
+  /** From now on, no request that has to be fetched begins. */
+  holdTurns: () => void;
+  /** Requests of the same client network wait to be fetched, as many as may. */
+  fillTurns: () => void;
 }
 
 async function startEdge(t: TestContext, origin: PictureOrigin, host: object = {}, limits: object = {}): Promise<Edge> {
@@ -74,6 +78,10 @@ async function startEdge(t: TestContext, origin: PictureOrigin, host: object = {
   const [imagesHost] = fleet.hosts;
   assert(imagesHost?.kind === "images");
   let seq = 1;
+  let isHeld = false;
+  const coldTurns = openColdTurns(clock, (run) => {
+    if (!isHeld) setImmediate(run);
+  });
   const start = async () => {
     const client = openOriginClient({ url: origin.url, token: fixedToken("x".repeat(20)), clock, random: () => 0 });
     const fetcher = openAssetFetcher({ node: "n", privateNetworks: ["127.0.0.0/8"], clock, random: () => 0 });
@@ -81,7 +89,7 @@ async function startEdge(t: TestContext, origin: PictureOrigin, host: object = {
     const { disk, memory, tiers, records } = caches;
     const shared = {
       tiers,
-      coldTurns: openColdTurns(clock),
+      coldTurns,
       fleet: () => fleet,
       feedSeq: () => seq,
       clock,
@@ -121,6 +129,19 @@ async function startEdge(t: TestContext, origin: PictureOrigin, host: object = {
     restart: async () => {
       await now.stop();
       now = await start();
+    },
+    holdTurns() {
+      isHeld = true;
+      // What may still begin now is taken.
+      for (let turn: unknown = true; turn === true;) turn = coldTurns.take(testContext(), "the last one");
+    },
+    fillTurns() {
+      for (let isFull = false, number = 0; !isFull; number += 1) {
+        const turn = coldTurns.take(testContext(), `other ${number}`);
+        if (turn === true) continue;
+        turn.catch(() => undefined);
+        isFull = coldTurns.counts().waiting === number;
+      }
     },
   };
 }
@@ -209,6 +230,23 @@ test("while the origin fails the old picture is served within its window, and af
   );
   edge.skip(1000);
   await assert.rejects(edge.get("a.png"), (error: NearcastError) => error.source === "origin");
+});
+
+test("a request with too many others ahead of it gets the old picture within its window", async (t) => {
+  const origin = await startPictureOrigin(t);
+  const edge = await startEdge(t, origin, { staleWaitMs: 100 });
+  for (const name of ["a.png", "b.png"]) origin.names.set(name, black);
+  for (const name of ["a.png", "b.png"]) await edge.get(name);
+  edge.skip(300);
+  edge.holdTurns();
+  const late = await edge.get("a.png");
+  assert(late.outcome.word === "stale" && late.outcome.reason === "origin-slow", "its turn does not come");
+  edge.fillTurns();
+  await assert.rejects(edge.get("c.png"), (error: NearcastError) => error.code === "OVERLOADED");
+  const refused = await edge.get("b.png");
+  assert.deepEqual(refused.outcome, { word: "stale", tier: "memory", reason: "overloaded", ttlSeconds: -200 });
+  assert.equal(await greyOf(refused), "black");
+  assert.equal(origin.counts().questions, 2);
 });
 
 test("while the origin is silent, the old picture is served within its window; one question continues", async (t) => {

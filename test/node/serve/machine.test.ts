@@ -89,12 +89,13 @@ const rows: [script: Script, steps: string[], outcome: string][] = [
     "throws ORIGIN_BAD_ANSWER",
   ],
   [{ found: "stale-revalidate", deliveries: ["bug"] }, [behind, revalidating], "throws bug"],
-  // Stale if the origin fails (RFC 5861 §4), and for no other reason.
+  // Stale if the origin fails (RFC 5861 §4) or there is too much to do here, and for no other reason.
   [{ found: "stale-if-error" }, [ask], "answer"],
   [{ found: "stale-if-error", ask: "ORIGIN_TIMEOUT" }, [ask, instead], "stored, origin-error"],
   [{ found: "stale-if-error", ask: "ORIGIN_UNREACHABLE" }, [ask, instead], "stored, origin-error"],
   [{ found: "stale-if-error", ask: "BAD_REQUEST" }, [ask], "throws BAD_REQUEST"],
-  [{ found: "stale-if-error", ask: "OVERLOADED" }, [ask], "throws OVERLOADED"],
+  [{ found: "stale-if-error", ask: "OVERLOADED" }, [ask, "deliver stored overloaded"], "stored, overloaded"],
+  [{ found: "expired", ask: "OVERLOADED" }, [ask], "throws OVERLOADED"],
   [{ found: "stale-if-error", ask: "bug" }, [ask], "throws bug"],
   [
     { found: "stale-if-error", ask: "ORIGIN_TIMEOUT", deliveries: ["outdated"] },

@@ -46,11 +46,11 @@ test("families alternate, beginning with the first", () => {
 test("an address that refuses is followed by the next at once", async (t) => {
   keepAlive(t);
   const port = await listenOn(t, "127.0.0.1");
-  const startMs = performance.now();
-  const socket = await connectToFirst(["127.0.0.99", "127.0.0.98", "127.0.0.1"], port, systemClock, never);
+  // Its quarter of a second never ends.
+  const standing = { ...systemClock, after: () => () => undefined };
+  const socket = await connectToFirst(["127.0.0.99", "127.0.0.98", "127.0.0.1"], port, standing, never);
   t.after(() => socket.destroy());
   assert.equal(socket.remoteAddress, "127.0.0.1");
-  assert.ok(performance.now() - startMs < 240);
 });
 
 test("an address that is silent is followed by the next after a quarter of a second", async (t) => {
