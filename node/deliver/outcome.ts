@@ -4,7 +4,7 @@
  *
  *   hit     from a tier, fresh
  *   stale   from a tier, after its lifetime: it is being revalidated in the background, the origin failed or is late,
- *           or this node has too much to do
+ *           or this node is overloaded
  *   miss    the response had to be fetched, rendered or revalidated first
  *   bypass  the response passed through and was neither stored nor shared
  *
@@ -77,7 +77,7 @@ export function errorStatusOf(node: string, error: NearcastError, outcome: Outco
   return `${cacheNameOf(node)}${forwarded}${isKeptFailure(error) ? "; collapsed" : ""}; detail=${error.code}`;
 }
 
-/** In front of an origin that failed or is late, the request was forwarded: it is no `hit` (RFC 9211 §2.1, §2.2). */
+/** If the origin failed or is late, the request was forwarded, so it is not a `hit` (RFC 9211 §2.1, §2.2). */
 const forwardedReasons: ReadonlySet<StaleReason> = new Set(["origin-error", "origin-slow"]);
 
 function wasForwarded(outcome: Outcome): boolean {

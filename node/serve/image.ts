@@ -179,7 +179,7 @@ async function answer(images: Images, order: WantedVariant, asker: Asker): Promi
   if (found === undefined || !canServeStale(images, order, found)) {
     return await answerInTurn(images, order, asker, found, stepsFor(images, order, asker));
   }
-  // The wait for the turn is a part of what such a request waits at the most.
+  // The wait for the turn counts towards `staleWaitMs`.
   const own = stepsFor(images, order, asker);
   return await answerOrStale(own, found, async (late) => {
     const waiting = { ...asker, context: until(asker.context, late) };
@@ -192,7 +192,7 @@ async function answer(images: Images, order: WantedVariant, asker: Asker): Promi
 type OwnSteps = Omit<Steps<SourceRecord, Answer>, "lookUp">;
 type FoundRecord = FoundIn<SourceRecord> | undefined;
 
-/** @param found before the wait: what is stored may be another by then */
+/** @param found the record before the wait: another may be stored after it */
 async function answerInTurn(
   images: Images,
   order: WantedVariant,

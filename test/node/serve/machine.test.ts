@@ -89,7 +89,7 @@ const rows: [script: Script, steps: string[], outcome: string][] = [
     "throws ORIGIN_BAD_ANSWER",
   ],
   [{ found: "stale-revalidate", deliveries: ["bug"] }, [behind, revalidating], "throws bug"],
-  // Stale if the origin fails (RFC 5861 §4) or there is too much to do here, and for no other reason.
+  // Stale if the origin fails (RFC 5861 §4) or this node is overloaded, and for no other reason.
   [{ found: "stale-if-error" }, [ask], "answer"],
   [{ found: "stale-if-error", ask: "ORIGIN_TIMEOUT" }, [ask, instead], "stored, origin-error"],
   [{ found: "stale-if-error", ask: "ORIGIN_UNREACHABLE" }, [ask, instead], "stored, origin-error"],
