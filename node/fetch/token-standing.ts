@@ -39,7 +39,7 @@ export function createTokenStanding(clock: Clock, onRefused: () => void): TokenS
       const why = refusal.status === 403 ? "it is not an edge token" : "it was rotated, or belongs to another origin";
       return (
         `the origin refuses this node's token ${refusal.id} since ${since} (${refusal.status}: ${why}): ` +
-        `write the current edge token to ${tokenFile}; no restart is needed, and cached pictures are still served`
+        `write the current edge token into ${tokenFile}; no restart is needed, and cached pictures are still served`
       );
     },
   };

@@ -368,7 +368,7 @@ test("a refused token is read again and used at once; while all are refused the 
   assert.equal(client.isBroken(), false);
   assert.equal(toldCount, 1, "its owner is told once, not with each request");
   assert.equal(client.tokenRefusal()?.id, tokenId(old));
-  assert.match(client.tokenComplaint(file) ?? "", /refuses this node's token .*write the current edge token to/);
+  assert.match(client.tokenComplaint(file) ?? "", /refuses this node's token .*write the current edge token into/);
   assert.ok(!(client.tokenComplaint(file) ?? "").includes(old));
 
   for (const half of ["", next.slice(0, 30)]) {
